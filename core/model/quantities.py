@@ -1,0 +1,90 @@
+"""The one catalogue of quantities: every measurement names one, and its unit follows."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """How values of a quantity may be aggregated."""
+
+    GAUGE = "gauge"  # Averages make sense.
+    COUNTER = "counter"  # An index that only rises: differences at bucket edges make sense.
+    BOOLEAN = "boolean"  # 0 or 1.
+    ENUMERATION = "enumeration"  # A code; `labels` names each.
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A quantity, its UCUM unit, its names, and the range outside which a value is suspect."""
+
+    name: str
+    unit: str
+    kind: Kind
+    label_fr: str
+    label_en: str
+    minimum: float | None = None
+    maximum: float | None = None
+    labels: tuple[str, ...] = ()
+
+
+def _catalogue(*quantities: Quantity) -> dict[str, Quantity]:
+    return {quantity.name: quantity for quantity in quantities}
+
+
+_G, _C, _B, _E = Kind.GAUGE, Kind.COUNTER, Kind.BOOLEAN, Kind.ENUMERATION
+
+QUANTITIES = _catalogue(
+    # Waste containers
+    Quantity("distance", "mm", _G, "Distance", "Distance", 0, 50_000),
+    Quantity("fill_level", "%", _G, "Remplissage", "Fill level", 0, 100),
+    Quantity("tilt", "1", _B, "Basculement", "Tilt"),
+    # Device health
+    Quantity("battery_level", "%", _G, "Batterie", "Battery level", 0, 100),
+    Quantity("battery_voltage", "V", _G, "Tension de pile", "Battery voltage", 0, 60),
+    Quantity("low_battery", "1", _B, "Pile faible", "Low battery"),
+    # Air and rooms
+    Quantity("temperature", "Cel", _G, "Température", "Temperature", -60, 150),
+    Quantity("relative_humidity", "%", _G, "Humidité relative", "Relative humidity", 0, 100),
+    Quantity("co2", "[ppm]", _G, "CO2", "CO2", 0, 10_000),
+    Quantity("tvoc", "[ppb]", _G, "COV totaux", "Total VOC", 0, 60_000),
+    Quantity("tvoc_index", "1", _G, "Indice COV", "VOC index", 0, 500),
+    Quantity("pressure", "hPa", _G, "Pression", "Pressure", 300, 1_200),
+    Quantity("illuminance", "lx", _G, "Éclairement", "Illuminance", 0, 200_000),
+    Quantity("light_level", "1", _G, "Niveau de lumière", "Light level", 0, 5),
+    Quantity("motion", "1", _G, "Mouvement", "Motion", 0, 65_535),
+    Quantity("occupancy", "1", _B, "Occupation", "Occupancy"),
+    Quantity("pm2_5", "ug/m3", _G, "Particules PM2,5", "PM2.5", 0, 2_000),
+    Quantity("pm10", "ug/m3", _G, "Particules PM10", "PM10", 0, 2_000),
+    Quantity("hcho", "mg/m3", _G, "Formaldéhyde", "Formaldehyde", 0, 10),
+    Quantity("o3", "[ppm]", _G, "Ozone", "Ozone", 0, 10),
+    # Water and pulses
+    Quantity("water_volume", "L", _C, "Index d'eau", "Water index", 0, None),
+    Quantity("water_temperature", "Cel", _G, "Température de l'eau", "Water temperature", -20, 120),
+    Quantity("pulse_count", "1", _C, "Index d'impulsions", "Pulse index", 0, None),
+    Quantity("leak", "1", _B, "Fuite", "Leak"),
+    Quantity("backflow", "1", _B, "Retour d'eau", "Backflow"),
+    Quantity("burst", "1", _B, "Rupture", "Burst"),
+    Quantity("dry", "1", _B, "Canalisation vide", "Empty pipe"),
+    # Electricity
+    Quantity("active_energy_import", "W.h", _C, "Énergie active soutirée", "Active energy imported", 0, None),
+    Quantity("active_energy_export", "W.h", _C, "Énergie active injectée", "Active energy exported", 0, None),
+    Quantity("reactive_energy", "{var}.h", _C, "Énergie réactive", "Reactive energy"),
+    Quantity("active_power", "W", _G, "Puissance active", "Active power", -1_000_000, 1_000_000),
+    Quantity("reactive_power", "{var}", _G, "Puissance réactive", "Reactive power", -1_000_000, 1_000_000),
+    Quantity("apparent_power", "V.A", _G, "Puissance apparente", "Apparent power", 0, 1_000_000),
+    Quantity("voltage", "V", _G, "Tension", "Voltage", 0, 500),
+    Quantity("current", "A", _G, "Intensité", "Current", 0, 1_000),
+    Quantity("current_maximum", "A", _G, "Intensité maximale", "Maximum current", 0, 1_000),
+    Quantity(
+        "active_power_maximum", "W", _G, "Puissance active maximale", "Maximum active power", 0, 1_000_000
+    ),
+    Quantity("subscribed_current", "A", _G, "Intensité souscrite", "Subscribed current", 0, 200),
+    Quantity("subscribed_power", "kV.A", _G, "Puissance souscrite", "Subscribed power", 0, 10_000),
+    Quantity("cutoff_power", "kV.A", _G, "Puissance de coupure", "Cut-off power", 0, 10_000),
+    Quantity("tariff_index", "1", _G, "Index tarifaire en cours", "Current tariff index", 0, 15),
+    # Switching
+    Quantity("switch_state", "1", _B, "État du relais", "Relay state"),
+    Quantity("open", "1", _B, "Ouverture", "Opening"),
+    Quantity("tamper", "1", _B, "Arrachement", "Tamper"),
+    Quantity("input_state", "1", _B, "Entrée logique", "Digital input"),
+)
