@@ -1,0 +1,1 @@
+"""What crosses the bus: msgspec Structs in msgpack, each message behind one version byte."""

@@ -1,0 +1,41 @@
+"""A message is a version byte and a msgpack batch of items."""
+
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+import msgspec
+
+VERSION = b"\x01"
+
+Item = TypeVar("Item")
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class UnreadableBatch(ValueError):
+    """Octets on the bus that are no batch of ours; they go to quarantine with this reason."""
+
+
+def encode_batch(items: Sequence[object]) -> bytes:
+    """The octets of the message that carries `items`, in their order."""
+    return VERSION + _encoder.encode(items)
+
+
+class BatchDecoder(Generic[Item]):
+    """Reads batches of one type of item; made once per type, it is reused for every message."""
+
+    def __init__(self, item: type[Item]) -> None:
+        self._decoder = msgspec.msgpack.Decoder(list[item])
+
+    def decode(self, octets: bytes) -> list[Item]:
+        """The items in order.
+
+        Raises:
+            UnreadableBatch: another version, or not of this type.
+        """
+        if octets[:1] != VERSION:
+            raise UnreadableBatch(f"version byte {octets[:1].hex() or 'missing'}, expected {VERSION.hex()}")
+        try:
+            return self._decoder.decode(octets[1:])
+        except msgspec.MsgspecError as malformed:
+            raise UnreadableBatch(str(malformed)) from malformed

@@ -1,0 +1,64 @@
+"""Requests to transmit, from network to the bridge replica that holds a gateway's path, and their answers."""
+
+import msgspec
+
+
+class Transmission(msgspec.Struct, frozen=True, array_like=True):
+    """One way to emit a frame. Exactly one of `delay_us` (after the uplink of `context`) and `immediate` holds."""
+
+    phy_payload: bytes
+    frequency: int  # Hz
+    spreading_factor: int
+    bandwidth: int  # Hz
+    delay_us: int
+    immediate: bool
+
+
+class TransmitRequest(msgspec.Struct, frozen=True, array_like=True):
+    """Emit the first of `transmissions` that the radio and its duty cycle allow; one at most goes out.
+
+    `uplink_at_us` is when the answered uplink arrived at the bridge, on the bridge's clock (`received_at_us`);
+    0 for class C. `latest_at_us` is the last instant at which starting an immediate transmission is useful.
+    """
+
+    downlink_id: int  # 0: no row (join-accept, acknowledgement).
+    gateway_id: bytes
+    context: bytes
+    uplink_at_us: int
+    latest_at_us: int
+    priority: int  # lorawan.airtime.Priority
+    transmissions: list[Transmission]
+
+
+class TransmitReply(msgspec.Struct, frozen=True, array_like=True):
+    """What became of a request.
+
+    `status` is OK, or a TX_ACK error of the gateway (TOO_LATE, TOO_EARLY, COLLISION_PACKET, COLLISION_BEACON,
+    TX_FREQ, TX_POWER, GPS_UNLOCKED), a refusal of the scheduler (COLLISION_PACKET, DUTY_CYCLE_OVERFLOW,
+    TOO_LATE), or NO_ACK when the gateway stayed silent. `fits_at_us` is when the transmission would fit, or 0.
+    """
+
+    status: str
+    index: int  # Which of `transmissions`; -1: none.
+    fits_at_us: int
+    starts_at_us: int
+
+
+_encoder = msgspec.msgpack.Encoder()
+_request_decoder = msgspec.msgpack.Decoder(TransmitRequest)
+_reply_decoder = msgspec.msgpack.Decoder(TransmitReply)
+
+
+def encode_transmit(message: TransmitRequest | TransmitReply) -> bytes:
+    """The octets of a request or a reply."""
+    return _encoder.encode(message)
+
+
+def decode_request(octets: bytes) -> TransmitRequest:
+    """Raises msgspec.MsgspecError for anything else than a request."""
+    return _request_decoder.decode(octets)
+
+
+def decode_reply(octets: bytes) -> TransmitReply:
+    """Raises msgspec.MsgspecError for anything else than a reply."""
+    return _reply_decoder.decode(octets)

@@ -1,0 +1,32 @@
+"""FRAMES: what gateways heard, from gateway_bridge to network. One item per copy."""
+
+import msgspec
+
+from core.messages.batch import BatchDecoder
+
+
+class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One gateway's copy of one PHYPayload. Times are microseconds since 1970 UTC.
+
+    `time_us` is the instant of the end of reception as the bridge decided it (matrix row 16): GPS time, else the
+    gateway's clock when it is within 30 s, else `received_at_us`, the bridge's own clock at arrival.
+    `context` is opaque: it comes back with the request to transmit (`tmst` in Semtech UDP, 4 octets big-endian;
+    `rx_info.context` in ChirpStack's contract).
+    """
+
+    phy_payload: bytes
+    gateway_id: bytes
+    time_us: int
+    received_at_us: int
+    context: bytes
+    frequency: int  # Hz
+    spreading_factor: int  # 0: not LoRa.
+    bandwidth: int  # Hz; 0: not LoRa.
+    bit_rate: int  # bit/s; 0: not FSK.
+    rssi: float  # dBm
+    snr: float  # dB
+    channel: int
+    antenna: int
+
+
+FRAME_BATCHES = BatchDecoder(Frame)

@@ -1,0 +1,42 @@
+"""The subjects of the bus, in one place."""
+
+FRAMES = "FRAMES"
+UPLINKS = "UPLINKS"
+MEASUREMENTS = "MEASUREMENTS"
+
+REGISTRY_CHANGED = "territoire.registry"
+
+
+def frames(shard: int) -> str:
+    """Copies of frames for the owner of `shard` in network."""
+    return f"territoire.frames.{shard}"
+
+
+def uplinks(shard: int) -> str:
+    """Uplinks for the owner of `shard` in ingest."""
+    return f"territoire.uplinks.{shard}"
+
+
+def measurements(shard: int) -> str:
+    """Committed measurements of the assets of `shard`."""
+    return f"territoire.measurements.{shard}"
+
+
+def downlink_due(shard: int) -> str:
+    """A nudge: a downlink row waits for the owner of `shard` in network. The body is the device's id."""
+    return f"territoire.downlink.{shard}"
+
+
+def downlink_done(shard: int) -> str:
+    """A nudge: the state of a downlink row of `shard` changed. The body is the row's id."""
+    return f"territoire.downlink.done.{shard}"
+
+
+def gateway_down(gateway_id: bytes) -> str:
+    """Requests to transmit for the bridge replica that holds this gateway's path."""
+    return f"territoire.gateway.{gateway_id.hex()}.down"
+
+
+def gateway_claim(gateway_id: bytes) -> str:
+    """A replica says that it holds this gateway's path from now on; the former holder lets go."""
+    return f"territoire.gateway.{gateway_id.hex()}.claim"

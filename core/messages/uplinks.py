@@ -1,0 +1,40 @@
+"""UPLINKS: authenticated, deduplicated application frames, from network (and other LNS) to ingest."""
+
+import msgspec
+
+from core.messages.batch import BatchDecoder
+
+
+class Heard(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One gateway's reception of an uplink."""
+
+    gateway_id: bytes
+    antenna: int
+    rssi: float  # dBm
+    snr: float  # dB
+
+
+class Uplink(msgspec.Struct, frozen=True, array_like=True):
+    """One uplink of one device, or a late copy of it. Times are microseconds since 1970 UTC.
+
+    `uplink_id` is the uplink's identity (DESIGN 3.3): a second delivery of the same uplink carries the same.
+    A late copy (`late`) brings receptions only: the uplink itself was published before.
+    """
+
+    uplink_id: bytes  # 16 octets, a UUID
+    device_id: int
+    session_id: int  # 0: a bearer without sessions.
+    f_cnt: int
+    f_port: int  # -1: the frame had no FPort.
+    payload: bytes  # Decrypted.
+    confirmed: bool
+    time_us: int
+    received_at_us: int
+    frequency: int  # Hz
+    spreading_factor: int
+    bandwidth: int  # Hz
+    late: bool
+    heard_by: list[Heard]
+
+
+UPLINK_BATCHES = BatchDecoder(Uplink)

@@ -1,0 +1,121 @@
+"""Numbered SQL, forward only: one transaction each, one runner at a time, never a changed file."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+
+import structlog
+
+from core.runtime.postgres import Connection, connect
+
+# Arbitrary, ours: serialises concurrent runners. Released with the transaction.
+LOCK = 0x7E44170172E
+
+CREATE_LEDGER = """
+CREATE TABLE IF NOT EXISTS schema_migration (
+    number int PRIMARY KEY,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+READ_LEDGER = "SELECT number, name, checksum FROM schema_migration ORDER BY number"
+WRITE_LEDGER = "INSERT INTO schema_migration (number, name, checksum) VALUES ($1, $2, $3)"
+
+log = structlog.get_logger()
+
+
+class SchemaMismatch(Exception):
+    """The database and this program do not belong together. The message says which is newer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of core/migrations."""
+
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the file, in hexadecimal."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def migrations() -> list[Migration]:
+    """Every migration that this program knows, by number; numbers run from 1 without a gap."""
+    found = [
+        Migration(int(matched[1]), entry.name, entry.read_text("utf-8"))
+        for entry in files("core.migrations").iterdir()
+        if (matched := re.fullmatch(r"(\d{4})_\w+\.sql", entry.name))
+    ]
+    found.sort(key=lambda migration: migration.number)
+    if [migration.number for migration in found] != list(range(1, len(found) + 1)):
+        raise SchemaMismatch(f"migrations are not numbered 1 to {len(found)}")
+    return found
+
+
+def _pending(known: list[Migration], applied: dict[int, str]) -> Migration | None:
+    for number, checksum in applied.items():
+        if number > len(known):
+            raise SchemaMismatch(
+                f"the database is at migration {max(applied)}, this program knows {len(known)}: "
+                "start a newer program"
+            )
+        if known[number - 1].checksum != checksum:
+            raise SchemaMismatch(f"migration {known[number - 1].name} was changed after it was applied")
+    return next((migration for migration in known if migration.number not in applied), None)
+
+
+async def _apply_next(connection: Connection, known: list[Migration], shards: int) -> Migration | None:
+    async with connection.transaction():
+        await connection.execute("SET LOCAL lock_timeout = '10s'")
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        await connection.execute(CREATE_LEDGER)
+        applied = {row["number"]: row["checksum"] for row in await connection.fetch(READ_LEDGER)}
+        migration = _pending(known, applied)
+        if migration is not None:
+            await connection.execute(migration.sql.replace("{shards}", str(shards)))
+            await connection.execute(WRITE_LEDGER, migration.number, migration.name, migration.checksum)
+        return migration
+
+
+async def migrate(database_url: str, *, shards: int = 4, passwords: dict[str, str] | None = None) -> int:
+    """Apply what is missing; returns how many files were applied.
+
+    `passwords` sets those of the login roles (`territoire_service`, `territoire_api`).
+
+    Raises:
+        SchemaMismatch: the database is newer than this program, or an applied file was changed.
+    """
+    connection = await connect(database_url, "territoire-migrate")
+    try:
+        known = migrations()
+        count = 0
+        while (migration := await _apply_next(connection, known, shards)) is not None:
+            log.info("migration_applied", number=migration.number, name=migration.name)
+            count += 1
+        for role, password in (passwords or {}).items():
+            # ALTER ROLE takes no parameters: the server itself quotes the two values.
+            statement = await connection.fetchval(
+                "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)", role, password
+            )
+            await connection.execute(statement)
+        return count
+    finally:
+        await connection.close()
+
+
+async def require_schema(connection: Connection) -> None:
+    """Refuse to start on a schema that is not exactly ours.
+
+    Raises:
+        SchemaMismatch: the database is behind or ahead of this program.
+    """
+    exists = await connection.fetchval("SELECT to_regclass('schema_migration') IS NOT NULL")
+    rows = await connection.fetch(READ_LEDGER) if exists else []
+    pending = _pending(migrations(), {row["number"]: row["checksum"] for row in rows})
+    if pending is not None:
+        raise SchemaMismatch(f"the database lacks migration {pending.name}: run `territoire migrate`")

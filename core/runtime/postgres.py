@@ -1,0 +1,120 @@
+"""The only door to PostgreSQL: pools, transactions, and the driver's names that others may use."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import msgspec
+import structlog
+from asyncpg import (
+    ExclusionViolationError,
+    ForeignKeyViolationError,
+    InterfaceError,
+    PostgresConnectionError,
+    PostgresError,
+    Record,
+    UniqueViolationError,
+)
+from asyncpg.pool import PoolConnectionProxy
+
+__all__ = [
+    "DATABASE_AWAY",
+    "Connection",
+    "ExclusionViolationError",
+    "ForeignKeyViolationError",
+    "Pool",
+    "PostgresError",
+    "Record",
+    "UniqueViolationError",
+    "connect",
+    "open_pool",
+    "tenant_transaction",
+]
+
+Connection = asyncpg.Connection[Record] | PoolConnectionProxy[Record]
+Pool = asyncpg.Pool[Record]
+
+# What a driver raises while the server is away, restarts, or has no room left: try again, lose nothing.
+DATABASE_AWAY = (
+    PostgresConnectionError,
+    InterfaceError,
+    OSError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DiskFullError,
+    asyncpg.QueryCanceledError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    TimeoutError,
+)
+
+JSONB_VERSION = b"\x01"
+
+log = structlog.get_logger()
+
+
+def _encode_jsonb(value: object) -> bytes:
+    return JSONB_VERSION + msgspec.json.encode(value)
+
+
+def _decode_jsonb(octets: bytes) -> Any:
+    return msgspec.json.decode(octets[len(JSONB_VERSION) :])
+
+
+async def _prepare(connection: Any) -> None:
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", format="binary", encoder=_encode_jsonb, decoder=_decode_jsonb
+    )
+
+
+async def connect(database_url: str, application_name: str = "territoire") -> asyncpg.Connection[Record]:
+    """One connection of its own, with our JSON codec."""
+    connection = await asyncpg.connect(database_url, server_settings={"application_name": application_name})
+    await _prepare(connection)
+    return connection
+
+
+@asynccontextmanager
+async def open_pool(
+    database_url: str, application_name: str, *, size: int = 4, command_timeout: float = 30
+) -> AsyncGenerator[Pool]:
+    """A pool that waits for a database that is not there yet, and says so, instead of failing."""
+    delay = 0.2
+    while True:
+        try:
+            pool = await asyncpg.create_pool(
+                database_url,
+                min_size=1,
+                max_size=size,
+                init=_prepare,
+                command_timeout=command_timeout,
+                timeout=10,
+                server_settings={
+                    "application_name": application_name,
+                    "idle_in_transaction_session_timeout": "3000",
+                },
+            )
+            break
+        except DATABASE_AWAY as away:
+            log.warning("database_waited_for", error=str(away) or type(away).__name__)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 5)
+    try:
+        yield pool
+    finally:
+        try:
+            async with asyncio.timeout(5):
+                await pool.close()
+        except (TimeoutError, *DATABASE_AWAY):
+            pool.terminate()
+
+
+@asynccontextmanager
+async def tenant_transaction(pool: Pool, tenant_id: int) -> AsyncGenerator[Connection]:
+    """A transaction in which row security shows the rows of `tenant_id` and no others."""
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT set_config('app.tenant', $1, true)", str(tenant_id))
+        yield connection
