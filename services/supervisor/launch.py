@@ -1,0 +1,91 @@
+"""How one child process is started: its own session, its account, and death with its parent."""
+
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+PR_SET_PDEATHSIG = 1
+SYSTEM_FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class ServerMissing(Exception):
+    """A program that the stack needs is not installed. The message names its Debian package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The user that a child runs as."""
+
+    name: str
+    uid: int
+    gid: int
+
+    @classmethod
+    def named(cls, name: str) -> "Account":
+        """The account of this name; KeyError where the machine has none."""
+        entry = pwd.getpwnam(name)
+        return cls(name, entry.pw_uid, entry.pw_gid)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A command line with everything that its process is given, and nothing that it is not."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    cwd: Path = Path("/tmp")  # noqa: S108  (a folder that every account may enter; nothing is written there)
+    account: Account | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+
+    def arguments(self, log: int | IO[Any]) -> dict[str, Any]:
+        """Keyword arguments for subprocess.Popen and asyncio.create_subprocess_exec alike."""
+        arguments: dict[str, Any] = {
+            "env": dict(self.env),
+            "cwd": self.cwd,
+            "stdin": -3,  # subprocess.DEVNULL
+            "stdout": log,
+            "stderr": -2,  # subprocess.STDOUT
+            # A Ctrl-C at the terminal reaches the supervisor alone, so that it decides the order.
+            "start_new_session": True,
+            "preexec_fn": die_with_parent(self.stop_signal),
+        }
+        if self.account is not None:
+            arguments |= {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
+        return arguments
+
+
+def die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
+    """What the child runs before exec: the kernel sends it `death_signal` when this process dies."""
+    parent = os.getpid()
+
+    def bind_to_parent() -> None:
+        _libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+        if os.getppid() != parent:  # It died between fork and prctl: nobody would ever tell.
+            os._exit(1)
+
+    return bind_to_parent
+
+
+def system_path() -> str:
+    """PATH with the system's folders, which cron, sudo and `env -i` leave out."""
+    return os.pathsep.join(filter(None, (os.environ.get("PATH"), SYSTEM_FOLDERS)))
+
+
+def program(name: str, package: str) -> str:
+    """The path of an installed server.
+
+    Raises:
+        ServerMissing: it is not on PATH nor in the system's folders.
+    """
+    found = shutil.which(name, path=system_path())
+    if found is None:
+        raise ServerMissing(f"{name} est introuvable : installez le paquet {package}")
+    return found

@@ -1,0 +1,185 @@
+"""A private PostgreSQL with TimescaleDB: its own cluster, on the loopback address only."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from services.supervisor.launch import Account, Launch, ServerMissing, system_path
+from services.supervisor.ports import LOOPBACK
+
+SUPERUSER = "territoire_admin"
+DATABASE = "territoire"
+PACKAGES = "postgresql-17 et postgresql-17-timescaledb"
+# What the servers and the tests need at once: six services with pools of four, pgqueuer, an operator.
+SETTINGS: Mapping[str, str] = {
+    "max_connections": "100",
+    "shared_buffers": "128MB",
+    "max_wal_size": "1GB",
+    "checkpoint_timeout": "10min",
+    "wal_compression": "on",
+    "random_page_cost": "1.1",
+    "log_checkpoints": "off",
+    "log_timezone": "UTC",
+    "timezone": "UTC",
+    "password_encryption": "scram-sha-256",
+    # The Apache edition has no background job of ours; its scheduler would hold template databases open.
+    "timescaledb.max_background_workers": "0",
+    "timescaledb.telemetry_level": "off",
+}
+UNSAFE_AND_FAST: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+class ClusterRefused(Exception):
+    """The cluster could not be created. The message carries what initdb said."""
+
+
+def binaries() -> Path:
+    """The folder of the highest PostgreSQL that has TimescaleDB.
+
+    Raises:
+        ServerMissing: no installed PostgreSQL has it.
+    """
+    found = [
+        (int(matched[1]), extension.parent.parent / "bin")
+        for extension in Path("/usr/lib/postgresql").glob("*/lib/timescaledb.so")
+        if (matched := re.fullmatch(r"(\d+)", extension.parent.parent.name))
+    ]
+    usable = [(major, folder) for major, folder in found if (folder / "initdb").exists()]
+    if not usable:
+        raise ServerMissing(f"PostgreSQL avec TimescaleDB est introuvable : installez {PACKAGES}")
+    return max(usable)[1]
+
+
+def server_account() -> Account | None:
+    """PostgreSQL refuses to run as root: then it runs as Debian's `postgres`."""
+    return Account.named("postgres") if os.geteuid() == 0 else None
+
+
+def may_enter(folder: Path, account: Account) -> bool:
+    """Whether `account` may walk down to `folder`, through every parent that exists."""
+    for step in (folder, *folder.parents):
+        if not step.exists():
+            continue
+        status = step.stat()
+        if status.st_uid == account.uid:
+            allowed = status.st_mode & 0o100
+        elif status.st_gid == account.gid:
+            allowed = status.st_mode & 0o010
+        else:
+            allowed = status.st_mode & 0o001
+        if not allowed:
+            return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class PrivatePostgres:
+    """One cluster in `data`, whose superuser has `password`."""
+
+    data: Path
+    port: int
+    password: str
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    durable: bool = True
+
+    def prepare(self) -> None:
+        """Create the cluster unless it is there. Takes half a second.
+
+        Raises:
+            ClusterRefused: initdb failed, or `data` belongs to something else.
+            ServerMissing: PostgreSQL or TimescaleDB is not installed.
+        """
+        if (self.data / "PG_VERSION").exists():
+            self._refuse_other_major()
+            return
+        account = server_account()
+        self.data.mkdir(parents=True, exist_ok=True)
+        # Read by initdb before it drops nothing: it runs as the server's account.
+        password_file = self.data.parent / f"{self.data.name}.pwfile"
+        password_file.touch(mode=0o600)
+        password_file.write_text(self.password, "ascii")
+        if account is not None:
+            os.chown(self.data, account.uid, account.gid)
+            os.chown(password_file, account.uid, account.gid)
+        self.data.chmod(0o700)
+        try:
+            self._initdb(account, password_file)
+        finally:
+            password_file.unlink()
+
+    def _initdb(self, account: Account | None, password_file: Path) -> None:
+        argv = [str(binaries() / "initdb"), "-D", str(self.data), "-U", SUPERUSER, "-A", "scram-sha-256"]
+        argv += ["--pwfile", str(password_file), "--encoding=UTF8", "--locale=C.UTF-8"]
+        argv += [] if self.durable else ["--no-sync"]
+        launch = Launch(tuple(argv), env={"PATH": system_path(), "LC_ALL": "C.UTF-8"}, account=account)
+        arguments = launch.arguments(subprocess.PIPE)
+        done = subprocess.run(launch.argv, **arguments, text=True, check=False)
+        if done.returncode != 0:
+            raise ClusterRefused(f"initdb ({self.data}) : {done.stdout.strip()}")
+
+    def _refuse_other_major(self) -> None:
+        made_by = (self.data / "PG_VERSION").read_text("ascii").strip()
+        installed = binaries().parent.name
+        if made_by != installed:
+            raise ClusterRefused(
+                f"{self.data} a été créé par PostgreSQL {made_by}, la version installée est {installed}"
+            )
+
+    def launch(self) -> Launch:
+        """The server in the foreground; SIGINT is its fast shutdown (SIGTERM would wait for clients)."""
+        settings = {
+            "listen_addresses": LOOPBACK,
+            "port": str(self.port),
+            # A socket's path is limited to 107 characters and a checkout's is not: TCP only.
+            "unix_socket_directories": "",
+            "shared_preload_libraries": "timescaledb",
+            **SETTINGS,
+            **({} if self.durable else UNSAFE_AND_FAST),
+            **self.settings,
+        }
+        argv = [str(binaries() / "postgres"), "-D", str(self.data)]
+        for name, value in settings.items():
+            argv += ["-c", f"{name}={value}"]
+        return Launch(
+            tuple(argv),
+            env={"PATH": system_path(), "LC_ALL": "C.UTF-8"},
+            account=server_account(),
+            stop_signal=signal.SIGINT,
+        )
+
+    def url(self, database: str = DATABASE, user: str = SUPERUSER, password: str | None = None) -> str:
+        """An address for asyncpg, credentials included."""
+        secret = quote(self.password if password is None else password, safe="")
+        return f"postgresql://{user}:{secret}@{LOOPBACK}:{self.port}/{database}"
+
+    async def ready(self) -> bool:
+        """Whether the server that answers on the port takes commands and runs on our folder."""
+        from core.runtime.postgres import DATABASE_AWAY, PostgresError, connect
+
+        try:
+            async with asyncio.timeout(5):
+                connection = await connect(self.url("postgres"), "territoire-supervisor")
+                try:
+                    folder = await connection.fetchval("SELECT current_setting('data_directory')")
+                finally:
+                    await connection.close()
+        except (PostgresError, *DATABASE_AWAY):
+            return False
+        return Path(folder) == self.data
+
+    async def create_database(self, name: str = DATABASE) -> None:
+        """Create the database unless it is there."""
+        from core.runtime.postgres import connect
+
+        connection = await connect(self.url("postgres"), "territoire-supervisor")
+        try:
+            if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
+                await connection.execute(f'CREATE DATABASE "{name}"')
+        finally:
+            await connection.close()

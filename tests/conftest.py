@@ -1,0 +1,215 @@
+"""Real servers for tests: each worker starts its own, once, when a test first asks; all die with it."""
+
+import asyncio
+import secrets
+import subprocess
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import nats
+import pytest
+
+from core.runtime.migrations import migrate
+from core.runtime.postgres import Pool, connect, open_pool
+from services.supervisor.launch import Launch
+from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
+from services.supervisor.nats import PrivateNats
+from services.supervisor.ports import free_tcp_port
+from services.supervisor.postgres import PrivatePostgres
+
+TEMPLATE = "territoire_template"
+T = TypeVar("T")
+
+
+def run_apart(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run in a loop of its own, in a thread: the test's loop is left as it is."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(asyncio.run, coroutine).result()
+
+
+async def _answers(process: subprocess.Popen[bytes], ready: Callable[[], Awaitable[bool]]) -> bool:
+    async with asyncio.timeout(30):
+        while process.poll() is None:
+            if await ready():
+                return True
+            await asyncio.sleep(0.02)
+    return False
+
+
+@contextmanager
+def running(launch: Launch, ready: Callable[[], Awaitable[bool]], log: Path) -> Iterator[None]:
+    """One server for the length of the session; `ready` also proves that it is ours."""
+    with log.open("wb") as output, subprocess.Popen(launch.argv, **launch.arguments(output)) as process:
+        try:
+            if not run_apart(_answers(process, ready)):
+                pytest.fail(f"{launch.argv[0]} does not start:\n{log.read_text('utf-8')[-2000:]}")
+            yield
+        finally:
+            process.send_signal(launch.stop_signal)
+            process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """A folder that the `postgres` account may enter too, which pytest's own is not."""
+    with tempfile.TemporaryDirectory(prefix="territoire-test-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The worker's PostgreSQL, with a migrated template and the login roles' passwords."""
+
+    server: PrivatePostgres
+    service_password: str
+    api_password: str
+
+
+@pytest.fixture(scope="session")
+def cluster(server_folder: Path) -> Iterator[Cluster]:
+    server = PrivatePostgres(
+        server_folder / "pg", free_tcp_port(), secrets.token_hex(16), {"shared_buffers": "64MB"}, durable=False
+    )
+    server.prepare()
+    with running(server.launch(), server.ready, server_folder / "postgres.log"):
+        cluster = Cluster(server, secrets.token_hex(16), secrets.token_hex(16))
+        run_apart(_make_template(cluster))
+        yield cluster
+
+
+async def _make_template(cluster: Cluster) -> None:
+    await cluster.server.create_database(TEMPLATE)
+    await migrate(
+        cluster.server.url(TEMPLATE),
+        shards=4,
+        passwords={"territoire_service": cluster.service_password, "territoire_api": cluster.api_password},
+    )
+
+
+async def _execute(server: PrivatePostgres, statement: str) -> None:
+    connection = await connect(server.url("postgres"), "territoire-tests")
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One test's own database, as each of the roles that use it."""
+
+    name: str
+    admin_url: str
+    service_url: str
+    api_url: str
+
+
+@pytest.fixture
+def empty_database_url(cluster: Cluster) -> Iterator[str]:
+    """A database without a schema, as superuser: for tests of the migrations themselves."""
+    name = f"empty_{secrets.token_hex(6)}"
+    run_apart(_execute(cluster.server, f'CREATE DATABASE "{name}"'))
+    yield cluster.server.url(name)
+    run_apart(_execute(cluster.server, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture
+def database(cluster: Cluster) -> Iterator[Database]:
+    """A fresh copy of the migrated schema, dropped after the test."""
+    name = f"test_{secrets.token_hex(6)}"
+    run_apart(_execute(cluster.server, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}"'))
+    yield Database(
+        name,
+        cluster.server.url(name),
+        cluster.server.url(name, "territoire_service", cluster.service_password),
+        cluster.server.url(name, "territoire_api", cluster.api_password),
+    )
+    run_apart(_execute(cluster.server, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture
+def database_url(database: Database) -> str:
+    """As `territoire_service`, the role of every service but the API."""
+    return database.service_url
+
+
+@pytest.fixture
+def api_database_url(database: Database) -> str:
+    """As `territoire_api`, which row security binds."""
+    return database.api_url
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncGenerator[Pool]:
+    async with open_pool(database_url, "territoire-tests", size=4) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def api_pool(api_database_url: str) -> AsyncGenerator[Pool]:
+    async with open_pool(api_database_url, "territoire-tests-api", size=4) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def nats_server(server_folder: Path) -> Iterator[PrivateNats]:
+    server = PrivateNats(
+        server_folder / "nats",
+        free_tcp_port(),
+        secrets.token_hex(16),
+        f"territoire-test-{secrets.token_hex(4)}",
+        durable=False,
+    )
+    server.prepare()
+    with running(server.launch(), server.ready, server_folder / "nats.log"):
+        yield server
+
+
+async def _delete_streams(url: str) -> None:
+    connection = await nats.connect(url)
+    try:
+        jetstream = connection.jetstream()
+        for stream in await jetstream.streams_info():
+            await jetstream.delete_stream(stream.config.name or "")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def nats_url(nats_server: PrivateNats) -> str:
+    """A JetStream without streams; the server is the worker's own, so no other test writes to it."""
+    run_apart(_delete_streams(nats_server.url))
+    return nats_server.url
+
+
+@pytest.fixture(scope="session")
+def mosquitto_server(server_folder: Path) -> Iterator[PrivateMosquitto]:
+    accounts = {BRIDGE: secrets.token_hex(16), SIMULATOR: secrets.token_hex(16)}
+    server = PrivateMosquitto(server_folder / "mosquitto", free_tcp_port(), accounts)
+    server.prepare()
+    with running(server.launch(), server.ready, server_folder / "mosquitto.log"):
+        yield server
+
+
+@pytest.fixture
+def mqtt_url(mosquitto_server: PrivateMosquitto) -> str:
+    """As the gateway bridge: reads every gateway's events, writes every gateway's commands."""
+    return mosquitto_server.url(BRIDGE)
+
+
+@pytest.fixture
+def gateway_mqtt_url(mosquitto_server: PrivateMosquitto) -> str:
+    """As a forwarder that may speak for any gateway."""
+    return mosquitto_server.url(SIMULATOR)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port on which nobody listens."""
+    return free_tcp_port()
