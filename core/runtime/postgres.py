@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 import msgspec
@@ -33,8 +33,9 @@ __all__ = [
     "tenant_transaction",
 ]
 
-Connection = asyncpg.Connection[Record] | PoolConnectionProxy[Record]
-Pool = asyncpg.Pool[Record]
+# Named in quotes: only the stubs make these classes generic.
+Connection: TypeAlias = "asyncpg.Connection[Record] | PoolConnectionProxy[Record]"
+Pool: TypeAlias = "asyncpg.Pool[Record]"
 
 # What a driver raises while the server is away, restarts, or has no room left: try again, lose nothing.
 DATABASE_AWAY = (
@@ -70,7 +71,7 @@ async def _prepare(connection: Any) -> None:
     )
 
 
-async def connect(database_url: str, application_name: str = "territoire") -> asyncpg.Connection[Record]:
+async def connect(database_url: str, application_name: str = "territoire") -> "asyncpg.Connection[Record]":
     """One connection of its own, with our JSON codec."""
     connection = await asyncpg.connect(database_url, server_settings={"application_name": application_name})
     await _prepare(connection)
