@@ -49,6 +49,7 @@ QUANTITIES = _catalogue(
     Quantity("tvoc", "[ppb]", _G, "COV totaux", "Total VOC", 0, 60_000),
     Quantity("tvoc_index", "1", _G, "Indice COV", "VOC index", 0, 500),
     Quantity("pressure", "hPa", _G, "Pression", "Pressure", 300, 1_200),
+    Quantity("differential_pressure", "Pa", _G, "Pression différentielle", "Differential pressure"),
     Quantity("illuminance", "lx", _G, "Éclairement", "Illuminance", 0, 200_000),
     Quantity("light_level", "1", _G, "Niveau de lumière", "Light level", 0, 5),
     Quantity("motion", "1", _G, "Mouvement", "Motion", 0, 65_535),
@@ -69,15 +70,20 @@ QUANTITIES = _catalogue(
     Quantity("active_energy_import", "W.h", _C, "Énergie active soutirée", "Active energy imported", 0, None),
     Quantity("active_energy_export", "W.h", _C, "Énergie active injectée", "Active energy exported", 0, None),
     Quantity("reactive_energy", "{var}.h", _C, "Énergie réactive", "Reactive energy"),
+    Quantity("reactive_energy_import", "{var}.h", _C, "Énergie réactive soutirée", "Reactive energy imported"),
+    Quantity("reactive_energy_export", "{var}.h", _C, "Énergie réactive injectée", "Reactive energy exported"),
     Quantity("active_power", "W", _G, "Puissance active", "Active power", -1_000_000, 1_000_000),
     Quantity("reactive_power", "{var}", _G, "Puissance réactive", "Reactive power", -1_000_000, 1_000_000),
     Quantity("apparent_power", "V.A", _G, "Puissance apparente", "Apparent power", 0, 1_000_000),
+    Quantity(
+        "apparent_power_maximum", "V.A", _G, "Puissance apparente maximale", "Maximum apparent power", 0, 1_000_000
+    ),
     Quantity("voltage", "V", _G, "Tension", "Voltage", 0, 500),
+    Quantity("voltage_mean", "V", _G, "Tension moyenne", "Mean voltage", 0, 500),
+    Quantity("frequency", "Hz", _G, "Fréquence", "Frequency", 40, 70),
     Quantity("current", "A", _G, "Intensité", "Current", 0, 1_000),
     Quantity("current_maximum", "A", _G, "Intensité maximale", "Maximum current", 0, 1_000),
-    Quantity(
-        "active_power_maximum", "W", _G, "Puissance active maximale", "Maximum active power", 0, 1_000_000
-    ),
+    Quantity("active_power_maximum", "W", _G, "Puissance active maximale", "Maximum active power", 0, 1_000_000),
     Quantity("subscribed_current", "A", _G, "Intensité souscrite", "Subscribed current", 0, 200),
     Quantity("subscribed_power", "kV.A", _G, "Puissance souscrite", "Subscribed power", 0, 10_000),
     Quantity("cutoff_power", "kV.A", _G, "Puissance de coupure", "Cut-off power", 0, 10_000),
@@ -87,4 +93,6 @@ QUANTITIES = _catalogue(
     Quantity("open", "1", _B, "Ouverture", "Opening"),
     Quantity("tamper", "1", _B, "Arrachement", "Tamper"),
     Quantity("input_state", "1", _B, "Entrée logique", "Digital input"),
+    Quantity("analog_input", "1", _G, "Entrée analogique", "Analogue input"),
+    Quantity("multistate_output", "1", _G, "Sortie à plusieurs états", "Multistate output", 0, 255),
 )

@@ -1,0 +1,108 @@
+"""What the registry knows, as the services see it. Identifiers of LoRaWAN are big-endian bytes."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from lorawan.identifiers import DevEui, GatewayId, JoinEui
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Who owns: a member of the shared network, or its operator."""
+
+    id: int
+    slug: str
+    name: str
+    webhook_allow_list: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceProfile:
+    """What all devices of one model have in common. `tenant_id` None: offered to every tenant."""
+
+    id: int
+    tenant_id: int | None
+    name: str
+    vendor: str
+    model: str
+    codec: str
+    codec_options: dict[str, Any]
+    device_class: str  # A or C
+    mac_version: str
+    region: str
+    expected_interval: timedelta
+    capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device and its place in the house; its root key is not here."""
+
+    id: int
+    tenant_id: int
+    dev_eui: DevEui
+    join_eui: JoinEui
+    name: str
+    device_profile_id: int
+    slot: int
+    activation: str  # OTAA or ABP
+    skip_f_cnt_check: bool
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """What people care about: a bin, a cabinet, a room, a meter. Devices come and go, it stays."""
+
+    id: int
+    tenant_id: int
+    kind: str
+    name: str
+    commune: str
+    street: str
+    latitude: float | None
+    longitude: float | None
+    attributes: dict[str, Any] = field(default_factory=dict[str, Any])
+    privacy_class: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A device serves an asset, in a position, from `since` until `until` (None: still)."""
+
+    id: int
+    tenant_id: int
+    asset_id: int
+    device_id: int
+    position: str
+    since: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A registered gateway."""
+
+    id: int
+    tenant_id: int
+    gateway_id: GatewayId
+    name: str
+    region: str
+    latitude: float | None
+    longitude: float | None
+    antenna_gain: float  # dBi
+
+
+@dataclass(frozen=True, slots=True)
+class Datastream:
+    """One quantity of one asset, or of a device that serves none; every measurement belongs to one."""
+
+    id: int
+    tenant_id: int
+    asset_id: int | None
+    device_id: int
+    position: str
+    channel: str
+    quantity: str
+    unit: str  # UCUM

@@ -1,0 +1,17 @@
+"""From a row to an entity: a row's columns are named like the entity's fields."""
+
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from core.runtime.postgres import Record
+
+Entity = TypeVar("Entity")
+
+
+def entity(kind: type[Entity], row: Record) -> Entity:
+    """The dataclass `kind` made from the columns of its fields; arrays become tuples."""
+    values: dict[str, Any] = {}
+    for column in fields(kind):  # pyright: ignore[reportArgumentType]
+        value = row[column.name]
+        values[column.name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)

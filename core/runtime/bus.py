@@ -1,0 +1,274 @@
+# pyright: reportUnknownMemberType=false
+"""The bus inside: JetStream streams, ordered shard readers, publishes that insist, requests.
+
+Nothing else imports nats. Semantics that shape this module were measured (reference/performance.md, section 11):
+re-attaching to a durable consumer hands out newer messages first, so a shard is taken by deleting every consumer
+on its subject and creating `{service}-{shard}-{epoch}`; `fetch` on an empty stream raises nats' own TimeoutError.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import nats
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import Error as JetStreamError
+from nats.js.errors import NotFoundError
+
+from core.messages import topics
+
+ACK_WAIT_S = 30
+MAX_ACK_PENDING = 4_000
+PUBLISH_TIMEOUT_S = 5
+GIB = 1 << 30
+DUPLICATE_WINDOW_S = 120
+
+NoResponders = nats.errors.NoRespondersError
+
+BUS_AWAY = (nats.errors.Error, JetStreamError, OSError, TimeoutError)
+
+log = structlog.get_logger()
+
+
+def _work_queue(name: str, subjects: str, max_bytes: int) -> StreamConfig:
+    """A full stream refuses: it pushes back to its publisher and never forgets."""
+    return StreamConfig(
+        name=name,
+        subjects=[subjects],
+        retention=RetentionPolicy.WORK_QUEUE,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_bytes=max_bytes,
+        duplicate_window=DUPLICATE_WINDOW_S,
+    )
+
+
+STREAMS = (
+    _work_queue(topics.FRAMES, "territoire.frames.*", 4 * GIB),
+    _work_queue(topics.UPLINKS, "territoire.uplinks.*", 4 * GIB),
+)
+# Its truth is the table: it lives in memory and can never hold up ingest.
+MEASUREMENTS_STREAM = StreamConfig(
+    name=topics.MEASUREMENTS,
+    subjects=["territoire.measurements.*"],
+    retention=RetentionPolicy.LIMITS,
+    storage=StorageType.MEMORY,
+    discard=DiscardPolicy.OLD,
+    max_bytes=256 << 20,
+    max_age=3600,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a shard, with its place in the stream and the stream's own clock."""
+
+    sequence: int
+    published_at_us: int
+    data: bytes
+    subject: str
+    _raw: Msg
+
+    async def ack(self) -> None:
+        """Its effect is committed: the stream may forget it."""
+        await self._raw.ack()
+
+    async def in_progress(self) -> None:
+        """Still at work: do not deliver it again yet."""
+        await self._raw.in_progress()
+
+
+class ShardReader:
+    """Reads one shard's subject in stream order, everything un-acknowledged first."""
+
+    def __init__(self, subscription: JetStreamContext.PullSubscription) -> None:
+        self._subscription = subscription
+
+    async def fetch(self, most: int = 100, timeout_s: float = 0.5) -> list[Message]:
+        """Up to `most` messages; an empty list when none came within `timeout_s`."""
+        try:
+            raws = await self._subscription.fetch(most, timeout=timeout_s)
+        except nats.errors.TimeoutError:
+            return []
+        return [
+            Message(
+                raw.metadata.sequence.stream,
+                int(raw.metadata.timestamp.timestamp() * 1_000_000),
+                raw.data,
+                raw.subject,
+                raw,
+            )
+            for raw in raws
+        ]
+
+    async def backlog(self) -> int:
+        """How many messages wait beyond those already handed out."""
+        return (await self._subscription.consumer_info()).num_pending or 0
+
+
+class Bus:
+    """A connection to the bus."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._jetstream = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server answers at this moment."""
+        return self._client.is_connected
+
+    async def ensure_streams(self) -> None:
+        """Create the streams that are missing; only `services/migrate` does this."""
+        for config in (*STREAMS, MEASUREMENTS_STREAM):
+            try:
+                await self._jetstream.update_stream(config)
+            except NotFoundError:
+                await self._jetstream.add_stream(config)
+
+    async def ensure_measurements_stream(self) -> None:
+        """MEASUREMENTS is memory: whoever connects after a restart of the server makes it again."""
+        try:
+            await self._jetstream.stream_info(topics.MEASUREMENTS)
+        except NotFoundError:
+            await self._jetstream.add_stream(MEASUREMENTS_STREAM)
+
+    async def publish_once(self, subject: str, data: bytes, message_id: str | None = None) -> int:
+        """Publish and return the stream sequence; raises one of BUS_AWAY when it was not acknowledged."""
+        headers = {"Nats-Msg-Id": message_id} if message_id else None
+        return (await self._jetstream.publish(subject, data, headers=headers)).seq
+
+    async def publish(self, subject: str, data: bytes, message_id: str | None = None) -> int:
+        """Publish until it is acknowledged, however long the bus is away or full.
+
+        With a `message_id` the retries of these very octets are stored once.
+        """
+        attempt = 0
+        while True:
+            try:
+                return await self.publish_once(subject, data, message_id)
+            except BUS_AWAY as refused:
+                if isinstance(refused, nats.errors.ConnectionClosedError):
+                    raise
+                if attempt % 10 == 0:
+                    log.warning("publish_retried", subject=subject, error=str(refused) or type(refused).__name__)
+                attempt += 1
+                await asyncio.sleep(random.uniform(0.05, min(2.0, 0.1 * attempt)))  # noqa: S311
+
+    async def read_shard(self, stream: str, subject: str, consumer: str) -> ShardReader:
+        """Take a work-queue subject over: its former consumers go, all that is un-acknowledged comes again."""
+        for info in await self._jetstream.consumers_info(stream):
+            if info.config.filter_subject == subject:
+                await self._jetstream.delete_consumer(stream, info.name)
+        await self._jetstream.add_consumer(
+            stream,
+            ConsumerConfig(
+                durable_name=consumer,
+                filter_subject=subject,
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=ACK_WAIT_S,
+                max_ack_pending=MAX_ACK_PENDING,
+            ),
+        )
+        return ShardReader(await self._jetstream.pull_subscribe_bind(consumer, stream))
+
+    async def follow(self, stream: str, subject: str, consumer: str) -> ShardReader:
+        """Read a limits-retention subject from its start with a durable consumer of one's own."""
+        subscription = await self._jetstream.pull_subscribe(
+            subject,
+            durable=consumer,
+            stream=stream,
+            config=ConsumerConfig(
+                ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT_S, max_ack_pending=MAX_ACK_PENDING
+            ),
+        )
+        return ShardReader(subscription)
+
+    async def stream_messages(self, stream: str) -> int:
+        """How many messages a stream holds."""
+        return (await self._jetstream.stream_info(stream)).state.messages
+
+    async def nudge(self, subject: str, data: bytes = b"") -> None:
+        """Tell whoever listens now, without a guarantee: rows are the truth, a nudge saves the wait."""
+        await self._client.publish(subject, data)
+
+    async def subscribe(
+        self, subject: str, handle: Callable[[str, bytes], Awaitable[None]], *, queue: str = ""
+    ) -> Subscription:
+        """Call `handle(subject, data)` for each message of a core subject, one after the other."""
+
+        async def receive(message: Msg) -> None:
+            await handle(message.subject, message.data)
+
+        return await self._client.subscribe(subject, queue=queue, cb=receive)
+
+    async def respond(
+        self, subject: str, answer: Callable[[bytes], Awaitable[bytes]], *, queue: str = ""
+    ) -> Subscription:
+        """Answer requests on `subject`, concurrently; of a queue group only one member gets each request."""
+        running: set[asyncio.Task[None]] = set()
+
+        async def reply(message: Msg) -> None:
+            try:
+                await message.respond(await answer(message.data))
+            except BUS_AWAY as gone:
+                log.warning("reply_not_sent", subject=subject, error=str(gone) or type(gone).__name__)
+
+        async def receive(message: Msg) -> None:
+            task = asyncio.create_task(reply(message), name=f"respond {subject}")
+            running.add(task)
+            task.add_done_callback(running.discard)
+
+        return await self._client.subscribe(subject, queue=queue, cb=receive)
+
+    async def request(self, subject: str, data: bytes, timeout_s: float) -> bytes:
+        """Ask and wait; raises NoResponders at once when nobody listens, TimeoutError when no answer came."""
+        return (await self._client.request(subject, data, timeout=timeout_s)).data
+
+
+@asynccontextmanager
+async def connect_bus(nats_url: str, name: str) -> AsyncGenerator[Bus]:
+    """A bus that reconnects without limit; it waits for a server that is not there yet, and says so."""
+
+    async def report(error: Exception) -> None:
+        log.warning("bus_error", error=str(error) or type(error).__name__)
+
+    async def disconnected() -> None:
+        log.warning("bus_disconnected")
+
+    async def reconnected() -> None:
+        log.info("bus_reconnected")
+
+    client = await nats.connect(
+        nats_url,
+        name=name,
+        allow_reconnect=True,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.2,
+        connect_timeout=2,
+        ping_interval=5,
+        max_outstanding_pings=2,
+        pending_size=64 << 20,
+        error_cb=report,
+        disconnected_cb=disconnected,
+        reconnected_cb=reconnected,
+    )
+    try:
+        yield Bus(client)
+    finally:
+        await client.close()  # Never drain(): it hangs on a pull subscription that still holds messages.

@@ -1,0 +1,136 @@
+"""/livez, /readyz and /metrics of a process that has no other HTTP server."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from core.runtime.bus import Bus
+from core.runtime.postgres import DATABASE_AWAY, Pool
+
+CHECK_TIMEOUT_S = 2
+
+# A named check: returns None when all is well, or what is wrong.
+Check = Callable[[], Awaitable[str | None]]
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Named checks; a service is ready when none of them complains."""
+
+    checks: dict[str, Check]
+
+    async def problems(self) -> dict[str, str]:
+        """What is wrong, by name of the check."""
+        found: dict[str, str] = {}
+        for name, check in self.checks.items():
+            try:
+                async with asyncio.timeout(CHECK_TIMEOUT_S):
+                    problem = await check()
+            except (*DATABASE_AWAY, TimeoutError) as away:
+                problem = str(away) or type(away).__name__
+            if problem is not None:
+                found[name] = problem
+        return found
+
+
+def database_check(pool: Pool) -> Check:
+    """The database answers a query."""
+
+    async def check() -> str | None:
+        await pool.fetchval("SELECT 1")
+        return None
+
+    return check
+
+
+def bus_check(bus: Bus) -> Check:
+    """The bus is connected."""
+
+    async def check() -> str | None:
+        return None if bus.is_connected else "disconnected"
+
+    return check
+
+
+class _HealthApp:
+    """An ASGI application of three routes; a framework would cost each process 20 MB for them."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+
+    async def __call__(
+        self, scope: dict[str, Any], _receive: object, send: Callable[..., Awaitable[None]]
+    ) -> None:
+        if scope["type"] != "http":
+            return
+        status, content_type, body = await self._answer(scope["path"])
+        headers = [(b"content-type", content_type.encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, path: str) -> tuple[int, str, bytes]:
+        match path:
+            case "/livez":
+                return 200, "application/json", b'{"status":"ok"}'
+            case "/readyz":
+                problems = await self._readiness.problems()
+                body = {"status": "unready" if problems else "ok", "problems": problems}
+                return 503 if problems else 200, "application/json", msgspec.json.encode(body)
+            case "/metrics":
+                return 200, CONTENT_TYPE_LATEST, generate_latest()
+            case _:
+                return 404, "application/json", b'{"status":"unknown path"}'
+
+
+class QuietServer(uvicorn.Server):
+    """Uvicorn inside a process whose signals are not uvicorn's to handle."""
+
+    def capture_signals(self) -> Any:
+        """Leave SIGTERM and SIGINT to core.runtime.lifetime."""
+        return _no_signals()
+
+
+class _no_signals:  # noqa: N801
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@asynccontextmanager
+async def serve_http(app: Any, host: str, port: int, *, shutdown_timeout_s: int = 3) -> AsyncGenerator[int]:
+    """Serve an ASGI application while the block runs; yields the port it listens on."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=shutdown_timeout_s,
+        server_header=False,
+    )
+    server = QuietServer(config)
+    serving = asyncio.create_task(server.serve(), name="http server")
+    while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it.
+        await asyncio.sleep(0.01)
+    if serving.done():
+        await serving
+        raise OSError(f"nothing listens on {host}:{port}: is the port taken?")
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
+async def serve_health(readiness: Readiness, host: str, port: int) -> AsyncGenerator[int]:
+    """Serve the three routes while the block runs; yields the port."""
+    async with serve_http(_HealthApp(readiness), host, port) as bound:
+        yield bound

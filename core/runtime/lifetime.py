@@ -1,0 +1,69 @@
+"""A process is one function: open, start, wait, drain, close."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import structlog
+import uvloop
+from pydantic import ValidationError
+
+from core.runtime.settings import ServiceSettings
+from core.runtime.telemetry import configure_logs, watch_event_loop
+
+DRAIN_DEADLINE_S = 20
+
+log = structlog.get_logger()
+
+
+async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stopping.set)
+    watching = asyncio.create_task(watch_event_loop(), name="watch event loop")
+    running = asyncio.ensure_future(main(stopping))
+    waiting = asyncio.create_task(stopping.wait(), name="wait for a signal")
+    await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
+    watching.cancel()
+    waiting.cancel()
+    if not running.done():
+        log.info("stopping")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_DEADLINE_S):
+                await asyncio.shield(running)
+    if not running.done():
+        log.error("stop_deadline_passed", seconds=DRAIN_DEADLINE_S)
+        running.cancel()
+    await running
+
+
+def run_service(
+    name: str,
+    settings_class: type[ServiceSettings],
+    main: Callable[[ServiceSettings, asyncio.Event], Awaitable[None]],
+) -> None:
+    """Read the settings, set up logs, and run `main(settings, stopping)` until it ends or a signal comes.
+
+    Exits with 2 when a setting is missing or wrong, naming each, and with 1 when the service failed.
+    """
+    try:
+        settings = settings_class()  # pyright: ignore[reportCallIssue]
+    except ValidationError as wrong:
+        for error in wrong.errors(include_input=False, include_url=False):
+            setting = "TERRITOIRE_" + "_".join(str(part).upper() for part in error["loc"])
+            sys.stderr.write(f"{name}: {setting}: {error['msg']}\n")
+        raise SystemExit(2) from None
+    configure_logs(name, settings.instance, settings.log_format, settings.log_level)
+
+    async def start(stopping: asyncio.Event) -> None:
+        await main(settings, stopping)
+
+    try:
+        uvloop.run(_run(start))
+    except (Exception, BaseExceptionGroup):
+        log.exception("service_failed")
+        raise SystemExit(1) from None
+    log.info("stopped")

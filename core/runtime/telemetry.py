@@ -1,0 +1,56 @@
+"""Logs and metrics, set up once per process. Nothing secret reaches a log."""
+
+import asyncio
+import logging
+import re
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from prometheus_client import Gauge
+
+SECRET_NAME = re.compile(r"key|secret|password|token|authorization|kek", re.IGNORECASE)
+SAFE_NAMES = frozenset({"kek_id", "key_id"})
+CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+REDACTED = "***"
+LOOP_PROBE_S = 1.0
+
+EVENT_LOOP_LAG = Gauge("territoire_event_loop_lag_seconds", "How late the event loop woke up, last probe")
+
+
+def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Hide values whose name says that they are secret, and credentials inside addresses."""
+    for name, value in event.items():
+        if SECRET_NAME.search(name) and name not in SAFE_NAMES:
+            event[name] = REDACTED
+        elif isinstance(value, str):
+            event[name] = CREDENTIALS_IN_URL.sub(REDACTED, value)
+    return event
+
+
+def configure_logs(service: str, instance: str, log_format: str, log_level: str) -> None:
+    """One line per event on standard output: JSON, or a console's form for people."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+            structlog.processors.format_exc_info,
+            redact,
+            structlog.dev.ConsoleRenderer(colors=False)
+            if log_format == "console"
+            else structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[log_level]),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(service=service, instance=instance)
+
+
+async def watch_event_loop() -> None:
+    """Export how late the loop wakes up; /livez reads it too."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LOOP_PROBE_S
+        await asyncio.sleep(LOOP_PROBE_S)
+        EVENT_LOOP_LAG.set(max(0.0, loop.time() - due))
