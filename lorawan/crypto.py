@@ -21,7 +21,9 @@ BLOCK = 16
 _B0 = Struct("<BIB4sIBB")
 # A_i (section 4.3.3) without its last octet, the number of the block: 01, zeros, direction, DevAddr, FCnt, zero.
 _A = Struct("<BIB4sIB")
-_BLOCK_NUMBERS = tuple(bytes((number,)) for number in range(256))
+# For n blocks: "", 01, 02 ... n. Joined by the prefix, it is A_1 to A_n in one call.
+_MAX_BLOCKS = 16
+_BLOCK_NUMBERS = tuple((b"", *(bytes((i,)) for i in range(1, n + 1))) for n in range(_MAX_BLOCKS + 1))
 
 
 class Direction(IntEnum):
@@ -82,12 +84,15 @@ class SessionCipher:
         return self._mic(1, dev_addr, f_cnt, message)
 
     def crypt(self, direction: Direction, dev_addr: DevAddr, f_cnt: int, f_port: int, payload: bytes) -> bytes:
-        """Encrypts or decrypts an FRMPayload: the same operation (section 4.3.3). FPort 0 uses NwkSKey."""
+        """Encrypts or decrypts an FRMPayload of at most 256 octets: the same operation (section 4.3.3).
+
+        The key is AppSKey, or NwkSKey for FPort 0.
+        """
         size = len(payload)
         if not size:
             return b""
         prefix = _A.pack(1, 0, direction, dev_addr[::-1], f_cnt, 0)
-        blocks = b"".join([prefix + number for number in _BLOCK_NUMBERS[1 : (size + BLOCK - 1) // BLOCK + 1]])
+        blocks = prefix.join(_BLOCK_NUMBERS[(size + BLOCK - 1) // BLOCK])
         stream = (self._app_encryptor if f_port else self._commands_encryptor()).update(blocks)
         return (int.from_bytes(payload) ^ int.from_bytes(stream[:size])).to_bytes(size)
 
