@@ -43,7 +43,7 @@ async def make_datastream(
     quantity: str,
     unit: str,
 ) -> Datastream:
-    """The datastream of this quantity, made if it is new; an asset's goes on with the device that serves it now."""
+    """The datastream of this quantity, made if new; an asset's goes on with the device that serves it now."""
     statement = MAKE_FOR_DEVICE if asset_id is None else MAKE_FOR_ASSET
     row = await connection.fetchrow(statement, tenant_id, asset_id, device_id, position, channel, quantity, unit)
     assert row is not None  # noqa: S101 - Both statements return a row whether it was there or not.

@@ -1,7 +1,7 @@
 """From a row to an entity: a row's columns are named like the entity's fields."""
 
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from core.runtime.postgres import Record
 
@@ -13,5 +13,5 @@ def entity(kind: type[Entity], row: Record) -> Entity:
     values: dict[str, Any] = {}
     for column in fields(kind):  # pyright: ignore[reportArgumentType]
         value = row[column.name]
-        values[column.name] = tuple(value) if isinstance(value, list) else value
+        values[column.name] = tuple(cast(list[Any], value)) if isinstance(value, list) else value
     return kind(**values)
