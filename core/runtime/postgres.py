@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import msgspec
@@ -33,9 +33,12 @@ __all__ = [
     "tenant_transaction",
 ]
 
-# Named in quotes: only the stubs make these classes generic.
-Connection: TypeAlias = "asyncpg.Connection[Record] | PoolConnectionProxy[Record]"
-Pool: TypeAlias = "asyncpg.Pool[Record]"
+if TYPE_CHECKING:  # Only the stubs make these classes generic.
+    Connection = asyncpg.Connection[Record] | PoolConnectionProxy[Record]
+    Pool = asyncpg.Pool[Record]
+else:
+    Connection = asyncpg.Connection | PoolConnectionProxy
+    Pool = asyncpg.Pool
 
 # What a driver raises while the server is away, restarts, or has no room left: try again, lose nothing.
 DATABASE_AWAY = (

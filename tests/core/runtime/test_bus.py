@@ -1,0 +1,86 @@
+import asyncio
+
+import pytest
+
+from core.messages import topics
+from core.runtime.bus import BUS_AWAY, NoResponders, connect_bus
+
+
+async def test_a_taken_shard_gives_everything_unacknowledged_again_in_order(nats_url: str) -> None:
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        for number in range(20):
+            await bus.publish(topics.frames(0), bytes([number]))
+        first = await bus.read_shard(topics.FRAMES, topics.frames(0), "network-0-1")
+        held = await first.fetch(10)
+        await held[0].ack()
+        await bus.publish(topics.frames(0), b"new")
+
+        second = await bus.read_shard(topics.FRAMES, topics.frames(0), "network-0-2")
+        read = await second.fetch(100)
+
+        assert [message.data for message in read] == [*(bytes([number]) for number in range(1, 20)), b"new"]
+        assert [message.sequence for message in read] == sorted(message.sequence for message in read)
+
+
+async def test_a_late_acknowledgement_of_a_former_owner_removes_nothing(nats_url: str) -> None:
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        await bus.publish(topics.frames(1), b"one")
+        former = await bus.read_shard(topics.FRAMES, topics.frames(1), "network-1-1")
+        held = await former.fetch(1)
+        owner = await bus.read_shard(topics.FRAMES, topics.frames(1), "network-1-2")
+
+        await held[0].ack()
+
+        assert [message.data for message in await owner.fetch(1)] == [b"one"]
+
+
+async def test_a_publish_with_the_same_id_is_stored_once(nats_url: str) -> None:
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        await bus.publish(topics.frames(0), b"x", "id-1")
+        await bus.publish(topics.frames(0), b"x", "id-1")
+
+        assert await bus.stream_messages(topics.FRAMES) == 1
+
+
+async def test_an_empty_shard_gives_an_empty_list(nats_url: str) -> None:
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        reader = await bus.read_shard(topics.FRAMES, topics.frames(0), "network-0-1")
+
+        assert await reader.fetch(10, 0.1) == []
+
+
+async def test_a_request_to_nobody_is_refused_at_once(nats_url: str) -> None:
+    async with connect_bus(nats_url, "test") as bus:
+        with pytest.raises(NoResponders):
+            await bus.request("territoire.gateway.none.down", b"", 5)
+
+
+async def test_one_member_of_a_queue_group_answers(nats_url: str) -> None:
+    answers: list[str] = []
+
+    def member(name: str):
+        async def answer(data: bytes) -> bytes:
+            answers.append(name)
+            return data
+
+        return answer
+
+    async with connect_bus(nats_url, "one") as one, connect_bus(nats_url, "two") as two:
+        await one.respond("ask", member("one"), queue="q")
+        await two.respond("ask", member("two"), queue="q")
+        await asyncio.gather(one.request("flush.one", b"", 0.1), return_exceptions=True)
+
+        replies = [await two.request("ask", bytes([number]), 2) for number in range(10)]
+
+        assert replies == [bytes([number]) for number in range(10)]
+        assert len(answers) == 10
+
+
+async def test_publishing_without_a_stream_is_an_error_that_can_be_retried(nats_url: str) -> None:
+    async with connect_bus(nats_url, "test") as bus:
+        with pytest.raises(BUS_AWAY):
+            await bus.publish_once(topics.frames(0), b"x")

@@ -1,0 +1,48 @@
+import pytest
+
+from core.runtime.migrations import SchemaMismatch, migrate, migrations, require_schema
+from core.runtime.postgres import connect
+
+
+async def test_applies_everything_once(empty_database_url: str) -> None:
+    first = await migrate(empty_database_url)
+    second = await migrate(empty_database_url)
+
+    assert first == len(migrations())
+    assert second == 0
+
+
+async def test_writes_the_number_of_shards_of_the_first_migration(empty_database_url: str) -> None:
+    await migrate(empty_database_url, shards=16)
+    await migrate(empty_database_url, shards=4)
+    connection = await connect(empty_database_url)
+    shards = await connection.fetchval("SELECT shards FROM deployment")
+    await connection.close()
+
+    assert shards == 16
+
+
+async def test_refuses_a_file_that_changed_after_it_was_applied(database) -> None:
+    connection = await connect(database.admin_url)
+    await connection.execute("UPDATE schema_migration SET checksum = 'other' WHERE number = 1")
+    await connection.close()
+
+    with pytest.raises(SchemaMismatch, match=r"0001_registry\.sql was changed"):
+        await migrate(database.admin_url)
+
+
+async def test_a_program_refuses_a_newer_database(database) -> None:
+    connection = await connect(database.admin_url)
+    await connection.execute("INSERT INTO schema_migration (number, name, checksum) VALUES (999, 'later', 'x')")
+
+    with pytest.raises(SchemaMismatch, match="start a newer program"):
+        await require_schema(connection)
+    await connection.close()
+
+
+async def test_a_program_refuses_an_empty_database(empty_database_url: str) -> None:
+    connection = await connect(empty_database_url)
+
+    with pytest.raises(SchemaMismatch, match="run `territoire migrate`"):
+        await require_schema(connection)
+    await connection.close()
