@@ -1,0 +1,243 @@
+"""Linky's historique and standard modes, read into the same readings (reference: codecs.md, section 5).
+
+Channels of `active_energy_import`, which never change from one frame to the next:
+
+- `""`: the total, BASE or EAST;
+- `hc`, `hp`, `ejp_hn`, `ejp_hpm`, `bbr_hcjb` ... `bbr_hpjr`: the historique indexes, by their label;
+- `index_1` ... `index_10`: the supplier's indexes EASF01 to EASF10 of the standard mode, whose meaning is
+  the contract's. The profile option `tariff` (`hphc`, `ejp` or `tempo`) says it, and EASF01, EASF02 ...
+  then land on the historique channels: with `hphc`, EASF01 is `hc` and EASF02 is `hp`;
+- `distributor_1` ... `distributor_4`: EASD01 to EASD04.
+
+Currents and voltages are on `phase_a`, `phase_b`, `phase_c`; a single-phase meter is `phase_a`. Apparent
+power is `""` for the withdrawn total, `phase_a`... for each phase, `export` for the injected one.
+`subscribed_power` of the historique mode is ISOUSC times 0.2 kVA, times the phases: three as soon as the
+frame has a label of a three-phase meter, else the profile option `phases` (1 by default).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, NamedTuple
+
+from decoders.canonical import Decoded, Reading
+
+THREE_PHASES = 3  # A value of the profile option `phases`.
+ISOUSC_KVA_PER_AMPERE = 0.2  # 200 V by convention: 45 A are 9 kVA.
+
+# French legal time, by the season character; lower case marks a degraded clock, a space an unknown one.
+_OFFSETS = {"E": timezone(timedelta(hours=2)), "H": timezone(timedelta(hours=1))}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class MeterDate:
+    """An instant as the meter's clock says it: season character, then year to second."""
+
+    season: str
+    year: int
+    month: int
+    day: int
+    hour: int
+    minute: int
+    second: int
+
+    def instant(self) -> datetime | None:
+        """The instant; None when the clock is degraded or unknown, or the date does not exist."""
+        offset = _OFFSETS.get(self.season)
+        if offset is None:
+            return None
+        try:
+            return datetime(
+                2000 + self.year, self.month, self.day, self.hour, self.minute, self.second, tzinfo=offset
+            )
+        except ValueError:
+            return None
+
+    def text(self) -> str:
+        """ISO 8601 with the offset, or the meter's own digits when they are no certain instant."""
+        instant = self.instant()
+        if instant is not None:
+            return instant.isoformat()
+        digits = (self.year, self.month, self.day, self.hour, self.minute, self.second)
+        return self.season + "".join(f"{part:02d}" for part in digits)
+
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """A value of the meter with its own date: the maximum of a day, a point of the load curve."""
+
+    date: MeterDate
+    value: int
+
+
+TicValue = int | str | MeterDate | Dated | list[dict[str, str]] | None
+
+
+class _Target(NamedTuple):
+    quantity: str
+    channel: str = ""
+
+
+_PHASES = (("1", "phase_a"), ("2", "phase_b"), ("3", "phase_c"))
+_TEMPO = ("bbr_hcjb", "bbr_hpjb", "bbr_hcjw", "bbr_hpjw", "bbr_hcjr", "bbr_hpjr")
+# Supplier's indexes by tariff, in the order EASF01, EASF02...
+TARIFFS = {"hphc": ("hc", "hp"), "ejp": ("ejp_hn", "ejp_hpm"), "tempo": _TEMPO}
+
+
+def _energy(channel: str) -> _Target:
+    return _Target("active_energy_import", channel)
+
+
+def _by_phase() -> dict[str, _Target]:
+    quantities = {
+        "IINST{}": "current",
+        "IRMS{}": "current",
+        "IMAX{}": "current_maximum",
+        "URMS{}": "voltage",
+        "UMOY{}": "voltage_mean",
+        "SINSTS{}": "apparent_power",
+        "SMAXSN{}": "apparent_power_maximum",
+        "SMAXSN{}-1": "apparent_power_maximum",
+    }
+    return {
+        label.format(digit): _Target(quantity, phase)
+        for label, quantity in quantities.items()
+        for digit, phase in _PHASES
+    }
+
+
+_TARGETS: dict[str, _Target] = {
+    "BASE": _energy(""),
+    "EAST": _energy(""),
+    "HCHC": _energy("hc"),
+    "HCHP": _energy("hp"),
+    "EJPHN": _energy("ejp_hn"),
+    "EJPHPM": _energy("ejp_hpm"),
+    **{channel.replace("_", "").upper(): _energy(channel) for channel in _TEMPO},
+    **{f"EASF{index:02d}": _energy(f"index_{index}") for index in range(1, 11)},
+    **{f"EASD{index:02d}": _energy(f"distributor_{index}") for index in range(1, 5)},
+    "EAIT": _Target("active_energy_export"),
+    **{f"ERQ{quadrant}": _Target("reactive_energy", f"q{quadrant}") for quadrant in range(1, 5)},
+    "PAPP": _Target("apparent_power"),
+    "SINSTS": _Target("apparent_power"),
+    "SINSTI": _Target("apparent_power", "export"),
+    "IINST": _Target("current", "phase_a"),
+    "IMAX": _Target("current_maximum", "phase_a"),
+    "PMAX": _Target("active_power_maximum"),
+    "ISOUSC": _Target("subscribed_current"),
+    "PREF": _Target("subscribed_power"),
+    "PCOUP": _Target("cutoff_power"),
+    "NTARF": _Target("tariff_index"),
+    # Dated: the reading is at the meter's own instant.
+    "SMAXSN": _Target("apparent_power_maximum"),
+    "SMAXSN-1": _Target("apparent_power_maximum"),
+    "SMAXIN": _Target("apparent_power_maximum", "export"),
+    "SMAXIN-1": _Target("apparent_power_maximum", "export"),
+    "CCASN": _Target("active_power", "load_curve"),
+    "CCASN-1": _Target("active_power", "load_curve"),
+    "CCAIN": _Target("active_power", "load_curve_export"),
+    "CCAIN-1": _Target("active_power", "load_curve_export"),
+    **_by_phase(),
+}
+_THREE_PHASE_LABELS = {f"{label}{digit}" for label in ("IINST", "IMAX", "ADIR") for digit in "123"} | {"PMAX"}
+_TEXTS = {
+    "meter_id": ("ADCO", "ADSC"),
+    "delivery_point": ("PRM",),
+    "tariff_period": ("PTEC", "LTARF"),
+    "tariff_option": ("OPTARIF", "NGTF"),
+}
+
+
+def normalise(fields: Mapping[str, TicValue], time_us: int, options: Mapping[str, Any], decoded: Decoded) -> None:
+    """Add to `decoded` what the labels of a frame say, whichever the mode.
+
+    None is a label that the meter does not have. A dated value whose date is uncertain, or more than
+    400 days before or a day after `time_us`, gives a warning and no reading. Everything is in
+    `data["tic"]` by label, and the texts that a reader wants under names common to both modes.
+    """
+    _add_data(fields, decoded)
+    for label, value in fields.items():
+        if (target := _target(label, options)) is None:
+            continue
+        if isinstance(value, int):
+            decoded.readings.append(Reading(time_us, target.channel, target.quantity, float(value)))
+        elif isinstance(value, Dated):
+            _add_dated(label, value, target, time_us, decoded)
+    if isinstance(amperes := fields.get("ISOUSC"), int):
+        kva = round(amperes * ISOUSC_KVA_PER_AMPERE * _phases(fields, options), 1)
+        decoded.readings.append(Reading(time_us, "", "subscribed_power", kva))
+
+
+def _add_data(fields: Mapping[str, TicValue], decoded: Decoded) -> None:
+    decoded.data["tic"] = {label: _json(value) for label, value in fields.items()}
+    for name, labels in _TEXTS.items():
+        for label in labels:
+            if isinstance(text := fields.get(label), str) and (shown := text.strip(" .")):
+                decoded.data[name] = shown
+    if isinstance(status := fields.get("STGE"), int):
+        decoded.data["status"] = read_status(status)
+
+
+def _target(label: str, options: Mapping[str, Any]) -> _Target | None:
+    """Where the label's value goes; the option `tariff` names the supplier's indexes."""
+    if label.startswith("EASF"):
+        rank = int(label.removeprefix("EASF")) - 1
+        channels = TARIFFS.get(str(options.get("tariff")), ())
+        if rank < len(channels):
+            return _energy(channels[rank])
+    return _TARGETS.get(label)
+
+
+def _phases(fields: Mapping[str, TicValue], options: Mapping[str, Any]) -> int:
+    three = options.get("phases") == THREE_PHASES or not _THREE_PHASE_LABELS.isdisjoint(fields)
+    return THREE_PHASES if three else 1
+
+
+def _add_dated(label: str, dated: Dated, target: _Target, time_us: int, decoded: Decoded) -> None:
+    instant = dated.date.instant()
+    if instant is None:
+        decoded.warnings.append(f"{label} : date du compteur incertaine ({dated.date.text()})")
+        return
+    at_us = (instant - _EPOCH) // timedelta(microseconds=1)
+    if not time_us - 400 * _DAY_US <= at_us <= time_us + _DAY_US:
+        decoded.warnings.append(f"{label} : date du compteur invraisemblable ({dated.date.text()})")
+        return
+    decoded.readings.append(Reading(at_us, target.channel, target.quantity, float(dated.value)))
+
+
+def _json(value: TicValue) -> Any:
+    match value:
+        case MeterDate():
+            return value.text()
+        case Dated(date=date, value=number):
+            return {"date": date.text(), "value": number}
+        case _:
+            return value
+
+
+_BREAKER = (
+    *("closed", "over_power", "over_voltage", "load_shedding", "ordered_open"),
+    *("overheat_over_maximum", "overheat_under_maximum", "reserved"),
+)
+_COLOURS = ("", "bleu", "blanc", "rouge")
+
+
+def read_status(status: int) -> dict[str, Any]:
+    """The parts of STGE, the status word of the standard mode, that a reader can use."""
+    return {
+        "dry_contact_open": bool(status & 1),
+        "breaker": _BREAKER[status >> 1 & 7],
+        "cover_open": bool(status >> 4 & 1),
+        "over_voltage": bool(status >> 6 & 1),
+        "over_subscribed_power": bool(status >> 7 & 1),
+        "producer": bool(status >> 8 & 1),
+        "supplier_index": (status >> 10 & 15) + 1,
+        "distributor_index": (status >> 14 & 3) + 1,
+        "clock_degraded": bool(status >> 16 & 1),
+        "colour_today": _COLOURS[status >> 24 & 3],
+        "colour_tomorrow": _COLOURS[status >> 26 & 3],
+        "mobile_peak_notice": status >> 28 & 3,
+        "mobile_peak": status >> 30 & 3,
+    }

@@ -1,0 +1,173 @@
+"""From a Watteco standard frame to readings: the tables of `clusters`, and what no table can say."""
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+from decoders.canonical import Decoded, MalformedPayload, Reading
+from decoders.watteco.causes import FieldFormat, read_causes
+from decoders.watteco.clusters import TEXTS, Attribute, attribute_of
+from decoders.watteco.frame import CHARACTER_STRING, F_PORT, Command, StandardFrame
+from decoders.watteco.tic import TIC_CLUSTERS, read_tic
+
+# Attribute 0050/0006: one voltage in millivolts for each bit of the source bitmap, in this order.
+_POWER_SOURCES = ((0x01, "mains"), (0x02, "rechargeable"), (0x04, "disposable"), (0x08, "solar"), (0x10, "tic"))
+_POWER_FIELDS = {index: name for index, (_, name) in enumerate(_POWER_SOURCES, start=2)}
+_POWER_SIZE = 3  # Mode, bitmap of sources, source in use.
+# A cell's voltage says something about its end of life; the others are only kept in `data`.
+_CELLS = {"disposable": "", "rechargeable": "rechargeable"}
+
+
+def decode_standard(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]) -> Decoded:
+    """Decode any standard frame of a Watteco device.
+
+    A well-formed report of a cluster that the tables do not have is kept as octets in `data`, with a
+    warning. TIC clusters read the options of `decoders.linky`. Raises MalformedPayload.
+    """
+    if f_port != F_PORT:
+        raise MalformedPayload(f"f_port {f_port}: Watteco's frames come on {F_PORT}")
+    frame = StandardFrame.from_bytes(payload)
+    decoded = Decoded(data={"report": _header(frame)})
+    if frame.command in (Command.CONFIGURE_REPORTING_RESPONSE, Command.REPORTING_CONFIGURATION):
+        decoded.data["configuration"] = frame.data.hex()
+        return decoded
+    if frame.type is None:
+        decoded.warnings.append(f"lecture refusée par le capteur, statut {frame.status:#04x}")
+        return decoded
+    if frame.status:
+        decoded.warnings.append(f"réponse avec le statut {frame.status:#04x}")
+    _read_attribute(frame, time_us, options, decoded)
+    return decoded
+
+
+def _header(frame: StandardFrame) -> dict[str, Any]:
+    header: dict[str, Any] = {
+        "endpoint": frame.endpoint,
+        "command": frame.command.name.lower(),
+        "cluster": f"{frame.cluster:04x}",
+        "attribute": f"{frame.attribute:04x}",
+    }
+    if frame.status is not None:
+        header["status"] = frame.status
+    return header
+
+
+def _read_attribute(frame: StandardFrame, time_us: int, options: Mapping[str, Any], decoded: Decoded) -> None:
+    key = (frame.cluster, frame.attribute)
+    attribute = attribute_of(frame.cluster, frame.attribute, frame.endpoint)
+    if frame.cluster in TIC_CLUSTERS:
+        read_tic(frame, time_us, options, decoded)
+        _keep_tail(frame, decoded)
+    elif attribute is not None:
+        _read_fields(frame, attribute, time_us, decoded)
+        _read_causes(frame, attribute, decoded)
+    elif key == (0x0050, 0x0006):
+        _read_power(frame, time_us, decoded)
+        _read_power_causes(frame, decoded)
+    elif key == (0x8005, 0x0000):
+        _read_pins(frame, time_us, decoded)
+        _keep_tail(frame, decoded)
+    elif key == (0x0000, 0x0002):
+        _expect(frame, 6)
+        build = int.from_bytes(frame.data[3:6])
+        decoded.data["firmware"] = ".".join(str(part) for part in (*frame.data[:3], build))
+    elif key in TEXTS and frame.type == CHARACTER_STRING:
+        decoded.data[TEXTS[key]] = frame.data.decode("latin-1").rstrip("\0")
+    elif not frame.type_known:
+        raise MalformedPayload(
+            f"attribute {frame.cluster:04x}/{frame.attribute:04x} has the unknown type {frame.type:#04x}"
+        )
+    else:
+        decoded.data["octets"] = frame.data.hex()
+        decoded.warnings.append(f"attribut {frame.cluster:04x}/{frame.attribute:04x} inconnu, gardé tel quel")
+        _keep_tail(frame, decoded)
+
+
+def _expect(frame: StandardFrame, size: int) -> None:
+    if len(frame.data) != size:
+        raise MalformedPayload(
+            f"attribute {frame.cluster:04x}/{frame.attribute:04x} has {size} octets, "
+            f"got {frame.data.hex() or 'none'}"
+        )
+
+
+def _read_fields(frame: StandardFrame, attribute: Attribute, time_us: int, decoded: Decoded) -> None:
+    _expect(frame, attribute.size)
+    if not frame.type_known:
+        decoded.warnings.append(f"type d'attribut inconnu {frame.type:#04x}, lu d'après le cluster")
+    default_channel = attribute.channel_of(frame.endpoint)
+    sums: dict[tuple[str, str], float] = {}
+    position = 0
+    for field in attribute.fields:
+        layout = field.layout
+        value = layout.read(frame.data[position : position + layout.size])
+        position += layout.size
+        if not isfinite(value):
+            decoded.data[layout.name] = None
+            decoded.warnings.append(f"{layout.name} : le capteur n'envoie pas un nombre")
+            continue
+        decoded.data[layout.name] = bool(value) if field.boolean else value
+        if field.quantity:
+            key = (default_channel if field.channel is None else field.channel, field.quantity)
+            value = float(bool(value)) if field.boolean else value * field.factor
+            sums[key] = sums.get(key, 0.0) + value
+    decoded.readings += [Reading(time_us, channel, name, value) for (channel, name), value in sums.items()]
+
+
+def _read_causes(frame: StandardFrame, attribute: Attribute, decoded: Decoded) -> None:
+    fields = attribute.fields
+
+    def format_of(index: int) -> FieldFormat | None:
+        return fields[index].layout if index < len(fields) else None
+
+    _add_causes(frame, decoded, *read_causes(frame.tail, frame.structured, format_of))
+
+
+def _read_power_causes(frame: StandardFrame, decoded: Decoded) -> None:
+    """Causes about the power supply: fields 2 to 6 are the voltages of the sources."""
+
+    def format_of(index: int) -> FieldFormat | None:
+        name = _POWER_FIELDS.get(index)
+        return None if name is None else FieldFormat(name, 2, divisor=1000)
+
+    _add_causes(frame, decoded, *read_causes(frame.tail, frame.structured, format_of))
+
+
+def _add_causes(frame: StandardFrame, decoded: Decoded, causes: list[dict[str, Any]], rest: bytes) -> None:
+    if causes:
+        decoded.data["causes"] = causes
+    if rest:
+        decoded.data["causes_octets"] = rest.hex()
+        decoded.warnings.append("causes du rapport non décodées, gardées telles quelles")
+    if frame.command is Command.ALARM_REPORT:
+        decoded.warnings.append("rapport d'alarme")
+
+
+def _keep_tail(frame: StandardFrame, decoded: Decoded) -> None:
+    _add_causes(frame, decoded, [], frame.tail)
+
+
+def _read_power(frame: StandardFrame, time_us: int, decoded: Decoded) -> None:
+    """Attribute 0050/0006: mode, bitmap of sources, a voltage for each, the source in use."""
+    if len(frame.data) < _POWER_SIZE:
+        raise MalformedPayload(
+            f"attribute 0050/0006 has at least {_POWER_SIZE} octets, got {frame.data.hex() or 'none'}"
+        )
+    present = [name for bit, name in _POWER_SOURCES if frame.data[1] & bit]
+    _expect(frame, _POWER_SIZE + 2 * len(present))
+    volts: dict[str, float] = {}
+    for rank, source in enumerate(present):
+        volts[source] = int.from_bytes(frame.data[2 + 2 * rank : 4 + 2 * rank]) / 1000
+        if source in _CELLS:
+            decoded.readings.append(Reading(time_us, _CELLS[source], "battery_voltage", volts[source]))
+    current = [name for bit, name in _POWER_SOURCES if frame.data[-1] & bit]
+    source = current[0] if len(current) == 1 else f"{frame.data[-1]:02x}"
+    decoded.data["power"] = {"mode": frame.data[0], "source": source, "volts": volts}
+
+
+def _read_pins(frame: StandardFrame, time_us: int, decoded: Decoded) -> None:
+    """Attribute 8005/0000: ten inputs, the first in the lowest bit, channels `"1"` to `"10"`."""
+    _expect(frame, 2)
+    bits = int.from_bytes(frame.data)
+    for pin in range(10):
+        decoded.readings.append(Reading(time_us, str(pin + 1), "input_state", float(bits >> pin & 1)))
