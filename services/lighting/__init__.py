@@ -1,0 +1,1 @@
+"""The process that sees lighting commands through to their confirmation."""
