@@ -1,0 +1,126 @@
+"""Tenants and their API keys."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.model.entities import Tenant
+from core.registry.rows import entity
+from core.runtime.postgres import Connection, Pool
+
+KEY_PREFIX = "terr"
+KEY_ID_OCTETS = 6
+SECRET_OCTETS = 32
+
+# What a key may do; each route names the one it asks for.
+ROLES = frozenset({"read", "manage", "lighting", "operate"})
+
+READ_TENANTS = "SELECT id, slug, name, webhook_allow_list FROM tenant WHERE $1::int IS NULL OR id = $1 ORDER BY id"
+CREATE_TENANT = """
+INSERT INTO tenant (slug, name, webhook_allow_list) VALUES ($1, $2, $3)
+RETURNING id, slug, name, webhook_allow_list
+"""
+FIND_TENANT = "SELECT id, slug, name, webhook_allow_list FROM tenant WHERE slug = $1"
+CREATE_KEY = """
+INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
+"""
+REVOKE_KEY = "UPDATE api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING true"
+LIST_KEYS = "SELECT id, name, roles, created_at, expires_at, revoked_at FROM api_key ORDER BY created_at, id"
+AUTHENTICATE = "SELECT tenant_id, tenant_slug, name, roles FROM authenticate_api_key($1, $2)"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key as it may be shown: without its secret."""
+
+    id: str
+    name: str
+    roles: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whoever holds a valid API key."""
+
+    key_id: str
+    tenant_id: int
+    tenant_slug: str
+    name: str
+    roles: frozenset[str]
+
+
+class MalformedKey(ValueError):
+    """The text is not `terr_<id>_<secret>`."""
+
+
+def _digest(secret: str) -> bytes:
+    # The secret has 256 random bits: a plain digest resists guessing as well as a slow one.
+    return hashlib.sha256(secret.encode()).digest()
+
+
+async def read_tenants(connection: Connection | Pool, tenant_id: int | None = None) -> dict[int, Tenant]:
+    """Every visible tenant by id, or this one."""
+    return {row["id"]: entity(Tenant, row) for row in await connection.fetch(READ_TENANTS, tenant_id)}
+
+
+async def find_tenant(connection: Connection | Pool, slug: str) -> Tenant | None:
+    """The tenant of this slug."""
+    row = await connection.fetchrow(FIND_TENANT, slug)
+    return None if row is None else entity(Tenant, row)
+
+
+async def create_tenant(
+    connection: Connection | Pool, slug: str, name: str, webhook_allow_list: Sequence[str] = ()
+) -> Tenant:
+    """A new tenant; raises UniqueViolationError when the slug is taken."""
+    row = await connection.fetchrow(CREATE_TENANT, slug, name, list(webhook_allow_list))
+    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
+    return entity(Tenant, row)
+
+
+async def create_api_key(
+    connection: Connection | Pool,
+    tenant_id: int,
+    name: str,
+    roles: Sequence[str],
+    expires_at: datetime | None = None,
+) -> str:
+    """A new key's full text, `terr_<id>_<secret>`; it is shown once, only its digest is kept."""
+    unknown = set(roles) - ROLES
+    if unknown:
+        raise ValueError(f"unknown roles: {', '.join(sorted(unknown))}")
+    key_id = secrets.token_hex(KEY_ID_OCTETS)
+    secret = secrets.token_urlsafe(SECRET_OCTETS)
+    await connection.execute(CREATE_KEY, key_id, tenant_id, name, _digest(secret), list(roles), expires_at)
+    return f"{KEY_PREFIX}_{key_id}_{secret}"
+
+
+async def revoke_api_key(connection: Connection | Pool, key_id: str) -> bool:
+    """From now on the key opens nothing; False when there is no such key, or it was revoked before."""
+    return await connection.fetchval(REVOKE_KEY, key_id) is True
+
+
+async def list_api_keys(connection: Connection | Pool) -> list[ApiKey]:
+    """Every visible key, oldest first."""
+    return [entity(ApiKey, row) for row in await connection.fetch(LIST_KEYS)]
+
+
+async def authenticate(connection: Connection | Pool, key: str) -> Principal | None:
+    """Whose key this is; None when it is unknown, revoked or expired.
+
+    Raises:
+        MalformedKey: it does not have the form of a key.
+    """
+    prefix, _, rest = key.partition("_")
+    key_id, _, secret = rest.partition("_")
+    if prefix != KEY_PREFIX or not key_id or not secret:
+        raise MalformedKey("an API key reads terr_<id>_<secret>")
+    row = await connection.fetchrow(AUTHENTICATE, key_id, _digest(secret))
+    if row is None:
+        return None
+    return Principal(key_id, row["tenant_id"], row["tenant_slug"], row["name"], frozenset(row["roles"]))
