@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,14 +46,17 @@ class Launch:
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
 
-    def arguments(self, log: int | IO[Any]) -> dict[str, Any]:
-        """Keyword arguments for subprocess.Popen and asyncio.create_subprocess_exec alike."""
+    def arguments(self, log: int | IO[Any] | None) -> dict[str, Any]:
+        """Keyword arguments for subprocess.Popen and asyncio.create_subprocess_exec alike.
+
+        Standard output and error go to `log`; None leaves the child ours.
+        """
         arguments: dict[str, Any] = {
             "env": dict(self.env),
             "cwd": self.cwd,
-            "stdin": -3,  # subprocess.DEVNULL
+            "stdin": subprocess.DEVNULL,
             "stdout": log,
-            "stderr": -2,  # subprocess.STDOUT
+            "stderr": None if log is None else subprocess.STDOUT,
             # A Ctrl-C at the terminal reaches the supervisor alone, so that it decides the order.
             "start_new_session": True,
             "preexec_fn": die_with_parent(self.stop_signal),

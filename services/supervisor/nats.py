@@ -36,7 +36,7 @@ class PrivateNats:
     password: str
     name: str
     durable: bool = True
-    max_file_store: str = "8GB"
+    max_file_store: str = "10GB"
 
     @property
     def configuration(self) -> Path:

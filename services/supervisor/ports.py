@@ -1,8 +1,12 @@
 """Free ports on the loopback address."""
 
+import random
 import socket
 
 LOOPBACK = "127.0.0.1"
+# Below the range from which the kernel takes the local ports of outgoing connections: between our choice
+# and the server's bind, none of them can land on it.
+CANDIDATES = range(20_000, 32_000)
 
 
 class PortTaken(Exception):
@@ -18,14 +22,24 @@ def _bound(kind: socket.SocketKind, host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
+def _free(kind: socket.SocketKind) -> int:
+    for _ in range(200):
+        candidate = random.SystemRandom().choice(CANDIDATES)
+        try:
+            return _bound(kind, LOOPBACK, candidate)
+        except OSError:
+            continue
+    raise PortTaken(f"aucun port libre entre {CANDIDATES.start} et {CANDIDATES.stop - 1}")
+
+
 def free_tcp_port() -> int:
     """A TCP port that nobody listens on at this instant."""
-    return _bound(socket.SOCK_STREAM, LOOPBACK, 0)
+    return _free(socket.SOCK_STREAM)
 
 
 def free_udp_port() -> int:
     """A UDP port that nobody listens on at this instant."""
-    return _bound(socket.SOCK_DGRAM, LOOPBACK, 0)
+    return _free(socket.SOCK_DGRAM)
 
 
 def tcp_port(wanted: int, host: str = LOOPBACK) -> int:
@@ -34,7 +48,7 @@ def tcp_port(wanted: int, host: str = LOOPBACK) -> int:
     Raises:
         PortTaken: somebody listens on it, or it may not be bound.
     """
-    return _wanted(socket.SOCK_STREAM, wanted, host)
+    return _wanted("TCP", socket.SOCK_STREAM, wanted, host) if wanted else free_tcp_port()
 
 
 def udp_port(wanted: int, host: str = LOOPBACK) -> int:
@@ -43,11 +57,10 @@ def udp_port(wanted: int, host: str = LOOPBACK) -> int:
     Raises:
         PortTaken: somebody listens on it, or it may not be bound.
     """
-    return _wanted(socket.SOCK_DGRAM, wanted, host)
+    return _wanted("UDP", socket.SOCK_DGRAM, wanted, host) if wanted else free_udp_port()
 
 
-def _wanted(kind: socket.SocketKind, wanted: int, host: str) -> int:
-    protocol = "UDP" if kind is socket.SOCK_DGRAM else "TCP"
+def _wanted(protocol: str, kind: socket.SocketKind, wanted: int, host: str) -> int:
     try:
         return _bound(kind, host, wanted)
     except OSError as refused:

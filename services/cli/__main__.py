@@ -1,0 +1,12 @@
+"""`python -m services.cli`, which ./territoire ends in."""
+
+from services.cli.app import app
+
+
+def main() -> None:
+    """The command line; its exit status is the process's."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

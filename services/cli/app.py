@@ -1,0 +1,218 @@
+"""The commands. Each imports what it needs when it runs: `status` does not wait for the simulator."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from services.cli.session import Body
+    from services.run_info import RunInfo
+    from services.supervisor.stack import StackOptions
+
+app = typer.Typer(
+    name="territoire",
+    help="La plateforme du territoire connecté.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="Dossier de la pile : base, flux, journaux, run.json.")
+]
+ExitAfterOption = Annotated[
+    float | None, typer.Option("--exit-after", min=1, help="S'arrête de lui-même après ce nombre de secondes.")
+]
+NOTHING_RUNS = 3
+
+
+def _default_home(mode: str) -> Path:
+    from services.supervisor.home import default_home
+    from services.supervisor.stack import checkout
+
+    home = default_home(checkout())
+    return home / "demo" if mode == "demo" else home
+
+
+def _fail(message: str, status: int = 1) -> typer.Exit:
+    sys.stderr.write(f"territoire : {message}\n")
+    return typer.Exit(status)
+
+
+@app.command()
+def up(  # noqa: PLR0917  (to typer, a parameter is an option)
+    home: HomeOption = None,
+    udp_host: Annotated[str, typer.Option(help="Adresse où les passerelles envoient.")] = "0.0.0.0",  # noqa: S104
+    udp_port: Annotated[int, typer.Option(help="Port UDP des passerelles ; 0 : un port libre.")] = 1700,
+    api_host: Annotated[str, typer.Option(help="Adresse de l'API.")] = "127.0.0.1",
+    api_port: Annotated[int, typer.Option(help="Port de l'API ; 0 : un port libre.")] = 8080,
+    services: Annotated[str | None, typer.Option(help="Seulement ces services, séparés par des virgules.")] = None,
+    exit_after: ExitAfterOption = None,
+) -> None:
+    """Démarre la pile sur cette machine, pour de vraies passerelles. Ctrl-C arrête tout proprement."""
+    from services.supervisor.stack import SERVICES, StackOptions
+
+    chosen = tuple(services.split(",")) if services else SERVICES
+    unknown = [name for name in chosen if name not in SERVICES]
+    if unknown:
+        raise _fail(f"service inconnu : {', '.join(unknown)} (possibles : {', '.join(SERVICES)})", 2)
+    options = StackOptions("up", udp_host, udp_port, api_host, api_port, chosen)
+
+    async def stay(run: "RunInfo", stopping: asyncio.Event) -> int:
+        from rich.console import Console
+
+        from services.cli.report import print_ready
+        from services.cli.session import wait_for_the_end
+
+        print_ready(Console(), run)
+        return await wait_for_the_end(stopping, exit_after)
+
+    _run(home or _default_home("up"), options, stay)
+
+
+@app.command()
+def demo(
+    home: HomeOption = None,
+    exit_after: ExitAfterOption = None,
+    pace: Annotated[float, typer.Option(min=0.1, help="Divise les intervalles d'émission.")] = 1.0,
+    udp_port: Annotated[int, typer.Option(help="Port UDP des passerelles ; 0 : un port libre.")] = 0,
+    api_port: Annotated[int, typer.Option(help="Port de l'API ; 0 : un port libre.")] = 0,
+) -> None:
+    """Démarre la pile et met le parc pilote sur les ondes ; avec --exit-after, vérifie ses comptes."""
+    from services.supervisor.stack import StackOptions
+
+    options = StackOptions("demo", "127.0.0.1", udp_port, "127.0.0.1", api_port)
+
+    async def fly(run: "RunInfo", stopping: asyncio.Event) -> int:
+        from services.cli.session import run_in_foreground
+
+        argv = [sys.executable, "-P", "-m", "services.cli", "fleet", "--home", run.home, "--pace", str(pace)]
+        argv += [] if exit_after is None else ["--exit-after", str(exit_after)]
+        return await run_in_foreground(tuple(argv), dict(os.environ), stopping)
+
+    _run(home or _default_home("demo"), options, fly)
+
+
+def _run(home: Path, options: "StackOptions", body: "Body") -> None:
+    from services.cli.session import REFUSALS, run_stack
+
+    try:
+        status = asyncio.run(run_stack(home, options, body))
+    except REFUSALS as refused:
+        raise _fail(str(refused)) from None
+    raise typer.Exit(status)
+
+
+def _read_run(home: Path | None) -> "RunInfo":
+    from msgspec import DecodeError
+
+    from services.run_info import read_run_info
+
+    for folder in [home] if home else [_default_home("up"), _default_home("demo")]:
+        try:
+            return read_run_info(folder)
+        except FileNotFoundError:
+            continue
+        except (DecodeError, PermissionError) as wrong:
+            raise _fail(f"{folder} : {wrong}") from None
+    raise _fail(f"aucune pile ne tourne dans {home or _default_home('up')}", NOTHING_RUNS)
+
+
+@app.command(hidden=True)
+def fleet(
+    home: HomeOption = None,
+    exit_after: ExitAfterOption = None,
+    pace: float = 1.0,
+) -> None:
+    """Le parc de la démonstration, dans son propre processus ; `demo` la lance."""
+    from rich.console import Console
+
+    from services.cli.report import print_ready
+    from services.simulator.demo import run as run_demo
+
+    run, console = _read_run(home), Console()
+    status = run_demo(
+        run,
+        exit_after=exit_after,
+        pace=pace,
+        console=console,
+        started=lambda api_key: print_ready(console, run, api_key),
+    )
+    raise typer.Exit(status)
+
+
+@app.command()
+def simulate(
+    home: HomeOption = None,
+    gateways: Annotated[int, typer.Option(min=1, help="Nombre de passerelles.")] = 4,
+    devices: Annotated[int, typer.Option(min=1, help="Nombre de capteurs.")] = 100,
+    rate: Annotated[float, typer.Option(min=0.01, help="Trames montantes par seconde, parc entier.")] = 5.0,
+    exit_after: ExitAfterOption = None,
+) -> None:
+    """Fait parler un parc simulé à une pile qui tourne."""
+    from rich.console import Console
+
+    from services.simulator.main import run as run_simulation
+
+    status = run_simulation(
+        _read_run(home),
+        gateways=gateways,
+        devices=devices,
+        rate=rate,
+        exit_after=exit_after,
+        console=Console(),
+    )
+    raise typer.Exit(status)
+
+
+@app.command()
+def status(
+    home: HomeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Pour un programme.")] = False,
+) -> None:
+    """Ce qui tourne, et si c'est prêt. 0 : tout est prêt ; 1 : pas tout ; 3 : rien ne tourne."""
+    from services.cli.report import readiness, status_table
+
+    run = _read_run(home)
+    ready = asyncio.run(readiness(run))
+    if as_json:
+        import msgspec
+
+        services = [
+            {"name": one.name, "ready": ready[one.name], "pid": one.pid, "restarts": one.restarts}
+            for one in run.services
+        ]
+        print(msgspec.json.encode({"home": run.home, "mode": run.mode, "services": services}).decode())
+    else:
+        from rich.console import Console
+
+        Console().print(status_table(run, ready))
+    raise typer.Exit(0 if all(ready.values()) else 1)
+
+
+@app.command()
+def migrate(home: HomeOption = None) -> None:
+    """Met le schéma à jour : la base de TERRITOIRE_DATABASE_URL, sinon celle de la pile qui tourne."""
+    from services.migrate.__main__ import main as migrate_main
+
+    if "TERRITOIRE_DATABASE_URL" not in os.environ:
+        run = _read_run(home)
+        os.environ |= {
+            "TERRITOIRE_DATABASE_URL": run.database_admin_url,
+            "TERRITOIRE_NATS_URL": run.nats_url,
+        }
+    migrate_main()
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def test(context: typer.Context) -> None:
+    """Tout ce que l'intégration continue exécute ; ce qui suit va à pytest."""
+    from services.cli.checks import run_checks
+    from services.supervisor.stack import checkout
+
+    raise typer.Exit(run_checks(checkout(), [word for word in context.args if word != "--"]))

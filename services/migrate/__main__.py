@@ -1,0 +1,59 @@
+"""Bring the database and the bus to what this program needs, once, then exit."""
+
+import asyncio
+import sys
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.runtime.bus import connect_bus
+from core.runtime.migrations import SchemaMismatch, migrate
+from core.runtime.telemetry import configure_logs
+
+
+class MigrateSettings(BaseSettings):
+    """TERRITOIRE_DATABASE_URL is the schema owner's here, not a service's."""
+
+    model_config = SettingsConfigDict(env_prefix="TERRITOIRE_", extra="ignore", frozen=True)
+
+    database_url: SecretStr
+    nats_url: SecretStr
+    shards: int = Field(default=4, description="Written in the database at the first migration only")
+    service_password: SecretStr | None = Field(default=None, description="Of the role territoire_service")
+    api_password: SecretStr | None = Field(default=None, description="Of the role territoire_api")
+    log_format: str = "json"
+
+
+async def run(settings: MigrateSettings) -> None:
+    """Apply the migrations that are missing, set the roles' passwords, create the streams."""
+    passwords = {
+        role: password.get_secret_value()
+        for role, password in (
+            ("territoire_service", settings.service_password),
+            ("territoire_api", settings.api_password),
+        )
+        if password is not None
+    }
+    await migrate(settings.database_url.get_secret_value(), shards=settings.shards, passwords=passwords)
+    async with connect_bus(settings.nats_url.get_secret_value(), "migrate") as bus:
+        await bus.ensure_streams()
+
+
+def main() -> None:
+    """Exit status 0 when everything is in place, 2 for a wrong setting, 1 for a schema that is not ours."""
+    try:
+        settings = MigrateSettings()  # pyright: ignore[reportCallIssue]
+    except ValidationError as wrong:
+        for error in wrong.errors(include_input=False, include_url=False):
+            sys.stderr.write(f"migrate: TERRITOIRE_{str(error['loc'][0]).upper()}: {error['msg']}\n")
+        raise SystemExit(2) from None
+    configure_logs("migrate", "migrate", settings.log_format, "INFO")
+    try:
+        asyncio.run(run(settings))
+    except SchemaMismatch as mismatch:
+        sys.stderr.write(f"migrate: {mismatch}\n")
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

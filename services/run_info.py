@@ -1,0 +1,68 @@
+"""run.json: what a running one-machine stack tells the command line, the simulator and the tests."""
+
+from pathlib import Path
+
+import msgspec
+
+FILE_NAME = "run.json"
+
+
+class ServiceInfo(msgspec.Struct, frozen=True):
+    """One child of the supervisor."""
+
+    name: str
+    pid: int | None
+    restarts: int
+    log: str
+    health_url: str | None = None
+    """Base of /livez, /readyz and /metrics; None for the servers that are not ours."""
+
+
+class RunInfo(msgspec.Struct, frozen=True):
+    """Every address, port and credential of the stack in `home`. The file is for its owner's eyes (0600)."""
+
+    home: str
+    mode: str
+    supervisor_pid: int
+    started_at: float
+    """Seconds since the epoch."""
+    api_url: str
+    udp_host: str
+    udp_port: int
+    database_url: str
+    """As territoire_service."""
+    database_admin_url: str
+    """As the cluster's superuser."""
+    nats_url: str
+    mqtt_url: str
+    """As the gateways' side of the broker: may speak for every gateway."""
+    mqtt_bridge_url: str
+    kek: str
+    kek_id: str
+    services: tuple[ServiceInfo, ...] = ()
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the log files, one per child."""
+        return Path(self.home) / "logs"
+
+    def service(self, name: str) -> ServiceInfo:
+        """The child of this name.
+
+        Raises:
+            KeyError: this stack has no such child.
+        """
+        for service in self.services:
+            if service.name == name:
+                return service
+        raise KeyError(name)
+
+
+def read_run_info(home: Path) -> RunInfo:
+    """What the stack in `home` wrote.
+
+    Raises:
+        FileNotFoundError: no stack was started in this folder.
+        msgspec.DecodeError: the file is not a run.json of this version.
+    """
+    return msgspec.json.decode((home / FILE_NAME).read_bytes(), type=RunInfo)

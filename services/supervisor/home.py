@@ -1,0 +1,166 @@
+"""The folder of a one-machine stack: secrets, logs, lock and run.json."""
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from services.run_info import FILE_NAME, RunInfo
+from services.supervisor.mosquitto import BRIDGE, SIMULATOR
+from services.supervisor.postgres import may_enter, server_account
+
+SHARED_FOLDER = Path("/var/tmp")  # noqa: S108  (PostgreSQL's account must be able to walk there; see _owned)
+LOG_SIZE_KEPT = 10_000_000
+DEMO_MARK = "demo.home"
+
+
+class HomeRefused(Exception):
+    """The folder cannot be used. The message says why and what to do."""
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    """Every credential of one home, made once and kept: the key-encryption key opens the devices' keys."""
+
+    postgres: str
+    service: str
+    api: str
+    nats: str
+    mqtt: dict[str, str]
+    kek: str
+
+    @classmethod
+    def fresh(cls) -> "Secrets":
+        """New random values."""
+        return cls(
+            postgres=secrets.token_hex(24),
+            service=secrets.token_hex(24),
+            api=secrets.token_hex(24),
+            nats=secrets.token_hex(24),
+            mqtt={BRIDGE: secrets.token_hex(24), SIMULATOR: secrets.token_hex(24)},
+            kek=secrets.token_hex(32),
+        )
+
+
+def _hashed(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+
+
+def default_home(checkout: Path) -> Path:
+    """`$TERRITOIRE_HOME`; else, for root, a folder that PostgreSQL's account may enter; else in the checkout."""
+    chosen = os.environ.get("TERRITOIRE_HOME")
+    if chosen:
+        return Path(chosen).absolute()
+    if os.geteuid() == 0:
+        return SHARED_FOLDER / f"territoire-{_hashed(checkout)}"
+    return checkout / ".territoire"
+
+
+class Home:
+    """One folder, held by one supervisor at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.logs = self.folder / "logs"
+        self.run_file = self.folder / FILE_NAME
+
+    @property
+    def identity(self) -> str:
+        """Short, stable and different for every folder: names the private servers."""
+        return _hashed(self.folder)
+
+    @property
+    def postgres_data(self) -> Path:
+        """Inside the home; elsewhere when the server's account may not walk there (a home under /root)."""
+        account = server_account()
+        if account is None or may_enter(self.folder, account):
+            return self.folder / "postgres" / "data"
+        return SHARED_FOLDER / f"territoire-pg-{self.identity}" / "data"
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Create the folder and keep every other supervisor out of it.
+
+        Raises:
+            HomeRefused: another supervisor holds it, or it belongs to another user.
+        """
+        _owned(self.folder, 0o711)
+        self.logs.mkdir(mode=0o700, exist_ok=True)
+        _owned(self.postgres_data.parent, 0o711)
+        with (self.folder / "lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as taken:
+                raise HomeRefused(
+                    f"{self.folder} est déjà utilisé par une pile qui tourne : `./territoire status --home "
+                    f"{self.folder}`, ou choisissez un autre dossier avec --home"
+                ) from taken
+            try:
+                yield
+            finally:
+                self.run_file.unlink(missing_ok=True)
+
+    def empty_for_demo(self) -> None:
+        """Forget the former demo. Only a folder that a demo made is emptied; call it while the home is held.
+
+        Raises:
+            HomeRefused: the folder holds something else.
+        """
+        mark = self.folder / DEMO_MARK
+        ours = {"lock", "logs", "postgres"}
+        if not mark.exists() and any(entry.name not in ours for entry in self.folder.iterdir()):
+            raise HomeRefused(f"{self.folder} n'est pas celui d'une démonstration : rien n'y est effacé")
+        mark.touch()
+        if self.postgres_data.exists():
+            shutil.rmtree(self.postgres_data)
+        for entry in self.folder.iterdir():
+            if entry.name in {"lock", DEMO_MARK, "postgres"}:
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        self.logs.mkdir(mode=0o700)
+
+    def secrets(self) -> Secrets:
+        """The home's credentials, made at the first call."""
+        file = self.folder / "secrets.json"
+        if not file.exists():
+            self._write_private(file, Secrets.fresh())
+        return msgspec.json.decode(file.read_bytes(), type=Secrets)
+
+    def write_run_info(self, run: RunInfo) -> None:
+        """Replace run.json at once: a reader sees the former or the new one, whole."""
+        self._write_private(self.run_file, run)
+
+    def log(self, name: str) -> Path:
+        """The log file of a child; a large one is set aside first, and the one before it forgotten."""
+        file = self.logs / f"{name}.log"
+        if file.exists() and file.stat().st_size > LOG_SIZE_KEPT:
+            file.replace(file.with_suffix(".log.1"))
+        return file
+
+    def _write_private(self, file: Path, content: Any) -> None:
+        draft = file.with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as output:
+            output.write(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+            output.flush()
+            os.fsync(output.fileno())
+        draft.replace(file)
+
+
+def _owned(folder: Path, mode: int) -> None:
+    """Make the folder ours. In /var/tmp anybody may have made one of this name before us: then no."""
+    folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+        raise HomeRefused(f"{folder} appartient à un autre utilisateur")
+    if folder.stat().st_mode & 0o022:
+        raise HomeRefused(f"{folder} est modifiable par d'autres : chmod go-w")

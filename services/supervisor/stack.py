@@ -1,0 +1,227 @@
+"""The one-machine stack: which servers and services there are, in which order, and what each is told."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from services.run_info import RunInfo, ServiceInfo, read_run_info
+from services.supervisor.home import Home, Secrets
+from services.supervisor.launch import Launch, system_path
+from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
+from services.supervisor.nats import PrivateNats
+from services.supervisor.ports import LOOPBACK, free_tcp_port, tcp_port, udp_port
+from services.supervisor.postgres import PrivatePostgres
+from services.supervisor.supervisor import ChildSpec, Supervisor
+
+SERVICES = ("gateway_bridge", "network", "ingest", "alerting", "lighting", "api")
+SHARDS = 4
+KEK_ID = "kek-1"
+# A service drains for 20 s at most before it gives up by itself.
+SERVICE_STOP_S = 25.0
+SERVER_STOP_S = 20.0
+MIGRATE_WITHIN_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """What the operator chooses; 0 is any free port."""
+
+    mode: str = "up"
+    udp_host: str = "0.0.0.0"  # noqa: S104  (gateways are on the network)
+    udp_port: int = 1700
+    api_host: str = LOOPBACK
+    api_port: int = 8080
+    services: tuple[str, ...] = SERVICES
+    durable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The three private servers of one home."""
+
+    postgres: PrivatePostgres
+    nats: PrivateNats
+    mosquitto: PrivateMosquitto
+
+
+class Stack:
+    """The children of one home. Call it with the home held."""
+
+    def __init__(self, home: Home, options: StackOptions) -> None:
+        self._home = home
+        self._options = options
+        self._secrets = home.secrets()
+        self._health_ports = {name: free_tcp_port() for name in options.services}
+        self.servers = _servers(home, self._secrets, durable=options.durable)
+        self.supervisor = Supervisor(changed=self._publish)
+        self.run = self._describe(
+            udp_port(options.udp_port, options.udp_host), tcp_port(options.api_port, options.api_host)
+        )
+
+    def _describe(self, udp: int, api: int) -> RunInfo:
+        servers, secrets, options = self.servers, self._secrets, self._options
+        return RunInfo(
+            home=str(self._home.folder),
+            mode=options.mode,
+            supervisor_pid=os.getpid(),
+            started_at=time.time(),
+            api_url=f"http://{_reachable(options.api_host)}:{api}",
+            udp_host=_reachable(options.udp_host),
+            udp_port=udp,
+            database_url=servers.postgres.url(user="territoire_service", password=secrets.service),
+            database_admin_url=servers.postgres.url(),
+            nats_url=servers.nats.url,
+            mqtt_url=servers.mosquitto.url(SIMULATOR),
+            mqtt_bridge_url=servers.mosquitto.url(BRIDGE),
+            kek=secrets.kek,
+            kek_id=KEK_ID,
+        )
+
+    def _publish(self) -> None:
+        """Write run.json with the pids of this instant."""
+        services = tuple(
+            ServiceInfo(child.spec.name, child.pid, child.restarts, str(child.spec.log), child.spec.health_url)
+            for child in self.supervisor.children
+        )
+        self._home.write_run_info(msgspec.structs.replace(self.run, services=services))
+
+    async def start(self) -> RunInfo:
+        """Start everything in order; returns when every service's /readyz answers 200.
+
+        Raises:
+            StartRefused: a child does not start; those that did are still running: call `stop`.
+            ClusterRefused, ServerMissing: PostgreSQL cannot be prepared.
+        """
+        servers = self.servers
+        await asyncio.to_thread(servers.postgres.prepare)
+        servers.nats.prepare()
+        servers.mosquitto.prepare()
+        await self.supervisor.start(
+            [
+                self._server("postgres", servers.postgres.launch(), servers.postgres.ready),
+                self._server("nats", servers.nats.launch(), servers.nats.ready),
+                self._server("mosquitto", servers.mosquitto.launch(), servers.mosquitto.ready),
+            ]
+        )
+        await servers.postgres.create_database()
+        await self.supervisor.run_to_completion(
+            "migrate", self._migrate_launch(), self._home.log("migrate"), MIGRATE_WITHIN_S
+        )
+        await self.supervisor.start([self._service(name) for name in self._options.services])
+        self._publish()
+        return self.current()
+
+    def current(self) -> RunInfo:
+        """What run.json says at this instant."""
+        return read_run_info(self._home.folder)
+
+    def _server(self, name: str, launch: Launch, ready: Callable[[], Awaitable[bool]]) -> ChildSpec:
+        return ChildSpec(name, launch, self._home.log(name), ready, stop_within=SERVER_STOP_S)
+
+    def _service(self, name: str) -> ChildSpec:
+        # The API serves its health on its own port.
+        health_url = self.run.api_url if name == "api" else f"http://{LOOPBACK}:{self._health_ports[name]}"
+        return ChildSpec(
+            name,
+            Launch((sys.executable, "-P", "-m", f"services.{name}"), env=self._environment(name)),
+            self._home.log(name),
+            lambda: answers_ok(f"{health_url}/readyz"),
+            ready_within=60.0,
+            stop_within=SERVICE_STOP_S,
+            health_url=health_url,
+        )
+
+    def _environment(self, name: str) -> dict[str, str]:
+        run, options = self.run, self._options
+        api_role = self.servers.postgres.url(user="territoire_api", password=self._secrets.api)
+        environment = {
+            **_inherited(),
+            "TERRITOIRE_DATABASE_URL": api_role if name == "api" else run.database_url,
+            "TERRITOIRE_NATS_URL": run.nats_url,
+            "TERRITOIRE_KEK": run.kek,
+            "TERRITOIRE_KEK_ID": run.kek_id,
+            # The same at every restart: a replica that comes back takes its shards back at once.
+            "TERRITOIRE_INSTANCE": f"{name}-1",
+        }
+        if name != "api":
+            environment["TERRITOIRE_HEALTH_PORT"] = str(self._health_ports[name])
+        if name == "gateway_bridge":
+            environment |= {
+                "TERRITOIRE_UDP_HOST": options.udp_host,
+                "TERRITOIRE_UDP_PORT": str(run.udp_port),
+                "TERRITOIRE_MQTT_URL": run.mqtt_bridge_url,
+            }
+        if name == "api":
+            environment |= {
+                "TERRITOIRE_API_HOST": options.api_host,
+                "TERRITOIRE_API_PORT": run.api_url.rsplit(":", 1)[1],
+            }
+        return environment
+
+    def _migrate_launch(self) -> Launch:
+        environment = {
+            **_inherited(),
+            "TERRITOIRE_DATABASE_URL": self.run.database_admin_url,
+            "TERRITOIRE_NATS_URL": self.run.nats_url,
+            "TERRITOIRE_SHARDS": str(SHARDS),
+            "TERRITOIRE_SERVICE_PASSWORD": self._secrets.service,
+            "TERRITOIRE_API_PASSWORD": self._secrets.api,
+        }
+        return Launch((sys.executable, "-P", "-m", "services.migrate"), env=environment)
+
+    async def stop(self) -> None:
+        """Stop everything, services first, servers last."""
+        await self.supervisor.stop()
+
+
+def _servers(home: Home, secrets: Secrets, *, durable: bool) -> Servers:
+    return Servers(
+        PrivatePostgres(home.postgres_data, free_tcp_port(), secrets.postgres, durable=durable),
+        PrivateNats(
+            home.folder / "nats", free_tcp_port(), secrets.nats, f"territoire-{home.identity}", durable=durable
+        ),
+        PrivateMosquitto(home.folder / "mosquitto", free_tcp_port(), secrets.mqtt),
+    )
+
+
+def _reachable(host: str) -> str:
+    return LOOPBACK if host == "0.0.0.0" else host  # noqa: S104
+
+
+def _inherited() -> dict[str, str]:
+    """What a service takes from our environment: its settings for logs and telemetry, and nothing else."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in {"LANG", "LC_ALL", "TZ", "TERRITOIRE_LOG_LEVEL"} or name.startswith("OTEL_")
+    }
+    return {"PATH": system_path(), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **kept}
+
+
+async def answers_ok(url: str) -> bool:
+    """Whether a GET of this address on the loopback is answered by 200."""
+    authority, _, path = url.removeprefix("http://").partition("/")
+    host, _, port = authority.partition(":")
+    try:
+        async with asyncio.timeout(3):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            try:
+                request = f"GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
+                writer.write(request.encode())
+                status = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return status.split(b" ")[1:2] == [b"200"]
+
+
+def checkout() -> Path:
+    """The folder of the checkout that this program runs from."""
+    return Path(__file__).resolve().parents[2]

@@ -1,0 +1,214 @@
+"""Children that are started in order, proved ready, kept alive and stopped in reverse order."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from services.supervisor.launch import Launch
+
+FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
+SOUND_AFTER = 30.0
+ATTEMPTS_AT_START = 6
+PROBE_INTERVAL = 0.05
+
+
+class StartRefused(Exception):
+    """A child did not become ready. The message carries the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """What is started and when it counts as started."""
+
+    name: str
+    launch: Launch
+    log: Path
+    ready: Callable[[], Awaitable[bool]]
+    ready_within: float = 30.0
+    stop_within: float = 10.0
+    health_url: str | None = None
+
+
+@dataclass(slots=True)
+class Child:
+    """A spec and the process that carries it out at present."""
+
+    spec: ChildSpec
+    process: asyncio.subprocess.Process | None = None
+    restarts: int = 0
+    keeper: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id; None while there is none."""
+        alive = self.process is not None and self.process.returncode is None
+        return self.process.pid if self.process is not None and alive else None
+
+    async def spawn(self) -> None:
+        """Start the process; its output goes to the log."""
+        with self.spec.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *self.spec.launch.argv, **self.spec.launch.arguments(log)
+            )
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal the process; one that has ended meanwhile is left in peace."""
+        if self.pid is not None and self.process is not None:
+            self.process.send_signal(number)
+
+    def kill_group(self) -> None:
+        """SIGKILL to the process and all that it started: each child leads its own group."""
+        if self.pid is not None:
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Runs children. `changed` is called after every start and end of one, to tell the world their pids."""
+
+    changed: Callable[[], None] = lambda: None
+    children: list[Child] = field(default_factory=list[Child])
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _stages: list[list[Child]] = field(default_factory=list[list[Child]])
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing is started any more."""
+        return self._stopping.is_set()
+
+    async def start(self, specs: Sequence[ChildSpec]) -> None:
+        """Start one stage, its children side by side; returns when every one of them is ready.
+
+        Raises:
+            StartRefused: one of them keeps ending, or is not ready in time.
+        """
+        stage = [Child(spec) for spec in specs]
+        self._stages.append(stage)
+        self.children.extend(stage)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for child in stage:
+                    tasks.create_task(self._bring_up(child), name=f"start {child.spec.name}")
+        except* StartRefused as refused:
+            raise refused.exceptions[0] from None
+
+    async def _bring_up(self, child: Child) -> None:
+        deadline = time.monotonic() + child.spec.ready_within
+        for attempt in range(ATTEMPTS_AT_START):
+            await child.spawn()
+            self.changed()
+            if await self._becomes_ready(child, deadline):
+                child.keeper = asyncio.create_task(self._keep(child), name=f"keep {child.spec.name}")
+                return
+            if child.pid is not None or self.stopping:
+                break  # Alive and not ready in time: another one would be no better.
+            await asyncio.sleep(FIRST_DELAY * 2**attempt)
+        raise StartRefused(f"{child.spec.name} ne démarre pas. Fin de {child.spec.log} :\n{tail(child.spec.log)}")
+
+    async def _becomes_ready(self, child: Child, deadline: float) -> bool:
+        while child.pid is not None and time.monotonic() < deadline and not self.stopping:
+            if await child.spec.ready():
+                return True
+            await asyncio.sleep(PROBE_INTERVAL)
+        return False
+
+    async def _keep(self, child: Child) -> None:
+        """Wait for the end of the process and start another, later each time while it stays unsound."""
+        delay = FIRST_DELAY
+        while child.process is not None:
+            began = time.monotonic()
+            status = await child.process.wait()
+            if self.stopping:
+                return
+            if time.monotonic() - began > SOUND_AFTER:
+                delay = FIRST_DELAY
+            child.restarts += 1
+            self._note(child, f"ended with {status}, restart {child.restarts} in {delay:.1f} s")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._stopping.wait()
+            delay = min(delay * 2, LONGEST_DELAY)
+            if self.stopping:
+                return
+            try:
+                await child.spawn()
+            except OSError as refused:  # No memory, or the program is gone: the next attempt may find it.
+                self._note(child, f"cannot be started: {refused}")
+            if self.stopping:
+                child.send(child.spec.launch.stop_signal)
+            self.changed()
+
+    def _note(self, child: Child, event: str) -> None:
+        self.changed()
+        with child.spec.log.open("a", encoding="utf-8") as log:
+            log.write(f"supervisor: {child.spec.name} {event}\n")
+
+    async def run_to_completion(self, name: str, launch: Launch, log: Path, within: float) -> None:
+        """Run a program once.
+
+        Raises:
+            StartRefused: it failed, or took longer than `within` seconds.
+        """
+        child = Child(ChildSpec(name, launch, log, _always))
+        await child.spawn()
+        if child.process is None:
+            raise StartRefused(name)
+        try:
+            async with asyncio.timeout(within):
+                status = await child.process.wait()
+        except TimeoutError:
+            status = "trop long"
+        finally:
+            child.kill_group()
+        if status != 0:
+            raise StartRefused(f"{name} a échoué ({status}). Fin de {log} :\n{tail(log)}")
+
+    async def all_ready(self) -> dict[str, bool]:
+        """Ask every child at this instant."""
+        answers = await asyncio.gather(*(child.spec.ready() for child in self.children))
+        return {child.spec.name: answer for child, answer in zip(self.children, answers, strict=True)}
+
+    async def stop(self) -> None:
+        """Stop the last stage first; what does not end in time is killed. Never raises for a child's sake."""
+        self._stopping.set()
+        while self._stages:
+            stage = self._stages.pop()
+            await asyncio.gather(*(self._stop(child) for child in reversed(stage)))
+        self.changed()
+
+    async def _stop(self, child: Child) -> None:
+        if child.process is None:
+            return
+        child.send(child.spec.launch.stop_signal)
+        ended: asyncio.Task[Any] = child.keeper or asyncio.create_task(child.process.wait())
+        try:
+            async with asyncio.timeout(child.spec.stop_within):
+                await asyncio.shield(ended)
+        except TimeoutError:
+            self._note(child, f"did not stop within {child.spec.stop_within:.0f} s: killed")
+            child.kill_group()
+            await ended
+
+    def kill(self) -> None:
+        """The operator insists: every process ends now. The servers recover at the next start."""
+        self._stopping.set()
+        for child in self.children:
+            child.kill_group()
+
+
+async def _always() -> bool:
+    return True
+
+
+def tail(log: Path, octets: int = 2000) -> str:
+    """The end of a log, for people."""
+    with log.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - octets))
+        return file.read().decode("utf-8", "replace").strip()
