@@ -69,7 +69,7 @@ class PrivateMosquitto:
 
     def prepare(self) -> None:
         """Write configuration, passwords and access rules, for our eyes only."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # As root it would become `mosquitto`, who cannot read a private folder.
         user_line = "user root" if os.geteuid() == 0 else ""
         self._write(

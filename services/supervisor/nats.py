@@ -45,7 +45,7 @@ class PrivateNats:
 
     def prepare(self) -> None:
         """Write the configuration; it holds the password, so only we may read it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.configuration.touch(mode=0o600)
         self.configuration.write_text(
             CONFIGURATION.format(
