@@ -1,0 +1,314 @@
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+"""MQTT for the edges: gateways that speak ChirpStack's contract, other people's LNS, partners. MQTT 5.
+
+Nothing else imports aiomqtt, which is pinned to 2.5: it acknowledges a message before the application has it, has
+no batch, and takes a refused subscription or publish for a success. `_EdgeClient` reaches into it for these.
+
+Every connection is a client object of its own, so that an acknowledgement can never reach another session, and so
+that a downlink which the broker did not take in time is not sent again, minutes late, after a reconnection.
+"""
+
+import asyncio
+import random
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+import aiomqtt
+import structlog
+from paho.mqtt.client import error_string
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings
+
+DEFAULT_PORT = 1883
+DEFAULT_TLS_PORT = 8883
+RECEIVE_MAXIMUM = 1_000
+KEEP_ALIVE_S = 20
+OPERATION_TIMEOUT_S = 5
+NO_MATCHING_SUBSCRIBERS = 0x10
+SESSION_TAKEN_OVER = 0x8E
+# Two processes under one client id throw each other out for ever; whoever lost waits for long.
+TAKEN_OVER_PAUSE_S = 30.0
+QOS = 1
+
+log = structlog.get_logger()
+
+
+class MqttSettings(BaseSettings):
+    """What a service needs to speak with the broker at the edge; mixed into its own settings."""
+
+    mqtt_url: SecretStr | None = Field(
+        default=None, description="mqtt://user:password@host:port, mqtts:// for TLS; unset: no MQTT"
+    )
+    mqtt_client_id: str = Field(
+        default="territoire-gateway-bridge",
+        description="Names the session that the broker keeps while we are away; unique among its clients",
+    )
+    mqtt_session_expiry: int = Field(default=3600, ge=0, description="Seconds the broker keeps our session")
+
+
+class MqttAway(Exception):
+    """The broker is not connected, or the connection broke before it answered."""
+
+
+class MqttRefused(Exception):
+    """The broker refuses a subscription or a publish; the message has its reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class MqttMessage:
+    """One message as it came. `generation` is the connection that delivered it."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    mid: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and as whom we speak with it."""
+
+    host: str
+    port: int
+    username: str | None
+    password: str | None
+    tls: bool
+
+    @classmethod
+    def from_url(cls, url: str) -> "Broker":
+        """Reads mqtt://user:password@host:port or mqtts://...
+
+        Raises:
+            ValueError: another scheme, or no host.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
+            raise ValueError("an MQTT address is mqtt://user:password@host:port or mqtts://...")
+        tls = parts.scheme == "mqtts"
+        return cls(
+            parts.hostname,
+            parts.port or (DEFAULT_TLS_PORT if tls else DEFAULT_PORT),
+            unquote(parts.username) if parts.username else None,
+            unquote(parts.password) if parts.password else None,
+            tls,
+        )
+
+
+class _EdgeClient(aiomqtt.Client):
+    """One connection: manual acknowledgement, a list instead of a queue, answers with their reason codes."""
+
+    def __init__(self, broker: Broker, client_id: str, session_expiry_s: int, generation: int) -> None:
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = session_expiry_s
+        properties.ReceiveMaximum = RECEIVE_MAXIMUM
+        super().__init__(
+            broker.host,
+            broker.port,
+            username=broker.username,
+            password=broker.password,
+            identifier=client_id,
+            protocol=aiomqtt.ProtocolVersion.V5,
+            clean_start=False,
+            keepalive=KEEP_ALIVE_S,
+            timeout=OPERATION_TIMEOUT_S,
+            properties=properties,
+            tls_context=ssl.create_default_context() if broker.tls else None,
+        )
+        self._client.manual_ack_set(True)
+        self._generation = generation
+        self._received: list[MqttMessage] = []
+        self._arrived = asyncio.Event()
+        self._publishing: dict[int, asyncio.Future[int]] = {}
+        self.pending_calls_threshold = 1_000
+        self.disconnect_reason = 0
+        self.unreadable = 0
+
+    def _on_message(self, client: Any, userdata: Any, message: Any) -> None:  # noqa: ARG002 - As paho calls it.
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            # Nobody can make sense of it: without this acknowledgement the broker would send it for ever.
+            self.unreadable += 1
+            self._client.ack(message.mid, message.qos)
+            return
+        self._received.append(
+            MqttMessage(topic, message.payload, message.qos, message.retain, message.mid, self._generation)
+        )
+        self._arrived.set()
+
+    def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any) -> None:
+        future = self._publishing.pop(mid, None)
+        if future is not None and not future.done():
+            future.set_result(reason_code.value)
+        super()._on_publish(client, userdata, mid, reason_code, properties)
+
+    def _on_disconnect(
+        self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
+    ) -> None:
+        self.disconnect_reason = getattr(reason_code, "value", 0)
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+        self._arrived.set()
+
+    @property
+    def connected(self) -> bool:
+        """Whether this connection still stands, as far as is known."""
+        return not self._disconnected.done()
+
+    async def broken(self) -> None:
+        """Return when the connection has ended."""
+        await asyncio.wait((self._disconnected,))
+        self._disconnected.exception()  # Seen, so that asyncio does not report it once more.
+
+    async def drain(self) -> list[MqttMessage]:
+        """All that has arrived, at least one message; an empty list when the connection has ended."""
+        while not self._received and self.connected:
+            self._arrived.clear()
+            waiting = asyncio.ensure_future(self._arrived.wait())
+            try:
+                await asyncio.wait((waiting, self._disconnected), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+        received, self._received = self._received, []
+        return received
+
+    def acknowledge(self, messages: Sequence[MqttMessage]) -> None:
+        """Tell the broker that it may forget these messages."""
+        for message in messages:
+            if message.qos:
+                self._client.ack(message.mid, message.qos)
+
+    async def subscribe_all(self, filters: Sequence[str]) -> None:
+        """Subscribe to every filter at QoS 1; raises MqttRefused when one of them is refused."""
+        if not filters:
+            return
+        codes = await self.subscribe([(topic_filter, QOS) for topic_filter in filters])
+        for topic_filter, code in zip(filters, codes, strict=True):
+            reason = cast(Any, code)
+            if reason.is_failure:
+                raise MqttRefused(f"subscription to {topic_filter}: {reason}")
+
+    async def publish_acknowledged(self, topic: str, payload: bytes, *, retain: bool) -> int:
+        """Publish at QoS 1 and return the broker's reason code."""
+        info = self._client.publish(topic, payload, QOS, retain)
+        if info.rc:
+            raise MqttAway(f"not published: {error_string(info.rc)}")
+        answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._publishing[info.mid] = answered
+        try:
+            await asyncio.wait(
+                (answered, self._disconnected),
+                timeout=OPERATION_TIMEOUT_S,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            self._publishing.pop(info.mid, None)
+        if not answered.done():
+            answered.cancel()
+            raise MqttAway("the broker did not acknowledge the publish")
+        return answered.result()
+
+
+class MqttEdge:
+    """A persistent session with a broker: reconnected for ever, subscribed anew on every CONNACK.
+
+    Run `run()` as a task; read with `batch()`, then `ack()` once the effect of the messages is safe. What is not
+    acknowledged comes again after a reconnection.
+    """
+
+    def __init__(self, settings: MqttSettings, filters: Sequence[str], *, broker: Broker | None = None) -> None:
+        if broker is None:
+            if settings.mqtt_url is None:
+                raise ValueError("TERRITOIRE_MQTT_URL is not set")
+            broker = Broker.from_url(settings.mqtt_url.get_secret_value())
+        self._broker = broker
+        self._client_id = settings.mqtt_client_id
+        self._session_expiry_s = settings.mqtt_session_expiry
+        self._filters = list(filters)
+        self._client: _EdgeClient | None = None
+        self._up = asyncio.Event()
+        self.problem: str | None = "not connected yet"
+        self.generation = 0
+
+    @property
+    def is_connected(self) -> bool:
+        """Connected, and every subscription granted."""
+        return self._client is not None and self._client.connected
+
+    async def connected(self) -> None:
+        """Return once connected with every subscription granted."""
+        await self._up.wait()
+
+    async def run(self, on_connected: Callable[[], None] | None = None) -> None:
+        """Keep the session connected until cancelled."""
+        attempt = 0
+        while True:
+            self.generation += 1
+            client = _EdgeClient(self._broker, self._client_id, self._session_expiry_s, self.generation)
+            try:
+                async with client:
+                    await client.subscribe_all(self._filters)
+                    attempt = 0
+                    self._client, self.problem = client, None
+                    self._up.set()
+                    log.info("mqtt_connected", host=self._broker.host, port=self._broker.port)
+                    if on_connected is not None:
+                        on_connected()
+                    await client.broken()
+                    self.problem = f"connection lost (reason 0x{client.disconnect_reason:02x})"
+            except (aiomqtt.MqttError, MqttRefused, OSError) as wrong:
+                self.problem = str(wrong) or type(wrong).__name__
+            finally:
+                self._client = None
+                self._up.clear()
+            log.warning("mqtt_away", error=self.problem, attempt=attempt)
+            await asyncio.sleep(_pause(attempt, client.disconnect_reason))
+            attempt += 1
+
+    async def batch(self) -> list[MqttMessage]:
+        """Everything that has arrived, at least one message, in order.
+
+        Cancelling it loses nothing: a message stays with the client or, un-acknowledged, with the broker.
+        """
+        while True:
+            await self._up.wait()
+            client = self._client
+            if client is None:
+                continue
+            messages = await client.drain()
+            if messages:
+                return messages
+            await asyncio.sleep(0)  # The connection has ended; let run() notice before asking again.
+
+    def ack(self, messages: Sequence[MqttMessage]) -> None:
+        """Acknowledge what this connection delivered; what a former one delivered will come again."""
+        client = self._client
+        if client is not None and client.connected:
+            client.acknowledge([message for message in messages if message.generation == self.generation])
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        """Publish at QoS 1; whether anybody subscribes to the topic.
+
+        Raises:
+            MqttAway: not connected, or no answer within 5 s.
+            MqttRefused: the broker refuses, an ACL for example.
+        """
+        client = self._client
+        if client is None:
+            raise MqttAway(self.problem or "not connected")
+        reason = await client.publish_acknowledged(topic, payload, retain=retain)
+        if reason >= 0x80:  # noqa: PLR2004 - MQTT 5, section 2.4: from 0x80 on a reason code is a failure.
+            raise MqttRefused(f"publish to {topic}: reason 0x{reason:02x}")
+        return reason != NO_MATCHING_SUBSCRIBERS
+
+
+def _pause(attempt: int, disconnect_reason: int) -> float:
+    """Seconds before the next attempt, with jitter: a broker that returns is not stormed."""
+    longest = TAKEN_OVER_PAUSE_S if disconnect_reason == SESSION_TAKEN_OVER else min(5.0, 0.2 * 1.5**attempt)
+    return random.uniform(longest / 2, longest)  # noqa: S311

@@ -1,0 +1,206 @@
+"""The broker at the edge, on a real mosquitto; what mosquitto never refuses is refused by a few lines here."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from core.runtime.mqtt import Broker, MqttAway, MqttEdge, MqttMessage, MqttRefused, MqttSettings
+from services.supervisor.launch import Launch
+from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
+from services.supervisor.ports import free_tcp_port
+
+EVENTS = "eu868/gateway/+/event/+"
+
+
+def topic() -> str:
+    return f"eu868/gateway/{secrets.token_hex(8)}/event/up"
+
+
+@asynccontextmanager
+async def session(url: str, *filters: str, client_id: str = "") -> AsyncGenerator[MqttEdge]:
+    settings = MqttSettings(mqtt_url=url, mqtt_client_id=client_id or f"test-{secrets.token_hex(6)}")
+    edge = MqttEdge(settings, filters)
+    running = asyncio.create_task(edge.run())
+    try:
+        yield edge
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - What another process does has no event.
+            await asyncio.sleep(0.02)
+
+
+async def read(edge: MqttEdge, count: int) -> list[MqttMessage]:
+    messages: list[MqttMessage] = []
+    async with asyncio.timeout(10):
+        while len(messages) < count:
+            messages += await edge.batch()
+    return messages
+
+
+async def test_what_was_not_acknowledged_comes_again_in_order_and_what_was_does_not(
+    mqtt_url: str, gateway_mqtt_url: str
+) -> None:
+    where, us = topic(), f"test-{secrets.token_hex(6)}"
+    async with session(gateway_mqtt_url) as gateway:
+        await gateway.connected()
+        async with session(mqtt_url, where, client_id=us) as edge:
+            await edge.connected()
+            for number in range(5):
+                await gateway.publish(where, bytes([number]))
+            first = await read(edge, 5)
+            edge.ack(first[:2])
+
+        async with session(mqtt_url, where, client_id=us) as edge:
+            again = await read(edge, 3)
+            edge.ack(again)
+
+    assert [message.payload for message in again] == [b"\x02", b"\x03", b"\x04"]
+
+
+async def test_messages_wait_for_a_session_that_is_away(mqtt_url: str, gateway_mqtt_url: str) -> None:
+    where, us = topic(), f"test-{secrets.token_hex(6)}"
+    async with session(mqtt_url, where, client_id=us) as edge:
+        await edge.connected()
+    async with session(gateway_mqtt_url) as gateway:
+        await gateway.connected()
+        assert await gateway.publish(where, b"kept")
+
+    async with session(mqtt_url, where, client_id=us) as edge:
+        messages = await read(edge, 1)
+
+    assert messages[0].payload == b"kept"
+
+
+async def test_a_cancelled_batch_loses_nothing(mqtt_url: str, gateway_mqtt_url: str) -> None:
+    where = topic()
+    async with session(gateway_mqtt_url) as gateway, session(mqtt_url, where) as edge:
+        await gateway.connected()
+        await edge.connected()
+        for _ in range(20):
+            waiting = asyncio.create_task(edge.batch())
+            await asyncio.sleep(0)
+            waiting.cancel()
+        await gateway.publish(where, b"x")
+
+        messages = await read(edge, 1)
+
+    assert messages[0].payload == b"x"
+
+
+async def test_a_publish_says_whether_anybody_listens(mqtt_url: str, gateway_mqtt_url: str) -> None:
+    where = topic()
+    async with session(gateway_mqtt_url) as gateway:
+        await gateway.connected()
+        before = await gateway.publish(where, b"x")
+        async with session(mqtt_url, where) as edge:
+            await edge.connected()
+            during = await gateway.publish(where, b"x")
+
+    assert (before, during) == (False, True)
+
+
+async def test_a_publish_that_the_access_rules_forbid_is_refused(mqtt_url: str) -> None:
+    async with session(mqtt_url) as edge:
+        await edge.connected()
+
+        with pytest.raises(MqttRefused, match="0x87"):
+            await edge.publish("eu868/gateway/0102030405060708/event/up", b"a bridge is no gateway")
+
+
+async def test_a_wrong_password_is_told_and_tried_again(mqtt_url: str) -> None:
+    wrong = mqtt_url.replace(mqtt_url.split(":")[2].split("@", maxsplit=1)[0], "wrong")
+    async with session(wrong) as edge:
+        await until(lambda: edge.generation > 1)
+
+        assert not edge.is_connected
+        assert "authori" in (edge.problem or "").lower() or "credentials" in (edge.problem or "").lower()
+        with pytest.raises(MqttAway):
+            await edge.publish("a", b"")
+
+
+async def _start(server: PrivateMosquitto, launch: Launch, log: Path) -> asyncio.subprocess.Process:
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(*launch.argv, **launch.arguments(output))
+    async with asyncio.timeout(20):
+        while not await server.ready():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    return process
+
+
+async def test_a_killed_broker_is_found_again_with_every_acknowledged_publish_and_subscription(
+    server_folder: Path,
+) -> None:
+    accounts = {BRIDGE: "bridge-password", SIMULATOR: "simulator-password"}
+    server = PrivateMosquitto(server_folder / "killed-mosquitto", free_tcp_port(), accounts)
+    server.prepare()
+    where, log = topic(), server_folder / "killed-mosquitto.log"
+    process = await _start(server, server.launch(), log)
+    try:
+        async with session(server.url(BRIDGE), EVENTS) as edge, session(server.url(SIMULATOR)) as gateway:
+            await asyncio.gather(edge.connected(), gateway.connected())
+            await gateway.publish(where, b"held when the broker died")
+            held = await read(edge, 1)
+            generation = edge.generation
+            # It writes its store at the next turn of its loop, not before the acknowledgement.
+            await until(lambda: b"held when" in (server.folder / "mosquitto.db").read_bytes())
+
+            process.kill()
+            await process.wait()
+            with pytest.raises(MqttAway):
+                await gateway.publish(where, b"to nobody")
+            process = await _start(server, server.launch(), log)
+            async with asyncio.timeout(20):
+                await asyncio.gather(edge.connected(), gateway.connected())
+            edge.ack(held)
+            again = await read(edge, 1)
+            edge.ack(again)
+            delivered = await gateway.publish(where, b"after")
+            after = await read(edge, 1)
+
+            assert edge.generation > generation
+            assert [message.payload for message in again] == [b"held when the broker died"]
+            assert delivered
+            assert [message.payload for message in after] == [b"after"]
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_a_refused_subscription_is_an_error_and_not_a_connection() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(200)  # CONNECT
+        writer.write(bytes.fromhex("2003000000"))  # CONNACK, accepted.
+        subscribe = await reader.read(200)
+        writer.write(b"\x90\x04" + subscribe[2:4] + b"\x00\x87")  # SUBACK, not authorized (MQTT 5, section 3.9.3).
+        await reader.read(200)
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, session(f"mqtt://127.0.0.1:{port}", EVENTS) as edge:
+        await until(lambda: edge.generation > 1)
+
+        assert not edge.is_connected
+        assert "subscription to eu868/gateway/+/event/+" in (edge.problem or "")
+
+
+@pytest.mark.parametrize("url", ["http://host", "mqtt://", "1883"])
+def test_refuses_an_address_that_is_not_mqtt(url: str) -> None:
+    with pytest.raises(ValueError, match="mqtt://"):
+        Broker.from_url(url)
+
+
+def test_reads_credentials_and_the_usual_ports() -> None:
+    assert Broker.from_url("mqtts://a:p%40s@broker.example") == Broker("broker.example", 8883, "a", "p@s", True)
+    assert Broker.from_url("mqtt://broker.example").port == 1883
