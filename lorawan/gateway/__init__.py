@@ -1,0 +1,1 @@
+"""Wire formats between gateways and a server, without sockets: octets in, values out, and back."""
