@@ -232,7 +232,7 @@ def _tx_ack(token: bytes, gateway_id: GatewayId, body: bytes) -> TxAck:
         said = whole_json(body)
     except ValueError as error:
         raise MalformedDatagram(f"TX_ACK is not JSON: {body[:40]!r}") from error
-    ack = (json_object(said) or {}).get("txpk_ack") or {}
+    ack: Any = (json_object(said) or {}).get("txpk_ack") or {}
     answer = json_object(ack)
     if answer is None:
         raise MalformedDatagram(f"txpk_ack is not an object: {body[:40]!r}")
