@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from core.runtime.lease import LeaseLost, keep_lease, release_lease, take_lease
+from core.runtime.lease import LeaseLost, fence_all, keep_lease, release_lease, take_lease
 from core.runtime.postgres import Pool
 
 EXPIRE = "UPDATE shard_lease SET expires_at = now() - interval '1 second'"
@@ -71,3 +71,14 @@ async def test_a_released_shard_is_free_at_once(pool: Pool) -> None:
     await release_lease(pool, lease)
 
     assert await take_lease(pool, "network", 0, "b") is not None
+
+
+async def test_fencing_several_shards_names_those_that_are_lost(pool: Pool) -> None:
+    leases = [await take_lease(pool, "network", shard, "a") for shard in (0, 1, 2)]
+    await pool.execute(EXPIRE + " WHERE shard = 1")
+    await take_lease(pool, "network", 1, "b")
+
+    async with pool.acquire() as connection, connection.transaction():
+        lost = await fence_all(connection, [lease for lease in leases if lease is not None])
+
+    assert [lease.shard for lease in lost] == [1]
