@@ -5,7 +5,7 @@ from services.cli.app import app
 
 def main() -> None:
     """The command line; its exit status is the process's."""
-    app()
+    app(prog_name="./territoire")
 
 
 if __name__ == "__main__":

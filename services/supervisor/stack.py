@@ -38,7 +38,6 @@ class StackOptions:
     api_host: str = LOOPBACK
     api_port: int = 8080
     services: tuple[str, ...] = SERVICES
-    durable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Stack:
         self._options = options
         self._secrets = home.secrets()
         self._health_ports = {name: free_tcp_port() for name in options.services}
-        self.servers = _servers(home, self._secrets, durable=options.durable)
+        self.servers = _servers(home, self._secrets)
         self.supervisor = Supervisor(changed=self._publish)
         self.run = self._describe(
             udp_port(options.udp_port, options.udp_host), tcp_port(options.api_port, options.api_host)
@@ -180,12 +179,10 @@ class Stack:
         await self.supervisor.stop()
 
 
-def _servers(home: Home, secrets: Secrets, *, durable: bool) -> Servers:
+def _servers(home: Home, secrets: Secrets) -> Servers:
     return Servers(
-        PrivatePostgres(home.postgres_data, free_tcp_port(), secrets.postgres, durable=durable),
-        PrivateNats(
-            home.folder / "nats", free_tcp_port(), secrets.nats, f"territoire-{home.identity}", durable=durable
-        ),
+        PrivatePostgres(home.postgres_data, free_tcp_port(), secrets.postgres),
+        PrivateNats(home.folder / "nats", free_tcp_port(), secrets.nats, f"territoire-{home.identity}"),
         PrivateMosquitto(home.folder / "mosquitto", free_tcp_port(), secrets.mqtt),
     )
 

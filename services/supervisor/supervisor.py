@@ -14,7 +14,6 @@ from services.supervisor.launch import Launch
 
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
 SOUND_AFTER = 30.0
-ATTEMPTS_AT_START = 6
 PROBE_INTERVAL = 0.05
 
 
@@ -31,6 +30,8 @@ class ChildSpec:
     log: Path
     ready: Callable[[], Awaitable[bool]]
     ready_within: float = 30.0
+    attempts: int = 6
+    """How often it may end before it is ready for the first time."""
     stop_within: float = 10.0
     health_url: str | None = None
 
@@ -100,7 +101,7 @@ class Supervisor:
 
     async def _bring_up(self, child: Child) -> None:
         deadline = time.monotonic() + child.spec.ready_within
-        for attempt in range(ATTEMPTS_AT_START):
+        for attempt in range(child.spec.attempts):
             await child.spawn()
             self.changed()
             if await self._becomes_ready(child, deadline):

@@ -1,0 +1,56 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+def territoire(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "services.cli", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["up", "demo", "simulate", "status", "migrate", "test"])
+def test_every_command_has_its_help(command: str) -> None:
+    ran = territoire(command, "--help")
+
+    assert ran.returncode == 0
+    assert command in ran.stdout
+
+
+def test_status_says_when_nothing_runs(tmp_path: Path) -> None:
+    ran = territoire("status", "--home", str(tmp_path))
+
+    assert ran.returncode == 3
+    assert "aucune pile" in ran.stderr
+
+
+def test_up_refuses_a_service_that_does_not_exist(tmp_path: Path) -> None:
+    ran = territoire("up", "--home", str(tmp_path), "--services", "ingest,ingset")
+
+    assert ran.returncode == 2
+    assert "ingset" in ran.stderr
+
+
+def test_up_says_which_port_is_taken(server_folder: Path, mosquitto_server) -> None:
+    taken = str(mosquitto_server.port)
+
+    ran = territoire("up", "--home", str(server_folder / "taken"), "--api-port", taken, "--udp-port", "0")
+
+    assert ran.returncode == 1
+    assert f"port TCP {taken}" in ran.stderr
+
+
+def test_migrate_names_the_setting_that_is_missing() -> None:
+    ran = territoire("migrate", TERRITOIRE_DATABASE_URL="postgresql://127.0.0.1:1/x")
+
+    assert ran.returncode == 2
+    assert "TERRITOIRE_NATS_URL" in ran.stderr

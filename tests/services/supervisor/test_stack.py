@@ -1,0 +1,87 @@
+import asyncio
+import os
+import signal
+import stat
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import nats
+import pytest
+
+from core.runtime.postgres import connect
+from services.run_info import RunInfo, read_run_info
+from services.supervisor.home import Home
+from services.supervisor.stack import Stack, StackOptions
+
+NO_SERVICES = StackOptions(udp_port=0, api_port=0, services=())
+
+
+@pytest.fixture
+async def stack(server_folder: Path, request: pytest.FixtureRequest) -> AsyncGenerator[Stack]:
+    home = Home(server_folder / request.node.name)
+    with home.held():
+        described = Stack(home, NO_SERVICES)
+        await described.start()
+        try:
+            yield described
+        finally:
+            await described.stop()
+
+
+async def current_user(url: str) -> str:
+    connection = await connect(url)
+    try:
+        return await connection.fetchval("SELECT current_user")
+    finally:
+        await connection.close()
+
+
+async def test_run_json_opens_every_door(stack: Stack) -> None:
+    run = stack.current()
+
+    bus = await nats.connect(run.nats_url)
+    streams = {stream.config.name for stream in await bus.jetstream().streams_info()}
+    await bus.close()
+
+    assert await current_user(run.database_url) == "territoire_service"
+    assert await current_user(run.database_admin_url) == "territoire_admin"
+    assert {"FRAMES", "UPLINKS", "MEASUREMENTS"} <= streams
+    assert [service.name for service in run.services] == ["postgres", "nats", "mosquitto"]
+    assert stat.S_IMODE((Path(run.home) / "run.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["postgres", "nats", "mosquitto"])
+async def test_a_killed_server_comes_back_where_it_was(stack: Stack, name: str) -> None:
+    before = stack.current().service(name)
+    assert before.pid is not None
+
+    os.kill(before.pid, signal.SIGKILL)
+    after = await restarted(stack, name, before.pid)
+
+    assert after.service(name).restarts >= 1
+    assert await current_user(after.database_url) == "territoire_service"
+
+
+async def restarted(stack: Stack, name: str, former: int) -> RunInfo:
+    async with asyncio.timeout(30):
+        while True:
+            run = read_run_info(Path(stack.run.home))
+            ready = await stack.supervisor.all_ready()
+            if run.service(name).pid not in {None, former} and all(ready.values()):
+                return run
+            await asyncio.sleep(0.05)
+
+
+async def test_a_second_start_finds_what_the_first_left(server_folder: Path) -> None:
+    home = Home(server_folder / "twice")
+    for slug in ("brest", "quimper"):
+        with home.held():
+            stack = Stack(home, NO_SERVICES)
+            run = await stack.start()
+            connection = await connect(run.database_url)
+            await connection.execute("INSERT INTO tenant (slug, name) VALUES ($1, $1)", slug)
+            slugs = [row["slug"] for row in await connection.fetch("SELECT slug FROM tenant ORDER BY id")]
+            await connection.close()
+            await stack.stop()
+
+    assert slugs == ["brest", "quimper"]
