@@ -244,27 +244,27 @@ def test_a_restored_radio_is_busy_until_its_transmission_has_ended_and_forgets_w
 
 
 REQUESTS = st.tuples(
-    st.integers(0, 400 * SECOND),  # Time since the last request.
+    st.sampled_from([0, 1, 400, 1200, 1700, 2400, 3500]) | st.integers(0, 4000),  # Seconds since the last request.
     st.none() | st.integers(0, 900 * SECOND),  # A window, from now; or immediate.
-    st.integers(1, 40 * SECOND),
-    st.sampled_from([863_500_000, 867_100_000, RX1, 868_800_000, RX2]),
+    st.sampled_from([1, 10, 30, 50, 70, 100]),  # Percent of the hour's budget.
+    st.sampled_from([863_500_000, RX1, RX2]),
     st.sampled_from(Priority),
-    st.integers(0, 900 * SECOND),
-    st.booleans(),  # The gateway refuses what was granted.
+    st.integers(0, 4000 * SECOND),
+    st.sampled_from([False, False, False, True]),  # The gateway refuses what was granted.
 )
 
 
-@given(st.lists(REQUESTS, max_size=60))
+@given(st.lists(REQUESTS, min_size=12, max_size=30))
 def test_never_two_at_a_time_and_no_sliding_hour_above_its_limit_whatever_is_asked(requests: list[tuple]) -> None:
     scheduler = Scheduler(EU868)
     now_us, emitted = NOW, list[Granted]()
-    for elapsed, delay, airtime_us, frequency, priority, patience, refuses in requests:
-        now_us += elapsed
+    for elapsed, delay, percent, frequency, priority, patience, refuses in requests:
+        now_us += elapsed * SECOND
         answer = ask(
             scheduler,
             now_us,
             start_us=None if delay is None else now_us + delay,
-            airtime_us=airtime_us,
+            airtime_us=budget_us(frequency) * percent // 100,
             frequency=frequency,
             priority=priority,
             latest_start_us=now_us + patience,
@@ -290,6 +290,11 @@ def test_never_two_at_a_time_and_no_sliding_hour_above_its_limit_whatever_is_ask
         edges += [granted.start_us + granted.airtime_us - HOUR_US for granted in in_band]
         for edge in edges:
             assert time_on_air_us(in_band, edge, edge + HOUR_US) <= band.hourly_airtime_us
+
+
+def budget_us(frequency: int) -> int:
+    band = EU868.sub_band_of(frequency)
+    return 0 if band is None else band.hourly_airtime_us
 
 
 def time_on_air_us(emitted: list[Granted], start_us: int, end_us: int) -> int:
