@@ -1,0 +1,140 @@
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from core.messages import topics
+from core.runtime.bus import Bus, ShardReader, connect_bus
+from core.runtime.lease import Lease, take_lease
+from core.runtime.ownership import Sharded, ShardOwner, batches
+from core.runtime.postgres import Pool
+
+EXPIRE = "UPDATE shard_lease SET expires_at = now() - interval '1 second'"
+SHARDED = Sharded("ingest", topics.UPLINKS, topics.uplinks, 4)
+
+
+@asynccontextmanager
+async def owning(
+    pool: Pool, bus: Bus, instance: str, serve: Callable[[Lease, ShardReader], Awaitable[None]]
+) -> AsyncGenerator[ShardOwner]:
+    owner = ShardOwner(pool, bus, SHARDED, instance, serve)
+    running = asyncio.create_task(owner.run())
+    try:
+        yield owner
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+async def idle(_lease: Lease, _reader: ShardReader) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_a_replica_takes_what_is_free_and_leaves_what_is_held(pool: Pool, nats_url: str) -> None:
+    await take_lease(pool, "ingest", 2, "somebody else")
+
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        async with owning(pool, bus, "a", idle) as owner:
+            await owner.tried.wait()
+
+            assert [lease.shard for lease in owner.leases] == [0, 1, 3]
+
+
+async def test_a_shard_that_becomes_free_is_taken_within_seconds(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 0.01)
+    await take_lease(pool, "ingest", 2, "somebody else")
+    taken = asyncio.Event()
+
+    async def serve(lease: Lease, _reader: ShardReader) -> None:
+        if lease.shard == 2:
+            taken.set()
+        await asyncio.Event().wait()
+
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        async with owning(pool, bus, "a", serve):
+            await pool.execute(EXPIRE + " WHERE shard = 2")
+
+            await asyncio.wait_for(taken.wait(), 10)
+
+
+async def test_work_on_a_lost_shard_is_cancelled(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.lease.RENEW_EVERY_S", 0.01)
+    lost = asyncio.Event()
+
+    async def serve(lease: Lease, _reader: ShardReader) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if lease.shard == 1:
+                lost.set()
+
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        async with owning(pool, bus, "a", serve) as owner:
+            await owner.tried.wait()
+            await pool.execute(
+                "UPDATE shard_lease SET epoch = epoch + 1, owner = 'b', expires_at = now() + interval '1 minute' "
+                "WHERE shard = 1"
+            )
+
+            await asyncio.wait_for(lost.wait(), 10)
+
+
+async def test_a_clean_stop_frees_every_shard_at_once(pool: Pool, nats_url: str) -> None:
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        async with owning(pool, bus, "a", idle) as owner:
+            await owner.tried.wait()
+
+        leases = [await take_lease(pool, "ingest", shard, "b") for shard in range(4)]
+
+    assert all(leases)
+
+
+async def test_a_shard_whose_service_returns_is_taken_anew_with_what_was_not_acknowledged(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 0.01)
+    read: list[tuple[int, bytes]] = []
+    twice = asyncio.Event()
+
+    async def serve(lease: Lease, reader: ShardReader) -> None:
+        if lease.shard != 0:
+            await asyncio.Event().wait()
+        async for messages in batches(reader, 10):
+            read.append((lease.epoch, messages[0].data))
+            if len(read) == 2:
+                twice.set()
+            return
+
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        await bus.publish(topics.uplinks(0), b"kept")
+        async with owning(pool, bus, "a", serve):
+            await asyncio.wait_for(twice.wait(), 10)
+
+    assert read[0][1] == read[1][1] == b"kept"
+    assert read[1][0] > read[0][0]
+
+
+async def test_reading_ends_when_the_consumer_was_taken_away(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.ownership.PROBE_EVERY_S", 0.05)
+    monkeypatch.setattr("core.runtime.ownership.FETCH_TIMEOUT_S", 0.05)
+
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        reader = await bus.read_shard(topics.UPLINKS, topics.uplinks(0), "ingest-0-1")
+        await bus.read_shard(topics.UPLINKS, topics.uplinks(0), "ingest-0-2")
+
+        with pytest.raises(Exception, match=r"(?i)consumer|responders|unavailable|404"):
+            await asyncio.wait_for(anext(batches(reader, 10)), 20)
