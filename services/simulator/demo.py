@@ -105,7 +105,8 @@ async def _show_line(stage: Stage, console: Console) -> None:
                     Text(
                         f"activés {fleet.joined}/{len(fleet.devices)} · entendus {fleet.heard} · "
                         f"enregistrés {figures.stored} · alertes {figures.alerts} · webhooks "
-                        f"{len(stage.received.bodies)} · commandes confirmées {figures.confirmed}/{figures.commands}"
+                        f"{len(stage.received.bodies)} · "
+                        f"commandes confirmées {figures.confirmed}/{figures.commands}"
                     )
                 )
             await asyncio.sleep(LINE_EVERY_S)

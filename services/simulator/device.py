@@ -218,9 +218,7 @@ class Device:
         self.acknowledgements += frame.f_ctrl.ack
         self._acknowledge = frame.confirmed
         if frame.f_port:
-            payload = session.cipher.crypt(
-                Direction.DOWNLINK, frame.dev_addr, f_cnt, frame.f_port, frame.frm_payload
-            )
+            payload = session.cipher.crypt(Direction.DOWN, frame.dev_addr, f_cnt, frame.f_port, frame.frm_payload)
             answer = self.application.on_downlink(Message(frame.f_port, payload), emission.end_us)
             if answer is not None:
                 self.answer_soon(self, answer)
