@@ -1,0 +1,98 @@
+"""What the API may do with rules, alerts and endpoints, as its own role under row security."""
+
+import pytest
+
+from alerting import store
+from core.runtime.postgres import Pool, PostgresError, tenant_transaction
+
+
+async def make_tenant(pool: Pool, slug: str) -> int:
+    tenant_id = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ($1, $1) RETURNING id", slug)
+    await store.create_default_rules(pool, tenant_id)
+    return tenant_id
+
+
+async def make_alert(pool: Pool, tenant_id: int) -> int:
+    return await pool.fetchval(
+        "INSERT INTO alert (tenant_id, rule_id, severity, message, condition, opened_at) "
+        "SELECT tenant_id, id, severity, 'plein', 'firing', now() FROM alert_rule "
+        "WHERE tenant_id = $1 AND name = 'bin_75' RETURNING id",
+        tenant_id,
+    )
+
+
+async def test_a_new_tenant_has_the_default_rules_and_keeps_what_it_changes(pool: Pool, api_pool: Pool) -> None:
+    tenant_id = await make_tenant(pool, "sdef")
+    async with tenant_transaction(api_pool, tenant_id) as connection:
+        rules = {rule.name: rule for rule in await store.list_rules(connection)}
+        changed = await store.update_rule(connection, rules["bin_75"].id, store.RuleChange(fire_value=80))
+    await store.create_default_rules(pool, tenant_id)
+    async with tenant_transaction(api_pool, tenant_id) as connection:
+        kept = await store.read_rule(connection, rules["bin_75"].id)
+
+    assert set(rules) == {"bin_75", "co2_800", "co2_1500", "device_silent"}
+    assert changed is not None
+    assert changed.fire_value == 80
+    assert kept == changed
+
+
+async def test_an_alert_is_listed_and_acknowledged_by_its_tenant_only(pool: Pool, api_pool: Pool) -> None:
+    mine, theirs = await make_tenant(pool, "mine"), await make_tenant(pool, "theirs")
+    alert_id = await make_alert(pool, mine)
+    async with tenant_transaction(api_pool, theirs) as connection:
+        seen_by_others = await store.acknowledge(connection, alert_id, "them")
+    async with tenant_transaction(api_pool, mine) as connection:
+        opened = await store.list_alerts(connection, workflow=["open"])
+        taken = await store.acknowledge(connection, alert_id, "astreinte")
+        again = await store.acknowledge(connection, alert_id, "another")
+        left_open = await store.list_alerts(connection, workflow=["open"])
+        older = await store.list_alerts(connection, before=alert_id)
+
+    assert seen_by_others is None
+    assert [alert.id for alert in opened] == [alert_id]
+    assert taken is not None
+    assert (taken.workflow, taken.acknowledged_by, taken.rule) == ("acknowledged", "astreinte", "bin_75")
+    assert again == taken
+    assert left_open == older == []
+
+
+async def test_an_endpoints_secret_is_shown_once_and_never_read_again(pool: Pool, api_pool: Pool) -> None:
+    tenant_id = await make_tenant(pool, "sdef")
+    async with tenant_transaction(api_pool, tenant_id) as connection:
+        endpoint, secret = await store.create_endpoint(connection, tenant_id, "https://sig.example.fr/hook")
+        listed = await store.list_endpoints(connection)
+        off = await store.set_endpoint_enabled(connection, endpoint.id, enabled=False)
+
+    assert secret.startswith("whsec_")
+    assert listed == [endpoint]
+    assert off is not None
+    assert (off.state, off.disabled_reason) == ("disabled", "by request")
+    with pytest.raises(PostgresError, match="permission denied"):
+        async with tenant_transaction(api_pool, tenant_id) as connection:
+            await connection.fetchval("SELECT secret FROM webhook_endpoint")
+
+
+async def test_a_deleted_endpoint_takes_its_waiting_messages_along(pool: Pool, api_pool: Pool) -> None:
+    tenant_id = await make_tenant(pool, "sdef")
+    async with tenant_transaction(api_pool, tenant_id) as connection:
+        endpoint, _ = await store.create_endpoint(connection, tenant_id, "https://sig.example.fr/hook")
+    await pool.execute(
+        "INSERT INTO jobs.pgqueuer (priority, status, entrypoint) VALUES (0, 'queued', $1), (0, 'queued', 'else')",
+        f"webhook/{endpoint.id}",
+    )
+    async with tenant_transaction(api_pool, tenant_id) as connection:
+        deleted = await store.delete_endpoint(connection, endpoint.id)
+        again = await store.delete_endpoint(connection, endpoint.id)
+        attempts = await store.list_attempts(connection, endpoint.id)
+
+    assert (deleted, again, attempts) == (True, False, [])
+    assert [row["entrypoint"] for row in await pool.fetch("SELECT entrypoint FROM jobs.pgqueuer")] == ["else"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://a.fr", "https://", "/hook", "https://u:p@a.fr", "http://a:99999/", "https://a b.fr", "http://[::1"],
+)
+def test_refuses_an_address_to_which_no_webhook_can_go(url: str) -> None:
+    with pytest.raises(store.RefusedUrl):
+        store.check_url(url)
