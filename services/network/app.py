@@ -1,0 +1,89 @@
+"""Composition root of the network server: open, start, wait, drain, close."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from core.registry.changes import Change, RegistryWatcher
+from core.runtime.bus import connect_bus
+from core.runtime.health import Readiness, bus_check, database_check, serve_health
+from core.runtime.lease import read_shards
+from core.runtime.migrations import require_schema
+from core.runtime.postgres import Pool, open_pool
+from services.network import store
+from services.network.devices import DeviceCache
+from services.network.downlinks import Downlinks
+from services.network.emission import Emitter
+from services.network.joins import JoinDesk
+from services.network.sessions import SessionTable
+from services.network.settings import NetworkSettings
+from services.network.shards import Shards
+from services.network.uplinks import UplinkPass
+
+FINISH_PASS_S = 5.0
+FINISH_DOWNLINKS_S = 3.0
+
+
+async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
+    """Own shards, read their frames, publish their uplinks and work off their downlinks, until stopped."""
+    async with (
+        open_pool(settings.database_url.get_secret_value(), "network", size=settings.pool_size) as pool,
+        connect_bus(settings.nats_url.get_secret_value(), settings.instance) as bus,
+    ):
+        async with pool.acquire() as connection:
+            await require_schema(connection)
+            count = await read_shards(connection)
+        sessions, devices = SessionTable(), DeviceCache()
+        shards = Shards(pool, bus, settings, sessions, devices, count)
+        readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus), "shards": _tried(shards)})
+        async with (
+            serve_health(readiness, settings.health_host, settings.health_port),
+            asyncio.TaskGroup() as tasks,
+        ):
+            emitter = Emitter(pool, bus, shards, settings, tasks)
+            downlinks = Downlinks(pool, bus, shards, sessions, devices, emitter)
+            uplinks = UplinkPass(pool, bus, shards, sessions, devices, JoinDesk(settings), downlinks)
+            watcher = RegistryWatcher(pool, bus, _follow_registry(pool, settings, shards, sessions, devices))
+            helpers = [
+                tasks.create_task(shards.take_for_ever(tasks), name="take shards"),
+                tasks.create_task(downlinks.run(), name="plan downlinks"),
+                tasks.create_task(watcher.watch(), name="watch registry"),
+            ]
+            passing = tasks.create_task(uplinks.run(stopping), name="pass")
+            await stopping.wait()
+            shards.something_to_do.set()
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.wait((passing,), timeout=FINISH_PASS_S)
+            passing.cancel()
+            await emitter.drain(FINISH_DOWNLINKS_S)
+            await shards.release()
+
+
+def _tried(shards: Shards) -> Callable[[], Awaitable[str | None]]:
+    async def check() -> str | None:
+        return None if shards.first_attempt_done.is_set() else "no attempt to take shards has ended yet"
+
+    return check
+
+
+def _follow_registry(
+    pool: Pool, settings: NetworkSettings, shards: Shards, sessions: SessionTable, devices: DeviceCache
+) -> Callable[[list[Change]], Awaitable[None]]:
+    async def follow(changes: list[Change]) -> None:
+        """A device that was disabled, moved, replaced or given a session is so here, too."""
+        device_ids = [change.entity_id for change in changes if change.entity == "device"]
+        if not device_ids and not any(change.entity == "device_profile" for change in changes):
+            return
+        async with sessions.lock:
+            slots = shards.slots()
+            await devices.refresh(pool, slots, device_ids)
+            held, _ = await store.read_sessions(pool, slots, settings.kek_octets, device_ids)
+            for session in held:
+                sessions.add(session)
+            for device_id in device_ids:
+                sessions.keep_only(device_id, {s.id for s in held if s.device_id == device_id})
+                device = devices.get(device_id)
+                if device is not None:
+                    sessions.set_skip_f_cnt(device_id, device.skip_f_cnt_check)
+
+    return follow

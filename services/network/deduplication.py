@@ -1,0 +1,86 @@
+"""One frame heard by several gateways is one uplink: copies are collected for a window, on the stream's clock.
+
+Pure: the same messages in the same order give the same groups, however they were fetched.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from core.messages.frames import Frame
+
+
+@dataclass(slots=True)
+class Group:
+    """The copies of one PHYPayload within one window, in stream order; the first decides the uplink's time."""
+
+    phy_payload: bytes
+    opened_at_us: int
+    copies: list[Frame] = field(default_factory=list[Frame])
+    sequences: list[int] = field(default_factory=list[int])
+    """The stream's messages that carry the copies, each once."""
+
+    @property
+    def first(self) -> Frame:
+        """The copy with the lowest stream sequence (DESIGN 3.3)."""
+        return self.copies[0]
+
+
+class Deduplication:
+    """The open windows of one shard. All instants are the stream's own, in microseconds."""
+
+    def __init__(self, window_us: int) -> None:
+        self._window_us = window_us
+        self._open: dict[bytes, Group] = {}  # In the order of opening, hence of closing.
+        self._closed: list[Group] = []
+
+    def add(self, sequence: int, published_at_us: int, frames: Iterable[Frame]) -> int:
+        """Sort one message's frames into windows; returns how many groups the message is part of.
+
+        Windows that ended before the message was published are closed first.
+        """
+        self.close_until(published_at_us)
+        joined = 0
+        for frame in frames:
+            group = self._open.get(frame.phy_payload)
+            if group is None:
+                group = self._open[frame.phy_payload] = Group(frame.phy_payload, published_at_us)
+            group.copies.append(frame)
+            if not group.sequences or group.sequences[-1] != sequence:
+                group.sequences.append(sequence)
+                joined += 1
+        return joined
+
+    def close_until(self, now_us: int) -> None:
+        """Close every window that has ended at this instant."""
+        ended = now_us - self._window_us
+        while self._open:
+            phy_payload, group = next(iter(self._open.items()))
+            if group.opened_at_us > ended:
+                return
+            del self._open[phy_payload]
+            self._closed.append(group)
+
+    def take_closed(self) -> list[Group]:
+        """The closed groups in the order of their first copies; each is given once."""
+        closed, self._closed = self._closed, []
+        return closed
+
+    @property
+    def next_close_us(self) -> int | None:
+        """When the first open window ends."""
+        group = next(iter(self._open.values()), None)
+        return None if group is None else group.opened_at_us + self._window_us
+
+
+def best_copies(copies: Sequence[Frame]) -> list[Frame]:
+    """The best copy by SNR, then RSSI, of each gateway and antenna, in the order in which they first came.
+
+    A copy on another frequency from the same antenna is a mirror of the radio's filter (matrix row 14).
+    """
+    best: dict[tuple[bytes, int], Frame] = {}
+    for copy in copies:
+        key = (copy.gateway_id, copy.antenna)
+        known = best.get(key)
+        if known is None or (copy.snr, copy.rssi) > (known.snr, known.rssi):
+            best[key] = copy
+    return list(best.values())

@@ -1,0 +1,189 @@
+"""The downlink rows, as the owner of their shard works them off. Who wants one: `core.registry.downlinks`."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.registry.rows import entity
+from core.runtime.postgres import Connection, Record
+
+MAX_ATTEMPTS = 3
+# A class C device answers a confirmed downlink at once; after this the frame is taken for lost.
+CLASS_C_ACK_TIMEOUT_S = 10
+
+_QUEUED_AND_DUE = """
+l.state = 'queued' AND (l.not_before IS NULL OR l.not_before <= now()) AND l.not_after > now()
+  AND NOT EXISTS (SELECT FROM downlink w WHERE w.slot = l.slot AND w.device_id = l.device_id
+                  AND (w.state = 'sending' OR (w.state = 'sent' AND w.confirmed)))
+"""
+_DUE_COLUMNS = """l.id, l.device_id, l.slot, l.f_port, l.payload, l.confirmed, l.priority, l.attempts, l.not_after,
+       count(*) OVER (PARTITION BY l.device_id) AS waiting"""
+
+READ_DUE_OF_DEVICES = f"""
+SELECT DISTINCT ON (l.device_id) {_DUE_COLUMNS}
+FROM downlink l
+WHERE l.slot = ANY($1::smallint[]) AND l.device_id = ANY($2::int[]) AND {_QUEUED_AND_DUE}
+ORDER BY l.device_id, l.priority, l.id
+"""
+READ_DUE_CLASS_C = f"""
+SELECT DISTINCT ON (l.device_id) {_DUE_COLUMNS}
+FROM downlink l JOIN device d ON d.id = l.device_id JOIN device_profile p ON p.id = d.device_profile_id
+WHERE l.slot = ANY($1::smallint[]) AND p.device_class = 'C' AND d.enabled AND {_QUEUED_AND_DUE}
+ORDER BY l.device_id, l.priority, l.id
+"""
+EXPIRE = """
+UPDATE downlink SET state = 'expired', reason = COALESCE(reason, 'NOT_AFTER'), updated_at = now()
+WHERE slot = ANY($1::smallint[]) AND state = 'queued' AND not_after <= now()
+RETURNING id, slot, state::text AS state
+"""
+_AGAIN_OR_FAILED = f"""
+state = CASE WHEN l.attempts >= {MAX_ATTEMPTS} OR l.not_after <= now()
+             THEN 'failed' ELSE 'queued' END::downlink_state,
+    reason = 'DEVICE_NO_ACK', updated_at = now()
+"""
+RETRY_UNACKNOWLEDGED = f"""
+UPDATE downlink AS l SET {_AGAIN_OR_FAILED}
+FROM unnest($1::int[], $2::timestamptz[]) AS v (device_id, uplink_at)
+WHERE l.device_id = v.device_id AND l.state = 'sent' AND l.confirmed AND l.sent_at < v.uplink_at
+RETURNING l.id, l.slot, l.state::text AS state
+"""
+RETRY_SILENT_CLASS_C = f"""
+UPDATE downlink AS l SET {_AGAIN_OR_FAILED}
+FROM device d JOIN device_profile p ON p.id = d.device_profile_id
+WHERE d.id = l.device_id AND p.device_class = 'C' AND l.slot = ANY($1::smallint[]) AND l.state = 'sent'
+  AND l.confirmed AND l.sent_at < now() - interval '{CLASS_C_ACK_TIMEOUT_S} seconds'
+RETURNING l.id, l.slot, l.state::text AS state
+"""
+ACKNOWLEDGE = """
+UPDATE downlink SET state = 'acknowledged', reason = NULL, updated_at = now()
+WHERE device_id = ANY($1::int[]) AND state IN ('sending', 'sent') AND confirmed
+RETURNING id, slot, state::text AS state
+"""
+REQUEUE_SENDING = """
+UPDATE downlink SET state = 'queued', reason = 'RESTARTED', updated_at = now()
+WHERE slot = ANY($1::smallint[]) AND state = 'sending'
+"""
+MARK_SENDING = """
+UPDATE downlink SET state = 'sending', reason = NULL, attempts = attempts + 1, updated_at = now()
+WHERE id = ANY($1::bigint[]) AND state = 'queued'
+RETURNING id, slot, state::text AS state
+"""
+NOTE_F_CNT_DOWN = """
+UPDATE downlink AS l SET f_cnt_down = v.f_cnt_down, gateway_id = v.gateway_id, updated_at = now()
+FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS v (id, f_cnt_down, gateway_id)
+WHERE l.id = v.id AND l.state = 'sending'
+"""
+SETTLE = """
+UPDATE downlink SET state = $2::text::downlink_state, reason = $3, gateway_id = COALESCE($4, gateway_id),
+    sent_at = $5, not_before = $6, updated_at = now()
+WHERE id = $1 AND state IN ('queued', 'sending')
+RETURNING id, slot, state::text AS state
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DueDownlink:
+    """A row whose time has come. `waiting` counts the device's due rows, this one included."""
+
+    id: int
+    device_id: int
+    slot: int
+    f_port: int
+    payload: bytes
+    confirmed: bool
+    priority: int
+    attempts: int
+    not_after: datetime
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A row whose state changed: whoever waits for it is nudged after the commit."""
+
+    id: int
+    slot: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of one attempt."""
+
+    downlink_id: int
+    state: str  # queued, sent or failed
+    reason: str | None = None
+    gateway_id: bytes | None = None
+    sent_at: datetime | None = None
+    not_before: datetime | None = None
+
+
+def _changed(rows: Iterable[Record]) -> list[Changed]:
+    return [Changed(row["id"], row["slot"], row["state"]) for row in rows]
+
+
+async def read_due_of_devices(
+    connection: Connection, slots: Sequence[int], device_ids: Sequence[int]
+) -> dict[int, DueDownlink]:
+    """The first due row of each of these devices; none while an earlier one is being sent or acknowledged."""
+    rows = await connection.fetch(READ_DUE_OF_DEVICES, slots, device_ids)
+    return {row["device_id"]: entity(DueDownlink, row) for row in rows}
+
+
+async def read_due_class_c(connection: Connection, slots: Sequence[int]) -> dict[int, DueDownlink]:
+    """The first due row of every class C device of these slots."""
+    rows = await connection.fetch(READ_DUE_CLASS_C, slots)
+    return {row["device_id"]: entity(DueDownlink, row) for row in rows}
+
+
+async def expire(connection: Connection, slots: Sequence[int]) -> list[Changed]:
+    """Give up the rows that nobody wants any more."""
+    return _changed(await connection.fetch(EXPIRE, slots))
+
+
+async def retry_unacknowledged(
+    connection: Connection, device_ids: Sequence[int], uplinks_at: Sequence[datetime]
+) -> list[Changed]:
+    """These devices spoke after a confirmed downlink without acknowledging it: again, or failed."""
+    return _changed(await connection.fetch(RETRY_UNACKNOWLEDGED, device_ids, uplinks_at))
+
+
+async def retry_silent_class_c(connection: Connection, slots: Sequence[int]) -> list[Changed]:
+    """Class C devices that did not acknowledge in time: again, or failed."""
+    return _changed(await connection.fetch(RETRY_SILENT_CLASS_C, slots))
+
+
+async def acknowledge(connection: Connection, device_ids: Sequence[int]) -> list[Changed]:
+    """These devices set ACK: their confirmed downlink arrived."""
+    return _changed(await connection.fetch(ACKNOWLEDGE, device_ids))
+
+
+async def requeue_sending(connection: Connection, slots: Sequence[int]) -> None:
+    """At take-over: nobody knows what became of the former owner's requests, so they are made again."""
+    await connection.execute(REQUEUE_SENDING, slots)
+
+
+async def mark_sending(connection: Connection, downlink_ids: Sequence[int]) -> list[Changed]:
+    """Start an attempt; a row that was cancelled in the meantime is not among the result."""
+    return _changed(await connection.fetch(MARK_SENDING, downlink_ids))
+
+
+async def note_f_cnt_down(
+    connection: Connection, downlink_ids: Sequence[int], f_cnts: Sequence[int], gateway_ids: Sequence[bytes]
+) -> None:
+    """Under which counter, and through which gateway, each row is about to go out."""
+    await connection.execute(NOTE_F_CNT_DOWN, downlink_ids, f_cnts, gateway_ids)
+
+
+async def settle(connection: Connection, settlement: Settlement) -> list[Changed]:
+    """Write what became of an attempt, unless the device has acknowledged in the meantime."""
+    rows = await connection.fetch(
+        SETTLE,
+        settlement.downlink_id,
+        settlement.state,
+        settlement.reason,
+        settlement.gateway_id,
+        settlement.sent_at,
+        settlement.not_before,
+    )
+    return _changed(rows)

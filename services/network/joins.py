@@ -1,0 +1,243 @@
+"""Over-the-air activation: a join is judged, committed, and only then answered (matrix rows 17 to 24)."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from hmac import compare_digest
+
+from core.model.entities import Device
+from core.runtime.postgres import Connection
+from lorawan.crypto import SessionCipher, SessionKeys, WrongKek, unwrap_key, wrap_key
+from lorawan.frame import MalformedFrame
+from lorawan.identifiers import DevAddr, slot_of_dev_eui
+from lorawan.join import EU868_CF_LIST, JoinAccept, JoinRequest, allocate_dev_addr, derive_session_keys
+from lorawan.join_policy import DevNoncePolicy, DevNonceVerdict, judge_dev_nonce, next_join_nonce
+from lorawan.session import Session
+from services.network import store
+from services.network.deduplication import Group
+from services.network.sessions import HeldSession, Progress
+from services.network.settings import NetworkSettings
+from services.network.store import Joining, NewSession, instant
+
+JOIN_WINDOW_US = 6_000_000
+FIRST_INCREASING_VERSION = (1, 0, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A join to be answered once its session is committed. `repeated`: the session had been opened before."""
+
+    group: Group
+    device: Device
+    session: HeldSession
+    accept: bytes
+    repeated: bool
+
+    @property
+    def result(self) -> str:
+        """For the count of joins."""
+        return "repeated" if self.repeated else "accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRefused:
+    """A join-request that gets no answer, and why."""
+
+    group: Group
+    result: str
+    dev_eui: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    group: Group
+    joining: Joining
+    keys: SessionKeys
+    session: NewSession
+    accept: bytes
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A join-request whose MIC is right."""
+
+    group: Group
+    request: JoinRequest
+    joining: Joining
+    app_key: bytes
+
+
+class JoinDesk:
+    """Answers join-requests with the keys and the addresses of this network."""
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        self._settings = settings
+        self._kek = settings.kek_octets
+
+    async def admit(
+        self, connection: Connection, groups: Sequence[Group], now_us: int
+    ) -> list[Admitted | JoinRefused]:
+        """Judge these join-requests and open their sessions in the caller's fenced transaction."""
+        outcomes: list[Admitted | JoinRefused] = []
+        requests: list[tuple[Group, JoinRequest]] = []
+        for group in groups:
+            if now_us > group.first.time_us + JOIN_WINDOW_US:
+                outcomes.append(JoinRefused(group, "late"))  # DESIGN 3.6: the device listens no more.
+                continue
+            try:
+                requests.append((group, JoinRequest.from_bytes(group.phy_payload)))
+            except MalformedFrame:
+                outcomes.append(JoinRefused(group, "malformed"))
+        if not requests:
+            return outcomes
+        joining = await store.read_joining(connection, list({request.dev_eui for _, request in requests}))
+        asked: list[_Asked] = []
+        for group, request in requests:
+            checked = self._check(group, request, joining.get(request.dev_eui))
+            (asked if isinstance(checked, _Asked) else outcomes).append(checked)  # pyright: ignore[reportArgumentType]
+        if asked:
+            outcomes += await self._open(connection, asked, now_us)
+        return outcomes
+
+    def _check(self, group: Group, request: JoinRequest, joining: Joining | None) -> _Asked | JoinRefused:
+        if joining is None:
+            return JoinRefused(group, "unknown_device", request.dev_eui)
+        if joining.device.activation != "OTAA" or joining.app_key_wrapped is None:
+            return JoinRefused(group, "not_otaa", request.dev_eui)
+        try:
+            app_key = unwrap_key(self._kek, joining.app_key_wrapped)
+        except WrongKek:
+            return JoinRefused(group, "wrong_kek", request.dev_eui)
+        if not request.verify(app_key):
+            return JoinRefused(group, "mic", request.dev_eui)
+        if not joining.device.enabled:
+            return JoinRefused(group, "disabled", request.dev_eui)
+        return _Asked(group, request, joining, app_key)
+
+    async def _open(
+        self, connection: Connection, asked: Sequence[_Asked], now_us: int
+    ) -> list[Admitted | JoinRefused]:
+        used = await store.read_used_nonces(
+            connection, [(entry.joining.device.id, entry.request.dev_nonce) for entry in asked]
+        )
+        outcomes: list[Admitted | JoinRefused] = []
+        fresh: list[_Fresh] = []
+        again: list[_Asked] = []
+        last_nonces = {entry.joining.device.id: entry.joining.last_join_nonce for entry in asked}
+        for entry in asked:
+            device = entry.joining.device
+            match self._judge(entry, {nonce for owner, nonce in used if owner == device.id}):
+                case DevNonceVerdict.USED:
+                    again.append(entry)
+                    continue
+                case DevNonceVerdict.NOT_INCREASING:
+                    outcomes.append(JoinRefused(entry.group, "dev_nonce_not_increasing", device.dev_eui))
+                    continue
+                case DevNonceVerdict.FRESH:
+                    used.add((device.id, entry.request.dev_nonce))
+            try:
+                last_nonces[device.id] = nonce = next_join_nonce(last_nonces[device.id])
+            except OverflowError:
+                outcomes.append(JoinRefused(entry.group, "join_nonce_used_up", device.dev_eui))
+                continue
+            fresh.append(self._make(entry, nonce))
+        outcomes += await self._save(connection, fresh)
+        outcomes += await self._repeat(connection, again, now_us)
+        return outcomes
+
+    def _judge(self, entry: _Asked, used: set[int]) -> DevNonceVerdict:
+        version = tuple(int(part) for part in entry.joining.mac_version.split(".") if part.isdigit())
+        policy = DevNoncePolicy.INCREASING if version >= FIRST_INCREASING_VERSION else DevNoncePolicy.RANDOM
+        return judge_dev_nonce(
+            entry.request.dev_nonce, used, policy=policy, highest=entry.joining.highest_dev_nonce
+        )
+
+    def _make(self, entry: _Asked, join_nonce: int) -> _Fresh:
+        settings, device = self._settings, entry.joining.device
+        keys = derive_session_keys(entry.app_key, join_nonce, settings.net_id, entry.request.dev_nonce)
+        # The slot of the DevEUI, not device.slot: an imported session may still keep the device elsewhere.
+        dev_addr = allocate_dev_addr(settings.net_id, slot_of_dev_eui(device.dev_eui), secrets.randbelow)
+        session = NewSession(
+            device.id,
+            dev_addr,
+            wrap_key(self._kek, keys.nwk_s_key),
+            wrap_key(self._kek, keys.app_s_key),
+            entry.request.dev_nonce,
+            join_nonce,
+        )
+        accept = self._accept(join_nonce, dev_addr, settings.rx1_delay, settings.rx2_data_rate)
+        return _Fresh(entry.group, entry.joining, keys, session, accept.to_bytes(entry.app_key))
+
+    async def _save(self, connection: Connection, fresh: Sequence[_Fresh]) -> list[Admitted]:
+        if not fresh:
+            return []
+        settings = self._settings
+        ids = await store.open_sessions(
+            connection,
+            [entry.session for entry in fresh],
+            settings.kek_id,
+            settings.rx1_delay,
+            settings.rx2_data_rate,
+        )
+        return [
+            Admitted(
+                entry.group,
+                entry.joining.device,
+                _held(
+                    ids[entry.session.device_id, entry.session.dev_addr],
+                    entry.session.device_id,
+                    entry.keys,
+                    Session(entry.session.dev_addr, rx1_delay=settings.rx1_delay, rx2_dr=settings.rx2_data_rate),
+                ),
+                entry.accept,
+                repeated=False,
+            )
+            for entry in fresh
+        ]
+
+    async def _repeat(
+        self, connection: Connection, again: Sequence[_Asked], now_us: int
+    ) -> list[Admitted | JoinRefused]:
+        """A used DevNonce gets the same accept while its session is new and unused, otherwise silence.
+
+        That it is the same join is proved by the keys: those of the last JoinNonce with this DevNonce are the
+        session's. So a join whose accept was lost with the process is still answered by the next one.
+        """
+        if not again:
+            return []
+        unused = await store.read_unused_sessions(connection, [entry.joining.device.id for entry in again])
+        outcomes: list[Admitted | JoinRefused] = []
+        for entry in again:
+            device, nonce = entry.joining.device, entry.joining.last_join_nonce
+            refused = JoinRefused(entry.group, "dev_nonce_used", device.dev_eui)
+            session = unused.get(device.id)
+            if session is None or nonce is None:
+                outcomes.append(refused)
+                continue
+            keys = derive_session_keys(entry.app_key, nonce, self._settings.net_id, entry.request.dev_nonce)
+            is_recent = instant(now_us) - session.activated_at <= timedelta(microseconds=JOIN_WINDOW_US)
+            if not is_recent or not compare_digest(
+                keys.nwk_s_key, unwrap_key(self._kek, session.nwk_s_key_wrapped)
+            ):
+                outcomes.append(refused)
+                continue
+            accept = self._accept(nonce, session.dev_addr, session.rx1_delay, session.rx2_data_rate)
+            state = Session(session.dev_addr, rx1_delay=session.rx1_delay, rx2_dr=session.rx2_data_rate)
+            held = _held(session.id, device.id, keys, state)
+            outcomes.append(Admitted(entry.group, device, held, accept.to_bytes(entry.app_key), repeated=True))
+        return outcomes
+
+    def _accept(self, join_nonce: int, dev_addr: DevAddr, rx1_delay: int, rx2_data_rate: int) -> JoinAccept:
+        return JoinAccept(
+            join_nonce,
+            self._settings.net_id,
+            dev_addr,
+            rx2_dr=rx2_data_rate,
+            rx1_delay=rx1_delay,
+            cf_list=EU868_CF_LIST,
+        )
+
+
+def _held(session_id: int, device_id: int, keys: SessionKeys, state: Session) -> HeldSession:
+    return HeldSession(session_id, device_id, SessionCipher(keys), Progress(state))

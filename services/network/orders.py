@@ -1,0 +1,185 @@
+"""What is to be sent to one device, and how: the frame, its windows and the gateways to ask. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from core.messages.downlinks import Transmission, TransmitRequest
+from lorawan.airtime import Priority, downlink_airtime_us
+from lorawan.regions import EU868
+from lorawan.session import build_downlink
+from lorawan.windows import (
+    HeardBy,
+    Window,
+    class_a_windows,
+    class_c_window,
+    join_windows,
+    latest_useful_join_us,
+    latest_useful_us,
+    rank_gateways,
+    still_possible,
+)
+from services.network.downlink_store import DueDownlink
+from services.network.joins import Admitted
+from services.network.receiving import Opportunity
+from services.network.sessions import HeardCopy, HeldSession
+
+REGION = EU868
+# How long an immediate transmission may wait for its gateway's radio.
+CLASS_C_PATIENCE_US = 3_000_000
+# After RX2 has opened, a class C device that hears nothing is back on RX2 parameters within this time.
+CLASS_C_MARGIN_US = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One frame to one device. `accept` is set for a join-accept, which has no counter."""
+
+    session: HeldSession
+    routes: tuple[HeardCopy, ...]  # Best first; each gateway once.
+    latest_us: int  # After this nobody listens.
+    is_class_c: bool = False
+    acknowledge: bool = False
+    f_opts: bytes = b""
+    row: DueDownlink | None = None
+    accept: bytes = b""
+
+    @property
+    def device_id(self) -> int:
+        """Who is to hear it."""
+        return self.session.device_id
+
+    @property
+    def priority(self) -> int:
+        """Joins and acknowledgements first, then what the row says."""
+        if self.accept or self.acknowledge:
+            return Priority.JOIN_OR_ACK
+        return Priority.COMMAND if self.row is None else self.row.priority
+
+
+def answer_order(opportunity: Opportunity, row: DueDownlink | None) -> Order:
+    """A class A answer: what the uplink asks for, and a row if one is due."""
+    return Order(
+        opportunity.session,
+        rank(opportunity.heard_by),
+        answer_useful_until_us(opportunity),
+        acknowledge=opportunity.acknowledge,
+        f_opts=opportunity.f_opts,
+        row=row,
+    )
+
+
+def class_c_order(session: HeldSession, row: DueDownlink, now_us: int) -> Order:
+    """A row for a device that listens now, through the gateways that heard it last."""
+    return Order(session, rank(session.progress.heard_by), now_us + CLASS_C_PATIENCE_US, is_class_c=True, row=row)
+
+
+def accept_order(admitted: Admitted) -> Order:
+    """The answer to a join-request."""
+    copies = [
+        HeardCopy(
+            c.gateway_id, c.context, c.received_at_us, c.frequency, c.spreading_factor, c.bandwidth, c.rssi, c.snr
+        )
+        for c in admitted.group.copies
+    ]
+    latest_us = latest_useful_join_us(admitted.group.first.time_us, REGION)
+    return Order(admitted.session, rank(copies), latest_us, accept=admitted.accept)
+
+
+def answer_useful_until_us(opportunity: Opportunity) -> int:
+    """The instant after which an uplink plans no downlink (DESIGN 3.6)."""
+    return latest_useful_us(opportunity.uplink_at_us, opportunity.session.progress.state.rx1_delay)
+
+
+def class_c_listens_from_us(session: HeldSession) -> int:
+    """When a class C device is done with the class A windows of its last uplink."""
+    state = session.progress.state
+    heard_at_us = max((copy.received_at_us for copy in session.progress.heard_by), default=0)
+    return heard_at_us + (state.rx1_delay + 1) * 1_000_000 + CLASS_C_MARGIN_US
+
+
+def rank(copies: Iterable[HeardCopy]) -> tuple[HeardCopy, ...]:
+    """The copies to answer through: one per gateway, the best first."""
+    best: dict[bytes, HeardCopy] = {}
+    for copy in copies:
+        known = best.get(copy.gateway_id)
+        if known is None or (copy.snr, copy.rssi) > (known.snr, known.rssi):
+            best[copy.gateway_id] = copy
+    if not best:
+        return ()
+    spreading_factor = next(iter(best.values())).spreading_factor
+    ranked = rank_gateways(
+        (HeardBy(copy.gateway_id, copy.rssi, copy.snr) for copy in best.values()), spreading_factor
+    )
+    return tuple(best[heard.gateway_id] for heard in ranked)
+
+
+def windows_of(order: Order, copy: HeardCopy) -> tuple[Window, ...]:
+    """The windows in which the device can be met after what this gateway heard."""
+    state = order.session.progress.state
+    if order.is_class_c:
+        return (class_c_window(REGION, state),)
+    data_rate = REGION.data_rate_of(copy.spreading_factor, copy.bandwidth)
+    if order.accept:
+        return join_windows(REGION, copy.frequency, data_rate)
+    return class_a_windows(REGION, state, copy.frequency, data_rate)
+
+
+def fitting(order: Order, windows: Iterable[Window]) -> list[Window]:
+    """The windows whose data rate has room for the row's payload (matrix row 33)."""
+    octets = 0 if order.row is None else len(order.row.payload)
+    return [window for window in windows if octets <= REGION.max_payload[window.data_rate]]
+
+
+def frame(order: Order, windows: Iterable[Window], f_cnt: int) -> bytes:
+    """The PHYPayload; MAC answers that have no room beside the row are left out: the device asks again."""
+    if order.accept:
+        return order.accept
+    state, row = order.session.progress.state, order.row
+    room = min(REGION.max_payload[window.data_rate] for window in windows)
+    fits = len(order.f_opts) + (0 if row is None else len(row.payload)) <= room
+    return build_downlink(
+        state,
+        order.session.cipher,
+        f_cnt,
+        f_port=None if row is None else row.f_port,
+        payload=b"" if row is None else row.payload,
+        confirmed=row is not None and row.confirmed,
+        ack=order.acknowledge,
+        f_pending=row is not None and row.waiting > 1 and not order.is_class_c,
+        f_opts=order.f_opts if fits else b"",
+    )
+
+
+def request(
+    order: Order, copy: HeardCopy, windows: Iterable[Window], phy_payload: bytes, now_us: int
+) -> TransmitRequest | None:
+    """The request to one gateway: the same frame in every window that can still be met; None when none can."""
+    possible = [window for window in windows if still_possible(window, copy.received_at_us, now_us, 0)]
+    if not possible:
+        return None
+    return TransmitRequest(
+        downlink_id=0 if order.row is None else order.row.id,
+        gateway_id=copy.gateway_id,
+        context=copy.context,
+        uplink_at_us=0 if order.is_class_c else copy.received_at_us,
+        latest_at_us=order.latest_us,
+        priority=order.priority,
+        transmissions=[
+            Transmission(
+                phy_payload,
+                window.frequency,
+                window.spreading_factor,
+                window.bandwidth,
+                window.delay_us,
+                window.immediate,
+            )
+            for window in possible
+        ],
+    )
+
+
+def airtime_us(transmission: Transmission) -> int:
+    """Time on air of a transmission that was accepted."""
+    data_rate = REGION.data_rate_of(transmission.spreading_factor, transmission.bandwidth)
+    rate = REGION.data_rates[REGION.rx2_data_rate if data_rate is None else data_rate]
+    return downlink_airtime_us(len(transmission.phy_payload), rate)

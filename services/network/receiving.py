@@ -1,0 +1,208 @@
+"""What becomes of one group of copies of a data frame. Pure: state in, outcome out, nothing is changed."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import UUID, uuid5
+
+from core.messages.frames import Frame
+from core.messages.uplinks import Heard, Uplink
+from lorawan.commands import DownlinkCommand, encode_commands, parse_uplink_commands
+from lorawan.commands.device_time import DeviceTimeAns, DeviceTimeReq
+from lorawan.commands.link_check import MAX_MARGIN_DB, LinkCheckAns, LinkCheckReq
+from lorawan.frame import MalformedFrame, UplinkFrame
+from lorawan.regions import REQUIRED_SNR
+from lorawan.session import Accepted, Rejected, RejectReason, Retransmission, accept
+from services.network.deduplication import Group, best_copies
+from services.network.devices import DeviceCache
+from services.network.sessions import HeardCopy, HeldSession, Progress, SessionTable
+
+NO_F_PORT = -1
+# Of the uplinks of this network server, for ever: another namespace would make every uplink a new one.
+UPLINK_NAMESPACE = UUID("6f0c2a4e-6d1b-5b0e-9a51-7e22170172e0")
+
+
+@dataclass(frozen=True, slots=True)
+class Opportunity:
+    """The windows that an uplink opens, and what it asks for in them."""
+
+    session: HeldSession
+    heard_by: tuple[HeardCopy, ...]
+    uplink_at_us: int
+    acknowledge: bool  # The uplink was confirmed.
+    f_opts: bytes  # Answers to its MAC commands.
+    must_answer: bool  # Even when there is nothing to say: an acknowledgement, ADRACKReq, MAC answers.
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An uplink to publish. `progress` is None when the session stays as it is (a late copy)."""
+
+    session: HeldSession
+    uplink: Uplink
+    outcome: str
+    progress: Progress | None
+    opportunity: Opportunity | None
+    device_acknowledged: bool = False
+    first_of_session: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing to publish, and why."""
+
+    reason: str
+    dev_addr: bytes = b""
+
+
+def uplink_identity(device_id: int, session_id: int, f_cnt: int, f_port: int, payload: bytes) -> bytes:
+    """The identity of an uplink (DESIGN 3.3): a second pass over the same frames makes the same."""
+    digest = sha256(f_port.to_bytes(2, "big", signed=True) + payload).hexdigest()
+    return uuid5(UPLINK_NAMESPACE, f"{device_id}|{session_id}|{f_cnt}|{digest}").bytes
+
+
+def receive_data(
+    group: Group, sessions: SessionTable, devices: DeviceCache, made: Mapping[int, Progress]
+) -> Received | Refused:
+    """Judge a data frame: every session of its DevAddr is tried, the first whose MIC fits has it (row 4).
+
+    Args:
+        group: the copies within one window.
+        sessions: as committed.
+        devices: the registry.
+        made: progress of this pass that is not committed yet, by session id.
+    """
+    try:
+        frame = UplinkFrame.from_bytes(group.phy_payload)
+    except MalformedFrame:
+        return Refused("malformed")
+    candidates = sessions.of_dev_addr(frame.dev_addr)
+    refused = Refused("mic" if candidates else "unknown_dev_addr", frame.dev_addr)
+    for held in candidates:
+        progress = made.get(held.id, held.progress)
+        outcome = accept(progress.state, held.cipher, frame, group.phy_payload, group.first.time_us)
+        if isinstance(outcome, Rejected):
+            if outcome.reason is not RejectReason.MIC:
+                refused = Refused(str(outcome.reason), frame.dev_addr)
+            continue
+        if not devices.is_enabled(held.device_id):
+            return Refused("disabled", frame.dev_addr)
+        copies = best_copies(group.copies)
+        match outcome:
+            case Retransmission():
+                return _late(group, held, progress, copies, outcome)
+            case Accepted():
+                return _new(group, held, progress, copies, outcome, frame)
+    return refused
+
+
+def _new(
+    group: Group, held: HeldSession, before: Progress, copies: list[Frame], accepted: Accepted, frame: UplinkFrame
+) -> Received:
+    f_port = NO_F_PORT if accepted.f_port is None else accepted.f_port
+    payload = b"" if f_port == 0 else accepted.payload  # MAC commands are the network's, not the application's.
+    uplink_id = uplink_identity(held.device_id, held.id, accepted.f_cnt, f_port, payload)
+    progress = Progress(accepted.session, uplink_id, tuple(map(_heard_copy, copies)))
+    f_opts = _mac_answers(accepted.commands, copies, group.first.time_us)
+    return Received(
+        session=held,
+        uplink=_uplink(group, held, copies, uplink_id, accepted.f_cnt, f_port, payload, accepted.confirmed),
+        outcome="restarted" if accepted.counter_restarted else "accepted",
+        progress=progress,
+        opportunity=Opportunity(
+            held,
+            progress.heard_by,
+            group.first.time_us,
+            accepted.confirmed,
+            f_opts,
+            must_answer=accepted.confirmed or frame.f_ctrl.adr_ack_req or bool(f_opts),
+        ),
+        device_acknowledged=frame.f_ctrl.ack,
+        first_of_session=not before.started,
+    )
+
+
+def _late(
+    group: Group, held: HeldSession, progress: Progress, copies: list[Frame], again: Retransmission
+) -> Received:
+    """The last uplink again: its receptions are added; a device that missed its acknowledgement gets another."""
+    last = progress.state.last_uplink
+    time_us = group.first.time_us if last is None else last.time_us
+    uplink = _uplink(
+        group, held, copies, progress.uplink_id, again.f_cnt, NO_F_PORT, b"", again.confirmed, late_of_us=time_us
+    )
+    heard_by = tuple(map(_heard_copy, copies))
+    opportunity = Opportunity(held, heard_by, group.first.time_us, True, b"", must_answer=True)
+    is_copy = group.first.time_us - time_us < progress.state.rx1_delay * 1_000_000
+    return Received(
+        session=held,
+        uplink=uplink,
+        outcome="late_copy" if is_copy else "retransmission",
+        progress=None,
+        opportunity=opportunity if again.acknowledge else None,
+    )
+
+
+def _uplink(
+    group: Group,
+    held: HeldSession,
+    copies: list[Frame],
+    uplink_id: bytes,
+    f_cnt: int,
+    f_port: int,
+    payload: bytes,
+    confirmed: bool,
+    *,
+    late_of_us: int | None = None,
+) -> Uplink:
+    best = max(copies, key=lambda copy: copy.snr)
+    return Uplink(
+        uplink_id=uplink_id,
+        device_id=held.device_id,
+        session_id=held.id,
+        f_cnt=f_cnt,
+        f_port=f_port,
+        payload=payload,
+        confirmed=confirmed,
+        time_us=group.first.time_us if late_of_us is None else late_of_us,
+        received_at_us=group.first.received_at_us,
+        frequency=best.frequency,
+        spreading_factor=best.spreading_factor,
+        bandwidth=best.bandwidth,
+        late=late_of_us is not None,
+        heard_by=[Heard(copy.gateway_id, copy.antenna, copy.rssi, copy.snr) for copy in copies],
+    )
+
+
+def _heard_copy(copy: Frame) -> HeardCopy:
+    return HeardCopy(
+        copy.gateway_id,
+        copy.context,
+        copy.received_at_us,
+        copy.frequency,
+        copy.spreading_factor,
+        copy.bandwidth,
+        copy.rssi,
+        copy.snr,
+    )
+
+
+def _mac_answers(commands: bytes, copies: list[Frame], time_us: int) -> bytes:
+    """FOpts that answer what the device asks: LinkCheckReq and DeviceTimeReq (rows 37 and 42)."""
+    if not commands:
+        return b""
+    answers: list[DownlinkCommand] = []
+    for command in parse_uplink_commands(commands).commands:
+        if isinstance(command, LinkCheckReq):
+            answers.append(_link_check(copies))
+        elif isinstance(command, DeviceTimeReq):
+            answers.append(DeviceTimeAns.at(time_us))
+    octets = encode_commands(answers)
+    return octets if len(octets) <= 15 else b""  # noqa: PLR2004  # A device that asks more in one frame asks again.
+
+
+def _link_check(copies: list[Frame]) -> LinkCheckAns:
+    margins = [copy.snr - REQUIRED_SNR.get(copy.spreading_factor, 0.0) for copy in copies]
+    margin = min(max(0, math.floor(max(margins))), MAX_MARGIN_DB)
+    return LinkCheckAns(margin, min(len({copy.gateway_id for copy in copies}), 255))

@@ -1,0 +1,292 @@
+"""Sessions, joins and quarantine in the database. Downlink rows are in `downlink_store`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from core.model.entities import Device
+from core.registry.rows import entity
+from core.runtime.postgres import Connection, Pool, Record
+from lorawan.crypto import SessionCipher, SessionKeys, WrongKek, unwrap_key
+from lorawan.identifiers import DevAddr, DevEui
+from lorawan.session import LastUplink, Session
+from services.network.sessions import HeardCopy, HeldSession, Progress
+
+_encoder = msgspec.json.Encoder()
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+READ_SESSIONS = """
+SELECT s.id, s.device_id, s.dev_addr, s.nwk_s_key_wrapped, s.app_s_key_wrapped, s.kek_id, s.f_cnt_up,
+       s.rx1_delay, s.rx1_dr_offset, s.rx2_data_rate, s.rx2_frequency, s.last_digest, s.last_uplink_id,
+       s.last_uplink_at, s.last_confirmed, s.last_heard_by, d.skip_f_cnt_check
+FROM session s JOIN device d ON d.id = s.device_id
+WHERE s.closed_at IS NULL
+  AND (d.slot = ANY($1::smallint[]) OR s.first_uplink_at IS NULL)
+  AND ($2::int[] IS NULL OR s.device_id = ANY($2))
+ORDER BY s.id
+"""
+SAVE_SESSIONS = """
+UPDATE session AS s
+SET f_cnt_up = v.f_cnt_up, last_digest = v.digest, last_uplink_id = v.uplink_id, last_uplink_at = v.uplink_at,
+    last_confirmed = v.confirmed, last_heard_by = v.heard_by::jsonb,
+    first_uplink_at = COALESCE(s.first_uplink_at, v.uplink_at)
+FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::uuid[], $5::timestamptz[], $6::boolean[], $7::text[])
+     AS v (id, f_cnt_up, digest, uplink_id, uplink_at, confirmed, heard_by)
+WHERE s.id = v.id AND s.closed_at IS NULL
+RETURNING s.id
+"""
+CLOSE_OLDER = """
+UPDATE session AS s SET closed_at = now()
+FROM unnest($1::int[], $2::bigint[]) AS v (device_id, session_id)
+WHERE s.device_id = v.device_id AND s.id < v.session_id AND s.closed_at IS NULL
+"""
+# A device with an imported session comes home to the slot of its DevEUI with the first uplink of ours.
+MOVE_DEVICES = """
+UPDATE device AS d SET slot = v.slot
+FROM unnest($1::int[], $2::smallint[]) AS v (id, slot)
+WHERE d.id = v.id AND d.slot <> v.slot
+RETURNING d.id
+"""
+MOVE_DOWNLINKS = """
+UPDATE downlink AS l SET slot = d.slot FROM device d
+WHERE d.id = ANY($1::int[]) AND l.device_id = d.id AND l.slot <> d.slot
+  AND l.state IN ('queued', 'sending', 'sent')
+"""
+ADVANCE_F_CNT_DOWN = """
+UPDATE session AS s SET f_cnt_down = f_cnt_down + 1
+WHERE s.id = ANY($1::bigint[]) AND s.closed_at IS NULL AND s.f_cnt_down <= 4294967295
+RETURNING s.id, s.f_cnt_down - 1 AS f_cnt
+"""
+QUARANTINE = """
+INSERT INTO observation.quarantine (service, subject, sequence, reason, data)
+SELECT 'network', * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[])
+"""
+READ_JOINING = """
+SELECT d.id, d.tenant_id, d.dev_eui, d.join_eui, d.name, d.device_profile_id, d.slot, d.activation,
+       d.skip_f_cnt_check, d.enabled, d.app_key_wrapped, d.kek_id, p.mac_version, j.last_join_nonce,
+       n.highest AS highest_dev_nonce
+FROM device d
+JOIN device_profile p ON p.id = d.device_profile_id
+LEFT JOIN join_nonce j ON j.device_id = d.id
+LEFT JOIN LATERAL (SELECT max(dev_nonce) AS highest FROM dev_nonce WHERE device_id = d.id) n ON true
+WHERE d.dev_eui = ANY($1::bytea[])
+"""
+READ_USED_NONCES = """
+SELECT n.device_id, n.dev_nonce FROM dev_nonce n
+JOIN unnest($1::int[], $2::int[]) AS asked (device_id, dev_nonce) USING (device_id, dev_nonce)
+"""
+READ_UNUSED_SESSIONS = """
+SELECT DISTINCT ON (device_id) id, device_id, dev_addr, nwk_s_key_wrapped, kek_id, rx1_delay, rx2_data_rate,
+       activated_at
+FROM session
+WHERE device_id = ANY($1::int[]) AND closed_at IS NULL AND first_uplink_at IS NULL
+ORDER BY device_id, id DESC
+"""
+SAVE_DEV_NONCES = """
+INSERT INTO dev_nonce (device_id, dev_nonce) SELECT * FROM unnest($1::int[], $2::int[])
+"""
+SAVE_JOIN_NONCES = """
+INSERT INTO join_nonce (device_id, last_join_nonce)
+SELECT device_id, max(nonce) FROM unnest($1::int[], $2::int[]) AS v (device_id, nonce) GROUP BY device_id
+ON CONFLICT (device_id) DO UPDATE SET last_join_nonce = excluded.last_join_nonce
+"""
+OPEN_SESSIONS = """
+INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, rx1_delay, rx2_data_rate)
+SELECT device_id, dev_addr, nwk_s_key, app_s_key, $5, $6, $7
+FROM unnest($1::int[], $2::bytea[], $3::bytea[], $4::bytea[])
+     WITH ORDINALITY AS v (device_id, dev_addr, nwk_s_key, app_s_key, place)
+ORDER BY place
+RETURNING id, device_id, dev_addr
+"""
+
+
+def instant(time_us: int) -> datetime:
+    """Microseconds since 1970 as the driver takes them; exact."""
+    return EPOCH + timedelta(microseconds=time_us)
+
+
+def microseconds(at: datetime) -> int:
+    """A timestamp of the database in microseconds since 1970; exact."""
+    return (at - EPOCH) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """What a join-request is judged by."""
+
+    device: Device
+    app_key_wrapped: bytes | None
+    kek_id: str | None
+    mac_version: str
+    last_join_nonce: int | None
+    highest_dev_nonce: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session to be opened."""
+
+    device_id: int
+    dev_addr: DevAddr
+    nwk_s_key_wrapped: bytes
+    app_s_key_wrapped: bytes
+    dev_nonce: int
+    join_nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedSession:
+    """The newest session of a device that joined and has not been heard since."""
+
+    id: int
+    dev_addr: DevAddr
+    nwk_s_key_wrapped: bytes
+    kek_id: str
+    rx1_delay: int
+    rx2_data_rate: int
+    activated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """An item that nobody can read."""
+
+    subject: str
+    sequence: int
+    reason: str
+    data: bytes
+
+
+def _held(row: Record, kek: bytes) -> HeldSession:
+    keys = SessionKeys(unwrap_key(kek, row["nwk_s_key_wrapped"]), unwrap_key(kek, row["app_s_key_wrapped"]))
+    last = None
+    if row["last_uplink_at"] is not None:
+        last = LastUplink(
+            row["f_cnt_up"] - 1,
+            row["last_digest"] or b"",
+            row["last_confirmed"],
+            microseconds(row["last_uplink_at"]),
+        )
+    state = Session(
+        DevAddr(row["dev_addr"]),
+        f_cnt_up=row["f_cnt_up"],
+        rx1_delay=row["rx1_delay"],
+        rx1_dr_offset=row["rx1_dr_offset"],
+        rx2_dr=row["rx2_data_rate"],
+        rx2_frequency=row["rx2_frequency"],
+        skip_f_cnt=row["skip_f_cnt_check"],
+        last_uplink=last,
+    )
+    uplink_id = b"" if row["last_uplink_id"] is None else row["last_uplink_id"].bytes
+    heard_by = tuple(msgspec.convert(row["last_heard_by"], list[HeardCopy]))
+    return HeldSession(row["id"], row["device_id"], SessionCipher(keys), Progress(state, uplink_id, heard_by))
+
+
+async def read_sessions(
+    connection: Connection | Pool, slots: Sequence[int], kek: bytes, device_ids: Sequence[int] | None = None
+) -> tuple[list[HeldSession], list[int]]:
+    """The open sessions whose frames are routed to these slots; the ids of those that the KEK does not open."""
+    sessions: list[HeldSession] = []
+    sealed: list[int] = []
+    for row in await connection.fetch(READ_SESSIONS, slots, device_ids):
+        try:
+            held = _held(row, kek)
+        except WrongKek:
+            sealed.append(row["id"])
+            continue
+        if held.slot in slots:
+            sessions.append(held)
+    return sessions, sealed
+
+
+async def save_sessions(connection: Connection, progress: dict[int, Progress]) -> set[int]:
+    """Write how far these sessions have come; returns the ids of those that are still open."""
+    rows = [(session_id, made, made.state.last_uplink) for session_id, made in sorted(progress.items())]
+    saved = await connection.fetch(
+        SAVE_SESSIONS,
+        [session_id for session_id, _, _ in rows],
+        [made.state.f_cnt_up for _, made, _ in rows],
+        [last.digest if last else None for _, _, last in rows],
+        [UUID(bytes=made.uplink_id) for _, made, _ in rows],
+        [instant(last.time_us) if last else None for _, _, last in rows],
+        [last.confirmed if last else False for _, _, last in rows],
+        [_encoder.encode(made.heard_by).decode() for _, made, _ in rows],
+    )
+    return {row["id"] for row in saved}
+
+
+async def close_older_sessions(connection: Connection, first_used: Sequence[HeldSession]) -> None:
+    """The devices have used these sessions for the first time: close what they had before."""
+    device_ids = [held.device_id for held in first_used]
+    await connection.execute(CLOSE_OLDER, device_ids, [held.id for held in first_used])
+    moved = await connection.fetch(MOVE_DEVICES, device_ids, [held.slot for held in first_used])
+    if moved:
+        await connection.execute(MOVE_DOWNLINKS, [row["id"] for row in moved])
+
+
+async def advance_f_cnt_down(connection: Connection, session_ids: Sequence[int]) -> dict[int, int]:
+    """A fresh FCntDown for each session, used up by the commit; a session that was closed gets none."""
+    rows = await connection.fetch(ADVANCE_F_CNT_DOWN, session_ids)
+    return {row["id"]: row["f_cnt"] for row in rows}
+
+
+async def quarantine(connection: Connection, items: Sequence[Poison]) -> None:
+    """Keep what nobody can read, with the reason."""
+    await connection.execute(
+        QUARANTINE,
+        [item.subject for item in items],
+        [item.sequence for item in items],
+        [item.reason[:1000] for item in items],
+        [item.data for item in items],
+    )
+
+
+async def read_joining(connection: Connection, dev_euis: Sequence[DevEui]) -> dict[DevEui, Joining]:
+    """The registered devices among these, with what a join needs; always fresh, joins are rare."""
+    return {
+        row["dev_eui"]: Joining(
+            entity(Device, row),
+            row["app_key_wrapped"],
+            row["kek_id"],
+            row["mac_version"],
+            row["last_join_nonce"],
+            row["highest_dev_nonce"],
+        )
+        for row in await connection.fetch(READ_JOINING, dev_euis)
+    }
+
+
+async def read_used_nonces(connection: Connection, asked: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Those of these (device id, DevNonce) that were used before."""
+    rows = await connection.fetch(READ_USED_NONCES, [device for device, _ in asked], [nonce for _, nonce in asked])
+    return {(row["device_id"], row["dev_nonce"]) for row in rows}
+
+
+async def read_unused_sessions(connection: Connection, device_ids: Sequence[int]) -> dict[int, UnusedSession]:
+    """By device: its newest session, if the device has not used it yet."""
+    rows = await connection.fetch(READ_UNUSED_SESSIONS, device_ids)
+    return {row["device_id"]: entity(UnusedSession, row) for row in rows}
+
+
+async def open_sessions(
+    connection: Connection, sessions: Sequence[NewSession], kek_id: str, rx1_delay: int, rx2_data_rate: int
+) -> dict[tuple[int, DevAddr], int]:
+    """Remember the nonces and open the sessions; returns their ids by (device id, DevAddr)."""
+    device_ids = [session.device_id for session in sessions]
+    await connection.execute(SAVE_DEV_NONCES, device_ids, [session.dev_nonce for session in sessions])
+    await connection.execute(SAVE_JOIN_NONCES, device_ids, [session.join_nonce for session in sessions])
+    rows = await connection.fetch(
+        OPEN_SESSIONS,
+        device_ids,
+        [session.dev_addr for session in sessions],
+        [session.nwk_s_key_wrapped for session in sessions],
+        [session.app_s_key_wrapped for session in sessions],
+        kek_id,
+        rx1_delay,
+        rx2_data_rate,
+    )
+    return {(row["device_id"], row["dev_addr"]): row["id"] for row in rows}

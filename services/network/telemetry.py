@@ -1,0 +1,47 @@
+"""What the network server counts, and a log that a flood cannot flood."""
+
+import asyncio
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+FRAMES = Counter(
+    "territoire_network_frames_total", "Deduplicated frames by message type and outcome", ["mtype", "outcome"]
+)
+JOINS = Counter("territoire_network_joins_total", "Join-requests by result", ["result"])
+DOWNLINKS = Counter("territoire_network_downlinks_total", "Requests to transmit by outcome", ["outcome"])
+RECEPTIONS = Histogram(
+    "territoire_network_receptions", "Gateways that heard one frame", buckets=(1, 2, 3, 4, 6, 8, 12)
+)
+SHARDS_OWNED = Gauge("territoire_network_shards_owned", "Shards whose lease this replica holds")
+SESSIONS_HELD = Gauge("territoire_network_sessions_held", "Sessions in memory")
+PASS_SECONDS = Histogram(
+    "territoire_network_pass_seconds",
+    "One pass: judge, publish, commit, acknowledge",
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5),
+)
+PASSES_RETRIED = Counter(
+    "territoire_network_passes_retried_total", "Passes tried again, by what was away", ["cause"]
+)
+QUARANTINED = Counter("territoire_network_quarantined_total", "Items that nobody can read")
+
+LOG_EVERY_S = 1.0
+
+
+class SparseLog:
+    """Logs an event at most once a second per event and reason, and says how many it left out."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger()
+        self._last: dict[tuple[str, str], float] = {}
+        self._left_out: dict[tuple[str, str], int] = {}
+
+    def warning(self, event: str, reason: str, **fields: object) -> None:
+        """One line, unless the same event with the same reason was logged within the last second."""
+        key = (event, reason)
+        now = asyncio.get_running_loop().time()
+        if now - self._last.get(key, -LOG_EVERY_S) < LOG_EVERY_S:
+            self._left_out[key] = self._left_out.get(key, 0) + 1
+            return
+        self._last[key] = now
+        self._log.warning(event, reason=reason, left_out=self._left_out.pop(key, 0), **fields)

@@ -1,0 +1,292 @@
+"""The pass: from frames that were read to uplinks that are published, sessions that are saved, messages that are
+acknowledged. A crash between any two steps means that the same frames come again and make the same uplinks.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import structlog
+
+from core.messages import topics
+from core.messages.batch import encode_batch
+from core.messages.uplinks import Uplink
+from core.runtime.bus import BUS_AWAY, Bus
+from core.runtime.lease import LeaseLost
+from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
+from lorawan.frame import MalformedFrame, MType, mtype_of
+from services.network import downlink_store, store
+from services.network.clock import wall_clock_us
+from services.network.deduplication import Group, best_copies
+from services.network.devices import DeviceCache
+from services.network.downlink_store import Changed
+from services.network.downlinks import Downlinks, Offer
+from services.network.intake import Work, acknowledge, take
+from services.network.joins import Admitted, JoinDesk, JoinRefused
+from services.network.receiving import Received, Refused, receive_data
+from services.network.sessions import Progress, SessionTable
+from services.network.shards import Shard, Shards, ShardsLost, fenced, nudge_done
+from services.network.store import Poison
+from services.network.telemetry import (
+    FRAMES,
+    JOINS,
+    PASS_SECONDS,
+    PASSES_RETRIED,
+    QUARANTINED,
+    RECEPTIONS,
+    SESSIONS_HELD,
+    SparseLog,
+)
+
+MAX_ITEMS = 500  # Of a published message.
+IDLE_S = 1.0
+RETRY_S = (0.1, 0.3, 1.0, 2.0)
+DATA_UP = (MType.UNCONFIRMED_DATA_UP, MType.CONFIRMED_DATA_UP)
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Judged:
+    """What a pass will do; nothing of it has happened yet."""
+
+    received: list[tuple[Work, Received]] = field(default_factory=list[tuple[Work, Received]])
+    refused: list[tuple[Work, Refused]] = field(default_factory=list[tuple[Work, Refused]])
+    joins: list[Work] = field(default_factory=list[Work])
+    poison: list[Poison] = field(default_factory=list[Poison])
+    progress: dict[int, Progress] = field(default_factory=dict[int, Progress])
+
+
+class UplinkPass:
+    """Works through what the readers of the owned shards bring, all shards together."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        bus: Bus,
+        shards: Shards,
+        sessions: SessionTable,
+        devices: DeviceCache,
+        joins: JoinDesk,
+        downlinks: Downlinks,
+    ) -> None:
+        self._pool = pool
+        self._bus = bus
+        self._shards = shards
+        self._sessions = sessions
+        self._devices = devices
+        self._joins = joins
+        self._downlinks = downlinks
+        self._sparse = SparseLog()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Pass after pass until told to stop; the pass in hand is finished."""
+        while not stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._patience_s()):
+                    await self._shards.something_to_do.wait()
+            self._shards.something_to_do.clear()
+            await self.step()
+
+    def _patience_s(self) -> float:
+        now = asyncio.get_running_loop().time()
+        waits = [shard.closes_in_s(now) for shard in self._shards.owned()]
+        return min((wait for wait in waits if wait is not None), default=IDLE_S)
+
+    async def step(self) -> None:
+        """One pass: take what was read and what has closed, see it through, acknowledge it."""
+        work = [item for shard in self._shards.owned() for item in await take(shard)]
+        if not work:
+            return
+        with PASS_SECONDS.time():
+            done = await self._see_through(work)
+            await acknowledge(done)
+
+    async def _see_through(self, work: list[Work]) -> list[Work]:
+        """Do it, however often the database or the bus is away; never read past it (DESIGN 3.2).
+
+        Returns the work that is done: that of shards that were lost meanwhile is left to their new owner.
+        """
+        attempt = 0
+        while work := [item for item in work if item.shard.is_ours]:
+            try:
+                await self._carry_out(work)
+            except ShardsLost as lost:
+                self._shards.drop_all(lost.shards)
+            except LeaseLost:
+                for item in work:
+                    self._drop_if_overdue(item.shard)
+            except (*DATABASE_AWAY, *BUS_AWAY) as away:
+                PASSES_RETRIED.labels("database" if isinstance(away, DATABASE_AWAY) else "bus").inc()
+                log.warning("pass_retried", attempt=attempt, error=str(away) or type(away).__name__)
+                await self._keep_messages(work)
+                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+                attempt += 1
+            except Exception as broken:
+                if len(work) == 1 and work[0].poison is None:
+                    log.exception("frame_quarantined")
+                    work = [_poisoned(work[0], broken)]
+                elif len(work) == 1:
+                    raise
+                else:
+                    # One item breaks the statement of all: find it.
+                    return [done for item in work for done in await self._see_through([item])]
+            else:
+                return work
+        return []
+
+    def _drop_if_overdue(self, shard: Shard) -> None:
+        try:
+            shard.lease.check()
+        except LeaseLost as lost:
+            log.warning("shard_lost", shard=shard.number, error=str(lost))
+            self._shards.drop(shard)
+
+    async def _keep_messages(self, work: Sequence[Work]) -> None:
+        """Everything that is held stays ours while we wait."""
+        with contextlib.suppress(*BUS_AWAY):
+            for shard in {id(item.shard): item.shard for item in work}.values():
+                for held in shard.held.values():
+                    await held.message.in_progress()
+                for message in shard.inbox:
+                    await message.in_progress()
+
+    async def _carry_out(self, work: Sequence[Work]) -> None:
+        judged = self._judge(work)
+        await self._publish(judged)
+        leases = list({id(item.shard): item.shard.lease for item in work}.values())
+        async with self._sessions.lock:
+            async with fenced(self._pool, leases) as connection:
+                joins = await self._admit(connection, judged)
+                acknowledged = await self._save(connection, judged)
+            self._apply(judged, joins)
+        self._count(judged, joins)
+        self._answer(judged, joins)
+        await nudge_done(self._bus, acknowledged, self._shards.count)
+
+    def _judge(self, work: Sequence[Work]) -> Judged:
+        """Decide about every group, in the order of the stream; memory stays as it is."""
+        judged = Judged()
+        for item in work:
+            if item.poison is not None:
+                judged.poison.append(item.poison)
+            if item.group is None:
+                continue
+            try:
+                self._judge_group(judged, item, item.group)
+            except Exception as broken:
+                log.exception("frame_quarantined")
+                judged.poison.append(_poison(item, item.group, broken))
+        return judged
+
+    def _judge_group(self, judged: Judged, item: Work, group: Group) -> None:
+        try:
+            m_type = mtype_of(group.phy_payload)
+        except MalformedFrame:
+            judged.refused.append((item, Refused("malformed")))
+            return
+        if m_type is MType.JOIN_REQUEST:
+            judged.joins.append(item)
+            return
+        if m_type not in DATA_UP:
+            judged.refused.append((item, Refused("ignored")))  # Matrix row 48.
+            return
+        outcome = receive_data(group, self._sessions, self._devices, judged.progress)
+        if isinstance(outcome, Refused):
+            judged.refused.append((item, outcome))
+            return
+        judged.received.append((item, outcome))
+        if outcome.progress is not None:
+            judged.progress[outcome.session.id] = outcome.progress
+
+    async def _publish(self, judged: Judged) -> None:
+        """Publish per shard, one message after the other; raises when the bus does not acknowledge."""
+        by_shard: dict[int, list[Uplink]] = {}
+        shards: dict[int, Shard] = {}
+        for item, received in judged.received:
+            by_shard.setdefault(item.shard.number, []).append(received.uplink)
+            shards[item.shard.number] = item.shard
+
+        async def publish(number: int) -> None:
+            uplinks = by_shard[number]
+            for at in range(0, len(uplinks), MAX_ITEMS):
+                shards[number].lease.check()
+                octets = encode_batch(uplinks[at : at + MAX_ITEMS])
+                message_id = blake2b(octets, digest_size=16).hexdigest()
+                await self._bus.publish_once(topics.uplinks(number), octets, message_id)
+
+        results = await asyncio.gather(*(publish(number) for number in by_shard), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _admit(self, connection: Connection, judged: Judged) -> list[Admitted | JoinRefused]:
+        groups = [item.group for item in judged.joins if item.group is not None]
+        return await self._joins.admit(connection, groups, wall_clock_us()) if groups else []
+
+    async def _save(self, connection: Connection, judged: Judged) -> list[Changed]:
+        if judged.poison:
+            await store.quarantine(connection, judged.poison)
+        if not judged.progress:
+            return []
+        await store.save_sessions(connection, judged.progress)
+        first_used = [received.session for _, received in judged.received if received.first_of_session]
+        if first_used:
+            await store.close_older_sessions(connection, first_used)
+        acknowledging = [r.session.device_id for _, r in judged.received if r.device_acknowledged]
+        return await downlink_store.acknowledge(connection, acknowledging) if acknowledging else []
+
+    def _apply(self, judged: Judged, joins: Sequence[Admitted | JoinRefused]) -> None:
+        """The commit has happened: memory follows."""
+        for session_id, progress in judged.progress.items():
+            self._sessions.advance(session_id, progress)
+        for _, received in judged.received:
+            if received.first_of_session:
+                self._sessions.close_older(received.session.device_id, received.session.id)
+        for join in joins:
+            if isinstance(join, Admitted) and self._shards.of_slot(join.session.slot) is not None:
+                self._devices.add(join.device)
+                self._sessions.add(join.session)
+
+    def _answer(self, judged: Judged, joins: Sequence[Admitted | JoinRefused]) -> None:
+        self._downlinks.accept(join for join in joins if isinstance(join, Admitted))
+        self._downlinks.offer(
+            Offer(received.opportunity, received.progress is not None, received.device_acknowledged)
+            for _, received in judged.received
+            if received.opportunity is not None
+        )
+
+    def _count(self, judged: Judged, joins: Sequence[Admitted | JoinRefused]) -> None:
+        QUARANTINED.inc(len(judged.poison))
+        for item, received in judged.received:
+            FRAMES.labels(_mtype_label(item), received.outcome).inc()
+            if received.progress is not None:
+                RECEPTIONS.observe(len(received.uplink.heard_by))
+        for item, refused in judged.refused:
+            FRAMES.labels(_mtype_label(item), refused.reason).inc()
+            self._sparse.warning("frame_refused", refused.reason, dev_addr=refused.dev_addr.hex())
+        for join in joins:
+            JOINS.labels(join.result).inc()
+            FRAMES.labels("join_request", join.result).inc()
+            RECEPTIONS.observe(len(best_copies(join.group.copies)))
+            if isinstance(join, JoinRefused):
+                self._sparse.warning("join_refused", join.result, dev_eui=join.dev_eui.hex())
+        if joins:
+            SESSIONS_HELD.set(len(self._sessions))
+
+
+def _mtype_label(item: Work) -> str:
+    phy_payload = b"" if item.group is None else item.group.phy_payload
+    return MType(phy_payload[0] >> 5).name.lower() if phy_payload else "none"
+
+
+def _poison(item: Work, group: Group, broken: Exception) -> Poison:
+    reason = f"{type(broken).__name__}: {broken}"
+    return Poison(topics.frames(item.shard.number), group.sequences[0], reason, group.phy_payload)
+
+
+def _poisoned(item: Work, broken: Exception) -> Work:
+    poison = None if item.group is None else _poison(item, item.group, broken)
+    return Work(item.shard, poison=poison, sequences=item.sequences)
