@@ -5,6 +5,7 @@ UPLINKS = "UPLINKS"
 MEASUREMENTS = "MEASUREMENTS"
 
 REGISTRY_CHANGED = "territoire.registry"
+GATEWAY_CLAIMS = "territoire.gateway.*.claim"  # Every gateway's `gateway_claim`.
 
 
 def frames(shard: int) -> str:

@@ -5,6 +5,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 import uvloop
@@ -14,6 +15,8 @@ from core.runtime.settings import ServiceSettings
 from core.runtime.telemetry import configure_logs, watch_event_loop
 
 DRAIN_DEADLINE_S = 20
+
+SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
 log = structlog.get_logger()
 
@@ -42,8 +45,8 @@ async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
 
 def run_service(
     name: str,
-    settings_class: type[ServiceSettings],
-    main: Callable[[ServiceSettings, asyncio.Event], Awaitable[None]],
+    settings_class: type[SettingsT],
+    main: Callable[[SettingsT, asyncio.Event], Awaitable[None]],
 ) -> None:
     """Read the settings, set up logs, and run `main(settings, stopping)` until it ends or a signal comes.
 

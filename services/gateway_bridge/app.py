@@ -1,0 +1,132 @@
+"""The gateway bridge put together: open, start, wait, drain, close."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from core.registry.changes import Change, RegistryWatcher
+from core.runtime.bus import Bus, connect_bus
+from core.runtime.health import Check, Readiness, bus_check, database_check, serve_health
+from core.runtime.lease import read_shards
+from core.runtime.migrations import require_schema
+from core.runtime.postgres import Pool, open_pool
+from lorawan.identifiers import GatewayId
+from services.gateway_bridge.batcher import Batcher
+from services.gateway_bridge.chirpstack_mqtt import ChirpStackMqtt
+from services.gateway_bridge.frontend import Frontend
+from services.gateway_bridge.gateways import Gateways, Sightings
+from services.gateway_bridge.paths import Paths
+from services.gateway_bridge.radio import Radios
+from services.gateway_bridge.semtech_udp import SemtechUdp
+from services.gateway_bridge.settings import Settings
+from services.gateway_bridge.store import Statuses
+from services.gateway_bridge.transmitter import Transmitter
+
+FINISH_WITHIN_S = 2.5
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Bridge:
+    """Everything that runs, and what tests want to look at."""
+
+    gateways: Gateways
+    sightings: Sightings
+    statuses: Statuses
+    batcher: Batcher
+    paths: Paths
+    radios: Radios
+    transmitter: Transmitter
+    udp: SemtechUdp
+    mqtt: ChirpStackMqtt | None
+
+    async def apply(self, changes: list[Change]) -> None:
+        """Take a change of the registry over; a gateway that is ours from now on is reachable at once."""
+        await self.gateways.apply(changes)
+        self.udp.registered(self.gateways.ids())
+
+    def path_gone(self, gateway_id: GatewayId) -> None:
+        """Forget the radio of a gateway whose path we no longer hold."""
+        self.radios.forget(gateway_id)
+
+
+async def build(settings: Settings, pool: Pool, bus: Bus) -> Bridge:
+    """Put the parts together; nothing is received yet."""
+    gateways = Gateways(pool)
+    sightings = Sightings(pool, gateways)
+    statuses = Statuses(pool)
+    radios = Radios(pool, statuses)
+    transmitter = Transmitter(gateways, radios)
+    async with pool.acquire() as connection:
+        batcher = Batcher(bus, await read_shards(connection))
+    paths = Paths(bus, settings.instance, transmitter.transmit)
+    udp = SemtechUdp(batcher, sightings, paths)
+    mqtt = None
+    if settings.mqtt_url is not None:
+        mqtt = ChirpStackMqtt(settings, settings.mqtt_prefixes, batcher, gateways, sightings, paths)
+    frontends: Mapping[str, Frontend] = {udp.name: udp} | ({mqtt.name: mqtt} if mqtt else {})
+    transmitter.attach(paths, frontends)
+    return Bridge(gateways, sightings, statuses, batcher, paths, radios, transmitter, udp, mqtt)
+
+
+def checks(pool: Pool, bus: Bus, bridge: Bridge) -> dict[str, Check]:
+    """What /readyz asks."""
+
+    async def udp_is_open() -> str | None:
+        return None if bridge.udp.is_open else "not listening"
+
+    async def mqtt_is_connected() -> str | None:
+        return None if bridge.mqtt is None or bridge.mqtt.edge.is_connected else bridge.mqtt.edge.problem
+
+    found: dict[str, Check] = {"database": database_check(pool), "bus": bus_check(bus), "udp": udp_is_open}
+    return found | ({"mqtt": mqtt_is_connected} if bridge.mqtt else {})
+
+
+async def run(settings: Settings, stopping: asyncio.Event) -> None:
+    """Serve gateways until `stopping` is set."""
+    async with (
+        open_pool(settings.database_url.get_secret_value(), "gateway_bridge", size=settings.pool_size) as pool,
+        connect_bus(settings.nats_url.get_secret_value(), f"gateway_bridge {settings.instance}") as bus,
+    ):
+        async with pool.acquire() as connection:
+            await require_schema(connection)
+        bridge = await build(settings, pool, bus)
+        watcher = RegistryWatcher(pool, bus, bridge.apply)
+        await bridge.gateways.load()
+        readiness = Readiness(checks(pool, bus, bridge))
+        async with serve_health(readiness, settings.health_host, settings.health_port) as health_port:
+            log.info("health_served", port=health_port)
+            await serve(settings, bridge, watcher, stopping)
+
+
+async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, stopping: asyncio.Event) -> None:
+    """Receive until `stopping` is set; then flush what was received, and say goodbye to the brokers last."""
+    async with asyncio.TaskGroup() as tasks:
+        publishing = tasks.create_task(bridge.batcher.run(), name="publish frames")
+        background = [
+            tasks.create_task(watcher.watch(), name="watch the registry"),
+            tasks.create_task(bridge.sightings.run(), name="save sightings"),
+            tasks.create_task(bridge.statuses.run(), name="save statuses"),
+        ]
+        holding = tasks.create_task(bridge.paths.run(bridge.path_gone), name="hold downlink paths")
+        await bridge.udp.open(settings.udp_host, settings.udp_port, settings.udp_receive_buffer)
+        background.append(tasks.create_task(bridge.udp.watch_drops(), name="watch socket drops"))
+        receiving = None
+        if bridge.mqtt is not None:
+            background.append(tasks.create_task(bridge.mqtt.keep_connected(), name="keep MQTT connected"))
+            receiving = tasks.create_task(bridge.mqtt.receive(), name="receive MQTT events")
+        await stopping.wait()
+        holding.cancel()  # No new request; the gateways' answers to the last ones are still heard.
+        await bridge.transmitter.finish(FINISH_WITHIN_S)
+        bridge.udp.close()
+        if receiving is not None:
+            receiving.cancel()
+        bridge.batcher.close()
+        await publishing
+        for task in background:
+            task.cancel()
+    await bridge.sightings.save()
+    await bridge.statuses.save()

@@ -1,0 +1,47 @@
+"""What every frontend is to the rest of the bridge, and what the bridge is to a frontend."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.messages.downlinks import Transmission
+from core.messages.frames import Frame
+from lorawan.identifiers import GatewayId
+
+OK = "OK"
+NO_ACK = "NO_ACK"
+INTERNAL_ERROR = "INTERNAL_ERROR"
+# From the request until the gateway's answer: a round trip over a mobile network and a second.
+TX_ACK_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """One frame for one gateway's radio, in the one way that was chosen."""
+
+    gateway_id: GatewayId
+    context: bytes
+    transmission: Transmission
+    erp: int
+    """dBm, as the sub-band's limit, the antenna's gain already taken off."""
+
+
+class FrameSink(Protocol):
+    """Takes the copies of frames that gateways heard."""
+
+    def offer(self, frame: Frame, done: Callable[[], None] | None = None) -> None:
+        """Take a frame; `done` is called once it is safe."""
+        ...
+
+
+class Frontend(Protocol):
+    """A way to talk with gateways."""
+
+    @property
+    def name(self) -> str:
+        """As `gateway_state.frontend` has it."""
+        ...
+
+    async def emit(self, emission: Emission) -> str:
+        """Ask the gateway's radio and wait for its answer: OK, the error that it names, or NO_ACK."""
+        ...

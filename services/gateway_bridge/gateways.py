@@ -1,0 +1,114 @@
+"""Which gateways are ours, and what was last seen of each: read from the registry, written to it in batches."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from core.model.entities import Gateway
+from core.registry.changes import Change
+from core.registry.gateways import GatewaySeen, read_gateways, save_gateway_states, save_unknown_gateways
+from core.runtime.postgres import DATABASE_AWAY, Pool
+from lorawan.identifiers import GatewayId
+from services.gateway_bridge.telemetry import REGISTERED
+
+SAVE_EVERY_S = 5.0
+# Between two saves. Anybody can invent gateways: the rest is left out, and noted when it comes again.
+MAX_UNKNOWN = 200
+
+log = structlog.get_logger()
+
+
+class Gateways:
+    """The registered gateways, in memory; a change of the registry is live within 5 s."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._known: dict[bytes, Gateway] = {}
+
+    async def load(self) -> None:
+        """Read every gateway: there are hundreds, and they change by the day."""
+        self._known = await read_gateways(self._pool)
+        REGISTERED.set(len(self._known))
+
+    async def apply(self, changes: list[Change]) -> None:
+        """Read anew when a gateway changed."""
+        if any(change.entity == "gateway" for change in changes):
+            await self.load()
+
+    def get(self, gateway_id: bytes) -> Gateway | None:
+        """The gateway with this EUI, if it is registered."""
+        return self._known.get(gateway_id)
+
+    def ids(self) -> set[bytes]:
+        """Every registered EUI."""
+        return set(self._known)
+
+    def __contains__(self, gateway_id: bytes) -> bool:
+        return gateway_id in self._known
+
+
+@dataclass(slots=True)
+class _Sight:
+    frontend: str
+    address: str
+    seen_at: float
+    stats: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Sightings:
+    """Signs of life since the last save, one entry per gateway."""
+
+    def __init__(self, pool: Pool, gateways: Gateways) -> None:
+        self._pool = pool
+        self._gateways = gateways
+        self._known: dict[bytes, _Sight] = {}
+        self._unknown: dict[bytes, _Sight] = {}
+
+    def note(
+        self, gateway_id: GatewayId, frontend: str, address: str, stats: dict[str, Any] | None = None
+    ) -> bool:
+        """Remember that the gateway was here; whether it is registered."""
+        registered = gateway_id in self._gateways
+        sights = self._known if registered else self._unknown
+        sight = sights.get(gateway_id)
+        if sight is None:
+            if not registered and len(sights) >= MAX_UNKNOWN:
+                return False
+            sights[gateway_id] = sight = _Sight(frontend, address, 0.0)
+        sight.frontend, sight.address, sight.seen_at = frontend, address, time.time()
+        if stats:
+            sight.stats |= stats
+        return registered
+
+    async def run(self) -> None:
+        """Save every 5 s until cancelled; what could not be saved is merged into the next."""
+        while True:
+            await asyncio.sleep(SAVE_EVERY_S)
+            await self.save()
+
+    async def save(self) -> None:
+        """Write what was seen since the last save."""
+        known, self._known = self._known, {}
+        unknown, self._unknown = self._unknown, {}
+        try:
+            if known:
+                await save_gateway_states(self._pool, _rows(known))
+            if unknown:
+                await save_unknown_gateways(self._pool, _rows(unknown))
+        except DATABASE_AWAY as away:
+            log.warning("gateways_not_saved", error=str(away) or type(away).__name__)
+            self._known = known | self._known
+            self._unknown = unknown | self._unknown
+
+
+def _rows(sights: dict[bytes, _Sight]) -> list[GatewaySeen]:
+    return [
+        GatewaySeen(
+            gateway_id, sight.frontend, sight.address, datetime.fromtimestamp(sight.seen_at, UTC), sight.stats
+        )
+        for gateway_id, sight in sights.items()
+    ]

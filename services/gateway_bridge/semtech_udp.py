@@ -1,0 +1,218 @@
+"""The frontend for packet forwarders: Semtech UDP v2 on a real socket. The wire format is `lorawan.gateway`'s."""
+
+import asyncio
+import itertools
+import os
+import socket
+from typing import Any
+
+import structlog
+
+from lorawan.gateway.semtech_udp import (
+    MalformedDatagram,
+    PullData,
+    PushData,
+    TxAck,
+    acknowledgement,
+    datagram_type,
+    parse_datagram,
+    pull_resp,
+)
+from lorawan.identifiers import GatewayId
+from services.gateway_bridge.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, Emission, FrameSink
+from services.gateway_bridge.gateways import Sightings
+from services.gateway_bridge.paths import EXPIRES_AFTER_S, Paths
+from services.gateway_bridge.radio import now_us
+from services.gateway_bridge.semtech_frames import frames_of, stats_of, txpk_of
+from services.gateway_bridge.telemetry import DATAGRAMS, FRAMES, SOCKET_DROPS
+from services.gateway_bridge.udp_socket import bound_socket, kernel_drops
+
+NAME = "semtech_udp"
+TOKENS = 1 << 16
+MAX_ADDRESSES = 10_000
+DROPS_EVERY_S = 5.0
+
+_PUSHED = DATAGRAMS.labels("push_data", "ok")
+_PULLED = DATAGRAMS.labels("pull_data", "ok")
+_NOT_OURS = DATAGRAMS.labels("unknown", "not_a_datagram")
+_UNKNOWN_GATEWAY = FRAMES.labels("unknown_gateway")
+
+Address = tuple[Any, ...]
+
+log = structlog.get_logger()
+
+
+class SemtechUdp(asyncio.DatagramProtocol):
+    """Acknowledges before it parses: a late acknowledgement looks like a lost one to the forwarder."""
+
+    def __init__(self, sink: FrameSink, sightings: Sightings, paths: Paths) -> None:
+        self._sink = sink
+        self._sightings = sightings
+        self._paths = paths
+        self._transport: asyncio.DatagramTransport | None = None
+        self._socket: socket.socket | None = None
+        # Only the source of a gateway's newest PULL_DATA is its downlink path.
+        self._addresses: dict[GatewayId, tuple[Address, float]] = {}
+        self._asked: dict[tuple[GatewayId, bytes], asyncio.Future[str]] = {}
+        self._tokens = itertools.count(int.from_bytes(os.urandom(2)))
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def name(self) -> str:
+        """As `gateway_state.frontend` has it."""
+        return NAME
+
+    @property
+    def is_open(self) -> bool:
+        """Whether datagrams are received."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def open(self, host: str, port: int, receive_buffer: int) -> int:
+        """Bind the socket; returns its port.
+
+        Raises:
+            OSError: the port is taken, or the host is not ours.
+        """
+        family, _, _, _, address = (
+            await self._loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+        )[0]
+        bound, granted = bound_socket(family, address, receive_buffer)
+        if granted < receive_buffer:
+            log.warning("receive_buffer_small", wanted=receive_buffer, granted=granted, hint="net.core.rmem_max")
+        await self._loop.create_datagram_endpoint(lambda: self, sock=bound)
+        self._socket = bound
+        log.info("udp_listening", host=host, port=bound.getsockname()[1], receive_buffer=granted)
+        return bound.getsockname()[1]
+
+    def close(self) -> None:
+        """Receive no more."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is open."""
+        assert isinstance(transport, asyncio.DatagramTransport) or hasattr(transport, "sendto")  # noqa: S101
+        self._transport = transport  # pyright: ignore[reportAttributeAccessIssue]
+
+    def error_received(self, exc: Exception) -> None:
+        """An ICMP error of an earlier datagram: the gateway's port is closed."""
+        DATAGRAMS.labels("unknown", "icmp_error").inc()
+        log.debug("udp_error", error=str(exc))
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        """Whatever comes; nothing that comes may raise."""
+        received_at_us = now_us()
+        answer = acknowledgement(data)
+        if answer is not None and self._transport is not None:
+            self._transport.sendto(answer, addr)
+        kind = datagram_type(data)
+        if kind is None:
+            _NOT_OURS.inc()
+            return
+        try:
+            datagram = parse_datagram(data)
+        except MalformedDatagram as malformed:
+            DATAGRAMS.labels(kind.name.lower(), "malformed").inc()
+            log.debug("datagram_malformed", error=str(malformed), address=addr[0])
+            return
+        match datagram:
+            case PushData():
+                self._pushed(datagram, addr, received_at_us)
+            case PullData(gateway_id=gateway_id):
+                self._pulled(gateway_id, addr)
+            case TxAck():
+                self._answered(datagram)
+
+    def _pushed(self, datagram: PushData, addr: Address, received_at_us: int) -> None:
+        stats = None if datagram.stat is None else stats_of(datagram.stat)
+        known = self._sightings.note(datagram.gateway_id, NAME, str(addr[0]), stats)
+        for rejected in datagram.rejected:
+            FRAMES.labels(f"rejected_{rejected.reason}").inc()
+        if not known:
+            DATAGRAMS.labels("push_data", "unknown_gateway").inc()
+            _UNKNOWN_GATEWAY.inc(len(datagram.rxpks))
+            return
+        if datagram.damaged:
+            DATAGRAMS.labels("push_data", "damaged").inc()
+        else:
+            _PUSHED.inc()
+        for rxpk in datagram.rxpks:
+            for frame in frames_of(rxpk, datagram.gateway_id, received_at_us):
+                self._sink.offer(frame)
+
+    def _pulled(self, gateway_id: GatewayId, addr: Address) -> None:
+        known = self._sightings.note(gateway_id, NAME, str(addr[0]))
+        former = self._addresses.get(gateway_id)
+        if former is None and len(self._addresses) >= MAX_ADDRESSES and not known:
+            DATAGRAMS.labels("pull_data", "too_many_gateways").inc()
+            return
+        if known and former is not None and former[0][0] != addr[0]:
+            # Nothing in this protocol proves who speaks: whoever operates the gateway must see this.
+            log.warning("gateway_address_changed", gateway_id=gateway_id.hex(), former=former[0][0], now=addr[0])
+        self._addresses[gateway_id] = (addr, self._loop.time())
+        if not known:
+            DATAGRAMS.labels("pull_data", "unknown_gateway").inc()
+            return
+        _PULLED.inc()
+        self._paths.alive(gateway_id, NAME)
+
+    def registered(self, gateway_ids: set[bytes]) -> None:
+        """Gateways that are ours from now on: their path need not wait for the next PULL_DATA."""
+        oldest = self._loop.time() - EXPIRES_AFTER_S
+        for gateway_id, (_, pulled_at) in self._addresses.items():
+            if gateway_id in gateway_ids and pulled_at > oldest:
+                self._paths.alive(gateway_id, NAME)
+
+    def expire(self) -> None:
+        """Forget addresses from which no PULL_DATA has come for long."""
+        oldest = self._loop.time() - EXPIRES_AFTER_S
+        self._addresses = {key: value for key, value in self._addresses.items() if value[1] > oldest}
+
+    def _answered(self, ack: TxAck) -> None:
+        asked = self._asked.get((ack.gateway_id, ack.token))
+        if asked is None or asked.done():
+            DATAGRAMS.labels("tx_ack", "unexpected").inc()
+            return
+        DATAGRAMS.labels("tx_ack", ack.status.lower()).inc()
+        if ack.warning:
+            log.warning("gateway_warned", gateway_id=ack.gateway_id.hex(), warning=ack.warning)
+        asked.set_result(ack.status.value)
+
+    async def emit(self, emission: Emission) -> str:
+        """PULL_RESP, and the TX_ACK with its token; a forwarder that cannot read it says nothing at all."""
+        txpk = txpk_of(emission)
+        address = self._addresses.get(emission.gateway_id)
+        if txpk is None or address is None or self._transport is None or not self.is_open:
+            return INTERNAL_ERROR
+        token = self._free_token(emission.gateway_id)
+        try:
+            datagram = pull_resp(token, txpk)
+        except ValueError as unfit:
+            log.warning("downlink_not_sent", gateway_id=emission.gateway_id.hex(), error=str(unfit))
+            return INTERNAL_ERROR
+        answered: asyncio.Future[str] = self._loop.create_future()
+        self._asked[emission.gateway_id, token] = answered
+        try:
+            self._transport.sendto(datagram, address[0])
+            async with asyncio.timeout(TX_ACK_TIMEOUT_S):
+                return await answered
+        except TimeoutError:
+            return NO_ACK
+        finally:
+            del self._asked[emission.gateway_id, token]
+
+    def _free_token(self, gateway_id: GatewayId) -> bytes:
+        while True:
+            token = (next(self._tokens) % TOKENS).to_bytes(2)
+            if (gateway_id, token) not in self._asked:
+                return token
+
+    async def watch_drops(self) -> None:
+        """Count what the kernel dropped from our socket, until cancelled."""
+        counted = 0
+        while self.is_open:
+            dropped = 0 if self._socket is None else kernel_drops(os.fstat(self._socket.fileno()).st_ino)
+            SOCKET_DROPS.inc(max(0, dropped - counted))
+            counted = dropped
+            self.expire()
+            await asyncio.sleep(DROPS_EVERY_S)
