@@ -20,6 +20,8 @@ CREATE TABLE IF NOT EXISTS schema_migration (
     applied_at timestamptz NOT NULL DEFAULT now()
 )
 """
+# Every service compares the ledger with what it knows before it starts.
+SHOW_LEDGER = "GRANT SELECT ON schema_migration TO territoire_service"
 READ_LEDGER = "SELECT number, name, checksum FROM schema_migration ORDER BY number"
 WRITE_LEDGER = "INSERT INTO schema_migration (number, name, checksum) VALUES ($1, $2, $3)"
 
@@ -97,6 +99,7 @@ async def migrate(database_url: str, *, shards: int = 4, passwords: dict[str, st
         while (migration := await _apply_next(connection, known, shards)) is not None:
             log.info("migration_applied", number=migration.number, name=migration.name)
             count += 1
+        await connection.execute(SHOW_LEDGER)
         for role, password in (passwords or {}).items():
             # ALTER ROLE takes no parameters: the server itself quotes the two values.
             statement = await connection.fetchval(
