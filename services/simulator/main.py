@@ -35,7 +35,7 @@ async def _drive(
     name = f"simulation {random.randrange(PLANS_FROM)}"  # Its own devices: a second run finds no used DevNonce.
     async with open_pool(run.database_url, "simulator") as pool, connect_bus(run.nats_url, "simulator") as bus:
         tenant, key = await prepare_tenant(pool, name.replace(" ", "-"), name.capitalize())
-        fleet = await _provision(run, key, name, gateways, devices, rate, console)
+        fleet = await provision_fleet(run, key, name, gateways, devices, rate, console)
         flying = asyncio.create_task(fleet.run(), name="fleet")
         console.print(f"{devices} équipements, {gateways} passerelles, {rate:g} trames/s. Ctrl-C pour arrêter.")
         try:
@@ -53,9 +53,10 @@ async def _drive(
     return 0 if account.balances else 1
 
 
-async def _provision(
+async def provision_fleet(
     run: RunInfo, key: str, name: str, gateways: int, devices: int, rate: float, console: Console
 ) -> Fleet:
+    """Register a fleet over the API; `rate` is uplinks per second of the whole fleet."""
     api = Provisioner(run.api_url, key)
     interval_s = devices / rate
     try:
