@@ -45,7 +45,7 @@ def _fail(message: str, status: int = 1) -> typer.Exit:
 
 
 @app.command()
-def up(  # noqa: PLR0917  (to typer, a parameter is an option)
+def up(
     home: HomeOption = None,
     udp_host: Annotated[str, typer.Option(help="Adresse où les passerelles envoient.")] = "0.0.0.0",  # noqa: S104
     udp_port: Annotated[int, typer.Option(help="Port UDP des passerelles ; 0 : un port libre.")] = 1700,
