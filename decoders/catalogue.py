@@ -1,13 +1,24 @@
 """Every native codec by name: one line registers a codec for the device profiles that name it."""
 
 from decoders.adeunis import tic as adeunis_tic
+from decoders.axioma import w1
 from decoders.codec import Codec
+from decoders.elsys import ers
+from decoders.milesight import products as milesight
 from decoders.watteco import codecs as watteco
 
 CODECS: dict[str, Codec] = {
     codec.name: codec
     for codec in (
         adeunis_tic.CODEC,
+        ers.CODEC,
+        milesight.AM103_CODEC,
+        milesight.AM107_CODEC,
+        milesight.AM308_CODEC,
+        milesight.AM319_CODEC,
+        milesight.EM310_CODEC,
+        milesight.EM400_CODEC,
+        w1.CODEC,
         watteco.PULSE,
         watteco.STANDARD,
         watteco.TIC,

@@ -1,0 +1,1 @@
+"""Axioma: ultrasonic water meters."""

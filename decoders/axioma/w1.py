@@ -1,0 +1,119 @@
+"""Axioma Qalcosonic W1: the index, its hourly history and its alarms (codecs.md, section 4.6)."""
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from decoders.canonical import Decoded, MalformedPayload, Reading
+from decoders.codec import Codec
+
+INDEX_PORT, CONFIGURATION_PORT, ALARM_PORT = 100, 101, 103
+HOUR_US = 3_600_000_000
+# Corrupted frames happen: a clock further from the reception than this condemns the whole frame.
+CLOCK_TOLERANCE_US = 150 * 24 * HOUR_US
+LOW_BATTERY, PERMANENT_ERROR, TEMPORARY_ERROR = 0x04, 0x08, 0x10
+EXTENDED_SIZE, EXTENDED_VERSION = 51, 1  # Meters of 2024 may send another layout on the same f_port.
+
+_HEADER = struct.Struct("<IBIII")  # Time, status, volume, time and volume of the first log.
+_ALARM = struct.Struct("<IB")
+# Bits 7 to 5 of the status, which say what the temporary error is.
+_TEMPORARY_ERRORS = {0b000: "dry", 0b001: "leak", 0b011: "backflow", 0b100: "freeze", 0b101: "burst"}
+
+
+def decode(f_port: int, payload: bytes, time_us: int, _options: Mapping[str, Any]) -> Decoded:
+    """Decode an index with its history (f_port 100), an alarm (103), or keep a configuration (101).
+
+    Volumes are in litres; each instant is the meter's own. Raises MalformedPayload for another f_port or
+    size, the extended form, and a clock too far from `time_us`.
+    """
+    if f_port == INDEX_PORT:
+        return _decode_index(payload, time_us)
+    if f_port == ALARM_PORT:
+        return _decode_alarm(payload, time_us)
+    if f_port == CONFIGURATION_PORT and payload:
+        return Decoded(data={"frame": "configuration", "octets": payload.hex()})
+    raise MalformedPayload(f"f_port {f_port}: a W1 sends on 100, 101 and 103, got {payload.hex() or 'no octet'}")
+
+
+def _decode_index(payload: bytes, time_us: int) -> Decoded:
+    size = len(payload)
+    if size == EXTENDED_SIZE and payload[0] == EXTENDED_VERSION:
+        raise MalformedPayload(
+            f"this is the extended form, 23 packed differences, which is not read: {payload.hex()}"
+        )
+    if size < _HEADER.size or (size - _HEADER.size) % 2:
+        raise MalformedPayload(f"an index has {_HEADER.size} octets and two per hour, got {size}: {payload.hex()}")
+    seconds, status, volume, first_seconds, first_volume = _HEADER.unpack_from(payload)
+    at_us = _instant(seconds, time_us, payload)
+    deltas = struct.unpack_from(f"<{(size - _HEADER.size) // 2}H", payload, _HEADER.size)
+    decoded = Decoded(data={"frame": "index"})
+    refusal = _why_refuse(first_seconds, first_volume, deltas, at_us, volume)
+    if refusal is None:
+        _add_history(first_seconds * 1_000_000, first_volume, deltas, decoded)
+    else:
+        decoded.warnings.append(f"historique écarté : {refusal}")
+        refused = {"first_log": first_seconds, "first_volume": first_volume, "deltas": list(deltas)}
+        decoded.data["refused_history"] = refused
+    decoded.readings.append(Reading(at_us, "", "water_volume", float(volume)))
+    _add_status(status, at_us, decoded)
+    return decoded
+
+
+def _why_refuse(
+    first_seconds: int, first_volume: int, deltas: tuple[int, ...], at_us: int, volume: int
+) -> str | None:
+    """Why the history cannot be this meter's: it must end before the index, in time and in volume."""
+    first_us, last_us = first_seconds * 1_000_000, (first_seconds + 3_600 * len(deltas)) * 1_000_000
+    if at_us - first_us > CLOCK_TOLERANCE_US or last_us > at_us:
+        return f"il va de {first_us // 1_000_000} à {last_us // 1_000_000} s, l'index est à {at_us // 1_000_000} s"
+    if first_volume + sum(deltas) > volume:
+        return f"il mène à {first_volume + sum(deltas)} L, l'index est {volume} L"
+    return None
+
+
+def _add_history(first_us: int, first_volume: int, deltas: tuple[int, ...], decoded: Decoded) -> None:
+    """The index at the first log, and at the end of each of the hours that follow it."""
+    at_us, volume = first_us, first_volume
+    decoded.readings.append(Reading(at_us, "", "water_volume", float(volume)))
+    for delta in deltas:
+        at_us += HOUR_US
+        volume += delta
+        decoded.readings.append(Reading(at_us, "", "water_volume", float(volume)))
+
+
+def _decode_alarm(payload: bytes, time_us: int) -> Decoded:
+    if len(payload) != _ALARM.size:
+        raise MalformedPayload(f"an alarm has {_ALARM.size} octets, got {len(payload)}: {payload.hex()}")
+    seconds, status = _ALARM.unpack(payload)
+    decoded = Decoded(data={"frame": "alarm"})
+    _add_status(status, _instant(seconds, time_us, payload), decoded)
+    return decoded
+
+
+def _instant(seconds: int, time_us: int, payload: bytes) -> int:
+    at_us = seconds * 1_000_000
+    if abs(at_us - time_us) > CLOCK_TOLERANCE_US:
+        days = abs(at_us - time_us) // (24 * HOUR_US)
+        raise MalformedPayload(
+            f"the meter's clock says {seconds}, {days} days from the reception: {payload.hex()}"
+        )
+    return at_us
+
+
+def _add_status(status: int, at_us: int, decoded: Decoded) -> None:
+    """Every state is said each time, true or false, so that the end of an alarm is seen too."""
+    temporary = status >> 5
+    error = _TEMPORARY_ERRORS.get(temporary) if status & TEMPORARY_ERROR else None
+    states = {
+        "low_battery": bool(status & LOW_BATTERY),
+        "device_fault": bool(status & PERMANENT_ERROR),
+        **{name: name == error for name in _TEMPORARY_ERRORS.values()},
+    }
+    decoded.readings.extend(Reading(at_us, "", name, float(state)) for name, state in states.items())
+    decoded.data["status"] = status
+    unknown = status & 0x03 or (temporary and error is None) or (status & TEMPORARY_ERROR and error is None)
+    if unknown:
+        decoded.warnings.append(f"état {status:#04x} du compteur : certains bits ne sont pas documentés")
+
+
+CODEC = Codec("axioma.w1", 1, decode)

@@ -1,0 +1,1 @@
+"""Elsys: room sensors, big-endian TLV frames."""

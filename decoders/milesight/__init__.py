@@ -1,0 +1,1 @@
+"""Milesight: level sensors and room sensors, little-endian TLV frames."""
