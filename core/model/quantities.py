@@ -28,7 +28,10 @@ class Quantity:
 
 
 def _catalogue(*quantities: Quantity) -> dict[str, Quantity]:
-    return {quantity.name: quantity for quantity in quantities}
+    named = {quantity.name: quantity for quantity in quantities}
+    if len(named) != len(quantities):
+        raise ValueError("a quantity is twice in the catalogue")
+    return named
 
 
 _G, _C, _B, _E = Kind.GAUGE, Kind.COUNTER, Kind.BOOLEAN, Kind.ENUMERATION
@@ -48,10 +51,8 @@ QUANTITIES = _catalogue(
     Quantity("relative_humidity", "%", _G, "Humidité relative", "Relative humidity", 0, 100),
     Quantity("co2", "[ppm]", _G, "CO2", "CO2", 0, 10_000),
     Quantity("tvoc", "[ppb]", _G, "COV totaux", "Total VOC", 0, 60_000),
-    Quantity("tvoc_mass", "ug/m3", _G, "COV totaux (masse)", "Total VOC (mass)", 0, 60_000),
     Quantity("tvoc_index", "1", _G, "Indice COV", "VOC index", 0, 500),
     Quantity("tvoc_mass", "ug/m3", _G, "COV totaux (masse)", "Total VOC (mass)", 0, 60_000),
-    Quantity("sound_level", "dB", _G, "Niveau sonore", "Sound level", 0, 140),
     Quantity("pressure", "hPa", _G, "Pression", "Pressure", 300, 1_200),
     Quantity("differential_pressure", "Pa", _G, "Pression différentielle", "Differential pressure"),
     Quantity("illuminance", "lx", _G, "Éclairement", "Illuminance", 0, 200_000),
