@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from core.messages import topics
 from core.registry.changes import Change, RegistryWatcher
 from core.runtime.bus import connect_bus
 from core.runtime.health import Readiness, bus_check, database_check, serve_health
 from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
+from core.runtime.ownership import Sharded, ShardOwner
 from core.runtime.postgres import Pool, open_pool
 from services.network import store
 from services.network.devices import DeviceCache
@@ -16,7 +18,7 @@ from services.network.emission import Emitter
 from services.network.joins import JoinDesk
 from services.network.sessions import SessionTable
 from services.network.settings import NetworkSettings
-from services.network.shards import Shards
+from services.network.shards import SERVICE, Shards
 from services.network.uplinks import UplinkPass
 
 FINISH_PASS_S = 5.0
@@ -33,8 +35,10 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
             await require_schema(connection)
             count = await read_shards(connection)
         sessions, devices = SessionTable(), DeviceCache()
-        shards = Shards(pool, bus, settings, sessions, devices, count)
-        readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus), "shards": _tried(shards)})
+        shards = Shards(pool, settings, sessions, devices, count)
+        sharded = Sharded(SERVICE, topics.FRAMES, topics.frames, count)
+        owner = ShardOwner(pool, bus, sharded, settings.instance, shards.serve)
+        readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus), "shards": _tried(owner)})
         async with (
             serve_health(readiness, settings.health_host, settings.health_port),
             asyncio.TaskGroup() as tasks,
@@ -43,8 +47,8 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
             downlinks = Downlinks(pool, bus, shards, sessions, devices, emitter)
             uplinks = UplinkPass(pool, bus, shards, sessions, devices, JoinDesk(settings), downlinks)
             watcher = RegistryWatcher(pool, bus, _follow_registry(pool, settings, shards, sessions, devices))
+            owning = tasks.create_task(owner.run(), name="own shards")
             helpers = [
-                tasks.create_task(shards.take_for_ever(tasks), name="take shards"),
                 tasks.create_task(downlinks.run(), name="plan downlinks"),
                 tasks.create_task(watcher.watch(), name="watch registry"),
             ]
@@ -56,12 +60,12 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
             await asyncio.wait((passing,), timeout=FINISH_PASS_S)
             passing.cancel()
             await emitter.drain(FINISH_DOWNLINKS_S)
-            await shards.release()
+            owning.cancel()  # It lets go of the leases, so that the next owner need not wait.
 
 
-def _tried(shards: Shards) -> Callable[[], Awaitable[str | None]]:
+def _tried(owner: ShardOwner) -> Callable[[], Awaitable[str | None]]:
     async def check() -> str | None:
-        return None if shards.first_attempt_done.is_set() else "no attempt to take shards has ended yet"
+        return None if owner.tried.is_set() else "no attempt to take shards has ended yet"
 
     return check
 

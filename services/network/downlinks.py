@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from core.runtime.bus import Bus
+from core.runtime.ownership import ShardsLost, fenced
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from services.network import downlink_store, orders, store
 from services.network.clock import wall_clock_us
@@ -22,7 +23,7 @@ from services.network.joins import Admitted
 from services.network.orders import Order
 from services.network.receiving import Opportunity
 from services.network.sessions import SessionTable
-from services.network.shards import Shards, ShardsLost, fenced, nudge_done
+from services.network.shards import Shards, nudge_done
 from services.network.store import instant
 from services.network.telemetry import DOWNLINKS
 

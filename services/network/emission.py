@@ -12,6 +12,7 @@ from core.messages import topics
 from core.messages.downlinks import TransmitReply, TransmitRequest, decode_reply, encode_transmit
 from core.runtime.bus import BUS_AWAY, Bus, NoResponders
 from core.runtime.lease import LeaseLost
+from core.runtime.ownership import fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from services.network import downlink_store, orders, store
 from services.network.clock import wall_clock_us
@@ -19,7 +20,7 @@ from services.network.downlink_store import MAX_ATTEMPTS, Changed, DueDownlink, 
 from services.network.orders import Order
 from services.network.sessions import HeardCopy
 from services.network.settings import NetworkSettings
-from services.network.shards import Shard, Shards, fenced, nudge_done
+from services.network.shards import Shard, Shards, nudge_done
 from services.network.store import instant
 from services.network.telemetry import DOWNLINKS
 

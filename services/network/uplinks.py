@@ -15,6 +15,7 @@ from core.messages.batch import encode_batch
 from core.messages.uplinks import Uplink
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.lease import LeaseLost
+from core.runtime.ownership import ShardsLost, fenced
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from lorawan.frame import MalformedFrame, MType, mtype_of
 from services.network import downlink_store, store
@@ -27,7 +28,7 @@ from services.network.intake import Work, acknowledge, take
 from services.network.joins import Admitted, JoinDesk, JoinRefused
 from services.network.receiving import Received, Refused, receive_data
 from services.network.sessions import Progress, SessionTable
-from services.network.shards import Shard, Shards, ShardsLost, fenced, nudge_done
+from services.network.shards import Shard, Shards, nudge_done
 from services.network.store import Poison
 from services.network.telemetry import (
     FRAMES,
