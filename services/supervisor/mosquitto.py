@@ -33,21 +33,32 @@ max_packet_size 1048576
 persistent_client_expiration 7d
 {user_line}
 """
-# A gateway's user name is its gateway_id: it publishes as itself and reads its own commands.
+# A gateway's user name is its gateway_id: it publishes as itself and reads its own commands. Without a region
+# before it, a topic is that of a ChirpStack Gateway Bridge with its default templates.
+# Topics carry the region as a prefix (eu868/gateway/...), or none.
 ACL = f"""\
 pattern write +/gateway/%u/event/+
 pattern write +/gateway/%u/state/+
 pattern read +/gateway/%u/command/+
+pattern write gateway/%u/event/+
+pattern write gateway/%u/state/+
+pattern read gateway/%u/command/+
 
 user {BRIDGE}
 topic read +/gateway/+/event/+
 topic read +/gateway/+/state/+
 topic write +/gateway/+/command/+
+topic read gateway/+/event/+
+topic read gateway/+/state/+
+topic write gateway/+/command/+
 
 user {SIMULATOR}
 topic write +/gateway/+/event/+
 topic write +/gateway/+/state/+
 topic read +/gateway/+/command/+
+topic write gateway/+/event/+
+topic write gateway/+/state/+
+topic read gateway/+/command/+
 """
 HASH_ITERATIONS = 101  # mosquitto_passwd's own; the passwords are random, 192 bits long.
 
