@@ -1,7 +1,7 @@
 """Where a rule stands with what it watches: state in, state out, and an alert that opens or resolves.
 
 Conditions go by the devices' own time, silence by ours (reference/domain.md, section 6). Two states are kept
-apart: the condition of the thing (ok, pending, firing, recovering, unknown), and whether an alert is open about it.
+apart: the thing's condition (ok, pending, firing, recovering, unknown), and whether an alert is open about it.
 """
 
 import operator

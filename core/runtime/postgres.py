@@ -20,7 +20,9 @@ from asyncpg import (
 from asyncpg.pool import PoolConnectionProxy
 
 __all__ = [
+    "BAD_DATA",
     "DATABASE_AWAY",
+    "BareConnection",
     "Connection",
     "ExclusionViolationError",
     "ForeignKeyViolationError",
@@ -29,6 +31,7 @@ __all__ = [
     "Record",
     "UniqueViolationError",
     "connect",
+    "open_bare_connection",
     "open_pool",
     "tenant_transaction",
 ]
@@ -36,7 +39,9 @@ __all__ = [
 if TYPE_CHECKING:  # Only the stubs make these classes generic.
     Connection = asyncpg.Connection[Record] | PoolConnectionProxy[Record]
     Pool = asyncpg.Pool[Record]
+    BareConnection = asyncpg.Connection[Record]
 else:
+    BareConnection = asyncpg.Connection
     Connection = asyncpg.Connection | PoolConnectionProxy
     Pool = asyncpg.Pool
 
@@ -54,6 +59,9 @@ DATABASE_AWAY = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     TimeoutError,
 )
+
+# What the server says of values that no repetition will make acceptable (SQLSTATE classes 22 and 23).
+BAD_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 JSONB_VERSION = b"\x01"
 
@@ -79,6 +87,23 @@ async def connect(database_url: str, application_name: str = "territoire") -> "a
     connection = await asyncpg.connect(database_url, server_settings={"application_name": application_name})
     await _prepare(connection)
     return connection
+
+
+@asynccontextmanager
+async def open_bare_connection(
+    database_url: str, application_name: str, *, command_timeout: float = 30
+) -> "AsyncGenerator[asyncpg.Connection[Record]]":
+    """One direct connection without our codecs, for a library that listens on it and brings its own."""
+    connection = await asyncpg.connect(
+        database_url,
+        timeout=10,
+        command_timeout=command_timeout,
+        server_settings={"application_name": application_name},
+    )
+    try:
+        yield connection
+    finally:
+        connection.terminate()
 
 
 @asynccontextmanager

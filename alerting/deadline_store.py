@@ -1,0 +1,172 @@
+"""SQL of deadlines, and of what was stored while nobody evaluated."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from core.messages.measurements import Flag
+from core.registry.rows import entity
+from core.runtime.postgres import Connection, Pool
+
+LOCK_DEADLINES = """
+SELECT d.rule_id, d.device_id, d.asset_id, d.heard_at, d.due_at FROM deadline d
+JOIN unnest($1::int[], $2::int[]) AS key (rule_id, device_id)
+  ON d.rule_id = key.rule_id AND d.device_id = key.device_id
+ORDER BY d.rule_id, d.device_id FOR UPDATE OF d
+"""
+SAVE_DEADLINES = """
+INSERT INTO deadline (rule_id, device_id, tenant_id, asset_id, slot, heard_at, due_at)
+SELECT * FROM unnest($1::int[], $2::int[], $3::int[], $4::int[], $5::smallint[], $6::timestamptz[],
+                     $7::timestamptz[])
+ON CONFLICT (rule_id, device_id) DO UPDATE
+SET asset_id = excluded.asset_id, slot = excluded.slot, heard_at = excluded.heard_at, due_at = excluded.due_at
+"""
+DROP_DEADLINE = "DELETE FROM deadline WHERE rule_id = $1 AND device_id = $2"
+# The table is the truth: a device counts as silent only if nothing of it was stored either.
+LOCK_DUE = """
+SELECT d.rule_id, d.device_id, d.tenant_id, d.asset_id, d.heard_at, d.due_at, p.expected_interval, v.enabled,
+       (SELECT max(l.time) FROM datastream s JOIN observation.latest l ON l.datastream_id = s.id
+        WHERE s.device_id = d.device_id) AS stored_at,
+       (d.asset_id IS NULL OR EXISTS (SELECT FROM assignment g WHERE g.device_id = d.device_id
+                                      AND g.asset_id = d.asset_id AND g.during @> now())) AS serves
+FROM deadline d
+JOIN device v ON v.id = d.device_id
+JOIN device_profile p ON p.id = v.device_profile_id
+WHERE d.due_at <= $1 AND d.slot = ANY($2::smallint[])
+ORDER BY d.due_at, d.rule_id, d.device_id LIMIT $3
+FOR UPDATE OF d SKIP LOCKED
+"""
+# What was stored and not evaluated: after a start, a gap of the stream or a new one.
+BEHIND = """
+SELECT s.id, s.asset_id, s.device_id, min(coalesce(st.evaluated_until, $1)) AS since
+FROM alert_rule r
+JOIN datastream s ON s.tenant_id = r.tenant_id AND s.quantity = r.quantity
+JOIN observation.latest l ON l.datastream_id = s.id
+LEFT JOIN rule_state st ON st.rule_id = r.id AND st.datastream_id = s.id
+WHERE r.enabled AND r.kind = 'threshold'
+GROUP BY s.id, l.time
+HAVING l.time > min(coalesce(st.evaluated_until, $1))
+ORDER BY s.id
+"""
+READ_SINCE = """
+SELECT m.datastream_id, m.time, m.value, m.flags
+FROM unnest($1::int[], $2::timestamptz[]) AS behind (id, since)
+JOIN observation.measurement m ON m.datastream_id = behind.id AND m.time > behind.since
+ORDER BY m.time, m.datastream_id
+"""
+HEARD_SINCE = """
+SELECT min(s.id) AS datastream_id, s.device_id, s.asset_id, max(l.time) AS heard_at
+FROM datastream s
+JOIN observation.latest l ON l.datastream_id = s.id
+JOIN alert_rule r ON r.tenant_id = s.tenant_id AND r.kind = 'silence' AND r.enabled
+LEFT JOIN deadline d ON d.rule_id = r.id AND d.device_id = s.device_id
+GROUP BY s.device_id, s.asset_id
+HAVING max(l.time) > min(coalesce(d.heard_at, '-infinity'))
+ORDER BY s.device_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When a device will count as silent under a rule; `due_at` None: it does."""
+
+    rule_id: int
+    device_id: int
+    asset_id: int | None
+    heard_at: datetime
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DueDeadline:
+    """A deadline that has passed, with what is needed to judge it."""
+
+    rule_id: int
+    device_id: int
+    tenant_id: int
+    asset_id: int | None
+    heard_at: datetime
+    due_at: datetime
+    expected_interval: timedelta
+    enabled: bool
+    stored_at: datetime | None
+    serves: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A datastream with stored measurements after `since` that were not evaluated."""
+
+    id: int
+    asset_id: int | None
+    device_id: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A measurement as the table has it."""
+
+    datastream_id: int
+    time: datetime
+    value: float
+    flags: Flag
+
+
+@dataclass(frozen=True, slots=True)
+class HeardDevice:
+    """A device of which something was stored after its deadline was last set."""
+
+    datastream_id: int
+    device_id: int
+    asset_id: int | None
+    heard_at: datetime
+
+
+async def lock_deadlines(
+    connection: Connection, keys: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], Deadline]:
+    """Deadlines by (rule, device), locked; new ones are absent."""
+    rows = await connection.fetch(LOCK_DEADLINES, [key[0] for key in keys], [key[1] for key in keys])
+    return {(row["rule_id"], row["device_id"]): entity(Deadline, row) for row in rows}
+
+
+async def save_deadlines(connection: Connection, rows: Sequence[tuple[Deadline, int, int]]) -> None:
+    """Write deadlines with their tenant and slot."""
+    if rows:
+        await connection.execute(
+            SAVE_DEADLINES,
+            [deadline.rule_id for deadline, _, _ in rows],
+            [deadline.device_id for deadline, _, _ in rows],
+            [tenant_id for _, tenant_id, _ in rows],
+            [deadline.asset_id for deadline, _, _ in rows],
+            [slot for _, _, slot in rows],
+            [deadline.heard_at for deadline, _, _ in rows],
+            [deadline.due_at for deadline, _, _ in rows],
+        )
+
+
+async def drop_deadline(connection: Connection, rule_id: int, device_id: int) -> None:
+    """Nobody waits for this device under this rule any more."""
+    await connection.execute(DROP_DEADLINE, rule_id, device_id)
+
+
+async def lock_due(connection: Connection, now: datetime, slots: Sequence[int], most: int) -> list[DueDeadline]:
+    """Deadlines of these slots that have passed."""
+    return [entity(DueDeadline, row) for row in await connection.fetch(LOCK_DUE, now, slots, most)]
+
+
+async def read_behind(connection: Connection | Pool, default_since: datetime) -> list[Behind]:
+    """Watched datastreams that have stored more than was evaluated; a new one counts from `default_since`."""
+    return [entity(Behind, row) for row in await connection.fetch(BEHIND, default_since)]
+
+
+async def read_since(connection: Connection | Pool, behind: Sequence[Behind]) -> list[Stored]:
+    """What these datastreams stored since, oldest first."""
+    rows = await connection.fetch(READ_SINCE, [one.id for one in behind], [one.since for one in behind])
+    return [Stored(row["datastream_id"], row["time"], row["value"], Flag(row["flags"])) for row in rows]
+
+
+async def read_heard(connection: Connection | Pool) -> list[HeardDevice]:
+    """Devices of tenants with a silence rule that were heard after their deadline was set."""
+    return [entity(HeardDevice, row) for row in await connection.fetch(HEARD_SINCE)]

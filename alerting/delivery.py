@@ -1,0 +1,211 @@
+"""Delivers webhooks: signed by Standard Webhooks, tried again on a schedule, every attempt a row."""
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import structlog
+from prometheus_client import Counter, Histogram
+from standardwebhooks import Webhook
+
+from alerting.guard import AllowList, GuardedTransport, RefusedDestination
+from alerting.queue import WebhookMessage
+from core.runtime.postgres import DATABASE_AWAY, Pool
+
+TIMEOUT_S = 10.0
+ANSWER_READ_MOST = 64 << 10
+ANSWER_KEPT = 1 << 10
+GONE = 410
+# After the first attempt, at once: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h (Standard Webhooks).
+DEFAULT_SCHEDULE_S = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
+JITTER = 0.2
+
+READ_TARGET = """
+SELECT e.tenant_id, e.url, e.state, t.webhook_allow_list,
+       CASE WHEN e.previous_until > now() THEN ARRAY[e.secret, e.previous_secret]
+            ELSE ARRAY[e.secret] END AS secrets,
+       (SELECT count(*) FROM webhook_attempt a WHERE a.endpoint_id = e.id AND a.message_id = $2) AS attempts,
+       (SELECT max(at) FROM webhook_attempt a WHERE a.endpoint_id = e.id AND a.message_id = $2) AS last_at,
+       EXISTS (SELECT FROM webhook_attempt a
+               WHERE a.endpoint_id = e.id AND a.message_id = $2 AND a.outcome = 'delivered') AS is_delivered
+FROM webhook_endpoint e JOIN tenant t ON t.id = e.tenant_id
+WHERE e.id = $1
+"""
+# The endpoint may have been deleted meanwhile: then there is nothing left to note.
+RECORD_ATTEMPT = """
+INSERT INTO webhook_attempt
+    (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, status, duration_ms, answer)
+SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10 FROM webhook_endpoint WHERE id = $2
+ON CONFLICT (endpoint_id, message_id, attempt) DO NOTHING
+"""
+DISABLE = """
+UPDATE webhook_endpoint SET state = 'disabled', disabled_reason = $2 WHERE id = $1 AND state = 'enabled'
+"""
+
+DELIVERIES = Counter("territoire_alerting_webhook_deliveries_total", "Attempts at webhooks", ["result"])
+DELAY = Histogram(
+    "territoire_alerting_webhook_delay_seconds",
+    "From the commit of a message to its first attempt",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300),
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The message is done with: delivered, or nobody wants it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """Not now; in `delay`."""
+
+    delay: timedelta
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """Every attempt of the schedule failed."""
+
+    attempts: int
+    reason: str
+
+
+Delivery = Delivered | TryAgain | Abandoned
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one request. Outcomes: delivered, failed, refused, gone."""
+
+    outcome: str
+    status: int | None
+    text: str
+
+
+def signed_headers(secrets: Sequence[str], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
+    """The headers of Standard Webhooks; during a rotation the message is signed with both secrets."""
+    text = body.decode()
+    return {
+        "content-type": "application/json",
+        "user-agent": "Territoire-Webhooks/1",
+        "accept-encoding": "identity",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": " ".join(Webhook(secret).sign(message_id, at, text) for secret in secrets),
+    }
+
+
+class Deliverer:
+    """Makes attempts; `schedule_s` are the waits after the first, second ... attempt."""
+
+    def __init__(
+        self, pool: Pool, *, schedule_s: Sequence[float] = DEFAULT_SCHEDULE_S, permit_http: bool = False
+    ) -> None:
+        self._pool = pool
+        self._schedule_s = tuple(schedule_s)
+        self._permit_http = permit_http
+        self._tls = ssl.create_default_context()
+
+    async def deliver(self, message: WebhookMessage, queued_at: datetime) -> Delivery:
+        """One attempt at `message`, noted, unless it is done with or its wait is not over."""
+        target = await self._insist("fetchrow", READ_TARGET, message.endpoint_id, message.message_id)
+        if target is None or target["is_delivered"] or target["state"] != "enabled":
+            return Delivered()
+        made: int = target["attempts"]
+        if made and (early := self._early(made, target["last_at"])) is not None:
+            return early
+        if not made:
+            DELAY.observe(max(0.0, (datetime.now(UTC) - queued_at).total_seconds()))
+        at, started = datetime.now(UTC), time.monotonic()
+        answer = await self._post(target, message, at)
+        duration_ms = int((time.monotonic() - started) * 1000)
+        await self._insist(
+            "execute",
+            RECORD_ATTEMPT,
+            target["tenant_id"],
+            message.endpoint_id,
+            message.message_id,
+            message.alert_id,
+            made + 1,
+            at,
+            answer.outcome,
+            answer.status,
+            duration_ms,
+            answer.text,
+        )
+        DELIVERIES.labels(answer.outcome).inc()
+        return await self._conclude(message, made + 1, answer)
+
+    def _early(self, made: int, last_at: datetime) -> TryAgain | None:
+        """After a crash a message comes at once; its wait is kept all the same."""
+        if made > len(self._schedule_s):
+            return None
+        left = last_at + timedelta(seconds=self._schedule_s[made - 1]) - datetime.now(UTC)
+        return TryAgain(left, "its wait is not over") if left > timedelta(seconds=0.05) else None
+
+    async def _conclude(self, message: WebhookMessage, made: int, answer: Answer) -> Delivery:
+        if answer.outcome == "delivered":
+            return Delivered()
+        reason = answer.text[:200] if answer.status is None else f"HTTP {answer.status}"
+        log.warning("webhook_not_delivered", endpoint=message.endpoint_id, attempt=made, reason=reason)
+        if answer.outcome == "gone":
+            await self._insist("execute", DISABLE, message.endpoint_id, "l'adresse a répondu 410 (supprimée)")
+            return Delivered()
+        if made > len(self._schedule_s):
+            return Abandoned(made, reason)
+        wait = self._schedule_s[made - 1] * random.uniform(1, 1 + JITTER)  # noqa: S311 - Spreads retries.
+        return TryAgain(timedelta(seconds=wait), reason)
+
+    async def _post(self, target: Any, message: WebhookMessage, at: datetime) -> Answer:
+        headers = signed_headers(target["secrets"], message.message_id, at, message.body)
+        transport = GuardedTransport(
+            self._tls, AllowList.parse(target["webhook_allow_list"]), permit_http=self._permit_http
+        )
+        try:
+            async with (
+                asyncio.timeout(TIMEOUT_S),
+                httpx.AsyncClient(
+                    transport=transport, trust_env=False, follow_redirects=False, timeout=TIMEOUT_S
+                ) as client,
+                client.stream("POST", target["url"], content=message.body, headers=headers) as response,
+            ):
+                text = await _read(response)
+                if response.status_code == GONE:
+                    return Answer("gone", GONE, text)
+                outcome = "delivered" if response.is_success else "failed"
+                return Answer(outcome, response.status_code, text)
+        except RefusedDestination as refused:
+            return Answer("refused", None, str(refused))
+        except TimeoutError:
+            return Answer("failed", None, f"pas de réponse en {TIMEOUT_S:.0f} s")
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as failed:
+            return Answer("failed", None, f"{type(failed).__name__}: {failed}"[:ANSWER_KEPT])
+
+    async def _insist(self, method: str, statement: str, *arguments: object) -> Any:
+        """Run a statement however long the database is away: what was sent must be noted before all else."""
+        while True:
+            try:
+                return await getattr(self._pool, method)(statement, *arguments)
+            except DATABASE_AWAY as away:
+                log.warning("delivery_waits", error=str(away) or type(away).__name__)
+                await asyncio.sleep(0.5)
+
+
+async def _read(response: httpx.Response) -> str:
+    """The first kilobyte of the answer; no more than 64 kB are taken from the wire, not decompressed."""
+    kept, taken = b"", 0
+    async for chunk in response.aiter_raw():
+        taken += len(chunk)
+        kept += chunk[: ANSWER_KEPT - len(kept)]
+        if taken >= ANSWER_READ_MOST:
+            break
+    return kept.decode("utf-8", "replace").replace("\0", "\ufffd")

@@ -1,0 +1,74 @@
+"""The door to pgqueuer: messages wait in schema `jobs`, enqueued by the transaction that wants them (DESIGN D7).
+
+Each endpoint is an entrypoint of its own with one job at a time, on all replicas together: a slow or dead endpoint
+holds up its own messages and nobody else's.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder, QuerySchedulerBuilder
+from pgqueuer.db import AsyncpgDriver
+from pgqueuer.domain.settings import DBSettings
+from pgqueuer.queries import Queries
+
+from core.runtime.postgres import BareConnection, Connection, Pool
+
+ENTRYPOINT_PREFIX = "webhook/"
+SETTINGS = DBSettings(prefix="", db_schema="jobs", channel="ch_pgqueuer")  # pyright: ignore[reportArgumentType]
+ENQUEUE = QueryQueueBuilder(SETTINGS).build_enqueue_query("raise")
+COUNT_PENDING = "SELECT count(*) FROM jobs.pgqueuer WHERE status IN ('queued', 'picked')"
+
+
+class WebhookMessage(msgspec.Struct, frozen=True):
+    """One message to one endpoint; its id and its body are the same at every attempt."""
+
+    message_id: str
+    endpoint_id: int
+    alert_id: int
+    body: bytes
+
+
+_decoder = msgspec.msgpack.Decoder(WebhookMessage)
+
+
+def entrypoint_of(endpoint_id: int) -> str:
+    """The entrypoint of an endpoint's messages (the trigger of 0006_jobs.sql knows it too)."""
+    return f"{ENTRYPOINT_PREFIX}{endpoint_id}"
+
+
+def decode_message(payload: bytes | None) -> WebhookMessage:
+    """Raises msgspec.MsgspecError for anything else."""
+    return _decoder.decode(payload or b"")
+
+
+async def enqueue(connection: Connection, messages: Sequence[WebhookMessage]) -> None:
+    """Hand the messages to the queue with this transaction's commit."""
+    if not messages:
+        return
+    count = len(messages)
+    # pgqueuer's own statement; its Queries would encode headers a second time on a connection with our JSON codec.
+    await connection.fetch(
+        ENQUEUE,
+        [0] * count,
+        [entrypoint_of(message.endpoint_id) for message in messages],
+        [msgspec.msgpack.encode(message) for message in messages],
+        [None] * count,
+        [None] * count,
+        [None] * count,
+    )
+
+
+async def count_pending(connection: Connection | Pool) -> int:
+    """How many messages wait or are on their way."""
+    return await connection.fetchval(COUNT_PENDING)
+
+
+def queries_on(connection: BareConnection) -> Queries:
+    """The queries of pgqueuer in our schema, on a connection of its own without our codecs."""
+    return Queries(
+        AsyncpgDriver(connection),
+        qbe=QueryBuilderEnvironment(SETTINGS),
+        qbq=QueryQueueBuilder(SETTINGS),
+        qbs=QuerySchedulerBuilder(SETTINGS),
+    )
