@@ -1,6 +1,7 @@
 """Datastreams: found, or made at the first measurement of a quantity."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from core.model.entities import Datastream
 from core.registry.rows import entity
@@ -22,6 +23,32 @@ ON CONFLICT (device_id, channel, quantity) WHERE asset_id IS NULL
 DO UPDATE SET unit = known.unit
 RETURNING {COLUMNS}
 """
+FIND_FOR_ASSETS = """
+SELECT w.place, d.id, d.device_id
+FROM unnest($1::int[], $2::text[], $3::text[], $4::text[])
+     WITH ORDINALITY AS w (asset_id, position, channel, quantity, place)
+JOIN datastream d ON d.asset_id = w.asset_id AND d.position = w.position AND d.channel = w.channel
+     AND d.quantity = w.quantity
+"""
+FIND_FOR_DEVICES = """
+SELECT w.place, d.id, d.device_id
+FROM unnest($1::int[], $2::text[], $3::text[])
+     WITH ORDINALITY AS w (device_id, channel, quantity, place)
+JOIN datastream d ON d.device_id = w.device_id AND d.channel = w.channel AND d.quantity = w.quantity
+     AND d.asset_id IS NULL
+"""
+
+
+class WantedDatastream(NamedTuple):
+    """What identifies a datastream, and what it is made of when it is new."""
+
+    tenant_id: int
+    asset_id: int | None
+    device_id: int
+    position: str
+    channel: str
+    quantity: str
+    unit: str
 
 
 async def read_datastreams(
@@ -48,3 +75,40 @@ async def make_datastream(
     row = await connection.fetchrow(statement, tenant_id, asset_id, device_id, position, channel, quantity, unit)
     assert row is not None  # noqa: S101 - Both statements return a row whether it was there or not.
     return entity(Datastream, row)
+
+
+async def make_datastreams(
+    connection: Connection | Pool, wanted: Sequence[WantedDatastream]
+) -> dict[WantedDatastream, int]:
+    """As `make_datastream` for many: their ids. Nothing is written for those that are as wanted.
+
+    Raises:
+        ForeignKeyViolationError: a device or an asset among them is gone.
+    """
+    ids: dict[WantedDatastream, int] = {}
+    of_assets = sorted({want for want in wanted if want.asset_id is not None})
+    of_devices = sorted({want for want in wanted if want.asset_id is None}, key=lambda want: want[2:])
+    for group, statement in ((of_assets, MAKE_FOR_ASSET), (of_devices, MAKE_FOR_DEVICE)):
+        found = await _find(connection, group)
+        missing = [want for want in group if found.get(want, (0, 0))[1] != want.device_id]
+        if missing:
+            await connection.executemany(statement, missing)
+            found |= await _find(connection, missing)
+        ids |= {want: id_ for want, (id_, _) in found.items()}
+    return ids
+
+
+async def _find(
+    connection: Connection | Pool, wanted: Sequence[WantedDatastream]
+) -> dict[WantedDatastream, tuple[int, int]]:
+    """Those that exist, with the device that serves each; all for assets, or all for devices."""
+    if not wanted:
+        return {}
+    channels, quantities = [want.channel for want in wanted], [want.quantity for want in wanted]
+    if wanted[0].asset_id is None:
+        device_ids = [want.device_id for want in wanted]
+        rows = await connection.fetch(FIND_FOR_DEVICES, device_ids, channels, quantities)
+    else:
+        asset_ids, positions = [want.asset_id for want in wanted], [want.position for want in wanted]
+        rows = await connection.fetch(FIND_FOR_ASSETS, asset_ids, positions, channels, quantities)
+    return {wanted[row["place"] - 1]: (row["id"], row["device_id"]) for row in rows}

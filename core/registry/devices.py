@@ -25,6 +25,10 @@ READ_CURRENT_ASSIGNMENTS = """
 SELECT id, tenant_id, asset_id, device_id, position, lower(during) AS since, upper(during) AS until
 FROM assignment WHERE during @> now() AND ($1::int[] IS NULL OR device_id = ANY($1))
 """
+READ_ASSIGNMENTS = """
+SELECT id, tenant_id, asset_id, device_id, position, lower(during) AS since, upper(during) AS until
+FROM assignment WHERE device_id = ANY($1::int[]) ORDER BY device_id, during
+"""
 READ_ROOT_KEY = "SELECT app_key_wrapped, kek_id FROM device WHERE id = $1"
 
 
@@ -60,6 +64,16 @@ async def read_current_assignments(
     """What each device serves now, by device id."""
     rows = await connection.fetch(READ_CURRENT_ASSIGNMENTS, device_ids)
     return {row["device_id"]: entity(Assignment, row) for row in rows}
+
+
+async def read_assignments(
+    connection: Connection | Pool, device_ids: Sequence[int]
+) -> dict[int, list[Assignment]]:
+    """All that each of these devices has served or will serve, earliest first, by device id."""
+    served: dict[int, list[Assignment]] = {}
+    for row in await connection.fetch(READ_ASSIGNMENTS, device_ids):
+        served.setdefault(row["device_id"], []).append(entity(Assignment, row))
+    return served
 
 
 async def read_root_key(connection: Connection | Pool, device_id: int) -> WrappedKey | None:

@@ -1,14 +1,15 @@
 """A replica's shards: takes what is free, serves it while the lease holds, lets go at once when it is lost."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
 
 from core.runtime.bus import BUS_AWAY, Bus, Message, ShardReader
-from core.runtime.lease import Lease, LeaseLost, keep_lease, release_lease, take_lease
-from core.runtime.postgres import DATABASE_AWAY, Pool
+from core.runtime.lease import Lease, LeaseLost, fence_all, keep_lease, release_lease, take_lease
+from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 
 RETRY_EVERY_S = 1.0
 FETCH_TIMEOUT_S = 0.5
@@ -17,6 +18,28 @@ PROBE_EVERY_S = 5.0
 LET_GO = (LeaseLost, *DATABASE_AWAY, *BUS_AWAY)
 
 log = structlog.get_logger()
+
+
+class ShardsLost(LeaseLost):
+    """These shards have another owner; what was about to be written for them is void."""
+
+    def __init__(self, service: str, shards: Sequence[int]) -> None:
+        super().__init__(f"{service} shards {sorted(shards)}")
+        self.shards = frozenset(shards)
+
+
+@asynccontextmanager
+async def fenced(pool: Pool, leases: Sequence[Lease]) -> AsyncGenerator[Connection]:
+    """A transaction that commits only while every one of these leases is ours.
+
+    Raises:
+        ShardsLost: some are not; nothing was written.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        lost = await fence_all(connection, leases)
+        if lost:
+            raise ShardsLost(lost[0].service, [lease.shard for lease in lost])
+        yield connection
 
 
 @dataclass(frozen=True, slots=True)

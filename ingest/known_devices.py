@@ -1,0 +1,182 @@
+"""What ingest knows of each device: its codec, and what it serves when. Read once, forgotten when told."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from core.messages.shards import slot_of_asset
+from core.model.entities import Asset, Assignment, Device, DeviceProfile
+from core.registry.assets import read_assets
+from core.registry.changes import Change
+from core.registry.devices import read_assignments, read_devices, read_profiles
+from core.runtime.postgres import Pool
+from decoders.catalogue import CODECS
+from decoders.codec import Codec
+from decoders.containers import ContainerGeometry, InvalidGeometry, geometry_of
+from lorawan.identifiers import SLOTS
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+BEGINNING_US, END_US = -(1 << 62), 1 << 62
+
+
+@dataclass(slots=True)
+class Serving:
+    """What a device serves from `since_us` until before `until_us`: an asset in a position, or none.
+
+    `datastreams` fills at the first sight of each (channel, quantity). `slot` is that of the measurements.
+    """
+
+    tenant_id: int
+    asset_id: int | None
+    device_id: int
+    position: str = ""
+    since_us: int = BEGINNING_US
+    until_us: int = END_US
+    geometry: ContainerGeometry | None = None
+    geometry_problem: str | None = None
+    datastreams: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    slot: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.slot = slot_of_asset(self.device_id if self.asset_id is None else self.asset_id)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDevice:
+    """A device as ingest needs it. `codec` is None when this program has none of that name."""
+
+    id: int
+    device_profile_id: int
+    codec_name: str
+    codec: Codec | None
+    codec_options: Mapping[str, Any]
+    servings: tuple[Serving, ...]
+    unassigned: Serving
+
+    def serving_at(self, time_us: int, received_at_us: int) -> Serving:
+        """What the device served at `time_us`; when nothing, what it served at the reception.
+
+        So an uplink whose gateway's clock is a little behind the moment of the assignment belongs to the asset.
+        """
+        for instant in (time_us, received_at_us):
+            for serving in self.servings:
+                if serving.since_us <= instant < serving.until_us:
+                    return serving
+        return self.unassigned
+
+    def has_served(self, asset_id: int) -> bool:
+        """Whether it serves this asset at any time."""
+        return any(serving.asset_id == asset_id for serving in self.servings)
+
+
+class KnownDevices:
+    """The devices seen so far. `apply` is for a `RegistryWatcher`."""
+
+    def __init__(self, pool: Pool, codecs: Mapping[str, Codec] = CODECS) -> None:
+        self._pool = pool
+        self._codecs = codecs
+        self._devices: dict[int, KnownDevice] = {}
+        self._profiles: dict[int, DeviceProfile] = {}
+        self._changes = 0
+
+    async def resolve(self, device_ids: Iterable[int]) -> dict[int, KnownDevice]:
+        """These devices; one that is not known is read from the database, one that is absent does not exist."""
+        asked = set(device_ids)
+        known = {id_: device for id_ in asked if (device := self._devices.get(id_)) is not None}
+        missing = sorted(asked - known.keys())
+        if missing:
+            before = self._changes
+            read = await self._read(missing)
+            known |= read
+            if self._changes == before:  # What changed while it was read is read again next time.
+                self._devices |= read
+        return known
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Forget what changed; it is read again when it is needed."""
+        for change in changes:
+            self._changes += 1
+            match change.entity:
+                case "device":
+                    self._devices.pop(change.entity_id, None)
+                case "device_profile":
+                    self._profiles.clear()
+                    self._forget([d for d in self._devices.values() if d.device_profile_id == change.entity_id])
+                case "asset":
+                    self._forget([d for d in self._devices.values() if d.has_served(change.entity_id)])
+                case _:
+                    continue
+
+    def forget_all(self) -> None:
+        """Start over: something that was remembered turned out to be gone."""
+        self._changes += 1
+        self._devices.clear()
+        self._profiles.clear()
+
+    def _forget(self, devices: Iterable[KnownDevice]) -> None:
+        for device in devices:
+            del self._devices[device.id]
+
+    async def _read(self, device_ids: list[int]) -> dict[int, KnownDevice]:
+        devices = await read_devices(self._pool, range(SLOTS), device_ids)
+        if not devices:
+            return {}
+        profiles = self._profiles
+        if any(device.device_profile_id not in profiles for device in devices):
+            profiles = self._profiles = await read_profiles(self._pool)
+        assignments = await read_assignments(self._pool, [device.id for device in devices])
+        asset_ids = {assignment.asset_id for served in assignments.values() for assignment in served}
+        assets = await read_assets(self._pool, sorted(asset_ids)) if asset_ids else {}
+        return {
+            device.id: self._known(device, profiles[device.device_profile_id], assignments, assets)
+            for device in devices
+        }
+
+    def _known(
+        self,
+        device: Device,
+        profile: DeviceProfile,
+        assignments: Mapping[int, list[Assignment]],
+        assets: Mapping[int, Asset],
+    ) -> KnownDevice:
+        servings = [
+            serving_of(assignment, assets[assignment.asset_id])
+            for assignment in assignments.get(device.id, [])
+            if assignment.asset_id in assets
+        ]
+        return KnownDevice(
+            device.id,
+            profile.id,
+            profile.codec,
+            self._codecs.get(profile.codec),
+            profile.codec_options,
+            tuple(servings),
+            Serving(device.tenant_id, None, device.id),
+        )
+
+
+def serving_of(assignment: Assignment, asset: Asset) -> Serving:
+    """An assignment with what the steps need of its asset."""
+    geometry, problem = None, None
+    try:
+        geometry = geometry_of(asset.attributes)
+    except InvalidGeometry as invalid:
+        problem = f"Géométrie du conteneur inutilisable : {invalid}"
+    return Serving(
+        assignment.tenant_id,
+        assignment.asset_id,
+        assignment.device_id,
+        assignment.position,
+        _microseconds(assignment.since, BEGINNING_US),
+        _microseconds(assignment.until, END_US),
+        geometry,
+        problem,
+    )
+
+
+def _microseconds(bound: datetime | None, unbounded: int) -> int:
+    """A bound of a range; the driver gives infinity without a time zone."""
+    if bound is None or bound.tzinfo is None:
+        return unbounded
+    return (bound - EPOCH) // timedelta(microseconds=1)

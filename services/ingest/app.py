@@ -1,0 +1,62 @@
+"""Composition root of ingest."""
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+
+from core.messages import topics
+from core.registry.changes import RegistryWatcher
+from core.runtime.bus import BUS_AWAY, Bus, connect_bus
+from core.runtime.health import Readiness, bus_check, database_check, serve_health
+from core.runtime.lease import read_shards
+from core.runtime.migrations import require_schema
+from core.runtime.ownership import Sharded, ShardOwner
+from core.runtime.postgres import open_pool
+from ingest.gateways import KnownGateways
+from ingest.known_devices import KnownDevices
+from ingest.prepare import Registry
+from ingest.publishing import MeasurementPublisher
+from services.ingest.passes import Ingest
+from services.ingest.settings import IngestSettings
+
+log = structlog.get_logger()
+
+
+async def _ensure_measurements(bus: Bus) -> None:
+    try:
+        await bus.ensure_measurements_stream()
+    except BUS_AWAY as away:  # It is made at the first publish then.
+        log.warning("measurements_stream_not_made", error=str(away) or type(away).__name__)
+
+
+async def run(settings: IngestSettings, stopping: asyncio.Event) -> None:
+    """Own shards of UPLINKS and store what they bring until stopped."""
+    async with (
+        open_pool(settings.database_url.get_secret_value(), "ingest", size=settings.pool_size) as pool,
+        connect_bus(settings.nats_url.get_secret_value(), settings.instance) as bus,
+    ):
+        async with pool.acquire() as connection:
+            await require_schema(connection)
+            shards = await read_shards(connection)
+        await _ensure_measurements(bus)
+        registry = Registry(pool, KnownDevices(pool), KnownGateways(pool))
+        watcher = RegistryWatcher(pool, bus, registry.apply)
+        ingest = Ingest(registry, MeasurementPublisher(bus, shards), settings)
+        sharded = Sharded("ingest", topics.UPLINKS, topics.uplinks, shards)
+        owner = ShardOwner(pool, bus, sharded, settings.instance, ingest.serve)
+        readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
+        async with (
+            serve_health(readiness, settings.health_host, settings.health_port),
+            asyncio.TaskGroup() as tasks,
+        ):
+            background = [
+                tasks.create_task(watcher.watch(), name="watch the registry"),
+                tasks.create_task(ingest.keep_in_progress(), name="keep in progress"),
+            ]
+            owning = tasks.create_task(owner.run(), name="own shards")
+            await ingest.run(stopping)  # Its last pass is finished before the shards are let go.
+            for task in (*background, owning):
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await owning

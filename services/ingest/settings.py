@@ -1,0 +1,13 @@
+"""Settings of ingest."""
+
+from pydantic import Field
+
+from core.runtime.settings import ServiceSettings
+
+
+class IngestSettings(ServiceSettings):
+    """TERRITOIRE_FETCH_MESSAGES and so on, beside those of every service."""
+
+    fetch_messages: int = Field(default=50, ge=1, le=1000, description="Messages per fetch and shard")
+    pass_uplinks: int = Field(default=4000, ge=1, le=50_000, description="Uplinks in one transaction, about")
+    linger_ms: int = Field(default=40, ge=0, le=1000, description="How long a transaction waits for more uplinks")
