@@ -51,6 +51,18 @@ CREATE TABLE session (
 CREATE INDEX session_open_of_device ON session (device_id) WHERE closed_at IS NULL;
 CREATE INDEX session_open_by_dev_addr ON session (dev_addr) WHERE closed_at IS NULL;
 
+-- An ABP device brings its session along. The API's role opens it through this door, for the tenant of its
+-- transaction, and can neither read nor change a session.
+CREATE FUNCTION import_session(device int, addr bytea, nwk_s_key bytea, app_s_key bytea, kek text) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER SET search_path = public AS $$
+    INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id)
+    SELECT d.id, addr, nwk_s_key, app_s_key, kek FROM device d
+    WHERE d.id = device AND d.activation = 'ABP' AND d.tenant_id = current_tenant()
+    RETURNING id
+$$;
+REVOKE EXECUTE ON FUNCTION import_session FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION import_session TO territoire_api;
+
 CREATE TYPE downlink_state AS ENUM
     ('queued', 'sending', 'sent', 'acknowledged', 'failed', 'expired', 'cancelled');
 
@@ -74,8 +86,9 @@ CREATE TABLE downlink (
     updated_at timestamptz NOT NULL DEFAULT now(),
     sent_at timestamptz
 );
+-- Read every second: what is sent and awaits no acknowledgement is not in it.
 CREATE INDEX downlink_open ON downlink (slot, device_id, priority, id)
-    WHERE state IN ('queued', 'sending', 'sent');
+    WHERE state IN ('queued', 'sending') OR (state = 'sent' AND confirmed);
 CREATE INDEX downlink_of_device ON downlink (device_id, id DESC);
 
 -- What a gateway's radio was asked to emit; written before it is asked. The ledger of its duty cycle.
@@ -96,3 +109,5 @@ GRANT SELECT, INSERT, UPDATE ON downlink TO territoire_api;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON shard_lease, dev_nonce, join_nonce, session, transmission
     TO territoire_service;
+-- A function takes its owner's rights: only now, when the table's are granted.
+ALTER FUNCTION import_session OWNER TO territoire_service;
