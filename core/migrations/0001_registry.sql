@@ -202,6 +202,17 @@ CREATE TRIGGER asset_changed AFTER INSERT OR UPDATE OR DELETE ON asset
     FOR EACH ROW EXECUTE FUNCTION note_registry_change('asset', 'id');
 CREATE TRIGGER gateway_changed AFTER INSERT OR UPDATE OR DELETE ON gateway
     FOR EACH ROW EXECUTE FUNCTION note_registry_change('gateway', 'id');
+-- Once registered, whoever registered it, a gateway is no longer unknown.
+CREATE FUNCTION forget_unknown_gateway() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+BEGIN
+    DELETE FROM unknown_gateway WHERE gateway_id = NEW.gateway_id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER gateway_registered AFTER INSERT ON gateway
+    FOR EACH ROW EXECUTE FUNCTION forget_unknown_gateway();
+
 CREATE TRIGGER tenant_changed AFTER INSERT OR UPDATE OR DELETE ON tenant
     FOR EACH ROW EXECUTE FUNCTION note_registry_change('tenant', 'id');
 
@@ -218,6 +229,7 @@ REVOKE EXECUTE ON FUNCTION authenticate_api_key FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION authenticate_api_key TO territoire_api, territoire_service;
 ALTER FUNCTION authenticate_api_key OWNER TO territoire_service;
 ALTER FUNCTION note_registry_change OWNER TO territoire_service;
+ALTER FUNCTION forget_unknown_gateway OWNER TO territoire_service;
 
 -- A table with row security: a tenant's own rows for everybody, all rows for the services.
 CREATE PROCEDURE scope_to_tenant(scoped regclass) LANGUAGE plpgsql AS $$
@@ -247,6 +259,11 @@ ALTER TABLE tenant FORCE ROW LEVEL SECURITY;
 CREATE POLICY of_tenant ON tenant USING (id = current_tenant());
 CREATE POLICY of_services ON tenant TO territoire_service USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON tenant TO territoire_service;
+-- The operator of the network makes tenants and sees that they exist; the API says so in the transaction.
+CREATE POLICY seen_by_operator ON tenant FOR SELECT TO territoire_api
+    USING (current_setting('app.operator', true) = 'on');
+CREATE POLICY made_by_operator ON tenant FOR INSERT TO territoire_api
+    WITH CHECK (current_setting('app.operator', true) = 'on');
 
 ALTER TABLE gateway_state ENABLE ROW LEVEL SECURITY;
 ALTER TABLE gateway_state FORCE ROW LEVEL SECURITY;
@@ -258,7 +275,7 @@ GRANT SELECT, INSERT, DELETE ON registry_change TO territoire_service;
 GRANT USAGE ON SEQUENCE registry_version_seq TO territoire_service;
 GRANT SELECT ON deployment, registry_change TO territoire_service, territoire_api;
 
-GRANT SELECT, UPDATE ON tenant TO territoire_api;
+GRANT SELECT, INSERT, UPDATE ON tenant TO territoire_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON api_key, asset, assignment, gateway, device_profile TO territoire_api;
 GRANT SELECT ON gateway_state, unknown_gateway, datastream TO territoire_api;
 GRANT SELECT, INSERT ON audit TO territoire_api;

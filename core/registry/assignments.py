@@ -60,8 +60,8 @@ async def open_assignment(
         ExclusionViolationError: that position is served already, or the device serves elsewhere.
     """
     if since is None:
-        since = await connection.fetchval(NOW)
-    if await connection.fetchval(OPEN, device_id, asset_id, position, since) is None:
+        since = await connection.fetchval(LOCK_ASSET, asset_id)
+    if since is None or await connection.fetchval(OPEN, device_id, asset_id, position, since) is None:
         raise UnknownAsset(f"asset {asset_id}")
 
 

@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 )
 """
 # Every service compares the ledger with what it knows before it starts.
-SHOW_LEDGER = "GRANT SELECT ON schema_migration TO territoire_service"
+SHOW_LEDGER = "GRANT SELECT ON schema_migration TO territoire_service, territoire_api"
 READ_LEDGER = "SELECT number, name, checksum FROM schema_migration ORDER BY number"
 WRITE_LEDGER = "INSERT INTO schema_migration (number, name, checksum) VALUES ($1, $2, $3)"
 

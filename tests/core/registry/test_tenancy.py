@@ -22,7 +22,7 @@ UNSCOPED = {
     "session": "not readable by the API",
     "transmission": "not readable by the API",
 }
-NOT_FOR_THE_API = {"dev_nonce", "join_nonce", "session", "transmission", "shard_lease", "schema_migration"}
+NOT_FOR_THE_API = {"dev_nonce", "join_nonce", "session", "transmission", "shard_lease"}
 
 
 async def plant(pool: Pool, slug: str) -> tuple[int, int]:
