@@ -1,0 +1,206 @@
+"""One suite for every way in which a gateway may speak with us; what differs is data (`Traits`)."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator
+from itertools import pairwise
+
+import pytest
+
+from core.messages import topics
+from core.runtime.bus import NoResponders
+from lorawan.identifiers import GatewayId
+from tests.services.gateway_bridge.stations import (
+    JOIN_REQUEST,
+    TMST,
+    UPLINK,
+    Rig,
+    Station,
+    downlink,
+    now_us,
+    register,
+)
+
+FACES = ["udp", "mqtt", "mqtt-json", "mqtt-without-prefix"]
+ERRORS = [
+    "TOO_LATE",
+    "TOO_EARLY",
+    "COLLISION_PACKET",
+    "COLLISION_BEACON",
+    "TX_FREQ",
+    "TX_POWER",
+    "GPS_UNLOCKED",
+    "INTERNAL_ERROR",
+]
+
+
+@pytest.fixture(params=FACES)
+async def station(request: pytest.FixtureRequest, rig: Rig, gateway_id: GatewayId) -> AsyncGenerator[Station]:
+    match request.param:
+        case "udp":
+            opened = rig.udp_station(gateway_id)
+        case "mqtt":
+            opened = rig.mqtt_station(gateway_id)
+        case "mqtt-json":
+            opened = rig.mqtt_station(gateway_id, as_json=True)
+        case _:
+            opened = rig.mqtt_station(gateway_id, prefix="", as_json=True)
+    async with opened as station:
+        yield station
+
+
+async def on_the_air(rig: Rig, station: Station) -> None:
+    """Registered, known to the bridge, and reachable."""
+    await register(rig.pool, station.gateway_id)
+    await rig.bus.nudge(topics.REGISTRY_CHANGED)
+    async with asyncio.timeout(10):
+        while True:
+            await station.speak()
+            try:
+                async with asyncio.timeout(0.3):
+                    await rig.reachable(station.gateway_id)
+            except TimeoutError:
+                continue
+            return
+
+
+async def test_a_frame_reaches_the_stream_as_the_same_frame_whatever_the_protocol(
+    rig: Rig, station: Station
+) -> None:
+    await on_the_air(rig, station)
+    before = now_us()
+
+    await station.hear(UPLINK)
+    (frame,) = await rig.frames(1)
+
+    assert frame.phy_payload == UPLINK
+    assert frame.gateway_id == station.gateway_id
+    assert frame.context == TMST.to_bytes(4, "big")
+    assert (frame.frequency, frame.spreading_factor, frame.bandwidth) == (868_100_000, 7, 125_000)
+    assert (frame.rssi, frame.snr, frame.channel, frame.antenna) == (-71.0, 8.25, 3, 0)
+    assert before <= frame.received_at_us <= now_us()
+    assert frame.time_us == frame.received_at_us
+
+
+async def test_the_time_is_gps_time_then_the_gateways_clock(rig: Rig, station: Station) -> None:
+    await on_the_air(rig, station)
+    clock, gps = now_us() - 2_000_000, (now_us() - 5_000_000) // 1000 * 1000
+
+    await station.hear(UPLINK, time_us=clock)
+    (by_clock,) = await rig.frames(1)
+    await station.hear(UPLINK, time_us=clock, gps_time_us=gps)
+    (by_gps,) = await rig.frames(1)
+
+    assert by_clock.time_us == clock
+    assert by_gps.time_us == gps
+
+
+async def test_an_unknown_gateway_has_no_frames_and_no_path_until_it_is_registered(
+    rig: Rig, station: Station
+) -> None:
+    await station.speak()
+    await station.hear(UPLINK)
+    with pytest.raises(NoResponders):
+        await rig.transmit(station.gateway_id, downlink(station.gateway_id, latest_at_us=now_us()))
+    await register(rig.pool, station.gateway_id)
+    await rig.bus.nudge(topics.REGISTRY_CHANGED)
+    async with asyncio.timeout(10):
+        while not await rig.metric("territoire_gateway_bridge_gateways_registered"):
+            await asyncio.sleep(0.05)
+
+    await station.hear(JOIN_REQUEST)
+    (frame,) = await rig.frames(1)
+
+    assert frame.phy_payload == JOIN_REQUEST
+
+
+async def test_garbage_costs_nothing_but_itself(rig: Rig, station: Station) -> None:
+    await on_the_air(rig, station)
+
+    for length in range(1, 60):
+        await station.say(secrets.token_bytes(length))
+    await station.say(b"{" + b"[" * 5_000)
+    await station.hear(b"\xff" * 20)
+    await station.hear(UPLINK)
+    (frame,) = await rig.frames(1)
+
+    assert frame.phy_payload == UPLINK
+
+
+async def test_a_class_a_answer_goes_out_in_rx1_and_is_written_down(rig: Rig, station: Station) -> None:
+    await on_the_air(rig, station)
+
+    asking = asyncio.create_task(
+        rig.transmit(station.gateway_id, downlink(station.gateway_id, uplink_at_us=now_us()))
+    )
+    command = await station.command()
+    written = await rig.pool.fetchval("SELECT count(*) FROM transmission WHERE status IS NULL")
+    await station.answer(command, "OK")
+    reply = await asking
+
+    assert (command.phy_payload, command.frequency, command.spreading_factor) == (UPLINK, 868_100_000, 7)
+    assert (command.immediate, command.delay_us) == (False, 1_000_000)
+    assert command.power == (16 if station.traits.eirp else 14)
+    assert written == 1
+    assert (reply.status, reply.index, reply.fits_at_us) == ("OK", 0, 0)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+async def test_rx2_follows_when_rx1_is_refused_and_the_last_error_is_told(
+    rig: Rig, station: Station, error: str
+) -> None:
+    await on_the_air(rig, station)
+
+    asking = asyncio.create_task(
+        rig.transmit(station.gateway_id, downlink(station.gateway_id, uplink_at_us=now_us()))
+    )
+    await station.answer(await station.command(), error)
+    second = await station.command()
+    await station.answer(second, error)
+    reply = await asking
+
+    assert (second.frequency, second.spreading_factor, second.delay_us) == (869_525_000, 9, 2_000_000)
+    assert second.power == (29 if station.traits.eirp else 27)
+    assert (reply.status, reply.index) == (error, -1)
+
+
+async def test_a_gateway_that_says_nothing_may_have_transmitted(rig: Rig, station: Station) -> None:
+    await on_the_air(rig, station)
+
+    asking = asyncio.create_task(
+        rig.transmit(station.gateway_id, downlink(station.gateway_id, uplink_at_us=now_us()))
+    )
+    await station.command()
+    reply = await asking
+
+    assert (reply.status, reply.index) == ("NO_ACK", 0)
+
+
+async def test_immediate_frames_never_overlap_on_one_gateway(rig: Rig, station: Station) -> None:
+    await on_the_air(rig, station)
+    airtime_us = 164_864  # 17 octets, SF9, 125 kHz, without CRC.
+
+    async def ask() -> int:
+        latest = now_us() + 4_000_000
+        return (
+            await rig.transmit(station.gateway_id, downlink(station.gateway_id, latest_at_us=latest))
+        ).starts_at_us
+
+    async def obey() -> list[int]:
+        arrived: list[int] = []
+        for _ in range(3):
+            command = await station.command()
+            arrived.append(now_us())
+            assert command.immediate
+            await station.answer(command, "OK")
+        return arrived
+
+    async with asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(ask()) for _ in range(3)]
+        obeying = tasks.create_task(obey())
+    starts = sorted(task.result() for task in asked)
+    arrived = obeying.result()
+
+    assert all(later - earlier >= airtime_us for earlier, later in pairwise(starts))
+    # What reaches the gateway at once is emitted at once: the second waits until the first has left.
+    assert all(later - earlier >= airtime_us * 0.9 for earlier, later in pairwise(arrived))
