@@ -108,7 +108,7 @@ class Play:
     async def until_joined(self, within_s: float = 40) -> None:
         """Every device has a session and has sent."""
         async with asyncio.timeout(within_s):
-            while self.fleet.joined < len(self.fleet.devices) or not self.fleet.sent:
+            while self.fleet.joined < len(self.fleet.devices) or not self.fleet.sent:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
 
 
