@@ -43,8 +43,8 @@ state = CASE WHEN l.attempts >= {MAX_ATTEMPTS} OR l.not_after <= now()
 """
 RETRY_UNACKNOWLEDGED = f"""
 UPDATE downlink AS l SET {_AGAIN_OR_FAILED}
-FROM unnest($1::int[], $2::timestamptz[]) AS v (device_id, uplink_at)
-WHERE l.device_id = v.device_id AND l.state = 'sent' AND l.confirmed AND l.sent_at < v.uplink_at
+FROM unnest($2::int[], $3::timestamptz[]) AS v (device_id, uplink_at)
+WHERE l.slot = ANY($1::smallint[]) AND l.device_id = v.device_id AND l.state = 'sent' AND l.confirmed AND l.sent_at < v.uplink_at
 RETURNING l.id, l.slot, l.state::text AS state
 """
 RETRY_SILENT_CLASS_C = f"""
@@ -56,7 +56,8 @@ RETURNING l.id, l.slot, l.state::text AS state
 """
 ACKNOWLEDGE = """
 UPDATE downlink SET state = 'acknowledged', reason = NULL, updated_at = now()
-WHERE device_id = ANY($1::int[]) AND state IN ('sending', 'sent') AND confirmed
+WHERE slot = ANY($1::smallint[]) AND device_id = ANY($2::int[]) AND confirmed
+  AND (state = 'sending' OR (state = 'sent' AND confirmed))
 RETURNING id, slot, state::text AS state
 """
 REQUEUE_SENDING = """
@@ -142,10 +143,10 @@ async def expire(connection: Connection, slots: Sequence[int]) -> list[Changed]:
 
 
 async def retry_unacknowledged(
-    connection: Connection, device_ids: Sequence[int], uplinks_at: Sequence[datetime]
+    connection: Connection, slots: Sequence[int], device_ids: Sequence[int], uplinks_at: Sequence[datetime]
 ) -> list[Changed]:
     """These devices spoke after a confirmed downlink without acknowledging it: again, or failed."""
-    return _changed(await connection.fetch(RETRY_UNACKNOWLEDGED, device_ids, uplinks_at))
+    return _changed(await connection.fetch(RETRY_UNACKNOWLEDGED, slots, device_ids, uplinks_at))
 
 
 async def retry_silent_class_c(connection: Connection, slots: Sequence[int]) -> list[Changed]:
@@ -153,9 +154,9 @@ async def retry_silent_class_c(connection: Connection, slots: Sequence[int]) -> 
     return _changed(await connection.fetch(RETRY_SILENT_CLASS_C, slots))
 
 
-async def acknowledge(connection: Connection, device_ids: Sequence[int]) -> list[Changed]:
+async def acknowledge(connection: Connection, slots: Sequence[int], device_ids: Sequence[int]) -> list[Changed]:
     """These devices set ACK: their confirmed downlink arrived."""
-    return _changed(await connection.fetch(ACKNOWLEDGE, device_ids))
+    return _changed(await connection.fetch(ACKNOWLEDGE, slots, device_ids))
 
 
 async def requeue_sending(connection: Connection, slots: Sequence[int]) -> None:

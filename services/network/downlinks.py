@@ -165,6 +165,7 @@ class Downlinks:
         if class_a:
             plan.changed += await downlink_store.retry_unacknowledged(
                 connection,
+                slots,
                 [opportunity.session.device_id for opportunity in class_a],
                 [instant(opportunity.uplink_at_us) for opportunity in class_a],
             )

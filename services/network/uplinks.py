@@ -237,7 +237,9 @@ class UplinkPass:
         if first_used:
             await store.close_older_sessions(connection, first_used)
         acknowledging = [r.session.device_id for _, r in judged.received if r.device_acknowledged]
-        return await downlink_store.acknowledge(connection, acknowledging) if acknowledging else []
+        if not acknowledging:
+            return []
+        return await downlink_store.acknowledge(connection, self._shards.slots(), acknowledging)
 
     def _apply(self, judged: Judged, joins: Sequence[Admitted | JoinRefused]) -> None:
         """The commit has happened: memory follows."""

@@ -31,6 +31,7 @@ APP_KEY = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
 SHARDS = 4
 GATEWAYS = tuple(bytes([0xAA] * 7 + [number]) for number in range(1, 4))
 PATIENCE_S = 15
+PLAIN = UplinkFCtrl()
 
 
 def now_us() -> int:
@@ -39,7 +40,7 @@ def now_us() -> int:
 
 async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not await check():
+        while not await check():  # noqa: ASYNC110 - rows and streams have no event to wait for.
             await asyncio.sleep(0.02)
 
 
@@ -71,7 +72,7 @@ class RadioDevice:
         *,
         confirmed: bool = False,
         f_port: int | None = 2,
-        f_ctrl: UplinkFCtrl = UplinkFCtrl(),
+        f_ctrl: UplinkFCtrl = PLAIN,
         f_opts: bytes = b"",
     ) -> bytes:
         assert self.cipher is not None
@@ -240,6 +241,15 @@ class Network:
         await self.bus.nudge(topics.downlink_due(shard_of_slot(row.slot, SHARDS)))
         return row.id
 
+    async def settled(self, downlink_id: int) -> None:
+        """Until what became of the attempt is written."""
+
+        async def is_settled() -> bool:
+            row = await read_downlink(self.pool, downlink_id)
+            return row is not None and row.attempts > 0 and row.state != "sending"
+
+        await eventually(is_settled)
+
     async def downlink(self, downlink_id: int, state: str) -> Downlink:
         async def is_there() -> bool:
             row = await read_downlink(self.pool, downlink_id)
@@ -278,6 +288,6 @@ async def idle_network(pool: Pool, database, nats_url: str) -> AsyncGenerator[Ne
 
 
 @pytest.fixture
-async def network(idle_network: Network) -> AsyncGenerator[Network]:
+async def network(idle_network: Network) -> Network:
     await idle_network.start()
-    yield idle_network
+    return idle_network

@@ -1,0 +1,127 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from lorawan.airtime import Priority
+from lorawan.crypto import SessionCipher, SessionKeys
+from lorawan.frame import DownlinkFrame
+from lorawan.identifiers import DevAddr
+from lorawan.session import Session
+from services.network import orders
+from services.network.downlink_store import DueDownlink
+from services.network.emission import Emission, settlement_of
+from services.network.orders import Order
+from services.network.receiving import Opportunity
+from services.network.sessions import HeardCopy, HeldSession, Progress
+
+NOW_US = 1_764_000_000_000_000
+CIPHER = SessionCipher(SessionKeys(bytes(16), bytes(16)))
+SESSION = HeldSession(1, 1, CIPHER, Progress(Session(DevAddr(b"\1\2\3\4"), rx2_dr=3)))
+
+
+def copy(gateway: int = 1, *, snr: float = 5.0, rssi: float = -80.0, spreading_factor: int = 7) -> HeardCopy:
+    return HeardCopy(bytes([gateway]) * 8, b"c", NOW_US, 868_300_000, spreading_factor, 125_000, rssi, snr)
+
+
+def row(payload: bytes = b"x", *, attempts: int = 0, waiting: int = 1) -> DueDownlink:
+    return DueDownlink(5, 1, 0, 10, payload, False, 1, attempts, datetime(2026, 12, 1, tzinfo=UTC), waiting)
+
+
+def answer(due: DueDownlink | None = None, *copies: HeardCopy, ack: bool = True, f_opts: bytes = b"") -> Order:
+    heard_by = copies or (copy(),)
+    return orders.answer_order(Opportunity(SESSION, heard_by, NOW_US, ack, f_opts, must_answer=True), due)
+
+
+def test_a_gateway_with_two_antennas_is_asked_once_and_the_best_comes_first() -> None:
+    ranked = orders.rank([copy(1, snr=-5.0), copy(2, snr=9.0), copy(1, snr=3.0)])
+
+    assert [(heard.gateway_id[0], heard.snr) for heard in ranked] == [(2, 9.0), (1, 3.0)]
+
+
+def test_both_windows_carry_the_same_frame() -> None:
+    order = answer()
+    windows = orders.fitting(order, orders.windows_of(order, order.routes[0]))
+
+    request = orders.request(order, copy(), windows, orders.frame(order, windows, 0), NOW_US)
+
+    assert request is not None
+    assert [(t.delay_us, t.frequency, t.spreading_factor) for t in request.transmissions] == [
+        (1_000_000, 868_300_000, 7),
+        (2_000_000, 869_525_000, 9),
+    ]
+    assert len({t.phy_payload for t in request.transmissions}) == 1
+
+
+def test_once_rx1_has_passed_only_rx2_is_asked_for_and_then_nothing() -> None:
+    order = answer()
+    windows = orders.windows_of(order, order.routes[0])
+
+    late = orders.request(order, copy(), windows, b"", NOW_US + 1_200_000)
+    too_late = orders.request(order, copy(), windows, b"", NOW_US + 2_200_000)
+
+    assert late is not None
+    assert [t.delay_us for t in late.transmissions] == [2_000_000]
+    assert too_late is None
+
+
+def test_a_payload_with_room_in_rx1_only_goes_out_in_rx1_only() -> None:
+    order = answer(row(bytes(200)))
+
+    windows = orders.fitting(order, orders.windows_of(order, order.routes[0]))
+
+    assert [window.name for window in windows] == ["RX1"]
+
+
+def test_mac_answers_that_have_no_room_beside_the_row_are_left_out() -> None:
+    order = answer(row(bytes(115)), f_opts=b"\x02\x10\x01")
+    windows = orders.fitting(order, orders.windows_of(order, order.routes[0]))
+
+    frame = DownlinkFrame.from_bytes(orders.frame(order, windows, 0))
+
+    assert frame.f_opts == b""
+    assert frame.f_ctrl.ack
+    assert len(frame.frm_payload) == 115
+
+
+def test_f_pending_says_that_more_rows_wait() -> None:
+    order = answer(row(waiting=2))
+    windows = orders.windows_of(order, order.routes[0])
+
+    assert DownlinkFrame.from_bytes(orders.frame(order, windows, 0)).f_ctrl.f_pending
+
+
+def test_acknowledgements_come_before_commands() -> None:
+    assert answer(row()).priority == Priority.JOIN_OR_ACK
+    assert answer(row(), ack=False).priority == 1
+
+
+def test_a_data_rate_outside_the_plan_is_answered_in_rx2_alone() -> None:
+    order = answer(None, copy(spreading_factor=5))
+
+    assert [window.name for window in orders.windows_of(order, order.routes[0])] == ["RX2"]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "status", "state"),
+    [
+        (0, "OK", "sent"),
+        (0, "TOO_LATE", "queued"),
+        (1, "GATEWAY_UNREACHABLE", "queued"),
+        (2, "GATEWAY_UNREACHABLE", "failed"),
+        (0, "PAYLOAD_TOO_LARGE", "failed"),
+    ],
+)
+def test_an_attempt_ends_sent_or_queued_or_failed(attempts: int, status: str, state: str) -> None:
+    settled = settlement_of(row(attempts=attempts), Emission(status, starts_at_us=NOW_US), NOW_US)
+
+    assert settled.state == state
+    assert settled.reason == (None if state == "sent" else status)
+    assert (settled.not_before is not None) == (state == "queued")
+
+
+def test_a_refused_row_waits_until_it_fits() -> None:
+    fits_at_us = NOW_US + 600_000_000
+
+    settled = settlement_of(row(), Emission("DUTY_CYCLE_OVERFLOW", fits_at_us=fits_at_us), NOW_US)
+
+    assert settled.not_before == datetime.fromtimestamp(fits_at_us / 1e6, UTC)
