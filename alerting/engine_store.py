@@ -83,6 +83,7 @@ LEFT JOIN datastream s ON s.id = $3
 LEFT JOIN device d ON d.id = coalesce($4, s.device_id)
 WHERE t.id = $1
 """
+READ_RULE_NAME = "SELECT name FROM alert_rule WHERE id = $1"
 ENABLED_ENDPOINTS = "SELECT id FROM webhook_endpoint WHERE tenant_id = $1 AND state = 'enabled' ORDER BY id"
 # Alerts whose rule was switched off, or whose device no longer serves the place: nobody would ever resolve them.
 FIND_ORPHANS = """
@@ -209,16 +210,16 @@ async def save_states(connection: Connection, rows: Sequence[StateRow]) -> None:
 
 
 async def touch_alerts(
-    connection: Connection, changes: Sequence[tuple[int, Condition, float | None, bool]]
+    connection: Connection, changes: Sequence[tuple[int, Condition, float | None, int]]
 ) -> None:
-    """Open alerts follow what they are about: (id, condition, value, whether it fires again)."""
+    """Open alerts follow what they are about: (id, condition, value, how many times it fired again)."""
     if changes:
         await connection.execute(
             TOUCH_ALERTS,
             [change[0] for change in changes],
             [change[1] for change in changes],
             [change[2] for change in changes],
-            [int(change[3]) for change in changes],
+            [change[3] for change in changes],
         )
 
 
@@ -260,6 +261,11 @@ async def read_subject(
     asset_id, device_id, datastream_id = watched
     row: Any = await connection.fetchrow(READ_SUBJECT, tenant_id, asset_id, datastream_id, device_id)
     return entity(Subject, row)
+
+
+async def read_rule_name(connection: Connection, rule_id: int) -> str:
+    """The name of a rule, enabled or not."""
+    return await connection.fetchval(READ_RULE_NAME, rule_id)
 
 
 async def enabled_endpoints(connection: Connection, tenant_id: int) -> list[int]:

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
+from typing import Any, cast
 
 import httpcore
 import httpx
@@ -115,7 +115,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
     def __init__(self, allow: AllowList, public_ports: frozenset[int]) -> None:
         self._allow = allow
         self._public_ports = public_ports
-        self._backend: httpcore.AsyncNetworkBackend = httpcore.AnyIOBackend()
+        self._backend = cast(httpcore.AsyncNetworkBackend, httpcore.AnyIOBackend())
 
     async def connect_tcp(
         self,

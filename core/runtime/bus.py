@@ -22,6 +22,7 @@ from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
+    DeliverPolicy,
     DiscardPolicy,
     RetentionPolicy,
     StorageType,
@@ -35,6 +36,7 @@ from core.messages import topics
 ACK_WAIT_S = 30
 MAX_ACK_PENDING = 4_000
 PUBLISH_TIMEOUT_S = 5
+FORGOTTEN_AFTER_S = 300
 GIB = 1 << 30
 DUPLICATE_WINDOW_S = 120
 
@@ -195,6 +197,23 @@ class Bus:
             stream=stream,
             config=ConsumerConfig(
                 ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT_S, max_ack_pending=MAX_ACK_PENDING
+            ),
+        )
+        return ShardReader(subscription)
+
+    async def follow_from_now(self, stream: str, subject: str) -> ShardReader:
+        """Read what comes from now on, for whoever reads the table first; nothing is to be acknowledged.
+
+        A consumer of this reader's own, without a name; the server forgets it when nobody has asked for long.
+        """
+        subscription = await self._jetstream.pull_subscribe(
+            subject,
+            stream=stream,
+            config=ConsumerConfig(
+                deliver_policy=DeliverPolicy.NEW,
+                ack_policy=AckPolicy.NONE,
+                inactive_threshold=FORGOTTEN_AFTER_S,
+                mem_storage=True,
             ),
         )
         return ShardReader(subscription)

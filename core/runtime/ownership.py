@@ -44,12 +44,17 @@ async def fenced(pool: Pool, leases: Sequence[Lease]) -> AsyncGenerator[Connecti
 
 @dataclass(frozen=True, slots=True)
 class Sharded:
-    """What is owned by shard: `stream` holds `subject(shard)` for the owners of `service`."""
+    """What is owned by shard: `stream` holds `subject(shard)` for the owners of `service`.
+
+    `follows`: the stream has several readers and lives in memory; an owner takes what comes from now on, and finds
+    what was before in the table.
+    """
 
     service: str
     stream: str
     subject: Callable[[int], str]
     shards: int
+    follows: bool = False
 
 
 # Serves one shard until cancelled, which happens when its lease is lost. When it returns, or fails because the
@@ -114,12 +119,19 @@ class ShardOwner:
                 raise outcome
 
     async def _serve_anew(self, lease: Lease) -> None:
-        sharded = self._sharded
-        reader = await self._bus.read_shard(
-            sharded.stream, sharded.subject(lease.shard), f"{sharded.service}-{lease.shard}-{lease.epoch}"
-        )
+        reader = await self._open_reader(lease)
         lease.check()  # The bus may have been away for longer than the lease lasts.
         await self._serve(lease, reader)
+
+    async def _open_reader(self, lease: Lease) -> ShardReader:
+        sharded = self._sharded
+        subject = sharded.subject(lease.shard)
+        if sharded.follows:
+            await self._bus.ensure_measurements_stream()
+            return await self._bus.follow_from_now(sharded.stream, subject)
+        return await self._bus.read_shard(
+            sharded.stream, subject, f"{sharded.service}-{lease.shard}-{lease.epoch}"
+        )
 
 
 async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message]]:

@@ -1,0 +1,187 @@
+"""Reads MEASUREMENTS by shard and evaluates; after a start or a gap the table is read first (DESIGN 2)."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from prometheus_client import Counter
+
+from alerting import deadline_store, engine_store
+from alerting.engine_store import Watched
+from alerting.evaluation import Evaluation
+from alerting.rulebook import Rulebook, slot_of
+from alerting.rules import MAX_NOTIFY_AGE, Observation
+from core.messages.batch import UnreadableBatch
+from core.messages.measurements import MEASUREMENT_BATCHES, Flag, Measurement
+from core.messages.shards import slots_of_shard
+from core.runtime.bus import Message, ShardReader
+from core.runtime.lease import Lease, LeaseLost
+from core.runtime.ownership import batches, fenced
+from core.runtime.postgres import DATABASE_AWAY, Pool
+
+FETCH_MESSAGES = 100
+CATCH_UP_DATASTREAMS = 100
+DUE_AT_ONCE = 200
+# A reader this far behind reads the table instead, long before the stream would forget what it has not read.
+MOST_BEHIND = timedelta(seconds=60)
+# After a start or an outage devices are given this long to be heard, or their own period if that is shorter.
+LEAST_WATCH = timedelta(minutes=5)
+
+EVALUATED = Counter("territoire_alerting_rules_evaluated_total", "Evaluations of a rule with a new observation")
+OPENED = Counter("territoire_alerting_alerts_opened_total", "Alerts opened", ["rule"])
+UNREADABLE = Counter("territoire_alerting_unreadable_messages_total", "Messages that are no batch of measurements")
+
+log = structlog.get_logger()
+
+
+def _instant(time_us: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=time_us)
+
+
+class Engine:
+    """Evaluates every rule of every tenant for the shards that this replica owns."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        rulebook: Rulebook,
+        shards: int,
+        *,
+        public_url: str = "",
+        least_watch: timedelta = LEAST_WATCH,
+    ) -> None:
+        self._pool = pool
+        self._rulebook = rulebook
+        self._shards = shards
+        self._public_url = public_url
+        self._least_watch = least_watch
+        self._watching: dict[int, datetime] = {}  # Shards that are up to date, and since when.
+        self._turns = [asyncio.Lock() for _ in range(shards)]  # Stream and deadlines never at once.
+
+    async def serve(self, lease: Lease, reader: ShardReader) -> None:
+        """Evaluate one shard until cancelled; returning means that it must be caught up with anew.
+
+        `reader` was opened before: what is stored from then on comes from it, what was before from the table.
+        """
+        await self.catch_up(lease)
+        self._watching[lease.shard] = datetime.now(UTC)
+        try:
+            async for messages in batches(reader, FETCH_MESSAGES):
+                if datetime.now(UTC) - _instant(messages[-1].published_at_us) > MOST_BEHIND:
+                    log.warning("measurements_far_behind", shard=lease.shard, sequence=messages[-1].sequence)
+                    return
+                await self.take(lease, messages)
+        finally:
+            self._watching.pop(lease.shard, None)
+
+    async def take(self, lease: Lease, messages: Sequence[Message]) -> None:
+        """Evaluate what these messages carry, in one transaction."""
+        carried: list[tuple[Measurement, datetime]] = []
+        for message in messages:
+            try:
+                items = MEASUREMENT_BATCHES.decode(message.data)
+            except UnreadableBatch as unreadable:
+                UNREADABLE.inc()
+                log.error("measurements_unreadable", sequence=message.sequence, reason=str(unreadable))
+                continue
+            heard_at = _instant(message.published_at_us)
+            carried.extend((item, heard_at) for item in items)
+        watched = await self._rulebook.watched(item.datastream_id for item, _ in carried)
+        observations: list[tuple[Watched, Observation]] = []
+        heard: dict[int, tuple[Watched, datetime]] = {}
+        for item, heard_at in carried:
+            stream = watched.get(item.datastream_id)
+            if stream is None:
+                continue
+            heard[stream.device_id] = (stream, heard_at)
+            if not item.flags & Flag.SUSPECT:
+                observations.append((stream, Observation(_instant(item.time_us), item.value)))
+        await self._evaluate(lease, observations, heard)
+
+    async def catch_up(self, lease: Lease) -> None:
+        """Evaluate what was stored while nobody did: each datastream since its own last evaluated instant."""
+        slots = frozenset(slots_of_shard(lease.shard, self._shards))
+        behind = [
+            one
+            for one in await deadline_store.read_behind(self._pool, datetime.now(UTC) - MAX_NOTIFY_AGE)
+            if slot_of(one.asset_id, one.device_id) in slots
+        ]
+        for start in range(0, len(behind), CATCH_UP_DATASTREAMS):
+            stored = await deadline_store.read_since(self._pool, behind[start : start + CATCH_UP_DATASTREAMS])
+            watched = await self._rulebook.watched(row.datastream_id for row in stored)
+            observations = [
+                (watched[row.datastream_id], Observation(row.time, row.value))
+                for row in stored
+                if row.datastream_id in watched and not row.flags & Flag.SUSPECT
+            ]
+            await self._evaluate(lease, observations, {})
+        await self._hear_stored(lease, slots)
+
+    async def _hear_stored(self, lease: Lease, slots: frozenset[int]) -> None:
+        devices = [
+            one
+            for one in await deadline_store.read_heard(self._pool)
+            if slot_of(one.asset_id, one.device_id) in slots
+        ]
+        watched = await self._rulebook.watched(one.datastream_id for one in devices)
+        heard = {
+            one.device_id: (watched[one.datastream_id], one.heard_at)
+            for one in devices
+            if one.datastream_id in watched
+        }
+        await self._evaluate(lease, [], heard)
+
+    async def sweep(self, leases: Iterable[Lease]) -> None:
+        """Judge the deadlines that have passed, and resolve what nothing else would, in the shards up to date."""
+        for lease in leases:
+            if lease.shard not in self._watching:
+                continue
+            try:
+                await self._sweep_shard(lease)
+            except (LeaseLost, *DATABASE_AWAY) as away:
+                log.warning("sweep_put_off", shard=lease.shard, reason=str(away) or type(away).__name__)
+
+    async def _sweep_shard(self, lease: Lease) -> None:
+        slots = slots_of_shard(lease.shard, self._shards)
+        while (since := self._watching.get(lease.shard)) is not None:
+            async with self._transaction(lease) as evaluation:
+                due = await deadline_store.lock_due(evaluation.connection, evaluation.now, slots, DUE_AT_ONCE)
+                await evaluation.miss(due, since, self._least_watch)
+            if len(due) < DUE_AT_ONCE:
+                break
+        orphans = [
+            orphan
+            for orphan in await engine_store.find_orphans(self._pool)
+            if slot_of(orphan.asset_id, orphan.device_id or 0) in slots
+        ]
+        if orphans:
+            async with self._transaction(lease) as evaluation:
+                for orphan in orphans:
+                    await evaluation.resolve_orphan(orphan.id, orphan.cause)
+
+    async def _evaluate(
+        self,
+        lease: Lease,
+        observations: Sequence[tuple[Watched, Observation]],
+        heard: dict[int, tuple[Watched, datetime]],
+    ) -> None:
+        values = [pair for pair in observations if self._rulebook.threshold_rules(pair[0])]
+        signs = {id_: sign for id_, sign in heard.items() if self._rulebook.silence_rules(sign[0])}
+        if not values and not signs:
+            return
+        async with self._transaction(lease) as evaluation:
+            await evaluation.observe(values)
+            await evaluation.hear(signs)
+
+    @asynccontextmanager
+    async def _transaction(self, lease: Lease) -> AsyncGenerator[Evaluation]:
+        """One transaction under the lease, the shard's only one; what it did is counted after its commit."""
+        async with self._turns[lease.shard]:
+            async with fenced(self._pool, [lease]) as connection:
+                evaluation = Evaluation(connection, self._rulebook, self._public_url, datetime.now(UTC))
+                yield evaluation
+            EVALUATED.inc(evaluation.outcome.evaluated)
+            for rule in evaluation.outcome.opened:
+                OPENED.labels(rule).inc()

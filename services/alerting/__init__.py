@@ -1,0 +1,1 @@
+"""The process that evaluates alert rules and delivers webhooks."""
