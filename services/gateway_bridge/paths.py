@@ -18,6 +18,7 @@ QUEUE_GROUP = "gateway_bridge"
 EXPIRES_AFTER_S = 75.0
 SWEEP_EVERY_S = 5.0
 RETRY_S = 1.0
+DRAIN_WITHIN_S = 2.0
 
 log = structlog.get_logger()
 
@@ -25,7 +26,7 @@ Transmit = Callable[[GatewayId, TransmitRequest], Awaitable[TransmitReply]]
 
 
 class _Subscription(Protocol):
-    async def unsubscribe(self, limit: int = 0) -> None: ...
+    async def drain(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -95,8 +96,7 @@ class Paths:
                 tasks.create_task(self._expire_all(), name="expire downlink paths")
         finally:
             await self._unsubscribe(claims)
-            for gateway_id in list(self._paths):
-                await self.lost(gateway_id)
+            await asyncio.gather(*map(self.lost, list(self._paths)))
 
     async def _open_all(self) -> None:
         while True:
@@ -151,8 +151,10 @@ class Paths:
                     await self.lost(gateway_id)
 
     async def _unsubscribe(self, subscription: _Subscription) -> None:
+        """Ask the bus for no more; a request that is on its way already still gets its answer."""
         try:
-            await subscription.unsubscribe()
+            async with asyncio.timeout(DRAIN_WITHIN_S):
+                await subscription.drain()
         except BUS_AWAY as away:
             log.info("not_unsubscribed", error=str(away) or type(away).__name__)
 

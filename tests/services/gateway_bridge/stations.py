@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -45,6 +45,15 @@ PATIENCE_S = 10
 
 def now_us() -> int:
     return time.time_ns() // 1000
+
+
+async def until(condition: Callable[[], Awaitable[Any]], within_s: float = PATIENCE_S) -> None:
+    """Return once the condition holds: what another process or connection does has no event to wait for."""
+    async with asyncio.timeout(within_s):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.05)
 
 
 async def register(pool: Pool, gateway_id: bytes, *, antenna_gain: float = 0) -> None:
@@ -286,6 +295,17 @@ class Rig:
                     await asyncio.sleep(0.02)
                 else:
                     return
+
+    async def unreachable(self, gateway_id: bytes) -> None:
+        """Return once nobody answers for the gateway any more."""
+        nothing = TransmitRequest(0, gateway_id, b"", 0, 0, 0, [])
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                try:
+                    await self.transmit(gateway_id, nothing)
+                except NoResponders:
+                    return
+                await asyncio.sleep(0.02)
 
     async def metric(self, name: str) -> float:
         """One sample by its name with labels, 0 while it is not there."""

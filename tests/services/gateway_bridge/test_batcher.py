@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from core.messages import topics
 from core.messages.frames import FRAME_BATCHES, Frame
 from core.messages.shards import shard_of_slot
@@ -75,16 +77,18 @@ async def test_no_message_is_much_larger_than_256_kb(nats_url: str) -> None:
     assert all(len(batch) * 351 < 257 * 1024 for batch in found)
 
 
-async def test_an_urgent_frame_closes_its_batch_at_once(nats_url: str, monkeypatch) -> None:
+@pytest.mark.parametrize("urgent", [JOIN_REQUEST, CONFIRMED])
+async def test_an_urgent_frame_closes_its_batch_at_once(
+    nats_url: str, monkeypatch: pytest.MonkeyPatch, urgent: bytes
+) -> None:
     monkeypatch.setattr("services.gateway_bridge.batcher.LINGER_S", 60)
-    for urgent in (JOIN_REQUEST, CONFIRMED):
-        async with batching(nats_url) as (bus, batcher):
-            batcher.offer(frame(UPLINK))
-            batcher.offer(frame(urgent))
+    async with batching(nats_url) as (bus, batcher):
+        batcher.offer(frame(UPLINK))
+        batcher.offer(frame(urgent))
 
-            ((first, second),) = await batches(bus, 2)
+        ((first, second),) = await batches(bus, 2)
 
-        assert (first.phy_payload, second.phy_payload) == (UPLINK, urgent)
+    assert (first.phy_payload, second.phy_payload) == (UPLINK, urgent)
 
 
 async def test_done_is_called_once_the_frame_is_in_the_stream_and_not_before(nats_url: str) -> None:
