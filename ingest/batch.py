@@ -71,7 +71,7 @@ class Batch:
     """Rows by key: the first of each stays.
 
     Apart is what may well be stored already: the receptions of late copies, and `history`, what a meter repeats
-    of its past in every uplink.
+    of its past in every uplink beside its newest values.
     """
 
     uplinks: dict[UplinkKey, UplinkRow] = field(default_factory=dict[UplinkKey, UplinkRow])
@@ -110,14 +110,21 @@ class Batch:
         return [last[datastream_id] for datastream_id in sorted(last)]
 
     def _measure(self, interpreted: Interpreted) -> None:
-        serving, uplink_time_us = interpreted.serving, interpreted.uplink.time_us
-        of_slot = self.by_slot.setdefault(serving.slot, []) if interpreted.values else []
-        for time_us, channel, quantity, value, flags in interpreted.values:
-            key = (serving.datastreams[channel, quantity.name], time_us)
+        serving, values = interpreted.serving, interpreted.values
+        if not values:
+            return
+        of_slot = self.by_slot.setdefault(serving.slot, [])
+        if any(value.time_us != values[0].time_us for value in values):
+            values = sorted(values, key=lambda value: -value.time_us)
+        newest: set[int] = set()
+        for time_us, channel, quantity, value, flags in values:
+            datastream_id = serving.datastreams[channel, quantity.name]
+            key = (datastream_id, time_us)
             if key in self.measurements or key in self.history:
                 continue
-            measurement = Measurement(*key, value, int(flags))
-            (self.measurements if time_us == uplink_time_us else self.history)[key] = measurement
+            measurement = Measurement(datastream_id, time_us, value, int(flags))
+            (self.history if datastream_id in newest else self.measurements)[key] = measurement
+            newest.add(datastream_id)
             of_slot.append(measurement)
 
     def _receptions_of(self, uplink: Uplink, gateways: Mapping[bytes, int]) -> Iterable[ReceptionRow]:
