@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
+from core.runtime.postgres import DATABASE_AWAY, Connection, Pool, UniqueViolationError
 
 LEASE_S = 6.0
 RENEW_EVERY_S = 2.0
@@ -86,7 +86,11 @@ async def fence_all(connection: Connection, leases: Sequence[Lease]) -> list[Lea
 async def take_lease(pool: Pool, service: str, shard: int, owner: str) -> Lease | None:
     """The lease of a shard if it is free, expired, or was this owner's before a restart; None otherwise."""
     asked_at = asyncio.get_running_loop().time()
-    epoch = await pool.fetchval(TAKE, service, shard, owner, LEASE_S)
+    try:
+        epoch = await pool.fetchval(TAKE, service, shard, owner, LEASE_S)
+    except UniqueViolationError:
+        # The row of a new shard has two unique keys, and another replica is inserting it at this instant.
+        return None
     return None if epoch is None else Lease(service, shard, epoch, asked_at)
 
 

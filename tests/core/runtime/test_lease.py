@@ -16,6 +16,14 @@ async def test_a_held_shard_is_refused_to_another_replica(pool: Pool) -> None:
     assert second is None
 
 
+async def test_of_replicas_that_start_together_one_takes_each_shard(pool: Pool) -> None:
+    asked = [take_lease(pool, "network", shard, owner) for shard in range(25) for owner in "abcd"]
+
+    leases = await asyncio.gather(*asked)
+
+    assert sorted(lease.shard for lease in leases if lease is not None) == list(range(25))
+
+
 async def test_a_restart_under_the_same_name_takes_the_shard_back_at_once_with_a_new_epoch(pool: Pool) -> None:
     before = await take_lease(pool, "network", 0, "a")
     after = await take_lease(pool, "network", 0, "a")
