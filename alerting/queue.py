@@ -5,6 +5,7 @@ holds up its own messages and nobody else's.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import msgspec
 from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder, QuerySchedulerBuilder
@@ -53,7 +54,7 @@ async def enqueue(connection: Connection, messages: Sequence[WebhookMessage]) ->
         [0] * count,
         [entrypoint_of(message.endpoint_id) for message in messages],
         [msgspec.msgpack.encode(message) for message in messages],
-        [None] * count,
+        [timedelta(0)] * count,
         [None] * count,
         [None] * count,
     )

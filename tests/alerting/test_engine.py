@@ -1,0 +1,245 @@
+"""The engine against the real schema: messages are handed to it as the bus would."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from alerting.engine import Engine
+from alerting.rulebook import Rulebook, slot_of
+from alerting.rules import Observation
+from alerting.store import RuleChange, acknowledge, update_rule
+from core.messages.batch import encode_batch
+from core.messages.measurements import Measurement
+from core.messages.shards import shard_of_slot
+from core.registry.changes import Change
+from core.runtime.bus import Message
+from core.runtime.lease import Lease, LeaseLost, take_lease
+from core.runtime.postgres import Pool
+
+SHARDS = 4
+
+
+class Crash(BaseException):
+    """Whatever ends a process."""
+
+
+def message_of(octets: bytes, published_at_us: int = 0) -> Message:
+    """As the bus hands it out; nothing of it is acknowledged."""
+    return Message(1, published_at_us, octets, "territoire.measurements.0", cast(Any, None))
+
+
+class Bench:
+    """An engine that owns the shard of one place."""
+
+    def __init__(self, pool: Pool, place: Any, lease: Lease, rulebook: Rulebook) -> None:
+        self.pool, self.place, self.lease, self.rulebook = pool, place, lease, rulebook
+        self.engine = Engine(pool, rulebook, SHARDS, public_url="https://t.example.fr", least_watch=timedelta(0))
+
+    def message(self, values: Sequence[tuple[datetime, float]], *, heard_at: datetime | None = None) -> Message:
+        items = [
+            Measurement(self.place.datastream_id, int(at.timestamp()) * 1_000_000, value, 0)
+            for at, value in values
+        ]
+        heard_us = int((heard_at or datetime.now(UTC)).timestamp() * 1_000_000)
+        return message_of(encode_batch(items), heard_us)
+
+    async def take(self, *values: tuple[datetime, float], heard_at: datetime | None = None) -> None:
+        await self.engine.take(self.lease, [self.message(values, heard_at=heard_at)])
+
+    async def sweep(self, watching_since: datetime) -> None:
+        self.engine._watching[self.lease.shard] = watching_since
+        await self.engine.sweep([self.lease])
+
+    async def queued(self) -> int:
+        return await self.pool.fetchval("SELECT count(*) FROM jobs.pgqueuer")
+
+
+@pytest.fixture
+async def bench(pool: Pool, place: Any) -> Bench:
+    shard = shard_of_slot(slot_of(place.asset_id, place.device_id), SHARDS)
+    lease = await take_lease(pool, "alerting", shard, "test")
+    assert lease is not None
+    rulebook = Rulebook(pool)
+    await rulebook.load()
+    return Bench(pool, place, lease, rulebook)
+
+
+def ago(minutes: float) -> datetime:
+    return datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=minutes)
+
+
+async def test_a_bin_that_crosses_75_opens_one_alert_with_one_message_per_endpoint(
+    bench: Bench, place: Any, receiver: Any
+) -> None:
+    await place.endpoint(receiver)
+    first, second = ago(20), ago(10)
+    await bench.take((first, 76), (second, 82))
+    await bench.take((first, 76), (second, 82))  # Delivered again.
+    await bench.take((ago(5), 84))
+    alerts = await place.alerts()
+
+    assert len(alerts) == 1
+    alert = alerts[0]
+    assert (alert.rule, alert.condition, alert.workflow, alert.value) == ("bin_75", "firing", "open", 84)
+    assert alert.opened_at == first
+    assert "Bac 12 (3 rue de Siam, Brest) est rempli à 82\u00a0%" in alert.message
+    assert await bench.queued() == 1
+
+
+async def test_an_emptied_bin_resolves_its_acknowledged_alert(bench: Bench, place: Any, receiver: Any) -> None:
+    await place.endpoint(receiver)
+    await bench.take((ago(20), 76), (ago(10), 82))
+    await acknowledge(bench.pool, (await place.alerts())[0].id, "astreinte")
+    await bench.take((ago(5), 12))
+    alert = (await place.alerts())[0]
+
+    assert (alert.workflow, alert.condition, alert.resolved_cause) == ("resolved", "ok", "emptied")
+    assert alert.acknowledged_by == "astreinte"
+    assert await bench.queued() == 2
+
+
+async def test_a_bin_that_wavers_around_its_threshold_keeps_one_alert(bench: Bench, place: Any) -> None:
+    await bench.take(*[(ago(60 - 5 * step), value) for step, value in enumerate([76, 82, 70, 80, 72, 79])])
+    alerts = await place.alerts()
+
+    assert [(alert.condition, alert.occurrences) for alert in alerts] == [("firing", 3)]
+
+
+async def test_a_suspect_value_and_an_old_one_alarm_nobody(bench: Bench, place: Any) -> None:
+    suspect = [Measurement(place.datastream_id, int(ago(m).timestamp()) * 1_000_000, 300.0, 1) for m in (3, 2)]
+    octets = encode_batch(suspect)
+    await bench.engine.take(bench.lease, [message_of(octets)])
+    await bench.take((ago(300), 80), (ago(290), 85))
+
+    assert await place.alerts() == []
+
+
+async def test_an_unreadable_message_is_passed_over(bench: Bench, place: Any) -> None:
+    broken = message_of(b"\x07nonsense")
+    await bench.engine.take(bench.lease, [broken, bench.message([(ago(20), 76), (ago(10), 82)])])
+
+    assert len(await place.alerts()) == 1
+
+
+async def test_what_was_stored_while_nobody_evaluated_is_caught_up_with_once(bench: Bench, place: Any) -> None:
+    for minutes, value in ((30, 70), (20, 76), (10, 82)):
+        await place.store_value(ago(minutes), value)
+    await bench.engine.catch_up(bench.lease)
+    await bench.engine.catch_up(bench.lease)
+    await bench.take((ago(10), 82))
+    deadlines = await bench.pool.fetch("SELECT device_id, heard_at FROM deadline")
+
+    assert [alert.value for alert in await place.alerts()] == [82]
+    assert [row["device_id"] for row in deadlines] == [place.device_id]
+
+
+async def test_nothing_is_written_once_the_shard_has_another_owner(bench: Bench, place: Any) -> None:
+    await bench.pool.execute("UPDATE shard_lease SET epoch = epoch + 1")
+
+    with pytest.raises(LeaseLost):
+        await bench.take((ago(20), 76), (ago(10), 82))
+    assert await place.alerts() == []
+    assert await bench.pool.fetchval("SELECT count(*) FROM rule_state") == 0
+
+
+async def test_a_silent_device_opens_an_alert_makes_its_bin_unknown_and_resolves_when_heard(
+    bench: Bench, place: Any, receiver: Any
+) -> None:
+    await place.endpoint(receiver)
+    await bench.take((ago(230), 80), (ago(220), 85), heard_at=ago(220))
+    await bench.take((ago(200), 86), heard_at=ago(200))
+    before = await place.alerts()
+    await bench.take((ago(190), 50), heard_at=ago(190))
+    await bench.sweep(ago(600))
+    await bench.sweep(ago(600))
+    silent = {alert.rule: alert for alert in await place.alerts()}
+    states = await bench.pool.fetch("SELECT condition::text FROM rule_state WHERE datastream_id IS NOT NULL")
+    await bench.take((ago(0), 80), heard_at=ago(0))
+    heard = {alert.rule: alert for alert in await place.alerts()}
+
+    assert before == []  # Older than two hours: nobody is told.
+    assert (silent["device_silent"].workflow, silent["device_silent"].device_id) == ("open", place.device_id)
+    assert "em400-12 est muet depuis" in silent["device_silent"].message
+    assert {row["condition"] for row in states} == {"unknown"}
+    assert (heard["device_silent"].workflow, heard["device_silent"].resolved_cause) == ("resolved", "heard")
+    assert await bench.queued() == 2
+
+
+async def test_an_open_alert_stays_open_and_unknown_while_its_device_is_silent(bench: Bench, place: Any) -> None:
+    await bench.pool.execute("UPDATE device_profile SET expected_interval = '10 minutes'")
+    await bench.take((ago(100), 80), (ago(90), 85), heard_at=ago(90))
+    await bench.sweep(ago(600))
+    alerts = {alert.rule: alert for alert in await place.alerts()}
+
+    assert (alerts["bin_75"].workflow, alerts["bin_75"].condition) == ("open", "unknown")
+    assert alerts["device_silent"].workflow == "open"
+
+
+async def test_whoever_has_just_begun_to_listen_calls_nobody_silent(bench: Bench, place: Any) -> None:
+    bench.engine._least_watch = timedelta(minutes=5)
+    await bench.take((ago(300), 10), heard_at=ago(300))
+    await bench.sweep(ago(1))
+    early = await place.alerts()
+    await bench.sweep(ago(1))
+
+    assert early == await place.alerts() == []
+    assert await bench.pool.fetchval("SELECT due_at > now() + interval '3 minutes' FROM deadline")
+
+
+async def test_a_device_whose_values_are_in_the_table_is_not_silent(bench: Bench, place: Any) -> None:
+    await bench.take((ago(300), 10), heard_at=ago(300))
+    await place.store_value(ago(5), 12)
+    await bench.sweep(ago(600))
+
+    assert await place.alerts() == []
+
+
+async def test_a_replaced_device_is_no_longer_waited_for(bench: Bench, place: Any, receiver: Any) -> None:
+    await place.endpoint(receiver)
+    await bench.take((ago(300), 10), heard_at=ago(300))
+    await bench.sweep(ago(600))
+    opened = await place.alerts()
+    await bench.pool.execute(
+        "UPDATE assignment SET during = tstzrange(lower(during) - interval '1 h', lower(during))"
+    )
+    await bench.sweep(ago(600))
+    alert = (await place.alerts())[0]
+
+    assert [alert.workflow for alert in opened] == ["open"]
+    assert (alert.workflow, alert.resolved_cause) == ("resolved", "device_replaced")
+
+
+async def test_a_rule_that_is_switched_off_resolves_its_alerts_and_fires_no_more(bench: Bench, place: Any) -> None:
+    await bench.take((ago(20), 76), (ago(10), 82))
+    rule_id = await place.rule("bin_75")
+    await update_rule(bench.pool, rule_id, RuleChange(enabled=False))
+    await bench.rulebook.apply([Change("alert_rule", rule_id)])
+    await bench.sweep(ago(600))
+    await bench.take((ago(5), 90), (ago(4), 91))
+
+    assert [(alert.workflow, alert.resolved_cause) for alert in await place.alerts()] == [
+        ("resolved", "rule_disabled")
+    ]
+
+
+async def test_a_crash_before_the_commit_leaves_neither_alert_nor_message(
+    bench: Bench, place: Any, receiver: Any
+) -> None:
+    await place.endpoint(receiver)
+
+    watched = (await bench.rulebook.watched([place.datastream_id]))[place.datastream_id]
+
+    async def crash() -> None:
+        async with bench.engine._transaction(bench.lease) as evaluation:
+            await evaluation.observe([(watched, Observation(ago(20), 76)), (watched, Observation(ago(10), 82))])
+            raise Crash
+
+    with pytest.raises(Crash):
+        await crash()
+    before = (await place.alerts(), await bench.queued())
+    await bench.take((ago(20), 76), (ago(10), 82))
+
+    assert before == ([], 0)
+    assert (len(await place.alerts()), await bench.queued()) == (1, 1)

@@ -1,0 +1,212 @@
+"""The queue worked off for real: pgqueuer on PostgreSQL, HTTP to a receiver on this machine."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+from alerting import store
+from alerting.delivery import Deliverer
+from alerting.queue import WebhookMessage, enqueue
+from alerting.worker import WebhookWorker
+from core.runtime.postgres import Pool
+
+FAST = (0.05, 0.05, 0.05)
+
+
+@asynccontextmanager
+async def working(pool: Pool, url: str, schedule_s: Sequence[float] = FAST) -> AsyncGenerator[WebhookWorker]:
+    worker = WebhookWorker(pool, url, "test", Deliverer(pool, schedule_s=schedule_s))
+    stopping = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(worker.work(stopping))
+        yield worker
+        stopping.set()
+
+
+async def send(pool: Pool, *endpoint_ids: int, body: bytes = b'{"type":"alert.opened"}') -> str:
+    message_id = f"msg_{uuid4().hex}"
+    async with pool.acquire() as connection, connection.transaction():
+        await enqueue(connection, [WebhookMessage(message_id, id_, 1, body) for id_ in endpoint_ids])
+    return message_id
+
+
+async def until(condition: Callable[[], Any], within_s: float = 20) -> None:
+    """Poll the database, which has no event for it."""
+    async with asyncio.timeout(within_s):
+        while not await condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+def statuses(pool: Pool) -> Callable[[], Any]:
+    async def read() -> list[str]:
+        return [row["status"] for row in await pool.fetch("SELECT status::text FROM jobs.pgqueuer")]
+
+    return read
+
+
+async def test_a_receiver_that_fails_twice_gets_the_same_id_three_times(
+    pool: Pool, database_url: str, place: Any, receiver: Any
+) -> None:
+    endpoint = await place.endpoint(receiver)
+    receiver.statuses = [500, 500, 200]
+    receiver.body = b"merci\0" * 1000
+    async with working(pool, database_url):
+        message_id = await send(pool, endpoint.id)
+        await receiver.until(3)
+        await until(lambda: emptied(pool))
+    attempts = await store.list_attempts(pool, endpoint.id)
+
+    assert [request["id"] for request in receiver.requests] == [message_id] * 3
+    assert len({request["octets"] for request in receiver.requests}) == 1
+    assert [(one.attempt, one.status, one.outcome) for one in reversed(attempts)] == [
+        (1, 500, "failed"),
+        (2, 500, "failed"),
+        (3, 200, "delivered"),
+    ]
+    assert len(attempts[0].answer) == 1024
+
+
+async def emptied(pool: Pool) -> bool:
+    return await pool.fetchval("SELECT count(*) = 0 FROM jobs.pgqueuer")
+
+
+async def test_a_message_that_never_arrives_stays_as_a_dead_letter(
+    pool: Pool, database_url: str, place: Any, receiver: Any
+) -> None:
+    endpoint = await place.endpoint(receiver)
+    receiver.statuses = [503]
+    async with working(pool, database_url):
+        await send(pool, endpoint.id)
+        await until(lambda: held(pool))
+
+    assert len(receiver.requests) == 1 + len(FAST)
+
+
+async def held(pool: Pool) -> bool:
+    return await statuses(pool)() == ["failed"]
+
+
+async def test_an_address_that_is_gone_is_disabled_and_left_alone(
+    pool: Pool, database_url: str, place: Any, receiver: Any
+) -> None:
+    endpoint = await place.endpoint(receiver)
+    receiver.statuses = [410]
+    async with working(pool, database_url):
+        await send(pool, endpoint.id)
+        await send(pool, endpoint.id)
+        await until(lambda: emptied(pool))
+    disabled = await store.read_endpoint(pool, endpoint.id)
+
+    assert len(receiver.requests) == 1
+    assert disabled is not None
+    assert (disabled.state, disabled.disabled_reason) == ("disabled", "l'adresse a répondu 410 (supprimée)")
+
+
+async def test_a_redirect_is_not_followed(pool: Pool, database_url: str, place: Any, receiver: Any) -> None:
+    endpoint = await place.endpoint(receiver)
+    receiver.statuses = [302, 204]
+    async with working(pool, database_url):
+        await send(pool, endpoint.id)
+        await receiver.until(2)
+        await until(lambda: emptied(pool))
+    attempts = await store.list_attempts(pool, endpoint.id)
+
+    assert [one.status for one in attempts] == [204, 302]
+
+
+async def test_an_address_inside_is_refused_unless_the_tenant_may_reach_it(
+    pool: Pool, database_url: str, place: Any, receiver: Any
+) -> None:
+    await pool.execute("UPDATE tenant SET webhook_allow_list = '{}'")
+    endpoint = await place.endpoint(receiver)
+    async with working(pool, database_url):
+        await send(pool, endpoint.id)
+        await until(lambda: held(pool))
+    attempts = await store.list_attempts(pool, endpoint.id)
+
+    assert receiver.requests == []
+    assert {(one.outcome, one.status) for one in attempts} == {("refused", None)}
+    assert "n'est pas une adresse publique" in attempts[0].answer
+
+
+async def test_a_slow_endpoint_delays_nobody_else_and_has_one_request_at_a_time(
+    pool: Pool, database_url: str, place: Any, receiver: Any, second_receiver: Any
+) -> None:
+    slow, quick = await place.endpoint(receiver), await place.endpoint(second_receiver)
+    receiver.gate.clear()
+    async with working(pool, database_url):
+        for _ in range(100):
+            await send(pool, slow.id)
+        await receiver.until(1)
+        for _ in range(3):
+            await send(pool, quick.id)
+        await second_receiver.until(3, within_s=5)
+        waiting = len(receiver.requests)
+        await pool.execute("DELETE FROM jobs.pgqueuer WHERE status = 'queued'")
+        receiver.gate.set()
+
+    assert waiting == 1
+    assert len(second_receiver.requests) == 3
+
+
+async def test_an_endpoint_made_while_the_worker_runs_is_served(
+    pool: Pool, database_url: str, place: Any, receiver: Any
+) -> None:
+    async with working(pool, database_url) as worker:
+        endpoint = await place.endpoint(receiver)
+        await send(pool, endpoint.id)
+        await worker.refresh()
+        await receiver.until(1)
+
+    assert receiver.types == ["alert.opened"]
+
+
+async def test_a_message_that_was_delivered_is_not_sent_again_after_a_crash(
+    pool: Pool, database_url: str, place: Any, receiver: Any
+) -> None:
+    endpoint = await place.endpoint(receiver)
+    message_id = await send(pool, endpoint.id)
+    await pool.execute(
+        "INSERT INTO webhook_attempt (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, "
+        "status, duration_ms) VALUES ($1, $2, $3, 1, 1, now(), 'delivered', 204, 5)",
+        place.tenant_id,
+        endpoint.id,
+        message_id,
+    )
+    async with working(pool, database_url):
+        await until(lambda: emptied(pool))
+
+    assert receiver.requests == []
+
+
+async def test_the_worker_comes_back_when_its_connection_is_cut(
+    pool: Pool, database_url: str, place: Any, receiver: Any, database: Any
+) -> None:
+    endpoint = await place.endpoint(receiver)
+    async with working(pool, database_url):
+        await send(pool, endpoint.id)
+        await receiver.until(1)
+        await pool.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'test-jobs'"
+        )
+        await send(pool, endpoint.id)
+        await receiver.until(2)
+
+    assert len({request["id"] for request in receiver.requests}) == 2
+
+
+async def test_during_a_rotation_both_secrets_verify(
+    pool: Pool, database_url: str, place: Any, receiver: Any
+) -> None:
+    endpoint = await place.endpoint(receiver)
+    await pool.execute(
+        "UPDATE webhook_endpoint SET previous_secret = secret, previous_until = now() + interval '1 h', "
+        "secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'"
+    )
+    async with working(pool, database_url):
+        await send(pool, endpoint.id)
+        await receiver.until(1)  # It knows the former secret only.
+
+    assert receiver.types == ["alert.opened"]
