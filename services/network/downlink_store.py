@@ -44,7 +44,8 @@ state = CASE WHEN l.attempts >= {MAX_ATTEMPTS} OR l.not_after <= now()
 RETRY_UNACKNOWLEDGED = f"""
 UPDATE downlink AS l SET {_AGAIN_OR_FAILED}
 FROM unnest($2::int[], $3::timestamptz[]) AS v (device_id, uplink_at)
-WHERE l.slot = ANY($1::smallint[]) AND l.device_id = v.device_id AND l.state = 'sent' AND l.confirmed AND l.sent_at < v.uplink_at
+WHERE l.slot = ANY($1::smallint[]) AND l.device_id = v.device_id AND l.state = 'sent' AND l.confirmed
+  AND l.sent_at < v.uplink_at
 RETURNING l.id, l.slot, l.state::text AS state
 """
 RETRY_SILENT_CLASS_C = f"""

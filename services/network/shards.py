@@ -113,8 +113,9 @@ class Shards:
     async def serve(self, lease: Lease, reader: ShardReader) -> None:
         """Load a shard that was taken, then read it, one batch ahead of the pass, until it is lost."""
         shard = Shard(lease, Deduplication(self._settings.dedup_window_ms * 1000), asyncio.current_task())
-        await self._load(lease)
-        self._owned[shard.number] = shard
+        async with self._sessions.lock:  # Who follows the registry meanwhile would not know that it is ours.
+            await self._load(lease)
+            self._owned[shard.number] = shard
         self._report()
         loop = asyncio.get_running_loop()
         try:
@@ -137,6 +138,7 @@ class Shards:
             await downlink_store.requeue_sending(connection, slots)
             await self._devices.load(connection, slots)
             sessions, sealed = await store.read_sessions(connection, slots, self._settings.kek_octets)
+        self._sessions.forget_slots(slots)  # Whatever is left of a former ownership is out of date.
         for held in sessions:
             self._sessions.add(held)
         if sealed:

@@ -240,7 +240,7 @@ async def quarantine(connection: Connection, items: Sequence[Poison]) -> None:
         QUARANTINE,
         [item.subject for item in items],
         [item.sequence for item in items],
-        [item.reason[:1000] for item in items],
+        [item.reason.replace("\0", "")[:1000] for item in items],
         [item.data for item in items],
     )
 
