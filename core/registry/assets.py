@@ -1,17 +1,108 @@
-"""Assets as the services read them."""
+"""Assets: as the services read them, and written and listed for whoever manages them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from core.model.entities import Asset
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
 
-READ_ASSETS = """
-SELECT id, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class
-FROM asset WHERE $1::int[] IS NULL OR id = ANY($1)
+COLUMNS = "id, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class"
+READ_ASSETS = f"SELECT {COLUMNS} FROM asset WHERE $1::int[] IS NULL OR id = ANY($1)"
+CREATE = f"""
+INSERT INTO asset (tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+RETURNING {COLUMNS}
 """
+READ = f"SELECT {COLUMNS} FROM asset WHERE id = $1"
+LIST = f"""
+SELECT {COLUMNS} FROM asset
+WHERE id > $1 AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR commune = $3)
+  AND ($4::text IS NULL OR strpos(lower(name), lower($4)) > 0 OR strpos(lower(street), lower($4)) > 0)
+ORDER BY id LIMIT $5
+"""
+UPDATE = f"""
+UPDATE asset SET
+    kind = coalesce($2, kind), name = coalesce($3, name), commune = coalesce($4, commune),
+    street = coalesce($5, street), latitude = coalesce($6, latitude), longitude = coalesce($7, longitude),
+    attributes = coalesce($8, attributes), privacy_class = coalesce($9, privacy_class)
+WHERE id = $1
+RETURNING {COLUMNS}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetChange:
+    """What to change of an asset; None leaves a field as it is."""
+
+    kind: str | None = None
+    name: str | None = None
+    commune: str | None = None
+    street: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    attributes: dict[str, Any] | None = None
+    privacy_class: int | None = None
 
 
 async def read_assets(connection: Connection | Pool, ids: Sequence[int] | None = None) -> dict[int, Asset]:
     """Every asset by id, or those with these ids."""
     return {row["id"]: entity(Asset, row) for row in await connection.fetch(READ_ASSETS, ids)}
+
+
+async def create_asset(
+    connection: Connection,
+    tenant_id: int,
+    *,
+    kind: str,
+    name: str,
+    commune: str,
+    street: str,
+    latitude: float | None,
+    longitude: float | None,
+    attributes: dict[str, Any],
+    privacy_class: int,
+) -> Asset:
+    """A new asset; raises UniqueViolationError when the tenant has one of this kind and name."""
+    row = await connection.fetchrow(
+        CREATE, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class
+    )
+    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
+    return entity(Asset, row)
+
+
+async def read_asset(connection: Connection, asset_id: int) -> Asset | None:
+    """One asset."""
+    row = await connection.fetchrow(READ, asset_id)
+    return None if row is None else entity(Asset, row)
+
+
+async def list_assets(
+    connection: Connection,
+    *,
+    after: int = 0,
+    kind: str | None = None,
+    commune: str | None = None,
+    search: str | None = None,
+    most: int = 100,
+) -> list[Asset]:
+    """Assets by id, beyond `after`; `search` looks in names and streets."""
+    return [entity(Asset, row) for row in await connection.fetch(LIST, after, kind, commune, search, most)]
+
+
+async def update_asset(connection: Connection, asset_id: int, change: AssetChange) -> Asset | None:
+    """The asset after the change; None when there is no such asset."""
+    row = await connection.fetchrow(
+        UPDATE,
+        asset_id,
+        change.kind,
+        change.name,
+        change.commune,
+        change.street,
+        change.latitude,
+        change.longitude,
+        change.attributes,
+        change.privacy_class,
+    )
+    return None if row is None else entity(Asset, row)

@@ -22,7 +22,7 @@ READ = f"SELECT {COLUMNS} FROM device d {SERVED} WHERE d.dev_eui = $1"
 LIST = f"""
 SELECT {COLUMNS} FROM device d {SERVED}
 WHERE d.id > $1 AND ($2::int IS NULL OR d.device_profile_id = $2) AND ($3::boolean IS NULL OR d.enabled = $3)
-  AND ($4::text IS NULL OR d.name ILIKE '%' || $4 || '%' OR encode(d.dev_eui, 'hex') LIKE '%' || lower($4) || '%')
+  AND ($4::text IS NULL OR strpos(lower(d.name), lower($4)) > 0 OR strpos(encode(d.dev_eui, 'hex'), lower($4)) > 0)
 ORDER BY d.id LIMIT $5
 """
 UPDATE = """

@@ -1,0 +1,53 @@
+"""The API as an ASGI application."""
+
+from fastapi import FastAPI
+
+from api import reference, status
+from api.auth import Authenticator
+from api.edge import Edge
+from api.errors import handle_errors
+from api.platform import KeyWrap, Platform
+from api.routes import assets, device_profiles, devices, gateways, lighting, webhook_endpoints
+from core.runtime.bus import Bus
+from core.runtime.health import Readiness, bus_check, database_check
+from core.runtime.postgres import Pool
+
+VERSION = "1.0.0"
+DESCRIPTION = """
+L'API de Territoire : capteurs, actifs, passerelles, mesures, alertes et éclairage public d'une collectivité.
+
+Chaque requête porte une clé, `Authorization: Bearer terr_<id>_<secret>`, et ne voit que ce qui appartient à sa
+collectivité : un objet d'une autre répond 404. Rôles : `read` (lire), `manage` (gérer), `lighting` (commander
+l'éclairage), `operate` (exploiter le réseau). Les instants sont en UTC (ISO 8601), les EUI en hexadécimal
+minuscule, les erreurs en `application/problem+json` (RFC 9457).
+"""
+ROUTERS = (
+    device_profiles.router,
+    gateways.router,
+    assets.router,
+    devices.router,
+    webhook_endpoints.router,
+    lighting.router,
+)
+
+
+def create_app(pool: Pool, bus: Bus, keys: KeyWrap, shards: int) -> FastAPI:
+    """The whole application, over a pool of the API's role and a connected bus."""
+    app = FastAPI(
+        title="Territoire",
+        version=VERSION,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.platform = Platform(pool, bus, keys, shards)
+    app.state.authenticator = Authenticator(pool)
+    app.state.readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
+    handle_errors(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.include_router(status.router)
+    reference.serve_reference(app)
+    app.add_middleware(Edge)
+    return app

@@ -1,0 +1,119 @@
+"""Who asks, and what they may do: API keys, roles, and the transaction of their tenant."""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.errors import Problem
+from api.platform import Platform
+from core.registry.audit import write_audit
+from core.registry.tenants import MalformedKey, Principal, authenticate
+from core.runtime.postgres import Connection, Pool, tenant_transaction
+
+# A revoked key is refused on every replica within this time.
+REMEMBERED_S = 5.0
+REMEMBERED_KEYS = 1024
+LONGEST_KEY = 200
+
+BEARER = HTTPBearer(auto_error=False, description="Clé d'API : `terr_<id>_<secret>`", scheme_name="Clé d'API")
+
+
+class Authenticator:
+    """Checks keys; a right one is remembered for a few seconds, by its digest."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._known: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+
+    async def principal(self, key: str) -> Principal | None:
+        """Whose key this is, or was at most `REMEMBERED_S` ago."""
+        if len(key) > LONGEST_KEY or not key.isascii():
+            return None
+        now = asyncio.get_running_loop().time()
+        digest = hashlib.sha256(key.encode()).digest()
+        remembered = self._known.get(digest)
+        if remembered is not None and now < remembered[0]:
+            return remembered[1]
+        self._known.pop(digest, None)
+        try:
+            principal = await authenticate(self._pool, key)
+        except MalformedKey:
+            return None
+        if principal is not None:
+            self._known[digest] = (now + REMEMBERED_S, principal)
+            if len(self._known) > REMEMBERED_KEYS:
+                self._known.popitem(last=False)
+        return principal
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An open transaction of the caller's tenant that changes something."""
+
+    connection: Connection
+    tenant_id: int
+    actor: str
+
+    async def audit(
+        self, action: str, entity: str, entity_id: object, details: Mapping[str, Any] | None = None
+    ) -> None:
+        """Note it in this very transaction."""
+        await write_audit(self.connection, self.tenant_id, self.actor, action, entity, entity_id, details)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever holds the key of this request; it has the role that the route asks for."""
+
+    principal: Principal
+    platform: Platform
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[Connection]:
+        """A transaction in which only the caller's tenant is visible."""
+        async with tenant_transaction(self.platform.pool, self.principal.tenant_id) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def changing(self) -> AsyncGenerator[Change]:
+        """The same for a change; after the commit every process is told."""
+        principal = self.principal
+        async with tenant_transaction(self.platform.pool, principal.tenant_id) as connection:
+            yield Change(connection, principal.tenant_id, principal.name)
+        await self.platform.tell_registry_changed()
+
+    def demand(self, role: str) -> None:
+        """Raises 403 when the key has not this role as well."""
+        if role not in self.principal.roles:
+            raise Problem(403, f"cette clé n'a pas le rôle « {role} »")
+
+
+def _require(role: str) -> Callable[..., Awaitable[Caller]]:
+    async def caller(
+        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
+    ) -> Caller:
+        state = request.app.state
+        authenticator: Authenticator = state.authenticator
+        principal = None if credentials is None else await authenticator.principal(credentials.credentials)
+        if principal is None:
+            raise Problem(
+                401, "présentez « Authorization: Bearer terr_… »", headers={"WWW-Authenticate": "Bearer"}
+            )
+        found = Caller(principal, state.platform)
+        found.demand(role)
+        return found
+
+    return caller
+
+
+Reader = Annotated[Caller, Depends(_require("read"))]
+Manager = Annotated[Caller, Depends(_require("manage"))]
+LightingOperator = Annotated[Caller, Depends(_require("lighting"))]
+NetworkOperator = Annotated[Caller, Depends(_require("operate"))]

@@ -1,0 +1,196 @@
+"""Errors as problem+json (RFC 9457), in French first; never a stack trace, never a value that was sent."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from core.runtime.postgres import (
+    BAD_DATA,
+    DATABASE_AWAY,
+    ExclusionViolationError,
+    ForeignKeyViolationError,
+    UniqueViolationError,
+)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+
+TITLES = {
+    400: "Requête illisible",
+    401: "Clé d'API absente ou invalide",
+    403: "Droits insuffisants",
+    404: "Introuvable",
+    405: "Méthode non autorisée",
+    408: "Requête trop lente",
+    409: "Conflit avec ce qui existe",
+    413: "Requête trop volumineuse",
+    422: "Données invalides",
+    500: "Erreur interne",
+    503: "Service momentanément indisponible",
+}
+
+MESSAGES_FR = {
+    "missing": "champ obligatoire",
+    "extra_forbidden": "champ inconnu",
+    "string_too_short": "texte trop court ou vide",
+    "string_too_long": "texte trop long",
+    "string_type": "texte attendu",
+    "string_pattern_mismatch": "forme inattendue",
+    "int_parsing": "nombre entier attendu",
+    "int_type": "nombre entier attendu",
+    "float_parsing": "nombre attendu",
+    "float_type": "nombre attendu",
+    "finite_number": "nombre fini attendu",
+    "bool_parsing": "true ou false attendu",
+    "bool_type": "true ou false attendu",
+    "dict_type": "objet attendu",
+    "list_type": "liste attendue",
+    "model_attributes_type": "objet attendu",
+    "timezone_aware": "instant avec fuseau attendu, par exemple 2026-11-25T12:00:00Z",
+    "json_invalid": "JSON mal formé",
+}
+
+log = structlog.get_logger()
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field."""
+
+    field: str = Field(examples=["body.dev_eui"])
+    code: str = Field(examples=["missing"])
+    message: str = Field(examples=["champ obligatoire"])
+
+
+class ProblemDetails(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str = Field("about:blank", examples=["about:blank"])
+    title: str = Field(examples=["Introuvable"])
+    status: int = Field(examples=[404])
+    detail: str = Field("", examples=["capteur 70b3d57ed0001234 inconnu"])
+    errors: list[FieldError] | None = None
+
+
+class Problem(Exception):
+    """Raised by a route: the request ends with this status, and says why."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers
+
+
+def not_found(what: str) -> Problem:
+    """404, also for what belongs to another tenant: its existence is nobody else's business."""
+    return Problem(404, f"{what} inconnu(e)")
+
+
+def invalid(field: str, code: str, message: str) -> Problem:
+    """422 about one field of the body."""
+    return Problem(422, message, errors=[FieldError(field=f"body.{field}", code=code, message=message)])
+
+
+def render(
+    status: int,
+    detail: str = "",
+    errors: Sequence[FieldError] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The answer that carries a problem."""
+    problem = ProblemDetails(
+        type="about:blank",
+        title=TITLES.get(status, "Erreur"),
+        status=status,
+        detail=detail,
+        errors=None if errors is None else list(errors),
+    )
+    body = problem.model_dump_json(exclude_none=True)
+    return Response(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def _field_error(error: Mapping[str, Any]) -> FieldError:
+    # Never error["input"]: it may be a key.
+    code = error["type"]
+    return FieldError(
+        field=".".join(str(part) for part in error["loc"]),
+        code=code,
+        message=MESSAGES_FR.get(code, str(error["msg"]).removeprefix("Value error, ")),
+    )
+
+
+async def _problem(_request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)  # noqa: S101 - Registered for this class.
+    return render(problem.status, problem.detail, problem.errors, problem.headers)
+
+
+async def _invalid(_request: Request, invalid_request: Exception) -> Response:
+    assert isinstance(invalid_request, RequestValidationError)  # noqa: S101 - Registered for this class.
+    errors = [_field_error(error) for error in invalid_request.errors()]
+    return render(422, "; ".join(f"{error.field} : {error.message}" for error in errors[:5]), errors)
+
+
+async def _http(_request: Request, refused: Exception) -> Response:
+    assert isinstance(refused, HTTPException)  # noqa: S101 - Registered for this class.
+    detail = {404: "cette adresse n'existe pas", 400: "le corps de la requête n'est pas du JSON lisible"}
+    return render(refused.status_code, detail.get(refused.status_code, ""), headers=refused.headers)
+
+
+async def _away(_request: Request, away: Exception) -> Response:
+    log.warning("request_refused_database_away", error=str(away) or type(away).__name__)
+    return render(503, "la base de données ne répond pas, réessayez", headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+async def _conflict(_request: Request, conflict: Exception) -> Response:
+    constraint = getattr(conflict, "constraint_name", None)
+    log.info("request_conflict", constraint=constraint)
+    return render(409, CONFLICTS.get(constraint or "", "un objet semblable existe déjà, ou en dépend encore"))
+
+
+CONFLICTS = {
+    "device_dev_eui_key": "un capteur avec ce dev_eui est déjà enregistré",
+    "gateway_gateway_id_key": "une passerelle avec cet identifiant est déjà enregistrée",
+    "tenant_slug_key": "une collectivité porte déjà cet identifiant court",
+    "asset_tenant_id_kind_name_key": "un actif de ce type porte déjà ce nom",
+    "device_profile_tenant_id_name_key": "un profil porte déjà ce nom",
+    "assignment_asset_id_position_during_excl": "un capteur sert déjà cet actif à cette position : "
+    "PUT /v1/assets/{id}/device le remplace",
+    "assignment_device_id_during_excl": "ce capteur sert déjà un actif",
+}
+
+
+async def _bad_data(_request: Request, refused: Exception) -> Response:
+    constraint = getattr(refused, "constraint_name", None)
+    log.info("request_refused_by_database", constraint=constraint, error=type(refused).__name__)
+    return render(422, f"valeur refusée ({constraint})" if constraint else "valeur refusée")
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Make every error of `app` a problem."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    for away in DATABASE_AWAY:
+        app.add_exception_handler(away, _away)
+    for refused in BAD_DATA:
+        app.add_exception_handler(refused, _bad_data)
+    for conflict in (UniqueViolationError, ExclusionViolationError, ForeignKeyViolationError):
+        app.add_exception_handler(conflict, _conflict)
+
+
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": TITLES[status], "model": ProblemDetails} for status in (401, 403, 404, 409, 422, 503)
+}

@@ -1,0 +1,128 @@
+"""The types of fields that several routes share, with their limits and examples."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import Path, Query
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError
+
+from decoders.containers import InvalidGeometry, geometry_of
+from lorawan.identifiers import DEV_ADDR_LENGTH, EUI_LENGTH, parse_eui
+
+INT4_MOST = 2**31 - 1
+INT8_MOST = 2**63 - 1
+ATTRIBUTES_OCTETS_MOST = 32_768
+AES_KEY_OCTETS = 16
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+class Body(BaseModel):
+    """What is sent to us: an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
+
+
+class Answer(BaseModel):
+    """What we say."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+def _eui(text: str) -> str:
+    try:
+        octets = parse_eui(text)
+    except ValueError:
+        octets = b""
+    if len(octets) != EUI_LENGTH:
+        raise PydanticCustomError("eui", "16 chiffres hexadécimaux attendus")
+    return octets.hex()
+
+
+def _hex(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _octets_of(text: str, length: int) -> bytes:
+    try:
+        octets = bytes.fromhex(text)
+    except ValueError:
+        octets = b""
+    if len(octets) != length or len(text) != 2 * length:
+        raise PydanticCustomError("hex", "{digits} chiffres hexadécimaux attendus", {"digits": 2 * length})
+    return octets
+
+
+def _key(secret: SecretStr) -> SecretStr:
+    _octets_of(secret.get_secret_value(), AES_KEY_OCTETS)
+    return secret
+
+
+def _dev_addr(text: str) -> str:
+    return _octets_of(text, DEV_ADDR_LENGTH).hex()
+
+
+def _instant(at: datetime) -> datetime:
+    if not EARLIEST <= at <= LATEST:
+        raise PydanticCustomError("instant", "instant entre 1970 et 2200 attendu")
+    return at.astimezone(UTC)
+
+
+def _json(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        octets = msgspec.json.encode(value)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise PydanticCustomError("json", "valeurs JSON attendues (nombres de 64 bits au plus)") from None
+    if len(octets) > ATTRIBUTES_OCTETS_MOST:
+        raise PydanticCustomError("json_too_long", "32 ko au plus")
+    if b"\\u0000" in octets:
+        raise PydanticCustomError("json", "caractère nul interdit")
+    return value
+
+
+def _attributes(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        geometry_of(value)
+    except InvalidGeometry as wrong:
+        raise PydanticCustomError("container", "{why}", {"why": str(wrong)}) from None
+    return value
+
+
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
+Text = Annotated[str, StringConstraints(max_length=1000, pattern=PRINTABLE)]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+Position = Annotated[str, StringConstraints(max_length=63, pattern=PRINTABLE)]
+Eui = Annotated[str, BeforeValidator(_hex), AfterValidator(_eui), Field(examples=["70b3d57ed0001234"])]
+DevAddrHex = Annotated[str, AfterValidator(_dev_addr), Field(examples=["01ab23cd"])]
+Key = Annotated[
+    SecretStr,
+    AfterValidator(_key),
+    Field(
+        json_schema_extra={"writeOnly": True, "examples": ["000102030405060708090a0b0c0d0e0f"]},
+        description="128 bits, 32 chiffres hexadécimaux ; chiffrée au repos, jamais relue",
+    ),
+]
+HexOctets = Annotated[str, BeforeValidator(_hex)]
+Latitude = Annotated[float, Field(ge=-90, le=90, examples=[48.4499])]
+Longitude = Annotated[float, Field(ge=-180, le=180, examples=[-4.2516])]
+Instant = Annotated[AwareDatetime, AfterValidator(_instant)]
+Json = Annotated[dict[str, Any], AfterValidator(_json)]
+Attributes = Annotated[dict[str, Any], AfterValidator(_json), AfterValidator(_attributes)]
+
+Id = Annotated[int, Path(ge=1, le=INT4_MOST)]
+BigId = Annotated[int, Path(ge=1, le=INT8_MOST)]
+IdRef = Annotated[int, Field(ge=1, le=INT4_MOST, examples=[42])]
+IdQuery = Annotated[int | None, Query(ge=1, le=INT4_MOST)]
+EuiPath = Annotated[str, Path(pattern="^[0-9a-fA-F]{16}$", examples=["70b3d57ed0001234"])]
+Search = Annotated[str | None, Query(max_length=100, pattern=PRINTABLE)]

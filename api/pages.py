@@ -1,0 +1,50 @@
+"""Long lists come in pages: `limit` items, and `next`, the cursor of the page that follows."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+from api.errors import FieldError, Problem
+from api.fields import INT8_MOST
+
+MOST = 1000
+Item = TypeVar("Item")
+Row = TypeVar("Row")
+
+Limit = Annotated[int, Query(ge=1, le=MOST, description="Nombre d'éléments par page")]
+Cursor = Annotated[
+    str | None, Query(max_length=200, description="`next` de la page précédente ; absent : première page")
+]
+
+
+class Page(BaseModel, Generic[Item]):
+    """One page of a list."""
+
+    items: list[Item]
+    next: str | None = Field(None, description="À passer dans `cursor` pour la suite ; null : c'est tout")
+
+
+def cursor_id(cursor: str | None, first: int | None = None) -> int | None:
+    """The id in a cursor of a list that is ordered by id; `first` when there is none."""
+    if cursor is None:
+        return first
+    if not (cursor.isascii() and cursor.isdigit() and int(cursor) <= INT8_MOST):
+        raise bad_cursor()
+    return int(cursor)
+
+
+def bad_cursor() -> Problem:
+    """422: this is no `next` of ours."""
+    message = "ce curseur n'est pas le `next` d'une page"
+    return Problem(422, message, errors=[FieldError(field="query.cursor", code="cursor", message=message)])
+
+
+def page_of(
+    rows: Sequence[Row], limit: int, show: Callable[[Row], Item], cursor: Callable[[Row], str]
+) -> Page[Item]:
+    """A page from up to `limit + 1` rows: the one too many says that there is more."""
+    shown = rows[:limit]
+    following = cursor(shown[-1]) if len(rows) > limit else None
+    return Page(items=[show(row) for row in shown], next=following)

@@ -1,0 +1,58 @@
+"""The reference page at /docs: Swagger UI from files that we serve ourselves, under a strict policy."""
+
+from pathlib import Path
+
+import fastapi_offline
+from fastapi import APIRouter, FastAPI, Response
+from starlette.staticfiles import StaticFiles
+
+ASSETS = Path(fastapi_offline.__file__).parent / "static"
+# Swagger UI sets style attributes; scripts come from files only.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+PAGE = """<!doctype html>
+<html lang="fr">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Territoire – référence de l'API</title>
+<link rel="icon" href="/docs/assets/favicon.png">
+<link rel="stylesheet" href="/docs/assets/swagger-ui.css">
+</head>
+<body>
+<div id="reference"></div>
+<script src="/docs/assets/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+START = """SwaggerUIBundle({
+    url: "/openapi.json",
+    dom_id: "#reference",
+    deepLinking: true,
+    validatorUrl: null,
+    presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
+});
+"""
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/docs")
+async def page() -> Response:
+    """The page."""
+    return Response(PAGE, media_type="text/html", headers={"Content-Security-Policy": POLICY})
+
+
+@router.get("/docs/start.js")
+async def start() -> Response:
+    """What starts it."""
+    return Response(START, media_type="text/javascript")
+
+
+def serve_reference(app: FastAPI) -> None:
+    """Serve the page and its assets."""
+    app.include_router(router)
+    app.mount("/docs/assets", StaticFiles(directory=ASSETS), name="assets")

@@ -1,0 +1,202 @@
+"""Assets: what people care about, and the device that serves each now."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from api.auth import Manager, Reader
+from api.errors import PROBLEM_RESPONSES, not_found
+from api.fields import (
+    INT4_MOST,
+    PRINTABLE,
+    Answer,
+    Attributes,
+    Body,
+    Eui,
+    Id,
+    Latitude,
+    Longitude,
+    Name,
+    Position,
+    Search,
+    Text,
+    Word,
+)
+from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from core.model.entities import Asset
+from core.registry import assets
+from core.registry.assets import AssetChange
+from core.registry.assignments import (
+    Serving,
+    UnknownAsset,
+    UnknownDevEui,
+    assign,
+    end_assignment,
+    read_serving,
+)
+
+router = APIRouter(prefix="/v1/assets", tags=["Actifs"], responses=PROBLEM_RESPONSES)
+
+CONTAINER_EXAMPLE: dict[str, Any] = {"container": {"empty_distance_mm": 1700, "full_distance_mm": 300}}
+ATTRIBUTES_TEXT = (
+    "Libres, 32 ko au plus. `container` décrit la géométrie d'un conteneur : `empty_distance_mm` et "
+    "`full_distance_mm`, ou `table` de couples [distance, pourcentage], et `dead_zone_mm`."
+)
+
+
+class NewAsset(Body):
+    """Ce que la collectivité possède : un conteneur, une armoire, une salle, un compteur."""
+
+    kind: Word = Field(examples=["glass_container"])
+    name: Name = Field(examples=["Borne à verre 12"])
+    commune: Text = Field("", examples=["Landerneau"])
+    street: Text = Field("", examples=["4 place du Marché"])
+    latitude: Latitude | None = None
+    longitude: Longitude | None = None
+    attributes: Attributes = Field(default_factory=dict, examples=[CONTAINER_EXAMPLE], description=ATTRIBUTES_TEXT)
+    privacy_class: int = Field(0, ge=0, le=2, description="0 public, 1 interne, 2 donnée personnelle")
+
+
+class AssetPatch(Body):
+    """Ce qui change ; un champ absent ou null reste tel quel."""
+
+    kind: Word | None = None
+    name: Name | None = None
+    commune: Text | None = None
+    street: Text | None = None
+    latitude: Latitude | None = None
+    longitude: Longitude | None = None
+    attributes: Attributes | None = Field(None, description=ATTRIBUTES_TEXT)
+    privacy_class: int | None = Field(None, ge=0, le=2)
+
+
+class ServingDevice(Answer):
+    """Un capteur qui sert l'actif en ce moment."""
+
+    dev_eui: Eui
+    position: str
+    since: datetime
+
+
+class AssetAnswer(Answer):
+    """Un actif."""
+
+    id: int
+    kind: str
+    name: str
+    commune: str
+    street: str
+    latitude: float | None
+    longitude: float | None
+    attributes: dict[str, Any]
+    privacy_class: int
+
+
+class AssetDetail(AssetAnswer):
+    """Un actif et les capteurs qui le servent."""
+
+    devices: list[ServingDevice]
+
+
+class AssignedDevice(Body):
+    """Le capteur qui sert l'actif à partir de maintenant."""
+
+    dev_eui: Eui
+    position: Position = Field("", description="Quand plusieurs capteurs servent le même actif")
+
+
+def _detail(asset: Asset, serving: list[Serving]) -> AssetDetail:
+    return AssetDetail(
+        **AssetAnswer.model_validate(asset).model_dump(),
+        devices=[ServingDevice.model_validate(device) for device in serving],
+    )
+
+
+@router.post("", status_code=201)
+async def create_asset(body: NewAsset, caller: Manager) -> AssetAnswer:
+    """Créer un actif."""
+    async with caller.changing() as change:
+        asset = await assets.create_asset(change.connection, change.tenant_id, **body.model_dump())
+        await change.audit("create", "asset", asset.id, body.model_dump())
+    return AssetAnswer.model_validate(asset)
+
+
+@router.get("")
+async def list_assets(
+    caller: Reader,
+    kind: Annotated[str | None, Query(max_length=63, pattern=PRINTABLE)] = None,
+    commune: Annotated[str | None, Query(max_length=200, pattern=PRINTABLE)] = None,
+    q: Annotated[Search, Query(description="Cherche dans le nom et la rue")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[AssetAnswer]:
+    """Les actifs, par type, commune ou texte."""
+    after = min(cursor_id(cursor, 0) or 0, INT4_MOST)
+    async with caller.reading() as connection:
+        rows = await assets.list_assets(
+            connection, after=after, kind=kind, commune=commune, search=q, most=limit + 1
+        )
+    return page_of(rows, limit, AssetAnswer.model_validate, lambda asset: str(asset.id))
+
+
+@router.get("/{id}")
+async def read_asset(id: Id, caller: Reader) -> AssetDetail:  # noqa: A002 - The path's word.
+    """Un actif et les capteurs qui le servent."""
+    async with caller.reading() as connection:
+        asset = await assets.read_asset(connection, id)
+        if asset is None:
+            raise not_found(f"actif {id}")
+        return _detail(asset, await read_serving(connection, id))
+
+
+@router.patch("/{id}")
+async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail:  # noqa: A002 - The path's word.
+    """Modifier un actif ; la modification est active partout en 5 secondes."""
+    async with caller.changing() as change:
+        asset = await assets.update_asset(change.connection, id, AssetChange(**body.model_dump()))
+        if asset is None:
+            raise not_found(f"actif {id}")
+        await change.audit("update", "asset", id, body.model_dump(exclude_none=True))
+        return _detail(asset, await read_serving(change.connection, id))
+
+
+@router.put("/{id}/device")
+async def assign_device(
+    id: Id,  # noqa: A002 - The path's word.
+    body: AssignedDevice,
+    caller: Manager,
+) -> AssetDetail:
+    """Poser ou remplacer le capteur. L'ancien s'arrête ici, l'historique de l'actif continue."""
+    async with caller.changing() as change:
+        try:
+            changed = await assign(change.connection, id, bytes.fromhex(body.dev_eui), body.position)
+        except UnknownAsset:
+            raise not_found(f"actif {id}") from None
+        except UnknownDevEui:
+            raise not_found(f"capteur {body.dev_eui}") from None
+        if changed:
+            await change.audit("assign_device", "asset", id, body.model_dump())
+        asset = await assets.read_asset(change.connection, id)
+        if asset is None:
+            raise not_found(f"actif {id}")
+        return _detail(asset, await read_serving(change.connection, id))
+
+
+@router.delete("/{id}/device", status_code=204)
+async def end_device(
+    id: Id,  # noqa: A002 - The path's word.
+    caller: Manager,
+    position: Annotated[str | None, Query(max_length=63, description="Absente : toutes")] = None,
+) -> Response:
+    """Retirer le capteur de l'actif ; l'historique reste."""
+    async with caller.changing() as change:
+        try:
+            ended = await end_assignment(change.connection, id, position)
+        except UnknownAsset:
+            raise not_found(f"actif {id}") from None
+        if not ended:
+            raise not_found(f"capteur de l'actif {id}")
+        await change.audit("end_device", "asset", id, {"position": position})
+    return Response(status_code=204)

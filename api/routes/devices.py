@@ -1,0 +1,220 @@
+"""Devices: enrolled with write-only keys, changed, disabled, removed when they never spoke."""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from api.auth import Change, Manager, Reader
+from api.errors import PROBLEM_RESPONSES, Problem, not_found
+from api.fields import (
+    INT4_MOST,
+    Answer,
+    Body,
+    DevAddrHex,
+    Eui,
+    EuiPath,
+    IdQuery,
+    IdRef,
+    Key,
+    Name,
+    Position,
+    Search,
+)
+from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.platform import KeyWrap
+from core.registry.assignments import UnknownAsset, open_assignment
+from core.registry.enrolment import (
+    AbpSession,
+    DeviceChange,
+    DeviceHasHistory,
+    EnrolledDevice,
+    OtaaKeys,
+    UnknownProfile,
+    create_device,
+    delete_device,
+    list_enrolled,
+    read_enrolled,
+    update_device,
+)
+from core.registry.profiles import read_profile
+from lorawan.identifiers import DevAddr, DevEui, JoinEui
+
+NO_JOIN_EUI = "0" * 16
+# For the audit: never a key.
+SECRETS = {"app_key", "nwk_s_key", "app_s_key"}
+
+router = APIRouter(prefix="/v1/devices", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
+
+
+class NewDevice(Body):
+    """Un capteur. OTAA : `join_eui` et `app_key` ; ABP : `dev_addr`, `nwk_s_key` et `app_s_key`."""
+
+    dev_eui: Eui
+    join_eui: Eui | None = Field(None, examples=["70b3d57ed0001000"])
+    name: Name = Field(examples=["EM400 n° 12"])
+    device_profile_id: IdRef
+    activation: Literal["OTAA", "ABP"] = "OTAA"
+    app_key: Key | None = None
+    dev_addr: DevAddrHex | None = None
+    nwk_s_key: Key | None = None
+    app_s_key: Key | None = None
+    skip_f_cnt_check: bool = Field(
+        False, description="Accepter un compteur de trames qui repart de zéro (ABP) : moins sûr"
+    )
+    asset_id: IdRef | None = Field(None, description="L'actif que le capteur sert dès maintenant")
+    position: Position = ""
+
+    @model_validator(mode="after")
+    def _keys_fit_the_activation(self) -> Self:
+        otaa = {"join_eui": self.join_eui, "app_key": self.app_key}
+        abp = {"dev_addr": self.dev_addr, "nwk_s_key": self.nwk_s_key, "app_s_key": self.app_s_key}
+        needed, refused = (otaa, abp) if self.activation == "OTAA" else (abp, {"app_key": self.app_key})
+        missing = [name for name, value in needed.items() if value is None]
+        surplus = [name for name, value in refused.items() if value is not None]
+        if missing or surplus:
+            wrong = [f"{name} manque" for name in missing] + [f"{name} est de trop" for name in surplus]
+            raise PydanticCustomError(
+                "activation", "{activation} : {wrong}", {"activation": self.activation, "wrong": ", ".join(wrong)}
+            )
+        return self
+
+    def wrapped(self, keys: KeyWrap) -> OtaaKeys | AbpSession:
+        """The keys as the database may hold them."""
+        if self.app_key is not None:
+            return OtaaKeys(keys.wrap(bytes.fromhex(self.app_key.get_secret_value())), keys.kek_id)
+        assert self.dev_addr and self.nwk_s_key and self.app_s_key  # noqa: S101, PT018 - Validated above.
+        return AbpSession(
+            DevAddr(bytes.fromhex(self.dev_addr)),
+            keys.wrap(bytes.fromhex(self.nwk_s_key.get_secret_value())),
+            keys.wrap(bytes.fromhex(self.app_s_key.get_secret_value())),
+            keys.kek_id,
+        )
+
+
+class DevicePatch(Body):
+    """Ce qui change ; un champ absent ou null reste tel quel."""
+
+    enabled: bool | None = None
+    name: Name | None = None
+    device_profile_id: IdRef | None = None
+    skip_f_cnt_check: bool | None = None
+
+
+class DeviceAnswer(Answer):
+    """Un capteur ; ses clés ne sont jamais relues."""
+
+    dev_eui: Eui
+    join_eui: Eui
+    name: str
+    device_profile_id: int
+    activation: str
+    skip_f_cnt_check: bool
+    enabled: bool
+    created_at: datetime
+    asset_id: int | None = Field(description="L'actif servi en ce moment")
+    position: str | None
+
+
+async def enrolled(change: Change, dev_eui: str) -> EnrolledDevice:
+    """The device of this path, or 404."""
+    device = await read_enrolled(change.connection, bytes.fromhex(dev_eui))
+    if device is None:
+        raise not_found(f"capteur {dev_eui}")
+    return device
+
+
+@router.post("", status_code=201)
+async def create(body: NewDevice, caller: Manager) -> DeviceAnswer:
+    """Enregistrer un capteur, et le poser sur un actif dans la même transaction si `asset_id` est donné."""
+    keys = body.wrapped(caller.platform.keys)
+    join_eui = body.join_eui or NO_JOIN_EUI
+    async with caller.changing() as change:
+        try:
+            device_id, created_at = await create_device(
+                change.connection,
+                change.tenant_id,
+                dev_eui=DevEui(bytes.fromhex(body.dev_eui)),
+                join_eui=JoinEui(bytes.fromhex(join_eui)),
+                name=body.name,
+                device_profile_id=body.device_profile_id,
+                keys=keys,
+                skip_f_cnt_check=body.skip_f_cnt_check,
+            )
+            if body.asset_id is not None:
+                await open_assignment(change.connection, body.asset_id, device_id, body.position)
+        except UnknownProfile:
+            raise not_found(f"profil {body.device_profile_id}") from None
+        except UnknownAsset:
+            raise not_found(f"actif {body.asset_id}") from None
+        await change.audit("create", "device", body.dev_eui, body.model_dump(exclude=SECRETS))
+    return DeviceAnswer(
+        **body.model_dump(include={"dev_eui", "name", "device_profile_id", "activation", "skip_f_cnt_check"}),
+        join_eui=join_eui,
+        enabled=True,
+        created_at=created_at,
+        asset_id=body.asset_id,
+        position=None if body.asset_id is None else body.position,
+    )
+
+
+@router.get("")
+async def list_devices(
+    caller: Reader,
+    device_profile_id: IdQuery = None,
+    enabled: bool | None = None,
+    q: Annotated[Search, Query(description="Cherche dans le nom et le DevEUI")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[DeviceAnswer]:
+    """Les capteurs de la collectivité."""
+    async with caller.reading() as connection:
+        rows = await list_enrolled(
+            connection,
+            after=min(cursor_id(cursor, 0) or 0, INT4_MOST),
+            device_profile_id=device_profile_id,
+            enabled=enabled,
+            search=q,
+            most=limit + 1,
+        )
+    return page_of(rows, limit, DeviceAnswer.model_validate, lambda device: str(device.id))
+
+
+@router.get("/{dev_eui}")
+async def read(dev_eui: EuiPath, caller: Reader) -> DeviceAnswer:
+    """Un capteur."""
+    async with caller.reading() as connection:
+        device = await read_enrolled(connection, bytes.fromhex(dev_eui))
+    if device is None:
+        raise not_found(f"capteur {dev_eui}")
+    return DeviceAnswer.model_validate(device)
+
+
+@router.patch("/{dev_eui}")
+async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> DeviceAnswer:
+    """Modifier, désactiver ou réactiver un capteur ; actif partout en 5 secondes."""
+    async with caller.changing() as change:
+        profile_id = body.device_profile_id
+        if profile_id is not None and await read_profile(change.connection, profile_id) is None:
+            raise not_found(f"profil {profile_id}")
+        await update_device(change.connection, bytes.fromhex(dev_eui), DeviceChange(**body.model_dump()))
+        device = await enrolled(change, dev_eui)
+        await change.audit("update", "device", device.dev_eui.hex(), body.model_dump(exclude_none=True))
+    return DeviceAnswer.model_validate(device)
+
+
+@router.delete("/{dev_eui}", status_code=204)
+async def delete(dev_eui: EuiPath, caller: Manager) -> Response:
+    """Retirer un capteur enregistré par erreur. Un capteur qui a parlé se désactive."""
+    async with caller.changing() as change:
+        device = await enrolled(change, dev_eui)
+        try:
+            await delete_device(change.connection, device.id)
+        except DeviceHasHistory:
+            raise Problem(
+                409, "ce capteur a un historique : désactivez-le (PATCH, enabled: false) au lieu de le retirer"
+            ) from None
+        await change.audit("delete", "device", device.dev_eui.hex(), {"name": device.name})
+    return Response(status_code=204)

@@ -1,0 +1,153 @@
+"""Gateways: registered ones with their state, and those that talk to us without being registered."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from api.auth import Manager, NetworkOperator, Reader
+from api.errors import PROBLEM_RESPONSES, not_found
+from api.fields import INT4_MOST, Answer, Body, Eui, EuiPath, Latitude, Longitude, Name
+from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from core.registry import gateways
+from core.registry.gateways import GatewayChange, GatewayWithState
+from lorawan.identifiers import GatewayId
+
+# Forwarders keep their path open every 10 s or so, and report every 30 s.
+ONLINE_WITHIN = timedelta(seconds=90)
+
+router = APIRouter(prefix="/v1/gateways", tags=["Passerelles"], responses=PROBLEM_RESPONSES)
+
+
+class NewGateway(Body):
+    """Une passerelle à enregistrer."""
+
+    gateway_id: Eui = Field(examples=["0080e115000a9b72"])
+    name: Name = Field(examples=["Passerelle Mairie de Landerneau"])
+    latitude: Latitude | None = None
+    longitude: Longitude | None = None
+    antenna_gain: float = Field(0, ge=-10, le=20, description="dBi")
+
+
+class GatewayPatch(Body):
+    """Ce qui change ; un champ absent ou null reste tel quel."""
+
+    name: Name | None = None
+    latitude: Latitude | None = None
+    longitude: Longitude | None = None
+    antenna_gain: float | None = Field(None, ge=-10, le=20)
+
+
+class GatewayAnswer(Answer):
+    """Une passerelle et son dernier signe de vie."""
+
+    gateway_id: Eui
+    name: str
+    region: str
+    latitude: float | None
+    longitude: float | None
+    antenna_gain: float
+    created_at: datetime
+    online: bool = Field(description="Un signe de vie depuis moins de 90 secondes")
+    last_seen_at: datetime | None
+    frontend: str | None = Field(examples=["semtech_udp"])
+    address: str | None
+    stats: dict[str, Any] | None
+
+
+class UnknownGatewayAnswer(Answer):
+    """Une passerelle qui nous parle sans être enregistrée."""
+
+    gateway_id: Eui
+    frontend: str
+    address: str
+    first_seen_at: datetime
+    last_seen_at: datetime
+
+
+def _show(gateway: GatewayWithState) -> GatewayAnswer:
+    seen = gateway.last_seen_at
+    return GatewayAnswer(
+        gateway_id=gateway.gateway_id.hex(),
+        name=gateway.name,
+        region=gateway.region,
+        latitude=gateway.latitude,
+        longitude=gateway.longitude,
+        antenna_gain=gateway.antenna_gain,
+        created_at=gateway.created_at,
+        online=seen is not None and datetime.now(UTC) - seen < ONLINE_WITHIN,
+        last_seen_at=seen,
+        frontend=gateway.frontend,
+        address=gateway.address,
+        stats=gateway.stats,
+    )
+
+
+@router.post("", status_code=201)
+async def create_gateway(body: NewGateway, caller: Manager) -> GatewayAnswer:
+    """Enregistrer une passerelle ; elle est entendue dans les 5 secondes."""
+    async with caller.changing() as change:
+        gateway = await gateways.create_gateway(
+            change.connection,
+            change.tenant_id,
+            gateway_id=GatewayId(bytes.fromhex(body.gateway_id)),
+            name=body.name,
+            latitude=body.latitude,
+            longitude=body.longitude,
+            antenna_gain=body.antenna_gain,
+        )
+        await change.audit("create", "gateway", body.gateway_id, body.model_dump(mode="json"))
+    return _show(gateway)
+
+
+@router.get("")
+async def list_gateways(caller: Reader, limit: Limit = 100, cursor: Cursor = None) -> Page[GatewayAnswer]:
+    """Les passerelles de la collectivité."""
+    after = min(cursor_id(cursor, 0) or 0, INT4_MOST)
+    async with caller.reading() as connection:
+        rows = await gateways.list_gateways(connection, after=after, most=limit + 1)
+    return page_of(rows, limit, _show, lambda gateway: str(gateway.id))
+
+
+@router.get("/unknown")
+async def list_unknown_gateways(caller: NetworkOperator, limit: Limit = 100) -> Page[UnknownGatewayAnswer]:
+    """Les passerelles qui nous parlent sans être enregistrées, la dernière entendue d'abord."""
+    async with caller.reading() as connection:
+        rows = await gateways.list_unknown_gateways(connection, limit)
+    return Page(items=[UnknownGatewayAnswer.model_validate(row) for row in rows], next=None)
+
+
+@router.get("/{gateway_id}")
+async def read_gateway(gateway_id: EuiPath, caller: Reader) -> GatewayAnswer:
+    """Une passerelle et son état."""
+    async with caller.reading() as connection:
+        gateway = await gateways.read_gateway(connection, bytes.fromhex(gateway_id))
+    if gateway is None:
+        raise not_found(f"passerelle {gateway_id}")
+    return _show(gateway)
+
+
+@router.patch("/{gateway_id}")
+async def update_gateway(gateway_id: EuiPath, body: GatewayPatch, caller: Manager) -> GatewayAnswer:
+    """Modifier une passerelle."""
+    octets = bytes.fromhex(gateway_id)
+    async with caller.changing() as change:
+        if not await gateways.update_gateway(change.connection, octets, GatewayChange(**body.model_dump())):
+            raise not_found(f"passerelle {gateway_id}")
+        gateway = await gateways.read_gateway(change.connection, octets)
+        await change.audit("update", "gateway", octets.hex(), body.model_dump(exclude_none=True))
+    if gateway is None:
+        raise not_found(f"passerelle {gateway_id}")
+    return _show(gateway)
+
+
+@router.delete("/{gateway_id}", status_code=204)
+async def delete_gateway(gateway_id: EuiPath, caller: Manager) -> Response:
+    """Retirer une passerelle ; ce qu'elle a entendu reste."""
+    octets = bytes.fromhex(gateway_id)
+    async with caller.changing() as change:
+        if not await gateways.delete_gateway(change.connection, octets):
+            raise not_found(f"passerelle {gateway_id}")
+        await change.audit("delete", "gateway", octets.hex())
+    return Response(status_code=204)

@@ -1,0 +1,92 @@
+"""Lighting commands: asked for, and followed until the cabinet's own word."""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from api.auth import LightingOperator, Reader
+from api.errors import PROBLEM_RESPONSES, Problem, not_found
+from api.fields import Answer, BigId, Body, IdQuery, IdRef, Instant, Text
+from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from core.registry.assets import read_asset
+from lighting import store
+from lighting.commands import RefusedCommand
+from lighting.requests import request_command
+
+router = APIRouter(prefix="/v1/lighting/commands", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
+
+
+class NewCommand(Body):
+    """Un ordre à une armoire d'éclairage. Une extinction a toujours une fin."""
+
+    asset_id: IdRef
+    action: Literal["on", "off", "dim"]
+    off_until: Instant | None = Field(
+        None, description="Fin de l'extinction, 12 heures au plus", examples=["2026-11-25T23:30:00Z"]
+    )
+    reason: Text = Field("", examples=["Intervention sur le réseau"])
+
+
+class CommandAnswer(Answer):
+    """Un ordre et où il en est : queued, sent, confirmed, failed, expired ou superseded."""
+
+    id: int
+    asset_id: int
+    action: str
+    off_until: datetime | None
+    requested_by: str
+    reason: str
+    state: str = Field(examples=["queued"])
+    failure: str | None
+    attempts: int
+    not_after: datetime
+    created_at: datetime
+    updated_at: datetime
+    sent_at: datetime | None
+    confirmed_at: datetime | None
+
+
+@router.post("", status_code=201)
+async def create_command(body: NewCommand, caller: LightingOperator) -> CommandAnswer:
+    """Commander une armoire. Un ordre plus récent remplace ceux qui sont en cours."""
+    async with caller.changing() as change:
+        if await read_asset(change.connection, body.asset_id) is None:
+            raise not_found(f"actif {body.asset_id}")
+        try:
+            requested = await request_command(
+                change.connection,
+                body.asset_id,
+                action=body.action,
+                off_until=body.off_until,
+                requested_by=change.actor,
+                reason=body.reason,
+                now=datetime.now(UTC),
+            )
+        except RefusedCommand as refused:
+            raise Problem(422, str(refused)) from None
+        await change.audit("create", "lighting_command", requested.command.id, body.model_dump(mode="json"))
+    await caller.platform.tell_downlink_due(requested.slot, requested.command.device_id)
+    return CommandAnswer.model_validate(requested.command)
+
+
+@router.get("")
+async def list_commands(
+    caller: Reader, asset_id: IdQuery = None, limit: Limit = 100, cursor: Cursor = None
+) -> Page[CommandAnswer]:
+    """Les ordres, le dernier d'abord."""
+    before = cursor_id(cursor)
+    async with caller.reading() as connection:
+        rows = await store.list_commands(connection, asset_id=asset_id, before=before, most=limit + 1)
+    return page_of(rows, limit, CommandAnswer.model_validate, lambda command: str(command.id))
+
+
+@router.get("/{id}")
+async def read_command(id: BigId, caller: Reader) -> CommandAnswer:  # noqa: A002 - The path's word.
+    """Un ordre et où il en est."""
+    async with caller.reading() as connection:
+        command = await store.read_command(connection, id)
+    if command is None:
+        raise not_found(f"ordre {id}")
+    return CommandAnswer.model_validate(command)

@@ -1,0 +1,134 @@
+"""Webhook endpoints: where a tenant's events go, signed (Standard Webhooks)."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Response
+from pydantic import Field, StringConstraints
+
+from alerting import store
+from api.auth import Manager, Reader
+from api.errors import PROBLEM_RESPONSES, invalid, not_found
+from api.fields import Answer, Body, Id, Text
+from api.pages import Cursor, Limit, Page, cursor_id, page_of
+
+router = APIRouter(prefix="/v1/webhook-endpoints", tags=["Webhooks"], responses=PROBLEM_RESPONSES)
+
+
+class NewWebhookEndpoint(Body):
+    """Une adresse qui reçoit les événements."""
+
+    url: Annotated[str, StringConstraints(min_length=1, max_length=2000)] = Field(
+        examples=["https://si.collectivite.fr/territoire"]
+    )
+    description: Text = Field("", examples=["Gestion des tournées"])
+
+
+class WebhookEndpointPatch(Body):
+    """Suspendre l'envoi, ou le reprendre."""
+
+    enabled: bool
+
+
+class WebhookEndpointAnswer(Answer):
+    """Une adresse, sans son secret."""
+
+    id: int
+    url: str
+    description: str
+    state: str = Field(examples=["enabled"])
+    disabled_reason: str | None
+    created_at: datetime
+
+
+class CreatedWebhookEndpoint(WebhookEndpointAnswer):
+    """Une adresse et son secret de signature, montré cette seule fois."""
+
+    secret: str = Field(examples=["whsec_…"])
+
+
+class AttemptAnswer(Answer):
+    """Un essai d'envoi."""
+
+    id: int
+    message_id: str
+    alert_id: int
+    attempt: int
+    at: datetime
+    outcome: str = Field(examples=["delivered"])
+    status: int | None
+    duration_ms: int
+    answer: str
+
+
+@router.post("", status_code=201)
+async def create_endpoint(body: NewWebhookEndpoint, caller: Manager) -> CreatedWebhookEndpoint:
+    """Ajouter une adresse. Le secret n'est montré que dans cette réponse."""
+    async with caller.changing() as change:
+        try:
+            endpoint, secret = await store.create_endpoint(
+                change.connection, change.tenant_id, body.url, body.description
+            )
+        except store.RefusedUrl as refused:
+            raise invalid("url", "refused_url", str(refused)) from None
+        await change.audit("create", "webhook_endpoint", endpoint.id, body.model_dump())
+    return CreatedWebhookEndpoint(**WebhookEndpointAnswer.model_validate(endpoint).model_dump(), secret=secret)
+
+
+@router.get("")
+async def list_endpoints(caller: Reader) -> Page[WebhookEndpointAnswer]:
+    """Les adresses de la collectivité."""
+    async with caller.reading() as connection:
+        endpoints = await store.list_endpoints(connection)
+    return Page(items=[WebhookEndpointAnswer.model_validate(endpoint) for endpoint in endpoints], next=None)
+
+
+@router.get("/{id}")
+async def read_endpoint(id: Id, caller: Reader) -> WebhookEndpointAnswer:  # noqa: A002 - The path's word.
+    """Une adresse."""
+    async with caller.reading() as connection:
+        endpoint = await store.read_endpoint(connection, id)
+    if endpoint is None:
+        raise not_found(f"adresse {id}")
+    return WebhookEndpointAnswer.model_validate(endpoint)
+
+
+@router.patch("/{id}")
+async def update_endpoint(
+    id: Id,  # noqa: A002 - The path's word.
+    body: WebhookEndpointPatch,
+    caller: Manager,
+) -> WebhookEndpointAnswer:
+    """Suspendre ou reprendre l'envoi vers une adresse."""
+    async with caller.changing() as change:
+        endpoint = await store.set_endpoint_enabled(change.connection, id, enabled=body.enabled)
+        if endpoint is None:
+            raise not_found(f"adresse {id}")
+        await change.audit("update", "webhook_endpoint", id, body.model_dump())
+    return WebhookEndpointAnswer.model_validate(endpoint)
+
+
+@router.delete("/{id}", status_code=204)
+async def delete_endpoint(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+    """Retirer une adresse, avec ce qui attend d'y être envoyé."""
+    async with caller.changing() as change:
+        if not await store.delete_endpoint(change.connection, id):
+            raise not_found(f"adresse {id}")
+        await change.audit("delete", "webhook_endpoint", id)
+    return Response(status_code=204)
+
+
+@router.get("/{id}/attempts")
+async def list_attempts(
+    id: Id,  # noqa: A002 - The path's word.
+    caller: Reader,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[AttemptAnswer]:
+    """Les essais d'envoi vers une adresse, le dernier d'abord."""
+    before = cursor_id(cursor)
+    async with caller.reading() as connection:
+        if await store.read_endpoint(connection, id) is None:
+            raise not_found(f"adresse {id}")
+        rows = await store.list_attempts(connection, id, before=before, most=limit + 1)
+    return page_of(rows, limit, AttemptAnswer.model_validate, lambda attempt: str(attempt.id))

@@ -1,0 +1,1 @@
+"""The process that answers HTTP: the API and its reference page."""

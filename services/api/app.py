@@ -1,0 +1,44 @@
+"""Composition root of the API: open, serve, wait, drain, close."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import structlog
+
+from api.app import create_app
+from api.platform import KeyWrap
+from core.runtime.bus import connect_bus
+from core.runtime.health import serve_health, serve_http
+from core.runtime.lease import read_shards
+from core.runtime.migrations import require_schema
+from core.runtime.postgres import open_pool
+from services.api.settings import ApiSettings
+
+# Requests under way when we are told to stop have this long to end.
+FINISH_REQUESTS_S = 3
+
+log = structlog.get_logger()
+
+
+async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
+    """Answer requests until stopped. /livez, /readyz and /metrics are on the API's port, too."""
+    async with AsyncExitStack() as open_resources:
+        pool = await open_resources.enter_async_context(
+            open_pool(settings.database_url.get_secret_value(), "api", size=settings.pool_size)
+        )
+        bus = await open_resources.enter_async_context(
+            connect_bus(settings.nats_url.get_secret_value(), settings.instance)
+        )
+        async with pool.acquire() as connection:
+            await require_schema(connection)
+            shards = await read_shards(connection)
+        app = create_app(pool, bus, KeyWrap(settings.kek_id, settings.kek_octets), shards)
+        if settings.health_port:
+            await open_resources.enter_async_context(
+                serve_health(app.state.readiness, settings.health_host, settings.health_port)
+            )
+        port = await open_resources.enter_async_context(
+            serve_http(app, settings.api_host, settings.api_port, shutdown_timeout_s=FINISH_REQUESTS_S)
+        )
+        log.info("listening", host=settings.api_host, port=port)
+        await stopping.wait()
