@@ -1,6 +1,7 @@
 """Reads MEASUREMENTS by shard and evaluates; after a start or a gap the table is read first (DESIGN 2)."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ DUE_AT_ONCE = 200
 MOST_BEHIND = timedelta(seconds=60)
 # After a start or an outage devices are given this long to be heard, or their own period if that is shorter.
 LEAST_WATCH = timedelta(minutes=5)
+ORPHANS_EVERY_S = 10.0
 
 EVALUATED = Counter("territoire_alerting_rules_evaluated_total", "Evaluations of a rule with a new observation")
 OPENED = Counter("territoire_alerting_alerts_opened_total", "Alerts opened", ["rule"])
@@ -51,6 +53,7 @@ class Engine:
         *,
         public_url: str = "",
         least_watch: timedelta = LEAST_WATCH,
+        orphans_every_s: float = ORPHANS_EVERY_S,
     ) -> None:
         self._pool = pool
         self._rulebook = rulebook
@@ -58,6 +61,8 @@ class Engine:
         self._public_url = public_url
         self._least_watch = least_watch
         self._watching: dict[int, datetime] = {}  # Shards that are up to date, and since when.
+        self._orphans_every_s = orphans_every_s
+        self._orphans_at = -math.inf  # When they were last looked for, on the loop's clock.
         self._turns = [asyncio.Lock() for _ in range(shards)]  # Stream and deadlines never at once.
 
     async def serve(self, lease: Lease, reader: ShardReader) -> None:
@@ -135,13 +140,13 @@ class Engine:
 
     async def sweep(self, leases: Iterable[Lease]) -> None:
         """Judge the deadlines that have passed, and resolve what nothing else would, in the shards up to date."""
-        for lease in leases:
-            if lease.shard not in self._watching:
-                continue
-            try:
+        current = [lease for lease in leases if lease.shard in self._watching]
+        try:
+            for lease in current:
                 await self._sweep_shard(lease)
-            except (LeaseLost, *DATABASE_AWAY) as away:
-                log.warning("sweep_put_off", shard=lease.shard, reason=str(away) or type(away).__name__)
+            await self._resolve_orphans(current)
+        except (LeaseLost, *DATABASE_AWAY) as away:
+            log.warning("sweep_put_off", reason=str(away) or type(away).__name__)
 
     async def _sweep_shard(self, lease: Lease) -> None:
         slots = slots_of_shard(lease.shard, self._shards)
@@ -151,15 +156,20 @@ class Engine:
                 await evaluation.miss(due, since, self._least_watch)
             if len(due) < DUE_AT_ONCE:
                 break
-        orphans = [
-            orphan
-            for orphan in await engine_store.find_orphans(self._pool)
-            if slot_of(orphan.asset_id, orphan.device_id or 0) in slots
-        ]
-        if orphans:
-            async with self._transaction(lease) as evaluation:
-                for orphan in orphans:
-                    await evaluation.resolve_orphan(orphan.id, orphan.cause)
+
+    async def _resolve_orphans(self, leases: Sequence[Lease]) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._orphans_at < self._orphans_every_s:
+            return
+        self._orphans_at = loop.time()
+        orphans = await engine_store.find_orphans(self._pool)
+        for lease in leases:
+            slots = slots_of_shard(lease.shard, self._shards)
+            ours = [one for one in orphans if slot_of(one.asset_id, one.device_id or 0) in slots]
+            if ours:
+                async with self._transaction(lease) as evaluation:
+                    for orphan in ours:
+                        await evaluation.resolve_orphan(orphan.id, orphan.cause)
 
     async def _evaluate(
         self,

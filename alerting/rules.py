@@ -112,19 +112,19 @@ def evaluate(
 ) -> tuple[RuleState | None, Transition | None]:
     """The state after `event`, and the alert that opens or resolves with it.
 
-    An observation at or before `state.evaluated_until` changes nothing: redelivery is harmless. `state` None means
-    that nothing was evaluated before.
+    A value observed at or before `state.evaluated_until` changes nothing: redelivery is harmless. `state` None
+    means that nothing was evaluated before.
     """
     match event:
         case Missed() if rule.kind == "silence":
             return _silent(state, event)
         case Missed():
             return (None if state is None else _unknown(state, event)), None
+        case Observation() if rule.kind == "silence":
+            return _heard(state, event)
         case Observation():
             if event.at > now + MAX_AHEAD or (state is not None and event.at <= state.evaluated_until):
                 return state, None
-            if rule.kind == "silence":
-                return _heard(state, event)
             return _conclude(*_measured(rule, state, event), event, now)
 
 
@@ -135,9 +135,11 @@ def _silent(state: RuleState | None, missed: Missed) -> tuple[RuleState, Transit
     return silent, Opened(missed.due_at, missed.due_at, None)
 
 
-def _heard(state: RuleState | None, sign: Observation) -> tuple[RuleState, Transition | None]:
-    heard = RuleState(Condition.OK, sign.at, 0, sign.at, None, alerting=False)
-    return heard, Resolved(sign.at, None, "heard") if state is not None and state.alerting else None
+def _heard(state: RuleState | None, sign: Observation) -> tuple[RuleState | None, Transition | None]:
+    # Any sign of life ends a silence, also one that was on its way when the deadline passed.
+    if state is None or not state.alerting:
+        return state, None
+    return RuleState(Condition.OK, sign.at, 0, sign.at, None, alerting=False), Resolved(sign.at, None, "heard")
 
 
 def _unknown(state: RuleState, missed: Missed) -> RuleState:

@@ -35,7 +35,7 @@ class Bench:
 
     def __init__(self, pool: Pool, place: Any, lease: Lease, rulebook: Rulebook) -> None:
         self.pool, self.place, self.lease, self.rulebook = pool, place, lease, rulebook
-        self.engine = Engine(pool, rulebook, SHARDS, public_url="https://t.example.fr", least_watch=timedelta(0))
+        self.engine = Engine(pool, rulebook, SHARDS, least_watch=timedelta(0), orphans_every_s=0)
 
     def message(self, values: Sequence[tuple[datetime, float]], *, heard_at: datetime | None = None) -> Message:
         items = [
@@ -194,6 +194,17 @@ async def test_a_device_whose_values_are_in_the_table_is_not_silent(bench: Bench
     await bench.sweep(ago(600))
 
     assert await place.alerts() == []
+
+
+async def test_a_sign_of_life_that_was_on_its_way_when_the_deadline_passed_ends_the_silence(
+    bench: Bench, place: Any
+) -> None:
+    await bench.take((ago(300), 10), heard_at=ago(300))
+    await bench.sweep(ago(600))
+    await bench.take((ago(200), 10), heard_at=ago(130))
+    alert = (await place.alerts())[0]
+
+    assert (alert.rule, alert.workflow, alert.resolved_cause) == ("device_silent", "resolved", "heard")
 
 
 async def test_a_replaced_device_is_no_longer_waited_for(bench: Bench, place: Any, receiver: Any) -> None:
