@@ -13,7 +13,7 @@ class NetworkSettings(KeySettings):
     )
     rx1_delay: int = Field(default=1, ge=1, le=15, description="Seconds from an uplink to RX1, for new sessions")
     rx2_data_rate: int = Field(
-        default=0, ge=0, le=5, description="Data rate of RX2, for new sessions; 3 (SF9) carries eight times more"
+        default=3, ge=0, le=5, description="Data rate of RX2, for new sessions; 0 (SF12) carries eight times less"
     )
     dedup_window_ms: int = Field(default=200, ge=20, le=1000, description="How long copies of a frame are awaited")
     fetch_messages: int = Field(default=100, ge=1, le=1000, description="Messages per fetch and shard")

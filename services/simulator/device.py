@@ -14,7 +14,8 @@ from services.simulator.radio import BANDWIDTH, CHANNELS, DEFAULT_CHANNELS, REQU
 
 JOIN_DELAYS_US = (5_000_000, 6_000_000)
 RX2_FREQUENCY = 869_525_000
-RX2_SPREADING_FACTOR = 12
+JOIN_RX2_SPREADING_FACTOR = 12  # Always DR0 for a join, whatever the session has afterwards.
+SLOWEST_SPREADING_FACTOR = 12
 # A receiver that opens its window finds a preamble that starts this much early or late.
 WINDOW_TOLERANCE_US = 20_000
 LINK_MARGIN_DB = 5.0
@@ -76,6 +77,7 @@ class Session:
     dev_addr: bytes
     cipher: SessionCipher
     rx1_delay_s: int
+    rx2_spreading_factor: int
     f_cnt_up: int = 0
     f_cnt_down: int = 0  # The next one acceptable.
 
@@ -115,7 +117,12 @@ class Device:
         return max(REQUIRED_SNR)
 
     def _emit(
-        self, phy_payload: bytes, channels: tuple[int, ...], delays_us: tuple[int, int], now_us: int
+        self,
+        phy_payload: bytes,
+        channels: tuple[int, ...],
+        delays_us: tuple[int, int],
+        rx2_spreading_factor: int,
+        now_us: int,
     ) -> list[bytes]:
         airtime = lora_airtime_us(len(phy_payload), self.spreading_factor, BANDWIDTH, crc=True)
         emission = Emission(
@@ -123,7 +130,7 @@ class Device:
         )
         self.windows = (
             Window(now_us + delays_us[0], emission.frequency, emission.spreading_factor),
-            Window(now_us + delays_us[1], RX2_FREQUENCY, RX2_SPREADING_FACTOR),
+            Window(now_us + delays_us[1], RX2_FREQUENCY, rx2_spreading_factor),
         )
         return self.air.uplink(emission, self.links)
 
@@ -135,7 +142,7 @@ class Device:
         self._used_nonces.add(nonce)
         self._dev_nonce = nonce
         request = JoinRequest.signed(self.app_key, self.join_eui, self.dev_eui, nonce)  # pyright: ignore[reportArgumentType]
-        return self._emit(request.to_bytes(), DEFAULT_CHANNELS, JOIN_DELAYS_US, now_us)
+        return self._emit(request.to_bytes(), DEFAULT_CHANNELS, JOIN_DELAYS_US, JOIN_RX2_SPREADING_FACTOR, now_us)
 
     def send(self, message: Message, now_us: int) -> None:
         """Send an uplink and note in the account who heard it."""
@@ -154,7 +161,8 @@ class Device:
         )
         self._acknowledge = False
         delay = session.rx1_delay_s * SECOND_US
-        heard = self._emit(phy_payload, CHANNELS, (delay, delay + SECOND_US), now_us)
+        delays = (delay, delay + SECOND_US)
+        heard = self._emit(phy_payload, CHANNELS, delays, session.rx2_spreading_factor, now_us)
         self.record(SentUplink(self.dev_eui, session.dev_addr, f_cnt, now_us, heard))
 
     def hear(self, emission: Emission) -> None:
@@ -177,7 +185,9 @@ class Device:
             return  # Another device's.
         assert self._dev_nonce is not None  # noqa: S101 - Checked by the caller.
         keys = derive_session_keys(self.app_key, accept.join_nonce, accept.net_id, self._dev_nonce)
-        self.session = Session(accept.dev_addr, SessionCipher(keys), accept.rx1_delay)
+        self.session = Session(
+            accept.dev_addr, SessionCipher(keys), accept.rx1_delay, SLOWEST_SPREADING_FACTOR - accept.rx2_dr
+        )
         self._dev_nonce = None
         self.windows = ()
 
@@ -191,12 +201,14 @@ class Device:
         return uplink_end <= emission.start_us <= self.windows[1].opens_us + WINDOW_TOLERANCE_US
 
     def _receive(self, emission: Emission) -> None:
+        session = self.session
+        assert session is not None  # noqa: S101 - Checked by `hear`.
         if any(window.catches(emission) for window in self.windows):
             self._open(emission)
         elif (
             self.is_class_c
             and emission.frequency == RX2_FREQUENCY
-            and emission.spreading_factor == RX2_SPREADING_FACTOR
+            and emission.spreading_factor == session.rx2_spreading_factor
         ):
             if self._in_class_a_windows(emission):
                 self.disturbed += 1

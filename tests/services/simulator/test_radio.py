@@ -99,7 +99,7 @@ def joined(*, class_c: bool) -> tuple[Device, Recorder, list[SentUplink], Ear]:
     )  # fmt: skip
     device.join(now_us())
     nonce = device._dev_nonce
-    accept = JoinAccept(join_nonce=1, net_id=0, dev_addr=bytes.fromhex("01020304"), rx1_delay=1)
+    accept = JoinAccept(join_nonce=1, net_id=0, dev_addr=bytes.fromhex("01020304"), rx1_delay=1, rx2_dr=3)
     window = device.windows[0]
     device.hear(Emission(accept.to_bytes(KEY), window.frequency, window.spreading_factor, window.opens_us, 70_000))
     assert device.session is not None
@@ -141,9 +141,9 @@ async def test_class_a_hears_in_its_window_only(late_us: int) -> None:
 
 async def test_class_c_hears_on_rx2_at_any_time_and_notes_what_disturbs_its_windows() -> None:
     device, application, _, _ = joined(class_c=True)
-    device.hear(Emission(downlink(device, 0, f_port=125, payload=b"a"), RX2, 12, now_us(), 1_000_000))
+    device.hear(Emission(downlink(device, 0, f_port=125, payload=b"a"), RX2, 9, now_us(), 1_000_000))
     device.send(Message(2, b"up"), now_us())
-    device.hear(Emission(downlink(device, 1, f_port=125, payload=b"b"), RX2, 12, now_us() + 200_000, 1_000_000))
+    device.hear(Emission(downlink(device, 1, f_port=125, payload=b"b"), RX2, 9, now_us() + 200_000, 1_000_000))
 
     assert application.received == [Message(125, b"a")]
     assert device.disturbed == 1
@@ -153,7 +153,7 @@ async def test_a_replayed_downlink_is_not_obeyed_twice() -> None:
     device, application, _, _ = joined(class_c=True)
     frame = downlink(device, 0, f_port=125, payload=b"a")
     for _ in range(2):
-        device.hear(Emission(frame, RX2, 12, now_us(), 1_000_000))
+        device.hear(Emission(frame, RX2, 9, now_us(), 1_000_000))
 
     assert len(application.received) == 1
 
@@ -165,6 +165,6 @@ async def test_a_forged_downlink_is_not_obeyed() -> None:
     forged = build_downlink(
         Session(session.dev_addr), SessionCipher(SessionKeys(bytes(16), bytes(16))), 0, f_port=125, payload=b"a"
     )
-    device.hear(Emission(forged, RX2, 12, now_us(), 1_000_000))
+    device.hear(Emission(forged, RX2, 9, now_us(), 1_000_000))
 
     assert application.received == []
