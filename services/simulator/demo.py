@@ -19,11 +19,12 @@ from rich.text import Text
 from core.model.entities import Tenant
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool
-from services.run_info import RunInfo
+from services.run_info import RunInfo, read_run_info
 from services.simulator.account import balance, read_stored
 from services.simulator.driver import Fleet, build_fleet, build_gateways
 from services.simulator.figures import count_bin_alerts, read_figures, wait_until_empty
 from services.simulator.fleet import GATEWAYS, PILOT_DEVICES, plan_devices, plan_gateways
+from services.simulator.memory import stack_memory_mb
 from services.simulator.provision import Provisioner, ProvisioningFailed
 from services.simulator.radio import Air
 from services.simulator.receiver import Received, receive_webhooks
@@ -128,6 +129,7 @@ async def _settle(stage: Stage, seconds: float) -> DemoReport:
         lighting=stage.lights.account,
         gateways=stage.fleet.gateways,
         class_c_disturbed=sum(device.disturbed for device in stage.fleet.devices),
+        memory_mb=stack_memory_mb(read_run_info(Path(stage.run.home))),
     )
 
 

@@ -13,6 +13,8 @@ from services.simulator.gateway import GatewayBase
 from services.simulator.receiver import Received
 from services.simulator.street_lights import LightingAccount
 
+MOST_MEMORY_MB = 600
+
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
@@ -28,6 +30,7 @@ class DemoReport:
     lighting: LightingAccount
     gateways: Sequence[GatewayBase]
     class_c_disturbed: int
+    memory_mb: dict[str, float]
 
     @property
     def checks(self) -> list[tuple[str, bool, str]]:
@@ -37,6 +40,7 @@ class DemoReport:
         refused = sum(sum(gateway.account.refused.values()) for gateway in self.gateways)
         exceeded = sum(gateway.account.duty_cycle_exceeded for gateway in self.gateways)
         repeated = sum(times - 1 for times in self.received.ids.values())
+        memory = sum(self.memory_mb.values())
         bin_webhooks = sum(body.get("data", {}).get("rule") == "bin_75" for body in self.received.bodies)
         return [
             ("Files vides à la fin", self.streams_emptied, ""),
@@ -78,6 +82,11 @@ class DemoReport:
                 ),
             ),
             ("Rapport cyclique des passerelles respecté", exceeded == 0, f"dépassements {exceeded}"),
+            (
+                f"Mémoire de la pile sans PostgreSQL sous {MOST_MEMORY_MB} Mo",
+                memory < MOST_MEMORY_MB,
+                f"{memory:.0f} Mo (PSS)",
+            ),
         ]
 
     @property
@@ -102,6 +111,7 @@ class DemoReport:
             },
             "lighting": asdict(self.lighting),
             "class_c_disturbed": self.class_c_disturbed,
+            "memory_mb": self.memory_mb,
             "gateways": [
                 {"gateway_id": gateway.gateway_id.hex(), "received": gateway.received, **asdict(gateway.account)}
                 for gateway in self.gateways
