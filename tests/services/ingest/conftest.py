@@ -89,10 +89,18 @@ class Planted:
 
 
 @pytest.fixture
-async def planted(pool: Pool) -> Planted:
-    registry = Planted(pool)
-    await registry.begin()
-    return registry
+def planted_in() -> Callable[[Pool], Awaitable[Planted]]:
+    async def plant(pool: Pool) -> Planted:
+        registry = Planted(pool)
+        await registry.begin()
+        return registry
+
+    return plant
+
+
+@pytest.fixture
+async def planted(pool: Pool, planted_in: Callable[[Pool], Awaitable[Planted]]) -> Planted:
+    return await planted_in(pool)
 
 
 @pytest.fixture
@@ -153,9 +161,11 @@ def ingesting(database_url: str, nats_url: str) -> Callable[..., AbstractAsyncCo
     """The service while the block runs, then a clean stop."""
 
     @asynccontextmanager
-    async def running(url: str | None = None, instance: str = "a") -> AsyncGenerator[None]:
+    async def running(
+        database: str = database_url, nats: str = nats_url, instance: str = "a"
+    ) -> AsyncGenerator[None]:
         settings = IngestSettings.model_validate(
-            {"database_url": url or database_url, "nats_url": nats_url, "instance": instance, "linger_ms": 0}
+            {"database_url": database, "nats_url": nats, "instance": instance, "linger_ms": 0}
         )
         stopping = asyncio.Event()
         service = asyncio.create_task(run(settings, stopping))
