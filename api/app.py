@@ -7,7 +7,18 @@ from api.auth import Authenticator
 from api.edge import Edge
 from api.errors import handle_errors
 from api.platform import KeyWrap, Platform
-from api.routes import assets, device_profiles, devices, gateways, lighting, webhook_endpoints
+from api.routes import (
+    alerts,
+    assets,
+    datastreams,
+    device_profiles,
+    device_traffic,
+    devices,
+    gateways,
+    lighting,
+    tenants,
+    webhook_endpoints,
+)
 from core.runtime.bus import Bus
 from core.runtime.health import Readiness, bus_check, database_check
 from core.runtime.postgres import Pool
@@ -22,10 +33,14 @@ l'éclairage), `operate` (exploiter le réseau). Les instants sont en UTC (ISO 8
 minuscule, les erreurs en `application/problem+json` (RFC 9457).
 """
 ROUTERS = (
+    tenants.router,
     device_profiles.router,
     gateways.router,
     assets.router,
     devices.router,
+    device_traffic.router,
+    datastreams.router,
+    alerts.router,
     webhook_endpoints.router,
     lighting.router,
 )

@@ -52,6 +52,11 @@ class Authenticator:
                 self._known.popitem(last=False)
         return principal
 
+    def forget(self, key_id: str) -> None:
+        """This replica refuses the key from now on; the others within `REMEMBERED_S`."""
+        for digest in [digest for digest, (_, found) in self._known.items() if found.key_id == key_id]:
+            del self._known[digest]
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -89,9 +94,13 @@ class Caller:
             yield Change(connection, principal.tenant_id, principal.name)
         await self.platform.tell_registry_changed()
 
+    def has(self, role: str) -> bool:
+        """Whether the key has this role as well."""
+        return role in self.principal.roles
+
     def demand(self, role: str) -> None:
         """Raises 403 when the key has not this role as well."""
-        if role not in self.principal.roles:
+        if not self.has(role):
             raise Problem(403, f"cette clé n'a pas le rôle « {role} »")
 
 

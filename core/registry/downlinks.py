@@ -18,6 +18,11 @@ WHERE id = $1 AND state = 'queued' RETURNING true
 COLUMNS = """id, tenant_id, device_id, slot, f_port, payload, confirmed, priority, not_after, state::text AS state,
 reason, attempts, f_cnt_down, gateway_id, created_at, updated_at, sent_at"""
 READ = f"SELECT {COLUMNS} FROM downlink WHERE id = $1"
+LIST = f"""
+SELECT {COLUMNS} FROM downlink
+WHERE device_id = $1 AND ($2::bigint IS NULL OR id < $2)
+ORDER BY id DESC LIMIT $3
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +94,10 @@ async def read_downlink(connection: Connection | Pool, downlink_id: int) -> Down
     """One downlink as it stands."""
     row = await connection.fetchrow(READ, downlink_id)
     return None if row is None else entity(Downlink, row)
+
+
+async def list_downlinks(
+    connection: Connection | Pool, device_id: int, *, before: int | None = None, most: int = 100
+) -> list[Downlink]:
+    """Downlinks of a device, newest first; `before` is the last id of the former page."""
+    return [entity(Downlink, row) for row in await connection.fetch(LIST, device_id, before, most)]

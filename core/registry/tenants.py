@@ -28,6 +28,8 @@ INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles, expires_at) VALU
 """
 REVOKE_KEY = "UPDATE api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING true"
 LIST_KEYS = "SELECT id, name, roles, created_at, expires_at, revoked_at FROM api_key ORDER BY created_at, id"
+AS_OPERATOR = "SELECT set_config('app.operator', 'on', true)"
+ENTER_TENANT = "SELECT set_config('app.tenant', $1, true)"
 AUTHENTICATE = "SELECT tenant_id, tenant_slug, name, roles FROM authenticate_api_key($1, $2)"
 
 
@@ -66,6 +68,16 @@ def _digest(secret: str) -> bytes:
 async def read_tenants(connection: Connection | Pool, tenant_id: int | None = None) -> dict[int, Tenant]:
     """Every visible tenant by id, or this one."""
     return {row["id"]: entity(Tenant, row) for row in await connection.fetch(READ_TENANTS, tenant_id)}
+
+
+async def act_as_operator(connection: Connection) -> None:
+    """For the rest of this transaction, as the API's role: see every tenant, and make new ones."""
+    await connection.execute(AS_OPERATOR)
+
+
+async def enter_tenant(connection: Connection, tenant_id: int) -> None:
+    """For the rest of this transaction, as the API's role: the tenant whose rows are visible."""
+    await connection.execute(ENTER_TENANT, str(tenant_id))
 
 
 async def find_tenant(connection: Connection | Pool, slug: str) -> Tenant | None:

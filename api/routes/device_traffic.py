@@ -1,0 +1,190 @@
+"""What a device said, and what it is told: uplinks with their receptions, downlinks."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from pydantic import Field, StringConstraints
+
+from api import store
+from api.auth import Manager, Reader
+from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from api.fields import Answer, Body, Eui, EuiPath, HexOctets, Instant
+from api.pages import Cursor, Limit, Page, bad_cursor, cursor_id, page_of
+from api.store import ReceptionRow, UplinkRow
+from core.registry.downlinks import enqueue, list_downlinks, read_downlink
+from core.registry.enrolment import EnrolledDevice, read_enrolled
+from core.registry.profiles import read_profile
+from core.runtime.postgres import Connection
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+LATEST_CURSOR = 8_000_000_000_000_000
+USUAL_WAIT = timedelta(days=1)
+LONGEST_WAIT = timedelta(days=30)
+# lorawan.airtime.Priority.ROUTINE
+ROUTINE = 2
+
+router = APIRouter(prefix="/v1/devices/{dev_eui}", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
+
+
+class ReceptionAnswer(Answer):
+    """Comment une passerelle a entendu ; elle n'est nommée qu'à son propriétaire."""
+
+    gateway_id: Eui | None
+    gateway_name: str | None
+    antenna: int
+    rssi: float
+    snr: float
+
+
+class UplinkAnswer(Answer):
+    """Un message du capteur. `status` : decoded, empty, ou undecodable avec sa raison (quarantaine)."""
+
+    uplink_id: UUID
+    time: datetime
+    received_at: datetime
+    f_cnt: int | None
+    f_port: int | None
+    payload: HexOctets
+    radio: dict[str, Any]
+    status: str
+    reason: str | None
+    decoded: Any
+    codec: str | None
+    codec_version: int | None
+    receptions: list[ReceptionAnswer]
+
+
+class NewDownlink(Body):
+    """Un message brut pour le capteur. Une armoire d'éclairage se commande par /v1/lighting/commands."""
+
+    f_port: int = Field(ge=1, le=223, examples=[125])
+    payload: Annotated[str, StringConstraints(max_length=484, pattern="^([0-9a-fA-F]{2})*$")] = Field(
+        examples=["11500006000000"], description="En hexadécimal, 242 octets au plus"
+    )
+    confirmed: bool = False
+    not_after: Instant | None = Field(None, description="Dernier instant utile, 30 jours au plus ; absent : 24 h")
+
+
+class DownlinkAnswer(Answer):
+    """Un message pour le capteur et où il en est."""
+
+    id: int
+    f_port: int
+    payload: HexOctets
+    confirmed: bool
+    not_after: datetime
+    state: str = Field(examples=["queued"])
+    reason: str | None
+    attempts: int
+    f_cnt_down: int | None
+    gateway_id: Eui | None
+    created_at: datetime
+    updated_at: datetime
+    sent_at: datetime | None
+
+
+async def _device(connection: Connection, dev_eui: str) -> EnrolledDevice:
+    device = await read_enrolled(connection, bytes.fromhex(dev_eui))
+    if device is None:
+        raise not_found(f"capteur {dev_eui}")
+    return device
+
+
+def _uplink(row: UplinkRow, receptions: list[ReceptionRow]) -> UplinkAnswer:
+    return UplinkAnswer(
+        uplink_id=row.uplink_id,
+        time=row.time,
+        received_at=row.received_at,
+        f_cnt=row.f_cnt,
+        f_port=row.f_port,
+        payload=row.payload.hex(),
+        radio=row.radio,
+        status=row.status,
+        reason=row.reason,
+        decoded=row.decoded,
+        codec=row.codec,
+        codec_version=row.codec_version,
+        receptions=[ReceptionAnswer.model_validate(reception) for reception in receptions],
+    )
+
+
+def _cursor_of(row: UplinkRow) -> str:
+    return f"{(row.time - EPOCH) // MICROSECOND}.{row.uplink_id.hex}"
+
+
+def _read_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
+    if cursor is None:
+        return None
+    time_us, _, uplink_id = cursor.partition(".")
+    position = cursor_id(time_us)
+    try:
+        identity = UUID(hex=uplink_id)
+    except ValueError:
+        raise bad_cursor() from None
+    if position is None or position > LATEST_CURSOR:
+        raise bad_cursor()
+    return EPOCH + position * MICROSECOND, identity
+
+
+@router.get("/uplinks")
+async def list_uplinks(
+    dev_eui: EuiPath,
+    caller: Reader,
+    status: Annotated[
+        Literal["decoded", "empty", "undecodable"] | None,
+        Query(description="`undecodable` : la quarantaine"),
+    ] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[UplinkAnswer]:
+    """Les messages du capteur, le dernier d'abord, et qui les a entendus."""
+    before = _read_cursor(cursor)
+    async with caller.reading() as connection:
+        device = await _device(connection, dev_eui)
+        rows = await store.list_uplinks(connection, device.id, status=status, before=before, most=limit + 1)
+        heard = await store.list_receptions(connection, device.id, rows[:limit]) if rows else {}
+    return page_of(rows, limit, lambda row: _uplink(row, heard.get(row.uplink_id, [])), _cursor_of)
+
+
+@router.get("/downlinks")
+async def list_downlinks_of_device(
+    dev_eui: EuiPath, caller: Reader, limit: Limit = 50, cursor: Cursor = None
+) -> Page[DownlinkAnswer]:
+    """Les messages pour le capteur, le dernier d'abord."""
+    before = cursor_id(cursor)
+    async with caller.reading() as connection:
+        device = await _device(connection, dev_eui)
+        rows = await list_downlinks(connection, device.id, before=before, most=limit + 1)
+    return page_of(rows, limit, DownlinkAnswer.model_validate, lambda row: str(row.id))
+
+
+@router.post("/downlinks", status_code=201)
+async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) -> DownlinkAnswer:
+    """Mettre un message en file. Pour un appareil qui commute, le rôle `lighting` est demandé en plus."""
+    now = datetime.now(UTC)
+    not_after = body.not_after or now + USUAL_WAIT
+    if not now < not_after <= now + LONGEST_WAIT:
+        raise invalid("not_after", "range", "« not_after » doit être à venir, dans 30 jours au plus")
+    async with caller.changing() as change:
+        device = await _device(change.connection, dev_eui)
+        profile = await read_profile(change.connection, device.device_profile_id)
+        if profile is not None and profile.capabilities:
+            caller.demand("lighting")
+        if not device.enabled:
+            raise Problem(409, "ce capteur est désactivé")
+        row = await enqueue(
+            change.connection,
+            device.id,
+            f_port=body.f_port,
+            payload=bytes.fromhex(body.payload),
+            not_after=not_after,
+            confirmed=body.confirmed,
+            priority=ROUTINE,
+        )
+        downlink = await read_downlink(change.connection, row.id)
+        await change.audit("create", "downlink", row.id, {"dev_eui": dev_eui, **body.model_dump(mode="json")})
+    await caller.platform.tell_downlink_due(row.slot, device.id)
+    return DownlinkAnswer.model_validate(downlink)

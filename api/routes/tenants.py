@@ -1,0 +1,165 @@
+"""Tenants, made by the operator of the network, and the API keys of each."""
+
+import re
+from datetime import datetime
+from ipaddress import ip_network
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from alerting.store import create_default_rules
+from api.auth import Authenticator, Manager, NetworkOperator, Reader
+from api.errors import PROBLEM_RESPONSES, not_found
+from api.fields import Answer, Body, Id, Instant, Name
+from api.pages import Page
+from core.registry import tenants
+
+HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+
+router = APIRouter(prefix="/v1", tags=["Collectivités et clés"], responses=PROBLEM_RESPONSES)
+
+Role = Literal["read", "manage", "lighting", "operate"]
+FIRST_ROLES: tuple[Role, ...] = ("read", "manage", "lighting")
+
+
+def _destination(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        if HOST.fullmatch(text.lower()):
+            return text.lower()
+    raise PydanticCustomError("destination", "réseau (192.0.2.0/24) ou nom d'hôte attendu")
+
+
+Destination = Annotated[str, AfterValidator(_destination)]
+
+
+class NewTenant(Body):
+    """Une collectivité."""
+
+    slug: Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,62}$")] = Field(examples=["landerneau"])
+    name: Name = Field(examples=["Ville de Landerneau"])
+    webhook_allow_list: list[Destination] = Field(
+        default_factory=list[str],
+        max_length=50,
+        description="Réseaux et hôtes internes où ses webhooks peuvent aller",
+        examples=[["10.12.0.0/16"]],
+    )
+
+
+class TenantAnswer(Answer):
+    """Une collectivité."""
+
+    id: int
+    slug: str
+    name: str
+    webhook_allow_list: list[str]
+
+
+class CreatedTenant(TenantAnswer):
+    """Une collectivité et sa première clé, montrée cette seule fois."""
+
+    api_key: str = Field(examples=["terr_…"])
+
+
+class NewApiKey(Body):
+    """Une clé ; ses rôles sont au plus ceux de la clé qui la crée."""
+
+    name: Name = Field(examples=["Logiciel de tournées"])
+    roles: list[Role] = Field(min_length=1, max_length=4, examples=[["read"]])
+    expires_at: Instant | None = Field(None, description="Absente : sans fin")
+
+
+class ApiKeyAnswer(Answer):
+    """Une clé, sans son secret."""
+
+    id: str
+    name: str
+    roles: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class CreatedApiKey(Answer):
+    """Une clé, montrée cette seule fois."""
+
+    id: str
+    name: str
+    roles: list[str]
+    expires_at: datetime | None
+    key: str = Field(examples=["terr_…"])
+
+
+@router.post("/tenants", status_code=201)
+async def create_tenant(body: NewTenant, caller: NetworkOperator) -> CreatedTenant:
+    """Créer une collectivité, ses règles d'alerte et sa première clé (read, manage, lighting)."""
+    async with caller.changing() as change:
+        await tenants.act_as_operator(change.connection)
+        tenant = await tenants.create_tenant(change.connection, body.slug, body.name, body.webhook_allow_list)
+        await change.audit("create", "tenant", tenant.id, body.model_dump())
+        await tenants.enter_tenant(change.connection, tenant.id)
+        await create_default_rules(change.connection, tenant.id)
+        key = await tenants.create_api_key(change.connection, tenant.id, "première clé", FIRST_ROLES)
+    return CreatedTenant(**TenantAnswer.model_validate(tenant).model_dump(), api_key=key)
+
+
+@router.get("/tenants")
+async def list_tenants(caller: Reader) -> Page[TenantAnswer]:
+    """La collectivité de la clé ; pour l'exploitant du réseau, toutes."""
+    async with caller.reading() as connection:
+        if caller.has("operate"):
+            await tenants.act_as_operator(connection)
+        found = await tenants.read_tenants(connection)
+    return Page(items=[TenantAnswer.model_validate(tenant) for tenant in found.values()], next=None)
+
+
+@router.get("/tenants/{id}")
+async def read_tenant(id: Id, caller: Reader) -> TenantAnswer:  # noqa: A002 - The path's word.
+    """Une collectivité."""
+    async with caller.reading() as connection:
+        if caller.has("operate"):
+            await tenants.act_as_operator(connection)
+        found = await tenants.read_tenants(connection, id)
+    if id not in found:
+        raise not_found(f"collectivité {id}")
+    return TenantAnswer.model_validate(found[id])
+
+
+@router.post("/api-keys", status_code=201)
+async def create_api_key(body: NewApiKey, caller: Manager) -> CreatedApiKey:
+    """Créer une clé. Son texte n'est montré que dans cette réponse."""
+    roles = sorted(set(body.roles))
+    for role in roles:
+        caller.demand(role)
+    async with caller.changing() as change:
+        key = await tenants.create_api_key(change.connection, change.tenant_id, body.name, roles, body.expires_at)
+        key_id = key.split("_")[1]
+        await change.audit("create", "api_key", key_id, {"name": body.name, "roles": roles})
+    return CreatedApiKey(id=key_id, name=body.name, roles=list(roles), expires_at=body.expires_at, key=key)
+
+
+@router.get("/api-keys")
+async def list_api_keys(caller: Manager) -> Page[ApiKeyAnswer]:
+    """Les clés de la collectivité, la plus ancienne d'abord."""
+    async with caller.reading() as connection:
+        keys = await tenants.list_api_keys(connection)
+    return Page(items=[ApiKeyAnswer.model_validate(key) for key in keys], next=None)
+
+
+@router.delete("/api-keys/{id}", status_code=204)
+async def revoke_api_key(
+    id: Annotated[str, Path(pattern="^[0-9a-f]{1,64}$")],  # noqa: A002 - The path's word.
+    caller: Manager,
+    request: Request,
+) -> Response:
+    """Révoquer une clé : elle n'ouvre plus rien, partout en 5 secondes."""
+    async with caller.changing() as change:
+        if not await tenants.revoke_api_key(change.connection, id):
+            raise not_found(f"clé {id}")
+        await change.audit("revoke", "api_key", id)
+    authenticator: Authenticator = request.app.state.authenticator
+    authenticator.forget(id)
+    return Response(status_code=204)

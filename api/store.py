@@ -1,0 +1,223 @@
+"""SQL of what devices said, for whoever reads it: through the views that row security bounds (DESIGN 4)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from core.registry.rows import entity
+from core.runtime.postgres import Connection
+
+LIST_DATASTREAMS = """
+SELECT d.id, d.asset_id, a.name AS asset_name, v.dev_eui, d.position, d.channel, d.quantity, d.unit, d.created_at
+FROM datastream d JOIN device v ON v.id = d.device_id LEFT JOIN asset a ON a.id = d.asset_id
+WHERE d.id > $1 AND ($2::int[] IS NULL OR d.asset_id = ANY($2)) AND ($3::bytea IS NULL OR v.dev_eui = $3)
+  AND ($4::text IS NULL OR d.quantity = $4) AND ($5::text IS NULL OR a.kind = $5)
+ORDER BY d.id LIMIT $6
+"""
+READ_DATASTREAM = """
+SELECT d.id, d.asset_id, a.name AS asset_name, v.dev_eui, d.position, d.channel, d.quantity, d.unit, d.created_at
+FROM datastream d JOIN device v ON v.id = d.device_id LEFT JOIN asset a ON a.id = d.asset_id
+WHERE d.id = $1
+"""
+LATEST = "SELECT datastream_id, time, value, flags FROM latest WHERE datastream_id = ANY($1::int[])"
+MEASUREMENTS_UP = """
+SELECT time, value, flags FROM measurement
+WHERE datastream_id = $1 AND time >= $2 AND time < $3 ORDER BY time LIMIT $4
+"""
+MEASUREMENTS_DOWN = """
+SELECT time, value, flags FROM measurement
+WHERE datastream_id = $1 AND time >= $2 AND time < $3 ORDER BY time DESC LIMIT $4
+"""
+# date_trunc knows the local calendar for hours and days alike; time_bucket by a zone takes the two hours between
+# 2 and 3 of an October night for one.
+BUCKET_EDGES = """
+SELECT date_trunc($3, $1::timestamptz, $4) AS since,
+       date_add(date_trunc($3, $2::timestamptz - interval '1 microsecond', $4),
+                ('1 ' || $3)::interval, $4) AS until
+"""
+# An instant on an edge begins a bucket; for an index ($6 is then a microsecond) it ends one.
+AGGREGATES = """
+SELECT bucket AS since, date_add(bucket, ('1 ' || $4)::interval, $5) AS until,
+       count(*) FILTER (WHERE sound) AS readings, count(*) FILTER (WHERE NOT sound) AS suspects,
+       min(value) FILTER (WHERE sound) AS minimum, max(value) FILTER (WHERE sound) AS maximum,
+       avg(value) FILTER (WHERE sound) AS mean,
+       first(value, time) FILTER (WHERE sound) AS first, last(value, time) FILTER (WHERE sound) AS last
+FROM (
+    SELECT date_trunc($4, time - $6::interval, $5) AS bucket, time, value, flags & 1 = 0 AS sound
+    FROM measurement WHERE datastream_id = $1 AND time >= $2 AND time < $3
+) AS readings
+GROUP BY bucket ORDER BY bucket
+"""
+LAST_BEFORE = """
+SELECT value FROM measurement
+WHERE datastream_id = $1 AND time < $2 AND flags & 1 = 0 ORDER BY time DESC LIMIT 1
+"""
+UPLINKS = """
+SELECT uplink_id, time, received_at, f_cnt, f_port, payload, radio, status, reason, decoded, codec, codec_version
+FROM uplink
+WHERE device_id = $1 AND ($2::text IS NULL OR status = $2)
+  AND (time, uplink_id) < (coalesce($3::timestamptz, 'infinity'),
+                           coalesce($4::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+ORDER BY time DESC, uplink_id DESC LIMIT $5
+"""
+RECEPTIONS = """
+SELECT r.uplink_id, g.gateway_id, g.name AS gateway_name, r.antenna, r.rssi, r.snr
+FROM reception r LEFT JOIN gateway g ON g.id = r.gateway_id
+WHERE r.device_id = $1 AND r.time = ANY($2::timestamptz[]) AND r.uplink_id = ANY($3::uuid[])
+ORDER BY r.rssi DESC
+"""
+AT_THE_EDGE = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class DatastreamRow:
+    """A datastream, the asset that it belongs to, and the device that feeds it now."""
+
+    id: int
+    asset_id: int | None
+    asset_name: str | None
+    dev_eui: bytes
+    position: str
+    channel: str
+    quantity: str
+    unit: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One measurement; `flags` are core.messages.measurements.Flag."""
+
+    time: datetime
+    value: float
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Readings of one hour or day; suspects are counted and left out of the rest."""
+
+    since: datetime
+    until: datetime
+    readings: int
+    suspects: int
+    minimum: float | None
+    maximum: float | None
+    mean: float | None
+    first: float | None
+    last: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkRow:
+    """One uplink as stored."""
+
+    uplink_id: UUID
+    time: datetime
+    received_at: datetime
+    f_cnt: int | None
+    f_port: int | None
+    payload: bytes
+    radio: dict[str, Any]
+    status: str
+    reason: str | None
+    decoded: Any
+    codec: str | None
+    codec_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceptionRow:
+    """How a gateway heard an uplink; its name is known to its owner only."""
+
+    uplink_id: UUID
+    gateway_id: bytes | None
+    gateway_name: str | None
+    antenna: int
+    rssi: float
+    snr: float
+
+
+async def list_datastreams(
+    connection: Connection,
+    *,
+    after: int = 0,
+    asset_ids: Sequence[int] | None = None,
+    dev_eui: bytes | None = None,
+    quantity: str | None = None,
+    asset_kind: str | None = None,
+    most: int = 100,
+) -> list[DatastreamRow]:
+    """Datastreams by id, beyond `after`."""
+    rows = await connection.fetch(LIST_DATASTREAMS, after, asset_ids, dev_eui, quantity, asset_kind, most)
+    return [entity(DatastreamRow, row) for row in rows]
+
+
+async def read_datastream(connection: Connection, datastream_id: int) -> DatastreamRow | None:
+    """One datastream."""
+    row = await connection.fetchrow(READ_DATASTREAM, datastream_id)
+    return None if row is None else entity(DatastreamRow, row)
+
+
+async def read_latest(connection: Connection, datastream_ids: Sequence[int]) -> dict[int, Reading]:
+    """The last reading of each of these datastreams."""
+    return {row["datastream_id"]: entity(Reading, row) for row in await connection.fetch(LATEST, datastream_ids)}
+
+
+async def list_readings(
+    connection: Connection, datastream_id: int, since: datetime, until: datetime, *, newest_first: bool, most: int
+) -> list[Reading]:
+    """Readings from `since` to before `until`."""
+    statement = MEASUREMENTS_DOWN if newest_first else MEASUREMENTS_UP
+    return [entity(Reading, row) for row in await connection.fetch(statement, datastream_id, since, until, most)]
+
+
+async def read_buckets(
+    connection: Connection,
+    datastream_id: int,
+    since: datetime,
+    until: datetime,
+    *,
+    bucket: str,
+    timezone: str,
+    is_index: bool,
+) -> tuple[list[Bucket], float | None]:
+    """The hours or local days that touch the range and have readings, and the last index before them.
+
+    `is_index`: a reading at an edge belongs to the bucket that it ends, so that differences of indexes are those
+    of the edges. Raises PostgresError (BAD_DATA) for an unknown time zone.
+    """
+    edges = await connection.fetchrow(BUCKET_EDGES, since, until, bucket, timezone)
+    assert edges is not None  # noqa: S101 - A SELECT without FROM has one row.
+    shift = AT_THE_EDGE if is_index else timedelta(0)
+    begin, end = edges["since"] + shift, edges["until"] + shift
+    rows = await connection.fetch(AGGREGATES, datastream_id, begin, end, bucket, timezone, shift)
+    before = await connection.fetchval(LAST_BEFORE, datastream_id, begin) if is_index and rows else None
+    return [entity(Bucket, row) for row in rows], before
+
+
+async def list_uplinks(
+    connection: Connection,
+    device_id: int,
+    *,
+    status: str | None = None,
+    before: tuple[datetime, UUID] | None = None,
+    most: int = 100,
+) -> list[UplinkRow]:
+    """Uplinks of a device, newest first; `before` is where the former page ended."""
+    time, uplink_id = before or (None, None)
+    rows = await connection.fetch(UPLINKS, device_id, status, time, uplink_id, most)
+    return [entity(UplinkRow, row) for row in rows]
+
+
+async def list_receptions(
+    connection: Connection, device_id: int, uplinks: Sequence[UplinkRow]
+) -> dict[UUID, list[ReceptionRow]]:
+    """Who heard these uplinks, the loudest first."""
+    times, ids = [uplink.time for uplink in uplinks], [uplink.uplink_id for uplink in uplinks]
+    heard: dict[UUID, list[ReceptionRow]] = {}
+    for row in await connection.fetch(RECEPTIONS, device_id, times, ids):
+        heard.setdefault(row["uplink_id"], []).append(entity(ReceptionRow, row))
+    return heard
