@@ -152,8 +152,8 @@ class Emitter:
     async def _emit(self, shard: Shard, order: Order, f_cnt: int) -> Emission:
         """Ask one gateway after the other until one has the frame, or no window is left."""
         refused = Emission(GATEWAY_UNREACHABLE)
-        for asked, copy in enumerate(order.routes[: self._settings.gateways_tried]):
-            windows = orders.fitting(order, orders.windows_of(order, copy))
+        for asked, (copy, opening) in enumerate(orders.tries(order, self._settings.gateways_tried)):
+            windows = orders.fitting(order, opening)
             if not windows:
                 return Emission(PAYLOAD_TOO_LARGE)
             if wall_clock_us() > order.latest_us:
@@ -166,7 +166,10 @@ class Emitter:
             phy_payload = orders.frame(order, windows, f_cnt)
             request = orders.request(order, copy, windows, phy_payload, wall_clock_us())
             if request is None:
-                return refused if asked else Emission(TOO_LATE)
+                refused = refused if asked else Emission(TOO_LATE)
+                if order.accept:
+                    continue  # RX1 has passed; RX2 is still to be tried.
+                return refused
             shard.lease.check()
             reply = await self._ask(request)
             if reply.status == OK:

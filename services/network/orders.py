@@ -124,6 +124,21 @@ def windows_of(order: Order, copy: HeardCopy) -> tuple[Window, ...]:
     return class_a_windows(REGION, state, copy.frequency, data_rate)
 
 
+def tries(order: Order, most: int) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
+    """Which gateway to ask for which windows, in turn, over the `most` best gateways.
+
+    A data frame is asked for in both windows at once, since every request uses up a counter. A join-accept
+    has none: its RX1 is tried on every gateway before RX2, which is DR0 and holds a radio for 1.8 s. In a join storm that
+    would make the other accepts collide, and go to RX2 themselves.
+    """
+    asked = [(copy, windows_of(order, copy)) for copy in order.routes[:most]]
+    if not order.accept:
+        return asked
+    return [(copy, windows[:1]) for copy, windows in asked] + [
+        (copy, windows[1:]) for copy, windows in asked if windows[1:]
+    ]
+
+
 def fitting(order: Order, windows: Iterable[Window]) -> list[Window]:
     """The windows whose data rate has room for the row's payload (matrix row 33)."""
     octets = 0 if order.row is None else len(order.row.payload)

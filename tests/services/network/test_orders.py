@@ -90,6 +90,19 @@ def test_f_pending_says_that_more_rows_wait() -> None:
     assert DownlinkFrame.from_bytes(orders.frame(order, windows, 0)).f_ctrl.f_pending
 
 
+def test_an_accept_tries_rx1_on_every_gateway_before_rx2_and_a_data_frame_both_at_once() -> None:
+    routes = (copy(1), copy(2))
+    accept = Order(SESSION, routes, 0, accept=b"accept")
+    data = Order(SESSION, routes, 0, acknowledge=True)
+
+    def asked(order: Order) -> list[tuple[bytes, list[str]]]:
+        return [(to.gateway_id, [window.name for window in windows]) for to, windows in orders.tries(order, 3)]
+
+    one, two = routes[0].gateway_id, routes[1].gateway_id
+    assert asked(accept) == [(one, ["RX1"]), (two, ["RX1"]), (one, ["RX2"]), (two, ["RX2"])]
+    assert asked(data) == [(one, ["RX1", "RX2"]), (two, ["RX1", "RX2"])]
+
+
 def test_acknowledgements_come_before_commands() -> None:
     assert answer(row()).priority == Priority.JOIN_OR_ACK
     assert answer(row(), ack=False).priority == 1
