@@ -82,7 +82,7 @@ def _json(value: dict[str, Any]) -> dict[str, Any]:
     try:
         octets = msgspec.json.encode(value)
     except (ValueError, TypeError, OverflowError, RecursionError):
-        raise PydanticCustomError("json", "valeurs JSON attendues (nombres de 64 bits au plus)") from None
+        raise PydanticCustomError("json", "valeurs JSON attendues") from None
     if len(octets) > ATTRIBUTES_OCTETS_MOST:
         raise PydanticCustomError("json_too_long", "32 ko au plus")
     if b"\\u0000" in octets:

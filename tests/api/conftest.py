@@ -1,9 +1,12 @@
 """The API over real PostgreSQL and nats-server, reached through ASGI; one tenant with keys, another beside it."""
 
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -12,6 +15,7 @@ from fastapi import FastAPI
 from alerting.store import create_default_rules
 from api.app import create_app
 from api.platform import KeyWrap
+from core.registry.datastreams import make_datastream
 from core.registry.tenants import create_api_key, create_tenant
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool
@@ -127,3 +131,99 @@ def registry(client: httpx.AsyncClient) -> Registry:
 @pytest.fixture
 def other_registry(other_client: httpx.AsyncClient) -> Registry:
     return Registry(other_client)
+
+
+class Observations:
+    """Writes what ingest and alerting would have written, as the role of the services."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def device_id(self, dev_eui: str) -> int:
+        return await self._pool.fetchval("SELECT id FROM device WHERE dev_eui = $1", bytes.fromhex(dev_eui))
+
+    async def datastream(self, dev_eui: str, asset_id: int | None, quantity: str, unit: str) -> int:
+        device = await self._pool.fetchrow(
+            "SELECT id, tenant_id FROM device WHERE dev_eui = $1", bytes.fromhex(dev_eui)
+        )
+        made = await make_datastream(
+            self._pool,
+            tenant_id=device["tenant_id"],
+            asset_id=asset_id,
+            device_id=device["id"],
+            position="",
+            channel="",
+            quantity=quantity,
+            unit=unit,
+        )
+        return made.id
+
+    async def readings(self, datastream_id: int, readings: dict[datetime, float], flags: int = 0) -> None:
+        rows = [(datastream_id, time, float(value), flags) for time, value in readings.items()]
+        await self._pool.executemany("INSERT INTO observation.measurement VALUES ($1, $2, $3, $4)", rows)
+        await self._pool.execute(
+            "INSERT INTO observation.latest VALUES ($1, $2, $3, $4) ON CONFLICT (datastream_id) DO UPDATE "
+            "SET time = excluded.time, value = excluded.value WHERE latest.time < excluded.time",
+            *max(rows, key=lambda row: row[1]),
+        )
+
+    async def uplink(
+        self, dev_eui: str, time: datetime, *, status: str = "decoded", heard_by: list[str] | None = None
+    ) -> UUID:
+        device_id, uplink_id = await self.device_id(dev_eui), uuid4()
+        await self._pool.execute(
+            "INSERT INTO observation.uplink (device_id, time, uplink_id, f_cnt, f_port, payload, received_at, "
+            "status, reason, decoded) VALUES ($1, $2, $3, 7, 85, '\\x0175', $2, $4, $5, '{\"a\": 1}')",
+            device_id,
+            time,
+            uplink_id,
+            status,
+            "canal inconnu" if status == "undecodable" else None,
+        )
+        for place, gateway_id in enumerate(heard_by or []):
+            await self._pool.execute(
+                "INSERT INTO observation.reception SELECT $1, $2, $3, g.id, 0, $4, 5 FROM gateway g "
+                "WHERE g.gateway_id = $5",
+                device_id,
+                time,
+                uplink_id,
+                -80.0 - place,
+                bytes.fromhex(gateway_id),
+            )
+        return uplink_id
+
+    async def alert(self, tenant_id: int, asset_id: int, rule: str = "bin_75") -> int:
+        return await self._pool.fetchval(
+            "INSERT INTO alert (tenant_id, rule_id, asset_id, severity, message, condition, opened_at, value) "
+            "SELECT $1, r.id, $2, 'warning', 'plein', 'firing', now(), 80 FROM alert_rule r "
+            "WHERE r.tenant_id = $1 AND r.name = $3 RETURNING id",
+            tenant_id,
+            asset_id,
+            rule,
+        )
+
+
+@pytest.fixture
+def observations(pool: Pool) -> Observations:
+    return Observations(pool)
+
+
+@pytest.fixture
+def client_with(
+    app: FastAPI, pool: Pool, tenancy: Tenancy
+) -> Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]:
+    """A client of the same tenant whose key has these roles only."""
+
+    @asynccontextmanager
+    async def opened(*roles: str) -> AsyncGenerator[httpx.AsyncClient]:
+        key = await create_api_key(pool, tenancy.id, "restreinte", roles)
+        async with client_of(app, key) as client:
+            yield client
+
+    return opened
+
+
+@pytest.fixture
+def client_of_key(app: FastAPI) -> Callable[[str], httpx.AsyncClient]:
+    """A client that presents this key."""
+    return lambda key: client_of(app, key)

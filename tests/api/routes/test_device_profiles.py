@@ -1,0 +1,43 @@
+from core.runtime.postgres import Pool
+from decoders.catalogue import CODECS
+
+
+async def test_a_profile_is_created_changed_and_listed(client, registry) -> None:
+    profile = await registry.profile(codec_options={"a": 1}, expected_interval_s=1800)
+    path = f"/v1/device-profiles/{profile['id']}"
+
+    changed = await client.patch(
+        path, json={"expected_interval_s": 90.5, "capabilities": ["switch"], "codec": "watteco.triphaso"}
+    )
+    listed = await client.get("/v1/device-profiles")
+
+    expected = profile | {"expected_interval_s": 90.5, "capabilities": ["switch"], "codec": "watteco.triphaso"}
+    assert changed.json() == expected
+    assert (await client.get(path)).json() == expected
+    assert listed.json()["items"] == [expected]
+
+
+async def test_an_unknown_codec_is_refused_with_those_that_are_known(client, registry) -> None:
+    profile = await registry.profile()
+    body = {"name": "x", "vendor": "v", "model": "m", "codec": "acme.nothing"}
+
+    created = await client.post("/v1/device-profiles", json=body)
+    changed = await client.patch(f"/v1/device-profiles/{profile['id']}", json={"codec": "acme.nothing"})
+
+    for answer in (created, changed):
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["field"] == "body.codec"
+        assert all(codec in answer.json()["detail"] for codec in CODECS)
+
+
+async def test_a_profile_that_is_offered_to_all_is_read_and_not_changed(client, pool: Pool) -> None:
+    shared = await pool.fetchval(
+        "INSERT INTO device_profile (name, vendor, model, codec) "
+        "VALUES ('EM400', 'Milesight', 'EM400', 'milesight.em400') RETURNING id"
+    )
+
+    read = await client.get(f"/v1/device-profiles/{shared}")
+    changed = await client.patch(f"/v1/device-profiles/{shared}", json={"name": "à moi"})
+
+    assert read.json()["tenant_id"] is None
+    assert changed.status_code == 403

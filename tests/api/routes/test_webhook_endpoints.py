@@ -1,0 +1,58 @@
+from datetime import UTC, datetime
+
+from core.runtime.postgres import Pool
+
+PATH = "/v1/webhook-endpoints"
+
+
+async def test_a_secret_is_shown_once(client) -> None:
+    created = await client.post(PATH, json={"url": "https://si.example.fr/t", "description": "tournées"})
+    endpoint = created.json()
+    secret = endpoint.pop("secret")
+
+    read = await client.get(f"{PATH}/{endpoint['id']}")
+    listed = await client.get(PATH)
+
+    assert created.status_code == 201
+    assert secret.startswith("whsec_")
+    assert read.json() == endpoint
+    assert listed.json()["items"] == [endpoint]
+
+
+async def test_an_endpoint_is_suspended_resumed_and_removed(client) -> None:
+    endpoint = (await client.post(PATH, json={"url": "https://si.example.fr/t"})).json()
+    path = f"{PATH}/{endpoint['id']}"
+
+    suspended = await client.patch(path, json={"enabled": False})
+    resumed = await client.patch(path, json={"enabled": True})
+    removed = await client.delete(path)
+
+    assert (suspended.json()["state"], resumed.json()["state"]) == ("disabled", "enabled")
+    assert removed.status_code == 204
+    assert (await client.get(path)).status_code == 404
+
+
+async def test_an_address_that_cannot_be_used_is_refused_in_french(client) -> None:
+    answer = await client.post(PATH, json={"url": "ftp://si.example.fr/t"})
+
+    assert answer.status_code == 422
+    assert "doit commencer par https://" in answer.json()["detail"]
+
+
+async def test_attempts_are_listed_newest_first(client, pool: Pool, tenancy) -> None:
+    endpoint = (await client.post(PATH, json={"url": "https://si.example.fr/t"})).json()
+    for attempt in (1, 2):
+        await pool.execute(
+            "INSERT INTO webhook_attempt (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, "
+            "status, duration_ms) VALUES ($1, $2, 'msg_1', 1, $3, $4, 'failed', 500, 12)",
+            tenancy.id,
+            endpoint["id"],
+            attempt,
+            datetime.now(UTC),
+        )
+
+    first = (await client.get(f"{PATH}/{endpoint['id']}/attempts", params={"limit": 1})).json()
+    second = await client.get(f"{PATH}/{endpoint['id']}/attempts", params={"cursor": first["next"]})
+
+    assert [attempt["attempt"] for attempt in first["items"] + second.json()["items"]] == [2, 1]
+    assert (await client.get(f"{PATH}/999999/attempts")).status_code == 404

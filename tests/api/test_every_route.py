@@ -1,0 +1,173 @@
+"""What holds for every route, generated from the OpenAPI document: nobody is forgotten when a route is added."""
+
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.platform import KeyWrap
+from core.runtime.postgres import Pool
+
+# Which role opens a route that changes something; every GET asks for "read" but these.
+ROLE_OF = {
+    ("post", "/v1/tenants"): "operate",
+    ("get", "/v1/gateways/unknown"): "operate",
+    ("get", "/v1/api-keys"): "manage",
+    ("post", "/v1/lighting/commands"): "lighting",
+}
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("put", "/v1/assets/{id}/device"): {"dev_eui": "ff" * 8},
+    ("post", "/v1/devices/{dev_eui}/downlinks"): {"f_port": 1, "payload": "00"},
+    ("patch", "/v1/webhook-endpoints/{id}"): {"enabled": True},
+}
+DOCUMENT = create_app(None, None, KeyWrap("kek-1", bytes(16)), 4).openapi()  # pyright: ignore[reportArgumentType]
+OPERATIONS = [(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]
+ABOUT_ONE_OBJECT = [(method, path) for method, path in OPERATIONS if "{" in path]
+
+
+def role_of(method: str, path: str) -> str:
+    return ROLE_OF.get((method, path), "read" if method == "get" else "manage")
+
+
+def example_of(path: str) -> str:
+    filled = path.replace("{dev_eui}", "ab" * 8).replace("{gateway_id}", "ab" * 8)
+    return filled.replace("{id}", "abcdef" if "api-keys" in path else "1")
+
+
+async def ask(client: httpx.AsyncClient, method: str, path: str, template: str) -> httpx.Response:
+    body = None if method in {"get", "delete"} else BODIES.get((method, template), {})
+    query = {"bucket": "day"} if path.endswith("/aggregates") else {}
+    return await client.request(method, path, json=body, params=query)
+
+
+def assert_problem(answer: httpx.Response, status: int) -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["status"] == status
+    assert problem["type"] == "about:blank"
+    assert problem["title"]
+
+
+async def test_every_route_asks_for_a_key_that_is_known(app: FastAPI, client_of_key) -> None:
+    keys = ("", "nonsense", "terr_abc_def", "terr_" + secrets.token_hex(6) + "_" + secrets.token_urlsafe(32))
+    for method, path in OPERATIONS:
+        for key in keys:
+            async with client_of_key(key) as client:
+                answer = await ask(client, method, example_of(path), path)
+
+            assert_problem(answer, 401)
+            assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_every_route_asks_for_its_role(client_with) -> None:
+    every = {"read", "manage", "lighting", "operate"}
+    for method, path in OPERATIONS:
+        async with client_with(*sorted(every - {role_of(method, path)})) as client:
+            answer = await ask(client, method, example_of(path), path)
+
+        assert_problem(answer, 403)
+
+
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """What belongs to another tenant, by the route that shows it."""
+
+    ids: dict[str, str]
+
+    def path(self, template: str) -> str:
+        resource = re.match(r"/v1/((lighting/)?[a-z-]+)/\{", template)
+        assert resource is not None, template
+        return re.sub(r"\{[a-z_]+\}", self.ids[resource[1]], template)
+
+
+@pytest.fixture
+async def theirs(other_client, other_registry, other_tenancy, observations) -> Theirs:
+    asset = await other_registry.asset()
+    device = await other_registry.device(asset_id=asset["id"])
+    profile = await other_registry.profile()
+    gateway = await other_registry.gateway()
+    cabinet = await other_registry.cabinet()
+    command = await other_client.post("/v1/lighting/commands", json={"asset_id": cabinet["id"], "action": "on"})
+    endpoint = await other_client.post("/v1/webhook-endpoints", json={"url": "https://si.example.fr/t"})
+    rule = (await other_client.get("/v1/alert-rules")).json()["items"][0]
+    datastream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
+    return Theirs(
+        {
+            "tenants": str(other_tenancy.id),
+            "api-keys": other_tenancy.key.split("_")[1],
+            "device-profiles": str(profile["id"]),
+            "gateways": gateway["gateway_id"],
+            "assets": str(asset["id"]),
+            "devices": device["dev_eui"],
+            "datastreams": str(datastream),
+            "alerts": str(await observations.alert(other_tenancy.id, asset["id"])),
+            "alert-rules": str(rule["id"]),
+            "webhook-endpoints": str(endpoint.json()["id"]),
+            "lighting/commands": str(command.json()["id"]),
+        }
+    )
+
+
+async def test_what_belongs_to_another_tenant_does_not_exist(
+    theirs: Theirs, client_with, other_client, pool: Pool
+) -> None:
+    lines = await pool.fetchval("SELECT count(*) FROM audit")
+    async with client_with("read", "manage", "lighting") as client:
+        for method, template in ABOUT_ONE_OBJECT:
+            answer = await ask(client, method, theirs.path(template), template)
+
+            assert_problem(answer, 404)
+
+    assert await pool.fetchval("SELECT count(*) FROM audit") == lines
+    for method, template in ABOUT_ONE_OBJECT:
+        if method == "get":  # The same paths do exist, and nothing was harmed.
+            assert (await ask(other_client, method, theirs.path(template), template)).status_code == 200
+
+
+async def test_no_list_shows_what_belongs_to_another_tenant(theirs: Theirs, client_with) -> None:
+    async with client_with("read", "manage", "lighting") as client:
+        for method, path in OPERATIONS:
+            if method != "get" or "{" in path or path in {"/v1/quantities", "/v1/gateways/unknown"}:
+                continue
+            page = (await ask(client, method, path, path)).json()
+
+            expected = {"/v1/tenants": 1, "/v1/api-keys": 2, "/v1/alert-rules": 4}.get(path, 0)
+            assert len(page["items"]) == expected, path
+
+
+async def test_every_change_is_noted_with_who_made_it(client, registry, pool: Pool) -> None:
+    asset = await registry.asset()
+    device = await registry.device(asset_id=asset["id"])
+
+    lines = await pool.fetch("SELECT actor, action, entity, entity_id, details::text FROM audit ORDER BY id")
+
+    assert [(line["action"], line["entity"]) for line in lines] == [
+        ("create", "asset"),
+        ("create", "device_profile"),
+        ("create", "device"),
+    ]
+    assert {line["actor"] for line in lines} == {"clé de sdef"}
+    assert lines[2]["entity_id"] == device["dev_eui"]
+
+
+def test_every_operation_is_described_and_says_its_errors() -> None:
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            assert operation["description"], (method, path)
+            assert {"401", "403", "404", "422", "503"} <= operation["responses"].keys(), (method, path)
+            assert operation["security"], (method, path)
+
+
+def test_keys_are_written_and_never_read() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    secret_names = {"app_key", "nwk_s_key", "app_s_key"}
+
+    naming = {name for name, schema in schemas.items() if secret_names & schema.get("properties", {}).keys()}
+
+    assert naming == {"NewDevice"}

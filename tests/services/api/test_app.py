@@ -1,0 +1,85 @@
+"""The process itself, over a real socket."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+import httpx
+import pytest
+
+from core.registry.tenants import create_api_key, create_tenant
+from core.runtime.migrations import SchemaMismatch
+from core.runtime.postgres import Pool
+from services.api.app import run
+from services.api.settings import ApiSettings
+from services.supervisor.ports import free_tcp_port
+
+
+def settings_of(database_url: str, nats_url: str, api_port: int, health_port: int = 0) -> ApiSettings:
+    return ApiSettings(
+        database_url=database_url,
+        nats_url=nats_url,
+        kek="00" * 16,
+        instance="api-test",
+        api_port=api_port,
+        health_port=health_port,
+    )  # pyright: ignore[reportArgumentType]
+
+
+async def _answers(url: str) -> None:
+    async with asyncio.timeout(10), httpx.AsyncClient() as client:
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if (await client.get(f"{url}/readyz")).status_code == 200:
+                    return
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def ports(api_database_url: str, nats_url: str) -> AsyncGenerator[tuple[int, int]]:
+    """The API's port and the health port of a running service, which ends when it is told to."""
+    api_port, health_port = free_tcp_port(), free_tcp_port()
+    stopping = asyncio.Event()
+    running = asyncio.create_task(run(settings_of(api_database_url, nats_url, api_port, health_port), stopping))
+    await _answers(f"http://127.0.0.1:{api_port}")
+    yield api_port, health_port
+    stopping.set()
+    async with asyncio.timeout(10):
+        await running
+
+
+async def test_both_ports_say_that_it_is_ready_and_one_serves_the_api(ports, pool: Pool) -> None:
+    api_port, health_port = ports
+    tenant = await create_tenant(pool, "sdef", "SDEF")
+    key = await create_api_key(pool, tenant.id, "essai", ["read", "manage"])
+
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}) as client:
+        ready = await client.get(f"http://127.0.0.1:{health_port}/readyz")
+        created = await client.post(
+            f"http://127.0.0.1:{api_port}/v1/assets", json={"kind": "bin", "name": "Bac 1", "commune": "Brest"}
+        )
+        listed = await client.get(f"http://127.0.0.1:{api_port}/v1/assets")
+
+    assert ready.json() == {"status": "ok", "problems": {}}
+    assert created.status_code == 201
+    assert listed.json()["items"] == [created.json()]
+    assert "server" not in listed.headers
+
+
+async def test_garbage_on_the_socket_costs_nobody_else(ports) -> None:
+    api_port, _ = ports
+    reader, writer = await asyncio.open_connection("127.0.0.1", api_port)
+    writer.write(b"\x00\xff garbage\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+
+    await _answers(f"http://127.0.0.1:{api_port}")
+
+    assert answer.startswith(b"HTTP/1.1 400")
+
+
+async def test_it_refuses_a_database_that_is_not_migrated(empty_database_url: str, nats_url: str) -> None:
+    settings = settings_of(empty_database_url, nats_url, free_tcp_port())
+
+    with pytest.raises(SchemaMismatch, match="run `territoire migrate`"):
+        await run(settings, asyncio.Event())
