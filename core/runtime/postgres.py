@@ -57,6 +57,8 @@ DATABASE_AWAY = (
     asyncpg.DiskFullError,
     asyncpg.QueryCanceledError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    # What asyncpg says of a connection whose server was killed in the middle of a statement.
+    asyncpg.InternalClientError,
     TimeoutError,
 )
 
