@@ -168,11 +168,9 @@ def ingesting(database_url: str, nats_url: str) -> Callable[..., AbstractAsyncCo
             {"database_url": database, "nats_url": nats, "instance": instance, "linger_ms": 0}
         )
         stopping = asyncio.Event()
-        service = asyncio.create_task(run(settings, stopping))
-        try:
+        async with asyncio.TaskGroup() as tasks:  # A service that fails ends the test, and says why.
+            tasks.create_task(run(settings, stopping))
             yield
-        finally:
             stopping.set()
-            await asyncio.wait_for(service, 20)
 
     return running
