@@ -135,6 +135,11 @@ class Bus:
         """Whether the server answers at this moment."""
         return self._client.is_connected
 
+    @property
+    def reconnections(self) -> int:
+        """How often the connection was made anew; acknowledgements sent just before may be lost."""
+        return self._client.stats["reconnects"]
+
     async def ensure_streams(self) -> None:
         """Create the streams that are missing; only `services/migrate` does this."""
         for config in (*STREAMS, MEASUREMENTS_STREAM):

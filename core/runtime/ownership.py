@@ -101,15 +101,15 @@ class ShardOwner:
 
     async def _hold(self, lease: Lease) -> None:
         """From the taking to the loss: the lease is renewed beside the work, and the first to end ends both."""
-        keeping = asyncio.create_task(keep_lease(self._pool, lease), name=f"renew shard {lease.shard}")
-        serving = asyncio.create_task(self._serve_anew(lease), name=f"serve shard {lease.shard}")
+        works = (keep_lease(self._pool, lease), self._serve_anew(lease), self._reconnected())
+        tasks = [asyncio.create_task(work, name=f"{work.__name__} of shard {lease.shard}") for work in works]
         log.info("shard_taken", shard=lease.shard, epoch=lease.epoch)
         try:
-            await asyncio.wait((keeping, serving), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (keeping, serving):
+            for task in tasks:
                 task.cancel()
-            outcomes = await asyncio.gather(keeping, serving, return_exceptions=True)
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
             await release_lease(self._pool, lease)
             del self._held[lease.shard]
         for outcome in outcomes:
@@ -117,6 +117,12 @@ class ShardOwner:
                 log.warning("shard_let_go", shard=lease.shard, reason=str(outcome) or type(outcome).__name__)
             elif outcome is not None and not isinstance(outcome, asyncio.CancelledError):
                 raise outcome
+
+    async def _reconnected(self) -> None:
+        """Return when the bus was away: acknowledgements were lost, and it would wait for them until `ack_wait`."""
+        before = self._bus.reconnections
+        while self._bus.reconnections == before:  # noqa: ASYNC110 - The client counts and tells nobody.
+            await asyncio.sleep(RETRY_EVERY_S)
 
     async def _serve_anew(self, lease: Lease) -> None:
         reader = await self._open_reader(lease)
