@@ -119,7 +119,7 @@ class ShardOwner:
                 raise outcome
 
     async def _reconnected(self) -> None:
-        """Return when the bus was away: acknowledgements were lost, and it would wait for them until `ack_wait`."""
+        """Return when the bus was away: it waits until `ack_wait` for the acknowledgements that were lost."""
         before = self._bus.reconnections
         while self._bus.reconnections == before:  # noqa: ASYNC110 - The client counts and tells nobody.
             await asyncio.sleep(RETRY_EVERY_S)
