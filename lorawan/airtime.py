@@ -20,6 +20,9 @@ FSK_OVERHEAD = 11  # Octets: preamble 5, sync word 3, length 1, CRC 2.
 LEAD_US = 50_000
 # Kept free between two transmissions: a forwarder needs 1.5 ms to start and a margin of 1 ms.
 GUARD_US = 5_000
+# The gateway itself decides when an immediate frame starts, some 35 ms after it has it, and the way there takes
+# its time: the radio is kept free for this much before and after.
+IMMEDIATE_SLACK_US = 40_000
 
 
 def lora_airtime_us(length: int, spreading_factor: int, bandwidth: int, *, crc: bool, coding_rate: int = 1) -> int:
@@ -172,7 +175,10 @@ class Scheduler:
     def restore(self, now_us: int, emissions: Iterable[Emission]) -> None:
         """Takes back what may have been emitted in the last hour, or is still to come; older ones are left out."""
         for start_us, airtime_us, frequency in emissions:
-            self._note(_Span(start_us, start_us + airtime_us), self._region.sub_band_of(frequency))
+            span, band = _Span(start_us, start_us + airtime_us), self._region.sub_band_of(frequency)
+            insort(self._radio, span)
+            if band is not None:
+                self._ledgers[band].add(span)
         self._forget(now_us)
 
     def request(
@@ -210,18 +216,23 @@ class Scheduler:
         if lawful is None:
             return Refused("DUTY_CYCLE_OVERFLOW")
         # Later is never less lawful, so that the radio's next gap after that is the answer.
-        fits_at = self._free_at(lawful, airtime_us)
+        slack = IMMEDIATE_SLACK_US if start_us is None else 0
+        fits_at = self._free_at(lawful - slack, airtime_us + 2 * slack) + slack
         if fits_at > latest:
             return Refused("DUTY_CYCLE_OVERFLOW" if lawful > latest else "COLLISION_PACKET", fits_at)
-        self._note(_Span(fits_at, fits_at + airtime_us), band)
+        emitted = _Span(fits_at, fits_at + airtime_us)
+        self._ledgers[band].add(emitted)
+        insort(self._radio, _padded(emitted, slack))
         return Granted(fits_at, airtime_us, frequency)
 
     def release(self, granted: Granted) -> None:
         """Gives back what the gateway certainly did not emit: it answered with an error. Silence is no answer."""
         span = _Span(granted.start_us, granted.start_us + granted.airtime_us)
         band = self._region.sub_band_of(granted.frequency)
-        if span in self._radio:
-            self._radio.remove(span)
+        for reserved in (span, _padded(span, IMMEDIATE_SLACK_US)):
+            if reserved in self._radio:
+                self._radio.remove(reserved)
+                break
         if band is not None:
             self._ledgers[band].remove(span)
 
@@ -229,11 +240,6 @@ class Scheduler:
         """What is used up of each sub-band's hour, with what is granted for later."""
         self._forget(now_us)
         return tuple(Usage(band, ledger.used_us) for band, ledger in self._ledgers.items())
-
-    def _note(self, span: _Span, band: SubBand | None) -> None:
-        insort(self._radio, span)
-        if band is not None:
-            self._ledgers[band].add(span)
 
     def _forget(self, now_us: int) -> None:
         self._radio = [span for span in self._radio if span.end_us + GUARD_US > now_us]
@@ -248,6 +254,10 @@ class Scheduler:
                 break
             at = max(at, span.end_us + GUARD_US)
         return at
+
+
+def _padded(span: _Span, slack_us: int) -> _Span:
+    return _Span(span.start_us - slack_us, span.end_us + slack_us)
 
 
 def _end_of(span: _Span) -> int:

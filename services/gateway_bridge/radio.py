@@ -23,6 +23,9 @@ QUEUE_LEAD_US = 50_000
 HARD_LEAD_US = 43_000
 FIRST_ROUND_TRIP_US = 50_000
 SMOOTHING = 4
+COLLISION_PACKET = "COLLISION_PACKET"
+IMMEDIATE_TRIES = 3
+IMMEDIATE_PAUSE_S = 0.3
 
 log = structlog.get_logger()
 
@@ -70,7 +73,7 @@ class Radio:
         """Try the transmissions in order until the gateway takes one; at most one goes out."""
         outcome, fits_at_us = _Outcome(INTERNAL_ERROR), 0
         for index, transmission in enumerate(request.transmissions):
-            outcome = await self._try(frontend, request, transmission)
+            outcome = await self._try_immediate_again(frontend, request, transmission)
             if outcome.status == OK:
                 return TransmitReply(OK, index, 0, outcome.starts_at_us)
             if outcome.fits_at_us and (not fits_at_us or outcome.fits_at_us < fits_at_us):
@@ -78,6 +81,19 @@ class Radio:
             if outcome.status == NO_ACK:  # It may have gone out: a second one would be one too many.
                 return TransmitReply(NO_ACK, index, 0, outcome.starts_at_us)
         return TransmitReply(outcome.status, -1, fits_at_us, 0)
+
+    async def _try_immediate_again(
+        self, frontend: Frontend, request: TransmitRequest, transmission: Transmission
+    ) -> _Outcome:
+        """An immediate frame that the gateway could not fit in is offered again while it is useful."""
+        outcome = await self._try(frontend, request, transmission)
+        for _ in range(IMMEDIATE_TRIES - 1):
+            refused = outcome.status == COLLISION_PACKET and outcome.starts_at_us and transmission.immediate
+            if not refused or now_us() > request.latest_at_us:
+                break
+            await asyncio.sleep(IMMEDIATE_PAUSE_S)
+            outcome = await self._try(frontend, request, transmission)
+        return outcome
 
     async def _try(self, frontend: Frontend, request: TransmitRequest, transmission: Transmission) -> _Outcome:
         granted = self._request(request, transmission)

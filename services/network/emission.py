@@ -17,6 +17,7 @@ from core.runtime.postgres import DATABASE_AWAY, Pool
 from services.network import downlink_store, orders, store
 from services.network.clock import wall_clock_us
 from services.network.downlink_store import MAX_ATTEMPTS, Changed, DueDownlink, Settlement
+from services.network.join_pressure import JoinPressure
 from services.network.orders import Order
 from services.network.sessions import HeardCopy
 from services.network.settings import NetworkSettings
@@ -69,6 +70,7 @@ class Emitter:
         self._busy: Counter[int] = Counter()
         self._accepts: dict[int, None] = {}  # Sessions whose accept is on its way or out.
         self._on_air_until_us: dict[int, int] = {}
+        self._pressure = JoinPressure()
         self._tasks: set[asyncio.Task[None]] = set()
         self._freed: Callable[[], None] = lambda: None
 
@@ -95,6 +97,7 @@ class Emitter:
         self._accepts[order.session.id] = None
         while len(self._accepts) > MAX_REMEMBERED:
             del self._accepts[next(iter(self._accepts))]
+        self._pressure.note([copy.gateway_id for copy in order.routes], wall_clock_us())
         self._spawn(order, 0)
 
     async def drain(self, timeout_s: float) -> None:
@@ -152,7 +155,7 @@ class Emitter:
     async def _emit(self, shard: Shard, order: Order, f_cnt: int) -> Emission:
         """Ask one gateway after the other until one has the frame, or no window is left."""
         refused = Emission(GATEWAY_UNREACHABLE)
-        for asked, (copy, opening) in enumerate(orders.tries(order, self._settings.gateways_tried)):
+        for asked, (copy, opening) in enumerate(orders.tries(order, self._settings.gateways_tried, self._is_calm)):
             windows = orders.fitting(order, opening)
             if not windows:
                 return Emission(PAYLOAD_TOO_LARGE)
@@ -177,6 +180,9 @@ class Emitter:
             fits_at_us = min(filter(None, (refused.fits_at_us, reply.fits_at_us)), default=0)
             refused = Emission(reply.status, copy.gateway_id, fits_at_us=fits_at_us)
         return refused
+
+    def _is_calm(self, gateway_id: bytes) -> bool:
+        return self._pressure.is_calm(gateway_id, wall_clock_us())
 
     def _sent(self, order: Order, request: TransmitRequest, reply: TransmitReply) -> Emission:
         transmission = request.transmissions[max(0, min(reply.index, len(request.transmissions) - 1))]

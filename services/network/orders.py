@@ -1,6 +1,6 @@
 """What is to be sent to one device, and how: the frame, its windows and the gateways to ask. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from core.messages.downlinks import Transmission, TransmitRequest
@@ -124,19 +124,19 @@ def windows_of(order: Order, copy: HeardCopy) -> tuple[Window, ...]:
     return class_a_windows(REGION, state, copy.frequency, data_rate)
 
 
-def tries(order: Order, most: int) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
+def tries(order: Order, most: int, is_calm: Callable[[bytes], bool]) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
     """Which gateway to ask for which windows, in turn, over the `most` best gateways.
 
-    A data frame is asked for in both windows at once, since every request uses up a counter. A join-accept
-    has none: its RX1 is tried on every gateway before RX2, which is DR0 and holds a radio for 1.8 s. In a join storm that
-    would make the other accepts collide, and go to RX2 themselves.
+    A data frame is asked for in both windows at once, since every request uses up a counter. A join-accept has
+    none: its RX1 is tried on every gateway before RX2, which is DR0 and holds a radio for 1.8 s; and on a gateway
+    that is not calm RX2 is not tried at all, since it would only make other accepts collide and go to RX2, too.
     """
     asked = [(copy, windows_of(order, copy)) for copy in order.routes[:most]]
     if not order.accept:
         return asked
-    return [(copy, windows[:1]) for copy, windows in asked] + [
-        (copy, windows[1:]) for copy, windows in asked if windows[1:]
-    ]
+    first = [(copy, windows[:1]) for copy, windows in asked]
+    second = [(copy, windows[1:]) for copy, windows in asked if windows[1:] and is_calm(copy.gateway_id)]
+    return first + second
 
 
 def fitting(order: Order, windows: Iterable[Window]) -> list[Window]:

@@ -134,10 +134,9 @@ def _application(profile: Profile, number: int, source: random.Random) -> Applic
     match profile.codec:
         case "milesight.em400" | "milesight.em310":
             # A few stand just below the threshold, so that the demonstration need not wait for days.
-            fill = source.uniform(69, 74) if number % 20 == 0 else source.uniform(5, 60)
-            return sensors.Container(
-                source, fill=fill, rise=source.uniform(0.3, 2.5), is_em400=profile.codec == "milesight.em400"
-            )
+            soon = number % 20 == 0
+            fill, rise = (73.5, 3.0) if soon else (source.uniform(5, 60), source.uniform(0.3, 2.5))
+            return sensors.Container(source, fill=fill, rise=rise, is_em400=profile.codec == "milesight.em400")
         case "watteco.triphaso":
             return sensors.Cabinet(source, power_w=source.randint(800, 6_000) if profile is CABINET else 90)
         case "watteco.tic" | "adeunis.tic":

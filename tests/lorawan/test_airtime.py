@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lorawan.airtime import (
     GUARD_US,
+    IMMEDIATE_SLACK_US,
     LEAD_US,
     SHARES,
     Emission,
@@ -101,7 +102,7 @@ def test_a_second_immediate_request_follows_the_first() -> None:
 
     assert isinstance(first, Granted)
     assert isinstance(second, Granted)
-    assert second.start_us == first.start_us + SECOND + GUARD_US
+    assert second.start_us == first.start_us + SECOND + GUARD_US + 2 * IMMEDIATE_SLACK_US
 
 
 def test_an_immediate_request_uses_the_gap_before_a_window() -> None:
@@ -112,7 +113,7 @@ def test_an_immediate_request_uses_the_gap_before_a_window() -> None:
     long = ask(scheduler, latest_start_us=NOW + 10 * SECOND, airtime_us=4 * SECOND)
 
     assert short == Granted(NOW + LEAD_US, SECOND, RX2)
-    assert long == Granted(NOW + 6 * SECOND + GUARD_US, 4 * SECOND, RX2)
+    assert long == Granted(NOW + 6 * SECOND + GUARD_US + IMMEDIATE_SLACK_US, 4 * SECOND, RX2)
 
 
 def test_two_windows_at_once_collide_on_one_radio_whatever_their_frequencies() -> None:
@@ -130,7 +131,8 @@ def test_an_immediate_request_is_refused_when_the_radio_is_busy_until_too_late()
 
     refused = ask(scheduler, latest_start_us=NOW + SECOND)
 
-    assert refused == Refused("COLLISION_PACKET", NOW + LEAD_US + SECOND + GUARD_US)
+    free_at = NOW + LEAD_US + SECOND + GUARD_US + 2 * IMMEDIATE_SLACK_US
+    assert refused == Refused("COLLISION_PACKET", free_at)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +241,7 @@ def test_a_restored_radio_is_busy_until_its_transmission_has_ended_and_forgets_w
 
     granted = ask(scheduler, latest_start_us=NOW + 10 * SECOND)
 
-    assert granted == Granted(NOW + 3 * SECOND + GUARD_US, SECOND, RX2)
+    assert granted == Granted(NOW + 3 * SECOND + GUARD_US + IMMEDIATE_SLACK_US, SECOND, RX2)
     assert sum(usage.used_us for usage in scheduler.usage(NOW)) == 6 * SECOND
 
 

@@ -7,6 +7,7 @@ from lorawan.identifiers import slot_of_dev_addr, slot_of_dev_eui
 from lorawan.join import JoinRequest
 
 A_WRONG_KEY = bytes(16)
+A_GATEWAY = bytes([0xAA] * 7 + [1])
 
 
 def joins_counted(result: str) -> float:
@@ -17,23 +18,34 @@ async def sessions_of(network, device) -> list:
     return await network.pool.fetch("SELECT * FROM session WHERE device_id = $1 ORDER BY id", device.id)
 
 
-async def test_a_join_is_answered_in_both_windows_and_opens_a_session_of_its_slot(network) -> None:
+async def test_a_join_is_answered_in_rx1_and_opens_a_session_of_its_slot(network) -> None:
     device = await network.device()
 
-    await network.hear(device.join())
+    phy = device.join()
+    await network.hear(phy)
     request = await network.bridge.next()
     accept = device.hear_accept(request.transmissions[0].phy_payload)
     (session,) = await sessions_of(network, device)
 
-    rx1, rx2 = request.transmissions
+    (rx1,) = request.transmissions
     assert (rx1.delay_us, rx1.frequency, rx1.spreading_factor) == (5_000_000, 868_100_000, 7)
-    assert (rx2.delay_us, rx2.frequency, rx2.spreading_factor) == (6_000_000, 869_525_000, 12)
-    assert rx1.phy_payload == rx2.phy_payload
     assert request.context == b"\0\0\0\1"
     assert session["dev_addr"] == accept.dev_addr
     assert slot_of_dev_addr(accept.dev_addr) == slot_of_dev_eui(device.dev_eui)
     assert accept.rx2_dr == session["rx2_data_rate"]
     assert session["first_uplink_at"] is None
+
+
+async def test_a_join_whose_rx1_is_refused_is_answered_in_rx2_with_the_same_accept(network) -> None:
+    device = await network.device()
+    network.bridge.statuses[A_GATEWAY] = "COLLISION_PACKET"
+
+    await network.hear(device.join(), [A_GATEWAY])
+    first, second = await network.bridge.next(), await network.bridge.next()
+
+    (rx1,), (rx2,) = first.transmissions, second.transmissions
+    assert (rx2.delay_us, rx2.frequency, rx2.spreading_factor) == (6_000_000, 869_525_000, 12)
+    assert rx1.phy_payload == rx2.phy_payload
 
 
 async def test_the_first_uplink_of_a_new_session_closes_the_old_one(network) -> None:

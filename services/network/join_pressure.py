@@ -1,0 +1,31 @@
+"""How many joins each gateway hears: in a storm, RX2 of an accept costs more than it brings. Pure."""
+
+from collections import defaultdict, deque
+
+# From a join-request to the end of its RX2.
+WINDOW_US = 6_000_000
+# An accept in RX2 is DR0: it holds a radio for 1.8 s, in which the RX1 of this many others falls.
+STORM_JOINS = 3
+
+
+class JoinPressure:
+    """Remembers the joins of the last six seconds, by gateway."""
+
+    def __init__(self) -> None:
+        self._heard: defaultdict[bytes, deque[int]] = defaultdict(deque)
+
+    def note(self, gateway_ids: list[bytes], now_us: int) -> None:
+        """A join that these gateways heard is being answered."""
+        for gateway_id in gateway_ids:
+            self._heard[gateway_id].append(now_us)
+            self._forget(gateway_id, now_us)
+
+    def is_calm(self, gateway_id: bytes, now_us: int) -> bool:
+        """Whether this gateway's radio can afford an accept in RX2."""
+        self._forget(gateway_id, now_us)
+        return len(self._heard[gateway_id]) < STORM_JOINS
+
+    def _forget(self, gateway_id: bytes, now_us: int) -> None:
+        heard = self._heard[gateway_id]
+        while heard and heard[0] < now_us - WINDOW_US:
+            heard.popleft()
