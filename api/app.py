@@ -16,6 +16,7 @@ from api.routes import (
     devices,
     gateways,
     lighting,
+    measurements,
     tenants,
     webhook_endpoints,
 )
@@ -40,6 +41,7 @@ ROUTERS = (
     devices.router,
     device_traffic.router,
     datastreams.router,
+    measurements.router,
     alerts.router,
     webhook_endpoints.router,
     lighting.router,

@@ -1,7 +1,7 @@
 """Who asks, and what they may do: API keys, roles, and the transaction of their tenant."""
 
-import asyncio
 import hashlib
+import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -22,21 +22,22 @@ REMEMBERED_S = 5.0
 REMEMBERED_KEYS = 1024
 LONGEST_KEY = 200
 
-BEARER = HTTPBearer(auto_error=False, description="Clé d'API : `terr_<id>_<secret>`", scheme_name="Clé d'API")
+BEARER = HTTPBearer(auto_error=False, description="Clé d'API : `terr_<id>_<secret>`", scheme_name="api_key")
 
 
 class Authenticator:
     """Checks keys; a right one is remembered for a few seconds, by its digest."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, clock: Callable[[], float] = time.monotonic) -> None:
         self._pool = pool
+        self._clock = clock
         self._known: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
 
     async def principal(self, key: str) -> Principal | None:
         """Whose key this is, or was at most `REMEMBERED_S` ago."""
         if len(key) > LONGEST_KEY or not key.isascii():
             return None
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         digest = hashlib.sha256(key.encode()).digest()
         remembered = self._known.get(digest)
         if remembered is not None and now < remembered[0]:

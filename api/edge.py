@@ -28,7 +28,8 @@ HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-DEFAULT_HEADERS = ((b"content-security-policy", b"default-src 'none'"), (b"cache-control", b"no-store"))
+DEFAULT_HEADERS = ((b"content-security-policy", b"default-src 'none'"),)
+NO_STORE = (b"cache-control", b"no-store")
 
 log = structlog.get_logger()
 
@@ -73,6 +74,8 @@ class _Exchange:
             headers = [*message.get("headers", ()), *HEADERS]
             present = {name.lower() for name, _ in headers}
             headers += [header for header in DEFAULT_HEADERS if header[0] not in present]
+            if b"etag" not in present:  # A file of the reference page may be kept.
+                headers.append(NO_STORE)
             message["headers"] = headers
         await self._send(message)
 

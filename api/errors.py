@@ -72,7 +72,7 @@ class ProblemDetails(BaseModel):
     type: str = Field("about:blank", examples=["about:blank"])
     title: str = Field(examples=["Introuvable"])
     status: int = Field(examples=[404])
-    detail: str = Field("", examples=["capteur 70b3d57ed0001234 inconnu"])
+    detail: str = Field("", examples=["capteur 70b3d57ed0001234 introuvable"])
     errors: list[FieldError] | None = None
 
 
@@ -96,7 +96,7 @@ class Problem(Exception):
 
 def not_found(what: str) -> Problem:
     """404, also for what belongs to another tenant: its existence is nobody else's business."""
-    return Problem(404, f"{what} inconnu(e)")
+    return Problem(404, f"{what} introuvable")
 
 
 def invalid(field: str, code: str, message: str) -> Problem:

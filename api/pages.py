@@ -1,6 +1,7 @@
 """Long lists come in pages: `limit` items, and `next`, the cursor of the page that follows."""
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Query
@@ -10,6 +11,9 @@ from api.errors import FieldError, Problem
 from api.fields import INT8_MOST
 
 MOST = 1000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+LATEST_INSTANT = 8_000_000_000_000_000  # Microseconds: the year 2223.
 Item = TypeVar("Item")
 Row = TypeVar("Row")
 
@@ -33,6 +37,21 @@ def cursor_id(cursor: str | None, first: int | None = None) -> int | None:
     if not (cursor.isascii() and cursor.isdigit() and int(cursor) <= INT8_MOST):
         raise bad_cursor()
     return int(cursor)
+
+
+def instant_cursor(at: datetime) -> str:
+    """An instant as a cursor of a list that is ordered by time."""
+    return str((at - EPOCH) // MICROSECOND)
+
+
+def cursor_instant(cursor: str | None) -> datetime | None:
+    """The instant in a cursor."""
+    position = cursor_id(cursor)
+    if position is None:
+        return None
+    if position > LATEST_INSTANT:
+        raise bad_cursor()
+    return EPOCH + position * MICROSECOND
 
 
 def bad_cursor() -> Problem:

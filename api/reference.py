@@ -1,10 +1,14 @@
 """The reference page at /docs: Swagger UI from files that we serve ourselves, under a strict policy."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import fastapi_offline
 from fastapi import APIRouter, FastAPI, Response
 from starlette.staticfiles import StaticFiles
+
+from api.errors import MEDIA_TYPE
 
 ASSETS = Path(fastapi_offline.__file__).parent / "static"
 # Swagger UI sets style attributes; scripts come from files only.
@@ -52,7 +56,20 @@ async def start() -> Response:
     return Response(START, media_type="text/javascript")
 
 
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, in which errors have their own media type."""
+    document = FastAPI.openapi(app)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                content = response.get("content", {})
+                if status >= "4" and "application/json" in content:
+                    content[MEDIA_TYPE] = content.pop("application/json")
+    return document
+
+
 def serve_reference(app: FastAPI) -> None:
     """Serve the page and its assets."""
+    app.openapi = partial(_document, app)
     app.include_router(router)
     app.mount("/docs/assets", StaticFiles(directory=ASSETS), name="assets")

@@ -1,38 +1,22 @@
-"""Datastreams and what was measured: ranges, hours and local days, last values."""
+"""Datastreams: the quantities of assets; and the catalogue of quantities."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
 from api import store
 from api.auth import Reader
-from api.differences import differences
-from api.errors import PROBLEM_RESPONSES, FieldError, Problem, not_found
-from api.fields import INT4_MOST, PRINTABLE, Answer, Eui, Id, IdQuery, Instant
-from api.pages import Cursor, Limit, Page, bad_cursor, cursor_id, page_of
-from api.store import Bucket, DatastreamRow, Reading
-from core.messages.measurements import Flag
-from core.model.quantities import QUANTITIES, Kind
+from api.errors import PROBLEM_RESPONSES, not_found
+from api.fields import INT4_MOST, PRINTABLE, Answer, Eui, Id, IdQuery
+from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.store import DatastreamRow
+from core.model.quantities import QUANTITIES
 from core.runtime.postgres import Connection
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-LONGEST_RAW = timedelta(days=31)
-LONGEST_BY = {"hour": timedelta(days=93), "day": timedelta(days=366)}
-LATEST_CURSOR = 8_000_000_000_000_000  # Microseconds: the year 2223.
 
 router = APIRouter(prefix="/v1", tags=["Mesures"], responses=PROBLEM_RESPONSES)
 
-From = Annotated[
-    Instant | None, Query(alias="from", description="Début, compris", examples=["2026-11-24T00:00:00Z"])
-]
-To = Annotated[Instant | None, Query(alias="to", description="Fin, non comprise ; absente : maintenant")]
 QuantityName = Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, examples=["fill_level"])]
-AssetIds = Annotated[
-    list[Annotated[int, Field(ge=1, le=INT4_MOST)]] | None, Query(max_length=1000, description="Répétable")
-]
 
 
 class QuantityAnswer(Answer):
@@ -62,55 +46,8 @@ class DatastreamAnswer(Answer):
     label_fr: str = Field(examples=["Remplissage"])
 
 
-class MeasurementAnswer(Answer):
-    """Une mesure ; `flags` : suspect, time_suspect, manual, redecoded."""
-
-    time: datetime
-    value: float
-    flags: list[str]
-
-
-class MeasurementsAnswer(Page[MeasurementAnswer]):
-    """Une page de mesures d'un flux."""
-
-    datastream: DatastreamAnswer
-
-
-class AggregateAnswer(Answer):
-    """Une heure ou un jour local. Les mesures suspectes sont comptées, et laissées de côté."""
-
-    since: datetime = Field(alias="from")
-    until: datetime = Field(alias="to")
-    readings: int
-    suspects: int
-    minimum: float | None
-    maximum: float | None
-    mean: float | None = Field(description="Null pour un index et pour une énumération")
-    first: float | None
-    last: float | None
-    difference: float | None = Field(
-        description="Pour un index : sa progression d'un bord à l'autre ; null s'il a reculé"
-    )
-
-
-class AggregatesAnswer(Answer):
-    """Les heures ou les jours qui ont des mesures."""
-
-    datastream: DatastreamAnswer
-    bucket: str
-    timezone: str
-    items: list[AggregateAnswer]
-
-
-class LatestAnswer(DatastreamAnswer):
-    """La dernière mesure d'un flux."""
-
-    time: datetime
-    value: float
-    flags: list[str]
-
-
-def _show(row: DatastreamRow) -> DatastreamAnswer:
+def show_datastream(row: DatastreamRow) -> DatastreamAnswer:
+    """The row as the API says it."""
     known = QUANTITIES.get(row.quantity)
     return DatastreamAnswer(
         id=row.id,
@@ -125,26 +62,8 @@ def _show(row: DatastreamRow) -> DatastreamAnswer:
     )
 
 
-def _flags(flags: int) -> list[str]:
-    return [(flag.name or "").lower() for flag in Flag if flags & flag]
-
-
-def _measurement(reading: Reading) -> MeasurementAnswer:
-    return MeasurementAnswer(time=reading.time, value=reading.value, flags=_flags(reading.flags))
-
-
-def _range(
-    since: datetime | None, until: datetime | None, usual: timedelta, longest: timedelta
-) -> tuple[datetime, datetime]:
-    end = until or datetime.now(UTC)
-    begin = since or end - usual
-    if not timedelta(0) < end - begin <= longest:
-        message = f"« from » doit précéder « to », de {longest.days} jours au plus"
-        raise Problem(422, message, errors=[FieldError(field="query.from", code="range", message=message)])
-    return begin, end
-
-
-async def _datastream(connection: Connection, datastream_id: int) -> DatastreamRow:
+async def datastream_or_404(connection: Connection, datastream_id: int) -> DatastreamRow:
+    """The datastream of this path, or 404."""
     row = await store.read_datastream(connection, datastream_id)
     if row is None:
         raise not_found(f"flux {datastream_id}")
@@ -179,115 +98,11 @@ async def list_datastreams(
             quantity=quantity,
             most=limit + 1,
         )
-    return page_of(rows, limit, _show, lambda row: str(row.id))
+    return page_of(rows, limit, show_datastream, lambda row: str(row.id))
 
 
 @router.get("/datastreams/{id}")
 async def read_datastream(id: Id, caller: Reader) -> DatastreamAnswer:  # noqa: A002 - The path's word.
     """Un flux."""
     async with caller.reading() as connection:
-        return _show(await _datastream(connection, id))
-
-
-@router.get("/datastreams/{id}/measurements")
-async def list_measurements(
-    id: Id,  # noqa: A002 - The path's word.
-    caller: Reader,
-    since: From = None,
-    until: To = None,
-    order: Literal["asc", "desc"] = "asc",
-    limit: Limit = 1000,
-    cursor: Cursor = None,
-) -> MeasurementsAnswer:
-    """Les mesures d'un flux, 31 jours au plus par requête (par défaut : les dernières 24 heures)."""
-    begin, end = _range(since, until, timedelta(days=1), LONGEST_RAW)
-    position = cursor_id(cursor)
-    if position is not None:
-        if position > LATEST_CURSOR:
-            raise bad_cursor()
-        reached = EPOCH + position * MICROSECOND
-        begin, end = (begin, min(end, reached)) if order == "desc" else (max(begin, reached + MICROSECOND), end)
-    async with caller.reading() as connection:
-        datastream = await _datastream(connection, id)
-        rows = await store.list_readings(connection, id, begin, end, newest_first=order == "desc", most=limit + 1)
-    page = page_of(rows, limit, _measurement, lambda reading: str((reading.time - EPOCH) // MICROSECOND))
-    return MeasurementsAnswer(datastream=_show(datastream), items=page.items, next=page.next)
-
-
-@router.get("/datastreams/{id}/aggregates")
-async def list_aggregates(
-    id: Id,  # noqa: A002 - The path's word.
-    caller: Reader,
-    bucket: Literal["hour", "day"],
-    since: From = None,
-    until: To = None,
-    timezone: Annotated[
-        str, Query(max_length=64, pattern="^[A-Za-z][A-Za-z0-9_+/-]*$", examples=["Europe/Paris"])
-    ] = "Europe/Paris",
-) -> AggregatesAnswer:
-    """Par heure (93 jours au plus) ou par jour local (366 jours au plus) ; les heures et jours entiers."""
-    begin, end = _range(since, until, timedelta(days=7), LONGEST_BY[bucket])
-    async with caller.reading() as connection:
-        datastream = await _datastream(connection, id)
-        known = QUANTITIES.get(datastream.quantity)
-        kind = Kind.GAUGE if known is None else known.kind
-        buckets, before = await store.read_buckets(
-            connection, id, begin, end, bucket=bucket, timezone=timezone, is_index=kind is Kind.COUNTER
-        )
-    risen = differences(buckets, before) if kind is Kind.COUNTER else [None] * len(buckets)
-    return AggregatesAnswer(
-        datastream=_show(datastream),
-        bucket=bucket,
-        timezone=timezone,
-        items=[_aggregate(one, kind, difference) for one, difference in zip(buckets, risen, strict=True)],
-    )
-
-
-def _aggregate(bucket: Bucket, kind: Kind, difference: float | None) -> AggregateAnswer:
-    return AggregateAnswer.model_validate(
-        {
-            "from": bucket.since,
-            "to": bucket.until,
-            "readings": bucket.readings,
-            "suspects": bucket.suspects,
-            "minimum": bucket.minimum,
-            "maximum": bucket.maximum,
-            "mean": bucket.mean if kind in {Kind.GAUGE, Kind.BOOLEAN} else None,
-            "first": bucket.first,
-            "last": bucket.last,
-            "difference": difference,
-        }
-    )
-
-
-@router.get("/measurements/latest")
-async def list_latest(
-    caller: Reader,
-    asset_id: AssetIds = None,
-    kind: Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Type d'actif")] = None,
-    quantity: QuantityName = None,
-    limit: Limit = 1000,
-    cursor: Cursor = None,
-) -> Page[LatestAnswer]:
-    """La dernière mesure de chaque flux, par actif, type d'actif ou grandeur."""
-    async with caller.reading() as connection:
-        rows = await store.list_datastreams(
-            connection,
-            after=min(cursor_id(cursor, 0) or 0, INT4_MOST),
-            asset_ids=asset_id,
-            quantity=quantity,
-            asset_kind=kind,
-            most=limit + 1,
-        )
-        latest = await store.read_latest(connection, [row.id for row in rows[:limit]])
-    page = page_of(rows, limit, _show, lambda row: str(row.id))
-    return Page(
-        items=[
-            LatestAnswer(
-                **datastream.model_dump(), time=reading.time, value=reading.value, flags=_flags(reading.flags)
-            )
-            for datastream in page.items
-            if (reading := latest.get(datastream.id)) is not None
-        ],
-        next=page.next,
-    )
+        return show_datastream(await datastream_or_404(connection, id))

@@ -11,16 +11,13 @@ from api import store
 from api.auth import Manager, Reader
 from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from api.fields import Answer, Body, Eui, EuiPath, HexOctets, Instant
-from api.pages import Cursor, Limit, Page, bad_cursor, cursor_id, page_of
+from api.pages import Cursor, Limit, Page, bad_cursor, cursor_id, cursor_instant, instant_cursor, page_of
 from api.store import ReceptionRow, UplinkRow
 from core.registry.downlinks import enqueue, list_downlinks, read_downlink
 from core.registry.enrolment import EnrolledDevice, read_enrolled
 from core.registry.profiles import read_profile
 from core.runtime.postgres import Connection
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-LATEST_CURSOR = 8_000_000_000_000_000
 USUAL_WAIT = timedelta(days=1)
 LONGEST_WAIT = timedelta(days=30)
 # lorawan.airtime.Priority.ROUTINE
@@ -112,21 +109,19 @@ def _uplink(row: UplinkRow, receptions: list[ReceptionRow]) -> UplinkAnswer:
 
 
 def _cursor_of(row: UplinkRow) -> str:
-    return f"{(row.time - EPOCH) // MICROSECOND}.{row.uplink_id.hex}"
+    return f"{instant_cursor(row.time)}.{row.uplink_id.hex}"
 
 
 def _read_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
     if cursor is None:
         return None
-    time_us, _, uplink_id = cursor.partition(".")
-    position = cursor_id(time_us)
+    instant, _, uplink_id = cursor.partition(".")
+    time = cursor_instant(instant)
     try:
         identity = UUID(hex=uplink_id)
     except ValueError:
         raise bad_cursor() from None
-    if position is None or position > LATEST_CURSOR:
-        raise bad_cursor()
-    return EPOCH + position * MICROSECOND, identity
+    return None if time is None else (time, identity)
 
 
 @router.get("/uplinks")

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import secrets
 
@@ -8,7 +9,7 @@ from structlog.testing import capture_logs
 
 from api.app import create_app
 from api.platform import KeyWrap
-from core.runtime.bus import Bus
+from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool, connect, open_pool
 
 JSON = {"Content-Type": "application/json"}
@@ -62,6 +63,20 @@ async def test_a_body_beyond_a_megabyte_is_refused_whether_or_not_it_says_so(cli
     for answer in (declared, undeclared):
         assert answer.status_code == 413
         assert answer.json()["title"] == "Requête trop volumineuse"
+
+
+async def test_a_body_that_never_ends_is_not_waited_for(client, monkeypatch) -> None:
+    monkeypatch.setattr("api.edge.BODY_WITHIN_S", 0.05)
+    never = asyncio.Event()
+
+    async def stalled():
+        yield b"{"
+        await never.wait()
+
+    answer = await client.post("/v1/assets", content=stalled(), headers=JSON)
+
+    assert answer.status_code == 408
+    assert answer.json()["title"] == "Requête trop lente"
 
 
 async def test_a_key_reaches_neither_an_answer_nor_a_log(client, registry) -> None:
@@ -148,8 +163,6 @@ async def test_a_mistake_of_ours_is_a_500_without_its_evidence(app: FastAPI, cli
 
 
 async def test_a_bus_that_is_away_does_not_undo_what_is_committed(api_pool: Pool, nats_url, tenancy) -> None:
-    from core.runtime.bus import connect_bus  # noqa: PLC0415
-
     async with connect_bus(nats_url, "territoire-tests") as bus:
         pass  # Closed: a publish raises.
     app = create_app(api_pool, bus, KeyWrap("kek-1", bytes(16)), 4)

@@ -18,6 +18,8 @@ async def test_the_openapi_document_has_examples(client) -> None:
     document = (await client.get("/openapi.json")).json()
 
     assert document["openapi"].startswith("3.")
+    errors = document["paths"]["/v1/devices"]["post"]["responses"]["422"]["content"]
+    assert list(errors) == ["application/problem+json"]
     assert document["components"]["schemas"]["NewDevice"]["properties"]["dev_eui"]["examples"]
 
 

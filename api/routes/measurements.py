@@ -1,0 +1,199 @@
+"""What was measured: ranges, hours and local days, last values."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from api import store
+from api.auth import Reader
+from api.differences import differences
+from api.errors import PROBLEM_RESPONSES, FieldError, Problem
+from api.fields import INT4_MOST, PRINTABLE, Answer, Id, Instant
+from api.pages import MICROSECOND, Cursor, Limit, Page, cursor_id, cursor_instant, instant_cursor, page_of
+from api.routes.datastreams import DatastreamAnswer, QuantityName, datastream_or_404, show_datastream
+from api.store import Bucket, Reading
+from core.messages.measurements import Flag
+from core.model.quantities import QUANTITIES, Kind
+
+LONGEST_RAW = timedelta(days=31)
+LONGEST_BY = {"hour": timedelta(days=93), "day": timedelta(days=366)}
+
+router = APIRouter(prefix="/v1", tags=["Mesures"], responses=PROBLEM_RESPONSES)
+
+From = Annotated[
+    Instant | None, Query(alias="from", description="Début, compris", examples=["2026-11-24T00:00:00Z"])
+]
+To = Annotated[Instant | None, Query(alias="to", description="Fin, non comprise ; absente : maintenant")]
+AssetIds = Annotated[
+    list[Annotated[int, Field(ge=1, le=INT4_MOST)]] | None, Query(max_length=1000, description="Répétable")
+]
+
+
+class MeasurementAnswer(Answer):
+    """Une mesure ; `flags` : suspect, time_suspect, manual, redecoded."""
+
+    time: datetime
+    value: float
+    flags: list[str]
+
+
+class MeasurementsAnswer(Page[MeasurementAnswer]):
+    """Une page de mesures d'un flux."""
+
+    datastream: DatastreamAnswer
+
+
+class AggregateAnswer(Answer):
+    """Une heure ou un jour local. Les mesures suspectes sont comptées, et laissées de côté."""
+
+    since: datetime = Field(alias="from")
+    until: datetime = Field(alias="to")
+    readings: int
+    suspects: int
+    minimum: float | None
+    maximum: float | None
+    mean: float | None = Field(description="Null pour un index et pour une énumération")
+    first: float | None
+    last: float | None
+    difference: float | None = Field(
+        description="Pour un index : sa progression d'un bord à l'autre ; null s'il a reculé"
+    )
+
+
+class AggregatesAnswer(Answer):
+    """Les heures ou les jours qui ont des mesures."""
+
+    datastream: DatastreamAnswer
+    bucket: str
+    timezone: str
+    items: list[AggregateAnswer]
+
+
+class LatestAnswer(DatastreamAnswer):
+    """La dernière mesure d'un flux."""
+
+    time: datetime
+    value: float
+    flags: list[str]
+
+
+def _flags(flags: int) -> list[str]:
+    return [(flag.name or "").lower() for flag in Flag if flags & flag]
+
+
+def _measurement(reading: Reading) -> MeasurementAnswer:
+    return MeasurementAnswer(time=reading.time, value=reading.value, flags=_flags(reading.flags))
+
+
+def _range(
+    since: datetime | None, until: datetime | None, usual: timedelta, longest: timedelta
+) -> tuple[datetime, datetime]:
+    end = until or datetime.now(UTC)
+    begin = since or end - usual
+    if not timedelta(0) < end - begin <= longest:
+        message = f"« from » doit précéder « to », de {longest.days} jours au plus"
+        raise Problem(422, message, errors=[FieldError(field="query.from", code="range", message=message)])
+    return begin, end
+
+
+@router.get("/datastreams/{id}/measurements")
+async def list_measurements(
+    id: Id,  # noqa: A002 - The path's word.
+    caller: Reader,
+    since: From = None,
+    until: To = None,
+    order: Literal["asc", "desc"] = "asc",
+    limit: Limit = 1000,
+    cursor: Cursor = None,
+) -> MeasurementsAnswer:
+    """Les mesures d'un flux, 31 jours au plus par requête (par défaut : les dernières 24 heures)."""
+    begin, end = _range(since, until, timedelta(days=1), LONGEST_RAW)
+    reached = cursor_instant(cursor)
+    if reached is not None:
+        begin, end = (begin, min(end, reached)) if order == "desc" else (max(begin, reached + MICROSECOND), end)
+    async with caller.reading() as connection:
+        datastream = await datastream_or_404(connection, id)
+        rows = await store.list_readings(connection, id, begin, end, newest_first=order == "desc", most=limit + 1)
+    page = page_of(rows, limit, _measurement, lambda reading: instant_cursor(reading.time))
+    return MeasurementsAnswer(datastream=show_datastream(datastream), items=page.items, next=page.next)
+
+
+@router.get("/datastreams/{id}/aggregates")
+async def list_aggregates(
+    id: Id,  # noqa: A002 - The path's word.
+    caller: Reader,
+    bucket: Literal["hour", "day"],
+    since: From = None,
+    until: To = None,
+    timezone: Annotated[
+        str, Query(max_length=64, pattern="^[A-Za-z][A-Za-z0-9_+/-]*$", examples=["Europe/Paris"])
+    ] = "Europe/Paris",
+) -> AggregatesAnswer:
+    """Par heure (93 jours au plus) ou par jour local (366 jours au plus) ; les heures et jours entiers."""
+    begin, end = _range(since, until, timedelta(days=7), LONGEST_BY[bucket])
+    async with caller.reading() as connection:
+        datastream = await datastream_or_404(connection, id)
+        known = QUANTITIES.get(datastream.quantity)
+        kind = Kind.GAUGE if known is None else known.kind
+        buckets, before = await store.read_buckets(
+            connection, id, begin, end, bucket=bucket, timezone=timezone, is_index=kind is Kind.COUNTER
+        )
+    risen = differences(buckets, before) if kind is Kind.COUNTER else [None] * len(buckets)
+    return AggregatesAnswer(
+        datastream=show_datastream(datastream),
+        bucket=bucket,
+        timezone=timezone,
+        items=[_aggregate(one, kind, difference) for one, difference in zip(buckets, risen, strict=True)],
+    )
+
+
+def _aggregate(bucket: Bucket, kind: Kind, difference: float | None) -> AggregateAnswer:
+    return AggregateAnswer.model_validate(
+        {
+            "from": bucket.since,
+            "to": bucket.until,
+            "readings": bucket.readings,
+            "suspects": bucket.suspects,
+            "minimum": bucket.minimum,
+            "maximum": bucket.maximum,
+            "mean": bucket.mean if kind in {Kind.GAUGE, Kind.BOOLEAN} else None,
+            "first": bucket.first,
+            "last": bucket.last,
+            "difference": difference,
+        }
+    )
+
+
+@router.get("/measurements/latest")
+async def list_latest(
+    caller: Reader,
+    asset_id: AssetIds = None,
+    kind: Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Type d'actif")] = None,
+    quantity: QuantityName = None,
+    limit: Limit = 1000,
+    cursor: Cursor = None,
+) -> Page[LatestAnswer]:
+    """La dernière mesure de chaque flux, par actif, type d'actif ou grandeur."""
+    async with caller.reading() as connection:
+        rows = await store.list_datastreams(
+            connection,
+            after=min(cursor_id(cursor, 0) or 0, INT4_MOST),
+            asset_ids=asset_id,
+            quantity=quantity,
+            asset_kind=kind,
+            most=limit + 1,
+        )
+        latest = await store.read_latest(connection, [row.id for row in rows[:limit]])
+    page = page_of(rows, limit, show_datastream, lambda row: str(row.id))
+    return Page(
+        items=[
+            LatestAnswer(
+                **datastream.model_dump(), time=reading.time, value=reading.value, flags=_flags(reading.flags)
+            )
+            for datastream in page.items
+            if (reading := latest.get(datastream.id)) is not None
+        ],
+        next=page.next,
+    )
