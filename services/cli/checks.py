@@ -20,7 +20,10 @@ def commands(pytest_arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
         ("ruff format", [str(tool / "ruff"), "format", "--check", ".", "territoire"]),
         ("pyright", [sys.executable, "-m", "pyright"]),
         ("lint-imports", [str(tool / "lint-imports")]),
-        ("pytest", [sys.executable, "-m", "pytest", "-n", XDIST_WORKERS, *pytest_arguments]),
+        (
+            "pytest",
+            [sys.executable, "-m", "pytest", "-n", XDIST_WORKERS, "--dist", "loadgroup", *pytest_arguments],
+        ),
     ]
 
 

@@ -21,7 +21,8 @@ from services.simulator.tenancy import prepare_tenant
 
 SETTLE_S = 5.0
 DRAIN_S = 45.0
-JOINS_PER_S = 50
+# Faster, and the accepts of a gateway collide on the air.
+JOINS_PER_GATEWAY_AND_S = 3
 PLANS_FROM = 1_000_000
 
 
@@ -70,7 +71,13 @@ async def provision_fleet(
     source = random.Random(name)
     air = Air(source)
     built = build_gateways(gateway_plans, air, source, udp=(run.udp_host, run.udp_port), mqtt_url=run.mqtt_url)
-    return build_fleet(device_plans, built, air, interval_s=interval_s, join_spread_s=devices / JOINS_PER_S)
+    return build_fleet(
+        device_plans,
+        built,
+        air,
+        interval_s=interval_s,
+        join_spread_s=devices / (gateways * JOINS_PER_GATEWAY_AND_S),
+    )
 
 
 def _print(console: Console, fleet: Fleet, account: Account) -> None:

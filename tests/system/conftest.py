@@ -25,7 +25,7 @@ from services.simulator.main import provision_fleet
 from services.simulator.mqtt_gateway import MqttGateway
 from services.simulator.sensors import now_us
 from services.simulator.tenancy import prepare_tenant
-from services.supervisor.stack import checkout
+from services.supervisor.stack import SERVICES, checkout
 
 READY_WITHIN_S = 60
 SETTLE_S = 3
@@ -62,7 +62,8 @@ def _all_ready(home: Path) -> bool:
         capture_output=True,
         check=False,
     )
-    return status.returncode == 0 and bool(json.loads(status.stdout)["services"])
+    started = {service["name"] for service in json.loads(status.stdout)["services"]} if status.stdout else set()
+    return status.returncode == 0 and started >= set(SERVICES)
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +75,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         else tmp_path_factory.mktemp("home")
     )
     argv = [sys.executable, "-m", "services.cli", "up", "--home", str(home), "--udp-host", "127.0.0.1"]
-    with (home.parent / f"{home.name}.log").open("wb") as log:
+    with (tmp_path_factory.mktemp("log") / "up.log").open("wb") as log:
         process = subprocess.Popen(
             [*argv, "--udp-port", "0", "--api-port", "0"], cwd=checkout(), stdout=log, stderr=subprocess.STDOUT
         )
@@ -105,10 +106,10 @@ class Play:
         everybody = {g.gateway_id for g in self.fleet.gateways}
         return frozenset({"gateway_bridge": everybody, "mosquitto": behind_mqtt}.get(name, set()))
 
-    async def until_joined(self, within_s: float = 40) -> None:
-        """Every device has a session and has sent."""
+    async def until_on_air(self, within_s: float = 40) -> None:
+        """Most devices have joined and send; the others go on joining through whatever comes."""
         async with asyncio.timeout(within_s):
-            while self.fleet.joined < len(self.fleet.devices) or not self.fleet.sent:  # noqa: ASYNC110
+            while self.fleet.joined < 0.75 * len(self.fleet.devices) or not self.fleet.sent:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
 
 

@@ -6,14 +6,17 @@ import pytest
 
 from services.simulator.account import Kill
 
-AFTER_S = 8
+AFTER_S = 7
+
+# One stack serves every test of this folder.
+pytestmark = pytest.mark.xdist_group("stack")
 
 
 @pytest.mark.parametrize(
     "victim", ["network", "ingest", "nats", "postgres", "alerting", "gateway_bridge", "mosquitto"]
 )
 async def test_a_kill_loses_and_doubles_nothing(play, victim: str) -> None:
-    await play.until_joined()
+    await play.until_on_air()
     await asyncio.sleep(3)
     before = len(play.fleet.sent)
     killed_at = play.stack.kill(victim)
