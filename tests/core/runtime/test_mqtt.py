@@ -14,11 +14,13 @@ from services.supervisor.launch import Launch
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
 from services.supervisor.ports import free_tcp_port
 
-EVENTS = "eu868/gateway/+/event/+"
+# No bridge of another test subscribes to this prefix, so that nobody else listens here.
+PREFIX = "test"
+EVENTS = f"{PREFIX}/gateway/+/event/+"
 
 
 def topic() -> str:
-    return f"eu868/gateway/{secrets.token_hex(8)}/event/up"
+    return f"{PREFIX}/gateway/{secrets.token_hex(8)}/event/up"
 
 
 @asynccontextmanager
