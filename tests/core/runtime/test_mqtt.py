@@ -216,7 +216,7 @@ async def test_a_refused_subscription_is_an_error_and_not_a_connection() -> None
         await until(lambda: edge.generation > 1)
 
         assert not edge.is_connected
-        assert "subscription to eu868/gateway/+/event/+" in (edge.problem or "")
+        assert f"subscription to {EVENTS}" in (edge.problem or "")
 
 
 @pytest.mark.parametrize("url", ["http://host", "mqtt://", "1883"])
