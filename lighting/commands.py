@@ -33,12 +33,14 @@ class Failure(StrEnum):
     NOT_TRANSMITTED = "not_transmitted"
     NO_READ_BACK = "no_read_back"
     STATE_DIFFERS = "state_differs"
+    NOT_COMMANDABLE = "not_commandable"
 
 
 FAILURE_FR = {
     Failure.NOT_TRANSMITTED: "aucune passerelle n'a pu émettre la commande",
     Failure.NO_READ_BACK: "l'armoire n'a pas relu son état après la commande : état inconnu",
     Failure.STATE_DIFFERS: "l'armoire annonce l'état contraire à celui demandé",
+    Failure.NOT_COMMANDABLE: "le profil de l'équipement ne permet plus de le commander",
 }
 
 

@@ -13,6 +13,8 @@ from lighting.commands import RefusedCommand, check_request
 # lorawan.airtime.Priority.COMMAND: before routine traffic, after joins and acknowledgements.
 PRIORITY = 1
 USEFUL_FOR = timedelta(minutes=10)
+# A cabinet that could not be lit again is tried until it says that it is lit: no street stays dark.
+RELIGHT_AGAIN_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ async def request_command(
         RefusedCommand: it may not be given; the message says why, in French.
         LookupError: no such asset is visible.
     """
+    if not await store.lock_asset(connection, asset_id):
+        raise LookupError(f"asset {asset_id}")
     cabinet = await store.find_cabinet(connection, asset_id)
     if cabinet is None:
         raise RefusedCommand("aucun équipement ne commande cette armoire en ce moment")
@@ -83,5 +87,6 @@ async def request_command(
         reason=reason,
         downlink_id=row.id,
         not_after=not_after,
+        relight_again_after=RELIGHT_AGAIN_AFTER,
     )
     return Requested(command, row.slot)

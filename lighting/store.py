@@ -1,7 +1,7 @@
 """SQL of lighting commands: each statement beside the function that binds it."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from core.registry.rows import entity
@@ -23,24 +23,35 @@ WHERE s.id = $1 AND ('switch' = ANY(p.capabilities) OR NOT EXISTS (
     WHERE o.asset_id = s.id AND o.during @> now() AND 'switch' = ANY(op.capabilities)))
 ORDER BY a.id LIMIT 1
 """
+# Whoever commands a cabinet waits here: of two who ask at once, the later one supersedes the earlier.
+LOCK_ASSET = "SELECT id FROM asset WHERE id = $1 FOR NO KEY UPDATE"
+# An "off" is lit again at its end. An "on" takes over what an older command still had to light again, and owes it
+# until the cabinet says that it is lit.
 INSERT = f"""
 INSERT INTO lighting_command
     (tenant_id, asset_id, device_id, action, off_until, requested_by, reason, downlink_id, not_after, relight_at)
-SELECT tenant_id, id, $2, $3, $4, $5, $6, $7, $8, $4 FROM asset WHERE id = $1
+SELECT tenant_id, id, $2, $3, $4, $5, $6, $7, $8,
+       CASE WHEN $3 = 'off' THEN $4
+            WHEN EXISTS (SELECT FROM lighting_command o WHERE o.asset_id = $1 AND o.relight_at IS NOT NULL)
+            THEN $8::timestamptz + $9::interval END
+FROM asset WHERE id = $1
 RETURNING {COLUMNS}
 """
-# Newer wishes win: what an older command still has in the queue is cancelled with it.
 SUPERSEDE = """
-WITH superseded AS (
-    UPDATE lighting_command SET state = 'superseded', updated_at = now()
-    WHERE asset_id = $1 AND state IN ('queued', 'sent')
-    RETURNING downlink_id, read_back_downlink_id
-)
-UPDATE downlink SET state = 'cancelled', reason = 'superseded', updated_at = now()
-WHERE state = 'queued'
-  AND id IN (SELECT downlink_id FROM superseded UNION SELECT read_back_downlink_id FROM superseded)
+UPDATE lighting_command SET state = 'superseded', updated_at = now()
+WHERE asset_id = $1 AND state IN ('queued', 'sent')
+RETURNING downlink_id, read_back_downlink_id
 """
-# A newer command settles what an older one still had to light again.
+# Newer wishes win: what an older command has in the queue is cancelled with it, and what a gateway is being asked
+# for is not asked for again. A statement of its own: it sees what a sweep enqueued while SUPERSEDE waited for it.
+CANCEL_SUPERSEDED = """
+UPDATE downlink SET
+    state = CASE WHEN state = 'queued' THEN 'cancelled' ELSE state END,
+    reason = CASE WHEN state = 'queued' THEN 'superseded' ELSE reason END,
+    not_after = least(not_after, now()), updated_at = now()
+WHERE id = ANY($1::bigint[]) AND state IN ('queued', 'sending')
+"""
+# A newer command has taken over what an older one still had to light again.
 SETTLE_OLDER = """
 UPDATE lighting_command SET relight_at = NULL WHERE asset_id = $1 AND id < $2 AND relight_at IS NOT NULL
 """
@@ -48,7 +59,7 @@ LOCK_OPEN = """
 SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.action, c.attempts, c.not_after,
        d.state::text AS downlink_state, d.reason AS downlink_reason, d.sent_at,
        c.read_back_downlink_id IS NOT NULL AS has_read_back, r.state::text AS read_back_state,
-       p.codec, c.requested_by
+       p.codec
 FROM lighting_command c
 JOIN downlink d ON d.id = c.downlink_id
 LEFT JOIN downlink r ON r.id = c.read_back_downlink_id
@@ -73,7 +84,8 @@ UPDATE lighting_command SET state = 'sent', sent_at = $2, read_back_downlink_id 
 WHERE id = $1
 """
 SET_CONFIRMED = """
-UPDATE lighting_command SET state = 'confirmed', confirmed_at = $2, failure = NULL, updated_at = now()
+UPDATE lighting_command SET state = 'confirmed', confirmed_at = $2, failure = NULL, updated_at = now(),
+       relight_at = CASE WHEN action = 'on' THEN NULL ELSE relight_at END
 WHERE id = $1 RETURNING extract(epoch FROM $2 - created_at)::float8
 """
 SET_SENT_AGAIN = """
@@ -82,12 +94,13 @@ UPDATE lighting_command SET state = 'queued', attempts = attempts + 1, downlink_
 WHERE id = $1
 """
 SET_ENDED = """
-UPDATE lighting_command SET state = $2::lighting_command_state, failure = $3, updated_at = now() WHERE id = $1
+UPDATE lighting_command SET state = $2::lighting_command_state, failure = $3, updated_at = now(),
+       relight_at = CASE WHEN action = 'on' AND relight_at IS NOT NULL THEN $4 ELSE relight_at END
+WHERE id = $1
 """
-LOCK_TO_RELIGHT = """
-SELECT id, tenant_id, asset_id FROM lighting_command
-WHERE relight_at <= $1 ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
-"""
+TO_RELIGHT = "SELECT id, asset_id FROM lighting_command WHERE relight_at <= $1 ORDER BY relight_at, id LIMIT 100"
+# Asked once its asset is locked: a newer command may have settled it.
+IS_TO_RELIGHT = "SELECT EXISTS (SELECT FROM lighting_command WHERE id = $1 AND relight_at <= $2)"
 SET_RELIGHT_AT = "UPDATE lighting_command SET relight_at = $2 WHERE id = $1"
 READ = f"SELECT {COLUMNS} FROM lighting_command WHERE id = $1"
 LIST = f"""
@@ -142,7 +155,6 @@ class LockedCommand:
     asset_id: int
     device_id: int
     codec: str
-    requested_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +162,12 @@ class DueRelight:
     """A cabinet that must be lit again, and the command that left it to be."""
 
     id: int
-    tenant_id: int
     asset_id: int
+
+
+async def lock_asset(connection: Connection, asset_id: int) -> bool:
+    """No other command for this asset until the transaction ends; False when no such asset is visible."""
+    return await connection.fetchval(LOCK_ASSET, asset_id) is not None
 
 
 async def find_cabinet(connection: Connection, asset_id: int) -> Cabinet | None:
@@ -171,10 +187,23 @@ async def insert_command(
     reason: str,
     downlink_id: int,
     not_after: datetime,
+    relight_again_after: timedelta,
 ) -> Command:
-    """A new command; what older ones had to light again is settled by it."""
+    """A new command, which takes over what older ones had to light again; the caller has locked the asset.
+
+    An "on" that does so and is not confirmed is given again `relight_again_after` its last useful instant.
+    """
     row = await connection.fetchrow(
-        INSERT, asset_id, device_id, action, off_until, requested_by, reason, downlink_id, not_after
+        INSERT,
+        asset_id,
+        device_id,
+        action,
+        off_until,
+        requested_by,
+        reason,
+        downlink_id,
+        not_after,
+        relight_again_after,
     )
     if row is None:
         raise LookupError(f"asset {asset_id}")
@@ -183,8 +212,11 @@ async def insert_command(
 
 
 async def supersede_open(connection: Connection, asset_id: int) -> None:
-    """End the open commands of an asset, because a newer one comes."""
-    await connection.execute(SUPERSEDE, asset_id)
+    """End the open commands of an asset, because a newer one comes; the caller has locked the asset."""
+    superseded = await connection.fetch(SUPERSEDE, asset_id)
+    ids = [id_ for row in superseded for id_ in row.values() if id_ is not None]
+    if ids:
+        await connection.execute(CANCEL_SUPERSEDED, ids)
 
 
 def _locked(row: Record) -> LockedCommand:
@@ -200,9 +232,7 @@ def _locked(row: Record) -> LockedCommand:
         has_read_back=row["has_read_back"],
         read_back_state=row["read_back_state"],
     )
-    return LockedCommand(
-        command, row["tenant_id"], row["asset_id"], row["device_id"], row["codec"], row["requested_by"]
-    )
+    return LockedCommand(command, row["tenant_id"], row["asset_id"], row["device_id"], row["codec"])
 
 
 async def lock_open(connection: Connection, after: int, most: int) -> list[LockedCommand]:
@@ -231,14 +261,21 @@ async def set_sent_again(connection: Connection, command_id: int, downlink_id: i
     await connection.execute(SET_SENT_AGAIN, command_id, downlink_id)
 
 
-async def set_ended(connection: Connection, command_id: int, state: State, failure: str | None) -> None:
-    """The command has ended without success."""
-    await connection.execute(SET_ENDED, command_id, state, failure)
+async def set_ended(
+    connection: Connection, command_id: int, state: State, failure: str | None, relight_at: datetime
+) -> None:
+    """The command has ended without success; what an "on" still had to light is tried again at `relight_at`."""
+    await connection.execute(SET_ENDED, command_id, state, failure, relight_at)
 
 
-async def lock_due_relights(connection: Connection, now: datetime) -> list[DueRelight]:
-    """Cabinets that must be lit again."""
-    return [entity(DueRelight, row) for row in await connection.fetch(LOCK_TO_RELIGHT, now)]
+async def due_relights(connection: Connection | Pool, now: datetime) -> list[DueRelight]:
+    """Cabinets that must be lit again, the longest due first."""
+    return [entity(DueRelight, row) for row in await connection.fetch(TO_RELIGHT, now)]
+
+
+async def is_to_relight(connection: Connection, command_id: int, now: datetime) -> bool:
+    """Whether nobody has settled it meanwhile."""
+    return await connection.fetchval(IS_TO_RELIGHT, command_id, now)
 
 
 async def set_relight_at(connection: Connection, command_id: int, at: datetime) -> None:

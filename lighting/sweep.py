@@ -9,15 +9,13 @@ import structlog
 from core.registry.downlinks import enqueue
 from core.runtime.postgres import Connection, Pool
 from lighting import store
-from lighting.commands import AskReadBack, Confirm, End, ReadBack, SendAgain, Wait, advance
-from lighting.requests import PRIORITY, RefusedCommand, encode, request_command
-from lighting.store import LockedCommand
+from lighting.commands import AskReadBack, Confirm, End, Failure, ReadBack, SendAgain, State, Wait, advance
+from lighting.requests import PRIORITY, RELIGHT_AGAIN_AFTER, RefusedCommand, encode, request_command
+from lighting.store import DueRelight, LockedCommand
 
 PAGE = 200
 READ_BACK_USEFUL_FOR = timedelta(minutes=2)
 RELIT_BY = "territoire"
-# A cabinet that could not be lit again is tried until it says that it is lit: no street stays dark.
-RELIGHT_AGAIN_AFTER = timedelta(minutes=5)
 RELIGHT_REFUSED_AGAIN_AFTER = timedelta(minutes=1)
 
 log = structlog.get_logger()
@@ -70,11 +68,24 @@ async def _step(connection: Connection, locked: LockedCommand, now: datetime, sw
             swept.slots.add(row.slot)
             swept.outcomes.append("sent_again")
         case End(state=state, failure=failure):
-            await store.set_ended(connection, command.id, state, failure)
-            swept.outcomes.append(state)
-            if command.on and locked.requested_by == RELIT_BY:
-                await store.set_relight_at(connection, command.id, now + RELIGHT_AGAIN_AFTER)
-            log.warning("lighting_command_ended", command=command.id, state=state, failure=failure)
+            await _end(connection, command.id, state, failure, now, swept)
+
+
+async def _end(
+    connection: Connection, command_id: int, state: State, failure: str | None, now: datetime, swept: Swept
+) -> None:
+    await store.set_ended(connection, command_id, state, failure, now + RELIGHT_AGAIN_AFTER)
+    swept.outcomes.append(state)
+    log.warning("lighting_command_ended", command=command_id, state=state, failure=failure)
+
+
+async def _step_or_fail(connection: Connection, locked: LockedCommand, now: datetime, swept: Swept) -> None:
+    try:
+        await _step(connection, locked, now, swept)
+    except RefusedCommand as refused:
+        # The device's profile has changed meanwhile: its codec knows no such command any more.
+        failure = f"{Failure.NOT_COMMANDABLE}: {refused}"
+        await _end(connection, locked.command.id, State.FAILED, failure, now, swept)
 
 
 async def advance_open_commands(pool: Pool, now: datetime) -> Swept:
@@ -85,7 +96,7 @@ async def advance_open_commands(pool: Pool, now: datetime) -> Swept:
         async with pool.acquire() as connection, connection.transaction():
             page = await store.lock_open(connection, after, PAGE)
             for locked in page:
-                await _step(connection, locked, now, swept)
+                await _step_or_fail(connection, locked, now, swept)
         if len(page) < PAGE:
             return swept
         after = page[-1].command.id
@@ -94,23 +105,29 @@ async def advance_open_commands(pool: Pool, now: datetime) -> Swept:
 async def relight(pool: Pool, now: datetime) -> Swept:
     """Light again every cabinet whose "off" has come to its end, or that did not light when it had to."""
     swept = Swept()
-    async with pool.acquire() as connection, connection.transaction():
-        for due in await store.lock_due_relights(connection, now):
-            try:
-                requested = await request_command(
-                    connection,
-                    due.asset_id,
-                    action="on",
-                    off_until=None,
-                    requested_by=RELIT_BY,
-                    reason=f"fin de l'extinction demandée (commande {due.id})",
-                    now=now,
-                )
-            except RefusedCommand as refused:
-                log.error("cabinet_not_relit", asset=due.asset_id, command=due.id, reason=str(refused))
-                swept.outcomes.append("relight_refused")
-                await store.set_relight_at(connection, due.id, now + RELIGHT_REFUSED_AGAIN_AFTER)
-            else:
-                swept.slots.add(requested.slot)
-                swept.outcomes.append("relit")
+    for due in await store.due_relights(pool, now):
+        async with pool.acquire() as connection, connection.transaction():
+            await store.lock_asset(connection, due.asset_id)
+            if await store.is_to_relight(connection, due.id, now):
+                await _relight_one(connection, due, now, swept)
     return swept
+
+
+async def _relight_one(connection: Connection, due: DueRelight, now: datetime, swept: Swept) -> None:
+    try:
+        requested = await request_command(
+            connection,
+            due.asset_id,
+            action="on",
+            off_until=None,
+            requested_by=RELIT_BY,
+            reason=f"fin de l'extinction demandée (commande {due.id})",
+            now=now,
+        )
+    except RefusedCommand as refused:
+        log.error("cabinet_not_relit", asset=due.asset_id, command=due.id, reason=str(refused))
+        swept.outcomes.append("relight_refused")
+        await store.set_relight_at(connection, due.id, now + RELIGHT_REFUSED_AGAIN_AFTER)
+    else:
+        swept.slots.add(requested.slot)
+        swept.outcomes.append("relit")

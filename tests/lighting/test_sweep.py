@@ -1,5 +1,6 @@
 """Lighting commands against the real schema: downlinks are moved by hand, as the network service would."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -151,11 +152,83 @@ async def test_a_street_that_did_not_light_again_is_tried_again(pool: Pool, cabi
     assert again.outcomes == ["relit"]
 
 
-async def test_an_operators_on_settles_the_end_of_the_off(pool: Pool, cabinet: int) -> None:
+async def test_an_operators_on_settles_the_end_of_the_off_once_the_cabinet_is_lit(
+    pool: Pool, cabinet: int
+) -> None:
     await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(minutes=30))
-    await ask(pool, cabinet, "on")
+    command = await ask(pool, cabinet, "on")
+    await emit(pool, command.downlink_id)
+    await advance_open_commands(pool, datetime.now(UTC))
+    await say(pool, command, on=True)
+    await advance_open_commands(pool, datetime.now(UTC))
+
+    assert await state_of(pool, command) == ("confirmed", None)
+    assert (await relight(pool, datetime.now(UTC) + timedelta(hours=1))).outcomes == []
+
+
+async def test_a_street_whose_on_by_an_operator_failed_does_not_stay_dark(pool: Pool, cabinet: int) -> None:
+    await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(minutes=30))
+    command = await ask(pool, cabinet, "on")
+    await pool.execute(
+        "UPDATE downlink SET state = 'failed', reason = 'NO_ACK' WHERE id = $1", command.downlink_id
+    )
+    await advance_open_commands(pool, datetime.now(UTC))
+
+    again = await relight(pool, datetime.now(UTC) + timedelta(minutes=6))
+
+    assert await state_of(pool, command) == ("failed", "not_transmitted: NO_ACK")
+    assert again.outcomes == ["relit"]
+
+
+async def test_a_failed_on_that_ended_no_off_is_left_to_the_operator(pool: Pool, cabinet: int) -> None:
+    command = await ask(pool, cabinet, "on")
+    await pool.execute(
+        "UPDATE downlink SET state = 'failed', reason = 'NO_ACK' WHERE id = $1", command.downlink_id
+    )
+    await advance_open_commands(pool, datetime.now(UTC))
 
     assert (await relight(pool, datetime.now(UTC) + timedelta(hours=1))).outcomes == []
+
+
+async def test_an_off_on_its_way_to_a_gateway_is_not_tried_again_after_a_newer_on(
+    pool: Pool, cabinet: int
+) -> None:
+    off = await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(hours=1))
+    await pool.execute("UPDATE downlink SET state = 'sending' WHERE id = $1", off.downlink_id)
+    await ask(pool, cabinet, "on")
+    await pool.execute(
+        "UPDATE downlink SET state = 'queued', reason = 'COLLISION_PACKET' WHERE id = $1", off.downlink_id
+    )
+
+    downlink = await read_downlink(pool, off.downlink_id)
+
+    assert downlink is not None
+    assert downlink.not_after <= datetime.now(UTC)  # The shard's owner lets it expire.
+
+
+async def test_two_operators_at_once_leave_one_open_command(pool: Pool, cabinet: int) -> None:
+    await asyncio.gather(
+        ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(hours=1)),
+        *(ask(pool, cabinet, "on") for _ in range(3)),
+    )
+
+    open_commands = await pool.fetchval("SELECT count(*) FROM lighting_command WHERE state = 'queued'")
+    queued = await pool.fetchval("SELECT count(*) FROM downlink WHERE state = 'queued'")
+
+    assert (open_commands, queued) == (1, 1)
+
+
+async def test_a_command_whose_profile_lost_its_codec_fails_and_stops_nobody(pool: Pool, cabinet: int) -> None:
+    command = await ask(pool, cabinet, "on")
+    await emit(pool, command.downlink_id)
+    await pool.execute("UPDATE device_profile SET codec = 'milesight.em400'")
+    await advance_open_commands(pool, datetime.now(UTC))
+
+    state, failure = await state_of(pool, command)
+
+    assert state == "failed"
+    assert failure is not None
+    assert "milesight.em400" in failure
 
 
 async def test_an_asset_without_a_device_is_refused(pool: Pool, cabinet: int) -> None:
