@@ -39,6 +39,8 @@ class RunInfo(msgspec.Struct, frozen=True):
     mqtt_bridge_url: str
     kek: str
     kek_id: str
+    api_key: str
+    """Of the operator's own tenant, with every role."""
     services: tuple[ServiceInfo, ...] = ()
 
     @property

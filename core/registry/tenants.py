@@ -65,6 +65,14 @@ def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
+def _parts(key: str) -> tuple[str, str]:
+    prefix, _, rest = key.partition("_")
+    key_id, _, secret = rest.partition("_")
+    if prefix != KEY_PREFIX or not key_id or not secret:
+        raise MalformedKey("an API key reads terr_<id>_<secret>")
+    return key_id, secret
+
+
 async def read_tenants(connection: Connection | Pool, tenant_id: int | None = None) -> dict[int, Tenant]:
     """Every visible tenant by id, or this one."""
     return {row["id"]: entity(Tenant, row) for row in await connection.fetch(READ_TENANTS, tenant_id)}
@@ -103,13 +111,30 @@ async def create_api_key(
     expires_at: datetime | None = None,
 ) -> str:
     """A new key's full text, `terr_<id>_<secret>`; it is shown once, only its digest is kept."""
+    key = f"{KEY_PREFIX}_{secrets.token_hex(KEY_ID_OCTETS)}_{secrets.token_urlsafe(SECRET_OCTETS)}"
+    await enter_api_key(connection, tenant_id, name, roles, key, expires_at)
+    return key
+
+
+async def enter_api_key(
+    connection: Connection | Pool,
+    tenant_id: int,
+    name: str,
+    roles: Sequence[str],
+    key: str,
+    expires_at: datetime | None = None,
+) -> None:
+    """Enter a key that was made elsewhere, an installation's first one for example.
+
+    Raises:
+        MalformedKey: it does not have the form of a key.
+        ValueError: a role that does not exist.
+    """
     unknown = set(roles) - ROLES
     if unknown:
         raise ValueError(f"unknown roles: {', '.join(sorted(unknown))}")
-    key_id = secrets.token_hex(KEY_ID_OCTETS)
-    secret = secrets.token_urlsafe(SECRET_OCTETS)
+    key_id, secret = _parts(key)
     await connection.execute(CREATE_KEY, key_id, tenant_id, name, _digest(secret), list(roles), expires_at)
-    return f"{KEY_PREFIX}_{key_id}_{secret}"
 
 
 async def revoke_api_key(connection: Connection | Pool, key_id: str) -> bool:
@@ -128,10 +153,7 @@ async def authenticate(connection: Connection | Pool, key: str) -> Principal | N
     Raises:
         MalformedKey: it does not have the form of a key.
     """
-    prefix, _, rest = key.partition("_")
-    key_id, _, secret = rest.partition("_")
-    if prefix != KEY_PREFIX or not key_id or not secret:
-        raise MalformedKey("an API key reads terr_<id>_<secret>")
+    key_id, secret = _parts(key)
     row = await connection.fetchrow(AUTHENTICATE, key_id, _digest(secret))
     if row is None:
         return None

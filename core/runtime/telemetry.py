@@ -5,7 +5,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from prometheus_client import Gauge
@@ -29,8 +29,11 @@ def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mu
     return event
 
 
-def configure_logs(service: str, instance: str, log_format: str, log_level: str) -> None:
-    """One line per event on standard output, libraries' warnings included: JSON, or a console's form."""
+def configure_logs(
+    service: str, instance: str, log_format: str, log_level: str, output: TextIO | None = None
+) -> None:
+    """One line per event, libraries' warnings included, on standard output or `output`: JSON, or a console's form."""
+    output = output or sys.stdout
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -46,10 +49,11 @@ def configure_logs(service: str, instance: str, log_format: str, log_level: str)
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[log_level]),
+        logger_factory=structlog.PrintLoggerFactory(output),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service, instance=instance)
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

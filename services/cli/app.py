@@ -123,6 +123,13 @@ def _read_run(home: Path | None) -> "RunInfo":
     raise _fail(f"aucune pile ne tourne dans {home or _default_home('up')}", NOTHING_RUNS)
 
 
+def _log_apart(run: "RunInfo", name: str) -> None:
+    """The terminal is for the operator; what the program has to say goes to a file beside the others."""
+    from core.runtime.telemetry import configure_logs
+
+    configure_logs(name, name, "json", "INFO", (run.logs / f"{name}.log").open("a", encoding="utf-8"))
+
+
 @app.command(hidden=True)
 def fleet(
     home: HomeOption = None,
@@ -136,6 +143,7 @@ def fleet(
     from services.simulator.demo import run as run_demo
 
     run, console = _read_run(home), Console()
+    _log_apart(run, "fleet")
     status = run_demo(
         run,
         exit_after=exit_after,
@@ -159,8 +167,10 @@ def simulate(
 
     from services.simulator.main import run as run_simulation
 
+    run = _read_run(home)
+    _log_apart(run, "simulate")
     status = run_simulation(
-        _read_run(home),
+        run,
         gateways=gateways,
         devices=devices,
         rate=rate,

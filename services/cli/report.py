@@ -10,7 +10,7 @@ from rich.table import Table
 from services.run_info import FILE_NAME, RunInfo, ServiceInfo
 
 
-def access_table(run: RunInfo, api_key: str | None = None) -> Table:
+def access_table(run: RunInfo) -> Table:
     """Where everything is. Credentials stay in run.json, whose path is shown."""
     table = Table(title="Territoire", show_header=False, title_justify="left")
     table.add_column(style="bold")
@@ -23,8 +23,6 @@ def access_table(run: RunInfo, api_key: str | None = None) -> Table:
     table.add_row("Base de données", _without_credentials(run.database_url))
     table.add_row("Journaux", str(run.logs))
     table.add_row("Adresses et secrets", str(Path(run.home) / FILE_NAME))
-    if api_key is not None:
-        table.add_row("Clé d'API", api_key)
     return table
 
 
@@ -34,8 +32,9 @@ def _without_credentials(url: str) -> str:
 
 
 def print_ready(console: Console, run: RunInfo, api_key: str | None = None) -> None:
-    """The one table and the one line that says that work can begin."""
-    console.print(access_table(run, api_key))
+    """The one table, a key on a line of its own (to be copied whole), and the line that says it is ready."""
+    console.print(access_table(run))
+    console.print(f"Clé d'API : {api_key or run.api_key}", soft_wrap=True, highlight=False)
     console.print(f"[bold green]Prêt[/] : {len(run.services)} processus, API sur {run.api_url}")
 
 

@@ -6,9 +6,14 @@ import sys
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from alerting.store import create_default_rules
+from core.registry.tenants import ROLES, create_tenant, enter_api_key, find_tenant
 from core.runtime.bus import connect_bus
 from core.runtime.migrations import SchemaMismatch, migrate
+from core.runtime.postgres import connect
 from core.runtime.telemetry import configure_logs
+
+OPERATOR = "operateur"
 
 
 class MigrateSettings(BaseSettings):
@@ -21,7 +26,24 @@ class MigrateSettings(BaseSettings):
     shards: int = Field(default=4, description="Written in the database at the first migration only")
     service_password: SecretStr | None = Field(default=None, description="Of the role territoire_service")
     api_password: SecretStr | None = Field(default=None, description="Of the role territoire_api")
+    operator_key: SecretStr | None = Field(
+        default=None, description="terr_<id>_<secret>: the first key, of a first tenant that is made for it"
+    )
     log_format: str = "json"
+
+
+async def ensure_operator(database_url: str, key: str) -> None:
+    """The operator's own tenant with its first key, so that somebody can make the others; once."""
+    connection = await connect(database_url, "territoire-migrate")
+    try:
+        async with connection.transaction():
+            await connection.execute("SET LOCAL ROLE territoire_service")
+            if await find_tenant(connection, OPERATOR) is None:
+                tenant = await create_tenant(connection, OPERATOR, "Opérateur du réseau")
+                await create_default_rules(connection, tenant.id)
+                await enter_api_key(connection, tenant.id, "première clé", sorted(ROLES), key)
+    finally:
+        await connection.close()
 
 
 async def run(settings: MigrateSettings) -> None:
@@ -35,6 +57,8 @@ async def run(settings: MigrateSettings) -> None:
         if password is not None
     }
     await migrate(settings.database_url.get_secret_value(), shards=settings.shards, passwords=passwords)
+    if settings.operator_key is not None:
+        await ensure_operator(settings.database_url.get_secret_value(), settings.operator_key.get_secret_value())
     async with connect_bus(settings.nats_url.get_secret_value(), "migrate") as bus:
         await bus.ensure_streams()
 

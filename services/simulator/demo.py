@@ -39,6 +39,7 @@ JOIN_SPREAD_S = 20.0
 QUIET_S = 15.0
 DRAIN_S = 45.0
 LINE_EVERY_S = 1.0
+LOGGED_LINE_EVERY_S = 10.0
 REPORT = "demo-report.json"
 
 
@@ -93,23 +94,27 @@ async def _set_up(
             await api.close()
 
 
-async def _show_line(stage: Stage, console: Console) -> None:
+async def _line(stage: Stage) -> str:
     fleet = stage.fleet
-    with Live(console=console, refresh_per_second=2, transient=False) as live:
+    try:
+        figures = await read_figures(stage.pool, stage.tenant.id)
+    except DATABASE_AWAY:
+        return "base de données injoignable, le parc continue d'émettre"
+    return (
+        f"activés {fleet.joined}/{len(fleet.devices)} · entendus {fleet.heard} · enregistrés {figures.stored} · "
+        f"alertes {figures.alerts} · webhooks {len(stage.received.bodies)} · "
+        f"commandes confirmées {figures.confirmed}/{figures.commands}"
+    )
+
+
+async def _show_line(stage: Stage, console: Console) -> None:
+    if not console.is_terminal:  # A log, which nobody wants to see grow by a line a second.
         while True:
-            try:
-                figures = await read_figures(stage.pool, stage.tenant.id)
-            except DATABASE_AWAY:
-                live.update(Text("base de données injoignable, le parc continue d'émettre"))
-            else:
-                live.update(
-                    Text(
-                        f"activés {fleet.joined}/{len(fleet.devices)} · entendus {fleet.heard} · "
-                        f"enregistrés {figures.stored} · alertes {figures.alerts} · webhooks "
-                        f"{len(stage.received.bodies)} · "
-                        f"commandes confirmées {figures.confirmed}/{figures.commands}"
-                    )
-                )
+            await asyncio.sleep(LOGGED_LINE_EVERY_S)
+            console.print(await _line(stage), soft_wrap=True, highlight=False)
+    with Live(console=console, refresh_per_second=2) as live:
+        while True:
+            live.update(Text(await _line(stage)))
             await asyncio.sleep(LINE_EVERY_S)
 
 

@@ -34,6 +34,8 @@ class Secrets(msgspec.Struct, frozen=True):
     nats: str
     mqtt: dict[str, str]
     kek: str
+    operator_key: str
+    """The first API key, of the operator's own tenant."""
 
     @classmethod
     def fresh(cls) -> "Secrets":
@@ -45,6 +47,7 @@ class Secrets(msgspec.Struct, frozen=True):
             nats=secrets.token_hex(24),
             mqtt={BRIDGE: secrets.token_hex(24), SIMULATOR: secrets.token_hex(24)},
             kek=secrets.token_hex(32),
+            operator_key=f"terr_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}",
         )
 
 

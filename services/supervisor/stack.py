@@ -80,6 +80,7 @@ class Stack:
             mqtt_bridge_url=servers.mosquitto.url(BRIDGE),
             kek=secrets.kek,
             kek_id=KEK_ID,
+            api_key=secrets.operator_key,
         )
 
     def _publish(self) -> None:
@@ -171,6 +172,7 @@ class Stack:
             "TERRITOIRE_SHARDS": str(SHARDS),
             "TERRITOIRE_SERVICE_PASSWORD": self._secrets.service,
             "TERRITOIRE_API_PASSWORD": self._secrets.api,
+            "TERRITOIRE_OPERATOR_KEY": self._secrets.operator_key,
         }
         return Launch((sys.executable, "-P", "-m", "services.migrate"), env=environment)
 
