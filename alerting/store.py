@@ -34,7 +34,7 @@ INSERT INTO alert_rule (tenant_id, name, kind, quantity, fire_op, fire_value, cl
                         for_readings, for_seconds, clear_on_emptying, severity, message)
 VALUES
     ($1, 'bin_75', 'threshold', 'fill_level', '>=', 75, '<=', 60, 2, 0, true, 'warning',
-     '{asset} ({place}) est rempli à {value} depuis {since} (seuil {threshold}) : à collecter.'),
+     '{asset} ({place}) : rempli à {value} depuis {since} (seuil {threshold}), à collecter.'),
     ($1, 'co2_800', 'threshold', 'co2', '>=', 800, '<', 700, 1, 1800, false, 'info',
      '{asset} ({place}) : CO2 à {value} depuis {since} (seuil {threshold}) : aérer.'),
     ($1, 'co2_1500', 'threshold', 'co2', '>=', 1500, '<', 1200, 1, 600, false, 'major',

@@ -32,7 +32,7 @@ def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mu
 def configure_logs(
     service: str, instance: str, log_format: str, log_level: str, output: TextIO | None = None
 ) -> None:
-    """One line per event, libraries' warnings included, on standard output or `output`: JSON, or a console's form."""
+    """One line per event, libraries' warnings included, on `output` (by default standard output): JSON or text."""
     output = output or sys.stdout
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -84,7 +84,7 @@ async def test_a_bin_that_crosses_75_opens_one_alert_with_one_message_per_endpoi
     alert = alerts[0]
     assert (alert.rule, alert.condition, alert.workflow, alert.value) == ("bin_75", "firing", "open", 84)
     assert alert.opened_at == first
-    assert "Bac 12 (3 rue de Siam, Brest) est rempli à 82\u00a0%" in alert.message
+    assert "Bac 12 (3 rue de Siam, Brest) : rempli à 82\u00a0%" in alert.message
     assert await bench.queued() == 1
 
 
