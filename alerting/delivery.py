@@ -16,7 +16,10 @@ from standardwebhooks import Webhook
 
 from alerting.guard import AllowList, GuardedTransport, RefusedDestination
 from alerting.queue import WebhookMessage
+from alerting.store import secret_text
+from core.registry.keys import KeyWrap
 from core.runtime.postgres import DATABASE_AWAY, Pool
+from lorawan.crypto import WrongKek
 
 TIMEOUT_S = 10.0
 ANSWER_READ_MOST = 64 << 10
@@ -28,8 +31,8 @@ JITTER = 0.2
 
 READ_TARGET = """
 SELECT e.tenant_id, e.url, e.state, t.webhook_allow_list,
-       CASE WHEN e.previous_until > now() THEN ARRAY[e.secret, e.previous_secret]
-            ELSE ARRAY[e.secret] END AS secrets,
+       CASE WHEN e.previous_until > now() THEN ARRAY[e.secret_wrapped, e.previous_secret_wrapped]
+            ELSE ARRAY[e.secret_wrapped] END AS secrets_wrapped,
        (SELECT count(*) FROM webhook_attempt a WHERE a.endpoint_id = e.id AND a.message_id = $2) AS attempts,
        (SELECT max(at) FROM webhook_attempt a WHERE a.endpoint_id = e.id AND a.message_id = $2) AS last_at,
        EXISTS (SELECT FROM webhook_attempt a
@@ -108,9 +111,15 @@ class Deliverer:
     """Makes attempts; `schedule_s` are the waits after the first, second ... attempt."""
 
     def __init__(
-        self, pool: Pool, *, schedule_s: Sequence[float] = DEFAULT_SCHEDULE_S, permit_http: bool = False
+        self,
+        pool: Pool,
+        keys: KeyWrap,
+        *,
+        schedule_s: Sequence[float] = DEFAULT_SCHEDULE_S,
+        permit_http: bool = False,
     ) -> None:
         self._pool = pool
+        self._keys = keys
         self._schedule_s = tuple(schedule_s)
         self._permit_http = permit_http
         self._tls = ssl.create_default_context()
@@ -166,7 +175,15 @@ class Deliverer:
         return TryAgain(timedelta(seconds=wait), reason)
 
     async def _post(self, target: Any, message: WebhookMessage, at: datetime) -> Answer:
-        headers = signed_headers(target["secrets"], message.message_id, at, message.body)
+        try:
+            secrets = [secret_text(self._keys.unwrap(wrapped)) for wrapped in target["secrets_wrapped"]]
+        except WrongKek as wrong:
+            # It is tried again like any failure: an operator who corrects the key loses no message.
+            log.error("webhook_secret_not_opened", endpoint=message.endpoint_id, reason=str(wrong))
+            return Answer(
+                "failed", None, "le secret de l'adresse ne s'ouvre pas avec la clé de cette installation"
+            )
+        headers = signed_headers(secrets, message.message_id, at, message.body)
         transport = GuardedTransport(
             self._tls, AllowList.parse(target["webhook_allow_list"]), permit_http=self._permit_http
         )

@@ -11,6 +11,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from alerting.rules import Rule
+from core.registry.keys import KeyWrap
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
 
@@ -67,14 +68,14 @@ UPDATE alert SET workflow = 'acknowledged', acknowledged_at = now(), acknowledge
 WHERE id = $1 AND workflow = 'open'
 """
 CREATE_ENDPOINT = f"""
-INSERT INTO webhook_endpoint (tenant_id, url, description, secret) VALUES ($1, $2, $3, $4)
+INSERT INTO webhook_endpoint (tenant_id, url, description, secret_wrapped, kek_id) VALUES ($1, $2, $3, $4, $5)
 RETURNING {ENDPOINT_COLUMNS}
 """
 LIST_ENDPOINTS = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint ORDER BY id"
 READ_ENDPOINT = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint WHERE id = $1"
 SET_ENABLED = f"""
 UPDATE webhook_endpoint SET state = CASE WHEN $2 THEN 'enabled' ELSE 'disabled' END,
-       disabled_reason = CASE WHEN $2 THEN NULL ELSE 'by request' END
+       disabled_reason = CASE WHEN $2 THEN NULL ELSE 'suspendue à la demande' END
 WHERE id = $1
 RETURNING {ENDPOINT_COLUMNS}
 """
@@ -246,17 +247,24 @@ async def acknowledge(connection: Connection | Pool, alert_id: int, by: str) -> 
 
 
 async def create_endpoint(
-    connection: Connection | Pool, tenant_id: int, url: str, description: str = ""
+    connection: Connection | Pool, keys: KeyWrap, tenant_id: int, url: str, description: str = ""
 ) -> tuple[Endpoint, str]:
-    """A new endpoint and its secret `whsec_...`, which is shown this once.
+    """A new endpoint and its secret `whsec_...`, which is shown this once and kept wrapped.
 
     Raises:
         RefusedUrl: see `check_url`.
     """
-    secret = SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_OCTETS)).decode()
-    row = await connection.fetchrow(CREATE_ENDPOINT, tenant_id, check_url(url), description, secret)
+    secret = secrets.token_bytes(SECRET_OCTETS)
+    row = await connection.fetchrow(
+        CREATE_ENDPOINT, tenant_id, check_url(url), description, keys.wrap(secret), keys.kek_id
+    )
     assert row is not None  # noqa: S101 - RETURNING of an INSERT.
-    return entity(Endpoint, row), secret
+    return entity(Endpoint, row), secret_text(secret)
+
+
+def secret_text(secret: bytes) -> str:
+    """A secret as Standard Webhooks writes it, for whoever verifies signatures."""
+    return SECRET_PREFIX + base64.b64encode(secret).decode()
 
 
 async def list_endpoints(connection: Connection | Pool) -> list[Endpoint]:

@@ -6,7 +6,7 @@ from api import reference, status
 from api.auth import Authenticator
 from api.edge import Edge
 from api.errors import handle_errors
-from api.platform import KeyWrap, Platform
+from api.platform import Platform
 from api.routes import (
     alerts,
     assets,
@@ -20,6 +20,7 @@ from api.routes import (
     tenants,
     webhook_endpoints,
 )
+from core.registry.keys import KeyWrap
 from core.runtime.bus import Bus
 from core.runtime.health import Readiness, bus_check, database_check
 from core.runtime.postgres import Pool

@@ -6,26 +6,11 @@ import structlog
 
 from core.messages import topics
 from core.messages.shards import shard_of_slot
+from core.registry.keys import KeyWrap
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.postgres import Pool
-from lorawan.crypto import wrap_key
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class KeyWrap:
-    """The key-encryption key of this installation; it never shows in a representation."""
-
-    kek_id: str
-    _kek: bytes
-
-    def __repr__(self) -> str:
-        return f"KeyWrap({self.kek_id!r})"
-
-    def wrap(self, key: bytes) -> bytes:
-        """The key as the database may hold it (RFC 3394)."""
-        return wrap_key(self._kek, key)
 
 
 @dataclass(frozen=True, slots=True)

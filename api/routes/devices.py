@@ -24,7 +24,6 @@ from api.fields import (
     Search,
 )
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
-from api.platform import KeyWrap
 from core.registry.assignments import UnknownAsset, open_assignment
 from core.registry.enrolment import (
     AbpSession,
@@ -39,6 +38,7 @@ from core.registry.enrolment import (
     read_enrolled,
     update_device,
 )
+from core.registry.keys import KeyWrap
 from core.registry.profiles import read_profile
 from lorawan.identifiers import DevAddr, DevEui, JoinEui
 

@@ -67,7 +67,7 @@ async def create_endpoint(body: NewWebhookEndpoint, caller: Manager) -> CreatedW
     async with caller.changing() as change:
         try:
             endpoint, secret = await store.create_endpoint(
-                change.connection, change.tenant_id, body.url, body.description
+                change.connection, caller.platform.keys, change.tenant_id, body.url, body.description
             )
         except store.RefusedUrl as refused:
             raise invalid("url", "refused_url", str(refused)) from None

@@ -95,9 +95,11 @@ CREATE TABLE webhook_endpoint (
     tenant_id int NOT NULL REFERENCES tenant,
     url text NOT NULL CHECK (length(url) <= 2000),
     description text NOT NULL DEFAULT '',
-    secret text NOT NULL,
-    previous_secret text,
+    -- What messages are signed with: AES key wrap (RFC 3394) under kek_id; never read by the API.
+    secret_wrapped bytea NOT NULL,
+    previous_secret_wrapped bytea,
     previous_until timestamptz,  -- Until then, messages are signed with both.
+    kek_id text NOT NULL,
     state text NOT NULL DEFAULT 'enabled' CHECK (state IN ('enabled', 'disabled')),
     disabled_reason text,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -138,6 +140,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON alert_rule TO territoire_api;
 GRANT SELECT, UPDATE (workflow, acknowledged_at, acknowledged_by, updated_at) ON alert TO territoire_api;
 GRANT SELECT ON webhook_attempt TO territoire_api;
 -- The API's role writes the secrets and cannot read them.
-GRANT SELECT (id, tenant_id, url, description, previous_until, state, disabled_reason, created_at)
+GRANT SELECT (id, tenant_id, url, description, previous_until, kek_id, state, disabled_reason, created_at)
     ON webhook_endpoint TO territoire_api;
 GRANT INSERT, UPDATE, DELETE ON webhook_endpoint TO territoire_api;

@@ -29,7 +29,7 @@ class ServiceSettings(BaseSettings):
 
 
 class KeySettings(ServiceSettings):
-    """For the services that unwrap device keys."""
+    """For the services that wrap or open keys and secrets."""
 
     kek: SecretStr = Field(description="Key-encryption key, 16, 24 or 32 octets in hexadecimal")
     kek_id: str = "kek-1"

@@ -17,6 +17,7 @@ from alerting.store import SEVERITIES
 from alerting.worker import WebhookWorker
 from core.messages import topics
 from core.registry.changes import Change, RegistryWatcher
+from core.registry.keys import KeyWrap
 from core.runtime.bus import connect_bus
 from core.runtime.health import Readiness, bus_check, database_check, serve_health
 from core.runtime.lease import read_shards
@@ -66,7 +67,10 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
             shards = await read_shards(connection)
         rulebook = Rulebook(pool)
         deliverer = Deliverer(
-            pool, schedule_s=settings.webhook_schedule_s, permit_http=settings.webhook_permit_http
+            pool,
+            KeyWrap(settings.kek_id, settings.kek_octets),
+            schedule_s=settings.webhook_schedule_s,
+            permit_http=settings.webhook_permit_http,
         )
         worker = WebhookWorker(pool, database_url, "alerting", deliverer, concurrency=settings.webhook_concurrency)
 

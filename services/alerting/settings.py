@@ -3,11 +3,11 @@
 from pydantic import Field
 
 from alerting.delivery import DEFAULT_SCHEDULE_S
-from core.runtime.settings import ServiceSettings
+from core.runtime.settings import KeySettings
 
 
-class AlertingSettings(ServiceSettings):
-    """TERRITOIRE_PUBLIC_URL and so on, beside those of every service."""
+class AlertingSettings(KeySettings):
+    """TERRITOIRE_PUBLIC_URL and so on, beside those of every service and the key-encryption key."""
 
     public_url: str = Field(default="", description="Where people reach the API, for the links in alerts")
     sweep_s: float = Field(default=1.0, gt=0, le=60, description="Seconds between two looks at the deadlines")

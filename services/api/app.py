@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import structlog
 
 from api.app import create_app
-from api.platform import KeyWrap
+from core.registry.keys import KeyWrap
 from core.runtime.bus import connect_bus
 from core.runtime.health import serve_health, serve_http
 from core.runtime.lease import read_shards

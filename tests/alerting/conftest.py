@@ -13,9 +13,11 @@ from standardwebhooks import Webhook
 
 from alerting import store
 from core.registry.datastreams import make_datastream
+from core.registry.keys import KeyWrap
 from core.runtime.health import serve_http
 from core.runtime.postgres import Pool
 
+KEYS = KeyWrap("kek-1", bytes(16))
 LOOPBACK = ["127.0.0.1/32"]
 
 
@@ -114,7 +116,7 @@ class Place:
         )
 
     async def endpoint(self, receiver: Receiver) -> store.Endpoint:
-        endpoint, receiver.secret = await store.create_endpoint(self.pool, self.tenant_id, receiver.url)
+        endpoint, receiver.secret = await store.create_endpoint(self.pool, KEYS, self.tenant_id, receiver.url)
         return endpoint
 
     async def alerts(self) -> list[store.Alert]:

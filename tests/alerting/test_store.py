@@ -3,7 +3,10 @@
 import pytest
 
 from alerting import store
+from core.registry.keys import KeyWrap
 from core.runtime.postgres import Pool, PostgresError, tenant_transaction
+
+KEYS = KeyWrap("kek-1", bytes(16))
 
 
 async def make_tenant(pool: Pool, slug: str) -> int:
@@ -59,23 +62,26 @@ async def test_an_alert_is_listed_and_acknowledged_by_its_tenant_only(pool: Pool
 async def test_an_endpoints_secret_is_shown_once_and_never_read_again(pool: Pool, api_pool: Pool) -> None:
     tenant_id = await make_tenant(pool, "sdef")
     async with tenant_transaction(api_pool, tenant_id) as connection:
-        endpoint, secret = await store.create_endpoint(connection, tenant_id, "https://sig.example.fr/hook")
+        endpoint, secret = await store.create_endpoint(connection, KEYS, tenant_id, "https://sig.example.fr/hook")
         listed = await store.list_endpoints(connection)
         off = await store.set_endpoint_enabled(connection, endpoint.id, enabled=False)
 
+    stored = await pool.fetchval("SELECT secret_wrapped FROM webhook_endpoint")
+
     assert secret.startswith("whsec_")
+    assert store.secret_text(KEYS.unwrap(stored)) == secret
     assert listed == [endpoint]
     assert off is not None
-    assert (off.state, off.disabled_reason) == ("disabled", "by request")
+    assert (off.state, off.disabled_reason) == ("disabled", "suspendue à la demande")
     with pytest.raises(PostgresError, match="permission denied"):
         async with tenant_transaction(api_pool, tenant_id) as connection:
-            await connection.fetchval("SELECT secret FROM webhook_endpoint")
+            await connection.fetchval("SELECT secret_wrapped FROM webhook_endpoint")
 
 
 async def test_a_deleted_endpoint_takes_its_waiting_messages_along(pool: Pool, api_pool: Pool) -> None:
     tenant_id = await make_tenant(pool, "sdef")
     async with tenant_transaction(api_pool, tenant_id) as connection:
-        endpoint, _ = await store.create_endpoint(connection, tenant_id, "https://sig.example.fr/hook")
+        endpoint, _ = await store.create_endpoint(connection, KEYS, tenant_id, "https://sig.example.fr/hook")
     await pool.execute(
         "INSERT INTO jobs.pgqueuer (priority, status, entrypoint) VALUES (0, 'queued', $1), (0, 'queued', 'else')",
         f"webhook/{endpoint.id}",

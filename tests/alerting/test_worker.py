@@ -10,14 +10,18 @@ from alerting import store
 from alerting.delivery import Deliverer
 from alerting.queue import WebhookMessage, enqueue
 from alerting.worker import WebhookWorker
+from core.registry.keys import KeyWrap
 from core.runtime.postgres import Pool
 
+KEYS = KeyWrap("kek-1", bytes(16))
 FAST = (0.05, 0.05, 0.05)
 
 
 @asynccontextmanager
-async def working(pool: Pool, url: str, schedule_s: Sequence[float] = FAST) -> AsyncGenerator[WebhookWorker]:
-    worker = WebhookWorker(pool, url, "test", Deliverer(pool, schedule_s=schedule_s))
+async def working(
+    pool: Pool, url: str, schedule_s: Sequence[float] = FAST, keys: KeyWrap = KEYS
+) -> AsyncGenerator[WebhookWorker]:
+    worker = WebhookWorker(pool, url, "test", Deliverer(pool, keys, schedule_s=schedule_s))
     stopping = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(worker.work(stopping))
@@ -202,11 +206,27 @@ async def test_during_a_rotation_both_secrets_verify(
 ) -> None:
     endpoint = await place.endpoint(receiver)
     await pool.execute(
-        "UPDATE webhook_endpoint SET previous_secret = secret, previous_until = now() + interval '1 h', "
-        "secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'"
+        "UPDATE webhook_endpoint SET previous_secret_wrapped = secret_wrapped, "
+        "previous_until = now() + interval '1 h', secret_wrapped = $1",
+        KEYS.wrap(bytes(32)),
     )
     async with working(pool, database_url):
         await send(pool, endpoint.id)
         await receiver.until(1)  # It knows the former secret only.
 
     assert receiver.types == ["alert.opened"]
+
+
+async def test_under_another_key_encryption_key_a_message_waits_for_the_right_one(
+    pool: Pool, database_url: str, place: Any, receiver: Any
+) -> None:
+    endpoint = await place.endpoint(receiver)
+    await send(pool, endpoint.id)
+    async with working(pool, database_url, (0.05, 1.0), KeyWrap("kek-1", b"wrong" + bytes(11))):
+        await until(lambda: pool.fetchval("SELECT count(*) >= 2 FROM webhook_attempt"))
+    in_vain = await store.list_attempts(pool, endpoint.id)
+    async with working(pool, database_url, (0.05, 1.0)):
+        await receiver.until(1)
+
+    assert {attempt.outcome for attempt in in_vain} == {"failed"}
+    assert "ne s'ouvre pas" in in_vain[0].answer

@@ -14,8 +14,8 @@ from fastapi import FastAPI
 
 from alerting.store import create_default_rules
 from api.app import create_app
-from api.platform import KeyWrap
 from core.registry.datastreams import make_datastream
+from core.registry.keys import KeyWrap
 from core.registry.tenants import create_api_key, create_tenant
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from api.app import create_app
-from api.platform import KeyWrap
+from core.registry.keys import KeyWrap
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool, connect, open_pool
 

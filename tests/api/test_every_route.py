@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.platform import KeyWrap
+from core.registry.keys import KeyWrap
 from core.runtime.postgres import Pool
 
 # Which role opens a route that changes something; every GET asks for "read" but these.

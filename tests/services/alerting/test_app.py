@@ -43,6 +43,7 @@ async def serving(pool: Pool, database_url: str, nats_url: str) -> AsyncGenerato
     settings = AlertingSettings(
         database_url=SecretStr(database_url),
         nats_url=SecretStr(nats_url),
+        kek=SecretStr(bytes(16).hex()),
         instance="alerting-test",
         sweep_s=0.1,
         least_watch_s=0,
@@ -179,6 +180,7 @@ async def test_a_kill_while_a_webhook_is_on_its_way_sends_the_same_id_again(
         "PATH": os.environ["PATH"],
         "TERRITOIRE_DATABASE_URL": database_url,
         "TERRITOIRE_NATS_URL": nats_url,
+        "TERRITOIRE_KEK": bytes(16).hex(),
         "TERRITOIRE_INSTANCE": "alerting-test",
     }
     process = await asyncio.create_subprocess_exec(

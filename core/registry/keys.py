@@ -1,0 +1,28 @@
+"""Keys and secrets at rest: the database holds them wrapped (RFC 3394), and never the key that opens them."""
+
+from dataclasses import dataclass
+
+from lorawan.crypto import unwrap_key, wrap_key
+
+
+@dataclass(frozen=True, slots=True)
+class KeyWrap:
+    """The key-encryption key of this installation; it never shows in a representation."""
+
+    kek_id: str
+    _kek: bytes
+
+    def __repr__(self) -> str:
+        return f"KeyWrap({self.kek_id!r})"
+
+    def wrap(self, key: bytes) -> bytes:
+        """The key as the database may hold it; `key` has 16 octets or a higher multiple of eight."""
+        return wrap_key(self._kek, key)
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        """What `wrap` was given.
+
+        Raises:
+            WrongKek: another key-encryption key wrapped it, or the octets were altered.
+        """
+        return unwrap_key(self._kek, wrapped)
