@@ -157,6 +157,8 @@ class Stack:
                 "TERRITOIRE_UDP_PORT": str(run.udp_port),
                 "TERRITOIRE_MQTT_URL": run.mqtt_bridge_url,
             }
+        if name == "alerting":
+            environment["TERRITOIRE_PUBLIC_URL"] = run.api_url  # For the links in webhooks.
         if name == "api":
             environment |= {
                 "TERRITOIRE_API_HOST": options.api_host,
