@@ -66,14 +66,23 @@ def _all_ready(home: Path) -> bool:
     return status.returncode == 0 and started >= set(SERVICES)
 
 
+def _new_home(name: str) -> Path:
+    """A folder that PostgreSQL's account may enter, too; the stack itself makes it."""
+    return Path("/var/tmp") / f"territoire-{name}-{os.getpid()}"
+
+
+@pytest.fixture
+def stack_folder() -> Iterator[Path]:
+    """The home of a stack that the test itself starts."""
+    home = _new_home("demo")
+    yield home
+    subprocess.run(["rm", "-rf", str(home)], check=True)
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """Started once for every test of this folder that one worker runs."""
-    home = (
-        Path("/var/tmp") / f"territoire-system-{os.getpid()}"
-        if os.geteuid() == 0
-        else tmp_path_factory.mktemp("home")
-    )
+    home = _new_home("system")
     argv = [sys.executable, "-m", "services.cli", "up", "--home", str(home), "--udp-host", "127.0.0.1"]
     with (tmp_path_factory.mktemp("log") / "up.log").open("wb") as log:
         process = subprocess.Popen(
