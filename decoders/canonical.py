@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 
 class MalformedPayload(ValueError):
-    """Octets that the format does not allow. The message names the rule and the offending octets."""
+    """Octets that the format does not allow. The message, in French, names the rule and the offending octets."""
 
 
 class Reading(NamedTuple):

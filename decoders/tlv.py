@@ -65,7 +65,7 @@ def add_readings(fields: Iterable[Field], values: Iterable[int], at_us: int, dec
     append = decoded.readings.append
     for (_, quantity, divisor, channel, most, absent_from), value in zip(fields, values, strict=False):
         if most is not None and value > most:
-            raise MalformedPayload(f"{quantity} is at most {most}, got {value}")
+            raise MalformedPayload(f"{quantity} vaut {most} au plus, reçu {value}")
         if absent_from is not None and value >= absent_from:
             decoded.warnings.append(f"le capteur n'a pas de mesure de {quantity} (valeur {value:#x})")
         else:

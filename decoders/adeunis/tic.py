@@ -45,9 +45,11 @@ def decode(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]
     MalformedPayload for an unknown frame code or a wrong size.
     """
     if f_port != F_PORT:
-        raise MalformedPayload(f"f_port {f_port}: Adeunis frames come on {F_PORT}")
+        raise MalformedPayload(f"f_port {f_port} : les trames Adeunis arrivent sur {F_PORT}")
     if len(payload) < HEADER_SIZE:
-        raise MalformedPayload(f"an Adeunis frame has at least {HEADER_SIZE} octets: {payload.hex() or 'none'}")
+        raise MalformedPayload(
+            f"une trame Adeunis a au moins {HEADER_SIZE} octets : {payload.hex() or 'aucun reçu'}"
+        )
     code = payload[0]
     decoded = Decoded()
     if code == TIC_DATA:
@@ -58,7 +60,9 @@ def decode(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]
     elif code in _STATUS_FRAMES:
         decoded.data = {"frame": _STATUS_FRAMES[code], "octets": payload[2:].hex()}
     else:
-        raise MalformedPayload(f"frame code {code:#04x} is not one of the Adeunis TIC: {payload.hex()}")
+        raise MalformedPayload(
+            f"le code de trame {code:#04x} n'est pas un de ceux du module TIC Adeunis : {payload.hex()}"
+        )
     _add_status(payload[1], time_us, decoded)
     return decoded
 
@@ -85,8 +89,8 @@ def _instant(payload: bytes, time_us: int, decoded: Decoded) -> int:
         return time_us
     if len(payload) != DATA_SIZE + 4 or not payload[1] & 0x04:
         raise MalformedPayload(
-            f"a TIC data frame has {DATA_SIZE} octets, or {DATA_SIZE + 4} with a timestamp: "
-            f"got {len(payload)}, {payload.hex()}"
+            f"une trame de données TIC a {DATA_SIZE} octets, ou {DATA_SIZE + 4} avec un horodatage : "
+            f"{len(payload)} reçus, {payload.hex()}"
         )
     at_us = EPOCH_2013_US + int.from_bytes(payload[-4:]) * 1_000_000
     if time_us - _YEAR_US <= at_us <= time_us + _DAY_US:
@@ -112,23 +116,25 @@ def _text(octets: bytes, label: str) -> str | None:
         return None
     text = octets.rstrip(b"\0")
     if not (text.isascii() and text.decode("ascii").isprintable()):
-        raise MalformedPayload(f"{label} is not printable ASCII: {octets.hex()} (option phases?)")
+        raise MalformedPayload(
+            f"{label} n'est pas du texte ASCII : {octets.hex()} (vérifier l'option phases du profil)"
+        )
     return text.decode("ascii")
 
 
 def _read_alarm(payload: bytes, decoded: Decoded) -> None:
     """0x4A: label in ten characters, what happened to it, then its value as characters."""
     if len(payload) < ALARM_SIZE:
-        raise MalformedPayload(f"a TIC alarm has at least {ALARM_SIZE} octets: {payload.hex()}")
+        raise MalformedPayload(f"une alarme TIC a au moins {ALARM_SIZE} octets : {payload.hex()}")
     kind = payload[12]
     if not 1 <= kind <= len(_ALARMS):
-        raise MalformedPayload(f"TIC alarm type {kind} is not 1 to {len(_ALARMS)}: {payload.hex()}")
-    label = _text(payload[2:12], "the alarm's label")
+        raise MalformedPayload(f"type d'alarme TIC {kind}, de 1 à {len(_ALARMS)} attendu : {payload.hex()}")
+    label = _text(payload[2:12], "l'étiquette de l'alarme")
     decoded.data |= {
         "frame": "alarm",
         "label": label,
         "alarm": _ALARMS[kind - 1],
-        "value": _text(payload[13:], "the alarm's value"),
+        "value": _text(payload[13:], "la valeur de l'alarme"),
     }
     decoded.warnings.append(f"alarme TIC sur {label or 'une étiquette inconnue'}")
 

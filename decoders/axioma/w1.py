@@ -32,17 +32,19 @@ def decode(f_port: int, payload: bytes, time_us: int, _options: Mapping[str, Any
         return _decode_alarm(payload, time_us)
     if f_port == CONFIGURATION_PORT and payload:
         return Decoded(data={"frame": "configuration", "octets": payload.hex()})
-    raise MalformedPayload(f"f_port {f_port}: a W1 sends on 100, 101 and 103, got {payload.hex() or 'no octet'}")
+    raise MalformedPayload(
+        f"f_port {f_port} : un W1 émet sur 100, 101 et 103, reçu {payload.hex() or 'aucun octet'}"
+    )
 
 
 def _decode_index(payload: bytes, time_us: int) -> Decoded:
     size = len(payload)
     if size == EXTENDED_SIZE and payload[0] == EXTENDED_VERSION:
-        raise MalformedPayload(
-            f"this is the extended form, 23 packed differences, which is not read: {payload.hex()}"
-        )
+        raise MalformedPayload(f"forme étendue (23 différences compactées), qui n'est pas lue : {payload.hex()}")
     if size < _HEADER.size or (size - _HEADER.size) % 2:
-        raise MalformedPayload(f"an index has {_HEADER.size} octets and two per hour, got {size}: {payload.hex()}")
+        raise MalformedPayload(
+            f"un index a {_HEADER.size} octets, et deux par heure, {size} reçus : {payload.hex()}"
+        )
     seconds, status, volume, first_seconds, first_volume = _HEADER.unpack_from(payload)
     at_us = _instant(seconds, time_us, payload)
     deltas = struct.unpack_from(f"<{(size - _HEADER.size) // 2}H", payload, _HEADER.size)
@@ -83,7 +85,7 @@ def _add_history(first_us: int, first_volume: int, deltas: tuple[int, ...], deco
 
 def _decode_alarm(payload: bytes, time_us: int) -> Decoded:
     if len(payload) != _ALARM.size:
-        raise MalformedPayload(f"an alarm has {_ALARM.size} octets, got {len(payload)}: {payload.hex()}")
+        raise MalformedPayload(f"une alarme a {_ALARM.size} octets, {len(payload)} reçus : {payload.hex()}")
     seconds, status = _ALARM.unpack(payload)
     decoded = Decoded(data={"frame": "alarm"})
     _add_status(status, _instant(seconds, time_us, payload), decoded)
@@ -95,7 +97,7 @@ def _instant(seconds: int, time_us: int, payload: bytes) -> int:
     if abs(at_us - time_us) > CLOCK_TOLERANCE_US:
         days = abs(at_us - time_us) // (24 * HOUR_US)
         raise MalformedPayload(
-            f"the meter's clock says {seconds}, {days} days from the reception: {payload.hex()}"
+            f"l'horloge du compteur dit {seconds}, à {days} jours de la réception : {payload.hex()}"
         )
     return at_us
 

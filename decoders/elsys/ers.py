@@ -46,7 +46,7 @@ def _thermal_grid(octets: bytes) -> list[float]:
 def _read_occupancy(payload: bytes, start: int, time_us: int, decoded: Decoded) -> None:
     state = payload[start]
     if state >= len(_OCCUPANCY):
-        raise MalformedPayload(f"occupancy {state} at offset {start} is not 0 to 2: {payload.hex()}")
+        raise MalformedPayload(f"occupation {state} à l'octet {start}, de 0 à 2 attendue : {payload.hex()}")
     decoded.readings.append(Reading(time_us, "", "occupancy", float(_OCCUPANCY[state] == "occupied")))
     decoded.data["occupancy"] = _OCCUPANCY[state]
 
@@ -100,21 +100,21 @@ def decode(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]
     """
     expected = options.get("f_port", F_PORT)
     if not payload:
-        raise MalformedPayload("an Elsys frame has at least one record: got no octet")
+        raise MalformedPayload("une trame Elsys a au moins un enregistrement : aucun octet reçu")
     if payload[0] == SETTINGS and f_port in (expected, F_PORT + 1):
         return Decoded(data={"settings": payload[1:].hex()})
     if f_port != expected:
-        raise MalformedPayload(f"f_port {f_port}: the frames of this profile come on {expected}")
+        raise MalformedPayload(f"f_port {f_port} : les trames de ce profil arrivent sur {expected}")
     decoded, offset = Decoded(), 0
     while offset < len(payload):
         start = offset + 1
         record = TYPES.get(payload[offset])
         if record is None:
-            raise MalformedPayload(f"unknown type {payload[offset]:02x} at offset {offset}: {payload.hex()}")
+            raise MalformedPayload(f"type {payload[offset]:02x} inconnu à l'octet {offset} : {payload.hex()}")
         if start + record.size > len(payload):
             raise MalformedPayload(
-                f"type {payload[offset]:02x} at offset {offset} announces {record.size} octets, "
-                f"{len(payload) - start} are left: {payload.hex()}"
+                f"type {payload[offset]:02x} à l'octet {offset} : {record.size} octets annoncés, "
+                f"il en reste {len(payload) - start} : {payload.hex()}"
             )
         record.read(payload, start, time_us, decoded)
         offset = start + record.size

@@ -24,27 +24,27 @@ def read_frame(table: Table, f_port: int, payload: bytes, time_us: int, options:
     """
     expected = options.get("f_port", F_PORT)
     if f_port != expected:
-        raise MalformedPayload(f"f_port {f_port}: the frames of this profile come on {expected}")
+        raise MalformedPayload(f"f_port {f_port} : les trames de ce profil arrivent sur {expected}")
     end = len(payload)
     if end == 0:
-        raise MalformedPayload("a Milesight frame has at least one record: got no octet")
+        raise MalformedPayload("une trame Milesight a au moins un enregistrement : aucun octet reçu")
     decoded = Decoded()
     offset = 0
     while offset < end:
         start = offset + 2
         if start > end:
-            raise MalformedPayload(f"channel without a type at offset {offset}: {payload.hex()}")
+            raise MalformedPayload(f"canal sans type à l'octet {offset} : {payload.hex()}")
         record = table.get(payload[offset] << 8 | payload[offset + 1])
         if record is None:
             raise MalformedPayload(
-                f"unknown channel {payload[offset]:02x} type {payload[offset + 1]:02x} at offset {offset}: "
+                f"canal {payload[offset]:02x} de type {payload[offset + 1]:02x} inconnu à l'octet {offset} : "
                 f"{payload.hex()}"
             )
         following = start + record.size
         if following > end:
             raise MalformedPayload(
-                f"channel {payload[offset]:02x} type {payload[offset + 1]:02x} at offset {offset} announces "
-                f"{record.size} octets, {end - start} are left: {payload.hex()}"
+                f"canal {payload[offset]:02x} de type {payload[offset + 1]:02x} à l'octet {offset} : "
+                f"{record.size} octets annoncés, il en reste {end - start} : {payload.hex()}"
             )
         record.read(payload, start, time_us, decoded)
         offset = following

@@ -45,7 +45,9 @@ def read_causes(tail: bytes, structured: bool, format_of: FormatOf) -> tuple[lis
         return [], b""
     kind = tail[0] >> 4 & 0x03
     if kind not in (_SHORT, _LONG) and (kind or len(tail) > 1):
-        raise MalformedPayload(f"report parameters announce no known kind of cause: {tail.hex()}")
+        raise MalformedPayload(
+            f"les paramètres du rapport n'annoncent aucune sorte de cause connue : {tail.hex()}"
+        )
     causes: list[dict[str, Any]] = []
     position = 1
     while position < len(tail):
@@ -96,7 +98,7 @@ def _read_criterion(tail: bytes, position: int, layout: FieldFormat, cause: dict
 def _unsigned(tail: bytes, position: int, size: int) -> int:
     octets = tail[position : position + size]
     if len(octets) < size:
-        raise MalformedPayload(f"truncated report parameters: {tail.hex()}")
+        raise MalformedPayload(f"paramètres du rapport tronqués : {tail.hex()}")
     return int.from_bytes(octets)
 
 

@@ -68,25 +68,27 @@ class StandardFrame:
         """Read a frame; raises MalformedPayload for a batch, a truncated frame, an unknown command."""
         if len(payload) < HEADER_SIZE:
             raise MalformedPayload(
-                f"a standard frame has at least {HEADER_SIZE} octets: {payload.hex() or 'none'}"
+                f"une trame standard a au moins {HEADER_SIZE} octets : {payload.hex() or 'aucun reçu'}"
             )
         control = payload[0]
         if not control & 0x01:
             raise MalformedPayload(
-                f"batch frame (frame control {control:#04x}, bit 0 = 0): "
-                "compressed batches are not decoded yet, only standard frames are"
+                f"trame batch (octet de contrôle {control:#04x}, bit 0 = 0) : "
+                "les trames compressées ne sont pas encore décodées, seules les trames standard le sont"
             )
         endpoint = (control & 0xE0) >> 5 | (control & 0x06) << 2
         try:
             command = Command(payload[1])
         except ValueError:
-            raise MalformedPayload(f"command {payload[1]:#04x} is not one that a device sends") from None
+            raise MalformedPayload(
+                f"la commande {payload[1]:#04x} n'est pas de celles qu'un appareil envoie"
+            ) from None
         cluster = int.from_bytes(payload[2:4])
         match command:
             case Command.REPORT | Command.ALARM_REPORT:
                 return _attribute(payload, endpoint, command, cluster, None)
             case Command.READ_RESPONSE:
-                status = _octet(payload, 6, "status")
+                status = _octet(payload, 6, "l'état")
                 if status and len(payload) == REFUSAL_SIZE:  # The device refused: no type, no value.
                     attribute = int.from_bytes(payload[4:6])
                     return cls(endpoint, command, cluster, attribute, status, None, b"", b"")
@@ -97,20 +99,20 @@ class StandardFrame:
 
 def _octet(payload: bytes, position: int, what: str) -> int:
     if position >= len(payload):
-        raise MalformedPayload(f"truncated before its {what}: {payload.hex()}")
+        raise MalformedPayload(f"trame tronquée avant {what} : {payload.hex()}")
     return payload[position]
 
 
 def _attribute(payload: bytes, endpoint: int, command: Command, cluster: int, status: int | None) -> StandardFrame:
     type_at = 6 if status is None else 7
-    code = _octet(payload, type_at, "attribute type")
+    code = _octet(payload, type_at, "le type de l'attribut")
     attribute = int.from_bytes(payload[4:6])
     start = type_at + 1
     if code in FIXED_SIZES:
         end = start + FIXED_SIZES[code]
     elif code in LENGTH_SIZES:
         length_end = start + LENGTH_SIZES[code]
-        _octet(payload, length_end - 1, "attribute length")
+        _octet(payload, length_end - 1, "la longueur de l'attribut")
         end = length_end + int.from_bytes(payload[start:length_end])
         start = length_end
     else:
@@ -118,8 +120,8 @@ def _attribute(payload: bytes, endpoint: int, command: Command, cluster: int, st
         return StandardFrame(endpoint, command, cluster, attribute, status, code, data, b"", type_known=False)
     if end > len(payload):
         raise MalformedPayload(
-            f"attribute {cluster:04x}/{attribute:04x} of type {code:#04x} needs {end - start} octets, "
-            f"got {payload[start:].hex() or 'none'}"
+            f"l'attribut {cluster:04x}/{attribute:04x} de type {code:#04x} demande {end - start} octets, "
+            f"reçu {payload[start:].hex() or 'aucun'}"
         )
     return StandardFrame(endpoint, command, cluster, attribute, status, code, payload[start:end], payload[end:])
 
@@ -127,6 +129,8 @@ def _attribute(payload: bytes, endpoint: int, command: Command, cluster: int, st
 def _configuration(payload: bytes, endpoint: int, command: Command, cluster: int) -> StandardFrame:
     """Responses about reporting: status, report parameters, attribute, then the configuration itself."""
     if len(payload) < REPORTING_SIZE:
-        raise MalformedPayload(f"a response about reporting has at least {REPORTING_SIZE} octets: {payload.hex()}")
+        raise MalformedPayload(
+            f"une réponse de configuration a au moins {REPORTING_SIZE} octets : {payload.hex()}"
+        )
     attribute = int.from_bytes(payload[6:8])
     return StandardFrame(endpoint, command, cluster, attribute, payload[4], None, payload[8:], payload[5:6])

@@ -25,7 +25,7 @@ def decode_standard(f_port: int, payload: bytes, time_us: int, options: Mapping[
     warning. TIC clusters read the options of `decoders.linky`. Raises MalformedPayload.
     """
     if f_port != F_PORT:
-        raise MalformedPayload(f"f_port {f_port}: Watteco's frames come on {F_PORT}")
+        raise MalformedPayload(f"f_port {f_port} : les trames Watteco arrivent sur {F_PORT}")
     frame = StandardFrame.from_bytes(payload)
     decoded = Decoded(data={"report": _header(frame)})
     if frame.command in (Command.CONFIGURE_REPORTING_RESPONSE, Command.REPORTING_CONFIGURATION):
@@ -75,7 +75,7 @@ def _read_attribute(frame: StandardFrame, time_us: int, options: Mapping[str, An
         decoded.data[TEXTS[key]] = frame.data.decode("latin-1").rstrip("\0")
     elif not frame.type_known:
         raise MalformedPayload(
-            f"attribute {frame.cluster:04x}/{frame.attribute:04x} has the unknown type {frame.type:#04x}"
+            f"l'attribut {frame.cluster:04x}/{frame.attribute:04x} est du type inconnu {frame.type:#04x}"
         )
     else:
         decoded.data["octets"] = frame.data.hex()
@@ -86,8 +86,8 @@ def _read_attribute(frame: StandardFrame, time_us: int, options: Mapping[str, An
 def _expect(frame: StandardFrame, size: int) -> None:
     if len(frame.data) != size:
         raise MalformedPayload(
-            f"attribute {frame.cluster:04x}/{frame.attribute:04x} has {size} octets, "
-            f"got {frame.data.hex() or 'none'}"
+            f"l'attribut {frame.cluster:04x}/{frame.attribute:04x} a {size} octets, "
+            f"reçu {frame.data.hex() or 'aucun'}"
         )
 
 
@@ -151,7 +151,7 @@ def _read_power(frame: StandardFrame, time_us: int, decoded: Decoded) -> None:
     """Attribute 0050/0006: mode, bitmap of sources, a voltage for each, the source in use."""
     if len(frame.data) < _POWER_SIZE:
         raise MalformedPayload(
-            f"attribute 0050/0006 has at least {_POWER_SIZE} octets, got {frame.data.hex() or 'none'}"
+            f"l'attribut 0050/0006 a au moins {_POWER_SIZE} octets, reçu {frame.data.hex() or 'aucun'}"
         )
     present = [name for bit, name in _POWER_SOURCES if frame.data[1] & bit]
     _expect(frame, _POWER_SIZE + 2 * len(present))

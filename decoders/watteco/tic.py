@@ -40,7 +40,7 @@ class _Octets:
     def take(self, count: int, what: str) -> bytes:
         end = self._position + count
         if end > len(self._data):
-            raise MalformedPayload(f"TIC data ends inside {what}: {self._data.hex()}")
+            raise MalformedPayload(f"les données TIC s'arrêtent dans {what} : {self._data.hex()}")
         octets = self._data[self._position : end]
         self._position = end
         return octets
@@ -51,7 +51,7 @@ class _Octets:
     def text(self, what: str) -> str:
         end = self._data.find(0, self._position)
         if end < 0:
-            raise MalformedPayload(f"TIC text {what} has no NUL: {self._data.hex()}")
+            raise MalformedPayload(f"le texte TIC {what} n'a pas d'octet nul : {self._data.hex()}")
         text = self._data[self._position : end].decode("latin-1")
         self._position = end + 1
         return text
@@ -70,23 +70,23 @@ def read_tic(frame: StandardFrame, time_us: int, options: Mapping[str, Any], dec
     table = _TABLES.get(frame.cluster)
     if table is None:
         raise MalformedPayload(
-            f"TIC cluster {frame.cluster:04x} ({TIC_CLUSTERS[frame.cluster]}) is not decoded yet: "
-            "only 0054 (historique) and 0056 (standard) are"
+            f"le cluster TIC {frame.cluster:04x} ({TIC_CLUSTERS[frame.cluster]}) n'est pas encore décodé : "
+            "seuls 0054 (historique) et 0056 (standard) le sont"
         )
     if frame.type not in (BYTE_STRING, LONG_BYTE_STRING) or frame.attribute & 0xFF:
         raise MalformedPayload(
-            f"attribute {frame.cluster:04x}/{frame.attribute:04x} of type {frame.type or 0:#04x} "
-            "is not a TIC frame: attribute ii00, type 0x41 or 0x43"
+            f"l'attribut {frame.cluster:04x}/{frame.attribute:04x} de type {frame.type or 0:#04x} "
+            "n'est pas une trame TIC : attribut ii00, type 0x41 ou 0x43"
         )
     octets = _Octets(frame.data)
     indexes, obsolete = _read_descriptor(octets)
     fields: dict[str, TicValue] = {}
     for index in indexes:
         if index >= len(table):
-            raise MalformedPayload(f"TIC field {index} does not exist: {frame.data.hex()}")
+            raise MalformedPayload(f"le champ TIC {index} n'existe pas : {frame.data.hex()}")
         fields[table[index].label] = _read_field(octets, table[index])
     if octets.rest():
-        raise MalformedPayload(f"octets after the last TIC field: {octets.rest().hex()}")
+        raise MalformedPayload(f"octets après le dernier champ TIC : {octets.rest().hex()}")
     decoded.data["mode"] = TIC_CLUSTERS[frame.cluster]
     decoded.data["instance"] = frame.attribute >> 8
     normalise(fields, time_us, options, decoded)
@@ -101,12 +101,12 @@ def _read_descriptor(octets: _Octets) -> tuple[list[int], bool]:
     The first octet is the header: size with itself in bits 0 to 4 (0 is the older fixed form of eight
     octets), bit 5 set for a list of indexes, clear for a bitfield whose last octet holds fields 0 to 7.
     """
-    header = octets.number(1, "its descriptor")
-    body = octets.take(((header & 0x1F) or 8) - 1, "its descriptor")
+    header = octets.number(1, "le descripteur")
+    body = octets.take(((header & 0x1F) or 8) - 1, "le descripteur")
     if header & 0x20:
         indexes = list(body)
         if sorted(set(indexes)) != indexes:
-            raise MalformedPayload(f"TIC field indexes are not in order: {body.hex()}")
+            raise MalformedPayload(f"les indices des champs TIC ne sont pas croissants : {body.hex()}")
     else:
         bits = int.from_bytes(body)
         indexes = [index for index in range(8 * len(body)) if bits >> index & 1]
@@ -133,7 +133,7 @@ def _read_enumeration(octets: _Octets, label: str, names: tuple[str, ...]) -> st
     if code & 0x80:
         return octets.take(code & 0x7F, label).decode("latin-1")
     if code >= len(names):
-        raise MalformedPayload(f"TIC code {code} of {label} is not in the table")
+        raise MalformedPayload(f"le code TIC {code} de {label} n'est pas dans la table")
     return names[code]
 
 

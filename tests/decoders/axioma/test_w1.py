@@ -132,17 +132,17 @@ def test_sets_an_impossible_history_aside_and_keeps_the_index(
 def test_refuses_a_frame_whose_clock_is_far_from_its_reception(distance_us: int) -> None:
     payload = device.w1_alarm(at_s=NOW_S, code=0)
 
-    with pytest.raises(MalformedPayload, match="150 days from the reception"):
+    with pytest.raises(MalformedPayload, match="à 150 jours de la réception"):
         CODEC.decode(103, payload, NOW + distance_us, {})
 
 
 @pytest.mark.parametrize(
     ("f_port", "size", "reason"),
     [
-        (100, 16, "two per hour"),
-        (100, 18, "two per hour"),
-        (103, 4, "an alarm has 5 octets"),
-        (101, 0, "no octet"),
+        (100, 16, "deux par heure"),
+        (100, 18, "deux par heure"),
+        (103, 4, "une alarme a 5 octets"),
+        (101, 0, "aucun octet"),
         (7, 5, "f_port 7"),
     ],
 )

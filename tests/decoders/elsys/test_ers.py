@@ -123,10 +123,10 @@ def test_a_leak_keeps_how_strong_it_is() -> None:
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        ("", "no octet"),
-        ("023706", "type 06 at offset 2 announces 2 octets, 0 are left"),
-        ("02372f", "unknown type 2f at offset 2"),
-        ("1103", "occupancy 3 at offset 1"),
+        ("", "aucun octet"),
+        ("023706", "type 06 à l'octet 2 : 2 octets annoncés, il en reste 0"),
+        ("02372f", "type 2f inconnu à l'octet 2"),
+        ("1103", "occupation 3 à l'octet 1"),
     ],
 )
 def test_refuses_what_the_format_does_not_allow(payload: str, reason: str) -> None:

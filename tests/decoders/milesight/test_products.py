@@ -182,11 +182,11 @@ def test_keeps_the_answer_to_a_setting() -> None:
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        ("", "no octet"),
-        ("01755c04", "channel without a type at offset 3"),
-        ("01755c048244", "channel 04 type 82 at offset 3 announces 2 octets, 1 are left"),
-        ("01755c0999", "unknown channel 09 type 99 at offset 3"),
-        ("050002", "tilt is at most 1, got 2"),
+        ("", "aucun octet"),
+        ("01755c04", "canal sans type à l'octet 3"),
+        ("01755c048244", "canal 04 de type 82 à l'octet 3 : 2 octets annoncés, il en reste 1"),
+        ("01755c0999", "canal 09 de type 99 inconnu à l'octet 3"),
+        ("050002", "tilt vaut 1 au plus, reçu 2"),
     ],
 )
 def test_refuses_what_the_product_does_not_send(payload: str, reason: str) -> None:

@@ -72,7 +72,7 @@ def test_finds_every_value_that_the_vendor_prints(vector: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("vector", REFUSED, ids=identity)
 def test_refuses_a_professional_meter_s_tic_saying_so(vector: dict[str, Any]) -> None:
-    with pytest.raises(MalformedPayload, match="is not decoded yet"):
+    with pytest.raises(MalformedPayload, match="n'est pas encore décodé"):
         decode_standard(vector["f_port"], bytes.fromhex(vector["bytes_hex"]), vector["time_us"], {})
 
 
@@ -83,16 +83,16 @@ BATCH = bytes.fromhex("20000000e008000000207e1c20424030040801")
 @pytest.mark.parametrize(
     ("octets", "rule"),
     [
-        (BATCH.hex(), "batches are not decoded yet"),
-        ("", "at least 4 octets"),
-        ("110a0402", "truncated before its attribute type"),
-        ("110a04020000290b", "needs 2 octets, got 0b"),
-        ("1105000600001001", "command 0x05"),
-        ("110a0402000023000000ff", "has 2 octets, got 000000ff"),
-        ("110a01230000f701", "unknown type 0xf7"),
-        ("118a04020000290755b0b0", "no known kind of cause"),
-        ("118a0402000029010ea0b008fc0000", "truncated report parameters"),
-        ("110a005000064103030401", "has 5 octets"),
+        (BATCH.hex(), "les trames compressées ne sont pas encore décodées"),
+        ("", "au moins 4 octets"),
+        ("110a0402", "tronquée avant le type de l'attribut"),
+        ("110a04020000290b", "demande 2 octets, reçu 0b"),
+        ("1105000600001001", "la commande 0x05"),
+        ("110a0402000023000000ff", "a 2 octets, reçu 000000ff"),
+        ("110a01230000f701", "type inconnu 0xf7"),
+        ("118a04020000290755b0b0", "aucune sorte de cause connue"),
+        ("118a0402000029010ea0b008fc0000", "paramètres du rapport tronqués"),
+        ("110a005000064103030401", "a 5 octets"),
     ],
 )
 def test_refuses_a_frame_that_breaks_a_rule(octets: str, rule: str) -> None:
@@ -101,7 +101,7 @@ def test_refuses_a_frame_that_breaks_a_rule(octets: str, rule: str) -> None:
 
 
 def test_refuses_another_f_port() -> None:
-    with pytest.raises(MalformedPayload, match="f_port 1:"):
+    with pytest.raises(MalformedPayload, match="f_port 1 :"):
         decode_standard(1, bytes.fromhex("110a04020000290b89"), NOW, {})
 
 
