@@ -1,5 +1,6 @@
 """A command is asked for: checked, encoded, and enqueued in the caller's transaction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,6 +39,20 @@ def encode(codec: str, name: str) -> EncodedCommand:
         return known.encode(name, {})
     except UnsupportedCommand as unsupported:
         raise RefusedCommand(str(unsupported)) from unsupported
+
+
+def can_switch(codec: str, capabilities: Sequence[str]) -> bool:
+    """Whether devices of a profile obey commands, so that only who may switch lights may tell them anything."""
+    known = CODECS.get(codec)
+    return bool(capabilities) or (known is not None and known.encode is not None)
+
+
+def is_off(codec: str, payload: bytes) -> bool:
+    """Whether these octets are what this codec says for "off"."""
+    try:
+        return encode(codec, "switch_off").payload == payload
+    except RefusedCommand:
+        return False
 
 
 async def request_command(

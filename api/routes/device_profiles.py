@@ -13,6 +13,7 @@ from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from core.model.entities import DeviceProfile
 from core.registry.profiles import ProfileChange, create_profile, list_profiles, read_profile, update_profile
 from decoders.catalogue import CODECS
+from lighting.requests import can_switch
 
 LONGEST_INTERVAL_S = 32 * 86_400
 
@@ -90,6 +91,13 @@ def _check_codec(codec: str) -> None:
         raise invalid("codec", "unknown_codec", f"décodeur {codec} inconnu ; connus : {', '.join(sorted(CODECS))}")
 
 
+def _loses_its_switch(profile: DeviceProfile, patch: DeviceProfilePatch) -> bool:
+    codec = patch.codec or profile.codec
+    capabilities = profile.capabilities if patch.capabilities is None else patch.capabilities
+    changes = codec != profile.codec or set(profile.capabilities) - set(capabilities)
+    return bool(changes) and can_switch(profile.codec, profile.capabilities)
+
+
 @router.post("", status_code=201)
 async def create_device_profile(body: NewDeviceProfile, caller: Manager) -> DeviceProfileAnswer:
     """Créer un profil. Un décodeur inconnu est refusé, avec la liste des décodeurs connus."""
@@ -146,9 +154,12 @@ async def update_device_profile(
     interval_s = given.pop("expected_interval_s", None)
     interval = None if interval_s is None else timedelta(seconds=interval_s)
     async with caller.changing() as change:
+        former = await read_profile(change.connection, id)
+        if former is not None and _loses_its_switch(former, body):
+            caller.demand("lighting")  # Otherwise cabinets could be commanded as if they were sensors.
         profile = await update_profile(change.connection, id, ProfileChange(**given, expected_interval=interval))
         if profile is None:
-            if await read_profile(change.connection, id) is None:
+            if former is None:
                 raise not_found(f"profil {id}")
             raise Problem(403, "ce profil est proposé à toutes les collectivités : il ne se modifie pas ici")
         await change.audit("update", "device_profile", id, body.model_dump(mode="json", exclude_none=True))

@@ -17,6 +17,7 @@ from core.registry.downlinks import enqueue, list_downlinks, read_downlink
 from core.registry.enrolment import EnrolledDevice, read_enrolled
 from core.registry.profiles import read_profile
 from core.runtime.postgres import Connection
+from lighting.requests import can_switch, is_off
 
 USUAL_WAIT = timedelta(days=1)
 LONGEST_WAIT = timedelta(days=30)
@@ -158,7 +159,10 @@ async def list_downlinks_of_device(
 
 @router.post("/downlinks", status_code=201)
 async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) -> DownlinkAnswer:
-    """Mettre un message en file. Pour un appareil qui commute, le rôle `lighting` est demandé en plus."""
+    """Mettre un message en file. Pour un appareil qui commute, le rôle `lighting` est demandé en plus.
+
+    Une extinction ne passe pas par ici : elle n'aurait pas de fin.
+    """
     now = datetime.now(UTC)
     not_after = body.not_after or now + USUAL_WAIT
     if not now < not_after <= now + LONGEST_WAIT:
@@ -166,8 +170,10 @@ async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) 
     async with caller.changing() as change:
         device = await _device(change.connection, dev_eui)
         profile = await read_profile(change.connection, device.device_profile_id)
-        if profile is not None and profile.capabilities:
+        if profile is not None and can_switch(profile.codec, profile.capabilities):
             caller.demand("lighting")
+            if is_off(profile.codec, bytes.fromhex(body.payload)):
+                raise Problem(422, "une extinction doit avoir une fin : demandez-la par /v1/lighting/commands")
         if not device.enabled:
             raise Problem(409, "ce capteur est désactivé")
         row = await enqueue(

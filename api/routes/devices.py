@@ -40,6 +40,7 @@ from core.registry.enrolment import (
 )
 from core.registry.keys import KeyWrap
 from core.registry.profiles import read_profile
+from lighting.requests import can_switch
 from lorawan.identifiers import DevAddr, DevEui, JoinEui
 
 NO_JOIN_EUI = "0" * 16
@@ -196,9 +197,13 @@ async def read(dev_eui: EuiPath, caller: Reader) -> DeviceAnswer:
 async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> DeviceAnswer:
     """Modifier, désactiver ou réactiver un capteur ; actif partout en 5 secondes."""
     async with caller.changing() as change:
-        profile_id = body.device_profile_id
-        if profile_id is not None and await read_profile(change.connection, profile_id) is None:
-            raise not_found(f"profil {profile_id}")
+        before, profile_id = await enrolled(change, dev_eui), body.device_profile_id
+        if profile_id is not None and profile_id != before.device_profile_id:
+            if await read_profile(change.connection, profile_id) is None:
+                raise not_found(f"profil {profile_id}")
+            former = await read_profile(change.connection, before.device_profile_id)
+            if former is not None and can_switch(former.codec, former.capabilities):
+                caller.demand("lighting")  # Otherwise a cabinet could be commanded as if it were a sensor.
         await update_device(change.connection, bytes.fromhex(dev_eui), DeviceChange(**body.model_dump()))
         device = await enrolled(change, dev_eui)
         await change.audit("update", "device", device.dev_eui.hex(), body.model_dump(exclude_none=True))

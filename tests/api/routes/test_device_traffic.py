@@ -120,10 +120,46 @@ async def test_a_disabled_device_is_told_nothing(client, registry) -> None:
 
 async def test_a_raw_downlink_is_no_way_around_the_right_to_switch_lights(client, registry, client_with) -> None:
     device = await registry.device(await registry.cabinet_profile())
-    path, body = f"/v1/devices/{device['dev_eui']}/downlinks", {"f_port": 125, "payload": "1150000600"}
+    path, body = f"/v1/devices/{device['dev_eui']}/downlinks", {"f_port": 125, "payload": "1150000601"}
 
     async with client_with("read", "manage") as manager:
         refused = await manager.post(path, json=body)
     allowed = await client.post(path, json=body)
 
     assert (refused.status_code, allowed.status_code) == (403, 201)
+
+
+async def test_a_manager_cannot_make_a_cabinet_look_like_a_sensor_in_order_to_command_it(
+    client, client_with, registry
+) -> None:
+    cabinet, sensor = await registry.cabinet_profile(), await registry.profile()
+    device = await registry.device(cabinet)
+    path, profile_path = f"/v1/devices/{device['dev_eui']}", f"/v1/device-profiles/{cabinet['id']}"
+
+    async with client_with("read", "manage") as manager:
+        answers = [
+            await manager.patch(profile_path, json={"capabilities": []}),
+            await manager.patch(profile_path, json={"codec": "milesight.em400"}),
+            await manager.patch(path, json={"device_profile_id": sensor["id"]}),
+        ]
+        renamed = await manager.patch(profile_path, json={"name": "Armoires", "codec": "watteco.triphaso"})
+        downlink = await manager.post(f"{path}/downlinks", json={"f_port": 125, "payload": "1150000600"})
+    by_lighting = await client.patch(path, json={"device_profile_id": sensor["id"]})
+
+    assert [answer.status_code for answer in answers] == [403, 403, 403]
+    assert renamed.status_code == 200
+    assert downlink.status_code == 403
+    assert by_lighting.status_code == 200
+
+
+async def test_an_off_without_an_end_is_refused_as_a_raw_message_too(client, registry) -> None:
+    profile = await registry.profile(codec="watteco.triphaso", device_class="C")
+    device = await registry.device(profile)
+    path = f"/v1/devices/{device['dev_eui']}/downlinks"
+
+    off = await client.post(path, json={"f_port": 125, "payload": "1150000600"})
+    read_back = await client.post(path, json={"f_port": 125, "payload": "110000060000"})
+
+    assert off.status_code == 422
+    assert "/v1/lighting/commands" in off.json()["detail"]
+    assert read_back.status_code == 201
