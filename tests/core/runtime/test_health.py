@@ -1,0 +1,56 @@
+import asyncio
+
+import httpx
+
+from core.runtime.health import Readiness, serve_health
+
+
+async def fine() -> str | None:
+    return None
+
+
+async def wrong() -> str | None:
+    return "the disk is full"
+
+
+async def test_a_service_whose_checks_are_content_is_ready() -> None:
+    assert await Readiness({"database": fine}).problems() == {}
+
+
+async def test_says_what_is_wrong_by_name() -> None:
+    assert await Readiness({"database": fine, "disk": wrong}).problems() == {"disk": "the disk is full"}
+
+
+async def test_a_driver_that_raises_is_a_problem_and_no_crash() -> None:
+    async def away() -> str | None:
+        raise ConnectionRefusedError("nobody there")
+
+    assert await Readiness({"database": away}).problems() == {"database": "nobody there"}
+
+
+async def test_a_check_that_hangs_and_cannot_be_cancelled_is_a_problem_until_it_answers() -> None:
+    release = asyncio.Event()
+
+    async def frozen() -> str | None:
+        await release.wait()
+        return None
+
+    readiness = Readiness({"database": frozen, "bus": fine})
+    first = await readiness.problems()
+    release.set()
+    await asyncio.sleep(0)
+    second = await readiness.problems()
+
+    assert first == {"database": "no answer within 2 s"}
+    assert second == {}
+
+
+async def test_serves_the_three_pages() -> None:
+    async with serve_health(Readiness({"disk": wrong}), "127.0.0.1", 0) as port, httpx.AsyncClient() as client:
+        base = f"http://127.0.0.1:{port}"
+        live, ready = await client.get(f"{base}/livez"), await client.get(f"{base}/readyz")
+        metrics, other = await client.get(f"{base}/metrics"), await client.get(f"{base}/other")
+
+    assert (live.status_code, ready.status_code, metrics.status_code, other.status_code) == (200, 503, 200, 404)
+    assert ready.json()["problems"] == {"disk": "the disk is full"}
+    assert "territoire_event_loop_lag_seconds" in metrics.text
