@@ -10,10 +10,12 @@ from prometheus_client import Histogram
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import render
+from api.errors import database_away, render
 
 MAX_BODY = 1 << 20
-BODY_WITHIN_S = 20
+BODY_WITHIN_S = 10
+# Longer than a body may take to come, and than any query of ours takes.
+ANSWER_WITHIN_S = 15.0
 
 DURATION = Histogram(
     "territoire_api_request_duration_seconds",
@@ -39,6 +41,7 @@ class Edge:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._abandoned: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -51,7 +54,7 @@ class Edge:
             if _declared_length(scope) > MAX_BODY:
                 await _too_large()(scope, receive, exchange.send)
             else:
-                await self._app(scope, _limited(receive), exchange.send)
+                await self._answer(scope, receive, exchange)
         except Exception:
             log.exception("request_failed", method=scope["method"], route=_route(scope))
             if exchange.status is None:
@@ -60,15 +63,48 @@ class Edge:
             method = scope["method"] if scope["method"] in METHODS else "other"
             DURATION.labels(_route(scope), method, exchange.status or 499).observe(time.perf_counter() - started)
 
+    async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
+        """Let the application answer in time, or answer 503 for it.
+
+        A driver whose server is frozen does not even return from a cancellation: its request is left behind.
+        """
+        answering = asyncio.create_task(self._run(scope, receive, exchange), name="request")
+        try:
+            await asyncio.wait({answering}, timeout=ANSWER_WITHIN_S)
+        finally:
+            if not answering.done():
+                self._abandoned.add(answering)
+                answering.add_done_callback(self._abandoned.discard)
+                answering.cancel()
+        if answering.done():
+            answering.result()
+        elif exchange.status is None:
+            answer = exchange.taken_over()
+            log.warning("request_abandoned", method=scope["method"], route=_route(scope), seconds=ANSWER_WITHIN_S)
+            await database_away()(scope, receive, answer)
+
+    async def _run(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
+        await self._app(scope, _limited(receive), exchange.send)
+
 
 class _Exchange:
     """Adds the headers on the way out, and remembers the status."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self._is_taken_over = False
         self.status: int | None = None
 
+    def taken_over(self) -> Send:
+        """From now on only what is sent by this way goes out: what the application still says is not heard."""
+        self._is_taken_over = True
+        return self._deliver
+
     async def send(self, message: Message) -> None:
+        if not self._is_taken_over:
+            await self._deliver(message)
+
+    async def _deliver(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), *HEADERS]

@@ -122,6 +122,11 @@ def render(
     return Response(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
+def database_away() -> Response:
+    """The answer while the database is away: come back in a moment."""
+    return render(503, "la base de données ne répond pas, réessayez", headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
 def _field_error(error: Mapping[str, Any]) -> FieldError:
     # Never error["input"]: it may be a key.
     code = error["type"]
@@ -151,7 +156,7 @@ async def _http(_request: Request, refused: Exception) -> Response:
 
 async def _away(_request: Request, away: Exception) -> Response:
     log.warning("request_refused_database_away", error=str(away) or type(away).__name__)
-    return render(503, "la base de données ne répond pas, réessayez", headers={"Retry-After": str(RETRY_AFTER_S)})
+    return database_away()
 
 
 async def _conflict(_request: Request, conflict: Exception) -> Response:

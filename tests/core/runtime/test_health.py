@@ -53,4 +53,4 @@ async def test_serves_the_three_pages() -> None:
 
     assert (live.status_code, ready.status_code, metrics.status_code, other.status_code) == (200, 503, 200, 404)
     assert ready.json()["problems"] == {"disk": "the disk is full"}
-    assert "territoire_event_loop_lag_seconds" in metrics.text
+    assert "python_info" in metrics.text
