@@ -85,14 +85,17 @@ WHERE t.id = $1
 """
 READ_RULE_NAME = "SELECT name FROM alert_rule WHERE id = $1"
 ENABLED_ENDPOINTS = "SELECT id FROM webhook_endpoint WHERE tenant_id = $1 AND state = 'enabled' ORDER BY id"
-# Alerts whose rule was switched off, or whose device no longer serves the place: nobody would ever resolve them.
+# Alerts whose rule was switched off, and silences whose device was disabled or no longer serves the place: nobody
+# would ever resolve them.
 FIND_ORPHANS = """
 SELECT a.id, a.asset_id, coalesce(a.device_id, s.device_id) AS device_id,
-       CASE WHEN r.enabled THEN 'device_replaced' ELSE 'rule_disabled' END AS cause
+       CASE WHEN NOT r.enabled THEN 'rule_disabled' WHEN NOT v.enabled THEN 'device_disabled'
+            ELSE 'device_replaced' END AS cause
 FROM alert a JOIN alert_rule r ON r.id = a.rule_id
 LEFT JOIN datastream s ON s.id = a.datastream_id
+LEFT JOIN device v ON v.id = a.device_id
 WHERE a.workflow <> 'resolved'
-  AND (NOT r.enabled
+  AND (NOT r.enabled OR NOT v.enabled
        OR (a.device_id IS NOT NULL AND a.asset_id IS NOT NULL
            AND NOT EXISTS (SELECT FROM assignment g WHERE g.device_id = a.device_id AND g.asset_id = a.asset_id
                            AND g.during @> now())))
@@ -284,7 +287,7 @@ class Orphan:
 
 
 async def find_orphans(connection: Connection | Pool) -> list[Orphan]:
-    """Open alerts whose rule was switched off, or whose device no longer serves the place."""
+    """Open alerts whose rule was switched off, or whose silent device was disabled or serves another place."""
     return [entity(Orphan, row) for row in await connection.fetch(FIND_ORPHANS)]
 
 

@@ -18,9 +18,11 @@ Address = IPv4Address | IPv6Address
 
 HTTPS_PORT = 443
 HTTP_PORT = 80
-# Networks whose IPv6 addresses carry an IPv4 address in their last 32 bits: NAT64 (RFC 6052, RFC 8215) and the
-# deprecated IPv4-compatible form. To Python 64:ff9b::/96 is global whatever it leads to.
-CARRIES_IPV4 = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
+# Networks whose IPv6 addresses carry an IPv4 address in their last 32 bits: NAT64 (RFC 6052) and the deprecated
+# IPv4-compatible form. To Python 64:ff9b::/96 is global whatever it leads to.
+CARRIES_IPV4 = tuple(map(IPv6Network, ("64:ff9b::/96", "::/96")))
+# A local NAT64 (RFC 8215) keeps the IPv4 address where it likes: these addresses are nobody's but their owner's.
+LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 IPV4_BITS = 0xFFFF_FFFF
 
 
@@ -76,6 +78,8 @@ def _carried(address: Address) -> Iterator[IPv4Address]:
 
 def is_public(address: Address) -> bool:
     """Whether the address belongs to the public Internet, and every IPv4 address inside it too."""
+    if isinstance(address, IPv6Address) and (address.is_site_local or address in LOCAL_NAT64):
+        return False
     carried = list(_carried(address))
     if carried:
         return all(is_public(inner) for inner in carried)

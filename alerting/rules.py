@@ -107,6 +107,15 @@ class Resolved:
 Transition = Opened | Resolved
 
 
+def overlaps(rule: Rule) -> bool:
+    """Whether values that open an alert would clear it too: without distance between them alerts flap."""
+    if rule.fire_op is None or rule.fire_value is None or rule.clear_value is None:
+        return False
+    if rule.fire_op in (">=", ">"):
+        return rule.clear_value > rule.fire_value
+    return rule.clear_value < rule.fire_value
+
+
 def evaluate(
     rule: Rule, state: RuleState | None, event: Observation | Missed, now: datetime
 ) -> tuple[RuleState | None, Transition | None]:

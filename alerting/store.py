@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from alerting.rules import Rule
+from alerting.rules import Rule, overlaps
 from core.registry.keys import KeyWrap
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
@@ -163,6 +163,10 @@ class RefusedUrl(ValueError):
     """No webhook can go there; the message says why, in French."""
 
 
+class RefusedRule(ValueError):
+    """No rule can be like this; the message says why, in French."""
+
+
 def check_url(url: str) -> str:
     """`url` itself; where it may lead is checked at each connection (`alerting.guard`).
 
@@ -202,10 +206,13 @@ async def read_rule(connection: Connection | Pool, rule_id: int) -> Rule | None:
 async def update_rule(connection: Connection | Pool, rule_id: int, change: RuleChange) -> Rule | None:
     """The rule after the change, live on every replica within 5 s; None when there is no such rule.
 
-    Raises ValueError for an unknown severity; the table's own checks raise PostgresError.
+    The caller's transaction is undone when it raises; the table's own checks raise PostgresError.
+
+    Raises:
+        RefusedRule: an unknown severity, or an alert that would end beyond the value that opens it.
     """
     if change.severity is not None and change.severity not in SEVERITIES:
-        raise ValueError(f"severity is one of {', '.join(SEVERITIES)}, not {change.severity}")
+        raise RefusedRule(f"la gravité est {', '.join(SEVERITIES)}, et non {change.severity}")
     row = await connection.fetchrow(
         UPDATE_RULE,
         rule_id,
@@ -218,7 +225,12 @@ async def update_rule(connection: Connection | Pool, rule_id: int, change: RuleC
         change.for_seconds,
         change.silence_intervals,
     )
-    return None if row is None else entity(Rule, row)
+    if row is None:
+        return None
+    rule = entity(Rule, row)
+    if overlaps(rule):
+        raise RefusedRule("le seuil de retour à la normale est au-delà du seuil de déclenchement")
+    return rule
 
 
 async def list_alerts(

@@ -24,6 +24,7 @@ CAUSES = {
     "emptied": "le bac a été vidé",
     "heard": "le capteur émet de nouveau",
     "rule_disabled": "la règle a été désactivée",
+    "device_disabled": "le capteur a été désactivé",
     "device_replaced": "le capteur ne sert plus ce lieu",
 }
 

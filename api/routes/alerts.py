@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from alerting import store
 from api.auth import Manager, Reader
-from api.errors import PROBLEM_RESPONSES, not_found
+from api.errors import PROBLEM_RESPONSES, Problem, not_found
 from api.fields import PRINTABLE, Answer, BigId, Body, Id, IdQuery
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 
@@ -134,7 +134,10 @@ async def read_rule(id: Id, caller: Reader) -> RuleAnswer:  # noqa: A002 - The p
 async def update_rule(id: Id, body: RulePatch, caller: Manager) -> RuleAnswer:  # noqa: A002 - The path's word.
     """Modifier une règle ; la modification est active partout en 5 secondes."""
     async with caller.changing() as change:
-        rule = await store.update_rule(change.connection, id, store.RuleChange(**body.model_dump()))
+        try:
+            rule = await store.update_rule(change.connection, id, store.RuleChange(**body.model_dump()))
+        except store.RefusedRule as refused:
+            raise Problem(422, str(refused)) from None
         if rule is None:
             raise not_found(f"règle {id}")
         await change.audit("update", "alert_rule", id, body.model_dump(exclude_none=True))

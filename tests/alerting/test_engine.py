@@ -222,6 +222,16 @@ async def test_a_replaced_device_is_no_longer_waited_for(bench: Bench, place: An
     assert (alert.workflow, alert.resolved_cause) == ("resolved", "device_replaced")
 
 
+async def test_a_device_that_is_disabled_is_no_longer_called_silent(bench: Bench, place: Any) -> None:
+    await bench.take((ago(300), 10), heard_at=ago(300))
+    await bench.sweep(ago(600))
+    await bench.pool.execute("UPDATE device SET enabled = false")
+    await bench.sweep(ago(600))
+    alert = (await place.alerts())[0]
+
+    assert (alert.rule, alert.workflow, alert.resolved_cause) == ("device_silent", "resolved", "device_disabled")
+
+
 async def test_a_rule_that_is_switched_off_resolves_its_alerts_and_fires_no_more(bench: Bench, place: Any) -> None:
     await bench.take((ago(20), 76), (ago(10), 82))
     rule_id = await place.rule("bin_75")

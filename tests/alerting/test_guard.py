@@ -35,12 +35,14 @@ NOT_PUBLIC = [
     "64:ff9b::7f00:1",  # NAT64 of 127.0.0.1 (RFC 6052).
     "64:ff9b::a00:1",
     "64:ff9b:1::a00:1",  # RFC 8215.
+    "64:ff9b:1:a00:0:100:909:909",  # The same, 10.0.0.1 after 48 bits and 9.9.9.9 as a suffix that means nothing.
     "2001:0:a00:1::1",  # Teredo whose server is 10.0.0.1.
     "2002:7f00:1::",  # 6to4 of 127.0.0.1.
     "2002:a00:1::1",
     "fc00::1",
     "fd12:3456::1",
     "fe80::1",
+    "fec0::1",  # Site-local, deprecated and still somebody's inner network (RFC 3879).
     "ff02::1",
 ]
 

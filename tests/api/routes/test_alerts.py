@@ -54,3 +54,15 @@ async def test_a_wrong_change_of_a_rule_is_refused(client, spoil) -> None:
     rule = (await client.get("/v1/alert-rules")).json()["items"][0]
 
     assert (await client.patch(f"/v1/alert-rules/{rule['id']}", json=spoil)).status_code == 422
+
+
+async def test_a_rule_that_would_end_where_it_has_not_begun_is_refused_and_stays_as_it_is(client) -> None:
+    rules = {rule["name"]: rule for rule in (await client.get("/v1/alert-rules")).json()["items"]}
+    path = f"/v1/alert-rules/{rules['bin_75']['id']}"
+
+    refused = await client.patch(path, json={"fire_value": 50})
+    both = await client.patch(path, json={"fire_value": 50, "clear_value": 40})
+
+    assert refused.status_code == 422
+    assert "au-delà" in refused.json()["detail"]
+    assert (both.json()["fire_value"], both.json()["clear_value"]) == (50, 40)
