@@ -4,9 +4,6 @@ from core.runtime.postgres import Pool
 from lorawan.airtime import Emission
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.store import (
-    NOTE_STATUSES,
-    READ_EMISSIONS,
-    WRITE,
     note_statuses,
     read_emissions,
     write_transmission,
@@ -19,12 +16,6 @@ OTHER = GatewayId(bytes.fromhex("0102030405060709"))
 def emission(minutes_ago: float) -> Emission:
     start = datetime.now(UTC) - timedelta(minutes=minutes_ago)
     return Emission(int(start.timestamp()) * 1_000_000 + 17, 164_864, 869_525_000)
-
-
-async def test_every_statement_fits_the_schema(pool: Pool) -> None:
-    async with pool.acquire() as connection:
-        for statement in (READ_EMISSIONS, WRITE, NOTE_STATUSES):
-            await connection.prepare(statement)
 
 
 async def test_the_ledger_is_the_last_hour_of_what_may_have_been_emitted(pool: Pool) -> None:

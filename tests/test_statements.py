@@ -1,0 +1,52 @@
+"""Every SQL statement of the program is prepared against the migrated schema: a misspelt column fails here."""
+
+import importlib
+import pkgutil
+import re
+
+import pytest
+
+import alerting
+import api
+import core
+import ingest
+import lighting
+import services
+from core.runtime.postgres import PostgresError, connect
+
+STATEMENT = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\s", re.IGNORECASE)
+
+
+def statements() -> dict[str, str]:
+    """Every constant that is a statement, by its dotted name."""
+    found: dict[str, str] = {}
+    for package in (core, ingest, alerting, lighting, api, services):
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if info.name.endswith("__main__") or ".migrations" in info.name:
+                continue
+            module = importlib.import_module(info.name)
+            for name, value in vars(module).items():
+                if name.isupper() and isinstance(value, str) and STATEMENT.match(value):
+                    found[f"{info.name}.{name}"] = value
+    return found
+
+
+STATEMENTS = statements()
+
+
+def test_the_statements_are_found() -> None:
+    assert len(STATEMENTS) > 100
+
+
+@pytest.mark.parametrize("role", ["admin_url", "service_url"])
+async def test_every_statement_fits_the_schema(database, role: str) -> None:
+    connection = await connect(getattr(database, role))
+    refused: dict[str, str] = {}
+    for name, text in STATEMENTS.items():
+        try:
+            await connection.prepare(text)
+        except PostgresError as wrong:
+            refused[name] = str(wrong)
+    await connection.close()
+
+    assert refused == {}
