@@ -124,6 +124,11 @@ class Deliverer:
         self._permit_http = permit_http
         self._tls = ssl.create_default_context()
 
+    @property
+    def first_wait(self) -> timedelta:
+        """After the first attempt."""
+        return timedelta(seconds=self._schedule_s[0] if self._schedule_s else 0)
+
     async def deliver(self, message: WebhookMessage, queued_at: datetime) -> Delivery:
         """One attempt at `message`, noted, unless it is done with or its wait is not over."""
         target = await self._insist("fetchrow", READ_TARGET, message.endpoint_id, message.message_id)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import structlog
@@ -20,6 +20,8 @@ POLL = timedelta(seconds=2)
 BATCH = 10
 # A replica's job whose heart stops beating for so long is taken over by another.
 HEARTBEAT = timedelta(seconds=10)
+# A message that meets an error of ours comes again for so long; the schedule of Standard Webhooks takes four days.
+KEPT_TRYING_FOR = timedelta(days=4)
 
 log = structlog.get_logger()
 
@@ -101,7 +103,15 @@ class WebhookWorker:
             message = decode_message(job.payload)
         except msgspec.MsgspecError as unreadable:
             raise DeadLetter(f"unreadable message: {unreadable}") from unreadable
-        match await self._deliverer.deliver(message, job.created):
+        try:
+            delivery = await self._deliverer.deliver(message, job.created)
+        except Exception as unforeseen:
+            # Held as failed it would never be tried again: an error of ours must not cost anybody an alert.
+            log.exception("delivery_failed", endpoint=message.endpoint_id)
+            if datetime.now(UTC) - job.created > KEPT_TRYING_FOR:
+                raise
+            raise RetryRequested(self._deliverer.first_wait, type(unforeseen).__name__) from unforeseen
+        match delivery:
             case Delivered():
                 return
             case TryAgain(delay=delay, reason=reason):

@@ -11,7 +11,7 @@ from alerting.delivery import Deliverer
 from alerting.queue import WebhookMessage, enqueue
 from alerting.worker import WebhookWorker
 from core.registry.keys import KeyWrap
-from core.runtime.postgres import Pool
+from core.runtime.postgres import Pool, connect
 
 KEYS = KeyWrap("kek-1", bytes(16))
 FAST = (0.05, 0.05, 0.05)
@@ -230,3 +230,19 @@ async def test_under_another_key_encryption_key_a_message_waits_for_the_right_on
 
     assert {attempt.outcome for attempt in in_vain} == {"failed"}
     assert "ne s'ouvre pas" in in_vain[0].answer
+
+
+async def test_a_message_outlives_an_error_that_nobody_foresaw(
+    pool: Pool, database: Any, place: Any, receiver: Any
+) -> None:
+    endpoint = await place.endpoint(receiver)
+    owner = await connect(database.admin_url)
+    await owner.execute("REVOKE SELECT ON webhook_attempt FROM territoire_service")
+    async with working(pool, database.service_url, (0.2,)):
+        await send(pool, endpoint.id)
+        await until(lambda: pool.fetchval("SELECT attempts > 0 OR status = 'failed' FROM jobs.pgqueuer"))
+        await owner.execute("GRANT SELECT ON webhook_attempt TO territoire_service")
+        await owner.close()
+        await receiver.until(1)
+
+    assert receiver.types == ["alert.opened"]
