@@ -53,6 +53,21 @@ MESSAGES_FR = {
     "model_attributes_type": "objet attendu",
     "timezone_aware": "instant avec fuseau attendu, par exemple 2026-11-25T12:00:00Z",
     "json_invalid": "JSON mal formé",
+    "string_unicode": "texte Unicode attendu",
+    "int_from_float": "nombre entier attendu",
+    "int_parsing_size": "nombre trop grand",
+    "greater_than": "plus de {gt} attendu",
+    "greater_than_equal": "{ge} au moins attendu",
+    "less_than": "moins de {lt} attendu",
+    "less_than_equal": "{le} au plus attendu",
+    "literal_error": "valeur attendue : {expected}",
+    "too_long": "{max_length} éléments au plus",
+    "too_short": "{min_length} élément au moins",
+    "datetime_type": "instant attendu, par exemple 2026-11-25T12:00:00Z",
+    "datetime_parsing": "instant attendu, par exemple 2026-11-25T12:00:00Z",
+    "datetime_from_date_parsing": "instant attendu, par exemple 2026-11-25T12:00:00Z",
+    "datetime_object_invalid": "instant attendu, par exemple 2026-11-25T12:00:00Z",
+    "model_type": "objet attendu",
 }
 
 log = structlog.get_logger()
@@ -130,10 +145,12 @@ def database_away() -> Response:
 def _field_error(error: Mapping[str, Any]) -> FieldError:
     # Never error["input"]: it may be a key.
     code = error["type"]
+    limits = {name: str(limit).replace(" or ", " ou ") for name, limit in error.get("ctx", {}).items()}
+    french = MESSAGES_FR.get(code)
     return FieldError(
         field=".".join(str(part) for part in error["loc"]),
         code=code,
-        message=MESSAGES_FR.get(code, str(error["msg"]).removeprefix("Value error, ")),
+        message=str(error["msg"]) if french is None else french.format_map(limits),
     )
 
 

@@ -65,5 +65,6 @@ async def test_no_request_is_a_fault_of_ours(client: httpx.AsyncClient, registry
         if answer.status_code >= 400:
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.json()["title"]
+            assert " should " not in answer.text, answer.text  # What pydantic says in English.
 
     assert {200, 201, 404, 422} <= statuses
