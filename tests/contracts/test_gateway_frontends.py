@@ -12,6 +12,8 @@ from core.runtime.bus import NoResponders
 from lorawan.identifiers import GatewayId
 from tests.services.gateway_bridge.stations import (
     JOIN_REQUEST,
+    RX1_DELAY_US,
+    RX2_DELAY_US,
     TMST,
     UPLINK,
     Rig,
@@ -141,7 +143,7 @@ async def test_a_class_a_answer_goes_out_in_rx1_and_is_written_down(rig: Rig, st
     reply = await asking
 
     assert (command.phy_payload, command.frequency, command.spreading_factor) == (UPLINK, 868_100_000, 7)
-    assert (command.immediate, command.delay_us) == (False, 1_000_000)
+    assert (command.immediate, command.delay_us) == (False, RX1_DELAY_US)
     assert command.power == (16 if station.traits.eirp else 14)
     assert written == 1
     assert (reply.status, reply.index, reply.fits_at_us) == ("OK", 0, 0)
@@ -161,7 +163,7 @@ async def test_rx2_follows_when_rx1_is_refused_and_the_last_error_is_told(
     await station.answer(second, error)
     reply = await asking
 
-    assert (second.frequency, second.spreading_factor, second.delay_us) == (869_525_000, 9, 2_000_000)
+    assert (second.frequency, second.spreading_factor, second.delay_us) == (869_525_000, 9, RX2_DELAY_US)
     assert second.power == (29 if station.traits.eirp else 27)
     assert (reply.status, reply.index) == (error, -1)
 

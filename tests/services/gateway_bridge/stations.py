@@ -341,6 +341,10 @@ class Rig:
                 await running
 
 
+# As after a join: a busy machine must not turn RX1 into the past before the gateway is asked.
+RX1_DELAY_US, RX2_DELAY_US = 5_000_000, 6_000_000
+
+
 def downlink(
     gateway_id: bytes, *, uplink_at_us: int = 0, latest_at_us: int = 0, payload: bytes = UPLINK, priority: int = 1
 ) -> TransmitRequest:
@@ -349,8 +353,8 @@ def downlink(
         ways = [Transmission(payload, 869_525_000, 9, 125_000, 0, True)]
     else:
         ways = [
-            Transmission(payload, 868_100_000, 7, 125_000, 1_000_000, False),
-            Transmission(payload, 869_525_000, 9, 125_000, 2_000_000, False),
+            Transmission(payload, 868_100_000, 7, 125_000, RX1_DELAY_US, False),
+            Transmission(payload, 869_525_000, 9, 125_000, RX2_DELAY_US, False),
         ]
     return TransmitRequest(7, gateway_id, TMST.to_bytes(4, "big"), uplink_at_us, latest_at_us, priority, ways)
 

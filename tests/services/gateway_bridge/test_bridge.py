@@ -15,6 +15,7 @@ from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings
 from tests.services.gateway_bridge.stations import (
     JOIN_REQUEST,
+    RX1_DELAY_US,
     TMST,
     UPLINK,
     Rig,
@@ -139,12 +140,12 @@ async def test_a_restarted_bridge_goes_on_with_the_ledger(
 async def test_a_window_that_has_passed_is_too_late(rig: Rig, gateway_id: GatewayId) -> None:
     async with rig.udp_station(gateway_id) as station:
         await on_the_air(rig, station)
-        heard_at = now_us() - 1_100_000  # RX1 has begun, RX2 begins in 0.9 s.
+        heard_at = now_us() - RX1_DELAY_US - 100_000  # RX1 has begun, RX2 begins in 0.9 s.
 
         obeying = asyncio.create_task(obey(station, 1))
         second = await rig.transmit(gateway_id, downlink(gateway_id, uplink_at_us=heard_at))
         await obeying
-        neither = await rig.transmit(gateway_id, downlink(gateway_id, uplink_at_us=heard_at - 1_000_000))
+        neither = await rig.transmit(gateway_id, downlink(gateway_id, uplink_at_us=heard_at - RX1_DELAY_US))
 
         assert (second.status, second.index) == ("OK", 1)
         assert (neither.status, neither.index) == ("TOO_LATE", -1)
