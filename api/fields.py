@@ -33,6 +33,11 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
 
+def example(whole: dict[str, Any]) -> ConfigDict:
+    """The configuration of a body whose reference shows `whole`, ready to be sent."""
+    return ConfigDict(json_schema_extra={"examples": [whole]})
+
+
 class Answer(BaseModel):
     """What we say."""
 

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from alerting import store
 from api.auth import Manager, Reader
 from api.errors import PROBLEM_RESPONSES, Problem, not_found
-from api.fields import PRINTABLE, Answer, BigId, Body, Id, IdQuery
+from api.fields import PRINTABLE, Answer, BigId, Body, Id, IdQuery, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 
 router = APIRouter(prefix="/v1", tags=["Alertes"], responses=PROBLEM_RESPONSES)
@@ -63,6 +63,8 @@ class RuleAnswer(Answer):
 
 class RulePatch(Body):
     """Ce qui change ; un champ absent ou null reste tel quel."""
+
+    model_config = example({"severity": "major", "fire_value": 80, "clear_value": 60})
 
     enabled: bool | None = None
     severity: Severity | None = None

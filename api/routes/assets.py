@@ -23,6 +23,7 @@ from api.fields import (
     Search,
     Text,
     Word,
+    example,
 )
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from core.model.entities import Asset
@@ -49,6 +50,18 @@ ATTRIBUTES_TEXT = (
 class NewAsset(Body):
     """Ce que la collectivité possède : un conteneur, une armoire, une salle, un compteur."""
 
+    model_config = example(
+        {
+            "kind": "glass_container",
+            "name": "Borne à verre 12",
+            "commune": "Landerneau",
+            "street": "4 place du Marché",
+            "latitude": 48.4499,
+            "longitude": -4.2516,
+            "attributes": CONTAINER_EXAMPLE,
+        }
+    )
+
     kind: Word = Field(examples=["glass_container"])
     name: Name = Field(examples=["Borne à verre 12"])
     commune: Text = Field("", examples=["Landerneau"])
@@ -61,6 +74,8 @@ class NewAsset(Body):
 
 class AssetPatch(Body):
     """Ce qui change ; un champ absent ou null reste tel quel."""
+
+    model_config = example({"street": "6 place du Marché"})
 
     kind: Word | None = None
     name: Name | None = None
@@ -102,6 +117,8 @@ class AssetDetail(AssetAnswer):
 
 class AssignedDevice(Body):
     """Le capteur qui sert l'actif à partir de maintenant."""
+
+    model_config = example({"dev_eui": "70b3d57ed0001234"})
 
     dev_eui: Eui
     position: Position = Field("", description="Quand plusieurs capteurs servent le même actif")

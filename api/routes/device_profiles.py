@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api.auth import Manager, Reader
 from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
-from api.fields import INT4_MOST, Answer, Body, Id, Json, Name, Word
+from api.fields import INT4_MOST, Answer, Body, Id, Json, Name, Word, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from core.model.entities import DeviceProfile
 from core.registry.profiles import ProfileChange, create_profile, list_profiles, read_profile, update_profile
@@ -27,6 +27,16 @@ Capability = Literal["switch", "dim"]
 class NewDeviceProfile(Body):
     """Un modèle de capteur."""
 
+    model_config = example(
+        {
+            "name": "Borne à verre EM400",
+            "vendor": "Milesight",
+            "model": "EM400-UDL",
+            "codec": "milesight.em400",
+            "expected_interval_s": 3600,
+        }
+    )
+
     name: Name = Field(examples=["Borne à verre EM400"])
     vendor: Name = Field(examples=["Milesight"])
     model: Name = Field(examples=["EM400-UDL"])
@@ -40,6 +50,8 @@ class NewDeviceProfile(Body):
 
 class DeviceProfilePatch(Body):
     """Ce qui change ; un champ absent ou null reste tel quel."""
+
+    model_config = example({"expected_interval_s": 1800})
 
     name: Name | None = None
     vendor: Name | None = None

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 from api import store
 from api.auth import Manager, Reader
 from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
-from api.fields import Answer, Body, Eui, EuiPath, HexOctets, Instant
+from api.fields import Answer, Body, Eui, EuiPath, HexOctets, Instant, example
 from api.pages import Cursor, Limit, Page, bad_cursor, cursor_id, cursor_instant, instant_cursor, page_of
 from api.store import ReceptionRow, UplinkRow
 from core.registry.downlinks import enqueue, list_downlinks, read_downlink
@@ -57,6 +57,8 @@ class UplinkAnswer(Answer):
 
 class NewDownlink(Body):
     """Un message brut pour le capteur. Une armoire d'éclairage se commande par /v1/lighting/commands."""
+
+    model_config = example({"f_port": 85, "payload": "ff03b004"})
 
     f_port: int = Field(ge=1, le=223, examples=[125])
     payload: Annotated[str, StringConstraints(max_length=484, pattern="^([0-9a-fA-F]{2})*$")] = Field(

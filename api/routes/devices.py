@@ -22,6 +22,7 @@ from api.fields import (
     Name,
     Position,
     Search,
+    example,
 )
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from core.registry.assignments import UnknownAsset, open_assignment
@@ -52,6 +53,18 @@ router = APIRouter(prefix="/v1/devices", tags=["Capteurs"], responses=PROBLEM_RE
 
 class NewDevice(Body):
     """Un capteur. OTAA : `join_eui` et `app_key` ; ABP : `dev_addr`, `nwk_s_key` et `app_s_key`."""
+
+    model_config = example(
+        {
+            "dev_eui": "70b3d57ed0001234",
+            "join_eui": "70b3d57ed0001000",
+            "name": "EM400 n° 12",
+            "device_profile_id": 42,
+            "activation": "OTAA",
+            "app_key": "000102030405060708090a0b0c0d0e0f",
+            "asset_id": 42,
+        }
+    )
 
     dev_eui: Eui
     join_eui: Eui | None = Field(None, examples=["70b3d57ed0001000"])
@@ -97,6 +110,8 @@ class NewDevice(Body):
 
 class DevicePatch(Body):
     """Ce qui change ; un champ absent ou null reste tel quel."""
+
+    model_config = example({"enabled": False})
 
     enabled: bool | None = None
     name: Name | None = None

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api.auth import Manager, NetworkOperator, Reader
 from api.errors import PROBLEM_RESPONSES, not_found
-from api.fields import INT4_MOST, Answer, Body, Eui, EuiPath, Latitude, Longitude, Name
+from api.fields import INT4_MOST, Answer, Body, Eui, EuiPath, Latitude, Longitude, Name, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from core.registry import gateways
 from core.registry.gateways import GatewayChange, GatewayWithState
@@ -23,6 +23,16 @@ router = APIRouter(prefix="/v1/gateways", tags=["Passerelles"], responses=PROBLE
 class NewGateway(Body):
     """Une passerelle à enregistrer."""
 
+    model_config = example(
+        {
+            "gateway_id": "0080e115000a9b72",
+            "name": "Passerelle Mairie de Landerneau",
+            "latitude": 48.4499,
+            "longitude": -4.2516,
+            "antenna_gain": 3,
+        }
+    )
+
     gateway_id: Eui = Field(examples=["0080e115000a9b72"])
     name: Name = Field(examples=["Passerelle Mairie de Landerneau"])
     latitude: Latitude | None = None
@@ -32,6 +42,8 @@ class NewGateway(Body):
 
 class GatewayPatch(Body):
     """Ce qui change ; un champ absent ou null reste tel quel."""
+
+    model_config = example({"antenna_gain": 5})
 
     name: Name | None = None
     latitude: Latitude | None = None

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api.auth import LightingOperator, Reader
 from api.errors import PROBLEM_RESPONSES, Problem, not_found
-from api.fields import Answer, BigId, Body, IdQuery, IdRef, Instant, Text
+from api.fields import Answer, BigId, Body, IdQuery, IdRef, Instant, Text, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from core.registry.assets import read_asset
 from lighting import store
@@ -20,6 +20,15 @@ router = APIRouter(prefix="/v1/lighting/commands", tags=["Éclairage public"], r
 
 class NewCommand(Body):
     """Un ordre à une armoire d'éclairage. Une extinction a toujours une fin."""
+
+    model_config = example(
+        {
+            "asset_id": 42,
+            "action": "off",
+            "off_until": "2026-11-25T23:30:00Z",
+            "reason": "Intervention sur le réseau",
+        }
+    )
 
     asset_id: IdRef
     action: Literal["on", "off", "dim"]

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from alerting.store import create_default_rules
 from api.auth import Authenticator, Manager, NetworkOperator, Reader
 from api.errors import PROBLEM_RESPONSES, not_found
-from api.fields import Answer, Body, Id, Instant, Name
+from api.fields import Answer, Body, Id, Instant, Name, example
 from api.pages import Page
 from core.registry import tenants
 
@@ -38,6 +38,10 @@ Destination = Annotated[str, AfterValidator(_destination)]
 
 class NewTenant(Body):
     """Une collectivité."""
+
+    model_config = example(
+        {"slug": "landerneau", "name": "Ville de Landerneau", "webhook_allow_list": ["10.12.0.0/16"]}
+    )
 
     slug: Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,62}$")] = Field(examples=["landerneau"])
     name: Name = Field(examples=["Ville de Landerneau"])
@@ -66,6 +70,8 @@ class CreatedTenant(TenantAnswer):
 
 class NewApiKey(Body):
     """Une clé ; ses rôles sont au plus ceux de la clé qui la crée."""
+
+    model_config = example({"name": "Logiciel de tournées", "roles": ["read"]})
 
     name: Name = Field(examples=["Logiciel de tournées"])
     roles: list[Role] = Field(min_length=1, max_length=4, examples=[["read"]])

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from alerting import store
 from api.auth import Manager, Reader
 from api.errors import PROBLEM_RESPONSES, invalid, not_found
-from api.fields import Answer, Body, Id, Text
+from api.fields import Answer, Body, Id, Text, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 
 router = APIRouter(prefix="/v1/webhook-endpoints", tags=["Webhooks"], responses=PROBLEM_RESPONSES)
@@ -17,6 +17,8 @@ router = APIRouter(prefix="/v1/webhook-endpoints", tags=["Webhooks"], responses=
 
 class NewWebhookEndpoint(Body):
     """Une adresse qui reçoit les événements."""
+
+    model_config = example({"url": "https://si.collectivite.fr/territoire", "description": "Gestion des tournées"})
 
     url: Annotated[str, StringConstraints(min_length=1, max_length=2000)] = Field(
         examples=["https://si.collectivite.fr/territoire"]
@@ -26,6 +28,8 @@ class NewWebhookEndpoint(Body):
 
 class WebhookEndpointPatch(Body):
     """Suspendre l'envoi, ou le reprendre."""
+
+    model_config = example({"enabled": False})
 
     enabled: bool
 

@@ -1,5 +1,9 @@
 import re
 
+import pytest
+
+from api.fields import Body
+
 
 async def test_the_reference_page_is_served_whole_by_us(client) -> None:
     page = await client.get("/docs")
@@ -21,6 +25,14 @@ async def test_the_openapi_document_has_examples(client) -> None:
     errors = document["paths"]["/v1/devices"]["post"]["responses"]["422"]["content"]
     assert list(errors) == ["application/problem+json"]
     assert document["components"]["schemas"]["NewDevice"]["properties"]["dev_eui"]["examples"]
+
+
+@pytest.mark.parametrize("body", Body.__subclasses__(), ids=lambda body: body.__name__)
+async def test_every_body_has_an_example_that_may_be_sent(client, body: type[Body]) -> None:
+    document = (await client.get("/openapi.json")).json()
+    examples = document["components"]["schemas"][body.__name__]["examples"]
+
+    assert [body.model_validate(example).model_fields_set for example in examples]
 
 
 async def test_requests_are_measured_by_route_and_not_by_object(client, registry) -> None:
