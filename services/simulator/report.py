@@ -37,6 +37,7 @@ class DemoReport:
         """(what must hold, whether it holds, the figures behind it), in French."""
         uplinks, lighting = self.uplinks, self.lighting
         emitted = sum(gateway.account.emitted for gateway in self.gateways)
+        immediate = sum(gateway.account.emitted_immediate for gateway in self.gateways)
         refused = sum(sum(gateway.account.refused.values()) for gateway in self.gateways)
         exceeded = sum(gateway.account.duty_cycle_exceeded for gateway in self.gateways)
         repeated = sum(times - 1 for times in self.received.ids.values())
@@ -63,9 +64,9 @@ class DemoReport:
                 ),
             ),
             (
-                "Une commande d'éclairage est relue par l'armoire (classe C)",
-                lighting.confirmed_class_c > 0,
-                f"demandées {lighting.requested}, {_states(lighting.states)}",
+                "Une commande d'éclairage, émise aussitôt, est relue par l'armoire (classe C)",
+                lighting.confirmed_class_c > 0 and immediate > 0,
+                f"demandées {lighting.requested}, {_states(lighting.states)}, émissions immédiates {immediate}",
             ),
             (
                 "Une commande d'éclairage est relue par le point lumineux (classe A)",
