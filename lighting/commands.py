@@ -36,12 +36,23 @@ class Failure(StrEnum):
     NOT_COMMANDABLE = "not_commandable"
 
 
-FAILURE_FR = {
+FAILURE_FR: dict[str, str] = {
     Failure.NOT_TRANSMITTED: "aucune passerelle n'a pu émettre la commande",
     Failure.NO_READ_BACK: "l'armoire n'a pas relu son état après la commande : état inconnu",
     Failure.STATE_DIFFERS: "l'armoire annonce l'état contraire à celui demandé",
     Failure.NOT_COMMANDABLE: "le profil de l'équipement ne permet plus de le commander",
 }
+
+
+def failure_text(failure: str | None) -> str | None:
+    """`failure` of a command as a technician reads it; the radio's own word for it follows."""
+    if failure is None:
+        return None
+    code, _, detail = failure.partition(": ")
+    known = FAILURE_FR.get(code)
+    if known is None:  # Of its downlink, which ran out of time or was cancelled.
+        return f"la commande n'est plus utile ({failure})"
+    return f"{known} ({detail})" if detail else known
 
 
 class RefusedCommand(ValueError):

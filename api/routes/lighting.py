@@ -1,5 +1,6 @@
 """Lighting commands: asked for, and followed until the cabinet's own word."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -12,7 +13,7 @@ from api.fields import Answer, BigId, Body, IdQuery, IdRef, Instant, Text, examp
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from core.registry.assets import read_asset
 from lighting import store
-from lighting.commands import RefusedCommand
+from lighting.commands import Failure, RefusedCommand, failure_text
 from lighting.requests import request_command
 
 router = APIRouter(prefix="/v1/lighting/commands", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
@@ -48,13 +49,18 @@ class CommandAnswer(Answer):
     requested_by: str
     reason: str
     state: str = Field(examples=["queued"])
-    failure: str | None
+    failure: str | None = Field(examples=["no_read_back"])
+    failure_message: str | None = Field(examples=[failure_text(Failure.NO_READ_BACK)])
     attempts: int
     not_after: datetime
     created_at: datetime
     updated_at: datetime
     sent_at: datetime | None
     confirmed_at: datetime | None
+
+
+def _show(command: store.Command) -> CommandAnswer:
+    return CommandAnswer.model_validate(asdict(command) | {"failure_message": failure_text(command.failure)})
 
 
 @router.post("", status_code=201)
@@ -77,7 +83,7 @@ async def create_command(body: NewCommand, caller: LightingOperator) -> CommandA
             raise Problem(422, str(refused)) from None
         await change.audit("create", "lighting_command", requested.command.id, body.model_dump(mode="json"))
     await caller.platform.tell_downlink_due(requested.slot, requested.command.device_id)
-    return CommandAnswer.model_validate(requested.command)
+    return _show(requested.command)
 
 
 @router.get("")
@@ -88,7 +94,7 @@ async def list_commands(
     before = cursor_id(cursor)
     async with caller.reading() as connection:
         rows = await store.list_commands(connection, asset_id=asset_id, before=before, most=limit + 1)
-    return page_of(rows, limit, CommandAnswer.model_validate, lambda command: str(command.id))
+    return page_of(rows, limit, _show, lambda command: str(command.id))
 
 
 @router.get("/{id}")
@@ -98,4 +104,4 @@ async def read_command(id: BigId, caller: Reader) -> CommandAnswer:  # noqa: A00
         command = await store.read_command(connection, id)
     if command is None:
         raise not_found(f"ordre {id}")
-    return CommandAnswer.model_validate(command)
+    return _show(command)

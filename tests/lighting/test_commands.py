@@ -17,6 +17,7 @@ from lighting.commands import (
     Wait,
     advance,
     check_request,
+    failure_text,
 )
 
 NOW = datetime(2026, 11, 25, 18, 0, tzinfo=UTC)
@@ -109,3 +110,16 @@ def test_nothing_is_sent_after_it_stopped_being_useful() -> None:
     late = NOW + timedelta(minutes=11)
 
     assert advance(command(), [], late) == End(State.FAILED, Failure.NO_READ_BACK)
+
+
+@pytest.mark.parametrize(
+    ("failure", "text"),
+    [
+        (None, None),
+        ("no_read_back", "l'armoire n'a pas relu son état après la commande : état inconnu"),
+        ("not_transmitted: TX_FREQ", "aucune passerelle n'a pu émettre la commande (TX_FREQ)"),
+        ("NOT_AFTER", "la commande n'est plus utile (NOT_AFTER)"),
+    ],
+)
+def test_a_failure_is_said_in_french_with_the_radios_word_for_it(failure: str | None, text: str | None) -> None:
+    assert failure_text(failure) == text
