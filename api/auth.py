@@ -66,12 +66,14 @@ class Change:
     connection: Connection
     tenant_id: int
     actor: str
+    key_id: str
 
     async def audit(
         self, action: str, entity: str, entity_id: object, details: Mapping[str, Any] | None = None
     ) -> None:
-        """Note it in this very transaction."""
-        await write_audit(self.connection, self.tenant_id, self.actor, action, entity, entity_id, details)
+        """Note it in this very transaction; the key's id tells apart two of one name."""
+        noted = {**(details or {}), "api_key": self.key_id}
+        await write_audit(self.connection, self.tenant_id, self.actor, action, entity, entity_id, noted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Caller:
         """The same for a change; after the commit every process is told."""
         principal = self.principal
         async with tenant_transaction(self.platform.pool, principal.tenant_id) as connection:
-            yield Change(connection, principal.tenant_id, principal.name)
+            yield Change(connection, principal.tenant_id, principal.name, principal.key_id)
         await self.platform.tell_registry_changed()
 
     def has(self, role: str) -> bool:

@@ -103,7 +103,10 @@ async def update_endpoint(
     body: WebhookEndpointPatch,
     caller: Manager,
 ) -> WebhookEndpointAnswer:
-    """Suspendre ou reprendre l'envoi vers une adresse."""
+    """Suspendre ou reprendre l'envoi vers une adresse.
+
+    Ce qui arrive pendant la suspension, et ce qui attendait, n'est pas envoyé ensuite : voyez les alertes.
+    """
     async with caller.changing() as change:
         endpoint = await store.set_endpoint_enabled(change.connection, id, enabled=body.enabled)
         if endpoint is None:

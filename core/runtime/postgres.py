@@ -57,6 +57,9 @@ DATABASE_AWAY = (
     asyncpg.DiskFullError,
     asyncpg.QueryCanceledError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    # Undone in favour of another transaction: the same again will pass.
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
     # What asyncpg says of a connection whose server was killed in the middle of a statement.
     asyncpg.InternalClientError,
     TimeoutError,

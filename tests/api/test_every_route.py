@@ -141,7 +141,7 @@ async def test_no_list_shows_what_belongs_to_another_tenant(theirs: Theirs, clie
             assert len(page["items"]) == expected, path
 
 
-async def test_every_change_is_noted_with_who_made_it(client, registry, pool: Pool) -> None:
+async def test_every_change_is_noted_with_who_made_it(client, registry, tenancy, pool: Pool) -> None:
     asset = await registry.asset()
     device = await registry.device(asset_id=asset["id"])
 
@@ -153,6 +153,7 @@ async def test_every_change_is_noted_with_who_made_it(client, registry, pool: Po
         ("create", "device"),
     ]
     assert {line["actor"] for line in lines} == {"clé de sdef"}
+    assert all(tenancy.key.split("_")[1] in line["details"] for line in lines)  # A name may be given twice.
     assert lines[2]["entity_id"] == device["dev_eui"]
 
 
