@@ -32,6 +32,7 @@ from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
 from core.messages import topics
+from core.runtime.lifetime import raise_if_cancelled
 
 ACK_WAIT_S = 30
 MAX_ACK_PENDING = 4_000
@@ -98,8 +99,21 @@ class Message:
 class ShardReader:
     """Reads one shard's subject in stream order, everything un-acknowledged first."""
 
-    def __init__(self, subscription: JetStreamContext.PullSubscription) -> None:
+    def __init__(
+        self, subscription: JetStreamContext.PullSubscription, reconnections: Callable[[], int], before: int
+    ) -> None:
         self._subscription = subscription
+        self._reconnections = reconnections
+        self._before = before
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether the connection was made anew since this reader was opened.
+
+        What the old connection swallowed counts as delivered and comes again after `ack_wait`, behind newer
+        messages: what is read from now on is out of order.
+        """
+        return self._reconnections() != self._before
 
     async def fetch(self, most: int = 100, timeout_s: float = 0.5) -> list[Message]:
         """Up to `most` messages; an empty list when none came within `timeout_s`."""
@@ -107,6 +121,7 @@ class ShardReader:
             raws = await self._subscription.fetch(most, timeout=timeout_s)
         except TimeoutError:  # nats' own is one too; on a loaded machine it raises the built-in itself.
             return []
+        raise_if_cancelled()
         return [
             Message(
                 raw.metadata.sequence.stream,
@@ -120,7 +135,9 @@ class ShardReader:
 
     async def backlog(self) -> int:
         """How many messages wait beyond those already handed out."""
-        return (await self._subscription.consumer_info()).num_pending or 0
+        info = await self._subscription.consumer_info()
+        raise_if_cancelled()
+        return info.num_pending or 0
 
 
 class Bus:
@@ -140,6 +157,9 @@ class Bus:
         """How often the connection was made anew; acknowledgements sent just before may be lost."""
         return self._client.stats["reconnects"]
 
+    def _count_reconnections(self) -> int:
+        return self.reconnections
+
     async def ensure_streams(self) -> None:
         """Create the streams that are missing; only `services/migrate` does this."""
         for config in (*STREAMS, MEASUREMENTS_STREAM):
@@ -158,7 +178,9 @@ class Bus:
     async def publish_once(self, subject: str, data: bytes, message_id: str | None = None) -> int:
         """Publish and return the stream sequence; raises one of BUS_AWAY when it was not acknowledged."""
         headers = {"Nats-Msg-Id": message_id} if message_id else None
-        return (await self._jetstream.publish(subject, data, headers=headers)).seq
+        stored = await self._jetstream.publish(subject, data, headers=headers)
+        raise_if_cancelled()
+        return stored.seq
 
     async def publish(self, subject: str, data: bytes, message_id: str | None = None) -> int:
         """Publish until it is acknowledged, however long the bus is away or full.
@@ -179,6 +201,7 @@ class Bus:
 
     async def read_shard(self, stream: str, subject: str, consumer: str) -> ShardReader:
         """Take a work-queue subject over: its former consumers go, all that is un-acknowledged comes again."""
+        before = self.reconnections
         for info in await self._jetstream.consumers_info(stream):
             if info.config.filter_subject == subject:
                 await self._jetstream.delete_consumer(stream, info.name)
@@ -192,10 +215,13 @@ class Bus:
                 max_ack_pending=MAX_ACK_PENDING,
             ),
         )
-        return ShardReader(await self._jetstream.pull_subscribe_bind(consumer, stream))
+        subscription = await self._jetstream.pull_subscribe_bind(consumer, stream)
+        raise_if_cancelled()
+        return ShardReader(subscription, self._count_reconnections, before)
 
     async def follow(self, stream: str, subject: str, consumer: str) -> ShardReader:
         """Read a limits-retention subject from its start with a durable consumer of one's own."""
+        before = self.reconnections
         subscription = await self._jetstream.pull_subscribe(
             subject,
             durable=consumer,
@@ -204,13 +230,15 @@ class Bus:
                 ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT_S, max_ack_pending=MAX_ACK_PENDING
             ),
         )
-        return ShardReader(subscription)
+        raise_if_cancelled()
+        return ShardReader(subscription, self._count_reconnections, before)
 
     async def follow_from_now(self, stream: str, subject: str) -> ShardReader:
         """Read what comes from now on, for whoever reads the table first; nothing is to be acknowledged.
 
         A consumer of this reader's own, without a name; the server forgets it when nobody has asked for long.
         """
+        before = self.reconnections
         subscription = await self._jetstream.pull_subscribe(
             subject,
             stream=stream,
@@ -221,7 +249,8 @@ class Bus:
                 mem_storage=True,
             ),
         )
-        return ShardReader(subscription)
+        raise_if_cancelled()
+        return ShardReader(subscription, self._count_reconnections, before)
 
     async def stream_messages(self, stream: str) -> int:
         """How many messages a stream holds."""
@@ -262,7 +291,9 @@ class Bus:
 
     async def request(self, subject: str, data: bytes, timeout_s: float) -> bytes:
         """Ask and wait; raises NoResponders at once when nobody listens, TimeoutError when no answer came."""
-        return (await self._client.request(subject, data, timeout=timeout_s)).data
+        answer = await self._client.request(subject, data, timeout=timeout_s)
+        raise_if_cancelled()
+        return answer.data
 
 
 @asynccontextmanager

@@ -24,6 +24,8 @@ from paho.mqtt.properties import Properties
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
+from core.runtime.lifetime import raise_if_cancelled
+
 DEFAULT_PORT = 1883
 DEFAULT_TLS_PORT = 8883
 RECEIVE_MAXIMUM = 1_000
@@ -254,7 +256,7 @@ class MqttEdge:
             try:
                 async with client:
                     await client.subscribe_all(self._filters)
-                    _raise_if_cancelled()
+                    raise_if_cancelled()
                     attempt = 0
                     self._client, self.problem = client, None
                     self._up.set()
@@ -268,7 +270,7 @@ class MqttEdge:
             finally:
                 self._client = None
                 self._up.clear()
-            _raise_if_cancelled()
+            raise_if_cancelled()
             log.warning("mqtt_away", error=self.problem, attempt=attempt)
             await asyncio.sleep(_pause(attempt, client.disconnect_reason))
             attempt += 1
@@ -308,13 +310,6 @@ class MqttEdge:
         if reason >= 0x80:  # noqa: PLR2004 - MQTT 5, section 2.4: from 0x80 on a reason code is a failure.
             raise MqttRefused(f"publish to {topic}: reason 0x{reason:02x}")
         return reason != NO_MATCHING_SUBSCRIBERS
-
-
-def _raise_if_cancelled() -> None:
-    """Python 3.11's wait_for, which aiomqtt uses, forgets a cancellation that comes together with the answer."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _pause(attempt: int, disconnect_reason: int) -> float:

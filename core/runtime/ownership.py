@@ -101,7 +101,7 @@ class ShardOwner:
 
     async def _hold(self, lease: Lease) -> None:
         """From the taking to the loss: the lease is renewed beside the work, and the first to end ends both."""
-        works = (keep_lease(self._pool, lease), self._serve_anew(lease), self._reconnected())
+        works = (keep_lease(self._pool, lease), self._serve_anew(lease))
         tasks = [asyncio.create_task(work, name=f"{work.__name__} of shard {lease.shard}") for work in works]
         log.info("shard_taken", shard=lease.shard, epoch=lease.epoch)
         try:
@@ -117,12 +117,6 @@ class ShardOwner:
                 log.warning("shard_let_go", shard=lease.shard, reason=str(outcome) or type(outcome).__name__)
             elif outcome is not None and not isinstance(outcome, asyncio.CancelledError):
                 raise outcome
-
-    async def _reconnected(self) -> None:
-        """Return when the bus was away: it waits until `ack_wait` for the acknowledgements that were lost."""
-        before = self._bus.reconnections
-        while self._bus.reconnections == before:  # noqa: ASYNC110 - The client counts and tells nobody.
-            await asyncio.sleep(RETRY_EVERY_S)
 
     async def _serve_anew(self, lease: Lease) -> None:
         reader = await self._open_reader(lease)
@@ -143,7 +137,8 @@ class ShardOwner:
 async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message]]:
     """What the shard's reader brings, in stream order; up to `most` messages each time.
 
-    It ends when the consumer is gone, and raises one of BUS_AWAY when the bus stays away for long.
+    It ends when the connection to the bus was made anew, before anything that came out of order, and raises one of
+    BUS_AWAY when the consumer is gone or the bus stays away for long: in each case the shard is to be taken anew.
     """
     loop = asyncio.get_running_loop()
     last_good = loop.time()
@@ -159,6 +154,8 @@ async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message
                 raise
             await asyncio.sleep(0.2)
             continue
+        if reader.was_interrupted:
+            return
         if messages:
             last_good = loop.time()
             yield messages

@@ -138,3 +138,36 @@ async def test_reading_ends_when_the_consumer_was_taken_away(
 
         with pytest.raises(Exception, match=r"(?i)consumer|responders|unavailable|404"):
             await asyncio.wait_for(anext(batches(reader, 10)), 20)
+
+
+async def test_a_message_that_a_broken_connection_swallowed_is_read_before_those_that_follow(
+    pool: Pool, nats_url: str
+) -> None:
+    read: list[bytes] = []
+    both = asyncio.Event()
+    swallowed = asyncio.Event()
+
+    async def serve(lease: Lease, reader: ShardReader) -> None:
+        if lease.shard != 0:
+            await asyncio.Event().wait()
+        if not swallowed.is_set():  # As the server sees it: handed out, not acknowledged.
+            assert [message.data for message in await reader.fetch(10)] == [b"first"]
+            swallowed.set()
+            await again.wait()
+        async for messages in batches(reader, 10):
+            read.extend(message.data for message in messages)
+            if len(read) >= 2:
+                both.set()
+
+    async with connect_bus(nats_url, "test") as bus, connect_bus(nats_url, "publisher") as publisher:
+        again = asyncio.Event()
+        await bus.ensure_streams()
+        await publisher.publish(topics.uplinks(0), b"first")
+        async with owning(pool, bus, "a", serve):
+            await asyncio.wait_for(swallowed.wait(), 10)
+            await bus._client.force_reconnect()  # pyright: ignore[reportPrivateUsage] - As a server that restarts.
+            await publisher.publish(topics.uplinks(0), b"second")
+            again.set()
+            await asyncio.wait_for(both.wait(), 20)
+
+    assert read[:2] == [b"first", b"second"]
