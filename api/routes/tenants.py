@@ -99,7 +99,7 @@ class CreatedApiKey(Answer):
     key: str = Field(examples=["terr_…"])
 
 
-@router.post("/tenants", status_code=201)
+@router.post("/tenants", status_code=201, summary="Créer une collectivité")
 async def create_tenant(body: NewTenant, caller: NetworkOperator) -> CreatedTenant:
     """Créer une collectivité, ses règles d'alerte et sa première clé (read, manage, lighting)."""
     async with caller.changing() as change:
@@ -112,7 +112,7 @@ async def create_tenant(body: NewTenant, caller: NetworkOperator) -> CreatedTena
     return CreatedTenant(**TenantAnswer.model_validate(tenant).model_dump(), api_key=key)
 
 
-@router.get("/tenants")
+@router.get("/tenants", summary="Lister les collectivités")
 async def list_tenants(caller: Reader) -> Page[TenantAnswer]:
     """La collectivité de la clé ; pour l'exploitant du réseau, toutes."""
     async with caller.reading() as connection:
@@ -122,7 +122,7 @@ async def list_tenants(caller: Reader) -> Page[TenantAnswer]:
     return Page(items=[TenantAnswer.model_validate(tenant) for tenant in found.values()], next=None)
 
 
-@router.get("/tenants/{id}")
+@router.get("/tenants/{id}", summary="Lire une collectivité")
 async def read_tenant(id: Id, caller: Reader) -> TenantAnswer:  # noqa: A002 - The path's word.
     """Une collectivité."""
     async with caller.reading() as connection:
@@ -134,7 +134,7 @@ async def read_tenant(id: Id, caller: Reader) -> TenantAnswer:  # noqa: A002 - T
     return TenantAnswer.model_validate(found[id])
 
 
-@router.post("/api-keys", status_code=201)
+@router.post("/api-keys", status_code=201, summary="Créer une clé d'API")
 async def create_api_key(body: NewApiKey, caller: Manager) -> CreatedApiKey:
     """Créer une clé. Son texte n'est montré que dans cette réponse."""
     roles = sorted(set(body.roles))
@@ -147,7 +147,7 @@ async def create_api_key(body: NewApiKey, caller: Manager) -> CreatedApiKey:
     return CreatedApiKey(id=key_id, name=body.name, roles=list(roles), expires_at=body.expires_at, key=key)
 
 
-@router.get("/api-keys")
+@router.get("/api-keys", summary="Lister les clés d'API")
 async def list_api_keys(caller: Manager) -> Page[ApiKeyAnswer]:
     """Les clés de la collectivité, la plus ancienne d'abord."""
     async with caller.reading() as connection:
@@ -155,7 +155,7 @@ async def list_api_keys(caller: Manager) -> Page[ApiKeyAnswer]:
     return Page(items=[ApiKeyAnswer.model_validate(key) for key in keys], next=None)
 
 
-@router.delete("/api-keys/{id}", status_code=204)
+@router.delete("/api-keys/{id}", status_code=204, summary="Révoquer une clé d'API")
 async def revoke_api_key(
     id: Annotated[str, Path(pattern="^[0-9a-f]{1,64}$")],  # noqa: A002 - The path's word.
     caller: Manager,
