@@ -110,7 +110,7 @@ def _loses_its_switch(profile: DeviceProfile, patch: DeviceProfilePatch) -> bool
     return bool(changes) and can_switch(profile.codec, profile.capabilities)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, summary="Créer un profil d'appareil")
 async def create_device_profile(body: NewDeviceProfile, caller: Manager) -> DeviceProfileAnswer:
     """Créer un profil. Un décodeur inconnu est refusé, avec la liste des décodeurs connus."""
     _check_codec(body.codec)
@@ -132,7 +132,7 @@ async def create_device_profile(body: NewDeviceProfile, caller: Manager) -> Devi
     return _show(profile)
 
 
-@router.get("")
+@router.get("", summary="Lister les profils d'appareil")
 async def list_device_profiles(
     caller: Reader, limit: Limit = 100, cursor: Cursor = None
 ) -> Page[DeviceProfileAnswer]:
@@ -143,7 +143,7 @@ async def list_device_profiles(
     return page_of(rows, limit, _show, lambda profile: str(profile.id))
 
 
-@router.get("/{id}")
+@router.get("/{id}", summary="Lire un profil d'appareil")
 async def read_device_profile(id: Id, caller: Reader) -> DeviceProfileAnswer:  # noqa: A002 - The path's word.
     """Un profil."""
     async with caller.reading() as connection:
@@ -153,7 +153,7 @@ async def read_device_profile(id: Id, caller: Reader) -> DeviceProfileAnswer:  #
     return _show(profile)
 
 
-@router.patch("/{id}")
+@router.patch("/{id}", summary="Modifier un profil d'appareil")
 async def update_device_profile(
     id: Id,  # noqa: A002 - The path's word.
     body: DeviceProfilePatch,
