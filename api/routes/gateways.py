@@ -96,7 +96,7 @@ def _show(gateway: GatewayWithState) -> GatewayAnswer:
     )
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, summary="Enregistrer une passerelle")
 async def create_gateway(body: NewGateway, caller: Manager) -> GatewayAnswer:
     """Enregistrer une passerelle ; elle est entendue dans les 5 secondes."""
     async with caller.changing() as change:
@@ -113,7 +113,7 @@ async def create_gateway(body: NewGateway, caller: Manager) -> GatewayAnswer:
     return _show(gateway)
 
 
-@router.get("")
+@router.get("", summary="Lister les passerelles")
 async def list_gateways(caller: Reader, limit: Limit = 100, cursor: Cursor = None) -> Page[GatewayAnswer]:
     """Les passerelles de la collectivité."""
     after = min(cursor_id(cursor, 0) or 0, INT4_MOST)
@@ -122,7 +122,7 @@ async def list_gateways(caller: Reader, limit: Limit = 100, cursor: Cursor = Non
     return page_of(rows, limit, _show, lambda gateway: str(gateway.id))
 
 
-@router.get("/unknown")
+@router.get("/unknown", summary="Lister les passerelles non enregistrées")
 async def list_unknown_gateways(caller: NetworkOperator, limit: Limit = 100) -> Page[UnknownGatewayAnswer]:
     """Les passerelles qui nous parlent sans être enregistrées, la dernière entendue d'abord."""
     async with caller.reading() as connection:
@@ -130,7 +130,7 @@ async def list_unknown_gateways(caller: NetworkOperator, limit: Limit = 100) -> 
     return Page(items=[UnknownGatewayAnswer.model_validate(row) for row in rows], next=None)
 
 
-@router.get("/{gateway_id}")
+@router.get("/{gateway_id}", summary="Lire une passerelle")
 async def read_gateway(gateway_id: EuiPath, caller: Reader) -> GatewayAnswer:
     """Une passerelle et son état."""
     async with caller.reading() as connection:
@@ -140,7 +140,7 @@ async def read_gateway(gateway_id: EuiPath, caller: Reader) -> GatewayAnswer:
     return _show(gateway)
 
 
-@router.patch("/{gateway_id}")
+@router.patch("/{gateway_id}", summary="Modifier une passerelle")
 async def update_gateway(gateway_id: EuiPath, body: GatewayPatch, caller: Manager) -> GatewayAnswer:
     """Modifier une passerelle."""
     octets = bytes.fromhex(gateway_id)
@@ -154,7 +154,7 @@ async def update_gateway(gateway_id: EuiPath, body: GatewayPatch, caller: Manage
     return _show(gateway)
 
 
-@router.delete("/{gateway_id}", status_code=204)
+@router.delete("/{gateway_id}", status_code=204, summary="Retirer une passerelle")
 async def delete_gateway(gateway_id: EuiPath, caller: Manager) -> Response:
     """Retirer une passerelle ; ce qu'elle a entendu reste."""
     octets = bytes.fromhex(gateway_id)
