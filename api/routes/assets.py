@@ -131,7 +131,7 @@ def _detail(asset: Asset, serving: list[Serving]) -> AssetDetail:
     )
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, summary="Créer un actif")
 async def create_asset(body: NewAsset, caller: Manager) -> AssetAnswer:
     """Créer un actif."""
     async with caller.changing() as change:
@@ -140,7 +140,7 @@ async def create_asset(body: NewAsset, caller: Manager) -> AssetAnswer:
     return AssetAnswer.model_validate(asset)
 
 
-@router.get("")
+@router.get("", summary="Lister les actifs")
 async def list_assets(
     caller: Reader,
     kind: Annotated[str | None, Query(max_length=63, pattern=PRINTABLE)] = None,
@@ -158,7 +158,7 @@ async def list_assets(
     return page_of(rows, limit, AssetAnswer.model_validate, lambda asset: str(asset.id))
 
 
-@router.get("/{id}")
+@router.get("/{id}", summary="Lire un actif")
 async def read_asset(id: Id, caller: Reader) -> AssetDetail:  # noqa: A002 - The path's word.
     """Un actif et les capteurs qui le servent."""
     async with caller.reading() as connection:
@@ -168,7 +168,7 @@ async def read_asset(id: Id, caller: Reader) -> AssetDetail:  # noqa: A002 - The
         return _detail(asset, await read_serving(connection, id))
 
 
-@router.patch("/{id}")
+@router.patch("/{id}", summary="Modifier un actif")
 async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail:  # noqa: A002 - The path's word.
     """Modifier un actif ; la modification est active partout en 5 secondes."""
     async with caller.changing() as change:
@@ -179,7 +179,7 @@ async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail
         return _detail(asset, await read_serving(change.connection, id))
 
 
-@router.put("/{id}/device")
+@router.put("/{id}/device", summary="Poser ou remplacer le capteur d'un actif")
 async def assign_device(
     id: Id,  # noqa: A002 - The path's word.
     body: AssignedDevice,
@@ -201,7 +201,7 @@ async def assign_device(
         return _detail(asset, await read_serving(change.connection, id))
 
 
-@router.delete("/{id}/device", status_code=204)
+@router.delete("/{id}/device", status_code=204, summary="Retirer le capteur d'un actif")
 async def end_device(
     id: Id,  # noqa: A002 - The path's word.
     caller: Manager,
