@@ -142,7 +142,7 @@ async def enrolled(change: Change, dev_eui: str) -> EnrolledDevice:
     return device
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, summary="Enregistrer un capteur")
 async def create(body: NewDevice, caller: Manager) -> DeviceAnswer:
     """Enregistrer un capteur, et le poser sur un actif dans la même transaction si `asset_id` est donné."""
     keys = body.wrapped(caller.platform.keys)
@@ -176,7 +176,7 @@ async def create(body: NewDevice, caller: Manager) -> DeviceAnswer:
     )
 
 
-@router.get("")
+@router.get("", summary="Lister les capteurs")
 async def list_devices(
     caller: Reader,
     device_profile_id: IdQuery = None,
@@ -198,7 +198,7 @@ async def list_devices(
     return page_of(rows, limit, DeviceAnswer.model_validate, lambda device: str(device.id))
 
 
-@router.get("/{dev_eui}")
+@router.get("/{dev_eui}", summary="Lire un capteur")
 async def read(dev_eui: EuiPath, caller: Reader) -> DeviceAnswer:
     """Un capteur."""
     async with caller.reading() as connection:
@@ -208,7 +208,7 @@ async def read(dev_eui: EuiPath, caller: Reader) -> DeviceAnswer:
     return DeviceAnswer.model_validate(device)
 
 
-@router.patch("/{dev_eui}")
+@router.patch("/{dev_eui}", summary="Modifier ou désactiver un capteur")
 async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> DeviceAnswer:
     """Modifier, désactiver ou réactiver un capteur ; actif partout en 5 secondes."""
     async with caller.changing() as change:
@@ -225,7 +225,7 @@ async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> Device
     return DeviceAnswer.model_validate(device)
 
 
-@router.delete("/{dev_eui}", status_code=204)
+@router.delete("/{dev_eui}", status_code=204, summary="Retirer un capteur")
 async def delete(dev_eui: EuiPath, caller: Manager) -> Response:
     """Retirer un capteur enregistré par erreur. Un capteur qui a parlé se désactive."""
     async with caller.changing() as change:
