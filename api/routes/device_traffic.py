@@ -127,7 +127,7 @@ def _read_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
     return None if time is None else (time, identity)
 
 
-@router.get("/uplinks")
+@router.get("/uplinks", summary="Lister les messages d'un capteur")
 async def list_uplinks(
     dev_eui: EuiPath,
     caller: Reader,
@@ -147,7 +147,7 @@ async def list_uplinks(
     return page_of(rows, limit, lambda row: _uplink(row, heard.get(row.uplink_id, [])), _cursor_of)
 
 
-@router.get("/downlinks")
+@router.get("/downlinks", summary="Lister les messages destinés à un capteur")
 async def list_downlinks_of_device(
     dev_eui: EuiPath, caller: Reader, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[DownlinkAnswer]:
@@ -159,7 +159,7 @@ async def list_downlinks_of_device(
     return page_of(rows, limit, DownlinkAnswer.model_validate, lambda row: str(row.id))
 
 
-@router.post("/downlinks", status_code=201)
+@router.post("/downlinks", status_code=201, summary="Envoyer un message à un capteur")
 async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) -> DownlinkAnswer:
     """Mettre un message en file. Pour un appareil qui commute, le rôle `lighting` est demandé en plus.
 
