@@ -70,7 +70,7 @@ async def datastream_or_404(connection: Connection, datastream_id: int) -> Datas
     return row
 
 
-@router.get("/quantities")
+@router.get("/quantities", summary="Lister les grandeurs")
 async def list_quantities(_caller: Reader) -> Page[QuantityAnswer]:
     """Le catalogue des grandeurs."""
     return Page(
@@ -79,7 +79,7 @@ async def list_quantities(_caller: Reader) -> Page[QuantityAnswer]:
     )
 
 
-@router.get("/datastreams")
+@router.get("/datastreams", summary="Lister les flux de mesures")
 async def list_datastreams(
     caller: Reader,
     asset_id: IdQuery = None,
@@ -101,7 +101,7 @@ async def list_datastreams(
     return page_of(rows, limit, show_datastream, lambda row: str(row.id))
 
 
-@router.get("/datastreams/{id}")
+@router.get("/datastreams/{id}", summary="Lire un flux de mesures")
 async def read_datastream(id: Id, caller: Reader) -> DatastreamAnswer:  # noqa: A002 - The path's word.
     """Un flux."""
     async with caller.reading() as connection:
