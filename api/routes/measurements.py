@@ -98,7 +98,7 @@ def _range(
     return begin, end
 
 
-@router.get("/datastreams/{id}/measurements")
+@router.get("/datastreams/{id}/measurements", summary="Lister les mesures d'un flux")
 async def list_measurements(
     id: Id,  # noqa: A002 - The path's word.
     caller: Reader,
@@ -120,7 +120,7 @@ async def list_measurements(
     return MeasurementsAnswer(datastream=show_datastream(datastream), items=page.items, next=page.next)
 
 
-@router.get("/datastreams/{id}/aggregates")
+@router.get("/datastreams/{id}/aggregates", summary="Agréger les mesures d'un flux par heure ou par jour")
 async def list_aggregates(
     id: Id,  # noqa: A002 - The path's word.
     caller: Reader,
@@ -166,7 +166,7 @@ def _aggregate(bucket: Bucket, kind: Kind, difference: float | None) -> Aggregat
     )
 
 
-@router.get("/measurements/latest")
+@router.get("/measurements/latest", summary="Lister les dernières mesures")
 async def list_latest(
     caller: Reader,
     asset_id: AssetIds = None,
