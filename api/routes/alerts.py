@@ -76,7 +76,7 @@ class RulePatch(Body):
     silence_intervals: float | None = Field(None, ge=1, le=100)
 
 
-@router.get("/alerts")
+@router.get("/alerts", summary="Lister les alertes")
 async def list_alerts(
     caller: Reader,
     state: Annotated[list[Workflow] | None, Query(max_length=3, description="Répétable")] = None,
@@ -93,7 +93,7 @@ async def list_alerts(
     return page_of(rows, limit, AlertAnswer.model_validate, lambda alert: str(alert.id))
 
 
-@router.get("/alerts/{id}")
+@router.get("/alerts/{id}", summary="Lire une alerte")
 async def read_alert(id: BigId, caller: Reader) -> AlertAnswer:  # noqa: A002 - The path's word.
     """Une alerte."""
     async with caller.reading() as connection:
@@ -103,7 +103,7 @@ async def read_alert(id: BigId, caller: Reader) -> AlertAnswer:  # noqa: A002 - 
     return AlertAnswer.model_validate(alert)
 
 
-@router.post("/alerts/{id}/acknowledge")
+@router.post("/alerts/{id}/acknowledge", summary="Acquitter une alerte")
 async def acknowledge_alert(id: BigId, caller: Manager) -> AlertAnswer:  # noqa: A002 - The path's word.
     """Prendre une alerte en charge ; elle reste ouverte jusqu'au retour à la normale."""
     async with caller.changing() as change:
@@ -114,7 +114,7 @@ async def acknowledge_alert(id: BigId, caller: Manager) -> AlertAnswer:  # noqa:
     return AlertAnswer.model_validate(alert)
 
 
-@router.get("/alert-rules")
+@router.get("/alert-rules", summary="Lister les règles d'alerte")
 async def list_rules(caller: Reader) -> Page[RuleAnswer]:
     """Les règles de la collectivité."""
     async with caller.reading() as connection:
@@ -122,7 +122,7 @@ async def list_rules(caller: Reader) -> Page[RuleAnswer]:
     return Page(items=[RuleAnswer.model_validate(rule) for rule in rules], next=None)
 
 
-@router.get("/alert-rules/{id}")
+@router.get("/alert-rules/{id}", summary="Lire une règle d'alerte")
 async def read_rule(id: Id, caller: Reader) -> RuleAnswer:  # noqa: A002 - The path's word.
     """Une règle."""
     async with caller.reading() as connection:
@@ -132,7 +132,7 @@ async def read_rule(id: Id, caller: Reader) -> RuleAnswer:  # noqa: A002 - The p
     return RuleAnswer.model_validate(rule)
 
 
-@router.patch("/alert-rules/{id}")
+@router.patch("/alert-rules/{id}", summary="Modifier une règle d'alerte")
 async def update_rule(id: Id, body: RulePatch, caller: Manager) -> RuleAnswer:  # noqa: A002 - The path's word.
     """Modifier une règle ; la modification est active partout en 5 secondes."""
     async with caller.changing() as change:
