@@ -65,7 +65,7 @@ class AttemptAnswer(Answer):
     answer: str
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, summary="Ajouter une adresse de webhook")
 async def create_endpoint(body: NewWebhookEndpoint, caller: Manager) -> CreatedWebhookEndpoint:
     """Ajouter une adresse. Le secret n'est montré que dans cette réponse."""
     async with caller.changing() as change:
@@ -79,7 +79,7 @@ async def create_endpoint(body: NewWebhookEndpoint, caller: Manager) -> CreatedW
     return CreatedWebhookEndpoint(**WebhookEndpointAnswer.model_validate(endpoint).model_dump(), secret=secret)
 
 
-@router.get("")
+@router.get("", summary="Lister les adresses de webhook")
 async def list_endpoints(caller: Reader) -> Page[WebhookEndpointAnswer]:
     """Les adresses de la collectivité."""
     async with caller.reading() as connection:
@@ -87,7 +87,7 @@ async def list_endpoints(caller: Reader) -> Page[WebhookEndpointAnswer]:
     return Page(items=[WebhookEndpointAnswer.model_validate(endpoint) for endpoint in endpoints], next=None)
 
 
-@router.get("/{id}")
+@router.get("/{id}", summary="Lire une adresse de webhook")
 async def read_endpoint(id: Id, caller: Reader) -> WebhookEndpointAnswer:  # noqa: A002 - The path's word.
     """Une adresse."""
     async with caller.reading() as connection:
@@ -97,7 +97,7 @@ async def read_endpoint(id: Id, caller: Reader) -> WebhookEndpointAnswer:  # noq
     return WebhookEndpointAnswer.model_validate(endpoint)
 
 
-@router.patch("/{id}")
+@router.patch("/{id}", summary="Suspendre ou reprendre une adresse de webhook")
 async def update_endpoint(
     id: Id,  # noqa: A002 - The path's word.
     body: WebhookEndpointPatch,
@@ -115,7 +115,7 @@ async def update_endpoint(
     return WebhookEndpointAnswer.model_validate(endpoint)
 
 
-@router.delete("/{id}", status_code=204)
+@router.delete("/{id}", status_code=204, summary="Retirer une adresse de webhook")
 async def delete_endpoint(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
     """Retirer une adresse, avec ce qui attend d'y être envoyé."""
     async with caller.changing() as change:
@@ -125,7 +125,7 @@ async def delete_endpoint(id: Id, caller: Manager) -> Response:  # noqa: A002 - 
     return Response(status_code=204)
 
 
-@router.get("/{id}/attempts")
+@router.get("/{id}/attempts", summary="Lister les essais d'envoi vers une adresse")
 async def list_attempts(
     id: Id,  # noqa: A002 - The path's word.
     caller: Reader,
