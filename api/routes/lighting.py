@@ -63,7 +63,7 @@ def _show(command: store.Command) -> CommandAnswer:
     return CommandAnswer.model_validate(asdict(command) | {"failure_message": failure_text(command.failure)})
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, summary="Commander l'éclairage d'une armoire")
 async def create_command(body: NewCommand, caller: LightingOperator) -> CommandAnswer:
     """Commander une armoire. Un ordre plus récent remplace ceux qui sont en cours."""
     async with caller.changing() as change:
@@ -86,7 +86,7 @@ async def create_command(body: NewCommand, caller: LightingOperator) -> CommandA
     return _show(requested.command)
 
 
-@router.get("")
+@router.get("", summary="Lister les ordres d'éclairage")
 async def list_commands(
     caller: Reader, asset_id: IdQuery = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Page[CommandAnswer]:
@@ -97,7 +97,7 @@ async def list_commands(
     return page_of(rows, limit, _show, lambda command: str(command.id))
 
 
-@router.get("/{id}")
+@router.get("/{id}", summary="Lire un ordre d'éclairage")
 async def read_command(id: BigId, caller: Reader) -> CommandAnswer:  # noqa: A002 - The path's word.
     """Un ordre et où il en est."""
     async with caller.reading() as connection:
