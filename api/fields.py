@@ -125,9 +125,17 @@ Instant = Annotated[AwareDatetime, AfterValidator(_instant)]
 Json = Annotated[dict[str, Any], AfterValidator(_json)]
 Attributes = Annotated[dict[str, Any], AfterValidator(_json), AfterValidator(_attributes)]
 
-Id = Annotated[int, Path(ge=1, le=INT4_MOST)]
-BigId = Annotated[int, Path(ge=1, le=INT8_MOST)]
+ID_TEXT = "Identifiant donné à la création ; `id` dans les listes"
+Id = Annotated[int, Path(ge=1, le=INT4_MOST, description=ID_TEXT, examples=[42])]
+BigId = Annotated[int, Path(ge=1, le=INT8_MOST, description=ID_TEXT, examples=[42])]
 IdRef = Annotated[int, Field(ge=1, le=INT4_MOST, examples=[42])]
-IdQuery = Annotated[int | None, Query(ge=1, le=INT4_MOST)]
-EuiPath = Annotated[str, Path(pattern="^[0-9a-fA-F]{16}$", examples=["70b3d57ed0001234"])]
+IdQuery = Annotated[int | None, Query(ge=1, le=INT4_MOST, description="Identifiant ; absent : tous")]
+EuiPath = Annotated[
+    str,
+    Path(
+        pattern="^[0-9a-fA-F]{16}$",
+        description="EUI : 16 chiffres hexadécimaux, sur l'étiquette du matériel",
+        examples=["70b3d57ed0001234"],
+    ),
+]
 Search = Annotated[str | None, Query(max_length=100, pattern=PRINTABLE)]
