@@ -74,7 +74,7 @@ log = structlog.get_logger()
 
 
 class FieldError(BaseModel):
-    """What is wrong with one field."""
+    """Ce qui ne va pas dans un champ."""
 
     field: str = Field(examples=["body.dev_eui"])
     code: str = Field(examples=["missing"])
@@ -82,7 +82,7 @@ class FieldError(BaseModel):
 
 
 class ProblemDetails(BaseModel):
-    """An error (RFC 9457)."""
+    """Une erreur (RFC 9457)."""
 
     type: str = Field("about:blank", examples=["about:blank"])
     title: str = Field(examples=["Introuvable"])
