@@ -16,6 +16,7 @@ router = APIRouter(prefix="/v1", tags=["Alertes"], responses=PROBLEM_RESPONSES)
 
 Workflow = Literal["open", "acknowledged", "resolved"]
 Severity = Literal["info", "warning", "major", "critical"]
+STATES_TEXT = "`open` ouverte, `acknowledged` acquittée, `resolved` résolue ; répétable"
 
 
 class AlertAnswer(Answer):
@@ -66,20 +67,26 @@ class RulePatch(Body):
 
     model_config = example({"severity": "major", "fire_value": 80, "clear_value": 60})
 
-    enabled: bool | None = None
-    severity: Severity | None = None
+    enabled: bool | None = Field(None, description="false : la règle ne déclenche plus")
+    severity: Severity | None = Field(None, description="Gravité, d'`info` à `critical`")
     message: Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)] | None = None
     fire_value: float | None = Field(None, description="Seuil de déclenchement", examples=[80])
     clear_value: float | None = Field(None, description="Seuil de retour à la normale", examples=[60])
-    for_readings: int | None = Field(None, ge=1, le=100)
-    for_seconds: int | None = Field(None, ge=0, le=604_800)
-    silence_intervals: float | None = Field(None, ge=1, le=100)
+    for_readings: int | None = Field(
+        None, ge=1, le=100, description="Mesures de suite au-delà du seuil avant d'ouvrir l'alerte"
+    )
+    for_seconds: int | None = Field(
+        None, ge=0, le=604_800, description="Secondes au-delà du seuil avant d'ouvrir l'alerte"
+    )
+    silence_intervals: float | None = Field(
+        None, ge=1, le=100, description="Intervalles attendus sans message avant de dire le capteur muet"
+    )
 
 
 @router.get("/alerts", summary="Lister les alertes")
 async def list_alerts(
     caller: Reader,
-    state: Annotated[list[Workflow] | None, Query(max_length=3, description="Répétable")] = None,
+    state: Annotated[list[Workflow] | None, Query(max_length=3, description=STATES_TEXT)] = None,
     asset_id: IdQuery = None,
     limit: Limit = 100,
     cursor: Cursor = None,
