@@ -45,6 +45,7 @@ ATTRIBUTES_TEXT = (
     "Libres, 32 ko au plus. `container` décrit la géométrie d'un conteneur : `empty_distance_mm` et "
     "`full_distance_mm`, ou `table` de couples [distance, pourcentage], et `dead_zone_mm`."
 )
+PRIVACY_TEXT = "0 public, 1 interne, 2 donnée personnelle"
 
 
 class NewAsset(Body):
@@ -62,14 +63,14 @@ class NewAsset(Body):
         }
     )
 
-    kind: Word = Field(examples=["glass_container"])
+    kind: Word = Field(description="Type d'actif", examples=["glass_container"])
     name: Name = Field(examples=["Borne à verre 12"])
     commune: Text = Field("", examples=["Landerneau"])
     street: Text = Field("", examples=["4 place du Marché"])
     latitude: Latitude | None = None
     longitude: Longitude | None = None
     attributes: Attributes = Field(default_factory=dict, examples=[CONTAINER_EXAMPLE], description=ATTRIBUTES_TEXT)
-    privacy_class: int = Field(0, ge=0, le=2, description="0 public, 1 interne, 2 donnée personnelle")
+    privacy_class: int = Field(0, ge=0, le=2, description=PRIVACY_TEXT)
 
 
 class AssetPatch(Body):
@@ -84,7 +85,7 @@ class AssetPatch(Body):
     latitude: Latitude | None = None
     longitude: Longitude | None = None
     attributes: Attributes | None = Field(None, description=ATTRIBUTES_TEXT)
-    privacy_class: int | None = Field(None, ge=0, le=2)
+    privacy_class: int | None = Field(None, ge=0, le=2, description=PRIVACY_TEXT)
 
 
 class ServingDevice(Answer):
@@ -121,7 +122,7 @@ class AssignedDevice(Body):
     model_config = example({"dev_eui": "70b3d57ed0001234"})
 
     dev_eui: Eui
-    position: Position = Field("", description="Quand plusieurs capteurs servent le même actif")
+    position: Position = Field("", description="La place du capteur, quand plusieurs servent le même actif")
 
 
 def _detail(asset: Asset, serving: list[Serving]) -> AssetDetail:
@@ -143,8 +144,10 @@ async def create_asset(body: NewAsset, caller: Manager) -> AssetAnswer:
 @router.get("", summary="Lister les actifs")
 async def list_assets(
     caller: Reader,
-    kind: Annotated[str | None, Query(max_length=63, pattern=PRINTABLE)] = None,
-    commune: Annotated[str | None, Query(max_length=200, pattern=PRINTABLE)] = None,
+    kind: Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Type d'actif")] = None,
+    commune: Annotated[
+        str | None, Query(max_length=200, pattern=PRINTABLE, description="Nom de la commune")
+    ] = None,
     q: Annotated[Search, Query(description="Cherche dans le nom et la rue")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -205,7 +208,9 @@ async def assign_device(
 async def end_device(
     id: Id,  # noqa: A002 - The path's word.
     caller: Manager,
-    position: Annotated[str | None, Query(max_length=63, description="Absente : toutes")] = None,
+    position: Annotated[
+        str | None, Query(max_length=63, description="La place du capteur ; absente : toutes")
+    ] = None,
 ) -> Response:
     """Retirer le capteur de l'actif ; l'historique reste."""
     async with caller.changing() as change:
