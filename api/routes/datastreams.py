@@ -16,7 +16,10 @@ from core.runtime.postgres import Connection
 
 router = APIRouter(prefix="/v1", tags=["Mesures"], responses=PROBLEM_RESPONSES)
 
-QuantityName = Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, examples=["fill_level"])]
+QuantityName = Annotated[
+    str | None,
+    Query(max_length=63, pattern=PRINTABLE, description="Grandeur, de /v1/quantities", examples=["fill_level"]),
+]
 
 
 class QuantityAnswer(Answer):
@@ -83,7 +86,7 @@ async def list_quantities(_caller: Reader) -> Page[QuantityAnswer]:
 async def list_datastreams(
     caller: Reader,
     asset_id: IdQuery = None,
-    dev_eui: Annotated[str | None, Query(pattern="^[0-9a-fA-F]{16}$")] = None,
+    dev_eui: Annotated[str | None, Query(pattern="^[0-9a-fA-F]{16}$", description="DevEUI du capteur")] = None,
     quantity: QuantityName = None,
     limit: Limit = 100,
     cursor: Cursor = None,
