@@ -37,15 +37,21 @@ class NewDeviceProfile(Body):
         }
     )
 
-    name: Name = Field(examples=["Borne à verre EM400"])
-    vendor: Name = Field(examples=["Milesight"])
-    model: Name = Field(examples=["EM400-UDL"])
-    codec: Word = Field(examples=["milesight.em400"])
+    name: Name = Field(description="Nom du profil", examples=["Borne à verre EM400"])
+    vendor: Name = Field(description="Fabricant", examples=["Milesight"])
+    model: Name = Field(description="Modèle du fabricant", examples=["EM400-UDL"])
+    codec: Word = Field(description="Décodeur des messages de ce modèle", examples=["milesight.em400"])
     codec_options: Json = Field(default_factory=dict, description="Réglages propres au décodeur")
-    device_class: Literal["A", "C"] = "A"
-    mac_version: MacVersion = "1.0.3"
-    expected_interval_s: Interval = Field(3600, description="Intervalle attendu entre deux messages")
-    capabilities: list[Capability] = Field(default_factory=list[Capability], max_length=8)
+    device_class: Literal["A", "C"] = Field(
+        "A", description="Classe LoRaWAN : A (sur pile), C (toujours à l'écoute)"
+    )
+    mac_version: MacVersion = Field("1.0.3", description="Version de LoRaWAN du capteur")
+    expected_interval_s: Interval = Field(3600, description="Intervalle attendu entre deux messages, en secondes")
+    capabilities: list[Capability] = Field(
+        default_factory=list[Capability],
+        max_length=8,
+        description="Ce que l'appareil sait faire : `switch` (commuter), `dim` (graduer)",
+    )
 
 
 class DeviceProfilePatch(Body):
