@@ -60,11 +60,11 @@ class NewDownlink(Body):
 
     model_config = example({"f_port": 85, "payload": "ff03b004"})
 
-    f_port: int = Field(ge=1, le=223, examples=[125])
+    f_port: int = Field(ge=1, le=223, description="Port LoRaWAN du message (FPort)", examples=[125])
     payload: Annotated[str, StringConstraints(max_length=484, pattern="^([0-9a-fA-F]{2})*$")] = Field(
         examples=["11500006000000"], description="En hexadécimal, 242 octets au plus"
     )
-    confirmed: bool = False
+    confirmed: bool = Field(False, description="Demander au capteur d'accuser réception")
     not_after: Instant | None = Field(None, description="Dernier instant utile, 30 jours au plus ; absent : 24 h")
 
 
@@ -133,7 +133,9 @@ async def list_uplinks(
     caller: Reader,
     status: Annotated[
         Literal["decoded", "empty", "undecodable"] | None,
-        Query(description="`undecodable` : la quarantaine"),
+        Query(
+            description="`decoded` lu, `empty` sans contenu, `undecodable` illisible (quarantaine) ; absent : tous"
+        ),
     ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
