@@ -69,17 +69,17 @@ class NewDevice(Body):
     dev_eui: Eui
     join_eui: Eui | None = Field(None, examples=["70b3d57ed0001000"])
     name: Name = Field(examples=["EM400 n° 12"])
-    device_profile_id: IdRef
-    activation: Literal["OTAA", "ABP"] = "OTAA"
+    device_profile_id: IdRef = Field(description="Le profil de ce modèle de capteur")
+    activation: Literal["OTAA", "ABP"] = Field("OTAA", description="Comment le capteur rejoint le réseau")
     app_key: Key | None = None
-    dev_addr: DevAddrHex | None = None
+    dev_addr: DevAddrHex | None = Field(None, description="Adresse ABP : 8 chiffres hexadécimaux")
     nwk_s_key: Key | None = None
     app_s_key: Key | None = None
     skip_f_cnt_check: bool = Field(
         False, description="Accepter un compteur de trames qui repart de zéro (ABP) : moins sûr"
     )
     asset_id: IdRef | None = Field(None, description="L'actif que le capteur sert dès maintenant")
-    position: Position = ""
+    position: Position = Field("", description="La place du capteur, quand plusieurs servent le même actif")
 
     @model_validator(mode="after")
     def _keys_fit_the_activation(self) -> Self:
@@ -113,7 +113,7 @@ class DevicePatch(Body):
 
     model_config = example({"enabled": False})
 
-    enabled: bool | None = None
+    enabled: bool | None = Field(None, description="false : ses messages ne sont plus lus")
     name: Name | None = None
     device_profile_id: IdRef | None = None
     skip_f_cnt_check: bool | None = None
@@ -180,7 +180,7 @@ async def create(body: NewDevice, caller: Manager) -> DeviceAnswer:
 async def list_devices(
     caller: Reader,
     device_profile_id: IdQuery = None,
-    enabled: bool | None = None,
+    enabled: Annotated[bool | None, Query(description="Actifs ou désactivés ; absent : tous")] = None,
     q: Annotated[Search, Query(description="Cherche dans le nom et le DevEUI")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
