@@ -33,11 +33,13 @@ class NewGateway(Body):
         }
     )
 
-    gateway_id: Eui = Field(examples=["0080e115000a9b72"])
+    gateway_id: Eui = Field(
+        description="EUI de la passerelle : 16 chiffres hexadécimaux", examples=["0080e115000a9b72"]
+    )
     name: Name = Field(examples=["Passerelle Mairie de Landerneau"])
     latitude: Latitude | None = None
     longitude: Longitude | None = None
-    antenna_gain: float = Field(0, ge=-10, le=20, description="dBi")
+    antenna_gain: float = Field(0, ge=-10, le=20, description="Gain de l'antenne, en dBi")
 
 
 class GatewayPatch(Body):
@@ -48,7 +50,7 @@ class GatewayPatch(Body):
     name: Name | None = None
     latitude: Latitude | None = None
     longitude: Longitude | None = None
-    antenna_gain: float | None = Field(None, ge=-10, le=20)
+    antenna_gain: float | None = Field(None, ge=-10, le=20, description="Gain de l'antenne, en dBi")
 
 
 class GatewayAnswer(Answer):
