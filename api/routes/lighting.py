@@ -31,12 +31,12 @@ class NewCommand(Body):
         }
     )
 
-    asset_id: IdRef
-    action: Literal["on", "off", "dim"]
+    asset_id: IdRef = Field(description="L'armoire, un actif")
+    action: Literal["on", "off", "dim"] = Field(description="`on` allumer, `off` éteindre, `dim` graduer")
     off_until: Instant | None = Field(
         None, description="Fin de l'extinction, 12 heures au plus", examples=["2026-11-25T23:30:00Z"]
     )
-    reason: Text = Field("", examples=["Intervention sur le réseau"])
+    reason: Text = Field("", description="Motif, gardé dans l'historique", examples=["Intervention sur le réseau"])
 
 
 class CommandAnswer(Answer):
