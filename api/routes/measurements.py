@@ -27,7 +27,8 @@ From = Annotated[
 ]
 To = Annotated[Instant | None, Query(alias="to", description="Fin, non comprise ; absente : maintenant")]
 AssetIds = Annotated[
-    list[Annotated[int, Field(ge=1, le=INT4_MOST)]] | None, Query(max_length=1000, description="Répétable")
+    list[Annotated[int, Field(ge=1, le=INT4_MOST)]] | None,
+    Query(max_length=1000, description="Identifiant de l'actif ; répétable"),
 ]
 
 
@@ -104,7 +105,9 @@ async def list_measurements(
     caller: Reader,
     since: From = None,
     until: To = None,
-    order: Literal["asc", "desc"] = "asc",
+    order: Annotated[
+        Literal["asc", "desc"], Query(description="`asc` : de la plus ancienne à la plus récente")
+    ] = "asc",
     limit: Limit = 1000,
     cursor: Cursor = None,
 ) -> MeasurementsAnswer:
@@ -124,11 +127,17 @@ async def list_measurements(
 async def list_aggregates(
     id: Id,  # noqa: A002 - The path's word.
     caller: Reader,
-    bucket: Literal["hour", "day"],
+    bucket: Annotated[Literal["hour", "day"], Query(description="`hour` par heure, `day` par jour")],
     since: From = None,
     until: To = None,
     timezone: Annotated[
-        str, Query(max_length=64, pattern="^[A-Za-z][A-Za-z0-9_+/-]*$", examples=["Europe/Paris"])
+        str,
+        Query(
+            max_length=64,
+            pattern="^[A-Za-z][A-Za-z0-9_+/-]*$",
+            description="Fuseau des jours",
+            examples=["Europe/Paris"],
+        ),
     ] = "Europe/Paris",
 ) -> AggregatesAnswer:
     """Par heure (93 jours au plus) ou par jour local (366 jours au plus) ; les heures et jours entiers."""
