@@ -43,7 +43,9 @@ class NewTenant(Body):
         {"slug": "landerneau", "name": "Ville de Landerneau", "webhook_allow_list": ["10.12.0.0/16"]}
     )
 
-    slug: Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,62}$")] = Field(examples=["landerneau"])
+    slug: Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,62}$")] = Field(
+        description="Identifiant court : minuscules, chiffres et tirets", examples=["landerneau"]
+    )
     name: Name = Field(examples=["Ville de Landerneau"])
     webhook_allow_list: list[Destination] = Field(
         default_factory=list[str],
@@ -74,8 +76,13 @@ class NewApiKey(Body):
     model_config = example({"name": "Logiciel de tournées", "roles": ["read"]})
 
     name: Name = Field(examples=["Logiciel de tournées"])
-    roles: list[Role] = Field(min_length=1, max_length=4, examples=[["read"]])
-    expires_at: Instant | None = Field(None, description="Absente : sans fin")
+    roles: list[Role] = Field(
+        min_length=1,
+        max_length=4,
+        description="`read` lire, `manage` gérer, `lighting` commander l'éclairage, `operate` exploiter le réseau",
+        examples=[["read"]],
+    )
+    expires_at: Instant | None = Field(None, description="Fin de validité ; absente : sans fin")
 
 
 class ApiKeyAnswer(Answer):
@@ -157,7 +164,7 @@ async def list_api_keys(caller: Manager) -> Page[ApiKeyAnswer]:
 
 @router.delete("/api-keys/{id}", status_code=204, summary="Révoquer une clé d'API")
 async def revoke_api_key(
-    id: Annotated[str, Path(pattern="^[0-9a-f]{1,64}$")],  # noqa: A002 - The path's word.
+    id: Annotated[str, Path(pattern="^[0-9a-f]{1,64}$", description="`id` de la clé, dans la liste")],  # noqa: A002 - The path's word.
     caller: Manager,
     request: Request,
 ) -> Response:
