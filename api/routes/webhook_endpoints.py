@@ -21,7 +21,8 @@ class NewWebhookEndpoint(Body):
     model_config = example({"url": "https://si.collectivite.fr/territoire", "description": "Gestion des tournées"})
 
     url: Annotated[str, StringConstraints(min_length=1, max_length=2000)] = Field(
-        examples=["https://si.collectivite.fr/territoire"]
+        description="Adresse https qui reçoit les événements en POST",
+        examples=["https://si.collectivite.fr/territoire"],
     )
     description: Text = Field("", examples=["Gestion des tournées"])
 
@@ -31,7 +32,7 @@ class WebhookEndpointPatch(Body):
 
     model_config = example({"enabled": False})
 
-    enabled: bool
+    enabled: bool = Field(description="false suspend, true reprend")
 
 
 class WebhookEndpointAnswer(Answer):
