@@ -5,8 +5,12 @@ Pure: the same messages in the same order give the same groups, however they wer
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
+
+import msgspec
 
 from core.messages.frames import Frame
+from lorawan.gateway.semtech_rxpk import UNKNOWN_RSSI, UNKNOWN_SNR
 
 
 @dataclass(slots=True)
@@ -78,9 +82,17 @@ def best_copies(copies: Sequence[Frame]) -> list[Frame]:
     A copy on another frequency from the same antenna is a mirror of the radio's filter (matrix row 14).
     """
     best: dict[tuple[bytes, int], Frame] = {}
-    for copy in copies:
+    for copy in map(_comparable, copies):
         key = (copy.gateway_id, copy.antenna)
         known = best.get(key)
         if known is None or (copy.snr, copy.rssi) > (known.snr, known.rssi):
             best[key] = copy
     return list(best.values())
+
+
+def _comparable(copy: Frame) -> Frame:
+    """A level that is no number compares with nothing, and the session's JSON has none."""
+    if isfinite(copy.snr) and isfinite(copy.rssi):
+        return copy
+    snr, rssi = copy.snr if isfinite(copy.snr) else UNKNOWN_SNR, copy.rssi if isfinite(copy.rssi) else UNKNOWN_RSSI
+    return msgspec.structs.replace(copy, snr=snr, rssi=rssi)

@@ -106,3 +106,11 @@ def test_the_order_of_the_copies_does_not_change_what_is_kept_of_them(copies, ra
     kept_shuffled = {(c.gateway_id, c.antenna): (c.snr, c.rssi) for c in best_copies(shuffled)}
 
     assert kept == kept_shuffled
+
+
+def test_a_level_that_is_no_number_is_the_worst() -> None:
+    broken = copy(gateway=1, snr=float("nan"))
+
+    best = best_copies([broken, copy(gateway=1, snr=-20.0), copy(gateway=2, snr=float("inf"))])
+
+    assert [heard.snr for heard in best] == [-20.0, -100.0]

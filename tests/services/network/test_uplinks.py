@@ -1,7 +1,9 @@
 """From frames on the bus to uplinks on the bus, with crashes in between."""
 
 import asyncio
+import math
 
+import msgspec
 from prometheus_client import REGISTRY
 
 from core.messages import topics
@@ -164,3 +166,21 @@ async def test_a_clean_stop_lets_go_of_the_shards_at_once(network) -> None:
     free = await network.pool.fetchval("SELECT count(*) FROM shard_lease WHERE expires_at < now()")
 
     assert free == 4
+
+
+async def test_a_gateway_that_reports_no_number_costs_neither_the_uplink_nor_the_next_start(network) -> None:
+    device = await network.joined()
+    phy_payload = device.uplink(b"heard", f_opts=b"\x02")
+    (copy,) = network.copies(phy_payload)  # With LinkCheckReq, whose answer is reckoned from the SNR.
+    frames = encode_batch([msgspec.structs.replace(copy, snr=math.nan)])
+    await network.bus.publish(topics.frames(shard_of_slot(routing_slot(phy_payload), 4)), frames)
+    heard = await network.next_uplink()
+    await network.all_acknowledged()
+
+    await network.crash()
+    await network.start()
+    await network.hear(device.uplink(b"after"))
+    after = await network.next_uplink()
+
+    assert (heard.payload, after.payload) == (b"heard", b"after")
+    assert await network.pool.fetchval("SELECT count(*) FROM observation.quarantine") == 0
