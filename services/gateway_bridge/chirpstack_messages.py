@@ -2,6 +2,7 @@
 """Between ChirpStack v4's gateway messages and ours: topics, protobuf or its JSON, copies of frames, commands."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, TypeVar
 
 from chirpstack_api import gw
@@ -10,6 +11,7 @@ from google.protobuf.message import DecodeError, Message
 
 from core.messages.frames import Frame
 from lorawan.gateway.lenient import GPS_EPOCH_US, GPS_LEAP_SECONDS
+from lorawan.gateway.semtech_rxpk import UNKNOWN_SNR
 from lorawan.identifiers import GatewayId, parse_eui
 from services.gateway_bridge.frontend import Emission
 from services.gateway_bridge.times import reception_time_us
@@ -17,6 +19,7 @@ from services.gateway_bridge.times import reception_time_us
 # An EIRP is 2.15 dB above the ERP, and the contract has whole dBm: 16 and 29 as ChirpStack itself asks.
 ERP_TO_EIRP = 2
 MAX_PHY_PAYLOAD = 255
+MAX_CONTEXT = 64  # Octets; a concentrator's counter has 4, a Basics Station's 16.
 
 _GATEWAY_TO_UTC_US = GPS_EPOCH_US - GPS_LEAP_SECONDS * 1_000_000
 
@@ -100,6 +103,8 @@ def frame_of(
     heard, tx_info = uplink.rx_info, uplink.tx_info
     if not 0 < len(uplink.phy_payload) <= MAX_PHY_PAYLOAD:
         raise UnreadableEvent("data", len(uplink.phy_payload))
+    if len(heard.context) > MAX_CONTEXT:  # The bus has a largest message, and what it refuses would be in the way.
+        raise UnreadableEvent("context", len(heard.context))
     if heard.crc_status == gw.BAD_CRC:
         raise UnreadableEvent("bad_crc")
     kind = tx_info.modulation.WhichOneof("parameters")
@@ -122,7 +127,7 @@ def frame_of(
         bandwidth=lora.bandwidth,
         bit_rate=fsk.datarate,
         rssi=float(heard.rssi),
-        snr=heard.snr,
+        snr=heard.snr if isfinite(heard.snr) else UNKNOWN_SNR,
         channel=heard.channel,
         antenna=heard.antenna,
     )

@@ -36,6 +36,21 @@ def test_reads_json_with_fields_that_nobody_knows_and_nanoseconds() -> None:
     assert (frame.rssi, frame.snr, frame.channel) == (-110.0, -7.5, 2)
 
 
+def test_an_snr_that_is_no_number_is_unknown() -> None:
+    payload = UP_JSON.replace(b'"snr":-7.5', b'"snr":"NaN"')
+
+    frame = frame_of(read_event(payload, gw.UplinkFrame()), GATEWAY, NOW, None)
+
+    assert frame.snr == -100.0
+
+
+def test_refuses_a_context_that_would_make_a_message_too_large_for_the_bus() -> None:
+    payload = UP_JSON.replace(b"AAAAAQ==", base64.b64encode(bytes(3_000_000)))
+
+    with pytest.raises(UnreadableEvent, match="context"):
+        frame_of(read_event(payload, gw.UplinkFrame()), GATEWAY, NOW, None)
+
+
 @pytest.mark.parametrize(
     ("topic", "prefix", "kind"),
     [
