@@ -1,11 +1,12 @@
 """A message is a version byte and a msgpack batch of items."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
 
 VERSION = b"\x01"
+MAX_OCTETS = 900_000
 
 Item = TypeVar("Item")
 
@@ -19,6 +20,20 @@ class UnreadableBatch(ValueError):
 def encode_batch(items: Sequence[object]) -> bytes:
     """The octets of the message that carries `items`, in their order."""
     return VERSION + _encoder.encode(items)
+
+
+def encode_batches(items: Sequence[object], most: int) -> Iterator[bytes]:
+    """The octets of the messages that carry `items`, in their order: `most` at most in each, and 1 MB or less.
+
+    The bus refuses a message that is larger than it allows (1 MB by default), however often it is offered.
+    """
+    for start in range(0, len(items), most):
+        part = items[start : start + most]
+        octets = encode_batch(part)
+        if len(octets) <= MAX_OCTETS or len(part) == 1:
+            yield octets
+        else:
+            yield from encode_batches(part, (len(part) + 1) // 2)
 
 
 class BatchDecoder(Generic[Item]):

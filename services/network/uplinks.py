@@ -11,7 +11,7 @@ from hashlib import blake2b
 import structlog
 
 from core.messages import topics
-from core.messages.batch import encode_batch
+from core.messages.batch import encode_batches
 from core.messages.uplinks import Uplink
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.lease import LeaseLost
@@ -211,10 +211,8 @@ class UplinkPass:
             shards[item.shard.number] = item.shard
 
         async def publish(number: int) -> None:
-            uplinks = by_shard[number]
-            for at in range(0, len(uplinks), MAX_ITEMS):
+            for octets in encode_batches(by_shard[number], MAX_ITEMS):
                 shards[number].lease.check()
-                octets = encode_batch(uplinks[at : at + MAX_ITEMS])
                 message_id = blake2b(octets, digest_size=16).hexdigest()
                 await self._bus.publish_once(topics.uplinks(number), octets, message_id)
 
