@@ -63,7 +63,7 @@ RETURNING id, slot, state::text AS state
 """
 REQUEUE_SENDING = """
 UPDATE downlink SET state = 'queued', reason = 'RESTARTED', updated_at = now()
-WHERE slot = ANY($1::smallint[]) AND state = 'sending'
+WHERE slot = ANY($1::smallint[]) AND state = 'sending' AND NOT id = ANY($2::bigint[])
 """
 MARK_SENDING = """
 UPDATE downlink SET state = 'sending', reason = NULL, attempts = attempts + 1, updated_at = now()
@@ -160,9 +160,9 @@ async def acknowledge(connection: Connection, slots: Sequence[int], device_ids: 
     return _changed(await connection.fetch(ACKNOWLEDGE, slots, device_ids))
 
 
-async def requeue_sending(connection: Connection, slots: Sequence[int]) -> None:
-    """At take-over: nobody knows what became of the former owner's requests, so they are made again."""
-    await connection.execute(REQUEUE_SENDING, slots)
+async def requeue_sending(connection: Connection, slots: Sequence[int], in_flight: Sequence[int] = ()) -> None:
+    """Make the requests again that nobody sees through: a former owner's, or ours whose commit went unanswered."""
+    await connection.execute(REQUEUE_SENDING, slots, in_flight)
 
 
 async def mark_sending(connection: Connection, downlink_ids: Sequence[int]) -> list[Changed]:

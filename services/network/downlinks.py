@@ -149,6 +149,7 @@ class Downlinks:
         now_us = wall_clock_us()
         async with fenced(self._pool, [shard.lease for shard in self._shards.owned()]) as connection:
             if poll:
+                await downlink_store.requeue_sending(connection, slots, self._emitter.rows_in_flight())
                 plan.changed += await downlink_store.expire(connection, slots)
                 plan.changed += await downlink_store.retry_silent_class_c(connection, slots)
             wanted = await self._answers(connection, plan, offers, slots, now_us)

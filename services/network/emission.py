@@ -68,6 +68,7 @@ class Emitter:
         self._group = tasks
         self._room = asyncio.Semaphore(settings.requests_in_flight)
         self._busy: Counter[int] = Counter()
+        self._rows: set[int] = set()
         self._accepts: dict[int, None] = {}  # Sessions whose accept is on its way or out.
         self._on_air_until_us: dict[int, int] = {}
         self._pressure = JoinPressure()
@@ -81,6 +82,10 @@ class Emitter:
     def is_busy(self, device_id: int) -> bool:
         """Whether a frame for this device is on its way to a gateway."""
         return device_id in self._busy
+
+    def rows_in_flight(self) -> list[int]:
+        """The downlink rows that are being seen through: every other that says so was forgotten."""
+        return list(self._rows)
 
     def on_air_until_us(self, device_id: int) -> int:
         """When the last frame for this device is off the air."""
@@ -109,6 +114,8 @@ class Emitter:
 
     def _spawn(self, order: Order, f_cnt: int) -> None:
         self._busy[order.device_id] += 1
+        if order.row is not None:
+            self._rows.add(order.row.id)
         task = self._group.create_task(self._carry(order, f_cnt), name=f"downlink to device {order.device_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -129,6 +136,8 @@ class Emitter:
             if shard is not None:
                 self._shards.drop(shard)
         finally:
+            if order.row is not None:
+                self._rows.discard(order.row.id)
             self._busy[order.device_id] -= 1
             if not self._busy[order.device_id]:
                 del self._busy[order.device_id]
