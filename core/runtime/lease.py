@@ -1,6 +1,7 @@
 """Who owns a shard: a row on the database's clock, with an epoch that fences (DESIGN 2)."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -113,7 +114,8 @@ async def keep_lease(pool: Pool, lease: Lease) -> None:
 
 
 async def release_lease(pool: Pool, lease: Lease) -> None:
-    """Let go at a clean stop, so that the next owner need not wait."""
+    """Let go, so that the next owner need not wait: from here on `lease.check()` refuses whatever is under way."""
+    lease.renewed_at = -math.inf
     try:
         await pool.execute(RELEASE, lease.service, lease.shard, lease.epoch)
     except DATABASE_AWAY as away:

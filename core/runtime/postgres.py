@@ -57,6 +57,9 @@ DATABASE_AWAY = (
     asyncpg.DiskFullError,
     asyncpg.QueryCanceledError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionRollbackError,  # A deadlock: the other transaction went through.
+    asyncpg.ReadOnlySQLTransactionError,  # The other half of a failover.
+    asyncpg.OutOfMemoryError,
     # Undone in favour of another transaction: the same again will pass.
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,

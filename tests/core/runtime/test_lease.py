@@ -90,3 +90,14 @@ async def test_fencing_several_shards_names_those_that_are_lost(pool: Pool) -> N
         lost = await fence_all(connection, [lease for lease in leases if lease is not None])
 
     assert [lease.shard for lease in lost] == [1]
+
+
+async def test_whatever_is_under_way_is_refused_from_the_moment_that_a_lease_is_let_go(pool: Pool) -> None:
+    lease = await take_lease(pool, "network", 0, "a")
+    assert lease is not None
+    lease.check()
+
+    await release_lease(pool, lease)
+
+    with pytest.raises(LeaseLost):
+        lease.check()
