@@ -144,7 +144,7 @@ class Ingest:
             except ShardsLost as lost:
                 log.warning("shards_lost", shards=sorted(lost.shards))
                 for shard in taken:
-                    shard.inbox.is_ours = shard.inbox.lease.shard not in lost.shards
+                    shard.inbox.is_ours &= shard.inbox.lease.shard not in lost.shards
                 continue
             except (PostgresError, *DATABASE_AWAY) as away:
                 log.warning("pass_put_off", error=str(away) or type(away).__name__)
