@@ -41,6 +41,9 @@ START = """SwaggerUIBundle({
 });
 """
 
+# In place of FastAPI's "Successful Response".
+SUCCESSES = {"200": "Réponse", "201": "Créé", "204": "Fait ; la réponse est vide"}
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -57,11 +60,12 @@ async def start() -> Response:
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, in which errors have their own media type."""
+    """The OpenAPI document, in which errors have their own media type and successes are told in French."""
     document = FastAPI.openapi(app)
     for operations in document["paths"].values():
         for operation in operations.values():
             for status, response in operation["responses"].items():
+                response["description"] = SUCCESSES.get(status, response["description"])
                 content = response.get("content", {})
                 if status >= "4" and "application/json" in content:
                     content[MEDIA_TYPE] = content.pop("application/json")
