@@ -21,7 +21,7 @@ class NewWebhookEndpoint(Body):
     model_config = example({"url": "https://si.collectivite.fr/territoire", "description": "Gestion des tournées"})
 
     url: Annotated[str, StringConstraints(min_length=1, max_length=2000)] = Field(
-        description="Adresse https qui reçoit les événements en POST",
+        description="Adresse (https, ou http) qui reçoit les événements en POST",
         examples=["https://si.collectivite.fr/territoire"],
     )
     description: Text = Field("", examples=["Gestion des tournées"])
