@@ -9,7 +9,7 @@ on its subject and creating `{service}-{shard}-{epoch}`; `fetch` on an empty str
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import nats
@@ -132,6 +132,11 @@ class ShardReader:
             )
             for raw in raws
         ]
+
+    async def close(self) -> None:
+        """Hear no more; what is un-acknowledged is left to the next reader."""
+        with suppress(*BUS_AWAY):
+            await self._subscription.unsubscribe()
 
     async def backlog(self) -> int:
         """How many messages wait beyond those already handed out."""

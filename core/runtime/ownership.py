@@ -120,8 +120,11 @@ class ShardOwner:
 
     async def _serve_anew(self, lease: Lease) -> None:
         reader = await self._open_reader(lease)
-        lease.check()  # The bus may have been away for longer than the lease lasts.
-        await self._serve(lease, reader)
+        try:
+            lease.check()  # The bus may have been away for longer than the lease lasts.
+            await self._serve(lease, reader)
+        finally:
+            await reader.close()
 
     async def _open_reader(self, lease: Lease) -> ShardReader:
         sharded = self._sharded

@@ -171,3 +171,22 @@ async def test_a_message_that_a_broken_connection_swallowed_is_read_before_those
             await asyncio.wait_for(both.wait(), 20)
 
     assert read[:2] == [b"first", b"second"]
+
+
+async def test_a_shard_that_is_taken_again_and_again_leaves_no_subscription_behind(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 0.01)
+    often = asyncio.Event()
+
+    async def serve(lease: Lease, _reader: ShardReader) -> None:
+        if lease.epoch > 5:
+            often.set()
+            await asyncio.Event().wait()
+
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        async with owning(pool, bus, "a", serve):
+            await asyncio.wait_for(often.wait(), 20)
+
+        assert len(bus._client._subs) <= 1  # pyright: ignore[reportPrivateUsage] - That of requests' answers.
