@@ -41,6 +41,7 @@ class RegistryWatcher:
         self._apply = apply
         self._seen: set[int] = set()
         self._nudged = asyncio.Event()
+        self._read_at: float | None = None  # When it was last read in full, on the loop's clock.
 
     async def watch(self) -> None:
         """Run until cancelled; a database that is away is tried again at the next poll."""
@@ -63,8 +64,12 @@ class RegistryWatcher:
 
     async def poll(self) -> None:
         """Apply what changed since the last poll."""
-        rows = await self._pool.fetch(READ_RECENT, float(LOOK_BACK_S))
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        away_s = 0.0 if self._read_at is None else asked_at - self._read_at
+        rows = await self._pool.fetch(READ_RECENT, LOOK_BACK_S + away_s)
         fresh = [row for row in rows if row["version"] not in self._seen]
         if fresh:
             await self._apply(list({Change(row["entity"], row["entity_id"]): None for row in fresh}))
         self._seen = {row["version"] for row in rows}
+        self._read_at = asked_at
