@@ -108,10 +108,14 @@ class SessionTable:
                 del index[key]  # pyright: ignore[reportArgumentType]
 
     def advance(self, session_id: int, progress: Progress) -> None:
-        """Follow the commit of this progress; a session that was let go in the meantime is left alone."""
+        """Follow the commit of this progress; a session that was let go in the meantime is left alone.
+
+        The device's setting may have changed while the progress was made: it stays as it is now.
+        """
         held = self._by_id.get(session_id)
         if held is not None:
-            held.progress = progress
+            state = replace(progress.state, skip_f_cnt=held.progress.state.skip_f_cnt)
+            held.progress = replace(progress, state=state)
 
     def close_older(self, device_id: int, session_id: int) -> None:
         """The device has used `session_id`: those before it are closed."""

@@ -68,3 +68,15 @@ def test_advancing_a_session_that_was_let_go_changes_nothing() -> None:
     table.advance(7, Progress(Session(ADDRESS)))
 
     assert 7 not in table
+
+
+def test_a_setting_that_changed_while_an_uplink_was_judged_stays_changed() -> None:
+    table = SessionTable()
+    session = held(1)
+    table.add(session)
+    judged_before = Progress(Session(ADDRESS, f_cnt_up=8))
+
+    table.set_skip_f_cnt(session.device_id, skip=True)
+    table.advance(1, judged_before)
+
+    assert (session.progress.state.skip_f_cnt, session.progress.state.f_cnt_up) == (True, 8)
