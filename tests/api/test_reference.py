@@ -2,7 +2,13 @@ import re
 
 import pytest
 
+from api.app import create_app
 from api.fields import Body
+from core.registry.keys import KeyWrap
+
+DOCUMENT = create_app(None, None, KeyWrap("kek-1", bytes(16)), 4).openapi()  # pyright: ignore[reportArgumentType]
+OPERATIONS = [(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]
+WITH_A_BODY = [(method, path) for method, path in OPERATIONS if "requestBody" in DOCUMENT["paths"][path][method]]
 
 
 async def test_the_reference_page_is_served_whole_by_us(client) -> None:
@@ -33,6 +39,36 @@ async def test_every_body_has_an_example_that_may_be_sent(client, body: type[Bod
     examples = document["components"]["schemas"][body.__name__]["examples"]
 
     assert [body.model_validate(example).model_fields_set for example in examples]
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_every_operation_is_named_by_us(method: str, path: str) -> None:
+    operation = DOCUMENT["paths"][path][method]
+    # FastAPI's own identifier is the function's name, the path and the method.
+    function = operation["operationId"].removesuffix(re.sub(r"\W", "_", f"{path}_{method}"))
+
+    described = [parameter.get("description") for parameter in operation.get("parameters", [])]
+
+    assert function != operation["operationId"]
+    assert operation["summary"] not in {function.replace("_", " ").title(), ""}
+    assert operation["description"]
+    assert all(described)
+    assert "Successful Response" not in [answer["description"] for answer in operation["responses"].values()]
+
+
+def test_no_two_operations_have_the_same_name() -> None:
+    summaries = [DOCUMENT["paths"][path][method]["summary"] for method, path in OPERATIONS]
+
+    assert len(set(summaries)) == len(summaries)
+
+
+@pytest.mark.parametrize(("method", "path"), WITH_A_BODY)
+def test_every_operation_with_a_body_has_an_example(method: str, path: str) -> None:
+    content = DOCUMENT["paths"][path][method]["requestBody"]["content"]["application/json"]
+
+    body = DOCUMENT["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+
+    assert body["examples"]
 
 
 async def test_requests_are_measured_by_route_and_not_by_object(client, registry) -> None:
