@@ -13,6 +13,7 @@ MODULES = {
     "chirpstack-api": "chirpstack_api.gw",
     "import-linter": "importlinter",
     "nats-py": "nats",
+    "paho-mqtt": "paho.mqtt",
     "protobuf": "google.protobuf",
     "pytest-xdist": "xdist",
 }

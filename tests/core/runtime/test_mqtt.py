@@ -101,7 +101,8 @@ async def test_a_cancelled_batch_loses_nothing(mqtt_url: str, gateway_mqtt_url: 
 
 
 async def test_a_publish_says_whether_anybody_listens(mqtt_url: str, gateway_mqtt_url: str) -> None:
-    where = topic()
+    # Of its own: the sessions of other tests stay with the broker, and listen to their prefixes.
+    where = f"alone-{secrets.token_hex(4)}/gateway/{secrets.token_hex(8)}/event/up"
     async with session(gateway_mqtt_url) as gateway:
         await gateway.connected()
         before = await gateway.publish(where, b"x")

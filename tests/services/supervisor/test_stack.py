@@ -84,4 +84,4 @@ async def test_a_second_start_finds_what_the_first_left(server_folder: Path) -> 
             await connection.close()
             await stack.stop()
 
-    assert slugs == ["brest", "quimper"]
+    assert slugs == ["operateur", "brest", "quimper"]
