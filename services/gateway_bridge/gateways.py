@@ -11,7 +11,7 @@ import structlog
 from core.model.entities import Gateway
 from core.registry.changes import Change
 from core.registry.gateways import GatewaySeen, read_gateways, save_gateway_states, save_unknown_gateways
-from core.runtime.postgres import DATABASE_AWAY, Pool
+from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.telemetry import REGISTERED
 
@@ -99,7 +99,10 @@ class Sightings:
                 await save_gateway_states(self._pool, _rows(known))
             if unknown:
                 await save_unknown_gateways(self._pool, _rows(unknown))
-        except DATABASE_AWAY as away:
+        except (
+            ForeignKeyViolationError,
+            *DATABASE_AWAY,
+        ) as away:  # One that is being removed is passed over next time.
             log.warning("gateways_not_saved", error=str(away) or type(away).__name__)
             self._known = known | self._known
             self._unknown = unknown | self._unknown

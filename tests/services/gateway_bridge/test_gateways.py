@@ -1,0 +1,27 @@
+import asyncio
+
+from core.runtime.postgres import Pool
+from lorawan.identifiers import GatewayId
+from services.gateway_bridge.gateways import Gateways, Sightings
+from tests.services.gateway_bridge.stations import register
+
+EUI = GatewayId(bytes.fromhex("0102030405060708"))
+
+
+async def test_a_gateway_that_is_removed_while_it_is_noted_stops_nothing(pool: Pool) -> None:
+    await register(pool, EUI)
+    gateways = Gateways(pool)
+    await gateways.load()
+    sightings = Sightings(pool, gateways)
+    sightings.note(EUI, "semtech_udp", "192.0.2.1")
+
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("DELETE FROM gateway WHERE gateway_id = $1", EUI)
+        saving = asyncio.create_task(sightings.save())
+        async with asyncio.timeout(10):
+            while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - rows have no event.
+                await asyncio.sleep(0.02)
+    await saving
+    await sightings.save()
+
+    assert await pool.fetchval("SELECT count(*) FROM gateway_state") == 0
