@@ -117,7 +117,11 @@ class Paths:
             return await self._answer(gateway_id, data)
 
         # First heard, then announced: at no instant is the gateway without an answer.
-        path.subscription = await self._bus.respond(topics.gateway_down(gateway_id), answer, queue=QUEUE_GROUP)
+        subscription = await self._bus.respond(topics.gateway_down(gateway_id), answer, queue=QUEUE_GROUP)
+        if self._paths.get(gateway_id) is not path:  # Lost meanwhile: half of its requests would end here.
+            await self._unsubscribe(subscription)
+            return
+        path.subscription = subscription
         await self._bus.nudge(topics.gateway_claim(gateway_id), self._instance)
         log.info("path_opened", gateway_id=gateway_id.hex(), frontend=path.frontend)
 
