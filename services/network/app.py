@@ -80,8 +80,8 @@ def _follow_registry(
             return
         async with sessions.lock:
             slots = shards.slots()
-            await devices.refresh(pool, slots, device_ids)
             held, _ = await store.read_sessions(pool, slots, settings.kek_octets, device_ids)
+            await devices.refresh(pool, slots, device_ids, [session.device_id for session in held])
             for session in held:
                 sessions.add(session)
             for device_id in device_ids:

@@ -5,6 +5,9 @@ from collections.abc import Iterable, Sequence
 from core.model.entities import Device, DeviceProfile
 from core.registry.devices import read_devices, read_profiles
 from core.runtime.postgres import Connection, Pool
+from lorawan.identifiers import SLOTS
+
+ALL_SLOTS = range(SLOTS)
 
 
 class DeviceCache:
@@ -14,21 +17,33 @@ class DeviceCache:
         self._devices: dict[int, Device] = {}
         self._profiles: dict[int, DeviceProfile] = {}
 
-    async def load(self, connection: Connection | Pool, slots: Sequence[int]) -> None:
-        """Read every device of these slots, and all profiles."""
+    async def load(
+        self, connection: Connection | Pool, slots: Sequence[int], session_devices: Sequence[int]
+    ) -> None:
+        """Read every device of these slots, those of their sessions, and all profiles.
+
+        A session's device may still be in another slot: its own becomes the device's at the first uplink.
+        """
         self._profiles = await read_profiles(connection)
-        for device in await read_devices(connection, slots):
+        for device in await read_devices(connection, slots) + await read_devices(
+            connection, ALL_SLOTS, session_devices
+        ):
             self._devices[device.id] = device
 
     async def refresh(
-        self, connection: Connection | Pool, slots: Sequence[int], device_ids: Sequence[int]
+        self,
+        connection: Connection | Pool,
+        slots: Sequence[int],
+        device_ids: Sequence[int],
+        session_devices: Sequence[int],
     ) -> None:
         """Read these devices again, and all profiles; a device that left the slots or the registry goes."""
         self._profiles = await read_profiles(connection)
-        found = {device.id: device for device in await read_devices(connection, slots, device_ids)}
+        found = await read_devices(connection, slots, device_ids)
+        found += await read_devices(connection, ALL_SLOTS, session_devices)
         for device_id in device_ids:
             self._devices.pop(device_id, None)
-        self._devices.update(found)
+        self._devices.update({device.id: device for device in found})
 
     def add(self, device: Device) -> None:
         """Hold a device that was just read for its join."""

@@ -136,8 +136,8 @@ class Shards:
         slots = slots_of_shard(lease.shard, self._count)
         async with fenced(self._pool, [lease]) as connection:
             await downlink_store.requeue_sending(connection, slots)
-            await self._devices.load(connection, slots)
             sessions, sealed = await store.read_sessions(connection, slots, self._settings.kek_octets)
+            await self._devices.load(connection, slots, [session.device_id for session in sessions])
         self._sessions.forget_slots(slots)  # Whatever is left of a former ownership is out of date.
         for held in sessions:
             self._sessions.add(held)

@@ -101,14 +101,14 @@ async def test_a_cancelled_batch_loses_nothing(mqtt_url: str, gateway_mqtt_url: 
 
 
 async def test_a_publish_says_whether_anybody_listens(mqtt_url: str, gateway_mqtt_url: str) -> None:
-    # Of its own: the sessions of other tests stay with the broker, and listen to their prefixes.
-    where = f"alone-{secrets.token_hex(4)}/gateway/{secrets.token_hex(8)}/event/up"
-    async with session(gateway_mqtt_url) as gateway:
-        await gateway.connected()
-        before = await gateway.publish(where, b"x")
-        async with session(mqtt_url, where) as edge:
-            await edge.connected()
-            during = await gateway.publish(where, b"x")
+    # A command: the sessions of other tests' bridges stay with the broker, and listen to every gateway's events.
+    where = f"{PREFIX}/gateway/{secrets.token_hex(8)}/command/down"
+    async with session(mqtt_url) as edge:
+        await edge.connected()
+        before = await edge.publish(where, b"x")
+        async with session(gateway_mqtt_url, where) as gateway:
+            await gateway.connected()
+            during = await edge.publish(where, b"x")
 
     assert (before, during) == (False, True)
 
