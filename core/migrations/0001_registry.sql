@@ -41,6 +41,8 @@ CREATE TABLE registry_change (
     entity_id int NOT NULL
 );
 
+CREATE INDEX registry_change_recent ON registry_change (changed_at);
+
 CREATE TABLE tenant (
     id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     slug text NOT NULL UNIQUE CHECK (slug ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
