@@ -8,9 +8,10 @@ on its subject and creating `{service}-{shard}-{epoch}`; `fetch` on an empty str
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import nats
 import nats.errors
@@ -220,14 +221,26 @@ class Bus:
                 max_ack_pending=MAX_ACK_PENDING,
             ),
         )
-        subscription = await self._jetstream.pull_subscribe_bind(consumer, stream)
-        raise_if_cancelled()
+        return await self._opened(self._jetstream.pull_subscribe_bind(consumer, stream), before)
+
+    async def _opened(
+        self, opening: Coroutine[Any, Any, JetStreamContext.PullSubscription], before: int
+    ) -> ShardReader:
+        """The reader of a subscription that is being made; when we are cancelled meanwhile, it is given back."""
+        making = asyncio.create_task(opening, name="open reader")
+        try:
+            subscription = await asyncio.shield(making)
+            raise_if_cancelled()
+        except asyncio.CancelledError:
+            with suppress(*BUS_AWAY):
+                await (await making).unsubscribe()
+            raise
         return ShardReader(subscription, self._count_reconnections, before)
 
     async def follow(self, stream: str, subject: str, consumer: str) -> ShardReader:
         """Read a limits-retention subject from its start with a durable consumer of one's own."""
         before = self.reconnections
-        subscription = await self._jetstream.pull_subscribe(
+        opening = self._jetstream.pull_subscribe(
             subject,
             durable=consumer,
             stream=stream,
@@ -235,8 +248,7 @@ class Bus:
                 ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT_S, max_ack_pending=MAX_ACK_PENDING
             ),
         )
-        raise_if_cancelled()
-        return ShardReader(subscription, self._count_reconnections, before)
+        return await self._opened(opening, before)
 
     async def follow_from_now(self, stream: str, subject: str) -> ShardReader:
         """Read what comes from now on, for whoever reads the table first; nothing is to be acknowledged.
@@ -244,7 +256,7 @@ class Bus:
         A consumer of this reader's own, without a name; the server forgets it when nobody has asked for long.
         """
         before = self.reconnections
-        subscription = await self._jetstream.pull_subscribe(
+        opening = self._jetstream.pull_subscribe(
             subject,
             stream=stream,
             config=ConsumerConfig(
@@ -254,8 +266,7 @@ class Bus:
                 mem_storage=True,
             ),
         )
-        raise_if_cancelled()
-        return ShardReader(subscription, self._count_reconnections, before)
+        return await self._opened(opening, before)
 
     async def stream_messages(self, stream: str) -> int:
         """How many messages a stream holds."""
