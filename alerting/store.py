@@ -18,7 +18,6 @@ from core.runtime.postgres import Connection, Pool
 SECRET_OCTETS = 32
 SECRET_PREFIX = "whsec_"  # noqa: S105 - The prefix that Standard Webhooks gives every secret.
 URL_MOST = 2000
-WORKFLOWS = ("open", "acknowledged", "resolved")
 SEVERITIES = ("info", "warning", "major", "critical")
 
 RULE_COLUMNS = """id, tenant_id, name, kind, asset_kind, quantity, fire_op, fire_value, clear_op, clear_value,

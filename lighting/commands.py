@@ -79,7 +79,6 @@ class OpenCommand:
     downlink_state: str
     downlink_reason: str | None
     sent_at: datetime | None  # When the gateway emitted it.
-    has_read_back: bool  # The cabinet was asked to say its state.
     read_back_state: str | None
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool, Record
@@ -12,7 +11,7 @@ COLUMNS = """id, tenant_id, asset_id, device_id, action, off_until, requested_by
 failure, attempts, downlink_id, read_back_downlink_id, not_after, created_at, updated_at, sent_at, confirmed_at"""
 
 FIND_CABINET = """
-SELECT a.device_id, p.codec, p.codec_options, p.capabilities, d.enabled, s.kind
+SELECT a.device_id, p.codec, p.capabilities, d.enabled
 FROM asset s
 JOIN assignment a ON a.asset_id = s.id AND a.during @> now()
 JOIN device d ON d.id = a.device_id
@@ -58,7 +57,7 @@ UPDATE lighting_command SET relight_at = NULL WHERE asset_id = $1 AND id < $2 AN
 LOCK_OPEN = """
 SELECT c.id, c.tenant_id, c.asset_id, c.device_id, c.state::text AS state, c.action, c.attempts, c.not_after,
        d.state::text AS downlink_state, d.reason AS downlink_reason, d.sent_at,
-       c.read_back_downlink_id IS NOT NULL AS has_read_back, r.state::text AS read_back_state,
+       r.state::text AS read_back_state,
        p.codec
 FROM lighting_command c
 JOIN downlink d ON d.id = c.downlink_id
@@ -140,10 +139,8 @@ class Cabinet:
 
     device_id: int
     codec: str
-    codec_options: dict[str, Any]
     capabilities: tuple[str, ...]
     enabled: bool
-    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +226,6 @@ def _locked(row: Record) -> LockedCommand:
         downlink_state=row["downlink_state"],
         downlink_reason=row["downlink_reason"],
         sent_at=row["sent_at"],
-        has_read_back=row["has_read_back"],
         read_back_state=row["read_back_state"],
     )
     return LockedCommand(command, row["tenant_id"], row["asset_id"], row["device_id"], row["codec"])

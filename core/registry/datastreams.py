@@ -8,7 +8,6 @@ from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
 
 COLUMNS = "id, tenant_id, asset_id, device_id, position, channel, quantity, unit"
-READ_DATASTREAMS = f"SELECT {COLUMNS} FROM datastream WHERE $1::int[] IS NULL OR id = ANY($1)"
 MAKE_FOR_ASSET = f"""
 INSERT INTO datastream AS known (tenant_id, asset_id, device_id, position, channel, quantity, unit)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -49,14 +48,6 @@ class WantedDatastream(NamedTuple):
     channel: str
     quantity: str
     unit: str
-
-
-async def read_datastreams(
-    connection: Connection | Pool, ids: Sequence[int] | None = None
-) -> dict[int, Datastream]:
-    """Every datastream by id, or those with these ids."""
-    rows = await connection.fetch(READ_DATASTREAMS, ids)
-    return {row["id"]: entity(Datastream, row) for row in rows}
 
 
 async def make_datastream(

@@ -9,8 +9,9 @@ from lorawan.airtime import lora_airtime_us
 from lorawan.crypto import Direction, SessionCipher
 from lorawan.frame import DownlinkFrame, MalformedFrame, MType, UplinkFCtrl, mtype_of
 from lorawan.join import JoinAccept, JoinRequest, derive_session_keys
+from lorawan.regions import REQUIRED_SNR
 from lorawan.session import build_uplink
-from services.simulator.radio import BANDWIDTH, CHANNELS, DEFAULT_CHANNELS, REQUIRED_SNR, Air, Emission, Link
+from services.simulator.radio import BANDWIDTH, CHANNELS, DEFAULT_CHANNELS, Air, Emission, Link
 
 JOIN_DELAYS_US = (5_000_000, 6_000_000)
 RX2_FREQUENCY = 869_525_000

@@ -125,7 +125,6 @@ class GatewayBase:
     account: RadioAccount = field(default_factory=RadioAccount)
     uptime: Uptime = field(default_factory=Uptime)
     clock_error_us: int = 0
-    has_gps: bool = False
     received: int = 0
     radio: Radio = field(init=False)
 

@@ -4,12 +4,12 @@ import random
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from lorawan.regions import REQUIRED_SNR
+
 # EU868 uplink channels of a joined device; a join-request uses the first three.
 DEFAULT_CHANNELS = (868_100_000, 868_300_000, 868_500_000)
 CHANNELS = (*DEFAULT_CHANNELS, 867_100_000, 867_300_000, 867_500_000, 867_700_000, 867_900_000)
 BANDWIDTH = 125_000
-# The SNR below which a spreading factor is not heard (Semtech SX1276 data sheet, table 13).
-REQUIRED_SNR = {7: -7.5, 8: -10.0, 9: -12.5, 10: -15.0, 11: -17.5, 12: -20.0}
 NOISE_FLOOR_DBM = -117.0
 FADING_DB = 2.0
 

@@ -34,7 +34,6 @@ def command(**known) -> OpenCommand:
         "downlink_state": "sent",
         "downlink_reason": None,
         "sent_at": NOW,
-        "has_read_back": True,
         "read_back_state": "sent",
     }
     return OpenCommand(**(defaults | known))
