@@ -1,10 +1,13 @@
 """run.json: what a running one-machine stack tells the command line, the simulator and the tests."""
 
+import re
 from pathlib import Path
 
 import msgspec
 
 FILE_NAME = "run.json"
+# The folder in the home whose files name the children that are not to be started again for the time being.
+HELD = "held"
 
 
 class ServiceInfo(msgspec.Struct, frozen=True):
@@ -58,6 +61,10 @@ class RunInfo(msgspec.Struct, frozen=True):
             if service.name == name:
                 return service
         raise KeyError(name)
+
+    def replicas(self, name: str) -> tuple[ServiceInfo, ...]:
+        """The children of this service: `network`, or `network-1`, `network-2`...; none when it has none."""
+        return tuple(one for one in self.services if re.fullmatch(rf"{re.escape(name)}(-\d+)?", one.name))
 
 
 def read_run_info(home: Path) -> RunInfo:

@@ -52,6 +52,9 @@ def up(
     api_host: Annotated[str, typer.Option(help="Adresse de l'API.")] = "127.0.0.1",
     api_port: Annotated[int, typer.Option(help="Port de l'API ; 0 : un port libre.")] = 8080,
     services: Annotated[str | None, typer.Option(help="Seulement ces services, séparés par des virgules.")] = None,
+    replicas: Annotated[
+        str, typer.Option(help="Plusieurs répliques d'un service : network=2,ingest=2. Sinon une de chaque.")
+    ] = "",
     exit_after: ExitAfterOption = None,
 ) -> None:
     """Démarre la pile sur cette machine, pour de vraies passerelles. Ctrl-C arrête tout proprement."""
@@ -61,7 +64,7 @@ def up(
     unknown = [name for name in chosen if name not in SERVICES]
     if unknown:
         raise _fail(f"service inconnu : {', '.join(unknown)} (possibles : {', '.join(SERVICES)})", 2)
-    options = StackOptions("up", udp_host, udp_port, api_host, api_port, chosen)
+    options = StackOptions("up", udp_host, udp_port, api_host, api_port, chosen, _replicas(replicas))
 
     async def stay(run: "RunInfo", stopping: asyncio.Event) -> int:
         from rich.console import Console
@@ -73,6 +76,19 @@ def up(
         return await wait_for_the_end(stopping, exit_after)
 
     _run(home or _default_home("up"), options, stay)
+
+
+def _replicas(text: str) -> dict[str, int]:
+    """`network=2,ingest=2` as numbers."""
+    from services.supervisor.stack import REPLICABLE
+
+    counts: dict[str, int] = {}
+    for part in filter(None, text.split(",")):
+        name, _, count = part.partition("=")
+        if name not in REPLICABLE or not count.isdecimal() or not int(count):
+            raise _fail(f"--replicas {part} : attendu SERVICE=NOMBRE, parmi {', '.join(REPLICABLE)}", 2)
+        counts[name] = int(count)
+    return counts
 
 
 @app.command()

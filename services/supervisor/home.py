@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from services.run_info import FILE_NAME, RunInfo
+from services.run_info import FILE_NAME, HELD, RunInfo
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR
 from services.supervisor.postgres import may_enter, server_account
 
@@ -137,6 +137,10 @@ class Home:
         if not file.exists():
             self._write_private(file, Secrets.fresh())
         return msgspec.json.decode(file.read_bytes(), type=Secrets)
+
+    def holds(self, child: str) -> bool:
+        """Whether the operator keeps this child from being started again: a file `held/NAME` in the folder."""
+        return (self.folder / HELD / child).exists()
 
     def write_run_info(self, run: RunInfo) -> None:
         """Replace run.json at once: a reader sees the former or the new one, whole."""

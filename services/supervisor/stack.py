@@ -4,8 +4,8 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,8 @@ from services.supervisor.postgres import PrivatePostgres
 from services.supervisor.supervisor import ChildSpec, Supervisor
 
 SERVICES = ("gateway_bridge", "network", "ingest", "alerting", "lighting", "api")
+# Those that share out the shards among however many there are.
+REPLICABLE = ("network", "ingest", "alerting", "lighting")
 SHARDS = 4
 KEK_ID = "kek-1"
 # A service drains for 20 s at most before it gives up by itself.
@@ -38,6 +40,14 @@ class StackOptions:
     api_host: str = LOOPBACK
     api_port: int = 8080
     services: tuple[str, ...] = SERVICES
+    replicas: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many of a service, by name; those that are not named are one."""
+
+    def children(self, service: str) -> list[tuple[str, str]]:
+        """Name and instance of each replica: `network` alone, else `network-1`, `network-2`..."""
+        count = self.replicas.get(service, 1)
+        instances = [f"{service}-{number}" for number in range(1, count + 1)]
+        return [(service, instances[0])] if count == 1 else [(instance, instance) for instance in instances]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +66,11 @@ class Stack:
         self._home = home
         self._options = options
         self._secrets = home.secrets()
-        self._health_ports = {name: free_tcp_port() for name in options.services}
+        self._health_ports = {
+            instance: free_tcp_port() for name in options.services for _, instance in options.children(name)
+        }
         self.servers = _servers(home, self._secrets)
-        self.supervisor = Supervisor(changed=self._publish)
+        self.supervisor = Supervisor(changed=self._publish, held=home.holds)
         self.run = self._describe(
             udp_port(options.udp_port, options.udp_host), tcp_port(options.api_port, options.api_host)
         )
@@ -113,7 +125,10 @@ class Stack:
         await self.supervisor.run_to_completion(
             "migrate", self._migrate_launch(), self._home.log("migrate"), MIGRATE_WITHIN_S
         )
-        await self.supervisor.start([self._service(name) for name in self._options.services])
+        options = self._options
+        await self.supervisor.start(
+            [self._service(name, *child) for name in options.services for child in options.children(name)]
+        )
         self._publish()
         return self.current()
 
@@ -124,20 +139,20 @@ class Stack:
     def _server(self, name: str, launch: Launch, ready: Callable[[], Awaitable[bool]]) -> ChildSpec:
         return ChildSpec(name, launch, self._home.log(name), ready, stop_within=SERVER_STOP_S)
 
-    def _service(self, name: str) -> ChildSpec:
+    def _service(self, name: str, child: str, instance: str) -> ChildSpec:
         # The API serves its health on its own port.
-        health_url = self.run.api_url if name == "api" else f"http://{LOOPBACK}:{self._health_ports[name]}"
+        health_url = self.run.api_url if name == "api" else f"http://{LOOPBACK}:{self._health_ports[instance]}"
         return ChildSpec(
-            name,
-            Launch((sys.executable, "-P", "-m", f"services.{name}"), env=self._environment(name)),
-            self._home.log(name),
+            child,
+            Launch((sys.executable, "-P", "-m", f"services.{name}"), env=self._environment(name, instance)),
+            self._home.log(child),
             lambda: answers_ok(f"{health_url}/readyz"),
             ready_within=60.0,
             stop_within=SERVICE_STOP_S,
             health_url=health_url,
         )
 
-    def _environment(self, name: str) -> dict[str, str]:
+    def _environment(self, name: str, instance: str) -> dict[str, str]:
         run, options = self.run, self._options
         api_role = self.servers.postgres.url(user="territoire_api", password=self._secrets.api)
         environment = {
@@ -147,10 +162,10 @@ class Stack:
             "TERRITOIRE_KEK": run.kek,
             "TERRITOIRE_KEK_ID": run.kek_id,
             # The same at every restart: a replica that comes back takes its shards back at once.
-            "TERRITOIRE_INSTANCE": f"{name}-1",
+            "TERRITOIRE_INSTANCE": instance,
         }
         if name != "api":
-            environment["TERRITOIRE_HEALTH_PORT"] = str(self._health_ports[name])
+            environment["TERRITOIRE_HEALTH_PORT"] = str(self._health_ports[instance])
         if name == "gateway_bridge":
             environment |= {
                 "TERRITOIRE_UDP_HOST": options.udp_host,

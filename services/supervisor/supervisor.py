@@ -15,6 +15,7 @@ from services.supervisor.launch import Launch
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
 SOUND_AFTER = 30.0
 PROBE_INTERVAL = 0.05
+HELD_INTERVAL = 0.2
 
 
 class StartRefused(Exception):
@@ -71,9 +72,13 @@ class Child:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Runs children. `changed` is called after every start and end of one, to tell the world their pids."""
+    """Runs children. `changed` is called after every start and end of one, to tell the world their pids.
+
+    A child that has ended while `held(name)` is not started again before that is over.
+    """
 
     changed: Callable[[], None] = lambda: None
+    held: Callable[[str], bool] = lambda _: False
     children: list[Child] = field(default_factory=list[Child])
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _stages: list[list[Child]] = field(default_factory=list[list[Child]])
@@ -135,6 +140,8 @@ class Supervisor:
                 async with asyncio.timeout(delay):
                     await self._stopping.wait()
             delay = min(delay * 2, LONGEST_DELAY)
+            while self.held(child.spec.name) and not self.stopping:  # noqa: ASYNC110 - A file has no event.
+                await asyncio.sleep(HELD_INTERVAL)
             if self.stopping:
                 return
             try:

@@ -85,3 +85,10 @@ async def test_a_second_start_finds_what_the_first_left(server_folder: Path) -> 
             await stack.stop()
 
     assert slugs == ["operateur", "brest", "quimper"]
+
+
+def test_each_replica_is_a_child_with_an_instance_of_its_own() -> None:
+    options = StackOptions(replicas={"network": 2})
+
+    assert options.children("network") == [("network-1", "network-1"), ("network-2", "network-2")]
+    assert options.children("ingest") == [("ingest", "ingest-1")]

@@ -152,3 +152,24 @@ def state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return "gone"
+
+
+async def test_a_child_that_is_held_is_started_again_only_when_it_is_let_go(tmp_path: Path) -> None:
+    held = {"only"}
+    supervisor = Supervisor(held=held.__contains__)
+    await supervisor.start([child(tmp_path, "only")])
+    only = supervisor.children[0]
+    former = only.pid
+    assert former is not None
+
+    try:
+        os.kill(former, signal.SIGKILL)
+        await until(lambda: only.restarts == 1)
+        await asyncio.sleep(0.5)  # Longer than the first pause before a restart.
+        while_held = only.pid
+        held.clear()
+        await until(lambda: only.pid is not None)
+    finally:
+        await supervisor.stop()
+
+    assert while_held is None
