@@ -1,5 +1,6 @@
 """Row security: a tenant sees its own rows, a service all, and nobody sees anything without saying who."""
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -8,21 +9,32 @@ from core.registry.datastreams import make_datastream
 from core.runtime.postgres import Pool, PostgresError, connect, tenant_transaction
 
 VIEWS = ("measurement", "latest", "uplink", "reception")
-# Tables without a tenant: what they hold belongs to the installation, or is read through views only.
+# Tables without row security of their own, by schema and name: why no tenant can read another's rows there.
+INSIDE = "the API's role cannot enter the schema"
+NEVER_READ = "the API's role has no right to read it"
 UNSCOPED = {
-    "deployment": "one row of settings",
-    "registry_change": "entity names and ids, no content",
-    "schema_migration": "the ledger of migrations",
-    "gateway_state": "scoped through gateway",
-    "tenant": "scoped by its own id",
-    "unknown_gateway": "gateways that belong to nobody yet",
-    "shard_lease": "no tenant's data",
-    "dev_nonce": "not readable by the API",
-    "join_nonce": "not readable by the API",
-    "session": "not readable by the API",
-    "transmission": "not readable by the API",
+    "public.deployment": "one row of settings",
+    "public.registry_change": "entity names and ids, no content",
+    "public.schema_migration": "the ledger of migrations",
+    "public.unknown_gateway": "gateways that belong to nobody yet; the API asks for the operator's role",
+    "public.shard_lease": NEVER_READ,
+    "public.service_replica": NEVER_READ,
+    "public.dev_nonce": NEVER_READ,
+    "public.join_nonce": NEVER_READ,
+    "public.session": NEVER_READ,
+    "public.transmission": NEVER_READ,
 }
-NOT_FOR_THE_API = {"dev_nonce", "join_nonce", "session", "transmission", "shard_lease"}
+CLOSED_SCHEMAS = ("observation", "jobs")
+# Chunks and catalogues of TimescaleDB; that the API's role reads no chunk is tested below.
+OF_TIMESCALEDB = re.compile(r"_?timescaledb_")
+EVERY_RELATION = """
+SELECT n.nspname AS schema, n.nspname || '.' || c.relname AS name, c.relkind IN ('v', 'm') AS is_view,
+       c.relrowsecurity AND c.relforcerowsecurity AS scoped, pg_get_userbyid(c.relowner) AS owner,
+       has_any_column_privilege('territoire_api', c.oid, 'SELECT')
+           AND has_schema_privilege('territoire_api', n.oid, 'USAGE') AS readable
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+"""
 
 
 async def plant(pool: Pool, slug: str) -> tuple[int, int]:
@@ -110,25 +122,46 @@ async def test_a_tenant_cannot_write_a_row_for_another(pool: Pool, api_pool: Poo
             await connection.execute("INSERT INTO asset (tenant_id, kind, name) VALUES ($1, 'bin', 'b')", theirs)
 
 
-async def test_every_table_is_scoped_or_listed_with_a_reason(database) -> None:
+async def test_every_table_and_view_is_scoped_or_listed_with_a_reason(database) -> None:
     connection = await connect(database.admin_url)
-    rows = await connection.fetch(
-        "SELECT relname, relrowsecurity AND relforcerowsecurity AS scoped FROM pg_class "
-        "WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
-    )
-    readable = {
-        row["relname"]
-        for row in rows
-        if await connection.fetchval(
-            "SELECT has_any_column_privilege('territoire_api', $1::regclass, 'SELECT')", row["relname"]
-        )
-    }
+    relations = [row for row in await connection.fetch(EVERY_RELATION) if not OF_TIMESCALEDB.match(row["schema"])]
     await connection.close()
 
-    unscoped = {row["relname"] for row in rows if not row["scoped"]}
+    unscoped = {
+        row["name"]
+        for row in relations
+        if not row["scoped"] and row["schema"] not in CLOSED_SCHEMAS and not row["is_view"]
+    }
+    readable = {row["name"] for row in relations if row["readable"]}
+    views = {row["name"]: row["owner"] for row in relations if row["is_view"]}
 
-    assert unscoped <= set(UNSCOPED)
-    assert readable.isdisjoint(NOT_FOR_THE_API)
+    assert unscoped == UNSCOPED.keys()
+    assert not {name for name, reason in UNSCOPED.items() if reason == NEVER_READ} & readable
+    assert not {row["name"] for row in relations if row["schema"] in CLOSED_SCHEMAS} & readable
+    # A view has the eyes of its owner: this one is bound by row security, and owns none of the tables.
+    assert set(views.values()) == {"territoire_views"}
+    assert not {row["name"] for row in relations if row["owner"] == "territoire_views"} - views.keys()
+
+
+async def test_the_role_of_the_views_is_bound_by_row_security(database) -> None:
+    connection = await connect(database.admin_url)
+    role = await connection.fetchrow("SELECT * FROM pg_roles WHERE rolname = 'territoire_views'")
+    await connection.close()
+
+    assert role is not None
+    assert not role["rolsuper"]
+    assert not role["rolbypassrls"]
+    assert not role["rolcanlogin"]
+
+
+async def test_the_api_reads_no_chunk_of_a_hypertable(pool: Pool, database) -> None:
+    await plant(pool, "mine")
+    connection = await connect(database.admin_url)
+    chunks = [row for row in await connection.fetch(EVERY_RELATION) if row["name"].endswith("_chunk")]
+    await connection.close()
+
+    assert chunks
+    assert not [row["name"] for row in chunks if row["readable"]]
 
 
 async def test_audit_lines_stay(pool: Pool) -> None:
