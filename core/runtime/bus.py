@@ -87,10 +87,12 @@ class Message:
     data: bytes
     subject: str
     _raw: Msg
+    _open: dict[int, None]  # Of its reader.
 
     async def ack(self) -> None:
         """Its effect is committed: the stream may forget it."""
         await self._raw.ack()
+        self._open.pop(self.sequence, None)
 
     async def in_progress(self) -> None:
         """Still at work: do not deliver it again yet."""
@@ -106,6 +108,22 @@ class ShardReader:
         self._subscription = subscription
         self._reconnections = reconnections
         self._before = before
+        self._last_sequence = 0
+        self._lost_some = False
+        self.acknowledges = True
+        """Whether what it reads is to be acknowledged."""
+        self.open: dict[int, None] = {}
+        """The sequences that were handed out and are not acknowledged, in the order of their first delivery."""
+        self.first_waiting: int | None = None
+        """The first un-acknowledged sequence when a work-queue subject was taken over; None: there was none."""
+        self.handed_out_before = 0
+        """The last sequence that the former consumer handed out; 0 when there was none or it never did."""
+        self.before_first: Callable[[int], Awaitable[None]] | None = None
+        """Awaited once, with the first message's sequence, before that message is given to anybody."""
+
+    def is_done_with(self, sequence: int) -> bool:
+        """Whether everything up to here is acknowledged, as far as this reader has come."""
+        return self._last_sequence > sequence and not any(held <= sequence for held in self.open)
 
     @property
     def was_interrupted(self) -> bool:
@@ -114,7 +132,7 @@ class ShardReader:
         What the old connection swallowed counts as delivered and comes again after `ack_wait`, behind newer
         messages: what is read from now on is out of order.
         """
-        return self._reconnections() != self._before
+        return self._lost_some or self._reconnections() != self._before
 
     async def fetch(self, most: int = 100, timeout_s: float = 0.5) -> list[Message]:
         """Up to `most` messages; an empty list when none came within `timeout_s`."""
@@ -123,16 +141,25 @@ class ShardReader:
         except TimeoutError:  # nats' own is one too; on a loaded machine it raises the built-in itself.
             return []
         raise_if_cancelled()
-        return [
+        messages = [
             Message(
                 raw.metadata.sequence.stream,
                 int(raw.metadata.timestamp.timestamp() * 1_000_000),
                 raw.data,
                 raw.subject,
                 raw,
+                self.open,
             )
             for raw in raws
         ]
+        if self.before_first is not None and messages:
+            self._lost_some = True  # If this fails nobody gets them from this reader.
+            await self.before_first(messages[0].sequence)
+            self._lost_some, self.before_first = False, None
+        if self.acknowledges and messages:
+            self.open.update((message.sequence, None) for message in messages)
+            self._last_sequence = max(self._last_sequence, *(message.sequence for message in messages))
+        return messages
 
     async def close(self) -> None:
         """Hear no more; what is un-acknowledged is left to the next reader."""
@@ -208,10 +235,12 @@ class Bus:
     async def read_shard(self, stream: str, subject: str, consumer: str) -> ShardReader:
         """Take a work-queue subject over: its former consumers go, all that is un-acknowledged comes again."""
         before = self.reconnections
+        handed_out = 0
         for info in await self._jetstream.consumers_info(stream):
             if info.config.filter_subject == subject:
+                handed_out = max(handed_out, info.delivered.stream_seq if info.delivered else 0)
                 await self._jetstream.delete_consumer(stream, info.name)
-        await self._jetstream.add_consumer(
+        taken = await self._jetstream.add_consumer(
             stream,
             ConsumerConfig(
                 durable_name=consumer,
@@ -221,7 +250,12 @@ class Bus:
                 max_ack_pending=MAX_ACK_PENDING,
             ),
         )
-        return await self._opened(self._jetstream.pull_subscribe_bind(consumer, stream), before)
+        # Nobody acknowledges any more: the first message that the stream still holds is the first that waits.
+        first = await self._jetstream.get_msg(stream, 1, subject, next=True) if taken.num_pending else None
+        reader = await self._opened(self._jetstream.pull_subscribe_bind(consumer, stream), before)
+        reader.handed_out_before = handed_out
+        reader.first_waiting = None if first is None else first.seq
+        return reader
 
     async def _opened(
         self, opening: Coroutine[Any, Any, JetStreamContext.PullSubscription], before: int
@@ -266,7 +300,9 @@ class Bus:
                 mem_storage=True,
             ),
         )
-        return await self._opened(opening, before)
+        reader = await self._opened(opening, before)
+        reader.acknowledges = False
+        return reader
 
     async def stream_messages(self, stream: str) -> int:
         """How many messages a stream holds."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -14,21 +14,42 @@ RENEW_EVERY_S = 2.0
 # The owner stops this long after it sent its last successful renewal, by its own monotonic clock.
 STOP_AFTER_S = 5.0
 
+# After this many crashes on the same first message its batch is taken item by item, and after one more the item
+# that was in hand is not looked at again (DESIGN 3.7).
+CAREFUL_AFTER = 2
+QUARANTINE_AFTER = 3
+MOST_CRASHES = 1000
+
 # Taken when free, when expired, or when the former owner was this very replica before its restart.
+# What the row says of the former owner stays until the new one is about to look at a message.
 TAKE = """
-INSERT INTO shard_lease AS held (service, shard, epoch, owner, expires_at)
-VALUES ($1, $2, 1, $3, now() + make_interval(secs => $4))
+INSERT INTO shard_lease AS held (service, shard, epoch, owner, expires_at, released)
+VALUES ($1, $2, 1, $3, now() + make_interval(secs => $4), true)
 ON CONFLICT (service, shard) DO UPDATE
 SET epoch = held.epoch + 1, owner = excluded.owner, expires_at = excluded.expires_at
 WHERE held.expires_at < now() OR held.owner = excluded.owner
-RETURNING epoch
+RETURNING epoch, released, first_sequence, crashes, in_hand_sequence, in_hand_item
 """
 RENEW = """
 UPDATE shard_lease SET expires_at = now() + make_interval(secs => $4)
 WHERE service = $1 AND shard = $2 AND epoch = $3
 RETURNING true
 """
-RELEASE = "UPDATE shard_lease SET expires_at = '-infinity' WHERE service = $1 AND shard = $2 AND epoch = $3"
+RELEASE = """
+UPDATE shard_lease SET expires_at = '-infinity', released = $4
+WHERE service = $1 AND shard = $2 AND epoch = $3
+"""
+NOTE_FIRST = """
+UPDATE shard_lease
+SET released = false, first_sequence = $4, crashes = $5, in_hand_sequence = $6, in_hand_item = $7
+WHERE service = $1 AND shard = $2 AND epoch = $3
+RETURNING true
+"""
+NOTE_IN_HAND = """
+UPDATE shard_lease SET in_hand_sequence = $4, in_hand_item = $5
+WHERE service = $1 AND shard = $2 AND epoch = $3
+RETURNING true
+"""
 FENCE = "SELECT 1 FROM shard_lease WHERE service = $1 AND shard = $2 AND epoch = $3 FOR KEY SHARE"
 FENCE_ALL = """
 SELECT shard FROM shard_lease
@@ -49,14 +70,59 @@ async def read_shards(connection: Connection) -> int:
     return await connection.fetchval(READ_SHARDS)
 
 
+@dataclass(frozen=True, slots=True)
+class Former:
+    """How the reading of a shard's former owners ended, as the lease row tells it."""
+
+    released: bool = True
+    """The last one let go by itself; otherwise it was killed, lost, or failed."""
+    first_sequence: int | None = None
+    crashes: int = 0
+    in_hand: tuple[int, int] | None = None
+
+    def crashes_on(self, first_sequence: int, handed_out: int) -> int:
+        """How many owners in a row ended without letting go while the batch of this first message was theirs.
+
+        `handed_out` is the last sequence that the last owner was given: it cannot fail by what it never saw. A
+        careful owner may have finished the batch's first messages: the item it had in hand is of the same batch.
+        """
+        if self.released:
+            return 0
+        saw_it = handed_out >= first_sequence
+        is_in_hand = (
+            self.crashes >= CAREFUL_AFTER and self.in_hand is not None and self.in_hand[0] >= first_sequence
+        )
+        is_same = self.first_sequence == first_sequence or is_in_hand
+        return min(self.crashes * is_same + saw_it, MOST_CRASHES)
+
+
 @dataclass(slots=True)
 class Lease:
-    """The right to read, publish and write for one shard."""
+    """The right to read, publish and write for one shard, and what became of those who had it before."""
 
     service: str
     shard: int
     epoch: int
     renewed_at: float  # Of this process's monotonic clock, before the renewal was sent.
+    former: Former = Former()
+    crashes: int = 0
+    """How many owners in a row ended without letting go, with the batch un-acknowledged that is read first now."""
+    in_hand: tuple[int, int] | None = None
+    """After `QUARANTINE_AFTER` crashes: the message and the item in it that the last owner had in hand."""
+    has_passed: Callable[[], bool] | None = None
+    """Whether all that the dead owner had been given is done."""
+
+    @property
+    def is_careful(self) -> bool:
+        """Whether items are to be taken one by one, each noted by `note_in_hand` before anybody looks at it.
+
+        So it is after two crashes, until everything is acknowledged that the last owner had been given.
+        """
+        return self.crashes >= CAREFUL_AFTER and (self.has_passed is None or not self.has_passed())
+
+    def is_poison(self, sequence: int, item: int) -> bool:
+        """Whether this item goes to quarantine without being looked at, because the service ended by it."""
+        return self.crashes >= QUARANTINE_AFTER and self.in_hand == (sequence, item)
 
     async def fence(self, connection: Connection) -> None:
         """First statement of every transaction of an owner: it holds up a take-over until the commit.
@@ -88,11 +154,56 @@ async def take_lease(pool: Pool, service: str, shard: int, owner: str) -> Lease 
     """The lease of a shard if it is free, expired, or was this owner's before a restart; None otherwise."""
     asked_at = asyncio.get_running_loop().time()
     try:
-        epoch = await pool.fetchval(TAKE, service, shard, owner, LEASE_S)
+        row = await pool.fetchrow(TAKE, service, shard, owner, LEASE_S)
     except UniqueViolationError:
         # The row of a new shard has two unique keys, and another replica is inserting it at this instant.
         return None
-    return None if epoch is None else Lease(service, shard, epoch, asked_at)
+    if row is None:
+        return None
+    in_hand = None if row["in_hand_sequence"] is None else (row["in_hand_sequence"], row["in_hand_item"])
+    former = Former(row["released"], row["first_sequence"], row["crashes"], in_hand)
+    return Lease(service, shard, row["epoch"], asked_at, former)
+
+
+async def note_first(pool: Pool, lease: Lease, sequence: int, handed_out: int) -> None:
+    """Count the crashes before the first un-acknowledged message is looked at: one write for each taking.
+
+    `handed_out` is the last sequence that the former owner was given, 0 when it was given nothing.
+
+    Raises:
+        LeaseLost: the shard has another owner.
+    """
+    crashes = lease.former.crashes_on(sequence, handed_out)
+    in_hand = lease.former.in_hand if crashes >= QUARANTINE_AFTER else None
+    noted = (sequence, crashes, *(in_hand or (None, None)))
+    await _note(pool, NOTE_FIRST, lease, *noted)
+    lease.crashes, lease.in_hand = crashes, in_hand
+
+
+async def note_in_hand(pool: Pool, lease: Lease, sequence: int, item: int) -> None:
+    """While `lease.is_careful`: say which item is looked at next, in case it ends this process.
+
+    `item` is its place in its message, from 0. Committed before this returns. A process has one item in hand at a
+    time, whatever the number of its shards: what ends it is blamed on every item that is noted then.
+
+    Raises:
+        LeaseLost: the shard has another owner.
+    """
+    await _note(pool, NOTE_IN_HAND, lease, sequence, item)
+
+
+async def note_done(pool: Pool, lease: Lease) -> None:
+    """The item in hand is committed: whatever ends this process now, it was not that.
+
+    Raises:
+        LeaseLost: the shard has another owner.
+    """
+    await _note(pool, NOTE_IN_HAND, lease, None, None)
+
+
+async def _note(pool: Pool, statement: str, lease: Lease, *values: int | None) -> None:
+    if await pool.fetchval(statement, lease.service, lease.shard, lease.epoch, *values) is None:
+        raise LeaseLost(f"{lease.service} shard {lease.shard} epoch {lease.epoch}")
 
 
 async def keep_lease(pool: Pool, lease: Lease) -> None:
@@ -113,10 +224,13 @@ async def keep_lease(pool: Pool, lease: Lease) -> None:
         lease.renewed_at = asked_at
 
 
-async def release_lease(pool: Pool, lease: Lease) -> None:
-    """Let go, so that the next owner need not wait: from here on `lease.check()` refuses whatever is under way."""
+async def release_lease(pool: Pool, lease: Lease, *, cleanly: bool = True) -> None:
+    """Let go, so that the next owner need not wait: from here on `lease.check()` refuses whatever is under way.
+
+    Not `cleanly` means because the service failed: it counts as a crash.
+    """
     lease.renewed_at = -math.inf
     try:
-        await pool.execute(RELEASE, lease.service, lease.shard, lease.epoch)
+        await pool.execute(RELEASE, lease.service, lease.shard, lease.epoch, cleanly)
     except DATABASE_AWAY as away:
         log.warning("lease_not_released", shard=lease.shard, error=str(away) or type(away).__name__)

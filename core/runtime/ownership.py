@@ -8,7 +8,17 @@ from dataclasses import dataclass
 import structlog
 
 from core.runtime.bus import BUS_AWAY, Bus, Message, ShardReader
-from core.runtime.lease import Lease, LeaseLost, fence_all, keep_lease, release_lease, take_lease
+from core.runtime.lease import (
+    CAREFUL_AFTER,
+    Former,
+    Lease,
+    LeaseLost,
+    fence_all,
+    keep_lease,
+    note_first,
+    release_lease,
+    take_lease,
+)
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 
 RETRY_EVERY_S = 1.0
@@ -42,6 +52,10 @@ async def fenced(pool: Pool, leases: Sequence[Lease]) -> AsyncGenerator[Connecti
         yield connection
 
 
+def _is_failure(outcome: BaseException | None) -> bool:
+    return outcome is not None and not isinstance(outcome, (*LET_GO, asyncio.CancelledError))
+
+
 @dataclass(frozen=True, slots=True)
 class Sharded:
     """What is owned by shard: `stream` holds `subject(shard)` for the owners of `service`.
@@ -59,19 +73,35 @@ class Sharded:
 
 # Serves one shard until cancelled, which happens when its lease is lost. When it returns, or fails because the
 # bus or the database is away, the shard is given back and taken anew: with all that is un-acknowledged, in order.
+# Any other failure ends the process and counts as a crash, as a kill does. While `lease.is_careful`, whoever works
+# on the messages takes one item of one shard at a time: `lease.is_poison(sequence, item)` sends it to quarantine;
+# else `note_in_hand`, one transaction, `note_done`. A message is acknowledged when all its items are done.
 Serve = Callable[[Lease, ShardReader], Awaitable[None]]
 
 
 class ShardOwner:
-    """Runs `serve` once for every shard whose lease this replica holds."""
+    """Runs `serve` once for every shard whose lease this replica holds.
 
-    def __init__(self, pool: Pool, bus: Bus, sharded: Sharded, instance: str, serve: Serve) -> None:
+    `stopping` is set before a clean end: when `run` is cancelled without it, the shards count as crashed.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        bus: Bus,
+        sharded: Sharded,
+        instance: str,
+        serve: Serve,
+        stopping: asyncio.Event | None = None,
+    ) -> None:
         self._pool = pool
         self._bus = bus
         self._sharded = sharded
         self._instance = instance
         self._serve = serve
+        self._stopping = stopping
         self._held: dict[int, Lease] = {}
+        self._let_go: dict[int, int] = {}  # The epochs that this process ended by itself, by shard.
         self.tried = asyncio.Event()  # Every shard was asked for once.
 
     @property
@@ -96,6 +126,8 @@ class ShardOwner:
             log.warning("shard_not_taken", shard=shard, error=str(away) or type(away).__name__)
             return
         if lease is not None:
+            if self._let_go.get(shard) == lease.epoch - 1:
+                lease.former = Former()  # Perhaps the database was too far away to be told.
             self._held[shard] = lease
             tasks.create_task(self._hold(lease), name=f"own {self._sharded.service} shard {shard}")
 
@@ -104,19 +136,29 @@ class ShardOwner:
         works = (keep_lease(self._pool, lease), self._serve_anew(lease))
         tasks = [asyncio.create_task(work, name=f"{work.__name__} of shard {lease.shard}") for work in works]
         log.info("shard_taken", shard=lease.shard, epoch=lease.epoch)
+        was_ended = True  # From outside: when nobody told us to stop, something else in this process has failed.
+        outcomes: list[BaseException | None] = []
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            was_ended = False
         finally:
             for task in tasks:
                 task.cancel()
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-            await release_lease(self._pool, lease)
-            del self._held[lease.shard]
+            outcomes += await asyncio.gather(*tasks, return_exceptions=True)
+            failures = [outcome for outcome in outcomes if _is_failure(outcome)]
+            is_stopping = self._stopping is None or self._stopping.is_set()
+            await self._let_go_of(lease, cleanly=not failures and (is_stopping or not was_ended))
         for outcome in outcomes:
             if isinstance(outcome, LET_GO):
                 log.warning("shard_let_go", shard=lease.shard, reason=str(outcome) or type(outcome).__name__)
-            elif outcome is not None and not isinstance(outcome, asyncio.CancelledError):
+            elif outcome is not None and _is_failure(outcome):
                 raise outcome
+
+    async def _let_go_of(self, lease: Lease, *, cleanly: bool) -> None:
+        if cleanly:
+            self._let_go[lease.shard] = lease.epoch
+        await release_lease(self._pool, lease, cleanly=cleanly)
+        del self._held[lease.shard]
 
     async def _serve_anew(self, lease: Lease) -> None:
         reader = await self._open_reader(lease)
@@ -127,14 +169,42 @@ class ShardOwner:
             await reader.close()
 
     async def _open_reader(self, lease: Lease) -> ShardReader:
+        lease.check()  # A process that was frozen since the taking would delete the consumer of the next owner.
         sharded = self._sharded
         subject = sharded.subject(lease.shard)
         if sharded.follows:
             await self._bus.ensure_measurements_stream()
             return await self._bus.follow_from_now(sharded.stream, subject)
-        return await self._bus.read_shard(
-            sharded.stream, subject, f"{sharded.service}-{lease.shard}-{lease.epoch}"
-        )
+        consumer = f"{sharded.service}-{lease.shard}-{lease.epoch}"
+        reader = await self._bus.read_shard(sharded.stream, subject, consumer)
+        try:
+            await self._count_crashes(lease, reader)
+        except BaseException:
+            await reader.close()
+            raise
+        return reader
+
+    async def _count_crashes(self, lease: Lease, reader: ShardReader) -> None:
+        """Before anybody looks at the first un-acknowledged message, its crashes are known and written down."""
+
+        async def note(first: int) -> None:
+            await note_first(self._pool, lease, first, reader.handed_out_before)
+
+        if reader.first_waiting is None:
+            reader.before_first = note
+            return
+        await note(reader.first_waiting)
+        if lease.crashes >= CAREFUL_AFTER:
+            given = max(reader.handed_out_before, reader.first_waiting)
+            lease.has_passed = lambda: reader.is_done_with(given)
+            log.warning(
+                "shard_taken_carefully",
+                shard=lease.shard,
+                crashes=lease.crashes,
+                first=reader.first_waiting,
+                up_to=given,
+                in_hand=lease.in_hand,
+            )
 
 
 async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message]]:
