@@ -44,3 +44,94 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON observation.uplink_seen, observation.dirty, observation.rollup_hour, observation.rollup_day
     TO territoire_service;
 GRANT SELECT ON observation.dirty, observation.rollup_hour, observation.rollup_day TO territoire_views;
+
+-- What was forgotten of a hypertable: of one datastream or device, of everything when id is 0. An hour before that
+-- keeps the rollup it has: what comes in late is not all that there was.
+CREATE TABLE observation.forgotten (
+    hypertable text NOT NULL CHECK (hypertable IN ('measurement', 'uplink', 'reception')),
+    id int NOT NULL,
+    before timestamptz NOT NULL,
+    PRIMARY KEY (hypertable, id)
+);
+GRANT SELECT, INSERT, UPDATE, DELETE ON observation.forgotten TO territoire_service;
+GRANT SELECT ON observation.forgotten TO territoire_views;
+
+-- What was measured before there were rollups. An instant on an hour's edge ends the hour before, for an index.
+INSERT INTO observation.dirty (hour, datastream_ids)
+SELECT hour, array_agg(DISTINCT datastream_id)
+FROM (
+    SELECT date_trunc('hour', time) AS hour, datastream_id FROM observation.measurement
+    UNION ALL
+    SELECT date_trunc('hour', time - interval '1 microsecond'), datastream_id FROM observation.measurement
+    WHERE time = date_trunc('hour', time)
+) AS measured
+GROUP BY hour;
+
+-- For the readers: the same row security as the measurements'. `unrolled`: hours whose rollup is behind the raw.
+CREATE VIEW rollup_hour AS
+    SELECT r.* FROM observation.rollup_hour r JOIN datastream d ON d.id = r.datastream_id;
+
+CREATE VIEW rollup_day AS
+    SELECT r.* FROM observation.rollup_day r JOIN datastream d ON d.id = r.datastream_id;
+
+CREATE VIEW unrolled AS
+    SELECT u.datastream_id, y.hour
+    FROM observation.dirty y
+    CROSS JOIN LATERAL unnest(y.datastream_ids) AS u (datastream_id)
+    JOIN datastream d ON d.id = u.datastream_id
+    WHERE NOT EXISTS (
+        SELECT FROM observation.forgotten f
+        WHERE f.hypertable = 'measurement' AND f.id IN (0, u.datastream_id) AND y.hour < f.before
+    );
+
+GRANT CREATE ON SCHEMA public TO territoire_views;
+ALTER VIEW rollup_hour OWNER TO territoire_views;
+ALTER VIEW rollup_day OWNER TO territoire_views;
+ALTER VIEW unrolled OWNER TO territoire_views;
+REVOKE CREATE ON SCHEMA public FROM territoire_views;
+GRANT SELECT ON rollup_hour, rollup_day, unrolled TO territoire_api;
+
+-- Chunks belong to the schema's owner: the services drop and compress them by these two doors, and old ones only.
+CREATE FUNCTION observation.drop_chunks_before(hypertable text, cut timestamptz) RETURNS int
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE
+    dropped int;
+BEGIN
+    IF hypertable NOT IN ('measurement', 'uplink', 'reception') OR cut > now() - interval '28 days' THEN
+        RAISE EXCEPTION 'chunks of % before % are not to be dropped', hypertable, cut USING ERRCODE = '22023';
+    END IF;
+    SELECT count(*) INTO dropped FROM drop_chunks(format('observation.%I', hypertable)::regclass, cut);
+    RETURN dropped;
+END
+$$;
+
+-- Compression exists under Timescale's own licence only, where each chunk is compressed by asking for it.
+CREATE FUNCTION observation.compress_chunk_before(cut timestamptz) RETURNS int
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE
+    chunk regclass;
+BEGIN
+    IF cut > now() - interval '7 days' THEN
+        RAISE EXCEPTION 'chunks after % are still written to', cut USING ERRCODE = '22023';
+    END IF;
+    IF NOT EXISTS (SELECT FROM timescaledb_information.hypertables WHERE hypertable_schema = 'observation'
+                   AND hypertable_name = 'measurement' AND compression_enabled) THEN
+        EXECUTE 'ALTER TABLE observation.measurement SET (timescaledb.compress, '
+                'timescaledb.compress_segmentby = ''datastream_id'', timescaledb.compress_orderby = ''time'')';
+    END IF;
+    SELECT format('%I.%I', chunk_schema, chunk_name)::regclass INTO chunk FROM timescaledb_information.chunks
+    WHERE hypertable_schema = 'observation' AND hypertable_name = 'measurement' AND NOT is_compressed
+      AND range_end <= cut
+    ORDER BY range_start LIMIT 1;
+    IF chunk IS NULL THEN
+        RETURN 0;
+    END IF;
+    EXECUTE format('SELECT compress_chunk(%L::regclass)', chunk::text);
+    RETURN 1;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION observation.drop_chunks_before, observation.compress_chunk_before FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION observation.drop_chunks_before, observation.compress_chunk_before TO territoire_service;
+
+-- The ledger of transmissions is pruned by age.
+CREATE INDEX transmission_by_time ON transmission USING brin (starts_at) WITH (autosummarize = on);

@@ -1,0 +1,101 @@
+"""Whether rollups and last values are what raw measurements give: the judge of chaos and of tests."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from core.runtime.postgres import Pool, Record
+from ingest.rollups import COUNTERS
+
+ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
+# Sums are added up in another order here than there.
+TOLERANCE = 1e-9
+
+
+def _of_closed_hours(table: str, bucket: str) -> str:
+    # $1: counters; $2: the first instant looked at; $3: how many differences to show; $4: the tolerance.
+    return f"""
+WITH reading AS (
+    SELECT m.datastream_id, m.time, m.value, m.flags & 1 = 0 AS sound,
+           m.time - CASE WHEN d.quantity = ANY($1::text[])
+                    THEN interval '1 microsecond' ELSE interval '0' END AS at
+    FROM observation.measurement m LEFT JOIN datastream d ON d.id = m.datastream_id
+    WHERE m.time >= $2::timestamptz AND m.time <= date_trunc('hour', now(), 'UTC')
+), forgotten AS (
+    SELECT f.id, f.before FROM observation.forgotten f WHERE f.hypertable = 'measurement'
+), raw AS (
+    SELECT datastream_id, {bucket} AS bucket,
+           count(*) FILTER (WHERE sound)::int AS n, count(*) FILTER (WHERE NOT sound)::int AS suspects,
+           sum(value) FILTER (WHERE sound) AS sum,
+           min(value) FILTER (WHERE sound) AS min, max(value) FILTER (WHERE sound) AS max,
+           first(value, time) FILTER (WHERE sound) AS first, last(value, time) FILTER (WHERE sound) AS last
+    FROM reading WHERE at < date_trunc('hour', now(), 'UTC')
+    GROUP BY 1, 2
+), stored AS (
+    SELECT datastream_id, bucket, n, suspects, sum, min, max, first, last
+    FROM observation.{table} WHERE bucket >= $2 AND bucket < date_trunc('hour', now(), 'UTC')
+)
+SELECT datastream_id, bucket, to_jsonb(s) AS stored, to_jsonb(r) AS recounted
+FROM raw r FULL JOIN stored s USING (datastream_id, bucket)
+WHERE bucket >= $2
+  AND ((r.n, r.suspects, r.min, r.max, r.first, r.last)
+         IS DISTINCT FROM (s.n, s.suspects, s.min, s.max, s.first, s.last)
+       OR abs(r.sum - s.sum) > $4 * greatest(abs(r.sum), r.n * greatest(abs(r.min), abs(r.max)))
+       OR (r.sum IS NULL) <> (s.sum IS NULL))
+  AND NOT EXISTS (SELECT FROM forgotten f WHERE f.id IN (0, datastream_id) AND bucket < f.before)
+ORDER BY datastream_id, bucket LIMIT $3
+"""
+
+
+COMPARE_HOURS = _of_closed_hours("rollup_hour", "date_trunc('hour', at, 'UTC')")
+COMPARE_DAYS = _of_closed_hours("rollup_day", "date_trunc('day', at, (SELECT timezone FROM deployment))")
+COMPARE_LATEST = """
+WITH raw AS (
+    SELECT DISTINCT ON (datastream_id) datastream_id, time, value, flags
+    FROM observation.measurement WHERE time >= $1::timestamptz ORDER BY datastream_id, time DESC
+), stored AS (
+    SELECT datastream_id, time, value, flags FROM observation.latest WHERE time >= $1
+)
+SELECT datastream_id, coalesce(r.time, s.time) AS bucket, to_jsonb(s) AS stored, to_jsonb(r) AS recounted
+FROM raw r FULL JOIN stored s USING (datastream_id)
+WHERE (r.time, r.value, r.flags) IS DISTINCT FROM (s.time, s.value, s.flags)
+  AND NOT EXISTS (
+      SELECT FROM observation.forgotten f
+      WHERE f.hypertable = 'measurement' AND f.id IN (0, datastream_id) AND coalesce(s.time, r.time) < f.before)
+ORDER BY datastream_id LIMIT $2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A row that is not what raw measurements give; None: there is none on that side."""
+
+    table: str
+    datastream_id: int
+    bucket: datetime  # Of `latest`: the instant of the last reading.
+    stored: dict[str, Any] | None
+    recounted: dict[str, Any] | None
+
+
+async def recount(pool: Pool, since: datetime = ALWAYS, *, most: int = 20) -> list[Difference]:
+    """Differences between raw measurements and rollup_hour, rollup_day (of hours that are over) and latest.
+
+    At most `most` of each table, empty when all is well. Looks at buckets from `since` on, best a local day's
+    beginning; what was dropped from raw cannot be compared and is passed over. Roll up by force before.
+    """
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        hours = await connection.fetch(COMPARE_HOURS, COUNTERS, since, most, TOLERANCE, timeout=600)
+        days = await connection.fetch(COMPARE_DAYS, COUNTERS, since, most, TOLERANCE, timeout=600)
+        latest = await connection.fetch(COMPARE_LATEST, since, most, timeout=600)
+    return [
+        *_differences("rollup_hour", hours),
+        *_differences("rollup_day", days),
+        *_differences("latest", latest),
+    ]
+
+
+def _differences(table: str, rows: Sequence[Record]) -> list[Difference]:
+    return [
+        Difference(table, row["datastream_id"], row["bucket"], row["stored"], row["recounted"]) for row in rows
+    ]
