@@ -1,0 +1,143 @@
+"""The one loop that paces a load: who is due, which gateway looks into its concentrator, what came back."""
+
+import asyncio
+import random
+import select
+import time
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.simulator.load import frames
+from services.simulator.load.device import LoadDevice
+from services.simulator.load.gateway import LoadGateway
+
+# A forwarder looks into its concentrator every 10 ms; each gateway at its own moment.
+POLL_MS = 10
+STEP_S = 0.001
+IDLE_S = POLL_MS / 1000
+
+
+def now_us() -> int:
+    """This instant."""
+    return time.time_ns() // 1000
+
+
+def hearers(
+    source: random.Random, gateways: Sequence[LoadGateway], number: int, copies: float
+) -> tuple[LoadGateway, ...]:
+    """The gateways that hear a device, `copies` on average: its home, then others."""
+    home = number % len(gateways)
+    more = int(copies - 1) + (source.random() < copies % 1)
+    others = source.sample([*gateways[:home], *gateways[home + 1 :]], min(more, len(gateways) - 1))
+    return gateways[home], *others
+
+
+@dataclass(slots=True)
+class _Play:
+    total: int
+    rate: float
+    began: float
+    done: asyncio.Future[None]
+    given: int = 0
+
+
+class Air:
+    """Carries uplinks from devices to gateways' sockets, and reads what the sockets receive."""
+
+    def __init__(
+        self, devices: Sequence[LoadDevice], gateways: Sequence[LoadGateway], copies: float, source: random.Random
+    ) -> None:
+        self._gateways = gateways
+        self.hearers = [hearers(source, gateways, device.number, copies) for device in devices]
+        self._order = source.sample(devices, len(devices))
+        self._next = 0
+        self._play: _Play | None = None
+        # (device number, f_cnt, instant) of every uplink, flat: an object each would cost more than sending it.
+        self.sent = array("q")
+        self._clock = frames.Clock()
+        self._signal = 0
+        self._phases: list[list[LoadGateway]] = [[] for _ in range(POLL_MS)]
+        for place, gateway in enumerate(gateways):
+            self._phases[place * POLL_MS // len(gateways) if len(gateways) < POLL_MS else place % POLL_MS].append(
+                gateway
+            )
+        self._last_ms = now_us() // 1000
+        self._by_descriptor = {gateway.fileno(): gateway for gateway in gateways}
+
+    async def play(self, total: int, rate: float) -> None:
+        """Return when `total` uplinks have been sent, `rate` per second, whatever becomes of them.
+
+        Raises:
+            ValueError: a play is running.
+        """
+        if self._play is not None:
+            raise ValueError("a play is running")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._play = _Play(total, rate, time.monotonic(), done)
+        try:
+            await done
+        finally:
+            self._play = None
+
+    async def run(self) -> None:
+        """Drive the gateways until cancelled."""
+        # One wait for all sockets: a callback each would cost more than the datagram.
+        with select.epoll() as answers:
+            for descriptor in self._by_descriptor:
+                answers.register(descriptor, select.EPOLLIN)
+            while True:
+                play = self._play
+                if play is not None:
+                    self._give_out(play)
+                self._poll()
+                for descriptor, _ in answers.poll(0):
+                    self._by_descriptor[descriptor].read()
+                if play is not None:
+                    self._end(play)
+                await asyncio.sleep(IDLE_S if self._play is None else STEP_S)
+
+    def _give_out(self, play: _Play) -> None:
+        """Put the uplinks that are due into the concentrator that hears them first."""
+        due = min(play.total, int((time.monotonic() - play.began) * play.rate)) - play.given
+        play.given += due
+        order = self._order
+        for _ in range(due):
+            device = order[self._next]
+            self._next = (self._next + 1) % len(order)
+            self.hearers[device.number][0].waiting.append(device)
+
+    def _poll(self) -> None:
+        """Each gateway whose moment has come forwards what it has; of a long pause, once."""
+        now_ms = now_us() // 1000
+        for moment in range(max(self._last_ms + 1, now_ms - POLL_MS + 1), now_ms + 1):
+            for gateway in self._phases[moment % POLL_MS]:
+                if gateway.waiting or gateway.copies:
+                    self._forward(gateway, now_us())
+        self._last_ms = now_ms
+
+    def _forward(self, gateway: LoadGateway, at_us: int) -> None:
+        said, gateway.copies = gateway.copies, []
+        devices, gateway.waiting = gateway.waiting, []
+        instant, note = self._clock.text(at_us), self.sent.append
+        for device in devices:
+            f_cnt = device.f_cnt
+            heard = frames.heard(instant, frames.ALL_CHANNELS[f_cnt & 7], device.next_frame())
+            said.append(heard)
+            for other in self.hearers[device.number][1:]:
+                other.copies.append(heard)
+            note(device.number)
+            note(f_cnt)
+            note(at_us)
+        counter, signals, first = gateway.counter(at_us), gateway.signals, self._signal
+        self._signal = first + len(said)
+        gateway.push(
+            [frames.rxpk(counter, signals[(first + place) & 0xFF], one) for place, one in enumerate(said)]
+        )
+
+    def _end(self, play: _Play) -> None:
+        if play.given < play.total or any(gateway.waiting or gateway.copies for gateway in self._gateways):
+            return
+        self._play = None
+        if not play.done.done():
+            play.done.set_result(None)

@@ -1,0 +1,54 @@
+"""What a load's gateways and devices do besides sending: pull, report, join until everybody has a session."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from services.simulator.load import frames
+from services.simulator.load.air import now_us
+from services.simulator.load.device import LoadDevice
+from services.simulator.load.gateway import JoinAsked, LoadGateway
+
+PULL_EVERY_S = 2.0
+REPORT_EVERY_PULLS = 15
+# Faster, and the accepts of a gateway collide on the air.
+JOINS_PER_GATEWAY_AND_S = 3
+# A join is answered 5 or 6 s later; then a device waits a little and tries again with a new DevNonce.
+JOIN_ANSWER_US = 6_500_000
+JOIN_PAUSE_US = 4_000_000
+
+
+async def keep_paths_open(gateways: Sequence[LoadGateway]) -> None:
+    """PULL_DATA from everybody every two seconds and a status every thirty, until cancelled."""
+    pulls = 0
+    while True:
+        for gateway in gateways:
+            gateway.pull()
+            if pulls % REPORT_EVERY_PULLS == 0:
+                gateway.report(now_us())
+        pulls += 1
+        await asyncio.sleep(PULL_EVERY_S)
+
+
+async def join(gateway: LoadGateway, devices: Iterable[LoadDevice]) -> None:
+    """Return when each of these devices, whose home this gateway is, has a session."""
+    clock = frames.Clock()
+    ready, waiting = deque(devices), deque[tuple[int, LoadDevice]]()
+    while ready or waiting:
+        while waiting and waiting[0][0] <= now_us():
+            _, device = waiting.popleft()
+            if device.cipher is None:
+                ready.append(device)
+        if ready:
+            device, at_us = ready.popleft(), now_us()
+            channel = frames.JOIN_CHANNELS[device.number % len(frames.JOIN_CHANNELS)]
+            gateway.ask_to_join(device, at_us, partial(frames.heard, clock.text(at_us), channel))
+            waiting.append((at_us + JOIN_ANSWER_US + device.random.randrange(JOIN_PAUSE_US), device))
+        await asyncio.sleep(1 / JOINS_PER_GATEWAY_AND_S)
+
+
+def deliver(asked: JoinAsked, phy_payload: bytes, at_us: int) -> None:
+    """A gateway is to emit a join-accept at this instant: then the device hears it."""
+    delay_s = max(0, at_us - now_us()) / frames.SECOND_US
+    asyncio.get_running_loop().call_later(delay_s, asked.device.accept, phy_payload, asked.dev_nonce)
