@@ -308,6 +308,10 @@ class Bus:
         """How many messages a stream holds."""
         return (await self._jetstream.stream_info(stream)).state.messages
 
+    async def unacknowledged(self, stream: str) -> int:
+        """How many messages of a stream were handed out and are not acknowledged."""
+        return sum(info.num_ack_pending or 0 for info in await self._jetstream.consumers_info(stream))
+
     async def nudge(self, subject: str, data: bytes = b"") -> None:
         """Tell whoever listens now, without a guarantee: rows are the truth, a nudge saves the wait."""
         await self._client.publish(subject, data)
