@@ -42,6 +42,8 @@ class StackOptions:
     services: tuple[str, ...] = SERVICES
     replicas: Mapping[str, int] = field(default_factory=dict[str, int])
     """How many of a service, by name; those that are not named are one."""
+    postgres: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Settings of the private PostgreSQL beyond its own: benchmarks want commit timestamps."""
 
     def children(self, service: str) -> list[tuple[str, str]]:
         """Name and instance of each replica: `network` alone, else `network-1`, `network-2`..."""
@@ -69,7 +71,7 @@ class Stack:
         self._health_ports = {
             instance: free_tcp_port() for name in options.services for _, instance in options.children(name)
         }
-        self.servers = _servers(home, self._secrets)
+        self.servers = _servers(home, self._secrets, options)
         self.supervisor = Supervisor(changed=self._publish, held=home.holds)
         self.run = self._describe(
             udp_port(options.udp_port, options.udp_host), tcp_port(options.api_port, options.api_host)
@@ -198,9 +200,9 @@ class Stack:
         await self.supervisor.stop()
 
 
-def _servers(home: Home, secrets: Secrets) -> Servers:
+def _servers(home: Home, secrets: Secrets, options: StackOptions) -> Servers:
     return Servers(
-        PrivatePostgres(home.postgres_data, free_tcp_port(), secrets.postgres),
+        PrivatePostgres(home.postgres_data, free_tcp_port(), secrets.postgres, options.postgres),
         PrivateNats(home.folder / "nats", free_tcp_port(), secrets.nats, f"territoire-{home.identity}"),
         PrivateMosquitto(home.folder / "mosquitto", free_tcp_port(), secrets.mqtt),
     )
