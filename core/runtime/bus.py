@@ -114,6 +114,8 @@ class ShardReader:
         """Whether what it reads is to be acknowledged."""
         self.open: dict[int, None] = {}
         """The sequences that were handed out and are not acknowledged, in the order of their first delivery."""
+        self.draining = asyncio.Event()
+        """Set when the shard is to be let go: nothing more is to be read."""
         self.first_waiting: int | None = None
         """The first un-acknowledged sequence when a work-queue subject was taken over; None: there was none."""
         self.handed_out_before = 0
@@ -127,7 +129,7 @@ class ShardReader:
 
     @property
     def was_interrupted(self) -> bool:
-        """Whether the connection was made anew since this reader was opened.
+        """Whether the connection was made anew since this reader was opened, or messages were given to nobody.
 
         What the old connection swallowed counts as delivered and comes again after `ack_wait`, behind newer
         messages: what is read from now on is out of order.
@@ -153,9 +155,12 @@ class ShardReader:
             for raw in raws
         ]
         if self.before_first is not None and messages:
-            self._lost_some = True  # If this fails nobody gets them from this reader.
-            await self.before_first(messages[0].sequence)
-            self._lost_some, self.before_first = False, None
+            try:
+                await self.before_first(messages[0].sequence)
+            except BaseException:
+                self._lost_some = True
+                raise
+            self.before_first = None
         if self.acknowledges and messages:
             self.open.update((message.sequence, None) for message in messages)
             self._last_sequence = max(self._last_sequence, *(message.sequence for message in messages))

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -109,6 +109,8 @@ class Lease:
     """How many owners in a row ended without letting go, with the batch un-acknowledged that is read first now."""
     in_hand: tuple[int, int] | None = None
     """After `QUARANTINE_AFTER` crashes: the message and the item in it that the last owner had in hand."""
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when another replica is to have the shard: `batches` ends once all that it gave is acknowledged."""
     has_passed: Callable[[], bool] | None = None
     """Whether all that the dead owner had been given is done."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from core.runtime.settings import ServiceSettings
 from core.runtime.telemetry import configure_logs, watch_event_loop
 
 DRAIN_DEADLINE_S = 20
+UNWIND_S = 5
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
@@ -32,7 +34,8 @@ def raise_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> bool:
+    """Returns whether `main` ended by itself, and not because its time was up."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -48,10 +51,18 @@ async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_DEADLINE_S):
                 await asyncio.shield(running)
+    if running.done():
+        await running
+        return True
+    log.error("stop_deadline_passed", seconds=DRAIN_DEADLINE_S)
+    running.cancel()
+    await asyncio.wait((running,), timeout=UNWIND_S)
     if not running.done():
-        log.error("stop_deadline_passed", seconds=DRAIN_DEADLINE_S)
-        running.cancel()
-    await running
+        log.error("stop_forced", seconds=DRAIN_DEADLINE_S + UNWIND_S)
+        os._exit(1)  # The loop would wait for it for ever.
+    if not running.cancelled() and (failure := running.exception()) is not None:
+        log.error("stop_failed", error=repr(failure))
+    return False
 
 
 def run_service(
@@ -61,7 +72,8 @@ def run_service(
 ) -> None:
     """Read the settings, set up logs, and run `main(settings, stopping)` until it ends or a signal comes.
 
-    Exits with 2 when a setting is missing or wrong, naming each, and with 1 when the service failed.
+    Exits with 2 when a setting is missing or wrong, naming each, and with 1 when the service failed or did not end
+    within the deadline after a signal.
     """
     try:
         settings = settings_class()  # pyright: ignore[reportCallIssue]
@@ -76,8 +88,10 @@ def run_service(
         await main(settings, stopping)
 
     try:
-        uvloop.run(_run(start))
+        was_in_time = uvloop.run(_run(start))
     except (Exception, BaseExceptionGroup):
         log.exception("service_failed")
         raise SystemExit(1) from None
+    if not was_in_time:
+        raise SystemExit(1)
     log.info("stopped")

@@ -20,11 +20,13 @@ from core.runtime.lease import (
     take_lease,
 )
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
+from core.runtime.replicas import announce, forget_the_dead, share_of, withdraw
 
 RETRY_EVERY_S = 1.0
 FETCH_TIMEOUT_S = 0.5
 # A reader that hears nothing asks this often whether its consumer still exists.
 PROBE_EVERY_S = 5.0
+DRAINED_POLL_S = 0.02
 LET_GO = (LeaseLost, *DATABASE_AWAY, *BUS_AWAY)
 
 log = structlog.get_logger()
@@ -73,6 +75,7 @@ class Sharded:
 
 # Serves one shard until cancelled, which happens when its lease is lost. When it returns, or fails because the
 # bus or the database is away, the shard is given back and taken anew: with all that is un-acknowledged, in order.
+# It also returns when `batches` ends because the shard is to be another replica's: what was given is then done.
 # Any other failure ends the process and counts as a crash, as a kill does. While `lease.is_careful`, whoever works
 # on the messages takes one item of one shard at a time: `lease.is_poison(sequence, item)` sends it to quarantine;
 # else `note_in_hand`, one transaction, `note_done`. A message is acknowledged when all its items are done.
@@ -102,7 +105,8 @@ class ShardOwner:
         self._stopping = stopping
         self._held: dict[int, Lease] = {}
         self._let_go: dict[int, int] = {}  # The epochs that this process ended by itself, by shard.
-        self.tried = asyncio.Event()  # Every shard was asked for once.
+        self._share = 0
+        self.tried = asyncio.Event()  # Every shard of the first share was asked for once.
 
     @property
     def leases(self) -> list[Lease]:
@@ -110,21 +114,38 @@ class ShardOwner:
         return [self._held[shard] for shard in sorted(self._held)]
 
     async def run(self) -> None:
-        """Own what is free until cancelled, trying every second for the rest; then let go of everything."""
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                for shard in range(self._sharded.shards):
-                    if shard not in self._held:
-                        await self._try_to_take(shard, tasks)
-                self.tried.set()
-                await asyncio.sleep(RETRY_EVERY_S)
+        """Own this replica's share until cancelled, looking every second what it is; then let go of everything."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    try:
+                        await self._take_share(tasks)
+                    except DATABASE_AWAY as away:
+                        log.warning("shards_not_asked_for", error=str(away) or type(away).__name__)
+                    self.tried.set()
+                    await asyncio.sleep(RETRY_EVERY_S)
+        finally:
+            await withdraw(self._pool, self._sharded.service, self._instance)
+
+    async def _take_share(self, tasks: asyncio.TaskGroup) -> None:
+        """Take what is free up to the share; above it, let one shard after the other go."""
+        if not self._share:
+            await forget_the_dead(self._pool, self._sharded.service)
+        others = await announce(self._pool, self._sharded.service, self._instance)
+        share = share_of(self._sharded.shards, self._instance, others)
+        if share != self._share:
+            log.info("share_changed", shards=share, replicas=len(others) + 1)
+            self._share = share
+        if len(self._held) > share and not any(lease.draining.is_set() for lease in self._held.values()):
+            leaving = self._held[max(self._held)]
+            log.info("shard_draining", shard=leaving.shard, epoch=leaving.epoch)
+            leaving.draining.set()
+        for shard in range(self._sharded.shards):
+            if len(self._held) < share and shard not in self._held:
+                await self._try_to_take(shard, tasks)
 
     async def _try_to_take(self, shard: int, tasks: asyncio.TaskGroup) -> None:
-        try:
-            lease = await take_lease(self._pool, self._sharded.service, shard, self._instance)
-        except DATABASE_AWAY as away:
-            log.warning("shard_not_taken", shard=shard, error=str(away) or type(away).__name__)
-            return
+        lease = await take_lease(self._pool, self._sharded.service, shard, self._instance)
         if lease is not None:
             if self._let_go.get(shard) == lease.epoch - 1:
                 lease.former = Former()  # Perhaps the database was too far away to be told.
@@ -162,6 +183,7 @@ class ShardOwner:
 
     async def _serve_anew(self, lease: Lease) -> None:
         reader = await self._open_reader(lease)
+        reader.draining = lease.draining
         try:
             lease.check()  # The bus may have been away for longer than the lease lasts.
             await self._serve(lease, reader)
@@ -210,12 +232,13 @@ class ShardOwner:
 async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message]]:
     """What the shard's reader brings, in stream order; up to `most` messages each time.
 
-    It ends when the connection to the bus was made anew, before anything that came out of order, and raises one of
-    BUS_AWAY when the consumer is gone or the bus stays away for long: in each case the shard is to be taken anew.
+    It ends when the connection to the bus was made anew, before anything that came out of order, and when the
+    shard is to be another replica's and everything that was given is acknowledged. It raises one of BUS_AWAY when
+    the consumer is gone or the bus stays away for long. In each case the shard is let go, or taken anew.
     """
     loop = asyncio.get_running_loop()
     last_good = loop.time()
-    while True:
+    while not reader.draining.is_set():
         try:
             messages = await reader.fetch(most, FETCH_TIMEOUT_S)
             if not messages and loop.time() - last_good > PROBE_EVERY_S:
@@ -223,6 +246,8 @@ async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message
                 last_good = loop.time()
         except BUS_AWAY as away:
             log.warning("shard_not_read", error=str(away) or type(away).__name__)
+            if reader.was_interrupted:
+                return
             if loop.time() - last_good > 2 * PROBE_EVERY_S:
                 raise
             await asyncio.sleep(0.2)
@@ -232,3 +257,5 @@ async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message
         if messages:
             last_good = loop.time()
             yield messages
+    while reader.open and not reader.was_interrupted:  # noqa: ASYNC110 - once in a shard's life, for a moment.
+        await asyncio.sleep(DRAINED_POLL_S)

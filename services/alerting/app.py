@@ -89,7 +89,7 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
             least_watch=timedelta(seconds=settings.least_watch_s),
         )
         sharded = Sharded("alerting", topics.MEASUREMENTS, topics.measurements, shards, follows=True)
-        owner = ShardOwner(pool, bus, sharded, settings.instance, engine.serve)
+        owner = ShardOwner(pool, bus, sharded, settings.instance, engine.serve, stopping)
         readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
         async with (
             serve_health(readiness, settings.health_host, settings.health_port),

@@ -44,7 +44,7 @@ async def run(settings: IngestSettings, stopping: asyncio.Event) -> None:
         watcher = RegistryWatcher(pool, bus, registry.apply)
         ingest = Ingest(registry, MeasurementPublisher(bus, shards), settings)
         sharded = Sharded("ingest", topics.UPLINKS, topics.uplinks, shards)
-        owner = ShardOwner(pool, bus, sharded, settings.instance, ingest.serve)
+        owner = ShardOwner(pool, bus, sharded, settings.instance, ingest.serve, stopping)
         readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
         async with (
             serve_health(readiness, settings.health_host, settings.health_port),

@@ -37,7 +37,7 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
         sessions, devices = SessionTable(), DeviceCache()
         shards = Shards(pool, settings, sessions, devices, count)
         sharded = Sharded(SERVICE, topics.FRAMES, topics.frames, count)
-        owner = ShardOwner(pool, bus, sharded, settings.instance, shards.serve)
+        owner = ShardOwner(pool, bus, sharded, settings.instance, shards.serve, stopping)
         readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus), "shards": _tried(owner)})
         async with (
             serve_health(readiness, settings.health_host, settings.health_port),
