@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.bench import bench_app
+from services.cli.chaos import chaos
 
 if TYPE_CHECKING:
     from services.cli.session import Body
@@ -33,6 +34,8 @@ ExitAfterOption = Annotated[
     float | None, typer.Option("--exit-after", min=1, help="S'arrête de lui-même après ce nombre de secondes.")
 ]
 NOTHING_RUNS = 3
+
+app.command()(chaos)
 
 
 def _default_home(mode: str) -> Path:
