@@ -19,7 +19,7 @@ def cpu_seconds_of(pid: int | None) -> float:
     if pid is None:
         return 0.0
     ticks = 0
-    for entry in os.listdir("/proc"):
+    for entry in (folder.name for folder in Path("/proc").iterdir()):
         fields = _fields(entry) if entry.isdigit() else None
         if fields is None:
             continue

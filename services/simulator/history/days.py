@@ -71,7 +71,7 @@ def _saturday_from(year: int, month: int, day: int) -> date:
 
 @cache
 def _breaks(year: int) -> tuple[tuple[date, date], ...]:
-    """School holidays that begin in this year, last day included: the ministry's calendar moves by days around it."""
+    """School holidays that begin in this year, last day included; the ministry's calendar is days away at most."""
     shorts = [_saturday_from(year, month, day) for month, day in ((2, 8), (4, 5), (10, 17), (12, 19))]
     return (*((first, first + timedelta(15)) for first in shorts), (_saturday_from(year, 7, 4), date(year, 8, 31)))
 

@@ -111,7 +111,7 @@ async def _prepare(
         state = await store.read_state(connection, tenant.id)
         if state is not None and state[0] == store.LOADED:
             raise HistoryRefused(
-                f"le locataire « {slug} » a déjà son historique ; ./territoire simulate --history --remove l'efface"
+                f"le locataire « {slug} » a déjà son historique ; pour l'effacer : simulate --history --remove"
             )
         is_begun = state is not None and state[0] == STARTED
         order = Order.from_details(state[1]) if state is not None and is_begun else wanted

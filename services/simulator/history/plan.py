@@ -1,4 +1,4 @@
-"""Which assets, devices and datastreams a history has: the needs of a syndicat, as many as the measurements asked for."""
+"""Which assets, devices and datastreams a history has: a syndicat with as many as its measurements need."""
 
 import hashlib
 import math

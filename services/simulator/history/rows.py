@@ -1,6 +1,6 @@
 """A week of one datastream in PostgreSQL's binary COPY format, written by columns: 0.07 us a row.
 
-Every row of observation.measurement has the same 40 octets but for id, time, value and flags. So a week is a run of
+Rows of observation.measurement have the same 40 octets but for id, time, value and flags. So a week is a run of
 equal rows into which each octet of these is put by a strided slice; times are the same for all that share a grid.
 """
 
@@ -33,7 +33,7 @@ class Grid:
     is_index: bool
 
     def first_from(self, instant_us: int) -> int:
-        """The number of the first reading that belongs to what begins at this instant (microseconds since 1970)."""
+        """The number of the first reading that belongs to what begins at this instant."""
         early = 0 if self.is_index else 1
         return (instant_us - early - self.phase_s * SECOND_US) // (self.step_s * SECOND_US) + 1
 

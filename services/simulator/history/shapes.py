@@ -6,6 +6,7 @@ A shape has SLOTS values, some more than 24 hours have: the day of 25 hours and 
 import math
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 
 SLOT_S = 600
 SLOTS_OF_A_DAY = 144
@@ -17,7 +18,8 @@ Steps = Sequence[tuple[float, float]]
 
 # (hour, level): from this hour on, straight to the next.
 OFFICE: Steps = (
-    (0, 0), (7.5, 0), (9, 0.9), (12, 1), (12.5, 0.45), (13.5, 0.6), (14.5, 1), (17, 0.9), (18.5, 0.1), (20, 0), (26, 0),
+    (0, 0), (7.5, 0), (9, 0.9), (12, 1), (12.5, 0.45), (13.5, 0.6), (14.5, 1), (17, 0.9), (18.5, 0.1), (20, 0),
+    (26, 0),
 )  # fmt: skip
 CLASSROOM: Steps = (
     (0, 0), (8.3, 0), (10.2, 1), (10.5, 0.6), (11.8, 1.1), (13.2, 0.35), (15, 1), (15.3, 0.7), (16.4, 1),
@@ -49,7 +51,7 @@ def shape(steps: Steps) -> Shape:
     values: Shape = []
     for slot in range(SLOTS):
         hour = slot * SLOT_S / 3_600
-        for (begin, low), (end, high) in zip(steps, steps[1:], strict=False):
+        for (begin, low), (end, high) in pairwise(steps):
             if begin <= hour < end:
                 values.append(low + (high - low) * (hour - begin) / (end - begin))
                 break

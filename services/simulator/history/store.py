@@ -1,4 +1,4 @@
-"""SQL of the history: its registry in bulk, its rollups set by set, what tells how far it has come, its removal."""
+"""SQL of the history: its registry in bulk, its rollups by whole weeks, how far it has come, its removal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,9 +31,11 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::float8[], $7::fl
 RETURNING id, name
 """
 ADD_DEVICES = """
-INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id, created_at)
+INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id,
+                    created_at)
 SELECT $1, w.dev_eui, $2, w.name, w.profile, w.slot, w.key, $3, $4
-FROM unnest($5::bytea[], $6::text[], $7::int[], $8::smallint[], $9::bytea[]) AS w (dev_eui, name, profile, slot, key)
+FROM unnest($5::bytea[], $6::text[], $7::int[], $8::smallint[], $9::bytea[])
+     AS w (dev_eui, name, profile, slot, key)
 RETURNING id, name
 """
 ADD_ASSIGNMENTS = """
@@ -50,7 +52,7 @@ ORDER BY w.place
 LIST_DATASTREAMS = """
 SELECT d.id, a.name, d.quantity FROM datastream d JOIN asset a ON a.id = d.asset_id WHERE d.tenant_id = $1
 """
-# The same rows as ingest.rollups makes of marked hours, here of whole weeks at a time. $4: a microsecond for indexes.
+# The same rows as ingest.rollups makes of marked hours, here of whole weeks. $4: a microsecond for indexes.
 ADD_HOURS = """
 INSERT INTO observation.rollup_hour (datastream_id, bucket, n, suspects, sum, min, max, first, last)
 SELECT datastream_id, time_bucket('1 hour', time - $4::interval) AS bucket,
@@ -220,7 +222,7 @@ async def read_ids(connection: Connection, tenant_id: int) -> dict[tuple[str, st
 async def roll_up_week(
     connection: Connection, ids: Sequence[int], since: datetime, until: datetime, timezone: str, *, is_index: bool
 ) -> tuple[int, int]:
-    """Hours and days of these datastreams between two local midnights; nothing of it may be there. Their counts."""
+    """Hours and days of these datastreams between two local midnights, none of them there yet; their counts."""
     shift = MICROSECOND if is_index else timedelta(0)
     hours = await connection.execute(ADD_HOURS, ids, since, until, shift)
     days = await connection.execute(ADD_DAYS, ids, since, until, timezone)
