@@ -19,6 +19,8 @@ STOP_AFTER_S = 5.0
 CAREFUL_AFTER = 2
 QUARANTINE_AFTER = 3
 MOST_CRASHES = 1000
+# The item in hand while a message is decoded.
+WHOLE_MESSAGE = -1
 
 # Taken when free, when expired, or when the former owner was this very replica before its restart.
 # What the row says of the former owner stays until the new one is about to look at a message.
@@ -185,8 +187,9 @@ async def note_first(pool: Pool, lease: Lease, sequence: int, handed_out: int) -
 async def note_in_hand(pool: Pool, lease: Lease, sequence: int, item: int) -> None:
     """While `lease.is_careful`: say which item is looked at next, in case it ends this process.
 
-    `item` is its place in its message, from 0. Committed before this returns. A process has one item in hand at a
-    time, whatever the number of its shards: what ends it is blamed on every item that is noted then.
+    `item` is its place in its message, from 0, or WHOLE_MESSAGE while that is decoded. Committed before this
+    returns. A process has one item in hand at a time, whatever the number of its shards: what ends it is blamed on
+    every item that is noted then.
 
     Raises:
         LeaseLost: the shard has another owner.

@@ -1,14 +1,17 @@
 """From messages to closed groups, and back to their acknowledgement."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
 
+from core.messages import topics
 from core.messages.batch import UnreadableBatch
-from core.messages.frames import FRAME_BATCHES
+from core.messages.frames import FRAME_BATCHES, Frame
 from core.runtime.bus import BUS_AWAY, Message
+from core.runtime.lease import WHOLE_MESSAGE
+from services.network import careful
 from services.network.deduplication import Group
 from services.network.shards import HeldMessage, Shard
 from services.network.store import Poison
@@ -48,7 +51,7 @@ async def _sort(shard: Shard, message: Message) -> list[Work]:
     shard.highest_sequence = message.sequence
     held = shard.held[message.sequence] = HeldMessage(message, 1)
     try:
-        frames = FRAME_BATCHES.decode(message.data)
+        frames = await _decode(shard, message)
     except UnreadableBatch as unreadable:
         poison = Poison(message.subject, message.sequence, str(unreadable), message.data)
         return [Work(shard, poison=poison, sequences=(message.sequence,))]
@@ -57,6 +60,61 @@ async def _sort(shard: Shard, message: Message) -> list[Work]:
         del shard.held[message.sequence]
         await _acknowledge_message(message)
     return []
+
+
+async def _decode(shard: Shard, message: Message) -> Sequence[Frame]:
+    if not shard.lease.is_careful:
+        return FRAME_BATCHES.decode(message.data)
+    if shard.lease.is_poison(message.sequence, WHOLE_MESSAGE):
+        raise UnreadableBatch(careful.reason(shard))
+    await careful.pick_up_message(shard, message.sequence)
+    try:
+        return FRAME_BATCHES.decode(message.data)
+    finally:
+        await careful.lay_down(shard)
+
+
+def cut(work: Sequence[Work], most: int) -> Iterator[list[Work]]:
+    """What goes into one transaction: up to `most` together, and alone what is to be taken carefully.
+
+    A group that its shard's owners had in hand when they ended is poison by now.
+    """
+    together = [item for item in work if not item.shard.lease.is_careful]
+    for start in range(0, len(together), most):
+        yield together[start : start + most]
+    for item in work:
+        if item.shard.lease.is_careful:
+            yield [_judged_by_crashes(item)]
+
+
+def _judged_by_crashes(item: Work) -> Work:
+    shard, group = item.shard, item.group
+    if group is None or not shard.lease.is_poison(*_first_copy(shard, group)):
+        return item
+    subject = topics.frames(shard.number)
+    poison = Poison(subject, group.sequences[0], careful.reason(shard), group.phy_payload)
+    return Work(shard, poison=poison, sequences=item.sequences)
+
+
+def _first_copy(shard: Shard, group: Group) -> tuple[int, int]:
+    """The place of a group's first copy: its message, and which of that message's frames it is."""
+    sequence = group.sequences[0]
+    frames = FRAME_BATCHES.decode(shard.held[sequence].message.data)
+    return sequence, [frame.phy_payload for frame in frames].index(group.phy_payload)
+
+
+async def pick_up(work: Sequence[Work]) -> None:
+    """In careful times, note the group before anybody looks at it."""
+    shard, group = work[0].shard, work[0].group
+    if shard.lease.is_careful and group is not None:
+        await careful.pick_up(shard, *_first_copy(shard, group))
+
+
+async def lay_down(work: Sequence[Work]) -> None:
+    """It is committed, and did not end this process."""
+    shard, group = work[0].shard, work[0].group
+    if shard.lease.is_careful and group is not None:
+        await careful.lay_down(shard)
 
 
 async def acknowledge(done: Sequence[Work]) -> None:

@@ -41,6 +41,7 @@ class HeldMessage:
 class Shard:
     """One owned shard: its lease, what was read and what is still open."""
 
+    pool: Pool
     lease: Lease
     windows: Deduplication
     serving: asyncio.Task[Any] | None = None
@@ -112,7 +113,8 @@ class Shards:
 
     async def serve(self, lease: Lease, reader: ShardReader) -> None:
         """Load a shard that was taken, then read it, one batch ahead of the pass, until it is lost."""
-        shard = Shard(lease, Deduplication(self._settings.dedup_window_ms * 1000), asyncio.current_task())
+        windows = Deduplication(self._settings.dedup_window_ms * 1000)
+        shard = Shard(self._pool, lease, windows, asyncio.current_task())
         async with self._sessions.lock:  # Who follows the registry meanwhile would not know that it is ours.
             await self._load(lease)
             self._owned[shard.number] = shard

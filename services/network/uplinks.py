@@ -24,7 +24,7 @@ from services.network.deduplication import Group, best_copies
 from services.network.devices import DeviceCache
 from services.network.downlink_store import Changed
 from services.network.downlinks import Downlinks, Offer
-from services.network.intake import Work, acknowledge, take
+from services.network.intake import Work, acknowledge, cut, lay_down, pick_up, take
 from services.network.joins import Admitted, JoinDesk, JoinRefused
 from services.network.receiving import Received, Refused, receive_data
 from services.network.sessions import Progress, SessionTable
@@ -101,9 +101,10 @@ class UplinkPass:
         work = [item for shard in self._shards.owned() for item in await take(shard)]
         if not work:
             return
-        with PASS_SECONDS.time():
-            done = await self._see_through(work)
-            await acknowledge(done)
+        for part in cut(work, len(work)):
+            with PASS_SECONDS.time():
+                done = await self._see_through(part)
+                await acknowledge(done)
 
     async def _see_through(self, work: list[Work]) -> list[Work]:
         """Do it, however often the database or the bus is away; never read past it (DESIGN 3.2).
@@ -113,7 +114,9 @@ class UplinkPass:
         attempt = 0
         while work := [item for item in work if item.shard.is_ours]:
             try:
+                await pick_up(work)
                 await self._carry_out(work)
+                await lay_down(work)
             except ShardsLost as lost:
                 self._shards.drop_all(lost.shards)
             except LeaseLost:
