@@ -1,9 +1,118 @@
 """`territoire bench`: figures and ratios, each measured on a stack of its own."""
 
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
+if TYPE_CHECKING:
+    from services.run_info import RunInfo
+
 bench_app = typer.Typer(
-    help="Mesure la plateforme sur cette machine, chacune sur une pile à elle.",
+    help="Mesure la plateforme sur cette machine, chaque fois sur une pile à elle.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+SecondsOption = Annotated[float, typer.Option(min=2, help="Durée de la mesure.")]
+RateOption = Annotated[
+    float | None, typer.Option(min=10, help="Trames par seconde ; sinon le plus haut débit tenu est cherché.")
+]
+DevicesOption = Annotated[int, typer.Option(min=1, help="Nombre d'équipements.")]
+GatewaysOption = Annotated[int, typer.Option(min=1, help="Nombre de passerelles.")]
+CopiesOption = Annotated[float, typer.Option(min=1, help="Passerelles qui entendent une trame, en moyenne.")]
+RunsOption = Annotated[int, typer.Option(min=1, help="Mesures successives, dont les médianes sont données.")]
+PacedOption = Annotated[bool, typer.Option("--paced", help="Seulement à 2 000 trames/s.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Un objet JSON sur la sortie standard.")]
+
+
+@contextmanager
+def temporary_home(name: str) -> Generator[Path]:
+    """A folder where PostgreSQL's account may enter too; it is gone afterwards, however that comes."""
+    folder = Path(tempfile.mkdtemp(prefix=f"territoire-{name}-", dir="/var/tmp"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@bench_app.command()
+def ingest(
+    seconds: SecondsOption = 30.0,
+    rate: RateOption = None,
+    devices: DevicesOption = 2_000,
+    gateways: GatewaysOption = 120,
+    copies: CopiesOption = 1.0,
+    runs: RunsOption = 1,
+    paced: PacedOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Du datagramme à la mesure enregistrée : débit soutenu, CPU par processus, délais, plafond."""
+    from services.cli.session import REFUSALS, run_in_foreground, run_stack
+    from services.supervisor.stack import StackOptions
+
+    options = StackOptions("bench", "127.0.0.1", 0, "127.0.0.1", 0, postgres={"track_commit_timestamp": "on"})
+    argv = ["--seconds", str(seconds), "--devices", str(devices), "--gateways", str(gateways)]
+    argv += ["--copies", str(copies), "--runs", str(runs)]
+    argv += [] if rate is None else ["--rate", str(rate)]
+    argv += ["--paced"] if paced else []
+    argv += ["--json"] if as_json else []
+
+    async def measure(run: "RunInfo", stopping: asyncio.Event) -> int:
+        command = (sys.executable, "-P", "-m", "services.cli", "bench", "ingest-load", "--home", run.home, *argv)
+        return await run_in_foreground(command, dict(os.environ), stopping)
+
+    with temporary_home("bench") as home:
+        try:
+            status = asyncio.run(run_stack(home, options, measure))
+        except REFUSALS as refused:
+            sys.stderr.write(f"territoire : {refused}\n")
+            status = 1
+    raise typer.Exit(status)
+
+
+@bench_app.command("ingest-load", hidden=True)
+def ingest_load(
+    home: Annotated[Path, typer.Option(help="Dossier de la pile qui tourne.")],
+    seconds: SecondsOption = 30.0,
+    rate: RateOption = None,
+    devices: DevicesOption = 2_000,
+    gateways: GatewaysOption = 120,
+    copies: CopiesOption = 1.0,
+    runs: RunsOption = 1,
+    paced: PacedOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Le générateur et la mesure, dans leur propre processus ; `bench ingest` les lance."""
+    import msgspec
+    from rich.console import Console
+
+    from bench.ceiling import CeilingFailed
+    from bench.ingest import Options
+    from bench.ingest import run as run_bench
+    from core.runtime.telemetry import configure_logs
+    from services.run_info import read_run_info
+    from services.simulator.load.load import JoinsTakeTooLong
+    from services.simulator.provision import ProvisioningFailed
+
+    run = read_run_info(home)
+    configure_logs("bench", "bench", "json", "INFO", (run.logs / "bench.log").open("a", encoding="utf-8"))
+    options = Options(seconds, rate, devices, gateways, copies, runs, paced_only=paced)
+    try:
+        figures, is_exact = run_bench(run, options, Console(stderr=as_json))
+    except (ProvisioningFailed, JoinsTakeTooLong, CeilingFailed) as failed:
+        sys.stderr.write(f"territoire : {failed}\n")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if as_json:
+        print(msgspec.json.encode(figures).decode())
+    raise typer.Exit(0 if is_exact else 1)
