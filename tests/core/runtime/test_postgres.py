@@ -1,6 +1,9 @@
 import asyncio
+from uuid import UUID
 
-from core.runtime.postgres import DATABASE_AWAY, Pool
+from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool, tenant_transaction, uuid_of
+
+TENANT = "SELECT current_setting('app.tenant', true)"
 
 
 async def test_of_two_transactions_in_a_deadlock_one_is_to_be_tried_again(pool: Pool) -> None:
@@ -18,3 +21,20 @@ async def test_of_two_transactions_in_a_deadlock_one_is_to_be_tried_again(pool: 
 
     (victim,) = [outcome for outcome in outcomes if outcome is not None]
     assert isinstance(victim, DATABASE_AWAY)
+
+
+async def test_nothing_of_a_transaction_is_left_on_a_connection_that_is_given_back(database_url: str) -> None:
+    async with open_pool(database_url, "territoire-tests", size=1) as pool:
+        async with tenant_transaction(pool, 7) as connection:
+            assert await connection.fetchval(TENANT) == "7"
+        async with pool.acquire() as connection:
+            await connection.execute("BEGIN")
+            await connection.execute("INSERT INTO tenant (slug, name) VALUES ('left', 'Left open')")
+
+        assert await pool.fetchval(TENANT) in (None, "")
+        assert await pool.fetchval("SELECT count(*) FROM tenant WHERE slug = 'left'") == 0
+
+
+def test_a_uuid_of_the_driver_is_the_standard_library_s() -> None:
+    assert uuid_of(bytes(range(16))) == UUID(bytes=bytes(range(16)))
+    assert isinstance(uuid_of(bytes(16)), UUID)
