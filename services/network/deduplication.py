@@ -4,7 +4,6 @@ Pure: the same messages in the same order give the same groups, however they wer
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from math import isfinite
 
 import msgspec
@@ -13,14 +12,13 @@ from core.messages.frames import Frame
 from lorawan.gateway.semtech_rxpk import UNKNOWN_RSSI, UNKNOWN_SNR
 
 
-@dataclass(slots=True)
-class Group:
+class Group(msgspec.Struct):
     """The copies of one PHYPayload within one window, in stream order; the first decides the uplink's time."""
 
     phy_payload: bytes
     opened_at_us: int
-    copies: list[Frame] = field(default_factory=list[Frame])
-    sequences: list[int] = field(default_factory=list[int])
+    copies: list[Frame] = []
+    sequences: list[int] = []
     """The stream's messages that carry the copies, each once."""
 
     @property
@@ -45,11 +43,14 @@ class Deduplication:
         self.close_until(published_at_us)
         joined = 0
         for frame in frames:
-            group = self._open.get(frame.phy_payload)
+            phy_payload = frame.phy_payload
+            group = self._open.get(phy_payload)
             if group is None:
-                group = self._open[frame.phy_payload] = Group(frame.phy_payload, published_at_us)
+                self._open[phy_payload] = Group(phy_payload, published_at_us, [frame], [sequence])
+                joined += 1
+                continue
             group.copies.append(frame)
-            if not group.sequences or group.sequences[-1] != sequence:
+            if group.sequences[-1] != sequence:
                 group.sequences.append(sequence)
                 joined += 1
         return joined
@@ -57,12 +58,14 @@ class Deduplication:
     def close_until(self, now_us: int) -> None:
         """Close every window that has ended at this instant."""
         ended = now_us - self._window_us
-        while self._open:
-            phy_payload, group = next(iter(self._open.items()))
+        closing: list[Group] = []
+        for group in self._open.values():
             if group.opened_at_us > ended:
-                return
-            del self._open[phy_payload]
-            self._closed.append(group)
+                break
+            closing.append(group)
+        for group in closing:
+            del self._open[group.phy_payload]
+        self._closed += closing
 
     def take_closed(self) -> list[Group]:
         """The closed groups in the order of their first copies; each is given once."""
@@ -81,6 +84,8 @@ def best_copies(copies: Sequence[Frame]) -> list[Frame]:
 
     A copy on another frequency from the same antenna is a mirror of the radio's filter (matrix row 14).
     """
+    if len(copies) == 1:
+        return [_comparable(copies[0])]
     best: dict[tuple[bytes, int], Frame] = {}
     for copy in map(_comparable, copies):
         key = (copy.gateway_id, copy.antenna)

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from hashlib import sha256
-from uuid import UUID, uuid5
+from hashlib import sha1, sha256
+from uuid import UUID
+
+from msgspec import Struct
 
 from core.messages.frames import Frame
 from core.messages.uplinks import Heard, Uplink
@@ -21,10 +22,12 @@ from services.network.sessions import HeardCopy, HeldSession, Progress, SessionT
 NO_F_PORT = -1
 # Of the uplinks of this network server, for ever: another namespace would make every uplink a new one.
 UPLINK_NAMESPACE = UUID("6f0c2a4e-6d1b-5b0e-9a51-7e22170172e0")
+_NAMESPACE = UPLINK_NAMESPACE.bytes
+_VERSION_5 = tuple(bytes((octet & 0x0F | 0x50,)) for octet in range(256))
+_VARIANT = tuple(bytes((octet & 0x3F | 0x80,)) for octet in range(256))
 
 
-@dataclass(frozen=True, slots=True)
-class Opportunity:
+class Opportunity(Struct, frozen=True):
     """The windows that an uplink opens, and what it asks for in them."""
 
     session: HeldSession
@@ -35,8 +38,7 @@ class Opportunity:
     must_answer: bool  # Even when there is nothing to say: an acknowledgement, ADRACKReq, MAC answers.
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """An uplink to publish. `progress` is None when the session stays as it is (a late copy)."""
 
     session: HeldSession
@@ -46,10 +48,10 @@ class Received:
     opportunity: Opportunity | None
     device_acknowledged: bool = False
     first_of_session: bool = False
+    missed: int = 0  # Frames that were never heard before this one.
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True, gc=False):
     """Nothing to publish, and why."""
 
     reason: str
@@ -59,7 +61,13 @@ class Refused:
 def uplink_identity(device_id: int, session_id: int, f_cnt: int, f_port: int, payload: bytes) -> bytes:
     """The identity of an uplink (DESIGN 3.3): a second pass over the same frames makes the same."""
     digest = sha256(f_port.to_bytes(2, "big", signed=True) + payload).hexdigest()
-    return uuid5(UPLINK_NAMESPACE, f"{device_id}|{session_id}|{f_cnt}|{digest}").bytes
+    return _uuid5(f"{device_id}|{session_id}|{f_cnt}|{digest}".encode())
+
+
+def _uuid5(name: bytes) -> bytes:
+    """The octets of `uuid.uuid5` in UPLINK_NAMESPACE (RFC 9562, section 5.5), without an object around them."""
+    digest = sha1(_NAMESPACE + name, usedforsecurity=False).digest()
+    return digest[:6] + _VERSION_5[digest[6]] + digest[7:8] + _VARIANT[digest[8]] + digest[9:16]
 
 
 def receive_data(
@@ -79,9 +87,10 @@ def receive_data(
         return Refused("malformed")
     candidates = sessions.of_dev_addr(frame.dev_addr)
     refused = Refused("mic" if candidates else "unknown_dev_addr", frame.dev_addr)
+    first = group.first
     for held in candidates:
-        progress = made.get(held.id, held.progress)
-        outcome = accept(progress.state, held.cipher, frame, group.phy_payload, group.first.time_us)
+        progress = made.get(held.id) or held.progress
+        outcome = accept(progress.state, held.cipher, frame, group.phy_payload, first.time_us)
         if isinstance(outcome, Rejected):
             if outcome.reason is not RejectReason.MIC:
                 refused = Refused(str(outcome.reason), frame.dev_addr)
@@ -89,52 +98,52 @@ def receive_data(
         if not devices.is_enabled(held.device_id):
             return Refused("disabled", frame.dev_addr)
         copies = best_copies(group.copies)
-        match outcome:
-            case Retransmission():
-                return _late(group, held, progress, copies, outcome)
-            case Accepted():
-                return _new(group, held, progress, copies, outcome, frame)
+        if isinstance(outcome, Accepted):
+            return _new(first, held, progress, copies, outcome, frame)
+        return _late(first, held, progress, copies, outcome)
     return refused
 
 
 def _new(
-    group: Group, held: HeldSession, before: Progress, copies: list[Frame], accepted: Accepted, frame: UplinkFrame
+    first: Frame, held: HeldSession, before: Progress, copies: list[Frame], accepted: Accepted, frame: UplinkFrame
 ) -> Received:
     f_port = NO_F_PORT if accepted.f_port is None else accepted.f_port
     payload = b"" if f_port == 0 else accepted.payload  # MAC commands are the network's, not the application's.
     uplink_id = uplink_identity(held.device_id, held.id, accepted.f_cnt, f_port, payload)
-    progress = Progress(accepted.session, uplink_id, tuple(map(_heard_copy, copies)))
-    f_opts = _mac_answers(accepted.commands, copies, group.first.time_us)
+    progress = Progress(accepted.session, uplink_id, tuple([_heard_copy(copy) for copy in copies]))
+    f_opts = _mac_answers(accepted.commands, copies, first.time_us)
+    f_ctrl = frame.f_ctrl
     return Received(
         session=held,
-        uplink=_uplink(group, held, copies, uplink_id, accepted.f_cnt, f_port, payload, accepted.confirmed),
+        uplink=_uplink(first, held, copies, uplink_id, accepted.f_cnt, f_port, payload, accepted.confirmed),
         outcome="restarted" if accepted.counter_restarted else "accepted",
         progress=progress,
         opportunity=Opportunity(
             held,
             progress.heard_by,
-            group.first.time_us,
+            first.time_us,
             accepted.confirmed,
             f_opts,
-            must_answer=accepted.confirmed or frame.f_ctrl.adr_ack_req or bool(f_opts),
+            must_answer=accepted.confirmed or f_ctrl.adr_ack_req or bool(f_opts),
         ),
-        device_acknowledged=frame.f_ctrl.ack,
+        device_acknowledged=f_ctrl.ack,
         first_of_session=not before.started,
+        missed=accepted.missed,
     )
 
 
 def _late(
-    group: Group, held: HeldSession, progress: Progress, copies: list[Frame], again: Retransmission
+    first: Frame, held: HeldSession, progress: Progress, copies: list[Frame], again: Retransmission
 ) -> Received:
     """The last uplink again: its receptions are added; a device that missed its acknowledgement gets another."""
     last = progress.state.last_uplink
-    time_us = group.first.time_us if last is None else last.time_us
+    time_us = first.time_us if last is None else last.time_us
     uplink = _uplink(
-        group, held, copies, progress.uplink_id, again.f_cnt, NO_F_PORT, b"", again.confirmed, late_of_us=time_us
+        first, held, copies, progress.uplink_id, again.f_cnt, NO_F_PORT, b"", again.confirmed, late_of_us=time_us
     )
-    heard_by = tuple(map(_heard_copy, copies))
-    opportunity = Opportunity(held, heard_by, group.first.time_us, True, b"", must_answer=True)
-    is_copy = group.first.time_us - time_us < progress.state.rx1_delay * 1_000_000
+    heard_by = tuple([_heard_copy(copy) for copy in copies])
+    opportunity = Opportunity(held, heard_by, first.time_us, True, b"", must_answer=True)
+    is_copy = first.time_us - time_us < progress.state.rx1_delay * 1_000_000
     return Received(
         session=held,
         uplink=uplink,
@@ -145,7 +154,7 @@ def _late(
 
 
 def _uplink(
-    group: Group,
+    first: Frame,
     held: HeldSession,
     copies: list[Frame],
     uplink_id: bytes,
@@ -156,7 +165,7 @@ def _uplink(
     *,
     late_of_us: int | None = None,
 ) -> Uplink:
-    best = max(copies, key=lambda copy: copy.snr)
+    best = copies[0] if len(copies) == 1 else max(copies, key=lambda copy: copy.snr)
     return Uplink(
         uplink_id=uplink_id,
         device_id=held.device_id,
@@ -165,8 +174,8 @@ def _uplink(
         f_port=f_port,
         payload=payload,
         confirmed=confirmed,
-        time_us=group.first.time_us if late_of_us is None else late_of_us,
-        received_at_us=group.first.received_at_us,
+        time_us=first.time_us if late_of_us is None else late_of_us,
+        received_at_us=first.received_at_us,
         frequency=best.frequency,
         spreading_factor=best.spreading_factor,
         bandwidth=best.bandwidth,

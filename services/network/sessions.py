@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
+from msgspec.structs import replace
 
 from lorawan.crypto import SessionCipher
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
@@ -24,8 +25,7 @@ class HeardCopy(msgspec.Struct, frozen=True, array_like=True, gc=False):
     snr: float  # dB
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True, gc=False):
     """How far a session has come: what each uplink changes. `uplink_id` empty: no uplink yet."""
 
     state: Session
@@ -114,8 +114,10 @@ class SessionTable:
         """
         held = self._by_id.get(session_id)
         if held is not None:
-            state = replace(progress.state, skip_f_cnt=held.progress.state.skip_f_cnt)
-            held.progress = replace(progress, state=state)
+            skip = held.progress.state.skip_f_cnt
+            if progress.state.skip_f_cnt != skip:
+                progress = replace(progress, state=replace(progress.state, skip_f_cnt=skip))
+            held.progress = progress
 
     def close_older(self, device_id: int, session_id: int) -> None:
         """The device has used `session_id`: those before it are closed."""

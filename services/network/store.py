@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import msgspec
 
 from core.model.entities import Device
 from core.registry.rows import entity
-from core.runtime.postgres import Connection, Pool, Record
+from core.runtime.postgres import Connection, Pool, Record, uuid_of
 from lorawan.crypto import SessionCipher, SessionKeys, WrongKek, unwrap_key
 from lorawan.identifiers import DevAddr, DevEui
 from lorawan.session import LastUplink, Session
@@ -37,7 +36,6 @@ SET f_cnt_up = v.f_cnt_up, last_digest = v.digest, last_uplink_id = v.uplink_id,
 FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::uuid[], $5::timestamptz[], $6::boolean[], $7::text[])
      AS v (id, f_cnt_up, digest, uplink_id, uplink_at, confirmed, heard_by)
 WHERE s.id = v.id AND s.closed_at IS NULL
-RETURNING s.id
 """
 CLOSE_OLDER = """
 UPDATE session AS s SET closed_at = now()
@@ -203,20 +201,19 @@ async def read_sessions(
     return sessions, sealed
 
 
-async def save_sessions(connection: Connection, progress: dict[int, Progress]) -> set[int]:
-    """Write how far these sessions have come; returns the ids of those that are still open."""
+async def save_sessions(connection: Connection, progress: dict[int, Progress]) -> None:
+    """Write how far these sessions have come; those that were closed meanwhile stay as they are."""
     rows = [(session_id, made, made.state.last_uplink) for session_id, made in sorted(progress.items())]
-    saved = await connection.fetch(
+    await connection.execute(
         SAVE_SESSIONS,
         [session_id for session_id, _, _ in rows],
         [made.state.f_cnt_up for _, made, _ in rows],
         [last.digest if last else None for _, _, last in rows],
-        [UUID(bytes=made.uplink_id) for _, made, _ in rows],
+        [uuid_of(made.uplink_id) for _, made, _ in rows],
         [instant(last.time_us) if last else None for _, _, last in rows],
         [last.confirmed if last else False for _, _, last in rows],
         [_encoder.encode(made.heard_by).decode() for _, made, _ in rows],
     )
-    return {row["id"] for row in saved}
 
 
 async def close_older_sessions(connection: Connection, first_used: Sequence[HeldSession]) -> None:

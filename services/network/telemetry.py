@@ -5,13 +5,21 @@ import asyncio
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from lorawan.session import MAX_F_CNT_GAP
+
 FRAMES = Counter(
     "territoire_network_frames_total", "Deduplicated frames by message type and outcome", ["mtype", "outcome"]
 )
 JOINS = Counter("territoire_network_joins_total", "Join-requests by result", ["result"])
 DOWNLINKS = Counter("territoire_network_downlinks_total", "Requests to transmit by outcome", ["outcome"])
-RECEPTIONS = Histogram(
-    "territoire_network_receptions", "Gateways that heard one frame", buckets=(1, 2, 3, 4, 6, 8, 12)
+# By the exact number and not in a histogram: one that can only be told one observation at a time costs more than
+# judging the frame.
+HEARD = Counter(
+    "territoire_network_heard_frames_total", "Frames by how many gateways and antennas heard them", ["copies"]
+)
+F_CNT_GAPS = Counter(
+    "territoire_network_f_cnt_gaps_total",
+    f"Uplinks before which more than {MAX_F_CNT_GAP} were never heard",
 )
 SHARDS_OWNED = Gauge("territoire_network_shards_owned", "Shards whose lease this replica holds")
 SESSIONS_HELD = Gauge("territoire_network_sessions_held", "Sessions in memory")

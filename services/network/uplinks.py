@@ -4,6 +4,7 @@ acknowledged. A crash between any two steps means that the same frames come agai
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -18,6 +19,7 @@ from core.runtime.lease import LeaseLost
 from core.runtime.ownership import ShardsLost, fenced
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from lorawan.frame import MalformedFrame, MType, mtype_of
+from lorawan.session import MAX_F_CNT_GAP
 from services.network import downlink_store, store
 from services.network.clock import wall_clock_us
 from services.network.deduplication import Group, best_copies
@@ -31,20 +33,27 @@ from services.network.sessions import Progress, SessionTable
 from services.network.shards import Shard, Shards, nudge_done
 from services.network.store import Poison
 from services.network.telemetry import (
+    F_CNT_GAPS,
     FRAMES,
+    HEARD,
     JOINS,
     PASS_SECONDS,
     PASSES_RETRIED,
     QUARANTINED,
-    RECEPTIONS,
     SESSIONS_HELD,
     SparseLog,
 )
 
 MAX_ITEMS = 500  # Of a published message.
+# A pass costs a transaction, and a message for each shard, however few its frames: what comes within this time of
+# the last one goes together. A frame that comes alone does not wait.
+PASS_EVERY_S = 0.04
+# Of one transaction, after which memory follows and leases are renewed; a backlog brings more than this at once.
+MAX_WORK = 2_000
 IDLE_S = 1.0
 RETRY_S = (0.1, 0.3, 1.0, 2.0)
 DATA_UP = (MType.UNCONFIRMED_DATA_UP, MType.CONFIRMED_DATA_UP)
+_MTYPE_LABELS = tuple(m_type.name.lower() for m_type in MType)
 
 log = structlog.get_logger()
 
@@ -84,27 +93,29 @@ class UplinkPass:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Pass after pass until told to stop; the pass in hand is finished."""
+        loop = asyncio.get_running_loop()
         while not stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._patience_s()):
                     await self._shards.something_to_do.wait()
             self._shards.something_to_do.clear()
-            await self.step()
+            started = loop.time()
+            if await self.step():
+                await asyncio.sleep(max(0.0, started + PASS_EVERY_S - loop.time()))
 
     def _patience_s(self) -> float:
         now = asyncio.get_running_loop().time()
         waits = [shard.closes_in_s(now) for shard in self._shards.owned()]
         return min((wait for wait in waits if wait is not None), default=IDLE_S)
 
-    async def step(self) -> None:
-        """One pass: take what was read and what has closed, see it through, acknowledge it."""
+    async def step(self) -> bool:
+        """One pass: take what was read and closed, see it through, acknowledge it; whether there was anything."""
         work = [item for shard in self._shards.owned() for item in await take(shard)]
-        if not work:
-            return
-        for part in cut(work, len(work)):
+        for part in cut(work, MAX_WORK):
             with PASS_SECONDS.time():
                 done = await self._see_through(part)
                 await acknowledge(done)
+        return bool(work)
 
     async def _see_through(self, work: list[Work]) -> list[Work]:
         """Do it, however often the database or the bus is away; never read past it (DESIGN 3.2).
@@ -136,7 +147,8 @@ class UplinkPass:
                     raise
                 else:
                     # One item breaks the statement of all: find it.
-                    return [done for item in work for done in await self._see_through([item])]
+                    half = len(work) // 2
+                    return await self._see_through(work[:half]) + await self._see_through(work[half:])
             else:
                 return work
         return []
@@ -264,26 +276,37 @@ class UplinkPass:
 
     def _count(self, judged: Judged, joins: Sequence[Admitted | JoinRefused]) -> None:
         QUARANTINED.inc(len(judged.poison))
+        frames: Counter[tuple[str, str]] = Counter()
+        heard: Counter[int] = Counter()
         for item, received in judged.received:
-            FRAMES.labels(_mtype_label(item), received.outcome).inc()
+            frames[_mtype_label(item), received.outcome] += 1
             if received.progress is not None:
-                RECEPTIONS.observe(len(received.uplink.heard_by))
+                heard[len(received.uplink.heard_by)] += 1
+            if received.missed > MAX_F_CNT_GAP:
+                F_CNT_GAPS.inc()
+                self._sparse.warning(
+                    "f_cnt_gap", "gap", device_id=received.session.device_id, missed=received.missed
+                )
         for item, refused in judged.refused:
-            FRAMES.labels(_mtype_label(item), refused.reason).inc()
+            frames[_mtype_label(item), refused.reason] += 1
             self._sparse.warning("frame_refused", refused.reason, dev_addr=refused.dev_addr.hex())
         for join in joins:
             JOINS.labels(join.result).inc()
-            FRAMES.labels("join_request", join.result).inc()
-            RECEPTIONS.observe(len(best_copies(join.group.copies)))
+            frames["join_request", join.result] += 1
+            heard[len(best_copies(join.group.copies))] += 1
             if isinstance(join, JoinRefused):
                 self._sparse.warning("join_refused", join.result, dev_eui=join.dev_eui.hex())
+        for (mtype, outcome), count in frames.items():
+            FRAMES.labels(mtype, outcome).inc(count)
+        for copies, count in heard.items():
+            HEARD.labels(str(copies)).inc(count)
         if joins:
             SESSIONS_HELD.set(len(self._sessions))
 
 
 def _mtype_label(item: Work) -> str:
     phy_payload = b"" if item.group is None else item.group.phy_payload
-    return MType(phy_payload[0] >> 5).name.lower() if phy_payload else "none"
+    return _MTYPE_LABELS[phy_payload[0] >> 5] if phy_payload else "none"
 
 
 def _poison(item: Work, group: Group, broken: Exception) -> Poison:

@@ -1,10 +1,9 @@
 """Which uplinks a session accepts (rows 4 to 13), and how its downlinks are numbered."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.frame import DownlinkFrame, UplinkFrame

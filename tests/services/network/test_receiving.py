@@ -1,4 +1,4 @@
-from dataclasses import replace
+from msgspec.structs import replace
 
 from core.messages.frames import Frame
 from core.model.entities import Device
