@@ -152,9 +152,9 @@ def print_report(console: Console, figures: dict[str, Any], accounts: Iterable[A
         if part is not None:
             console.print(_table(title, part))
     console.print(
-        f"Plafond (deux COPY) : {figures['ceiling_rows_per_second']:,} lignes/s ; ici "
-        f"{figures['rows_per_second']:,} lignes/s, rapport {figures['ratio_to_ceiling']:.3f} "
-        f"(but {GOAL_RATIO}). Buts : {GOAL_UPLINKS_PER_S:,} trames/s, {GOAL_CPU_US} us/trame.".replace(",", " "),
+        f"Plafond (deux COPY) : {_spaced(figures['ceiling_rows_per_second'])} lignes/s ; ici "
+        f"{_spaced(figures['rows_per_second'])} lignes/s, rapport {figures['ratio_to_ceiling']:.3f} "
+        f"(but {GOAL_RATIO}). Buts : {_spaced(GOAL_UPLINKS_PER_S)} trames/s, {GOAL_CPU_US} us/trame.",
         highlight=False,
     )
     for account in accounts:
@@ -165,6 +165,10 @@ def print_report(console: Console, figures: dict[str, Any], accounts: Iterable[A
         )
         for example in account.examples[:5]:
             console.print(f"  {example}", highlight=False)
+
+
+def _spaced(number: float) -> str:
+    return f"{number:,.0f}".replace(",", "\N{NO-BREAK SPACE}")
 
 
 def _table(title: str, part: dict[str, Any]) -> Table:
