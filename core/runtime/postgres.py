@@ -147,6 +147,8 @@ async def open_pool(
                 server_settings={
                     "application_name": application_name,
                     "idle_in_transaction_session_timeout": "3000",
+                    # What a killed process was waiting for is given up, and with it the fence of its shards.
+                    "client_connection_check_interval": "2000",
                 },
             )
             break
