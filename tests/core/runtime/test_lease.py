@@ -2,7 +2,17 @@ import asyncio
 
 import pytest
 
-from core.runtime.lease import LeaseLost, fence_all, keep_lease, release_lease, take_lease
+from core.runtime.lease import (
+    Former,
+    LeaseLost,
+    fence_all,
+    keep_lease,
+    note_done,
+    note_first,
+    note_in_hand,
+    release_lease,
+    take_lease,
+)
 from core.runtime.postgres import Pool
 
 EXPIRE = "UPDATE shard_lease SET expires_at = now() - interval '1 second'"
@@ -101,3 +111,86 @@ async def test_whatever_is_under_way_is_refused_from_the_moment_that_a_lease_is_
 
     with pytest.raises(LeaseLost):
         lease.check()
+
+
+UNTOUCHED = Former(released=False, first_sequence=100, crashes=0)
+ONCE = Former(released=False, first_sequence=100, crashes=1)
+TWICE = Former(released=False, first_sequence=100, crashes=2)
+CAREFUL = Former(released=False, first_sequence=100, crashes=2, in_hand=(105, 3))
+
+
+@pytest.mark.parametrize(
+    ("former", "first", "handed_out", "crashes"),
+    [
+        (Former(released=True, first_sequence=100, crashes=2), 100, 120, 0),
+        (UNTOUCHED, 100, 120, 1),
+        (ONCE, 100, 120, 2),
+        (ONCE, 110, 120, 1),  # It got further: another batch.
+        (ONCE, 100, 99, 1),  # The last one was given nothing, so it did not end by that.
+        (ONCE, 130, 120, 0),  # All that it was given is done.
+        (TWICE, 104, 120, 1),
+        (CAREFUL, 104, 120, 3),  # A careful owner finishes the messages before the one that ends it.
+        (CAREFUL, 105, 120, 3),
+        (CAREFUL, 106, 120, 1),
+    ],
+)
+def test_owners_that_end_with_the_same_batch_in_hand_are_counted(
+    former: Former, first: int, handed_out: int, crashes: int
+) -> None:
+    assert former.crashes_on(first, handed_out) == crashes
+
+
+async def test_the_third_owner_is_careful_and_the_fourth_knows_what_was_in_hand(pool: Pool) -> None:
+    seen: list[tuple[int, bool, bool]] = []
+    for _ in range(4):
+        lease = await take_lease(pool, "network", 0, "a")
+        assert lease is not None
+        await note_first(pool, lease, 100, 120)
+        seen.append((lease.crashes, lease.is_careful, lease.is_poison(105, 3)))
+        if lease.is_careful:
+            await note_in_hand(pool, lease, 105, 3)
+
+    assert seen == [(0, False, False), (1, False, False), (2, True, False), (3, True, True)]
+
+
+async def test_what_was_done_when_its_owner_ended_is_not_blamed(pool: Pool) -> None:
+    for _ in range(3):
+        lease = await take_lease(pool, "network", 0, "a")
+        assert lease is not None
+        await note_first(pool, lease, 100, 120)
+        await note_in_hand(pool, lease, 105, 3)
+        await note_done(pool, lease)
+
+    after = await take_lease(pool, "network", 0, "a")
+
+    assert after is not None
+    await note_first(pool, after, 100, 120)
+    assert after.crashes == 3
+    assert after.is_careful
+    assert after.in_hand is None
+
+
+@pytest.mark.parametrize(("cleanly", "crashes"), [(True, 0), (False, 1)])
+async def test_letting_go_is_a_crash_only_when_the_service_failed(pool: Pool, cleanly: bool, crashes: int) -> None:
+    former = await take_lease(pool, "network", 0, "a")
+    assert former is not None
+    await note_first(pool, former, 100, 0)
+    await release_lease(pool, former, cleanly=cleanly)
+
+    lease = await take_lease(pool, "network", 0, "b")
+
+    assert lease is not None
+    await note_first(pool, lease, 100, 120)
+    assert lease.crashes == crashes
+
+
+async def test_a_former_owner_notes_nothing(pool: Pool) -> None:
+    former = await take_lease(pool, "network", 0, "a")
+    assert former is not None
+    await pool.execute(EXPIRE)
+    await take_lease(pool, "network", 0, "b")
+
+    with pytest.raises(LeaseLost):
+        await note_first(pool, former, 100, 0)
+    with pytest.raises(LeaseLost):
+        await note_in_hand(pool, former, 100, 0)

@@ -1,11 +1,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
 from core.messages import topics
-from core.runtime.bus import Bus, ShardReader, connect_bus
+from core.runtime.bus import Bus, Message, ShardReader, connect_bus
 from core.runtime.lease import Lease, take_lease
 from core.runtime.ownership import Sharded, ShardOwner, batches
 from core.runtime.postgres import Pool
@@ -190,3 +191,139 @@ async def test_a_shard_that_is_taken_again_and_again_leaves_no_subscription_behi
             await asyncio.wait_for(often.wait(), 20)
 
         assert len(bus._client._subs) <= 1  # pyright: ignore[reportPrivateUsage] - That of requests' answers.
+
+
+async def settled(owners: list[ShardOwner], shares: list[int]) -> bool:
+    """Wait until each owner holds as many as this, of four."""
+    async with asyncio.timeout(20):
+        while [len(owner.leases) for owner in owners] != shares:  # noqa: ASYNC110 - there is no event.
+            await asyncio.sleep(0.02)
+    return True
+
+
+async def test_replicas_share_the_shards_and_take_over_what_one_leaves(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 0.05)
+
+    async def serve(_lease: Lease, reader: ShardReader) -> None:
+        async for _ in batches(reader, 10):
+            pass
+
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        async with owning(pool, bus, "a", serve) as a:
+            alone = await settled([a], [4])
+            async with owning(pool, bus, "b", serve) as b:
+                both = await settled([a, b], [2, 2])
+                async with owning(pool, bus, "c", serve) as c:
+                    three = await settled([a, b, c], [2, 1, 1])
+                    epochs = await pool.fetchval("SELECT sum(epoch) FROM shard_lease")
+                    await asyncio.sleep(0.5)  # Ten rounds: nothing moves any more.
+                    still = await pool.fetchval("SELECT sum(epoch) FROM shard_lease")
+                two = await settled([a, b], [2, 2])
+            one = await settled([a], [4])
+        left = await pool.fetchval("SELECT count(*) FROM service_replica")
+
+    assert (alone, both, three, two, one) == (True,) * 5
+    assert still == epochs
+    assert left == 0
+
+
+async def test_a_shard_is_given_away_only_when_all_that_was_read_of_it_is_acknowledged(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 0.05)
+    read: list[bytes] = []
+    in_hand, finish, both = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def work(message: Message) -> None:
+        in_hand.set()
+        await finish.wait()
+        read.append(message.data)
+        await message.ack()
+        if len(read) == 2:
+            both.set()
+
+    async def serve(_lease: Lease, reader: ShardReader) -> None:
+        async with asyncio.TaskGroup() as tasks:  # As a service does that reads ahead of its pass.
+            async for messages in batches(reader, 10):
+                for message in messages:
+                    tasks.create_task(work(message))
+
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        await bus.publish(topics.uplinks(3), b"first")
+        async with owning(pool, bus, "a", serve) as a:
+            await asyncio.wait_for(in_hand.wait(), 10)
+            async with owning(pool, bus, "b", serve) as b:
+                async with asyncio.timeout(10):
+                    while not a.leases[-1].draining.is_set():  # noqa: ASYNC110 - nobody else is to wait for it.
+                        await asyncio.sleep(0.02)
+                await bus.publish(topics.uplinks(3), b"second")
+                await asyncio.sleep(1)  # Longer than a fetch: a drain that does not wait would be over.
+                while_in_hand = [lease.shard for lease in a.leases], [lease.shard for lease in b.leases]
+                finish.set()
+                await asyncio.wait_for(both.wait(), 20)
+                await settled([a, b], [2, 2])
+
+    assert while_in_hand == ([0, 1, 2, 3], [])
+    assert read == [b"first", b"second"]
+
+
+async def test_an_owner_that_was_frozen_since_the_taking_leaves_the_next_ones_consumer_alone(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = asyncio.Event()
+
+    async def serve(_lease: Lease, _reader: ShardReader) -> None:
+        served.set()
+
+    async def take_and_freeze(*arguments: Any) -> Lease | None:
+        lease = await take_lease(*arguments)
+        if lease is not None:
+            lease.renewed_at -= 60
+        return lease
+
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        theirs = await bus.read_shard(topics.UPLINKS, topics.uplinks(0), "ingest-0-100")
+        monkeypatch.setattr("core.runtime.ownership.take_lease", take_and_freeze)
+        async with owning(pool, bus, "a", serve) as owner:
+            await owner.tried.wait()
+            async with asyncio.timeout(10):
+                while owner.leases:  # noqa: ASYNC110 - they are let go without an event.
+                    await asyncio.sleep(0.02)
+
+        assert await theirs.backlog() == 0
+    assert not served.is_set()
+
+
+async def test_a_service_that_fails_leaves_a_crash_and_one_that_is_told_to_stop_does_not(
+    pool: Pool, nats_url: str
+) -> None:
+    stopping, serving = asyncio.Event(), asyncio.Event()
+
+    async def fail(_lease: Lease, reader: ShardReader) -> None:
+        async for _ in batches(reader, 10):
+            raise ValueError("cannot")
+
+    async def serve(_lease: Lease, reader: ShardReader) -> None:
+        async for _ in batches(reader, 10):
+            serving.set()
+
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        await bus.publish(topics.uplinks(0), b"poison")
+        with pytest.raises(ExceptionGroup):
+            await ShardOwner(pool, bus, SHARDED, "a", fail, stopping).run()
+        failed = await pool.fetchval("SELECT NOT released FROM shard_lease WHERE shard = 0")
+        running = asyncio.create_task(ShardOwner(pool, bus, SHARDED, "a", serve, stopping).run())
+        await asyncio.wait_for(serving.wait(), 10)
+        crashes = await pool.fetchval("SELECT crashes FROM shard_lease WHERE shard = 0")
+        stopping.set()
+        running.cancel()
+        await asyncio.wait((running,))
+        released = await pool.fetchval("SELECT released FROM shard_lease WHERE shard = 0")
+
+    assert (failed, crashes, released) == (True, 1, True)
