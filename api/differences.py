@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from api.store import Bucket
+from api.bucket_store import Bucket
 
 
 def differences(buckets: Sequence[Bucket], before: float | None) -> list[float | None]:

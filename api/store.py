@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -30,30 +30,6 @@ MEASUREMENTS_DOWN = """
 SELECT time, value, flags FROM measurement
 WHERE datastream_id = $1 AND time >= $2 AND time < $3 ORDER BY time DESC LIMIT $4
 """
-# date_trunc knows the local calendar for hours and days alike; time_bucket by a zone takes the two hours between
-# 2 and 3 of an October night for one.
-BUCKET_EDGES = """
-SELECT date_trunc($3, $1::timestamptz, $4) AS since,
-       date_add(date_trunc($3, $2::timestamptz - interval '1 microsecond', $4),
-                ('1 ' || $3)::interval, $4) AS until
-"""
-# An instant on an edge begins a bucket; for an index ($6 is then a microsecond) it ends one.
-AGGREGATES = """
-SELECT bucket AS since, date_add(bucket, ('1 ' || $4)::interval, $5) AS until,
-       count(*) FILTER (WHERE sound) AS readings, count(*) FILTER (WHERE NOT sound) AS suspects,
-       min(value) FILTER (WHERE sound) AS minimum, max(value) FILTER (WHERE sound) AS maximum,
-       avg(value) FILTER (WHERE sound) AS mean,
-       first(value, time) FILTER (WHERE sound) AS first, last(value, time) FILTER (WHERE sound) AS last
-FROM (
-    SELECT date_trunc($4, time - $6::interval, $5) AS bucket, time, value, flags & 1 = 0 AS sound
-    FROM measurement WHERE datastream_id = $1 AND time >= $2 AND time < $3
-) AS readings
-GROUP BY bucket ORDER BY bucket
-"""
-LAST_BEFORE = """
-SELECT value FROM measurement
-WHERE datastream_id = $1 AND time < $2 AND flags & 1 = 0 ORDER BY time DESC LIMIT 1
-"""
 UPLINKS = """
 SELECT uplink_id, time, received_at, f_cnt, f_port, payload, radio, status, reason, decoded, codec, codec_version
 FROM uplink
@@ -68,7 +44,6 @@ FROM reception r LEFT JOIN gateway g ON g.id = r.gateway_id
 WHERE r.device_id = $1 AND r.time = ANY($2::timestamptz[]) AND r.uplink_id = ANY($3::uuid[])
 ORDER BY r.rssi DESC
 """
-AT_THE_EDGE = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +68,6 @@ class Reading:
     time: datetime
     value: float
     flags: int
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """Readings of one hour or day; suspects are counted and left out of the rest."""
-
-    since: datetime
-    until: datetime
-    readings: int
-    suspects: int
-    minimum: float | None
-    maximum: float | None
-    mean: float | None
-    first: float | None
-    last: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,30 +132,6 @@ async def list_readings(
     """Readings from `since` to before `until`."""
     statement = MEASUREMENTS_DOWN if newest_first else MEASUREMENTS_UP
     return [entity(Reading, row) for row in await connection.fetch(statement, datastream_id, since, until, most)]
-
-
-async def read_buckets(
-    connection: Connection,
-    datastream_id: int,
-    since: datetime,
-    until: datetime,
-    *,
-    bucket: str,
-    timezone: str,
-    is_index: bool,
-) -> tuple[list[Bucket], float | None]:
-    """The hours or local days that touch the range and have readings, and the last index before them.
-
-    `is_index`: a reading at an edge belongs to the bucket that it ends, so that differences of indexes are those
-    of the edges. Raises PostgresError (BAD_DATA) for an unknown time zone.
-    """
-    edges = await connection.fetchrow(BUCKET_EDGES, since, until, bucket, timezone)
-    assert edges is not None  # noqa: S101 - A SELECT without FROM has one row.
-    shift = AT_THE_EDGE if is_index else timedelta(0)
-    begin, end = edges["since"] + shift, edges["until"] + shift
-    rows = await connection.fetch(AGGREGATES, datastream_id, begin, end, bucket, timezone, shift)
-    before = await connection.fetchval(LAST_BEFORE, datastream_id, begin) if is_index and rows else None
-    return [entity(Bucket, row) for row in rows], before
 
 
 async def list_uplinks(

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -213,3 +214,72 @@ def gateway_mqtt_url(mosquitto_server: PrivateMosquitto) -> str:
 def free_port() -> int:
     """A TCP port on which nobody listens."""
     return free_tcp_port()
+
+
+class Measuring:
+    """Writes measurements as ingest does: rows, the hours that they dirty, and last values, in one transaction."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def datastreams(self, quantity: str, count: int = 1, *, privacy_class: int = 0) -> list[int]:
+        """New ones, of one new asset and device of the tenant `mesures`."""
+        tenant = await self._pool.fetchval(
+            "INSERT INTO tenant (slug, name) VALUES ('mesures', 'Mesures') "
+            "ON CONFLICT (slug) DO UPDATE SET name = excluded.name RETURNING id"
+        )
+        profile = await self._pool.fetchval(
+            "INSERT INTO device_profile (name, vendor, model, codec) VALUES ('p', 'v', 'm', 'c') "
+            "ON CONFLICT (tenant_id, name) DO UPDATE SET model = excluded.model RETURNING id"
+        )
+        device = await self._pool.fetchval(
+            "INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, activation) "
+            "VALUES ($1, $2, '\\x0000000000000002', 'd', $3, 0, 'ABP') RETURNING id",
+            tenant,
+            secrets.token_bytes(8),
+            profile,
+        )
+        asset = await self._pool.fetchval(
+            "INSERT INTO asset (tenant_id, kind, name, privacy_class) VALUES ($1, 'essai', $2, $3) RETURNING id",
+            tenant,
+            f"actif {device}",
+            privacy_class,
+        )
+        await self._pool.execute(
+            "INSERT INTO assignment (tenant_id, asset_id, device_id, during) VALUES ($1, $2, $3, '[2020-01-01,)')",
+            tenant,
+            asset,
+            device,
+        )
+        rows = await self._pool.fetch(
+            "INSERT INTO datastream (tenant_id, asset_id, device_id, channel, quantity, unit) "
+            "SELECT $1, $2, $3, n, $4, '1' FROM generate_series(1, $5) AS n RETURNING id",
+            tenant,
+            asset,
+            device,
+            quantity,
+            count,
+        )
+        return [row["id"] for row in rows]
+
+    async def write(self, *rows: tuple[int, datetime, float, int]) -> None:
+        """Datastream, instant, value, flags."""
+        hours: dict[datetime, set[int]] = {}
+        for datastream, at, _, _ in rows:
+            for instant in (at, at - timedelta(microseconds=1)):
+                hour = instant.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+                hours.setdefault(hour, set()).add(datastream)
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.executemany("INSERT INTO observation.measurement VALUES ($1, $2, $3, $4)", rows)
+            await connection.executemany("INSERT INTO observation.dirty VALUES ($1, $2)", list(hours.items()))
+            await connection.executemany(
+                "INSERT INTO observation.latest VALUES ($1, $2, $3, $4) ON CONFLICT (datastream_id) DO UPDATE "
+                "SET time = excluded.time, value = excluded.value, flags = excluded.flags "
+                "WHERE latest.time < excluded.time",
+                rows,
+            )
+
+
+@pytest.fixture
+def measuring(pool: Pool) -> Measuring:
+    return Measuring(pool)

@@ -6,19 +6,20 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from api import store
+from api import bucket_store, store
 from api.auth import Reader
+from api.bucket_store import Bucket
 from api.differences import differences
 from api.errors import PROBLEM_RESPONSES, FieldError, Problem
 from api.fields import INT4_MOST, PRINTABLE, Answer, Id, Instant
 from api.pages import MICROSECOND, Cursor, Limit, Page, cursor_id, cursor_instant, instant_cursor, page_of
 from api.routes.datastreams import DatastreamAnswer, QuantityName, datastream_or_404, show_datastream
-from api.store import Bucket, Reading
+from api.store import Reading
 from core.messages.measurements import Flag
 from core.model.quantities import QUANTITIES, Kind
 
 LONGEST_RAW = timedelta(days=31)
-LONGEST_BY = {"hour": timedelta(days=93), "day": timedelta(days=366)}
+LONGEST_BY = {"hour": timedelta(days=366), "day": timedelta(days=3653)}
 
 router = APIRouter(prefix="/v1", tags=["Mesures"], responses=PROBLEM_RESPONSES)
 
@@ -140,13 +141,13 @@ async def list_aggregates(
         ),
     ] = "Europe/Paris",
 ) -> AggregatesAnswer:
-    """Par heure (93 jours au plus) ou par jour local (366 jours au plus) ; les heures et jours entiers."""
+    """Par heure (366 jours au plus) ou par jour local (10 ans au plus) ; les heures et jours entiers."""
     begin, end = _range(since, until, timedelta(days=7), LONGEST_BY[bucket])
     async with caller.reading() as connection:
         datastream = await datastream_or_404(connection, id)
         known = QUANTITIES.get(datastream.quantity)
         kind = Kind.GAUGE if known is None else known.kind
-        buckets, before = await store.read_buckets(
+        buckets, before = await bucket_store.read_buckets(
             connection, id, begin, end, bucket=bucket, timezone=timezone, is_index=kind is Kind.COUNTER
         )
     risen = differences(buckets, before) if kind is Kind.COUNTER else [None] * len(buckets)

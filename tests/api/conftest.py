@@ -4,7 +4,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -161,6 +161,11 @@ class Observations:
     async def readings(self, datastream_id: int, readings: dict[datetime, float], flags: int = 0) -> None:
         rows = [(datastream_id, time, float(value), flags) for time, value in readings.items()]
         await self._pool.executemany("INSERT INTO observation.measurement VALUES ($1, $2, $3, $4)", rows)
+        instants = {instant for at in readings for instant in (at, at - timedelta(microseconds=1))}
+        hours = {at.astimezone(UTC).replace(minute=0, second=0, microsecond=0) for at in instants}
+        await self._pool.executemany(
+            "INSERT INTO observation.dirty VALUES ($1, $2)", [(hour, [datastream_id]) for hour in hours]
+        )
         await self._pool.execute(
             "INSERT INTO observation.latest VALUES ($1, $2, $3, $4) ON CONFLICT (datastream_id) DO UPDATE "
             "SET time = excluded.time, value = excluded.value WHERE latest.time < excluded.time",

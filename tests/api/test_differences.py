@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.differences import differences
-from api.store import Bucket
+from api.bucket_store import Bucket
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

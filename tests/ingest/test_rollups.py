@@ -18,61 +18,18 @@ def this_hour() -> datetime:
     return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-async def make_datastreams(pool: Pool, **quantities: int) -> dict[str, list[int]]:
-    """So many datastreams of each quantity, of one device."""
-    tenant = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('sdef', 'SDEF') RETURNING id")
-    profile = await pool.fetchval(
-        "INSERT INTO device_profile (name, vendor, model, codec) VALUES ('p', 'v', 'm', 'c') RETURNING id"
-    )
-    device = await pool.fetchval(
-        "INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, activation) "
-        "VALUES ($1, '\\x0000000000000001', '\\x0000000000000002', 'd', $2, 0, 'ABP') RETURNING id",
-        tenant,
-        profile,
-    )
-    made = {}
-    for quantity, count in quantities.items():
-        rows = await pool.fetch(
-            "INSERT INTO datastream (tenant_id, device_id, channel, quantity, unit) "
-            "SELECT $1, $2, n, $3, '1' FROM generate_series(1, $4) AS n RETURNING id",
-            tenant,
-            device,
-            quantity,
-            count,
-        )
-        made[quantity] = [row["id"] for row in rows]
-    return made
-
-
-async def measure(pool: Pool, *rows: tuple[int, datetime, float, int]) -> None:
-    """What ingest does: the rows, the hours that they dirty, and last values, in one transaction."""
-    hours: dict[datetime, set[int]] = {}
-    for datastream, at, _, _ in rows:
-        for instant in (at, at - timedelta(microseconds=1)):
-            hours.setdefault(instant.replace(minute=0, second=0, microsecond=0), set()).add(datastream)
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.executemany("INSERT INTO observation.measurement VALUES ($1, $2, $3, $4)", rows)
-        await connection.executemany("INSERT INTO observation.dirty VALUES ($1, $2)", list(hours.items()))
-        await connection.executemany(
-            "INSERT INTO observation.latest VALUES ($1, $2, $3, $4) ON CONFLICT (datastream_id) DO UPDATE "
-            "SET time = excluded.time, value = excluded.value, flags = excluded.flags "
-            "WHERE latest.time < excluded.time",
-            rows,
-        )
-
-
 async def stored(pool: Pool, table: str = "rollup_hour") -> list[tuple]:
     return [tuple(row) for row in await pool.fetch(f"SELECT * FROM observation.{table} ORDER BY 1, 2")]
 
 
-async def test_an_hour_is_summed_up_and_a_suspect_counted_and_left_out(pool: Pool) -> None:
-    [datastream] = (await make_datastreams(pool, temperature=1))["temperature"]
+async def test_an_hour_is_summed_up_and_a_suspect_counted_and_left_out(pool: Pool, measuring) -> None:
+    [datastream] = await measuring.datastreams("temperature")
     hour = datetime(2026, 10, 3, 9, tzinfo=UTC)
     minute = timedelta(minutes=1)
-    await measure(
-        pool, (datastream, hour, 3, 0), (datastream, hour + minute, 5, 4), (datastream, hour + HOUR, 9, 0)
+    await measuring.write(
+        (datastream, hour, 3, 0), (datastream, hour + minute, 5, 4), (datastream, hour + HOUR, 9, 0)
     )
-    await measure(pool, (datastream, hour + 2 * minute, 900, 1), (datastream, hour + 3 * minute, 1, 0))
+    await measuring.write((datastream, hour + 2 * minute, 900, 1), (datastream, hour + 3 * minute, 1, 0))
 
     made = await roll_up(pool)
 
@@ -87,10 +44,10 @@ async def test_an_hour_is_summed_up_and_a_suspect_counted_and_left_out(pool: Poo
     assert await pool.fetchval("SELECT count(*) FROM observation.dirty") == 0
 
 
-async def test_an_index_at_an_edge_ends_the_hour_and_the_day_before(pool: Pool) -> None:
-    [datastream] = (await make_datastreams(pool, water_volume=1))["water_volume"]
+async def test_an_index_at_an_edge_ends_the_hour_and_the_day_before(pool: Pool, measuring) -> None:
+    [datastream] = await measuring.datastreams("water_volume")
     midnight = datetime(2026, 3, 29, tzinfo=PARIS).astimezone(UTC)
-    await measure(pool, (datastream, midnight, 100, 0), (datastream, midnight + HOUR, 110, 0))
+    await measuring.write((datastream, midnight, 100, 0), (datastream, midnight + HOUR, 110, 0))
 
     await roll_up(pool)
 
@@ -101,13 +58,13 @@ async def test_an_index_at_an_edge_ends_the_hour_and_the_day_before(pool: Pool) 
     ]
 
 
-async def test_an_hour_that_goes_on_is_left_and_one_just_over_waits_unless_forced(pool: Pool) -> None:
-    [datastream] = (await make_datastreams(pool, temperature=1))["temperature"]
+async def test_an_hour_that_goes_on_is_left_and_one_just_over_waits_unless_forced(pool: Pool, measuring) -> None:
+    [datastream] = await measuring.datastreams("temperature")
     now, over = this_hour(), this_hour() - HOUR
-    await measure(pool, (datastream, now, 1, 0), (datastream, over - HOUR + HOUR / 2, 2, 0))
+    await measuring.write((datastream, now, 1, 0), (datastream, over - HOUR + HOUR / 2, 2, 0))
 
     made = await roll_up(pool)
-    await measure(pool, (datastream, over + HOUR / 2, 3, 0))
+    await measuring.write((datastream, over + HOUR / 2, 3, 0))
     await roll_up(pool, force=True)
 
     assert made.hours == 1 + (datetime.now(UTC) - now > timedelta(minutes=2))
@@ -115,10 +72,10 @@ async def test_an_hour_that_goes_on_is_left_and_one_just_over_waits_unless_force
     assert await pool.fetchval("SELECT array_agg(DISTINCT hour) FROM observation.dirty") == [now]
 
 
-async def test_an_hour_whose_readings_are_gone_has_no_rollup(pool: Pool) -> None:
-    [datastream] = (await make_datastreams(pool, temperature=1))["temperature"]
+async def test_an_hour_whose_readings_are_gone_has_no_rollup(pool: Pool, measuring) -> None:
+    [datastream] = await measuring.datastreams("temperature")
     at = datetime(2026, 10, 3, 9, 30, tzinfo=UTC)
-    await measure(pool, (datastream, at, 3, 0))
+    await measuring.write((datastream, at, 3, 0))
     await roll_up(pool)
     await pool.execute("DELETE FROM observation.measurement")
     await pool.execute("INSERT INTO observation.dirty VALUES ($1, $2)", at.replace(minute=0), [datastream])
@@ -128,10 +85,10 @@ async def test_an_hour_whose_readings_are_gone_has_no_rollup(pool: Pool) -> None
     assert await stored(pool) == await stored(pool, "rollup_day") == []
 
 
-async def test_what_comes_late_to_an_hour_that_was_dropped_leaves_its_rollup(pool: Pool) -> None:
-    whole, personal = (await make_datastreams(pool, temperature=2))["temperature"]
+async def test_what_comes_late_to_an_hour_that_was_dropped_leaves_its_rollup(pool: Pool, measuring) -> None:
+    whole, personal = await measuring.datastreams("temperature", 2)
     at = datetime(2024, 10, 3, 9, 30, tzinfo=UTC)
-    await measure(pool, (whole, at, 3, 0), (personal, at, 4, 0))
+    await measuring.write((whole, at, 3, 0), (personal, at, 4, 0))
     await roll_up(pool)
     before = await stored(pool), await stored(pool, "rollup_day")
     await pool.execute("DELETE FROM observation.measurement")
@@ -140,7 +97,9 @@ async def test_what_comes_late_to_an_hour_that_was_dropped_leaves_its_rollup(poo
         [(0, at + HOUR), (personal, at + HOUR)],
     )
 
-    await measure(pool, (whole, at + HOUR / 4, 30, 0), (personal, at + HOUR / 4, 40, 0), (whole, at - HOUR, 7, 0))
+    await measuring.write(
+        (whole, at + HOUR / 4, 30, 0), (personal, at + HOUR / 4, 40, 0), (whole, at - HOUR, 7, 0)
+    )
     made = await roll_up(pool)
 
     assert made.forgotten == 3
@@ -150,9 +109,9 @@ async def test_what_comes_late_to_an_hour_that_was_dropped_leaves_its_rollup(poo
     assert [row[2] for row in await stored(pool, "rollup_day")] == [2, 1]
 
 
-async def test_only_one_makes_rollups_and_the_other_says_so(pool: Pool) -> None:
-    [datastream] = (await make_datastreams(pool, temperature=1))["temperature"]
-    await measure(pool, (datastream, datetime(2026, 10, 3, 9, 30, tzinfo=UTC), 3, 0))
+async def test_only_one_makes_rollups_and_the_other_says_so(pool: Pool, measuring) -> None:
+    [datastream] = await measuring.datastreams("temperature")
+    await measuring.write((datastream, datetime(2026, 10, 3, 9, 30, tzinfo=UTC), 3, 0))
     async with pool.acquire() as leader, leader.transaction():
         await leader.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
         elsewhere = await roll_up(pool)
@@ -163,9 +122,9 @@ async def test_only_one_makes_rollups_and_the_other_says_so(pool: Pool) -> None:
     assert (made.is_leader, made.hours) == (True, 1)
 
 
-async def test_days_that_do_not_begin_on_an_hour_are_refused(database, pool: Pool) -> None:
-    [datastream] = (await make_datastreams(pool, temperature=1))["temperature"]
-    await measure(pool, (datastream, datetime(2026, 10, 3, 9, 30, tzinfo=UTC), 3, 0))
+async def test_days_that_do_not_begin_on_an_hour_are_refused(database, pool: Pool, measuring) -> None:
+    [datastream] = await measuring.datastreams("temperature")
+    await measuring.write((datastream, datetime(2026, 10, 3, 9, 30, tzinfo=UTC), 3, 0))
     owner = await connect(database.admin_url)
     await owner.execute("UPDATE deployment SET timezone = 'Pacific/Marquesas'")
     await owner.close()
@@ -175,11 +134,10 @@ async def test_days_that_do_not_begin_on_an_hour_are_refused(database, pool: Poo
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_many_small_transactions_give_what_a_recount_gives(pool: Pool, seed: int) -> None:
+async def test_many_small_transactions_give_what_a_recount_gives(pool: Pool, measuring, seed: int) -> None:
     """Two nights on which the clock changes, edges, suspects, and readings that come late, in any order."""
     chance = random.Random(seed)
-    made = await make_datastreams(pool, temperature=3, water_volume=3)
-    datastreams = made["temperature"] + made["water_volume"]
+    datastreams = await measuring.datastreams("temperature", 3) + await measuring.datastreams("water_volume", 3)
     rows: dict[tuple[int, datetime], tuple[int, datetime, float, int]] = {}
     for start in (datetime(2026, 3, 28, tzinfo=UTC), datetime(2026, 10, 24, tzinfo=UTC)):
         for _ in range(300):
@@ -191,7 +149,7 @@ async def test_many_small_transactions_give_what_a_recount_gives(pool: Pool, see
     chance.shuffle(shuffled)
     steps = []
     for place in range(0, len(shuffled), 100):
-        await measure(pool, *shuffled[place : place + 100])
+        await measuring.write(*shuffled[place : place + 100])
         await roll_up(pool, most_at_once=chance.randrange(1, 60), progress=steps.append)
 
     assert await recount(pool) == []

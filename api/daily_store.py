@@ -1,0 +1,181 @@
+"""Days of many datastreams at once, in the deployment's calendar: from rollups, and today from hours and raw."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from core.model.quantities import QUANTITIES, Kind
+from core.runtime.postgres import Connection
+
+HOUR = timedelta(hours=1)
+MICROSECOND = timedelta(microseconds=1)
+COUNTERS = sorted(name for name, quantity in QUANTITIES.items() if quantity.kind is Kind.COUNTER)
+
+# The whole days that touch the range, and from which on they are not over.
+FRAME = """
+SELECT date_trunc('day', $1::timestamptz, timezone) AS since,
+       date_add(date_trunc('day', $2::timestamptz - interval '1 microsecond', timezone),
+                interval '1 day', timezone) AS until,
+       date_trunc('hour', now(), 'UTC') AS open, date_trunc('day', now(), timezone) AS today,
+       date_add(date_trunc('day', now(), timezone), interval '1 day', timezone) AS tomorrow, timezone
+FROM deployment
+"""
+# Hours whose rollups are behind, and the days that hold them.
+STALE = """
+SELECT DISTINCT datastream_id, hour, date_trunc('day', hour, $4) AS day FROM unrolled
+WHERE datastream_id = ANY($1::int[]) AND hour >= $2 AND hour < $3
+"""
+# $1: datastreams; $2 to $3: days.
+READY_DAYS = """
+SELECT datastream_id, bucket, n, suspects, min, max, sum / nullif(n, 0), first, last FROM rollup_day
+WHERE datastream_id = ANY($1::int[]) AND bucket >= $2 AND bucket < $3
+"""
+COUNT_READY_DAYS = """
+SELECT datastream_id, count(*)::int AS days FROM rollup_day
+WHERE datastream_id = ANY($1::int[]) AND bucket >= $2 AND bucket < $3 AND max > $4::float8
+GROUP BY datastream_id
+"""
+# $1, $2: datastreams and days to put together; $3: time zone; $4: from when on all is raw; $5, $6: datastreams
+# and hours before that are raw; $7 to $8: where all raw instants lie; $9: quantities that are counters.
+TORN_DAYS = """
+WITH torn AS MATERIALIZED (
+    SELECT t.id, t.day, date_add(t.day, interval '1 day', $3) AS until,
+           CASE WHEN d.quantity = ANY($9::text[]) THEN interval '1 microsecond' ELSE interval '0' END AS edge
+    FROM unnest($1::int[], $2::timestamptz[]) AS t (id, day) JOIN datastream d ON d.id = t.id
+), stale AS MATERIALIZED (
+    SELECT s.id, s.hour FROM unnest($5::int[], $6::timestamptz[]) AS s (id, hour)
+), piece AS (
+    SELECT t.id, t.day, h.bucket, h.n, h.suspects, h.sum, h.min, h.max, h.first, h.last
+    FROM torn t JOIN rollup_hour h
+      ON h.datastream_id = t.id AND h.bucket >= t.day AND h.bucket < least(t.until, $4::timestamptz)
+    WHERE NOT EXISTS (SELECT FROM stale s WHERE s.id = h.datastream_id AND s.hour = h.bucket)
+    UNION ALL
+    SELECT t.id, t.day, date_trunc('hour', m.time - t.edge, 'UTC'),
+           count(*) FILTER (WHERE flags & 1 = 0), count(*) FILTER (WHERE flags & 1 = 1),
+           sum(value) FILTER (WHERE flags & 1 = 0),
+           min(value) FILTER (WHERE flags & 1 = 0), max(value) FILTER (WHERE flags & 1 = 0),
+           first(value, time) FILTER (WHERE flags & 1 = 0), last(value, time) FILTER (WHERE flags & 1 = 0)
+    FROM torn t JOIN measurement m
+      ON m.datastream_id = t.id AND m.time >= t.day + t.edge AND m.time < t.until + t.edge
+    WHERE m.datastream_id = ANY($1) AND m.time >= $7::timestamptz AND m.time < $8::timestamptz
+      AND (m.time - t.edge >= $4 OR EXISTS (
+           SELECT FROM stale s WHERE s.id = t.id AND s.hour = date_trunc('hour', m.time - t.edge, 'UTC')))
+    GROUP BY 1, 2, 3
+)
+SELECT id AS datastream_id, day, sum(n)::int AS readings, sum(suspects)::int AS suspects,
+       min(min) AS minimum, max(max) AS maximum, sum(sum) / nullif(sum(n), 0) AS mean,
+       first(first, bucket) FILTER (WHERE n > 0) AS first, last(last, bucket) FILTER (WHERE n > 0) AS last
+FROM piece GROUP BY id, day
+"""
+
+
+class Day(NamedTuple):
+    """A datastream's sound readings of one local day, which begins at `since`; suspects are counted only."""
+
+    datastream_id: int
+    since: datetime
+    readings: int
+    suspects: int
+    minimum: float | None
+    maximum: float | None
+    mean: float | None
+    first: float | None
+    last: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    since: datetime
+    until: datetime
+    open: datetime
+    today: datetime
+    tomorrow: datetime
+    timezone: str
+
+    @property
+    def ready(self) -> datetime:
+        """Days before are over."""
+        return max(self.since, min(self.until, self.today))
+
+
+@dataclass(frozen=True, slots=True)
+class _Torn:
+    """What is not ready made: the days to put together, and their hours that are to be read from raw."""
+
+    days: set[tuple[int, datetime]]
+    hours: list[tuple[int, datetime]]
+
+
+async def read_daily(
+    connection: Connection, datastream_ids: Sequence[int], since: datetime, until: datetime
+) -> list[Day]:
+    """The days that touch the range and have readings, of each datastream, by datastream and day."""
+    frame, torn = await _frame(connection, datastream_ids, since, until)
+    rows = await connection.fetch(READY_DAYS, datastream_ids, frame.since, frame.ready)
+    days = [Day(*row) for row in rows]
+    if torn.days:
+        days = [day for day in days if (day[0], day[1]) not in torn.days]
+        days += await _put_together(connection, frame, torn)
+    days.sort()
+    return days
+
+
+async def days_above(
+    connection: Connection, datastream_ids: Sequence[int], threshold: float, since: datetime, until: datetime
+) -> dict[int, int]:
+    """On how many days that touch the range each datastream had a sound reading above the threshold.
+
+    Datastreams that had none are left out.
+    """
+    frame, torn = await _frame(connection, datastream_ids, since, until)
+    over = {day for day in torn.days if day[1] < frame.ready}
+    counts: Counter[int] = Counter()
+    if over:
+        days = await read_daily(connection, sorted({datastream_id for datastream_id, _ in over}), since, until)
+        counts.update(day.datastream_id for day in days if day.maximum is not None and day.maximum > threshold)
+    whole = sorted(set(datastream_ids) - {datastream_id for datastream_id, _ in over})
+    for row in await connection.fetch(COUNT_READY_DAYS, whole, frame.since, frame.ready, threshold):
+        counts[row["datastream_id"]] += row["days"]
+    today = _Torn({day for day in torn.days if day[0] in set(whole)}, torn.hours)
+    if today.days:
+        days = await _put_together(connection, frame, today)
+        counts.update(day.datastream_id for day in days if day.maximum is not None and day.maximum > threshold)
+    return dict(counts)
+
+
+async def _frame(
+    connection: Connection, datastream_ids: Sequence[int], since: datetime, until: datetime
+) -> tuple[_Frame, _Torn]:
+    row = await connection.fetchrow(FRAME, since, until)
+    assert row is not None  # noqa: S101 - The first migration wrote it.
+    frame = _Frame(**dict(row.items()))
+    closed = min(frame.until, frame.open)
+    stale = await connection.fetch(STALE, datastream_ids, frame.since, closed, frame.timezone)
+    days = {(row["datastream_id"], row["day"]) for row in stale}
+    # Ingest takes no instant from further ahead than a clock may be fast: today and tomorrow go on, no other day.
+    for day in (frame.today, frame.tomorrow):
+        if frame.since <= day < frame.until:
+            days |= {(datastream_id, day) for datastream_id in datastream_ids}
+    return frame, _Torn(days, [(row["datastream_id"], row["hour"]) for row in stale])
+
+
+async def _put_together(connection: Connection, frame: _Frame, torn: _Torn) -> list[Day]:
+    ids, days = [day[0] for day in torn.days], [day[1] for day in torn.days]
+    hours = [hour for _, hour in torn.hours]
+    begin = min([*hours, max(frame.open, frame.since)])
+    end = max([*(hour + HOUR for hour in hours), frame.until]) + MICROSECOND
+    rows = await connection.fetch(
+        TORN_DAYS,
+        ids,
+        days,
+        frame.timezone,
+        frame.open,
+        [datastream_id for datastream_id, _ in torn.hours],
+        hours,
+        begin,
+        end,
+        COUNTERS,
+    )
+    return [Day(*row) for row in rows]

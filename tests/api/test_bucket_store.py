@@ -1,0 +1,153 @@
+"""Aggregates put together from rollups and raw are those of the raw measurements alone, at every moment."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from api.bucket_store import AT_THE_EDGE, RAW_BUCKETS, RAW_INDEX_BEFORE, Bucket, read_buckets
+from core.runtime.postgres import Connection, Pool, tenant_transaction
+from ingest.rollups import roll_up
+
+HOUR = timedelta(hours=1)
+PARIS = ZoneInfo("Europe/Paris")
+EDGES = """
+SELECT date_trunc($3, $1::timestamptz, $4),
+       date_add(date_trunc($3, $2::timestamptz - interval '1 microsecond', $4), ('1 ' || $3)::interval, $4)
+"""
+
+
+async def from_raw(
+    connection: Connection,
+    datastream: int,
+    since: datetime,
+    until: datetime,
+    bucket: str,
+    zone: str,
+    is_index: bool,
+) -> tuple[list[Bucket], float | None]:
+    """What aggregates were before there were rollups."""
+    begin, end = await connection.fetchrow(EDGES, since, until, bucket, zone)
+    edge = AT_THE_EDGE if is_index else timedelta(0)
+    rows = await connection.fetch(RAW_BUCKETS, datastream, begin + edge, end + edge, bucket, zone, edge)
+    before = await connection.fetchval(RAW_INDEX_BEFORE, datastream, begin + edge) if is_index and rows else None
+    return [Bucket(*row) for row in rows], before
+
+
+def near(buckets: list[Bucket]) -> list[tuple]:
+    """Sums are added up in another order."""
+    return [
+        (*bucket._replace(mean=None), None if bucket.mean is None else pytest.approx(bucket.mean, abs=1e-9))
+        for bucket in buckets
+    ]
+
+
+async def tenant_of(pool: Pool) -> int:
+    return await pool.fetchval("SELECT id FROM tenant WHERE slug = 'mesures'")
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_is_rolled_up_the_answer_is_that_of_raw(
+    pool: Pool, api_pool: Pool, measuring, seed: int
+) -> None:
+    """Both nights of the clock, indexes at edges, suspects, late readings, this very hour, and the next."""
+    chance = random.Random(seed)
+    gauge, index = await measuring.datastreams("temperature") + await measuring.datastreams("water_volume")
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    starts = [
+        datetime(2026, 3, 28, tzinfo=UTC),
+        datetime(2026, 10, 24, tzinfo=UTC),
+        now - 50 * HOUR,
+    ]
+    rows = {}
+    for start in starts:
+        for _ in range(120):
+            at = start + chance.choice((HOUR, HOUR / 4, HOUR / 7)) * chance.randrange(60)
+            datastream = chance.choice((gauge, index))
+            rows[datastream, at] = (datastream, at, chance.uniform(-5, 5), chance.choice((0, 0, 0, 1, 2, 5)))
+    for minutes in (0, 10, 50, 60, 65):
+        for datastream in (gauge, index):
+            at = now + timedelta(minutes=minutes)
+            rows[datastream, at] = (datastream, at, chance.uniform(-5, 5), 0)
+    shuffled = list(rows.values())
+    chance.shuffle(shuffled)
+    tenant = await tenant_of(pool)
+    for place in range(0, len(shuffled), 120):
+        if place and chance.random() < 0.7:
+            await roll_up(pool, force=chance.random() < 0.5)
+        await measuring.write(*shuffled[place : place + 120])
+        async with tenant_transaction(api_pool, tenant) as connection:
+            for _ in range(25):
+                since = chance.choice(starts) + HOUR * chance.uniform(-30, 60)
+                asked = {
+                    "datastream": chance.choice((gauge, index)),
+                    "since": since,
+                    "until": since + HOUR * chance.choice((1, 3, 30, 100)),
+                    "bucket": chance.choice(("hour", "day")),
+                    "zone": chance.choice(("Europe/Paris", "UTC", "America/Cayenne", "Asia/Kolkata")),
+                }
+                asked["is_index"] = asked["datastream"] == index
+                wanted, wanted_before = await from_raw(connection, **asked)
+                found, before = await read_buckets(
+                    connection,
+                    asked["datastream"],
+                    since,
+                    asked["until"],
+                    bucket=asked["bucket"],
+                    timezone=asked["zone"],
+                    is_index=asked["is_index"],
+                )
+
+                assert near(found) == near(wanted), asked
+                assert before == wanted_before, asked
+
+
+async def test_hours_and_days_outlive_the_raw_that_they_were_made_from(
+    pool: Pool, api_pool: Pool, measuring
+) -> None:
+    [index] = await measuring.datastreams("water_volume")
+    midnight = datetime(2024, 10, 3, tzinfo=PARIS).astimezone(UTC)
+    await measuring.write(*((index, midnight + HOUR * n, 100.0 + n, 0) for n in range(49)))
+    await roll_up(pool)
+    tenant = await tenant_of(pool)
+
+    async def days() -> tuple[list[Bucket], float | None]:
+        async with tenant_transaction(api_pool, tenant) as connection:
+            return await read_buckets(
+                connection,
+                index,
+                midnight + 30 * HOUR,
+                midnight + 31 * HOUR,
+                bucket="day",
+                timezone="Europe/Paris",
+                is_index=True,
+            )
+
+    before = await days()
+    await pool.execute("DELETE FROM observation.measurement")
+    await pool.execute("INSERT INTO observation.forgotten VALUES ('measurement', 0, $1)", midnight + 90 * HOUR)
+    await measuring.write((index, midnight + 30 * HOUR + HOUR / 2, 5.0, 0))
+    while_it_is_dirty = await days()
+    await roll_up(pool)
+
+    assert before == while_it_is_dirty == await days()
+    assert (before[0][0].last, before[1]) == (148, 124)
+
+
+async def test_another_tenant_sees_no_rollup_and_no_dirty_hour(pool: Pool, api_pool: Pool, measuring) -> None:
+    [gauge] = await measuring.datastreams("temperature")
+    at = datetime(2026, 10, 3, 9, 30, tzinfo=UTC)
+    await measuring.write((gauge, at, 3.0, 0))
+    await roll_up(pool)
+    await measuring.write((gauge, at + HOUR, 3.0, 0))
+    tables = ("rollup_hour", "rollup_day", "unrolled")
+
+    async def counts(tenant: int) -> list[int]:
+        async with tenant_transaction(api_pool, tenant) as connection:
+            return [await connection.fetchval(f"SELECT count(*) FROM {table}") for table in tables]
+
+    other = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('autre', 'Autre') RETURNING id")
+
+    assert await counts(await tenant_of(pool)) == [1, 1, 1]
+    assert await counts(other) == [0, 0, 0]

@@ -1,0 +1,52 @@
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from api.bucket_store import read_buckets
+from api.daily_store import Day, days_above, read_daily
+from core.runtime.postgres import Pool, tenant_transaction
+from ingest.rollups import roll_up
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_days_of_many_are_the_days_of_each(pool: Pool, api_pool: Pool, measuring, seed: int) -> None:
+    chance = random.Random(seed)
+    gauges, indexes = await measuring.datastreams("temperature", 3), await measuring.datastreams("pulse_count", 3)
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    rows = {}
+    for _ in range(400):
+        at = now + chance.choice((HOUR, HOUR / 4)) * chance.randrange(-90, 2)
+        datastream = chance.choice(gauges + indexes)
+        rows[datastream, at] = (datastream, at, chance.uniform(0, 100), chance.choice((0, 0, 1)))
+    shuffled = list(rows.values())
+    tenant = await pool.fetchval("SELECT id FROM tenant WHERE slug = 'mesures'")
+    for place in range(0, len(shuffled), 100):
+        await roll_up(pool, force=chance.random() < 0.5)
+        await measuring.write(*shuffled[place : place + 100])
+        since = now - HOUR * chance.randrange(100)
+        until = since + HOUR * chance.choice((1, 20, 200))
+        async with tenant_transaction(api_pool, tenant) as connection:
+            daily = await read_daily(connection, gauges + indexes, since, until)
+            above = await days_above(connection, gauges, 75, since, until)
+            each = []
+            for datastream in gauges + indexes:
+                days, _ = await read_buckets(
+                    connection,
+                    datastream,
+                    since,
+                    until,
+                    bucket="day",
+                    timezone="Europe/Paris",
+                    is_index=datastream in indexes,
+                )
+                each += [Day(datastream, day.since, *day[2:]) for day in days if day.since < now + 48 * HOUR]
+
+        assert [day._replace(mean=None) for day in daily] == [day._replace(mean=None) for day in each]
+        assert [day.mean for day in daily] == [
+            day.mean if day.mean is None else pytest.approx(day.mean) for day in each
+        ]
+        over = [day.datastream_id for day in each if day.maximum is not None and day.maximum > 75]
+        assert above == {gauge: over.count(gauge) for gauge in gauges if gauge in over}
