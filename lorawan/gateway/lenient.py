@@ -140,12 +140,15 @@ def time_us_of(text: Any) -> int | None:
     if not isinstance(text, str) or not text:
         return None
     try:
-        moment = datetime.fromisoformat(text.removesuffix("GMT").removesuffix("UTC").strip())
+        if text.endswith(("GMT", "UTC", " ")):
+            text = text.removesuffix("GMT").removesuffix("UTC").strip()
+        moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        time_us = (moment - _EPOCH) // _MICROSECOND
+        since = moment - _EPOCH
     except (ValueError, OverflowError):
         return None
+    time_us = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     return time_us if time_us >= 0 else None
 
 

@@ -9,6 +9,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from lorawan.gateway.lenient import (
     base64_of,
@@ -19,6 +20,7 @@ from lorawan.gateway.lenient import (
     text_of,
     whole_json,
 )
+from lorawan.gateway.semtech_plain import read_plain_rxpks
 from lorawan.gateway.semtech_rxpk import (
     MAX_PHY_PAYLOAD,
     RejectedRxPk,
@@ -70,8 +72,7 @@ class TxStatus(StrEnum):
     """An error that the protocol does not name."""
 
 
-@dataclass(frozen=True, slots=True)
-class PushData:
+class PushData(Struct, frozen=True):
     """Frames and status from a gateway."""
 
     token: bytes
@@ -117,9 +118,11 @@ class TxPk:
     coding_rate: str = "4/5"
 
 
-_FROM_GATEWAY = (DatagramType.PUSH_DATA, DatagramType.PULL_DATA, DatagramType.TX_ACK)
-_ACKNOWLEDGED = {DatagramType.PUSH_DATA: DatagramType.PUSH_ACK, DatagramType.PULL_DATA: DatagramType.PULL_ACK}
-_TYPES = {int(kind): kind for kind in DatagramType}
+_FROM_GATEWAY = {int(kind): kind for kind in (DatagramType.PUSH_DATA, DatagramType.PULL_DATA, DatagramType.TX_ACK)}
+_ACKNOWLEDGED = {
+    DatagramType.PUSH_DATA: bytes((DatagramType.PUSH_ACK,)),
+    DatagramType.PULL_DATA: bytes((DatagramType.PULL_ACK,)),
+}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -127,15 +130,14 @@ def datagram_type(octets: bytes) -> DatagramType | None:
     """What a datagram from a gateway is, from its header alone; None when it is no such thing."""
     if len(octets) < GATEWAY_HEADER_LENGTH or octets[0] not in VERSIONS:
         return None
-    kind = _TYPES.get(octets[3])
-    return kind if kind in _FROM_GATEWAY else None
+    return _FROM_GATEWAY.get(octets[3])
 
 
 def acknowledgement(octets: bytes) -> bytes | None:
     """What to answer to a datagram before it is parsed (PUSH_ACK or PULL_ACK); None when nothing."""
     kind = datagram_type(octets)
-    answer = _ACKNOWLEDGED.get(kind) if kind is not None else None
-    return None if answer is None else octets[:3] + bytes((answer,))
+    answer = None if kind is None else _ACKNOWLEDGED.get(kind)
+    return None if answer is None else octets[:3] + answer
 
 
 def gateway_id_of(octets: bytes) -> GatewayId:
@@ -190,6 +192,9 @@ def parse_datagram(octets: bytes) -> Datagram:
 
 
 def _push_data(token: bytes, gateway_id: GatewayId, body: bytes) -> PushData:
+    plain = read_plain_rxpks(body)
+    if plain is not None:
+        return PushData(token, gateway_id, plain)
     try:
         said = whole_json(body)
     except ValueError:

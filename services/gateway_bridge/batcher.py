@@ -23,7 +23,7 @@ FRAME_OVERHEAD = 96
 MAX_WAITING = 50_000
 
 _MTYPE_SHIFT = 5
-_URGENT = (MType.JOIN_REQUEST, MType.CONFIRMED_DATA_UP)
+_URGENT = (int(MType.JOIN_REQUEST), int(MType.CONFIRMED_DATA_UP))
 
 _FORWARDED = FRAMES.labels("forwarded")
 _DROPPED = FRAMES.labels("queue_full")
@@ -45,14 +45,15 @@ class _Lane:
 
     def add(self, frame: Frame, done: Done | None) -> None:
         """Append a frame; the first of a batch opens it, an urgent one closes it."""
-        if not self.frames:
+        frames, phy_payload = self.frames, frame.phy_payload
+        if not frames:
             self.opened_at = asyncio.get_running_loop().time()
             self.filled.set()
-        self.frames.append(frame)
+        frames.append(frame)
         self.done.append(done)
-        urgent = frame.phy_payload[0] >> _MTYPE_SHIFT in _URGENT
-        self.octets += len(frame.phy_payload) + FRAME_OVERHEAD
-        if urgent or len(self.frames) >= MAX_ITEMS or self.octets >= MAX_OCTETS:
+        self.octets += len(phy_payload) + FRAME_OVERHEAD
+        urgent = phy_payload[0] >> _MTYPE_SHIFT in _URGENT
+        if urgent or len(frames) >= MAX_ITEMS or self.octets >= MAX_OCTETS:
             self.closing.set()
 
     def take(self) -> tuple[list[Frame], list[Done | None]]:

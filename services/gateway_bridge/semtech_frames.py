@@ -18,25 +18,27 @@ TMST_LENGTH = 4
 def frames_of(rxpk: RxPk, gateway_id: GatewayId, received_at_us: int) -> list[Frame]:
     """The copies in one rxpk: one, or one per antenna."""
     modulation = rxpk.modulation
+    tmst = rxpk.tmst
+    context = b"" if tmst is None else tmst.to_bytes(TMST_LENGTH, "big")
+    time_us = reception_time_us(received_at_us, gps_time_us=rxpk.gps_time_us, gateway_time_us=rxpk.time_us)
     lora = modulation if isinstance(modulation, Lora) else Lora(0, 0)
-    heard = [(entry.rssi, entry.snr, entry.channel, entry.antenna) for entry in rxpk.antennas]
     return [
         Frame(
             phy_payload=rxpk.phy_payload,
             gateway_id=gateway_id,
-            time_us=reception_time_us(received_at_us, gps_time_us=rxpk.gps_time_us, gateway_time_us=rxpk.time_us),
+            time_us=time_us,
             received_at_us=received_at_us,
-            context=b"" if rxpk.tmst is None else rxpk.tmst.to_bytes(TMST_LENGTH, "big"),
+            context=context,
             frequency=rxpk.frequency,
             spreading_factor=lora.spreading_factor,
             bandwidth=lora.bandwidth,
             bit_rate=modulation.bit_rate if isinstance(modulation, Fsk) else 0,
-            rssi=rssi,
-            snr=snr,
-            channel=channel,
-            antenna=antenna,
+            rssi=heard.rssi,
+            snr=heard.snr,
+            channel=heard.channel,
+            antenna=heard.antenna,
         )
-        for rssi, snr, channel, antenna in heard or [(rxpk.rssi, rxpk.snr, rxpk.channel, rxpk.antenna)]
+        for heard in rxpk.antennas or (rxpk,)
     ]
 
 

@@ -137,6 +137,7 @@ def test_refuses_push_data_in_which_there_is_nothing_to_read(body: str) -> None:
         (rxpk(data="A" * 400), RejectReason.DATA),
         (rxpk(freq=None), RejectReason.FREQUENCY),
         (rxpk(freq=1e300), RejectReason.FREQUENCY),
+        (rxpk(freq=1e305), RejectReason.FREQUENCY),
         (rxpk(freq=10**400), RejectReason.FREQUENCY),
         (rxpk(freq=True), RejectReason.FREQUENCY),
         (rxpk(datr="SF13BW125"), RejectReason.MODULATION),
