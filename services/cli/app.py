@@ -184,8 +184,31 @@ def simulate(
     devices: Annotated[int, typer.Option(min=1, help="Nombre de capteurs.")] = 100,
     rate: Annotated[float, typer.Option(min=0.01, help="Trames montantes par seconde, parc entier.")] = 5.0,
     exit_after: ExitAfterOption = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Écrit plutôt des années de mesures plausibles, d'un autre parc.")
+    ] = False,
+    measurements: Annotated[int, typer.Option(min=1, help="Avec --history : mesures en tout.")] = 100_000_000,
+    years: Annotated[int, typer.Option(min=1, max=10, help="Avec --history : jusqu'à hier soir.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Avec --history : processus qui écrivent.")] = 2,
+    seed: Annotated[str, typer.Option(help="Avec --history : la même graine, les mêmes mesures.")] = "historique",
+    remove: Annotated[bool, typer.Option("--remove", help="Avec --history : efface ce qui a été écrit.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Avec --history : le bilan, pour un programme.")] = False,
 ) -> None:
-    """Fait parler un parc simulé à une pile qui tourne."""
+    """Fait parler un parc simulé à une pile qui tourne, ou (--history) lui écrit des années de mesures."""
+    if history:
+        from services.cli.history import run_history
+
+        raise typer.Exit(
+            run_history(
+                _read_run(home),
+                measurements=measurements,
+                years=years,
+                workers=workers,
+                seed=seed,
+                remove=remove,
+                as_json=as_json,
+            )
+        )
     from rich.console import Console
 
     from services.simulator.main import run as run_simulation

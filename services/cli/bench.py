@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +21,8 @@ bench_app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# Of a table that nobody looks at in a terminal.
+WIDTH = 130
 SecondsOption = Annotated[float, typer.Option(min=2, help="Durée de la mesure.")]
 RateOption = Annotated[
     float | None, typer.Option(min=10, help="Trames par seconde ; sinon le plus haut débit tenu est cherché.")
@@ -44,6 +46,25 @@ def temporary_home(name: str) -> Generator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _on_a_stack_of_its_own(command: str, argv: Sequence[str], postgres: Mapping[str, str]) -> int:
+    """Start a stack, run one of our commands on it in a process of its own, stop it; the command's status."""
+    from services.cli.session import REFUSALS, run_in_foreground, run_stack
+    from services.supervisor.stack import StackOptions
+
+    options = StackOptions("bench", "127.0.0.1", 0, "127.0.0.1", 0, postgres=postgres)
+
+    async def measure(run: "RunInfo", stopping: asyncio.Event) -> int:
+        whole = (sys.executable, "-P", "-m", "services.cli", "bench", command, "--home", run.home, *argv)
+        return await run_in_foreground(whole, dict(os.environ), stopping)
+
+    with temporary_home("bench") as home:
+        try:
+            return asyncio.run(run_stack(home, options, measure))
+        except REFUSALS as refused:
+            sys.stderr.write(f"territoire : {refused}\n")
+            return 1
+
+
 @bench_app.command()
 def ingest(
     seconds: SecondsOption = 30.0,
@@ -56,27 +77,13 @@ def ingest(
     as_json: JsonOption = False,
 ) -> None:
     """Du datagramme à la mesure enregistrée : débit soutenu, CPU par processus, délais, plafond."""
-    from services.cli.session import REFUSALS, run_in_foreground, run_stack
-    from services.supervisor.stack import StackOptions
-
-    options = StackOptions("bench", "127.0.0.1", 0, "127.0.0.1", 0, postgres={"track_commit_timestamp": "on"})
     argv = ["--seconds", str(seconds), "--devices", str(devices), "--gateways", str(gateways)]
     argv += ["--copies", str(copies), "--runs", str(runs)]
     argv += [] if rate is None else ["--rate", str(rate)]
     argv += ["--paced"] if paced else []
     argv += ["--json"] if as_json else []
 
-    async def measure(run: "RunInfo", stopping: asyncio.Event) -> int:
-        command = (sys.executable, "-P", "-m", "services.cli", "bench", "ingest-load", "--home", run.home, *argv)
-        return await run_in_foreground(command, dict(os.environ), stopping)
-
-    with temporary_home("bench") as home:
-        try:
-            status = asyncio.run(run_stack(home, options, measure))
-        except REFUSALS as refused:
-            sys.stderr.write(f"territoire : {refused}\n")
-            status = 1
-    raise typer.Exit(status)
+    raise typer.Exit(_on_a_stack_of_its_own("ingest-load", argv, {"track_commit_timestamp": "on"}))
 
 
 @bench_app.command("ingest-load", hidden=True)
@@ -116,3 +123,59 @@ def ingest_load(
     if as_json:
         print(msgspec.json.encode(figures).decode())
     raise typer.Exit(0 if is_exact else 1)
+
+
+@bench_app.command()
+def queries(
+    home: Annotated[
+        Path | None, typer.Option(help="Pile qui tourne, avec un historique ; sinon une pile temporaire.")
+    ] = None,
+    measurements: Annotated[
+        int, typer.Option(min=1, help="De l'historique de la pile temporaire ; 100_000_000 : celui de l'objectif.")
+    ] = 20_000_000,
+    runs: RunsOption = 7,
+    explain: Annotated[bool, typer.Option("--explain", help="Montre aussi les plans d'exécution.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Échoue quand un objectif est manqué.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Les questions de tous les jours sur un an de mesures, contre psql et contre les objectifs."""
+    argv = ["--measurements", str(measurements), "--runs", str(runs)]
+    argv += [name for name, given in (("--explain", explain), ("--check", check), ("--json", as_json)) if given]
+    if home is not None:
+        queries_ask(home, 0, runs, explain, check, as_json)
+    raise typer.Exit(_on_a_stack_of_its_own("queries-ask", argv, {}))
+
+
+@bench_app.command("queries-ask", hidden=True)
+def queries_ask(
+    home: Annotated[Path, typer.Option(help="Dossier de la pile qui tourne.")],
+    measurements: Annotated[int, typer.Option(min=0, help="Historique à écrire d'abord ; 0 : il y est.")] = 0,
+    runs: RunsOption = 7,
+    explain: Annotated[bool, typer.Option("--explain")] = False,
+    check: Annotated[bool, typer.Option("--check")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """L'historique et la mesure, dans leur propre processus ; `bench queries` les lance."""
+    import msgspec
+    import uvloop
+    from rich.console import Console
+
+    from bench.queries import ASSETS, NoHistory, measure, print_table
+    from services.run_info import read_run_info
+    from services.simulator.history.load import HistoryRefused, load_history
+
+    console = Console(stderr=as_json)
+    if not console.is_terminal:
+        console.width = WIDTH
+    try:
+        run = read_run_info(home)
+        if measurements:
+            asyncio.run(load_history(run, measurements=measurements, assets=ASSETS, console=console))
+        figures = uvloop.run(measure(run, runs, console, explain=explain))
+    except (FileNotFoundError, HistoryRefused, NoHistory) as refused:
+        sys.stderr.write(f"territoire : {refused}\n")
+        raise typer.Exit(1) from None
+    print_table(console, figures)
+    if as_json:
+        print(msgspec.json.encode({"queries": figures}).decode())
+    raise typer.Exit(1 if check and not all(figure.reached for figure in figures) else 0)

@@ -116,7 +116,7 @@ async def _prepare(
         is_begun = state is not None and state[0] == STARTED
         order = Order.from_details(state[1]) if state is not None and is_begun else wanted
         timezone = await connection.fetchval(store.READ_TIMEZONE)
-        assets = plan_assets(order.measurements, order.years, order.seed)
+        assets = plan_assets(order.measurements, order.years, order.seed, order.assets)
         series = plan_series(assets, order.seed)
         if not is_begun:
             keys = KeyWrap(run.kek_id, bytes.fromhex(run.kek))
@@ -179,6 +179,7 @@ async def load_history(
     run: RunInfo,
     *,
     measurements: int,
+    assets: int = 0,
     years: int = 1,
     workers: int = 2,
     seed: str = "historique",
@@ -188,7 +189,8 @@ async def load_history(
 ) -> Summary:
     """Write a history into a running stack, or go on with one that was interrupted (then as that was ordered).
 
-    It ends with the last whole local day. Ctrl-C ends it between two transactions; run it again to go on.
+    `assets`: at least so many, whatever the measurements. The history ends with the last whole local day. Ctrl-C
+    ends it between two transactions; run it again to go on.
 
     Raises:
         HistoryRefused: the tenant has its history already, or there is no room for it.
@@ -200,8 +202,8 @@ async def load_history(
     async with _connected(run.database_url) as connection:
         timezone: str = await connection.fetchval(store.READ_TIMEZONE)
         until = (today or datetime.now(UTC)).astimezone(ZoneInfo(timezone)).date()
-        wanted = Order(seed, measurements, years, _years_before(until, years), until)
-        tenant, order, blocks, assets = await _prepare(connection, run, wanted, slug)
+        wanted = Order(seed, measurements, assets, years, _years_before(until, years), until)
+        tenant, order, blocks, planned = await _prepare(connection, run, wanted, slug)
         processes, stop, reports = _start_workers(run, order, timezone, blocks, workers)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -225,7 +227,7 @@ async def load_history(
         since=order.since.isoformat(),
         until=order.until.isoformat(),
         complete=complete,
-        assets=assets,
+        assets=planned,
         datastreams=sum(len(block.ids) for block in blocks),
         measurements=totals.rows,
         found=totals.found,

@@ -132,6 +132,7 @@ GROUPS = (
         (Channel("active_power", 12 * HOUR, partial(sources.LampPower, watts=60)),),
     ),
 )
+FILLER = GROUPS[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +174,29 @@ def rows_per_second(group: Group) -> float:
     return sum(1 / channel.step_s for channel in group.channels)
 
 
-def plan_assets(measurements: int, years: int, seed: str) -> list[AssetPlan]:
-    """The fleet that says at least this many measurements in these years; the same for the same seed."""
-    wanted = measurements / (years * YEAR_S)
+def plan_assets(measurements: int, years: int, seed: str, at_least: int = 0) -> list[AssetPlan]:
+    """The fleet that says at least this many measurements in these years; the same for the same seed.
+
+    With `at_least` so many assets: what is missing are light points, which say little.
+    """
+    # A year may be a quarter of a day shorter than YEAR_S.
+    wanted = measurements / (years * YEAR_S) * 1.001
     scale = wanted / sum(group.share * rows_per_second(group) for group in GROUPS)
-    # A year is a quarter of a day shorter than YEAR_S, a reading may be lost at an edge.
-    groups = [group for group in GROUPS for _ in range(max(1, math.ceil(group.share * scale * 1.001)))]
+    missing = at_least - scale * sum(group.share for group in GROUPS)
+    if missing > 0:
+        scale = max(0.0, _scale_with_filler(wanted, at_least))
+    counts = {group: max(1, math.ceil(group.share * scale)) for group in GROUPS}
+    counts[FILLER] += max(0, at_least - sum(counts.values()))
+    groups = [group for group, count in counts.items() for _ in range(count)]
     return [_plan_asset(number, group, seed) for number, group in enumerate(groups)]
+
+
+def _scale_with_filler(wanted: float, assets: int) -> float:
+    """Of all groups, when the filler makes up for what is missing of the assets: rows and assets both come out."""
+    shares = sum(group.share for group in GROUPS)
+    rates = sum(group.share * rows_per_second(group) for group in GROUPS)
+    rate = rows_per_second(FILLER)
+    return (wanted - assets * rate) / (rates - shares * rate)
 
 
 def _plan_asset(number: int, group: Group, seed: str) -> AssetPlan:

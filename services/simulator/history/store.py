@@ -100,6 +100,8 @@ class Order:
 
     seed: str
     measurements: int
+    assets: int
+    """At least so many."""
     years: int
     since: date
     until: date
@@ -110,6 +112,7 @@ class Order:
         return {
             "seed": self.seed,
             "measurements": self.measurements,
+            "assets": self.assets,
             "years": self.years,
             "since": self.since.isoformat(),
             "until": self.until.isoformat(),
@@ -119,7 +122,7 @@ class Order:
     def from_details(cls, details: dict[str, Any]) -> "Order":
         """The order of an audit line."""
         since, until = date.fromisoformat(details["since"]), date.fromisoformat(details["until"])
-        return cls(details["seed"], details["measurements"], details["years"], since, until)
+        return cls(details["seed"], details["measurements"], details["assets"], details["years"], since, until)
 
 
 async def read_state(connection: Connection, tenant_id: int) -> tuple[str, dict[str, Any]] | None:
