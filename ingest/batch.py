@@ -1,25 +1,34 @@
-"""What one transaction writes: rows without duplicates, and what goes to quarantine."""
+"""What one transaction writes, composed of interpreted uplinks: rows in the order of their tables' keys."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 import msgspec
 
-from core.messages.measurements import Measurement
 from core.messages.uplinks import Heard, Uplink
 from core.registry.datastreams import WantedDatastream
-from ingest.pipeline import INT2_END, Interpreted, Value
+from ingest.identity import Stored
+from ingest.pipeline import INT2_END, Interpreted, Row, Value
 
 RADIO_LIMIT = 1_000  # dB or dBm; a gateway that reports more reports nonsense.
+HOUR_US = 3_600_000_000
+
+# observation.reception, in the order of its columns; time in microseconds since 1970 UTC.
+ReceptionRow = tuple[int, int, bytes, int, int, float, float]
+
+_by_device = attrgetter("uplink.device_id")
+_by_instant = itemgetter(0, 1)
 
 
-class Item(NamedTuple):
-    """An uplink, and where on the bus it stood."""
+class Delivered(NamedTuple):
+    """Uplinks of one message of the bus, and where it stood; `first` is the place of the first of them in it."""
 
     subject: str
     sequence: int
-    uplink: Uplink
+    uplinks: Sequence[Uplink]
+    first: int = 0
 
 
 class Quarantined(NamedTuple):
@@ -32,116 +41,155 @@ class Quarantined(NamedTuple):
     data: bytes
 
 
-class UplinkRow(NamedTuple):
-    """observation.uplink, in the order of its columns; times in microseconds since 1970 UTC."""
+@dataclass(slots=True)
+class Prepared:
+    """What the uplinks of a pass say, in stream order, before the tables are asked what they know of them."""
 
-    device_id: int
-    time_us: int
-    uplink_id: bytes
-    session_id: int | None
-    f_cnt: int
-    f_port: int | None
-    payload: bytes
-    received_at_us: int
-    radio: bytes
-    status: str
-    reason: str | None
-    decoded: bytes | None
-    codec: str | None
-    codec_version: int | None
-
-
-class ReceptionRow(NamedTuple):
-    """observation.reception, in the order of its columns."""
-
-    device_id: int
-    time_us: int
-    uplink_id: bytes
-    gateway_id: int
-    antenna: int
-    rssi: float
-    snr: float
-
-
-UplinkKey = tuple[int, int, bytes]
+    uplinks: list[Interpreted] = field(default_factory=list[Interpreted])
+    late: list[Uplink] = field(default_factory=list[Uplink])
+    gateways: Mapping[bytes, int] = field(default_factory=dict[bytes, int])
+    quarantined: list[Quarantined] = field(default_factory=list[Quarantined])
+    batch: "Batch | None" = None
+    """The rows, composed ahead when none of them depends on what is stored already."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """Rows by key: the first of each stays.
+    """Rows of new uplinks, sorted as their tables' keys are. Apart is what may well be stored already.
 
-    Apart is what may well be stored already: the receptions of late copies, and `history`, what a meter repeats
-    of its past in every uplink beside its newest values.
+    `latest` is the last measurement of each datastream, by datastream: every writer locks in the same order.
+    `hours` are the datastreams whose rollup of an hour changes, by the hour's number since 1970. `replaced` are
+    new uplinks whose key in uplink_seen told of another one until now, `copies` the places of those that are
+    stored under another identity.
     """
 
-    uplinks: dict[UplinkKey, UplinkRow] = field(default_factory=dict[UplinkKey, UplinkRow])
-    receptions: dict[tuple[object, ...], ReceptionRow] = field(
-        default_factory=dict[tuple[object, ...], ReceptionRow]
-    )
-    late_receptions: list[ReceptionRow] = field(default_factory=list[ReceptionRow])
-    measurements: dict[tuple[int, int], Measurement] = field(default_factory=dict[tuple[int, int], Measurement])
-    history: dict[tuple[int, int], Measurement] = field(default_factory=dict[tuple[int, int], Measurement])
-    by_slot: dict[int, list[Measurement]] = field(default_factory=dict[int, list[Measurement]])
-    quarantined: list[Quarantined] = field(default_factory=list[Quarantined])
+    uplinks: list[Interpreted] = field(default_factory=list[Interpreted])
+    receptions: list[ReceptionRow] = field(default_factory=list[ReceptionRow])
+    copied_receptions: list[ReceptionRow] = field(default_factory=list[ReceptionRow])
+    measurements: list[Row] = field(default_factory=list[Row])
+    history: list[Row] = field(default_factory=list[Row])
+    latest: list[Row] = field(default_factory=list[Row])
+    hours: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
+    replaced: list[Uplink] = field(default_factory=list[Uplink])
+    copies: set[int] = field(default_factory=set[int])
     receptions_skipped: int = 0
 
-    def add(self, interpreted: Interpreted, gateways: Mapping[bytes, int]) -> None:
-        """The rows of one uplink; every datastream of its values is known by now."""
+    def rows(self) -> int:
+        """How many rows there are to write, `latest` apart."""
+        of_receptions = len(self.receptions) + len(self.copied_receptions)
+        return len(self.uplinks) + of_receptions + len(self.measurements) + len(self.history)
+
+
+def by_slot(uplinks: Iterable[Interpreted]) -> dict[int, list[Row]]:
+    """Their measurements by the slot of their asset."""
+    found: dict[int, list[Row]] = {}
+    for interpreted in uplinks:
+        if interpreted.rows or interpreted.history:
+            of_slot = found.setdefault(interpreted.serving.slot, [])
+            of_slot += interpreted.rows.values()
+            of_slot += interpreted.history
+    return found
+
+
+def compose(
+    prepared: Prepared, known: Mapping[int, Stored] | None = None, late: Sequence[Stored | None] = ()
+) -> Batch:
+    """The rows. `known`, by place, are uplinks that are stored under an identity: they bring receptions only.
+
+    `late` is under what each late copy is stored; None, or nothing at all: under its own identity. Without `known`
+    every uplink is taken for new, and no instant of a datastream for being there twice.
+    """
+    batch = Batch()
+    gateways = prepared.gateways
+    new = prepared.uplinks
+    if known is not None:
+        new = [interpreted for place, interpreted in enumerate(new) if place not in known]
+        for place, stored in known.items():
+            _add_receptions(batch, batch.copied_receptions, prepared.uplinks[place].uplink, stored, gateways)
+    for place, uplink in enumerate(prepared.late):
+        stored = late[place] if late else None
+        _add_receptions(batch, batch.copied_receptions, uplink, stored or own_identity(uplink), gateways)
+    batch.uplinks = sorted(new, key=_by_device) if known is None else new
+    _add_measurements(batch)
+    if known is not None:
+        batch.measurements = _first_of_each_instant(batch.measurements)
+    batch.history = _first_of_each_instant(batch.history)
+    batch.latest = _latest(batch)
+    for interpreted in batch.uplinks:
         uplink = interpreted.uplink
-        key = (uplink.device_id, uplink.time_us, uplink.uplink_id)
-        if key not in self.uplinks:
-            self.uplinks[key] = _uplink_row(interpreted)
-            self._measure(interpreted)
-        for row in self._receptions_of(uplink, gateways):
-            self.receptions.setdefault(row[:5], row)
+        if uplink.heard_by:
+            _add_receptions(batch, batch.receptions, uplink, uplink, gateways)
+    return batch
 
-    def add_late(self, uplink: Uplink, gateways: Mapping[bytes, int]) -> None:
-        """The receptions of a late copy."""
-        self.late_receptions += self._receptions_of(uplink, gateways)
 
-    def latest(self) -> list[Measurement]:
-        """The last measurement of each datastream, by datastream: every writer locks in the same order."""
-        last: dict[int, Measurement] = {}
-        for rows in (self.measurements, self.history):
-            for measurement in rows.values():
-                known = last.get(measurement.datastream_id)
-                if known is None or known.time_us < measurement.time_us:
-                    last[measurement.datastream_id] = measurement
-        return [last[datastream_id] for datastream_id in sorted(last)]
+def _add_measurements(batch: Batch) -> None:
+    measurements, history, hours = batch.measurements, batch.history, batch.hours
+    for interpreted in batch.uplinks:
+        rows = interpreted.rows
+        if rows:
+            measurements += rows.values()
+            hour, after = divmod(interpreted.uplink.time_us, HOUR_US)
+            of_hour = hours.get(hour)
+            if of_hour is None:
+                of_hour = hours[hour] = set()
+            of_hour.update(rows)
+            if not after:
+                hours.setdefault(hour - 1, set()).update(rows)
+        if interpreted.history:
+            history += interpreted.history
+    for datastream_id, time_us, _, _ in history:
+        # A counter's value at the very edge ends the hour before; rolled up once too often does no harm.
+        for hour in {time_us // HOUR_US, (time_us - 1) // HOUR_US}:
+            hours.setdefault(hour, set()).add(datastream_id)
+    measurements.sort(key=_by_instant)
 
-    def _measure(self, interpreted: Interpreted) -> None:
-        serving, values = interpreted.serving, interpreted.values
-        if not values:
-            return
-        of_slot = self.by_slot.setdefault(serving.slot, [])
-        if any(value.time_us != values[0].time_us for value in values):
-            values = sorted(values, key=lambda value: -value.time_us)
-        newest: set[int] = set()
-        for time_us, channel, quantity, value, flags in values:
-            datastream_id = serving.datastreams[channel, quantity.name]
-            key = (datastream_id, time_us)
-            if key in self.measurements or key in self.history:
-                continue
-            measurement = Measurement(datastream_id, time_us, value, int(flags))
-            (self.history if datastream_id in newest else self.measurements)[key] = measurement
-            newest.add(datastream_id)
-            of_slot.append(measurement)
 
-    def _receptions_of(self, uplink: Uplink, gateways: Mapping[bytes, int]) -> Iterable[ReceptionRow]:
-        for heard in uplink.heard_by:
-            gateway_id = gateways.get(heard.gateway_id)
-            if gateway_id is None or not _is_plausible(heard):
-                self.receptions_skipped += 1
-                continue
-            yield ReceptionRow(
-                uplink.device_id,
-                uplink.time_us,
-                uplink.uplink_id,
-                gateway_id,
-                heard.antenna,
-                heard.rssi,
-                heard.snr,
-            )
+def _first_of_each_instant(rows: Iterable[Row]) -> list[Row]:
+    """In the order of the table's key; of an instant that is there twice the first in the stream's order."""
+    first: dict[tuple[int, int], Row] = {}
+    for row in rows:
+        first.setdefault(row[:2], row)
+    return [first[instant] for instant in sorted(first)]
+
+
+def _latest(batch: Batch) -> list[Row]:
+    last = {row[0]: row for row in batch.measurements}
+    for row in batch.history:
+        if row[0] not in last or last[row[0]][1] < row[1]:
+            last[row[0]] = row
+    return [last[datastream_id] for datastream_id in sorted(last)] if batch.history else list(last.values())
+
+
+def _add_receptions(
+    batch: Batch,
+    rows: list[ReceptionRow],
+    uplink: Uplink,
+    under: Uplink | Stored,
+    gateways: Mapping[bytes, int],
+) -> None:
+    device_id, time_us, uplink_id = uplink.device_id, under.time_us, under.uplink_id
+    heard_by = uplink.heard_by if len(uplink.heard_by) < 2 else _once_each(uplink.heard_by)  # noqa: PLR2004
+    for heard in heard_by:
+        gateway_id = gateways.get(heard.gateway_id)
+        rssi, snr, antenna = heard.rssi, heard.snr, heard.antenna
+        is_level = -RADIO_LIMIT <= rssi <= RADIO_LIMIT and -RADIO_LIMIT <= snr <= RADIO_LIMIT
+        if gateway_id is None or not is_level or not 0 <= antenna < INT2_END:
+            batch.receptions_skipped += 1
+        else:
+            rows.append((device_id, time_us, uplink_id, gateway_id, antenna, rssi, snr))
+
+
+def _once_each(heard_by: Iterable[Heard]) -> Iterable[Heard]:
+    """Of each antenna its first reception."""
+    first: dict[tuple[bytes, int], Heard] = {}
+    for heard in heard_by:
+        first.setdefault((heard.gateway_id, heard.antenna), heard)
+    return first.values()
+
+
+def own_identity(uplink: Uplink) -> Stored:
+    """An uplink as it is stored when it is new."""
+    return Stored(uplink.uplink_id, uplink.time_us, uplink.session_id)
 
 
 def wanted_datastreams(interpreted: Iterable[Interpreted]) -> dict[WantedDatastream, list[Interpreted]]:
@@ -155,11 +203,11 @@ def wanted_datastreams(interpreted: Iterable[Interpreted]) -> dict[WantedDatastr
     return wanted
 
 
-def quarantine_of(items: Sequence[Item], kind: str, reason: str) -> list[Quarantined]:
-    """The items as quarantine keeps them: each as msgpack."""
+def quarantine_of(delivered: Delivered, kind: str, reason: str) -> list[Quarantined]:
+    """These uplinks as quarantine keeps them: each as msgpack."""
     return [
-        Quarantined(item.subject, item.sequence, kind, reason, msgspec.msgpack.encode(item.uplink))
-        for item in items
+        Quarantined(delivered.subject, delivered.sequence, kind, reason, msgspec.msgpack.encode(uplink))
+        for uplink in delivered.uplinks
     ]
 
 
@@ -173,37 +221,4 @@ def _wanted(interpreted: Interpreted, value: Value) -> WantedDatastream:
         value.channel,
         value.quantity.name,
         value.quantity.unit,
-    )
-
-
-def _is_plausible(heard: Heard) -> bool:
-    is_level = -RADIO_LIMIT <= heard.rssi <= RADIO_LIMIT and -RADIO_LIMIT <= heard.snr <= RADIO_LIMIT
-    return is_level and 0 <= heard.antenna < INT2_END
-
-
-def _uplink_row(interpreted: Interpreted) -> UplinkRow:
-    uplink = interpreted.uplink
-    radio = msgspec.json.encode(
-        {
-            "frequency": uplink.frequency,
-            "spreading_factor": uplink.spreading_factor,
-            "bandwidth": uplink.bandwidth,
-            "confirmed": uplink.confirmed,
-        }
-    )
-    return UplinkRow(
-        uplink.device_id,
-        uplink.time_us,
-        uplink.uplink_id,
-        uplink.session_id or None,
-        uplink.f_cnt,
-        None if uplink.f_port < 0 else uplink.f_port,
-        uplink.payload,
-        uplink.received_at_us,
-        radio,
-        interpreted.status,
-        interpreted.reason,
-        interpreted.document,
-        interpreted.codec,
-        interpreted.codec_version,
     )

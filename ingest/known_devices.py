@@ -1,5 +1,6 @@
 """What ingest knows of each device: its codec, and what it serves when. Read once, forgotten when told."""
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -7,6 +8,7 @@ from typing import Any
 
 from core.messages.shards import slot_of_asset
 from core.model.entities import Asset, Assignment, Device, DeviceProfile
+from core.model.quantities import QUANTITIES
 from core.registry.assets import read_assets
 from core.registry.changes import Change
 from core.registry.devices import read_assignments, read_devices, read_profiles
@@ -18,13 +20,16 @@ from lorawan.identifiers import SLOTS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BEGINNING_US, END_US = -(1 << 62), 1 << 62
+LARGEST = sys.float_info.max
+Stream = tuple[int, float, float]
 
 
 @dataclass(slots=True)
 class Serving:
     """What a device serves from `since_us` until before `until_us`: an asset in a position, or none.
 
-    `datastreams` fills at the first sight of each (channel, quantity). `slot` is that of the measurements.
+    `datastreams` fills at the first sight of each (channel, quantity): its id, and the range of plausible values.
+    `slot` is that of the measurements.
     """
 
     tenant_id: int
@@ -35,11 +40,18 @@ class Serving:
     until_us: int = END_US
     geometry: ContainerGeometry | None = None
     geometry_problem: str | None = None
-    datastreams: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    datastreams: dict[tuple[str, str], Stream] = field(default_factory=dict[tuple[str, str], Stream])
     slot: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.slot = slot_of_asset(self.device_id if self.asset_id is None else self.asset_id)
+
+    def remember(self, channel: str, quantity: str, datastream_id: int) -> None:
+        """The datastream of these values, from now on."""
+        of = QUANTITIES[quantity]
+        low = -LARGEST if of.minimum is None else of.minimum
+        high = LARGEST if of.maximum is None else of.maximum
+        self.datastreams[channel, quantity] = (datastream_id, low, high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +95,15 @@ class KnownDevices:
     async def resolve(self, device_ids: Iterable[int]) -> dict[int, KnownDevice]:
         """These devices; one that is not known is read from the database, one that is absent does not exist."""
         asked = set(device_ids)
-        known = {id_: device for id_ in asked if (device := self._devices.get(id_)) is not None}
+        known = self._devices
         missing = sorted(asked - known.keys())
         if missing:
             before = self._changes
             read = await self._read(missing)
-            known |= read
             if self._changes == before:  # What changed while it was read is read again next time.
                 self._devices |= read
-        return known
+            known = self._devices | read
+        return {id_: known[id_] for id_ in asked if id_ in known}
 
     def apply(self, changes: Iterable[Change]) -> None:
         """Forget what changed; it is read again when it is needed."""

@@ -6,7 +6,7 @@ reception, so that the same uplink delivered twice gives the same rows.
 
 import math
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -24,8 +24,13 @@ BEHIND_AT_MOST_US = 366 * 24 * 60 * MINUTE_US
 EARLIEST_US = 1_420_070_400_000_000  # 2015-01-01: before LoRaWAN 1.0 no device measured anything.
 LATEST_US = 4_102_444_800_000_000  # 2100-01-01
 REASON_LENGTH = 500
+NO_DOCUMENT = b"{}"
 NOT_FOR_POSTGRES = re.compile("[\0\ud800-\udfff]")
 ID_OCTETS, INT2_END, INT4_END, INT8_END = 16, 1 << 15, 1 << 31, 1 << 63
+
+
+# A measurement as its table has it: datastream, time in microseconds since 1970 UTC, value, flags.
+Row = tuple[int, int, float, int]
 
 
 class Value(NamedTuple):
@@ -38,9 +43,13 @@ class Value(NamedTuple):
     flags: int
 
 
-@dataclass(slots=True)
-class Interpreted:
-    """An uplink with all that its octets say. `status`: decoded, empty, undecodable (`reason` says why)."""
+class Interpreted(msgspec.Struct, gc=False):
+    """An uplink with all that its octets say. `status`: decoded, empty, undecodable (`reason` says why).
+
+    `rows` are its measurements at its own instant, by datastream. `history` is apart, because it may well be
+    stored already: instants of the device's own clock, such as a meter repeats in every uplink. `values` wait
+    for their datastreams.
+    """
 
     uplink: Uplink
     serving: Serving
@@ -49,16 +58,17 @@ class Interpreted:
     document: bytes | None = None  # JSON
     codec: str | None = None
     codec_version: int | None = None
-    values: list[Value] = field(default_factory=list[Value])
+    rows: dict[int, Row] = {}
+    history: list[Row] = []
+    values: list[Value] = []
 
 
 def problem_of(uplink: Uplink) -> str | None:
     """Why no row can be made of this uplink; None when one can."""
+    if not (EARLIEST_US <= uplink.time_us < LATEST_US and EARLIEST_US <= uplink.received_at_us < LATEST_US):
+        return f"time {uplink.time_us} us, received_at {uplink.received_at_us} us: not between 2015 and 2100"
     if len(uplink.uplink_id) != ID_OCTETS:
         return f"uplink_id of {len(uplink.uplink_id)} octets"
-    for name, instant in (("time", uplink.time_us), ("received_at", uplink.received_at_us)):
-        if not EARLIEST_US <= instant < LATEST_US:
-            return f"{name} {instant} us is not between 2015 and 2100"
     if not 0 < uplink.device_id < INT4_END:
         return f"device {uplink.device_id}"
     if not (0 <= uplink.session_id < INT8_END and 0 <= uplink.f_cnt < INT8_END and -1 <= uplink.f_port < INT2_END):
@@ -78,14 +88,17 @@ def interpret(uplink: Uplink, device: KnownDevice) -> Interpreted:
     try:
         decoded = codec.decode(uplink.f_port, uplink.payload, uplink.time_us, device.codec_options)
         derive(decoded, serving)
-        values = normalise(decoded, uplink)
-        document = as_json(decoded)
+        rows = ordinary(decoded.readings, uplink, serving)
+        values = normalise(decoded, uplink) if rows is None else []
+        document = as_json(decoded) if decoded.data or decoded.warnings else NO_DOCUMENT
     except MalformedPayload as malformed:
         reason = f"Trame illisible par {codec.name} v{codec.version} : {malformed}"
     except Exception as defect:  # noqa: BLE001 - A defect of one decoder costs its own uplinks, and no others.
         reason = f"Erreur du décodeur {codec.name} v{codec.version} : {type(defect).__name__} {defect}"
     else:
-        return Interpreted(uplink, serving, "decoded", None, document, codec.name, codec.version, values)
+        return Interpreted(
+            uplink, serving, "decoded", None, document, codec.name, codec.version, rows or {}, [], values
+        )
     return Interpreted(uplink, serving, "undecodable", readable(reason), None, codec.name, codec.version)
 
 
@@ -104,6 +117,38 @@ def derive(decoded: Decoded, serving: Serving) -> None:
             decoded.warnings.append(f"Distance de {distance:g} mm hors du conteneur : pas de niveau")
         else:
             decoded.readings.append(Reading(time_us, channel, "fill_level", level))
+
+
+def ordinary(readings: Sequence[Reading], uplink: Uplink, serving: Serving) -> dict[int, Row] | None:
+    """The rows of readings that are all as usual: plausible, of known datastreams, at the uplink's own instant.
+
+    None when one of them needs a closer look, which `normalise` takes.
+    """
+    time_us, streams = uplink.time_us, serving.datastreams
+    if not -BEHIND_AT_MOST_US <= time_us - uplink.received_at_us <= AHEAD_AT_MOST_US:
+        return None
+    rows: dict[int, Row] = {}
+    for at_us, channel, name, value in readings:
+        stream = streams.get((channel, name))
+        if stream is None or at_us != time_us or not stream[1] <= value <= stream[2]:
+            return None
+        rows[stream[0]] = (stream[0], time_us, float(value), 0)
+    return rows if len(rows) == len(readings) else None
+
+
+def place(interpreted: Interpreted) -> None:
+    """Every datastream of its values is known by now: they become rows and history, of each instant the first."""
+    uplink, streams = interpreted.uplink, interpreted.serving.datastreams
+    rows: dict[int, Row] = {}
+    history: dict[tuple[int, int], Row] = {}
+    for time_us, channel, quantity, value, flags in interpreted.values:
+        datastream_id = streams[channel, quantity.name][0]
+        row = (datastream_id, time_us, value, int(flags))
+        if time_us == uplink.time_us:
+            rows.setdefault(datastream_id, row)
+        else:
+            history.setdefault((datastream_id, time_us), row)
+    interpreted.rows, interpreted.history, interpreted.values = rows, list(history.values()), []
 
 
 def normalise(decoded: Decoded, uplink: Uplink) -> list[Value]:

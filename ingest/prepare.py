@@ -4,16 +4,21 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
+
+from core.messages.uplinks import Uplink
 from core.registry.changes import Change
 from core.registry.datastreams import make_datastreams
 from core.runtime.postgres import Pool
-from ingest.batch import Batch, Item, Quarantined, quarantine_of, wanted_datastreams
+from ingest.batch import Delivered, Prepared, Quarantined, compose, quarantine_of, wanted_datastreams
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevice, KnownDevices
-from ingest.pipeline import Interpreted, interpret, problem_of
+from ingest.pipeline import Interpreted, interpret, place, problem_of, readable
 
-# Interpreting this many takes some ten milliseconds; then the loop may renew a lease.
-INTERPRETED_AT_ONCE = 500
+# Interpreting this many takes some milliseconds; then the loop may go on with a transaction, or renew a lease.
+INTERPRETED_AT_ONCE = 200
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,61 +35,63 @@ class Registry:
         self.gateways.apply(changes)
 
 
-async def prepare(items: Sequence[Item], registry: Registry) -> Batch:
-    """The rows of these items: sort out, resolve devices, interpret, resolve datastreams and gateways, gather.
+async def prepare(delivered: Sequence[Delivered], registry: Registry) -> Prepared:
+    """What these uplinks say, with the rows unless they depend on what is stored already.
 
-    Raises one of DATABASE_AWAY; ForeignKeyViolationError when something known is gone meanwhile.
+    Sort out, resolve devices, interpret, resolve datastreams and gateways, compose. Raises one of DATABASE_AWAY;
+    ForeignKeyViolationError when something known is gone meanwhile.
     """
-    batch = Batch()
-    readable, batch.quarantined = sort_out(items)
-    devices = await registry.devices.resolve(item.uplink.device_id for item in readable)
-    present = [item for item in readable if item.uplink.device_id in devices]
-    absent = [item for item in readable if item.uplink.device_id not in devices]
-    batch.quarantined += quarantine_of(absent, "unknown_device", "L'équipement n'existe plus dans le référentiel")
-    interpreted = await interpret_all([item for item in present if not item.uplink.late], devices)
-    await resolve_datastreams(interpreted, registry.pool)
-    gateways = await registry.gateways.resolve(
-        heard.gateway_id for item in present for heard in item.uplink.heard_by
+    prepared = Prepared()
+    devices = await registry.devices.resolve(
+        [uplink.device_id for message in delivered for uplink in message.uplinks]
     )
-    for uplink in interpreted:
-        batch.add(uplink, gateways)
-    for item in present:
-        if item.uplink.late:
-            batch.add_late(item.uplink, gateways)
-    return batch
+    for message in delivered:
+        for start in range(0, len(message.uplinks), INTERPRETED_AT_ONCE):
+            part = message.uplinks[start : start + INTERPRETED_AT_ONCE]
+            _interpret_all(Delivered(message.subject, message.sequence, part), devices, prepared)
+            await asyncio.sleep(0)
+    await _resolve_datastreams(prepared.uplinks, registry.pool)
+    prepared.gateways = await registry.gateways.resolve(
+        {heard.gateway_id for message in delivered for uplink in message.uplinks for heard in uplink.heard_by}
+    )
+    if not prepared.late and all(interpreted.uplink.session_id for interpreted in prepared.uplinks):
+        prepared.batch = compose(prepared)
+    return prepared
 
 
-def sort_out(items: Sequence[Item]) -> tuple[list[Item], list[Quarantined]]:
-    """The items of which rows can be made, and the others for quarantine."""
-    readable: list[Item] = []
-    refused: list[Quarantined] = []
-    for item in items:
-        problem = problem_of(item.uplink)
-        if problem is None:
-            readable.append(item)
-        else:
-            refused += quarantine_of([item], "impossible_field", f"Champ impossible : {problem}")
-    return readable, refused
+def _interpret_all(delivered: Delivered, devices: dict[int, KnownDevice], prepared: Prepared) -> None:
+    """Interpret each uplink; one of which no row can be made goes to quarantine, whatever it is that fails."""
+    for uplink in delivered.uplinks:
+        try:
+            problem = problem_of(uplink)
+            if problem is not None:
+                reason = f"Champ impossible : {problem}"
+                prepared.quarantined += _quarantined(delivered, uplink, "impossible_field", reason)
+            elif (device := devices.get(uplink.device_id)) is None:
+                reason = "L'équipement n'existe plus dans le référentiel"
+                prepared.quarantined += _quarantined(delivered, uplink, "unknown_device", reason)
+            elif uplink.late:
+                prepared.late.append(uplink)
+            else:
+                prepared.uplinks.append(interpret(uplink, device))
+        except Exception as defect:
+            log.exception("uplink_not_prepared", sequence=delivered.sequence)
+            reason = readable(f"Défaut du traitement : {type(defect).__name__} {defect}")
+            prepared.quarantined += _quarantined(delivered, uplink, "defect", reason)
 
 
-async def interpret_all(items: Sequence[Item], devices: dict[int, KnownDevice]) -> list[Interpreted]:
-    """Interpret each, and let others run in between."""
-    interpreted: list[Interpreted] = []
-    for start in range(0, len(items), INTERPRETED_AT_ONCE):
-        interpreted += [
-            interpret(item.uplink, devices[item.uplink.device_id])
-            for item in items[start : start + INTERPRETED_AT_ONCE]
-        ]
-        await asyncio.sleep(0)
-    return interpreted
+def _quarantined(delivered: Delivered, uplink: Uplink, kind: str, reason: str) -> list[Quarantined]:
+    return quarantine_of(Delivered(delivered.subject, delivered.sequence, [uplink]), kind, reason)
 
 
-async def resolve_datastreams(interpreted: Sequence[Interpreted], pool: Pool) -> None:
-    """Every value's datastream is known to its device from now on, made if it is new."""
-    wanted = wanted_datastreams(interpreted)
-    if not wanted:
-        return
-    ids = await make_datastreams(pool, list(wanted))
-    for want, uplinks in wanted.items():
-        for uplink in uplinks:
-            uplink.serving.datastreams[want.channel, want.quantity] = ids[want]
+async def _resolve_datastreams(interpreted: Sequence[Interpreted], pool: Pool) -> None:
+    """Every value's datastream is known to its device from now on, made if it is new; values become rows."""
+    waiting = [uplink for uplink in interpreted if uplink.values]
+    wanted = wanted_datastreams(waiting)
+    if wanted:
+        ids = await make_datastreams(pool, list(wanted))
+        for want, uplinks in wanted.items():
+            for uplink in uplinks:
+                uplink.serving.remember(want.channel, want.quantity, ids[want])
+    for uplink in waiting:
+        place(uplink)

@@ -3,14 +3,15 @@
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 import structlog
 
 from core.messages import topics
 from core.messages.batch import encode_batch
-from core.messages.measurements import Measurement
 from core.messages.shards import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus
+from ingest.pipeline import Row
 from ingest.telemetry import UNPUBLISHED
 
 MESSAGE_ITEMS = 2_000
@@ -30,9 +31,9 @@ class MeasurementPublisher:
     def __init__(self, bus: Bus, shards: int) -> None:
         self._bus = bus
         self._shards = shards
-        self._waiting: dict[int, deque[list[Measurement]]] = {shard: deque() for shard in range(shards)}
+        self._waiting: dict[int, deque[list[Row]]] = {shard: deque() for shard in range(shards)}
 
-    async def publish(self, by_slot: Mapping[int, Sequence[Measurement]]) -> None:
+    async def publish(self, by_slot: Mapping[int, Sequence[Row]]) -> None:
         """Offer these measurements to the bus, two attempts at most; it returns whatever becomes of them."""
         for shard, measurements in self._by_shard(by_slot).items():
             for start in range(0, len(measurements), MESSAGE_ITEMS):
@@ -47,13 +48,13 @@ class MeasurementPublisher:
             await self._offer_again(waiting)
         self._give_up_the_oldest()
 
-    def _by_shard(self, by_slot: Mapping[int, Sequence[Measurement]]) -> dict[int, list[Measurement]]:
-        by_shard: dict[int, list[Measurement]] = {}
+    def _by_shard(self, by_slot: Mapping[int, Sequence[Row]]) -> dict[int, list[Row]]:
+        by_shard: dict[int, list[Row]] = {}
         for slot, measurements in by_slot.items():
             by_shard.setdefault(shard_of_slot(slot, self._shards), []).extend(measurements)
         for measurements in by_shard.values():
             # A meter sends its newest value first and its past after it; readers go forward in time.
-            measurements.sort(key=lambda measurement: measurement.time_us)
+            measurements.sort(key=itemgetter(1))
         return by_shard
 
     async def _offer(self, shards: Sequence[int]) -> None:

@@ -1,87 +1,154 @@
-"""The one writer of observation.uplink, reception, measurement and latest."""
+"""The one writer of observation.uplink, uplink_seen, reception, measurement, latest and dirty."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
-import msgspec
-
-from core.messages.measurements import Measurement
 from core.runtime.lease import Lease
 from core.runtime.ownership import fenced
 from core.runtime.postgres import Connection, Pool, UniqueViolationError
-from ingest.batch import Batch, Quarantined, ReceptionRow
-from ingest.binary_copy import copy_of_measurements, copy_of_receptions, copy_of_uplinks
+from ingest.batch import Batch, Prepared, Quarantined, by_slot, compose
+from ingest.binary_copy import copy_of_measurements, copy_of_receptions, copy_of_seen, copy_of_uplinks
+from ingest.dirty import Hours, MarkedHours
+from ingest.identity import seen_key, sort_out
+from ingest.insertion import insert_all, insert_measurements, insert_receptions
+from ingest.pipeline import Row
+from ingest.seen import read_stored, replace_seen
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SCHEMA = "observation"
+# Far below the two minutes that maintenance leaves an hour after its end.
+WRITE_AT_MOST_S = 60
 UPLINK_COLUMNS = (
     "device_id", "time", "uplink_id", "session_id", "f_cnt", "f_port", "payload", "received_at", "radio", "status",
     "reason", "decoded", "codec", "codec_version",
 )  # fmt: skip
+SEEN_COLUMNS = ("device_id", "f_cnt", "digest", "time", "uplink_id", "session_id")
 RECEPTION_COLUMNS = ("device_id", "time", "uplink_id", "gateway_id", "antenna", "rssi", "snr")
 MEASUREMENT_COLUMNS = ("datastream_id", "time", "value", "flags")
 
-INSERT_UPLINKS = f"""
-INSERT INTO observation.uplink ({", ".join(UPLINK_COLUMNS)})
-SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::uuid[], $4::bigint[], $5::bigint[], $6::smallint[],
-                     $7::bytea[], $8::timestamptz[], $9::jsonb[], $10::text[], $11::text[], $12::jsonb[],
-                     $13::text[], $14::int[])
-ON CONFLICT DO NOTHING
-"""
-INSERT_RECEPTIONS = f"""
-INSERT INTO observation.reception ({", ".join(RECEPTION_COLUMNS)})
-SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::uuid[], $4::int[], $5::smallint[], $6::real[], $7::real[])
-ON CONFLICT DO NOTHING
-"""
-INSERT_MEASUREMENTS = f"""
-INSERT INTO observation.measurement ({", ".join(MEASUREMENT_COLUMNS)})
-SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::float8[], $4::smallint[])
-ON CONFLICT DO NOTHING
-"""
-UPSERT_LATEST = """
+NOW = "SELECT (extract(epoch FROM now()) * 1000000)::bigint"
+# Most datastreams have a last value and get a newer one: an update costs less than an insert that finds it there.
+UPDATE_LATEST = """
+WITH given AS MATERIALIZED (
+    SELECT id, timestamptz 'epoch' + us * interval '1 microsecond' AS time, value, flags
+    FROM unnest($1::int[], $2::bigint[], $3::float8[], $4::smallint[]) AS of (id, us, value, flags)
+), updated AS (
+    UPDATE observation.latest SET time = given.time, value = given.value, flags = given.flags
+    FROM given WHERE datastream_id = given.id AND latest.time < given.time RETURNING datastream_id
+)
 INSERT INTO observation.latest (datastream_id, time, value, flags)
-SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::float8[], $4::smallint[])
+SELECT * FROM given WHERE id NOT IN (SELECT datastream_id FROM updated)
 ON CONFLICT (datastream_id) DO UPDATE
 SET time = excluded.time, value = excluded.value, flags = excluded.flags
 WHERE latest.time < excluded.time
 """
+UPSERT_LATEST = """
+INSERT INTO observation.latest (datastream_id, time, value, flags)
+SELECT id, timestamptz 'epoch' + us * interval '1 microsecond', value, flags
+FROM unnest($1::int[], $2::bigint[], $3::float8[], $4::smallint[]) AS of (id, us, value, flags)
+ON CONFLICT (datastream_id) DO UPDATE
+SET time = excluded.time, value = excluded.value, flags = excluded.flags
+WHERE latest.time < excluded.time
+"""
+MARK = """
+INSERT INTO observation.dirty (hour, datastream_ids) VALUES (to_timestamp($1::bigint * 3600), $2::int[])
+"""
 QUARANTINE = """
 INSERT INTO observation.quarantine (service, subject, sequence, reason, data)
 SELECT 'ingest', * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[])
+ON CONFLICT DO NOTHING
 """
 
 
-async def write_batch(pool: Pool, leases: Sequence[Lease], batch: Batch) -> bool:
-    """Write all of the batch in one transaction; whether some of it was stored before.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was committed; `was_repeated`: some of it was stored before."""
 
-    What is stored stays as it is. First by COPY, which is cheapest when all is new; when something is not, once
-    more by statements that pass over what is there.
+    batch: Batch
+    was_repeated: bool
 
-    Raises:
-        ShardsLost: one of the leases is no longer ours; nothing was written.
+    def to_publish(self, prepared: Prepared) -> dict[int, list[Row]]:
+        """The measurements for MEASUREMENTS, by the slot of their asset: also of what was delivered once more.
+
+        A copy of an uplink that is stored under another identity has none.
+        """
+        of_copies = self.batch.copies
+        return by_slot(one for place, one in enumerate(prepared.uplinks) if place not in of_copies)
+
+
+class Store:
+    """Writes what passes have prepared; it remembers which hours it has marked."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._marked = MarkedHours()
+
+    async def write(self, leases: Sequence[Lease], prepared: Prepared) -> Written:
+        """Write all of it in one transaction.
+
+        What is stored stays as it is. First by COPY, which is cheapest when all is new; when something is not,
+        once more by statements that pass over what is there, after asking the tables what they know of each.
+
+        Raises:
+            ShardsLost: one of the leases is no longer ours; nothing was written.
+        """
+        try:
+            batch = await self._write(leases, prepared, is_new=True)
+        except UniqueViolationError:
+            return Written(await self._write(leases, prepared, is_new=False), was_repeated=True)
+        return Written(batch, was_repeated=False)
+
+    async def _write(self, leases: Sequence[Lease], prepared: Prepared, *, is_new: bool) -> Batch:
+        async with asyncio.timeout(WRITE_AT_MOST_S):
+            async with fenced(self._pool, leases) as connection:
+                now_us = await connection.fetchval(NOW)
+                batch = prepared.batch if is_new else None
+                batch = batch or await _composed(connection, prepared, is_new=is_new)
+                if is_new:
+                    await _copy(connection, batch)
+                else:
+                    await insert_all(connection, batch)
+                marks = self._marked.to_mark(batch.hours, now_us)
+                await _write_rest(connection, batch, marks)
+                await _quarantine(connection, prepared.quarantined)
+            self._marked.committed(marks, now_us)
+        return batch
+
+
+async def _composed(connection: Connection, prepared: Prepared, *, is_new: bool) -> Batch:
+    """The rows, once the tables were asked about late copies, and about every uplink that may be stored already.
+
+    With a session of ours an uplink is new, unless it was delivered before, which the first attempt finds out.
     """
-    try:
-        async with fenced(pool, leases) as connection:
-            await _copy(connection, batch)
-            await _write_rest(connection, batch)
-    except UniqueViolationError:
-        async with fenced(pool, leases) as connection:
-            await _insert(connection, batch)
-            await _write_rest(connection, batch)
-        return True
-    return False
+    uplinks = [interpreted.uplink for interpreted in prepared.uplinks]
+    places = [place for place, uplink in enumerate(uplinks) if not (is_new and uplink.session_id)]
+    asked = [uplinks[place] for place in places] + prepared.late
+    stored = await read_stored(connection, asked)
+    had_rows = set(stored)
+    found = sort_out(asked, stored)
+    known = {place: of for place, of in zip(places, found, strict=False) if of is not None}
+    batch = compose(prepared, known, found[len(places) :])
+    batch.copies = {place for place, of in known.items() if of.uplink_id != uplinks[place].uplink_id}
+    if is_new:
+        batch.replaced = [
+            uplinks[place] for place in places if place not in known and seen_key(uplinks[place]) in had_rows
+        ]
+    else:
+        batch.replaced = [interpreted.uplink for interpreted in batch.uplinks]
+    return batch
 
 
 async def _copy(connection: Connection, batch: Batch) -> None:
     if batch.uplinks:
-        await _copy_in(connection, "uplink", UPLINK_COLUMNS, copy_of_uplinks(batch.uplinks.values()))
+        await _copy_in(connection, "uplink", UPLINK_COLUMNS, copy_of_uplinks(batch.uplinks))
+        replaced = {uplink.uplink_id for uplink in batch.replaced}
+        new = [one for one in batch.uplinks if one.uplink.uplink_id not in replaced] if replaced else batch.uplinks
+        await _copy_in(connection, "uplink_seen", SEEN_COLUMNS, copy_of_seen(new))
     if batch.receptions:
-        await _copy_in(connection, "reception", RECEPTION_COLUMNS, copy_of_receptions(batch.receptions.values()))
+        await _copy_in(connection, "reception", RECEPTION_COLUMNS, copy_of_receptions(batch.receptions))
     if batch.measurements:
-        octets = copy_of_measurements(batch.measurements.values())
-        await _copy_in(connection, "measurement", MEASUREMENT_COLUMNS, octets)
+        await _copy_in(connection, "measurement", MEASUREMENT_COLUMNS, copy_of_measurements(batch.measurements))
 
 
 async def _copy_in(connection: Connection, table: str, columns: Sequence[str], octets: bytearray) -> None:
@@ -89,52 +156,15 @@ async def _copy_in(connection: Connection, table: str, columns: Sequence[str], o
     await connection.copy_to_table(table, source=source, columns=columns, schema_name=SCHEMA, format="binary")
 
 
-async def _insert(connection: Connection, batch: Batch) -> None:
-    if batch.uplinks:
-        columns = list(zip(*batch.uplinks.values(), strict=True))
-        columns[1], columns[7] = _instants(columns[1]), _instants(columns[7])
-        columns[2] = _uuids(columns[2])
-        columns[8], columns[11] = _documents(columns[8]), _documents(columns[11])
-        await connection.execute(INSERT_UPLINKS, *columns)
-    await _insert_receptions(connection, list(batch.receptions.values()))
-    await _insert_measurements(connection, batch.measurements)
-
-
-async def _write_rest(connection: Connection, batch: Batch) -> None:
+async def _write_rest(connection: Connection, batch: Batch, marks: Hours) -> None:
     """What is written in the same way whether the batch is new or not."""
-    await _insert_receptions(connection, batch.late_receptions)
-    await _insert_measurements(connection, batch.history)
-    latest = batch.latest()
-    if latest:
-        await connection.execute(
-            UPSERT_LATEST,
-            [row.datastream_id for row in latest],
-            _instants(row.time_us for row in latest),
-            [row.value for row in latest],
-            [row.flags for row in latest],
-        )
-    await _quarantine(connection, batch.quarantined)
-
-
-async def _insert_receptions(connection: Connection, rows: Sequence[ReceptionRow]) -> None:
-    if rows:
-        columns = list(zip(*rows, strict=True))
-        columns[1], columns[2] = _instants(columns[1]), _uuids(columns[2])
-        await connection.execute(INSERT_RECEPTIONS, *columns)
-
-
-async def _insert_measurements(
-    connection: Connection, measurements: Mapping[tuple[int, int], Measurement]
-) -> None:
-    if measurements:
-        rows = [measurements[key] for key in sorted(measurements)]
-        await connection.execute(
-            INSERT_MEASUREMENTS,
-            [row.datastream_id for row in rows],
-            _instants(row.time_us for row in rows),
-            [row.value for row in rows],
-            [row.flags for row in rows],
-        )
+    await replace_seen(connection, batch.replaced)
+    await insert_receptions(connection, batch.copied_receptions)
+    await insert_measurements(connection, batch.history)
+    if batch.latest:
+        await connection.execute(UPDATE_LATEST, *zip(*batch.latest, strict=True))
+    if marks:
+        await connection.executemany(MARK, [(hour, sorted(marks[hour])) for hour in sorted(marks)])
 
 
 async def _quarantine(connection: Connection, items: Sequence[Quarantined]) -> None:
@@ -146,15 +176,3 @@ async def _quarantine(connection: Connection, items: Sequence[Quarantined]) -> N
             [item.reason for item in items],
             [item.data for item in items],
         )
-
-
-def _instants(times_us: Iterable[int]) -> tuple[datetime, ...]:
-    return tuple(EPOCH + timedelta(microseconds=time_us) for time_us in times_us)
-
-
-def _uuids(ids: Iterable[bytes]) -> tuple[UUID, ...]:
-    return tuple(UUID(bytes=octets) for octets in ids)
-
-
-def _documents(documents: Iterable[bytes | None]) -> tuple[msgspec.Raw | None, ...]:
-    return tuple(None if octets is None else msgspec.Raw(octets) for octets in documents)

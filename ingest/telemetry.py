@@ -1,6 +1,11 @@
 """What ingest counts."""
 
+from collections import Counter as Tally
+
 from prometheus_client import Counter, Gauge, Histogram
+
+from ingest.batch import Prepared
+from ingest.store import Written
 
 UPLINKS = Counter("territoire_ingest_uplinks_total", "Uplinks committed, by what became of them", ["status"])
 MEASUREMENTS = Counter("territoire_ingest_measurements_total", "Measurements committed, first or again")
@@ -27,3 +32,20 @@ LAG_SECONDS = Histogram(
     buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30, 60, 300, 3_600),
 )
 SHARDS_OWNED = Gauge("territoire_ingest_shards_owned", "Shards whose lease this replica holds")
+
+
+def count_written(prepared: Prepared, written: Written) -> None:
+    """Count what a transaction has committed."""
+    batch = written.batch
+    statuses = Tally(interpreted.status for interpreted in batch.uplinks)
+    statuses["late"] = len(prepared.late)
+    statuses["repeated"] = len(prepared.uplinks) - len(batch.uplinks)
+    for status, count in statuses.items():
+        if count:
+            UPLINKS.labels(status).inc(count)
+    for kind, count in Tally(entry.kind for entry in prepared.quarantined).items():
+        QUARANTINED.labels(kind).inc(count)
+    MEASUREMENTS.inc(len(batch.measurements) + len(batch.history))
+    RECEPTIONS_SKIPPED.inc(batch.receptions_skipped)
+    BATCHES_REPEATED.inc(written.was_repeated)
+    BATCH_ROWS.observe(batch.rows())

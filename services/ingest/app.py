@@ -17,6 +17,7 @@ from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry
 from ingest.publishing import MeasurementPublisher
+from ingest.store import Store
 from services.ingest.passes import Ingest
 from services.ingest.settings import IngestSettings
 
@@ -42,9 +43,9 @@ async def run(settings: IngestSettings, stopping: asyncio.Event) -> None:
         await _ensure_measurements(bus)
         registry = Registry(pool, KnownDevices(pool), KnownGateways(pool))
         watcher = RegistryWatcher(pool, bus, registry.apply)
-        ingest = Ingest(registry, MeasurementPublisher(bus, shards), settings)
+        ingest = Ingest(registry, Store(pool), MeasurementPublisher(bus, shards), settings)
         sharded = Sharded("ingest", topics.UPLINKS, topics.uplinks, shards)
-        owner = ShardOwner(pool, bus, sharded, settings.instance, ingest.serve, stopping)
+        owner = ShardOwner(pool, bus, sharded, settings.instance, ingest.inboxes.serve, stopping)
         readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
         async with (
             serve_health(readiness, settings.health_host, settings.health_port),

@@ -1,7 +1,9 @@
 from core.runtime.postgres import Pool
-from ingest import store
-from ingest.batch import Batch
+from ingest.batch import Prepared
+from ingest.store import Store
 
 
 async def test_an_empty_batch_is_written_as_nothing(pool: Pool) -> None:
-    assert not await store.write_batch(pool, [], Batch())
+    written = await Store(pool).write([], Prepared())
+
+    assert not written.was_repeated

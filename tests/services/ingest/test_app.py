@@ -19,11 +19,11 @@ from core.runtime.bus import Bus
 from core.runtime.lease import take_lease
 from core.runtime.ownership import ShardsLost
 from core.runtime.postgres import Pool, connect
-from ingest.batch import Item
+from ingest.batch import Delivered
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry, prepare
-from ingest.store import write_batch
+from ingest.store import Store
 
 Ingesting = Callable[..., AbstractAsyncContextManager[None]]
 MakeUplink = Callable[..., Uplink]
@@ -155,8 +155,8 @@ async def test_a_kill_between_commit_and_acknowledgement_loses_and_repeats_nothi
     assert killed is not None
     reader = await bus.read_shard(topics.UPLINKS, topics.uplinks(0), "ingest-0-1")
     (message,) = await reader.fetch(1)
-    items = [Item(message.subject, message.sequence, uplink) for uplink in UPLINK_BATCHES.decode(message.data)]
-    await write_batch(planted.pool, [killed], await prepare(items, registry))
+    delivered = Delivered(message.subject, message.sequence, UPLINK_BATCHES.decode(message.data))
+    await Store(planted.pool).write([killed], await prepare([delivered], registry))
 
     async with ingesting():  # The same instance, started again: it takes its shard back with a new epoch.
         await until_drained()
@@ -165,7 +165,7 @@ async def test_a_kill_between_commit_and_acknowledgement_loses_and_repeats_nothi
     assert await planted.count("measurement") == 80
     assert len(await published(bus, shard_of_slot(slot_of_asset(device_id), 4))) == 80
     with pytest.raises(ShardsLost):
-        await write_batch(planted.pool, [killed], await prepare(items, registry))
+        await Store(planted.pool).write([killed], await prepare([delivered], registry))
 
 
 async def test_what_one_uplink_does_leaves_its_neighbours_alone(
@@ -208,9 +208,9 @@ async def test_what_one_uplink_does_leaves_its_neighbours_alone(
     assert reasons[orphan, 1].startswith("Codec inconnu : « acme.forgotten »")
     quarantined = await planted.pool.fetch("SELECT service, reason, data FROM observation.quarantine ORDER BY id")
     assert [entry["reason"].split(" : ")[0] for entry in quarantined] == [
-        "Champ impossible",
-        "Champ impossible",
         "L'équipement n'existe plus dans le référentiel",
+        "Champ impossible",
+        "Champ impossible",
     ]
     assert {entry["service"] for entry in quarantined} == {"ingest"}
 
@@ -365,8 +365,8 @@ async def test_a_new_codec_a_new_container_and_a_replaced_device_are_live_at_the
         nonlocal f_cnt
         f_cnt += 1
         await watcher.poll()
-        batch = await prepare([Item("s", f_cnt, make_uplink(device_id, f_cnt, EM310))], registry)
-        ids = [datastream_id for datastream_id, _ in batch.measurements]
+        prepared = await prepare([Delivered("s", f_cnt, [make_uplink(device_id, f_cnt, EM310)])], registry)
+        ids = list(prepared.uplinks[0].rows)
         rows = await pool.fetch("SELECT quantity, asset_id FROM datastream WHERE id = ANY($1)", ids)
         return {row["quantity"] for row in rows}, {row["asset_id"] for row in rows}
 
@@ -396,16 +396,18 @@ async def test_a_gateway_registered_while_ingest_runs_is_known_at_its_next_recep
     pool = planted.pool
     device_id = await planted.device(await planted.profile("milesight.em400"))
     registry = Registry(pool, KnownDevices(pool), KnownGateways(pool))
-    before = await prepare([Item("s", 1, make_uplink(device_id, 1))], registry)
+    before = await prepare([Delivered("s", 1, [make_uplink(device_id, 1)])], registry)
 
     await pool.execute(
         "INSERT INTO gateway (tenant_id, gateway_id, name) VALUES ($1, '\\x0080000000000002', 'new')",
         planted.tenant_id,
     )
-    after = await prepare([Item("s", 2, make_uplink(device_id, 2))], registry)
+    after = await prepare([Delivered("s", 2, [make_uplink(device_id, 2)])], registry)
 
-    assert (len(before.receptions), before.receptions_skipped) == (1, 1)
-    assert (len(after.receptions), after.receptions_skipped) == (2, 0)
+    assert before.batch is not None
+    assert after.batch is not None
+    assert (len(before.batch.receptions), before.batch.receptions_skipped) == (1, 1)
+    assert (len(after.batch.receptions), after.batch.receptions_skipped) == (2, 0)
 
 
 async def test_a_missing_measurements_stream_is_made_again_and_holds_nothing_up(

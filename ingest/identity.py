@@ -1,0 +1,72 @@
+"""Which uplinks are the same (DESIGN 3.3): what the device itself says of an uplink, and when it said so.
+
+Pure: what is stored is an argument.
+"""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from struct import Struct
+from typing import NamedTuple
+
+from core.messages.uplinks import Uplink
+
+# A copy of an uplink, from another network server, comes within this time of it.
+SAME_WITHIN_US = 600_000_000
+
+_FIRST_8_OCTETS = Struct(">q").unpack_from
+
+# device, f_cnt, digest: the key of observation.uplink_seen.
+SeenKey = tuple[int, int, int]
+
+
+class Stored(NamedTuple):
+    """An uplink that has rows. `session_id` 0: it came without a session of ours."""
+
+    uplink_id: bytes
+    time_us: int
+    session_id: int
+
+
+def digest_of(uplink: Uplink) -> int:
+    """The first 8 octets of SHA-256 over FPort (2 octets, big-endian) and payload, as a signed number."""
+    octets = uplink.f_port.to_bytes(2, "big", signed=True) + uplink.payload
+    return _FIRST_8_OCTETS(sha256(octets).digest())[0]
+
+
+def seen_key(uplink: Uplink) -> SeenKey:
+    """What two copies of one uplink have in common."""
+    return uplink.device_id, uplink.f_cnt, digest_of(uplink)
+
+
+def stored_as(uplink: Uplink, candidates: Iterable[Stored]) -> Stored | None:
+    """Under what this uplink is stored, of `candidates`, which have its key; None: it is a new one.
+
+    Sessions of ours have counters of their own: the same key under another session is another uplink. Of several
+    the first counts, so that a later one changes nothing about what was decided before.
+    """
+    same = [
+        stored
+        for stored in candidates
+        if abs(uplink.time_us - stored.time_us) <= SAME_WITHIN_US
+        and (uplink.uplink_id == stored.uplink_id or not uplink.session_id or not stored.session_id)
+    ]
+    for stored in same:
+        if stored.uplink_id == uplink.uplink_id and stored.time_us == uplink.time_us:
+            return stored
+    return min(same, key=lambda stored: (stored.time_us, stored.uplink_id), default=None)
+
+
+def sort_out(uplinks: Sequence[Uplink], stored: dict[SeenKey, list[Stored]]) -> list[Stored | None]:
+    """For each uplink, in stream order, under what it is stored already; None: it is new.
+
+    `stored` is what the tables have for their keys; it grows by the new ones, since what follows may be a copy of
+    them. A late copy is never new: it waits for nothing and is stored under its own identity.
+    """
+    found: list[Stored | None] = []
+    for uplink in uplinks:
+        candidates = stored.setdefault(seen_key(uplink), [])
+        known = stored_as(uplink, candidates)
+        if known is None and not uplink.late:
+            candidates.append(Stored(uplink.uplink_id, uplink.time_us, uplink.session_id))
+        found.append(known)
+    return found
