@@ -140,7 +140,9 @@ async def _run_group(
                     outcome = await stage.play(case, play.seconds or case.seconds)
                     outcomes.append(outcome)
                     word = {"ok": "tient", "failed": "NE TIENT PAS"}.get(outcome.status, outcome.not_run)
-                    console.print(f"    {word} ({outcome.took_s:.0f} s)", markup=False, highlight=False)
+                    account = outcome.account
+                    figures = f"{outcome.ours} à nous, {account.stored} enregistrées, {account.missing} manquantes"
+                    console.print(f"    {word} ({figures}, {outcome.took_s:.0f} s)", markup=False, highlight=False)
                     if outcome.unready or not outcome.drained:
                         return number
                 outcomes.append(await stage.settle())

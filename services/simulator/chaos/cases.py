@@ -14,6 +14,7 @@ from services.simulator.chaos.faults import (
     kill_with_unacknowledged,
     terminate,
     with_clock_off,
+    with_mqtt_fleet,
 )
 
 SHARDED: tuple[str, ...] = ("network", "ingest", "alerting", "lighting")
@@ -50,14 +51,20 @@ def _name(service: str) -> str:
     return service.replace("_", "-")
 
 
+def _around(kind: str, service: str) -> Around | None:
+    """The load is on UDP: for the broker there is a fleet besides."""
+    return with_mqtt_fleet(kind) if service == "mosquitto" else None
+
+
 def _kills() -> list[Case]:
-    quick = {"network", "ingest", "nats", "postgres", "gateway_bridge", "maintenance"}
+    quick = {"network", "ingest", "nats", "postgres", "gateway_bridge", "mosquitto", "maintenance"}
     return [
         Case(
             f"kill-{_name(service)}",
             f"kill -9 : {french}",
             20,
             during=kill(service),
+            around=_around("kill", service),
             quick_s=8 if service in quick else None,
         )
         for service, french in FRENCH.items()
@@ -71,6 +78,7 @@ def _terminations() -> list[Case]:
             f"SIGTERM : {french}",
             20,
             during=terminate(service),
+            around=_around("term", service),
             quick_s=8 if service == "ingest" else None,
         )
         for service, french in FRENCH.items()

@@ -5,12 +5,15 @@ import errno
 import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
+
+from rich.console import Console
 
 from core.runtime.postgres import connect
 from services.simulator.chaos.processes import CaseFailed, NotRun, send
 from services.simulator.chaos.scene import Scene
+from services.simulator.main import provision_fleet
 
 Act = Callable[[Scene], Awaitable[None]]
 Around = Callable[[Scene], AbstractAsyncContextManager[None]]
@@ -23,6 +26,9 @@ FROZEN_BEFORE_READING_S = 1.0
 BLOCK = b"\0" * (1 << 20)
 LOCK_UPLINKS = "LOCK TABLE observation.uplink IN SHARE MODE"
 READ_OWNER = "SELECT owner FROM shard_lease WHERE service = $1 AND expires_at > now() ORDER BY shard LIMIT 1"
+# Four gateways, of which one is on MQTT; the nearest ones hear a device.
+FLEET_GATEWAYS, FLEET_DEVICES, FLEET_RATE = 4, 40, 20.0
+FLEET_JOINS_WITHIN_S, FLEET_ENOUGH, FLEET_SETTLES_S = 30.0, 0.75, 3.0
 FAKETIME = "libfaketimeMT.so.1"
 
 
@@ -209,6 +215,33 @@ def with_clock_off(service: str, seconds: int) -> Around:
             yield
         finally:
             await scene.processes.give_back(service)
+
+    return around
+
+
+def with_mqtt_fleet(case: str) -> Around:
+    """Beside the load, a few devices that are heard by gateways on MQTT as well."""
+
+    @asynccontextmanager
+    async def around(scene: Scene) -> AsyncGenerator[None]:
+        run, load = scene.processes.run, scene.load
+        name = f"{load.tenant.slug} {case}"
+        fleet = await provision_fleet(
+            run, load.api_key, name, FLEET_GATEWAYS, FLEET_DEVICES, FLEET_RATE, Console(quiet=True)
+        )
+        flying = asyncio.create_task(fleet.run(), name="fleet")
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FLEET_JOINS_WITHIN_S):
+                    while fleet.joined < FLEET_ENOUGH * len(fleet.devices):  # noqa: ASYNC110 - The fleet has no event.
+                        await asyncio.sleep(0.2)
+            scene.fleets.append(fleet)
+            yield
+            fleet.silent.set()
+            await asyncio.sleep(FLEET_SETTLES_S)
+        finally:
+            flying.cancel()
+            await asyncio.gather(flying, return_exceptions=True)
 
     return around
 

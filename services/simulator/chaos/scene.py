@@ -10,7 +10,10 @@ from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
 from services.simulator.account import Kill
 from services.simulator.chaos.processes import CaseFailed, Processes
+from services.simulator.driver import Fleet
+from services.simulator.gateway import Uptime
 from services.simulator.load.load import Load
+from services.simulator.mqtt_gateway import MqttGateway
 
 # The load flows before it is disturbed, and after.
 LEAD_S = 3.0
@@ -31,6 +34,8 @@ class Scene:
     small_disks: dict[str, Path] = field(default_factory=dict[str, Path])
     """Folders of a limited size, by the service whose data they hold."""
     kills: list[Kill] = field(default_factory=list[Kill])
+    fleets: list[Fleet] = field(default_factory=list[Fleet])
+    """Devices on the air besides the load, for what the load does not do: MQTT."""
     victims: set[str] = field(default_factory=set[str])
     notes: list[str] = field(default_factory=list[str])
     mark: float | None = None
@@ -56,10 +61,26 @@ class Scene:
             raise CaseFailed(f"{service} ne tourne pas")
         self.victims.add(service)
         at_us = self.processes.signal(service, number)
-        if service == "gateway_bridge":
-            self.kills.append(Kill(at_us, frozenset(bytes(one.gateway_id) for one in self.load.gateways)))
+        cut_off = self._behind(service)
+        if cut_off:
+            self.kills.append(Kill(at_us, cut_off))
         self.recover_from_now()
         return former
+
+    def _behind(self, service: str) -> frozenset[bytes]:
+        """The gateways whose way in leads through this service."""
+        of_fleets = [gateway for fleet in self.fleets for gateway in fleet.gateways]
+        if service == "gateway_bridge":
+            return frozenset([bytes(one.gateway_id) for one in [*self.load.gateways, *of_fleets]])
+        if service == "mosquitto":
+            return frozenset([one.gateway_id for one in of_fleets if isinstance(one, MqttGateway)])
+        return frozenset()
+
+    @property
+    def uptimes(self) -> dict[bytes, Uptime]:
+        """When the bridge, or the broker, was known to answer each gateway."""
+        of_fleets = {one.gateway_id: one.uptime for fleet in self.fleets for one in fleet.gateways}
+        return self.load.uptimes | of_fleets
 
     async def until_replaced(self, service: str, former: dict[str, int]) -> None:
         """The supervisor has started others."""

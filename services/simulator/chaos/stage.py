@@ -5,7 +5,7 @@ import subprocess
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -27,6 +27,7 @@ from services.simulator.chaos.outcome import Outcome
 from services.simulator.chaos.processes import CaseFailed, NotRun, Processes
 from services.simulator.chaos.scene import Scene
 from services.simulator.chaos.watch import Watch, edge_drops
+from services.simulator.device import SentUplink
 from services.simulator.load.load import Load, open_load
 
 # Starts a stack in this folder with so many replicas, and stops it at the end of the block.
@@ -59,6 +60,8 @@ class Stage:
     logs: LogWatch
     lost: int = 0
     """Uplinks that are not stored by what the cases so far have found, rightly or not."""
+    sent_besides: list[SentUplink] = field(default_factory=list[SentUplink])
+    """By the fleets of some cases."""
 
     async def play(self, case: Case, seconds: float) -> Outcome:
         """Run a case to its end and judge it. Never raises for the stack's sake."""
@@ -106,11 +109,13 @@ class Stage:
         self, outcome: Outcome, scene: Scene, watch: Watch, first: int, drops: tuple[int, int | None]
     ) -> None:
         deadline = time.monotonic() + DRAIN_WITHIN_S
-        sent = self.load.sent[first:]
+        of_fleets = [uplink for fleet in scene.fleets for uplink in fleet.sent]
+        self.sent_besides += of_fleets
+        sent = [*self.load.sent[first:], *of_fleets]
         while True:
             outcome.drained = await watch.until_empty(max(1.0, deadline - time.monotonic()))
             times, undecodable = await read_stored_since(self.pool, sent)
-            outcome.account = balance(sent, times, undecodable, kills=scene.kills, uptimes=self.load.uptimes)
+            outcome.account = balance(sent, times, undecodable, kills=scene.kills, uptimes=scene.uptimes)
             run = self.processes.run
             before = drops[0] if run.service("gateway_bridge").pid == drops[1] else 0
             outcome.edge_dropped = max(0, await edge_drops(run) - before)
@@ -126,7 +131,7 @@ class Stage:
         """The whole account from the first uplink, and rollups of every hour as if it were over."""
         outcome = Outcome("whole", "Toute la représentation : doublons, inconnues, cumuls de l'heure en cours")
         began, run = time.monotonic(), self.processes.run
-        sent = self.load.sent
+        sent = [*self.load.sent, *self.sent_besides]
         times, undecodable = await read_stored_since(self.pool, sent)
         outcome.account = balance(sent, times, undecodable)
         # What was missing in its case is not missing once more.

@@ -1,0 +1,34 @@
+"""The quick half of `territoire chaos`: whatever dies, the count is exact. The other half is the command's."""
+
+import pytest
+
+from services.simulator.chaos.cases import CASES, Case
+from services.simulator.chaos.stage import Stage
+
+QUICK = [case for case in CASES if case.quick_s is not None]
+
+# One stack serves every case, one at a time.
+pytestmark = [
+    pytest.mark.xdist_group("stack"),
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(240),
+]
+
+
+@pytest.mark.parametrize("case", QUICK, ids=lambda case: case.name)
+async def test_nothing_is_lost_and_nothing_is_twice(stage: Stage, case: Case) -> None:
+    assert case.quick_s is not None
+
+    outcome = await stage.play(case, case.quick_s)
+
+    if outcome.not_run:
+        pytest.skip(outcome.not_run)
+    assert outcome.holds, outcome.as_dict()
+
+
+async def test_nothing_came_twice_and_rollups_are_right_when_all_is_over(stage: Stage) -> None:
+    outcome = await stage.settle()
+
+    if not outcome.account.sent:
+        pytest.skip("no case was played")
+    assert outcome.holds, outcome.as_dict()
