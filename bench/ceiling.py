@@ -99,8 +99,10 @@ async def measure_ceiling(admin_url: str, batches: int = BATCHES) -> float:
     connection: Any = await connect(admin_url, "bench-ceiling")
     try:
         await connection.execute(CREATE)
-        written = await _run_writers(admin_url, batches)
-        await connection.execute(DROP)
+        try:
+            written = await _run_writers(admin_url, batches)
+        finally:
+            await connection.execute(DROP)
     finally:
         await connection.close()
     took = max(one.ended for one in written) - min(one.began for one in written)

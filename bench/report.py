@@ -69,19 +69,20 @@ class Measured:
         return self.after.at - self.before.at
 
     def cores(self, name: str) -> float:
-        """The share of a core that a process took while the load was played."""
-        return self.cpu_us[name] * self.played.rate / 1_000_000
+        """The share of a core that a process took, until everything was stored."""
+        return self.cpu_us[name] * self.played.uplinks / 1_000_000 / self.took_s
 
     @property
     def messages_per_second(self) -> dict[str, float]:
         """Messages published on each stream."""
-        took = (self.played.ended_us - self.played.began_us) / 1_000_000
-        return {name: (last - self.before.sequences[name]) / took for name, last in self.after.sequences.items()}
+        before = self.before.sequences
+        return {name: (last - before[name]) / self.took_s for name, last in self.after.sequences.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures of this play."""
+        """The figures of this play; the rate is what was committed when it was not sustained."""
         return {
-            "uplinks_per_second": round(self.played.rate, 1),
+            "uplinks_per_second": round(self.played.rate if self.is_sustained else self.throughput, 1),
+            "offered_per_second": round(self.played.rate, 1),
             "sustained": self.is_sustained,
             "backlog": self.backlog,
             "values_per_uplink": round(self.rows / max(1, self.latency.stored), 2),

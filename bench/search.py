@@ -33,7 +33,8 @@ class Search:
             return next((float(rate) for rate in reversed(LADDER) if rate <= below), None)
         if self.worst / self.best - 1 <= CLOSE_ENOUGH:
             return None
-        return round((self.best + self.worst) / 2 / ROUND_TO) * ROUND_TO
+        between = round((self.best + self.worst) / 2 / ROUND_TO) * float(ROUND_TO)
+        return between if self.best < between < self.worst else None
 
     def note(self, rate: float, *, sustained: bool, throughput: float) -> None:
         """What came of trying `rate`; `throughput` is what was committed per second meanwhile."""

@@ -31,8 +31,17 @@ async def keep_paths_open(gateways: Sequence[LoadGateway]) -> None:
         await asyncio.sleep(PULL_EVERY_S)
 
 
-async def join(gateway: LoadGateway, devices: Iterable[LoadDevice]) -> None:
-    """Return when each of these devices, whose home this gateway is, has a session."""
+async def join(
+    gateway: LoadGateway,
+    devices: Iterable[LoadDevice],
+    *,
+    answer_us: int = JOIN_ANSWER_US,
+    pause_us: int = JOIN_PAUSE_US,
+) -> None:
+    """Return when each of these devices, whose home this gateway is, has a session.
+
+    Without one after `answer_us` and a part of `pause_us`, a device asks again.
+    """
     clock = frames.Clock()
     ready, waiting = deque(devices), deque[tuple[int, LoadDevice]]()
     while ready or waiting:
@@ -44,7 +53,7 @@ async def join(gateway: LoadGateway, devices: Iterable[LoadDevice]) -> None:
             device, at_us = ready.popleft(), now_us()
             channel = frames.JOIN_CHANNELS[device.number % len(frames.JOIN_CHANNELS)]
             gateway.ask_to_join(device, at_us, partial(frames.heard, clock.text(at_us), channel))
-            waiting.append((at_us + JOIN_ANSWER_US + device.random.randrange(JOIN_PAUSE_US), device))
+            waiting.append((at_us + answer_us + device.random.randrange(pause_us), device))
         await asyncio.sleep(1 / JOINS_PER_GATEWAY_AND_S)
 
 
