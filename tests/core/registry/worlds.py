@@ -1,0 +1,261 @@
+"""Random worlds of tenants that share, and a model of what each of them should see there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import strategies as st
+
+# Instants are half hours from a local midnight in Paris: two days of them, so that an hour has two and a day 48.
+BASE = datetime(2026, 11, 1, 23, tzinfo=UTC)
+CELL = timedelta(minutes=30)
+CELLS = range(-2, 100)
+HOURS, DAYS = range(0, 96, 2), (0, 48)
+EVERY = frozenset(CELLS)
+GAUGE, COUNTER = "temperature", "water_volume"
+Period = tuple[int | None, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    tenant: int
+    kind: str
+    tags: tuple[str, ...]
+    privacy_class: int
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    tenant: int
+    owned_since: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    device: int
+    asset: int
+    during: Period
+
+
+@dataclass(frozen=True, slots=True)
+class Datastream:
+    tenant: int
+    asset: int | None
+    device: int
+    quantity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    giver: int
+    grantee: int
+    asset: int | None
+    tag: str | None
+    kind: str | None
+    role: str
+    valid: Period  # In hours from now.
+    data: Period
+    revoked: bool
+
+    @property
+    def holds(self) -> bool:
+        since, until = self.valid
+        return not self.revoked and (since is None or since < 0) and (until is None or until > 0)
+
+    def covers(self, asset: Asset, index: int) -> bool:
+        if asset.tenant != self.giver:
+            return False
+        if self.asset is not None:
+            return self.asset == index
+        by_tag = self.tag is None or self.tag in asset.tags
+        by_kind = self.kind is None or self.kind == asset.kind
+        return asset.privacy_class < 2 and by_tag and by_kind
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Things by their place in these tuples; their ids in the database are one more."""
+
+    member_of: tuple[int | None, ...]
+    assets: tuple[Asset, ...]
+    devices: tuple[Device, ...]
+    servings: tuple[Serving, ...]
+    datastreams: tuple[Datastream, ...]
+    grants: tuple[Grant, ...]
+    tenures: tuple[tuple[int, int, Period], ...]  # device, tenant, during
+    events: tuple[tuple[int, int], ...]  # asset, instant: an alert and a lighting command each.
+    instants: tuple[int, ...]  # A measurement of every datastream and an uplink of every device at each.
+
+
+def cells(period: Period) -> frozenset[int]:
+    since, until = period
+    return frozenset(CELLS[0 if since is None else since + 2 : None if until is None else until + 2])
+
+
+# The model.
+
+
+def visible_tenants(world: World, me: int) -> set[int]:
+    seen = {me}
+    while more := {index for index, above in enumerate(world.member_of) if above in seen} - seen:
+        seen |= more
+    return seen
+
+
+def expected(world: World, me: int | None) -> set[str]:
+    """What the role of the API should read, one line per row: the table and the row's key."""
+    if me is None:
+        return set()
+    seen = visible_tenants(world, me)
+    held = [grant for grant in world.grants if grant.grantee == me and grant.holds]
+    shown: dict[int, frozenset[int]] = {}
+    for index, asset in enumerate(world.assets):
+        periods = [cells(grant.data) for grant in held if grant.covers(asset, index)]
+        if periods:
+            shown[index] = frozenset[int]().union(*periods)
+    tenures = [(device, cells(during)) for device, tenant, during in world.tenures if tenant in seen]
+    reachable = seen | {grant.giver for grant in held} | {world.devices[device].tenant for device, _ in tenures}
+
+    rows = {f"tenant {tenant}" for tenant in seen}
+    for table in ("gateway", "gateway_state", "device_profile", "alert_rule"):
+        rows |= {f"{table} {tenant}" for tenant in seen}
+    rows |= {f"{table} {me}" for table in ("api_key", "webhook_endpoint", "webhook_attempt", "audit")}
+    rows |= {f"asset {i}" for i, asset in enumerate(world.assets) if asset.tenant in seen or i in shown}
+    rows |= {
+        f"access_grant {index}"
+        for index, grant in enumerate(world.grants)
+        if grant.giver in seen or grant.grantee == me
+    }
+    for index, (asset, instant) in enumerate(world.events):
+        own = world.assets[asset].tenant in seen
+        if own or instant in shown.get(asset, ()):
+            rows |= {f"alert {index}", f"lighting_command {index}"}
+        if own:
+            rows.add(f"downlink {index}")
+    rows |= _of_devices(world, seen, reachable, shown, tenures)
+    return rows | _of_datastreams(world, seen, shown)
+
+
+def _of_devices(
+    world: World,
+    seen: set[int],
+    reachable: set[int],
+    shown: dict[int, frozenset[int]],
+    tenures: list[tuple[int, frozenset[int]]],
+) -> set[str]:
+    rows: set[str] = set()
+    others: dict[int, frozenset[int]] = {
+        stream.device: frozenset() for stream in world.datastreams if stream.asset in shown
+    }
+    for device, during in tenures:
+        others[device] = others.get(device, frozenset()) | during
+    for index, serving in enumerate(world.servings):
+        period = shown.get(serving.asset, frozenset()) & cells(serving.during)
+        if period:
+            others[serving.device] = others.get(serving.device, frozenset()) | period
+        if period or world.assets[serving.asset].tenant in seen:
+            rows.add(f"assignment {index}")
+    for index, device in enumerate(world.devices):
+        own = device.tenant in seen
+        if not own and (index not in others or device.tenant not in reachable):
+            continue
+        rows.add(f"device {index}")
+        since = -2 if device.owned_since is None else device.owned_since
+        for instant in world.instants:
+            if (own and instant >= since) or instant in others.get(index, ()):
+                rows |= {f"uplink {index} {instant}", f"reception {index} {instant}"}
+    return rows
+
+
+def _of_datastreams(world: World, seen: set[int], shown: dict[int, frozenset[int]]) -> set[str]:
+    rows: set[str] = set()
+    for index, stream in enumerate(world.datastreams):
+        data = EVERY if stream.tenant in seen else shown.get(stream.asset) if stream.asset is not None else None
+        if data is None:
+            continue
+        rows.add(f"datastream {index}")
+        rows |= {f"measurement {index} {instant}" for instant in world.instants if instant in data}
+        if max(world.instants) in data:
+            rows.add(f"latest {index} {max(world.instants)}")
+        end = 1 if stream.quantity == COUNTER else 0  # A bucket of an index holds the instant of its end.
+        rows |= {f"rollup_hour {index} {hour}" for hour in HOURS if data.issuperset(range(hour, hour + 2 + end))}
+        rows |= {f"unrolled {index} {hour}" for hour in HOURS if data.issuperset(range(hour, hour + 2))}
+        rows |= {f"rollup_day {index} {day}" for day in DAYS if data.issuperset(range(day, day + 48 + end))}
+    return rows
+
+
+# Worlds.
+
+TENANTS = 4
+
+
+@st.composite
+def periods(draw: st.DrawFn, bounds: Iterable[int]) -> Period:
+    first, second = sorted(draw(st.lists(st.sampled_from(list(bounds)), min_size=2, max_size=2, unique=True)))
+    return draw(st.sampled_from([(first, second), (None, second), (first, None), (None, None)]))
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    member_of = tuple(draw(st.sampled_from([None, *range(index)])) if index else None for index in range(TENANTS))
+    tenant = st.integers(0, TENANTS - 1)
+    tags = st.sampled_from([(), ("école",), ("école", "été"), ("été",)])
+    asset = st.builds(Asset, tenant, st.sampled_from(["bin", "room"]), tags, st.integers(0, 2))
+    assets = tuple(draw(st.lists(asset, min_size=2, max_size=5)))
+    edges = range(98)
+    devices: list[Device] = []
+    servings: list[Serving] = []
+    datastreams: list[Datastream] = []
+    for index in range(draw(st.integers(1, 4))):
+        first = draw(st.integers(0, len(assets) - 1))
+        owner = assets[first].tenant
+        since = draw(st.sampled_from([None, None, 20]))
+        devices.append(Device(owner, since))
+        moved = draw(st.sampled_from([None, 30, 60]))
+        servings.append(Serving(index, first, (draw(st.sampled_from([None, 10])), moved)))
+        if moved is not None:
+            candidates = [place for place, asset in enumerate(assets) if asset.tenant == owner]
+            servings.append(Serving(index, draw(st.sampled_from(candidates)), (moved, None)))
+        datastreams.append(Datastream(owner, first, index, draw(st.sampled_from([GAUGE, COUNTER]))))
+        if draw(st.booleans()):
+            datastreams.append(Datastream(owner, None, index, GAUGE))
+    grants = draw(st.lists(_grants(assets, edges), max_size=5))
+    tenures = {
+        (draw(st.integers(0, len(devices) - 1)), draw(tenant)): draw(periods(edges))
+        for _ in range(draw(st.integers(0, 2)))
+    }
+    events = draw(st.lists(st.tuples(st.integers(0, len(assets) - 1), st.sampled_from(edges)), max_size=3))
+    instants = draw(st.lists(st.sampled_from(edges), min_size=1, max_size=5, unique=True))
+    return World(
+        member_of,
+        assets,
+        tuple(devices),
+        tuple(servings),
+        tuple(datastreams),
+        tuple(grants),
+        tuple((device, holder, during) for (device, holder), during in tenures.items()),
+        tuple(events),
+        tuple(instants),
+    )
+
+
+@st.composite
+def _grants(draw: st.DrawFn, assets: tuple[Asset, ...], edges: range) -> Grant:
+    place = draw(st.integers(0, len(assets) - 1))
+    giver = assets[place].tenant
+    what = draw(st.sampled_from(["asset", "tag", "kind", "everything"]))
+    return Grant(
+        giver,
+        draw(st.sampled_from([other for other in range(TENANTS) if other != giver])),
+        place if what == "asset" else None,
+        draw(st.sampled_from(["école", "été"])) if what == "tag" else None,
+        draw(st.sampled_from(["bin", "room"])) if what == "kind" else None,
+        draw(st.sampled_from(["reader", "operator"])),
+        draw(
+            st.sampled_from(
+                [(None, None), (-1, None), (None, 1), (-2, 2), (None, -1), (1, None), (-2, -1), (1, 2)]
+            )
+        ),
+        draw(periods(edges)),
+        draw(st.sampled_from([False, False, False, True])),
+    )
