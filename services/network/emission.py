@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import msgspec
@@ -40,6 +40,8 @@ HOPELESS = (PAYLOAD_TOO_LARGE, INTERNAL_ERROR)
 ANSWER_MARGIN_S = 5.0
 RETRY_AFTER_US = (2_000_000, 5_000_000, 10_000_000)
 GUARD_US = 100_000
+# The gateway's word usually comes within milliseconds, and meanwhile nobody reads the shard.
+FINISH_S = 3.0
 MAX_REMEMBERED = 10_000
 
 log = structlog.get_logger()
@@ -72,8 +74,9 @@ class Emitter:
         self._accepts: dict[int, None] = {}  # Sessions whose accept is on its way or out.
         self._on_air_until_us: dict[int, int] = {}
         self._pressure = JoinPressure()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], int] = {}  # With the slot of each.
         self._freed: Callable[[], None] = lambda: None
+        shards.on_leaving(self._finish)
 
     def on_free(self, freed: Callable[[], None]) -> None:
         """Call `freed` each time that a device may be told something again."""
@@ -112,13 +115,19 @@ class Emitter:
             for task in late:
                 task.cancel()
 
+    async def _finish(self, slots: Collection[int]) -> None:
+        """Of a shard that is given away: what is settled by its next owner may go out twice."""
+        tasks = [task for task, slot in self._tasks.items() if slot in slots]
+        if tasks:
+            await asyncio.wait(tasks, timeout=FINISH_S)
+
     def _spawn(self, order: Order, f_cnt: int) -> None:
         self._busy[order.device_id] += 1
         if order.row is not None:
             self._rows.add(order.row.id)
         task = self._group.create_task(self._carry(order, f_cnt), name=f"downlink to device {order.device_id}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = order.session.slot
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     async def _carry(self, order: Order, f_cnt: int) -> None:
         shard = self._shards.of_slot(order.session.slot)

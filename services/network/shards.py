@@ -1,7 +1,7 @@
 """The shards that this replica owns: taken by lease, read in stream order, let go at once when lost."""
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +50,7 @@ class Shard:
     highest_sequence: int = 0
     drained: asyncio.Event = field(default_factory=asyncio.Event)
     is_ours: bool = True
+    is_leaving: bool = False  # Another replica is to have it: read no more, plan nothing new.
     waiting_since: float | None = None  # Monotonic; None: not waiting for messages.
     _last_published_us: int = 0
     _last_read_at: float = 0.0
@@ -92,7 +93,12 @@ class Shards:
         self._devices = devices
         self._count = count
         self._owned: dict[int, Shard] = {}
+        self._finish: Callable[[Collection[int]], Awaitable[None]] | None = None
         self.something_to_do = asyncio.Event()
+
+    def on_leaving(self, finish: Callable[[Collection[int]], Awaitable[None]]) -> None:
+        """Await `finish(slots)` before a shard is given to another replica."""
+        self._finish = finish
 
     @property
     def count(self) -> int:
@@ -104,15 +110,16 @@ class Shards:
         return list(self._owned.values())
 
     def slots(self) -> list[int]:
-        """Every slot of the owned shards."""
-        return [slot for shard in self._owned for slot in slots_of_shard(shard, self._count)]
+        """Every slot of the owned shards that stay ours."""
+        staying = [shard for shard in self._owned.values() if not shard.is_leaving]
+        return [slot for shard in staying for slot in slots_of_shard(shard.number, self._count)]
 
     def of_slot(self, slot: int) -> Shard | None:
         """The owned shard of a slot; None when another replica has it."""
         return self._owned.get(shard_of_slot(slot, self._count))
 
     async def serve(self, lease: Lease, reader: ShardReader) -> None:
-        """Load a shard that was taken, then read it, one batch ahead of the pass, until it is lost."""
+        """Load a shard that was taken, read it, one batch ahead of the pass, until it is lost or given away."""
         windows = Deduplication(self._settings.dedup_window_ms * 1000)
         shard = Shard(self._pool, lease, windows, asyncio.current_task())
         async with self._sessions.lock:  # Who follows the registry meanwhile would not know that it is ours.
@@ -130,6 +137,9 @@ class Shards:
                 self.something_to_do.set()
                 await shard.drained.wait()
                 shard.waiting_since = loop.time()
+            shard.is_leaving = True
+            if self._finish is not None and lease.draining.is_set():
+                await self._finish(slots_of_shard(shard.number, self._count))
         finally:
             self.drop(shard)
 
