@@ -92,3 +92,35 @@ async def test_an_imported_session_is_served_by_its_address_until_the_device_joi
     assert joined.payload == b"joined"
     assert await network.pool.fetchval("SELECT slot FROM device WHERE id = $1", device.id) == home
     assert await network.pool.fetchval("SELECT count(*) FROM session WHERE closed_at IS NULL") == 1
+
+
+async def test_shards_move_to_a_second_replica_while_devices_speak(network, nats_url, database) -> None:
+    devices = [await network.joined(number=number) for number in range(1, 6)]
+    other = NetworkSettings(
+        database_url=database.service_url, nats_url=nats_url, instance="other", kek=bytes(range(16)).hex()
+    )
+    stopping = asyncio.Event()
+
+    async def shared() -> bool:
+        rows = await network.pool.fetch(
+            "SELECT owner, count(*) AS shards FROM shard_lease WHERE expires_at > now() GROUP BY owner"
+        )
+        return {row["owner"]: row["shards"] for row in rows} == {"under-test": 2, "other": 2}
+
+    running = asyncio.create_task(run(other, stopping))
+    async with asyncio.timeout(20):
+        while not await shared():
+            for device in devices:
+                await network.hear(device.uplink())
+    for device in devices:
+        await network.hear(device.uplink(b"last"))
+    await network.all_acknowledged()
+    stopping.set()
+    await running
+
+    heard: dict[int, list[int]] = {}
+    while not network.uplinks.empty():
+        uplink = network.uplinks.get_nowait()
+        if not uplink.late:
+            heard.setdefault(uplink.device_id, []).append(uplink.f_cnt)
+    assert heard == {device.id: list(range(1, device.f_cnt)) for device in devices}
