@@ -276,19 +276,6 @@ class Bus:
             raise
         return ShardReader(subscription, self._count_reconnections, before)
 
-    async def follow(self, stream: str, subject: str, consumer: str) -> ShardReader:
-        """Read a limits-retention subject from its start with a durable consumer of one's own."""
-        before = self.reconnections
-        opening = self._jetstream.pull_subscribe(
-            subject,
-            durable=consumer,
-            stream=stream,
-            config=ConsumerConfig(
-                ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT_S, max_ack_pending=MAX_ACK_PENDING
-            ),
-        )
-        return await self._opened(opening, before)
-
     async def follow_from_now(self, stream: str, subject: str) -> ShardReader:
         """Read what comes from now on, for whoever reads the table first; nothing is to be acknowledged.
 

@@ -55,7 +55,7 @@ class Planted(Protocol):
 
 async def published(bus: Bus, shard: int) -> list[Measurement]:
     """All that MEASUREMENTS holds for a shard, in order."""
-    reader = await bus.follow(topics.MEASUREMENTS, topics.measurements(shard), f"test-{shard}")
+    reader = await bus.read_shard(topics.MEASUREMENTS, topics.measurements(shard), f"test-{shard}")
     found: list[Measurement] = []
     while messages := await reader.fetch(100, 0.2):
         for message in messages:
