@@ -14,7 +14,7 @@ class Heard(msgspec.Struct, frozen=True, array_like=True, gc=False):
     snr: float  # dB
 
 
-class Uplink(msgspec.Struct, frozen=True, array_like=True):
+class Uplink(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One uplink of one device, or a late copy of it. Times are microseconds since 1970 UTC.
 
     `uplink_id` is the uplink's identity (DESIGN 3.3): a second delivery of the same uplink carries the same.
