@@ -19,7 +19,7 @@ from services.supervisor.ports import LOOPBACK, free_tcp_port, tcp_port, udp_por
 from services.supervisor.postgres import PrivatePostgres
 from services.supervisor.supervisor import ChildSpec, Supervisor
 
-SERVICES = ("gateway_bridge", "network", "ingest", "alerting", "lighting", "api")
+SERVICES = ("gateway_bridge", "network", "ingest", "alerting", "lighting", "maintenance", "api")
 # Those that share out the shards among however many there are.
 REPLICABLE = ("network", "ingest", "alerting", "lighting")
 SHARDS = 4

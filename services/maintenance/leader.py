@@ -1,0 +1,29 @@
+"""One replica keeps house at a time: whoever holds the lock, for the length of one transaction (DESIGN 2)."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from core.runtime.postgres import Connection, Pool
+
+# Arbitrary, ours. Rollups have their own: they do not wait for a long prune.
+LOCK = 0x7E44171
+TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1)"
+# Behind a long query, a chunk is dropped next time; what waits for its lock holds up everybody else.
+SOON_OR_LATER = "SET LOCAL lock_timeout = '5s'"
+
+
+class NotLeader(Exception):
+    """Another replica keeps house at this moment."""
+
+
+@asynccontextmanager
+async def leading(pool: Pool) -> AsyncGenerator[Connection]:
+    """A transaction of the one that keeps house.
+
+    Raises:
+        NotLeader: another replica is at it.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        if not await connection.fetchval(TRY_LOCK, LOCK):
+            raise NotLeader
+        yield connection

@@ -1,0 +1,97 @@
+"""What is needed for a while only: rows deleted by age, in small transactions."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from core.runtime.postgres import Pool
+from services.maintenance.leader import leading
+from services.maintenance.settings import MaintenanceSettings
+from services.maintenance.telemetry import PRUNED_ROWS
+
+MOST_AT_ONCE = 50_000
+
+# In each, $1 is how long rows are kept, and $2 how many may go at once.
+UPLINK_SEEN = """
+DELETE FROM observation.uplink_seen WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM observation.uplink_seen WHERE time < now() - $1::interval LIMIT $2))
+"""
+TRANSMISSION = """
+DELETE FROM transmission WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM transmission WHERE starts_at < now() - $1::interval LIMIT $2))
+"""
+REGISTRY_CHANGE = """
+DELETE FROM registry_change WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM registry_change WHERE changed_at < now() - $1::interval LIMIT $2))
+"""
+WEBHOOK_ATTEMPT = """
+DELETE FROM webhook_attempt WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM webhook_attempt WHERE at < now() - $1::interval LIMIT $2))
+"""
+JOB_LOG = """
+DELETE FROM jobs.pgqueuer_log WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM jobs.pgqueuer_log WHERE created < now() - $1::interval LIMIT $2))
+"""
+UNKNOWN_GATEWAY = """
+DELETE FROM unknown_gateway WHERE gateway_id = ANY(ARRAY(
+    SELECT gateway_id FROM unknown_gateway WHERE last_seen_at < now() - $1::interval LIMIT $2))
+"""
+SERVICE_REPLICA = """
+DELETE FROM service_replica WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM service_replica WHERE seen_at < now() - $1::interval LIMIT $2))
+"""
+QUARANTINE = """
+DELETE FROM observation.quarantine WHERE id = ANY(ARRAY(
+    SELECT id FROM observation.quarantine WHERE at < now() - $1::interval LIMIT $2))
+"""
+# A closed session is named by the uplinks that it carried: it goes when those are gone, if ever.
+SESSION = """
+DELETE FROM session WHERE id = ANY(ARRAY(
+    SELECT id FROM session
+    WHERE closed_at < now() - $1::interval
+      AND closed_at < (SELECT before FROM observation.forgotten WHERE hypertable = 'uplink' AND id = 0)
+    LIMIT $2))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """A table, the statement that deletes its old rows, and how old they get."""
+
+    table: str
+    statement: str
+    keep: timedelta
+
+
+def prunes(settings: MaintenanceSettings) -> tuple[Prune, ...]:
+    """Every table that is pruned by age.
+
+    DevNonces stay: each may be used once in a device's life. Alerts, downlinks, commands, audit are records.
+    """
+    days = timedelta(days=1)
+    return (
+        Prune("uplink_seen", UPLINK_SEEN, 8 * days),
+        Prune("transmission", TRANSMISSION, 7 * days),  # The ledger of an hour, and what a console shows.
+        Prune("registry_change", REGISTRY_CHANGE, 1 * days),
+        Prune("webhook_attempt", WEBHOOK_ATTEMPT, 90 * days),
+        Prune("job_log", JOB_LOG, 7 * days),
+        Prune("unknown_gateway", UNKNOWN_GATEWAY, 30 * days),
+        Prune("service_replica", SERVICE_REPLICA, 1 * days),
+        Prune("quarantine", QUARANTINE, settings.keep_quarantine_days * days),
+        Prune("session", SESSION, 8 * days),  # uplink_seen names sessions, too.
+    )
+
+
+async def prune(pool: Pool, what: Prune, *, most_at_once: int = MOST_AT_ONCE) -> int:
+    """Delete the table's old rows; returns how many.
+
+    Raises:
+        NotLeader: another replica keeps house.
+    """
+    total, deleted = 0, most_at_once
+    while deleted == most_at_once:
+        async with leading(pool) as connection:
+            status = await connection.execute(what.statement, what.keep, most_at_once)
+        deleted = int(status.rsplit(" ", 1)[1])
+        PRUNED_ROWS.labels(what.table).inc(deleted)
+        total += deleted
+    return total

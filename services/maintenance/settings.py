@@ -1,0 +1,33 @@
+"""Settings of maintenance: how long what is kept."""
+
+from pydantic import Field
+
+from core.runtime.settings import ServiceSettings
+
+
+class MaintenanceSettings(ServiceSettings):
+    """TERRITOIRE_KEEP_UPLINKS_MONTHS and so on, beside those of every service. Rollups are kept for ever."""
+
+    rollups_every_s: float = Field(default=30.0, gt=0, le=600, description="Seconds between two passes of rollups")
+    housekeeping_every_s: float = Field(
+        default=3600.0, gt=0, le=86_400, description="Seconds between two passes of retention and pruning"
+    )
+    keep_measurements_months: int = Field(
+        default=36, ge=0, le=1200, description="Of assets of privacy class 0 and 1; 0: for ever"
+    )
+    keep_personal_measurements_months: int = Field(
+        default=12, ge=0, le=1200, description="Of assets of privacy class 2, at most; 0: for ever"
+    )
+    keep_uplinks_months: int = Field(default=13, ge=0, le=1200, description="With receptions; 0: for ever")
+    keep_personal_uplinks_months: int = Field(
+        default=12, ge=0, le=1200, description="Of devices that served an asset of class 2, at most; 0: for ever"
+    )
+    keep_quarantine_days: int = Field(
+        default=90, ge=1, le=3650, description="Items of the bus that nobody can read"
+    )
+    compress_after_days: int = Field(
+        default=30, ge=0, le=3650, description="Measurements, where TimescaleDB has compression; 0: never"
+    )
+    disk_limit_bytes: int = Field(
+        default=0, ge=0, description="What the database may fill; 0: unknown. Below a fifth left, a warning"
+    )

@@ -1,0 +1,39 @@
+"""What maintenance counts."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+PASSES = Counter("territoire_maintenance_passes_total", "Passes by job and outcome", ["job", "outcome"])
+LAST_SUCCESS = Gauge(
+    "territoire_maintenance_last_success_timestamp_seconds", "End of the last pass that went well, here", ["job"]
+)
+PASS_SECONDS = Histogram(
+    "territoire_maintenance_pass_seconds",
+    "How long a pass took",
+    ["job"],
+    buckets=(0.01, 0.05, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1200),
+)
+ROLLED_UP = Counter("territoire_maintenance_rolled_up_buckets_total", "Buckets made anew", ["bucket"])
+ROLLED_UP_READINGS = Counter(
+    "territoire_maintenance_rolled_up_readings_total", "Readings that hours were made from"
+)
+FORGOTTEN_HOURS = Counter(
+    "territoire_maintenance_forgotten_hours_total", "Dirty hours left as they are, since their raw was dropped"
+)
+DIRTY_ROWS = Gauge("territoire_maintenance_dirty_rows", "Rows of the dirty log, the hour that goes on included")
+DIRTY_HOURS = Gauge(
+    "territoire_maintenance_dirty_hours", "Marks of a datastream's hour that is over and not rolled up"
+)
+DIRTY_OLDEST = Gauge(
+    "territoire_maintenance_dirty_oldest_hour_timestamp_seconds", "The oldest hour that is marked; 0: none"
+)
+PRUNED_ROWS = Counter("territoire_maintenance_pruned_rows_total", "Rows deleted by age", ["table"])
+DROPPED_CHUNKS = Counter("territoire_maintenance_dropped_chunks_total", "Chunks dropped by age", ["hypertable"])
+COMPRESSED_CHUNKS = Counter("territoire_maintenance_compressed_chunks_total", "Chunks compressed by us")
+COMPRESSES = Gauge("territoire_maintenance_compression_enabled", "1 where TimescaleDB's edition has compression")
+CHUNKS = Gauge("territoire_maintenance_chunks", "Chunks of a hypertable", ["hypertable", "compressed"])
+OLDEST_CHUNK = Gauge(
+    "territoire_maintenance_oldest_chunk_timestamp_seconds", "Where a hypertable begins", ["hypertable"]
+)
+TABLE_BYTES = Gauge("territoire_maintenance_table_bytes", "With indexes, chunks included", ["table"])
+DATABASE_BYTES = Gauge("territoire_maintenance_database_bytes", "Size of the database")
+DISK_LIMIT_BYTES = Gauge("territoire_maintenance_disk_limit_bytes", "What it may fill; 0: unknown")

@@ -1,0 +1,68 @@
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from core.runtime.postgres import Pool
+from services.maintenance.pruning import Prune, prune, prunes
+from services.maintenance.settings import MaintenanceSettings
+
+SETTINGS = MaintenanceSettings(database_url=SecretStr("postgresql://"), nats_url=SecretStr("nats://"))
+# How a row of each table is made that is `$1` old.
+ROWS = {
+    "uplink_seen": "INSERT INTO observation.uplink_seen (device_id, f_cnt, digest, time, uplink_id) "
+    "SELECT 1, 1, extract(epoch FROM $1::interval), now() - $1, gen_random_uuid()",
+    "transmission": "INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority) "
+    "SELECT '', now() - $1::interval, 0, 0, 0",
+    "registry_change": "INSERT INTO registry_change (changed_at, entity, entity_id) "
+    "SELECT now() - $1::interval, 'device', 1",
+    "webhook_attempt": "INSERT INTO webhook_attempt "
+    "(tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, duration_ms) "
+    "SELECT tenant_id, id, $1::interval::text, 1, 1, now() - $1::interval, 'delivered', 1 FROM webhook_endpoint",
+    "job_log": "INSERT INTO jobs.pgqueuer_log (created, job_id, status, priority, entrypoint) "
+    "SELECT now() - $1::interval, 1, 'successful', 0, 'e'",
+    "unknown_gateway": "INSERT INTO unknown_gateway "
+    "SELECT decode(lpad(to_hex(extract(epoch FROM $1::interval)::int), 16, '0'), 'hex'), 'udp', '', now(), "
+    "now() - $1::interval",
+    "service_replica": "INSERT INTO service_replica SELECT 's', $1::interval::text, now() - $1::interval",
+    "quarantine": "INSERT INTO observation.quarantine (at, service, subject, sequence, reason, data) "
+    "SELECT now() - $1::interval, 's', $1::interval::text, 1, '', ''",
+    "session": "INSERT INTO session "
+    "(device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, closed_at) "
+    "SELECT id, '\\x00000001', '', '', 'k', now() - $1::interval FROM device LIMIT 1",
+}
+TABLES = {"quarantine": "observation.quarantine", "uplink_seen": "observation.uplink_seen"} | {
+    "job_log": "jobs.pgqueuer_log"
+}
+
+
+@pytest.mark.parametrize("what", prunes(SETTINGS), ids=lambda what: what.table)
+async def test_old_rows_go_and_others_stay(pool: Pool, measuring, what: Prune) -> None:
+    await measuring.datastreams("temperature")
+    await pool.execute("INSERT INTO observation.forgotten VALUES ('uplink', 0, now())")
+    await pool.execute(
+        "INSERT INTO webhook_endpoint (tenant_id, url, secret_wrapped, kek_id) "
+        "SELECT id, 'https://a.example', '', 'k' FROM tenant"
+    )
+    table = TABLES.get(what.table, what.table)
+    await pool.execute(f"DELETE FROM {table}")
+    for minutes in (-1, 1, 2, 3):
+        await pool.execute(ROWS[what.table], what.keep + timedelta(minutes=minutes))
+
+    deleted = await prune(pool, what, most_at_once=2)
+
+    assert deleted == 3
+    assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 1
+
+
+async def test_a_closed_session_stays_while_uplinks_may_name_it(pool: Pool, measuring) -> None:
+    await measuring.datastreams("temperature")
+    for days in (100, 500):
+        await pool.execute(ROWS["session"], timedelta(days=days))
+    [what] = [one for one in prunes(SETTINGS) if one.table == "session"]
+
+    kept_for_ever = await prune(pool, what)
+    await pool.execute("INSERT INTO observation.forgotten VALUES ('uplink', 0, now() - interval '400 days')")
+
+    assert kept_for_ever == 0
+    assert await prune(pool, what) == 1
