@@ -237,11 +237,18 @@ class Bus:
                 attempt += 1
                 await asyncio.sleep(random.uniform(0.05, min(2.0, 0.1 * attempt)))  # noqa: S311
 
-    async def read_shard(self, stream: str, subject: str, consumer: str) -> ShardReader:
-        """Take a work-queue subject over: its former consumers go, all that is un-acknowledged comes again."""
+    async def read_shard(
+        self, stream: str, subject: str, consumer: str, check: Callable[[], None] = lambda: None
+    ) -> ShardReader:
+        """Take a work-queue subject over: its former consumers go, all that is un-acknowledged comes again.
+
+        `check` raises when the subject is no longer ours to take; then nobody's consumer is touched.
+        """
         before = self.reconnections
         handed_out = 0
-        for info in await self._jetstream.consumers_info(stream):
+        former = await self._jetstream.consumers_info(stream)
+        check()  # Had we slept before we asked, the answer would name the consumer of the next owner.
+        for info in former:
             if info.config.filter_subject == subject:
                 handed_out = max(handed_out, info.delivered.stream_seq if info.delivered else 0)
                 await self._jetstream.delete_consumer(stream, info.name)

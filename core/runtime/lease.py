@@ -120,9 +120,12 @@ class Lease:
     def is_careful(self) -> bool:
         """Whether items are to be taken one by one, each noted by `note_in_hand` before anybody looks at it.
 
-        So it is after two crashes, until everything is acknowledged that the last owner had been given.
+        So it is after two crashes, until everything is acknowledged that the last owner had been given; from then
+        on `crashes` is 0.
         """
-        return self.crashes >= CAREFUL_AFTER and (self.has_passed is None or not self.has_passed())
+        if self.crashes >= CAREFUL_AFTER and self.has_passed is not None and self.has_passed():
+            self.crashes, self.in_hand = 0, None
+        return self.crashes >= CAREFUL_AFTER
 
     def is_poison(self, sequence: int, item: int) -> bool:
         """Whether this item goes to quarantine without being looked at, because the service ended by it."""

@@ -191,14 +191,13 @@ class ShardOwner:
             await reader.close()
 
     async def _open_reader(self, lease: Lease) -> ShardReader:
-        lease.check()  # A process that was frozen since the taking would delete the consumer of the next owner.
         sharded = self._sharded
         subject = sharded.subject(lease.shard)
         if sharded.follows:
             await self._bus.ensure_measurements_stream()
             return await self._bus.follow_from_now(sharded.stream, subject)
         consumer = f"{sharded.service}-{lease.shard}-{lease.epoch}"
-        reader = await self._bus.read_shard(sharded.stream, subject, consumer)
+        reader = await self._bus.read_shard(sharded.stream, subject, consumer, lease.check)
         try:
             await self._count_crashes(lease, reader)
         except BaseException:

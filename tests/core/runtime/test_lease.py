@@ -194,3 +194,18 @@ async def test_a_former_owner_notes_nothing(pool: Pool) -> None:
         await note_first(pool, former, 100, 0)
     with pytest.raises(LeaseLost):
         await note_in_hand(pool, former, 100, 0)
+
+
+async def test_care_ends_and_crashes_are_forgiven_once_the_dead_owners_messages_are_done(pool: Pool) -> None:
+    lease = await take_lease(pool, "network", 0, "a")
+    assert lease is not None
+    done = False
+    lease.crashes, lease.in_hand, lease.has_passed = 3, (100, 0), lambda: done
+    before = lease.is_careful, lease.is_poison(100, 0)
+
+    done = True
+
+    assert before == (True, True)
+    assert not lease.is_careful
+    assert not lease.is_poison(100, 0)
+    assert lease.crashes == 0
