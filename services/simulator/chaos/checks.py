@@ -46,6 +46,7 @@ READ_COUNTERS = """
 SELECT s.id, s.f_cnt_up, s.f_cnt_down FROM session s JOIN device d ON d.id = s.device_id WHERE d.tenant_id = $1
 """
 TRACEBACK = b"Traceback (most recent call last)"
+WARNING = b'"level": "warning"'
 EXAMPLES = 3
 
 
@@ -116,7 +117,8 @@ class LogWatch:
             with Path(one.log).open("rb") as log:
                 start = self._ends[one.log]
                 log.seek(start if start <= _size(one.log) else 0)
-                lines = [line for line in log if TRACEBACK in line]
+                # A warning with a traceback is a driver's, of a server that is away: it tries again.
+                lines = [line for line in log if TRACEBACK in line and WARNING not in line]
             if lines:
                 found[one.name] = [_ending(line) for line in lines[:EXAMPLES]] + [f"({len(lines)})"]
         return found

@@ -14,6 +14,8 @@ from core.runtime.postgres import connect
 from services.simulator.chaos.processes import CaseFailed, NotRun, send
 from services.simulator.chaos.scene import Scene
 from services.simulator.main import provision_fleet
+from services.simulator.sensors import now_us
+from services.simulator.tenancy import prepare_tenant
 
 Act = Callable[[Scene], Awaitable[None]]
 Around = Callable[[Scene], AbstractAsyncContextManager[None]]
@@ -224,10 +226,10 @@ def with_mqtt_fleet(case: str) -> Around:
 
     @asynccontextmanager
     async def around(scene: Scene) -> AsyncGenerator[None]:
-        run, load = scene.processes.run, scene.load
-        name = f"{load.tenant.slug} {case}"
+        name = f"{case}-{now_us()}"
+        _, key = await prepare_tenant(scene.pool, name, name)
         fleet = await provision_fleet(
-            run, load.api_key, name, FLEET_GATEWAYS, FLEET_DEVICES, FLEET_RATE, Console(quiet=True)
+            scene.processes.run, key, name, FLEET_GATEWAYS, FLEET_DEVICES, FLEET_RATE, Console(quiet=True)
         )
         flying = asyncio.create_task(fleet.run(), name="fleet")
         try:

@@ -52,7 +52,7 @@ def _findings(outcome: Outcome) -> list[str]:
     ):
         lines += [f"{label} : {count}"] if count else []
     lines += [f"pas prêt : {', '.join(outcome.unready)}"] if outcome.unready else []
-    lines += [f"  {example}" for example in account.examples[:5]]
+    lines += [f"  {example}" for example in account.examples[:5] if not account.balances]
     lines += [f"  {difference}" for difference in outcome.differences[:5]]
     lines += [f"trace d'erreur de {name} : {' | '.join(ends)}" for name, ends in outcome.tracebacks.items()]
     return lines
