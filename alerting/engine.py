@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -38,8 +39,31 @@ UNREADABLE = Counter("territoire_alerting_unreadable_messages_total", "Messages 
 log = structlog.get_logger()
 
 
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_SUSPECT = int(Flag.SUSPECT)  # An operation on the enumeration costs more than the evaluation.
+
+
 def _instant(time_us: int) -> datetime:
-    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=time_us)
+    return _EPOCH + timedelta(microseconds=time_us)
+
+
+@dataclass(slots=True)
+class _Rest:
+    """Until when signs of life of a shard's devices move no deadline, as this owner has seen it written."""
+
+    version: int = -1
+    until: dict[int, datetime] = field(default_factory=dict[int, datetime])
+
+    def moves(self, device_id: int, at: datetime) -> bool:
+        """Whether a sign at this instant may have to be written."""
+        until = self.until.get(device_id)
+        return until is None or at >= until
+
+    def follow(self, version: int) -> None:
+        """Forget everything when a rule, a device or an asset has changed."""
+        if version != self.version:
+            self.version = version
+            self.until.clear()
 
 
 class Engine:
@@ -63,6 +87,7 @@ class Engine:
         self._watching: dict[int, datetime] = {}  # Shards that are up to date, and since when.
         self._orphans_every_s = orphans_every_s
         self._orphans_at = -math.inf  # When they were last looked for, on the loop's clock.
+        self._rests = [_Rest() for _ in range(shards)]
         self._turns = [asyncio.Lock() for _ in range(shards)]  # Stream and deadlines never at once.
 
     async def serve(self, lease: Lease, reader: ShardReader) -> None:
@@ -70,6 +95,7 @@ class Engine:
 
         `reader` was opened before: what is stored from then on comes from it, what was before from the table.
         """
+        self._rests[lease.shard] = _Rest()  # Another owner may have written since.
         await self.catch_up(lease)
         self._watching[lease.shard] = datetime.now(UTC)
         try:
@@ -83,7 +109,7 @@ class Engine:
 
     async def take(self, lease: Lease, messages: Sequence[Message]) -> None:
         """Evaluate what these messages carry, in one transaction."""
-        carried: list[tuple[Measurement, datetime]] = []
+        carried: list[tuple[list[Measurement], datetime]] = []
         for message in messages:
             try:
                 items = MEASUREMENT_BATCHES.decode(message.data)
@@ -91,18 +117,21 @@ class Engine:
                 UNREADABLE.inc()
                 log.error("measurements_unreadable", sequence=message.sequence, reason=str(unreadable))
                 continue
-            heard_at = _instant(message.published_at_us)
-            carried.extend((item, heard_at) for item in items)
-        watched = await self._rulebook.watched(item.datastream_id for item, _ in carried)
+            carried.append((items, _instant(message.published_at_us)))
+        watched = await self._rulebook.watched(item.datastream_id for items, _ in carried for item in items)
+        rules = self._rulebook.threshold_rules
         observations: list[tuple[Watched, Observation]] = []
         heard: dict[int, tuple[Watched, datetime]] = {}
-        for item, heard_at in carried:
-            stream = watched.get(item.datastream_id)
-            if stream is None:
-                continue
-            heard[stream.device_id] = (stream, heard_at)
-            if not item.flags & Flag.SUSPECT:
-                observations.append((stream, Observation(_instant(item.time_us), item.value)))
+        for items, heard_at in carried:
+            devices: dict[int, Watched] = {}
+            for item in items:
+                stream = watched.get(item.datastream_id)
+                if stream is None:
+                    continue
+                devices[stream.device_id] = stream
+                if rules(stream) and not item.flags & _SUSPECT:
+                    observations.append((stream, Observation(_instant(item.time_us), item.value)))
+            heard.update((device_id, (stream, heard_at)) for device_id, stream in devices.items())
         await self._evaluate(lease, observations, heard)
 
     async def catch_up(self, lease: Lease) -> None:
@@ -153,6 +182,8 @@ class Engine:
         while (since := self._watching.get(lease.shard)) is not None:
             async with self._transaction(lease) as evaluation:
                 due = await deadline_store.lock_due(evaluation.connection, evaluation.now, slots, DUE_AT_ONCE)
+                for deadline in due:  # Whoever is silent now is to be heard at once.
+                    self._rests[lease.shard].until.pop(deadline.device_id, None)
                 await evaluation.miss(due, since, self._least_watch)
             if len(due) < DUE_AT_ONCE:
                 break
@@ -177,13 +208,20 @@ class Engine:
         observations: Sequence[tuple[Watched, Observation]],
         heard: dict[int, tuple[Watched, datetime]],
     ) -> None:
+        rest = self._rests[lease.shard]
+        rest.follow(self._rulebook.version)
         values = [pair for pair in observations if self._rulebook.threshold_rules(pair[0])]
-        signs = {id_: sign for id_, sign in heard.items() if self._rulebook.silence_rules(sign[0])}
+        signs = {
+            id_: sign
+            for id_, sign in heard.items()
+            if rest.moves(id_, sign[1]) and self._rulebook.silence_rules(sign[0])
+        }
         if not values and not signs:
             return
         async with self._transaction(lease) as evaluation:
             await evaluation.observe(values)
-            await evaluation.hear(signs)
+            until = await evaluation.hear(signs)
+        rest.until |= until
 
     @asynccontextmanager
     async def _transaction(self, lease: Lease) -> AsyncGenerator[Evaluation]:

@@ -69,8 +69,11 @@ class Evaluation:
             changed[key] = StateRow(rule.tenant_id, key, after, alert_id)
         await self._save(changed, touched)
 
-    async def hear(self, heard: Mapping[int, tuple[Watched, datetime]]) -> None:
-        """Signs of life by device: deadlines move, and who was silent is silent no more."""
+    async def hear(self, heard: Mapping[int, tuple[Watched, datetime]]) -> dict[int, datetime]:
+        """Signs of life by device: deadlines move, and who was silent is silent no more.
+
+        Returns until when further signs of each device move nothing.
+        """
         wanted = {
             (rule.id, device_id): (rule, watched, at)
             for device_id, (watched, at) in heard.items()
@@ -79,15 +82,21 @@ class Evaluation:
         known = await deadline_store.lock_deadlines(self.connection, sorted(wanted))
         moved: list[tuple[Deadline, int, int]] = []
         back: list[tuple[Rule, Watched, datetime]] = []
+        rest: dict[int, datetime] = {}
         for key, (rule, watched, at) in sorted(wanted.items()):
             before = known.get(key)
             after = _moved(before, rule, watched, at)
+            written = after or before
+            assert written is not None  # noqa: S101 - What was never written is written now.
+            until = written.heard_at + DEADLINE_STEP * rule.silence_intervals * watched.expected_interval
+            rest[watched.device_id] = min(until, rest.get(watched.device_id, until))
             if after is not None:
                 moved.append((after, rule.tenant_id, slot_of(watched.asset_id, watched.device_id)))
                 if before is not None and before.due_at is None:
                     back.append((rule, watched, at))
         await deadline_store.save_deadlines(self.connection, moved)
         await self._hear_silent(back)
+        return rest
 
     async def _hear_silent(self, back: Sequence[tuple[Rule, Watched, datetime]]) -> None:
         keys = [StateKey(rule.id, None, watched.device_id) for rule, watched, _ in back]

@@ -1,6 +1,6 @@
 """What the engine knows without asking: rules by what they watch, and the datastreams that it has met."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from alerting.engine_store import Watched, read_rules, read_watched
 from alerting.rules import Rule
@@ -23,6 +23,10 @@ class Rulebook:
         self._threshold: dict[tuple[int, str], list[Rule]] = {}
         self._silence: dict[int, list[Rule]] = {}
         self._watched: dict[int, Watched] = {}
+        # What applies is asked for every measurement, and there are few kinds of them.
+        self._applicable: dict[tuple[int, str, str | None], tuple[list[Rule], list[Rule]]] = {}
+        self.version = 0
+        """Rises with every change that may concern what was derived from here."""
 
     async def load(self) -> None:
         """Read the rules anew."""
@@ -36,6 +40,8 @@ class Rulebook:
                 threshold.setdefault((rule.tenant_id, rule.quantity), []).append(rule)
         self._rules = {rule.id: rule for rule in rules}
         self._threshold, self._silence = threshold, silence
+        self._applicable.clear()
+        self.version += 1
 
     async def apply(self, changes: Sequence[Change]) -> None:
         """Follow changes of the registry: rules are read again, datastreams at their next measurement."""
@@ -44,6 +50,8 @@ class Rulebook:
             changed.setdefault(change.entity, set()).add(change.entity_id)
         if "alert_rule" in changed:
             await self.load()
+        if changed.keys() & {"device_profile", "device", "asset"}:
+            self.version += 1
         if "device_profile" in changed:
             self._watched.clear()
             return
@@ -55,13 +63,12 @@ class Rulebook:
                 if watched.device_id not in devices and watched.asset_id not in assets
             }
 
-    async def watched(self, ids: Iterable[int]) -> dict[int, Watched]:
-        """These datastreams; one that is gone is absent."""
-        wanted = set(ids)
-        unknown = [id_ for id_ in wanted if id_ not in self._watched]
+    async def watched(self, ids: Iterable[int]) -> Mapping[int, Watched]:
+        """Datastreams by id, among them all of these; one that is gone is absent."""
+        unknown = set(ids).difference(self._watched)
         if unknown:
-            self._watched |= {watched.id: watched for watched in await read_watched(self._pool, unknown)}
-        return {id_: self._watched[id_] for id_ in wanted if id_ in self._watched}
+            self._watched |= {watched.id: watched for watched in await read_watched(self._pool, list(unknown))}
+        return self._watched
 
     def rule(self, rule_id: int) -> Rule | None:
         """An enabled rule."""
@@ -69,10 +76,20 @@ class Rulebook:
 
     def threshold_rules(self, watched: Watched) -> list[Rule]:
         """The rules that watch this datastream's values."""
-        rules = self._threshold.get((watched.tenant_id, watched.quantity), ())
-        return [rule for rule in rules if rule.asset_kind in (None, watched.asset_kind)]
+        return self._rules_for(watched)[0]
 
     def silence_rules(self, watched: Watched) -> list[Rule]:
         """The rules that wait for signs of life of its device."""
-        rules = self._silence.get(watched.tenant_id, ())
-        return [rule for rule in rules if rule.asset_kind in (None, watched.asset_kind)]
+        return self._rules_for(watched)[1]
+
+    def _rules_for(self, watched: Watched) -> tuple[list[Rule], list[Rule]]:
+        key = (watched.tenant_id, watched.quantity, watched.asset_kind)
+        found = self._applicable.get(key)
+        if found is None:
+            threshold = self._threshold.get((watched.tenant_id, watched.quantity), ())
+            silence = self._silence.get(watched.tenant_id, ())
+            found = self._applicable[key] = (
+                [rule for rule in threshold if rule.asset_kind in (None, watched.asset_kind)],
+                [rule for rule in silence if rule.asset_kind in (None, watched.asset_kind)],
+            )
+        return found

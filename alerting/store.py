@@ -22,7 +22,7 @@ SEVERITIES = ("info", "warning", "major", "critical")
 
 RULE_COLUMNS = """id, tenant_id, name, kind, asset_kind, quantity, fire_op, fire_value, clear_op, clear_value,
 for_readings, for_seconds, clear_on_emptying, silence_intervals, severity::text AS severity, message, enabled"""
-ALERT_COLUMNS = """a.id, a.tenant_id, a.rule_id, r.name AS rule, a.asset_id, a.device_id, a.datastream_id,
+ALERT_COLUMNS = """a.id, a.tenant_id, a.rule_id, coalesce(r.name, '') AS rule, a.asset_id, a.device_id, a.datastream_id,
 a.severity::text AS severity, a.message, a.condition::text AS condition, a.workflow::text AS workflow, a.opened_at,
 a.acknowledged_at, a.acknowledged_by, a.resolved_at, a.resolved_cause, a.value, a.threshold, a.occurrences,
 a.created_at, a.updated_at"""
@@ -56,12 +56,12 @@ WHERE id = $1
 RETURNING {RULE_COLUMNS}
 """
 LIST_ALERTS = f"""
-SELECT {ALERT_COLUMNS} FROM alert a JOIN alert_rule r ON r.id = a.rule_id
+SELECT {ALERT_COLUMNS} FROM alert a LEFT JOIN alert_rule r ON r.id = a.rule_id
 WHERE ($1::text[] IS NULL OR a.workflow::text = ANY($1)) AND ($2::int IS NULL OR a.asset_id = $2)
   AND ($3::bigint IS NULL OR a.id < $3)
 ORDER BY a.id DESC LIMIT $4
 """
-READ_ALERT = f"SELECT {ALERT_COLUMNS} FROM alert a JOIN alert_rule r ON r.id = a.rule_id WHERE a.id = $1"
+READ_ALERT = f"SELECT {ALERT_COLUMNS} FROM alert a LEFT JOIN alert_rule r ON r.id = a.rule_id WHERE a.id = $1"
 ACKNOWLEDGE = """
 UPDATE alert SET workflow = 'acknowledged', acknowledged_at = now(), acknowledged_by = $2, updated_at = now()
 WHERE id = $1 AND workflow = 'open'

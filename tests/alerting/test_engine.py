@@ -27,7 +27,7 @@ class Crash(BaseException):
 
 def message_of(octets: bytes, published_at_us: int = 0) -> Message:
     """As the bus hands it out; nothing of it is acknowledged."""
-    return Message(1, published_at_us, octets, "territoire.measurements.0", cast(Any, None))
+    return Message(1, published_at_us, octets, "territoire.measurements.0", cast(Any, None), {})
 
 
 class Bench:
