@@ -28,7 +28,8 @@ SELECT d.rule_id, d.device_id, d.tenant_id, d.asset_id, d.heard_at, d.due_at, p.
        (SELECT max(l.time) FROM datastream s JOIN observation.latest l ON l.datastream_id = s.id
         WHERE s.device_id = d.device_id) AS stored_at,
        (d.asset_id IS NULL OR EXISTS (SELECT FROM assignment g WHERE g.device_id = d.device_id
-                                      AND g.asset_id = d.asset_id AND g.during @> now())) AS serves
+                                      AND g.asset_id = d.asset_id AND g.tenant_id = d.tenant_id
+                                      AND g.during @> now())) AS serves
 FROM deadline d
 JOIN device v ON v.id = d.device_id
 JOIN device_profile p ON p.id = v.device_profile_id

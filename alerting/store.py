@@ -22,9 +22,9 @@ SEVERITIES = ("info", "warning", "major", "critical")
 
 RULE_COLUMNS = """id, tenant_id, name, kind, asset_kind, quantity, fire_op, fire_value, clear_op, clear_value,
 for_readings, for_seconds, clear_on_emptying, silence_intervals, severity::text AS severity, message, enabled"""
-ALERT_COLUMNS = """a.id, a.tenant_id, a.rule_id, coalesce(r.name, '') AS rule, a.asset_id, a.device_id, a.datastream_id,
-a.severity::text AS severity, a.message, a.condition::text AS condition, a.workflow::text AS workflow, a.opened_at,
-a.acknowledged_at, a.acknowledged_by, a.resolved_at, a.resolved_cause, a.value, a.threshold, a.occurrences,
+ALERT_COLUMNS = """a.id, a.tenant_id, a.rule_id, coalesce(r.name, '') AS rule, a.asset_id, a.device_id,
+a.datastream_id, a.severity::text AS severity, a.message, a.condition::text AS condition,
+a.workflow::text AS workflow, a.opened_at, a.acknowledged_at, a.acknowledged_by, a.resolved_at, a.resolved_cause, a.value, a.threshold, a.occurrences,
 a.created_at, a.updated_at"""
 ENDPOINT_COLUMNS = "id, tenant_id, url, description, state, disabled_reason, created_at"
 

@@ -26,6 +26,7 @@ CAUSES = {
     "rule_disabled": "la règle a été désactivée",
     "device_disabled": "le capteur a été désactivé",
     "device_replaced": "le capteur ne sert plus ce lieu",
+    "asset_transferred": "l'actif a été transféré à une autre collectivité",
 }
 
 

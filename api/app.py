@@ -10,6 +10,7 @@ from api.platform import Platform
 from api.routes import (
     alerts,
     assets,
+    daily,
     datastreams,
     device_profiles,
     device_traffic,
@@ -17,6 +18,7 @@ from api.routes import (
     gateways,
     lighting,
     measurements,
+    sharing,
     tenants,
     webhook_endpoints,
 )
@@ -30,9 +32,9 @@ DESCRIPTION = """
 L'API de Territoire : capteurs, actifs, passerelles, mesures, alertes et éclairage public d'une collectivité.
 
 Chaque requête porte une clé, `Authorization: Bearer terr_<id>_<secret>`, et ne voit que ce qui appartient à sa
-collectivité : un objet d'une autre répond 404. Rôles : `read` (lire), `manage` (gérer), `lighting` (commander
-l'éclairage), `operate` (exploiter le réseau). Les instants sont en UTC (ISO 8601), les EUI en hexadécimal
-minuscule, les erreurs en `application/problem+json` (RFC 9457).
+collectivité et à ses membres, ou qui lui est partagé : tout autre objet répond 404. Rôles : `read` (lire),
+`manage` (gérer), `lighting` (commander l'éclairage), `operate` (exploiter le réseau). Les instants sont en UTC
+(ISO 8601), les EUI en hexadécimal minuscule, les erreurs en `application/problem+json` (RFC 9457).
 """
 ROUTERS = (
     tenants.router,
@@ -43,9 +45,11 @@ ROUTERS = (
     device_traffic.router,
     datastreams.router,
     measurements.router,
+    daily.router,
     alerts.router,
     webhook_endpoints.router,
     lighting.router,
+    sharing.router,
 )
 
 

@@ -65,6 +65,7 @@ class Change:
 
     connection: Connection
     tenant_id: int
+    tenant_slug: str
     actor: str
     key_id: str
 
@@ -94,7 +95,7 @@ class Caller:
         """The same for a change; after the commit every process is told."""
         principal = self.principal
         async with tenant_transaction(self.platform.pool, principal.tenant_id) as connection:
-            yield Change(connection, principal.tenant_id, principal.name, principal.key_id)
+            yield Change(connection, principal.tenant_id, principal.tenant_slug, principal.name, principal.key_id)
         await self.platform.tell_registry_changed()
 
     def has(self, role: str) -> bool:

@@ -14,6 +14,7 @@ from core.runtime.postgres import (
     DATABASE_AWAY,
     ExclusionViolationError,
     ForeignKeyViolationError,
+    InsufficientPrivilegeError,
     UniqueViolationError,
 )
 
@@ -114,6 +115,11 @@ def not_found(what: str) -> Problem:
     return Problem(404, f"{what} introuvable")
 
 
+def read_only(what: str) -> Problem:
+    """403 about what is visible and belongs to another tenant."""
+    return Problem(403, f"{what} : à une autre collectivité, en lecture seule")
+
+
 def invalid(field: str, code: str, message: str) -> Problem:
     """422 about one field of the body."""
     return Problem(422, message, errors=[FieldError(field=f"body.{field}", code=code, message=message)])
@@ -194,10 +200,21 @@ CONFLICTS = {
 }
 
 
+REFUSED = {"tenant_member_of_circle": "une collectivité ne peut pas être membre d'elle-même, même indirectement"}
+
+
 async def _bad_data(_request: Request, refused: Exception) -> Response:
     constraint = getattr(refused, "constraint_name", None)
+    if constraint in REFUSED:
+        return render(422, REFUSED[constraint])
     log.info("request_refused_by_database", constraint=constraint, error=type(refused).__name__)
     return render(422, f"valeur refusée ({constraint})" if constraint else "valeur refusée")
+
+
+async def _forbidden(_request: Request, refused: Exception) -> Response:
+    # Row security has the last word: what is shared is read, and written by its owner.
+    log.info("request_refused_by_row_security", error=str(refused))
+    return render(403, "à une autre collectivité, en lecture seule")
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -209,6 +226,7 @@ def handle_errors(app: FastAPI) -> None:
         app.add_exception_handler(away, _away)
     for refused in BAD_DATA:
         app.add_exception_handler(refused, _bad_data)
+    app.add_exception_handler(InsufficientPrivilegeError, _forbidden)
     for conflict in (UniqueViolationError, ExclusionViolationError, ForeignKeyViolationError):
         app.add_exception_handler(conflict, _conflict)
 

@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from alerting import store
 from api.auth import Manager, Reader
+from api.behalf import on_behalf
 from api.errors import PROBLEM_RESPONSES, Problem, not_found
 from api.fields import PRINTABLE, Answer, BigId, Body, Id, IdQuery, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
@@ -24,7 +25,7 @@ class AlertAnswer(Answer):
 
     id: int
     rule_id: int
-    rule: str = Field(examples=["bin_75"])
+    rule: str = Field(description="Vide pour une alerte partagée", examples=["bin_75"])
     asset_id: int | None
     datastream_id: int | None
     severity: str = Field(examples=["warning"])
@@ -114,10 +115,14 @@ async def read_alert(id: BigId, caller: Reader) -> AlertAnswer:  # noqa: A002 - 
 async def acknowledge_alert(id: BigId, caller: Manager) -> AlertAnswer:  # noqa: A002 - The path's word.
     """Prendre une alerte en charge ; elle reste ouverte jusqu'au retour à la normale."""
     async with caller.changing() as change:
-        alert = await store.acknowledge(change.connection, id, change.actor)
+        alert = await store.read_alert(change.connection, id)
         if alert is None:
             raise not_found(f"alerte {id}")
-        await change.audit("acknowledge", "alert", id)
+        async with on_behalf(change, alert.tenant_id, alert.asset_id, f"alerte {id}") as acting:
+            alert = await store.acknowledge(acting.connection, id, acting.actor)
+            await acting.audit("acknowledge", "alert", id)
+        if acting is not change:
+            await change.audit("acknowledge", "alert", id)
     return AlertAnswer.model_validate(alert)
 
 

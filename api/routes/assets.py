@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from api.auth import Manager, Reader
-from api.errors import PROBLEM_RESPONSES, not_found
+from api.auth import Change, Manager, Reader
+from api.errors import PROBLEM_RESPONSES, Problem, not_found, read_only
 from api.fields import (
     INT4_MOST,
     PRINTABLE,
@@ -45,6 +45,7 @@ ATTRIBUTES_TEXT = (
     "Libres, 32 ko au plus. `container` décrit la géométrie d'un conteneur : `empty_distance_mm` et "
     "`full_distance_mm`, ou `table` de couples [distance, pourcentage], et `dead_zone_mm`."
 )
+TAGS_TEXT = "Étiquettes : un partage peut porter sur tous les actifs d'une étiquette"
 PRIVACY_TEXT = "0 public, 1 interne, 2 donnée personnelle"
 
 
@@ -71,6 +72,9 @@ class NewAsset(Body):
     longitude: Longitude | None = None
     attributes: Attributes = Field(default_factory=dict, examples=[CONTAINER_EXAMPLE], description=ATTRIBUTES_TEXT)
     privacy_class: int = Field(0, ge=0, le=2, description=PRIVACY_TEXT)
+    tags: list[Word] = Field(
+        default_factory=list[str], max_length=20, description=TAGS_TEXT, examples=[["ecoles"]]
+    )
 
 
 class AssetPatch(Body):
@@ -86,6 +90,7 @@ class AssetPatch(Body):
     longitude: Longitude | None = None
     attributes: Attributes | None = Field(None, description=ATTRIBUTES_TEXT)
     privacy_class: int | None = Field(None, ge=0, le=2, description=PRIVACY_TEXT)
+    tags: list[Word] | None = Field(None, max_length=20, description=TAGS_TEXT, examples=[["ecoles"]])
 
 
 class ServingDevice(Answer):
@@ -100,6 +105,7 @@ class AssetAnswer(Answer):
     """Un actif."""
 
     id: int
+    tenant_id: int = Field(description="La collectivité à qui il est")
     kind: str
     name: str
     commune: str
@@ -108,6 +114,7 @@ class AssetAnswer(Answer):
     longitude: float | None
     attributes: dict[str, Any]
     privacy_class: int
+    tags: list[str]
 
 
 class AssetDetail(AssetAnswer):
@@ -132,6 +139,12 @@ def _detail(asset: Asset, serving: list[Serving]) -> AssetDetail:
     )
 
 
+async def _refused(change: Change, asset_id: int) -> Problem:
+    """Why an asset was not changed: it does not exist, or it is visible only."""
+    visible = await assets.read_asset(change.connection, asset_id)
+    return not_found(f"actif {asset_id}") if visible is None else read_only(f"actif {asset_id}")
+
+
 @router.post("", status_code=201, summary="Créer un actif")
 async def create_asset(body: NewAsset, caller: Manager) -> AssetAnswer:
     """Créer un actif."""
@@ -149,14 +162,26 @@ async def list_assets(
         str | None, Query(max_length=200, pattern=PRINTABLE, description="Nom de la commune")
     ] = None,
     q: Annotated[Search, Query(description="Cherche dans le nom et la rue")] = None,
+    tag: Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Étiquette")] = None,
+    tenant_id: Annotated[
+        int | None,
+        Query(ge=1, le=INT4_MOST, description="Collectivité propriétaire ; absente : toutes les visibles"),
+    ] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Page[AssetAnswer]:
-    """Les actifs, par type, commune ou texte."""
+    """Les actifs visibles, les siens et ceux qui sont partagés, par type, commune, étiquette ou texte."""
     after = min(cursor_id(cursor, 0) or 0, INT4_MOST)
     async with caller.reading() as connection:
         rows = await assets.list_assets(
-            connection, after=after, kind=kind, commune=commune, search=q, most=limit + 1
+            connection,
+            after=after,
+            kind=kind,
+            commune=commune,
+            search=q,
+            tag=tag,
+            tenant_id=tenant_id,
+            most=limit + 1,
         )
     return page_of(rows, limit, AssetAnswer.model_validate, lambda asset: str(asset.id))
 
@@ -177,7 +202,7 @@ async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail
     async with caller.changing() as change:
         asset = await assets.update_asset(change.connection, id, AssetChange(**body.model_dump()))
         if asset is None:
-            raise not_found(f"actif {id}")
+            raise await _refused(change, id)
         await change.audit("update", "asset", id, body.model_dump(exclude_none=True))
         return _detail(asset, await read_serving(change.connection, id))
 
@@ -193,7 +218,7 @@ async def assign_device(
         try:
             changed = await assign(change.connection, id, bytes.fromhex(body.dev_eui), body.position)
         except UnknownAsset:
-            raise not_found(f"actif {id}") from None
+            raise await _refused(change, id) from None
         except UnknownDevEui:
             raise not_found(f"capteur {body.dev_eui}") from None
         if changed:
@@ -217,7 +242,7 @@ async def end_device(
         try:
             ended = await end_assignment(change.connection, id, position)
         except UnknownAsset:
-            raise not_found(f"actif {id}") from None
+            raise await _refused(change, id) from None
         if not ended:
             raise not_found(f"capteur de l'actif {id}")
         await change.audit("end_device", "asset", id, {"position": position})

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 
 from api import store
 from api.auth import Manager, Reader
-from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
 from api.fields import Answer, Body, Eui, EuiPath, HexOctets, Instant, example
 from api.pages import Cursor, Limit, Page, bad_cursor, cursor_id, cursor_instant, instant_cursor, page_of
 from api.store import ReceptionRow, UplinkRow
@@ -173,6 +173,8 @@ async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) 
         raise invalid("not_after", "range", "« not_after » doit être à venir, dans 30 jours au plus")
     async with caller.changing() as change:
         device = await _device(change.connection, dev_eui)
+        if device.tenant_id != change.tenant_id:
+            raise read_only(f"capteur {dev_eui}")
         profile = await read_profile(change.connection, device.device_profile_id)
         if profile is not None and can_switch(profile.codec, profile.capabilities):
             caller.demand("lighting")

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Change, Manager, Reader
-from api.errors import PROBLEM_RESPONSES, Problem, not_found
+from api.errors import PROBLEM_RESPONSES, Problem, not_found, read_only
 from api.fields import (
     INT4_MOST,
     Answer,
@@ -135,10 +135,12 @@ class DeviceAnswer(Answer):
 
 
 async def enrolled(change: Change, dev_eui: str) -> EnrolledDevice:
-    """The device of this path, or 404."""
+    """The tenant's own device of this path, or 404; 403 when it is visible only."""
     device = await read_enrolled(change.connection, bytes.fromhex(dev_eui))
     if device is None:
         raise not_found(f"capteur {dev_eui}")
+    if device.tenant_id != change.tenant_id:
+        raise read_only(f"capteur {dev_eui}")
     return device
 
 
@@ -214,7 +216,8 @@ async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> Device
     async with caller.changing() as change:
         before, profile_id = await enrolled(change, dev_eui), body.device_profile_id
         if profile_id is not None and profile_id != before.device_profile_id:
-            if await read_profile(change.connection, profile_id) is None:
+            wanted = await read_profile(change.connection, profile_id)
+            if wanted is None or wanted.tenant_id not in (None, change.tenant_id):
                 raise not_found(f"profil {profile_id}")
             former = await read_profile(change.connection, before.device_profile_id)
             if former is not None and can_switch(former.codec, former.capabilities):

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.auth import LightingOperator, Reader
+from api.behalf import on_behalf
 from api.errors import PROBLEM_RESPONSES, Problem, not_found
 from api.fields import Answer, BigId, Body, IdQuery, IdRef, Instant, Text, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
@@ -65,23 +66,30 @@ def _show(command: store.Command) -> CommandAnswer:
 
 @router.post("", status_code=201, summary="Commander l'éclairage d'une armoire")
 async def create_command(body: NewCommand, caller: LightingOperator) -> CommandAnswer:
-    """Commander une armoire. Un ordre plus récent remplace ceux qui sont en cours."""
+    """Commander une armoire, la sienne ou une qui est partagée avec le rôle `operator`.
+
+    Un ordre plus récent remplace ceux qui sont en cours.
+    """
     async with caller.changing() as change:
-        if await read_asset(change.connection, body.asset_id) is None:
+        asset = await read_asset(change.connection, body.asset_id)
+        if asset is None:
             raise not_found(f"actif {body.asset_id}")
-        try:
-            requested = await request_command(
-                change.connection,
-                body.asset_id,
-                action=body.action,
-                off_until=body.off_until,
-                requested_by=change.actor,
-                reason=body.reason,
-                now=datetime.now(UTC),
-            )
-        except RefusedCommand as refused:
-            raise Problem(422, str(refused)) from None
-        await change.audit("create", "lighting_command", requested.command.id, body.model_dump(mode="json"))
+        async with on_behalf(change, asset.tenant_id, asset.id, f"actif {asset.id}") as acting:
+            try:
+                requested = await request_command(
+                    acting.connection,
+                    body.asset_id,
+                    action=body.action,
+                    off_until=body.off_until,
+                    requested_by=acting.actor,
+                    reason=body.reason,
+                    now=datetime.now(UTC),
+                )
+            except RefusedCommand as refused:
+                raise Problem(422, str(refused)) from None
+            await acting.audit("create", "lighting_command", requested.command.id, body.model_dump(mode="json"))
+        if acting is not change:
+            await change.audit("create", "lighting_command", requested.command.id, body.model_dump(mode="json"))
     await caller.platform.tell_downlink_due(requested.slot, requested.command.device_id)
     return _show(requested.command)
 

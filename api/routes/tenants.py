@@ -62,6 +62,7 @@ class TenantAnswer(Answer):
     slug: str
     name: str
     webhook_allow_list: list[str]
+    member_of: int | None = Field(description="Le syndicat qui voit cette collectivité")
 
 
 class CreatedTenant(TenantAnswer):
@@ -121,7 +122,7 @@ async def create_tenant(body: NewTenant, caller: NetworkOperator) -> CreatedTena
 
 @router.get("/tenants", summary="Lister les collectivités")
 async def list_tenants(caller: Reader) -> Page[TenantAnswer]:
-    """La collectivité de la clé ; pour l'exploitant du réseau, toutes."""
+    """La collectivité de la clé et ses membres ; pour l'exploitant du réseau, toutes."""
     async with caller.reading() as connection:
         if caller.has("operate"):
             await tenants.act_as_operator(connection)

@@ -197,6 +197,17 @@ CREATE FUNCTION sharing_tenant() RETURNS TABLE (id int, slug text, name text)
            OR (g.grantee_id = t.id AND g.tenant_id = ANY(visible_tenants())))
 $$;
 
+-- Those who see what is ours because we are their member.
+CREATE FUNCTION tenants_above() RETURNS TABLE (slug text, name text)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public AS $$
+    WITH RECURSIVE above (id) AS (
+        SELECT member_of FROM tenant WHERE id = current_tenant()
+        UNION
+        SELECT t.member_of FROM tenant t JOIN above ON above.id = t.id
+    )
+    SELECT t.slug, t.name FROM above JOIN tenant t ON t.id = above.id ORDER BY t.id
+$$;
+
 DO $$
 DECLARE
     door text;
@@ -204,7 +215,7 @@ BEGIN
     FOREACH door IN ARRAY ARRAY['set_member_of(int, int)', 'visible_tenants()', 'reachable_tenants()',
                                 'granted_asset()', 'granted_assignment()', 'shared_device()', 'granted_alert()',
                                 'granted_lighting_command()', 'operated_for(int)', 'tenant_named(text)',
-                                'sharing_tenant()'] LOOP
+                                'sharing_tenant()', 'tenants_above()'] LOOP
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', door);
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO territoire_api, territoire_views', door);
         EXECUTE format('ALTER FUNCTION %s OWNER TO territoire_service', door);
@@ -318,3 +329,126 @@ CREATE OR REPLACE VIEW unrolled AS
 
 GRANT SELECT ON deployment TO territoire_views;
 GRANT SELECT (owned_since) ON device TO territoire_views;
+
+-- An asset goes to another tenant with the devices that serve it. Its history goes along, or stays: then its owner
+-- keeps a memory of the asset to which what was measured belongs, closed, and for the receiver all begins anew.
+-- Returns the memory's id, or NULL. Refused (object_in_use) while a command or a downlink is under way.
+CREATE FUNCTION transfer_asset(moved int, receiver int, keeps_history boolean, actor text, noted jsonb) RETURNS int
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+DECLARE
+    giver int := current_tenant();
+    instant timestamptz := clock_timestamp();
+    devices int[];
+    memory int;
+BEGIN
+    PERFORM FROM asset WHERE id = moved AND tenant_id = giver FOR UPDATE;
+    IF NOT FOUND OR receiver = giver THEN
+        RAISE EXCEPTION 'asset % is not to be given', moved USING ERRCODE = 'no_data_found';
+    END IF;
+    devices := ARRAY(SELECT device_id FROM assignment WHERE asset_id = moved AND during @> instant ORDER BY device_id);
+    PERFORM FROM device WHERE id = ANY(devices) ORDER BY id FOR UPDATE;
+    IF EXISTS (SELECT FROM lighting_command WHERE asset_id = moved
+               AND (state IN ('queued', 'sent') OR relight_at IS NOT NULL))
+       OR EXISTS (SELECT FROM downlink WHERE device_id = ANY(devices) AND state IN ('queued', 'sending')) THEN
+        RAISE EXCEPTION 'asset % is being commanded', moved USING ERRCODE = 'object_in_use';
+    END IF;
+    UPDATE asset SET tenant_id = receiver WHERE id = moved;
+    PERFORM give_profiles(devices, receiver);
+    IF keeps_history THEN
+        INSERT INTO asset (tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags)
+        SELECT giver, kind, name, commune, street, latitude, longitude,
+               attributes || jsonb_build_object('transferred', jsonb_build_object('asset_id', moved, 'at', instant)),
+               privacy_class, tags
+        FROM asset WHERE id = moved RETURNING id INTO memory;
+        UPDATE access_grant SET asset_id = memory WHERE asset_id = moved AND tenant_id = giver;
+        UPDATE alert SET asset_id = memory WHERE asset_id = moved AND workflow = 'resolved';
+        UPDATE lighting_command SET asset_id = memory WHERE asset_id = moved;
+        UPDATE datastream SET asset_id = memory WHERE asset_id = moved;
+        -- What a device measured while it served nothing would be continued by its next owner.
+        UPDATE datastream d SET asset_id = memory, position = encode(v.dev_eui, 'hex') FROM device v
+        WHERE v.id = d.device_id AND d.asset_id IS NULL AND d.device_id = ANY(devices);
+        UPDATE assignment SET asset_id = memory,
+            during = CASE WHEN during @> instant THEN tstzrange(lower(during), instant) ELSE during END
+        WHERE asset_id = moved;
+        INSERT INTO assignment (tenant_id, asset_id, device_id, position, during)
+        SELECT receiver, moved, device_id, position, tstzrange(instant, NULL)
+        FROM assignment WHERE asset_id = memory AND upper(during) = instant;
+        PERFORM keep_tenure(device_id, giver, tstzmultirange(tstzrange(v.owned_since, instant)), '{}')
+        FROM unnest(devices) AS device_id JOIN device v ON v.id = device_id;
+    ELSE
+        UPDATE access_grant SET revoked_at = instant, revoked_by = actor
+        WHERE asset_id = moved AND tenant_id = giver AND revoked_at IS NULL;
+        DELETE FROM rule_state WHERE datastream_id IN (
+            SELECT id FROM datastream WHERE asset_id = moved OR (asset_id IS NULL AND device_id = ANY(devices)));
+        UPDATE datastream SET tenant_id = receiver
+        WHERE asset_id = moved OR (asset_id IS NULL AND device_id = ANY(devices));
+        -- The uplinks go with the times when a device served this asset; a device that stays remains readable, too.
+        PERFORM keep_tenure(s.device_id, receiver, s.served, '{}'),
+                keep_tenure(s.device_id, giver, CASE WHEN v.id = ANY(devices)
+                    THEN tstzmultirange(tstzrange(v.owned_since, instant)) ELSE '{}' END, s.served)
+        FROM (SELECT device_id, range_agg(during * tstzrange(NULL, instant)) AS served
+              FROM assignment WHERE asset_id = moved GROUP BY device_id) AS s
+        JOIN device v ON v.id = s.device_id;
+        UPDATE assignment SET tenant_id = receiver WHERE asset_id = moved;
+    END IF;
+    DELETE FROM deadline WHERE device_id = ANY(devices) OR asset_id = moved;
+    DELETE FROM rule_state WHERE device_id = ANY(devices);
+    UPDATE device SET tenant_id = receiver, owned_since = instant WHERE id = ANY(devices);
+    INSERT INTO audit (tenant_id, actor, action, entity, entity_id, details) VALUES
+        (giver, actor, 'transfer', 'asset', moved::text, noted || jsonb_build_object('to', receiver, 'kept_as', memory)),
+        (receiver, actor, 'receive', 'asset', moved::text,
+         jsonb_build_object('from', giver, 'history', CASE WHEN keeps_history THEN 'stays' ELSE 'goes_along' END));
+    RETURN memory;
+END
+$$;
+
+-- A device keeps a profile that its owner has: the receiver's own copy, unless it is everybody's.
+CREATE FUNCTION give_profiles(devices int[], receiver int) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+DECLARE
+    given record;
+    theirs int;
+BEGIN
+    FOR given IN SELECT DISTINCT p.* FROM device d JOIN device_profile p ON p.id = d.device_profile_id
+                 WHERE d.id = ANY(devices) AND p.tenant_id IS NOT NULL AND p.tenant_id <> receiver LOOP
+        SELECT id INTO theirs FROM device_profile p WHERE p.tenant_id = receiver
+            AND (p.codec, p.codec_options, p.device_class, p.mac_version, p.region, p.expected_interval,
+                 p.capabilities)
+              = (given.codec, given.codec_options, given.device_class, given.mac_version, given.region,
+                 given.expected_interval, given.capabilities) ORDER BY id LIMIT 1;
+        IF theirs IS NULL THEN
+            INSERT INTO device_profile (tenant_id, name, vendor, model, codec, codec_options, device_class, mac_version,
+                                        region, expected_interval, capabilities)
+            SELECT receiver, CASE WHEN EXISTS (SELECT FROM device_profile p
+                                               WHERE p.tenant_id = receiver AND p.name = given.name)
+                                  THEN format('%s (%s)', given.name, given.id) ELSE given.name END,
+                   given.vendor, given.model, given.codec, given.codec_options, given.device_class,
+                   given.mac_version, given.region, given.expected_interval, given.capabilities
+            RETURNING id INTO theirs;
+        END IF;
+        UPDATE device SET device_profile_id = theirs WHERE id = ANY(devices) AND device_profile_id = given.id;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION keep_tenure(device int, tenant int, added tstzmultirange, removed tstzmultirange) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+BEGIN
+    INSERT INTO device_tenure AS known (device_id, tenant_id, during) VALUES (device, tenant, added - removed)
+    ON CONFLICT (tenant_id, device_id) DO UPDATE SET during = known.during + added - removed;
+    DELETE FROM device_tenure WHERE device_id = device AND tenant_id = tenant AND isempty(during);
+END
+$$;
+
+DO $$
+DECLARE
+    door text;
+BEGIN
+    FOREACH door IN ARRAY ARRAY['transfer_asset(int, int, boolean, text, jsonb)', 'give_profiles(int[], int)',
+                                'keep_tenure(int, int, tstzmultirange, tstzmultirange)'] LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', door);
+        EXECUTE format('ALTER FUNCTION %s OWNER TO territoire_service', door);
+    END LOOP;
+END
+$$;
+GRANT EXECUTE ON FUNCTION transfer_asset TO territoire_api;

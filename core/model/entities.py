@@ -15,6 +15,7 @@ class Tenant:
     slug: str
     name: str
     webhook_allow_list: tuple[str, ...] = ()
+    member_of: int | None = None  # The syndicat that sees it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Asset:
     longitude: float | None
     attributes: dict[str, Any] = field(default_factory=dict[str, Any])
     privacy_class: int = 0
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

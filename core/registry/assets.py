@@ -8,11 +8,11 @@ from core.model.entities import Asset
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
 
-COLUMNS = "id, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class"
+COLUMNS = "id, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags"
 READ_ASSETS = f"SELECT {COLUMNS} FROM asset WHERE $1::int[] IS NULL OR id = ANY($1)"
 CREATE = f"""
-INSERT INTO asset (tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO asset (tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 RETURNING {COLUMNS}
 """
 READ = f"SELECT {COLUMNS} FROM asset WHERE id = $1"
@@ -20,13 +20,15 @@ LIST = f"""
 SELECT {COLUMNS} FROM asset
 WHERE id > $1 AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR commune = $3)
   AND ($4::text IS NULL OR strpos(lower(name), lower($4)) > 0 OR strpos(lower(street), lower($4)) > 0)
-ORDER BY id LIMIT $5
+  AND ($5::text IS NULL OR $5 = ANY(tags)) AND ($6::int IS NULL OR tenant_id = $6)
+ORDER BY id LIMIT $7
 """
 UPDATE = f"""
 UPDATE asset SET
     kind = coalesce($2, kind), name = coalesce($3, name), commune = coalesce($4, commune),
     street = coalesce($5, street), latitude = coalesce($6, latitude), longitude = coalesce($7, longitude),
-    attributes = coalesce($8, attributes), privacy_class = coalesce($9, privacy_class)
+    attributes = coalesce($8, attributes), privacy_class = coalesce($9, privacy_class),
+    tags = coalesce($10, tags)
 WHERE id = $1
 RETURNING {COLUMNS}
 """
@@ -44,6 +46,7 @@ class AssetChange:
     longitude: float | None = None
     attributes: dict[str, Any] | None = None
     privacy_class: int | None = None
+    tags: Sequence[str] | None = None
 
 
 async def read_assets(connection: Connection | Pool, ids: Sequence[int] | None = None) -> dict[int, Asset]:
@@ -63,10 +66,11 @@ async def create_asset(
     longitude: float | None,
     attributes: dict[str, Any],
     privacy_class: int,
+    tags: Sequence[str] = (),
 ) -> Asset:
     """A new asset; raises UniqueViolationError when the tenant has one of this kind and name."""
     row = await connection.fetchrow(
-        CREATE, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class
+        CREATE, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, list(tags)
     )
     assert row is not None  # noqa: S101 - RETURNING of an INSERT.
     return entity(Asset, row)
@@ -85,10 +89,13 @@ async def list_assets(
     kind: str | None = None,
     commune: str | None = None,
     search: str | None = None,
+    tag: str | None = None,
+    tenant_id: int | None = None,
     most: int = 100,
 ) -> list[Asset]:
-    """Assets by id, beyond `after`; `search` looks in names and streets."""
-    return [entity(Asset, row) for row in await connection.fetch(LIST, after, kind, commune, search, most)]
+    """Assets by id, beyond `after`; `search` looks in names and streets, `tenant_id` names the owner."""
+    rows = await connection.fetch(LIST, after, kind, commune, search, tag, tenant_id, most)
+    return [entity(Asset, row) for row in rows]
 
 
 async def update_asset(connection: Connection, asset_id: int, change: AssetChange) -> Asset | None:
@@ -104,5 +111,6 @@ async def update_asset(connection: Connection, asset_id: int, change: AssetChang
         change.longitude,
         change.attributes,
         change.privacy_class,
+        None if change.tags is None else list(change.tags),
     )
     return None if row is None else entity(Asset, row)

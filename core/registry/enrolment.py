@@ -10,11 +10,12 @@ from lorawan.identifiers import DevAddr, DevEui, JoinEui, slot_of_dev_addr, slot
 COLUMNS = """d.id, d.tenant_id, d.dev_eui, d.join_eui, d.name, d.device_profile_id, d.activation,
 d.skip_f_cnt_check, d.enabled, d.created_at, s.asset_id, s.position"""
 SERVED = "LEFT JOIN assignment s ON s.device_id = d.id AND upper_inf(s.during)"
-# A profile that is not visible makes no row.
+# A profile that is neither its own nor everybody's makes no row.
 CREATE = """
 INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, activation, app_key_wrapped,
                     kek_id, skip_f_cnt_check)
-SELECT $1, $2, $3, $4, p.id, $6, $7, $8, $9, $10 FROM device_profile p WHERE p.id = $5
+SELECT $1, $2, $3, $4, p.id, $6, $7, $8, $9, $10 FROM device_profile p
+WHERE p.id = $5 AND (p.tenant_id IS NULL OR p.tenant_id = $1)
 RETURNING id, created_at
 """
 IMPORT_SESSION = "SELECT import_session($1, $2, $3, $4, $5)"
@@ -28,7 +29,8 @@ ORDER BY d.id LIMIT $5
 UPDATE = """
 UPDATE device SET enabled = coalesce($2, enabled), name = coalesce($3, name),
     device_profile_id = CASE WHEN $4::int IS NULL THEN device_profile_id
-                             ELSE (SELECT id FROM device_profile WHERE id = $4) END,
+                             ELSE (SELECT p.id FROM device_profile p WHERE p.id = $4
+                                   AND (p.tenant_id IS NULL OR p.tenant_id = device.tenant_id)) END,
     skip_f_cnt_check = coalesce($5, skip_f_cnt_check)
 WHERE dev_eui = $1
 RETURNING true

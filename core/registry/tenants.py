@@ -17,12 +17,14 @@ SECRET_OCTETS = 32
 # What a key may do; each route names the one it asks for.
 ROLES = frozenset({"read", "manage", "lighting", "operate"})
 
-READ_TENANTS = "SELECT id, slug, name, webhook_allow_list FROM tenant WHERE $1::int IS NULL OR id = $1 ORDER BY id"
+READ_TENANTS = (
+    "SELECT id, slug, name, webhook_allow_list, member_of FROM tenant WHERE $1::int IS NULL OR id = $1 ORDER BY id"
+)
 CREATE_TENANT = """
 INSERT INTO tenant (slug, name, webhook_allow_list) VALUES ($1, $2, $3)
-RETURNING id, slug, name, webhook_allow_list
+RETURNING id, slug, name, webhook_allow_list, member_of
 """
-FIND_TENANT = "SELECT id, slug, name, webhook_allow_list FROM tenant WHERE slug = $1"
+FIND_TENANT = "SELECT id, slug, name, webhook_allow_list, member_of FROM tenant WHERE slug = $1"
 CREATE_KEY = """
 INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
 """

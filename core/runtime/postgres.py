@@ -12,6 +12,7 @@ import structlog
 from asyncpg import (
     ExclusionViolationError,
     ForeignKeyViolationError,
+    InsufficientPrivilegeError,
     InterfaceError,
     PostgresConnectionError,
     PostgresError,
@@ -28,6 +29,7 @@ __all__ = [
     "Connection",
     "ExclusionViolationError",
     "ForeignKeyViolationError",
+    "InsufficientPrivilegeError",
     "Pool",
     "PostgresError",
     "Record",

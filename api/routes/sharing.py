@@ -1,0 +1,295 @@
+"""What tenants let each other see: grants, members of a syndicat, and assets that go to another tenant."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from api.auth import Change, Manager, NetworkOperator, Reader
+from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
+from api.fields import INT4_MOST, Answer, Body, Id, IdRef, Instant, Word, example
+from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.routes.tenants import TenantAnswer
+from core.model.entities import Asset
+from core.registry import sharing, tenants
+from core.registry.assets import read_asset
+from core.registry.sharing import Covered, Grant, History, Role, Span
+
+router = APIRouter(prefix="/v1", tags=["Partages"], responses=PROBLEM_RESPONSES)
+
+Slug = Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
+ROLE_TEXT = (
+    "`reader` lire ; `operator` aussi commander l'éclairage et acquitter les alertes, au nom du propriétaire"
+)
+HISTORY_TEXT = (
+    "`goes_along` : tout l'historique passe au destinataire, l'ancien propriétaire ne le voit plus ; "
+    "`stays` : il reste à l'ancien propriétaire, attaché à une copie de l'actif, et de nouveaux flux commencent"
+)
+
+
+class NewGrant(Body):
+    """Ce qu'une autre collectivité pourra voir. Exactement un de `asset_id`, `tag`, `asset_kind`, `everything`."""
+
+    model_config = example(
+        {
+            "tenant": "conseil-energie",
+            "tag": "ecoles",
+            "role": "reader",
+            "valid_to": "2027-12-31T23:00:00Z",
+            "data_from": "2025-12-31T23:00:00Z",
+        }
+    )
+
+    tenant: Slug = Field(description="Identifiant court de qui pourra voir", examples=["conseil-energie"])
+    asset_id: IdRef | None = Field(None, description="Un actif")
+    tag: Word | None = Field(None, description="Tous les actifs qui portent cette étiquette", examples=["ecoles"])
+    asset_kind: Word | None = Field(None, description="Tous les actifs de ce type", examples=["glass_container"])
+    everything: bool = Field(
+        False,
+        description="Tous les actifs. Ceux de classe 2 (donnée personnelle) ne se partagent que par `asset_id`",
+    )
+    role: Literal["reader", "operator"] = Field("reader", description=ROLE_TEXT)
+    valid_from: Instant | None = Field(None, description="Début du droit de regard ; absent : maintenant")
+    valid_to: Instant | None = Field(None, description="Fin du droit de regard, non comprise ; absente : sans fin")
+    data_from: Instant | None = Field(None, description="Premier instant visible ; absent : depuis toujours")
+    data_to: Instant | None = Field(
+        None, description="Fin des instants visibles, non comprise ; absente : sans fin"
+    )
+
+    @model_validator(mode="after")
+    def _is_about_one_thing(self) -> Self:
+        named = [self.asset_id is not None, self.tag is not None, self.asset_kind is not None, self.everything]
+        if sum(named) != 1:
+            raise PydanticCustomError("covered", "exactement un de asset_id, tag, asset_kind, everything attendu")
+        return self
+
+    def covered(self) -> Covered:
+        """What it is about."""
+        return Covered(self.asset_id, self.tag, self.asset_kind, self.everything)
+
+
+class GrantAnswer(Answer):
+    """Un partage, comme le voient celui qui donne et celui qui reçoit."""
+
+    id: int
+    giver: str = Field(description="Identifiant court du propriétaire", examples=["landerneau"])
+    giver_name: str
+    grantee: str = Field(description="Identifiant court de qui peut voir", examples=["conseil-energie"])
+    grantee_name: str
+    asset_id: int | None
+    tag: str | None
+    asset_kind: str | None
+    everything: bool
+    role: str = Field(examples=["reader"])
+    valid_from: datetime | None
+    valid_to: datetime | None
+    data_from: datetime | None
+    data_to: datetime | None
+    granted_by: str
+    created_at: datetime
+    revoked_at: datetime | None
+    revoked_by: str | None
+    holds: bool = Field(description="S'il ouvre quelque chose en ce moment")
+
+
+class AboveAnswer(Answer):
+    """Un syndicat qui voit l'actif parce que la collectivité en est membre."""
+
+    slug: str
+    name: str
+
+
+class VisibilityAnswer(Answer):
+    """Qui voit un actif, en plus de son propriétaire."""
+
+    asset_id: int
+    above: list[AboveAnswer] = Field(description="Les syndicats dont la collectivité est membre")
+    grants: list[GrantAnswer] = Field(description="Les partages en cours et à venir qui le couvrent")
+
+
+class MemberOf(Body):
+    """De qui une collectivité est membre."""
+
+    model_config = example({"tenant_id": 3})
+
+    tenant_id: IdRef | None = Field(
+        description="Le syndicat, qui verra la collectivité et ses membres ; null : aucun"
+    )
+
+
+class NewTransfer(Body):
+    """À qui l'actif passe, et ce que devient son historique."""
+
+    model_config = example({"tenant": "landerneau", "history": "goes_along", "confirm": "Borne à verre 12"})
+
+    tenant: Slug = Field(description="Identifiant court du destinataire", examples=["landerneau"])
+    history: Literal["goes_along", "stays"] = Field(description=HISTORY_TEXT)
+    confirm: str = Field(
+        max_length=200, description="Le nom de l'actif, répété pour confirmer", examples=["Borne à verre 12"]
+    )
+
+
+class TransferAnswer(Answer):
+    """Ce qui a été transféré."""
+
+    asset_id: int
+    history: str
+    kept_as: int | None = Field(
+        description="Avec `stays` : l'actif qui garde l'historique chez l'ancien propriétaire"
+    )
+
+
+def _show(grant: Grant) -> GrantAnswer:
+    return GrantAnswer.model_validate(grant)
+
+
+def _span(name: str, since: datetime | None, until: datetime | None) -> Span:
+    begins = datetime.now(UTC) if since is None and name == "valid" else since
+    if begins is not None and until is not None and begins >= until:
+        raise invalid(f"{name}_to", "range", f"« {name}_to » doit suivre « {name}_from »")
+    return Span(since, until)
+
+
+async def _other(change: Change, slug: str) -> int:
+    found = await sharing.find_tenant_named(change.connection, slug)
+    if found is None:
+        raise not_found(f"collectivité {slug}")
+    if found == change.tenant_id:
+        raise invalid("tenant", "oneself", "une autre collectivité est attendue")
+    return found
+
+
+async def _own_asset(change: Change, asset_id: int) -> Asset:
+    asset = await read_asset(change.connection, asset_id)
+    if asset is None:
+        raise not_found(f"actif {asset_id}")
+    if asset.tenant_id != change.tenant_id:
+        raise read_only(f"actif {asset_id}")
+    return asset
+
+
+@router.post("/grants", status_code=201, summary="Partager des actifs avec une autre collectivité")
+async def create_grant(body: NewGrant, caller: Manager) -> GrantAnswer:
+    """Laisser une autre collectivité voir des actifs, leurs capteurs, leurs mesures et leurs alertes."""
+    valid = _span("valid", body.valid_from, body.valid_to)
+    data = _span("data", body.data_from, body.data_to)
+    async with caller.changing() as change:
+        if body.asset_id is not None:
+            await _own_asset(change, body.asset_id)
+        grant = await sharing.create_grant(
+            change.connection,
+            change.tenant_id,
+            await _other(change, body.tenant),
+            body.covered(),
+            Role(body.role),
+            valid=valid,
+            data=data,
+            granted_by=change.actor,
+        )
+        await change.audit("create", "grant", grant.id, body.model_dump(mode="json", exclude_none=True))
+    return _show(grant)
+
+
+@router.get("/grants", summary="Lister les partages")
+async def list_grants(
+    caller: Reader,
+    direction: Annotated[
+        Literal["given", "received"] | None, Query(description="`given` donnés, `received` reçus ; absent : tous")
+    ] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[GrantAnswer]:
+    """Les partages donnés et reçus, aussi ceux qui sont finis ou révoqués."""
+    after = min(cursor_id(cursor, 0) or 0, INT4_MOST)
+    async with caller.reading() as connection:
+        rows = await sharing.list_grants(connection, direction=direction, after=after, most=limit + 1)
+    return page_of(rows, limit, _show, lambda grant: str(grant.id))
+
+
+@router.get("/grants/{id}", summary="Lire un partage")
+async def read_grant(id: Id, caller: Reader) -> GrantAnswer:  # noqa: A002 - The path's word.
+    """Un partage donné ou reçu."""
+    async with caller.reading() as connection:
+        grant = await sharing.read_grant(connection, id)
+    if grant is None:
+        raise not_found(f"partage {id}")
+    return _show(grant)
+
+
+@router.delete("/grants/{id}", status_code=204, summary="Révoquer un partage")
+async def revoke_grant(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+    """Révoquer un partage que l'on a donné : il n'ouvre plus rien, dès la requête suivante."""
+    async with caller.changing() as change:
+        if not await sharing.revoke_grant(change.connection, id, change.actor):
+            raise not_found(f"partage {id} en cours")
+        await change.audit("revoke", "grant", id)
+    return Response(status_code=204)
+
+
+@router.get("/assets/{id}/visibility", summary="Dire qui voit un actif")
+async def read_visibility(id: Id, caller: Reader) -> VisibilityAnswer:  # noqa: A002 - The path's word.
+    """Qui voit un actif que l'on possède : les syndicats dont on est membre, et par quels partages."""
+    async with caller.reading() as connection:
+        asset = await read_asset(connection, id)
+        if asset is None:
+            raise not_found(f"actif {id}")
+        if asset.tenant_id != caller.principal.tenant_id:
+            raise read_only(f"actif {id}")
+        above, grants = await sharing.read_viewers(connection, id)
+    return VisibilityAnswer(
+        asset_id=id,
+        above=[AboveAnswer.model_validate(one) for one in above],
+        grants=[_show(grant) for grant in grants],
+    )
+
+
+@router.put("/tenants/{id}/member-of", summary="Rattacher une collectivité à un syndicat")
+async def set_member_of(
+    id: Id,  # noqa: A002 - The path's word.
+    body: MemberOf,
+    caller: NetworkOperator,
+) -> TenantAnswer:
+    """Le syndicat voit la collectivité et les membres de celle-ci ; elle ne voit toujours qu'elle-même."""
+    async with caller.changing() as change:
+        await tenants.act_as_operator(change.connection)
+        known = await tenants.read_tenants(change.connection)
+        for asked in (id, body.tenant_id):
+            if asked is not None and asked not in known:
+                raise not_found(f"collectivité {asked}")
+        await sharing.set_member_of(change.connection, id, body.tenant_id)
+        await change.audit("set_member_of", "tenant", id, body.model_dump())
+        found = await tenants.read_tenants(change.connection, id)
+    return TenantAnswer.model_validate(found[id])
+
+
+@router.post("/assets/{id}/transfer", summary="Transférer un actif à une autre collectivité")
+async def transfer_asset(
+    id: Id,  # noqa: A002 - The path's word.
+    body: NewTransfer,
+    caller: Manager,
+) -> TransferAnswer:
+    """Transférer un actif et les capteurs qui le servent ; `history` dit ce que devient ce qui a été mesuré.
+
+    Les partages de l'actif ne passent pas au destinataire ; ses alertes ouvertes sont résolues, cause
+    `asset_transferred`.
+    Refusé (409) tant qu'un ordre d'éclairage ou un message est en cours.
+    """
+    async with caller.changing() as change:
+        asset = await _own_asset(change, id)
+        receiver = await _other(change, body.tenant)
+        if body.confirm != asset.name:
+            raise invalid("confirm", "confirm", "répétez le nom exact de l'actif pour confirmer")
+        try:
+            kept_as = await sharing.transfer_asset(
+                change.connection,
+                id,
+                receiver,
+                History(body.history),
+                actor=change.actor,
+                noted={"history": body.history, "api_key": change.key_id},
+            )
+        except sharing.AssetCommanded:
+            raise Problem(409, "un ordre ou un message est en cours vers cet actif : attendez sa fin") from None
+    return TransferAnswer(asset_id=id, history=body.history, kept_as=kept_as)

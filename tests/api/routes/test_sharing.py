@@ -1,0 +1,316 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from core.runtime.postgres import Pool
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+DAY = timedelta(days=1)
+
+
+def ids(page: httpx.Response) -> list[int]:
+    return [item["id"] for item in page.json()["items"]]
+
+
+@pytest.fixture
+async def school(registry, observations) -> dict[str, Any]:
+    """An asset of ours with a device and a reading on each of the last three days, tagged `ecoles`."""
+    asset = await registry.asset(kind="room", name="Salle 1", tags=["ecoles"])
+    device = await registry.device(asset_id=asset["id"])
+    datastream = await observations.datastream(device["dev_eui"], asset["id"], "temperature", "Cel")
+    await observations.readings(datastream, {NOW - day * DAY: 20.0 + day for day in (3, 2, 1)})
+    for day in (3, 2, 1):
+        await observations.uplink(device["dev_eui"], NOW - day * DAY)
+    return {"asset": asset, "dev_eui": device["dev_eui"], "datastream": datastream}
+
+
+async def grant(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
+    answer = await client.post("/v1/grants", json={"tenant": "autre", **fields})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+async def seen_days(client: httpx.AsyncClient, datastream: int) -> list[float]:
+    page = await client.get(
+        f"/v1/datastreams/{datastream}/measurements", params={"from": (NOW - 10 * DAY).isoformat()}
+    )
+    return [] if page.status_code == 404 else [item["value"] for item in page.json()["items"]]
+
+
+async def test_a_grantee_sees_the_granted_instants_while_it_may_look(
+    client, other_client, registry, school, other_tenancy
+) -> None:
+    await registry.asset(kind="room", name="Salle 2")
+    assert await seen_days(other_client, school["datastream"]) == []
+    data = {"data_from": (NOW - 2 * DAY).isoformat(), "data_to": (NOW - DAY).isoformat()}
+
+    given = await grant(client, tag="ecoles", **data)
+
+    assert given["holds"]
+    assert given["giver"] == "sdef"
+    assert await seen_days(other_client, school["datastream"]) == [22.0]
+    assert ids(await other_client.get("/v1/assets")) == [school["asset"]["id"]]
+    latest = (await other_client.get("/v1/measurements/latest")).json()["items"]
+    assert latest == []  # It lies after the granted instants.
+    await client.delete(f"/v1/grants/{given['id']}")
+    assert await seen_days(other_client, school["datastream"]) == []
+    assert ids(await other_client.get("/v1/assets")) == []
+
+
+@pytest.mark.parametrize(
+    ("valid_from", "valid_to", "sees"),
+    [(-DAY, None, True), (DAY, None, False), (-2 * DAY, -DAY, False), (-DAY, DAY, True)],
+)
+async def test_a_grant_opens_nothing_before_and_after_its_time(
+    client, other_client, other_tenancy, school, valid_from, valid_to, sees
+) -> None:
+    given = await grant(
+        client,
+        asset_id=school["asset"]["id"],
+        valid_from=(NOW + valid_from).isoformat(),
+        valid_to=None if valid_to is None else (NOW + valid_to).isoformat(),
+    )
+
+    assert given["holds"] is sees
+    assert (len(await seen_days(other_client, school["datastream"])) == 3) is sees
+    received = await other_client.get("/v1/grants", params={"direction": "received"})
+    assert ids(received) == [given["id"]]
+    assert ids(await other_client.get("/v1/grants", params={"direction": "given"})) == []
+
+
+async def test_what_is_shared_is_read_and_not_changed(
+    client, other_client, other_registry, other_tenancy, school, observations, pool: Pool
+) -> None:
+    await grant(client, everything=True, role="operator")
+    asset, dev_eui = school["asset"]["id"], school["dev_eui"]
+    device = (await other_client.get(f"/v1/devices/{dev_eui}")).json()
+    lines = await pool.fetchval("SELECT count(*) FROM audit")
+    own = await other_registry.device()
+    lines = await pool.fetchval("SELECT count(*) FROM audit")
+
+    answers = [
+        await other_client.patch(f"/v1/assets/{asset}", json={"name": "x"}),
+        await other_client.put(f"/v1/assets/{asset}/device", json={"dev_eui": own["dev_eui"]}),
+        await other_client.delete(f"/v1/assets/{asset}/device"),
+        await other_client.post(
+            f"/v1/assets/{asset}/transfer", json={"tenant": "autre", "history": "stays", "confirm": "Salle 1"}
+        ),
+        await other_client.get(f"/v1/assets/{asset}/visibility"),
+        await other_client.patch(f"/v1/devices/{dev_eui}", json={"name": "x"}),
+        await other_client.delete(f"/v1/devices/{dev_eui}"),
+        await other_client.post(f"/v1/devices/{dev_eui}/downlinks", json={"f_port": 1, "payload": "00"}),
+        await other_client.post("/v1/grants", json={"tenant": "sdef", "asset_id": asset}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [403] * len(answers)
+    assert "lecture seule" in answers[0].json()["detail"]
+    assert "app_key" not in str(device)
+    assert await pool.fetchval("SELECT count(*) FROM audit") == lines
+    uplinks = (await other_client.get(f"/v1/devices/{dev_eui}/uplinks")).json()["items"]
+    assert uplinks == []  # The device serves the asset since a moment ago only.
+
+
+async def test_personal_data_is_shared_by_name_only(client, other_client, other_tenancy, registry) -> None:
+    private = await registry.asset(kind="dwelling", privacy_class=2, tags=["eau"])
+    for covered in ({"tag": "eau"}, {"asset_kind": "dwelling"}, {"everything": True}):
+        await grant(client, **covered)
+    before = ids(await other_client.get("/v1/assets"))
+
+    await grant(client, asset_id=private["id"])
+
+    assert before == []
+    assert ids(await other_client.get("/v1/assets")) == [private["id"]]
+
+
+async def test_an_operator_acts_in_the_owners_name_and_both_read_it_in_their_audit(
+    client, other_client, registry, other_tenancy, tenancy, observations, pool: Pool
+) -> None:
+    cabinet = await registry.cabinet()
+    alert = await observations.alert(tenancy.id, cabinet["id"])
+    order = {"asset_id": cabinet["id"], "action": "on"}
+    reader = await grant(client, asset_id=cabinet["id"], role="reader")
+    as_reader = [
+        await other_client.post("/v1/lighting/commands", json=order),
+        await other_client.post(f"/v1/alerts/{alert}/acknowledge"),
+    ]
+    await client.delete(f"/v1/grants/{reader['id']}")
+    await grant(client, asset_id=cabinet["id"], role="operator")
+
+    command = await other_client.post("/v1/lighting/commands", json=order)
+    acknowledged = await other_client.post(f"/v1/alerts/{alert}/acknowledge")
+
+    assert [answer.status_code for answer in as_reader] == [403, 403]
+    assert (command.status_code, acknowledged.status_code) == (201, 200)
+    assert command.json()["requested_by"] == "clé de autre (autre)"
+    assert ids(await client.get("/v1/lighting/commands")) == [command.json()["id"]]
+    assert (await client.get(f"/v1/alerts/{alert}")).json()["workflow"] == "acknowledged"
+    noted = await pool.fetch(
+        "SELECT tenant_id, action, entity FROM audit WHERE entity IN ('lighting_command', 'alert') ORDER BY id"
+    )
+    assert [tuple(line) for line in noted] == [
+        (tenancy.id, "create", "lighting_command"),
+        (other_tenancy.id, "create", "lighting_command"),
+        (tenancy.id, "acknowledge", "alert"),
+        (other_tenancy.id, "acknowledge", "alert"),
+    ]
+
+
+async def test_a_syndicat_sees_its_communes_and_a_commune_itself(
+    client, other_client, registry, other_registry, tenancy, other_tenancy
+) -> None:
+    asset = await registry.asset()
+    theirs = await other_registry.asset()
+    gateway = await registry.gateway()
+
+    joined = await client.put(f"/v1/tenants/{tenancy.id}/member-of", json={"tenant_id": other_tenancy.id})
+
+    assert joined.json()["member_of"] == other_tenancy.id
+    assert ids(await other_client.get("/v1/assets")) == [asset["id"], theirs["id"]]
+    assert ids(await other_client.get("/v1/assets", params={"tenant_id": tenancy.id})) == [asset["id"]]
+    assert ids(await client.get("/v1/assets")) == [asset["id"]]
+    gateways = (await other_client.get("/v1/gateways")).json()["items"]
+    assert [item["gateway_id"] for item in gateways] == [gateway["gateway_id"]]
+    patched = await other_client.patch(f"/v1/assets/{asset['id']}", json={"name": "x"})
+    assert patched.status_code == 403
+    seen = (await client.get(f"/v1/assets/{asset['id']}/visibility")).json()
+    assert [above["slug"] for above in seen["above"]] == ["autre"]
+    circle = await client.put(f"/v1/tenants/{other_tenancy.id}/member-of", json={"tenant_id": tenancy.id})
+    assert circle.status_code == 422
+    assert "elle-même" in circle.json()["detail"]
+    left = await client.put(f"/v1/tenants/{tenancy.id}/member-of", json={"tenant_id": None})
+    assert left.json()["member_of"] is None
+    assert ids(await other_client.get("/v1/assets")) == [theirs["id"]]
+
+
+async def test_the_owner_reads_who_sees_an_asset(client, other_tenancy, school) -> None:
+    by_tag = await grant(client, tag="ecoles")
+    later = await grant(client, everything=True, valid_from=(NOW + DAY).isoformat())
+    await grant(client, asset_kind="cabinet")
+    revoked = await grant(client, asset_id=school["asset"]["id"])
+    await client.delete(f"/v1/grants/{revoked['id']}")
+
+    seen = (await client.get(f"/v1/assets/{school['asset']['id']}/visibility")).json()
+
+    assert [(one["id"], one["holds"]) for one in seen["grants"]] == [(by_tag["id"], True), (later["id"], False)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, 422),
+        ({"tag": "a", "everything": True}, 422),
+        ({"everything": True, "tenant": "personne"}, 404),
+        ({"everything": True, "tenant": "sdef"}, 422),
+        ({"asset_id": 999}, 404),
+        ({"everything": True, "role": "owner"}, 422),
+        ({"everything": True, "valid_to": "2020-01-01T00:00:00Z"}, 422),
+        ({"everything": True, "data_from": "2026-01-02T00:00:00Z", "data_to": "2026-01-01T00:00:00Z"}, 422),
+    ],
+)
+async def test_a_grant_that_makes_no_sense_is_refused(client, other_tenancy, fields, status) -> None:
+    answer = await client.post("/v1/grants", json={"tenant": "autre", **fields})
+
+    assert answer.status_code == status
+
+
+async def transfer(client: httpx.AsyncClient, school: dict[str, Any], history: str, confirm: str = "Salle 1"):
+    body = {"tenant": "autre", "history": history, "confirm": confirm}
+    return await client.post(f"/v1/assets/{school['asset']['id']}/transfer", json=body)
+
+
+async def backdate(pool: Pool, school: dict[str, Any]) -> None:
+    """As if the device had served the asset for ten days."""
+    await pool.execute("UPDATE assignment SET during = tstzrange(now() - interval '10 days', NULL)")
+
+
+async def days_of_uplinks(client: httpx.AsyncClient, dev_eui: str) -> int:
+    page = await client.get(f"/v1/devices/{dev_eui}/uplinks")
+    return 0 if page.status_code == 404 else len(page.json()["items"])
+
+
+async def test_an_asset_goes_to_another_tenant_with_its_history(
+    client, other_client, other_tenancy, tenancy, school, observations, pool: Pool
+) -> None:
+    await backdate(pool, school)
+    await grant(client, asset_id=school["asset"]["id"])
+    version = await pool.fetchval("SELECT max(version) FROM registry_change")
+
+    moved = await transfer(client, school, "goes_along")
+
+    assert moved.json() == {"asset_id": school["asset"]["id"], "history": "goes_along", "kept_as": None}
+    assert ids(await client.get("/v1/assets")) == []
+    assert await seen_days(client, school["datastream"]) == []
+    assert await seen_days(other_client, school["datastream"]) == [23.0, 22.0, 21.0]
+    asset = (await other_client.get(f"/v1/assets/{school['asset']['id']}")).json()
+    assert asset["tenant_id"] == other_tenancy.id
+    assert [device["dev_eui"] for device in asset["devices"]] == [school["dev_eui"]]
+    assert await days_of_uplinks(other_client, school["dev_eui"]) == 3
+    assert await days_of_uplinks(client, school["dev_eui"]) == 0
+    told = await pool.fetch("SELECT DISTINCT entity FROM registry_change WHERE version > $1", version)
+    assert {"asset", "device"} <= {row["entity"] for row in told}
+    lines = await pool.fetch(
+        "SELECT tenant_id, action FROM audit WHERE action IN ('transfer', 'receive') ORDER BY id"
+    )
+    assert [tuple(line) for line in lines] == [(tenancy.id, "transfer"), (other_tenancy.id, "receive")]
+    profile = (await other_client.get(f"/v1/devices/{school['dev_eui']}")).json()["device_profile_id"]
+    assert (await other_client.get(f"/v1/device-profiles/{profile}")).status_code == 200
+    patched = await other_client.patch(f"/v1/devices/{school['dev_eui']}", json={"name": "à nous"})
+    assert patched.status_code == 200
+
+
+async def test_an_asset_goes_to_another_tenant_and_its_history_stays(
+    client, other_client, other_tenancy, tenancy, school, observations, pool: Pool
+) -> None:
+    await backdate(pool, school)
+
+    moved = await transfer(client, school, "stays")
+
+    memory = moved.json()["kept_as"]
+    assert ids(await client.get("/v1/assets")) == [memory]
+    assert (await client.get(f"/v1/assets/{memory}")).json()["devices"] == []
+    assert await seen_days(client, school["datastream"]) == [23.0, 22.0, 21.0]
+    assert await seen_days(other_client, school["datastream"]) == []
+    again = await observations.datastream(school["dev_eui"], school["asset"]["id"], "temperature", "Cel")
+    assert again != school["datastream"]
+    assert ids(await other_client.get("/v1/datastreams")) == [again]
+    assert await days_of_uplinks(other_client, school["dev_eui"]) == 0
+    assert await days_of_uplinks(client, school["dev_eui"]) == 3
+    await observations.uplink(school["dev_eui"], datetime.now(UTC))
+    assert await days_of_uplinks(other_client, school["dev_eui"]) == 1
+    assert await days_of_uplinks(client, school["dev_eui"]) == 3
+
+
+async def test_a_datastream_that_is_made_by_who_has_not_heard_belongs_to_the_new_owner(
+    client, other_client, other_tenancy, tenancy, school, pool: Pool
+) -> None:
+    await transfer(client, school, "goes_along")
+
+    owner = await pool.fetchval(
+        "INSERT INTO datastream (tenant_id, asset_id, device_id, quantity, unit) "
+        "SELECT $1, $2, id, 'co2', '[ppm]' FROM device WHERE dev_eui = $3 RETURNING tenant_id",
+        tenancy.id,
+        school["asset"]["id"],
+        bytes.fromhex(school["dev_eui"]),
+    )
+
+    assert owner == other_tenancy.id
+
+
+async def test_a_transfer_is_confirmed_and_waits_for_what_is_under_way(
+    client, other_client, other_registry, other_tenancy, school, pool: Pool
+) -> None:
+    unconfirmed = await transfer(client, school, "stays", confirm="Salle 2")
+    path = f"/v1/devices/{school['dev_eui']}/downlinks"
+    await client.post(path, json={"f_port": 1, "payload": "00"})
+    commanded = await transfer(client, school, "stays")
+    await pool.execute("UPDATE downlink SET state = 'cancelled'")
+    await other_registry.asset(kind="room", name="Salle 1")
+    taken = await transfer(client, school, "stays")
+
+    assert unconfirmed.json()["errors"][0]["field"] == "body.confirm"
+    assert commanded.status_code == 409
+    assert "en cours" in commanded.json()["detail"]
+    assert taken.status_code == 409
+    assert ids(await client.get("/v1/assets")) == [school["asset"]["id"]]
