@@ -85,8 +85,8 @@ WHERE t.id = $1
 """
 READ_RULE_NAME = "SELECT name FROM alert_rule WHERE id = $1"
 ENABLED_ENDPOINTS = "SELECT id FROM webhook_endpoint WHERE tenant_id = $1 AND state = 'enabled' ORDER BY id"
-# Alerts whose rule was switched off or whose asset went to another tenant, and silences whose device was disabled or
-# no longer serves the place: nobody would ever resolve them.
+# Alerts whose rule was switched off or whose asset went to another tenant, and silences whose device was disabled
+# or no longer serves the place: nobody would ever resolve them.
 FIND_ORPHANS = """
 SELECT a.id, a.asset_id, coalesce(a.device_id, s.device_id) AS device_id,
        CASE WHEN NOT r.enabled THEN 'rule_disabled' WHEN NOT v.enabled THEN 'device_disabled'

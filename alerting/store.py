@@ -24,8 +24,8 @@ RULE_COLUMNS = """id, tenant_id, name, kind, asset_kind, quantity, fire_op, fire
 for_readings, for_seconds, clear_on_emptying, silence_intervals, severity::text AS severity, message, enabled"""
 ALERT_COLUMNS = """a.id, a.tenant_id, a.rule_id, coalesce(r.name, '') AS rule, a.asset_id, a.device_id,
 a.datastream_id, a.severity::text AS severity, a.message, a.condition::text AS condition,
-a.workflow::text AS workflow, a.opened_at, a.acknowledged_at, a.acknowledged_by, a.resolved_at, a.resolved_cause, a.value, a.threshold, a.occurrences,
-a.created_at, a.updated_at"""
+a.workflow::text AS workflow, a.opened_at, a.acknowledged_at, a.acknowledged_by, a.resolved_at, a.resolved_cause,
+a.value, a.threshold, a.occurrences, a.created_at, a.updated_at"""
 ENDPOINT_COLUMNS = "id, tenant_id, url, description, state, disabled_reason, created_at"
 
 # Severities and messages follow reference/domain.md, section 6; each may be changed per tenant.
