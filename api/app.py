@@ -46,6 +46,7 @@ ROUTERS = (
     datastreams.router,
     measurements.router,
     daily.router,
+    daily.router,
     alerts.router,
     webhook_endpoints.router,
     lighting.router,

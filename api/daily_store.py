@@ -13,6 +13,12 @@ HOUR = timedelta(hours=1)
 MICROSECOND = timedelta(microseconds=1)
 COUNTERS = sorted(name for name, quantity in QUANTITIES.items() if quantity.kind is Kind.COUNTER)
 
+SELECT_DATASTREAMS = """
+SELECT d.id, d.asset_id, d.quantity FROM datastream d LEFT JOIN asset a ON a.id = d.asset_id
+WHERE ($1::int[] IS NULL OR d.id = ANY($1)) AND ($2::text IS NULL OR a.kind = $2)
+  AND ($3::text IS NULL OR d.quantity = $3)
+ORDER BY d.id LIMIT $4
+"""
 # The whole days that touch the range, and from which on they are not over.
 FRAME = """
 SELECT date_trunc('day', $1::timestamptz, timezone) AS since,
@@ -71,6 +77,14 @@ FROM piece GROUP BY id, day
 """
 
 
+class Selected(NamedTuple):
+    """A datastream that is visible and asked for."""
+
+    id: int
+    asset_id: int | None
+    quantity: str
+
+
 class Day(NamedTuple):
     """A datastream's sound readings of one local day, which begins at `since`; suspects are counted only."""
 
@@ -106,6 +120,19 @@ class _Torn:
 
     days: set[tuple[int, datetime]]
     hours: list[tuple[int, datetime]]
+
+
+async def select_datastreams(
+    connection: Connection,
+    datastream_ids: Sequence[int] | None,
+    *,
+    asset_kind: str | None = None,
+    quantity: str | None = None,
+    most: int,
+) -> list[Selected]:
+    """Those of these datastreams that are visible, by id; None: of all."""
+    rows = await connection.fetch(SELECT_DATASTREAMS, datastream_ids, asset_kind, quantity, most)
+    return [Selected(*row) for row in rows]
 
 
 async def read_daily(

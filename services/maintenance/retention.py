@@ -32,7 +32,7 @@ NOTE_FORGOTTEN = """
 INSERT INTO observation.forgotten AS f (hypertable, id, before) SELECT $1, id, $3 FROM unnest($2::int[]) AS id
 ON CONFLICT (hypertable, id) DO UPDATE SET before = greatest(f.before, excluded.before)
 """
-# Chunks that a class outlives. Personal data is kept for so long at most, not at least: it goes when the chunk's first
+# Chunks that a class outlives. Personal data is kept for so long at most: it goes when its chunk's first
 # reading is that old; other data, when its last is.
 REACHED = """
 SELECT range_start, range_end FROM timescaledb_information.chunks

@@ -1,0 +1,161 @@
+"""Many datastreams at once, by local day of the deployment's calendar."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from api.auth import Reader
+from api.daily_store import Day, Selected, days_above, read_daily, select_datastreams
+from api.errors import PROBLEM_RESPONSES, FieldError, Problem
+from api.fields import INT4_MOST, PRINTABLE, Answer, Instant
+from api.routes.datastreams import QuantityName
+from core.model.quantities import QUANTITIES, Kind
+from core.runtime.postgres import Connection
+
+MOST = 2000
+LONGEST_DAYS = timedelta(days=92)
+LONGEST_COUNT = timedelta(days=3653)
+AVERAGED = frozenset({Kind.GAUGE, Kind.BOOLEAN})
+
+router = APIRouter(prefix="/v1", tags=["Mesures"], responses=PROBLEM_RESPONSES)
+
+From = Annotated[
+    Instant, Query(alias="from", description="Début, dans le premier jour", examples=["2026-11-01T00:00:00Z"])
+]
+To = Annotated[Instant | None, Query(alias="to", description="Fin, dans le dernier jour ; absente : maintenant")]
+DatastreamIds = Annotated[
+    list[Annotated[int, Field(ge=1, le=INT4_MOST)]] | None,
+    Query(max_length=MOST, description="Identifiant du flux ; répétable ; absent : tous", examples=[[42]]),
+]
+AssetKind = Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Type d'actif")]
+
+
+class DayAnswer(Answer):
+    """Un jour local d'un flux. Les mesures suspectes sont comptées, et laissées de côté."""
+
+    datastream_id: int
+    since: datetime = Field(alias="from")
+    readings: int
+    suspects: int
+    minimum: float | None
+    maximum: float | None
+    mean: float | None = Field(description="Null pour un index et pour une énumération")
+    first: float | None
+    last: float | None
+
+
+class DaysAnswer(Answer):
+    """Les jours qui ont des mesures, par flux puis par jour."""
+
+    items: list[DayAnswer]
+
+
+class DaysAboveAnswer(Answer):
+    """Combien de jours un flux a dépassé le seuil."""
+
+    datastream_id: int
+    asset_id: int | None
+    quantity: str
+    days: int
+
+
+class DaysAbovePage(Answer):
+    """Tous les flux demandés, aussi ceux qui n'ont pas dépassé le seuil."""
+
+    threshold: float
+    items: list[DaysAboveAnswer]
+
+
+class _DayItem(msgspec.Struct, rename={"since": "from"}):
+    """What DayAnswer describes; sixty thousand of them are encoded in one go."""
+
+    datastream_id: int
+    since: datetime
+    readings: int
+    suspects: int
+    minimum: float | None
+    maximum: float | None
+    mean: float | None
+    first: float | None
+    last: float | None
+
+
+def _range(since: datetime, until: datetime | None, longest: timedelta) -> tuple[datetime, datetime]:
+    end = until or datetime.now(UTC)
+    if not timedelta(0) < end - since <= longest:
+        message = f"« from » doit précéder « to », de {longest.days} jours au plus"
+        raise Problem(422, message, errors=[FieldError(field="query.from", code="range", message=message)])
+    return since, end
+
+
+async def _select(
+    connection: Connection, datastream_ids: list[int] | None, kind: str | None, quantity: str | None
+) -> list[Selected]:
+    selected = await select_datastreams(
+        connection, datastream_ids, asset_kind=kind, quantity=quantity, most=MOST + 1
+    )
+    if len(selected) > MOST:
+        message = f"plus de {MOST} flux : précisez « datastream_id », « kind » ou « quantity »"
+        raise Problem(
+            422, message, errors=[FieldError(field="query.datastream_id", code="too_long", message=message)]
+        )
+    return selected
+
+
+def _item(day: Day, is_averaged: bool) -> _DayItem:
+    return _DayItem(*(day if is_averaged else day._replace(mean=None)))
+
+
+def _is_averaged(quantity: str) -> bool:
+    known = QUANTITIES.get(quantity)
+    return known is None or known.kind in AVERAGED
+
+
+@router.get("/measurements/daily", summary="Lister les jours de plusieurs flux", response_model=DaysAnswer)
+async def list_days(
+    caller: Reader,
+    since: From,
+    until: To = None,
+    datastream_id: DatastreamIds = None,
+    kind: AssetKind = None,
+    quantity: QuantityName = None,
+) -> Response:
+    """Par jour local de la plateforme, jusqu'à 2 000 flux et 92 jours par requête ; les jours entiers."""
+    begin, end = _range(since, until, LONGEST_DAYS)
+    async with caller.reading() as connection:
+        selected = await _select(connection, datastream_id, kind, quantity)
+        days = await read_daily(connection, [one.id for one in selected], begin, end)
+    averaged = {one.id for one in selected if _is_averaged(one.quantity)}
+    items = [_item(day, day.datastream_id in averaged) for day in days]
+    return Response(msgspec.json.encode({"items": items}), media_type="application/json")
+
+
+@router.get("/measurements/days-above", summary="Compter les jours au-dessus d'un seuil")
+async def count_days_above(
+    caller: Reader,
+    threshold: Annotated[
+        float, Query(allow_inf_nan=False, description="Seuil à dépasser, dans l'unité du flux", examples=[75])
+    ],
+    since: From,
+    until: To = None,
+    datastream_id: DatastreamIds = None,
+    kind: AssetKind = None,
+    quantity: QuantityName = None,
+) -> DaysAbovePage:
+    """Les jours locaux dont le maximum a dépassé le seuil, par flux ; 2 000 flux et 10 ans au plus."""
+    begin, end = _range(since, until, LONGEST_COUNT)
+    async with caller.reading() as connection:
+        selected = await _select(connection, datastream_id, kind, quantity)
+        counts = await days_above(connection, [one.id for one in selected], threshold, begin, end)
+    return DaysAbovePage(
+        threshold=threshold,
+        items=[
+            DaysAboveAnswer(
+                datastream_id=one.id, asset_id=one.asset_id, quantity=one.quantity, days=counts.get(one.id, 0)
+            )
+            for one in selected
+        ],
+    )
