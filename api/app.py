@@ -46,7 +46,6 @@ ROUTERS = (
     datastreams.router,
     measurements.router,
     daily.router,
-    daily.router,
     alerts.router,
     webhook_endpoints.router,
     lighting.router,
