@@ -96,11 +96,19 @@ class Play:
 
 async def _run(cases: Sequence["Case"], play: Play, console: "Console", outcomes: list["Outcome"]) -> None:
     """The cases on ordinary disks on one stack, then those on small disks on another."""
-    for small in (False, True):
-        group = [case for case in cases if case.on_small_disks is small]
-        while group:
-            played = await _run_group(group, play, console, outcomes, small=small)
-            group = group[played:]
+    stacks = 0
+    with _own_folder(keep=play.keep) as folder:
+        if play.keep:
+            console.print(f"Dossier : {folder}", markup=False, highlight=False)
+        for small in (False, True):
+            group = [case for case in cases if case.on_small_disks is small]
+            while group:
+                stacks += 1
+                home = folder / f"home-{stacks}"
+                played = await _run_group(group, home, play, console, outcomes, small=small)
+                if not play.keep:
+                    shutil.rmtree(home, ignore_errors=True)
+                group = group[played:]
 
 
 @contextmanager
@@ -120,7 +128,7 @@ def _own_folder(*, keep: bool) -> Generator[Path]:
 
 
 async def _run_group(
-    cases: Sequence["Case"], play: Play, console: "Console", outcomes: list["Outcome"], *, small: bool
+    cases: Sequence["Case"], home: Path, play: Play, console: "Console", outcomes: list["Outcome"], *, small: bool
 ) -> int:
     """Play these cases on one stack; returns how many: what comes after a stack that is broken needs another."""
     from services.cli.background import background_stack
@@ -128,24 +136,21 @@ async def _run_group(
     from services.simulator.chaos.processes import NotRun
     from services.simulator.chaos.stage import open_stage
 
-    with _own_folder(keep=play.keep) as folder:
-        if play.keep:
-            console.print(f"Dossier : {folder}", markup=False, highlight=False)
-        try:
-            async with open_stage(
-                folder / "home", background_stack, rate=play.rate, on_small_disks=small, console=console
-            ) as stage:
-                for number, case in enumerate(cases, 1):
-                    console.print(f"[{number}/{len(cases)}] {case.title}...", markup=False, highlight=False)
-                    outcome = await stage.play(case, play.seconds or case.seconds)
-                    outcomes.append(outcome)
-                    word = {"ok": "tient", "failed": "NE TIENT PAS"}.get(outcome.status, outcome.not_run)
-                    account = outcome.account
-                    figures = f"{outcome.ours} à nous, {account.stored} enregistrées, {account.missing} manquantes"
-                    console.print(f"    {word} ({figures}, {outcome.took_s:.0f} s)", markup=False, highlight=False)
-                    if outcome.unready or not outcome.drained:
-                        return number
-                outcomes.append(await stage.settle())
-        except NotRun as refused:
-            outcomes += [Outcome(case.name, case.title, not_run=str(refused)) for case in cases]
+    try:
+        async with open_stage(
+            home, background_stack, rate=play.rate, on_small_disks=small, console=console
+        ) as stage:
+            for number, case in enumerate(cases, 1):
+                console.print(f"[{number}/{len(cases)}] {case.title}...", markup=False, highlight=False)
+                outcome = await stage.play(case, play.seconds or case.seconds)
+                outcomes.append(outcome)
+                word = {"ok": "tient", "failed": "NE TIENT PAS"}.get(outcome.status, outcome.not_run)
+                account = outcome.account
+                figures = f"{outcome.ours} à nous, {account.stored} enregistrées, {account.missing} manquantes"
+                console.print(f"    {word} ({figures}, {outcome.took_s:.0f} s)", markup=False, highlight=False)
+                if outcome.unready or not outcome.drained:
+                    return number
+            outcomes.append(await stage.settle())
+    except NotRun as refused:
+        outcomes += [Outcome(case.name, case.title, not_run=str(refused)) for case in cases]
     return len(cases)
