@@ -79,13 +79,14 @@ async def _read_uplinks(connection: Connection, uplinks: Sequence[Uplink]) -> di
     found: dict[SeenKey, list[Stored]] = {}
     for row in rows:
         stored = Stored(row["uplink_id"].bytes, row["us"], row["session_id"] or 0)
-        found.setdefault(seen_key(uplinks[row["place"] - 1]), []).append(stored)
+        uplink: Uplink = uplinks[row["place"] - 1]
+        found.setdefault(seen_key(uplink), []).append(stored)
     return found
 
 
 async def replace_seen(connection: Connection, uplinks: Iterable[Uplink]) -> None:
     """The rows of new uplinks; of several with one key the last is told of."""
-    new = list({seen_key(uplink): uplink for uplink in uplinks}.values())
+    new: list[Uplink] = list({seen_key(uplink): uplink for uplink in uplinks}.values())
     if new:
         await connection.execute(
             REPLACE_SEEN,
