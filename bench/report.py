@@ -135,15 +135,23 @@ def median_of(figures: Sequence[Any]) -> Any:
 
 
 def print_search(console: Console, measured: Measured) -> None:
-    """One line for a rate that was tried."""
+    """Two lines for a rate that was tried: the verdict, and who spent the time."""
     verdict = "[green]tenu[/green]" if measured.is_sustained else "[red]non tenu[/red]"
-    cores = {name: measured.cores(name) for name in measured.cpu_us}
-    busiest = max(cores, key=lambda name: cores[name])
+    cores = sum(measured.cores(name) for name in measured.cpu_us)
     console.print(
         f"  {measured.played.rate:8.0f} trames/s : {verdict}, reste {measured.backlog}, "
-        f"p99 {measured.latency.p99_ms:.0f} ms, {sum(measured.cpu_us.values()):.0f} us/trame, "
-        f"{busiest} à {100 * cores[busiest]:.0f} % d'un cœur, ailleurs {100 * measured.elsewhere_cores:.0f} %",
+        f"p50 {measured.latency.p50_ms:.0f} ms, p99 {measured.latency.p99_ms:.0f} ms, "
+        f"{100 * cores:.0f} % d'un cœur, ailleurs {100 * measured.elsewhere_cores:.0f} %",
         highlight=False,
+        soft_wrap=True,
+    )
+    spent = sorted(measured.cpu_us.items(), key=lambda item: -item[1])
+    parts = ", ".join(f"{name} {cpu:.0f}" for name, cpu in spent if cpu >= 1)
+    console.print(
+        f"           {sum(measured.cpu_us.values()):.0f} us/trame : {parts} ; générateur "
+        f"{measured.generator_us:.0f}",
+        highlight=False,
+        soft_wrap=True,
     )
 
 
