@@ -267,6 +267,6 @@ def print_table(console: Console, figures: Sequence[Figures]) -> None:
         )
     console.print(table)
     console.print(
-        "API : rôle territoire_api sous sécurité des lignes ; psql : même requête, superutilisateur, tables nues ; "
+        "API : rôle territoire_api sous sécurité des lignes ; psql : la même requête, superutilisateur, sans ; "
         f"{os.cpu_count()} processeurs, charge {os.getloadavg()[0]:.1f}"
     )

@@ -33,6 +33,11 @@ CREATE TABLE observation.rollup_hour (
     last double precision,
     PRIMARY KEY (datastream_id, bucket)
 );
+-- A week's hours are written anew once (maintenance, packing): what they leave behind is taken up before the next week.
+ALTER TABLE observation.rollup_hour SET (autovacuum_vacuum_scale_factor = 0.01);
+-- The weeks (Monday to Monday, UTC) whose hours lie on the disk in the order in which they are read.
+CREATE TABLE observation.packed (week timestamptz PRIMARY KEY);
+GRANT SELECT, INSERT, UPDATE, DELETE ON observation.packed TO territoire_service;
 CREATE TABLE observation.rollup_day (LIKE observation.rollup_hour INCLUDING ALL);
 
 ALTER TABLE deployment ADD COLUMN timezone text NOT NULL DEFAULT 'Europe/Paris';

@@ -13,6 +13,7 @@ from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError, open_pool
 from ingest.rollups import Made, UnevenTimezone, roll_up
 from services.maintenance.compression import Compression, compress
 from services.maintenance.leader import NotLeader
+from services.maintenance.packing import pack_hours
 from services.maintenance.pruning import prune, prunes
 from services.maintenance.retention import forget, terms
 from services.maintenance.settings import MaintenanceSettings
@@ -103,7 +104,7 @@ async def make_rollups(pool: Pool) -> None:
 
 
 async def keep_house(pool: Pool, settings: MaintenanceSettings) -> None:
-    """Retention, pruning and compression, once.
+    """Retention, pruning, packing and compression, once.
 
     Raises:
         NotLeader: another replica is at it.
@@ -114,6 +115,9 @@ async def keep_house(pool: Pool, settings: MaintenanceSettings) -> None:
         pruned = await prune(pool, what)
         if pruned:
             log.info("rows_pruned", table=what.table, rows=pruned)
+    packed = await pack_hours(pool)
+    if packed:
+        log.info("hours_packed", rows=packed)
     decided, compressed = await compress(pool, settings.compress_after_days)
     COMPRESSES.set(decided is Compression.ON)
     COMPRESSED_CHUNKS.inc(compressed)

@@ -89,6 +89,11 @@ def outdoor_temperature(day: date) -> float:
     return round(season + weather, 1)
 
 
+def _is_heating_season(day: date) -> bool:
+    """From 1 October to 20 May, the usual contract (reference domain.md, "Energy")."""
+    return not (5, 20) < (day.month, day.day) < (10, 1)
+
+
 def daylight_h(day: date) -> float:
     """Hours from sunrise to sunset at 48.4 degrees north, within a quarter of an hour."""
     number = day.timetuple().tm_yday
@@ -117,7 +122,7 @@ def make_day(day: date, zone: ZoneInfo) -> Day:
         is_school=is_working and day.weekday() != WEDNESDAY and not is_school_holiday(day),
         is_summer=day.month in {7, 8},
         temperature=temperature,
-        heating=max(0.0, HEATED_BELOW - temperature),
+        heating=max(0.0, HEATED_BELOW - temperature) if _is_heating_season(day) else 0.0,
         sunrise_h=SOLAR_NOON_H - light / 2,
         sunset_h=SOLAR_NOON_H + light / 2,
     )

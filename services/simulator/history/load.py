@@ -184,13 +184,14 @@ async def load_history(
     workers: int = 2,
     seed: str = "historique",
     slug: str = SLUG,
+    since: date | None = None,
     today: datetime | None = None,
     console: Console,
 ) -> Summary:
     """Write a history into a running stack, or go on with one that was interrupted (then as that was ordered).
 
-    `assets`: at least so many, whatever the measurements. The history ends with the last whole local day. Ctrl-C
-    ends it between two transactions; run it again to go on.
+    `assets`: at least so many, whatever the measurements; `since`: only the days from there on. The history ends
+    with the last whole local day. Ctrl-C ends it between two transactions; run it again to go on.
 
     Raises:
         HistoryRefused: the tenant has its history already, or there is no room for it.
@@ -202,7 +203,7 @@ async def load_history(
     async with _connected(run.database_url) as connection:
         timezone: str = await connection.fetchval(store.READ_TIMEZONE)
         until = (today or datetime.now(UTC)).astimezone(ZoneInfo(timezone)).date()
-        wanted = Order(seed, measurements, assets, years, _years_before(until, years), until)
+        wanted = Order(seed, measurements, assets, years, since or _years_before(until, years), until)
         tenant, order, blocks, planned = await _prepare(connection, run, wanted, slug)
         processes, stop, reports = _start_workers(run, order, timezone, blocks, workers)
         loop = asyncio.get_running_loop()
@@ -248,6 +249,7 @@ async def _finish(connection: BareConnection, admin_url: str, tenant_id: int, to
     async with _connected(admin_url) as admin:
         for table in ANALYZED:
             await admin.execute(f"VACUUM (ANALYZE) {table}" if "rollup" in table else f"ANALYZE {table}")
+    await connection.execute(store.MARK_PACKED)
     # Commits with synchronous_commit on: all that the workers committed is on the disk before it.
     await write_audit(connection, tenant_id, ACTOR, LOADED, "tenant", tenant_id, {"measurements": totals.rows})
 

@@ -81,6 +81,11 @@ ORDER BY datastream_id, time DESC
 ON CONFLICT (datastream_id) DO UPDATE SET time = excluded.time, value = excluded.value, flags = excluded.flags
 WHERE latest.time < excluded.time
 """
+# What is written here lies as maintenance packs it: it begins with the week after.
+MARK_PACKED = """
+INSERT INTO observation.packed (week)
+SELECT date_trunc('week', now() - interval '2 days', 'UTC') - interval '7 days' ON CONFLICT DO NOTHING
+"""
 # A block and week are one transaction: what is there is whole.
 LAST_DAY = "SELECT max(bucket) FROM observation.rollup_day WHERE datastream_id = ANY($1::int[])"
 REMOVE_MEASUREMENTS = "DELETE FROM observation.measurement WHERE datastream_id = ANY($1::int[])"
