@@ -22,11 +22,13 @@ ON CONFLICT (rule_id, device_id) DO UPDATE
 SET asset_id = excluded.asset_id, slot = excluded.slot, heard_at = excluded.heard_at, due_at = excluded.due_at
 """
 DROP_DEADLINE = "DELETE FROM deadline WHERE rule_id = $1 AND device_id = $2"
-# The table is the truth: a device counts as silent only if nothing of it was stored either.
+# The tables are the truth: a device counts as silent only if nothing of it was stored either, be it unreadable.
 LOCK_DUE = """
 SELECT d.rule_id, d.device_id, d.tenant_id, d.asset_id, d.heard_at, d.due_at, p.expected_interval, v.enabled,
-       (SELECT max(l.time) FROM datastream s JOIN observation.latest l ON l.datastream_id = s.id
-        WHERE s.device_id = d.device_id) AS stored_at,
+       greatest((SELECT max(l.time) FROM datastream s JOIN observation.latest l ON l.datastream_id = s.id
+                 WHERE s.device_id = d.device_id),
+                (SELECT max(u.time) FROM observation.uplink u
+                 WHERE u.device_id = d.device_id AND u.time > d.heard_at)) AS stored_at,
        (d.asset_id IS NULL OR EXISTS (SELECT FROM assignment g WHERE g.device_id = d.device_id
                                       AND g.asset_id = d.asset_id AND g.tenant_id = d.tenant_id
                                       AND g.during @> now())) AS serves

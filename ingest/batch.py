@@ -10,6 +10,7 @@ import msgspec
 from core.messages.uplinks import Heard, Uplink
 from core.registry.datastreams import WantedDatastream
 from ingest.identity import Stored
+from ingest.known_devices import END_US
 from ingest.pipeline import INT2_END, Interpreted, Row, Value
 
 RADIO_LIMIT = 1_000  # dB or dBm; a gateway that reports more reports nonsense.
@@ -221,4 +222,5 @@ def _wanted(interpreted: Interpreted, value: Value) -> WantedDatastream:
         value.channel,
         value.quantity.name,
         value.quantity.unit,
+        serving.until_us == END_US,
     )

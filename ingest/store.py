@@ -166,9 +166,7 @@ async def _write_latest(connection: Connection, rows: Sequence[Row]) -> None:
     ids, times, values, flags = zip(*rows, strict=True)
     of = [id_ << 16 | flag for id_, flag in zip(ids, flags, strict=True)]
     if await connection.execute(UPDATE_LATEST, of, times, values) != f"UPDATE {len(rows)}":
-        await connection.execute(
-            UPSERT_LATEST, of, times, values
-        )  # Some are the first or not newer.
+        await connection.execute(UPSERT_LATEST, of, times, values)  # Some are the first or not newer.
 
 
 async def _quarantine(connection: Connection, items: Sequence[Quarantined]) -> None:

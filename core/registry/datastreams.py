@@ -39,7 +39,10 @@ JOIN datastream d ON d.device_id = w.device_id AND d.channel = w.channel AND d.q
 
 
 class WantedDatastream(NamedTuple):
-    """What identifies a datastream, and what it is made of when it is new."""
+    """What identifies a datastream, and what it is made of when it is new.
+
+    `is_current`: its device serves it now, and so goes on with an asset's that another device began.
+    """
 
     tenant_id: int
     asset_id: int | None
@@ -48,6 +51,7 @@ class WantedDatastream(NamedTuple):
     channel: str
     quantity: str
     unit: str
+    is_current: bool = True
 
 
 async def make_datastream(
@@ -81,9 +85,11 @@ async def make_datastreams(
     of_devices = sorted({want for want in wanted if want.asset_id is None}, key=lambda want: want[2:])
     for group, statement in ((of_assets, MAKE_FOR_ASSET), (of_devices, MAKE_FOR_DEVICE)):
         found = await _find(connection, group)
-        missing = [want for want in group if found.get(want, (0, 0))[1] != want.device_id]
+        missing = [
+            want for want in group if want not in found or (want.is_current and found[want][1] != want.device_id)
+        ]
         if missing:
-            await connection.executemany(statement, missing)
+            await connection.executemany(statement, [want[:7] for want in missing])
             found |= await _find(connection, missing)
         ids |= {want: id_ for want, (id_, _) in found.items()}
     return ids

@@ -196,6 +196,19 @@ async def test_a_device_whose_values_are_in_the_table_is_not_silent(bench: Bench
     assert await place.alerts() == []
 
 
+async def test_a_device_that_sends_what_nobody_can_read_is_not_silent(bench: Bench, place: Any) -> None:
+    await bench.take((ago(300), 10), heard_at=ago(300))
+    await bench.pool.execute(
+        "INSERT INTO observation.uplink (device_id, time, uplink_id, payload, received_at, status) "
+        "VALUES ($1, $2, gen_random_uuid(), '', $2, 'undecodable')",
+        place.device_id,
+        ago(5),
+    )
+    await bench.sweep(ago(600))
+
+    assert await place.alerts() == []
+
+
 async def test_a_sign_of_life_that_was_on_its_way_when_the_deadline_passed_ends_the_silence(
     bench: Bench, place: Any
 ) -> None:
