@@ -14,7 +14,7 @@ from services.simulator.load.gateway import LoadGateway
 
 # A forwarder looks into its concentrator every 10 ms; each gateway at its own moment.
 POLL_MS = 10
-STEP_S = 0.001
+STEP_S = 0.002
 IDLE_S = POLL_MS / 1000
 
 

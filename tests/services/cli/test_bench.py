@@ -1,0 +1,39 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.cli.bench import temporary_home
+
+
+def test_bench_ingest_has_its_help() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-P", "-m", "services.cli", "bench", "ingest", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 0
+    for option in ("--seconds", "--rate", "--devices", "--gateways", "--copies", "--runs", "--paced", "--json"):
+        assert option in ran.stdout
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_a_benchmark_leaves_no_home_behind(failure: type[BaseException]) -> None:
+    folder = Path()
+
+    with pytest.raises(failure), temporary_home("test") as folder:
+        (folder / "postgres").mkdir()
+        raise failure
+
+    assert folder.name.startswith("territoire-test-")
+    assert not folder.exists()
+
+
+def test_the_servers_account_may_enter_the_home() -> None:
+    with temporary_home("test") as folder:
+        mode = folder.stat().st_mode
+
+    assert mode & 0o011 == 0o011
