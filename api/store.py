@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from core.registry.rows import entity
@@ -61,8 +61,7 @@ class DatastreamRow:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """One measurement; `flags` are core.messages.measurements.Flag."""
 
     time: datetime
@@ -123,7 +122,7 @@ async def read_datastream(connection: Connection, datastream_id: int) -> Datastr
 
 async def read_latest(connection: Connection, datastream_ids: Sequence[int]) -> dict[int, Reading]:
     """The last reading of each of these datastreams."""
-    return {row["datastream_id"]: entity(Reading, row) for row in await connection.fetch(LATEST, datastream_ids)}
+    return {id_: Reading(*rest) for id_, *rest in await connection.fetch(LATEST, datastream_ids)}
 
 
 async def list_readings(
@@ -131,7 +130,7 @@ async def list_readings(
 ) -> list[Reading]:
     """Readings from `since` to before `until`."""
     statement = MEASUREMENTS_DOWN if newest_first else MEASUREMENTS_UP
-    return [entity(Reading, row) for row in await connection.fetch(statement, datastream_id, since, until, most)]
+    return [Reading(*row) for row in await connection.fetch(statement, datastream_id, since, until, most)]
 
 
 async def list_uplinks(
