@@ -20,16 +20,22 @@ def test_bench_ingest_has_its_help() -> None:
         assert option in ran.stdout
 
 
-@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
-def test_a_benchmark_leaves_no_home_behind(failure: type[BaseException]) -> None:
-    folder = Path()
-
-    with pytest.raises(failure), temporary_home("test") as folder:
+def use_a_home_and_fail(failure: type[BaseException], seen: list[Path]) -> None:
+    with temporary_home("test") as folder:
         (folder / "postgres").mkdir()
+        seen.append(folder)
         raise failure
 
-    assert folder.name.startswith("territoire-test-")
-    assert not folder.exists()
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_a_benchmark_leaves_no_home_behind(failure: type[BaseException]) -> None:
+    seen: list[Path] = []
+
+    with pytest.raises(failure):
+        use_a_home_and_fail(failure, seen)
+
+    assert seen[0].name.startswith("territoire-test-")
+    assert not seen[0].exists()
 
 
 def test_the_servers_account_may_enter_the_home() -> None:
