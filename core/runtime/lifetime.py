@@ -12,6 +12,7 @@ import structlog
 import uvloop
 from pydantic import ValidationError
 
+from core.runtime.migrations import SchemaMismatch
 from core.runtime.settings import ServiceSettings
 from core.runtime.telemetry import configure_logs, watch_event_loop
 
@@ -89,6 +90,9 @@ def run_service(
 
     try:
         was_in_time = uvloop.run(_run(start))
+    except SchemaMismatch as mismatch:
+        log.error("schema_refused", error=str(mismatch), message=mismatch.french)
+        raise SystemExit(1) from None
     except (Exception, BaseExceptionGroup):
         log.exception("service_failed")
         raise SystemExit(1) from None

@@ -7,10 +7,12 @@ from importlib.resources import files
 
 import structlog
 
-from core.runtime.postgres import Connection, connect
+from core.runtime.postgres import DATABASE_AWAY, Connection, LockNotAvailableError, PostgresError, connect
 
 # Arbitrary, ours: serialises concurrent runners. Released with the transaction.
 LOCK = 0x7E44170172E
+# Of the runner: services go on behind a migration that waits for a lock, but not for longer than this.
+LOCK_TIMEOUT_S = 10.0
 
 CREATE_LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migration (
@@ -29,7 +31,26 @@ log = structlog.get_logger()
 
 
 class SchemaMismatch(Exception):
-    """The database and this program do not belong together. The message says which is newer."""
+    """The database and this program do not belong together. The message says which is newer.
+
+    `french` says the same, and what to do, to whoever sits at the terminal.
+    """
+
+    def __init__(self, message: str, french: str) -> None:
+        super().__init__(message)
+        self.french = french
+
+
+class MigrationFailed(Exception):
+    """A file was not applied, and nothing of it stays: run it again once the cause is gone."""
+
+    def __init__(self, name: str, cause: PostgresError) -> None:
+        super().__init__(f"migration {name} was not applied: {cause}")
+        if isinstance(cause, LockNotAvailableError):
+            why = "une autre session tient ce qu'elle doit modifier ; terminez-la (ou attendez) et relancez"
+        else:
+            why = f"PostgreSQL répond : {cause}"
+        self.french = f"la migration {name} n'est pas appliquée, et rien n'en reste : {why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +76,10 @@ def migrations() -> list[Migration]:
     ]
     found.sort(key=lambda migration: migration.number)
     if [migration.number for migration in found] != list(range(1, len(found) + 1)):
-        raise SchemaMismatch(f"migrations are not numbered 1 to {len(found)}")
+        raise SchemaMismatch(
+            f"migrations are not numbered 1 to {len(found)}",
+            "installation incomplète : il manque des fichiers de migration, réinstallez le programme",
+        )
     return found
 
 
@@ -64,39 +88,62 @@ def _pending(known: list[Migration], applied: dict[int, str]) -> Migration | Non
         if number > len(known):
             raise SchemaMismatch(
                 f"the database is at migration {max(applied)}, this program knows {len(known)}: "
-                "start a newer program"
+                "start a newer program",
+                f"la base est à la version {max(applied)}, ce programme ne connaît que la {len(known)} : "
+                "installez la version du programme qui l'a mise à jour (on ne redescend que par une restauration)",
             )
         if known[number - 1].checksum != checksum:
-            raise SchemaMismatch(f"migration {known[number - 1].name} was changed after it was applied")
+            raise SchemaMismatch(
+                f"migration {known[number - 1].name} was changed after it was applied",
+                f"la migration {known[number - 1].name} n'est pas celle qui a été appliquée à cette base : "
+                "ce programme et cette base ne vont pas ensemble",
+            )
     return next((migration for migration in known if migration.number not in applied), None)
 
 
-async def _apply_next(connection: Connection, known: list[Migration], shards: int) -> Migration | None:
+async def _apply_next(
+    connection: Connection, known: list[Migration], shards: int, lock_timeout_s: float
+) -> Migration | None:
     async with connection.transaction():
-        await connection.execute("SET LOCAL lock_timeout = '10s'")
+        await connection.execute(
+            "SELECT set_config('lock_timeout', $1, true)", f"{round(lock_timeout_s * 1000)}ms"
+        )
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
         await connection.execute(CREATE_LEDGER)
         applied = {row["number"]: row["checksum"] for row in await connection.fetch(READ_LEDGER)}
         migration = _pending(known, applied)
         if migration is not None:
-            await connection.execute(migration.sql.replace("{shards}", str(shards)))
+            try:
+                await connection.execute(migration.sql.replace("{shards}", str(shards)))
+            except DATABASE_AWAY:
+                raise
+            except PostgresError as cause:
+                raise MigrationFailed(migration.name, cause) from cause
             await connection.execute(WRITE_LEDGER, migration.number, migration.name, migration.checksum)
         return migration
 
 
-async def migrate(database_url: str, *, shards: int = 4, passwords: dict[str, str] | None = None) -> int:
+async def migrate(
+    database_url: str,
+    *,
+    shards: int = 4,
+    passwords: dict[str, str] | None = None,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
+) -> int:
     """Apply what is missing; returns how many files were applied.
 
+    Each file is a transaction: whoever is killed in the middle of one leaves nothing of it, and all before it.
     `passwords` sets those of the login roles (`territoire_service`, `territoire_api`).
 
     Raises:
         SchemaMismatch: the database is newer than this program, or an applied file was changed.
+        MigrationFailed: a file was refused, or waited longer than `lock_timeout_s` for what another session holds.
     """
     connection = await connect(database_url, "territoire-migrate")
     try:
         known = migrations()
         count = 0
-        while (migration := await _apply_next(connection, known, shards)) is not None:
+        while (migration := await _apply_next(connection, known, shards, lock_timeout_s)) is not None:
             log.info("migration_applied", number=migration.number, name=migration.name)
             count += 1
         await connection.execute(SHOW_LEDGER)
@@ -121,4 +168,7 @@ async def require_schema(connection: Connection) -> None:
     rows = await connection.fetch(READ_LEDGER) if exists else []
     pending = _pending(migrations(), {row["number"]: row["checksum"] for row in rows})
     if pending is not None:
-        raise SchemaMismatch(f"the database lacks migration {pending.name}: run `territoire migrate`")
+        raise SchemaMismatch(
+            f"the database lacks migration {pending.name}: run `territoire migrate`",
+            f"il manque la migration {pending.name} à la base : lancez « territoire migrate »",
+        )

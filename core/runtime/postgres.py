@@ -14,6 +14,7 @@ from asyncpg import (
     ForeignKeyViolationError,
     InsufficientPrivilegeError,
     InterfaceError,
+    LockNotAvailableError,
     PostgresConnectionError,
     PostgresError,
     Record,
@@ -30,6 +31,7 @@ __all__ = [
     "ExclusionViolationError",
     "ForeignKeyViolationError",
     "InsufficientPrivilegeError",
+    "LockNotAvailableError",
     "Pool",
     "PostgresError",
     "Record",
@@ -149,6 +151,7 @@ async def open_pool(
                 server_settings={
                     "application_name": application_name,
                     "idle_in_transaction_session_timeout": "3000",
+                    "jit": "off",  # Compiling a plan over many chunks takes seconds, running it takes none.
                     # What a killed process was waiting for is given up, and with it the fence of its shards.
                     "client_connection_check_interval": "2000",
                 },

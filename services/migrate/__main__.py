@@ -9,8 +9,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from alerting.store import create_default_rules
 from core.registry.tenants import ROLES, create_tenant, enter_api_key, find_tenant
 from core.runtime.bus import connect_bus
-from core.runtime.migrations import SchemaMismatch, migrate
-from core.runtime.postgres import connect
+from core.runtime.migrations import MigrationFailed, SchemaMismatch, migrate
+from core.runtime.postgres import DATABASE_AWAY, connect
 from core.runtime.telemetry import configure_logs
 
 OPERATOR = "operateur"
@@ -64,7 +64,7 @@ async def run(settings: MigrateSettings) -> None:
 
 
 def main() -> None:
-    """Exit status 0 when everything is in place, 2 for a wrong setting, 1 for a schema that is not ours."""
+    """Exit status 0 when everything is in place, 2 for a wrong setting, 1 with the reason otherwise."""
     try:
         settings = MigrateSettings()  # pyright: ignore[reportCallIssue]
     except ValidationError as wrong:
@@ -74,8 +74,11 @@ def main() -> None:
     configure_logs("migrate", "migrate", settings.log_format, "INFO")
     try:
         asyncio.run(run(settings))
-    except SchemaMismatch as mismatch:
-        sys.stderr.write(f"migrate: {mismatch}\n")
+    except (SchemaMismatch, MigrationFailed) as refused:
+        sys.stderr.write(f"migrate : {refused.french}\n")
+        raise SystemExit(1) from None
+    except DATABASE_AWAY as away:
+        sys.stderr.write(f"migrate : la base de données ne répond pas, relancez ({away or type(away).__name__})\n")
         raise SystemExit(1) from None
 
 

@@ -1,7 +1,8 @@
 import pytest
 
-from core.runtime.migrations import SchemaMismatch, migrate, migrations, require_schema
+from core.runtime.migrations import MigrationFailed, SchemaMismatch, migrate, migrations, require_schema
 from core.runtime.postgres import connect
+from tests.core.runtime.versions import HAS_TAGS, migrate_up_to
 
 
 async def test_applies_everything_once(empty_database_url: str) -> None:
@@ -46,3 +47,40 @@ async def test_a_program_refuses_an_empty_database(empty_database_url: str) -> N
     with pytest.raises(SchemaMismatch, match="run `territoire migrate`"):
         await require_schema(connection)
     await connection.close()
+
+
+async def test_a_program_refuses_a_database_that_is_one_version_behind(database) -> None:
+    connection = await connect(database.admin_url)
+    await connection.execute("DELETE FROM schema_migration WHERE number = $1", len(migrations()))
+
+    with pytest.raises(SchemaMismatch, match=f"lacks migration {migrations()[-1].name}"):
+        await require_schema(connection)
+    await connection.close()
+
+
+async def test_a_migration_that_waits_too_long_for_a_lock_leaves_nothing(empty_database_url: str) -> None:
+    await migrate_up_to(8, empty_database_url)
+    holder = await connect(empty_database_url)
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE tenant IN ACCESS SHARE MODE")
+        with pytest.raises(MigrationFailed, match=r"0009_sharing\.sql was not applied") as refused:
+            await migrate(empty_database_url, lock_timeout_s=0.2)
+    has_tags = await holder.fetchval(HAS_TAGS)
+    await holder.close()
+
+    assert "rien n'en reste" in refused.value.french
+    assert not has_tags
+    assert await migrate(empty_database_url) == len(migrations()) - 8
+
+
+async def test_a_file_that_postgresql_refuses_leaves_nothing(empty_database_url: str) -> None:
+    await migrate_up_to(8, empty_database_url)
+    connection = await connect(empty_database_url)
+    await connection.execute("CREATE TABLE access_grant (id int)")
+
+    with pytest.raises(MigrationFailed, match='"access_grant" already exists'):
+        await migrate(empty_database_url)
+    has_tags = await connection.fetchval(HAS_TAGS)
+    await connection.close()
+
+    assert not has_tags

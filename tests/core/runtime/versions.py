@@ -1,0 +1,19 @@
+"""A database as an older program left it."""
+
+from core.runtime.migrations import CREATE_LEDGER, WRITE_LEDGER, migrations
+from core.runtime.postgres import connect
+
+# 0009 begins by adding these, and waits for other tables afterwards.
+HAS_TAGS = """
+SELECT EXISTS (SELECT FROM information_schema.columns WHERE table_name = 'asset' AND column_name = 'tags')
+"""
+
+
+async def migrate_up_to(number: int, database_url: str) -> None:
+    """Apply the first `number` files, as the program of then did."""
+    connection = await connect(database_url)
+    await connection.execute(CREATE_LEDGER)
+    for migration in migrations()[:number]:
+        await connection.execute(migration.sql.replace("{shards}", "4"))
+        await connection.execute(WRITE_LEDGER, migration.number, migration.name, migration.checksum)
+    await connection.close()
