@@ -99,15 +99,33 @@ class Message:
         await self._raw.in_progress()
 
 
+# Of the tokens of an acknowledgement's subject, $JS.ACK...: nine up to nats-server 2.9, eleven or more since.
+_FIRST_TOKENS = 9
+_SEQUENCE_AND_TIME = (5, 7)
+_SEQUENCE_AND_TIME_WITH_DOMAIN = (7, 9)
+
+
+def _place(reply: str) -> tuple[int, int]:
+    """The stream's sequence and its clock in microseconds, in integers only: the driver makes a datetime of it."""
+    tokens = reply.split(".")
+    sequence, time = _SEQUENCE_AND_TIME if len(tokens) == _FIRST_TOKENS else _SEQUENCE_AND_TIME_WITH_DOMAIN
+    return int(tokens[sequence]), int(tokens[time]) // 1000
+
+
 class ShardReader:
     """Reads one shard's subject in stream order, everything un-acknowledged first."""
 
     def __init__(
-        self, subscription: JetStreamContext.PullSubscription, reconnections: Callable[[], int], before: int
+        self,
+        subscription: JetStreamContext.PullSubscription,
+        reconnections: Callable[[], int],
+        before: int,
+        last_of_stream: Callable[[str], Awaitable[int]],
     ) -> None:
         self._subscription = subscription
         self._reconnections = reconnections
         self._before = before
+        self._last_of_stream = last_of_stream
         self._last_sequence = 0
         self._lost_some = False
         self.acknowledges = True
@@ -143,17 +161,7 @@ class ShardReader:
         except TimeoutError:  # nats' own is one too; on a loaded machine it raises the built-in itself.
             return []
         raise_if_cancelled()
-        messages = [
-            Message(
-                raw.metadata.sequence.stream,
-                int(raw.metadata.timestamp.timestamp() * 1_000_000),
-                raw.data,
-                raw.subject,
-                raw,
-                self.open,
-            )
-            for raw in raws
-        ]
+        messages = [Message(*_place(raw.reply), raw.data, raw.subject, raw, self.open) for raw in raws]
         if self.before_first is not None and messages:
             try:
                 await self.before_first(messages[0].sequence)
@@ -176,6 +184,18 @@ class ShardReader:
         info = await self._subscription.consumer_info()
         raise_if_cancelled()
         return info.num_pending or 0
+
+    async def stream_began_anew(self) -> bool:
+        """Whether the stream counts from one again, so that this reader will never be given what is in it.
+
+        nats-server 2.10 does so when its disk was full at the moment when the stream was empty; its consumers go on
+        waiting for the old numbers. Nothing is lost: a consumer that is made anew finds everything.
+        """
+        info = await self._subscription.consumer_info()
+        handed_out = info.delivered.stream_seq if info.delivered is not None else 0
+        began_anew = handed_out > await self._last_of_stream(info.stream_name)
+        raise_if_cancelled()
+        return began_anew
 
 
 class Bus:
@@ -281,7 +301,7 @@ class Bus:
             with suppress(*BUS_AWAY):
                 await (await making).unsubscribe()
             raise
-        return ShardReader(subscription, self._count_reconnections, before)
+        return ShardReader(subscription, self._count_reconnections, before, self._last_of_stream)
 
     async def follow_from_now(self, stream: str, subject: str) -> ShardReader:
         """Read what comes from now on, for whoever reads the table first; nothing is to be acknowledged.
@@ -302,6 +322,9 @@ class Bus:
         reader = await self._opened(opening, before)
         reader.acknowledges = False
         return reader
+
+    async def _last_of_stream(self, stream: str) -> int:
+        return (await self._jetstream.stream_info(stream)).state.last_seq
 
     async def stream_messages(self, stream: str) -> int:
         """How many messages a stream holds."""

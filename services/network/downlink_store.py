@@ -5,16 +5,25 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.registry.rows import entity
-from core.runtime.postgres import Connection, Record
+from core.runtime.postgres import Connection, Pool, Record
 
 MAX_ATTEMPTS = 3
 # A class C device answers a confirmed downlink at once; after this the frame is taken for lost.
 CLASS_C_ACK_TIMEOUT_S = 10
+# A class A device acknowledges with its next uplink, which may come once a day.
+SILENT_AFTER_H = 25
 
 _QUEUED_AND_DUE = """
 l.state = 'queued' AND (l.not_before IS NULL OR l.not_before <= now()) AND l.not_after > now()
   AND NOT EXISTS (SELECT FROM downlink w WHERE w.slot = l.slot AND w.device_id = l.device_id
                   AND (w.state = 'sending' OR (w.state = 'sent' AND w.confirmed)))
+"""
+# What the index downlink_open holds.
+_OPEN = "(state IN ('queued', 'sending') OR (state = 'sent' AND confirmed))"
+# More than this, and the devices in question are asked for one by one instead.
+MAX_CONCERNED = 1_000
+READ_CONCERNED = f"""
+SELECT DISTINCT device_id FROM downlink WHERE slot = ANY($1::smallint[]) AND {_OPEN} LIMIT {MAX_CONCERNED + 1}
 """
 _DUE_COLUMNS = """l.id, l.device_id, l.slot, l.f_port, l.payload, l.confirmed, l.priority, l.attempts, l.not_after,
        count(*) OVER (PARTITION BY l.device_id) AS waiting"""
@@ -34,6 +43,14 @@ ORDER BY l.device_id, l.priority, l.id
 EXPIRE = """
 UPDATE downlink SET state = 'expired', reason = COALESCE(reason, 'NOT_AFTER'), updated_at = now()
 WHERE slot = ANY($1::smallint[]) AND state = 'queued' AND not_after <= now()
+RETURNING id, slot, state::text AS state
+"""
+# Sent, to be confirmed, and not a word from the device as long as the command was useful. The next uplink of a
+# device in order tells; one that stays silent must not keep its row, and all behind it, waiting for ever.
+FAIL_SILENT = f"""
+UPDATE downlink SET state = 'failed', reason = 'DEVICE_SILENT', updated_at = now()
+WHERE slot = ANY($1::smallint[]) AND state = 'sent' AND confirmed
+  AND not_after <= now() AND sent_at < now() - interval '{SILENT_AFTER_H} hours'
 RETURNING id, slot, state::text AS state
 """
 _AGAIN_OR_FAILED = f"""
@@ -141,6 +158,17 @@ async def read_due_class_c(connection: Connection, slots: Sequence[int]) -> dict
 async def expire(connection: Connection, slots: Sequence[int]) -> list[Changed]:
     """Give up the rows that nobody wants any more."""
     return _changed(await connection.fetch(EXPIRE, slots))
+
+
+async def read_concerned(connection: Connection | Pool, slots: Sequence[int]) -> set[int] | None:
+    """The devices of these slots with a row that is not done with; None when there are too many to say."""
+    rows = await connection.fetch(READ_CONCERNED, slots)
+    return {row["device_id"] for row in rows} if len(rows) <= MAX_CONCERNED else None
+
+
+async def fail_silent(connection: Connection, slots: Sequence[int]) -> list[Changed]:
+    """Give up what was sent to devices that have been silent since, long after it was of use."""
+    return _changed(await connection.fetch(FAIL_SILENT, slots))
 
 
 async def retry_unacknowledged(

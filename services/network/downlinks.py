@@ -146,17 +146,34 @@ class Downlinks:
         slots = self._shards.slots()
         if not slots:
             return plan
+        offers = await self._concerned(slots, offers)
+        if not offers and not poll:
+            return plan
         now_us = wall_clock_us()
         async with fenced(self._pool, [shard.lease for shard in self._shards.owned()]) as connection:
             if poll:
                 await downlink_store.requeue_sending(connection, slots, self._emitter.rows_in_flight())
                 plan.changed += await downlink_store.expire(connection, slots)
+                plan.changed += await downlink_store.fail_silent(connection, slots)
                 plan.changed += await downlink_store.retry_silent_class_c(connection, slots)
             wanted = await self._answers(connection, plan, offers, slots, now_us)
             if poll:
                 wanted += self._class_c(await downlink_store.read_due_class_c(connection, slots), wanted, now_us)
             await self._number(connection, plan, wanted)
         return plan
+
+    async def _concerned(self, slots: Sequence[int], offers: Sequence[Offer]) -> Sequence[Offer]:
+        """The offers that may have consequences: nearly no uplink has, and one small question tells of all."""
+        if not offers:
+            return offers
+        concerned = await downlink_store.read_concerned(self._pool, slots)
+        if concerned is None:
+            return offers
+        return [
+            offer
+            for offer in offers
+            if offer.opportunity.must_answer or offer.opportunity.session.device_id in concerned
+        ]
 
     async def _answers(
         self, connection: Connection, plan: _Plan, offers: Sequence[Offer], slots: Sequence[int], now_us: int

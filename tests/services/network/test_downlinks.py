@@ -8,6 +8,7 @@ from lorawan.commands.device_time import DeviceTimeAns
 from lorawan.commands.link_check import LinkCheckAns
 from lorawan.crypto import Direction
 from lorawan.frame import DownlinkFrame, UplinkFCtrl
+from services.network import downlink_store
 
 GATEWAY_1, GATEWAY_2 = (bytes([0xAA] * 7 + [number]) for number in (1, 2))
 
@@ -268,3 +269,31 @@ async def test_a_row_whose_request_was_forgotten_is_sent_after_all(network) -> N
     row = await network.downlink(downlink_id, "sent")
 
     assert row.attempts == 2
+
+
+async def test_a_confirmed_row_of_a_device_that_stays_silent_fails_and_lets_the_next_one_through(network) -> None:
+    device = await network.joined()
+    downlink_id = await network.enqueue(device, confirmed=True)
+    await network.hear(device.uplink())
+    await network.bridge.next()
+    await network.downlink(downlink_id, "sent")
+
+    await network.pool.execute(
+        "UPDATE downlink SET sent_at = now() - interval '26 hours', not_after = now() - interval '1 hour'"
+    )
+    failed = await network.downlink(downlink_id, "failed")
+    next_id = await network.enqueue(device, payload=b"next")
+    await network.hear(device.uplink())
+
+    assert failed.reason == "DEVICE_SILENT"
+    assert (await network.bridge.next()).downlink_id == next_id
+
+
+async def test_a_row_is_answered_for_when_too_many_devices_wait_to_ask_about_each(network, monkeypatch) -> None:
+    monkeypatch.setattr(downlink_store, "MAX_CONCERNED", 0)
+    device = await network.joined()
+    downlink_id = await network.enqueue(device)
+
+    await network.hear(device.uplink())
+
+    assert (await network.bridge.next()).downlink_id == downlink_id
