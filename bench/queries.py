@@ -5,6 +5,7 @@ API's own functions; its heaviest statement runs in psql too, word for word, by 
 """
 
 import asyncio
+import gc
 import os
 import re
 import statistics
@@ -24,6 +25,7 @@ from api import bucket_store, daily_store
 from api.store import LATEST, read_latest
 from core.registry.tenants import find_tenant
 from core.runtime.postgres import Connection, Pool, open_pool, tenant_transaction
+from services.api.__main__ import GC_THRESHOLDS
 from services.run_info import RunInfo
 from services.simulator.history.load import SLUG
 from services.supervisor.launch import system_path
@@ -212,6 +214,9 @@ async def measure(run: RunInfo, runs: int, console: Console, *, explain: bool) -
         NoHistory: nothing was loaded into this stack.
     """
     figures: list[Figures] = []
+    # As the API's own process looks for cycles.
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     # The superuser's connection turned into the API's role when it opens: row security binds it from then on.
     async with (
         open_pool(run.database_url, "bench-queries", size=1) as service,
