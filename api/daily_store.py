@@ -10,7 +10,7 @@ from core.model.quantities import QUANTITIES, Kind
 from core.runtime.postgres import Connection
 
 HOUR = timedelta(hours=1)
-MICROSECOND = timedelta(microseconds=1)
+DAY_AT_MOST = timedelta(hours=25)
 COUNTERS = sorted(name for name, quantity in QUANTITIES.items() if quantity.kind is Kind.COUNTER)
 
 SELECT_DATASTREAMS = """
@@ -43,37 +43,49 @@ SELECT datastream_id, count(*)::int AS days FROM rollup_day
 WHERE datastream_id = ANY($1::int[]) AND bucket >= $2 AND bucket < $3 AND max > $4::float8
 GROUP BY datastream_id
 """
-# $1, $2: datastreams and days to put together; $3: time zone; $4: from when on all is raw; $5, $6: datastreams
-# and hours before that are raw; $7 to $8: where all raw instants lie; $9: quantities that are counters.
-TORN_DAYS = """
-WITH torn AS MATERIALIZED (
-    SELECT t.id, t.day, date_add(t.day, interval '1 day', $3) AS until,
-           CASE WHEN d.quantity = ANY($9::text[]) THEN interval '1 microsecond' ELSE interval '0' END AS edge
-    FROM unnest($1::int[], $2::timestamptz[]) AS t (id, day) JOIN datastream d ON d.id = t.id
-), stale AS MATERIALIZED (
-    SELECT s.id, s.hour FROM unnest($5::int[], $6::timestamptz[]) AS s (id, hour)
-), piece AS (
-    SELECT t.id, t.day, h.bucket, h.n, h.suspects, h.sum, h.min, h.max, h.first, h.last
-    FROM torn t JOIN rollup_hour h
-      ON h.datastream_id = t.id AND h.bucket >= t.day AND h.bucket < least(t.until, $4::timestamptz)
-    WHERE NOT EXISTS (SELECT FROM stale s WHERE s.id = h.datastream_id AND s.hour = h.bucket)
+INDEXES = "SELECT id FROM datastream WHERE id = ANY($1::int[]) AND quantity = ANY($2::text[])"
+AGGREGATED = """
+           (count(*) FILTER (WHERE flags & 1 = 0))::int AS n,
+           (count(*) FILTER (WHERE flags & 1 = 1))::int AS suspects,
+           sum(value) FILTER (WHERE flags & 1 = 0) AS sum,
+           min(value) FILTER (WHERE flags & 1 = 0) AS min, max(value) FILTER (WHERE flags & 1 = 0) AS max,
+           first(value, time) FILTER (WHERE flags & 1 = 0) AS first,
+           last(value, time) FILTER (WHERE flags & 1 = 0) AS last
+"""
+# $1, $2: datastreams and days to put together; $3: time zone; $4: from when on all is raw; $5, $6: datastreams and
+# hours before that are raw, between $7 and $8; $9: whose raw from $4 to $10 belongs to it; $11: which are indexes.
+TORN_DAYS = f"""
+WITH piece AS (
+    SELECT h.datastream_id AS id, h.bucket, h.n, h.suspects, h.sum, h.min, h.max, h.first, h.last
+    FROM unnest($1::int[], $2::timestamptz[]) AS t (id, day)
+    JOIN rollup_hour h ON h.datastream_id = t.id AND h.bucket >= t.day
+         AND h.bucket < least(date_add(t.day, interval '1 day', $3), $4::timestamptz)
+    WHERE NOT EXISTS (SELECT FROM unnest($5::int[], $6::timestamptz[]) AS s (id, hour)
+                      WHERE s.id = h.datastream_id AND s.hour = h.bucket)
     UNION ALL
-    SELECT t.id, t.day, date_trunc('hour', m.time - t.edge, 'UTC'),
-           count(*) FILTER (WHERE flags & 1 = 0), count(*) FILTER (WHERE flags & 1 = 1),
-           sum(value) FILTER (WHERE flags & 1 = 0),
-           min(value) FILTER (WHERE flags & 1 = 0), max(value) FILTER (WHERE flags & 1 = 0),
-           first(value, time) FILTER (WHERE flags & 1 = 0), last(value, time) FILTER (WHERE flags & 1 = 0)
-    FROM torn t JOIN measurement m
-      ON m.datastream_id = t.id AND m.time >= t.day + t.edge AND m.time < t.until + t.edge
-    WHERE m.datastream_id = ANY($1) AND m.time >= $7::timestamptz AND m.time < $8::timestamptz
-      AND (m.time - t.edge >= $4 OR EXISTS (
-           SELECT FROM stale s WHERE s.id = t.id AND s.hour = date_trunc('hour', m.time - t.edge, 'UTC')))
-    GROUP BY 1, 2, 3
+    SELECT s.id, s.hour, {AGGREGATED}
+    FROM unnest($5::int[], $6::timestamptz[]) AS s (id, hour)
+    JOIN measurement m ON m.datastream_id = s.id
+         AND m.time >= s.hour AND m.time <= s.hour + interval '1 hour'
+    WHERE m.time >= $7::timestamptz AND m.time <= $8::timestamptz
+      AND CASE WHEN m.datastream_id = ANY($11::int[])
+          THEN m.time > s.hour ELSE m.time < s.hour + interval '1 hour' END
+    GROUP BY s.id, s.hour
+    UNION ALL
+    SELECT datastream_id, date_trunc('hour', time - edge, 'UTC'), {AGGREGATED}
+    FROM (
+        SELECT datastream_id, time, value, flags,
+               CASE WHEN datastream_id = ANY($11) THEN interval '1 microsecond' ELSE interval '0' END AS edge
+        FROM measurement WHERE datastream_id = ANY($9::int[]) AND time >= $4 AND time <= $10::timestamptz
+    ) AS reading
+    WHERE time - edge >= $4 AND time - edge < $10
+    GROUP BY 1, 2
 )
-SELECT id AS datastream_id, day, sum(n)::int AS readings, sum(suspects)::int AS suspects,
-       min(min) AS minimum, max(max) AS maximum, sum(sum) / nullif(sum(n), 0) AS mean,
+SELECT id AS datastream_id, date_trunc('day', bucket, $3) AS day, sum(n)::int AS readings,
+       sum(suspects)::int AS suspects, min(min) AS minimum, max(max) AS maximum,
+       sum(sum) / nullif(sum(n), 0) AS mean,
        first(first, bucket) FILTER (WHERE n > 0) AS first, last(last, bucket) FILTER (WHERE n > 0) AS last
-FROM piece GROUP BY id, day
+FROM piece GROUP BY 1, 2
 """
 
 
@@ -191,8 +203,8 @@ async def _frame(
 async def _put_together(connection: Connection, frame: _Frame, torn: _Torn) -> list[Day]:
     ids, days = [day[0] for day in torn.days], [day[1] for day in torn.days]
     hours = [hour for _, hour in torn.hours]
-    begin = min([*hours, max(frame.open, frame.since)])
-    end = max([*(hour + HOUR for hour in hours), frame.until]) + MICROSECOND
+    indexes = [row["id"] for row in await connection.fetch(INDEXES, sorted(set(ids)), COUNTERS)]
+    today = sorted({day[0] for day in torn.days if day[1] >= frame.ready})
     rows = await connection.fetch(
         TORN_DAYS,
         ids,
@@ -201,8 +213,10 @@ async def _put_together(connection: Connection, frame: _Frame, torn: _Torn) -> l
         frame.open,
         [datastream_id for datastream_id, _ in torn.hours],
         hours,
-        begin,
-        end,
-        COUNTERS,
+        min(hours, default=frame.open),
+        max(hours, default=frame.open) + HOUR,
+        today,
+        min(frame.until, max(frame.open, *days) + DAY_AT_MOST) if today else frame.open,
+        indexes,
     )
-    return [Day(*row) for row in rows]
+    return [day for row in rows if ((day := Day(*row))[0], day[1]) in torn.days]
