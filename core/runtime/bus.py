@@ -188,8 +188,8 @@ class ShardReader:
     async def stream_began_anew(self) -> bool:
         """Whether the stream counts from one again, so that this reader will never be given what is in it.
 
-        nats-server 2.10 does so when its disk was full at the moment when the stream was empty; its consumers go on
-        waiting for the old numbers. Nothing is lost: a consumer that is made anew finds everything.
+        nats-server 2.10 does so when its disk was full at the moment when the stream was empty; its consumers go
+        on waiting for the old numbers. Nothing is lost: a consumer that is made anew finds everything.
         """
         info = await self._subscription.consumer_info()
         handed_out = info.delivered.stream_seq if info.delivered is not None else 0

@@ -94,7 +94,6 @@ def _clocks() -> list[Case]:
             f"Horloge fausse d'une heure : {FRENCH[service]}",
             12,
             around=with_clock_off(service, seconds),
-            quick_s=6 if service == "network" else None,
         )
         for service, seconds in errors.items()
     ]
