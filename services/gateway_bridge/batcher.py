@@ -101,6 +101,10 @@ class Batcher:
             return
         lane.add(frame, done)
 
+    def waiting(self, shard: int) -> int:
+        """How many frames wait for a shard, besides the batch on its way."""
+        return len(self._lanes[shard].frames)
+
     async def run(self) -> None:
         """Publish until `close()` was called and everything taken is in the stream."""
         async with asyncio.TaskGroup() as tasks:

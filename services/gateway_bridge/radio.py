@@ -187,12 +187,14 @@ class Radios:
 
     async def of(self, gateway: Gateway) -> Radio:
         """The radio of a gateway; raises DATABASE_AWAY when its ledger cannot be read."""
-        async with self._making.setdefault(gateway.gateway_id, asyncio.Lock()):
+        making = self._making.setdefault(gateway.gateway_id, asyncio.Lock())
+        async with making:
             radio = self._radios.get(gateway.gateway_id)
             if radio is None:
-                radio = self._radios[gateway.gateway_id] = await Radio.restored(
-                    gateway, self._pool, self._statuses
-                )
+                radio = await Radio.restored(gateway, self._pool, self._statuses)
+                # Forgotten while its ledger was read: it serves this request, and the next one reads anew.
+                if self._making.get(gateway.gateway_id) is making:
+                    self._radios[gateway.gateway_id] = radio
             return radio
 
     def forget(self, gateway_id: GatewayId) -> None:

@@ -13,6 +13,7 @@ from core.messages.shards import shard_of_slot
 from core.runtime.bus import Bus, connect_bus
 from lorawan.frame import routing_slot
 from services.gateway_bridge.batcher import MAX_ITEMS, Batcher
+from services.gateway_bridge.telemetry import FRAMES
 from tests.services.gateway_bridge.stations import JOIN_REQUEST, UPLINK
 
 CONFIRMED = b"\x80" + UPLINK[1:]
@@ -129,6 +130,38 @@ async def test_a_full_queue_drops_what_nobody_can_hold_back_and_nothing_else(nat
 
     assert [item.channel for batch in found for item in batch] == [0, 1, 2, 9]
     assert told == [9]
+
+
+async def test_a_full_stream_pushes_back_to_the_queue_which_drops_and_counts_and_loses_nothing_it_took(
+    nats_url: str,
+) -> None:
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        jetstream = bus._jetstream
+        full = (await jetstream.stream_info(topics.FRAMES)).config
+        await jetstream.update_stream(full.evolve(max_bytes=1_000))
+        dropped_before = FRAMES.labels("queue_full")._value.get()
+        batcher = Batcher(bus, 1, max_waiting=MAX_ITEMS)
+        running = asyncio.create_task(batcher.run())
+        for channel in range(MAX_ITEMS):  # One message, larger than the stream: refused, and kept.
+            batcher.offer(frame(UPLINK, channel))
+        await asyncio.sleep(0)  # The lane takes its batch.
+        async with asyncio.timeout(10):
+            while batcher.waiting(0) == MAX_ITEMS:  # noqa: ASYNC110 - A queue has no event for what left it.
+                await asyncio.sleep(0.01)
+        for channel in range(MAX_ITEMS + 7):
+            batcher.offer(frame(UPLINK, channel))
+        refused = await bus.stream_messages(topics.FRAMES)
+        dropped = FRAMES.labels("queue_full")._value.get() - dropped_before
+
+        await jetstream.update_stream(full)
+        batcher.close()
+        await running
+
+        found = await batches(bus, 2 * MAX_ITEMS)
+
+    assert (refused, dropped) == (0, 7)
+    assert [item.channel for batch in found for item in batch] == [*range(MAX_ITEMS), *range(MAX_ITEMS)]
 
 
 async def test_a_frame_that_goes_nowhere_is_done_at_once(nats_url: str) -> None:
