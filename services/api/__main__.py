@@ -4,8 +4,8 @@ from core.runtime.lifetime import run_service
 from services.api.app import run
 from services.api.settings import ApiSettings
 
-# An answer may be sixty thousand rows, and none of them is part of a cycle: with Python's own thresholds most of the
-# time of reading them goes by looking for cycles among them (docs/performance.md).
+# An answer may be sixty thousand rows, none of them part of a cycle: with Python's own thresholds half of the time
+# goes by looking for cycles among them (docs/performance.md).
 GC_THRESHOLDS = (100_000, 20, 100)
 
 if __name__ == "__main__":
