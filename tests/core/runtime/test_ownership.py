@@ -1,4 +1,5 @@
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -327,3 +328,33 @@ async def test_a_service_that_fails_leaves_a_crash_and_one_that_is_told_to_stop_
         released = await pool.fetchval("SELECT released FROM shard_lease WHERE shard = 0")
 
     assert (failed, crashes, released) == (True, 1, True)
+
+
+async def test_letting_go_while_the_database_cannot_be_told_is_no_crash(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 0.01)
+    crashes: list[int] = []
+    often = asyncio.Event()
+
+    async def serve(lease: Lease, reader: ShardReader) -> None:
+        if lease.shard != 0 or often.is_set():
+            await asyncio.Event().wait()
+        async for _ in batches(reader, 10):
+            crashes.append(lease.crashes)
+            if len(crashes) == 4:
+                often.set()
+            return  # With the message un-acknowledged, as when the bus was away.
+
+    async def cannot_be_told(_pool: Pool, lease: Lease, *, cleanly: bool) -> None:
+        assert cleanly
+        lease.renewed_at = -math.inf
+
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        await bus.publish(topics.uplinks(0), b"kept")
+        monkeypatch.setattr("core.runtime.ownership.release_lease", cannot_be_told)
+        async with owning(pool, bus, "a", serve):
+            await asyncio.wait_for(often.wait(), 20)
+
+    assert crashes == [0, 0, 0, 0]
