@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from core.runtime.migrations import migrations
 from core.runtime.postgres import Pool, connect
 from ingest.recount import recount
 from ingest.rollups import LOCK, UnevenTimezone, roll_up
@@ -154,3 +155,19 @@ async def test_many_small_transactions_give_what_a_recount_gives(pool: Pool, mea
 
     assert await recount(pool) == []
     assert len(steps) > 6
+
+
+async def test_what_was_measured_before_there_were_rollups_is_marked(empty_database_url: str) -> None:
+    at = datetime(2026, 10, 3, 9, tzinfo=UTC)
+    connection = await connect(empty_database_url)
+    rollups = next(migration for migration in migrations() if migration.name == "0008_rollups.sql")
+    for migration in migrations():
+        if migration.number < rollups.number:
+            await connection.execute(migration.sql.replace("{shards}", "4"))
+    rows = [(1, at, 5.0, 0), (2, at + timedelta(minutes=1), 5.0, 0)]
+    await connection.executemany("INSERT INTO observation.measurement VALUES ($1, $2, $3, $4)", rows)
+    await connection.execute(rollups.sql)
+    marked = await connection.fetch("SELECT hour, datastream_ids FROM observation.dirty ORDER BY hour")
+    await connection.close()
+
+    assert [(row["hour"], sorted(row["datastream_ids"])) for row in marked] == [(at - HOUR, [1]), (at, [1, 2])]
