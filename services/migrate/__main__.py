@@ -3,17 +3,21 @@
 import asyncio
 import sys
 
+import structlog
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from alerting.store import create_default_rules
 from core.registry.tenants import ROLES, create_tenant, enter_api_key, find_tenant
+from core.registry.units import UnitMismatch, require_units
 from core.runtime.bus import connect_bus
 from core.runtime.migrations import MigrationFailed, SchemaMismatch, migrate
 from core.runtime.postgres import DATABASE_AWAY, connect
 from core.runtime.telemetry import configure_logs
 
 OPERATOR = "operateur"
+
+log = structlog.get_logger()
 
 
 class MigrateSettings(BaseSettings):
@@ -46,6 +50,16 @@ async def ensure_operator(database_url: str, key: str) -> None:
         await connection.close()
 
 
+async def check_units(database_url: str) -> None:
+    """Raises UnitMismatch: no service is to write litres after cubic metres. A quantity that is gone is told."""
+    connection = await connect(database_url, "territoire-migrate")
+    try:
+        for gone in await require_units(connection):
+            log.warning("quantity_not_in_catalogue", quantity=gone.quantity, datastreams=gone.datastreams)
+    finally:
+        await connection.close()
+
+
 async def run(settings: MigrateSettings) -> None:
     """Apply the migrations that are missing, set the roles' passwords, create the streams."""
     passwords = {
@@ -57,6 +71,7 @@ async def run(settings: MigrateSettings) -> None:
         if password is not None
     }
     await migrate(settings.database_url.get_secret_value(), shards=settings.shards, passwords=passwords)
+    await check_units(settings.database_url.get_secret_value())
     if settings.operator_key is not None:
         await ensure_operator(settings.database_url.get_secret_value(), settings.operator_key.get_secret_value())
     async with connect_bus(settings.nats_url.get_secret_value(), "migrate") as bus:
@@ -74,7 +89,7 @@ def main() -> None:
     configure_logs("migrate", "migrate", settings.log_format, "INFO")
     try:
         asyncio.run(run(settings))
-    except (SchemaMismatch, MigrationFailed) as refused:
+    except (SchemaMismatch, MigrationFailed, UnitMismatch) as refused:
         sys.stderr.write(f"migrate : {refused.french}\n")
         raise SystemExit(1) from None
     except DATABASE_AWAY as away:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from core.model.quantities import QUANTITIES, Kind
 from core.registry.datastreams import make_datastream
 from core.runtime.postgres import Pool, PostgresError, connect, tenant_transaction
 
@@ -162,6 +163,15 @@ async def test_the_api_reads_no_chunk_of_a_hypertable(pool: Pool, database) -> N
 
     assert chunks
     assert not [row["name"] for row in chunks if row["readable"]]
+
+
+async def test_the_database_knows_which_quantities_count_up(pool: Pool) -> None:
+    known = await pool.fetchval(
+        "SELECT array_agg(q) FROM unnest($1::text[]) q WHERE counts_up(q)", list(QUANTITIES)
+    )
+
+    # A new counter needs a migration: its buckets end with the instant that they hold (views of 0009).
+    assert set(known) == {name for name, quantity in QUANTITIES.items() if quantity.kind is Kind.COUNTER}
 
 
 async def test_audit_lines_stay(pool: Pool) -> None:

@@ -3,7 +3,8 @@ import os
 import sys
 
 from core.runtime.migrations import migrate, migrations
-from core.runtime.postgres import Connection, connect
+from core.runtime.postgres import Connection, Pool, connect
+from tests.core.registry.test_tenancy import plant
 from tests.core.runtime.versions import HAS_TAGS, migrate_up_to
 
 IS_WAITING = """
@@ -71,6 +72,16 @@ async def test_a_database_that_is_one_version_ahead_is_refused_in_french_with_st
     assert status == 1
     assert f"la base est à la version {ahead}, ce programme ne connaît que la {ahead - 1}" in errors
     assert "Traceback" not in errors
+
+
+async def test_a_unit_that_the_catalogue_changed_is_refused_in_french_with_status_1(database, pool: Pool) -> None:
+    await plant(pool, "mine")
+    await pool.execute("UPDATE datastream SET unit = 'K'")
+
+    status, errors = await answer(await start(database.admin_url))
+
+    assert status == 1
+    assert "temperature en K au lieu de Cel" in errors
 
 
 async def test_a_database_that_does_not_answer_is_said_in_french_with_status_1(free_port: int) -> None:
