@@ -27,6 +27,7 @@ from core.registry.tenants import find_tenant
 from core.runtime.postgres import Connection, Pool, open_pool, tenant_transaction
 from services.api.__main__ import GC_THRESHOLDS
 from services.run_info import RunInfo
+from services.simulator.history.cpu import cpu_seconds_of
 from services.simulator.history.load import SLUG
 from services.supervisor.launch import system_path
 from services.supervisor.postgres import binaries
@@ -78,6 +79,8 @@ class Figures(msgspec.Struct, frozen=True):
     p95_ms: float
     client_cpu_ms: float
     """Of our own process, median: what does not depend on who else uses the machine."""
+    server_cpu_ms: float
+    """Of PostgreSQL for this connection, mean of the runs; 0 when it runs elsewhere."""
     psql_median_ms: float
     psql_p95_ms: float
     ratio_to_psql: float
@@ -224,7 +227,10 @@ async def measure(run: RunInfo, runs: int, console: Console, *, explain: bool) -
     ):
         tenant_id, queries = await plan_queries(service)
         for query in queries:
+            backend: int = await pool.fetchval("SELECT pg_backend_pid()")  # The pool has one connection.
+            before = cpu_seconds_of(backend)
             rows, times, cpu = await measure_api(pool, tenant_id, query, runs)
+            server_cpu = (cpu_seconds_of(backend) - before) * 1_000 / (WARM_UP + runs)
             in_psql = await measure_psql(run.database_admin_url, query, runs)
             median, bare = statistics.median(times), statistics.median(in_psql)
             figures.append(
@@ -236,6 +242,7 @@ async def measure(run: RunInfo, runs: int, console: Console, *, explain: bool) -
                     median_ms=round(median, 2),
                     p95_ms=round(p95(times), 2),
                     client_cpu_ms=round(statistics.median(cpu), 2),
+                    server_cpu_ms=round(server_cpu, 1),
                     psql_median_ms=round(bare, 2),
                     psql_p95_ms=round(p95(in_psql), 2),
                     ratio_to_psql=round(median / bare, 2),
@@ -257,7 +264,9 @@ async def _print_plan(pool: Pool, tenant_id: int, query: Query, console: Console
 
 def print_table(console: Console, figures: Sequence[Figures]) -> None:
     """For people."""
-    table = Table("question", "réponses", "objectif", "médiane", "p95", "dont client", "psql", "rapport", "")
+    table = Table(
+        "question", "réponses", "objectif", "médiane", "p95", "CPU client", "CPU serveur", "psql", "rapport", ""
+    )
     for figure in figures:
         table.add_row(
             figure.label,
@@ -266,6 +275,7 @@ def print_table(console: Console, figures: Sequence[Figures]) -> None:
             f"{figure.median_ms:.1f} ms",
             f"{figure.p95_ms:.1f} ms",
             f"{figure.client_cpu_ms:.1f} ms",
+            f"{figure.server_cpu_ms:.0f} ms",
             f"{figure.psql_median_ms:.1f} ms",
             f"{figure.ratio_to_psql:.2f}",
             "[green]atteint[/green]" if figure.reached else "[red]manqué[/red]",

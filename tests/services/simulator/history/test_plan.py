@@ -17,6 +17,7 @@ def test_a_smaller_history_may_have_as_many_assets() -> None:
     assets = plan_assets(20_000_000, 1, "seed", at_least=10_000)
 
     assert 10_000 <= len(assets) < 10_050
+    assert sum(plan.group.asset_kind == "glass_container" for plan in assets) >= 88
     assert 20_000_000 <= rows_of(20_000_000, 10_000) < 21_000_000
 
 
