@@ -4,12 +4,18 @@ import asyncio
 import math
 
 import msgspec
+import pytest
 from prometheus_client import REGISTRY
 
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.shards import shard_of_slot
 from lorawan.frame import routing_slot
+from lorawan.session import MAX_F_CNT_GAP
+from services.network.clock import wall_clock_us
+
+HOUR_US = 3_600_000_000
+CLOCKS = [f"services.network.{module}.wall_clock_us" for module in ("uplinks", "downlinks", "emission")]
 
 
 def frames_counted(mtype: str, outcome: str) -> float:
@@ -184,3 +190,34 @@ async def test_a_gateway_that_reports_no_number_costs_neither_the_uplink_nor_the
 
     assert (heard.payload, after.payload) == (b"heard", b"after")
     assert await network.pool.fetchval("SELECT count(*) FROM observation.quarantine") == 0
+
+
+@pytest.mark.parametrize("error_us", [HOUR_US, -HOUR_US], ids=["ahead", "behind"])
+async def test_with_a_clock_an_hour_off_uplinks_go_on_under_the_bridge_s_time_and_counters_hold(
+    network, monkeypatch, error_us: int
+) -> None:
+    device = await network.joined()
+    for clock in CLOCKS:
+        monkeypatch.setattr(clock, lambda: wall_clock_us() + error_us)
+    heard_at_us = wall_clock_us()
+
+    await network.hear(device.uplink(b"one"), time_us=heard_at_us)
+    await network.hear(device.uplink(b"two"), time_us=heard_at_us + 1)
+    uplinks = [await network.next_uplink() for _ in range(2)]
+    await network.all_acknowledged()
+
+    assert [(uplink.payload, uplink.f_cnt) for uplink in uplinks] == [(b"one", 1), (b"two", 2)]
+    assert [uplink.time_us for uplink in uplinks] == [heard_at_us, heard_at_us + 1]
+
+
+async def test_a_gap_in_the_counter_that_older_devices_may_not_make_is_accepted_and_counted(network) -> None:
+    device = await network.joined()
+    before = REGISTRY.get_sample_value("territoire_network_f_cnt_gaps_total") or 0.0
+
+    device.f_cnt += MAX_F_CNT_GAP + 1
+    await network.hear(device.uplink(b"after a gap"))
+    uplink = await network.next_uplink()
+    await network.all_acknowledged()
+
+    assert (uplink.payload, uplink.f_cnt) == (b"after a gap", MAX_F_CNT_GAP + 2)
+    assert REGISTRY.get_sample_value("territoire_network_f_cnt_gaps_total") == before + 1
