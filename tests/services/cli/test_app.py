@@ -18,7 +18,7 @@ def territoire(*arguments: str, **environment: str) -> subprocess.CompletedProce
     )
 
 
-@pytest.mark.parametrize("command", ["up", "demo", "simulate", "status", "migrate", "test"])
+@pytest.mark.parametrize("command", ["up", "demo", "simulate", "status", "migrate", "chaos", "test"])
 def test_every_command_has_its_help(command: str) -> None:
     ran = territoire(command, "--help")
 
@@ -62,3 +62,12 @@ def test_up_refuses_replicas_that_cannot_be(tmp_path: Path, replicas: str) -> No
 
     assert ran.returncode == 2
     assert replicas in ran.stderr
+
+
+def test_chaos_names_its_cases_and_refuses_one_that_it_does_not_know() -> None:
+    listed, refused = territoire("chaos", "--list"), territoire("chaos", "kill-nobody")
+
+    assert listed.returncode == 0
+    assert "kill-network" in listed.stdout
+    assert refused.returncode == 2
+    assert "kill-nobody" in refused.stderr
