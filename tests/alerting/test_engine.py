@@ -14,9 +14,11 @@ from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.messages.shards import shard_of_slot
 from core.registry.changes import Change
+from core.registry.sharing import History, transfer_asset
+from core.registry.tenants import create_tenant
 from core.runtime.bus import Message
 from core.runtime.lease import Lease, LeaseLost, take_lease
-from core.runtime.postgres import Pool
+from core.runtime.postgres import Pool, tenant_transaction
 
 SHARDS = 4
 
@@ -256,6 +258,28 @@ async def test_a_rule_that_is_switched_off_resolves_its_alerts_and_fires_no_more
     assert [(alert.workflow, alert.resolved_cause) for alert in await place.alerts()] == [
         ("resolved", "rule_disabled")
     ]
+
+
+@pytest.mark.parametrize("history", History)
+async def test_an_asset_that_goes_to_another_tenant_leaves_no_alert_behind(
+    bench: Bench, place: Any, receiver: Any, history: History
+) -> None:
+    await place.endpoint(receiver)
+    await bench.take((ago(20), 76), (ago(10), 82))
+    receiving = await create_tenant(bench.pool, "autre", "Autre")
+    async with tenant_transaction(bench.pool, place.tenant_id) as connection:
+        await transfer_asset(connection, place.asset_id, receiving.id, history, actor="test", noted={})
+    await bench.rulebook.apply([Change("asset", place.asset_id), Change("device", place.device_id)])
+    await bench.sweep(ago(600))
+    alert = (await place.alerts())[0]
+
+    assert (alert.tenant_id, alert.workflow, alert.resolved_cause) == (
+        place.tenant_id,
+        "resolved",
+        "asset_transferred",
+    )
+    assert await bench.queued() == 2  # Opened, and resolved.
+    assert await bench.pool.fetchval("SELECT count(*) FROM deadline") == 0
 
 
 async def test_a_crash_before_the_commit_leaves_neither_alert_nor_message(

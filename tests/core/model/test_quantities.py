@@ -10,8 +10,8 @@ from core.model.quantities import QUANTITIES, Kind, Quantity
 from decoders.canonical import MalformedPayload
 from decoders.catalogue import CODECS
 
-# From the tables of UCUM: prefixes (table 1), and of the atoms (tables 2 to 19) those that our sensors may need; only
-# a metric atom takes a prefix. (It has no var: an annotation in braces says so, of the unity.)
+# From the tables of UCUM: prefixes (table 1), and of the atoms (tables 2 to 19) those that our sensors may need;
+# only a metric atom takes a prefix. (It has no var: an annotation in braces says so, of the unity.)
 PREFIXES = ("k", "h", "d", "c", "m", "u", "M", "G", "")
 METRIC = [
     "m",
