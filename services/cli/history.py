@@ -43,13 +43,14 @@ def print_summary(console: Console, summary: Summary) -> None:
         f"{_french(summary.datastreams)} séries et {_french(summary.assets)} actifs, "
         f"{_french(summary.rollup_hours)} heures et {_french(summary.rollup_days)} jours agrégés"
     )
+    if not summary.complete:
+        console.print("[yellow]interrompu[/yellow] : la même commande reprend ; --remove efface ce qui est écrit")
+        return
     console.print(
         f"{summary.seconds:.0f} s, {_french(summary.rows_per_second)} mesures/s ; processeur par mesure : "
         f"{summary.client_us_per_row} us pour les générer, {summary.server_us_per_row} us pour PostgreSQL, "
         "agrégats compris"
     )
-    if not summary.complete:
-        console.print("[yellow]interrompu[/yellow] : la même commande reprend ; --remove efface ce qui est écrit")
 
 
 def _french(number: float) -> str:

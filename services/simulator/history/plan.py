@@ -180,7 +180,7 @@ def rows_per_second(group: Group) -> float:
 def plan_assets(measurements: int, years: int, seed: str, at_least: int = 0) -> list[AssetPlan]:
     """The fleet that says at least this many measurements in these years; the same for the same seed.
 
-    With `at_least` so many assets, 88 of them glass containers: what is missing are light points, which say little.
+    With `at_least` so many assets, 88 of them glass containers; light points, which say little, make up for them.
     """
     # A year may be a quarter of a day shorter than YEAR_S.
     wanted = measurements / (years * YEAR_S) * 1.001
