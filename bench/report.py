@@ -15,6 +15,8 @@ from services.simulator.load.load import Played
 GOAL_UPLINKS_PER_S = 15_000
 GOAL_CPU_US = 90
 GOAL_RATIO = 0.13
+# More than this spent on something else, and the figures are those of a busy machine.
+QUIET_CORES = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +159,15 @@ def print_search(console: Console, measured: Measured) -> None:
 
 def print_report(console: Console, figures: dict[str, Any], accounts: Iterable[Account]) -> None:
     """The figures, for people."""
-    for title, part in (("Débit soutenu", figures), ("À débit imposé", figures.get("paced"))):
+    for title, part in (("Débit", figures), ("Débit imposé", figures.get("paced"))):
         if part is not None:
-            console.print(_table(title, part))
+            console.print(_table(f"{title} {'soutenu' if part['sustained'] else 'NON soutenu'}", part))
+    if figures["cores_busy_elsewhere"] > QUIET_CORES:
+        console.print(
+            f"[yellow]La machine n'est pas au repos[/yellow] : {100 * figures['cores_busy_elsewhere']:.0f} % d'un "
+            "cœur va ailleurs ; débits et délais ne valent que pour ce moment.",
+            highlight=False,
+        )
     console.print(
         f"Plafond (deux COPY) : {_spaced(figures['ceiling_rows_per_second'])} lignes/s ; ici "
         f"{_spaced(figures['rows_per_second'])} lignes/s, rapport {figures['ratio_to_ceiling']:.3f} "
