@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from hashlib import sha1, sha256
-from uuid import UUID
 
 from msgspec import Struct
 
 from core.messages.frames import Frame
 from core.messages.uplinks import Heard, Uplink
+from core.model.uplink_identity import uplink_identity
 from lorawan.commands import DownlinkCommand, encode_commands, parse_uplink_commands
 from lorawan.commands.device_time import DeviceTimeAns, DeviceTimeReq
 from lorawan.commands.link_check import MAX_MARGIN_DB, LinkCheckAns, LinkCheckReq
@@ -20,11 +19,6 @@ from services.network.devices import DeviceCache
 from services.network.sessions import HeardCopy, HeldSession, Progress, SessionTable
 
 NO_F_PORT = -1
-# Of the uplinks of this network server, for ever: another namespace would make every uplink a new one.
-UPLINK_NAMESPACE = UUID("6f0c2a4e-6d1b-5b0e-9a51-7e22170172e0")
-_NAMESPACE = UPLINK_NAMESPACE.bytes
-_VERSION_5 = tuple(bytes((octet & 0x0F | 0x50,)) for octet in range(256))
-_VARIANT = tuple(bytes((octet & 0x3F | 0x80,)) for octet in range(256))
 
 
 class Opportunity(Struct, frozen=True):
@@ -56,18 +50,6 @@ class Refused(Struct, frozen=True, gc=False):
 
     reason: str
     dev_addr: bytes = b""
-
-
-def uplink_identity(device_id: int, session_id: int, f_cnt: int, f_port: int, payload: bytes) -> bytes:
-    """The identity of an uplink (DESIGN 3.3): a second pass over the same frames makes the same."""
-    digest = sha256(f_port.to_bytes(2, "big", signed=True) + payload).hexdigest()
-    return _uuid5(f"{device_id}|{session_id}|{f_cnt}|{digest}".encode())
-
-
-def _uuid5(name: bytes) -> bytes:
-    """The octets of `uuid.uuid5` in UPLINK_NAMESPACE (RFC 9562, section 5.5), without an object around them."""
-    digest = sha1(_NAMESPACE + name, usedforsecurity=False).digest()
-    return digest[:6] + _VERSION_5[digest[6]] + digest[7:8] + _VARIANT[digest[8]] + digest[9:16]
 
 
 def receive_data(

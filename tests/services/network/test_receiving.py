@@ -8,7 +8,7 @@ from lorawan.identifiers import DevAddr, DevEui, JoinEui
 from lorawan.session import Session, build_uplink
 from services.network.deduplication import Group
 from services.network.devices import DeviceCache
-from services.network.receiving import Received, Refused, receive_data, uplink_identity
+from services.network.receiving import Received, Refused, receive_data
 from services.network.sessions import HeldSession, Progress, SessionTable
 
 DEV_ADDR = DevAddr(bytes.fromhex("01020304"))
@@ -84,22 +84,6 @@ def test_a_second_pass_over_the_same_frame_makes_the_same_uplink() -> None:
     phy_group = group(build_uplink(DEV_ADDR, cipher(), 0, f_port=1, payload=b"x"))
 
     assert receive(phy_group, sessions, devices).uplink == receive(phy_group, sessions, devices).uplink
-
-
-def test_an_identity_names_device_session_counter_port_and_payload() -> None:
-    identities = {
-        uplink_identity(1, 1, 1, 1, b"x"),
-        uplink_identity(2, 1, 1, 1, b"x"),
-        uplink_identity(1, 2, 1, 1, b"x"),
-        uplink_identity(1, 1, 2, 1, b"x"),
-        uplink_identity(1, 1, 1, 2, b"x"),
-        uplink_identity(1, 1, 1, 1, b"y"),
-        uplink_identity(1, 1, 1, -1, b""),
-    }
-
-    assert len(identities) == 7
-    # For ever: another value would store the uplinks of an upgrade's redelivery twice.
-    assert uplink_identity(1, 1, 1, 1, b"x").hex() == "36a0f1928f36578d8ae8f468f0330ace"
 
 
 def test_a_disabled_device_is_refused_after_its_mic_was_checked() -> None:
