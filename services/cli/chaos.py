@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Generator, Sequence
@@ -58,7 +59,7 @@ def chaos(
     interrupted = False
     try:
         asyncio.run(_run(chosen, Play(rate, seconds, keep), console, outcomes))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         interrupted = True
     if as_json:
         _print_json({"rate": rate, "cases": [outcome.as_dict() for outcome in outcomes]})
@@ -96,7 +97,9 @@ class Play:
 
 async def _run(cases: Sequence["Case"], play: Play, console: "Console", outcomes: list["Outcome"]) -> None:
     """The cases on ordinary disks on one stack, then those on small disks on another."""
-    stacks = 0
+    task, stacks = asyncio.current_task(), 0
+    if task is not None:  # As Ctrl-C: nothing that we started or mounted stays.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with _own_folder(keep=play.keep) as folder:
         if play.keep:
             console.print(f"Dossier : {folder}", markup=False, highlight=False)
