@@ -126,7 +126,8 @@ async def play(bus: Bus, device_ids: Sequence[int], uplinks: int, rate: int) -> 
 
 def _start(stack: ExitStack, launch: Launch, log: Path) -> subprocess.Popen[bytes]:
     output = stack.enter_context(log.open("ab"))
-    process: subprocess.Popen[bytes] = subprocess.Popen(launch.argv, **launch.arguments(output))
+    arguments: dict[str, Any] = launch.arguments(output)
+    process = subprocess.Popen[bytes](launch.argv, **arguments)
     stack.callback(process.wait, 30)
     stack.callback(process.send_signal, launch.stop_signal)
     return process

@@ -79,8 +79,8 @@ async def _read_uplinks(connection: Connection, uplinks: Sequence[Uplink]) -> di
     found: dict[SeenKey, list[Stored]] = {}
     for row in rows:
         stored = Stored(row["uplink_id"].bytes, row["us"], row["session_id"] or 0)
-        uplink: Uplink = uplinks[row["place"] - 1]
-        found.setdefault(seen_key(uplink), []).append(stored)
+        place: int = row["place"]
+        found.setdefault(seen_key(uplinks[place - 1]), []).append(stored)
     return found
 
 

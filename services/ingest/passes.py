@@ -57,14 +57,15 @@ class Ingest:
         self._settings = settings
         self._one_by_one = OneByOne(registry, store)
         self.inboxes = Inboxes(settings)
+        self._tasks = asyncio.TaskGroup()
         self._writing: asyncio.Task[None] | None = None
         self._announcing: asyncio.Task[None] | None = None
         self._last_size = 0
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Pass after pass until stopped; what is not committed then stays with the bus."""
-        ending = asyncio.create_task(stopping.wait(), name="wait for the end")
-        try:
+        async with self._tasks:
+            ending = self._tasks.create_task(stopping.wait(), name="wait for the end")
             while await self._something_arrived(ending):
                 await asyncio.sleep(self._linger_s())
                 careful = self.inboxes.careful()
@@ -74,10 +75,6 @@ class Ingest:
                 if taken := self.inboxes.take():
                     await self._begin(Pass(taken), stopping)
             await self._settled()
-        finally:
-            for task in (ending, self._writing, self._announcing):
-                if task is not None:
-                    task.cancel()
 
     async def keep_in_progress(self) -> None:
         """While a pass is tried again, the bus must not hand the same messages out once more."""
@@ -117,13 +114,12 @@ class Ingest:
             log.warning("pass_not_prepared", error=str(failed) or type(failed).__name__)
         if self._writing is not None:
             await self._writing
-        self._writing = asyncio.create_task(self._finish(work, stopping), name="write a pass")
+        self._writing = self._tasks.create_task(self._finish(work, stopping), name="write a pass")
 
     async def _settled(self) -> None:
         """Everything that was begun is committed, published and acknowledged."""
-        for task in (self._writing, self._announcing):
-            if task is not None:
-                await task
+        if self._writing is not None:
+            await self._writing
         if self._announcing is not None:
             await self._announcing
 
@@ -193,7 +189,7 @@ class Ingest:
             count_written(prepared, written)
         if self._announcing is not None:
             await self._announcing
-        self._announcing = asyncio.create_task(self._publish(work), name="publish a pass")
+        self._announcing = self._tasks.create_task(self._publish(work), name="publish a pass")
 
     async def _publish(self, work: Pass) -> None:
         for prepared, written in work.done:

@@ -162,10 +162,10 @@ def ingesting(database_url: str, nats_url: str) -> Callable[..., AbstractAsyncCo
 
     @asynccontextmanager
     async def running(
-        database: str = database_url, nats: str = nats_url, instance: str = "a"
+        database: str = database_url, nats: str = nats_url, instance: str = "a", **others: int
     ) -> AsyncGenerator[None]:
         settings = IngestSettings.model_validate(
-            {"database_url": database, "nats_url": nats, "instance": instance, "linger_ms": 0}
+            {"database_url": database, "nats_url": nats, "instance": instance, "linger_ms": 0} | others
         )
         stopping = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:  # A service that fails ends the test, and says why.
