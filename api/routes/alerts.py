@@ -24,6 +24,7 @@ class AlertAnswer(Answer):
     """Une alerte : `condition` est l'état de la chose, `workflow` le travail des gens."""
 
     id: int
+    tenant_id: int = Field(description="La collectivité à qui elle est")
     rule_id: int
     rule: str = Field(description="Vide pour une alerte partagée", examples=["bin_75"])
     asset_id: int | None
@@ -46,6 +47,7 @@ class RuleAnswer(Answer):
     """Une règle d'alerte."""
 
     id: int
+    tenant_id: int = Field(description="La collectivité à qui elle est")
     name: str = Field(examples=["bin_75"])
     kind: str = Field(examples=["threshold"])
     asset_kind: str | None
@@ -128,7 +130,7 @@ async def acknowledge_alert(id: BigId, caller: Manager) -> AlertAnswer:  # noqa:
 
 @router.get("/alert-rules", summary="Lister les règles d'alerte")
 async def list_rules(caller: Reader) -> Page[RuleAnswer]:
-    """Les règles de la collectivité."""
+    """Les règles de la collectivité et de ses membres."""
     async with caller.reading() as connection:
         rules = await store.list_rules(connection)
     return Page(items=[RuleAnswer.model_validate(rule) for rule in rules], next=None)

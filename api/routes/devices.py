@@ -123,6 +123,7 @@ class DeviceAnswer(Answer):
     """Un capteur ; ses clés ne sont jamais relues."""
 
     dev_eui: Eui
+    tenant_id: int = Field(description="La collectivité à qui il est")
     join_eui: Eui
     name: str
     device_profile_id: int
@@ -170,6 +171,7 @@ async def create(body: NewDevice, caller: Manager) -> DeviceAnswer:
         await change.audit("create", "device", body.dev_eui, body.model_dump(exclude=SECRETS))
     return DeviceAnswer(
         **body.model_dump(include={"dev_eui", "name", "device_profile_id", "activation", "skip_f_cnt_check"}),
+        tenant_id=caller.principal.tenant_id,
         join_eui=join_eui,
         enabled=True,
         created_at=created_at,
@@ -187,7 +189,7 @@ async def list_devices(
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Page[DeviceAnswer]:
-    """Les capteurs de la collectivité."""
+    """Les capteurs de la collectivité et de ses membres, et ceux des actifs qui lui sont partagés."""
     async with caller.reading() as connection:
         rows = await list_enrolled(
             connection,
