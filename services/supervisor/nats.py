@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from services.supervisor.launch import Launch, program, system_path
 from services.supervisor.ports import LOOPBACK
 
 USER = "territoire"
+# nats-server 2.10 that has met a full disk acknowledges what nobody can read any more (measured: it counts a stream
+# from one again, without an index): it is stopped before.
+STOP_BELOW, START_ABOVE = 64 << 20, 128 << 20
 CONFIGURATION = """\
 server_name: {name}
 listen: "{host}:{port}"
@@ -25,6 +29,20 @@ authorization {{
     password: "{password}"
 }}
 """
+
+
+@dataclass(slots=True)
+class Room:
+    """Whether there is room on the disk of a folder, for a server that goes on only while there is some left."""
+
+    folder: Path
+    _is_short: bool = False
+
+    def __call__(self) -> bool:
+        """Look at the disk; after it was short of room, more is asked for than before."""
+        disk = os.statvfs(self.folder)
+        self._is_short = disk.f_bavail * disk.f_frsize < (START_ABOVE if self._is_short else STOP_BELOW)
+        return not self._is_short
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from services.run_info import RunInfo, ServiceInfo, read_run_info
 from services.supervisor.home import Home, Secrets
 from services.supervisor.launch import Launch, system_path
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
-from services.supervisor.nats import PrivateNats
+from services.supervisor.nats import PrivateNats, Room
 from services.supervisor.ports import LOOPBACK, free_tcp_port, tcp_port, udp_port
 from services.supervisor.postgres import PrivatePostgres
 from services.supervisor.supervisor import ChildSpec, Supervisor
@@ -119,7 +119,7 @@ class Stack:
         await self.supervisor.start(
             [
                 self._server("postgres", servers.postgres.launch(), servers.postgres.ready),
-                self._server("nats", servers.nats.launch(), servers.nats.ready),
+                self._server("nats", servers.nats.launch(), servers.nats.ready, Room(servers.nats.folder)),
                 self._server("mosquitto", servers.mosquitto.launch(), servers.mosquitto.ready),
             ]
         )
@@ -138,8 +138,14 @@ class Stack:
         """What run.json says at this instant."""
         return read_run_info(self._home.folder)
 
-    def _server(self, name: str, launch: Launch, ready: Callable[[], Awaitable[bool]]) -> ChildSpec:
-        return ChildSpec(name, launch, self._home.log(name), ready, stop_within=SERVER_STOP_S)
+    def _server(
+        self,
+        name: str,
+        launch: Launch,
+        ready: Callable[[], Awaitable[bool]],
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> ChildSpec:
+        return ChildSpec(name, launch, self._home.log(name), ready, stop_within=SERVER_STOP_S, has_room=has_room)
 
     def _service(self, name: str, child: str, instance: str) -> ChildSpec:
         # The API serves its health on its own port.

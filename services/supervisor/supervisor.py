@@ -16,6 +16,7 @@ FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
 SOUND_AFTER = 30.0
 PROBE_INTERVAL = 0.05
 HELD_INTERVAL = 0.2
+ROOM_INTERVAL = 0.1
 
 
 class StartRefused(Exception):
@@ -35,6 +36,8 @@ class ChildSpec:
     """How often it may end before it is ready for the first time."""
     stop_within: float = 10.0
     health_url: str | None = None
+    has_room: Callable[[], bool] = lambda: True
+    """Whether its disk has room enough. When not, it is stopped, and started again once there is."""
 
 
 @dataclass(slots=True)
@@ -129,7 +132,9 @@ class Supervisor:
         delay = FIRST_DELAY
         while child.process is not None:
             began = time.monotonic()
+            guarding = asyncio.create_task(self._guard(child), name=f"guard {child.spec.name}")
             status = await child.process.wait()
+            guarding.cancel()
             if self.stopping:
                 return
             if time.monotonic() - began > SOUND_AFTER:
@@ -140,7 +145,7 @@ class Supervisor:
                 async with asyncio.timeout(delay):
                     await self._stopping.wait()
             delay = min(delay * 2, LONGEST_DELAY)
-            while self.held(child.spec.name) and not self.stopping:  # noqa: ASYNC110 - A file has no event.
+            while (self.held(child.spec.name) or not child.spec.has_room()) and not self.stopping:  # noqa: ASYNC110 - A file has no event.
                 await asyncio.sleep(HELD_INTERVAL)
             if self.stopping:
                 return
@@ -151,6 +156,13 @@ class Supervisor:
             if self.stopping:
                 child.send(child.spec.launch.stop_signal)
             self.changed()
+
+    async def _guard(self, child: Child) -> None:
+        """Stop a child before its disk is full."""
+        while child.spec.has_room():  # noqa: ASYNC110 - A disk has no event.
+            await asyncio.sleep(ROOM_INTERVAL)
+        self._note(child, "is stopped until its disk has room again")
+        child.send(child.spec.launch.stop_signal)
 
     def _note(self, child: Child, event: str) -> None:
         self.changed()

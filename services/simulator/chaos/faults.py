@@ -25,6 +25,7 @@ KILL_EVERY_S = 10.0
 INSIST_AFTER_S = 3.0
 MOST_UNACKNOWLEDGED_WAIT_S = 15.0
 FROZEN_BEFORE_READING_S = 1.0
+GROW_BLOCKS, GROW_EVERY_S = 8, 0.05
 BLOCK = b"\0" * (1 << 20)
 LOCK_UPLINKS = "LOCK TABLE observation.uplink IN SHARE MODE"
 READ_OWNER = "SELECT owner FROM shard_lease WHERE service = $1 AND expires_at > now() ORDER BY shard LIMIT 1"
@@ -163,7 +164,9 @@ def fill_disk(service: str) -> Act:
         scene.victims.add(service)
         scene.recover_from_now()
         try:
-            await asyncio.to_thread(_fill, ballast)
+            while await asyncio.to_thread(_grow, ballast):  # As fast as a disk writes.
+                await asyncio.sleep(GROW_EVERY_S)
+            scene.recover_from_now()
             loop = asyncio.get_running_loop()
             ends = loop.time() + scene.lasting_s
             while loop.time() < ends:  # What is freed meanwhile, by a dying server, is filled as well.
@@ -174,6 +177,17 @@ def fill_disk(service: str) -> Act:
         scene.recover_from_now()
 
     return act
+
+
+def _grow(ballast: Path) -> bool:
+    """Append a little; whether all of it had room."""
+    try:
+        with ballast.open("ab", buffering=0) as file:
+            return file.write(BLOCK * GROW_BLOCKS) == len(BLOCK) * GROW_BLOCKS
+    except OSError as full:
+        if full.errno != errno.ENOSPC:
+            raise
+        return False
 
 
 def _fill(ballast: Path) -> None:

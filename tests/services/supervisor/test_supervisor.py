@@ -3,6 +3,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,24 @@ async def test_a_child_that_is_held_is_started_again_only_when_it_is_let_go(tmp_
         await supervisor.stop()
 
     assert while_held is None
+
+
+async def test_a_child_without_room_on_its_disk_is_stopped_until_there_is_some(tmp_path: Path) -> None:
+    room = [True]
+    spec = replace(child(tmp_path, "only"), has_room=lambda: room[0])
+    supervisor = Supervisor()
+    await supervisor.start([spec])
+    only = supervisor.children[0]
+
+    try:
+        room[0] = False
+        await until(lambda: only.pid is None)
+        await asyncio.sleep(0.5)  # Longer than the first pause before a restart.
+        while_full = only.pid
+        room[0] = True
+        await until(lambda: only.pid is not None)
+    finally:
+        await supervisor.stop()
+
+    assert while_full is None
+    assert "until its disk has room" in spec.log.read_text("utf-8")
