@@ -116,16 +116,11 @@ class ShardReader:
     """Reads one shard's subject in stream order, everything un-acknowledged first."""
 
     def __init__(
-        self,
-        subscription: JetStreamContext.PullSubscription,
-        reconnections: Callable[[], int],
-        before: int,
-        last_of_stream: Callable[[str], Awaitable[int]],
+        self, subscription: JetStreamContext.PullSubscription, reconnections: Callable[[], int], before: int
     ) -> None:
         self._subscription = subscription
         self._reconnections = reconnections
         self._before = before
-        self._last_of_stream = last_of_stream
         self._last_sequence = 0
         self._lost_some = False
         self.acknowledges = True
@@ -184,18 +179,6 @@ class ShardReader:
         info = await self._subscription.consumer_info()
         raise_if_cancelled()
         return info.num_pending or 0
-
-    async def stream_began_anew(self) -> bool:
-        """Whether the stream counts from one again, so that this reader will never be given what is in it.
-
-        nats-server 2.10 does so when its disk was full at the moment when the stream was empty; its consumers go
-        on waiting for the old numbers. Nothing is lost: a consumer that is made anew finds everything.
-        """
-        info = await self._subscription.consumer_info()
-        handed_out = info.delivered.stream_seq if info.delivered is not None else 0
-        began_anew = handed_out > await self._last_of_stream(info.stream_name)
-        raise_if_cancelled()
-        return began_anew
 
 
 class Bus:
@@ -301,7 +284,7 @@ class Bus:
             with suppress(*BUS_AWAY):
                 await (await making).unsubscribe()
             raise
-        return ShardReader(subscription, self._count_reconnections, before, self._last_of_stream)
+        return ShardReader(subscription, self._count_reconnections, before)
 
     async def follow_from_now(self, stream: str, subject: str) -> ShardReader:
         """Read what comes from now on, for whoever reads the table first; nothing is to be acknowledged.
@@ -322,9 +305,6 @@ class Bus:
         reader = await self._opened(opening, before)
         reader.acknowledges = False
         return reader
-
-    async def _last_of_stream(self, stream: str) -> int:
-        return (await self._jetstream.stream_info(stream)).state.last_seq
 
     async def stream_messages(self, stream: str) -> int:
         """How many messages a stream holds."""

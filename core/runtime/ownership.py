@@ -231,10 +231,9 @@ class ShardOwner:
 async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message]]:
     """What the shard's reader brings, in stream order; up to `most` messages each time.
 
-    It ends when the connection to the bus was made anew, before anything that came out of order, when the stream
-    counts from one again, and when the shard is to be another replica's and everything that was given is
-    acknowledged. It raises one of BUS_AWAY when the consumer is gone or the bus stays away for long. In each case
-    the shard is let go, or taken anew.
+    It ends when the connection to the bus was made anew, before anything that came out of order, and when the
+    shard is to be another replica's and everything that was given is acknowledged. It raises one of BUS_AWAY when
+    the consumer is gone or the bus stays away for long. In each case the shard is let go, or taken anew.
     """
     loop = asyncio.get_running_loop()
     last_good = loop.time()
@@ -242,9 +241,7 @@ async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message
         try:
             messages = await reader.fetch(most, FETCH_TIMEOUT_S)
             if not messages and loop.time() - last_good > PROBE_EVERY_S:
-                if await reader.stream_began_anew():
-                    log.warning("stream_began_anew")
-                    return
+                await reader.backlog()
                 last_good = loop.time()
         except BUS_AWAY as away:
             log.warning("shard_not_read", error=str(away) or type(away).__name__)

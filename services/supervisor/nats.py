@@ -11,8 +11,8 @@ from services.supervisor.launch import Launch, program, system_path
 from services.supervisor.ports import LOOPBACK
 
 USER = "territoire"
-# nats-server 2.10 that has met a full disk acknowledges what nobody can read any more (measured: it counts a stream
-# from one again, without an index): it is stopped before.
+# nats-server 2.10 that has met a full disk acknowledges what nobody can read any more (measured: it counts a
+# stream from one again and has no index of it): it is stopped before.
 STOP_BELOW, START_ABOVE = 64 << 20, 128 << 20
 CONFIGURATION = """\
 server_name: {name}
