@@ -17,6 +17,7 @@ from api.routes import (
     devices,
     gateways,
     lighting,
+    lns_sources,
     measurements,
     sharing,
     tenants,
@@ -48,6 +49,7 @@ ROUTERS = (
     daily.router,
     alerts.router,
     webhook_endpoints.router,
+    lns_sources.router,
     lighting.router,
     sharing.router,
 )

@@ -194,6 +194,7 @@ CONFLICTS = {
     "tenant_slug_key": "une collectivité porte déjà cet identifiant court",
     "asset_tenant_id_kind_name_key": "un actif de ce type porte déjà ce nom",
     "device_profile_tenant_id_name_key": "un profil porte déjà ce nom",
+    "lns_source_tenant_id_name_key": "une source porte déjà ce nom",
     "assignment_asset_id_position_during_excl": "un capteur sert déjà cet actif à cette position : "
     "PUT /v1/assets/{id}/device le remplace",
     "assignment_device_id_during_excl": "ce capteur sert déjà un actif",

@@ -25,7 +25,7 @@ def message_identity(source_id: int, device_id: int, message: str) -> bytes:
 
 
 def counter_of_message(uplink_id: bytes) -> int:
-    """What stands in for the counter of a bearer that has none: beyond every real one, and its own for each uplink.
+    """What stands in for the counter of a bearer that has none: beyond every real one, and each uplink's own.
 
     Ingest takes two uplinks of one device with the same counter and payload within ten minutes for one; without
     counters two equal readings would be.

@@ -26,6 +26,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/assets/{id}/device"): {"dev_eui": "ff" * 8},
     ("post", "/v1/devices/{dev_eui}/downlinks"): {"f_port": 1, "payload": "00"},
     ("patch", "/v1/webhook-endpoints/{id}"): {"enabled": True},
+    ("patch", "/v1/lns-sources/{id}"): {"enabled": True},
     ("put", "/v1/tenants/{id}/member-of"): {"tenant_id": None},
     ("post", "/v1/assets/{id}/transfer"): {"tenant": "sdef", "history": "stays", "confirm": "x"},
 }
@@ -104,6 +105,7 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
     cabinet = await other_registry.cabinet()
     command = await other_client.post("/v1/lighting/commands", json={"asset_id": cabinet["id"], "action": "on"})
     endpoint = await other_client.post("/v1/webhook-endpoints", json={"url": "https://si.example.fr/t"})
+    source = await other_client.post("/v1/lns-sources", json={"kind": "generic", "name": "NB-IoT"})
     await make_tenancy(pool, "tiers")
     grant = await other_client.post("/v1/grants", json={"tenant": "tiers", "everything": True})
     rule = (await other_client.get("/v1/alert-rules")).json()["items"][0]
@@ -120,6 +122,7 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
             "alerts": str(await observations.alert(other_tenancy.id, asset["id"])),
             "alert-rules": str(rule["id"]),
             "webhook-endpoints": str(endpoint.json()["id"]),
+            "lns-sources": str(source.json()["id"]),
             "lighting/commands": str(command.json()["id"]),
             "grants": str(grant.json()["id"]),
         }

@@ -23,6 +23,9 @@ UNION ALL SELECT 'api_key ' || tenant_id - 1 FROM api_key
 UNION ALL SELECT 'webhook_endpoint ' || tenant_id - 1 FROM webhook_endpoint
 UNION ALL SELECT 'webhook_attempt ' || tenant_id - 1 FROM webhook_attempt
 UNION ALL SELECT 'audit ' || tenant_id - 1 FROM audit
+UNION ALL SELECT 'lns_source ' || tenant_id - 1 FROM lns_source
+UNION ALL SELECT 'lns_source_state ' || tenant_id - 1 FROM lns_source_state
+UNION ALL SELECT 'lns_unknown_device ' || tenant_id - 1 FROM lns_unknown_device
 UNION ALL SELECT 'asset ' || id - 1 FROM asset
 UNION ALL SELECT 'access_grant ' || id - 1 FROM access_grant
 UNION ALL SELECT 'alert ' || id - 1 FROM alert
@@ -61,6 +64,11 @@ SELECT id, id, 'https://a.example/', 'x', 'k' FROM tenant;
 INSERT INTO webhook_attempt (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, duration_ms)
 SELECT id, id, 'm', 1, 1, now(), 'failed', 1 FROM tenant;
 INSERT INTO audit (tenant_id, actor, action, entity, entity_id) SELECT id, 'a', 'b', 'c', 'd' FROM tenant;
+INSERT INTO lns_source (id, tenant_id, kind, transport, name, token_sha256) OVERRIDING SYSTEM VALUE
+SELECT id, id, 'generic', 'http', 's', sha256('x') FROM tenant;
+INSERT INTO lns_source_state (source_id, tenant_id) SELECT id, id FROM tenant;
+INSERT INTO lns_unknown_device (source_id, tenant_id, dev_eui, first_seen_at, last_seen_at)
+SELECT id, id, '\\xffffffffffffffff', now(), now() FROM tenant;
 """
 ADD_TENANTS = "INSERT INTO tenant (id, slug, name, member_of) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $2, $3)"
 ADD_ASSETS = """

@@ -119,7 +119,8 @@ def expected(world: World, me: int | None) -> set[str]:
     rows = {f"tenant {tenant}" for tenant in seen}
     for table in ("gateway", "gateway_state", "device_profile", "alert_rule"):
         rows |= {f"{table} {tenant}" for tenant in seen}
-    rows |= {f"{table} {me}" for table in ("api_key", "webhook_endpoint", "webhook_attempt", "audit")}
+    own = ("api_key", "webhook_endpoint", "webhook_attempt", "audit")
+    rows |= {f"{table} {me}" for table in (*own, "lns_source", "lns_source_state", "lns_unknown_device")}
     rows |= {f"asset {i}" for i, asset in enumerate(world.assets) if asset.tenant in seen or i in shown}
     rows |= {
         f"access_grant {index}"

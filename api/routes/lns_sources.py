@@ -1,0 +1,220 @@
+"""Sources of uplinks that are not our gateways: other people's LNS, NB-IoT, LTE-M and 4G systems."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import Field, SecretStr, StringConstraints
+
+from api.auth import Manager, Reader
+from api.errors import PROBLEM_RESPONSES, invalid, not_found
+from api.fields import Answer, Body, Eui, Id, Name, example
+from api.pages import Limit, Page
+from core.registry import lns_sources
+from core.registry.lns_sources import Mqtt, SourceRow
+from core.runtime.mqtt import Broker
+
+AS_KEY_DIGITS = 32
+# Without HTTP: ThingPark and Wanesy push by HTTP only.
+HTTP_ONLY = ("thingpark", "wanesy")
+DEFAULT_TOPICS = {
+    "chirpstack": "application/+/device/+/event/up",
+    "the_things_stack": "v3/+/devices/+/up",
+}
+
+router = APIRouter(prefix="/v1/lns-sources", tags=["Sources d'uplinks"], responses=PROBLEM_RESPONSES)
+
+Kind = Literal["chirpstack", "the_things_stack", "thingpark", "live_objects", "wanesy", "generic"]
+Topic = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class NewSource(Body):
+    """Une source : un LNS, ou une plate-forme d'objets NB-IoT, LTE-M ou 4G."""
+
+    model_config = example({"kind": "wanesy", "name": "Wanesy de la Métropole"})
+
+    kind: Kind = Field(
+        description="`chirpstack` (v4), `the_things_stack` (v3), `thingpark`, `live_objects`, `wanesy`, ou "
+        "`generic` : notre propre JSON, pour tout le reste",
+        examples=["wanesy"],
+    )
+    name: Name = Field(examples=["Wanesy de la Métropole"])
+    mqtt_url: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
+        None,
+        description="Adresse de leur courtier, `mqtts://hôte:port`, sans identifiants ; absente : HTTP",
+        examples=["mqtts://eu1.cloud.thethings.network:8883"],
+    )
+    mqtt_topic: Topic | None = Field(
+        None, description="Filtre de topic ; `fifo/<nom>` pour Live Objects", examples=["v3/+/devices/+/up"]
+    )
+    mqtt_user: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
+        None, description="Compte chez leur courtier", examples=["bennes@metropole"]
+    )
+    secret: SecretStr | None = Field(
+        None,
+        min_length=1,
+        max_length=1000,
+        json_schema_extra={"writeOnly": True, "examples": ["NNSXS.…"]},
+        description="Mot de passe MQTT, ou clé d'authentification (AS key) de ThingPark ; chiffré, jamais relu",
+    )
+
+
+class SourcePatch(Body):
+    """Suspendre une source, ou la reprendre."""
+
+    model_config = example({"enabled": False})
+
+    enabled: bool = Field(description="false suspend, true reprend")
+
+
+class SourceAnswer(Answer):
+    """Une source et ce qu'elle apporte, sans ses secrets."""
+
+    id: int
+    kind: str = Field(examples=["wanesy"])
+    transport: str = Field(examples=["http"])
+    name: str
+    path: str | None = Field(description="En HTTP : où envoyer, sur le port de réception", examples=["/lns/17"])
+    mqtt_url: str | None
+    mqtt_topic: str | None
+    mqtt_user: str | None
+    enabled: bool
+    created_at: datetime
+    last_seen_at: datetime | None
+    accepted: int = Field(description="Uplinks mis à l'abri")
+    ignored: int = Field(description="Messages compris qui ne sont pas des uplinks")
+    refused: int = Field(description="Messages illisibles, ou d'un capteur inconnu ou désactivé")
+    last_error: str | None = Field(examples=["capteur 70b3d57ed0001234 inconnu de cette collectivité"])
+    last_error_at: datetime | None
+
+
+class CreatedSource(SourceAnswer):
+    """Une source et, en HTTP, son jeton, montré cette seule fois."""
+
+    token: str | None = Field(
+        description="À présenter par `Authorization: Bearer`, ou comme mot de passe en Basic",
+        examples=["lns_17_…"],
+    )
+
+
+class UnknownDeviceAnswer(Answer):
+    """Un capteur dont une source parle sans qu'il soit enregistré."""
+
+    dev_eui: Eui
+    first_seen_at: datetime
+    last_seen_at: datetime
+    messages: int
+
+
+def _answer(row: SourceRow) -> SourceAnswer:
+    path = f"/lns/{row.id}" if row.transport == "http" else None
+    fields = {name: getattr(row, name) for name in SourceAnswer.model_fields if name != "path"}
+    return SourceAnswer(path=path, **fields)
+
+
+def _mqtt(body: NewSource) -> Mqtt | None:
+    """Where to read, when it is by MQTT; raises 422 for what does not fit the kind."""
+    if body.mqtt_url is None:
+        if body.mqtt_topic or body.mqtt_user:
+            raise invalid("mqtt_url", "missing", "adresse du courtier attendue avec mqtt_topic et mqtt_user")
+        if body.secret is not None and body.kind != "thingpark":
+            raise invalid("secret", "unexpected", "en HTTP seul ThingPark a une clé ; le jeton est créé ici")
+        if body.secret is not None and not _is_as_key(body.secret.get_secret_value()):
+            raise invalid("secret", "hex", f"AS key : {AS_KEY_DIGITS} chiffres hexadécimaux attendus")
+        return None
+    if body.kind in HTTP_ONLY:
+        raise invalid("mqtt_url", "unexpected", f"{body.kind} envoie par HTTP seulement")
+    try:
+        broker = Broker.from_url(body.mqtt_url)
+    except ValueError:
+        broker = None
+    if broker is None or broker.username or broker.password:
+        raise invalid("mqtt_url", "url", "mqtt://hôte:port ou mqtts://hôte:port attendu, sans identifiants")
+    topic = body.mqtt_topic or DEFAULT_TOPICS.get(body.kind)
+    if topic is None:
+        raise invalid("mqtt_topic", "missing", "topic attendu, par exemple fifo/<nom> pour Live Objects")
+    return Mqtt(body.mqtt_url, topic, body.mqtt_user)
+
+
+def _is_as_key(text: str) -> bool:
+    return len(text) == AS_KEY_DIGITS and all(digit in "0123456789abcdefABCDEF" for digit in text)
+
+
+@router.post("", status_code=201, summary="Ajouter une source d'uplinks")
+async def create_source(body: NewSource, caller: Manager) -> CreatedSource:
+    """Ajouter un LNS ou une plate-forme dont les uplinks rejoignent les capteurs de la collectivité.
+
+    En HTTP le jeton n'est montré que dans cette réponse. Une source MQTT est une connexion sortante depuis le
+    réseau de l'exploitant : elle demande aussi le rôle `operate`.
+    """
+    mqtt = _mqtt(body)
+    if mqtt is not None:
+        caller.demand("operate")
+    async with caller.changing() as change:
+        source_id, token = await lns_sources.create_source(
+            change.connection,
+            caller.platform.keys,
+            change.tenant_id,
+            kind=body.kind,
+            name=body.name,
+            mqtt=mqtt,
+            secret=None if body.secret is None else body.secret.get_secret_value(),
+        )
+        await change.audit("create", "lns_source", source_id, body.model_dump(exclude={"secret"}))
+        row = await lns_sources.read_source(change.connection, source_id)
+    assert row is not None  # noqa: S101 - Made in this very transaction.
+    return CreatedSource(**_answer(row).model_dump(), token=token)
+
+
+@router.get("", summary="Lister les sources d'uplinks")
+async def list_sources(caller: Reader) -> Page[SourceAnswer]:
+    """Les sources de la collectivité, leurs compteurs et leur dernière erreur."""
+    async with caller.reading() as connection:
+        rows = await lns_sources.list_sources(connection)
+    return Page(items=[_answer(row) for row in rows], next=None)
+
+
+@router.get("/{id}", summary="Lire une source d'uplinks")
+async def read_source(id: Id, caller: Reader) -> SourceAnswer:  # noqa: A002 - The path's word.
+    """Une source, ses compteurs et sa dernière erreur."""
+    async with caller.reading() as connection:
+        row = await lns_sources.read_source(connection, id)
+    if row is None:
+        raise not_found(f"source {id}")
+    return _answer(row)
+
+
+@router.patch("/{id}", summary="Suspendre ou reprendre une source d'uplinks")
+async def update_source(id: Id, body: SourcePatch, caller: Manager) -> SourceAnswer:  # noqa: A002
+    """Suspendre ou reprendre une source, partout en moins de 5 secondes."""
+    async with caller.changing() as change:
+        if not await lns_sources.set_source_enabled(change.connection, id, enabled=body.enabled):
+            raise not_found(f"source {id}")
+        await change.audit("update", "lns_source", id, body.model_dump())
+        row = await lns_sources.read_source(change.connection, id)
+    assert row is not None  # noqa: S101 - Changed in this very transaction.
+    return _answer(row)
+
+
+@router.delete("/{id}", status_code=204, summary="Retirer une source d'uplinks")
+async def delete_source(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+    """Retirer une source et révoquer son jeton, partout en moins de 5 secondes. Ce qu'elle a apporté reste."""
+    async with caller.changing() as change:
+        if not await lns_sources.delete_source(change.connection, id):
+            raise not_found(f"source {id}")
+        await change.audit("delete", "lns_source", id)
+    return Response(status_code=204)
+
+
+@router.get("/{id}/unknown-devices", summary="Lister les capteurs inconnus d'une source")
+async def list_unknown_devices(
+    id: Id,  # noqa: A002 - The path's word.
+    caller: Reader,
+    limit: Limit = 100,
+) -> Page[UnknownDeviceAnswer]:
+    """Les capteurs dont cette source parle et qui ne sont pas enregistrés, le dernier entendu d'abord."""
+    async with caller.reading() as connection:
+        if await lns_sources.read_source(connection, id) is None:
+            raise not_found(f"source {id}")
+        rows = await lns_sources.list_unknown_devices(connection, id, most=limit)
+    return Page(items=[UnknownDeviceAnswer.model_validate(row) for row in rows], next=None)
