@@ -3,16 +3,16 @@
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import structlog
 from prometheus_client import Counter
 
 from alerting import deadline_store, engine_store
-from alerting.engine_store import Watched
-from alerting.evaluation import Evaluation
+from alerting.engine_store import StateKey, Watched
+from alerting.evaluation import Evaluation, foresee, work_of
+from alerting.memory import Memory
 from alerting.rulebook import Rulebook, slot_of
 from alerting.rules import MAX_NOTIFY_AGE, Observation
 from core.messages.batch import UnreadableBatch
@@ -47,25 +47,6 @@ def _instant(time_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=time_us)
 
 
-@dataclass(slots=True)
-class _Rest:
-    """Until when signs of life of a shard's devices move no deadline, as this owner has seen it written."""
-
-    version: int = -1
-    until: dict[int, datetime] = field(default_factory=dict[int, datetime])
-
-    def moves(self, device_id: int, at: datetime) -> bool:
-        """Whether a sign at this instant may have to be written."""
-        until = self.until.get(device_id)
-        return until is None or at >= until
-
-    def follow(self, version: int) -> None:
-        """Forget everything when a rule, a device or an asset has changed."""
-        if version != self.version:
-            self.version = version
-            self.until.clear()
-
-
 class Engine:
     """Evaluates every rule of every tenant for the shards that this replica owns."""
 
@@ -87,7 +68,7 @@ class Engine:
         self._watching: dict[int, datetime] = {}  # Shards that are up to date, and since when.
         self._orphans_every_s = orphans_every_s
         self._orphans_at = -math.inf  # When they were last looked for, on the loop's clock.
-        self._rests = [_Rest() for _ in range(shards)]
+        self._memories = [Memory() for _ in range(shards)]
         self._turns = [asyncio.Lock() for _ in range(shards)]  # Stream and deadlines never at once.
 
     async def serve(self, lease: Lease, reader: ShardReader) -> None:
@@ -95,7 +76,7 @@ class Engine:
 
         `reader` was opened before: what is stored from then on comes from it, what was before from the table.
         """
-        self._rests[lease.shard] = _Rest()  # Another owner may have written since.
+        self._memories[lease.shard] = Memory()  # Another owner may have written since.
         await self.catch_up(lease)
         self._watching[lease.shard] = datetime.now(UTC)
         try:
@@ -106,6 +87,8 @@ class Engine:
                 await self.take(lease, messages)
         finally:
             self._watching.pop(lease.shard, None)
+            with suppress(LeaseLost, *DATABASE_AWAY):  # Else the next owner evaluates it again.
+                await self._write_down(lease)
 
     async def take(self, lease: Lease, messages: Sequence[Message]) -> None:
         """Evaluate what these messages carry, in one transaction."""
@@ -179,12 +162,13 @@ class Engine:
 
     async def _sweep_shard(self, lease: Lease) -> None:
         slots = slots_of_shard(lease.shard, self._shards)
+        await self._write_down(lease)
         while (since := self._watching.get(lease.shard)) is not None:
             async with self._transaction(lease) as evaluation:
                 due = await deadline_store.lock_due(evaluation.connection, evaluation.now, slots, DUE_AT_ONCE)
-                for deadline in due:  # Whoever is silent now is to be heard at once.
-                    self._rests[lease.shard].until.pop(deadline.device_id, None)
-                await evaluation.miss(due, since, self._least_watch)
+                if due:
+                    await self._recall(evaluation, lease.shard)
+                    await evaluation.miss(due, since, self._least_watch)
             if len(due) < DUE_AT_ONCE:
                 break
 
@@ -199,6 +183,7 @@ class Engine:
             ours = [one for one in orphans if slot_of(one.asset_id, one.device_id or 0) in slots]
             if ours:
                 async with self._transaction(lease) as evaluation:
+                    await self._recall(evaluation, lease.shard)
                     for orphan in ours:
                         await evaluation.resolve_orphan(orphan.id, orphan.cause)
 
@@ -208,20 +193,43 @@ class Engine:
         observations: Sequence[tuple[Watched, Observation]],
         heard: dict[int, tuple[Watched, datetime]],
     ) -> None:
-        rest = self._rests[lease.shard]
-        rest.follow(self._rulebook.version)
-        values = [pair for pair in observations if self._rulebook.threshold_rules(pair[0])]
+        memory = self._memories[lease.shard]
+        if memory.version != self._rulebook.version:
+            await self._write_down(lease)
+            memory = self._memories[lease.shard] = Memory(self._rulebook.version)
+        work = work_of(self._rulebook, observations)
         signs = {
             id_: sign
             for id_, sign in heard.items()
-            if rest.moves(id_, sign[1]) and self._rulebook.silence_rules(sign[0])
+            if memory.moves(id_, sign[1]) and self._rulebook.silence_rules(sign[0])
         }
-        if not values and not signs:
-            return
-        async with self._transaction(lease) as evaluation:
-            await evaluation.observe(values)
-            until = await evaluation.hear(signs)
-        rest.until |= until
+        async with self._turns[lease.shard]:
+            await memory.load(self._pool, {StateKey(rule.id, watched.id, None) for rule, watched, _ in work})
+            foreseen = foresee(work, memory.states, datetime.now(UTC))
+            if foreseen is not None:
+                EVALUATED.inc(len(foreseen))
+                memory.follow(foreseen)
+        if foreseen is None or signs:
+            async with self._transaction(lease) as evaluation:
+                written = await evaluation.observe([] if foreseen is not None else work, memory.states)
+                until = await evaluation.hear(signs)
+            memory.saved(written)
+            memory.heard_until |= until
+
+    async def _write_down(self, lease: Lease) -> None:
+        """What was evaluated since the last time, in one transaction."""
+        memory = self._memories[lease.shard]
+        if memory.unsaved:
+            async with self._transaction(lease) as evaluation:
+                rows = dict(memory.unsaved)
+                await evaluation.save(rows)
+            memory.saved(rows)
+
+    async def _recall(self, evaluation: Evaluation, shard: int) -> None:
+        """States are about to be changed in the table: what is remembered is written first, then read anew."""
+        memory = self._memories[shard]
+        await evaluation.save(memory.unsaved)
+        self._memories[shard] = Memory(memory.version)
 
     @asynccontextmanager
     async def _transaction(self, lease: Lease) -> AsyncGenerator[Evaluation]:

@@ -25,11 +25,10 @@ WHERE s.id = ANY($1::int[])
 """
 STATE_COLUMNS = """st.rule_id, st.datastream_id, st.device_id, st.condition::text AS condition, st.since,
 st.readings, st.evaluated_until, st.value, st.alert_id"""
-LOCK_STATES = f"""
+READ_STATES = f"""
 SELECT {STATE_COLUMNS} FROM rule_state st
 JOIN unnest($1::int[], $2::int[]) AS key (rule_id, datastream_id)
   ON st.rule_id = key.rule_id AND st.datastream_id = key.datastream_id
-ORDER BY st.rule_id, st.datastream_id FOR UPDATE OF st
 """
 LOCK_SILENCE_STATES = f"""
 SELECT {STATE_COLUMNS} FROM rule_state st
@@ -41,11 +40,17 @@ LOCK_STATES_OF_DEVICES = f"""
 SELECT {STATE_COLUMNS} FROM rule_state st JOIN datastream s ON s.id = st.datastream_id
 WHERE s.device_id = ANY($1::int[]) ORDER BY st.rule_id, st.datastream_id FOR UPDATE OF st
 """
+# What was evaluated just before its asset went to another tenant is void.
 SAVE_STATES = """
 INSERT INTO rule_state (tenant_id, rule_id, datastream_id, device_id, condition, since, readings, evaluated_until,
                         value, alert_id)
-SELECT * FROM unnest($1::int[], $2::int[], $3::int[], $4::int[], $5::alert_condition[], $6::timestamptz[],
-                     $7::smallint[], $8::timestamptz[], $9::float8[], $10::bigint[])
+SELECT v.*
+FROM unnest($1::int[], $2::int[], $3::int[], $4::int[], $5::alert_condition[], $6::timestamptz[], $7::smallint[],
+            $8::timestamptz[], $9::float8[], $10::bigint[])
+     AS v (tenant_id, rule_id, datastream_id, device_id, condition, since, readings, evaluated_until, value,
+           alert_id)
+LEFT JOIN datastream s ON s.id = v.datastream_id
+WHERE v.datastream_id IS NULL OR s.tenant_id = v.tenant_id
 ON CONFLICT (rule_id, datastream_id, device_id) DO UPDATE
 SET condition = excluded.condition, since = excluded.since, readings = excluded.readings,
     evaluated_until = excluded.evaluated_until, value = excluded.value, alert_id = excluded.alert_id
@@ -179,13 +184,18 @@ def _state(row: Record) -> tuple[StateKey, RuleState, int | None]:
 States = dict[StateKey, tuple[RuleState, int | None]]
 
 
-async def lock_states(connection: Connection, keys: Sequence[StateKey]) -> States:
-    """The states of these fingerprints, all of datastreams or all of devices, locked; new ones are absent."""
+async def read_states(connection: Connection | Pool, keys: Sequence[StateKey]) -> States:
+    """The states of these fingerprints of datastreams; new ones are absent."""
+    rows = await connection.fetch(READ_STATES, [key.rule_id for key in keys], [key.datastream_id for key in keys])
+    return {key: (state, alert_id) for key, state, alert_id in map(_state, rows)}
+
+
+async def lock_silence_states(connection: Connection, keys: Sequence[StateKey]) -> States:
+    """The states of these fingerprints of devices, locked; new ones are absent."""
     if not keys:
         return {}
-    statement = LOCK_SILENCE_STATES if keys[0].datastream_id is None else LOCK_STATES
     rows = await connection.fetch(
-        statement, [key.rule_id for key in keys], [key.datastream_id or key.device_id for key in keys]
+        LOCK_SILENCE_STATES, [key.rule_id for key in keys], [key.device_id for key in keys]
     )
     return {key: (state, alert_id) for key, state, alert_id in map(_state, rows)}
 

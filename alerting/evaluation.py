@@ -10,7 +10,7 @@ from alerting.deadline_store import Deadline, DueDeadline
 from alerting.engine_store import StateKey, StateRow, States, Watched
 from alerting.queue import WebhookMessage, enqueue
 from alerting.rulebook import Rulebook, slot_of
-from alerting.rules import Condition, Missed, Observation, Opened, Resolved, Rule, Transition, evaluate
+from alerting.rules import Condition, Missed, Observation, Opened, Resolved, Rule, RuleState, Transition, evaluate
 from alerting.wording import Facts, body, opened_text, resolved_text
 from core.runtime.postgres import Connection
 
@@ -19,6 +19,42 @@ DEADLINE_STEP = 0.25
 
 # (asset, device, datastream) that an alert is about.
 About = tuple[int | None, int | None, int | None]
+
+
+# A rule with a value that it watches, in the order of time.
+Work = tuple[Rule, Watched, Observation]
+Known = Mapping[StateKey, tuple[RuleState | None, int | None]]
+
+
+def work_of(rulebook: Rulebook, observations: Sequence[tuple[Watched, Observation]]) -> list[Work]:
+    """Each value against every rule that watches it, each fingerprint in the order of time."""
+    return [
+        (rule, watched, observation)
+        for watched, observation in sorted(observations, key=lambda pair: pair[1].at)
+        for rule in rulebook.threshold_rules(watched)
+    ]
+
+
+def foresee(work: Sequence[Work], known: Known, now: datetime) -> dict[StateKey, StateRow] | None:
+    """The states after these values when no alert is concerned, None when one is: that takes a transaction."""
+    changed: dict[StateKey, StateRow] = {}
+    for rule, watched, observation in work:
+        key = StateKey(rule.id, watched.id, None)
+        before, alert_id = _standing(key, changed, known)
+        after, transition = evaluate(rule, before, observation, now)
+        if after is None or after == before:
+            continue
+        if transition is not None or alert_id is not None:
+            return None
+        changed[key] = StateRow(rule.tenant_id, key, after, None)
+    return changed
+
+
+def _standing(
+    key: StateKey, changed: Mapping[StateKey, StateRow], known: Known
+) -> tuple[RuleState | None, int | None]:
+    row = changed.get(key)
+    return known[key] if row is None else (row.state, row.alert_id)
 
 
 @dataclass(slots=True)
@@ -39,20 +75,16 @@ class Evaluation:
         self.now = now
         self.outcome = Outcome()
 
-    async def observe(self, observations: Sequence[tuple[Watched, Observation]]) -> None:
-        """Evaluate values against every rule that watches them, each fingerprint in the order of time."""
-        work = [
-            (rule, watched, observation)
-            for watched, observation in sorted(observations, key=lambda pair: pair[1].at)
-            for rule in self._rulebook.threshold_rules(watched)
-        ]
-        keys = list(dict.fromkeys(StateKey(rule.id, watched.id, None) for rule, watched, _ in work))
-        states = await engine_store.lock_states(self.connection, keys)
+    async def observe(self, work: Sequence[Work], known: Known) -> dict[StateKey, StateRow]:
+        """Carry out what `foresee` found to concern somebody; returns the states that were written.
+
+        `known` holds every fingerprint of `work`, and is left as it is.
+        """
         changed: dict[StateKey, StateRow] = {}
         touched: dict[int, tuple[Condition, float | None, int]] = {}
         for rule, watched, observation in work:
             key = StateKey(rule.id, watched.id, None)
-            before, alert_id = states.get(key, (None, None))
+            before, alert_id = _standing(key, changed, known)
             after, transition = evaluate(rule, before, observation, self.now)
             if after is None or after == before:
                 continue
@@ -65,9 +97,13 @@ class Evaluation:
                 times = touched.get(alert_id, (after.condition, None, 0))[2]
                 times += again and after.condition is Condition.FIRING
                 touched[alert_id] = (after.condition, after.value, times)
-            states[key] = (after, alert_id)
             changed[key] = StateRow(rule.tenant_id, key, after, alert_id)
         await self._save(changed, touched)
+        return changed
+
+    async def save(self, rows: Mapping[StateKey, StateRow]) -> None:
+        """Write down states that were evaluated before and concern nobody."""
+        await self._save(rows, {})
 
     async def hear(self, heard: Mapping[int, tuple[Watched, datetime]]) -> dict[int, datetime]:
         """Signs of life by device: deadlines move, and who was silent is silent no more.
@@ -100,7 +136,7 @@ class Evaluation:
 
     async def _hear_silent(self, back: Sequence[tuple[Rule, Watched, datetime]]) -> None:
         keys = [StateKey(rule.id, None, watched.device_id) for rule, watched, _ in back]
-        states = await engine_store.lock_states(self.connection, keys)
+        states = await engine_store.lock_silence_states(self.connection, keys)
         changed: dict[StateKey, StateRow] = {}
         for key, (rule, watched, at) in zip(keys, back, strict=True):
             before, alert_id = states.get(key, (None, None))
@@ -132,7 +168,7 @@ class Evaluation:
             kept = Deadline(rule.id, deadline.device_id, deadline.asset_id, heard_at, due_at)
             again.append((kept, rule.tenant_id, slot_of(deadline.asset_id, deadline.device_id)))
         await deadline_store.save_deadlines(self.connection, again)
-        states = await engine_store.lock_states(self.connection, list(missed))
+        states = await engine_store.lock_silence_states(self.connection, list(missed))
         changed: dict[StateKey, StateRow] = {}
         for key, (rule, deadline) in missed.items():
             before, alert_id = states.get(key, (None, None))

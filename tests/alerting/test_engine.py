@@ -7,6 +7,8 @@ from typing import Any, cast
 import pytest
 
 from alerting.engine import Engine
+from alerting.engine_store import StateKey
+from alerting.evaluation import work_of
 from alerting.rulebook import Rulebook, slot_of
 from alerting.rules import Observation
 from alerting.store import RuleChange, acknowledge, update_rule
@@ -289,9 +291,13 @@ async def test_a_crash_before_the_commit_leaves_neither_alert_nor_message(
 
     watched = (await bench.rulebook.watched([place.datastream_id]))[place.datastream_id]
 
+    values = [(watched, Observation(ago(20), 76)), (watched, Observation(ago(10), 82))]
+    work = work_of(bench.rulebook, values)
+    keys = [StateKey(rule.id, watched.id, None) for rule, _, _ in work]
+
     async def crash() -> None:
         async with bench.engine._transaction(bench.lease) as evaluation:
-            await evaluation.observe([(watched, Observation(ago(20), 76)), (watched, Observation(ago(10), 82))])
+            await evaluation.observe(work, dict.fromkeys(keys, (None, None)))
             raise Crash
 
     with pytest.raises(Crash):
@@ -301,3 +307,46 @@ async def test_a_crash_before_the_commit_leaves_neither_alert_nor_message(
 
     assert before == ([], 0)
     assert (len(await place.alerts()), await bench.queued()) == (1, 1)
+
+
+CONDITIONS = "SELECT condition::text FROM rule_state WHERE datastream_id IS NOT NULL"
+
+
+async def test_values_that_concern_nobody_are_written_down_with_the_next_sweep(bench: Bench, place: Any) -> None:
+    await bench.take((ago(20), 76))
+    before = await bench.pool.fetch(CONDITIONS)
+    await bench.sweep(ago(600))
+    after = await bench.pool.fetch(CONDITIONS)
+
+    assert before == []
+    assert [row["condition"] for row in after] == ["pending"]
+
+
+async def test_what_a_crash_forgot_is_evaluated_again_from_the_table(bench: Bench, place: Any) -> None:
+    first = ago(20)
+    await place.store_value(first, 76)
+    await bench.take((first, 76))  # Pending, and written nowhere.
+    successor = Bench(bench.pool, place, bench.lease, bench.rulebook)
+    await successor.engine.catch_up(bench.lease)
+    await successor.take((ago(10), 82))
+
+    assert [(alert.value, alert.opened_at) for alert in await place.alerts()] == [(82, first)]
+
+
+async def test_a_rule_that_changes_finds_what_was_evaluated_before(bench: Bench, place: Any) -> None:
+    await bench.take((ago(20), 76))
+    await bench.rulebook.apply([Change("alert_rule", 1)])
+    await bench.take((ago(10), 82))
+
+    assert [alert.value for alert in await place.alerts()] == [82]
+
+
+async def test_what_was_not_written_down_of_an_asset_that_goes_away_is_void(bench: Bench, place: Any) -> None:
+    await bench.take((ago(20), 76))
+    other = await create_tenant(bench.pool, "voisine", "Voisine")
+    async with tenant_transaction(bench.pool, place.tenant_id) as connection:
+        await transfer_asset(connection, place.asset_id, other.id, History.GOES_ALONG, actor="test", noted={})
+    await bench.rulebook.apply([Change("asset", place.asset_id), Change("device", place.device_id)])
+    await bench.sweep(ago(600))
+
+    assert await bench.pool.fetch(CONDITIONS) == []

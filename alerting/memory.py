@@ -1,0 +1,54 @@
+"""What a shard's owner remembers between two writes; the tables follow within a second and at every alert.
+
+After a crash the table is behind by that second: whatever was measured since is read from there and evaluated
+again, with the same result.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from alerting.engine_store import StateKey, StateRow, read_states
+from alerting.rules import RuleState
+from core.runtime.postgres import Pool
+
+# More than this many fingerprints that are written down are forgotten, and read again when they are needed.
+MOST_REMEMBERED = 200_000
+
+
+@dataclass(slots=True)
+class Memory:
+    """One shard's states as evaluated, those not written down yet, and until when signs of life change nothing."""
+
+    version: int = -1
+    states: dict[StateKey, tuple[RuleState | None, int | None]] = field(
+        default_factory=dict[StateKey, tuple[RuleState | None, int | None]]
+    )
+    """State and open alert; (None, None) is known to be in no table."""
+    unsaved: dict[StateKey, StateRow] = field(default_factory=dict[StateKey, StateRow])
+    heard_until: dict[int, datetime] = field(default_factory=dict[int, datetime])
+
+    async def load(self, pool: Pool, keys: Iterable[StateKey]) -> None:
+        """Know these fingerprints, all of datastreams."""
+        missing = [key for key in keys if key not in self.states]
+        if missing:
+            stored = await read_states(pool, missing)
+            self.states |= {key: stored.get(key, (None, None)) for key in missing}
+
+    def follow(self, changed: Mapping[StateKey, StateRow]) -> None:
+        """These have moved on; nothing of it is written."""
+        self.unsaved |= changed
+        self.states |= {key: (row.state, row.alert_id) for key, row in changed.items()}
+
+    def saved(self, rows: Mapping[StateKey, StateRow]) -> None:
+        """These are committed."""
+        for key, row in rows.items():
+            self.states[key] = (row.state, row.alert_id)
+            self.unsaved.pop(key, None)
+        if len(self.states) > MOST_REMEMBERED and not self.unsaved:
+            self.states.clear()
+
+    def moves(self, device_id: int, at: datetime) -> bool:
+        """Whether a sign of life at this instant may have to be written."""
+        until = self.heard_until.get(device_id)
+        return until is None or at >= until
