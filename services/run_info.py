@@ -45,6 +45,8 @@ class RunInfo(msgspec.Struct, frozen=True):
     api_key: str
     """Of the operator's own tenant, with every role."""
     services: tuple[ServiceInfo, ...] = ()
+    intake_url: str = ""
+    """Where other people's LNS push."""
 
     @property
     def logs(self) -> Path:

@@ -106,22 +106,27 @@ class Broker:
 class _EdgeClient(aiomqtt.Client):
     """One connection: manual acknowledgement, a list instead of a queue, answers with their reason codes."""
 
-    def __init__(self, broker: Broker, client_id: str, session_expiry_s: int, generation: int) -> None:
+    def __init__(
+        self, broker: Broker, client_id: str, session_expiry_s: int, generation: int, *, speaks_3: bool = False
+    ) -> None:
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = session_expiry_s
         properties.ReceiveMaximum = RECEIVE_MAXIMUM
+        version: dict[str, Any] = (
+            {"protocol": aiomqtt.ProtocolVersion.V311, "clean_session": False}
+            if speaks_3
+            else {"protocol": aiomqtt.ProtocolVersion.V5, "clean_start": False, "properties": properties}
+        )
         super().__init__(
             broker.host,
             broker.port,
             username=broker.username,
             password=broker.password,
             identifier=client_id,
-            protocol=aiomqtt.ProtocolVersion.V5,
-            clean_start=False,
             keepalive=KEEP_ALIVE_S,
             timeout=OPERATION_TIMEOUT_S,
-            properties=properties,
             tls_context=ssl.create_default_context() if broker.tls else None,
+            **version,
         )
         self._client.manual_ack_set(True)
         self._generation = generation
@@ -224,7 +229,15 @@ class MqttEdge:
     acknowledged comes again after a reconnection.
     """
 
-    def __init__(self, settings: MqttSettings, filters: Sequence[str], *, broker: Broker | None = None) -> None:
+    def __init__(
+        self,
+        settings: MqttSettings,
+        filters: Sequence[str],
+        *,
+        broker: Broker | None = None,
+        speaks_3: bool = False,
+    ) -> None:
+        """`speaks_3` is MQTT 3.1.1, for brokers that know no other: there a refused publish is not told."""
         if broker is None:
             if settings.mqtt_url is None:
                 raise ValueError("TERRITOIRE_MQTT_URL is not set")
@@ -233,6 +246,7 @@ class MqttEdge:
         self._client_id = settings.mqtt_client_id
         self._session_expiry_s = settings.mqtt_session_expiry
         self._filters = list(filters)
+        self._speaks_3 = speaks_3
         self._client: _EdgeClient | None = None
         self._up = asyncio.Event()
         self.problem: str | None = "not connected yet"
@@ -252,7 +266,13 @@ class MqttEdge:
         attempt = 0
         while True:
             self.generation += 1
-            client = _EdgeClient(self._broker, self._client_id, self._session_expiry_s, self.generation)
+            client = _EdgeClient(
+                self._broker,
+                self._client_id,
+                self._session_expiry_s,
+                self.generation,
+                speaks_3=self._speaks_3,
+            )
             try:
                 async with client:
                     await client.subscribe_all(self._filters)

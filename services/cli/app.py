@@ -58,6 +58,8 @@ def up(
     udp_port: Annotated[int, typer.Option(help="Port UDP des passerelles ; 0 : un port libre.")] = 1700,
     api_host: Annotated[str, typer.Option(help="Adresse de l'API.")] = "127.0.0.1",
     api_port: Annotated[int, typer.Option(help="Port de l'API ; 0 : un port libre.")] = 8080,
+    intake_host: Annotated[str, typer.Option(help="Adresse où les autres LNS envoient.")] = "127.0.0.1",
+    intake_port: Annotated[int, typer.Option(help="Port HTTP des autres LNS ; 0 : un port libre.")] = 8081,
     services: Annotated[str | None, typer.Option(help="Seulement ces services, séparés par des virgules.")] = None,
     replicas: Annotated[
         str, typer.Option(help="Plusieurs répliques d'un service : network=2,ingest=2. Sinon une de chaque.")
@@ -71,7 +73,17 @@ def up(
     unknown = [name for name in chosen if name not in SERVICES]
     if unknown:
         raise _fail(f"service inconnu : {', '.join(unknown)} (possibles : {', '.join(SERVICES)})", 2)
-    options = StackOptions("up", udp_host, udp_port, api_host, api_port, chosen, _replicas(replicas))
+    options = StackOptions(
+        "up",
+        udp_host,
+        udp_port,
+        api_host,
+        api_port,
+        chosen,
+        _replicas(replicas),
+        intake_host=intake_host,
+        intake_port=intake_port,
+    )
 
     async def stay(run: "RunInfo", stopping: asyncio.Event) -> int:
         from rich.console import Console

@@ -17,6 +17,7 @@ def access_table(run: RunInfo) -> Table:
     table.add_column(overflow="fold")
     table.add_row("API", run.api_url)
     table.add_row("Référence de l'API", f"{run.api_url}/docs")
+    table.add_row("Autres LNS (HTTP)", f"{run.intake_url}/lns/<source>")
     table.add_row("Passerelles (UDP Semtech)", f"{run.udp_host}:{run.udp_port}")
     table.add_row("Passerelles (MQTT)", _without_credentials(run.mqtt_url))
     table.add_row("Bus interne (NATS)", _without_credentials(run.nats_url))

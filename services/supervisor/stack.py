@@ -19,7 +19,7 @@ from services.supervisor.ports import LOOPBACK, free_tcp_port, tcp_port, udp_por
 from services.supervisor.postgres import PrivatePostgres
 from services.supervisor.supervisor import ChildSpec, Supervisor
 
-SERVICES = ("gateway_bridge", "network", "ingest", "alerting", "lighting", "maintenance", "api")
+SERVICES = ("gateway_bridge", "network", "intake", "ingest", "alerting", "lighting", "maintenance", "api")
 # Those that share out the shards among however many there are.
 REPLICABLE = ("network", "ingest", "alerting", "lighting")
 SHARDS = 4
@@ -44,6 +44,8 @@ class StackOptions:
     """How many of a service, by name; those that are not named are one."""
     postgres: Mapping[str, str] = field(default_factory=dict[str, str])
     """Settings of the private PostgreSQL beyond its own: benchmarks want commit timestamps."""
+    intake_host: str = LOOPBACK
+    intake_port: int = 0
 
     def children(self, service: str) -> list[tuple[str, str]]:
         """Name and instance of each replica: `network` alone, else `network-1`, `network-2`..."""
@@ -74,10 +76,12 @@ class Stack:
         self.servers = _servers(home, self._secrets, options)
         self.supervisor = Supervisor(changed=self._publish, held=home.holds)
         self.run = self._describe(
-            udp_port(options.udp_port, options.udp_host), tcp_port(options.api_port, options.api_host)
+            udp_port(options.udp_port, options.udp_host),
+            tcp_port(options.api_port, options.api_host),
+            tcp_port(options.intake_port, options.intake_host),
         )
 
-    def _describe(self, udp: int, api: int) -> RunInfo:
+    def _describe(self, udp: int, api: int, intake: int) -> RunInfo:
         servers, secrets, options = self.servers, self._secrets, self._options
         return RunInfo(
             home=str(self._home.folder),
@@ -85,6 +89,7 @@ class Stack:
             supervisor_pid=os.getpid(),
             started_at=time.time(),
             api_url=f"http://{_reachable(options.api_host)}:{api}",
+            intake_url=f"http://{_reachable(options.intake_host)}:{intake}",
             udp_host=_reachable(options.udp_host),
             udp_port=udp,
             database_url=servers.postgres.url(user="territoire_service", password=secrets.service),
@@ -179,6 +184,11 @@ class Stack:
                 "TERRITOIRE_UDP_HOST": options.udp_host,
                 "TERRITOIRE_UDP_PORT": str(run.udp_port),
                 "TERRITOIRE_MQTT_URL": run.mqtt_bridge_url,
+            }
+        if name == "intake":
+            environment |= {
+                "TERRITOIRE_INTAKE_HOST": options.intake_host,
+                "TERRITOIRE_INTAKE_PORT": run.intake_url.rsplit(":", 1)[1],
             }
         if name == "alerting":
             environment["TERRITOIRE_PUBLIC_URL"] = run.api_url  # For the links in webhooks.

@@ -1,0 +1,31 @@
+"""One module per system that hands us uplinks: octets in, an uplink or a refusal out, no I/O."""
+
+from collections.abc import Callable, Mapping
+
+from services.intake.adapters import chirpstack, generic, live_objects, the_things_stack, thingpark, wanesy
+from services.intake.foreign import ForeignMessage, ForeignUplink, Ignored, Unreadable
+
+Adapter = Callable[[ForeignMessage], ForeignUplink | Ignored]
+
+ADAPTERS: Mapping[str, Adapter] = {
+    chirpstack.NAME: chirpstack.read,
+    the_things_stack.NAME: the_things_stack.read,
+    thingpark.NAME: thingpark.read,
+    live_objects.NAME: live_objects.read,
+    wanesy.NAME: wanesy.read,
+    generic.NAME: generic.read,
+}
+
+
+def read(kind: str, message: ForeignMessage) -> ForeignUplink | Ignored:
+    """What a message of this kind of source says.
+
+    Raises:
+        Unreadable: no such message, or nothing tells it from another of the same content.
+    """
+    found = ADAPTERS[kind](message)
+    if isinstance(found, ForeignUplink) and found.f_cnt is None and not (found.message_id or found.stated_time):
+        raise Unreadable(
+            "no_identity", "ni compteur, ni identifiant, ni heure : un second envoi serait compté deux fois"
+        )
+    return found

@@ -1,0 +1,72 @@
+"""Composition root of intake: open, start, wait, drain, close."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import structlog
+
+from core.registry.changes import Change, RegistryWatcher
+from core.registry.keys import KeyWrap
+from core.runtime.bus import connect_bus
+from core.runtime.health import Readiness, bus_check, database_check, serve_health, serve_http
+from core.runtime.lease import read_shards
+from core.runtime.migrations import require_schema
+from core.runtime.postgres import open_pool
+from services.intake.http import ACKNOWLEDGED_WITHIN_S, create_app
+from services.intake.mqtt import MqttSources
+from services.intake.publisher import Publisher
+from services.intake.reception import Reception
+from services.intake.registry import Devices, Sources
+from services.intake.settings import IntakeSettings
+from services.intake.sightings import Sightings
+
+log = structlog.get_logger()
+
+
+async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
+    """Take uplinks from other people's LNS until stopped."""
+    async with AsyncExitStack() as opened:
+        pool = await opened.enter_async_context(
+            open_pool(settings.database_url.get_secret_value(), "intake", size=settings.pool_size)
+        )
+        bus = await opened.enter_async_context(
+            connect_bus(settings.nats_url.get_secret_value(), f"intake {settings.instance}")
+        )
+        async with pool.acquire() as connection:
+            await require_schema(connection)
+            shards = await read_shards(connection)
+        sources, devices, sightings = Sources(pool), Devices(pool), Sightings(pool)
+        publisher = Publisher(bus, shards)
+        reception = Reception(devices, publisher, sightings)
+        keys = KeyWrap(settings.kek_id, settings.kek_octets)
+
+        async def apply(changes: list[Change]) -> None:
+            devices.apply(changes)
+            await sources.apply(changes)
+
+        watcher = RegistryWatcher(pool, bus, apply)
+        await sources.load()
+        readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
+        mqtt = MqttSources(pool, sources, reception, keys, settings.instance, settings.intake_mqtt_session_expiry)
+        async with asyncio.TaskGroup() as tasks:
+            background = [
+                tasks.create_task(publisher.run(), name="publish uplinks"),
+                tasks.create_task(watcher.watch(), name="watch the registry"),
+                tasks.create_task(sightings.run(), name="save sightings"),
+            ]
+            reading = tasks.create_task(mqtt.run(), name="read MQTT sources")
+            async with (
+                serve_health(readiness, settings.health_host, settings.health_port),
+                serve_http(
+                    create_app(sources, reception, keys, readiness),
+                    settings.intake_host,
+                    settings.intake_port,
+                    shutdown_timeout_s=round(ACKNOWLEDGED_WITHIN_S),
+                ) as port,
+            ):
+                log.info("listening", host=settings.intake_host, port=port)
+                await stopping.wait()
+                reading.cancel()  # What is not acknowledged stays with their brokers.
+            for task in background:  # Nobody waits for an answer any more.
+                task.cancel()
+        await sightings.save()

@@ -1,0 +1,61 @@
+"""What an adapter is given and what it makes of it. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from core.messages.uplinks import Heard
+
+NO_F_PORT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignMessage:
+    """One message of an LNS as it came.
+
+    `topic` is that of MQTT, or what follows the source's own address in HTTP. `headers` have lower-case names.
+    """
+
+    body: bytes
+    topic: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignUplink:
+    """An uplink as another system tells of it. Times are microseconds since 1970 UTC.
+
+    `lns_time_us` is when that system had it, on its own clock; `gateway_time_us` when a gateway heard it, on the
+    gateway's. `stated_time` is the time as it was written: with the payload it names a message that has neither
+    counter nor id.
+    """
+
+    dev_eui: bytes
+    f_cnt: int | None  # None: a bearer without counter.
+    f_port: int  # NO_F_PORT: the frame had none.
+    payload: bytes
+    confirmed: bool = False
+    message_id: str = ""
+    stated_time: str = ""
+    lns_time_us: int | None = None
+    gateway_time_us: int | None = None
+    is_replay: bool = False  # Kept for a while by a gateway or by the LNS, which says so.
+    frequency: int = 0  # Hz; 0: not told.
+    spreading_factor: int = 0
+    bandwidth: int = 0  # Hz
+    heard_by: tuple[Heard, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Understood, and no uplink: a join, an acknowledgement, a simulation."""
+
+    kind: str
+
+
+class Unreadable(ValueError):
+    """No message of this kind of source. `reason` is one word for the counters, the message French for people."""
+
+    def __init__(self, reason: str, french: str) -> None:
+        super().__init__(french)
+        self.reason = reason
+        self.french = french

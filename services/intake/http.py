@@ -1,0 +1,114 @@
+"""LNS that push by HTTP: POST /lns/{source}, and whatever they append to it.
+
+2xx only when the uplink is in the stream, or when nothing would be gained by sending the message again. To an LNS
+that is also so for a device that is not registered and for a message that nobody can read (202, with the reason):
+The Things Stack counts failures and suspends a whole webhook after some, Wanesy keeps what was not taken and sends
+it again for ever, Live Objects and ThingPark go on to the next destination. What was refused is listed beside the
+source, and unreadable messages are kept in quarantine. Who speaks our own JSON is a program of somebody who wants
+to know: 404 and 422.
+"""
+
+import asyncio
+import base64
+import binascii
+import time
+from typing import Annotated
+
+import msgspec
+import structlog
+from fastapi import FastAPI, Path, Request, Response
+
+from api import status
+from api.edge import Edge
+from api.errors import RETRY_AFTER_S, Problem, handle_errors
+from core.registry.keys import KeyWrap
+from core.registry.lns_sources import Source
+from core.runtime.health import Readiness
+from lorawan.crypto import WrongKek
+from services.intake.adapters import generic, thingpark
+from services.intake.foreign import ForeignMessage
+from services.intake.publisher import TooMuchWaiting
+from services.intake.reception import Reception, Result, Taken
+from services.intake.registry import Sources
+
+# Shorter than what LNS wait for an answer (ten seconds as a rule).
+ACKNOWLEDGED_WITHIN_S = 5.0
+SOURCE_ID_MOST = 2**31 - 1
+STATUSES = {Result.UNKNOWN_DEVICE: 404, Result.DISABLED: 409, Result.UNREADABLE: 422}
+
+SourceId = Annotated[int, Path(ge=1, le=SOURCE_ID_MOST)]
+
+log = structlog.get_logger()
+
+
+def create_app(sources: Sources, reception: Reception, keys: KeyWrap, readiness: Readiness) -> FastAPI:
+    """The application; /livez, /readyz and /metrics are on its port, too."""
+    app = FastAPI(title="Territoire intake", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.readiness = readiness
+    door = _Door(sources, reception, keys)
+    app.add_api_route("/lns/{source_id}", door.receive, methods=["POST"])
+    app.add_api_route("/lns/{source_id}/{rest:path}", door.receive, methods=["POST"])
+    app.include_router(status.router)
+    handle_errors(app)
+    app.add_middleware(Edge)
+    return app
+
+
+class _Door:
+    def __init__(self, sources: Sources, reception: Reception, keys: KeyWrap) -> None:
+        self._sources = sources
+        self._reception = reception
+        self._keys = keys
+
+    async def receive(self, request: Request, source_id: SourceId, rest: str = "") -> Response:
+        """Take one message."""
+        source = self._sources.over_http(source_id)
+        body = await request.body()
+        if source is None or not self._opens(source, request, body):
+            # The same for a source that does not exist: which do is nobody's business.
+            raise Problem(401, "jeton absent ou invalide", headers={"WWW-Authenticate": "Bearer"})
+        event = request.query_params.get("event")  # ChirpStack's HTTP integration names it there.
+        topic = f"http/event/{event}" if event else rest
+        message = ForeignMessage(body, topic, dict(request.headers))
+        try:
+            async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
+                taken = await self._reception.take(source, message, time.time_ns() // 1000)
+        except (TimeoutError, TooMuchWaiting):
+            log.warning("uplink_not_safe", source=source.id)
+            again = {"Retry-After": str(RETRY_AFTER_S)}
+            raise Problem(503, "le bus interne ne répond pas, réessayez", headers=again) from None
+        return _answer(source, taken)
+
+    def _opens(self, source: Source, request: Request, body: bytes) -> bool:
+        """The token, by Bearer or as the password of Basic; for ThingPark with an AS key its own Token instead."""
+        if source.kind == thingpark.NAME and source.secret_wrapped is not None:
+            try:
+                as_key = source.secret(self._keys) or ""
+            except WrongKek:
+                self._reception.sightings.error(source, "clé AS illisible : la clé de chiffrement a changé")
+                return False
+            return thingpark.has_valid_token(body, request.url.query, as_key)
+        return source.opens_to(_token(request.headers.get("authorization", "")))
+
+
+def _token(authorization: str) -> str:
+    scheme, _, credentials = authorization.partition(" ")
+    match scheme.lower():
+        case "bearer":
+            return credentials.strip()
+        case "basic":
+            try:
+                pair = base64.b64decode(credentials.strip(), validate=True).decode("utf-8", "replace")
+            except (binascii.Error, ValueError):
+                return ""
+            return pair.partition(":")[2]
+        case _:
+            return ""
+
+
+def _answer(source: Source, taken: Taken) -> Response:
+    if taken.result in STATUSES and source.kind == generic.NAME:
+        raise Problem(STATUSES[taken.result], taken.french)
+    body = {"status": str(taken.result)} | ({"detail": taken.french} if taken.french else {})
+    code = 202 if taken.result in STATUSES else 200
+    return Response(msgspec.json.encode(body), code, media_type="application/json")

@@ -1,0 +1,81 @@
+"""What becomes of one message of a source, whichever way it came."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import structlog
+
+from core.registry.lns_sources import Source
+from services.intake.adapters import read
+from services.intake.canonical import canonical
+from services.intake.foreign import ForeignMessage, ForeignUplink, Ignored, Unreadable
+from services.intake.publisher import Publisher
+from services.intake.registry import Devices
+from services.intake.sightings import Sightings
+
+log = structlog.get_logger()
+
+
+class Result(StrEnum):
+    """What became of a message."""
+
+    ACCEPTED = "accepted"
+    IGNORED = "ignored"
+    UNREADABLE = "unreadable"
+    UNKNOWN_DEVICE = "unknown_device"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The end of a message; `french` says why it became no uplink."""
+
+    result: Result
+    french: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """Reads messages, finds devices, publishes uplinks, and notes what happened."""
+
+    devices: Devices
+    publisher: Publisher
+    sightings: Sightings
+
+    async def take(self, source: Source, message: ForeignMessage, received_at_us: int) -> Taken:
+        """Return once there is nothing left to do about it: an uplink is in the stream, anything else is noted.
+
+        Raises one of DATABASE_AWAY, or TooMuchWaiting: it must come again.
+        """
+        try:
+            foreign = read(source.kind, message)
+        except Unreadable as unreadable:
+            return self._unread(source, message, unreadable.reason, unreadable.french)
+        except Exception as defect:
+            log.exception("message_not_read", source=source.id, kind=source.kind)
+            return self._unread(source, message, "defect", f"défaut de l'adaptateur : {type(defect).__name__}")
+        match foreign:
+            case Ignored(kind):
+                self.sightings.ignored(source, kind)
+                return Taken(Result.IGNORED)
+            case ForeignUplink():
+                return await self._uplink(source, foreign, received_at_us)
+
+    async def _uplink(self, source: Source, foreign: ForeignUplink, received_at_us: int) -> Taken:
+        device = await self.devices.find(source.tenant_id, foreign.dev_eui)
+        name = foreign.dev_eui.hex()
+        if device is None:
+            self.sightings.unknown(source, foreign.dev_eui)
+            return Taken(Result.UNKNOWN_DEVICE, f"capteur {name} inconnu de cette collectivité")
+        if not device.enabled:
+            french = f"capteur {name} désactivé"
+            self.sightings.refused(source, "disabled", french)
+            return Taken(Result.DISABLED, french)
+        uplink = canonical(foreign, source.id, device.id, received_at_us)
+        await self.publisher.publish(uplink, device.slot)
+        self.sightings.accepted(source)
+        return Taken(Result.ACCEPTED)
+
+    def _unread(self, source: Source, message: ForeignMessage, reason: str, french: str) -> Taken:
+        self.sightings.unread(source, reason, french, message.body)
+        return Taken(Result.UNREADABLE, french)

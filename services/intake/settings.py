@@ -1,0 +1,15 @@
+"""What intake is told by its environment."""
+
+from pydantic import Field
+
+from core.runtime.settings import KeySettings
+
+
+class IntakeSettings(KeySettings):
+    """TERRITOIRE_INTAKE_PORT and so on, beside those of every service and the key-encryption key."""
+
+    intake_host: str = Field(default="127.0.0.1", description="Address to listen on; TLS ends in front of us")
+    intake_port: int = Field(default=8081, ge=0, le=65535, description="Where LNS push by HTTP; 0: any port")
+    intake_mqtt_session_expiry: int = Field(
+        default=604_800, ge=0, description="Seconds an LNS's broker keeps what we have not read (MQTT 5)"
+    )

@@ -1,0 +1,119 @@
+"""SQL of intake: devices by DevEUI, how each source is doing, and messages that nobody can read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from core.runtime.postgres import Connection, Pool
+
+SERVICE = "intake"
+
+FIND_DEVICE = "SELECT id, slot, enabled FROM device WHERE tenant_id = $1 AND dev_eui = $2"
+# A source that is gone meanwhile leaves no row.
+SAVE_STATES = """
+INSERT INTO lns_source_state AS kept
+    (source_id, tenant_id, last_seen_at, accepted, ignored, refused, last_error, last_error_at)
+SELECT s.id, s.tenant_id, of.seen_at, of.accepted, of.ignored, of.refused, of.error, of.error_at
+FROM unnest($1::int[], $2::timestamptz[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::timestamptz[])
+     AS of (source_id, seen_at, accepted, ignored, refused, error, error_at)
+JOIN lns_source s ON s.id = of.source_id
+ORDER BY s.id
+ON CONFLICT (source_id) DO UPDATE
+SET last_seen_at = coalesce(excluded.last_seen_at, kept.last_seen_at),
+    accepted = kept.accepted + excluded.accepted,
+    ignored = kept.ignored + excluded.ignored,
+    refused = kept.refused + excluded.refused,
+    last_error = coalesce(excluded.last_error, kept.last_error),
+    last_error_at = coalesce(excluded.last_error_at, kept.last_error_at)
+"""
+SAVE_UNKNOWN = """
+INSERT INTO lns_unknown_device AS kept (source_id, dev_eui, tenant_id, first_seen_at, last_seen_at, messages)
+SELECT s.id, of.dev_eui, s.tenant_id, of.seen_at, of.seen_at, of.messages
+FROM unnest($1::int[], $2::bytea[], $3::timestamptz[], $4::bigint[]) AS of (source_id, dev_eui, seen_at, messages)
+JOIN lns_source s ON s.id = of.source_id
+WHERE NOT EXISTS (SELECT FROM device d WHERE d.dev_eui = of.dev_eui AND d.tenant_id = s.tenant_id)
+ORDER BY s.id, of.dev_eui
+ON CONFLICT (source_id, dev_eui) DO UPDATE
+SET last_seen_at = excluded.last_seen_at, messages = kept.messages + excluded.messages
+"""
+QUARANTINE = """
+INSERT INTO observation.quarantine (service, subject, sequence, reason, data) VALUES ($1, $2, 0, $3, $4)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDevice:
+    """A device as intake needs it."""
+
+    id: int
+    slot: int
+    enabled: bool
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a source did since the last save."""
+
+    seen_at: datetime | None = None
+    accepted: int = 0
+    ignored: int = 0
+    refused: int = 0
+    error: str | None = None
+    error_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class UnknownSeen:
+    """How often a device that is not registered was told of since the last save."""
+
+    seen_at: datetime
+    messages: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A message that nobody can read, for quarantine."""
+
+    source_id: int
+    reason: str
+    data: bytes = field(repr=False)
+
+
+async def find_device(connection: Connection | Pool, tenant_id: int, dev_eui: bytes) -> FoundDevice | None:
+    """The device of this DevEUI, if the tenant has it."""
+    row = await connection.fetchrow(FIND_DEVICE, tenant_id, dev_eui)
+    return None if row is None else FoundDevice(row["id"], row["slot"], row["enabled"])
+
+
+async def save_states(connection: Connection | Pool, seen: Mapping[int, Seen]) -> None:
+    """Add to what is known of these sources, by id."""
+    ids = sorted(seen)
+    of = [seen[source_id] for source_id in ids]
+    await connection.execute(
+        SAVE_STATES,
+        ids,
+        [one.seen_at for one in of],
+        [one.accepted for one in of],
+        [one.ignored for one in of],
+        [one.refused for one in of],
+        [one.error for one in of],
+        [one.error_at for one in of],
+    )
+
+
+async def save_unknown(connection: Connection | Pool, seen: Mapping[tuple[int, bytes], UnknownSeen]) -> None:
+    """Devices that are not registered, by source and DevEUI."""
+    keys = sorted(seen)
+    await connection.execute(
+        SAVE_UNKNOWN,
+        [source_id for source_id, _ in keys],
+        [dev_eui for _, dev_eui in keys],
+        [seen[key].seen_at for key in keys],
+        [seen[key].messages for key in keys],
+    )
+
+
+async def save_unread(connection: Connection | Pool, unread: Sequence[Unread]) -> None:
+    """Keep the octets with the reason."""
+    rows = [(SERVICE, f"lns_source {one.source_id}", one.reason, one.data) for one in unread]
+    await connection.executemany(QUARANTINE, rows)
