@@ -79,6 +79,7 @@ class Stage:
             outcome.not_run = str(refused)
         except CaseFailed as failed:
             outcome.differences.append(str(failed))
+        watch.is_silent = True
         try:
             outcome.unready = await self.processes.until_ready(READY_WITHIN_S)
             await self._judge(outcome, scene, watch, first, (drops_before, bridge))

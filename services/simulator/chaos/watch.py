@@ -35,6 +35,8 @@ class Watch:
     pool: Pool
     bus: Bus
     counters: CounterWatch
+    is_silent: bool = False
+    """The load has ended: nothing new is measured, and what is not in the streams has arrived."""
     _looks: list[tuple[float, bool]] = field(default_factory=list[tuple[float, bool]])
 
     async def run(self) -> None:
@@ -52,6 +54,8 @@ class Watch:
                 await self.counters.look(self.pool)
         except (PostgresError, *DATABASE_AWAY, *BUS_AWAY):
             return False
+        if self.is_silent:
+            return waiting == 0
         return waiting <= MOST_MESSAGES and (lag < BEHIND_S or lag > CLOCK_OFF_S)
 
     def recovery_s(self, since: float) -> float | None:

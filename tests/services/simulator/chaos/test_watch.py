@@ -7,7 +7,7 @@ NOBODY: Any = None
 
 
 def watch(*looks: tuple[float, bool]) -> Watch:
-    return Watch(NOBODY, NOBODY, CounterWatch(1), list(looks))
+    return Watch(NOBODY, NOBODY, CounterWatch(1), _looks=list(looks))
 
 
 def test_recovery_ends_with_the_first_look_after_which_all_goes_well() -> None:
