@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from alerting.rules import Condition, Rule, RuleState
 from alerting.wording import Subject
@@ -123,8 +123,7 @@ class Watched:
     expected_interval: timedelta
 
 
-@dataclass(frozen=True, slots=True)
-class StateKey:
+class StateKey(NamedTuple):
     """One fingerprint: a rule with a datastream, or with a device (silence)."""
 
     rule_id: int
@@ -132,8 +131,7 @@ class StateKey:
     device_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class StateRow:
+class StateRow(NamedTuple):
     """Where a fingerprint stands, and its open alert."""
 
     tenant_id: int

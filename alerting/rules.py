@@ -6,9 +6,13 @@ apart: the thing's condition (ok, pending, firing, recovering, unknown), and whe
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 # An older observation (a gateway's or a network server's replay) moves the condition and alarms nobody.
 MAX_NOTIFY_AGE = timedelta(hours=2)
@@ -59,8 +63,7 @@ class Rule:
     enabled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RuleState:
+class RuleState(Struct, frozen=True, gc=False):
     """Where a rule stands with one datastream (threshold) or one device (silence)."""
 
     condition: Condition
@@ -71,8 +74,7 @@ class RuleState:
     alerting: bool  # An alert is open.
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """A measured value at its instant; for a silence rule, a sign of life when it reached us."""
 
     at: datetime
