@@ -1,3 +1,4 @@
+from tests.contracts.lns_rig import bench, lns, lns_broker, mortal_nats
 from tests.services.gateway_bridge.fixtures import bridge_settings, gateway_id, rig
 
-__all__ = ["bridge_settings", "gateway_id", "rig"]
+__all__ = ["bench", "bridge_settings", "gateway_id", "lns", "lns_broker", "mortal_nats", "rig"]

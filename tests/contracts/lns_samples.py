@@ -252,7 +252,7 @@ def generic(heard: Heard) -> Message:
 
 
 SAMPLES = {
-    "chirpstack": Sample("chirpstack", chirpstack, over_mqtt="application/+/device/+/event/up"),
+    "chirpstack": Sample("chirpstack", chirpstack, over_mqtt="application/+/device/+/event/+"),
     "the_things_stack": Sample("the_things_stack", the_things_stack, over_mqtt="v3/+/devices/+/up"),
     "thingpark, texts": Sample("thingpark", thingpark, truncates_to_us=1000),
     "thingpark, numbers": Sample("thingpark", thingpark_numbers, truncates_to_us=1000),

@@ -16,7 +16,6 @@ from services.intake.lenient import (
 )
 
 NAME = "chirpstack"
-TOPIC = "application/+/device/+/event/+"
 
 
 def read(message: ForeignMessage) -> ForeignUplink | Ignored:

@@ -11,7 +11,6 @@ from services.intake.foreign import ForeignMessage, ForeignUplink, Ignored, Unre
 from services.intake.lenient import Fields, dev_eui_of, f_cnt_of, f_port_of, json_object, payload_of
 
 NAME = "generic"
-TOPIC = "+"
 IMEI_DIGITS = 15
 DEFAULT_PORT = 1
 EARLIEST_IN_MILLIS = 10**11  # As seconds it would be the year 5138.

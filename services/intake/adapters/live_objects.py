@@ -14,7 +14,6 @@ from services.intake.lenient import (
 )
 
 NAME = "live_objects"
-TOPIC = "fifo/+"
 LORA_BANDWIDTH = 125_000
 DATA_MESSAGES = ("UNCONFIRMED_DATA_UP", "CONFIRMED_DATA_UP")
 

@@ -16,7 +16,6 @@ from services.intake.lenient import (
 )
 
 NAME = "the_things_stack"
-TOPIC = "v3/+/devices/+/up"
 # What the body has instead of `uplink_message` when it tells of something else.
 OTHER_MESSAGES = (
     "join_accept",
