@@ -24,8 +24,8 @@ from rich.table import Table
 from api import bucket_store, daily_store
 from api.store import LATEST, read_latest
 from core.registry.tenants import find_tenant
+from core.runtime.lifetime import GC_THRESHOLDS
 from core.runtime.postgres import Connection, Pool, open_pool, tenant_transaction
-from services.api.__main__ import GC_THRESHOLDS
 from services.run_info import RunInfo
 from services.simulator.history.cpu import cpu_seconds_of
 from services.simulator.history.load import SLUG

@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.differences import differences
 from api.bucket_store import Bucket
+from api.differences import differences
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
