@@ -124,7 +124,7 @@ def empty_database_url(cluster: Cluster) -> Iterator[str]:
 def database(cluster: Cluster) -> Iterator[Database]:
     """A fresh copy of the migrated schema, dropped after the test."""
     name = f"test_{secrets.token_hex(6)}"
-    run_apart(_execute(cluster.server, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}"'))
+    run_apart(_execute(cluster.server, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY FILE_COPY'))
     yield Database(
         name,
         cluster.server.url(name),
