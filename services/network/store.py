@@ -62,6 +62,7 @@ RETURNING s.id, s.f_cnt_down - 1 AS f_cnt
 QUARANTINE = """
 INSERT INTO observation.quarantine (service, subject, sequence, reason, data)
 SELECT 'network', * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[])
+ON CONFLICT DO NOTHING
 """
 READ_JOINING = """
 SELECT d.id, d.tenant_id, d.dev_eui, d.join_eui, d.name, d.device_profile_id, d.slot, d.activation,
@@ -232,7 +233,7 @@ async def advance_f_cnt_down(connection: Connection, session_ids: Sequence[int])
 
 
 async def quarantine(connection: Connection, items: Sequence[Poison]) -> None:
-    """Keep what nobody can read, with the reason."""
+    """Keep what nobody can read, with the reason; what comes again after a crash is kept once."""
     await connection.execute(
         QUARANTINE,
         [item.subject for item in items],

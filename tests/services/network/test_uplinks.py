@@ -12,6 +12,7 @@ from core.messages.batch import encode_batch
 from core.messages.shards import shard_of_slot
 from lorawan.frame import routing_slot
 from lorawan.session import MAX_F_CNT_GAP
+from services.network import store
 from services.network.clock import wall_clock_us
 
 HOUR_US = 3_600_000_000
@@ -124,6 +125,19 @@ async def test_octets_that_are_no_batch_go_to_quarantine_and_the_shard_goes_on(n
     assert uplink.payload == b"data"
     assert (row["service"], row["subject"], row["data"]) == ("network", subject, b"\x09poison")
     assert "version byte 09" in row["reason"]
+
+
+async def test_octets_that_were_quarantined_before_a_crash_come_again_and_stop_nothing(idle_network) -> None:
+    network = idle_network
+    subject, octets = topics.frames(0), b"\x09poison"
+    sequence = await network.bus.publish(subject, octets)
+    async with network.pool.acquire() as connection:  # As an owner did that died before it acknowledged.
+        await store.quarantine(connection, [store.Poison(subject, sequence, "version byte 09", octets)])
+
+    await network.start()
+    await network.all_acknowledged()
+
+    assert await network.pool.fetchval("SELECT count(*) FROM observation.quarantine") == 1
 
 
 async def test_a_disabled_device_is_refused_within_seconds(network) -> None:
