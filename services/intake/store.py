@@ -38,6 +38,7 @@ SET last_seen_at = excluded.last_seen_at, messages = kept.messages + excluded.me
 """
 QUARANTINE = """
 INSERT INTO observation.quarantine (service, subject, sequence, reason, data) VALUES ($1, $2, 0, $3, $4)
+ON CONFLICT DO NOTHING
 """
 
 
@@ -114,6 +115,6 @@ async def save_unknown(connection: Connection | Pool, seen: Mapping[tuple[int, b
 
 
 async def save_unread(connection: Connection | Pool, unread: Sequence[Unread]) -> None:
-    """Keep the octets with the reason."""
+    """Keep the octets with the reason; the same octets of a source are kept once."""
     rows = [(SERVICE, f"lns_source {one.source_id}", one.reason, one.data) for one in unread]
     await connection.executemany(QUARANTINE, rows)
