@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import os
 import socket
-from typing import Any
 
 import structlog
 
@@ -25,7 +24,7 @@ from services.gateway_bridge.paths import EXPIRES_AFTER_S, Paths
 from services.gateway_bridge.radio import now_us
 from services.gateway_bridge.semtech_frames import frames_of, stats_of, txpk_of
 from services.gateway_bridge.telemetry import DATAGRAMS, FRAMES, SOCKET_DROPS
-from services.gateway_bridge.udp_socket import bound_socket, kernel_drops
+from services.gateway_bridge.udp_socket import Address, DatagramSocket, bound_socket
 
 NAME = "semtech_udp"
 TOKENS = 1 << 16
@@ -37,20 +36,17 @@ _PULLED = DATAGRAMS.labels("pull_data", "ok")
 _NOT_OURS = DATAGRAMS.labels("unknown", "not_a_datagram")
 _UNKNOWN_GATEWAY = FRAMES.labels("unknown_gateway")
 
-Address = tuple[Any, ...]
-
 log = structlog.get_logger()
 
 
-class SemtechUdp(asyncio.DatagramProtocol):
+class SemtechUdp:
     """Acknowledges before it parses: a late acknowledgement looks like a lost one to the forwarder."""
 
     def __init__(self, sink: FrameSink, sightings: Sightings, paths: Paths) -> None:
         self._sink = sink
         self._sightings = sightings
         self._paths = paths
-        self._transport: asyncio.DatagramTransport | None = None
-        self._socket: socket.socket | None = None
+        self._socket: DatagramSocket | None = None
         # Only the source of a gateway's newest PULL_DATA is its downlink path.
         self._addresses: dict[GatewayId, tuple[Address, float]] = {}
         self._asked: dict[tuple[GatewayId, bytes], asyncio.Future[str]] = {}
@@ -65,7 +61,7 @@ class SemtechUdp(asyncio.DatagramProtocol):
     @property
     def is_open(self) -> bool:
         """Whether datagrams are received."""
-        return self._transport is not None and not self._transport.is_closing()
+        return self._socket is not None and self._socket.is_open
 
     async def open(self, host: str, port: int, receive_buffer: int) -> int:
         """Bind the socket; returns its port.
@@ -79,32 +75,27 @@ class SemtechUdp(asyncio.DatagramProtocol):
         bound, granted = bound_socket(family, address, receive_buffer)
         if granted < receive_buffer:
             log.warning("receive_buffer_small", wanted=receive_buffer, granted=granted, hint="net.core.rmem_max")
-        await self._loop.create_datagram_endpoint(lambda: self, sock=bound)
-        self._socket = bound
-        log.info("udp_listening", host=host, port=bound.getsockname()[1], receive_buffer=granted)
-        return bound.getsockname()[1]
+        self._socket = DatagramSocket(bound, self._received, self._failed)
+        bound_port = bound.getsockname()[1]
+        log.info("udp_listening", host=host, port=bound_port, receive_buffer=granted)
+        return bound_port
 
     def close(self) -> None:
         """Receive no more."""
-        if self._transport is not None:
-            self._transport.close()
+        if self._socket is not None:
+            self._socket.close()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is open."""
-        assert isinstance(transport, asyncio.DatagramTransport) or hasattr(transport, "sendto")  # noqa: S101
-        self._transport = transport  # pyright: ignore[reportAttributeAccessIssue]
+    def _failed(self, failed: OSError) -> None:
+        """The kernel has no room, or reports what became of an earlier datagram."""
+        DATAGRAMS.labels("unknown", "socket_error").inc()
+        log.debug("udp_error", error=str(failed))
 
-    def error_received(self, exc: Exception) -> None:
-        """An ICMP error of an earlier datagram: the gateway's port is closed."""
-        DATAGRAMS.labels("unknown", "icmp_error").inc()
-        log.debug("udp_error", error=str(exc))
-
-    def datagram_received(self, data: bytes, addr: Address) -> None:
+    def _received(self, data: bytes, addr: Address) -> None:
         """Whatever comes; nothing that comes may raise."""
         received_at_us = now_us()
         answer = acknowledgement(data)
-        if answer is not None and self._transport is not None:
-            self._transport.sendto(answer, addr)
+        if answer is not None and self._socket is not None:
+            self._socket.send(answer, addr)
         kind = datagram_type(data)
         if kind is None:
             _NOT_OURS.inc()
@@ -182,7 +173,7 @@ class SemtechUdp(asyncio.DatagramProtocol):
         """PULL_RESP, and the TX_ACK with its token; a forwarder that cannot read it says nothing at all."""
         txpk = txpk_of(emission)
         address = self._addresses.get(emission.gateway_id)
-        if txpk is None or address is None or self._transport is None or not self.is_open:
+        if txpk is None or address is None or self._socket is None or not self._socket.is_open:
             return INTERNAL_ERROR
         token = self._free_token(emission.gateway_id)
         try:
@@ -193,7 +184,8 @@ class SemtechUdp(asyncio.DatagramProtocol):
         answered: asyncio.Future[str] = self._loop.create_future()
         self._asked[emission.gateway_id, token] = answered
         try:
-            self._transport.sendto(datagram, address[0])
+            if not self._socket.send(datagram, address[0]):
+                return INTERNAL_ERROR
             async with asyncio.timeout(TX_ACK_TIMEOUT_S):
                 return await answered
         except TimeoutError:
@@ -210,8 +202,8 @@ class SemtechUdp(asyncio.DatagramProtocol):
     async def watch_drops(self) -> None:
         """Count what the kernel dropped from our socket, until cancelled."""
         counted = 0
-        while self.is_open:
-            dropped = 0 if self._socket is None else kernel_drops(os.fstat(self._socket.fileno()).st_ino)
+        while self._socket is not None and self._socket.is_open:
+            dropped = self._socket.dropped()
             SOCKET_DROPS.inc(max(0, dropped - counted))
             counted = dropped
             self.expire()

@@ -15,6 +15,8 @@ from services.simulator.load.gateway import LoadGateway
 # A forwarder looks into its concentrator every 10 ms; each gateway at its own moment.
 POLL_MS = 10
 STEP_S = 0.002
+# How often the sockets are looked at: answers lie in them, and to be read one by one as they come costs more.
+READ_EVERY_S = 0.02
 IDLE_S = POLL_MS / 1000
 
 
@@ -86,13 +88,16 @@ class Air:
         with select.epoll() as answers:
             for descriptor in self._by_descriptor:
                 answers.register(descriptor, select.EPOLLIN)
+            read_at = 0.0
             while True:
                 play = self._play
                 if play is not None:
                     self._give_out(play)
                 self._poll()
-                for descriptor, _ in answers.poll(0):
-                    self._by_descriptor[descriptor].read()
+                if (now := time.monotonic()) - read_at >= READ_EVERY_S:
+                    read_at = now
+                    for descriptor, _ in answers.poll(0):
+                        self._by_descriptor[descriptor].read()
                 if play is not None:
                     self._end(play)
                 await asyncio.sleep(IDLE_S if self._play is None else STEP_S)

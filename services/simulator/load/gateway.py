@@ -125,18 +125,22 @@ class LoadGateway:
         self.push([frames.rxpk(counter, self.signals[device.number % len(self.signals)], said(phy_payload))])
 
     def read(self) -> None:
-        """Take one answer of the server from the socket."""
-        try:
-            datagram = self._socket.recv(LARGEST)
-        except (BlockingIOError, ConnectionRefusedError):
-            return
-        kind = datagram[3] if len(datagram) > 3 else -1  # noqa: PLR2004 - Version, token, type.
-        if kind == _PUSH_ACK:
-            self.acknowledged += 1
-        elif kind == _PULL_ACK:
-            self.uptime.note()
-        else:
-            self._asked_to_transmit(datagram)
+        """Take the server's answers from the socket."""
+        receive = self._socket.recv
+        while True:
+            try:
+                datagram = receive(LARGEST)
+            except ConnectionRefusedError:  # Of an earlier datagram.
+                continue
+            except BlockingIOError:
+                return
+            kind = datagram[3] if len(datagram) > 3 else -1  # noqa: PLR2004 - Version, token, type.
+            if kind == _PUSH_ACK:
+                self.acknowledged += 1
+            elif kind == _PULL_ACK:
+                self.uptime.note()
+            else:
+                self._asked_to_transmit(datagram)
 
     def _asked_to_transmit(self, datagram: bytes) -> None:
         try:
