@@ -58,6 +58,8 @@ class Bench:
     http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=15))
     tenant_id: int = 0
     http_port: int = 0
+    # Their broker outlives a test, and so do the sessions that it keeps: each test has its own topics.
+    prefix: str = field(default_factory=lambda: secrets.token_hex(4))
 
     async def plant(self) -> None:
         self.tenant_id = await self.pool.fetchval(
@@ -91,7 +93,8 @@ class Bench:
         )
 
     async def source(self, sample: Sample, *, mqtt: bool = False, secret: str | None = None) -> SourceOfTest:
-        where = Mqtt(f"mqtt://{LOOPBACK}:{self.broker.port}", sample.over_mqtt or "", BRIDGE) if mqtt else None
+        url, topic = f"mqtt://{LOOPBACK}:{self.broker.port}", self.topic(sample.over_mqtt or "")
+        where = Mqtt(url, topic, BRIDGE) if mqtt else None
         async with self.pool.acquire() as connection:
             source_id, token = await create_source(
                 connection,
@@ -103,6 +106,10 @@ class Bench:
                 secret=self.broker.accounts[BRIDGE] if mqtt else secret,
             )
         return SourceOfTest(source_id, token or "")
+
+    def topic(self, topic: str) -> str:
+        """This test's own, for a topic or a filter."""
+        return f"{self.prefix}/{topic}"
 
     async def post(self, source: SourceOfTest, message: Message, token: str | None = None) -> httpx.Response:
         path = f"http://{LOOPBACK}:{self.http_port}/lns/{source.id}"

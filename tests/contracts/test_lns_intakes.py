@@ -65,10 +65,10 @@ async def test_what_is_read_by_mqtt_is_stored_once_however_often_it_comes(
     async with bench.intake(), bench.ingest():
 
         async def somebody_listens() -> bool:
-            return await lns.publish(message.topic, message.body)
+            return await lns.publish(bench.topic(message.topic), message.body)
 
         await until(somebody_listens)
-        await lns.publish(message.topic, message.body)
+        await lns.publish(bench.topic(message.topic), message.body)
 
         await assert_stored(bench, sample, heard, device_id)
 
@@ -202,11 +202,11 @@ async def test_what_the_bus_did_not_take_stays_with_their_broker_and_comes_again
     async with bench.intake(nats_url=url):
 
         async def somebody_listens() -> bool:
-            return await lns.publish("application/a/device/b/event/join", b"{}")
+            return await lns.publish(bench.topic("application/a/device/b/event/join"), b"{}")
 
         await until(somebody_listens)
         await mortal_nats.kill()
-        await lns.publish(message.topic, message.body)
+        await lns.publish(bench.topic(message.topic), message.body)
 
         async def was_received() -> bool:
             # Nothing tells that it is in hand but the broker, which has nothing more to send.
@@ -323,7 +323,7 @@ async def test_one_replica_reads_a_source_and_another_takes_over(bench: Bench, l
                 message = sample.write(heard)
 
                 async def somebody_listens() -> bool:
-                    return await lns.publish(message.topic, message.body)
+                    return await lns.publish(bench.topic(message.topic), message.body)
 
                 await until(somebody_listens)
                 await bench.stored(1)
