@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 from standardwebhooks import Webhook
 
-from alerting.guard import AllowList, GuardedTransport, RefusedDestination
+from core.runtime.guard import AllowList, GuardedTransport, RefusedDestination
 from alerting.queue import WebhookMessage
 from alerting.store import secret_text
 from core.registry.keys import KeyWrap

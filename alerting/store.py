@@ -167,7 +167,7 @@ class RefusedRule(ValueError):
 
 
 def check_url(url: str) -> str:
-    """`url` itself; where it may lead is checked at each connection (`alerting.guard`).
+    """`url` itself; where it may lead is checked at each connection (`core.runtime.guard`).
 
     Raises:
         RefusedUrl: not an absolute http or https address of at most 2,000 characters without credentials.

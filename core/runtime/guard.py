@@ -1,6 +1,7 @@
-"""Where a webhook may go, decided at connect time: what is checked is what is connected to (no rebinding).
+"""Where a tenant's addresses may lead, decided at connect time: what is checked is what is connected to (no rebinding).
 
-A tenant's webhook could otherwise reach into the network of whoever runs the platform (OWASP API7, SSRF).
+A webhook, or the HTTP API of another LNS, could otherwise reach into the network of whoever runs the platform (OWASP
+API7, SSRF).
 """
 
 import asyncio
@@ -27,7 +28,7 @@ IPV4_BITS = 0xFFFF_FFFF
 
 
 class RefusedDestination(Exception):
-    """No webhook goes there; the message says why, in French, and names no address behind a host name."""
+    """Nothing of ours goes there; the message says why, in French, and names no address behind a host name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,14 @@ from ipaddress import ip_address
 import httpx
 import pytest
 
-from alerting.guard import AllowList, GuardedTransport, RefusedDestination, check_destination, is_public, resolve
+from core.runtime.guard import (
+    AllowList,
+    GuardedTransport,
+    RefusedDestination,
+    check_destination,
+    is_public,
+    resolve,
+)
 
 PUBLIC_PORTS = frozenset({443})
 NOBODY = AllowList()
