@@ -14,10 +14,10 @@ import structlog
 from prometheus_client import Counter, Histogram
 from standardwebhooks import Webhook
 
-from core.runtime.guard import AllowList, GuardedTransport, RefusedDestination
 from alerting.queue import WebhookMessage
 from alerting.store import secret_text
 from core.registry.keys import KeyWrap
+from core.runtime.guard import AllowList, GuardedTransport, RefusedDestination
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from lorawan.crypto import WrongKek
 

@@ -1,7 +1,7 @@
-"""Where a tenant's addresses may lead, decided at connect time: what is checked is what is connected to (no rebinding).
+"""Where addresses of tenants may lead, decided at connect time: what is checked is connected to (no rebinding).
 
-A webhook, or the HTTP API of another LNS, could otherwise reach into the network of whoever runs the platform (OWASP
-API7, SSRF).
+A webhook, or the HTTP API of another LNS, could otherwise reach into the network of whoever runs the platform
+(OWASP API7, SSRF).
 """
 
 import asyncio
