@@ -150,7 +150,7 @@ def print_search(console: Console, measured: Measured) -> None:
     spent = sorted(measured.cpu_us.items(), key=lambda item: -item[1])
     parts = ", ".join(f"{name} {cpu:.0f}" for name, cpu in spent if cpu >= 1)
     console.print(
-        f"           {sum(measured.cpu_us.values()):.0f} us/trame : {parts} ; générateur "
+        f"           {sum(measured.cpu_us.values()):.0f} µs/trame : {parts} ; générateur "
         f"{measured.generator_us:.0f}",
         highlight=False,
         soft_wrap=True,
@@ -171,7 +171,7 @@ def print_report(console: Console, figures: dict[str, Any], accounts: Iterable[A
     console.print(
         f"Plafond (deux COPY) : {_spaced(figures['ceiling_rows_per_second'])} lignes/s ; ici "
         f"{_spaced(figures['rows_per_second'])} lignes/s, rapport {figures['ratio_to_ceiling']:.3f} "
-        f"(but {GOAL_RATIO}). Buts : {_spaced(GOAL_UPLINKS_PER_S)} trames/s, {GOAL_CPU_US} us/trame.",
+        f"(but {GOAL_RATIO}). Buts : {_spaced(GOAL_UPLINKS_PER_S)} trames/s, {GOAL_CPU_US} µs/trame.",
         highlight=False,
     )
     for account in accounts:
@@ -192,7 +192,7 @@ def _table(title: str, part: dict[str, Any]) -> Table:
     table = Table(
         title=f"{title} : {part['uplinks_per_second']:.0f} trames/s, {part['values_per_uplink']} valeurs par trame"
     )
-    for heading in ("", "us CPU par trame", "% d'un cœur"):
+    for heading in ("", "µs CPU par trame", "% d'un cœur"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, cpu in part["cpu_us_per_uplink_by_process"].items():
         table.add_row(name, f"{cpu:.1f}", f"{100 * part['cores_by_process'][name]:.0f}")

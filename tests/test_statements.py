@@ -8,6 +8,7 @@ import pytest
 
 import alerting
 import api
+import bench
 import core
 import ingest
 import lighting
@@ -20,7 +21,7 @@ STATEMENT = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\s", re.IGNORECASE
 def statements() -> dict[str, str]:
     """Every constant that is a statement, by its dotted name."""
     found: dict[str, str] = {}
-    for package in (core, ingest, alerting, lighting, api, services):
+    for package in (core, ingest, alerting, lighting, api, services, bench):
         for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if info.name.endswith("__main__") or ".migrations" in info.name:
                 continue

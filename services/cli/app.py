@@ -10,6 +10,7 @@ import typer
 
 from services.cli.bench import bench_app
 from services.cli.chaos import chaos
+from services.cli.running import fail, read_run
 
 if TYPE_CHECKING:
     from services.cli.session import Body
@@ -33,7 +34,6 @@ HomeOption = Annotated[
 ExitAfterOption = Annotated[
     float | None, typer.Option("--exit-after", min=1, help="S'arrête de lui-même après ce nombre de secondes.")
 ]
-NOTHING_RUNS = 3
 
 app.command()(chaos)
 
@@ -44,11 +44,6 @@ def _default_home(mode: str) -> Path:
 
     home = default_home(checkout())
     return home / "demo" if mode == "demo" else home
-
-
-def _fail(message: str, status: int = 1) -> typer.Exit:
-    sys.stderr.write(f"territoire : {message}\n")
-    return typer.Exit(status)
 
 
 @app.command()
@@ -72,7 +67,7 @@ def up(
     chosen = tuple(services.split(",")) if services else SERVICES
     unknown = [name for name in chosen if name not in SERVICES]
     if unknown:
-        raise _fail(f"service inconnu : {', '.join(unknown)} (possibles : {', '.join(SERVICES)})", 2)
+        raise fail(f"service inconnu : {', '.join(unknown)} (possibles : {', '.join(SERVICES)})", 2)
     options = StackOptions(
         "up",
         udp_host,
@@ -105,7 +100,7 @@ def _replicas(text: str) -> dict[str, int]:
     for part in filter(None, text.split(",")):
         name, _, count = part.partition("=")
         if name not in REPLICABLE or not count.isdecimal() or not int(count):
-            raise _fail(f"--replicas {part} : attendu SERVICE=NOMBRE, parmi {', '.join(REPLICABLE)}", 2)
+            raise fail(f"--replicas {part} : attendu SERVICE=NOMBRE, parmi {', '.join(REPLICABLE)}", 2)
         counts[name] = int(count)
     return counts
 
@@ -139,23 +134,12 @@ def _run(home: Path, options: "StackOptions", body: "Body") -> None:
     try:
         status = asyncio.run(run_stack(home, options, body))
     except REFUSALS as refused:
-        raise _fail(str(refused)) from None
+        raise fail(str(refused)) from None
     raise typer.Exit(status)
 
 
 def _read_run(home: Path | None) -> "RunInfo":
-    from msgspec import DecodeError
-
-    from services.run_info import read_run_info
-
-    for folder in [home] if home else [_default_home("up"), _default_home("demo")]:
-        try:
-            return read_run_info(folder)
-        except FileNotFoundError:
-            continue
-        except (DecodeError, PermissionError) as wrong:
-            raise _fail(f"{folder} : {wrong}") from None
-    raise _fail(f"aucune pile ne tourne dans {home or _default_home('up')}", NOTHING_RUNS)
+    return read_run(*([home] if home else [_default_home("up"), _default_home("demo")]))
 
 
 def _log_apart(run: "RunInfo", name: str) -> None:
@@ -207,6 +191,8 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Avec --history : le bilan, pour un programme.")] = False,
 ) -> None:
     """Fait parler un parc simulé à une pile qui tourne, ou (--history) lui écrit des années de mesures."""
+    if not history and (remove or as_json):
+        raise fail("--remove et --json ne vont qu'avec --history", 2)
     if history:
         from services.cli.history import run_history
 

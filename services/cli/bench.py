@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli.running import fail, read_run
+
 if TYPE_CHECKING:
     from services.run_info import RunInfo
 
@@ -61,8 +63,7 @@ def _on_a_stack_of_its_own(command: str, argv: Sequence[str], postgres: Mapping[
         try:
             return asyncio.run(run_stack(home, options, measure))
         except REFUSALS as refused:
-            sys.stderr.write(f"territoire : {refused}\n")
-            return 1
+            raise fail(str(refused)) from None
 
 
 @bench_app.command()
@@ -106,18 +107,16 @@ def ingest_load(
     from bench.ingest import Options
     from bench.ingest import run as run_bench
     from core.runtime.telemetry import configure_logs
-    from services.run_info import read_run_info
     from services.simulator.load.load import JoinsTakeTooLong
     from services.simulator.provision import ProvisioningFailed
 
-    run = read_run_info(home)
+    run = read_run(home)
     configure_logs("bench", "bench", "json", "INFO", (run.logs / "bench.log").open("a", encoding="utf-8"))
     options = Options(seconds, rate, devices, gateways, copies, runs, paced_only=paced)
     try:
         figures, is_exact = run_bench(run, options, Console(stderr=as_json))
     except (ProvisioningFailed, JoinsTakeTooLong, CeilingFailed) as failed:
-        sys.stderr.write(f"territoire : {failed}\n")
-        raise typer.Exit(1) from None
+        raise fail(str(failed)) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     if as_json:
@@ -161,20 +160,18 @@ def queries_ask(
     from rich.console import Console
 
     from bench.queries import ASSETS, NoHistory, measure, print_table
-    from services.run_info import read_run_info
     from services.simulator.history.load import HistoryRefused, load_history
 
     console = Console(stderr=as_json)
     if not console.is_terminal:
         console.width = WIDTH
+    run = read_run(home)
     try:
-        run = read_run_info(home)
         if measurements:
             asyncio.run(load_history(run, measurements=measurements, assets=ASSETS, console=console))
         figures = uvloop.run(measure(run, runs, console, explain=explain))
-    except (FileNotFoundError, HistoryRefused, NoHistory) as refused:
-        sys.stderr.write(f"territoire : {refused}\n")
-        raise typer.Exit(1) from None
+    except (HistoryRefused, NoHistory) as refused:
+        raise fail(str(refused)) from None
     print_table(console, figures)
     if as_json:
         print(msgspec.json.encode({"queries": figures}).decode())

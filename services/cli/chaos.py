@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from services.cli.running import fail
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,8 +50,7 @@ def chaos(
         return
     unknown = [name for name in cases or () if find_case(name) is None]
     if unknown:
-        sys.stderr.write(f"territoire : cas inconnu : {', '.join(unknown)} (./territoire chaos --list)\n")
-        raise typer.Exit(2)
+        raise fail(f"cas inconnu : {', '.join(unknown)} (./territoire chaos --list)", 2)
     chosen = [case for case in CASES if not cases or case.name in cases]
     console = Console(stderr=as_json)
     if not console.is_terminal:

@@ -19,8 +19,12 @@ def run_history(
     console = Console(stderr=as_json)
     try:
         if remove:
-            count = asyncio.run(remove_history(run))
-            console.print(f"effacé : {count} séries")
+            with console.status("Effacement de l'historique"):
+                count = asyncio.run(remove_history(run))
+            if as_json:
+                print(msgspec.json.encode({"removed_datastreams": count}).decode())
+            else:
+                console.print(f"effacé : {count} séries")
             return 0
         loading = load_history(
             run, measurements=measurements, years=years, workers=workers, seed=seed, console=console
@@ -48,7 +52,7 @@ def print_summary(console: Console, summary: Summary) -> None:
         return
     console.print(
         f"{summary.seconds:.0f} s, {_french(summary.rows_per_second)} mesures/s ; processeur par mesure : "
-        f"{summary.client_us_per_row} us pour les générer, {summary.server_us_per_row} us pour PostgreSQL, "
+        f"{summary.client_us_per_row} µs pour les générer, {summary.server_us_per_row} µs pour PostgreSQL, "
         "agrégats compris"
     )
 

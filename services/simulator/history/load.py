@@ -111,7 +111,7 @@ async def _prepare(
         state = await store.read_state(connection, tenant.id)
         if state is not None and state[0] == store.LOADED:
             raise HistoryRefused(
-                f"le locataire « {slug} » a déjà son historique ; pour l'effacer : simulate --history --remove"
+                f"la collectivité « {slug} » a déjà son historique ; pour l'effacer : simulate --history --remove"
             )
         is_begun = state is not None and state[0] == STARTED
         order = Order.from_details(state[1]) if state is not None and is_begun else wanted
@@ -270,7 +270,7 @@ async def remove_history(run: RunInfo, *, slug: str = SLUG) -> int:
         tenant = await find_tenant(connection, slug)
         state = None if tenant is None else await store.read_state(connection, tenant.id)
         if tenant is None or state is None or state[0] == store.REMOVED:
-            raise HistoryRefused(f"le locataire « {slug} » n'a pas d'historique")
+            raise HistoryRefused(f"la collectivité « {slug} » n'a pas d'historique")
         ids = list((await store.read_ids(connection, tenant.id)).values())
         async with connection.transaction():
             await store.remove(connection, tenant.id, ids)

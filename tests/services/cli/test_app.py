@@ -71,3 +71,31 @@ def test_chaos_names_its_cases_and_refuses_one_that_it_does_not_know() -> None:
     assert "kill-network" in listed.stdout
     assert refused.returncode == 2
     assert "kill-nobody" in refused.stderr
+
+
+@pytest.mark.parametrize("option", ["--remove", "--json"])
+def test_what_belongs_to_a_history_starts_no_fleet(tmp_path: Path, option: str) -> None:
+    ran = territoire("simulate", "--home", str(tmp_path), option)
+
+    assert ran.returncode == 2
+    assert "--history" in ran.stderr
+
+
+@pytest.mark.parametrize("command", [["simulate"], ["simulate", "--history"], ["bench", "queries"], ["migrate"]])
+def test_a_command_that_needs_a_stack_says_when_nothing_runs(tmp_path: Path, command: list[str]) -> None:
+    for home in (tmp_path, tmp_path / "nowhere"):
+        ran = territoire(*command, "--home", str(home))
+
+        assert ran.returncode == 3
+        assert f"aucune pile ne tourne dans {home}" in ran.stderr
+        assert ran.stdout == ""
+
+
+def test_a_run_json_of_another_version_is_told(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"home": 1}')
+
+    ran = territoire("status", "--home", str(tmp_path), "--json")
+
+    assert ran.returncode == 1
+    assert str(tmp_path) in ran.stderr
+    assert "Traceback" not in ran.stderr

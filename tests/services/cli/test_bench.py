@@ -7,16 +7,23 @@ import pytest
 from services.cli.bench import temporary_home
 
 
-def test_bench_ingest_has_its_help() -> None:
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("ingest", ["--seconds", "--rate", "--devices", "--gateways", "--copies", "--runs", "--paced", "--json"]),
+        ("queries", ["--home", "--measurements", "--runs", "--explain", "--check", "--json"]),
+    ],
+)
+def test_every_benchmark_has_its_help(command: str, options: list[str]) -> None:
     ran = subprocess.run(
-        [sys.executable, "-P", "-m", "services.cli", "bench", "ingest", "--help"],
+        [sys.executable, "-P", "-m", "services.cli", "bench", command, "--help"],
         capture_output=True,
         text=True,
         check=False,
     )
 
     assert ran.returncode == 0
-    for option in ("--seconds", "--rate", "--devices", "--gateways", "--copies", "--runs", "--paced", "--json"):
+    for option in options:
         assert option in ran.stdout
 
 
