@@ -33,7 +33,7 @@ class Inbox:
     )
     held: deque[Message] = field(default_factory=deque[Message])
     uplinks_waiting: int = 0
-    wants_more: asyncio.Event = field(default_factory=asyncio.Event)
+    was_taken: asyncio.Event = field(default_factory=asyncio.Event)  # Since its reader last looked.
     emptied: asyncio.Event = field(default_factory=asyncio.Event)  # All is acknowledged.
     is_ours: bool = True
 
@@ -81,6 +81,7 @@ class Taken:
         message, uplinks, unreadable = inbox.waiting.popleft()
         inbox.uplinks_waiting -= len(uplinks)
         inbox.held.append(message)
+        inbox.was_taken.set()
         self.messages.append(message)
         self.unreadable.extend(unreadable)
         if uplinks:
@@ -107,10 +108,10 @@ class Inboxes:
                 for message in messages:
                     inbox.add(message)
                 self.arrived.set()
-                if inbox.uplinks_waiting >= self._settings.pass_uplinks:
-                    inbox.wants_more.clear()
-                    await inbox.wants_more.wait()
-                elif len(messages) < self._settings.fetch_messages and self._settings.linger_ms:
+                while inbox.uplinks_waiting >= self._settings.pass_uplinks:
+                    inbox.was_taken.clear()
+                    await inbox.was_taken.wait()
+                if len(messages) < self._settings.fetch_messages and self._settings.linger_ms:
                     await asyncio.sleep(FETCH_PAUSE_S)
             if lease.draining.is_set() and (inbox.held or inbox.waiting):
                 await inbox.emptied.wait()
@@ -134,7 +135,6 @@ class Inboxes:
             of_shard = Taken(inbox)
             while inbox.waiting and room > 0:
                 room -= max(1, of_shard.add_oldest())
-            inbox.wants_more.set()
             if of_shard.messages:
                 taken.append(of_shard)
         self._inboxes = [*self._inboxes[1:], *self._inboxes[:1]]  # The next pass begins with another shard.
