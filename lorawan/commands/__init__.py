@@ -17,6 +17,7 @@ from lorawan.commands.link_check import LinkCheckAns, LinkCheckReq
 from lorawan.commands.new_channel import NewChannelAns, NewChannelReq
 from lorawan.commands.rx_param_setup import RxParamSetupAns, RxParamSetupReq
 from lorawan.commands.rx_timing_setup import RxTimingSetupAns, RxTimingSetupReq
+from lorawan.commands.tx_param_setup import TxParamSetupAns, TxParamSetupReq
 
 UplinkCommand = (
     LinkCheckReq
@@ -26,6 +27,7 @@ UplinkCommand = (
     | DevStatusAns
     | NewChannelAns
     | RxTimingSetupAns
+    | TxParamSetupAns
     | DlChannelAns
     | DeviceTimeReq
 )
@@ -37,6 +39,7 @@ DownlinkCommand = (
     | DevStatusReq
     | NewChannelReq
     | RxTimingSetupReq
+    | TxParamSetupReq
     | DlChannelReq
     | DeviceTimeAns
 )
@@ -49,6 +52,7 @@ _UPLINK: tuple[type[UplinkCommand], ...] = (
     DevStatusAns,
     NewChannelAns,
     RxTimingSetupAns,
+    TxParamSetupAns,
     DlChannelAns,
     DeviceTimeReq,
 )
@@ -60,6 +64,7 @@ _DOWNLINK: tuple[type[DownlinkCommand], ...] = (
     DevStatusReq,
     NewChannelReq,
     RxTimingSetupReq,
+    TxParamSetupReq,
     DlChannelReq,
     DeviceTimeAns,
 )

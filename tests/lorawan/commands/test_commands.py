@@ -22,6 +22,7 @@ from lorawan.commands.link_check import LinkCheckAns, LinkCheckReq
 from lorawan.commands.new_channel import NewChannelAns, NewChannelReq
 from lorawan.commands.rx_param_setup import RxParamSetupAns, RxParamSetupReq
 from lorawan.commands.rx_timing_setup import RxTimingSetupAns, RxTimingSetupReq
+from lorawan.commands.tx_param_setup import TxParamSetupAns, TxParamSetupReq
 from lorawan.frame import MalformedFrame
 
 UPLINK = [  # By hand from LoRaWAN L2 1.0.4, section 5.
@@ -35,6 +36,7 @@ UPLINK = [  # By hand from LoRaWAN L2 1.0.4, section 5.
     ("06fe1f", DevStatusAns(battery=254, margin=31)),
     ("0702", NewChannelAns(data_rate_range_ack=True, frequency_ack=False)),
     ("08", RxTimingSetupAns()),
+    ("09", TxParamSetupAns()),
     ("0a01", DlChannelAns(uplink_frequency_exists=False, frequency_ack=True)),
     ("0d", DeviceTimeReq()),
 ]
@@ -47,6 +49,7 @@ DOWNLINK = [
     ("06", DevStatusReq()),
     ("0703184f8450", NewChannelReq(ch_index=3, frequency=867_100_000, min_dr=0, max_dr=5)),
     ("0805", RxTimingSetupReq(rx1_delay=5)),
+    ("092d", TxParamSetupReq(downlink_dwell_time=True, uplink_dwell_time=False, max_eirp=13)),
     ("0a03d2ad84", DlChannelReq(ch_index=3, frequency=869_525_000)),
     ("0d7856341280", DeviceTimeAns(gps_seconds=0x12345678, fraction=128)),
 ]
@@ -89,6 +92,36 @@ def test_stops_at_a_command_that_is_cut_off() -> None:
     assert parsed.problem == "DevStatusAns at octet 1 is cut off: 0206ff"
 
 
+BITS = st.integers(0, 15)
+FREQUENCIES = st.integers(0, 0xFF_FFFF).map(lambda steps: steps * 100)
+UPLINK_COMMAND_STRATEGY = st.one_of(
+    st.sampled_from([LinkCheckReq(), DutyCycleAns(), RxTimingSetupAns(), TxParamSetupAns(), DeviceTimeReq()]),
+    st.builds(LinkAdrAns, st.booleans(), st.booleans(), st.booleans()),
+    st.builds(RxParamSetupAns, st.booleans(), st.booleans(), st.booleans()),
+    st.builds(NewChannelAns, st.booleans(), st.booleans()),
+    st.builds(DlChannelAns, st.booleans(), st.booleans()),
+    st.builds(DevStatusAns, st.integers(0, 255), st.integers(-32, 31)),
+)
+DOWNLINK_COMMAND_STRATEGY = st.one_of(
+    st.just(DevStatusReq()),
+    st.builds(LinkCheckAns, st.integers(0, 254), st.integers(0, 255)),
+    st.builds(LinkAdrReq, BITS, BITS, st.integers(0, 0xFFFF), st.integers(0, 7), BITS),
+    st.builds(DutyCycleReq, BITS),
+    st.builds(RxParamSetupReq, st.integers(0, 7), BITS, FREQUENCIES),
+    st.builds(NewChannelReq, st.integers(0, 255), FREQUENCIES, BITS, BITS),
+    st.builds(RxTimingSetupReq, st.integers(1, 15)),
+    st.builds(TxParamSetupReq, st.booleans(), st.booleans(), BITS),
+    st.builds(DlChannelReq, st.integers(0, 255), FREQUENCIES),
+    st.builds(DeviceTimeAns, st.integers(0, 0xFFFF_FFFF), st.integers(0, 255)),
+)
+
+
+@given(st.lists(UPLINK_COMMAND_STRATEGY), st.lists(DOWNLINK_COMMAND_STRATEGY))
+def test_whatever_is_written_is_read_back(ups: list[UplinkCommand], downs: list[DownlinkCommand]) -> None:
+    assert list(parse_uplink_commands(encode_commands(ups)).commands) == ups
+    assert list(parse_downlink_commands(encode_commands(downs)).commands) == downs
+
+
 @given(st.binary(max_size=242))
 def test_any_octets_are_read_up_to_where_they_make_sense(octets: bytes) -> None:
     for parsed in (parse_uplink_commands(octets), parse_downlink_commands(octets)):
@@ -99,7 +132,7 @@ def test_any_octets_are_read_up_to_where_they_make_sense(octets: bytes) -> None:
 
 
 def test_the_tables_cover_the_same_commands() -> None:
-    assert set(UPLINK_COMMANDS) == set(DOWNLINK_COMMANDS) == {2, 3, 4, 5, 6, 7, 8, 0x0A, 0x0D}
+    assert set(UPLINK_COMMANDS) == set(DOWNLINK_COMMANDS) == {2, 3, 4, 5, 6, 7, 8, 9, 0x0A, 0x0D}
 
 
 @pytest.mark.parametrize("octets", ["", "02", "0307ff", "0407"])
@@ -135,6 +168,10 @@ def test_an_answer_counts_as_accepted_only_with_all_its_bits() -> None:
 
 def test_delay_0_is_one_second() -> None:
     assert RxTimingSetupReq.from_bytes(b"\x08\x00").rx1_delay == 1
+
+
+def test_the_most_power_goes_by_its_code() -> None:
+    assert [TxParamSetupReq(False, False, code).max_eirp_dbm for code in (0, 5, 15)] == [8, 16, 36]
 
 
 @pytest.mark.parametrize(("battery", "fraction"), [(0, None), (255, None), (1, 0.0), (254, 1.0)])
