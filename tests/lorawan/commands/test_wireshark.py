@@ -19,7 +19,7 @@ COMMANDS: list[dict[str, Any]] = json.loads(VECTORS.read_text())["commands"]
 HZ = 100  # Wireshark leaves frequencies in the steps of the air.
 
 
-def as_wireshark_names(command: UplinkCommand | DownlinkCommand) -> dict[str, int]:
+def as_wireshark_names(command: UplinkCommand | DownlinkCommand) -> dict[str, int]:  # noqa: PLR0911
     match command:
         case LinkCheckAns(margin, gateway_count):
             return {"link_check_answer.margin": margin, "link_check_answer.gwcnt": gateway_count}
