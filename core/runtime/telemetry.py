@@ -8,7 +8,7 @@ from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 SECRET_NAME = re.compile(r"key|secret|password|token|authorization|kek", re.IGNORECASE)
 SAFE_NAMES = frozenset({"kek_id", "key_id"})
@@ -17,6 +17,28 @@ REDACTED = "***"
 LOOP_PROBE_S = 1.0
 
 EVENT_LOOP_LAG = Gauge("territoire_event_loop_lag_seconds", "How late the event loop woke up, last probe")
+LINES_LOST = Counter("territoire_log_lines_lost_total", "Lines of the log that could not be written: a full disk")
+
+
+class _LenientOutput:
+    """Where logs go. A full disk costs the line, and not whatever had something to say at that moment."""
+
+    def __init__(self, output: TextIO) -> None:
+        self._output = output
+
+    def write(self, text: str) -> None:
+        """Write, or count what is lost."""
+        try:
+            self._output.write(text)
+        except OSError:
+            LINES_LOST.inc()
+
+    def flush(self) -> None:
+        """Flush, or count what is lost."""
+        try:
+            self._output.flush()
+        except OSError:
+            LINES_LOST.inc()
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -32,8 +54,11 @@ def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mu
 def configure_logs(
     service: str, instance: str, log_format: str, log_level: str, output: TextIO | None = None
 ) -> None:
-    """One line per event, libraries' warnings included, on `output` (by default standard output): JSON or text."""
-    output = output or sys.stdout
+    """One line per event, libraries' warnings included, on `output` (by default standard output): JSON or text.
+
+    Saying something never fails: what a full disk does not take is counted.
+    """
+    lenient: Any = _LenientOutput(output or sys.stdout)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -49,11 +74,11 @@ def configure_logs(
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[log_level]),
-        logger_factory=structlog.PrintLoggerFactory(output),
+        logger_factory=structlog.WriteLoggerFactory(lenient),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service, instance=instance)
-    handler = logging.StreamHandler(output)
+    handler = logging.StreamHandler(lenient)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

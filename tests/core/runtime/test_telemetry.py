@@ -1,8 +1,11 @@
 import json
 import logging
+from io import TextIOWrapper
+from pathlib import Path
 
 import pytest
 import structlog
+from prometheus_client import REGISTRY
 
 from core.runtime.telemetry import configure_logs, redact
 
@@ -62,3 +65,18 @@ def test_a_librarys_warning_is_a_line_of_json_too(capsys: pytest.CaptureFixture[
 
     assert line["event"] == "Failed to restore the pool connection floor"
     assert line["service"] == "network"
+
+
+def lines_lost() -> float:
+    return REGISTRY.get_sample_value("territoire_log_lines_lost_total") or 0.0
+
+
+def test_a_full_disk_costs_the_line_and_not_the_work_that_logs_it() -> None:
+    before = lines_lost()
+
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        configure_logs("network", "network-1", "json", "INFO", TextIOWrapper(full, write_through=True))
+        structlog.get_logger().warning("pass_retried")
+        logging.getLogger("asyncpg").warning("Failed to restore the pool connection floor")
+
+    assert lines_lost() == before + 2
