@@ -111,7 +111,7 @@ class Supervisor:
         deadline = time.monotonic() + child.spec.ready_within
         for attempt in range(child.spec.attempts):
             await child.spawn()
-            self.changed()
+            self._publish()
             if await self._becomes_ready(child, deadline):
                 child.keeper = asyncio.create_task(self._keep(child), name=f"keep {child.spec.name}")
                 return
@@ -155,7 +155,7 @@ class Supervisor:
                 self._note(child, f"cannot be started: {refused}")
             if self.stopping:
                 child.send(child.spec.launch.stop_signal)
-            self.changed()
+            self._publish()
 
     async def _guard(self, child: Child) -> None:
         """Stop a child before its disk is full."""
@@ -165,9 +165,14 @@ class Supervisor:
         child.send(child.spec.launch.stop_signal)
 
     def _note(self, child: Child, event: str) -> None:
-        self.changed()
-        with child.spec.log.open("a", encoding="utf-8") as log:
+        self._publish()
+        with suppress(OSError), child.spec.log.open("a", encoding="utf-8") as log:
             log.write(f"supervisor: {child.spec.name} {event}\n")
+
+    def _publish(self) -> None:
+        """Tell the world. A full disk, which may be why a child ended, must not end the keeping of it."""
+        with suppress(OSError):
+            self.changed()
 
     async def run_to_completion(self, name: str, launch: Launch, log: Path, within: float) -> None:
         """Run a program once.
@@ -200,7 +205,7 @@ class Supervisor:
         while self._stages:
             stage = self._stages.pop()
             await asyncio.gather(*(self._stop(child) for child in reversed(stage)))
-        self.changed()
+        self._publish()
 
     async def _stop(self, child: Child) -> None:
         if child.process is None:

@@ -70,6 +70,22 @@ async def test_a_killed_child_is_started_again_and_counted(supervisor: Superviso
     assert "ended with -9" in only.spec.log.read_text("utf-8")
 
 
+async def test_a_child_that_ends_while_the_disk_is_full_is_started_again(tmp_path: Path) -> None:
+    full_disk = Path("/dev/full")
+    spec = replace(child(tmp_path, "only"), log=full_disk)
+    supervisor = Supervisor(changed=lambda: full_disk.write_text("run.json", "utf-8") and None)
+    await supervisor.start([spec])
+    only = supervisor.children[0]
+    former = only.pid
+    assert former is not None
+
+    os.kill(former, signal.SIGKILL)
+    await until(lambda: only.pid not in {None, former})
+    await supervisor.stop()
+
+    assert only.restarts == 1
+
+
 async def test_the_last_stage_stops_first(supervisor: Supervisor, tmp_path: Path) -> None:
     await supervisor.start([child(tmp_path, "server")])
     await supervisor.start([child(tmp_path, "service")])
