@@ -17,6 +17,8 @@ from lorawan.identifiers import GatewayId
 # Forwarders keep their path open every 10 s or so, and report every 30 s.
 ONLINE_WITHIN = timedelta(seconds=90)
 
+BOARDS = "Nombre de concentrateurs, pour une passerelle qui utilise LoRa Basics Station"
+
 router = APIRouter(prefix="/v1/gateways", tags=["Passerelles"], responses=PROBLEM_RESPONSES)
 
 
@@ -40,6 +42,7 @@ class NewGateway(Body):
     latitude: Latitude | None = None
     longitude: Longitude | None = None
     antenna_gain: float = Field(0, ge=-10, le=20, description="Gain de l'antenne, en dBi")
+    boards: int = Field(1, ge=1, le=2, description=BOARDS)
 
 
 class GatewayPatch(Body):
@@ -51,6 +54,7 @@ class GatewayPatch(Body):
     latitude: Latitude | None = None
     longitude: Longitude | None = None
     antenna_gain: float | None = Field(None, ge=-10, le=20, description="Gain de l'antenne, en dBi")
+    boards: int | None = Field(None, ge=1, le=2, description=BOARDS)
 
 
 class GatewayAnswer(Answer):
@@ -62,6 +66,7 @@ class GatewayAnswer(Answer):
     latitude: float | None
     longitude: float | None
     antenna_gain: float
+    boards: int = Field(description=BOARDS)
     created_at: datetime
     online: bool = Field(description="Un signe de vie depuis moins de 90 secondes")
     last_seen_at: datetime | None
@@ -89,6 +94,7 @@ def _show(gateway: GatewayWithState) -> GatewayAnswer:
         latitude=gateway.latitude,
         longitude=gateway.longitude,
         antenna_gain=gateway.antenna_gain,
+        boards=gateway.boards,
         created_at=gateway.created_at,
         online=seen is not None and datetime.now(UTC) - seen < ONLINE_WITHIN,
         last_seen_at=seen,
@@ -110,6 +116,7 @@ async def create_gateway(body: NewGateway, caller: Manager) -> GatewayAnswer:
             latitude=body.latitude,
             longitude=body.longitude,
             antenna_gain=body.antenna_gain,
+            boards=body.boards,
         )
         await change.audit("create", "gateway", body.gateway_id, body.model_dump(mode="json"))
     return _show(gateway)

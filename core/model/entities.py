@@ -94,6 +94,7 @@ class Gateway:
     latitude: float | None
     longitude: float | None
     antenna_gain: float  # dBi
+    boards: int  # SX1301 concentrators, 1 or 2.
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from core.runtime.postgres import Connection, Pool
 from lorawan.identifiers import GatewayId
 
 READ_GATEWAYS = """
-SELECT id, tenant_id, gateway_id, name, region, latitude, longitude, antenna_gain FROM gateway
+SELECT id, tenant_id, gateway_id, name, region, latitude, longitude, antenna_gain, boards FROM gateway
 """
 SAVE_STATES = """
 INSERT INTO gateway_state AS known (gateway_id, frontend, address, last_seen_at, stats)
@@ -35,18 +35,19 @@ ON CONFLICT (gateway_id) DO UPDATE
 SET frontend = excluded.frontend, address = excluded.address, last_seen_at = excluded.last_seen_at
 """
 COLUMNS = """g.id, g.tenant_id, g.gateway_id, g.name, g.region, g.latitude, g.longitude, g.antenna_gain,
-g.created_at, s.frontend, s.address, s.last_seen_at, s.stats"""
+g.boards, g.created_at, s.frontend, s.address, s.last_seen_at, s.stats"""
 STATE = "LEFT JOIN gateway_state s ON s.gateway_id = g.id"
 CREATE = """
-INSERT INTO gateway (tenant_id, gateway_id, name, latitude, longitude, antenna_gain)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO gateway (tenant_id, gateway_id, name, latitude, longitude, antenna_gain, boards)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 RETURNING id, region, created_at
 """
 READ = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.gateway_id = $1"
 LIST = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.id > $1 ORDER BY g.id LIMIT $2"
 UPDATE = """
 UPDATE gateway SET name = coalesce($2, name), latitude = coalesce($3, latitude),
-    longitude = coalesce($4, longitude), antenna_gain = coalesce($5, antenna_gain)
+    longitude = coalesce($4, longitude), antenna_gain = coalesce($5, antenna_gain),
+    boards = coalesce($6, boards)
 WHERE gateway_id = $1
 RETURNING true
 """
@@ -62,7 +63,7 @@ class GatewaySeen:
     """A sign of life of a gateway; `stats` is merged over what was known."""
 
     gateway_id: bytes
-    frontend: str  # semtech_udp, chirpstack_mqtt
+    frontend: str  # semtech_udp, chirpstack_mqtt, basics_station
     address: str
     last_seen_at: datetime
     stats: dict[str, Any]
@@ -80,6 +81,7 @@ class GatewayWithState:
     latitude: float | None
     longitude: float | None
     antenna_gain: float
+    boards: int
     created_at: datetime
     frontend: str | None = None
     address: str | None = None
@@ -106,6 +108,7 @@ class GatewayChange:
     latitude: float | None = None
     longitude: float | None = None
     antenna_gain: float | None = None
+    boards: int | None = None
 
 
 async def read_gateways(connection: Connection | Pool) -> dict[bytes, Gateway]:
@@ -145,12 +148,22 @@ async def create_gateway(
     latitude: float | None,
     longitude: float | None,
     antenna_gain: float,
+    boards: int,
 ) -> GatewayWithState:
     """A new gateway; raises UniqueViolationError when it is registered, in this tenant or in another."""
-    row = await connection.fetchrow(CREATE, tenant_id, gateway_id, name, latitude, longitude, antenna_gain)
+    row = await connection.fetchrow(CREATE, tenant_id, gateway_id, name, latitude, longitude, antenna_gain, boards)
     assert row is not None  # noqa: S101 - RETURNING of an INSERT.
     return GatewayWithState(
-        row["id"], tenant_id, gateway_id, name, row["region"], latitude, longitude, antenna_gain, row["created_at"]
+        row["id"],
+        tenant_id,
+        gateway_id,
+        name,
+        row["region"],
+        latitude,
+        longitude,
+        antenna_gain,
+        boards,
+        row["created_at"],
     )
 
 
@@ -168,7 +181,7 @@ async def list_gateways(connection: Connection, *, after: int = 0, most: int = 1
 async def update_gateway(connection: Connection, gateway_id: bytes, change: GatewayChange) -> bool:
     """Change a gateway; False when there is no such gateway."""
     changed = await connection.fetchval(
-        UPDATE, gateway_id, change.name, change.latitude, change.longitude, change.antenna_gain
+        UPDATE, gateway_id, change.name, change.latitude, change.longitude, change.antenna_gain, change.boards
     )
     return changed is True
 
