@@ -42,7 +42,11 @@ CREATE TABLE observation.rollup_day (LIKE observation.rollup_hour INCLUDING ALL)
 
 ALTER TABLE deployment ADD COLUMN timezone text NOT NULL DEFAULT 'Europe/Paris';
 
--- A crash between the commit and the acknowledgement brings the same item again: it is kept once.
+-- A crash between the commit and the acknowledgement brings the same item again: it is kept once, also of those that
+-- came before.
+DELETE FROM observation.quarantine later USING observation.quarantine first
+WHERE (later.service, later.subject, later.sequence, later.data)
+      = (first.service, first.subject, first.sequence, first.data) AND later.id > first.id;
 CREATE UNIQUE INDEX quarantine_once ON observation.quarantine (service, subject, sequence, md5(data));
 
 GRANT SELECT, INSERT, UPDATE, DELETE

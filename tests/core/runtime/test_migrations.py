@@ -84,3 +84,19 @@ async def test_a_file_that_postgresql_refuses_leaves_nothing(empty_database_url:
     await connection.close()
 
     assert not has_tags
+
+
+async def test_what_was_quarantined_twice_by_an_older_program_is_kept_once(empty_database_url: str) -> None:
+    await migrate_up_to(7, empty_database_url)
+    connection = await connect(empty_database_url)
+    await connection.executemany(
+        "INSERT INTO observation.quarantine (service, subject, sequence, reason, data) "
+        "VALUES ($1, 's', 1, $2, $3)",
+        [("ingest", "a", b"x"), ("ingest", "b", b"x"), ("ingest", "c", b"y"), ("network", "d", b"x")],
+    )
+
+    await migrate(empty_database_url)
+
+    kept = await connection.fetchval("SELECT array_agg(reason ORDER BY id) FROM observation.quarantine")
+    await connection.close()
+    assert kept == ["a", "c", "d"]
