@@ -137,7 +137,11 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
         jobs = [
             Job("rollups", settings.rollups_every_s, lambda: make_rollups(pool)),
             Job("housekeeping", settings.housekeeping_every_s, lambda: keep_house(pool, settings)),
-            Job("supervision", SUPERVISE_EVERY_S, lambda: supervise(pool, settings.disk_limit_bytes)),
+            Job(
+                "supervision",
+                SUPERVISE_EVERY_S,
+                lambda: supervise(pool, settings.disk_limit_bytes, settings.disk_folder),
+            ),
         ]
         readiness = Readiness({"database": database_check(pool)} | {job.name: job.check() for job in jobs})
         async with (

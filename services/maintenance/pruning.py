@@ -35,6 +35,11 @@ UNKNOWN_GATEWAY = """
 DELETE FROM unknown_gateway WHERE gateway_id = ANY(ARRAY(
     SELECT gateway_id FROM unknown_gateway WHERE last_seen_at < now() - $1::interval LIMIT $2))
 """
+# Whoever has a source's token can invent devices.
+LNS_UNKNOWN_DEVICE = """
+DELETE FROM lns_unknown_device WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM lns_unknown_device WHERE last_seen_at < now() - $1::interval LIMIT $2))
+"""
 SERVICE_REPLICA = """
 DELETE FROM service_replica WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM service_replica WHERE seen_at < now() - $1::interval LIMIT $2))
@@ -75,6 +80,7 @@ def prunes(settings: MaintenanceSettings) -> tuple[Prune, ...]:
         Prune("webhook_attempt", WEBHOOK_ATTEMPT, 90 * days),
         Prune("job_log", JOB_LOG, 7 * days),
         Prune("unknown_gateway", UNKNOWN_GATEWAY, 30 * days),
+        Prune("lns_unknown_device", LNS_UNKNOWN_DEVICE, 30 * days),
         Prune("service_replica", SERVICE_REPLICA, 1 * days),
         Prune("quarantine", QUARANTINE, settings.keep_quarantine_days * days),
         Prune("session", SESSION, 8 * days),  # uplink_seen names sessions, too.

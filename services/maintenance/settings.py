@@ -1,5 +1,7 @@
 """Settings of maintenance: how long what is kept."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from core.runtime.settings import ServiceSettings
@@ -30,4 +32,9 @@ class MaintenanceSettings(ServiceSettings):
     )
     disk_limit_bytes: int = Field(
         default=0, ge=0, description="What the database may fill; 0: unknown. Below a fifth left, a warning"
+    )
+    disk_folder: Path | None = Field(
+        default=None,
+        description="A folder on the database's disk, where this process sees it; absent: another machine's. "
+        "Below a fifth left, a warning",
     )

@@ -1,5 +1,9 @@
 """Chunks, sizes and the dirty log, as metrics; a warning when the disk is nearly full."""
 
+import asyncio
+import shutil
+from pathlib import Path
+
 import structlog
 
 from core.runtime.postgres import Pool
@@ -9,6 +13,8 @@ from services.maintenance.telemetry import (
     DIRTY_HOURS,
     DIRTY_OLDEST,
     DIRTY_ROWS,
+    DISK_BYTES,
+    DISK_FREE_BYTES,
     DISK_LIMIT_BYTES,
     OLDEST_CHUNK,
     TABLE_BYTES,
@@ -39,8 +45,20 @@ FROM observation.dirty
 log = structlog.get_logger()
 
 
-async def supervise(pool: Pool, disk_limit: int) -> None:
-    """Read and export it all; `disk_limit` is what the database may fill, 0 when that is unknown."""
+def is_scarce(free: int, total: int) -> bool:
+    """Whether less than a fifth is left."""
+    return free < LEAST_FREE * total
+
+
+async def supervise(pool: Pool, disk_limit: int, disk_folder: Path | None) -> None:
+    """Read and export it all.
+
+    `disk_limit` is what the database may fill, 0 when that is unknown; `disk_folder` lies on its disk, None when
+    that is not this machine's: PostgreSQL itself has no answer to how much is left.
+    """
+    # First: a database whose disk is full may not answer.
+    if disk_folder is not None:
+        await _measure_disk(disk_folder)
     chunks = {row["hypertable"]: row for row in await pool.fetch(READ_CHUNKS)}
     for name in HYPERTABLES:
         row = chunks.get(name)
@@ -57,5 +75,17 @@ async def supervise(pool: Pool, disk_limit: int) -> None:
     octets = await pool.fetchval(READ_DATABASE_SIZE)
     DATABASE_BYTES.set(octets)
     DISK_LIMIT_BYTES.set(disk_limit)
-    if disk_limit and octets > (1 - LEAST_FREE) * disk_limit:
+    if disk_limit and is_scarce(disk_limit - octets, disk_limit):
         log.warning("database_nearly_full", octets=octets, limit=disk_limit)
+
+
+async def _measure_disk(folder: Path) -> None:
+    try:
+        disk = await asyncio.to_thread(shutil.disk_usage, folder)
+    except OSError as unknown:
+        log.warning("disk_not_measured", folder=str(folder), error=str(unknown))
+        return
+    DISK_BYTES.set(disk.total)
+    DISK_FREE_BYTES.set(disk.free)
+    if is_scarce(disk.free, disk.total):
+        log.warning("disk_nearly_full", folder=str(folder), free=disk.free, of=disk.total)

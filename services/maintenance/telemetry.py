@@ -37,3 +37,5 @@ OLDEST_CHUNK = Gauge(
 TABLE_BYTES = Gauge("territoire_maintenance_table_bytes", "With indexes, chunks included", ["table"])
 DATABASE_BYTES = Gauge("territoire_maintenance_database_bytes", "Size of the database")
 DISK_LIMIT_BYTES = Gauge("territoire_maintenance_disk_limit_bytes", "What it may fill; 0: unknown")
+DISK_BYTES = Gauge("territoire_maintenance_disk_bytes", "Size of the database's disk; 0: it is another machine's")
+DISK_FREE_BYTES = Gauge("territoire_maintenance_disk_free_bytes", "What is left of it")

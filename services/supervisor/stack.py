@@ -190,6 +190,8 @@ class Stack:
                 "TERRITOIRE_INTAKE_HOST": options.intake_host,
                 "TERRITOIRE_INTAKE_PORT": run.intake_url.rsplit(":", 1)[1],
             }
+        if name == "maintenance":
+            environment["TERRITOIRE_DISK_FOLDER"] = str(self._home.postgres_data)
         if name == "alerting":
             environment["TERRITOIRE_PUBLIC_URL"] = run.api_url  # For the links in webhooks.
         if name == "api":

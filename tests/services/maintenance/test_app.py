@@ -1,15 +1,18 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from prometheus_client.utils import floatToGoString
 
 from core.runtime.postgres import Pool, connect
 from services.maintenance.app import keep_house
@@ -33,7 +36,7 @@ async def until(condition: Callable[[], Awaitable[Any]], within_s: float = 30) -
 
 
 @pytest.fixture
-async def service(database_url: str, free_port: int):
+async def service(database_url: str, free_port: int, tmp_path: Path):
     """The process; its address."""
     environment = {
         "PATH": os.environ["PATH"],
@@ -41,6 +44,7 @@ async def service(database_url: str, free_port: int):
         "TERRITOIRE_NATS_URL": "nats://127.0.0.1:1",
         "TERRITOIRE_HEALTH_PORT": str(free_port),
         "TERRITOIRE_ROLLUPS_EVERY_S": "0.2",
+        "TERRITOIRE_DISK_FOLDER": str(tmp_path),
         "TERRITOIRE_INSTANCE": "maintenance-test",
     }
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.maintenance", env=environment)
@@ -52,7 +56,9 @@ async def service(database_url: str, free_port: int):
     assert code == 0
 
 
-async def test_closed_hours_are_rolled_up_and_it_shows(pool: Pool, measuring, service: str) -> None:
+async def test_closed_hours_are_rolled_up_and_it_shows(
+    pool: Pool, measuring, service: str, tmp_path: Path
+) -> None:
     [datastream] = await measuring.datastreams("temperature")
     await measuring.write((datastream, datetime.now(UTC) - timedelta(days=2), 20.0, 0))
     await until(lambda: pool.fetchval("SELECT count(*) = 1 FROM observation.rollup_day"))
@@ -64,6 +70,7 @@ async def test_closed_hours_are_rolled_up_and_it_shows(pool: Pool, measuring, se
         'territoire_maintenance_last_success_timestamp_seconds{job="supervision"}',
         'territoire_maintenance_chunks{compressed="no",hypertable="measurement"}',
         "territoire_maintenance_dirty_rows",
+        f"territoire_maintenance_disk_bytes {floatToGoString(shutil.disk_usage(tmp_path).total)}\n",
     ]
 
     async def shown() -> bool:

@@ -24,6 +24,10 @@ ROWS = {
     "unknown_gateway": "INSERT INTO unknown_gateway "
     "SELECT decode(lpad(to_hex(extract(epoch FROM $1::interval)::int), 16, '0'), 'hex'), 'udp', '', now(), "
     "now() - $1::interval",
+    "lns_unknown_device": "INSERT INTO lns_unknown_device "
+    "(source_id, tenant_id, dev_eui, first_seen_at, last_seen_at) SELECT id, tenant_id, "
+    "decode(lpad(to_hex(extract(epoch FROM $1::interval)::int), 16, '0'), 'hex'), now(), now() - $1 "
+    "FROM lns_source",
     "service_replica": "INSERT INTO service_replica SELECT 's', $1::interval::text, now() - $1::interval",
     "quarantine": "INSERT INTO observation.quarantine (at, service, subject, sequence, reason, data) "
     "SELECT now() - $1::interval, 's', $1::interval::text, 1, '', ''",
@@ -43,6 +47,10 @@ async def test_old_rows_go_and_others_stay(pool: Pool, measuring, what: Prune) -
     await pool.execute(
         "INSERT INTO webhook_endpoint (tenant_id, url, secret_wrapped, kek_id) "
         "SELECT id, 'https://a.example', '', 'k' FROM tenant"
+    )
+    await pool.execute(
+        "INSERT INTO lns_source (tenant_id, kind, transport, name, token_sha256) "
+        "SELECT id, 'generic', 'http', 's', sha256('x') FROM tenant"
     )
     table = TABLES.get(what.table, what.table)
     await pool.execute(f"DELETE FROM {table}")
