@@ -103,6 +103,60 @@ async def test_whatever_is_rolled_up_the_answer_is_that_of_raw(
                 assert before == wanted_before, asked
 
 
+def by_calendar(rows: list[tuple], zone: ZoneInfo, bucket: str, is_index: bool) -> list[tuple]:
+    """Hours and local days as Python's own calendar has them: begin, end, readings, suspects, extremes, edges."""
+    groups: dict[tuple[datetime, datetime], list[tuple[datetime, float, int]]] = {}
+    for _, at, value, flags in rows:
+        instant = at - AT_THE_EDGE if is_index else at
+        if bucket == "hour":
+            begin = instant.replace(minute=0, second=0, microsecond=0)
+            end = begin + HOUR
+        else:
+            day = instant.astimezone(zone).date()
+            begin = datetime.combine(day, datetime.min.time(), zone).astimezone(UTC)
+            end = datetime.combine(day + timedelta(days=1), datetime.min.time(), zone).astimezone(UTC)
+        groups.setdefault((begin, end), []).append((at, value, flags))
+    buckets: list[tuple] = []
+    for (begin, end), readings in sorted(groups.items()):
+        sound = [value for _, value, flags in sorted(readings) if not flags & 1]
+        extremes = (min(sound), max(sound), sound[0], sound[-1]) if sound else (None,) * 4
+        buckets.append((begin, end, len(sound), len(readings) - len(sound), *extremes))
+    return buckets
+
+
+@pytest.mark.parametrize("night", [datetime(2026, 3, 28, tzinfo=UTC), datetime(2026, 10, 24, tzinfo=UTC)])
+@pytest.mark.parametrize("quantity", ["temperature", "water_volume"])
+async def test_days_of_23_and_of_25_hours_are_those_of_the_calendar(
+    pool: Pool, api_pool: Pool, measuring, night: datetime, quantity: str
+) -> None:
+    chance = random.Random(quantity)
+    [datastream] = await measuring.datastreams(quantity)
+    instants = chance.sample([night + n * HOUR / 4 for n in range(4 * 72)], 200)
+    rows = [(datastream, at, chance.uniform(-5, 5), chance.choice((0, 0, 1))) for at in instants]
+    await measuring.write(*rows[:120])
+    await roll_up(pool)
+    await measuring.write(*rows[120:])
+    await roll_up(pool)
+    tenant = await tenant_of(pool)
+    is_index = quantity == "water_volume"
+
+    for bucket in ("hour", "day"):
+        async with tenant_transaction(api_pool, tenant) as connection:
+            found, _ = await read_buckets(
+                connection,
+                datastream,
+                night - 48 * HOUR,
+                night + 120 * HOUR,
+                bucket=bucket,
+                timezone="Europe/Paris",
+                is_index=is_index,
+            )
+
+        assert [(*one[:6], *one[7:]) for one in found] == by_calendar(rows, PARIS, bucket, is_index)
+    lengths = {(one.until - one.since) / HOUR for one in found}
+    assert lengths == {24, 23 if night.month == 3 else 25}
+
+
 async def test_hours_and_days_outlive_the_raw_that_they_were_made_from(
     pool: Pool, api_pool: Pool, measuring
 ) -> None:
