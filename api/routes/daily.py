@@ -1,6 +1,6 @@
 """Many datastreams at once, by local day of the deployment's calendar."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import msgspec
@@ -11,6 +11,7 @@ from api.auth import Reader
 from api.daily_store import Day, Selected, days_above, read_daily, select_datastreams
 from api.errors import PROBLEM_RESPONSES, FieldError, Problem
 from api.fields import INT4_MOST, PRINTABLE, Answer, Instant
+from api.periods import period
 from api.routes.datastreams import QuantityName
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.postgres import Connection
@@ -83,14 +84,6 @@ class _DayItem(msgspec.Struct, rename={"since": "from"}):
     last: float | None
 
 
-def _range(since: datetime, until: datetime | None, longest: timedelta) -> tuple[datetime, datetime]:
-    end = until or datetime.now(UTC)
-    if not timedelta(0) < end - since <= longest:
-        message = f"« from » doit précéder « to », de {longest.days} jours au plus"
-        raise Problem(422, message, errors=[FieldError(field="query.from", code="range", message=message)])
-    return since, end
-
-
 async def _select(
     connection: Connection, datastream_ids: list[int] | None, kind: str | None, quantity: str | None
 ) -> list[Selected]:
@@ -124,7 +117,7 @@ async def list_days(
     quantity: QuantityName = None,
 ) -> Response:
     """Par jour local de la plateforme, jusqu'à 2 000 flux et 92 jours par requête ; les jours entiers."""
-    begin, end = _range(since, until, LONGEST_DAYS)
+    begin, end = period(since, until, usual=LONGEST_DAYS, longest=LONGEST_DAYS)
     async with caller.reading() as connection:
         selected = await _select(connection, datastream_id, kind, quantity)
         days = await read_daily(connection, [one.id for one in selected], begin, end)
@@ -146,7 +139,7 @@ async def count_days_above(
     quantity: QuantityName = None,
 ) -> DaysAbovePage:
     """Les jours locaux dont le maximum a dépassé le seuil, par flux ; 2 000 flux et 10 ans au plus."""
-    begin, end = _range(since, until, LONGEST_COUNT)
+    begin, end = period(since, until, usual=LONGEST_COUNT, longest=LONGEST_COUNT)
     async with caller.reading() as connection:
         selected = await _select(connection, datastream_id, kind, quantity)
         counts = await days_above(connection, [one.id for one in selected], threshold, begin, end)

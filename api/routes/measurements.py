@@ -1,6 +1,6 @@
 """What was measured: ranges, hours and local days, last values."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -10,9 +10,10 @@ from api import bucket_store, store
 from api.auth import Reader
 from api.bucket_store import Bucket
 from api.differences import differences
-from api.errors import PROBLEM_RESPONSES, FieldError, Problem
+from api.errors import PROBLEM_RESPONSES
 from api.fields import INT4_MOST, PRINTABLE, Answer, Id, Instant
 from api.pages import MICROSECOND, Cursor, Limit, Page, cursor_id, cursor_instant, instant_cursor, page_of
+from api.periods import period
 from api.routes.datastreams import DatastreamAnswer, QuantityName, datastream_or_404, show_datastream
 from api.store import Reading
 from core.messages.measurements import Flag
@@ -89,17 +90,6 @@ def _measurement(reading: Reading) -> MeasurementAnswer:
     return MeasurementAnswer(time=reading.time, value=reading.value, flags=_flags(reading.flags))
 
 
-def _range(
-    since: datetime | None, until: datetime | None, usual: timedelta, longest: timedelta
-) -> tuple[datetime, datetime]:
-    end = until or datetime.now(UTC)
-    begin = since or end - usual
-    if not timedelta(0) < end - begin <= longest:
-        message = f"« from » doit précéder « to », de {longest.days} jours au plus"
-        raise Problem(422, message, errors=[FieldError(field="query.from", code="range", message=message)])
-    return begin, end
-
-
 @router.get("/datastreams/{id}/measurements", summary="Lister les mesures d'un flux")
 async def list_measurements(
     id: Id,  # noqa: A002 - The path's word.
@@ -113,7 +103,7 @@ async def list_measurements(
     cursor: Cursor = None,
 ) -> MeasurementsAnswer:
     """Les mesures d'un flux, 31 jours au plus par requête (par défaut : les dernières 24 heures)."""
-    begin, end = _range(since, until, timedelta(days=1), LONGEST_RAW)
+    begin, end = period(since, until, usual=timedelta(days=1), longest=LONGEST_RAW)
     reached = cursor_instant(cursor)
     if reached is not None:
         begin, end = (begin, min(end, reached)) if order == "desc" else (max(begin, reached + MICROSECOND), end)
@@ -142,7 +132,7 @@ async def list_aggregates(
     ] = "Europe/Paris",
 ) -> AggregatesAnswer:
     """Par heure (366 jours au plus) ou par jour local (10 ans au plus) ; les heures et jours entiers."""
-    begin, end = _range(since, until, timedelta(days=7), LONGEST_BY[bucket])
+    begin, end = period(since, until, usual=timedelta(days=7), longest=LONGEST_BY[bucket])
     async with caller.reading() as connection:
         datastream = await datastream_or_404(connection, id)
         known = QUANTITIES.get(datastream.quantity)
