@@ -69,7 +69,8 @@ class Engine:
         self._orphans_every_s = orphans_every_s
         self._orphans_at = -math.inf  # When they were last looked for, on the loop's clock.
         self._memories = [Memory() for _ in range(shards)]
-        self._turns = [asyncio.Lock() for _ in range(shards)]  # Stream and deadlines never at once.
+        # Stream and deadlines never at once: whoever reads or changes a shard's memory has its turn.
+        self._turns = [asyncio.Lock() for _ in range(shards)]
 
     async def serve(self, lease: Lease, reader: ShardReader) -> None:
         """Evaluate one shard until cancelled; returning means that it must be caught up with anew.
@@ -88,7 +89,8 @@ class Engine:
         finally:
             self._watching.pop(lease.shard, None)
             with suppress(LeaseLost, *DATABASE_AWAY):  # Else the next owner evaluates it again.
-                await self._write_down(lease)
+                async with self._turns[lease.shard]:
+                    await self._write_down(lease)
 
     async def take(self, lease: Lease, messages: Sequence[Message]) -> None:
         """Evaluate what these messages carry, in one transaction."""
@@ -162,13 +164,14 @@ class Engine:
 
     async def _sweep_shard(self, lease: Lease) -> None:
         slots = slots_of_shard(lease.shard, self._shards)
-        await self._write_down(lease)
         while (since := self._watching.get(lease.shard)) is not None:
-            async with self._transaction(lease) as evaluation:
-                due = await deadline_store.lock_due(evaluation.connection, evaluation.now, slots, DUE_AT_ONCE)
-                if due:
-                    await self._recall(evaluation, lease.shard)
-                    await evaluation.miss(due, since, self._least_watch)
+            async with self._turns[lease.shard]:
+                await self._write_down(lease)
+                async with self._transaction(lease) as evaluation:
+                    due = await deadline_store.lock_due(evaluation.connection, evaluation.now, slots, DUE_AT_ONCE)
+                    if due:
+                        self._forget(lease.shard)
+                        await evaluation.miss(due, since, self._least_watch)
             if len(due) < DUE_AT_ONCE:
                 break
 
@@ -182,10 +185,12 @@ class Engine:
             slots = slots_of_shard(lease.shard, self._shards)
             ours = [one for one in orphans if slot_of(one.asset_id, one.device_id or 0) in slots]
             if ours:
-                async with self._transaction(lease) as evaluation:
-                    await self._recall(evaluation, lease.shard)
-                    for orphan in ours:
-                        await evaluation.resolve_orphan(orphan.id, orphan.cause)
+                async with self._turns[lease.shard]:
+                    await self._write_down(lease)
+                    self._forget(lease.shard)
+                    async with self._transaction(lease) as evaluation:
+                        for orphan in ours:
+                            await evaluation.resolve_orphan(orphan.id, orphan.cause)
 
     async def _evaluate(
         self,
@@ -193,51 +198,48 @@ class Engine:
         observations: Sequence[tuple[Watched, Observation]],
         heard: dict[int, tuple[Watched, datetime]],
     ) -> None:
-        memory = self._memories[lease.shard]
-        if memory.version != self._rulebook.version:
-            await self._write_down(lease)
-            memory = self._memories[lease.shard] = Memory(self._rulebook.version)
-        work = work_of(self._rulebook, observations)
-        signs = {
-            id_: sign
-            for id_, sign in heard.items()
-            if memory.moves(id_, sign[1]) and self._rulebook.silence_rules(sign[0])
-        }
         async with self._turns[lease.shard]:
+            if self._memories[lease.shard].version != self._rulebook.version:
+                await self._write_down(lease)
+                self._forget(lease.shard)
+            memory = self._memories[lease.shard]
+            work = work_of(self._rulebook, observations)
+            signs = {
+                id_: sign
+                for id_, sign in heard.items()
+                if memory.moves(id_, sign[1]) and self._rulebook.silence_rules(sign[0])
+            }
             await memory.load(self._pool, {StateKey(rule.id, watched.id, None) for rule, watched, _ in work})
             foreseen = foresee(work, memory.states, datetime.now(UTC))
             if foreseen is not None:
                 EVALUATED.inc(len(foreseen))
                 memory.follow(foreseen)
-        if foreseen is None or signs:
-            async with self._transaction(lease) as evaluation:
-                written = await evaluation.observe([] if foreseen is not None else work, memory.states)
-                until = await evaluation.hear(signs)
-            memory.saved(written)
-            memory.heard_until |= until
+            if foreseen is None or signs:
+                async with self._transaction(lease) as evaluation:
+                    written = await evaluation.observe([] if foreseen is not None else work, memory.states)
+                    until = await evaluation.hear(signs)
+                memory.saved(written)
+                memory.heard_until |= until
 
     async def _write_down(self, lease: Lease) -> None:
-        """What was evaluated since the last time, in one transaction."""
+        """In the shard's turn: what was evaluated since the last time, in one transaction."""
         memory = self._memories[lease.shard]
         if memory.unsaved:
+            rows = dict(memory.unsaved)
             async with self._transaction(lease) as evaluation:
-                rows = dict(memory.unsaved)
                 await evaluation.save(rows)
             memory.saved(rows)
 
-    async def _recall(self, evaluation: Evaluation, shard: int) -> None:
-        """States are about to be changed in the table: what is remembered is written first, then read anew."""
-        memory = self._memories[shard]
-        await evaluation.save(memory.unsaved)
-        self._memories[shard] = Memory(memory.version)
+    def _forget(self, shard: int) -> None:
+        """In the shard's turn, with all written down: states change in the table, and are read anew from there."""
+        self._memories[shard] = Memory(self._rulebook.version)
 
     @asynccontextmanager
     async def _transaction(self, lease: Lease) -> AsyncGenerator[Evaluation]:
-        """One transaction under the lease, the shard's only one; what it did is counted after its commit."""
-        async with self._turns[lease.shard]:
-            async with fenced(self._pool, [lease]) as connection:
-                evaluation = Evaluation(connection, self._rulebook, self._public_url, datetime.now(UTC))
-                yield evaluation
-            EVALUATED.inc(evaluation.outcome.evaluated)
-            for rule in evaluation.outcome.opened:
-                OPENED.labels(rule).inc()
+        """One transaction under the lease, in the shard's turn; what it did is counted after its commit."""
+        async with fenced(self._pool, [lease]) as connection:
+            evaluation = Evaluation(connection, self._rulebook, self._public_url, datetime.now(UTC))
+            yield evaluation
+        EVALUATED.inc(evaluation.outcome.evaluated)
+        for rule in evaluation.outcome.opened:
+            OPENED.labels(rule).inc()

@@ -1,5 +1,6 @@
 """The engine against the real schema: messages are handed to it as the bus would."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -331,6 +332,23 @@ async def test_what_a_crash_forgot_is_evaluated_again_from_the_table(bench: Benc
     await successor.take((ago(10), 82))
 
     assert [(alert.value, alert.opened_at) for alert in await place.alerts()] == [(82, first)]
+
+
+async def test_a_value_that_comes_while_a_silence_is_judged_is_remembered(bench: Bench, place: Any) -> None:
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'deadline'::regclass"
+    await bench.take((ago(300), 10), heard_at=ago(300))
+    await bench.engine._write_down(bench.lease)
+    async with bench.pool.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE deadline IN EXCLUSIVE MODE")
+        sweeping = asyncio.create_task(bench.sweep(ago(600)))
+        while not await connection.fetchval(waiting):
+            pass
+        taking = asyncio.create_task(bench.take((ago(20), 76)))
+        await connection.fetchval(waiting)
+    await asyncio.gather(sweeping, taking)
+    await bench.take((ago(10), 82))
+
+    assert [alert.value for alert in await place.alerts() if alert.rule == "bin_75"] == [82]
 
 
 async def test_a_rule_that_changes_finds_what_was_evaluated_before(bench: Bench, place: Any) -> None:
