@@ -13,6 +13,7 @@ from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.postgres import Pool, open_pool
 from lorawan.identifiers import GatewayId
+from services.gateway_bridge.basics_station import BasicsStation
 from services.gateway_bridge.batcher import Batcher
 from services.gateway_bridge.chirpstack_mqtt import ChirpStackMqtt
 from services.gateway_bridge.frontend import Frontend
@@ -42,11 +43,14 @@ class Bridge:
     transmitter: Transmitter
     udp: SemtechUdp
     mqtt: ChirpStackMqtt | None
+    stations: BasicsStation | None
 
     async def apply(self, changes: list[Change]) -> None:
         """Take a change of the registry over; a gateway that is ours from now on is reachable at once."""
         await self.gateways.apply(changes)
         self.udp.registered(self.gateways.ids())
+        if self.stations is not None:
+            self.stations.registered()
 
     def path_gone(self, gateway_id: GatewayId) -> None:
         """Forget the radio of a gateway whose path we no longer hold."""
@@ -67,9 +71,13 @@ async def build(settings: Settings, pool: Pool, bus: Bus) -> Bridge:
     mqtt = None
     if settings.mqtt_url is not None:
         mqtt = ChirpStackMqtt(settings, settings.mqtt_prefixes, batcher, gateways, sightings, paths)
-    frontends: Mapping[str, Frontend] = {udp.name: udp} | ({mqtt.name: mqtt} if mqtt else {})
+    stations = None
+    if settings.station_port is not None:
+        stations = BasicsStation(settings, batcher, gateways, sightings, paths)
+    opened: tuple[Frontend | None, ...] = (udp, mqtt, stations)
+    frontends: Mapping[str, Frontend] = {frontend.name: frontend for frontend in opened if frontend is not None}
     transmitter.attach(paths, frontends)
-    return Bridge(gateways, sightings, statuses, batcher, paths, radios, transmitter, udp, mqtt)
+    return Bridge(gateways, sightings, statuses, batcher, paths, radios, transmitter, udp, mqtt, stations)
 
 
 def checks(pool: Pool, bus: Bus, bridge: Bridge) -> dict[str, Check]:
@@ -81,8 +89,12 @@ def checks(pool: Pool, bus: Bus, bridge: Bridge) -> dict[str, Check]:
     async def mqtt_is_connected() -> str | None:
         return None if bridge.mqtt is None or bridge.mqtt.edge.is_connected else bridge.mqtt.edge.problem
 
+    async def stations_are_awaited() -> str | None:
+        return None if bridge.stations is None or bridge.stations.server.is_open else "not listening"
+
     found: dict[str, Check] = {"database": database_check(pool), "bus": bus_check(bus), "udp": udp_is_open}
-    return found | ({"mqtt": mqtt_is_connected} if bridge.mqtt else {})
+    found |= {"mqtt": mqtt_is_connected} if bridge.mqtt else {}
+    return found | ({"stations": stations_are_awaited} if bridge.stations else {})
 
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
@@ -114,6 +126,8 @@ async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, st
         holding = tasks.create_task(bridge.paths.run(bridge.path_gone), name="hold downlink paths")
         await bridge.udp.open(settings.udp_host, settings.udp_port, settings.udp_receive_buffer)
         background.append(tasks.create_task(bridge.udp.watch_drops(), name="watch socket drops"))
+        if bridge.stations is not None:
+            await bridge.stations.server.open()
         receiving = None
         if bridge.mqtt is not None:
             background.append(tasks.create_task(bridge.mqtt.keep_connected(), name="keep MQTT connected"))
@@ -122,6 +136,8 @@ async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, st
         holding.cancel()  # No new request; the gateways' answers to the last ones are still heard.
         await bridge.transmitter.finish(FINISH_WITHIN_S)
         bridge.udp.close()
+        if bridge.stations is not None:
+            await bridge.stations.server.close()
         if receiving is not None:
             receiving.cancel()
         bridge.batcher.close()

@@ -1,8 +1,8 @@
 """What every frontend is to the rest of the bridge, and what the bridge is to a frontend."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from core.messages.downlinks import Transmission
 from core.messages.frames import Frame
@@ -24,6 +24,8 @@ class Emission:
     transmission: Transmission
     erp: int
     """dBm, as the sub-band's limit, the antenna's gain already taken off."""
+    starts_at_us: int = 0
+    """When it is to be on the air, microseconds since 1970 on the bridge's clock; 0: at once."""
 
 
 class FrameSink(Protocol):
@@ -44,4 +46,24 @@ class Frontend(Protocol):
 
     async def emit(self, emission: Emission) -> str:
         """Ask the gateway's radio and wait for its answer: OK, the error that it names, or NO_ACK."""
+        ...
+
+
+@runtime_checkable
+class WindowFrontend(Frontend, Protocol):
+    """A way to talk with gateways that answer when they transmit, not when they have queued a frame.
+
+    An answer comes too late to choose another window: they are given all of them, and fall back by themselves.
+    """
+
+    async def emit_in_windows(self, emissions: Sequence[Emission]) -> tuple[str, int]:
+        """Ask for one frame in any of its windows, the first that the radio can keep.
+
+        Returns:
+            The gateway's answer as for `emit`, and which of `emissions` went out.
+        """
+        ...
+
+    def round_trip_us(self, gateway_id: GatewayId) -> int | None:
+        """The time to the gateway and back, as it was measured; None while it was not."""
         ...

@@ -164,5 +164,5 @@ class Paths:
 
     def _count(self) -> None:
         names = [path.frontend for path in self._paths.values()]
-        for frontend in ("semtech_udp", "chirpstack_mqtt"):
+        for frontend in ("semtech_udp", "chirpstack_mqtt", "basics_station"):
             GATEWAYS_CONNECTED.labels(frontend).set(names.count(frontend))

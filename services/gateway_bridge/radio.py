@@ -13,7 +13,7 @@ from lorawan.airtime import Emission as LedgerEmission
 from lorawan.airtime import Granted, Priority, Refused, Scheduler, lora_airtime_us
 from lorawan.identifiers import GatewayId
 from lorawan.regions import EU868, REGIONS
-from services.gateway_bridge.frontend import INTERNAL_ERROR, NO_ACK, OK, Emission, Frontend
+from services.gateway_bridge.frontend import INTERNAL_ERROR, NO_ACK, OK, Emission, Frontend, WindowFrontend
 from services.gateway_bridge.store import Statuses, read_emissions, write_transmission
 from services.gateway_bridge.telemetry import ROUND_TRIP_SECONDS
 
@@ -24,6 +24,9 @@ HARD_LEAD_US = 43_000
 FIRST_ROUND_TRIP_US = 50_000
 SMOOTHING = 4
 COLLISION_PACKET = "COLLISION_PACKET"
+TOO_LATE = "TOO_LATE"
+# Of a window that was offered to a gateway beside the one that it took.
+NOT_TAKEN = "IGNORED"
 IMMEDIATE_TRIES = 3
 IMMEDIATE_PAUSE_S = 0.3
 
@@ -42,6 +45,16 @@ class _Outcome:
     status: str
     fits_at_us: int = 0
     starts_at_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Booking:
+    """A transmission that the ledger grants, and its row; `index` is its place in the request."""
+
+    index: int
+    transmission: Transmission
+    granted: Granted
+    row_id: int
 
 
 class Radio:
@@ -71,9 +84,13 @@ class Radio:
 
     async def transmit(self, frontend: Frontend, request: TransmitRequest) -> TransmitReply:
         """Try the transmissions in order until the gateway takes one; at most one goes out."""
+        if isinstance(frontend, WindowFrontend):
+            self.round_trip_us = frontend.round_trip_us(self.gateway.gateway_id) or self.round_trip_us
+            if not any(transmission.immediate for transmission in request.transmissions):
+                return await self._transmit_in_windows(frontend, request)
         outcome, fits_at_us = _Outcome(INTERNAL_ERROR), 0
         for index, transmission in enumerate(request.transmissions):
-            outcome = await self._try_immediate_again(frontend, request, transmission)
+            outcome = await self._try_immediate_again(frontend, request, index, transmission)
             if outcome.status == OK:
                 return TransmitReply(OK, index, 0, outcome.starts_at_us)
             if outcome.fits_at_us and (not fits_at_us or outcome.fits_at_us < fits_at_us):
@@ -82,20 +99,55 @@ class Radio:
                 return TransmitReply(NO_ACK, index, 0, outcome.starts_at_us)
         return TransmitReply(outcome.status, -1, fits_at_us, 0)
 
+    async def _transmit_in_windows(self, frontend: WindowFrontend, request: TransmitRequest) -> TransmitReply:
+        """Offer every window that the ledger grants; what the gateway did not take is given back."""
+        bookings: list[_Booking] = []
+        refused: list[_Outcome] = []
+        for index, transmission in enumerate(request.transmissions):
+            booked = await self._book(request, index, transmission)
+            if isinstance(booked, _Booking) and self._is_late(booked.granted):
+                self._settle(booked, TOO_LATE)
+                booked = _Outcome(TOO_LATE)
+            if isinstance(booked, _Booking):
+                bookings.append(booked)
+            else:
+                refused.append(booked)
+        if not bookings:
+            fits_at_us = min((outcome.fits_at_us for outcome in refused if outcome.fits_at_us), default=0)
+            return TransmitReply(refused[-1].status if refused else INTERNAL_ERROR, -1, fits_at_us, 0)
+        status, place = await frontend.emit_in_windows([self._emission(request, booked) for booked in bookings])
+        for booked in bookings:
+            # Silence is no answer: any of them may have gone out.
+            self._settle(booked, NOT_TAKEN if status == OK and booked is not bookings[place] else status)
+        if status not in {OK, NO_ACK}:
+            return TransmitReply(status, -1, 0, 0)
+        return TransmitReply(status, bookings[place].index, 0, bookings[place].granted.start_us)
+
     async def _try_immediate_again(
-        self, frontend: Frontend, request: TransmitRequest, transmission: Transmission
+        self, frontend: Frontend, request: TransmitRequest, index: int, transmission: Transmission
     ) -> _Outcome:
         """An immediate frame that the gateway could not fit in is offered again while it is useful."""
-        outcome = await self._try(frontend, request, transmission)
+        outcome = await self._try(frontend, request, index, transmission)
         for _ in range(IMMEDIATE_TRIES - 1):
             refused = outcome.status == COLLISION_PACKET and outcome.starts_at_us and transmission.immediate
             if not refused or now_us() > request.latest_at_us:
                 break
             await asyncio.sleep(IMMEDIATE_PAUSE_S)
-            outcome = await self._try(frontend, request, transmission)
+            outcome = await self._try(frontend, request, index, transmission)
         return outcome
 
-    async def _try(self, frontend: Frontend, request: TransmitRequest, transmission: Transmission) -> _Outcome:
+    async def _try(
+        self, frontend: Frontend, request: TransmitRequest, index: int, transmission: Transmission
+    ) -> _Outcome:
+        booked = await self._book(request, index, transmission)
+        if isinstance(booked, _Outcome):
+            return booked
+        status = await self._hand_over(frontend, request, booked)
+        self._settle(booked, status)
+        return _Outcome(status, starts_at_us=booked.granted.start_us)
+
+    async def _book(self, request: TransmitRequest, index: int, transmission: Transmission) -> _Booking | _Outcome:
+        """Reserve the radio and write it down, or say why not."""
         granted = self._request(request, transmission)
         if isinstance(granted, Refused):
             return _Outcome(granted.status, granted.fits_at_us)
@@ -110,11 +162,13 @@ class Radio:
             )
             self._scheduler.release(granted)
             return _Outcome(INTERNAL_ERROR)
-        status = await self._hand_over(frontend, request, transmission, granted)
-        self._statuses.note(row_id, status)
+        return _Booking(index, transmission, granted, row_id)
+
+    def _settle(self, booked: _Booking, status: str) -> None:
+        """Note what became of a booking; the radio is free again when nothing can have gone out."""
+        self._statuses.note(booked.row_id, status)
         if status not in {OK, NO_ACK}:
-            self._scheduler.release(granted)
-        return _Outcome(status, starts_at_us=granted.start_us)
+            self._scheduler.release(booked.granted)
 
     def _request(self, request: TransmitRequest, transmission: Transmission) -> Granted | Refused:
         # A clock that was set back must not take the ledger back with it.
@@ -135,22 +189,28 @@ class Radio:
             lead_us=QUEUE_LEAD_US + self.round_trip_us,
         )
 
-    async def _hand_over(
-        self, frontend: Frontend, request: TransmitRequest, transmission: Transmission, granted: Granted
-    ) -> str:
-        """Ask the gateway, an immediate frame only when its turn has come."""
+    def _emission(self, request: TransmitRequest, booked: _Booking) -> Emission:
+        transmission = booked.transmission
         erp = self._region.downlink_erp(transmission.frequency) - round(self.gateway.antenna_gain)
-        emission = Emission(self.gateway.gateway_id, request.context, transmission, erp)
-        if not transmission.immediate:
-            if now_us() + HARD_LEAD_US + self.round_trip_us // 2 > granted.start_us:
-                return "TOO_LATE"
-            return await self._ask(frontend, emission)
+        return Emission(
+            self.gateway.gateway_id, request.context, transmission, erp, starts_at_us=booked.granted.start_us
+        )
+
+    def _is_late(self, granted: Granted) -> bool:
+        """Whether the frame would reach the gateway too late for its window."""
+        return now_us() + HARD_LEAD_US + self.round_trip_us // 2 > granted.start_us
+
+    async def _hand_over(self, frontend: Frontend, request: TransmitRequest, booked: _Booking) -> str:
+        """Ask the gateway, an immediate frame only when its turn has come."""
+        granted, emission = booked.granted, self._emission(request, booked)
+        if not booked.transmission.immediate:
+            return TOO_LATE if self._is_late(granted) else await self._ask(frontend, emission)
         await _sleep_until(granted.start_us - QUEUE_LEAD_US - self.round_trip_us)
         async with self._handing_over:
             # The one before may have reached the gateway later than we thought.
             await _sleep_until(self._on_air_until_us - QUEUE_LEAD_US)
             if now_us() > request.latest_at_us:
-                return "TOO_LATE"
+                return TOO_LATE
             status = await self._ask(frontend, emission)
             if status in {OK, NO_ACK}:
                 self._on_air_until_us = now_us() + QUEUE_LEAD_US + granted.airtime_us
@@ -159,7 +219,7 @@ class Radio:
     async def _ask(self, frontend: Frontend, emission: Emission) -> str:
         asked_at = time.perf_counter()
         status = await frontend.emit(emission)
-        if status != NO_ACK:
+        if status != NO_ACK and not isinstance(frontend, WindowFrontend):
             elapsed = time.perf_counter() - asked_at
             ROUND_TRIP_SECONDS.observe(elapsed)
             self.round_trip_us += (round(elapsed * 1e6) - self.round_trip_us) // SMOOTHING

@@ -1,6 +1,8 @@
 """What the gateway bridge is told by its environment."""
 
-from pydantic import Field
+from pathlib import Path
+
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from core.runtime.mqtt import MqttSettings
@@ -8,7 +10,11 @@ from core.runtime.settings import ServiceSettings
 
 
 class Settings(MqttSettings, ServiceSettings):
-    """`TERRITOIRE_UDP_*` for packet forwarders, `TERRITOIRE_MQTT_*` for gateways with ChirpStack's contract."""
+    """One group for each way of speaking with gateways.
+
+    `TERRITOIRE_UDP_*` is for packet forwarders, `TERRITOIRE_MQTT_*` for gateways with ChirpStack's contract,
+    `TERRITOIRE_STATION_*` for LoRa Basics Station.
+    """
 
     model_config = SettingsConfigDict(env_prefix="TERRITOIRE_", extra="ignore", frozen=True)
 
@@ -21,3 +27,28 @@ class Settings(MqttSettings, ServiceSettings):
         default_factory=lambda: {"eu868": "EU868", "": "EU868"},
         description="Region of each topic prefix, as JSON; the empty prefix is for topics without one",
     )
+    station_host: str = Field(default="0.0.0.0", description="Stations come from anywhere")  # noqa: S104
+    station_port: int | None = Field(
+        default=None, ge=0, le=65535, description="TCP port for stations, 3001 as a rule; 0: any; unset: none"
+    )
+    station_url: str | None = Field(
+        default=None,
+        pattern=r"^wss?://[A-Za-z0-9.\-\[\]:]+:[0-9]+$",
+        description="ws[s]://host:port as stations reach us; unset: as they reached us for their first question. "
+        "Needed behind a proxy that ends TLS",
+    )
+    station_certificate: Path | None = Field(default=None, description="Our certificate chain, PEM; unset: no TLS")
+    station_key: Path | None = Field(default=None, description="The key of our certificate, PEM")
+    station_client_ca: Path | None = Field(
+        default=None,
+        description="The authority of the gateways' certificates, PEM: each must show one whose common name is "
+        "its EUI; unset: whoever speaks is believed",
+    )
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> "Settings":
+        if (self.station_certificate is None) != (self.station_key is None):
+            raise ValueError("TERRITOIRE_STATION_CERTIFICATE and TERRITOIRE_STATION_KEY come together")
+        if self.station_client_ca is not None and self.station_certificate is None:
+            raise ValueError("TERRITOIRE_STATION_CLIENT_CA needs TERRITOIRE_STATION_CERTIFICATE")
+        return self

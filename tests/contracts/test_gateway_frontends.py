@@ -8,23 +8,34 @@ from itertools import pairwise
 import pytest
 
 from core.messages import topics
+from core.messages.downlinks import TransmitRequest
 from core.runtime.bus import NoResponders
 from lorawan.identifiers import GatewayId
 from tests.services.gateway_bridge.stations import (
     JOIN_REQUEST,
     RX1_DELAY_US,
     RX2_DELAY_US,
-    TMST,
     UPLINK,
+    MqttStation,
     Rig,
     Station,
+    UdpStation,
     downlink,
     now_us,
     register,
     until,
 )
+from tests.services.gateway_bridge.ws_station import WsStation, ws_station
 
-FACES = ["udp", "mqtt", "mqtt-json", "mqtt-without-prefix"]
+FACES = {
+    "udp": UdpStation.traits,
+    "mqtt": MqttStation.traits,
+    "mqtt-json": MqttStation.traits,
+    "mqtt-without-prefix": MqttStation.traits,
+    "basics-station": WsStation.traits,
+}
+REFUSING = [face for face, traits in FACES.items() if traits.refuses]
+SILENT = [face for face, traits in FACES.items() if not traits.refuses]
 ERRORS = [
     "TOO_LATE",
     "TOO_EARLY",
@@ -44,6 +55,8 @@ async def station(request: pytest.FixtureRequest, rig: Rig, gateway_id: GatewayI
             opened = rig.udp_station(gateway_id)
         case "mqtt":
             opened = rig.mqtt_station(gateway_id)
+        case "basics-station":
+            opened = ws_station(rig.station_url, gateway_id)
         case "mqtt-json":
             opened = rig.mqtt_station(gateway_id, as_json=True)
         case _:
@@ -67,6 +80,11 @@ async def on_the_air(rig: Rig, station: Station) -> None:
             return
 
 
+def answer_to(station: Station, heard_at_us: int) -> TransmitRequest:
+    """Both windows after an uplink that the station heard."""
+    return downlink(station.gateway_id, uplink_at_us=heard_at_us, context=station.traits.context)
+
+
 async def test_a_frame_reaches_the_stream_as_the_same_frame_whatever_the_protocol(
     rig: Rig, station: Station
 ) -> None:
@@ -78,9 +96,9 @@ async def test_a_frame_reaches_the_stream_as_the_same_frame_whatever_the_protoco
 
     assert frame.phy_payload == UPLINK
     assert frame.gateway_id == station.gateway_id
-    assert frame.context == TMST.to_bytes(4, "big")
+    assert frame.context == station.traits.context
     assert (frame.frequency, frame.spreading_factor, frame.bandwidth) == (868_100_000, 7, 125_000)
-    assert (frame.rssi, frame.snr, frame.channel, frame.antenna) == (-71.0, 8.25, 3, 0)
+    assert (frame.rssi, frame.snr, frame.channel, frame.antenna) == (-71.0, 8.25, station.traits.channel, 0)
     assert before <= frame.received_at_us <= now_us()
     assert frame.time_us == frame.received_at_us
 
@@ -134,9 +152,7 @@ async def test_garbage_costs_nothing_but_itself(rig: Rig, station: Station) -> N
 async def test_a_class_a_answer_goes_out_in_rx1_and_is_written_down(rig: Rig, station: Station) -> None:
     await on_the_air(rig, station)
 
-    asking = asyncio.create_task(
-        rig.transmit(station.gateway_id, downlink(station.gateway_id, uplink_at_us=now_us()))
-    )
+    asking = asyncio.create_task(rig.transmit(station.gateway_id, answer_to(station, now_us())))
     command = await station.command()
     written = await rig.pool.fetchval("SELECT count(*) FROM transmission WHERE status IS NULL")
     await station.answer(command, "OK")
@@ -144,36 +160,57 @@ async def test_a_class_a_answer_goes_out_in_rx1_and_is_written_down(rig: Rig, st
 
     assert (command.phy_payload, command.frequency, command.spreading_factor) == (UPLINK, 868_100_000, 7)
     assert (command.immediate, command.delay_us) == (False, RX1_DELAY_US)
-    assert command.power == (16 if station.traits.eirp else 14)
-    assert written == 1
+    assert command.power == station.traits.powers[0]
+    # A window that is offered is written down, too, until another one is taken.
+    assert written == (1 if station.traits.refuses else 2)
     assert (reply.status, reply.index, reply.fits_at_us) == ("OK", 0, 0)
 
 
+@pytest.mark.parametrize("station", REFUSING, indirect=True)
 @pytest.mark.parametrize("error", ERRORS)
 async def test_rx2_follows_when_rx1_is_refused_and_the_last_error_is_told(
     rig: Rig, station: Station, error: str
 ) -> None:
     await on_the_air(rig, station)
 
-    asking = asyncio.create_task(
-        rig.transmit(station.gateway_id, downlink(station.gateway_id, uplink_at_us=now_us()))
-    )
+    asking = asyncio.create_task(rig.transmit(station.gateway_id, answer_to(station, now_us())))
     await station.answer(await station.command(), error)
     second = await station.command()
     await station.answer(second, error)
     reply = await asking
 
     assert (second.frequency, second.spreading_factor, second.delay_us) == (869_525_000, 9, RX2_DELAY_US)
-    assert second.power == (29 if station.traits.eirp else 27)
+    assert second.power == station.traits.powers[1]
     assert (reply.status, reply.index) == (error, -1)
+
+
+@pytest.mark.parametrize("station", SILENT, indirect=True)
+async def test_a_gateway_that_falls_back_by_itself_has_both_windows_and_says_which_it_took(
+    rig: Rig, station: Station
+) -> None:
+    await on_the_air(rig, station)
+
+    asking = asyncio.create_task(rig.transmit(station.gateway_id, answer_to(station, now_us())))
+    command = await station.command()
+    assert isinstance(station, WsStation)
+    await station.transmitted(command.reference, "RX2")
+    reply = await asking
+
+    assert (reply.status, reply.index) == ("OK", 1)
+
+    async def is_written_down() -> bool:
+        rows = await rig.pool.fetch("SELECT frequency, status FROM transmission ORDER BY starts_at")
+        return [tuple(row) for row in rows] == [(868_100_000, "IGNORED"), (869_525_000, "OK")]
+
+    await until(is_written_down)
 
 
 async def test_a_gateway_that_says_nothing_may_have_transmitted(rig: Rig, station: Station) -> None:
     await on_the_air(rig, station)
 
-    asking = asyncio.create_task(
-        rig.transmit(station.gateway_id, downlink(station.gateway_id, uplink_at_us=now_us()))
-    )
+    # RX1 opens in a second, so that a gateway which answers when it transmits is given up soon.
+    heard_at_us = now_us() + 1_000_000 - RX1_DELAY_US
+    asking = asyncio.create_task(rig.transmit(station.gateway_id, answer_to(station, heard_at_us)))
     await station.command()
     reply = await asking
 

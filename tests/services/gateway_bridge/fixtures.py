@@ -21,6 +21,8 @@ def bridge_settings(database_url: str, nats_url: str, mqtt_url: str) -> Settings
         mqtt_client_id=f"bridge-{secrets.token_hex(6)}",
         udp_host=LOOPBACK,
         udp_port=udp_port(0, LOOPBACK),
+        station_host=LOOPBACK,
+        station_port=free_tcp_port(),
         health_port=free_tcp_port(),
     )
 

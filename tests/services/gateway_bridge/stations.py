@@ -1,4 +1,4 @@
-"""Gateways for tests, on real sockets and a real broker: one face for both protocols."""
+"""Gateways for tests, on real sockets and a real broker: one face for every protocol."""
 
 import asyncio
 import contextlib
@@ -78,7 +78,7 @@ class Command:
     phy_payload: bytes
     frequency: int
     spreading_factor: int
-    power: int
+    power: int | None
     immediate: bool
     delay_us: int
     reference: Any
@@ -89,7 +89,10 @@ class Traits:
     """In what the frontends differ, as data."""
 
     name: str
-    eirp: bool  # The power it asks for is an EIRP, otherwise an ERP.
+    context: bytes  # Of the uplinks that the station hears.
+    channel: int  # On which it hears them, as far as it says.
+    powers: tuple[int | None, int | None]  # Asked for in RX1 and RX2, an ERP or an EIRP; None: none is.
+    refuses: bool  # It can say no, and be asked for another window; otherwise it is given both at once.
     acknowledges_early: bool  # Before the frame is in the stream.
 
 
@@ -115,7 +118,14 @@ class Station(Protocol):
 class UdpStation(asyncio.DatagramProtocol):
     """A packet forwarder."""
 
-    traits = Traits("semtech_udp", eirp=False, acknowledges_early=True)
+    traits = Traits(
+        "semtech_udp",
+        context=TMST.to_bytes(4, "big"),
+        channel=3,
+        powers=(14, 27),
+        refuses=True,
+        acknowledges_early=True,
+    )
 
     def __init__(self, gateway_id: GatewayId) -> None:
         self.gateway_id = gateway_id
@@ -182,7 +192,14 @@ class UdpStation(asyncio.DatagramProtocol):
 class MqttStation:
     """An MQTT forwarder, in one of the two encodings, with or without a prefix."""
 
-    traits = Traits("chirpstack_mqtt", eirp=True, acknowledges_early=False)
+    traits = Traits(
+        "chirpstack_mqtt",
+        context=TMST.to_bytes(4, "big"),
+        channel=3,
+        powers=(16, 29),
+        refuses=True,
+        acknowledges_early=False,
+    )
 
     def __init__(self, gateway_id: GatewayId, edge: MqttEdge, prefix: str, as_json: bool) -> None:
         self.gateway_id = gateway_id
@@ -266,6 +283,12 @@ class Rig:
     bus: Bus
     pool: Pool
     readers: list[ShardReader]
+    station_port: int = 0
+
+    @property
+    def station_url(self) -> str:
+        """Where stations ask first."""
+        return f"ws://127.0.0.1:{self.station_port}"
 
     async def frames(self, count: int) -> list[Frame]:
         """The next `count` frames of the stream, acknowledged."""
@@ -346,7 +369,13 @@ RX1_DELAY_US, RX2_DELAY_US = 5_000_000, 6_000_000
 
 
 def downlink(
-    gateway_id: bytes, *, uplink_at_us: int = 0, latest_at_us: int = 0, payload: bytes = UPLINK, priority: int = 1
+    gateway_id: bytes,
+    *,
+    uplink_at_us: int = 0,
+    latest_at_us: int = 0,
+    payload: bytes = UPLINK,
+    priority: int = 1,
+    context: bytes = TMST.to_bytes(4, "big"),
 ) -> TransmitRequest:
     """RX1 and RX2 of a class A answer, or with `latest_at_us` one class C frame."""
     if latest_at_us:
@@ -356,7 +385,7 @@ def downlink(
             Transmission(payload, 868_100_000, 7, 125_000, RX1_DELAY_US, False),
             Transmission(payload, 869_525_000, 9, 125_000, RX2_DELAY_US, False),
         ]
-    return TransmitRequest(7, gateway_id, TMST.to_bytes(4, "big"), uplink_at_us, latest_at_us, priority, ways)
+    return TransmitRequest(7, gateway_id, context, uplink_at_us, latest_at_us, priority, ways)
 
 
 async def ready(health_url: str, bridge: "asyncio.Task[None]") -> None:
@@ -394,4 +423,6 @@ async def open_rig(settings: Settings, pool: Pool, gateway_mqtt_url: str) -> Asy
         ]
         async with running_bridge(settings):
             health_url = f"http://127.0.0.1:{settings.health_port}"
-            yield Rig(settings.udp_port, health_url, gateway_mqtt_url, bus, pool, readers)
+            yield Rig(
+                settings.udp_port, health_url, gateway_mqtt_url, bus, pool, readers, settings.station_port or 0
+            )
