@@ -47,6 +47,8 @@ class RunInfo(msgspec.Struct, frozen=True):
     services: tuple[ServiceInfo, ...] = ()
     intake_url: str = ""
     """Where other people's LNS push."""
+    station_url: str = ""
+    """Where gateways that run LoRa Basics Station ask first: their `tc.uri`."""
 
     @property
     def logs(self) -> Path:

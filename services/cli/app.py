@@ -51,6 +51,9 @@ def up(
     home: HomeOption = None,
     udp_host: Annotated[str, typer.Option(help="Adresse où les passerelles envoient.")] = "0.0.0.0",  # noqa: S104
     udp_port: Annotated[int, typer.Option(help="Port UDP des passerelles ; 0 : un port libre.")] = 1700,
+    station_port: Annotated[
+        int, typer.Option(help="Port TCP des passerelles LoRa Basics Station ; 0 : un port libre.")
+    ] = 3001,
     api_host: Annotated[str, typer.Option(help="Adresse de l'API.")] = "127.0.0.1",
     api_port: Annotated[int, typer.Option(help="Port de l'API ; 0 : un port libre.")] = 8080,
     intake_host: Annotated[str, typer.Option(help="Adresse où les autres LNS envoient.")] = "127.0.0.1",
@@ -78,6 +81,7 @@ def up(
         _replicas(replicas),
         intake_host=intake_host,
         intake_port=intake_port,
+        station_port=station_port,
     )
 
     async def stay(run: "RunInfo", stopping: asyncio.Event) -> int:

@@ -30,8 +30,8 @@ async def background_stack(home: Path, replicas: Mapping[str, int]) -> AsyncGene
     """
     counts = ",".join(f"{name}={count}" for name, count in replicas.items())
     argv = [sys.executable, "-P", "-m", "services.cli", "up", "--home", str(home)]
-    argv += ["--udp-host", "127.0.0.1", "--udp-port", "0", "--api-port", "0", "--intake-port", "0"]
-    argv += ["--replicas", counts]
+    argv += ["--udp-host", "127.0.0.1", "--udp-port", "0", "--station-port", "0", "--api-port", "0"]
+    argv += ["--intake-port", "0", "--replicas", counts]
     log = home.with_name(f"{home.name}.log")
     environment = {**os.environ, "PYTHONPATH": str(checkout())}
     launch = Launch(tuple(argv), env=environment, stop_signal=signal.SIGINT)

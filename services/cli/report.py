@@ -19,6 +19,7 @@ def access_table(run: RunInfo) -> Table:
     table.add_row("Référence de l'API", f"{run.api_url}/docs")
     table.add_row("Autres LNS (HTTP)", f"{run.intake_url}/lns/<source>")
     table.add_row("Passerelles (UDP Semtech)", f"{run.udp_host}:{run.udp_port}")
+    table.add_row("Passerelles (Basics Station)", run.station_url)
     table.add_row("Passerelles (MQTT)", _without_credentials(run.mqtt_url))
     table.add_row("Bus interne (NATS)", _without_credentials(run.nats_url))
     table.add_row("Base de données", _without_credentials(run.database_url))

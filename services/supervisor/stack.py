@@ -46,6 +46,8 @@ class StackOptions:
     """Settings of the private PostgreSQL beyond its own: benchmarks want commit timestamps."""
     intake_host: str = LOOPBACK
     intake_port: int = 0
+    station_port: int = 0
+    """On `udp_host`, as gateways are."""
 
     def children(self, service: str) -> list[tuple[str, str]]:
         """Name and instance of each replica: `network` alone, else `network-1`, `network-2`..."""
@@ -79,9 +81,10 @@ class Stack:
             udp_port(options.udp_port, options.udp_host),
             tcp_port(options.api_port, options.api_host),
             tcp_port(options.intake_port, options.intake_host),
+            tcp_port(options.station_port, options.udp_host),
         )
 
-    def _describe(self, udp: int, api: int, intake: int) -> RunInfo:
+    def _describe(self, udp: int, api: int, intake: int, station: int) -> RunInfo:
         servers, secrets, options = self.servers, self._secrets, self._options
         return RunInfo(
             home=str(self._home.folder),
@@ -90,6 +93,7 @@ class Stack:
             started_at=time.time(),
             api_url=f"http://{_reachable(options.api_host)}:{api}",
             intake_url=f"http://{_reachable(options.intake_host)}:{intake}",
+            station_url=f"ws://{_reachable(options.udp_host)}:{station}",
             udp_host=_reachable(options.udp_host),
             udp_port=udp,
             database_url=servers.postgres.url(user="territoire_service", password=secrets.service),
@@ -183,6 +187,8 @@ class Stack:
             environment |= {
                 "TERRITOIRE_UDP_HOST": options.udp_host,
                 "TERRITOIRE_UDP_PORT": str(run.udp_port),
+                "TERRITOIRE_STATION_HOST": options.udp_host,
+                "TERRITOIRE_STATION_PORT": run.station_url.rsplit(":", 1)[1],
                 "TERRITOIRE_MQTT_URL": run.mqtt_bridge_url,
             }
         if name == "intake":
