@@ -21,14 +21,11 @@ async def test_nothing_is_lost_and_nothing_is_twice(stage: Stage, case: Case) ->
 
     outcome = await stage.play(case, case.quick_s)
 
-    if outcome.not_run:
-        pytest.skip(outcome.not_run)
     assert outcome.holds, outcome.as_dict()
 
 
 async def test_nothing_came_twice_and_rollups_are_right_when_all_is_over(stage: Stage) -> None:
+    """After the cases: alone it has nothing to judge, and fails."""
     outcome = await stage.settle()
 
-    if not outcome.account.sent:
-        pytest.skip("no case was played")
     assert outcome.holds, outcome.as_dict()

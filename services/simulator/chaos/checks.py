@@ -73,12 +73,12 @@ async def differences(pool: Pool) -> list[str]:
     """After a forced pass of rollups: what is not as raw measurements say, in words."""
     await roll_up(pool, force=True)
     found = [
-        f"{one.table} {one.datastream_id} {one.bucket:%H:%M:%S.%f}: {one.stored} for {one.recounted}"
+        f"{one.table} {one.datastream_id} {one.bucket:%H:%M:%S.%f}: {one.stored} au lieu de {one.recounted}"
         for one in await recount(pool)
     ]
     async with pool.acquire() as connection:
         unmarked = await connection.fetchval(COUNT_UNMARKED, timeout=120)
-    return found + ([f"{unmarked} datastream-hours with measurements are not marked dirty"] if unmarked else [])
+    return found + ([f"{unmarked} heures de flux mesurées et non marquées"] if unmarked else [])
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-import nats
 import pytest
 
 from core.messages import topics
@@ -14,7 +13,6 @@ from core.messages.batch import encode_batch
 from core.messages.measurements import MEASUREMENT_BATCHES, Measurement
 from core.messages.shards import shard_of_slot, slot_of_asset
 from core.messages.uplinks import UPLINK_BATCHES, Heard, Uplink
-from core.registry.changes import RegistryWatcher
 from core.runtime.bus import Bus
 from core.runtime.lease import take_lease
 from core.runtime.ownership import ShardsLost
@@ -348,131 +346,6 @@ async def test_a_late_copy_adds_its_receptions_and_nothing_else(
     receptions = await planted.pool.fetch("SELECT gateway_id FROM observation.reception ORDER BY gateway_id")
     assert [row["gateway_id"] for row in receptions] == planted.gateways
     assert await planted.count("uplink") == 1
-
-
-async def test_a_new_codec_a_new_container_and_a_replaced_device_are_live_at_the_next_uplink(
-    planted: Planted, bus: Bus, make_uplink: MakeUplink
-) -> None:
-    pool = planted.pool
-    profile_id = await planted.profile("acme.forgotten")
-    asset_id = await planted.asset()
-    device_id = await planted.device(profile_id, asset_id)
-    registry = Registry(pool, KnownDevices(pool), KnownGateways(pool))
-    watcher = RegistryWatcher(pool, bus, registry.apply)
-    f_cnt = 0
-
-    async def found() -> tuple[set[str], set[int | None]]:
-        nonlocal f_cnt
-        f_cnt += 1
-        await watcher.poll()
-        prepared = await prepare([Delivered("s", f_cnt, [make_uplink(device_id, f_cnt, EM310)])], registry)
-        ids = list(prepared.uplinks[0].rows)
-        rows = await pool.fetch("SELECT quantity, asset_id FROM datastream WHERE id = ANY($1)", ids)
-        return {row["quantity"] for row in rows}, {row["asset_id"] for row in rows}
-
-    assert await found() == (set(), set())
-    await pool.execute("UPDATE device_profile SET codec = 'milesight.em310'")
-    assert await found() == ({"battery_level", "distance", "tilt"}, {asset_id})
-    await pool.execute("UPDATE asset SET attributes = $1", CONTAINER)
-    assert await found() == ({"battery_level", "distance", "tilt", "fill_level"}, {asset_id})
-    await pool.execute("DELETE FROM assignment")
-    assert await found() == ({"battery_level", "distance", "tilt"}, {None})
-    replacement = await planted.device(profile_id)
-    await planted.assign(replacement, asset_id)
-    device_id = replacement
-    quantities, assets = await found()
-    assert assets == {asset_id}
-    assert await pool.fetchval("SELECT count(*) FROM datastream WHERE asset_id = $1", asset_id) == len(quantities)
-    assert (
-        await pool.fetchval("SELECT DISTINCT device_id FROM datastream WHERE asset_id = $1", asset_id)
-        == replacement
-    )
-
-
-async def test_a_gateway_registered_while_ingest_runs_is_known_at_its_next_reception(
-    planted: Planted, bus: Bus, make_uplink: MakeUplink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ingest.gateways.READ_AGAIN_EVERY_S", 0.0)
-    pool = planted.pool
-    device_id = await planted.device(await planted.profile("milesight.em400"))
-    registry = Registry(pool, KnownDevices(pool), KnownGateways(pool))
-    before = await prepare([Delivered("s", 1, [make_uplink(device_id, 1)])], registry)
-
-    await pool.execute(
-        "INSERT INTO gateway (tenant_id, gateway_id, name) VALUES ($1, '\\x0080000000000002', 'new')",
-        planted.tenant_id,
-    )
-    after = await prepare([Delivered("s", 2, [make_uplink(device_id, 2)])], registry)
-
-    assert before.batch is not None
-    assert after.batch is not None
-    assert (len(before.batch.receptions), before.batch.receptions_skipped) == (1, 1)
-    assert (len(after.batch.receptions), after.batch.receptions_skipped) == (2, 0)
-
-
-async def test_a_missing_measurements_stream_is_made_again_and_holds_nothing_up(
-    planted: Planted,
-    bus: Bus,
-    nats_url: str,
-    send: Send,
-    make_uplink: MakeUplink,
-    ingesting: Ingesting,
-    until_drained: UntilDrained,
-) -> None:
-    device_id = await planted.device(await planted.profile("milesight.em400"))
-
-    async with ingesting():
-        await send(make_uplink(device_id, 1))
-        await until_drained()
-        connection = await nats.connect(nats_url)
-        await connection.jetstream().delete_stream(topics.MEASUREMENTS)
-        await connection.close()
-        await send(make_uplink(device_id, 2))
-        await until_drained()
-
-    found = await published(bus, shard_of_slot(slot_of_asset(device_id), 4))
-    assert len(found) == 4
-
-
-async def test_passes_that_overlap_commit_publish_and_acknowledge_in_the_order_of_the_stream(
-    planted: Planted,
-    bus: Bus,
-    send: Send,
-    make_uplink: MakeUplink,
-    ingesting: Ingesting,
-    until_drained: UntilDrained,
-) -> None:
-    device_id = await planted.device(await planted.profile("milesight.em400"))
-    for f_cnt in range(1, 61):
-        await send(make_uplink(device_id, f_cnt))
-
-    async with ingesting(pass_uplinks=3, fetch_messages=10):
-        await until_drained()
-
-    found = await published(bus, shard_of_slot(slot_of_asset(device_id), 4))
-    assert await planted.count("uplink") == 60
-    assert [m.time_us for m in found[::4]] == [NOW_US + f_cnt * 1_000_000 for f_cnt in range(1, 61)]
-
-
-async def test_two_replicas_share_the_work_and_write_everything_once(
-    planted: Planted,
-    send: Send,
-    make_uplink: MakeUplink,
-    ingesting: Ingesting,
-    until_drained: UntilDrained,
-) -> None:
-    device_id = await planted.device(await planted.profile("milesight.em400"))
-
-    async with ingesting(instance="a"):
-        async with ingesting(instance="b"):
-            for f_cnt in range(1, 41):
-                await send(make_uplink(device_id, f_cnt), slot=f_cnt)
-            await until_drained()
-        await send(make_uplink(device_id, 41))
-        await until_drained()
-
-    assert await planted.count("uplink") == 41
-    assert await planted.count("measurement") == 164
 
 
 async def test_rows_of_every_kind_read_back_as_they_were_written_by_copy(
