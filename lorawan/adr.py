@@ -76,7 +76,8 @@ def decide(region: Region, current: LinkSettings, limits: Limits, history: Seque
     steps = _steps(region, current, history)
     while steps > 0 and data_rate < limits.max_data_rate:
         data_rate, steps = data_rate + 1, steps - 1
-    if steps > 0:
+    # A device that is held below the fastest rate keeps its power: with less of it, it would never get there.
+    if steps > 0 and data_rate >= FASTEST_DATA_RATE:
         tx_power = max(tx_power, min(tx_power + steps, limits.max_tx_power))
     if steps < 0 and len(history) >= HISTORY:
         tx_power = min(tx_power, max(tx_power + steps, limits.min_tx_power))

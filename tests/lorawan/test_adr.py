@@ -50,6 +50,12 @@ def test_the_margin_of_the_best_uplink_raises_the_data_rate_then_lowers_the_powe
     assert decided(NOBODY_HEARD_BEFORE, history) == LinkSettings(data_rate, tx_power, 1)
 
 
+def test_a_device_that_may_not_go_faster_keeps_its_power() -> None:
+    history = heard(*[12.0] * HISTORY)
+
+    assert decided(NOBODY_HEARD_BEFORE, history, Limits(max_data_rate=4)) == LinkSettings(4, 0, 1)
+
+
 def test_power_comes_back_when_the_margin_is_gone_and_the_data_rate_stays() -> None:
     current = LinkSettings(data_rate=5, tx_power=4, nb_trans=1)
 
