@@ -143,14 +143,15 @@ class Downlinks:
     async def _plan(self, offers: Sequence[Offer], poll: bool) -> _Plan:
         """One transaction: what expired, what was not acknowledged, what is due, and the counters for it."""
         plan = _Plan()
-        slots = self._shards.slots()
+        slots, leases = self._shards.slots(), [shard.lease for shard in self._shards.owned()]
         if not slots:
             return plan
         offers = await self._concerned(slots, offers)
         if not offers and not poll:
             return plan
         now_us = wall_clock_us()
-        async with fenced(self._pool, [shard.lease for shard in self._shards.owned()]) as connection:
+        # The leases of before the question: a shard that was lost meanwhile is not ours to plan for.
+        async with fenced(self._pool, leases) as connection:
             if poll:
                 await downlink_store.requeue_sending(connection, slots, self._emitter.rows_in_flight())
                 plan.changed += await downlink_store.expire(connection, slots)

@@ -1,14 +1,30 @@
 """Downlink rows, from queued to their end, through gateways that answer as they are told."""
 
+import asyncio
+import secrets
+
 import pytest
 
 from core.messages.downlinks import TransmitRequest
+from core.messages.shards import shard_of_slot
+from core.registry.downlinks import read_downlink
+from core.runtime.lease import take_lease
 from lorawan.commands import parse_downlink_commands
 from lorawan.commands.device_time import DeviceTimeAns
 from lorawan.commands.link_check import LinkCheckAns
-from lorawan.crypto import Direction
+from lorawan.crypto import Direction, SessionCipher, SessionKeys
 from lorawan.frame import DownlinkFrame, UplinkFCtrl
+from lorawan.identifiers import slot_of_dev_eui
+from lorawan.join import allocate_dev_addr
+from lorawan.session import Session
 from services.network import downlink_store
+from services.network.deduplication import Deduplication
+from services.network.devices import DeviceCache
+from services.network.downlinks import Downlinks, Offer
+from services.network.emission import Emitter
+from services.network.receiving import Opportunity
+from services.network.sessions import HeldSession, Progress, SessionTable
+from services.network.shards import SERVICE, Shard, Shards
 
 GATEWAY_1, GATEWAY_2 = (bytes([0xAA] * 7 + [number]) for number in (1, 2))
 
@@ -297,3 +313,37 @@ async def test_a_row_is_answered_for_when_too_many_devices_wait_to_ask_about_eac
     await network.hear(device.uplink())
 
     assert (await network.bridge.next()).downlink_id == downlink_id
+
+
+async def test_nothing_is_planned_for_a_shard_that_is_lost_while_its_rows_are_looked_at(idle_network) -> None:
+    network = idle_network
+    device = await network.device()
+    slot = slot_of_dev_eui(device.dev_eui)
+    row_id = await network.enqueue(device, not_after_s=-1)
+    sessions, devices = SessionTable(), DeviceCache()
+    shards = Shards(network.pool, network.settings, sessions, devices, 4)
+    lease = await take_lease(network.pool, SERVICE, shard_of_slot(slot, 4), "under-test")
+    assert lease is not None
+    shard = Shard(network.pool, lease, Deduplication(200_000))
+    shards._owned[shard.number] = shard
+    cipher = SessionCipher(SessionKeys(bytes(16), bytes(16)))
+    session = HeldSession(1, device.id, cipher, Progress(Session(allocate_dev_addr(0, slot, secrets.randbelow))))
+    offer = Offer(Opportunity(session, (), 0, False, b"", must_answer=False), True, False)
+    waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'downlink'::regclass)"
+
+    async with asyncio.TaskGroup() as tasks:
+        emitter = Emitter(network.pool, network.bus, shards, network.settings, tasks)
+        downlinks = Downlinks(network.pool, network.bus, shards, sessions, devices, emitter)
+        async with network.pool.acquire() as connection, connection.transaction():
+            await connection.execute("LOCK TABLE downlink IN ACCESS EXCLUSIVE MODE")
+            planning = tasks.create_task(downlinks._plan_safely(poll=True))
+            downlinks.offer([offer])
+            while not await connection.fetchval(waits):
+                pass
+            await network.pool.execute("UPDATE shard_lease SET epoch = epoch + 1, owner = 'another'")
+            shards.drop(shard)
+        await planning
+
+    row = await read_downlink(network.pool, row_id)
+    assert row is not None
+    assert row.state == "queued"
