@@ -37,6 +37,14 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
 """
 
+# Functions that act with their owner's rights, and where they look for what they name.
+EVERY_DOOR = """
+SELECT p.oid::regprocedure::text AS name, coalesce(array_to_string(p.proconfig, ';'), '') AS settings
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+"""
+
 
 async def plant(pool: Pool, slug: str) -> tuple[int, int]:
     """A tenant with one device, one datastream and one measurement of it."""
@@ -142,6 +150,28 @@ async def test_every_table_and_view_is_scoped_or_listed_with_a_reason(database) 
     # A view has the eyes of its owner: this one is bound by row security, and owns none of the tables.
     assert set(views.values()) == {"territoire_views"}
     assert not {row["name"] for row in relations if row["owner"] == "territoire_views"} - views.keys()
+
+
+async def test_what_acts_with_its_owners_rights_looks_into_temporary_tables_last(database) -> None:
+    connection = await connect(database.admin_url)
+    doors = {row["name"]: row["settings"] for row in await connection.fetch(EVERY_DOOR)}
+    await connection.close()
+
+    assert "visible_tenants()" in doors
+    # `SET search_path = public, pg_temp` in its definition.
+    assert {name for name, settings in doors.items() if not settings.endswith(", pg_temp")} == set()
+
+
+async def test_a_temporary_table_stands_in_for_none_of_ours(pool: Pool, api_pool: Pool) -> None:
+    mine, _ = await plant(pool, "mine")
+    theirs, _ = await plant(pool, "theirs")
+
+    async with tenant_transaction(api_pool, mine) as connection:
+        await connection.execute("CREATE TEMPORARY TABLE tenant (id int, member_of int) ON COMMIT DROP")
+        await connection.execute("INSERT INTO pg_temp.tenant VALUES ($1, $2)", theirs, mine)
+        seen = await connection.fetchval("SELECT visible_tenants()")
+
+    assert seen == [mine]
 
 
 async def test_the_role_of_the_views_is_bound_by_row_security(database) -> None:
