@@ -17,7 +17,7 @@ from core.messages.uplinks import Uplink
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.lease import LeaseLost
 from core.runtime.ownership import ShardsLost, fenced
-from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
+from core.runtime.postgres import BAD_DATA, DATABASE_AWAY, Connection, Pool, PostgresError
 from lorawan.frame import MalformedFrame, MType, mtype_of
 from lorawan.session import MAX_F_CNT_GAP
 from services.network import downlink_store, store
@@ -52,6 +52,8 @@ PASS_EVERY_S = 0.04
 MAX_WORK = 2_000
 IDLE_S = 1.0
 RETRY_S = (0.1, 0.3, 1.0, 2.0)
+# Not the frames' fault, unless the database refuses a value: the same again will pass.
+PASSING = (PostgresError, *DATABASE_AWAY, *BUS_AWAY)
 DATA_UP = (MType.UNCONFIRMED_DATA_UP, MType.CONFIRMED_DATA_UP)
 _MTYPE_LABELS = tuple(m_type.name.lower() for m_type in MType)
 
@@ -133,14 +135,11 @@ class UplinkPass:
             except LeaseLost:
                 for item in work:
                     self._drop_if_overdue(item.shard)
-            except (*DATABASE_AWAY, *BUS_AWAY) as away:
-                PASSES_RETRIED.labels("database" if isinstance(away, DATABASE_AWAY) else "bus").inc()
-                log.warning("pass_retried", attempt=attempt, error=str(away) or type(away).__name__)
-                await self._keep_messages(work)
-                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
-                attempt += 1
             except Exception as broken:
-                if len(work) == 1 and work[0].poison is None:
+                if isinstance(broken, PASSING) and not isinstance(broken, BAD_DATA):
+                    await self._put_off(work, broken, attempt)
+                    attempt += 1
+                elif len(work) == 1 and work[0].poison is None:
                     log.exception("frame_quarantined")
                     work = [_poisoned(work[0], broken)]
                 elif len(work) == 1:
@@ -152,6 +151,13 @@ class UplinkPass:
             else:
                 return work
         return []
+
+    async def _put_off(self, work: Sequence[Work], failed: Exception, attempt: int) -> None:
+        is_bus = isinstance(failed, BUS_AWAY) and not isinstance(failed, DATABASE_AWAY)
+        PASSES_RETRIED.labels("bus" if is_bus else "database").inc()
+        log.warning("pass_retried", attempt=attempt, error=str(failed) or type(failed).__name__)
+        await self._keep_messages(work)
+        await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
 
     def _drop_if_overdue(self, shard: Shard) -> None:
         try:

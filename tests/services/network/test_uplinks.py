@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.shards import shard_of_slot
+from core.runtime.postgres import connect
 from lorawan.frame import routing_slot
 from lorawan.session import MAX_F_CNT_GAP
 from services.network import store
@@ -22,6 +23,10 @@ CLOCKS = [f"services.network.{module}.wall_clock_us" for module in ("uplinks", "
 def frames_counted(mtype: str, outcome: str) -> float:
     labels = {"mtype": mtype, "outcome": outcome}
     return REGISTRY.get_sample_value("territoire_network_frames_total", labels) or 0.0
+
+
+def passes_retried() -> float:
+    return REGISTRY.get_sample_value("territoire_network_passes_retried_total", {"cause": "database"}) or 0.0
 
 
 async def test_one_frame_heard_by_three_gateways_is_one_uplink(network) -> None:
@@ -178,6 +183,27 @@ async def test_a_database_outage_stops_the_shard_and_loses_nothing(network) -> N
     assert list(dict.fromkeys(uplink.payload for uplink in heard)) == payloads
     assert len({uplink.uplink_id for uplink in heard}) == len(payloads)
     assert f_cnt_up == 11
+
+
+async def test_a_database_that_refuses_every_pass_stops_the_shard_and_quarantines_nobody(
+    network, database
+) -> None:
+    device = await network.joined()
+    before = passes_retried()
+    admin = await connect(database.admin_url)
+    try:
+        await admin.execute("REVOKE UPDATE ON session FROM territoire_service")
+        await network.hear(device.uplink(b"data"))
+        async with asyncio.timeout(10):
+            while passes_retried() < before + 2:  # noqa: ASYNC110 - a counter has no event.
+                await asyncio.sleep(0.02)
+        await admin.execute("GRANT UPDATE ON session TO territoire_service")
+    finally:
+        await admin.close()
+    await network.all_acknowledged()
+
+    assert await network.pool.fetchval("SELECT f_cnt_up FROM session WHERE device_id = $1", device.id) == 2
+    assert await network.pool.fetchval("SELECT count(*) FROM observation.quarantine") == 0
 
 
 async def test_a_clean_stop_lets_go_of_the_shards_at_once(network) -> None:
