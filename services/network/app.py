@@ -11,6 +11,8 @@ from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.ownership import Sharded, ShardOwner
 from core.runtime.postgres import Pool, open_pool
+from lorawan.mac_state import HOUR_US, MacPolicy
+from lorawan.regions import EU868
 from services.network import store
 from services.network.devices import DeviceCache
 from services.network.downlinks import Downlinks
@@ -45,7 +47,9 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
         ):
             emitter = Emitter(pool, bus, shards, settings, tasks)
             downlinks = Downlinks(pool, bus, shards, sessions, devices, emitter)
-            uplinks = UplinkPass(pool, bus, shards, sessions, devices, JoinDesk(settings), downlinks)
+            uplinks = UplinkPass(
+                pool, bus, shards, sessions, devices, JoinDesk(settings), downlinks, _policy(settings)
+            )
             watcher = RegistryWatcher(pool, bus, _follow_registry(pool, settings, shards, sessions, devices))
             owning = tasks.create_task(owner.run(), name="own shards")
             helpers = [
@@ -61,6 +65,16 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
             passing.cancel()
             await emitter.drain(FINISH_DOWNLINKS_S)
             owning.cancel()  # It lets go of the leases, so that the next owner need not wait.
+
+
+def _policy(settings: NetworkSettings) -> MacPolicy:
+    return MacPolicy(
+        EU868,
+        rx1_delay=settings.rx1_delay,
+        max_duty_cycle=settings.max_duty_cycle,
+        status_every_us=settings.dev_status_every_h * HOUR_US,
+        adr=settings.adr,
+    )
 
 
 def _tried(owner: ShardOwner) -> Callable[[], Awaitable[str | None]]:

@@ -13,6 +13,8 @@ from lorawan.frame import MalformedFrame
 from lorawan.identifiers import DevAddr, slot_of_dev_eui
 from lorawan.join import EU868_CF_LIST, JoinAccept, JoinRequest, allocate_dev_addr, derive_session_keys
 from lorawan.join_policy import DevNoncePolicy, DevNonceVerdict, judge_dev_nonce, next_join_nonce
+from lorawan.mac_state import first_state
+from lorawan.regions import EU868
 from lorawan.session import Session
 from services.network import store
 from services.network.deduplication import Group
@@ -189,6 +191,7 @@ class JoinDesk:
                     entry.session.device_id,
                     entry.keys,
                     Session(entry.session.dev_addr, rx1_delay=settings.rx1_delay, rx2_dr=settings.rx2_data_rate),
+                    entry.group.first.time_us,
                 ),
                 entry.accept,
                 repeated=False,
@@ -224,7 +227,7 @@ class JoinDesk:
                 continue
             accept = self._accept(nonce, session.dev_addr, session.rx1_delay, session.rx2_data_rate)
             state = Session(session.dev_addr, rx1_delay=session.rx1_delay, rx2_dr=session.rx2_data_rate)
-            held = _held(session.id, device.id, keys, state)
+            held = _held(session.id, device.id, keys, state, now_us)
             outcomes.append(Admitted(entry.group, device, held, accept.to_bytes(entry.app_key), repeated=True))
         return outcomes
 
@@ -239,5 +242,6 @@ class JoinDesk:
         )
 
 
-def _held(session_id: int, device_id: int, keys: SessionKeys, state: Session) -> HeldSession:
-    return HeldSession(session_id, device_id, SessionCipher(keys), Progress(state))
+def _held(session_id: int, device_id: int, keys: SessionKeys, state: Session, now_us: int) -> HeldSession:
+    progress = Progress(state, first_state(EU868, state.dev_addr, now_us, joined=True))
+    return HeldSession(session_id, device_id, SessionCipher(keys), progress)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from core.messages.downlinks import Transmission, TransmitRequest
 from lorawan.airtime import Priority, downlink_airtime_us
+from lorawan.frame import MAX_F_OPTS
 from lorawan.regions import EU868
 from lorawan.session import build_downlink
 from lorawan.windows import (
@@ -39,7 +40,9 @@ class Order:
     latest_us: int  # After this nobody listens.
     is_class_c: bool = False
     acknowledge: bool = False
-    f_opts: bytes = b""
+    adr: bool = False
+    commands: bytes = b""  # Of the MAC layer: in FOpts up to 15 octets, else alone under FPort 0.
+    more_waits: bool = False  # A row had to give way to the commands.
     row: DueDownlink | None = None
     accept: bytes = b""
 
@@ -57,14 +60,17 @@ class Order:
 
 
 def answer_order(opportunity: Opportunity, row: DueDownlink | None) -> Order:
-    """A class A answer: what the uplink asks for, and a row if one is due."""
+    """A class A answer: what the uplink asks for, and a row if one is due and the commands leave it room."""
+    has_own_frame = len(opportunity.commands) > MAX_F_OPTS
     return Order(
         opportunity.session,
         rank(opportunity.heard_by),
         answer_useful_until_us(opportunity),
         acknowledge=opportunity.acknowledge,
-        f_opts=opportunity.f_opts,
-        row=row,
+        adr=opportunity.adr,
+        commands=opportunity.commands,
+        more_waits=has_own_frame and row is not None,
+        row=None if has_own_frame else row,
     )
 
 
@@ -140,18 +146,29 @@ def tries(order: Order, most: int, is_calm: Callable[[bytes], bool]) -> list[tup
 
 
 def fitting(order: Order, windows: Iterable[Window]) -> list[Window]:
-    """The windows whose data rate has room for the row's payload (matrix row 33)."""
-    octets = 0 if order.row is None else len(order.row.payload)
+    """The windows whose data rate has room for the payload (matrix row 33)."""
+    octets = len(_under_f_port_0(order)) if order.row is None else len(order.row.payload)
     return [window for window in windows if octets <= REGION.max_payload[window.data_rate]]
 
 
 def frame(order: Order, windows: Iterable[Window], f_cnt: int) -> bytes:
-    """The PHYPayload; MAC answers that have no room beside the row are left out: the device asks again."""
+    """The PHYPayload; commands that have no room beside the row are left out: they are asked again."""
     if order.accept:
         return order.accept
     state, row = order.session.progress.state, order.row
+    if row is None and (commands := _under_f_port_0(order)):
+        return build_downlink(
+            state,
+            order.session.cipher,
+            f_cnt,
+            f_port=0,
+            payload=commands,
+            ack=order.acknowledge,
+            adr=order.adr,
+            f_pending=order.more_waits,
+        )
     room = min(REGION.max_payload[window.data_rate] for window in windows)
-    fits = len(order.f_opts) + (0 if row is None else len(row.payload)) <= room
+    fits = len(order.commands) + (0 if row is None else len(row.payload)) <= room
     return build_downlink(
         state,
         order.session.cipher,
@@ -160,9 +177,15 @@ def frame(order: Order, windows: Iterable[Window], f_cnt: int) -> bytes:
         payload=b"" if row is None else row.payload,
         confirmed=row is not None and row.confirmed,
         ack=order.acknowledge,
+        adr=order.adr,
         f_pending=row is not None and row.waiting > 1 and not order.is_class_c,
-        f_opts=order.f_opts if fits else b"",
+        f_opts=order.commands if fits else b"",
     )
+
+
+def _under_f_port_0(order: Order) -> bytes:
+    """The commands that FOpts cannot hold."""
+    return order.commands if len(order.commands) > MAX_F_OPTS else b""
 
 
 def request(

@@ -9,16 +9,24 @@ from core.messages.frames import Frame
 from core.messages.uplinks import Heard, Uplink
 from core.model.uplink_identity import uplink_identity
 from lorawan.commands import DownlinkCommand, encode_commands, parse_uplink_commands
+from lorawan.commands.dev_status import DevStatusAns
 from lorawan.commands.device_time import DeviceTimeAns, DeviceTimeReq
 from lorawan.commands.link_check import MAX_MARGIN_DB, LinkCheckAns, LinkCheckReq
-from lorawan.frame import MalformedFrame, UplinkFrame
-from lorawan.regions import REQUIRED_SNR
+from lorawan.frame import MAX_F_OPTS, MalformedFrame, UplinkFrame
+from lorawan.mac_state import MacPolicy, MacState, is_quiet
+from lorawan.negotiation import HeardUplink, Learned, ask, hear
+from lorawan.regions import EU868, REQUIRED_SNR, Lora
 from lorawan.session import Accepted, Rejected, RejectReason, Retransmission, accept
+from lorawan.windows import latest_useful_us
 from services.network.deduplication import Group, best_copies
 from services.network.devices import DeviceCache
 from services.network.sessions import HeardCopy, HeldSession, Progress, SessionTable
 
 NO_F_PORT = -1
+_FREQUENCIES = frozenset(channel.frequency for channel in EU868.uplink_channels)
+_DATA_RATES = frozenset(
+    (rate.spreading_factor, rate.bandwidth) if isinstance(rate, Lora) else (0, 0) for rate in EU868.data_rates
+)
 
 
 class Opportunity(Struct, frozen=True):
@@ -28,8 +36,17 @@ class Opportunity(Struct, frozen=True):
     heard_by: tuple[HeardCopy, ...]
     uplink_at_us: int
     acknowledge: bool  # The uplink was confirmed.
-    f_opts: bytes  # Answers to its MAC commands.
-    must_answer: bool  # Even when there is nothing to say: an acknowledgement, ADRACKReq, MAC answers.
+    commands: bytes  # Answers to its MAC commands, and what is asked of it.
+    must_answer: bool  # Even when there is nothing to say: an acknowledgement, ADRACKReq, MAC commands.
+    adr: bool = False  # The device lets the network decide how it sends.
+
+
+class MacNews(Struct, frozen=True):
+    """What an uplink changed between the device's MAC layer and ours."""
+
+    is_worth_saving: bool
+    status: DevStatusAns | None
+    refused: tuple[int, ...]  # CIDs.
 
 
 class Received(Struct, frozen=True):
@@ -43,6 +60,8 @@ class Received(Struct, frozen=True):
     device_acknowledged: bool = False
     first_of_session: bool = False
     missed: int = 0  # Frames that were never heard before this one.
+    is_off_plan: bool = False  # On a channel or at a data rate that the plan does not have (row 15).
+    mac: MacNews | None = None  # None: nothing was said nor asked, as with nearly every uplink.
 
 
 class Refused(Struct, frozen=True, gc=False):
@@ -53,7 +72,12 @@ class Refused(Struct, frozen=True, gc=False):
 
 
 def receive_data(
-    group: Group, sessions: SessionTable, devices: DeviceCache, made: Mapping[int, Progress]
+    group: Group,
+    sessions: SessionTable,
+    devices: DeviceCache,
+    made: Mapping[int, Progress],
+    policy: MacPolicy,
+    now_us: int,
 ) -> Received | Refused:
     """Judge a data frame: every session of its DevAddr is tried, the first whose MIC fits has it (row 4).
 
@@ -62,6 +86,8 @@ def receive_data(
         sessions: as committed.
         devices: the registry.
         made: progress of this pass that is not committed yet, by session id.
+        policy: what is wanted of every device's MAC layer.
+        now_us: a device whose windows have passed by then is asked nothing.
     """
     try:
         frame = UplinkFrame.from_bytes(group.phy_payload)
@@ -81,20 +107,34 @@ def receive_data(
             return Refused("disabled", frame.dev_addr)
         copies = best_copies(group.copies)
         if isinstance(outcome, Accepted):
-            return _new(first, held, progress, copies, outcome, frame)
+            return _new(first, held, progress, copies, outcome, frame, policy, now_us)
         return _late(first, held, progress, copies, outcome)
     return refused
 
 
 def _new(
-    first: Frame, held: HeldSession, before: Progress, copies: list[Frame], accepted: Accepted, frame: UplinkFrame
+    first: Frame,
+    held: HeldSession,
+    before: Progress,
+    copies: list[Frame],
+    accepted: Accepted,
+    frame: UplinkFrame,
+    policy: MacPolicy,
+    now_us: int,
 ) -> Received:
     f_port = NO_F_PORT if accepted.f_port is None else accepted.f_port
     payload = b"" if f_port == 0 else accepted.payload  # MAC commands are the network's, not the application's.
     uplink_id = uplink_identity(held.device_id, held.id, accepted.f_cnt, f_port, payload)
-    progress = Progress(accepted.session, uplink_id, tuple([_heard_copy(copy) for copy in copies]))
-    f_opts = _mac_answers(accepted.commands, copies, first.time_us)
+    heard_by = tuple([_heard_copy(copy) for copy in copies])
     f_ctrl = frame.f_ctrl
+    session, mac, commands, waits, news = accepted.session, before.mac, b"", False, None
+    if accepted.commands or f_ctrl.adr or not is_quiet(mac, session, policy, first.time_us):
+        learned, mac, commands = _negotiate(before, accepted, frame, copies, first, policy, now_us)
+        session, waits = learned.session, learned.must_answer
+        news = MacNews(
+            mac.differs_from(before.mac) or session is not accepted.session, learned.status, learned.refused
+        )
+    progress = Progress(session, mac, uplink_id, heard_by)
     return Received(
         session=held,
         uplink=_uplink(first, held, copies, uplink_id, accepted.f_cnt, f_port, payload, accepted.confirmed),
@@ -102,16 +142,47 @@ def _new(
         progress=progress,
         opportunity=Opportunity(
             held,
-            progress.heard_by,
+            heard_by,
             first.time_us,
             accepted.confirmed,
-            f_opts,
-            must_answer=accepted.confirmed or f_ctrl.adr_ack_req or bool(f_opts),
+            commands,
+            must_answer=accepted.confirmed or f_ctrl.adr_ack_req or bool(commands) or waits,
+            adr=f_ctrl.adr,
         ),
         device_acknowledged=f_ctrl.ack,
         first_of_session=not before.started,
         missed=accepted.missed,
+        is_off_plan=first.frequency not in _FREQUENCIES
+        or (first.spreading_factor, first.bandwidth) not in _DATA_RATES,
+        mac=news,
     )
+
+
+def _negotiate(
+    before: Progress,
+    accepted: Accepted,
+    frame: UplinkFrame,
+    copies: list[Frame],
+    first: Frame,
+    policy: MacPolicy,
+    now_us: int,
+) -> tuple[Learned, MacState, bytes]:
+    """What the uplink tells of the device's MAC layer, the state to save, and the commands for its answer."""
+    uplink = HeardUplink(
+        first.time_us,
+        accepted.commands,
+        frame.f_ctrl.adr,
+        frame.f_ctrl.adr_ack_req,
+        policy.region.data_rate_of(first.spreading_factor, first.bandwidth),
+        max(copy.snr for copy in copies),
+        0 if accepted.counter_restarted else accepted.missed,
+    )
+    answers = _mac_answers(accepted.commands, copies, first.time_us)
+    learned = hear(before.mac, accepted.session, uplink, policy)
+    if now_us > latest_useful_us(first.time_us, learned.session.rx1_delay):
+        return learned, learned.state, answers  # A backlog is stored, not answered (DESIGN 3.6): nothing is asked.
+    mac, requests = ask(learned.state, learned.session, uplink, policy)
+    return learned, mac, answers + requests
 
 
 def _late(
@@ -190,7 +261,7 @@ def _mac_answers(commands: bytes, copies: list[Frame], time_us: int) -> bytes:
         elif isinstance(command, DeviceTimeReq):
             answers.append(DeviceTimeAns.at(time_us))
     octets = encode_commands(answers)
-    return octets if len(octets) <= 15 else b""  # noqa: PLR2004  # A device that asks more in one frame asks again.
+    return octets if len(octets) <= MAX_F_OPTS else b""  # A device that asks more in one frame asks again.
 
 
 def _link_check(copies: list[Frame]) -> LinkCheckAns:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from lorawan.crypto import SessionCipher
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
+from lorawan.mac_state import MacState
 from lorawan.session import Session
 
 
@@ -29,6 +30,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
     """How far a session has come: what each uplink changes. `uplink_id` empty: no uplink yet."""
 
     state: Session
+    mac: MacState
     uplink_id: bytes = b""
     heard_by: tuple[HeardCopy, ...] = ()
 

@@ -1,5 +1,6 @@
 """Sessions, joins and quarantine in the database. Downlink rows are in `downlink_store`."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,9 +10,13 @@ import msgspec
 from core.model.entities import Device
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool, Record, uuid_of
+from lorawan.commands.dev_status import DevStatusAns
 from lorawan.crypto import SessionCipher, SessionKeys, WrongKek, unwrap_key
 from lorawan.identifiers import DevAddr, DevEui
+from lorawan.mac_state import MacState, first_state
+from lorawan.regions import EU868
 from lorawan.session import LastUplink, Session
+from services.network.clock import wall_clock_us
 from services.network.sessions import HeardCopy, HeldSession, Progress
 
 _encoder = msgspec.json.Encoder()
@@ -21,7 +26,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 READ_SESSIONS = """
 SELECT s.id, s.device_id, s.dev_addr, s.nwk_s_key_wrapped, s.app_s_key_wrapped, s.kek_id, s.f_cnt_up,
        s.rx1_delay, s.rx1_dr_offset, s.rx2_data_rate, s.rx2_frequency, s.last_digest, s.last_uplink_id,
-       s.last_uplink_at, s.last_confirmed, s.last_heard_by, d.skip_f_cnt_check
+       s.last_uplink_at, s.last_confirmed, s.last_heard_by, s.mac_state, d.skip_f_cnt_check, d.activation
 FROM session s JOIN device d ON d.id = s.device_id
 WHERE s.closed_at IS NULL
   AND (d.slot = ANY($1::smallint[]) OR s.first_uplink_at IS NULL)
@@ -36,6 +41,25 @@ SET f_cnt_up = v.f_cnt_up, last_digest = v.digest, last_uplink_id = v.uplink_id,
 FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::uuid[], $5::timestamptz[], $6::boolean[], $7::text[])
      AS v (id, f_cnt_up, digest, uplink_id, uplink_at, confirmed, heard_by)
 WHERE s.id = v.id AND s.closed_at IS NULL
+"""
+# Only of the few sessions whose MAC layer was asked something, or answered.
+SAVE_MAC_STATES = """
+UPDATE session AS s
+SET mac_state = v.mac_state::jsonb, rx1_delay = v.rx1_delay, rx1_dr_offset = v.rx1_dr_offset,
+    rx2_data_rate = v.rx2_data_rate, rx2_frequency = v.rx2_frequency
+FROM unnest($1::bigint[], $2::text[], $3::smallint[], $4::smallint[], $5::smallint[], $6::int[])
+     AS v (id, mac_state, rx1_delay, rx1_dr_offset, rx2_data_rate, rx2_frequency)
+WHERE s.id = v.id AND s.closed_at IS NULL
+"""
+SAVE_STATUSES = """
+INSERT INTO device_status AS known (device_id, battery, margin, reported_at)
+SELECT v.* FROM unnest($1::int[], $2::smallint[], $3::smallint[], $4::timestamptz[])
+     AS v (device_id, battery, margin, reported_at)
+JOIN device d ON d.id = v.device_id
+ORDER BY v.device_id
+ON CONFLICT (device_id) DO UPDATE
+SET battery = excluded.battery, margin = excluded.margin, reported_at = excluded.reported_at
+WHERE known.reported_at <= excluded.reported_at
 """
 CLOSE_OLDER = """
 UPDATE session AS s SET closed_at = now()
@@ -160,7 +184,14 @@ class Poison:
     data: bytes
 
 
-def _held(row: Record, kek: bytes) -> HeldSession:
+def _mac_state(row: Record, now_us: int) -> MacState:
+    if row["mac_state"] is not None:
+        with contextlib.suppress(msgspec.ValidationError):  # What cannot be read is asked anew.
+            return msgspec.convert(row["mac_state"], MacState)
+    return first_state(EU868, DevAddr(row["dev_addr"]), now_us, joined=row["activation"] == "OTAA")
+
+
+def _held(row: Record, kek: bytes, now_us: int) -> HeldSession:
     keys = SessionKeys(unwrap_key(kek, row["nwk_s_key_wrapped"]), unwrap_key(kek, row["app_s_key_wrapped"]))
     last = None
     if row["last_uplink_at"] is not None:
@@ -182,7 +213,8 @@ def _held(row: Record, kek: bytes) -> HeldSession:
     )
     uplink_id = b"" if row["last_uplink_id"] is None else row["last_uplink_id"].bytes
     heard_by = tuple(msgspec.convert(row["last_heard_by"], list[HeardCopy]))
-    return HeldSession(row["id"], row["device_id"], SessionCipher(keys), Progress(state, uplink_id, heard_by))
+    progress = Progress(state, _mac_state(row, now_us), uplink_id, heard_by)
+    return HeldSession(row["id"], row["device_id"], SessionCipher(keys), progress)
 
 
 async def read_sessions(
@@ -191,9 +223,10 @@ async def read_sessions(
     """The open sessions whose frames are routed to these slots; the ids of those that the KEK does not open."""
     sessions: list[HeldSession] = []
     sealed: list[int] = []
+    now_us = wall_clock_us()
     for row in await connection.fetch(READ_SESSIONS, slots, device_ids):
         try:
-            held = _held(row, kek)
+            held = _held(row, kek, now_us)
         except WrongKek:
             sealed.append(row["id"])
             continue
@@ -214,6 +247,32 @@ async def save_sessions(connection: Connection, progress: dict[int, Progress]) -
         [instant(last.time_us) if last else None for _, _, last in rows],
         [last.confirmed if last else False for _, _, last in rows],
         [_encoder.encode(made.heard_by).decode() for _, made, _ in rows],
+    )
+
+
+async def save_mac_states(connection: Connection, progress: dict[int, Progress]) -> None:
+    """Write what is known of these sessions' MAC layers, and the receive windows that follow from it."""
+    rows = sorted(progress.items())
+    await connection.execute(
+        SAVE_MAC_STATES,
+        [session_id for session_id, _ in rows],
+        [_encoder.encode(made.mac).decode() for _, made in rows],
+        [made.state.rx1_delay for _, made in rows],
+        [made.state.rx1_dr_offset for _, made in rows],
+        [made.state.rx2_dr for _, made in rows],
+        [made.state.rx2_frequency for _, made in rows],
+    )
+
+
+async def save_statuses(connection: Connection, statuses: dict[int, tuple[DevStatusAns, int]]) -> None:
+    """Write what these devices said of themselves, by device: the answer, and when it was heard (us)."""
+    rows = sorted(statuses.items())
+    await connection.execute(
+        SAVE_STATUSES,
+        [device_id for device_id, _ in rows],
+        [status.battery for _, (status, _) in rows],
+        [status.margin for _, (status, _) in rows],
+        [instant(at_us) for _, (_, at_us) in rows],
     )
 
 

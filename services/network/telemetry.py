@@ -21,6 +21,12 @@ F_CNT_GAPS = Counter(
     "territoire_network_f_cnt_gaps_total",
     f"Uplinks before which more than {MAX_F_CNT_GAP} were never heard",
 )
+OFF_PLAN = Counter(
+    "territoire_network_off_plan_total", "Uplinks on a channel or at a data rate that the plan does not have"
+)
+MAC_REFUSED = Counter(
+    "territoire_network_mac_refused_total", "Requests to the MAC layers of devices that these refused", ["cid"]
+)
 SHARDS_OWNED = Gauge("territoire_network_shards_owned", "Shards whose lease this replica holds")
 SESSIONS_HELD = Gauge("territoire_network_sessions_held", "Sessions in memory")
 PASS_SECONDS = Histogram(

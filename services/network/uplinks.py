@@ -18,7 +18,9 @@ from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.lease import LeaseLost
 from core.runtime.ownership import ShardsLost, fenced
 from core.runtime.postgres import BAD_DATA, DATABASE_AWAY, Connection, Pool, PostgresError
+from lorawan.commands.dev_status import DevStatusAns
 from lorawan.frame import MalformedFrame, MType, mtype_of
+from lorawan.mac_state import MacPolicy
 from lorawan.session import MAX_F_CNT_GAP
 from services.network import downlink_store, store
 from services.network.clock import wall_clock_us
@@ -37,6 +39,8 @@ from services.network.telemetry import (
     FRAMES,
     HEARD,
     JOINS,
+    MAC_REFUSED,
+    OFF_PLAN,
     PASS_SECONDS,
     PASSES_RETRIED,
     QUARANTINED,
@@ -64,6 +68,7 @@ log = structlog.get_logger()
 class Judged:
     """What a pass will do; nothing of it has happened yet."""
 
+    now_us: int
     received: list[tuple[Work, Received]] = field(default_factory=list[tuple[Work, Received]])
     refused: list[tuple[Work, Refused]] = field(default_factory=list[tuple[Work, Refused]])
     joins: list[Work] = field(default_factory=list[Work])
@@ -83,6 +88,7 @@ class UplinkPass:
         devices: DeviceCache,
         joins: JoinDesk,
         downlinks: Downlinks,
+        policy: MacPolicy,
     ) -> None:
         self._pool = pool
         self._bus = bus
@@ -91,6 +97,7 @@ class UplinkPass:
         self._devices = devices
         self._joins = joins
         self._downlinks = downlinks
+        self._policy = policy
         self._sparse = SparseLog()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -190,7 +197,7 @@ class UplinkPass:
 
     def _judge(self, work: Sequence[Work]) -> Judged:
         """Decide about every group, in the order of the stream; memory stays as it is."""
-        judged = Judged()
+        judged = Judged(now_us=wall_clock_us())
         for item in work:
             if item.poison is not None:
                 judged.poison.append(item.poison)
@@ -215,7 +222,8 @@ class UplinkPass:
         if m_type not in DATA_UP:
             judged.refused.append((item, Refused("ignored")))  # Matrix row 48.
             return
-        outcome = receive_data(group, self._sessions, self._devices, judged.progress)
+        made, policy = judged.progress, self._policy
+        outcome = receive_data(group, self._sessions, self._devices, made, policy, judged.now_us)
         if isinstance(outcome, Refused):
             judged.refused.append((item, outcome))
             return
@@ -252,6 +260,7 @@ class UplinkPass:
         if not judged.progress:
             return []
         await store.save_sessions(connection, judged.progress)
+        await self._save_mac(connection, judged)
         first_used = [received.session for _, received in judged.received if received.first_of_session]
         if first_used:
             await store.close_older_sessions(connection, first_used)
@@ -259,6 +268,23 @@ class UplinkPass:
         if not acknowledging:
             return []
         return await downlink_store.acknowledge(connection, self._shards.slots(), acknowledging)
+
+    async def _save_mac(self, connection: Connection, judged: Judged) -> None:
+        """What few uplinks change: what was asked and answered, and what devices say of themselves."""
+        changed: dict[int, Progress] = {}
+        statuses: dict[int, tuple[DevStatusAns, int]] = {}
+        for _, received in judged.received:
+            news = received.mac
+            if news is None:
+                continue
+            if news.is_worth_saving:
+                changed[received.session.id] = judged.progress[received.session.id]
+            if news.status is not None:
+                statuses[received.session.device_id] = (news.status, received.uplink.time_us)
+        if changed:
+            await store.save_mac_states(connection, changed)
+        if statuses:
+            await store.save_statuses(connection, statuses)
 
     def _apply(self, judged: Judged, joins: Sequence[Admitted | JoinRefused]) -> None:
         """The commit has happened: memory follows."""
@@ -288,11 +314,7 @@ class UplinkPass:
             frames[_mtype_label(item), received.outcome] += 1
             if received.progress is not None:
                 heard[len(received.uplink.heard_by)] += 1
-            if received.missed > MAX_F_CNT_GAP:
-                F_CNT_GAPS.inc()
-                self._sparse.warning(
-                    "f_cnt_gap", "gap", device_id=received.session.device_id, missed=received.missed
-                )
+            self._note(received)
         for item, refused in judged.refused:
             frames[_mtype_label(item), refused.reason] += 1
             self._sparse.warning("frame_refused", refused.reason, dev_addr=refused.dev_addr.hex())
@@ -308,6 +330,28 @@ class UplinkPass:
             HEARD.labels(str(copies)).inc(count)
         if joins:
             SESSIONS_HELD.set(len(self._sessions))
+
+    def _note(self, received: Received) -> None:
+        """Count and log what is odd about an uplink that is published all the same."""
+        device_id = received.session.device_id
+        if received.missed > MAX_F_CNT_GAP:
+            F_CNT_GAPS.inc()
+            self._sparse.warning("f_cnt_gap", "gap", device_id=device_id, missed=received.missed)
+        if received.is_off_plan:
+            OFF_PLAN.inc()
+            uplink = received.uplink
+            self._sparse.warning(
+                "uplink_off_plan",
+                "channel",
+                device_id=device_id,
+                frequency=uplink.frequency,
+                spreading_factor=uplink.spreading_factor,
+                bandwidth=uplink.bandwidth,
+            )
+        if received.mac is not None:
+            for cid in received.mac.refused:
+                MAC_REFUSED.labels(f"{cid:02x}").inc()
+                self._sparse.warning("mac_command_refused", f"{cid:02x}", device_id=device_id)
 
 
 def _mtype_label(item: Work) -> str:

@@ -3,9 +3,10 @@ from datetime import UTC, datetime
 import pytest
 
 from lorawan.airtime import Priority
-from lorawan.crypto import SessionCipher, SessionKeys
+from lorawan.crypto import Direction, SessionCipher, SessionKeys
 from lorawan.frame import DownlinkFrame
 from lorawan.identifiers import DevAddr
+from lorawan.mac_state import MacState
 from lorawan.session import Session
 from services.network import orders
 from services.network.downlink_store import DueDownlink
@@ -16,7 +17,7 @@ from services.network.sessions import HeardCopy, HeldSession, Progress
 
 NOW_US = 1_764_000_000_000_000
 CIPHER = SessionCipher(SessionKeys(bytes(16), bytes(16)))
-SESSION = HeldSession(1, 1, CIPHER, Progress(Session(DevAddr(b"\1\2\3\4"), rx2_dr=3)))
+SESSION = HeldSession(1, 1, CIPHER, Progress(Session(DevAddr(b"\1\2\3\4"), rx2_dr=3), MacState(0xFF)))
 
 
 def copy(gateway: int = 1, *, snr: float = 5.0, rssi: float = -80.0, spreading_factor: int = 7) -> HeardCopy:
@@ -27,9 +28,9 @@ def row(payload: bytes = b"x", *, attempts: int = 0, waiting: int = 1) -> DueDow
     return DueDownlink(5, 1, 0, 10, payload, False, 1, attempts, datetime(2026, 12, 1, tzinfo=UTC), waiting)
 
 
-def answer(due: DueDownlink | None = None, *copies: HeardCopy, ack: bool = True, f_opts: bytes = b"") -> Order:
+def answer(due: DueDownlink | None = None, *copies: HeardCopy, ack: bool = True, commands: bytes = b"") -> Order:
     heard_by = copies or (copy(),)
-    return orders.answer_order(Opportunity(SESSION, heard_by, NOW_US, ack, f_opts, must_answer=True), due)
+    return orders.answer_order(Opportunity(SESSION, heard_by, NOW_US, ack, commands, must_answer=True), due)
 
 
 def test_a_gateway_with_two_antennas_is_asked_once_and_the_best_comes_first() -> None:
@@ -73,7 +74,7 @@ def test_a_payload_with_room_in_rx1_only_goes_out_in_rx1_only() -> None:
 
 
 def test_mac_answers_that_have_no_room_beside_the_row_are_left_out() -> None:
-    order = answer(row(bytes(115)), f_opts=b"\x02\x10\x01")
+    order = answer(row(bytes(115)), commands=b"\x02\x10\x01")
     windows = orders.fitting(order, orders.windows_of(order, order.routes[0]))
 
     frame = DownlinkFrame.from_bytes(orders.frame(order, windows, 0))
@@ -141,3 +142,42 @@ def test_a_refused_row_waits_until_it_fits() -> None:
     settled = settlement_of(row(), Emission("DUTY_CYCLE_OVERFLOW", fits_at_us=fits_at_us), NOW_US)
 
     assert settled.not_before == datetime.fromtimestamp(fits_at_us / 1e6, UTC)
+
+
+def test_fifteen_octets_of_commands_go_beside_the_payload_and_sixteen_go_alone() -> None:
+    beside, alone = answer(row(b"light"), commands=b"\x0d" * 15), answer(row(b"light"), commands=b"\x0d" * 16)
+    both = [
+        (order, DownlinkFrame.from_bytes(orders.frame(order, orders.windows_of(order, order.routes[0]), 7)))
+        for order in (beside, alone)
+    ]
+    (_, with_f_opts), (_, under_0) = both
+    clear = CIPHER.crypt(Direction.DOWN, under_0.dev_addr, 7, 0, under_0.frm_payload)
+
+    assert (with_f_opts.f_opts, with_f_opts.f_port) == (b"\x0d" * 15, 10)
+    assert not with_f_opts.f_ctrl.f_pending
+    assert (under_0.f_opts, under_0.f_port, clear) == (b"", 0, b"\x0d" * 16)
+    # The row waits for the next uplink, and the device is told so.
+    assert alone.row is None
+    assert under_0.f_ctrl.f_pending
+
+
+def test_commands_alone_need_room_as_any_payload_does() -> None:
+    order = answer(commands=b"\x0d" * 52)
+
+    # SF9, in RX2, has room for 115 octets; SF12, in RX1, for 51.
+    slow = answer(None, copy(spreading_factor=12), commands=b"\x0d" * 52)
+
+    assert [window.name for window in orders.fitting(order, orders.windows_of(order, order.routes[0]))] == [
+        "RX1",
+        "RX2",
+    ]
+    assert [window.name for window in orders.fitting(slow, orders.windows_of(slow, slow.routes[0]))] == ["RX2"]
+
+
+def test_a_device_in_adr_is_told_that_the_network_decides() -> None:
+    opportunity = Opportunity(SESSION, (copy(),), NOW_US, False, b"", must_answer=True, adr=True)
+    order = orders.answer_order(opportunity, None)
+
+    frame = DownlinkFrame.from_bytes(orders.frame(order, orders.windows_of(order, order.routes[0]), 0))
+
+    assert frame.f_ctrl.adr

@@ -1,15 +1,17 @@
 from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.identifiers import DevAddr
+from lorawan.mac_state import MacState
 from lorawan.session import LastUplink, Session
 from services.network.sessions import HeldSession, Progress, SessionTable
 
 CIPHER = SessionCipher(SessionKeys(bytes(16), bytes(16)))
+MAC = MacState(0xFF)
 ADDRESS, OTHER = DevAddr(b"\0\0\0\1"), DevAddr(b"\0\0\0\2")
 
 
 def held(session_id: int, device_id: int = 1, dev_addr: DevAddr = ADDRESS, *, used: bool = False) -> HeldSession:
     last = LastUplink(0, b"", confirmed=False, time_us=0) if used else None
-    return HeldSession(session_id, device_id, CIPHER, Progress(Session(dev_addr, last_uplink=last)))
+    return HeldSession(session_id, device_id, CIPHER, Progress(Session(dev_addr, last_uplink=last), MAC))
 
 
 def test_devices_that_share_an_address_are_all_candidates() -> None:
@@ -65,7 +67,7 @@ def test_slots_that_are_lost_are_forgotten() -> None:
 def test_advancing_a_session_that_was_let_go_changes_nothing() -> None:
     table = SessionTable()
 
-    table.advance(7, Progress(Session(ADDRESS)))
+    table.advance(7, Progress(Session(ADDRESS), MAC))
 
     assert 7 not in table
 
@@ -74,7 +76,7 @@ def test_a_setting_that_changed_while_an_uplink_was_judged_stays_changed() -> No
     table = SessionTable()
     session = held(1)
     table.add(session)
-    judged_before = Progress(Session(ADDRESS, f_cnt_up=8))
+    judged_before = Progress(Session(ADDRESS, f_cnt_up=8), MAC)
 
     table.set_skip_f_cnt(session.device_id, skip=True)
     table.advance(1, judged_before)
