@@ -1,4 +1,4 @@
-"""LoRa Basics Station's LNS protocol, version 2: the JSON messages of both directions, without the WebSocket.
+"""LoRa Basics Station's LNS protocol, version 2: what a station says, in JSON messages on a WebSocket.
 
 A station takes a frame to pieces before it sends it, and has not always spelled each piece with the same capitals:
 keys are read whatever their case. `xtime` is a counter of 64 bits that no float can hold: it is never one here.
@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 from typing import Any
-
-import msgspec
 
 from lorawan.frame import MAX_F_OPTS, MAX_PHY_PAYLOAD
 from lorawan.gateway.lenient import (
@@ -25,20 +23,17 @@ from lorawan.gateway.lenient import (
 from lorawan.gateway.semtech_rxpk import UNKNOWN_SNR
 from lorawan.identifiers import EUI_LENGTH, GatewayId, parse_eui
 
-MAX_URI = 128
-"""Characters of the address in a router-info answer that a station has room for."""
 MAX_DATA_RATE = 15
 UNKNOWN_RSSI = -200.0
 PRODUCTION = "prod"
 """The feature of a station's build that refuses to have its region's limits lifted."""
-# A station answers for no downlink whose DevEui is 0, and the bridge does not know whom a frame is for.
-ANY_DEV_EUI = "01-01-01-01-01-01-01-01"
-PRIORITY = 1
 
 _INT32, _INT64 = 1 << 31, 1 << 63
 _GPS_TO_UTC_US = GPS_EPOCH_US - GPS_LEAP_SECONDS * 1_000_000
 _MAX_TEXT = 100
-_ID6 = re.compile(r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){1,4}")
+_DIGITS = re.compile(r"-?[0-9]{1,19}")
+# Groups of hexadecimal digits between colons; a colon in front is one of two.
+_ID6 = re.compile(r"(?!:(?:[^:]|$))[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){1,4}")
 # An offset of a clock or a round trip beyond this says that a clock was set meanwhile.
 MAX_ROUND_TRIP_US = 10_000_000
 
@@ -134,11 +129,6 @@ def eui_of(value: Any) -> bytes:
     return parse_eui(text)
 
 
-def id6_of(eui: bytes) -> str:
-    """An EUI in the station's own notation."""
-    return ":".join(f"{int.from_bytes(eui[at : at + 2]):x}" for at in range(0, EUI_LENGTH, 2))
-
-
 def parse_discovery(message: str | bytes) -> GatewayId:
     """Who asks where its network server is: `{"router": EUI}`.
 
@@ -150,16 +140,6 @@ def parse_discovery(message: str | bytes) -> GatewayId:
         return GatewayId(eui_of(said.get("router")))
     except ValueError as wrong:
         raise MalformedMessage("router", wrong, "router-info") from wrong
-
-
-def discovery_answer(router: GatewayId, uri: str) -> str:
-    """Where the station is to connect; `uri` has a port and a path."""
-    return _text({"router": id6_of(router), "muxs": "muxs-::0", "uri": uri})
-
-
-def discovery_refusal(router: GatewayId, error: str) -> str:
-    """Why the station is not told."""
-    return _text({"router": id6_of(router), "error": error})
 
 
 def parse_message(message: str | bytes) -> Message:  # noqa: PLR0911 - One for each kind of message.
@@ -286,7 +266,7 @@ def _seconds_us(value: Any) -> int | None:
 def _exact(said: Mapping[str, Any], name: str) -> int:
     """A signed integer of 64 bits; a float may have lost its last digits, hence is none."""
     value = said.get(name)
-    if isinstance(value, str) and len(value) <= 20:  # noqa: PLR2004 - As many digits and a sign.
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = int(value)
     if type(value) is not int or not -_INT64 <= value < _INT64:
         raise ValueError(f"{name} {str(value)[:_MAX_TEXT]}")
@@ -312,71 +292,7 @@ def _octets(said: Mapping[str, Any], name: str) -> bytes:
     return bytes.fromhex(digits)
 
 
-# --- To the station ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """The index of a data rate in router_config's DRs, and a frequency in Hz: what the radio is set to."""
-
-    data_rate: int
-    frequency: int
-
-
-@dataclass(frozen=True, slots=True)
-class ClassA:
-    """`rx_delay` seconds after the uplink of `xtime` in RX1; a second later in RX2, when RX1 is taken."""
-
-    xtime: int
-    rx_delay: int
-    rx1: Tuning
-    rx2: Tuning | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClassC:
-    """At once, with the parameters of RX2."""
-
-    rx2: Tuning
-
-
-def dnmsg(diid: int, phy_payload: bytes, when: ClassA | ClassC, rctx: int, now_us: int) -> str:
-    """A frame for the radio. A station says nothing of one that it cannot send: `dntxed`, or silence."""
-    message: dict[str, Any] = {
-        "msgtype": "dnmsg",
-        "DevEui": ANY_DEV_EUI,
-        "dC": 0 if isinstance(when, ClassA) else 2,
-        "diid": diid,
-        "pdu": phy_payload.hex(),
-        "priority": PRIORITY,
-        "rctx": rctx,
-    }
-    match when:
-        case ClassA(xtime, rx_delay, rx1, rx2):
-            message |= {"RxDelay": rx_delay, "RX1DR": rx1.data_rate, "RX1Freq": rx1.frequency, "xtime": xtime}
-        case ClassC(rx2):
-            pass
-    if rx2 is not None:
-        message |= {"RX2DR": rx2.data_rate, "RX2Freq": rx2.frequency}
-    return _text(message | {"MuxTime": mux_time(now_us)})
-
-
-def timesync_answer(asked: TimeSync, now_us: int) -> str:
-    """GPS time in microseconds since 6 January 1980, for the instant at which it is sent."""
-    gps_time = now_us - _GPS_TO_UTC_US
-    return _text({"msgtype": "timesync", "txtime": asked.txtime, "gpstime": gps_time, "MuxTime": mux_time(now_us)})
-
-
-def mux_time(now_us: int) -> float:
-    """Our clock in seconds since 1970, which comes back as RefTime; to the microsecond until 2106."""
-    return now_us / 1e6
-
-
 def round_trip_us(ref_time_us: int | None, now_us: int) -> int | None:
     """From the last MuxTime that the station was told until now, less the time that it spent there."""
     elapsed_us = 0 if ref_time_us is None else now_us - ref_time_us
     return elapsed_us if 0 < elapsed_us < MAX_ROUND_TRIP_US else None
-
-
-def _text(message: dict[str, Any]) -> str:
-    return msgspec.json.encode(message).decode()

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from lorawan.gateway.basics_station import MAX_DATA_RATE, mux_time
+from lorawan.gateway.basics_station import MAX_DATA_RATE
+from lorawan.gateway.basics_station_answers import mux_time
 from lorawan.regions import EU868, DataRate, Fsk, Lora, Region
 
 MAX_BOARDS = 2

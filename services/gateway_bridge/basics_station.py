@@ -12,19 +12,16 @@ from websockets.exceptions import ConnectionClosed
 
 from core.model.entities import Gateway
 from lorawan.gateway.basics_station import (
-    ClassA,
-    ClassC,
     Heard,
     MalformedMessage,
     TimeSync,
     Transmitted,
     Unused,
     Version,
-    dnmsg,
     parse_message,
     round_trip_us,
-    timesync_answer,
 )
+from lorawan.gateway.basics_station_answers import ClassA, ClassC, dnmsg, timesync_answer
 from lorawan.gateway.basics_station_config import router_config
 from lorawan.identifiers import GatewayId
 from lorawan.regions import EU868, REGIONS, Region

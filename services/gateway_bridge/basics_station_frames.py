@@ -6,7 +6,8 @@ from typing import Any
 
 from core.messages.downlinks import Transmission
 from core.messages.frames import Frame
-from lorawan.gateway.basics_station import ClassA, ClassC, Heard, Transmitted, Tuning, Version
+from lorawan.gateway.basics_station import Heard, Transmitted, Version
+from lorawan.gateway.basics_station_answers import ClassA, ClassC, Tuning
 from lorawan.gateway.basics_station_config import channel_of
 from lorawan.identifiers import GatewayId
 from lorawan.regions import Fsk, Lora, Region

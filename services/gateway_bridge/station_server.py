@@ -13,13 +13,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from lorawan.gateway.basics_station import (
-    MAX_URI,
     MalformedMessage,
-    discovery_answer,
-    discovery_refusal,
     eui_of,
     parse_discovery,
 )
+from lorawan.gateway.basics_station_answers import MAX_URI, discovery_answer, discovery_refusal
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings
 from services.gateway_bridge.station_tls import certified_gateway, server_context

@@ -18,6 +18,18 @@ XTIME = 1 << 56 | 37 << 48 | 123_456_789_012_345
 RCTX = 0
 GPS_EPOCH_S, LEAP_S = 315_964_800, 18
 
+# As the real station 2.0.6 wrote them.
+UPDF = (
+    '{"msgtype":"updf","MHdr":64,"DevAddr":1237220849,"FCtrl":0,"FCnt":2,"FOpts":"","FPort":1,"FRMPayload":"95437876",'
+    '"MIC":234819883,"RefTime":1795559600.545113,"DR":5,"Freq":868100000,"upinfo":{"rctx":0,"xtime":1407375152494224,'
+    '"gpstime":0,"fts":-1,"rssi":-71,"snr":8.25,"rxtime":1795559600.545119}}'
+)
+JREQ = (
+    '{"msgtype":"jreq","MHdr":0,"JoinEui":"08-07-06-05-04-03-02-01","DevEui":"18-17-16-15-14-13-12-11",'
+    '"DevNonce":4660,"MIC":-573785174,"RefTime":1795559600.5,"DR":0,"Freq":868100000,"upinfo":{"rctx":0,'
+    '"xtime":1407375152494224,"gpstime":0,"rssi":-71,"snr":8.25,"rxtime":1795559600.5}}'
+)
+
 
 def dashed(octets: bytes) -> str:
     return "-".join(f"{octet:02x}" for octet in octets)
