@@ -86,7 +86,6 @@ async def test_what_is_shared_is_read_and_not_changed(
     await grant(client, everything=True, role="operator")
     asset, dev_eui = school["asset"]["id"], school["dev_eui"]
     device = (await other_client.get(f"/v1/devices/{dev_eui}")).json()
-    lines = await pool.fetchval("SELECT count(*) FROM audit")
     own = await other_registry.device()
     lines = await pool.fetchval("SELECT count(*) FROM audit")
 
@@ -110,6 +109,39 @@ async def test_what_is_shared_is_read_and_not_changed(
     assert await pool.fetchval("SELECT count(*) FROM audit") == lines
     uplinks = (await other_client.get(f"/v1/devices/{dev_eui}/uplinks")).json()["items"]
     assert uplinks == []  # The device serves the asset since a moment ago only.
+
+
+async def test_what_is_seen_of_others_serves_nothing_of_ones_own(
+    client, other_client, registry, other_registry, tenancy, other_tenancy, pool: Pool
+) -> None:
+    """A device of a commune is not assigned by its syndicat, nor does a profile of the commune make a device."""
+    theirs = await registry.device(asset_id=(await registry.asset())["id"])
+    own = await other_registry.asset()
+    own_device = await other_registry.device()
+    await client.put(f"/v1/tenants/{tenancy.id}/member-of", json={"tenant_id": other_tenancy.id})
+    seen = await other_client.get(f"/v1/devices/{theirs['dev_eui']}")
+    profile = theirs["device_profile_id"]
+    new = {
+        "dev_eui": "70b3d57ed0ffff01",
+        "join_eui": "70b3d57ed0000001",
+        "name": "n",
+        "device_profile_id": profile,
+        "activation": "OTAA",
+        "app_key": "00112233445566778899aabbccddeeff",
+    }
+    lines = await pool.fetchval("SELECT count(*) FROM audit")
+
+    answers = [
+        await other_client.put(f"/v1/assets/{own['id']}/device", json={"dev_eui": theirs["dev_eui"]}),
+        await other_client.post("/v1/devices", json=new),
+        await other_client.patch(f"/v1/devices/{own_device['dev_eui']}", json={"device_profile_id": profile}),
+    ]
+
+    assert seen.status_code == 200
+    assert [answer.status_code for answer in answers] == [404, 404, 404]
+    assert await pool.fetchval("SELECT count(*) FROM audit") == lines
+    serving = (await client.get(f"/v1/devices/{theirs['dev_eui']}")).json()
+    assert serving["asset_id"] == theirs["asset_id"]
 
 
 async def test_personal_data_is_shared_by_name_only(client, other_client, other_tenancy, registry) -> None:
