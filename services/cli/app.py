@@ -10,6 +10,7 @@ import typer
 
 from services.cli.bench import bench_app
 from services.cli.chaos import chaos
+from services.cli.lns_import import export_app, import_app
 from services.cli.running import fail, read_run
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ app = typer.Typer(
 )
 
 app.add_typer(bench_app, name="bench")
+app.add_typer(import_app, name="import")
+app.add_typer(export_app, name="export")
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Dossier de la pile : base, flux, journaux, run.json.")
@@ -188,7 +191,14 @@ def simulate(
         bool, typer.Option("--history", help="Écrit plutôt des années de mesures plausibles, d'un autre parc.")
     ] = False,
     measurements: Annotated[int, typer.Option(min=1, help="Avec --history : mesures en tout.")] = 100_000_000,
-    years: Annotated[int, typer.Option(min=1, max=10, help="Avec --history : jusqu'à hier soir.")] = 1,
+    years: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=10,
+            help="Avec --history : jusqu'à hier soir. Au-delà de 3 ans, la maintenance ne garde que les agrégats.",
+        ),
+    ] = 1,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Avec --history : processus qui écrivent.")] = 2,
     seed: Annotated[str, typer.Option(help="Avec --history : la même graine, les mêmes mesures.")] = "historique",
     remove: Annotated[bool, typer.Option("--remove", help="Avec --history : efface ce qui a été écrit.")] = False,
