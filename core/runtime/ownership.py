@@ -209,23 +209,24 @@ class ShardOwner:
         """Before anybody looks at the first un-acknowledged message, its crashes are known and written down."""
 
         async def note(first: int) -> None:
-            await note_first(self._pool, lease, first, reader.handed_out_before)
+            handed_out = reader.handed_out_before
+            await note_first(self._pool, lease, first, handed_out)
+            if lease.crashes >= CAREFUL_AFTER:
+                given = max(handed_out, first)
+                lease.has_passed = lambda: reader.is_done_with(given)
+                log.warning(
+                    "shard_taken_carefully",
+                    shard=lease.shard,
+                    crashes=lease.crashes,
+                    first=first,
+                    up_to=given,
+                    in_hand=lease.in_hand,
+                )
 
         if reader.first_waiting is None:
             reader.before_first = note
-            return
-        await note(reader.first_waiting)
-        if lease.crashes >= CAREFUL_AFTER:
-            given = max(reader.handed_out_before, reader.first_waiting)
-            lease.has_passed = lambda: reader.is_done_with(given)
-            log.warning(
-                "shard_taken_carefully",
-                shard=lease.shard,
-                crashes=lease.crashes,
-                first=reader.first_waiting,
-                up_to=given,
-                in_hand=lease.in_hand,
-            )
+        else:
+            await note(reader.first_waiting)
 
 
 async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message]]:

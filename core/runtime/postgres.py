@@ -64,12 +64,10 @@ DATABASE_AWAY = (
     asyncpg.DiskFullError,
     asyncpg.QueryCanceledError,
     asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.TransactionRollbackError,  # A deadlock: the other transaction went through.
+    # A deadlock, a conflict: undone in favour of another transaction, the same again will pass.
+    asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,  # The other half of a failover.
     asyncpg.OutOfMemoryError,
-    # Undone in favour of another transaction: the same again will pass.
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
     # What asyncpg says of a connection whose server was killed in the middle of a statement.
     asyncpg.InternalClientError,
     TimeoutError,
