@@ -11,7 +11,7 @@ import typer
 from services.cli.bench import bench_app
 from services.cli.chaos import chaos
 from services.cli.lns_import import export_app, import_app
-from services.cli.running import fail, read_run
+from services.cli.running import default_home, fail, find_run
 
 if TYPE_CHECKING:
     from services.cli.session import Body
@@ -39,14 +39,6 @@ ExitAfterOption = Annotated[
 ]
 
 app.command()(chaos)
-
-
-def _default_home(mode: str) -> Path:
-    from services.supervisor.home import default_home
-    from services.supervisor.stack import checkout
-
-    home = default_home(checkout())
-    return home / "demo" if mode == "demo" else home
 
 
 @app.command()
@@ -96,7 +88,7 @@ def up(
         print_ready(Console(), run)
         return await wait_for_the_end(stopping, exit_after)
 
-    _run(home or _default_home("up"), options, stay)
+    _run(home or default_home("up"), options, stay)
 
 
 def _replicas(text: str) -> dict[str, int]:
@@ -132,7 +124,7 @@ def demo(
         argv += [] if exit_after is None else ["--exit-after", str(exit_after)]
         return await run_in_foreground(tuple(argv), dict(os.environ), stopping)
 
-    _run(home or _default_home("demo"), options, fly)
+    _run(home or default_home("demo"), options, fly)
 
 
 def _run(home: Path, options: "StackOptions", body: "Body") -> None:
@@ -143,10 +135,6 @@ def _run(home: Path, options: "StackOptions", body: "Body") -> None:
     except REFUSALS as refused:
         raise fail(str(refused)) from None
     raise typer.Exit(status)
-
-
-def _read_run(home: Path | None) -> "RunInfo":
-    return read_run(*([home] if home else [_default_home("up"), _default_home("demo")]))
 
 
 def _log_apart(run: "RunInfo", name: str) -> None:
@@ -168,7 +156,7 @@ def fleet(
     from services.cli.report import print_ready
     from services.simulator.demo import run as run_demo
 
-    run, console = _read_run(home), Console()
+    run, console = find_run(home), Console()
     _log_apart(run, "fleet")
     status = run_demo(
         run,
@@ -212,7 +200,7 @@ def simulate(
 
         raise typer.Exit(
             run_history(
-                _read_run(home),
+                find_run(home),
                 measurements=measurements,
                 years=years,
                 workers=workers,
@@ -225,7 +213,7 @@ def simulate(
 
     from services.simulator.main import run as run_simulation
 
-    run = _read_run(home)
+    run = find_run(home)
     _log_apart(run, "simulate")
     status = run_simulation(
         run,
@@ -246,7 +234,7 @@ def status(
     """Ce qui tourne, et si c'est prêt. 0 : tout est prêt ; 1 : pas tout ; 3 : rien ne tourne."""
     from services.cli.report import readiness, status_table
 
-    run = _read_run(home)
+    run = find_run(home)
     ready = asyncio.run(readiness(run))
     if as_json:
         import msgspec
@@ -269,7 +257,7 @@ def migrate(home: HomeOption = None) -> None:
     from services.migrate.__main__ import main as migrate_main
 
     if "TERRITOIRE_DATABASE_URL" not in os.environ:
-        run = _read_run(home)
+        run = find_run(home)
         os.environ |= {
             "TERRITOIRE_DATABASE_URL": run.database_admin_url,
             "TERRITOIRE_NATS_URL": run.nats_url,

@@ -32,3 +32,17 @@ def read_run(*folders: Path) -> "RunInfo":
         except (DecodeError, PermissionError) as wrong:
             raise fail(f"{folder} : {wrong}") from None
     raise fail(f"aucune pile ne tourne dans {folders[0]}", NOTHING_RUNS)
+
+
+def default_home(mode: str) -> Path:
+    """Where a stack of this mode lives when nobody says otherwise."""
+    from services.supervisor.home import default_home as of_checkout
+    from services.supervisor.stack import checkout
+
+    home = of_checkout(checkout())
+    return home / "demo" if mode == "demo" else home
+
+
+def find_run(home: Path | None) -> "RunInfo":
+    """The stack in `home`, or else in one of the usual places; ends the command when there is none."""
+    return read_run(*([home] if home else [default_home("up"), default_home("demo")]))
