@@ -11,6 +11,8 @@ import msgspec
 from core.messages.frames import Frame
 from lorawan.gateway.semtech_rxpk import UNKNOWN_RSSI, UNKNOWN_SNR
 
+_END_OF_TIME_US = 1 << 62
+
 
 class Group(msgspec.Struct):
     """The copies of one PHYPayload within one window, in stream order; the first decides the uplink's time."""
@@ -32,15 +34,19 @@ class Deduplication:
 
     def __init__(self, window_us: int) -> None:
         self._window_us = window_us
+        self._latest_us = 0  # When the last message was published.
         self._open: dict[bytes, Group] = {}  # In the order of opening, hence of closing.
         self._closed: list[Group] = []
 
     def add(self, sequence: int, published_at_us: int, frames: Iterable[Frame]) -> int:
         """Sort one message's frames into windows; returns how many groups the message is part of.
 
-        Windows that ended before the message was published are closed first.
+        Windows that ended before the message was published are closed first. So are all of them when the stream's
+        clock was set back: by the new one they would not end for as long, nor would those that open after them.
         """
-        self.close_until(published_at_us)
+        was_set_back = published_at_us < self._latest_us - self._window_us
+        self.close_until(_END_OF_TIME_US if was_set_back else published_at_us)
+        self._latest_us = published_at_us
         joined = 0
         for frame in frames:
             phy_payload = frame.phy_payload

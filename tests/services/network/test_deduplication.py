@@ -38,6 +38,17 @@ def test_a_copy_after_the_window_opens_another_group() -> None:
     assert [len(copies) for _, copies, _ in groups_of(windows)] == [1, 1]
 
 
+def test_a_clock_that_is_set_back_holds_up_no_frame() -> None:
+    hour_us = 3_600_000_000
+    windows = Deduplication(WINDOW_US)
+    windows.add(1, hour_us, [copy(b"before")])
+    windows.add(2, 0, [copy(b"after")])
+
+    windows.close_until(WINDOW_US)
+
+    assert [phy for phy, _, _ in groups_of(windows)] == [b"before", b"after"]
+
+
 def test_a_mirror_on_another_frequency_merges_and_the_best_snr_stays() -> None:
     copies = [copy(snr=-3.0, frequency=868_300_000), copy(snr=7.0), copy(snr=1.0, antenna=1)]
 
