@@ -32,6 +32,7 @@ UNION ALL SELECT 'alert ' || id - 1 FROM alert
 UNION ALL SELECT 'lighting_command ' || id - 1 FROM lighting_command
 UNION ALL SELECT 'downlink ' || id - 1 FROM downlink
 UNION ALL SELECT 'device ' || id - 1 FROM device
+UNION ALL SELECT 'device_status ' || device_id - 1 FROM device_status
 UNION ALL SELECT 'assignment ' || id - 1 FROM assignment
 UNION ALL SELECT 'datastream ' || id - 1 FROM datastream
 UNION ALL SELECT 'measurement ' || datastream_id - 1 || cell(time) FROM measurement
@@ -81,6 +82,7 @@ INSERT INTO device (id, tenant_id, dev_eui, join_eui, name, device_profile_id, s
 OVERRIDING SYSTEM VALUE VALUES ($1::int, $2::int, int8send($1::int), int8send(1), 'd', $2::int, 0, 'x',
         coalesce($3::timestamptz, '-infinity'))
 """
+ADD_STATUSES = "INSERT INTO device_status SELECT id, 255, 0, now() FROM device"
 ADD_SERVINGS = """
 INSERT INTO assignment (id, tenant_id, asset_id, device_id, position, during) OVERRIDING SYSTEM VALUE
 SELECT $1, tenant_id, id, $3::int, $3::int::text, tstzrange($4, $5) FROM asset WHERE id = $2
@@ -170,6 +172,7 @@ async def fill(connection: Connection, world: World) -> None:
             for i, d in enumerate(world.devices, 1)
         ],
     )
+    await connection.execute(ADD_STATUSES)
     await many(
         ADD_SERVINGS, [(i, s.asset + 1, s.device + 1, *span(s.during)) for i, s in enumerate(world.servings, 1)]
     )

@@ -160,7 +160,7 @@ def _of_devices(
         own = device.tenant in seen
         if not own and (index not in others or device.tenant not in reachable):
             continue
-        rows.add(f"device {index}")
+        rows |= {f"device {index}", f"device_status {index}"}
         since = -2 if device.owned_since is None else device.owned_since
         for instant in world.instants:
             if (own and instant >= since) or instant in others.get(index, ()):
