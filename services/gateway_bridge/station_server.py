@@ -173,7 +173,8 @@ class StationServer:
 
     def _reached_at(self, connection: ServerConnection) -> str:
         """Our address as the station knows it, or as the system does where it does not say."""
-        named = "" if connection.request is None else connection.request.headers.get("Host", "")
+        hosts = [] if connection.request is None else connection.request.headers.get_all("Host")
+        named = hosts[0] if len(hosts) == 1 else ""
         host, _, port = named.rpartition(":") if re.search(r":\d+$", named) else (named, "", "")
         if _HOST.fullmatch(host):
             return f"{self.scheme}://{host}:{port or _DEFAULT_PORTS[self.scheme]}"

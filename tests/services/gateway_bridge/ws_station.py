@@ -175,9 +175,14 @@ class WsStation:
         )
 
 
+def connect_to(uri: str, **options: Any) -> connect:
+    """Straight there, whatever proxy this machine uses."""
+    return connect(uri, proxy=None, **options)
+
+
 async def discover(base: str, router: Any, **options: Any) -> dict[str, Any]:
     """The first question, on a connection of its own."""
-    async with connect(f"{base}/router-info", **options) as connection:
+    async with connect_to(f"{base}/router-info", **options) as connection:
         await connection.send(json.dumps({"router": router}))
         return json.loads(await connection.recv())
 
@@ -188,7 +193,7 @@ async def ws_station(
 ) -> AsyncGenerator[WsStation]:
     """As a station comes: it asks where to go, goes there, says what it is, and is told its region."""
     told = await discover(base, dashed(gateway_id), **options)
-    async with connect(told["uri"], ping_interval=None, **options) as connection:
+    async with connect_to(told["uri"], ping_interval=None, **options) as connection:
         station = WsStation(gateway_id, connection)
         listening = asyncio.create_task(station.listen())
         try:
