@@ -16,6 +16,7 @@ from lorawan.crypto import Direction, SessionCipher, SessionKeys
 from lorawan.frame import DownlinkFrame, UplinkFCtrl
 from lorawan.identifiers import slot_of_dev_eui
 from lorawan.join import allocate_dev_addr
+from lorawan.mac_state import MacState
 from lorawan.session import Session
 from services.network import downlink_store
 from services.network.deduplication import Deduplication
@@ -327,7 +328,8 @@ async def test_nothing_is_planned_for_a_shard_that_is_lost_while_its_rows_are_lo
     shard = Shard(network.pool, lease, Deduplication(200_000))
     shards._owned[shard.number] = shard
     cipher = SessionCipher(SessionKeys(bytes(16), bytes(16)))
-    session = HeldSession(1, device.id, cipher, Progress(Session(allocate_dev_addr(0, slot, secrets.randbelow))))
+    state = Session(allocate_dev_addr(0, slot, secrets.randbelow))
+    session = HeldSession(1, device.id, cipher, Progress(state, MacState(0xFF)))
     offer = Offer(Opportunity(session, (), 0, False, b"", must_answer=False), True, False)
     waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'downlink'::regclass)"
 

@@ -162,7 +162,7 @@ async def test_an_unreachable_gateway_is_passed_over_for_the_next(idle_network) 
 async def test_an_adr_ack_req_is_answered_with_an_empty_downlink(network) -> None:
     device = await network.joined()
 
-    await network.hear(device.uplink(f_ctrl=UplinkFCtrl(adr=True, adr_ack_req=True)))
+    await network.hear(device.uplink(f_ctrl=UplinkFCtrl(adr_ack_req=True)))
     request = await network.bridge.next()
 
     assert len(request.transmissions[0].phy_payload) == 12

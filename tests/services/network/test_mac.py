@@ -181,6 +181,15 @@ async def test_adr_speeds_a_device_up_and_remembers_what_it_took(network) -> Non
     assert (state["data_rate"], state.get("asked")) == (5, None)
 
 
+async def test_a_device_that_asks_whether_it_is_heard_is_told_its_plan_again(network) -> None:
+    device = await network.joined()
+
+    await network.hear(device.uplink(f_ctrl=UplinkFCtrl(adr=True, adr_ack_req=True)))
+    _, commands = opened(device, await network.bridge.next(), 0)
+
+    assert commands == (LinkAdrReq(5, 0, 0xFF, 0, 1),)
+
+
 @pytest.mark.parametrize("mac_state", ['{"channels": "all"}', "[]", "7"])
 async def test_a_state_that_cannot_be_read_costs_neither_the_session_nor_the_start(
     network, mac_state: str
