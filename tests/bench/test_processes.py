@@ -46,7 +46,7 @@ def test_drops_are_those_of_the_port(proc: Path) -> None:
 
 
 def test_reads_the_real_thing() -> None:
-    burning = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass\ninput()"
+    burning = "import time\nend = time.process_time() + 0.4\nwhile time.process_time() < end: pass\ninput()"
     with subprocess.Popen([sys.executable, "-c", f"print(flush=True)\n{burning}"], stdin=-1, stdout=-1) as child:
         assert child.stdout is not None
         child.stdout.readline()
