@@ -7,19 +7,20 @@ from typing import Any, cast
 
 import pytest
 
-from alerting.engine import Engine
+from alerting.engine import FETCH_MESSAGES, Engine
 from alerting.engine_store import StateKey
 from alerting.evaluation import work_of
 from alerting.rulebook import Rulebook, slot_of
 from alerting.rules import Observation
 from alerting.store import RuleChange, acknowledge, update_rule
+from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.messages.shards import shard_of_slot
 from core.registry.changes import Change
 from core.registry.sharing import History, transfer_asset
 from core.registry.tenants import create_tenant
-from core.runtime.bus import Message
+from core.runtime.bus import Message, connect_bus
 from core.runtime.lease import Lease, LeaseLost, take_lease
 from core.runtime.postgres import Pool, tenant_transaction
 
@@ -349,6 +350,34 @@ async def test_a_value_that_comes_while_a_silence_is_judged_is_remembered(bench:
     await bench.take((ago(10), 82))
 
     assert [alert.value for alert in await place.alerts() if alert.rule == "bin_75"] == [82]
+
+
+@pytest.mark.parametrize(("messages", "starts_again"), [(1, False), (FETCH_MESSAGES, True)])
+async def test_a_reader_starts_again_from_the_table_when_it_is_behind_and_not_when_its_clock_is_ahead(
+    bench: Bench,
+    place: Any,
+    nats_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    messages: int,
+    starts_again: bool,
+) -> None:
+    monkeypatch.setattr("alerting.engine.MOST_BEHIND", timedelta(hours=-1))  # Everything looks old.
+    subject = topics.measurements(bench.lease.shard)
+    async with connect_bus(nats_url, "test") as bus:
+        await bus.ensure_measurements_stream()
+        reader = await bus.follow_from_now(topics.MEASUREMENTS, subject)
+        octets = bench.message([(ago(20), 76), (ago(10), 82)]).data
+        for _ in range(messages):
+            await bus.publish(subject, octets)
+        serving = asyncio.create_task(bench.engine.serve(bench.lease, reader))
+        async with asyncio.timeout(10):
+            while not (serving.done() or await place.alerts()):
+                pass
+        has_returned = serving.done()
+        serving.cancel()
+        await asyncio.wait((serving,))
+
+    assert has_returned == starts_again
 
 
 async def test_a_rule_that_changes_finds_what_was_evaluated_before(bench: Bench, place: Any) -> None:
