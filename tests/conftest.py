@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import nats
 import pytest
+from hypothesis import HealthCheck, settings
 
 from core.runtime.migrations import migrate
 from core.runtime.postgres import Pool, connect, open_pool
@@ -22,6 +23,10 @@ from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
 from services.supervisor.nats import PrivateNats
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres
+
+# How fast the machine is at this moment is no property of what is tested.
+settings.register_profile("territoire", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("territoire")
 
 TEMPLATE = "territoire_template"
 T = TypeVar("T")

@@ -9,21 +9,28 @@ from pathlib import Path
 
 from services.supervisor.launch import system_path
 
-XDIST_WORKERS = "2"
+# Most tests wait for a server as long as they compute; whole stacks want the machine for themselves.
+WORKERS, STACK_WORKERS = "4", "2"
+WHOLE_STACKS = "tests/system"
 
 
 def commands(pytest_arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """The checks, fastest first."""
+    """The checks, fastest first; with arguments pytest runs once, on what they choose."""
     tool = Path(sys.executable).parent
+    pytest = [sys.executable, "-m", "pytest", "--dist", "loadfile", "--no-loadscope-reorder", "-n"]
+    if pytest_arguments:
+        tests = [("pytest", [*pytest, STACK_WORKERS, *pytest_arguments])]
+    else:
+        tests = [
+            ("pytest", [*pytest, WORKERS, "--ignore", WHOLE_STACKS]),
+            ("pytest on whole stacks", [*pytest, STACK_WORKERS, WHOLE_STACKS]),
+        ]
     return [
         ("ruff check", [str(tool / "ruff"), "check", ".", "territoire"]),
         ("ruff format", [str(tool / "ruff"), "format", "--check", ".", "territoire"]),
         ("pyright", [sys.executable, "-m", "pyright"]),
         ("lint-imports", [str(tool / "lint-imports")]),
-        (
-            "pytest",
-            [sys.executable, "-m", "pytest", "-n", XDIST_WORKERS, "--dist", "loadgroup", *pytest_arguments],
-        ),
+        *tests,
     ]
 
 

@@ -9,7 +9,6 @@ QUICK = [case for case in CASES if case.quick_s is not None]
 
 # One stack serves every case, one at a time.
 pytestmark = [
-    pytest.mark.xdist_group("stack"),
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(240),
 ]

@@ -9,7 +9,7 @@ import pytest
 
 from services.supervisor.stack import checkout
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 
 def test_the_demonstration_balances_its_account(stack_folder: Path, tmp_path: Path) -> None:

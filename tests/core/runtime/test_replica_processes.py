@@ -178,12 +178,17 @@ async def test_a_healthy_owner_that_is_killed_leaves_one_crash_and_the_next_batc
     async def crashes() -> int | None:
         return await stage.pool.fetchval("SELECT crashes FROM shard_lease WHERE shard = 0 AND NOT released")
 
+    async def is_writing() -> bool:
+        return await stage.pool.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'written'::regclass AND NOT granted)"
+        )
+
     async with stage.pool.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         await connection.execute("LOCK TABLE written")
         first = await stage.start("a")
         await stage.publish("in hand")
-        await eventually(lambda: _is(crashes, 0))
+        await eventually(is_writing)
         first.kill()
         await first.wait()
         second = await stage.start("a")
