@@ -24,6 +24,9 @@ BEHIND_AT_MOST_US = 366 * 24 * 60 * MINUTE_US
 EARLIEST_US = 1_420_070_400_000_000  # 2015-01-01: before LoRaWAN 1.0 no device measured anything.
 LATEST_US = 4_102_444_800_000_000  # 2100-01-01
 REASON_LENGTH = 500
+LAST_APPLICATION_PORT = (
+    223  # 224 is for certification, what follows is reserved (LoRaWAN L2 1.0.4, section 4.3.2).
+)
 NO_DOCUMENT = b"{}"
 NOT_FOR_POSTGRES = re.compile("[\0\ud800-\udfff]")
 ID_OCTETS, INT2_END, INT4_END, INT8_END = 16, 1 << 15, 1 << 31, 1 << 63
@@ -79,7 +82,7 @@ def problem_of(uplink: Uplink) -> str | None:
 def interpret(uplink: Uplink, device: KnownDevice) -> Interpreted:
     """The steps: decode, derive, normalise, keep the rest as JSON. It never raises."""
     serving = device.serving_at(uplink.time_us, uplink.received_at_us)
-    if not uplink.payload or uplink.f_port <= 0:
+    if not uplink.payload or not 1 <= uplink.f_port <= LAST_APPLICATION_PORT:
         return Interpreted(uplink, serving, "empty")
     codec = device.codec
     if codec is None:

@@ -60,7 +60,7 @@ def values_of(*readings: Reading) -> list[tuple[str, int, float, int]]:
     return [(value.quantity.name, value.time_us, value.value, value.flags) for value in interpreted.values]
 
 
-@pytest.mark.parametrize(("payload", "f_port"), [(b"", 85), (b"\x01", 0), (b"\x01", -1)])
+@pytest.mark.parametrize(("payload", "f_port"), [(b"", 85), (b"\x01", 0), (b"\x01", -1), (b"\x01", 224)])
 def test_an_uplink_without_payload_or_application_port_is_empty(payload: bytes, f_port: int) -> None:
     interpreted = interpret(uplink(payload, f_port), device(CODECS["milesight.em400"]))
 
