@@ -31,6 +31,7 @@ TITLES = {
     409: "Conflit avec ce qui existe",
     413: "Requête trop volumineuse",
     422: "Données invalides",
+    429: "Trop de requêtes",
     500: "Erreur interne",
     503: "Service momentanément indisponible",
 }

@@ -76,11 +76,16 @@ class DownlinkAnswer(Answer):
     payload: HexOctets
     confirmed: bool
     not_after: datetime
-    state: str = Field(examples=["queued"])
+    state: str = Field(
+        examples=["queued"],
+        description="`queued` en attente, `sending` demandé à une passerelle ou dans la file d'un autre LNS, "
+        "`sent` émis, `acknowledged` acquitté par le capteur, `failed`, `expired`, `cancelled`",
+    )
     reason: str | None
     attempts: int
     f_cnt_down: int | None
     gateway_id: Eui | None
+    lns_source_id: int | None = Field(description="La source dont le LNS le porte ; absente : notre réseau")
     created_at: datetime
     updated_at: datetime
     sent_at: datetime | None
@@ -182,6 +187,8 @@ async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) 
                 raise Problem(422, "une extinction doit avoir une fin : demandez-la par /v1/lighting/commands")
         if not device.enabled:
             raise Problem(409, "ce capteur est désactivé")
+        if device.activation == "EXTERNAL" and device.lns_source_id is None:
+            raise Problem(409, "un autre réseau active ce capteur : dites par quelle source lui parler (PATCH)")
         row = await enqueue(
             change.connection,
             device.id,

@@ -40,6 +40,7 @@ from core.registry.enrolment import (
     update_device,
 )
 from core.registry.keys import KeyWrap
+from core.registry.lns_sources import read_source
 from core.registry.profiles import read_profile
 from lighting.requests import can_switch
 from lorawan.identifiers import DevAddr, DevEui, JoinEui
@@ -52,7 +53,11 @@ router = APIRouter(prefix="/v1/devices", tags=["Capteurs"], responses=PROBLEM_RE
 
 
 class NewDevice(Body):
-    """Un capteur. OTAA : `join_eui` et `app_key` ; ABP : `dev_addr`, `nwk_s_key` et `app_s_key`."""
+    """Un capteur. OTAA : `join_eui` et `app_key` ; ABP : `dev_addr`, `nwk_s_key` et `app_s_key`.
+
+    EXTERNAL : un autre réseau l'active et garde ses clés (autre LNS, NB-IoT, LTE-M, 4G) ; ses messages arrivent
+    par une source.
+    """
 
     model_config = example(
         {
@@ -70,7 +75,9 @@ class NewDevice(Body):
     join_eui: Eui | None = Field(None, examples=["70b3d57ed0001000"])
     name: Name = Field(examples=["EM400 n° 12"])
     device_profile_id: IdRef = Field(description="Le profil de ce modèle de capteur")
-    activation: Literal["OTAA", "ABP"] = Field("OTAA", description="Comment le capteur rejoint le réseau")
+    activation: Literal["OTAA", "ABP", "EXTERNAL"] = Field(
+        "OTAA", description="Comment le capteur rejoint le réseau"
+    )
     app_key: Key | None = None
     dev_addr: DevAddrHex | None = Field(None, description="Adresse ABP : 8 chiffres hexadécimaux")
     nwk_s_key: Key | None = None
@@ -80,12 +87,20 @@ class NewDevice(Body):
     )
     asset_id: IdRef | None = Field(None, description="L'actif que le capteur sert dès maintenant")
     position: Position = Field("", description="La place du capteur, quand plusieurs servent le même actif")
+    lns_source_id: IdRef | None = Field(
+        None, description="La source dont le LNS transmet ce qu'on dit au capteur ; absente : notre réseau"
+    )
 
     @model_validator(mode="after")
     def _keys_fit_the_activation(self) -> Self:
         otaa = {"join_eui": self.join_eui, "app_key": self.app_key}
         abp = {"dev_addr": self.dev_addr, "nwk_s_key": self.nwk_s_key, "app_s_key": self.app_s_key}
-        needed, refused = (otaa, abp) if self.activation == "OTAA" else (abp, {"app_key": self.app_key})
+        external: dict[str, object] = {}
+        needed, refused = {
+            "OTAA": (otaa, abp),
+            "ABP": (abp, {"app_key": self.app_key}),
+            "EXTERNAL": (external, {"app_key": self.app_key} | abp),
+        }[self.activation]
         missing = [name for name, value in needed.items() if value is None]
         surplus = [name for name, value in refused.items() if value is not None]
         if missing or surplus:
@@ -95,8 +110,10 @@ class NewDevice(Body):
             )
         return self
 
-    def wrapped(self, keys: KeyWrap) -> OtaaKeys | AbpSession:
-        """The keys as the database may hold them."""
+    def wrapped(self, keys: KeyWrap) -> OtaaKeys | AbpSession | None:
+        """The keys as the database may hold them; None when another network has them."""
+        if self.activation == "EXTERNAL":
+            return None
         if self.app_key is not None:
             return OtaaKeys(keys.wrap(bytes.fromhex(self.app_key.get_secret_value())), keys.kek_id)
         assert self.dev_addr and self.nwk_s_key and self.app_s_key  # noqa: S101, PT018 - Validated above.
@@ -117,6 +134,9 @@ class DevicePatch(Body):
     name: Name | None = None
     device_profile_id: IdRef | None = None
     skip_f_cnt_check: bool | None = None
+    lns_source_id: Annotated[int, Field(ge=0, le=INT4_MOST)] | None = Field(
+        None, description="La source dont le LNS transmet ce qu'on dit au capteur ; 0 : notre réseau"
+    )
 
 
 class DeviceAnswer(Answer):
@@ -130,6 +150,7 @@ class DeviceAnswer(Answer):
     activation: str
     skip_f_cnt_check: bool
     enabled: bool
+    lns_source_id: int | None = Field(description="Par quelle source on lui parle ; absente : notre réseau")
     created_at: datetime
     asset_id: int | None = Field(description="L'actif servi en ce moment")
     position: str | None
@@ -145,12 +166,19 @@ async def enrolled(change: Change, dev_eui: str) -> EnrolledDevice:
     return device
 
 
+async def check_source(change: Change, lns_source_id: int | None) -> None:
+    """404 for a source that the tenant has not."""
+    if lns_source_id and await read_source(change.connection, lns_source_id) is None:
+        raise not_found(f"source {lns_source_id}")
+
+
 @router.post("", status_code=201, summary="Enregistrer un capteur")
 async def create(body: NewDevice, caller: Manager) -> DeviceAnswer:
     """Enregistrer un capteur, et le poser sur un actif dans la même transaction si `asset_id` est donné."""
     keys = body.wrapped(caller.platform.keys)
     join_eui = body.join_eui or NO_JOIN_EUI
     async with caller.changing() as change:
+        await check_source(change, body.lns_source_id)
         try:
             device_id, created_at = await create_device(
                 change.connection,
@@ -161,6 +189,7 @@ async def create(body: NewDevice, caller: Manager) -> DeviceAnswer:
                 device_profile_id=body.device_profile_id,
                 keys=keys,
                 skip_f_cnt_check=body.skip_f_cnt_check,
+                lns_source_id=body.lns_source_id,
             )
             if body.asset_id is not None:
                 await open_assignment(change.connection, body.asset_id, device_id, body.position)
@@ -174,6 +203,7 @@ async def create(body: NewDevice, caller: Manager) -> DeviceAnswer:
         tenant_id=caller.principal.tenant_id,
         join_eui=join_eui,
         enabled=True,
+        lns_source_id=body.lns_source_id,
         created_at=created_at,
         asset_id=body.asset_id,
         position=None if body.asset_id is None else body.position,
@@ -217,6 +247,7 @@ async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> Device
     """Modifier, désactiver ou réactiver un capteur ; actif partout en 5 secondes."""
     async with caller.changing() as change:
         before, profile_id = await enrolled(change, dev_eui), body.device_profile_id
+        await check_source(change, body.lns_source_id)
         if profile_id is not None and profile_id != before.device_profile_id:
             wanted = await read_profile(change.connection, profile_id)
             if wanted is None or wanted.tenant_id not in (None, change.tenant_id):

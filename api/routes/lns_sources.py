@@ -6,21 +6,32 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field, SecretStr, StringConstraints
 
+from alerting.store import RefusedUrl, check_url
 from api.auth import Manager, Reader
-from api.errors import PROBLEM_RESPONSES, invalid, not_found
+from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from api.fields import Answer, Body, Eui, Id, Name, example
 from api.pages import Limit, Page
 from core.registry import lns_sources
-from core.registry.lns_sources import Mqtt, SourceRow
+from core.registry.lns_sources import DownlinkApi, Mqtt, SourceCarriesDevices, SourceRow
 from core.runtime.mqtt import Broker
 
 AS_KEY_DIGITS = 32
 # Without HTTP: ThingPark and Wanesy push by HTTP only.
 HTTP_ONLY = ("thingpark", "wanesy")
+# All events: what became of downlinks is among them.
 DEFAULT_TOPICS = {
-    "chirpstack": "application/+/device/+/event/up",
-    "the_things_stack": "v3/+/devices/+/up",
+    "chirpstack": "application/+/device/+/event/+",
+    "the_things_stack": "v3/+/devices/#",
 }
+# Whose HTTP API takes downlinks, and what `downlink_user` is there; None: nobody has to be named.
+DOWNLINK_USERS = {
+    "the_things_stack": None,
+    "thingpark": "AS_ID de l'application",
+    "live_objects": None,
+    "wanesy": "compte de l'API",
+}
+# Its API has one address for everybody.
+WITHOUT_ADDRESS = "live_objects"
 
 router = APIRouter(prefix="/v1/lns-sources", tags=["Sources d'uplinks"], responses=PROBLEM_RESPONSES)
 
@@ -50,12 +61,22 @@ class NewSource(Body):
     mqtt_user: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
         None, description="Compte chez leur courtier", examples=["bennes@metropole"]
     )
+    downlink_url: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
+        None,
+        description="Adresse de base de leur API, pour parler aux capteurs : The Things Stack en HTTP, ThingPark, "
+        "Live Objects, Wanesy. En MQTT leur courtier suffit",
+        examples=["https://eu1.cloud.thethings.network"],
+    )
+    downlink_user: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
+        None, description="Compte de l'API de Wanesy, AS_ID de ThingPark", examples=["TWA_100006246.167.AS"]
+    )
     secret: SecretStr | None = Field(
         None,
         min_length=1,
         max_length=1000,
         json_schema_extra={"writeOnly": True, "examples": ["NNSXS.…"]},
-        description="Mot de passe MQTT, ou clé d'authentification (AS key) de ThingPark ; chiffré, jamais relu",
+        description="Mot de passe MQTT, clé ou mot de passe de leur API, ou clé d'authentification (AS key) de "
+        "ThingPark ; chiffré, jamais relu",
     )
 
 
@@ -78,6 +99,8 @@ class SourceAnswer(Answer):
     mqtt_url: str | None
     mqtt_topic: str | None
     mqtt_user: str | None
+    downlink_url: str | None
+    downlink_user: str | None
     enabled: bool
     created_at: datetime
     last_seen_at: datetime | None
@@ -117,9 +140,9 @@ def _mqtt(body: NewSource) -> Mqtt | None:
     if body.mqtt_url is None:
         if body.mqtt_topic or body.mqtt_user:
             raise invalid("mqtt_url", "missing", "adresse du courtier attendue avec mqtt_topic et mqtt_user")
-        if body.secret is not None and body.kind != "thingpark":
-            raise invalid("secret", "unexpected", "en HTTP seul ThingPark a une clé ; le jeton est créé ici")
-        if body.secret is not None and not _is_as_key(body.secret.get_secret_value()):
+        if body.secret is not None and body.kind not in DOWNLINK_USERS:
+            raise invalid("secret", "unexpected", "en HTTP cette source n'a pas de clé ; le jeton est créé ici")
+        if body.secret is not None and body.kind == "thingpark" and not _is_as_key(body.secret.get_secret_value()):
             raise invalid("secret", "hex", f"AS key : {AS_KEY_DIGITS} chiffres hexadécimaux attendus")
         return None
     if body.kind in HTTP_ONLY:
@@ -136,6 +159,32 @@ def _mqtt(body: NewSource) -> Mqtt | None:
     return Mqtt(body.mqtt_url, topic, body.mqtt_user)
 
 
+def _downlinks(body: NewSource, mqtt: Mqtt | None) -> DownlinkApi | None:
+    """Where to hand downlinks over, when it is by HTTP; raises 422 for what does not fit the kind."""
+    has_broker = mqtt is not None and body.kind != WITHOUT_ADDRESS
+    if body.downlink_url is None:
+        if body.downlink_user is not None:
+            raise invalid("downlink_url", "missing", "adresse de l'API attendue avec downlink_user")
+        if body.secret is not None and not has_broker and body.kind not in ("thingpark", WITHOUT_ADDRESS):
+            raise invalid("downlink_url", "missing", "adresse de l'API attendue avec sa clé")
+        return None
+    if body.kind not in DOWNLINK_USERS or has_broker:
+        raise invalid(
+            "downlink_url", "unexpected", "cette source parle aux capteurs par son courtier, ou pas du tout"
+        )
+    try:
+        check_url(body.downlink_url)
+    except RefusedUrl as refused:
+        raise invalid("downlink_url", "url", str(refused)) from None
+    user = DOWNLINK_USERS[body.kind]
+    if (user is None) != (body.downlink_user is None):
+        wrong = "aucun compte à nommer ici" if user is None else f"{user} attendu"
+        raise invalid("downlink_user", "unexpected" if user is None else "missing", wrong)
+    if body.secret is None:
+        raise invalid("secret", "missing", "clé ou mot de passe de l'API attendu avec son adresse")
+    return DownlinkApi(body.downlink_url, body.downlink_user)
+
+
 def _is_as_key(text: str) -> bool:
     return len(text) == AS_KEY_DIGITS and all(digit in "0123456789abcdefABCDEF" for digit in text)
 
@@ -148,6 +197,7 @@ async def create_source(body: NewSource, caller: Manager) -> CreatedSource:
     réseau de l'exploitant : elle demande aussi le rôle `operate`.
     """
     mqtt = _mqtt(body)
+    downlinks = _downlinks(body, mqtt)
     if mqtt is not None:
         caller.demand("operate")
     async with caller.changing() as change:
@@ -158,6 +208,7 @@ async def create_source(body: NewSource, caller: Manager) -> CreatedSource:
             kind=body.kind,
             name=body.name,
             mqtt=mqtt,
+            downlinks=downlinks,
             secret=None if body.secret is None else body.secret.get_secret_value(),
         )
         await change.audit("create", "lns_source", source_id, body.model_dump(exclude={"secret"}))
@@ -200,7 +251,13 @@ async def update_source(id: Id, body: SourcePatch, caller: Manager) -> SourceAns
 async def delete_source(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
     """Retirer une source et révoquer son jeton, partout en moins de 5 secondes. Ce qu'elle a apporté reste."""
     async with caller.changing() as change:
-        if not await lns_sources.delete_source(change.connection, id):
+        try:
+            is_deleted = await lns_sources.delete_source(change.connection, id)
+        except SourceCarriesDevices as carries:
+            raise Problem(
+                409, f"{carries.devices} capteurs reçoivent leurs messages par cette source : changez-les d'abord"
+            ) from None
+        if not is_deleted:
             raise not_found(f"source {id}")
         await change.audit("delete", "lns_source", id)
     return Response(status_code=204)

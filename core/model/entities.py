@@ -47,7 +47,7 @@ class Device:
     name: str
     device_profile_id: int
     slot: int
-    activation: str  # OTAA or ABP
+    activation: str  # OTAA, ABP, or EXTERNAL: by another network, which has its keys
     skip_f_cnt_check: bool
     enabled: bool
 

@@ -6,9 +6,14 @@ from datetime import datetime
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
 
-ENQUEUE = """
-INSERT INTO downlink (tenant_id, device_id, slot, f_port, payload, confirmed, priority, not_after)
-SELECT d.tenant_id, d.id, d.slot, $2, $3, $4, $5, $6 FROM device d WHERE d.id = $1
+# The slot of rows that another LNS carries: no shard of network has it, intake works them off.
+SLOT_OF_OTHER_LNS = 16
+
+ENQUEUE = f"""
+INSERT INTO downlink (tenant_id, device_id, slot, lns_source_id, f_port, payload, confirmed, priority, not_after)
+SELECT d.tenant_id, d.id, CASE WHEN d.lns_source_id IS NULL THEN d.slot ELSE {SLOT_OF_OTHER_LNS} END,
+       d.lns_source_id, $2, $3, $4, $5, $6
+FROM device d WHERE d.id = $1
 RETURNING id, slot
 """
 CANCEL = """
@@ -16,7 +21,7 @@ UPDATE downlink SET state = 'cancelled', reason = $2, updated_at = now()
 WHERE id = $1 AND state = 'queued' RETURNING true
 """
 COLUMNS = """id, tenant_id, device_id, slot, f_port, payload, confirmed, priority, not_after, state::text AS state,
-reason, attempts, f_cnt_down, gateway_id, created_at, updated_at, sent_at"""
+reason, attempts, f_cnt_down, gateway_id, lns_source_id, created_at, updated_at, sent_at"""
 READ = f"SELECT {COLUMNS} FROM downlink WHERE id = $1"
 LIST = f"""
 SELECT {COLUMNS} FROM downlink
@@ -30,7 +35,8 @@ class Downlink:
     """One application downlink and where it stands.
 
     `state`: queued, sending (asked of a gateway), sent (TX_ACK OK), acknowledged (by the device, confirmed ones
-    only), failed, expired, cancelled. `reason` says why it waits, failed or was refused.
+    only), failed, expired, cancelled. `reason` says why it waits, failed or was refused. With `lns_source_id`
+    another LNS carries it: `sending` is in its queue, `sent` is what it says, and `reason` is French.
     """
 
     id: int
@@ -47,6 +53,7 @@ class Downlink:
     attempts: int
     f_cnt_down: int | None
     gateway_id: bytes | None
+    lns_source_id: int | None
     created_at: datetime
     updated_at: datetime
     sent_at: datetime | None

@@ -8,13 +8,13 @@ from core.runtime.postgres import Connection
 from lorawan.identifiers import DevAddr, DevEui, JoinEui, slot_of_dev_addr, slot_of_dev_eui
 
 COLUMNS = """d.id, d.tenant_id, d.dev_eui, d.join_eui, d.name, d.device_profile_id, d.activation,
-d.skip_f_cnt_check, d.enabled, d.created_at, s.asset_id, s.position"""
+d.skip_f_cnt_check, d.enabled, d.lns_source_id, d.created_at, s.asset_id, s.position"""
 SERVED = "LEFT JOIN assignment s ON s.device_id = d.id AND upper_inf(s.during)"
 # A profile that is neither its own nor everybody's makes no row.
 CREATE = """
 INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, activation, app_key_wrapped,
-                    kek_id, skip_f_cnt_check)
-SELECT $1, $2, $3, $4, p.id, $6, $7, $8, $9, $10 FROM device_profile p
+                    kek_id, skip_f_cnt_check, lns_source_id)
+SELECT $1, $2, $3, $4, p.id, $6, $7, $8, $9, $10, $11 FROM device_profile p
 WHERE p.id = $5 AND (p.tenant_id IS NULL OR p.tenant_id = $1)
 RETURNING id, created_at
 """
@@ -31,7 +31,8 @@ UPDATE device SET enabled = coalesce($2, enabled), name = coalesce($3, name),
     device_profile_id = CASE WHEN $4::int IS NULL THEN device_profile_id
                              ELSE (SELECT p.id FROM device_profile p WHERE p.id = $4
                                    AND (p.tenant_id IS NULL OR p.tenant_id = device.tenant_id)) END,
-    skip_f_cnt_check = coalesce($5, skip_f_cnt_check)
+    skip_f_cnt_check = coalesce($5, skip_f_cnt_check),
+    lns_source_id = CASE WHEN $6::int IS NULL THEN lns_source_id ELSE nullif($6, 0) END
 WHERE dev_eui = $1
 RETURNING true
 """
@@ -57,6 +58,7 @@ class EnrolledDevice:
     activation: str
     skip_f_cnt_check: bool
     enabled: bool
+    lns_source_id: int | None
     created_at: datetime
     asset_id: int | None
     position: str | None
@@ -88,6 +90,7 @@ class DeviceChange:
     name: str | None = None
     device_profile_id: int | None = None
     skip_f_cnt_check: bool | None = None
+    lns_source_id: int | None = None  # 0: our own network.
 
 
 class UnknownProfile(LookupError):
@@ -106,16 +109,21 @@ async def create_device(
     join_eui: JoinEui,
     name: str,
     device_profile_id: int,
-    keys: OtaaKeys | AbpSession,
+    keys: OtaaKeys | AbpSession | None,
     skip_f_cnt_check: bool,
+    lns_source_id: int | None = None,
 ) -> tuple[int, datetime]:
     """A new device's id and instant. An ABP device is owned by its DevAddr's slot until it joins (DESIGN 2).
+
+    Without `keys` another network activates it. `lns_source_id` is a source of this tenant, by way of which the
+    device is told things; None: our own network.
 
     Raises:
         UniqueViolationError: the DevEUI is registered, in this tenant or in another.
         UnknownProfile: no such profile is visible.
     """
     is_abp = isinstance(keys, AbpSession)
+    activation = "EXTERNAL" if keys is None else "ABP" if is_abp else "OTAA"
     row = await connection.fetchrow(
         CREATE,
         tenant_id,
@@ -124,10 +132,11 @@ async def create_device(
         name,
         device_profile_id,
         slot_of_dev_addr(keys.dev_addr) if is_abp else slot_of_dev_eui(dev_eui),
-        "ABP" if is_abp else "OTAA",
-        None if is_abp else keys.app_key_wrapped,
-        keys.kek_id,
+        activation,
+        keys.app_key_wrapped if isinstance(keys, OtaaKeys) else None,
+        None if keys is None else keys.kek_id,
         skip_f_cnt_check,
+        lns_source_id,
     )
     if row is None:
         raise UnknownProfile(f"device profile {device_profile_id}")
@@ -165,7 +174,13 @@ async def update_device(connection: Connection, dev_eui: bytes, change: DeviceCh
     Raises NotNullViolationError (BAD_DATA) for a profile that is not visible: check it before.
     """
     changed = await connection.fetchval(
-        UPDATE, dev_eui, change.enabled, change.name, change.device_profile_id, change.skip_f_cnt_check
+        UPDATE,
+        dev_eui,
+        change.enabled,
+        change.name,
+        change.device_profile_id,
+        change.skip_f_cnt_check,
+        change.lns_source_id,
     )
     return changed is True
 

@@ -18,16 +18,22 @@ WRAPPED_LEAST = 16
 
 CREATE = """
 INSERT INTO lns_source (tenant_id, kind, transport, name, token_sha256, mqtt_url, mqtt_topic, mqtt_user,
-                        secret_wrapped, kek_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id
+                        secret_wrapped, kek_id, downlink_url, downlink_user)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id
 """
-COLUMNS = """s.id, s.tenant_id, s.kind, s.transport, s.name, s.mqtt_url, s.mqtt_topic, s.mqtt_user, s.enabled,
-s.created_at, t.last_seen_at, coalesce(t.accepted, 0) AS accepted, coalesce(t.ignored, 0) AS ignored,
-coalesce(t.refused, 0) AS refused, t.last_error, t.last_error_at"""
+COLUMNS = """s.id, s.tenant_id, s.kind, s.transport, s.name, s.mqtt_url, s.mqtt_topic, s.mqtt_user,
+s.downlink_url, s.downlink_user, s.enabled, s.created_at, t.last_seen_at, coalesce(t.accepted, 0) AS accepted,
+coalesce(t.ignored, 0) AS ignored, coalesce(t.refused, 0) AS refused, t.last_error, t.last_error_at"""
 STATE = "LEFT JOIN lns_source_state t ON t.source_id = s.id"
 LIST = f"SELECT {COLUMNS} FROM lns_source s {STATE} ORDER BY s.id"
 READ = f"SELECT {COLUMNS} FROM lns_source s {STATE} WHERE s.id = $1"
 SET_ENABLED = "UPDATE lns_source SET enabled = $2 WHERE id = $1 RETURNING true"
+# What it was asked to send, nobody will hear about.
+GIVE_UP_DOWNLINKS = """
+UPDATE downlink SET state = 'failed', reason = 'la source a été retirée', updated_at = now()
+WHERE lns_source_id = $1 AND state IN ('queued', 'sending')
+"""
+COUNT_CARRIED = "SELECT count(*) FROM device WHERE lns_source_id = $1"
 DELETE = "DELETE FROM lns_source WHERE id = $1 RETURNING true"
 LIST_UNKNOWN = """
 SELECT dev_eui, first_seen_at, last_seen_at, messages FROM lns_unknown_device
@@ -35,8 +41,11 @@ WHERE source_id = $1 ORDER BY last_seen_at DESC, dev_eui LIMIT $2
 """
 READ_SECRETS = """
 SELECT id, tenant_id, kind, transport, name, token_sha256, mqtt_url, mqtt_topic, mqtt_user, mqtt_client_id,
-       secret_wrapped, kek_id
-FROM lns_source WHERE enabled
+       secret_wrapped, kek_id, downlink_url, downlink_user,
+       EXISTS (SELECT FROM device d WHERE d.lns_source_id = s.id)
+           OR EXISTS (SELECT FROM downlink l WHERE l.lns_source_id = s.id AND l.lns_item IS NOT NULL
+                      AND l.state IN ('queued', 'sending')) AS carries
+FROM lns_source s WHERE enabled
 """
 
 
@@ -52,6 +61,8 @@ class SourceRow:
     mqtt_url: str | None
     mqtt_topic: str | None
     mqtt_user: str | None
+    downlink_url: str | None
+    downlink_user: str | None
     enabled: bool
     created_at: datetime
     last_seen_at: datetime | None
@@ -82,6 +93,22 @@ class Mqtt:
 
 
 @dataclass(frozen=True, slots=True)
+class DownlinkApi:
+    """Their HTTP API that takes downlinks: its base address, and as whom (Wanesy's account, ThingPark's AS_ID)."""
+
+    url: str
+    user: str | None = None
+
+
+class SourceCarriesDevices(Exception):
+    """Devices are still told things by way of this source; `devices` counts them."""
+
+    def __init__(self, devices: int) -> None:
+        super().__init__(f"{devices} devices")
+        self.devices = devices
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """An enabled source as intake needs it."""
 
@@ -97,9 +124,13 @@ class Source:
     mqtt_client_id: str
     secret_wrapped: bytes | None
     kek_id: str | None
+    downlink_url: str | None
+    downlink_user: str | None
+    carries: bool
+    """Whether devices are told things by way of it."""
 
     def secret(self, keys: KeyWrap) -> str | None:
-        """The password at their broker, or the AS key.
+        """The password at their broker or of their API, or the AS key.
 
         Raises:
             WrongKek: another key-encryption key wrapped it.
@@ -141,6 +172,7 @@ async def create_source(
     kind: str,
     name: str,
     mqtt: Mqtt | None = None,
+    downlinks: DownlinkApi | None = None,
     secret: str | None = None,
 ) -> tuple[int, str | None]:
     """A new source's id, and for HTTP its token, which is shown once: only its digest is kept.
@@ -160,6 +192,8 @@ async def create_source(
         mqtt.user if mqtt else None,
         None if secret is None else _wrap(keys, secret),
         None if secret is None else keys.kek_id,
+        downlinks.url if downlinks else None,
+        downlinks.user if downlinks else None,
     )
     return source_id, None if shown is None else f"{TOKEN_PREFIX}_{source_id}_{shown}"
 
@@ -181,7 +215,15 @@ async def set_source_enabled(connection: Connection, source_id: int, *, enabled:
 
 
 async def delete_source(connection: Connection, source_id: int) -> bool:
-    """From now on it opens nothing; False when there is no such source. The uplinks that it brought stay."""
+    """From now on it opens nothing; False when there is no such source. The uplinks that it brought stay.
+
+    Raises:
+        SourceCarriesDevices: give them another bearer first.
+    """
+    carried = await connection.fetchval(COUNT_CARRIED, source_id)
+    if carried:
+        raise SourceCarriesDevices(carried)
+    await connection.execute(GIVE_UP_DOWNLINKS, source_id)
     return await connection.fetchval(DELETE, source_id) is True
 
 

@@ -13,10 +13,11 @@ from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.postgres import open_pool
 from services.intake.http import ACKNOWLEDGED_WITHIN_S, create_app
-from services.intake.mqtt import MqttSources
+from services.intake.keepers import Keepers
 from services.intake.publisher import Publisher
 from services.intake.reception import Reception
 from services.intake.registry import Devices, Sources
+from services.intake.reports import Reports
 from services.intake.settings import IntakeSettings
 from services.intake.sightings import Sightings
 
@@ -24,7 +25,7 @@ log = structlog.get_logger()
 
 
 async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
-    """Take uplinks from other people's LNS until stopped."""
+    """Take uplinks from other people's LNS, and hand our downlinks over to them, until stopped."""
     async with AsyncExitStack() as opened:
         pool = await opened.enter_async_context(
             open_pool(settings.database_url.get_secret_value(), "intake", size=settings.pool_size)
@@ -37,7 +38,8 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
             shards = await read_shards(connection)
         sources, devices, sightings = Sources(pool), Devices(pool), Sightings(pool)
         publisher = Publisher(bus, shards)
-        reception = Reception(devices, publisher, sightings)
+        reports = Reports(pool, bus, shards)
+        reception = Reception(devices, publisher, sightings, reports)
         keys = KeyWrap(settings.kek_id, settings.kek_octets)
 
         async def apply(changes: list[Change]) -> None:
@@ -47,18 +49,21 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
         watcher = RegistryWatcher(pool, bus, apply)
         await sources.load()
         readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
-        mqtt = MqttSources(pool, sources, reception, keys, settings.instance, settings.intake_mqtt_session_expiry)
+        keepers = Keepers(
+            pool, bus, sources, reception, keys, settings.instance, settings.intake_mqtt_session_expiry
+        )
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(publisher.run(), name="publish uplinks"),
                 tasks.create_task(watcher.watch(), name="watch the registry"),
                 tasks.create_task(sightings.run(), name="save sightings"),
+                tasks.create_task(reports.sweep(), name="sweep downlinks"),
             ]
-            reading = tasks.create_task(mqtt.run(), name="read MQTT sources")
+            keeping = tasks.create_task(keepers.run(), name="keep sources")
             async with (
                 serve_health(readiness, settings.health_host, settings.health_port),
                 serve_http(
-                    create_app(sources, reception, keys, readiness),
+                    create_app(sources, reception, keys, readiness, settings.intake_rate),
                     settings.intake_host,
                     settings.intake_port,
                     shutdown_timeout_s=round(ACKNOWLEDGED_WITHIN_S),
@@ -66,7 +71,7 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
             ):
                 log.info("listening", host=settings.intake_host, port=port)
                 await stopping.wait()
-                reading.cancel()  # What is not acknowledged stays with their brokers.
+                keeping.cancel()  # What is not acknowledged stays with their brokers.
             for task in background:  # Nobody waits for an answer any more.
                 task.cancel()
         await sightings.save()

@@ -43,6 +43,22 @@ class ForeignUplink:
     spreading_factor: int = 0
     bandwidth: int = 0  # Hz
     heard_by: tuple[Heard, ...] = ()
+    address: str = ""  # How their LNS calls the device when it is to be told something; "": by its DevEUI.
+
+
+@dataclass(frozen=True, slots=True)
+class DownlinkReport:
+    """What another LNS says of a downlink of ours, which it knows as `item`.
+
+    `state` is a downlink's: sending (in their queue), sent, acknowledged or failed. `reason` is French.
+    """
+
+    item: str
+    state: str
+    reason: str | None = None
+    time_us: int | None = None
+    f_cnt_down: int | None = None
+    gateway_id: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ that is also so for a device that is not registered and for a message that nobod
 The Things Stack counts failures and suspends a whole webhook after some, Wanesy keeps what was not taken and sends
 it again for ever, Live Objects and ThingPark go on to the next destination. What was refused is listed beside the
 source, and unreadable messages are kept in quarantine. Who speaks our own JSON is a program of somebody who wants
-to know: 404 and 422.
+to know: 404 and 422. What a source pushes beyond its rate is told to come again: 429.
 """
 
 import asyncio
 import base64
 import binascii
+import math
 import time
 from typing import Annotated
 
@@ -28,12 +29,16 @@ from lorawan.crypto import WrongKek
 from services.intake.adapters import generic, thingpark
 from services.intake.foreign import ForeignMessage
 from services.intake.publisher import TooMuchWaiting
+from services.intake.rate import Rates
 from services.intake.reception import Reception, Result, Taken
 from services.intake.registry import Sources
+from services.intake.telemetry import THROTTLED
 
 # Shorter than what LNS wait for an answer (ten seconds as a rule).
 ACKNOWLEDGED_WITHIN_S = 5.0
 SOURCE_ID_MOST = 2**31 - 1
+# A gateway that comes back pushes what it kept, several seconds' worth at once.
+BURST_S = 4
 STATUSES = {Result.UNKNOWN_DEVICE: 404, Result.DISABLED: 409, Result.UNREADABLE: 422}
 
 SourceId = Annotated[int, Path(ge=1, le=SOURCE_ID_MOST)]
@@ -41,11 +46,13 @@ SourceId = Annotated[int, Path(ge=1, le=SOURCE_ID_MOST)]
 log = structlog.get_logger()
 
 
-def create_app(sources: Sources, reception: Reception, keys: KeyWrap, readiness: Readiness) -> FastAPI:
-    """The application; /livez, /readyz and /metrics are on its port, too."""
+def create_app(
+    sources: Sources, reception: Reception, keys: KeyWrap, readiness: Readiness, rate: float
+) -> FastAPI:
+    """The application, with /livez, /readyz and /metrics; `rate` is requests a second of one source."""
     app = FastAPI(title="Territoire intake", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.readiness = readiness
-    door = _Door(sources, reception, keys)
+    door = _Door(sources, reception, keys, Rates(rate, rate * BURST_S))
     app.add_api_route("/lns/{source_id}", door.receive, methods=["POST"])
     app.add_api_route("/lns/{source_id}/{rest:path}", door.receive, methods=["POST"])
     app.include_router(status.router)
@@ -55,18 +62,23 @@ def create_app(sources: Sources, reception: Reception, keys: KeyWrap, readiness:
 
 
 class _Door:
-    def __init__(self, sources: Sources, reception: Reception, keys: KeyWrap) -> None:
+    def __init__(self, sources: Sources, reception: Reception, keys: KeyWrap, rates: Rates) -> None:
         self._sources = sources
         self._reception = reception
         self._keys = keys
+        self._rates = rates
 
     async def receive(self, request: Request, source_id: SourceId, rest: str = "") -> Response:
         """Take one message."""
         source = self._sources.over_http(source_id)
+        # A body is read of nobody who has no business here, but where it is what is signed.
+        is_signed = source is not None and _is_signed(source)
+        if source is None or not (is_signed or source.opens_to(_token(request.headers.get("authorization", "")))):
+            raise _closed()
+        self._throttle(source)
         body = await request.body()
-        if source is None or not self._opens(source, request, body):
-            # The same for a source that does not exist: which do is nobody's business.
-            raise Problem(401, "jeton absent ou invalide", headers={"WWW-Authenticate": "Bearer"})
+        if is_signed and not self._is_signed_by(source, request, body):
+            raise _closed()
         event = request.query_params.get("event")  # ChirpStack's HTTP integration names it there.
         topic = f"http/event/{event}" if event else rest
         message = ForeignMessage(body, topic, dict(request.headers))
@@ -79,16 +91,31 @@ class _Door:
             raise Problem(503, "le bus interne ne répond pas, réessayez", headers=again) from None
         return _answer(source, taken)
 
-    def _opens(self, source: Source, request: Request, body: bytes) -> bool:
-        """The token, by Bearer or as the password of Basic; for ThingPark with an AS key its own Token instead."""
-        if source.kind == thingpark.NAME and source.secret_wrapped is not None:
-            try:
-                as_key = source.secret(self._keys) or ""
-            except WrongKek:
-                self._reception.sightings.error(source, "clé AS illisible : la clé de chiffrement a changé")
-                return False
-            return thingpark.has_valid_token(body, request.url.query, as_key)
-        return source.opens_to(_token(request.headers.get("authorization", "")))
+    def _throttle(self, source: Source) -> None:
+        wait_s = self._rates.wait_s(source.id, time.monotonic())
+        if wait_s:
+            THROTTLED.labels(source.kind).inc()
+            again = {"Retry-After": str(math.ceil(wait_s))}
+            raise Problem(429, "trop de messages par seconde pour cette source, ralentissez", headers=again)
+
+    def _is_signed_by(self, source: Source, request: Request, body: bytes) -> bool:
+        """Whether ThingPark signed it with the AS key that we share."""
+        try:
+            as_key = source.secret(self._keys) or ""
+        except WrongKek:
+            self._reception.sightings.error(source, "clé AS illisible : la clé de chiffrement a changé")
+            return False
+        return thingpark.has_valid_token(body, request.url.query, as_key)
+
+
+def _is_signed(source: Source) -> bool:
+    """ThingPark with an AS key signs each report; all others present a token, by Bearer or as Basic's password."""
+    return source.kind == thingpark.NAME and source.secret_wrapped is not None
+
+
+def _closed() -> Problem:
+    # The same for a source that does not exist: which do is nobody's business.
+    return Problem(401, "jeton absent ou invalide", headers={"WWW-Authenticate": "Bearer"})
 
 
 def _token(authorization: str) -> str:

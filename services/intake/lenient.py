@@ -52,6 +52,12 @@ class Fields:
             return [Fields(cast("object", found))]
         return [Fields(one) for one in cast("list[object]", found)] if isinstance(found, list) else []
 
+    def texts(self, name: str) -> list[str]:
+        """The texts of a list."""
+        found = self._fields.get(name)
+        entries = cast("list[object]", found) if isinstance(found, list) else []
+        return [one for one in entries if isinstance(one, str)]
+
     def text(self, name: str) -> str | None:
         """A text, or a number as it would be written."""
         found = self._fields.get(name)

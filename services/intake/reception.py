@@ -8,9 +8,10 @@ import structlog
 from core.registry.lns_sources import Source
 from services.intake.adapters import read
 from services.intake.canonical import canonical
-from services.intake.foreign import ForeignMessage, ForeignUplink, Ignored, Unreadable
+from services.intake.foreign import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
 from services.intake.publisher import Publisher
 from services.intake.registry import Devices
+from services.intake.reports import Reports
 from services.intake.sightings import Sightings
 
 log = structlog.get_logger()
@@ -36,11 +37,12 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """Reads messages, finds devices, publishes uplinks, and notes what happened."""
+    """Reads messages, finds devices, publishes uplinks, writes reports, and notes what happened."""
 
     devices: Devices
     publisher: Publisher
     sightings: Sightings
+    reports: Reports
 
     async def take(self, source: Source, message: ForeignMessage, received_at_us: int) -> Taken:
         """Return once there is nothing left to do about it: an uplink is in the stream, anything else is noted.
@@ -58,6 +60,10 @@ class Reception:
             case Ignored(kind):
                 self.sightings.ignored(source, kind)
                 return Taken(Result.IGNORED)
+            case DownlinkReport():
+                is_ours = await self.reports.take(source, foreign)
+                self.sightings.ignored(source, "report" if is_ours else "report_of_nothing_open")
+                return Taken(Result.ACCEPTED if is_ours else Result.IGNORED)
             case ForeignUplink():
                 return await self._uplink(source, foreign, received_at_us)
 
@@ -71,6 +77,8 @@ class Reception:
             french = f"capteur {name} désactivé"
             self.sightings.refused(source, "disabled", french)
             return Taken(Result.DISABLED, french)
+        if foreign.address:
+            self.sightings.route(source, device.id, foreign.address)
         uplink = canonical(foreign, source.id, device.id, received_at_us)
         await self.publisher.publish(uplink, device.slot)
         self.sightings.accepted(source)

@@ -22,12 +22,14 @@ class Sources:
 
     async def load(self) -> None:
         """Read every source: there are dozens."""
-        self._known = {source.id: source for source in await read_enabled_sources(self._pool)}
-        self.changed.set()
+        known = {source.id: source for source in await read_enabled_sources(self._pool)}
+        if known != self._known:
+            self._known = known
+            self.changed.set()
 
     async def apply(self, changes: list[Change]) -> None:
-        """Read anew when a source changed."""
-        if any(change.entity == "lns_source" for change in changes):
+        """Read anew when a source changed, or a device, which may have got another bearer."""
+        if any(change.entity in {"lns_source", "device"} for change in changes):
             await self.load()
 
     def over_http(self, source_id: int) -> Source | None:
@@ -35,9 +37,11 @@ class Sources:
         source = self._known.get(source_id)
         return source if source is not None and source.transport == "http" else None
 
-    def over_mqtt(self) -> dict[int, Source]:
-        """Those whose broker is to be read, by id."""
-        return {source.id: source for source in self._known.values() if source.transport == "mqtt"}
+    def to_keep(self) -> dict[int, Source]:
+        """Those that one replica has to keep, by id: a broker is to be read, or devices are to be told things."""
+        return {
+            source.id: source for source in self._known.values() if source.transport == "mqtt" or source.carries
+        }
 
 
 class Devices:

@@ -10,6 +10,9 @@ class IntakeSettings(KeySettings):
 
     intake_host: str = Field(default="127.0.0.1", description="Address to listen on; TLS ends in front of us")
     intake_port: int = Field(default=8081, ge=0, le=65535, description="Where LNS push by HTTP; 0: any port")
+    intake_rate: int = Field(
+        default=500, ge=1, description="Requests per second that one source may push, on each replica"
+    )
     intake_mqtt_session_expiry: int = Field(
         default=604_800, ge=0, description="Seconds an LNS's broker keeps what we have not read (MQTT 5)"
     )

@@ -1,4 +1,7 @@
-"""How each source is doing, unknown devices and unreadable messages: noted at once, saved every few seconds."""
+"""How each source is doing, unknown devices, unreadable messages, and how LNS call devices.
+
+Noted at once, saved every few seconds.
+"""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -8,6 +11,7 @@ import structlog
 
 from core.registry.lns_sources import Source
 from core.runtime.postgres import DATABASE_AWAY, Pool
+from services.intake.downlink_store import save_routes
 from services.intake.store import Seen, UnknownSeen, Unread, save_states, save_unknown, save_unread
 from services.intake.telemetry import MESSAGES
 
@@ -15,6 +19,8 @@ SAVE_EVERY_S = 2.0
 # Between two saves. Whoever has a source's token can invent devices and send rubbish: the rest is only counted.
 MAX_UNKNOWN = 500
 MAX_UNREAD = 20
+REMEMBERED_ROUTES = 100_000
+LONGEST_ADDRESS = 500
 LONGEST_ERROR = 500
 
 log = structlog.get_logger()
@@ -28,6 +34,8 @@ class Sightings:
     _seen: dict[int, Seen] = field(default_factory=dict[int, Seen])
     _unknown: dict[tuple[int, bytes], UnknownSeen] = field(default_factory=dict[tuple[int, bytes], UnknownSeen])
     _unread: list[Unread] = field(default_factory=list[Unread])
+    _known_routes: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
+    _new_routes: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
 
     def accepted(self, source: Source) -> None:
         """An uplink is safe."""
@@ -61,6 +69,15 @@ class Sightings:
         if len(self._unread) < MAX_UNREAD:
             self._unread.append(Unread(source.id, french, body))
 
+    def route(self, source: Source, device_id: int, address: str) -> None:
+        """How its LNS calls a device."""
+        key = source.id, device_id
+        if self._known_routes.get(key) == address or len(address) > LONGEST_ADDRESS or "\0" in address:
+            return
+        if len(self._known_routes) >= REMEMBERED_ROUTES:
+            self._known_routes.clear()
+        self._known_routes[key] = self._new_routes[key] = address
+
     def error(self, source: Source, french: str) -> None:
         """What an operator reads beside the source."""
         seen = self._seen.setdefault(source.id, Seen())
@@ -81,7 +98,11 @@ class Sightings:
         """Write what was noted since the last save; while the database is away it waits, bounded."""
         seen, unknown, unread = self._seen, self._unknown, self._unread
         self._seen, self._unknown, self._unread = {}, {}, []
+        routes, self._new_routes = self._new_routes, {}
         try:
+            if routes:
+                await save_routes(self.pool, [(*key, address) for key, address in routes.items()])
+                routes = {}
             if seen:
                 await save_states(self.pool, seen)
                 seen = {}
@@ -93,6 +114,7 @@ class Sightings:
         except DATABASE_AWAY as away:
             log.warning("sightings_not_saved", error=str(away) or type(away).__name__)
             self._merge(seen, unknown)
+            self._new_routes = routes | self._new_routes
             self._unread = (unread + self._unread)[:MAX_UNREAD]
 
     def _merge(self, seen: dict[int, Seen], unknown: dict[tuple[int, bytes], UnknownSeen]) -> None:

@@ -195,7 +195,7 @@ class Bench:
     async def is_read(self) -> bool:
         """Whether some replica is connected to the one MQTT source, as the lease says."""
         return await self.pool.fetchval(
-            "SELECT EXISTS (SELECT FROM shard_lease WHERE service LIKE 'intake_mqtt_%' AND expires_at > now())"
+            "SELECT EXISTS (SELECT FROM shard_lease WHERE service LIKE 'intake_source_%' AND expires_at > now())"
         )
 
 

@@ -313,7 +313,7 @@ async def test_one_replica_reads_a_source_and_another_takes_over(bench: Bench, l
     owner = "SELECT owner FROM shard_lease WHERE service = $1 AND expires_at > now()"
 
     async def owned_by() -> str | None:
-        return await bench.pool.fetchval(owner, f"intake_mqtt_{source.id}")
+        return await bench.pool.fetchval(owner, f"intake_source_{source.id}")
 
     async with bench.intake("b"):
         async with bench.intake():

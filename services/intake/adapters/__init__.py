@@ -1,11 +1,11 @@
-"""One module per system that hands us uplinks: octets in, an uplink or a refusal out, no I/O."""
+"""One module per LNS: octets in, an uplink, a report or a refusal out; a downlink in, a request out. No I/O."""
 
 from collections.abc import Callable, Mapping
 
 from services.intake.adapters import chirpstack, generic, live_objects, the_things_stack, thingpark, wanesy
-from services.intake.foreign import ForeignMessage, ForeignUplink, Ignored, Unreadable
+from services.intake.foreign import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
 
-Adapter = Callable[[ForeignMessage], ForeignUplink | Ignored]
+Adapter = Callable[[ForeignMessage], ForeignUplink | DownlinkReport | Ignored]
 
 ADAPTERS: Mapping[str, Adapter] = {
     chirpstack.NAME: chirpstack.read,
@@ -17,7 +17,7 @@ ADAPTERS: Mapping[str, Adapter] = {
 }
 
 
-def read(kind: str, message: ForeignMessage) -> ForeignUplink | Ignored:
+def read(kind: str, message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
     """What a message of this kind of source says.
 
     Raises:

@@ -1,7 +1,16 @@
-"""ChirpStack v4: `application/{id}/device/{dev_eui}/event/{up,...}`, JSON with zero fields omitted (section 4)."""
+"""ChirpStack v4: `application/{id}/device/{dev_eui}/event/{up,...}`, JSON with zero fields omitted (section 4).
+
+What a device is to be told goes to `.../command/down`. Its `id` is ours: ChirpStack does not queue the same one
+twice, and names it in `txack`, `ack` and `log` (storage/device_queue.rs, integration/mod.rs).
+"""
+
+import base64
+from datetime import UTC
+
+import msgspec
 
 from core.messages.uplinks import Heard
-from services.intake.foreign import ForeignMessage, ForeignUplink, Ignored
+from services.intake.foreign import DownlinkReport, ForeignMessage, ForeignUplink, Ignored
 from services.intake.lenient import (
     Fields,
     bandwidth_of,
@@ -14,19 +23,27 @@ from services.intake.lenient import (
     payload_of,
     spreading_factor_of,
 )
+from services.intake.outgoing import Order, Publication
 
 NAME = "chirpstack"
+EVENT = "/event/"
+# Codes of `log` that end a queue item.
+ENDS = {
+    "DOWNLINK_PAYLOAD_SIZE": ("failed", "trop long pour le débit actuel du capteur"),
+    "F_CNT_DOWN": ("failed", "compteur descendant dépassé"),
+    "EXPIRED": ("expired", "périmé dans la file de ChirpStack"),
+}
 
 
-def read(message: ForeignMessage) -> ForeignUplink | Ignored:
-    """An `up` event; the other events are ignored. The topic may have a prefix, or be absent.
+def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
+    """An `up` event, or what became of a downlink; the rest is ignored. The topic may have a prefix, or be absent.
 
     Raises:
         Unreadable: it is no event of ChirpStack.
     """
     kind = message.topic.rpartition("/")[2]
-    if "/event/" in message.topic and kind != "up":
-        return Ignored(kind)
+    if EVENT in message.topic and kind != "up":
+        return _report(kind, message.body) or Ignored(kind)
     event = json_object(message.body)
     receptions = event.each("rxInfo")
     lora = event.at("txInfo", "modulation", "lora")
@@ -45,7 +62,41 @@ def read(message: ForeignMessage) -> ForeignUplink | Ignored:
         spreading_factor=spreading_factor_of(lora.integer("spreadingFactor")),
         bandwidth=bandwidth_of(lora.integer("bandwidth")),
         heard_by=tuple([heard for reception in receptions if (heard := _heard(reception))]),
+        address=message.topic.removesuffix(f"{EVENT}up") if message.topic.endswith(f"{EVENT}up") else "",
     )
+
+
+def _report(kind: str, body: bytes) -> DownlinkReport | None:
+    """What `txack`, `ack` or `log` says of a queue item; None for all else."""
+    if kind not in {"txack", "ack", "log"}:
+        return None
+    event = json_object(body)
+    item = (event.at("context").text("queue_item_id") if kind == "log" else event.text("queueItemId")) or ""
+    end = ENDS.get(event.text("code") or "")
+    at_us, f_cnt = event.instant("time"), event.integer("fCntDown") or 0
+    if not item or (kind == "log" and end is None):
+        return None
+    match kind:
+        case "txack":
+            return DownlinkReport(item, "sent", None, at_us, f_cnt, eui_of(event.text("gatewayId")))
+        case "ack":
+            return DownlinkReport(item, "acknowledged" if event.flag("acknowledged") else "unacknowledged")
+        case _:
+            state, reason = end or ("failed", "")
+            return DownlinkReport(item, state, reason)
+
+
+def command(order: Order) -> Publication:
+    """The message that queues a downlink; `order.address` is the device's topic, which an uplink told."""
+    body = {
+        "id": order.item,
+        "devEui": order.dev_eui.hex(),
+        "confirmed": order.confirmed,
+        "fPort": order.f_port,
+        "data": base64.b64encode(order.payload).decode(),
+        "expiresAt": order.not_after.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+    }
+    return Publication(f"{order.address}/command/down", msgspec.json.encode(body))
 
 
 def _lns_time(receptions: list[Fields]) -> int | None:

@@ -1,6 +1,15 @@
-"""Orange Live Objects: an MQTT FIFO or HTTP push, the same JSON in both; no list of gateways (section 4)."""
+"""Orange Live Objects: an MQTT FIFO or HTTP push, the same JSON in both; no list of gateways (section 4).
 
-from services.intake.foreign import ForeignMessage, ForeignUplink, Ignored, Unreadable
+A downlink is a command of their device management, by HTTP whatever brings the uplinks. They tell nothing by
+themselves: its status is asked for.
+"""
+
+from datetime import datetime
+from urllib.parse import quote
+
+import msgspec
+
+from services.intake.foreign import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
 from services.intake.lenient import (
     Fields,
     dev_eui_of,
@@ -12,8 +21,14 @@ from services.intake.lenient import (
     payload_of,
     spreading_factor_of,
 )
+from services.intake.outgoing import Answered, Call, Order
 
 NAME = "live_objects"
+API = "https://liveobjects.orange-business.com"
+# The last word on a command; any other means that it is on its way.
+DONE = frozenset({"PROCESSED", "DELIVERED", "SENT", "SUCCESS", "OK"})
+NOT_DONE = frozenset({"FAILED", "ERROR", "CANCELED", "CANCELLED", "EXPIRED", "TIMEOUT", "REJECTED"})
+ATTEMPTS = 3
 LORA_BANDWIDTH = 125_000
 DATA_MESSAGES = ("UNCONFIRMED_DATA_UP", "CONFIRMED_DATA_UP")
 
@@ -61,3 +76,41 @@ def _dev_eui(data: Fields, metadata: Fields, lora: Fields) -> bytes:
         if dev_eui is not None:
             return dev_eui
     return dev_eui_of(None)
+
+
+def _headers(key: str) -> dict[str, str]:
+    return {"x-api-key": key, "content-type": "application/json", "accept": "application/json"}
+
+
+def command_call(order: Order, base: str, key: str, now: datetime) -> Call:
+    """The POST that registers a command; their answer has its id."""
+    value = {"data": order.payload.hex(), "port": order.f_port, "confirmed": order.confirmed}
+    body = {
+        "request": {"connector": "lora", "value": value},
+        "policy": {
+            "expirationInSeconds": max(1, round((order.not_after - now).total_seconds())),
+            "ackMode": "AUTO",
+            "attempts": ATTEMPTS,
+        },
+    }
+    url = f"{base}/api/v1/deviceMgt/devices/urn:lo:nsid:lora:{order.eui}/commands"
+    return Call("POST", url, _headers(key), msgspec.json.encode(body))
+
+
+def item_of(answer: Answered) -> str:
+    """The command's id; empty when their answer has none."""
+    found = answer.document.get("id")
+    return found if isinstance(found, str) else ""
+
+
+def status_call(item: str, base: str, key: str) -> Call:
+    """The GET that asks how a command stands."""
+    return Call("GET", f"{base}/api/v1/deviceMgt/commands/{quote(item, safe='')}/status", _headers(key))
+
+
+def report_of(answer: Answered, item: str, *, confirmed: bool) -> DownlinkReport | None:
+    """What their answer to `status_call` says; None while nothing is decided."""
+    status = str(answer.document.get("status", "")).upper()
+    if status in DONE:
+        return DownlinkReport(item, "acknowledged" if confirmed and status != "SENT" else "sent")
+    return DownlinkReport(item, "failed", f"Live Objects : {status}") if status in NOT_DONE else None

@@ -1,7 +1,16 @@
-"""The Things Stack v3: `v3/{app}@{tenant}/devices/{id}/up` and webhooks, the same JSON in both (section 4)."""
+"""The Things Stack v3: `v3/{app}@{tenant}/devices/{id}/up` and webhooks, the same JSON in both (section 4).
+
+A downlink goes to `.../down/push`, or by HTTP to the Application Server's API with the same JSON. Neither answers
+with an id, but what becomes of it is told with the correlation ids that we gave it.
+"""
+
+import base64
+from urllib.parse import quote
+
+import msgspec
 
 from core.messages.uplinks import Heard
-from services.intake.foreign import ForeignMessage, ForeignUplink, Ignored, Unreadable
+from services.intake.foreign import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
 from services.intake.lenient import (
     Fields,
     bandwidth_of,
@@ -14,8 +23,19 @@ from services.intake.lenient import (
     payload_of,
     spreading_factor_of,
 )
+from services.intake.outgoing import Call, Order, Publication
 
 NAME = "the_things_stack"
+CORRELATION = "territoire:"
+DEVICES = "/devices/"
+PRIORITY = "NORMAL"
+REPORTS = {
+    "downlink_queued": "sending",
+    "downlink_sent": "sent",
+    "downlink_ack": "acknowledged",
+    "downlink_nack": "unacknowledged",
+    "downlink_failed": "failed",
+}
 # What the body has instead of `uplink_message` when it tells of something else.
 OTHER_MESSAGES = (
     "join_accept",
@@ -31,8 +51,8 @@ OTHER_MESSAGES = (
 )
 
 
-def read(message: ForeignMessage) -> ForeignUplink | Ignored:
-    """An uplink; joins, outcomes of downlinks and simulated uplinks are ignored.
+def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
+    """An uplink, or what became of a downlink of ours; joins and simulated uplinks are ignored.
 
     Raises:
         Unreadable: no message of The Things Stack, or its payload is encrypted.
@@ -42,7 +62,7 @@ def read(message: ForeignMessage) -> ForeignUplink | Ignored:
         other = next((name for name in OTHER_MESSAGES if name in event), None)
         if other is None:
             raise Unreadable("not_this_lns", "ni uplink_message, ni autre message de The Things Stack")
-        return Ignored(other)
+        return _report(event, other) or Ignored(other)
     if event.flag("simulated"):
         return Ignored("simulated")
     uplink = event.at("uplink_message")
@@ -66,7 +86,61 @@ def read(message: ForeignMessage) -> ForeignUplink | Ignored:
         spreading_factor=spreading_factor_of(lora.integer("spreading_factor")),
         bandwidth=bandwidth_of(lora.integer("bandwidth")),
         heard_by=tuple([heard for reception in receptions if (heard := _heard(reception))]),
+        address=_address(message.topic, event.at("end_device_ids")),
     )
+
+
+def _address(topic: str, ids: Fields) -> str:
+    """By MQTT the device's topic; by HTTP its application and its id, which their API wants."""
+    if DEVICES in topic:
+        head, _, tail = topic.rpartition(DEVICES)
+        return f"{head}{DEVICES}{tail.partition('/')[0]}"
+    application, device = ids.at("application_ids").text("application_id"), ids.text("device_id")
+    return f"{application}/{device}" if application and device else ""
+
+
+def _report(event: Fields, name: str) -> DownlinkReport | None:
+    """What became of a downlink that carries a correlation id of ours; None for others' downlinks."""
+    state = REPORTS.get(name)
+    told = event.at(name)
+    downlink = told.at("downlink") if name == "downlink_failed" else told
+    ids = event.texts("correlation_ids") + downlink.texts("correlation_ids")
+    item = next((one.removeprefix(CORRELATION) for one in ids if one.startswith(CORRELATION)), None)
+    if state is None or not item:
+        return None
+    error = told.at("error")
+    reason = error.text("message_format") or error.text("name") or "sans raison donnée"
+    return DownlinkReport(
+        item,
+        state,
+        f"The Things Stack : {reason}" if state == "failed" else None,
+        event.instant("received_at"),
+        downlink.integer("f_cnt") or 0 if state == "sent" else None,
+    )
+
+
+def _push(order: Order) -> bytes:
+    downlink = {
+        "f_port": order.f_port,
+        "frm_payload": base64.b64encode(order.payload).decode(),
+        "confirmed": order.confirmed,
+        "priority": PRIORITY,
+        "correlation_ids": [f"{CORRELATION}{order.item}"],
+    }
+    return msgspec.json.encode({"downlinks": [downlink]})
+
+
+def push(order: Order) -> Publication:
+    """The message that queues a downlink; `order.address` is the device's topic, which an uplink told."""
+    return Publication(f"{order.address}/down/push", _push(order))
+
+
+def push_call(order: Order, base: str, key: str) -> Call:
+    """The same over HTTP (AppAs.DownlinkQueuePush), with an API key that may write downlinks."""
+    application, _, device = order.address.partition("/")
+    path = f"api/v3/as/applications/{quote(application, safe='')}/devices/{quote(device, safe='')}/down/push"
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    return Call("POST", f"{base}/{path}", headers, _push(order))
 
 
 def _gateway_time(receptions: list[Fields]) -> int | None:

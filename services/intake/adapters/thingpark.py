@@ -1,12 +1,18 @@
-"""Actility ThingPark: HTTP POST of `DevEUI_uplink`; old platforms write every number as a text (section 4)."""
+"""Actility ThingPark: HTTP POST of `DevEUI_uplink`; old platforms write every number as a text (section 4).
+
+A downlink is a POST to the LRC, signed as their reports are. It waits there for the device, and
+`DevEUI_downlink_Sent` tells what became of it under our CorrelationID (64 bits). Whether the device acknowledged
+it, nothing tells.
+"""
 
 import hmac
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from hashlib import sha256
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from core.messages.uplinks import Heard
-from services.intake.foreign import ForeignMessage, ForeignUplink, Ignored, Unreadable
+from services.intake.foreign import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
 from services.intake.lenient import (
     Fields,
     dev_eui_of,
@@ -18,18 +24,25 @@ from services.intake.lenient import (
     payload_of,
     spreading_factor_of,
 )
+from services.intake.outgoing import Call, Order
 
 NAME = "thingpark"
 UPLINK = "DevEUI_uplink"
-OTHER_REPORTS = ("DevEUI_downlink_Sent", "DevEUI_location", "DevEUI_notification", "DevEUI_multicast_summary")
+DOWNLINK_SENT = "DevEUI_downlink_Sent"
+OTHER_REPORTS = (DOWNLINK_SENT, "DevEUI_location", "DevEUI_notification", "DevEUI_multicast_summary")
 CONFIRMED_DATA_UP = 4  # MType
 LORA_BANDWIDTH = 125_000  # Of every EU868 channel that ThingPark plans but DR6's.
-# Of the report's fields those that the token covers, in this order.
-SIGNED_FIELDS = ("CustomerID", "DevEUI", "FPort", "FCntUp", "payload_hex")
+# Of a report's fields those that the token covers, in this order; an FPort that is absent counts as 0.
+SIGNED_FIELDS = {
+    UPLINK: ("CustomerID", "DevEUI", "FPort", "FCntUp", "payload_hex"),
+    DOWNLINK_SENT: ("CustomerID", "DevEUI", "FPort", "FCntDn"),
+}
+OTHER_SIGNED_FIELDS = ("CustomerID", "DevEUI")
+DOWNLINK_PATH = "thingpark/lrc/rest/downlink"
 
 
-def read(message: ForeignMessage) -> ForeignUplink | Ignored:
-    """An uplink report; the others are ignored.
+def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
+    """An uplink report, or what became of a downlink of ours; the others are ignored.
 
     Raises:
         Unreadable: no report of ThingPark, or its payload is encrypted.
@@ -39,7 +52,7 @@ def read(message: ForeignMessage) -> ForeignUplink | Ignored:
         other = next((name for name in OTHER_REPORTS if name in body), None)
         if other is None:
             raise Unreadable("not_this_lns", "ni DevEUI_uplink, ni autre rapport de ThingPark")
-        return Ignored(other)
+        return (_sent(body.at(DOWNLINK_SENT)) if other == DOWNLINK_SENT else None) or Ignored(other)
     report = body.at(UPLINK)
     if report.flag("PayloadEncryption"):
         raise Unreadable("encrypted", "charge utile chiffrée : confiez l'AppSKey à ThingPark")
@@ -79,10 +92,49 @@ def _heard_by(report: Fields) -> tuple[Heard, ...]:
     )
 
 
+def _sent(report: Fields) -> DownlinkReport | None:
+    """What `DevEUI_downlink_Sent` says of a downlink that we named; None for others'."""
+    item = (report.text("CorrelationID") or "").upper()
+    if not item:
+        return None
+    if report.flag("DeliveryStatus"):
+        gateway_id = eui_of(report.text("Lrrid"))
+        return DownlinkReport(item, "sent", None, report.instant("Time"), report.integer("FCntDn"), gateway_id)
+    causes = [
+        f"{window} {cause}"
+        for window, number in (("RX1", 1), ("RX2", 2), ("classe B ou C", 3))
+        if (cause := report.text(f"DeliveryFailedCause{number}"))
+    ]
+    return DownlinkReport(
+        item, "failed", f"ThingPark ne l'a pas émis : {', '.join(causes) or 'sans cause donnée'}"
+    )
+
+
+def downlink_call(order: Order, base: str, as_id: str, as_key: str, now: datetime) -> Call:
+    """The POST that queues a downlink at the LRC; its token covers the query as it reads unencoded."""
+    parameters = {
+        "DevEUI": order.eui,
+        "FPort": str(order.f_port),
+        "Payload": order.payload.hex(),
+        "Confirmed": "1" if order.confirmed else "0",
+        "AS_ID": as_id,
+        "Time": now.astimezone(UTC).isoformat(timespec="milliseconds"),
+        "CorrelationID": order.item,
+    }
+    covered = "&".join(f"{name}={value}" for name, value in parameters.items())
+    query = urlencode(parameters | {"Token": _token(covered, as_key)})
+    return Call("POST", f"{base}/{DOWNLINK_PATH}?{query}")
+
+
+def _token(covered: str, as_key: str) -> str:
+    """SHA-256, in hexadecimal; the key is 32 hexadecimal digits, in lower case."""
+    return sha256((covered + as_key.lower()).encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def has_valid_token(body: bytes, query: str, as_key: str) -> bool:
     """Whether `Token` in the query is SHA-256 over the report's signed fields, the query before it, and the key.
 
-    The query counts as it reads without percent-encoding; the key is 32 hexadecimal digits, in lower case.
+    The query counts as it reads without percent-encoding.
     """
     parameters = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)
     token = next((value for name, value in parameters if name == "Token"), "")
@@ -90,8 +142,12 @@ def has_valid_token(body: bytes, query: str, as_key: str) -> bool:
         report = json_object(body)
     except Unreadable:
         return False
-    fields = report.at(UPLINK) if UPLINK in report else report
-    signed = "".join(fields.text(name) or "" for name in SIGNED_FIELDS)
+    kind = next((name for name in (UPLINK, *OTHER_REPORTS) if name in report), UPLINK)
+    fields = report.at(kind)
+    signed = "".join(
+        fields.text(name) or ("0" if name == "FPort" else "")
+        for name in SIGNED_FIELDS.get(kind, OTHER_SIGNED_FIELDS)
+    )
     covered = "&".join(f"{name}={value}" for name, value in parameters if name != "Token")
-    expected = sha256((signed + covered + as_key.lower()).encode("utf-8", "surrogateescape")).hexdigest()
+    expected = _token(signed + covered, as_key)
     return hmac.compare_digest(expected.encode(), token.lower().encode("utf-8", "surrogateescape"))

@@ -1,7 +1,15 @@
-"""Kerlink Wanesy Management Center 3: POST `<address>/dataUp`; levels of detail decide which fields are there."""
+"""Kerlink Wanesy Management Center 3: POST `<address>/dataUp`; levels of detail decide which fields are there.
+
+A downlink is a POST of `dataDown` under a token that a login gives. It waits there for the device; `dataDownEvent`
+tells what became of it, where the operator of Wanesy pushes these events, too.
+"""
+
+from datetime import datetime
+
+import msgspec
 
 from core.messages.uplinks import Heard
-from services.intake.foreign import ForeignMessage, ForeignUplink, Ignored, Unreadable
+from services.intake.foreign import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
 from services.intake.lenient import (
     Fields,
     data_rate_of,
@@ -13,20 +21,24 @@ from services.intake.lenient import (
     json_object,
     payload_of,
 )
+from services.intake.outgoing import Answered, Call, Order
 
 NAME = "wanesy"
+JSON = "application/vnd.kerlink.iot-v1+json"
+STILL_THERE = frozenset({"PENDING", "QUEUED", "SENDING", "IN_PROGRESS"})
+MAX_ATTEMPTS = 3
 REPLAY_HEADER = "klk-unsent-dataup"
 
 
-def read(message: ForeignMessage) -> ForeignUplink | Ignored:
-    """A `dataUp`; outcomes of downlinks are ignored. The header Klk-Unsent-Dataup marks what WMC kept for us.
+def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
+    """A `dataUp`, or what became of a downlink of ours. The header Klk-Unsent-Dataup marks what WMC kept for us.
 
     Raises:
         Unreadable: no dataUp of Wanesy, or its payload is encrypted.
     """
     data = json_object(message.body)
     if "dataDownId" in data or message.topic.rpartition("/")[2] == "dataDownEvent":
-        return Ignored("dataDownEvent")
+        return _event(data) or Ignored("dataDownEvent")
     if "endDevice" not in data:
         raise Unreadable("not_this_lns", "pas de champ endDevice : ce n'est pas un dataUp de Wanesy")
     if data.flag("encrypted"):
@@ -51,6 +63,51 @@ def read(message: ForeignMessage) -> ForeignUplink | Ignored:
         bandwidth=bandwidth,
         heard_by=tuple([heard for reception in data.each("gwInfo") if (heard := _heard(reception))]),
     )
+
+
+def _event(data: Fields) -> DownlinkReport | None:
+    """What a `dataDownEvent` says; None when it names nothing or decides nothing."""
+    item, status = data.text("dataDownId"), (data.text("status") or "").upper()
+    if not item or not status or status in STILL_THERE:
+        return None
+    if status == "OK":
+        has_acknowledged = "ACK" in (data.text("event") or "").upper()
+        return DownlinkReport(item, "acknowledged" if has_acknowledged else "sent")
+    return DownlinkReport(item, "failed", f"Wanesy : {status}")
+
+
+def login_call(base: str, user: str, password: str) -> Call:
+    """The POST that gives a token."""
+    headers = {"content-type": JSON, "accept": JSON}
+    return Call(
+        "POST", f"{base}/application/login", headers, msgspec.json.encode({"login": user, "password": password})
+    )
+
+
+def token_of(answer: Answered) -> str:
+    """The token of their answer to a login; empty when it has none."""
+    found = answer.document.get("token")
+    return found if isinstance(found, str) else ""
+
+
+def downlink_call(order: Order, base: str, token: str, now: datetime) -> Call:
+    """The POST that queues a downlink; `ttl` is in seconds."""
+    body = {
+        "endDevice": {"devEui": order.eui},
+        "fPort": order.f_port,
+        "payload": order.payload.hex(),
+        "contentType": "HEXA",
+        "confirmed": order.confirmed,
+        "ttl": max(1, round((order.not_after - now).total_seconds())),
+        "maxAttempts": MAX_ATTEMPTS,
+    }
+    headers = {"authorization": f"Bearer {token}", "content-type": JSON, "accept": JSON}
+    return Call("POST", f"{base}/application/dataDown", headers, msgspec.json.encode(body))
+
+
+def item_of(answer: Answered) -> str:
+    """The id that they gave it: the last part of Location."""
+    return answer.headers.get("location", "").rstrip("/").rpartition("/")[2]
 
 
 def _heard(reception: Fields) -> Heard | None:

@@ -37,7 +37,7 @@ async def test_a_password_of_a_broker_is_kept_wrapped_and_never_shown(client, po
     source = (await read_enabled_sources(pool))[0]
     assert made.status_code == 201
     assert made.json()["token"] is None
-    assert made.json()["mqtt_topic"] == "v3/+/devices/+/up"
+    assert made.json()["mqtt_topic"] == "v3/+/devices/#"
     assert "NNSXS" not in made.text + (await client.get("/v1/lns-sources")).text
     assert b"NNSXS" not in (source.secret_wrapped or b"")
     assert source.secret(KeyWrap("kek-1", KEK)) == "NNSXS.é"

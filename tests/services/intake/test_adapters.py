@@ -14,7 +14,14 @@ from core.messages.uplinks import Uplink
 from core.model.uplink_identity import F_CNT_END, uplink_identity
 from services.intake.adapters import ADAPTERS, read
 from services.intake.canonical import canonical
-from services.intake.foreign import NO_F_PORT, ForeignMessage, ForeignUplink, Ignored, Unreadable
+from services.intake.foreign import (
+    NO_F_PORT,
+    DownlinkReport,
+    ForeignMessage,
+    ForeignUplink,
+    Ignored,
+    Unreadable,
+)
 from tests.contracts.lns_samples import EM400, LNS_DELAY_US, SAMPLES, Heard, Sample
 
 NOW_US = 1_795_597_200_123_000  # 2026-11-25
@@ -153,7 +160,11 @@ def test_a_payload_that_is_still_encrypted_is_refused(name: str) -> None:
         ("thingpark", {"DevEUI_location": {}}, ""),
         ("live_objects", {"streamId": "urn:lo:nsid:sms:1", "metadata": {"connector": "sms"}}, ""),
         ("live_objects", {"metadata": {"network": {"lora": {"messageType": "JOIN_REQUEST"}}}}, ""),
-        ("wanesy", {"dataDownId": "5e", "status": "OK"}, "dataDownEvent"),
+        ("wanesy", {"dataDownId": "5e", "status": "PENDING"}, "dataDownEvent"),
+        ("chirpstack", {"queueItemId": ""}, "application/1/device/70b3d57ed0001234/event/txack"),
+        ("chirpstack", {"code": "UPLINK_MIC", "context": {}}, "application/1/device/70b3d57ed0001234/event/log"),
+        ("the_things_stack", {"downlink_sent": {"correlation_ids": ["as:downlink:01"]}}, ""),
+        ("thingpark", {"DevEUI_downlink_Sent": {"DeliveryStatus": "1"}}, ""),
     ],
 )
 def test_what_is_no_uplink_is_ignored(kind: str, body: dict[str, Any], topic: str) -> None:
@@ -172,7 +183,7 @@ def test_live_objects_names_a_device_by_urns_old_and_new() -> None:
     assert canonical(uplink, SOURCE, DEVICE, NOW_US).f_cnt >= F_CNT_END
 
 
-def generic(**fields: Any) -> ForeignUplink | Ignored:
+def generic(**fields: Any) -> ForeignUplink | DownlinkReport | Ignored:
     body = {"device": "867648041234567", "payload": "0a0b", "id": "m-17"} | fields
     return read("generic", ForeignMessage(json.dumps(body).encode()))
 
