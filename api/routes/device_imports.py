@@ -1,0 +1,316 @@
+"""Devices that come from another LNS with their keys and sessions, and keys that a tenant takes out (escrow)."""
+
+from collections import Counter
+from typing import Annotated, Any, Literal, Self
+
+from fastapi import APIRouter
+from pydantic import Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
+
+from api.auth import Caller, Change, Manager
+from api.errors import PROBLEM_RESPONSES, Problem, not_found
+from api.fields import Answer, Body, DevAddrHex, Eui, IdRef, Key, Name, example
+from core.registry.imports import (
+    ExportedKeys,
+    Imported,
+    ImportedDevice,
+    ImportedSession,
+    Outcome,
+    count_own_devices,
+    export_keys,
+    import_device,
+)
+from core.registry.keys import KeyWrap
+from core.registry.lns_sources import read_source
+from core.registry.tenants import MalformedKey, authenticate
+from lorawan.crypto import WrongKek
+
+MOST_DEVICES = 1000
+NO_JOIN_EUI = "0" * 16
+COUNTER_MOST = 2**32 - 1
+JOIN_NONCE_MOST = 2**24 - 1
+
+router = APIRouter(prefix="/v1", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
+
+Counted = Annotated[int, Field(ge=0, le=COUNTER_MOST)]
+
+
+class SessionBody(Body):
+    """Une session qui continue ici. Les compteurs nomment la trame suivante."""
+
+    model_config = example(
+        {
+            "dev_addr": "01ab23cd",
+            "nwk_s_key": "000102030405060708090a0b0c0d0e0f",
+            "app_s_key": "101112131415161718191a1b1c1d1e1f",
+            "f_cnt_up": 1841,
+            "f_cnt_down": 17,
+        }
+    )
+
+    dev_addr: DevAddrHex
+    nwk_s_key: Key
+    app_s_key: Key
+    f_cnt_up: Counted = Field(0, description="Prochain FCntUp attendu")
+    f_cnt_down: Counted = Field(
+        0, description="Prochain FCntDown à utiliser ; dans le doute, plus haut : le capteur refuse ce qu'il a vu"
+    )
+    rx1_delay: int = Field(1, ge=1, le=15, description="Secondes ; The Things Stack : 5 d'ordinaire")
+    rx1_dr_offset: int = Field(0, ge=0, le=5)
+    rx2_data_rate: int = Field(0, ge=0, le=5, description="DR de RX2 ; The Things Stack : 3 d'ordinaire")
+    rx2_frequency: int = Field(869_525_000, ge=863_000_000, le=870_000_000, description="Hz")
+
+
+class ImportedDeviceBody(Body):
+    """Un capteur tel que l'autre LNS le connaît : sa clé racine (OTAA), sa session, ou les deux."""
+
+    model_config = example(
+        {
+            "dev_eui": "70b3d57ed0001234",
+            "join_eui": "70b3d57ed0001000",
+            "device_profile_id": 42,
+            "app_key": "000102030405060708090a0b0c0d0e0f",
+        }
+    )
+
+    dev_eui: Eui
+    join_eui: Eui | None = Field(None, examples=["70b3d57ed0001000"])
+    name: Name | None = Field(None, description="Absent : le DevEUI")
+    device_profile_id: IdRef = Field(
+        description="Le profil de ce modèle ; un capteur déjà enregistré garde le sien"
+    )
+    app_key: Key | None = Field(None, description="AppKey ; chez ChirpStack, pour LoRaWAN 1.0.x : son « nwkKey »")
+    join_nonce: Annotated[int, Field(ge=0, le=JOIN_NONCE_MOST)] | None = Field(
+        None, description="Le dernier JoinNonce donné : un capteur 1.0.4 en refuse un plus petit"
+    )
+    session: SessionBody | None = None
+    lns_source_id: IdRef | None = Field(
+        None, description="La source dont le LNS lui parle encore ; absente : rien ne change"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_join_eui_with_its_key(self) -> Self:
+        if self.app_key is not None and self.join_eui is None:
+            raise PydanticCustomError("join_eui", "join_eui manque : il va avec app_key")
+        return self
+
+    def read(self) -> ImportedDevice:
+        """As the registry takes it."""
+        session = self.session
+        return ImportedDevice(
+            bytes.fromhex(self.dev_eui),
+            bytes.fromhex(self.join_eui or NO_JOIN_EUI),
+            self.name or self.dev_eui,
+            self.device_profile_id,
+            _octets(self.app_key),
+            self.join_nonce,
+            None
+            if session is None
+            else ImportedSession(
+                bytes.fromhex(session.dev_addr),
+                _octets(session.nwk_s_key) or b"",
+                _octets(session.app_s_key) or b"",
+                session.f_cnt_up,
+                session.f_cnt_down,
+                session.rx1_delay,
+                session.rx1_dr_offset,
+                session.rx2_data_rate,
+                session.rx2_frequency,
+            ),
+            self.lns_source_id,
+        )
+
+
+class NewImport(Body):
+    """Des capteurs à reprendre d'un autre LNS."""
+
+    model_config = example(
+        {
+            "dry_run": True,
+            "devices": [
+                {
+                    "dev_eui": "70b3d57ed0001234",
+                    "join_eui": "70b3d57ed0001000",
+                    "name": "EM400 n° 12",
+                    "device_profile_id": 42,
+                    "app_key": "000102030405060708090a0b0c0d0e0f",
+                }
+            ],
+        }
+    )
+
+    devices: list[ImportedDeviceBody] = Field(min_length=1, max_length=MOST_DEVICES)
+    dry_run: bool = Field(False, description="true : tout vérifier et tout dire, ne rien écrire")
+
+
+class ImportedAnswer(Answer):
+    """Ce qu'est devenu un capteur."""
+
+    dev_eui: Eui
+    outcome: Literal["created", "updated", "unchanged", "refused"]
+    detail: str = Field(examples=["enregistré, clé racine"])
+
+
+class ImportAnswer(Answer):
+    """Le bilan d'une reprise."""
+
+    dry_run: bool
+    created: int
+    updated: int
+    unchanged: int
+    refused: int
+    devices: list[ImportedAnswer]
+
+
+class NewKeyExport(Body):
+    """Des clés à sortir ; la clé d'API est présentée une seconde fois, et le motif est consigné."""
+
+    model_config = example({"api_key": "terr_…", "reason": "Séquestre annuel", "dev_euis": ["70b3d57ed0001234"]})
+
+    api_key: SecretStr = Field(
+        max_length=200,
+        json_schema_extra={"writeOnly": True, "examples": ["terr_…"]},
+        description="La clé d'API de cette requête, encore une fois",
+    )
+    reason: Name = Field(description="Pourquoi ; consigné dans l'audit", examples=["Séquestre annuel"])
+    dev_euis: Annotated[list[Eui], Field(min_length=1, max_length=MOST_DEVICES)] | None = Field(
+        None, description="Absents : tous les capteurs de la collectivité"
+    )
+
+
+class ExportedSession(Answer):
+    """Une session, clés en clair."""
+
+    dev_addr: str
+    nwk_s_key: str
+    app_s_key: str
+    f_cnt_up: int
+    f_cnt_down: int
+    rx1_delay: int
+    rx1_dr_offset: int
+    rx2_data_rate: int
+    rx2_frequency: int
+
+
+class ExportedDevice(Answer):
+    """Un capteur, clés en clair, dans la forme que la reprise accepte."""
+
+    dev_eui: str
+    join_eui: str
+    name: str
+    device_profile_id: int
+    app_key: str | None
+    join_nonce: int | None
+    session: ExportedSession | None
+
+
+class KeyExport(Answer):
+    """Les clés demandées."""
+
+    devices: list[ExportedDevice]
+
+
+def _octets(key: SecretStr | None) -> bytes | None:
+    return None if key is None else bytes.fromhex(key.get_secret_value())
+
+
+@router.post("/device-imports", summary="Reprendre des capteurs d'un autre LNS")
+async def import_devices(body: NewImport, caller: Manager) -> ImportAnswer:
+    """Reprendre des capteurs avec leur clé racine et, pour qu'ils continuent sans se réactiver, leur session.
+
+    La même reprise une seconde fois ne change rien, un compteur ne recule jamais, et un capteur refusé n'arrête
+    pas les autres. `dry_run` fait tout, puis défait tout.
+    """
+    keys = caller.platform.keys
+    async with caller.changing() as change:
+        await _check_sources(change, body)
+        trying = change.connection.transaction()
+        await trying.start()
+        imported = [
+            await import_device(change.connection, keys, change.tenant_id, one.read()) for one in body.devices
+        ]
+        if body.dry_run:
+            await trying.rollback()
+        else:
+            await trying.commit()
+            await change.audit("import", "device", "lns", _noted(body, imported))
+    counts = Counter(str(done.outcome) for done in imported)
+    return ImportAnswer(
+        dry_run=body.dry_run,
+        **{str(outcome): counts[str(outcome)] for outcome in Outcome},
+        devices=[
+            ImportedAnswer(dev_eui=one.dev_eui, outcome=done.outcome.value, detail=done.french)
+            for one, done in zip(body.devices, imported, strict=True)
+        ],
+    )
+
+
+async def _check_sources(change: Change, body: NewImport) -> None:
+    for source_id in {one.lns_source_id for one in body.devices if one.lns_source_id is not None}:
+        if await read_source(change.connection, source_id) is None:
+            raise not_found(f"source {source_id}")
+
+
+def _noted(body: NewImport, imported: list[Imported]) -> dict[str, Any]:
+    """For the audit: what was done to which device, without its keys."""
+    noted: dict[str, list[str]] = {}
+    for one, done in zip(body.devices, imported, strict=True):
+        noted.setdefault(str(done.outcome), []).append(one.dev_eui)
+    return noted
+
+
+@router.post("/key-exports", summary="Sortir les clés de ses capteurs")
+async def export_own_keys(body: NewKeyExport, caller: Manager) -> KeyExport:
+    """Sortir en clair les clés des capteurs de la collectivité (séquestre, changement d'opérateur).
+
+    La clé d'API est vérifiée à nouveau, dans la base. L'audit consigne qui, quand, pourquoi et quels capteurs ;
+    ceux d'une autre collectivité, même visibles, sont refusés, et alors rien n'est sorti.
+    """
+    if not await _is_the_same_key(caller, body.api_key.get_secret_value()):
+        async with caller.changing() as change:
+            await change.audit("refuse_export_keys", "device", "keys", {"reason": body.reason})
+        raise Problem(403, "présentez dans « api_key » la clé d'API de cette requête, en cours de validité")
+    wanted = None if body.dev_euis is None else sorted({bytes.fromhex(eui) for eui in body.dev_euis})
+    async with caller.changing() as change:
+        own = 0 if wanted is None else await count_own_devices(change.connection, change.tenant_id, wanted)
+        if wanted is not None and own < len(wanted):
+            raise not_found("un de ces capteurs, pour cette collectivité,")
+        noted = {"reason": body.reason, "api_key": change.key_id}
+        rows = await export_keys(change.connection, change.actor, noted, wanted)
+        try:
+            return KeyExport(devices=[_exported(caller.platform.keys, row) for row in rows])
+        except WrongKek:
+            wrong = "des clés sont chiffrées par une autre clé de chiffrement : rien n'est sorti"
+            raise Problem(409, wrong) from None
+
+
+async def _is_the_same_key(caller: Caller, text: str) -> bool:
+    try:
+        principal = await authenticate(caller.platform.pool, text)
+    except MalformedKey:
+        return False
+    return principal is not None and principal.key_id == caller.principal.key_id
+
+
+def _exported(keys: KeyWrap, row: ExportedKeys) -> ExportedDevice:
+    def opened(wrapped: bytes | None) -> str:
+        return "" if wrapped is None else keys.unwrap(wrapped).hex()
+
+    session = row.dev_addr and ExportedSession(
+        dev_addr=row.dev_addr.hex(),
+        nwk_s_key=opened(row.nwk_s_key_wrapped),
+        app_s_key=opened(row.app_s_key_wrapped),
+        **{
+            name: getattr(row, name)
+            for name in ("f_cnt_up", "f_cnt_down", "rx1_delay", "rx1_dr_offset", "rx2_data_rate", "rx2_frequency")
+        },
+    )
+    return ExportedDevice(
+        dev_eui=row.dev_eui.hex(),
+        join_eui=row.join_eui.hex(),
+        name=row.name,
+        device_profile_id=row.device_profile_id,
+        app_key=opened(row.app_key_wrapped) or None,
+        join_nonce=row.join_nonce,
+        session=session or None,
+    )
