@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from core.messages.measurements import Flag
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
 
@@ -51,10 +50,12 @@ GROUP BY s.id, l.time
 HAVING l.time > min(coalesce(st.evaluated_until, $1))
 ORDER BY s.id
 """
+# $3, $4: between which to look, so that a year is not read at once.
 READ_SINCE = """
-SELECT m.datastream_id, m.time, m.value, m.flags
+SELECT m.datastream_id, m.time, m.value
 FROM unnest($1::int[], $2::timestamptz[]) AS behind (id, since)
 JOIN observation.measurement m ON m.datastream_id = behind.id AND m.time > behind.since
+WHERE m.time > $3::timestamptz AND m.time <= $4::timestamptz AND m.flags & 1 = 0
 ORDER BY m.time, m.datastream_id
 """
 HEARD_SINCE = """
@@ -108,12 +109,11 @@ class Behind:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A measurement as the table has it."""
+    """A measurement that is no suspect, as the table has it."""
 
     datastream_id: int
     time: datetime
     value: float
-    flags: Flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +164,12 @@ async def read_behind(connection: Connection | Pool, default_since: datetime) ->
     return [entity(Behind, row) for row in await connection.fetch(BEHIND, default_since)]
 
 
-async def read_since(connection: Connection | Pool, behind: Sequence[Behind]) -> list[Stored]:
-    """What these datastreams stored since, oldest first."""
-    rows = await connection.fetch(READ_SINCE, [one.id for one in behind], [one.since for one in behind])
-    return [Stored(row["datastream_id"], row["time"], row["value"], Flag(row["flags"])) for row in rows]
+async def read_since(
+    connection: Connection | Pool, behind: Sequence[Behind], after: datetime, until: datetime
+) -> list[Stored]:
+    """What these datastreams stored since, as far as it lies between these instants, oldest first."""
+    ids, since = [one.id for one in behind], [one.since for one in behind]
+    return [entity(Stored, row) for row in await connection.fetch(READ_SINCE, ids, since, after, until)]
 
 
 async def read_heard(connection: Connection | Pool) -> list[HeardDevice]:

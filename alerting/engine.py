@@ -10,11 +10,12 @@ import structlog
 from prometheus_client import Counter
 
 from alerting import deadline_store, engine_store
+from alerting.deadline_store import Behind
 from alerting.engine_store import StateKey, Watched
 from alerting.evaluation import Evaluation, foresee, work_of
 from alerting.memory import Memory
 from alerting.rulebook import Rulebook, slot_of
-from alerting.rules import MAX_NOTIFY_AGE, Observation
+from alerting.rules import MAX_AHEAD, MAX_NOTIFY_AGE, Observation
 from core.messages.batch import UnreadableBatch
 from core.messages.measurements import MEASUREMENT_BATCHES, Flag, Measurement
 from core.messages.shards import slots_of_shard
@@ -25,6 +26,7 @@ from core.runtime.postgres import DATABASE_AWAY, Pool
 
 FETCH_MESSAGES = 100
 CATCH_UP_DATASTREAMS = 100
+CATCH_UP_STEP = timedelta(days=7)
 DUE_AT_ONCE = 200
 # A reader this far behind reads the table instead, long before the stream would forget what it has not read.
 MOST_BEHIND = timedelta(seconds=60)
@@ -130,15 +132,22 @@ class Engine:
             if slot_of(one.asset_id, one.device_id) in slots
         ]
         for start in range(0, len(behind), CATCH_UP_DATASTREAMS):
-            stored = await deadline_store.read_since(self._pool, behind[start : start + CATCH_UP_DATASTREAMS])
+            await self._catch_up_some(lease, behind[start : start + CATCH_UP_DATASTREAMS])
+        await self._hear_stored(lease, slots)
+
+    async def _catch_up_some(self, lease: Lease, behind: Sequence[Behind]) -> None:
+        """In steps: a rule that was switched off for a year finds the year stored."""
+        after = min(one.since for one in behind)
+        while after < datetime.now(UTC) + MAX_AHEAD:
+            stored = await deadline_store.read_since(self._pool, behind, after, after + CATCH_UP_STEP)
             watched = await self._rulebook.watched(row.datastream_id for row in stored)
             observations = [
                 (watched[row.datastream_id], Observation(row.time, row.value))
                 for row in stored
-                if row.datastream_id in watched and not row.flags & Flag.SUSPECT
+                if row.datastream_id in watched
             ]
             await self._evaluate(lease, observations, {})
-        await self._hear_stored(lease, slots)
+            after += CATCH_UP_STEP
 
     async def _hear_stored(self, lease: Lease, slots: frozenset[int]) -> None:
         devices = [

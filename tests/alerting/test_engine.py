@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from alerting.engine import FETCH_MESSAGES, Engine
+from alerting.engine import CATCH_UP_STEP, FETCH_MESSAGES, Engine
 from alerting.engine_store import StateKey
 from alerting.evaluation import work_of
 from alerting.rulebook import Rulebook, slot_of
@@ -139,6 +139,23 @@ async def test_what_was_stored_while_nobody_evaluated_is_caught_up_with_once(ben
 
     assert [alert.value for alert in await place.alerts()] == [82]
     assert [row["device_id"] for row in deadlines] == [place.device_id]
+
+
+async def test_a_year_without_evaluation_is_caught_up_with_in_steps_and_gives_the_same_states(
+    bench: Bench, place: Any
+) -> None:
+    last = ago(366 * 24 * 60)
+    await bench.take((last, 10))
+    await bench.engine._write_down(bench.lease)
+    first = last + CATCH_UP_STEP
+    for at, value, flags in ((first, 80, 0), (ago(60), 10, 1), (ago(20), 90, 0), (ago(10), 300, 1)):
+        await place.store_value(at, value, flags)
+
+    await Bench(bench.pool, place, bench.lease, bench.rulebook).engine.catch_up(bench.lease)
+
+    assert [(alert.rule, alert.value, alert.opened_at) for alert in await place.alerts()] == [
+        ("bin_75", 90, first)
+    ]
 
 
 async def test_nothing_is_written_once_the_shard_has_another_owner(bench: Bench, place: Any) -> None:
