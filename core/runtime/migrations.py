@@ -105,10 +105,10 @@ async def _apply_next(
     connection: Connection, known: list[Migration], shards: int, lock_timeout_s: float
 ) -> Migration | None:
     async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)  # However long another runner works.
         await connection.execute(
             "SELECT set_config('lock_timeout', $1, true)", f"{round(lock_timeout_s * 1000)}ms"
         )
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
         await connection.execute(CREATE_LEDGER)
         applied = {row["number"]: row["checksum"] for row in await connection.fetch(READ_LEDGER)}
         migration = _pending(known, applied)

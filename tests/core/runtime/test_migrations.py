@@ -1,6 +1,8 @@
+import asyncio
+
 import pytest
 
-from core.runtime.migrations import MigrationFailed, SchemaMismatch, migrate, migrations, require_schema
+from core.runtime.migrations import LOCK, MigrationFailed, SchemaMismatch, migrate, migrations, require_schema
 from core.runtime.postgres import connect
 from tests.core.runtime.versions import HAS_TAGS, migrate_up_to
 
@@ -56,6 +58,22 @@ async def test_a_program_refuses_a_database_that_is_one_version_behind(database)
     with pytest.raises(SchemaMismatch, match=f"lacks migration {migrations()[-1].name}"):
         await require_schema(connection)
     await connection.close()
+
+
+async def test_a_second_runner_waits_for_the_first_however_long_that_works(empty_database_url: str) -> None:
+    first = await connect(empty_database_url)
+    try:
+        await first.execute("SELECT pg_advisory_lock($1)", LOCK)
+        second = asyncio.create_task(migrate(empty_database_url, lock_timeout_s=0.05))
+        await first.execute("SELECT pg_sleep(0.5)")
+        waits = not second.done()
+        await first.execute("SELECT pg_advisory_unlock($1)", LOCK)
+        applied = await second
+    finally:
+        await first.close()
+
+    assert waits
+    assert applied == len(migrations())
 
 
 async def test_a_migration_that_waits_too_long_for_a_lock_leaves_nothing(empty_database_url: str) -> None:
