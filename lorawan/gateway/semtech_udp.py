@@ -145,16 +145,6 @@ def gateway_id_of(octets: bytes) -> GatewayId:
     return GatewayId(octets[HEADER_LENGTH:GATEWAY_HEADER_LENGTH])
 
 
-def push_ack(token: bytes) -> bytes:
-    """The answer to PUSH_DATA."""
-    return _header(DatagramType.PUSH_ACK, token)
-
-
-def pull_ack(token: bytes) -> bytes:
-    """The answer to PULL_DATA."""
-    return _header(DatagramType.PULL_ACK, token)
-
-
 def pull_resp(token: bytes, txpk: TxPk) -> bytes:
     """The request to emit a frame as a downlink: inverted polarity, no CRC.
 

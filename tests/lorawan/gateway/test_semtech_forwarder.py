@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorawan.gateway.semtech_forwarder import PullAck, PullResp, PushAck, parse_answer, push_data
+from lorawan.gateway.semtech_forwarder import PullAck, PullResp, PushAck, parse_answer, pull_data, push_data
 from lorawan.gateway.semtech_rxpk import Antenna, RxPk
 from lorawan.gateway.semtech_stat import Stat
 from lorawan.gateway.semtech_udp import (
@@ -13,9 +13,7 @@ from lorawan.gateway.semtech_udp import (
     TxPk,
     acknowledgement,
     parse_datagram,
-    pull_ack,
     pull_resp,
-    push_ack,
 )
 from lorawan.identifiers import GatewayId
 from lorawan.regions import Fsk, Lora
@@ -89,9 +87,13 @@ def test_a_forwarder_reads_what_the_server_asks(token: bytes, txpk: TxPk) -> Non
     assert parse_answer(pull_resp(token, txpk)) == PullResp(token, txpk)
 
 
-def test_a_forwarder_reads_acknowledgements() -> None:
-    assert parse_answer(push_ack(b"ab")) == PushAck(b"ab")
-    assert parse_answer(pull_ack(b"ab")) == PullAck(b"ab")
+@given(TOKENS, GATEWAYS)
+def test_a_forwarder_reads_acknowledgements(token: bytes, gateway_id: GatewayId) -> None:
+    pushed = acknowledgement(push_data(token, gateway_id))
+    pulled = acknowledgement(pull_data(token, gateway_id))
+
+    assert parse_answer(pushed or b"") == PushAck(token)
+    assert parse_answer(pulled or b"") == PullAck(token)
 
 
 @pytest.mark.parametrize(

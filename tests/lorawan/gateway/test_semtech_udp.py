@@ -29,9 +29,7 @@ from lorawan.gateway.semtech_udp import (
     datagram_type,
     gateway_id_of,
     parse_datagram,
-    pull_ack,
     pull_resp,
-    push_ack,
 )
 from lorawan.identifiers import GatewayId
 from lorawan.regions import Fsk, Lora
@@ -100,8 +98,6 @@ def test_acknowledges_by_the_header_alone(kind: int, expected: bytes | None) -> 
 
 def test_acknowledges_version_1_in_version_1() -> None:
     assert acknowledgement(header(0, version=1)) == b"\x01\x12\x34\x01"
-    assert push_ack(TOKEN) == b"\x02\x12\x34\x01"
-    assert pull_ack(TOKEN) == b"\x02\x12\x34\x04"
 
 
 @pytest.mark.parametrize("octets", [b"", header(0)[:11], header(0, version=3), header(1), header(3), header(9)])
