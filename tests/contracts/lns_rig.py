@@ -14,7 +14,7 @@ import pytest
 
 from core.messages import topics
 from core.registry.keys import KeyWrap
-from core.registry.lns_sources import Mqtt, create_source
+from core.registry.lns_sources import DownlinkApi, Mqtt, create_source
 from core.runtime.bus import connect_bus
 from core.runtime.mqtt import MqttEdge, MqttSettings
 from core.runtime.postgres import Pool, Record
@@ -92,7 +92,14 @@ class Bench:
             gateway_id,
         )
 
-    async def source(self, sample: Sample, *, mqtt: bool = False, secret: str | None = None) -> SourceOfTest:
+    async def source(
+        self,
+        sample: Sample,
+        *,
+        mqtt: bool = False,
+        secret: str | None = None,
+        downlinks: DownlinkApi | None = None,
+    ) -> SourceOfTest:
         url, topic = f"mqtt://{LOOPBACK}:{self.broker.port}", self.topic(sample.over_mqtt or "")
         where = Mqtt(url, topic, BRIDGE) if mqtt else None
         async with self.pool.acquire() as connection:
@@ -103,6 +110,7 @@ class Bench:
                 kind=sample.kind,
                 name=secrets.token_hex(4),
                 mqtt=where,
+                downlinks=downlinks,
                 secret=self.broker.accounts[BRIDGE] if mqtt else secret,
             )
         return SourceOfTest(source_id, token or "")
