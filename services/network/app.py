@@ -18,6 +18,7 @@ from services.network.devices import DeviceCache
 from services.network.downlinks import Downlinks
 from services.network.emission import Emitter
 from services.network.joins import JoinDesk
+from services.network.multicast import Multicasts
 from services.network.sessions import SessionTable
 from services.network.settings import NetworkSettings
 from services.network.shards import SERVICE, Shards
@@ -55,6 +56,9 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
             helpers = [
                 tasks.create_task(downlinks.run(), name="plan downlinks"),
                 tasks.create_task(watcher.watch(), name="watch registry"),
+                tasks.create_task(
+                    Multicasts(pool, bus, shards, settings, tasks).run(), name="tell multicast groups"
+                ),
             ]
             passing = tasks.create_task(uplinks.run(stopping), name="pass")
             await stopping.wait()

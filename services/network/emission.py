@@ -192,7 +192,7 @@ class Emitter:
                     continue  # RX1 has passed; RX2 is still to be tried.
                 return refused
             shard.lease.check()
-            reply = await self._ask(request)
+            reply = await ask_gateway(self._bus, request)
             if reply.status == OK:
                 return self._sent(order, request, reply)
             fits_at_us = min(filter(None, (refused.fits_at_us, reply.fits_at_us)), default=0)
@@ -218,20 +218,6 @@ class Emitter:
                 await downlink_store.note_f_cnt_down(connection, [order.row.id], [f_cnt], [copy.gateway_id])
         return f_cnt
 
-    async def _ask(self, request: TransmitRequest) -> TransmitReply:
-        delay_us = max(transmission.delay_us for transmission in request.transmissions)
-        timeout_s = ANSWER_MARGIN_S + (delay_us or orders.CLASS_C_PATIENCE_US) / 1_000_000
-        try:
-            octets = await self._bus.request(
-                topics.gateway_down(request.gateway_id), encode_transmit(request), timeout_s
-            )
-            return decode_reply(octets)
-        except NoResponders:
-            return TransmitReply(GATEWAY_UNREACHABLE, -1, 0, 0)
-        except (*BUS_AWAY, msgspec.MsgspecError) as away:
-            log.warning("gateway_not_asked", gateway_id=request.gateway_id.hex(), error=str(away))
-            return TransmitReply(GATEWAY_NO_ANSWER, -1, 0, 0)
-
     async def _settle(self, shard: Shard, row: DueDownlink, emission: Emission) -> None:
         """Write what became of the row, however long the database is away, while the shard is ours."""
         settlement = settlement_of(row, emission, wall_clock_us())
@@ -247,6 +233,20 @@ class Emitter:
         if settlement.state == "failed":
             log.warning("downlink_failed", downlink_id=row.id, reason=settlement.reason)
         await nudge_done(self._bus, changed, self._shards.count)
+
+
+async def ask_gateway(bus: Bus, request: TransmitRequest) -> TransmitReply:
+    """Ask the bridge replica that holds a gateway's path, and wait for its word or for its silence."""
+    delay_us = max(transmission.delay_us for transmission in request.transmissions)
+    timeout_s = ANSWER_MARGIN_S + (delay_us or orders.CLASS_C_PATIENCE_US) / 1_000_000
+    try:
+        octets = await bus.request(topics.gateway_down(request.gateway_id), encode_transmit(request), timeout_s)
+        return decode_reply(octets)
+    except NoResponders:
+        return TransmitReply(GATEWAY_UNREACHABLE, -1, 0, 0)
+    except (*BUS_AWAY, msgspec.MsgspecError) as away:
+        log.warning("gateway_not_asked", gateway_id=request.gateway_id.hex(), error=str(away))
+        return TransmitReply(GATEWAY_NO_ANSWER, -1, 0, 0)
 
 
 def settlement_of(row: DueDownlink, emission: Emission, now_us: int) -> Settlement:

@@ -24,6 +24,9 @@ F_CNT_GAPS = Counter(
 OFF_PLAN = Counter(
     "territoire_network_off_plan_total", "Uplinks on a channel or at a data rate that the plan does not have"
 )
+MULTICASTS = Counter(
+    "territoire_network_multicasts_total", "Requests to emit a multicast frame by outcome", ["outcome"]
+)
 MAC_REFUSED = Counter(
     "territoire_network_mac_refused_total", "Requests to the MAC layers of devices that these refused", ["cid"]
 )

@@ -26,6 +26,9 @@ UNION ALL SELECT 'audit ' || tenant_id - 1 FROM audit
 UNION ALL SELECT 'lns_source ' || tenant_id - 1 FROM lns_source
 UNION ALL SELECT 'lns_source_state ' || tenant_id - 1 FROM lns_source_state
 UNION ALL SELECT 'lns_unknown_device ' || tenant_id - 1 FROM lns_unknown_device
+UNION ALL SELECT 'multicast_group ' || tenant_id - 1 FROM multicast_group
+UNION ALL SELECT 'multicast_message ' || tenant_id - 1 FROM multicast_message
+UNION ALL SELECT 'multicast_member ' || device_id - 1 FROM multicast_member
 UNION ALL SELECT 'asset ' || id - 1 FROM asset
 UNION ALL SELECT 'access_grant ' || id - 1 FROM access_grant
 UNION ALL SELECT 'alert ' || id - 1 FROM alert
@@ -70,6 +73,10 @@ SELECT id, id, 'generic', 'http', 's', sha256('x') FROM tenant;
 INSERT INTO lns_source_state (source_id, tenant_id) SELECT id, id FROM tenant;
 INSERT INTO lns_unknown_device (source_id, tenant_id, dev_eui, first_seen_at, last_seen_at)
 SELECT id, id, '\\xffffffffffffffff', now(), now() FROM tenant;
+INSERT INTO multicast_group (id, tenant_id, name, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id)
+OVERRIDING SYSTEM VALUE SELECT id, id, 'g', int4send(id), 'x', 'x', 'k' FROM tenant;
+INSERT INTO multicast_message (tenant_id, group_id, slot, f_port, payload, not_after)
+SELECT id, id, 0, 1, '', now() FROM tenant;
 """
 ADD_TENANTS = "INSERT INTO tenant (id, slug, name, member_of) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $2, $3)"
 ADD_ASSETS = """
@@ -82,7 +89,10 @@ INSERT INTO device (id, tenant_id, dev_eui, join_eui, name, device_profile_id, s
 OVERRIDING SYSTEM VALUE VALUES ($1::int, $2::int, int8send($1::int), int8send(1), 'd', $2::int, 0, 'x',
         coalesce($3::timestamptz, '-infinity'))
 """
-ADD_STATUSES = "INSERT INTO device_status SELECT id, 255, 0, now() FROM device"
+ADD_STATUSES = """
+INSERT INTO device_status SELECT id, 255, 0, now() FROM device;
+INSERT INTO multicast_member SELECT tenant_id, id, tenant_id FROM device
+"""
 ADD_SERVINGS = """
 INSERT INTO assignment (id, tenant_id, asset_id, device_id, position, during) OVERRIDING SYSTEM VALUE
 SELECT $1, tenant_id, id, $3::int, $3::int::text, tstzrange($4, $5) FROM asset WHERE id = $2
