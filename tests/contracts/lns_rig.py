@@ -129,13 +129,14 @@ class Bench:
         return await self.http.post(path, content=message.body, headers=headers)
 
     @asynccontextmanager
-    async def intake(self, instance: str = "a", nats_url: str = "") -> AsyncGenerator[None]:
+    async def intake(self, instance: str = "a", nats_url: str = "", rate: int = 500) -> AsyncGenerator[None]:
         settings = IntakeSettings.model_validate(
             {
                 "database_url": self.database_url,
                 "nats_url": nats_url or self.nats_url,
                 "kek": KEK.hex(),
                 "instance": instance,
+                "intake_rate": rate,
                 "intake_port": self.http_port if instance == "a" else 0,
             }
         )
