@@ -166,8 +166,8 @@ class BasicsStation:
         if self._links.get(link.gateway_id) is not link:
             return
         del self._links[link.gateway_id]
-        self._seen(link.gateway_id, link.address, {"online": False})
-        if self._paths.frontend_of(link.gateway_id) == NAME:
+        if self._paths.frontend_of(link.gateway_id) == NAME:  # It is not at another replica already.
+            self._seen(link.gateway_id, link.address, {"online": False})
             self._paths.lost_soon(link.gateway_id)
 
     async def _keep_alive(self, link: _Link) -> None:
@@ -197,7 +197,7 @@ class BasicsStation:
 
     def _alive(self, link: _Link, stats: dict[str, Any] | None = None) -> bool:
         """Note a sign of life; whether the gateway is registered. Its path is open once it is configured."""
-        noted = stats or {}
+        noted = {"online": True} | (stats or {})
         if link.round_trip_us is not None:
             noted["rtt_ms"] = round(link.round_trip_us / 1000)
         known = self._seen(link.gateway_id, link.address, noted)

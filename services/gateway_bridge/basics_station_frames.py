@@ -97,4 +97,4 @@ def stats_of(version: Version) -> dict[str, Any]:
         "model": version.model,
         "features": version.features,
     }
-    return {"online": True} | {name: value for name, value in said.items() if value}
+    return {name: value for name, value in said.items() if value}

@@ -11,6 +11,7 @@ from core.messages import topics
 from core.messages.downlinks import TransmitRequest
 from core.runtime.bus import NoResponders
 from lorawan.identifiers import GatewayId
+from tests.services.gateway_bridge.station_face import Station
 from tests.services.gateway_bridge.stations import (
     JOIN_REQUEST,
     RX1_DELAY_US,
@@ -18,7 +19,6 @@ from tests.services.gateway_bridge.stations import (
     UPLINK,
     MqttStation,
     Rig,
-    Station,
     UdpStation,
     downlink,
     now_us,

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 from chirpstack_api import gw
@@ -34,6 +34,7 @@ from lorawan.identifiers import GatewayId
 from lorawan.regions import Lora
 from services.gateway_bridge.app import run
 from services.gateway_bridge.settings import Settings
+from tests.services.gateway_bridge.station_face import Command, Traits
 
 SHARDS = 4
 TMST = 4_294_000_000  # A second before the counter turns over.
@@ -69,50 +70,6 @@ async def register(pool: Pool, gateway_id: bytes, *, antenna_gain: float = 0) ->
         gateway_id,
         antenna_gain,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A request to emit, as a gateway understands it. `at` is the counter, or the delay after `context`."""
-
-    phy_payload: bytes
-    frequency: int
-    spreading_factor: int
-    power: int | None
-    immediate: bool
-    delay_us: int
-    reference: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Traits:
-    """In what the frontends differ, as data."""
-
-    name: str
-    context: bytes  # Of the uplinks that the station hears.
-    channel: int  # On which it hears them, as far as it says.
-    powers: tuple[int | None, int | None]  # Asked for in RX1 and RX2, an ERP or an EIRP; None: none is.
-    refuses: bool  # It can say no, and be asked for another window; otherwise it is given both at once.
-    acknowledges_early: bool  # Before the frame is in the stream.
-
-
-class Station(Protocol):
-    """One gateway."""
-
-    traits: Traits
-    gateway_id: GatewayId
-
-    async def hear(
-        self, *phy_payloads: bytes, time_us: int | None = None, gps_time_us: int | None = None
-    ) -> None: ...
-
-    async def speak(self) -> None: ...
-
-    async def say(self, octets: bytes) -> None: ...
-
-    async def command(self) -> Command: ...
-
-    async def answer(self, command: Command, status: str) -> None: ...
 
 
 class UdpStation(asyncio.DatagramProtocol):

@@ -1,8 +1,6 @@
 """Stations on real connections to a whole bridge: what the contract of all frontends does not say."""
 
 import asyncio
-import contextlib
-import json
 import time
 
 import pytest
@@ -10,37 +8,25 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from core.messages import topics
 from lorawan.identifiers import GatewayId
-from services.gateway_bridge import basics_station
 from tests.services.gateway_bridge.stations import (
     RX1_DELAY_US,
     UPLINK,
     Rig,
     downlink,
     now_us,
-    register,
     until,
 )
 from tests.services.gateway_bridge.ws_station import (
     WsStation,
     connect_to,
+    counted,
     dashed,
     discover,
     message_of,
+    on_the_air,
     up_info,
     ws_station,
 )
-
-DATAGRAMS = "territoire_gateway_bridge_datagrams_total"
-
-
-async def on_the_air(rig: Rig, gateway_id: GatewayId) -> None:
-    await register(rig.pool, gateway_id)
-    await rig.bus.nudge(topics.REGISTRY_CHANGED)
-    await rig.reachable(gateway_id)
-
-
-async def counted(rig: Rig, kind: str, result: str) -> float:
-    return await rig.metric(f'{DATAGRAMS}{{result="{result}",type="station_{kind}"}}')
 
 
 def answer_in_a_second(gateway_id: GatewayId, *, within_us: int = 1_000_000):
@@ -258,103 +244,3 @@ async def test_a_dntxed_on_the_next_connection_counts(rig: Rig, gateway_id: Gate
             await second.transmitted(asked, "RX1")
 
             assert (await asking).status == "OK"
-
-
-# --- Connections -------------------------------------------------------------------------------------
-
-
-async def test_a_new_connection_takes_over_from_one_that_seems_alive(rig: Rig, gateway_id: GatewayId) -> None:
-    async with ws_station(rig.station_url, gateway_id) as former:
-        await on_the_air(rig, gateway_id)
-        async with ws_station(rig.station_url, gateway_id) as station:
-            async with asyncio.timeout(5):
-                await former.connection.wait_closed()
-            await station.hear(UPLINK)
-            asking = asyncio.create_task(
-                rig.transmit(gateway_id, downlink(gateway_id, latest_at_us=now_us() + 1_000_000))
-            )
-            await station.transmitted(await station.downlink(), "RX2")
-
-            assert [frame.phy_payload for frame in await rig.frames(1)] == [UPLINK]
-            assert (await asking).status == "OK"
-
-
-async def test_a_station_that_goes_has_no_path(rig: Rig, gateway_id: GatewayId) -> None:
-    async with ws_station(rig.station_url, gateway_id):
-        await on_the_air(rig, gateway_id)
-
-    await rig.unreachable(gateway_id)
-
-
-async def test_a_connection_on_which_nobody_answers_is_ended(
-    rig: Rig, gateway_id: GatewayId, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(basics_station, "PONG_WITHIN_S", 0.3)
-    monkeypatch.setattr(basics_station, "PING_EVERY_S", 0.1)
-    async with ws_station(rig.station_url, gateway_id) as station:
-        await on_the_air(rig, gateway_id)
-        station.connection.transport.pause_reading()  # As a radio link that is gone: no octet moves.
-
-        await rig.unreachable(gateway_id)
-
-
-async def test_a_connection_that_never_says_what_it_is_has_no_place(
-    rig: Rig, gateway_id: GatewayId, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(basics_station, "VERSION_WITHIN_S", 0.2)
-    monkeypatch.setattr(basics_station, "PING_EVERY_S", 0.1)
-    async with connect_to(f"{rig.station_url}/gateway/{gateway_id.hex()}") as connection:
-        async with asyncio.timeout(5):
-            await connection.wait_closed()
-
-    assert await counted(rig, "version", "missing") >= 1
-
-
-async def test_unknown_gateways_cannot_take_every_place(
-    rig: Rig, gateway_id: GatewayId, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(basics_station, "MAX_UNKNOWN", 1)
-    ours = GatewayId(bytes(8))
-    await register(rig.pool, ours)
-    await rig.bus.nudge(topics.REGISTRY_CHANGED)
-    async with ws_station(rig.station_url, gateway_id):
-        async with connect_to(f"{rig.station_url}/gateway/0102030405060708") as turned_away:
-            async with asyncio.timeout(5):
-                await turned_away.wait_closed()
-
-        async with ws_station(rig.station_url, ours):
-            await rig.reachable(ours)
-
-    assert turned_away.close_code == 1013
-
-
-async def test_a_flood_costs_the_station_its_own_messages_only(rig: Rig, gateway_id: GatewayId) -> None:
-    other = GatewayId(gateway_id[::-1])
-    async with (
-        ws_station(rig.station_url, gateway_id) as flooding,
-        ws_station(rig.station_url, other) as calm,
-    ):
-        await on_the_air(rig, other)
-        before = await counted(rig, "other", "rate_limited")
-        for _ in range(basics_station.MESSAGES_AT_ONCE + 500):
-            await flooding.send({"msgtype": "event"})
-        await flooding.speak()
-        await calm.hear(UPLINK)
-
-        assert await counted(rig, "other", "rate_limited") > before
-        assert [frame.gateway_id for frame in await rig.frames(1)] == [other]
-
-
-async def test_a_message_that_is_too_long_ends_the_connection_and_the_next_one_is_served(
-    rig: Rig, gateway_id: GatewayId
-) -> None:
-    async with ws_station(rig.station_url, gateway_id) as station:
-        await on_the_air(rig, gateway_id)
-        with contextlib.suppress(ConnectionClosed):
-            await station.connection.send(json.dumps({"msgtype": "updf", "FRMPayload": "00" * 100_000}))
-            await station.connection.wait_closed()
-
-    async with ws_station(rig.station_url, gateway_id) as station:
-        await station.hear(UPLINK)
-
-        assert [frame.phy_payload for frame in await rig.frames(1)] == [UPLINK]

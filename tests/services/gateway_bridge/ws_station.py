@@ -10,8 +10,10 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from core.messages import topics
 from lorawan.identifiers import GatewayId
-from tests.services.gateway_bridge.stations import Command, Traits
+from tests.services.gateway_bridge.station_face import Command, Traits
+from tests.services.gateway_bridge.stations import Rig, register
 
 # Radio unit 1, session 37, and a counter: an odd number that no float can hold.
 XTIME = 1 << 56 | 37 << 48 | 123_456_789_012_345
@@ -203,3 +205,14 @@ async def ws_station(
             listening.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await listening
+
+
+async def on_the_air(rig: Rig, gateway_id: GatewayId) -> None:
+    await register(rig.pool, gateway_id)
+    await rig.bus.nudge(topics.REGISTRY_CHANGED)
+    await rig.reachable(gateway_id)
+
+
+async def counted(rig: Rig, kind: str, result: str) -> float:
+    labels = f'result="{result}",type="station_{kind}"'
+    return await rig.metric(f"territoire_gateway_bridge_datagrams_total{{{labels}}}")
