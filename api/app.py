@@ -21,6 +21,7 @@ from api.routes import (
     lighting,
     lns_sources,
     measurements,
+    multicast,
     sharing,
     tenants,
     webhook_endpoints,
@@ -55,6 +56,7 @@ ROUTERS = (
     webhook_endpoints.router,
     lns_sources.router,
     lighting.router,
+    multicast.router,
     sharing.router,
 )
 

@@ -26,6 +26,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/assets/{id}/device"): {"dev_eui": "ff" * 8},
     ("post", "/v1/devices/{dev_eui}/downlinks"): {"f_port": 1, "payload": "00"},
     ("patch", "/v1/webhook-endpoints/{id}"): {"enabled": True},
+    ("put", "/v1/multicast-groups/{id}/devices"): {"dev_euis": []},
+    ("post", "/v1/multicast-groups/{id}/messages"): {"f_port": 1, "payload": "00"},
     ("patch", "/v1/lns-sources/{id}"): {"enabled": True},
     ("put", "/v1/tenants/{id}/member-of"): {"tenant_id": None},
     ("post", "/v1/assets/{id}/transfer"): {"tenant": "sdef", "history": "stays", "confirm": "x"},
@@ -106,6 +108,10 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
     command = await other_client.post("/v1/lighting/commands", json={"asset_id": cabinet["id"], "action": "on"})
     endpoint = await other_client.post("/v1/webhook-endpoints", json={"url": "https://si.example.fr/t"})
     source = await other_client.post("/v1/lns-sources", json={"kind": "generic", "name": "NB-IoT"})
+    group = await other_client.post(
+        "/v1/multicast-groups",
+        json={"name": "rue", "dev_addr": "00c0ffee", "nwk_s_key": "00" * 16, "app_s_key": "11" * 16},
+    )
     await make_tenancy(pool, "tiers")
     grant = await other_client.post("/v1/grants", json={"tenant": "tiers", "everything": True})
     rule = (await other_client.get("/v1/alert-rules")).json()["items"][0]
@@ -123,6 +129,7 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
             "alert-rules": str(rule["id"]),
             "webhook-endpoints": str(endpoint.json()["id"]),
             "lns-sources": str(source.json()["id"]),
+            "multicast-groups": str(group.json()["id"]),
             "lighting/commands": str(command.json()["id"]),
             "grants": str(grant.json()["id"]),
         }
@@ -189,7 +196,8 @@ def test_keys_are_written_and_never_read() -> None:
     naming = {name for name, schema in schemas.items() if secret_names & schema.get("properties", {}).keys()}
 
     # The export alone answers with keys: to their tenant, under a second look at the API key, with an audit line.
-    assert naming == {"NewDevice", "ImportedDeviceBody", "SessionBody", "ExportedDevice", "ExportedSession"}
+    exported = {"ExportedDevice", "ExportedSession"}
+    assert naming == {"NewDevice", "NewMulticastGroup", "ImportedDeviceBody", "SessionBody"} | exported
     assert {path for path, methods in DOCUMENT["paths"].items() if "KeyExport" in str(methods)} == {
         "/v1/key-exports"
     }
