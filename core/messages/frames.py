@@ -11,7 +11,7 @@ class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `time_us` is the instant of the end of reception as the bridge decided it (matrix row 16): GPS time, else the
     gateway's clock when it is within 30 s, else `received_at_us`, the bridge's own clock at arrival.
     `context` is opaque: it comes back with the request to transmit (`tmst` in Semtech UDP, 4 octets big-endian;
-    `rx_info.context` in ChirpStack's contract).
+    `rx_info.context` in ChirpStack's contract; `rctx` and `xtime` of a Basics Station, 8 octets each, big-endian).
     """
 
     phy_payload: bytes
