@@ -4,7 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 DATAGRAMS = Counter(
     "territoire_gateway_bridge_datagrams_total",
-    "Datagrams and MQTT messages from gateways, by type and what became of them",
+    "Datagrams, stations' messages and MQTT messages from gateways, by type and what became of them",
     ["type", "result"],
 )
 FRAMES = Counter("territoire_gateway_bridge_frames_total", "Copies of frames, by what became of them", ["result"])

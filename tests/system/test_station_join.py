@@ -58,6 +58,26 @@ async def test_a_join_is_answered_in_rx1_with_the_stations_own_xtime(station: Ws
     assert uplink.payload == b"first"
 
 
+async def test_a_join_that_the_station_passes_over_in_rx1_is_answered_in_rx2(
+    station: WsStation, network: Network
+) -> None:
+    device = await network.device()
+
+    await station.hear(device.join())
+    silent = await station.downlink()
+    asked = await station.downlink(within_s=8)
+    await station.transmitted(asked, "RX1")
+    accepts = [bytes.fromhex(message["pdu"]) for message in (silent, asked)]
+    device.hear_accept(accepts[1])
+    await station.hear(device.uplink(b"first"))
+
+    assert (silent["RxDelay"], silent["RX1Freq"]) == (5, 868_100_000)
+    # A station's RX1 is whatever it is told first: here the device's RX2.
+    assert (asked["RxDelay"], asked["RX1Freq"], asked["RX1DR"]) == (6, 869_525_000, 0)
+    assert accepts[0] == accepts[1]
+    assert (await network.next_uplink()).payload == b"first"
+
+
 async def test_a_confirmed_uplink_is_acknowledged_in_either_window(station: WsStation, network: Network) -> None:
     device = await network.device()
     await join(station, device)

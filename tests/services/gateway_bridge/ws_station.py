@@ -133,8 +133,8 @@ class WsStation:
         for phy_payload in phy_payloads:
             await self.send(message_of(phy_payload, up_info(time_us, gps_time_us)))
 
-    async def downlink(self) -> dict[str, Any]:
-        async with asyncio.timeout(5):
+    async def downlink(self, within_s: float = 5) -> dict[str, Any]:
+        async with asyncio.timeout(within_s):
             return await self.downlinks.get()
 
     async def command(self) -> Command:
