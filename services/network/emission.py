@@ -14,6 +14,7 @@ from core.runtime.bus import BUS_AWAY, Bus, NoResponders
 from core.runtime.lease import LeaseLost
 from core.runtime.ownership import fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
+from lorawan.windows import Window
 from services.network import downlink_store, orders, store
 from services.network.clock import wall_clock_us
 from services.network.downlink_store import MAX_ATTEMPTS, Changed, DueDownlink, Settlement
@@ -71,6 +72,7 @@ class Emitter:
         self._room = asyncio.Semaphore(settings.requests_in_flight)
         self._busy: Counter[int] = Counter()
         self._rows: set[int] = set()
+        self._asked: Counter[bytes] = Counter()  # Requests that wait for a gateway's word, by gateway.
         self._accepts: dict[int, None] = {}  # Sessions whose accept is on its way or out.
         self._on_air_until_us: dict[int, int] = {}
         self._pressure = JoinPressure()
@@ -173,7 +175,7 @@ class Emitter:
     async def _emit(self, shard: Shard, order: Order, f_cnt: int) -> Emission:
         """Ask one gateway after the other until one has the frame, or no window is left."""
         refused = Emission(GATEWAY_UNREACHABLE)
-        for asked, (copy, opening) in enumerate(orders.tries(order, self._settings.gateways_tried, self._is_calm)):
+        for asked, (copy, opening) in enumerate(self._tries(order)):
             windows = orders.fitting(order, opening)
             if not windows:
                 return Emission(PAYLOAD_TOO_LARGE)
@@ -192,15 +194,28 @@ class Emitter:
                     continue  # RX1 has passed; RX2 is still to be tried.
                 return refused
             shard.lease.check()
-            reply = await ask_gateway(self._bus, request)
+            reply = await self._ask(request)
             if reply.status == OK:
                 return self._sent(order, request, reply)
             fits_at_us = min(filter(None, (refused.fits_at_us, reply.fits_at_us)), default=0)
             refused = Emission(reply.status, copy.gateway_id, fits_at_us=fits_at_us)
         return refused
 
+    def _tries(self, order: Order) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
+        return orders.tries(order, self._settings.gateways_tried, self._is_calm, self._asked.__getitem__)
+
     def _is_calm(self, gateway_id: bytes) -> bool:
         return self._pressure.is_calm(gateway_id, wall_clock_us())
+
+    async def _ask(self, request: TransmitRequest) -> TransmitReply:
+        """Ask a gateway; while its word is awaited it is the busier, for whoever may choose another."""
+        self._asked[request.gateway_id] += 1
+        try:
+            return await ask_gateway(self._bus, request)
+        finally:
+            self._asked[request.gateway_id] -= 1
+            if not self._asked[request.gateway_id]:
+                del self._asked[request.gateway_id]
 
     def _sent(self, order: Order, request: TransmitRequest, reply: TransmitReply) -> Emission:
         transmission = request.transmissions[max(0, min(reply.index, len(request.transmissions) - 1))]

@@ -103,8 +103,11 @@ def class_c_listens_from_us(session: HeldSession) -> int:
     return heard_at_us + (state.rx1_delay + 1) * 1_000_000 + CLASS_C_MARGIN_US
 
 
-def rank(copies: Iterable[HeardCopy]) -> tuple[HeardCopy, ...]:
-    """The copies to answer through: one per gateway, the best first."""
+def rank(copies: Iterable[HeardCopy], load: Callable[[bytes], int] | None = None) -> tuple[HeardCopy, ...]:
+    """The copies to answer through: one per gateway, the best first.
+
+    With `load`, of the gateways that hear the device comfortably the least busy comes first (row 27).
+    """
     best: dict[bytes, HeardCopy] = {}
     for copy in copies:
         known = best.get(copy.gateway_id)
@@ -114,7 +117,9 @@ def rank(copies: Iterable[HeardCopy]) -> tuple[HeardCopy, ...]:
         return ()
     spreading_factor = next(iter(best.values())).spreading_factor
     ranked = rank_gateways(
-        (HeardBy(copy.gateway_id, copy.rssi, copy.snr) for copy in best.values()), spreading_factor
+        (HeardBy(copy.gateway_id, copy.rssi, copy.snr) for copy in best.values()),
+        spreading_factor,
+        None if load is None else lambda heard: load(heard.gateway_id),
     )
     return tuple(best[heard.gateway_id] for heard in ranked)
 
@@ -130,14 +135,16 @@ def windows_of(order: Order, copy: HeardCopy) -> tuple[Window, ...]:
     return class_a_windows(REGION, state, copy.frequency, data_rate)
 
 
-def tries(order: Order, most: int, is_calm: Callable[[bytes], bool]) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
+def tries(
+    order: Order, most: int, is_calm: Callable[[bytes], bool], load: Callable[[bytes], int]
+) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
     """Which gateway to ask for which windows, in turn, over the `most` best gateways.
 
     A data frame is asked for in both windows at once, since every request uses up a counter. A join-accept has
     none: its RX1 is tried on every gateway before RX2, which is DR0 and holds a radio for 1.8 s; and on a gateway
     that is not calm RX2 is not tried at all, since it would only make other accepts collide and go to RX2, too.
     """
-    asked = [(copy, windows_of(order, copy)) for copy in order.routes[:most]]
+    asked = [(copy, windows_of(order, copy)) for copy in rank(order.routes, load)[:most]]
     if not order.accept:
         return asked
     first = [(copy, windows[:1]) for copy, windows in asked]

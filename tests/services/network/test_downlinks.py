@@ -5,7 +5,8 @@ import secrets
 
 import pytest
 
-from core.messages.downlinks import TransmitRequest
+from core.messages import topics
+from core.messages.downlinks import TransmitReply, TransmitRequest, encode_transmit
 from core.messages.shards import shard_of_slot
 from core.registry.downlinks import read_downlink
 from core.runtime.lease import take_lease
@@ -106,6 +107,26 @@ async def test_a_refusal_sends_a_new_frame_through_the_next_gateway(network) -> 
     opened(device, first, 0)
     opened(device, second, 1)
     assert (row.f_cnt_down, row.gateway_id) == (1, GATEWAY_2)
+
+
+async def test_while_a_gateway_is_asked_the_next_device_is_answered_by_another_that_hears_it_well(network) -> None:
+    one, two = await network.joined(number=1), await network.joined(number=2)
+    busy, asked, answered = bytes([0xBB] * 8), asyncio.Event(), asyncio.Event()
+
+    async def answer(_octets: bytes) -> bytes:
+        asked.set()
+        await answered.wait()
+        return encode_transmit(TransmitReply("OK", 0, 0, 0))
+
+    await network.bus.respond(topics.gateway_down(busy), answer, queue="bridge")
+    await network.hear(one.uplink(confirmed=True), [busy])
+    await asyncio.wait_for(asked.wait(), 10)
+
+    await network.hear(two.uplink(confirmed=True), [busy, GATEWAY_2])
+    request = await network.bridge.next()
+    answered.set()
+
+    assert request.gateway_id == GATEWAY_2
 
 
 async def test_a_row_that_no_gateway_takes_waits_with_its_reason(network) -> None:

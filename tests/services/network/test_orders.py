@@ -39,6 +39,17 @@ def test_a_gateway_with_two_antennas_is_asked_once_and_the_best_comes_first() ->
     assert [(heard.gateway_id[0], heard.snr) for heard in ranked] == [(2, 9.0), (1, 3.0)]
 
 
+def test_of_gateways_that_hear_a_device_comfortably_the_least_busy_comes_first() -> None:
+    # SF7 needs -7.5 dB: 10 dB of margin from 2.5 dB on.
+    copies = [copy(1, snr=9.0), copy(2, snr=5.0), copy(3, snr=2.0)]
+    busy = {bytes([1]) * 8: 2, bytes([2]) * 8: 1, bytes([3]) * 8: 0}
+
+    idle, loaded = orders.rank(copies, lambda _: 0), orders.rank(copies, busy.__getitem__)
+
+    assert [heard.gateway_id[0] for heard in idle] == [1, 2, 3]
+    assert [heard.gateway_id[0] for heard in loaded] == [2, 1, 3]
+
+
 def test_both_windows_carry_the_same_frame() -> None:
     order = answer()
     windows = orders.fitting(order, orders.windows_of(order, order.routes[0]))
@@ -99,7 +110,7 @@ def test_an_accept_tries_rx1_on_every_gateway_before_rx2_and_a_data_frame_both_a
     one, two = routes[0].gateway_id, routes[1].gateway_id
 
     def asked(order: Order, *calm: bytes) -> list[tuple[bytes, list[str]]]:
-        tries = orders.tries(order, 3, lambda gateway_id: gateway_id in calm)
+        tries = orders.tries(order, 3, lambda gateway_id: gateway_id in calm, lambda _: 0)
         return [(to.gateway_id, [window.name for window in windows]) for to, windows in tries]
 
     assert asked(accept, one, two) == [(one, ["RX1"]), (two, ["RX1"]), (one, ["RX2"]), (two, ["RX2"])]
