@@ -17,6 +17,12 @@ from tests.services.gateway_bridge.stations import UPLINK, Rig, downlink, now_us
 from tests.services.gateway_bridge.ws_station import WsStation, connect_to, counted, on_the_air, ws_station
 
 
+def replica(settings: Settings, instance: str) -> Settings:
+    """Another bridge of the same world, on ports of its own."""
+    ports = {"udp_port": udp_port(0, LOOPBACK), "station_port": free_tcp_port(), "health_port": free_tcp_port()}
+    return settings.model_copy(update={"instance": instance, "mqtt_url": None, **ports})
+
+
 async def obey(station: WsStation) -> None:
     while True:
         await station.transmitted(await station.downlinks.get(), "RX2")
@@ -54,15 +60,7 @@ async def test_a_new_connection_takes_over_from_one_that_seems_alive(rig: Rig, g
 async def test_a_station_that_comes_back_at_another_replica_is_reached_there(
     rig: Rig, bridge_settings: Settings, gateway_id: GatewayId
 ) -> None:
-    other = bridge_settings.model_copy(
-        update={
-            "instance": "other",
-            "mqtt_url": None,
-            "udp_port": udp_port(0, LOOPBACK),
-            "station_port": free_tcp_port(),
-            "health_port": free_tcp_port(),
-        }
-    )
+    other = replica(bridge_settings, "other")
     async with ws_station(rig.station_url, gateway_id) as former, running_bridge(other):
         await on_the_air(rig, gateway_id)
         # The first replica does not know yet that its connection is dead.
@@ -90,6 +88,21 @@ async def test_a_station_that_goes_has_no_path(rig: Rig, gateway_id: GatewayId) 
         return await rig.pool.fetchval("SELECT stats ->> 'online' FROM gateway_state") == "false"
 
     await until(is_noted, within_s=30)
+
+
+async def test_a_bridge_that_stops_says_so(rig: Rig, bridge_settings: Settings, gateway_id: GatewayId) -> None:
+    stopping = replica(bridge_settings, "stopping")
+    await register(rig.pool, gateway_id)
+    async with contextlib.AsyncExitStack() as bridge:
+        await bridge.enter_async_context(running_bridge(stopping))
+        async with ws_station(f"ws://{LOOPBACK}:{stopping.station_port}", gateway_id) as station:
+            await rig.reachable(gateway_id)
+            await station.hear(UPLINK)
+            await station.speak()  # What was said before this is with the bridge.
+            await bridge.aclose()
+
+            assert station.connection.close_code == 1001
+            assert [frame.phy_payload for frame in await rig.frames(1)] == [UPLINK]
 
 
 async def test_a_connection_on_which_nobody_answers_is_ended(
