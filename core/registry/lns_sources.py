@@ -43,7 +43,7 @@ READ_SECRETS = """
 SELECT id, tenant_id, kind, transport, name, token_sha256, mqtt_url, mqtt_topic, mqtt_user, mqtt_client_id,
        secret_wrapped, kek_id, downlink_url, downlink_user,
        EXISTS (SELECT FROM device d WHERE d.lns_source_id = s.id)
-           OR EXISTS (SELECT FROM downlink l WHERE l.lns_source_id = s.id AND l.lns_item IS NOT NULL
+           OR EXISTS (SELECT FROM downlink l WHERE l.slot = 16 AND l.lns_source_id = s.id
                       AND l.state IN ('queued', 'sending')) AS carries
 FROM lns_source s WHERE enabled
 """

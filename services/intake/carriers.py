@@ -170,7 +170,7 @@ class HttpCarrier:
             _NotAnswered: there was none, or none may be asked for; the message says why, in French.
         """
         name = NAMES[self._kind]
-        transport = GuardedTransport(self._tls, AllowList.parse(await self._allowed()), permit_http=True)
+        transport = GuardedTransport(self._tls, AllowList.parse(await self._allowed()))
         try:
             async with (
                 asyncio.timeout(CALL_WITHIN_S),

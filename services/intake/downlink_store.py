@@ -15,8 +15,8 @@ MAX_ATTEMPTS = 3
 LAST_WORD_H = 1
 # A class A device acknowledges with its next uplink, which may come once a day.
 SILENT_AFTER_H = 25
-# Longer than a hand-over takes: a row of which nobody knows whether it was handed over is nobody's any more.
-HAND_OVER_MOST_S = 60
+# Longer than a hand-over takes: a row that is in hand for longer is nobody's any more.
+HAND_OVER_MOST_S = 15
 
 # Facts of time, whoever writes them: no lease. A source that is disabled has no sender.
 SWEEP = f"""
@@ -34,30 +34,32 @@ WHERE slot = 16 AND (
                     WHERE s.id = lns_source_id AND s.kind IN ('chirpstack', 'the_things_stack'))))
 RETURNING id, slot, state::text AS state
 """
-# `sending` and not handed over is what an owner left that ended in between: it is handed over again under the same
-# item. What their LNS calls the device may be unknown yet.
-TAKE_DUE = """
+# `sending` and not handed over is in somebody's hand, or was when that owner ended: then it is handed over again
+# under the same item. What their LNS calls the device may be unknown yet.
+TAKE_DUE = f"""
 WITH due AS (
     SELECT l.id FROM downlink l JOIN device d ON d.id = l.device_id
     WHERE l.slot = 16 AND l.lns_source_id = $1 AND l.not_after > now() AND d.enabled
       AND (l.state = 'queued' AND (l.not_before IS NULL OR l.not_before <= now())
-           OR l.state = 'sending' AND l.handed_at IS NULL)
-    ORDER BY l.priority, l.id LIMIT $2 FOR UPDATE OF l
+           OR l.state = 'sending' AND l.handed_at IS NULL
+              AND l.updated_at < now() - interval '{HAND_OVER_MOST_S} seconds')
+    ORDER BY l.priority, l.id LIMIT 1 FOR UPDATE OF l
 )
 UPDATE downlink l SET state = 'sending', not_before = NULL, updated_at = now(),
-    lns_item = coalesce(l.lns_item, CASE WHEN $3 THEN upper(left(replace(gen_random_uuid()::text, '-', ''), 16))
+    lns_item = coalesce(l.lns_item, CASE WHEN $2 THEN upper(left(replace(gen_random_uuid()::text, '-', ''), 16))
                                          ELSE gen_random_uuid()::text END)
 FROM due, device d JOIN device_profile p ON p.id = d.device_profile_id
      LEFT JOIN lns_route r ON r.source_id = $1 AND r.device_id = d.id
 WHERE l.id = due.id AND d.id = l.device_id
-RETURNING l.id, d.dev_eui, l.f_port, l.payload, l.confirmed, l.priority, l.not_after, l.lns_item AS item,
+RETURNING l.id, d.dev_eui, l.f_port, l.payload, l.confirmed, l.not_after, l.lns_item AS item,
           coalesce(r.address, '') AS address, p.device_class = 'C' AS is_class_c
 """
 # A report may have been faster than the answer: then the state is what it said.
 NOTE_HANDED = """
-UPDATE downlink SET handed_at = now(), lns_item = $3, attempts = attempts + 1, updated_at = now(),
+UPDATE downlink SET handed_at = coalesce(handed_at, now()), lns_item = $3, updated_at = now(),
+    attempts = attempts + CASE WHEN handed_at IS NULL THEN 1 ELSE 0 END,
     reason = CASE state WHEN 'sending' THEN $4 ELSE reason END
-WHERE id = $1 AND lns_item = $2 AND handed_at IS NULL RETURNING id, slot, state::text AS state
+WHERE id = $1 AND lns_item = $2 RETURNING id, slot, state::text AS state
 """
 NOTE_LATER = """
 UPDATE downlink SET state = 'queued', reason = $3, not_before = now() + $4::interval, updated_at = now()
@@ -112,7 +114,6 @@ class Due:
     """A row that is being handed over."""
 
     order: Order
-    priority: int
     is_class_c: bool
 
 
@@ -134,18 +135,12 @@ async def sweep(connection: Connection | Pool) -> list[Changed]:
     return _changed(await connection.fetch(SWEEP))
 
 
-async def take_due(connection: Connection, source_id: int, most: int, *, short_items: bool) -> list[Due]:
-    """Rows to hand over now, in order; they are `sending` and have their item from here on."""
-    rows = await connection.fetch(TAKE_DUE, source_id, most, short_items)
-    taken = [
-        Due(
-            Order(**{name: row[name] for name in Order.__dataclass_fields__}),
-            row["priority"],
-            row["is_class_c"],
-        )
-        for row in rows
-    ]
-    return sorted(taken, key=lambda due: (due.priority, due.order.id))
+async def take_due(connection: Connection, source_id: int, *, short_items: bool) -> Due | None:
+    """The row to hand over next, if any is due; it is `sending` and has its item from here on."""
+    row = await connection.fetchrow(TAKE_DUE, source_id, short_items)
+    if row is None:
+        return None
+    return Due(entity(Order, row), row["is_class_c"])
 
 
 async def note_handed(connection: Connection | Pool, order: Order, item: str, reason: str) -> list[Changed]:

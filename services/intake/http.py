@@ -1,11 +1,13 @@
 """LNS that push by HTTP: POST /lns/{source}, and whatever they append to it.
 
 2xx only when the uplink is in the stream, or when nothing would be gained by sending the message again. To an LNS
-that is also so for a device that is not registered and for a message that nobody can read (202, with the reason):
+that is also so for a device that is not registered and for a message of its own that cannot be used (202, with the
+reason):
 The Things Stack counts failures and suspends a whole webhook after some, Wanesy keeps what was not taken and sends
 it again for ever, Live Objects and ThingPark go on to the next destination. What was refused is listed beside the
-source, and unreadable messages are kept in quarantine. Who speaks our own JSON is a program of somebody who wants
-to know: 404 and 422. What a source pushes beyond its rate is told to come again: 429.
+source, and unreadable messages are kept in quarantine. What is no message of such an LNS at all is 422: something
+is set up wrongly. Who speaks our own JSON is a program of somebody who wants to know: 404 and 422. What a source
+pushes beyond its rate is told to come again: 429.
 """
 
 import asyncio
@@ -39,7 +41,12 @@ ACKNOWLEDGED_WITHIN_S = 5.0
 SOURCE_ID_MOST = 2**31 - 1
 # A gateway that comes back pushes what it kept, several seconds' worth at once.
 BURST_S = 4
-STATUSES = {Result.UNKNOWN_DEVICE: 404, Result.DISABLED: 409, Result.UNREADABLE: 422}
+STATUSES = {
+    Result.UNKNOWN_DEVICE: 404,
+    Result.DISABLED: 409,
+    Result.UNREADABLE: 422,
+    Result.WRONG_BODY: 422,
+}
 
 SourceId = Annotated[int, Path(ge=1, le=SOURCE_ID_MOST)]
 
@@ -134,7 +141,7 @@ def _token(authorization: str) -> str:
 
 
 def _answer(source: Source, taken: Taken) -> Response:
-    if taken.result in STATUSES and source.kind == generic.NAME:
+    if taken.result in STATUSES and (source.kind == generic.NAME or taken.result is Result.WRONG_BODY):
         raise Problem(STATUSES[taken.result], taken.french)
     body = {"status": str(taken.result)} | ({"detail": taken.french} if taken.french else {})
     code = 202 if taken.result in STATUSES else 200

@@ -14,6 +14,9 @@ from services.intake.registry import Devices
 from services.intake.reports import Reports
 from services.intake.sightings import Sightings
 
+# Whoever sends this is no LNS of the source's kind: it helps to say so, and nothing comes again for it.
+WRONG_BODIES = frozenset({"not_json", "not_an_object", "not_this_lns"})
+
 log = structlog.get_logger()
 
 
@@ -23,6 +26,7 @@ class Result(StrEnum):
     ACCEPTED = "accepted"
     IGNORED = "ignored"
     UNREADABLE = "unreadable"
+    WRONG_BODY = "wrong_body"
     UNKNOWN_DEVICE = "unknown_device"
     DISABLED = "disabled"
 
@@ -86,4 +90,4 @@ class Reception:
 
     def _unread(self, source: Source, message: ForeignMessage, reason: str, french: str) -> Taken:
         self.sightings.unread(source, reason, french, message.body)
-        return Taken(Result.UNREADABLE, french)
+        return Taken(Result.WRONG_BODY if reason in WRONG_BODIES else Result.UNREADABLE, french)

@@ -29,8 +29,8 @@ from services.intake.sightings import Sightings
 from services.intake.telemetry import DOWNLINKS
 
 POLL_S = 1.0
-AT_ONCE = 20
 ASK_EVERY_S = 15.0
+ASKED_AT_ONCE = 20
 # After a hand-over that failed the device's row waits; after several in a row the whole source does.
 WAIT_S = 5.0
 LONGEST_WAIT_S = 60.0
@@ -67,32 +67,29 @@ class Sender:
         while True:
             self.wake.clear()
             try:
-                has_more = await self._pass()
+                await self._pass()
             except DATABASE_AWAY as away:
                 log.warning("downlinks_not_taken", source=self._source.id, error=str(away) or type(away).__name__)
-                has_more = False
-            wait_s = 0.0 if has_more else POLL_S
             if self._failures > 1:
-                wait_s = min(LONGEST_WAIT_S, POLL_S * 2**self._failures)
-                await asyncio.sleep(wait_s)
+                await asyncio.sleep(min(LONGEST_WAIT_S, POLL_S * 2**self._failures))
                 continue
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(POLL_S):
                     await self.wake.wait()
 
-    async def _pass(self) -> bool:
-        """Take what is due and hand it over, one after the other; whether more may be due."""
-        async with fenced(self._pool, [self._lease]) as connection:
-            due = await downlink_store.take_due(
-                connection, self._source.id, AT_ONCE, short_items=self._source.kind in SHORT_ITEMS
-            )
-        for one in due:
+    async def _pass(self) -> None:
+        """Hand over what is due, one after the other, until their LNS does not take it."""
+        short_items = self._source.kind in SHORT_ITEMS
+        while True:
+            async with fenced(self._pool, [self._lease]) as connection:
+                due = await downlink_store.take_due(connection, self._source.id, short_items=short_items)
+            if due is None:
+                break
             self._lease.check()
-            await self._finish(self._hand_over(one))
-            if self._failures > 1:  # The rest comes again under the same items.
-                return False
+            await self._finish(self._hand_over(due))
+            if self._failures > 1:
+                break
         await self._ask()
-        return len(due) == AT_ONCE
 
     async def _finish(self, doing: Awaitable[None]) -> None:
         """Cancelled, finish what is under way: whether they have it must be written."""
@@ -114,9 +111,9 @@ class Sender:
                 reason = in_their_queue(self._source.kind, is_class_c=due.is_class_c)
                 changed = await self._insist(lambda: downlink_store.note_handed(self._pool, order, item, reason))
             case Later(reason):
-                # A device that was not heard yet is no failure of the source.
-                self._failures += bool(order.address) or self._source.kind not in NEED_ADDRESS
-                self._sightings.error(self._source, reason)
+                if order.address or self._source.kind not in NEED_ADDRESS:
+                    self._failures += 1  # A device that was not heard yet is no failure of the source.
+                    self._sightings.error(self._source, reason)
                 wait = timedelta(seconds=WAIT_S)
                 changed = await self._insist(lambda: downlink_store.note_later(self._pool, order, reason, wait))
             case Refused(reason):
@@ -143,7 +140,7 @@ class Sender:
             return
         self._next_question = now + ASK_EVERY_S
         async with fenced(self._pool, [self._lease]) as connection:
-            undecided = await downlink_store.take_undecided(connection, self._source.id, AT_ONCE)
+            undecided = await downlink_store.take_undecided(connection, self._source.id, ASKED_AT_ONCE)
         for item, confirmed in undecided:
             self._lease.check()
             told = await self._carrier.ask(item, confirmed=confirmed)

@@ -59,7 +59,7 @@ class Sample:
     names_radio: bool = True
     names_confirmed: bool = True
     unknown_device_status: int = 202
-    unreadable_status: int = 202
+    unreadable_status: int = 202  # Of a message that is theirs and cannot be used.
     time_is: str = "gateway"  # Or "lns": what is told is not when a gateway heard it.
     truncates_to_us: int = 1
 

@@ -303,7 +303,8 @@ async def test_what_a_dead_owner_had_in_hand_is_handed_over_again_under_the_same
     await carried.plant(name)
     row_id = await carried.row()
     item = "57433366-50a6-4dc2-8145-2df1bbc70d9e"
-    await carried.bench.pool.execute("UPDATE downlink SET state = 'sending', lns_item = $1", item)
+    in_hand = "UPDATE downlink SET state = 'sending', lns_item = $1, updated_at = now() - interval '20 seconds'"
+    await carried.bench.pool.execute(in_hand, item)
     async with carried.bench.intake():
         await carried.handed(row_id)
 

@@ -10,7 +10,7 @@ from datetime import UTC
 import msgspec
 
 from core.messages.uplinks import Heard
-from services.intake.foreign import DownlinkReport, ForeignMessage, ForeignUplink, Ignored
+from services.intake.foreign import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
 from services.intake.lenient import (
     Fields,
     bandwidth_of,
@@ -45,6 +45,8 @@ def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
     if EVENT in message.topic and kind != "up":
         return _report(kind, message.body) or Ignored(kind)
     event = json_object(message.body)
+    if "deviceInfo" not in event:
+        raise Unreadable("not_this_lns", "pas de champ deviceInfo : ce n'est pas un événement de ChirpStack v4")
     receptions = event.each("rxInfo")
     lora = event.at("txInfo", "modulation", "lora")
     payload = payload_of(event.text("data"), "base64")

@@ -63,12 +63,45 @@ async def test_a_connection_out_of_the_operators_network_is_the_operators_to_ope
         {"kind": "generic", "secret": "a"},
         {"kind": "thingpark", "secret": "not hexadecimal"},
         {"kind": "sigfox"},
+        {"kind": "generic", "downlink_url": "https://a", "secret": "a"},
+        {"kind": "chirpstack", "downlink_url": "https://a", "secret": "a"},
+        {"kind": "wanesy", "secret": "a"},
+        {"kind": "wanesy", "downlink_url": "https://a/gms", "secret": "a"},
+        {"kind": "wanesy", "downlink_url": "https://a/gms", "downlink_user": "a"},
+        {"kind": "wanesy", "downlink_url": "https://a:b@c/gms", "downlink_user": "a", "secret": "a"},
+        {"kind": "the_things_stack", "downlink_url": "ftp://a", "secret": "a"},
+        {"kind": "the_things_stack", "downlink_url": "https://a", "downlink_user": "a", "secret": "a"},
+        TTS | {"downlink_url": "https://eu1.cloud.thethings.network"},
+        {"kind": "thingpark", "downlink_url": "https://a", "downlink_user": "a", "secret": "not hexadecimal"},
     ],
 )
 async def test_what_does_not_fit_the_kind_is_refused(client, wrong: dict[str, Any]) -> None:
     answer = await client.post("/v1/lns-sources", json={"name": "source"} | wrong)
 
     assert answer.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"kind": "the_things_stack", "downlink_url": "https://eu1.cloud.thethings.network", "secret": "NNSXS.é"},
+        {"kind": "thingpark", "downlink_url": "https://a", "downlink_user": "TWA_1.1", "secret": "ab" * 16},
+        {"kind": "live_objects", "secret": "key"},
+        {"kind": "wanesy", "downlink_url": "https://a/gms", "downlink_user": "a", "secret": "b"},
+    ],
+)
+async def test_an_api_that_takes_downlinks_is_kept_with_its_key_wrapped(
+    client, pool: Pool, source: dict[str, Any]
+) -> None:
+    made = await client.post("/v1/lns-sources", json={"name": "source"} | source)
+
+    kept = (await read_enabled_sources(pool))[0]
+    assert made.status_code == 201, made.text
+    assert made.json()["downlink_url"] == source.get("downlink_url") == kept.downlink_url
+    assert made.json()["downlink_user"] == source.get("downlink_user") == kept.downlink_user
+    assert source["secret"] not in made.json().values()
+    assert kept.secret(KeyWrap("kek-1", KEK)) == source["secret"]
+    assert not kept.carries
 
 
 async def test_a_source_is_suspended_and_withdrawn(client, pool: Pool) -> None:
