@@ -7,7 +7,7 @@ from enum import StrEnum
 from core.registry.enrolment import UnknownProfile, create_device, read_enrolled
 from core.registry.keys import KeyWrap
 from core.registry.rows import entity
-from core.runtime.postgres import Connection, UniqueViolationError
+from core.runtime.postgres import Connection, PostgresError, UniqueViolationError
 from lorawan.identifiers import DevAddr, DevEui, JoinEui, slot_of_dev_addr
 
 IMPORT_ROOT_KEY = "SELECT import_root_key($1, $2, $3, $4, $5)"
@@ -17,6 +17,8 @@ UPDATE device SET lns_source_id = $2 WHERE id = $1 AND lns_source_id IS DISTINCT
 """
 EXPORT_KEYS = "SELECT * FROM export_keys($1, $2, $3)"
 COUNT_OWN = "SELECT count(*) FROM device WHERE tenant_id = $1 AND dev_eui = ANY($2::bytea[])"
+
+USES_A_SESSION = "55006"  # object_in_use
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,28 +96,36 @@ async def import_device(connection: Connection, keys: KeyWrap, tenant_id: int, d
 
     A name and a profile that are there already stay; a counter never goes back. A refused device changes nothing.
     """
+    try:
+        async with connection.transaction():  # What is refused costs this device alone.
+            return await _import(connection, keys, tenant_id, device)
+    except UniqueViolationError:
+        return Imported(Outcome.REFUSED, "appartient à une autre collectivité")
+    except UnknownProfile:
+        return Imported(Outcome.REFUSED, f"profil {device.device_profile_id} introuvable")
+    except PostgresError as refused:
+        if refused.sqlstate != USES_A_SESSION:
+            raise
+        return Imported(Outcome.REFUSED, "parle déjà ici sous une autre session, que celle du fichier romprait")
+
+
+async def _import(connection: Connection, keys: KeyWrap, tenant_id: int, device: ImportedDevice) -> Imported:
     known = await read_enrolled(connection, device.dev_eui)
     if known is not None and known.tenant_id != tenant_id:
         return Imported(Outcome.REFUSED, "appartient à une autre collectivité")
     if known is not None:
         device_id = known.id
     else:
-        try:
-            async with connection.transaction():  # What fails costs this device alone.
-                device_id, _ = await create_device(
-                    connection,
-                    tenant_id,
-                    dev_eui=DevEui(device.dev_eui),
-                    join_eui=JoinEui(device.join_eui),
-                    name=device.name,
-                    device_profile_id=device.device_profile_id,
-                    keys=None,
-                    skip_f_cnt_check=False,
-                )
-        except UniqueViolationError:
-            return Imported(Outcome.REFUSED, "appartient à une autre collectivité")
-        except UnknownProfile:
-            return Imported(Outcome.REFUSED, f"profil {device.device_profile_id} introuvable")
+        device_id, _ = await create_device(
+            connection,
+            tenant_id,
+            dev_eui=DevEui(device.dev_eui),
+            join_eui=JoinEui(device.join_eui),
+            name=device.name,
+            device_profile_id=device.device_profile_id,
+            keys=None,
+            skip_f_cnt_check=False,
+        )
     done = await _bring_up_to_date(connection, keys, device_id, device)
     if known is None:
         return Imported(Outcome.CREATED, "enregistré" + "".join(f", {what}" for what in done))

@@ -86,6 +86,29 @@ async def test_a_session_that_was_closed_here_is_not_opened_again_by_an_old_file
     assert await pool.fetchval("SELECT count(*) FROM session WHERE closed_at IS NULL") == 0
 
 
+async def test_a_session_is_not_imported_beside_one_that_the_device_uses_here(
+    client, registry, pool: Pool
+) -> None:
+    """The device would go to the other's slot, and be lost to its own."""
+    profile = await registry.profile()
+    device = device_of(profile, app_key=APP_KEY, session=SESSION)
+    await imported(client, device)
+    unused = await imported(client, device | {"session": SESSION | {"dev_addr": "260b1235"}})
+    await pool.execute("UPDATE session SET first_uplink_at = now() WHERE closed_at IS NULL")
+    before = await pool.fetchrow("SELECT * FROM device")
+
+    other = device | {"join_eui": "70b3d57ed0001001", "session": SESSION | {"dev_addr": "260b1236"}}
+    refused = await imported(client, other, device_of(profile, app_key=APP_KEY))
+
+    assert unused == [("updated", "session 260b1235")]
+    assert [outcome for outcome, _ in refused] == ["refused", "created"]
+    assert "autre session" in refused[0][1]
+    assert await pool.fetchrow("SELECT * FROM device WHERE id = $1", before["id"]) == before
+    assert await pool.fetch("SELECT dev_addr FROM session WHERE closed_at IS NULL") == [
+        (bytes.fromhex("260b1235"),)
+    ]
+
+
 async def test_a_dry_run_says_the_same_and_writes_nothing(client, registry, pool: Pool) -> None:
     device = device_of(await registry.profile(), app_key=APP_KEY, session=SESSION)
     lines = await pool.fetchval("SELECT count(*) FROM audit")
