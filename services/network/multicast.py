@@ -24,7 +24,7 @@ from lorawan.regions import EU868, REQUIRED_SNR, Lora
 from services.network import multicast_store
 from services.network.clock import wall_clock_us
 from services.network.downlinks import NUDGES
-from services.network.emission import GUARD_US, OK, ask_gateway
+from services.network.emission import GUARD_US, INTERNAL_ERROR, OK, ask_gateway
 from services.network.multicast_store import DueMessage, Emission
 from services.network.orders import CLASS_C_PATIENCE_US, airtime_us
 from services.network.sessions import HeardCopy
@@ -122,6 +122,9 @@ class Multicasts:
                 await self._say(made)
             else:
                 await self._finish(message, shard, [], made)
+        except ValueError as wrong:  # A row that nobody can read, or a frame that cannot be built.
+            log.error("multicast_not_built", message_id=message.id, error=str(wrong))
+            await self._give_up(message, shard)
         except ShardsLost as lost:
             self._shards.drop_all(lost.shards)
         except LeaseLost as lost:
@@ -134,6 +137,10 @@ class Multicasts:
         finally:
             self._calls.pop(message.group_id, None)
             self._wake.set()
+
+    async def _give_up(self, message: DueMessage, shard: Shard) -> None:
+        with contextlib.suppress(ShardsLost, *DATABASE_AWAY):  # Whoever looks at it next will give it up.
+            await self._finish(message, shard, [], INTERNAL_ERROR)
 
     def _make(
         self, message: DueMessage, shard: Shard, f_cnt: int, heard: Mapping[int, Sequence[HeardCopy]]

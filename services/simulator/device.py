@@ -11,6 +11,7 @@ from lorawan.frame import DownlinkFrame, MalformedFrame, MType, UplinkFCtrl, mty
 from lorawan.join import JoinAccept, JoinRequest, derive_session_keys
 from lorawan.regions import REQUIRED_SNR
 from lorawan.session import build_uplink
+from services.simulator.mac_layer import MacLayer
 from services.simulator.radio import BANDWIDTH, CHANNELS, DEFAULT_CHANNELS, Air, Emission, Link
 
 JOIN_DELAYS_US = (5_000_000, 6_000_000)
@@ -21,6 +22,7 @@ SLOWEST_SPREADING_FACTOR = 12
 WINDOW_TOLERANCE_US = 20_000
 LINK_MARGIN_DB = 5.0
 SECOND_US = 1_000_000
+FULL_BATTERY = 254
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Device:
     _dev_nonce: int | None = None
     _used_nonces: set[int] = field(default_factory=set[int])
     _acknowledge: bool = False
+    _mac: MacLayer = field(default_factory=lambda: MacLayer(FULL_BATTERY))
 
     @property
     def spreading_factor(self) -> int:
@@ -159,6 +162,7 @@ class Device:
             payload=message.payload,
             confirmed=self.confirmed,
             f_ctrl=UplinkFCtrl(ack=self._acknowledge),
+            f_opts=self._mac.f_opts(),
         )
         self._acknowledge = False
         delay = session.rx1_delay_s * SECOND_US
@@ -230,8 +234,11 @@ class Device:
         self.downlinks += 1
         self.acknowledgements += frame.f_ctrl.ack
         self._acknowledge = frame.confirmed
+        payload = session.cipher.crypt(Direction.DOWN, frame.dev_addr, f_cnt, frame.f_port or 0, frame.frm_payload)
+        delay = self._mac.hear(frame.f_opts or (b"" if frame.f_port else payload), self.links[0].snr)
+        if delay is not None:
+            session.rx1_delay_s = delay  # From the next uplink on; this one's windows are over.
         if frame.f_port:
-            payload = session.cipher.crypt(Direction.DOWN, frame.dev_addr, f_cnt, frame.f_port, frame.frm_payload)
             answer = self.application.on_downlink(Message(frame.f_port, payload), emission.end_us)
             if answer is not None:
                 self.answer_soon(self, answer)

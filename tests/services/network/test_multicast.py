@@ -160,6 +160,20 @@ async def test_a_message_that_cannot_be_said_says_why_and_blocks_nothing(
     assert network.bridge.requests.empty()
 
 
+async def test_a_row_that_nobody_can_read_ends_itself_and_nothing_else(network) -> None:
+    group_id = await group_of(network, await network.joined(device_class="C"))
+    await network.stop()
+    poisoned = await tell(network, group_id)
+    await network.pool.execute("""UPDATE multicast_message SET emissions = '["?"]'""")
+    await network.start()
+
+    message = await ended(network, poisoned)
+    after = await ended(network, await tell(network, group_id, b"after"))
+
+    assert (message.state, message.reason) == ("failed", "INTERNAL_ERROR")
+    assert (after.state, after.f_cnt) == ("sent", 1)
+
+
 async def test_a_message_that_nobody_wants_any_more_expires(network) -> None:
     group_id = await group_of(network, await network.joined(device_class="C"))
     await network.stop()
