@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -31,6 +31,7 @@ from services.gateway_bridge.frontend import INTERNAL_ERROR, NO_ACK, OK, Emissio
 from services.gateway_bridge.gateways import Gateways, Sightings
 from services.gateway_bridge.paths import Paths
 from services.gateway_bridge.radio import now_us
+from services.gateway_bridge.round_trip import RoundTrip
 from services.gateway_bridge.settings import Settings
 from services.gateway_bridge.station_server import StationServer, peer_of
 from services.gateway_bridge.telemetry import DATAGRAMS, FRAMES, ROUND_TRIP_SECONDS
@@ -46,7 +47,6 @@ MESSAGES_AT_ONCE = 1_000
 MAX_UNKNOWN = 200
 TRY_AGAIN_LATER = 1013
 DOWNLINK_IDS = 1 << 31
-SMOOTHING = 4
 # After the last window that a station was offered: its dntxed comes 5 ms after the start, over a mobile network.
 SILENT_AFTER_S = 1.0
 # When RX1 alone was offered, early enough that another gateway, or this one, may still serve RX2.
@@ -71,7 +71,7 @@ class _Link:
     budget: Budget
     opened_at: float
     setup: tuple[str, int] | None = None
-    round_trip_us: int | None = None
+    round_trip: RoundTrip = field(default_factory=RoundTrip)
 
 
 class BasicsStation:
@@ -98,7 +98,7 @@ class BasicsStation:
     def round_trip_us(self, gateway_id: GatewayId) -> int | None:
         """As measured on the gateway's connection."""
         link = self._links.get(gateway_id)
-        return None if link is None else link.round_trip_us
+        return None if link is None else link.round_trip.median_us
 
     def registered(self) -> None:
         """The registry has changed: what is ours now is reachable, what is set up otherwise starts anew."""
@@ -128,7 +128,8 @@ class BasicsStation:
         now = self._loop.time()
         budget = Budget.full(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE, now)
         link = _Link(gateway_id, connection, peer_of(connection), budget, now)
-        if not self._seen(gateway_id, link.address) and self._strangers() >= MAX_UNKNOWN:
+        known = self._seen(gateway_id, link.address) or gateway_id in self._links
+        if not known and self._strangers() >= MAX_UNKNOWN:
             DATAGRAMS.labels("station_connection", "too_many_gateways").inc()
             await connection.close(TRY_AGAIN_LATER)
             return
@@ -192,14 +193,13 @@ class BasicsStation:
 
     def _measured(self, link: _Link, sample_us: int) -> None:
         ROUND_TRIP_SECONDS.observe(sample_us / 1e6)
-        known = link.round_trip_us
-        link.round_trip_us = sample_us if known is None else known + (sample_us - known) // SMOOTHING
+        link.round_trip.note(sample_us)
 
     def _alive(self, link: _Link, stats: dict[str, Any] | None = None) -> bool:
         """Note a sign of life; whether the gateway is registered. Its path is open once it is configured."""
         noted = {"online": True} | (stats or {})
-        if link.round_trip_us is not None:
-            noted["rtt_ms"] = round(link.round_trip_us / 1000)
+        if link.round_trip.median_us is not None:
+            noted["rtt_ms"] = round(link.round_trip.median_us / 1000)
         known = self._seen(link.gateway_id, link.address, noted)
         if known and link.setup is not None and self._links.get(link.gateway_id) is link:
             self._paths.alive(link.gateway_id, NAME)
@@ -296,7 +296,7 @@ class BasicsStation:
         # By gateway, not by connection: a station that lost this one answers on its next.
         self._asked[gateway_id, diid] = answered
         try:
-            async with asyncio.timeout(_patience_s(emissions, when, link.round_trip_us or 0)):
+            async with asyncio.timeout(_patience_s(emissions, when, link.round_trip.median_us or 0)):
                 await link.connection.send(message)
                 transmitted = await answered
         except (TimeoutError, ConnectionClosed) as silence:
