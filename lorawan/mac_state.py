@@ -81,6 +81,11 @@ class MacState(Struct, frozen=True, gc=False, omit_defaults=True):
     history: tuple[Sample, ...] = ()
     asked: tuple[Asked, ...] = ()
 
+    @property
+    def adr(self) -> bool:
+        """Whether the device leaves to us how it sends, and we decide it."""
+        return self.data_rate != UNKNOWN_DATA_RATE
+
     def asked_for(self, cid: int) -> Asked:
         """How the asking of this command goes."""
         return next((asked for asked in self.asked if asked.cid == cid), Asked(cid))

@@ -69,8 +69,8 @@ class _Hearing:
     """The state while one uplink is worked through."""
 
     def __init__(self, state: MacState, session: Session, uplink: HeardUplink, policy: MacPolicy) -> None:
-        self.state = state
-        self.session = session
+        self.state: MacState = state
+        self.session: Session = session
         self.uplink = uplink
         self.policy = policy
         self.status: DevStatusAns | None = None
@@ -157,8 +157,8 @@ class _Hearing:
     def note_link(self) -> None:
         """One more sample for ADR, at the data rate that the device speaks at."""
         uplink, state = self.uplink, self.state
-        if not uplink.adr or uplink.data_rate is None:
-            if state.data_rate != UNKNOWN_DATA_RATE:
+        if not self.policy.adr or not uplink.adr or uplink.data_rate is None:
+            if state.adr:
                 self.state = replace(state, data_rate=UNKNOWN_DATA_RATE, history=())
             return
         if uplink.data_rate != state.data_rate:
@@ -249,7 +249,7 @@ def _channels(
 
 
 def _link(state: MacState, _session: Session, uplink: HeardUplink, policy: MacPolicy) -> Sequence[DownlinkCommand]:
-    if not policy.adr or not uplink.adr or not 0 <= state.data_rate <= FASTEST_DATA_RATE:
+    if not state.adr or state.data_rate > FASTEST_DATA_RATE:
         return []
     now = LinkSettings(state.data_rate, state.tx_power, state.nb_trans)
     wanted = decide(policy.region, now, state.limits_at(uplink.at_us), state.history)

@@ -40,7 +40,6 @@ class Order:
     latest_us: int  # After this nobody listens.
     is_class_c: bool = False
     acknowledge: bool = False
-    adr: bool = False
     commands: bytes = b""  # Of the MAC layer: in FOpts up to 15 octets, else alone under FPort 0.
     more_waits: bool = False  # A row had to give way to the commands.
     row: DueDownlink | None = None
@@ -67,7 +66,6 @@ def answer_order(opportunity: Opportunity, row: DueDownlink | None) -> Order:
         rank(opportunity.heard_by),
         answer_useful_until_us(opportunity),
         acknowledge=opportunity.acknowledge,
-        adr=opportunity.adr,
         commands=opportunity.commands,
         more_waits=has_own_frame and row is not None,
         row=None if has_own_frame else row,
@@ -163,6 +161,7 @@ def frame(order: Order, windows: Iterable[Window], f_cnt: int) -> bytes:
     if order.accept:
         return order.accept
     state, row = order.session.progress.state, order.row
+    adr = order.session.progress.mac.adr
     if row is None and (commands := _under_f_port_0(order)):
         return build_downlink(
             state,
@@ -171,7 +170,7 @@ def frame(order: Order, windows: Iterable[Window], f_cnt: int) -> bytes:
             f_port=0,
             payload=commands,
             ack=order.acknowledge,
-            adr=order.adr,
+            adr=adr,
             f_pending=order.more_waits,
         )
     room = min(REGION.max_payload[window.data_rate] for window in windows)
@@ -184,7 +183,7 @@ def frame(order: Order, windows: Iterable[Window], f_cnt: int) -> bytes:
         payload=b"" if row is None else row.payload,
         confirmed=row is not None and row.confirmed,
         ack=order.acknowledge,
-        adr=order.adr,
+        adr=adr,
         f_pending=row is not None and row.waiting > 1 and not order.is_class_c,
         f_opts=order.commands if fits else b"",
     )

@@ -38,7 +38,6 @@ class Opportunity(Struct, frozen=True):
     acknowledge: bool  # The uplink was confirmed.
     commands: bytes  # Answers to its MAC commands, and what is asked of it.
     must_answer: bool  # Even when there is nothing to say: an acknowledgement, ADRACKReq, MAC commands.
-    adr: bool = False  # The device lets the network decide how it sends.
 
 
 class MacNews(Struct, frozen=True):
@@ -147,7 +146,6 @@ def _new(
             accepted.confirmed,
             commands,
             must_answer=accepted.confirmed or f_ctrl.adr_ack_req or bool(commands) or waits,
-            adr=f_ctrl.adr,
         ),
         device_acknowledged=f_ctrl.ack,
         first_of_session=not before.started,

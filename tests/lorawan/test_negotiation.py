@@ -484,3 +484,11 @@ def test_a_question_of_the_device_changes_nothing_that_is_known_of_it() -> None:
     learned = hear(JOINED, SESSION, uplink(NOW, LinkCheckReq()), POLICY)
 
     assert (learned.state, learned.session, learned.status) == (JOINED, SESSION, None)
+
+
+def test_a_device_knows_that_we_decide_for_as_long_as_it_lets_us() -> None:
+    adapted = hear(JOINED, SESSION, uplink(adr=True), POLICY).state
+    left = hear(adapted, SESSION, uplink(adr=False), POLICY).state
+    unwanted = hear(JOINED, SESSION, uplink(adr=True), replace(POLICY, adr=False)).state
+
+    assert (JOINED.adr, adapted.adr, left.adr, unwanted.adr) == (False, True, False, False)

@@ -186,9 +186,14 @@ def test_commands_alone_need_room_as_any_payload_does() -> None:
 
 
 def test_a_device_in_adr_is_told_that_the_network_decides() -> None:
-    opportunity = Opportunity(SESSION, (copy(),), NOW_US, False, b"", must_answer=True, adr=True)
-    order = orders.answer_order(opportunity, None)
+    adapted = Progress(SESSION.progress.state, MacState(0xFF, data_rate=5), b"", (copy(),))
+    session = HeldSession(1, 1, CIPHER, adapted)
+    opportunity = Opportunity(session, (copy(),), NOW_US, False, b"", must_answer=True)
+    told = [orders.answer_order(opportunity, None), orders.class_c_order(session, row(), NOW_US), answer()]
 
-    frame = DownlinkFrame.from_bytes(orders.frame(order, orders.windows_of(order, order.routes[0]), 0))
+    frames = [
+        DownlinkFrame.from_bytes(orders.frame(order, orders.windows_of(order, order.routes[0]), 0))
+        for order in told
+    ]
 
-    assert frame.f_ctrl.adr
+    assert [frame.f_ctrl.adr for frame in frames] == [True, True, False]
