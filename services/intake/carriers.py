@@ -30,6 +30,7 @@ from services.intake.outgoing import (
 CALL_WITHIN_S = 10.0
 ANSWER_READ_MOST = 64 << 10
 UNAUTHORISED = 401
+LONGEST_ITEM = 200
 NOT_HEARD_YET = "en attente d'un premier message du capteur par cette source"
 # These call a device by names of their own, which its uplinks tell.
 NEED_ADDRESS = frozenset({chirpstack.NAME, the_things_stack.NAME})
@@ -122,11 +123,13 @@ class HttpCarrier:
             return outcome
         match self._kind:
             case live_objects.NAME:
-                return Handed(live_objects.item_of(answer) or order.item)
+                item = live_objects.item_of(answer)
             case wanesy.NAME:
-                return Handed(wanesy.item_of(answer) or order.item)
+                item = wanesy.item_of(answer)
             case _:
                 return outcome
+        # Without a name of theirs nothing will be heard of it, and the row says so in the end.
+        return Handed(item) if item and len(item) <= LONGEST_ITEM and item.isprintable() else outcome
 
     async def _call(self, order: Order, now: datetime) -> Answered:
         match self._kind:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -21,6 +21,8 @@ from services.intake.telemetry import DOWNLINKS
 SWEEP_EVERY_S = 5.0
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST_US = 4_102_444_800_000_000  # 2100-01-01
+LONGEST_ITEM = 200
+LONGEST_REASON = 500
 
 log = structlog.get_logger()
 
@@ -35,6 +37,9 @@ class Reports:
 
     async def take(self, source: Source, told: DownlinkReport) -> bool:
         """Write a report; False when it is of no downlink of ours that is still open. Raises DATABASE_AWAY."""
+        if len(told.item) > LONGEST_ITEM or "\0" in told.item:
+            return False  # None that we ever gave or were given.
+        told = replace(told, reason=told.reason and told.reason.replace("\0", "")[:LONGEST_REASON])
         at = told.time_us
         instant = EPOCH + timedelta(microseconds=at) if at is not None and 0 < at < LATEST_US else None
         changed = await downlink_store.report(self.pool, source.id, told, instant)

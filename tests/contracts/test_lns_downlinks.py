@@ -183,6 +183,24 @@ async def test_what_their_lns_could_not_send_has_failed_and_says_why(carried: Ca
     assert failed.reason
 
 
+@pytest.mark.parametrize("name", ["chirpstack, MQTT", "the_things_stack, MQTT", "thingpark"])
+async def test_a_report_that_no_text_column_takes_stops_neither_its_row_nor_the_next_report(
+    carried: Carried, name: str
+) -> None:
+    await carried.plant(name)
+    async with carried.bench.intake():
+        row_id = await carried.row()
+        await carried.handed(row_id)
+        item = carried.taken[0].item
+        for odd in ("\0", "x" * 10_000, "\ud7ff\0"):
+            await carried.says("sent", odd)
+        failed = says(carried.kind, "failed", item, carried.heard)
+        body = failed.body.replace(b'"x"', b'"a\\u0000b"').replace(b'"DA"', b'"D\\u0000A"')
+        await tell(carried.bench, carried.lns, carried.source, replace(failed, body=body))
+
+        assert (await carried.is_now(row_id, "failed")).reason
+
+
 @pytest.mark.parametrize("name", ["chirpstack, MQTT", "the_things_stack, webhook"])
 async def test_a_device_that_does_not_acknowledge_is_told_three_times(carried: Carried, name: str) -> None:
     await carried.plant(name)
