@@ -11,6 +11,7 @@ from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.ownership import Sharded, ShardOwner
 from core.runtime.postgres import Pool, open_pool
+from lorawan.commands.rx_param_setup import RxParamSetupReq
 from lorawan.mac_state import HOUR_US, MacPolicy
 from lorawan.regions import EU868
 from services.network import store
@@ -72,9 +73,11 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
 
 
 def _policy(settings: NetworkSettings) -> MacPolicy:
+    rx2 = RxParamSetupReq(0, settings.rx2_data_rate, EU868.rx2_frequency)
     return MacPolicy(
         EU868,
         rx1_delay=settings.rx1_delay,
+        rx_params=rx2 if settings.rx2_for_all else None,
         max_duty_cycle=settings.max_duty_cycle,
         status_every_us=settings.dev_status_every_h * HOUR_US,
         adr=settings.adr,

@@ -144,7 +144,7 @@ class Multicasts:
 
     def _make(
         self, message: DueMessage, shard: Shard, f_cnt: int, heard: Mapping[int, Sequence[HeardCopy]]
-    ) -> "_Call | str":
+    ) -> _Call | str:
         """The call, or why there is none."""
         gateways = gateways_for({device: list(map(_hearing, copies)) for device, copies in heard.items()})
         if not gateways:

@@ -15,6 +15,9 @@ class NetworkSettings(KeySettings):
     rx2_data_rate: int = Field(
         default=3, ge=0, le=5, description="Data rate of RX2, for new sessions; 0 (SF12) carries eight times less"
     )
+    rx2_for_all: bool = Field(
+        default=False, description="Also move sessions that were opened otherwise to this RX2, by RXParamSetupReq"
+    )
     dedup_window_ms: int = Field(default=200, ge=20, le=1000, description="How long copies of a frame are awaited")
     adr: bool = Field(default=True, description="Adapt the data rate and power of devices that ask for it")
     dev_status_every_h: int = Field(

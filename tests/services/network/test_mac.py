@@ -10,6 +10,7 @@ from lorawan.commands import encode_commands, parse_downlink_commands
 from lorawan.commands.dev_status import DevStatusAns, DevStatusReq
 from lorawan.commands.link_adr import LinkAdrAns, LinkAdrReq
 from lorawan.commands.new_channel import NewChannelAns, NewChannelReq
+from lorawan.commands.rx_param_setup import RxParamSetupAns, RxParamSetupReq
 from lorawan.commands.rx_timing_setup import RxTimingSetupAns, RxTimingSetupReq
 from lorawan.crypto import Direction, SessionCipher, SessionKeys, wrap_key
 from lorawan.frame import DownlinkFrame, UplinkFCtrl, routing_slot
@@ -124,6 +125,25 @@ async def test_a_session_opened_with_another_delay_is_given_ours_and_answered_by
     assert opened(device, answer, 1)[1] == ()
     assert [t.delay_us for t in answer.transmissions] == [5_000_000, 6_000_000]
     assert [t.delay_us for t in later.transmissions] == [5_000_000, 6_000_000]
+
+
+async def test_a_session_with_another_rx2_is_moved_to_ours_where_that_is_wanted(network) -> None:
+    device = await network.joined()
+    await network.stop()
+    await network.pool.execute("UPDATE session SET rx2_data_rate = 0")
+    network.settings = network.settings.model_copy(update={"rx2_for_all": True})
+    await network.start()
+
+    await network.hear(device.uplink())
+    before = await network.bridge.next()
+    await network.hear(device.uplink(f_opts=RxParamSetupAns(True, True, True).to_bytes()))
+    after = await network.bridge.next()
+    await network.all_acknowledged()
+
+    assert opened(device, before, 0)[1] == (RxParamSetupReq(0, 3, 869_525_000),)
+    assert [t.spreading_factor for t in before.transmissions] == [7, 12]
+    assert [t.spreading_factor for t in after.transmissions] == [7, 9]
+    assert await network.pool.fetchval("SELECT rx2_data_rate FROM session") == 3
 
 
 async def test_an_abp_device_is_given_the_channels_that_a_join_would_have_brought(network) -> None:
