@@ -4,6 +4,7 @@ from collections.abc import Container
 from enum import Enum, StrEnum
 
 MAX_JOIN_NONCE = 0xFF_FFFF
+_FIRST_INCREASING = (1, 0, 4)
 
 
 class DevNoncePolicy(Enum):
@@ -13,6 +14,12 @@ class DevNoncePolicy(Enum):
     """Up to 1.0.3: drawn at random, so every used one is remembered."""
     INCREASING = "increasing"
     """From 1.0.4: a counter that survives power cuts."""
+
+
+def policy_of(mac_version: str) -> DevNoncePolicy:
+    """The policy of a LoRaWAN version: "1.0.0" to "1.0.4"."""
+    version = tuple(int(part) for part in mac_version.split("."))
+    return DevNoncePolicy.INCREASING if version >= _FIRST_INCREASING else DevNoncePolicy.RANDOM
 
 
 class DevNonceVerdict(StrEnum):

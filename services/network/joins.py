@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from hmac import compare_digest
 
@@ -12,18 +12,24 @@ from lorawan.crypto import SessionCipher, SessionKeys, WrongKek, unwrap_key, wra
 from lorawan.frame import MalformedFrame
 from lorawan.identifiers import DevAddr, slot_of_dev_eui
 from lorawan.join import EU868_CF_LIST, JoinAccept, JoinRequest, allocate_dev_addr, derive_session_keys
-from lorawan.join_policy import DevNoncePolicy, DevNonceVerdict, judge_dev_nonce, next_join_nonce
+from lorawan.join_policy import DevNonceVerdict, judge_dev_nonce, next_join_nonce, policy_of
 from lorawan.mac_state import first_state
 from lorawan.regions import EU868
 from lorawan.session import Session
-from services.network import store
+from services.network import join_store
 from services.network.deduplication import Group
+from services.network.join_flood import JoinFlood
+from services.network.join_store import Joining, NewSession, Refusal
 from services.network.sessions import HeldSession, Progress
 from services.network.settings import NetworkSettings
-from services.network.store import Joining, NewSession, instant
+from services.network.store import instant
 
 JOIN_WINDOW_US = 6_000_000
-FIRST_INCREASING_VERSION = (1, 0, 4)
+# Of one device within `join_store.RECENT`: one that hears no accept, and does not back off, uses up neither its
+# DevNonces nor our JoinNonces.
+MOST_RECENT_JOINS = 20
+# Sessions that a device has been given and not used.
+KEPT_UNUSED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,8 @@ class Admitted:
     session: HeldSession
     accept: bytes
     repeated: bool
+    superseded: tuple[int, ...] = ()
+    """Sessions of the device that nobody has used and that this one closed."""
 
     @property
     def result(self) -> str:
@@ -44,11 +52,12 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class JoinRefused:
-    """A join-request that gets no answer, and why."""
+    """A join-request that gets no answer, and why; `refusal` when it named a device that we know."""
 
     group: Group
     result: str
     dev_eui: bytes = b""
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,29 @@ class _Asked:
     joining: Joining
     app_key: bytes
 
+    def refused(self, result: str) -> JoinRefused:
+        """It gets no answer."""
+        return _refused(self.group, self.request, self.joining, result)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of a device's joins; this pass adds to it."""
+
+    used: set[int]
+    highest: int | None
+    recent: int
+    last_join_nonce: int | None
+
+
+@dataclass(slots=True)
+class _Judged:
+    """The join-requests with a right MIC, by what becomes of them."""
+
+    fresh: list[_Fresh] = field(default_factory=list[_Fresh])
+    again: list[_Asked] = field(default_factory=list[_Asked])
+    refused: list[JoinRefused] = field(default_factory=list[JoinRefused])
+
 
 class JoinDesk:
     """Answers join-requests with the keys and the addresses of this network."""
@@ -76,6 +108,7 @@ class JoinDesk:
     def __init__(self, settings: NetworkSettings) -> None:
         self._settings = settings
         self._kek = settings.kek_octets
+        self._flood = JoinFlood()
 
     async def admit(
         self, connection: Connection, groups: Sequence[Group], now_us: int
@@ -87,73 +120,89 @@ class JoinDesk:
             if now_us > group.first.time_us + JOIN_WINDOW_US:
                 outcomes.append(JoinRefused(group, "late"))  # DESIGN 3.6: the device listens no more.
                 continue
+            if not self._flood.admits((copy.gateway_id for copy in group.copies), now_us):
+                outcomes.append(JoinRefused(group, "gateway_flood"))
+                continue
             try:
                 requests.append((group, JoinRequest.from_bytes(group.phy_payload)))
             except MalformedFrame:
                 outcomes.append(JoinRefused(group, "malformed"))
         if not requests:
             return outcomes
-        joining = await store.read_joining(connection, list({request.dev_eui for _, request in requests}))
+        joining = await join_store.read_joining(connection, list({request.dev_eui for _, request in requests}))
         asked: list[_Asked] = []
         for group, request in requests:
             checked = self._check(group, request, joining.get(request.dev_eui))
             (asked if isinstance(checked, _Asked) else outcomes).append(checked)  # pyright: ignore[reportArgumentType]
         if asked:
             outcomes += await self._open(connection, asked, now_us)
+        refusals = [made.refusal for made in outcomes if isinstance(made, JoinRefused) and made.refusal]
+        if refusals:
+            await join_store.note_refusals(connection, refusals)
         return outcomes
 
     def _check(self, group: Group, request: JoinRequest, joining: Joining | None) -> _Asked | JoinRefused:
         if joining is None:
             return JoinRefused(group, "unknown_device", request.dev_eui)
         if joining.device.activation != "OTAA" or joining.app_key_wrapped is None:
-            return JoinRefused(group, "not_otaa", request.dev_eui)
+            return _refused(group, request, joining, "not_otaa")
         try:
             app_key = unwrap_key(self._kek, joining.app_key_wrapped)
         except WrongKek:
-            return JoinRefused(group, "wrong_kek", request.dev_eui)
+            return _refused(group, request, joining, "wrong_kek")
         if not request.verify(app_key):
-            return JoinRefused(group, "mic", request.dev_eui)
+            return _refused(group, request, joining, "mic")
         if not joining.device.enabled:
-            return JoinRefused(group, "disabled", request.dev_eui)
+            return _refused(group, request, joining, "disabled")
         return _Asked(group, request, joining, app_key)
 
     async def _open(
         self, connection: Connection, asked: Sequence[_Asked], now_us: int
     ) -> list[Admitted | JoinRefused]:
-        used = await store.read_used_nonces(
+        used = await join_store.read_used_nonces(
             connection, [(entry.joining.device.id, entry.request.dev_nonce) for entry in asked]
         )
-        outcomes: list[Admitted | JoinRefused] = []
-        fresh: list[_Fresh] = []
-        again: list[_Asked] = []
-        last_nonces = {entry.joining.device.id: entry.joining.last_join_nonce for entry in asked}
+        known = {
+            entry.joining.device.id: _Known(
+                {nonce for owner, nonce in used if owner == entry.joining.device.id},
+                entry.joining.highest_dev_nonce,
+                entry.joining.recent_joins,
+                entry.joining.last_join_nonce,
+            )
+            for entry in asked
+        }
+        judged = _Judged()
         for entry in asked:
-            device = entry.joining.device
-            match self._judge(entry, {nonce for owner, nonce in used if owner == device.id}):
-                case DevNonceVerdict.USED:
-                    again.append(entry)
-                    continue
-                case DevNonceVerdict.NOT_INCREASING:
-                    outcomes.append(JoinRefused(entry.group, "dev_nonce_not_increasing", device.dev_eui))
-                    continue
-                case DevNonceVerdict.FRESH:
-                    used.add((device.id, entry.request.dev_nonce))
-            try:
-                last_nonces[device.id] = nonce = next_join_nonce(last_nonces[device.id])
-            except OverflowError:
-                outcomes.append(JoinRefused(entry.group, "join_nonce_used_up", device.dev_eui))
-                continue
-            fresh.append(self._make(entry, nonce))
-        outcomes += await self._save(connection, fresh)
-        outcomes += await self._repeat(connection, again, now_us)
-        return outcomes
+            self._judge(judged, entry, known[entry.joining.device.id])
+        saved = await self._save(connection, judged.fresh)
+        return [*judged.refused, *saved, *await self._repeat(connection, judged.again, now_us)]
 
-    def _judge(self, entry: _Asked, used: set[int]) -> DevNonceVerdict:
-        version = tuple(int(part) for part in entry.joining.mac_version.split(".") if part.isdigit())
-        policy = DevNoncePolicy.INCREASING if version >= FIRST_INCREASING_VERSION else DevNoncePolicy.RANDOM
-        return judge_dev_nonce(
-            entry.request.dev_nonce, used, policy=policy, highest=entry.joining.highest_dev_nonce
-        )
+    def _judge(self, judged: _Judged, entry: _Asked, known: _Known) -> None:
+        """Decide about one join-request; what it uses up is known to the next one of this pass."""
+        dev_nonce = entry.request.dev_nonce
+        policy = policy_of(entry.joining.mac_version)
+        match judge_dev_nonce(dev_nonce, known.used, policy=policy, highest=known.highest):
+            case DevNonceVerdict.USED:
+                judged.again.append(entry)
+                return
+            case DevNonceVerdict.NOT_INCREASING:
+                judged.refused.append(entry.refused("dev_nonce_not_increasing"))
+                return
+            case DevNonceVerdict.FRESH:
+                pass
+        # Counted last: a replay, which anybody can send, keeps no device out.
+        if known.recent >= MOST_RECENT_JOINS:
+            judged.refused.append(entry.refused("device_flood"))
+            return
+        try:
+            known.last_join_nonce = join_nonce = next_join_nonce(known.last_join_nonce)
+        except OverflowError:
+            judged.refused.append(entry.refused("join_nonce_used_up"))
+            return
+        known.used.add(dev_nonce)
+        known.highest = dev_nonce if known.highest is None else max(known.highest, dev_nonce)
+        known.recent += 1
+        judged.fresh.append(self._make(entry, join_nonce))
 
     def _make(self, entry: _Asked, join_nonce: int) -> _Fresh:
         settings, device = self._settings, entry.joining.device
@@ -175,13 +224,16 @@ class JoinDesk:
         if not fresh:
             return []
         settings = self._settings
-        ids = await store.open_sessions(
+        ids = await join_store.open_sessions(
             connection,
             [entry.session for entry in fresh],
             settings.kek_id,
             settings.rx1_delay,
             settings.rx2_data_rate,
         )
+        device_ids = list({entry.session.device_id for entry in fresh})
+        superseded = await join_store.close_superseded(connection, device_ids, KEPT_UNUSED)
+        await join_store.forget_refusals(connection, device_ids)
         return [
             Admitted(
                 entry.group,
@@ -195,6 +247,7 @@ class JoinDesk:
                 ),
                 entry.accept,
                 repeated=False,
+                superseded=superseded.get(entry.session.device_id, ()),
             )
             for entry in fresh
         ]
@@ -209,11 +262,11 @@ class JoinDesk:
         """
         if not again:
             return []
-        unused = await store.read_unused_sessions(connection, [entry.joining.device.id for entry in again])
+        unused = await join_store.read_unused_sessions(connection, [entry.joining.device.id for entry in again])
         outcomes: list[Admitted | JoinRefused] = []
         for entry in again:
             device, nonce = entry.joining.device, entry.joining.last_join_nonce
-            refused = JoinRefused(entry.group, "dev_nonce_used", device.dev_eui)
+            refused = entry.refused("dev_nonce_used")
             session = unused.get(device.id)
             if session is None or nonce is None:
                 outcomes.append(refused)
@@ -240,6 +293,11 @@ class JoinDesk:
             rx1_delay=rx1_delay,
             cf_list=EU868_CF_LIST,
         )
+
+
+def _refused(group: Group, request: JoinRequest, joining: Joining, result: str) -> JoinRefused:
+    refusal = Refusal(joining.device.id, result, request.dev_nonce)
+    return JoinRefused(group, result, request.dev_eui, refusal)
 
 
 def _held(session_id: int, device_id: int, keys: SessionKeys, state: Session, now_us: int) -> HeldSession:

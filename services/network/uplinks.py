@@ -297,6 +297,8 @@ class UplinkPass:
             if isinstance(join, Admitted) and self._shards.of_slot(join.session.slot) is not None:
                 self._devices.add(join.device)
                 self._sessions.add(join.session)
+                for session_id in join.superseded:
+                    self._sessions.remove(session_id)
 
     def _answer(self, judged: Judged, joins: Sequence[Admitted | JoinRefused]) -> None:
         self._downlinks.accept(join for join in joins if isinstance(join, Admitted))

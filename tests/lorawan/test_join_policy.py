@@ -4,7 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorawan.join_policy import DevNoncePolicy, DevNonceVerdict, judge_dev_nonce, next_join_nonce
+from lorawan.join_policy import DevNoncePolicy, DevNonceVerdict, judge_dev_nonce, next_join_nonce, policy_of
+
+
+@pytest.mark.parametrize(
+    ("mac_version", "policy"),
+    [
+        ("1.0.0", DevNoncePolicy.RANDOM),
+        ("1.0.1", DevNoncePolicy.RANDOM),
+        ("1.0.2", DevNoncePolicy.RANDOM),
+        ("1.0.3", DevNoncePolicy.RANDOM),
+        ("1.0.4", DevNoncePolicy.INCREASING),
+    ],
+)
+def test_devices_count_their_nonces_from_1_0_4_on(mac_version: str, policy: DevNoncePolicy) -> None:
+    assert policy_of(mac_version) is policy
 
 
 def test_a_random_nonce_is_fresh_until_it_was_used() -> None:

@@ -22,6 +22,7 @@ UNSCOPED = {
     "public.service_replica": NEVER_READ,
     "public.dev_nonce": NEVER_READ,
     "public.join_nonce": NEVER_READ,
+    "public.join_refusal": NEVER_READ,
     "public.session": NEVER_READ,
     "public.transmission": NEVER_READ,
 }
