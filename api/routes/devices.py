@@ -24,6 +24,7 @@ from api.fields import (
     Search,
     example,
 )
+from api.join_diagnosis import JoinAnswer
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from core.registry.assignments import UnknownAsset, open_assignment
 from core.registry.enrolment import (
@@ -39,6 +40,7 @@ from core.registry.enrolment import (
     read_enrolled,
     update_device,
 )
+from core.registry.joins import read_join_diagnosis
 from core.registry.keys import KeyWrap
 from core.registry.lns_sources import read_source
 from core.registry.profiles import read_profile
@@ -156,6 +158,14 @@ class DeviceAnswer(Answer):
     position: str | None
 
 
+class DeviceDetail(DeviceAnswer):
+    """Un capteur, et où en est son activation."""
+
+    join: JoinAnswer | None = Field(
+        description="Absent : le capteur ne s'active pas par OTAA, ou il est à une autre collectivité"
+    )
+
+
 async def enrolled(change: Change, dev_eui: str) -> EnrolledDevice:
     """The tenant's own device of this path, or 404; 403 when it is visible only."""
     device = await read_enrolled(change.connection, bytes.fromhex(dev_eui))
@@ -233,13 +243,16 @@ async def list_devices(
 
 
 @router.get("/{dev_eui}", summary="Lire un capteur")
-async def read(dev_eui: EuiPath, caller: Reader) -> DeviceAnswer:
-    """Un capteur."""
+async def read(dev_eui: EuiPath, caller: Reader) -> DeviceDetail:
+    """Un capteur ; `join` dit pourquoi son activation est refusée, et quoi faire."""
     async with caller.reading() as connection:
         device = await read_enrolled(connection, bytes.fromhex(dev_eui))
-    if device is None:
-        raise not_found(f"capteur {dev_eui}")
-    return DeviceAnswer.model_validate(device)
+        if device is None:
+            raise not_found(f"capteur {dev_eui}")
+        found = await read_join_diagnosis(connection, device.id)
+    shown = DeviceAnswer.model_validate(device)
+    join = None if found is None else JoinAnswer.of(found, shown.dev_eui)
+    return DeviceDetail(**shown.model_dump(), join=join)
 
 
 @router.patch("/{dev_eui}", summary="Modifier ou désactiver un capteur")
