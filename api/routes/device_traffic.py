@@ -12,9 +12,11 @@ from api.auth import Manager, Reader
 from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
 from api.fields import Answer, Body, Eui, EuiPath, HexOctets, Instant, example
 from api.pages import Cursor, Limit, Page, bad_cursor, cursor_id, cursor_instant, instant_cursor, page_of
+from api.preflight import WaitsFor, explain
 from api.store import ReceptionRow, UplinkRow
-from core.registry.downlinks import enqueue, list_downlinks, read_downlink
+from core.registry.downlinks import Downlink, enqueue, list_downlinks, read_downlink
 from core.registry.enrolment import EnrolledDevice, read_enrolled
+from core.registry.preflight import Preflight, read_preflight
 from core.registry.profiles import read_profile
 from core.runtime.postgres import Connection
 from lighting.requests import can_switch, is_off
@@ -82,6 +84,18 @@ class DownlinkAnswer(Answer):
         "`sent` émis, `acknowledged` acquitté par le capteur, `failed`, `expired`, `cancelled`",
     )
     reason: str | None
+    waits_for: WaitsFor | None = Field(
+        examples=["uplink"],
+        description="Ce qu'il attend : `enabling` que le capteur soit réactivé, `join` qu'il rejoigne le réseau, "
+        "`first_uplink` son premier message, `uplink` son prochain message, `acknowledgement` un accusé de "
+        "réception, `emission` la réponse d'une passerelle, `locked` un instant, `gateway` qu'une passerelle soit "
+        "en ligne, `duty_cycle` du temps d'émission, `turn` son tour, `nothing` : il part dans la seconde",
+    )
+    waits_until: datetime | None = Field(description="Jusqu'à quand, si c'est connu")
+    explanation: str | None = Field(
+        examples=["attend le prochain message montant du capteur"],
+        description="Pourquoi il attend, ou comment il a fini",
+    )
     attempts: int
     f_cnt_down: int | None
     gateway_id: Eui | None
@@ -96,6 +110,29 @@ async def _device(connection: Connection, dev_eui: str) -> EnrolledDevice:
     if device is None:
         raise not_found(f"capteur {dev_eui}")
     return device
+
+
+def _downlink(row: Downlink, preflight: Preflight | None) -> DownlinkAnswer:
+    explained = explain(row, preflight, datetime.now(UTC))
+    return DownlinkAnswer(
+        id=row.id,
+        f_port=row.f_port,
+        payload=row.payload.hex(),
+        confirmed=row.confirmed,
+        not_after=row.not_after,
+        state=row.state,
+        reason=row.reason,
+        waits_for=explained.waits_for,
+        waits_until=explained.until,
+        explanation=explained.text,
+        attempts=row.attempts,
+        f_cnt_down=row.f_cnt_down,
+        gateway_id=None if row.gateway_id is None else row.gateway_id.hex(),
+        lns_source_id=row.lns_source_id,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        sent_at=row.sent_at,
+    )
 
 
 def _uplink(row: UplinkRow, receptions: list[ReceptionRow]) -> UplinkAnswer:
@@ -158,12 +195,13 @@ async def list_uplinks(
 async def list_downlinks_of_device(
     dev_eui: EuiPath, caller: Reader, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[DownlinkAnswer]:
-    """Les messages pour le capteur, le dernier d'abord."""
+    """Les messages pour le capteur, le dernier d'abord, et ce que chacun attend."""
     before = cursor_id(cursor)
     async with caller.reading() as connection:
         device = await _device(connection, dev_eui)
         rows = await list_downlinks(connection, device.id, before=before, most=limit + 1)
-    return page_of(rows, limit, DownlinkAnswer.model_validate, lambda row: str(row.id))
+        preflight = await read_preflight(connection, device.id) if rows else None
+    return page_of(rows, limit, lambda row: _downlink(row, preflight), lambda row: str(row.id))
 
 
 @router.post("/downlinks", status_code=201, summary="Envoyer un message à un capteur")
@@ -199,6 +237,8 @@ async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) 
             priority=ROUTINE,
         )
         downlink = await read_downlink(change.connection, row.id)
+        assert downlink is not None  # noqa: S101 - Inserted in this very transaction.
+        preflight = await read_preflight(change.connection, device.id)
         await change.audit("create", "downlink", row.id, {"dev_eui": dev_eui, **body.model_dump(mode="json")})
     await caller.platform.tell_downlink_due(row.slot, device.id)
-    return DownlinkAnswer.model_validate(downlink)
+    return _downlink(downlink, preflight)

@@ -26,7 +26,7 @@ READ_CONCERNED = f"""
 SELECT DISTINCT device_id FROM downlink WHERE slot = ANY($1::smallint[]) AND {_OPEN} LIMIT {MAX_CONCERNED + 1}
 """
 _DUE_COLUMNS = """l.id, l.device_id, l.slot, l.f_port, l.payload, l.confirmed, l.priority, l.attempts, l.not_after,
-       count(*) OVER (PARTITION BY l.device_id) AS waiting"""
+       l.created_at, count(*) OVER (PARTITION BY l.device_id) AS waiting"""
 
 READ_DUE_OF_DEVICES = f"""
 SELECT DISTINCT ON (l.device_id) {_DUE_COLUMNS}
@@ -94,7 +94,7 @@ WHERE l.id = v.id AND l.state = 'sending'
 """
 SETTLE = """
 UPDATE downlink SET state = $2::text::downlink_state, reason = $3, gateway_id = COALESCE($4, gateway_id),
-    sent_at = $5, not_before = $6, updated_at = now()
+    sent_at = $5, not_before = $6, attempts = attempts - $7::smallint, updated_at = now()
 WHERE id = $1 AND state IN ('queued', 'sending')
 RETURNING id, slot, state::text AS state
 """
@@ -113,6 +113,7 @@ class DueDownlink:
     priority: int
     attempts: int
     not_after: datetime
+    created_at: datetime
     waiting: int
 
 
@@ -135,6 +136,7 @@ class Settlement:
     gateway_id: bytes | None = None
     sent_at: datetime | None = None
     not_before: datetime | None = None
+    counts: bool = True  # As an attempt; False: there was nobody to ask, or no time on the air.
 
 
 def _changed(rows: Iterable[Record]) -> list[Changed]:
@@ -215,5 +217,6 @@ async def settle(connection: Connection, settlement: Settlement) -> list[Changed
         settlement.gateway_id,
         settlement.sent_at,
         settlement.not_before,
+        0 if settlement.counts else 1,
     )
     return _changed(rows)

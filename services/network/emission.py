@@ -23,7 +23,7 @@ from services.network.orders import Order
 from services.network.sessions import HeardCopy
 from services.network.settings import NetworkSettings
 from services.network.shards import Shard, Shards, nudge_done
-from services.network.store import instant
+from services.network.store import instant, microseconds
 from services.network.telemetry import DOWNLINKS
 
 OK = "OK"
@@ -31,15 +31,21 @@ OK = "OK"
 TOO_LATE = "TOO_LATE"
 GATEWAY_UNREACHABLE = "GATEWAY_UNREACHABLE"
 GATEWAY_NO_ANSWER = "GATEWAY_NO_ANSWER"
+DUTY_CYCLE_OVERFLOW = "DUTY_CYCLE_OVERFLOW"
 PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
 SESSION_CLOSED = "SESSION_CLOSED"
 DATABASE_WAS_AWAY = "DATABASE_AWAY"
 INTERNAL_ERROR = "INTERNAL_ERROR"
 
 HOPELESS = (PAYLOAD_TOO_LARGE, INTERNAL_ERROR)
+# No attempt was made: the row waits for as long as it is wanted.
+WAITING = (GATEWAY_UNREACHABLE, DUTY_CYCLE_OVERFLOW)
 # Beyond the window: the gateway's TX_ACK, or the bridge's knowledge that none will come.
 ANSWER_MARGIN_S = 5.0
 RETRY_AFTER_US = (2_000_000, 5_000_000, 10_000_000)
+# Every request uses up an FCntDown, and a device follows a gap of 16384: with two minutes between requests the
+# gateway may be away for three weeks.
+SHORTEST_WAIT_US, LONGEST_WAIT_US = 5_000_000, 120_000_000
 GUARD_US = 100_000
 # The gateway's word usually comes within milliseconds, and meanwhile nobody reads the shard.
 FINISH_S = 3.0
@@ -140,7 +146,7 @@ class Emitter:
                 emission = await self._emit_safely(shard, order, f_cnt)
             self._note(order, emission)
             if order.row is not None:
-                await self._settle(shard, order.row, emission)
+                await self._settle(shard, order.row, emission, is_class_c=order.is_class_c)
         except LeaseLost as lost:
             # The row stays `sending`: whoever takes the shard makes the request again.
             log.warning("downlink_dropped", error=str(lost))
@@ -233,9 +239,9 @@ class Emitter:
                 await downlink_store.note_f_cnt_down(connection, [order.row.id], [f_cnt], [copy.gateway_id])
         return f_cnt
 
-    async def _settle(self, shard: Shard, row: DueDownlink, emission: Emission) -> None:
+    async def _settle(self, shard: Shard, row: DueDownlink, emission: Emission, *, is_class_c: bool) -> None:
         """Write what became of the row, however long the database is away, while the shard is ours."""
-        settlement = settlement_of(row, emission, wall_clock_us())
+        settlement = settlement_of(row, emission, wall_clock_us(), is_class_c=is_class_c)
         changed: list[Changed] = []
         while True:
             try:
@@ -264,12 +270,19 @@ async def ask_gateway(bus: Bus, request: TransmitRequest) -> TransmitReply:
         return TransmitReply(GATEWAY_NO_ANSWER, -1, 0, 0)
 
 
-def settlement_of(row: DueDownlink, emission: Emission, now_us: int) -> Settlement:
+def settlement_of(row: DueDownlink, emission: Emission, now_us: int, *, is_class_c: bool) -> Settlement:
     """What is written to the row: sent, again later, or failed after three attempts."""
     if emission.status == OK:
         return Settlement(row.id, "sent", gateway_id=emission.gateway_id, sent_at=instant(emission.starts_at_us))
     attempt = row.attempts + 1  # `attempts` was read before this one was marked.
-    if emission.status in HOPELESS or attempt >= MAX_ATTEMPTS:
+    waits = emission.status in WAITING
+    if emission.status in HOPELESS or (attempt >= MAX_ATTEMPTS and not waits):
         return Settlement(row.id, "failed", emission.status, emission.gateway_id)
-    again_us = max(now_us + RETRY_AFTER_US[min(attempt, len(RETRY_AFTER_US)) - 1], emission.fits_at_us)
-    return Settlement(row.id, "queued", emission.status, emission.gateway_id, not_before=instant(again_us))
+    pause_us = RETRY_AFTER_US[min(attempt, len(RETRY_AFTER_US)) - 1]
+    if waits and is_class_c:  # A class A device's next uplink is pause enough.
+        age_us = now_us - microseconds(row.created_at)
+        pause_us = min(max(age_us // 10, SHORTEST_WAIT_US), LONGEST_WAIT_US)
+    again_us = max(now_us + pause_us, emission.fits_at_us)
+    return Settlement(
+        row.id, "queued", emission.status, emission.gateway_id, not_before=instant(again_us), counts=not waits
+    )

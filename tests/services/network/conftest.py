@@ -246,7 +246,8 @@ class Network:
 
         async def is_settled() -> bool:
             row = await read_downlink(self.pool, downlink_id)
-            return row is not None and row.attempts > 0 and row.state != "sending"
+            was_asked = row is not None and (row.attempts > 0 or row.reason is not None)
+            return was_asked and row.state != "sending"
 
         await eventually(is_settled)
 

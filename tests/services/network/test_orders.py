@@ -16,6 +16,7 @@ from services.network.receiving import Opportunity
 from services.network.sessions import HeardCopy, HeldSession, Progress
 
 NOW_US = 1_764_000_000_000_000
+CREATED_US = NOW_US - 100_000_000
 CIPHER = SessionCipher(SessionKeys(bytes(16), bytes(16)))
 SESSION = HeldSession(1, 1, CIPHER, Progress(Session(DevAddr(b"\1\2\3\4"), rx2_dr=3), MacState(0xFF)))
 
@@ -25,7 +26,12 @@ def copy(gateway: int = 1, *, snr: float = 5.0, rssi: float = -80.0, spreading_f
 
 
 def row(payload: bytes = b"x", *, attempts: int = 0, waiting: int = 1) -> DueDownlink:
-    return DueDownlink(5, 1, 0, 10, payload, False, 1, attempts, datetime(2026, 12, 1, tzinfo=UTC), waiting)
+    not_after, created_at = datetime(2026, 12, 1, tzinfo=UTC), at(CREATED_US)
+    return DueDownlink(5, 1, 0, 10, payload, False, 1, attempts, not_after, created_at, waiting)
+
+
+def at(time_us: int) -> datetime:
+    return datetime.fromtimestamp(time_us / 1e6, UTC)
 
 
 def answer(due: DueDownlink | None = None, *copies: HeardCopy, ack: bool = True, commands: bytes = b"") -> Order:
@@ -134,13 +140,15 @@ def test_a_data_rate_outside_the_plan_is_answered_in_rx2_alone() -> None:
     [
         (0, "OK", "sent"),
         (0, "TOO_LATE", "queued"),
-        (1, "GATEWAY_UNREACHABLE", "queued"),
-        (2, "GATEWAY_UNREACHABLE", "failed"),
+        (1, "GATEWAY_NO_ANSWER", "queued"),
+        (2, "GATEWAY_NO_ANSWER", "failed"),
         (0, "PAYLOAD_TOO_LARGE", "failed"),
     ],
 )
 def test_an_attempt_ends_sent_or_queued_or_failed(attempts: int, status: str, state: str) -> None:
-    settled = settlement_of(row(attempts=attempts), Emission(status, starts_at_us=NOW_US), NOW_US)
+    emission = Emission(status, starts_at_us=NOW_US)
+
+    settled = settlement_of(row(attempts=attempts), emission, NOW_US, is_class_c=False)
 
     assert settled.state == state
     assert settled.reason == (None if state == "sent" else status)
@@ -150,9 +158,25 @@ def test_an_attempt_ends_sent_or_queued_or_failed(attempts: int, status: str, st
 def test_a_refused_row_waits_until_it_fits() -> None:
     fits_at_us = NOW_US + 600_000_000
 
-    settled = settlement_of(row(), Emission("DUTY_CYCLE_OVERFLOW", fits_at_us=fits_at_us), NOW_US)
+    settled = settlement_of(row(), Emission("DUTY_CYCLE_OVERFLOW", fits_at_us=fits_at_us), NOW_US, is_class_c=True)
 
-    assert settled.not_before == datetime.fromtimestamp(fits_at_us / 1e6, UTC)
+    assert settled.not_before == at(fits_at_us)
+
+
+@pytest.mark.parametrize("status", ["GATEWAY_UNREACHABLE", "DUTY_CYCLE_OVERFLOW"])
+def test_no_attempt_is_counted_where_there_was_nobody_to_ask_or_no_time_on_the_air(status: str) -> None:
+    settled = settlement_of(row(attempts=2), Emission(status), NOW_US, is_class_c=True)
+
+    assert (settled.state, settled.counts) == ("queued", False)
+
+
+@pytest.mark.parametrize(("age_s", "pause_s"), [(0, 5), (100, 10), (86_400, 120)])
+def test_a_class_c_row_asks_again_the_later_the_longer_it_has_waited(age_s: int, pause_s: int) -> None:
+    now_us = CREATED_US + age_s * 1_000_000
+
+    settled = settlement_of(row(), Emission("GATEWAY_UNREACHABLE"), now_us, is_class_c=True)
+
+    assert settled.not_before == at(now_us + pause_s * 1_000_000)
 
 
 def test_fifteen_octets_of_commands_go_beside_the_payload_and_sixteen_go_alone() -> None:
