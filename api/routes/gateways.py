@@ -1,16 +1,18 @@
 """Gateways: registered ones with their state, and those that talk to us without being registered."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from api.auth import Manager, NetworkOperator, Reader
+from api.auth import Change, Manager, NetworkOperator, Reader
 from api.errors import PROBLEM_RESPONSES, not_found
 from api.fields import INT4_MOST, Answer, Body, Eui, EuiPath, Latitude, Longitude, Name, example
+from api.gateway_supervision import AddressChangeAnswer, Supervision, show_change
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from core.registry import gateways
+from core.registry.gateway_supervision import list_address_changes
 from core.registry.gateways import GatewayChange, GatewayWithState
 from lorawan.identifiers import GatewayId
 
@@ -22,27 +24,34 @@ BOARDS = "Nombre de concentrateurs, pour une passerelle qui utilise LoRa Basics 
 router = APIRouter(prefix="/v1/gateways", tags=["Passerelles"], responses=PROBLEM_RESPONSES)
 
 
-class NewGateway(Body):
-    """Une passerelle à enregistrer."""
+EXAMPLE = {
+    "name": "Passerelle Mairie de Landerneau",
+    "latitude": 48.4499,
+    "longitude": -4.2516,
+    "antenna_gain": 3,
+}
 
-    model_config = example(
-        {
-            "gateway_id": "0080e115000a9b72",
-            "name": "Passerelle Mairie de Landerneau",
-            "latitude": 48.4499,
-            "longitude": -4.2516,
-            "antenna_gain": 3,
-        }
-    )
 
-    gateway_id: Eui = Field(
-        description="EUI de la passerelle : 16 chiffres hexadécimaux", examples=["0080e115000a9b72"]
-    )
+class ClaimedGateway(Body):
+    """Une passerelle qui nous parle, à enregistrer."""
+
+    model_config = example(EXAMPLE)
+
     name: Name = Field(examples=["Passerelle Mairie de Landerneau"])
     latitude: Latitude | None = None
     longitude: Longitude | None = None
     antenna_gain: float = Field(0, ge=-10, le=20, description="Gain de l'antenne, en dBi")
     boards: int = Field(1, ge=1, le=2, description=BOARDS)
+
+
+class NewGateway(ClaimedGateway):
+    """Une passerelle à enregistrer."""
+
+    model_config = example({"gateway_id": "0080e115000a9b72"} | EXAMPLE)
+
+    gateway_id: Eui = Field(
+        description="EUI de la passerelle : 16 chiffres hexadécimaux", examples=["0080e115000a9b72"]
+    )
 
 
 class GatewayPatch(Body):
@@ -75,10 +84,19 @@ class GatewayAnswer(Answer):
     stats: dict[str, Any] | None
 
 
+class SupervisedGateway(GatewayAnswer):
+    """Une passerelle, son dernier signe de vie, et comment elle travaille."""
+
+    supervision: Supervision
+
+
 class UnknownGatewayAnswer(Answer):
     """Une passerelle qui nous parle sans être enregistrée."""
 
     gateway_id: Eui
+    reason: Literal["not_registered"] = Field(
+        "not_registered", description="Pourquoi rien n'en est pris : aucune collectivité ne l'a enregistrée"
+    )
     frontend: str
     address: str
     first_seen_at: datetime
@@ -108,17 +126,21 @@ def _show(gateway: GatewayWithState) -> GatewayAnswer:
 async def create_gateway(body: NewGateway, caller: Manager) -> GatewayAnswer:
     """Enregistrer une passerelle ; elle est entendue dans les 5 secondes."""
     async with caller.changing() as change:
-        gateway = await gateways.create_gateway(
-            change.connection,
-            change.tenant_id,
-            gateway_id=GatewayId(bytes.fromhex(body.gateway_id)),
-            name=body.name,
-            latitude=body.latitude,
-            longitude=body.longitude,
-            antenna_gain=body.antenna_gain,
-            boards=body.boards,
-        )
-        await change.audit("create", "gateway", body.gateway_id, body.model_dump(mode="json"))
+        return await _create(change, body.gateway_id, body)
+
+
+async def _create(change: Change, gateway_id: str, body: ClaimedGateway) -> GatewayAnswer:
+    gateway = await gateways.create_gateway(
+        change.connection,
+        change.tenant_id,
+        gateway_id=GatewayId(bytes.fromhex(gateway_id)),
+        name=body.name,
+        latitude=body.latitude,
+        longitude=body.longitude,
+        antenna_gain=body.antenna_gain,
+        boards=body.boards,
+    )
+    await change.audit("create", "gateway", gateway_id, body.model_dump(mode="json"))
     return _show(gateway)
 
 
@@ -139,14 +161,33 @@ async def list_unknown_gateways(caller: NetworkOperator, limit: Limit = 100) -> 
     return Page(items=[UnknownGatewayAnswer.model_validate(row) for row in rows], next=None)
 
 
-@router.get("/{gateway_id}", summary="Lire une passerelle")
-async def read_gateway(gateway_id: EuiPath, caller: Reader) -> GatewayAnswer:
-    """Une passerelle et son état."""
+@router.post("/unknown/{gateway_id}/claim", status_code=201, summary="Réclamer une passerelle non enregistrée")
+async def claim_gateway(gateway_id: EuiPath, body: ClaimedGateway, caller: NetworkOperator) -> GatewayAnswer:
+    """Enregistrer une passerelle qui nous parle déjà, dans la collectivité de la clé ; entendue en 5 s."""
+    async with caller.changing() as change:
+        if not await gateways.is_unknown_gateway(change.connection, bytes.fromhex(gateway_id)):
+            raise not_found(f"passerelle non enregistrée {gateway_id}")
+        return await _create(change, gateway_id, body)
+
+
+@router.get("/address-changes", summary="Lister les changements d'adresse")
+async def list_changes(caller: Reader, limit: Limit = 100) -> Page[AddressChangeAnswer]:
+    """Les passerelles qui ont parlé depuis une autre adresse en 90 jours, la dernière d'abord."""
     async with caller.reading() as connection:
-        gateway = await gateways.read_gateway(connection, bytes.fromhex(gateway_id))
-    if gateway is None:
-        raise not_found(f"passerelle {gateway_id}")
-    return _show(gateway)
+        changes = await list_address_changes(connection, most=limit)
+    return Page(items=[show_change(change) for change in changes], next=None)
+
+
+@router.get("/{gateway_id}", summary="Lire une passerelle")
+async def read_gateway(gateway_id: EuiPath, caller: Reader) -> SupervisedGateway:
+    """Une passerelle, son état et sa supervision."""
+    octets = bytes.fromhex(gateway_id)
+    async with caller.reading() as connection:
+        gateway = await gateways.read_gateway(connection, octets)
+        if gateway is None:
+            raise not_found(f"passerelle {gateway_id}")
+        supervision = await Supervision.read(connection, octets, gateway.region, datetime.now(UTC))
+    return SupervisedGateway(**_show(gateway).model_dump(), supervision=supervision)
 
 
 @router.patch("/{gateway_id}", summary="Modifier une passerelle")

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from core.model.entities import Gateway
+from core.registry.gateway_supervision import AddressSeen, save_address_changes
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
 from lorawan.identifiers import GatewayId
@@ -24,6 +25,14 @@ ON CONFLICT (gateway_id) DO UPDATE
 SET frontend = excluded.frontend, address = excluded.address, last_seen_at = excluded.last_seen_at,
     stats = known.stats || excluded.stats
 WHERE known.last_seen_at <= excluded.last_seen_at
+"""
+READ_MOVES = """
+SELECT s.gateway_id, s.frontend, known.address AS former, s.address, s.last_seen_at AS at
+FROM unnest($1::bytea[], $2::text[], $3::text[], $4::timestamptz[])
+     AS s (gateway_id, frontend, address, last_seen_at)
+JOIN gateway g ON g.gateway_id = s.gateway_id
+JOIN gateway_state known ON known.gateway_id = g.id
+WHERE known.address <> s.address AND known.last_seen_at <= s.last_seen_at
 """
 SAVE_UNKNOWN = """
 INSERT INTO unknown_gateway AS known (gateway_id, frontend, address, first_seen_at, last_seen_at)
@@ -52,6 +61,7 @@ WHERE gateway_id = $1
 RETURNING true
 """
 DELETE = "DELETE FROM gateway WHERE gateway_id = $1 RETURNING true"
+IS_UNKNOWN = "SELECT true FROM unknown_gateway WHERE gateway_id = $1"
 LIST_UNKNOWN = """
 SELECT gateway_id, frontend, address, first_seen_at, last_seen_at FROM unknown_gateway
 ORDER BY last_seen_at DESC, gateway_id LIMIT $1
@@ -116,8 +126,21 @@ async def read_gateways(connection: Connection | Pool) -> dict[bytes, Gateway]:
     return {row["gateway_id"]: entity(Gateway, row) for row in await connection.fetch(READ_GATEWAYS)}
 
 
-async def save_gateway_states(connection: Connection | Pool, seen: Sequence[GatewaySeen]) -> None:
-    """Note signs of life of registered gateways; one entry per gateway."""
+async def save_gateway_states(connection: Connection, seen: Sequence[GatewaySeen]) -> list[AddressSeen]:
+    """Note signs of life of registered gateways, in one transaction of the caller's; one entry per gateway.
+
+    Returns:
+        Those that spoke from another address the last time, whichever replica heard them; it is noted.
+    """
+    rows = await connection.fetch(
+        READ_MOVES,
+        [entry.gateway_id for entry in seen],
+        [entry.frontend for entry in seen],
+        [entry.address for entry in seen],
+        [entry.last_seen_at for entry in seen],
+    )
+    moved = [AddressSeen(**row, refused=False, times=1) for row in rows]
+    await save_address_changes(connection, moved)
     await connection.execute(
         SAVE_STATES,
         [entry.gateway_id for entry in seen],
@@ -126,6 +149,7 @@ async def save_gateway_states(connection: Connection | Pool, seen: Sequence[Gate
         [entry.last_seen_at for entry in seen],
         [entry.stats for entry in seen],
     )
+    return moved
 
 
 async def save_unknown_gateways(connection: Connection | Pool, seen: Sequence[GatewaySeen]) -> None:
@@ -189,6 +213,11 @@ async def update_gateway(connection: Connection, gateway_id: bytes, change: Gate
 async def delete_gateway(connection: Connection, gateway_id: bytes) -> bool:
     """Remove a gateway; what it heard stays. False when there is no such gateway."""
     return await connection.fetchval(DELETE, gateway_id) is True
+
+
+async def is_unknown_gateway(connection: Connection, gateway_id: bytes) -> bool:
+    """Whether this gateway talks to us without being registered."""
+    return await connection.fetchval(IS_UNKNOWN, gateway_id) is True
 
 
 async def list_unknown_gateways(connection: Connection, most: int = 100) -> list[UnknownGateway]:

@@ -13,6 +13,7 @@ from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.postgres import Pool, open_pool
 from lorawan.identifiers import GatewayId
+from services.gateway_bridge.activity import Activity
 from services.gateway_bridge.basics_station import BasicsStation
 from services.gateway_bridge.batcher import Batcher
 from services.gateway_bridge.chirpstack_mqtt import ChirpStackMqtt
@@ -36,6 +37,7 @@ class Bridge:
 
     gateways: Gateways
     sightings: Sightings
+    activity: Activity
     statuses: Statuses
     batcher: Batcher
     paths: Paths
@@ -63,21 +65,24 @@ async def build(settings: Settings, pool: Pool, bus: Bus) -> Bridge:
     sightings = Sightings(pool, gateways)
     statuses = Statuses(pool)
     radios = Radios(pool, statuses)
-    transmitter = Transmitter(gateways, radios)
     async with pool.acquire() as connection:
         batcher = Batcher(bus, await read_shards(connection))
+    activity = Activity(pool, gateways, batcher)
+    transmitter = Transmitter(gateways, radios, activity)
     paths = Paths(bus, settings.instance, transmitter.transmit)
-    udp = SemtechUdp(batcher, sightings, paths)
+    udp = SemtechUdp(settings, activity, gateways, sightings, paths)
     mqtt = None
     if settings.mqtt_url is not None:
-        mqtt = ChirpStackMqtt(settings, settings.mqtt_prefixes, batcher, gateways, sightings, paths)
+        mqtt = ChirpStackMqtt(settings, settings.mqtt_prefixes, activity, gateways, sightings, paths)
     stations = None
     if settings.station_port is not None:
-        stations = BasicsStation(settings, batcher, gateways, sightings, paths)
+        stations = BasicsStation(settings, activity, gateways, sightings, paths)
     opened: tuple[Frontend | None, ...] = (udp, mqtt, stations)
     frontends: Mapping[str, Frontend] = {frontend.name: frontend for frontend in opened if frontend is not None}
     transmitter.attach(paths, frontends)
-    return Bridge(gateways, sightings, statuses, batcher, paths, radios, transmitter, udp, mqtt, stations)
+    return Bridge(
+        gateways, sightings, activity, statuses, batcher, paths, radios, transmitter, udp, mqtt, stations
+    )
 
 
 def checks(pool: Pool, bus: Bus, bridge: Bridge) -> dict[str, Check]:
@@ -122,6 +127,7 @@ async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, st
             tasks.create_task(watcher.watch(), name="watch the registry"),
             tasks.create_task(bridge.sightings.run(), name="save sightings"),
             tasks.create_task(bridge.statuses.run(), name="save statuses"),
+            tasks.create_task(bridge.activity.run(), name="save activity"),
         ]
         holding = tasks.create_task(bridge.paths.run(bridge.path_gone), name="hold downlink paths")
         await bridge.udp.open(settings.udp_host, settings.udp_port, settings.udp_receive_buffer)
@@ -146,3 +152,4 @@ async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, st
             task.cancel()
     await bridge.sightings.save()
     await bridge.statuses.save()
+    await bridge.activity.save()

@@ -153,14 +153,6 @@ class BasicsStation:
         if former is None:
             return
         log.info("station_taken_over", gateway_id=link.gateway_id.hex(), former=former.address, now=link.address)
-        if former.address != link.address:
-            # Without certificates nothing proves who speaks: whoever operates the gateway must see this.
-            log.warning(
-                "gateway_address_changed",
-                gateway_id=link.gateway_id.hex(),
-                former=former.address,
-                now=link.address,
-            )
         former.connection.transport.abort()
 
     def _gone(self, link: _Link) -> None:

@@ -14,6 +14,7 @@ from chirpstack_api import gw
 from core.messages.frames import Frame
 from core.runtime.mqtt import MqttAway, MqttEdge, MqttMessage, MqttRefused, MqttSettings
 from lorawan.identifiers import GatewayId
+from services.gateway_bridge.activity import Activity
 from services.gateway_bridge.chirpstack_messages import (
     EventTopic,
     UnreadableEvent,
@@ -25,7 +26,7 @@ from services.gateway_bridge.chirpstack_messages import (
     status_of,
     write_command,
 )
-from services.gateway_bridge.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, Emission, FrameSink
+from services.gateway_bridge.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, Emission
 from services.gateway_bridge.gateways import Gateways, Sightings
 from services.gateway_bridge.paths import Paths
 from services.gateway_bridge.radio import now_us
@@ -57,14 +58,14 @@ class ChirpStackMqtt:
         self,
         settings: MqttSettings,
         prefixes: Mapping[str, str],
-        sink: FrameSink,
+        activity: Activity,
         gateways: Gateways,
         sightings: Sightings,
         paths: Paths,
     ) -> None:
         self.edge = MqttEdge(settings, FILTERS)
         self._prefixes = prefixes
-        self._sink = sink
+        self._activity = activity
         self._registered = gateways
         self._sightings = sightings
         self._paths = paths
@@ -108,7 +109,7 @@ class ChirpStackMqtt:
         if held is None:
             acknowledge()
         else:
-            self._sink.offer(held, acknowledge)
+            self._activity.offer(held, acknowledge)
 
     def _event(self, topic: EventTopic, message: MqttMessage) -> Frame | None:
         """Act on an event; returns the frame whose safety the acknowledgement waits for."""
@@ -120,6 +121,11 @@ class ChirpStackMqtt:
             case "stats":
                 stats = read_event(message.payload, gw.GatewayStats())
                 self._seen(topic, message.payload, stats_of(stats))
+                self._activity.note(
+                    topic.gateway_id,
+                    received=stats.rx_packets_received,
+                    received_ok=stats.rx_packets_received_ok,
+                )
             case "ack":
                 self._tx_ack(topic, read_event(message.payload, gw.DownlinkTxAck()))
             case "conn":

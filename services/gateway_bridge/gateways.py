@@ -10,14 +10,16 @@ import structlog
 
 from core.model.entities import Gateway
 from core.registry.changes import Change
+from core.registry.gateway_supervision import AddressSeen, save_address_changes
 from core.registry.gateways import GatewaySeen, read_gateways, save_gateway_states, save_unknown_gateways
 from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool
 from lorawan.identifiers import GatewayId
-from services.gateway_bridge.telemetry import REGISTERED
+from services.gateway_bridge.telemetry import ADDRESS_CHANGES, REGISTERED
 
 SAVE_EVERY_S = 5.0
 # Between two saves. Anybody can invent gateways: the rest is left out, and noted when it comes again.
 MAX_UNKNOWN = 200
+MAX_REFUSED_ADDRESSES = 200
 
 log = structlog.get_logger()
 
@@ -67,6 +69,7 @@ class Sightings:
         self._gateways = gateways
         self._known: dict[bytes, _Sight] = {}
         self._unknown: dict[bytes, _Sight] = {}
+        self._refused: dict[tuple[bytes, str, str, str], int] = {}
 
     def note(
         self, gateway_id: GatewayId, frontend: str, address: str, stats: dict[str, Any] | None = None
@@ -84,6 +87,13 @@ class Sightings:
             sight.stats |= stats
         return registered
 
+    def refuse_address(self, gateway_id: GatewayId, frontend: str, former: str, address: str) -> None:
+        """Somebody spoke in a registered gateway's name while it spoke from `former`."""
+        ADDRESS_CHANGES.labels("refused").inc()
+        key = (gateway_id, frontend, former, address)
+        if key in self._refused or len(self._refused) < MAX_REFUSED_ADDRESSES:
+            self._refused[key] = self._refused.get(key, 0) + 1
+
     async def run(self) -> None:
         """Save every 5 s until cancelled; what could not be saved is merged into the next."""
         while True:
@@ -94,9 +104,13 @@ class Sightings:
         """Write what was seen since the last save."""
         known, self._known = self._known, {}
         unknown, self._unknown = self._unknown, {}
+        refused, self._refused = self._refused, {}
         try:
+            if refused:
+                await self._save_refused(refused)
+                refused = {}
             if known:
-                await save_gateway_states(self._pool, _rows(known))
+                await self._save_known(known)
             if unknown:
                 await save_unknown_gateways(self._pool, _rows(unknown))
         except (
@@ -106,6 +120,29 @@ class Sightings:
             log.warning("gateways_not_saved", error=str(away) or type(away).__name__)
             self._known = known | self._known
             self._unknown = unknown | self._unknown
+            for key, times in refused.items():
+                self._refused[key] = self._refused.get(key, 0) + times
+
+    async def _save_refused(self, refused: dict[tuple[bytes, str, str, str], int]) -> None:
+        at = datetime.now(UTC)
+        changes = [AddressSeen(*key, refused=True, times=times, at=at) for key, times in refused.items()]
+        await save_address_changes(self._pool, changes)
+        for change in changes:
+            _warn("gateway_address_refused", change)
+
+    async def _save_known(self, known: dict[bytes, _Sight]) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            moved = await save_gateway_states(connection, _rows(known))
+        for change in moved:
+            ADDRESS_CHANGES.labels("accepted").inc()
+            _warn("gateway_address_changed", change)
+
+
+def _warn(event: str, change: AddressSeen) -> None:
+    """Nothing may have proved who speaks: whoever operates the gateway must see this."""
+    log.warning(
+        event, gateway_id=change.gateway_id.hex(), former=change.former, now=change.address, times=change.times
+    )
 
 
 def _rows(sights: dict[bytes, _Sight]) -> list[GatewaySeen]:

@@ -8,21 +8,27 @@ import socket
 import structlog
 
 from lorawan.gateway.semtech_udp import (
+    DatagramType,
     MalformedDatagram,
     PullData,
     PushData,
     TxAck,
     acknowledgement,
     datagram_type,
+    gateway_id_of,
     parse_datagram,
     pull_resp,
 )
 from lorawan.identifiers import GatewayId
-from services.gateway_bridge.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, Emission, FrameSink
-from services.gateway_bridge.gateways import Sightings
+from services.gateway_bridge.activity import Activity
+from services.gateway_bridge.addresses import AddressLock
+from services.gateway_bridge.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, Emission
+from services.gateway_bridge.gateways import Gateways, Sightings
+from services.gateway_bridge.limits import Limits
 from services.gateway_bridge.paths import EXPIRES_AFTER_S, Paths
 from services.gateway_bridge.radio import now_us
 from services.gateway_bridge.semtech_frames import frames_of, stats_of, txpk_of
+from services.gateway_bridge.settings import Settings
 from services.gateway_bridge.telemetry import DATAGRAMS, FRAMES, SOCKET_DROPS
 from services.gateway_bridge.udp_socket import Address, DatagramSocket, bound_socket
 
@@ -30,6 +36,7 @@ NAME = "semtech_udp"
 TOKENS = 1 << 16
 MAX_ADDRESSES = 10_000
 DROPS_EVERY_S = 5.0
+NOBODY = GatewayId(b"")
 
 _PUSHED = DATAGRAMS.labels("push_data", "ok")
 _PULLED = DATAGRAMS.labels("pull_data", "ok")
@@ -42,8 +49,13 @@ log = structlog.get_logger()
 class SemtechUdp:
     """Acknowledges before it parses: a late acknowledgement looks like a lost one to the forwarder."""
 
-    def __init__(self, sink: FrameSink, sightings: Sightings, paths: Paths) -> None:
-        self._sink = sink
+    def __init__(
+        self, settings: Settings, activity: Activity, gateways: Gateways, sightings: Sightings, paths: Paths
+    ) -> None:
+        self._limits = Limits(settings.udp_gateway_rate, settings.udp_address_rate)
+        self._locks = AddressLock(settings.udp_address_lock_s)
+        self._activity = activity
+        self._registered = gateways
         self._sightings = sightings
         self._paths = paths
         self._socket: DatagramSocket | None = None
@@ -93,12 +105,20 @@ class SemtechUdp:
     def _received(self, data: bytes, addr: Address) -> None:
         """Whatever comes; nothing that comes may raise."""
         received_at_us = now_us()
+        kind = datagram_type(data)
+        gateway_id = NOBODY if kind is None else gateway_id_of(data)
+        holder = self._holder(kind, gateway_id, addr)
+        if not self._may_send(kind, gateway_id, addr, holder):
+            return
         answer = acknowledgement(data)
         if answer is not None and self._socket is not None:
             self._socket.send(answer, addr)
-        kind = datagram_type(data)
         if kind is None:
             _NOT_OURS.inc()
+            return
+        if holder is not None:
+            DATAGRAMS.labels(kind.name.lower(), "address_locked").inc()
+            self._sightings.refuse_address(gateway_id, NAME, holder, addr[0])
             return
         try:
             datagram = parse_datagram(data)
@@ -114,9 +134,32 @@ class SemtechUdp:
             case TxAck():
                 self._answered(datagram)
 
+    def _holder(self, kind: DatagramType | None, gateway_id: GatewayId, addr: Address) -> str | None:
+        """The other address that is kept for a registered gateway; None when it may speak from this one."""
+        if kind is None or gateway_id not in self._registered:
+            return None
+        return self._locks.holder(gateway_id, kind, addr[0], self._loop.time())
+
+    def _may_send(
+        self, kind: DatagramType | None, gateway_id: GatewayId, addr: Address, holder: str | None
+    ) -> bool:
+        """Whether the datagram is within the budget of its gateway, or of an address that speaks for none."""
+        now, is_ours = self._loop.time(), holder is None and gateway_id in self._registered
+        limits = self._limits
+        if limits.of_gateway(gateway_id, now) if is_ours else limits.of_address(addr[0], now):
+            return True
+        DATAGRAMS.labels("unknown" if kind is None else kind.name.lower(), "rate_limited").inc()
+        if is_ours:
+            self._activity.note(gateway_id, limited=1)
+        return False
+
     def _pushed(self, datagram: PushData, addr: Address, received_at_us: int) -> None:
         stats = None if datagram.stat is None else stats_of(datagram.stat)
-        known = self._sightings.note(datagram.gateway_id, NAME, str(addr[0]), stats)
+        # Its two sockets may have an address each; that of its downlink path is shown.
+        path = self._addresses.get(datagram.gateway_id)
+        known = self._sightings.note(datagram.gateway_id, NAME, addr[0] if path is None else path[0][0], stats)
+        if datagram.rejected or stats:
+            self._supervise(datagram)
         for rejected in datagram.rejected:
             FRAMES.labels(f"rejected_{rejected.reason}").inc()
         if not known:
@@ -129,17 +172,24 @@ class SemtechUdp:
             _PUSHED.inc()
         for rxpk in datagram.rxpks:
             for frame in frames_of(rxpk, datagram.gateway_id, received_at_us):
-                self._sink.offer(frame)
+                self._activity.offer(frame)
+
+    def _supervise(self, datagram: PushData) -> None:
+        stat = datagram.stat
+        received, received_ok = (None, None) if stat is None else (stat.rx_received, stat.rx_ok)
+        self._activity.note(
+            datagram.gateway_id,
+            rejected=len(datagram.rejected),
+            received=received or 0,
+            received_ok=(received or 0) if received_ok is None else received_ok,
+        )
 
     def _pulled(self, gateway_id: GatewayId, addr: Address) -> None:
-        known = self._sightings.note(gateway_id, NAME, str(addr[0]))
+        known = self._sightings.note(gateway_id, NAME, addr[0])
         former = self._addresses.get(gateway_id)
         if former is None and len(self._addresses) >= MAX_ADDRESSES and not known:
             DATAGRAMS.labels("pull_data", "too_many_gateways").inc()
             return
-        if known and former is not None and former[0][0] != addr[0]:
-            # Nothing in this protocol proves who speaks: whoever operates the gateway must see this.
-            log.warning("gateway_address_changed", gateway_id=gateway_id.hex(), former=former[0][0], now=addr[0])
         self._addresses[gateway_id] = (addr, self._loop.time())
         if not known:
             DATAGRAMS.labels("pull_data", "unknown_gateway").inc()
@@ -149,6 +199,8 @@ class SemtechUdp:
 
     def registered(self, gateway_ids: set[bytes]) -> None:
         """Gateways that are ours from now on: their path need not wait for the next PULL_DATA."""
+        self._limits.keep_only(gateway_ids)
+        self._locks.keep_only(gateway_ids)
         oldest = self._loop.time() - EXPIRES_AFTER_S
         for gateway_id, (_, pulled_at) in self._addresses.items():
             if gateway_id in gateway_ids and pulled_at > oldest:

@@ -23,6 +23,18 @@ class Settings(MqttSettings, ServiceSettings):
     udp_receive_buffer: int = Field(
         default=4 << 20, ge=4096, description="SO_RCVBUF in octets; a warning at start when the kernel grants less"
     )
+    udp_gateway_rate: float = Field(
+        default=2000, gt=0, description="Datagrams a second of one registered gateway; ten seconds' worth at once"
+    )
+    udp_address_rate: float = Field(
+        default=200, gt=0, description="The same of one address that speaks for no registered gateway"
+    )
+    udp_address_lock_s: float = Field(
+        default=60,
+        ge=0,
+        le=3600,
+        description="How long the address of a silent gateway is kept: nobody else may speak in its name",
+    )
     mqtt_prefixes: dict[str, str] = Field(
         default_factory=lambda: {"eu868": "EU868", "": "EU868"},
         description="Region of each topic prefix, as JSON; the empty prefix is for topics without one",

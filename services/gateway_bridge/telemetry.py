@@ -14,6 +14,22 @@ DOWNLINKS = Counter(
 GATEWAYS_CONNECTED = Gauge(
     "territoire_gateway_bridge_gateways_connected", "Gateways whose downlink path this replica holds", ["frontend"]
 )
+ADDRESS_CHANGES = Counter(
+    "territoire_gateway_bridge_address_changes_total",
+    "Gateways that spoke from another address, and datagrams refused because the former one still spoke",
+    ["verdict"],
+)
+# As many series as gateways are registered: nobody else has one.
+GATEWAY_FRAMES = Counter(
+    "territoire_gateway_bridge_gateway_frames_total",
+    "What each registered gateway brought to this replica, as of the last time it was saved",
+    ["gateway_id", "what"],
+)
+GATEWAY_ROUND_TRIP = Gauge(
+    "territoire_gateway_bridge_gateway_round_trip_seconds",
+    "The last time to a gateway and back that was measured",
+    ["gateway_id"],
+)
 SOCKET_DROPS = Counter(
     "territoire_gateway_bridge_socket_drops_total", "Datagrams that the kernel dropped because we were too slow"
 )

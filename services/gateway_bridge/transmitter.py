@@ -9,7 +9,8 @@ import structlog
 from core.messages.downlinks import TransmitReply, TransmitRequest
 from core.runtime.postgres import DATABASE_AWAY
 from lorawan.identifiers import GatewayId
-from services.gateway_bridge.frontend import INTERNAL_ERROR, NO_ACK, Frontend
+from services.gateway_bridge.activity import Activity
+from services.gateway_bridge.frontend import INTERNAL_ERROR, NO_ACK, OK, Frontend
 from services.gateway_bridge.gateways import Gateways
 from services.gateway_bridge.paths import Paths
 from services.gateway_bridge.radio import Radios
@@ -21,8 +22,9 @@ log = structlog.get_logger()
 class Transmitter:
     """Answers for every gateway whose path this replica holds."""
 
-    def __init__(self, gateways: Gateways, radios: Radios) -> None:
+    def __init__(self, gateways: Gateways, radios: Radios, activity: Activity) -> None:
         self._gateways = gateways
+        self._activity = activity
         self._radios = radios
         self._frontends: Mapping[str, Frontend] = {}
         self._paths: Paths | None = None
@@ -71,4 +73,7 @@ class Transmitter:
         except DATABASE_AWAY as away:
             log.warning("ledger_not_read", gateway_id=gateway_id.hex(), error=str(away) or type(away).__name__)
             return TransmitReply(INTERNAL_ERROR, -1, 0, 0)
-        return await radio.transmit(self._frontends[name], request)
+        reply = await radio.transmit(self._frontends[name], request)
+        if reply.status == OK:  # It answered, so that the time was measured.
+            self._activity.measured(gateway_id, radio.round_trip_us / 1000)
+        return reply

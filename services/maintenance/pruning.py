@@ -35,6 +35,24 @@ UNKNOWN_GATEWAY = """
 DELETE FROM unknown_gateway WHERE gateway_id = ANY(ARRAY(
     SELECT gateway_id FROM unknown_gateway WHERE last_seen_at < now() - $1::interval LIMIT $2))
 """
+# Anybody can send frames of devices that do not exist: the latest hundred thousand rows stay at most.
+FRAME_REFUSAL = """
+DELETE FROM frame_refusal WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM (SELECT ctid, last_at, row_number() OVER (ORDER BY last_at DESC) AS place
+                      FROM frame_refusal) r
+    WHERE last_at < now() - $1::interval OR place > 100000 LIMIT $2))
+"""
+# Anybody can speak in a gateway's name: the latest hundred of each stay at most.
+GATEWAY_ADDRESS_CHANGE = """
+DELETE FROM gateway_address_change WHERE id = ANY(ARRAY(
+    SELECT id FROM (SELECT id, last_at, row_number() OVER (PARTITION BY gateway_id ORDER BY last_at DESC) AS place
+                    FROM gateway_address_change) c
+    WHERE last_at < now() - $1::interval OR place > 100 LIMIT $2))
+"""
+GATEWAY_HOUR = """
+DELETE FROM gateway_hour WHERE (gateway_id, hour) IN (
+    SELECT gateway_id, hour FROM gateway_hour WHERE hour < now() - $1::interval LIMIT $2)
+"""
 # Whoever has a source's token can invent devices.
 LNS_UNKNOWN_DEVICE = """
 DELETE FROM lns_unknown_device WHERE ctid = ANY(ARRAY(
@@ -80,6 +98,9 @@ def prunes(settings: MaintenanceSettings) -> tuple[Prune, ...]:
         Prune("webhook_attempt", WEBHOOK_ATTEMPT, 90 * days),
         Prune("job_log", JOB_LOG, 7 * days),
         Prune("unknown_gateway", UNKNOWN_GATEWAY, 30 * days),
+        Prune("frame_refusal", FRAME_REFUSAL, 30 * days),
+        Prune("gateway_address_change", GATEWAY_ADDRESS_CHANGE, 90 * days),
+        Prune("gateway_hour", GATEWAY_HOUR, 90 * days),
         Prune("lns_unknown_device", LNS_UNKNOWN_DEVICE, 30 * days),
         Prune("service_replica", SERVICE_REPLICA, 1 * days),
         Prune("quarantine", QUARANTINE, settings.keep_quarantine_days * days),

@@ -20,6 +20,7 @@ from services.network.downlinks import Downlinks
 from services.network.emission import Emitter
 from services.network.joins import JoinDesk
 from services.network.multicast import Multicasts
+from services.network.refusals import Refusals
 from services.network.sessions import SessionTable
 from services.network.settings import NetworkSettings
 from services.network.shards import SERVICE, Shards
@@ -49,14 +50,16 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
         ):
             emitter = Emitter(pool, bus, shards, settings, tasks)
             downlinks = Downlinks(pool, bus, shards, sessions, devices, emitter)
+            refusals = Refusals(pool)
             uplinks = UplinkPass(
-                pool, bus, shards, sessions, devices, JoinDesk(settings), downlinks, _policy(settings)
+                pool, bus, shards, sessions, devices, JoinDesk(settings), downlinks, _policy(settings), refusals
             )
             watcher = RegistryWatcher(pool, bus, _follow_registry(pool, settings, shards, sessions, devices))
             owning = tasks.create_task(owner.run(), name="own shards")
             helpers = [
                 tasks.create_task(downlinks.run(), name="plan downlinks"),
                 tasks.create_task(watcher.watch(), name="watch registry"),
+                tasks.create_task(refusals.run(), name="save refusals"),
                 tasks.create_task(
                     Multicasts(pool, bus, shards, settings, tasks).run(), name="tell multicast groups"
                 ),
@@ -68,6 +71,7 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
                 helper.cancel()
             await asyncio.wait((passing,), timeout=FINISH_PASS_S)
             passing.cancel()
+            await refusals.save()
             await emitter.drain(FINISH_DOWNLINKS_S)
             owning.cancel()  # It lets go of the leases, so that the next owner need not wait.
 

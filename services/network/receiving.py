@@ -1,7 +1,7 @@
 """What becomes of one group of copies of a data frame. Pure: state in, outcome out, nothing is changed."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -68,6 +68,7 @@ class Refused(Struct, frozen=True, gc=False):
 
     reason: str
     dev_addr: bytes = b""
+    device_id: int = 0  # 0: it is not known whose it was.
 
 
 def receive_data(
@@ -93,22 +94,30 @@ def receive_data(
     except MalformedFrame:
         return Refused("malformed")
     candidates = sessions.of_dev_addr(frame.dev_addr)
-    refused = Refused("mic" if candidates else "unknown_dev_addr", frame.dev_addr)
+    refused: Refused | None = None
     first = group.first
     for held in candidates:
         progress = made.get(held.id) or held.progress
         outcome = accept(progress.state, held.cipher, frame, group.phy_payload, first.time_us)
         if isinstance(outcome, Rejected):
             if outcome.reason is not RejectReason.MIC:
-                refused = Refused(str(outcome.reason), frame.dev_addr)
+                refused = Refused(str(outcome.reason), frame.dev_addr, held.device_id)
             continue
         if not devices.is_enabled(held.device_id):
-            return Refused("disabled", frame.dev_addr)
+            return Refused("disabled", frame.dev_addr, held.device_id)
         copies = best_copies(group.copies)
         if isinstance(outcome, Accepted):
             return _new(first, held, progress, copies, outcome, frame, policy, now_us)
         return _late(first, held, progress, copies, outcome)
-    return refused
+    return refused or Refused(
+        "mic" if candidates else "unknown_dev_addr", frame.dev_addr, _only_device(candidates)
+    )
+
+
+def _only_device(candidates: Iterable[HeldSession]) -> int:
+    """The one device with sessions of a DevAddr; 0 when there is none, or several."""
+    device_ids = {held.device_id for held in candidates}
+    return device_ids.pop() if len(device_ids) == 1 else 0
 
 
 def _new(

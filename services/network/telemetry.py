@@ -30,6 +30,9 @@ MULTICASTS = Counter(
 MAC_REFUSED = Counter(
     "territoire_network_mac_refused_total", "Requests to the MAC layers of devices that these refused", ["cid"]
 )
+REFUSALS_LEFT_OUT = Counter(
+    "territoire_network_refusals_left_out_total", "Refused frames of which no note was made: there were too many"
+)
 SHARDS_OWNED = Gauge("territoire_network_shards_owned", "Shards whose lease this replica holds")
 SESSIONS_HELD = Gauge("territoire_network_sessions_held", "Sessions in memory")
 PASS_SECONDS = Histogram(

@@ -31,6 +31,7 @@ from services.network.downlinks import Downlinks, Offer
 from services.network.intake import Work, acknowledge, cut, lay_down, pick_up, take
 from services.network.joins import Admitted, JoinDesk, JoinRefused
 from services.network.receiving import Received, Refused, receive_data
+from services.network.refusals import Refusals
 from services.network.sessions import Progress, SessionTable
 from services.network.shards import Shard, Shards, nudge_done
 from services.network.store import Poison
@@ -89,6 +90,7 @@ class UplinkPass:
         joins: JoinDesk,
         downlinks: Downlinks,
         policy: MacPolicy,
+        refusals: Refusals,
     ) -> None:
         self._pool = pool
         self._bus = bus
@@ -98,6 +100,7 @@ class UplinkPass:
         self._joins = joins
         self._downlinks = downlinks
         self._policy = policy
+        self._refusals = refusals
         self._sparse = SparseLog()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -320,12 +323,16 @@ class UplinkPass:
         for item, refused in judged.refused:
             frames[_mtype_label(item), refused.reason] += 1
             self._sparse.warning("frame_refused", refused.reason, dev_addr=refused.dev_addr.hex())
+            if item.group is not None:
+                heard_by = item.group.first.gateway_id
+                self._refusals.note(refused.dev_addr, refused.reason, refused.device_id, heard_by)
         for join in joins:
             JOINS.labels(join.result).inc()
             frames["join_request", join.result] += 1
             heard[len(best_copies(join.group.copies))] += 1
             if isinstance(join, JoinRefused):
                 self._sparse.warning("join_refused", join.result, dev_eui=join.dev_eui.hex())
+                self._refusals.note(join.dev_eui, join.result, 0, join.group.first.gateway_id)
         for (mtype, outcome), count in frames.items():
             FRAMES.labels(mtype, outcome).inc(count)
         for copies, count in heard.items():

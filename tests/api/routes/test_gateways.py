@@ -1,9 +1,16 @@
 from datetime import UTC, datetime, timedelta
 
+from core.registry.gateway_supervision import AddressSeen, HourOfGateway, save_address_changes, save_hours
 from core.registry.gateways import GatewaySeen, save_gateway_states, save_unknown_gateways
 from core.runtime.postgres import Pool
 
 GATEWAY_ID = "0080e115000a9b72"
+OCTETS = bytes.fromhex(GATEWAY_ID)
+
+
+async def seen(pool: Pool, address: str, at: datetime, **stats: int) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        await save_gateway_states(connection, [GatewaySeen(OCTETS, "semtech_udp", address, at, stats)])
 
 
 async def test_a_gateway_is_registered_changed_and_removed(client, registry) -> None:
@@ -28,13 +35,10 @@ async def test_a_gateway_shows_its_last_sign_of_life(client, registry, pool: Poo
     await registry.gateway(gateway_id=GATEWAY_ID)
     now = datetime.now(UTC)
     path = f"/v1/gateways/{GATEWAY_ID}"
-    octets = bytes.fromhex(GATEWAY_ID)
 
-    await save_gateway_states(
-        pool, [GatewaySeen(octets, "semtech_udp", "192.0.2.7:1700", now - timedelta(hours=1), {"rxok": 3})]
-    )
+    await seen(pool, "192.0.2.7", now - timedelta(hours=1), rxok=3)
     silent = (await client.get(path)).json()
-    await save_gateway_states(pool, [GatewaySeen(octets, "semtech_udp", "192.0.2.7:1700", now, {"rxok": 4})])
+    await seen(pool, "192.0.2.7", now, rxok=4)
     heard = (await client.get(path)).json()
 
     assert (silent["online"], silent["stats"]) == (False, {"rxok": 3})
@@ -60,3 +64,90 @@ async def test_a_gateway_is_registered_once_whoever_asks(registry, other_client)
 
     assert again.status_code == 409
     assert again.json()["detail"] == "une passerelle avec cet identifiant est déjà enregistrée"
+
+
+async def test_an_unknown_gateway_is_listed_with_the_reason_and_claimed(client, pool: Pool) -> None:
+    await save_unknown_gateways(pool, [GatewaySeen(OCTETS, "semtech_udp", "192.0.2.7", datetime.now(UTC), {})])
+    path = f"/v1/gateways/unknown/{GATEWAY_ID}/claim"
+
+    (listed,) = (await client.get("/v1/gateways/unknown")).json()["items"]
+    claimed = await client.post(path, json={"name": "Mairie", "antenna_gain": 3})
+    again = await client.post(path, json={"name": "Mairie"})
+
+    assert (listed["gateway_id"], listed["reason"]) == (GATEWAY_ID, "not_registered")
+    assert claimed.status_code == 201
+    assert (claimed.json()["gateway_id"], claimed.json()["antenna_gain"]) == (GATEWAY_ID, 3)
+    assert (await client.get("/v1/gateways")).json()["items"] == [claimed.json()]
+    assert again.status_code == 404
+
+
+async def test_a_gateway_that_speaks_from_elsewhere_leaves_a_change(client, registry, pool: Pool) -> None:
+    await registry.gateway(gateway_id=GATEWAY_ID)
+    start = datetime.now(UTC) - timedelta(minutes=10)
+    for minute, address in enumerate(["192.0.2.7", "192.0.2.7", "198.51.100.4", "192.0.2.7", "198.51.100.4"]):
+        await seen(pool, address, start + timedelta(minutes=minute))
+
+    changes = (await client.get("/v1/gateways/address-changes")).json()["items"]
+    gateway = (await client.get(f"/v1/gateways/{GATEWAY_ID}")).json()
+
+    assert [(change["former"], change["address"], change["refused"], change["times"]) for change in changes] == [
+        ("192.0.2.7", "198.51.100.4", False, 2),
+        ("198.51.100.4", "192.0.2.7", False, 1),
+    ]
+    assert gateway["supervision"]["address_changes"] == changes
+
+
+async def test_a_gateways_work_is_one_object(client, registry, pool: Pool) -> None:
+    await registry.gateway(gateway_id=GATEWAY_ID)
+    now = datetime.now(UTC)
+    for hours_ago, round_trip_ms in ((30, 900.0), (2, 41.5), (1, None)):
+        hour = HourOfGateway(OCTETS, now - timedelta(hours=hours_ago), 10, 2, 3, 4, 5, round_trip_ms)
+        await save_hours(pool, [hour])
+    await pool.executemany(
+        "INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority, status) "
+        "VALUES ($1, now() - $2::interval, $3, $4, 1, $5)",
+        [
+            (OCTETS, timedelta(minutes=1), 869_525_000, 1_800_000, "OK"),
+            (OCTETS, timedelta(minutes=2), 869_525_000, 1_800_000, "NO_ACK"),
+            (OCTETS, timedelta(minutes=2), 869_525_000, 1_800_000, "TOO_LATE"),  # Not emitted.
+            (OCTETS, timedelta(minutes=61), 869_525_000, 1_800_000, "OK"),  # Before the hour.
+            (OCTETS, timedelta(minutes=3), 868_100_000, 360_000, None),
+            (OCTETS, timedelta(hours=25), 868_100_000, 360_000, "OK"),  # Before the day.
+        ],
+    )
+
+    supervision = (await client.get(f"/v1/gateways/{GATEWAY_ID}")).json()["supervision"]
+
+    assert supervision["activity"] == {
+        "uplinks": 20,
+        "duplicates": 4,
+        "crc_errors": 6,
+        "rejected": 8,
+        "limited": 10,
+    }
+    assert supervision["round_trip_ms"] == 41.5
+    assert supervision["downlinks"] == {"OK": 2, "NO_ACK": 1, "TOO_LATE": 1, "UNKNOWN": 1}
+    used = {band["low"]: (band["used_s"], band["used"], band["left_s"]) for band in supervision["duty_cycle"]}
+    assert used[869_400_000] == (3.6, 0.01, 356.4)
+    assert used[868_000_000] == (0.36, 0.01, 35.64)
+    assert used[863_000_000][0] == 0
+
+
+async def test_nothing_of_anothers_gateway_is_seen(client, other_registry, pool: Pool, api_pool: Pool) -> None:
+    await other_registry.gateway(gateway_id=GATEWAY_ID)
+    now = datetime.now(UTC)
+    await save_hours(pool, [HourOfGateway(OCTETS, now, 1, 1, 1, 1, 1, 1.0)])
+    await save_address_changes(pool, [AddressSeen(OCTETS, "semtech_udp", "a", "b", True, 1, now)])
+    await pool.execute(
+        "INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority) "
+        "VALUES ($1, $2, 1, 1, 1)",
+        OCTETS,
+        now,
+    )
+
+    changes = (await client.get("/v1/gateways/address-changes")).json()["items"]
+
+    assert changes == []
+    assert (await client.get(f"/v1/gateways/{GATEWAY_ID}")).status_code == 404
+    for table in ("gateway_hour", "gateway_address_change", "transmission"):
+        assert await api_pool.fetchval(f"SELECT count(*) FROM {table}") == 0

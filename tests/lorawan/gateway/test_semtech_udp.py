@@ -236,6 +236,18 @@ def test_keeps_the_best_of_several_antennas_and_lists_them_all() -> None:
     assert (heard.antenna, heard.channel, heard.rssi, heard.snr) == (1, 23, -116.0, 1.5)
 
 
+def test_a_datagram_carries_as_many_frames_as_a_concentrator_queues() -> None:
+    datagram = push(*[rxpk(tmst=tmst) for tmst in range(255)])
+
+    assert [heard.tmst for heard in datagram.rxpks] == list(range(255))
+
+
+def test_the_level_of_the_signal_stands_in_for_that_of_the_channel() -> None:
+    said = {key: value for key, value in EXAMPLE.items() if key != "rssi"}
+
+    assert only(push({**said, "rssis": -117})).rssi == -117.0
+
+
 def test_unknown_keys_and_duplicated_keys_do_no_harm() -> None:
     text = json.dumps({"rxpk": [rxpk(foff=12, hpw=1, meta={"a": "b"})], "new": 1})
 

@@ -295,9 +295,10 @@ class Rig:
         return float(found[0]) if found else 0.0
 
     @asynccontextmanager
-    async def udp_station(self, gateway_id: GatewayId) -> AsyncGenerator[UdpStation]:
+    async def udp_station(self, gateway_id: GatewayId, host: str = "127.0.0.1") -> AsyncGenerator[UdpStation]:
+        """A packet forwarder that speaks from `host`."""
         transport, station = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: UdpStation(gateway_id), remote_addr=("127.0.0.1", self.udp_port)
+            lambda: UdpStation(gateway_id), local_addr=(host, 0), remote_addr=("127.0.0.1", self.udp_port)
         )
         try:
             yield station

@@ -24,6 +24,12 @@ ROWS = {
     "unknown_gateway": "INSERT INTO unknown_gateway "
     "SELECT decode(lpad(to_hex(extract(epoch FROM $1::interval)::int), 16, '0'), 'hex'), 'udp', '', now(), "
     "now() - $1::interval",
+    "frame_refusal": "INSERT INTO frame_refusal (subject, reason, gateway_id, first_at, last_at) "
+    "SELECT decode(lpad(to_hex(extract(epoch FROM $1::interval)::int), 8, '0'), 'hex'), '', '', now(), now() - $1",
+    "gateway_address_change": "INSERT INTO gateway_address_change "
+    "(gateway_id, frontend, former, address, refused, first_at, last_at) "
+    "SELECT id, '', '', $1::interval::text, false, now(), now() - $1 FROM gateway",
+    "gateway_hour": "INSERT INTO gateway_hour (gateway_id, hour) SELECT id, now() - $1::interval FROM gateway",
     "lns_unknown_device": "INSERT INTO lns_unknown_device "
     "(source_id, tenant_id, dev_eui, first_seen_at, last_seen_at) SELECT id, tenant_id, "
     "decode(lpad(to_hex(extract(epoch FROM $1::interval)::int), 16, '0'), 'hex'), now(), now() - $1 "
@@ -52,6 +58,9 @@ async def test_old_rows_go_and_others_stay(pool: Pool, measuring, what: Prune) -
         "INSERT INTO lns_source (tenant_id, kind, transport, name, token_sha256) "
         "SELECT id, 'generic', 'http', 's', sha256('x') FROM tenant"
     )
+    await pool.execute(
+        "INSERT INTO gateway (tenant_id, gateway_id, name) SELECT id, '\\x0102030405060708', 'g' FROM tenant"
+    )
     table = TABLES.get(what.table, what.table)
     await pool.execute(f"DELETE FROM {table}")
     for minutes in (-1, 1, 2, 3):
@@ -74,3 +83,26 @@ async def test_a_closed_session_stays_while_uplinks_may_name_it(pool: Pool, meas
 
     assert kept_for_ever == 0
     assert await prune(pool, what) == 1
+
+
+async def test_of_strangers_refusals_and_changed_addresses_only_the_latest_stay(pool: Pool, measuring) -> None:
+    await measuring.datastreams("temperature")
+    gateway_id = await pool.fetchval(
+        "INSERT INTO gateway (tenant_id, gateway_id, name) SELECT id, '\\x0102030405060708', 'g' FROM tenant "
+        "RETURNING id"
+    )
+    await pool.execute(
+        "INSERT INTO frame_refusal (subject, reason, gateway_id, first_at, last_at) "
+        "SELECT decode(lpad(to_hex(n), 8, '0'), 'hex'), '', '', now(), now() - n * interval '1 s' "
+        "FROM generate_series(1, 100002) n"
+    )
+    await pool.execute(
+        "INSERT INTO gateway_address_change (gateway_id, frontend, former, address, refused, first_at, last_at) "
+        "SELECT $1, '', '', n::text, true, now(), now() - n * interval '1 s' FROM generate_series(1, 103) n",
+        gateway_id,
+    )
+    by_table = {one.table: one for one in prunes(SETTINGS)}
+
+    assert await prune(pool, by_table["frame_refusal"]) == 2
+    assert await prune(pool, by_table["gateway_address_change"]) == 3
+    assert await pool.fetchval("SELECT max(address::int) FROM gateway_address_change") == 100

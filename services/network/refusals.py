@@ -1,0 +1,67 @@
+"""What was refused, for whoever looks a device up: added up in memory, written every few seconds."""
+
+import asyncio
+
+import structlog
+
+from core.registry.refusals import RefusalSeen, save_refusals
+from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool
+from services.network.clock import wall_clock_us
+from services.network.telemetry import REFUSALS_LEFT_OUT
+
+SAVE_EVERY_S = 5.0
+# Between two saves: anybody can send frames of devices that do not exist. The rest is counted, and noted when it
+# comes again.
+MOST = 500
+
+
+class Refusals:
+    """Refused frames since the last save, one entry for what they name, the reason and the device."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._seen: dict[tuple[bytes, str, int], RefusalSeen] = {}
+        self._log = structlog.get_logger()
+
+    def note(self, subject: bytes, reason: str, device_id: int, gateway_id: bytes) -> None:
+        """Remember a refusal.
+
+        Args:
+            subject: the DevAddr, or the DevEUI of a join-request; empty when the frame could not be read that far.
+            reason: as the metrics have it.
+            device_id: 0 when it is not known whose it was.
+            gateway_id: one that heard it.
+        """
+        if not subject:
+            return
+        key = (subject, reason, device_id)
+        seen = self._seen.get(key)
+        if seen is None:
+            if len(self._seen) >= MOST:
+                REFUSALS_LEFT_OUT.inc()
+                return
+            self._seen[key] = seen = RefusalSeen(subject, reason, device_id, gateway_id, wall_clock_us())
+        seen.times += 1
+        seen.gateway_id, seen.last_us = gateway_id, wall_clock_us()
+
+    async def run(self) -> None:
+        """Save every 5 s until cancelled."""
+        while True:
+            await asyncio.sleep(SAVE_EVERY_S)
+            await self.save()
+
+    async def save(self) -> None:
+        """Write what was refused since the last save; what could not be written goes with the next."""
+        seen, self._seen = self._seen, {}
+        if not seen:
+            return
+        try:
+            await save_refusals(self._pool, list(seen.values()))
+        except (ForeignKeyViolationError, *DATABASE_AWAY) as away:  # A device that is being removed is no reason.
+            self._log.warning("refusals_not_saved", error=str(away) or type(away).__name__)
+            for key, later in self._seen.items():
+                before = seen.get(key)
+                if before is not None:
+                    later.times += before.times
+                    later.first_us = before.first_us
+            self._seen = dict(list((seen | self._seen).items())[:MOST])
