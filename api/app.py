@@ -9,6 +9,7 @@ from api.errors import handle_errors
 from api.platform import Platform
 from api.routes import (
     alerts,
+    applications,
     assets,
     daily,
     datastreams,
@@ -59,6 +60,7 @@ ROUTERS = (
     alerts.router,
     webhook_endpoints.router,
     lns_sources.router,
+    applications.router,
     lighting.router,
     multicast.router,
     sharing.router,

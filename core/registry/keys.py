@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from lorawan.crypto import unwrap_key, wrap_key
 
+# What key wrap takes (RFC 3394).
+WRAPPED_MULTIPLE = 8
+WRAPPED_LEAST = 16
+
 
 @dataclass(frozen=True, slots=True)
 class KeyWrap:
@@ -26,3 +30,13 @@ class KeyWrap:
             WrongKek: another key-encryption key wrapped it, or the octets were altered.
         """
         return unwrap_key(self._kek, wrapped)
+
+    def wrap_text(self, secret: str) -> bytes:
+        """A password; zeros fill it up to what key wrap takes, so it holds no NUL."""
+        octets = secret.encode()
+        length = max(WRAPPED_LEAST, -(-len(octets) // WRAPPED_MULTIPLE) * WRAPPED_MULTIPLE)
+        return self.wrap(octets.ljust(length, b"\0"))
+
+    def unwrap_text(self, wrapped: bytes) -> str:
+        """What `wrap_text` was given; raises WrongKek as `unwrap` does."""
+        return self.unwrap(wrapped).rstrip(b"\0").decode()

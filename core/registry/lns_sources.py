@@ -13,8 +13,7 @@ from core.runtime.postgres import Connection, Pool
 
 TOKEN_PREFIX = "lns"  # noqa: S105 - What a token begins with.
 SECRET_OCTETS = 32
-WRAPPED_MULTIPLE = 8
-WRAPPED_LEAST = 16
+ID_DIGITS_MOST = 15
 
 CREATE = """
 INSERT INTO lns_source (tenant_id, kind, transport, name, token_sha256, mqtt_url, mqtt_topic, mqtt_user,
@@ -135,7 +134,7 @@ class Source:
         Raises:
             WrongKek: another key-encryption key wrapped it.
         """
-        return None if self.secret_wrapped is None else _open(keys, self.secret_wrapped)
+        return None if self.secret_wrapped is None else keys.unwrap_text(self.secret_wrapped)
 
     def opens_to(self, token: str) -> bool:
         """Whether this is the source's token, in constant time."""
@@ -148,20 +147,9 @@ def parse_token(token: str) -> tuple[int, str]:
     """The source's id and the secret of `lns_<id>_<secret>`; (0, "") for anything else."""
     prefix, _, rest = token.partition("_")
     number, _, secret = rest.partition("_")
-    if prefix != TOKEN_PREFIX or not (number.isascii() and number.isdigit() and len(number) < WRAPPED_LEAST):
+    if prefix != TOKEN_PREFIX or not (number.isascii() and number.isdigit() and len(number) <= ID_DIGITS_MOST):
         return 0, ""
     return int(number), secret
-
-
-def _wrap(keys: KeyWrap, secret: str) -> bytes:
-    """Zeros fill it up to what key wrap takes; a secret holds no NUL."""
-    octets = secret.encode()
-    length = max(WRAPPED_LEAST, -(-len(octets) // WRAPPED_MULTIPLE) * WRAPPED_MULTIPLE)
-    return keys.wrap(octets.ljust(length, b"\0"))
-
-
-def _open(keys: KeyWrap, wrapped: bytes) -> str:
-    return keys.unwrap(wrapped).rstrip(b"\0").decode()
 
 
 async def create_source(
@@ -190,7 +178,7 @@ async def create_source(
         mqtt.url if mqtt else None,
         mqtt.topic if mqtt else None,
         mqtt.user if mqtt else None,
-        None if secret is None else _wrap(keys, secret),
+        None if secret is None else keys.wrap_text(secret),
         None if secret is None else keys.kek_id,
         downlinks.url if downlinks else None,
         downlinks.user if downlinks else None,

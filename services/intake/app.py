@@ -12,6 +12,8 @@ from core.runtime.health import Readiness, bus_check, database_check, serve_heal
 from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.postgres import open_pool
+from services.intake.applications.keepers import ApplicationKeepers
+from services.intake.applications.tallies import Tallies
 from services.intake.http import ACKNOWLEDGED_WITHIN_S, create_app
 from services.intake.keepers import Keepers
 from services.intake.publisher import Publisher
@@ -25,7 +27,7 @@ log = structlog.get_logger()
 
 
 async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
-    """Take uplinks from other people's LNS, and hand our downlinks over to them, until stopped."""
+    """Take uplinks from other people's LNS, hand downlinks over, tell partners' applications, until stopped."""
     async with AsyncExitStack() as opened:
         pool = await opened.enter_async_context(
             open_pool(settings.database_url.get_secret_value(), "intake", size=settings.pool_size)
@@ -41,13 +43,26 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
         reports = Reports(pool, bus, shards)
         reception = Reception(devices, publisher, sightings, reports)
         keys = KeyWrap(settings.kek_id, settings.kek_octets)
+        tallies = Tallies(pool)
+        applications = ApplicationKeepers(
+            pool,
+            bus,
+            shards,
+            keys,
+            tallies,
+            settings.instance,
+            session_expiry_s=settings.intake_mqtt_session_expiry,
+            backlog=settings.intake_application_backlog,
+        )
 
         async def apply(changes: list[Change]) -> None:
             devices.apply(changes)
             await sources.apply(changes)
+            await applications.apply(changes)
 
         watcher = RegistryWatcher(pool, bus, apply)
         await sources.load()
+        await applications.load()
         readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
         keepers = Keepers(
             pool, bus, sources, reception, keys, settings.instance, settings.intake_mqtt_session_expiry
@@ -58,8 +73,12 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
                 tasks.create_task(watcher.watch(), name="watch the registry"),
                 tasks.create_task(sightings.run(), name="save sightings"),
                 tasks.create_task(reports.sweep(), name="sweep downlinks"),
+                tasks.create_task(tallies.run(), name="save tallies"),
             ]
-            keeping = tasks.create_task(keepers.run(), name="keep sources")
+            keeping = [
+                tasks.create_task(keepers.run(), name="keep sources"),
+                tasks.create_task(applications.run(), name="keep applications"),
+            ]
             async with (
                 serve_health(readiness, settings.health_host, settings.health_port),
                 serve_http(
@@ -71,7 +90,9 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
             ):
                 log.info("listening", host=settings.intake_host, port=port)
                 await stopping.wait()
-                keeping.cancel()  # What is not acknowledged stays with their brokers.
+                for task in keeping:  # What is not acknowledged stays with their brokers.
+                    task.cancel()
             for task in background:  # Nobody waits for an answer any more.
                 task.cancel()
         await sightings.save()
+        await tallies.save()

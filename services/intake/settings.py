@@ -16,3 +16,8 @@ class IntakeSettings(KeySettings):
     intake_mqtt_session_expiry: int = Field(
         default=604_800, ge=0, description="Seconds an LNS's broker keeps what we have not read (MQTT 5)"
     )
+    intake_application_backlog: int = Field(
+        default=100_000,
+        ge=1,
+        description="Events that may wait for one application; the oldest beyond are dropped",
+    )

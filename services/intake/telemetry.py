@@ -17,3 +17,17 @@ DOWNLINKS = Counter(
     ["kind", "result"],
 )
 THROTTLED = Counter("territoire_intake_throttled_total", "Requests beyond a source's rate, by kind", ["kind"])
+APPLICATION_EVENTS = Counter(
+    "territoire_intake_application_events_total",
+    "Events for partners' applications, by kind and by what came of the attempt",
+    ["kind", "result"],
+)
+APPLICATION_DROPPED = Counter(
+    "territoire_intake_application_dropped_total", "Events for applications that nobody publishes any more"
+)
+APPLICATION_COMMANDS = Counter(
+    "territoire_intake_application_commands_total", "Commands of applications, by what became of them", ["result"]
+)
+APPLICATIONS_CONNECTED = Gauge(
+    "territoire_intake_application_connections", "Applications whose broker this replica is connected to"
+)

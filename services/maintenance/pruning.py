@@ -58,6 +58,11 @@ LNS_UNKNOWN_DEVICE = """
 DELETE FROM lns_unknown_device WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM lns_unknown_device WHERE last_seen_at < now() - $1::interval LIMIT $2))
 """
+# Of applications that nobody has been able to tell, and of those that are gone.
+APPLICATION_EVENT = """
+DELETE FROM observation.application_event WHERE id = ANY(ARRAY(
+    SELECT id FROM observation.application_event WHERE queued_at < now() - $1::interval LIMIT $2))
+"""
 SERVICE_REPLICA = """
 DELETE FROM service_replica WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM service_replica WHERE seen_at < now() - $1::interval LIMIT $2))
@@ -102,6 +107,7 @@ def prunes(settings: MaintenanceSettings) -> tuple[Prune, ...]:
         Prune("gateway_address_change", GATEWAY_ADDRESS_CHANGE, 90 * days),
         Prune("gateway_hour", GATEWAY_HOUR, 90 * days),
         Prune("lns_unknown_device", LNS_UNKNOWN_DEVICE, 30 * days),
+        Prune("application_event", APPLICATION_EVENT, 7 * days),
         Prune("service_replica", SERVICE_REPLICA, 1 * days),
         Prune("quarantine", QUARANTINE, settings.keep_quarantine_days * days),
         Prune("session", SESSION, 8 * days),  # uplink_seen names sessions, too.

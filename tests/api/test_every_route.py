@@ -33,6 +33,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/multicast-groups/{id}/messages"): {"f_port": 1, "payload": "00"},
     ("post", "/v1/gateways/unknown/{gateway_id}/claim"): {"name": "Mairie"},
     ("patch", "/v1/lns-sources/{id}"): {"enabled": True},
+    ("patch", "/v1/applications/{id}"): {"enabled": True},
+    ("put", "/v1/applications/{id}/devices"): {"dev_euis": None},
     ("put", "/v1/tenants/{id}/member-of"): {"tenant_id": None},
     ("post", "/v1/assets/{id}/transfer"): {"tenant": "sdef", "history": "stays", "confirm": "x"},
 }
@@ -112,6 +114,7 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
     command = await other_client.post("/v1/lighting/commands", json={"asset_id": cabinet["id"], "action": "on"})
     endpoint = await other_client.post("/v1/webhook-endpoints", json={"url": "https://si.example.fr/t"})
     source = await other_client.post("/v1/lns-sources", json={"kind": "generic", "name": "NB-IoT"})
+    application = await other_client.post("/v1/applications", json={"name": "SI", "mqtt_url": "mqtts://a.example"})
     group = await other_client.post(
         "/v1/multicast-groups",
         json={"name": "rue", "dev_addr": "00c0ffee", "nwk_s_key": "00" * 16, "app_s_key": "11" * 16},
@@ -133,6 +136,7 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
             "alert-rules": str(rule["id"]),
             "webhook-endpoints": str(endpoint.json()["id"]),
             "lns-sources": str(source.json()["id"]),
+            "applications": str(application.json()["id"]),
             "multicast-groups": str(group.json()["id"]),
             "lighting/commands": str(command.json()["id"]),
             "grants": str(grant.json()["id"]),

@@ -129,7 +129,9 @@ class Bench:
         return await self.http.post(path, content=message.body, headers=headers)
 
     @asynccontextmanager
-    async def intake(self, instance: str = "a", nats_url: str = "", rate: int = 500) -> AsyncGenerator[None]:
+    async def intake(
+        self, instance: str = "a", nats_url: str = "", rate: int = 500, backlog: int = 100_000
+    ) -> AsyncGenerator[None]:
         settings = IntakeSettings.model_validate(
             {
                 "database_url": self.database_url,
@@ -137,6 +139,7 @@ class Bench:
                 "kek": KEK.hex(),
                 "instance": instance,
                 "intake_rate": rate,
+                "intake_application_backlog": backlog,
                 "intake_port": self.http_port if instance == "a" else 0,
             }
         )

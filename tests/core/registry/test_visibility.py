@@ -26,6 +26,9 @@ UNION ALL SELECT 'audit ' || tenant_id - 1 FROM audit
 UNION ALL SELECT 'lns_source ' || tenant_id - 1 FROM lns_source
 UNION ALL SELECT 'lns_source_state ' || tenant_id - 1 FROM lns_source_state
 UNION ALL SELECT 'lns_unknown_device ' || tenant_id - 1 FROM lns_unknown_device
+UNION ALL SELECT 'application ' || tenant_id - 1 FROM application
+UNION ALL SELECT 'application_state ' || tenant_id - 1 FROM application_state
+UNION ALL SELECT 'application_device ' || device_id - 1 FROM application_device
 UNION ALL SELECT 'multicast_group ' || tenant_id - 1 FROM multicast_group
 UNION ALL SELECT 'multicast_message ' || tenant_id - 1 FROM multicast_message
 UNION ALL SELECT 'multicast_member ' || device_id - 1 FROM multicast_member
@@ -73,6 +76,9 @@ SELECT id, id, 'generic', 'http', 's', sha256('x') FROM tenant;
 INSERT INTO lns_source_state (source_id, tenant_id) SELECT id, id FROM tenant;
 INSERT INTO lns_unknown_device (source_id, tenant_id, dev_eui, first_seen_at, last_seen_at)
 SELECT id, id, '\\xffffffffffffffff', now(), now() FROM tenant;
+INSERT INTO application (id, tenant_id, name, mqtt_url) OVERRIDING SYSTEM VALUE
+SELECT id, id, 'a', 'mqtt://a.example' FROM tenant;
+INSERT INTO application_state (application_id, tenant_id) SELECT id, id FROM tenant;
 INSERT INTO multicast_group (id, tenant_id, name, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id)
 OVERRIDING SYSTEM VALUE SELECT id, id, 'g', int4send(id), 'x', 'x', 'k' FROM tenant;
 INSERT INTO multicast_message (tenant_id, group_id, slot, f_port, payload, not_after)
@@ -91,6 +97,7 @@ OVERRIDING SYSTEM VALUE VALUES ($1::int, $2::int, int8send($1::int), int8send(1)
 """
 ADD_STATUSES = """
 INSERT INTO device_status SELECT id, 255, 0, now() FROM device;
+INSERT INTO application_device (application_id, device_id, tenant_id) SELECT tenant_id, id, tenant_id FROM device;
 INSERT INTO multicast_member SELECT tenant_id, id, tenant_id FROM device
 """
 ADD_SERVINGS = """

@@ -107,6 +107,7 @@ async def test_no_table_lets_the_rows_of_another_tenant_be_changed(database) -> 
         "SELECT keep_tenure($1, 1, '{(,)}', '{}')",
         "SELECT give_profiles(ARRAY[$1::int], 1)",
         "INSERT INTO lns_source (tenant_id, kind, transport, name) VALUES ($1, 'generic', 'http', 'new')",
+        "INSERT INTO application (tenant_id, name, mqtt_url) VALUES ($1, 'new', 'mqtt://a.example')",
     ],
 )
 async def test_nothing_is_written_in_the_name_of_a_tenant_that_is_seen(

@@ -123,6 +123,8 @@ def expected(world: World, me: int | None) -> set[str]:
     rows |= {f"{table} {me}" for table in (*own, "lns_source", "lns_source_state", "lns_unknown_device")}
     rows |= {f"{table} {me}" for table in ("multicast_group", "multicast_message")}
     rows |= {f"multicast_member {i}" for i, device in enumerate(world.devices) if device.tenant == me}
+    rows |= {f"{table} {me}" for table in ("application", "application_state")}
+    rows |= {f"application_device {i}" for i, device in enumerate(world.devices) if device.tenant == me}
     rows |= {f"asset {i}" for i, asset in enumerate(world.assets) if asset.tenant in seen or i in shown}
     rows |= {
         f"access_grant {index}"

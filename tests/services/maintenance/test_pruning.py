@@ -37,12 +37,15 @@ ROWS = {
     "service_replica": "INSERT INTO service_replica SELECT 's', $1::interval::text, now() - $1::interval",
     "quarantine": "INSERT INTO observation.quarantine (at, service, subject, sequence, reason, data) "
     "SELECT now() - $1::interval, 's', $1::interval::text, 1, '', ''",
+    "application_event": "INSERT INTO observation.application_event "
+    "(application_id, device_id, kind, time, queued_at) VALUES (1, 1, 'join', now(), now() - $1::interval)",
     "session": "INSERT INTO session "
     "(device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, closed_at) "
     "SELECT id, '\\x00000001', '', '', 'k', now() - $1::interval FROM device LIMIT 1",
 }
 TABLES = {"quarantine": "observation.quarantine", "uplink_seen": "observation.uplink_seen"} | {
-    "job_log": "jobs.pgqueuer_log"
+    "job_log": "jobs.pgqueuer_log",
+    "application_event": "observation.application_event",
 }
 
 

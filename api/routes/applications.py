@@ -1,0 +1,229 @@
+"""Applications of partners: told of devices, and heard, as ChirpStack v4 would do it, over their MQTT broker."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+from pydantic import Field, SecretStr, StringConstraints
+
+from api.auth import Change, Manager, Reader
+from api.errors import PROBLEM_RESPONSES, invalid, not_found
+from api.fields import Answer, Body, Eui, Id, Name, example
+from api.pages import Cursor, Limit, Page, bad_cursor, page_of
+from core.registry import applications
+from core.registry.applications import ApplicationRow
+from core.runtime.mqtt import Broker
+from lorawan.identifiers import EUI_LENGTH
+
+DEVICES_MOST = 10_000
+
+router = APIRouter(prefix="/v1/applications", tags=["Applications"], responses=PROBLEM_RESPONSES)
+
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
+DevEuis = Annotated[list[Eui], Field(max_length=DEVICES_MOST)]
+
+
+class NewApplication(Body):
+    """L'application d'un partenaire, qui attend ce que ChirpStack v4 publie."""
+
+    model_config = example(
+        {"name": "Hyperviseur", "mqtt_url": "mqtts://mqtt.partenaire.fr:8883", "mqtt_user": "sdef"}
+    )
+
+    name: Name = Field(examples=["Hyperviseur"])
+    mqtt_url: ShortText = Field(
+        description="Adresse de leur courtier (MQTT 5), `mqtts://hôte:port`, sans identifiants",
+        examples=["mqtts://mqtt.partenaire.fr:8883"],
+    )
+    mqtt_user: ShortText | None = Field(None, description="Compte chez leur courtier", examples=["sdef"])
+    secret: SecretStr | None = Field(
+        None,
+        min_length=1,
+        max_length=1000,
+        json_schema_extra={"writeOnly": True, "examples": ["…"]},
+        description="Mot de passe de ce compte ; chiffré, jamais relu",
+    )
+    application_id: UUID | None = Field(
+        None,
+        description="Identifiant dans les topics `application/{id}/…` ; celui de votre ChirpStack pour que rien "
+        "ne change chez le partenaire ; absent : tiré au sort",
+    )
+    dev_euis: DevEuis | None = Field(
+        None, description="Les capteurs concernés ; absent : tous ceux de la collectivité, présents et à venir"
+    )
+    takes_commands: bool = Field(
+        True,
+        description="false : les messages `command/down` ne sont pas écoutés, le compte peut publier seulement",
+    )
+
+
+class ApplicationPatch(Body):
+    """Suspendre une application, ou la reprendre."""
+
+    model_config = example({"enabled": False})
+
+    enabled: bool = Field(description="false suspend, true reprend ; ce qui arrive entre-temps n'est pas publié")
+
+
+class ApplicationDevices(Body):
+    """Les capteurs dont l'application entend parler."""
+
+    model_config = example({"dev_euis": ["70b3d57ed0001234"]})
+
+    dev_euis: DevEuis | None = Field(description="null : tous ceux de la collectivité")
+
+
+class ApplicationAnswer(Answer):
+    """Une application et ce qu'elle a reçu, sans son mot de passe."""
+
+    id: int
+    application_id: UUID = Field(description="Dans les topics")
+    name: str
+    mqtt_url: str
+    mqtt_user: str | None
+    all_devices: bool = Field(description="false : seulement ceux de sa liste")
+    takes_commands: bool
+    enabled: bool
+    created_at: datetime
+    last_published_at: datetime | None
+    published: int = Field(description="Événements que leur courtier a acquittés")
+    waiting: int = Field(description="Événements en attente")
+    dropped: int = Field(description="Événements abandonnés : trop en attente, ou capteur parti")
+    commands: int = Field(description="Commandes devenues des messages pour un capteur")
+    commands_refused: int
+    last_error: str | None = Field(examples=["courtier MQTT injoignable : connexion refusée"])
+    last_error_at: datetime | None
+
+
+class ApplicationDevice(Answer):
+    """Un capteur de la liste."""
+
+    dev_eui: Eui
+
+
+def _answer(row: ApplicationRow) -> ApplicationAnswer:
+    return ApplicationAnswer.model_validate(row)
+
+
+async def _set_devices(change: Change, application: int, dev_euis: Sequence[str] | None) -> None:
+    """Raises 422 when one of them is not the tenant's own."""
+    wanted = None if dev_euis is None else sorted({bytes.fromhex(dev_eui) for dev_eui in dev_euis})
+    found = await applications.set_devices(change.connection, application, wanted)
+    if wanted is not None and found < len(wanted):
+        raise invalid("dev_euis", "unknown", f"{len(wanted) - found} capteurs inconnus de cette collectivité")
+
+
+@router.post("", status_code=201, summary="Ajouter l'application d'un partenaire")
+async def create_application(body: NewApplication, caller: Manager) -> ApplicationAnswer:
+    """Publier chez un partenaire ce que ChirpStack v4 publierait, et prendre ses `command/down`.
+
+    C'est une connexion sortante depuis le réseau de l'exploitant : elle demande aussi le rôle `operate`.
+    """
+    caller.demand("operate")
+    try:
+        broker = Broker.from_url(body.mqtt_url)
+    except ValueError:
+        broker = None
+    if broker is None or broker.username or broker.password:
+        raise invalid("mqtt_url", "url", "mqtt://hôte:port ou mqtts://hôte:port attendu, sans identifiants")
+    async with caller.changing() as change:
+        application = await applications.create_application(
+            change.connection,
+            caller.platform.keys,
+            change.tenant_id,
+            name=body.name,
+            mqtt_url=body.mqtt_url,
+            mqtt_user=body.mqtt_user,
+            secret=None if body.secret is None else body.secret.get_secret_value(),
+            application_id=body.application_id,
+            all_devices=body.dev_euis is None,
+            takes_commands=body.takes_commands,
+        )
+        await _set_devices(change, application, body.dev_euis)
+        await change.audit("create", "application", application, body.model_dump(mode="json", exclude={"secret"}))
+        row = await applications.read_application(change.connection, application)
+    assert row is not None  # noqa: S101 - Made in this very transaction.
+    return _answer(row)
+
+
+@router.get("", summary="Lister les applications des partenaires")
+async def list_applications(caller: Reader) -> Page[ApplicationAnswer]:
+    """Les applications de la collectivité, leurs compteurs et leur dernière erreur."""
+    async with caller.reading() as connection:
+        rows = await applications.list_applications(connection)
+    return Page(items=[_answer(row) for row in rows], next=None)
+
+
+@router.get("/{id}", summary="Lire l'application d'un partenaire")
+async def read_application(id: Id, caller: Reader) -> ApplicationAnswer:  # noqa: A002 - The path's word.
+    """Une application, ses compteurs et sa dernière erreur."""
+    async with caller.reading() as connection:
+        row = await applications.read_application(connection, id)
+    if row is None:
+        raise not_found(f"application {id}")
+    return _answer(row)
+
+
+@router.patch("/{id}", summary="Suspendre ou reprendre l'application d'un partenaire")
+async def update_application(id: Id, body: ApplicationPatch, caller: Manager) -> ApplicationAnswer:  # noqa: A002
+    """Suspendre ou reprendre une application, en moins de 5 secondes."""
+    async with caller.changing() as change:
+        if not await applications.set_application_enabled(change.connection, id, enabled=body.enabled):
+            raise not_found(f"application {id}")
+        await change.audit("update", "application", id, body.model_dump())
+        row = await applications.read_application(change.connection, id)
+    assert row is not None  # noqa: S101 - Changed in this very transaction.
+    return _answer(row)
+
+
+@router.delete("/{id}", status_code=204, summary="Retirer l'application d'un partenaire")
+async def delete_application(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+    """Retirer une application : rien ne lui est plus publié, et ce qui attendait ne l'est pas non plus."""
+    async with caller.changing() as change:
+        if not await applications.delete_application(change.connection, id):
+            raise not_found(f"application {id}")
+        await change.audit("delete", "application", id)
+    return Response(status_code=204)
+
+
+@router.put("/{id}/devices", summary="Choisir les capteurs d'une application")
+async def set_devices(id: Id, body: ApplicationDevices, caller: Manager) -> ApplicationAnswer:  # noqa: A002
+    """Remplacer la liste des capteurs dont l'application entend parler et auxquels elle peut parler."""
+    async with caller.changing() as change:
+        if await applications.read_application(change.connection, id) is None:
+            raise not_found(f"application {id}")
+        await _set_devices(change, id, body.dev_euis)
+        await change.audit("update", "application", id, body.model_dump())
+        row = await applications.read_application(change.connection, id)
+    assert row is not None  # noqa: S101 - Read in this very transaction.
+    return _answer(row)
+
+
+@router.get("/{id}/devices", summary="Lister les capteurs d'une application")
+async def list_devices(
+    id: Id,  # noqa: A002 - The path's word.
+    caller: Reader,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[ApplicationDevice]:
+    """Les capteurs de sa liste, par DevEUI ; aucun quand elle entend parler de tous."""
+    after = _read_cursor(cursor)
+    async with caller.reading() as connection:
+        if await applications.read_application(connection, id) is None:
+            raise not_found(f"application {id}")
+        rows = await applications.list_devices(connection, id, after=after, most=limit + 1)
+    return page_of(
+        rows, limit, lambda dev_eui: ApplicationDevice(dev_eui=dev_eui.hex()), lambda dev_eui: dev_eui.hex()
+    )
+
+
+def _read_cursor(cursor: str | None) -> bytes:
+    try:
+        after = bytes.fromhex(cursor or "")
+    except ValueError:
+        raise bad_cursor() from None
+    if cursor is not None and len(after) != EUI_LENGTH:
+        raise bad_cursor()
+    return after

@@ -1,0 +1,417 @@
+"""ChirpStack v4's application contract, as a partner's own client sees it at its own broker."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import aiomqtt
+import pytest
+
+from core.registry.applications import create_application, set_devices
+from core.registry.downlinks import enqueue
+from core.registry.keys import KeyWrap
+from lorawan.identifiers import DevAddr
+from services.intake.adapters import chirpstack
+from services.intake.foreign import ForeignMessage, ForeignUplink
+from services.network.join_store import NewSession, open_sessions
+from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
+from services.supervisor.ports import LOOPBACK, free_tcp_port
+from tests.contracts.lns_rig import KEK, Bench, SourceOfTest, now_us, until
+from tests.contracts.lns_samples import EM400, SAMPLES, Heard
+
+WAITING = "SELECT count(*) FROM observation.application_event"
+DOWNLINKS = "SELECT * FROM downlink ORDER BY id"
+
+
+@dataclass
+class Partner:
+    """A partner: its broker's address, and all that its own client has received there."""
+
+    bench: Bench
+    heard: Heard
+    client: aiomqtt.Client
+    source: SourceOfTest
+    application_id: UUID = field(default_factory=lambda: UUID(bytes=secrets.token_bytes(16), version=4))
+    application: int = 0
+    device_id: int = 0
+    received: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
+
+    async def listen(self) -> None:
+        await self.client.subscribe(f"application/{self.application_id}/device/+/event/#", qos=1)
+        async for message in self.client.messages:
+            assert isinstance(message.payload, bytes)
+            self.received.append((str(message.topic), json.loads(message.payload)))
+
+    async def plant(self, port: int, name: str = "Hyperviseur", **asked: Any) -> int:
+        async with self.bench.pool.acquire() as connection:
+            return await create_application(
+                connection,
+                KeyWrap("kek-1", KEK),
+                self.bench.tenant_id,
+                name=name,
+                mqtt_url=f"mqtt://{LOOPBACK}:{port}",
+                mqtt_user=BRIDGE,
+                secret=self.bench.broker.accounts[BRIDGE],
+                **asked,
+            )
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        topic = f"application/{self.application_id}/device/{self.heard.dev_eui.hex()}/event/{kind}"
+        return [event for at, event in self.received if at == topic]
+
+    async def hears(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
+        async def enough() -> bool:
+            return len(self.events(kind)) >= count
+
+        await until(enough)
+        return self.events(kind)
+
+    async def speak(self, body: Any, dev_eui: str = "", **how: Any) -> None:
+        topic = f"application/{self.application_id}/device/{dev_eui or self.heard.dev_eui.hex()}/command/down"
+        await self.client.publish(topic, body if isinstance(body, bytes) else json.dumps(body), qos=1, **how)
+
+    def command(self, **other: Any) -> dict[str, Any]:
+        return {"devEui": self.heard.dev_eui.hex(), "fPort": 10, "data": "AQID"} | other
+
+    async def downlink(self, **asked: Any) -> int:
+        not_after = datetime.fromisoformat("2199-01-01T00:00:00+00:00")
+        async with self.bench.pool.acquire() as connection:
+            row = await enqueue(
+                connection, self.device_id, f_port=10, payload=b"\1\2\3", not_after=not_after, **asked
+            )
+        return row.id
+
+    async def is_told(self, column: str, value: int) -> None:
+        """Return once the application's row says so."""
+
+        async def says() -> bool:
+            found = await self.bench.pool.fetchval(
+                f"SELECT {column} FROM application_state WHERE application_id = $1", self.application
+            )
+            return found == value
+
+        await until(says)
+
+    async def is_kept(self) -> None:
+        """Return once a replica is connected: who publishes has subscribed before."""
+        await self.bench.pool.execute("INSERT INTO device_status VALUES ($1, 1, 1, now())", self.device_id)
+        await self.hears("status")
+
+    async def uplink(self, heard: Heard | None = None) -> None:
+        answer = await self.bench.post(self.source, SAMPLES["chirpstack"].write(heard or self.heard))
+        assert answer.status_code == 200
+
+
+@pytest.fixture
+async def partner(bench: Bench) -> AsyncGenerator[Partner]:
+    broker, heard = bench.broker, Heard(now_us() - 500_000)
+    password = broker.accounts[SIMULATOR]
+    async with (
+        aiomqtt.Client(LOOPBACK, broker.port, username=SIMULATOR, password=password) as client,
+        asyncio.TaskGroup() as tasks,
+    ):
+        made = Partner(bench, heard, client, await bench.source(SAMPLES["chirpstack"]))
+        made.device_id = await bench.device(heard)
+        made.application = await made.plant(broker.port, application_id=made.application_id)
+        listening = tasks.create_task(made.listen())
+        yield made
+        listening.cancel()
+
+
+async def test_an_uplink_is_told_as_chirpstack_tells_it(partner: Partner) -> None:
+    bench, heard = partner.bench, partner.heard
+    async with bench.intake(), bench.ingest():
+        await partner.uplink()
+        event = (await partner.hears("up"))[0]
+
+    row = (await bench.rows())[0]
+    assert event["deduplicationId"] == str(row["uplink_id"])
+    assert event["deviceInfo"] | {"tenantId": "", "deviceProfileId": "", "deviceProfileName": ""} == {
+        "tenantId": "",
+        "tenantName": "Brest",
+        "applicationId": str(partner.application_id),
+        "applicationName": "Hyperviseur",
+        "deviceProfileId": "",
+        "deviceProfileName": "",
+        "deviceName": "d",
+        "devEui": heard.dev_eui.hex(),
+    }
+    assert UUID(event["deviceInfo"]["tenantId"])
+    assert (event["fCnt"], event["fPort"], event["dr"], event["confirmed"]) == (1234, 85, 5, True)
+    assert event["data"] == "AXVcA2cBAQSCRAgFAAE="
+    # README of em400-udl: 92 %, 25.7 Cel, 2116 mm.
+    assert {"battery_level": 92.0, "temperature": 25.7, "distance": 2116.0}.items() <= event["object"].items()
+    assert event["txInfo"] == {
+        "frequency": 868100000,
+        "modulation": {"lora": {"bandwidth": 125000, "spreadingFactor": 7, "codeRate": "CR_4_5"}},
+    }
+    assert [(heard_by["gatewayId"], heard_by["rssi"], heard_by["snr"]) for heard_by in event["rxInfo"]] == [
+        (heard.gateway_id.hex(), -104, 5.5)
+    ]
+    assert datetime.fromisoformat(event["time"]) == row["time"]
+
+
+async def test_what_is_told_is_read_by_who_reads_chirpstack(partner: Partner) -> None:
+    bench, heard = partner.bench, partner.heard
+    async with bench.intake(), bench.ingest():
+        await partner.uplink()
+        await partner.hears("up")
+
+    topic, event = partner.received[0]
+    read = chirpstack.read(ForeignMessage(json.dumps(event).encode(), topic))
+
+    assert isinstance(read, ForeignUplink)
+    assert (read.dev_eui, read.f_cnt, read.f_port, read.payload) == (heard.dev_eui, 1234, 85, EM400)
+    assert (read.frequency, read.spreading_factor, read.bandwidth) == (868_100_000, 7, 125_000)
+    assert [copy.gateway_id for copy in read.heard_by] == [heard.gateway_id]
+
+
+async def test_an_uplink_that_is_delivered_again_is_told_once(partner: Partner) -> None:
+    bench = partner.bench
+    async with bench.ingest():
+        async with bench.intake():
+            for _ in range(3):
+                await partner.uplink()
+            await bench.drained()
+        later = Heard(partner.heard.heard_at_us + 1_000, partner.heard.dev_eui, partner.heard.gateway_id, 1235)
+        async with bench.intake():
+            await partner.uplink(later)
+            await partner.hears("up", 2)
+
+    assert [event["fCnt"] for event in partner.events("up")] == [1234, 1235]
+    assert await bench.pool.fetchval(WAITING) == 0
+
+
+async def test_what_happened_while_no_replica_ran_is_told_by_the_next(partner: Partner) -> None:
+    first = await partner.downlink(confirmed=True)
+    for state in ("sending", "sent", "acknowledged"):
+        await partner.bench.pool.execute(
+            "UPDATE downlink SET state = $2::text::downlink_state, f_cnt_down = 7, gateway_id = $3 WHERE id = $1",
+            first,
+            state,
+            partner.heard.gateway_id,
+        )
+    second = await partner.downlink(confirmed=True)
+    await partner.bench.pool.execute(
+        "UPDATE downlink SET state = 'failed', f_cnt_down = 8, reason = 'sourd' WHERE id = $1", second
+    )
+    third = await partner.downlink()
+    await partner.bench.pool.execute("UPDATE downlink SET state = 'expired' WHERE id = $1", third)
+    assert await partner.bench.pool.fetchval(WAITING) == 4
+
+    async with partner.bench.intake():
+        acks, txacks, logs = (
+            await partner.hears("ack", 2),
+            await partner.hears("txack"),
+            await partner.hears("log"),
+        )
+        await partner.is_told("published", 4)
+
+    assert [(ack.get("acknowledged", False), ack["fCntDown"]) for ack in acks] == [(True, 7), (False, 8)]
+    assert (txacks[0]["fCntDown"], txacks[0]["gatewayId"]) == (7, partner.heard.gateway_id.hex())
+    assert txacks[0]["queueItemId"] == acks[0]["queueItemId"] != acks[1]["queueItemId"]
+    assert (logs[0]["level"], logs[0]["code"]) == ("ERROR", "EXPIRED")
+    assert UUID(logs[0]["context"]["queue_item_id"])
+    assert await partner.bench.pool.fetchval(WAITING) == 0
+
+
+async def test_a_join_is_told_and_an_imported_session_is_not(partner: Partner) -> None:
+    pool = partner.bench.pool
+    imported = (
+        "INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id) "
+        "VALUES ($1, $2, '', '', 'k')"
+    )
+    await pool.execute(imported, partner.device_id, bytes.fromhex("0a0b0c0d"))
+    async with pool.acquire() as connection, connection.transaction():
+        joined = NewSession(partner.device_id, DevAddr(bytes.fromhex("01020304")), b"", b"", 7, 1)
+        await open_sessions(connection, [joined], "k", 5, 3)
+    async with partner.bench.intake():
+        joins = await partner.hears("join")
+        await partner.is_told("published", 1)
+
+    assert [join["devAddr"] for join in joins] == ["01020304"]
+
+
+async def test_a_devices_battery_and_margin_are_told(partner: Partner) -> None:
+    for battery in (127, 0, 255):
+        await partner.bench.pool.execute(
+            "INSERT INTO device_status VALUES ($1, $2, -7, now()) "
+            "ON CONFLICT (device_id) DO UPDATE SET battery = excluded.battery",
+            partner.device_id,
+            battery,
+        )
+    async with partner.bench.intake():
+        half, powered, unknown = await partner.hears("status", 3)
+
+    assert (half["margin"], half["batteryLevel"]) == (-7, 50.0)
+    assert powered["externalPowerSource"]
+    assert unknown["batteryLevelUnavailable"]
+
+
+async def test_a_broker_that_is_away_holds_up_no_other_and_loses_only_the_oldest(partner: Partner) -> None:
+    away = await partner.plant(free_tcp_port(), "absent")
+    async with partner.bench.intake(backlog=2):
+        await partner.is_kept()
+        for number in range(4):
+            await partner.bench.pool.execute(
+                "INSERT INTO observation.application_event (application_id, device_id, kind, time, what) "
+                "VALUES ($1, $2, 'join', now(), jsonb_build_object('dev_addr', $3::text))",
+                away,
+                partner.device_id,
+                f"0000000{number}",
+            )
+    async with partner.bench.intake(backlog=2):
+        partner.application = away
+        await partner.is_told("dropped", 3)
+
+    kept = await partner.bench.pool.fetch("SELECT what FROM observation.application_event ORDER BY id")
+    assert [row["what"]["dev_addr"] for row in kept] == ["00000002", "00000003"]
+    error = await partner.bench.pool.fetchval(
+        "SELECT last_error FROM application_state WHERE application_id = $1", away
+    )
+    assert error is not None
+
+
+async def test_what_a_broker_refuses_waits_and_is_told_again_once_it_is_allowed(
+    partner: Partner, mosquitto_server: PrivateMosquitto
+) -> None:
+    """The account of a gateway bridge may publish nothing of an application."""
+    pool = partner.bench.pool
+    await pool.execute(
+        "UPDATE application SET mqtt_url = 'mqtt://' || $1, takes_commands = false",
+        (f"{LOOPBACK}:{mosquitto_server.port}"),
+    )
+    await pool.execute(
+        "UPDATE application SET secret_wrapped = $1",
+        KeyWrap("kek-1", KEK).wrap_text(mosquitto_server.accounts[BRIDGE]),
+    )
+    await pool.execute("INSERT INTO device_status VALUES ($1, 1, 1, now())", partner.device_id)
+
+    async def refused() -> bool:
+        return await pool.fetchval("SELECT last_error LIKE '%refuse%' FROM application_state") is True
+
+    async with partner.bench.intake():
+        await until(refused)
+    waits = await pool.fetchval("SELECT not_before > now() FROM observation.application_event")
+    await pool.execute("UPDATE observation.application_event SET not_before = now()")
+    await pool.execute(
+        "UPDATE application SET mqtt_url = 'mqtt://' || $1, secret_wrapped = $2",
+        f"{LOOPBACK}:{partner.bench.broker.port}",
+        KeyWrap("kek-1", KEK).wrap_text(partner.bench.broker.accounts[BRIDGE]),
+    )
+    async with partner.bench.intake():
+        await partner.hears("status")
+        await partner.is_told("published", 1)
+
+    assert waits
+    assert len(partner.events("status")) == 1
+
+
+async def test_an_application_hears_of_its_devices_only(partner: Partner) -> None:
+    pool, other = partner.bench.pool, Heard(now_us())
+    not_listed = await partner.bench.device(other)
+    theirs = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('quimper', 'Q') RETURNING id")
+    foreign = await partner.bench.device(Heard(now_us()), theirs)
+    async with pool.acquire() as connection:
+        await set_devices(connection, partner.application, [partner.heard.dev_eui])
+    for device_id in (not_listed, foreign, partner.device_id):
+        await pool.execute("INSERT INTO device_status VALUES ($1, 1, 1, now())", device_id)
+
+    told = await pool.fetch("SELECT device_id FROM observation.application_event")
+
+    assert [row["device_id"] for row in told] == [partner.device_id]
+
+
+async def test_a_device_that_went_to_another_tenant_is_told_of_no_more(partner: Partner) -> None:
+    pool = partner.bench.pool
+    theirs = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('quimper', 'Q') RETURNING id")
+    await pool.execute("INSERT INTO device_status VALUES ($1, 1, 1, now())", partner.device_id)
+    await pool.execute("UPDATE device SET tenant_id = $2 WHERE id = $1", partner.device_id, theirs)
+    async with partner.bench.intake():
+        await partner.is_told("dropped", 1)
+
+    assert partner.received == []
+    assert await pool.fetchval(WAITING) == 0
+
+
+async def test_a_command_becomes_one_downlink_however_often_it_comes(partner: Partner) -> None:
+    bench, item = partner.bench, "6a1e6f3c-2d8f-4f57-9d53-1d1c4f1a7f10"
+    async with bench.intake():
+        await partner.is_kept()
+        for _ in range(3):
+            await partner.speak(partner.command(id=item, confirmed=True, expiresAt=in_an_hour()))
+        await partner.speak(partner.command(fPort=11))
+        await partner.is_told("commands", 2)
+        rows = await bench.pool.fetch(DOWNLINKS)
+        await bench.pool.execute(
+            "UPDATE downlink SET state = 'acknowledged', f_cnt_down = 3 WHERE id = $1", rows[0]["id"]
+        )
+        ack = (await partner.hears("ack"))[0]
+
+    assert [(row["f_port"], row["payload"], row["confirmed"]) for row in rows] == [
+        (10, b"\1\2\3", True),
+        (11, b"\1\2\3", False),
+    ]
+    assert (ack["queueItemId"], ack["acknowledged"], ack["fCntDown"]) == (item, True, 3)
+
+
+async def test_a_command_that_was_sent_while_no_replica_ran_is_taken_by_the_next(partner: Partner) -> None:
+    async with partner.bench.intake():
+        await partner.is_kept()
+    await partner.speak(partner.command())
+    async with partner.bench.intake():
+        await partner.is_told("commands", 1)
+
+    assert len(await partner.bench.pool.fetch(DOWNLINKS)) == 1
+
+
+async def test_what_cannot_be_carried_out_is_counted_and_holds_up_nothing(partner: Partner) -> None:
+    pool, theirs_heard = partner.bench.pool, Heard(now_us())
+    theirs = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('quimper', 'Q') RETURNING id")
+    await partner.bench.device(theirs_heard, theirs)
+    dev_eui = theirs_heard.dev_eui.hex()
+    wrong: list[Any] = [
+        b"\xff\xfe",
+        b"[" * 16_000,
+        b"{" + b" " * 20_000 + b"}",
+        {"fPort": 10, "data": "AQID"},
+        partner.command(devEui=dev_eui),
+        partner.command(devEui="zz"),
+        partner.command(fPort=0),
+        partner.command(fPort=224),
+        partner.command(data="AA" * 400),
+        partner.command(data="", object={"on": True}),
+        partner.command(expiresAt="2020-01-01T00:00:00Z"),
+        partner.command(expiresAt="2190-01-01T00:00:00Z"),
+        partner.command(id="x" * 101),
+        partner.command(id="\0"),
+    ]
+    async with partner.bench.intake():
+        await partner.is_kept()
+        for body in wrong:
+            await partner.speak(body)
+        await partner.speak(partner.command(devEui=dev_eui), dev_eui=dev_eui)
+        await partner.speak(partner.command())
+        await partner.is_told("commands", 1)
+        await partner.is_told("commands_refused", len(wrong) + 1)
+
+    assert [row["device_id"] for row in await pool.fetch(DOWNLINKS)] == [partner.device_id]
+
+
+async def test_lights_are_switched_by_nobody_this_way(partner: Partner) -> None:
+    await partner.bench.pool.execute("UPDATE device_profile SET capabilities = '{switch}'")
+    async with partner.bench.intake():
+        await partner.is_kept()
+        await partner.speak(partner.command())
+        await partner.is_told("commands_refused", 1)
+
+    assert await partner.bench.pool.fetch(DOWNLINKS) == []
+
+
+def in_an_hour() -> str:
+    return datetime.fromtimestamp(now_us() / 1e6 + 3600).astimezone().isoformat()
