@@ -100,11 +100,19 @@ def test_a_disabled_device_is_refused_after_its_mic_was_checked() -> None:
     sessions, devices = house(1, enabled=False)
 
     assert judge(group(build_uplink(DEV_ADDR, cipher(), 0, f_port=1, payload=b"x")), sessions, devices) == Refused(
-        "disabled", DEV_ADDR
+        "disabled", DEV_ADDR, 1
     )
     assert judge(
         group(build_uplink(DEV_ADDR, cipher(9), 0, f_port=1, payload=b"x")), sessions, devices
-    ) == Refused("mic", DEV_ADDR)
+    ) == Refused("mic", DEV_ADDR, 1)
+
+
+def test_a_wrong_mic_under_an_address_of_several_devices_is_nobodys() -> None:
+    sessions, devices = house(1, 2)
+
+    assert judge(
+        group(build_uplink(DEV_ADDR, cipher(9), 0, f_port=1, payload=b"x")), sessions, devices
+    ) == Refused("mic", DEV_ADDR, 0)
 
 
 def test_an_address_of_nobody_and_a_malformed_frame_are_refused() -> None:
