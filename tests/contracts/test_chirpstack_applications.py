@@ -1,126 +1,22 @@
-"""ChirpStack v4's application contract, as a partner's own client sees it at its own broker."""
+"""ChirpStack v4's application events, as a partner's own client sees them at its own broker."""
 
-import asyncio
 import json
-import secrets
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-import aiomqtt
-import pytest
-
-from core.registry.applications import create_application, set_devices
-from core.registry.downlinks import enqueue
+from core.registry.applications import set_devices
 from core.registry.keys import KeyWrap
 from lorawan.identifiers import DevAddr
 from services.intake.adapters import chirpstack
 from services.intake.foreign import ForeignMessage, ForeignUplink
 from services.network.join_store import NewSession, open_sessions
-from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
+from services.supervisor.mosquitto import BRIDGE, PrivateMosquitto
 from services.supervisor.ports import LOOPBACK, free_tcp_port
-from tests.contracts.lns_rig import KEK, Bench, SourceOfTest, now_us, until
-from tests.contracts.lns_samples import EM400, SAMPLES, Heard
+from tests.contracts.lns_rig import KEK, now_us, until
+from tests.contracts.lns_samples import EM400, Heard
+from tests.contracts.partner_rig import Partner
 
 WAITING = "SELECT count(*) FROM observation.application_event"
-DOWNLINKS = "SELECT * FROM downlink ORDER BY id"
-
-
-@dataclass
-class Partner:
-    """A partner: its broker's address, and all that its own client has received there."""
-
-    bench: Bench
-    heard: Heard
-    client: aiomqtt.Client
-    source: SourceOfTest
-    application_id: UUID = field(default_factory=lambda: UUID(bytes=secrets.token_bytes(16), version=4))
-    application: int = 0
-    device_id: int = 0
-    received: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
-
-    async def listen(self) -> None:
-        await self.client.subscribe(f"application/{self.application_id}/device/+/event/#", qos=1)
-        async for message in self.client.messages:
-            assert isinstance(message.payload, bytes)
-            self.received.append((str(message.topic), json.loads(message.payload)))
-
-    async def plant(self, port: int, name: str = "Hyperviseur", **asked: Any) -> int:
-        async with self.bench.pool.acquire() as connection:
-            return await create_application(
-                connection,
-                KeyWrap("kek-1", KEK),
-                self.bench.tenant_id,
-                name=name,
-                mqtt_url=f"mqtt://{LOOPBACK}:{port}",
-                mqtt_user=BRIDGE,
-                secret=self.bench.broker.accounts[BRIDGE],
-                **asked,
-            )
-
-    def events(self, kind: str) -> list[dict[str, Any]]:
-        topic = f"application/{self.application_id}/device/{self.heard.dev_eui.hex()}/event/{kind}"
-        return [event for at, event in self.received if at == topic]
-
-    async def hears(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
-        async def enough() -> bool:
-            return len(self.events(kind)) >= count
-
-        await until(enough)
-        return self.events(kind)
-
-    async def speak(self, body: Any, dev_eui: str = "", **how: Any) -> None:
-        topic = f"application/{self.application_id}/device/{dev_eui or self.heard.dev_eui.hex()}/command/down"
-        await self.client.publish(topic, body if isinstance(body, bytes) else json.dumps(body), qos=1, **how)
-
-    def command(self, **other: Any) -> dict[str, Any]:
-        return {"devEui": self.heard.dev_eui.hex(), "fPort": 10, "data": "AQID"} | other
-
-    async def downlink(self, **asked: Any) -> int:
-        not_after = datetime.fromisoformat("2199-01-01T00:00:00+00:00")
-        async with self.bench.pool.acquire() as connection:
-            row = await enqueue(
-                connection, self.device_id, f_port=10, payload=b"\1\2\3", not_after=not_after, **asked
-            )
-        return row.id
-
-    async def is_told(self, column: str, value: int) -> None:
-        """Return once the application's row says so."""
-
-        async def says() -> bool:
-            found = await self.bench.pool.fetchval(
-                f"SELECT {column} FROM application_state WHERE application_id = $1", self.application
-            )
-            return found == value
-
-        await until(says)
-
-    async def is_kept(self) -> None:
-        """Return once a replica is connected: who publishes has subscribed before."""
-        await self.bench.pool.execute("INSERT INTO device_status VALUES ($1, 1, 1, now())", self.device_id)
-        await self.hears("status")
-
-    async def uplink(self, heard: Heard | None = None) -> None:
-        answer = await self.bench.post(self.source, SAMPLES["chirpstack"].write(heard or self.heard))
-        assert answer.status_code == 200
-
-
-@pytest.fixture
-async def partner(bench: Bench) -> AsyncGenerator[Partner]:
-    broker, heard = bench.broker, Heard(now_us() - 500_000)
-    password = broker.accounts[SIMULATOR]
-    async with (
-        aiomqtt.Client(LOOPBACK, broker.port, username=SIMULATOR, password=password) as client,
-        asyncio.TaskGroup() as tasks,
-    ):
-        made = Partner(bench, heard, client, await bench.source(SAMPLES["chirpstack"]))
-        made.device_id = await bench.device(heard)
-        made.application = await made.plant(broker.port, application_id=made.application_id)
-        listening = tasks.create_task(made.listen())
-        yield made
-        listening.cancel()
 
 
 async def test_an_uplink_is_told_as_chirpstack_tells_it(partner: Partner) -> None:
@@ -337,81 +233,3 @@ async def test_a_device_that_went_to_another_tenant_is_told_of_no_more(partner: 
 
     assert partner.received == []
     assert await pool.fetchval(WAITING) == 0
-
-
-async def test_a_command_becomes_one_downlink_however_often_it_comes(partner: Partner) -> None:
-    bench, item = partner.bench, "6a1e6f3c-2d8f-4f57-9d53-1d1c4f1a7f10"
-    async with bench.intake():
-        await partner.is_kept()
-        for _ in range(3):
-            await partner.speak(partner.command(id=item, confirmed=True, expiresAt=in_an_hour()))
-        await partner.speak(partner.command(fPort=11))
-        await partner.is_told("commands", 2)
-        rows = await bench.pool.fetch(DOWNLINKS)
-        await bench.pool.execute(
-            "UPDATE downlink SET state = 'acknowledged', f_cnt_down = 3 WHERE id = $1", rows[0]["id"]
-        )
-        ack = (await partner.hears("ack"))[0]
-
-    assert [(row["f_port"], row["payload"], row["confirmed"]) for row in rows] == [
-        (10, b"\1\2\3", True),
-        (11, b"\1\2\3", False),
-    ]
-    assert (ack["queueItemId"], ack["acknowledged"], ack["fCntDown"]) == (item, True, 3)
-
-
-async def test_a_command_that_was_sent_while_no_replica_ran_is_taken_by_the_next(partner: Partner) -> None:
-    async with partner.bench.intake():
-        await partner.is_kept()
-    await partner.speak(partner.command())
-    async with partner.bench.intake():
-        await partner.is_told("commands", 1)
-
-    assert len(await partner.bench.pool.fetch(DOWNLINKS)) == 1
-
-
-async def test_what_cannot_be_carried_out_is_counted_and_holds_up_nothing(partner: Partner) -> None:
-    pool, theirs_heard = partner.bench.pool, Heard(now_us())
-    theirs = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('quimper', 'Q') RETURNING id")
-    await partner.bench.device(theirs_heard, theirs)
-    dev_eui = theirs_heard.dev_eui.hex()
-    wrong: list[Any] = [
-        b"\xff\xfe",
-        b"[" * 16_000,
-        b"{" + b" " * 20_000 + b"}",
-        {"fPort": 10, "data": "AQID"},
-        partner.command(devEui=dev_eui),
-        partner.command(devEui="zz"),
-        partner.command(fPort=0),
-        partner.command(fPort=224),
-        partner.command(data="AA" * 400),
-        partner.command(data="", object={"on": True}),
-        partner.command(expiresAt="2020-01-01T00:00:00Z"),
-        partner.command(expiresAt="2190-01-01T00:00:00Z"),
-        partner.command(id="x" * 101),
-        partner.command(id="\0"),
-    ]
-    async with partner.bench.intake():
-        await partner.is_kept()
-        for body in wrong:
-            await partner.speak(body)
-        await partner.speak(partner.command(devEui=dev_eui), dev_eui=dev_eui)
-        await partner.speak(partner.command())
-        await partner.is_told("commands", 1)
-        await partner.is_told("commands_refused", len(wrong) + 1)
-
-    assert [row["device_id"] for row in await pool.fetch(DOWNLINKS)] == [partner.device_id]
-
-
-async def test_lights_are_switched_by_nobody_this_way(partner: Partner) -> None:
-    await partner.bench.pool.execute("UPDATE device_profile SET capabilities = '{switch}'")
-    async with partner.bench.intake():
-        await partner.is_kept()
-        await partner.speak(partner.command())
-        await partner.is_told("commands_refused", 1)
-
-    assert await partner.bench.pool.fetch(DOWNLINKS) == []
-
-
-def in_an_hour() -> str:
-    return datetime.fromtimestamp(now_us() / 1e6 + 3600).astimezone().isoformat()

@@ -57,9 +57,12 @@ DROP_OLDEST = """
 DELETE FROM observation.application_event WHERE id = ANY(ARRAY(
     SELECT id FROM observation.application_event WHERE application_id = $1 ORDER BY id LIMIT $2))
 """
+# What we hand over to another LNS on the very broker comes back to us: under the item of a downlink of ours.
 FIND_DEVICE = """
 SELECT d.id, d.enabled, d.activation, d.lns_source_id, p.codec, p.capabilities,
-       EXISTS (SELECT FROM application_downlink l WHERE l.application_id = a.id AND l.item = $3) AS is_known,
+       EXISTS (SELECT FROM application_downlink l WHERE l.application_id = a.id AND l.item = $3)
+           OR EXISTS (SELECT FROM downlink o WHERE o.lns_source_id = d.lns_source_id AND o.lns_item = $3)
+           AS is_known,
        (SELECT count(*) FROM downlink w WHERE w.device_id = d.id AND w.state = 'queued'
         AND w.slot = CASE WHEN d.lns_source_id IS NULL THEN d.slot ELSE 16 END) AS waiting
 FROM application a
