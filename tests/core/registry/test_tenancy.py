@@ -25,7 +25,6 @@ UNSCOPED = {
     "public.join_nonce": NEVER_READ,
     "public.join_refusal": NEVER_READ,
     "public.session": NEVER_READ,
-    "public.transmission": NEVER_READ,
 }
 CLOSED_SCHEMAS = ("observation", "jobs")
 # Chunks and catalogues of TimescaleDB; that the API's role reads no chunk is tested below.

@@ -17,6 +17,10 @@ EVERYTHING = re.sub(
 SELECT 'tenant ' || id - 1 FROM tenant
 UNION ALL SELECT 'gateway ' || id - 1 FROM gateway
 UNION ALL SELECT 'gateway_state ' || gateway_id - 1 FROM gateway_state
+UNION ALL SELECT 'gateway_hour ' || gateway_id - 1 FROM gateway_hour
+UNION ALL SELECT 'gateway_address_change ' || gateway_id - 1 FROM gateway_address_change
+UNION ALL SELECT 'transmission ' || downlink_id - 1 FROM transmission
+UNION ALL SELECT 'frame_refusal ' || device_id - 1 FROM frame_refusal
 UNION ALL SELECT 'device_profile ' || id - 1 FROM device_profile
 UNION ALL SELECT 'alert_rule ' || id - 1 FROM alert_rule
 UNION ALL SELECT 'api_key ' || tenant_id - 1 FROM api_key
@@ -62,6 +66,11 @@ SELECT id, id, 'p', 'v', 'm', 'c' FROM tenant;
 INSERT INTO gateway (id, tenant_id, gateway_id, name) OVERRIDING SYSTEM VALUE
 SELECT id, id, int8send(id), 'g' FROM tenant;
 INSERT INTO gateway_state (gateway_id, frontend, address, last_seen_at) SELECT id, 'udp', 'a', now() FROM gateway;
+INSERT INTO gateway_hour (gateway_id, hour) SELECT id, now() FROM gateway;
+INSERT INTO gateway_address_change (gateway_id, frontend, former, address, refused, first_at, last_at)
+SELECT id, 'udp', 'a', 'b', false, now(), now() FROM gateway;
+INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority, downlink_id)
+SELECT gateway_id, now(), 868100000, 1, 0, id FROM gateway;
 INSERT INTO alert_rule (id, tenant_id, name, kind, severity, message) OVERRIDING SYSTEM VALUE
 SELECT id, id, 'silent', 'silence', 'info', 'm' FROM tenant;
 INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles)
@@ -97,6 +106,8 @@ OVERRIDING SYSTEM VALUE VALUES ($1::int, $2::int, int8send($1::int), int8send(1)
 """
 ADD_STATUSES = """
 INSERT INTO device_status SELECT id, 255, 0, now() FROM device;
+INSERT INTO frame_refusal (subject, reason, device_id, gateway_id, first_at, last_at)
+SELECT int4send(id), 'mic', id, int8send(1), now(), now() FROM device;
 INSERT INTO application_device (application_id, device_id, tenant_id) SELECT tenant_id, id, tenant_id FROM device;
 INSERT INTO multicast_member SELECT tenant_id, id, tenant_id FROM device
 """

@@ -117,14 +117,16 @@ def expected(world: World, me: int | None) -> set[str]:
     reachable = seen | {grant.giver for grant in held} | {world.devices[device].tenant for device, _ in tenures}
 
     rows = {f"tenant {tenant}" for tenant in seen}
-    for table in ("gateway", "gateway_state", "device_profile", "alert_rule"):
+    of_gateways = ("gateway", "gateway_state", "gateway_hour", "gateway_address_change", "transmission")
+    for table in (*of_gateways, "device_profile", "alert_rule"):
         rows |= {f"{table} {tenant}" for tenant in seen}
     own = ("api_key", "webhook_endpoint", "webhook_attempt", "audit")
     rows |= {f"{table} {me}" for table in (*own, "lns_source", "lns_source_state", "lns_unknown_device")}
     rows |= {f"{table} {me}" for table in ("multicast_group", "multicast_message")}
     rows |= {f"multicast_member {i}" for i, device in enumerate(world.devices) if device.tenant == me}
     rows |= {f"{table} {me}" for table in ("application", "application_state")}
-    rows |= {f"application_device {i}" for i, device in enumerate(world.devices) if device.tenant == me}
+    for table in ("application_device", "frame_refusal"):
+        rows |= {f"{table} {i}" for i, device in enumerate(world.devices) if device.tenant == me}
     rows |= {f"asset {i}" for i, asset in enumerate(world.assets) if asset.tenant in seen or i in shown}
     rows |= {
         f"access_grant {index}"
