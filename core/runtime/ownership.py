@@ -46,10 +46,7 @@ async def fenced(pool: Pool, leases: Sequence[Lease]) -> AsyncGenerator[Connecti
 
     Raises:
         ShardsLost: some are not; nothing was written.
-        ValueError: without a lease nothing is fenced.
     """
-    if not leases:
-        raise ValueError("no lease to write under")
     async with pool.acquire() as connection, connection.transaction():
         lost = await fence_all(connection, leases)
         if lost:
