@@ -53,6 +53,8 @@ MESSAGES_FR = {
     "dict_type": "objet attendu",
     "list_type": "liste attendue",
     "model_attributes_type": "objet attendu",
+    "uuid_parsing": "UUID attendu",
+    "uuid_type": "UUID attendu",
     "timezone_aware": "instant avec fuseau attendu, par exemple 2026-11-25T12:00:00Z",
     "json_invalid": "JSON mal formé",
     "string_unicode": "texte Unicode attendu",

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
@@ -29,6 +30,7 @@ settings.register_profile("territoire", deadline=None, suppress_health_check=[He
 settings.load_profile("territoire")
 
 TEMPLATE = "territoire_template"
+MEMORY, MEMORY_FREE = Path("/dev/shm"), 6 << 30
 T = TypeVar("T")
 
 
@@ -63,9 +65,14 @@ def running(launch: Launch, ready: Callable[[], Awaitable[bool]], log: Path) -> 
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
     """A folder that the `postgres` account may enter too, which pytest's own is not."""
-    with tempfile.TemporaryDirectory(prefix="territoire-test-") as folder:
+    with tempfile.TemporaryDirectory(prefix="territoire-test-", dir=_memory()) as folder:
         Path(folder).chmod(0o711)
         yield Path(folder)
+
+
+def _memory() -> Path | None:
+    """Where there is room: databases are copied in half the time. None: the usual folder."""
+    return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_FREE else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,11 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster(server_folder: Path) -> Iterator[Cluster]:
     server = PrivatePostgres(
-        server_folder / "pg", free_tcp_port(), secrets.token_hex(16), {"shared_buffers": "64MB"}, durable=False
+        server_folder / "pg",
+        free_tcp_port(),
+        secrets.token_hex(16),
+        {"shared_buffers": "64MB", "max_wal_size": "128MB"},
+        durable=False,
     )
     server.prepare()
     with running(server.launch(), server.ready, server_folder / "postgres.log"):
