@@ -8,7 +8,7 @@ from pydantic import Field
 from api.fields import Answer, Eui
 from core.registry.gateway_supervision import (
     AddressChange,
-    Hour,
+    HourOfGateway,
     list_address_changes,
     read_airtime,
     read_hours,
@@ -95,7 +95,7 @@ def show_change(change: AddressChange) -> AddressChangeAnswer:
     return AddressChangeAnswer.model_validate(change)
 
 
-def _activity_of(hours: list[Hour]) -> GatewayActivity:
+def _activity_of(hours: list[HourOfGateway]) -> GatewayActivity:
     return GatewayActivity(
         uplinks=sum(hour.uplinks for hour in hours),
         duplicates=sum(hour.duplicates for hour in hours),

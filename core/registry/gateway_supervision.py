@@ -34,7 +34,7 @@ ON CONFLICT (gateway_id, frontend, former, address, refused) DO UPDATE
 SET times = known.times + excluded.times, last_at = greatest(known.last_at, excluded.last_at)
 """
 READ_HOURS = """
-SELECT h.hour, h.uplinks, h.duplicates, h.crc_errors, h.rejected, h.limited, h.round_trip_ms
+SELECT g.gateway_id, h.hour, h.uplinks, h.duplicates, h.crc_errors, h.rejected, h.limited, h.round_trip_ms
 FROM gateway_hour h JOIN gateway g ON g.id = h.gateway_id
 WHERE g.gateway_id = $1 AND h.hour > $2 ORDER BY h.hour
 """
@@ -58,22 +58,9 @@ WHERE $1::bytea IS NULL OR g.gateway_id = $1 ORDER BY c.last_at DESC, c.id DESC 
 
 @dataclass(frozen=True, slots=True)
 class HourOfGateway:
-    """What to add to an hour of a gateway; the round trip replaces the former one unless it is None."""
+    """What a gateway did in an hour. Saving adds it; the round trip replaces the former one unless it is None."""
 
     gateway_id: bytes
-    hour: datetime
-    uplinks: int
-    duplicates: int
-    crc_errors: int
-    rejected: int
-    limited: int
-    round_trip_ms: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Hour:
-    """What a gateway did in an hour."""
-
     hour: datetime
     uplinks: int
     duplicates: int
@@ -139,9 +126,9 @@ async def save_address_changes(connection: Connection | Pool, changes: Sequence[
     )
 
 
-async def read_hours(connection: Connection, gateway_id: bytes, after: datetime) -> list[Hour]:
+async def read_hours(connection: Connection, gateway_id: bytes, after: datetime) -> list[HourOfGateway]:
     """The hours of a gateway that began after an instant, the oldest first."""
-    return [entity(Hour, row) for row in await connection.fetch(READ_HOURS, gateway_id, after)]
+    return [entity(HourOfGateway, row) for row in await connection.fetch(READ_HOURS, gateway_id, after)]
 
 
 async def read_airtime(
