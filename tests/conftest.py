@@ -1,6 +1,7 @@
 """Real servers for tests: each worker starts its own, once, when a test first asks; all die with it."""
 
 import asyncio
+import os
 import secrets
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from core.runtime.migrations import migrate
 from core.runtime.postgres import Pool, connect, open_pool
+from services.run_info import RunInfo
 from services.supervisor.launch import Launch
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
 from services.supervisor.nats import PrivateNats
@@ -148,6 +150,29 @@ def database(cluster: Cluster) -> Iterator[Database]:
         cluster.server.url(name, "territoire_api", cluster.api_password),
     )
     run_apart(_execute(cluster.server, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture
+def run(database: Database, tmp_path: Path) -> RunInfo:
+    """What run.json says of a stack of which there is only the database."""
+    nothing = ""
+    return RunInfo(
+        home=str(tmp_path),
+        mode="test",
+        supervisor_pid=os.getpid(),
+        started_at=0,
+        api_url=nothing,
+        udp_host=nothing,
+        udp_port=0,
+        database_url=database.service_url,
+        database_admin_url=database.admin_url,
+        nats_url=nothing,
+        mqtt_url=nothing,
+        mqtt_bridge_url=nothing,
+        kek="00" * 16,
+        kek_id="kek-1",
+        api_key=nothing,
+    )
 
 
 @pytest.fixture

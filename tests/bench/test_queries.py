@@ -1,8 +1,6 @@
 """The four questions of `bench queries` on a small history: the API and psql are asked the same thing."""
 
-import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -13,28 +11,6 @@ from services.run_info import RunInfo
 from services.simulator.history.load import load_history
 
 MEASUREMENTS = 50_000
-
-
-@pytest.fixture
-def run(database, tmp_path: Path) -> RunInfo:
-    nothing = ""
-    return RunInfo(
-        home=str(tmp_path),
-        mode="test",
-        supervisor_pid=os.getpid(),
-        started_at=0,
-        api_url=nothing,
-        udp_host=nothing,
-        udp_port=0,
-        database_url=database.service_url,
-        database_admin_url=database.admin_url,
-        nats_url=nothing,
-        mqtt_url=nothing,
-        mqtt_bridge_url=nothing,
-        kek="00" * 16,
-        kek_id="kek-1",
-        api_key=nothing,
-    )
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,7 @@
 """A small history in a real database: exact, summed up as a recount has it, written once, resumed, removed."""
 
 import asyncio
-import os
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -16,28 +14,6 @@ from services.simulator.history.load import HistoryRefused, Summary, load_histor
 
 # One asset of each kind; clocks change on 29 March.
 SINCE, TODAY = date(2026, 3, 4), datetime(2026, 4, 2, 10, tzinfo=UTC)
-
-
-@pytest.fixture
-def run(database, tmp_path: Path) -> RunInfo:
-    nothing = ""
-    return RunInfo(
-        home=str(tmp_path),
-        mode="test",
-        supervisor_pid=os.getpid(),
-        started_at=0,
-        api_url=nothing,
-        udp_host=nothing,
-        udp_port=0,
-        database_url=database.service_url,
-        database_admin_url=database.admin_url,
-        nats_url=nothing,
-        mqtt_url=nothing,
-        mqtt_bridge_url=nothing,
-        kek="00" * 16,
-        kek_id="kek-1",
-        api_key=nothing,
-    )
 
 
 async def write(run: RunInfo) -> Summary:
