@@ -16,6 +16,7 @@ MODULES = {
     "paho-mqtt": "paho.mqtt",
     "protobuf": "google.protobuf",
     "pytest-xdist": "xdist",
+    "pyyaml": "yaml",
 }
 STUBS_ONLY = {"asyncpg-stubs"}
 # Classes of one letter, so that this file does not name what it forbids.
