@@ -131,7 +131,7 @@ def _year_by_hour(id_: int, since: datetime, until: datetime, zone: ZoneInfo) ->
 
 def _month_by_day(ids: list[int], since: datetime, until: datetime) -> Query:
     async def read(connection: Connection) -> int:
-        return len(await daily_store.read_daily(connection, ids, since, until))
+        return sum(map(len, (await daily_store.read_daily(connection, ids, since, until)).values()))
 
     label = f"{len(ids)} séries, un mois par jour"
     return Query("month_by_day", label, 100, read, daily_store.READY_DAYS, (ids, since, until))

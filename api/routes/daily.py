@@ -1,5 +1,6 @@
 """Many datastreams at once, by local day of the deployment's calendar."""
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -70,7 +71,7 @@ class DaysAbovePage(Answer):
     items: list[DaysAboveAnswer]
 
 
-class _DayItem(msgspec.Struct, rename={"since": "from"}):
+class _DayItem(msgspec.Struct, rename={"since": "from"}, gc=False):
     """What DayAnswer describes; sixty thousand of them are encoded in one go."""
 
     datastream_id: int
@@ -98,8 +99,10 @@ async def _select(
     return selected
 
 
-def _item(day: Day, is_averaged: bool) -> _DayItem:
-    return _DayItem(*(day if is_averaged else day._replace(mean=None)))
+def _items(one: Selected, days: Sequence[Day]) -> Iterator[_DayItem]:
+    if _is_averaged(one.quantity):
+        return (_DayItem(one.id, *day) for day in days)
+    return (_DayItem(one.id, *day._replace(mean=None)) for day in days)
 
 
 def _is_averaged(quantity: str) -> bool:
@@ -120,9 +123,8 @@ async def list_days(
     begin, end = period(since, until, usual=LONGEST_DAYS, longest=LONGEST_DAYS)
     async with caller.reading() as connection:
         selected = await _select(connection, datastream_id, kind, quantity)
-        days = await read_daily(connection, [one.id for one in selected], begin, end)
-    averaged = {one.id for one in selected if _is_averaged(one.quantity)}
-    items = [_item(day, day.datastream_id in averaged) for day in days]
+        daily = await read_daily(connection, [one.id for one in selected], begin, end)
+    items = [item for one in selected for item in _items(one, daily.get(one.id, []))]
     return Response(msgspec.json.encode({"items": items}), media_type="application/json")
 
 

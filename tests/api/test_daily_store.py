@@ -42,11 +42,14 @@ async def test_days_of_many_are_the_days_of_each(pool: Pool, api_pool: Pool, mea
                     timezone="Europe/Paris",
                     is_index=datastream in indexes,
                 )
-                each += [Day(datastream, day.since, *day[2:]) for day in days if day.since < now + 48 * HOUR]
+                each += [(datastream, Day(day.since, *day[2:])) for day in days if day.since < now + 48 * HOUR]
 
-        assert [day._replace(mean=None) for day in daily] == [day._replace(mean=None) for day in each]
-        assert [day.mean for day in daily] == [
-            day.mean if day.mean is None else pytest.approx(day.mean) for day in each
+        listed = [(datastream, day) for datastream, days in daily.items() for day in days]
+        assert [(id_, day._replace(mean=None)) for id_, day in listed] == [
+            (id_, day._replace(mean=None)) for id_, day in each
         ]
-        over = [day.datastream_id for day in each if day.maximum is not None and day.maximum > 75]
+        assert [day.mean for _, day in listed] == [
+            day.mean if day.mean is None else pytest.approx(day.mean) for _, day in each
+        ]
+        over = [id_ for id_, day in each if day.maximum is not None and day.maximum > 75]
         assert above == {gauge: over.count(gauge) for gauge in gauges if gauge in over}
