@@ -88,6 +88,21 @@ def test_a_changed_lock_asks_for_another_sync(bootstrap: ModuleType) -> None:
     assert not bootstrap.up_to_date("runtime")
 
 
+def test_a_developer_s_environment_stays_one_when_a_lock_changes(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_environment(bootstrap)
+    bootstrap.STAMP.write_text("dev 0\n", "ascii")
+    installed: list[str] = []
+    monkeypatch.setattr(bootstrap, "install_environment", installed.append)
+    monkeypatch.setattr(bootstrap.os, "execv", lambda *_: None)
+    monkeypatch.setattr(bootstrap.sys, "argv", ["territoire", "status"])
+
+    bootstrap.main()
+
+    assert installed == ["dev"]
+
+
 def test_pip_s_own_configuration_is_handed_to_uv(bootstrap: ModuleType) -> None:
     listed = (
         "global.cert='/etc/ssl/mairie.pem'\n"
