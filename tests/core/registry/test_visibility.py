@@ -22,6 +22,11 @@ UNION ALL SELECT 'gateway_address_change ' || gateway_id - 1 FROM gateway_addres
 UNION ALL SELECT 'transmission ' || downlink_id - 1 FROM transmission
 UNION ALL SELECT 'frame_refusal ' || device_id - 1 FROM frame_refusal
 UNION ALL SELECT 'device_profile ' || id - 1 FROM device_profile
+UNION ALL SELECT 'codec ' || id - 1 FROM codec
+UNION ALL SELECT 'codec_version ' || id - 1 FROM codec_version
+UNION ALL SELECT 'device_profile_override ' || tenant_id - 1 FROM device_profile_override
+UNION ALL SELECT 'codec_shadow ' || tenant_id - 1 FROM codec_shadow
+UNION ALL SELECT 'codec_difference ' || device_id - 1 FROM codec_difference
 UNION ALL SELECT 'alert_rule ' || id - 1 FROM alert_rule
 UNION ALL SELECT 'api_key ' || tenant_id - 1 FROM api_key
 UNION ALL SELECT 'webhook_endpoint ' || tenant_id - 1 FROM webhook_endpoint
@@ -63,6 +68,11 @@ AND has_any_column_privilege('territoire_api', oid, 'SELECT')
 PER_TENANT = """
 INSERT INTO device_profile (id, tenant_id, name, vendor, model, codec) OVERRIDING SYSTEM VALUE
 SELECT id, id, 'p', 'v', 'm', 'c' FROM tenant;
+INSERT INTO codec (id, tenant_id, name) OVERRIDING SYSTEM VALUE SELECT id, id, 'c' FROM tenant;
+INSERT INTO codec_version (id, codec_id, version, language, source, sha256, author) OVERRIDING SYSTEM VALUE
+SELECT id, id, 1, 'javascript', 'x', sha256('x'), 'a' FROM tenant;
+INSERT INTO device_profile_override (tenant_id, device_profile_id, codec_version_id) SELECT id, id, id FROM tenant;
+INSERT INTO codec_shadow (tenant_id, device_profile_id, shadow_version_id) SELECT id, id, id FROM tenant;
 INSERT INTO gateway (id, tenant_id, gateway_id, name) OVERRIDING SYSTEM VALUE
 SELECT id, id, int8send(id), 'g' FROM tenant;
 INSERT INTO gateway_state (gateway_id, frontend, address, last_seen_at) SELECT id, 'udp', 'a', now() FROM gateway;
@@ -106,6 +116,9 @@ OVERRIDING SYSTEM VALUE VALUES ($1::int, $2::int, int8send($1::int), int8send(1)
 """
 ADD_STATUSES = """
 INSERT INTO device_status SELECT id, 255, 0, now() FROM device;
+INSERT INTO codec_difference (tenant_id, device_profile_id, shadow_version_id, device_id, uplink_id, time, f_port,
+                              payload, live, shadow)
+SELECT tenant_id, tenant_id, tenant_id, id, gen_random_uuid(), now(), 1, '', '{}', '{}' FROM device;
 INSERT INTO frame_refusal (subject, reason, device_id, gateway_id, first_at, last_at)
 SELECT int4send(id), 'mic', id, int8send(1), now(), now() FROM device;
 INSERT INTO application_device (application_id, device_id, tenant_id) SELECT tenant_id, id, tenant_id FROM device;
