@@ -1,7 +1,8 @@
-"""A codec is a named, versioned pair of pure functions."""
+"""A codec is a named, versioned pair of pure functions, and the commands that it can encode."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from decoders.canonical import Decoded
@@ -25,11 +26,59 @@ class UnsupportedCommand(ValueError):
     """The device has no such command, or not with these parameters; the message, in French, is shown."""
 
 
+class ParameterKind(StrEnum):
+    """What a parameter's value is in JSON."""
+
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    CHOICE = "choice"  # One of `choices`.
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a command; without `default` it must be given. Bounds are inclusive, in `unit` (UCUM)."""
+
+    name: str
+    label_fr: str
+    kind: ParameterKind = ParameterKind.INTEGER
+    minimum: float | None = None
+    maximum: float | None = None
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of a device: its form, and the octets once the parameters have been checked against it.
+
+    `switches` marks what acts on the territory (a relay, a valve), and not only on the device's settings:
+    it takes the right to switch.
+    """
+
+    name: str
+    label_fr: str
+    build: Callable[[Mapping[str, Any]], EncodedCommand]
+    parameters: tuple[Parameter, ...] = ()
+    switches: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """`decode` raises MalformedPayload and nothing else, whatever the octets."""
+    """`decode` raises MalformedPayload and nothing else, whatever the octets.
+
+    `commands` describes what `encode` knows, for forms.
+    """
 
     name: str
     version: int
     decode: Decode
     encode: Encode | None = None
+    commands: tuple[Command, ...] = ()
+
+    @property
+    def switches(self) -> bool:
+        """Whether what it encodes can act on the territory; one that does not describe its commands may."""
+        described = not self.commands or any(command.switches for command in self.commands)
+        return self.encode is not None and described

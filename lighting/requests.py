@@ -44,7 +44,7 @@ def encode(codec: str, name: str) -> EncodedCommand:
 def can_switch(codec: str, capabilities: Sequence[str]) -> bool:
     """Whether devices of a profile obey commands, so that only who may switch lights may tell them anything."""
     known = CODECS.get(codec)
-    return bool(capabilities) or (known is not None and known.encode is not None)
+    return bool(capabilities) or (known is not None and known.switches)
 
 
 def is_off(codec: str, payload: bytes) -> bool:
