@@ -15,7 +15,7 @@ from services.maintenance.compression import Compression, compress
 from services.maintenance.leader import NotLeader
 from services.maintenance.packing import pack_hours
 from services.maintenance.pruning import prune, prunes
-from services.maintenance.retention import forget, terms
+from services.maintenance.retention import forget, forget_personal_hours, terms
 from services.maintenance.settings import MaintenanceSettings
 from services.maintenance.supervision import supervise
 from services.maintenance.telemetry import (
@@ -111,6 +111,7 @@ async def keep_house(pool: Pool, settings: MaintenanceSettings) -> None:
     """
     for term in terms(settings):
         await forget(pool, term)
+    await forget_personal_hours(pool, settings.keep_personal_measurements_months)
     for what in prunes(settings):
         pruned = await prune(pool, what)
         if pruned:

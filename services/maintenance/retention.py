@@ -1,7 +1,7 @@
 """Raw data is forgotten in time: whole chunks when every class has outlived them, personal data before that.
 
-What was forgotten is written down in the same transaction, so that an hour's rollup outlives its readings
-(docs/decisions/0008-retention-by-chunk-and-by-class.md).
+What was forgotten is written down in the same transaction, so that an hour's rollup outlives its readings, but for
+personal data: of a dwelling only days outlive them (docs/decisions/0008-retention-by-chunk-and-by-class.md).
 """
 
 from dataclasses import dataclass
@@ -61,6 +61,16 @@ FORGET_MEASUREMENTS = """
 DELETE FROM observation.measurement WHERE datastream_id = ANY($1::int[]) AND time >= $2 AND time < $3
 """
 FORGET_UPLINKS = "DELETE FROM observation.uplink WHERE device_id = ANY($1::int[]) AND time >= $2 AND time < $3"
+# Two days more than readings: an hour that a late reading may still mark has its neighbours, and its day is right.
+PERSONAL_CUT = """
+SELECT date_trunc('day', now() - make_interval(months => $1, days => 2), timezone) FROM deployment
+"""
+PERSONAL_DATASTREAMS = """
+SELECT d.id FROM datastream d JOIN asset a ON a.id = d.asset_id
+WHERE a.privacy_class = 2 AND d.id > $1 ORDER BY d.id LIMIT $2
+"""
+FORGET_HOURS = "DELETE FROM observation.rollup_hour WHERE datastream_id = ANY($1::int[]) AND bucket < $2"
+FORGET_LATEST = "DELETE FROM observation.latest WHERE datastream_id = ANY($1::int[]) AND time < $2"
 
 log = structlog.get_logger()
 
@@ -110,6 +120,26 @@ async def forget(pool: Pool, term: Term) -> None:
         for chunk in await pool.fetch(REACHED, term.hypertable, months, is_personal):
             while await _forget_some(pool, term.hypertable, chunk["range_start"], chunk["range_end"], is_personal):
                 pass
+
+
+async def forget_personal_hours(pool: Pool, months: int) -> None:
+    """Hours of dwellings show who was at home when, as readings do; so does a last value. 0 months: for ever.
+
+    Raises:
+        NotLeader: another replica keeps house.
+    """
+    if not months:
+        return
+    cut = await pool.fetchval(PERSONAL_CUT, months)
+    done = 0
+    while ids := [row["id"] for row in await pool.fetch(PERSONAL_DATASTREAMS, done, MOST_AT_ONCE)]:
+        done = ids[-1]
+        async with leading(pool) as connection:
+            for table, statement in (("rollup_hour", FORGET_HOURS), ("latest", FORGET_LATEST)):
+                deleted = _count(await connection.execute(statement, ids, cut))
+                PRUNED_ROWS.labels(table).inc(deleted)
+                if deleted:
+                    log.info("rows_forgotten", table=table, before=cut.isoformat(), of=len(ids), rows=deleted)
 
 
 async def _drop_chunks(connection: Connection, term: Term) -> None:

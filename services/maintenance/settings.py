@@ -8,7 +8,9 @@ from core.runtime.settings import ServiceSettings
 
 
 class MaintenanceSettings(ServiceSettings):
-    """TERRITOIRE_KEEP_UPLINKS_MONTHS and so on, beside those of every service. Rollups are kept for ever."""
+    """TERRITOIRE_KEEP_UPLINKS_MONTHS and so on, beside those of every service. Rollups are kept for ever, but for
+    hours of personal data.
+    """
 
     rollups_every_s: float = Field(default=30.0, gt=0, le=600, description="Seconds between two passes of rollups")
     housekeeping_every_s: float = Field(
@@ -18,7 +20,7 @@ class MaintenanceSettings(ServiceSettings):
         default=36, ge=0, le=1200, description="Of assets of privacy class 0 and 1; 0: for ever"
     )
     keep_personal_measurements_months: int = Field(
-        default=12, ge=0, le=1200, description="Of assets of privacy class 2, at most; 0: for ever"
+        default=12, ge=0, le=1200, description="Of assets of privacy class 2, at most, hours too; 0: for ever"
     )
     keep_uplinks_months: int = Field(default=13, ge=0, le=1200, description="With receptions; 0: for ever")
     keep_personal_uplinks_months: int = Field(

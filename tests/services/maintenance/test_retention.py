@@ -5,7 +5,7 @@ import pytest
 from core.runtime.postgres import Pool, PostgresError
 from ingest.rollups import roll_up
 from services.maintenance.leader import LOCK, NotLeader
-from services.maintenance.retention import Term, forget
+from services.maintenance.retention import Term, forget, forget_personal_hours
 
 DAY = timedelta(days=1)
 
@@ -66,6 +66,33 @@ async def test_measurements_go_by_class_and_their_rollups_stay(pool: Pool, measu
         assert await ages(pool, public) == [10, 300, 400, 800]
         assert await ages(pool, personal) == [10, 300]
         assert await pool.fetch("SELECT * FROM observation.rollup_hour ORDER BY 1, 2") == rollups
+
+
+async def test_hours_and_last_values_of_a_dwelling_go_and_its_days_stay(pool: Pool, measuring) -> None:
+    [public] = await measuring.datastreams("temperature", privacy_class=1)
+    [personal] = await measuring.datastreams("water_volume", privacy_class=2)
+    [silent] = await measuring.datastreams("humidity", privacy_class=2)
+    for datastream in (public, personal):
+        await measuring.write(*((datastream, ago(days), 1.0, 0) for days in (10, 300, 400, 800)))
+    await measuring.write((silent, ago(500), 1.0, 0))
+    await roll_up(pool)
+    await forget(pool, Term("measurement", 36, 12))
+    days = await pool.fetch("SELECT * FROM observation.rollup_day ORDER BY 1, 2")
+
+    for _ in range(2):
+        await forget_personal_hours(pool, 12)
+        await roll_up(pool, force=True)
+
+        hours = await pool.fetch(
+            "SELECT datastream_id, count(*) FROM observation.rollup_hour GROUP BY 1 ORDER BY 1"
+        )
+        assert [tuple(row) for row in hours] == [(public, 4), (personal, 2)]
+        last = await pool.fetch("SELECT datastream_id FROM observation.latest ORDER BY 1")
+        assert [row["datastream_id"] for row in last] == [public, personal]
+        assert await pool.fetch("SELECT * FROM observation.rollup_day ORDER BY 1, 2") == days
+
+    await forget_personal_hours(pool, 0)
+    assert await pool.fetchval("SELECT count(*) FROM observation.rollup_hour") == 6
 
 
 async def test_what_comes_late_to_a_forgotten_hour_goes_too_and_its_rollup_stays(pool: Pool, measuring) -> None:
