@@ -11,15 +11,14 @@ from lorawan.frame import DownlinkFrame, MalformedFrame, MType, UplinkFCtrl, mty
 from lorawan.join import JoinAccept, JoinRequest, derive_session_keys
 from lorawan.regions import REQUIRED_SNR
 from lorawan.session import build_uplink
+from services.simulator.emission import WINDOW_TOLERANCE_US, Emission, Window
 from services.simulator.mac_layer import MacLayer
-from services.simulator.radio import BANDWIDTH, CHANNELS, DEFAULT_CHANNELS, Air, Emission, Link
+from services.simulator.radio import BANDWIDTH, CHANNELS, DEFAULT_CHANNELS, Air, Link
 
 JOIN_DELAYS_US = (5_000_000, 6_000_000)
 RX2_FREQUENCY = 869_525_000
 JOIN_RX2_SPREADING_FACTOR = 12  # Always DR0 for a join, whatever the session has afterwards.
 SLOWEST_SPREADING_FACTOR = 12
-# A receiver that opens its window finds a preamble that starts this much early or late.
-WINDOW_TOLERANCE_US = 20_000
 LINK_MARGIN_DB = 5.0
 SECOND_US = 1_000_000
 FULL_BATTERY = 254
@@ -56,23 +55,6 @@ class SentUplink:
     heard_by: list[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """When and where a device listens after an uplink."""
-
-    opens_us: int
-    frequency: int
-    spreading_factor: int
-
-    def catches(self, emission: Emission) -> bool:
-        """Whether the emission's preamble meets this window."""
-        return (
-            abs(emission.start_us - self.opens_us) <= WINDOW_TOLERANCE_US
-            and emission.frequency == self.frequency
-            and emission.spreading_factor == self.spreading_factor
-        )
-
-
 @dataclass(slots=True)
 class Session:
     """An activation, on the device's side."""
@@ -106,6 +88,7 @@ class Device:
     acknowledgements: int = 0
     # Class C frames that came while the device was busy with its class A windows: the network's fault.
     disturbed: int = 0
+    sent_until_us: int = 0  # The end of its last transmission.
     _dev_nonce: int | None = None
     _used_nonces: set[int] = field(default_factory=set[int])
     _acknowledge: bool = False
@@ -129,13 +112,13 @@ class Device:
         now_us: int,
     ) -> list[bytes]:
         airtime = lora_airtime_us(len(phy_payload), self.spreading_factor, BANDWIDTH, crc=True)
-        emission = Emission(
-            phy_payload, self.random.choice(channels), self.spreading_factor, now_us - airtime, airtime
-        )
+        start_us = now_us if self.air.is_crowded else now_us - airtime
+        emission = Emission(phy_payload, self.random.choice(channels), self.spreading_factor, start_us, airtime)
         self.windows = (
-            Window(now_us + delays_us[0], emission.frequency, emission.spreading_factor),
-            Window(now_us + delays_us[1], RX2_FREQUENCY, rx2_spreading_factor),
+            Window(emission.end_us + delays_us[0], emission.frequency, emission.spreading_factor),
+            Window(emission.end_us + delays_us[1], RX2_FREQUENCY, rx2_spreading_factor),
         )
+        self.sent_until_us = emission.end_us
         return self.air.uplink(emission, self.links)
 
     def join(self, now_us: int) -> list[bytes]:
@@ -168,7 +151,7 @@ class Device:
         delay = session.rx1_delay_s * SECOND_US
         delays = (delay, delay + SECOND_US)
         heard = self._emit(phy_payload, CHANNELS, delays, session.rx2_spreading_factor, now_us)
-        self.record(SentUplink(self.dev_eui, session.dev_addr, f_cnt, now_us, heard))
+        self.record(SentUplink(self.dev_eui, session.dev_addr, f_cnt, self.sent_until_us, heard))
 
     def hear(self, emission: Emission) -> None:
         """A gateway's emission reaches the antenna; most are for others."""

@@ -5,55 +5,23 @@ import random
 from dataclasses import dataclass, field
 
 from lorawan.airtime import lora_airtime_us
-from lorawan.regions.eu868 import EU868
-from services.simulator.radio import BANDWIDTH, Air, Copy, Emission
+from services.simulator.concentrator import COUNTER, SECOND_US, Concentrator, RadioAccount
+from services.simulator.emission import Emission
+from services.simulator.radio import BANDWIDTH, Air, Copy
 from services.simulator.sensors import now_us
 
-SECOND_US = 1_000_000
-HOUR_US = 3_600 * SECOND_US
-COUNTER = 1 << 32
-# A concentrator needs this much time to prepare a transmission (reference lorawan.md, section 1).
-LEAD_US = 32_500
+# A concentrator starts an immediate transmission this long after it has it.
 IMMEDIATE_LEAD_US = 35_000
-# Beyond this a counter value is taken for one that has passed.
-HORIZON_US = 512 * SECOND_US
-
-
-@dataclass(slots=True)
-class RadioAccount:
-    """What the gateway's radio did, and what it should never have been asked."""
-
-    emitted: int = 0
-    emitted_immediate: int = 0
-    refused: dict[str, int] = field(default_factory=dict[str, int])
-    duty_cycle_exceeded: int = 0
-    deaf: int = 0  # Uplinks missed because the radio was transmitting.
 
 
 @dataclass(slots=True)
 class Radio:
-    """The concentrator: one transmission at a time; what it is asked too late or on top of another is refused."""
+    """A concentrator on the air: what it takes is heard by the devices in its range, when it has ended."""
 
     gateway_id: bytes
     air: Air
-    account: RadioAccount
-    offset_us: int  # The counter's value at the epoch of the simulation.
-    _queue: list[Emission] = field(default_factory=list[Emission])
-    _ledger: list[Emission] = field(default_factory=list[Emission])
+    concentrator: Concentrator
     _emitting: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
-
-    def counter(self, at_us: int) -> int:
-        """The 32-bit microsecond counter at an instant."""
-        return (at_us + self.offset_us) % COUNTER
-
-    def instant(self, counter: int, now: int) -> int:
-        """The instant nearest to `now` at which the counter shows this value."""
-        ahead = (counter - self.counter(now)) % COUNTER
-        return now + (ahead if ahead < COUNTER // 2 else ahead - COUNTER)
-
-    def is_transmitting(self, emission: Emission) -> bool:
-        """Whether the radio transmits while this uplink is in the air."""
-        return any(own.start_us < emission.end_us and emission.start_us < own.end_us for own in self._queue)
 
     def transmit(self, phy_payload: bytes, frequency: int, spreading_factor: int, *, at_us: int | None) -> str:
         """Queue a transmission at an instant, or at once; returns the TX_ACK's word."""
@@ -61,39 +29,18 @@ class Radio:
         start = now + IMMEDIATE_LEAD_US if at_us is None else at_us
         airtime = lora_airtime_us(len(phy_payload), spreading_factor, BANDWIDTH, crc=False)
         emission = Emission(phy_payload, frequency, spreading_factor, start, airtime)
-        refusal = self._refusal(emission, now)
-        if refusal is not None:
-            self.account.refused[refusal] = self.account.refused.get(refusal, 0) + 1
-            return refusal
-        self._queue.append(emission)
-        self._note_duty_cycle(emission)
-        self.account.emitted += 1
-        self.account.emitted_immediate += at_us is None
+        word = self.concentrator.take(emission, now)
+        if word != "NONE":
+            return word
+        self.concentrator.account.emitted_immediate += at_us is None
+        self.air.announce(self.gateway_id, emission)
         task = asyncio.create_task(self._emit(emission), name=f"emit {self.gateway_id.hex()}")
         self._emitting.add(task)
         task.add_done_callback(self._emitting.discard)
-        return "NONE"
-
-    def _refusal(self, emission: Emission, now: int) -> str | None:
-        if emission.start_us < now or emission.start_us > now + HORIZON_US:
-            return "TOO_EARLY"  # The counter is taken modulo 2^32: the past looks like the far future.
-        if emission.start_us < now + LEAD_US:
-            return "TOO_LATE"
-        if self.is_transmitting(emission):
-            return "COLLISION_PACKET"
-        return None
-
-    def _note_duty_cycle(self, emission: Emission) -> None:
-        self._ledger = [old for old in self._ledger if old.end_us > emission.end_us - HOUR_US]
-        self._ledger.append(emission)
-        band = EU868.sub_band_of(emission.frequency)
-        used = sum(old.airtime_us for old in self._ledger if EU868.sub_band_of(old.frequency) == band)
-        if band is None or used > band.duty_cycle * HOUR_US:
-            self.account.duty_cycle_exceeded += 1
+        return word
 
     async def _emit(self, emission: Emission) -> None:
         await asyncio.sleep(max(0, emission.end_us - now_us()) / SECOND_US)
-        self._queue.remove(emission)
         self.air.downlink(self.gateway_id, emission)
 
 
@@ -129,12 +76,14 @@ class GatewayBase:
     radio: Radio = field(init=False)
 
     def __post_init__(self) -> None:
-        self.radio = Radio(self.gateway_id, self.air, self.account, self.random.randrange(COUNTER))
+        concentrator = Concentrator(self.account, self.random.randrange(COUNTER))
+        self.radio = Radio(self.gateway_id, self.air, concentrator)
         self.clock_error_us = round(self.random.gauss(0, 400_000))
 
     def receive(self, copy: Copy) -> bool:
         """Take an uplink from the air, unless the radio was transmitting."""
-        if self.radio.is_transmitting(copy.emission):
+        emission = copy.emission
+        if self.radio.concentrator.is_transmitting(emission.start_us, emission.end_us):
             self.account.deaf += 1
             return False
         self.received += 1

@@ -60,7 +60,7 @@ class MqttGateway(GatewayBase):
         info.gw_time.FromMicroseconds(emission.end_us + self.clock_error_us)
         info.rssi = round(copy.rssi)
         info.snr = copy.snr
-        info.context = self.radio.counter(emission.end_us).to_bytes(4, "big")
+        info.context = self.radio.concentrator.counter(emission.end_us).to_bytes(4, "big")
         info.crc_status = gw.CRC_OK
         self._put("up", frame.SerializeToString())
         return True
@@ -121,7 +121,10 @@ class MqttGateway(GatewayBase):
         at_us = None
         if item.tx_info.timing.HasField("delay"):
             counter = int.from_bytes(item.tx_info.context, "big")
-            at_us = self.radio.instant(counter, now_us()) + item.tx_info.timing.delay.delay.ToMicroseconds()
+            at_us = (
+                self.radio.concentrator.instant(counter, now_us())
+                + item.tx_info.timing.delay.delay.ToMicroseconds()
+            )
         word = self.radio.transmit(
             item.phy_payload,
             item.tx_info.frequency,

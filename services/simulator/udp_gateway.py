@@ -67,7 +67,7 @@ class UdpGateway(GatewayBase):
         emission = copy.emission
         rxpk = RxPk(
             phy_payload=emission.phy_payload,
-            tmst=self.radio.counter(emission.end_us),
+            tmst=self.radio.concentrator.counter(emission.end_us),
             frequency=emission.frequency,
             modulation=Lora(emission.spreading_factor, BANDWIDTH),
             rssi=round(copy.rssi),
@@ -97,7 +97,7 @@ class UdpGateway(GatewayBase):
     def _transmit(self, txpk: TxPk) -> str:
         if not isinstance(txpk.modulation, Lora):
             return "TOO_LATE"
-        at_us = None if txpk.tmst is None else self.radio.instant(txpk.tmst, now_us())
+        at_us = None if txpk.tmst is None else self.radio.concentrator.instant(txpk.tmst, now_us())
         return self.radio.transmit(txpk.phy_payload, txpk.frequency, txpk.modulation.spreading_factor, at_us=at_us)
 
     async def run(self) -> None:

@@ -15,8 +15,8 @@ from lorawan.negotiation import HeardUplink, ask, hear
 from lorawan.regions import EU868
 from lorawan.session import Session
 from services.simulator.device import Message
+from services.simulator.emission import Emission
 from services.simulator.mac_layer import MacLayer
-from services.simulator.radio import Emission
 from services.simulator.sensors import now_us
 from tests.services.simulator.test_radio import SECOND_US, downlink, joined
 

@@ -8,9 +8,11 @@ import pytest
 from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.join import JoinAccept
 from lorawan.session import Session, build_downlink
+from services.simulator.concentrator import LEAD_US, Concentrator, RadioAccount
 from services.simulator.device import Device, Message, SentUplink
-from services.simulator.gateway import LEAD_US, Radio, RadioAccount
-from services.simulator.radio import Air, Copy, Emission, Link
+from services.simulator.emission import Emission
+from services.simulator.gateway import Radio
+from services.simulator.radio import Air, Copy, Link
 from services.simulator.sensors import now_us
 
 KEY = bytes(range(16))
@@ -19,7 +21,7 @@ RX2 = 869_525_000
 
 
 def radio(air: Air) -> Radio:
-    return Radio(b"gateway1", air, RadioAccount(), offset_us=123_456)
+    return Radio(b"gateway1", air, Concentrator(RadioAccount(), offset_us=123_456))
 
 
 def quiet_air() -> Air:
@@ -32,7 +34,7 @@ async def test_overlapping_transmissions_are_refused() -> None:
 
     assert gateway.transmit(bytes(20), 868_100_000, 7, at_us=at) == "NONE"
     assert gateway.transmit(bytes(20), 868_300_000, 7, at_us=at + 1_000) == "COLLISION_PACKET"
-    assert gateway.account.refused == {"COLLISION_PACKET": 1}
+    assert gateway.concentrator.account.refused == {"COLLISION_PACKET": 1}
 
 
 async def test_what_comes_too_late_is_refused_and_the_past_looks_like_the_far_future() -> None:
@@ -42,30 +44,13 @@ async def test_what_comes_too_late_is_refused_and_the_past_looks_like_the_far_fu
     assert gateway.transmit(bytes(20), RX2, 9, at_us=now_us() - SECOND_US) == "TOO_EARLY"
 
 
-async def test_a_radio_that_transmits_is_deaf() -> None:
-    gateway = radio(quiet_air())
-    at = now_us() + SECOND_US
-    gateway.transmit(bytes(20), RX2, 12, at_us=at)
-
-    assert gateway.is_transmitting(Emission(b"", 868_100_000, 7, at + 100_000, 50_000))
-    assert not gateway.is_transmitting(Emission(b"", 868_100_000, 7, at - 100_000, 50_000))
-
-
-async def test_a_counter_that_wraps_still_names_the_right_instant() -> None:
-    gateway = radio(quiet_air())
-    now = now_us()
-
-    for ahead in (-5 * SECOND_US, 0, 6 * SECOND_US):
-        assert gateway.instant(gateway.counter(now + ahead), now) == now + ahead
-
-
 async def test_duty_cycle_beyond_the_law_is_noted() -> None:
     gateway = radio(quiet_air())
     # 1 % of an hour on 868.0 to 868.6 MHz is 36 s; an SF12 frame of 50 octets takes about 2.5 s.
     for number in range(20):
         gateway.transmit(bytes(50), 868_100_000, 12, at_us=now_us() + (1 + 4 * number) * SECOND_US)
 
-    assert gateway.account.duty_cycle_exceeded > 0
+    assert gateway.concentrator.account.duty_cycle_exceeded > 0
 
 
 @dataclass
@@ -83,6 +68,7 @@ class Recorder:
 @dataclass
 class Ear:
     gateway_id: bytes = b"gateway1"
+    account: RadioAccount = field(default_factory=RadioAccount)
     copies: list[Copy] = field(default_factory=list)
 
     def receive(self, copy: Copy) -> bool:
