@@ -11,8 +11,9 @@ from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool, Record
 
 READ_RULES = """
-SELECT id, tenant_id, name, kind, asset_kind, quantity, fire_op, fire_value, clear_op, clear_value, for_readings,
-       for_seconds, clear_on_emptying, silence_intervals, severity::text AS severity, message, enabled
+SELECT id, tenant_id, name, kind, asset_kinds[1] AS asset_kind, quantity, fire_op, fire_value, clear_op,
+       clear_value, for_readings, for_seconds, clear_on_emptying, silence_intervals, severity::text AS severity,
+       message, enabled
 FROM alert_rule WHERE enabled ORDER BY id
 """
 READ_WATCHED = """
@@ -24,7 +25,7 @@ LEFT JOIN asset a ON a.id = s.asset_id
 WHERE s.id = ANY($1::int[])
 """
 STATE_COLUMNS = """st.rule_id, st.datastream_id, st.device_id, st.condition::text AS condition, st.since,
-st.readings, st.evaluated_until, st.value, st.alert_id"""
+bit_count(st.recent::bit(64))::int AS readings, st.evaluated_until, st.value, st.alert_id"""
 READ_STATES = f"""
 SELECT {STATE_COLUMNS} FROM rule_state st
 JOIN unnest($1::int[], $2::int[]) AS key (rule_id, datastream_id)
@@ -42,24 +43,26 @@ WHERE s.device_id = ANY($1::int[]) ORDER BY st.rule_id, st.datastream_id FOR UPD
 """
 # What was evaluated just before its asset went to another tenant is void.
 SAVE_STATES = """
-INSERT INTO rule_state (tenant_id, rule_id, datastream_id, device_id, condition, since, readings, evaluated_until,
+INSERT INTO rule_state (tenant_id, rule_id, datastream_id, device_id, condition, since, recent, evaluated_until,
                         value, alert_id)
-SELECT v.*
+SELECT v.tenant_id, v.rule_id, v.datastream_id, v.device_id, v.condition, v.since, (1::bigint << v.readings) - 1,
+       v.evaluated_until, v.value, v.alert_id
 FROM unnest($1::int[], $2::int[], $3::int[], $4::int[], $5::alert_condition[], $6::timestamptz[], $7::smallint[],
             $8::timestamptz[], $9::float8[], $10::bigint[])
      AS v (tenant_id, rule_id, datastream_id, device_id, condition, since, readings, evaluated_until, value,
            alert_id)
 LEFT JOIN datastream s ON s.id = v.datastream_id
 WHERE v.datastream_id IS NULL OR s.tenant_id = v.tenant_id
-ON CONFLICT (rule_id, datastream_id, device_id) DO UPDATE
-SET condition = excluded.condition, since = excluded.since, readings = excluded.readings,
+ON CONFLICT (rule_id, datastream_id, device_id, gateway_id) DO UPDATE
+SET condition = excluded.condition, since = excluded.since, recent = excluded.recent,
     evaluated_until = excluded.evaluated_until, value = excluded.value, alert_id = excluded.alert_id
 """
 OPEN_ALERT = """
 INSERT INTO alert (tenant_id, rule_id, asset_id, device_id, datastream_id, severity, message, condition, opened_at,
                    value, threshold)
 VALUES ($1, $2, $3, $4, $5, $6::alert_severity, '', 'firing', $7, $8, $9)
-ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id) WHERE workflow <> 'resolved'
+ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id, gateway_id)
+    WHERE workflow NOT IN ('resolved', 'closed')
 DO UPDATE SET condition = 'firing', value = excluded.value, occurrences = alert.occurrences + 1, updated_at = now()
 RETURNING id, xmax = 0 AS is_new
 """
@@ -69,12 +72,12 @@ UPDATE alert SET condition = now_known.condition, value = coalesce(now_known.val
        occurrences = alert.occurrences + now_known.again, updated_at = now()
 FROM unnest($1::bigint[], $2::alert_condition[], $3::float8[], $4::int[])
      AS now_known (id, condition, value, again)
-WHERE alert.id = now_known.id AND alert.workflow <> 'resolved'
+WHERE alert.id = now_known.id AND alert.workflow NOT IN ('resolved', 'closed')
 """
 RESOLVE_ALERT = """
 UPDATE alert SET workflow = 'resolved', condition = CASE WHEN $5 THEN 'ok'::alert_condition ELSE condition END,
        resolved_at = $2, resolved_cause = $3, value = coalesce($4, value), updated_at = now()
-WHERE id = $1 AND workflow <> 'resolved'
+WHERE id = $1 AND workflow NOT IN ('resolved', 'closed')
 RETURNING id, tenant_id, rule_id, asset_id, device_id, datastream_id, severity::text AS severity, opened_at, value,
           threshold
 """
@@ -100,14 +103,16 @@ FROM alert a JOIN alert_rule r ON r.id = a.rule_id
 LEFT JOIN datastream s ON s.id = a.datastream_id
 LEFT JOIN device v ON v.id = a.device_id
 LEFT JOIN asset t ON t.id = a.asset_id
-WHERE a.workflow <> 'resolved'
+WHERE a.workflow NOT IN ('resolved', 'closed')
   AND (NOT r.enabled OR NOT v.enabled OR t.tenant_id <> a.tenant_id
        OR (a.device_id IS NOT NULL AND a.asset_id IS NOT NULL
            AND NOT EXISTS (SELECT FROM assignment g WHERE g.device_id = a.device_id AND g.asset_id = a.asset_id
                            AND g.during @> now())))
 ORDER BY a.id LIMIT 200
 """
-COUNT_OPEN = "SELECT severity::text, count(*) AS n FROM alert WHERE workflow <> 'resolved' GROUP BY severity"
+COUNT_OPEN = """
+SELECT severity::text, count(*) AS n FROM alert WHERE workflow NOT IN ('resolved', 'closed') GROUP BY severity
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - The prefix that Standard Webhooks gives
 URL_MOST = 2000
 SEVERITIES = ("info", "warning", "major", "critical")
 
-RULE_COLUMNS = """id, tenant_id, name, kind, asset_kind, quantity, fire_op, fire_value, clear_op, clear_value,
-for_readings, for_seconds, clear_on_emptying, silence_intervals, severity::text AS severity, message, enabled"""
+RULE_COLUMNS = """id, tenant_id, name, kind, asset_kinds[1] AS asset_kind, quantity, fire_op, fire_value, clear_op,
+clear_value, for_readings, for_seconds, clear_on_emptying, silence_intervals, severity::text AS severity, message,
+enabled"""
 ALERT_COLUMNS = """a.id, a.tenant_id, a.rule_id, coalesce(r.name, '') AS rule, a.asset_id, a.device_id,
 a.datastream_id, a.severity::text AS severity, a.message, a.condition::text AS condition,
 a.workflow::text AS workflow, a.opened_at, a.acknowledged_at, a.acknowledged_by, a.resolved_at, a.resolved_cause,

@@ -28,6 +28,11 @@ UNION ALL SELECT 'device_profile_override ' || tenant_id - 1 FROM device_profile
 UNION ALL SELECT 'codec_shadow ' || tenant_id - 1 FROM codec_shadow
 UNION ALL SELECT 'codec_difference ' || device_id - 1 FROM codec_difference
 UNION ALL SELECT 'alert_rule ' || id - 1 FROM alert_rule
+UNION ALL SELECT 'team ' || tenant_id - 1 FROM team
+UNION ALL SELECT 'contact ' || tenant_id - 1 FROM contact
+UNION ALL SELECT 'alert_calendar ' || tenant_id - 1 FROM alert_calendar
+UNION ALL SELECT 'silence ' || tenant_id - 1 FROM silence
+UNION ALL SELECT 'maintenance_window ' || asset_id - 1 FROM maintenance_window
 UNION ALL SELECT 'api_key ' || tenant_id - 1 FROM api_key
 UNION ALL SELECT 'webhook_endpoint ' || tenant_id - 1 FROM webhook_endpoint
 UNION ALL SELECT 'webhook_attempt ' || tenant_id - 1 FROM webhook_attempt
@@ -44,6 +49,8 @@ UNION ALL SELECT 'multicast_member ' || device_id - 1 FROM multicast_member
 UNION ALL SELECT 'asset ' || id - 1 FROM asset
 UNION ALL SELECT 'access_grant ' || id - 1 FROM access_grant
 UNION ALL SELECT 'alert ' || id - 1 FROM alert
+UNION ALL SELECT 'alert_event ' || alert_id - 1 FROM alert_event
+UNION ALL SELECT 'alert_notice ' || alert_id - 1 FROM alert_notice
 UNION ALL SELECT 'lighting_command ' || id - 1 FROM lighting_command
 UNION ALL SELECT 'downlink ' || id - 1 FROM downlink
 UNION ALL SELECT 'device ' || id - 1 FROM device
@@ -83,6 +90,11 @@ INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority
 SELECT gateway_id, now(), 868100000, 1, 0, id FROM gateway;
 INSERT INTO alert_rule (id, tenant_id, name, kind, severity, message) OVERRIDING SYSTEM VALUE
 SELECT id, id, 'silent', 'silence', 'info', 'm' FROM tenant;
+INSERT INTO team (id, tenant_id, name) OVERRIDING SYSTEM VALUE SELECT id, id, 'équipe' FROM tenant;
+INSERT INTO contact (tenant_id, team_id, name, email) SELECT id, id, 'c', 'c@a.example' FROM tenant;
+INSERT INTO alert_calendar (tenant_id, name, weekly) SELECT id, 'horaires', '[]' FROM tenant;
+INSERT INTO silence (tenant_id, author, reason, ends_at, rule_id)
+SELECT id, 'a', 'r', now() + interval '1 h', id FROM tenant;
 INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles)
 SELECT id::text, id, 'k', sha256('x'), '{read}' FROM tenant;
 INSERT INTO webhook_endpoint (id, tenant_id, url, secret_wrapped, kek_id) OVERRIDING SYSTEM VALUE
@@ -107,6 +119,10 @@ ADD_TENANTS = "INSERT INTO tenant (id, slug, name, member_of) OVERRIDING SYSTEM 
 ADD_ASSETS = """
 INSERT INTO asset (id, tenant_id, kind, name, tags, privacy_class) OVERRIDING SYSTEM VALUE
 VALUES ($1, $2, $3, $4, $5, $6)
+"""
+ADD_WINDOWS = """
+INSERT INTO maintenance_window (tenant_id, asset_id, author, reason, starts_at, ends_at)
+SELECT tenant_id, id, 'a', 'r', now(), now() + interval '1 h' FROM asset
 """
 ADD_DEVICES = """
 INSERT INTO device (id, tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped,
@@ -157,6 +173,11 @@ INSERT INTO lighting_command (id, tenant_id, asset_id, device_id, action, reques
 OVERRIDING SYSTEM VALUE SELECT $1, a.tenant_id, a.id, 1, 'on', 'x', l.id, now(), $3
 FROM asset a, downlink l WHERE a.id = $2
 """
+TELL_OF_ALERTS = """
+INSERT INTO alert_event (tenant_id, alert_id, at, action) SELECT tenant_id, id, now(), 'opened' FROM alert;
+INSERT INTO alert_notice (id, tenant_id, alert_id, event, severity, cadence, at, message, body)
+SELECT gen_random_uuid(), tenant_id, id, 'alert.opened', 'info', 'now', now(), 'm', '' FROM alert
+"""
 # One of everything for every datastream and device, at each instant and in each bucket.
 MAKE_CHUNKS = """
 INSERT INTO observation.measurement SELECT 1, t, 1, 0 FROM unnest($1::timestamptz[]) t;
@@ -206,6 +227,7 @@ async def fill(connection: Connection, world: World) -> None:
         ADD_ASSETS,
         [(i, a.tenant + 1, a.kind, str(i), list(a.tags), a.privacy_class) for i, a in enumerate(world.assets, 1)],
     )
+    await connection.execute(ADD_WINDOWS)
     await many(
         ADD_DEVICES,
         [
@@ -246,6 +268,7 @@ async def fill(connection: Connection, world: World) -> None:
     )
     await many(ADD_TENURES, [(device + 1, holder + 1, *span(during)) for device, holder, during in world.tenures])
     await many(ADD_EVENTS, [(i, asset + 1, at(instant)) for i, (asset, instant) in enumerate(world.events, 1)])
+    await connection.execute(TELL_OF_ALERTS)
     arrays = [[at(i) for i in world.instants], [at(i) for i in HOURS], [at(i) for i in DAYS]]
     for statement in OBSERVE.split(";"):
         used = [array for place, array in enumerate(arrays, 1) if f"${place}" in statement]

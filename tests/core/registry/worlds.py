@@ -120,7 +120,16 @@ def expected(world: World, me: int | None) -> set[str]:
     of_gateways = ("gateway", "gateway_state", "gateway_hour", "gateway_address_change", "transmission")
     for table in (*of_gateways, "device_profile", "alert_rule"):
         rows |= {f"{table} {tenant}" for tenant in seen}
-    own = ("api_key", "webhook_endpoint", "webhook_attempt", "audit")
+    own = (
+        "api_key",
+        "webhook_endpoint",
+        "webhook_attempt",
+        "audit",
+        "team",
+        "contact",
+        "alert_calendar",
+        "silence",
+    )
     rows |= {f"{table} {me}" for table in (*own, "lns_source", "lns_source_state", "lns_unknown_device")}
     rows |= {f"{table} {me}" for table in ("multicast_group", "multicast_message")}
     rows |= {f"multicast_member {i}" for i, device in enumerate(world.devices) if device.tenant == me}
@@ -129,6 +138,7 @@ def expected(world: World, me: int | None) -> set[str]:
     for table in ("application_device", "frame_refusal", "codec_difference"):
         rows |= {f"{table} {i}" for i, device in enumerate(world.devices) if device.tenant == me}
     rows |= {f"asset {i}" for i, asset in enumerate(world.assets) if asset.tenant in seen or i in shown}
+    rows |= {f"maintenance_window {i}" for i, asset in enumerate(world.assets) if asset.tenant == me}
     rows |= {
         f"access_grant {index}"
         for index, grant in enumerate(world.grants)
@@ -137,7 +147,9 @@ def expected(world: World, me: int | None) -> set[str]:
     for index, (asset, instant) in enumerate(world.events):
         own = world.assets[asset].tenant in seen
         if own or instant in shown.get(asset, ()):
-            rows |= {f"alert {index}", f"lighting_command {index}"}
+            rows |= {f"alert {index}", f"alert_event {index}", f"lighting_command {index}"}
+        if world.assets[asset].tenant == me:
+            rows.add(f"alert_notice {index}")
         if own:
             rows.add(f"downlink {index}")
     rows |= _of_devices(world, seen, reachable, shown, tenures)
