@@ -8,10 +8,12 @@ on its subject and creating `{service}-{shard}-{epoch}`; `fetch` on an empty str
 
 import asyncio
 import random
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import nats
 import nats.errors
@@ -201,9 +203,13 @@ class Bus:
     def _count_reconnections(self) -> int:
         return self.reconnections
 
-    async def ensure_streams(self) -> None:
-        """Create the streams that are missing; only `services/migrate` does this."""
-        for config in (*STREAMS, MEASUREMENTS_STREAM):
+    async def ensure_streams(self, replicas: int = 1) -> None:
+        """Create the streams that are missing; only `services/migrate` does this.
+
+        `replicas` of what is on disk: a publish is acknowledged by their majority. MEASUREMENTS stays one copy.
+        """
+        on_disk = [replace(config, num_replicas=replicas) for config in STREAMS]
+        for config in (*on_disk, MEASUREMENTS_STREAM):
             try:
                 await self._jetstream.update_stream(config)
             except NotFoundError:
@@ -356,7 +362,15 @@ class Bus:
 
 @asynccontextmanager
 async def connect_bus(nats_url: str, name: str) -> AsyncGenerator[Bus]:
-    """A bus that reconnects without limit; it waits for a server that is not there yet, and says so."""
+    """A bus that reconnects without limit; it waits for a server that is not there yet, and says so.
+
+    `tls://user:password@host:port?ca=/path/ca.pem` for TLS, `ca` naming the server's authority when it is not one
+    of the system's. Several servers of a cluster, each in full, have commas between them.
+
+    Raises:
+        OSError, ssl.SSLError: the authority's file cannot be read.
+    """
+    servers, tls = _servers(nats_url)
 
     async def report(error: Exception) -> None:
         log.warning("bus_error", error=str(error) or type(error).__name__)
@@ -368,8 +382,9 @@ async def connect_bus(nats_url: str, name: str) -> AsyncGenerator[Bus]:
         log.info("bus_reconnected")
 
     client = await nats.connect(
-        nats_url,
+        servers,
         name=name,
+        tls=tls,
         allow_reconnect=True,
         max_reconnect_attempts=-1,
         reconnect_time_wait=0.2,
@@ -386,3 +401,10 @@ async def connect_bus(nats_url: str, name: str) -> AsyncGenerator[Bus]:
     finally:
         with suppress(*BUS_AWAY):  # A bus that is away at the end is no failure.
             await client.close()  # Never drain(): it hangs on a pull subscription that still holds messages.
+
+
+def _servers(nats_url: str) -> tuple[list[str], ssl.SSLContext | None]:
+    servers, _, options = nats_url.partition("?")
+    authority = dict(parse_qsl(options)).get("ca")
+    tls = ssl.create_default_context(cafile=authority) if servers.startswith("tls://") else None
+    return servers.split(","), tls

@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiomqtt
 import structlog
@@ -44,7 +44,9 @@ class MqttSettings(BaseSettings):
     """What a service needs to speak with the broker at the edge; mixed into its own settings."""
 
     mqtt_url: SecretStr | None = Field(
-        default=None, description="mqtt://user:password@host:port, mqtts:// for TLS; unset: no MQTT"
+        default=None,
+        description="mqtt://user:password@host:port; mqtts://...?ca=/path/ca.pem for TLS, ca naming the broker's "
+        "authority when it is not one of the system's; unset: no MQTT",
     )
     mqtt_client_id: str = Field(
         default="territoire-gateway-bridge",
@@ -82,10 +84,12 @@ class Broker:
     username: str | None
     password: str | None
     tls: bool
+    ca: str | None = None
+    """A PEM file with the broker's authority; None: the system's."""
 
     @classmethod
-    def from_url(cls, url: str) -> "Broker":
-        """Reads mqtt://user:password@host:port or mqtts://...
+    def from_url(cls, url: str, *, is_ours: bool = False) -> "Broker":
+        """Reads mqtt://user:password@host:port or mqtts://..., its `?ca=` only where it is the operator's own.
 
         Raises:
             ValueError: another scheme, or no host.
@@ -100,6 +104,7 @@ class Broker:
             unquote(parts.username) if parts.username else None,
             unquote(parts.password) if parts.password else None,
             tls,
+            dict(parse_qsl(parts.query)).get("ca") if is_ours else None,
         )
 
 
@@ -125,7 +130,7 @@ class _EdgeClient(aiomqtt.Client):
             identifier=client_id,
             keepalive=KEEP_ALIVE_S,
             timeout=OPERATION_TIMEOUT_S,
-            tls_context=ssl.create_default_context() if broker.tls else None,
+            tls_context=ssl.create_default_context(cafile=broker.ca) if broker.tls else None,
             **version,
         )
         self._client.manual_ack_set(True)
@@ -241,7 +246,7 @@ class MqttEdge:
         if broker is None:
             if settings.mqtt_url is None:
                 raise ValueError("TERRITOIRE_MQTT_URL is not set")
-            broker = Broker.from_url(settings.mqtt_url.get_secret_value())
+            broker = Broker.from_url(settings.mqtt_url.get_secret_value(), is_ours=True)
         self._broker = broker
         self._client_id = settings.mqtt_client_id
         self._session_expiry_s = settings.mqtt_session_expiry

@@ -28,6 +28,9 @@ class MigrateSettings(BaseSettings):
     database_url: SecretStr
     nats_url: SecretStr
     shards: int = Field(default=4, description="Written in the database at the first migration only")
+    bus_replicas: int = Field(
+        default=1, ge=1, le=5, description="Copies of a stream: 3 where NATS is a cluster"
+    )
     service_password: SecretStr | None = Field(default=None, description="Of the role territoire_service")
     api_password: SecretStr | None = Field(default=None, description="Of the role territoire_api")
     operator_key: SecretStr | None = Field(
@@ -75,7 +78,7 @@ async def run(settings: MigrateSettings) -> None:
     if settings.operator_key is not None:
         await ensure_operator(settings.database_url.get_secret_value(), settings.operator_key.get_secret_value())
     async with connect_bus(settings.nats_url.get_secret_value(), "migrate") as bus:
-        await bus.ensure_streams()
+        await bus.ensure_streams(settings.bus_replicas)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatu
 from core.runtime.postgres import Pool
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings
-from tests.services.gateway_bridge.certificates import Authority
+from tests.certificates import Authority
 from tests.services.gateway_bridge.stations import UPLINK, Rig, open_rig, register
 from tests.services.gateway_bridge.ws_station import connect_to, dashed, discover, ws_station
 
