@@ -1,0 +1,211 @@
+"""What a number of a frame means: its scale, its words, its quantity, its instant; and the way back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isfinite
+from typing import Any, NamedTuple
+
+from core.model.quantities import Kind, Quantity
+from decoders.canonical import MalformedPayload, Reading
+from decoders.codec import UnsupportedCommand
+from decoders.declarative.numbers import Scaling
+from decoders.declarative.stream import Reader, Writer
+
+Word = str | bool | int | float
+
+
+class Channel(NamedTuple):
+    """A channel, whose `{name}` parts are numbers of the frame, or `{n}` the record in hand."""
+
+    parts: tuple[tuple[str, str | None], ...]  # (text, name that follows it)
+
+    def of(self, reader: Reader) -> str:
+        """The channel of the record in hand."""
+        return "".join(
+            text + ("" if name is None else str(reader.number if name == "n" else reader.raw.get(name, "?")))
+            for text, name in self.parts
+        )
+
+
+class Clock(NamedTuple):
+    """How a number is an instant: so many units since an epoch, or before the reception when it is None."""
+
+    epoch_us: int | None
+    unit_us: int
+
+    def instant(self, raw: int, received_us: int) -> int:
+        """Microseconds since 1970."""
+        if self.epoch_us is None:
+            return received_us - raw * self.unit_us
+        return self.epoch_us + raw * self.unit_us
+
+
+class Running(NamedTuple):
+    """The number is what has been added (1) to another one, or taken from it (-1), since the last record."""
+
+    name: str
+    sign: int
+
+
+class Parameter(NamedTuple):
+    """What whoever sends a command has to give: `kind` is number, choice, text or list."""
+
+    name: str
+    label: str
+    kind: str
+    unit: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    choices: tuple[Word, ...] = ()
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """`scaling` gives the value as declared, which `data` shows; `canonical` the value in the quantity's unit."""
+
+    label: str  # How messages call the field.
+    name: str | None = None
+    title: str = ""
+    quantity: Quantity | None = None
+    channel: str | Channel = ""
+    unit: str | None = None
+    scaling: Scaling | None = None
+    canonical: Scaling | None = None
+    words: Mapping[int, Word] | None = None
+    absent: frozenset[int] = frozenset()
+    equals: int | None = None
+    inverted: bool = False
+    clock: Clock | None = None
+    running: Running | None = None
+    minimum: Fraction | None = None
+    maximum: Fraction | None = None
+    default: Fraction | Word | None = None
+
+    def say(self, raw: float, reader: Reader) -> None:
+        """Put into the reader what this number says; raises MalformedPayload for one that the format excludes."""
+        if self.equals is not None and raw != self.equals:
+            raise MalformedPayload(f"{self.label} vaut {self.equals}, reçu {raw} : {reader.payload.hex()}")
+        if not isfinite(raw):
+            self._say_nothing(raw, reader)
+            return
+        if self.running is not None:
+            raw = int(reader.number_of(self.running.name) + self.running.sign * raw)
+            reader.raw[self.running.name] = raw
+        if self.name is not None:
+            reader.raw[self.name] = raw
+        if raw in self.absent:
+            self._say_nothing(raw, reader)
+            return
+        if self.clock is not None:
+            reader.at_us = self.clock.instant(int(raw), reader.received_us)
+        if self.words is not None:
+            self._say_word(int(raw), self.words, reader)
+            return
+        value = raw if self.scaling is None else self.scaling.value(raw)
+        if self.inverted:
+            value = int(not value)
+        self._keep(value, reader)
+        if self.quantity is not None:
+            canonical = raw if self.canonical is None else self.canonical.value(raw)
+            self._read(float(not canonical if self.inverted else canonical), self.quantity, reader)
+
+    def _say_nothing(self, raw: float, reader: Reader) -> None:
+        self._keep(None, reader)
+        if self.quantity is not None:
+            reader.decoded.warnings.append(f"{self.label} : pas de mesure (valeur {raw})")
+
+    def _say_word(self, raw: int, words: Mapping[int, Word], reader: Reader) -> None:
+        word = words.get(raw)
+        if word is None:
+            self._keep(raw, reader)
+            reader.decoded.warnings.append(f"{self.label} : la valeur {raw} n'est pas dans la table")
+            return
+        self._keep(word, reader)
+        if self.quantity is not None:
+            self._read(self._code_of(raw, word, self.quantity), self.quantity, reader)
+
+    def _code_of(self, raw: int, word: Word, quantity: Quantity) -> float:
+        """A word that is a number is the value, one of an enumeration has its code, others leave the number."""
+        if not isinstance(word, str):
+            return float(word)
+        if quantity.kind is Kind.ENUMERATION:
+            return float(quantity.labels.index(word))
+        return float(raw) if self.canonical is None else self.canonical.value(raw)
+
+    def _keep(self, value: Any, reader: Reader) -> None:
+        if self.name is not None and not self.name.startswith("_"):
+            reader.data[self.name] = value
+
+    def _read(self, value: float, quantity: Quantity, reader: Reader) -> None:
+        if quantity.kind is Kind.BOOLEAN:
+            value = float(value != 0)
+        channel = self.channel if isinstance(self.channel, str) else self.channel.of(reader)
+        reader.decoded.readings.append(Reading(reader.at_us, channel, quantity.name, float(value)))
+
+    def raw_of(self, values: Mapping[str, Any], writer: Writer) -> float:
+        """The number to write; raises UnsupportedCommand when the value is missing or cannot be one."""
+        if self.equals is not None:
+            return self._said(self.equals, writer)
+        given = values.get(self.name) if self.name is not None else None
+        if given is None:
+            given = self.default
+        if given is None:
+            if not self.absent:
+                raise UnsupportedCommand(f"« {self.label} » est à donner")
+            return min(self.absent)
+        raw = self._raw_of_word(given, self.words) if self.words is not None else self._raw_of_number(given)
+        if self.running is not None:
+            before = writer.number_of(self.running.name)
+            writer.raw[self.running.name] = raw
+            return (raw - before) * self.running.sign
+        return self._said(raw, writer)
+
+    def _said(self, raw: float, writer: Writer) -> float:
+        if self.name is not None:
+            writer.raw[self.name] = raw
+        return raw
+
+    def _raw_of_word(self, given: Any, words: Mapping[int, Word]) -> int:
+        for raw, word in words.items():
+            if word == given and isinstance(word, bool) == isinstance(given, bool):
+                return raw
+        known = ", ".join(str(word) for word in words.values())
+        raise UnsupportedCommand(f"« {self.label} » vaut une de ces valeurs : {known} ; reçu {given!r}")
+
+    def _raw_of_number(self, given: Any) -> float:
+        if not isinstance(given, int | float | Fraction) or not isfinite(given):
+            raise UnsupportedCommand(f"« {self.label} » est un nombre, reçu {given!r}")
+        if self.inverted:
+            return int(not given)
+        value = given if isinstance(given, Fraction) else Fraction(repr(given + 0))
+        if (self.minimum is not None and value < self.minimum) or (
+            self.maximum is not None and value > self.maximum
+        ):
+            bounds = [
+                f"au {side} {shown(bound)}"
+                for side, bound in (("moins", self.minimum), ("plus", self.maximum))
+                if bound is not None
+            ]
+            raise UnsupportedCommand(f"« {self.label} » vaut {' et '.join(bounds)}, reçu {shown(value)}")
+        raw = value if self.scaling is None else self.scaling.raw(value)
+        return int(raw) if raw.denominator == 1 else float(raw)
+
+    def parameter(self) -> Parameter | None:
+        """What a command's sender gives for this field; None when the field is fixed."""
+        if self.equals is not None or self.name is None:
+            return None
+        default = float(self.default) if isinstance(self.default, Fraction) else self.default
+        if self.words is not None:
+            choices = tuple(self.words.values())
+            return Parameter(self.name, self.title, "choice", self.unit, choices=choices, default=default)
+        step = None if self.scaling is None else abs(self.scaling.multiplier) / self.scaling.divisor
+        minimum, maximum = (None if bound is None else float(bound) for bound in (self.minimum, self.maximum))
+        return Parameter(self.name, self.title, "number", self.unit, minimum, maximum, step, default=default)
+
+
+def shown(number: Fraction) -> str:
+    """As a technician writes it: 20,5."""
+    return f"{float(number):g}".replace(".", ",")
