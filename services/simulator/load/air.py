@@ -5,12 +5,17 @@ import random
 import select
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lorawan.frame import MType, mtype_of
+from services.simulator.emission import Emission
 from services.simulator.load import frames
+from services.simulator.load.answers import Answers
 from services.simulator.load.device import LoadDevice
-from services.simulator.load.gateway import LoadGateway
+from services.simulator.load.gateway import JoinAsked, LoadGateway
+from services.simulator.radio import CHANNELS
+from services.simulator.sensors import now_us
 
 # A forwarder looks into its concentrator every 10 ms; each gateway at its own moment.
 POLL_MS = 10
@@ -18,11 +23,12 @@ STEP_S = 0.002
 # How often the sockets are looked at: answers lie in them, and to be read one by one as they come costs more.
 READ_EVERY_S = 0.02
 IDLE_S = POLL_MS / 1000
+FIELDS = 4  # Of `Air.sent`, for each uplink.
 
 
-def now_us() -> int:
-    """This instant."""
-    return time.time_ns() // 1000
+def on_the_loop(at_us: int, act: Callable[[], object]) -> None:
+    """Do it at this instant, which the running loop's clock knows."""
+    asyncio.get_running_loop().call_later(max(0, at_us - now_us()) / frames.SECOND_US, act)
 
 
 def hearers(
@@ -55,8 +61,15 @@ class Air:
         self._order = source.sample(devices, len(devices))
         self._next = 0
         self._play: _Play | None = None
-        # (device number, f_cnt, instant) of every uplink, flat: an object each would cost more than sending it.
+        self._by_dev_addr: dict[bytes, LoadDevice] = {}
+        # (device number, f_cnt, end, which of its hearers heard it as bits) of every uplink, flat: an object each
+        # would cost more than sending it.
         self.sent = array("q")
+        self.heard = 0  # Uplinks that at least one gateway heard.
+        self.answers = Answers()
+        self.later: Callable[[int, Callable[[], object]], None] = on_the_loop
+        for gateway in gateways:
+            gateway.emitted = self.emitted
         self._clock = frames.Clock()
         self._signal = 0
         self._phases: list[list[LoadGateway]] = [[] for _ in range(POLL_MS)]
@@ -122,23 +135,68 @@ class Air:
         self._last_ms = now_ms
 
     def _forward(self, gateway: LoadGateway, at_us: int) -> None:
-        said, gateway.copies = gateway.copies, []
+        heard, gateway.copies = gateway.copies, []
         devices, gateway.waiting = gateway.waiting, []
-        instant, note = self._clock.text(at_us), self.sent.append
+        instant = self._clock.text(at_us)
         for device in devices:
-            f_cnt = device.f_cnt
-            heard = frames.heard(instant, frames.ALL_CHANNELS[f_cnt & 7], device.next_frame())
-            said.append(heard)
-            for other in self.hearers[device.number][1:]:
-                other.copies.append(heard)
-            note(device.number)
-            note(f_cnt)
-            note(at_us)
-        counter, signals, first = gateway.counter(at_us), gateway.signals, self._signal
-        self._signal = first + len(said)
+            said = self._sent(device, instant, at_us)
+            if said is not None:
+                heard.append((said, at_us))
+        if not heard:
+            return
+        counter, signals, first = gateway.counter, gateway.signals, self._signal
+        self._signal = first + len(heard)
         gateway.push(
-            [frames.rxpk(counter, signals[(first + place) & 0xFF], one) for place, one in enumerate(said)]
+            [
+                frames.rxpk(counter(ended_us), signals[(first + place) & 0xFF], said)
+                for place, (said, ended_us) in enumerate(heard)
+            ]
         )
+
+    def _sent(self, device: LoadDevice, instant: bytes, at_us: int) -> bytes | None:
+        """An uplink ends: copies to those that hear it; returns the copy of the first gateway, if it does."""
+        f_cnt = device.f_cnt
+        phy_payload = device.next_frame()
+        device.sent_until_us, device.frequency = at_us, CHANNELS[f_cnt & 7]
+        said = frames.heard(instant, frames.ALL_CHANNELS[f_cnt & 7], phy_payload)
+        began_us = at_us - frames.airtime_us(len(phy_payload))
+        hearers = self.hearers[device.number]
+        heard_by = int(hearers[0].hears(began_us, at_us))
+        for place, other in enumerate(hearers[1:], 1):
+            if other.hears(began_us, at_us):
+                other.copies.append((said, at_us))
+                heard_by |= 1 << place
+        if heard_by:
+            self.heard += 1
+            self.answers.awaited += device.awaits_ack
+        else:
+            device.awaits_ack = False
+        note = self.sent.append
+        note(device.number)
+        note(f_cnt)
+        note(at_us)
+        note(heard_by)
+        return said if heard_by & 1 else None
+
+    def emitted(self, gateway: LoadGateway, emission: Emission) -> None:
+        """A gateway is going to have this on the air: who listens there and then hears it."""
+        if mtype_of(emission.phy_payload) is MType.JOIN_ACCEPT:
+            for asked in gateway.asked:
+                if any(window.catches(emission) for window in asked.windows):
+                    self._accepted_later(asked, emission)
+            return
+        device = self._by_dev_addr.get(emission.phy_payload[1:5])
+        if device is not None and gateway in self.hearers[device.number]:
+            self.later(emission.start_us, lambda: device.hear(emission, self.answers))
+
+    def _accepted_later(self, asked: JoinAsked, emission: Emission) -> None:
+        device = asked.device
+
+        def accept() -> None:
+            if device.accept(emission.phy_payload, asked.dev_nonce) and device.dev_addr is not None:
+                self._by_dev_addr[device.dev_addr[::-1]] = device
+
+        self.later(emission.end_us, accept)
 
     def _end(self, play: _Play) -> None:
         if play.given < play.total or any(gateway.waiting or gateway.copies for gateway in self._gateways):

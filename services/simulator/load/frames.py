@@ -6,28 +6,51 @@
 import random
 import time
 from binascii import b2a_base64
+from functools import cache
 from struct import Struct
 
+from lorawan.airtime import lora_airtime_us
 from lorawan.crypto import Direction, SessionCipher
 from lorawan.frame import MType
 from lorawan.gateway.semtech_udp import VERSION, DatagramType
 from lorawan.identifiers import DevAddr
-from services.simulator.radio import CHANNELS, DEFAULT_CHANNELS, NOISE_FLOOR_DBM
+from services.simulator.radio import BANDWIDTH, CHANNELS, DEFAULT_CHANNELS, NOISE_FLOOR_DBM
 
 SECOND_US = 1_000_000
 COUNTER_MASK = 0xFFFF_FFFF
 SIGNALS = 256
-_MHDR = MType.UNCONFIRMED_DATA_UP << 5
+SPREADING_FACTOR = 7  # Of every frame.
+_UNCONFIRMED, _CONFIRMED = MType.UNCONFIRMED_DATA_UP << 5, MType.CONFIRMED_DATA_UP << 5
 # MHDR, DevAddr, FCtrl (nothing asked, no FOpts), FCnt, FPort.
 _HEADER = Struct("<B4sBHB")
+# The same without FPort, which follows FOpts.
+_HEADER_BEFORE_F_OPTS = Struct("<B4sBH")
 _UP = Direction.UP
 
 
-def data_frame(dev_addr: DevAddr, cipher: SessionCipher, f_cnt: int, f_port: int, payload: bytes) -> bytes:
-    """An unconfirmed uplink without FOpts; `f_cnt` is the device's 32-bit counter."""
-    message = _HEADER.pack(_MHDR, dev_addr[::-1], 0, f_cnt & 0xFFFF, f_port) + cipher.crypt(
-        _UP, dev_addr, f_cnt, f_port, payload
-    )
+@cache
+def airtime_us(length: int) -> int:
+    """Time on air of an uplink of `length` octets."""
+    return lora_airtime_us(length, SPREADING_FACTOR, BANDWIDTH, crc=True)
+
+
+def data_frame(
+    dev_addr: DevAddr,
+    cipher: SessionCipher,
+    f_cnt: int,
+    f_port: int,
+    payload: bytes,
+    *,
+    confirmed: bool = False,
+    f_opts: bytes = b"",
+) -> bytes:
+    """An uplink; `f_cnt` is the device's 32-bit counter."""
+    mhdr, sent = _CONFIRMED if confirmed else _UNCONFIRMED, f_cnt & 0xFFFF
+    if f_opts:
+        header = _HEADER_BEFORE_F_OPTS.pack(mhdr, dev_addr[::-1], len(f_opts), sent) + f_opts + bytes((f_port,))
+    else:
+        header = _HEADER.pack(mhdr, dev_addr[::-1], 0, sent, f_port)
+    message = header + cipher.crypt(_UP, dev_addr, f_cnt, f_port, payload)
     return message + cipher.uplink_mic(message, dev_addr, f_cnt)
 
 

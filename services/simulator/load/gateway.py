@@ -1,23 +1,28 @@
-"""A gateway of a load: a real UDP socket that is written to and read from, and a counter."""
+"""A gateway of a load: a real UDP socket that is written to and read from, and a concentrator."""
 
 import socket
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from lorawan.frame import MType, mtype_of
+from lorawan.airtime import lora_airtime_us
 from lorawan.gateway.semtech_forwarder import PullResp, parse_answer, pull_data, push_data, tx_ack
 from lorawan.gateway.semtech_stat import Stat
-from lorawan.gateway.semtech_udp import MalformedDatagram
+from lorawan.gateway.semtech_udp import MalformedDatagram, TxPk
 from lorawan.identifiers import GatewayId
+from lorawan.regions.region import Lora
+from services.simulator.concentrator import Concentrator, RadioAccount
+from services.simulator.device import JOIN_DELAYS_US, JOIN_RX2_SPREADING_FACTOR, RX2_FREQUENCY
+from services.simulator.emission import Emission, Window
 from services.simulator.gateway import Uptime
 from services.simulator.load import frames
 from services.simulator.load.device import LoadDevice
+from services.simulator.radio import BANDWIDTH
+from services.simulator.sensors import now_us
+from services.simulator.udp_gateway import TX_STATUS
 
 PACKETS = 8
 """A forwarder takes at most this many from its concentrator at once."""
-JOIN_DELAYS_US = (5_000_000, 6_000_000)
 LARGEST = 2_048
 _PUSH_ACK, _PULL_ACK = 1, 4
 
@@ -29,33 +34,36 @@ class JoinAsked:
     device: LoadDevice
     dev_nonce: int
     at_us: int
+    windows: tuple[Window, Window]
 
 
 @dataclass(slots=True)
 class LoadGateway:
-    """One forwarder; `answered(asked, phy_payload, at_us)` is told of a join-accept and when it is on the air."""
+    """One forwarder; `emitted(gateway, emission)`, when set, is told of what it is going to have on the air."""
 
     gateway_id: GatewayId
     server: tuple[str, int]
     counter_offset: int
-    answered: Callable[[JoinAsked, bytes, int], None]
     signals: tuple[bytes, ...]
+    emitted: Callable[["LoadGateway", Emission], None] | None = None
     uptime: Uptime = field(default_factory=Uptime)
-    joins: deque[LoadDevice] = field(default_factory=deque[LoadDevice])
-    asked: dict[int, JoinAsked] = field(default_factory=dict[int, JoinAsked])
-    """By the counter's value at the end of the request."""
+    asked: list[JoinAsked] = field(default_factory=list[JoinAsked])
     waiting: list[LoadDevice] = field(default_factory=list[LoadDevice])
     """Devices whose uplink is in the concentrator at the next poll."""
-    copies: list[bytes] = field(default_factory=list[bytes])
-    """What `frames.heard` wrote of uplinks that another gateway heard first."""
+    copies: list[tuple[bytes, int]] = field(default_factory=list[tuple[bytes, int]])
+    """What `frames.heard` wrote of uplinks that are another gateway's to look after, and when they ended."""
     pushed: int = 0
     acknowledged: int = 0
     downlinks: int = 0
     forwarded: int = 0
+    account: RadioAccount = field(default_factory=RadioAccount)
     _token: int = 0
+    _transmits_until_us: int = 0
+    _concentrator: Concentrator = field(init=False)
     _socket: socket.socket = field(init=False)
 
     def __post_init__(self) -> None:
+        self._concentrator = Concentrator(self.account, self.counter_offset)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.connect(self.server)
@@ -71,6 +79,13 @@ class LoadGateway:
     def counter(self, at_us: int) -> int:
         """The concentrator's 32-bit microsecond counter at an instant."""
         return (at_us + self.counter_offset) & frames.COUNTER_MASK
+
+    def hears(self, start_us: int, end_us: int) -> bool:
+        """Whether the radio listens all the time that an uplink is on the air."""
+        if start_us >= self._transmits_until_us or not self._concentrator.is_transmitting(start_us, end_us):
+            return True
+        self.account.deaf += 1
+        return False
 
     def _send(self, datagram: bytes) -> None:
         try:
@@ -97,32 +112,35 @@ class LoadGateway:
         """Ask to be spoken to."""
         self._send(pull_data((self._next_token() & 0xFFFF).to_bytes(2), self.gateway_id))
 
-    def report(self, now_us: int) -> None:
+    def report(self, at_us: int) -> None:
         """Send a status."""
         stat = Stat(
-            time_us=now_us,
+            time_us=at_us,
             rx_received=self.forwarded,
             rx_ok=self.forwarded,
             rx_forwarded=self.forwarded,
             ack_ratio=round(min(100.0, 100 * self.acknowledged / max(1, self.pushed)), 1),
             tx_received=self.downlinks,
-            tx_emitted=self.downlinks,
+            tx_emitted=self.account.emitted,
         )
         self._send(push_data((self._next_token() & 0xFFFF).to_bytes(2), self.gateway_id, (), stat))
         self.pushed += 1
 
-    def ask_to_join(self, device: LoadDevice, at_us: int, said: Callable[[bytes], bytes]) -> None:
-        """Hear a device's join-request; `said(phy_payload)` is what `frames.heard` writes of it."""
+    def ask_to_join(self, device: LoadDevice, at_us: int, frequency: int, said: Callable[[bytes], bytes]) -> None:
+        """A join-request ends; `said(phy_payload)` is what `frames.heard` writes of it."""
         phy_payload = device.join_request()
+        if not self.hears(at_us - frames.airtime_us(len(phy_payload)), at_us):
+            return
         assert device.dev_nonce is not None  # noqa: S101 - join_request has just set it.
-        counter = self.counter(at_us)
-        self.asked = {
-            key: asked for key, asked in self.asked.items() if asked.at_us > at_us - 2 * JOIN_DELAYS_US[1]
-        }
-        while counter in self.asked:
-            counter = (counter + 1) & frames.COUNTER_MASK
-        self.asked[counter] = JoinAsked(device, device.dev_nonce, at_us)
-        self.push([frames.rxpk(counter, self.signals[device.number % len(self.signals)], said(phy_payload))])
+        rx1_us, rx2_us = (at_us + delay_us for delay_us in JOIN_DELAYS_US)
+        windows = (
+            Window(rx1_us, frequency, frames.SPREADING_FACTOR),
+            Window(rx2_us, RX2_FREQUENCY, JOIN_RX2_SPREADING_FACTOR),
+        )
+        self.asked = [asked for asked in self.asked if asked.at_us > at_us - 2 * JOIN_DELAYS_US[1]]
+        self.asked.append(JoinAsked(device, device.dev_nonce, at_us, windows))
+        signal = self.signals[device.number % len(self.signals)]
+        self.push([frames.rxpk(self.counter(at_us), signal, said(phy_payload))])
 
     def read(self) -> None:
         """Take the server's answers from the socket."""
@@ -150,11 +168,23 @@ class LoadGateway:
         if not isinstance(answer, PullResp):
             return
         self.downlinks += 1
-        self._send(tx_ack(answer.token, self.gateway_id))
-        phy_payload, tmst = answer.txpk.phy_payload, answer.txpk.tmst
-        if tmst is None or mtype_of(phy_payload) is not MType.JOIN_ACCEPT:
-            return
-        for delay_us in JOIN_DELAYS_US:
-            asked = self.asked.get((tmst - delay_us) & frames.COUNTER_MASK)
-            if asked is not None:
-                self.answered(asked, phy_payload, asked.at_us + delay_us)
+        self._send(tx_ack(answer.token, self.gateway_id, TX_STATUS[self._transmit(answer.txpk, now_us())]))
+
+    def _transmit(self, txpk: TxPk, at_us: int) -> str:
+        """The TX_ACK's word."""
+        if txpk.tmst is None or not isinstance(txpk.modulation, Lora):
+            return "TOO_LATE"  # Nobody in a load is of class C.
+        spreading_factor, phy_payload = txpk.modulation.spreading_factor, txpk.phy_payload
+        emission = Emission(
+            phy_payload,
+            txpk.frequency,
+            spreading_factor,
+            self._concentrator.instant(txpk.tmst, at_us),
+            lora_airtime_us(len(phy_payload), spreading_factor, BANDWIDTH, crc=False),
+        )
+        word = self._concentrator.take(emission, at_us)
+        if word == "NONE":
+            self._transmits_until_us = max(self._transmits_until_us, emission.end_us)
+            if self.emitted is not None:
+                self.emitted(self, emission)
+        return word

@@ -22,19 +22,19 @@ from services.simulator.device import SentUplink
 from services.simulator.fleet import JOIN_EUI
 from services.simulator.gateway import Uptime
 from services.simulator.load import frames
-from services.simulator.load.air import Air, now_us
+from services.simulator.load.air import FIELDS, Air
 from services.simulator.load.device import LoadDevice
 from services.simulator.load.gateway import LoadGateway
 from services.simulator.load.plan import payload_pool, plan_load_devices, plan_load_gateways
-from services.simulator.load.upkeep import deliver, join, keep_paths_open
+from services.simulator.load.upkeep import join, keep_paths_open
 from services.simulator.provision import Provisioner
+from services.simulator.sensors import now_us
 from services.simulator.tenancy import prepare_tenant
 
 JOIN_PATIENCE_S = 180.0
 EXPECTED_INTERVAL_S = 600.0
 # Twice in one poll, two uplinks of a device would be at the same instant.
 FASTEST_DEVICE_HZ = 50
-FIELDS = 3
 
 
 class JoinsTakeTooLong(Exception):
@@ -43,7 +43,7 @@ class JoinsTakeTooLong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What one `play` did: instants in microseconds, uplinks that were sent, our process time in seconds."""
+    """What one `play` did: instants in microseconds, uplinks that a gateway heard, our process time in seconds."""
 
     began_us: int
     ended_us: int
@@ -52,7 +52,7 @@ class Played:
 
     @property
     def rate(self) -> float:
-        """Uplinks per second that were really sent."""
+        """Uplinks per second that were really heard."""
         return self.uplinks * frames.SECOND_US / max(1, self.ended_us - self.began_us)
 
 
@@ -83,7 +83,11 @@ class Load:
         ]
         made: list[SentUplink] = []
         for at in range(0, len(log), FIELDS):
-            dev_eui, dev_addr, heard_by = names[log[at]]
+            dev_eui, dev_addr, hearers = names[log[at]]
+            bits = log[at + 3]
+            heard_by = hearers
+            if bits != (1 << len(hearers)) - 1:
+                heard_by = [gateway_id for place, gateway_id in enumerate(hearers) if bits >> place & 1]
             made.append(SentUplink(dev_eui, dev_addr, log[at + 1], log[at + 2], heard_by))
         return made
 
@@ -126,9 +130,9 @@ class Load:
         if rate > FASTEST_DEVICE_HZ * len(self.devices):
             most = f"{FASTEST_DEVICE_HZ}/s each of {len(self.devices)} devices"
             raise ValueError(f"{rate:g} uplinks/s are more than {most}")
-        before, cpu, began_us = self.sent_count, time.process_time(), now_us()
+        before, cpu, began_us = self.air.heard, time.process_time(), now_us()
         await self.air.play(round(rate * seconds), rate)
-        return Played(began_us, now_us(), self.sent_count - before, time.process_time() - cpu)
+        return Played(began_us, now_us(), self.air.heard - before, time.process_time() - cpu)
 
     async def join(self, console: Console) -> None:
         """Return when every device has a session.
@@ -160,7 +164,14 @@ class Load:
 
 
 def _build(
-    run: RunInfo, tenant: Tenant, api_key: str, name: str, devices: int, gateways: int, copies: float
+    run: RunInfo,
+    tenant: Tenant,
+    api_key: str,
+    name: str,
+    devices: int,
+    gateways: int,
+    copies: float,
+    confirmed_every: int,
 ) -> Load:
     source = random.Random(name)
     forwarders = [
@@ -168,7 +179,6 @@ def _build(
             GatewayId(plan.gateway_id),
             (run.udp_host, run.udp_port),
             source.randrange(frames.COUNTER_MASK),
-            deliver,
             frames.signals(plan.name),
         )
         for plan in plan_load_gateways(gateways, name)
@@ -182,6 +192,7 @@ def _build(
             plan.app_key,
             payload_pool(plan.application, at_us),
             random.Random(f"{name} nonces {number}"),
+            confirmed_every=confirmed_every,
         )
         for number, plan in enumerate(plan_load_devices(devices, name))
     ]
@@ -203,9 +214,17 @@ async def _provision(run: RunInfo, api_key: str, name: str, devices: int, gatewa
 
 @asynccontextmanager
 async def open_load(
-    run: RunInfo, *, devices: int, gateways: int, copies: float = 1.0, console: Console
+    run: RunInfo,
+    *,
+    devices: int,
+    gateways: int,
+    copies: float = 1.0,
+    confirmed_every: int = 0,
+    console: Console,
 ) -> AsyncGenerator[Load]:
     """A tenant of its own with `devices` that have joined through `gateways`, `copies` of each frame on average.
+
+    Every n-th uplink of a device is confirmed with `confirmed_every` n, none with 0.
 
     Raises:
         ProvisioningFailed: the API refused the fleet.
@@ -215,7 +234,7 @@ async def open_load(
     async with open_pool(run.database_url, "load") as pool:
         tenant, api_key = await prepare_tenant(pool, name.replace(" ", "-"), name.capitalize())
     await _provision(run, api_key, name, devices, gateways, console)
-    load = _build(run, tenant, api_key, name, devices, gateways, copies)
+    load = _build(run, tenant, api_key, name, devices, gateways, copies, confirmed_every)
     try:
         async with asyncio.TaskGroup() as tasks:
             background = [

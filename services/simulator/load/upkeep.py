@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from services.simulator.load import frames
-from services.simulator.load.air import now_us
 from services.simulator.load.device import LoadDevice
-from services.simulator.load.gateway import JoinAsked, LoadGateway
+from services.simulator.load.gateway import LoadGateway
+from services.simulator.radio import DEFAULT_CHANNELS
+from services.simulator.sensors import now_us
 
 PULL_EVERY_S = 2.0
 REPORT_EVERY_PULLS = 15
@@ -51,13 +52,8 @@ async def join(
                 ready.append(device)
         if ready:
             device, at_us = ready.popleft(), now_us()
-            channel = frames.JOIN_CHANNELS[device.number % len(frames.JOIN_CHANNELS)]
-            gateway.ask_to_join(device, at_us, partial(frames.heard, clock.text(at_us), channel))
+            place = device.number % len(DEFAULT_CHANNELS)
+            said = partial(frames.heard, clock.text(at_us), frames.JOIN_CHANNELS[place])
+            gateway.ask_to_join(device, at_us, DEFAULT_CHANNELS[place], said)
             waiting.append((at_us + answer_us + device.random.randrange(pause_us), device))
         await asyncio.sleep(1 / JOINS_PER_GATEWAY_AND_S)
-
-
-def deliver(asked: JoinAsked, phy_payload: bytes, at_us: int) -> None:
-    """A gateway is to emit a join-accept at this instant: then the device hears it."""
-    delay_s = max(0, at_us - now_us()) / frames.SECOND_US
-    asyncio.get_running_loop().call_later(delay_s, asked.device.accept, phy_payload, asked.dev_nonce)

@@ -1,4 +1,4 @@
-"""A concentrator has one antenna: what it transmits it cannot hear through, and one transmission fits at a time."""
+"""A concentrator has one antenna: what it transmits it cannot hear through, and one frame fits at a time."""
 
 import pytest
 from hypothesis import given

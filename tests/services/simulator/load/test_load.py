@@ -13,6 +13,7 @@ import pytest
 from core.model.entities import Tenant
 from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.frame import MType, UplinkFrame, mtype_of
+from lorawan.gateway.semtech_rxpk import RxPk
 from lorawan.gateway.semtech_udp import (
     PullData,
     PushData,
@@ -28,7 +29,7 @@ from lorawan.regions.region import Lora
 from services.simulator.account import balance, key_of
 from services.simulator.load import frames
 from services.simulator.load.device import LoadDevice
-from services.simulator.load.gateway import JoinAsked, LoadGateway
+from services.simulator.load.gateway import LoadGateway
 from services.simulator.load.load import Load
 from services.simulator.load.plan import payload_pool, plan_load_devices, plan_load_gateways
 from services.simulator.load.upkeep import join, keep_paths_open
@@ -63,26 +64,21 @@ class Server(asyncio.DatagramProtocol):
                 self.largest = max(self.largest, len(rxpks))
                 for rxpk in rxpks:
                     if mtype_of(rxpk.phy_payload) is MType.JOIN_REQUEST:
-                        self._answer(rxpk.phy_payload, rxpk.tmst or 0, addr)
+                        self._answer(rxpk, addr)
                     else:
                         self.copies.append((gateway_id, rxpk.phy_payload, rxpk.time_us or 0))
 
-    def _answer(self, phy_payload: bytes, tmst: int, addr: tuple[str, int]) -> None:
-        request = JoinRequest.from_bytes(phy_payload)
+    def _answer(self, rxpk: RxPk, addr: tuple[str, int]) -> None:
+        request = JoinRequest.from_bytes(rxpk.phy_payload)
         app_key = self.app_keys[request.dev_eui]
         assert request.verify(app_key)
         if self.ignored_joins:
             self.ignored_joins -= 1
             return
         accept = JoinAccept(request.dev_nonce, 0, DevAddr(secrets.token_bytes(4)))
-        counter = (tmst + 5_000_000) & 0xFFFF_FFFF
-        txpk = TxPk(accept.to_bytes(app_key), 868_100_000, Lora(7, 125_000), 14, counter)
+        counter = ((rxpk.tmst or 0) + 5_000_000) & 0xFFFF_FFFF
+        txpk = TxPk(accept.to_bytes(app_key), rxpk.frequency, Lora(7, 125_000), 14, counter)
         self.transport.sendto(pull_resp(b"\x01\x02", txpk), addr)
-
-
-def deliver_at_once(asked: JoinAsked, phy_payload: bytes, at_us: int) -> None:
-    assert at_us == asked.at_us + 5_000_000
-    asked.device.accept(phy_payload, asked.dev_nonce)
 
 
 def joined(devices: list[LoadDevice]) -> list[LoadDevice]:
@@ -116,12 +112,11 @@ async def on_air(
     )
     address = transport.get_extra_info("sockname")
     forwarders = [
-        LoadGateway(
-            GatewayId(plan.gateway_id), address, number * 1_000_000_007, deliver_at_once, frames.signals(plan.name)
-        )
+        LoadGateway(GatewayId(plan.gateway_id), address, number * 1_000_000_007, frames.signals(plan.name))
         for number, plan in enumerate(plan_load_gateways(gateways, "test"))
     ]
     load = Load(TENANT, "key", devices, forwarders, copies)
+    load.air.later = lambda _at_us, act: act()  # What is on the air later is heard now.
     flying = asyncio.create_task(load.air.run())
     try:
         yield load, server

@@ -70,3 +70,11 @@ def test_a_clock_writes_microseconds(at_us: int) -> None:
 
     assert int(rest) == at_us % 1_000_000
     assert len(seconds) == len("1970-01-01T00:00:00")
+
+
+def test_a_confirmed_frame_with_f_opts_is_the_one_that_lorawan_builds() -> None:
+    phy_payload = frames.data_frame(DEV_ADDR, CIPHER, 7, 85, b"\x01\x75", confirmed=True, f_opts=b"\x06\xfe\x05")
+
+    assert phy_payload == build_uplink(
+        DEV_ADDR, CIPHER, 7, f_port=85, payload=b"\x01\x75", confirmed=True, f_opts=b"\x06\xfe\x05"
+    )
