@@ -1,0 +1,135 @@
+"""When a value was measured: as the answer says it, or as its place in an array implies."""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from decoders.mapping.paths import Found, Steps, find, parse_path, path_text
+
+US = 1_000_000
+# What a bare number counts: seconds from 1973 to 2286, milliseconds from then on.
+SECONDS_FROM, MILLISECONDS_FROM, MILLISECONDS_UNTIL = 1e8, 1e10, 1e13
+FORMATS = ("auto", "iso", "unix_s", "unix_ms")
+ORDERS = ("newest_first", "oldest_first")
+LONGEST_STEP_S = 366 * 86_400
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class InvalidTimeRule(ValueError):
+    """A time rule that cannot be followed; the message, in French, says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRule:
+    """Where the instant of a value is.
+
+    `steps` lead to a date, beside the value in the innermost element of an array, or from the top of the answer
+    when `from_top`. `step_s` spreads the elements of an array over time: the first (`newest_first`) or the last is
+    at the date, or at the uplink's time. `round_s` puts instants that were counted back from reception on a grid,
+    so that the same measurement in the next frame has the same instant.
+    """
+
+    steps: Steps = ()
+    from_top: bool = False
+    format: str = "auto"
+    step_s: float = 0.0
+    order: str = "newest_first"
+    round_s: float = 0.0
+
+    @classmethod
+    def parse(cls, rule: Any) -> "TimeRule":
+        """From the JSON of a mapping. Raises InvalidTimeRule, InvalidPath."""
+        if not isinstance(rule, dict):
+            raise InvalidTimeRule("« time » doit être un objet")
+        said = cast("dict[str, Any]", rule)
+        unknown = sorted(set(said) - {"path", "format", "step_s", "order", "round_s"})
+        if unknown:
+            raise InvalidTimeRule(f"« time » : {', '.join(unknown)} inconnu")
+        path = said.get("path", "")
+        if not isinstance(path, str):
+            raise InvalidTimeRule("« time.path » doit être un chemin")
+        from_top = path.startswith("$.")
+        path = path.removeprefix("$.")
+        if said.get("format", "auto") not in FORMATS:
+            raise InvalidTimeRule(f"« time.format » : attendu {', '.join(FORMATS)}")
+        if said.get("order", "newest_first") not in ORDERS:
+            raise InvalidTimeRule(f"« time.order » : attendu {', '.join(ORDERS)}")
+        return cls(
+            steps=parse_path(path) if path else (),
+            from_top=from_top,
+            format=said.get("format", "auto"),
+            step_s=_seconds(said, "step_s"),
+            order=said.get("order", "newest_first"),
+            round_s=_seconds(said, "round_s"),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """What `parse` reads; what is usual is left out."""
+        rule: dict[str, Any] = {}
+        if self.steps:
+            rule["path"] = ("$." if self.from_top else "") + path_text(self.steps)
+        if self.format != "auto":
+            rule["format"] = self.format
+        if self.step_s:
+            rule |= {"step_s": self.step_s, "order": self.order}
+        if self.round_s:
+            rule["round_s"] = self.round_s
+        return rule
+
+    def instant(self, found: Found, data: Any, time_us: int) -> int | None:
+        """Microseconds since 1970 of a value; None when its date cannot be read."""
+        instant = time_us
+        if self.steps:
+            where = data if self.from_top else found.element
+            date = next(find(self.steps, where), None)
+            read = None if date is None else read_instant(date.value, self.format)
+            if read is None:
+                return None
+            instant = read
+        if self.step_s:
+            back = found.place if self.order == "newest_first" else max(found.places - 1, 0) - found.place
+            instant -= round(back * self.step_s * US)
+        if self.round_s:
+            grid = round(self.round_s * US)
+            instant = (instant + grid // 2) // grid * grid
+        return instant
+
+
+def _seconds(rule: dict[str, Any], name: str) -> float:
+    value = rule.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_STEP_S:
+        raise InvalidTimeRule(f"« time.{name} » doit être un nombre de secondes, de 0 à {LONGEST_STEP_S}")
+    return float(value)
+
+
+def read_instant(value: Any, form: str = "auto") -> int | None:
+    """A date as codecs write it, as microseconds since 1970 UTC; without a zone it is UTC. None: it is no date."""
+    if isinstance(value, str):
+        text = value.strip()
+        if form in ("auto", "iso") and not text.isdecimal():
+            return _read_iso(text)
+        try:
+            value = float(text)
+        except ValueError:
+            return None
+    if form == "iso" or isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if form == "auto":
+        form = "unix_s" if SECONDS_FROM <= value < MILLISECONDS_FROM else "unix_ms"
+        value = value if value >= SECONDS_FROM else math.nan  # Seconds since something else.
+    return _counted(float(value), form)
+
+
+def _counted(value: float, form: str) -> int | None:
+    unit_us, until = (US, MILLISECONDS_FROM) if form == "unix_s" else (1000, MILLISECONDS_UNTIL)
+    return round(value * unit_us) if 0 <= value < until else None
+
+
+def _read_iso(text: str) -> int | None:
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    delta = (date if date.tzinfo else date.replace(tzinfo=UTC)) - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * US + delta.microseconds
