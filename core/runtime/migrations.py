@@ -22,6 +22,31 @@ CREATE TABLE IF NOT EXISTS schema_migration (
     applied_at timestamptz NOT NULL DEFAULT now()
 )
 """
+# Before the first file and every other, so that the schema's owner need be no superuser: who gives something to a
+# role must be its member, and the role must be allowed to create in the schema. As a member the owner is also seen
+# by row security as the services are.
+PREPARE_ROLES = """
+DO $$
+DECLARE
+    role text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['territoire_service', 'territoire_api', 'territoire_views'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+            EXECUTE format('CREATE ROLE %I', role) || CASE role WHEN 'territoire_views' THEN '' ELSE ' LOGIN' END;
+        END IF;
+        IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+            BEGIN
+                EXECUTE format('GRANT %I TO %I', role, current_user);
+            EXCEPTION WHEN insufficient_privilege THEN
+                NULL;  -- Whoever made the roles has granted them, or the file says what is missing.
+            END;
+        END IF;
+    END LOOP;
+    GRANT CREATE ON SCHEMA public TO territoire_service;
+END
+$$
+"""
+FINISH_ROLES = "REVOKE CREATE ON SCHEMA public FROM territoire_service"
 # Every service compares the ledger with what it knows before it starts.
 SHOW_LEDGER = "GRANT SELECT ON schema_migration TO territoire_service, territoire_api"
 READ_LEDGER = "SELECT number, name, checksum FROM schema_migration ORDER BY number"
@@ -114,7 +139,9 @@ async def _apply_next(
         migration = _pending(known, applied)
         if migration is not None:
             try:
+                await connection.execute(PREPARE_ROLES)
                 await connection.execute(migration.sql.replace("{shards}", str(shards)))
+                await connection.execute(FINISH_ROLES)
             except DATABASE_AWAY:
                 raise
             except PostgresError as cause:

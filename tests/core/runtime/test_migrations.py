@@ -1,9 +1,15 @@
 import asyncio
+import secrets
+from pathlib import Path
 
 import pytest
 
+from core.registry.tenants import create_tenant
 from core.runtime.migrations import LOCK, MigrationFailed, SchemaMismatch, migrate, migrations, require_schema
-from core.runtime.postgres import connect
+from core.runtime.postgres import PostgresError, connect, open_pool, tenant_transaction
+from services.supervisor.ports import free_tcp_port
+from services.supervisor.postgres import PrivatePostgres
+from tests.conftest import running
 from tests.core.runtime.versions import HAS_TAGS, migrate_up_to
 
 
@@ -118,3 +124,33 @@ async def test_what_was_quarantined_twice_by_an_older_program_is_kept_once(empty
     kept = await connection.fetchval("SELECT array_agg(reason ORDER BY id) FROM observation.quarantine")
     await connection.close()
     assert kept == ["a", "c", "d"]
+
+
+async def test_the_schema_s_owner_need_be_no_superuser(tmp_path: Path, server_folder: Path) -> None:
+    server = PrivatePostgres(
+        server_folder / f"owner-{secrets.token_hex(4)}", free_tcp_port(), secrets.token_hex(16), {}, durable=False
+    )
+    server.prepare()
+    with running(server.launch(), server.ready, tmp_path / "postgres.log"):
+        await execute(server.url("postgres"), "CREATE ROLE mairie LOGIN CREATEROLE PASSWORD 'secret'")
+        await execute(server.url("postgres"), "CREATE DATABASE territoire OWNER mairie")
+        await execute(server.url("territoire"), "CREATE EXTENSION timescaledb")
+        passwords = {"territoire_service": "service", "territoire_api": "api"}
+
+        await migrate(server.url("territoire", "mairie", "secret"), passwords=passwords)
+
+        service = await connect(server.url("territoire", "territoire_service", "service"))
+        tenant = await create_tenant(service, "metz", "Metz")
+        await service.close()
+        async with open_pool(server.url("territoire", "territoire_api", "api"), "test", size=1) as pool:
+            assert await pool.fetch("SELECT id FROM tenant") == []
+            async with tenant_transaction(pool, tenant.id) as connection:
+                assert await connection.fetchval("SELECT slug FROM tenant") == "metz"
+                with pytest.raises(PostgresError, match="permission denied"):
+                    await connection.execute("CREATE TABLE public.x ()")
+
+
+async def execute(url: str, statement: str) -> None:
+    connection = await connect(url)
+    await connection.execute(statement)
+    await connection.close()
