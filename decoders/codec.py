@@ -33,11 +33,16 @@ class ParameterKind(StrEnum):
     NUMBER = "number"
     BOOLEAN = "boolean"
     CHOICE = "choice"  # One of `choices`.
+    TEXT = "text"
+    LIST = "list"  # Of objects: what they hold, the command itself checks.
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a command; without `default` it must be given. Bounds are inclusive, in `unit` (UCUM)."""
+    """One parameter of a command; bounds are inclusive, in `unit` (UCUM).
+
+    Without `default` it must be given, unless it is not `required`: then nothing is said of it.
+    """
 
     name: str
     label_fr: str
@@ -47,6 +52,7 @@ class Parameter:
     unit: str = ""
     choices: tuple[str, ...] = ()
     default: Any = None
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,18 +42,28 @@ def checked(command: Command, parameters: Mapping[str, Any]) -> dict[str, Any]:
 def _value(parameter: Parameter, value: Any) -> Any:
     what = f"« {parameter.name} » ({parameter.label_fr})"
     if value is None:
-        raise UnsupportedCommand(f"{what} est obligatoire.")
+        if parameter.required:
+            raise UnsupportedCommand(f"{what} est obligatoire.")
+        return None
     match parameter.kind:
-        case ParameterKind.BOOLEAN:
-            if not isinstance(value, bool):
-                raise UnsupportedCommand(f"{what} doit être vrai ou faux, pas {value!r}.")
         case ParameterKind.CHOICE:
             if value not in parameter.choices:
                 choices = ", ".join(parameter.choices)
                 raise UnsupportedCommand(f"{what} doit être l'un de : {choices}, pas {value!r}.")
         case ParameterKind.INTEGER | ParameterKind.NUMBER:
             _check_number(parameter, what, value)
+        case kind:
+            form, wanted = _FORMS[kind]
+            if not isinstance(value, form):
+                raise UnsupportedCommand(f"{what} doit être {wanted}, pas {value!r}.")
     return value
+
+
+_FORMS: Mapping[ParameterKind, tuple[type, str]] = {
+    ParameterKind.BOOLEAN: (bool, "vrai ou faux"),
+    ParameterKind.TEXT: (str, "un texte"),
+    ParameterKind.LIST: (list, "une liste d'objets"),
+}
 
 
 def _check_number(parameter: Parameter, what: str, value: Any) -> None:

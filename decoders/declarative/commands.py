@@ -1,13 +1,12 @@
 """The downlinks of a declaration: typed parameters in, octets out, read back before anybody sends them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from decoders.canonical import MalformedPayload
-from decoders.codec import EncodedCommand, UnsupportedCommand
+from decoders.codec import Command, EncodedCommand, Parameter, ParameterKind, UnsupportedCommand
 from decoders.declarative.elements import Bits, Number, Text
-from decoders.declarative.meaning import Parameter
 from decoders.declarative.records import Group, Repeat, Tagged, read_all, write_all
 from decoders.declarative.stream import Element, Reader, Writer
 
@@ -15,33 +14,25 @@ LONGEST = 242  # Octets of the largest LoRaWAN payload.
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    """A downlink by name."""
+class Form:
+    """A downlink's f_port and octets, as a table."""
 
     name: str
-    title: str
     f_port: int
     elements: tuple[Element, ...]
 
-    def encode(self, given: Mapping[str, Any]) -> EncodedCommand:
-        """The octets; raises UnsupportedCommand for parameters that are missing, unknown or impossible."""
-        parameters = {parameter.name for parameter in self.parameters()}
-        if unknown := sorted(given.keys() - parameters):
-            known = ", ".join(sorted(parameters)) or "aucun"
-            raise UnsupportedCommand(f"« {unknown[0]} » n'est pas un paramètre de {self.name} : {known}")
+    def build(self, given: Mapping[str, Any]) -> EncodedCommand:
+        """The octets; raises UnsupportedCommand for what they cannot carry."""
         writer = Writer()
-        write_all(self.elements, writer, given)
+        write_all(self.elements, writer, {name: value for name, value in given.items() if value is not None})
         payload = bytes(writer.octets)
         if not 0 < len(payload) <= LONGEST:
             raise UnsupportedCommand(f"la commande a {len(payload)} octets, de 1 à {LONGEST} possibles")
         self._check(payload, writer)
         return EncodedCommand(self.f_port, payload)
 
-    def decode(self, payload: bytes) -> dict[str, Any]:
-        """The parameters that these octets carry; raises MalformedPayload."""
-        return self._read(payload).data
-
-    def _read(self, payload: bytes) -> Reader:
+    def read(self, payload: bytes) -> Reader:
+        """What these octets carry. Raises MalformedPayload."""
         reader = Reader(payload, 0)
         read_all(self.elements, reader)
         if reader.reached != len(payload):
@@ -51,18 +42,19 @@ class Command:
     def _check(self, payload: bytes, writer: Writer) -> None:
         """What is read back is what was written: fields that overlap are found here."""
         try:
-            read = self._read(payload).raw
+            read = self.read(payload).raw
         except MalformedPayload as unlike:
             raise UnsupportedCommand(f"la commande {self.name} ne se relit pas : {unlike}") from None
         for name, raw in writer.raw.items():
             if isinstance(raw, int) and read.get(name) != raw:
-                raise UnsupportedCommand(
-                    f"« {name} » relu vaut {read.get(name)}, {raw} a été écrit : {payload.hex()}"
-                )
+                got = read.get(name)
+                raise UnsupportedCommand(f"« {name} » relu vaut {got}, {raw} a été écrit : {payload.hex()}")
 
-    def parameters(self) -> list[Parameter]:
-        """What the sender gives, in the order of the frame."""
-        return list({parameter.name: parameter for parameter in _parameters(self.elements)}.values())
+
+def command_of(form: Form, title: str, switches: bool) -> Command:
+    """The command of this form; its parameters are in the order of the frame."""
+    parameters = {parameter.name: parameter for parameter in _parameters(form.elements)}
+    return Command(form.name, title or form.name, form.build, tuple(parameters.values()), switches)
 
 
 def _parameters(elements: tuple[Element, ...]) -> list[Parameter]:
@@ -70,19 +62,24 @@ def _parameters(elements: tuple[Element, ...]) -> list[Parameter]:
     counts = {element.count for element in elements if isinstance(element, Repeat)}
     for element in elements:
         match element:
-            case Number(meaning=meaning):
-                found.append(meaning.parameter())
+            case Number(type=kind, meaning=meaning):
+                found.append(meaning.parameter(kind.least, kind.most))
             case Bits(fields=fields):
-                found.extend(field.meaning.parameter() for field in fields)
+                found.extend(field.meaning.parameter(*field.bounds) for field in fields)
             case Text(name=name, title=title):
-                found.append(Parameter(name, title, "text"))
+                found.append(Parameter(name, title or name, ParameterKind.TEXT))
             case Repeat(name=name, title=title):
-                found.append(Parameter(name, title, "list"))
+                found.append(Parameter(name, title or name, ParameterKind.LIST))
             case Group(elements=inner):
-                found.extend(_parameters(inner))
+                found.extend(_optional(inner))
             case Tagged(records=records):
                 for record in records.values():
-                    found.extend(_parameters(record.elements))
+                    found.extend(_optional(record.elements))
             case _:
                 pass
     return [parameter for parameter in found if parameter is not None and parameter.name not in counts]
+
+
+def _optional(elements: tuple[Element, ...]) -> list[Parameter]:
+    """Of what is not in every frame; the form itself asks for what the others make necessary."""
+    return [replace(parameter, required=False) for parameter in _parameters(elements)]

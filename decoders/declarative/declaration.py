@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from decoders.canonical import Decoded, MalformedPayload
-from decoders.codec import Codec, EncodedCommand, UnsupportedCommand
+from decoders.codec import Codec, Command
+from decoders.commands import encoder
 from decoders.declarative.build import Scope, elements_of
-from decoders.declarative.commands import Command
+from decoders.declarative.commands import Form, command_of
 from decoders.declarative.examples import check_example
 from decoders.declarative.nodes import Entry, read_document
 from decoders.declarative.numbers import Order
@@ -59,7 +60,7 @@ class Declaration:
     version: int
     title: str
     frames: tuple[Frame, ...]
-    commands: Mapping[str, Command]
+    commands: tuple[Command, ...]
 
     def decode(self, f_port: int, payload: bytes, time_us: int, _options: Mapping[str, Any]) -> Decoded:
         """By the first frame that recognises the payload. Raises MalformedPayload."""
@@ -70,25 +71,14 @@ class Declaration:
             f"aucune trame déclarée ne convient au f_port {f_port} et à {len(payload)} octets : {payload.hex()}"
         )
 
-    def encode(self, command: str, parameters: Mapping[str, Any]) -> EncodedCommand:
-        """Raises UnsupportedCommand for another command and for parameters that it does not take."""
-        if command not in self.commands:
-            known = ", ".join(self.commands) or "aucune"
-            raise UnsupportedCommand(f"« {command} » n'est pas une commande de {self.name} : {known}")
-        return self.commands[command].encode(parameters)
-
     def codec(self) -> Codec:
-        """The codec that ingest and the command line use."""
-        return Codec(self.name, self.version, self.decode, self.encode if self.commands else None)
+        """The codec that ingest, the API and the command line use."""
+        encode = encoder(self.name, self.commands) if self.commands else None
+        return Codec(self.name, self.version, self.decode, encode, self.commands)
 
 
 def parse(text: str) -> Codec:
-    """The codec that this YAML declares; raises InvalidDeclaration, which names line, place and reason."""
-    return parse_declaration(text).codec()
-
-
-def parse_declaration(text: str) -> Declaration:
-    """The declaration, its commands with their parameters included; every example in it has been played.
+    """The codec that this YAML declares; every example in it has been played.
 
     Raises:
         InvalidDeclaration: in French, with the line, the place and the reason.
@@ -107,11 +97,12 @@ def parse_declaration(text: str) -> Declaration:
         version=keys["version"].integer(1, 1_000_000) if "version" in keys else 1,
         title=keys["title"].text() if "title" in keys else "",
         frames=tuple(_frame(item, order) for item in keys["frames"].items()) if "frames" in keys else (),
-        commands=_commands(keys["commands"], order) if "commands" in keys else {},
+        commands=_commands(keys["commands"], order) if "commands" in keys else (),
     )
+    codec = declaration.codec()
     for example in keys["examples"].items() if "examples" in keys else []:
-        check_example(example, declaration.decode, declaration.encode)
-    return declaration
+        check_example(example, codec)
+    return codec
 
 
 def _frame(entry: Entry, order: Order) -> Frame:
@@ -132,16 +123,15 @@ def _frame(entry: Entry, order: Order) -> Frame:
     )
 
 
-def _commands(entry: Entry, order: Order) -> dict[str, Command]:
-    commands: dict[str, Command] = {}
+def _commands(entry: Entry, order: Order) -> tuple[Command, ...]:
+    commands: list[Command] = []
     for key, value in entry.pairs():
-        keys = value.mapping("title", "f_port", "fields")
+        keys = value.mapping("title", "switches", "f_port", "fields")
         if "f_port" not in keys or "fields" not in keys:
             raise value.error("une commande a « f_port » et « fields »")
-        commands[key.text()] = Command(
-            name=key.text(),
-            title=keys["title"].text() if "title" in keys else "",
-            f_port=keys["f_port"].integer(1, LAST_F_PORT),
-            elements=elements_of(keys["fields"], Scope(order, in_command=True)),
-        )
-    return commands
+        elements = elements_of(keys["fields"], Scope(order, in_command=True))
+        form = Form(key.text(), keys["f_port"].integer(1, LAST_F_PORT), elements)
+        # Unless it says otherwise it acts on the territory, and takes the right to switch.
+        switches = "switches" not in keys or keys["switches"].flag()
+        commands.append(command_of(form, keys["title"].text() if "title" in keys else "", switches))
+    return tuple(commands)

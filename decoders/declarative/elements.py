@@ -60,6 +60,11 @@ class BitField(NamedTuple):
     signed: bool
     meaning: Meaning
 
+    @property
+    def bounds(self) -> tuple[int, int]:
+        half = 1 << (self.width - 1)
+        return (-half, half - 1) if self.signed else (0, 2 * half - 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Bits:
@@ -92,11 +97,10 @@ class Bits:
         if self.at is not None:
             writer.seek(self.at)
         word = 0
-        for low, width, signed, meaning in self.fields:
-            raw = meaning.raw_of(values, writer)
-            half = 1 << (width - 1)
-            _check(raw, -half if signed else 0, half - 1 if signed else 2 * half - 1, meaning.label)
-            word |= (int(raw) & (1 << width) - 1) << low
+        for field in self.fields:
+            raw = field.meaning.raw_of(values, writer)
+            _check(raw, *field.bounds, field.meaning.label)
+            word |= (int(raw) & (1 << field.width) - 1) << field.low
         writer.put(self.type.write(word))
 
 

@@ -5,7 +5,7 @@ from math import isclose
 from typing import Any
 
 from decoders.canonical import Decoded, MalformedPayload
-from decoders.codec import Decode, Encode, UnsupportedCommand
+from decoders.codec import Codec, UnsupportedCommand
 from decoders.declarative.nodes import Entry
 from decoders.declarative.places import instant_us, word_of
 
@@ -14,7 +14,7 @@ TOLERANCE = 1e-6
 DEFAULT_F_PORT = 1
 
 
-def check_example(entry: Entry, decode: Decode, encode: Encode) -> None:
+def check_example(entry: Entry, codec: Codec) -> None:
     """Play one example; raises InvalidDeclaration with what was expected and what came.
 
     An uplink has `payload`, `f_port` and `time`, and expects `readings` (by `quantity` or `quantity/channel`,
@@ -24,14 +24,14 @@ def check_example(entry: Entry, decode: Decode, encode: Encode) -> None:
     keys = entry.mapping("f_port", "payload", "time", "readings", "data", "error", "command", "with")
     fails = "error" in keys and keys["error"].flag()
     if "command" in keys:
-        _check_command(keys, encode, fails)
+        _check_command(keys, codec, fails)
         return
     if "payload" not in keys:
         raise entry.error("un exemple a « payload » (des octets en hexadécimal) ou « command »")
     f_port = keys["f_port"].integer(1, 255) if "f_port" in keys else DEFAULT_F_PORT
     time_us = instant_us(keys["time"]) if "time" in keys else EXAMPLE_TIME_US
     try:
-        decoded = decode(f_port, _octets(keys["payload"]), time_us, {})
+        decoded = codec.decode(f_port, _octets(keys["payload"]), time_us, {})
     except MalformedPayload as malformed:
         if fails:
             return
@@ -49,10 +49,12 @@ def _octets(entry: Entry) -> bytes:
         raise entry.error(f"des octets en hexadécimal sont attendus, pas {entry.shown()}") from None
 
 
-def _check_command(keys: Mapping[str, Entry], encode: Encode, fails: bool) -> None:
+def _check_command(keys: Mapping[str, Entry], codec: Codec, fails: bool) -> None:
+    if codec.encode is None:
+        raise keys["command"].error("ce décodeur n'a pas de « commands »")
     parameters = {key.text(): _value(value) for key, value in keys["with"].pairs()} if "with" in keys else {}
     try:
-        encoded = encode(keys["command"].text(), parameters)
+        encoded = codec.encode(keys["command"].text(), parameters)
     except UnsupportedCommand as refused:
         if fails:
             return

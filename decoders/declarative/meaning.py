@@ -1,14 +1,14 @@
 """What a number of a frame means: its scale, its words, its quantity, its instant; and the way back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import isfinite
 from typing import Any, NamedTuple
 
 from core.model.quantities import Kind, Quantity
 from decoders.canonical import MalformedPayload, Reading
-from decoders.codec import UnsupportedCommand
+from decoders.codec import Parameter, ParameterKind, UnsupportedCommand
 from decoders.declarative.numbers import Scaling
 from decoders.declarative.stream import Reader, Writer
 
@@ -46,20 +46,6 @@ class Running(NamedTuple):
 
     name: str
     sign: int
-
-
-class Parameter(NamedTuple):
-    """What whoever sends a command has to give: `kind` is number, choice, text or list."""
-
-    name: str
-    label: str
-    kind: str
-    unit: str | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    step: float | None = None
-    choices: tuple[Word, ...] = ()
-    default: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +156,7 @@ class Meaning:
 
     def _raw_of_word(self, given: Any, words: Mapping[int, Word]) -> int:
         for raw, word in words.items():
-            if word == given and isinstance(word, bool) == isinstance(given, bool):
+            if word == given if isinstance(word, bool) else str(word) == str(given):
                 return raw
         known = ", ".join(str(word) for word in words.values())
         raise UnsupportedCommand(f"« {self.label} » vaut une de ces valeurs : {known} ; reçu {given!r}")
@@ -181,31 +167,36 @@ class Meaning:
         if self.inverted:
             return int(not given)
         value = given if isinstance(given, Fraction) else Fraction(repr(given + 0))
-        if (self.minimum is not None and value < self.minimum) or (
-            self.maximum is not None and value > self.maximum
-        ):
-            bounds = [
-                f"au {side} {shown(bound)}"
-                for side, bound in (("moins", self.minimum), ("plus", self.maximum))
-                if bound is not None
-            ]
-            raise UnsupportedCommand(f"« {self.label} » vaut {' et '.join(bounds)}, reçu {shown(value)}")
         raw = value if self.scaling is None else self.scaling.raw(value)
         return int(raw) if raw.denominator == 1 else float(raw)
 
-    def parameter(self) -> Parameter | None:
-        """What a command's sender gives for this field; None when the field is fixed."""
+    def parameter(self, least: int | None, most: int | None) -> Parameter | None:
+        """What a command's sender gives for this number, from `least` to `most`; None when it is fixed."""
         if self.equals is not None or self.name is None:
             return None
         default = float(self.default) if isinstance(self.default, Fraction) else self.default
+        form = Parameter(self.name, self.title or self.name, unit=self.unit or "", default=default)
+        if self.words is not None and all(isinstance(word, bool) for word in self.words.values()):
+            return replace(form, kind=ParameterKind.BOOLEAN)
         if self.words is not None:
-            choices = tuple(self.words.values())
-            return Parameter(self.name, self.title, "choice", self.unit, choices=choices, default=default)
-        step = None if self.scaling is None else abs(self.scaling.multiplier) / self.scaling.divisor
-        minimum, maximum = (None if bound is None else float(bound) for bound in (self.minimum, self.maximum))
-        return Parameter(self.name, self.title, "number", self.unit, minimum, maximum, step, default=default)
+            choices = tuple(str(word) for word in self.words.values())
+            shown_default = None if default is None else str(default)
+            return replace(form, kind=ParameterKind.CHOICE, choices=choices, default=shown_default)
+        integer = self.scaling is None and least is not None
+        if integer and default is not None:
+            form = replace(form, default=int(default))
+        minimum, maximum = self._bounds(least, most)
+        kind = ParameterKind.INTEGER if integer else ParameterKind.NUMBER
+        return replace(form, kind=kind, minimum=minimum, maximum=maximum)
 
-
-def shown(number: Fraction) -> str:
-    """As a technician writes it: 20,5."""
-    return f"{float(number):g}".replace(".", ",")
+    def _bounds(self, least: int | None, most: int | None) -> tuple[float | None, float | None]:
+        """As declared, else as the number's octets allow."""
+        allowed: list[float] = []
+        if least is not None and most is not None:
+            allowed = sorted(
+                float(raw if self.scaling is None else self.scaling.value(raw)) for raw in (least, most)
+            )
+        return (
+            float(self.minimum) if self.minimum is not None else (allowed[0] if allowed else None),
+            float(self.maximum) if self.maximum is not None else (allowed[-1] if allowed else None),
+        )
