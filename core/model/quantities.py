@@ -41,6 +41,7 @@ QUANTITIES = _catalogue(
     Quantity("distance", "mm", _G, "Distance", "Distance", 0, 50_000),
     Quantity("fill_level", "%", _G, "Remplissage", "Fill level", 0, 100),
     Quantity("tilt", "1", _B, "Basculement", "Tilt"),
+    Quantity("angle", "deg", _G, "Inclinaison", "Inclination", -360, 360),
     # Device health
     Quantity("battery_level", "%", _G, "Batterie", "Battery level", 0, 100),
     Quantity("battery_voltage", "V", _G, "Tension de pile", "Battery voltage", 0, 60),
@@ -103,6 +104,7 @@ QUANTITIES = _catalogue(
     Quantity("tamper", "1", _B, "Arrachement", "Tamper"),
     Quantity("input_state", "1", _B, "Entrée logique", "Digital input"),
     Quantity("input_voltage", "V", _G, "Tension d'entrée", "Input voltage", -100, 100),
+    Quantity("input_current", "mA", _G, "Courant d'entrée", "Input current", 0, 30),
     Quantity("analog_input", "1", _G, "Entrée analogique", "Analogue input"),
     Quantity("multistate_output", "1", _G, "Sortie à plusieurs états", "Multistate output", 0, 255),
 )
