@@ -19,9 +19,6 @@ CODECS: dict[str, Codec] = {
         milesight.EM310_CODEC,
         milesight.EM400_CODEC,
         w1.CODEC,
-        watteco.PULSE,
-        watteco.STANDARD,
-        watteco.TIC,
-        watteco.TRIPHASO,
+        *watteco.WATTECO_CODECS,
     )
 }

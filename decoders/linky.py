@@ -17,8 +17,10 @@ frame has a label of a three-phase meter, else the profile option `phases` (1 by
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from math import isfinite
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from decoders.canonical import Decoded, Reading
 
@@ -26,14 +28,22 @@ THREE_PHASES = 3  # A value of the profile option `phases`.
 ISOUSC_KVA_PER_AMPERE = 0.2  # 200 V by convention: 45 A are 9 kVA.
 
 # French legal time, by the season character; lower case marks a degraded clock, a space an unknown one.
-_OFFSETS = {"E": timezone(timedelta(hours=2)), "H": timezone(timedelta(hours=1))}
+# Professional meters give no season: the hour that is twice in October is taken as the first.
+_LEGAL_TIME = ZoneInfo("Europe/Paris")
+_OFFSETS: dict[str, tzinfo] = {
+    "E": timezone(timedelta(hours=2)),
+    "H": timezone(timedelta(hours=1)),
+    "": _LEGAL_TIME,
+}
+_SUMMER = timedelta(hours=2)
+_METERS_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class MeterDate:
-    """An instant as the meter's clock says it: season character, then year to second."""
+    """An instant as the meter's clock says it: season character, if the meter has one, then year to second."""
 
     season: str
     year: int
@@ -42,6 +52,13 @@ class MeterDate:
     hour: int
     minute: int
     second: int
+
+    @classmethod
+    def of_seconds(cls, seconds: int) -> "MeterDate":
+        """The date so many seconds after 2000-01-01T00:00Z, as a meter on the wall shows it."""
+        local = (_METERS_EPOCH + timedelta(seconds=seconds)).astimezone(_LEGAL_TIME)
+        season = "E" if local.utcoffset() == _SUMMER else "H"
+        return cls(season, local.year - 2000, local.month, local.day, local.hour, local.minute, local.second)
 
     def instant(self) -> datetime | None:
         """The instant; None when the clock is degraded or unknown, or the date does not exist."""
@@ -66,16 +83,26 @@ class MeterDate:
 
 @dataclass(frozen=True, slots=True)
 class Dated:
-    """A value of the meter with its own date: the maximum of a day, a point of the load curve."""
+    """A value of the meter with its own date: the maximum of a day, a point of the load curve, a tariff to come."""
 
     date: MeterDate
+    value: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """A power in the unit that the meter names: `kW` or `kVA`."""
+
     value: int
+    unit: str
 
 
-TicValue = int | str | MeterDate | Dated | list[dict[str, str]] | None
+TicValue = int | float | str | MeterDate | Dated | Power | list[dict[str, str]] | None
 
 
-class _Target(NamedTuple):
+class Target(NamedTuple):
+    """Where the value of a label goes."""
+
     quantity: str
     channel: str = ""
 
@@ -86,11 +113,11 @@ _TEMPO = ("bbr_hcjb", "bbr_hpjb", "bbr_hcjw", "bbr_hpjw", "bbr_hcjr", "bbr_hpjr"
 TARIFFS = {"hphc": ("hc", "hp"), "ejp": ("ejp_hn", "ejp_hpm"), "tempo": _TEMPO}
 
 
-def _energy(channel: str) -> _Target:
-    return _Target("active_energy_import", channel)
+def _energy(channel: str) -> Target:
+    return Target("active_energy_import", channel)
 
 
-def _by_phase() -> dict[str, _Target]:
+def _by_phase() -> dict[str, Target]:
     quantities = {
         "IINST{}": "current",
         "IRMS{}": "current",
@@ -102,13 +129,13 @@ def _by_phase() -> dict[str, _Target]:
         "SMAXSN{}-1": "apparent_power_maximum",
     }
     return {
-        label.format(digit): _Target(quantity, phase)
+        label.format(digit): Target(quantity, phase)
         for label, quantity in quantities.items()
         for digit, phase in _PHASES
     }
 
 
-_TARGETS: dict[str, _Target] = {
+_TARGETS: dict[str, Target] = {
     "BASE": _energy(""),
     "EAST": _energy(""),
     "HCHC": _energy("hc"),
@@ -118,27 +145,27 @@ _TARGETS: dict[str, _Target] = {
     **{channel.replace("_", "").upper(): _energy(channel) for channel in _TEMPO},
     **{f"EASF{index:02d}": _energy(f"index_{index}") for index in range(1, 11)},
     **{f"EASD{index:02d}": _energy(f"distributor_{index}") for index in range(1, 5)},
-    "EAIT": _Target("active_energy_export"),
-    **{f"ERQ{quadrant}": _Target("reactive_energy", f"q{quadrant}") for quadrant in range(1, 5)},
-    "PAPP": _Target("apparent_power"),
-    "SINSTS": _Target("apparent_power"),
-    "SINSTI": _Target("apparent_power", "export"),
-    "IINST": _Target("current", "phase_a"),
-    "IMAX": _Target("current_maximum", "phase_a"),
-    "PMAX": _Target("active_power_maximum"),
-    "ISOUSC": _Target("subscribed_current"),
-    "PREF": _Target("subscribed_power"),
-    "PCOUP": _Target("cutoff_power"),
-    "NTARF": _Target("tariff_index"),
+    "EAIT": Target("active_energy_export"),
+    **{f"ERQ{quadrant}": Target("reactive_energy", f"q{quadrant}") for quadrant in range(1, 5)},
+    "PAPP": Target("apparent_power"),
+    "SINSTS": Target("apparent_power"),
+    "SINSTI": Target("apparent_power", "export"),
+    "IINST": Target("current", "phase_a"),
+    "IMAX": Target("current_maximum", "phase_a"),
+    "PMAX": Target("active_power_maximum"),
+    "ISOUSC": Target("subscribed_current"),
+    "PREF": Target("subscribed_power"),
+    "PCOUP": Target("cutoff_power"),
+    "NTARF": Target("tariff_index"),
     # Dated: the reading is at the meter's own instant.
-    "SMAXSN": _Target("apparent_power_maximum"),
-    "SMAXSN-1": _Target("apparent_power_maximum"),
-    "SMAXIN": _Target("apparent_power_maximum", "export"),
-    "SMAXIN-1": _Target("apparent_power_maximum", "export"),
-    "CCASN": _Target("active_power", "load_curve"),
-    "CCASN-1": _Target("active_power", "load_curve"),
-    "CCAIN": _Target("active_power", "load_curve_export"),
-    "CCAIN-1": _Target("active_power", "load_curve_export"),
+    "SMAXSN": Target("apparent_power_maximum"),
+    "SMAXSN-1": Target("apparent_power_maximum"),
+    "SMAXIN": Target("apparent_power_maximum", "export"),
+    "SMAXIN-1": Target("apparent_power_maximum", "export"),
+    "CCASN": Target("active_power", "load_curve"),
+    "CCASN-1": Target("active_power", "load_curve"),
+    "CCAIN": Target("active_power", "load_curve_export"),
+    "CCAIN-1": Target("active_power", "load_curve_export"),
     **_by_phase(),
 }
 _THREE_PHASE_LABELS = {f"{label}{digit}" for label in ("IINST", "IMAX", "ADIR") for digit in "123"} | {"PMAX"}
@@ -163,15 +190,15 @@ def normalise(fields: Mapping[str, TicValue], time_us: int, options: Mapping[str
             continue
         if isinstance(value, int):
             decoded.readings.append(Reading(time_us, target.channel, target.quantity, float(value)))
-        elif isinstance(value, Dated):
-            _add_dated(label, value, target, time_us, decoded)
+        elif isinstance(value, Dated) and isinstance(value.value, int):
+            add_dated(label, value.date, value.value, target, time_us, decoded)
     if isinstance(amperes := fields.get("ISOUSC"), int):
         kva = round(amperes * ISOUSC_KVA_PER_AMPERE * _phases(fields, options), 1)
         decoded.readings.append(Reading(time_us, "", "subscribed_power", kva))
 
 
 def _add_data(fields: Mapping[str, TicValue], decoded: Decoded) -> None:
-    decoded.data["tic"] = {label: _json(value) for label, value in fields.items()}
+    decoded.data["tic"] = {label: json_of(value) for label, value in fields.items()}
     for name, labels in _TEXTS.items():
         for label in labels:
             if isinstance(text := fields.get(label), str) and (shown := text.strip(" .")):
@@ -180,7 +207,7 @@ def _add_data(fields: Mapping[str, TicValue], decoded: Decoded) -> None:
         decoded.data["status"] = read_status(status)
 
 
-def _target(label: str, options: Mapping[str, Any]) -> _Target | None:
+def _target(label: str, options: Mapping[str, Any]) -> Target | None:
     """Where the label's value goes; the option `tariff` names the supplier's indexes."""
     if label.startswith("EASF"):
         rank = int(label.removeprefix("EASF")) - 1
@@ -195,24 +222,30 @@ def _phases(fields: Mapping[str, TicValue], options: Mapping[str, Any]) -> int:
     return THREE_PHASES if three else 1
 
 
-def _add_dated(label: str, dated: Dated, target: _Target, time_us: int, decoded: Decoded) -> None:
-    instant = dated.date.instant()
+def add_dated(label: str, date: MeterDate, value: float, target: Target, time_us: int, decoded: Decoded) -> None:
+    """Add a reading at the meter's own date, or a warning when that is uncertain or implausible."""
+    instant = date.instant()
     if instant is None:
-        decoded.warnings.append(f"{label} : date du compteur incertaine ({dated.date.text()})")
+        decoded.warnings.append(f"{label} : date du compteur incertaine ({date.text()})")
         return
     at_us = (instant - _EPOCH) // timedelta(microseconds=1)
     if not time_us - 400 * _DAY_US <= at_us <= time_us + _DAY_US:
-        decoded.warnings.append(f"{label} : date du compteur invraisemblable ({dated.date.text()})")
+        decoded.warnings.append(f"{label} : date du compteur invraisemblable ({date.text()})")
         return
-    decoded.readings.append(Reading(at_us, target.channel, target.quantity, float(dated.value)))
+    decoded.readings.append(Reading(at_us, target.channel, target.quantity, float(value)))
 
 
-def _json(value: TicValue) -> Any:
+def json_of(value: TicValue) -> Any:
+    """The value of a label as JSON."""
     match value:
         case MeterDate():
             return value.text()
         case Dated(date=date, value=number):
             return {"date": date.text(), "value": number}
+        case Power(value=number, unit=unit):
+            return {"value": number, "unit": unit}
+        case float() if not isfinite(value):
+            return None
         case _:
             return value
 

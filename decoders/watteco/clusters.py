@@ -7,7 +7,7 @@ Channels: endpoint 0 is `""` and endpoint n is `"n"`; clusters of a three-phase 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from decoders.watteco.causes import FieldFormat
+from decoders.watteco.causes import FieldFormat, FormatOf
 
 PHASES = ("phase_a", "phase_b", "phase_c", "")
 
@@ -131,8 +131,11 @@ ATTRIBUTES: dict[tuple[int, int], Attribute] = {
     (0x0006, 0x0000): _one(_boolean("output", "switch_state")),
     (0x000C, 0x0055): _one(Field(FieldFormat("analog", 4, single=True), "analog_input")),
     (0x000F, 0x0055): _one(_boolean("input", "input_state")),
+    (0x000F, 0x0054): _one(_unsigned("polarity", 1)),
     (0x000F, 0x0400): _one(_unsigned("edge_selection", 1)),
     (0x000F, 0x0401): _one(_unsigned("debounce_period", 1)),
+    (0x000F, 0x0403): _one(_unsigned("poll_period", 1)),
+    (0x000F, 0x0404): _one(_unsigned("force_notify", 1)),
     (0x000F, 0x0402): _one(_unsigned("index", 4, "pulse_count")),
     (0x0013, 0x0055): _one(_unsigned("output_value", 1, "multistate_output")),
     (0x0052, 0x0000): _SIMPLE_METERING,
@@ -144,7 +147,12 @@ ATTRIBUTES: dict[tuple[int, int], Attribute] = {
     (0x0406, 0x0000): _one(_boolean("occupancy", "occupancy")),
     (0x8004, 0x0000): _one(_boolean("confirmed")),
     (0x8004, 0x0001): _one(_unsigned("retries", 1)),
+    (0x8004, 0x0002): _one(_unsigned("automatic_association", 1)),
+    (0x8004, 0x0003): _one(_unsigned("data_rate", 1)),
     (0x8006, 0x0000): _one(_unsigned("serial_speed", 3)),
+    (0x8006, 0x0001): _one(_unsigned("serial_data_bits", 1)),
+    (0x8006, 0x0002): _one(_unsigned("serial_parity", 1)),
+    (0x8006, 0x0003): _one(_unsigned("serial_stop_bits", 1)),
     (0x8008, 0x0000): _one(_signed("differential_pressure", 2, "differential_pressure")),
     (0x800A, 0x0000): _METERING,
     (0x800B, 0x0000): Attribute(_voltage_and_current(), by_phase=True),
@@ -175,3 +183,13 @@ TEXTS = {
 def attribute_of(cluster: int, attribute: int, endpoint: int) -> Attribute | None:
     """The meaning of an attribute on an endpoint; None when the tables do not have it."""
     return BY_ENDPOINT.get((cluster, attribute, endpoint)) or ATTRIBUTES.get((cluster, attribute))
+
+
+def format_of(attribute: Attribute) -> FormatOf:
+    """The format of the attribute's fields by their index."""
+    fields = attribute.fields
+
+    def by_index(index: int) -> FieldFormat | None:
+        return fields[index].layout if index < len(fields) else None
+
+    return by_index

@@ -1,29 +1,82 @@
-"""Watteco's codecs: one decoder, the profiles' options, and the commands of the Triphas'O."""
+"""Watteco's codecs: one reader of frames, and a table for each product."""
 
 from collections.abc import Mapping
 from typing import Any, cast
 
-from decoders.canonical import Decoded, Reading
-from decoders.codec import Codec, EncodedCommand, UnsupportedCommand
+from decoders.canonical import Decoded, MalformedPayload, Reading
+from decoders.codec import Codec, Decode, Encode, EncodedCommand, UnsupportedCommand
+from decoders.commands import encoder
+from decoders.watteco.batch import read_batch
+from decoders.watteco.commands import commands_of
 from decoders.watteco.frame import F_PORT
+from decoders.watteco.products import PRODUCTS, Product
 from decoders.watteco.standard import decode_standard
 
-_COMMANDS = {
-    "switch_on": bytes.fromhex("1150000601"),
-    "switch_off": bytes.fromhex("1150000600"),
-    "read_state": bytes.fromhex("110000060000"),
-}
+_VERSION = 2
+_UNKNOWN_PRODUCT = Product("capteur Watteco")
 
 
-def decode_pulse(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]) -> Decoded:
-    """Decode a pulse counter; option `litres_per_pulse` adds `water_volume` beside each `pulse_count`.
+def decoder_of(product: Product | None) -> Decode:
+    """The decoder of a product; without one, of the product that the profile option `product` names.
 
-    The option is a positive number, or a mapping from channel (`""` for endpoint 0, `"1"`...) to one.
+    Standard frames describe themselves and need no product. Option `litres_per_pulse` adds a `water_volume`
+    beside each `pulse_count`: a positive number, or a mapping from channel (`""` for endpoint 0, `"1"`...)
+    to one.
     """
-    decoded = decode_standard(f_port, payload, time_us, options)
-    weights: Any = options.get("litres_per_pulse")
-    if weights is None:
+
+    def decode(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]) -> Decoded:
+        told = product or _product_of(options)
+        if payload and not payload[0] & 0x01:
+            decoded = _decode_batch(told, f_port, payload, time_us)
+        else:
+            decoded = decode_standard(f_port, payload, time_us, options)
+            if told is not None and told.meanings:
+                _give_meaning(told, decoded)
+        if (weights := options.get("litres_per_pulse")) is not None:
+            _add_volumes(weights, decoded)
         return decoded
+
+    return decode
+
+
+def _product_of(options: Mapping[str, Any]) -> Product | None:
+    name = options.get("product")
+    if name is None:
+        return None
+    if not isinstance(name, str) or name not in PRODUCTS:
+        raise MalformedPayload(
+            f"produit Watteco inconnu dans le profil : {name!r} (connus : {', '.join(PRODUCTS)})"
+        )
+    return PRODUCTS[name]
+
+
+def _decode_batch(product: Product | None, f_port: int, payload: bytes, time_us: int) -> Decoded:
+    if f_port != F_PORT:
+        raise MalformedPayload(f"f_port {f_port} : les trames Watteco arrivent sur {F_PORT}")
+    if product is None:
+        raise MalformedPayload(
+            "une trame batch ne se décrit pas elle-même : le profil doit nommer le produit (option « product »)"
+        )
+    if product.batch is None:
+        raise MalformedPayload(f"la composition des trames batch du {product.title} n'est pas connue")
+    decoded = Decoded()
+    read_batch(product.batch, payload, time_us, decoded)
+    return decoded
+
+
+def _give_meaning(product: Product, decoded: Decoded) -> None:
+    """Rename the reading of an endpoint by what the product measures there."""
+    report = decoded.data["report"]
+    key = (int(report["cluster"], 16), int(report["attribute"], 16), report["endpoint"])
+    meaning = product.meanings.get(key)
+    if meaning is not None:
+        decoded.readings = [
+            Reading(reading.time_us, meaning.channel, meaning.quantity, reading.value / meaning.divisor)
+            for reading in decoded.readings
+        ]
+
+
+def _add_volumes(weights: Any, decoded: Decoded) -> None:
     by_channel = cast("Mapping[str, Any]", weights) if isinstance(weights, Mapping) else None
     for reading in [reading for reading in decoded.readings if reading.quantity == "pulse_count"]:
         weight = cast("Any", weights) if by_channel is None else by_channel.get(reading.channel)
@@ -32,31 +85,41 @@ def decode_pulse(f_port: int, payload: bytes, time_us: int, options: Mapping[str
             decoded.readings.append(Reading(reading.time_us, reading.channel, "water_volume", volume))
         elif weight is not None:
             decoded.warnings.append(f"option litres_per_pulse illisible : {weight!r}")
-    return decoded
 
 
-def encode_triphaso(command: str, parameters: Mapping[str, Any]) -> EncodedCommand:
-    """Encode `switch_on`, `switch_off` or `read_state` for endpoint 0, on f_port 125.
-
-    `switch_on` and `switch_off` are the cluster command 50 of cluster 0006 with 01 and 00. Its layout
-    comes from the cluster library and the shape of Watteco's other 50 commands: the vendor publishes no
-    vector of it, so whoever switches confirms by the report of 0006/0000 that follows, or by
-    `read_state`. Both are absolute, never a toggle, so that a repeated command changes nothing.
-    """
-    if command == "dim":
-        raise UnsupportedCommand(
-            "Gradation impossible : le Triphas'O commande un relais tout ou rien, il n'a pas de gradateur."
-        )
-    octets = _COMMANDS.get(command)
-    if octets is None:
-        raise UnsupportedCommand(f"Le Triphas'O ne connaît pas la commande « {command} ».")
-    if parameters:
-        names = ", ".join(sorted(map(str, parameters)))
-        raise UnsupportedCommand(f"La commande « {command} » ne prend pas de paramètre (reçu : {names}).")
-    return EncodedCommand(F_PORT, octets)
+def _codec(name: str, product: Product, decode: Decode) -> Codec:
+    commands = commands_of(product, pilot_wire=name == "watteco.smartpilot_wire")
+    return Codec(name, _VERSION, decode, encoder(f"Le {product.title}", commands), commands)
 
 
-STANDARD = Codec("watteco.standard", 1, decode_standard)
-TRIPHASO = Codec("watteco.triphaso", 1, decode_standard, encode_triphaso)
-PULSE = Codec("watteco.pulse", 1, decode_pulse)
-TIC = Codec("watteco.tic", 1, decode_standard)
+def _without_dimmer(encode: Encode) -> Encode:
+    def encode_or_say_why(name: str, parameters: Mapping[str, Any]) -> EncodedCommand:
+        if name == "dim":
+            raise UnsupportedCommand(
+                "Gradation impossible : le Triphas'O commande un relais tout ou rien, il n'a pas de gradateur."
+            )
+        return encode(name, parameters)
+
+    return encode_or_say_why
+
+
+def _triphaso() -> Codec:
+    product = PRODUCTS["triphaso"]
+    commands = commands_of(product)
+    encode = _without_dimmer(encoder(f"Le {product.title}", commands))
+    return Codec("watteco.triphaso", _VERSION, decoder_of(product), encode, commands)
+
+
+STANDARD = _codec("watteco.standard", _UNKNOWN_PRODUCT, decoder_of(None))
+PULSE = _codec("watteco.pulse", _UNKNOWN_PRODUCT, decoder_of(None))
+TIC = _codec("watteco.tic", PRODUCTS["ticso"], decoder_of(PRODUCTS["ticso"]))
+TRIPHASO = _triphaso()
+# One for each product, beside those that the first profiles name.
+WATTECO_CODECS = (
+    *(STANDARD, PULSE, TIC, TRIPHASO),
+    *(
+        _codec(f"watteco.{name}", product, decoder_of(product))
+        for name, product in PRODUCTS.items()
+        if name not in ("ticso", "triphaso")
+    ),
+)

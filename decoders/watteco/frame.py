@@ -72,10 +72,7 @@ class StandardFrame:
             )
         control = payload[0]
         if not control & 0x01:
-            raise MalformedPayload(
-                f"trame batch (octet de contrôle {control:#04x}, bit 0 = 0) : "
-                "les trames compressées ne sont pas encore décodées, seules les trames standard le sont"
-            )
+            raise MalformedPayload(f"trame batch (octet de contrôle {control:#04x}, bit 0 = 0), pas standard")
         endpoint = (control & 0xE0) >> 5 | (control & 0x06) << 2
         try:
             command = Command(payload[1])

@@ -1,13 +1,15 @@
 """From a Watteco standard frame to readings: the tables of `clusters`, and what no table can say."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.watteco.causes import FieldFormat, read_causes
-from decoders.watteco.clusters import TEXTS, Attribute, attribute_of
+from decoders.watteco.clusters import TEXTS, Attribute, attribute_of, format_of
 from decoders.watteco.frame import CHARACTER_STRING, F_PORT, Command, StandardFrame
+from decoders.watteco.modbus import MASTER_SLAVE, MULTI_MASTER_SLAVE, read_answer, read_answers
+from decoders.watteco.reporting import read_configuration
 from decoders.watteco.tic import TIC_CLUSTERS, read_tic
 
 # Attribute 0050/0006: one voltage in millivolts for each bit of the source bitmap, in this order.
@@ -29,7 +31,8 @@ def decode_standard(f_port: int, payload: bytes, time_us: int, options: Mapping[
     frame = StandardFrame.from_bytes(payload)
     decoded = Decoded(data={"report": _header(frame)})
     if frame.command in (Command.CONFIGURE_REPORTING_RESPONSE, Command.REPORTING_CONFIGURATION):
-        decoded.data["configuration"] = frame.data.hex()
+        if frame.data:
+            decoded.data["configuration"] = read_configuration(frame)
         return decoded
     if frame.type is None:
         decoded.warnings.append(f"lecture refusée par le capteur, statut {frame.status:#04x}")
@@ -60,17 +63,9 @@ def _read_attribute(frame: StandardFrame, time_us: int, options: Mapping[str, An
         _keep_tail(frame, decoded)
     elif attribute is not None:
         _read_fields(frame, attribute, time_us, decoded)
-        _read_causes(frame, attribute, decoded)
-    elif key == (0x0050, 0x0006):
-        _read_power(frame, time_us, decoded)
-        _read_power_causes(frame, decoded)
-    elif key == (0x8005, 0x0000):
-        _read_pins(frame, time_us, decoded)
-        _keep_tail(frame, decoded)
-    elif key == (0x0000, 0x0002):
-        _expect(frame, 6)
-        build = int.from_bytes(frame.data[3:6])
-        decoded.data["firmware"] = ".".join(str(part) for part in (*frame.data[:3], build))
+        _add_causes(frame, decoded, *read_causes(frame.tail, frame.structured, format_of(attribute)))
+    elif key in _READERS:
+        _READERS[key](frame, time_us, decoded)
     elif key in TEXTS and frame.type == CHARACTER_STRING:
         decoded.data[TEXTS[key]] = frame.data.decode("latin-1").rstrip("\0")
     elif not frame.type_known:
@@ -114,23 +109,14 @@ def _read_fields(frame: StandardFrame, attribute: Attribute, time_us: int, decod
     decoded.readings += [Reading(time_us, channel, name, value) for (channel, name), value in sums.items()]
 
 
-def _read_causes(frame: StandardFrame, attribute: Attribute, decoded: Decoded) -> None:
-    fields = attribute.fields
-
-    def format_of(index: int) -> FieldFormat | None:
-        return fields[index].layout if index < len(fields) else None
-
-    _add_causes(frame, decoded, *read_causes(frame.tail, frame.structured, format_of))
-
-
 def _read_power_causes(frame: StandardFrame, decoded: Decoded) -> None:
     """Causes about the power supply: fields 2 to 6 are the voltages of the sources."""
 
-    def format_of(index: int) -> FieldFormat | None:
+    def by_index(index: int) -> FieldFormat | None:
         name = _POWER_FIELDS.get(index)
         return None if name is None else FieldFormat(name, 2, divisor=1000)
 
-    _add_causes(frame, decoded, *read_causes(frame.tail, frame.structured, format_of))
+    _add_causes(frame, decoded, *read_causes(frame.tail, frame.structured, by_index))
 
 
 def _add_causes(frame: StandardFrame, decoded: Decoded, causes: list[dict[str, Any]], rest: bytes) -> None:
@@ -163,11 +149,46 @@ def _read_power(frame: StandardFrame, time_us: int, decoded: Decoded) -> None:
     current = [name for bit, name in _POWER_SOURCES if frame.data[-1] & bit]
     source = current[0] if len(current) == 1 else f"{frame.data[-1]:02x}"
     decoded.data["power"] = {"mode": frame.data[0], "source": source, "volts": volts}
+    _read_power_causes(frame, decoded)
 
 
 def _read_pins(frame: StandardFrame, time_us: int, decoded: Decoded) -> None:
-    """Attribute 8005/0000: ten inputs, the first in the lowest bit, channels `"1"` to `"10"`."""
+    """Attribute 8005/0000: ten inputs, the first in the lowest bit, on the channels of their endpoints."""
     _expect(frame, 2)
     bits = int.from_bytes(frame.data)
     for pin in range(10):
-        decoded.readings.append(Reading(time_us, str(pin + 1), "input_state", float(bits >> pin & 1)))
+        channel = str(pin) if pin else ""
+        decoded.readings.append(Reading(time_us, channel, "input_state", float(bits >> pin & 1)))
+    _keep_tail(frame, decoded)
+
+
+def _read_firmware(frame: StandardFrame, _time_us: int, decoded: Decoded) -> None:
+    _expect(frame, 6)
+    build = int.from_bytes(frame.data[3:6])
+    decoded.data["firmware"] = ".".join(str(part) for part in (*frame.data[:3], build))
+
+
+def _read_dev_addr(frame: StandardFrame, _time_us: int, decoded: Decoded) -> None:
+    _expect(frame, 4)
+    decoded.data["dev_addr"] = frame.data.hex()
+
+
+def _read_modbus(frame: StandardFrame, _time_us: int, decoded: Decoded) -> None:
+    decoded.data["modbus"] = read_answer(frame.data)
+    _keep_tail(frame, decoded)
+
+
+def _read_modbus_frames(frame: StandardFrame, _time_us: int, decoded: Decoded) -> None:
+    """Seen with a length that leaves out the last answer's registers: the end of the frame is the truth."""
+    decoded.data["modbus"] = read_answers(frame.data + frame.tail)
+
+
+# What no table of fields can say.
+_READERS: dict[tuple[int, int], Callable[[StandardFrame, int, Decoded], None]] = {
+    (0x0000, 0x0002): _read_firmware,
+    (0x0050, 0x0006): _read_power,
+    (0x8004, 0x0004): _read_dev_addr,
+    (0x8005, 0x0000): _read_pins,
+    MASTER_SLAVE: _read_modbus,
+    MULTI_MASTER_SLAVE: _read_modbus_frames,
+}

@@ -1,10 +1,12 @@
-"""Watteco TIC'O: the meter's labels in clusters 0054 and 0056 (reference: codecs.md, sections 4.1 and 5)."""
+"""Watteco TIC'O: the labels of all five kinds of meter (reference: codecs.md, sections 4.1 and 5)."""
 
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from decoders.canonical import Decoded, MalformedPayload
-from decoders.linky import Dated, MeterDate, TicValue, normalise
+from decoders.linky import Dated, MeterDate, Power, TicValue, normalise
+from decoders.professional_meters import normalise_professional
 from decoders.watteco.frame import BYTE_STRING, LONG_BYTE_STRING, StandardFrame
 from decoders.watteco.tic_fields import (
     CONTRACTS,
@@ -13,9 +15,11 @@ from decoders.watteco.tic_fields import (
     INTEGER_SIZES,
     PERIODS,
     STANDARD,
+    WORDS,
     Kind,
     TicField,
 )
+from decoders.watteco.tic_professional import CJE, ICE, PME_PMI
 
 TIC_CLUSTERS = {
     0x0053: "ICE",
@@ -24,18 +28,33 @@ TIC_CLUSTERS = {
     0x0056: "standard",
     0x0057: "PME-PMI",
 }
-_TABLES = {0x0054: HISTORIQUE, 0x0056: STANDARD}
+# (cluster, low octet of the attribute) -> the fields, in index order.
+_TABLES = {
+    **{(0x0053, kind): table for kind, table in ICE.items()},
+    (0x0054, 0): HISTORIQUE,
+    (0x0055, 0): CJE,
+    (0x0056, 0): STANDARD,
+    (0x0057, 0): PME_PMI,
+}
+_PME_PMI_CLUSTER = 0x0057
+_LINKY_CLUSTERS = (0x0054, 0x0056)
+_ICE_PERIODS = {0x01: "p", 0x02: "p1"}
 _DAY_PROFILE_BLOCKS, _UNUSED_BLOCK = 11, 0xFF
 
 
 class _Octets:
-    """The octets of the attribute, taken from the left; running out of them is a malformed payload."""
+    """The octets of the attribute, taken from the left; running out of them is a malformed payload.
 
-    __slots__ = ("_data", "_position")
+    `shift` is added to the codes of enumerations: modules of firmware 3.5.0.4852 to 3.5.0.5339 write them
+    one too low for a PME-PMI.
+    """
 
-    def __init__(self, data: bytes) -> None:
+    __slots__ = ("_data", "_position", "_shift")
+
+    def __init__(self, data: bytes, shift: int = 0) -> None:
         self._data = data
         self._position = 0
+        self._shift = shift
 
     def take(self, count: int, what: str) -> bytes:
         end = self._position + count
@@ -56,6 +75,15 @@ class _Octets:
         self._position = end + 1
         return text
 
+    def enumeration(self, what: str, names: tuple[str, ...]) -> str:
+        code = self.number(1, what)
+        if code & 0x80:
+            return self.take(code & 0x7F, what).decode("latin-1")
+        code += self._shift
+        if code >= len(names):
+            raise MalformedPayload(f"le code TIC {code} de {what} n'est pas dans la table")
+        return names[code]
+
     def rest(self) -> bytes:
         return self._data[self._position :]
 
@@ -63,22 +91,18 @@ class _Octets:
 def read_tic(frame: StandardFrame, time_us: int, options: Mapping[str, Any], decoded: Decoded) -> None:
     """Read a TIC attribute into `decoded`.
 
-    Values are read where the format puts them: after the seven octets of the date for a dated value.
-    Raises MalformedPayload for the meters of professional sites (clusters 0053, 0055, 0057), which are
-    not decoded yet, and for data that the descriptor does not explain to the last octet.
+    Values are read where the format puts them: after the octets of the date for a dated value. The option
+    `tic_enumeration_shift` (1) is for PME-PMI modules whose codes are one too low. Raises MalformedPayload
+    for data that the descriptor does not explain to the last octet.
     """
-    table = _TABLES.get(frame.cluster)
-    if table is None:
-        raise MalformedPayload(
-            f"le cluster TIC {frame.cluster:04x} ({TIC_CLUSTERS[frame.cluster]}) n'est pas encore décodé : "
-            "seuls 0054 (historique) et 0056 (standard) le sont"
-        )
-    if frame.type not in (BYTE_STRING, LONG_BYTE_STRING) or frame.attribute & 0xFF:
+    table = _TABLES.get((frame.cluster, frame.attribute & 0xFF))
+    if table is None or frame.type not in (BYTE_STRING, LONG_BYTE_STRING):
         raise MalformedPayload(
             f"l'attribut {frame.cluster:04x}/{frame.attribute:04x} de type {frame.type or 0:#04x} "
-            "n'est pas une trame TIC : attribut ii00, type 0x41 ou 0x43"
+            "n'est pas une trame TIC : attribut ii00 (ou ii01, ii02 d'un compteur ICE), type 0x41 ou 0x43"
         )
-    octets = _Octets(frame.data)
+    shifted = frame.cluster == _PME_PMI_CLUSTER and options.get("tic_enumeration_shift") == 1
+    octets = _Octets(frame.data, int(shifted))
     indexes, obsolete = _read_descriptor(octets)
     fields: dict[str, TicValue] = {}
     for index in indexes:
@@ -89,7 +113,12 @@ def read_tic(frame: StandardFrame, time_us: int, options: Mapping[str, Any], dec
         raise MalformedPayload(f"octets après le dernier champ TIC : {octets.rest().hex()}")
     decoded.data["mode"] = TIC_CLUSTERS[frame.cluster]
     decoded.data["instance"] = frame.attribute >> 8
-    normalise(fields, time_us, options, decoded)
+    if (period := _ICE_PERIODS.get(frame.attribute & 0xFF)) is not None:
+        decoded.data["period"] = period
+    if frame.cluster in _LINKY_CLUSTERS:
+        normalise(fields, time_us, options, decoded)
+    else:
+        normalise_professional(fields, time_us, decoded)
     if obsolete:
         decoded.readings.clear()
         decoded.warnings.append("trame TIC périmée : le module ne reçoit plus le compteur")
@@ -128,13 +157,44 @@ def _read_date(octets: _Octets, label: str) -> MeterDate:
     return MeterDate(chr(season), *parts)
 
 
-def _read_enumeration(octets: _Octets, label: str, names: tuple[str, ...]) -> str:
-    code = octets.number(1, label)
-    if code & 0x80:
-        return octets.take(code & 0x7F, label).decode("latin-1")
-    if code >= len(names):
-        raise MalformedPayload(f"le code TIC {code} de {label} n'est pas dans la table")
-    return names[code]
+def _read_local_date(octets: _Octets, label: str) -> MeterDate:
+    day, month, year, *clock = octets.take(6, label)
+    return MeterDate("", year, month, day, *clock)
+
+
+def _read_instant(octets: _Octets, label: str) -> MeterDate:
+    return MeterDate.of_seconds(octets.number(4, label))
+
+
+def _read_instant_and_period(octets: _Octets, label: str) -> Dated:
+    return Dated(_read_instant(octets, label), octets.enumeration(label, PERIODS))
+
+
+def _read_power(octets: _Octets, label: str) -> Power:
+    return Power(octets.number(3, label), octets.enumeration(label, WORDS))
+
+
+def _read_identifier(octets: _Octets, label: str) -> str:
+    return octets.take(octets.number(1, label), label).hex()
+
+
+def _read_hour_and_day(octets: _Octets, label: str) -> str:
+    hour, minute, day, month = octets.take(4, label)
+    return f"{day:02d}/{month:02d} {hour:02d}:{minute:02d}"
+
+
+def _read_day_and_hour(octets: _Octets, label: str) -> str:
+    day, month, hour = octets.take(3, label)
+    return f"{day:02d}/{month:02d} {hour:02d}:00"
+
+
+def _read_hour(octets: _Octets, label: str) -> str:
+    hour, minute = octets.take(2, label)
+    return f"{hour:02d}:{minute:02d}"
+
+
+def _read_single(octets: _Octets, label: str) -> float:
+    return struct.unpack(">f", octets.take(4, label))[0]
 
 
 def _read_day_profile(octets: _Octets, label: str) -> list[dict[str, str]]:
@@ -149,20 +209,28 @@ def _read_day_profile(octets: _Octets, label: str) -> list[dict[str, str]]:
     return blocks
 
 
-def _read_status(octets: _Octets, label: str) -> int:
-    return octets.number(4, label)
-
-
 def _read_character(octets: _Octets, label: str) -> str:
     return octets.take(1, label).decode("latin-1")
 
 
 _READERS: dict[Kind, Callable[[_Octets, str], TicValue]] = {
+    Kind.I16: lambda octets, label: int.from_bytes(octets.take(2, label), signed=True),
+    Kind.SINGLE: _read_single,
     Kind.DATE: _read_date,
-    Kind.CONTRACT: lambda octets, label: _read_enumeration(octets, label, CONTRACTS),
-    Kind.PERIOD: lambda octets, label: _read_enumeration(octets, label, PERIODS),
-    Kind.STATUS: _read_status,
+    Kind.CONTRACT: lambda octets, label: octets.enumeration(label, CONTRACTS),
+    Kind.PERIOD: lambda octets, label: octets.enumeration(label, PERIODS),
+    Kind.WORD: lambda octets, label: octets.enumeration(label, WORDS),
+    Kind.STATUS: lambda octets, label: octets.number(4, label),
     Kind.CHARACTER: _read_character,
     Kind.DAY_PROFILE: _read_day_profile,
     Kind.TEXT: _Octets.text,
+    Kind.NOTHING: lambda _octets, _label: None,
+    Kind.IDENTIFIER: _read_identifier,
+    Kind.LOCAL_DATE: _read_local_date,
+    Kind.INSTANT: _read_instant,
+    Kind.INSTANT_AND_PERIOD: _read_instant_and_period,
+    Kind.HOUR_AND_DAY: _read_hour_and_day,
+    Kind.DAY_AND_HOUR: _read_day_and_hour,
+    Kind.HOUR: _read_hour,
+    Kind.POWER_AND_UNIT: _read_power,
 }

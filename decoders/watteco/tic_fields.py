@@ -1,4 +1,4 @@
-"""The fields of Watteco's TIC clusters, in index order (reference: codecs.md, section 4.1).
+"""How Watteco writes TIC fields, and those of Linky meters in index order (reference: codecs.md, section 4.1).
 
 `STANDARD` is cluster 0056 (Linky, standard mode), `HISTORIQUE` cluster 0054 (Linky and blue meters,
 historique mode). Labels are those of Enedis-NOI-CPT_54E and 02E.
@@ -15,6 +15,8 @@ class Kind(Enum):
     U16 = auto()
     U24 = auto()
     U32 = auto()
+    I16 = auto()
+    SINGLE = auto()  # IEEE 754, 32 bits.
     CHARACTER = auto()
     TEXT = auto()  # Ends with a NUL.
     DATE = auto()  # Season character, then YY MM DD hh mm ss.
@@ -25,6 +27,17 @@ class Kind(Enum):
     PERIOD = auto()  # The same with PERIODS.
     STATUS = auto()  # STGE, 32 bits.
     DAY_PROFILE = auto()  # Eleven blocks hh mm SSSS; a block with hh = FF is that octet alone.
+    # Of professional meters only. Their dates do not say the season: they are in French legal time.
+    NOTHING = auto()  # The label is there, and has no value.
+    IDENTIFIER = auto()  # A size, then so many octets, shown in hexadecimal.
+    WORD = auto()  # As CONTRACT, with WORDS.
+    LOCAL_DATE = auto()  # DD MM YY hh mm ss.
+    INSTANT = auto()  # Seconds since 2000-01-01T00:00Z.
+    INSTANT_AND_PERIOD = auto()
+    HOUR_AND_DAY = auto()  # hh mm DD MM.
+    DAY_AND_HOUR = auto()  # DD MM hh.
+    HOUR = auto()  # hh mm.
+    POWER_AND_UNIT = auto()  # 24 bits, then a WORD.
 
 
 INTEGER_SIZES = {Kind.U8: 1, Kind.U16: 2, Kind.U24: 3, Kind.U32: 4}
@@ -38,45 +51,46 @@ class TicField(NamedTuple):
     kind: Kind
 
 
-def _fields(kind: Kind, labels: str) -> list[TicField]:
+def fields_of(kind: Kind, labels: str) -> list[TicField]:
+    """Fields of one kind, from their labels with spaces between."""
     return [TicField(label, kind) for label in labels.split()]
 
 
 HISTORIQUE = (
-    *_fields(Kind.U16, "ADIR1 ADIR2 ADIR3"),
-    *_fields(Kind.TEXT, "ADCO OPTARIF"),
-    *_fields(Kind.U8, "ISOUSC"),
-    *_fields(Kind.U32, "BASE HCHC HCHP EJPHN EJPHPM"),
-    *_fields(Kind.U32, "BBRHCJB BBRHPJB BBRHCJW BBRHPJW BBRHCJR BBRHPJR"),
-    *_fields(Kind.U8, "PEJP"),
-    *_fields(Kind.U32, "GAZ AUTRE"),
-    *_fields(Kind.TEXT, "PTEC DEMAIN"),
-    *_fields(Kind.U16, "IINST IINST1 IINST2 IINST3 ADPS IMAX IMAX1 IMAX2 IMAX3"),
-    *_fields(Kind.U32, "PMAX PAPP"),
-    *_fields(Kind.CHARACTER, "HHPHC"),
-    *_fields(Kind.TEXT, "MOTDETAT"),
-    *_fields(Kind.U8, "PPOT"),
+    *fields_of(Kind.U16, "ADIR1 ADIR2 ADIR3"),
+    *fields_of(Kind.TEXT, "ADCO OPTARIF"),
+    *fields_of(Kind.U8, "ISOUSC"),
+    *fields_of(Kind.U32, "BASE HCHC HCHP EJPHN EJPHPM"),
+    *fields_of(Kind.U32, "BBRHCJB BBRHPJB BBRHCJW BBRHPJW BBRHCJR BBRHPJR"),
+    *fields_of(Kind.U8, "PEJP"),
+    *fields_of(Kind.U32, "GAZ AUTRE"),
+    *fields_of(Kind.TEXT, "PTEC DEMAIN"),
+    *fields_of(Kind.U16, "IINST IINST1 IINST2 IINST3 ADPS IMAX IMAX1 IMAX2 IMAX3"),
+    *fields_of(Kind.U32, "PMAX PAPP"),
+    *fields_of(Kind.CHARACTER, "HHPHC"),
+    *fields_of(Kind.TEXT, "MOTDETAT"),
+    *fields_of(Kind.U8, "PPOT"),
 )
 STANDARD = (
-    *_fields(Kind.TEXT, "ADSC"),
-    *_fields(Kind.U8, "VTIC"),
-    *_fields(Kind.DATE, "DATE"),
-    *_fields(Kind.CONTRACT, "NGTF"),
-    *_fields(Kind.PERIOD, "LTARF"),
-    *_fields(Kind.U32, "EAST EASF01 EASF02 EASF03 EASF04 EASF05 EASF06 EASF07 EASF08 EASF09 EASF10"),
-    *_fields(Kind.U32, "EASD01 EASD02 EASD03 EASD04 EAIT ERQ1 ERQ2 ERQ3 ERQ4"),
-    *_fields(Kind.U16, "IRMS1 IRMS2 IRMS3 URMS1 URMS2 URMS3"),
-    *_fields(Kind.U8, "PREF PCOUP"),
-    *_fields(Kind.U24, "SINSTS SINSTS1 SINSTS2 SINSTS3"),
-    *_fields(Kind.DATED_U24, "SMAXSN SMAXSN1 SMAXSN2 SMAXSN3 SMAXSN-1 SMAXSN1-1 SMAXSN2-1 SMAXSN3-1"),
-    *_fields(Kind.U24, "SINSTI"),
-    *_fields(Kind.DATED_U24, "SMAXIN SMAXIN-1 CCASN CCASN-1 CCAIN CCAIN-1"),
-    *_fields(Kind.DATED_U16, "UMOY1 UMOY2 UMOY3"),
-    *_fields(Kind.STATUS, "STGE"),
-    *_fields(Kind.DATED_U8, "DPM1 FPM1 DPM2 FPM2 DPM3 FPM3"),
-    *_fields(Kind.TEXT, "MSG1 MSG2 PRM"),
-    *_fields(Kind.U8, "RELAIS NTARF NJOURF NJOURF+1"),
-    *_fields(Kind.DAY_PROFILE, "PJOURF+1 PPOINTE"),
+    *fields_of(Kind.TEXT, "ADSC"),
+    *fields_of(Kind.U8, "VTIC"),
+    *fields_of(Kind.DATE, "DATE"),
+    *fields_of(Kind.CONTRACT, "NGTF"),
+    *fields_of(Kind.PERIOD, "LTARF"),
+    *fields_of(Kind.U32, "EAST EASF01 EASF02 EASF03 EASF04 EASF05 EASF06 EASF07 EASF08 EASF09 EASF10"),
+    *fields_of(Kind.U32, "EASD01 EASD02 EASD03 EASD04 EAIT ERQ1 ERQ2 ERQ3 ERQ4"),
+    *fields_of(Kind.U16, "IRMS1 IRMS2 IRMS3 URMS1 URMS2 URMS3"),
+    *fields_of(Kind.U8, "PREF PCOUP"),
+    *fields_of(Kind.U24, "SINSTS SINSTS1 SINSTS2 SINSTS3"),
+    *fields_of(Kind.DATED_U24, "SMAXSN SMAXSN1 SMAXSN2 SMAXSN3 SMAXSN-1 SMAXSN1-1 SMAXSN2-1 SMAXSN3-1"),
+    *fields_of(Kind.U24, "SINSTI"),
+    *fields_of(Kind.DATED_U24, "SMAXIN SMAXIN-1 CCASN CCASN-1 CCAIN CCAIN-1"),
+    *fields_of(Kind.DATED_U16, "UMOY1 UMOY2 UMOY3"),
+    *fields_of(Kind.STATUS, "STGE"),
+    *fields_of(Kind.DATED_U8, "DPM1 FPM1 DPM2 FPM2 DPM3 FPM3"),
+    *fields_of(Kind.TEXT, "MSG1 MSG2 PRM"),
+    *fields_of(Kind.U8, "RELAIS NTARF NJOURF NJOURF+1"),
+    *fields_of(Kind.DAY_PROFILE, "PJOURF+1 PPOINTE"),
 )
 
 _COMMON = ("!?!", "*", "")
@@ -95,4 +109,8 @@ PERIODS = (
     *("HEURE CREUSE", "HEURE PLEINE", "HEURE NORMALE", "HEURE POINTE"),
     *("HC BLEU", "BUHC", "HP BLEU", "BUHP", "HC BLANC", "BCHC", "HP BLANC", "BCHP"),
     *("HC ROUGE", "RHC", "HP ROUGE", "RHP", "HEURE WEEK-END"),
+)
+WORDS = (
+    *_COMMON,
+    *(" ACTIF", "ACTIF", "CONSO", "CONTROLE", "DEP", "INACTIF", "PROD", "TEST", "kVA", "kW"),
 )

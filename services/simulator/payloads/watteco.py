@@ -4,9 +4,12 @@ Every frame goes up on f_port 125. The field order of the TIC clusters is the de
 rest is written apart from the decoder, so that each proves the other.
 """
 
+import struct
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
 
-from decoders.linky import Dated, MeterDate, TicValue
+from decoders.linky import Dated, MeterDate, Power, TicValue
 from decoders.watteco.tic_fields import (
     CONTRACTS,
     DATED_SIZES,
@@ -14,9 +17,11 @@ from decoders.watteco.tic_fields import (
     INTEGER_SIZES,
     PERIODS,
     STANDARD,
+    WORDS,
     Kind,
     TicField,
 )
+from decoders.watteco.tic_professional import CJE, ICE, PME_PMI
 
 F_PORT = 125
 _REPORT = 0x0A
@@ -97,8 +102,28 @@ def tic_historique(fields: Mapping[str, TicValue], instance: int = 0, *, as_list
     return _tic(0x0054, HISTORIQUE, fields, instance, as_list)
 
 
+def tic_pme_pmi(fields: Mapping[str, TicValue], instance: int = 0, *, as_list: bool = True) -> bytes:
+    """Labels of a PME-PMI (cluster 0057)."""
+    return _tic(0x0057, PME_PMI, fields, instance, as_list)
+
+
+def tic_cje(fields: Mapping[str, TicValue], instance: int = 0, *, as_list: bool = True) -> bytes:
+    """Labels of a CJE (cluster 0055)."""
+    return _tic(0x0055, CJE, fields, instance, as_list)
+
+
+def tic_ice(fields: Mapping[str, TicValue], period: int = 0, *, as_list: bool = True) -> bytes:
+    """Labels of an ICE (cluster 0053): general (0), of the running period (1) or of the one before (2)."""
+    return _tic(0x0053, ICE[period], fields, 0, as_list, period)
+
+
 def _tic(
-    cluster: int, table: tuple[TicField, ...], fields: Mapping[str, TicValue], instance: int, as_list: bool
+    cluster: int,
+    table: tuple[TicField, ...],
+    fields: Mapping[str, TicValue],
+    instance: int,
+    as_list: bool,
+    period: int = 0,
 ) -> bytes:
     indexes = [index for index, field in enumerate(table) if field.label in fields]
     if len(indexes) != len(fields):
@@ -106,9 +131,10 @@ def _tic(
         raise ValueError(f"labels that cluster {cluster:04x} does not have: {sorted(unknown)}")
     values = b"".join(_write(table[index], fields[table[index].label]) for index in indexes)
     data = _descriptor(indexes, as_list, fixed=table is HISTORIQUE) + values
+    attribute = instance << 8 | period
     if len(data) <= _LONGEST_SHORT_STRING:
-        return _report(0, cluster, instance << 8, _BYTE_STRING, bytes((len(data),)) + data)
-    return _report(0, cluster, instance << 8, _LONG_BYTE_STRING, len(data).to_bytes(2) + data)
+        return _report(0, cluster, attribute, _BYTE_STRING, bytes((len(data),)) + data)
+    return _report(0, cluster, attribute, _LONG_BYTE_STRING, len(data).to_bytes(2) + data)
 
 
 def _descriptor(indexes: list[int], as_list: bool, fixed: bool) -> bytes:
@@ -125,25 +151,44 @@ def _descriptor(indexes: list[int], as_list: bool, fixed: bool) -> bytes:
 
 
 def _write(field: TicField, value: TicValue) -> bytes:
-    kind = field.kind
-    match value:
-        case int() if kind in INTEGER_SIZES or kind is Kind.STATUS:
-            return value.to_bytes(INTEGER_SIZES.get(kind, 4))
-        case MeterDate() if kind is Kind.DATE:
-            return _date(value)
-        case Dated() if kind in DATED_SIZES:
-            return _date(value.date) + value.value.to_bytes(DATED_SIZES[kind])
-        case str() if kind in _TEXTS:
-            return _TEXTS[kind](value)
-        case list() if kind is Kind.DAY_PROFILE:
-            return _day_profile(value)
-        case _:
-            raise ValueError(f"{field.label} is a {kind.name}, not {value!r}")
+    form, write = _WRITERS[field.kind]
+    if not isinstance(value, form):
+        raise ValueError(f"{field.label} is a {field.kind.name}, not {value!r}")  # noqa: TRY004 - Of a label.
+    return write(value)
 
 
 def _date(date: MeterDate) -> bytes:
     parts = (date.year, date.month, date.day, date.hour, date.minute, date.second)
     return date.season.encode("latin-1") + bytes(parts)
+
+
+def _local_date(date: MeterDate) -> bytes:
+    return bytes((date.day, date.month, date.year, date.hour, date.minute, date.second))
+
+
+def _instant(date: MeterDate) -> bytes:
+    """Seconds since 2000-01-01T00:00Z."""
+    instant = date.instant()
+    if instant is None:
+        raise ValueError(f"{date} is no instant")
+    return int((instant - datetime(2000, 1, 1, tzinfo=UTC)).total_seconds()).to_bytes(4)
+
+
+def _two_numbers(text: str, separator: str) -> tuple[int, int]:
+    first, second = text.split(separator)
+    return int(first), int(second)
+
+
+def _hour_and_day(text: str) -> bytes:
+    """`DD/MM hh:mm` as hh mm DD MM."""
+    day, hour = text.split(" ")
+    return bytes((*_two_numbers(hour, ":"), *_two_numbers(day, "/")))
+
+
+def _day_and_hour(text: str) -> bytes:
+    """`DD/MM hh:00` as DD MM hh."""
+    day, hour = text.split(" ")
+    return bytes((*_two_numbers(day, "/"), _two_numbers(hour, ":")[0]))
 
 
 def _enumeration(value: str, names: tuple[str, ...]) -> bytes:
@@ -160,9 +205,35 @@ def _day_profile(blocks: list[dict[str, str]]) -> bytes:
     return written + b"\xff" * (_BLOCKS - len(blocks))
 
 
-_TEXTS: dict[Kind, Callable[[str], bytes]] = {
-    Kind.TEXT: lambda value: value.encode("latin-1") + b"\0",
-    Kind.CHARACTER: lambda value: value.encode("latin-1"),
-    Kind.CONTRACT: lambda value: _enumeration(value, CONTRACTS),
-    Kind.PERIOD: lambda value: _enumeration(value, PERIODS),
+def _unsigned(size: int) -> tuple[type, Callable[[Any], bytes]]:
+    return int, lambda value: value.to_bytes(size)
+
+
+def _dated(size: int) -> tuple[type, Callable[[Any], bytes]]:
+    return Dated, lambda value: _date(value.date) + value.value.to_bytes(size)
+
+
+# Kind -> what a value of it is, and how it is written.
+_WRITERS: dict[Kind, tuple[type, Callable[[Any], bytes]]] = {
+    **{kind: _unsigned(size) for kind, size in INTEGER_SIZES.items()},
+    **{kind: _dated(size) for kind, size in DATED_SIZES.items()},
+    Kind.STATUS: _unsigned(4),
+    Kind.I16: (int, lambda value: value.to_bytes(2, signed=True)),
+    Kind.SINGLE: (float, lambda value: struct.pack(">f", value)),
+    Kind.DATE: (MeterDate, _date),
+    Kind.LOCAL_DATE: (MeterDate, _local_date),
+    Kind.INSTANT: (MeterDate, _instant),
+    Kind.INSTANT_AND_PERIOD: (Dated, lambda value: _instant(value.date) + _enumeration(value.value, PERIODS)),
+    Kind.POWER_AND_UNIT: (Power, lambda value: value.value.to_bytes(3) + _enumeration(value.unit, WORDS)),
+    Kind.DAY_PROFILE: (list, _day_profile),
+    Kind.NOTHING: (type(None), lambda _: b""),
+    Kind.TEXT: (str, lambda value: value.encode("latin-1") + b"\0"),
+    Kind.CHARACTER: (str, lambda value: value.encode("latin-1")),
+    Kind.CONTRACT: (str, lambda value: _enumeration(value, CONTRACTS)),
+    Kind.PERIOD: (str, lambda value: _enumeration(value, PERIODS)),
+    Kind.WORD: (str, lambda value: _enumeration(value, WORDS)),
+    Kind.IDENTIFIER: (str, lambda value: bytes((len(value) // 2,)) + bytes.fromhex(value)),
+    Kind.HOUR_AND_DAY: (str, _hour_and_day),
+    Kind.DAY_AND_HOUR: (str, _day_and_hour),
+    Kind.HOUR: (str, lambda value: bytes(_two_numbers(value, ":"))),
 }

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decoders.canonical import MalformedPayload
-from decoders.linky import Dated, MeterDate, TicValue
+from decoders.canonical import MalformedPayload, Reading
+from decoders.linky import Dated, MeterDate, Power, TicValue
 from decoders.watteco.codecs import TIC
 from decoders.watteco.tic_fields import (
     CONTRACTS,
@@ -14,9 +14,11 @@ from decoders.watteco.tic_fields import (
     INTEGER_SIZES,
     PERIODS,
     STANDARD,
+    WORDS,
     Kind,
     TicField,
 )
+from decoders.watteco.tic_professional import CJE, ICE, PME_PMI
 from services.simulator.payloads import watteco as device
 
 NOW = 1_795_597_200_000_000
@@ -39,7 +41,25 @@ BLOCKS = st.builds(
 )
 
 
+INSTANTS = st.integers(0, 2**32 - 1).map(MeterDate.of_seconds)
+SMALL = st.integers(0, 23)
 VALUES: dict[Kind, st.SearchStrategy[TicValue]] = {
+    Kind.I16: st.integers(-(2**15), 2**15 - 1),
+    Kind.SINGLE: st.floats(-100, 100, width=32),
+    Kind.NOTHING: st.none(),
+    Kind.IDENTIFIER: st.binary(max_size=8).map(bytes.hex),
+    Kind.WORD: st.sampled_from(WORDS) | TEXT,
+    Kind.LOCAL_DATE: st.builds(
+        MeterDate,
+        *(st.just(""), st.integers(0, 99), st.integers(1, 12), st.integers(1, 28)),
+        *(st.integers(3, 23), st.integers(0, 59), st.integers(0, 59)),
+    ),
+    Kind.INSTANT: INSTANTS,
+    Kind.INSTANT_AND_PERIOD: st.builds(Dated, INSTANTS, st.sampled_from(PERIODS) | TEXT),
+    Kind.HOUR_AND_DAY: st.builds("{:02d}/{:02d} {:02d}:{:02d}".format, *[SMALL] * 4),
+    Kind.DAY_AND_HOUR: st.builds("{:02d}/{:02d} {:02d}:00".format, *[SMALL] * 3),
+    Kind.HOUR: st.builds("{:02d}:{:02d}".format, SMALL, SMALL),
+    Kind.POWER_AND_UNIT: st.builds(Power, st.integers(0, 2**24 - 1), st.sampled_from(WORDS)),
     Kind.DATE: DATES,
     Kind.CONTRACT: st.sampled_from(CONTRACTS) | TEXT,
     Kind.PERIOD: st.sampled_from(PERIODS) | TEXT,
@@ -69,8 +89,84 @@ def as_kept(value: TicValue) -> object:
             return value.text()
         case Dated(date=date, value=number):
             return {"date": date.text(), "value": number}
+        case Power(value=number, unit=unit):
+            return {"value": number, "unit": unit}
         case _:
             return value
+
+
+@given(frames(PME_PMI, 30), st.booleans())
+def test_reads_back_every_label_of_a_pme_pmi(fields: dict[str, TicValue], as_list: bool) -> None:
+    decoded = TIC.decode(125, device.tic_pme_pmi(fields, as_list=as_list), NOW, {})
+
+    assert {label: as_kept(value) for label, value in fields.items()} == decoded.data["tic"]
+    assert decoded.data["mode"] == "PME-PMI"
+
+
+@given(frames(CJE, 30), st.booleans())
+def test_reads_back_every_label_of_a_cje(fields: dict[str, TicValue], as_list: bool) -> None:
+    decoded = TIC.decode(125, device.tic_cje(fields, as_list=as_list), NOW, {})
+
+    assert fields == decoded.data["tic"]
+    assert decoded.data["mode"] == "CJE"
+
+
+@pytest.mark.parametrize("period", [0, 1, 2])
+@given(data=st.data(), as_list=st.booleans())
+def test_reads_back_every_label_of_an_ice(period: int, data: st.DataObject, as_list: bool) -> None:
+    fields = data.draw(frames(ICE[period], 30))
+
+    decoded = TIC.decode(125, device.tic_ice(fields, period, as_list=as_list), NOW, {})
+
+    assert {label: as_kept(value) for label, value in fields.items()} == decoded.data["tic"]
+    assert decoded.data.get("period") == {0: None, 1: "p", 2: "p1"}[period]
+
+
+def test_an_index_of_a_pme_pmi_belongs_to_the_tariff_that_runs() -> None:
+    octets = device.tic_pme_pmi({"PTCOUR1": "HPE", "EAP_s": 430_796, "ER+P_s": 154_794})
+
+    decoded = TIC.decode(125, octets, NOW, {})
+
+    assert decoded.readings == [
+        Reading(NOW, "hpe", "active_energy_import", 430_796_000.0),
+        Reading(NOW, "hpe", "reactive_energy_import", 154_794_000.0),
+    ]
+
+
+def test_an_index_without_its_tariff_is_kept_and_is_no_reading() -> None:
+    decoded = TIC.decode(125, device.tic_pme_pmi({"EAP_s": 430_796}), NOW, {})
+
+    assert decoded.readings == []
+    assert decoded.data["tic"] == {"EAP_s": 430_796}
+    assert "aucun tarif" in decoded.warnings[0]
+
+
+def test_a_power_of_ten_minutes_is_read_at_its_own_legal_time() -> None:
+    at_nine_in_paris = MeterDate("", 26, 11, 25, 9, 0, 0)
+
+    decoded = TIC.decode(125, device.tic_ice({"DATEPA1": at_nine_in_paris, "PA1": 42}), NOW, {})
+
+    assert decoded.readings == [Reading(NOW - 3_600_000_000, "load_curve", "active_power", 42_000.0)]
+
+
+def test_the_subscribed_power_of_a_pme_pmi_is_one_in_kva_only() -> None:
+    in_kva = TIC.decode(125, device.tic_pme_pmi({"PS": Power(66, "kVA")}), NOW, {})
+    in_kw = TIC.decode(125, device.tic_pme_pmi({"PS": Power(66, "kW")}), NOW, {})
+
+    assert in_kva.readings == [Reading(NOW, "", "subscribed_power", 66.0)]
+    assert in_kw.readings == []
+
+
+def test_corrects_the_codes_of_the_modules_that_write_them_one_too_low() -> None:
+    octets = bytes.fromhex(
+        "110a005700004125488007000000100e06041636028464040c0415093b1a0e27f7e5a000000003f2be0000420b"
+    )
+
+    decoded = TIC.decode(125, octets, NOW, {"tic_enumeration_shift": 1})
+
+    assert decoded.data["tic"]["PTCOUR1"] == "HPH"
+    assert decoded.data["tic"]["MESURES1"] == "HTA 5     "
+    assert decoded.data["tic"]["PS"] == {"value": 66, "unit": "kW"}
 
 
 @given(frames(STANDARD, 30), st.booleans(), st.integers(0, 255))
@@ -94,7 +190,9 @@ def test_reads_back_every_label_of_the_historique_mode(fields: dict[str, TicValu
 @pytest.mark.parametrize(
     ("octets", "rule"),
     [
-        ("110a0055000041022101", "0055 \\(CJE\\) n'est pas encore décodé"),
+        ("110a00550000410422010141", "JAUNE_PT n'a pas d'octet nul"),
+        ("110a0055000141022101", "n'est pas une trame TIC"),
+        ("110a0053000341022101", "n'est pas une trame TIC"),
         ("110a0056010141022101", "n'est pas une trame TIC"),
         ("110a00560100210001", "n'est pas une trame TIC"),
         ("110a0056010041020500", "s'arrêtent dans le descripteur"),
