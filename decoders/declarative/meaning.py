@@ -13,6 +13,8 @@ from decoders.declarative.numbers import Scaling
 from decoders.declarative.stream import Reader, Writer
 
 Word = str | bool | int | float
+TOLERANCE = Fraction(1, 1_000_000)
+MOST_READINGS = 2_000  # Of one frame: a table costs the process that decodes no more than this.
 
 
 class Channel(NamedTuple):
@@ -126,6 +128,8 @@ class Meaning:
             reader.data[self.name] = value
 
     def _read(self, value: float, quantity: Quantity, reader: Reader) -> None:
+        if len(reader.decoded.readings) >= MOST_READINGS:
+            raise MalformedPayload(f"plus de {MOST_READINGS} mesures dans une trame : {reader.payload.hex()}")
         if quantity.kind is Kind.BOOLEAN:
             value = float(value != 0)
         channel = self.channel if isinstance(self.channel, str) else self.channel.of(reader)
@@ -166,8 +170,12 @@ class Meaning:
             raise UnsupportedCommand(f"« {self.label} » est un nombre, reçu {given!r}")
         if self.inverted:
             return int(not given)
-        value = given if isinstance(given, Fraction) else Fraction(repr(given + 0))
-        raw = value if self.scaling is None else self.scaling.raw(value)
+        if self.scaling is None:
+            raw = Fraction(given)
+        else:  # 23.4 is meant in decimal, not as the binary number beside it.
+            raw = self.scaling.raw(given if isinstance(given, Fraction) else Fraction(repr(given + 0)))
+            if abs(raw - round(raw)) < TOLERANCE:  # No decimal number is a third.
+                raw = Fraction(round(raw))
         return int(raw) if raw.denominator == 1 else float(raw)
 
     def parameter(self, least: int | None, most: int | None) -> Parameter | None:

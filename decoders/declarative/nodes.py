@@ -11,7 +11,7 @@ import yaml
 
 LONGEST = 64 * 1024  # Characters of a declaration.
 DEEPEST = 24
-MOST_NODES = 5_000
+MOST_TOKENS = 8_000
 # Short ones: 1e999999999 would be a bomb.
 _NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{0,20}([eE][+-]?\d{1,2})?|[eE][+-]?\d{1,2}|/\d{1,20})?")
 _INTEGER = re.compile(r"-?(0x[0-9a-fA-F]{1,16}|0b[01]{1,64}|\d{1,20})")
@@ -148,7 +148,7 @@ def read_document(text: str) -> Entry:
     try:
         # types-PyYAML leaves these two half untyped.
         tokens = cast("Iterator[yaml.Token]", yaml.scan(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
-        _refuse_references(tokens)
+        _refuse_bombs(tokens)
         root = cast("yaml.Node | None", yaml.compose(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
     except yaml.MarkedYAMLError as broken:
         mark = broken.problem_mark or broken.context_mark
@@ -157,35 +157,30 @@ def read_document(text: str) -> Entry:
         raise InvalidDeclaration(line, "", reason) from None
     except yaml.YAMLError:
         raise InvalidDeclaration(1, "", "un caractère de ce texte n'est pas permis en YAML") from None
-    except RecursionError:
-        raise InvalidDeclaration(1, "", "ce texte est trop imbriqué") from None
     if root is None:
         raise InvalidDeclaration(1, "", "la déclaration est vide")
-    _check_size(root)
     return Entry(root, "")
 
 
-def _refuse_references(tokens: Iterator[yaml.Token]) -> None:
-    """Anchors and aliases make a small text large; a reader does not need them, nor tags."""
-    for token in tokens:
-        if isinstance(token, yaml.AnchorToken | yaml.AliasToken | yaml.TagToken):
-            reason = "les ancres, renvois et étiquettes YAML (&, *, !) ne sont pas permis ici"
-            raise InvalidDeclaration(token.start_mark.line + 1, "", reason)
+_OPENING = (
+    *(yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken),
+    *(yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken),
+)
+_CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+_REFERENCES = (yaml.AnchorToken, yaml.AliasToken, yaml.TagToken, yaml.DirectiveToken)
 
 
-def _check_size(root: yaml.Node) -> None:
-    level, count = [root], 0
-    for _ in range(DEEPEST):
-        count += len(level)
-        if count > MOST_NODES:
-            raise InvalidDeclaration(1, "", f"une déclaration a {MOST_NODES} valeurs au plus")
-        below: list[yaml.Node] = []
-        for node in level:
-            if isinstance(node, yaml.MappingNode):
-                below.extend(part for pair in node.value for part in pair)
-            elif isinstance(node, yaml.SequenceNode):
-                below.extend(node.value)
-        if not below:
-            return
-        level = below
-    raise InvalidDeclaration(level[0].start_mark.line + 1, "", f"plus de {DEEPEST} niveaux imbriqués")
+def _refuse_bombs(tokens: Iterator[yaml.Token]) -> None:
+    """Anchors make a small text large, and brackets within brackets a slow one: they are not read any further."""
+    depth = 0
+    for count, token in enumerate(tokens):
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        line = token.start_mark.line + 1
+        if isinstance(token, _REFERENCES):
+            raise InvalidDeclaration(
+                line, "", "les ancres, renvois et étiquettes YAML (&, *, !, %) ne sont pas permis ici"
+            )
+        if depth > DEEPEST:
+            raise InvalidDeclaration(line, "", f"plus de {DEEPEST} niveaux imbriqués")
+        if count > MOST_TOKENS:
+            raise InvalidDeclaration(line, "", "la déclaration est trop grande")
