@@ -1,0 +1,59 @@
+"""The overlays as kubectl renders them."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+OVERLAYS = ("demo", "staging", "production")
+WORKLOADS = ("Deployment", "StatefulSet", "Job")
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """All that an overlay applies."""
+
+    overlay: str
+    manifests: list[Manifest]
+
+    def of(self, *kinds: str) -> list[Manifest]:
+        return [manifest for manifest in self.manifests if manifest["kind"] in kinds]
+
+    def named(self, kind: str, name: str) -> Manifest:
+        [found] = [manifest for manifest in self.of(kind) if manifest["metadata"]["name"] == name]
+        return found
+
+    @property
+    def ours(self) -> list[Manifest]:
+        """The processes of Territoire, without the servers that they need."""
+        return [manifest for manifest in self.of(*WORKLOADS) if labels_of(manifest).get(PART_OF) == "territoire"]
+
+
+PART_OF = "app.kubernetes.io/part-of"
+
+
+def labels_of(workload: Manifest) -> dict[str, str]:
+    return workload["spec"]["template"]["metadata"]["labels"]
+
+
+def containers_of(workload: Manifest) -> list[Manifest]:
+    return workload["spec"]["template"]["spec"]["containers"]
+
+
+def render(overlay: str) -> Rendered:
+    kubectl = Path(sys.executable).with_name("kubectl")
+    folder = CHECKOUT / "k8s" / "overlays" / overlay
+    done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return Rendered(overlay, list(yaml.safe_load_all(done.stdout)))
+
+
+@pytest.fixture(scope="session", params=OVERLAYS)
+def rendered(request: pytest.FixtureRequest) -> Rendered:
+    return render(request.param)
