@@ -1,0 +1,1 @@
+"""Vendors' JavaScript, run in worker processes that may die without harm (codecs.md, section 2)."""
