@@ -1,5 +1,6 @@
 """Every native codec by name: one line registers a codec for the device profiles that name it."""
 
+from decoders.adeunis import comfort, dry_contacts, pulse
 from decoders.adeunis import tic as adeunis_tic
 from decoders.axioma import w1
 from decoders.codec import Codec
@@ -11,6 +12,11 @@ CODECS: dict[str, Codec] = {
     codec.name: codec
     for codec in (
         adeunis_tic.CODEC,
+        adeunis_tic.PME_PMI,
+        comfort.COMFORT,
+        comfort.COMFORT_CO2,
+        dry_contacts.CODEC,
+        pulse.CODEC,
         ers.CODEC,
         milesight.AM103_CODEC,
         milesight.AM107_CODEC,

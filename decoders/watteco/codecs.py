@@ -1,11 +1,12 @@
 """Watteco's codecs: one reader of frames, and a table for each product."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.codec import Codec, Decode, Encode, EncodedCommand, UnsupportedCommand
 from decoders.commands import encoder
+from decoders.pulses import add_volumes
 from decoders.watteco.batch import read_batch
 from decoders.watteco.commands import commands_of
 from decoders.watteco.frame import F_PORT
@@ -19,9 +20,8 @@ _UNKNOWN_PRODUCT = Product("capteur Watteco")
 def decoder_of(product: Product | None) -> Decode:
     """The decoder of a product; without one, of the product that the profile option `product` names.
 
-    Standard frames describe themselves and need no product. Option `litres_per_pulse` adds a `water_volume`
-    beside each `pulse_count`: a positive number, or a mapping from channel (`""` for endpoint 0, `"1"`...)
-    to one.
+    Standard frames describe themselves and need no product. Option `litres_per_pulse` is that of
+    `decoders.pulses`; endpoint 0 is channel `""`, endpoint 1 `"1"`.
     """
 
     def decode(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]) -> Decoded:
@@ -32,8 +32,7 @@ def decoder_of(product: Product | None) -> Decode:
             decoded = decode_standard(f_port, payload, time_us, options)
             if told is not None and told.meanings:
                 _give_meaning(told, decoded)
-        if (weights := options.get("litres_per_pulse")) is not None:
-            _add_volumes(weights, decoded)
+        add_volumes(options, decoded)
         return decoded
 
     return decode
@@ -74,17 +73,6 @@ def _give_meaning(product: Product, decoded: Decoded) -> None:
             Reading(reading.time_us, meaning.channel, meaning.quantity, reading.value / meaning.divisor)
             for reading in decoded.readings
         ]
-
-
-def _add_volumes(weights: Any, decoded: Decoded) -> None:
-    by_channel = cast("Mapping[str, Any]", weights) if isinstance(weights, Mapping) else None
-    for reading in [reading for reading in decoded.readings if reading.quantity == "pulse_count"]:
-        weight = cast("Any", weights) if by_channel is None else by_channel.get(reading.channel)
-        if isinstance(weight, int | float) and weight > 0:
-            volume = reading.value * weight
-            decoded.readings.append(Reading(reading.time_us, reading.channel, "water_volume", volume))
-        elif weight is not None:
-            decoded.warnings.append(f"option litres_per_pulse illisible : {weight!r}")
 
 
 def _codec(name: str, product: Product, decode: Decode) -> Codec:
