@@ -76,6 +76,14 @@ QUANTITIES = _catalogue(
     Quantity("burst", "1", _B, "Rupture", "Burst"),
     Quantity("dry", "1", _B, "Canalisation vide", "Empty pipe"),
     Quantity("freeze", "1", _B, "Risque de gel", "Freezing risk"),
+    # Heat, gas
+    Quantity("thermal_energy", "W.h", _C, "Énergie thermique", "Thermal energy", 0, None),
+    Quantity("cooling_energy", "W.h", _C, "Énergie frigorifique", "Cooling energy", 0, None),
+    Quantity("thermal_power", "W", _G, "Puissance thermique", "Thermal power", -100_000_000, 100_000_000),
+    Quantity("volume_flow", "L/h", _G, "Débit", "Volume flow", -10_000_000, 10_000_000),
+    Quantity("temperature_difference", "K", _G, "Écart de température", "Temperature difference", -200, 200),
+    Quantity("gas_volume", "m3", _C, "Index de gaz", "Gas index", 0, None),
+    Quantity("heat_cost_units", "1", _C, "Index de répartiteur", "Heat cost allocator index", 0, None),
     # Electricity
     Quantity("active_energy_import", "W.h", _C, "Énergie active soutirée", "Active energy imported", 0, None),
     Quantity("active_energy_export", "W.h", _C, "Énergie active injectée", "Active energy exported", 0, None),

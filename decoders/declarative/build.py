@@ -20,8 +20,9 @@ from decoders.declarative.places import (
 )
 from decoders.declarative.records import Group, Repeat, Steps, Tagged, TaggedRecord
 from decoders.declarative.stream import Element
-from decoders.units import SAME, conversion, convertible
+from decoders.mapping.units import CONVERSIONS, conversion
 
+FINEST = 1_000_000  # A conversion is a decimal number or a fraction such as 5/9.
 LARGEST = 512  # Octets of one part of a frame: no LoRaWAN payload has more than 242.
 _MEANING = ("name", "title", "scale", "offset", "unit", "values", "equals", "invert", "adds_to", "subtracts_from")
 _IN_FRAMES = ("quantity", "channel", "absent", "time")
@@ -206,15 +207,15 @@ def _scalings(keys: Mapping[str, Entry], quantity: Quantity | None) -> tuple[Sca
     offset = keys["offset"].fraction() if "offset" in keys else Fraction(0)
     if scale == 0:
         raise keys["scale"].error("« scale » n'est pas zéro")
-    change = SAME
+    factor, shift = Fraction(1), Fraction(0)
     if "unit" in keys and quantity is not None:
         found = conversion(keys["unit"].text(), quantity.unit)
         if found is None:
-            units = ", ".join(convertible(quantity.unit))
+            units = ", ".join((quantity.unit, *CONVERSIONS.get(quantity.unit, {})))
             raise keys["unit"].error(f"{quantity.name} est en {quantity.unit} ; unités possibles : {units}")
-        change = found
+        factor, shift = (Fraction(number).limit_denominator(FINEST) for number in found)
     stated = Scaling.of(scale, offset)
-    canonical = Scaling.of(scale * change.factor, offset * change.factor + change.shift)
+    canonical = Scaling.of(scale * factor, offset * factor + shift)
     same = Scaling(1, 0, 1)
     return (None if stated == same else stated), (None if canonical == same else canonical)
 
