@@ -10,6 +10,7 @@ import typer
 
 from services.cli.bench import bench_app
 from services.cli.chaos import chaos
+from services.cli.codec import codec_app
 from services.cli.lns_import import export_app, import_app
 from services.cli.running import default_home, fail, find_run
 
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 
 app.add_typer(bench_app, name="bench")
+app.add_typer(codec_app, name="codec")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 

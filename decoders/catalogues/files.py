@@ -1,0 +1,123 @@
+"""A catalogue's files, given by whoever can read them, and the formats that they are written in."""
+
+import json
+import tomllib
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+
+import yaml
+
+from decoders.catalogues import literal, yaml_values
+
+
+class Unreadable(ValueError):
+    """A file that is missing or is not what its name says; the message, in French, names it."""
+
+
+class Files(Protocol):
+    """The files of a catalogue by their path in it, with "/" between folders."""
+
+    def paths(self) -> Sequence[str]:
+        """Every path, sorted."""
+        ...
+
+    def octets(self, path: str) -> bytes:
+        """The content of a file. Raises Unreadable."""
+        ...
+
+
+class Catalogue:
+    """Files, what is in which folder, and what they say; each is read when it is asked for."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self.paths = tuple(files.paths())
+        self._known = frozenset(self.paths)
+        self._folders: dict[str, list[str]] = {}
+        for path in self.paths:
+            self._folders.setdefault(folder_of(path), []).append(path)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._known
+
+    def inside(self, folder: str) -> Sequence[str]:
+        """Paths of the files of a folder, not of those below it."""
+        return self._folders.get(folder, ())
+
+    def below(self, folder: str) -> list[str]:
+        """Paths of the files of a folder and of those below it."""
+        return [path for path in self.paths if is_within(path, folder)]
+
+    def text(self, path: str) -> str:
+        """A text file, without its byte order mark; Latin-1 where it is not UTF-8. Raises Unreadable."""
+        if path not in self._known:
+            raise Unreadable(f"fichier absent : {path}")
+        octets = self._files.octets(path)
+        try:
+            return octets.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return octets.decode("latin-1")
+
+    def yaml(self, path: str) -> dict[str, Any]:
+        """An object written in YAML. Raises Unreadable."""
+        text = self.text(path)
+        try:
+            value = yaml_values.read(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as wrong:
+            raise Unreadable(f"{path} n'est pas du YAML lisible : {' '.join(str(wrong).split())[:200]}") from None
+        return _object(value, path)
+
+    def toml(self, path: str) -> dict[str, Any]:
+        """An object written in TOML. Raises Unreadable."""
+        try:
+            return tomllib.loads(self.text(path))
+        except (tomllib.TOMLDecodeError, RecursionError) as wrong:
+            raise Unreadable(f"{path} n'est pas du TOML lisible : {wrong}") from None
+
+    def json(self, path: str) -> Any:
+        """Anything written in JSON, or as a JavaScript literal. Raises Unreadable."""
+        text = self.text(path)
+        try:
+            return json.loads(text, parse_constant=_no_number)
+        except (ValueError, RecursionError):
+            pass
+        try:
+            return literal.read(text)
+        except literal.InvalidLiteral as wrong:
+            raise Unreadable(f"{path} : {wrong}") from None
+
+
+def _no_number(_name: str) -> None:
+    """NaN and the infinities, which JSON.stringify writes as null."""
+
+
+def _object(value: Any, path: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Unreadable(f"{path} ne décrit pas un objet")
+    return cast("dict[str, Any]", value)
+
+
+def folder_of(path: str) -> str:
+    """The folder that holds a file or a folder; "" is the top."""
+    return path.rpartition("/")[0]
+
+
+def name_of(path: str) -> str:
+    """The last part of a path."""
+    return path.rpartition("/")[2]
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Whether a path is the folder itself, or below it; everything is within ""."""
+    return not folder or path == folder or path.startswith(f"{folder}/")
+
+
+def joined(folder: str, *names: str) -> str:
+    """A path below a folder, "." and ".." resolved; one that leaves the catalogue stays at its top."""
+    parts = folder.split("/") if folder else []
+    for part in (part for name in names for part in name.split("/")):
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)

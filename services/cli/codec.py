@@ -1,0 +1,120 @@
+"""`territoire codec`: catalogues of devices, as files that the operator has."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.cli.running import fail
+
+if TYPE_CHECKING:
+    from decoders.catalogues.files import Catalogue
+    from decoders.catalogues.layouts import Layout
+    from decoders.catalogues.model import ImportedCodec
+    from services.cli.codec_check import Checked, Report
+
+REFUSED = 2
+
+codec_app = typer.Typer(help="Décodeurs : vérifier et reprendre les catalogues publics.", no_args_is_help=True)
+
+CatalogueArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="Un catalogue, ou un de ses dossiers : lorawan-devices (The Things Network), device-catalog "
+        "(Actility), chirpstack-device-profiles, SensorDecoders (Milesight)."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Le bilan, pour un programme.")]
+
+
+@codec_app.callback()
+def _codec() -> None:
+    """Décodeurs : vérifier et reprendre les catalogues publics."""
+
+
+@codec_app.command("check")
+def check_catalogue(path: CatalogueArgument, as_json: JsonOption = False) -> None:
+    """Exécute chaque exemple d'un catalogue dans notre moteur. 0 : aucun écart, 1 : des écarts, 2 : illisible."""
+    import asyncio
+
+    from core.runtime.telemetry import configure_logs
+    from decoders.javascript.pool import CodecPool, PoolUnavailable
+    from services.cli.codec_check import Report, check
+
+    configure_logs("codec", "codec", "console", "ERROR", sys.stderr)
+    catalogue, layout, within = read_layout(path)
+    codecs = read_codecs(catalogue, layout, within)
+
+    async def run() -> "list[Checked]":
+        from rich.console import Console
+        from rich.progress import MofNCompleteColumn, Progress
+
+        pool = CodecPool()
+        with Progress(
+            *Progress.get_default_columns(),
+            MofNCompleteColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+            transient=True,
+        ) as progress:
+            task = progress.add_task("Exemples", total=len(codecs))
+            try:
+                await pool.start()
+                return await check(codecs, pool, lambda count: progress.advance(task, count))
+            finally:
+                await pool.close()
+
+    try:
+        report = Report.of(asyncio.run(run()))
+    except PoolUnavailable as unavailable:
+        raise fail(f"le moteur ne démarre pas : {unavailable}") from None
+    if as_json:
+        import msgspec
+
+        print(msgspec.json.encode(report).decode())
+    else:
+        _show(report, layout.title, codecs)
+    raise typer.Exit(1 if report.failed else 0)
+
+
+def read_layout(path: Path) -> "tuple[Catalogue, Layout, str]":
+    """The catalogue at a path, its layout, the part that was asked for; ends the command when there is none."""
+    from decoders.catalogues.layouts import layout_of
+    from services.cli.catalogue_files import NoCatalogue, open_catalogue
+
+    try:
+        catalogue, within = open_catalogue(path)
+    except NoCatalogue as nothing:
+        raise fail(str(nothing), REFUSED) from None
+    layout = layout_of(catalogue)
+    if layout is None:
+        raise fail(f"{path} ne ressemble à aucun des catalogues connus (voir --help)", REFUSED)
+    return catalogue, layout, within
+
+
+def read_codecs(
+    catalogue: "Catalogue", layout: "Layout", within: str, *, profiles: bool = False
+) -> "list[ImportedCodec]":
+    """The codecs of the part that was asked for; ends the command when it has none."""
+    codecs = list(layout.read(catalogue, within, profiles=profiles))
+    if not codecs:
+        raise fail(f"aucun codec dans {within or 'ce catalogue'} ({layout.title})", REFUSED)
+    return codecs
+
+
+def _show(report: "Report", title: str, codecs: "list[ImportedCodec]") -> None:
+    """Failures with their differences, then what was passed over, then the account."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False, soft_wrap=True)
+    for outcome, style, word in (("failed", "red", "échoué"), ("skipped", "yellow", "écarté")):
+        for one in (one for one in report.examples if one.outcome == outcome):
+            line = f"{one.codec} · {one.operation} · {one.name} : {one.reason}"
+            console.print(f"[{style}]{word}[/]  {escape(line)}")
+            for difference in one.differences:
+                console.print(f"        {escape(difference)}")
+    bare = sum(not codec.examples for codec in codecs)
+    console.print(f"{title} : {len(codecs)} codecs, dont {bare} sans exemple")
+    console.print(f"{report.passed} réussis, {report.failed} échoués, {report.skipped} écartés")

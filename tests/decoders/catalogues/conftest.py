@@ -1,0 +1,26 @@
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from decoders.catalogues.files import Catalogue, Unreadable
+
+
+class InMemory:
+    """A catalogue of texts, or of octets."""
+
+    def __init__(self, files: Mapping[str, str | bytes]) -> None:
+        self._files = files
+
+    def paths(self) -> list[str]:
+        return sorted(self._files)
+
+    def octets(self, path: str) -> bytes:
+        content = self._files.get(path)
+        if content is None:
+            raise Unreadable(f"fichier absent : {path}")
+        return content.encode() if isinstance(content, str) else content
+
+
+@pytest.fixture
+def catalogue() -> Callable[[Mapping[str, str | bytes]], Catalogue]:
+    return lambda files: Catalogue(InMemory(files))

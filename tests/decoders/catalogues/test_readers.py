@@ -1,0 +1,205 @@
+"""Each layout as its catalogue writes it; the whole of one is in tests/services/cli/test_codec_check.py."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from decoders.catalogues import actility, chirpstack, milesight, ttn
+from decoders.catalogues.files import Catalogue
+from decoders.catalogues.layouts import layout_of
+from decoders.catalogues.model import ImportedCodec, LorawanParameters, registry_name
+
+Make = Callable[[Mapping[str, str | bytes]], Catalogue]
+JS = "function decodeUplink(input) { return { data: {} }; }"
+
+
+def one(codecs: Any) -> ImportedCodec:
+    (codec,) = codecs
+    return codec
+
+
+@pytest.mark.parametrize(
+    ("files", "layout"),
+    [
+        ({"acme/x-codec.yaml": "uplinkDecoder:\n  fileName: x.js\n"}, "ttn"),
+        ({"x-codec.yaml": "# commentaire\nuplinkDecoder:\n  fileName: x.js\n"}, "ttn"),
+        ({"driver.yaml": "name: x", "index.js": JS}, "actility"),
+        ({"index.js": JS, "examples.json": "[]"}, "actility"),
+        ({"codecs/x.js": JS}, "chirpstack"),
+        ({"x.js": JS, "test_decode_x.json": "[]"}, "chirpstack"),
+        ({"README.md": "```json\n// 0102\n{}\n```", "am1-decoder.js": JS}, "milesight"),
+    ],
+)
+def test_a_folder_alone_is_recognised(catalogue: Make, files: dict[str, str], layout: str) -> None:
+    made = catalogue(files)
+
+    found = layout_of(made)
+
+    assert found is not None
+    assert found.name == layout
+    assert len(list(found.read(made))) == 1
+
+
+def test_a_folder_of_something_else_is_no_catalogue(catalogue: Make) -> None:
+    assert layout_of(catalogue({"README.md": "# Rien", "app.js": JS, "x.yaml": "a: 1"})) is None
+
+
+def test_ttn_codec_and_devices_of_several_firmwares(catalogue: Make) -> None:
+    device = {
+        "name": "Sonde",
+        "firmwareVersions": [
+            {"version": "1.0", "profiles": {"EU863-870": {"id": "p", "codec": "c"}}},
+            {"version": "1.1", "profiles": {"EU863-870": {"id": "p", "codec": "c"}}},
+            {"version": "2.0", "profiles": {"US902-928": {"id": "absent", "codec": "d"}}},
+        ],
+    }
+    made = catalogue(
+        {
+            "vendor/acme/sonde.yaml": json.dumps(device, indent=1).replace(
+                '"firmwareVersions"', "firmwareVersions"
+            ),
+            "vendor/acme/p.yaml": "macVersion: 1.0\nsupportsClassC: true\nsupportsJoin: false\nmaxEIRP: 13.9",
+            "vendor/acme/c.yaml": "uplinkDecoder:\n  fileName: c.js",
+            "vendor/acme/d.yaml": "uplinkDecoder:\n  fileName: c.js",
+            "vendor/acme/c.js": JS,
+        }
+    )
+
+    c, d = ttn.read(made, profiles=True)
+
+    (profile,) = c.profiles
+    assert (profile.vendor, profile.model) == ("acme", "Sonde")
+    assert (profile.firmware_from, profile.firmware_until) == ("1.0", "1.1")
+    assert profile.lorawan == LorawanParameters("C", "1.0", "", supports_join=False, max_eirp=14)
+    (profile,) = d.profiles
+    assert (profile.firmware_from, profile.firmware_until) == ("2.0", "")
+    assert "absent" in profile.note
+
+
+def test_a_main_file_that_requires_others_becomes_one_script(catalogue: Make) -> None:
+    made = catalogue(
+        {
+            "drivers/d/driver.yaml": "name: d",
+            "drivers/d/index.js": 'const a = require("./lib");',
+            "drivers/d/lib/index.js": "require('../../shared/x.json'); require('buffer')",
+            "drivers/shared/x.json": '{"k": 1}',
+        }
+    )
+
+    codec = one(actility.read(made))
+
+    assert codec.wrong == ""
+    assert '"drivers/shared/x.json": function' in codec.source
+    assert codec.source.endswith('const a = require("./lib");')
+
+
+def test_a_required_file_that_is_missing_is_said(catalogue: Make) -> None:
+    made = catalogue({"d/driver.yaml": "name: d", "d/index.js": 'require("./lib")'})
+
+    assert one(actility.read(made)).wrong == "d/index.js demande ./lib, qui est absent"
+
+
+def test_actility_names_its_main_file_in_package_json(catalogue: Make) -> None:
+    files = {
+        "d/driver.yaml": "signature: ttn",
+        "d/package.json": '{"main": "./dist/main.js"}',
+        "d/examples.json": "[]",
+    }
+
+    assert one(actility.read(catalogue({**files, "d/dist/main.js": JS}))).source == JS
+    assert one(actility.read(catalogue({**files, "d/index.js": JS}))).source == JS
+    assert one(actility.read(catalogue(files))).wrong == "fichier absent : d/dist/main.js"
+    assert one(actility.read(catalogue(files))).form == "Decoder"
+
+
+def test_examples_that_cannot_be_read_say_so_and_the_others_are_there(catalogue: Make) -> None:
+    good = '{"type": "uplink", "input": {"bytes": "0x01 ff", "fPort": 1}, "output": {"data": 1}}'
+    made = catalogue(
+        {
+            "d/driver.yaml": "name: d",
+            "d/index.js": JS,
+            "d/examples.json": f'[{good}, {{"type": "météo"}}, 7, {{"type": "uplink"}}, {{"x": f()}}, {good},]',
+        }
+    )
+
+    examples = one(actility.read(made)).examples
+
+    assert [example.wrong == "" for example in examples] == [True, False, False, False, False, True]
+    assert examples[0].input == {"bytes": [1, 255], "fPort": 1}
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbf[]", b"", b"\xff\xfe", b"{", b'"x"', b"null"])
+def test_no_file_of_examples_stops_the_reading(catalogue: Make, content: bytes) -> None:
+    for files in (
+        {"d/driver.yaml": "name: d", "d/index.js": JS, "d/examples.json": content},
+        {"codecs/x.js": JS, "codecs/test_decode_x.json": content, "codecs/test_encode_x.json": content},
+        {"x/x-decoder.js": JS, "x/README.md": content, "x/x-codec.json": content},
+        {
+            "v/index.yaml": content,
+            "v/c.yaml": "uplinkDecoder:\n  fileName: c.js",
+            "v/c.js": JS,
+            "v/d.yaml": content,
+        },
+    ):
+        made = catalogue(files)
+        found = layout_of(made)
+        assert found is not None
+        (codec,) = found.read(made, profiles=True)
+        assert codec.source == JS
+        assert all(example.wrong for example in codec.examples)
+
+
+def test_chirpstack_tests_name_a_codec_that_is_missing(catalogue: Make) -> None:
+    test = '[{name: "t", input: {bytes: [1], fPort: 1}, expected: {data: {}}}]'
+
+    codec = one(chirpstack.read(catalogue({"v/codecs/test_decode_x.json": test})))
+
+    assert codec.wrong == "fichier absent : v/codecs/x.js"
+    assert len(codec.examples) == 1
+
+
+def test_milesight_keeps_decoder_and_encoder_apart_in_one_script(catalogue: Make) -> None:
+    made = catalogue(
+        {
+            "am/am1/am1-decoder.js": JS,
+            "am/am1/am1-encoder.js": "function encodeDownlink() {}",
+            "am/am1/am1-cellular-decoder.js": "autre",
+            "am/am1/README.md": "```JSON\n// 01 02 03ff\n{ 'a': 1, } // fin\n\n// 04\n[1]\n```\n"
+            "// 05\n```sh\n// 06\n```",
+        }
+    )
+
+    codec = one(milesight.read(made))
+
+    assert codec.source.startswith(JS)
+    assert "(function () {\nfunction encodeDownlink() {}" in codec.source
+    assert [(example.input["bytes"], example.expected) for example in codec.examples] == [
+        ([1, 2, 3, 255], {"data": {"a": 1}}),
+        ([4], {"data": [1]}),
+    ]
+    assert codec.examples[0].input["fPort"] == 85
+
+
+def test_a_part_of_a_catalogue_is_read_alone(catalogue: Make) -> None:
+    files = {f"{v}/codecs/{c}.js": JS for v in ("a", "b") for c in ("x", "y")}
+    made = catalogue(files)
+
+    assert len(list(chirpstack.read(made))) == 4
+    assert [codec.name for codec in chirpstack.read(made, "b")] == ["b.x", "b.y"]
+    assert [codec.name for codec in chirpstack.read(made, "b/codecs/y.js")] == ["b.y"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [
+        (("Boréal Capteurs", "Niveau/3"), "bor-al-capteurs.niveau-3"),
+        (("milesight", "WS136&WS156"), "milesight.ws136-ws156"),
+        (("", "atm'o_v1.1"), "atm-o_v1-1"),
+        (("é",), "codec"),
+        (("x" * 80, "y"), "x" * 63),
+    ],
+)
+def test_names_of_the_registry(parts: tuple[str, ...], name: str) -> None:
+    assert registry_name(*parts) == name

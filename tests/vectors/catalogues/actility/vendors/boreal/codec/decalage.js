@@ -1,0 +1,1 @@
+exports.shift = (number) => number * 256;
