@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.bench import bench_app
+from services.cli.bench_network import bench_app
 from services.cli.chaos import chaos
 from services.cli.codec import codec_app
 from services.cli.lns_import import export_app, import_app

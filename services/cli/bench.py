@@ -48,12 +48,19 @@ def temporary_home(name: str) -> Generator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _on_a_stack_of_its_own(command: str, argv: Sequence[str], postgres: Mapping[str, str]) -> int:
-    """Start a stack, run one of our commands on it in a process of its own, stop it; the command's status."""
-    from services.cli.session import REFUSALS, run_in_foreground, run_stack
-    from services.supervisor.stack import StackOptions
+def on_a_stack_of_its_own(
+    command: str, argv: Sequence[str], postgres: Mapping[str, str], services: tuple[str, ...] = ()
+) -> int:
+    """Start a stack, run one of our commands on it in a process of its own, stop it; the command's status.
 
-    options = StackOptions("bench", "127.0.0.1", 0, "127.0.0.1", 0, postgres=postgres)
+    Of the services all are started, or those that are named.
+    """
+    from services.cli.session import REFUSALS, run_in_foreground, run_stack
+    from services.supervisor.stack import SERVICES, StackOptions
+
+    options = StackOptions(
+        "bench", "127.0.0.1", 0, "127.0.0.1", 0, services=services or SERVICES, postgres=postgres
+    )
 
     async def measure(run: "RunInfo", stopping: asyncio.Event) -> int:
         whole = (sys.executable, "-P", "-m", "services.cli", "bench", command, "--home", run.home, *argv)
@@ -84,7 +91,7 @@ def ingest(
     argv += ["--paced"] if paced else []
     argv += ["--json"] if as_json else []
 
-    raise typer.Exit(_on_a_stack_of_its_own("ingest-load", argv, {"track_commit_timestamp": "on"}))
+    raise typer.Exit(on_a_stack_of_its_own("ingest-load", argv, {"track_commit_timestamp": "on"}))
 
 
 @bench_app.command("ingest-load", hidden=True)
@@ -142,7 +149,7 @@ def queries(
     argv += [name for name, given in (("--explain", explain), ("--check", check), ("--json", as_json)) if given]
     if home is not None:
         queries_ask(home, 0, runs, explain, check, as_json)
-    raise typer.Exit(_on_a_stack_of_its_own("queries-ask", argv, {}))
+    raise typer.Exit(on_a_stack_of_its_own("queries-ask", argv, {}))
 
 
 @bench_app.command("queries-ask", hidden=True)

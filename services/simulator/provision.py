@@ -53,13 +53,18 @@ class Provisioner:
         """Register every gateway."""
         await in_parallel(plans, self._create_gateway)
 
+    async def create_profiles(self, plans: Sequence[Plan], expected_interval_s: float) -> dict[str, int]:
+        """Register the profiles that these devices have; returns ids by name."""
+        profiles: dict[str, int] = {}
+        for profile in dict.fromkeys(plan.profile for plan in plans):
+            profiles[profile.name] = await self._create_profile(profile, expected_interval_s)
+        return profiles
+
     async def create_devices(
         self, plans: Sequence[Plan], expected_interval_s: float, progress: Callable[[], None]
     ) -> dict[bytes, int]:
         """Register every asset and the device that serves it; returns asset ids by DevEUI."""
-        profiles: dict[str, int] = {}
-        for profile in dict.fromkeys(plan.profile for plan in plans):
-            profiles[profile.name] = await self._create_profile(profile, expected_interval_s)
+        profiles = await self.create_profiles(plans, expected_interval_s)
         assets: dict[bytes, int] = {}
 
         async def create(plan: Plan) -> None:

@@ -26,13 +26,12 @@ from services.simulator.load.air import FIELDS, Air
 from services.simulator.load.device import LoadDevice
 from services.simulator.load.gateway import LoadGateway
 from services.simulator.load.plan import payload_pool, plan_load_devices, plan_load_gateways
-from services.simulator.load.upkeep import join, keep_paths_open
-from services.simulator.provision import Provisioner
+from services.simulator.load.registry import provision
+from services.simulator.load.upkeep import JOINS_PER_GATEWAY_AND_S, JOINS_PER_S, join, keep_paths_open
 from services.simulator.sensors import now_us
 from services.simulator.tenancy import prepare_tenant
 
 JOIN_PATIENCE_S = 180.0
-EXPECTED_INTERVAL_S = 600.0
 # Twice in one poll, two uplinks of a device would be at the same instant.
 FASTEST_DEVICE_HZ = 50
 
@@ -143,12 +142,13 @@ class Load:
         homes = {gateway.gateway_id: list[LoadDevice]() for gateway in self.gateways}
         for device, hearers in zip(self.devices, self.air.hearers, strict=True):
             homes[hearers[0].gateway_id].append(device)
+        every_s = max(1 / JOINS_PER_GATEWAY_AND_S, len(homes) / JOINS_PER_S)
         with Progress(console=console, transient=True) as progress:
             shown = progress.add_task("Activation par les ondes", total=len(self.devices))
             try:
                 async with asyncio.timeout(JOIN_PATIENCE_S), asyncio.TaskGroup() as tasks:
                     joining = [
-                        tasks.create_task(join(gateway, homes[gateway.gateway_id]), name="join")
+                        tasks.create_task(join(gateway, homes[gateway.gateway_id], every_s=every_s), name="join")
                         for gateway in self.gateways
                     ]
                     while self.joined < len(self.devices):
@@ -199,19 +199,6 @@ def _build(
     return Load(tenant, api_key, made, forwarders, copies)
 
 
-async def _provision(run: RunInfo, api_key: str, name: str, devices: int, gateways: int, console: Console) -> None:
-    api = Provisioner(run.api_url, api_key)
-    try:
-        with Progress(console=console, transient=True) as progress:
-            task = progress.add_task("Inscription du parc", total=devices)
-            await api.create_gateways(plan_load_gateways(gateways, name))
-            await api.create_devices(
-                plan_load_devices(devices, name), EXPECTED_INTERVAL_S, lambda: progress.advance(task)
-            )
-    finally:
-        await api.close()
-
-
 @asynccontextmanager
 async def open_load(
     run: RunInfo,
@@ -233,7 +220,8 @@ async def open_load(
     name = f"charge {now_us()}"
     async with open_pool(run.database_url, "load") as pool:
         tenant, api_key = await prepare_tenant(pool, name.replace(" ", "-"), name.capitalize())
-    await _provision(run, api_key, name, devices, gateways, console)
+    console.print("Inscription du parc")
+    await provision(run, tenant.id, api_key, plan_load_gateways(gateways, name), plan_load_devices(devices, name))
     load = _build(run, tenant, api_key, name, devices, gateways, copies, confirmed_every)
     try:
         async with asyncio.TaskGroup() as tasks:

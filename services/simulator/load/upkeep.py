@@ -15,6 +15,8 @@ PULL_EVERY_S = 2.0
 REPORT_EVERY_PULLS = 15
 # Faster, and the accepts of a gateway collide on the air.
 JOINS_PER_GATEWAY_AND_S = 3
+# Of all gateways: a join costs the stack some milliseconds, and a load is no storm.
+JOINS_PER_S = 250
 # A join is answered 5 or 6 s later; then a device waits a little and tries again with a new DevNonce.
 JOIN_ANSWER_US = 6_500_000
 JOIN_PAUSE_US = 4_000_000
@@ -38,13 +40,16 @@ async def join(
     *,
     answer_us: int = JOIN_ANSWER_US,
     pause_us: int = JOIN_PAUSE_US,
+    every_s: float = 1 / JOINS_PER_GATEWAY_AND_S,
 ) -> None:
     """Return when each of these devices, whose home this gateway is, has a session.
 
-    Without one after `answer_us` and a part of `pause_us`, a device asks again.
+    One asks every `every_s`; without a session after `answer_us` and a part of `pause_us`, a device asks again.
     """
     clock = frames.Clock()
     ready, waiting = deque(devices), deque[tuple[int, LoadDevice]]()
+    if ready:
+        await asyncio.sleep(ready[0].random.uniform(0, every_s))  # Not every gateway at the same moment.
     while ready or waiting:
         while waiting and waiting[0][0] <= now_us():
             _, device = waiting.popleft()
@@ -56,4 +61,4 @@ async def join(
             said = partial(frames.heard, clock.text(at_us), frames.JOIN_CHANNELS[place])
             gateway.ask_to_join(device, at_us, DEFAULT_CHANNELS[place], said)
             waiting.append((at_us + answer_us + device.random.randrange(pause_us), device))
-        await asyncio.sleep(1 / JOINS_PER_GATEWAY_AND_S)
+        await asyncio.sleep(every_s)

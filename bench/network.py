@@ -1,0 +1,36 @@
+"""`territoire bench network`: its parts, each measured on a stack that has what it needs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import uvloop
+from rich.console import Console
+
+from bench.answers import AnswersOptions, measure_answers
+from bench.network_report import print_answers
+from services.run_info import RunInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the operator chooses."""
+
+    seconds: float = 60.0
+    runs: int = 5
+    rate: float = 2_000.0
+    gateways: int = 507
+    copies: float = 1.0
+
+
+Measure = Callable[[RunInfo, Options, Console], dict[str, Any]]
+
+
+def _answers(run: RunInfo, options: Options, console: Console) -> dict[str, Any]:
+    chosen = AnswersOptions(options.seconds, options.rate, options.gateways, copies=options.copies)
+    figures = uvloop.run(measure_answers(run, chosen, console)).as_dict()
+    print_answers(console, figures)
+    return figures
+
+
+PARTS: Mapping[str, Measure] = {"answers": _answers}

@@ -1,0 +1,57 @@
+"""What `bench network` found, for people."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.answers import GOAL_RX1
+
+
+def print_answers(console: Console, figures: dict[str, Any]) -> None:
+    """The even rate: the account, the windows, the delays."""
+    table = Table(
+        title=f"{figures['gateways']} passerelles, {figures['frames_per_second']:.0f} trames/s pendant "
+        f"{figures['seconds']:.0f} s"
+    )
+    table.add_column("")
+    table.add_column("", justify="right")
+    for name, key in (
+        ("émises", "sent"),
+        ("entendues (une passerelle écoutait)", "heard"),
+        ("copies transmises par les passerelles", "copies"),
+        ("copies sur le bus", "ours"),
+        ("publiées par le réseau", "published"),
+        ("enregistrées", "stored"),
+        ("perdus par le noyau (UDP)", "udp_drops"),
+    ):
+        table.add_row(name, f"{figures[key]}")
+    table.add_row("réponses de classe A attendues", f"{figures['answers_awaited']}", end_section=True)
+    for name, key in (("RX1", "rx1"), ("RX2", "rx2"), ("ni l'une ni l'autre", "neither")):
+        table.add_row(f"  en {name}" if key != "neither" else f"  {name}", _share(figures, key))
+    perfect = 100 * figures["rx1_share_of_a_perfect_network"]
+    table.add_row("RX1 permis par l'air, une copie par trame", f"{perfect:.2f} %")
+    table.add_row("but", f"{100 * GOAL_RX1:.0f} % en RX1", end_section=True)
+    table.add_row("demandes aux passerelles", _counts(figures["requests_by_answer"]))
+    table.add_row("refusées par leur radio", _counts(figures["refused_by_gateways"]))
+    table.add_row("hors des fenêtres", f"{figures['outside_windows']}")
+    table.add_row("dépassements du rapport cyclique", f"{figures['duty_cycle_exceeded']}", end_section=True)
+    table.add_row("datagramme à commit", f"p50 {figures['p50_ms']:.0f} ms, p99 {figures['p99_ms']:.0f} ms")
+    cores = figures["cores_by_process"]
+    table.add_row("cœurs", ", ".join(f"{name} {cpu:.2f}" for name, cpu in cores.items() if cpu >= 0.01))  # noqa: PLR2004
+    table.add_row("générateur, à part", f"{figures['generator_cores']:.2f}")
+    console.print(table)
+    verdict = (
+        "[green]Rien n'est perdu.[/green]" if figures["is_exact"] else "[red]Le compte n'est pas juste.[/red]"
+    )
+    console.print(verdict)
+    for example in figures["account"]["examples"][:5]:
+        console.print(f"  {example}", highlight=False)
+
+
+def _share(figures: dict[str, Any], key: str) -> str:
+    return f"{100 * figures[f'{key}_share']:.2f} % ({figures[key]})"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "aucune"
