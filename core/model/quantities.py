@@ -63,6 +63,13 @@ QUANTITIES = _catalogue(
     Quantity("acceleration", "[g]", _G, "Accélération", "Acceleration", -16, 16),
     Quantity("sound_level", "dB", _G, "Niveau sonore", "Sound level", 0, 150),
     Quantity("occupancy", "1", _B, "Occupation", "Occupancy"),
+    Quantity("daylight", "1", _B, "Lumière du jour", "Daylight"),
+    Quantity(
+        "button_press", "1", _G, "Appui (1 court, 2 long, 3 double)", "Button press (1 short, 2 long, 3 double)"
+    ),
+    Quantity("people_count", "1", _G, "Personnes présentes", "People present", 0, 10_000),
+    Quantity("people_passed", "1", _C, "Index de passages", "Passage index", 0, None),
+    Quantity("people_passed_in_period", "1", _G, "Passages de la période", "Passages of the period", 0, 65_535),
     Quantity("pm2_5", "ug/m3", _G, "Particules PM2,5", "PM2.5", 0, 2_000),
     Quantity("pm10", "ug/m3", _G, "Particules PM10", "PM10", 0, 2_000),
     Quantity("hcho", "mg/m3", _G, "Formaldéhyde", "Formaldehyde", 0, 10),
@@ -70,12 +77,20 @@ QUANTITIES = _catalogue(
     # Water and pulses
     Quantity("water_volume", "L", _C, "Index d'eau", "Water index", 0, None),
     Quantity("water_temperature", "Cel", _G, "Température de l'eau", "Water temperature", -20, 120),
+    Quantity("target_temperature", "Cel", _G, "Température de consigne", "Target temperature", -20, 60),
     Quantity("pulse_count", "1", _C, "Index d'impulsions", "Pulse index", 0, None),
     Quantity("leak", "1", _B, "Fuite", "Leak"),
     Quantity("backflow", "1", _B, "Retour d'eau", "Backflow"),
     Quantity("burst", "1", _B, "Rupture", "Burst"),
     Quantity("dry", "1", _B, "Canalisation vide", "Empty pipe"),
     Quantity("freeze", "1", _B, "Risque de gel", "Freezing risk"),
+    Quantity("water_level", "m", _G, "Niveau d'eau", "Water level", -1, 200),
+    Quantity("water_pressure", "kPa", _G, "Pression d'eau", "Water pressure", 0, 4_000),
+    Quantity("valve_open", "1", _B, "Vanne ouverte", "Valve open"),
+    Quantity("valve_opening", "%", _G, "Ouverture de vanne", "Valve opening", 0, 100),
+    # Soil
+    Quantity("soil_moisture", "%", _G, "Humidité du sol", "Soil moisture", 0, 100),
+    Quantity("conductivity", "uS/cm", _G, "Conductivité", "Conductivity", 0, 100_000),
     # Heat, gas
     Quantity("thermal_energy", "W.h", _C, "Énergie thermique", "Thermal energy", 0, None),
     Quantity("cooling_energy", "W.h", _C, "Énergie frigorifique", "Cooling energy", 0, None),
@@ -101,6 +116,8 @@ QUANTITIES = _catalogue(
     Quantity("frequency", "Hz", _G, "Fréquence", "Frequency", 40, 70),
     Quantity("current", "A", _G, "Intensité", "Current", 0, 1_000),
     Quantity("current_maximum", "A", _G, "Intensité maximale", "Maximum current", 0, 1_000),
+    Quantity("electric_charge", "A.h", _C, "Charge cumulée", "Accumulated charge", 0, None),
+    Quantity("power_factor", "%", _G, "Facteur de puissance", "Power factor", -100, 100),
     Quantity("active_power_maximum", "W", _G, "Puissance active maximale", "Maximum active power", 0, 1_000_000),
     Quantity("subscribed_current", "A", _G, "Intensité souscrite", "Subscribed current", 0, 200),
     Quantity("subscribed_power", "kV.A", _G, "Puissance souscrite", "Subscribed power", 0, 10_000),
