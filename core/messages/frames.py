@@ -10,6 +10,7 @@ class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `time_us` is the instant of the end of reception as the bridge decided it (matrix row 16): GPS time, else the
     gateway's clock when it is within 30 s, else `received_at_us`, the bridge's own clock at arrival.
+    `round_trip_us` is the time to the gateway and back, as the bridge has measured it so far; 0: it has not.
     `context` is opaque: it comes back with the request to transmit (`tmst` in Semtech UDP, 4 octets big-endian;
     `rx_info.context` in ChirpStack's contract; `rctx` and `xtime` of a Basics Station, 8 octets each, big-endian).
     """
@@ -27,6 +28,7 @@ class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     snr: float  # dB
     channel: int
     antenna: int
+    round_trip_us: int = 0
 
 
 FRAME_BATCHES = BatchDecoder(Frame)

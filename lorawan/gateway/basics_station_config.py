@@ -23,8 +23,13 @@ _MAX_OFFSET = 462_500
 
 @dataclass(frozen=True, slots=True)
 class Concentrator:
-    """Where the two radios of an SX1301 stand, and its two single channels: frequencies in Hz."""
+    """Where the two radios of an SX1301 stand, and its two single channels: frequencies in Hz.
 
+    `region` is the name by which stations of every version know it: those that do not are at 14 dBm, and limit
+    nothing, in the whole band.
+    """
+
+    region: str
     radios: tuple[int, int]
     lora_std: int
     lora_std_rate: Lora
@@ -34,7 +39,9 @@ class Concentrator:
 
 # LoRaWAN's usual plan: 867.1 to 867.9 around the one radio, 868.1 to 868.8 around the other.
 CONCENTRATORS: Mapping[str, Concentrator] = {
-    EU868.name: Concentrator((867_500_000, 868_500_000), 868_300_000, Lora(7, 250_000), 868_800_000, Fsk(50_000))
+    EU868.name: Concentrator(
+        "EU863", (867_500_000, 868_500_000), 868_300_000, Lora(7, 250_000), 868_800_000, Fsk(50_000)
+    )
 }
 
 
@@ -59,7 +66,7 @@ def router_config(region: Region, now_us: int, *, boards: int = 1, unlimited: bo
         # No filter: a device of ours may carry any DevAddr and JoinEUI, and the network service knows them.
         "NetID": None,
         "JoinEui": None,
-        "region": region.name,
+        "region": concentrator.region,
         "hwspec": f"sx1301/{boards}",
         "freq_range": [region.sub_bands[0].low, region.sub_bands[-1].high],
         "DRs": _data_rates(region),

@@ -16,11 +16,13 @@ from lorawan.identifiers import GatewayId
 from services.gateway_bridge.activity import Activity
 from services.gateway_bridge.basics_station import BasicsStation
 from services.gateway_bridge.batcher import Batcher
+from services.gateway_bridge.chirpstack_feed import ChirpStackFeed
 from services.gateway_bridge.chirpstack_mqtt import ChirpStackMqtt
 from services.gateway_bridge.frontend import Frontend
 from services.gateway_bridge.gateways import Gateways, Sightings
 from services.gateway_bridge.paths import Paths
 from services.gateway_bridge.radio import Radios
+from services.gateway_bridge.round_trip import RoundTrips
 from services.gateway_bridge.semtech_udp import SemtechUdp
 from services.gateway_bridge.settings import Settings
 from services.gateway_bridge.store import Statuses
@@ -46,6 +48,7 @@ class Bridge:
     udp: SemtechUdp
     mqtt: ChirpStackMqtt | None
     stations: BasicsStation | None
+    feed: ChirpStackFeed | None
 
     async def apply(self, changes: list[Change]) -> None:
         """Take a change of the registry over; a gateway that is ours from now on is reachable at once."""
@@ -64,13 +67,15 @@ async def build(settings: Settings, pool: Pool, bus: Bus) -> Bridge:
     gateways = Gateways(pool)
     sightings = Sightings(pool, gateways)
     statuses = Statuses(pool)
-    radios = Radios(pool, statuses)
+    round_trips = RoundTrips()
+    radios = Radios(pool, statuses, round_trips)
     async with pool.acquire() as connection:
         batcher = Batcher(bus, await read_shards(connection))
-    activity = Activity(pool, gateways, batcher)
+    feed = None if settings.chirpstack_url is None else ChirpStackFeed(settings, gateways, batcher)
+    activity = Activity(pool, gateways, feed or batcher)
     transmitter = Transmitter(gateways, radios, activity)
     paths = Paths(bus, settings.instance, transmitter.transmit)
-    udp = SemtechUdp(settings, activity, gateways, sightings, paths)
+    udp = SemtechUdp(settings, activity, gateways, sightings, paths, round_trips)
     mqtt = None
     if settings.mqtt_url is not None:
         mqtt = ChirpStackMqtt(settings, settings.mqtt_prefixes, activity, gateways, sightings, paths)
@@ -81,7 +86,7 @@ async def build(settings: Settings, pool: Pool, bus: Bus) -> Bridge:
     frontends: Mapping[str, Frontend] = {frontend.name: frontend for frontend in opened if frontend is not None}
     transmitter.attach(paths, frontends)
     return Bridge(
-        gateways, sightings, activity, statuses, batcher, paths, radios, transmitter, udp, mqtt, stations
+        gateways, sightings, activity, statuses, batcher, paths, radios, transmitter, udp, mqtt, stations, feed
     )
 
 
@@ -138,7 +143,12 @@ async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, st
         if bridge.mqtt is not None:
             background.append(tasks.create_task(bridge.mqtt.keep_connected(), name="keep MQTT connected"))
             receiving = tasks.create_task(bridge.mqtt.receive(), name="receive MQTT events")
+        if bridge.feed is not None:
+            feeding = bridge.feed.run(bridge.paths, bridge.transmitter.transmit)
+            background.append(tasks.create_task(feeding, name="feed ChirpStack"))
         await stopping.wait()
+        if bridge.feed is not None:
+            await bridge.feed.farewell()
         holding.cancel()  # No new request; the gateways' answers to the last ones are still heard.
         await bridge.transmitter.finish(FINISH_WITHIN_S)
         bridge.udp.close()

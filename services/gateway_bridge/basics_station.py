@@ -95,6 +95,11 @@ class BasicsStation:
         """As `gateway_state.frontend` has it."""
         return NAME
 
+    @property
+    def answers_at_once(self) -> bool:
+        """A dntxed comes with the transmission; how far away a station is shows in its pings."""
+        return False
+
     def round_trip_us(self, gateway_id: GatewayId) -> int | None:
         """As measured on the gateway's connection."""
         link = self._links.get(gateway_id)
@@ -250,7 +255,8 @@ class BasicsStation:
             _UNKNOWN_FRAME.inc()
             return
         DATAGRAMS.labels(f"station_{heard.msgtype}", "ok").inc()
-        frame = frame_of(heard, link.gateway_id, self._region(link.gateway_id), received_at_us)
+        far_us = link.round_trip.median_us or 0
+        frame = frame_of(heard, link.gateway_id, self._region(link.gateway_id), received_at_us, far_us)
         if frame is None:
             _BAD_RATE.inc()
             return

@@ -26,7 +26,9 @@ class Unfit(ValueError):
     """A station cannot be asked for this; the message says why."""
 
 
-def frame_of(heard: Heard, gateway_id: GatewayId, region: Region, received_at_us: int) -> Frame | None:
+def frame_of(
+    heard: Heard, gateway_id: GatewayId, region: Region, received_at_us: int, round_trip_us: int = 0
+) -> Frame | None:
     """The copy that a station heard; None when its data rate is none of those that we configured."""
     if heard.data_rate >= len(region.data_rates):
         return None
@@ -46,6 +48,7 @@ def frame_of(heard: Heard, gateway_id: GatewayId, region: Region, received_at_us
         snr=heard.snr,
         channel=channel_of(region, heard.frequency, rate),
         antenna=heard.rctx if 0 <= heard.rctx <= MAX_ANTENNA else 0,
+        round_trip_us=round_trip_us,
     )
 
 

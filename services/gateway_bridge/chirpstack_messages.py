@@ -13,6 +13,7 @@ from core.messages.frames import Frame
 from lorawan.gateway.lenient import GPS_EPOCH_US, GPS_LEAP_SECONDS
 from lorawan.gateway.semtech_rxpk import UNKNOWN_SNR
 from lorawan.identifiers import GatewayId, parse_eui
+from services.gateway_bridge import chirpstack_legacy as legacy
 from services.gateway_bridge.frontend import Emission
 from services.gateway_bridge.times import reception_time_us
 
@@ -58,6 +59,18 @@ class EventTopic:
             raise UnreadableEvent("gateway_id", topic) from wrong
         return cls("/".join(levels[:-4]), gateway_id, levels[-1])
 
+    @classmethod
+    def parse_command(cls, topic: str) -> "EventTopic":
+        """Reads `[{prefix}/]gateway/{gateway_id}/command/{kind}`.
+
+        Raises:
+            UnreadableEvent: it is no command to a gateway.
+        """
+        levels = topic.split("/")
+        if len(levels) < 4 or levels[-2] != "command":  # noqa: PLR2004
+            raise UnreadableEvent("topic", topic)
+        return cls.parse("/".join([*levels[:-2], "event", levels[-1]]))
+
     def command(self, kind: str) -> str:
         """The topic of a command to this gateway."""
         start = f"{self.prefix}/" if self.prefix else ""
@@ -70,14 +83,15 @@ def is_json(payload: bytes) -> bool:
 
 
 def read_event(payload: bytes, message: Proto) -> Proto:
-    """Fills `message` from protobuf or its JSON.
+    """Fills `message` from protobuf or its JSON, of version 3, too.
 
     Raises:
         UnreadableEvent: it is neither.
     """
     try:
         if is_json(payload):
-            json_format.Parse(payload, message, ignore_unknown_fields=True)
+            said = legacy.modern_json(payload) if legacy.is_legacy_json(payload) else payload
+            json_format.Parse(said, message, ignore_unknown_fields=True)
         else:
             message.ParseFromString(payload)
     except (json_format.ParseError, DecodeError, ValueError) as malformed:
@@ -85,11 +99,22 @@ def read_event(payload: bytes, message: Proto) -> Proto:
     return message
 
 
-def write_command(message: Message, *, as_json: bool) -> bytes:
-    """A command in the encoding that the gateway itself uses."""
+def speaks_legacy(message: gw.UplinkFrame | gw.GatewayStats | gw.ConnState) -> bool:
+    """Whether an event is of version 3, and commands are to be, too."""
+    if isinstance(message, gw.UplinkFrame):
+        return legacy.is_legacy(message)
+    return not message.gateway_id and bool(message.gateway_id_legacy)
+
+
+def write_command(command: gw.DownlinkFrame, *, as_json: bool, as_legacy: bool = False) -> bytes:
+    """A command in the encoding and the version that the gateway itself uses."""
+    if as_json and as_legacy:
+        return legacy.legacy_json(command)
+    if as_legacy:
+        legacy.add_legacy_fields(command)
     if as_json:
-        return json_format.MessageToJson(message, indent=None).encode()
-    return message.SerializeToString()
+        return json_format.MessageToJson(command, indent=None).encode()
+    return command.SerializeToString()
 
 
 def frame_of(
@@ -100,6 +125,8 @@ def frame_of(
     Raises:
         UnreadableEvent: it has no frame, a bad CRC, or no modulation that we know.
     """
+    if legacy.is_legacy(uplink):
+        legacy.modernise(uplink)
     heard, tx_info = uplink.rx_info, uplink.tx_info
     if not 0 < len(uplink.phy_payload) <= MAX_PHY_PAYLOAD:
         raise UnreadableEvent("data", len(uplink.phy_payload))

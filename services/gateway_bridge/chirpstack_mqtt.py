@@ -15,6 +15,7 @@ from core.messages.frames import Frame
 from core.runtime.mqtt import MqttAway, MqttEdge, MqttMessage, MqttRefused, MqttSettings
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.activity import Activity
+from services.gateway_bridge.chirpstack_legacy import downlink_id_of
 from services.gateway_bridge.chirpstack_messages import (
     EventTopic,
     UnreadableEvent,
@@ -22,6 +23,7 @@ from services.gateway_bridge.chirpstack_messages import (
     frame_of,
     is_json,
     read_event,
+    speaks_legacy,
     stats_of,
     status_of,
     write_command,
@@ -45,10 +47,18 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Station:
-    """How a gateway is answered: under its own prefix, in its own encoding."""
+    """How a gateway is answered: under its own prefix, in its own encoding and version."""
 
     topic: EventTopic
     as_json: bool
+    as_legacy: bool
+
+    @classmethod
+    def of(
+        cls, topic: EventTopic, payload: bytes, event: gw.UplinkFrame | gw.GatewayStats | gw.ConnState
+    ) -> "_Station":
+        """As the gateway speaks itself."""
+        return cls(topic, is_json(payload), speaks_legacy(event))
 
 
 class ChirpStackMqtt:
@@ -80,6 +90,11 @@ class ChirpStackMqtt:
     def name(self) -> str:
         """As `gateway_state.frontend` has it."""
         return NAME
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Of a Basics Station behind ChirpStack's bridge the `ack` comes with the transmission."""
+        return False
 
     async def keep_connected(self) -> None:
         """Keep the session with the broker until cancelled."""
@@ -120,7 +135,7 @@ class ChirpStackMqtt:
                 return self._up(topic, message.payload)
             case "stats":
                 stats = read_event(message.payload, gw.GatewayStats())
-                self._seen(topic, message.payload, stats_of(stats))
+                self._seen(_Station.of(topic, message.payload, stats), stats_of(stats))
                 self._activity.note(
                     topic.gateway_id,
                     received=stats.rx_packets_received,
@@ -139,7 +154,7 @@ class ChirpStackMqtt:
     def _up(self, topic: EventTopic, payload: bytes) -> Frame | None:
         received_at_us = now_us()
         uplink = read_event(payload, gw.UplinkFrame())
-        if not self._seen(topic, payload, {}):
+        if not self._seen(_Station.of(topic, payload, uplink), {}):
             DATAGRAMS.labels("event_up", "unknown_gateway").inc()
             FRAMES.labels("unknown_gateway").inc()
             return None
@@ -154,39 +169,38 @@ class ChirpStackMqtt:
         self._away_since_us = received_at_us
         return None
 
-    def _seen(self, topic: EventTopic, payload: bytes, stats: dict[str, Any]) -> bool:
+    def _seen(self, station: _Station, stats: dict[str, Any]) -> bool:
         """Note a sign of life, and how to answer; whether the gateway is registered."""
-        if not self._note(topic, stats):
+        if not self._note(station.topic, stats):
             return False
-        if self._reachable(topic, payload):
-            self._note(topic, {"online": True})
+        if self._reachable(station):
+            self._note(station.topic, {"online": True})
         return True
 
     def _note(self, topic: EventTopic, stats: dict[str, Any]) -> bool:
         return self._sightings.note(topic.gateway_id, NAME, f"mqtt {topic.prefix}".rstrip(), stats)
 
-    def _reachable(self, topic: EventTopic, payload: bytes) -> bool:
+    def _reachable(self, station: _Station) -> bool:
         """Remember how a registered gateway is answered; whether its path is new."""
-        station = self._stations.get(topic.gateway_id)
-        as_json = is_json(payload)
-        if station is None or station.as_json != as_json or station.topic.prefix != topic.prefix:
-            self._stations[topic.gateway_id] = _Station(topic, as_json)
-        return self._paths.alive(topic.gateway_id, NAME)
+        gateway_id = station.topic.gateway_id
+        self._stations[gateway_id] = station
+        return self._paths.alive(gateway_id, NAME)
 
     def _connection(self, topic: EventTopic, message: MqttMessage) -> None:
-        online = read_event(message.payload, gw.ConnState()).state == gw.ConnState.ONLINE
+        state = read_event(message.payload, gw.ConnState())
+        station, online = _Station.of(topic, message.payload, state), state.state == gw.ConnState.ONLINE
         if online and message.retain:
             # As old as it may be, hence no sign of life; but the broker would have replaced it by now (its will).
             if topic.gateway_id in self._registered:
-                self._reachable(topic, message.payload)
+                self._reachable(station)
         elif online:
-            self._seen(topic, message.payload, {"online": True})
+            self._seen(station, {"online": True})
         elif not message.retain:
             self._note(topic, {"online": False})
             self._paths.lost_soon(topic.gateway_id)
 
     def _tx_ack(self, topic: EventTopic, ack: gw.DownlinkTxAck) -> None:
-        asked = self._asked.get((topic.gateway_id, ack.downlink_id))
+        asked = self._asked.get((topic.gateway_id, downlink_id_of(ack)))
         if asked is None or asked.done():
             DATAGRAMS.labels("event_ack", "unexpected").inc()
             return
@@ -200,7 +214,8 @@ class ChirpStackMqtt:
         if station is None:
             return INTERNAL_ERROR
         downlink_id, self._next_id = self._next_id, self._next_id % (DOWNLINK_IDS - 1) + 1
-        payload = write_command(downlink_of(emission, downlink_id), as_json=station.as_json)
+        command = downlink_of(emission, downlink_id)
+        payload = write_command(command, as_json=station.as_json, as_legacy=station.as_legacy)
         answered: asyncio.Future[str] = self._loop.create_future()
         self._asked[emission.gateway_id, downlink_id] = answered
         try:

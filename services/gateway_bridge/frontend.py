@@ -44,6 +44,11 @@ class Frontend(Protocol):
         """As `gateway_state.frontend` has it."""
         ...
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether a gateway answers as soon as it has queued a frame: its answer then tells how far away it is."""
+        ...
+
     async def emit(self, emission: Emission) -> str:
         """Ask the gateway's radio and wait for its answer: OK, the error that it names, or NO_ACK."""
         ...

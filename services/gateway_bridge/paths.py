@@ -56,6 +56,10 @@ class Paths:
         path = self._paths.get(gateway_id)
         return None if path is None else path.frontend
 
+    def held(self) -> set[GatewayId]:
+        """The gateways whose path is this replica's."""
+        return set(self._paths)
+
     def alive(self, gateway_id: GatewayId, frontend: str) -> bool:
         """A sign of life on the downlink path; whether the path is new."""
         path = self._paths.get(gateway_id)

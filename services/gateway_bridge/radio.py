@@ -14,6 +14,7 @@ from lorawan.airtime import Granted, Priority, Refused, Scheduler, lora_airtime_
 from lorawan.identifiers import GatewayId
 from lorawan.regions import EU868, REGIONS
 from services.gateway_bridge.frontend import INTERNAL_ERROR, NO_ACK, OK, Emission, Frontend, WindowFrontend
+from services.gateway_bridge.round_trip import RoundTrips
 from services.gateway_bridge.store import Statuses, read_emissions, write_transmission
 from services.gateway_bridge.telemetry import ROUND_TRIP_SECONDS
 
@@ -22,7 +23,6 @@ QUEUE_LEAD_US = 50_000
 # Below this it answers TOO_LATE (42.5 ms measured on HAL2), whatever we hoped for.
 HARD_LEAD_US = 43_000
 FIRST_ROUND_TRIP_US = 50_000
-SMOOTHING = 4
 COLLISION_PACKET = "COLLISION_PACKET"
 TOO_LATE = "TOO_LATE"
 # Of a window that was offered to a gateway beside the one that it took.
@@ -60,7 +60,9 @@ class _Booking:
 class Radio:
     """Serves the requests to one gateway for as long as this replica holds its path."""
 
-    def __init__(self, gateway: Gateway, scheduler: Scheduler, pool: Pool, statuses: Statuses) -> None:
+    def __init__(
+        self, gateway: Gateway, scheduler: Scheduler, pool: Pool, statuses: Statuses, round_trips: RoundTrips
+    ) -> None:
         self.gateway = gateway
         self._region = REGIONS.get(gateway.region, EU868)
         self._scheduler = scheduler
@@ -69,10 +71,16 @@ class Radio:
         self._latest_now_us = 0
         self._handing_over = asyncio.Lock()
         self._on_air_until_us = 0
-        self.round_trip_us = FIRST_ROUND_TRIP_US
+        self._round_trips = round_trips
+        self.measured_us = round_trips.of(gateway.gateway_id)
+
+    @property
+    def round_trip_us(self) -> int:
+        """As measured, or what is supposed before that."""
+        return FIRST_ROUND_TRIP_US if self.measured_us is None else self.measured_us
 
     @classmethod
-    async def restored(cls, gateway: Gateway, pool: Pool, statuses: Statuses) -> "Radio":
+    async def restored(cls, gateway: Gateway, pool: Pool, statuses: Statuses, round_trips: RoundTrips) -> "Radio":
         """A radio whose duty cycle goes on where any replica before us left it.
 
         Raises:
@@ -80,12 +88,12 @@ class Radio:
         """
         scheduler = Scheduler(REGIONS.get(gateway.region, EU868))
         scheduler.restore(now_us(), await read_emissions(pool, gateway.gateway_id))
-        return cls(gateway, scheduler, pool, statuses)
+        return cls(gateway, scheduler, pool, statuses, round_trips)
 
     async def transmit(self, frontend: Frontend, request: TransmitRequest) -> TransmitReply:
         """Try the transmissions in order until the gateway takes one; at most one goes out."""
         if isinstance(frontend, WindowFrontend):
-            self.round_trip_us = frontend.round_trip_us(self.gateway.gateway_id) or self.round_trip_us
+            self.measured_us = frontend.round_trip_us(self.gateway.gateway_id)
             if not any(transmission.immediate for transmission in request.transmissions):
                 return await self._transmit_in_windows(frontend, request)
         outcome, fits_at_us = _Outcome(INTERNAL_ERROR), 0
@@ -197,8 +205,11 @@ class Radio:
         )
 
     def _is_late(self, granted: Granted) -> bool:
-        """Whether the frame would reach the gateway too late for its window."""
-        return now_us() + HARD_LEAD_US + self.round_trip_us // 2 > granted.start_us
+        """Whether the frame would reach the gateway too late for its window.
+
+        The whole round trip counts: the uplink had been underway for one half when it arrived here.
+        """
+        return now_us() + HARD_LEAD_US + self.round_trip_us > granted.start_us
 
     async def _hand_over(self, frontend: Frontend, request: TransmitRequest, booked: _Booking) -> str:
         """Ask the gateway, an immediate frame only when its turn has come."""
@@ -219,10 +230,11 @@ class Radio:
     async def _ask(self, frontend: Frontend, emission: Emission) -> str:
         asked_at = time.perf_counter()
         status = await frontend.emit(emission)
-        if status != NO_ACK and not isinstance(frontend, WindowFrontend):
+        if frontend.answers_at_once and status not in {NO_ACK, INTERNAL_ERROR}:
             elapsed = time.perf_counter() - asked_at
             ROUND_TRIP_SECONDS.observe(elapsed)
-            self.round_trip_us += (round(elapsed * 1e6) - self.round_trip_us) // SMOOTHING
+            self._round_trips.note(self.gateway.gateway_id, round(elapsed * 1e6))
+            self.measured_us = self._round_trips.of(self.gateway.gateway_id)
         return status
 
 
@@ -239,9 +251,10 @@ async def _sleep_until(instant_us: int) -> None:
 class Radios:
     """Every gateway's radio, made at the first request after its path was opened."""
 
-    def __init__(self, pool: Pool, statuses: Statuses) -> None:
+    def __init__(self, pool: Pool, statuses: Statuses, round_trips: RoundTrips) -> None:
         self._pool = pool
         self._statuses = statuses
+        self._round_trips = round_trips
         self._radios: dict[GatewayId, Radio] = {}
         self._making: dict[GatewayId, asyncio.Lock] = {}
 
@@ -251,7 +264,7 @@ class Radios:
         async with making:
             radio = self._radios.get(gateway.gateway_id)
             if radio is None:
-                radio = await Radio.restored(gateway, self._pool, self._statuses)
+                radio = await Radio.restored(gateway, self._pool, self._statuses, self._round_trips)
                 # Forgotten while its ledger was read: it serves this request, and the next one reads anew.
                 if self._making.get(gateway.gateway_id) is making:
                     self._radios[gateway.gateway_id] = radio

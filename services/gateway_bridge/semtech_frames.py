@@ -15,7 +15,7 @@ TMST_RANGE = 1 << 32
 TMST_LENGTH = 4
 
 
-def frames_of(rxpk: RxPk, gateway_id: GatewayId, received_at_us: int) -> list[Frame]:
+def frames_of(rxpk: RxPk, gateway_id: GatewayId, received_at_us: int, round_trip_us: int = 0) -> list[Frame]:
     """The copies in one rxpk: one, or one per antenna."""
     modulation = rxpk.modulation
     tmst = rxpk.tmst
@@ -37,6 +37,7 @@ def frames_of(rxpk: RxPk, gateway_id: GatewayId, received_at_us: int) -> list[Fr
             snr=heard.snr,
             channel=heard.channel,
             antenna=heard.antenna,
+            round_trip_us=round_trip_us,
         )
         for heard in rxpk.antennas or (rxpk,)
     ]

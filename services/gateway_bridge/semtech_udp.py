@@ -27,6 +27,7 @@ from services.gateway_bridge.gateways import Gateways, Sightings
 from services.gateway_bridge.limits import Limits
 from services.gateway_bridge.paths import EXPIRES_AFTER_S, Paths
 from services.gateway_bridge.radio import now_us
+from services.gateway_bridge.round_trip import RoundTrips
 from services.gateway_bridge.semtech_frames import frames_of, stats_of, txpk_of
 from services.gateway_bridge.settings import Settings
 from services.gateway_bridge.telemetry import DATAGRAMS, FRAMES, SOCKET_DROPS
@@ -50,8 +51,15 @@ class SemtechUdp:
     """Acknowledges before it parses: a late acknowledgement looks like a lost one to the forwarder."""
 
     def __init__(
-        self, settings: Settings, activity: Activity, gateways: Gateways, sightings: Sightings, paths: Paths
+        self,
+        settings: Settings,
+        activity: Activity,
+        gateways: Gateways,
+        sightings: Sightings,
+        paths: Paths,
+        round_trips: RoundTrips,
     ) -> None:
+        self._round_trips = round_trips
         self._limits = Limits(settings.udp_gateway_rate, settings.udp_address_rate)
         self._locks = AddressLock(settings.udp_address_lock_s)
         self._activity = activity
@@ -69,6 +77,11 @@ class SemtechUdp:
     def name(self) -> str:
         """As `gateway_state.frontend` has it."""
         return NAME
+
+    @property
+    def answers_at_once(self) -> bool:
+        """TX_ACK means that the frame is in the forwarder's queue."""
+        return True
 
     @property
     def is_open(self) -> bool:
@@ -170,8 +183,9 @@ class SemtechUdp:
             DATAGRAMS.labels("push_data", "damaged").inc()
         else:
             _PUSHED.inc()
+        round_trip_us = self._round_trips.of(datagram.gateway_id) or 0
         for rxpk in datagram.rxpks:
-            for frame in frames_of(rxpk, datagram.gateway_id, received_at_us):
+            for frame in frames_of(rxpk, datagram.gateway_id, received_at_us, round_trip_us):
                 self._activity.offer(frame)
 
     def _supervise(self, datagram: PushData) -> None:
@@ -201,6 +215,7 @@ class SemtechUdp:
         """Gateways that are ours from now on: their path need not wait for the next PULL_DATA."""
         self._limits.keep_only(gateway_ids)
         self._locks.keep_only(gateway_ids)
+        self._round_trips.keep_only(gateway_ids)
         oldest = self._loop.time() - EXPIRES_AFTER_S
         for gateway_id, (_, pulled_at) in self._addresses.items():
             if gateway_id in gateway_ids and pulled_at > oldest:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from core.runtime.mqtt import MqttSettings
+from core.runtime.mqtt import Broker, MqttSettings
 from core.runtime.settings import ServiceSettings
 
 
@@ -39,6 +39,20 @@ class Settings(MqttSettings, ServiceSettings):
         default_factory=lambda: {"eu868": "EU868", "": "EU868"},
         description="Region of each topic prefix, as JSON; the empty prefix is for topics without one",
     )
+    chirpstack_url: SecretStr | None = Field(
+        default=None,
+        description="mqtt[s]://user:password@host:port of the broker of a ChirpStack that our gateways feed, too; "
+        "unset: none. Another broker, or another prefix, than gateways reach us by",
+    )
+    chirpstack_prefix: str = Field(
+        default="eu868",
+        pattern=r"^[^+#]*[^+#/]$|^$",
+        description="Topic prefix of that ChirpStack's region, without the slash; may be empty",
+    )
+    chirpstack_json: bool = Field(default=False, description="Speak JSON there instead of protobuf")
+    chirpstack_stats_s: float = Field(
+        default=30, ge=5, le=3600, description="Seconds between two gateway statistics"
+    )
     station_host: str = Field(default="0.0.0.0", description="Stations come from anywhere")  # noqa: S104
     station_port: int | None = Field(
         default=None, ge=0, le=65535, description="TCP port for stations, 3001 as a rule; 0: any; unset: none"
@@ -61,6 +75,22 @@ class Settings(MqttSettings, ServiceSettings):
     def _tls_is_whole(self) -> "Settings":
         if (self.station_certificate is None) != (self.station_key is None):
             raise ValueError("TERRITOIRE_STATION_CERTIFICATE and TERRITOIRE_STATION_KEY come together")
+        return self
+
+    @model_validator(mode="after")
+    def _feeds_another(self) -> "Settings":
+        """What we publish for gateways must not come back to us as theirs."""
+        if self.chirpstack_url is None:
+            return self
+        theirs = Broker.from_url(self.chirpstack_url.get_secret_value())
+        ours = None if self.mqtt_url is None else Broker.from_url(self.mqtt_url.get_secret_value())
+        is_same = ours is not None and (ours.host, ours.port) == (theirs.host, theirs.port)
+        if is_same and self.chirpstack_prefix in self.mqtt_prefixes:
+            raise ValueError("TERRITOIRE_CHIRPSTACK_PREFIX is one of TERRITOIRE_MQTT_PREFIXES on the same broker")
+        return self
+
+    @model_validator(mode="after")
+    def _stations_are_certified(self) -> "Settings":
         if self.station_client_ca is not None and self.station_certificate is None:
             raise ValueError("TERRITOIRE_STATION_CLIENT_CA needs TERRITOIRE_STATION_CERTIFICATE")
         return self

@@ -30,6 +30,11 @@ GATEWAY_ROUND_TRIP = Gauge(
     "The last time to a gateway and back that was measured",
     ["gateway_id"],
 )
+FEED = Counter(
+    "territoire_gateway_bridge_chirpstack_messages_total",
+    "Messages to and from the ChirpStack that our gateways feed, by kind and what became of them",
+    ["kind", "result"],
+)
 SOCKET_DROPS = Counter(
     "territoire_gateway_bridge_socket_drops_total", "Datagrams that the kernel dropped because we were too slow"
 )

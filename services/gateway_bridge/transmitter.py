@@ -10,7 +10,7 @@ from core.messages.downlinks import TransmitReply, TransmitRequest
 from core.runtime.postgres import DATABASE_AWAY
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.activity import Activity
-from services.gateway_bridge.frontend import INTERNAL_ERROR, NO_ACK, OK, Frontend
+from services.gateway_bridge.frontend import INTERNAL_ERROR, NO_ACK, Frontend
 from services.gateway_bridge.gateways import Gateways
 from services.gateway_bridge.paths import Paths
 from services.gateway_bridge.radio import Radios
@@ -74,6 +74,6 @@ class Transmitter:
             log.warning("ledger_not_read", gateway_id=gateway_id.hex(), error=str(away) or type(away).__name__)
             return TransmitReply(INTERNAL_ERROR, -1, 0, 0)
         reply = await radio.transmit(self._frontends[name], request)
-        if reply.status == OK:  # It answered, so that the time was measured.
-            self._activity.measured(gateway_id, radio.round_trip_us / 1000)
+        if radio.measured_us is not None:
+            self._activity.measured(gateway_id, radio.measured_us / 1000)
         return reply

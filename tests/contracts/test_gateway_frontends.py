@@ -11,6 +11,7 @@ from core.messages import topics
 from core.messages.downlinks import TransmitRequest
 from core.runtime.bus import NoResponders
 from lorawan.identifiers import GatewayId
+from tests.services.gateway_bridge.legacy_station import LegacyJsonStation, LegacyStation
 from tests.services.gateway_bridge.station_face import Station
 from tests.services.gateway_bridge.stations import (
     JOIN_REQUEST,
@@ -32,6 +33,8 @@ FACES = {
     "mqtt": MqttStation.traits,
     "mqtt-json": MqttStation.traits,
     "mqtt-without-prefix": MqttStation.traits,
+    "mqtt-version-3": LegacyStation.traits,
+    "mqtt-version-3-json": LegacyJsonStation.traits,
     "basics-station": WsStation.traits,
 }
 REFUSING = [face for face, traits in FACES.items() if traits.refuses]
@@ -57,6 +60,10 @@ async def station(request: pytest.FixtureRequest, rig: Rig, gateway_id: GatewayI
             opened = rig.mqtt_station(gateway_id)
         case "basics-station":
             opened = ws_station(rig.station_url, gateway_id)
+        case "mqtt-version-3":
+            opened = rig.mqtt_station(gateway_id, prefix="", face=LegacyStation)
+        case "mqtt-version-3-json":
+            opened = rig.mqtt_station(gateway_id, prefix="", as_json=True, face=LegacyJsonStation)
         case "mqtt-json":
             opened = rig.mqtt_station(gateway_id, as_json=True)
         case _:

@@ -307,7 +307,12 @@ class Rig:
 
     @asynccontextmanager
     async def mqtt_station(
-        self, gateway_id: GatewayId, *, prefix: str = "eu868/", as_json: bool = False
+        self,
+        gateway_id: GatewayId,
+        *,
+        prefix: str = "eu868/",
+        as_json: bool = False,
+        face: type[MqttStation] = MqttStation,
     ) -> AsyncGenerator[MqttStation]:
         settings = MqttSettings(mqtt_url=self.gateway_mqtt_url, mqtt_client_id=f"forwarder-{gateway_id.hex()}")
         edge = MqttEdge(settings, [f"{prefix}gateway/{gateway_id.hex()}/command/+"])
@@ -315,7 +320,7 @@ class Rig:
         try:
             async with asyncio.timeout(10):
                 await edge.connected()
-            yield MqttStation(gateway_id, edge, prefix, as_json)
+            yield face(gateway_id, edge, prefix, as_json)
         finally:
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -96,7 +96,7 @@ async def test_limits_are_lifted_only_where_the_station_lets_them(
     rig: Rig, gateway_id: GatewayId, features: object, lifted: bool
 ) -> None:
     async with ws_station(rig.station_url, gateway_id, features=features) as station:
-        assert station.config["region"] == "EU868"
+        assert station.config["region"] == "EU863"
         assert [station.config.get(name, False) for name in ("nocca", "nodc", "nodwell")] == [lifted] * 3
         assert abs(station.config["MuxTime"] - time.time()) < 5
 
