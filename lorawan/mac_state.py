@@ -37,6 +37,11 @@ class MacPolicy(Struct, frozen=True):
     max_duty_cycle: int = 0  # 1 / 2^n of the air; 0: no limit but the law's.
     status_every_us: int = DAY_US  # 0: never.
     adr: bool = True
+    far_rx1_delay: int = 5  # For devices whose gateways are far away; at most `rx1_delay`: the same for all.
+
+    def rx1_delay_of(self, state: "MacState", now_us: int) -> int:
+        """The delay that a device is to have, in seconds."""
+        return max(self.rx1_delay, self.far_rx1_delay) if now_us < state.far_until_us else self.rx1_delay
 
 
 class Asked(Struct, frozen=True, array_like=True, gc=False):
@@ -80,6 +85,8 @@ class MacState(Struct, frozen=True, gc=False, omit_defaults=True):
     """At which `history` was heard; unknown while ADR is off."""
     history: tuple[Sample, ...] = ()
     asked: tuple[Asked, ...] = ()
+    far_until_us: int = 0
+    """Until when its gateways count as far away (`lorawan.rx_delay`)."""
 
     @property
     def adr(self) -> bool:
@@ -130,7 +137,7 @@ def is_quiet(state: MacState, session: Session, policy: MacPolicy, now_us: int) 
     """Whether there is nothing to ask of a device that says nothing itself: so it is with nearly every uplink."""
     return (
         not state.asked
-        and session.rx1_delay == policy.rx1_delay
+        and session.rx1_delay == policy.rx1_delay_of(state, now_us)
         and (now_us < state.status_due_us or not policy.status_every_us)
         and state.channels == all_channels(policy.region)
         and state.max_duty_cycle == policy.max_duty_cycle

@@ -34,6 +34,7 @@ from lorawan.mac_state import (
     default_channels,
     rx_params_of,
 )
+from lorawan.rx_delay import far_until_us
 from lorawan.session import Session
 
 MOST_NEW_CHANNELS = 3  # Per frame (row 40): their answers must fit into FOpts, too.
@@ -51,6 +52,7 @@ class HeardUplink(Struct, frozen=True):
     data_rate: int | None  # None: not in the plan.
     snr: float  # dB, at the best gateway.
     missed: int  # How many uplinks before it were never heard.
+    round_trip_us: int = 0  # To the nearest gateway that it may be answered through; 0: not known.
 
 
 class Learned(Struct, frozen=True):
@@ -154,6 +156,12 @@ class _Hearing:
         self.status = answer
         self.state = replace(self.state, status_due_us=self.uplink.at_us + self.policy.status_every_us)
 
+    def note_distance(self) -> None:
+        """Whether the gateways that hear it are far away."""
+        until_us = far_until_us(self.state.far_until_us, self.uplink.round_trip_us, self.uplink.at_us)
+        if until_us != self.state.far_until_us:
+            self.state = replace(self.state, far_until_us=until_us)
+
     def note_link(self) -> None:
         """One more sample for ADR, at the data rate that the device speaks at."""
         uplink, state = self.uplink, self.state
@@ -185,6 +193,7 @@ def hear(state: MacState, session: Session, uplink: HeardUplink, policy: MacPoli
         if isinstance(command, DevStatusAns):
             hearing.note_status(command)
     hearing.note_link()
+    hearing.note_distance()
     return Learned(
         hearing.state,
         hearing.session,
@@ -219,9 +228,10 @@ Wanted = Callable[[MacState, Session, HeardUplink, MacPolicy], Sequence[Downlink
 
 
 def _rx_timing(
-    _state: MacState, session: Session, _uplink: HeardUplink, policy: MacPolicy
+    state: MacState, session: Session, uplink: HeardUplink, policy: MacPolicy
 ) -> Sequence[DownlinkCommand]:
-    return [] if session.rx1_delay == policy.rx1_delay else [RxTimingSetupReq(policy.rx1_delay)]
+    wanted = policy.rx1_delay_of(state, uplink.at_us)
+    return [] if session.rx1_delay == wanted else [RxTimingSetupReq(wanted)]
 
 
 def _rx_params(

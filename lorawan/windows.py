@@ -71,6 +71,8 @@ class HeardBy:
     gateway_id: bytes
     rssi: float
     snr: float
+    first_window: int | None = 0
+    """Which of the device's windows is the first that it can still be asked for; None: it is too late for all."""
 
 
 def rx_delay_s(rx_delay: int) -> int:
@@ -148,6 +150,9 @@ def rank_gateways(
 ) -> list[HeardBy]:
     """The gateways to answer through, best first, each once: by SNR margin, then RSSI, then id (row 27).
 
+    Of those that hear the device comfortably the ones that can still serve an earlier window come first; a gateway
+    that can serve none comes after all others.
+
     Args:
         receptions: one per gateway and antenna; the best of a gateway counts.
         spreading_factor: of the uplink; 0 in FSK.
@@ -156,11 +161,13 @@ def rank_gateways(
     """
     required = REQUIRED_SNR.get(spreading_factor, 0.0)
 
-    def order(heard: HeardBy) -> tuple[bool, float, float, float, bytes]:
+    def order(heard: HeardBy) -> tuple[bool, bool, int, float, float, float, bytes]:
         margin = heard.snr - required
+        is_late = heard.first_window is None
         comfortable = spread is not None and margin >= COMFORTABLE_MARGIN_DB
+        window = heard.first_window or 0 if comfortable else 0
         load = spread(heard) if spread is not None and comfortable else 0.0
-        return (not comfortable, load, -margin, -heard.rssi, heard.gateway_id)
+        return (is_late, not comfortable, window, load, -margin, -heard.rssi, heard.gateway_id)
 
     ranked: dict[bytes, HeardBy] = {}
     for heard in sorted(receptions, key=order):

@@ -81,6 +81,7 @@ def _policy(settings: NetworkSettings) -> MacPolicy:
     return MacPolicy(
         EU868,
         rx1_delay=settings.rx1_delay,
+        far_rx1_delay=settings.far_rx1_delay,
         rx_params=rx2 if settings.rx2_for_all else None,
         max_duty_cycle=settings.max_duty_cycle,
         status_every_us=settings.dev_status_every_h * HOUR_US,

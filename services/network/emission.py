@@ -180,14 +180,16 @@ class Emitter:
 
     async def _emit(self, shard: Shard, order: Order, f_cnt: int) -> Emission:
         """Ask one gateway after the other until one has the frame, or no window is left."""
-        refused = Emission(GATEWAY_UNREACHABLE)
-        for asked, (copy, opening) in enumerate(self._tries(order)):
+        refused: Emission | None = None  # Of the gateways that were asked.
+        for copy, opening in self._tries(order):
             windows = orders.fitting(order, opening)
             if not windows:
                 return Emission(PAYLOAD_TOO_LARGE)
             if wall_clock_us() > order.latest_us:
-                return refused if asked else Emission(TOO_LATE)
-            if asked and not order.accept:
+                break
+            if not any(orders.is_open(window, copy, wall_clock_us()) for window in windows):
+                continue  # It has passed, or this gateway is too far away; another one may be in time.
+            if refused is not None and not order.accept:
                 numbered = await self._another_f_cnt(shard, order, copy)
                 if numbered is None:
                     return Emission(SESSION_CLOSED)
@@ -195,20 +197,18 @@ class Emitter:
             phy_payload = orders.frame(order, windows, f_cnt)
             request = orders.request(order, copy, windows, phy_payload, wall_clock_us())
             if request is None:
-                refused = refused if asked else Emission(TOO_LATE)
-                if order.accept:
-                    continue  # RX1 has passed; RX2 is still to be tried.
-                return refused
+                continue
             shard.lease.check()
             reply = await self._ask(request)
             if reply.status == OK:
                 return self._sent(order, request, reply)
-            fits_at_us = min(filter(None, (refused.fits_at_us, reply.fits_at_us)), default=0)
+            fits_at_us = min(filter(None, (refused and refused.fits_at_us, reply.fits_at_us)), default=0)
             refused = Emission(reply.status, copy.gateway_id, fits_at_us=fits_at_us)
-        return refused
+        return refused or Emission(TOO_LATE)
 
     def _tries(self, order: Order) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
-        return orders.tries(order, self._settings.gateways_tried, self._is_calm, self._asked.__getitem__)
+        load = self._asked.__getitem__
+        return orders.tries(order, self._settings.gateways_tried, self._is_calm, load, wall_clock_us())
 
     def _is_calm(self, gateway_id: bytes) -> bool:
         return self._pressure.is_calm(gateway_id, wall_clock_us())

@@ -46,9 +46,9 @@ ON CONFLICT (device_id) DO UPDATE SET last_join_nonce = excluded.last_join_nonce
 """
 OPEN_SESSIONS = """
 INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, rx1_delay, rx2_data_rate)
-SELECT device_id, dev_addr, nwk_s_key, app_s_key, $5, $6, $7
-FROM unnest($1::int[], $2::bytea[], $3::bytea[], $4::bytea[])
-     WITH ORDINALITY AS v (device_id, dev_addr, nwk_s_key, app_s_key, place)
+SELECT device_id, dev_addr, nwk_s_key, app_s_key, $6, rx1_delay, $7
+FROM unnest($1::int[], $2::bytea[], $3::bytea[], $4::bytea[], $5::smallint[])
+     WITH ORDINALITY AS v (device_id, dev_addr, nwk_s_key, app_s_key, rx1_delay, place)
 ORDER BY place
 RETURNING id, device_id, dev_addr
 """
@@ -101,6 +101,7 @@ class NewSession:
     app_s_key_wrapped: bytes
     dev_nonce: int
     join_nonce: int
+    rx1_delay: int  # Seconds.
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ async def read_unused_sessions(connection: Connection, device_ids: Sequence[int]
 
 
 async def open_sessions(
-    connection: Connection, sessions: Sequence[NewSession], kek_id: str, rx1_delay: int, rx2_data_rate: int
+    connection: Connection, sessions: Sequence[NewSession], kek_id: str, rx2_data_rate: int
 ) -> dict[tuple[int, DevAddr], int]:
     """Remember the nonces and open the sessions; returns their ids by (device id, DevAddr)."""
     device_ids = [session.device_id for session in sessions]
@@ -166,8 +167,8 @@ async def open_sessions(
         [session.dev_addr for session in sessions],
         [session.nwk_s_key_wrapped for session in sessions],
         [session.app_s_key_wrapped for session in sessions],
+        [session.rx1_delay for session in sessions],
         kek_id,
-        rx1_delay,
         rx2_data_rate,
     )
     return {(row["device_id"], row["dev_addr"]): row["id"] for row in rows}

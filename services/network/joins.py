@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from hmac import compare_digest
 
+from msgspec.structs import replace
+
 from core.model.entities import Device
 from core.runtime.postgres import Connection
 from lorawan.crypto import SessionCipher, SessionKeys, WrongKek, unwrap_key, wrap_key
@@ -15,11 +17,13 @@ from lorawan.join import EU868_CF_LIST, JoinAccept, JoinRequest, allocate_dev_ad
 from lorawan.join_policy import DevNonceVerdict, judge_dev_nonce, next_join_nonce, policy_of
 from lorawan.mac_state import first_state
 from lorawan.regions import EU868
+from lorawan.rx_delay import FAR_US, far_until_us
 from lorawan.session import Session
 from services.network import join_store
-from services.network.deduplication import Group
+from services.network.deduplication import Group, best_copies
 from services.network.join_flood import JoinFlood
 from services.network.join_store import Joining, NewSession, Refusal
+from services.network.receiving import nearest_gateway_us
 from services.network.sessions import HeldSession, Progress
 from services.network.settings import NetworkSettings
 from services.network.store import instant
@@ -216,9 +220,16 @@ class JoinDesk:
             wrap_key(self._kek, keys.app_s_key),
             entry.request.dev_nonce,
             join_nonce,
+            self._rx1_delay(entry.group),
         )
-        accept = self._accept(join_nonce, dev_addr, settings.rx1_delay, settings.rx2_data_rate)
+        accept = self._accept(join_nonce, dev_addr, session.rx1_delay, settings.rx2_data_rate)
         return _Fresh(entry.group, entry.joining, keys, session, accept.to_bytes(entry.app_key))
+
+    def _rx1_delay(self, group: Group) -> int:
+        """Seconds; the far gateways' delay when those that heard the join are."""
+        settings = self._settings
+        is_far = nearest_gateway_us(best_copies(group.copies)) > FAR_US
+        return max(settings.rx1_delay, settings.far_rx1_delay) if is_far else settings.rx1_delay
 
     async def _save(self, connection: Connection, fresh: Sequence[_Fresh]) -> list[Admitted]:
         if not fresh:
@@ -228,7 +239,6 @@ class JoinDesk:
             connection,
             [entry.session for entry in fresh],
             settings.kek_id,
-            settings.rx1_delay,
             settings.rx2_data_rate,
         )
         device_ids = list({entry.session.device_id for entry in fresh})
@@ -242,8 +252,10 @@ class JoinDesk:
                     ids[entry.session.device_id, entry.session.dev_addr],
                     entry.session.device_id,
                     entry.keys,
-                    Session(entry.session.dev_addr, rx1_delay=settings.rx1_delay, rx2_dr=settings.rx2_data_rate),
-                    entry.group.first.time_us,
+                    Session(
+                        entry.session.dev_addr, rx1_delay=entry.session.rx1_delay, rx2_dr=settings.rx2_data_rate
+                    ),
+                    entry.group,
                 ),
                 entry.accept,
                 repeated=False,
@@ -280,7 +292,7 @@ class JoinDesk:
                 continue
             accept = self._accept(nonce, session.dev_addr, session.rx1_delay, session.rx2_data_rate)
             state = Session(session.dev_addr, rx1_delay=session.rx1_delay, rx2_dr=session.rx2_data_rate)
-            held = _held(session.id, device.id, keys, state, now_us)
+            held = _held(session.id, device.id, keys, state, entry.group)
             outcomes.append(Admitted(entry.group, device, held, accept.to_bytes(entry.app_key), repeated=True))
         return outcomes
 
@@ -300,6 +312,9 @@ def _refused(group: Group, request: JoinRequest, joining: Joining, result: str) 
     return JoinRefused(group, result, request.dev_eui, refusal)
 
 
-def _held(session_id: int, device_id: int, keys: SessionKeys, state: Session, now_us: int) -> HeldSession:
-    progress = Progress(state, first_state(EU868, state.dev_addr, now_us, joined=True))
+def _held(session_id: int, device_id: int, keys: SessionKeys, state: Session, group: Group) -> HeldSession:
+    at_us = group.first.time_us
+    mac = first_state(EU868, state.dev_addr, at_us, joined=True)
+    until_us = far_until_us(0, nearest_gateway_us(best_copies(group.copies)), at_us)
+    progress = Progress(state, replace(mac, far_until_us=until_us) if until_us else mac)
     return HeldSession(session_id, device_id, SessionCipher(keys), progress)

@@ -21,7 +21,7 @@ from lorawan.windows import (
 )
 from services.network.downlink_store import DueDownlink
 from services.network.joins import Admitted
-from services.network.receiving import Opportunity
+from services.network.receiving import Opportunity, heard_copy
 from services.network.sessions import HeardCopy, HeldSession
 
 REGION = EU868
@@ -79,12 +79,7 @@ def class_c_order(session: HeldSession, row: DueDownlink, now_us: int) -> Order:
 
 def accept_order(admitted: Admitted) -> Order:
     """The answer to a join-request."""
-    copies = [
-        HeardCopy(
-            c.gateway_id, c.context, c.received_at_us, c.frequency, c.spreading_factor, c.bandwidth, c.rssi, c.snr
-        )
-        for c in admitted.group.copies
-    ]
+    copies = [heard_copy(copy) for copy in admitted.group.copies]
     latest_us = latest_useful_join_us(admitted.group.first.time_us, REGION)
     return Order(admitted.session, rank(copies), latest_us, accept=admitted.accept)
 
@@ -101,10 +96,15 @@ def class_c_listens_from_us(session: HeldSession) -> int:
     return heard_at_us + (state.rx1_delay + 1) * 1_000_000 + CLASS_C_MARGIN_US
 
 
-def rank(copies: Iterable[HeardCopy], load: Callable[[bytes], int] | None = None) -> tuple[HeardCopy, ...]:
+def rank(
+    copies: Iterable[HeardCopy],
+    load: Callable[[bytes], int] | None = None,
+    first_window: Callable[[HeardCopy], int | None] = lambda _: 0,
+) -> tuple[HeardCopy, ...]:
     """The copies to answer through: one per gateway, the best first.
 
-    With `load`, of the gateways that hear the device comfortably the least busy comes first (row 27).
+    With `load`, of the gateways that hear the device comfortably the one that can serve the earliest window comes
+    first, then the least busy (row 27); one that can serve none comes last.
     """
     best: dict[bytes, HeardCopy] = {}
     for copy in copies:
@@ -115,7 +115,7 @@ def rank(copies: Iterable[HeardCopy], load: Callable[[bytes], int] | None = None
         return ()
     spreading_factor = next(iter(best.values())).spreading_factor
     ranked = rank_gateways(
-        (HeardBy(copy.gateway_id, copy.rssi, copy.snr) for copy in best.values()),
+        (HeardBy(copy.gateway_id, copy.rssi, copy.snr, first_window(copy)) for copy in best.values()),
         spreading_factor,
         None if load is None else lambda heard: load(heard.gateway_id),
     )
@@ -134,7 +134,7 @@ def windows_of(order: Order, copy: HeardCopy) -> tuple[Window, ...]:
 
 
 def tries(
-    order: Order, most: int, is_calm: Callable[[bytes], bool], load: Callable[[bytes], int]
+    order: Order, most: int, is_calm: Callable[[bytes], bool], load: Callable[[bytes], int], now_us: int
 ) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
     """Which gateway to ask for which windows, in turn, over the `most` best gateways.
 
@@ -142,7 +142,12 @@ def tries(
     none: its RX1 is tried on every gateway before RX2, which is DR0 and holds a radio for 1.8 s; and on a gateway
     that is not calm RX2 is not tried at all, since it would only make other accepts collide and go to RX2, too.
     """
-    asked = [(copy, windows_of(order, copy)) for copy in rank(order.routes, load)[:most]]
+
+    def first_window(copy: HeardCopy) -> int | None:
+        windows = windows_of(order, copy)
+        return next((place for place, window in enumerate(windows) if is_open(window, copy, now_us)), None)
+
+    asked = [(copy, windows_of(order, copy)) for copy in rank(order.routes, load, first_window)[:most]]
     if not order.accept:
         return asked
     first = [(copy, windows[:1]) for copy, windows in asked]
@@ -194,11 +199,16 @@ def _under_f_port_0(order: Order) -> bytes:
     return order.commands if len(order.commands) > MAX_F_OPTS else b""
 
 
+def is_open(window: Window, copy: HeardCopy, now_us: int) -> bool:
+    """Whether a request that leaves now is in time at this gateway, as far away as it is (row 28)."""
+    return still_possible(window, copy.received_at_us, now_us, copy.round_trip_us)
+
+
 def request(
     order: Order, copy: HeardCopy, windows: Iterable[Window], phy_payload: bytes, now_us: int
 ) -> TransmitRequest | None:
     """The request to one gateway: the same frame in every window that can still be met; None when none can."""
-    possible = [window for window in windows if still_possible(window, copy.received_at_us, now_us, 0)]
+    possible = [window for window in windows if is_open(window, copy, now_us)]
     if not possible:
         return None
     return TransmitRequest(

@@ -16,6 +16,7 @@ from lorawan.frame import MAX_F_OPTS, MalformedFrame, UplinkFrame
 from lorawan.mac_state import MacPolicy, MacState, is_quiet
 from lorawan.negotiation import HeardUplink, Learned, ask, hear
 from lorawan.regions import EU868, REQUIRED_SNR, Lora
+from lorawan.rx_delay import STILL_FAR_US, Distance, nearest_us
 from lorawan.session import Accepted, Rejected, RejectReason, Retransmission, accept
 from lorawan.windows import latest_useful_us
 from services.network.deduplication import Group, best_copies
@@ -133,10 +134,11 @@ def _new(
     f_port = NO_F_PORT if accepted.f_port is None else accepted.f_port
     payload = b"" if f_port == 0 else accepted.payload  # MAC commands are the network's, not the application's.
     uplink_id = uplink_identity(held.device_id, held.id, accepted.f_cnt, f_port, payload)
-    heard_by = tuple([_heard_copy(copy) for copy in copies])
+    heard_by = tuple([heard_copy(copy) for copy in copies])
     f_ctrl = frame.f_ctrl
     session, mac, commands, waits, news = accepted.session, before.mac, b"", False, None
-    if accepted.commands or f_ctrl.adr or not is_quiet(mac, session, policy, first.time_us):
+    is_talk = accepted.commands or f_ctrl.adr or _is_far(copies)
+    if is_talk or not is_quiet(mac, session, policy, first.time_us):
         learned, mac, commands = _negotiate(before, accepted, frame, copies, first, policy, now_us)
         session, waits = learned.session, learned.must_answer
         news = MacNews(
@@ -183,6 +185,7 @@ def _negotiate(
         policy.region.data_rate_of(first.spreading_factor, first.bandwidth),
         max(copy.snr for copy in copies),
         0 if accepted.counter_restarted else accepted.missed,
+        nearest_gateway_us(copies),
     )
     answers = _mac_answers(accepted.commands, copies, first.time_us)
     learned = hear(before.mac, accepted.session, uplink, policy)
@@ -201,7 +204,7 @@ def _late(
     uplink = _uplink(
         first, held, copies, progress.uplink_id, again.f_cnt, NO_F_PORT, b"", again.confirmed, late_of_us=time_us
     )
-    heard_by = tuple([_heard_copy(copy) for copy in copies])
+    heard_by = tuple([heard_copy(copy) for copy in copies])
     opportunity = Opportunity(held, heard_by, first.time_us, True, b"", must_answer=True)
     is_copy = first.time_us - time_us < progress.state.rx1_delay * 1_000_000
     return Received(
@@ -244,7 +247,20 @@ def _uplink(
     )
 
 
-def _heard_copy(copy: Frame) -> HeardCopy:
+def nearest_gateway_us(copies: Iterable[Frame]) -> int:
+    """The round trip to the nearest of the gateways that a device may well be answered through; 0: not known."""
+    return nearest_us(
+        Distance(copy.snr - REQUIRED_SNR.get(copy.spreading_factor, 0.0), copy.round_trip_us) for copy in copies
+    )
+
+
+def _is_far(copies: Iterable[Frame]) -> bool:
+    """Whether the way to a gateway may be a reason to wait longer: it is not with nearly every uplink."""
+    return any(copy.round_trip_us > STILL_FAR_US for copy in copies)
+
+
+def heard_copy(copy: Frame) -> HeardCopy:
+    """What a session remembers of a copy."""
     return HeardCopy(
         copy.gateway_id,
         copy.context,
@@ -254,6 +270,7 @@ def _heard_copy(copy: Frame) -> HeardCopy:
         copy.bandwidth,
         copy.rssi,
         copy.snr,
+        copy.round_trip_us,
     )
 
 

@@ -24,6 +24,7 @@ class HeardCopy(msgspec.Struct, frozen=True, array_like=True, gc=False):
     bandwidth: int  # Hz
     rssi: float  # dBm
     snr: float  # dB
+    round_trip_us: int = 0  # To the gateway and back; 0: not known.
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):

@@ -12,6 +12,13 @@ class NetworkSettings(KeySettings):
         default=0, ge=0, le=0x1F_FFFF, description="NetID of type 0; 0 and 1 are for private networks"
     )
     rx1_delay: int = Field(default=1, ge=1, le=15, description="Seconds from an uplink to RX1, for new sessions")
+    far_rx1_delay: int = Field(
+        default=5,
+        ge=1,
+        le=15,
+        description="The same for devices whose gateways are far away, half a second there and back or more, "
+        "behind mobile networks say; sessions that exist are moved by RXTimingSetupReq. RX1_DELAY: none",
+    )
     rx2_data_rate: int = Field(
         default=3, ge=0, le=5, description="Data rate of RX2, for new sessions; 0 (SF12) carries eight times less"
     )

@@ -124,8 +124,8 @@ async def test_a_join_is_told_and_an_imported_session_is_not(partner: Partner) -
     )
     await pool.execute(imported, partner.device_id, bytes.fromhex("0a0b0c0d"))
     async with pool.acquire() as connection, connection.transaction():
-        joined = NewSession(partner.device_id, DevAddr(bytes.fromhex("01020304")), b"", b"", 7, 1)
-        await open_sessions(connection, [joined], "k", 5, 3)
+        joined = NewSession(partner.device_id, DevAddr(bytes.fromhex("01020304")), b"", b"", 7, 1, 5)
+        await open_sessions(connection, [joined], "k", 3)
     async with partner.bench.intake():
         joins = await partner.hears("join")
         await partner.is_told("published", 1)

@@ -108,6 +108,27 @@ def test_the_session_follows_a_new_rx_delay_only_once_the_device_has_answered() 
     assert state == JOINED
 
 
+def test_a_device_whose_gateways_are_far_away_is_given_five_seconds_and_its_second_back_after_a_day() -> None:
+    far, near = {"round_trip_us": 700_000}, {"round_trip_us": 60_000}
+
+    first, state, requests = turn(JOINED, SESSION, uplink(NOW, **far))
+    moved, state, _ = turn(state, first.session, uplink(NOW + MINUTE, RxTimingSetupAns(), **far))
+    within, state, nothing = turn(state, moved.session, uplink(NOW + 23 * 60 * MINUTE, **near))
+    after, state, back = turn(state, within.session, uplink(NOW + 25 * 60 * MINUTE, **near))
+    returned, _, _ = turn(state, after.session, uplink(NOW + 26 * 60 * MINUTE, RxTimingSetupAns(), **near))
+
+    assert (requests, nothing, back) == ((RxTimingSetupReq(5),), (), (RxTimingSetupReq(1),))
+    assert (moved.session.rx1_delay, returned.session.rx1_delay) == (5, 1)
+
+
+def test_where_one_delay_is_for_all_distance_changes_nothing() -> None:
+    policy = replace(POLICY, far_rx1_delay=1)
+
+    _, _, requests = turn(JOINED, SESSION, uplink(NOW, round_trip_us=700_000), policy)
+
+    assert requests == ()
+
+
 @pytest.mark.parametrize(
     "answer", [RxTimingSetupAns(), RxParamSetupAns(True, True, True), DlChannelAns(True, True)]
 )

@@ -131,6 +131,23 @@ def test_load_is_spread_among_gateways_with_a_comfortable_margin_only() -> None:
     assert [heard.gateway_id for heard in ranked] == [MIDDLE, NEAR, FAR]
 
 
+def test_of_the_gateways_that_hear_well_those_that_serve_an_earlier_window_come_first() -> None:
+    # At SF7, which needs -7.5 dB, margins are 15.5, 10 and 9.5 dB.
+    receptions = [HeardBy(NEAR, -80, 8.0, 1), HeardBy(MIDDLE, -100, 2.5, 0), HeardBy(FAR, -110, 2.0, 0)]
+
+    ranked = rank_gateways(receptions, 7, spread=lambda _: 0.0)
+
+    assert [heard.gateway_id for heard in ranked] == [MIDDLE, NEAR, FAR]
+
+
+def test_a_gateway_that_is_too_far_for_any_window_comes_last() -> None:
+    receptions = [HeardBy(NEAR, -80, 8.0, None), HeardBy(FAR, -118, -7.0, 1)]
+
+    ranked = rank_gateways(receptions, 7, spread=lambda _: 0.0)
+
+    assert [heard.gateway_id for heard in ranked] == [FAR, NEAR]
+
+
 LEVELS = st.integers(-120, 20)
 
 

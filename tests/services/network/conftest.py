@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -32,6 +32,7 @@ SHARDS = 4
 GATEWAYS = tuple(bytes([0xAA] * 7 + [number]) for number in range(1, 4))
 PATIENCE_S = 15
 PLAIN = UplinkFCtrl()
+NEAR: Mapping[bytes, int] = {}
 
 
 def now_us() -> int:
@@ -187,7 +188,10 @@ class Network:
         await self.all_acknowledged()
         return device
 
-    def copies(self, phy_payload: bytes, gateways=GATEWAYS[:1], *, time_us: int | None = None) -> list[Frame]:
+    def copies(
+        self, phy_payload: bytes, gateways=GATEWAYS[:1], *, time_us: int | None = None, far_us=NEAR
+    ) -> list[Frame]:
+        """One per gateway; `far_us` has the round trips of those that were measured, in us."""
         at = now_us() if time_us is None else time_us
         return [
             Frame(
@@ -204,15 +208,18 @@ class Network:
                 snr=8.0 - place,
                 channel=0,
                 antenna=0,
+                round_trip_us=far_us.get(gateway_id, 0),
             )
             for place, gateway_id in enumerate(gateways)
         ]
 
-    async def hear(self, phy_payload: bytes, gateways=GATEWAYS[:1], *, time_us: int | None = None) -> None:
+    async def hear(
+        self, phy_payload: bytes, gateways=GATEWAYS[:1], *, time_us: int | None = None, far_us=NEAR
+    ) -> None:
         """One message per gateway, as bridges publish them."""
         slot = routing_slot(phy_payload)
         assert slot is not None
-        for copy in self.copies(phy_payload, gateways, time_us=time_us):
+        for copy in self.copies(phy_payload, gateways, time_us=time_us, far_us=far_us):
             await self.bus.publish(topics.frames(shard_of_slot(slot, SHARDS)), encode_batch([copy]))
 
     async def next_uplink(self) -> Uplink:

@@ -175,9 +175,9 @@ async def test_a_payload_with_no_room_fails_and_does_not_block_the_next(network)
 def slow(network, device) -> bytes:
     """An uplink on SF12, whose RX1 has room for 51 octets."""
     made = network.copies
-    network.copies = lambda phy, gateways, time_us=None: [
+    network.copies = lambda phy, gateways, **heard: [
         type(copy)(**{**{f: getattr(copy, f) for f in copy.__struct_fields__}, "spreading_factor": 12})
-        for copy in made(phy, gateways, time_us=time_us)
+        for copy in made(phy, gateways, **heard)
     ]
     return device.uplink()
 

@@ -21,8 +21,10 @@ CIPHER = SessionCipher(SessionKeys(bytes(16), bytes(16)))
 SESSION = HeldSession(1, 1, CIPHER, Progress(Session(DevAddr(b"\1\2\3\4"), rx2_dr=3), MacState(0xFF)))
 
 
-def copy(gateway: int = 1, *, snr: float = 5.0, rssi: float = -80.0, spreading_factor: int = 7) -> HeardCopy:
-    return HeardCopy(bytes([gateway]) * 8, b"c", NOW_US, 868_300_000, spreading_factor, 125_000, rssi, snr)
+def copy(
+    gateway: int = 1, *, snr: float = 5.0, rssi: float = -80.0, spreading_factor: int = 7, far_us: int = 0
+) -> HeardCopy:
+    return HeardCopy(bytes([gateway]) * 8, b"c", NOW_US, 868_300_000, spreading_factor, 125_000, rssi, snr, far_us)
 
 
 def row(payload: bytes = b"x", *, attempts: int = 0, waiting: int = 1) -> DueDownlink:
@@ -82,6 +84,27 @@ def test_once_rx1_has_passed_only_rx2_is_asked_for_and_then_nothing() -> None:
     assert too_late is None
 
 
+def test_a_far_gateway_is_asked_for_the_windows_that_it_can_be_in_time_for() -> None:
+    order = answer()
+    windows = orders.windows_of(order, order.routes[0])
+
+    def asked(far_us: int) -> list[int]:
+        made = orders.request(order, copy(far_us=far_us), windows, b"", NOW_US + 250_000)
+        return [] if made is None else [t.delay_us for t in made.transmissions]
+
+    assert asked(700_000) == [1_000_000, 2_000_000]
+    assert asked(700_001) == [2_000_000]
+    assert asked(1_700_001) == []
+
+
+def test_the_gateway_that_is_in_time_for_rx1_is_asked_before_one_that_hears_better() -> None:
+    order = answer(None, copy(1, snr=12.0, far_us=900_000), copy(2, snr=4.0), copy(3, snr=11.0, far_us=1_900_000))
+
+    tries = orders.tries(order, 3, lambda _: True, lambda _: 0, NOW_US + 250_000)
+
+    assert [to.gateway_id[0] for to, _ in tries] == [2, 1, 3]
+
+
 def test_a_payload_with_room_in_rx1_only_goes_out_in_rx1_only() -> None:
     order = answer(row(bytes(200)))
 
@@ -116,7 +139,7 @@ def test_an_accept_tries_rx1_on_every_gateway_before_rx2_and_a_data_frame_both_a
     one, two = routes[0].gateway_id, routes[1].gateway_id
 
     def asked(order: Order, *calm: bytes) -> list[tuple[bytes, list[str]]]:
-        tries = orders.tries(order, 3, lambda gateway_id: gateway_id in calm, lambda _: 0)
+        tries = orders.tries(order, 3, lambda gateway_id: gateway_id in calm, lambda _: 0, NOW_US)
         return [(to.gateway_id, [window.name for window in windows]) for to, windows in tries]
 
     assert asked(accept, one, two) == [(one, ["RX1"]), (two, ["RX1"]), (one, ["RX2"]), (two, ["RX2"])]
