@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from services.cli.running import fail, find_run
+from services.cli.api_client import ApiRefused, HomeOption, KeyOption, UrlOption, open_api
+from services.cli.running import fail
 
 CHUNK = 200
-ANSWER_WITHIN_S = 60
 OWN_FILE_ONLY = 0o600
 REFUSED = 2
 OUTCOMES = {
@@ -25,16 +25,6 @@ OUTCOMES = {
 import_app = typer.Typer(help="Reprendre des données d'un autre système.", no_args_is_help=True)
 export_app = typer.Typer(help="Sortir ses données.", no_args_is_help=True)
 
-HomeOption = Annotated[Path | None, typer.Option("--home", help="Dossier de la pile qui tourne.")]
-KeyOption = Annotated[
-    str | None,
-    typer.Option(
-        "--api-key",
-        envvar="TERRITOIRE_API_KEY",
-        help="Clé d'API de la collectivité (manage) ; absente : celle de l'exploitant de la pile.",
-    ),
-]
-UrlOption = Annotated[str | None, typer.Option("--url", help="Adresse de l'API ; absente : celle de la pile.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Le bilan, pour un programme.")]
 
 
@@ -75,11 +65,15 @@ def import_lns(
         if row.wrong
     ]
     good = [row for row in rows if not row.wrong]
-    for start in range(0, len(good), CHUNK):
-        chunk = good[start : start + CHUNK]
-        body = {"dry_run": dry_run, "devices": [row.device for row in chunk]}
-        answer = _post("/v1/device-imports", body, api_key, url, home)
-        report += [one | {"line": row.line} for row, one in zip(chunk, answer["devices"], strict=True)]
+    try:
+        with open_api(api_key, url, home) as api:
+            for start in range(0, len(good), CHUNK):
+                chunk = good[start : start + CHUNK]
+                body = {"dry_run": dry_run, "devices": [row.device for row in chunk]}
+                answer = api.post("/v1/device-imports", body)
+                report += [one | {"line": row.line} for row, one in zip(chunk, answer["devices"], strict=True)]
+    except ApiRefused as refused:
+        raise fail(str(refused)) from None
     report.sort(key=lambda one: one["line"])
     _show(report, dry_run=dry_run, as_json=as_json)
     raise typer.Exit(1 if any(one["outcome"] in ("refused", "unreadable") for one in report) else 0)
@@ -96,8 +90,11 @@ def export_keys(
     """Sort en clair les clés des capteurs de la collectivité, dans la forme que `import lns` reprend."""
     import json
 
-    key, _ = _where(api_key, url, home)
-    answer = _post("/v1/key-exports", {"api_key": key, "reason": reason}, api_key, url, home)
+    try:
+        with open_api(api_key, url, home) as api:
+            answer = api.post("/v1/key-exports", {"api_key": api.key, "reason": reason})
+    except ApiRefused as refused:
+        raise fail(str(refused)) from None
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWN_FILE_ONLY)
     except OSError as wrong:
@@ -105,35 +102,6 @@ def export_keys(
     with os.fdopen(descriptor, "w", encoding="utf-8") as output:
         json.dump(answer, output, indent=1)
     print(f"{len(answer['devices'])} capteurs, clés en clair : {file}")
-
-
-def _where(api_key: str | None, url: str | None, home: Path | None) -> tuple[str, str]:
-    """The API key and the API's address; those of the running stack where they are not given."""
-    if api_key is not None and url is not None:
-        return api_key, url
-    run = find_run(home)
-    return api_key or run.api_key, url or run.api_url
-
-
-def _post(path: str, body: Any, api_key: str | None, url: str | None, home: Path | None) -> Any:
-    import httpx
-
-    key, base = _where(api_key, url, home)
-    try:
-        answer = httpx.post(
-            f"{base.rstrip('/')}{path}",
-            json=body,
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=ANSWER_WITHIN_S,
-        )
-    except (httpx.HTTPError, httpx.InvalidURL) as away:
-        raise fail(f"l'API ne répond pas : {away}") from None
-    if answer.is_success:
-        return answer.json()
-    problem: dict[str, Any] = answer.json() if "json" in answer.headers.get("content-type", "") else {}
-    details = [f"{one['field']} : {one['message']}" for one in problem.get("errors") or ()]
-    said = problem.get("detail") or problem.get("title") or answer.reason_phrase
-    raise fail(" ; ".join([f"l'API refuse ({answer.status_code}) : {said}", *details[:5]]))
 
 
 def _show(report: Sequence[dict[str, Any]], *, dry_run: bool, as_json: bool) -> None:
