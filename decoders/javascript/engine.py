@@ -25,6 +25,8 @@ FOUND = (
     + "})"
 )
 CONSOLE = {"console_lines": 64, "console_line": 500, "console_octets": 16_384}
+# The value of a script is that of its last statement, which not every type of the binding can hold.
+UNDEFINED = "\n;void 0;"
 REASON_LENGTH = 300
 
 
@@ -91,7 +93,7 @@ class QuickJs:
         context.eval(self._locale)
         resolve = context.eval(self._harness)(bounds)
         try:
-            context.eval(script.source)
+            context.eval(script.source + UNDEFINED)
             run = resolve(context.eval(FOUND), script.form)
         except JSException as thrown:
             raise _broken(thrown, "Le codec ne se charge pas", f"{self._limits.load_s:g} s") from None
@@ -110,6 +112,8 @@ class _Context:
             return self._run(operation, octets)
         except JSException as thrown:
             raise _broken(thrown, "Le codec a échoué", f"{self._limits.call_s * 1000:g} ms") from None
+        except (TypeError, UnicodeError):  # A value that the binding cannot hand over.
+            raise Broken("output", "Résultat refusé : il est illisible") from None
 
 
 def _broken(thrown: Exception, what: str, allowed: str) -> Broken:

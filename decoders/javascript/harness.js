@@ -355,10 +355,12 @@
         said = failure('script', 'Le codec n\'a pas de fonction ' + operation);
       } else {
         const input = parse(text);
-        setClock(typeof input.recvTime === 'number' ? input.recvTime : 0);
-        if (operation === 'decodeUplink') input.recvTime = new RealDate(now);
+        setClock(typeof input.recvTime === 'number' ? input.recvTime : typeof input.clock === 'number' ? input.clock : 0);
+        if (operation !== 'encodeDownlink' && typeof input.recvTime === 'number') input.recvTime = new RealDate(now);
         else delete input.recvTime;
-        if (globalThis.context === context) globalThis.context = context = [];
+        if (globalThis.context === context) globalThis.context = context = isArray(input.context) ? input.context : [];
+        delete input.clock;
+        delete input.context;
         const result = called(entry, input);
         const later = LATER[tag(result)];
         if (later !== undefined) {
@@ -376,7 +378,7 @@
       for (let index = 0; index < lineCount; index++) console += (index ? ',' : '') + stringify(lines[index]);
       said += ',"console":[' + console + ']';
     }
-    return said + '}';
+    return wellFormed(said + '}');  // Which makes one string of the pieces that the engine keeps apart.
   }
   return resolve;
 })

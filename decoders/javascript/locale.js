@@ -17,27 +17,34 @@
     const wanted = String((Array.isArray(given) ? given[0] : given) ?? 'en-US');
     return LOCALES[wanted] ?? LOCALES[wanted.slice(0, 2)] ?? LOCALES.en;
   }
-  const { min, max, floor, abs } = Math;
+  const { min, max, abs } = Math;
+
+  // Half up in decimal, as ICU does; toFixed rounds what the number is in binary.
+  function rounded(number, digits) {
+    const text = String(number);
+    if (text.includes('e')) {
+      const [whole, fraction = ''] = number < 1 ? number.toFixed(digits).split('.') : [String(BigInt(number))];
+      return [whole, fraction.padEnd(digits, '0')];
+    }
+    const [whole, fraction = ''] = text.split('.');
+    const next = fraction[digits] >= '5' ? 1n : 0n;
+    const all = String(BigInt(whole + fraction.slice(0, digits).padEnd(digits, '0')) + next).padStart(digits + 1, '0');
+    return [all.slice(0, all.length - digits), all.slice(all.length - digits)];
+  }
 
   function numberText(number, given, options) {
     const of = localeOf(given);
     const { minimumFractionDigits: least, maximumFractionDigits: most, minimumIntegerDigits = 1, useGrouping = true,
       style } = options ?? {};
-    if (Number.isNaN(number)) return 'NaN';
     const isPercent = style === 'percent';
     const fewest = least ?? 0;
     const scaled = isPercent ? number * 100 : number;
     const digits = min(100, most ?? max(fewest, isPercent ? 0 : 3));
     const sign = scaled < 0 || Object.is(scaled, -0) ? of.minus ?? '-' : '';
-    const end = isPercent ? (of.point === ',' ? '\u00a0%' : '%') : '';
+    const end = isPercent ? (of === LOCALES.fr ? THIN + '%' : of.point === ',' ? '\u00a0%' : '%') : '';
+    if (Number.isNaN(scaled)) return 'NaN' + end;
     if (!Number.isFinite(scaled)) return sign + '\u221e' + end;
-    let whole, fraction;
-    if (abs(scaled) >= 1e21) {
-      whole = BigInt(abs(scaled)).toString();
-      fraction = '';
-    } else {
-      [whole, fraction = ''] = abs(scaled).toFixed(digits).split('.');
-    }
+    let [whole, fraction] = rounded(abs(scaled), digits);
     while (fraction.length > fewest && fraction.endsWith('0')) fraction = fraction.slice(0, -1);
     whole = whole.padStart(minimumIntegerDigits, '0');
     if (useGrouping && !(of === LOCALES.es && whole.length < 5)) whole = whole.replace(/\B(?=(\d{3})+$)/g, of.group);
@@ -56,7 +63,9 @@
     return new Date(time + (isSummer ? 7200000 : 3600000));
   }
   const two = (number) => String(number).padStart(2, '0');
-  const PARTS = ['year', 'month', 'day', 'hour', 'minute', 'second'];
+  const DATE_PARTS = ['year', 'month', 'day'];
+  const TIME_PARTS = ['hour', 'minute', 'second'];
+  const PARTS = [...DATE_PARTS, ...TIME_PARTS];
 
   function dateText(date, given, options, dateByDefault, timeByDefault) {
     const time = date.getTime();
@@ -64,13 +73,10 @@
     const of = localeOf(given);
     const at = zoned(time, options?.timeZone);
     let wanted = options ?? {};
-    if (!PARTS.some((part) => wanted[part] !== undefined)) {
-      wanted = {
-        ...wanted,
-        ...(dateByDefault && { year: 'numeric', month: 'numeric', day: 'numeric' }),
-        ...(timeByDefault && { hour: 'numeric', minute: '2-digit', second: '2-digit' }),
-      };
-    }
+    const asksFor = (parts) => parts.some((part) => options?.[part] !== undefined);
+    const isFree = !asksFor(dateByDefault ? (timeByDefault ? PARTS : DATE_PARTS) : TIME_PARTS);
+    if (isFree && dateByDefault) wanted = { ...wanted, year: 'numeric', month: 'numeric', day: 'numeric' };
+    if (isFree && timeByDefault) wanted = { ...wanted, hour: 'numeric', minute: '2-digit', second: '2-digit' };
     const isTwo = (part) => wanted[part] === '2-digit' || (of.padded && wanted[part] === 'numeric' && part !== 'year');
     const shown = (part, number) => (isTwo(part) ? two(number % 100) : String(number));
     const days = {
@@ -83,6 +89,7 @@
     let hour = at.getUTCHours();
     const noon = isHalf ? (hour < 12 ? ' AM' : ' PM') : '';
     if (isHalf) hour = hour % 12 || 12;
+    else if (of.half && hour === 0) hour = 24;
     const times = [
       wanted.hour && (isHalf && wanted.hour !== '2-digit' ? String(hour) : two(hour)),
       wanted.minute && two(at.getUTCMinutes()),

@@ -1,0 +1,188 @@
+# ruff: noqa: E501 - A script is easier to read on its one line.
+"""Hostile code, on real worker processes (codecs.md, section 2.2): it fails, its neighbours and the service do not."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from decoders.javascript.pool import CodecPool, Limits, Script
+from tests.decoders.javascript.conftest import NEIGHBOUR, uplink
+
+IN_CALL = "function decodeUplink(input) {{ {} }}"
+
+# (what it is, source, how the answer calls it, what it says in French)
+CASES = [
+    ("a loop", IN_CALL.format("while (true) {}"), "timeout", "100 ms de calcul"),
+    ("a loop that catches", IN_CALL.format("while (true) { try { while (true) {} } catch (e) {} }"), "timeout", "100 ms"),
+    ("a loop while loading", "while (true) {}", "timeout", "2 s de calcul"),
+    ("a filled array", IN_CALL.format("return {data: new Array(1e9).fill(0)}"), "memory", "mémoire"),
+    ("an array that grows", IN_CALL.format("const a = []; while (true) a.push('x'.repeat(99999 + a.length))"), "memory", "mémoire"),
+    ("a vast typed array", IN_CALL.format("return {data: new Uint8Array(2e9).length}"), "memory", "mémoire"),
+    ("typed arrays", IN_CALL.format("const a = []; while (true) a.push(new Uint8Array(1e6))"), "memory", "mémoire"),
+    ("a string that grows", IN_CALL.format("let s = 'x'; while (true) s += s"), "script", "string too long"),
+    ("a long string", IN_CALL.format("return {data: 'x'.repeat(1 << 29)}"), "memory", "mémoire"),
+    ("recursion", IN_CALL.format("return (function f() { return f() + 1 })()"), "script", "récursion sans fin"),
+    ("recursion while loading", "(function f() { return f() + 1 })()", "script", "récursion sans fin"),
+    ("a deep array", IN_CALL.format("let a = []; for (let i = 0; i < 200000; i++) a = [a]; return {data: JSON.stringify(a)}"), "script", "récursion sans fin"),
+    ("a deep result", IN_CALL.format("let a = []; for (let i = 0; i < 100000; i++) a = [a]; return {data: a}"), "output", "10 niveaux"),
+    ("ReDoS", IN_CALL.format("return {data: /^(a+)+$/.test('a'.repeat(40) + 'b')}"), "timeout", "100 ms"),
+    ("squares of a BigInt", IN_CALL.format("let x = 10n; while (true) x = x * x"), None, ""),
+    ("a long sort", "const a = []; for (let i = 0; i < 3e5; i++) a.push((i * 7919) % 300007);" + IN_CALL.format("while (true) a.sort((x, y) => y - x).reverse()"), "timeout", "100 ms"),
+    ("a sparse result", IN_CALL.format("return {data: new Array(1e9)}"), "output", "256 Ko"),
+    ("a result too long", IN_CALL.format("return {data: {text: 'x'.repeat(300000)}}"), "output", "256 Ko"),
+    ("many numbers", IN_CALL.format("return {data: new Array(60000).fill(0.123456789012345)}"), "output", "256 Ko"),
+    ("too many keys", IN_CALL.format("const o = {}; for (let i = 0; i < 201; i++) o['k' + i] = i; return {data: o}"), "output", "200 clés"),
+    ("a cycle", IN_CALL.format("const o = {}; o.o = o; return {data: o}"), "output", "10 niveaux"),
+    ("a toJSON bomb", IN_CALL.format("const b = {toJSON() { return {a: b, b: b} }}; return {data: b}"), "output", "10 niveaux"),
+    ("a toJSON that never ends", IN_CALL.format("return {data: {toJSON() { while (true) {} }}}"), "timeout", "100 ms"),
+    ("a getter that throws", IN_CALL.format("return {data: {get a() { throw new Error('non') }}}"), "script", "Error: non"),
+    ("a Proxy that throws", IN_CALL.format("return new Proxy({}, {get() { throw new Error('non') }})"), "script", "Error: non"),
+    ("a Proxy without end", IN_CALL.format("return {data: new Proxy({}, {ownKeys() { while (true) {} }})}"), "timeout", "100 ms"),
+    ("a Proxy of many keys", IN_CALL.format("return {data: new Proxy({}, {ownKeys() { return Array.from({length: 500}, (_, i) => 'k' + i) }, getOwnPropertyDescriptor() { return {value: 1, enumerable: true, configurable: true} }})}"), "output", "200 clés"),
+    ("an async function", "async function decodeUplink() { return {data: {}} }", "script", "une promesse"),
+    ("a promise", IN_CALL.format("return Promise.resolve({data: {}})"), "script", "une promesse"),
+    ("a generator", "function* decodeUplink() { while (true) yield 1 }", "script", "un générateur"),
+    ("an endless generator", IN_CALL.format("return {data: [...(function* () { while (true) yield 1 })()]}"), None, ""),
+    ("promises without end", IN_CALL.format("const f = () => Promise.resolve().then(f); f(); while (true) f()"), None, ""),
+    ("nothing thrown", IN_CALL.format("throw undefined"), "script", "undefined"),
+    ("an exception that hides", IN_CALL.format("throw {get message() { throw 1 }}"), "script", "exception illisible"),
+    ("an exception without end", IN_CALL.format("throw {get message() { while (true) {} }}"), "timeout", "100 ms"),
+    ("an exception of 10 MB", IN_CALL.format("throw new Error('x'.repeat(1e7))"), "script", "Error: xxx"),
+    ("bad syntax", "function decodeUplink( {", "script", "ne se charge pas : SyntaxError"),
+    ("an exception while loading", "throw new Error('non')", "script", "ne se charge pas : Error: non"),
+    ("too much source", "//" + "x" * 600_000, "script", "512 Ko"),
+    ("memory while loading", "const a = []; while (true) a.push(new Uint8Array(1e6))", "memory", "mémoire"),
+    # The engine's own words for what stopped it are asked of the script, outside of any limit: the pool kills.
+    ("words without end", "Error.prototype.toString = InternalError.prototype.toString = () => { while (true) {} };" + IN_CALL.format("while (true) {}"), "worker", "une seconde"),
+    ("words without end while loading", "throw {toString() { while (true) {} }}", "worker", "une seconde"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "failure", "reason"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+async def test_a_hostile_script_fails_alone_and_is_told_in_french(
+    pool: CodecPool, source: str, failure: str | None, reason: str
+) -> None:
+    hostile = Script("hostile/1", source)
+    calls = [uplink(NEIGHBOUR, b"\x01"), uplink(hostile), uplink(NEIGHBOUR, b"\x02"), uplink(NEIGHBOUR, b"\x03")]
+
+    before, bad, *after = await pool.call(calls)
+
+    assert [answer.output for answer in (before, *after)] == [{"data": {"first": value}} for value in (1, 2, 3)]
+    assert bad.output is None
+    assert bad.failure == (failure or bad.failure)
+    assert bad.failure is not None
+    assert reason in bad.reason
+    assert len(bad.reason) < 500
+    assert pool.restarts == (1 if bad.failure == "worker" else 0)
+
+
+async def test_a_sparse_array_is_no_harm(decode) -> None:
+    answer = await decode(IN_CALL.format("return {data: {length: new Array(1e9).length}}"))
+
+    assert answer.output == {"data": {"length": 1_000_000_000}}
+
+
+async def test_what_a_script_breaks_is_whole_again_at_its_next_call(pool: CodecPool) -> None:
+    """The context of a failed call is dropped, with whatever the call left in it."""
+    script = Script(
+        "breaks/1",
+        "let broken = false;" + IN_CALL.format("if (broken) return {data: 1}; broken = true; while (1) {}"),
+    )
+
+    answers = await pool.call([uplink(script)] * 3)
+
+    assert [answer.failure for answer in answers] == ["timeout"] * 3
+
+
+async def test_a_worker_that_is_killed_loses_the_call_in_hand_only(pool: CodecPool) -> None:
+    slow = Script("slow/1", IN_CALL.format("const end = input.bytes[0] * 20000; let n = 0; while (n < end) n++; return {data: n}"))  # fmt: skip
+    calls = [uplink(slow, bytes([number % 10 + 1])) for number in range(200)]
+    answering = asyncio.create_task(pool.call(calls))
+    (pid,) = pool.pids
+    while not _is_busy(pid):  # noqa: ASYNC110 - Another process.
+        await asyncio.sleep(0.005)
+
+    os.kill(pid, signal.SIGKILL)
+    answers = await answering
+
+    lost = [answer for answer in answers if answer.failure is not None]
+    assert [answer.failure for answer in lost] in (["worker"], [])  # Nothing, when it was between two calls.
+    assert all("son processus" in answer.reason for answer in lost)
+    expected = [{"data": (number % 10 + 1) * 20000} for number in range(200)]
+    assert [a.output for a in answers if a.failure is None] == [
+        output for output, a in zip(expected, answers, strict=True) if a.failure is None
+    ]
+    assert pool.restarts == 1
+
+
+def _is_busy(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] == "R"
+
+
+async def test_a_frozen_worker_is_replaced(pool: CodecPool) -> None:
+    (pid,) = pool.pids
+    os.kill(pid, signal.SIGSTOP)
+
+    (answer,) = await pool.call([uplink(NEIGHBOUR)])
+
+    assert answer.output == {"data": {"first": 1}}  # It had no call in hand.
+    assert pool.pids != [pid]
+
+
+async def test_five_overruns_in_ten_minutes_stop_a_version_and_are_reported_once() -> None:
+    told: list[str] = []
+    pool = CodecPool(1, overran=told.append)
+    await pool.start()
+    try:
+        slow = Script("slow/1", IN_CALL.format("while (true) {}"))
+
+        answers = await pool.call([uplink(slow), uplink(NEIGHBOUR)] * 20)
+
+        overran = [answer for answer in answers if answer.cpu_us > 50_000]
+        assert told == ["slow/1"]
+        assert 5 <= len(overran) <= 7  # The batch under way ends.
+        stopped = [answer for answer in answers[::2] if answer not in overran]
+        assert {answer.failure for answer in stopped} == {"timeout"}
+        assert all("quarantaine" in answer.reason for answer in stopped)
+        assert [answer.failure for answer in answers[1::2]] == [None] * 20
+
+        pool.release("slow/1")
+        (again,) = await pool.call([uplink(slow)])
+        assert "100 ms" in again.reason
+    finally:
+        await pool.close()
+
+
+async def test_contexts_beyond_the_limit_give_way_to_newer_ones_and_come_back() -> None:
+    pool = CodecPool(1, limits=Limits(contexts=3))
+    await pool.start()
+    try:
+        counting = [
+            Script(f"counter/{number}", "let n = 0;" + IN_CALL.format("return {data: ++n}")) for number in range(5)
+        ]
+
+        first = await pool.call([uplink(script) for script in counting])
+        second = await pool.call([uplink(script) for script in (*counting[2:], *counting[:2])])
+
+        assert [answer.output for answer in first] == [{"data": 1}] * 5
+        assert [answer.output for answer in second] == [{"data": 2}] * 3 + [{"data": 1}] * 2
+    finally:
+        await pool.close()
+
+
+async def test_a_context_is_made_anew_after_its_share_of_calls() -> None:
+    pool = CodecPool(1, limits=Limits(context_calls=4))
+    await pool.start()
+    try:
+        counting = Script("counter/1", "let n = 0;" + IN_CALL.format("return {data: ++n}"))
+
+        answers = await pool.call([uplink(counting)] * 6)
+
+        assert [answer.output for answer in answers] == [{"data": n} for n in (1, 2, 3, 4, 1, 2)]
+    finally:
+        await pool.close()
