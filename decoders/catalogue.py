@@ -5,7 +5,7 @@ from decoders.adeunis import tic as adeunis_tic
 from decoders.axioma import w1
 from decoders.codec import Codec
 from decoders.elsys import ers
-from decoders.milesight import products as milesight
+from decoders.milesight import codecs as milesight
 from decoders.watteco import codecs as watteco
 
 CODECS: dict[str, Codec] = {
@@ -18,13 +18,8 @@ CODECS: dict[str, Codec] = {
         dry_contacts.CODEC,
         pulse.CODEC,
         ers.CODEC,
-        milesight.AM103_CODEC,
-        milesight.AM107_CODEC,
-        milesight.AM308_CODEC,
-        milesight.AM319_CODEC,
-        milesight.EM310_CODEC,
-        milesight.EM400_CODEC,
         w1.CODEC,
+        *milesight.MILESIGHT_CODECS,
         *watteco.WATTECO_CODECS,
     )
 }

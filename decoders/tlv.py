@@ -2,19 +2,31 @@
 
 import struct
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 from decoders.canonical import Decoded, MalformedPayload, Reading
 
+# What a NamedTuple's constructor does, without its own call: half the time of a reading.
+_NEW = cast(
+    "Callable[[type[Reading], tuple[int, str, str, float]], Reading]",
+    tuple.__new__,  # pyright: ignore[reportUnknownMemberType]
+)
+
 # (payload, where the record's data starts, time of the uplink, where to put what it says).
 Read = Callable[[bytes, int, int, Decoded], None]
+# (payload, where the record's data starts) -> its octets; the payload may end before.
+Measure = Callable[[bytes, int], int]
 
 
 class Record(NamedTuple):
-    """What a tag announces: so many octets of data, and how to read them."""
+    """What a tag announces: so many octets of data, and how to read them.
+
+    `measure` says the size of a record that tells it itself, on top of `size`, the least that it has.
+    """
 
     size: int
     read: Read
+    measure: Measure | None = None
 
 
 class Field(NamedTuple):
@@ -32,17 +44,17 @@ class Field(NamedTuple):
     absent_from: int | None = None
 
 
-def layout_of(order: str, fields: Iterable[Field], *, before: str = "") -> struct.Struct:
-    """The layout of these fields, in octet order `<` or `>`, after another group of codes."""
-    return struct.Struct(order + before + "".join(field.code for field in fields))
+def layout_of(order: str, fields: Iterable[Field], *, before: str = "", after: str = "") -> struct.Struct:
+    """The layout of these fields, in octet order `<` or `>`, between other groups of codes."""
+    return struct.Struct(order + before + "".join(field.code for field in fields) + after)
 
 
 def measures(order: str, *fields: Field) -> Record:
     """A record of measures taken at the time of the uplink."""
     layout = layout_of(order, fields)
-    unpack = layout.unpack_from
     if len(fields) == 1 and fields[0].most is None and fields[0].absent_from is None:
-        return Record(layout.size, _one_measure(unpack, fields[0]))
+        return Record(layout.size, _one_measure(layout, fields[0]))
+    unpack = layout.unpack_from
 
     def read(payload: bytes, start: int, time_us: int, decoded: Decoded) -> None:
         add_readings(fields, unpack(payload, start), time_us, decoded)
@@ -50,23 +62,28 @@ def measures(order: str, *fields: Field) -> Record:
     return Record(layout.size, read)
 
 
-def _one_measure(unpack: Callable[[bytes, int], tuple[Any, ...]], field: Field) -> Read:
+def _one_measure(layout: struct.Struct, field: Field) -> Read:
     """The most frequent record, read without the loop and the checks of the general one."""
-    _, quantity, divisor, channel, _, _ = field
+    code, quantity, divisor, channel, _, _ = field
+    unpack = layout.unpack_from
+    new = _NEW
+
+    def read_octet(payload: bytes, start: int, time_us: int, decoded: Decoded) -> None:
+        decoded.readings.append(new(Reading, (time_us, channel, quantity, payload[start] / divisor)))
 
     def read(payload: bytes, start: int, time_us: int, decoded: Decoded) -> None:
-        decoded.readings.append(Reading(time_us, channel, quantity, unpack(payload, start)[0] / divisor))
+        decoded.readings.append(new(Reading, (time_us, channel, quantity, unpack(payload, start)[0] / divisor)))
 
-    return read
+    return read_octet if code == "B" else read
 
 
-def add_readings(fields: Iterable[Field], values: Iterable[int], at_us: int, decoded: Decoded) -> None:
+def add_readings(fields: Iterable[Field], values: Iterable[float], at_us: int, decoded: Decoded) -> None:
     """Add the readings of one record. Raises MalformedPayload for a value that the field cannot have."""
     append = decoded.readings.append
     for (_, quantity, divisor, channel, most, absent_from), value in zip(fields, values, strict=False):
         if most is not None and value > most:
             raise MalformedPayload(f"{quantity} vaut {most} au plus, reçu {value}")
         if absent_from is not None and value >= absent_from:
-            decoded.warnings.append(f"le capteur n'a pas de mesure de {quantity} (valeur {value:#x})")
+            decoded.warnings.append(f"le capteur n'a pas de mesure de {quantity} (valeur {int(value):#x})")
         else:
             append(Reading(at_us, channel, quantity, value / divisor))

@@ -1,6 +1,7 @@
 """Milesight frames: [channel][type][data] again and again, little-endian (codecs.md, section 4.3)."""
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 from decoders.canonical import Decoded, MalformedPayload
@@ -10,7 +11,9 @@ F_PORT = 85  # As delivered; the profile option `f_port` tells another.
 # How far from the uplink the clock of a stored record may be: what the memory holds, and drift.
 _OLDEST_US = 400 * 86_400_000_000
 _AHEAD_US = 86_400_000_000
-_ALARM_STATES = ("released", "raised")
+ALARM_STATES = ("released", "raised")
+# Channels on which a device answers settings; they never carry a measure.
+_ANSWERS = frozenset({0xF8, 0xF9, 0xFE, 0xFF})
 
 # (channel << 8 | type) -> the record that follows. A product is one such table.
 Table = Mapping[int, Record]
@@ -19,7 +22,8 @@ Table = Mapping[int, Record]
 def read_frame(table: Table, f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]) -> Decoded:
     """Read a whole frame by its product's table.
 
-    Raises MalformedPayload for another f_port, an empty or truncated frame, and a channel or type that
+    An answer to a setting that the table does not have is kept from there on in `data["unread"]`. Raises
+    MalformedPayload for another f_port, an empty or truncated frame, and any other channel or type that
     the product does not have: what follows it could not be told apart.
     """
     expected = options.get("f_port", F_PORT)
@@ -29,61 +33,114 @@ def read_frame(table: Table, f_port: int, payload: bytes, time_us: int, options:
     if end == 0:
         raise MalformedPayload("une trame Milesight a au moins un enregistrement : aucun octet reçu")
     decoded = Decoded()
+    find = table.get
     offset = 0
     while offset < end:
         start = offset + 2
         if start > end:
             raise MalformedPayload(f"canal sans type à l'octet {offset} : {payload.hex()}")
-        record = table.get(payload[offset] << 8 | payload[offset + 1])
+        record = find(payload[offset] << 8 | payload[offset + 1])
         if record is None:
-            raise MalformedPayload(
-                f"canal {payload[offset]:02x} de type {payload[offset + 1]:02x} inconnu à l'octet {offset} : "
-                f"{payload.hex()}"
-            )
-        following = start + record.size
+            _keep_unread(payload, offset, decoded)
+            break
+        size, read, measure = record
+        following = start + size
+        if measure is not None and following <= end:
+            following = start + measure(payload, start)
         if following > end:
             raise MalformedPayload(
                 f"canal {payload[offset]:02x} de type {payload[offset + 1]:02x} à l'octet {offset} : "
-                f"{record.size} octets annoncés, il en reste {end - start} : {payload.hex()}"
+                f"{following - start} octets annoncés, il en reste {end - start} : {payload.hex()}"
             )
-        record.read(payload, start, time_us, decoded)
+        read(payload, start, time_us, decoded)
         offset = following
     return decoded
 
 
-def alarm(field: Field) -> Record:
-    """A measure, and whether it crossed the threshold set in the device: `data["alarms"][quantity]`."""
-    layout = layout_of("<", (field,))
-    unpack = layout.unpack_from
+def _keep_unread(payload: bytes, offset: int, decoded: Decoded) -> None:
+    if payload[offset] not in _ANSWERS:
+        raise MalformedPayload(
+            f"canal {payload[offset]:02x} de type {payload[offset + 1]:02x} inconnu à l'octet {offset} : "
+            f"{payload.hex()}"
+        )
+    decoded.data["unread"] = payload[offset:].hex()
+    decoded.warnings.append(f"réponse à un réglage inconnue ({payload[offset + 1]:02x}), gardée telle quelle")
+
+
+def state_name(state: int, names: tuple[str, ...] = ALARM_STATES) -> str:
+    """What a code stands for."""
+    return names[state] if state < len(names) and names[state] else f"code {state}"
+
+
+def alarm(*fields: Field, names: tuple[str, ...] = ALARM_STATES) -> Record:
+    """Measures, and the state of the first one's alarm: `data["alarms"][quantity]`, with its channel if any."""
+    layout = layout_of("<", fields)
+    unpack, field = layout.unpack_from, fields[0]
+    key = f"{field.quantity}_{field.channel}" if field.channel else field.quantity
 
     def read(payload: bytes, start: int, time_us: int, decoded: Decoded) -> None:
-        (value,), state = unpack(payload, start), payload[start + layout.size]
-        add_readings((field,), (value,), time_us, decoded)
-        name = _ALARM_STATES[state] if state < len(_ALARM_STATES) else f"code {state}"
-        decoded.data.setdefault("alarms", {})[field.quantity] = name
+        add_readings(fields, unpack(payload, start), time_us, decoded)
+        state = payload[start + layout.size]
+        decoded.data.setdefault("alarms", {})[key] = state_name(state, names)
 
     return Record(layout.size + 1, read)
 
 
-def history(*fields: Field) -> Record:
+def change_alarm(field: Field, code: str = "h", names: tuple[str, ...] = ALARM_STATES) -> Record:
+    """A measure, how much it changed, and the state of the alarm."""
+    layout = layout_of("<", (field,), after=code + "B")
+    unpack = layout.unpack_from
+    key = f"{field.quantity}_{field.channel}" if field.channel else field.quantity
+
+    def read(payload: bytes, start: int, time_us: int, decoded: Decoded) -> None:
+        value, change, state = unpack(payload, start)
+        add_readings((field,), (value,), time_us, decoded)
+        decoded.data.setdefault("alarms", {})[key] = state_name(state, names)
+        if isfinite(change):
+            decoded.data.setdefault("changes", {})[key] = change / field.divisor
+
+    return Record(layout.size, read)
+
+
+def stored_instant(timestamp: int, time_us: int, decoded: Decoded) -> int | None:
+    """When a record was stored; None, with a warning, when the device's clock cannot have been right."""
+    at_us = timestamp * 1_000_000
+    if time_us - _OLDEST_US <= at_us <= time_us + _AHEAD_US:
+        return at_us
+    decoded.warnings.append(f"mesure en mémoire à une date invraisemblable ({timestamp} s depuis 1970)")
+    return None
+
+
+def history(*fields: Field, before: str = "", after: str = "") -> Record:
     """A stored record: seconds since 1970, then measures of that instant.
 
-    A record whose clock is implausible goes to `data["undated_history"]` with a warning.
+    `before` and `after` are octets that say nothing. A record whose clock is implausible goes to
+    `data["undated_history"]` with a warning.
     """
-    layout = layout_of("<", fields, before="I")
+    layout = layout_of("<", fields, before="I" + before, after=after)
     unpack = layout.unpack_from
 
     def read(payload: bytes, start: int, time_us: int, decoded: Decoded) -> None:
         timestamp, *values = unpack(payload, start)
-        at_us = timestamp * 1_000_000
-        if time_us - _OLDEST_US <= at_us <= time_us + _AHEAD_US:
-            add_readings(fields, values, at_us, decoded)
-            return
-        decoded.warnings.append(f"mesure en mémoire à une date invraisemblable ({timestamp} s depuis 1970)")
-        measured = {field.quantity: value / field.divisor for field, value in zip(fields, values, strict=True)}
-        decoded.data.setdefault("undated_history", []).append({"timestamp": timestamp, **measured})
+        add_stored(fields, values, timestamp, time_us, decoded)
 
     return Record(layout.size, read)
+
+
+def add_stored(
+    fields: tuple[Field, ...], values: list[float], timestamp: int, time_us: int, decoded: Decoded
+) -> None:
+    """Readings of a stored record, or its values in `data["undated_history"]`."""
+    at_us = stored_instant(timestamp, time_us, decoded)
+    if at_us is not None:
+        add_readings(fields, values, at_us, decoded)
+        return
+    measured: dict[str, Any] = {
+        f"{field.quantity}_{field.channel}".rstrip("_"): value / field.divisor
+        for field, value in zip(fields, values, strict=True)
+        if isfinite(value)
+    }
+    decoded.data.setdefault("undated_history", []).append({"timestamp": timestamp, **measured})
 
 
 def entry(section: str, name: str, size: int, form: Callable[[bytes], Any]) -> Record:
@@ -97,8 +154,9 @@ def entry(section: str, name: str, size: int, form: Callable[[bytes], Any]) -> R
 
 def setting(name: str, size: int) -> Record:
     """The device's answer to a setting: a number up to two octets, else the octets in hexadecimal."""
-    return entry("settings", name, size, _number if size <= 2 else bytes.hex)  # noqa: PLR2004 - u8 and u16.
+    return entry("settings", name, size, number if size <= 2 else bytes.hex)  # noqa: PLR2004 - u8 and u16.
 
 
-def _number(octets: bytes) -> int:
+def number(octets: bytes) -> int:
+    """An unsigned number."""
     return int.from_bytes(octets, "little")

@@ -1,0 +1,211 @@
+"""Milesight's downlinks as typed commands, on the f_port of uplinks (codecs.md, section 4.3; vendor's pages).
+
+All are absolute. What several outputs share takes `output`, 0 for all of them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from decoders.codec import Command, EncodedCommand, Parameter, ParameterKind
+from decoders.milesight.frame import F_PORT
+
+_SHORTEST_S, _LONGEST_S = 60, 64_800  # 18 hours, the longest that the user guides accept.
+_OPEN, _BY_PULSES, _BY_TIME = 0x20, 0x40, 0x80  # Bits of a valve's task.
+_LAST_U24, _LAST_U32 = 2**24 - 1, 2**32 - 1
+_AS_IT_IS = "unchanged"
+
+
+def _octets(*octets: int) -> EncodedCommand:
+    return EncodedCommand(F_PORT, bytes(octets))
+
+
+def _hexadecimal(octets: str) -> EncodedCommand:
+    return EncodedCommand(F_PORT, bytes.fromhex(octets))
+
+
+REBOOT = Command("reboot", "Redémarrer", lambda _: _hexadecimal("ff10ff"))
+REPORT_INTERVAL = Command(
+    "set_report_interval",
+    "Régler la période d'envoi",
+    lambda values: EncodedCommand(F_PORT, b"\xff\x03" + values["seconds"].to_bytes(2, "little")),
+    (Parameter("seconds", "période", minimum=_SHORTEST_S, maximum=_LONGEST_S, unit="s"),),
+)
+REPORT_INTERVAL_MINUTES = Command(
+    "set_report_interval",
+    "Régler la période d'envoi",
+    lambda values: EncodedCommand(F_PORT, b"\xff\x8e\x00" + values["minutes"].to_bytes(2, "little")),
+    (Parameter("minutes", "période", minimum=1, maximum=1_440, unit="min"),),
+)
+COMMON = (REBOOT, REPORT_INTERVAL)
+READ_STATE = Command("read_state", "Demander l'état", lambda _: _hexadecimal("ff28ff"))
+
+SOCKET = (
+    Command("switch_on", "Allumer", lambda _: _hexadecimal("0801ffff"), switches=True),
+    Command("switch_off", "Éteindre", lambda _: _hexadecimal("0800ffff"), switches=True),
+    READ_STATE,
+)
+
+
+def _output(count: int) -> Parameter:
+    return Parameter("output", "sortie, 0 pour toutes", minimum=0, maximum=count, default=0)
+
+
+def _mask(output: int, count: int) -> int:
+    return (1 << count) - 1 if output == 0 else 1 << output - 1
+
+
+def _wall_switch(told: int, on: int) -> EncodedCommand:
+    """FF 29: which switches are told in the high half, what they are told in the low one."""
+    return _octets(0xFF, 0x29, told << 4 | on)
+
+
+def _set_all(values: Mapping[str, Any], count: int) -> tuple[int, int]:
+    """(which outputs are told, which of them are to be on) from `switch_1` on."""
+    told = on = 0
+    for rank in range(count):
+        wanted = values[f"switch_{rank + 1}"]
+        told |= (wanted != _AS_IT_IS) << rank
+        on |= (wanted == "on") << rank
+    return told, on
+
+
+def _each(count: int) -> tuple[Parameter, ...]:
+    return tuple(
+        Parameter(
+            *(f"switch_{rank}", f"sortie {rank}", ParameterKind.CHOICE),
+            choices=("on", "off", _AS_IT_IS),
+            default=_AS_IT_IS,
+        )
+        for rank in range(1, count + 1)
+    )
+
+
+def wall_switch(count: int) -> tuple[Command, ...]:
+    """Of a wall switch with so many buttons."""
+    return (
+        Command(
+            "switch_on",
+            "Allumer",
+            lambda values: _wall_switch(_mask(values["output"], count), _mask(values["output"], count)),
+            (_output(count),),
+            switches=True,
+        ),
+        Command(
+            "switch_off",
+            "Éteindre",
+            lambda values: _wall_switch(_mask(values["output"], count), 0),
+            (_output(count),),
+            switches=True,
+        ),
+        Command(
+            "set_switches",
+            "Régler chaque sortie",
+            lambda values: _wall_switch(*_set_all(values, count)),
+            _each(count),
+            switches=True,
+        ),
+        READ_STATE,
+    )
+
+
+_LIGHTS = 8
+LIGHTS = (
+    Command(
+        "switch_on",
+        "Allumer",
+        lambda values: _octets(0x08, _mask(values["output"], _LIGHTS), _mask(values["output"], _LIGHTS)),
+        (_output(_LIGHTS),),
+        switches=True,
+    ),
+    Command(
+        "switch_off",
+        "Éteindre",
+        lambda values: _octets(0x08, _mask(values["output"], _LIGHTS), 0),
+        (_output(_LIGHTS),),
+        switches=True,
+    ),
+    Command(
+        "set_switches",
+        "Régler chaque sortie",
+        lambda values: _octets(0x08, *_set_all(values, _LIGHTS)),
+        _each(_LIGHTS),
+        switches=True,
+    ),
+)
+
+
+def _outputs(first: int, count: int, label: str) -> tuple[Command, ...]:
+    """Outputs that have a channel each: [channel] [on or off] FF."""
+    which = Parameter("output", label, minimum=1, maximum=count, default=1)
+    return (
+        Command(
+            "switch_on",
+            "Activer une sortie",
+            lambda values: _octets(first + values["output"] - 1, 0x01, 0xFF),
+            (which,),
+            switches=True,
+        ),
+        Command(
+            "switch_off",
+            "Désactiver une sortie",
+            lambda values: _octets(first + values["output"] - 1, 0x00, 0xFF),
+            (which,),
+            switches=True,
+        ),
+    )
+
+
+UC300_OUTPUTS = _outputs(0x07, 2, "sortie")
+
+
+def _valve_task(valve: int, sequence: int, *, opened: bool, seconds: int = 0, pulses: int = 0) -> EncodedCommand:
+    """FF 1D: what to do with which valve, its number, for how long, for how many pulses."""
+    control = valve - 1 | _OPEN * opened | _BY_PULSES * (pulses > 0) | _BY_TIME * (seconds > 0)
+    head = bytes((0xFF, 0x1D, control, sequence))
+    return EncodedCommand(F_PORT, head + seconds.to_bytes(3, "little") + pulses.to_bytes(4, "little"))
+
+
+_VALVE = Parameter("valve", "vanne", minimum=1, maximum=2, default=1)
+_SEQUENCE = Parameter("sequence", "numéro de la tâche, 0 pour tout de suite", minimum=0, maximum=255, default=0)
+VALVES = (
+    Command(
+        "open_valve",
+        "Ouvrir une vanne pour une durée",
+        lambda values: _valve_task(
+            *(values["valve"], values["sequence"]),
+            opened=True,
+            seconds=values["duration_s"],
+            pulses=values["pulses"],
+        ),
+        (
+            _VALVE,
+            # Never without an end: a lost "close" must not empty a reservoir.
+            Parameter("duration_s", "durée", minimum=1, maximum=_LAST_U24, unit="s"),
+            Parameter("pulses", "impulsions après lesquelles fermer", minimum=0, maximum=_LAST_U32, default=0),
+            _SEQUENCE,
+        ),
+        switches=True,
+    ),
+    Command(
+        "close_valve",
+        "Fermer une vanne",
+        lambda values: _valve_task(values["valve"], 0, opened=False),
+        (_VALVE,),
+        switches=True,
+    ),
+)
+TARGET_TEMPERATURE = Command(
+    "set_target_temperature",
+    "Régler la consigne de température",
+    lambda values: EncodedCommand(
+        F_PORT,
+        b"\xff\xb1"
+        + values["degrees"].to_bytes(1, signed=True)
+        + round(values["tolerance"] * 10).to_bytes(2, "little"),
+    ),
+    (
+        Parameter("degrees", "consigne", minimum=5, maximum=35, unit="Cel"),
+        Parameter("tolerance", "tolérance", ParameterKind.NUMBER, minimum=0.1, maximum=5, unit="Cel", default=0.5),
+    ),
+    switches=True,
+)
