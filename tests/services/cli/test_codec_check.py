@@ -114,13 +114,9 @@ def test_a_script_that_never_ends_fails_alone(tmp_path: Path) -> None:
     codecs = tmp_path / "c/vendors/boreal/codecs"
     example = '[{"input": {"bytes": [], "fPort": 1}, "expected": {"data": 1}}]'
     (codecs / "boucle.js").write_text("function decodeUplink() { while (true) {} }")
-    (codecs / "test_decode_boucle.json").write_text(
-        '[{"input": {"bytes": [], "fPort": 1}, "expected": {"data": 1}}]'
-    )
+    (codecs / "test_decode_boucle.json").write_text(example)
     (codecs / "lourd.js").write_text("function decodeUplink() { return { data: new Array(1e9).fill(0) }; }")
-    (codecs / "test_decode_lourd.json").write_text(
-        '[{"input": {"bytes": [], "fPort": 1}, "expected": {"data": 1}}]'
-    )
+    (codecs / "test_decode_lourd.json").write_text(example)
 
     report = checked(tmp_path / "c")
 
