@@ -11,6 +11,7 @@ import typer
 from services.cli.bench_network import bench_app
 from services.cli.chaos import chaos
 from services.cli.codec import codec_app
+from services.cli.image import check_image
 from services.cli.lns_import import export_app, import_app
 from services.cli.running import default_home, fail, find_run
 
@@ -41,6 +42,7 @@ ExitAfterOption = Annotated[
 ]
 
 app.command()(chaos)
+app.command("check-image")(check_image)
 
 
 @app.command()
