@@ -20,7 +20,12 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class DeviceProfile:
-    """What all devices of one model have in common. `tenant_id` None: offered to every tenant."""
+    """What all devices of one model have in common. `tenant_id` None: offered to every tenant.
+
+    `codec` names a native codec, or with `codec_version_id` the codec of that version. A shadow version runs
+    beside it and stores nothing. `mapping` is as `decoders.mapping` reads it, `commands` as the API does. Firmware
+    bounds are inclusive, "" is open; `max_eirp` is in dBm.
+    """
 
     id: int
     tenant_id: int | None
@@ -34,6 +39,15 @@ class DeviceProfile:
     region: str
     expected_interval: timedelta
     capabilities: tuple[str, ...]
+    codec_version_id: int | None
+    shadow_version_id: int | None
+    mapping: tuple[dict[str, Any], ...]
+    firmware_from: str
+    firmware_until: str
+    commands: tuple[dict[str, Any], ...]
+    regional_revision: str
+    supports_join: bool
+    max_eirp: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ from core.runtime.postgres import Connection
 WRITE = """
 INSERT INTO audit (tenant_id, actor, action, entity, entity_id, details) VALUES ($1, $2, $3, $4, $5, $6)
 """
+READ_LAST_DETAILS = """
+SELECT details FROM audit WHERE entity = $2 AND entity_id = $3 AND action = $1 ORDER BY id DESC LIMIT 1
+"""
 
 
 async def write_audit(
@@ -21,3 +24,10 @@ async def write_audit(
 ) -> None:
     """Add a line that nobody can change; `details` holds no secret."""
     await connection.execute(WRITE, tenant_id, actor, action, entity, str(entity_id), details or {})
+
+
+async def read_last_details(
+    connection: Connection, action: str, entity: str, entity_id: object
+) -> dict[str, Any] | None:
+    """What was noted the last time that the tenant did this; None: never."""
+    return await connection.fetchval(READ_LAST_DETAILS, action, entity, str(entity_id))

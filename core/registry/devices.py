@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from core.model.entities import Assignment, Device, DeviceProfile
+from core.registry.profiles import COLUMNS
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
 
@@ -10,11 +11,7 @@ READ_DEVICES = """
 SELECT id, tenant_id, dev_eui, join_eui, name, device_profile_id, slot, activation, skip_f_cnt_check, enabled
 FROM device WHERE slot = ANY($1::smallint[]) AND ($2::int[] IS NULL OR id = ANY($2))
 """
-READ_PROFILES = """
-SELECT id, tenant_id, name, vendor, model, codec, codec_options, device_class, mac_version, region,
-       expected_interval, capabilities
-FROM device_profile
-"""
+READ_PROFILES = f"SELECT {COLUMNS} FROM device_profile"
 READ_ASSIGNMENTS = """
 SELECT id, tenant_id, asset_id, device_id, position, lower(during) AS since, upper(during) AS until
 FROM assignment WHERE device_id = ANY($1::int[]) ORDER BY device_id, during

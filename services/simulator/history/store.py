@@ -7,7 +7,7 @@ from typing import Any
 
 from core.registry.audit import write_audit
 from core.registry.keys import KeyWrap
-from core.registry.profiles import create_profile
+from core.registry.profiles import Decoding, create_profile
 from core.runtime.postgres import Connection
 from lorawan.identifiers import DevEui, slot_of_dev_eui
 from services.simulator.fleet import JOIN_EUI
@@ -210,7 +210,7 @@ async def _add_profiles(connection: Connection, tenant_id: int, assets: Sequence
             name=profile.name,
             vendor=profile.vendor,
             model=profile.model,
-            codec=profile.codec,
+            decoding=Decoding(profile.codec),
             codec_options=dict(profile.codec_options),
             device_class=profile.device_class,
             mac_version="1.0.3",
