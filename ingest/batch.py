@@ -10,8 +10,8 @@ import msgspec
 from core.messages.uplinks import Heard, Uplink
 from core.registry.datastreams import WantedDatastream
 from ingest.identity import Stored
-from ingest.known_devices import END_US
-from ingest.pipeline import INT2_END, Interpreted, Row, Value
+from ingest.known_devices import END_US, KnownDevice
+from ingest.pipeline import INT2_END, Interpreted, Read, Row, Value
 
 RADIO_LIMIT = 1_000  # dB or dBm; a gateway that reports more reports nonsense.
 HOUR_US = 3_600_000_000
@@ -42,6 +42,14 @@ class Quarantined(NamedTuple):
     data: bytes
 
 
+class Shown(NamedTuple):
+    """A frame for the shadow codec of its device; `read` is what a live script has said of it."""
+
+    uplink: Uplink
+    device: KnownDevice
+    read: Read | None
+
+
 @dataclass(slots=True)
 class Prepared:
     """What the uplinks of a pass say, in stream order, before the tables are asked what they know of them."""
@@ -52,6 +60,8 @@ class Prepared:
     quarantined: list[Quarantined] = field(default_factory=list[Quarantined])
     batch: "Batch | None" = None
     """The rows, composed ahead when none of them depends on what is stored already."""
+    shadowed: list[Shown] = field(default_factory=list[Shown])
+    """For after the commit."""
 
 
 @dataclass(slots=True)

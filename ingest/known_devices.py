@@ -11,11 +11,15 @@ from core.model.entities import Asset, Assignment, Device, DeviceProfile
 from core.model.quantities import QUANTITIES
 from core.registry.assets import read_assets
 from core.registry.changes import Change
+from core.registry.codecs import Override, read_overrides
 from core.registry.devices import read_assignments, read_devices, read_profiles
+from core.registry.profiles import Decoding
 from core.runtime.postgres import Pool
 from decoders.catalogue import CODECS
 from decoders.codec import Codec
 from decoders.containers import ContainerGeometry, InvalidGeometry, geometry_of
+from ingest.known_codecs import AnyCodec, KnownCodecs
+from ingest.vendor_codecs import VendorCodec
 from lorawan.identifiers import SLOTS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,15 +60,23 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class KnownDevice:
-    """A device as ingest needs it. `codec` is None when this program has none of that name."""
+    """A device as ingest needs it. `codec` is None when this program has none of that name.
+
+    `vendor` is its codec, too, when that is a script that may run. `shadow` runs beside it.
+    """
 
     id: int
     device_profile_id: int
     codec_name: str
-    codec: Codec | None
+    codec: AnyCodec | None
     codec_options: Mapping[str, Any]
     servings: tuple[Serving, ...]
     unassigned: Serving
+    dev_eui: bytes = b""
+    name: str = ""
+    vendor: VendorCodec | None = None
+    shadow: AnyCodec | None = None
+    shadow_version_id: int | None = None
 
     def serving_at(self, time_us: int, received_at_us: int) -> Serving:
         """What the device served at `time_us`; when nothing, what it served at the reception.
@@ -87,10 +99,12 @@ class KnownDevices:
 
     def __init__(self, pool: Pool, codecs: Mapping[str, Codec] = CODECS) -> None:
         self._pool = pool
-        self._codecs = codecs
+        self._codecs = KnownCodecs(pool, codecs)
         self._devices: dict[int, KnownDevice] = {}
         self._profiles: dict[int, DeviceProfile] = {}
+        self._overrides: dict[tuple[int, int], Override] = {}
         self._changes = 0
+        self._profile_changes = 0
 
     async def resolve(self, device_ids: Iterable[int]) -> dict[int, KnownDevice]:
         """These devices; one that is not known is read from the database, one that is absent does not exist."""
@@ -113,8 +127,12 @@ class KnownDevices:
                 case "device":
                     self._devices.pop(change.entity_id, None)
                 case "device_profile":
-                    self._profiles.clear()
+                    self._profile_changes += 1
+                    self._profiles = {}
                     self._forget([d for d in self._devices.values() if d.device_profile_id == change.entity_id])
+                case "codec_version":
+                    self._codecs.forget(change.entity_id)
+                    self._devices.clear()  # Versions change seldom, and each device is read again when it speaks.
                 case "asset":
                     self._forget([d for d in self._devices.values() if d.has_served(change.entity_id)])
                 case _:
@@ -123,8 +141,10 @@ class KnownDevices:
     def forget_all(self) -> None:
         """Start over: something that was remembered turned out to be gone."""
         self._changes += 1
+        self._profile_changes += 1
         self._devices.clear()
-        self._profiles.clear()
+        self._profiles = {}
+        self._codecs.forget_all()
 
     def _forget(self, devices: Iterable[KnownDevice]) -> None:
         for device in devices:
@@ -134,21 +154,38 @@ class KnownDevices:
         devices = await read_devices(self._pool, range(SLOTS), device_ids)
         if not devices:
             return {}
+        while any(device.device_profile_id not in self._profiles for device in devices):
+            before = self._profile_changes
+            overrides, profiles = await read_overrides(self._pool), await read_profiles(self._pool)
+            if self._profile_changes == before:
+                self._overrides, self._profiles = overrides, profiles
         profiles = self._profiles
-        if any(device.device_profile_id not in profiles for device in devices):
-            profiles = self._profiles = await read_profiles(self._pool)
+        decodings = {device.id: self._decoding(device, profiles[device.device_profile_id]) for device in devices}
+        await self._codecs.load(
+            version for used in decodings.values() for version in (used.codec_version_id, used.shadow_version_id)
+        )
         assignments = await read_assignments(self._pool, [device.id for device in devices])
         asset_ids = {assignment.asset_id for served in assignments.values() for assignment in served}
         assets = await read_assets(self._pool, sorted(asset_ids)) if asset_ids else {}
         return {
-            device.id: self._known(device, profiles[device.device_profile_id], assignments, assets)
+            device.id: self._known(
+                device, profiles[device.device_profile_id], decodings[device.id], assignments, assets
+            )
             for device in devices
         }
+
+    def _decoding(self, device: Device, profile: DeviceProfile) -> Decoding:
+        """How its frames are read: as its profile says, unless its tenant has another wish."""
+        override = self._overrides.get((device.tenant_id, profile.id))
+        if override is None:
+            return Decoding.of(profile)
+        return Decoding(profile.codec, override.codec_version_id, override.shadow_version_id, override.mapping)
 
     def _known(
         self,
         device: Device,
         profile: DeviceProfile,
+        decoding: Decoding,
         assignments: Mapping[int, list[Assignment]],
         assets: Mapping[int, Asset],
     ) -> KnownDevice:
@@ -157,14 +194,20 @@ class KnownDevices:
             for assignment in assignments.get(device.id, [])
             if assignment.asset_id in assets
         ]
+        codec = self._codecs.live(decoding, device.tenant_id)
         return KnownDevice(
             device.id,
             profile.id,
             profile.codec,
-            self._codecs.get(profile.codec),
+            codec,
             profile.codec_options,
             tuple(servings),
             Serving(device.tenant_id, None, device.id),
+            device.dev_eui,
+            device.name,
+            codec if isinstance(codec, VendorCodec) and codec.suspended is None else None,
+            self._codecs.shadow(decoding, device.tenant_id),
+            decoding.shadow_version_id,
         )
 
 

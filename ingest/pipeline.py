@@ -6,7 +6,7 @@ reception, so that the same uplink delivered twice gives the same rows.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -16,7 +16,9 @@ from core.messages.uplinks import Uplink
 from core.model.quantities import QUANTITIES, Quantity
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.containers import fill_level
+from ingest.known_codecs import AnyCodec
 from ingest.known_devices import KnownDevice, Serving
+from ingest.vendor_codecs import WAITING, FrameWaits, ScriptFailed
 
 MINUTE_US = 60_000_000
 AHEAD_AT_MOST_US = 5 * MINUTE_US
@@ -32,6 +34,8 @@ NOT_FOR_POSTGRES = re.compile("[\0\ud800-\udfff]")
 ID_OCTETS, INT2_END, INT4_END, INT8_END = 16, 1 << 15, 1 << 31, 1 << 63
 
 
+# What a script said of one uplink, in canonical terms; it raises FrameWaits or ScriptFailed.
+Read = Callable[[], Decoded]
 # A measurement as its table has it: datastream, time in microseconds since 1970 UTC, value, flags.
 Row = tuple[int, int, float, int]
 
@@ -79,30 +83,51 @@ def problem_of(uplink: Uplink) -> str | None:
     return None
 
 
-def interpret(uplink: Uplink, device: KnownDevice) -> Interpreted:
-    """The steps: decode, derive, normalise, keep the rest as JSON. It never raises."""
+def says_something(uplink: Uplink) -> bool:
+    """Whether it has a payload of the application's."""
+    return bool(uplink.payload) and 1 <= uplink.f_port <= LAST_APPLICATION_PORT
+
+
+def interpret(uplink: Uplink, device: KnownDevice, read: Read | None = None) -> Interpreted:
+    """The steps: decode, derive, normalise, keep the rest as JSON. It never raises.
+
+    `read` gives what a vendor's script has answered; without, the device's own codec decodes.
+    """
     serving = device.serving_at(uplink.time_us, uplink.received_at_us)
-    if not uplink.payload or not 1 <= uplink.f_port <= LAST_APPLICATION_PORT:
+    if not says_something(uplink):
         return Interpreted(uplink, serving, "empty")
     codec = device.codec
     if codec is None:
         reason = f"Codec inconnu : « {device.codec_name} » (profil d'équipement {device.device_profile_id})"
         return Interpreted(uplink, serving, "undecodable", readable(reason), codec=device.codec_name)
     try:
-        decoded = codec.decode(uplink.f_port, uplink.payload, uplink.time_us, device.codec_options)
+        if read is None:
+            decoded = codec.decode(uplink.f_port, uplink.payload, uplink.time_us, device.codec_options)
+        else:
+            decoded = read()
         derive(decoded, serving)
         rows = ordinary(decoded.readings, uplink, serving)
         values = normalise(decoded, uplink) if rows is None else []
         document = as_json(decoded) if decoded.data or decoded.warnings else NO_DOCUMENT
-    except MalformedPayload as malformed:
-        reason = f"Trame illisible par {codec.name} v{codec.version} : {malformed}"
-    except Exception as defect:  # noqa: BLE001 - A defect of one decoder costs its own uplinks, and no others.
-        reason = f"Erreur du décodeur {codec.name} v{codec.version} : {type(defect).__name__} {defect}"
-    else:
-        return Interpreted(
-            uplink, serving, "decoded", None, document, codec.name, codec.version, rows or {}, [], values
-        )
-    return Interpreted(uplink, serving, "undecodable", readable(reason), None, codec.name, codec.version)
+    except Exception as failed:  # noqa: BLE001 - A defect of one decoder costs its own uplinks, and no others.
+        reason, said = reason_of(codec, failed), failed.said if isinstance(failed, ScriptFailed) else None
+        kept = None if said is None else as_json(said)
+        return Interpreted(uplink, serving, "undecodable", reason, kept, codec.name, codec.version)
+    return Interpreted(
+        uplink, serving, "decoded", None, document, codec.name, codec.version, rows or {}, [], values
+    )
+
+
+def reason_of(codec: AnyCodec, failed: Exception) -> str:
+    """Why a codec could not read a frame, in French, as PostgreSQL's text can keep it."""
+    match failed:
+        case FrameWaits():
+            reason = f"{WAITING}{failed}"
+        case MalformedPayload() | ScriptFailed():
+            reason = f"Trame illisible par {codec.name} v{codec.version} : {failed}"
+        case _:
+            reason = f"Erreur du décodeur {codec.name} v{codec.version} : {type(failed).__name__} {failed}"
+    return readable(reason)
 
 
 def derive(decoded: Decoded, serving: Serving) -> None:

@@ -10,10 +10,11 @@ from core.messages.uplinks import Uplink
 from core.registry.changes import Change
 from core.registry.datastreams import make_datastreams
 from core.runtime.postgres import Pool
-from ingest.batch import Delivered, Prepared, Quarantined, compose, quarantine_of, wanted_datastreams
+from ingest.batch import Delivered, Prepared, Quarantined, Shown, compose, quarantine_of, wanted_datastreams
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevice, KnownDevices
-from ingest.pipeline import Interpreted, interpret, place, problem_of, readable
+from ingest.pipeline import Interpreted, Read, interpret, place, problem_of, readable
+from ingest.scripts import Scripts
 
 # Interpreting this many takes some milliseconds; then the loop may go on with a transaction, or renew a lease.
 INTERPRETED_AT_ONCE = 200
@@ -28,28 +29,39 @@ class Registry:
     pool: Pool
     devices: KnownDevices
     gateways: KnownGateways
+    scripts: Scripts | None = None  # None: no vendor's codec runs here, and their frames wait.
 
     async def apply(self, changes: list[Change]) -> None:
         """For a `RegistryWatcher`."""
         self.devices.apply(changes)
         self.gateways.apply(changes)
+        if self.scripts is not None:
+            self.scripts.apply(changes)
 
 
 async def prepare(delivered: Sequence[Delivered], registry: Registry) -> Prepared:
     """What these uplinks say, with the rows unless they depend on what is stored already.
 
-    Sort out, resolve devices, interpret, resolve datastreams and gateways, compose. Raises one of DATABASE_AWAY;
-    ForeignKeyViolationError when something known is gone meanwhile.
+    Sort out, resolve devices, ask vendors' codecs, interpret, resolve datastreams and gateways, compose. Raises
+    one of DATABASE_AWAY; ForeignKeyViolationError when something known is gone meanwhile.
     """
     prepared = Prepared()
     devices = await registry.devices.resolve(
         [uplink.device_id for message in delivered for uplink in message.uplinks]
     )
+    reads = {} if registry.scripts is None else await registry.scripts.read_all(delivered, devices)
     for message in delivered:
         for start in range(0, len(message.uplinks), INTERPRETED_AT_ONCE):
             part = message.uplinks[start : start + INTERPRETED_AT_ONCE]
-            _interpret_all(Delivered(message.subject, message.sequence, part), devices, prepared)
+            _interpret_all(Delivered(message.subject, message.sequence, part), devices, reads, prepared)
             await asyncio.sleep(0)
+    shadowed = {id_: device for id_, device in devices.items() if device.shadow is not None}
+    if shadowed:
+        prepared.shadowed = [
+            Shown(interpreted.uplink, device, reads.get(interpreted.uplink.uplink_id))
+            for interpreted in prepared.uplinks
+            if interpreted.status != "empty" and (device := shadowed.get(interpreted.uplink.device_id)) is not None
+        ]
     await _resolve_datastreams(prepared.uplinks, registry.pool)
     prepared.gateways = await registry.gateways.resolve(
         {heard.gateway_id for message in delivered for uplink in message.uplinks for heard in uplink.heard_by}
@@ -59,7 +71,9 @@ async def prepare(delivered: Sequence[Delivered], registry: Registry) -> Prepare
     return prepared
 
 
-def _interpret_all(delivered: Delivered, devices: dict[int, KnownDevice], prepared: Prepared) -> None:
+def _interpret_all(
+    delivered: Delivered, devices: dict[int, KnownDevice], reads: dict[bytes, Read], prepared: Prepared
+) -> None:
     """Interpret each uplink; one of which no row can be made goes to quarantine, whatever it is that fails."""
     for uplink in delivered.uplinks:
         try:
@@ -73,7 +87,8 @@ def _interpret_all(delivered: Delivered, devices: dict[int, KnownDevice], prepar
             elif uplink.late:
                 prepared.late.append(uplink)
             else:
-                prepared.uplinks.append(interpret(uplink, device))
+                read = reads.get(uplink.uplink_id) if reads else None
+                prepared.uplinks.append(interpret(uplink, device, read))
         except Exception as defect:
             log.exception("uplink_not_prepared", sequence=delivered.sequence)
             reason = readable(f"Défaut du traitement : {type(defect).__name__} {defect}")

@@ -31,6 +31,13 @@ LAG_SECONDS = Histogram(
     "From the reception of the oldest uplink in a message to its commit",
     buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30, 60, 300, 3_600),
 )
+SCRIPTS_FAILED = Counter(
+    "territoire_ingest_scripts_failed_total", "Calls of vendors' codecs, by what failed", ["failure"]
+)
+CODECS_SUSPENDED = Counter(
+    "territoire_ingest_codecs_suspended_total", "Codec versions that this replica suspended"
+)
+SHADOWS_DROPPED = Counter("territoire_ingest_shadows_dropped_total", "Frames that a shadow version was not shown")
 SHARDS_OWNED = Gauge("territoire_ingest_shards_owned", "Shards whose lease this replica holds")
 
 

@@ -17,7 +17,10 @@ from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry
 from ingest.publishing import MeasurementPublisher
+from ingest.scripts import Scripts
+from ingest.shadows import Shadows
 from ingest.store import Store
+from ingest.workers import open_workers
 from services.ingest.passes import Ingest
 from services.ingest.settings import IngestSettings
 
@@ -36,14 +39,22 @@ async def run(settings: IngestSettings, stopping: asyncio.Event) -> None:
     async with (
         open_pool(settings.database_url.get_secret_value(), "ingest", size=settings.pool_size) as pool,
         connect_bus(settings.nats_url.get_secret_value(), settings.instance) as bus,
+        open_workers(settings.codec_workers, (overruns := asyncio.Queue[str]()).put_nowait) as workers,
     ):
         async with pool.acquire() as connection:
             await require_schema(connection)
             shards = await read_shards(connection)
         await _ensure_measurements(bus)
-        registry = Registry(pool, KnownDevices(pool), KnownGateways(pool))
+
+        async def tell() -> None:
+            with suppress(*BUS_AWAY):  # Without the nudge they know in 5 s.
+                await bus.nudge(topics.REGISTRY_CHANGED)
+
+        scripts = Scripts(workers, overruns, pool, tell)
+        registry = Registry(pool, KnownDevices(pool), KnownGateways(pool), scripts)
         watcher = RegistryWatcher(pool, bus, registry.apply)
-        ingest = Ingest(registry, Store(pool), MeasurementPublisher(bus, shards), settings)
+        shadows = Shadows(scripts, pool)
+        ingest = Ingest(registry, Store(pool), MeasurementPublisher(bus, shards), settings, shadows)
         sharded = Sharded("ingest", topics.UPLINKS, topics.uplinks, shards)
         owner = ShardOwner(pool, bus, sharded, settings.instance, ingest.inboxes.serve, stopping)
         readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
@@ -54,6 +65,8 @@ async def run(settings: IngestSettings, stopping: asyncio.Event) -> None:
             background = [
                 tasks.create_task(watcher.watch(), name="watch the registry"),
                 tasks.create_task(ingest.keep_in_progress(), name="keep in progress"),
+                tasks.create_task(scripts.suspend(), name="suspend codecs"),
+                tasks.create_task(shadows.run(), name="compare shadows"),
             ]
             owning = tasks.create_task(owner.run(), name="own shards")
             await ingest.run(stopping)  # Its last pass is finished before the shards are let go.

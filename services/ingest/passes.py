@@ -17,6 +17,7 @@ from core.runtime.postgres import BAD_DATA, DATABASE_AWAY, ForeignKeyViolationEr
 from ingest.batch import Prepared
 from ingest.prepare import Registry, prepare
 from ingest.publishing import MeasurementPublisher
+from ingest.shadows import Shadows
 from ingest.store import Store
 from ingest.telemetry import LAG_SECONDS, PASSES_RETRIED, count_written
 from services.ingest.inbox import Inbox, Inboxes, Taken
@@ -49,12 +50,18 @@ class Ingest:
     """The loop over the inboxes."""
 
     def __init__(
-        self, registry: Registry, store: Store, publisher: MeasurementPublisher, settings: IngestSettings
+        self,
+        registry: Registry,
+        store: Store,
+        publisher: MeasurementPublisher,
+        settings: IngestSettings,
+        shadows: Shadows | None = None,
     ) -> None:
         self._registry = registry
         self._store = store
         self._publisher = publisher
         self._settings = settings
+        self._shadows = shadows
         self._one_by_one = OneByOne(registry, store)
         self.inboxes = Inboxes(settings)
         self._tasks = asyncio.TaskGroup()
@@ -187,6 +194,8 @@ class Ingest:
                 LAG_SECONDS.observe(max(0.0, (now_us - oldest_us) / 1_000_000))
         for prepared, written in work.done:
             count_written(prepared, written)
+            if self._shadows is not None:
+                self._shadows.show(prepared.shadowed)
         if self._announcing is not None:
             await self._announcing
         self._announcing = self._tasks.create_task(self._publish(work), name="publish a pass")

@@ -195,10 +195,10 @@ async def test_a_defect_in_preparing_one_uplink_costs_that_uplink_only(
 ) -> None:
     device_id = await planted.device(await planted.profile("milesight.em400"))
 
-    def broken(uplink: Uplink, device: Any) -> Any:
+    def broken(uplink: Uplink, device: Any, read: Any) -> Any:
         if uplink.f_cnt == 2:
             raise defect
-        return interpret(uplink, device)
+        return interpret(uplink, device, read)
 
     monkeypatch.setattr(steps, "interpret", broken)
     async with ingesting():
@@ -221,8 +221,8 @@ async def test_rows_that_cannot_be_packed_cost_their_uplink_only(
 ) -> None:
     device_id = await planted.device(await planted.profile("milesight.em400"))
 
-    def broken(uplink: Uplink, device: Any) -> Any:
-        interpreted = interpret(uplink, device)
+    def broken(uplink: Uplink, device: Any, read: Any) -> Any:
+        interpreted = interpret(uplink, device, read)
         if uplink.f_cnt == 2:
             interpreted.codec_version = 1 << 40
         return interpreted

@@ -1,0 +1,101 @@
+"""The codecs that devices use, native or published: compiled once, forgotten when told."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import cast
+
+import structlog
+
+from core.registry.codecs import CodecVersion, read_versions
+from core.registry.profiles import Decoding
+from core.runtime.postgres import Pool
+from decoders.codec import Codec
+from decoders.declarative import parse
+from decoders.javascript.calls import Form, Script
+from decoders.mapping import Mapping as FieldMapping
+from ingest.vendor_codecs import VendorCodec, script_key
+
+AnyCodec = Codec | VendorCodec
+
+log = structlog.get_logger()
+
+
+class KnownCodecs:
+    """Published versions by id, beside the native codecs by name."""
+
+    def __init__(self, pool: Pool, native: Mapping[str, Codec]) -> None:
+        self._pool = pool
+        self._native = native
+        self._versions: dict[int, CodecVersion] = {}
+        self._compiled: dict[int, Codec] = {}
+        self._changes = 0
+
+    async def load(self, version_ids: Iterable[int | None]) -> None:
+        """Have these versions at hand; raises one of DATABASE_AWAY."""
+        wanted = {id_ for id_ in version_ids if id_ is not None}
+        while missing := wanted - self._versions.keys():
+            before = self._changes
+            read = await read_versions(self._pool, sorted(missing))
+            if self._changes == before:  # Else one of them may have been suspended meanwhile.
+                self._versions |= read
+
+    def forget(self, version_id: int) -> None:
+        """It was suspended or released."""
+        self._changes += 1
+        self._versions.pop(version_id, None)
+        self._compiled.pop(version_id, None)
+
+    def forget_all(self) -> None:
+        """Start over."""
+        self._changes += 1
+        self._versions.clear()
+        self._compiled.clear()
+
+    def live(self, decoding: Decoding, tenant_id: int) -> AnyCodec | None:
+        """What reads the frames of this tenant's devices; None when this program has no such codec."""
+        if decoding.codec_version_id is None:
+            return self._native.get(decoding.codec)
+        return self._of(decoding.codec_version_id, decoding, tenant_id)
+
+    def shadow(self, decoding: Decoding, tenant_id: int) -> AnyCodec | None:
+        """What runs beside it."""
+        if decoding.shadow_version_id is None:
+            return None
+        return self._of(decoding.shadow_version_id, decoding, tenant_id)
+
+    def _of(self, version_id: int, decoding: Decoding, tenant_id: int) -> AnyCodec | None:
+        version = self._versions.get(version_id)
+        if version is None:
+            return None
+        try:
+            return compiled(version, decoding, tenant_id, self._compiled)
+        except ValueError as wrong:  # It was checked when it was published, by another program than this.
+            log.warning("codec_version_unusable", codec=version.name, version=version.version, error=str(wrong))
+            return None
+
+
+def compiled(
+    version: CodecVersion, decoding: Decoding, tenant_id: int, known: dict[int, Codec] | None = None
+) -> AnyCodec:
+    """A version as the devices of a tenant use it. A script runs in a context of this tenant's own.
+
+    `known` are declarative codecs that were compiled before, by version. Raises ValueError, in French, for a
+    source or a mapping that cannot be read.
+    """
+    suspended = version.quarantined_at is not None
+    if version.language == "declarative" and not suspended:
+        codec = None if known is None else known.get(version.id)
+        if codec is None:
+            codec = replace(parse(version.source), name=version.name, version=version.version)
+            if known is not None:
+                known[version.id] = codec
+        return codec
+    key = script_key(tenant_id, version.id, version.sha256)
+    return VendorCodec(
+        version.id,
+        version.name,
+        version.version,
+        Script(key, version.source, cast("Form | None", version.form)),
+        FieldMapping.parse(decoding.mapping),
+        f"le codec {version.name} v{version.version} est suspendu" if suspended else None,
+    )
