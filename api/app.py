@@ -11,9 +11,12 @@ from api.routes import (
     alerts,
     applications,
     assets,
+    codec_lab,
+    codecs,
     daily,
     datastreams,
     dev_nonces,
+    device_commands,
     device_imports,
     device_profiles,
     device_status,
@@ -22,8 +25,10 @@ from api.routes import (
     gateways,
     lighting,
     lns_sources,
+    manual_readings,
     measurements,
     multicast,
+    profile_decoding,
     refusals,
     sharing,
     tenants,
@@ -33,6 +38,8 @@ from core.registry.keys import KeyWrap
 from core.runtime.bus import Bus
 from core.runtime.health import Readiness, bus_check, database_check
 from core.runtime.postgres import Pool
+from ingest.scripts import Workers
+from ingest.workers import NoWorkers
 
 VERSION = "1.0.0"
 DESCRIPTION = """
@@ -46,16 +53,21 @@ collectivité et à ses membres, ou qui lui est partagé : tout autre objet rép
 ROUTERS = (
     tenants.router,
     device_profiles.router,
+    profile_decoding.router,
+    codecs.router,
+    codec_lab.router,
     gateways.router,
     assets.router,
     devices.router,
     device_traffic.router,
+    device_commands.router,
     device_status.router,
     refusals.router,
     dev_nonces.router,
     device_imports.router,
     datastreams.router,
     measurements.router,
+    manual_readings.router,
     daily.router,
     alerts.router,
     webhook_endpoints.router,
@@ -67,8 +79,8 @@ ROUTERS = (
 )
 
 
-def create_app(pool: Pool, bus: Bus, keys: KeyWrap, shards: int) -> FastAPI:
-    """The whole application, over a pool of the API's role and a connected bus."""
+def create_app(pool: Pool, bus: Bus, keys: KeyWrap, shards: int, codec_workers: Workers | None = None) -> FastAPI:
+    """The whole application, over a pool of the API's role, a connected bus and workers for codecs."""
     app = FastAPI(
         title="Territoire",
         version=VERSION,
@@ -77,7 +89,7 @@ def create_app(pool: Pool, bus: Bus, keys: KeyWrap, shards: int) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.platform = Platform(pool, bus, keys, shards)
+    app.state.platform = Platform(pool, bus, keys, shards, codec_workers or NoWorkers())
     app.state.authenticator = Authenticator(pool)
     app.state.readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
     handle_errors(app)

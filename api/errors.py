@@ -17,6 +17,7 @@ from core.runtime.postgres import (
     InsufficientPrivilegeError,
     UniqueViolationError,
 )
+from decoders.javascript.pool import PoolUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -185,6 +186,13 @@ async def _away(_request: Request, away: Exception) -> Response:
     return database_away()
 
 
+async def _workers_away(_request: Request, away: Exception) -> Response:
+    log.warning("request_refused_codec_workers_away", error=str(away))
+    return render(
+        503, "le moteur des décodeurs ne répond pas, réessayez", headers={"Retry-After": str(RETRY_AFTER_S)}
+    )
+
+
 async def _conflict(_request: Request, conflict: Exception) -> Response:
     constraint = getattr(conflict, "constraint_name", None)
     log.info("request_conflict", constraint=constraint)
@@ -197,6 +205,9 @@ CONFLICTS = {
     "tenant_slug_key": "une collectivité porte déjà cet identifiant court",
     "asset_tenant_id_kind_name_key": "un actif de ce type porte déjà ce nom",
     "device_profile_tenant_id_name_key": "un profil porte déjà ce nom",
+    "codec_tenant_id_name_key": "un décodeur porte déjà ce nom",
+    "codec_version_of_another_tenant": "cette version de décodeur est à une autre collectivité, ou n'est pas "
+    "proposée à toutes",
     "lns_source_tenant_id_name_key": "une source porte déjà ce nom",
     "assignment_asset_id_position_during_excl": "un capteur sert déjà cet actif à cette position : "
     "PUT /v1/assets/{id}/device le remplace",
@@ -226,6 +237,7 @@ def handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(PoolUnavailable, _workers_away)
     for away in DATABASE_AWAY:
         app.add_exception_handler(away, _away)
     for refused in BAD_DATA:

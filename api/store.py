@@ -44,6 +44,9 @@ FROM reception r LEFT JOIN gateway g ON g.id = r.gateway_id
 WHERE r.device_id = $1 AND r.time = ANY($2::timestamptz[]) AND r.uplink_id = ANY($3::uuid[])
 ORDER BY r.rssi DESC
 """
+ENTER_MANUAL = "SELECT enter_manual_reading($1, $2, $3, $4)"
+# Whose slot its measurements have: the asset's, or the device's when it serves none.
+SLOT_OWNER = "SELECT coalesce(asset_id, device_id) FROM datastream WHERE id = $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +159,16 @@ async def list_receptions(
     for row in await connection.fetch(RECEPTIONS, device_id, times, ids):
         heard.setdefault(row["uplink_id"], []).append(entity(ReceptionRow, row))
     return heard
+
+
+async def enter_manual_reading(
+    connection: Connection, datastream_id: int, time: datetime, value: float, flags: int
+) -> bool | None:
+    """Store it; False when there is a measurement of this instant, None for another tenant's datastream."""
+    outcome = await connection.fetchval(ENTER_MANUAL, datastream_id, time, value, flags)
+    return None if outcome is None else outcome == 0
+
+
+async def slot_owner(connection: Connection, datastream_id: int) -> int:
+    """The asset or device whose slot the measurements of a datastream have."""
+    return await connection.fetchval(SLOT_OWNER, datastream_id)

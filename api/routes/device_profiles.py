@@ -1,18 +1,28 @@
 """Device profiles: what all devices of one model have in common."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from api.auth import Manager, Reader
-from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
-from api.fields import INT4_MOST, Answer, Body, Id, Json, Name, Word, example
+from api.auth import Caller, Change, Manager, Reader
+from api.codec_fields import CommandSpec, MappingRules, check_commands
+from api.decodings import OWN, POINTED, SHARED, decoding_for, noted
+from api.errors import PROBLEM_RESPONSES, Problem, not_found
+from api.fields import INT4_MOST, PRINTABLE, Answer, Body, Id, IdRef, Json, Name, Word, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from core.model.entities import DeviceProfile
-from core.registry.profiles import ProfileChange, create_profile, list_profiles, read_profile, update_profile
-from decoders.catalogue import CODECS
+from core.registry.profiles import (
+    Decoding,
+    ProfileChange,
+    create_profile,
+    list_profiles,
+    point_profile,
+    read_profile,
+    update_profile,
+)
+from core.registry.tenants import act_as_operator
 from lighting.requests import can_switch
 
 LONGEST_INTERVAL_S = 32 * 86_400
@@ -22,10 +32,14 @@ router = APIRouter(prefix="/v1/device-profiles", tags=["Profils d'appareils"], r
 Interval = Annotated[float, Field(gt=0, le=LONGEST_INTERVAL_S, examples=[3600])]
 MacVersion = Literal["1.0.0", "1.0.1", "1.0.2", "1.0.3", "1.0.4"]
 Capability = Literal["switch", "dim"]
+Firmware = Annotated[str, StringConstraints(max_length=63, pattern=PRINTABLE)]
+RegionalRevision = Annotated[str, StringConstraints(max_length=63, pattern=PRINTABLE)]
+Eirp = Annotated[int, Field(ge=0, le=36)]
+Commands = Annotated[list[CommandSpec], Field(max_length=64)]
 
 
 class NewDeviceProfile(Body):
-    """Un modèle de capteur."""
+    """Un modèle de capteur ; un décodeur natif (`codec`) ou publié (`codec_version_id`) lit ses messages."""
 
     model_config = example(
         {
@@ -40,18 +54,38 @@ class NewDeviceProfile(Body):
     name: Name = Field(description="Nom du profil", examples=["Borne à verre EM400"])
     vendor: Name = Field(description="Fabricant", examples=["Milesight"])
     model: Name = Field(description="Modèle du fabricant", examples=["EM400-UDL"])
-    codec: Word = Field(description="Décodeur des messages de ce modèle", examples=["milesight.em400"])
+    codec: Word | None = Field(
+        None, description="Décodeur natif des messages de ce modèle", examples=["milesight.em400"]
+    )
+    codec_version_id: IdRef | None = Field(
+        None, description="Ou la version publiée d'un décodeur (/v1/codecs)", examples=[42]
+    )
+    mapping: MappingRules = Field(
+        default_factory=list[dict[str, Any]],
+        description="Ce que veulent dire les champs d'un décodeur de fabricant : chemin, grandeur, canal, unité",
+    )
     codec_options: Json = Field(default_factory=dict, description="Réglages propres au décodeur")
     device_class: Literal["A", "C"] = Field(
         "A", description="Classe LoRaWAN : A (sur pile), C (toujours à l'écoute)"
     )
     mac_version: MacVersion = Field("1.0.3", description="Version de LoRaWAN du capteur")
+    regional_revision: RegionalRevision = Field(
+        "", description="Révision des paramètres régionaux", examples=["RP002-1.0.3"]
+    )
+    supports_join: bool = Field(True, description="Le capteur sait rejoindre le réseau par OTAA")
+    max_eirp: Eirp | None = Field(None, description="Puissance rayonnée maximale du capteur, en dBm")
+    firmware_from: Firmware = Field("", description="Première version de micrologiciel concernée, incluse")
+    firmware_until: Firmware = Field("", description="Dernière version de micrologiciel concernée, incluse")
     expected_interval_s: Interval = Field(3600, description="Intervalle attendu entre deux messages, en secondes")
     capabilities: list[Capability] = Field(
         default_factory=list[Capability],
         max_length=8,
         description="Ce que l'appareil sait faire : `switch` (commuter), `dim` (graduer)",
     )
+    commands: Commands = Field(
+        default_factory=list[CommandSpec], description="Les commandes du modèle et leurs paramètres"
+    )
+    shared: bool = Field(False, description="Proposé à toutes les collectivités : rôle `operate`")
 
 
 class DeviceProfilePatch(Body):
@@ -62,12 +96,18 @@ class DeviceProfilePatch(Body):
     name: Name | None = None
     vendor: Name | None = None
     model: Name | None = None
-    codec: Word | None = None
+    codec: Word | None = Field(None, description="Décodeur natif ; un décodeur publié se choisit par /decoding")
     codec_options: Json | None = None
     device_class: Literal["A", "C"] | None = None
     mac_version: MacVersion | None = None
+    regional_revision: RegionalRevision | None = None
+    supports_join: bool | None = None
+    max_eirp: Eirp | None = None
+    firmware_from: Firmware | None = None
+    firmware_until: Firmware | None = None
     expected_interval_s: Interval | None = None
     capabilities: list[Capability] | None = Field(None, max_length=8)
+    commands: Commands | None = None
 
 
 class DeviceProfileAnswer(Answer):
@@ -78,16 +118,26 @@ class DeviceProfileAnswer(Answer):
     name: str
     vendor: str
     model: str
-    codec: str
+    codec: str = Field(description="Nom du décodeur, natif ou publié")
+    codec_version_id: int | None = Field(description="La version publiée qui lit les messages ; absente : natif")
+    shadow_version_id: int | None = Field(description="La version à l'essai, à côté de l'autre")
+    mapping: list[dict[str, Any]]
     codec_options: Json
     device_class: str
     mac_version: str
     region: str
+    regional_revision: str
+    supports_join: bool
+    max_eirp: int | None
+    firmware_from: str
+    firmware_until: str
     expected_interval_s: float
     capabilities: list[str]
+    commands: list[CommandSpec]
 
 
-def _show(profile: DeviceProfile) -> DeviceProfileAnswer:
+def show_profile(profile: DeviceProfile) -> DeviceProfileAnswer:
+    """The profile as the API says it."""
     return DeviceProfileAnswer(
         id=profile.id,
         tenant_id=profile.tenant_id,
@@ -95,18 +145,22 @@ def _show(profile: DeviceProfile) -> DeviceProfileAnswer:
         vendor=profile.vendor,
         model=profile.model,
         codec=profile.codec,
+        codec_version_id=profile.codec_version_id,
+        shadow_version_id=profile.shadow_version_id,
+        mapping=list(profile.mapping),
         codec_options=profile.codec_options,
         device_class=profile.device_class,
         mac_version=profile.mac_version,
         region=profile.region,
+        regional_revision=profile.regional_revision,
+        supports_join=profile.supports_join,
+        max_eirp=profile.max_eirp,
+        firmware_from=profile.firmware_from,
+        firmware_until=profile.firmware_until,
         expected_interval_s=profile.expected_interval.total_seconds(),
         capabilities=list(profile.capabilities),
+        commands=[CommandSpec.model_validate(command) for command in profile.commands],
     )
-
-
-def _check_codec(codec: str) -> None:
-    if codec not in CODECS:
-        raise invalid("codec", "unknown_codec", f"décodeur {codec} inconnu ; connus : {', '.join(sorted(CODECS))}")
 
 
 def _loses_its_switch(profile: DeviceProfile, patch: DeviceProfilePatch) -> bool:
@@ -119,23 +173,34 @@ def _loses_its_switch(profile: DeviceProfile, patch: DeviceProfilePatch) -> bool
 @router.post("", status_code=201, summary="Créer un profil d'appareil")
 async def create_device_profile(body: NewDeviceProfile, caller: Manager) -> DeviceProfileAnswer:
     """Créer un profil. Un décodeur inconnu est refusé, avec la liste des décodeurs connus."""
-    _check_codec(body.codec)
+    check_commands(body.commands, body.capabilities)
+    if body.shared:
+        caller.demand("operate")
     async with caller.changing() as change:
+        if body.shared:
+            await act_as_operator(change.connection)
+        decoding = await decoding_for(change, body.codec, body.codec_version_id, body.mapping, body.capabilities)
         profile = await create_profile(
             change.connection,
-            change.tenant_id,
+            None if body.shared else change.tenant_id,
             name=body.name,
             vendor=body.vendor,
             model=body.model,
-            codec=body.codec,
+            decoding=decoding,
             codec_options=body.codec_options,
             device_class=body.device_class,
             mac_version=body.mac_version,
             expected_interval=timedelta(seconds=body.expected_interval_s),
             capabilities=list(body.capabilities),
+            firmware_from=body.firmware_from,
+            firmware_until=body.firmware_until,
+            commands=[command.model_dump(mode="json") for command in body.commands],
+            regional_revision=body.regional_revision,
+            supports_join=body.supports_join,
+            max_eirp=body.max_eirp,
         )
         await change.audit("create", "device_profile", profile.id, body.model_dump(mode="json"))
-    return _show(profile)
+    return show_profile(profile)
 
 
 @router.get("", summary="Lister les profils d'appareil")
@@ -146,7 +211,7 @@ async def list_device_profiles(
     after = cursor_id(cursor, 0) or 0
     async with caller.reading() as connection:
         rows = await list_profiles(connection, after=min(after, INT4_MOST), most=limit + 1)
-    return page_of(rows, limit, _show, lambda profile: str(profile.id))
+    return page_of(rows, limit, show_profile, lambda profile: str(profile.id))
 
 
 @router.get("/{id}", summary="Lire un profil d'appareil")
@@ -156,7 +221,22 @@ async def read_device_profile(id: Id, caller: Reader) -> DeviceProfileAnswer:  #
         profile = await read_profile(connection, id)
     if profile is None:
         raise not_found(f"profil {id}")
-    return _show(profile)
+    return show_profile(profile)
+
+
+async def own_profile(caller: Caller, change: Change, profile_id: int) -> DeviceProfile:
+    """The profile of this path, which the caller may change: its own, or as the operator one that all have.
+
+    Raises 404, or 403 when it is visible only.
+    """
+    profile = await read_profile(change.connection, profile_id)
+    if profile is None:
+        raise not_found(f"profil {profile_id}")
+    if profile.tenant_id is None and caller.has("operate"):
+        await act_as_operator(change.connection)
+    elif profile.tenant_id is None:
+        raise Problem(403, "ce profil est proposé à toutes les collectivités : il ne se modifie pas ici")
+    return profile
 
 
 @router.patch("/{id}", summary="Modifier un profil d'appareil")
@@ -166,19 +246,27 @@ async def update_device_profile(
     caller: Manager,
 ) -> DeviceProfileAnswer:
     """Modifier un profil ; la modification est active partout en 5 secondes."""
-    if body.codec is not None:
-        _check_codec(body.codec)
-    given = body.model_dump(exclude_none=True)
-    interval_s = given.pop("expected_interval_s", None)
-    interval = None if interval_s is None else timedelta(seconds=interval_s)
+    given = body.model_dump(exclude_none=True, exclude={"codec", "expected_interval_s", "commands"})
+    if body.expected_interval_s is not None:
+        given["expected_interval"] = timedelta(seconds=body.expected_interval_s)
+    if body.commands is not None:
+        given["commands"] = [command.model_dump(mode="json") for command in body.commands]
     async with caller.changing() as change:
-        former = await read_profile(change.connection, id)
-        if former is not None and _loses_its_switch(former, body):
+        former = await own_profile(caller, change, id)
+        if _loses_its_switch(former, body):
             caller.demand("lighting")  # Otherwise cabinets could be commanded as if they were sensors.
-        profile = await update_profile(change.connection, id, ProfileChange(**given, expected_interval=interval))
+        check_commands(
+            show_profile(former).commands if body.commands is None else body.commands,
+            former.capabilities if body.capabilities is None else body.capabilities,
+        )
+        if body.codec is not None:
+            decoding = await decoding_for(change, body.codec, None, [], former.capabilities)
+            await point_profile(change.connection, id, decoding)
+            before = SHARED if former.tenant_id is None else OWN
+            details = {"source": before, "former": noted(Decoding.of(former)), "now": noted(decoding)}
+            await change.audit(POINTED, "device_profile", id, details)
+        profile = await update_profile(change.connection, id, ProfileChange(**given))
         if profile is None:
-            if former is None:
-                raise not_found(f"profil {id}")
-            raise Problem(403, "ce profil est proposé à toutes les collectivités : il ne se modifie pas ici")
+            raise Problem(403, "à une autre collectivité, en lecture seule")
         await change.audit("update", "device_profile", id, body.model_dump(mode="json", exclude_none=True))
-    return _show(profile)
+    return show_profile(profile)

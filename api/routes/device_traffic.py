@@ -105,14 +105,16 @@ class DownlinkAnswer(Answer):
     sent_at: datetime | None
 
 
-async def _device(connection: Connection, dev_eui: str) -> EnrolledDevice:
+async def device_of(connection: Connection, dev_eui: str) -> EnrolledDevice:
+    """The visible device of this path, or 404."""
     device = await read_enrolled(connection, bytes.fromhex(dev_eui))
     if device is None:
         raise not_found(f"capteur {dev_eui}")
     return device
 
 
-def _downlink(row: Downlink, preflight: Preflight | None) -> DownlinkAnswer:
+def show_downlink(row: Downlink, preflight: Preflight | None) -> DownlinkAnswer:
+    """The downlink as the API says it, and what it waits for."""
     explained = explain(row, preflight, datetime.now(UTC))
     return DownlinkAnswer(
         id=row.id,
@@ -185,7 +187,7 @@ async def list_uplinks(
     """Les messages du capteur, le dernier d'abord, et qui les a entendus."""
     before = _read_cursor(cursor)
     async with caller.reading() as connection:
-        device = await _device(connection, dev_eui)
+        device = await device_of(connection, dev_eui)
         rows = await store.list_uplinks(connection, device.id, status=status, before=before, most=limit + 1)
         heard = await store.list_receptions(connection, device.id, rows[:limit]) if rows else {}
     return page_of(rows, limit, lambda row: _uplink(row, heard.get(row.uplink_id, [])), _cursor_of)
@@ -198,10 +200,10 @@ async def list_downlinks_of_device(
     """Les messages pour le capteur, le dernier d'abord, et ce que chacun attend."""
     before = cursor_id(cursor)
     async with caller.reading() as connection:
-        device = await _device(connection, dev_eui)
+        device = await device_of(connection, dev_eui)
         rows = await list_downlinks(connection, device.id, before=before, most=limit + 1)
         preflight = await read_preflight(connection, device.id) if rows else None
-    return page_of(rows, limit, lambda row: _downlink(row, preflight), lambda row: str(row.id))
+    return page_of(rows, limit, lambda row: show_downlink(row, preflight), lambda row: str(row.id))
 
 
 @router.post("/downlinks", status_code=201, summary="Envoyer un message à un capteur")
@@ -215,7 +217,7 @@ async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) 
     if not now < not_after <= now + LONGEST_WAIT:
         raise invalid("not_after", "range", "« not_after » doit être à venir, dans 30 jours au plus")
     async with caller.changing() as change:
-        device = await _device(change.connection, dev_eui)
+        device = await device_of(change.connection, dev_eui)
         if device.tenant_id != change.tenant_id:
             raise read_only(f"capteur {dev_eui}")
         profile = await read_profile(change.connection, device.device_profile_id)
@@ -241,4 +243,4 @@ async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) 
         preflight = await read_preflight(change.connection, device.id)
         await change.audit("create", "downlink", row.id, {"dev_eui": dev_eui, **body.model_dump(mode="json")})
     await caller.platform.tell_downlink_due(row.slot, device.id)
-    return _downlink(downlink, preflight)
+    return show_downlink(downlink, preflight)

@@ -12,6 +12,7 @@ from core.runtime.health import serve_health, serve_http
 from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.postgres import open_pool
+from ingest.workers import open_workers
 from services.api.settings import ApiSettings
 
 # Requests under way when we are told to stop have this long to end.
@@ -32,7 +33,8 @@ async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
         async with pool.acquire() as connection:
             await require_schema(connection)
             shards = await read_shards(connection)
-        app = create_app(pool, bus, KeyWrap(settings.kek_id, settings.kek_octets), shards)
+        workers = await open_resources.enter_async_context(open_workers(settings.codec_workers))
+        app = create_app(pool, bus, KeyWrap(settings.kek_id, settings.kek_octets), shards, workers)
         if settings.health_port:
             await open_resources.enter_async_context(
                 serve_health(app.state.readiness, settings.health_host, settings.health_port)

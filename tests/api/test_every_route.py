@@ -3,12 +3,14 @@
 import re
 import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from alerting.defaults import DEFAULT_RULES
 from api.app import create_app
 from core.registry.keys import KeyWrap
 from core.runtime.postgres import Pool
@@ -23,28 +25,39 @@ ROLE_OF = {
     ("get", "/v1/api-keys"): "manage",
     ("post", "/v1/lighting/commands"): "lighting",
     ("put", "/v1/tenants/{id}/member-of"): "operate",
+    ("post", "/v1/codec-versions/{id}/release"): "operate",
 }
 OF_THE_OPERATOR = ("/v1/gateways/unknown", "/v1/refusals")
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/assets/{id}/device"): {"dev_eui": "ff" * 8},
     ("post", "/v1/devices/{dev_eui}/downlinks"): {"f_port": 1, "payload": "00"},
     ("patch", "/v1/webhook-endpoints/{id}"): {"enabled": True},
+    ("post", "/v1/alerts/{id}/assign"): {"assignee": "voirie"},
+    ("post", "/v1/alerts/{id}/comments"): {"text": "vu"},
+    ("post", "/v1/alerts/{id}/resolve"): {"cause": "réparé"},
+    ("post", "/v1/alerts/{id}/close"): {"reason": "doublon"},
     ("put", "/v1/multicast-groups/{id}/devices"): {"dev_euis": []},
     ("post", "/v1/multicast-groups/{id}/messages"): {"f_port": 1, "payload": "00"},
     ("post", "/v1/gateways/unknown/{gateway_id}/claim"): {"name": "Mairie"},
     ("patch", "/v1/lns-sources/{id}"): {"enabled": True},
     ("patch", "/v1/applications/{id}"): {"enabled": True},
     ("put", "/v1/applications/{id}/devices"): {"dev_euis": None},
+    ("post", "/v1/codecs/{id}/versions"): {"source": "x"},
+    ("put", "/v1/device-profiles/{id}/decoding"): {"codec": "milesight.em400"},
+    ("put", "/v1/device-profiles/{id}/shadow"): {"codec_version_id": None},
+    ("post", "/v1/datastreams/{id}/manual-readings"): {"time": datetime.now(UTC).isoformat(), "value": 1},
     ("put", "/v1/tenants/{id}/member-of"): {"tenant_id": None},
     ("post", "/v1/assets/{id}/transfer"): {"tenant": "sdef", "history": "stays", "confirm": "x"},
 }
 DOCUMENT = create_app(None, None, KeyWrap("kek-1", bytes(16)), 4).openapi()  # pyright: ignore[reportArgumentType]
 OPERATIONS = [(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]
 QUERIES = {
+    "/v1/codec-versions/{id}/diff": {"against": 1},
     "/v1/datastreams/{id}/aggregates": {"bucket": "day"},
     "/v1/measurements/daily": {"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z"},
     "/v1/measurements/days-above": {"from": "2026-11-01T00:00:00Z", "threshold": "75"},
 }
+DECLARATION = "codec: sonde\nframes:\n  - fields:\n      - {type: u8, quantity: battery_level}\n"
 ABOUT_ONE_OBJECT = [(method, path) for method, path in OPERATIONS if "{" in path]
 
 
@@ -53,7 +66,7 @@ def role_of(method: str, path: str) -> str:
 
 
 def example_of(path: str) -> str:
-    filled = path.replace("{dev_eui}", "ab" * 8).replace("{gateway_id}", "ab" * 8)
+    filled = path.replace("{name}", "open").replace("{dev_eui}", "ab" * 8).replace("{gateway_id}", "ab" * 8)
     return filled.replace("{id}", "abcdef" if "api-keys" in path else "1")
 
 
@@ -119,21 +132,34 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
         "/v1/multicast-groups",
         json={"name": "rue", "dev_addr": "00c0ffee", "nwk_s_key": "00" * 16, "app_s_key": "11" * 16},
     )
+    codec = await other_client.post("/v1/codecs", json={"name": "autre.niveau"})
+    version = await other_client.post(
+        f"/v1/codecs/{codec.json()['id']}/versions", json={"language": "declarative", "source": DECLARATION}
+    )
     await make_tenancy(pool, "tiers")
     grant = await other_client.post("/v1/grants", json={"tenant": "tiers", "everything": True})
     rule = (await other_client.get("/v1/alert-rules")).json()["items"][0]
+    calendar = await other_client.put("/v1/alert-calendars", json={"name": "libre", "weekly": [[]] * 7})
+    ending = {"reason": "essai", "ends_at": "2100-01-01T00:00:00Z"}
+    silence = await other_client.post("/v1/silences", json=ending | {"rule_id": rule["id"]})
+    window = await other_client.post("/v1/maintenance-windows", json=ending | {"asset_id": asset["id"]})
     datastream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
     return Theirs(
         {
             "tenants": str(other_tenancy.id),
             "api-keys": other_tenancy.key.split("_")[1],
             "device-profiles": str(profile["id"]),
+            "codecs": str(codec.json()["id"]),
+            "codec-versions": str(version.json()["id"]),
             "gateways": gateway["gateway_id"],
             "assets": str(asset["id"]),
             "devices": device["dev_eui"],
             "datastreams": str(datastream),
             "alerts": str(await observations.alert(other_tenancy.id, asset["id"])),
             "alert-rules": str(rule["id"]),
+            "alert-calendars": str(calendar.json()["id"]),
+            "silences": str(silence.json()["id"]),
+            "maintenance-windows": str(window.json()["id"]),
             "webhook-endpoints": str(endpoint.json()["id"]),
             "lns-sources": str(source.json()["id"]),
             "applications": str(application.json()["id"]),
@@ -169,7 +195,8 @@ async def test_no_list_shows_what_belongs_to_another_tenant(theirs: Theirs, clie
                 continue
             page = (await ask(client, method, path, path)).json()
 
-            expected = {"/v1/tenants": 1, "/v1/api-keys": 2, "/v1/alert-rules": 4}.get(path, 0)
+            rules = {"/v1/alert-rules": len(DEFAULT_RULES), "/v1/alert-calendars": 1}
+            expected = ({"/v1/tenants": 1, "/v1/api-keys": 2} | rules).get(path, 0)
             assert len(page["items"]) == expected, path
 
 

@@ -30,14 +30,15 @@ async def test_an_unknown_codec_is_refused_with_those_that_are_known(client, reg
         assert all(codec in answer.json()["detail"] for codec in CODECS)
 
 
-async def test_a_profile_that_is_offered_to_all_is_read_and_not_changed(client, pool: Pool) -> None:
+async def test_a_profile_that_is_offered_to_all_is_read_and_not_changed(client, client_with, pool: Pool) -> None:
     shared = await pool.fetchval(
         "INSERT INTO device_profile (name, vendor, model, codec) "
         "VALUES ('EM400', 'Milesight', 'EM400', 'milesight.em400') RETURNING id"
     )
 
     read = await client.get(f"/v1/device-profiles/{shared}")
-    changed = await client.patch(f"/v1/device-profiles/{shared}", json={"name": "à moi"})
+    async with client_with("read", "manage") as manager:
+        changed = await manager.patch(f"/v1/device-profiles/{shared}", json={"name": "à moi"})
 
     assert read.json()["tenant_id"] is None
     assert changed.status_code == 403

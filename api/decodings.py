@@ -1,0 +1,81 @@
+"""Which codec reads a profile's frames: checked before it is pointed to."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from api.auth import Change
+from api.errors import invalid
+from core.model.entities import DeviceProfile
+from core.registry.codecs import CodecVersion, read_override, read_version
+from core.registry.profiles import Decoding
+from core.runtime.postgres import Connection
+from decoders.catalogue import CODECS
+from decoders.declarative import parse
+
+POINTED = "point"  # In the audit.
+# Whose word it is: one's own profile, one's own choice in the place of a shared profile's, or the shared profile.
+OWN, OVERRIDE, SHARED = "own", "override", "shared"
+
+
+async def decoding_for(
+    change: Change,
+    codec: str | None,
+    codec_version_id: int | None,
+    mapping: list[dict[str, Any]],
+    capabilities: Sequence[str],
+) -> Decoding:
+    """How frames are read by a native codec, or by a published version. 422 for anything else.
+
+    `capabilities` are the profile's: what switches takes the right to switch.
+    """
+    if (codec is None) == (codec_version_id is None):
+        raise invalid(
+            "codec", "choice", "donnez « codec » (natif) ou « codec_version_id » (publié), l'un des deux"
+        )
+    if codec_version_id is not None:
+        version = await usable_version(change.connection, codec_version_id, "codec_version_id")
+        declared = parse(version.source) if version.language == "declarative" else None
+        if declared is not None and declared.switches and "switch" not in capabilities:
+            message = "ce décodeur sait agir sur le territoire : le profil doit avoir la capacité « switch »"
+            raise invalid("codec_version_id", "switch", message)
+        return Decoding(version.name, version.id, None, tuple(mapping))
+    assert codec is not None  # noqa: S101 - Checked above.
+    if codec not in CODECS:
+        raise invalid(
+            "codec", "unknown_codec", f"décodeur natif {codec} inconnu ; connus : {', '.join(sorted(CODECS))}"
+        )
+    if mapping:
+        raise invalid("mapping", "native", "un décodeur natif dit déjà ses grandeurs : pas de correspondance")
+    return Decoding(codec)
+
+
+async def usable_version(connection: Connection, version_id: int, field: str) -> CodecVersion:
+    """The version that the caller may point to: its own, or one that is offered to all. 422 otherwise."""
+    version = await read_version(connection, version_id)
+    if version is None:
+        raise invalid(field, "unknown_version", f"version de décodeur {version_id} introuvable")
+    return version
+
+
+def noted(decoding: Decoding) -> dict[str, Any]:
+    """For the audit, from which the former one can be taken up again."""
+    return {
+        "codec": decoding.codec,
+        "codec_version_id": decoding.codec_version_id,
+        "shadow_version_id": decoding.shadow_version_id,
+        "mapping": list(decoding.mapping),
+    }
+
+
+async def decoding_of_tenant(
+    connection: Connection, tenant_id: int, profile: DeviceProfile
+) -> tuple[str, Decoding]:
+    """Whose word it is, and how the frames of this tenant's devices are read."""
+    if profile.tenant_id is not None:
+        return OWN, Decoding.of(profile)
+    override = await read_override(connection, tenant_id, profile.id)
+    if override is None:
+        return SHARED, Decoding.of(profile)
+    return OVERRIDE, Decoding(
+        profile.codec, override.codec_version_id, override.shadow_version_id, override.mapping
+    )

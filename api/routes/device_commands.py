@@ -1,0 +1,152 @@
+"""Typed commands: a valve for N minutes, an interval, a relay; their octets are shown before they are sent."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from pydantic import Field
+
+from api.auth import Caller, Manager, Reader
+from api.codec_fields import CommandSpec
+from api.command_encoding import Encoded, Target, encode, known_commands
+from api.decodings import decoding_of_tenant
+from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
+from api.fields import Answer, Body, EuiPath, HexOctets, Instant, Json, example
+from api.pages import Page
+from api.routes.device_traffic import LONGEST_WAIT, USUAL_WAIT, DownlinkAnswer, device_of, show_downlink
+from core.model.entities import DeviceProfile
+from core.registry.codecs import read_version
+from core.registry.downlinks import enqueue, read_downlink
+from core.registry.enrolment import EnrolledDevice
+from core.registry.preflight import read_preflight
+from core.registry.profiles import read_profile
+from core.runtime.postgres import Connection
+from decoders.catalogue import CODECS
+from ingest.known_codecs import compiled
+from lighting.requests import can_switch, is_off
+
+# lorawan.airtime.Priority.COMMAND
+PRIORITY = 1
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+router = APIRouter(prefix="/v1/devices/{dev_eui}/commands", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
+
+CommandName = Annotated[
+    str, Path(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$", description="Nom de la commande", examples=["open_valve"])
+]
+
+
+class CommandOrder(Body):
+    """Une commande et ses paramètres ; par défaut un aperçu, rien n'est envoyé."""
+
+    model_config = example({"parameters": {"minutes": 30}, "preview": False})
+
+    parameters: Json = Field(default_factory=dict, examples=[{"minutes": 30}])
+    preview: bool = Field(True, description="Montrer les octets sans les envoyer")
+    confirmed: bool = Field(False, description="Demander au capteur d'accuser réception")
+    not_after: Instant | None = Field(None, description="Dernier instant utile, 30 jours au plus ; absent : 24 h")
+
+
+class CommandOutcome(Answer):
+    """Les octets d'une commande, et le message qui les porte s'ils sont envoyés."""
+
+    command: str
+    f_port: int
+    payload: HexOctets
+    warnings: list[str]
+    decoded_back: dict[str, Any] | None = Field(
+        description="Ce que le décodeur du fabricant relit de ces octets ; absent : il n'en a pas"
+    )
+    agrees: bool | None = Field(description="Vrai : la relecture dit ce qui est demandé")
+    downlink: DownlinkAnswer | None = Field(description="Absent : un aperçu, rien n'est envoyé")
+
+
+async def _target(connection: Connection, device: EnrolledDevice) -> tuple[Target, DeviceProfile]:
+    profile = await read_profile(connection, device.device_profile_id)
+    if profile is None:
+        raise not_found(f"profil {device.device_profile_id}")
+    _, decoding = await decoding_of_tenant(connection, device.tenant_id, profile)
+    codec = CODECS.get(decoding.codec)
+    if decoding.codec_version_id is not None:
+        version = await read_version(connection, decoding.codec_version_id)
+        codec = None if version is None else compiled(version, decoding, device.tenant_id)
+    commands = [CommandSpec.model_validate(command) for command in profile.commands]
+    return Target(codec, commands, profile.codec_options, device.dev_eui, device.name), profile
+
+
+@router.get("", summary="Lister les commandes d'un capteur")
+async def list_commands(dev_eui: EuiPath, caller: Reader) -> Page[CommandSpec]:
+    """Ce qu'on peut demander à ce capteur, avec les paramètres de chaque commande."""
+    async with caller.reading() as connection:
+        target, _ = await _target(connection, await device_of(connection, dev_eui))
+    return Page(items=known_commands(target), next=None)
+
+
+@router.post("/{name}", summary="Commander un capteur")
+async def order(
+    dev_eui: EuiPath, name: CommandName, body: CommandOrder, caller: Manager, response: Response
+) -> CommandOutcome:
+    """Encoder une commande, la relire là où le fabricant le permet, et montrer ses octets.
+
+    Avec `preview: false` elle est mise en file. Ce qui agit sur le territoire demande le rôle `lighting` en plus ;
+    une extinction passe par /v1/lighting/commands.
+    """
+    now = datetime.now(UTC)
+    not_after = body.not_after or now + USUAL_WAIT
+    if not now < not_after <= now + LONGEST_WAIT:
+        raise invalid("not_after", "range", "« not_after » doit être à venir, dans 30 jours au plus")
+    async with caller.reading() as connection:
+        device = await device_of(connection, dev_eui)
+        if device.tenant_id != caller.principal.tenant_id:
+            raise read_only(f"capteur {dev_eui}")
+        target, profile = await _target(connection, device)
+    now_us = (now - EPOCH) // timedelta(microseconds=1)
+    encoded = await encode(target, name, body.parameters, caller.platform.codec_workers, now_us)
+    if encoded.switches or can_switch(profile.codec, profile.capabilities):
+        caller.demand("lighting")
+    if is_off(profile.codec, encoded.payload):
+        raise Problem(422, "une extinction doit avoir une fin : demandez-la par /v1/lighting/commands")
+    downlink = None
+    if not body.preview:
+        downlink = await _send(caller, dev_eui, name, body, encoded, not_after)
+        response.status_code = 201
+    return CommandOutcome(
+        command=name,
+        f_port=encoded.f_port,
+        payload=encoded.payload.hex(),
+        warnings=encoded.warnings,
+        decoded_back=encoded.decoded_back,
+        agrees=encoded.agrees,
+        downlink=downlink,
+    )
+
+
+async def _send(
+    caller: Caller, dev_eui: str, name: str, body: CommandOrder, encoded: Encoded, not_after: datetime
+) -> DownlinkAnswer:
+    if encoded.agrees is False:
+        raise Problem(
+            422, "relue par le décodeur du fabricant, la commande ne dit pas la même chose ; rien n'est envoyé"
+        )
+    async with caller.changing() as change:
+        device = await device_of(change.connection, dev_eui)
+        if not device.enabled:
+            raise Problem(409, "ce capteur est désactivé")
+        if device.activation == "EXTERNAL" and device.lns_source_id is None:
+            raise Problem(409, "un autre réseau active ce capteur : dites par quelle source lui parler (PATCH)")
+        row = await enqueue(
+            change.connection,
+            device.id,
+            f_port=encoded.f_port,
+            payload=encoded.payload,
+            not_after=not_after,
+            confirmed=body.confirmed,
+            priority=PRIORITY,
+        )
+        queued = await read_downlink(change.connection, row.id)
+        assert queued is not None  # noqa: S101 - Inserted in this very transaction.
+        preflight = await read_preflight(change.connection, device.id)
+        noted = {"dev_eui": dev_eui, "command": name, "payload": encoded.payload.hex()}
+        await change.audit("create", "downlink", row.id, noted | body.model_dump(mode="json"))
+    await caller.platform.tell_downlink_due(row.slot, device.id)
+    return show_downlink(queued, preflight)

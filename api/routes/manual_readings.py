@@ -1,0 +1,87 @@
+"""Readings that somebody took, of a bin without coverage, of a meter: flagged, and otherwise like any other."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from api import store
+from api.auth import Manager
+from api.errors import PROBLEM_RESPONSES, Problem, invalid, read_only
+from api.fields import Answer, Body, Id, Instant, Text, example
+from api.routes.datastreams import datastream_or_404
+from core.messages.measurements import Flag, Measurement
+from core.messages.shards import slot_of_asset
+from core.model.quantities import QUANTITIES, Kind
+
+OLDEST = timedelta(days=366)
+AHEAD = timedelta(minutes=5)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+router = APIRouter(prefix="/v1/datastreams/{id}", tags=["Mesures"], responses=PROBLEM_RESPONSES)
+
+
+class NewManualReading(Body):
+    """Un relevé fait à la main."""
+
+    model_config = example({"time": "2026-11-25T09:30:00Z", "value": 80, "note": "Relevé en tournée"})
+
+    time: Instant = Field(
+        description="Instant du relevé, un an en arrière au plus", examples=["2026-11-25T09:30:00Z"]
+    )
+    value: Annotated[float, Field(allow_inf_nan=False, examples=[80])] = Field(description="Dans l'unité du flux")
+    note: Text = Field("", description="Gardée dans le journal", examples=["Relevé en tournée"])
+
+
+class ManualReadingAnswer(Answer):
+    """Le relevé, tel qu'il est enregistré."""
+
+    datastream_id: int
+    time: datetime
+    value: float
+    unit: str
+    manual: bool = True
+    suspect: bool = Field(description="Hors de la plage plausible de sa grandeur : gardé, et signalé")
+
+
+@router.post("/manual-readings", status_code=201, summary="Enregistrer un relevé manuel")
+async def create(id: Id, body: NewManualReading, caller: Manager) -> ManualReadingAnswer:  # noqa: A002
+    """Enregistrer un relevé, marqué manuel ; les alertes en tiennent compte. Rien n'est remplacé."""
+    now = datetime.now(UTC)
+    if not now - OLDEST <= body.time <= now + AHEAD:
+        raise invalid("time", "range", "le relevé doit dater d'un an au plus, et ne pas être à venir")
+    async with caller.changing() as change:
+        stream = await datastream_or_404(change.connection, id)
+        flags = _flags(stream.quantity, body.value)
+        entered = await store.enter_manual_reading(change.connection, id, body.time, body.value, int(flags))
+        if entered is None:
+            raise read_only(f"flux {id}")
+        if not entered:
+            raise Problem(409, "une mesure de cet instant existe déjà : elle n'est pas remplacée")
+        await change.audit("create", "manual_reading", id, body.model_dump(mode="json"))
+        owner = await store.slot_owner(change.connection, id)
+    row = Measurement(id, (body.time - EPOCH) // timedelta(microseconds=1), body.value, int(flags))
+    await caller.platform.tell_measured(slot_of_asset(owner), row)
+    return ManualReadingAnswer(
+        datastream_id=id,
+        time=body.time,
+        value=body.value,
+        unit=stream.unit,
+        suspect=bool(flags & Flag.SUSPECT),
+    )
+
+
+def _flags(quantity: str, value: float) -> Flag:
+    """Raises 422 for what the quantity cannot be at all."""
+    known = QUANTITIES.get(quantity)
+    if known is None:
+        return Flag.MANUAL
+    if known.kind is Kind.BOOLEAN and value not in (0, 1):
+        raise invalid("value", "boolean", f"« {known.label_fr} » vaut 0 ou 1")
+    if known.kind is Kind.ENUMERATION and not float(value).is_integer():
+        raise invalid("value", "enumeration", f"« {known.label_fr} » est un code entier")
+    low = -math.inf if known.minimum is None else known.minimum
+    high = math.inf if known.maximum is None else known.maximum
+    return Flag.MANUAL if low <= value <= high else Flag.MANUAL | Flag.SUSPECT
