@@ -7,6 +7,7 @@ from decoders.codec import Codec
 from decoders.elsys import ers
 from decoders.milesight import codecs as milesight
 from decoders.watteco import codecs as watteco
+from decoders.wmbus import codecs as wmbus
 
 CODECS: dict[str, Codec] = {
     codec.name: codec
@@ -21,5 +22,6 @@ CODECS: dict[str, Codec] = {
         w1.CODEC,
         *milesight.MILESIGHT_CODECS,
         *watteco.WATTECO_CODECS,
+        *wmbus.WMBUS_CODECS,
     )
 }

@@ -144,7 +144,8 @@ def _lobaro_status(payload: bytes, time_us: int) -> Decoded:
 
 
 OMS = Codec("oms.wmbus", 1, decode)
-KAMSTRUP = Codec("kamstrup.wmbus", 1, decode_kamstrup)
-ELVACO = Codec("elvaco.cmi41xx", 1, decode_elvaco)
 DIEHL = Codec("diehl.oms", 1, decode)
+ELVACO = Codec("elvaco.cmi41xx", 1, decode_elvaco)
+KAMSTRUP = Codec("kamstrup.wmbus", 1, decode_kamstrup)
 LOBARO = Codec("lobaro.wmbus_bridge", 1, decode_lobaro)
+WMBUS_CODECS = (OMS, DIEHL, ELVACO, KAMSTRUP, LOBARO)

@@ -13,7 +13,7 @@ from decoders.canonical import MalformedPayload, Reading
 from decoders.wmbus import codecs
 from decoders.wmbus.crypto import Keys
 
-CODECS = {codec.name: codec for codec in (codecs.OMS, codecs.KAMSTRUP, codecs.ELVACO, codecs.DIEHL, codecs.LOBARO)}
+CODECS = {codec.name: codec for codec in codecs.WMBUS_CODECS}
 VECTORS = [
     json.loads(line)
     for line in (Path(__file__).parents[2] / "vectors" / "wmbus.jsonl").read_text("utf-8").splitlines()
