@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli.backup import backup
 from services.cli.bench_network import bench_app
 from services.cli.chaos import chaos
 from services.cli.codec import codec_app
 from services.cli.image import check_image
 from services.cli.lns_import import export_app, import_app
+from services.cli.restore import restore
 from services.cli.running import default_home, fail, find_run
 
 if TYPE_CHECKING:
@@ -41,8 +43,10 @@ ExitAfterOption = Annotated[
     float | None, typer.Option("--exit-after", min=1, help="S'arrête de lui-même après ce nombre de secondes.")
 ]
 
+app.command()(backup)
 app.command()(chaos)
 app.command("check-image")(check_image)
+app.command()(restore)
 
 
 @app.command()

@@ -138,6 +138,10 @@ class Home:
             self._write_private(file, Secrets.fresh())
         return msgspec.json.decode(file.read_bytes(), type=Secrets)
 
+    def keep_secrets(self, secrets: Secrets) -> None:
+        """Those of another home, whose database is restored here."""
+        self._write_private(self.folder / "secrets.json", secrets)
+
     def holds(self, child: str) -> bool:
         """Whether the operator keeps this child from being started again: a file `held/NAME` in the folder."""
         return (self.folder / HELD / child).exists()

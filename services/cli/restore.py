@@ -1,0 +1,115 @@
+"""`territoire restore`: a backup into a new home, counted against what stood beside the backup."""
+
+import asyncio
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from services.cli.backup import COUNTED, Manifest, digest_of, libpq_environment, manifest_file, postgres_program
+from services.cli.running import fail
+from services.supervisor.home import Home, HomeRefused, Secrets
+from services.supervisor.postgres import PrivatePostgres
+
+# What was sent after the backup is not in it. Devices refuse a counter that goes back, and take one that is ahead
+# by less than 16,384 (MAX_FCNT_GAP, LoRaWAN 1.0.3); a JoinNonce likewise only rises.
+COUNTERS_AHEAD = 4_096
+RAISE_SESSIONS = "UPDATE session SET f_cnt_down = f_cnt_down + $1 WHERE closed_at IS NULL"
+RAISE_GROUPS = "UPDATE multicast_group SET f_cnt = f_cnt + $1"
+RAISE_JOINS = "UPDATE join_nonce SET last_join_nonce = least(last_join_nonce + $1, 16777215)"
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="La sauvegarde ; le .json écrit avec elle doit être à côté.")],
+    home: Annotated[Path, typer.Option("--home", help="Un dossier neuf, qui deviendra celui de la pile.")],
+    secrets: Annotated[
+        Path,
+        typer.Option(help="Le secrets.json de la pile sauvegardée : il a la clé de chiffrement des équipements."),
+    ],
+) -> None:
+    """Restaure une sauvegarde dans une base neuve, compare les comptes, et dit comment démarrer."""
+    manifest, kept = _inputs(file, secrets)
+    place = Home(home)
+    if home.exists() and any(home.iterdir()):
+        raise fail(f"{home} n'est pas vide : une restauration ne se fait que dans un dossier neuf", 2)
+    try:
+        with place.held():
+            place.keep_secrets(kept)
+            counted = asyncio.run(_restore(place, kept, file))
+    except HomeRefused as refused:
+        raise fail(str(refused)) from None
+    wrong = {name: (manifest.counts[name], counted.get(name)) for name in manifest.counts}
+    wrong = {name: both for name, both in wrong.items() if both[0] != both[1]}
+    for name, (expected, found) in wrong.items():
+        typer.echo(f"  ✗ {name} : {found} au lieu de {expected}")
+    if wrong:
+        raise fail("la restauration n'est pas complète : ne démarrez pas dessus", 1)
+    typer.echo(
+        f"Restauré dans {home} : {manifest.counts['measurements']} mesures, {manifest.counts['uplinks']} trames, "
+        f"{manifest.counts['devices']} équipements, tous les comptes sont ceux de la sauvegarde."
+    )
+    typer.echo(
+        f"Les compteurs descendants ont été avancés de {COUNTERS_AHEAD}. Démarrez : ./territoire up --home {home}"
+    )
+
+
+def _inputs(file: Path, secrets: Path) -> tuple[Manifest, Secrets]:
+    try:
+        manifest = msgspec.json.decode(manifest_file(file).read_bytes(), type=Manifest)
+        kept = msgspec.json.decode(secrets.read_bytes(), type=Secrets)
+        digest = digest_of(file)
+    except (OSError, msgspec.DecodeError) as wrong:
+        raise fail(f"illisible : {wrong}", 2) from None
+    if digest != manifest.sha256:
+        raise fail(f"{file} a changé depuis qu'il a été écrit (empreinte différente) : prenez une autre copie", 2)
+    return manifest, kept
+
+
+async def _restore(place: Home, kept: Secrets, file: Path) -> dict[str, int]:
+    from core.runtime.migrations import FINISH_ROLES, PREPARE_ROLES
+    from core.runtime.postgres import connect
+    from services.supervisor.ports import free_tcp_port
+
+    server = PrivatePostgres(place.postgres_data, free_tcp_port(), kept.postgres)
+    await asyncio.to_thread(server.prepare)
+    launch = server.launch()
+    with place.log("postgres").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(*launch.argv, **launch.arguments(log))
+    try:
+        async with asyncio.timeout(60):
+            while not await server.ready():  # noqa: ASYNC110 - Another process gets ready.
+                await asyncio.sleep(0.1)
+        await server.create_database()
+        connection = await connect(server.url(), "territoire-restore")
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        await connection.execute(PREPARE_ROLES)
+        await connection.execute("SELECT timescaledb_pre_restore()")
+        await connection.close()
+        await _pg_restore(server, file)
+        connection = await connect(server.url(), "territoire-restore")
+        await connection.execute("SELECT timescaledb_post_restore()")
+        await connection.execute(FINISH_ROLES)
+        counted = {name: await connection.fetchval(statement) for name, statement in COUNTED.items()}
+        async with connection.transaction():
+            for statement in (RAISE_SESSIONS, RAISE_GROUPS, RAISE_JOINS):
+                await connection.execute(statement, COUNTERS_AHEAD)
+        await connection.execute("ANALYZE")
+        await connection.close()
+        return counted
+    finally:
+        process.send_signal(launch.stop_signal)
+        await process.wait()
+
+
+async def _pg_restore(server: PrivatePostgres, file: Path) -> None:
+    environment = libpq_environment(server.url())
+    process = await asyncio.create_subprocess_exec(
+        *postgres_program("pg_restore"), "--exit-on-error", f"--dbname={environment['PGDATABASE']}", str(file),
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        env=environment,
+    )  # fmt: skip
+    _, told = await process.communicate()
+    if process.returncode != 0:
+        raise fail(f"pg_restore a échoué : {told.decode(errors='replace')[-2000:]}")
