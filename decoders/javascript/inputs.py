@@ -1,7 +1,8 @@
 """The inputs of a vendor's functions, as other network servers give them (codecs.md, section 2.4).
 
-`recvTime` is in milliseconds since 1970: the harness makes the Date of it, and the clock that a script sees. Examples
-of a catalogue may have none: then `clock` is the script's clock alone. `context` is what Actility's drivers remember.
+`recvTime` is in milliseconds since 1970: the harness makes the Date of it, and the clock that a script sees.
+Examples of a catalogue may have none: then `clock` is the script's clock alone. `context` is what Actility's
+drivers remember.
 """
 
 from collections.abc import Mapping

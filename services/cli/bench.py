@@ -183,3 +183,29 @@ def queries_ask(
     if as_json:
         print(msgspec.json.encode({"queries": figures}).decode())
     raise typer.Exit(1 if check and not all(figure.reached for figure in figures) else 0)
+
+
+@bench_app.command()
+def decoders(
+    seconds: Annotated[float, typer.Option(min=0.2, help="Durée de chaque mesure.")] = 2.0,
+    runs: RunsOption = 5,
+    check: Annotated[bool, typer.Option("--check", help="Échoue quand un objectif est manqué.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Trames lues par seconde : décodeurs natifs, et scripts des fabricants par un processus."""
+    import msgspec
+    from rich.console import Console
+
+    from bench.decoders import Options, print_report, run
+    from core.runtime.telemetry import configure_logs
+
+    console = Console(stderr=as_json)
+    if not console.is_terminal:
+        console.width = WIDTH
+    configure_logs("bench", "bench", "json", "WARNING")
+    figures, is_reached = run(Options(seconds, runs), console)
+    if as_json:
+        print(msgspec.json.encode(figures).decode())
+    else:
+        print_report(console, figures)
+    raise typer.Exit(1 if check and not is_reached else 0)
