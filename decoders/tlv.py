@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import NamedTuple, cast
 
 from decoders.canonical import Decoded, MalformedPayload, Reading
@@ -52,7 +53,7 @@ def layout_of(order: str, fields: Iterable[Field], *, before: str = "", after: s
 def measures(order: str, *fields: Field) -> Record:
     """A record of measures taken at the time of the uplink."""
     layout = layout_of(order, fields)
-    if len(fields) == 1 and fields[0].most is None and fields[0].absent_from is None:
+    if len(fields) == 1:
         return Record(layout.size, _one_measure(layout, fields[0]))
     unpack = layout.unpack_from
 
@@ -63,10 +64,11 @@ def measures(order: str, *fields: Field) -> Record:
 
 
 def _one_measure(layout: struct.Struct, field: Field) -> Read:
-    """The most frequent record, read without the loop and the checks of the general one."""
-    code, quantity, divisor, channel, _, _ = field
+    """The most frequent record, read without the loop of the general one, nor its checks while they hold."""
+    code, quantity, divisor, channel, most, absent_from = field
     unpack = layout.unpack_from
     new = _NEW
+    usual = min(inf if most is None else most + 1, inf if absent_from is None else absent_from)
 
     def read_octet(payload: bytes, start: int, time_us: int, decoded: Decoded) -> None:
         decoded.readings.append(new(Reading, (time_us, channel, quantity, payload[start] / divisor)))
@@ -74,6 +76,15 @@ def _one_measure(layout: struct.Struct, field: Field) -> Read:
     def read(payload: bytes, start: int, time_us: int, decoded: Decoded) -> None:
         decoded.readings.append(new(Reading, (time_us, channel, quantity, unpack(payload, start)[0] / divisor)))
 
+    def read_checked(payload: bytes, start: int, time_us: int, decoded: Decoded) -> None:
+        (value,) = unpack(payload, start)
+        if value < usual:
+            decoded.readings.append(new(Reading, (time_us, channel, quantity, value / divisor)))
+        else:
+            add_readings((field,), (value,), time_us, decoded)
+
+    if usual != inf:
+        return read_checked
     return read_octet if code == "B" else read
 
 

@@ -94,7 +94,7 @@ UC300: Table = _uc300()
 UC100: Table = {**COMMON, 0xFF19: _registers(_UC100_SINGLES), 0xFF15: _register_error(0)}
 
 _UC50X_SINGLES = frozenset({5, 7})
-_FIRST_REGISTER = 6
+_FIRST_REGISTER = 7  # The number of register 1.
 _CHANGE = ("threshold", "change")
 
 
@@ -103,11 +103,11 @@ def _measure_rs485(payload: bytes, start: int) -> int:
 
 
 def _read_rs485(payload: bytes, start: int, time_us: int, decoded: Decoded) -> None:
-    """FF 0E: register, its size above three bits of type, value; registers are numbered from 6."""
+    """FF 0E: register, its size above three bits of type, value; registers are numbered from 7."""
     register, definition = payload[start], payload[start + 1]
     octets = payload[start + 2 : start + 2 + (definition >> 3)]
     if register < _FIRST_REGISTER:
-        raise MalformedPayload(f"registre {register} à l'octet {start}, numérotés à partir de 6 : {payload.hex()}")
+        raise MalformedPayload(f"registre {register} à l'octet {start}, numérotés à partir de 7 : {payload.hex()}")
     if octets:
         value = _value(octets, signed=False, single=definition & 0x07 in _UC50X_SINGLES)
         _add_register(register - _FIRST_REGISTER + 1, value, time_us, decoded)
@@ -122,7 +122,9 @@ def _after(measure: Measure, read: Read, more: int) -> Record:
     def read_alarm(payload: bytes, start: int, time_us: int, decoded: Decoded) -> None:
         read(payload, start, time_us, decoded)
         state = payload[start + longer(payload, start) - 1]
-        decoded.data.setdefault("alarms", {})[f"modbus_{payload[start] - 5}"] = state_name(state, _CHANGE)
+        decoded.data.setdefault("alarms", {})[f"modbus_{payload[start] - _FIRST_REGISTER + 1}"] = state_name(
+            state, _CHANGE
+        )
 
     return Record(2 + more, read_alarm, longer)
 

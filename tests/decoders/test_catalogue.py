@@ -1,6 +1,20 @@
 """The catalogue of native codecs."""
 
+import json
+from math import isfinite
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.model.quantities import QUANTITIES
+from decoders.canonical import MalformedPayload
 from decoders.catalogue import CODECS
+from decoders.codec import Codec, Command, ParameterKind, UnsupportedCommand
+
+NOW = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
+# Ports on which some codec listens, so that octets reach more than the first check.
+PORTS = (1, 2, 3, 5, 6, 10, 24, 85, 100, 101, 103, 125, 129)
 
 
 def test_registers_each_codec_under_its_own_name() -> None:
@@ -13,3 +27,69 @@ def test_has_the_pilot_fleet_s() -> None:
     expected |= {f"milesight.{product}" for product in ("am103", "am319", "em310", "em400")}
 
     assert expected <= CODECS.keys()
+
+
+@settings(max_examples=5_000)
+@given(
+    codec=st.sampled_from(list(CODECS.values())),
+    f_port=st.sampled_from(PORTS) | st.integers(1, 223),
+    payload=st.binary(max_size=60),
+)
+def test_arbitrary_octets_raise_only_malformed_payload(codec: Codec, f_port: int, payload: bytes) -> None:
+    try:
+        decoded = codec.decode(f_port, payload, NOW, {})
+    except MalformedPayload:
+        return
+
+    json.dumps(decoded.data, allow_nan=False)
+    assert {reading.quantity for reading in decoded.readings} <= QUANTITIES.keys()
+    assert all(isfinite(reading.value) for reading in decoded.readings)
+
+
+COMMANDS = [(codec, command) for codec in CODECS.values() for command in codec.commands]
+
+
+def _values(command: Command) -> st.SearchStrategy[dict[str, object]]:
+    """Parameters that the command's own form allows."""
+
+    def value(parameter) -> st.SearchStrategy[object]:
+        match parameter.kind:
+            case ParameterKind.INTEGER:
+                return st.integers(int(parameter.minimum), int(parameter.maximum))
+            case ParameterKind.NUMBER:
+                return st.floats(parameter.minimum, parameter.maximum)
+            case ParameterKind.BOOLEAN:
+                return st.booleans()
+            case ParameterKind.CHOICE:
+                return st.sampled_from(parameter.choices)
+            case _:
+                return st.text()
+
+    return st.fixed_dictionaries({parameter.name: value(parameter) for parameter in command.parameters})
+
+
+@pytest.mark.parametrize(
+    "codec", [codec for codec in CODECS.values() if codec.encode], ids=lambda codec: codec.name
+)
+def test_says_which_commands_it_encodes(codec: Codec) -> None:
+    names = [command.name for command in codec.commands]
+
+    assert names
+    assert len(set(names)) == len(names)
+    assert all(command.label_fr[0].isupper() for command in codec.commands)
+
+
+@settings(max_examples=2_000)
+@given(st.sampled_from(COMMANDS).flatmap(lambda each: st.tuples(st.just(each), _values(each[1]))))
+def test_encodes_whatever_its_form_allows_in_few_octets(
+    asked: tuple[tuple[Codec, Command], dict[str, object]],
+) -> None:
+    (codec, command), parameters = asked
+    assert codec.encode is not None
+    try:
+        encoded = codec.encode(command.name, parameters)
+    except UnsupportedCommand:  # What a form cannot say: one parameter bound by another.
+        return
+
+    assert 1 <= encoded.f_port <= 223
+    assert 1 <= len(encoded.payload) <= 51  # What the slowest data rate of Europe carries.

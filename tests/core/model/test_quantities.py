@@ -3,12 +3,8 @@
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from core.model.quantities import QUANTITIES, Kind, Quantity
-from decoders.canonical import MalformedPayload
-from decoders.catalogue import CODECS
 
 # From the tables of UCUM: prefixes (table 1), and of the atoms (tables 2 to 19) those that our sensors may need;
 # only a metric atom takes a prefix. (It has no var: an annotation in braces says so, of the unity.)
@@ -59,14 +55,3 @@ def test_a_quantity_has_a_unit_of_ucum_and_names_in_both_languages(quantity: Qua
 @pytest.mark.parametrize("unit", ["ppm", "°C", "kWh", "m³", "ug/m^3", "", "L/", "k%", "VA", "Celsius"])
 def test_what_ucum_does_not_know_is_no_unit(unit: str) -> None:
     assert not UCUM.fullmatch(unit)
-
-
-@pytest.mark.parametrize("codec", CODECS.values(), ids=lambda codec: codec.name)
-@given(f_port=st.integers(1, 223), payload=st.binary(max_size=60))
-def test_a_codec_emits_quantities_of_the_catalogue_only(codec, f_port: int, payload: bytes) -> None:
-    try:
-        decoded = codec.decode(f_port, payload, 1_700_000_000_000_000, {})
-    except MalformedPayload:
-        return
-
-    assert {reading.quantity for reading in decoded.readings} <= QUANTITIES.keys()

@@ -1,16 +1,18 @@
 """Milesight's products against the vendor's published examples."""
 
 import json
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.model.quantities import QUANTITIES
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.catalogue import CODECS
+from decoders.milesight.codecs import PRODUCTS
 from services.simulator.payloads import milesight as device
 
 VECTORS = [
@@ -50,6 +52,19 @@ def test_decodes_the_vector_as_its_file_says(vector: dict[str, Any]) -> None:
     assert [Reading(*reading) for reading in expected["readings"]] == decoded.readings
     assert expected["data"] == decoded.data
     assert expected["warnings"] == decoded.warnings
+
+
+@pytest.mark.parametrize(
+    "vector", [vector for vector in VECTORS if vector["vendor"]], ids=lambda vector: str(vector["id"])
+)
+def test_finds_every_value_that_the_vendor_prints(vector: dict[str, Any]) -> None:
+    decode, payload = CODECS[vector["codec"]].decode, bytes.fromhex(vector["bytes_hex"])
+
+    decoded = decode(vector["f_port"], payload, vector["time_us"], vector["options"])
+
+    for quantity, value in vector["vendor"].items():
+        ours = [reading.value for reading in decoded.readings if reading.quantity == quantity]
+        assert any(one == pytest.approx(value) for one in ours), quantity
 
 
 @given(PERCENTS, DISTANCES, st.booleans())
@@ -203,12 +218,35 @@ def test_refuses_another_f_port_than_the_profile_s() -> None:
         decode(2, payload, NOW, {})
 
 
-TAGS = ["0175", "0367", "0382", "0400", "0468", "0482", "0500", "8367", "8482", "20ce", "21ce", "ff0b", "ff16"]
-RECORDS = st.builds(bytes.__add__, st.sampled_from([bytes.fromhex(tag) for tag in TAGS]), st.binary(max_size=24))
+def test_keeps_an_answer_that_the_product_s_table_does_not_have() -> None:
+    decoded = _decode("milesight.em400", bytes.fromhex("01755c ff99 0102"))
+
+    assert _values(decoded) == {"battery_level": 92}
+    assert decoded.data == {"unread": "ff990102"}
+    assert "réponse à un réglage inconnue (99)" in decoded.warnings[0]
 
 
-@given(st.sampled_from(NAMES), st.binary(max_size=60) | st.lists(RECORDS, max_size=4).map(b"".join))
-def test_arbitrary_octets_raise_only_malformed_payload(name: str, payload: bytes) -> None:
+def _records(codec: str) -> st.SearchStrategy[bytes]:
+    """Records of the product's table, each with octets enough."""
+    table = PRODUCTS[codec.removeprefix("milesight.")].table
+    tags = st.sampled_from(sorted(table))
+
+    def record(tag: int) -> st.SearchStrategy[bytes]:
+        size = table[tag].size
+        return st.binary(min_size=size, max_size=size + 8 * bool(table[tag].measure)).map(
+            lambda octets: tag.to_bytes(2) + octets
+        )
+
+    return st.lists(tags.flatmap(record), max_size=5).map(b"".join)
+
+
+NAMED_RECORDS = st.sampled_from(NAMES).flatmap(lambda name: st.tuples(st.just(name), _records(name)))
+
+
+@settings(max_examples=1_000)
+@given(NAMED_RECORDS)
+def test_reads_any_records_of_its_table_or_says_what_is_wrong(named: tuple[str, bytes]) -> None:
+    name, payload = named
     try:
         decoded = _decode(name, payload)
     except MalformedPayload:
@@ -216,3 +254,4 @@ def test_arbitrary_octets_raise_only_malformed_payload(name: str, payload: bytes
 
     json.dumps(decoded.data, allow_nan=False)
     assert {reading.quantity for reading in decoded.readings} <= QUANTITIES.keys()
+    assert all(isfinite(reading.value) for reading in decoded.readings)
