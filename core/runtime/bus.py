@@ -189,11 +189,36 @@ class Bus:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._jetstream = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
+        self._echo = ""
+        self._echoed = asyncio.Event()
 
     @property
     def is_connected(self) -> bool:
         """Whether the server answers at this moment."""
         return self._client.is_connected
+
+    async def answers(self, within_s: float) -> bool:
+        """Whether the server carries a message of ours back to us in time.
+
+        A connection that was cut looks whole for a quarter of a minute, and the driver's own ping, once given up,
+        ends its reading.
+        """
+
+        async def hear(_message: Msg) -> None:
+            self._echoed.set()
+
+        self._echoed.clear()
+        try:
+            async with asyncio.timeout(within_s):
+                if not self._echo:
+                    inbox = self._client.new_inbox()
+                    await self._client.subscribe(inbox, cb=hear)
+                    self._echo = inbox
+                await self._client.publish(self._echo, b"")
+                await self._echoed.wait()
+        except BUS_AWAY:
+            return False
+        return True
 
     @property
     def reconnections(self) -> int:

@@ -27,6 +27,10 @@ FETCH_TIMEOUT_S = 0.5
 # A reader that hears nothing asks this often whether its consumer still exists.
 PROBE_EVERY_S = 5.0
 DRAINED_POLL_S = 0.02
+# A replica that the bus does not answer reads nothing and publishes nothing: it lets go, and leaves the shards to
+# those that it answers.
+ASK_BUS_EVERY_S = 1.0
+BUS_SILENT_AFTER_S = 4.0
 LET_GO = (LeaseLost, *DATABASE_AWAY, *BUS_AWAY)
 
 log = structlog.get_logger()
@@ -38,6 +42,10 @@ class ShardsLost(LeaseLost):
     def __init__(self, service: str, shards: Sequence[int]) -> None:
         super().__init__(f"{service} shards {sorted(shards)}")
         self.shards = frozenset(shards)
+
+
+class BusSilent(LeaseLost):
+    """The lease is ours, and of no use: the bus has not answered this replica for seconds."""
 
 
 @asynccontextmanager
@@ -106,6 +114,7 @@ class ShardOwner:
         self._held: dict[int, Lease] = {}
         self._let_go: dict[int, int] = {}  # The epochs that this process ended by itself, by shard.
         self._share = 0
+        self._bus_heard_at = asyncio.get_running_loop().time()
         self.tried = asyncio.Event()  # Every shard of the first share was asked for once.
 
     @property
@@ -117,15 +126,36 @@ class ShardOwner:
         """Own this replica's share until cancelled, looking every second what it is; then let go of everything."""
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._listen_to_bus(), name="listen to the bus")
                 while True:
                     try:
-                        await self._take_share(tasks)
+                        if self._is_bus_silent():
+                            await withdraw(self._pool, self._sharded.service, self._instance)
+                        else:
+                            await self._take_share(tasks)
                     except DATABASE_AWAY as away:
                         log.warning("shards_not_asked_for", error=str(away) or type(away).__name__)
                     self.tried.set()
                     await asyncio.sleep(RETRY_EVERY_S)
         finally:
             await withdraw(self._pool, self._sharded.service, self._instance)
+
+    async def _listen_to_bus(self) -> None:
+        """Know within seconds when this replica is cut off from the bus."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if await self._bus.answers(ASK_BUS_EVERY_S):
+                self._bus_heard_at = loop.time()
+            await asyncio.sleep(ASK_BUS_EVERY_S)
+
+    def _is_bus_silent(self) -> bool:
+        return asyncio.get_running_loop().time() - self._bus_heard_at > BUS_SILENT_AFTER_S
+
+    async def _while_bus_answers(self) -> None:
+        """Raises BusSilent once it does not."""
+        while not self._is_bus_silent():  # noqa: ASYNC110 - Silence is no event.
+            await asyncio.sleep(ASK_BUS_EVERY_S)
+        raise BusSilent(f"{self._sharded.service}: the bus does not answer")
 
     async def _take_share(self, tasks: asyncio.TaskGroup) -> None:
         """Take what is free up to the share; above it, let one shard after the other go."""
@@ -154,7 +184,7 @@ class ShardOwner:
 
     async def _hold(self, lease: Lease) -> None:
         """From the taking to the loss: the lease is renewed beside the work, and the first to end ends both."""
-        works = (keep_lease(self._pool, lease), self._serve_anew(lease))
+        works = (keep_lease(self._pool, lease), self._serve_anew(lease), self._while_bus_answers())
         tasks = [asyncio.create_task(work, name=f"{work.__name__} of shard {lease.shard}") for work in works]
         log.info("shard_taken", shard=lease.shard, epoch=lease.epoch)
         was_ended = True  # From outside: when nobody told us to stop, something else in this process has failed.

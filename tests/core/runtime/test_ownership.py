@@ -11,6 +11,7 @@ from core.runtime.bus import Bus, Message, ShardReader, connect_bus
 from core.runtime.lease import Lease, take_lease
 from core.runtime.ownership import Sharded, ShardOwner, batches
 from core.runtime.postgres import Pool
+from tests.core.runtime.tcp_proxy import way_to
 
 EXPIRE = "UPDATE shard_lease SET expires_at = now() - interval '1 second'"
 SHARDED = Sharded("ingest", topics.UPLINKS, topics.uplinks, 4)
@@ -191,7 +192,35 @@ async def test_a_shard_that_is_taken_again_and_again_leaves_no_subscription_behi
         async with owning(pool, bus, "a", serve):
             await asyncio.wait_for(often.wait(), 20)
 
-        assert len(bus._client._subs) <= 1  # pyright: ignore[reportPrivateUsage] - That of requests' answers.
+        # Those of requests' answers and of our own echo.
+        assert len(bus._client._subs) <= 2  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_a_replica_that_the_bus_does_not_answer_leaves_its_shards_to_another_until_it_does(
+    pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("RETRY_EVERY_S", 0.05), ("ASK_BUS_EVERY_S", 0.1), ("BUS_SILENT_AFTER_S", 0.5)):
+        monkeypatch.setattr(f"core.runtime.ownership.{name}", seconds)
+
+    async def serve(_lease: Lease, reader: ShardReader) -> None:
+        async for _ in batches(reader, 10):
+            pass
+
+    async with (
+        way_to(nats_url) as way,
+        connect_bus(nats_url, "there") as bus,
+        connect_bus(way.url_of(nats_url), "cut") as cut,
+    ):
+        await bus.ensure_streams()
+        async with owning(pool, cut, "a", serve) as a, owning(pool, bus, "b", serve) as b:
+            await settled([a, b], [2, 2])
+            way.cut()
+            await settled([a, b], [0, 4])
+            crashes = await pool.fetchval("SELECT max(crashes) FROM shard_lease")
+            way.mend()
+            await settled([a, b], [2, 2])
+
+    assert crashes == 0
 
 
 async def settled(owners: list[ShardOwner], shares: list[int]) -> None:
