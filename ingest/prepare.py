@@ -62,7 +62,7 @@ async def prepare(delivered: Sequence[Delivered], registry: Registry) -> Prepare
             for interpreted in prepared.uplinks
             if interpreted.status != "empty" and (device := shadowed.get(interpreted.uplink.device_id)) is not None
         ]
-    await _resolve_datastreams(prepared.uplinks, registry.pool)
+    await resolve_datastreams(prepared.uplinks, registry.pool)
     prepared.gateways = await registry.gateways.resolve(
         {heard.gateway_id for message in delivered for uplink in message.uplinks for heard in uplink.heard_by}
     )
@@ -99,7 +99,7 @@ def _quarantined(delivered: Delivered, uplink: Uplink, kind: str, reason: str) -
     return quarantine_of(Delivered(delivered.subject, delivered.sequence, [uplink]), kind, reason)
 
 
-async def _resolve_datastreams(interpreted: Sequence[Interpreted], pool: Pool) -> None:
+async def resolve_datastreams(interpreted: Sequence[Interpreted], pool: Pool) -> None:
     """Every value's datastream is known to its device from now on, made if it is new; values become rows."""
     waiting = [uplink for uplink in interpreted if uplink.values]
     wanted = wanted_datastreams(waiting)
