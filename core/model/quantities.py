@@ -70,10 +70,13 @@ QUANTITIES = _catalogue(
     Quantity("people_count", "1", _G, "Personnes présentes", "People present", 0, 10_000),
     Quantity("people_passed", "1", _C, "Index de passages", "Passage index", 0, None),
     Quantity("people_passed_in_period", "1", _G, "Passages de la période", "Passages of the period", 0, 65_535),
+    Quantity("pm1", "ug/m3", _G, "Particules PM1", "PM1", 0, 2_000),
     Quantity("pm2_5", "ug/m3", _G, "Particules PM2,5", "PM2.5", 0, 2_000),
+    Quantity("pm4", "ug/m3", _G, "Particules PM4", "PM4", 0, 2_000),
     Quantity("pm10", "ug/m3", _G, "Particules PM10", "PM10", 0, 2_000),
     Quantity("hcho", "mg/m3", _G, "Formaldéhyde", "Formaldehyde", 0, 10),
     Quantity("o3", "[ppm]", _G, "Ozone", "Ozone", 0, 10),
+    Quantity("concentration", "[ppm]", _G, "Concentration", "Concentration", 0, 1_000_000),
     # Water and pulses
     Quantity("water_volume", "L", _C, "Index d'eau", "Water index", 0, None),
     Quantity("water_temperature", "Cel", _G, "Température de l'eau", "Water temperature", -20, 120),
@@ -88,7 +91,16 @@ QUANTITIES = _catalogue(
     Quantity("water_pressure", "kPa", _G, "Pression d'eau", "Water pressure", 0, 4_000),
     Quantity("valve_open", "1", _B, "Vanne ouverte", "Valve open"),
     Quantity("valve_opening", "%", _G, "Ouverture de vanne", "Valve opening", 0, 100),
+    # Weather
+    Quantity("wind_speed", "m/s", _G, "Vitesse du vent", "Wind speed", -100, 100),
+    Quantity("wind_direction", "deg", _G, "Direction du vent", "Wind direction", 0, 360),
+    Quantity("rain", "mm", _G, "Pluie de la période", "Rain of the period", 0, 1_000),
+    Quantity("rain_total", "mm", _C, "Index de pluie", "Rain index", 0, None),
+    Quantity("solar_irradiance", "W/m2", _G, "Rayonnement solaire", "Solar irradiance", -50, 2_000),
     # Soil
+    Quantity(
+        "soil_water_potential", "kPa", _G, "Potentiel hydrique du sol", "Soil water potential", -1_000_000, 0
+    ),
     Quantity("soil_moisture", "%", _G, "Humidité du sol", "Soil moisture", 0, 100),
     Quantity("conductivity", "uS/cm", _G, "Conductivité", "Conductivity", 0, 100_000),
     # Heat, gas
@@ -131,5 +143,8 @@ QUANTITIES = _catalogue(
     Quantity("input_voltage", "V", _G, "Tension d'entrée", "Input voltage", -100, 100),
     Quantity("input_current", "mA", _G, "Courant d'entrée", "Input current", 0, 30),
     Quantity("analog_input", "1", _G, "Entrée analogique", "Analogue input"),
+    Quantity("analog_output", "1", _G, "Sortie analogique", "Analogue output"),
+    Quantity("percentage", "%", _G, "Pourcentage", "Percentage", 0, 100),
+    Quantity("altitude", "m", _G, "Altitude", "Altitude", -500, 10_000),
     Quantity("multistate_output", "1", _G, "Sortie à plusieurs états", "Multistate output", 0, 255),
 )
