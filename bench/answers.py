@@ -38,14 +38,14 @@ SECOND_US = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class AnswersOptions:
-    """The load: uplinks per second over all devices; every n-th of a device is confirmed."""
+    """The load: uplinks per second over all devices, and which share of them is confirmed."""
 
     seconds: float = 60.0
     rate: float = 2_000.0
     gateways: int = 507
     devices: int = 6_084  # Twelve per gateway, each every three seconds.
     copies: float = 1.0
-    confirmed_every: int = 20
+    confirmed_share: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +143,11 @@ class Sustained:
 def rx1_ceiling(options: AnswersOptions) -> float:
     """The share of answers whose gateway is not transmitting another one when RX1 begins, with one copy each.
 
-    Answers come at random, one gateway's at `rate / (confirmed_every * gateways)`; the first of two that overlap
+    Answers come at random, one gateway's at `rate * confirmed_share / gateways`; the first of two that overlap
     has the radio.
     """
     airtime_s = lora_airtime_us(ACKNOWLEDGEMENT_OCTETS, SPREADING_FACTOR, BANDWIDTH, crc=False) / SECOND_US
-    busy = options.rate / options.confirmed_every / options.gateways * airtime_s
+    busy = options.rate * options.confirmed_share / options.gateways * airtime_s
     return 1 / (1 + busy)
 
 
@@ -177,7 +177,7 @@ async def measure_answers(run: RunInfo, options: AnswersOptions, console: Consol
             devices=options.devices,
             gateways=options.gateways,
             copies=options.copies,
-            confirmed_every=options.confirmed_every,
+            confirmed_share=options.confirmed_share,
             console=console,
         ) as load,
     ):

@@ -8,7 +8,8 @@ import uvloop
 from rich.console import Console
 
 from bench.answers import AnswersOptions, measure_answers
-from bench.network_report import print_answers
+from bench.network_report import print_answers, print_throughput
+from bench.throughput import measure_throughput
 from services.run_info import RunInfo
 
 
@@ -33,4 +34,10 @@ def _answers(run: RunInfo, options: Options, console: Console) -> dict[str, Any]
     return figures
 
 
-PARTS: Mapping[str, Measure] = {"answers": _answers}
+def _throughput(run: RunInfo, options: Options, console: Console) -> dict[str, Any]:
+    figures = uvloop.run(measure_throughput(run, options.runs, console))
+    print_throughput(console, figures)
+    return figures
+
+
+PARTS: Mapping[str, Measure] = {"throughput": _throughput, "answers": _answers}

@@ -18,7 +18,7 @@ from services.cli.bench import (
 from services.cli.running import fail, read_run
 
 # What a part's stack runs beside PostgreSQL, nats-server and mosquitto; nothing named: everything.
-SERVICES_OF: dict[str, tuple[str, ...]] = {"answers": ()}
+SERVICES_OF: dict[str, tuple[str, ...]] = {"throughput": ("network", "api"), "answers": ()}
 RateOption = Annotated[float, typer.Option(min=10, help="Trames par seconde de la partie answers.")]
 OnlyOption = Annotated[
     list[str] | None, typer.Option(help="throughput, answers ou storm ; répétable. Sinon les trois.")
@@ -79,6 +79,8 @@ def network_part(
     from rich.console import Console
 
     from bench.network import PARTS, Options
+    from bench.network_ceiling import CeilingMissed
+    from bench.network_load import UplinksLost
     from core.runtime.telemetry import configure_logs
     from services.simulator.load.load import JoinsTakeTooLong
     from services.simulator.provision import ProvisioningFailed
@@ -87,8 +89,8 @@ def network_part(
     configure_logs("bench", "bench", "json", "INFO", (run.logs / "bench.log").open("a", encoding="utf-8"))
     try:
         found = PARTS[part](run, Options(seconds, runs, rate, gateways, copies), Console(stderr=as_json))
-    except (ProvisioningFailed, JoinsTakeTooLong) as failed:
-        raise fail(str(failed)) from None
+    except (ProvisioningFailed, JoinsTakeTooLong, UplinksLost, CeilingMissed, TimeoutError) as failed:
+        raise fail(str(failed) or type(failed).__name__) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     figures.write_bytes(msgspec.json.encode(found))

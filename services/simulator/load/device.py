@@ -20,7 +20,7 @@ _SNR = 5.0  # Of what it hears, for DevStatusAns.
 
 @dataclass(slots=True)
 class LoadDevice:
-    """Keys, counters and prepared payloads. `confirmed_every` n: every n-th uplink is confirmed; 0: none."""
+    """Keys, counters and prepared payloads. `confirmed_share`: of its uplinks, drawn one by one."""
 
     number: int
     dev_eui: bytes
@@ -28,7 +28,7 @@ class LoadDevice:
     app_key: bytes
     payloads: tuple[Message, ...]
     random: random.Random
-    confirmed_every: int = 0
+    confirmed_share: float = 0.0
     dev_addr: DevAddr | None = None
     cipher: SessionCipher | None = None
     f_cnt: int = 0
@@ -76,8 +76,8 @@ class LoadDevice:
         self.f_cnt = f_cnt + 1
         message = self.payloads[f_cnt % len(self.payloads)]
         assert self.dev_addr is not None and self.cipher is not None  # noqa: S101, PT018 - The caller asks joined ones.
-        every = self.confirmed_every
-        self.awaits_ack = confirmed = bool(every) and (self.number + f_cnt) % every == 0
+        share = self.confirmed_share
+        self.awaits_ack = confirmed = share > 0 and self.random.random() < share
         f_opts = b""
         if self._has_answers:
             f_opts, self._has_answers = self._mac.f_opts(), False

@@ -171,7 +171,7 @@ def _build(
     devices: int,
     gateways: int,
     copies: float,
-    confirmed_every: int,
+    confirmed_share: float,
 ) -> Load:
     source = random.Random(name)
     forwarders = [
@@ -192,7 +192,7 @@ def _build(
             plan.app_key,
             payload_pool(plan.application, at_us),
             random.Random(f"{name} nonces {number}"),
-            confirmed_every=confirmed_every,
+            confirmed_share=confirmed_share,
         )
         for number, plan in enumerate(plan_load_devices(devices, name))
     ]
@@ -206,12 +206,12 @@ async def open_load(
     devices: int,
     gateways: int,
     copies: float = 1.0,
-    confirmed_every: int = 0,
+    confirmed_share: float = 0.0,
     console: Console,
 ) -> AsyncGenerator[Load]:
     """A tenant of its own with `devices` that have joined through `gateways`, `copies` of each frame on average.
 
-    Every n-th uplink of a device is confirmed with `confirmed_every` n, none with 0.
+    `confirmed_share` of the uplinks are confirmed.
 
     Raises:
         ProvisioningFailed: the API refused the fleet.
@@ -222,7 +222,7 @@ async def open_load(
         tenant, api_key = await prepare_tenant(pool, name.replace(" ", "-"), name.capitalize())
     console.print("Inscription du parc")
     await provision(run, tenant.id, api_key, plan_load_gateways(gateways, name), plan_load_devices(devices, name))
-    load = _build(run, tenant, api_key, name, devices, gateways, copies, confirmed_every)
+    load = _build(run, tenant, api_key, name, devices, gateways, copies, confirmed_share)
     try:
         async with asyncio.TaskGroup() as tasks:
             background = [

@@ -63,7 +63,7 @@ class Scene:
         return self.gateways[gateway]._transmit(answer.txpk, at_us)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def scene(devices: int = 1, gateways: int = 1, *, confirmed_every: int = 1, copies: float = 1.0) -> Scene:
+def scene(devices: int = 1, gateways: int = 1, *, confirmed_share: float = 1.0, copies: float = 1.0) -> Scene:
     made = [
         LoadDevice(
             number,
@@ -72,7 +72,7 @@ def scene(devices: int = 1, gateways: int = 1, *, confirmed_every: int = 1, copi
             plan.app_key,
             payload_pool(plan.application, now_us()),
             random.Random(number),
-            confirmed_every=confirmed_every,
+            confirmed_share=confirmed_share,
         )
         for number, plan in enumerate(plan_load_devices(devices, "air"))
     ]
@@ -210,7 +210,7 @@ def test_two_answers_at_once_are_one_too_many_for_a_radio() -> None:
 
 
 def test_a_device_answers_what_its_mac_layer_is_asked() -> None:
-    made = scene(confirmed_every=0)
+    made = scene(confirmed_share=0.0)
     device = joined(made)
     now = now_us() + 60 * SECOND_US
     made.uplink(0, now)
