@@ -13,6 +13,7 @@ from services.cli.bench_network import bench_app
 from services.cli.chaos import chaos
 from services.cli.codec import codec_app
 from services.cli.image import check_image
+from services.cli.install import install
 from services.cli.lns_import import export_app, import_app
 from services.cli.restore import restore
 from services.cli.running import default_home, fail, find_run
@@ -46,6 +47,7 @@ ExitAfterOption = Annotated[
 app.command()(backup)
 app.command()(chaos)
 app.command("check-image")(check_image)
+app.command()(install)
 app.command()(restore)
 
 

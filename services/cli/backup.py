@@ -59,7 +59,10 @@ def digest_of(file: Path) -> str:
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(help="Le fichier à écrire ; par exemple territoire-2026-11-25.dump.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="Le fichier à écrire, ou un dossier : territoire-AAAA-MM-JJTHHMMSS.dump y est écrit."),
+    ],
     home: Annotated[Path | None, typer.Option("--home", help="Dossier de la pile qui tourne.")] = None,
     database_url: Annotated[
         str | None,
@@ -69,8 +72,15 @@ def backup(
         ),
     ] = None,
     force: Annotated[bool, typer.Option(help="Remplacer le fichier s'il existe.")] = False,
+    keep: Annotated[
+        int | None,
+        typer.Option(min=1, help="Dans un dossier : n'y garder que les dernières, tant."),
+    ] = None,
 ) -> None:
     """Sauvegarde la base pendant que tout tourne, et écrit à côté ce qu'une restauration devra retrouver."""
+    folder = file if file.is_dir() else None
+    if folder is not None:
+        file = folder / f"territoire-{datetime.now(UTC):%Y-%m-%dT%H%M%S}.dump"
     if file.exists() and not force:
         raise fail(f"{file} existe déjà : choisissez un autre nom, ou --force", 2)
     url = database_url or find_run(home).database_admin_url
@@ -82,10 +92,19 @@ def backup(
         f"{file} : {manifest.octets / 1e6:.1f} Mo, {manifest.counts['measurements']} mesures, "
         f"{manifest.counts['uplinks']} trames, {manifest.counts['devices']} équipements."
     )
+    for old in former(folder, keep) if folder is not None and keep is not None else []:
+        old.unlink()
+        manifest_file(old).unlink(missing_ok=True)
+        typer.echo(f"Effacée : {old.name}")
     typer.echo(
         "La clé de chiffrement n'y est pas, et sans elle aucune clé d'équipement ne se relit : gardez ailleurs "
         "secrets.json du dossier de la pile (ou TERRITOIRE_KEK)."
     )
+
+
+def former(folder: Path, keep: int) -> list[Path]:
+    """The backups of this folder but the last so many; their names are in the order of time."""
+    return sorted(folder.glob("territoire-????-??-??T??????.dump"))[:-keep]
 
 
 async def _back_up(url: str, file: Path) -> Manifest:
