@@ -52,21 +52,21 @@ def print_answers(console: Console, figures: dict[str, Any]) -> None:
 def print_throughput(console: Console, figures: dict[str, Any]) -> None:
     """Frames per core, and the ceiling."""
     table = Table(
-        title=f"Serveur de réseau seul, médianes de {figures['runs']} mesures de {figures['frames']} trames"
+        title=f"Serveur de réseau seul, médianes de {figures['runs']} mesures de {figures['frames']:.0f} trames"
     )
     for heading in ("", "trames/s par cœur", "trames/s", "µs CPU par trame"):
         table.add_column(heading, justify="right" if heading else "left")
     cpu = figures["cpu_us_per_frame"]
     table.add_row(
         "réseau",
-        f"{figures['frames_per_second_per_core']}",
-        f"{figures['frames_per_second']}",
-        f"{cpu["network"]}",
+        f"{figures['frames_per_second_per_core']:.0f}",
+        f"{figures['frames_per_second']:.0f}",
+        f"{cpu['network']}",
     )
     table.add_row(
         "plafond : bus, cryptographie, un UPDATE groupé",
-        f"{figures['ceiling_frames_per_second_per_core']}",
-        f"{figures['ceiling_frames_per_second']}",
+        f"{figures['ceiling_frames_per_second_per_core']:.0f}",
+        f"{figures['ceiling_frames_per_second']:.0f}",
         f"{figures['ceiling_cpu_us_per_frame']}",
         end_section=True,
     )
