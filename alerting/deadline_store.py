@@ -44,8 +44,10 @@ SELECT s.id, s.asset_id, s.device_id, min(coalesce(st.evaluated_until, $1)) AS s
 FROM alert_rule r
 JOIN datastream s ON s.tenant_id = r.tenant_id AND s.quantity = r.quantity
 JOIN observation.latest l ON l.datastream_id = s.id
+LEFT JOIN asset a ON a.id = s.asset_id
 LEFT JOIN rule_state st ON st.rule_id = r.id AND st.datastream_id = s.id
-WHERE r.enabled AND r.kind = 'threshold'
+WHERE r.enabled AND r.kind NOT IN ('silence', 'gateway', 'loss')
+  AND (r.asset_kinds IS NULL OR a.kind = ANY(r.asset_kinds)) AND (r.tags = '{}' OR r.tags && a.tags)
 GROUP BY s.id, l.time
 HAVING l.time > min(coalesce(st.evaluated_until, $1))
 ORDER BY s.id
@@ -67,6 +69,24 @@ LEFT JOIN deadline d ON d.rule_id = r.id AND d.device_id = s.device_id
 GROUP BY s.device_id, s.asset_id
 HAVING max(l.time) > min(coalesce(d.heard_at, '-infinity'))
 ORDER BY s.device_id
+"""
+# Of the devices of tenants with a rule about losses, what FCnt says was sent and what was heard in a day.
+# $4: fewer messages say nothing.
+READ_LOSSES = """
+WITH watched AS (
+    SELECT min(s.id) AS datastream_id, s.device_id, s.asset_id FROM datastream s
+    WHERE s.tenant_id = ANY($1::int[]) AND s.device_id > $5
+    GROUP BY s.device_id, s.asset_id ORDER BY s.device_id LIMIT $6
+), counted AS (
+    SELECT u.device_id, u.session_id, count(DISTINCT u.f_cnt) AS heard, max(u.f_cnt) - min(u.f_cnt) + 1 AS sent
+    FROM watched w JOIN observation.uplink u ON u.device_id = w.device_id
+    WHERE u.time > $2::timestamptz AND u.time <= $3::timestamptz AND u.f_cnt IS NOT NULL
+    GROUP BY u.device_id, u.session_id
+)
+SELECT w.datastream_id, w.device_id, w.asset_id, $3::timestamptz AS at,
+       CASE WHEN sum(c.sent) >= $4 THEN 100 * (1 - sum(c.heard) / sum(c.sent))::float8 END AS percent
+FROM watched w LEFT JOIN counted c ON c.device_id = w.device_id
+GROUP BY w.datastream_id, w.device_id, w.asset_id ORDER BY w.device_id
 """
 
 
@@ -126,6 +146,17 @@ class HeardDevice:
     heard_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Which share of a device's messages of the last day was lost."""
+
+    datastream_id: int
+    device_id: int
+    asset_id: int | None
+    at: datetime
+    percent: float
+
+
 async def lock_deadlines(
     connection: Connection, keys: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], Deadline]:
@@ -175,3 +206,15 @@ async def read_since(
 async def read_heard(connection: Connection | Pool) -> list[HeardDevice]:
     """Devices of tenants with a silence rule that were heard after their deadline was set."""
     return [entity(HeardDevice, row) for row in await connection.fetch(HEARD_SINCE)]
+
+
+async def read_losses(
+    connection: Connection | Pool, tenant_ids: Sequence[int], until: datetime, least: int, after: int, most: int
+) -> tuple[list[Loss], int | None]:
+    """Losses of these tenants' devices in the day before `until`; the last device looked at, None: that was all.
+
+    `after`, `most`: a page of devices by id. A device that sent fewer than `least` messages is absent.
+    """
+    rows = await connection.fetch(READ_LOSSES, tenant_ids, until - timedelta(days=1), until, least, after, most)
+    losses = [entity(Loss, row) for row in rows if row["percent"] is not None]
+    return losses, rows[-1]["device_id"] if len(rows) == most else None

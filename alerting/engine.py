@@ -2,23 +2,23 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import structlog
 from prometheus_client import Counter
 
-from alerting import deadline_store, engine_store
-from alerting.deadline_store import Behind
-from alerting.engine_store import StateKey, Watched
+from alerting import alert_rows, deadline_store, engine_store, silence
+from alerting.deadline_store import Behind, Loss
+from alerting.engine_store import Watched
 from alerting.evaluation import Evaluation, foresee, work_of
 from alerting.memory import Memory
 from alerting.rulebook import Rulebook, slot_of
-from alerting.rules import MAX_AHEAD, MAX_NOTIFY_AGE, Observation
+from alerting.rules import MAX_AHEAD, MAX_NOTIFY_AGE, Observation, Rule
 from core.messages.batch import UnreadableBatch
 from core.messages.measurements import MEASUREMENT_BATCHES, Flag, Measurement
-from core.messages.shards import slots_of_shard
+from core.messages.shards import slot_of_asset, slots_of_shard
 from core.runtime.bus import Message, ShardReader
 from core.runtime.lease import Lease, LeaseLost
 from core.runtime.ownership import batches, fenced
@@ -33,6 +33,11 @@ MOST_BEHIND = timedelta(seconds=60)
 # After a start or an outage devices are given this long to be heard, or their own period if that is shorter.
 LEAST_WATCH = timedelta(minutes=5)
 ORPHANS_EVERY_S = 10.0
+GATEWAYS_EVERY = timedelta(seconds=10)
+# Losses are weighed at every full hour, over the day before; fewer messages say nothing.
+LOSSES_EVERY = timedelta(hours=1)
+LOSSES_OF_AT_LEAST = 20
+LOSSES_AT_ONCE = 500
 
 EVALUATED = Counter("territoire_alerting_rules_evaluated_total", "Evaluations of a rule with a new observation")
 OPENED = Counter("territoire_alerting_alerts_opened_total", "Alerts opened", ["rule"])
@@ -43,6 +48,11 @@ log = structlog.get_logger()
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _SUSPECT = int(Flag.SUSPECT)  # An operation on the enumeration costs more than the evaluation.
+
+
+def real_now() -> datetime:
+    """The clock, unless another is given."""
+    return datetime.now(UTC)
 
 
 def _instant(time_us: int) -> datetime:
@@ -61,15 +71,19 @@ class Engine:
         public_url: str = "",
         least_watch: timedelta = LEAST_WATCH,
         orphans_every_s: float = ORPHANS_EVERY_S,
+        now: Callable[[], datetime] = real_now,
     ) -> None:
         self._pool = pool
         self._rulebook = rulebook
         self._shards = shards
         self._public_url = public_url
         self._least_watch = least_watch
+        self._now = now
         self._watching: dict[int, datetime] = {}  # Shards that are up to date, and since when.
         self._orphans_every_s = orphans_every_s
         self._orphans_at = -math.inf  # When they were last looked for, on the loop's clock.
+        self._gateways_at = [_EPOCH] * shards
+        self._losses_at = [_EPOCH] * shards
         self._memories = [Memory() for _ in range(shards)]
         # Stream and deadlines never at once: whoever reads or changes a shard's memory has its turn.
         self._turns = [asyncio.Lock() for _ in range(shards)]
@@ -81,11 +95,11 @@ class Engine:
         """
         self._memories[lease.shard] = Memory()  # Another owner may have written since.
         await self.catch_up(lease)
-        self._watching[lease.shard] = datetime.now(UTC)
+        self._watching[lease.shard] = self._now()
         try:
             async for messages in batches(reader, FETCH_MESSAGES):
                 # A clock that is set wrong leaves no more messages than usual waiting.
-                is_behind = datetime.now(UTC) - _instant(messages[-1].published_at_us) > MOST_BEHIND
+                is_behind = self._now() - _instant(messages[-1].published_at_us) > MOST_BEHIND
                 if is_behind and len(messages) == FETCH_MESSAGES:
                     log.warning("measurements_far_behind", shard=lease.shard, sequence=messages[-1].sequence)
                     return
@@ -108,7 +122,7 @@ class Engine:
                 continue
             carried.append((items, _instant(message.published_at_us)))
         watched = await self._rulebook.watched(item.datastream_id for items, _ in carried for item in items)
-        rules = self._rulebook.threshold_rules
+        rules = self._rulebook.rules_of
         observations: list[tuple[Watched, Observation]] = []
         heard: dict[int, tuple[Watched, datetime]] = {}
         for items, heard_at in carried:
@@ -128,7 +142,7 @@ class Engine:
         slots = frozenset(slots_of_shard(lease.shard, self._shards))
         behind = [
             one
-            for one in await deadline_store.read_behind(self._pool, datetime.now(UTC) - MAX_NOTIFY_AGE)
+            for one in await deadline_store.read_behind(self._pool, self._now() - MAX_NOTIFY_AGE)
             if slot_of(one.asset_id, one.device_id) in slots
         ]
         for start in range(0, len(behind), CATCH_UP_DATASTREAMS):
@@ -138,7 +152,7 @@ class Engine:
     async def _catch_up_some(self, lease: Lease, behind: Sequence[Behind]) -> None:
         """In steps: a rule that was switched off for a year finds the year stored."""
         after = min(one.since for one in behind)
-        while after < datetime.now(UTC) + MAX_AHEAD:
+        while after < self._now() + MAX_AHEAD:
             stored = await deadline_store.read_since(self._pool, behind, after, after + CATCH_UP_STEP)
             watched = await self._rulebook.watched(row.datastream_id for row in stored)
             observations = [
@@ -179,29 +193,79 @@ class Engine:
             async with self._turns[lease.shard]:
                 await self._write_down(lease)
                 async with self._transaction(lease) as evaluation:
-                    due = await deadline_store.lock_due(evaluation.connection, evaluation.now, slots, DUE_AT_ONCE)
-                    if due:
+                    silent = await deadline_store.lock_due(
+                        evaluation.connection, evaluation.now, slots, DUE_AT_ONCE
+                    )
+                    if silent:
                         self._forget(lease.shard)
-                        await evaluation.miss(due, since, self._least_watch)
-            if len(due) < DUE_AT_ONCE:
+                        await silence.miss(evaluation, silent, since, self._least_watch)
+                    states = await evaluation.meet_deadlines(slots, DUE_AT_ONCE)
+                    if states:
+                        self._forget(lease.shard)
+                    alerts = await evaluation.look_at_alerts(slots, DUE_AT_ONCE)
+            if max(len(silent), states, alerts) < DUE_AT_ONCE:
                 break
+        await self._watch_gateways(lease, frozenset(slots))
+        await self._weigh_losses(lease, frozenset(slots))
+
+    async def _watch_gateways(self, lease: Lease, slots: frozenset[int]) -> None:
+        """Every few seconds: when each gateway of this shard was last seen, as the bridge has written it."""
+        now, tenants = self._now(), sorted(self._rulebook.gateway_rules())
+        if not tenants or now - self._gateways_at[lease.shard] < GATEWAYS_EVERY:
+            return
+        seen = [
+            gateway
+            for gateway in await engine_store.read_gateways_seen(self._pool, tenants)
+            if slot_of_asset(gateway.id) in slots
+        ]
+        self._gateways_at[lease.shard] = now
+        if seen and lease.shard in self._watching:
+            async with self._turns[lease.shard], self._transaction(lease) as evaluation:
+                await silence.watch_gateways(evaluation, seen)
+
+    async def _weigh_losses(self, lease: Lease, slots: frozenset[int]) -> None:
+        hour = self._now().replace(minute=0, second=0, microsecond=0)
+        tenants = self._rulebook.tenants_with_loss_rules()
+        if hour <= self._losses_at[lease.shard] or not tenants:
+            return
+        after: int | None = 0
+        while after is not None:
+            losses, after = await deadline_store.read_losses(
+                self._pool, tenants, hour, LOSSES_OF_AT_LEAST, after, LOSSES_AT_ONCE
+            )
+            ours = [loss for loss in losses if slot_of(loss.asset_id, loss.device_id) in slots]
+            weighed = await self._rules_about(ours)
+            if weighed and lease.shard in self._watching:
+                async with self._turns[lease.shard], self._transaction(lease) as evaluation:
+                    await silence.weigh_losses(evaluation, weighed)
+        self._losses_at[lease.shard] = hour
+
+    async def _rules_about(self, losses: Sequence[Loss]) -> list[tuple[Rule, Loss]]:
+        watched = await self._rulebook.watched(loss.datastream_id for loss in losses)
+        return [
+            (rule, loss)
+            for loss in losses
+            if loss.datastream_id in watched
+            for rule in self._rulebook.device_rules(watched[loss.datastream_id])
+            if rule.kind == "loss"
+        ]
 
     async def _resolve_orphans(self, leases: Sequence[Lease]) -> None:
         loop = asyncio.get_running_loop()
         if loop.time() - self._orphans_at < self._orphans_every_s:
             return
         self._orphans_at = loop.time()
-        orphans = await engine_store.find_orphans(self._pool)
+        orphans = await alert_rows.find_orphans(self._pool)
         for lease in leases:
             slots = slots_of_shard(lease.shard, self._shards)
-            ours = [one for one in orphans if slot_of(one.asset_id, one.device_id or 0) in slots]
+            ours = [one for one in orphans if slot_of(one.asset_id, one.device_id or one.gateway_id or 0) in slots]
             if ours:
                 async with self._turns[lease.shard]:
                     await self._write_down(lease)
                     self._forget(lease.shard)
                     async with self._transaction(lease) as evaluation:
                         for orphan in ours:
-                            await evaluation.resolve_orphan(orphan.id, orphan.cause)
+                            await evaluation.resolve_orphan(orphan)
 
     async def _evaluate(
         self,
@@ -220,17 +284,17 @@ class Engine:
                 for id_, sign in heard.items()
                 if memory.moves(id_, sign[1]) and self._rulebook.silence_rules(sign[0])
             }
-            await memory.load(self._pool, {StateKey(rule.id, watched.id, None) for rule, watched, _ in work})
-            foreseen = foresee(work, memory.states, datetime.now(UTC))
-            if foreseen is not None:
-                EVALUATED.inc(len(foreseen))
-                memory.follow(foreseen)
-            if foreseen is None or signs:
+            await memory.load(self._pool, {bound.key for bound, _, _ in work})
+            quiet, told = foresee(work, memory.states, self._now())
+            EVALUATED.inc(len(quiet))
+            if told or signs:
+                concerned = [one for one in work if one[0].key in told]
                 async with self._transaction(lease) as evaluation:
-                    written = await evaluation.observe([] if foreseen is not None else work, memory.states)
-                    until = await evaluation.hear(signs)
+                    written = await evaluation.observe(concerned, memory.states)
+                    until = await silence.hear(evaluation, signs)
                 memory.saved(written)
                 memory.heard_until |= until
+            memory.follow(quiet)
 
     async def _write_down(self, lease: Lease) -> None:
         """In the shard's turn: what was evaluated since the last time, in one transaction."""
@@ -249,8 +313,8 @@ class Engine:
     async def _transaction(self, lease: Lease) -> AsyncGenerator[Evaluation]:
         """One transaction under the lease, in the shard's turn; what it did is counted after its commit."""
         async with fenced(self._pool, [lease]) as connection:
-            evaluation = Evaluation(connection, self._rulebook, self._public_url, datetime.now(UTC))
+            evaluation = Evaluation(connection, self._rulebook, self._public_url, self._now())
             yield evaluation
-        EVALUATED.inc(evaluation.outcome.evaluated)
-        for rule in evaluation.outcome.opened:
+        EVALUATED.inc(evaluation.evaluated)
+        for rule in evaluation.desk.opened:
             OPENED.labels(rule).inc()

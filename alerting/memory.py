@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from alerting.engine_store import StateKey, StateRow, read_states
-from alerting.rules import RuleState
+from alerting.engine_store import StateKey, StateRow, read_states_of_datastreams
 from core.runtime.postgres import Pool
 
 # More than this many fingerprints that are written down are forgotten, and read again when they are needed.
@@ -21,10 +20,8 @@ class Memory:
     """One shard's states as evaluated, those not written down yet, and until when signs of life change nothing."""
 
     version: int = -1
-    states: dict[StateKey, tuple[RuleState | None, int | None]] = field(
-        default_factory=dict[StateKey, tuple[RuleState | None, int | None]]
-    )
-    """State and open alert; (None, None) is known to be in no table."""
+    states: dict[StateKey, StateRow | None] = field(default_factory=dict[StateKey, StateRow | None])
+    """None is known to be in no table."""
     unsaved: dict[StateKey, StateRow] = field(default_factory=dict[StateKey, StateRow])
     heard_until: dict[int, datetime] = field(default_factory=dict[int, datetime])
 
@@ -32,18 +29,18 @@ class Memory:
         """Know these fingerprints, all of datastreams."""
         missing = [key for key in keys if key not in self.states]
         if missing:
-            stored = await read_states(pool, missing)
-            self.states |= {key: stored.get(key, (None, None)) for key in missing}
+            stored = await read_states_of_datastreams(pool, missing)
+            self.states |= {key: stored.get(key) for key in missing}
 
     def follow(self, changed: Mapping[StateKey, StateRow]) -> None:
         """These have moved on; nothing of it is written."""
         self.unsaved |= changed
-        self.states |= {key: (row.state, row.alert_id) for key, row in changed.items()}
+        self.states |= changed
 
     def saved(self, rows: Mapping[StateKey, StateRow]) -> None:
         """These are committed."""
         for key, row in rows.items():
-            self.states[key] = (row.state, row.alert_id)
+            self.states[key] = row
             self.unsaved.pop(key, None)
         if len(self.states) > MOST_REMEMBERED and not self.unsaved:
             self.states.clear()

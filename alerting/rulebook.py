@@ -1,17 +1,35 @@
 """What the engine knows without asking: rules by what they watch, and the datastreams that it has met."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
-from alerting.engine_store import Watched, read_rules, read_watched
-from alerting.rules import Rule
+import structlog
+
+from alerting.engine_store import StateKey, Watched, read_watched
+from alerting.rule_store import StoredCalendar, list_calendars, read_enabled_rules
+from alerting.rules import Place, Rule
+from alerting.rules.calendar import Calendar, MalformedCalendar, minute_of
 from core.messages.shards import slot_of_asset
 from core.registry.changes import Change
 from core.runtime.postgres import Pool
+
+OF_DEVICES = ("silence", "loss")
+
+log = structlog.get_logger()
 
 
 def slot_of(asset_id: int | None, device_id: int) -> int:
     """The slot of the measurements of an asset, or of a device that serves none; as ingest splits them."""
     return slot_of_asset(device_id if asset_id is None else asset_id)
+
+
+class Bound(NamedTuple):
+    """A rule with a datastream that it watches: its fingerprint, what it has to know of the place, the slot."""
+
+    rule: Rule
+    key: StateKey
+    place: Place
+    slot: int
 
 
 class Rulebook:
@@ -20,27 +38,35 @@ class Rulebook:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._rules: dict[int, Rule] = {}
-        self._threshold: dict[tuple[int, str], list[Rule]] = {}
-        self._silence: dict[int, list[Rule]] = {}
+        self._of_quantity: dict[tuple[int, str], list[Rule]] = {}
+        self._of_devices: dict[int, list[Rule]] = {}
+        self._calendars: dict[int, Calendar] = {}
+        self._calendars_named: dict[tuple[int, str], Calendar] = {}
         self._watched: dict[int, Watched] = {}
-        # What applies is asked for every measurement, and there are few kinds of them.
-        self._applicable: dict[tuple[int, str, str | None], tuple[list[Rule], list[Rule]]] = {}
+        # Which rules watch a datastream is asked for every measurement.
+        self._bound: dict[int, list[Bound]] = {}
+        self._device_rules: dict[int, list[Rule]] = {}
         self.version = 0
         """Rises with every change that may concern what was derived from here."""
 
     async def load(self) -> None:
-        """Read the rules anew."""
-        rules = await read_rules(self._pool)
-        threshold: dict[tuple[int, str], list[Rule]] = {}
-        silence: dict[int, list[Rule]] = {}
+        """Read the rules and the calendars anew."""
+        rules = await read_enabled_rules(self._pool)
+        calendars = [(stored, read_calendar(stored)) for stored in await list_calendars(self._pool)]
+        of_quantity: dict[tuple[int, str], list[Rule]] = {}
+        of_devices: dict[int, list[Rule]] = {}
         for rule in rules:
-            if rule.kind == "silence":
-                silence.setdefault(rule.tenant_id, []).append(rule)
+            if rule.kind in OF_DEVICES:
+                of_devices.setdefault(rule.tenant_id, []).append(rule)
             elif rule.quantity is not None:
-                threshold.setdefault((rule.tenant_id, rule.quantity), []).append(rule)
+                of_quantity.setdefault((rule.tenant_id, rule.quantity), []).append(rule)
         self._rules = {rule.id: rule for rule in rules}
-        self._threshold, self._silence = threshold, silence
-        self._applicable.clear()
+        self._of_quantity, self._of_devices = of_quantity, of_devices
+        self._calendars = {stored.id: read for stored, read in calendars if read is not None}
+        self._calendars_named = {
+            (stored.tenant_id, stored.name): read for stored, read in calendars if read is not None
+        }
+        self._forget_derived()
         self.version += 1
 
     async def apply(self, changes: Sequence[Change]) -> None:
@@ -48,10 +74,11 @@ class Rulebook:
         changed: dict[str, set[int]] = {}
         for change in changes:
             changed.setdefault(change.entity, set()).add(change.entity_id)
-        if "alert_rule" in changed:
+        if changed.keys() & {"alert_rule", "alert_calendar"}:
             await self.load()
         if changed.keys() & {"device_profile", "device", "asset"}:
             self.version += 1
+            self._forget_derived()
         if "device_profile" in changed:
             self._watched.clear()
             return
@@ -62,6 +89,10 @@ class Rulebook:
                 for id_, watched in self._watched.items()
                 if watched.device_id not in devices and watched.asset_id not in assets
             }
+
+    def _forget_derived(self) -> None:
+        self._bound.clear()
+        self._device_rules.clear()
 
     async def watched(self, ids: Iterable[int]) -> Mapping[int, Watched]:
         """Datastreams by id, among them all of these; one that is gone is absent."""
@@ -74,22 +105,94 @@ class Rulebook:
         """An enabled rule."""
         return self._rules.get(rule_id)
 
-    def threshold_rules(self, watched: Watched) -> list[Rule]:
+    def gateway_rules(self) -> Mapping[int, Sequence[Rule]]:
+        """Rules about gateways, by tenant."""
+        found: dict[int, list[Rule]] = {}
+        for rule in self._rules.values():
+            if rule.kind == "gateway":
+                found.setdefault(rule.tenant_id, []).append(rule)
+        return found
+
+    def tenants_with_loss_rules(self) -> list[int]:
+        """Those that want to know which messages are lost."""
+        return sorted({rule.tenant_id for rule in self._rules.values() if rule.kind == "loss"})
+
+    def rules_of(self, watched: Watched) -> list[Bound]:
         """The rules that watch this datastream's values."""
-        return self._rules_for(watched)[0]
+        found = self._bound.get(watched.id)
+        if found is None:
+            rules = self._of_quantity.get((watched.tenant_id, watched.quantity), ())
+            found = self._bound[watched.id] = [
+                Bound(
+                    rule,
+                    StateKey(rule.id, watched.id),
+                    self.place_of(rule, watched),
+                    slot_of(watched.asset_id, watched.device_id),
+                )
+                for rule in rules
+                if applies(rule, watched)
+            ]
+        return found
+
+    def device_rules(self, watched: Watched) -> list[Rule]:
+        """The rules that watch its device: for signs of life, for messages that are lost."""
+        found = self._device_rules.get(watched.id)
+        if found is None:
+            rules = self._of_devices.get(watched.tenant_id, ())
+            found = self._device_rules[watched.id] = [rule for rule in rules if applies(rule, watched)]
+        return found
 
     def silence_rules(self, watched: Watched) -> list[Rule]:
         """The rules that wait for signs of life of its device."""
-        return self._rules_for(watched)[1]
+        return [rule for rule in self.device_rules(watched) if rule.kind == "silence"]
 
-    def _rules_for(self, watched: Watched) -> tuple[list[Rule], list[Rule]]:
-        key = (watched.tenant_id, watched.quantity, watched.asset_kind)
-        found = self._applicable.get(key)
-        if found is None:
-            threshold = self._threshold.get((watched.tenant_id, watched.quantity), ())
-            silence = self._silence.get(watched.tenant_id, ())
-            found = self._applicable[key] = (
-                [rule for rule in threshold if rule.asset_kind in (None, watched.asset_kind)],
-                [rule for rule in silence if rule.asset_kind in (None, watched.asset_kind)],
+    def place_of(self, rule: Rule, watched: Watched) -> Place:
+        """What `rule` has to know of where this datastream is measured."""
+        calendar = None
+        if watched.calendar is not None:
+            calendar = self._calendars_named.get((watched.tenant_id, watched.calendar))
+        if calendar is None and rule.calendar_id is not None:
+            calendar = self._calendars.get(rule.calendar_id)
+        return place(watched, calendar)
+
+
+def applies(rule: Rule, watched: Watched) -> bool:
+    """Whether a rule of its tenant and quantity is about a datastream's asset."""
+    if rule.asset_kinds is not None and watched.asset_kind not in rule.asset_kinds:
+        return False
+    return not rule.tags or any(tag in watched.tags for tag in rule.tags)
+
+
+def read_calendar(stored: StoredCalendar) -> Calendar | None:
+    """A calendar as rules ask it; None, and a line in the log, for one that nobody can read."""
+    try:
+        return stored.read()
+    except (MalformedCalendar, ValueError, TypeError) as unreadable:
+        log.error("calendar_unreadable", calendar=stored.id, reason=str(unreadable))
+        return None
+
+
+def place(watched: Watched, calendar: Calendar | None) -> Place:
+    """Where a datastream is measured. What the asset's `lighting` says that cannot be read is left out."""
+    said = watched.lighting
+    lighting = cast(dict[str, Any], said) if isinstance(said, dict) else dict[str, Any]()
+    rated = lighting.get("rated_power_w")
+    try:
+        cut = lighting.get("night_cut")
+        night_cut = (minute_of(cut[0]), minute_of(cut[1])) if cut else None
+        dimming = tuple(
+            sorted(
+                ((minute_of(at), float(percent)) for at, percent in lighting.get("dimming", ())),
+                key=lambda step: (step[0] - 720) % 1440,  # A lighting day begins at noon.
             )
-        return found
+        )
+    except (MalformedCalendar, ValueError, TypeError, IndexError, KeyError, AttributeError):
+        night_cut, dimming = None, ()
+    return Place(
+        watched.latitude,
+        watched.longitude,
+        calendar,
+        float(rated) if isinstance(rated, int | float) and rated > 0 else None,
+        night_cut,
+        dimming,
+    )

@@ -23,6 +23,7 @@ CAUSES = {
     "cleared": "retour à la normale",
     "emptied": "le bac a été vidé",
     "heard": "le capteur émet de nouveau",
+    "seen": "la passerelle émet de nouveau",
     "rule_disabled": "la règle a été désactivée",
     "device_disabled": "le capteur a été désactivé",
     "device_replaced": "le capteur ne sert plus ce lieu",
@@ -42,6 +43,7 @@ class Subject:
     commune: str
     device: str | None
     unit: str
+    gateway: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,16 @@ class Facts:
     since: datetime
     value: float | None
     threshold: float | None
+    occurrences: int = 1
+
+
+def unit_of(series: str | None, kind: str, unit: str) -> str:
+    """The unit (UCUM) of what a rule judges, of a quantity in `unit`."""
+    if series == "power_ratio" or kind == "loss":
+        return "%"
+    if series == "night_minimum_flow" or kind == "rate":
+        return f"{unit}/h" if unit != "1" else "/h"
+    return unit
 
 
 def quantity_text(value: float | None, unit: str) -> str:
@@ -73,7 +85,7 @@ def instant_text(instant: datetime) -> str:
 
 
 def _name(subject: Subject) -> str:
-    return (subject.asset or subject.device or "équipement inconnu")[:FIELD_MOST]
+    return (subject.asset or subject.device or subject.gateway or "équipement inconnu")[:FIELD_MOST]
 
 
 def _place(subject: Subject) -> str:
@@ -81,7 +93,7 @@ def _place(subject: Subject) -> str:
     return ", ".join(filter(None, places)) or "lieu non renseigné"
 
 
-def opened_text(subject: Subject, facts: Facts) -> str:
+def opened_text(subject: Subject, facts: Facts, link: str = "") -> str:
     """The rule's template with its fields filled in; a field that does not exist stays as it is written."""
     fields = {
         "asset": _name(subject),
@@ -89,17 +101,39 @@ def opened_text(subject: Subject, facts: Facts) -> str:
         "street": subject.street[:FIELD_MOST],
         "commune": subject.commune[:FIELD_MOST],
         "device": (subject.device or "inconnu")[:FIELD_MOST],
+        "gateway": (subject.gateway or "inconnue")[:FIELD_MOST],
         "value": quantity_text(facts.value, subject.unit),
         "threshold": quantity_text(facts.threshold, subject.unit),
         "since": instant_text(facts.since),
+        "link": link,
     }
     return FIELD.sub(lambda found: fields.get(found[1], found[0]), facts.message)[:MESSAGE_MOST]
+
+
+def _whom(subject: Subject) -> str:
+    return _name(subject) if subject.asset is None and subject.gateway else f"{_name(subject)} ({_place(subject)})"
 
 
 def resolved_text(subject: Subject, cause: str, value: float | None) -> str:
     """The end of an alert, and why."""
     tail = "" if value is None else f" ({quantity_text(value, subject.unit)})"
-    return f"{_name(subject)} ({_place(subject)}) : fin d'alerte, {CAUSES.get(cause, cause)}{tail}."
+    return f"{_whom(subject)} : fin d'alerte, {CAUSES.get(cause, cause)}{tail}."
+
+
+def flapping_text(subject: Subject, rule: str) -> str:
+    """An alert that comes and goes too often to be told each time."""
+    return (
+        f"{_whom(subject)} : l'alerte {rule} va et vient (plus de 4 changements en 6 heures). Ses changements ne "
+        "seront plus annoncés un par un, mais résumés une fois par heure."
+    )
+
+
+def digest_text(subject: Subject, rule: str, changes: int, value: float | None, *, is_open: bool) -> str:
+    """What an alert that comes and goes did in the last hour."""
+    many = "1 changement" if changes == 1 else f"{changes} changements"
+    now = "toujours ouverte" if is_open else "terminée pour l'instant"
+    tail = "" if value is None else f" ({quantity_text(value, subject.unit)})"
+    return f"{_whom(subject)} : alerte {rule}, {many} en une heure, {now}{tail}."
 
 
 def body(event: str, at: datetime, subject: Subject, facts: Facts, link: str, cause: str | None = None) -> bytes:
@@ -120,10 +154,12 @@ def body(event: str, at: datetime, subject: Subject, facts: Facts, link: str, ca
             "commune": subject.commune[:FIELD_MOST],
         },
         "device": None if subject.device is None else subject.device[:FIELD_MOST],
+        "gateway": None if subject.gateway is None else subject.gateway[:FIELD_MOST],
         "value": facts.value,
         "unit": subject.unit or None,
         "threshold": facts.threshold,
         "since": facts.since,
+        "occurrences": facts.occurrences,
         "link": link,
     }
     if cause is not None:

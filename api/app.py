@@ -8,6 +8,8 @@ from api.edge import Edge
 from api.errors import handle_errors
 from api.platform import Platform
 from api.routes import (
+    alert_mutes,
+    alert_rules,
     alerts,
     applications,
     assets,
@@ -70,6 +72,8 @@ ROUTERS = (
     manual_readings.router,
     daily.router,
     alerts.router,
+    alert_rules.router,
+    alert_mutes.router,
     webhook_endpoints.router,
     lns_sources.router,
     applications.router,

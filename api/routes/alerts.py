@@ -1,4 +1,4 @@
-"""Alerts, taken on by people, and the rules that raise them."""
+"""Alerts, and the work of people on them."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -6,18 +6,20 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from pydantic import Field, StringConstraints
 
-from alerting import store
-from api.auth import Manager, Reader
+from alerting import alert_store
+from alerting.alert_store import Alert
+from api.auth import Change, Manager, Reader
 from api.behalf import on_behalf
 from api.errors import PROBLEM_RESPONSES, Problem, not_found
-from api.fields import PRINTABLE, Answer, BigId, Body, Id, IdQuery, example
+from api.fields import PRINTABLE, Answer, BigId, Body, IdQuery, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 
 router = APIRouter(prefix="/v1", tags=["Alertes"], responses=PROBLEM_RESPONSES)
 
-Workflow = Literal["open", "acknowledged", "resolved"]
-Severity = Literal["info", "warning", "major", "critical"]
-STATES_TEXT = "`open` ouverte, `acknowledged` acquittée, `resolved` résolue ; répétable"
+Workflow = Literal["open", "acknowledged", "in_progress", "resolved", "closed"]
+STATES_TEXT = "`open` ouverte, `acknowledged` acquittée, `in_progress` en cours, `resolved`, `closed` ; répétable"
+Remark = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)]
+Person = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
 class AlertAnswer(Answer):
@@ -29,67 +31,79 @@ class AlertAnswer(Answer):
     rule: str = Field(description="Vide pour une alerte partagée", examples=["bin_75"])
     asset_id: int | None
     datastream_id: int | None
+    gateway_id: int | None
+    team_id: int | None = Field(description="L'équipe prévenue ; null : toutes les adresses de la collectivité")
     severity: str = Field(examples=["warning"])
     message: str
     condition: str = Field(examples=["firing"])
     workflow: str = Field(examples=["open"])
     opened_at: datetime
+    fired_at: datetime = Field(description="Depuis quand, cette fois-ci")
     acknowledged_at: datetime | None
     acknowledged_by: str | None
+    assignee: str | None = Field(description="Qui y travaille")
     resolved_at: datetime | None
+    resolved_by: str | None = Field(description="null : retour à la normale constaté")
     resolved_cause: str | None
+    closed_at: datetime | None
+    closed_by: str | None
+    closed_reason: str | None
+    reopen_at: datetime | None = Field(description="Terminée par quelqu'un alors qu'elle dure : rouverte alors")
     value: float | None
     threshold: float | None
     occurrences: int
+    told: bool = Field(description="Quelqu'un a été prévenu")
+    muted_by: str | None = Field(description="Pourquoi personne ne l'a été")
+    muted_until: datetime | None
+    is_flapping: bool = Field(description="Va et vient : résumée une fois par heure")
 
 
-class RuleAnswer(Answer):
-    """Une règle d'alerte."""
+class EventAnswer(Answer):
+    """Une ligne de l'historique d'une alerte."""
 
     id: int
-    tenant_id: int = Field(description="La collectivité à qui elle est")
-    name: str = Field(examples=["bin_75"])
-    kind: str = Field(examples=["threshold"])
-    asset_kind: str | None
-    quantity: str | None = Field(examples=["fill_level"])
-    fire_op: str | None
-    fire_value: float | None
-    clear_op: str | None
-    clear_value: float | None
-    for_readings: int
-    for_seconds: int
-    clear_on_emptying: bool
-    silence_intervals: float
-    severity: str
-    message: str
-    enabled: bool
+    at: datetime
+    actor: str | None = Field(description="null : la plateforme")
+    action: str = Field(examples=["acknowledged"])
+    note: str
 
 
-class RulePatch(Body):
-    """Ce qui change ; un champ absent ou null reste tel quel."""
+class Assignment(Body):
+    """À qui l'alerte est confiée."""
 
-    model_config = example({"severity": "major", "fire_value": 80, "clear_value": 60})
+    model_config = example({"assignee": "Équipe voirie, M. Le Goff"})
 
-    enabled: bool | None = Field(None, description="false : la règle ne déclenche plus")
-    severity: Severity | None = Field(None, description="Gravité, d'`info` à `critical`")
-    message: Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)] | None = None
-    fire_value: float | None = Field(None, description="Seuil de déclenchement", examples=[80])
-    clear_value: float | None = Field(None, description="Seuil de retour à la normale", examples=[60])
-    for_readings: int | None = Field(
-        None, ge=1, le=100, description="Mesures de suite au-delà du seuil avant d'ouvrir l'alerte"
-    )
-    for_seconds: int | None = Field(
-        None, ge=0, le=604_800, description="Secondes au-delà du seuil avant d'ouvrir l'alerte"
-    )
-    silence_intervals: float | None = Field(
-        None, ge=1, le=100, description="Intervalles attendus sans message avant de dire le capteur muet"
-    )
+    assignee: Person
+
+
+class Comment(Body):
+    """Une remarque, gardée dans l'historique."""
+
+    model_config = example({"text": "Passage prévu demain matin avec le camion-grue."})
+
+    text: Remark
+
+
+class Resolution(Body):
+    """Ce qui a mis fin à l'alerte."""
+
+    model_config = example({"cause": "disjoncteur réenclenché"})
+
+    cause: Remark
+
+
+class Closing(Body):
+    """Pourquoi l'alerte est classée ; exigé tant que la chose n'est pas revenue à la normale."""
+
+    model_config = example({"reason": "borne condamnée jusqu'aux travaux"})
+
+    reason: Annotated[str, StringConstraints(max_length=1000, pattern=PRINTABLE)] = ""
 
 
 @router.get("/alerts", summary="Lister les alertes")
 async def list_alerts(
     caller: Reader,
-    state: Annotated[list[Workflow] | None, Query(max_length=3, description=STATES_TEXT)] = None,
+    state: Annotated[list[Workflow] | None, Query(max_length=5, description=STATES_TEXT)] = None,
     asset_id: IdQuery = None,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -97,64 +111,101 @@ async def list_alerts(
     """Les alertes, la dernière d'abord."""
     before = cursor_id(cursor)
     async with caller.reading() as connection:
-        rows = await store.list_alerts(
+        rows = await alert_store.list_alerts(
             connection, workflow=state, asset_id=asset_id, before=before, most=limit + 1
         )
     return page_of(rows, limit, AlertAnswer.model_validate, lambda alert: str(alert.id))
+
+
+async def _read(change: Change, alert_id: int) -> Alert:
+    alert = await alert_store.read_alert(change.connection, alert_id)
+    if alert is None:
+        raise not_found(f"alerte {alert_id}")
+    return alert
 
 
 @router.get("/alerts/{id}", summary="Lire une alerte")
 async def read_alert(id: BigId, caller: Reader) -> AlertAnswer:  # noqa: A002 - The path's word.
     """Une alerte."""
     async with caller.reading() as connection:
-        alert = await store.read_alert(connection, id)
+        alert = await alert_store.read_alert(connection, id)
     if alert is None:
         raise not_found(f"alerte {id}")
     return AlertAnswer.model_validate(alert)
+
+
+@router.get("/alerts/{id}/events", summary="Lire l'historique d'une alerte")
+async def list_events(id: BigId, caller: Reader) -> Page[EventAnswer]:  # noqa: A002 - The path's word.
+    """Ce qui lui est arrivé et ce qu'on en a dit, dans l'ordre."""
+    async with caller.reading() as connection:
+        if await alert_store.read_alert(connection, id) is None:
+            raise not_found(f"alerte {id}")
+        events = await alert_store.list_events(connection, id)
+    return Page(items=[EventAnswer.model_validate(event) for event in events], next=None)
 
 
 @router.post("/alerts/{id}/acknowledge", summary="Acquitter une alerte")
 async def acknowledge_alert(id: BigId, caller: Manager) -> AlertAnswer:  # noqa: A002 - The path's word.
     """Prendre une alerte en charge ; elle reste ouverte jusqu'au retour à la normale."""
     async with caller.changing() as change:
-        alert = await store.read_alert(change.connection, id)
-        if alert is None:
-            raise not_found(f"alerte {id}")
+        alert = await _read(change, id)
         async with on_behalf(change, alert.tenant_id, alert.asset_id, f"alerte {id}") as acting:
-            alert = await store.acknowledge(acting.connection, id, acting.actor)
+            after = await alert_store.acknowledge(acting.connection, id, acting.actor)
             await acting.audit("acknowledge", "alert", id)
         if acting is not change:
             await change.audit("acknowledge", "alert", id)
+    return AlertAnswer.model_validate(after)
+
+
+@router.post("/alerts/{id}/assign", summary="Confier une alerte")
+async def assign_alert(id: BigId, body: Assignment, caller: Manager) -> AlertAnswer:  # noqa: A002
+    """Dire qui y travaille ; l'alerte passe en cours, et est acquittée si elle ne l'était pas."""
+    async with caller.changing() as change:
+        alert = await _read(change, id)
+        async with on_behalf(change, alert.tenant_id, alert.asset_id, f"alerte {id}") as acting:
+            after = await alert_store.assign(acting.connection, id, acting.actor, body.assignee)
+            await acting.audit("assign", "alert", id, {"assignee": body.assignee})
+        if acting is not change:
+            await change.audit("assign", "alert", id, {"assignee": body.assignee})
+    return AlertAnswer.model_validate(after)
+
+
+@router.post("/alerts/{id}/comments", status_code=201, summary="Commenter une alerte")
+async def comment_alert(id: BigId, body: Comment, caller: Manager) -> AlertAnswer:  # noqa: A002
+    """Ajouter une remarque à son historique."""
+    async with caller.changing() as change:
+        alert = await _read(change, id)
+        async with on_behalf(change, alert.tenant_id, alert.asset_id, f"alerte {id}") as acting:
+            await alert_store.comment(acting.connection, alert, acting.actor, body.text)
+            await acting.audit("comment", "alert", id)
+        if acting is not change:
+            await change.audit("comment", "alert", id)
     return AlertAnswer.model_validate(alert)
 
 
-@router.get("/alert-rules", summary="Lister les règles d'alerte")
-async def list_rules(caller: Reader) -> Page[RuleAnswer]:
-    """Les règles de la collectivité et de ses membres."""
-    async with caller.reading() as connection:
-        rules = await store.list_rules(connection)
-    return Page(items=[RuleAnswer.model_validate(rule) for rule in rules], next=None)
-
-
-@router.get("/alert-rules/{id}", summary="Lire une règle d'alerte")
-async def read_rule(id: Id, caller: Reader) -> RuleAnswer:  # noqa: A002 - The path's word.
-    """Une règle."""
-    async with caller.reading() as connection:
-        rule = await store.read_rule(connection, id)
-    if rule is None:
-        raise not_found(f"règle {id}")
-    return RuleAnswer.model_validate(rule)
-
-
-@router.patch("/alert-rules/{id}", summary="Modifier une règle d'alerte")
-async def update_rule(id: Id, body: RulePatch, caller: Manager) -> RuleAnswer:  # noqa: A002 - The path's word.
-    """Modifier une règle ; la modification est active partout en 5 secondes."""
+@router.post("/alerts/{id}/resolve", summary="Terminer une alerte")
+async def resolve_alert(id: BigId, body: Resolution, caller: Manager) -> AlertAnswer:  # noqa: A002
+    """Dire que c'est réglé, et comment. Si la chose dure, l'alerte se rouvre après le délai de sa règle."""
     async with caller.changing() as change:
-        try:
-            rule = await store.update_rule(change.connection, id, store.RuleChange(**body.model_dump()))
-        except store.RefusedRule as refused:
-            raise Problem(422, str(refused)) from None
-        if rule is None:
-            raise not_found(f"règle {id}")
-        await change.audit("update", "alert_rule", id, body.model_dump(exclude_none=True))
-    return RuleAnswer.model_validate(rule)
+        alert = await _read(change, id)
+        async with on_behalf(change, alert.tenant_id, alert.asset_id, f"alerte {id}") as acting:
+            after = await alert_store.resolve(acting.connection, id, acting.actor, body.cause)
+            await acting.audit("resolve", "alert", id, {"cause": body.cause})
+        if acting is not change:
+            await change.audit("resolve", "alert", id, {"cause": body.cause})
+    return AlertAnswer.model_validate(after)
+
+
+@router.post("/alerts/{id}/close", summary="Classer une alerte")
+async def close_alert(id: BigId, body: Closing, caller: Manager) -> AlertAnswer:  # noqa: A002
+    """La ranger. Tant que la chose dure il faut dire pourquoi, et elle se rouvre après le délai de sa règle."""
+    async with caller.changing() as change:
+        alert = await _read(change, id)
+        if not body.reason and alert.condition != "ok":
+            raise Problem(422, "cette alerte dure encore : dites pourquoi vous la classez")
+        async with on_behalf(change, alert.tenant_id, alert.asset_id, f"alerte {id}") as acting:
+            after = await alert_store.close(acting.connection, id, acting.actor, body.reason or "réglée")
+            await acting.audit("close", "alert", id, {"reason": body.reason})
+        if acting is not change:
+            await change.audit("close", "alert", id, {"reason": body.reason})
+    return AlertAnswer.model_validate(after)

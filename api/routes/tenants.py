@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from alerting.store import create_default_rules
+from alerting.defaults import create_default_rules
 from api.auth import Authenticator, Manager, NetworkOperator, Reader
 from api.errors import PROBLEM_RESPONSES, not_found
 from api.fields import Answer, Body, Id, Instant, Name, example

@@ -8,12 +8,12 @@ from datetime import timedelta
 import structlog
 from prometheus_client import Gauge
 
+from alerting.alert_rows import count_open
 from alerting.delivery import Deliverer
 from alerting.engine import Engine
-from alerting.engine_store import count_open
 from alerting.queue import count_pending
 from alerting.rulebook import Rulebook
-from alerting.store import SEVERITIES
+from alerting.rules import SEVERITIES
 from alerting.worker import WebhookWorker
 from core.messages import topics
 from core.registry.changes import Change, RegistryWatcher

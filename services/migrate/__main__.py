@@ -7,7 +7,7 @@ import structlog
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from alerting.store import create_default_rules
+from alerting.defaults import create_default_rules
 from core.registry.tenants import ROLES, create_tenant, enter_api_key, find_tenant
 from core.registry.units import UnitMismatch, require_units
 from core.runtime.bus import connect_bus

@@ -1,6 +1,6 @@
 """The tenant of a simulated fleet: made at first sight, straight in the database, as an installer would."""
 
-from alerting.store import create_default_rules
+from alerting.defaults import create_default_rules
 from core.model.entities import Tenant
 from core.registry.tenants import create_api_key, create_tenant, find_tenant
 from core.runtime.postgres import Pool

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from alerting import store
+from alerting import alert_store, store
+from alerting.defaults import create_default_rules
 from core.registry.datastreams import make_datastream
 from core.registry.keys import KeyWrap
 from core.runtime.health import serve_http
@@ -119,8 +120,8 @@ class Place:
         endpoint, receiver.secret = await store.create_endpoint(self.pool, KEYS, self.tenant_id, receiver.url)
         return endpoint
 
-    async def alerts(self) -> list[store.Alert]:
-        return await store.list_alerts(self.pool)
+    async def alerts(self) -> list[alert_store.Alert]:
+        return await alert_store.list_alerts(self.pool)
 
 
 MakePlace = Callable[..., Awaitable[Place]]
@@ -132,7 +133,7 @@ def make_place(pool: Pool) -> MakePlace:
         tenant_id = await pool.fetchval(
             "INSERT INTO tenant (slug, name, webhook_allow_list) VALUES ($1, $1, $2) RETURNING id", slug, LOOPBACK
         )
-        await store.create_default_rules(pool, tenant_id)
+        await create_default_rules(pool, tenant_id)
         profile = await pool.fetchval(
             "INSERT INTO device_profile (tenant_id, name, vendor, model, codec, expected_interval) "
             "VALUES ($1, 'p', 'Milesight', 'EM400', 'c', make_interval(secs => $2)) RETURNING id",

@@ -16,7 +16,6 @@ BIN_75 = Rule(
     tenant_id=1,
     name="bin_75",
     kind="threshold",
-    asset_kind=None,
     quantity="fill_level",
     fire_op=">=",
     fire_value=75,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from alerting import store
+from alerting import alert_store, rule_store, store
+from alerting.defaults import DEFAULT_RULES, create_default_rules
 from core.registry.keys import KeyWrap
 from core.runtime.postgres import Pool, PostgresError, tenant_transaction
 
@@ -11,7 +12,7 @@ KEYS = KeyWrap("kek-1", bytes(16))
 
 async def make_tenant(pool: Pool, slug: str) -> int:
     tenant_id = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ($1, $1) RETURNING id", slug)
-    await store.create_default_rules(pool, tenant_id)
+    await create_default_rules(pool, tenant_id)
     return tenant_id
 
 
@@ -27,13 +28,13 @@ async def make_alert(pool: Pool, tenant_id: int) -> int:
 async def test_a_new_tenant_has_the_default_rules_and_keeps_what_it_changes(pool: Pool, api_pool: Pool) -> None:
     tenant_id = await make_tenant(pool, "sdef")
     async with tenant_transaction(api_pool, tenant_id) as connection:
-        rules = {rule.name: rule for rule in await store.list_rules(connection)}
-        changed = await store.update_rule(connection, rules["bin_75"].id, store.RuleChange(fire_value=80))
-    await store.create_default_rules(pool, tenant_id)
+        rules = {rule.name: rule for rule in await rule_store.list_rules(connection)}
+        changed = await rule_store.update_rule(connection, rules["bin_75"].id, {"fire_value": 80})
+    await create_default_rules(pool, tenant_id)
     async with tenant_transaction(api_pool, tenant_id) as connection:
-        kept = await store.read_rule(connection, rules["bin_75"].id)
+        kept = await rule_store.read_rule(connection, rules["bin_75"].id)
 
-    assert set(rules) == {"bin_75", "co2_800", "co2_1500", "device_silent"}
+    assert set(rules) == {rule.name for rule in DEFAULT_RULES}
     assert changed is not None
     assert changed.fire_value == 80
     assert kept == changed
@@ -43,13 +44,13 @@ async def test_an_alert_is_listed_and_acknowledged_by_its_tenant_only(pool: Pool
     mine, theirs = await make_tenant(pool, "mine"), await make_tenant(pool, "theirs")
     alert_id = await make_alert(pool, mine)
     async with tenant_transaction(api_pool, theirs) as connection:
-        seen_by_others = await store.acknowledge(connection, alert_id, "them")
+        seen_by_others = await alert_store.acknowledge(connection, alert_id, "them")
     async with tenant_transaction(api_pool, mine) as connection:
-        opened = await store.list_alerts(connection, workflow=["open"])
-        taken = await store.acknowledge(connection, alert_id, "astreinte")
-        again = await store.acknowledge(connection, alert_id, "another")
-        left_open = await store.list_alerts(connection, workflow=["open"])
-        older = await store.list_alerts(connection, before=alert_id)
+        opened = await alert_store.list_alerts(connection, workflow=["open"])
+        taken = await alert_store.acknowledge(connection, alert_id, "astreinte")
+        again = await alert_store.acknowledge(connection, alert_id, "another")
+        left_open = await alert_store.list_alerts(connection, workflow=["open"])
+        older = await alert_store.list_alerts(connection, before=alert_id)
 
     assert seen_by_others is None
     assert [alert.id for alert in opened] == [alert_id]

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from alerting.store import create_default_rules
+from alerting.defaults import create_default_rules
 from api.app import create_app
 from core.registry.datastreams import make_datastream
 from core.registry.keys import KeyWrap

@@ -1,0 +1,301 @@
+"""SQL of alerts as the engine keeps them: the last of a fingerprint, its life, its events, what is due."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from alerting.engine_store import About
+from alerting.rules import Condition
+from alerting.rules.life import Life, Workflow
+from alerting.wording import Subject
+from core.registry.rows import entity
+from core.runtime.postgres import Connection, Pool, Record
+
+COLUMNS = """a.id, a.tenant_id, a.rule_id, a.asset_id, a.device_id, a.datastream_id, a.gateway_id, a.team_id,
+a.severity::text AS severity, a.message, a.condition::text AS condition, a.workflow::text AS workflow, a.opened_at,
+a.fired_at, a.value, a.threshold, a.occurrences, a.resolved_at, a.told, a.muted_by, a.muted_until, a.transitions,
+a.is_flapping, a.untold_transitions, a.digest_at, a.reopen_at"""
+LOCK_LAST = f"""
+SELECT {COLUMNS} FROM alert a
+WHERE a.rule_id = $1 AND a.asset_id IS NOT DISTINCT FROM $2::int AND a.device_id IS NOT DISTINCT FROM $3::int
+  AND a.datastream_id IS NOT DISTINCT FROM $4::int AND a.gateway_id IS NOT DISTINCT FROM $5::int
+  AND a.tenant_id = $6
+ORDER BY a.id DESC LIMIT 1 FOR UPDATE
+"""
+LOCK = f"SELECT {COLUMNS} FROM alert a WHERE a.id = $1 FOR UPDATE"
+# Of the tenant's alerts whose deadline has passed; people wait for none of these rows for long.
+LOCK_DUE = f"""
+SELECT {COLUMNS} FROM alert a WHERE a.due_at <= $1 AND a.slot = ANY($2::smallint[])
+ORDER BY a.due_at, a.id LIMIT $3 FOR UPDATE
+"""
+INSERT = """
+INSERT INTO alert (tenant_id, rule_id, asset_id, device_id, datastream_id, gateway_id, team_id, slot, severity,
+                   message, condition, opened_at, fired_at, value, threshold)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::alert_severity, '', 'firing', $10, $10, $11, $12)
+RETURNING id
+"""
+# Whoever took it on before it ended is not asked again by name: it is open for everybody.
+SAVE_LIFE = """
+UPDATE alert SET workflow = $2::alert_workflow, resolved_at = $3, occurrences = $4, told = $5, muted_by = $6,
+       muted_until = $7, transitions = $8, is_flapping = $9, untold_transitions = $10, digest_at = $11,
+       reopen_at = $12, due_at = $13, updated_at = now(),
+       acknowledged_at = CASE WHEN $2 = 'open' THEN NULL ELSE acknowledged_at END,
+       acknowledged_by = CASE WHEN $2 = 'open' THEN NULL ELSE acknowledged_by END,
+       assignee = CASE WHEN $2 = 'open' THEN NULL ELSE assignee END,
+       resolved_by = CASE WHEN $2 IN ('resolved', 'closed') THEN resolved_by END,
+       resolved_cause = CASE WHEN $2 IN ('resolved', 'closed') THEN resolved_cause END,
+       closed_at = CASE WHEN $2 = 'closed' THEN closed_at END,
+       closed_by = CASE WHEN $2 = 'closed' THEN closed_by END,
+       closed_reason = CASE WHEN $2 = 'closed' THEN closed_reason END
+WHERE id = $1
+"""
+SET_FIRING = """
+UPDATE alert SET condition = 'firing', fired_at = $2, value = $3, threshold = $4, severity = $5::alert_severity,
+       team_id = $6, message = $7 WHERE id = $1
+"""
+SET_SEVERITY = "UPDATE alert SET severity = $2::alert_severity, value = $3, message = $4 WHERE id = $1"
+SET_MESSAGE = "UPDATE alert SET message = $2 WHERE id = $1"
+SET_OVER = """
+UPDATE alert SET condition = CASE WHEN $2 THEN 'ok'::alert_condition ELSE condition END,
+       value = coalesce($3, value),
+       resolved_cause = CASE WHEN workflow IN ('resolved', 'closed') THEN resolved_cause ELSE $4 END
+WHERE id = $1
+"""
+TOUCH = """
+UPDATE alert SET condition = now_known.condition, value = coalesce(now_known.value, alert.value),
+       updated_at = now()
+FROM unnest($1::bigint[], $2::alert_condition[], $3::float8[]) AS now_known (id, condition, value)
+WHERE alert.id = now_known.id AND (alert.workflow NOT IN ('resolved', 'closed') OR alert.reopen_at IS NOT NULL)
+"""
+FORGET = "UPDATE rule_state SET alert_id = NULL WHERE alert_id = $1"
+ADD_EVENT = "INSERT INTO alert_event (tenant_id, alert_id, at, action, note) VALUES ($1, $2, $3, $4, $5)"
+READ_SUBJECT = """
+SELECT t.slug AS tenant, a.id AS asset_id, a.kind AS asset_kind, a.name AS asset, coalesce(a.street, '') AS street,
+       coalesce(a.commune, '') AS commune, d.name AS device, g.name AS gateway, coalesce(s.unit, '') AS unit
+FROM tenant t
+LEFT JOIN asset a ON a.id = $2
+LEFT JOIN datastream s ON s.id = $4
+LEFT JOIN device d ON d.id = coalesce($3, s.device_id)
+LEFT JOIN gateway g ON g.id = $5
+WHERE t.id = $1
+"""
+# Of a rule that was switched off or is gone from the engine's memory.
+READ_RULE_NAME = "SELECT name FROM alert_rule WHERE id = $1"
+# Alerts whose rule was switched off or whose asset went to another tenant, and silences whose device was disabled
+# or no longer serves the place: nobody would ever resolve them.
+FIND_ORPHANS = """
+SELECT a.id, a.asset_id, coalesce(a.device_id, s.device_id) AS device_id, a.gateway_id,
+       CASE WHEN NOT r.enabled THEN 'rule_disabled' WHEN NOT v.enabled THEN 'device_disabled'
+            WHEN t.tenant_id <> a.tenant_id THEN 'asset_transferred' ELSE 'device_replaced' END AS cause
+FROM alert a JOIN alert_rule r ON r.id = a.rule_id
+LEFT JOIN datastream s ON s.id = a.datastream_id
+LEFT JOIN device v ON v.id = a.device_id
+LEFT JOIN asset t ON t.id = a.asset_id
+WHERE a.workflow NOT IN ('resolved', 'closed')
+  AND (NOT r.enabled OR NOT v.enabled OR t.tenant_id <> a.tenant_id
+       OR (a.device_id IS NOT NULL AND a.asset_id IS NOT NULL
+           AND NOT EXISTS (SELECT FROM assignment g WHERE g.device_id = a.device_id AND g.asset_id = a.asset_id
+                           AND g.during @> now())))
+ORDER BY a.id LIMIT 200
+"""
+COUNT_OPEN = """
+SELECT severity::text, count(*) AS n FROM alert WHERE workflow NOT IN ('resolved', 'closed') GROUP BY severity
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """An alert, locked, and its life."""
+
+    id: int
+    tenant_id: int
+    rule_id: int
+    about: About
+    team_id: int | None
+    severity: str
+    message: str
+    condition: Condition
+    opened_at: datetime
+    fired_at: datetime
+    value: float | None
+    threshold: float | None
+    life: Life
+
+    @property
+    def is_firing(self) -> bool:
+        """Whether what it is about is not known to be over."""
+        return self.condition is not Condition.OK
+
+
+@dataclass(frozen=True, slots=True)
+class NewAlert:
+    """What a new alert begins with."""
+
+    tenant_id: int
+    rule_id: int
+    about: About
+    team_id: int | None
+    slot: int
+    severity: str
+    since: datetime
+    value: float | None
+    threshold: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """An open alert that nothing will resolve any more."""
+
+    id: int
+    asset_id: int | None
+    device_id: int | None
+    gateway_id: int | None
+    cause: str
+
+
+def _alert(row: Record) -> AlertRow:
+    life = Life(
+        Workflow(row["workflow"]),
+        row["resolved_at"],
+        row["occurrences"],
+        row["told"],
+        row["muted_by"],
+        row["muted_until"],
+        tuple(row["transitions"]),
+        row["is_flapping"],
+        row["untold_transitions"],
+        row["digest_at"],
+        row["reopen_at"],
+    )
+    return AlertRow(
+        row["id"],
+        row["tenant_id"],
+        row["rule_id"],
+        About(row["asset_id"], row["device_id"], row["datastream_id"], row["gateway_id"]),
+        row["team_id"],
+        row["severity"],
+        row["message"],
+        Condition(row["condition"]),
+        row["opened_at"],
+        row["fired_at"],
+        row["value"],
+        row["threshold"],
+        life,
+    )
+
+
+async def lock_last(connection: Connection, tenant_id: int, rule_id: int, about: About) -> AlertRow | None:
+    """The last alert of this fingerprint, ended or not."""
+    row = await connection.fetchrow(LOCK_LAST, rule_id, *about, tenant_id)
+    return None if row is None else _alert(row)
+
+
+async def lock_alert(connection: Connection, alert_id: int) -> AlertRow | None:
+    """One alert."""
+    row = await connection.fetchrow(LOCK, alert_id)
+    return None if row is None else _alert(row)
+
+
+async def lock_due(connection: Connection, now: datetime, slots: Sequence[int], most: int) -> list[AlertRow]:
+    """Alerts of these slots that are to be looked at."""
+    return [_alert(row) for row in await connection.fetch(LOCK_DUE, now, slots, most)]
+
+
+async def insert_alert(connection: Connection, new: NewAlert) -> int:
+    """The id of a new alert; its text and its life are written by `set_message` and `save_life`."""
+    return await connection.fetchval(
+        INSERT,
+        new.tenant_id,
+        new.rule_id,
+        *new.about,
+        new.team_id,
+        new.slot,
+        new.severity,
+        new.since,
+        new.value,
+        new.threshold,
+    )
+
+
+async def save_life(connection: Connection, alert_id: int, life: Life) -> None:
+    """Write what people do about an alert and what they were told."""
+    await connection.execute(
+        SAVE_LIFE,
+        alert_id,
+        life.workflow,
+        life.ended_at,
+        life.occurrences,
+        life.told,
+        life.muted_by,
+        life.muted_until,
+        life.transitions,
+        life.is_flapping,
+        life.untold,
+        life.digest_at,
+        life.reopen_at,
+        life.due_at,
+    )
+
+
+async def set_firing(connection: Connection, alert_id: int, new: NewAlert, message: str) -> None:
+    """It fires again, as it is now."""
+    await connection.execute(
+        SET_FIRING, alert_id, new.since, new.value, new.threshold, new.severity, new.team_id, message
+    )
+
+
+async def set_severity(
+    connection: Connection, alert_id: int, severity: str, value: float | None, message: str
+) -> None:
+    """It has become graver."""
+    await connection.execute(SET_SEVERITY, alert_id, severity, value, message)
+
+
+async def set_message(connection: Connection, alert_id: int, message: str) -> None:
+    """The text that people read."""
+    await connection.execute(SET_MESSAGE, alert_id, message)
+
+
+async def set_over(connection: Connection, alert_id: int, cause: str, value: float | None, *, is_ok: bool) -> None:
+    """What it is about is over; `is_ok` False leaves the condition as it was last known."""
+    await connection.execute(SET_OVER, alert_id, is_ok, value, cause)
+
+
+async def touch_alerts(connection: Connection, changes: Sequence[tuple[int, Condition, float | None]]) -> None:
+    """Alerts follow what they are about: (id, condition, value)."""
+    if changes:
+        await connection.execute(TOUCH, *(list(column) for column in zip(*changes, strict=True)))
+
+
+async def forget_alert(connection: Connection, alert_id: int) -> None:
+    """No state points at this alert any more."""
+    await connection.execute(FORGET, alert_id)
+
+
+async def add_event(
+    connection: Connection, tenant_id: int, alert_id: int, at: datetime, action: str, note: str = ""
+) -> None:
+    """What the engine did with an alert."""
+    await connection.execute(ADD_EVENT, tenant_id, alert_id, at, action, note[:1000])
+
+
+async def read_subject(connection: Connection, tenant_id: int, about: About) -> Subject:
+    """The names of what an alert is about."""
+    row: Any = await connection.fetchrow(READ_SUBJECT, tenant_id, *about)
+    return entity(Subject, row)
+
+
+async def read_rule_name(connection: Connection, rule_id: int) -> str:
+    """The name of a rule, enabled or not."""
+    return await connection.fetchval(READ_RULE_NAME, rule_id)
+
+
+async def find_orphans(connection: Connection | Pool) -> list[Orphan]:
+    """Open alerts whose rule was switched off, or whose silent device was disabled or serves another place."""
+    return [entity(Orphan, row) for row in await connection.fetch(FIND_ORPHANS)]
+
+
+async def count_open(connection: Connection | Pool) -> dict[str, int]:
+    """Alerts that are not resolved, by severity."""
+    return {row["severity"]: row["n"] for row in await connection.fetch(COUNT_OPEN)}

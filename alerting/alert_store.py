@@ -1,0 +1,170 @@
+"""SQL of alerts for whoever works on them: lists, history, and the steps of the work. Row security bounds all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.registry.rows import entity
+from core.runtime.postgres import Connection, Pool, Record
+
+COLUMNS = """a.id, a.tenant_id, a.rule_id, coalesce(r.name, '') AS rule, a.asset_id, a.device_id, a.datastream_id,
+a.gateway_id, a.team_id, a.severity::text AS severity, a.message, a.condition::text AS condition,
+a.workflow::text AS workflow, a.opened_at, a.fired_at, a.acknowledged_at, a.acknowledged_by, a.assignee,
+a.resolved_at, a.resolved_by, a.resolved_cause, a.closed_at, a.closed_by, a.closed_reason, a.reopen_at, a.value,
+a.threshold, a.occurrences, a.told, a.muted_by, a.muted_until, a.is_flapping, a.created_at, a.updated_at"""
+LIST = f"""
+SELECT {COLUMNS} FROM alert a LEFT JOIN alert_rule r ON r.id = a.rule_id
+WHERE ($1::text[] IS NULL OR a.workflow::text = ANY($1)) AND ($2::int IS NULL OR a.asset_id = $2)
+  AND ($3::bigint IS NULL OR a.id < $3)
+ORDER BY a.id DESC LIMIT $4
+"""
+READ = f"SELECT {COLUMNS} FROM alert a LEFT JOIN alert_rule r ON r.id = a.rule_id WHERE a.id = $1"
+ACKNOWLEDGE = """
+UPDATE alert SET workflow = 'acknowledged', acknowledged_at = now(), acknowledged_by = $2, updated_at = now()
+WHERE id = $1 AND workflow = 'open' RETURNING tenant_id
+"""
+ASSIGN = """
+UPDATE alert SET workflow = 'in_progress', assignee = $3, updated_at = now(),
+       acknowledged_at = coalesce(acknowledged_at, now()), acknowledged_by = coalesce(acknowledged_by, $2)
+WHERE id = $1 AND workflow IN ('open', 'acknowledged', 'in_progress') RETURNING tenant_id
+"""
+# Ended by a person while it fires (or nobody knows): the engine looks at it again at `reopen_at`. Muting ends with
+# it; the digest of what comes and goes does not.
+END_COLUMNS = """
+resolved_at = coalesce(a.resolved_at, now()), muted_until = NULL, updated_at = now(),
+reopen_at = CASE WHEN a.condition <> 'ok' THEN now() + make_interval(secs => r.reopen_after_seconds) END,
+due_at = least(a.digest_at,
+               CASE WHEN a.condition <> 'ok' THEN now() + make_interval(secs => r.reopen_after_seconds) END)
+"""
+RESOLVE = f"""
+UPDATE alert a SET workflow = 'resolved', resolved_by = $2, resolved_cause = $3, {END_COLUMNS}
+FROM alert_rule r WHERE a.id = $1 AND r.id = a.rule_id AND a.workflow IN ('open', 'acknowledged', 'in_progress')
+RETURNING a.tenant_id
+"""
+CLOSE = f"""
+UPDATE alert a SET workflow = 'closed', closed_at = now(), closed_by = $2, closed_reason = $3,
+       resolved_by = CASE WHEN a.resolved_at IS NULL THEN $2 ELSE a.resolved_by END,
+       resolved_cause = coalesce(a.resolved_cause, $3), {END_COLUMNS}
+FROM alert_rule r WHERE a.id = $1 AND r.id = a.rule_id AND a.workflow <> 'closed'
+RETURNING a.tenant_id
+"""
+ADD_EVENT = """
+INSERT INTO alert_event (tenant_id, alert_id, at, actor, action, note)
+VALUES ($1, $2, clock_timestamp(), $3, $4, $5)
+"""
+LIST_EVENTS = """
+SELECT id, alert_id, at, actor, action, note FROM alert_event WHERE alert_id = $1 ORDER BY id LIMIT 1000
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert as the API shows it. Its condition is the thing's, its workflow is people's."""
+
+    id: int
+    tenant_id: int
+    rule_id: int
+    rule: str
+    asset_id: int | None
+    device_id: int | None
+    datastream_id: int | None
+    gateway_id: int | None
+    team_id: int | None
+    severity: str
+    message: str
+    condition: str
+    workflow: str
+    opened_at: datetime
+    fired_at: datetime
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    assignee: str | None
+    resolved_at: datetime | None
+    resolved_by: str | None
+    resolved_cause: str | None
+    closed_at: datetime | None
+    closed_by: str | None
+    closed_reason: str | None
+    reopen_at: datetime | None
+    value: float | None
+    threshold: float | None
+    occurrences: int
+    told: bool
+    muted_by: str | None
+    muted_until: datetime | None
+    is_flapping: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AlertEvent:
+    """A line of an alert's history. `actor` None: the engine."""
+
+    id: int
+    alert_id: int
+    at: datetime
+    actor: str | None
+    action: str
+    note: str
+
+
+async def list_alerts(
+    connection: Connection | Pool,
+    *,
+    workflow: Sequence[str] | None = None,
+    asset_id: int | None = None,
+    before: int | None = None,
+    most: int = 100,
+) -> list[Alert]:
+    """Visible alerts, newest first; `workflow` keeps those of these states, `before` is the last id of a page."""
+    states = None if workflow is None else list(workflow)
+    return [entity(Alert, row) for row in await connection.fetch(LIST, states, asset_id, before, most)]
+
+
+async def read_alert(connection: Connection | Pool, alert_id: int) -> Alert | None:
+    """One alert as it stands."""
+    row = await connection.fetchrow(READ, alert_id)
+    return None if row is None else entity(Alert, row)
+
+
+async def list_events(connection: Connection | Pool, alert_id: int) -> list[AlertEvent]:
+    """What happened to an alert, and what people said of it, in order."""
+    return [entity(AlertEvent, row) for row in await connection.fetch(LIST_EVENTS, alert_id)]
+
+
+async def acknowledge(connection: Connection, alert_id: int, by: str) -> Alert | None:
+    """The alert after `by` took notice of it; one that is past that stays as it is."""
+    row = await connection.fetchrow(ACKNOWLEDGE, alert_id, by)
+    return await _noted(connection, row, alert_id, by, "acknowledged", "")
+
+
+async def assign(connection: Connection, alert_id: int, by: str, assignee: str) -> Alert | None:
+    """The alert after somebody was put to work on it; one that has ended stays as it is."""
+    row = await connection.fetchrow(ASSIGN, alert_id, by, assignee)
+    return await _noted(connection, row, alert_id, by, "assigned", assignee)
+
+
+async def comment(connection: Connection, alert: Alert, by: str, text: str) -> None:
+    """Add a remark to its history."""
+    await connection.execute(ADD_EVENT, alert.tenant_id, alert.id, by, "commented", text)
+
+
+async def resolve(connection: Connection, alert_id: int, by: str, cause: str) -> Alert | None:
+    """The alert after `by` ended it; while it still fires it opens again after the rule's `reopen_after`."""
+    row = await connection.fetchrow(RESOLVE, alert_id, by, cause)
+    return await _noted(connection, row, alert_id, by, "resolved", cause)
+
+
+async def close(connection: Connection, alert_id: int, by: str, reason: str) -> Alert | None:
+    """The alert after `by` put it away; while it still fires it opens again after the rule's `reopen_after`."""
+    row = await connection.fetchrow(CLOSE, alert_id, by, reason)
+    return await _noted(connection, row, alert_id, by, "closed", reason)
+
+
+async def _noted(
+    connection: Connection, changed: Record | None, alert_id: int, by: str, action: str, note: str
+) -> Alert | None:
+    if changed is not None:
+        await connection.execute(ADD_EVENT, changed["tenant_id"], alert_id, by, action, note)
+    return await read_alert(connection, alert_id)

@@ -1,0 +1,45 @@
+"""Alert rules, pure: no clock, no socket, no database. `now` and what a place is like are arguments."""
+
+from alerting.rules.evaluation import evaluate
+from alerting.rules.model import (
+    MAX_AHEAD,
+    MAX_NOTIFY_AGE,
+    NOWHERE,
+    SEVERITIES,
+    Condition,
+    Due,
+    Event,
+    Missed,
+    Observation,
+    Opened,
+    Place,
+    Raised,
+    Resolved,
+    Rule,
+    RuleState,
+    Rung,
+    Seen,
+    Transition,
+)
+
+__all__ = [
+    "MAX_AHEAD",
+    "MAX_NOTIFY_AGE",
+    "NOWHERE",
+    "SEVERITIES",
+    "Condition",
+    "Due",
+    "Event",
+    "Missed",
+    "Observation",
+    "Opened",
+    "Place",
+    "Raised",
+    "Resolved",
+    "Rule",
+    "RuleState",
+    "Rung",
+    "Seen",
+    "Transition",
+    "evaluate",
+]

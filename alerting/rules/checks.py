@@ -1,0 +1,101 @@
+"""What no rule can be like, said in French to whoever tries."""
+
+from alerting.rules.conditions import COMPARISONS, overlaps
+from alerting.rules.model import KINDS, SCHEDULES, SERIES, SEVERITIES, Rule, Rung
+from core.model.quantities import QUANTITIES, Kind
+
+RUNGS_MOST = 5
+OF_DEVICES = ("silence", "gateway", "loss")
+SERIES_OF = {
+    "water_volume": "night_minimum_flow",
+    "pulse_count": "night_minimum_flow",
+    "active_power": "power_ratio",
+}
+
+
+class RefusedRule(ValueError):
+    """No rule can be like this; the message says why, in French."""
+
+
+def check_rule(rule: Rule) -> Rule:
+    """`rule` itself.
+
+    Raises:
+        RefusedRule: it contradicts itself, or would never fire.
+    """
+    for value, words, what in (
+        (rule.kind, KINDS, "le type"),
+        (rule.severity, SEVERITIES, "la gravité"),
+        (rule.schedule, SCHEDULES, "le moment"),
+    ):
+        if value not in words:
+            raise RefusedRule(f"{what} est {', '.join(words)}, et non {value}")
+    if rule.kind not in OF_DEVICES:
+        _check_quantity(rule)
+    _check_limits(rule)
+    _check_patience(rule)
+    _check_ladder(rule)
+    return rule
+
+
+def _check_quantity(rule: Rule) -> None:
+    quantity = QUANTITIES.get(rule.quantity or "")
+    if quantity is None:
+        raise RefusedRule(f"la grandeur {rule.quantity or '(vide)'} n'est pas au catalogue")
+    if rule.kind == "boolean" and quantity.kind is not Kind.BOOLEAN:
+        raise RefusedRule(f"{quantity.label_fr} n'est pas un état vrai ou faux : choisissez `threshold`")
+    if rule.series is not None:
+        if rule.series not in SERIES or SERIES_OF.get(quantity.name) != rule.series:
+            raise RefusedRule(f"la série {rule.series} ne se calcule pas à partir de {quantity.label_fr}")
+        if rule.kind not in ("threshold", "range"):
+            raise RefusedRule("une série calculée se compare à un seuil ou à une plage")
+
+
+def _check_limits(rule: Rule) -> None:
+    if rule.kind in ("silence", "gateway"):
+        return
+    if rule.fire_value is None:
+        raise RefusedRule("il manque le seuil de déclenchement")
+    if rule.kind == "boolean" and rule.fire_value not in (0.0, 1.0):
+        raise RefusedRule("l'état qui déclenche est 0 ou 1")
+    if rule.kind == "flat" and rule.fire_value < 0:
+        raise RefusedRule("l'écart en deçà duquel une valeur est figée n'est pas négatif")
+    if rule.kind == "range":
+        bounds = (rule.fire_value, rule.clear_value, rule.clear_upper, rule.fire_upper)
+        known = [bound for bound in bounds if bound is not None]
+        if len(known) < len(bounds) or known != sorted(known):
+            raise RefusedRule("la plage de retour à la normale doit tenir dans la plage de déclenchement")
+    if rule.kind in ("threshold", "rate", "loss"):
+        if rule.clear_value is None or rule.fire_op not in COMPARISONS or rule.clear_op not in COMPARISONS:
+            raise RefusedRule("il manque la comparaison, ou le seuil de retour à la normale")
+        if (rule.fire_op[0] == rule.clear_op[0]) or overlaps(rule):
+            raise RefusedRule("le seuil de retour à la normale est au-delà du seuil de déclenchement")
+
+
+def _check_patience(rule: Rule) -> None:
+    if rule.of_readings is not None and rule.of_readings < rule.for_readings:
+        raise RefusedRule(f"{rule.for_readings} mesures sur {rule.of_readings} n'arrivent jamais")
+    if rule.kind == "gateway" and rule.for_seconds < 60:  # noqa: PLR2004
+        raise RefusedRule("une passerelle ne peut être dite muette avant une minute")
+
+
+def _check_ladder(rule: Rule) -> None:
+    if len(rule.ladder) > RUNGS_MOST:
+        raise RefusedRule(f"une échelle a {RUNGS_MOST} degrés au plus")
+    below = SEVERITIES.index(rule.severity)
+    for rung in rule.ladder:
+        if rung.severity not in SEVERITIES or SEVERITIES.index(rung.severity) < below:
+            raise RefusedRule("les degrés d'une échelle montent en gravité, à partir de celle de la règle")
+        below = SEVERITIES.index(rung.severity)
+        _check_rung(rule, rung)
+
+
+def _check_rung(rule: Rule, rung: Rung) -> None:
+    if [rung.value, rung.within_hours, rung.times_median].count(None) != 2:  # noqa: PLR2004
+        raise RefusedRule("un degré dit une valeur, un délai ou un multiple de la médiane : un seul des trois")
+    if rung.op not in COMPARISONS:
+        raise RefusedRule(f"la comparaison est {', '.join(COMPARISONS)}, et non {rung.op}")
+    if rung.within_hours is not None and (rule.series is not None or rule.kind != "threshold"):
+        raise RefusedRule("une prévision se fait sur les valeurs mesurées d'une règle à seuil")
+    if rung.times_median is not None and rule.series != "night_minimum_flow":
+        raise RefusedRule("la médiane des nuits n'existe que pour le débit minimal de nuit")

@@ -1,0 +1,183 @@
+"""The words of rules: a rule, where it stands with what it watches, what may happen, and what comes of it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from alerting.rules.calendar import Calendar
+
+# An older observation (a gateway's or a network server's replay) moves the condition and alarms nobody.
+MAX_NOTIFY_AGE = timedelta(hours=2)
+# An instant further ahead than any honest clock would make every later observation look old.
+MAX_AHEAD = timedelta(minutes=10)
+
+SEVERITIES = ("info", "warning", "major", "critical")
+KINDS = ("threshold", "range", "rate", "boolean", "flat", "silence", "gateway", "loss")
+SERIES = ("night_minimum_flow", "power_ratio")
+SCHEDULES = ("always", "open", "closed", "night", "lit", "unlit")
+
+
+class Condition(StrEnum):
+    """Of what a rule watches."""
+
+    OK = "ok"
+    PENDING = "pending"  # The rule's condition holds, not yet for long enough.
+    FIRING = "firing"
+    RECOVERING = "recovering"  # It no longer holds; what clears it does not either, or not for long enough.
+    UNKNOWN = "unknown"  # The device is silent: that resolves nothing.
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A step of a rule's ladder; one of `value`, `within_hours` and `times_median` says when it is reached.
+
+    `value`: the value compares so (`op`). `within_hours`: at the present slope, `limit` is reached within so many.
+    `times_median`: the night's flow is above so many times the median of the nights before.
+    `at_once`: it fires without the rule's own `for`.
+    """
+
+    severity: str
+    op: str = ">="
+    value: float | None = None
+    within_hours: float | None = None
+    limit: float = 100.0
+    times_median: float | None = None
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A tenant's rule (table alert_rule). Rules about silence, gateways and loss have no quantity."""
+
+    id: int
+    tenant_id: int
+    name: str
+    kind: str  # See KINDS.
+    quantity: str | None
+    severity: str
+    message: str
+    asset_kinds: tuple[str, ...] | None = None  # None: of every kind.
+    tags: tuple[str, ...] = ()  # One of them is enough; empty: whatever the tags.
+    series: str | None = None  # See SERIES; None: the values themselves.
+    scope: str = "datastream"  # Or asset: one alert, whichever datastream it was.
+    fire_op: str | None = None
+    fire_value: float | None = None  # Of kind `boolean` 0 or 1, of `flat` how far a value may move.
+    fire_upper: float | None = None  # With fire_value, the range outside which `range` fires.
+    clear_op: str | None = None
+    clear_value: float | None = None
+    clear_upper: float | None = None
+    for_readings: int = 1
+    of_readings: int | None = None  # None: in a row.
+    for_seconds: int = 0
+    keep_firing_seconds: int = 0
+    clear_on_emptying: bool = False
+    silence_intervals: float = 3.0
+    ladder: tuple[Rung, ...] = ()
+    schedule: str = "always"  # See SCHEDULES.
+    calendar_id: int | None = None
+    team_id: int | None = None
+    inhibits: bool = False
+    cadence: str = "now"  # Or weekly.
+    reopen_after_seconds: int = 14_400
+    enabled: bool = True
+
+    @property
+    def forecasts(self) -> bool:
+        """Whether some rung asks when a limit will be reached."""
+        return any(rung.within_hours is not None for rung in self.ladder)
+
+    def severity_at(self, rung: int) -> str:
+        """The severity of an alert that has reached this rung; 0 is the rule's own."""
+        return self.ladder[rung - 1].severity if 0 < rung <= len(self.ladder) else self.severity
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a rule has to know of where it watches."""
+
+    latitude: float | None = None
+    longitude: float | None = None
+    calendar: Calendar | None = None
+    rated_power_w: float | None = None
+    night_cut: tuple[int, int] | None = None  # Local minutes of the day between which the lamps are off.
+    dimming: tuple[tuple[int, float], ...] = ()  # From a local minute of the day on, percent of the rated power.
+
+
+NOWHERE = Place()
+
+
+class RuleState(Struct, frozen=True, gc=False):
+    """Where a rule stands with one datastream, one device (silence, loss) or one gateway."""
+
+    condition: Condition
+    since: datetime
+    recent: int  # Of the last readings, the newest in the lowest bit: whether the rule's condition held.
+    evaluated_until: datetime
+    value: float | None  # The last that was judged.
+    alerting: bool  # An alert is open.
+    rung: int = 0  # Of the ladder that the open alert has reached.
+    due_at: datetime | None = None  # When it is judged without a new value.
+    memo: bytes = b""  # What a computed series or a forecast has to remember.
+
+
+class Observation(NamedTuple):
+    """A measured value at its instant; for a silence rule, a sign of life when it reached us."""
+
+    at: datetime
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Nothing was heard of the device until this deadline."""
+
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The state's own deadline may have passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """When a gateway was last seen."""
+
+    at: datetime
+
+
+Event = Observation | Missed | Due | Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An alert opens; the condition has held since `since`."""
+
+    at: datetime
+    since: datetime
+    value: float | None
+    rung: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The open alert has reached a higher rung."""
+
+    at: datetime
+    value: float | None
+    rung: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The open alert resolves by itself. Causes: cleared, emptied, heard."""
+
+    at: datetime
+    value: float | None
+    cause: str
+
+
+Transition = Opened | Raised | Resolved

@@ -1,0 +1,111 @@
+"""Series computed from what is measured, a value at a time: what is remembered goes in and comes out.
+
+`night_minimum_flow`: of a water index (L) or a count of pulses, the least flow of each night, in units per hour.
+`power_ratio`: of a power (W), percent of what the lamps should take now.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from alerting.rules.calendar import PARIS
+from alerting.rules.model import Observation, Place
+
+NIGHT_FROM_HOUR, NIGHT_UNTIL_HOUR = 2, 5
+# Over less than this a meter that counts in tens of litres shows either nothing or a flood.
+LEAST_SPAN_S = 55 * 60.0
+# A gap in the middle of the night hides when the water ran.
+MOST_SPAN_S = 130 * 60.0
+NIGHTS_KEPT = 21
+FULL = 100.0
+
+
+class Nights(msgspec.Struct, array_like=True):
+    """What the least flow of a night is found by."""
+
+    anchor_s: float  # The reading from which the present span counts.
+    anchor: float
+    night: str = ""  # The night under way, by its morning's date, and its least flow so far.
+    least: float | None = None
+    known: list[float] = msgspec.field(default_factory=list[float])  # The least flows of the last nights.
+
+
+_nights = msgspec.msgpack.Decoder(Nights)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def step(series: str, memo: bytes, observation: Observation, place: Place) -> tuple[bytes, Observation | None]:
+    """What to remember after `observation`, and the value of the series that it completes, if any."""
+    if series == "power_ratio":
+        expected = expected_power_w(place, observation.at)
+        if not expected:
+            return memo, None
+        return memo, Observation(observation.at, FULL * observation.value / expected)
+    return _night(memo, observation)
+
+
+def expected_power_w(place: Place, at: datetime) -> float | None:
+    """What the lamps of a cabinet take when they burn: the rated power, dimmed as the program says."""
+    if place.rated_power_w is None:
+        return None
+    if not place.dimming:
+        return place.rated_power_w
+    local = at.astimezone(PARIS)
+    # A lighting day begins at noon: the step that counts is the last one since then.
+    since_noon = (local.hour * 60 + local.minute - 720) % 1440
+    level, passed = FULL, -1
+    for minute, percent in place.dimming:
+        offset = (minute - 720) % 1440
+        if passed < offset <= since_noon:
+            level, passed = percent, offset
+    return place.rated_power_w * level / FULL
+
+
+def rate(memo: bytes, observation: Observation) -> tuple[bytes, Observation | None]:
+    """The change per hour since the reading before."""
+    seconds = observation.at.timestamp()
+    after = _encode((seconds, observation.value))
+    if not memo:
+        return after, None
+    before_s, before = msgspec.msgpack.decode(memo, type=tuple[float, float])
+    if seconds <= before_s:
+        return memo, None
+    return after, Observation(observation.at, (observation.value - before) * 3600 / (seconds - before_s))
+
+
+def nights_before(memo: bytes) -> Sequence[float]:
+    """The least flows of the nights before the last one that is known."""
+    return _nights.decode(memo).known[:-1] if memo else ()
+
+
+def _night(memo: bytes, observation: Observation) -> tuple[bytes, Observation | None]:
+    """Hourly spans that lie between two and five o'clock count; the night is judged at the first reading after."""
+    seconds, index = observation.at.timestamp(), observation.value
+    if not memo:
+        return _encode(Nights(seconds, index)), None
+    nights = _nights.decode(memo)
+    local = observation.at.astimezone(PARIS)
+    since = datetime.fromtimestamp(nights.anchor_s, PARIS)
+    begins = local.replace(hour=NIGHT_FROM_HOUR, minute=0, second=0, microsecond=0)
+    ends = local.replace(hour=NIGHT_UNTIL_HOUR, minute=0, second=0, microsecond=0)
+    tonight = local.date().isoformat()
+    span_s, flowed = seconds - nights.anchor_s, index - nights.anchor
+    is_told = LEAST_SPAN_S <= span_s <= MOST_SPAN_S and flowed >= 0
+    if is_told and begins <= since and local <= ends:
+        flow = flowed * 3600 / span_s
+        nights.least = flow if nights.night != tonight or nights.least is None else min(flow, nights.least)
+        nights.night = tonight
+    judged: Observation | None = None
+    if nights.least is not None and (local >= ends or nights.night != tonight):
+        judged = Observation(_begin_of(nights.night), nights.least)
+        nights.known = [*nights.known[-(NIGHTS_KEPT - 1) :], nights.least]
+        nights.night, nights.least = "", None
+    if span_s >= LEAST_SPAN_S or flowed < 0 or since < begins <= local:
+        nights.anchor_s, nights.anchor = seconds, index
+    return _encode(nights), judged
+
+
+def _begin_of(night: str) -> datetime:
+    day = datetime.fromisoformat(night).replace(tzinfo=PARIS)
+    return day.replace(hour=NIGHT_FROM_HOUR).astimezone(UTC)

@@ -1,0 +1,304 @@
+"""Alert rules: made, adjusted, and tried on what was measured."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import Field, StringConstraints
+
+from alerting import rule_store
+from alerting.rules import Rule, Rung
+from alerting.rules.checks import RefusedRule, check_rule
+from alerting.trial import NotToTry, try_rule
+from api.auth import Manager, Reader
+from api.errors import PROBLEM_RESPONSES, Problem, not_found
+from api.fields import PRINTABLE, Answer, Body, Id, IdQuery, IdRef, Word, example
+from api.pages import Page
+from core.runtime.postgres import Connection
+
+router = APIRouter(prefix="/v1", tags=["Règles d'alerte"], responses=PROBLEM_RESPONSES)
+
+Severity = Literal["info", "warning", "major", "critical"]
+Kind = Literal["threshold", "range", "rate", "boolean", "flat", "silence", "gateway", "loss"]
+Schedule = Literal["always", "open", "closed", "night", "lit", "unlit"]
+Comparison = Literal[">=", ">", "<=", "<"]
+RuleName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9_]*$"),
+    Field(examples=["bin_75"]),
+]
+Message = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)]
+Seconds = Annotated[int, Field(ge=0, le=604_800)]
+KIND_TEXT = (
+    "`threshold` seuil, `range` hors plage, `rate` variation par heure, `boolean` état, `flat` valeur figée, "
+    "`silence` capteur muet, `gateway` passerelle muette, `loss` messages perdus"
+)
+SCHEDULE_TEXT = (
+    "Quand la règle veille : `always` toujours, `open` aux heures d'ouverture, `closed` en dehors, "
+    "`night` de 22 h à 6 h, `lit` quand l'éclairage doit être allumé, `unlit` quand il doit être éteint"
+)
+FIELDS_TEXT = (
+    "Texte envoyé. Champs : {asset}, {place}, {street}, {commune}, {device}, {gateway}, {value}, {threshold}, "
+    "{since}, {link}"
+)
+# What a rule may be without; null takes it away.
+NULLABLE = frozenset(
+    {
+        "quantity", "asset_kinds", "series", "fire_op", "fire_value", "fire_upper", "clear_op", "clear_value",
+        "clear_upper", "of_readings", "calendar_id", "team_id",
+    }
+)  # fmt: skip
+EXAMPLE: dict[str, Any] = {
+    "name": "verre_80",
+    "kind": "threshold",
+    "quantity": "fill_level",
+    "asset_kinds": ["glass_container"],
+    "fire_op": ">=",
+    "fire_value": 80,
+    "clear_op": "<=",
+    "clear_value": 50,
+    "for_readings": 2,
+    "severity": "warning",
+    "message": "{asset} ({place}) : rempli à {value} depuis {since}, à collecter.",
+    "ladder": [{"severity": "major", "within_hours": 24}],
+}
+
+
+class RungField(Body):
+    """Un degré plus grave, atteint par une valeur, une prévision ou un multiple de la médiane des nuits."""
+
+    severity: Severity
+    op: Comparison = ">="
+    value: float | None = Field(None, description="Atteint quand la valeur se compare ainsi", examples=[90])
+    within_hours: float | None = Field(
+        None, gt=0, le=720, description="Atteint quand, à ce rythme, `limit` le sera d'ici là", examples=[24]
+    )
+    limit: float = 100.0
+    times_median: float | None = Field(None, gt=1, le=1000, description="Multiple de la médiane des nuits")
+    at_once: bool = Field(False, description="Sans attendre la durée de la règle")
+
+
+class RungAnswer(Answer):
+    """Un degré plus grave."""
+
+    severity: str
+    op: str
+    value: float | None
+    within_hours: float | None
+    limit: float
+    times_median: float | None
+    at_once: bool
+
+
+class RuleFields(Body):
+    """Ce qu'une règle peut dire ; ce qui est absent a sa valeur habituelle, ou reste tel quel."""
+
+    quantity: Word | None = Field(None, examples=["fill_level"])
+    asset_kinds: Annotated[list[Word], Field(min_length=1, max_length=20)] | None = Field(
+        None, description="Types d'actif ; null : tous"
+    )
+    tags: list[Word] | None = Field(
+        None, max_length=20, description="Une de ces étiquettes suffit ; vide : toutes"
+    )
+    series: Literal["night_minimum_flow", "power_ratio"] | None = Field(
+        None, description="Série calculée à comparer, au lieu des valeurs mesurées"
+    )
+    scope: Literal["datastream", "asset"] | None = Field(None, description="Une alerte par flux, ou par actif")
+    fire_op: Comparison | None = None
+    fire_value: float | None = Field(None, description="Seuil de déclenchement", examples=[80])
+    fire_upper: float | None = Field(None, description="Seuil haut d'une plage")
+    clear_op: Comparison | None = None
+    clear_value: float | None = Field(None, description="Seuil de retour à la normale", examples=[60])
+    clear_upper: float | None = None
+    for_readings: int | None = Field(None, ge=1, le=60, description="Mesures au-delà du seuil avant l'alerte")
+    of_readings: int | None = Field(None, ge=1, le=60, description="Sur autant de mesures ; null : de suite")
+    for_seconds: Seconds | None = Field(None, description="Secondes au-delà du seuil avant l'alerte")
+    keep_firing_seconds: Seconds | None = Field(None, description="Secondes de retour à la normale avant la fin")
+    clear_on_emptying: bool | None = Field(None, description="Un conteneur vidé met fin à l'alerte")
+    silence_intervals: float | None = Field(
+        None, ge=1, le=100, description="Intervalles attendus sans message avant de dire le capteur muet"
+    )
+    ladder: list[RungField] | None = Field(None, max_length=5, description="Degrés plus graves, dans l'ordre")
+    schedule: Schedule | None = Field(None, description=SCHEDULE_TEXT)
+    calendar_id: IdRef | None = Field(None, description="Heures d'ouverture")
+    team_id: IdRef | None = Field(None, description="Équipe prévenue ; null : toutes les adresses")
+    inhibits: bool | None = Field(
+        None, description="Tant qu'elle dure, ce qui dépend de l'actif n'alerte personne"
+    )
+    cadence: Literal["now", "weekly"] | None = Field(None, description="Prévenir aussitôt, ou chaque semaine")
+    reopen_after_seconds: int | None = Field(None, ge=300, le=2_592_000)
+    enabled: bool | None = Field(None, description="false : la règle ne déclenche plus")
+
+    def changed(self) -> dict[str, Any]:
+        """Column to value, of what was given; null only where a rule may have none."""
+        given = self.model_dump(exclude_unset=True)
+        return {name: value for name, value in given.items() if value is not None or name in NULLABLE}
+
+
+class RulePatch(RuleFields):
+    """Ce qui change ; un champ absent reste tel quel."""
+
+    model_config = example({"severity": "major", "fire_value": 80, "clear_value": 60})
+
+    name: RuleName | None = None
+    kind: Kind | None = Field(None, description=KIND_TEXT)
+    severity: Severity | None = Field(None, description="Gravité, d'`info` à `critical`")
+    message: Message | None = Field(None, description=FIELDS_TEXT)
+
+
+class NewRule(RuleFields):
+    """Une règle d'alerte ; ce qui n'est pas dit a sa valeur habituelle."""
+
+    model_config = example(EXAMPLE)
+
+    name: RuleName
+    kind: Kind = Field(description=KIND_TEXT)
+    severity: Severity = Field(description="Gravité, d'`info` à `critical`")
+    message: Message = Field(description=FIELDS_TEXT)
+
+    def rule(self, tenant_id: int, rule_id: int = 0) -> Rule:
+        """It as a tenant's rule."""
+        given = self.changed()
+        ladder = tuple(Rung(**rung) for rung in given.pop("ladder", ()))
+        listed = {name: tuple(given[name]) for name in ("asset_kinds", "tags") if given.get(name) is not None}
+        whole: dict[str, Any] = {"quantity": None, "ladder": ladder} | given | listed
+        return Rule(id=rule_id, tenant_id=tenant_id, **whole)
+
+
+class RuleAnswer(Answer):
+    """Une règle d'alerte."""
+
+    id: int
+    tenant_id: int = Field(description="La collectivité à qui elle est")
+    name: str = Field(examples=["bin_75"])
+    kind: str = Field(examples=["threshold"], description=KIND_TEXT)
+    quantity: str | None = Field(examples=["fill_level"])
+    asset_kinds: list[str] | None
+    tags: list[str]
+    series: str | None
+    scope: str
+    fire_op: str | None
+    fire_value: float | None
+    fire_upper: float | None
+    clear_op: str | None
+    clear_value: float | None
+    clear_upper: float | None
+    for_readings: int
+    of_readings: int | None
+    for_seconds: int
+    keep_firing_seconds: int
+    clear_on_emptying: bool
+    silence_intervals: float
+    ladder: list[RungAnswer]
+    schedule: str
+    calendar_id: int | None
+    team_id: int | None
+    severity: str
+    message: str
+    inhibits: bool
+    cadence: str
+    reopen_after_seconds: int
+    enabled: bool
+
+
+class TriedNoticeAnswer(Answer):
+    """Un message qui aurait été envoyé."""
+
+    at: datetime
+    event: str = Field(examples=["alert.opened"])
+    severity: str
+    asset_id: int | None
+    message: str
+
+
+class TrialAnswer(Answer):
+    """Ce que la règle aurait envoyé sur les trente derniers jours."""
+
+    since: datetime
+    until: datetime
+    summary: str = Field(description="L'essai en une phrase")
+    datastreams: int
+    measurements: int
+    sent: int = Field(description="Messages en tout ; `notices` en montre les 500 premiers")
+    opened: int
+    assets: int
+    notices: list[TriedNoticeAnswer]
+
+
+@router.get("/alert-rules", summary="Lister les règles d'alerte")
+async def list_rules(caller: Reader) -> Page[RuleAnswer]:
+    """Les règles de la collectivité et de ses membres."""
+    async with caller.reading() as connection:
+        rules = await rule_store.list_rules(connection)
+    return Page(items=[RuleAnswer.model_validate(rule) for rule in rules], next=None)
+
+
+@router.post("/alert-rules", status_code=201, summary="Créer une règle d'alerte")
+async def create_rule(body: NewRule, caller: Manager) -> RuleAnswer:
+    """Créer une règle, active partout en 5 secondes ; `enabled: false` pour l'essayer d'abord."""
+    async with caller.changing() as change:
+        try:
+            rule = await rule_store.create_rule(change.connection, body.rule(change.tenant_id))
+        except RefusedRule as refused:
+            raise Problem(422, str(refused)) from None
+        await change.audit("create", "alert_rule", rule.id, body.changed())
+    return RuleAnswer.model_validate(rule)
+
+
+@router.post("/alert-rules/trial", summary="Essayer une règle d'alerte")
+async def try_new_rule(body: NewRule, caller: Manager, asset_id: IdQuery = None) -> TrialAnswer:
+    """Ce qu'une règle aurait envoyé sur les trente derniers jours ; rien n'est créé ni envoyé."""
+    async with caller.changing() as change:
+        return await _tried(change.connection, body.rule(change.tenant_id), asset_id)
+
+
+@router.get("/alert-rules/{id}", summary="Lire une règle d'alerte")
+async def read_rule(id: Id, caller: Reader) -> RuleAnswer:  # noqa: A002 - The path's word.
+    """Une règle."""
+    async with caller.reading() as connection:
+        rule = await rule_store.read_rule(connection, id)
+    if rule is None:
+        raise not_found(f"règle {id}")
+    return RuleAnswer.model_validate(rule)
+
+
+@router.get("/alert-rules/{id}/trial", summary="Essayer une règle d'alerte existante")
+async def try_stored_rule(id: Id, caller: Reader, asset_id: IdQuery = None) -> TrialAnswer:  # noqa: A002
+    """Ce que cette règle, active ou non, aurait envoyé sur les trente derniers jours."""
+    async with caller.reading() as connection:
+        rule = await rule_store.read_rule(connection, id)
+        if rule is None:
+            raise not_found(f"règle {id}")
+        return await _tried(connection, rule, asset_id)
+
+
+async def _tried(connection: Connection, rule: Rule, asset_id: int | None) -> TrialAnswer:
+    try:
+        trial = await try_rule(connection, check_rule(rule), datetime.now(UTC), asset_id)
+    except (RefusedRule, NotToTry) as refused:
+        raise Problem(422, str(refused)) from None
+    return TrialAnswer.model_validate(trial)
+
+
+@router.patch("/alert-rules/{id}", summary="Modifier une règle d'alerte")
+async def update_rule(id: Id, body: RulePatch, caller: Manager) -> RuleAnswer:  # noqa: A002 - The path's word.
+    """Modifier une règle ; la modification est active partout en 5 secondes."""
+    async with caller.changing() as change:
+        try:
+            rule = await rule_store.update_rule(change.connection, id, body.changed())
+        except RefusedRule as refused:
+            raise Problem(422, str(refused)) from None
+        if rule is None:
+            raise not_found(f"règle {id}")
+        await change.audit("update", "alert_rule", id, body.changed())
+    return RuleAnswer.model_validate(rule)
+
+
+@router.delete("/alert-rules/{id}", status_code=204, summary="Supprimer une règle d'alerte")
+async def delete_rule(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+    """Supprimer une règle avec ses alertes et leur historique ; `enabled: false` la suspend sans rien perdre."""
+    async with caller.changing() as change:
+        if not await rule_store.delete_rule(change.connection, id):
+            raise not_found(f"règle {id}")
+        await change.audit("delete", "alert_rule", id)
+    return Response(status_code=204)
