@@ -3,6 +3,7 @@
 from decoders.adeunis import comfort, dry_contacts, pulse
 from decoders.adeunis import tic as adeunis_tic
 from decoders.axioma import w1
+from decoders.cayenne import lpp
 from decoders.codec import Codec
 from decoders.elsys import ers
 from decoders.milesight import codecs as milesight
@@ -19,6 +20,8 @@ CODECS: dict[str, Codec] = {
         dry_contacts.CODEC,
         pulse.CODEC,
         ers.CODEC,
+        ers.FAMILY,
+        lpp.CODEC,
         w1.CODEC,
         *milesight.MILESIGHT_CODECS,
         *watteco.WATTECO_CODECS,

@@ -5,6 +5,7 @@ from typing import Any
 
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.codec import Codec
+from decoders.pulses import add_volumes
 from decoders.tlv import Field, Record, measures
 
 F_PORT = 5  # As delivered; the profile option `f_port` tells another. Settings come on the next one.
@@ -96,7 +97,8 @@ TYPES: Mapping[int, Record] = {
 def decode(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]) -> Decoded:
     """Decode a frame of measures, or the settings that a device sends when it starts, kept as octets.
 
-    Raises MalformedPayload for another f_port, an empty or truncated frame and an unknown type.
+    Option `litres_per_pulse` weighs the indexes of the pulse inputs, channels `"1"` and `"2"`. Raises
+    MalformedPayload for another f_port, an empty or truncated frame and an unknown type.
     """
     expected = options.get("f_port", F_PORT)
     if not payload:
@@ -118,7 +120,11 @@ def decode(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]
             )
         record.read(payload, start, time_us, decoded)
         offset = start + record.size
+    add_volumes(options, decoded)
     return decoded
 
 
-CODEC = Codec("elsys.ers_co2", 1, decode)
+# One decoder for the whole family, ELT, EMS and ERS; the first profiles name it by their product. How settings
+# are written down is the vendor's own: no command is published octet by octet.
+CODEC = Codec("elsys.ers_co2", 2, decode)
+FAMILY = Codec("elsys.family", 1, decode)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from core.model.quantities import QUANTITIES
 from decoders.canonical import MalformedPayload, Reading
+from decoders.catalogue import CODECS
 from decoders.elsys.ers import CODEC, TYPES
 from services.simulator.payloads import elsys as device
 
@@ -25,7 +26,7 @@ OCTETS, WORDS = st.integers(0, 0xFF), st.integers(0, 0xFFFF)
 def test_decodes_the_vector_as_its_file_says(vector: dict[str, Any]) -> None:
     payload, expected = bytes.fromhex(vector["bytes_hex"]), vector["expected"]
 
-    decoded = CODEC.decode(vector["f_port"], payload, vector["time_us"], vector["options"])
+    decoded = CODECS[vector["codec"]].decode(vector["f_port"], payload, vector["time_us"], vector["options"])
 
     assert [Reading(*reading) for reading in expected["readings"]] == decoded.readings
     assert expected["data"] == decoded.data
@@ -93,6 +94,15 @@ def test_keeps_what_is_no_measure_as_data(payload: str, data: dict[str, Any]) ->
 
     assert decoded.readings == []
     assert data == decoded.data
+
+
+def test_weighs_the_pulses_of_an_input() -> None:
+    decoded = CODECS["elsys.family"].decode(
+        5, bytes.fromhex("0b00000064 1700000002"), NOW, {"litres_per_pulse": {"1": 10}}
+    )
+
+    assert decoded.readings[-1] == Reading(NOW, "1", "water_volume", 1_000.0)
+    assert len(decoded.readings) == 3
 
 
 def test_keeps_the_settings_that_a_device_sends_on_the_next_f_port_when_it_starts() -> None:

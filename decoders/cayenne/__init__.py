@@ -1,0 +1,1 @@
+"""Cayenne LPP: what many home-made and kit devices speak."""
