@@ -1,0 +1,1 @@
+"""Decentlab devices: one frame format, and a table of sensors for each."""
