@@ -32,9 +32,9 @@ OLD_SIGNATURE = "actility"
 EUROPE = "eu868"
 
 
-def recognises(catalogue: Catalogue) -> int:
-    """How many files look like this layout's."""
-    return sum(name_of(path) in (DESCRIPTION, EXAMPLES) for path in catalogue.paths)
+def recognises(catalogue: Catalogue) -> bool:
+    """Whether some file is this layout's."""
+    return any(name_of(path) in (DESCRIPTION, EXAMPLES) for path in catalogue.paths)
 
 
 def read(catalogue: Catalogue, within: str = "", *, profiles: bool = False) -> Iterator[ImportedCodec]:

@@ -25,9 +25,9 @@ TESTS = {"test_decode_": DECODE_UPLINK, "test_encode_": ENCODE_DOWNLINK}
 EUROPE = "EU868"
 
 
-def recognises(catalogue: Catalogue) -> int:
-    """How many files look like this layout's."""
-    return sum(
+def recognises(catalogue: Catalogue) -> bool:
+    """Whether some file is this layout's."""
+    return any(
         name_of(path).startswith(tuple(TESTS))
         or (path.endswith(".js") and name_of(folder_of(path)) == "codecs")
         or name_of(path) == "vendor.toml"

@@ -25,19 +25,19 @@ class Layout:
 
     name: str
     title: str
-    recognises: Callable[[Catalogue], int]
+    recognises: Callable[[Catalogue], bool]
     read: Reader
 
 
+# Those that are told by names of files alone come first; Milesight's names are in other catalogues as well.
 LAYOUTS = (
-    Layout("ttn", "The Things Network, lorawan-devices", ttn.recognises, ttn.read),
     Layout("actility", "Actility, device-catalog", actility.recognises, actility.read),
     Layout("chirpstack", "ChirpStack, device-profiles", chirpstack.recognises, chirpstack.read),
+    Layout("ttn", "The Things Network, lorawan-devices", ttn.recognises, ttn.read),
     Layout("milesight", "Milesight, SensorDecoders", milesight.recognises, milesight.read),
 )
 
 
 def layout_of(catalogue: Catalogue) -> Layout | None:
-    """The layout that most files look like; None when none does."""
-    found = max(LAYOUTS, key=lambda layout: layout.recognises(catalogue))
-    return found if found.recognises(catalogue) else None
+    """The layout that its files have; None when it is none of these."""
+    return next((layout for layout in LAYOUTS if layout.recognises(catalogue)), None)

@@ -25,9 +25,9 @@ _FENCED = frozenset({"json", "json5", "jsonc", "js", "javascript", ""})
 _HEXADECIMAL = re.compile(r"^\s*//\s*((?:[0-9A-Fa-f]{2}\s*)+)$")
 
 
-def recognises(catalogue: Catalogue) -> int:
-    """How many files look like this layout's."""
-    return sum(_is_decoder(name_of(path)) or _has_examples(catalogue, path) for path in catalogue.paths)
+def recognises(catalogue: Catalogue) -> bool:
+    """Whether some file is this layout's."""
+    return any(_is_decoder(name_of(path)) or _has_examples(catalogue, path) for path in catalogue.paths)
 
 
 def _is_decoder(name: str) -> bool:

@@ -35,9 +35,9 @@ _FUNCTIONS = {
 EUROPE = "EU863-870"
 
 
-def recognises(catalogue: Catalogue) -> int:
-    """How many files look like this layout's."""
-    return sum(path.endswith((".yaml", ".yml")) and _mentions(catalogue, path) for path in catalogue.paths)
+def recognises(catalogue: Catalogue) -> bool:
+    """Whether some file is this layout's."""
+    return any(path.endswith((".yaml", ".yml")) and _mentions(catalogue, path) for path in catalogue.paths)
 
 
 def _mentions(catalogue: Catalogue, path: str) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli.api_client import HomeOption, KeyOption, UrlOption, open_api
 from services.cli.running import fail
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from decoders.catalogues.layouts import Layout
     from decoders.catalogues.model import ImportedCodec
     from services.cli.codec_check import Checked, Report
+    from services.cli.codec_import import ImportedLine, ImportReport
 
 REFUSED = 2
 
@@ -26,6 +28,10 @@ CatalogueArgument = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Le bilan, pour un programme.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Tout vérifier et tout dire, ne rien écrire.")]
+SharedOption = Annotated[
+    bool, typer.Option("--shared", help="Proposer à toutes les collectivités (clé de l'exploitant).")
+]
 
 
 @codec_app.callback()
@@ -78,6 +84,43 @@ def check_catalogue(path: CatalogueArgument, as_json: JsonOption = False) -> Non
     raise typer.Exit(1 if report.failed else 0)
 
 
+@codec_app.command("import")
+def import_catalogue(
+    path: CatalogueArgument,
+    dry_run: DryRunOption = False,
+    shared: SharedOption = False,
+    api_key: KeyOption = None,
+    url: UrlOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Reprend les codecs et les profils d'un catalogue. 0 : tous ; 1 : pas tous ; 2 : rien à lire."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from services.cli.codec_import import ImportReport, import_codecs
+
+    catalogue, layout, within = read_layout(path)
+    codecs = read_codecs(catalogue, layout, within, profiles=True)
+    lines: list[ImportedLine] = []
+    with (
+        open_api(api_key, url, home) as api,
+        Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress,
+    ):
+        task = progress.add_task("Codecs", total=len(codecs))
+        for line in import_codecs(codecs, layout.title, api, shared=shared, dry_run=dry_run):
+            lines.append(line)
+            progress.advance(task)
+    report = ImportReport.of(lines, dry_run=dry_run)
+    if as_json:
+        import msgspec
+
+        print(msgspec.json.encode(report).decode())
+    else:
+        _show_import(report, layout.title)
+    raise typer.Exit(1 if report.refused else 0)
+
+
 def read_layout(path: Path) -> "tuple[Catalogue, Layout, str]":
     """The catalogue at a path, its layout, the part that was asked for; ends the command when there is none."""
     from decoders.catalogues.layouts import layout_of
@@ -97,7 +140,10 @@ def read_codecs(
     catalogue: "Catalogue", layout: "Layout", within: str, *, profiles: bool = False
 ) -> "list[ImportedCodec]":
     """The codecs of the part that was asked for; ends the command when it has none."""
-    codecs = list(layout.read(catalogue, within, profiles=profiles))
+    from rich.console import Console
+
+    with Console(stderr=True).status("Lecture du catalogue"):
+        codecs = list(layout.read(catalogue, within, profiles=profiles))
     if not codecs:
         raise fail(f"aucun codec dans {within or 'ce catalogue'} ({layout.title})", REFUSED)
     return codecs
@@ -118,3 +164,24 @@ def _show(report: "Report", title: str, codecs: "list[ImportedCodec]") -> None:
     bare = sum(not codec.examples for codec in codecs)
     console.print(f"{title} : {len(codecs)} codecs, dont {bare} sans exemple")
     console.print(f"{report.passed} réussis, {report.failed} échoués, {report.skipped} écartés")
+
+
+def _show_import(report: "ImportReport", title: str) -> None:
+    """A line for each codec and profile that something became of, then the account."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False, soft_wrap=True)
+    words = {"created": "nouveau", "new_version": "version", "unchanged": "déjà là", "refused": "refusé"}
+    for line in report.codecs:
+        told = " ".join(filter(None, (line.name, f"v{line.version}" if line.version else "", line.detail)))
+        console.print(f"{words[line.outcome]:8} {escape(told)}")
+        for profile in line.profiles:
+            word = "profil" if profile["outcome"] == "created" else "profil (déjà là)"
+            console.print(f"         {word} {escape(profile['name'])} : {escape(profile['detail'])}")
+    console.print(
+        f"{title} : {report.created} nouveaux codecs, {report.new_version} nouvelles versions, "
+        f"{report.unchanged} déjà là, {report.refused} refusés ; {report.profiles_created} nouveaux profils"
+    )
+    if report.dry_run:
+        console.print("Essai : rien n'est écrit. Relancez sans --dry-run.")
