@@ -9,19 +9,25 @@ from core.runtime.postgres import Connection, Pool
 
 # In the order of the key: two replicas that write the same rows must not wait for each other in a circle.
 SAVE = """
-INSERT INTO frame_refusal AS known (subject, reason, device_id, gateway_id, times, first_at, last_at)
+INSERT INTO frame_refusal AS known (subject, reason, device_id, gateway_id, times, first_at, last_at, dev_nonce,
+                                    forgiven)
 SELECT s.subject, s.reason, coalesce(by_id.id, by_eui.id), (array_agg(s.gateway_id ORDER BY s.last_at DESC))[1],
-       sum(s.times), min(s.first_at), max(s.last_at)
-FROM unnest($1::bytea[], $2::text[], $3::int[], $4::bytea[], $5::bigint[], $6::timestamptz[], $7::timestamptz[])
-     AS s (subject, reason, device_id, gateway_id, times, first_at, last_at)
+       sum(s.times), min(s.first_at), max(s.last_at),
+       (array_agg(s.dev_nonce ORDER BY s.last_at DESC))[1], sum(s.forgiven)
+FROM unnest($1::bytea[], $2::text[], $3::int[], $4::bytea[], $5::bigint[], $6::timestamptz[], $7::timestamptz[],
+            $8::int[], $9::bigint[])
+     AS s (subject, reason, device_id, gateway_id, times, first_at, last_at, dev_nonce, forgiven)
 LEFT JOIN device by_id ON by_id.id = s.device_id
 LEFT JOIN device by_eui ON by_eui.dev_eui = s.subject
 GROUP BY 1, 2, 3
 ORDER BY 1, 2, 3
 ON CONFLICT (subject, reason, device_id) DO UPDATE
 SET times = known.times + excluded.times, gateway_id = excluded.gateway_id,
-    first_at = least(known.first_at, excluded.first_at), last_at = greatest(known.last_at, excluded.last_at)
+    first_at = least(known.first_at, excluded.first_at), last_at = greatest(known.last_at, excluded.last_at),
+    dev_nonce = coalesce(excluded.dev_nonce, known.dev_nonce), forgiven = known.forgiven + excluded.forgiven
 """
+# The devices with these DevEUIs were let in: what was refused of them before needs nobody any more.
+FORGIVE = "UPDATE frame_refusal SET forgiven = times WHERE subject = ANY($1::bytea[]) AND forgiven < times"
 COLUMNS = "r.subject, r.reason, r.gateway_id, r.times, r.first_at, r.last_at"
 OF_DEVICE = f"""
 SELECT {COLUMNS} FROM frame_refusal r
@@ -49,6 +55,10 @@ class RefusalSeen:
     first_us: int
     last_us: int = 0
     times: int = 0
+    dev_nonce: int | None = None
+    """Of the last join-request, when it is that of a device we know."""
+    forgiven: int = 0
+    """Of `times`: before the device was let in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,14 @@ async def save_refusals(connection: Connection | Pool, seen: Sequence[RefusalSee
         [entry.times for entry in seen],
         [_EPOCH + timedelta(microseconds=entry.first_us) for entry in seen],
         [_EPOCH + timedelta(microseconds=entry.last_us) for entry in seen],
+        [entry.dev_nonce for entry in seen],
+        [entry.forgiven for entry in seen],
     )
+
+
+async def forgive_joins(connection: Connection, dev_euis: Sequence[bytes]) -> None:
+    """These devices were let in."""
+    await connection.execute(FORGIVE, dev_euis)
 
 
 async def list_device_refusals(connection: Connection, dev_eui: bytes, most: int) -> list[Refusal] | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from alerting.address_alerts import open_address_alerts
 from core.model.entities import Gateway
 from core.registry.changes import Change
 from core.registry.gateway_supervision import AddressSeen, save_address_changes
@@ -126,13 +127,17 @@ class Sightings:
     async def _save_refused(self, refused: dict[tuple[bytes, str, str, str], int]) -> None:
         at = datetime.now(UTC)
         changes = [AddressSeen(*key, refused=True, times=times, at=at) for key, times in refused.items()]
-        await save_address_changes(self._pool, changes)
+        async with self._pool.acquire() as connection, connection.transaction():
+            await save_address_changes(connection, changes)
+            await open_address_alerts(connection, changes)
         for change in changes:
             _warn("gateway_address_refused", change)
 
     async def _save_known(self, known: dict[bytes, _Sight]) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
             moved = await save_gateway_states(connection, _rows(known))
+            if moved:
+                await open_address_alerts(connection, moved)
         for change in moved:
             ADDRESS_CHANGES.labels("accepted").inc()
             _warn("gateway_address_changed", change)

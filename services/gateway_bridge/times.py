@@ -1,6 +1,8 @@
 """When a frame was heard: one decision per copy (DESIGN 3.3, test matrix row 16)."""
 
 CLOCK_TOLERANCE_US = 30_000_000
+# No gateway keeps frames for longer. A receiver whose week number has rolled over is twenty years behind.
+OLDEST_REPLAY_US = 30 * 24 * 3_600_000_000
 
 
 def reception_time_us(
@@ -12,13 +14,13 @@ def reception_time_us(
 ) -> int:
     """The end of the frame, in microseconds since 1970 UTC.
 
-    GPS time; else the gateway's clock when it is within 30 s of ours; else `received_at_us`. While a gateway or
-    its broker hands over what it kept during an absence, `replayed_since_us` says when that began: from then on
-    the gateway's clock is believed however late the copy comes. A time that is ahead of ours by more than 30 s is
-    never taken.
+    GPS time of the last 30 days; else the gateway's clock when it is within 30 s of ours; else `received_at_us`.
+    While a gateway or its broker hands over what it kept during an absence, `replayed_since_us` says when that
+    began: from then on the gateway's clock is believed however late the copy comes. A time that is ahead of ours
+    by more than 30 s is never taken.
     """
     latest = received_at_us + CLOCK_TOLERANCE_US
-    if gps_time_us is not None and 0 < gps_time_us <= latest:
+    if gps_time_us is not None and received_at_us - OLDEST_REPLAY_US <= gps_time_us <= latest:
         return gps_time_us
     if gateway_time_us is None or gateway_time_us > latest:
         return received_at_us

@@ -11,6 +11,8 @@ import msgspec
 from core.messages.frames import Frame
 from lorawan.gateway.semtech_rxpk import UNKNOWN_RSSI, UNKNOWN_SNR
 
+# As the bridge has it for a gateway's clock.
+CLOCK_TOLERANCE_US = 30_000_000
 _END_OF_TIME_US = 1 << 62
 
 
@@ -27,6 +29,23 @@ class Group(msgspec.Struct):
     def first(self) -> Frame:
         """The copy with the lowest stream sequence (DESIGN 3.3)."""
         return self.copies[0]
+
+    @property
+    def time_us(self) -> int:
+        """When the frame was heard: by the first copy whose gateway agrees with the bridge, else by the first.
+
+        One gateway that lies about time dates what it alone has heard, and nothing that others have heard, too.
+        """
+        copies = self.copies
+        for copy in copies:
+            if abs(copy.received_at_us - copy.time_us) <= CLOCK_TOLERANCE_US:
+                return copy.time_us
+        return copies[0].time_us
+
+    @property
+    def live_at_us(self) -> int:
+        """From when on the device's windows count: by the copy that is the least late."""
+        return max(min(copy.time_us, copy.received_at_us) for copy in self.copies)
 
 
 class Deduplication:

@@ -1,6 +1,5 @@
 """What a join is judged by and what it leaves: nonces, sessions, refusals."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -62,20 +61,6 @@ UPDATE session SET closed_at = now() WHERE id IN (
     WHERE place > $2)
 RETURNING id, device_id
 """
-# Whoever knows a DevEUI can send a wrong MIC: for an hour that hides no refusal of the device itself.
-NOTE_REFUSALS = """
-INSERT INTO join_refusal AS known (device_id, reason, dev_nonce, times)
-SELECT device_id, reason, dev_nonce, times
-FROM unnest($1::int[], $2::text[], $3::int[], $4::int[]) AS v (device_id, reason, dev_nonce, times)
-WHERE EXISTS (SELECT FROM device d WHERE d.id = v.device_id)
-ORDER BY device_id
-ON CONFLICT (device_id) DO UPDATE
-SET times = CASE WHEN known.reason = excluded.reason THEN least(known.times::bigint + excluded.times, 2147483647)
-            ELSE excluded.times END,
-    reason = excluded.reason, dev_nonce = excluded.dev_nonce, refused_at = excluded.refused_at
-WHERE excluded.reason <> 'mic' OR known.reason = 'mic' OR known.refused_at < now() - interval '1 hour'
-"""
-FORGET_REFUSALS = "DELETE FROM join_refusal WHERE device_id = ANY($1::int[])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +100,6 @@ class UnusedSession:
     rx1_delay: int
     rx2_data_rate: int
     activated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A registered device was not let in."""
-
-    device_id: int
-    reason: str
-    dev_nonce: int
 
 
 async def read_joining(connection: Connection, dev_euis: Sequence[DevEui]) -> dict[DevEui, Joining]:
@@ -182,23 +158,3 @@ async def close_superseded(
     for row in await connection.fetch(CLOSE_SUPERSEDED, device_ids, keep):
         closed[row["device_id"]] = (*closed.get(row["device_id"], ()), row["id"])
     return closed
-
-
-async def note_refusals(connection: Connection, refusals: Sequence[Refusal]) -> None:
-    """Remember the last refusal of each of these devices, and how many there were in a row."""
-    last = {
-        refusal.device_id: refusal for refusal in sorted(refusals, key=lambda refusal: refusal.reason != "mic")
-    }
-    times = Counter((refusal.device_id, refusal.reason) for refusal in refusals)
-    await connection.execute(
-        NOTE_REFUSALS,
-        list(last),
-        [refusal.reason for refusal in last.values()],
-        [refusal.dev_nonce for refusal in last.values()],
-        [times[device_id, refusal.reason] for device_id, refusal in last.items()],
-    )
-
-
-async def forget_refusals(connection: Connection, device_ids: Sequence[int]) -> None:
-    """These devices were let in."""
-    await connection.execute(FORGET_REFUSALS, device_ids)

@@ -9,6 +9,7 @@ from hmac import compare_digest
 from msgspec.structs import replace
 
 from core.model.entities import Device
+from core.registry.refusals import forgive_joins
 from core.runtime.postgres import Connection
 from lorawan.crypto import SessionCipher, SessionKeys, WrongKek, unwrap_key, wrap_key
 from lorawan.frame import MalformedFrame
@@ -22,7 +23,7 @@ from lorawan.session import Session
 from services.network import join_store
 from services.network.deduplication import Group, best_copies
 from services.network.join_flood import JoinFlood
-from services.network.join_store import Joining, NewSession, Refusal
+from services.network.join_store import Joining, NewSession
 from services.network.receiving import nearest_gateway_us
 from services.network.sessions import HeldSession, Progress
 from services.network.settings import NetworkSettings
@@ -56,12 +57,12 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class JoinRefused:
-    """A join-request that gets no answer, and why; `refusal` when it named a device that we know."""
+    """A join-request that gets no answer, and why; `dev_nonce` when it named a device that we know."""
 
     group: Group
     result: str
     dev_eui: bytes = b""
-    refusal: Refusal | None = None
+    dev_nonce: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class _Asked:
 
     def refused(self, result: str) -> JoinRefused:
         """It gets no answer."""
-        return _refused(self.group, self.request, self.joining, result)
+        return _refused(self.group, self.request, result)
 
 
 @dataclass(slots=True)
@@ -121,7 +122,7 @@ class JoinDesk:
         outcomes: list[Admitted | JoinRefused] = []
         requests: list[tuple[Group, JoinRequest]] = []
         for group in groups:
-            if now_us > group.first.time_us + JOIN_WINDOW_US:
+            if now_us > group.live_at_us + JOIN_WINDOW_US:
                 outcomes.append(JoinRefused(group, "late"))  # DESIGN 3.6: the device listens no more.
                 continue
             if not self._flood.admits((copy.gateway_id for copy in group.copies), now_us):
@@ -140,24 +141,21 @@ class JoinDesk:
             (asked if isinstance(checked, _Asked) else outcomes).append(checked)  # pyright: ignore[reportArgumentType]
         if asked:
             outcomes += await self._open(connection, asked, now_us)
-        refusals = [made.refusal for made in outcomes if isinstance(made, JoinRefused) and made.refusal]
-        if refusals:
-            await join_store.note_refusals(connection, refusals)
         return outcomes
 
     def _check(self, group: Group, request: JoinRequest, joining: Joining | None) -> _Asked | JoinRefused:
         if joining is None:
             return JoinRefused(group, "unknown_device", request.dev_eui)
         if joining.device.activation != "OTAA" or joining.app_key_wrapped is None:
-            return _refused(group, request, joining, "not_otaa")
+            return _refused(group, request, "not_otaa")
         try:
             app_key = unwrap_key(self._kek, joining.app_key_wrapped)
         except WrongKek:
-            return _refused(group, request, joining, "wrong_kek")
+            return _refused(group, request, "wrong_kek")
         if not request.verify(app_key):
-            return _refused(group, request, joining, "mic")
+            return _refused(group, request, "mic")
         if not joining.device.enabled:
-            return _refused(group, request, joining, "disabled")
+            return _refused(group, request, "disabled")
         return _Asked(group, request, joining, app_key)
 
     async def _open(
@@ -243,7 +241,7 @@ class JoinDesk:
         )
         device_ids = list({entry.session.device_id for entry in fresh})
         superseded = await join_store.close_superseded(connection, device_ids, KEPT_UNUSED)
-        await join_store.forget_refusals(connection, device_ids)
+        await forgive_joins(connection, list({entry.joining.device.dev_eui for entry in fresh}))
         return [
             Admitted(
                 entry.group,
@@ -307,13 +305,12 @@ class JoinDesk:
         )
 
 
-def _refused(group: Group, request: JoinRequest, joining: Joining, result: str) -> JoinRefused:
-    refusal = Refusal(joining.device.id, result, request.dev_nonce)
-    return JoinRefused(group, result, request.dev_eui, refusal)
+def _refused(group: Group, request: JoinRequest, result: str) -> JoinRefused:
+    return JoinRefused(group, result, request.dev_eui, request.dev_nonce)
 
 
 def _held(session_id: int, device_id: int, keys: SessionKeys, state: Session, group: Group) -> HeldSession:
-    at_us = group.first.time_us
+    at_us = group.time_us
     mac = first_state(EU868, state.dev_addr, at_us, joined=True)
     until_us = far_until_us(0, nearest_gateway_us(best_copies(group.copies)), at_us)
     progress = Progress(state, replace(mac, far_until_us=until_us) if until_us else mac)

@@ -80,7 +80,7 @@ def class_c_order(session: HeldSession, row: DueDownlink, now_us: int) -> Order:
 def accept_order(admitted: Admitted) -> Order:
     """The answer to a join-request."""
     copies = [heard_copy(copy) for copy in admitted.group.copies]
-    latest_us = latest_useful_join_us(admitted.group.first.time_us, REGION)
+    latest_us = latest_useful_join_us(admitted.group.live_at_us, REGION)
     return Order(admitted.session, rank(copies), latest_us, accept=admitted.accept)
 
 

@@ -96,10 +96,10 @@ def receive_data(
         return Refused("malformed")
     candidates = sessions.of_dev_addr(frame.dev_addr)
     refused: Refused | None = None
-    first = group.first
+    time_us = group.time_us
     for held in candidates:
         progress = made.get(held.id) or held.progress
-        outcome = accept(progress.state, held.cipher, frame, group.phy_payload, first.time_us)
+        outcome = accept(progress.state, held.cipher, frame, group.phy_payload, time_us)
         if isinstance(outcome, Rejected):
             if outcome.reason is not RejectReason.MIC:
                 refused = Refused(str(outcome.reason), frame.dev_addr, held.device_id)
@@ -108,8 +108,8 @@ def receive_data(
             return Refused("disabled", frame.dev_addr, held.device_id)
         copies = best_copies(group.copies)
         if isinstance(outcome, Accepted):
-            return _new(first, held, progress, copies, outcome, frame, policy, now_us)
-        return _late(first, held, progress, copies, outcome)
+            return _new(group, held, progress, copies, outcome, frame, policy, now_us)
+        return _late(group, held, progress, copies, outcome)
     return refused or Refused(
         "mic" if candidates else "unknown_dev_addr", frame.dev_addr, _only_device(candidates)
     )
@@ -122,7 +122,7 @@ def _only_device(candidates: Iterable[HeldSession]) -> int:
 
 
 def _new(
-    first: Frame,
+    group: Group,
     held: HeldSession,
     before: Progress,
     copies: list[Frame],
@@ -131,6 +131,7 @@ def _new(
     policy: MacPolicy,
     now_us: int,
 ) -> Received:
+    first, time_us = group.first, group.time_us
     f_port = NO_F_PORT if accepted.f_port is None else accepted.f_port
     payload = b"" if f_port == 0 else accepted.payload  # MAC commands are the network's, not the application's.
     uplink_id = uplink_identity(held.device_id, held.id, accepted.f_cnt, f_port, payload)
@@ -138,8 +139,8 @@ def _new(
     f_ctrl = frame.f_ctrl
     session, mac, commands, waits, news = accepted.session, before.mac, b"", False, None
     is_talk = accepted.commands or f_ctrl.adr or _is_far(copies)
-    if is_talk or not is_quiet(mac, session, policy, first.time_us):
-        learned, mac, commands = _negotiate(before, accepted, frame, copies, first, policy, now_us)
+    if is_talk or not is_quiet(mac, session, policy, time_us):
+        learned, mac, commands = _negotiate(before, accepted, frame, copies, group, policy, now_us)
         session, waits = learned.session, learned.must_answer
         news = MacNews(
             mac.differs_from(before.mac) or session is not accepted.session, learned.status, learned.refused
@@ -147,13 +148,13 @@ def _new(
     progress = Progress(session, mac, uplink_id, heard_by)
     return Received(
         session=held,
-        uplink=_uplink(first, held, copies, uplink_id, accepted.f_cnt, f_port, payload, accepted.confirmed),
+        uplink=_uplink(group, held, copies, uplink_id, accepted.f_cnt, f_port, payload, accepted.confirmed),
         outcome="restarted" if accepted.counter_restarted else "accepted",
         progress=progress,
         opportunity=Opportunity(
             held,
             heard_by,
-            first.time_us,
+            group.live_at_us,
             accepted.confirmed,
             commands,
             must_answer=accepted.confirmed or f_ctrl.adr_ack_req or bool(commands) or waits,
@@ -172,13 +173,14 @@ def _negotiate(
     accepted: Accepted,
     frame: UplinkFrame,
     copies: list[Frame],
-    first: Frame,
+    group: Group,
     policy: MacPolicy,
     now_us: int,
 ) -> tuple[Learned, MacState, bytes]:
     """What the uplink tells of the device's MAC layer, the state to save, and the commands for its answer."""
+    first, time_us = group.first, group.time_us
     uplink = HeardUplink(
-        first.time_us,
+        time_us,
         accepted.commands,
         frame.f_ctrl.adr,
         frame.f_ctrl.adr_ack_req,
@@ -187,26 +189,26 @@ def _negotiate(
         0 if accepted.counter_restarted else accepted.missed,
         nearest_gateway_us(copies),
     )
-    answers = _mac_answers(accepted.commands, copies, first.time_us)
+    answers = _mac_answers(accepted.commands, copies, time_us)
     learned = hear(before.mac, accepted.session, uplink, policy)
-    if now_us > latest_useful_us(first.time_us, learned.session.rx1_delay):
+    if now_us > latest_useful_us(group.live_at_us, learned.session.rx1_delay):
         return learned, learned.state, answers  # A backlog is stored, not answered (DESIGN 3.6): nothing is asked.
     mac, requests = ask(learned.state, learned.session, uplink, policy)
     return learned, mac, answers + requests
 
 
 def _late(
-    first: Frame, held: HeldSession, progress: Progress, copies: list[Frame], again: Retransmission
+    group: Group, held: HeldSession, progress: Progress, copies: list[Frame], again: Retransmission
 ) -> Received:
     """The last uplink again: its receptions are added; a device that missed its acknowledgement gets another."""
     last = progress.state.last_uplink
-    time_us = first.time_us if last is None else last.time_us
+    time_us = group.time_us if last is None else last.time_us
     uplink = _uplink(
-        first, held, copies, progress.uplink_id, again.f_cnt, NO_F_PORT, b"", again.confirmed, late_of_us=time_us
+        group, held, copies, progress.uplink_id, again.f_cnt, NO_F_PORT, b"", again.confirmed, late_of_us=time_us
     )
     heard_by = tuple([heard_copy(copy) for copy in copies])
-    opportunity = Opportunity(held, heard_by, first.time_us, True, b"", must_answer=True)
-    is_copy = first.time_us - time_us < progress.state.rx1_delay * 1_000_000
+    opportunity = Opportunity(held, heard_by, group.live_at_us, True, b"", must_answer=True)
+    is_copy = group.time_us - time_us < progress.state.rx1_delay * 1_000_000
     return Received(
         session=held,
         uplink=uplink,
@@ -217,7 +219,7 @@ def _late(
 
 
 def _uplink(
-    first: Frame,
+    group: Group,
     held: HeldSession,
     copies: list[Frame],
     uplink_id: bytes,
@@ -237,8 +239,8 @@ def _uplink(
         f_port=f_port,
         payload=payload,
         confirmed=confirmed,
-        time_us=first.time_us if late_of_us is None else late_of_us,
-        received_at_us=first.received_at_us,
+        time_us=group.time_us if late_of_us is None else late_of_us,
+        received_at_us=group.first.received_at_us,
         frequency=best.frequency,
         spreading_factor=best.spreading_factor,
         bandwidth=best.bandwidth,

@@ -23,7 +23,9 @@ class Refusals:
         self._seen: dict[tuple[bytes, str, int], RefusalSeen] = {}
         self._log = structlog.get_logger()
 
-    def note(self, subject: bytes, reason: str, device_id: int, gateway_id: bytes) -> None:
+    def note(
+        self, subject: bytes, reason: str, device_id: int, gateway_id: bytes, dev_nonce: int | None = None
+    ) -> None:
         """Remember a refusal.
 
         Args:
@@ -31,6 +33,7 @@ class Refusals:
             reason: as the metrics have it.
             device_id: 0 when it is not known whose it was.
             gateway_id: one that heard it.
+            dev_nonce: of a join-request of a device that we know.
         """
         if not subject:
             return
@@ -43,6 +46,13 @@ class Refusals:
             self._seen[key] = seen = RefusalSeen(subject, reason, device_id, gateway_id, wall_clock_us())
         seen.times += 1
         seen.gateway_id, seen.last_us = gateway_id, wall_clock_us()
+        seen.dev_nonce = seen.dev_nonce if dev_nonce is None else dev_nonce
+
+    def forgive(self, dev_eui: bytes) -> None:
+        """The device was let in: what was refused of it before needs nobody any more."""
+        for (subject, _, _), seen in self._seen.items():
+            if subject == dev_eui:
+                seen.forgiven = seen.times
 
     async def run(self) -> None:
         """Save every 5 s until cancelled."""
@@ -62,6 +72,8 @@ class Refusals:
             for key, later in self._seen.items():
                 before = seen.get(key)
                 if before is not None:
+                    # All of them, if any of the later ones is.
+                    later.forgiven += before.times if later.forgiven else before.forgiven
                     later.times += before.times
                     later.first_us = before.first_us
             self._seen = dict(list((seen | self._seen).items())[:MOST])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import structlog
 
 from core.runtime.postgres import Connection, Pool, Record, uuid_of
 from lorawan.commands.dev_status import DevStatusAns
@@ -18,6 +19,8 @@ from services.network.clock import wall_clock_us
 from services.network.sessions import HeardCopy, HeldSession, Progress
 
 _encoder = msgspec.json.Encoder()
+
+log = structlog.get_logger()
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -153,6 +156,12 @@ async def read_sessions(
             held = _held(row, kek, now_us)
         except WrongKek:
             sealed.append(row["id"])
+            continue
+        except (ValueError, TypeError, OverflowError, msgspec.MsgspecError) as unreadable:
+            # One row, however it came to be so, keeps one device out and not its shard.
+            log.error(
+                "session_unreadable", session_id=row["id"], device_id=row["device_id"], error=str(unreadable)
+            )
             continue
         if held.slot in slots:
             sessions.append(held)

@@ -326,19 +326,28 @@ class UplinkPass:
             if item.group is not None:
                 heard_by = item.group.first.gateway_id
                 self._refusals.note(refused.dev_addr, refused.reason, refused.device_id, heard_by)
-        for join in joins:
-            JOINS.labels(join.result).inc()
-            frames["join_request", join.result] += 1
-            heard[len(best_copies(join.group.copies))] += 1
-            if isinstance(join, JoinRefused):
-                self._sparse.warning("join_refused", join.result, dev_eui=join.dev_eui.hex())
-                self._refusals.note(join.dev_eui, join.result, 0, join.group.first.gateway_id)
+        came = {id(item.group): place for place, item in enumerate(judged.joins)}
+        self._count_joins(sorted(joins, key=lambda join: came[id(join.group)]), frames, heard)
         for (mtype, outcome), count in frames.items():
             FRAMES.labels(mtype, outcome).inc(count)
         for copies, count in heard.items():
             HEARD.labels(str(copies)).inc(count)
         if joins:
             SESSIONS_HELD.set(len(self._sessions))
+
+    def _count_joins(
+        self, joins: Sequence[Admitted | JoinRefused], frames: Counter[tuple[str, str]], heard: Counter[int]
+    ) -> None:
+        for join in joins:
+            JOINS.labels(join.result).inc()
+            frames["join_request", join.result] += 1
+            heard[len(best_copies(join.group.copies))] += 1
+            if isinstance(join, JoinRefused):
+                self._sparse.warning("join_refused", join.result, dev_eui=join.dev_eui.hex())
+                gateway_id = join.group.first.gateway_id
+                self._refusals.note(join.dev_eui, join.result, 0, gateway_id, join.dev_nonce)
+            elif not join.repeated:
+                self._refusals.forgive(join.device.dev_eui)
 
     def _note(self, received: Received) -> None:
         """Count and log what is odd about an uplink that is published all the same."""

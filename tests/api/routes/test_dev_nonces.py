@@ -21,9 +21,11 @@ async def used(pool: Pool, device: dict[str, Any], *nonces: int) -> None:
 
 async def refuse(pool: Pool, device: dict[str, Any], reason: str, dev_nonce: int = 3, times: int = 1) -> None:
     await pool.execute(
-        "INSERT INTO join_refusal VALUES ($1, $2, $3, $4)",
-        await device_id(pool, device),
+        "INSERT INTO frame_refusal (subject, reason, device_id, gateway_id, dev_nonce, times, first_at, last_at) "
+        "VALUES ($1, $2, $3, '\\x0102030405060708', $4, $5, now(), now())",
+        bytes.fromhex(device["dev_eui"]),
         reason,
+        await device_id(pool, device),
         dev_nonce,
         times,
     )

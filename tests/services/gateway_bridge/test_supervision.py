@@ -134,6 +134,7 @@ async def test_refused_addresses_that_could_not_be_written_are_added_to_the_next
     await sightings.save()  # Nothing new.
 
     assert await pool.fetch("SELECT refused, times FROM gateway_address_change") == [(True, 2)]
+    assert await pool.fetch("SELECT workflow::text, value FROM alert") == [("open", 2.0)]
 
 
 async def test_without_a_lock_a_gateway_moves_at_once_and_leaves_a_change(
