@@ -23,7 +23,6 @@ UNSCOPED = {
     "public.application_downlink": NEVER_READ,
     "public.dev_nonce": NEVER_READ,
     "public.join_nonce": NEVER_READ,
-    "public.join_refusal": NEVER_READ,
     "public.session": NEVER_READ,
 }
 CLOSED_SCHEMAS = ("observation", "jobs")
