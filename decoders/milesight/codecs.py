@@ -105,7 +105,7 @@ def _codec(name: str, product: Product) -> Codec:
         decode = decode_am319
     else:
         decode = _counting(product.table) if product.counts else _by_table(product.table)
-    encode = encoder(f"Le {product.title}", product.commands)
+    encode = encoder(f"Le Milesight {product.title}", product.commands)
     return Codec(f"milesight.{name}", product.version, decode, encode, product.commands)
 
 

@@ -14,7 +14,7 @@ from decoders.watteco.products import PRODUCTS, Product
 from decoders.watteco.standard import decode_standard
 
 _VERSION = 2
-_UNKNOWN_PRODUCT = Product("capteur Watteco")
+_UNKNOWN_PRODUCT = Product("")
 
 
 def decoder_of(product: Product | None) -> Decode:
@@ -57,7 +57,7 @@ def _decode_batch(product: Product | None, f_port: int, payload: bytes, time_us:
             "une trame batch ne se décrit pas elle-même : le profil doit nommer le produit (option « product »)"
         )
     if product.batch is None:
-        raise MalformedPayload(f"la composition des trames batch du {product.title} n'est pas connue")
+        raise MalformedPayload(f"la composition des trames batch de ce produit n'est pas connue ({product.title})")
     decoded = Decoded()
     read_batch(product.batch, payload, time_us, decoded)
     return decoded
@@ -77,7 +77,9 @@ def _give_meaning(product: Product, decoded: Decoded) -> None:
 
 def _codec(name: str, product: Product, decode: Decode) -> Codec:
     commands = commands_of(product, pilot_wire=name == "watteco.smartpilot_wire")
-    return Codec(name, _VERSION, decode, encoder(f"Le {product.title}", commands), commands)
+    return Codec(
+        name, _VERSION, decode, encoder(f"Le capteur Watteco {product.title}".rstrip(), commands), commands
+    )
 
 
 def _without_dimmer(encode: Encode) -> Encode:
@@ -94,7 +96,7 @@ def _without_dimmer(encode: Encode) -> Encode:
 def _triphaso() -> Codec:
     product = PRODUCTS["triphaso"]
     commands = commands_of(product)
-    encode = _without_dimmer(encoder(f"Le {product.title}", commands))
+    encode = _without_dimmer(encoder(f"Le capteur Watteco {product.title}".rstrip(), commands))
     return Codec("watteco.triphaso", _VERSION, decoder_of(product), encode, commands)
 
 

@@ -221,14 +221,14 @@ async def test_two_operators_at_once_leave_one_open_command(pool: Pool, cabinet:
 async def test_a_command_whose_profile_lost_its_codec_fails_and_stops_nobody(pool: Pool, cabinet: int) -> None:
     command = await ask(pool, cabinet, "on")
     await emit(pool, command.downlink_id)
-    await pool.execute("UPDATE device_profile SET codec = 'milesight.em400'")
+    await pool.execute("UPDATE device_profile SET codec = 'axioma.w1'")
     await advance_open_commands(pool, datetime.now(UTC))
 
     state, failure = await state_of(pool, command)
 
     assert state == "failed"
     assert failure is not None
-    assert "milesight.em400" in failure
+    assert "axioma.w1" in failure
 
 
 async def test_an_asset_without_a_device_is_refused(pool: Pool, cabinet: int) -> None:

@@ -86,7 +86,7 @@ def test_a_device_answers_an_interval_as_it_was_told(seconds: int) -> None:
 @pytest.mark.parametrize(
     ("product", "command", "parameters", "reason"),
     [
-        ("em400", "switch_off", {}, "Le EM400-UDL, EM400-MUD ne connaît pas la commande « switch_off »"),
+        ("em400", "switch_off", {}, "Le Milesight EM400-UDL, EM400-MUD ne connaît pas la commande « switch_off »"),
         ("em400", "set_report_interval", {"seconds": 5}, "va de 60 à 64800 s, pas 5"),
         ("uc51x", "open_valve", {"valve": 1}, r"« duration_s » \(durée\) est obligatoire"),
         ("uc51x", "open_valve", {"valve": 1, "duration_s": 0}, "va de 1 à 16777215 s"),

@@ -235,7 +235,7 @@ def test_adds_the_volume_beside_each_index_of_a_batch() -> None:
     [
         ("watteco.standard", {}, "le profil doit nommer le produit"),
         ("watteco.standard", {"product": "toaster"}, "produit Watteco inconnu dans le profil : 'toaster'"),
-        ("watteco.closo", {}, "batch du Clos'O n'est pas connue"),
+        ("watteco.closo", {}, "n'est pas connue .Clos'O."),
         ("watteco.intenso", {}, "Huffman|tronquée|n'est pas annoncée|n'a pas la mesure"),
     ],
 )
