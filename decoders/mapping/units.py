@@ -14,7 +14,8 @@ class Conversion(NamedTuple):
 IDENTITY = Conversion(1.0)
 _KELVIN = 273.15
 
-# Unit of the catalogue -> what vendors call it or its multiples, in lower case without spaces -> conversion.
+# Unit of the catalogue -> what vendors call it or its multiples -> conversion. Without spaces, and in lower case
+# unless the case tells mega from milli.
 CONVERSIONS: dict[str, dict[str, Conversion]] = {
     "Cel": {
         "°c": IDENTITY,
@@ -40,11 +41,21 @@ CONVERSIONS: dict[str, dict[str, Conversion]] = {
     },
     "V": {"mv": Conversion(0.001), "volt": IDENTITY, "volts": IDENTITY, "kv": Conversion(1000.0)},
     "A": {"ma": Conversion(0.001), "amp": IDENTITY, "ampere": IDENTITY, "ka": Conversion(1000.0)},
-    "W": {"kw": Conversion(1000.0), "mw": Conversion(0.001), "watt": IDENTITY},
+    "mA": {"a": Conversion(1000.0)},
+    "A.h": {"ah": IDENTITY, "mah": Conversion(0.001)},
+    "W": {"kw": Conversion(1000.0), "MW": Conversion(1e6), "mW": Conversion(0.001), "watt": IDENTITY},
     "V.A": {"va": IDENTITY, "kva": Conversion(1000.0)},
     "kV.A": {"kva": IDENTITY, "va": Conversion(0.001)},
     "{var}": {"var": IDENTITY, "kvar": Conversion(1000.0)},
-    "W.h": {"wh": IDENTITY, "kwh": Conversion(1000.0), "mwh": Conversion(1e6), "j": Conversion(1 / 3600)},
+    "W.h": {
+        "wh": IDENTITY,
+        "kwh": Conversion(1000.0),
+        "MWh": Conversion(1e6),
+        "mWh": Conversion(0.001),
+        "j": Conversion(1 / 3600),
+        "kj": Conversion(1 / 3.6),
+        "MJ": Conversion(1e6 / 3600),
+    },
     "{var}.h": {"varh": IDENTITY, "kvarh": Conversion(1000.0)},
     "Hz": {"khz": Conversion(1000.0)},
     "mm": {
@@ -76,6 +87,7 @@ CONVERSIONS: dict[str, dict[str, Conversion]] = {
         "kpa": Conversion(10.0),
         "bar": Conversion(1000.0),
     },
+    "kPa": {"pa": Conversion(0.001), "hpa": Conversion(0.1), "mbar": Conversion(0.1), "bar": Conversion(100.0)},
     "Pa": {"hpa": Conversion(100.0), "kpa": Conversion(1000.0), "mbar": Conversion(100.0)},
     "[ppm]": {"ppm": IDENTITY, "ppb": Conversion(0.001)},
     "[ppb]": {"ppb": IDENTITY, "ppm": Conversion(1000.0)},
@@ -102,6 +114,18 @@ CONVERSIONS: dict[str, dict[str, Conversion]] = {
         "m/s2": Conversion(1 / 9.80665),
         "m/s²": Conversion(1 / 9.80665),
     },
+    "deg": {"°": IDENTITY, "degree": IDENTITY, "degrees": IDENTITY, "rad": Conversion(57.29577951308232)},
+    "K": {"°c": IDENTITY, "c": IDENTITY, "celsius": IDENTITY},
+    "uS/cm": {
+        "µs/cm": IDENTITY,
+        "μs/cm": IDENTITY,
+        "ms/cm": Conversion(1000.0),
+        "ds/m": Conversion(1000.0),
+        "ms/m": Conversion(10.0),
+        "us/m": Conversion(0.01),
+    },
+    "L/h": {"m3/h": Conversion(1000.0), "m³/h": Conversion(1000.0), "l/min": Conversion(60.0)},
+    "W/m2": {"w/m²": IDENTITY},
     "m/s": {"km/h": Conversion(1 / 3.6), "kmh": Conversion(1 / 3.6)},
     "s": {"ms": Conversion(0.001), "min": Conversion(60.0), "h": Conversion(3600.0), "d": Conversion(86_400.0)},
     "1": {"count": IDENTITY, "counts": IDENTITY, "none": IDENTITY},
@@ -114,4 +138,5 @@ def conversion(vendor_unit: str, unit: str) -> Conversion | None:
     written = _SPACE.sub("", vendor_unit)
     if not written or written.lower() == unit.lower():
         return IDENTITY
-    return CONVERSIONS.get(unit, {}).get(written.lower())
+    known = CONVERSIONS.get(unit, {})
+    return known.get(written) or known.get(written.lower())

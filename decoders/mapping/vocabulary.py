@@ -26,10 +26,11 @@ TERMS = (
     _term("battery level", "battery_level", "", "fraction"),
     _term("battery", "battery_level", "", "fraction"),
     _term("water temperature", "water_temperature"),
+    _term("target temperature", "target_temperature"),
+    _term("temperature difference", "temperature_difference"),
     _term("temperature", "temperature"),
-    _term("soil temperature", None),
     _term("dew point", None),
-    _term("soil humidity", None),
+    _term("soil humidity", "soil_moisture", "", "fraction"),
     _term("absolute humidity", None),
     _term("humidity", "relative_humidity", "", "fraction"),
     _term("co2", "co2"),
@@ -37,15 +38,29 @@ TERMS = (
     _term("iaq", "tvoc_index"),
     _term("voc", "tvoc"),
     _term("differential pressure", "differential_pressure"),
-    _term("water pressure", None),
+    _term("water pressure", "water_pressure", "", "bar"),
+    _term("water level", "water_level", "", "mm", "cm"),
     _term("pressure", "pressure", "", "Pa", "kPa", "bar"),
-    _term("light level", "light_level"),
+    _term("illuminance level", "light_level"),
     _term("illuminance", "illuminance"),
     _term("motion", "motion"),
     _term("occupancy", "occupancy"),
+    _term("daylight", "daylight"),
+    _term("people in", "people_passed_in_period"),
+    _term("people total", "people_passed"),
+    _term("people", "people_count"),
+    _term("wind speed", "wind_speed"),
+    _term("wind direction", "wind_direction"),
+    _term("rain total", "rain_total"),
+    _term("rain", "rain"),
+    _term("solar", "solar_irradiance"),
+    _term("irradiance", "solar_irradiance"),
+    _term("conductivity", "conductivity"),
     _term("acceleration", "acceleration"),
     _term("sound", "sound_level"),
+    _term("pm1", "pm1"),
     _term("pm25", "pm2_5"),
+    _term("pm4", "pm4"),
     _term("pm10", "pm10"),
     _term("hcho", "hcho"),
     _term("o3", "o3"),
@@ -53,8 +68,15 @@ TERMS = (
     _term("fill", "fill_level", "", "fraction"),
     _term("distance", "distance", "", "m"),
     _term("tilt", "tilt"),
+    _term("angle", "angle"),
     _term("water volume", "water_volume", "", "m3"),
     _term("volume", "water_volume", "", "m3"),
+    _term("gas volume", "gas_volume"),
+    _term("volume flow", "volume_flow"),
+    _term("flow", "volume_flow"),
+    _term("valve", "valve_open"),
+    _term("valve open", "valve_open"),
+    _term("valve opening", "valve_opening", "", "fraction"),
     _term("pulse", "pulse_count"),
     _term("counter", "pulse_count"),
     _term("leak", "leak"),
@@ -64,10 +86,12 @@ TERMS = (
     _term("freeze", "freeze"),
     _term("reactive energy", "reactive_energy"),
     _term("apparent energy", None),
+    _term("heat energy", "thermal_energy", "", "kWh"),
+    _term("heat power", "thermal_power", "", "kW"),
     _term("export energy", "active_energy_export", "", "kWh"),
     _term("import energy", "active_energy_import", "", "kWh"),
     _term("energy", "active_energy_import", "", "kWh"),
-    _term("power factor", None),
+    _term("power factor", "power_factor", "fraction", ""),
     _term("reactive power", "reactive_power"),
     _term("apparent power", "apparent_power"),
     _term("power", "active_power"),
@@ -96,6 +120,13 @@ SYNONYMS = {
     "humi": "humidity",
     "rh": "humidity",
     "moisture": "humidity",
+    "setpoint": "target temperature",
+    "brightness": "illuminance",
+    "person": "people",
+    "persons": "people",
+    "rainfall": "rain",
+    "thermal": "heat",
+    "flowrate": "flow",
     "bat": "battery",
     "batt": "battery",
     "vbat": "battery voltage",
@@ -279,16 +310,19 @@ OPPOSITES = (
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-zµ]+|[A-Z]+|\d+")
 # Chemical and metrological names that the splitting takes apart.
-_JOINED = (
-    ("co", "2"),
-    ("o", "3"),
-    ("pm", "25"),
-    ("pm", "2", "5"),
-    ("pm", "10"),
-    ("m", "3"),
-    ("h", "pa"),
-    ("k", "wh"),
-)
+_JOINED: dict[tuple[str, ...], str] = {
+    ("pm", "2", "5"): "pm25",
+    ("pm", "1", "0"): "pm1",
+    ("pm", "4", "0"): "pm4",
+    ("k", "v", "a"): "kva",
+}
+_JOINED |= {
+    (name[:cut], name[cut:]): name for name, cut in (("co2", 2), ("o3", 1), ("m3", 1), ("hpa", 1), ("kpa", 1))
+}
+_JOINED |= {("pm", size): f"pm{size}" for size in ("1", "25", "4", "10")}
+_JOINED |= {
+    (prefix, unit): prefix + unit for prefix in ("m", "k", "d") for unit in ("v", "a", "w", "wh", "va", "b")
+}
 
 
 def words_of(name: str) -> list[str]:
@@ -300,10 +334,6 @@ def words_of(name: str) -> list[str]:
     at = 0
     while at < len(parts):
         joined = next((one for one in _JOINED if tuple(parts[at : at + len(one)]) == one), None)
-        if joined is None:
-            words += SYNONYMS.get(parts[at], parts[at]).split()
-            at += 1
-        else:
-            words.append("pm25" if joined[0] == "pm" and joined[1] != "10" else "".join(joined))
-            at += len(joined)
+        words += SYNONYMS.get(parts[at], parts[at]).split() if joined is None else [_JOINED[joined]]
+        at += 1 if joined is None else len(joined)
     return words

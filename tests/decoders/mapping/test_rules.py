@@ -176,9 +176,18 @@ def test_a_mapping_is_written_as_it_is_read() -> None:
     assert Mapping.parse(rules).as_json() == rules
 
 
-def test_every_conversion_is_to_a_unit_that_names_itself() -> None:
+def test_mega_is_not_milli() -> None:
+    rules = [
+        {"path": unit, "quantity": "active_energy_import", "channel": unit, "unit": unit}
+        for unit in ("MWh", "mWh")
+    ]
+
+    assert [r.value for r in decoded({"MWh": 2, "mWh": 2}, *rules).readings] == [2e6, 0.002]
+
+
+def test_every_conversion_is_from_a_unit_without_spaces_and_scales_up_or_down() -> None:
     for unit, known in CONVERSIONS.items():
-        assert all(name == name.lower().replace(" ", "") for name in known), unit
+        assert all(name.replace(" ", "") == name for name in known), unit
         assert all(one.scale > 0 for one in known.values()), unit
 
 
