@@ -42,6 +42,10 @@ class ApiClient:
         """The answer to a body."""
         return self._asked("POST", path, json=body)
 
+    def put(self, path: str, body: Any) -> Any:
+        """The answer to a body that takes the place of another."""
+        return self._asked("PUT", path, json=body)
+
     def get(self, path: str, **query: Any) -> Any:
         """What is at a path."""
         return self._asked("GET", path, params=query)

@@ -12,6 +12,8 @@ from services.cli.backup import backup
 from services.cli.bench_network import bench_app
 from services.cli.chaos import chaos
 from services.cli.codec import codec_app
+from services.cli.codec_lab import add_lab
+from services.cli.doctor import doctor
 from services.cli.image import check_image
 from services.cli.install import install
 from services.cli.lns_import import export_app, import_app
@@ -33,6 +35,7 @@ app = typer.Typer(
 )
 
 app.add_typer(bench_app, name="bench")
+add_lab(codec_app)
 app.add_typer(codec_app, name="codec")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
@@ -47,6 +50,7 @@ ExitAfterOption = Annotated[
 app.command()(backup)
 app.command()(chaos)
 app.command("check-image")(check_image)
+app.command()(doctor)
 app.command()(install)
 app.command()(restore)
 
