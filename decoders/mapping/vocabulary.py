@@ -310,18 +310,16 @@ OPPOSITES = (
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-zµ]+|[A-Z]+|\d+")
 # Chemical and metrological names that the splitting takes apart.
+_CUT = (("co2", 2), ("o3", 1), ("m3", 1), ("hpa", 1), ("kpa", 1))
+_SMALL_AND_LARGE = [(prefix, unit) for prefix in ("m", "k", "d") for unit in ("v", "a", "w", "wh", "va", "b")]
 _JOINED: dict[tuple[str, ...], str] = {
     ("pm", "2", "5"): "pm25",
     ("pm", "1", "0"): "pm1",
     ("pm", "4", "0"): "pm4",
     ("k", "v", "a"): "kva",
-}
-_JOINED |= {
-    (name[:cut], name[cut:]): name for name, cut in (("co2", 2), ("o3", 1), ("m3", 1), ("hpa", 1), ("kpa", 1))
-}
-_JOINED |= {("pm", size): f"pm{size}" for size in ("1", "25", "4", "10")}
-_JOINED |= {
-    (prefix, unit): prefix + unit for prefix in ("m", "k", "d") for unit in ("v", "a", "w", "wh", "va", "b")
+    **{("pm", size): f"pm{size}" for size in ("1", "25", "4", "10")},
+    **{(name[:cut], name[cut:]): name for name, cut in _CUT},
+    **{both: "".join(both) for both in _SMALL_AND_LARGE},
 }
 
 
