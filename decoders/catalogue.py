@@ -1,10 +1,12 @@
 """Every native codec by name: one line registers a codec for the device profiles that name it."""
 
+from decoders import teleinfo
 from decoders.adeunis import comfort, dry_contacts, pulse
 from decoders.adeunis import tic as adeunis_tic
 from decoders.axioma import w1
 from decoders.cayenne import lpp
 from decoders.codec import Codec
+from decoders.decentlab import products as decentlab
 from decoders.elsys import ers
 from decoders.milesight import codecs as milesight
 from decoders.watteco import codecs as watteco
@@ -19,9 +21,11 @@ CODECS: dict[str, Codec] = {
         comfort.COMFORT_CO2,
         dry_contacts.CODEC,
         pulse.CODEC,
+        *decentlab.PRODUCTS,
         ers.CODEC,
         ers.FAMILY,
         lpp.CODEC,
+        teleinfo.CODEC,
         w1.CODEC,
         *milesight.MILESIGHT_CODECS,
         *watteco.WATTECO_CODECS,
