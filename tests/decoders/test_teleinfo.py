@@ -133,9 +133,6 @@ def test_reads_back_a_frame_of_the_standard_mode(
     assert tic["MSG1"] == text
     at_us = 1_795_595_400_000_000  # 2026-11-25T09:30+01:00
     assert {reading.time_us for reading in decoded.readings if reading.channel == "load_curve"} <= {at_us}
-    assert (
-        MeterDate("H", 26, 11, 25, 9, 30, 0).text() == Dated(MeterDate("H", 26, 11, 25, 9, 30, 0), 1).date.text()
-    )
 
 
 @pytest.mark.parametrize(
