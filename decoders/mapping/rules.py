@@ -112,7 +112,7 @@ class Mapping:
     def parse(cls, rules: Any) -> "Mapping":
         """From a profile's jsonb. Raises InvalidMapping."""
         if not isinstance(rules, Sequence) or isinstance(rules, str):
-            raise InvalidMapping("un mapping est une liste de règles")
+            raise InvalidMapping("une correspondance est une liste de règles")
         if len(cast("Sequence[Any]", rules)) > MOST_RULES:
             raise InvalidMapping(f"plus de {MOST_RULES} règles")
         parsed: list[Rule] = []
