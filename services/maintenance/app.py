@@ -1,4 +1,4 @@
-"""Composition root of maintenance: rollups every half minute, retention and pruning every hour, supervision."""
+"""Composition root of maintenance: rollups, retention and pruning, supervision, and what is decoded again."""
 
 import asyncio
 import time
@@ -10,7 +10,11 @@ import structlog
 from core.runtime.health import Check, Readiness, database_check, serve_health
 from core.runtime.migrations import require_schema
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError, open_pool
+from decoders.javascript.pool import PoolUnavailable
+from ingest.redecode import redecode_next
 from ingest.rollups import Made, UnevenTimezone, roll_up
+from ingest.scripts import Workers
+from ingest.workers import open_workers
 from services.maintenance.compression import Compression, compress
 from services.maintenance.leader import NotLeader
 from services.maintenance.packing import pack_hours
@@ -30,6 +34,8 @@ from services.maintenance.telemetry import (
 )
 
 SUPERVISE_EVERY_S = 30.0
+# How long somebody who asked waits until the work begins.
+REDECODE_EVERY_S = 2.0
 # A transaction of rollups at the fastest that ingest can be, or a chunk's worth of a class.
 COMMAND_TIMEOUT_S = 600.0
 # After a failure, no job waits longer than this for its next turn.
@@ -55,7 +61,7 @@ class Job:
                 await self.work()
             except NotLeader:
                 self._note("elsewhere", None)
-            except (*DATABASE_AWAY, PostgresError, UnevenTimezone) as failure:
+            except (*DATABASE_AWAY, PostgresError, UnevenTimezone, PoolUnavailable) as failure:
                 self._note("failed", str(failure) or type(failure).__name__)
                 log.warning("job_failed", job=self.name, error=self.problem)
             else:
@@ -125,14 +131,23 @@ async def keep_house(pool: Pool, settings: MaintenanceSettings) -> None:
     log.info("house_kept", compression=decided.value)
 
 
+async def redecode_waiting(pool: Pool, workers: Workers, owner: str) -> None:
+    """Decode again what waits for it, one job after the other."""
+    while await redecode_next(pool, workers, owner):
+        pass
+
+
 async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
     """Do each job in its turn until stopped; what a stop cuts short is rolled back, and done next time."""
-    async with open_pool(
-        settings.database_url.get_secret_value(),
-        "maintenance",
-        size=settings.pool_size,
-        command_timeout=COMMAND_TIMEOUT_S,
-    ) as pool:
+    async with (
+        open_pool(
+            settings.database_url.get_secret_value(),
+            "maintenance",
+            size=settings.pool_size,
+            command_timeout=COMMAND_TIMEOUT_S,
+        ) as pool,
+        open_workers(1) as workers,
+    ):
         async with pool.acquire() as connection:
             await require_schema(connection)
         jobs = [
@@ -143,6 +158,7 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
                 SUPERVISE_EVERY_S,
                 lambda: supervise(pool, settings.disk_limit_bytes, settings.disk_folder),
             ),
+            Job("redecode", REDECODE_EVERY_S, lambda: redecode_waiting(pool, workers, settings.instance)),
         ]
         readiness = Readiness({"database": database_check(pool)} | {job.name: job.check() for job in jobs})
         async with (
