@@ -6,12 +6,13 @@ All are absolute. What several outputs share takes `output`, 0 for all of them.
 from collections.abc import Mapping
 from typing import Any
 
-from decoders.codec import Command, EncodedCommand, Parameter, ParameterKind
+from decoders.codec import Command, EncodedCommand, Parameter, ParameterKind, UnsupportedCommand
 from decoders.milesight.frame import F_PORT
 
 _SHORTEST_S, _LONGEST_S = 60, 64_800  # 18 hours, the longest that the user guides accept.
 _OPEN, _BY_PULSES, _BY_TIME = 0x20, 0x40, 0x80  # Bits of a valve's task.
-_LAST_U24, _LAST_U32 = 2**24 - 1, 2**32 - 1
+_LAST_I16, _LAST_U24, _LAST_U32 = 2**15 - 1, 2**24 - 1, 2**32 - 1
+_YEAR_2020 = 1_577_836_800
 _AS_IT_IS = "unchanged"
 
 
@@ -36,7 +37,62 @@ REPORT_INTERVAL_MINUTES = Command(
     lambda values: EncodedCommand(F_PORT, b"\xff\x8e\x00" + values["minutes"].to_bytes(2, "little")),
     (Parameter("minutes", "période", minimum=1, maximum=1_440, unit="min"),),
 )
+# Of products whose interval is known to be in seconds; some count minutes, otherwise.
 COMMON = (REBOOT, REPORT_INTERVAL)
+COLLECTION_INTERVAL = Command(
+    "set_collection_interval",
+    "Régler la période de mesure",
+    lambda values: EncodedCommand(F_PORT, b"\xff\x02" + values["seconds"].to_bytes(2, "little")),
+    (Parameter("seconds", "période", minimum=10, maximum=_LONGEST_S, unit="s"),),
+)
+
+
+def _read_history(values: Mapping[str, Any]) -> EncodedCommand:
+    if values["since"] >= values["until"]:
+        raise UnsupportedCommand("« since » doit précéder « until ».")
+    return EncodedCommand(
+        F_PORT, b"\xfd\x6c" + values["since"].to_bytes(4, "little") + values["until"].to_bytes(4, "little")
+    )
+
+
+# What the device stored comes again, each record at its own instant: how a hole is filled.
+HISTORY = (
+    Command(
+        "read_history",
+        "Redemander les relevés en mémoire d'une période",
+        _read_history,
+        (
+            Parameter("since", "début, secondes depuis 1970", minimum=_YEAR_2020, maximum=_LAST_U32, unit="s"),
+            Parameter("until", "fin, secondes depuis 1970", minimum=_YEAR_2020, maximum=_LAST_U32, unit="s"),
+        ),
+    ),
+    Command("stop_history", "Arrêter l'envoi des relevés en mémoire", lambda _: _hexadecimal("fd6dff")),
+)
+
+_CONDITIONS = ("none", "below", "above", "within", "outside")
+_DISTANCE_ALARM, _TELLS_THE_END = 0x08, 0x80
+
+
+def _set_distance_alarm(values: Mapping[str, Any]) -> EncodedCommand:
+    """FF 06: what is watched and when, its bounds, four octets that say nothing here."""
+    if values["minimum_mm"] > values["maximum_mm"]:
+        raise UnsupportedCommand("« minimum_mm » ne peut pas dépasser « maximum_mm ».")
+    control = _CONDITIONS.index(values["condition"]) | _DISTANCE_ALARM | _TELLS_THE_END * values["tell_the_end"]
+    bounds = values["minimum_mm"].to_bytes(2, "little") + values["maximum_mm"].to_bytes(2, "little")
+    return EncodedCommand(F_PORT, bytes((0xFF, 0x06, control)) + bounds + bytes(4))
+
+
+DISTANCE_ALARM = Command(
+    "set_distance_alarm",
+    "Régler l'alarme de distance",
+    _set_distance_alarm,
+    (
+        Parameter("condition", "quand alerter", ParameterKind.CHOICE, choices=_CONDITIONS),
+        Parameter("minimum_mm", "borne basse", minimum=0, maximum=_LAST_I16, unit="mm", default=0),
+        Parameter("maximum_mm", "borne haute", minimum=0, maximum=_LAST_I16, unit="mm", default=0),
+        Parameter("tell_the_end", "prévenir aussi de la fin", ParameterKind.BOOLEAN, default=True),
+    ),
+)
 READ_STATE = Command("read_state", "Demander l'état", lambda _: _hexadecimal("ff28ff"))
 
 SOCKET = (

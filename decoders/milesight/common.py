@@ -1,9 +1,10 @@
 """What Milesight's products share: what they say of themselves, and measures that many take (codecs.md, 4.3)."""
 
-from decoders.milesight.frame import Table, entry, setting
+from decoders.milesight.frame import Table, entry, setting, state_name
 from decoders.tlv import Field, Record, measures
 
 _CLASSES = ("A", "B", "C", "C to B")
+_HISTORY_ANSWERS = ("success", "invalid_time", "nothing_stored")
 
 DISTANCE = Field("H", "distance", absent_from=0x8000)  # The user guide says int16: no distance is negative.
 TEMPERATURE = Field("h", "temperature", 10)
@@ -52,6 +53,9 @@ COMMON: Table = {
     **settings(report_interval=(0x03, 2), reboot=(0x10, 1)),
     0xFE8E: entry("settings", "report_interval_minutes", 3, lambda octets: int.from_bytes(octets[1:], "little")),
     0xFF8E: entry("settings", "report_interval_minutes", 3, lambda octets: int.from_bytes(octets[1:], "little")),
+    # Answers to a request for stored records, which then follow.
+    0xFC6B: entry("device", "history", 1, lambda octets: state_name(octets[0], _HISTORY_ANSWERS)),
+    0xFC6C: entry("device", "history", 1, lambda octets: state_name(octets[0], _HISTORY_ANSWERS)),
     0x0175: one(BATTERY),
 }
 ROOM: Table = {**COMMON, 0x0367: one(TEMPERATURE), 0x0468: one(HUMIDITY)}

@@ -91,7 +91,52 @@ def _uc300() -> Table:
 
 
 UC300: Table = _uc300()
-UC100: Table = {**COMMON, 0xFF19: _registers(_UC100_SINGLES), 0xFF15: _register_error(0)}
+
+_EVENTS = ("normal", "raised", "released", "change")
+_STORED_SIZE, _MESSAGE_HEADER = 10, struct.Struct("<IB")
+
+
+def _measure_register_alarm(payload: bytes, start: int) -> int:
+    return 3 + payload[start + 1]
+
+
+def _read_register_alarm(payload: bytes, start: int, time_us: int, decoded: Decoded) -> None:
+    """FF EE: the register under two bits of event, its size, its type, its value."""
+    head, size, kind = payload[start : start + 3]
+    register = (head & 0x3F) + 1
+    if size:
+        octets = payload[start + 3 : start + 3 + size]
+        single = kind & 0x7F in _UC100_SINGLES
+        _add_register(register, _value(octets, bool(kind & _SIGNED), single), time_us, decoded)
+    decoded.data.setdefault("alarms", {})[f"modbus_{register}"] = state_name(head >> 6, _EVENTS)
+
+
+def _measure_message(payload: bytes, start: int) -> int:
+    return _MESSAGE_HEADER.size + payload[start + 4]
+
+
+def _read_message(payload: bytes, start: int, _time_us: int, decoded: Decoded) -> None:
+    """20 CD: what a slave said, at its instant."""
+    timestamp, size = _MESSAGE_HEADER.unpack_from(payload, start)
+    octets = payload[start + _MESSAGE_HEADER.size : start + _MESSAGE_HEADER.size + size]
+    decoded.data.setdefault("messages", []).append({"timestamp": timestamp, "octets": octets.hex()})
+
+
+def _read_stored_register(payload: bytes, start: int, _time_us: int, decoded: Decoded) -> None:
+    """20 CE: how its channel is written is not published."""
+    record = {"timestamp": int.from_bytes(payload[start : start + 4], "little")}
+    octets = payload[start + 4 : start + _STORED_SIZE].hex()
+    decoded.data.setdefault("stored_records", []).append({**record, "octets": octets})
+
+
+UC100: Table = {
+    **COMMON,
+    0xFF19: _registers(_UC100_SINGLES),
+    0xFF15: _register_error(0),
+    0xFFEE: Record(3, _read_register_alarm, _measure_register_alarm),
+    0x20CD: Record(_MESSAGE_HEADER.size, _read_message, _measure_message),
+    0x20CE: Record(_STORED_SIZE, _read_stored_register),
+}
 
 _UC50X_SINGLES = frozenset({5, 7})
 _FIRST_REGISTER = 7  # The number of register 1.

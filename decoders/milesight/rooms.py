@@ -95,6 +95,16 @@ def _am300(*last: Field) -> Table:
     return {**_AM300, 0x20CE: _am300_history(_TVOC_INDEX, *last), 0x21CE: _am300_history(_TVOC_MASS, *last)}
 
 
+# The AM307 has no particle sensor, and its records none either.
+AM307: Table = {
+    **_AM300,
+    0x20CE: history(
+        *(TEMPERATURE, _STORED_HUMIDITY, OCCUPANCY, _LIGHT_LEVEL, CO2, _TVOC_INDEX, PRESSURE),
+    ),
+    0x21CE: history(
+        *(TEMPERATURE, _STORED_HUMIDITY, OCCUPANCY, _LIGHT_LEVEL, CO2, _TVOC_MASS, PRESSURE),
+    ),
+}
 AM308: Table = _am300()
 _AM319_LIVE: Table = {0x0A7D: one(_HCHO), 0x0D7D: one(_O3)}
 AM319_HCHO: Table = {**_am300(_HCHO), **_AM319_LIVE}

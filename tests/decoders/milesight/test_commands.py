@@ -12,6 +12,7 @@ from decoders.codec import EncodedCommand, UnsupportedCommand
 NOW = 1_795_597_200_000_000
 RUN = "run of the vendor's encoder"
 PAGE = "vendor's page of downlink commands"
+GUIDE = "user guide of the EM500-CO2, historical data enquiry"
 VECTORS: list[tuple[str, str, str, dict[str, Any], str]] = [
     (RUN, "uc51x", "open_valve", {"valve": 1, "duration_s": 60}, "ff1da0003c000000000000"),
     (
@@ -28,6 +29,15 @@ VECTORS: list[tuple[str, str, str, dict[str, Any], str]] = [
     (RUN, "wt101", "set_target_temperature", {"degrees": 20, "tolerance": 0.5}, "ffb1140500"),
     (RUN, "em300_di", "set_report_interval", {"seconds": 1_200}, "ff03b004"),
     (PAGE, "ws502", "read_state", {}, "ff28ff"),
+    (PAGE, "em400", "set_collection_interval", {"seconds": 600}, "ff025802"),
+    # Below 1 m or above 3 m, and the end of it.
+    (
+        *(PAGE, "em400", "set_distance_alarm"),
+        {"condition": "outside", "minimum_mm": 1_000, "maximum_mm": 3_000},
+        "ff068ce803b80b00000000",
+    ),
+    (GUIDE, "em500_co2", "read_history", {"since": 0x635B7364, "until": 0x635B887C}, "fd6c64735b637c885b63"),
+    (GUIDE, "em500_co2", "stop_history", {}, "fd6dff"),
     (PAGE, "wt101", "set_report_interval", {"minutes": 20}, "ff8e001400"),
     *((RUN, name.removeprefix("milesight."), "reboot", {}, "ff10ff") for name in CODECS if "milesight" in name),
 ]
@@ -88,6 +98,10 @@ def test_a_device_answers_an_interval_as_it_was_told(seconds: int) -> None:
     [
         ("em400", "switch_off", {}, "Le Milesight EM400-UDL, EM400-MUD ne connaît pas la commande « switch_off »"),
         ("em400", "set_report_interval", {"seconds": 5}, "va de 60 à 64800 s, pas 5"),
+        ("em500_co2", "read_history", {"since": 1_700_000_000, "until": 1_700_000_000}, "doit précéder"),
+        ("em500_co2", "read_history", {"since": 0, "until": 1}, "va de 1577836800"),
+        ("em400", "set_distance_alarm", {"condition": "below", "minimum_mm": 9}, "ne peut pas dépasser"),
+        ("em310", "read_history", {"since": 0, "until": 1}, "ne connaît pas la commande « read_history »"),
         ("uc51x", "open_valve", {"valve": 1}, r"« duration_s » \(durée\) est obligatoire"),
         ("uc51x", "open_valve", {"valve": 1, "duration_s": 0}, "va de 1 à 16777215 s"),
         ("uc51x", "open_valve", {"valve": 3, "duration_s": 60}, "va de 1 à 2, pas 3"),

@@ -144,6 +144,40 @@ def test_a_register_of_a_uc300_has_its_type(octets: str, value: float) -> None:
     assert measured(decode("uc300", octets)) == [("modbus_1", "analog_input", value)]
 
 
+def test_a_register_of_a_uc100_may_raise_an_alarm() -> None:
+    decoded = decode("uc100", "ffee 42 02 8e feff")
+
+    assert measured(decoded) == [("modbus_3", "analog_input", -2.0)]
+    assert decoded.data["alarms"] == {"modbus_3": "raised"}
+
+
+def test_a_uc100_stored_registers_and_messages() -> None:
+    decoded = decode("uc100", "20ce 00f15365 01 0e 0b000000 20cd 00f15365 03 010203")
+
+    assert decoded.readings == []
+    assert decoded.data["stored_records"] == [{"timestamp": 1_700_000_000, "octets": "010e0b000000"}]
+    assert decoded.data["messages"] == [{"timestamp": 1_700_000_000, "octets": "010203"}]
+
+
+@pytest.mark.parametrize(("octets", "answer"), [("fc6c00", "success"), ("fc6c02", "nothing_stored")])
+def test_a_device_answers_a_request_for_what_it_stored(octets: str, answer: str) -> None:
+    assert decode("em500_co2", octets).data == {"device": {"history": answer}}
+
+
+@pytest.mark.parametrize(("channel", "tvoc"), [("20", ("tvoc_index", 0.37)), ("21", ("tvoc_mass", 37.0))])
+def test_an_am307_stored_no_particles(channel: str, tvoc: tuple[str, float]) -> None:
+    values = "ee00 7c00 01 02 a803 2500 6627"
+
+    decoded = decode(
+        "am307", bytes.fromhex(channel + "ce") + struct.pack("<I", AN_HOUR_AGO) + bytes.fromhex(values)
+    )
+
+    assert [reading[1:] for reading in measured(decoded)] == [
+        *(("temperature", 23.8), ("relative_humidity", 62.0), ("occupancy", 1.0), ("light_level", 2.0)),
+        *(("co2", 936.0), tvoc, ("pressure", 1_008.6)),
+    ]
+
+
 def test_a_register_that_is_no_number_is_a_warning() -> None:
     decoded = decode("uc300", "ff19 02 04 05 0000c07f")
 
