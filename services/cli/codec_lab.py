@@ -52,6 +52,10 @@ def try_codec(
     ] = None,
     form: FormOption = None,
     mapping: MappingOption = None,
+    write_mapping: Annotated[
+        Path | None,
+        typer.Option(help="Écrire dans ce fichier la correspondance proposée, à relire et à corriger."),
+    ] = None,
     api_key: KeyOption = None,
     url: UrlOption = None,
     home: HomeOption = None,
@@ -69,6 +73,8 @@ def try_codec(
     if mapping is not None:
         body["mapping"] = _mapping(mapping)
     answer = _ask(api_key, url, home, lambda api: api.post("/v1/codecs/try", body))
+    if write_mapping is not None:
+        _write(write_mapping, answer["proposed"])
     if as_json:
         print(json.dumps(answer, ensure_ascii=False))
     else:
@@ -263,6 +269,13 @@ def _mapping(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as wrong:
         raise fail(f"{path} : {wrong}", REFUSED) from None
+
+
+def _write(path: Path, rules: Any) -> None:
+    try:
+        path.write_text(json.dumps(rules, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    except OSError as wrong:
+        raise fail(f"{path} : {wrong.strerror}", REFUSED) from None
 
 
 def _frame(text: str) -> dict[str, Any]:

@@ -65,7 +65,9 @@ async def test_a_codec_is_tried_published_and_switched_from_the_terminal(
     mapping.write_text(json.dumps([{"path": "temperature", "quantity": "temperature", "unit": "°C"}]))
     profile = str(api.profile_id)
 
-    tried = await api.codec("try", str(first), "--frame", "1:d7")
+    proposed = tmp_path / "proposition.json"
+
+    tried = await api.codec("try", str(first), "--frame", "1:d7", "--write-mapping", str(proposed))
     failing = await api.codec("try", str(first), "--frame", "1:zz")
     published = await api.codec(
         "publish", str(first), "--name", "acme.t", "--profile", profile, "--mapping", str(mapping)
@@ -80,6 +82,7 @@ async def test_a_codec_is_tried_published_and_switched_from_the_terminal(
 
     assert tried.returncode == 0, tried.stderr
     assert "temperature = 21.5 Cel" in tried.stdout
+    assert json.loads(proposed.read_text()) == [{"path": "temperature", "quantity": "temperature", "channel": ""}]
     assert failing.returncode == 2
     assert "acme.t v1 publiée" in published.stdout
     assert "lu par acme.t" in published.stdout
