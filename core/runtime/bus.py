@@ -337,6 +337,14 @@ class Bus:
         reader.acknowledges = False
         return reader
 
+    async def filled(self, stream: str) -> tuple[int, float] | None:
+        """How many messages a stream holds, and what share of its room is used; None: no such stream."""
+        try:
+            info = await self._jetstream.stream_info(stream)
+        except NotFoundError:
+            return None
+        return info.state.messages, info.state.bytes / (info.config.max_bytes or 1)
+
     async def stream_messages(self, stream: str) -> int:
         """How many messages a stream holds."""
         return (await self._jetstream.stream_info(stream)).state.messages
