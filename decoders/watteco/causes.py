@@ -25,9 +25,17 @@ class FieldFormat:
 
     def read(self, octets: bytes) -> float:
         """The value of `size` octets, in the field's unit."""
+        return self.value(self.number(octets))
+
+    def number(self, octets: bytes) -> float:
+        """The number that `size` octets are."""
         if self.single:
             return struct.unpack(">f", octets)[0]
-        number = int.from_bytes(octets, signed=self.signed) + self.offset
+        return int.from_bytes(octets, signed=self.signed)
+
+    def value(self, number: float) -> float:
+        """What the number is in the field's unit."""
+        number += self.offset
         return number if self.divisor == 1 else number / self.divisor
 
 

@@ -4,7 +4,9 @@ Channels: endpoint 0 is `""` and endpoint n is `"n"`; clusters of a three-phase 
 (`phase_a`, `phase_b`, `phase_c`) and `""` for the three together.
 """
 
-from dataclasses import dataclass
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from decoders.watteco.causes import FieldFormat, FormatOf
@@ -27,17 +29,41 @@ class Field(NamedTuple):
     boolean: bool = False
 
 
+def _code(layout: FieldFormat) -> str:
+    """The `struct` code of a field; empty when there is none."""
+    if layout.single:
+        return "f"
+    code = {1: "b", 2: "h", 4: "i"}.get(layout.size, "")
+    return code if layout.signed else code.upper()
+
+
 @dataclass(frozen=True, slots=True)
 class Attribute:
     """Consecutive fields of fixed size; `by_phase` when the endpoint numbers a phase."""
 
     fields: tuple[Field, ...]
     by_phase: bool = False
+    # Octets of the attribute, and how to read all its numbers at once, where no field has three octets.
+    size: int = field(init=False)
+    _at_once: struct.Struct | None = field(init=False)
 
-    @property
-    def size(self) -> int:
-        """Octets of the attribute."""
-        return sum(field.layout.size for field in self.fields)
+    def __post_init__(self) -> None:
+        layouts = [one.layout for one in self.fields]
+        object.__setattr__(self, "size", sum(layout.size for layout in layouts))
+        codes = [_code(layout) for layout in layouts]
+        at_once = struct.Struct(">" + "".join(codes)) if all(codes) else None
+        object.__setattr__(self, "_at_once", at_once)
+
+    def numbers(self, data: bytes) -> Sequence[float]:
+        """The numbers of the attribute's `size` octets, one for each field."""
+        if self._at_once is not None:
+            return self._at_once.unpack(data)
+        position, numbers = 0, list[float]()
+        for one in self.fields:
+            end = position + one.layout.size
+            numbers.append(one.layout.number(data[position:end]))
+            position = end
+        return numbers
 
     def channel_of(self, endpoint: int) -> str:
         """The channel that the endpoint stands for."""

@@ -90,22 +90,19 @@ def _read_fields(frame: StandardFrame, attribute: Attribute, time_us: int, decod
     _expect(frame, attribute.size)
     if not frame.type_known:
         decoded.warnings.append(f"type d'attribut inconnu {frame.type:#04x}, lu d'après le cluster")
-    default_channel = attribute.channel_of(frame.endpoint)
+    data, default_channel = decoded.data, attribute.channel_of(frame.endpoint)
     sums: dict[tuple[str, str], float] = {}
-    position = 0
-    for field in attribute.fields:
-        layout = field.layout
-        value = layout.read(frame.data[position : position + layout.size])
-        position += layout.size
-        if not isfinite(value):
-            decoded.data[layout.name] = None
+    numbers = attribute.numbers(frame.data)
+    for (layout, quantity, channel, factor, boolean), number in zip(attribute.fields, numbers, strict=True):
+        value = layout.value(number)
+        if layout.single and not isfinite(value):
+            data[layout.name] = None
             decoded.warnings.append(f"{layout.name} : le capteur n'envoie pas un nombre")
             continue
-        decoded.data[layout.name] = bool(value) if field.boolean else value
-        if field.quantity:
-            key = (default_channel if field.channel is None else field.channel, field.quantity)
-            value = float(bool(value)) if field.boolean else value * field.factor
-            sums[key] = sums.get(key, 0.0) + value
+        data[layout.name] = bool(value) if boolean else value
+        if quantity:
+            key = (default_channel if channel is None else channel, quantity)
+            sums[key] = sums.get(key, 0.0) + (float(bool(value)) if boolean else value * factor)
     decoded.readings += [Reading(time_us, channel, name, value) for (channel, name), value in sums.items()]
 
 
