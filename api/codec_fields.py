@@ -83,13 +83,18 @@ class ParameterSpec(Body):
             self.name,
             self.label_fr,
             self.kind,
-            self.minimum,
-            self.maximum,
+            _whole(self.minimum),
+            _whole(self.maximum),
             self.unit,
             tuple(self.choices),
             self.default,
             self.required,
         )
+
+
+def _whole(bound: float | None) -> float | None:
+    """240 rather than 240.0, for whoever reads the refusal."""
+    return int(bound) if bound is not None and bound.is_integer() else bound
 
 
 class CommandSpec(Body):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import cast
 
+import msgspec
 import structlog
 
 from core.registry.codecs import CodecVersion, read_versions
@@ -16,6 +17,9 @@ from decoders.mapping import Mapping as FieldMapping
 from ingest.vendor_codecs import VendorCodec, script_key
 
 AnyCodec = Codec | VendorCodec
+# A version, whose devices, and what its names mean there (JSON).
+Use = tuple[int, int, bytes]
+USES_KEPT = 5_000
 
 log = structlog.get_logger()
 
@@ -27,7 +31,7 @@ class KnownCodecs:
         self._pool = pool
         self._native = native
         self._versions: dict[int, CodecVersion] = {}
-        self._compiled: dict[int, Codec] = {}
+        self._compiled: dict[Use, AnyCodec] = {}
         self._changes = 0
 
     async def load(self, version_ids: Iterable[int | None]) -> None:
@@ -43,7 +47,7 @@ class KnownCodecs:
         """It was suspended or released."""
         self._changes += 1
         self._versions.pop(version_id, None)
-        self._compiled.pop(version_id, None)
+        self._compiled.clear()
 
     def forget_all(self) -> None:
         """Start over."""
@@ -67,29 +71,28 @@ class KnownCodecs:
         version = self._versions.get(version_id)
         if version is None:
             return None
-        try:
-            return compiled(version, decoding, tenant_id, self._compiled)
-        except ValueError as wrong:  # It was checked when it was published, by another program than this.
-            log.warning("codec_version_unusable", codec=version.name, version=version.version, error=str(wrong))
-            return None
+        use = (version_id, tenant_id, msgspec.json.encode(decoding.mapping))
+        if use not in self._compiled:
+            if len(self._compiled) >= USES_KEPT:  # Mappings that were edited since.
+                self._compiled.clear()
+            try:
+                self._compiled[use] = compiled(version, decoding, tenant_id)
+            except ValueError as wrong:  # It was checked when it was published, by another program than this.
+                log.warning(
+                    "codec_version_unusable", codec=version.name, version=version.version, error=str(wrong)
+                )
+                return None
+        return self._compiled[use]
 
 
-def compiled(
-    version: CodecVersion, decoding: Decoding, tenant_id: int, known: dict[int, Codec] | None = None
-) -> AnyCodec:
+def compiled(version: CodecVersion, decoding: Decoding, tenant_id: int) -> AnyCodec:
     """A version as the devices of a tenant use it. A script runs in a context of this tenant's own.
 
-    `known` are declarative codecs that were compiled before, by version. Raises ValueError, in French, for a
-    source or a mapping that cannot be read.
+    Raises ValueError, in French, for a source or a mapping that cannot be read.
     """
     suspended = version.quarantined_at is not None
     if version.language == "declarative" and not suspended:
-        codec = None if known is None else known.get(version.id)
-        if codec is None:
-            codec = replace(parse(version.source), name=version.name, version=version.version)
-            if known is not None:
-                known[version.id] = codec
-        return codec
+        return replace(parse(version.source), name=version.name, version=version.version)
     key = script_key(tenant_id, version.id, version.sha256)
     return VendorCodec(
         version.id,

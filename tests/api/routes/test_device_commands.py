@@ -71,7 +71,7 @@ async def test_a_command_is_shown_first_and_sent_when_asked(client, registry, po
     ("parameters", "status", "message"),
     [
         ({}, 422, "« minutes » (Durée) est obligatoire"),
-        ({"minutes": 0}, 422, "va de 1"),
+        ({"minutes": 0}, 422, "va de 1 à 240 min, pas 0"),
         ({"minutes": "30"}, 422, "nombre entier"),
         ({"minutes": 30, "couleur": 1}, 422, "reçu : couleur"),
         ({"minutes": 210}, 422, "l'encodeur du fabricant refuse : durée trop longue"),
