@@ -60,16 +60,14 @@ def open_catalogue(path: Path) -> tuple[Catalogue, str]:
     if not path.exists():
         raise NoCatalogue(f"{path} n'existe pas")
     parts = path.parts
-    at = next((at for at in range(len(parts) - 1, 0, -1) if parts[at] in VENDORS), None)
-    if at is None or at == len(parts) - 1:
-        root = path if path.is_dir() else path.parent
-        if at is not None:
-            root = path.parent
-        within = "" if path.is_dir() else path.name
-        return Catalogue(DiskFiles(root, ("",) if at is None else (parts[at],))), within
-    root = Path(*parts[:at])
+    at = next((at for at in range(len(parts) - 2, 0, -1) if parts[at] in VENDORS), None)
+    if at is None or any((path / name).is_dir() for name in VENDORS):
+        if path.name in VENDORS:
+            return Catalogue(DiskFiles(path.parent, (path.name,))), ""
+        if path.is_dir():
+            return Catalogue(DiskFiles(path, ("",))), ""
+        return Catalogue(DiskFiles(path.parent, ("",))), path.name
     vendor = "/".join(parts[at : at + 2])
-    within = "/".join(parts[at:])
-    # The index of all vendors names this one; what they share is read where it is asked for.
+    # The index of all vendors names this one.
     shared = [f"{parts[at]}/index.yaml"] if parts[at] == "vendor" else []
-    return Catalogue(DiskFiles(root, (vendor, *shared))), within
+    return Catalogue(DiskFiles(Path(*parts[:at]), (vendor, *shared))), "/".join(parts[at:])
