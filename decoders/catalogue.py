@@ -4,11 +4,19 @@ from decoders import teleinfo
 from decoders.adeunis import comfort, dry_contacts, pulse
 from decoders.adeunis import tic as adeunis_tic
 from decoders.axioma import w1
+from decoders.bosch import tps110
 from decoders.cayenne import lpp
 from decoders.codec import Codec
 from decoders.decentlab import products as decentlab
+from decoders.dingtek import df702
 from decoders.elsys import ers
+from decoders.enless import tx as enless
+from decoders.fludia import fm432
 from decoders.milesight import codecs as milesight
+from decoders.pepperl_fuchs import wilsen
+from decoders.strega import valve as strega
+from decoders.teneo import fill as teneo
+from decoders.vega import air as vega
 from decoders.watteco import codecs as watteco
 from decoders.wmbus import codecs as wmbus
 
@@ -26,6 +34,14 @@ CODECS: dict[str, Codec] = {
         ers.FAMILY,
         lpp.CODEC,
         teleinfo.CODEC,
+        df702.CODEC,
+        enless.CODEC,
+        fm432.CODEC,
+        strega.CODEC,
+        teneo.CODEC,
+        tps110.CODEC,
+        vega.CODEC,
+        wilsen.CODEC,
         w1.CODEC,
         *milesight.MILESIGHT_CODECS,
         *watteco.WATTECO_CODECS,

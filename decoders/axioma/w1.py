@@ -12,26 +12,42 @@ HOUR_US = 3_600_000_000
 # Corrupted frames happen: a clock further from the reception than this condemns the whole frame.
 CLOCK_TOLERANCE_US = 150 * 24 * HOUR_US
 LOW_BATTERY, PERMANENT_ERROR, TEMPORARY_ERROR = 0x04, 0x08, 0x10
-EXTENDED_SIZE, EXTENDED_VERSION = 51, 1  # Meters of 2024 may send another layout on the same f_port.
+# Meters of 2024 may send another layout on the same f_port: 23 differences of 14 bits, least significant first.
+EXTENDED_SIZE, EXTENDED_VERSION = 51, 1
+_EXTENDED_COUNT, _EXTENDED_BITS = 23, 14
 
 _HEADER = struct.Struct("<IBIII")  # Time, status, volume, time and volume of the first log.
 _ALARM = struct.Struct("<IB")
+_EXTENDED = struct.Struct("<xIBI")  # Time, status, volume of the first log.
+# What a configuration lists, in the order of the octets of an index: DIF and VIF of each field.
+_FIELDS = {
+    "04ff8913": "time",
+    "31fd17": "status",
+    "0413": "volume",
+    "44ff8913": "log_time",
+    "4413": "log_volume",
+    "4493": "log_volume",
+    "4493bd": "log_volume_ounces",
+}
+_HISTORY = {"4d931e": "history", "4d93bd1e": "history_ounces"}
+_SPACING_UNITS = ("seconds", "minutes", "hours", "days")
+_SPACING_MODES = ("absolute", "positive_differences", "negative_differences", "differences")
 # Bits 7 to 5 of the status, which say what the temporary error is.
 _TEMPORARY_ERRORS = {0b000: "dry", 0b001: "leak", 0b011: "backflow", 0b100: "freeze", 0b101: "burst"}
 
 
 def decode(f_port: int, payload: bytes, time_us: int, _options: Mapping[str, Any]) -> Decoded:
-    """Decode an index with its history (f_port 100), an alarm (103), or keep a configuration (101).
+    """Decode an index with its history (f_port 100), an alarm (103), or what the index is made of (101).
 
     Volumes are in litres; each instant is the meter's own. Raises MalformedPayload for another f_port or
-    size, the extended form, and a clock too far from `time_us`.
+    size, and a clock too far from `time_us`.
     """
     if f_port == INDEX_PORT:
         return _decode_index(payload, time_us)
     if f_port == ALARM_PORT:
         return _decode_alarm(payload, time_us)
     if f_port == CONFIGURATION_PORT and payload:
-        return Decoded(data={"frame": "configuration", "octets": payload.hex()})
+        return _decode_configuration(payload)
     raise MalformedPayload(
         f"f_port {f_port} : un W1 émet sur 100, 101 et 103, reçu {payload.hex() or 'aucun octet'}"
     )
@@ -40,7 +56,7 @@ def decode(f_port: int, payload: bytes, time_us: int, _options: Mapping[str, Any
 def _decode_index(payload: bytes, time_us: int) -> Decoded:
     size = len(payload)
     if size == EXTENDED_SIZE and payload[0] == EXTENDED_VERSION:
-        raise MalformedPayload(f"forme étendue (23 différences compactées), qui n'est pas lue : {payload.hex()}")
+        return _decode_extended(payload, time_us)
     if size < _HEADER.size or (size - _HEADER.size) % 2:
         raise MalformedPayload(
             f"un index a {_HEADER.size} octets, et deux par heure, {size} reçus : {payload.hex()}"
@@ -83,6 +99,55 @@ def _add_history(first_us: int, first_volume: int, deltas: tuple[int, ...], deco
         decoded.readings.append(Reading(at_us, "", "water_volume", float(volume)))
 
 
+def _decode_extended(payload: bytes, time_us: int) -> Decoded:
+    """The index at the meter's clock, and the volumes of the last 23 hours, whose instants the frame does not say.
+
+    What follows the differences multiplies them; nobody has seen another value than zero.
+    """
+    seconds, status, volume = _EXTENDED.unpack_from(payload)
+    at_us = _instant(seconds, time_us, payload)
+    bits = int.from_bytes(payload[_EXTENDED.size :], "little")
+    volumes = [volume]
+    for rank in range(_EXTENDED_COUNT):
+        volumes.append(volumes[-1] + (bits >> rank * _EXTENDED_BITS & (1 << _EXTENDED_BITS) - 1))
+    multiplier = bits >> _EXTENDED_COUNT * _EXTENDED_BITS
+    decoded = Decoded(data={"frame": "extended_index", "volumes": volumes})
+    if multiplier:
+        decoded.warnings.append(f"multiplicateur {multiplier} de l'historique inconnu : index non retenu")
+    else:
+        decoded.readings.append(Reading(at_us, "", "water_volume", float(volumes[-1])))
+    _add_status(status, at_us, decoded)
+    return decoded
+
+
+def _decode_configuration(payload: bytes) -> Decoded:
+    """What an index of this meter is made of, field by field; the octets are kept in any case."""
+    text, fields, start = payload.hex(), list[str](), 0
+    history: dict[str, Any] | None = None
+    while start < len(text):
+        found = max((code for code in (*_FIELDS, *_HISTORY) if text.startswith(code, start)), key=len, default="")
+        if not found:
+            break
+        start += len(found)
+        if found in _FIELDS:
+            fields.append(_FIELDS[found])
+        elif len(spacing := bytes.fromhex(text[start : start + 6])) == 3:  # noqa: PLR2004 - Size, form, interval.
+            fields.append(_HISTORY[found])
+            history = {
+                "octets": spacing[0],
+                "mode": _SPACING_MODES[spacing[1] >> 6],
+                "unit": _SPACING_UNITS[spacing[1] >> 4 & 3],
+                "interval": spacing[2],
+            }
+            start += 6
+    decoded = Decoded(data={"frame": "configuration", "octets": text, "fields": fields})
+    if history is not None:
+        decoded.data["history"] = history
+    if start < len(text):
+        decoded.warnings.append(f"suite de la configuration inconnue : {text[start:]}")
+    return decoded
+
+
 def _decode_alarm(payload: bytes, time_us: int) -> Decoded:
     if len(payload) != _ALARM.size:
         raise MalformedPayload(f"une alarme a {_ALARM.size} octets, {len(payload)} reçus : {payload.hex()}")
@@ -118,4 +183,4 @@ def _add_status(status: int, at_us: int, decoded: Decoded) -> None:
         decoded.warnings.append(f"état {status:#04x} du compteur : certains bits ne sont pas documentés")
 
 
-CODEC = Codec("axioma.w1", 1, decode)
+CODEC = Codec("axioma.w1", 2, decode)

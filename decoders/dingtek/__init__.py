@@ -1,0 +1,1 @@
+"""Dingtek container sensors."""

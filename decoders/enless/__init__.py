@@ -1,0 +1,1 @@
+"""Enless Wireless transmitters."""

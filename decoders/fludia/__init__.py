@@ -1,0 +1,1 @@
+"""Fludia optical and pulse readers of electricity and gas meters."""

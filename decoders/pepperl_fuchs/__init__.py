@@ -1,0 +1,1 @@
+"""Pepperl+Fuchs WILSEN container sensors."""

@@ -1,0 +1,1 @@
+"""Strega valves."""

@@ -1,0 +1,1 @@
+"""Teneo filling degree sensors."""

@@ -1,0 +1,1 @@
+"""VEGA radar level sensors."""
