@@ -9,19 +9,17 @@ import structlog
 
 from core.messages.uplinks import Uplink
 from core.registry.changes import Change
-from core.registry.codecs import quarantine_version
-from core.runtime.postgres import DATABASE_AWAY, Pool
+from core.runtime.postgres import DATABASE_AWAY
 from decoders.javascript.pool import STOPPED, Answer, Call, PoolUnavailable
 from ingest.batch import Delivered
 from ingest.known_devices import KnownDevice
 from ingest.pipeline import Read, problem_of, says_something
-from ingest.telemetry import CODECS_SUSPENDED, SCRIPTS_FAILED
+from ingest.telemetry import SCRIPTS_FAILED
 from ingest.vendor_codecs import VendorCodec, version_of
 
 # One codec that takes its time may hold up a pass for so long; its frames wait then, and the others' do not.
 ANSWERS_WITHIN_S = 10.0
 TRY_AGAIN_S = 1.0
-REASON = "cinq dépassements du temps de calcul en dix minutes"
 
 log = structlog.get_logger()
 
@@ -41,17 +39,19 @@ class Workers(Protocol):
 class Scripts:
     """The vendors' codecs of a replica.
 
-    `overruns` are keys of scripts that the workers no longer call, because they timed out too often; `suspend`
-    suspends their versions for everybody. `tell` lets every process know that the registry has changed.
+    `overruns` are keys of scripts that the workers no longer call, because they timed out too often;
+    `suspend_version` suspends their versions for everybody.
     """
 
     def __init__(
-        self, workers: Workers, overruns: "asyncio.Queue[str]", pool: Pool, tell: Callable[[], Awaitable[None]]
+        self,
+        workers: Workers,
+        overruns: "asyncio.Queue[str]",
+        suspend_version: Callable[[int], Awaitable[None]],
     ) -> None:
         self._workers = workers
         self._overruns = overruns
-        self._pool = pool
-        self._tell = tell
+        self._suspend_version = suspend_version
         self._stopped: set[str] = set()
 
     async def suspend(self) -> None:
@@ -61,17 +61,11 @@ class Scripts:
             self._stopped.add(key)
             while True:
                 try:
-                    await self._suspend(version_of(key))
+                    await self._suspend_version(version_of(key))
                     break
                 except DATABASE_AWAY as away:
                     log.warning("codec_not_suspended", key=key, error=str(away) or type(away).__name__)
                     await asyncio.sleep(TRY_AGAIN_S)
-
-    async def _suspend(self, version_id: int) -> None:
-        if await quarantine_version(self._pool, version_id, REASON):
-            CODECS_SUSPENDED.inc()
-            log.error("codec_version_suspended", codec_version_id=version_id, reason=REASON)
-            await self._tell()
 
     def apply(self, changes: Iterable[Change]) -> None:
         """A version was suspended or released: from now on the registry says whether it may run."""

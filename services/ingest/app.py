@@ -23,6 +23,7 @@ from ingest.store import Store
 from ingest.workers import open_workers
 from services.ingest.passes import Ingest
 from services.ingest.settings import IngestSettings
+from services.ingest.suspension import Suspension
 
 log = structlog.get_logger()
 
@@ -45,12 +46,7 @@ async def run(settings: IngestSettings, stopping: asyncio.Event) -> None:
             await require_schema(connection)
             shards = await read_shards(connection)
         await _ensure_measurements(bus)
-
-        async def tell() -> None:
-            with suppress(*BUS_AWAY):  # Without the nudge they know in 5 s.
-                await bus.nudge(topics.REGISTRY_CHANGED)
-
-        scripts = Scripts(workers, overruns, pool, tell)
+        scripts = Scripts(workers, overruns, Suspension(pool, bus).suspend)
         registry = Registry(pool, KnownDevices(pool), KnownGateways(pool), scripts)
         watcher = RegistryWatcher(pool, bus, registry.apply)
         shadows = Shadows(scripts, pool)

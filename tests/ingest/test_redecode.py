@@ -73,9 +73,10 @@ class World:
         self.profile = await self.codecs.profile(self.wrong, MAPPING)
 
     async def ingest(self, uplinks: Sequence[Uplink]) -> None:
-        async def tell() -> None: ...
+        async def suspend(version_id: int) -> None:
+            pytest.fail(f"version {version_id} is suspended")
 
-        scripts = Scripts(self.workers, asyncio.Queue(), self.pool, tell)
+        scripts = Scripts(self.workers, asyncio.Queue(), suspend)
         registry = Registry(self.pool, KnownDevices(self.pool), KnownGateways(self.pool), scripts)
         prepared = await prepare([Delivered("uplinks", 1, uplinks)], registry)
         await Store(self.pool).write([], prepared)
