@@ -6,7 +6,8 @@ from datetime import datetime
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
 
-COLUMNS = """id, tenant_id, device_id, device_profile_id, since, until, codec, codec_version_id, only_failed,
+COLUMNS = """id, tenant_id, device_id, (SELECT v.dev_eui FROM device v WHERE v.id = redecode.device_id) AS dev_eui,
+device_profile_id, since, until, codec, codec_version_id, only_failed,
 requested_by, created_at, state, reason, started_at, ended_at, reached_device_id, reached_at, frames, frames_done,
 frames_decoded, frames_failed, values_removed, values_written"""
 REQUEST = f"""
@@ -35,6 +36,7 @@ class Redecode:
     id: int
     tenant_id: int
     device_id: int | None
+    dev_eui: bytes | None
     device_profile_id: int | None
     since: datetime
     until: datetime

@@ -136,6 +136,7 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
     version = await other_client.post(
         f"/v1/codecs/{codec.json()['id']}/versions", json={"language": "declarative", "source": DECLARATION}
     )
+    redecode = await other_client.post("/v1/redecodes", json={"dev_eui": device["dev_eui"]})
     await make_tenancy(pool, "tiers")
     grant = await other_client.post("/v1/grants", json={"tenant": "tiers", "everything": True})
     rule = (await other_client.get("/v1/alert-rules")).json()["items"][0]
@@ -151,6 +152,7 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
             "device-profiles": str(profile["id"]),
             "codecs": str(codec.json()["id"]),
             "codec-versions": str(version.json()["id"]),
+            "redecodes": str(redecode.json()["id"]),
             "gateways": gateway["gateway_id"],
             "assets": str(asset["id"]),
             "devices": device["dev_eui"],
