@@ -28,13 +28,14 @@ UPDATE alert SET workflow = 'in_progress', assignee = $3, updated_at = now(),
        acknowledged_at = coalesce(acknowledged_at, now()), acknowledged_by = coalesce(acknowledged_by, $2)
 WHERE id = $1 AND workflow IN ('open', 'acknowledged', 'in_progress') RETURNING tenant_id
 """
-# Ended by a person while it fires (or nobody knows): the engine looks at it again at `reopen_at`. Muting ends with
-# it; the digest of what comes and goes does not.
-END_COLUMNS = """
-resolved_at = coalesce(a.resolved_at, now()), muted_until = NULL, updated_at = now(),
-reopen_at = CASE WHEN a.condition <> 'ok' THEN now() + make_interval(secs => r.reopen_after_seconds) END,
-due_at = least(a.digest_at,
-               CASE WHEN a.condition <> 'ok' THEN now() + make_interval(secs => r.reopen_after_seconds) END)
+# Ended by a person while it fires (or nobody knows): the engine looks at it again at `reopen_at`, but for a change
+# of address or a suspended codec, which only a person ends. Muting ends with it; the digest of what comes and goes
+# does not.
+REOPEN_AT = """CASE WHEN a.condition <> 'ok' AND r.kind NOT IN ('gateway_address', 'codec')
+     THEN now() + make_interval(secs => r.reopen_after_seconds) END"""
+END_COLUMNS = f"""
+resolved_at = coalesce(a.resolved_at, now()), muted_until = NULL, updated_at = now(), reopen_at = {REOPEN_AT},
+due_at = least(a.digest_at, {REOPEN_AT})
 """
 RESOLVE = f"""
 UPDATE alert a SET workflow = 'resolved', resolved_by = $2, resolved_cause = $3, {END_COLUMNS}

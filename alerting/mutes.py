@@ -19,10 +19,12 @@ LOOK_AGAIN = timedelta(minutes=5)
 GATEWAY_LATE = timedelta(minutes=2)
 # Which gateways hear a device is what they heard lately.
 HEARD_WITHIN = timedelta(days=3)
-# A device is given a period and some more to be heard after its gateway has come back.
+# After the cause is gone a device is given a period and some more to be heard, and a value so long to be measured.
 COME_BACK = 1.5
+MEASURED_WITHIN = timedelta(minutes=15)
 
-# $1 tenant, $2 rule, $3 asset, $4 at, $5 whether an ordered switch-off explains it.
+# $1 tenant, $2 rule, $3 asset, $4 at, $5 whether an ordered switch-off explains it, $6 when to look again, $7
+# since when it fires, $8 how long a cause that has ended still explains it.
 FIND_MUTE = """
 WITH RECURSIVE above (id, parent_id, depth) AS (
     SELECT a.id, a.parent_id, 0 FROM asset a WHERE a.id = $3 AND a.tenant_id = $1
@@ -48,10 +50,13 @@ SELECT by, until FROM (
     FROM lighting_command c JOIN above ON above.id = c.asset_id
     WHERE $5 AND c.action = 'off' AND c.state IN ('sent', 'confirmed') AND c.off_until > $4
     UNION ALL
-    SELECT 4, format('expliquée par l''alerte n° %s', p.id), $4::timestamptz + $6::interval
+    SELECT 4, format('expliquée par l''alerte n° %s', p.id),
+           coalesce(p.resolved_at + $8::interval, $4 + $6::interval)
     FROM alert p JOIN alert_rule r ON r.id = p.rule_id AND r.inhibits
     JOIN above ON above.id = p.asset_id AND above.depth > 0
-    WHERE p.tenant_id = $1 AND p.workflow NOT IN ('resolved', 'closed')
+    WHERE p.tenant_id = $1
+      AND (p.workflow NOT IN ('resolved', 'closed')
+           OR (p.resolved_at > $7 AND p.resolved_at + $8::interval > $4 AND p.resolved_by IS NULL))
 ) AS found ORDER BY rank, until DESC LIMIT 1
 """
 # The gateways that heard a device lately: whether each is gone, and when an alert about it last ended.
@@ -144,17 +149,21 @@ async def find_mute(
     connection: Connection, tenant_id: int, rule: Rule, about: About, since: datetime, now: datetime
 ) -> Mute | None:
     """Why nobody is told of this alert now, which has fired `since`; None: somebody is."""
-    is_switched = rule.schedule == "lit"
-    row = await connection.fetchrow(FIND_MUTE, tenant_id, rule.id, about.asset_id, now, is_switched, LOOK_AGAIN)
+    is_switched, grace = rule.schedule == "lit", MEASURED_WITHIN
+    if rule.kind == "silence":
+        grace = COME_BACK * await connection.fetchval(READ_INTERVAL, about.device_id)
+    row = await connection.fetchrow(
+        FIND_MUTE, tenant_id, rule.id, about.asset_id, now, is_switched, LOOK_AGAIN, since, grace
+    )
     if row is not None:
         return Mute(row["by"], row["until"])
     if rule.kind == "silence" and about.device_id is not None:
-        return await _explained_by_gateways(connection, about.device_id, since, now)
+        return await _explained_by_gateways(connection, about.device_id, since, now, grace)
     return None
 
 
 async def _explained_by_gateways(
-    connection: Connection, device_id: int, since: datetime, now: datetime
+    connection: Connection, device_id: int, since: datetime, now: datetime, grace: timedelta
 ) -> Mute | None:
     gateways = await connection.fetch(GATEWAYS_OF_DEVICE, device_id, now, GATEWAY_LATE, since, HEARD_WITHIN)
     if not gateways:
@@ -165,7 +174,7 @@ async def _explained_by_gateways(
     back = [row["back_at"] for row in gateways if not row["is_gone"]]
     if not back:
         return Mute(f"passerelle {gateways[0]['name']} muette", now + LOOK_AGAIN)
-    until = max(back) + COME_BACK * await connection.fetchval(READ_INTERVAL, device_id)
+    until = max(back) + grace
     return Mute("passerelle de retour, en attente du capteur", until) if until > now else None
 
 

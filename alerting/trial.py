@@ -99,7 +99,7 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
     Raises:
         NotToTry: it is about gateways or losses, or there is too much to look at in one go.
     """
-    if rule.kind in ("gateway", "loss"):
+    if rule.kind in ("gateway", "loss", "gateway_address", "codec"):
         raise NotToTry("cette règle ne se rejoue pas : elle suit les passerelles ou les pertes, non des mesures")
     since = now - timedelta(days=DAYS)
     rows = await connection.fetch(

@@ -1,0 +1,95 @@
+"""Opening hours, holidays, night and lamps, against the official calendars and the sunrise equation."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from alerting.rules.calendar import Calendar, MalformedCalendar, is_lit, is_on_duty, next_duty, weekly_of
+from alerting.rules.model import Place
+
+WEEK = weekly_of([[["07:30", "18:30"]]] * 5 + [[], []])
+SCHOOL = Calendar(WEEK, school_zone="B")
+BREST = Place(48.39, -4.49)
+METZ = Place(49.12, 6.18)
+
+
+def paris(text: str) -> datetime:
+    """Local time with its offset, as people read it."""
+    return datetime.fromisoformat(text)
+
+
+@pytest.mark.parametrize(
+    ("at", "is_open"),
+    [
+        ("2026-11-25T10:00+01:00", True),
+        ("2026-11-25T07:29+01:00", False),
+        ("2026-11-25T18:30+01:00", False),
+        ("2026-11-28T10:00+01:00", False),  # Saturday.
+        ("2026-11-11T10:00+01:00", False),  # Armistice.
+        ("2026-10-20T10:00+02:00", False),  # Holidays of All Saints.
+        ("2027-02-22T10:00+01:00", False),  # Winter holidays of zone B, no longer of zone C.
+        ("2026-07-14T10:00+02:00", False),
+        ("2027-05-06T10:00+02:00", False),  # Ascension Day: Easter is reckoned.
+        ("2026-10-02T07:45+02:00", True),  # Summer time.
+    ],
+)
+def test_a_school_is_open_when_it_is(at: str, is_open: bool) -> None:
+    assert SCHOOL.is_open(paris(at)) is is_open
+
+
+def test_zones_have_their_own_holidays() -> None:
+    at = paris("2027-02-15T10:00+01:00")
+
+    assert Calendar(WEEK, school_zone="A").is_open(at) is False
+    assert Calendar(WEEK, school_zone="B").is_open(at) is True
+
+
+def test_without_opening_hours_a_place_is_never_closed() -> None:
+    at = paris("2026-11-25T03:00+01:00")
+
+    assert is_on_duty("open", Place(), at)
+    assert not is_on_duty("closed", Place(), at)
+    assert is_on_duty("night", Place(), at)
+    assert is_on_duty("always", Place(), at)
+
+
+# By the sunrise equation, worked out by hand (declination, hour angle at -0.833 degrees, equation of time).
+@pytest.mark.parametrize(
+    ("place", "rises", "sets"),
+    [
+        (BREST, "2026-12-21T09:07+01:00", "2026-12-21T17:25+01:00"),
+        (METZ, "2026-06-21T05:30+02:00", "2026-06-21T21:44+02:00"),
+    ],
+)
+def test_lamps_burn_from_dusk_to_dawn_and_nobody_judges_at_twilight(place: Place, rises: str, sets: str) -> None:
+    rise, sunset, aside = paris(rises), paris(sets), timedelta(minutes=35)
+
+    assert [is_lit(at, place) for at in (rise - aside, rise, rise + aside)] == [True, None, False]
+    assert [is_lit(at, place) for at in (sunset - aside, sunset, sunset + aside)] == [False, None, True]
+
+
+def test_a_night_cut_puts_the_lamps_out_and_an_unknown_place_says_nothing() -> None:
+    cut = Place(48.39, -4.49, night_cut=(23 * 60, 5 * 60))
+
+    assert is_lit(paris("2026-11-25T02:00+01:00"), cut) is False
+    assert is_lit(paris("2026-11-25T23:05+01:00"), cut) is None
+    assert is_lit(paris("2026-11-25T22:00+01:00"), cut) is True
+    assert is_lit(paris("2026-11-25T02:00+01:00"), Place()) is None
+
+
+def test_the_next_duty_is_found_to_the_minute_over_a_long_weekend_and_the_change_of_the_clock() -> None:
+    place = Place(calendar=Calendar(WEEK))
+
+    assert next_duty("open", place, paris("2026-11-10T18:30+01:00")) == paris("2026-11-12T07:30+01:00")
+    assert next_duty("closed", place, paris("2026-11-25T09:07+01:00")) == paris("2026-11-25T18:30+01:00")
+    assert next_duty("open", place, paris("2026-10-24T12:00+02:00")) == paris("2026-10-26T07:30+01:00")
+    assert next_duty("closed", Place(), datetime(2026, 11, 25, tzinfo=UTC)) is None
+
+
+@pytest.mark.parametrize(
+    "days",
+    [[], [[]] * 6, [[["7h", "8h"]]] + [[]] * 6, [[["18:00", "08:00"]]] + [[]] * 6, [[["08:00"]]] + [[]] * 6],
+)
+def test_what_are_no_opening_hours_are_refused(days: list[list[list[str]]]) -> None:
+    with pytest.raises(MalformedCalendar):
+        weekly_of(days)

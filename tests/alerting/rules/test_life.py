@@ -1,0 +1,129 @@
+"""What people are told over an alert's life, and properties that hold whatever happens."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerting.rules.life import Life, Mute, Tell, Workflow, begin, end, finish, look, raise_to
+
+START = datetime(2026, 11, 25, 8, 0, tzinfo=UTC)
+
+
+def minute(count: float) -> datetime:
+    return START + timedelta(minutes=count)
+
+
+def test_an_alert_that_fires_again_is_the_same_one_once_more() -> None:
+    opened, first = begin(None, minute(0), None)
+    over, second = end(opened, minute(10), None)
+    again, third = begin(over, minute(60), None)
+
+    assert (first, second, third) == (Tell.OPENED, Tell.RESOLVED, Tell.REOPENED)
+    assert (again.workflow, again.occurrences, again.ended_at) == (Workflow.OPEN, 2, None)
+
+
+def test_the_fifth_change_in_six_hours_is_told_as_flapping_then_hourly_in_one_sentence_until_it_is_calm() -> None:
+    life: Life | None = None
+    told: list[Tell | None] = []
+    for change in range(8):
+        at = minute(10 * change)
+        if change % 2:
+            assert life is not None
+            life, event = end(life, at, None)
+        else:
+            life, event = begin(life, at, None)
+        told.append(event)
+    assert life is not None
+    digests: list[tuple[float, Tell | None]] = []
+    while life.due_at is not None:
+        at = life.due_at
+        life, event = look(life, at, None, is_firing=False)
+        digests.append(((at - START) / timedelta(minutes=1), event))
+
+    assert told == [Tell.OPENED, Tell.RESOLVED, Tell.REOPENED, Tell.RESOLVED, Tell.FLAPPING, None, None, None]
+    assert digests[0] == (100, Tell.DIGEST)
+    assert [event for _, event in digests[1:]] == [None] * (len(digests) - 1)
+    assert not life.is_flapping
+
+
+def test_what_is_muted_is_told_when_that_ends_if_it_is_still_so_and_else_not_at_all() -> None:
+    mute = Mute("silence n° 1", minute(60))
+    muted, nothing = begin(None, minute(0), mute)
+    still, told = look(muted, minute(60), None, is_firing=True)
+    over, silent_end = end(muted, minute(30), mute)
+
+    assert nothing is silent_end is None
+    assert (muted.told, muted.muted_by, muted.due_at) == (False, "silence n° 1", minute(60))
+    assert told is Tell.OPENED
+    assert (still.told, still.due_at) == (True, None)
+    assert over.due_at is None
+
+
+def test_whoever_was_told_of_nothing_is_told_of_the_graver_alert_as_of_a_new_one() -> None:
+    muted, _ = begin(None, minute(0), Mute("silence n° 1", minute(60)))
+    told_late, event = raise_to(muted, None)
+
+    assert (told_late.told, event) == (True, Tell.OPENED)
+    assert raise_to(told_late, None) == (told_late, Tell.RAISED)
+
+
+def test_what_a_person_ends_while_it_fires_opens_again_and_what_is_over_by_then_does_not() -> None:
+    opened, _ = begin(None, minute(0), None)
+    closed = finish(opened, Workflow.CLOSED, minute(5), minute(245))
+    early = look(closed, minute(200), None, is_firing=True)
+    again, told = look(closed, minute(245), None, is_firing=True)
+    over, nothing = end(closed, minute(100), None)
+
+    assert early == (closed, None)
+    assert (again.workflow, again.occurrences, told) == (Workflow.OPEN, 2, Tell.REOPENED)
+    assert nothing is None
+    assert (over.workflow, over.due_at) == (Workflow.CLOSED, None)
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["fire", "end", "close", "look", "raise"]), st.integers(1, 200), st.booleans()),
+    max_size=60,
+)
+
+
+@given(steps)
+def test_an_end_is_told_to_those_who_were_told_of_the_beginning_and_nothing_is_due_for_ever(  # noqa: C901
+    trace: list[tuple[str, int, bool]],
+) -> None:
+    life: Life | None = None
+    now, is_firing, was_told = START, False, False
+    for action, minutes, is_muted in trace:
+        now += timedelta(minutes=minutes)
+        mute = Mute("silence", now + timedelta(minutes=30)) if is_muted else None
+        event: Tell | None = None
+        if action == "fire" and not is_firing:
+            is_firing = True
+            life, event = begin(life, now, mute)
+        elif life is None:
+            continue
+        elif action == "end" and is_firing:
+            is_firing = False
+            life, event = end(life, now, mute)
+        elif action == "close" and life.is_live:
+            life = finish(life, Workflow.CLOSED, now, now + timedelta(hours=4) if is_firing else None)
+            was_told = False
+        elif action == "raise" and is_firing:
+            life, event = raise_to(life, mute)
+        elif action == "look":
+            before = life.due_at
+            life, event = look(life, now, mute, is_firing=is_firing)
+            assert before is None or before > now or life.due_at != before
+        if event is Tell.RESOLVED:
+            assert was_told
+        if is_muted and event is not None:
+            raise AssertionError("somebody was told while it was muted")
+        was_told = was_told or event is not None
+        assert life.told or life.muted_by is not None or not life.is_live or life.is_flapping
+        # However it goes on, it comes to rest: no deadline follows another for ever.
+        resting = life
+        for _ in range(40):
+            if resting.due_at is None:
+                break
+            resting, _ = look(resting, resting.due_at, None, is_firing=False)
+        assert resting.due_at is None

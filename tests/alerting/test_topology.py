@@ -1,0 +1,259 @@
+"""One cause, one message: gateways and what they alone hear, things and what hangs on them, silences, orders."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+from alerting import alert_store, mutes, rule_store
+from alerting.engine import Engine
+from alerting.rulebook import Rulebook
+from core.messages.batch import encode_batch
+from core.messages.measurements import Measurement
+from core.runtime.lease import take_lease
+from core.runtime.postgres import Pool
+from tests.alerting.crashes import message_of
+from tests.alerting.town import SINCE_LONG, Town, on
+
+NOW = on(16, 10)
+BINS = 500
+
+
+class Watch:
+    """An engine over a town, whose clock is moved by hand."""
+
+    def __init__(self, town: Town, engine: Engine, lease: object) -> None:
+        self.town, self.engine, self.lease = town, engine, lease
+        self.now = NOW
+
+    async def hear(self, values: dict[int, float]) -> None:
+        """Values by datastream, now."""
+        at_us = int(self.now.timestamp() * 1_000_000)
+        items = [Measurement(stream, at_us, value, 0) for stream, value in values.items()]
+        await self.engine.take(self.lease, [message_of(encode_batch(items), at_us)])
+
+    async def see_gateway(self) -> None:
+        await self.town.pool.execute(
+            "INSERT INTO gateway_state (gateway_id, frontend, address, last_seen_at) VALUES ($1, 'udp', 'a', $2) "
+            "ON CONFLICT (gateway_id) DO UPDATE SET last_seen_at = excluded.last_seen_at",
+            self.town.gateway_id,
+            self.now,
+        )
+
+    async def pass_time(self, **duration: float) -> None:
+        self.now += timedelta(**duration)
+        await self.engine.sweep([self.lease])
+
+    async def told(self) -> list[tuple[str, str]]:
+        rows = await self.town.pool.fetch(
+            "SELECT n.event, r.name FROM alert_notice n JOIN alert a ON a.id = n.alert_id "
+            "JOIN alert_rule r ON r.id = a.rule_id ORDER BY n.at, n.event, r.name"
+        )
+        return [(row["event"].removeprefix("alert."), row["name"]) for row in rows]
+
+
+async def watch(pool: Pool, inhabit: Callable[[Town], Awaitable[object]]) -> Watch:
+    town = Town(pool)
+    await town.settle()
+    await inhabit(town)
+    lease = await take_lease(pool, "alerting", 0, "test")
+    rulebook = Rulebook(pool)
+    await rulebook.load()
+    watching = Watch(town, Engine(pool, rulebook, 1, least_watch=timedelta(0), now=lambda: watching.now), lease)
+    watching.engine._watching[0] = SINCE_LONG
+    return watching
+
+
+PLANT = """
+WITH profile AS (
+    INSERT INTO device_profile (tenant_id, name, vendor, model, codec) VALUES ($1, 'p', 'v', 'm', 'c') RETURNING id
+), devices AS (
+    INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, activation)
+    SELECT $1, int8send(n), int8send(1), n::text, p.id, 0, 'ABP' FROM profile p, generate_series(1, $2::int) n
+    RETURNING id, name
+), assets AS (
+    INSERT INTO asset (tenant_id, kind, name)
+    SELECT $1, 'waste_container', n::text FROM generate_series(1, $2::int) n RETURNING id, name
+), served AS (
+    INSERT INTO assignment (tenant_id, asset_id, device_id, during)
+    SELECT $1, a.id, d.id, tstzrange($3, NULL) FROM assets a JOIN devices d USING (name)
+)
+INSERT INTO datastream (tenant_id, asset_id, device_id, quantity, unit)
+SELECT $1, a.id, d.id, 'fill_level', '%' FROM assets a JOIN devices d USING (name) RETURNING id
+"""
+RECEIVE = """
+INSERT INTO observation.reception
+SELECT d.id, $2, gen_random_uuid(), $1, 0, -80, 5 FROM device d WHERE $3::int IS NULL OR d.id % $3 = 0
+"""
+
+
+async def bins(town: Town) -> None:
+    await town.pool.execute(PLANT, town.tenant_id, BINS, SINCE_LONG)
+
+
+async def test_five_hundred_bins_behind_a_dead_gateway_are_one_message(pool: Pool) -> None:
+    watching = await watch(pool, bins)
+    streams = [row["id"] for row in await pool.fetch("SELECT id FROM datastream")]
+    await pool.execute(RECEIVE, watching.town.gateway_id, NOW, None)
+    await watching.see_gateway()
+    await watching.hear(dict.fromkeys(streams, 30.0))
+    for _ in range(8):
+        await watching.pass_time(minutes=30)
+    dead = await watching.told()
+    silent = await pool.fetchval("SELECT count(*) FROM alert WHERE device_id IS NOT NULL AND workflow = 'open'")
+    await watching.see_gateway()
+    await watching.pass_time(seconds=10)
+    watching.now += timedelta(minutes=10)
+    await watching.see_gateway()
+    await watching.hear(dict.fromkeys(streams[:-1], 30.0))
+    for _ in range(4):
+        watching.now += timedelta(minutes=30)
+        await watching.see_gateway()
+        await watching.pass_time()
+    after = await watching.told()
+
+    assert silent == BINS
+    assert dead == [("opened", "gateway_down")]
+    # One device did not come back with its gateway: now it is told.
+    assert after[1:] == [("resolved", "gateway_down"), ("opened", "device_silent")]
+
+
+async def test_a_bin_that_another_gateway_hears_too_is_told_of(pool: Pool) -> None:
+    watching = await watch(pool, bins)
+    streams = [row["id"] for row in await pool.fetch("SELECT id FROM datastream")]
+    second = await pool.fetchval(
+        "INSERT INTO gateway (tenant_id, gateway_id, name) VALUES ($1, $2, 'Église') RETURNING id",
+        watching.town.tenant_id,
+        bytes([1]) * 8,
+    )
+    await pool.execute(RECEIVE, watching.town.gateway_id, NOW, None)
+    await pool.execute(RECEIVE, second, NOW, 100)
+    await watching.see_gateway()
+    await watching.hear(dict.fromkeys(streams, 30.0))
+    for _ in range(8):
+        watching.now += timedelta(minutes=30)
+        await pool.execute(
+            "INSERT INTO gateway_state (gateway_id, frontend, address, last_seen_at) VALUES ($1, 'udp', 'a', $2) "
+            "ON CONFLICT (gateway_id) DO UPDATE SET last_seen_at = excluded.last_seen_at",
+            second,
+            watching.now,
+        )
+        await watching.pass_time()
+    told = await watching.told()
+
+    assert told == [("opened", "gateway_down")] + [("opened", "device_silent")] * (BINS // 100)
+
+
+async def test_a_cabinet_without_power_is_one_message_and_not_its_lamps(pool: Pool) -> None:
+    async def inhabit(town: Town) -> None:
+        cabinet = await town.add(
+            "lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0,
+            attributes={"lighting": {"rated_power_w": 2000}},
+        )  # fmt: skip
+        for number in range(40):
+            await town.add(
+                "lighting_cabinet", f"Lampe {number}", "active_power", "W", lambda _: 0, parent=cabinet,
+                attributes={"lighting": {"rated_power_w": 60}},
+            )  # fmt: skip
+
+    watching = await watch(pool, inhabit)
+    cabinet, *lamps = (thing.datastream_id for thing in watching.town.things)
+    watching.now = on(16, 20)
+    for _ in range(3):
+        watching.now += timedelta(minutes=15)
+        await watching.hear({cabinet: 0.0})
+        await watching.hear(dict.fromkeys(lamps, 0.0))
+    dark = await watching.told()
+    watching.now += timedelta(minutes=15)
+    await watching.hear({cabinet: 2000.0} | dict.fromkeys(lamps[1:], 60.0) | {lamps[0]: 0.0})
+    for _ in range(3):
+        await watching.pass_time(minutes=10)
+    after = await watching.told()
+
+    assert dark == [("opened", "dark")]
+    # The lamp that stays dark although its cabinet has power is told.
+    assert after == [("opened", "dark"), ("resolved", "dark"), ("opened", "dark")]
+
+
+async def test_a_cabinet_that_was_switched_off_by_order_is_not_dark(pool: Pool) -> None:
+    async def inhabit(town: Town) -> None:
+        await town.add("lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0,
+                       attributes={"lighting": {"rated_power_w": 2000}})  # fmt: skip
+
+    watching = await watch(pool, inhabit)
+    thing = watching.town.things[0]
+    watching.now = on(16, 20)
+    await pool.execute(
+        "WITH l AS (INSERT INTO downlink (tenant_id, device_id, slot, f_port, payload, not_after) "
+        "VALUES ($1, $2, 0, 1, '', now()) RETURNING id) "
+        "INSERT INTO lighting_command (tenant_id, asset_id, device_id, action, off_until, requested_by, state, "
+        "downlink_id, not_after) SELECT $1, $3, $2, 'off', $4, 'chef', 'confirmed', id, now() FROM l",
+        watching.town.tenant_id, thing.device_id, thing.asset_id, on(16, 22),
+    )  # fmt: skip
+    for _ in range(4):
+        watching.now += timedelta(minutes=15)
+        await watching.hear({thing.datastream_id: 0.0})
+    muted = (await watching.told(), (await alert_store.list_alerts(pool))[0].muted_by)
+    watching.now = on(16, 22)
+    await watching.pass_time(minutes=1)
+
+    assert muted == ([], "extinction n° 1 demandée par chef")
+    assert await watching.told() == [("opened", "dark")]
+
+
+async def full_bin(town: Town) -> None:
+    await town.add("waste_container", "Bac", "fill_level", "%", lambda _: 0)
+
+
+async def test_a_silence_that_is_ended_early_tells_what_still_fires(pool: Pool) -> None:
+    watching = await watch(pool, full_bin)
+    thing = watching.town.things[0]
+    async with pool.acquire() as connection:
+        silence = await mutes.create_silence(
+            connection, watching.town.tenant_id, "chef", "fête", datetime(2100, 1, 1, tzinfo=NOW.tzinfo),
+            starts_at=SINCE_LONG, asset_kind="waste_container",
+        )  # fmt: skip
+        assert silence is not None
+        for minutes in (0, 10):
+            watching.now = NOW + timedelta(minutes=minutes)
+            await watching.hear({thing.datastream_id: 80.0})
+        muted = await watching.told()
+        ended = await mutes.end_silence(connection, silence.id)
+    # The silence ended on the database's clock, which is behind none of the town's.
+    await pool.execute("UPDATE silence SET ends_at = $1", watching.now)
+    await pool.execute("UPDATE alert SET muted_until = $1, due_at = $1", watching.now)
+    await watching.pass_time(seconds=1)
+
+    assert muted == []
+    assert ended is not None
+    assert await watching.told() == [("opened", "bin_75")]
+
+
+async def test_a_rule_for_a_tag_watches_what_carries_it_and_an_asset_rule_opens_one_alert_for_all_its_streams(
+    pool: Pool,
+) -> None:
+    watching = await watch(pool, full_bin)
+    thing, town = watching.town.things[0], watching.town
+    other = await town.add("waste_container", "Bac 2", "fill_level", "%", lambda _: 0)
+    second = await pool.fetchval(
+        "INSERT INTO datastream (tenant_id, asset_id, device_id, channel, quantity, unit) "
+        "VALUES ($1, $2, $3, '2', 'fill_level', '%') RETURNING id",
+        town.tenant_id, thing.asset_id, thing.device_id,
+    )  # fmt: skip
+    await pool.execute("UPDATE asset SET tags = '{ecole}' WHERE id = $1", thing.asset_id)
+    bin_75 = next(rule for rule in await rule_store.list_rules(pool) if rule.name == "bin_75")
+    async with pool.acquire() as connection, connection.transaction():
+        await rule_store.update_rule(
+            connection, bin_75.id, {"tags": ["ecole"], "scope": "asset", "for_readings": 1}
+        )
+    await watching.engine._rulebook.load()
+    await watching.hear({thing.datastream_id: 80.0, other.datastream_id: 90.0})
+    watching.now += timedelta(minutes=1)
+    await watching.hear({second: 85.0})
+    watching.now += timedelta(minutes=1)
+    await watching.hear({thing.datastream_id: 10.0})
+    half = await watching.told()
+    watching.now += timedelta(minutes=1)
+    await watching.hear({second: 12.0})
+
+    assert half == [("opened", "bin_75")]
+    assert await watching.told() == [("opened", "bin_75"), ("resolved", "bin_75")]
+    assert [alert.asset_id for alert in await alert_store.list_alerts(pool)] == [thing.asset_id]

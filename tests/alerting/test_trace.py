@@ -1,0 +1,49 @@
+"""Thirty days of a town: exactly these messages, also when the evaluator is killed again and again."""
+
+from pathlib import Path
+
+import pytest
+
+from alerting import alert_store
+from alerting.queue import decode_message
+from core.runtime.postgres import Pool
+from tests.alerting.crashes import Fuse
+from tests.alerting.town import town_of
+
+# Local instant, event, severity, text: checked by hand against the scripts of the town, line by line.
+LINES = (Path(__file__).parent / "thirty_days.txt").read_text("utf-8").splitlines()
+EXPECTED = [tuple(line.split(" | ", 3)) for line in LINES]
+
+
+async def test_thirty_days_of_a_town_are_told_as_they_should_be(pool: Pool) -> None:
+    async with town_of(pool) as days:
+        await days.play()
+        alerts = await alert_store.list_alerts(pool, workflow=["open"])
+
+        assert await days.town.notices() == EXPECTED
+        assert await count_distinct_messages(pool) == len(EXPECTED)
+        # Sensors died when their bins were full: that resolves nothing.
+        assert [(one.condition, one.value) for one in alerts if one.rule == "bin_75"] == [
+            ("unknown", 92),
+            ("unknown", 92),
+        ]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_an_evaluator_that_is_killed_again_and_again_tells_the_same_and_nothing_twice(
+    pool: Pool, seed: int
+) -> None:
+    async with town_of(pool, Fuse(seed, 600)) as days:
+        await days.play()
+
+        assert days.deaths > 50
+        assert await days.town.notices() == EXPECTED
+        assert await count_distinct_messages(pool) == len(EXPECTED)
+
+
+async def count_distinct_messages(pool: Pool) -> int:
+    """How many webhook ids wait in the queue; fails when one waits twice."""
+    rows = await pool.fetch("SELECT payload FROM jobs.pgqueuer")
+    ids = {decode_message(row["payload"]).message_id for row in rows}
+    assert len(ids) == len(rows)
+    return len(ids)
