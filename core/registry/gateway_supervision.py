@@ -38,6 +38,11 @@ SELECT g.gateway_id, h.hour, h.uplinks, h.duplicates, h.crc_errors, h.rejected, 
 FROM gateway_hour h JOIN gateway g ON g.id = h.gateway_id
 WHERE g.gateway_id = $1 AND h.hour > $2 ORDER BY h.hour
 """
+READ_ROUND_TRIPS = """
+SELECT DISTINCT ON (h.gateway_id) g.gateway_id, h.round_trip_ms
+FROM gateway_hour h JOIN gateway g ON g.id = h.gateway_id
+WHERE h.hour > $1 AND h.round_trip_ms IS NOT NULL ORDER BY h.gateway_id, h.hour DESC
+"""
 # Without a status the radio may have emitted: its bridge died, or the gateway stayed silent.
 READ_AIRTIME = """
 SELECT t.frequency, sum(t.airtime_us)::bigint AS airtime_us FROM transmission t
@@ -129,6 +134,12 @@ async def save_address_changes(connection: Connection | Pool, changes: Sequence[
 async def read_hours(connection: Connection, gateway_id: bytes, after: datetime) -> list[HourOfGateway]:
     """The hours of a gateway that began after an instant, the oldest first."""
     return [entity(HourOfGateway, row) for row in await connection.fetch(READ_HOURS, gateway_id, after)]
+
+
+async def read_round_trips(connection: Connection | Pool, after: datetime) -> dict[bytes, float]:
+    """The last round trip of each gateway that was measured since an instant, in milliseconds."""
+    rows = await connection.fetch(READ_ROUND_TRIPS, after)
+    return {row["gateway_id"]: row["round_trip_ms"] for row in rows}
 
 
 async def read_airtime(

@@ -11,9 +11,9 @@ from core.messages.frames import Frame
 from core.registry.gateway_supervision import HourOfGateway, save_hours
 from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool
 from lorawan.identifiers import GatewayId
+from services.gateway_bridge import gateway_series
 from services.gateway_bridge.frontend import FrameSink
 from services.gateway_bridge.gateways import Gateways
-from services.gateway_bridge.telemetry import GATEWAY_FRAMES, GATEWAY_ROUND_TRIP
 
 SAVE_EVERY_S = 15.0
 # A device repeats itself after its receive windows, seconds later; a gateway that mirrors a frame does at once.
@@ -110,7 +110,6 @@ class Activity:
         hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         for gateway_id in [known for known in self._work if known not in self._gateways]:
             del self._work[gateway_id]
-            _forget_series(gateway_id)
         counted = [(gateway_id, work, Tally(*astuple(work.total))) for gateway_id, work in self._work.items()]
         changed = [(known, work, total) for known, work, total in counted if total != work.saved]
         if not changed:
@@ -146,15 +145,9 @@ def _count(work: _Work, frame: Frame) -> None:
 def _show(entry: HourOfGateway) -> None:
     name = entry.gateway_id.hex()
     for what in WHAT:
-        GATEWAY_FRAMES.labels(name, what).inc(getattr(entry, what))
+        gateway_series.FRAMES.labels(name, what).inc(getattr(entry, what))
     if entry.round_trip_ms is not None:
-        GATEWAY_ROUND_TRIP.labels(name).set(entry.round_trip_ms / 1000)
-
-
-def _forget_series(gateway_id: bytes) -> None:
-    for what in WHAT:
-        GATEWAY_FRAMES.remove(gateway_id.hex(), what)
-    GATEWAY_ROUND_TRIP.remove(gateway_id.hex())
+        gateway_series.ROUND_TRIP.labels(name).set(entry.round_trip_ms / 1000)
 
 
 def _less(total: Tally, saved: Tally) -> tuple[int, int, int, int, int]:

@@ -13,6 +13,7 @@ from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.postgres import Pool, open_pool
 from lorawan.identifiers import GatewayId
+from services.gateway_bridge import gateway_series
 from services.gateway_bridge.activity import Activity
 from services.gateway_bridge.basics_station import BasicsStation
 from services.gateway_bridge.batcher import Batcher
@@ -29,6 +30,7 @@ from services.gateway_bridge.store import Statuses
 from services.gateway_bridge.transmitter import Transmitter
 
 FINISH_WITHIN_S = 2.5
+SHOW_EVERY_S = 5.0
 
 log = structlog.get_logger()
 
@@ -57,6 +59,15 @@ class Bridge:
         if self.stations is not None:
             self.stations.registered()
 
+    async def show(self) -> None:
+        """Say in the metrics which gateways are there, and how their radios' hours are used, until cancelled."""
+        while True:
+            for gateway_id in self.gateways.ids():
+                is_there = self.paths.frontend_of(GatewayId(gateway_id)) is not None
+                gateway_series.ONLINE.labels(gateway_id.hex()).set(is_there)
+            self.radios.show()
+            await asyncio.sleep(SHOW_EVERY_S)
+
     def path_gone(self, gateway_id: GatewayId) -> None:
         """Forget the radio of a gateway whose path we no longer hold."""
         self.radios.forget(gateway_id)
@@ -68,6 +79,7 @@ async def build(settings: Settings, pool: Pool, bus: Bus) -> Bridge:
     sightings = Sightings(pool, gateways)
     statuses = Statuses(pool)
     round_trips = RoundTrips()
+    await round_trips.load(pool)
     radios = Radios(pool, statuses, round_trips)
     async with pool.acquire() as connection:
         batcher = Batcher(bus, await read_shards(connection))
@@ -133,6 +145,7 @@ async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, st
             tasks.create_task(bridge.sightings.run(), name="save sightings"),
             tasks.create_task(bridge.statuses.run(), name="save statuses"),
             tasks.create_task(bridge.activity.run(), name="save activity"),
+            tasks.create_task(bridge.show(), name="show gateways"),
         ]
         holding = tasks.create_task(bridge.paths.run(bridge.path_gone), name="hold downlink paths")
         await bridge.udp.open(settings.udp_host, settings.udp_port, settings.udp_receive_buffer)

@@ -15,6 +15,7 @@ from core.registry.gateway_supervision import AddressSeen, save_address_changes
 from core.registry.gateways import GatewaySeen, read_gateways, save_gateway_states, save_unknown_gateways
 from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool
 from lorawan.identifiers import GatewayId
+from services.gateway_bridge import gateway_series
 from services.gateway_bridge.telemetry import ADDRESS_CHANGES, REGISTERED
 
 SAVE_EVERY_S = 5.0
@@ -34,7 +35,9 @@ class Gateways:
 
     async def load(self) -> None:
         """Read every gateway: there are hundreds, and they change by the day."""
-        self._known = await read_gateways(self._pool)
+        former, self._known = self._known, await read_gateways(self._pool)
+        for gateway_id in former.keys() - self._known.keys():
+            gateway_series.forget(gateway_id)
         REGISTERED.set(len(self._known))
 
     async def apply(self, changes: list[Change]) -> None:
@@ -91,6 +94,7 @@ class Sightings:
     def refuse_address(self, gateway_id: GatewayId, frontend: str, former: str, address: str) -> None:
         """Somebody spoke in a registered gateway's name while it spoke from `former`."""
         ADDRESS_CHANGES.labels("refused").inc()
+        gateway_series.ADDRESS_CHANGES.labels(gateway_id.hex(), "refused").inc()
         key = (gateway_id, frontend, former, address)
         if key in self._refused or len(self._refused) < MAX_REFUSED_ADDRESSES:
             self._refused[key] = self._refused.get(key, 0) + 1
@@ -114,15 +118,27 @@ class Sightings:
                 await self._save_known(known)
             if unknown:
                 await save_unknown_gateways(self._pool, _rows(unknown))
+        except asyncio.CancelledError:  # The bridge ends, and saves once more.
+            self._take_back(known, unknown, refused)
+            raise
         except (
             ForeignKeyViolationError,
             *DATABASE_AWAY,
         ) as away:  # One that is being removed is passed over next time.
             log.warning("gateways_not_saved", error=str(away) or type(away).__name__)
-            self._known = known | self._known
-            self._unknown = unknown | self._unknown
-            for key, times in refused.items():
-                self._refused[key] = self._refused.get(key, 0) + times
+            self._take_back(known, unknown, refused)
+
+    def _take_back(
+        self,
+        known: dict[bytes, _Sight],
+        unknown: dict[bytes, _Sight],
+        refused: dict[tuple[bytes, str, str, str], int],
+    ) -> None:
+        """What could not be saved goes with the next."""
+        self._known = known | self._known
+        self._unknown = unknown | self._unknown
+        for key, times in refused.items():
+            self._refused[key] = self._refused.get(key, 0) + times
 
     async def _save_refused(self, refused: dict[tuple[bytes, str, str, str], int]) -> None:
         at = datetime.now(UTC)
@@ -138,8 +154,12 @@ class Sightings:
             moved = await save_gateway_states(connection, _rows(known))
             if moved:
                 await open_address_alerts(connection, moved)
+        for gateway_id, sight in known.items():
+            if gateway_id in self._gateways:
+                gateway_series.LAST_SEEN.labels(gateway_id.hex()).set(sight.seen_at)
         for change in moved:
             ADDRESS_CHANGES.labels("accepted").inc()
+            gateway_series.ADDRESS_CHANGES.labels(change.gateway_id.hex(), "accepted").inc()
             _warn("gateway_address_changed", change)
 
 

@@ -10,9 +10,10 @@ from core.messages.downlinks import Transmission, TransmitReply, TransmitRequest
 from core.model.entities import Gateway
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from lorawan.airtime import Emission as LedgerEmission
-from lorawan.airtime import Granted, Priority, Refused, Scheduler, lora_airtime_us
+from lorawan.airtime import Granted, Priority, Refused, Scheduler, Usage, lora_airtime_us
 from lorawan.identifiers import GatewayId
 from lorawan.regions import EU868, REGIONS
+from services.gateway_bridge import gateway_series
 from services.gateway_bridge.frontend import INTERNAL_ERROR, NO_ACK, OK, Emission, Frontend, WindowFrontend
 from services.gateway_bridge.round_trip import RoundTrips
 from services.gateway_bridge.store import Statuses, read_emissions, write_transmission
@@ -89,6 +90,11 @@ class Radio:
         scheduler = Scheduler(REGIONS.get(gateway.region, EU868))
         scheduler.restore(now_us(), await read_emissions(pool, gateway.gateway_id))
         return cls(gateway, scheduler, pool, statuses, round_trips)
+
+    def usage(self) -> tuple[Usage, ...]:
+        """What is used up of each sub-band's hour."""
+        self._latest_now_us = max(now_us(), self._latest_now_us)
+        return self._scheduler.usage(self._latest_now_us)
 
     async def transmit(self, frontend: Frontend, request: TransmitRequest) -> TransmitReply:
         """Try the transmissions in order until the gateway takes one; at most one goes out."""
@@ -269,6 +275,11 @@ class Radios:
                 if self._making.get(gateway.gateway_id) is making:
                     self._radios[gateway.gateway_id] = radio
             return radio
+
+    def show(self) -> None:
+        """In the metrics: what is used up of each hour."""
+        for gateway_id, radio in self._radios.items():
+            gateway_series.show_duty_cycle(gateway_id, radio.usage())
 
     def forget(self, gateway_id: GatewayId) -> None:
         """The path is gone: another replica may use the radio, so that its ledger is read anew next time."""

@@ -3,11 +3,16 @@
 from collections import deque
 from collections.abc import Container
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from statistics import median_low
 
+from core.registry.gateway_supervision import read_round_trips
+from core.runtime.postgres import Pool
 from lorawan.identifiers import GatewayId
 
 SAMPLES = 9
+# Of one that is farther away nobody would ever ask for RX2 again, and so nobody would know when it is nearer.
+MOST_US = 1_000_000
 
 
 @dataclass(slots=True)
@@ -27,15 +32,21 @@ class RoundTrip:
 class RoundTrips:
     """Of the gateways whose distance shows only when they are asked to transmit.
 
-    Kept when a path is lost: a gateway that is back is as far away as it was.
+    Kept when a path is lost, and when a replica ends: a gateway that is back is as far away as it was.
     """
 
     def __init__(self) -> None:
         self._of: dict[GatewayId, RoundTrip] = {}
 
+    async def load(self, pool: Pool) -> None:
+        """What any replica has measured within a day."""
+        measured = await read_round_trips(pool, datetime.now(UTC) - timedelta(days=1))
+        for gateway_id, round_trip_ms in measured.items():
+            self.note(GatewayId(gateway_id), round(round_trip_ms * 1000))
+
     def note(self, gateway_id: GatewayId, sample_us: int) -> None:
         """The gateway answered a request after this time."""
-        self._of.setdefault(gateway_id, RoundTrip()).note(sample_us)
+        self._of.setdefault(gateway_id, RoundTrip()).note(min(sample_us, MOST_US))
 
     def of(self, gateway_id: GatewayId) -> int | None:
         """Microseconds; None while nothing was measured."""

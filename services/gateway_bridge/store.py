@@ -93,6 +93,9 @@ class Statuses:
             return
         try:
             await note_statuses(self._pool, waiting)
+        except asyncio.CancelledError:  # The bridge ends, and saves once more.
+            self._waiting = waiting + self._waiting
+            raise
         except DATABASE_AWAY as away:
             log.warning("statuses_not_saved", error=str(away) or type(away).__name__)
             self._waiting = waiting + self._waiting

@@ -19,17 +19,6 @@ ADDRESS_CHANGES = Counter(
     "Gateways that spoke from another address, and datagrams refused because the former one still spoke",
     ["verdict"],
 )
-# As many series as gateways are registered: nobody else has one.
-GATEWAY_FRAMES = Counter(
-    "territoire_gateway_bridge_gateway_frames_total",
-    "What each registered gateway brought to this replica, as of the last time it was saved",
-    ["gateway_id", "what"],
-)
-GATEWAY_ROUND_TRIP = Gauge(
-    "territoire_gateway_bridge_gateway_round_trip_seconds",
-    "The last time to a gateway and back that was measured",
-    ["gateway_id"],
-)
 FEED = Counter(
     "territoire_gateway_bridge_chirpstack_messages_total",
     "Messages to and from the ChirpStack that our gateways feed, by kind and what became of them",

@@ -9,6 +9,7 @@ import structlog
 from core.messages.downlinks import TransmitReply, TransmitRequest
 from core.runtime.postgres import DATABASE_AWAY
 from lorawan.identifiers import GatewayId
+from services.gateway_bridge import gateway_series
 from services.gateway_bridge.activity import Activity
 from services.gateway_bridge.frontend import INTERNAL_ERROR, NO_ACK, Frontend
 from services.gateway_bridge.gateways import Gateways
@@ -48,6 +49,8 @@ class Transmitter:
             if not self._running:
                 self._idle.set()
         DOWNLINKS.labels(reply.status).inc()
+        if gateway_id in self._gateways:
+            gateway_series.DOWNLINKS.labels(gateway_id.hex(), reply.status).inc()
         log.info(
             "transmit_answered",
             gateway_id=gateway_id.hex(),

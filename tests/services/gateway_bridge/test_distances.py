@@ -1,10 +1,17 @@
 """How far away a gateway is travels with the frames that it hears."""
 
 import asyncio
+from datetime import UTC, datetime
 
 from core.messages import topics
-from lorawan.identifiers import GatewayId
+from core.registry.gateway_supervision import HourOfGateway, save_hours
+from core.runtime.postgres import Pool
+from lorawan.identifiers import DevAddr, GatewayId
+from lorawan.regions import EU868
+from lorawan.session import Session
+from lorawan.windows import class_a_windows, still_possible
 from services.gateway_bridge.round_trip import RoundTrips
+from services.gateway_bridge.settings import Settings
 from tests.services.gateway_bridge.slow_link import slow_link
 from tests.services.gateway_bridge.stations import (
     UPLINK,
@@ -13,6 +20,7 @@ from tests.services.gateway_bridge.stations import (
     UdpStation,
     downlink,
     now_us,
+    open_rig,
     register,
     until,
 )
@@ -62,6 +70,20 @@ async def test_a_forwarders_distance_is_known_from_its_first_tx_ack_on(rig: Rig,
     assert 2 * DELAY_S * 1e6 <= after.round_trip_us < 4 * DELAY_S * 1e6
 
 
+async def test_a_distance_is_known_to_the_next_bridge(
+    bridge_settings: Settings, pool: Pool, gateway_mqtt_url: str, gateway_id: GatewayId
+) -> None:
+    await register(pool, gateway_id)
+    hour = HourOfGateway(gateway_id, datetime.now(UTC), 1, 0, 0, 0, 0, 640.0)
+    await save_hours(pool, [hour])
+
+    async with open_rig(bridge_settings, pool, gateway_mqtt_url) as rig, rig.udp_station(gateway_id) as station:
+        await station.hear(UPLINK)
+        (frame,) = await rig.frames(1)
+
+    assert frame.round_trip_us == 640_000
+
+
 async def test_an_ack_over_mqtt_tells_no_distance(rig: Rig, gateway_id: GatewayId) -> None:
     async with rig.mqtt_station(gateway_id) as station:
         await known(rig, station)
@@ -70,6 +92,17 @@ async def test_an_ack_over_mqtt_tells_no_distance(rig: Rig, gateway_id: GatewayI
         (frame,) = await rig.frames(1)
 
     assert frame.round_trip_us == 0
+
+
+def test_a_gateway_never_counts_as_so_far_away_that_nobody_asks_it_any_more(gateway_id: GatewayId) -> None:
+    round_trips = RoundTrips()
+    session = Session(DevAddr(bytes(4)))
+    _, rx2 = class_a_windows(EU868, session, 868_100_000, 5)
+
+    round_trips.note(gateway_id, 5_000_000)
+
+    believed_us = round_trips.of(gateway_id) or 0
+    assert still_possible(rx2, 0, 400_000, believed_us)  # As long as a network may take, with something to spare.
 
 
 def test_distances_of_gateways_that_are_no_longer_registered_are_forgotten(gateway_id: GatewayId) -> None:

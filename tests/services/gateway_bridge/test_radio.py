@@ -2,10 +2,13 @@
 
 import asyncio
 
+from prometheus_client import REGISTRY
+
 from core.model.entities import Gateway
 from core.registry.gateways import read_gateways
 from core.runtime.postgres import Pool
 from lorawan.identifiers import GatewayId
+from services.gateway_bridge import gateway_series
 from services.gateway_bridge.radio import Radios
 from services.gateway_bridge.round_trip import RoundTrips
 from services.gateway_bridge.store import Statuses
@@ -36,3 +39,25 @@ async def test_a_radio_that_is_forgotten_while_its_ledger_is_read_is_not_kept(
     forgotten = await making
 
     assert await radios.of(gateway) is not forgotten
+
+
+async def test_how_much_of_an_hour_is_used_up_is_shown_for_each_sub_band(
+    pool: Pool, gateway_id: GatewayId
+) -> None:
+    gateway, radios = await registered(pool, gateway_id), Radios(pool, Statuses(pool), RoundTrips())
+    await pool.execute(
+        "INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority, status) "
+        "VALUES ($1, now() - interval '1 minute', 868100000, 9000000, 1, 'OK')",
+        gateway_id,
+    )
+
+    gateway_series.show_duty_cycle(gateway_id, (await radios.of(gateway)).usage())
+
+    def used(low_hz: str) -> float | None:
+        labels = {"gateway_id": gateway_id.hex(), "sub_band_hz": low_hz}
+        return REGISTRY.get_sample_value("territoire_gateway_bridge_gateway_duty_cycle_used_ratio", labels)
+
+    # One percent of an hour is 36 s.
+    assert (used("868000000"), used("869400000")) == (0.25, 0.0)
+    gateway_series.forget(gateway_id)
+    assert used("868000000") is None

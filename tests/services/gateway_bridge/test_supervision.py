@@ -1,6 +1,7 @@
 """What is known of every gateway: who spoke in its name, and what it did."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -184,6 +185,11 @@ async def test_a_gateway_beyond_its_rate_is_dropped_and_counted_and_others_are_h
 async def test_what_a_gateway_did_is_in_the_metrics_and_in_its_hour_once_the_bridge_has_ended(
     bridge_settings: Settings, pool: Pool, gateway_mqtt_url: str, gateway_id: GatewayId
 ) -> None:
+    async def is_online() -> bool:
+        labels = {"gateway_id": gateway_id.hex()}
+        return REGISTRY.get_sample_value("territoire_gateway_bridge_gateway_online", labels) == 1
+
+    before = time.time()
     async with open_rig(bridge_settings, pool, gateway_mqtt_url) as rig, rig.udp_station(gateway_id) as station:
         await on_the_air(rig, gateway_id, station)
         await station.hear(UPLINK, UPLINK, UPLINK[:-1] + b"\0")
@@ -191,7 +197,13 @@ async def test_what_a_gateway_did_is_in_the_metrics_and_in_its_hour_once_the_bri
         asked = asyncio.create_task(rig.transmit(gateway_id, downlink(gateway_id, uplink_at_us=now_us())))
         await station.answer(await station.command(), "OK")
         await asked
+        await until(is_online)
 
+    name = {"gateway_id": gateway_id.hex()}
+    sample = REGISTRY.get_sample_value
+    prefix = "territoire_gateway_bridge_gateway_"
+    assert sample(f"{prefix}downlinks_total", name | {"result": "OK"}) == 1
+    assert (sample(f"{prefix}last_seen_timestamp_seconds", name) or 0) > before
     counted = {what: series(gateway_id, what) for what in WHAT}
     assert counted == {"uplinks": 2, "duplicates": 1, "crc_errors": 2, "rejected": 1, "limited": 0}
     assert await hours(pool) == [(2, 1, 2, 1, 0)]
