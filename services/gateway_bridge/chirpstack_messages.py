@@ -94,7 +94,7 @@ def read_event(payload: bytes, message: Proto) -> Proto:
             json_format.Parse(said, message, ignore_unknown_fields=True)
         else:
             message.ParseFromString(payload)
-    except (json_format.ParseError, DecodeError, ValueError) as malformed:
+    except (json_format.ParseError, DecodeError, ValueError, OverflowError, RecursionError) as malformed:
         raise UnreadableEvent("malformed", malformed) from malformed
     return message
 

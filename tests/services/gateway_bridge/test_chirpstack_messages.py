@@ -107,6 +107,15 @@ def test_arbitrary_octets_raise_only_unreadable_event(octets: bytes) -> None:
         assert frame.gateway_id == GATEWAY
 
 
+@pytest.mark.parametrize("key", [b"gatewayID", b"gatewayId"])
+@pytest.mark.parametrize(
+    "value", [b"[" * 3000 + b"]" * 3000, b'{"a":' * 3000 + b"1" + b"}" * 3000, b"9" * 400, b"NaN"]
+)
+def test_json_of_any_depth_and_size_raises_only_unreadable_event(key: bytes, value: bytes) -> None:
+    with contextlib.suppress(UnreadableEvent):
+        read_event(b'{"%s":%s}' % (key, value), gw.UplinkFrame())
+
+
 @given(st.text(max_size=80))
 def test_an_arbitrary_topic_raises_only_unreadable_event(topic: str) -> None:
     with contextlib.suppress(UnreadableEvent):
