@@ -88,7 +88,7 @@ def test_no_secret_is_written_down(rendered: Rendered) -> None:
 
 
 @pytest.mark.parametrize("overlay", ["staging", "production"])  # Those of demo are made by hand.
-def test_every_secret_that_is_asked_for_is_brought_from_the_vault(overlay: str) -> None:
+def test_every_secret_that_is_asked_for_is_brought_from_the_vault_or_signed(overlay: str) -> None:
     rendered = render(overlay)
     brought = {
         (secret["metadata"]["name"], entry["secretKey"])
@@ -101,6 +101,13 @@ def test_every_secret_that_is_asked_for_is_brought_from_the_vault(overlay: str) 
                 reference = entry.get("valueFrom", {}).get("secretKeyRef")
                 if reference:
                     assert (reference["name"], reference["key"]) in brought
+    signed = {certificate["spec"]["secretName"] for certificate in rendered.of("Certificate")}
+    there = signed | {name for name, _ in brought}
+    for workload in rendered.of(*WORKLOADS):
+        volumes = workload["spec"]["template"]["spec"]["volumes"]
+        assert {volume["secret"]["secretName"] for volume in volumes if "secret" in volume} <= there
+    cluster = rendered.named("Cluster", "database")["spec"]
+    assert {*cluster["certificates"].values(), cluster["bootstrap"]["initdb"]["secret"]["name"]} <= there
 
 
 def test_every_pod_is_restricted(rendered: Rendered) -> None:
