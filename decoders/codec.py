@@ -22,6 +22,10 @@ Decode = Callable[[int, bytes, int, Mapping[str, Any]], Decoded]
 Encode = Callable[[str, Mapping[str, Any]], EncodedCommand]
 
 
+# Options of a profile that are secrets: the keys with which meters encrypt. Nobody notes them anywhere.
+SECRET_OPTIONS = frozenset({"key", "keys"})
+
+
 class UnsupportedCommand(ValueError):
     """The device has no such command, or not with these parameters; the message, in French, is shown."""
 

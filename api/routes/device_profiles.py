@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from api.auth import Caller, Change, Manager, Reader
 from api.codec_fields import CommandSpec, MappingRules, check_commands
-from api.decodings import OWN, POINTED, SHARED, decoding_for, noted
+from api.decodings import OWN, POINTED, POINTED_FOR_ALL, SHARED, decoding_for, noted
 from api.errors import PROBLEM_RESPONSES, Problem, not_found
 from api.fields import INT4_MOST, PRINTABLE, Answer, Body, Id, IdRef, Json, Name, Word, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
@@ -23,6 +23,7 @@ from core.registry.profiles import (
     update_profile,
 )
 from core.registry.tenants import act_as_operator
+from decoders.codec import SECRET_OPTIONS
 from lighting.requests import can_switch
 
 LONGEST_INTERVAL_S = 32 * 86_400
@@ -199,8 +200,17 @@ async def create_device_profile(body: NewDeviceProfile, caller: Manager) -> Devi
             supports_join=body.supports_join,
             max_eirp=body.max_eirp,
         )
-        await change.audit("create", "device_profile", profile.id, body.model_dump(mode="json"))
+        await change.audit("create", "device_profile", profile.id, _without_keys(body.model_dump(mode="json")))
     return show_profile(profile)
+
+
+def _without_keys(body: dict[str, Any]) -> dict[str, Any]:
+    """What the audit notes of a profile: that meters' keys were given, and not which."""
+    options = body.get("codec_options")
+    if not options:
+        return body
+    noted_options = {name: "…" if name in SECRET_OPTIONS else value for name, value in options.items()}
+    return {**body, "codec_options": noted_options}
 
 
 @router.get("", summary="Lister les profils d'appareil")
@@ -262,11 +272,12 @@ async def update_device_profile(
         if body.codec is not None:
             decoding = await decoding_for(change, body.codec, None, [], former.capabilities)
             await point_profile(change.connection, id, decoding)
-            before = SHARED if former.tenant_id is None else OWN
+            before, action = (SHARED, POINTED_FOR_ALL) if former.tenant_id is None else (OWN, POINTED)
             details = {"source": before, "former": noted(Decoding.of(former)), "now": noted(decoding)}
-            await change.audit(POINTED, "device_profile", id, details)
+            await change.audit(action, "device_profile", id, details)
         profile = await update_profile(change.connection, id, ProfileChange(**given))
         if profile is None:
             raise Problem(403, "à une autre collectivité, en lecture seule")
-        await change.audit("update", "device_profile", id, body.model_dump(mode="json", exclude_none=True))
+        changed = _without_keys(body.model_dump(mode="json", exclude_none=True))
+        await change.audit("update", "device_profile", id, changed)
     return show_profile(profile)

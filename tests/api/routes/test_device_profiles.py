@@ -42,3 +42,20 @@ async def test_a_profile_that_is_offered_to_all_is_read_and_not_changed(client, 
 
     assert read.json()["tenant_id"] is None
     assert changed.status_code == 403
+
+
+async def test_the_audit_says_that_meters_keys_were_given_and_not_which(client, registry, pool: Pool) -> None:
+    key = "0102030405060708090a0b0c0d0e0f11"
+    profile = await registry.profile(codec="oms.wmbus", codec_options={"key": key, "medium": "heat"})
+
+    await client.patch(
+        f"/v1/device-profiles/{profile['id']}",
+        json={"codec_options": {"keys": {"12345678": key}, "medium": "heat"}},
+    )
+
+    notes = await pool.fetch("SELECT details FROM audit WHERE entity = 'device_profile' ORDER BY id")
+    assert key not in str([note["details"] for note in notes])
+    assert [note["details"]["codec_options"] for note in notes] == [
+        {"key": "…", "medium": "heat"},
+        {"keys": "…", "medium": "heat"},
+    ]
