@@ -30,6 +30,7 @@ ROLE_OF = {
 OF_THE_OPERATOR = ("/v1/gateways/unknown", "/v1/refusals")
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/assets/{id}/device"): {"dev_eui": "ff" * 8},
+    ("put", "/v1/assets/{id}/parent"): {"parent_id": None},
     ("post", "/v1/devices/{dev_eui}/downlinks"): {"f_port": 1, "payload": "00"},
     ("patch", "/v1/webhook-endpoints/{id}"): {"enabled": True},
     ("post", "/v1/alerts/{id}/assign"): {"assignee": "voirie"},
