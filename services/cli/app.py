@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.backup import backup
-from services.cli.bench_network import bench_app
+from services.cli.bench_alerting import bench_app
 from services.cli.chaos import chaos
 from services.cli.codec import codec_app
 from services.cli.codec_lab import add_lab
+from services.cli.codec_redecode import add_redecode
 from services.cli.doctor import doctor
 from services.cli.image import check_image
 from services.cli.install import install
@@ -36,6 +37,7 @@ app = typer.Typer(
 
 app.add_typer(bench_app, name="bench")
 add_lab(codec_app)
+add_redecode(codec_app)
 app.add_typer(codec_app, name="codec")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
