@@ -6,13 +6,14 @@ from typing import Any
 from api.auth import Change
 from api.errors import invalid
 from core.model.entities import DeviceProfile
-from core.registry.codecs import CodecVersion, read_override, read_version
+from core.registry.codecs import CodecVersion, decoding_with, read_override, read_version
 from core.registry.profiles import Decoding
 from core.runtime.postgres import Connection
 from decoders.catalogue import CODECS
 from decoders.declarative import parse
 
-POINTED = "point"  # In the audit.
+# In the audit: for oneself, and for everybody whom a profile is offered to.
+POINTED, POINTED_FOR_ALL = "point", "point_for_all"
 # Whose word it is: one's own profile, one's own choice in the place of a shared profile's, or the shared profile.
 OWN, OVERRIDE, SHARED = "own", "override", "shared"
 
@@ -68,14 +69,14 @@ def noted(decoding: Decoding) -> dict[str, Any]:
 
 
 async def decoding_of_tenant(
-    connection: Connection, tenant_id: int, profile: DeviceProfile
+    connection: Connection, tenant_id: int, profile: DeviceProfile, *, for_all: bool = False
 ) -> tuple[str, Decoding]:
-    """Whose word it is, and how the frames of this tenant's devices are read."""
+    """Whose word it is, and how the frames of this tenant's devices are read.
+
+    With `for_all`, what a profile that is offered to all says itself.
+    """
     if profile.tenant_id is not None:
         return OWN, Decoding.of(profile)
-    override = await read_override(connection, tenant_id, profile.id)
-    if override is None:
-        return SHARED, Decoding.of(profile)
-    return OVERRIDE, Decoding(
-        profile.codec, override.codec_version_id, override.shadow_version_id, override.mapping
-    )
+    override = None if for_all else await read_override(connection, tenant_id, profile.id)
+    own_version = override is not None and override.codec_version_id is not None
+    return OVERRIDE if own_version else SHARED, decoding_with(profile, override)

@@ -11,7 +11,7 @@ from core.model.entities import Asset, Assignment, Device, DeviceProfile
 from core.model.quantities import QUANTITIES
 from core.registry.assets import read_assets
 from core.registry.changes import Change
-from core.registry.codecs import Override, read_overrides
+from core.registry.codecs import Override, decoding_with, read_overrides
 from core.registry.devices import read_assignments, read_devices, read_profiles
 from core.registry.profiles import Decoding
 from core.runtime.postgres import Pool
@@ -176,10 +176,7 @@ class KnownDevices:
 
     def _decoding(self, device: Device, profile: DeviceProfile) -> Decoding:
         """How its frames are read: as its profile says, unless its tenant has another wish."""
-        override = self._overrides.get((device.tenant_id, profile.id))
-        if override is None:
-            return Decoding.of(profile)
-        return Decoding(profile.codec, override.codec_version_id, override.shadow_version_id, override.mapping)
+        return decoding_with(profile, self._overrides.get((device.tenant_id, profile.id)))
 
     def _known(
         self,

@@ -8,7 +8,16 @@ from pydantic import Field
 
 from api.auth import Caller, Change, Manager, Reader
 from api.codec_fields import MappingRules
-from api.decodings import OVERRIDE, POINTED, SHARED, decoding_for, decoding_of_tenant, noted, usable_version
+from api.decodings import (
+    OVERRIDE,
+    POINTED,
+    POINTED_FOR_ALL,
+    SHARED,
+    decoding_for,
+    decoding_of_tenant,
+    noted,
+    usable_version,
+)
 from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
 from api.fields import Answer, Body, Eui, HexOctets, Id, IdRef, Word, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
@@ -128,27 +137,26 @@ def _show(profile_id: int, source: str, decoding: Decoding, codec: str) -> Decod
 
 
 async def _point(
-    caller: Caller, change: Change, profile: DeviceProfile, decoding: Decoding, *, for_all: bool, action: str
+    caller: Caller,
+    change: Change,
+    profile: DeviceProfile,
+    decoding: Decoding,
+    *,
+    for_all: bool,
+    shadows: bool = False,
 ) -> DecodingAnswer:
-    """Read the frames so from now on, for whom the caller may say it; the audit keeps how it was before."""
+    """Read the frames so from now on, for whom the caller may say it; the audit keeps how it was before.
+
+    With `shadows` only the shadow is another.
+    """
     if profile.tenant_id not in (None, change.tenant_id):
         raise read_only(f"profil {profile.id}")
-    before, former = await decoding_of_tenant(change.connection, change.tenant_id, profile)
+    before, former = await decoding_of_tenant(change.connection, change.tenant_id, profile, for_all=for_all)
     source = before
     if can_switch(profile.codec, profile.capabilities) and decoding.codec != profile.codec:
         caller.demand("lighting")  # Otherwise a cabinet could be commanded as if it were a sensor.
     if profile.tenant_id is None and not for_all:
-        if decoding.codec_version_id is None:
-            raise invalid("codec", "shared", "à la place d'un profil proposé à toutes, donnez une version publiée")
-        await set_override(
-            change.connection,
-            change.tenant_id,
-            profile.id,
-            codec_version_id=decoding.codec_version_id,
-            shadow_version_id=decoding.shadow_version_id,
-            mapping=decoding.mapping,
-        )
-        source = OVERRIDE
+        source = await _override(change, profile, decoding, follows=shadows and before == SHARED)
     else:
         if profile.tenant_id is None:
             caller.demand("operate")
@@ -160,8 +168,31 @@ async def _point(
     ):
         await forget_shadow(change.connection, change.tenant_id, profile.id)
     details = {"source": before, "former": noted(former), "now": noted(decoding)}
+    action = "shadow" if shadows else _pointed(profile, for_all=for_all)
     await change.audit(action, "device_profile", profile.id, details)
     return _show(profile.id, source, decoding, decoding.codec)
+
+
+def _pointed(profile: DeviceProfile, *, for_all: bool) -> str:
+    return POINTED_FOR_ALL if profile.tenant_id is None and for_all else POINTED
+
+
+async def _override(change: Change, profile: DeviceProfile, decoding: Decoding, *, follows: bool) -> str:
+    """In the place of a profile that is offered to all; one that `follows` it has a shadow of its own at most."""
+    if follows and decoding.shadow_version_id is None:
+        await delete_override(change.connection, change.tenant_id, profile.id)
+        return SHARED
+    if not follows and decoding.codec_version_id is None:
+        raise invalid("codec", "shared", "à la place d'un profil proposé à toutes, donnez une version publiée")
+    await set_override(
+        change.connection,
+        change.tenant_id,
+        profile.id,
+        codec_version_id=None if follows else decoding.codec_version_id,
+        shadow_version_id=decoding.shadow_version_id,
+        mapping=() if follows else decoding.mapping,
+    )
+    return SHARED if follows else OVERRIDE
 
 
 async def _name(connection: Connection, profile: DeviceProfile, decoding: Decoding) -> str:
@@ -193,7 +224,7 @@ async def set_decoding(id: Id, body: NewDecoding, caller: Manager) -> DecodingAn
         decoding = await decoding_for(
             change, body.codec, body.codec_version_id, body.mapping, profile.capabilities
         )
-        return await _point(caller, change, profile, decoding, for_all=body.for_all, action=POINTED)
+        return await _point(caller, change, profile, decoding, for_all=body.for_all)
 
 
 @router.delete("/decoding", summary="Revenir au décodeur du profil proposé à toutes")
@@ -205,9 +236,8 @@ async def remove_decoding(id: Id, caller: Manager) -> DecodingAnswer:  # noqa: A
 
 async def _forget_override(change: Change, profile: DeviceProfile) -> DecodingAnswer:
     before, former = await decoding_of_tenant(change.connection, change.tenant_id, profile)
-    if before != OVERRIDE:
+    if not await delete_override(change.connection, change.tenant_id, profile.id):
         raise Problem(409, "cette collectivité n'a rien choisi à la place de ce profil")
-    await delete_override(change.connection, change.tenant_id, profile.id)
     await forget_shadow(change.connection, change.tenant_id, profile.id)
     decoding = Decoding.of(profile)
     details = {"source": before, "former": noted(former), "now": noted(decoding)}
@@ -220,12 +250,12 @@ async def set_shadow(id: Id, body: NewShadow, caller: Manager) -> DecodingAnswer
     """Faire lire les mêmes messages par une autre version, sans rien enregistrer que les différences."""
     async with caller.changing() as change:
         profile = await _profile(change.connection, id)
-        _, current = await decoding_of_tenant(change.connection, change.tenant_id, profile)
+        _, current = await decoding_of_tenant(change.connection, change.tenant_id, profile, for_all=body.for_all)
         name = await _name(change.connection, profile, current)
         if body.codec_version_id is not None:
             await usable_version(change.connection, body.codec_version_id, "codec_version_id")
         decoding = Decoding(name, current.codec_version_id, body.codec_version_id, current.mapping)
-        return await _point(caller, change, profile, decoding, for_all=body.for_all, action="shadow")
+        return await _point(caller, change, profile, decoding, for_all=body.for_all, shadows=True)
 
 
 @router.get("/shadow", summary="Lire les différences d'un essai")
@@ -259,12 +289,12 @@ async def switch(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:  # no
     """La version à l'essai lit désormais les messages ; active partout en 5 secondes."""
     async with caller.changing() as change:
         profile = await _profile(change.connection, id)
-        _, current = await decoding_of_tenant(change.connection, change.tenant_id, profile)
+        _, current = await decoding_of_tenant(change.connection, change.tenant_id, profile, for_all=body.for_all)
         if current.shadow_version_id is None:
             raise Problem(409, "aucune version n'est à l'essai sur ce profil")
         mapping = list(current.mapping) if body.mapping is None else body.mapping
         decoding = await decoding_for(change, None, current.shadow_version_id, mapping, profile.capabilities)
-        return await _point(caller, change, profile, decoding, for_all=body.for_all, action=POINTED)
+        return await _point(caller, change, profile, decoding, for_all=body.for_all)
 
 
 @router.post("/rollback", summary="Revenir au décodeur d'avant")
@@ -272,7 +302,8 @@ async def roll_back(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:  #
     """Revenir à ce qui lisait les messages avant le dernier changement de décodeur."""
     async with caller.changing() as change:
         profile = await _profile(change.connection, id)
-        details = await read_last_details(change.connection, POINTED, "device_profile", id)
+        action = _pointed(profile, for_all=body.for_all)
+        details = await read_last_details(change.connection, action, "device_profile", id)
         if details is None:
             raise Problem(409, "le décodeur de ce profil n'a jamais changé")
         former: dict[str, Any] = details["former"]
@@ -282,4 +313,4 @@ async def roll_back(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:  #
         mapping = list(former["mapping"]) if body.mapping is None else body.mapping
         codec = former["codec"] if version_id is None else None
         decoding = await decoding_for(change, codec, version_id, mapping, profile.capabilities)
-        return await _point(caller, change, profile, decoding, for_all=body.for_all, action=POINTED)
+        return await _point(caller, change, profile, decoding, for_all=body.for_all)

@@ -2,10 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from core.model.entities import DeviceProfile
+from core.registry.profiles import Decoding
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
 
@@ -119,11 +121,14 @@ class CodecVersion:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What a tenant's devices of a profile that is offered to all use instead of the profile's own."""
+    """What a tenant's devices of a profile that is offered to all use instead of the profile's own.
+
+    Without a version of its own, the profile's version and mapping hold, and the shadow is the tenant's.
+    """
 
     tenant_id: int
     device_profile_id: int
-    codec_version_id: int
+    codec_version_id: int | None
     shadow_version_id: int | None
     mapping: tuple[dict[str, Any], ...]
     updated_at: datetime
@@ -214,6 +219,15 @@ async def release_version(connection: Connection, version_id: int, released_by: 
     return await connection.fetchval(RELEASE, version_id, released_by) is True
 
 
+def decoding_with(profile: DeviceProfile, override: Override | None) -> Decoding:
+    """How the frames of the devices of the tenant of this override are read."""
+    if override is None:
+        return Decoding.of(profile)
+    if override.codec_version_id is None:
+        return replace(Decoding.of(profile), shadow_version_id=override.shadow_version_id)
+    return Decoding(profile.codec, override.codec_version_id, override.shadow_version_id, override.mapping)
+
+
 async def read_overrides(connection: Connection | Pool) -> dict[tuple[int, int], Override]:
     """Every override by tenant and device profile: for the services."""
     rows = [entity(Override, row) for row in await connection.fetch(READ_OVERRIDES)]
@@ -231,11 +245,11 @@ async def set_override(
     tenant_id: int,
     device_profile_id: int,
     *,
-    codec_version_id: int,
+    codec_version_id: int | None,
     shadow_version_id: int | None,
     mapping: Sequence[dict[str, Any]],
 ) -> Override:
-    """From now on the tenant's devices of this profile use this version.
+    """From now on the tenant's devices of this profile use this version, or with None the profile's.
 
     Raises ForeignKeyViolationError for a version of another tenant.
     """

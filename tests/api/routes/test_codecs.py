@@ -229,6 +229,37 @@ async def test_a_tenant_overrides_a_profile_that_is_offered_to_all_for_itself_al
     assert again.status_code == 409
 
 
+async def test_a_tenant_tries_a_version_on_a_shared_profile_and_goes_on_following_it(
+    client, client_with, other_client
+) -> None:
+    shared = await codec(client, "partage.t", shared=True)
+    first, second = await version(client, shared["id"]), await version(client, shared["id"], FASTER)
+    body = {"name": "T", "vendor": "A", "model": "T", "codec": "milesight.em400", "shared": True}
+    profile = (await client.post("/v1/device-profiles", json=body)).json()
+    path = f"/v1/device-profiles/{profile['id']}"
+    async with client_with("read", "manage") as manager:
+        trying = (await manager.put(f"{path}/shadow", json={"codec_version_id": second["id"]})).json()
+        everybody = {"codec_version_id": first["id"], "for_all": True}
+        pointed = (await client.put(f"{path}/decoding", json=everybody)).json()
+        following = (await manager.get(f"{path}/decoding")).json()
+        theirs = (await other_client.get(f"{path}/decoding")).json()
+        switched = (await manager.post(f"{path}/switch", json={})).json()
+        back = (await manager.post(f"{path}/rollback", json={})).json()
+        undone = (await client.post(f"{path}/rollback", json={"for_all": True})).json()
+
+    assert (trying["source"], trying["codec_version_id"], trying["shadow_version_id"]) == (
+        "shared",
+        None,
+        second["id"],
+    )
+    assert (pointed["codec_version_id"], pointed["shadow_version_id"]) == (first["id"], None)
+    assert (following["codec_version_id"], following["shadow_version_id"]) == (first["id"], second["id"])
+    assert theirs["shadow_version_id"] is None
+    assert (switched["source"], switched["codec_version_id"]) == ("override", second["id"])
+    assert (back["source"], back["codec_version_id"]) == ("shared", first["id"])
+    assert (undone["codec"], undone["codec_version_id"]) == ("milesight.em400", None)
+
+
 async def test_what_is_offered_to_all_points_to_what_is_offered_to_all(client) -> None:
     own = await version(client, (await codec(client))["id"])
     body = {"name": "T", "vendor": "A", "model": "T", "codec_version_id": own["id"], "shared": True}
