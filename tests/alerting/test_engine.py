@@ -15,7 +15,7 @@ from alerting.rulebook import Rulebook, slot_of
 from alerting.rules import Observation
 from core.messages import topics
 from core.messages.batch import encode_batch
-from core.messages.measurements import Measurement
+from core.messages.measurements import Flag, Measurement
 from core.messages.shards import shard_of_slot
 from core.registry.changes import Change
 from core.registry.sharing import History, transfer_asset
@@ -141,6 +141,15 @@ async def test_what_was_stored_while_nobody_evaluated_is_caught_up_with_once(ben
 
     assert [alert.value for alert in await place.alerts()] == [82]
     assert [row["device_id"] for row in deadlines] == [place.device_id]
+
+
+async def test_what_was_decoded_again_meanwhile_raises_no_alert(bench: Bench, place: Any) -> None:
+    for minutes, value in ((30, 76), (20, 82)):
+        await place.store_value(ago(minutes), value, Flag.REDECODED)
+
+    await bench.engine.catch_up(bench.lease)
+
+    assert await place.alerts() == []
 
 
 async def test_a_year_without_evaluation_is_caught_up_with_in_steps_and_gives_the_same_states(
