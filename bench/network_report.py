@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.answers import GOAL_RX1
+from bench.storm import GOAL_P99_MS
 
 
 def print_answers(console: Console, figures: dict[str, Any]) -> None:
@@ -73,6 +74,47 @@ def print_throughput(console: Console, figures: dict[str, Any]) -> None:
     table.add_row("rapport", f"{figures['ratio_to_ceiling']:.2f}")
     table.add_row("PostgreSQL, nats", "", "", f"{cpu['postgres']}, {cpu['nats']}")
     console.print(table)
+
+
+def print_storm(console: Console, figures: dict[str, Any]) -> None:
+    """Who has joined when, what the air allowed, and what became of data frames meanwhile."""
+    whole = figures["all"]
+    table = Table(
+        title=f"Tempête d'activations : {whole['devices']} équipements, {figures['gateways']} passerelles"
+    )
+    for heading in ("", "activés", "p50", "p95", "dernier", "demandes par équipement"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, key in (("DR5", "dr5"), ("DR0", "dr0"), ("ensemble", "all")):
+        group = figures[key]
+        table.add_row(
+            name,
+            f"{group['joined']}/{group['devices']}",
+            f"{group['p50_s']:.0f} s",
+            f"{group['p95_s']:.0f} s",
+            f"{group['last_s']:.0f} s",
+            f"{group['attempts']:.1f} (au plus {group['most_attempts']})",
+        )
+    console.print(table)
+    requests = ", ".join(f"demandes {name} {seconds:.0f} s" for name, seconds in figures["air_requests_s"].items())
+    told = [
+        f"L'air permet, au mieux : {figures['air_allows_s']:.0f} s ({requests},",
+        f"acceptations {figures['air_accepts_s']:.0f} s par passerelle) ; but {figures['within_s']:.0f} s.",
+        f"Entendus à temps par une passerelle : {figures['joined_if_each_heard_request_were_answered']}.",
+        f"\nPerdues sur les ondes : par collision {figures['collided']}, par surdité {figures['deaf']} ;",
+        f"descendantes émises {figures['emitted']}, brouillées {figures['spoilt_downlinks']},",
+        f"refusées par les radios : {_counts(figures['refused_by_gateways'])} ;",
+        f"dépassements {figures['duty_cycle_exceeded']}.",
+        f"\nActivations : {_counts(figures['joins_by_result'])}.",
+        f"\nDemandes aux passerelles : {_counts(figures['requests_by_answer'])}.",
+        f"\nTrames de données : {figures['data_frames']} entendues, p50 {figures['p50_ms']:.0f} ms,",
+        f"p99 {figures['p99_ms']:.0f} ms (but {GOAL_P99_MS} ms) ; {_loss(figures)}",
+    ]
+    console.print(" ".join(told), highlight=False, soft_wrap=True)
+
+
+def _loss(figures: dict[str, Any]) -> str:
+    account = figures["account"]
+    return "aucune perdue." if figures["is_exact"] else f"manquantes {account['missing']}."
 
 
 def _share(figures: dict[str, Any], key: str) -> str:

@@ -18,7 +18,7 @@ from services.cli.bench import (
 from services.cli.running import fail, read_run
 
 # What a part's stack runs beside PostgreSQL, nats-server and mosquitto; nothing named: everything.
-SERVICES_OF: dict[str, tuple[str, ...]] = {"throughput": ("network", "api"), "answers": ()}
+SERVICES_OF: dict[str, tuple[str, ...]] = {"throughput": ("network", "api"), "answers": (), "storm": ()}
 RateOption = Annotated[float, typer.Option(min=10, help="Trames par seconde de la partie answers.")]
 OnlyOption = Annotated[
     list[str] | None, typer.Option(help="throughput, answers ou storm ; répétable. Sinon les trois.")

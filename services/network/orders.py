@@ -140,7 +140,8 @@ def tries(
 
     A data frame is asked for in both windows at once, since every request uses up a counter. A join-accept has
     none: its RX1 is tried on every gateway before RX2, which is DR0 and holds a radio for 1.8 s; and on a gateway
-    that is not calm RX2 is not tried at all, since it would only make other accepts collide and go to RX2, too.
+    that is not calm RX2 is not tried at all, since it would only make other accepts collide and go to RX2, too:
+    unless RX1 would have held the radio as long, and the device would come again with 1.5 s of air.
     """
 
     def first_window(copy: HeardCopy) -> int | None:
@@ -151,8 +152,17 @@ def tries(
     if not order.accept:
         return asked
     first = [(copy, windows[:1]) for copy, windows in asked]
-    second = [(copy, windows[1:]) for copy, windows in asked if windows[1:] and is_calm(copy.gateway_id)]
+    second = [
+        (copy, windows[1:])
+        for copy, windows in asked
+        if windows[1:] and (_is_as_short(*windows) or is_calm(copy.gateway_id))
+    ]
     return first + second
+
+
+def _is_as_short(rx1: Window, rx2: Window) -> bool:
+    """Whether a frame takes no longer in RX2."""
+    return rx2.data_rate >= rx1.data_rate
 
 
 def fitting(order: Order, windows: Iterable[Window]) -> list[Window]:

@@ -89,6 +89,7 @@ class Device:
     # Class C frames that came while the device was busy with its class A windows: the network's fault.
     disturbed: int = 0
     sent_until_us: int = 0  # The end of its last transmission.
+    joined_us: int = 0  # The end of the accept that it took.
     _dev_nonce: int | None = None
     _used_nonces: set[int] = field(default_factory=set[int])
     _acknowledge: bool = False
@@ -176,6 +177,7 @@ class Device:
         self.session = Session(
             accept.dev_addr, SessionCipher(keys), accept.rx1_delay, SLOWEST_SPREADING_FACTOR - accept.rx2_dr
         )
+        self.joined_us = emission.end_us
         self._dev_nonce = None
         self.windows = ()
 

@@ -147,6 +147,15 @@ def test_an_accept_tries_rx1_on_every_gateway_before_rx2_and_a_data_frame_both_a
     assert asked(data) == [(one, ["RX1", "RX2"]), (two, ["RX1", "RX2"])]
 
 
+def test_in_a_storm_an_accept_tries_rx2_where_it_holds_the_radio_no_longer_than_rx1_would_have() -> None:
+    def asked(spreading_factor: int) -> list[str]:
+        order = Order(SESSION, (copy(1, spreading_factor=spreading_factor),), 0, accept=b"accept")
+        tries = orders.tries(order, 3, lambda _: False, lambda _: 0, NOW_US)
+        return [window.name for _, windows in tries for window in windows]
+
+    assert [asked(factor) for factor in (7, 11, 12)] == [["RX1"], ["RX1"], ["RX1", "RX2"]]
+
+
 def test_acknowledgements_come_before_commands() -> None:
     assert answer(row()).priority == Priority.JOIN_OR_ACK
     assert answer(row(), ack=False).priority == 1
