@@ -1,7 +1,7 @@
 """Decentlab's products as data: sensors in the order of the flags (facts of the vendor's public decoders).
 
-Profile options: `pressure_minimum` and `pressure_maximum` (bar, PR21 and PR26), `kp` (PR36), `resolution` (mm of
-rain per tip, TBRG), each as the device's label says.
+Profile options: `pressure_minimum` and `pressure_maximum` (bar, PR21 and PR26), `kp` (PR36 and PR36CTD),
+`resolution` (mm of rain per tip, TBRG), `shunt` (ohms, DLR2-004), each as the device's label says.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -84,6 +84,12 @@ def _rain(low: int, *, wide: bool) -> Callable[[Sequence[int], Mapping[str, Any]
     return read
 
 
+def _current(words: Sequence[int], options: Mapping[str, Any]) -> float | None:
+    """Milliamperes through the shunt, of which the label says the ohms."""
+    shunt = _option(options, "shunt")
+    return 3 * (words[0] - HALF) / HALF / 2 / shunt * 1_000 if shunt else None
+
+
 RANGED_PRESSURE = Sensor(
     2,
     (
@@ -91,9 +97,15 @@ RANGED_PRESSURE = Sensor(
         Value(1, "water_temperature", shift=384, multiplier=0.003125, offset=-50),
     ),
 )
-PRECISE_PRESSURE = Sensor(
-    2, (Derived("water_pressure", "", _precise_pressure), _signed(1, "water_temperature", 256))
+PRECISE_PRESSURE = (Derived("water_pressure", "", _precise_pressure),)
+DEPTH = (_signed(0, "water_level", 1_000), _signed(1, "water_temperature", 10))
+SOIL = (
+    # Cubic metres of water in one of soil, in percent.
+    Value(0, "soil_moisture", multiplier=0.003879, offset=-69.56),
+    _signed(1, "temperature", 10, "soil"),
 )
+MICROMETRES = 20_000  # Of a dendrometer, from its middle to one end.
+MIDDLE = 8_388_608  # What stands for it in 24 bits.
 DISTANCES = ("", "minimum", "maximum", "median", "p10", "p25", "p75", "p90", "mode")
 
 PRODUCTS: tuple[Codec, ...] = (
@@ -189,35 +201,28 @@ PRODUCTS: tuple[Codec, ...] = (
         ),
         BATTERY,
     ),
+    product("dl_ctd10", Sensor(4, (*DEPTH, Value(2, "conductivity"), _kept(3, "freezing"))), BATTERY),
     product(
-        "dl_ctd10",
-        Sensor(
-            4,
-            (
-                _signed(0, "water_level", 1_000),
-                _signed(1, "water_temperature", 10),
-                Value(2, "conductivity"),
-                _kept(3, "freezing"),
-            ),
-        ),
-        BATTERY,
+        "dl_ctd10b", Sensor(4, (*DEPTH, Value(2, "conductivity", multiplier=2), _kept(3, "freezing"))), BATTERY
     ),
     product("dl_pr21", RANGED_PRESSURE, BATTERY),
     product("dl_pr26", RANGED_PRESSURE, BATTERY),
-    product("dl_pr36", PRECISE_PRESSURE, BATTERY),
+    product("dl_pr36", Sensor(2, (*PRECISE_PRESSURE, _signed(1, "water_temperature", 256))), BATTERY),
     product(
-        "dl_trs12",
+        "dl_pr36ctd",
         Sensor(
-            3,
+            4,
             (
-                # Cubic metres of water in one of soil, in percent.
-                Value(0, "soil_moisture", multiplier=0.003879, offset=-69.56),
-                _signed(1, "temperature", 10, "soil"),
-                Value(2, "conductivity", "soil"),
+                *PRECISE_PRESSURE,
+                _signed(1, "temperature", 256, "electronics"),
+                _signed(2, "water_temperature", 256),
+                _signed(3, "conductivity", 1_024, multiplier=1_000),
             ),
         ),
         BATTERY,
     ),
+    product("dl_trs11", Sensor(2, SOIL), BATTERY),
+    product("dl_trs12", Sensor(3, (*SOIL, Value(2, "conductivity", "soil"))), BATTERY),
     product(
         "dl_trs21",
         Sensor(2, (Value(0, "soil_water_potential", divisor=-10), _signed(1, "temperature", 10, "soil"))),
@@ -301,10 +306,34 @@ PRODUCTS: tuple[Codec, ...] = (
         ),
         BATTERY,
     ),
+    product("dl_dlr2_004", Sensor(1, (Derived("input_current", "", _current),)), BATTERY),
+    product("dl_pyr", Sensor(1, (_signed(0, "solar_irradiance", HALF, multiplier=15_000),)), BATTERY),
+    product("dl_lws", Sensor(2, (_kept(0, "leaf_wetness", MIDDLE, MIDDLE, wide=True),)), BATTERY),
     product(
-        "dl_zn1",
+        "dl_zn1", Sensor(2, (Value(0, "", "", MIDDLE, MICROMETRES, MIDDLE, 0, "position_um", wide=True),)), BATTERY
+    ),
+    product(
+        "dl_atm41g2",
         Sensor(
-            2, (Value(0, shift=8_388_608, multiplier=20_000, divisor=8_388_608, name="position_um", wide=True),)
+            17,
+            (
+                _signed(0, "solar_irradiance", 10),
+                Value(1, "rain", divisor=1_000),
+                _kept(2, "lightning_strikes", shift=HALF),
+                _kept(3, "lightning_distance_km", shift=HALF),
+                _signed(4, "wind_speed", 100),
+                _signed(5, "wind_direction", 10),
+                _signed(6, "wind_speed", 100, "maximum"),
+                _signed(7, "temperature", 10),
+                _kept(8, "vapour_pressure_kpa", 100, HALF),
+                _signed(9, "pressure", 10),
+                _signed(10, "relative_humidity", 10),
+                _signed(11, "temperature", 10, "internal"),
+                _signed(12, "angle", 10, "x"),
+                _signed(13, "angle", 10, "y"),
+                _signed(14, "conductivity", channel="rain"),
+                Value(15, "rain_total", divisor=1_000, wide=True),
+            ),
         ),
         BATTERY,
     ),
