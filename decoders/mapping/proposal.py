@@ -1,14 +1,16 @@
 """A first mapping, from what a codec answered: names of fields, their units, and what the values can be."""
 
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as AnyMapping
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from core.model.quantities import QUANTITIES, Kind
-from decoders.mapping.paths import DEEPEST, EACH, LONGEST, Each, Steps, Where, path_text
+from decoders.mapping.leaves import Leaf, leaves
+from decoders.mapping.paths import Each, Steps, Where
 from decoders.mapping.rules import LONGEST_CHANNEL, MOST_RULES, Mapping, Rule
 from decoders.mapping.times import TimeRule, read_instant
 from decoders.mapping.units import conversion
@@ -22,85 +24,56 @@ from decoders.mapping.vocabulary import (
     words_of,
 )
 
-MOST_LEAVES = 400
-MOST_VALUES = 30  # of a leaf, that are looked at.
 MOST_CHANNELS = 16  # elements of an array that are several sources, not several instants.
-# In `[{variable: "temperature", value: 21.5, date: ...}]`, what names and what dates.
-_NAMING = ("variable", "name", "measurement", "label", "type")
 _DATING = ("timestamp", "time", "date", "datetime", "eventTime", "event_time", "ts", "at")
 # A battery's cells give less than this many volts, and not so little as a fraction does.
 _BATTERY_V = 13
 _BATTERY_MV = 1000
-
-
-class Leaf(NamedTuple):
-    """Something that the samples have a value for: where, and the values seen (not null, not all of them)."""
-
-    steps: Steps
-    values: list[Any]
-
-    @property
-    def path(self) -> str:
-        """As a rule of a mapping names it."""
-        return path_text(self.steps)
-
-
-def leaves(samples: Iterable[Any]) -> list[Leaf]:
-    """Every path to a value in the samples, in the order in which they appear; elements of an array share one."""
-    found: dict[Steps, Leaf] = {}
-    for sample in samples:
-        _gather(sample, (), found)
-    return list(found.values())
-
-
-def _gather(value: Any, steps: Steps, found: dict[Steps, Leaf]) -> None:
-    if len(steps) >= DEEPEST:
-        return
-    if isinstance(value, dict):
-        for key, inside in cast("dict[str, Any]", value).items():
-            _gather(inside, (*steps, key), found)
-    elif isinstance(value, list):
-        elements = cast("list[Any]", value)
-        naming = _naming_key(elements)
-        for element in elements:
-            step = EACH if naming is None else Where(naming, element[naming])
-            _gather(element, (*steps, step), found)
-    elif (
-        steps
-        and value is not None
-        and (steps in found or len(found) < MOST_LEAVES)
-        and len(path_text(steps)) <= LONGEST
-    ):
-        leaf = found.setdefault(steps, Leaf(steps, []))
-        if len(leaf.values) < MOST_VALUES:
-            leaf.values.append(value)
-
-
-def _naming_key(elements: list[Any]) -> str | None:
-    """The key whose text says what each element is; None where the elements are of one kind."""
-    if not elements or not all(isinstance(element, dict) and "value" in element for element in elements):
-        return None
-    usable = (key for key in _NAMING if all(_is_name(element.get(key)) for element in elements))
-    return next(usable, None)
-
-
-def _is_name(text: Any) -> bool:
-    return isinstance(text, str) and 0 < len(text) <= LONGEST_CHANNEL and not set("[]=") & set(text)
+_NUMBER_AND_UNIT = re.compile(r"([-+]?\d+(?:\.\d+)?)\s*(\D*)")
 
 
 def propose(samples: Sequence[Any], units: AnyMapping[str, str] | None = None) -> Mapping:
     """Rules for what the samples (the `data` of a codec's answers) seem to measure, for somebody to look at.
 
-    `units` are the vendor's by path, or by the last name of a path. What nothing is known of is left out.
+    `units` are the vendor's by path, or by the last name of a path; the samples may say them as well (`level_unit`
+    beside `level`). What nothing is known of is left out.
     """
     known = leaves(samples)
+    said = _units_beside(known) | dict(units or {})
     dated = {leaf.steps[:-1]: leaf.steps[-1] for leaf in known if _is_date(leaf)}
     proposed: list[Rule] = []
     for leaf in known:
-        rule = _rule(leaf, units or {})
+        rule = _rule(leaf, said)
         if rule is not None:
             proposed += _placed(rule, dated, samples)
-    return Mapping(tuple(_named_apart(proposed)[:MOST_RULES]))
+    return Mapping(tuple(_named_apart(_once(proposed))[:MOST_RULES]))
+
+
+def _units_beside(known: Sequence[Leaf]) -> dict[str, str]:
+    """What fields `x_unit` say of fields `x`, and `unit` of the `value` beside it, by path."""
+    by_steps = {leaf.steps: leaf for leaf in known}
+    found: dict[str, str] = {}
+    for leaf in known:
+        name = leaf.steps[-1]
+        if not isinstance(name, str):
+            continue
+        beside = (f"{name}_unit", f"{name}Unit", "unit") if name == "value" else (f"{name}_unit", f"{name}Unit")
+        for unit in (by_steps.get((*leaf.steps[:-1], one)) for one in beside):
+            if unit is not None and isinstance(unit.values[0], str) and len(set(map(str, unit.values))) == 1:
+                found[leaf.path] = unit.values[0]
+    return found
+
+
+def _once(rules: list[Rule]) -> list[Rule]:
+    """Without what a dated record of the same name beside it says as well: `samples[variable=x].value` and `x`."""
+    recorded = {
+        (*rule.steps[: at - 1], step.text)
+        for rule in rules
+        if rule.time.steps
+        for at, step in enumerate(rule.steps)
+        if at and isinstance(step, Where)
+    }
+    return [rule for rule in rules if rule.steps not in recorded]
 
 
 def _is_date(leaf: Leaf) -> bool:
@@ -117,18 +90,30 @@ def _rule(leaf: Leaf, units: AnyMapping[str, str]) -> Rule | None:
     while len(names) > 1 and not set(words_of(names[-1])) - EMPTY_WORDS:
         names.pop()
     words, around = words_of(names[-1]), {word for name in names for word in words_of(name)}
-    term = _meaning(set(words), around)
-    if term is None or term.quantity is None:
-        return None
-    unit = units.get(leaf.path) or units.get(names[-1]) or _unit_word(words, term.quantity)
-    return _readable(leaf, term.quantity, term.units if unit is None else (unit,), named=unit is not None)
+    said = units.get(leaf.path) or units.get(names[-1])
+    for term in _meanings(set(words), around):
+        quantity = term.quantity or ""
+        unit = said if said and _knows(quantity, said) else _unit_word(words, quantity)
+        rule = _readable(leaf, quantity, term.units if unit is None else (unit,), named=unit is not None)
+        if rule is not None:
+            return rule
+    return None
 
 
-def _meaning(words: set[str], around: set[str]) -> Term | None:
+def _meanings(words: set[str], around: set[str]) -> list[Term]:
+    """What these words may mean, the likeliest first; nothing when it is about the device, or in no catalogue."""
     if not words or around & ABOUT_THE_DEVICE:
-        return None
+        return []
     candidates = [term for term in TERMS if term.words <= around and term.words & words]
-    return max(candidates, key=lambda term: len(term.words), default=None)
+    most = max((len(term.words) for term in candidates), default=0)
+    likeliest = [term for term in candidates if len(term.words) == most]
+    return [] if any(term.quantity is None for term in likeliest) else likeliest
+
+
+def _knows(quantity: str, unit: str) -> bool:
+    """Whether a quantity can be said in this unit; a battery is a level or a voltage."""
+    targets = ("%", "V") if quantity == "battery_level" else (QUANTITIES[quantity].unit,)
+    return any(conversion(unit, target) is not None for target in targets)
 
 
 def _unit_word(words: list[str], quantity: str) -> str | None:
@@ -143,18 +128,18 @@ def _unit_word(words: list[str], quantity: str) -> str | None:
 
 def _readable(leaf: Leaf, quantity: str, units: Sequence[str], *, named: bool) -> Rule | None:
     """The rule under the first unit that makes all values plausible; a battery may be a level or a voltage."""
-    texts = {value.strip().casefold() for value in leaf.values if isinstance(value, str)}
-    numbers = [float(value) for value in leaf.values if isinstance(value, int | float)]
+    texts = {value.strip() for value in leaf.values if isinstance(value, str)}
     if texts and QUANTITIES[quantity].kind is Kind.BOOLEAN:
-        values = _opposites(texts)
+        values = _opposites({text.casefold() for text in texts})
         return None if values is None else Rule(leaf.steps, quantity, values=values)
-    for text in texts:
-        try:
-            numbers.append(float(text))
-        except ValueError:
-            return None
-    if not all(math.isfinite(number) for number in numbers) or not numbers:
+    written = [_NUMBER_AND_UNIT.fullmatch(text) for text in texts]
+    numbers = [float(value) for value in leaf.values if isinstance(value, int | float)]
+    numbers += [float(match[1]) for match in written if match]
+    if not all(written) or not numbers or not all(math.isfinite(number) for number in numbers):
         return None
+    suffixes = {match[2].strip() for match in written if match} - {""}
+    if len(suffixes) == 1 and _knows(quantity, next(iter(suffixes))):
+        units, named = tuple(suffixes), True
     if quantity == "battery_level":
         quantity, units = _battery(numbers, units, named=named)
     usable = [unit for unit in units if conversion(unit, QUANTITIES[quantity].unit) is not None]
@@ -253,7 +238,7 @@ def _channel(rule: Rule) -> str:
             case int() if step is not rule.steps[-1]:
                 words.append(str(step + 1))
             case Where(_, text):
-                words += words_of(text)
+                words = words_of(text)  # What was before is the name of the array.
             case str():
                 words += words_of(step)
             case Each():
@@ -261,5 +246,6 @@ def _channel(rule: Rule) -> str:
             case _:
                 pass  # The one element that is taken of an array of numbers.
     meant = {word for term in TERMS if term.quantity == rule.quantity for word in term.words}
-    meant |= set(words_of(rule.quantity)) | EMPTY_WORDS | UNIT_WORDS.keys()
+    meant |= set(words_of(rule.quantity)) | EMPTY_WORDS
+    meant |= {word for word, unit in UNIT_WORDS.items() if conversion(unit, QUANTITIES[rule.quantity].unit)}
     return "_".join(dict.fromkeys(word for word in words if word not in meant))

@@ -169,7 +169,7 @@ def _read(rule: Rule, found: Found) -> float | None:
         if text.casefold() in rule.words:
             number = rule.words[text.casefold()]
             return number if _possible(number, quantity) else None
-        number = _text_number(text, rule.unit)
+        number = _text_number(text, rule.unit or quantity.unit)
     elif isinstance(raw, bool):
         return float(raw) if str(raw).lower() not in rule.words else rule.words[str(raw).lower()]
     elif isinstance(raw, int | float):
@@ -200,8 +200,8 @@ def _finite(number: float) -> float | None:
 
 
 def _text_number(text: str, unit: str) -> float | None:
-    """`21.5`, and `21.5 °C` where the rule's unit is °C."""
-    if unit and text.endswith(unit):
+    """`21.5`, and `21.5 °C` where the unit is °C."""
+    if text.endswith(unit) and not unit.isdecimal():  # "1" is no unit that anybody writes.
         text = text[: -len(unit)]
     try:
         return _finite(float(text))

@@ -80,6 +80,56 @@ def test_records_that_name_themselves() -> None:
     assert propose(samples).as_json()[0]["time"] == {"path": "date"}
 
 
+def test_a_record_that_is_repeated_beside_its_array_is_read_once_in_the_unit_that_it_says() -> None:
+    # Watteco Alt'O
+    date = "2023-07-19T07:51:25.508Z"
+    sample = {
+        "samples": [
+            {"variable": "Tilt", "value": 13, "date": date, "unit": "deg"},
+            {"variable": "distance", "value": 1.25, "date": date, "unit": "m"},
+        ],
+        "Tilt": 13,
+        "Tilt_unit": "deg",
+        "distance": 1.25,
+        "distance_unit": "m",
+        "batch_counter": 2,
+    }
+
+    assert proposed(sample) == {
+        "samples[variable=Tilt].value": ("angle", "", ""),
+        "samples[variable=distance].value": ("distance", "", "m"),
+    }
+    assert [r.value for r in apply(propose([sample]), sample, T).readings] == [13, 1250]
+
+
+def test_the_unit_beside_a_value_or_behind_it_is_used() -> None:
+    sample = {"tank": {"distance": 85, "distanceUnit": "cm"}, "battery": "97 %", "temperature": "21.5°C"}
+
+    assert proposed(sample) == {
+        "tank.distance": ("distance", "", "cm"),
+        "battery": ("battery_level", "", ""),
+        "temperature": ("temperature", "", "°C"),
+    }
+    assert [r.value for r in apply(propose([sample]), sample, T).readings] == [850, 97, 21.5]
+
+
+def test_what_was_taken_and_what_was_given_back_are_told_apart() -> None:
+    sample = {
+        "positive_active_energy": 10,
+        "negative_active_energy": 2,
+        "over_voltage": 3,
+        "counterA": 1,
+        "counterB": 2,
+    }
+
+    assert proposed(sample) == {
+        "positive_active_energy": ("active_energy_import", "", ""),
+        "negative_active_energy": ("active_energy_export", "", ""),
+        "counterA": ("pulse_count", "a", ""),
+        "counterB": ("pulse_count", "b", ""),
+    }
+
+
 def test_two_probes_and_abbreviated_names() -> None:
     # Dragino LHT65
     sample = {"BatV": 3.1, "TempC_SHT": 21.5, "Hum_SHT": 45.2, "TempC_DS": 18.1}

@@ -137,6 +137,8 @@ def test_numbers_may_come_as_text_with_their_unit() -> None:
 
     assert [r.value for r in decoded({"t": "21.50"}, rule).readings] == [21.5]
     assert [r.value for r in decoded({"t": "21.5 °C"}, rule).readings] == [21.5]
+    assert [r.value for r in decoded({"n": "311"}, {"path": "n", "quantity": "pulse_count"}).readings] == [311]
+    assert [r.value for r in decoded({"h": "97 %"}, {"path": "h", "quantity": "battery_level"}).readings] == [97]
 
 
 def test_everything_that_the_codec_said_is_kept_beside_the_readings() -> None:
