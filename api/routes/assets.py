@@ -16,6 +16,7 @@ from api.fields import (
     Body,
     Eui,
     Id,
+    IdRef,
     Latitude,
     Longitude,
     Name,
@@ -115,12 +116,21 @@ class AssetAnswer(Answer):
     attributes: dict[str, Any]
     privacy_class: int
     tags: list[str]
+    parent_id: int | None = Field(description="Ce dont il dépend : ses alertes sont expliquées par les siennes")
 
 
 class AssetDetail(AssetAnswer):
     """Un actif et les capteurs qui le servent."""
 
     devices: list[ServingDevice]
+
+
+class Parent(Body):
+    """Ce dont l'actif dépend : une lampe de son armoire, un compteur d'un autre."""
+
+    model_config = example({"parent_id": 12})
+
+    parent_id: IdRef | None = Field(description="null : de rien")
 
 
 class AssignedDevice(Body):
@@ -205,6 +215,20 @@ async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail
             raise await _refused(change, id)
         await change.audit("update", "asset", id, body.model_dump(exclude_none=True))
         return _detail(asset, await read_serving(change.connection, id))
+
+
+@router.put("/{id}/parent", summary="Dire de quoi dépend un actif")
+async def set_parent(id: Id, body: Parent, caller: Manager) -> AssetAnswer:  # noqa: A002 - The path's word.
+    """Rattacher un actif : tant qu'une panne de ce dont il dépend est annoncée, les siennes ne le sont pas."""
+    async with caller.changing() as change:
+        asset = await assets.set_parent(change.connection, id, body.parent_id)
+        if asset is None:
+            known = await assets.read_asset(change.connection, id)
+            if known is None or known.tenant_id != change.tenant_id:
+                raise await _refused(change, id)
+            raise Problem(422, "l'actif dont il dépendrait n'existe pas, ou dépend déjà de lui")
+        await change.audit("update", "asset", id, {"parent_id": body.parent_id})
+    return AssetAnswer.model_validate(asset)
 
 
 @router.put("/{id}/device", summary="Poser ou remplacer le capteur d'un actif")

@@ -81,6 +81,7 @@ class Asset:
     attributes: dict[str, Any] = field(default_factory=dict[str, Any])
     privacy_class: int = 0
     tags: tuple[str, ...] = ()
+    parent_id: int | None = None  # What it hangs on: a lamp on its cabinet, a meter behind another.
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from core.model.entities import Asset
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
 
-COLUMNS = "id, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags"
+COLUMNS = (
+    "id, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags, parent_id"
+)
 READ_ASSETS = f"SELECT {COLUMNS} FROM asset WHERE $1::int[] IS NULL OR id = ANY($1)"
 CREATE = f"""
 INSERT INTO asset (tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags)
@@ -30,6 +32,19 @@ UPDATE asset SET
     attributes = coalesce($8, attributes), privacy_class = coalesce($9, privacy_class),
     tags = coalesce($10, tags)
 WHERE id = $1
+RETURNING {COLUMNS}
+"""
+# Of the same tenant, and not of what hangs on it.
+SET_PARENT = f"""
+WITH RECURSIVE above (id, parent_id, depth) AS (
+    SELECT id, parent_id, 0 FROM asset WHERE id = $2
+    UNION ALL
+    SELECT p.id, p.parent_id, above.depth + 1 FROM asset p JOIN above ON p.id = above.parent_id
+    WHERE above.depth < 8
+)
+UPDATE asset a SET parent_id = $2
+WHERE a.id = $1 AND ($2::int IS NULL OR (EXISTS (SELECT FROM asset p WHERE p.id = $2 AND p.tenant_id = a.tenant_id)
+                                         AND NOT EXISTS (SELECT FROM above WHERE above.id = a.id)))
 RETURNING {COLUMNS}
 """
 
@@ -113,4 +128,13 @@ async def update_asset(connection: Connection, asset_id: int, change: AssetChang
         change.privacy_class,
         None if change.tags is None else list(change.tags),
     )
+    return None if row is None else entity(Asset, row)
+
+
+async def set_parent(connection: Connection, asset_id: int, parent_id: int | None) -> Asset | None:
+    """The asset after it was hung on another (None: on nothing).
+
+    None when there is no such asset, or the other is another tenant's or hangs on this one.
+    """
+    row = await connection.fetchrow(SET_PARENT, asset_id, parent_id)
     return None if row is None else entity(Asset, row)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.backup import backup
-from services.cli.bench_network import bench_app
+from services.cli.bench_alerting import bench_app
 from services.cli.chaos import chaos
 from services.cli.codec import codec_app
 from services.cli.codec_lab import add_lab

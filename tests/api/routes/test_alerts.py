@@ -1,3 +1,5 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 
@@ -66,3 +68,141 @@ async def test_a_rule_that_would_end_where_it_has_not_begun_is_refused_and_stays
     assert refused.status_code == 422
     assert "au-delà" in refused.json()["detail"]
     assert (both.json()["fire_value"], both.json()["clear_value"]) == (50, 40)
+
+
+NEW_RULE = {
+    "name": "verre_80",
+    "kind": "threshold",
+    "quantity": "fill_level",
+    "asset_kinds": ["glass_container"],
+    "fire_op": ">=",
+    "fire_value": 80,
+    "clear_op": "<=",
+    "clear_value": 50,
+    "severity": "warning",
+    "message": "{asset} ({place}) : {value}",
+    "ladder": [{"severity": "major", "value": 95}],
+}
+
+
+async def test_a_rule_is_made_adjusted_and_removed(client, pool) -> None:
+    made = await client.post("/v1/alert-rules", json=NEW_RULE)
+    twice = await client.post("/v1/alert-rules", json=NEW_RULE)
+    path = f"/v1/alert-rules/{made.json()['id']}"
+    freed = await client.patch(path, json={"asset_kinds": None, "for_readings": 3, "of_readings": 5})
+    removed = await client.delete(path)
+
+    assert made.status_code == 201
+    assert made.json()["ladder"][0]["value"] == 95
+    assert (twice.status_code, twice.json()["detail"]) == (422, "une règle s'appelle déjà verre_80")
+    assert (freed.json()["asset_kinds"], freed.json()["of_readings"]) == (None, 5)
+    assert removed.status_code == 204
+    assert (await client.get(path)).status_code == 404
+    actions = await pool.fetch("SELECT action FROM audit WHERE entity = 'alert_rule' ORDER BY id")
+    assert [row["action"] for row in actions] == ["create", "update", "delete"]
+
+
+async def test_a_rule_is_tried_on_thirty_days_and_nothing_is_made_of_it(
+    client, registry, observations, pool
+) -> None:
+    asset = await registry.asset(name="Borne 7", street="quai Léon")
+    device = await registry.device(asset_id=asset["id"])
+    stream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
+    first = datetime.now(UTC).replace(microsecond=0) - timedelta(days=20)
+    values = [20, 50, 81, 96, 10, 30, 85, 40]
+    await observations.readings(stream, {first + timedelta(hours=2 * n): value for n, value in enumerate(values)})
+
+    trial = (await client.post("/v1/alert-rules/trial", json=NEW_RULE)).json()
+    nothing = (await client.post("/v1/alert-rules/trial", json=NEW_RULE | {"asset_kinds": ["room"]})).json()
+    stored = (await client.get("/v1/alert-rules")).json()["items"]
+    bin_75 = next(rule for rule in stored if rule["name"] == "bin_75")
+    of_stored = (await client.get(f"/v1/alert-rules/{bin_75['id']}/trial")).json()
+    gateways = await client.post("/v1/alert-rules/trial", json={**NEW_RULE, "kind": "gateway", "for_seconds": 600})
+
+    assert [(one["event"], one["severity"]) for one in trial["notices"]] == [
+        ("alert.opened", "warning"),
+        ("alert.raised", "major"),
+        ("alert.resolved", "major"),
+        ("alert.reopened", "warning"),
+        ("alert.resolved", "warning"),
+    ]
+    assert trial["notices"][0]["message"] == "Borne 7 (quai Léon, Landerneau) : 81\u00a0%"
+    assert trial["summary"] == (
+        "Sur 30 jours (8 mesures de 1 flux), cette règle aurait ouvert 2 alertes sur 1 actif et envoyé 5 messages."
+    )
+    assert nothing["sent"] == 0
+    assert "Aucune mesure" in nothing["summary"]
+    assert of_stored["opened"] == 1
+    assert (gateways.status_code, "ne se rejoue pas" in gateways.json()["detail"]) == (422, True)
+    assert await pool.fetchval("SELECT count(*) FROM alert") == 0
+
+
+async def test_another_tenants_measurements_are_in_no_trial(
+    client, other_client, other_registry, observations
+) -> None:
+    asset = await other_registry.asset()
+    device = await other_registry.device(asset_id=asset["id"])
+    stream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
+    await observations.readings(stream, {datetime.now(UTC) - timedelta(days=1): 99})
+
+    assert (await client.post("/v1/alert-rules/trial", json=NEW_RULE)).json()["datastreams"] == 0
+    assert (await other_client.post("/v1/alert-rules/trial", json=NEW_RULE)).json()["opened"] == 1
+
+
+async def test_an_alert_is_worked_on_step_by_step_and_its_history_says_so(
+    client, registry, observations, tenancy
+) -> None:
+    alert = await observations.alert(tenancy.id, (await registry.asset())["id"])
+    path = f"/v1/alerts/{alert}"
+    assigned = (await client.post(f"{path}/assign", json={"assignee": "M. Le Goff"})).json()
+    await client.post(f"{path}/comments", json={"text": "passage demain"})
+    no_reason = await client.post(f"{path}/close", json={})
+    closed = (await client.post(f"{path}/close", json={"reason": "borne condamnée"})).json()
+    history = (await client.get(f"{path}/events")).json()["items"]
+
+    assert (assigned["workflow"], assigned["assignee"], assigned["acknowledged_by"]) == (
+        "in_progress",
+        "M. Le Goff",
+        "clé de sdef",
+    )
+    assert no_reason.status_code == 422
+    assert (closed["workflow"], closed["closed_reason"]) == ("closed", "borne condamnée")
+    # It fires still: it is looked at again after four hours.
+    waits = datetime.fromisoformat(closed["reopen_at"]) - datetime.fromisoformat(closed["closed_at"])
+    assert waits == timedelta(hours=4)
+    assert [(one["action"], one["note"]) for one in history] == [
+        ("assigned", "M. Le Goff"),
+        ("commented", "passage demain"),
+        ("closed", "borne condamnée"),
+    ]
+
+
+async def test_a_silence_says_who_why_and_until_when(client, registry) -> None:
+    asset = await registry.asset()
+    whole = {"reason": "fête", "ends_at": "2100-01-01T00:00:00Z", "asset_id": asset["id"]}
+    made = await client.post("/v1/silences", json=whole)
+    spoilt = [
+        await client.post("/v1/silences", json={**whole, **spoil})
+        for spoil in ({"reason": ""}, {"ends_at": None}, {"asset_id": None}, {"ends_at": "2020-01-01T00:00:00Z"})
+    ]
+    ended = await client.post(f"/v1/silences/{made.json()['id']}/end")
+
+    assert (made.status_code, made.json()["author"]) == (201, "clé de sdef")
+    assert [answer.status_code for answer in spoilt] == [422] * 4
+    assert datetime.fromisoformat(ended.json()["ends_at"]) <= datetime.now(UTC)
+    assert (await client.get("/v1/silences")).json()["items"] == []
+    assert len((await client.get("/v1/silences", params={"ended": True})).json()["items"]) == 1
+
+
+async def test_an_asset_hangs_on_another_but_not_on_what_hangs_on_it(client, registry, other_registry) -> None:
+    cabinet, lamp, theirs = await registry.asset(), await registry.asset(), await other_registry.asset()
+
+    async def hang(asset: dict, on: dict | None) -> int:
+        body = {"parent_id": None if on is None else on["id"]}
+        return (await client.put(f"/v1/assets/{asset['id']}/parent", json=body)).status_code
+
+    assert await hang(lamp, cabinet) == 200
+    assert (await client.get(f"/v1/assets/{lamp['id']}")).json()["parent_id"] == cabinet["id"]
+    assert [await hang(cabinet, lamp), await hang(lamp, lamp), await hang(lamp, theirs)] == [422] * 3
+    assert await hang(lamp, None) == 200
+    assert await hang(theirs, cabinet) == 404
