@@ -58,7 +58,6 @@ class Declaration:
 
     name: str
     version: int
-    title: str
     frames: tuple[Frame, ...]
     commands: tuple[Command, ...]
 
@@ -89,13 +88,14 @@ def parse(text: str) -> Codec:
         raise root.error("une déclaration a « codec » (son nom) et « frames » (ses trames)")
     if not _NAME.fullmatch(keys["codec"].text()):
         raise keys["codec"].error("un nom de décodeur a des minuscules, des chiffres, « - », « . » et « _ »")
+    if "title" in keys:
+        keys["title"].text()  # It is for who reads the table.
     order: Order = "big"
     if "order" in keys and keys["order"].one_of(("big", "little")) == "little":
         order = "little"
     declaration = Declaration(
         name=keys["codec"].text(),
         version=keys["version"].integer(1, 1_000_000) if "version" in keys else 1,
-        title=keys["title"].text() if "title" in keys else "",
         frames=tuple(_frame(item, order) for item in keys["frames"].items()) if "frames" in keys else (),
         commands=_commands(keys["commands"], order) if "commands" in keys else (),
     )

@@ -93,11 +93,12 @@ class Meaning:
             self._say_word(int(raw), self.words, reader)
             return
         value = raw if self.scaling is None else self.scaling.value(raw)
-        if self.inverted:
-            value = int(not value)
-        self._keep(value, reader)
+        canonical = raw if self.canonical is None else self.canonical.value(raw)
+        if not (isfinite(value) and isfinite(canonical)):
+            self._say_nothing(raw, reader)
+            return
+        self._keep(int(not value) if self.inverted else value, reader)
         if self.quantity is not None:
-            canonical = raw if self.canonical is None else self.canonical.value(raw)
             self._read(float(not canonical if self.inverted else canonical), self.quantity, reader)
 
     def _say_nothing(self, raw: float, reader: Reader) -> None:

@@ -55,6 +55,11 @@ class Entry:
         return isinstance(self._node, yaml.MappingNode)
 
     @property
+    def is_quoted(self) -> bool:
+        """Whether it is between quotation marks: then it is a text, whatever it looks like."""
+        return isinstance(self._node, yaml.ScalarNode) and self._node.style in ("'", '"')
+
+    @property
     def is_list(self) -> bool:
         """Whether it is a list."""
         return isinstance(self._node, yaml.SequenceNode)

@@ -102,6 +102,8 @@ def channel_of(entry: Entry, known: Collection[str]) -> str | Channel:
 def word_of(entry: Entry) -> Word:
     """What a number stands for: true, false, a number or a word."""
     text = entry.text()
+    if entry.is_quoted:
+        return text
     if text in ("true", "false"):
         return text == "true"
     integer = entry.integer_or_none()

@@ -86,6 +86,26 @@ def test_says_when_a_number_that_it_needs_was_left_out_by_a_condition() -> None:
         readings(fields, "0001")
 
 
+@pytest.mark.parametrize("octets", ["7ff0000000000000", "7ff8000000000000", "7fefffffffffffff"])
+def test_a_number_that_is_none_gives_no_reading(octets: str) -> None:
+    fields = "[{type: f64, name: a, quantity: co2, scale: 1e30}]"
+    codec = parse(f"codec: essai\nframes: [{{fields: {fields}}}]")
+
+    decoded = codec.decode(1, bytes.fromhex(octets), NOW, {})
+
+    assert (decoded.readings, decoded.data) == ([], {"a": None})
+    assert decoded.warnings[0].startswith("a : pas de mesure")
+
+
+def test_quotation_marks_make_a_text_of_a_number() -> None:
+    codec = parse(
+        "codec: essai\ncommands: {nommer: {f_port: 1, fields: [{type: ascii, name: nom, size: 4}]}}\n"
+        'examples: [{command: nommer, with: {nom: "123"}, payload: "31323300"}]'
+    )
+
+    assert codec.commands[0].parameters[0].kind == "text"
+
+
 def test_reads_no_more_than_two_thousand_readings_of_a_frame() -> None:
     bits = ", ".join("{bits: 0, quantity: co2}" for _ in range(40))
     fields = f"{{repeat: {{name: r, count: rest, fields: [{{type: u8, bits: [{bits}]}}]}}}}"
