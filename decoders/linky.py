@@ -83,7 +83,7 @@ class MeterDate:
 
 @dataclass(frozen=True, slots=True)
 class Dated:
-    """A value of the meter with its own date: the maximum of a day, a point of the load curve, a tariff to come."""
+    """A value of the meter with its own date: the maximum of a day, a point of the load curve, a tariff."""
 
     date: MeterDate
     value: int | str

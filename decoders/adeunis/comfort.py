@@ -110,7 +110,7 @@ _COMMANDS = (*READ, SET_RECORDING)
 
 def _decode(product: str, readers: Mapping[int, Read]) -> Decode:
     def decode(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]) -> Decoded:
-        return read_product(product, readers, (f_port, payload), time_us, options)
+        return read_product(product, readers, f_port, payload, time_us, options)
 
     return decode
 

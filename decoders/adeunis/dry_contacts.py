@@ -59,7 +59,7 @@ _READERS: dict[int, Read] = {
 
 def decode(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]) -> Decoded:
     """Decode a frame; a closed contact (ON) is 1."""
-    return read_product("Dry Contacts", _READERS, (f_port, payload), time_us, options)
+    return read_product("Dry Contacts", _READERS, f_port, payload, time_us, options)
 
 
 CODEC = Codec("adeunis.dry_contacts", 1, decode, encoder("Le Dry Contacts Adeunis", READ), READ)

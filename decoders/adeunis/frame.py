@@ -52,7 +52,8 @@ def open_frame(f_port: int, payload: bytes) -> int:
 def read_product(
     product: str,
     readers: Mapping[int, Read],
-    payload_on_port: tuple[int, bytes],
+    f_port: int,
+    payload: bytes,
     time_us: int,
     options: Mapping[str, Any],
 ) -> Decoded:
@@ -60,7 +61,6 @@ def read_product(
 
     Raises MalformedPayload for a code that the product does not have and a body that is no such frame's.
     """
-    f_port, payload = payload_on_port
     code = open_frame(f_port, payload)
     read = readers.get(code) or SERVICE.get(code)
     if read is None:

@@ -78,7 +78,7 @@ _COMMANDS = (*READ, ADD_PULSES)
 
 def decode(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]) -> Decoded:
     """Decode a frame; options `recording_period_s` dates the history, `litres_per_pulse` adds volumes."""
-    decoded = read_product("Pulse", _READERS, (f_port, payload), time_us, options)
+    decoded = read_product("Pulse", _READERS, f_port, payload, time_us, options)
     add_volumes(options, decoded)
     return decoded
 

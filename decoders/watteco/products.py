@@ -72,7 +72,8 @@ _ANALOG_INPUTS = Layout(
     3,
     (
         Series(0, "4-20_mA", _FLOAT, 0.004, "input_current"),
-        Series(1, "0-10_V", _FLOAT, 1, "input_voltage", "1", _MILLI),
+        # Published as volts, with a resolution of 1 that only millivolts explain.
+        Series(1, "0-10_V", _FLOAT, 1),
         _battery(2),
         Series(3, "external_power_voltage", _U16, 100, "input_voltage", "power", _MILLI),
         _index(4),
