@@ -17,6 +17,7 @@ MODULES = {
     "protobuf": "google.protobuf",
     "pytest-xdist": "xdist",
     "pyyaml": "yaml",
+    "quickjs-ng": "quickjs",
 }
 STUBS_ONLY = {"asyncpg-stubs"}
 # Classes of one letter, so that this file does not name what it forbids.
