@@ -40,6 +40,10 @@ class Keys:
             {str(meter): _key(key, "keys") for meter, key in cast("Mapping[Any, Any]", by_meter).items()},
         )
 
+    def has(self, meter_id: str) -> bool:
+        """Whether there is one for this meter."""
+        return self.common is not None or meter_id in self.by_meter
+
     def of_meter(self, meter_id: str) -> bytes:
         """Raises MalformedPayload when there is none."""
         key = self.by_meter.get(meter_id, self.common)

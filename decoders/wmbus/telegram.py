@@ -193,8 +193,10 @@ def _decrypt(
     if mode not in (0, _MODE_5, _MODE_7):
         raise MalformedPayload(f"chiffrement {mode} : seuls 5 et 7 sont lus")
     extension, body = _take(telegram.records, 1 if mode == _MODE_7 else 0, "l'extension du champ de configuration")
-    if mode == 0 or not blocks or body.startswith(CLEAR):  # Somebody on the way has opened it.
+    if mode == 0 or not blocks:
         return replace(telegram, records=body)
+    if body.startswith(CLEAR) and (address is None or not keys.has(address.meter_id)):
+        return replace(telegram, records=body)  # Somebody on the way has opened it.
     if address is None:
         raise MalformedPayload(
             "télégramme chiffré, sans l'adresse du compteur : la donner par l'option « address » du profil"

@@ -171,3 +171,13 @@ def test_a_telegram_with_octets_changed_raises_only_malformed_payload(data: st.D
         CODECS[vector["codec"]].decode(vector["f_port"], bytes(payload), vector["time_us"], vector["options"])
     except MalformedPayload:
         return
+
+
+def test_what_begins_like_an_opened_telegram_is_opened_with_the_key_where_there_is_one() -> None:
+    """One ciphertext in 65,536 begins like clear text: with a key there is no doubt."""
+    opened = next(vector for vector in VECTORS if vector["id"] == "oms/amiplus")
+    payload = bytes.fromhex(opened["bytes_hex"])
+
+    assert codecs.OMS.decode(1, payload, NOW, {}).readings
+    with pytest.raises(MalformedPayload, match="n'ouvre pas"):
+        codecs.OMS.decode(1, payload, NOW, {"key": KEY})
