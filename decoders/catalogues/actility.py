@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from decoders.catalogues import bundle, literal
-from decoders.catalogues.files import Catalogue, Unreadable, folder_of, is_within, joined, name_of
+from decoders.catalogues.files import Catalogue, Missing, Unreadable, folder_of, is_within, joined, name_of
 from decoders.catalogues.model import (
     CHIRPSTACK_V3,
     DECODE_DOWNLINK,
@@ -62,7 +62,7 @@ def _codec(catalogue: Catalogue, folder: str, used: dict[str, list[ImportedProfi
     main = joined(folder, text_of(package.get("main")) or CODE)
     signature = text_of(described.get("signature"))
     said = ImportedCodec(
-        registry_name(vendor or text_of(described.get("producerId")), driver),
+        registry_name("actility", vendor or text_of(described.get("producerId")), driver),
         _vendor_name(catalogue, folder) or vendor or text_of(described.get("producerId")),
         driver,
         joined(folder, DESCRIPTION) if joined(folder, DESCRIPTION) in catalogue else main,
@@ -76,7 +76,7 @@ def _codec(catalogue: Catalogue, folder: str, used: dict[str, list[ImportedProfi
     try:
         said = replace(said, source=bundle.script(catalogue, _main(catalogue, folder, main)))
     except Unreadable as wrong:
-        said = replace(said, wrong=str(wrong))
+        said = replace(said, wrong=str(wrong), is_missing=isinstance(wrong, Missing))
     both_ways = "decodeDownlink" in said.source
     examples: list[Example] = list(said.examples)
     units: dict[str, str] = {}

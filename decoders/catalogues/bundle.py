@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from decoders.catalogues.files import Catalogue, Unreadable, folder_of, joined
+from decoders.catalogues.files import Catalogue, Missing, Unreadable, folder_of, joined
 
 MOST_MODULES = 60
 _REQUIRE = re.compile(r"""\brequire\s*\(\s*(["'])(\.{1,2}/[^"']*)\1\s*\)""")
@@ -65,7 +65,7 @@ def _required(catalogue: Catalogue, path: str, source: str) -> dict[str, str]:
         base = joined(folder_of(path), name)
         target = next((base + suffix for suffix in _SUFFIXES if base + suffix in catalogue), None)
         if target is None:
-            raise Unreadable(f"{path} demande {name}, qui est absent")
+            raise Missing(f"{path} demande {name}, qui est absent")
         found[name] = target
     return found
 

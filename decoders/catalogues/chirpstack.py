@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from decoders.catalogues import bundle, literal
-from decoders.catalogues.files import Catalogue, Unreadable, folder_of, is_within, joined, name_of
+from decoders.catalogues.files import Catalogue, Missing, Unreadable, folder_of, is_within, joined, name_of
 from decoders.catalogues.model import (
     DECODE_UPLINK,
     ENCODE_DOWNLINK,
@@ -63,7 +63,7 @@ def _codec(
     home = folder_of(folder_of(path))
     vendor, model = name_of(home), name_of(path).removesuffix(".js")
     said = ImportedCodec(
-        registry_name(vendor, model),
+        registry_name("chirpstack", vendor, model),
         _vendor_name(catalogue, home) or vendor,
         model,
         path,
@@ -78,7 +78,7 @@ def _codec(
     try:
         return replace(said, source=bundle.script(catalogue, path))
     except Unreadable as wrong:
-        return replace(said, wrong=str(wrong))
+        return replace(said, wrong=str(wrong), is_missing=isinstance(wrong, Missing))
 
 
 def _examples(catalogue: Catalogue, path: str, operation: str) -> Iterator[Example]:

@@ -11,7 +11,11 @@ from decoders.catalogues import literal, yaml_values
 
 
 class Unreadable(ValueError):
-    """A file that is missing or is not what its name says; the message, in French, names it."""
+    """A file that is not what its name says; the message, in French, names it."""
+
+
+class Missing(Unreadable):
+    """A file that a catalogue names and does not have."""
 
 
 class Files(Protocol):
@@ -51,7 +55,7 @@ class Catalogue:
     def text(self, path: str) -> str:
         """A text file, without its byte order mark; Latin-1 where it is not UTF-8. Raises Unreadable."""
         if path not in self._known:
-            raise Unreadable(f"fichier absent : {path}")
+            raise Missing(f"fichier absent : {path}")
         octets = self._files.octets(path)
         try:
             return octets.decode("utf-8-sig")

@@ -61,7 +61,7 @@ def _codec(catalogue: Catalogue, folder: str, *, profiles: bool) -> ImportedCode
     model = (name_of(folder) or name_of(decoder or "").lower().partition("-decoder")[0]).upper()
     note = "le catalogue ne dit pas les paramètres LoRaWAN : classe A, 1.0.3"
     said = ImportedCodec(
-        registry_name(VENDOR, model),
+        registry_name("sensordecoders", model),
         VENDOR,
         model,
         decoder or readme or folder,
@@ -70,7 +70,7 @@ def _codec(catalogue: Catalogue, folder: str, *, profiles: bool) -> ImportedCode
         units=_units(catalogue, folder),
     )
     if decoder is None:
-        return replace(said, wrong=f"aucun décodeur dans {folder or 'le dossier'}")
+        return replace(said, wrong=f"aucun décodeur dans {folder or 'le dossier'}", is_missing=True)
     try:
         source = bundle.script(catalogue, decoder)
         if encoder is not None:
@@ -83,6 +83,9 @@ def _codec(catalogue: Catalogue, folder: str, *, profiles: bool) -> ImportedCode
 def _chosen(scripts: Sequence[str], folder: str, role: str) -> str | None:
     """The decoder or the encoder of a folder: that of its name, or else the plainest."""
     named = [path for path in scripts if role in name_of(path).lower()]
+    if not named and role == "decoder":  # An older checkout names them after the network server.
+        others = ("encoder", "cellular")
+        named = [path for path in scripts if not any(other in name_of(path).lower() for other in others)]
     own = f"{name_of(folder).lower()}-{role}.js"
     return min(named, key=lambda path: (name_of(path).lower() != own, len(path), path), default=None)
 

@@ -60,7 +60,8 @@ class ImportedProfile:
 class ImportedCodec:
     """A codec of a catalogue. Without a source it cannot be run, and `wrong` says why, in French.
 
-    `origin` is its main file in the catalogue; `units` are the vendor's, by the name of a field, where it says.
+    `is_missing`: the catalogue has no script for it, as for many models that it only describes. `origin` is its
+    main file in the catalogue; `units` are the vendor's, by the name of a field, where it says.
     """
 
     name: str
@@ -69,6 +70,7 @@ class ImportedCodec:
     origin: str
     source: str = ""
     wrong: str = ""
+    is_missing: bool = False
     form: str | None = None
     examples: tuple[Example, ...] = ()
     profiles: tuple[ImportedProfile, ...] = ()
@@ -76,7 +78,10 @@ class ImportedCodec:
 
 
 def registry_name(*parts: str) -> str:
-    """A codec's name as the registry takes it: `Vendor/AM 103` becomes `vendor.am-103`."""
+    """A codec's name as the registry takes it: ("ttn", "Vendor", "AM 103") is `ttn.vendor.am-103`.
+
+    The catalogue is in the name: two of them may have the same model, and so may the native codecs.
+    """
     cleaned = (re.sub(r"[^a-z0-9_-]+", "-", part.lower()).strip("-_") for part in parts)
     return ".".join(part for part in cleaned if part)[:LONGEST_NAME].strip(".-_") or "codec"
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from decoders.catalogues import bundle
-from decoders.catalogues.files import Catalogue, Unreadable, folder_of, is_within, joined, name_of
+from decoders.catalogues.files import Catalogue, Missing, Unreadable, folder_of, is_within, joined, name_of
 from decoders.catalogues.model import (
     DECODE_DOWNLINK,
     DECODE_UPLINK,
@@ -69,7 +69,9 @@ def _codec(
 ) -> ImportedCodec | None:
     folder, model = folder_of(path), name_of(path).rpartition(".")[0]
     vendor = name_of(folder)
-    said = ImportedCodec(registry_name(vendor, model), vendors.get(vendor, vendor), model, path, profiles=profiles)
+    said = ImportedCodec(
+        registry_name("ttn", vendor, model), vendors.get(vendor, vendor), model, path, profiles=profiles
+    )
     try:
         described = catalogue.yaml(path)
     except Unreadable as wrong:
@@ -87,7 +89,7 @@ def _codec(
     try:
         source = _source(catalogue, folder, sections)
     except Unreadable as wrong:
-        return replace(said, wrong=str(wrong), examples=examples)
+        return replace(said, wrong=str(wrong), examples=examples, is_missing=isinstance(wrong, Missing))
     return replace(said, source=source, examples=examples)
 
 

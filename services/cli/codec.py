@@ -175,13 +175,14 @@ def _show_import(report: "ImportReport", title: str) -> None:
     words = {"created": "nouveau", "new_version": "version", "unchanged": "déjà là", "refused": "refusé"}
     for line in report.codecs:
         told = " ".join(filter(None, (line.name, f"v{line.version}" if line.version else "", line.detail)))
-        console.print(f"{words[line.outcome]:8} {escape(told)}")
+        console.print(f"{words.get(line.outcome, 'sans script'):11} {escape(told)}")
         for profile in line.profiles:
             word = "profil" if profile["outcome"] == "created" else "profil (déjà là)"
-            console.print(f"         {word} {escape(profile['name'])} : {escape(profile['detail'])}")
+            console.print(f"            {word} {escape(profile['name'])} : {escape(profile['detail'])}")
     console.print(
         f"{title} : {report.created} nouveaux codecs, {report.new_version} nouvelles versions, "
-        f"{report.unchanged} déjà là, {report.refused} refusés ; {report.profiles_created} nouveaux profils"
+        f"{report.unchanged} déjà là, {report.refused} refusés, {report.no_script} sans script ; "
+        f"{report.profiles_created} nouveaux profils"
     )
     if report.dry_run:
         console.print("Essai : rien n'est écrit. Relancez sans --dry-run.")

@@ -10,7 +10,7 @@ from decoders.catalogues.model import DECODE_UPLINK, Example, ImportedCodec, Imp
 from decoders.mapping import propose
 from services.cli.api_client import ApiClient, ApiRefused
 
-Outcome = Literal["created", "new_version", "unchanged", "refused"]
+Outcome = Literal["created", "new_version", "unchanged", "refused", "no_script"]
 MOST_EXAMPLES = 200
 MOST_PROFILES = 500
 # Of a request of 1 MiB; the source, escaped, has the rest.
@@ -40,6 +40,7 @@ class ImportReport(msgspec.Struct, frozen=True):
     new_version: int
     unchanged: int
     refused: int
+    no_script: int
     profiles_created: int
     codecs: list[ImportedLine]
 
@@ -57,7 +58,7 @@ def import_codecs(
     """Each codec in turn; one that is refused stops no other."""
     for codec, body in zip(codecs, bodies(codecs, title), strict=True):
         if not codec.source:
-            yield ImportedLine(codec.name, "refused", codec.wrong or "pas de script")
+            yield ImportedLine(codec.name, "no_script" if codec.is_missing else "refused", codec.wrong)
             continue
         try:
             answer = api.post("/v1/codec-imports", body | {"shared": shared, "dry_run": dry_run})

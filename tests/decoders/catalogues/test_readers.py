@@ -182,13 +182,40 @@ def test_milesight_keeps_decoder_and_encoder_apart_in_one_script(catalogue: Make
     assert codec.examples[0].input["fPort"] == 85
 
 
+def test_an_older_milesight_decoder_is_named_after_the_network_server(catalogue: Make) -> None:
+    made = catalogue(
+        {
+            "EM300/EM300_TTN.js": JS,
+            "EM300/EM300_Encoder.js": "var e",
+            "EM300/README.md": "```json\n// 01\n{}\n```",
+        }
+    )
+
+    codec = one(milesight.read(made))
+
+    assert codec.name == "sensordecoders.em300"
+    assert codec.source.startswith(JS)
+
+
+def test_a_model_without_a_script_is_told_from_one_that_is_broken(catalogue: Make) -> None:
+    described = {
+        "v/drivers/a/driver.yaml": "name: a",
+        "v/drivers/b/driver.yaml": "name: [",
+        "v/drivers/b/index.js": JS,
+    }
+
+    a, b = actility.read(catalogue(described))
+
+    assert (a.is_missing, a.source, b.is_missing, b.source) == (True, "", False, JS)
+
+
 def test_a_part_of_a_catalogue_is_read_alone(catalogue: Make) -> None:
     files = {f"{v}/codecs/{c}.js": JS for v in ("a", "b") for c in ("x", "y")}
     made = catalogue(files)
 
     assert len(list(chirpstack.read(made))) == 4
-    assert [codec.name for codec in chirpstack.read(made, "b")] == ["b.x", "b.y"]
-    assert [codec.name for codec in chirpstack.read(made, "b/codecs/y.js")] == ["b.y"]
+    assert [codec.name for codec in chirpstack.read(made, "b")] == ["chirpstack.b.x", "chirpstack.b.y"]
+    assert [codec.name for codec in chirpstack.read(made, "b/codecs/y.js")] == ["chirpstack.b.y"]
 
 
 @pytest.mark.parametrize(

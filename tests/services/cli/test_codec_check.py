@@ -103,9 +103,9 @@ def test_says_what_differs_and_why_what_was_passed_over() -> None:
     ran = check(CATALOGUES / "milesight")
 
     assert ran.returncode == 1
-    assert "échoué  milesight.bo100 · decodeUplink · README.md ligne 30" in ran.stdout
+    assert "échoué  sensordecoders.bo100 · decodeUplink · README.md ligne 30" in ran.stdout
     assert "        data.battery : attendu 100, obtenu 255" in ran.stdout
-    assert "écarté  milesight.bo200 · decodeUplink · README.md ligne 4 : aucun décodeur" in ran.stdout
+    assert "écarté  sensordecoders.bo200 · decodeUplink · README.md ligne 4 : aucun décodeur" in ran.stdout
     assert ran.stdout.endswith("2 réussis, 1 échoués, 1 écartés\n")
 
 
@@ -122,8 +122,8 @@ def test_a_script_that_never_ends_fails_alone(tmp_path: Path) -> None:
 
     assert (report["passed"], report["failed"]) == (4, 2)
     reasons = {one["codec"]: one["reason"] for one in report["examples"] if one["outcome"] == "failed"}
-    assert "100 ms" in reasons["boreal.boucle"]
-    assert "mémoire" in reasons["boreal.lourd"]
+    assert "100 ms" in reasons["chirpstack.boreal.boucle"]
+    assert "mémoire" in reasons["chirpstack.boreal.lourd"]
 
 
 @pytest.mark.parametrize("path", ["rien", "vide"])
