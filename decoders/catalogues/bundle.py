@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from decoders.catalogues.files import Catalogue, Missing, Unreadable, folder_of, joined
+from decoders.catalogues.files import Catalogue, Unreadable, folder_of, joined
 
 MOST_MODULES = 60
 _REQUIRE = re.compile(r"""\brequire\s*\(\s*(["'])(\.{1,2}/[^"']*)\1\s*\)""")
@@ -58,15 +58,17 @@ def script(catalogue: Catalogue, main: str) -> str:
 
 
 def _required(catalogue: Catalogue, path: str, source: str) -> dict[str, str]:
-    """Relative name -> path of each file that this one requires. Raises Unreadable when one is missing."""
+    """Relative name -> path of each file that this one requires and that there is.
+
+    What is missing may be in a comment, or behind a condition: the script itself says when it asks for it.
+    """
     found: dict[str, str] = {}
     for match in _REQUIRE.finditer(source):
         name = match[2]
         base = joined(folder_of(path), name)
         target = next((base + suffix for suffix in _SUFFIXES if base + suffix in catalogue), None)
-        if target is None:
-            raise Missing(f"{path} demande {name}, qui est absent")
-        found[name] = target
+        if target is not None:
+            found[name] = target
     return found
 
 
