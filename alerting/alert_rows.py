@@ -29,6 +29,8 @@ LOCK_DUE = f"""
 SELECT {COLUMNS} FROM alert a WHERE a.due_at <= $1 AND a.slot = ANY($2::smallint[])
 ORDER BY a.due_at, a.id LIMIT $3 FOR UPDATE
 """
+# A rule may be removed while its last values are evaluated.
+HOLD_RULE = "SELECT true FROM alert_rule WHERE id = $1 FOR KEY SHARE"
 INSERT = """
 INSERT INTO alert (tenant_id, rule_id, asset_id, device_id, datastream_id, gateway_id, team_id, slot, severity,
                    message, condition, opened_at, fired_at, value, threshold)
@@ -183,6 +185,11 @@ def _alert(row: Record) -> AlertRow:
         row["threshold"],
         life,
     )
+
+
+async def hold_rule(connection: Connection, rule_id: int) -> bool:
+    """Whether the rule is there, and stays there until the transaction ends."""
+    return await connection.fetchval(HOLD_RULE, rule_id) is True
 
 
 async def lock_last(connection: Connection, tenant_id: int, rule_id: int, about: About) -> AlertRow | None:

@@ -27,8 +27,13 @@ class Desk:
     opened: list[str] = field(default_factory=list[str])
     """The rules of the alerts that were opened, to be counted once it is committed."""
 
-    async def begin(self, rule: Rule, about: About, opened: Opened, slot: int) -> int:
-        """It fires; returns the open alert's id: that of the last day's when there is one."""
+    async def begin(self, rule: Rule, about: About, opened: Opened, slot: int) -> int | None:
+        """It fires; returns the open alert's id: that of the last day's when there is one.
+
+        None: the rule was removed a moment ago.
+        """
+        if not await alert_rows.hold_rule(self.connection, rule.id):
+            return None
         severity = rule.severity_at(opened.rung)
         new = NewAlert(
             rule.tenant_id, rule.id, about, rule.team_id, slot, severity, opened.since, opened.value,

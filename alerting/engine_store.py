@@ -44,7 +44,7 @@ WHERE st.due_at <= $1 AND st.slot = ANY($2::smallint[])
 ORDER BY st.due_at, st.rule_id, st.datastream_id LIMIT $3 FOR UPDATE OF st
 """
 STATES_OF_ALERT = "SELECT rule_id, datastream_id, device_id, gateway_id FROM rule_state WHERE alert_id = $1"
-# What was evaluated just before its asset went to another tenant is void.
+# What was evaluated just before its asset went to another tenant, or its rule was removed, is void.
 SAVE_STATES = """
 INSERT INTO rule_state (tenant_id, rule_id, datastream_id, device_id, gateway_id, condition, since, recent,
                         evaluated_until, value, alert_id, rung, due_at, memo, slot)
@@ -54,8 +54,10 @@ FROM unnest($1::int[], $2::int[], $3::int[], $4::int[], $5::int[], $6::alert_con
             $14::bytea[], $15::smallint[])
      AS v (tenant_id, rule_id, datastream_id, device_id, gateway_id, condition, since, recent, evaluated_until,
            value, alert_id, rung, due_at, memo, slot)
+JOIN alert_rule r ON r.id = v.rule_id
 LEFT JOIN datastream s ON s.id = v.datastream_id
 WHERE v.datastream_id IS NULL OR s.tenant_id = v.tenant_id
+FOR KEY SHARE OF r
 ON CONFLICT (rule_id, datastream_id, device_id, gateway_id) DO UPDATE
 SET condition = excluded.condition, since = excluded.since, recent = excluded.recent,
     evaluated_until = excluded.evaluated_until, value = excluded.value, alert_id = excluded.alert_id,

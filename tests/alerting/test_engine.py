@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -23,17 +23,9 @@ from core.registry.tenants import create_tenant
 from core.runtime.bus import Message, connect_bus
 from core.runtime.lease import Lease, LeaseLost, take_lease
 from core.runtime.postgres import Pool, tenant_transaction
+from tests.alerting.crashes import Crash, message_of
 
 SHARDS = 4
-
-
-class Crash(BaseException):
-    """Whatever ends a process."""
-
-
-def message_of(octets: bytes, published_at_us: int = 0) -> Message:
-    """As the bus hands it out; nothing of it is acknowledged."""
-    return Message(1, published_at_us, octets, "territoire.measurements.0", cast(Any, None), {})
 
 
 class Bench:
@@ -425,3 +417,33 @@ async def test_what_was_not_written_down_of_an_asset_that_goes_away_is_void(benc
     await bench.sweep(ago(600))
 
     assert await bench.pool.fetch(CONDITIONS) == []
+
+
+async def test_a_rule_that_is_removed_while_its_last_values_come_opens_nothing_and_harms_nobody(
+    bench: Bench, place: Any
+) -> None:
+    await bench.take((ago(20), 76))
+    await bench.pool.execute("DELETE FROM alert_rule")
+    await bench.take((ago(10), 82))
+    await bench.sweep(ago(600))
+
+    assert await place.alerts() == []
+    assert await bench.pool.fetchval("SELECT count(*) FROM rule_state") == 0
+
+
+async def test_a_device_whose_messages_are_lost_is_told_of_at_the_full_hour_and_once(
+    bench: Bench, place: Any
+) -> None:
+    await bench.pool.executemany(
+        "INSERT INTO observation.uplink (device_id, time, uplink_id, session_id, f_cnt, payload, received_at, "
+        "status) VALUES ($1, $2, gen_random_uuid(), 1, $3, '', $2, 'empty')",
+        [(place.device_id, ago(90 + 20 * n), 100 - n) for n in range(60) if n % 3 == 0],
+    )
+    await bench.take((ago(5), 10))
+    await bench.sweep(ago(600))
+    await bench.sweep(ago(600))
+    alerts = [alert for alert in await place.alerts() if alert.rule == "sensor_loss"]
+
+    # 58 frames were sent from the first that was heard to the last, and 20 were heard.
+    assert [alert.device_id for alert in alerts] == [place.device_id]
+    assert "65,5\u00a0% des messages" in alerts[0].message

@@ -7,7 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting.rules import Condition, Missed, Observation, Opened, Resolved, Rule, RuleState, Transition, evaluate
+from alerting.rules import (
+    Condition,
+    Due,
+    Missed,
+    Observation,
+    Opened,
+    Raised,
+    Resolved,
+    Rule,
+    RuleState,
+    Rung,
+    Transition,
+    evaluate,
+)
 
 START = datetime(2026, 11, 25, 8, 0, tzinfo=UTC)
 
@@ -210,3 +223,109 @@ def test_redelivery_of_the_whole_trace_changes_nothing(rule: Rule, trace: list[f
         assert transition is None
 
     assert state == final
+
+
+kinds = st.sampled_from(["threshold", "range", "rate", "boolean", "flat"])
+any_rules = st.builds(
+    lambda kind, readings, more, seconds, keep, emptying, rungs: replace(
+        BIN_75,
+        kind=kind,
+        fire_value=1.0 if kind == "boolean" else 0.0 if kind == "flat" else 20.0 if kind == "range" else 75.0,
+        fire_upper=90.0,
+        clear_value=40.0 if kind == "range" else 60.0,
+        clear_upper=70.0,
+        for_readings=readings,
+        of_readings=None if more is None else readings + more,
+        for_seconds=seconds,
+        keep_firing_seconds=keep,
+        clear_on_emptying=emptying,
+        ladder=rungs,
+    ),
+    kinds,
+    st.integers(1, 4),
+    st.one_of(st.none(), st.integers(0, 3)),
+    st.sampled_from([0, 600, 3600]),
+    st.sampled_from([0, 900]),
+    st.booleans(),
+    st.sampled_from(
+        [(), (Rung("major", value=90.0),), (Rung("major", within_hours=24.0), Rung("critical", value=95))]
+    ),
+)
+any_values = st.one_of(st.floats(0, 100), st.sampled_from([0.0, 1.0, 75.0, 92.0]))
+# A value, a silence, or a look at the clock.
+any_events = st.lists(st.one_of(any_values, st.just("missed"), st.just("due")), max_size=50)
+
+
+def event_of(what: float | str, at: datetime) -> Observation | Missed | Due:
+    match what:
+        case "missed":
+            return Missed(at)
+        case "due":
+            return Due()
+        case value:
+            return Observation(at, float(value))
+
+
+@given(any_rules, any_events)
+def test_whatever_happens_alerts_open_rise_and_end_in_turn_and_missing_data_ends_none(
+    rule: Rule, trace: list[float | str]
+) -> None:
+    state: RuleState | None = None
+    is_open, rung = False, 0
+    for index, what in enumerate(trace):
+        at = minute(index * 10)
+        before = state
+        state, transition = evaluate(rule, state, event_of(what, at), at)
+        match transition:
+            case Opened(rung=reached):
+                assert not is_open
+                is_open, rung = True, reached
+            case Raised(rung=reached):
+                assert is_open
+                assert reached > rung
+                rung = reached
+            case Resolved():
+                assert is_open
+                # The clock alone ends what the last value had ended before it, never what is unknown.
+                assert what != "missed"
+                assert before is not None
+                assert before.condition is not Condition.UNKNOWN or what != "due"
+                is_open, rung = False, 0
+            case None:
+                pass
+        if what == "missed" and state is not None:
+            assert state.condition is Condition.UNKNOWN
+        if state is not None:
+            assert state.alerting == is_open
+
+
+@given(any_rules, any_events)
+def test_what_is_replayed_alarms_nobody(rule: Rule, trace: list[float | str]) -> None:
+    state: RuleState | None = None
+    for index, what in enumerate(trace):
+        at = minute(index)
+        state, transition = evaluate(rule, state, event_of(what, at), at + timedelta(hours=3))
+
+        assert transition is None
+
+
+@given(any_rules, st.lists(any_values, max_size=40), st.integers(0, 40))
+def test_an_owner_that_begins_again_from_any_written_state_comes_to_the_same(
+    rule: Rule, trace: list[float], written: int
+) -> None:
+    def play(state: RuleState | None, since: int, told: list[Transition]) -> RuleState | None:
+        for index, value in enumerate(trace[since:], since):
+            state, transition = evaluate(rule, state, Observation(minute(index), value), minute(index))
+            told += [transition] if transition is not None and index >= written else []
+        return state
+
+    first: list[Transition] = []
+    second: list[Transition] = []
+    final = play(None, 0, first)
+    state: RuleState | None = None
+    for index, value in enumerate(trace[:written]):
+        state, _ = evaluate(rule, state, Observation(minute(index), value), minute(index))
+
+    # Everything is delivered again; what the state has seen is passed over.
+    assert play(state, 0, second) == final
+    assert second == first
