@@ -176,9 +176,12 @@ class Redecoding:
             # What was another tenant's then stays as it is.
             if device.serving_at(uplink.time_us, uplink.received_at_us).tenant_id == self._job.tenant_id
         ]
-        streams = await self._streams_of(device)
+        await self._learn_streams(device)
         interpreted = await self._interpreted(device, [uplink for _, uplink in ours])
         await resolve_datastreams(interpreted, self._pool)
+        streams = {
+            id(one.serving): {stream[0] for stream in one.serving.datastreams.values()} for one in interpreted
+        }
         former = await self._former_keys(device, [frame for frame, _ in ours], [uplink for _, uplink in ours])
         made = zip(interpreted, former, strict=True)
         for day, group in groupby(made, key=lambda one: one[0].uplink.time_us // DAY_US):
@@ -196,8 +199,8 @@ class Redecoding:
                 ),
             )
 
-    async def _streams_of(self, device: KnownDevice) -> dict[int, set[int]]:
-        """The datastreams of whatever the device serves, known to each serving; their ids by the serving's."""
+    async def _learn_streams(self, device: KnownDevice) -> None:
+        """The datastreams that there are of whatever the device serves."""
         servings: tuple[Serving, ...] = (*device.servings, device.unassigned)
         assets = {serving.asset_id for serving in servings if serving.asset_id is not None}
         found = await read_streams(self._pool, device.id, assets)
@@ -205,10 +208,6 @@ class Redecoding:
             for channel, quantity, id_ in found.get((serving.asset_id, serving.position), []):
                 if quantity in QUANTITIES:
                     serving.remember(channel, quantity, id_)
-        return {
-            id(serving): {id_ for _, _, id_ in found.get((serving.asset_id, serving.position), [])}
-            for serving in servings
-        }
 
     async def _interpreted(self, device: KnownDevice, uplinks: Sequence[Uplink]) -> list[Interpreted]:
         """What these uplinks say to the device's codec."""

@@ -59,20 +59,20 @@ WHERE asset_id = ANY($1::int[]) OR (device_id = $2 AND asset_id IS NULL)
 PROGRESS = """
 UPDATE redecode SET reached_device_id = $3, reached_at = $4, frames_done = frames_done + $5,
                     frames_decoded = frames_decoded + $6, frames_failed = frames_failed + $7,
-                    taken_until = now() + $8::interval
+                    values_removed = values_removed + $8, values_written = values_written + $9,
+                    taken_until = now() + $10::interval
 WHERE id = $1 AND taken_by = $2 AND state = 'running' RETURNING true
-"""
-COUNT_VALUES = """
-UPDATE redecode SET values_removed = values_removed + $2, values_written = values_written + $3 WHERE id = $1
 """
 END = """
 UPDATE redecode SET state = $3, reason = $4, ended_at = now(), taken_until = NULL
 WHERE id = $1 AND taken_by = $2 AND state = 'running'
 """
-# A plan for the very bounds at hand looks at their chunks only. Live ingest waits for nobody's row for long.
-CAREFULLY = (
-    "SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('lock_timeout', '2s', true)"
-)
+# A plan for the very bounds at hand looks at their chunks only. Live ingest goes first. What a power cut takes
+# back it takes with the job's progress, and the commit that ends the job waits for all of them.
+CAREFULLY = """
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('lock_timeout', '2s', true),
+       set_config('synchronous_commit', 'off', true)
+"""
 STORED = """
 SELECT datastream_id, (extract(epoch FROM time) * 1000000)::bigint AS us, value, flags
 FROM observation.measurement
@@ -114,22 +114,32 @@ INSERT INTO observation.dirty (hour, datastream_ids)
 SELECT to_timestamp(hour * 3600), array_agg(id ORDER BY id) FROM unnest($1::bigint[], $2::int[]) AS of (hour, id)
 GROUP BY hour
 """
-# $2: the newest instant that was touched; whoever measured since then has said so.
-LATEST = """
+KNOWN_LATEST = """
+SELECT datastream_id, (extract(epoch FROM time) * 1000000)::bigint AS us FROM observation.latest
+WHERE datastream_id = ANY($1::int[])
+"""
+# Live ingest may have measured something newer meanwhile.
+SET_LATEST = """
+INSERT INTO observation.latest AS l (datastream_id, time, value, flags)
+SELECT id, timestamptz 'epoch' + us * interval '1 microsecond', value, flags
+FROM unnest($1::int[], $2::bigint[], $3::float8[], $4::smallint[]) AS of (id, us, value, flags)
+ON CONFLICT (datastream_id) DO UPDATE SET time = excluded.time, value = excluded.value, flags = excluded.flags
+WHERE l.time <= excluded.time
+"""
+# The last values of these were removed: whatever is the last one now, or none.
+DROP_LATEST = """
+DELETE FROM observation.latest l USING unnest($1::int[], $2::bigint[]) AS of (id, us)
+WHERE l.datastream_id = of.id AND l.time = timestamptz 'epoch' + of.us * interval '1 microsecond'
+"""
+FIND_LATEST = """
 INSERT INTO observation.latest AS l (datastream_id, time, value, flags)
 SELECT w.id, m.time, m.value, m.flags
 FROM unnest($1::int[]) AS w (id)
 CROSS JOIN LATERAL (SELECT time, value, flags FROM observation.measurement
                     WHERE datastream_id = w.id ORDER BY time DESC LIMIT 1) AS m
-WHERE NOT EXISTS (SELECT FROM observation.latest k WHERE k.datastream_id = w.id AND k.time > $2)
 ORDER BY w.id
 ON CONFLICT (datastream_id) DO UPDATE SET time = excluded.time, value = excluded.value, flags = excluded.flags
-WHERE l.time <= $2 AND (l.time, l.value, l.flags) IS DISTINCT FROM (excluded.time, excluded.value, excluded.flags)
-"""
-NO_LATEST = """
-DELETE FROM observation.latest l
-WHERE datastream_id = ANY($1::int[]) AND time <= $2
-  AND NOT EXISTS (SELECT FROM observation.measurement m WHERE m.datastream_id = l.datastream_id)
+WHERE l.time < excluded.time
 """
 
 
@@ -211,6 +221,8 @@ async def replace_day(pool: Pool, job: Redecode, owner: str, day: Day) -> None:
     failed = sum(one.status != "decoded" for one in day.interpreted)
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(CAREFULLY)
+        removed, written = await _replace_values(connection, day)
+        await _update_uplinks(connection, day)
         going_on = await connection.fetchval(
             PROGRESS,
             job.id,
@@ -220,13 +232,12 @@ async def replace_day(pool: Pool, job: Redecode, owner: str, day: Day) -> None:
             count,
             count - failed,
             failed,
+            removed,
+            written,
             HELD_FOR,
         )
         if going_on is None:
             raise NotOurs(f"redecode {job.id}")
-        removed, written = await _replace_values(connection, day)
-        await _update_uplinks(connection, day)
-        await connection.execute(COUNT_VALUES, job.id, removed, written)
 
 
 async def _replace_values(connection: Connection, day: Day) -> tuple[int, int]:
@@ -249,9 +260,7 @@ async def _replace_values(connection: Connection, day: Day) -> tuple[int, int]:
     if changed:
         await connection.execute(REPLACE, *map(list, zip(*sorted(changed), strict=True)))
     await _mark(connection, touched)
-    ids = sorted({id_ for id_, _ in touched})
-    await connection.execute(LATEST, ids, instant(last))
-    await connection.execute(NO_LATEST, ids, instant(last))
+    await _update_latest(connection, set(removed), changed)
     return len(removed) + sum(row[:2] in stored for row in changed), len(changed)
 
 
@@ -271,6 +280,23 @@ async def _stored(connection: Connection, day: Day, keys: set[tuple[int, int]]) 
         if not flags & Flag.MANUAL and ((id_, us) in keys or id_ in day.own.get(us, ())):
             stored[id_, us] = (id_, us, value, flags)
     return stored
+
+
+async def _update_latest(connection: Connection, removed: set[tuple[int, int]], changed: Sequence[Row]) -> None:
+    """The last values of the datastreams that were touched: most of them are newer than what was touched."""
+    newest: dict[int, Row] = {}
+    for row in changed:
+        if row[0] not in newest or newest[row[0]][1] < row[1]:
+            newest[row[0]] = row
+    ids = sorted({*newest, *(id_ for id_, _ in removed)})
+    known = {row["datastream_id"]: row["us"] for row in await connection.fetch(KNOWN_LATEST, ids)}
+    gone = sorted((id_, us) for id_, us in known.items() if (id_, us) in removed)
+    if gone:
+        await connection.execute(DROP_LATEST, *map(list, zip(*gone, strict=True)))
+        await connection.execute(FIND_LATEST, [id_ for id_, _ in gone])
+    newer = [newest[id_] for id_ in sorted(newest) if id_ not in known or known[id_] <= newest[id_][1]]
+    if newer:
+        await connection.execute(SET_LATEST, *map(list, zip(*newer, strict=True)))
 
 
 async def _update_uplinks(connection: Connection, day: Day) -> None:
