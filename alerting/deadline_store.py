@@ -22,10 +22,11 @@ SET asset_id = excluded.asset_id, slot = excluded.slot, heard_at = excluded.hear
 """
 DROP_DEADLINE = "DELETE FROM deadline WHERE rule_id = $1 AND device_id = $2"
 # The tables are the truth: a device counts as silent only if nothing of it was stored either, be it unreadable.
+# What somebody has typed (flag 4) is no sign of its life.
 LOCK_DUE = """
 SELECT d.rule_id, d.device_id, d.tenant_id, d.asset_id, d.heard_at, d.due_at, p.expected_interval, v.enabled,
        greatest((SELECT max(l.time) FROM datastream s JOIN observation.latest l ON l.datastream_id = s.id
-                 WHERE s.device_id = d.device_id),
+                 WHERE s.device_id = d.device_id AND l.flags & 4 = 0),
                 (SELECT max(u.time) FROM observation.uplink u
                  WHERE u.device_id = d.device_id AND u.time > d.heard_at)) AS stored_at,
        (d.asset_id IS NULL OR EXISTS (SELECT FROM assignment g WHERE g.device_id = d.device_id
@@ -64,7 +65,7 @@ ORDER BY m.time, m.datastream_id
 HEARD_SINCE = """
 SELECT min(s.id) AS datastream_id, s.device_id, s.asset_id, max(l.time) AS heard_at
 FROM datastream s
-JOIN observation.latest l ON l.datastream_id = s.id
+JOIN observation.latest l ON l.datastream_id = s.id AND l.flags & 4 = 0
 JOIN alert_rule r ON r.tenant_id = s.tenant_id AND r.kind = 'silence' AND r.enabled
 LEFT JOIN deadline d ON d.rule_id = r.id AND d.device_id = s.device_id
 GROUP BY s.device_id, s.asset_id

@@ -47,7 +47,8 @@ log = structlog.get_logger()
 
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
-_SUSPECT = int(Flag.SUSPECT)  # An operation on the enumeration costs more than the evaluation.
+# An operation on the enumeration costs more than the evaluation.
+_SUSPECT, _MANUAL = int(Flag.SUSPECT), int(Flag.MANUAL)
 
 
 def real_now() -> datetime:
@@ -131,7 +132,8 @@ class Engine:
                 stream = watched.get(item.datastream_id)
                 if stream is None:
                     continue
-                devices[stream.device_id] = stream
+                if not item.flags & _MANUAL:  # What somebody has typed is no sign of the device's life.
+                    devices[stream.device_id] = stream
                 if rules(stream) and not item.flags & _SUSPECT:
                     observations.append((stream, Observation(_instant(item.time_us), item.value)))
             heard.update((device_id, (stream, heard_at)) for device_id, stream in devices.items())

@@ -222,6 +222,17 @@ async def test_a_device_whose_values_are_in_the_table_is_not_silent(bench: Bench
     assert await place.alerts() == []
 
 
+async def test_what_somebody_typed_is_evaluated_and_is_no_sign_of_life(bench: Bench, place: Any) -> None:
+    await bench.take((ago(300), 10), heard_at=ago(300))
+    typed = [Measurement(place.datastream_id, int(ago(m).timestamp()) * 1_000_000, 90.0, 4) for m in (20, 10)]
+    await bench.engine.take(bench.lease, [message_of(encode_batch(typed))])
+    await place.store_value(ago(10), 90)
+    await bench.pool.execute("UPDATE observation.latest SET flags = 4")
+    await bench.sweep(ago(600))
+
+    assert {alert.rule for alert in await place.alerts()} == {"bin_75", "device_silent"}
+
+
 async def test_a_device_that_sends_what_nobody_can_read_is_not_silent(bench: Bench, place: Any) -> None:
     await bench.take((ago(300), 10), heard_at=ago(300))
     await bench.pool.execute(

@@ -25,6 +25,7 @@ UNION ALL SELECT 'device_profile ' || id - 1 FROM device_profile
 UNION ALL SELECT 'codec ' || id - 1 FROM codec
 UNION ALL SELECT 'codec_version ' || id - 1 FROM codec_version
 UNION ALL SELECT 'device_profile_override ' || tenant_id - 1 FROM device_profile_override
+UNION ALL SELECT 'redecode ' || tenant_id - 1 FROM redecode
 UNION ALL SELECT 'codec_shadow ' || tenant_id - 1 FROM codec_shadow
 UNION ALL SELECT 'codec_difference ' || device_id - 1 FROM codec_difference
 UNION ALL SELECT 'alert_rule ' || id - 1 FROM alert_rule
@@ -79,6 +80,8 @@ INSERT INTO codec (id, tenant_id, name) OVERRIDING SYSTEM VALUE SELECT id, id, '
 INSERT INTO codec_version (id, codec_id, version, language, source, sha256, author) OVERRIDING SYSTEM VALUE
 SELECT id, id, 1, 'javascript', 'x', sha256('x'), 'a' FROM tenant;
 INSERT INTO device_profile_override (tenant_id, device_profile_id, codec_version_id) SELECT id, id, id FROM tenant;
+INSERT INTO redecode (tenant_id, since, until, requested_by)
+SELECT id, now() - interval '1 day', now(), 'a' FROM tenant;
 INSERT INTO codec_shadow (tenant_id, device_profile_id, shadow_version_id) SELECT id, id, id FROM tenant;
 INSERT INTO gateway (id, tenant_id, gateway_id, name) OVERRIDING SYSTEM VALUE
 SELECT id, id, int8send(id), 'g' FROM tenant;
