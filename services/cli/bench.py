@@ -209,3 +209,38 @@ def decoders(
     else:
         print_report(console, figures)
     raise typer.Exit(1 if check and not is_reached else 0)
+
+
+@bench_app.command()
+def redecode(
+    frames: Annotated[
+        int, typer.Option(min=1_000, help="Trames enregistrées, une par heure et par capteur.")
+    ] = 1_000_000,
+    devices: DevicesOption = 500,
+    as_json: JsonOption = False,
+) -> None:
+    """Trames enregistrées décodées à nouveau par seconde : par un décodeur natif, puis par un script."""
+    argv = ["--frames", str(frames), "--devices", str(devices), *(["--json"] if as_json else [])]
+    raise typer.Exit(on_a_stack_of_its_own("redecode-ask", argv, {}, ("maintenance",)))
+
+
+@bench_app.command("redecode-ask", hidden=True)
+def redecode_ask(
+    home: Annotated[Path, typer.Option(help="Dossier de la pile qui tourne.")],
+    frames: Annotated[int, typer.Option(min=1_000)] = 1_000_000,
+    devices: DevicesOption = 500,
+    as_json: JsonOption = False,
+) -> None:
+    """La mesure, dans son propre processus ; `bench redecode` la lance."""
+    import msgspec
+    from rich.console import Console
+
+    from bench.redecode import Options, run
+
+    console = Console(stderr=as_json)
+    if not console.is_terminal:
+        console.width = WIDTH
+    figures = run(read_run(home), Options(frames, devices), console)
+    if as_json:
+        print(msgspec.json.encode(figures).decode())
+    raise typer.Exit(0 if figures["reached"] else 1)
