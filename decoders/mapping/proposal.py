@@ -133,8 +133,8 @@ def _readable(leaf: Leaf, quantity: str, units: Sequence[str], *, named: bool) -
         values = _opposites({text.casefold() for text in texts})
         return None if values is None else Rule(leaf.steps, quantity, values=values)
     written = [_NUMBER_AND_UNIT.fullmatch(text) for text in texts]
-    numbers = [float(value) for value in leaf.values if isinstance(value, int | float)]
-    numbers += [float(match[1]) for match in written if match]
+    numbers = [_number(value) for value in leaf.values if isinstance(value, int | float)]
+    numbers += [_number(match[1]) for match in written if match]
     if not all(written) or not numbers or not all(math.isfinite(number) for number in numbers):
         return None
     suffixes = {match[2].strip() for match in written if match} - {""}
@@ -148,6 +148,13 @@ def _readable(leaf: Leaf, quantity: str, units: Sequence[str], *, named: bool) -
     if unit is None:
         return None
     return Rule(leaf.steps, quantity, unit="" if unit == QUANTITIES[quantity].unit else unit)
+
+
+def _number(value: float | str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _battery(numbers: list[float], units: Sequence[str], *, named: bool) -> tuple[str, Sequence[str]]:

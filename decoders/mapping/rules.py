@@ -25,6 +25,7 @@ from decoders.mapping.units import Conversion, conversion
 MOST_RULES = 200
 LONGEST_CHANNEL = 60
 MOST_VALUES = 64
+MOST_WARNINGS = 20
 SHOWN = 60  # characters of a value in a warning.
 _KEYS = frozenset({"path", "quantity", "channel", "unit", "scale", "offset", "values", "time"})
 
@@ -156,6 +157,9 @@ def apply(mapping: Mapping, data: Any, time_us: int) -> Decoded:
                     f"« {path_text(rule.steps)} » : {value:g} au même instant que {known[key]:g}, qui est gardé"
                 )
     decoded.warnings = list(dict.fromkeys(decoded.warnings))
+    more = len(decoded.warnings) - MOST_WARNINGS
+    if more > 0:
+        decoded.warnings[MOST_WARNINGS:] = [f"et {more} autres avertissements"]
     return decoded
 
 

@@ -1,6 +1,5 @@
 """When a value was measured: as the answer says it, or as its place in an array implies."""
 
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -115,15 +114,12 @@ def read_instant(value: Any, form: str = "auto") -> int | None:
             return None
     if form == "iso" or isinstance(value, bool) or not isinstance(value, int | float):
         return None
+    since = 0.0
     if form == "auto":
-        form = "unix_s" if SECONDS_FROM <= value < MILLISECONDS_FROM else "unix_ms"
-        value = value if value >= SECONDS_FROM else math.nan  # Seconds since something else.
-    return _counted(float(value), form)
-
-
-def _counted(value: float, form: str) -> int | None:
+        since = SECONDS_FROM  # Less is seconds since something else.
+        form = "unix_s" if value < MILLISECONDS_FROM else "unix_ms"
     unit_us, until = (US, MILLISECONDS_FROM) if form == "unix_s" else (1000, MILLISECONDS_UNTIL)
-    return round(value * unit_us) if 0 <= value < until else None
+    return round(value * unit_us) if since <= value < until else None
 
 
 def _read_iso(text: str) -> int | None:

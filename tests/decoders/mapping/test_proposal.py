@@ -247,7 +247,7 @@ names = st.sampled_from(
     ["temperature", "time", "value", "name", "battery", "history", "x.y", "a[1]", "", "volume"]
 )
 answers = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=6),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4),
     max_leaves=20,
 )

@@ -101,6 +101,13 @@ def test_what_is_no_value_is_a_warning(nonsense: Any) -> None:
     assert answer.warnings[0].startswith("« t » : ")
 
 
+def test_a_long_history_of_nonsense_is_a_few_warnings() -> None:
+    answer = decoded({"t": [f"x{n}" for n in range(500)]}, {"path": "t[*]", "quantity": "temperature"})
+
+    assert len(answer.warnings) == 21
+    assert answer.warnings[-1] == "et 480 autres avertissements"
+
+
 def test_null_is_nothing_measured() -> None:
     answer = decoded({"t": None}, {"path": "t", "quantity": "temperature"})
 
@@ -194,7 +201,7 @@ def test_every_conversion_is_from_a_unit_without_spaces_and_scales_up_or_down() 
 
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from("abt"), inner, max_size=3),
     max_leaves=12,
 )
