@@ -37,11 +37,11 @@ from services.simulator.tenancy import prepare_tenant
 MESSAGE_FRAMES = 125
 JOIN_BATCH = 50
 JOIN_WITHIN_S = 60.0
-# Frames on their way at most: of more, nothing would be known but the backlog.
-IN_FLIGHT = 20_000
+# Frames of a shard on their way at most: of more, nothing would be known but the backlog.
+IN_FLIGHT = 5_000
 FETCH_MESSAGES = 64
 FETCH_S = 0.2
-QUIET_S = 5.0
+QUIET_S = 20.0
 
 READ_COUNTERS = """
 SELECT d.dev_eui, s.f_cnt_up FROM session s JOIN device d ON d.id = s.device_id
@@ -64,9 +64,6 @@ class BusLoad:
     devices: list[LoadDevice]
     gateway_ids: list[bytes]
     readers: list[ShardReader] = field(default_factory=list[ShardReader])
-    published: int = 0
-    received: int = 0
-    ids: set[bytes] = field(default_factory=set[bytes])
     _progress: asyncio.Event = field(default_factory=asyncio.Event)
 
     def _frame(self, device: LoadDevice, octets: bytes) -> Frame:
@@ -121,47 +118,46 @@ class BusLoad:
         Raises:
             UplinksLost: some did not come, or came twice.
         """
-        self.published = self.received = 0
-        self.ids.clear()
-        began = time.monotonic()
-        async with asyncio.TaskGroup() as tasks:
-            receiving = [
-                tasks.create_task(self._receive(reader, len(octets)), name="uplinks") for reader in self.readers
-            ]
-            await self._publish(octets)
-            await asyncio.gather(*receiving)
-        took = time.monotonic() - began
-        if self.received != len(octets) or len(self.ids) != len(octets):
-            raise UplinksLost(f"{len(octets)} trames, {self.received} montantes, {len(self.ids)} différentes")
-        return took
-
-    async def _publish(self, octets: Sequence[tuple[LoadDevice, bytes]]) -> None:
         lanes: list[list[tuple[LoadDevice, bytes]]] = [[] for _ in range(self.shards)]
         for device, one in octets:
             lanes[self._shard_of(one)].append((device, one))
+        ids: set[bytes] = set()
+        began = time.monotonic()
+        results = await asyncio.gather(*(self._play(shard, lane, ids) for shard, lane in enumerate(lanes)))
+        took = time.monotonic() - began
+        if sum(results) != len(octets) or len(ids) != len(octets):
+            raise UplinksLost(f"{len(octets)} trames, {sum(results)} montantes, {len(ids)} différentes")
+        return took
 
-        async def run(shard: int) -> None:
-            for start in range(0, len(lanes[shard]), MESSAGE_FRAMES):
-                while self.published - self.received > IN_FLIGHT:
-                    self._progress.clear()
-                    await self._progress.wait()
-                part = lanes[shard][start : start + MESSAGE_FRAMES]
-                self.published += len(part)
+    async def _play(self, shard: int, lane: Sequence[tuple[LoadDevice, bytes]], ids: set[bytes]) -> int:
+        """One shard's frames, and its uplinks back: how many."""
+        published = received = 0
+        room = asyncio.Event()
+
+        async def publish() -> None:
+            nonlocal published
+            for start in range(0, len(lane), MESSAGE_FRAMES):
+                while published - received > IN_FLIGHT:
+                    room.clear()
+                    await room.wait()
+                part = lane[start : start + MESSAGE_FRAMES]
+                published += len(part)
                 message = encode_batch([self._frame(device, one) for device, one in part])
                 await self.bus.publish(topics.frames(shard), message)
 
-        await asyncio.gather(*(run(shard) for shard in range(self.shards)))
-
-    async def _receive(self, reader: ShardReader, expected: int) -> None:
+        publishing = asyncio.create_task(publish(), name=f"publish {shard}")
         heard_at = time.monotonic()
-        while self.received < expected and time.monotonic() - heard_at < QUIET_S:
-            for message in await reader.fetch(FETCH_MESSAGES, FETCH_S):
+        while received < len(lane) and time.monotonic() - heard_at < QUIET_S:
+            for message in await self.readers[shard].fetch(FETCH_MESSAGES, FETCH_S):
                 uplinks = UPLINK_BATCHES.decode(message.data)
-                self.received += len(uplinks)
-                self.ids.update([uplink.uplink_id for uplink in uplinks])
+                received += len(uplinks)
+                ids.update([uplink.uplink_id for uplink in uplinks])
                 await message.ack()
                 heard_at = time.monotonic()
-                self._progress.set()
+                room.set()
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+        return received
 
     async def check_sessions(self) -> None:
         """Every session is saved as far as its device has come.
