@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -28,23 +29,27 @@ GONE = 410
 # After the first attempt, at once: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h (Standard Webhooks).
 DEFAULT_SCHEDULE_S = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 JITTER = 0.2
+RETRY_AFTER_MOST = timedelta(hours=24)
 
+# A message that was given up and is sent again begins a new round of the schedule, at $3.
 READ_TARGET = """
 SELECT e.tenant_id, e.url, e.state, t.webhook_allow_list,
        CASE WHEN e.previous_until > now() THEN ARRAY[e.secret_wrapped, e.previous_secret_wrapped]
             ELSE ARRAY[e.secret_wrapped] END AS secrets_wrapped,
-       (SELECT count(*) FROM webhook_attempt a WHERE a.endpoint_id = e.id AND a.message_id = $2) AS attempts,
-       (SELECT max(at) FROM webhook_attempt a WHERE a.endpoint_id = e.id AND a.message_id = $2) AS last_at,
-       EXISTS (SELECT FROM webhook_attempt a
-               WHERE a.endpoint_id = e.id AND a.message_id = $2 AND a.outcome = 'delivered') AS is_delivered
+       made.attempts, made.in_round, made.next_at, made.is_delivered
 FROM webhook_endpoint e JOIN tenant t ON t.id = e.tenant_id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS attempts, count(*) FILTER (WHERE a.at >= $3) AS in_round,
+           max(a.next_at) FILTER (WHERE a.at >= $3) AS next_at,
+           coalesce(bool_or(a.outcome = 'delivered'), false) AS is_delivered
+    FROM webhook_attempt a WHERE a.endpoint_id = e.id AND a.message_id = $2) AS made
 WHERE e.id = $1
 """
 # The endpoint may have been deleted meanwhile: then there is nothing left to note.
 RECORD_ATTEMPT = """
 INSERT INTO webhook_attempt
-    (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, status, duration_ms, answer)
-SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10 FROM webhook_endpoint WHERE id = $2
+    (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, status, duration_ms, answer, next_at)
+SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM webhook_endpoint WHERE id = $2
 ON CONFLICT (endpoint_id, message_id, attempt) DO NOTHING
 """
 DISABLE = """
@@ -92,6 +97,7 @@ class Answer:
     outcome: str
     status: int | None
     text: str
+    retry_after: timedelta | None = None
 
 
 def signed_headers(secrets: Sequence[str], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
@@ -105,6 +111,26 @@ def signed_headers(secrets: Sequence[str], message_id: str, at: datetime, body: 
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": " ".join(Webhook(secret).sign(message_id, at, text) for secret in secrets),
     }
+
+
+def retry_after_of(value: str, now: datetime) -> timedelta | None:
+    """A Retry-After, in seconds or as an HTTP date (RFC 9110, 10.2.3); a day at most, None when it is neither."""
+    value = value.strip()
+    try:
+        wait = (
+            timedelta(seconds=int(value))
+            if value.isascii() and value.isdigit()
+            else parsedate_to_datetime(value).astimezone(UTC) - now
+        )
+    except (ValueError, OverflowError):
+        return None if not value.isdigit() else RETRY_AFTER_MOST
+    return min(max(wait, timedelta(0)), RETRY_AFTER_MOST)
+
+
+def _early(next_at: datetime | None) -> TryAgain | None:
+    """After a crash a message comes at once; its wait is kept all the same."""
+    left = timedelta(0) if next_at is None else next_at - datetime.now(UTC)
+    return TryAgain(left, "its wait is not over") if left > timedelta(seconds=0.05) else None
 
 
 class Deliverer:
@@ -131,17 +157,17 @@ class Deliverer:
 
     async def deliver(self, message: WebhookMessage, queued_at: datetime) -> Delivery:
         """One attempt at `message`, noted, unless it is done with or its wait is not over."""
-        target = await self._insist("fetchrow", READ_TARGET, message.endpoint_id, message.message_id)
+        target = await self._insist("fetchrow", READ_TARGET, message.endpoint_id, message.message_id, queued_at)
         if target is None or target["is_delivered"] or target["state"] != "enabled":
             return Delivered()
-        made: int = target["attempts"]
-        if made and (early := self._early(made, target["last_at"])) is not None:
+        if (early := _early(target["next_at"])) is not None:
             return early
-        if not made:
+        if not target["attempts"]:
             DELAY.observe(max(0.0, (datetime.now(UTC) - queued_at).total_seconds()))
         at, started = datetime.now(UTC), time.monotonic()
         answer = await self._post(target, message, at)
         duration_ms = int((time.monotonic() - started) * 1000)
+        wait = self._wait(target["in_round"], answer)
         await self._insist(
             "execute",
             RECORD_ATTEMPT,
@@ -149,24 +175,27 @@ class Deliverer:
             message.endpoint_id,
             message.message_id,
             message.alert_id,
-            made + 1,
+            target["attempts"] + 1,
             at,
             answer.outcome,
             answer.status,
             duration_ms,
             answer.text,
+            None if wait is None else datetime.now(UTC) + wait,
         )
         DELIVERIES.labels(answer.outcome).inc()
-        return await self._conclude(message, made + 1, answer)
+        return await self._conclude(message, target["attempts"] + 1, answer, wait)
 
-    def _early(self, made: int, last_at: datetime) -> TryAgain | None:
-        """After a crash a message comes at once; its wait is kept all the same."""
-        if made > len(self._schedule_s):
+    def _wait(self, made: int, answer: Answer) -> timedelta | None:
+        """Until the attempt that follows, after `made` earlier ones of this round; None: none follows."""
+        if answer.outcome in ("delivered", "gone") or made >= len(self._schedule_s):
             return None
-        left = last_at + timedelta(seconds=self._schedule_s[made - 1]) - datetime.now(UTC)
-        return TryAgain(left, "its wait is not over") if left > timedelta(seconds=0.05) else None
+        jitter = random.uniform(1, 1 + JITTER)  # noqa: S311 - Spreads retries.
+        return max(timedelta(seconds=self._schedule_s[made] * jitter), answer.retry_after or timedelta(0))
 
-    async def _conclude(self, message: WebhookMessage, made: int, answer: Answer) -> Delivery:
+    async def _conclude(
+        self, message: WebhookMessage, made: int, answer: Answer, wait: timedelta | None
+    ) -> Delivery:
         if answer.outcome == "delivered":
             return Delivered()
         reason = answer.text[:200] if answer.status is None else f"HTTP {answer.status}"
@@ -174,10 +203,7 @@ class Deliverer:
         if answer.outcome == "gone":
             await self._insist("execute", DISABLE, message.endpoint_id, "l'adresse a répondu 410 (supprimée)")
             return Delivered()
-        if made > len(self._schedule_s):
-            return Abandoned(made, reason)
-        wait = self._schedule_s[made - 1] * random.uniform(1, 1 + JITTER)  # noqa: S311 - Spreads retries.
-        return TryAgain(timedelta(seconds=wait), reason)
+        return Abandoned(made, reason) if wait is None else TryAgain(wait, reason)
 
     async def _post(self, target: Any, message: WebhookMessage, at: datetime) -> Answer:
         try:
@@ -188,7 +214,11 @@ class Deliverer:
             return Answer(
                 "failed", None, "le secret de l'adresse ne s'ouvre pas avec la clé de cette installation"
             )
-        headers = signed_headers(secrets, message.message_id, at, message.body)
+        return await self._request(
+            target, signed_headers(secrets, message.message_id, at, message.body), message.body, at
+        )
+
+    async def _request(self, target: Any, headers: dict[str, str], body: bytes, at: datetime) -> Answer:
         transport = GuardedTransport(
             self._tls, AllowList.parse(target["webhook_allow_list"]), permit_http=self._permit_http
         )
@@ -198,13 +228,15 @@ class Deliverer:
                 httpx.AsyncClient(
                     transport=transport, trust_env=False, follow_redirects=False, timeout=TIMEOUT_S
                 ) as client,
-                client.stream("POST", target["url"], content=message.body, headers=headers) as response,
+                client.stream("POST", target["url"], content=body, headers=headers) as response,
             ):
                 text = await _read(response)
                 if response.status_code == GONE:
                     return Answer("gone", GONE, text)
-                outcome = "delivered" if response.is_success else "failed"
-                return Answer(outcome, response.status_code, text)
+                if response.is_success:
+                    return Answer("delivered", response.status_code, text)
+                retry_after = retry_after_of(response.headers.get("retry-after", ""), at)
+                return Answer("failed", response.status_code, text, retry_after)
         except RefusedDestination as refused:
             return Answer("refused", None, str(refused))
         except TimeoutError:

@@ -14,7 +14,7 @@ SECRET_OCTETS = 32
 SECRET_PREFIX = "whsec_"  # noqa: S105 - The prefix that Standard Webhooks gives every secret.
 URL_MOST = 2000
 
-ENDPOINT_COLUMNS = "id, tenant_id, url, description, state, disabled_reason, created_at"
+ENDPOINT_COLUMNS = "id, tenant_id, url, description, state, disabled_reason, previous_until, created_at"
 
 CREATE_ENDPOINT = f"""
 INSERT INTO webhook_endpoint (tenant_id, url, description, secret_wrapped, kek_id) VALUES ($1, $2, $3, $4, $5)
@@ -28,11 +28,13 @@ UPDATE webhook_endpoint SET state = CASE WHEN $2 THEN 'enabled' ELSE 'disabled' 
 WHERE id = $1
 RETURNING {ENDPOINT_COLUMNS}
 """
+ROTATE = "SELECT rotate_webhook_secret($1, $2, $3, $4)"
 DELETE_ENDPOINT = "DELETE FROM webhook_endpoint WHERE id = $1 RETURNING true"
 LIST_ATTEMPTS = """
-SELECT id, tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, status, duration_ms, answer
+SELECT id, tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, status, duration_ms, answer,
+       next_at
 FROM webhook_attempt
-WHERE endpoint_id = $1 AND ($2::bigint IS NULL OR id < $2)
+WHERE endpoint_id = $1 AND ($2::bigint IS NULL OR id < $2) AND ($4::text IS NULL OR message_id = $4)
 ORDER BY id DESC LIMIT $3
 """
 
@@ -47,6 +49,7 @@ class Endpoint:
     description: str
     state: str  # enabled or disabled
     disabled_reason: str | None
+    previous_until: datetime | None  # Until then messages are signed with the former secret, too.
     created_at: datetime
 
 
@@ -58,13 +61,14 @@ class Attempt:
     tenant_id: int
     endpoint_id: int
     message_id: str
-    alert_id: int
+    alert_id: int  # 0: a message that is about no single alert.
     attempt: int
     at: datetime
     outcome: str
     status: int | None
     duration_ms: int
     answer: str
+    next_at: datetime | None  # When the next one is due.
 
 
 class RefusedUrl(ValueError):
@@ -131,13 +135,28 @@ async def set_endpoint_enabled(
     return None if row is None else entity(Endpoint, row)
 
 
+async def rotate_secret(
+    connection: Connection | Pool, keys: KeyWrap, endpoint_id: int, former_until: datetime
+) -> str | None:
+    """A new secret `whsec_...`, shown this once; the former signs too until `former_until`. None: no endpoint."""
+    secret = secrets.token_bytes(SECRET_OCTETS)
+    rotated = await connection.fetchval(ROTATE, endpoint_id, keys.wrap(secret), keys.kek_id, former_until)
+    return secret_text(secret) if rotated else None
+
+
 async def delete_endpoint(connection: Connection | Pool, endpoint_id: int) -> bool:
     """Remove an endpoint with its attempts and all that waits for it; False when there is none."""
     return await connection.fetchval(DELETE_ENDPOINT, endpoint_id) is True
 
 
 async def list_attempts(
-    connection: Connection | Pool, endpoint_id: int, *, before: int | None = None, most: int = 100
+    connection: Connection | Pool,
+    endpoint_id: int,
+    *,
+    before: int | None = None,
+    most: int = 100,
+    message_id: str | None = None,
 ) -> list[Attempt]:
-    """Attempts at an endpoint, newest first; `before` is the last id of the former page."""
-    return [entity(Attempt, row) for row in await connection.fetch(LIST_ATTEMPTS, endpoint_id, before, most)]
+    """Attempts at an endpoint, of one message or of all, newest first; `before`: the former page's last id."""
+    rows = await connection.fetch(LIST_ATTEMPTS, endpoint_id, before, most, message_id)
+    return [entity(Attempt, row) for row in rows]

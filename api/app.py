@@ -18,6 +18,7 @@ from api.routes import (
     codecs,
     daily,
     datastreams,
+    decoding_keys,
     dev_nonces,
     device_commands,
     device_imports,
@@ -36,6 +37,7 @@ from api.routes import (
     refusals,
     sharing,
     tenants,
+    webhook_delivery,
     webhook_endpoints,
 )
 from core.registry.keys import KeyWrap
@@ -58,6 +60,7 @@ ROUTERS = (
     tenants.router,
     device_profiles.router,
     profile_decoding.router,
+    decoding_keys.router,
     codecs.router,
     codec_imports.router,
     codec_lab.router,
@@ -79,6 +82,7 @@ ROUTERS = (
     alert_rules.router,
     alert_mutes.router,
     webhook_endpoints.router,
+    webhook_delivery.router,
     lns_sources.router,
     applications.router,
     lighting.router,

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field, StringConstraints
 
 from alerting import store
@@ -43,6 +43,7 @@ class WebhookEndpointAnswer(Answer):
     description: str
     state: str = Field(examples=["enabled"])
     disabled_reason: str | None
+    previous_until: datetime | None = Field(description="Jusque-là, l'ancien secret signe aussi")
     created_at: datetime
 
 
@@ -57,13 +58,14 @@ class AttemptAnswer(Answer):
 
     id: int
     message_id: str
-    alert_id: int
+    alert_id: int = Field(description="0 : un essai d'adresse, ou un message sur plusieurs alertes")
     attempt: int
     at: datetime
     outcome: str = Field(examples=["delivered"])
     status: int | None
     duration_ms: int
-    answer: str
+    answer: str = Field(description="Le premier ko de la réponse, ou ce qui a manqué")
+    next_at: datetime | None = Field(description="Prochain essai prévu ; null : aucun")
 
 
 @router.post("", status_code=201, summary="Ajouter une adresse de webhook")
@@ -132,11 +134,14 @@ async def list_attempts(
     caller: Reader,
     limit: Limit = 100,
     cursor: Cursor = None,
+    message_id: Annotated[
+        str | None, Query(max_length=100, pattern="^[a-z0-9_]+$", description="Ceux de ce message seulement")
+    ] = None,
 ) -> Page[AttemptAnswer]:
     """Les essais d'envoi vers une adresse, le dernier d'abord."""
     before = cursor_id(cursor)
     async with caller.reading() as connection:
         if await store.read_endpoint(connection, id) is None:
             raise not_found(f"adresse {id}")
-        rows = await store.list_attempts(connection, id, before=before, most=limit + 1)
+        rows = await store.list_attempts(connection, id, before=before, most=limit + 1, message_id=message_id)
     return page_of(rows, limit, AttemptAnswer.model_validate, lambda attempt: str(attempt.id))

@@ -30,13 +30,16 @@ class Receiver:
     secret: str = ""
     statuses: list[int] = field(default_factory=lambda: [204])
     body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict[str, str])
     requests: list[dict[str, Any]] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def take(self, headers: dict[str, str], content: bytes) -> int:
         Webhook(self.secret).verify(content, headers)  # Raises, hence 500 and no entry, when it is forged.
-        self.requests.append({"id": headers["webhook-id"], "body": json.loads(content), "octets": content})
+        self.requests.append(
+            {"id": headers["webhook-id"], "body": json.loads(content), "octets": content, "headers": headers}
+        )
         async with self.arrived:
             self.arrived.notify_all()
         await self.gate.wait()
@@ -45,6 +48,10 @@ class Receiver:
     async def until(self, count: int, within_s: float = 20) -> None:
         async with asyncio.timeout(within_s), self.arrived:
             await self.arrived.wait_for(lambda: len(self.requests) >= count)
+
+    @property
+    def answer_headers(self) -> list[tuple[bytes, bytes]]:
+        return [(name.encode(), value.encode()) for name, value in self.headers.items()]
 
     @property
     def types(self) -> list[str]:
@@ -62,7 +69,7 @@ async def receiving() -> AsyncGenerator[Receiver]:
             message = await receive()
             content, more = content + message.get("body", b""), message.get("more_body", False)
         status = await receiver.take({name.decode(): value.decode() for name, value in scope["headers"]}, content)
-        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.start", "status": status, "headers": receiver.answer_headers})
         await send({"type": "http.response.body", "body": receiver.body})
 
     async with serve_http(app, "127.0.0.1", 0, shutdown_timeout_s=1) as port:

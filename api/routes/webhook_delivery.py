@@ -1,0 +1,175 @@
+"""How sending to an endpoint goes: health, dead letters sent again, the test, the rotation of the secret."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter
+from pydantic import Field
+
+from alerting import dead_letters, store
+from api.auth import Manager, Reader
+from api.errors import PROBLEM_RESPONSES, Problem, not_found
+from api.fields import INT8_MOST, Answer, BigId, Body, Id, example
+from api.pages import MOST, Cursor, Limit, Page, cursor_id, page_of
+
+router = APIRouter(prefix="/v1/webhook-endpoints/{id}", tags=["Webhooks"], responses=PROBLEM_RESPONSES)
+
+TEST_TEXT = "Essai demandé depuis Territoire : cette adresse reçoit les messages. Il n'y a rien à faire."
+
+
+class HealthAnswer(Answer):
+    """Comment va l'envoi vers une adresse."""
+
+    state: str = Field(description="untried, healthy, failing (le dernier essai a échoué) ou disabled")
+    waiting: int = Field(description="Messages qui attendent")
+    dead: int = Field(description="Messages abandonnés, que vous pouvez renvoyer")
+    delivered_24h: int
+    failed_24h: int
+    median_ms: int | None = Field(description="Durée médiane d'un envoi réussi sur 24 h")
+    delivered_at: datetime | None = Field(description="Dernier envoi réussi")
+    failed_in_a_row: int
+    last_failure: str | None
+
+
+class DeadLetterAnswer(Answer):
+    """Un message abandonné après tous ses essais."""
+
+    id: int
+    message_id: str
+    alert_id: int | None
+    event: str = Field(examples=["alert.opened"])
+    queued_at: datetime
+    failed_at: datetime
+    attempts: int
+    status: int | None = Field(description="Code de la dernière réponse ; null : aucune réponse")
+    answer: str
+
+
+class ReplayBody(Body):
+    """Renvoyer des messages abandonnés."""
+
+    model_config = example({"ids": None})
+
+    ids: list[Annotated[int, Field(ge=1, le=INT8_MOST)]] | None = Field(
+        None, max_length=MOST, description="Ceux-là ; null ou absent : tous"
+    )
+
+
+class ReplayAnswer(Answer):
+    """Combien partent de nouveau."""
+
+    replayed: int
+
+
+class TestAnswer(Answer):
+    """Le message d'essai qui part."""
+
+    message_id: str = Field(description="Son résultat : /attempts?message_id=…")
+
+
+class RotationBody(Body):
+    """Changer le secret de signature."""
+
+    model_config = example({"keep_former_hours": 24})
+
+    keep_former_hours: int = Field(
+        24,
+        ge=0,
+        le=720,
+        description="Heures pendant lesquelles l'ancien secret signe aussi ; 0 : il ne signe plus",
+    )
+
+
+class RotationAnswer(Answer):
+    """Le nouveau secret, montré cette seule fois."""
+
+    secret: str = Field(examples=["whsec_…"])
+    previous_until: datetime
+
+
+@router.get("/health", summary="Lire comment va l'envoi vers une adresse")
+async def read_health(id: Id, caller: Reader) -> HealthAnswer:  # noqa: A002 - The path's word.
+    """Ce qui attend, ce qui a été abandonné, les réussites et les échecs des dernières 24 heures."""
+    async with caller.reading() as connection:
+        health = await dead_letters.read_health(connection, id)
+    if health is None:
+        raise not_found(f"adresse {id}")
+    return HealthAnswer.model_validate(health)
+
+
+@router.get("/dead-letters", summary="Lister les messages abandonnés d'une adresse")
+async def list_dead_letters(
+    id: Id,  # noqa: A002 - The path's word.
+    caller: Reader,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[DeadLetterAnswer]:
+    """Les messages dont tous les essais ont échoué, le dernier d'abord ; ils restent jusqu'à leur renvoi."""
+    before = cursor_id(cursor)
+    async with caller.reading() as connection:
+        if await store.read_endpoint(connection, id) is None:
+            raise not_found(f"adresse {id}")
+        rows = await dead_letters.list_dead(connection, id, before=before, most=limit + 1)
+    return page_of(rows, limit, DeadLetterAnswer.model_validate, lambda letter: str(letter.id))
+
+
+@router.post("/dead-letters/replay", summary="Renvoyer les messages abandonnés d'une adresse")
+async def replay_dead_letters(id: Id, body: ReplayBody, caller: Manager) -> ReplayAnswer:  # noqa: A002
+    """Renvoyer tous les messages abandonnés, ou ceux qu'on nomme ; chacun garde son identifiant `webhook-id`."""
+    async with caller.changing() as change:
+        endpoint = await store.read_endpoint(change.connection, id)
+        if endpoint is None:
+            raise not_found(f"adresse {id}")
+        _refuse_disabled(endpoint)
+        count = await dead_letters.replay(change.connection, id, body.ids)
+        await change.audit("replay", "webhook_endpoint", id, {"ids": body.ids, "count": count})
+    return ReplayAnswer(replayed=count)
+
+
+@router.post("/dead-letters/{letter_id}/replay", summary="Renvoyer un message abandonné")
+async def replay_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> ReplayAnswer:  # noqa: A002
+    """Renvoyer un message abandonné, avec le même identifiant."""
+    async with caller.changing() as change:
+        endpoint = await store.read_endpoint(change.connection, id)
+        if endpoint is None:
+            raise not_found(f"adresse {id}")
+        _refuse_disabled(endpoint)
+        if not await dead_letters.replay(change.connection, id, [letter_id]):
+            raise not_found(f"message {letter_id}")
+        await change.audit("replay", "webhook_endpoint", id, {"ids": [letter_id], "count": 1})
+    return ReplayAnswer(replayed=1)
+
+
+@router.post("/test", status_code=202, summary="Essayer une adresse")
+async def test_endpoint(id: Id, caller: Manager) -> TestAnswer:  # noqa: A002 - The path's word.
+    """Envoyer un message d'essai, par le même chemin que les alertes : signé, gardé, et réessayé s'il échoue."""
+    at = datetime.now(UTC)
+    content = {"type": "webhook.test", "timestamp": at, "data": {"message": TEST_TEXT}}
+    async with caller.changing() as change:
+        endpoint = await store.read_endpoint(change.connection, id)
+        if endpoint is None:
+            raise not_found(f"adresse {id}")
+        _refuse_disabled(endpoint)
+        message_id = await dead_letters.queue_test(change.connection, id, msgspec.json.encode(content))
+        await change.audit("test", "webhook_endpoint", id, {"message_id": message_id})
+    if message_id is None:
+        raise not_found(f"adresse {id}")
+    return TestAnswer(message_id=message_id)
+
+
+@router.post("/secret", summary="Changer le secret d'une adresse")
+async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> RotationAnswer:  # noqa: A002
+    """Changer le secret : jusqu'à l'heure dite, chaque message porte les deux signatures."""
+    until = datetime.now(UTC) + timedelta(hours=body.keep_former_hours)
+    async with caller.changing() as change:
+        secret = await store.rotate_secret(change.connection, caller.platform.keys, id, until)
+        if secret is None:
+            raise not_found(f"adresse {id}")
+        await change.audit("rotate", "webhook_endpoint", id, {"previous_until": until.isoformat()})
+    return RotationAnswer(secret=secret, previous_until=until)
+
+
+def _refuse_disabled(endpoint: store.Endpoint) -> None:
+    if endpoint.state != "enabled":
+        raise Problem(409, f"l'adresse est suspendue ({endpoint.disabled_reason}) : reprenez l'envoi d'abord")
