@@ -4,7 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alerting.address_alerts import open_address_alerts
+from alerting.engine import Engine
+from alerting.rulebook import Rulebook
 from core.registry.gateway_supervision import AddressSeen
+from core.runtime.lease import take_lease
 from core.runtime.postgres import Pool
 from tests.services.gateway_bridge.stations import register
 
@@ -66,3 +69,24 @@ async def test_a_tenant_that_switched_the_rule_off_has_no_alert_and_strangers_ha
     await pool.execute("UPDATE alert_rule SET enabled = false WHERE name = 'gateway_address'")
 
     assert await opened(pool, seen(), seen(OTHER)) == []
+
+
+async def test_the_engine_tells_it_once(pool: Pool) -> None:
+    await register(pool, EUI)
+    await opened(pool, seen())
+    lease = await take_lease(pool, "alerting", 0, "test")
+    assert lease is not None
+    rulebook = Rulebook(pool)
+    await rulebook.load()
+    now = NOW + timedelta(seconds=5)
+    engine = Engine(pool, rulebook, 1, least_watch=timedelta(0), orphans_every_s=0, now=lambda: now)
+    await engine.catch_up(lease)
+    engine._watching[0] = NOW - timedelta(days=1)
+
+    await engine.sweep([lease])
+    await engine.sweep([lease])
+
+    (notice,) = await pool.fetch("SELECT event, severity::text, message FROM alert_notice")
+    assert (notice["event"], notice["severity"]) == ("alert.opened", "warning")
+    assert "198.51.100.4" in notice["message"]
+    assert await pool.fetchval("SELECT workflow = 'open' AND told AND due_at IS NULL FROM alert")
