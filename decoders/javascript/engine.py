@@ -15,7 +15,13 @@ quickjs: Any = import_module("quickjs")  # It has no types.
 JSException: type[Exception] = quickjs.JSException
 StackOverflow: type[Exception] = quickjs.StackOverflow
 
-MODULES = {"base64-js": "base64-js", "buffer": "buffer", "ieee754": "ieee754"}
+# What `require` gives, and where its text is.
+MODULES = {
+    "base64-js": "vendored/base64-js/index.js",
+    "buffer": "vendored/buffer/index.js",
+    "crypto": "crypto.js",
+    "ieee754": "vendored/ieee754/index.js",
+}
 # Every top-level name that a script may define; a `const` is no property of the global object.
 NAMES = ("decodeUplink", "Decoder", "Decode", "encodeDownlink", "Encoder", "Encode", "decodeDownlink")
 HOLDERS = ("driver", "module", "exports")
@@ -76,7 +82,7 @@ class QuickJs:
             **CONSOLE,
         }
         self._bounds = msgspec.json.encode(bounds).decode()
-        modules = {name: _text(f"vendored/{folder}/index.js") for name, folder in MODULES.items()}
+        modules = {name: _text(file) for name, file in MODULES.items()}
         self._bounds_with_modules = msgspec.json.encode({**bounds, "modules": modules}).decode()
 
     def load(self, script: Script) -> Loaded:
