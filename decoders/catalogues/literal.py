@@ -5,11 +5,13 @@ Read are objects with any keys, arrays, all three quotes, numbers in every base,
 JSON.stringify makes of it. A library of JSON5 reads less, and loses a whole file to one bad example.
 """
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, cast
 
 DEEPEST = 100
+MOST_DIGITS = 300
 _BLANK = re.compile(r"(?:\s|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+|(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _NAME = re.compile(r"[A-Za-z_$][\w$]*")
@@ -222,11 +224,14 @@ class _Reader:
         number = _NUMBER.match(self.text, self.at)
         if number is None:
             raise self.wrong("attendu un nombre")
-        self.at = number.end()
         digits = number[0].replace("_", "")
+        if len(digits) > MOST_DIGITS:
+            raise self.wrong("nombre trop long")
+        self.at = number.end()
         if digits[1:2] in ("x", "X", "b", "B", "o", "O"):
             return sign * int(digits, 0)
-        return sign * (int(digits) if digits.isdecimal() else float(digits))
+        value = int(digits) if digits.isdecimal() else float(digits)
+        return sign * value if math.isfinite(value) else None
 
     def call(self, call: re.Match[str], depth: int) -> Any:
         self.at = call.end()

@@ -1,5 +1,6 @@
 """YAML 1.2 as the catalogues' own tools read it: `on`, `yes` and dates are text, and so are keys."""
 
+import math
 import re
 from typing import Any, cast
 
@@ -63,5 +64,5 @@ def _plain(text: str) -> Any:
         number = int(digits, 0) if digits[:2] in ("0b", "0o", "0x") else int(digits)
         return -number if text.startswith("-") else number
     if _FLOAT.fullmatch(text):
-        return float(text)
+        return float(text) if math.isfinite(float(text)) else None
     return None if lower in _NO_NUMBERS else text

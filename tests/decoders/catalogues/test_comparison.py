@@ -47,5 +47,9 @@ def test_differs(expected: Any, actual: Any, difference: str) -> None:
     assert differences(expected, actual) == [difference]
 
 
+def test_numbers_beyond_all_bounds_differ() -> None:
+    assert len(differences({"a": 10**400, "b": 1.5}, {"a": 1.0, "b": float("inf")})) == 2
+
+
 def test_says_no_more_than_a_screen_of_differences() -> None:
     assert len(differences(list(range(100)), [0] * 100)) == MOST_DIFFERENCES

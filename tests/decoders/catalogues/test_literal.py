@@ -49,6 +49,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("{at: new Date(1500)}", {"at": "1970-01-01T00:00:01.500Z"}),
         ("{bytes: Buffer.from('01ff', 'hex'), more: Buffer.from([1, 2])}", {"bytes": [1, 255], "more": [1, 2]}),
         ("(((1)))", 1),
+        ("[1e999, -1e999]", [None, None]),
     ],
 )
 def test_what_javascript_writes_and_json_does_not(text: str, value: Any) -> None:
@@ -56,7 +57,21 @@ def test_what_javascript_writes_and_json_does_not(text: str, value: Any) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[1", "{a 1}", "'x", "`${x}`", "f(1)", "new Date()", "[1] 2", "{a: b}", "[" * 200 + "]" * 200]
+    "text",
+    [
+        "",
+        "[1",
+        "1" * 5000,
+        "0x" + "f" * 5000,
+        "{a 1}",
+        "'x",
+        "`${x}`",
+        "f(1)",
+        "new Date()",
+        "[1] 2",
+        "{a: b}",
+        "[" * 200 + "]" * 200,
+    ],
 )
 def test_what_has_to_be_run_is_refused(text: str) -> None:
     with pytest.raises(InvalidLiteral, match="ligne "):
