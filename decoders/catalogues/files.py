@@ -1,6 +1,7 @@
 """A catalogue's files, given by whoever can read them, and the formats that they are written in."""
 
 import json
+import re
 import tomllib
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
@@ -8,6 +9,10 @@ from typing import Any, Protocol, cast
 import yaml
 
 from decoders.catalogues import literal, yaml_values
+
+
+# Half a character, escaped: alone it is no text that can be written anywhere.
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Unreadable(ValueError):
@@ -81,10 +86,11 @@ class Catalogue:
     def json(self, path: str) -> Any:
         """Anything written in JSON, or as a JavaScript literal. Raises Unreadable."""
         text = self.text(path)
-        try:
-            return json.loads(text, parse_constant=_no_number)
-        except (ValueError, RecursionError):
-            pass
+        if not _HALF.search(text):
+            try:
+                return json.loads(text, parse_constant=_no_number)
+            except (ValueError, RecursionError):
+                pass
         try:
             return literal.read(text)
         except literal.InvalidLiteral as wrong:

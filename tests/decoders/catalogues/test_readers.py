@@ -131,6 +131,15 @@ def test_examples_that_cannot_be_read_say_so_and_the_others_are_there(catalogue:
     assert examples[0].input == {"bytes": [1, 255], "fPort": 1}
 
 
+def test_half_a_character_becomes_one_that_can_be_written(catalogue: Make) -> None:
+    made = catalogue({"x.json": '["\\ud800", "\\ud83d\\ude00"]'})
+
+    half, whole = made.json("x.json")
+
+    assert half.encode()
+    assert whole == "\U0001f600"
+
+
 @pytest.mark.parametrize("content", [b"\xef\xbb\xbf[]", b"", b"\xff\xfe", b"{", b'"x"', b"null"])
 def test_no_file_of_examples_stops_the_reading(catalogue: Make, content: bytes) -> None:
     for files in (
