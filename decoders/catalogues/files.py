@@ -10,7 +10,6 @@ import yaml
 
 from decoders.catalogues import literal, yaml_values
 
-
 # Half a character, escaped: alone it is no text that can be written anywhere.
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
