@@ -8,11 +8,16 @@ from pydantic_core import PydanticCustomError
 
 from api.errors import invalid
 from api.fields import Body, Json, Name, Text, Word, example
-from decoders.codec import Command, EncodedCommand, Parameter, ParameterKind
+from decoders.codec import SECRET_OPTIONS, Command, EncodedCommand, Parameter, ParameterKind
 from decoders.mapping import InvalidMapping, Mapping
 
 MOST_RULES, MOST_PARAMETERS, MOST_CHOICES = 200, 16, 64
 LONGEST_SOURCE = 524_288
+WHERE_KEYS_GO = (
+    "« {option} » ne s'écrit pas dans les réglages, que chacun peut relire : posez la clé sur le capteur "
+    "(PUT /v1/devices/<dev_eui>/decoding-key) ou, par défaut, sur le profil "
+    "(PUT /v1/device-profiles/<id>/decoding-key)"
+)
 
 Form = Literal["decodeUplink", "Decoder", "Decode"]
 Language = Literal["javascript", "declarative"]
@@ -33,6 +38,16 @@ MappingRules = Annotated[
         examples=[[{"path": "temperature", "quantity": "temperature", "channel": "", "unit": "°C"}]],
     ),
 ]
+
+
+def _without_keys(options: dict[str, Any]) -> dict[str, Any]:
+    for option in sorted(SECRET_OPTIONS & options.keys()):
+        raise PydanticCustomError("key_in_options", WHERE_KEYS_GO, {"option": option})
+    return options
+
+
+# Settings of a codec, that whoever sees the profile reads: never a key.
+CodecOptions = Annotated[Json, AfterValidator(_without_keys)]
 
 
 def _source(text: str) -> str:

@@ -195,6 +195,7 @@ async def run(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "PYTHONPATH": str(ROOT),
             "TERRITOIRE_DATABASE_URL": url,
             "TERRITOIRE_NATS_URL": bus_server.url,
+            "TERRITOIRE_KEK": secrets.token_hex(16),
             "TERRITOIRE_INSTANCE": "bench",
         }
         argv = (sys.executable, *arguments.through.split(), "-m", "services.ingest")

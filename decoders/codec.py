@@ -22,8 +22,16 @@ Decode = Callable[[int, bytes, int, Mapping[str, Any]], Decoded]
 Encode = Callable[[str, Mapping[str, Any]], EncodedCommand]
 
 
-# Options of a profile that are secrets: the keys with which meters encrypt. Nobody notes them anywhere.
+# Secret options: the keys with which meters encrypt. No profile has them: they are wrapped at rest apart,
+# and join its options in memory, for codecs of this program alone, never for a script.
 SECRET_OPTIONS = frozenset({"key", "keys"})
+
+
+@dataclass(frozen=True, slots=True)
+class UnopenedKey:
+    """In the place of a key that does not open; `reason`, in French, is that of frames that need it."""
+
+    reason: str
 
 
 class UnsupportedCommand(ValueError):

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,9 @@ from core.model.quantities import QUANTITIES
 from core.registry.assets import read_assets
 from core.registry.changes import Change
 from core.registry.codecs import Override, decoding_with, read_overrides
+from core.registry.decoding_keys import read_device_keys
 from core.registry.devices import read_assignments, read_devices, read_profiles
+from core.registry.keys import KeyWrap
 from core.registry.profiles import Decoding
 from core.runtime.postgres import Pool
 from decoders.catalogue import CODECS
@@ -62,7 +64,8 @@ class Serving:
 class KnownDevice:
     """A device as ingest needs it. `codec` is None when this program has none of that name.
 
-    `vendor` is its codec, too, when that is a script that may run. `shadow` runs beside it.
+    `vendor` is its codec, too, when that is a script that may run. `shadow` runs beside it. `codec_options` are
+    its profile's, and what a script is given; `secret_options` are the keys of its meters, opened.
     """
 
     id: int
@@ -77,6 +80,13 @@ class KnownDevice:
     vendor: VendorCodec | None = None
     shadow: AnyCodec | None = None
     shadow_version_id: int | None = None
+    secret_options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+
+    def all_options(self) -> Mapping[str, Any]:
+        """With the keys of its meters: for a codec of this program, and never for a script."""
+        if not self.secret_options:
+            return self.codec_options
+        return {**self.codec_options, **self.secret_options}
 
     def serving_at(self, time_us: int, received_at_us: int) -> Serving:
         """What the device served at `time_us`; when nothing, what it served at the reception.
@@ -95,10 +105,11 @@ class KnownDevice:
 
 
 class KnownDevices:
-    """The devices seen so far. `apply` is for a `RegistryWatcher`."""
+    """The devices seen so far. `apply` is for a `RegistryWatcher`. Without `keys` no meter's key opens."""
 
-    def __init__(self, pool: Pool, codecs: Mapping[str, Codec] = CODECS) -> None:
+    def __init__(self, pool: Pool, codecs: Mapping[str, Codec] = CODECS, *, keys: KeyWrap | None = None) -> None:
         self._pool = pool
+        self._keys = keys
         self._codecs = KnownCodecs(pool, codecs)
         self._devices: dict[int, KnownDevice] = {}
         self._profiles: dict[int, DeviceProfile] = {}
@@ -164,15 +175,20 @@ class KnownDevices:
         await self._codecs.load(
             version for used in decodings.values() for version in (used.codec_version_id, used.shadow_version_id)
         )
-        assignments = await read_assignments(self._pool, [device.id for device in devices])
+        ids = [device.id for device in devices]
+        secrets = await read_device_keys(self._pool, ids, self._keys)
+        assignments = await read_assignments(self._pool, ids)
         asset_ids = {assignment.asset_id for served in assignments.values() for assignment in served}
         assets = await read_assets(self._pool, sorted(asset_ids)) if asset_ids else {}
-        return {
+        known = {
             device.id: self._known(
                 device, profiles[device.device_profile_id], decodings[device.id], assignments, assets
             )
             for device in devices
         }
+        for device_id, options in secrets.items():
+            known[device_id] = replace(known[device_id], secret_options=options)
+        return known
 
     def _decoding(self, device: Device, profile: DeviceProfile) -> Decoding:
         """How its frames are read: as its profile says, unless its tenant has another wish."""

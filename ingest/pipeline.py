@@ -102,7 +102,7 @@ def interpret(uplink: Uplink, device: KnownDevice, read: Read | None = None) -> 
         return Interpreted(uplink, serving, "undecodable", readable(reason), codec=device.codec_name)
     try:
         if read is None:
-            decoded = codec.decode(uplink.f_port, uplink.payload, uplink.time_us, device.codec_options)
+            decoded = codec.decode(uplink.f_port, uplink.payload, uplink.time_us, device.all_options())
         else:
             decoded = read()
         derive(decoded, serving)

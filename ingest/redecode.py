@@ -17,6 +17,7 @@ import structlog
 from core.messages.uplinks import Uplink
 from core.model.quantities import QUANTITIES
 from core.registry.codecs import read_version
+from core.registry.keys import KeyWrap
 from core.registry.profiles import Decoding
 from core.registry.redecodes import Redecode
 from core.runtime.postgres import BAD_DATA, Pool
@@ -58,8 +59,9 @@ class Impossible(Exception):
     """The job cannot be done; the message, in French, is its reason."""
 
 
-async def redecode_next(pool: Pool, workers: Workers, owner: str) -> Redecode | None:
-    """Do the oldest job that nobody is at, to its end; None when there is none. `owner` names this process.
+async def redecode_next(pool: Pool, workers: Workers, owner: str, keys: KeyWrap | None = None) -> Redecode | None:
+    """Do the oldest job that nobody is at, to its end; None when there is none. `owner` names this process;
+    `keys` opens those of meters.
 
     Raises one of DATABASE_AWAY, or PoolUnavailable: the job goes on where it stands with the next call.
     """
@@ -68,7 +70,7 @@ async def redecode_next(pool: Pool, workers: Workers, owner: str) -> Redecode | 
         return None
     log.info("redecode_began", redecode=job.id, device_id=job.reached_device_id, frames=job.frames)
     try:
-        await Redecoding(pool, workers, owner, job).run()
+        await Redecoding(pool, workers, owner, job, keys).run()
     except NotOurs:
         log.info("redecode_left", redecode=job.id)
     except (Impossible, *BAD_DATA) as impossible:
@@ -84,12 +86,14 @@ async def redecode_next(pool: Pool, workers: Workers, owner: str) -> Redecode | 
 class Redecoding:
     """One job, as its owner does it."""
 
-    def __init__(self, pool: Pool, workers: Workers, owner: str, job: Redecode) -> None:
+    def __init__(
+        self, pool: Pool, workers: Workers, owner: str, job: Redecode, keys: KeyWrap | None = None
+    ) -> None:
         self._pool = pool
         self._workers = workers
         self._owner = owner
         self._job = job
-        self._devices = KnownDevices(pool)
+        self._devices = KnownDevices(pool, keys=keys)
         self._former: dict[tuple[str, int], AnyCodec | None] = {}
 
     async def run(self) -> None:

@@ -109,8 +109,8 @@ def _compare(shown: Shown, shadow_read: Read | None) -> Compared:
         EPOCH + timedelta(microseconds=uplink.time_us),
         uplink.f_port,
         uplink.payload,
-        outcome(device.codec, uplink, device.codec_options, shown.read),
-        outcome(device.shadow, uplink, device.codec_options, shadow_read),
+        outcome(device.codec, uplink, device.all_options(), shown.read),
+        outcome(device.shadow, uplink, device.all_options(), shadow_read),
     )
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import Field, StringConstraints
 
 from api.auth import Caller, Change, Manager, Reader
-from api.codec_fields import CommandSpec, MappingRules, check_commands
+from api.codec_fields import CodecOptions, CommandSpec, MappingRules, check_commands
 from api.decodings import OWN, POINTED, POINTED_FOR_ALL, SHARED, decoding_for, noted
 from api.errors import PROBLEM_RESPONSES, Problem, not_found
 from api.fields import INT4_MOST, PRINTABLE, Answer, Body, Id, IdRef, Json, Name, Word, example
@@ -23,7 +23,6 @@ from core.registry.profiles import (
     update_profile,
 )
 from core.registry.tenants import act_as_operator
-from decoders.codec import SECRET_OPTIONS
 from lighting.requests import can_switch
 
 LONGEST_INTERVAL_S = 32 * 86_400
@@ -65,7 +64,10 @@ class NewDeviceProfile(Body):
         default_factory=list[dict[str, Any]],
         description="Ce que veulent dire les champs d'un décodeur de fabricant : chemin, grandeur, canal, unité",
     )
-    codec_options: Json = Field(default_factory=dict, description="Réglages propres au décodeur")
+    codec_options: CodecOptions = Field(
+        default_factory=dict,
+        description="Réglages propres au décodeur ; une clé se pose par /decoding-key, jamais ici",
+    )
     device_class: Literal["A", "C"] = Field(
         "A", description="Classe LoRaWAN : A (sur pile), C (toujours à l'écoute)"
     )
@@ -98,7 +100,7 @@ class DeviceProfilePatch(Body):
     vendor: Name | None = None
     model: Name | None = None
     codec: Word | None = Field(None, description="Décodeur natif ; un décodeur publié se choisit par /decoding")
-    codec_options: Json | None = None
+    codec_options: CodecOptions | None = None
     device_class: Literal["A", "C"] | None = None
     mac_version: MacVersion | None = None
     regional_revision: RegionalRevision | None = None
@@ -200,17 +202,8 @@ async def create_device_profile(body: NewDeviceProfile, caller: Manager) -> Devi
             supports_join=body.supports_join,
             max_eirp=body.max_eirp,
         )
-        await change.audit("create", "device_profile", profile.id, _without_keys(body.model_dump(mode="json")))
+        await change.audit("create", "device_profile", profile.id, body.model_dump(mode="json"))
     return show_profile(profile)
-
-
-def _without_keys(body: dict[str, Any]) -> dict[str, Any]:
-    """What the audit notes of a profile: that meters' keys were given, and not which."""
-    options = body.get("codec_options")
-    if not options:
-        return body
-    noted_options = {name: "…" if name in SECRET_OPTIONS else value for name, value in options.items()}
-    return {**body, "codec_options": noted_options}
 
 
 @router.get("", summary="Lister les profils d'appareil")
@@ -278,6 +271,5 @@ async def update_device_profile(
         profile = await update_profile(change.connection, id, ProfileChange(**given))
         if profile is None:
             raise Problem(403, "à une autre collectivité, en lecture seule")
-        changed = _without_keys(body.model_dump(mode="json", exclude_none=True))
-        await change.audit("update", "device_profile", id, changed)
+        await change.audit("update", "device_profile", id, body.model_dump(mode="json", exclude_none=True))
     return show_profile(profile)

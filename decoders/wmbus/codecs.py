@@ -1,8 +1,8 @@
 """The codecs of meters that carry M-Bus over LoRaWAN, each with its vendor's container.
 
-Profile options, all optional: `key` or `keys` (AES-128 by meter id), `address` (of a meter that does not say it),
-`medium` (electricity, gas, heat, cooling, water, room, hca, where no header says it), `utc_offset` (hours that the
-meter's clock is ahead of UTC).
+Options, all optional: `key` or `keys` (AES-128 by meter id; wrapped at rest, `decoders.codec.SECRET_OPTIONS`),
+`address` (of a meter that does not say it), `medium` (electricity, gas, heat, cooling, water, room, hca, where no
+header says it), `utc_offset` (hours that the meter's clock is ahead of UTC).
 """
 
 import json

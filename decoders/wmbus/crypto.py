@@ -13,20 +13,21 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC, CTR
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from decoders.canonical import MalformedPayload
+from decoders.codec import UnopenedKey
 
 BLOCK = 16
 CLEAR = b"\x2f\x2f"  # With what every decrypted block begins.
 _ENCRYPTION, _AUTHENTICATION = b"\x00", b"\x01"  # What a derived key is for, from the meter.
 _POLYNOMIAL = 0x3D65  # CRC-16 of EN 13757.
-_KEY_OPTION = "du profil est une clé AES-128, 32 chiffres hexadécimaux"
+_KEY_OPTION = "est une clé AES-128, 32 chiffres hexadécimaux"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Keys:
-    """The keys of a profile: one for all its meters, or one by meter id. They are not shown."""
+    """The keys of a device: one for all its meters, or one by meter id. They are not shown."""
 
-    common: bytes | None
-    by_meter: Mapping[str, bytes]
+    common: bytes | UnopenedKey | None
+    by_meter: Mapping[str, bytes | UnopenedKey]
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "Keys":
@@ -34,7 +35,7 @@ class Keys:
         common: Any = options.get("key")
         by_meter: Any = options.get("keys", {})
         if not isinstance(by_meter, Mapping):
-            raise MalformedPayload("l'option « keys » du profil donne une clé pour chaque numéro de compteur")
+            raise MalformedPayload("l'option « keys » donne une clé pour chaque numéro de compteur")
         return cls(
             None if common is None else _key(common, "key"),
             {str(meter): _key(key, "keys") for meter, key in cast("Mapping[Any, Any]", by_meter).items()},
@@ -45,16 +46,20 @@ class Keys:
         return self.common is not None or meter_id in self.by_meter
 
     def of_meter(self, meter_id: str) -> bytes:
-        """Raises MalformedPayload when there is none."""
+        """Raises MalformedPayload when there is none, or none that opens."""
         key = self.by_meter.get(meter_id, self.common)
         if key is None:
             raise MalformedPayload(
-                f"le compteur {meter_id} chiffre et le profil n'a pas sa clé (option « key » ou « keys »)"
+                f"le compteur {meter_id} chiffre et on n'a pas sa clé : posez-la (clé de décodage du capteur)"
             )
+        if isinstance(key, UnopenedKey):
+            raise MalformedPayload(key.reason)
         return key
 
 
-def _key(text: Any, option: str) -> bytes:
+def _key(text: Any, option: str) -> bytes | UnopenedKey:
+    if isinstance(text, UnopenedKey):
+        return text
     try:
         key = bytes.fromhex(text)
     except (TypeError, ValueError):
@@ -72,7 +77,7 @@ def _decrypt_blocks(octets: bytes, blocks: int, key: bytes, vector: bytes) -> by
     decryptor = Cipher(AES(key), CBC(vector)).decryptor()
     clear = decryptor.update(octets[:size]) + decryptor.finalize()
     if blocks and not clear.startswith(CLEAR):
-        raise MalformedPayload("la clé du profil n'ouvre pas ce télégramme")
+        raise MalformedPayload("la clé de décodage n'ouvre pas ce télégramme")
     return clear + octets[size:]
 
 
@@ -97,7 +102,7 @@ def decrypt_mode_7(
 ) -> bytes:
     """AES-128-CBC with a key that is derived for each message; `code` authenticates `signed`."""
     if code and not _cmac(derive_key(_AUTHENTICATION, counter, identification, key), signed).startswith(code):
-        raise MalformedPayload("la clé du profil n'authentifie pas ce télégramme")
+        raise MalformedPayload("la clé de décodage n'authentifie pas ce télégramme")
     return _decrypt_blocks(octets, blocks, derive_key(_ENCRYPTION, counter, identification, key), bytes(BLOCK))
 
 
@@ -109,7 +114,7 @@ def decrypt_link_layer(sealed: bytes, nonce: bytes, key: bytes) -> bytes:
     decryptor = Cipher(AES(key), CTR(nonce.ljust(BLOCK, b"\0"))).decryptor()
     clear = decryptor.update(sealed) + decryptor.finalize()
     if int.from_bytes(clear[:2], "little") != crc(clear[2:]):
-        raise MalformedPayload("la clé du profil n'ouvre pas ce télégramme")
+        raise MalformedPayload("la clé de décodage n'ouvre pas ce télégramme")
     return clear[2:]
 
 

@@ -7,6 +7,7 @@ import structlog
 
 from core.messages import topics
 from core.registry.changes import RegistryWatcher
+from core.registry.keys import KeyWrap
 from core.runtime.bus import BUS_AWAY, Bus, connect_bus
 from core.runtime.health import Readiness, bus_check, database_check, serve_health
 from core.runtime.lease import read_shards
@@ -47,7 +48,8 @@ async def run(settings: IngestSettings, stopping: asyncio.Event) -> None:
             shards = await read_shards(connection)
         await _ensure_measurements(bus)
         scripts = Scripts(workers, overruns, Suspension(pool, bus).suspend)
-        registry = Registry(pool, KnownDevices(pool), KnownGateways(pool), scripts)
+        devices = KnownDevices(pool, keys=KeyWrap(settings.kek_id, settings.kek_octets))
+        registry = Registry(pool, devices, KnownGateways(pool), scripts)
         watcher = RegistryWatcher(pool, bus, registry.apply)
         shadows = Shadows(scripts, pool)
         ingest = Ingest(registry, Store(pool), MeasurementPublisher(bus, shards), settings, shadows)

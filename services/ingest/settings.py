@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from core.runtime.settings import ServiceSettings
+from core.runtime.settings import KeySettings
 
 
-class IngestSettings(ServiceSettings):
+class IngestSettings(KeySettings):
     """TERRITOIRE_FETCH_MESSAGES and so on, beside those of every service."""
 
     fetch_messages: int = Field(default=50, ge=1, le=1000, description="Messages per fetch and shard")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from core.registry.keys import KeyWrap
 from core.runtime.health import Check, Readiness, database_check, serve_health
 from core.runtime.migrations import require_schema
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError, open_pool
@@ -131,9 +132,9 @@ async def keep_house(pool: Pool, settings: MaintenanceSettings) -> None:
     log.info("house_kept", compression=decided.value)
 
 
-async def redecode_waiting(pool: Pool, workers: Workers, owner: str) -> None:
+async def redecode_waiting(pool: Pool, workers: Workers, owner: str, keys: KeyWrap) -> None:
     """Decode again what waits for it, one job after the other."""
-    while await redecode_next(pool, workers, owner):
+    while await redecode_next(pool, workers, owner, keys):
         pass
 
 
@@ -150,6 +151,7 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
     ):
         async with pool.acquire() as connection:
             await require_schema(connection)
+        keys = KeyWrap(settings.kek_id, settings.kek_octets)
         jobs = [
             Job("rollups", settings.rollups_every_s, lambda: make_rollups(pool)),
             Job("housekeeping", settings.housekeeping_every_s, lambda: keep_house(pool, settings)),
@@ -158,7 +160,7 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
                 SUPERVISE_EVERY_S,
                 lambda: supervise(pool, settings.disk_limit_bytes, settings.disk_folder),
             ),
-            Job("redecode", REDECODE_EVERY_S, lambda: redecode_waiting(pool, workers, settings.instance)),
+            Job("redecode", REDECODE_EVERY_S, lambda: redecode_waiting(pool, workers, settings.instance, keys)),
         ]
         readiness = Readiness({"database": database_check(pool)} | {job.name: job.check() for job in jobs})
         async with (

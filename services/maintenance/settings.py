@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from core.runtime.settings import ServiceSettings
+from core.runtime.settings import KeySettings
 
 
-class MaintenanceSettings(ServiceSettings):
+class MaintenanceSettings(KeySettings):
     """TERRITOIRE_KEEP_UPLINKS_MONTHS and so on, beside those of every service. Rollups are kept for ever, but for
     hours of personal data.
     """

@@ -46,6 +46,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/codecs/{id}/versions"): {"source": "x"},
     ("put", "/v1/device-profiles/{id}/decoding"): {"codec": "milesight.em400"},
     ("put", "/v1/device-profiles/{id}/shadow"): {"codec_version_id": None},
+    ("put", "/v1/device-profiles/{id}/decoding-key"): {"key": "00" * 16},
+    ("put", "/v1/devices/{dev_eui}/decoding-key"): {"key": "00" * 16},
     ("post", "/v1/datastreams/{id}/manual-readings"): {"time": datetime.now(UTC).isoformat(), "value": 1},
     ("put", "/v1/tenants/{id}/member-of"): {"tenant_id": None},
     ("post", "/v1/assets/{id}/transfer"): {"tenant": "sdef", "history": "stays", "confirm": "x"},

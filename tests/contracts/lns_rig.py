@@ -165,6 +165,7 @@ class Bench:
             {
                 "database_url": self.database_url,
                 "nats_url": nats_url or self.nats_url,
+                "kek": "00" * 16,
                 "instance": "i",
                 "linger_ms": 0,
             }

@@ -1,3 +1,7 @@
+from typing import Any
+
+import pytest
+
 from core.runtime.postgres import Pool
 from decoders.catalogue import CODECS
 
@@ -44,18 +48,21 @@ async def test_a_profile_that_is_offered_to_all_is_read_and_not_changed(client, 
     assert changed.status_code == 403
 
 
-async def test_the_audit_says_that_meters_keys_were_given_and_not_which(client, registry, pool: Pool) -> None:
-    key = "0102030405060708090a0b0c0d0e0f11"
-    profile = await registry.profile(codec="oms.wmbus", codec_options={"key": key, "medium": "heat"})
+@pytest.mark.parametrize("options", [{"key": "00" * 16}, {"keys": {"12345678": "00" * 16}, "medium": "heat"}])
+async def test_a_key_among_a_codecs_settings_is_refused_with_where_it_goes(
+    client, registry, pool: Pool, options: dict[str, Any]
+) -> None:
+    profile = await registry.profile(codec="oms.wmbus", codec_options={"medium": "heat"})
+    path = f"/v1/device-profiles/{profile['id']}"
+    body = {"name": "x", "vendor": "v", "model": "m", "codec": "oms.wmbus", "codec_options": options}
 
-    await client.patch(
-        f"/v1/device-profiles/{profile['id']}",
-        json={"codec_options": {"keys": {"12345678": key}, "medium": "heat"}},
-    )
+    created = await client.post("/v1/device-profiles", json=body)
+    changed = await client.patch(path, json={"codec_options": options})
 
-    notes = await pool.fetch("SELECT details FROM audit WHERE entity = 'device_profile' ORDER BY id")
-    assert key not in str([note["details"] for note in notes])
-    assert [note["details"]["codec_options"] for note in notes] == [
-        {"key": "…", "medium": "heat"},
-        {"keys": "…", "medium": "heat"},
-    ]
+    for answer in (created, changed):
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["field"] == "body.codec_options"
+        assert "posez la clé sur le capteur (PUT /v1/devices/<dev_eui>/decoding-key)" in answer.json()["detail"]
+        assert "00" * 16 not in answer.text
+    assert (await client.get(path)).json()["codec_options"] == {"medium": "heat"}
+    assert "00" * 16 not in await pool.fetchval("SELECT string_agg(details::text, '') FROM audit")

@@ -26,6 +26,8 @@ UNION ALL SELECT 'codec ' || id - 1 FROM codec
 UNION ALL SELECT 'codec_version ' || id - 1 FROM codec_version
 UNION ALL SELECT 'device_profile_override ' || tenant_id - 1 FROM device_profile_override
 UNION ALL SELECT 'redecode ' || tenant_id - 1 FROM redecode
+UNION ALL SELECT 'profile_decoding_key ' || tenant_id - 1 FROM profile_decoding_key
+UNION ALL SELECT 'device_decoding_key ' || device_id - 1 FROM device_decoding_key
 UNION ALL SELECT 'codec_shadow ' || tenant_id - 1 FROM codec_shadow
 UNION ALL SELECT 'codec_difference ' || device_id - 1 FROM codec_difference
 UNION ALL SELECT 'alert_rule ' || id - 1 FROM alert_rule
@@ -83,6 +85,8 @@ INSERT INTO device_profile_override (tenant_id, device_profile_id, codec_version
 INSERT INTO redecode (tenant_id, since, until, requested_by)
 SELECT id, now() - interval '1 day', now(), 'a' FROM tenant;
 INSERT INTO codec_shadow (tenant_id, device_profile_id, shadow_version_id) SELECT id, id, id FROM tenant;
+INSERT INTO profile_decoding_key (tenant_id, device_profile_id, key_wrapped, kek_id)
+SELECT id, id, decode(repeat('00', 24), 'hex'), 'k' FROM tenant;
 INSERT INTO gateway (id, tenant_id, gateway_id, name) OVERRIDING SYSTEM VALUE
 SELECT id, id, int8send(id), 'g' FROM tenant;
 INSERT INTO gateway_state (gateway_id, frontend, address, last_seen_at) SELECT id, 'udp', 'a', now() FROM gateway;
@@ -135,6 +139,8 @@ OVERRIDING SYSTEM VALUE VALUES ($1::int, $2::int, int8send($1::int), int8send(1)
 """
 ADD_STATUSES = """
 INSERT INTO device_status SELECT id, 255, 0, now() FROM device;
+INSERT INTO device_decoding_key (device_id, key_wrapped, kek_id)
+SELECT id, decode(repeat('00', 24), 'hex'), 'k' FROM device;
 INSERT INTO codec_difference (tenant_id, device_profile_id, shadow_version_id, device_id, uplink_id, time, f_port,
                               payload, live, shadow)
 SELECT tenant_id, tenant_id, tenant_id, id, gen_random_uuid(), now(), 1, '', '{}', '{}' FROM device;

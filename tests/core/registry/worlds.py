@@ -135,8 +135,8 @@ def expected(world: World, me: int | None) -> set[str]:
     rows |= {f"multicast_member {i}" for i, device in enumerate(world.devices) if device.tenant == me}
     rows |= {f"{table} {me}" for table in ("application", "application_state")}
     rows |= {f"{table} {me}" for table in ("codec", "codec_version", "device_profile_override", "codec_shadow")}
-    rows |= {f"{table} {me}" for table in ("redecode",)}
-    for table in ("application_device", "frame_refusal", "codec_difference"):
+    rows |= {f"{table} {me}" for table in ("redecode", "profile_decoding_key")}
+    for table in ("application_device", "frame_refusal", "codec_difference", "device_decoding_key"):
         rows |= {f"{table} {i}" for i, device in enumerate(world.devices) if device.tenant == me}
     rows |= {f"asset {i}" for i, asset in enumerate(world.assets) if asset.tenant in seen or i in shown}
     rows |= {f"maintenance_window {i}" for i, asset in enumerate(world.assets) if asset.tenant == me}

@@ -23,6 +23,7 @@ NOW_US = 1_795_597_200_000_000  # 2026-11-25
 GATEWAY_IDS = [bytes([0, 128, 0, 0, 0, 0, 0, number]) for number in range(3)]
 EM400 = bytes.fromhex("01755c0367010104824408050001")  # README of em400-udl: 92 %, 25.7 Cel, 2116 mm, tilted.
 SHARDS = 4
+KEK = bytes(range(16))
 
 
 @dataclass(slots=True)
@@ -162,10 +163,11 @@ def ingesting(database_url: str, nats_url: str) -> Callable[..., AbstractAsyncCo
 
     @asynccontextmanager
     async def running(
-        database: str = database_url, nats: str = nats_url, instance: str = "a", **others: int
+        database: str = database_url, nats: str = nats_url, instance: str = "a", **others: Any
     ) -> AsyncGenerator[None]:
         settings = IngestSettings.model_validate(
-            {"database_url": database, "nats_url": nats, "instance": instance, "linger_ms": 0} | others
+            {"database_url": database, "nats_url": nats, "kek": KEK.hex(), "instance": instance, "linger_ms": 0}
+            | others
         )
         stopping = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:  # A service that fails ends the test, and says why.

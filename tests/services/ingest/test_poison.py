@@ -35,6 +35,7 @@ def start(database_url: str, nats_url: str, tmp_path: Path) -> Callable[[], subp
     environment = dict(os.environ) | {
         "TERRITOIRE_DATABASE_URL": database_url,
         "TERRITOIRE_NATS_URL": nats_url,
+        "TERRITOIRE_KEK": "00" * 16,
         "TERRITOIRE_INSTANCE": "a",
         "TERRITOIRE_LINGER_MS": "0",
     }

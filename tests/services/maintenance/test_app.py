@@ -42,6 +42,7 @@ async def service(database_url: str, free_port: int, tmp_path: Path):
         "PATH": os.environ["PATH"],
         "TERRITOIRE_DATABASE_URL": database_url,
         "TERRITOIRE_NATS_URL": "nats://127.0.0.1:1",
+        "TERRITOIRE_KEK": "00" * 16,
         "TERRITOIRE_HEALTH_PORT": str(free_port),
         "TERRITOIRE_ROLLUPS_EVERY_S": "0.2",
         "TERRITOIRE_DISK_FOLDER": str(tmp_path),
@@ -101,6 +102,6 @@ async def test_a_pass_that_fails_is_said_and_tried_again(database, pool: Pool, m
 
 
 async def test_the_house_is_kept_on_an_empty_database(pool: Pool, database_url: str) -> None:
-    await keep_house(pool, MaintenanceSettings(database_url=database_url, nats_url="nats://"))
+    await keep_house(pool, MaintenanceSettings(database_url=database_url, nats_url="nats://", kek="00" * 16))
 
     assert await pool.fetchval("SELECT count(*) FROM observation.forgotten") == 0

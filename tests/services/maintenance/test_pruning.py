@@ -7,7 +7,9 @@ from core.runtime.postgres import Pool
 from services.maintenance.pruning import Prune, prune, prunes
 from services.maintenance.settings import MaintenanceSettings
 
-SETTINGS = MaintenanceSettings(database_url=SecretStr("postgresql://"), nats_url=SecretStr("nats://"))
+SETTINGS = MaintenanceSettings(
+    database_url=SecretStr("postgresql://"), nats_url=SecretStr("nats://"), kek=SecretStr("00" * 16)
+)
 # How a row of each table is made that is `$1` old.
 ROWS = {
     "uplink_seen": "INSERT INTO observation.uplink_seen (device_id, f_cnt, digest, time, uplink_id) "

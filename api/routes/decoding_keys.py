@@ -1,0 +1,162 @@
+"""The AES keys with which meters encrypt (M-Bus): written, replaced, removed, seen to be there, never read."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field, StringConstraints
+
+from api.auth import Change, Manager, Reader
+from api.errors import PROBLEM_RESPONSES, not_found, read_only
+from api.fields import Answer, Body, EuiPath, Id, Key, example
+from api.routes.devices import enrolled
+from core.model.entities import DeviceProfile
+from core.registry.decoding_keys import (
+    ANY_METER,
+    KeyPresence,
+    delete_device_key,
+    delete_profile_key,
+    list_device_keys,
+    read_profile_key,
+    set_device_key,
+    set_profile_key,
+)
+from core.registry.enrolment import read_enrolled
+from core.registry.profiles import read_profile
+
+OF_DEVICE = "/devices/{dev_eui}/decoding-key"
+OF_PROFILE = "/device-profiles/{id}/decoding-key"
+METER_ID = r"^[0-9a-fA-F]{8}$"
+METER_TEXT = "Le numéro gravé sur le compteur, 8 chiffres, quand le capteur en relaie plusieurs ; absent : tous"
+
+router = APIRouter(prefix="/v1", tags=["Clés de décodage"], responses=PROBLEM_RESPONSES)
+
+MeterId = Annotated[str, StringConstraints(pattern=METER_ID, to_lower=True), Field(examples=["12345678"])]
+MeterQuery = Annotated[str | None, Query(pattern=METER_ID, description=METER_TEXT, examples=["12345678"])]
+
+
+class DeviceDecodingKey(Body):
+    """La clé AES avec laquelle un compteur chiffre ses télégrammes."""
+
+    model_config = example({"key": "000102030405060708090a0b0c0d0e0f"})
+
+    key: Key
+    meter_id: MeterId | None = Field(None, description=METER_TEXT)
+
+
+class ProfileDecodingKey(Body):
+    """La clé AES des compteurs de ce profil qui n'en ont pas à eux."""
+
+    model_config = example({"key": "000102030405060708090a0b0c0d0e0f"})
+
+    key: Key
+
+
+class KeyPresenceAnswer(Answer):
+    """Une clé de décodage est là ; elle ne se relit pas."""
+
+    meter_id: str | None = Field(description="Le compteur dont c'est la clé ; absent : tous ceux du capteur")
+    present_since: datetime
+
+    @classmethod
+    def of(cls, presence: KeyPresence) -> "KeyPresenceAnswer":
+        """As the API says it."""
+        return cls(meter_id=presence.meter_id or None, present_since=presence.set_at)
+
+
+class DeviceKeysAnswer(Answer):
+    """Les clés de décodage d'un capteur, sans les clés elles-mêmes."""
+
+    keys: list[KeyPresenceAnswer] = Field(description="Celles du capteur")
+    profile_key_since: datetime | None = Field(description="Celle de son profil, par défaut ; absente : aucune")
+
+
+class ProfileKeyAnswer(Answer):
+    """La clé de décodage par défaut d'un profil, sans la clé elle-même."""
+
+    present_since: datetime | None = Field(description="Absente : aucune")
+
+
+@router.get(OF_DEVICE, summary="Lire depuis quand un capteur a ses clés de décodage")
+async def read_keys_of_device(dev_eui: EuiPath, caller: Reader) -> DeviceKeysAnswer:
+    """Depuis quand le capteur a une clé de décodage ; la clé elle-même ne se relit jamais."""
+    async with caller.reading() as connection:
+        device = await read_enrolled(connection, bytes.fromhex(dev_eui))
+        if device is None:
+            raise not_found(f"capteur {dev_eui}")
+        keys = await list_device_keys(connection, device.id)
+        default = await read_profile_key(connection, caller.principal.tenant_id, device.device_profile_id)
+    is_own = device.tenant_id == caller.principal.tenant_id
+    return DeviceKeysAnswer(
+        keys=[KeyPresenceAnswer.of(key) for key in keys], profile_key_since=default if is_own else None
+    )
+
+
+@router.put(OF_DEVICE, summary="Poser ou remplacer une clé de décodage d'un capteur")
+async def set_key_of_device(dev_eui: EuiPath, body: DeviceDecodingKey, caller: Manager) -> KeyPresenceAnswer:
+    """Poser ou remplacer la clé ; elle sert partout en 5 secondes. Relisez les trames d'avant (/v1/redecodes)."""
+    meter_id = body.meter_id or ANY_METER
+    async with caller.changing() as change:
+        device = await enrolled(change, dev_eui)
+        key = bytes.fromhex(body.key.get_secret_value())
+        set_at = await set_device_key(change.connection, caller.platform.keys, device.id, key, meter_id)
+        await change.audit("set_decoding_key", "device", device.dev_eui.hex(), {"meter_id": body.meter_id})
+    return KeyPresenceAnswer.of(KeyPresence(meter_id, set_at))
+
+
+@router.delete(OF_DEVICE, status_code=204, summary="Retirer une clé de décodage d'un capteur")
+async def delete_key_of_device(dev_eui: EuiPath, caller: Manager, meter_id: MeterQuery = None) -> Response:
+    """Retirer la clé ; celle du profil, s'il y en a une, sert alors."""
+    async with caller.changing() as change:
+        device = await enrolled(change, dev_eui)
+        if not await delete_device_key(change.connection, device.id, (meter_id or ANY_METER).lower()):
+            raise not_found(f"clé de décodage du capteur {dev_eui}")
+        await change.audit("delete_decoding_key", "device", device.dev_eui.hex(), {"meter_id": meter_id})
+    return Response(status_code=204)
+
+
+@router.get(OF_PROFILE, summary="Lire depuis quand un profil a une clé de décodage")
+async def read_key_of_profile(id: Id, caller: Reader) -> ProfileKeyAnswer:  # noqa: A002 - The path's word.
+    """Depuis quand vos capteurs de ce profil ont une clé par défaut ; elle ne se relit jamais."""
+    tenant_id = caller.principal.tenant_id
+    async with caller.reading() as connection:
+        profile = await read_profile(connection, id)
+        if profile is None:
+            raise not_found(f"profil {id}")
+        return ProfileKeyAnswer(present_since=await read_profile_key(connection, tenant_id, profile.id))
+
+
+@router.put(OF_PROFILE, summary="Poser ou remplacer la clé de décodage par défaut d'un profil")
+async def set_key_of_profile(
+    id: Id,  # noqa: A002 - The path's word.
+    body: ProfileDecodingKey,
+    caller: Manager,
+) -> ProfileKeyAnswer:
+    """La clé de vos capteurs de ce profil qui n'en ont pas à eux ; les autres collectivités gardent la leur."""
+    async with caller.changing() as change:
+        profile = await _profile(change, id)
+        key = bytes.fromhex(body.key.get_secret_value())
+        set_at = await set_profile_key(change.connection, caller.platform.keys, change.tenant_id, profile.id, key)
+        await change.audit("set_decoding_key", "device_profile", profile.id)
+    return ProfileKeyAnswer(present_since=set_at)
+
+
+@router.delete(OF_PROFILE, status_code=204, summary="Retirer la clé de décodage par défaut d'un profil")
+async def delete_key_of_profile(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+    """Retirer la clé par défaut de vos capteurs de ce profil."""
+    async with caller.changing() as change:
+        profile = await _profile(change, id)
+        if not await delete_profile_key(change.connection, change.tenant_id, profile.id):
+            raise not_found(f"clé de décodage du profil {id}")
+        await change.audit("delete_decoding_key", "device_profile", profile.id)
+    return Response(status_code=204)
+
+
+async def _profile(change: Change, profile_id: int) -> DeviceProfile:
+    """The tenant's own profile or one that is offered to all, or 404; 403 when it is visible only."""
+    profile = await read_profile(change.connection, profile_id)
+    if profile is None:
+        raise not_found(f"profil {profile_id}")
+    if profile.tenant_id not in (None, change.tenant_id):
+        raise read_only(f"profil {profile_id}")
+    return profile
