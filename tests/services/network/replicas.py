@@ -116,17 +116,21 @@ class Town:
     @asynccontextmanager
     async def on_the_air(self) -> AsyncGenerator[None]:
         """Devices speak in turn, and no session's counter is ever seen lower than before."""
-        tasks = [asyncio.create_task(self._speak()), asyncio.create_task(self._look())]
+        ending = asyncio.Event()
+        speaking, looking = asyncio.create_task(self._speak(ending)), asyncio.create_task(self._look())
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            ending.set()
+            await speaking  # Not cancelled: what the bus has taken is counted.
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
 
-    async def _speak(self) -> None:
+    async def _speak(self, ending: asyncio.Event) -> None:
         for number, device in enumerate(itertools.cycle(self.devices)):
+            if ending.is_set():
+                return
             f_cnt = device.f_cnt
             phy_payload = device.uplink(b"%d" % number, confirmed=number % CONFIRMED_EVERY == 0)
             shard = shard_of_slot(slot_of_dev_eui(device.dev_eui), SHARDS)
