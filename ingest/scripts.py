@@ -117,13 +117,16 @@ class Scripts:
             for task in asking:
                 task.cancel()
         for task, places in asking.items():
-            if task in late:
+            if task in late or task.cancelled():
                 log.warning("codec_too_slow", key=calls[places[0]].script.key, calls=len(places))
                 continue
             try:
                 answered = task.result()
             except PoolUnavailable as away:
                 log.warning("codec_workers_away", calls=len(places), error=str(away))
+                continue
+            except Exception:
+                log.exception("codec_workers_failed", calls=len(places))
                 continue
             for place, answer in zip(places, answered, strict=True):
                 if answer.failure is not None:

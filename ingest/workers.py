@@ -43,7 +43,7 @@ class LateWorkers:
         starting = self._starting
         try:
             await asyncio.shield(starting)
-        except PoolUnavailable:
+        except Exception:
             if self._starting is starting:
                 self._starting = None
                 self._failed_at = asyncio.get_running_loop().time()

@@ -16,6 +16,7 @@ from ingest.workers import LateWorkers, NoWorkers
 from tests.services.ingest.conftest import Planted
 from tests.services.ingest.test_vendor_codecs import THERMOMETER, Codecs
 
+DEFECT = "function decodeUplink(input) { /* un défaut du moteur */ }"
 SLOW = "function decodeUplink(input) { /* lent */ }"
 
 
@@ -30,6 +31,8 @@ class Asked:
         self.calls += calls
         if calls[0].script.source == SLOW:
             await asyncio.Event().wait()
+        if calls[0].script.source == DEFECT:
+            raise RuntimeError("a defect of ours")
         return [Answer(output={"data": {"temperature": call.input["bytes"][0]}}) for call in calls]
 
     def release(self, key: str) -> None:
@@ -98,11 +101,14 @@ async def test_a_script_that_takes_its_time_makes_its_own_frames_wait_and_no_oth
 ) -> None:
     monkeypatch.setattr("ingest.scripts.ANSWERS_WITHIN_S", 0.2)
     rig = Rig(planted, Asked())
-    slow, quick = await rig.device(SLOW), await rig.device(THERMOMETER)
+    slow, quick, broken = [await rig.device(source) for source in (SLOW, THERMOMETER, DEFECT)]
 
-    prepared = await rig.read(make_uplink(slow, 1, b"\x10"), make_uplink(quick, 1, b"\x11"))
+    prepared = await rig.read(
+        make_uplink(slow, 1, b"\x10"), make_uplink(quick, 1, b"\x11"), make_uplink(broken, 1, b"\x12")
+    )
 
-    assert [one.status for one in prepared.uplinks] == ["undecodable", "decoded"]
+    assert [one.status for one in prepared.uplinks] == ["undecodable", "decoded", "undecodable"]
+    assert all((reason or "En attente").startswith("En attente") for reason in reasons(prepared))
 
 
 async def test_a_pass_asks_about_frames_that_say_something_and_once_for_each_script(
