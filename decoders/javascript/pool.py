@@ -141,9 +141,11 @@ class CodecPool:
             except asyncio.CancelledError:
                 job.done.cancel()
                 raise
+            if job.done.done():
+                continue  # Nobody waits for it any more.
             if job.places:
                 queue.put_nowait(job)
-            elif not job.done.done():
+            else:
                 job.done.set_result(None)
 
     async def _advance(self, number: int, job: _Job) -> None:

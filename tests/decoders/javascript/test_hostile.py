@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from decoders.javascript.pool import CodecPool, Limits, Script
+from decoders.javascript.pool import CodecPool, Limits, PoolUnavailable, Script
 from tests.decoders.javascript.conftest import NEIGHBOUR, uplink
 
 IN_CALL = "function decodeUplink(input) {{ {} }}"
@@ -186,3 +186,54 @@ async def test_a_context_is_made_anew_after_its_share_of_calls() -> None:
         assert [answer.output for answer in answers] == [{"data": n} for n in (1, 2, 3, 4, 1, 2)]
     finally:
         await pool.close()
+
+
+async def test_a_worker_that_grew_is_replaced_and_nothing_is_lost(
+    pool: CodecPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decoders.javascript.pool.RESIDENT_MOST", 1)
+    before = pool.pids
+
+    answers = await pool.call([uplink(NEIGHBOUR)] * 130)
+
+    assert [answer.output for answer in answers] == [{"data": {"first": 1}}] * 130
+    assert pool.pids != before
+    assert pool.restarts == 0  # Nobody died.
+
+
+async def test_no_worker_at_all_is_not_a_script_s_fault(pool: CodecPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decoders.javascript.process.sys.executable", "/bin/false")
+    monkeypatch.setattr("decoders.javascript.pool.RESTART_AFTER_S", (0.0, 0.0))
+    os.kill(pool.pids[0], signal.SIGKILL)
+
+    with pytest.raises(PoolUnavailable):
+        await pool.call([uplink(NEIGHBOUR)])
+    monkeypatch.undo()
+    (answer,) = await pool.call([uplink(NEIGHBOUR)])
+
+    assert answer.output == {"data": {"first": 1}}
+
+
+async def test_a_call_that_nobody_waits_for_any_more_holds_up_nobody(pool: CodecPool) -> None:
+    slow = Script("slow/1", IN_CALL.format("let n = 0; while (n < 2e5) n++; return {data: n}"))
+    given_up = asyncio.create_task(pool.call([uplink(slow)] * 5_000))
+    await asyncio.sleep(0.05)
+    given_up.cancel()
+
+    async with asyncio.timeout(20):
+        (answer,) = await pool.call([uplink(NEIGHBOUR)])
+
+    assert answer.output == {"data": {"first": 1}}
+
+
+async def test_a_slow_script_slows_its_neighbours_down_by_a_part_of_a_batch_only(pool: CodecPool) -> None:
+    """Its calls are many; theirs come in between."""
+    slow = Script("slow/1", IN_CALL.format("let n = 0; while (n < 3e5) n++; return {data: n}"))
+    many = asyncio.create_task(pool.call([uplink(slow)] * 600))
+    await asyncio.sleep(0.05)
+
+    (answer,) = await pool.call([uplink(NEIGHBOUR)])
+
+    assert answer.output == {"data": {"first": 1}}
+    assert not many.done()
+    assert [one.failure for one in await many] == [None] * 600
