@@ -16,12 +16,13 @@ COLUMNS = """a.id, a.tenant_id, a.rule_id, a.asset_id, a.device_id, a.datastream
 a.severity::text AS severity, a.message, a.condition::text AS condition, a.workflow::text AS workflow, a.opened_at,
 a.fired_at, a.value, a.threshold, a.occurrences, a.resolved_at, a.told, a.muted_by, a.muted_until, a.transitions,
 a.is_flapping, a.untold_transitions, a.digest_at, a.reopen_at"""
-LOCK_LAST = f"""
-SELECT {COLUMNS} FROM alert a
-WHERE a.rule_id = $1 AND a.asset_id IS NOT DISTINCT FROM $2::int AND a.device_id IS NOT DISTINCT FROM $3::int
-  AND a.datastream_id IS NOT DISTINCT FROM $4::int AND a.gateway_id IS NOT DISTINCT FROM $5::int
-  AND a.tenant_id = $6
-ORDER BY a.id DESC LIMIT 1 FOR UPDATE
+# The asset by equality where there is one: a comparison that knows NULL uses no index.
+OF_FINGERPRINT = """a.device_id IS NOT DISTINCT FROM $3::int AND a.datastream_id IS NOT DISTINCT FROM $4::int
+  AND a.gateway_id IS NOT DISTINCT FROM $5::int AND a.tenant_id = $6
+ORDER BY a.id DESC LIMIT 1 FOR UPDATE"""
+LOCK_LAST_OF_ASSET = f"SELECT {COLUMNS} FROM alert a WHERE a.rule_id = $1 AND a.asset_id = $2 AND {OF_FINGERPRINT}"
+LOCK_LAST_OF_NONE = f"""
+SELECT {COLUMNS} FROM alert a WHERE a.rule_id = $1 AND a.asset_id IS NULL AND $2::int IS NULL AND {OF_FINGERPRINT}
 """
 LOCK = f"SELECT {COLUMNS} FROM alert a WHERE a.id = $1 FOR UPDATE"
 # Of the tenant's alerts whose deadline has passed; people wait for none of these rows for long.
@@ -194,7 +195,8 @@ async def hold_rule(connection: Connection, rule_id: int) -> bool:
 
 async def lock_last(connection: Connection, tenant_id: int, rule_id: int, about: About) -> AlertRow | None:
     """The last alert of this fingerprint, ended or not."""
-    row = await connection.fetchrow(LOCK_LAST, rule_id, *about, tenant_id)
+    statement = LOCK_LAST_OF_NONE if about.asset_id is None else LOCK_LAST_OF_ASSET
+    row = await connection.fetchrow(statement, rule_id, *about, tenant_id)
     return None if row is None else _alert(row)
 
 

@@ -165,7 +165,8 @@ async def play(
     ordinary: Sequence[tuple[int, int]], alarming: Sequence[tuple[int, int]], received: Timed,
 ) -> Play:  # fmt: skip
     """Send at an even rate for so long, then wait for what is still to be told."""
-    shards = await read_shards(pool)
+    async with pool.acquire() as connection:
+        shards = await read_shards(connection)
     await send(bus, pool, shards, [(*stream, ORDINARY) for stream in ordinary])  # Every state is known before.
     await asyncio.sleep(SETTLE_S)
     pids = {

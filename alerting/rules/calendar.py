@@ -190,8 +190,17 @@ def is_on_duty(schedule: str, place: "Place", at: datetime) -> bool:
             return True
 
 
+def _may_begin(schedule: str, place: "Place") -> bool:
+    """Whether there is an instant of duty at all: looking for what never comes would take its time."""
+    if schedule in ("lit", "unlit"):
+        return place.latitude is not None and place.longitude is not None
+    return schedule != "closed" or place.calendar is not None
+
+
 def next_duty(schedule: str, place: "Place", after: datetime) -> datetime | None:
     """The next instant, to the minute, at which a rule that is off duty is on duty; None: not in two months."""
+    if not _may_begin(schedule, place):
+        return None
     at = after.astimezone(UTC).replace(minute=after.minute // 15 * 15, second=0, microsecond=0)
     for _ in range(LOOK_AHEAD_DAYS * MINUTES // 15):
         at += STEP
