@@ -26,6 +26,7 @@ from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
 from services.supervisor.nats import PrivateNats
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres
+from tests.protocol_matrix import listed, rows
 
 # How fast the machine is at this moment is no property of what is tested.
 settings.register_profile("territoire", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -324,3 +325,15 @@ class Measuring:
 @pytest.fixture
 def measuring(pool: Pool) -> Measuring:
     return Measuring(pool)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The LoRaWAN matrix by row, after a run that had most of it."""
+    stats = terminalreporter.stats
+    passed = [report.nodeid for report in stats.get("passed", []) if report.when == "call"]
+    failed = [report.nodeid for kind in ("failed", "error") for report in stats.get(kind, [])]
+    lines = listed(rows(), passed, failed)
+    if lines:
+        terminalreporter.section("LoRaWAN matrix of docs/protocols.md")
+        for line in lines:
+            terminalreporter.write_line(line)
