@@ -11,6 +11,7 @@ from services.cli.bench import temporary_home
     ("command", "options"),
     [
         ("ingest", ["--seconds", "--rate", "--devices", "--gateways", "--copies", "--runs", "--paced", "--json"]),
+        ("network", ["--seconds", "--rate", "--gateways", "--copies", "--runs", "--only", "--json"]),
         ("queries", ["--home", "--measurements", "--runs", "--explain", "--check", "--json"]),
     ],
 )
@@ -50,3 +51,15 @@ def test_the_servers_account_may_enter_the_home() -> None:
         mode = folder.stat().st_mode
 
     assert mode & 0o011 == 0o011
+
+
+def test_a_part_of_the_network_benchmark_that_does_not_exist_is_named() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-P", "-m", "services.cli", "bench", "network", "--only", "air"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode != 0
+    assert "throughput, answers, storm" in ran.stderr
