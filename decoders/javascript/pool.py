@@ -12,7 +12,7 @@ import structlog
 from decoders.javascript.calls import Answer, Call, Limits, Script
 from decoders.javascript.overruns import MOST, Overruns
 from decoders.javascript.process import WorkerDied, WorkerProcess
-from decoders.javascript.wire import Answered, Batch
+from decoders.javascript.wire import Batch
 
 __all__ = ["Answer", "Call", "CodecPool", "Limits", "PoolUnavailable", "Script"]
 
@@ -134,13 +134,13 @@ class CodecPool:
             try:
                 if not job.done.done():
                     await self._advance(number, job)
-            except PoolUnavailable as unavailable:
-                if not job.done.done():
-                    job.done.set_exception(unavailable)
-                continue
             except asyncio.CancelledError:
                 job.done.cancel()
                 raise
+            except Exception as failed:  # noqa: BLE001 - Of this job: an input that is no JSON, no worker.
+                await self._replace(number)  # What it holds is not sure any more.
+                if not job.done.done():
+                    job.done.set_exception(failed)
             if job.done.done():
                 continue  # Nobody waits for it any more.
             if job.places:
@@ -175,14 +175,10 @@ class CodecPool:
             if answer.failure == "timeout":
                 self._note_overrun(job.calls[place].script.key)
         job.places = job.places[len(answered.answers) :]
-        await self._after(number, worker, answered)
-
-    async def _after(self, number: int, worker: WorkerProcess, answered: Answered) -> None:
         worker.holds.difference_update(answered.forgotten)
         if answered.resident > RESIDENT_MOST:
             log.info("codec_worker_recycled", worker=number, resident=answered.resident)
-            self._workers[number] = None
-            await worker.end()
+            await self._replace(number)
 
     def _fail(self, job: _Job, died: WorkerDied) -> None:
         """The call in hand failed; nobody else's did."""
@@ -199,9 +195,13 @@ class CodecPool:
                 self._overran(key)
 
     async def _bury(self, number: int, died: WorkerDied) -> None:
-        worker, self._workers[number] = self._workers[number], None
         self.restarts += 1
         log.warning("codec_worker_died", worker=number, silent=died.silent)
+        await self._replace(number)
+
+    async def _replace(self, number: int) -> None:
+        """End this worker; the next job starts another."""
+        worker, self._workers[number] = self._workers[number], None
         if worker is not None:
             await worker.end()
 

@@ -237,3 +237,13 @@ async def test_a_slow_script_slows_its_neighbours_down_by_a_part_of_a_batch_only
     assert answer.output == {"data": {"first": 1}}
     assert not many.done()
     assert [one.failure for one in await many] == [None] * 600
+
+
+async def test_an_input_that_is_no_json_is_its_caller_s_mistake_and_nobody_else_s(pool: CodecPool) -> None:
+    odd = uplink(NEIGHBOUR, variables={"a": object()})
+
+    wrong, right = await asyncio.gather(pool.call([odd]), pool.call([uplink(NEIGHBOUR)]), return_exceptions=True)
+
+    assert isinstance(wrong, TypeError)
+    assert not isinstance(right, BaseException)
+    assert right[0].output == {"data": {"first": 1}}
