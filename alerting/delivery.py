@@ -15,6 +15,8 @@ import structlog
 from prometheus_client import Counter, Histogram
 from standardwebhooks import Webhook
 
+from alerting.forms import EMAIL, render
+from alerting.mail import MAILTO, Mailer, MailRefused
 from alerting.queue import WebhookMessage
 from alerting.store import secret_text
 from core.registry.keys import KeyWrap
@@ -23,6 +25,8 @@ from core.runtime.postgres import DATABASE_AWAY, Pool
 from lorawan.crypto import WrongKek
 
 TIMEOUT_S = 10.0
+MAIL_TIMEOUT_S = 30.0  # Mail servers think for longer: they look names up, and look for viruses.
+MAIL_TAKEN = 250
 ANSWER_READ_MOST = 64 << 10
 ANSWER_KEPT = 1 << 10
 GONE = 410
@@ -33,7 +37,7 @@ RETRY_AFTER_MOST = timedelta(hours=24)
 
 # A message that was given up and is sent again begins a new round of the schedule, at $3.
 READ_TARGET = """
-SELECT e.tenant_id, e.url, e.state, t.webhook_allow_list,
+SELECT e.tenant_id, e.url, e.form, e.state, t.webhook_allow_list,
        CASE WHEN e.previous_until > now() THEN ARRAY[e.secret_wrapped, e.previous_secret_wrapped]
             ELSE ARRAY[e.secret_wrapped] END AS secrets_wrapped,
        made.attempts, made.in_round, made.next_at, made.is_delivered
@@ -100,11 +104,13 @@ class Answer:
     retry_after: timedelta | None = None
 
 
-def signed_headers(secrets: Sequence[str], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
+def signed_headers(
+    secrets: Sequence[str], message_id: str, at: datetime, body: bytes, content_type: str = "application/json"
+) -> dict[str, str]:
     """The headers of Standard Webhooks; during a rotation the message is signed with both secrets."""
     text = body.decode()
     return {
-        "content-type": "application/json",
+        "content-type": content_type,
         "user-agent": "Territoire-Webhooks/1",
         "accept-encoding": "identity",
         "webhook-id": message_id,
@@ -143,8 +149,10 @@ class Deliverer:
         *,
         schedule_s: Sequence[float] = DEFAULT_SCHEDULE_S,
         permit_http: bool = False,
+        mailer: Mailer | None = None,
     ) -> None:
         self._pool = pool
+        self._mailer = mailer
         self._keys = keys
         self._schedule_s = tuple(schedule_s)
         self._permit_http = permit_http
@@ -206,6 +214,8 @@ class Deliverer:
         return Abandoned(made, reason) if wait is None else TryAgain(wait, reason)
 
     async def _post(self, target: Any, message: WebhookMessage, at: datetime) -> Answer:
+        if target["form"] == EMAIL:
+            return await self._mail(target["url"].removeprefix(MAILTO), message, at)
         try:
             secrets = [secret_text(self._keys.unwrap(wrapped)) for wrapped in target["secrets_wrapped"]]
         except WrongKek as wrong:
@@ -214,9 +224,21 @@ class Deliverer:
             return Answer(
                 "failed", None, "le secret de l'adresse ne s'ouvre pas avec la clé de cette installation"
             )
-        return await self._request(
-            target, signed_headers(secrets, message.message_id, at, message.body), message.body, at
-        )
+        rendered = render(target["form"], message.message_id, message.body)
+        headers = signed_headers(secrets, message.message_id, at, rendered.body, rendered.content_type)
+        return await self._request(target, headers, rendered.body, at)
+
+    async def _mail(self, address: str, message: WebhookMessage, at: datetime) -> Answer:
+        if self._mailer is None:
+            return Answer("failed", None, "aucun serveur de courrier n'est réglé (TERRITOIRE_SMTP_URL)")
+        try:
+            async with asyncio.timeout(MAIL_TIMEOUT_S):
+                text = await self._mailer.send(address, message.message_id, message.body, at, MAIL_TIMEOUT_S)
+        except MailRefused as refused:
+            return Answer("failed", refused.status, str(refused)[:ANSWER_KEPT])
+        except TimeoutError:
+            return Answer("failed", None, f"pas de réponse en {MAIL_TIMEOUT_S:.0f} s")
+        return Answer("delivered", MAIL_TAKEN, text[:ANSWER_KEPT])
 
     async def _request(self, target: Any, headers: dict[str, str], body: bytes, at: datetime) -> Answer:
         transport = GuardedTransport(

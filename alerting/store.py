@@ -1,11 +1,14 @@
 """SQL of webhook endpoints for whoever manages them; row security bounds every statement."""
 
 import base64
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from alerting.forms import EMAIL, STANDARD
+from alerting.mail import MAILTO
 from core.registry.keys import KeyWrap
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
@@ -13,13 +16,18 @@ from core.runtime.postgres import Connection, Pool
 SECRET_OCTETS = 32
 SECRET_PREFIX = "whsec_"  # noqa: S105 - The prefix that Standard Webhooks gives every secret.
 URL_MOST = 2000
+# RFC 5321 as people use it; a mail server has the last word.
+ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+")
+ADDRESS_MOST = 254
 
-ENDPOINT_COLUMNS = "id, tenant_id, url, description, state, disabled_reason, previous_until, created_at"
+ENDPOINT_COLUMNS = "id, tenant_id, url, form, description, state, disabled_reason, previous_until, created_at"
 
 CREATE_ENDPOINT = f"""
-INSERT INTO webhook_endpoint (tenant_id, url, description, secret_wrapped, kek_id) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO webhook_endpoint (tenant_id, url, description, secret_wrapped, kek_id, form)
+VALUES ($1, $2, $3, $4, $5, $6)
 RETURNING {ENDPOINT_COLUMNS}
 """
+FIND_ADDRESS = "SELECT id FROM webhook_endpoint WHERE form = 'email' AND lower(url) = lower($1) AND tenant_id = $2"
 LIST_ENDPOINTS = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint ORDER BY id"
 READ_ENDPOINT = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint WHERE id = $1"
 SET_ENABLED = f"""
@@ -45,7 +53,8 @@ class Endpoint:
 
     id: int
     tenant_id: int
-    url: str
+    url: str  # mailto:... when the form is email
+    form: str  # See alerting.forms.
     description: str
     state: str  # enabled or disabled
     disabled_reason: str | None
@@ -96,19 +105,46 @@ def check_url(url: str) -> str:
 
 
 async def create_endpoint(
-    connection: Connection | Pool, keys: KeyWrap, tenant_id: int, url: str, description: str = ""
+    connection: Connection | Pool,
+    keys: KeyWrap,
+    tenant_id: int,
+    url: str,
+    description: str = "",
+    form: str = STANDARD,
 ) -> tuple[Endpoint, str]:
     """A new endpoint and its secret `whsec_...`, which is shown this once and kept wrapped.
 
     Raises:
         RefusedUrl: see `check_url`.
     """
+    return await _create(connection, keys, tenant_id, check_url(url), description, form)
+
+
+async def _create(
+    connection: Connection | Pool, keys: KeyWrap, tenant_id: int, url: str, description: str, form: str
+) -> tuple[Endpoint, str]:
     secret = secrets.token_bytes(SECRET_OCTETS)
     row = await connection.fetchrow(
-        CREATE_ENDPOINT, tenant_id, check_url(url), description, keys.wrap(secret), keys.kek_id
+        CREATE_ENDPOINT, tenant_id, url, description, keys.wrap(secret), keys.kek_id, form
     )
     assert row is not None  # noqa: S101 - RETURNING of an INSERT.
     return entity(Endpoint, row), secret_text(secret)
+
+
+async def endpoint_of_address(connection: Connection, keys: KeyWrap, tenant_id: int, address: str) -> int:
+    """The endpoint of an e-mail address, made when the tenant has none; its secret signs nothing.
+
+    Raises:
+        RefusedUrl: this is no address.
+    """
+    if not ADDRESS.fullmatch(address) or len(address) > ADDRESS_MOST:
+        raise RefusedUrl("une adresse de courrier attendue, comme astreinte@collectivite.fr")
+    url = MAILTO + address
+    found = await connection.fetchval(FIND_ADDRESS, url, tenant_id)
+    if found is not None:
+        return found
+    endpoint, _ = await _create(connection, keys, tenant_id, url, "", EMAIL)
+    return endpoint.id
 
 
 def secret_text(secret: bytes) -> str:

@@ -1,7 +1,7 @@
 """Webhook endpoints: where a tenant's events go, signed (Standard Webhooks)."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field, StringConstraints
@@ -25,6 +25,11 @@ class NewWebhookEndpoint(Body):
         examples=["https://si.collectivite.fr/territoire"],
     )
     description: Text = Field("", examples=["Gestion des tournées"])
+    form: Literal["standard", "cloudevents", "chat", "teams"] = Field(
+        "standard",
+        description="standard (Standard Webhooks), cloudevents (JSON structuré, signé de même), "
+        "chat (webhook entrant de Mattermost ou Slack), teams (flux de travail de Microsoft Teams)",
+    )
 
 
 class WebhookEndpointPatch(Body):
@@ -39,7 +44,8 @@ class WebhookEndpointAnswer(Answer):
     """Une adresse, sans son secret."""
 
     id: int
-    url: str
+    url: str = Field(description="mailto: … pour une adresse de courrier, faite par un contact d'équipe")
+    form: str = Field(examples=["standard"])
     description: str
     state: str = Field(examples=["enabled"])
     disabled_reason: str | None
@@ -74,7 +80,7 @@ async def create_endpoint(body: NewWebhookEndpoint, caller: Manager) -> CreatedW
     async with caller.changing() as change:
         try:
             endpoint, secret = await store.create_endpoint(
-                change.connection, caller.platform.keys, change.tenant_id, body.url, body.description
+                change.connection, caller.platform.keys, change.tenant_id, body.url, body.description, body.form
             )
         except store.RefusedUrl as refused:
             raise invalid("url", "refused_url", str(refused)) from None

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from alerting.delivery import Deliverer
+from alerting.mail import Mailer
 from alerting.queue import WebhookMessage, enqueue
 from alerting.worker import WebhookWorker
 from core.registry.keys import KeyWrap
@@ -18,9 +19,14 @@ FAST = (0.05, 0.05, 0.05)
 
 @asynccontextmanager
 async def working(
-    pool: Pool, url: str, schedule_s: Sequence[float] = FAST, keys: KeyWrap = KEYS
+    pool: Pool,
+    url: str,
+    schedule_s: Sequence[float] = FAST,
+    keys: KeyWrap = KEYS,
+    mailer: Mailer | None = None,
 ) -> AsyncGenerator[WebhookWorker]:
-    worker = WebhookWorker(pool, url, "test", Deliverer(pool, keys, schedule_s=schedule_s))
+    deliverer = Deliverer(pool, keys, schedule_s=schedule_s, mailer=mailer)
+    worker = WebhookWorker(pool, url, "test", deliverer)
     stopping = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(worker.work(stopping))

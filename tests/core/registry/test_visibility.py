@@ -98,7 +98,6 @@ SELECT gateway_id, now(), 868100000, 1, 0, id FROM gateway;
 INSERT INTO alert_rule (id, tenant_id, name, kind, severity, message) OVERRIDING SYSTEM VALUE
 SELECT id, id, 'silent', 'silence', 'info', 'm' FROM tenant;
 INSERT INTO team (id, tenant_id, name) OVERRIDING SYSTEM VALUE SELECT id, id, 'équipe' FROM tenant;
-INSERT INTO contact (tenant_id, team_id, name, email) SELECT id, id, 'c', 'c@a.example' FROM tenant;
 INSERT INTO alert_calendar (tenant_id, name, weekly) SELECT id, 'horaires', '[]' FROM tenant;
 INSERT INTO silence (tenant_id, author, reason, ends_at, rule_id)
 SELECT id, 'a', 'r', now() + interval '1 h', id FROM tenant;
@@ -106,6 +105,7 @@ INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles)
 SELECT id::text, id, 'k', sha256('x'), '{read}' FROM tenant;
 INSERT INTO webhook_endpoint (id, tenant_id, url, secret_wrapped, kek_id) OVERRIDING SYSTEM VALUE
 SELECT id, id, 'https://a.example/', 'x', 'k' FROM tenant;
+INSERT INTO contact (tenant_id, team_id, name, webhook_endpoint_id) SELECT id, id, 'c', id FROM tenant;
 INSERT INTO webhook_attempt (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, duration_ms)
 SELECT id, id, 'm', 1, 1, now(), 'failed', 1 FROM tenant;
 INSERT INTO audit (tenant_id, actor, action, entity, entity_id) SELECT id, 'a', 'b', 'c', 'd' FROM tenant;

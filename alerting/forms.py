@@ -1,0 +1,135 @@
+"""The same message in the form that its receiver reads: Standard Webhooks, CloudEvents, a chat's incoming webhook.
+
+Pure. A message is JSON `{"type", "timestamp", "data"}` (`alerting.wording.body`, `alerting.dispatch`).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+STANDARD, CLOUDEVENTS, CHAT, TEAMS, EMAIL = "standard", "cloudevents", "chat", "teams", "email"
+FORMS = (STANDARD, CLOUDEVENTS, CHAT, TEAMS, EMAIL)
+TYPE_PREFIX = "fr.territoire."
+ADAPTIVE_CARD = "application/vnd.microsoft.card.adaptive"
+SEVERITY_WORDS = {"info": "Information", "warning": "Avertissement", "major": "Majeure", "critical": "Critique"}
+# What begins a mention or a link in Slack and Mattermost: nobody is called by the name of a bin.
+CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What is posted."""
+
+    content_type: str
+    body: bytes
+
+
+class Line(msgspec.Struct):
+    """One alert of a digest."""
+
+    message: str = ""
+    severity: str = ""
+    link: str = ""
+    is_over: bool = False
+
+
+class Data(msgspec.Struct):
+    """What people read of a message; other fields are for machines."""
+
+    message: str = ""
+    severity: str = ""
+    link: str = ""
+    tenant: str = ""
+    alert: int | None = None
+    alerts: list[Line] = msgspec.field(default_factory=list[Line])
+    more: int = 0
+
+
+class Content(msgspec.Struct):
+    """A message of ours."""
+
+    type: str = ""
+    timestamp: str = ""
+    data: Data = msgspec.field(default_factory=Data)
+
+
+def read_content(body: bytes) -> Content:
+    """What there is to read in a message; raises msgspec.MsgspecError when it is none of ours."""
+    return msgspec.json.decode(body, type=Content)
+
+
+def headline(content: Content) -> str:
+    """One line: how grave it is, or that it is over."""
+    if content.type == "alert.resolved":
+        return "Fin d'alerte"
+    if content.type == "alert.escalated":
+        return f"{_gravity(content.data.severity)}, personne ne l'a prise en charge"
+    if content.data.alerts:
+        return content.data.message
+    return _gravity(content.data.severity) if content.data.severity else "Territoire"
+
+
+def _gravity(severity: str) -> str:
+    return f"Alerte : {SEVERITY_WORDS.get(severity, severity).lower()}"
+
+
+def line_text(line: Line) -> str:
+    """One alert of a digest in one line."""
+    end = " (terminée depuis)" if line.is_over else ""
+    return f"{SEVERITY_WORDS.get(line.severity, line.severity)}{end} : {line.message}"
+
+
+def plain_lines(content: Content) -> list[str]:
+    """What a person reads, without markup: a paragraph for each element."""
+    data = content.data
+    if not data.alerts:
+        return [data.message, *([data.link] if data.link else [])]
+    rest = [f"… et {data.more} autres, dans la liste des alertes."] if data.more else []
+    return [*(line_text(line) for line in data.alerts), *rest]
+
+
+def render(form: str, message_id: str, body: bytes) -> Rendered:
+    """`body` in a form of the web; a body that is none of ours goes as it is."""
+    if form == STANDARD:
+        return Rendered("application/json", body)
+    if form == CLOUDEVENTS:
+        return _cloudevent(message_id, body)
+    content = read_content(body)
+    if form == TEAMS:
+        return Rendered("application/json", msgspec.json.encode(_card(content)))
+    text = "\n".join([f"*{headline(content)}*", *(line.translate(CHAT_ESCAPES) for line in plain_lines(content))])
+    return Rendered("application/json", msgspec.json.encode({"text": text}))
+
+
+def _cloudevent(message_id: str, body: bytes) -> Rendered:
+    """Structured mode (CloudEvents 1.0.2, JSON format), so that the signature covers its attributes, too."""
+    whole: dict[str, Any] = msgspec.json.decode(body)
+    content = read_content(body)
+    event: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": message_id,
+        "source": f"/territoire/{content.data.tenant}" if content.data.tenant else "/territoire",
+        "type": TYPE_PREFIX + content.type,
+        "time": content.timestamp,
+        "datacontenttype": "application/json",
+        "data": whole.get("data"),
+    }
+    if content.data.alert is not None:
+        event["subject"] = f"alerts/{content.data.alert}"
+    return Rendered("application/cloudevents+json; charset=utf-8", msgspec.json.encode(event))
+
+
+def _card(content: Content) -> dict[str, Any]:
+    """An Adaptive Card, which the workflows of Microsoft Teams take since its connectors have ended."""
+    blocks: list[dict[str, Any]] = [
+        {"type": "TextBlock", "text": headline(content), "weight": "Bolder", "wrap": True},
+        *({"type": "TextBlock", "text": line, "wrap": True} for line in plain_lines(content)),
+    ]
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": blocks,
+    }
+    return {"type": "message", "attachments": [{"contentType": ADAPTIVE_CARD, "content": card}]}

@@ -1,0 +1,120 @@
+"""E-mail: one alert or a digest as plain French text, handed to the operator's own mail server."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from email.message import EmailMessage
+from email.utils import format_datetime, parseaddr
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+
+from alerting.forms import Content, headline, plain_lines, read_content
+
+SCHEMES = ("smtp", "smtps")
+SUBJECT_MOST = 150
+MAILTO = "mailto:"
+FOOT = "Message automatique de Territoire : n'y répondez pas."
+
+
+class MalformedSmtpUrl(ValueError):
+    """This names no mail server."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where mail is handed over; with a user name the connection must be encrypted, without, it is if it can."""
+
+    host: str
+    port: int
+    is_tls: bool  # From the first octet.
+    username: str | None
+    password: str | None
+
+    @classmethod
+    def parse(cls, url: str) -> "MailServer":
+        """From `smtp://[user:password@]host[:port]` (STARTTLS) or `smtps://...` (TLS from the beginning).
+
+        Raises:
+            MalformedSmtpUrl: anything else.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as malformed:
+            raise MalformedSmtpUrl("the address of the mail server is malformed") from malformed
+        if parts.scheme not in SCHEMES or not parts.hostname:
+            raise MalformedSmtpUrl("expected smtp://host:587 or smtps://host:465")
+        is_tls = parts.scheme == "smtps"
+        username = unquote(parts.username) if parts.username else None
+        password = unquote(parts.password) if parts.password else None
+        return cls(parts.hostname, port or (465 if is_tls else 587), is_tls, username, password)
+
+
+class MailRefused(Exception):
+    """The server did not take the message; the message says why, `status` is its reply code."""
+
+    def __init__(self, status: int | None, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Mailer:
+    """Hands messages to `server`, from `sender`."""
+
+    def __init__(self, server: MailServer, sender: str) -> None:
+        self._server = server
+        self._sender = sender
+
+    async def send(self, address: str, message_id: str, body: bytes, at: datetime, timeout_s: float) -> str:
+        """The server's answer to the message that it has taken.
+
+        Raises:
+            MailRefused: it was not taken, or nobody answered.
+        """
+        server = self._server
+        try:
+            _, answer = await aiosmtplib.send(
+                compose(self._sender, address, message_id, body, at),
+                sender=parseaddr(self._sender)[1],
+                recipients=[address],
+                hostname=server.host,
+                port=server.port,
+                username=server.username,
+                password=server.password,
+                use_tls=server.is_tls,
+                start_tls=False if server.is_tls else (True if server.username else None),
+                timeout=timeout_s,
+            )
+        except aiosmtplib.SMTPRecipientsRefused as refused:
+            first = refused.recipients[0]
+            raise MailRefused(first.code, first.message) from refused
+        except aiosmtplib.SMTPResponseException as refused:
+            raise MailRefused(refused.code, refused.message) from refused
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as failed:
+            raise MailRefused(None, f"{type(failed).__name__}: {failed}") from failed
+        return answer
+
+
+def compose(sender: str, address: str, message_id: str, body: bytes, at: datetime) -> EmailMessage:
+    """A message whose Message-ID is the same at every attempt, so that a second copy is known as such."""
+    content = read_content(body)
+    mail = EmailMessage()
+    mail["From"] = sender
+    mail["To"] = address
+    mail["Subject"] = subject_of(content)
+    mail["Date"] = format_datetime(at)
+    mail["Message-ID"] = f"<{message_id}@{parseaddr(sender)[1].rpartition('@')[2] or 'localhost'}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    paragraphs = [*plain_lines(content), FOOT]
+    if content.data.alerts:
+        paragraphs.insert(0, content.data.message)
+    mail.set_content("\n\n".join(paragraphs) + "\n")
+    return mail
+
+
+def subject_of(content: Content) -> str:
+    """One line; a digest's is its first sentence."""
+    lead = "" if content.data.alerts else f"{headline(content)} – "
+    text = lead + content.data.message
+    line = " ".join(text.split())
+    return line if len(line) <= SUBJECT_MOST else line[: SUBJECT_MOST - 1] + "…"
