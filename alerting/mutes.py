@@ -32,7 +32,7 @@ WITH RECURSIVE above (id, parent_id, depth) AS (
     SELECT a.id, a.parent_id, above.depth + 1 FROM asset a JOIN above ON a.id = above.parent_id
     WHERE a.tenant_id = $1 AND above.depth < 8
 ), thing AS (SELECT kind, tags, commune FROM asset WHERE id = $3)
-SELECT by, until FROM (
+SELECT by, until, rank >= 3 AS is_cause FROM (
     SELECT 1 AS rank, format('silence n° %s : %s', s.id, s.reason) AS by, s.ends_at AS until
     FROM silence s LEFT JOIN thing ON true
     WHERE s.tenant_id = $1 AND s.starts_at <= $4 AND s.ends_at > $4
@@ -156,7 +156,7 @@ async def find_mute(
         FIND_MUTE, tenant_id, rule.id, about.asset_id, now, is_switched, LOOK_AGAIN, since, grace
     )
     if row is not None:
-        return Mute(row["by"], row["until"])
+        return Mute(row["by"], row["until"], row["is_cause"])
     if rule.kind == "silence" and about.device_id is not None:
         return await _explained_by_gateways(connection, about.device_id, since, now, grace)
     return None
@@ -173,9 +173,9 @@ async def _explained_by_gateways(
         return None
     back = [row["back_at"] for row in gateways if not row["is_gone"]]
     if not back:
-        return Mute(f"passerelle {gateways[0]['name']} muette", now + LOOK_AGAIN)
+        return Mute(f"passerelle {gateways[0]['name']} muette", now + LOOK_AGAIN, is_cause=True)
     until = max(back) + grace
-    return Mute("passerelle de retour, en attente du capteur", until) if until > now else None
+    return Mute("passerelle de retour, en attente du capteur", until, is_cause=True) if until > now else None
 
 
 async def list_silences(connection: Connection | Pool, *, ended: bool) -> list[Silence]:

@@ -42,10 +42,14 @@ class Tell(StrEnum):
 
 
 class Mute(Struct, frozen=True):
-    """Why nobody is told now, in French, and when that is looked at again."""
+    """Why nobody is told now, in French, and when that is looked at again.
+
+    `is_cause`: another thing explains it. Whoever was told of the beginning is told of the end all the same.
+    """
 
     by: str
     until: datetime
+    is_cause: bool = False
 
 
 class Life(Struct, frozen=True):
@@ -112,7 +116,7 @@ def end(life: Life, at: datetime, mute: Mute | None) -> tuple[Life, Tell | None]
     after, told = _changed(over, at, mute)
     if after.is_flapping:
         return after, told
-    return after, Tell.RESOLVED if was_told and mute is None else None
+    return after, Tell.RESOLVED if was_told and (mute is None or mute.is_cause) else None
 
 
 def look(life: Life, now: datetime, mute: Mute | None, *, is_firing: bool) -> tuple[Life, Tell | None]:

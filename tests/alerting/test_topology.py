@@ -173,6 +173,30 @@ async def test_a_cabinet_without_power_is_one_message_and_not_its_lamps(pool: Po
     assert after == [("opened", "dark"), ("resolved", "dark"), ("opened", "dark")]
 
 
+async def test_whoever_was_told_of_a_lamp_is_told_of_its_end_though_its_cabinet_explains_it_meanwhile(
+    pool: Pool,
+) -> None:
+    async def inhabit(town: Town) -> None:
+        cabinet = await town.add(
+            "lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0,
+            attributes={"lighting": {"rated_power_w": 2000}},
+        )  # fmt: skip
+        await town.add(
+            "lighting_cabinet", "Lampe", "active_power", "W", lambda _: 0, parent=cabinet,
+            attributes={"lighting": {"rated_power_w": 60}},
+        )  # fmt: skip
+
+    watching = await watch(pool, inhabit)
+    cabinet, lamp = (thing.datastream_id for thing in watching.town.things)
+    watching.now = on(16, 20)
+    for of_cabinet, of_lamp in ((2000, 0), (2000, 0), (0, 0), (0, 0), (2000, 60)):
+        watching.now += timedelta(minutes=15)
+        await watching.hear({cabinet: float(of_cabinet)})
+        await watching.hear({lamp: float(of_lamp)})
+
+    assert sorted(await watching.told()) == [("opened", "dark")] * 2 + [("resolved", "dark")] * 2
+
+
 async def test_a_cabinet_that_was_switched_off_by_order_is_not_dark(pool: Pool) -> None:
     async def inhabit(town: Town) -> None:
         await town.add("lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0,

@@ -13,6 +13,7 @@ from services.cli.bench import temporary_home
         ("ingest", ["--seconds", "--rate", "--devices", "--gateways", "--copies", "--runs", "--paced", "--json"]),
         ("network", ["--seconds", "--rate", "--gateways", "--copies", "--runs", "--only", "--json"]),
         ("queries", ["--home", "--measurements", "--runs", "--explain", "--check", "--json"]),
+        ("alerting", ["--seconds", "--rate", "--check", "--json"]),
     ],
 )
 def test_every_benchmark_has_its_help(command: str, options: list[str]) -> None:
