@@ -19,7 +19,7 @@ __all__ = ["Answer", "Call", "CodecPool", "Limits", "PoolUnavailable", "Script"]
 BATCH = 64
 LOOK_EVERY_S = 0.1
 # A worker that grew beyond this is replaced, before the limit of its address space makes neighbours fail.
-RESIDENT_MOST = 512 * 1024 * 1024
+RESIDENT_MOST = 256 * 1024 * 1024
 DEATHS_MOST = 3
 RESTART_AFTER_S = (0.0, 0.1, 0.5, 2.0)
 STOPPED = f"Version du codec mise en quarantaine : {MOST} dépassements de temps en dix minutes"

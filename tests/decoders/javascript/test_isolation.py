@@ -103,6 +103,7 @@ async def test_a_worker_is_shut_in(pool: CodecPool) -> None:
     limits = {line[:25].strip(): line.split()[-3:-1] for line in (process / "limits").read_text().splitlines()}
     status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
 
+    assert (process / "oom_score_adj").read_text().strip() == "1000"
     assert environment <= {b"PYTHONPATH", b"TZ", b"LC_ALL", b"PYTHONDONTWRITEBYTECODE"}
     assert {descriptors[stream] for stream in range(3)} == {"/dev/null"}
     assert len(descriptors) <= 6
