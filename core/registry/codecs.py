@@ -24,8 +24,6 @@ FROM codec c LEFT JOIN LATERAL (
 ) AS v ON true
 """
 READ = f"{ENTRIES} WHERE c.id = $1"
-# One's own before the one that is offered to all.
-FIND = f"{ENTRIES} WHERE c.name = $1 AND (c.tenant_id IS NULL OR c.tenant_id = $2) ORDER BY c.tenant_id LIMIT 1"
 LIST = f"""
 {ENTRIES}
 WHERE c.id > $1 AND ($2::text IS NULL OR strpos(lower(concat_ws(' ', c.name, c.vendor, c.model)), lower($2)) > 0)
@@ -146,12 +144,6 @@ async def create_codec(
 async def read_codec(connection: Connection | Pool, codec_id: int) -> CodecEntry | None:
     """One codec, the tenant's own or one that is offered to every tenant."""
     row = await connection.fetchrow(READ, codec_id)
-    return None if row is None else entity(CodecEntry, row)
-
-
-async def find_codec(connection: Connection | Pool, tenant_id: int | None, name: str) -> CodecEntry | None:
-    """The codec of this name: the tenant's own, else the one that is offered to all."""
-    row = await connection.fetchrow(FIND, name, tenant_id)
     return None if row is None else entity(CodecEntry, row)
 
 
