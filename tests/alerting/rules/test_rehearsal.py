@@ -1,0 +1,70 @@
+"""A rule that is tried tells what the engine told: the same days of the same town, against the same list."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from alerting.defaults import DEFAULT_RULES, WEEK
+from alerting.rules import Observation, Place
+from alerting.rules.calendar import Calendar, weekly_of
+from alerting.rules.rehearsal import rehearse
+from tests.alerting import town
+
+RULES = {rule.name: rule for rule in DEFAULT_RULES}
+LINES = (Path(__file__).parents[1] / "thirty_days.txt").read_text("utf-8").splitlines()
+TOLD = [line.split(" | ", 3) for line in LINES]
+END = town.FIRST + timedelta(hours=town.HOURS)
+Script = Callable[[datetime], float | None]
+OPEN_BY_DAY = Place(calendar=Calendar(weekly_of(WEEK)))
+CABINET = Place(48.39, -4.49, rated_power_w=2000)
+
+
+@pytest.mark.parametrize(
+    ("name", "asset", "script", "interval_h", "place", "severities"),
+    [
+        ("bin_75", "Borne 1", town._bin, 6, Place(), ("warning", "major")),
+        ("bin_fire", "Bac agité", town._unless_down(town._restless), 1, Place(), ("critical",)),
+        ("co2_800", "Classe 1", town._unless_down(town._co2), 1, OPEN_BY_DAY, ("info",)),
+        ("intrusion", "Porte 1", town._door, 24, OPEN_BY_DAY, ("critical",)),
+        ("battery_low", "Bac 3", town._unless_down(town._tired), 1, Place(), ("info",)),
+        ("day_on", "Armoire 1", town._unless_down(town._power), 1, CABINET, ("warning",)),
+    ],
+)
+def test_a_trial_tells_what_was_told(
+    name: str, asset: str, script: Script, interval_h: int, place: Place, severities: tuple[str, ...]
+) -> None:
+    values = [Observation(at, value) for at in town.hours() if (value := script(at)) is not None]
+
+    told = rehearse(RULES[name], place, timedelta(hours=interval_h), {1: values}, END)
+
+    expected = [
+        (event, severity)
+        for _, event, severity, text in TOLD
+        if text.startswith(f"{asset} :") and severity in severities and " capteur EM" not in text.split("pile")[0]
+    ]
+    assert expected
+    assert [(one.event.removeprefix("alert."), one.severity) for one in told] == expected
+
+
+def test_a_silent_device_is_told_of_in_a_trial_too() -> None:
+    signs = [Observation(at, 0.0) for at in town.hours() if town._bin(at) is not None]
+
+    told = rehearse(RULES["device_silent"], Place(), timedelta(hours=6), {1: signs}, END)
+
+    assert [(one.event, one.at) for one in told] == [("alert.opened", town.on(11, 12))]
+
+
+def test_streams_of_one_asset_are_one_alert_when_the_rule_says_so() -> None:
+    rule = replace(RULES["bin_75"], scope="asset", for_readings=1, ladder=())
+    at = [town.on(1, hour) for hour in range(6)]
+    streams = {
+        1: [Observation(at[0], 80), Observation(at[3], 10)],
+        2: [Observation(at[1], 90), Observation(at[4], 10)],
+    }
+
+    told = rehearse(rule, Place(), timedelta(hours=6), streams, END)
+
+    assert [(one.event, one.at) for one in told] == [("alert.opened", at[0]), ("alert.resolved", at[4])]
