@@ -69,7 +69,12 @@ class Stormed:
 
     def _group(self, devices: list[Device]) -> dict[str, Any]:
         storm = self.storm
-        times = sorted((d.joined_us - storm.powered_up_us) / SECOND_US for d in devices if d.session is not None)
+        times = sorted(
+            seconds
+            for device in devices
+            if device.session is not None
+            and (seconds := (device.joined_us - storm.powered_up_us) / SECOND_US) <= self.options.within_s
+        )
         attempts = [storm.backoffs[device.dev_eui].attempts for device in devices]
         cuts = quantiles(times, n=20) if len(times) > 1 else [0.0] * 19
         return {
@@ -90,15 +95,16 @@ class Stormed:
         }
         spent = {name: cpu - self.before.cpu_s.get(name, 0) for name, cpu in self.after.cpu_s.items()}
         span = self.after.at - self.before.at
+        whole = self._group(self.storm.returning)
         return {
             "gateways": self.options.gateways,
-            "all": self._group(self.storm.returning),
+            "all": whole,
             "dr5": self._group(self._of(7)),
             "dr0": self._group(self._of(12)),
             "within_s": self.options.within_s,
             "took_s": round(self.took_s, 1),
             "joined_if_each_heard_request_were_answered": self._heard_in_time,
-            "is_all_joined": self.storm.joined == len(self.storm.returning),
+            "is_all_joined": whole["joined"] == whole["devices"],
             "air_allows_s": round(self.limit.all_joined_s, 1),
             "air_requests_s": {f"SF{sf}": round(s, 1) for sf, s in self.limit.requests_s.items()},
             "air_accepts_s": round(self.limit.accepts_s, 1),
