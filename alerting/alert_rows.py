@@ -86,17 +86,18 @@ WHERE t.id = $1
 # Of a rule that was switched off or is gone from the engine's memory.
 READ_RULE_NAME = "SELECT name FROM alert_rule WHERE id = $1"
 # Alerts whose rule was switched off or whose asset went to another tenant, and silences whose device was disabled
-# or no longer serves the place: nobody would ever resolve them.
+# or no longer serves the place: nobody would ever resolve them. And what a partner has said to be over.
 FIND_ORPHANS = """
 SELECT a.id, a.asset_id, coalesce(a.device_id, s.device_id) AS device_id, a.gateway_id,
-       CASE WHEN NOT r.enabled THEN 'rule_disabled' WHEN NOT v.enabled THEN 'device_disabled'
+       CASE WHEN r.kind = 'partner' AND a.condition = 'ok' THEN 'partner_cleared'
+            WHEN NOT r.enabled THEN 'rule_disabled' WHEN NOT v.enabled THEN 'device_disabled'
             WHEN t.tenant_id <> a.tenant_id THEN 'asset_transferred' ELSE 'device_replaced' END AS cause
 FROM alert a JOIN alert_rule r ON r.id = a.rule_id
 LEFT JOIN datastream s ON s.id = a.datastream_id
 LEFT JOIN device v ON v.id = a.device_id
 LEFT JOIN asset t ON t.id = a.asset_id
 WHERE a.workflow NOT IN ('resolved', 'closed')
-  AND (NOT r.enabled OR NOT v.enabled OR t.tenant_id <> a.tenant_id
+  AND (r.kind = 'partner' AND a.condition = 'ok' OR NOT r.enabled OR NOT v.enabled OR t.tenant_id <> a.tenant_id
        OR (a.device_id IS NOT NULL AND a.asset_id IS NOT NULL
            AND NOT EXISTS (SELECT FROM assignment g WHERE g.device_id = a.device_id AND g.asset_id = a.asset_id
                            AND g.during @> now())))

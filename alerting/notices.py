@@ -1,23 +1,47 @@
-"""The one door by which a team is told of an alert: a row, and what delivers it, in the caller's transaction."""
+"""The one door by which a team is told of an alert: a row, and what delivers it, in the caller's transaction.
+
+During the team's quiet hours the row waits for the digest (`alerting.dispatch`); what is critical never waits.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 from alerting.queue import WebhookMessage, enqueue
-from core.runtime.postgres import Connection
+from alerting.rules.calm import ALWAYS_TOLD, Quiet
+from core.runtime.postgres import Connection, Pool
 
 INSERT_NOTICE = """
-INSERT INTO alert_notice (id, tenant_id, team_id, alert_id, event, severity, cadence, at, message, body)
-VALUES ($1, $2, $3, $4, $5, $6::alert_severity, $7, $8, $9, $10)
+INSERT INTO alert_notice (id, tenant_id, team_id, alert_id, event, severity, cadence, at, message, body,
+                          held_until, rung, opening_id)
+VALUES ($1, $2, $3, $4, $5, $6::alert_severity, $7, $8, $9, $10, $11, $12, $13)
+ON CONFLICT (id) DO NOTHING
+RETURNING true
 """
-# A team's first rung; without a team, every endpoint of the tenant.
-ENDPOINTS = """
-SELECT e.id FROM webhook_endpoint e
-WHERE e.tenant_id = $1 AND e.state = 'enabled'
-  AND ($2::int IS NULL OR EXISTS (SELECT FROM contact c WHERE c.team_id = $2 AND c.webhook_endpoint_id = e.id
-                                  AND c.rung = 0))
+READ_QUIET = (
+    "SELECT quiet_from, quiet_until, quiet_on_days_off, digest_at FROM team WHERE id = $1 AND tenant_id = $2"
+)
+READ_TEAMS = "SELECT id, quiet_from, quiet_until, quiet_on_days_off, digest_at FROM team ORDER BY id"
+# Those of a team on these rungs; without a team, every endpoint that is no person's address.
+OF_TEAM = """
+SELECT DISTINCT e.id FROM contact c JOIN webhook_endpoint e ON e.id = c.webhook_endpoint_id
+WHERE c.team_id = $2 AND e.tenant_id = $1 AND c.rung BETWEEN $3 AND $4 AND e.state = 'enabled'
 ORDER BY e.id
+"""
+OF_TENANT = """
+SELECT id FROM webhook_endpoint WHERE tenant_id = $1 AND state = 'enabled' AND form <> 'email' ORDER BY id
+"""
+# Nobody is told of the end of what they have not been told of.
+OPENING_HELD = """
+SELECT max(held_until) FROM alert_notice
+WHERE alert_id = $1 AND team_id = $2 AND held_until IS NOT NULL AND digested_at IS NULL
+"""
+# How far up the ladder the alert had gone: whoever was told that it is open is told that it is over.
+HIGHEST_RUNG = """
+SELECT coalesce(max(e.rung), 0) FROM alert_notice e WHERE e.alert_id = $1 AND e.opening_id = (
+    SELECT o.id FROM alert_notice o WHERE o.alert_id = $1 AND o.event IN ('alert.opened', 'alert.reopened')
+    ORDER BY o.at DESC, o.id LIMIT 1)
 """
 
 
@@ -28,7 +52,7 @@ class Notice:
     tenant_id: int
     team_id: int | None  # None: every endpoint of the tenant.
     alert_id: int
-    event: str  # See alerting.rules.life.Tell.
+    event: str  # See alerting.rules.life.Tell; alert.escalated besides.
     severity: str
     cadence: str  # now or weekly
     at: datetime
@@ -39,22 +63,75 @@ class Notice:
 async def tell(connection: Connection, notice: Notice) -> UUID:
     """Hand over `notice` with this transaction's commit; returns its id, `msg_<hex>` in every webhook."""
     notice_id = uuid4()
-    await connection.execute(
-        INSERT_NOTICE,
-        notice_id,
-        notice.tenant_id,
-        notice.team_id,
-        notice.alert_id,
-        notice.event,
-        notice.severity,
-        notice.cadence,
-        notice.at,
-        notice.message,
-        notice.body,
-    )
-    endpoints = await connection.fetch(ENDPOINTS, notice.tenant_id, notice.team_id)
-    await enqueue(
-        connection,
-        [WebhookMessage(f"msg_{notice_id.hex}", row["id"], notice.alert_id, notice.body) for row in endpoints],
-    )
+    held_until = None
+    if notice.team_id is not None:
+        row = await connection.fetchrow(READ_QUIET, notice.team_id, notice.tenant_id)
+        held_until = None if row is None else quiet_of(row).held_until(notice.severity, notice.cadence, notice.at)
+        if held_until is None and notice.event == "alert.resolved" and notice.severity != ALWAYS_TOLD:
+            held_until = await connection.fetchval(OPENING_HELD, notice.alert_id, notice.team_id)
+    await insert_notice(connection, notice_id, notice, held_until)
+    if held_until is None:
+        highest = 0
+        if notice.event == "alert.resolved" and notice.team_id is not None:
+            highest = await connection.fetchval(HIGHEST_RUNG, notice.alert_id)
+        endpoints = await endpoints_of(connection, notice.tenant_id, notice.team_id, 0, highest)
+        await enqueue_for(connection, endpoints, notice_id, notice.alert_id, notice.body)
     return notice_id
+
+
+async def insert_notice(
+    connection: Connection,
+    notice_id: UUID,
+    notice: Notice,
+    held_until: datetime | None = None,
+    rung: int = 0,
+    opening_id: UUID | None = None,
+) -> bool:
+    """Write the row; False when there is one of this id."""
+    return (
+        await connection.fetchval(
+            INSERT_NOTICE,
+            notice_id,
+            notice.tenant_id,
+            notice.team_id,
+            notice.alert_id,
+            notice.event,
+            notice.severity,
+            notice.cadence,
+            notice.at,
+            notice.message,
+            notice.body,
+            held_until,
+            rung,
+            opening_id,
+        )
+        is True
+    )
+
+
+async def endpoints_of(
+    connection: Connection, tenant_id: int, team_id: int | None, lowest: int, highest: int
+) -> list[int]:
+    """Where a team is told on these rungs; a team without a usable first contact as if there were no team."""
+    if team_id is not None:
+        rows = await connection.fetch(OF_TEAM, tenant_id, team_id, lowest, highest)
+        if rows or lowest > 0:
+            return [row["id"] for row in rows]
+    return [row["id"] for row in await connection.fetch(OF_TENANT, tenant_id)]
+
+
+async def enqueue_for(
+    connection: Connection, endpoint_ids: list[int], message: UUID, alert_id: int, body: bytes
+) -> None:
+    """One message for each of these endpoints, all of one id."""
+    await enqueue(connection, [WebhookMessage(f"msg_{message.hex}", one, alert_id, body) for one in endpoint_ids])
+
+
+async def read_teams(connection: Connection | Pool) -> dict[int, Quiet]:
+    """The quiet hours of every team."""
+    return {row["id"]: quiet_of(row) for row in await connection.fetch(READ_TEAMS)}
+
+
+def quiet_of(row: Any) -> Quiet:
+    """A team's quiet hours."""
+    return Quiet(row["quiet_from"], row["quiet_until"], row["quiet_on_days_off"], row["digest_at"])

@@ -24,6 +24,7 @@ CAUSES = {
     "emptied": "le bac a été vidé",
     "heard": "le capteur émet de nouveau",
     "seen": "la passerelle émet de nouveau",
+    "partner_cleared": "le système partenaire signale la fin",
     "rule_disabled": "la règle a été désactivée",
     "device_disabled": "le capteur a été désactivé",
     "device_replaced": "le capteur ne sert plus ce lieu",

@@ -5,7 +5,7 @@ from alerting.rules.model import KINDS, SCHEDULES, SERIES, SEVERITIES, Rule, Run
 from core.model.quantities import QUANTITIES, Kind
 
 RUNGS_MOST = 5
-OF_DEVICES = ("silence", "gateway", "loss", "gateway_address", "codec")
+OF_DEVICES = ("silence", "gateway", "loss", "gateway_address", "codec", "partner")
 SERIES_OF = {
     "water_volume": "night_minimum_flow",
     "pulse_count": "night_minimum_flow",
@@ -52,7 +52,7 @@ def _check_quantity(rule: Rule) -> None:
 
 
 def _check_limits(rule: Rule) -> None:
-    if rule.kind in ("silence", "gateway", "gateway_address", "codec"):
+    if rule.kind in ("silence", "gateway", "gateway_address", "codec", "partner"):
         return
     if rule.fire_value is None:
         raise RefusedRule("il manque le seuil de déclenchement")

@@ -15,7 +15,19 @@ MAX_NOTIFY_AGE = timedelta(hours=2)
 MAX_AHEAD = timedelta(minutes=10)
 
 SEVERITIES = ("info", "warning", "major", "critical")
-KINDS = ("threshold", "range", "rate", "boolean", "flat", "silence", "gateway", "loss", "gateway_address", "codec")
+KINDS = (
+    "threshold",
+    "range",
+    "rate",
+    "boolean",
+    "flat",
+    "silence",
+    "gateway",
+    "loss",
+    "gateway_address",
+    "codec",
+    "partner",
+)
 SERIES = ("night_minimum_flow", "power_ratio")
 SCHEDULES = ("always", "open", "closed", "night", "lit", "unlit")
 

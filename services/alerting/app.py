@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from alerting.alert_rows import count_open
 from alerting.delivery import Deliverer
+from alerting.dispatch import dispatch
 from alerting.engine import Engine
 from alerting.queue import count_pending
 from alerting.rulebook import Rulebook
@@ -23,12 +24,13 @@ from core.runtime.health import Readiness, bus_check, database_check, serve_heal
 from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.ownership import Sharded, ShardOwner
-from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool
+from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError, open_pool
 from services.alerting.settings import AlertingSettings
 
 COUNT_EVERY_S = 5.0
 
 ALERTS_OPEN = Gauge("territoire_alerting_alerts_open", "Alerts that are not resolved", ["severity"])
+DISPATCHED = Counter("territoire_alerting_dispatched_total", "What people were told later", ["what"])
 OUTBOX_PENDING = Gauge("territoire_alerting_outbox_pending", "Webhook messages that wait or are on their way")
 
 log = structlog.get_logger()
@@ -55,6 +57,18 @@ async def _count(pool: Pool) -> None:
         await asyncio.sleep(COUNT_EVERY_S)
 
 
+async def _dispatch(pool: Pool, every_s: float) -> None:
+    while True:
+        try:
+            done = await dispatch(pool, datetime.now(UTC))
+            DISPATCHED.labels("digest").inc(done.digests)
+            DISPATCHED.labels("escalation").inc(done.escalations)
+        except (*DATABASE_AWAY, PostgresError) as failed:
+            # Rolled back whole: the next turn finds the same.
+            log.warning("dispatch_put_off", error=str(failed) or type(failed).__name__)
+        await asyncio.sleep(every_s)
+
+
 async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
     """Own shards of MEASUREMENTS, evaluate what they bring, and deliver webhooks, until stopped."""
     database_url = settings.database_url.get_secret_value()
@@ -71,6 +85,7 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
             KeyWrap(settings.kek_id, settings.kek_octets),
             schedule_s=settings.webhook_schedule_s,
             permit_http=settings.webhook_permit_http,
+            mailer=settings.mailer,
         )
         worker = WebhookWorker(pool, database_url, "alerting", deliverer, concurrency=settings.webhook_concurrency)
 
@@ -98,6 +113,7 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
             background = [
                 tasks.create_task(watcher.watch(), name="watch the registry"),
                 tasks.create_task(_sweep(engine, owner, settings.sweep_s), name="sweep deadlines"),
+                tasks.create_task(_dispatch(pool, settings.dispatch_s), name="send digests and escalate"),
                 tasks.create_task(_count(pool), name="count"),
             ]
             owning = tasks.create_task(owner.run(), name="own shards")

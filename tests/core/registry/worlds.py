@@ -127,6 +127,7 @@ def expected(world: World, me: int | None) -> set[str]:
         "audit",
         "team",
         "contact",
+        "event_source",
         "alert_calendar",
         "silence",
     )

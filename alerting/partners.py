@@ -1,0 +1,169 @@
+"""Events of partners' systems: signed by Standard Webhooks, taken once, in the same life cycle as every alert.
+
+Each kind of alarm of a source is a rule of kind `partner`, which the first such alarm brings and which may be
+adjusted or switched off as any other. The engine tells and ends these alerts (see `0033_partner_events.sql`).
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from alerting.store import SECRET_OCTETS, secret_text
+from core.registry.keys import KeyWrap
+from core.registry.rows import entity
+from core.runtime.postgres import Connection, Pool
+from lorawan.crypto import WrongKek
+
+KINDS_MOST = 50
+MESSAGE_ID_MOST = 200
+SOURCE_COLUMNS = "id, tenant_id, name, team_id, enabled, last_event_at, created_at"
+CREATE_SOURCE = f"""
+INSERT INTO event_source (tenant_id, name, team_id, secret_wrapped, kek_id)
+SELECT $1, $2, $3, $4, $5 WHERE $3::int IS NULL OR EXISTS (SELECT FROM team WHERE id = $3)
+RETURNING {SOURCE_COLUMNS}
+"""
+LIST_SOURCES = f"SELECT {SOURCE_COLUMNS} FROM event_source ORDER BY name"
+READ_SOURCE = f"SELECT {SOURCE_COLUMNS} FROM event_source WHERE id = $1"
+SET_ENABLED = f"UPDATE event_source SET enabled = $2 WHERE id = $1 RETURNING {SOURCE_COLUMNS}"
+DELETE_SOURCE = "DELETE FROM event_source WHERE id = $1 RETURNING true"
+READ_SENDER = "SELECT tenant_id, name, team_id, secret_wrapped FROM partner_secret($1)"
+TAKE = "SELECT take_partner_event($1, $2)"
+FIND_RULE = "SELECT id FROM alert_rule WHERE tenant_id = $1 AND name = $2 AND kind = 'partner'"
+COUNT_RULES = """
+SELECT count(*) FROM alert_rule WHERE tenant_id = $1 AND kind = 'partner' AND starts_with(name, $2)
+"""
+ADD_RULE = """
+INSERT INTO alert_rule (tenant_id, name, kind, severity, message, team_id)
+VALUES ($1, $2, 'partner', $3::alert_severity, $4, $5) ON CONFLICT (tenant_id, name) DO NOTHING
+"""
+OWNS_ASSET = "SELECT EXISTS (SELECT FROM asset WHERE id = $1 AND tenant_id = $2)"
+OPEN_ALERT = "SELECT open_partner_alert($1, $2, $3, $4)"
+CLEAR_ALERT = "SELECT clear_partner_alert($1, $2)"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A partner's system, without its secret."""
+
+    id: int
+    tenant_id: int
+    name: str
+    team_id: int | None
+    enabled: bool
+    last_event_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who has signed a message."""
+
+    source_id: int
+    tenant_id: int
+    name: str
+    team_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One event: an alarm of a kind begins, or is over, at an asset or nowhere in particular."""
+
+    kind: str
+    is_over: bool
+    message: str
+    severity: str
+    asset_id: int | None
+    at: datetime
+
+
+class NotSigned(Exception):
+    """No source of this number has signed this message within the last minutes."""
+
+
+class RefusedEvent(ValueError):
+    """What is signed and cannot be taken; the message says why, in French."""
+
+
+async def create_source(
+    connection: Connection, keys: KeyWrap, tenant_id: int, name: str, team_id: int | None
+) -> tuple[Source, str] | None:
+    """A new source and its secret `whsec_...`, shown this once; None when there is no such team."""
+    secret = secrets.token_bytes(SECRET_OCTETS)
+    row = await connection.fetchrow(CREATE_SOURCE, tenant_id, name, team_id, keys.wrap(secret), keys.kek_id)
+    return None if row is None else (entity(Source, row), secret_text(secret))
+
+
+async def list_sources(connection: Connection | Pool) -> list[Source]:
+    """Every source of the tenant."""
+    return [entity(Source, row) for row in await connection.fetch(LIST_SOURCES)]
+
+
+async def read_source(connection: Connection | Pool, source_id: int) -> Source | None:
+    """One source."""
+    row = await connection.fetchrow(READ_SOURCE, source_id)
+    return None if row is None else entity(Source, row)
+
+
+async def set_enabled(connection: Connection, source_id: int, *, enabled: bool) -> Source | None:
+    """Refuse a source's events, or take them again."""
+    row = await connection.fetchrow(SET_ENABLED, source_id, enabled)
+    return None if row is None else entity(Source, row)
+
+
+async def delete_source(connection: Connection, source_id: int) -> bool:
+    """Remove a source; its rules and alerts stay."""
+    return await connection.fetchval(DELETE_SOURCE, source_id) is True
+
+
+async def verify(pool: Pool, keys: KeyWrap, source_id: int, headers: Mapping[str, str], body: bytes) -> Sender:
+    """Who has signed `body`.
+
+    Raises:
+        NotSigned: nobody whom we know, or too long ago (five minutes).
+    """
+    row = await pool.fetchrow(READ_SENDER, source_id)
+    if row is None or len(headers.get("webhook-id", "")) > MESSAGE_ID_MOST:
+        raise NotSigned
+    try:
+        secret = secret_text(keys.unwrap(row["secret_wrapped"]))
+        Webhook(secret).verify(body, dict(headers), json_parse=False)
+    except (WebhookVerificationError, WrongKek, ValueError, OverflowError, OSError) as wrong:
+        raise NotSigned from wrong
+    return Sender(source_id, row["tenant_id"], row["name"], row["team_id"])
+
+
+async def take(connection: Connection, sender: Sender, message_id: str, alarm: Alarm) -> bool:
+    """In a transaction of the sender's tenant: open or end its alert; False when this message was taken before.
+
+    Raises:
+        RefusedEvent: the asset is not the tenant's, or the source has too many kinds of alarms.
+    """
+    if not await connection.fetchval(TAKE, sender.source_id, message_id):
+        return False
+    if alarm.asset_id is not None and not await connection.fetchval(OWNS_ASSET, alarm.asset_id, sender.tenant_id):
+        raise RefusedEvent(f"actif {alarm.asset_id} introuvable")
+    rule_id = await _rule_of(connection, sender, alarm)
+    if rule_id is None:
+        return True  # What never began has nothing to end.
+    if alarm.is_over:
+        await connection.fetchval(CLEAR_ALERT, rule_id, alarm.asset_id)
+    else:
+        text = f"{sender.name} : {alarm.message}"
+        await connection.fetchval(OPEN_ALERT, rule_id, alarm.asset_id, text, alarm.at)
+    return True
+
+
+async def _rule_of(connection: Connection, sender: Sender, alarm: Alarm) -> int | None:
+    prefix = f"partner{sender.source_id}_"
+    name = prefix + alarm.kind
+    found = await connection.fetchval(FIND_RULE, sender.tenant_id, name)
+    if found is not None or alarm.is_over:
+        return found
+    if await connection.fetchval(COUNT_RULES, sender.tenant_id, prefix) >= KINDS_MOST:
+        raise RefusedEvent(f"cette source a déjà {KINDS_MOST} sortes d'alarmes")
+    message = f"Alarme « {alarm.kind} » de {sender.name}"
+    await connection.execute(ADD_RULE, sender.tenant_id, name, alarm.severity, message, sender.team_id)
+    return await connection.fetchval(FIND_RULE, sender.tenant_id, name)

@@ -1,0 +1,199 @@
+"""Partners' systems whose signed events open and end alerts: their registration, and the door for the events."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Request, Response, Security
+from fastapi.security import APIKeyHeader
+from pydantic import Field, StringConstraints, ValidationError
+
+from alerting import partners
+from api.auth import Manager, Reader
+from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from api.fields import PRINTABLE, Answer, Body, Id, IdRef, Instant, Name, example
+from api.pages import Page
+from api.platform import Platform
+from core.runtime.postgres import tenant_transaction
+
+router = APIRouter(prefix="/v1", tags=["Événements de partenaires"], responses=PROBLEM_RESPONSES)
+EVENT_OCTETS_MOST = 20_000
+SIGNATURE = APIKeyHeader(
+    name="webhook-signature",
+    scheme_name="standard_webhooks",
+    description="Signature Standard Webhooks, avec webhook-id et webhook-timestamp",
+    auto_error=False,
+)
+
+
+class NewEventSource(Body):
+    """Un système partenaire : hypervision, contrôle d'accès, centrale."""
+
+    model_config = example({"name": "Hypervision de la mairie"})
+
+    name: Name
+    team_id: IdRef | None = Field(None, description="Équipe prévenue ; null : toutes les adresses de webhook")
+
+
+class EventSourcePatch(Body):
+    """Refuser les événements d'une source, ou les reprendre."""
+
+    model_config = example({"enabled": False})
+
+    enabled: bool
+
+
+class EventSourceAnswer(Answer):
+    """Une source, sans son secret."""
+
+    id: int
+    name: str
+    team_id: int | None
+    enabled: bool
+    last_event_at: datetime | None
+    created_at: datetime
+
+
+class CreatedEventSource(EventSourceAnswer):
+    """Une source et son secret de signature, montré cette seule fois."""
+
+    secret: str = Field(examples=["whsec_…"])
+
+
+class AlarmData(Body):
+    """Ce qui arrive, et où."""
+
+    alarm: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")] = Field(
+        description="Sorte d'alarme : chacune est une règle, réglable", examples=["intrusion"]
+    )
+    message: Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=PRINTABLE)] = Field(
+        "Alarme", examples=["porte forcée, local technique"]
+    )
+    severity: Literal["info", "warning", "major", "critical"] = Field(
+        "major", description="Gravité de la règle à sa première alarme ; ensuite, la règle décide"
+    )
+    asset_id: IdRef | None = Field(
+        None, description="L'actif concerné ; une alerte par sorte d'alarme et par actif"
+    )
+
+
+class PartnerEvent(Body):
+    """Un événement : une alarme commence (`alarm.raised`) ou finit (`alarm.cleared`)."""
+
+    model_config = example(
+        {
+            "type": "alarm.raised",
+            "timestamp": "2026-11-25T18:00:00Z",
+            "data": {"alarm": "intrusion", "message": "porte forcée, local technique", "severity": "critical"},
+        }
+    )
+
+    type: Literal["alarm.raised", "alarm.cleared"]
+    timestamp: Instant | None = Field(None, description="Quand ; absent : maintenant")
+    data: AlarmData
+
+
+class TakenAnswer(Answer):
+    """Ce qui en a été fait."""
+
+    taken: bool = Field(description="false : cet identifiant avait déjà été reçu, rien n'a changé")
+
+
+@router.post("/event-sources", status_code=201, summary="Ajouter un système partenaire")
+async def create_source(body: NewEventSource, caller: Manager) -> CreatedEventSource:
+    """Ajouter un système partenaire. Ses événements ne remplacent jamais un système de sécurité homologué."""
+    async with caller.changing() as change:
+        made = await partners.create_source(
+            change.connection, caller.platform.keys, change.tenant_id, body.name, body.team_id
+        )
+        if made is None:
+            raise invalid("team_id", "unknown", f"équipe {body.team_id} introuvable")
+        source, secret = made
+        await change.audit("create", "event_source", source.id, body.model_dump())
+    return CreatedEventSource(**EventSourceAnswer.model_validate(source).model_dump(), secret=secret)
+
+
+@router.get("/event-sources", summary="Lister les systèmes partenaires")
+async def list_sources(caller: Reader) -> Page[EventSourceAnswer]:
+    """Les systèmes partenaires de la collectivité."""
+    async with caller.reading() as connection:
+        found = await partners.list_sources(connection)
+    return Page(items=[EventSourceAnswer.model_validate(source) for source in found], next=None)
+
+
+@router.get("/event-sources/{id}", summary="Lire un système partenaire")
+async def read_source(id: Id, caller: Reader) -> EventSourceAnswer:  # noqa: A002 - The path's word.
+    """Un système partenaire, et quand il a parlé pour la dernière fois."""
+    async with caller.reading() as connection:
+        source = await partners.read_source(connection, id)
+    if source is None:
+        raise not_found(f"source {id}")
+    return EventSourceAnswer.model_validate(source)
+
+
+@router.patch("/event-sources/{id}", summary="Refuser ou reprendre les événements d'un partenaire")
+async def update_source(id: Id, body: EventSourcePatch, caller: Manager) -> EventSourceAnswer:  # noqa: A002
+    """Refuser les événements d'un système partenaire, ou les reprendre."""
+    async with caller.changing() as change:
+        source = await partners.set_enabled(change.connection, id, enabled=body.enabled)
+        if source is None:
+            raise not_found(f"source {id}")
+        await change.audit("update", "event_source", id, body.model_dump())
+    return EventSourceAnswer.model_validate(source)
+
+
+@router.delete("/event-sources/{id}", status_code=204, summary="Retirer un système partenaire")
+async def delete_source(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+    """Retirer un système partenaire. Ses règles et ses alertes restent."""
+    async with caller.changing() as change:
+        if not await partners.delete_source(change.connection, id):
+            raise not_found(f"source {id}")
+        await change.audit("delete", "event_source", id)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/partner-events/{id}",
+    status_code=202,
+    summary="Recevoir un événement signé d'un partenaire",
+    dependencies=[Security(SIGNATURE)],
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": PartnerEvent.model_json_schema()}},
+        }
+    },
+)
+async def take_event(id: Id, request: Request) -> TakenAnswer:  # noqa: A002 - The path's word.
+    """Recevoir un événement signé (Standard Webhooks). Renvoyé sous le même webhook-id, il compte une fois.
+
+    Jamais pour la sécurité des personnes : un système homologué reste nécessaire.
+    """
+    platform: Platform = request.app.state.platform
+    octets = await request.body()
+    if len(octets) > EVENT_OCTETS_MOST:
+        raise Problem(413, "20 ko au plus")
+    try:
+        sender = await partners.verify(platform.pool, platform.keys, id, request.headers, octets)
+    except partners.NotSigned:
+        raise Problem(401, "signature absente, fausse ou de plus de cinq minutes") from None
+    try:
+        event = PartnerEvent.model_validate_json(octets)
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        raise Problem(422, f"{'.'.join(map(str, first['loc']))} : {first['msg']}") from None
+    data, now = event.data, datetime.now(UTC)
+    alarm = partners.Alarm(
+        data.alarm,
+        event.type == "alarm.cleared",
+        data.message,
+        data.severity,
+        data.asset_id,
+        min(event.timestamp or now, now),
+    )
+    try:
+        async with tenant_transaction(platform.pool, sender.tenant_id) as connection:
+            taken = await partners.take(connection, sender, request.headers["webhook-id"], alarm)
+    except partners.RefusedEvent as refused:
+        raise Problem(422, str(refused)) from None
+    await platform.tell_registry_changed()
+    return TakenAnswer(taken=taken)

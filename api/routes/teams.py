@@ -1,0 +1,195 @@
+"""Teams: who is told of alerts, when they are not to be disturbed, and who is next when nobody answers."""
+
+from datetime import datetime, time
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Response
+from pydantic import AfterValidator, Field, PlainSerializer, model_validator
+from pydantic_core import PydanticCustomError
+
+from alerting import store, teams
+from api.auth import Change, Manager, Reader
+from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from api.fields import Answer, Body, Id, IdRef, Name, example
+from api.pages import Page
+from core.registry.keys import KeyWrap
+
+router = APIRouter(prefix="/v1/teams", tags=["Équipes"], responses=PROBLEM_RESPONSES)
+CONTACTS_MOST = 50
+
+
+def _local(at: time) -> time:
+    if at.tzinfo is not None:
+        raise PydanticCustomError("local_time", "heure locale attendue, HH:MM")
+    return at.replace(second=0, microsecond=0)
+
+
+LocalTime = Annotated[
+    time, AfterValidator(_local), PlainSerializer(lambda at: f"{at:%H:%M}", str), Field(examples=["07:30"])
+]
+
+
+class TeamBody(Body):
+    """Une équipe et ses heures calmes."""
+
+    model_config = example(
+        {"name": "Voirie", "quiet_from": "20:00", "quiet_until": "07:00", "quiet_on_days_off": True}
+    )
+
+    name: Name
+    quiet_from: LocalTime | None = Field(None, description="Début des heures calmes, heure locale ; null : aucune")
+    quiet_until: LocalTime | None = Field(None, description="Fin ; plus tôt que le début : le lendemain")
+    quiet_on_days_off: bool = Field(False, description="Calme aussi les samedis, dimanches et jours fériés")
+    digest_at: LocalTime = Field(time(7, 30), description="Heure du résumé de ce qui a attendu")
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.quiet_from is None) != (self.quiet_until is None):
+            raise PydanticCustomError("quiet", "quiet_from et quiet_until vont ensemble")
+        return self
+
+    @property
+    def hours(self) -> teams.Hours:
+        """As the store takes them."""
+        return teams.Hours(self.name, self.quiet_from, self.quiet_until, self.quiet_on_days_off, self.digest_at)
+
+
+class TeamAnswer(Answer):
+    """Une équipe."""
+
+    id: int
+    name: str
+    quiet_from: LocalTime | None
+    quiet_until: LocalTime | None
+    quiet_on_days_off: bool
+    digest_at: LocalTime
+    created_at: datetime
+
+
+class NewContact(Body):
+    """Quelqu'un à prévenir : une adresse de courrier, ou une adresse de webhook."""
+
+    model_config = example({"name": "Astreinte", "rung": 1, "after_seconds": 1800, "email": "astreinte@ville.fr"})
+
+    name: Name
+    rung: int = Field(0, ge=0, le=9, description="Échelon : 0 est prévenu d'abord, 1 si personne ne répond…")
+    after_seconds: int = Field(
+        1800, ge=60, le=604_800, description="Attente sans prise en charge avant cet échelon (sans effet à 0)"
+    )
+    email: str | None = Field(None, min_length=3, max_length=254, examples=["astreinte@ville.fr"])
+    webhook_endpoint_id: IdRef | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.email is None) == (self.webhook_endpoint_id is None):
+            raise PydanticCustomError("contact", "soit email, soit webhook_endpoint_id")
+        return self
+
+
+class ContactAnswer(Answer):
+    """Quelqu'un à prévenir."""
+
+    id: int
+    name: str
+    rung: int
+    after_seconds: int
+    email: str | None
+    webhook_endpoint_id: int = Field(description="Ses essais, sa santé et son essai sont ceux de cette adresse")
+    state: str = Field(description="enabled, ou disabled : cette adresse ne reçoit plus rien")
+    created_at: datetime
+
+
+@router.post("", status_code=201, summary="Créer une équipe")
+async def create_team(body: TeamBody, caller: Manager) -> TeamAnswer:
+    """Créer une équipe. Une règle nomme l'équipe qu'elle prévient (`team_id`)."""
+    async with caller.changing() as change:
+        team = await teams.create_team(change.connection, change.tenant_id, body.hours)
+        await change.audit("create", "team", team.id, body.model_dump(mode="json"))
+    return TeamAnswer.model_validate(team)
+
+
+@router.get("", summary="Lister les équipes")
+async def list_teams(caller: Reader) -> Page[TeamAnswer]:
+    """Les équipes de la collectivité."""
+    async with caller.reading() as connection:
+        found = await teams.list_teams(connection)
+    return Page(items=[TeamAnswer.model_validate(team) for team in found], next=None)
+
+
+@router.get("/{id}", summary="Lire une équipe")
+async def read_team(id: Id, caller: Reader) -> TeamAnswer:  # noqa: A002 - The path's word.
+    """Une équipe."""
+    async with caller.reading() as connection:
+        team = await teams.read_team(connection, id)
+    if team is None:
+        raise not_found(f"équipe {id}")
+    return TeamAnswer.model_validate(team)
+
+
+@router.put("/{id}", summary="Modifier une équipe")
+async def replace_team(id: Id, body: TeamBody, caller: Manager) -> TeamAnswer:  # noqa: A002 - The path's word.
+    """Donner à une équipe d'autres heures, ou un autre nom."""
+    async with caller.changing() as change:
+        team = await teams.replace_team(change.connection, id, body.hours)
+        if team is None:
+            raise not_found(f"équipe {id}")
+        await change.audit("update", "team", id, body.model_dump(mode="json"))
+    return TeamAnswer.model_validate(team)
+
+
+@router.delete("/{id}", status_code=204, summary="Retirer une équipe")
+async def delete_team(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+    """Retirer une équipe et ses contacts. Ses règles préviennent ensuite toutes les adresses de webhook."""
+    async with caller.changing() as change:
+        if not await teams.delete_team(change.connection, id):
+            raise not_found(f"équipe {id}")
+        await change.audit("delete", "team", id)
+    return Response(status_code=204)
+
+
+@router.get("/{id}/contacts", summary="Lister les contacts d'une équipe")
+async def list_contacts(id: Id, caller: Reader) -> Page[ContactAnswer]:  # noqa: A002 - The path's word.
+    """Les contacts, du premier échelon au dernier."""
+    async with caller.reading() as connection:
+        if await teams.read_team(connection, id) is None:
+            raise not_found(f"équipe {id}")
+        found = await teams.list_contacts(connection, id)
+    return Page(items=[ContactAnswer.model_validate(contact) for contact in found], next=None)
+
+
+@router.post("/{id}/contacts", status_code=201, summary="Ajouter un contact à une équipe")
+async def create_contact(id: Id, body: NewContact, caller: Manager) -> ContactAnswer:  # noqa: A002
+    """Ajouter quelqu'un à prévenir. Une adresse de courrier devient aussi une adresse, avec ses essais."""
+    async with caller.changing() as change:
+        if await teams.read_team(change.connection, id) is None:
+            raise not_found(f"équipe {id}")
+        if len(await teams.list_contacts(change.connection, id)) >= CONTACTS_MOST:
+            raise Problem(422, f"une équipe a {CONTACTS_MOST} contacts au plus")
+        endpoint_id = await _endpoint(change, caller.platform.keys, body)
+        contact_id = await teams.create_contact(
+            change.connection, id, body.name, body.rung, body.after_seconds, endpoint_id
+        )
+        if contact_id is None:
+            raise invalid("webhook_endpoint_id", "unknown", f"adresse {endpoint_id} introuvable")
+        await change.audit("create", "contact", contact_id, body.model_dump())
+        made = next(one for one in await teams.list_contacts(change.connection, id) if one.id == contact_id)
+    return ContactAnswer.model_validate(made)
+
+
+async def _endpoint(change: Change, keys: KeyWrap, body: NewContact) -> int:
+    if body.webhook_endpoint_id is not None:
+        return body.webhook_endpoint_id
+    try:
+        return await store.endpoint_of_address(change.connection, keys, change.tenant_id, body.email or "")
+    except store.RefusedUrl as refused:
+        raise invalid("email", "refused_address", str(refused)) from None
+
+
+@router.delete("/{id}/contacts/{contact_id}", status_code=204, summary="Retirer un contact d'une équipe")
+async def delete_contact(id: Id, contact_id: Id, caller: Manager) -> Response:  # noqa: A002
+    """Ne plus prévenir quelqu'un ; son adresse reste dans les adresses de webhook, avec ses essais."""
+    async with caller.changing() as change:
+        if not await teams.delete_contact(change.connection, id, contact_id):
+            raise not_found(f"contact {contact_id}")
+        await change.audit("delete", "contact", contact_id)
+    return Response(status_code=204)

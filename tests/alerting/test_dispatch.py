@@ -1,0 +1,269 @@
+"""Quiet hours, the digest and the ladder, on the real schema; the clock is an argument."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from alerting import alert_store, store, teams
+from alerting.dispatch import Dispatched, dispatch, waited_text
+from alerting.notices import Notice, tell
+from alerting.queue import WebhookMessage, decode_message
+from alerting.rules.calendar import PARIS
+from core.runtime.postgres import Pool
+from tests.alerting.sending import KEYS
+
+NOON = datetime(2026, 11, 25, 12, 0, tzinfo=PARIS)  # A Wednesday.
+NIGHT = datetime(2026, 11, 25, 23, 0, tzinfo=PARIS)
+MORNING = datetime(2026, 11, 26, 7, 30, tzinfo=PARIS)
+HALF_HOUR = timedelta(minutes=30)
+NOTHING = Dispatched(0, 0)
+
+
+@dataclass
+class Crew:
+    """A team that is quiet from 20 to 7, with contacts up to rung 2, and alerts for it."""
+
+    pool: Pool
+    place: Any
+    team_id: int
+    endpoints: dict[str, int]
+    alerts: int = 0
+
+    async def alert(self, at: datetime, severity: str = "major", event: str = "alert.opened") -> int:
+        """As the engine opens and tells it."""
+        self.alerts += 1
+        rule = await self.pool.fetchval(
+            "INSERT INTO alert_rule (tenant_id, name, kind, severity, message, team_id) "
+            "VALUES ($1, $2, 'silence', 'major', 'm', $3) RETURNING id",
+            self.place.tenant_id,
+            f"rule_{self.alerts}",
+            self.team_id,
+        )
+        alert_id = await self.pool.fetchval(
+            "INSERT INTO alert (tenant_id, rule_id, team_id, severity, message, condition, opened_at, fired_at, "
+            "told) VALUES ($1, $2, $3, $4::alert_severity, 'm', 'firing', $5, $5, true) RETURNING id",
+            self.place.tenant_id,
+            rule,
+            self.team_id,
+            severity,
+            at,
+        )
+        await self.tell(alert_id, at, severity, event)
+        return alert_id
+
+    async def tell(
+        self, alert_id: int, at: datetime, severity: str = "major", event: str = "alert.opened"
+    ) -> None:
+        body = {"type": event, "timestamp": at, "data": {"alert": alert_id, "message": "Bac", "link": "https://l"}}
+        notice = Notice(
+            self.place.tenant_id, self.team_id, alert_id, event, severity, "now", at, f"Bac {alert_id} plein.",
+            msgspec.json.encode(body),
+        )  # fmt: skip
+        async with self.pool.acquire() as connection, connection.transaction():
+            await tell(connection, notice)
+
+    async def resolve(self, alert_id: int, at: datetime, severity: str = "major") -> None:
+        await self.pool.execute(
+            "UPDATE alert SET workflow = 'resolved', resolved_at = $2 WHERE id = $1", alert_id, at
+        )
+        await self.tell(alert_id, at, severity, "alert.resolved")
+
+    async def sent(self) -> list[tuple[str, str]]:
+        """What is queued, in order: to whom, and the event."""
+        names = {id_: name for name, id_ in self.endpoints.items()}
+        return [(names[one.endpoint_id], msgspec.json.decode(one.body)["type"]) for one in await self.messages()]
+
+    async def messages(self) -> list[WebhookMessage]:
+        rows = await self.pool.fetch("SELECT payload FROM jobs.pgqueuer ORDER BY id")
+        return [decode_message(row["payload"]) for row in rows]
+
+
+@pytest.fixture
+async def crew(pool: Pool, place: Any) -> Crew:
+    hours = teams.Hours("Voirie", time(20), time(7), False, MORNING.time())
+    endpoints: dict[str, int] = {}
+    async with pool.acquire() as connection, connection.transaction():
+        team = await teams.create_team(connection, place.tenant_id, hours)
+        for rung, name in enumerate(("agent", "chef", "directeur")):
+            endpoint, _ = await store.create_endpoint(connection, KEYS, place.tenant_id, f"https://{name}.example")
+            endpoints[name] = endpoint.id
+            await teams.create_contact(connection, team.id, name, rung, 1800, endpoint.id)
+    return Crew(pool, place, team.id, endpoints)
+
+
+async def test_by_day_the_first_contact_is_told_at_once(pool: Pool, crew: Crew) -> None:
+    await crew.alert(NOON)
+
+    assert await crew.sent() == [("agent", "alert.opened")]
+    assert await dispatch(pool, NOON + timedelta(minutes=29)) == NOTHING
+
+
+async def test_the_night_is_one_digest_at_half_past_seven_and_what_is_critical_is_told_at_once(
+    pool: Pool, crew: Crew
+) -> None:
+    first = await crew.alert(NIGHT, "warning")
+    second = await crew.alert(NIGHT + timedelta(minutes=5))
+    over = await crew.alert(NIGHT + timedelta(minutes=10))
+    await crew.resolve(over, NIGHT + timedelta(hours=2))
+    critical = await crew.alert(NIGHT, "critical")
+    by_night = await crew.sent()
+    await pool.execute("UPDATE alert SET workflow = 'acknowledged' WHERE id = $1", critical)
+    early = await dispatch(pool, MORNING - timedelta(seconds=1))
+    done = await dispatch(pool, MORNING)
+    again = await dispatch(pool, MORNING + timedelta(minutes=1))
+    digest = msgspec.json.decode((await crew.messages())[-1].body)
+
+    assert by_night == [("agent", "alert.opened")]
+    assert (early, done, again) == (NOTHING, Dispatched(1, 0), NOTHING)
+    assert await crew.sent() == [("agent", "alert.opened"), ("agent", "team.digest")]
+    assert digest["data"]["message"] == "3 alertes en attente pour l'équipe Voirie, dont 1 déjà terminée."
+    assert [(line["alert"], line["is_over"]) for line in digest["data"]["alerts"]] == [
+        (second, False),
+        (over, True),
+        (first, False),
+    ]
+
+
+async def test_an_end_is_not_told_before_its_beginning(pool: Pool, crew: Crew) -> None:
+    """It begins in quiet hours, and ends after them but before the digest."""
+    alert = await crew.alert(NIGHT)
+    await crew.resolve(alert, MORNING - timedelta(minutes=10))
+
+    assert await crew.sent() == []
+    assert await dispatch(pool, MORNING) == Dispatched(1, 0)
+
+
+async def test_a_long_night_stays_under_the_size_of_a_message(pool: Pool, crew: Crew) -> None:
+    for number in range(45):
+        await crew.alert(NIGHT + timedelta(seconds=number))
+    await pool.execute("UPDATE alert_notice SET message = repeat('é', 2000)")
+    await dispatch(pool, MORNING)
+    body = (await crew.messages())[-1].body
+
+    assert len(body) < 20_000
+    assert msgspec.json.decode(body)["data"]["more"] == 15
+
+
+async def test_without_an_answer_each_contact_is_told_in_turn_and_once(pool: Pool, crew: Crew) -> None:
+    await crew.alert(NOON)
+    turns = [await dispatch(pool, NOON + HALF_HOUR * half) for half in (0.9, 1, 1, 1.9, 2, 3, 10)]
+    messages = await crew.messages()
+
+    assert [turn.escalations for turn in turns] == [0, 1, 0, 0, 1, 0, 0]
+    assert await crew.sent() == [
+        ("agent", "alert.opened"),
+        ("chef", "alert.escalated"),
+        ("directeur", "alert.escalated"),
+    ]
+    assert len({message.message_id for message in messages}) == 3
+    texts = [msgspec.json.decode(message.body)["data"]["message"] for message in messages[1:]]
+    assert [text.split(" : ")[0] for text in texts] == [
+        "Non prise en charge depuis 30 min",
+        "Non prise en charge depuis 60 min",
+    ]
+
+
+async def test_two_replicas_at_once_tell_a_rung_once(pool: Pool, crew: Crew) -> None:
+    for _ in range(5):
+        await crew.alert(NOON)
+    await asyncio.gather(*(dispatch(pool, NOON + HALF_HOUR) for _ in range(4)))
+    sent = await crew.sent()
+
+    assert sent.count(("chef", "alert.escalated")) == 5
+    assert len(sent) == 10
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "workflow = 'acknowledged', acknowledged_at = now()",
+        "muted_by = 'silence'",
+        "workflow = 'resolved', resolved_at = now()",
+    ],
+)
+async def test_who_answers_or_mutes_ends_the_climb(pool: Pool, crew: Crew, change: str) -> None:
+    alert = await crew.alert(NOON)
+    await pool.execute(f"UPDATE alert SET {change} WHERE id = $1", alert)
+
+    assert await dispatch(pool, NOON + HALF_HOUR * 4) == NOTHING
+
+
+async def test_an_acknowledgement_under_way_is_waited_for(pool: Pool, crew: Crew) -> None:
+    alert = await crew.alert(NOON)
+    async with pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await alert_store.acknowledge(connection, alert, "chef")
+        climbing = asyncio.create_task(dispatch(pool, NOON + HALF_HOUR))
+        async with asyncio.timeout(10):
+            while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await transaction.commit()
+
+    assert await climbing == NOTHING
+
+
+async def test_what_fires_again_climbs_again(pool: Pool, crew: Crew) -> None:
+    alert = await crew.alert(NOON)
+    await dispatch(pool, NOON + HALF_HOUR)
+    await crew.tell(alert, NOON + HALF_HOUR * 2, event="alert.reopened")
+    await dispatch(pool, NOON + HALF_HOUR * 3)
+
+    assert (await crew.sent()).count(("chef", "alert.escalated")) == 2
+
+
+async def test_whoever_was_called_is_told_of_the_end(pool: Pool, crew: Crew) -> None:
+    alert = await crew.alert(NOON)
+    await dispatch(pool, NOON + HALF_HOUR)
+    await crew.resolve(alert, NOON + HALF_HOUR * 1.5)
+
+    assert sorted((await crew.sent())[2:]) == [("agent", "alert.resolved"), ("chef", "alert.resolved")]
+
+
+async def test_by_night_only_what_is_critical_climbs_and_the_rest_from_the_digest_on(
+    pool: Pool, crew: Crew
+) -> None:
+    await crew.alert(NIGHT, "critical")
+    await crew.alert(NIGHT, "major")
+    by_night = await dispatch(pool, NIGHT + HALF_HOUR)
+    await dispatch(pool, MORNING)
+    await pool.execute("UPDATE alert SET workflow = 'acknowledged' WHERE severity = 'critical'")
+    too_early = await dispatch(pool, MORNING + timedelta(minutes=29))
+    by_day = await dispatch(pool, MORNING + HALF_HOUR)
+
+    assert by_night == Dispatched(0, 1)
+    assert (too_early.escalations, by_day.escalations) == (0, 1)
+
+
+async def test_a_team_that_nobody_can_be_told_by_loses_nothing(pool: Pool, crew: Crew) -> None:
+    await pool.execute("DELETE FROM contact WHERE team_id = $1", crew.team_id)
+    await crew.alert(NOON)
+    night = await crew.alert(NIGHT)
+    await pool.execute("DELETE FROM team WHERE id = $1", crew.team_id)
+    await dispatch(pool, MORNING)
+    sent = await crew.sent()
+
+    assert sent[:3] == [(name, "alert.opened") for name in ("agent", "chef", "directeur")]
+    assert sent[3:] == [(name, "team.digest") for name in ("agent", "chef", "directeur")]
+    assert msgspec.json.decode((await crew.messages())[-1].body)["data"]["alerts"][0]["alert"] == night
+
+
+async def test_a_persons_address_is_told_by_its_team_only(pool: Pool, crew: Crew) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        crew.endpoints["courrier"] = await store.endpoint_of_address(
+            connection, KEYS, crew.place.tenant_id, "a@b.example"
+        )
+    await pool.execute("DELETE FROM contact WHERE team_id = $1", crew.team_id)
+    await crew.alert(NOON)
+
+    assert "courrier" not in {name for name, _ in await crew.sent()}
+
+
+def test_a_wait_is_told_in_minutes_then_in_hours() -> None:
+    waits = [timedelta(minutes=minutes) for minutes in (30, 119, 120, 185)]
+
+    assert [waited_text(wait) for wait in waits] == ["30 min", "119 min", "2 h", "3 h"]
