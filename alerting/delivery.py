@@ -149,10 +149,12 @@ class Deliverer:
         *,
         schedule_s: Sequence[float] = DEFAULT_SCHEDULE_S,
         permit_http: bool = False,
+        timeout_s: float = TIMEOUT_S,
         mailer: Mailer | None = None,
     ) -> None:
         self._pool = pool
         self._mailer = mailer
+        self._timeout_s = timeout_s
         self._keys = keys
         self._schedule_s = tuple(schedule_s)
         self._permit_http = permit_http
@@ -246,9 +248,9 @@ class Deliverer:
         )
         try:
             async with (
-                asyncio.timeout(TIMEOUT_S),
+                asyncio.timeout(self._timeout_s),
                 httpx.AsyncClient(
-                    transport=transport, trust_env=False, follow_redirects=False, timeout=TIMEOUT_S
+                    transport=transport, trust_env=False, follow_redirects=False, timeout=self._timeout_s
                 ) as client,
                 client.stream("POST", target["url"], content=body, headers=headers) as response,
             ):
@@ -262,7 +264,7 @@ class Deliverer:
         except RefusedDestination as refused:
             return Answer("refused", None, str(refused))
         except TimeoutError:
-            return Answer("failed", None, f"pas de réponse en {TIMEOUT_S:.0f} s")
+            return Answer("failed", None, f"pas de réponse en {self._timeout_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as failed:
             return Answer("failed", None, f"{type(failed).__name__}: {failed}"[:ANSWER_KEPT])
 

@@ -24,8 +24,9 @@ async def working(
     schedule_s: Sequence[float] = FAST,
     keys: KeyWrap = KEYS,
     mailer: Mailer | None = None,
+    timeout_s: float = 10,
 ) -> AsyncGenerator[WebhookWorker]:
-    deliverer = Deliverer(pool, keys, schedule_s=schedule_s, mailer=mailer)
+    deliverer = Deliverer(pool, keys, schedule_s=schedule_s, mailer=mailer, timeout_s=timeout_s)
     worker = WebhookWorker(pool, url, "test", deliverer)
     stopping = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:

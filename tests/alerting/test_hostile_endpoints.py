@@ -1,0 +1,226 @@
+"""Endpoints that mean harm, on real sockets: only they are late, and nobody inside is met."""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from alerting import store
+from core.runtime.postgres import Pool
+from tests.alerting.sending import KEYS, emptied, held, send, until, working
+
+ONCE: tuple[float, ...] = ()
+SHORT_S = 0.3
+MIB = 1 << 20
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Hostile:
+    """A server with a script; how many connections came, and how many octets it got rid of."""
+
+    port: int = 0
+    connections: int = 0
+    written: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+
+@asynccontextmanager
+async def hostile(script: Script, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[Hostile]:
+    found = Hostile()
+    tasks: set[asyncio.Task[None] | None] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        found.connections += 1
+        tasks.add(asyncio.current_task())
+        try:
+            await script(reader, writer)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(serve, host, port)
+    found.port = server.sockets[0].getsockname()[1]
+    yield found
+    server.close()
+    for task in tasks:
+        if task is not None:
+            task.cancel()
+
+
+async def hang(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await asyncio.Event().wait()
+
+
+async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Always a little more of a header, so that no read takes long."""
+    writer.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    while True:
+        writer.write(b"a")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+def answering(head: bytes) -> Script:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(head)
+        await writer.drain()
+
+    return script
+
+
+async def endpoint_at(pool: Pool, place: Any, url: str) -> int:
+    endpoint, _ = await store.create_endpoint(pool, KEYS, place.tenant_id, url)
+    return endpoint.id
+
+
+async def only_attempt(pool: Pool, endpoint_id: int) -> store.Attempt:
+    [attempt] = await store.list_attempts(pool, endpoint_id)
+    return attempt
+
+
+@pytest.mark.parametrize("script", [hang, drip])
+async def test_an_endpoint_that_hangs_or_drips_is_left_after_the_time_for_one_attempt(
+    pool: Pool, database_url: str, place: Any, script: Script
+) -> None:
+    async with hostile(script) as server, working(pool, database_url, ONCE, timeout_s=SHORT_S):
+        endpoint_id = await endpoint_at(pool, place, server.url)
+        await send(pool, endpoint_id)
+        await until(lambda: held(pool))
+    attempt = await only_attempt(pool, endpoint_id)
+
+    assert (attempt.outcome, attempt.status) == ("failed", None)
+    assert attempt.answer == "pas de réponse en 0.3 s"
+    assert SHORT_S * 1000 <= attempt.duration_ms < 5000
+
+
+async def test_of_an_answer_of_a_gigabyte_a_little_is_read_and_a_kilobyte_kept(
+    pool: Pool, database_url: str, place: Any
+) -> None:
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n")
+        for _ in range(1024):
+            writer.write(bytes([65]) * MIB)
+            await writer.drain()
+            server.written += MIB
+
+    async with hostile(flood) as server, working(pool, database_url, ONCE):
+        endpoint_id = await endpoint_at(pool, place, server.url)
+        await send(pool, endpoint_id)
+        await until(lambda: emptied(pool))
+    attempt = await only_attempt(pool, endpoint_id)
+
+    assert (attempt.outcome, attempt.answer) == ("delivered", "A" * 1024)
+    assert server.written <= 16 * MIB  # What the sockets of both sides hold.
+
+
+async def test_headers_without_end_are_a_failure(pool: Pool, database_url: str, place: Any) -> None:
+    endless = b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"a" * 4 * MIB
+    async with hostile(answering(endless)) as server, working(pool, database_url, ONCE):
+        endpoint_id = await endpoint_at(pool, place, server.url)
+        await send(pool, endpoint_id)
+        await until(lambda: held(pool))
+    attempt = await only_attempt(pool, endpoint_id)
+
+    assert (attempt.outcome, attempt.status) == ("failed", None)
+
+
+@pytest.mark.parametrize("answer", [b"", b"\0\xff" * 100, b"HTTP/1.1 99999 no\r\n\r\n", b"SSH-2.0-OpenSSH\r\n"])
+async def test_what_is_no_answer_is_a_failure(pool: Pool, database_url: str, place: Any, answer: bytes) -> None:
+    async with hostile(answering(answer)) as server, working(pool, database_url, ONCE):
+        endpoint_id = await endpoint_at(pool, place, server.url)
+        await send(pool, endpoint_id)
+        await until(lambda: held(pool))
+
+    assert (await only_attempt(pool, endpoint_id)).outcome == "failed"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_inside_meets_nobody(pool: Pool, database_url: str, place: Any, status: int) -> None:
+    async with hostile(hang) as inside:
+        head = f"HTTP/1.1 {status} Moved\r\nLocation: {inside.url}latest/meta-data/\r\nContent-Length: 0\r\n\r\n"
+        async with hostile(answering(head.encode())) as server, working(pool, database_url, ONCE):
+            endpoint_id = await endpoint_at(pool, place, server.url)
+            await send(pool, endpoint_id)
+            await until(lambda: held(pool))
+    attempt = await only_attempt(pool, endpoint_id)
+
+    assert (attempt.outcome, attempt.status) == ("failed", status)
+    assert inside.connections == 0
+
+
+async def test_a_name_that_leads_elsewhere_the_second_time_meets_nobody_inside(
+    pool: Pool, database_url: str, place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """127.0.0.1 stands for an address that may be reached, 127.0.0.2 for one inside that may not."""
+    loop = asyncio.get_running_loop()
+    answers, asked = ["127.0.0.1", "127.0.0.2"], 0
+    real = loop.getaddrinfo
+
+    async def rebinding(host: Any, port: Any, **options: Any) -> Any:
+        nonlocal asked
+        if host != "rebind.example":
+            return await real(host, port, **options)
+        asked += 1
+        address = answers[min(asked, len(answers)) - 1]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    monkeypatch.setattr(loop, "getaddrinfo", rebinding)
+    error = answering(b"HTTP/1.1 500 no\r\nContent-Length: 0\r\n\r\n")
+    async with hostile(error) as server, hostile(hang, "127.0.0.2", server.port) as inside:
+        async with working(pool, database_url, (0.05,)):
+            endpoint_id = await endpoint_at(pool, place, f"http://rebind.example:{server.port}/")
+            await send(pool, endpoint_id)
+            await until(lambda: held(pool))
+        second, first = await store.list_attempts(pool, endpoint_id)
+
+    assert (first.status, second.outcome) == (500, "refused")
+    assert (server.connections, inside.connections, asked) == (1, 0, 2)
+
+
+@pytest.mark.parametrize(
+    "host", ["[64:ff9b::a9fe:a9fe]", "[64:ff9b::a00:1]", "[::ffff:10.0.0.1]", "169.254.169.254", "0x0a000001"]
+)
+async def test_an_address_inside_is_refused_however_it_is_written_and_the_reason_kept(
+    pool: Pool, database_url: str, place: Any, host: str
+) -> None:
+    async with working(pool, database_url, ONCE):
+        endpoint_id = await endpoint_at(pool, place, f"http://{host}/")
+        await send(pool, endpoint_id)
+        await until(lambda: held(pool))
+    attempt = await only_attempt(pool, endpoint_id)
+
+    assert attempt.outcome == "refused"
+    assert "n'est pas une adresse publique" in attempt.answer
+
+
+async def test_twenty_endpoints_that_hang_delay_nobody_else(
+    pool: Pool, database_url: str, place: Any, receiver: Any
+) -> None:
+    quick = await place.endpoint(receiver)
+    async with hostile(hang) as server:
+        slow = [await endpoint_at(pool, place, f"{server.url}{number}") for number in range(20)]
+        async with working(pool, database_url, timeout_s=3):
+            for _ in range(3):
+                await send(pool, *slow)
+            await until(lambda: all_hang(server))
+            await send(pool, quick.id)
+            await receiver.until(1, within_s=2)
+            done = await pool.fetchval("SELECT count(*) FROM webhook_attempt WHERE endpoint_id <> $1", quick.id)
+            await pool.execute("DELETE FROM jobs.pgqueuer WHERE status = 'queued'")
+
+    assert done == 0
+
+
+async def all_hang(server: Hostile) -> bool:
+    return server.connections == 20
