@@ -15,6 +15,7 @@ from struct import pack
 ADDRESS_SPACE = 1024 * 1024 * 1024
 OPEN_FILES = 16
 NOBODY = 65_534
+CAPABILITIES_HEADER = pack("=II", 0x2008_0522, 0)  # linux/capability.h, version 3; 0: this process.
 
 # linux/prctl.h, linux/sched.h, linux/seccomp.h, linux/bpf_common.h
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
@@ -51,11 +52,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def bound(parent: int) -> list[str]:
     """Die with the parent, bound memory and files, leave the network; before anything else is imported."""
     _die_with(parent)
-    for limit, most in (
-        (resource.RLIMIT_AS, ADDRESS_SPACE),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-    ):
+    for limit, most in ((resource.RLIMIT_AS, ADDRESS_SPACE), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(limit, (most, most))
     # Where memory runs out, the kernel takes a worker before its parent.
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:  # noqa: PTH123
@@ -71,8 +68,12 @@ def lock(parent: int) -> list[str]:
     for stream in range(3):
         os.dup2(nothing, stream)
     os.close(nothing)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    for limit, most in ((resource.RLIMIT_NOFILE, OPEN_FILES), (resource.RLIMIT_FSIZE, 0)):
+        resource.setrlimit(limit, (most, most))
     reached = ["nobody"] if _become_nobody() else []
+    # A user namespace of one's own comes with every capability in it.
+    if _libc.capset(CAPABILITIES_HEADER, bytes(24)) == 0:
+        reached.append("no_capabilities")
     _die_with(parent)  # A change of user forgets it.
     if _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 and _filter():
         reached.append("seccomp")
