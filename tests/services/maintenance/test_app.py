@@ -14,9 +14,13 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.utils import floatToGoString
 
+from core.registry.decoding_keys import set_device_key
+from core.registry.keys import KeyWrap
+from core.registry.redecodes import read_redecode, request_redecode
 from core.runtime.postgres import Pool, connect
 from services.maintenance.app import keep_house
 from services.maintenance.settings import MaintenanceSettings
+from tests.services.ingest.conftest import Planted
 
 
 def get(url: str) -> tuple[int, str]:
@@ -105,3 +109,39 @@ async def test_the_house_is_kept_on_an_empty_database(pool: Pool, database_url: 
     await keep_house(pool, MaintenanceSettings(database_url=database_url, nats_url="nats://", kek="00" * 16))
 
     assert await pool.fetchval("SELECT count(*) FROM observation.forgotten") == 0
+
+
+async def test_telegrams_that_waited_for_their_meters_key_are_decoded_again_with_it(
+    pool: Pool, service: str
+) -> None:
+    """OMS specification volume 2, annex N, N.2.1: a gas meter in mode 5. The key is under the service's KEK."""
+    telegram = "2e4493157856341233037a2a0020255923c95aaa26d1b2e7493b013ec4a6f6d3529b520edff0ea6defc99d6d69ebf3"
+    key = bytes.fromhex("0102030405060708090a0b0c0d0e0f11")
+    planted = Planted(pool)
+    await planted.begin()
+    device_id = await planted.device(await planted.profile("oms.wmbus"))
+    at = datetime.now(UTC) - timedelta(hours=2)
+    await pool.execute(
+        "INSERT INTO observation.uplink (device_id, time, uplink_id, f_cnt, f_port, payload, received_at, status) "
+        "VALUES ($1, $2, gen_random_uuid(), 1, 1, $3, $2, 'undecodable')",
+        device_id,
+        at,
+        bytes.fromhex(telegram),
+    )
+    async with pool.acquire() as connection:
+        await set_device_key(connection, KeyWrap("kek-1", bytes(16)), device_id, key)
+        since, until_ = at - timedelta(hours=1), at + timedelta(hours=1)
+        job = await request_redecode(
+            connection, planted.tenant_id, requested_by="essai", device_id=device_id, since=since, until=until_
+        )
+
+    async def done() -> bool:
+        return (await read_redecode(pool, job.id)).state == "done"
+
+    await until(done)
+    assert service
+    assert await pool.fetchval("SELECT status FROM observation.uplink") == "decoded"
+    assert await pool.fetchval(
+        "SELECT m.value FROM observation.measurement m JOIN datastream d ON d.id = m.datastream_id "
+        "WHERE d.quantity = 'gas_volume'"
+    ) == pytest.approx(28504.27)
