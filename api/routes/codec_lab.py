@@ -11,18 +11,19 @@ from pydantic_core import PydanticCustomError
 from api import store
 from api.auth import Manager
 from api.codec_check import check_source
-from api.codec_fields import Form, Language, MappingRules, Source
+from api.codec_fields import CodecOptions, Form, Language, MappingRules, Source
 from api.codec_lab import Tried, frame_of, try_codec
 from api.decodings import usable_version
-from api.errors import PROBLEM_RESPONSES, not_found
-from api.fields import Answer, Body, Eui, HexOctets, IdRef, Instant, Json, example
+from api.errors import PROBLEM_RESPONSES, invalid, not_found
+from api.fields import Answer, Body, Eui, HexOctets, IdRef, Instant, Key, Word, example
 from core.messages.measurements import Flag
 from core.messages.uplinks import Uplink
 from core.registry.codecs import CodecVersion
 from core.registry.enrolment import read_enrolled
 from core.registry.profiles import Decoding, read_profile
+from decoders.catalogue import CODECS
 from decoders.mapping import propose
-from ingest.known_codecs import compiled
+from ingest.known_codecs import AnyCodec, compiled
 
 MOST_FRAMES = 100
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -44,7 +45,7 @@ class FrameBody(Body):
 
 
 class Trial(Body):
-    """Un décodeur, publié ou collé, et les trames sur lesquelles l'essayer."""
+    """Un décodeur, publié, collé ou natif, et les trames sur lesquelles l'essayer."""
 
     model_config = example(
         {
@@ -54,6 +55,7 @@ class Trial(Body):
     )
 
     codec_version_id: IdRef | None = Field(None, description="Une version publiée")
+    codec: Word | None = Field(None, description="Ou un décodeur natif", examples=["oms.wmbus"])
     language: Language = "javascript"
     source: Source | None = Field(None, description="Ou le texte d'un décodeur")
     form: Form | None = None
@@ -63,12 +65,17 @@ class Trial(Body):
     dev_eui: Eui | None = Field(None, description="Le capteur dont relire les dernières trames")
     last: Annotated[int, Field(ge=1, le=MOST_FRAMES)] = Field(20, description="Combien de ses dernières trames")
     frames: list[FrameBody] = Field(default_factory=list[FrameBody], max_length=MOST_FRAMES)
-    codec_options: Json | None = Field(None, description="Réglages ; absents : ceux du profil du capteur")
+    codec_options: CodecOptions | None = Field(None, description="Réglages ; absents : ceux du profil du capteur")
+    decoding_key: Key | None = Field(
+        None, description="La clé du compteur, pour cet essai d'un décodeur natif ; la clé posée ne se relit pas"
+    )
 
     @model_validator(mode="after")
     def _one_codec_and_some_frames(self) -> Self:
-        if (self.codec_version_id is None) == (self.source is None):
-            raise PydanticCustomError("choice", "donnez « codec_version_id » ou « source », l'un des deux")
+        if sum(given is not None for given in (self.codec_version_id, self.source, self.codec)) != 1:
+            raise PydanticCustomError("choice", "donnez l'un de « codec_version_id », « source » et « codec »")
+        if self.decoding_key is not None and self.codec is None:
+            raise PydanticCustomError("choice", "une clé ne va qu'à un décodeur natif (« codec »)")
         if self.dev_eui is None and not self.frames:
             raise PydanticCustomError("choice", "donnez un capteur (« dev_eui ») ou des trames (« frames »)")
         return self
@@ -133,6 +140,8 @@ async def try_it(body: Trial, caller: Manager) -> TrialAnswer:
         if body.codec_version_id is not None:
             version = await usable_version(connection, body.codec_version_id, "codec_version_id")
         subject = await _subject(connection, body)
+    if body.codec is not None:
+        return await _try_native(body, body.codec, subject, caller)
     if version is None:
         await check_source(caller.platform.codec_workers, body.language, body.source or "", body.form)
         version = _pasted(body)
@@ -153,6 +162,24 @@ async def try_it(body: Trial, caller: Manager) -> TrialAnswer:
     if not mapping and body.mapping is None and proposed:
         mapping, tried = proposed, await tried_with(proposed)
     return _show(version.name, subject, tried, mapping, proposed)
+
+
+async def _try_native(body: Trial, name: str, subject: _Subject, caller: Manager) -> TrialAnswer:
+    codec: AnyCodec | None = CODECS.get(name)
+    if codec is None:
+        raise invalid("codec", "unknown_codec", f"décodeur natif « {name} » inconnu")
+    options = dict(subject.options if body.codec_options is None else body.codec_options)
+    if body.decoding_key is not None:
+        options["key"] = body.decoding_key.get_secret_value()
+    tried = await try_codec(
+        codec,
+        subject.frames,
+        caller.platform.codec_workers,
+        options=options,
+        dev_eui=subject.dev_eui,
+        name=subject.name,
+    )
+    return _show(name, subject, tried, [], [])
 
 
 async def _subject(connection: Any, body: Trial) -> _Subject:

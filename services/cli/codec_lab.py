@@ -12,6 +12,7 @@ from services.cli.running import fail
 
 REFUSED = 2
 DECLARED = {".yaml", ".yml"}
+FILES = {".js", ".json", *DECLARED}
 
 SourceArgument = Annotated[
     Path, typer.Argument(help="Le décodeur : JavaScript du fabricant (.js), ou tableau (.yaml).")
@@ -44,13 +45,20 @@ def add_lab(codec_app: typer.Typer) -> None:
 
 
 def try_codec(
-    source: Annotated[str, typer.Argument(help="Un fichier .js ou .yaml, ou le numéro d'une version publiée.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="Un fichier .js ou .yaml, le numéro d'une version publiée, ou un décodeur natif."),
+    ],
     device: Annotated[str | None, typer.Option(help="DevEUI du capteur dont relire les dernières trames.")] = None,
     last: Annotated[int, typer.Option(min=1, max=100, help="Combien de ses dernières trames.")] = 20,
     frame: Annotated[
         list[str] | None, typer.Option(help="Une trame, PORT:HEXADÉCIMAL ; peut être répété.")
     ] = None,
     form: FormOption = None,
+    ask_key: Annotated[
+        bool,
+        typer.Option("--ask-key", help="Demander la clé du compteur, pour cet essai d'un décodeur natif."),
+    ] = False,
     mapping: MappingOption = None,
     write_mapping: Annotated[
         Path | None,
@@ -67,8 +75,12 @@ def try_codec(
     body: dict[str, Any] = {"last": last, "form": form, "dev_eui": device}
     if source.isdecimal():
         body["codec_version_id"] = int(source)
-    else:
+    elif Path(source).suffix.lower() in FILES or Path(source).exists():
         body |= _source(Path(source))
+    else:
+        body["codec"] = source
+    if ask_key:
+        body["decoding_key"] = typer.prompt("Clé de décodage", hide_input=True, err=True)
     body["frames"] = [_frame(text) for text in frame or []]
     if mapping is not None:
         body["mapping"] = _mapping(mapping)

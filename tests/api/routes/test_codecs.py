@@ -175,6 +175,43 @@ async def test_a_declared_codec_is_tried_without_a_mapping(client) -> None:
     ]
 
 
+# OMS specification volume 2, annex N, N.2.1: a gas meter in mode 5, and its key.
+TELEGRAM = "2e4493157856341233037a2a0020255923c95aaa26d1b2e7493b013ec4a6f6d3529b520edff0ea6defc99d6d69ebf3"
+METERS_KEY = "0102030405060708090a0b0c0d0e0f11"
+
+
+async def test_a_native_codec_is_tried_with_a_meters_key_which_nobody_keeps(client, pool: Pool) -> None:
+    body = {"codec": "oms.wmbus", "frames": [{"f_port": 1, "payload": TELEGRAM}]}
+
+    sealed = (await client.post("/v1/codecs/try", json=body)).json()
+    opened = await client.post("/v1/codecs/try", json=body | {"decoding_key": METERS_KEY})
+
+    [frame] = opened.json()["frames"]
+    assert (sealed["read"], sealed["failed"], opened.json()["codec"]) == (0, 1, "oms.wmbus")
+    assert "on n'a pas sa clé" in sealed["frames"][0]["reason"]
+    assert ("gas_volume", 28504.27) in [(value["quantity"], value["value"]) for value in frame["values"]]
+    assert METERS_KEY not in opened.text
+    assert await pool.fetchval("SELECT count(*) FROM device_decoding_key") == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"source": "function decodeUplink(i) { return { data: i.variables }; }", "decoding_key": METERS_KEY},
+        {"codec": "oms.wmbus", "decoding_key": METERS_KEY[:-2]},
+        {"codec": "oms.wmbus", "codec_options": {"key": METERS_KEY}},
+        {"codec": "acme.nothing"},
+        {"codec": "oms.wmbus", "source": "x"},
+        {},
+    ],
+)
+async def test_a_trial_gives_no_script_a_key_and_takes_one_codec_that_is_known(client, wrong: Any) -> None:
+    answer = await client.post("/v1/codecs/try", json={"frames": [{"f_port": 1, "payload": TELEGRAM}]} | wrong)
+
+    assert answer.status_code == 422
+    assert METERS_KEY[:-2] not in answer.text
+
+
 async def test_a_profile_is_pointed_put_in_the_shadow_switched_and_rolled_back(
     client, registry, pool: Pool
 ) -> None:

@@ -29,11 +29,13 @@ class Api:
     key: str
     profile_id: int
 
-    async def codec(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    async def codec(self, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
         return await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-P", "-m", "services.cli", "codec", *arguments, "--url", self.url],
             env={**os.environ, "TERRITOIRE_API_KEY": self.key, "COLUMNS": "200"},
+            input=said,
+            start_new_session=True,  # A secret is asked for at the terminal, where there is one.
             capture_output=True,
             text=True,
             check=False,
@@ -111,3 +113,18 @@ async def test_a_suspended_version_is_released_from_the_terminal_once(
     assert "suspendue : cinq dépassements" in listed.stdout
     assert "de nouveau en service" in released.stdout
     assert (again.returncode, "n'est pas suspendue" in again.stderr) == (2, True)
+
+
+async def test_a_native_codec_is_tried_with_a_key_that_is_asked_for_and_not_shown(api: Api) -> None:
+    """OMS specification volume 2, annex N, N.2.1."""
+    telegram = "2e4493157856341233037a2a0020255923c95aaa26d1b2e7493b013ec4a6f6d3529b520edff0ea6defc99d6d69ebf3"
+    key = "0102030405060708090a0b0c0d0e0f11"
+    arguments = ("try", "oms.wmbus", "--frame", f"1:{telegram}")
+
+    without = await api.codec(*arguments)
+    tried = await api.codec(*arguments, "--ask-key", said=f"{key}\n")
+    unknown = await api.codec("try", "acme.nothing", "--frame", "1:00")
+
+    assert (without.returncode, tried.returncode, unknown.returncode) == (1, 0, 2), tried.stderr
+    assert "gas_volume = 28504.3 m3" in tried.stdout
+    assert key not in tried.stdout + tried.stderr
