@@ -1,5 +1,5 @@
-// The part of Node's `crypto` that a codec may need: AES (FIPS 197) in ECB, CBC and CTR mode (NIST SP 800-38A), for
-// payloads that are ciphered a second time. A module: `require('crypto')`.
+// The part of Node's `crypto` that a codec may need: AES (FIPS 197) in ECB, CBC and CTR (NIST SP 800-38A) and CCM mode,
+// for payloads that are ciphered a second time. A module: `require('crypto')`.
 'use strict';
 const { Buffer } = require('buffer');
 
@@ -170,5 +170,79 @@ class Cipher {
   }
 }
 
-exports.createCipheriv = (algorithm, key, iv) => new Cipher(algorithm, key, iv, false);
-exports.createDecipheriv = (algorithm, key, iv) => new Cipher(algorithm, key, iv, true);
+// Counter with CBC-MAC (NIST SP 800-38C): a message is given whole, after its associated data.
+class Ccm {
+  constructor(key, nonce, options, isDecipher) {
+    this.schedule = expanded(octetsOf(key));
+    this.nonce = octetsOf(nonce);
+    this.tagLength = options?.authTagLength ?? 16;
+    if (this.nonce.length < 7 || this.nonce.length > 13) throw new TypeError('Invalid initialization vector');
+    if (this.tagLength < 4 || this.tagLength > 16 || this.tagLength % 2) throw new TypeError('Invalid authentication tag length');
+    this.isDecipher = isDecipher;
+    this.associated = Buffer.alloc(0);
+    this.tag = undefined;
+  }
+
+  setAAD(data) {
+    this.associated = octetsOf(data);
+    return this;
+  }
+
+  setAuthTag(tag) {
+    this.tag = octetsOf(tag);
+    return this;
+  }
+
+  getAuthTag() {
+    return this.tag;
+  }
+
+  update(data, inputEncoding, outputEncoding) {
+    const given = octetsOf(data, inputEncoding);
+    const said = Buffer.from(given.map((octet, place) => octet ^ this.stream(1 + (place >> 4))[place & 15]));
+    const tag = this.mac(this.isDecipher ? said : given);
+    if (!this.isDecipher) this.tag = tag;
+    else if (this.tag === undefined || Buffer.compare(tag, this.tag) !== 0) {
+      throw new Error('Unsupported state or unable to authenticate data');
+    }
+    return outputEncoding === undefined ? said : said.toString(outputEncoding);
+  }
+
+  final(outputEncoding) {
+    return outputEncoding === undefined ? Buffer.alloc(0) : '';
+  }
+
+  counted(flags, number) {
+    const block = Buffer.alloc(16);
+    block[0] = flags | (14 - this.nonce.length);
+    this.nonce.copy(block, 1);
+    for (let place = 15, rest = number; place > this.nonce.length; place--, rest = Math.floor(rest / 256)) block[place] = rest & 0xff;
+    return block;
+  }
+
+  stream(number) {
+    if (this.streamed !== number) {
+      this.streamed = number;
+      this.block = enciphered(this.counted(0, number), this.schedule);
+    }
+    return this.block;
+  }
+
+  mac(plain) {
+    const padded = (octets) => Buffer.concat([octets, Buffer.alloc((16 - (octets.length % 16)) % 16)]);
+    const count = this.associated.length;
+    if (count >= 0xff00) throw new RangeError('Too much associated data');
+    const flags = (count ? 0x40 : 0) | (((this.tagLength - 2) / 2) << 3);
+    const associated = count ? padded(Buffer.concat([Buffer.from([count >> 8, count & 0xff]), this.associated])) : Buffer.alloc(0);
+    const whole = Buffer.concat([this.counted(flags, plain.length), associated, padded(plain)]);
+    let state = new Uint8Array(16);
+    for (let at = 0; at < whole.length; at += 16) state = enciphered(xor(state, whole.subarray(at, at + 16)), this.schedule);
+    return Buffer.from(xor(state, this.stream(0)).slice(0, this.tagLength));
+  }
+}
+
+function made(algorithm, key, iv, options, isDecipher) {
+  return /^aes-?(128|192|256)-ccm$/i.test(algorithm) ? new Ccm(key, iv, options, isDecipher) : new Cipher(algorithm, key, iv, isDecipher);
+}
+exports.createCipheriv = (algorithm, key, iv, options) => made(algorithm, key, iv, options, false);
+exports.createDecipheriv = (algorithm, key, iv, options) => made(algorithm, key, iv, options, true);

@@ -21,7 +21,10 @@ MODULES = {
     "buffer": "vendored/buffer/index.js",
     "crypto": "crypto.js",
     "ieee754": "vendored/ieee754/index.js",
+    "node-aes-cmac": "aes_cmac.js",
 }
+# Modules that scripts name and use nothing of.
+EMPTY_MODULES = ("os",)
 # Every top-level name that a script may define; a `const` is no property of the global object.
 NAMES = ("decodeUplink", "Decoder", "Decode", "encodeDownlink", "Encoder", "Encode", "decodeDownlink")
 HOLDERS = ("driver", "module", "exports")
@@ -82,7 +85,7 @@ class QuickJs:
             **CONSOLE,
         }
         self._bounds = msgspec.json.encode(bounds).decode()
-        modules = {name: _text(file) for name, file in MODULES.items()}
+        modules = {name: _text(file) for name, file in MODULES.items()} | dict.fromkeys(EMPTY_MODULES, "")
         self._bounds_with_modules = msgspec.json.encode({**bounds, "modules": modules}).decode()
 
     def load(self, script: Script) -> Loaded:

@@ -359,8 +359,7 @@
         if (operation !== 'encodeDownlink' && typeof input.recvTime === 'number') input.recvTime = new RealDate(now);
         else delete input.recvTime;
         if (globalThis.context === context) globalThis.context = context = isArray(input.context) ? input.context : [];
-        delete input.clock;
-        delete input.context;
+        delete input.clock;  // A context stays in the input, too: that is where Actility's drivers look for it.
         const result = called(entry, input);
         const later = LATER[tag(result)];
         if (later !== undefined) {

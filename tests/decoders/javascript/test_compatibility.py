@@ -265,3 +265,18 @@ async def test_many_scripts_in_one_call_answer_in_order() -> None:
         assert [answer.output for answer in answers] == [{"data": n % 200 + n % 20} for n in range(1_000)]
     finally:
         await pool.close()
+
+
+async def test_what_a_driver_remembers_is_where_it_looks_for_it(pool: CodecPool) -> None:
+    """Actility's drivers: in the input, or in a global; the next call has its own."""
+    script = Script(
+        "context/1",
+        "function decodeUplink(input) { const before = context.length; context.push(7);"
+        " return {data: {before, same: input.context === context, all: input.context ?? null}} }",
+    )
+    given = uplink(script)
+
+    first, second = await pool.call([given._replace(input={**given.input, "context": [1]}), given])
+
+    assert first.output == {"data": {"before": 1, "same": True, "all": [1, 7]}}
+    assert second.output == {"data": {"before": 0, "same": False, "all": None}}

@@ -1,8 +1,9 @@
 """`require('crypto')`: AES as OpenSSL does it."""
 
 import msgspec
-from cryptography.hazmat.primitives import padding
+from cryptography.hazmat.primitives import cmac, padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,3 +73,68 @@ async def test_what_crypto_lacks_is_told(decode: Decode) -> None:
     )
 
     assert (answer.failure, "Unknown cipher: aes-128-gcm" in answer.reason) == ("script", True)
+
+
+MACS = QuickJs(Limits()).load(
+    Script(
+        "cmac",
+        "const { version } = require('os'); const { aesCmac } = require('node-aes-cmac');"
+        "function decodeUplink({ variables: { key, data } }) {"
+        "  return { data: aesCmac(Buffer.from(key, 'hex'), Buffer.from(data, 'hex')) } }",
+    )
+)
+
+
+@settings(max_examples=40)
+@given(st.binary(min_size=16, max_size=16), st.binary(max_size=50))
+def test_a_mac_is_openssl_s(key: bytes, data: bytes) -> None:
+    variables = {"key": key.hex(), "data": data.hex()}
+    octets = msgspec.json.encode({"bytes": [], "fPort": 1, "recvTime": 0, "variables": variables}).decode()
+    expected = cmac.CMAC(algorithms.AES(key))
+    expected.update(data)
+
+    assert msgspec.json.decode(MACS.call("decodeUplink", octets))["output"]["data"] == expected.finalize().hex()
+
+
+CCM = QuickJs(Limits()).load(
+    Script(
+        "ccm",
+        """
+const crypto = require('crypto');
+function decodeUplink({ variables: { deciphers, key, nonce, data, associated, tag, length } }) {
+  const octets = (text) => Buffer.from(text, 'hex');
+  const make = deciphers ? crypto.createDecipheriv : crypto.createCipheriv;
+  const cipher = make('aes-128-ccm', octets(key), octets(nonce), { authTagLength: length });
+  cipher.setAAD(octets(associated), { plaintextLength: data.length / 2 });
+  if (deciphers) cipher.setAuthTag(octets(tag));
+  const said = Buffer.concat([cipher.update(octets(data)), cipher.final()]);
+  return { data: said.toString('hex') + (deciphers ? '' : cipher.getAuthTag().toString('hex')) };
+}
+""",
+    )
+)
+
+
+@settings(max_examples=60)
+@given(
+    st.binary(min_size=16, max_size=16),
+    st.binary(min_size=7, max_size=13),
+    st.binary(min_size=1, max_size=50),
+    st.binary(max_size=40),
+    st.sampled_from([4, 6, 8, 16]),
+)
+def test_authenticated_encryption_is_openssl_s(
+    key: bytes, nonce: bytes, data: bytes, associated: bytes, length: int
+) -> None:
+    def said(**variables: object) -> dict[str, object]:
+        given = {"key": key.hex(), "nonce": nonce.hex(), "associated": associated.hex(), "length": length}
+        octets = msgspec.json.encode({"bytes": [], "recvTime": 0, "variables": given | variables}).decode()
+        return msgspec.json.decode(CCM.call("decodeUplink", octets))
+
+    expected = AESCCM(key, length).encrypt(nonce, data, associated)
+    body, tag = expected[:-length], expected[-length:]
+
+    assert said(deciphers=False, data=data.hex(), tag="")["output"] == {"data": expected.hex()}
+    assert said(deciphers=True, data=body.hex(), tag=tag.hex())["output"] == {"data": data.hex()}
+    forged = bytes([tag[0] ^ 1]) + tag[1:]
+    assert "unable to authenticate" in str(said(deciphers=True, data=body.hex(), tag=forged.hex())["reason"])

@@ -79,7 +79,7 @@ async def test_nothing_of_the_machine_is_in_reach(pool: CodecPool) -> None:
     assert answer.output == {"data": []}
 
 
-@pytest.mark.parametrize("name", ["fs", "child_process", "net", "http", "os", "quickjs:os", "./x"])
+@pytest.mark.parametrize("name", ["fs", "child_process", "net", "http", "worker_threads", "quickjs:os", "./x"])
 async def test_other_modules_do_not_exist(decode, name: str) -> None:
     answer = await decode(f"const m = require('{name}'); function decodeUplink() {{ return {{data: 1}} }}")
 
