@@ -33,6 +33,9 @@ GONE = 410
 # After the first attempt, at once: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h (Standard Webhooks).
 DEFAULT_SCHEDULE_S = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 JITTER = 0.2
+# One that gave no answer at all keeps its other messages waiting for so long: a hundred dead endpoints with long
+# queues would else hold every place at the table.
+PAUSE_S = 30.0
 RETRY_AFTER_MOST = timedelta(hours=24)
 
 # A message that was given up and is sent again begins a new round of the schedule, at $3.
@@ -40,7 +43,11 @@ READ_TARGET = """
 SELECT e.tenant_id, e.url, e.form, e.state, t.webhook_allow_list,
        CASE WHEN e.previous_until > now() THEN ARRAY[e.secret_wrapped, e.previous_secret_wrapped]
             ELSE ARRAY[e.secret_wrapped] END AS secrets_wrapped,
-       made.attempts, made.in_round, made.next_at, made.is_delivered
+       made.attempts, made.in_round, made.next_at, made.is_delivered,
+       (SELECT a.at + make_interval(secs => a.duration_ms / 1000.0) FROM (
+            SELECT at, duration_ms, outcome, status, message_id FROM webhook_attempt
+            WHERE endpoint_id = e.id ORDER BY id DESC LIMIT 1) AS a
+        WHERE a.outcome = 'failed' AND a.status IS NULL AND a.message_id <> $2) AS unreachable_at
 FROM webhook_endpoint e JOIN tenant t ON t.id = e.tenant_id
 CROSS JOIN LATERAL (
     SELECT count(*) AS attempts, count(*) FILTER (WHERE a.at >= $3) AS in_round,
@@ -151,10 +158,12 @@ class Deliverer:
         permit_http: bool = False,
         timeout_s: float = TIMEOUT_S,
         mailer: Mailer | None = None,
+        pause_s: float = PAUSE_S,
     ) -> None:
         self._pool = pool
         self._mailer = mailer
         self._timeout_s = timeout_s
+        self._pause = timedelta(seconds=pause_s)
         self._keys = keys
         self._schedule_s = tuple(schedule_s)
         self._permit_http = permit_http
@@ -170,9 +179,11 @@ class Deliverer:
         target = await self._insist("fetchrow", READ_TARGET, message.endpoint_id, message.message_id, queued_at)
         if target is None or target["is_delivered"] or target["state"] != "enabled":
             return Delivered()
-        if (early := _early(target["next_at"])) is not None:
+        unreachable_at = target["unreachable_at"]
+        pause_until = None if unreachable_at is None else unreachable_at + self._pause
+        if (early := _early(target["next_at"]) or _early(pause_until)) is not None:
             return early
-        if not target["attempts"]:
+        if not target["attempts"] and unreachable_at is None:
             DELAY.observe(max(0.0, (datetime.now(UTC) - queued_at).total_seconds()))
         at, started = datetime.now(UTC), time.monotonic()
         answer = await self._post(target, message, at)

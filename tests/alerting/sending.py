@@ -25,8 +25,9 @@ async def working(
     keys: KeyWrap = KEYS,
     mailer: Mailer | None = None,
     timeout_s: float = 10,
+    pause_s: float = 30,
 ) -> AsyncGenerator[WebhookWorker]:
-    deliverer = Deliverer(pool, keys, schedule_s=schedule_s, mailer=mailer, timeout_s=timeout_s)
+    deliverer = Deliverer(pool, keys, schedule_s=schedule_s, mailer=mailer, timeout_s=timeout_s, pause_s=pause_s)
     worker = WebhookWorker(pool, url, "test", deliverer)
     stopping = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:

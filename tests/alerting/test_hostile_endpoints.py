@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -220,6 +221,46 @@ async def test_twenty_endpoints_that_hang_delay_nobody_else(
             await pool.execute("DELETE FROM jobs.pgqueuer WHERE status = 'queued'")
 
     assert done == 0
+
+
+async def test_after_no_answer_an_endpoints_other_messages_wait_and_the_first_keeps_its_schedule(
+    pool: Pool, database_url: str, place: Any
+) -> None:
+    async with hostile(hang) as server:
+        endpoint_id = await endpoint_at(pool, place, server.url)
+        async with working(pool, database_url, (0.05,), timeout_s=SHORT_S):
+            first = await send(pool, endpoint_id)
+            await until(lambda: server_met(server, 1))
+            await send(pool, endpoint_id)
+            await until(lambda: held_one(pool))
+    attempts = await store.list_attempts(pool, endpoint_id)
+    waits = await pool.fetchval("SELECT execute_after - now() FROM jobs.pgqueuer WHERE status = 'queued'")
+
+    assert [attempt.message_id for attempt in attempts] == [first, first]
+    assert timedelta(seconds=20) < waits <= timedelta(seconds=30)
+
+
+async def test_after_the_pause_the_other_messages_are_tried(
+    pool: Pool, database_url: str, place: Any, receiver: Any
+) -> None:
+    endpoint = await place.endpoint(receiver)
+    receiver.gate.clear()
+    async with working(pool, database_url, ONCE, timeout_s=SHORT_S, pause_s=0.5):
+        await send(pool, endpoint.id)
+        second = await send(pool, endpoint.id)
+        await until(lambda: held_one(pool))
+        receiver.gate.set()
+        await receiver.until(2)
+
+    assert receiver.requests[1]["id"] == second
+
+
+async def server_met(server: Hostile, connections: int) -> bool:
+    return server.connections >= connections
+
+
+async def held_one(pool: Pool) -> bool:
+    return await pool.fetchval("SELECT count(*) = 1 FROM jobs.pgqueuer WHERE status = 'failed'")
 
 
 async def all_hang(server: Hostile) -> bool:
