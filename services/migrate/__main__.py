@@ -28,9 +28,7 @@ class MigrateSettings(BaseSettings):
     database_url: SecretStr
     nats_url: SecretStr
     shards: int = Field(default=4, description="Written in the database at the first migration only")
-    bus_replicas: int = Field(
-        default=1, ge=1, le=5, description="Copies of a stream: 3 where NATS is a cluster"
-    )
+    bus_replicas: int = Field(default=1, ge=1, le=5, description="Copies of a stream: 3 where NATS is a cluster")
     service_password: SecretStr | None = Field(default=None, description="Of the role territoire_service")
     api_password: SecretStr | None = Field(default=None, description="Of the role territoire_api")
     operator_key: SecretStr | None = Field(
