@@ -32,7 +32,10 @@ COUNTED = {
 }
 SCHEMA_VERSION = "SELECT max(number) FROM schema_migration"
 TIMESCALE_VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"
-KEKS = "SELECT DISTINCT kek_id FROM device WHERE kek_id IS NOT NULL ORDER BY 1"
+KEKS = """
+SELECT kek_id FROM device WHERE kek_id IS NOT NULL
+UNION SELECT kek_id FROM device_decoding_key UNION SELECT kek_id FROM profile_decoding_key ORDER BY 1
+"""
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """A stack's database in a file, and from the file into another stack that goes on where the first was."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ d AS (INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id,
       RETURNING id, tenant_id),
 s AS (INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, f_cnt_down)
       SELECT id, '\\x00000001', '\\x00', '\\x00', 'kek-1', 7 FROM d),
+k AS (INSERT INTO device_decoding_key (device_id, key_wrapped, kek_id)
+      SELECT id, decode(repeat('00', 24), 'hex'), 'kek-0' FROM d),
 f AS (INSERT INTO datastream (tenant_id, device_id, quantity, unit)
       SELECT tenant_id, id, 'temperature', 'Cel' FROM d RETURNING id)
 INSERT INTO observation.measurement
@@ -61,6 +64,7 @@ async def test_a_restored_stack_has_every_row_and_goes_on(folder: Path) -> None:
     assert saved.exit_code == 0, saved.output
     assert "5000 mesures" in saved.output
     assert file.stat().st_mode & 0o077 == 0
+    assert json.loads(manifest_file(file).read_bytes())["kek_ids"] == ["kek-0", "kek-1"]
 
     restored = await asyncio.to_thread(
         territoire, "restore", file, "--home", later.folder, "--secrets", former.folder / "secrets.json"
