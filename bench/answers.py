@@ -100,6 +100,13 @@ class Sustained:
         """Whether nothing was lost, doubled or invented between a gateway's socket and the database."""
         return self.account.balances and self.ours == self.copies and self.published == self.played.uplinks
 
+    @property
+    def elsewhere_cores(self) -> float:
+        """Cores that were busy with something else than the stack and the generator: then answers are late."""
+        ours = sum(cpu - self.before.cpu_s.get(name, 0) for name, cpu in self.after.cpu_s.items())
+        spent = self.after.machine_s - self.before.machine_s - self.played.cpu_s
+        return max(0.0, spent - ours) / (self.after.at - self.before.at)
+
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         answers, awaited = self.answers, max(1, self.answers.awaited)
@@ -136,6 +143,7 @@ class Sustained:
             "p50_ms": round(self.latency.p50_ms, 1),
             "p99_ms": round(self.latency.p99_ms, 1),
             "cores_by_process": {name: round(cpu / took_s, 2) for name, cpu in spent.items()},
+            "cores_busy_elsewhere": round(self.elsewhere_cores, 2),
             "generator_cores": round(self.played.cpu_s / self.options.seconds, 2),
         }
 

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.answers import GOAL_RX1
+from bench.report import QUIET_CORES
 from bench.storm import GOAL_P99_MS
 
 
@@ -41,7 +42,10 @@ def print_answers(console: Console, figures: dict[str, Any]) -> None:
     cores = figures["cores_by_process"]
     table.add_row("cœurs", ", ".join(f"{name} {cpu:.2f}" for name, cpu in cores.items() if cpu >= 0.01))  # noqa: PLR2004
     table.add_row("générateur, à part", f"{figures['generator_cores']:.2f}")
+    table.add_row("ailleurs sur la machine", f"{figures['cores_busy_elsewhere']:.2f}")
     console.print(table)
+    if figures["cores_busy_elsewhere"] > QUIET_CORES:
+        console.print("[yellow]La machine n'est pas au repos[/yellow] : les délais ne valent que pour ce moment.")
     verdict = (
         "[green]Rien n'est perdu.[/green]" if figures["is_exact"] else "[red]Le compte n'est pas juste.[/red]"
     )

@@ -44,6 +44,8 @@ def test_shares_are_of_the_answers_that_are_awaited() -> None:
     assert (figures["sent"], figures["heard"], figures["ours"]) == (1_010, 1_000, 1_000)
     assert (figures["published"], figures["stored"]) == (1_000, 1_000)
     assert figures["cores_by_process"] == {"network": 0.25}
+    # Four seconds of the machine, one of them the stack's and a half the generator's, in four seconds.
+    assert figures["cores_busy_elsewhere"] == 0.62
 
 
 def test_nothing_is_lost_only_when_every_stage_has_counted_the_same() -> None:
@@ -66,6 +68,7 @@ def test_the_table_says_what_became_of_answers() -> None:
 
     assert "98.00 % (98)" in out.getvalue()
     assert "Rien n'est perdu." in out.getvalue()
+    assert "La machine n'est pas au repos" in out.getvalue()
     out = StringIO()
     print_answers(Console(file=out, width=120), sustained(missing=1).as_dict())
     assert "Le compte n'est pas juste." in out.getvalue()
