@@ -73,6 +73,8 @@ MESSAGES_FR = {
     "datetime_from_date_parsing": "instant attendu, par exemple 2026-11-25T12:00:00Z",
     "datetime_object_invalid": "instant attendu, par exemple 2026-11-25T12:00:00Z",
     "model_type": "objet attendu",
+    "time_type": "heure attendue, HH:MM",
+    "time_parsing": "heure attendue, HH:MM",
 }
 
 log = structlog.get_logger()

@@ -42,7 +42,7 @@ START = """SwaggerUIBundle({
 """
 
 # In place of FastAPI's "Successful Response".
-SUCCESSES = {"200": "Réponse", "201": "Créé", "204": "Fait ; la réponse est vide"}
+SUCCESSES = {"200": "Réponse", "201": "Créé", "202": "Pris en charge", "204": "Fait ; la réponse est vide"}
 
 router = APIRouter(include_in_schema=False)
 
