@@ -67,6 +67,8 @@ EXAMPLE: dict[str, Any] = {
 class RungField(Body):
     """Un degré plus grave, atteint par une valeur, une prévision ou un multiple de la médiane des nuits."""
 
+    model_config = example({"severity": "major", "op": ">=", "value": 90})
+
     severity: Severity
     op: Comparison = ">="
     value: float | None = Field(None, description="Atteint quand la valeur se compare ainsi", examples=[90])
