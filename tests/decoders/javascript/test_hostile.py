@@ -31,7 +31,7 @@ CASES = [
     ("ReDoS", IN_CALL.format("return {data: /^(a+)+$/.test('a'.repeat(40) + 'b')}"), "timeout", "100 ms"),
     ("squares of a BigInt", IN_CALL.format("let x = 10n; while (true) x = x * x"), None, ""),
     ("a long sort", "const a = []; for (let i = 0; i < 3e5; i++) a.push((i * 7919) % 300007);" + IN_CALL.format("while (true) a.sort((x, y) => y - x).reverse()"), "timeout", "100 ms"),
-    ("a sparse result", IN_CALL.format("return {data: new Array(1e9)}"), "output", "256 Ko"),
+    ("a sparse result", IN_CALL.format("return {data: new Array(1e9)}"), None, ""),  # Too long, or too slow to count.
     ("a result too long", IN_CALL.format("return {data: {text: 'x'.repeat(300000)}}"), "output", "256 Ko"),
     ("many numbers", IN_CALL.format("return {data: new Array(60000).fill(0.123456789012345)}"), "output", "256 Ko"),
     ("too many keys", IN_CALL.format("const o = {}; for (let i = 0; i < 201; i++) o['k' + i] = i; return {data: o}"), "output", "200 clés"),
