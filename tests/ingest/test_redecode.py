@@ -438,7 +438,7 @@ async def test_a_worker_that_is_killed_again_and_again_loses_and_doubles_nothing
 ) -> None:
     """kill -9 at chance moments; whoever comes next under the same name goes on at once."""
     device = await world.planted.device(world.profile)
-    uplinks = frames(device, 600)
+    uplinks = frames(device, 200)
     await world.ingest(uplinks)
     values, stored = await oracle(world, uplinks, world.right)
     job = await world.ask(device_id=device, codec_version_id=world.right)
@@ -461,7 +461,7 @@ async def test_a_worker_that_is_killed_again_and_again_loses_and_doubles_nothing
         killed += 1
 
     ended = await read_redecode(world.pool, job)
-    assert (ended.state, ended.frames_done) == ("done", 600)
+    assert (ended.state, ended.frames_done) == ("done", 200)
     assert unflagged(await world.values(device)) == values
     assert await world.uplinks(device) == stored
     assert killed > 1

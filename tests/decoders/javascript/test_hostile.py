@@ -229,14 +229,14 @@ async def test_a_call_that_nobody_waits_for_any_more_holds_up_nobody(pool: Codec
 async def test_a_slow_script_slows_its_neighbours_down_by_a_part_of_a_batch_only(pool: CodecPool) -> None:
     """Its calls are many; theirs come in between."""
     slow = Script("slow/1", IN_CALL.format("let n = 0; while (n < 3e5) n++; return {data: n}"))
-    many = asyncio.create_task(pool.call([uplink(slow)] * 600))
+    many = asyncio.create_task(pool.call([uplink(slow)] * 200))
     await asyncio.sleep(0.05)
 
     (answer,) = await pool.call([uplink(NEIGHBOUR)])
 
     assert answer.output == {"data": {"first": 1}}
     assert not many.done()
-    assert [one.failure for one in await many] == [None] * 600
+    assert [one.failure for one in await many] == [None] * 200
 
 
 async def test_an_input_that_is_no_json_is_its_caller_s_mistake_and_nobody_else_s(pool: CodecPool) -> None:
