@@ -29,7 +29,9 @@ from services.supervisor.postgres import PrivatePostgres
 from tests.protocol_matrix import listed, rows
 
 # How fast the machine is at this moment is no property of what is tested.
-settings.register_profile("territoire", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "territoire", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("territoire")
 
 TEMPLATE = "territoire_template"
