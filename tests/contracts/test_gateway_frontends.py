@@ -76,11 +76,11 @@ async def on_the_air(rig: Rig, station: Station) -> None:
     """Registered, known to the bridge, and reachable."""
     await register(rig.pool, station.gateway_id)
     await rig.bus.nudge(topics.REGISTRY_CHANGED)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while True:
             await station.speak()
             try:
-                async with asyncio.timeout(0.3):
+                async with asyncio.timeout(1):
                     await rig.reachable(station.gateway_id)
             except TimeoutError:
                 continue
