@@ -199,7 +199,7 @@ async def test_an_acknowledgement_under_way_is_waited_for(pool: Pool, crew: Crew
         await transaction.start()
         await alert_store.acknowledge(connection, alert, "chef")
         climbing = asyncio.create_task(dispatch(pool, NOON + HALF_HOUR))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         await transaction.commit()

@@ -401,7 +401,7 @@ async def test_a_reader_starts_again_from_the_table_when_it_is_behind_and_not_wh
         for _ in range(messages):
             await bus.publish(subject, octets)
         serving = asyncio.create_task(bench.engine.serve(bench.lease, reader))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (serving.done() or await place.alerts()):
                 pass
         has_returned = serving.done()

@@ -102,7 +102,7 @@ async def test_the_bridge_speaks_with_the_broker_over_tls(broker: int, made: Pat
     authority = made / "secrets" / "ca.crt"
     url = f"mqtts://bridge:{written['MQTT_PASSWORD']}@localhost:{broker}?ca={authority}"
     connection = MqttEdge(MqttSettings(mqtt_url=url), ["+/gateway/+/event/+"])
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(connection.run())
         await connection.connected()
         running.cancel()

@@ -68,7 +68,7 @@ async def slow(
         forwarder(port, gateway_id) as slow,
     ):
         await slow.station.speak()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await network.pool.fetchval("SELECT count(*) FROM gateway_state"):
                 await slow.station.speak()
         yield slow

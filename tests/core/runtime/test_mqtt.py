@@ -44,7 +44,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def read(edge: MqttEdge, count: int) -> list[MqttMessage]:
     messages: list[MqttMessage] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(messages) < count:
             messages += await edge.batch()
     return messages

@@ -285,7 +285,7 @@ async def test_a_shard_is_given_away_only_when_all_that_was_read_of_it_is_acknow
         async with owning(pool, bus, "a", serve) as a:
             await asyncio.wait_for(in_hand.wait(), 10)
             async with owning(pool, bus, "b", serve) as b:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     while not a.leases[-1].draining.is_set():  # noqa: ASYNC110 - nobody else is to wait for it.
                         await asyncio.sleep(0.02)
                 await bus.publish(topics.uplinks(3), b"second")
@@ -319,7 +319,7 @@ async def test_an_owner_that_was_frozen_since_the_taking_leaves_the_next_ones_co
         monkeypatch.setattr("core.runtime.ownership.take_lease", take_and_freeze)
         async with owning(pool, bus, "a", serve) as owner:
             await owner.tried.wait()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while owner.leases:  # noqa: ASYNC110 - they are let go without an event.
                     await asyncio.sleep(0.02)
 

@@ -27,7 +27,7 @@ def settings_of(database_url: str, nats_url: str, api_port: int, health_port: in
 
 
 async def _answers(url: str) -> None:
-    async with asyncio.timeout(10), httpx.AsyncClient() as client:
+    async with asyncio.timeout(30), httpx.AsyncClient() as client:
         while True:
             with contextlib.suppress(httpx.TransportError):
                 if (await client.get(f"{url}/readyz")).status_code == 200:
@@ -44,7 +44,7 @@ async def ports(api_database_url: str, nats_url: str) -> AsyncGenerator[tuple[in
     await _answers(f"http://127.0.0.1:{api_port}")
     yield api_port, health_port
     stopping.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await running
 
 

@@ -49,7 +49,7 @@ class LegacyStation(MqttStation):
             await self.publish("event/up", frame.SerializeToString())
 
     async def _asked(self) -> bytes:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not self._waiting:
                 messages = await self.edge.batch()
                 self.edge.ack(messages)

@@ -104,7 +104,7 @@ class UdpStation(asyncio.DatagramProtocol):
                 self._news.set()
 
     async def _acknowledged(self, kind: type, token: bytes) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while (kind, token) not in self._acked:
                 self._news.clear()
                 await self._news.wait()
@@ -127,7 +127,7 @@ class UdpStation(asyncio.DatagramProtocol):
         await self._acknowledged(PushAck, token)
 
     async def command(self) -> Command:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             asked = await self.commands.get()
         txpk = asked.txpk
         assert isinstance(txpk.modulation, Lora)
@@ -196,7 +196,7 @@ class MqttStation:
             await self.publish("event/up", self._encode(frame))
 
     async def command(self) -> Command:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not self._waiting:
                 messages = await self.edge.batch()
                 self.edge.ack(messages)
@@ -318,7 +318,7 @@ class Rig:
         edge = MqttEdge(settings, [f"{prefix}gateway/{gateway_id.hex()}/command/+"])
         running = asyncio.create_task(edge.run())
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await edge.connected()
             yield face(gateway_id, edge, prefix, as_json)
         finally:

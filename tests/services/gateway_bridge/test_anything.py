@@ -52,7 +52,7 @@ def marked() -> tuple[bytes, bytes]:
 
 
 async def arrives(rig: Rig, marker: bytes) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while all(frame.phy_payload[-4:] != marker for frame in await rig.frames(1)):
             pass
 

@@ -108,7 +108,7 @@ async def test_a_second_board_is_configured_from_the_moment_that_it_is_registere
         await on_the_air(rig, gateway_id)
         await rig.pool.execute("UPDATE gateway SET boards = 2 WHERE gateway_id = $1", gateway_id)
         await rig.bus.nudge(topics.REGISTRY_CHANGED)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await station.connection.wait_closed()
 
     async with ws_station(rig.station_url, gateway_id) as station:

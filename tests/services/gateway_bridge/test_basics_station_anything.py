@@ -47,6 +47,6 @@ async def test_whatever_a_station_says_a_valid_frame_afterwards_is_handled(
         marker = secrets.token_bytes(4)
         await station.hear(UPLINK[:-4] + marker)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await rig.frames(1))[-1].phy_payload[-4:] != marker:
                 pass

@@ -40,7 +40,7 @@ async def batching(nats_url: str, *, max_waiting: int = 50_000) -> AsyncGenerato
 async def batches(bus: Bus, count: int) -> list[list[Frame]]:
     reader = await bus.read_shard(topics.FRAMES, topics.frames(0), "test")
     found: list[list[Frame]] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while sum(map(len, found)) < count:
             found += [FRAME_BATCHES.decode(message.data) for message in await reader.fetch(100, 0.2)]
     return found
@@ -106,7 +106,7 @@ async def test_done_is_called_once_the_frame_is_in_the_stream_and_not_before(nat
         before = stored.is_set()
 
         await bus.ensure_streams()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await stored.wait()
         batcher.close()
         await running
@@ -146,7 +146,7 @@ async def test_a_full_stream_pushes_back_to_the_queue_which_drops_and_counts_and
         for channel in range(MAX_ITEMS):  # One message, larger than the stream: refused, and kept.
             batcher.offer(frame(UPLINK, channel))
         await asyncio.sleep(0)  # The lane takes its batch.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while batcher.waiting(0) == MAX_ITEMS:  # noqa: ASYNC110 - A queue has no event for what left it.
                 await asyncio.sleep(0.01)
         for channel in range(MAX_ITEMS + 7):

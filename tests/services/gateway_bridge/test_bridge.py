@@ -230,7 +230,7 @@ async def test_a_will_closes_the_path_and_is_noted(rig: Rig, gateway_id: Gateway
     await register(rig.pool, gateway_id)
     await rig.bus.nudge(topics.REGISTRY_CHANGED)
     async with rig.mqtt_station(gateway_id, as_json=True) as station:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 await station.speak()
                 with contextlib.suppress(TimeoutError):

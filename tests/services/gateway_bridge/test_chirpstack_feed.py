@@ -52,7 +52,7 @@ class ChirpStack:
         return self.heard.setdefault(topic.removeprefix(self.prefix), asyncio.Queue())
 
     async def next(self, gateway_id: bytes, what: str, message: Any) -> Any:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             payload = await self.queue(f"{self.prefix}gateway/{gateway_id.hex()}/{what}").get()
         assert payload.startswith(b"{") == self.as_json
         if self.as_json:
@@ -95,7 +95,7 @@ async def chirpstack(feeding: Settings, mqtt_url: str) -> AsyncGenerator[ChirpSt
     edge = MqttEdge(settings, [f"{prefix}gateway/+/event/+", f"{prefix}gateway/+/state/conn"])
     there = ChirpStack(edge, prefix, feeding.chirpstack_json)
     running = [asyncio.create_task(edge.run()), asyncio.create_task(there.listen())]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await edge.connected()
     yield there
     for task in running:
@@ -254,7 +254,7 @@ async def test_statistics_are_told_with_the_version_of_the_configuration(
     await station.answer(await station.command(), "OK")
     received = emitted = 0
     version = ""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (received and emitted and version):
             stats = await chirpstack.next(station.gateway_id, "event/stats", gw.GatewayStats())
             assert stats.gateway_id == station.gateway_id.hex()

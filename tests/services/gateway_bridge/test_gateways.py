@@ -19,7 +19,7 @@ async def test_a_gateway_that_is_removed_while_it_is_noted_stops_nothing(pool: P
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("DELETE FROM gateway WHERE gateway_id = $1", EUI)
         saving = asyncio.create_task(sightings.save())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - rows have no event.
                 await asyncio.sleep(0.02)
     await saving
@@ -38,7 +38,7 @@ async def test_what_a_bridge_was_saving_when_it_was_told_to_end_is_saved_with_th
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE gateway_state")
         saving = asyncio.create_task(sightings.save())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - rows have no event.
                 await asyncio.sleep(0.02)
         saving.cancel()

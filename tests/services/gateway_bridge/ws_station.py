@@ -105,7 +105,7 @@ class WsStation:
         await self.connection.send(json.dumps(message))
 
     async def answered(self) -> dict[str, Any]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return await self.answers.get()
 
     async def introduce(self, features: Any = "rmtsh gps") -> None:

@@ -279,7 +279,7 @@ async def test_the_service_reads_a_meter_whose_key_is_set_while_it_runs(
         before = await stored(1)
         await set_key(planted.pool, device_id)
         await bus.nudge("territoire.registry", b"")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             f_cnt = 2
             while (after := await stored(f_cnt))[0] != "decoded":
                 f_cnt += 1

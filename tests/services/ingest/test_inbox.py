@@ -36,7 +36,7 @@ async def reading(
 
 
 async def arrived(inboxes: Inboxes) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await inboxes.arrived.wait()
 
 
@@ -73,7 +73,7 @@ async def test_a_shard_that_is_taken_carefully_is_read_to_its_end(bus, send, mak
         return inboxes.careful()
 
     done = 0
-    async with reading(bus, 1, crashed) as inboxes, asyncio.timeout(10):
+    async with reading(bus, 1, crashed) as inboxes, asyncio.timeout(30):
         while done < messages:
             inbox = careful(inboxes)
             if inbox is None:

@@ -89,7 +89,7 @@ async def test_a_poisoned_session_keeps_out_its_device_and_nobody_else(network, 
 
     await network.hear(ill.uplink(confirmed=True))
     await network.hear(well.uplink(b"well", confirmed=True))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await network.next_uplink()).device_id != well.id:
             pass
         while DownlinkFrame.from_bytes((await network.bridge.next()).transmissions[0].phy_payload).dev_addr != (
@@ -99,7 +99,7 @@ async def test_a_poisoned_session_keeps_out_its_device_and_nobody_else(network, 
     await network.all_acknowledged()
 
     await network.hear(ill.join())  # A session of its own is all that it needs.
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(accept := (await network.bridge.next()).transmissions[0].phy_payload) != 33:
             pass
     assert ill.hear_accept(accept).join_nonce == 2

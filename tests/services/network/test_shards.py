@@ -76,7 +76,7 @@ async def test_an_imported_session_is_served_by_its_address_until_the_device_joi
     )
     await network.pool.execute("UPDATE device SET slot = $2 WHERE id = $1", device.id, slot_of_dev_addr(foreign))
     await network.bus.nudge(topics.REGISTRY_CHANGED)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while network.uplinks.empty():
             await network.hear(device.uplink(b"imported"))
             await network.all_acknowledged()

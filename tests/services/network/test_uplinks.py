@@ -194,7 +194,7 @@ async def test_a_database_that_refuses_every_pass_stops_the_shard_and_quarantine
     try:
         await admin.execute("REVOKE UPDATE ON session FROM territoire_service")
         await network.hear(device.uplink(b"data"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while passes_retried() < before + 2:  # noqa: ASYNC110 - a counter has no event.
                 await asyncio.sleep(0.02)
         await admin.execute("GRANT UPDATE ON session TO territoire_service")
