@@ -9,12 +9,12 @@ from fastapi import APIRouter, Response
 from pydantic import Field, SecretStr, StringConstraints
 
 from api.auth import Change, Manager, Reader
+from api.brokers import require_broker
 from api.errors import PROBLEM_RESPONSES, invalid, not_found
 from api.fields import Answer, Body, Eui, Id, Name, example
 from api.pages import Cursor, Limit, Page, bad_cursor, page_of
 from core.registry import applications
 from core.registry.applications import ApplicationRow
-from core.runtime.mqtt import Broker
 from lorawan.identifiers import EUI_LENGTH
 
 DEVICES_MOST = 10_000
@@ -122,12 +122,7 @@ async def create_application(body: NewApplication, caller: Manager) -> Applicati
     C'est une connexion sortante depuis le réseau de l'exploitant : elle demande aussi le rôle `operate`.
     """
     caller.demand("operate")
-    try:
-        broker = Broker.from_url(body.mqtt_url)
-    except ValueError:
-        broker = None
-    if broker is None or broker.username or broker.password:
-        raise invalid("mqtt_url", "url", "mqtt://hôte:port ou mqtts://hôte:port attendu, sans identifiants")
+    require_broker(body.mqtt_url)
     async with caller.changing() as change:
         application = await applications.create_application(
             change.connection,

@@ -8,12 +8,12 @@ from pydantic import Field, SecretStr, StringConstraints
 
 from alerting.store import RefusedUrl, check_url
 from api.auth import Manager, Reader
+from api.brokers import require_broker
 from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from api.fields import Answer, Body, Eui, Id, Name, example
 from api.pages import Limit, Page
 from core.registry import lns_sources
 from core.registry.lns_sources import DownlinkApi, Mqtt, SourceCarriesDevices, SourceRow
-from core.runtime.mqtt import Broker
 
 AS_KEY_DIGITS = 32
 # Without HTTP: ThingPark and Wanesy push by HTTP only.
@@ -147,12 +147,7 @@ def _mqtt(body: NewSource) -> Mqtt | None:
         return None
     if body.kind in HTTP_ONLY:
         raise invalid("mqtt_url", "unexpected", f"{body.kind} envoie par HTTP seulement")
-    try:
-        broker = Broker.from_url(body.mqtt_url)
-    except ValueError:
-        broker = None
-    if broker is None or broker.username or broker.password:
-        raise invalid("mqtt_url", "url", "mqtt://hôte:port ou mqtts://hôte:port attendu, sans identifiants")
+    require_broker(body.mqtt_url)
     topic = body.mqtt_topic or DEFAULT_TOPICS.get(body.kind)
     if topic is None:
         raise invalid("mqtt_topic", "missing", "topic attendu, par exemple fifo/<nom> pour Live Objects")
