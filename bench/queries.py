@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -29,8 +28,7 @@ from core.runtime.postgres import Connection, Pool, open_pool, tenant_transactio
 from services.run_info import RunInfo
 from services.simulator.history.cpu import cpu_seconds_of
 from services.simulator.history.load import SLUG
-from services.supervisor.launch import system_path
-from services.supervisor.postgres import binaries
+from services.supervisor.postgres import binaries, libpq_environment
 
 ASSETS, SERIES, BINS = 10_000, 2_000, 88
 FULL = 75.0  # Per cent.
@@ -168,17 +166,13 @@ async def measure_psql(admin_url: str, query: Query, runs: int) -> list[float]:
     Raises:
         RuntimeError: psql says something else than times.
     """
-    url = urlsplit(admin_url)
     bound = " ".join(_quoted(argument) for argument in query.arguments)
     statement = f"{query.statement.strip()} \\bind {bound} \\g /dev/null\n"
     script = "SET search_path = observation, public;\n\\timing on\n" + statement * (WARM_UP + runs)
     process = await asyncio.create_subprocess_exec(
-        str(binaries() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url.path.lstrip("/"),
+        str(binaries() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        env={
-            "PATH": system_path(), "LC_ALL": "C.UTF-8", "PGHOST": url.hostname or "", "PGPORT": str(url.port),
-            "PGUSER": unquote(url.username or ""), "PGPASSWORD": unquote(url.password or ""),
-        },
+        env=libpq_environment(admin_url),
     )  # fmt: skip
     output, _ = await process.communicate(script.encode())
     times = [float(found) for found in TIMING.findall(output.decode())]

@@ -2,11 +2,28 @@
 
 from dataclasses import dataclass
 
+from core.runtime.postgres import Connection
 from lorawan.crypto import unwrap_key, wrap_key
 
 # What key wrap takes (RFC 3394).
 WRAPPED_MULTIPLE = 8
 WRAPPED_LEAST = 16
+
+
+# Wherever something wrapped is kept, its key's name stands beside it: what comes later is found, too.
+TABLES_WITH_KEK = """
+SELECT table_name FROM information_schema.columns
+WHERE table_schema = 'public' AND column_name = 'kek_id' ORDER BY table_name
+"""
+
+
+async def read_kek_ids(connection: Connection) -> list[str]:
+    """The names of the key-encryption keys under which this database holds anything."""
+    found: set[str] = set()
+    for table in await connection.fetch(TABLES_WITH_KEK):
+        rows = await connection.fetch(f'SELECT DISTINCT kek_id FROM "{table["table_name"]}"')
+        found |= {row["kek_id"] for row in rows if row["kek_id"] is not None}
+    return sorted(found)
 
 
 @dataclass(frozen=True, slots=True)

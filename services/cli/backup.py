@@ -6,14 +6,14 @@ import os
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit
+from typing import Annotated
 
 import msgspec
 import typer
 
 from services.cli.running import fail, find_run
-from services.supervisor.launch import ServerMissing, system_path
+from services.supervisor.launch import ServerMissing
+from services.supervisor.postgres import binaries, libpq_environment
 
 MANIFEST_SUFFIX = ".json"
 COUNTED = {
@@ -32,10 +32,6 @@ COUNTED = {
 }
 SCHEMA_VERSION = "SELECT max(number) FROM schema_migration"
 TIMESCALE_VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"
-KEKS = """
-SELECT kek_id FROM device WHERE kek_id IS NOT NULL
-UNION SELECT kek_id FROM device_decoding_key UNION SELECT kek_id FROM profile_decoding_key ORDER BY 1
-"""
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -111,6 +107,7 @@ def former(folder: Path, keep: int) -> list[Path]:
 
 
 async def _back_up(url: str, file: Path) -> Manifest:
+    from core.registry.keys import read_kek_ids
     from core.runtime.postgres import DATABASE_AWAY, connect
 
     try:
@@ -126,7 +123,7 @@ async def _back_up(url: str, file: Path) -> Manifest:
             counts = {name: await connection.fetchval(statement) for name, statement in COUNTED.items()}
             schema = await connection.fetchval(SCHEMA_VERSION)
             timescaledb = await connection.fetchval(TIMESCALE_VERSION)
-            keks = [row["kek_id"] for row in await connection.fetch(KEKS)]
+            keks = await read_kek_ids(connection)
             await dump
         made = Manifest(
             datetime.now(UTC), schema, timescaledb, keks, counts, draft.stat().st_size, digest_of(draft)
@@ -144,7 +141,7 @@ async def _dump(url: str, draft: Path, snapshot: str) -> None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *postgres_program("pg_dump"), "--format=custom", "--compress=zstd:3", f"--snapshot={snapshot}",
+            binaries() / "pg_dump", "--format=custom", "--compress=zstd:3", f"--snapshot={snapshot}",
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, env=libpq_environment(url),
         )  # fmt: skip
         _, told = await process.communicate()
@@ -152,23 +149,3 @@ async def _dump(url: str, draft: Path, snapshot: str) -> None:
         os.fsync(output.fileno())
     if process.returncode != 0:
         raise fail(f"pg_dump a échoué : {told.decode(errors='replace')[-1000:]}")
-
-
-def postgres_program(name: str) -> list[str]:
-    """pg_dump, pg_restore of the server's own major version."""
-    from services.supervisor.postgres import binaries
-
-    return [str(binaries() / name)]
-
-
-def libpq_environment(url: str) -> dict[str, str]:
-    """The address in variables: a password on a command line is seen by everybody on the machine."""
-    parts = urlsplit(url)
-    told: dict[str, Any] = {
-        "PGHOST": parts.hostname,
-        "PGPORT": parts.port or 5432,
-        "PGUSER": unquote(parts.username or ""),
-        "PGPASSWORD": unquote(parts.password or ""),
-        "PGDATABASE": parts.path.lstrip("/"),
-    }
-    return {"PATH": system_path(), "LC_ALL": "C.UTF-8", **{name: str(value) for name, value in told.items()}}

@@ -8,10 +8,11 @@ from typing import Annotated
 import msgspec
 import typer
 
-from services.cli.backup import COUNTED, Manifest, digest_of, libpq_environment, manifest_file, postgres_program
+from services.cli.backup import COUNTED, Manifest, digest_of, manifest_file
 from services.cli.running import fail
 from services.supervisor.home import Home, HomeRefused, Secrets
-from services.supervisor.postgres import PrivatePostgres
+from services.supervisor.postgres import PrivatePostgres, binaries, libpq_environment
+from services.supervisor.supervisor import ChildSpec, StartRefused, Supervisor
 
 # What was sent after the backup is not in it. Devices refuse a counter that goes back, and take one that is ahead
 # by less than 16,384 (MAX_FCNT_GAP, LoRaWAN 1.0.3); a JoinNonce likewise only rises.
@@ -38,7 +39,7 @@ def restore(
         with place.held():
             place.keep_secrets(kept)
             counted = asyncio.run(_restore(place, kept, file))
-    except HomeRefused as refused:
+    except (HomeRefused, StartRefused) as refused:
         raise fail(str(refused)) from None
     wrong = {name: (manifest.counts[name], counted.get(name)) for name in manifest.counts}
     wrong = {name: both for name, both in wrong.items() if both[0] != both[1]}
@@ -74,13 +75,9 @@ async def _restore(place: Home, kept: Secrets, file: Path) -> dict[str, int]:
 
     server = PrivatePostgres(place.postgres_data, free_tcp_port(), kept.postgres)
     await asyncio.to_thread(server.prepare)
-    launch = server.launch()
-    with place.log("postgres").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(*launch.argv, **launch.arguments(log))
+    supervisor = Supervisor()
     try:
-        async with asyncio.timeout(60):
-            while not await server.ready():  # noqa: ASYNC110 - Another process gets ready.
-                await asyncio.sleep(0.1)
+        await supervisor.start([ChildSpec("postgres", server.launch(), place.log("postgres"), server.ready)])
         await server.create_database()
         connection = await connect(server.url(), "territoire-restore")
         await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
@@ -99,14 +96,13 @@ async def _restore(place: Home, kept: Secrets, file: Path) -> dict[str, int]:
         await connection.close()
         return counted
     finally:
-        process.send_signal(launch.stop_signal)
-        await process.wait()
+        await supervisor.stop()
 
 
 async def _pg_restore(server: PrivatePostgres, file: Path) -> None:
     environment = libpq_environment(server.url())
     process = await asyncio.create_subprocess_exec(
-        *postgres_program("pg_restore"), "--exit-on-error", f"--dbname={environment['PGDATABASE']}", str(file),
+        binaries() / "pg_restore", "--exit-on-error", f"--dbname={environment['PGDATABASE']}", str(file),
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         env=environment,
     )  # fmt: skip

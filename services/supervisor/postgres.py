@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from services.supervisor.launch import Account, Launch, ServerMissing, system_path
 from services.supervisor.ports import LOOPBACK
@@ -54,6 +54,19 @@ def binaries() -> Path:
     if not usable:
         raise ServerMissing(f"PostgreSQL avec TimescaleDB est introuvable : installez {PACKAGES}")
     return max(usable)[1]
+
+
+def libpq_environment(url: str) -> dict[str, str]:
+    """The address in variables: a password on a command line is seen by everybody on the machine."""
+    parts = urlsplit(url)
+    told = {
+        "PGHOST": parts.hostname,
+        "PGPORT": parts.port or 5432,
+        "PGUSER": unquote(parts.username or ""),
+        "PGPASSWORD": unquote(parts.password or ""),
+        "PGDATABASE": parts.path.lstrip("/"),
+    }
+    return {"PATH": system_path(), "LC_ALL": "C.UTF-8", **{name: str(value) for name, value in told.items()}}
 
 
 def server_account() -> Account | None:
