@@ -1,12 +1,8 @@
 """`territoire codec import` of our own catalogues against a real API."""
 
-import asyncio
 import json
-import os
 import subprocess
-import sys
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +15,7 @@ from core.runtime.bus import connect_bus
 from core.runtime.health import serve_http
 from core.runtime.postgres import Pool
 from decoders.javascript.pool import CodecPool
+from tests.services.cli.terminal import Terminal
 
 CATALOGUES = Path(__file__).parents[2] / "vectors" / "catalogues"
 PROFILES = """
@@ -27,31 +24,9 @@ ORDER BY p.name
 """
 
 
-@dataclass(frozen=True)
-class Api:
-    url: str
-    key: str
-
+class Api(Terminal):
     async def imported(self, path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-        return await asyncio.to_thread(
-            subprocess.run,
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "services.cli",
-                "codec",
-                "import",
-                str(path),
-                "--url",
-                self.url,
-                *options,
-            ],
-            env={**os.environ, "TERRITOIRE_API_KEY": self.key},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return await self.territoire("codec", "import", str(path), *options)
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
 """`territoire codec try|publish|versions|shadow|switch|rollback|release` against a real API with real workers."""
 
-import asyncio
 import json
-import os
 import subprocess
-import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,27 +16,17 @@ from core.runtime.bus import connect_bus
 from core.runtime.health import serve_http
 from core.runtime.postgres import Pool
 from ingest.workers import open_workers
+from tests.services.cli.terminal import Terminal
 
 SCRIPT = "function decodeUplink(input) { return { data: { temperature: input.bytes[0] / 10 } }; }\n"
 
 
 @dataclass(frozen=True)
-class Api:
-    url: str
-    key: str
+class Api(Terminal):
     profile_id: int
 
     async def codec(self, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
-        return await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-P", "-m", "services.cli", "codec", *arguments, "--url", self.url],
-            env={**os.environ, "TERRITOIRE_API_KEY": self.key, "COLUMNS": "200"},
-            input=said,
-            start_new_session=True,  # A secret is asked for at the terminal, where there is one.
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return await self.territoire("codec", *arguments, said=said)
 
 
 @pytest.fixture

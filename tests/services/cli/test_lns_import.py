@@ -1,10 +1,6 @@
 """`territoire import lns` and `territoire export keys` against a real API."""
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,25 +13,14 @@ from core.registry.tenants import create_api_key, create_tenant
 from core.runtime.bus import connect_bus
 from core.runtime.health import serve_http
 from core.runtime.postgres import Pool
+from tests.services.cli.terminal import Terminal
 
 KEY = "000102030405060708090a0b0c0d0e0f"
 
 
 @dataclass(frozen=True)
-class Api:
-    url: str
-    key: str
+class Api(Terminal):
     profile_id: int
-
-    async def territoire(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-P", "-m", "services.cli", *arguments, "--url", self.url],
-            env={**os.environ, "TERRITOIRE_API_KEY": self.key, "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
 
 
 @pytest.fixture
