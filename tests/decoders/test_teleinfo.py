@@ -1,7 +1,6 @@
 """Raw TIC against frames that meters have sent, and against a meter of the test's."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,9 @@ from decoders.canonical import MalformedPayload, Reading
 from decoders.teleinfo import CODEC
 from services.intake.adapters import generic
 from services.intake.foreign import ForeignMessage, ForeignUplink
+from tests.decoders.vectors import read_vectors
 
-VECTORS = [
-    json.loads(line)
-    for line in (Path(__file__).parents[1] / "vectors" / "linky.jsonl").read_text("utf-8").splitlines()
-]
+VECTORS = read_vectors("linky")
 NOW = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
 ADDRESS = "021728031819"
 NUMBERS = st.integers(0, 999_999_999)

@@ -1,7 +1,6 @@
 """Vendors with one small decoder each, against published frames and against a device of the test's."""
 
 import json
-from pathlib import Path
 from struct import pack
 from typing import Any
 
@@ -20,16 +19,13 @@ from decoders.pepperl_fuchs import wilsen
 from decoders.strega import valve
 from decoders.teneo import fill
 from decoders.vega import air
+from tests.decoders.vectors import read_vectors
 
 CODECS: dict[str, Codec] = {
     module.CODEC.name: module.CODEC for module in (tps110, df702, tx, fm432, wilsen, valve, fill, air)
 }
 FILES = ("bosch", "dingtek", "enless", "fludia", "pepperl_fuchs", "strega", "teneo", "vega")
-VECTORS = [
-    json.loads(line)
-    for name in FILES
-    for line in (Path(__file__).parents[1] / "vectors" / f"{name}.jsonl").read_text("utf-8").splitlines()
-]
+VECTORS = read_vectors(*FILES)
 NOW = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
 MINUTE = 60_000_000
 

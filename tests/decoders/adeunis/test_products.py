@@ -2,7 +2,6 @@
 
 import json
 import struct
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +13,9 @@ from decoders.adeunis.frame import EPOCH_2013_US
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.catalogue import CODECS
 from decoders.codec import EncodedCommand, UnsupportedCommand
+from tests.decoders.vectors import read_vectors
 
-VECTORS = [
-    json.loads(line)
-    for line in (Path(__file__).parents[2] / "vectors" / "adeunis.jsonl").read_text("utf-8").splitlines()
-]
+VECTORS = read_vectors("adeunis")
 NAMES = sorted(name for name in CODECS if name.startswith("adeunis."))
 NOW = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
 HOUR_US = 3_600_000_000

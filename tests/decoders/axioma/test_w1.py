@@ -1,7 +1,6 @@
 """Axioma Qalcosonic W1 against public frames of one meter, hour after hour."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +11,9 @@ from core.model.quantities import QUANTITIES
 from decoders.axioma.w1 import CLOCK_TOLERANCE_US, CODEC
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from services.simulator.payloads import axioma as device
+from tests.decoders.vectors import read_vectors
 
-VECTORS = [
-    json.loads(line)
-    for line in (Path(__file__).parents[2] / "vectors" / "axioma.jsonl").read_text("utf-8").splitlines()
-]
+VECTORS = read_vectors("axioma")
 NOW_S = 1_795_597_200  # 2026-11-25T09:00:00Z
 NOW = NOW_S * 1_000_000
 STATES = ("low_battery", "device_fault", "dry", "leak", "backflow", "freeze", "burst")

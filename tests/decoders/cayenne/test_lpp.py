@@ -2,7 +2,6 @@
 
 import json
 import struct
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +11,9 @@ from hypothesis import strategies as st
 from core.model.quantities import QUANTITIES
 from decoders.canonical import MalformedPayload, Reading
 from decoders.cayenne.lpp import CODEC, TYPES
+from tests.decoders.vectors import read_vectors
 
-VECTORS = [
-    json.loads(line)
-    for line in (Path(__file__).parents[2] / "vectors" / "cayenne.jsonl").read_text("utf-8").splitlines()
-]
+VECTORS = read_vectors("cayenne")
 NOW = 1_795_597_200_000_000
 
 # Type, struct code, quantity and divisor of what holds one number.

@@ -1,7 +1,6 @@
 """Decentlab frames against published ones."""
 
 import json
-from pathlib import Path
 from struct import pack
 from typing import Any
 
@@ -14,11 +13,9 @@ from decoders.canonical import MalformedPayload, Reading
 from decoders.codec import Codec, UnsupportedCommand
 from decoders.decentlab.frame import crc
 from decoders.decentlab.products import PRODUCTS
+from tests.decoders.vectors import read_vectors
 
-VECTORS = [
-    json.loads(line)
-    for line in (Path(__file__).parents[2] / "vectors" / "decentlab.jsonl").read_text("utf-8").splitlines()
-]
+VECTORS = read_vectors("decentlab")
 CODECS = {codec.name: codec for codec in PRODUCTS}
 NOW = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
 

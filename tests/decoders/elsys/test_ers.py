@@ -1,7 +1,6 @@
 """Elsys ERS-CO2 against the vendor's examples."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,9 @@ from decoders.canonical import MalformedPayload, Reading
 from decoders.catalogue import CODECS
 from decoders.elsys.ers import CODEC, TYPES
 from services.simulator.payloads import elsys as device
+from tests.decoders.vectors import read_vectors
 
-VECTORS = [
-    json.loads(line)
-    for line in (Path(__file__).parents[2] / "vectors" / "elsys.jsonl").read_text("utf-8").splitlines()
-]
+VECTORS = read_vectors("elsys")
 NOW = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
 OCTETS, WORDS = st.integers(0, 0xFF), st.integers(0, 0xFFFF)
 

@@ -2,7 +2,6 @@
 
 import json
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +13,9 @@ from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.catalogue import CODECS
 from decoders.milesight.codecs import PRODUCTS
 from services.simulator.payloads import milesight as device
+from tests.decoders.vectors import read_vectors
 
-VECTORS = [
-    json.loads(line)
-    for line in (Path(__file__).parents[2] / "vectors" / "milesight.jsonl").read_text("utf-8").splitlines()
-]
+VECTORS = read_vectors("milesight")
 NAMES = sorted(name for name in CODECS if name.startswith("milesight."))
 NOW = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
 HOUR_AGO_S = NOW // 1_000_000 - 3_600

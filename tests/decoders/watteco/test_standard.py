@@ -1,7 +1,6 @@
 """Watteco's frames against the vendor's examples and the format's tables."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +11,9 @@ from core.model.quantities import QUANTITIES
 from decoders.canonical import MalformedPayload, Reading
 from decoders.catalogue import CODECS
 from decoders.watteco.standard import decode_standard
+from tests.decoders.vectors import read_vectors
 
-VECTORS = [
-    json.loads(line)
-    for line in (Path(__file__).parents[2] / "vectors" / "watteco.jsonl").read_text("utf-8").splitlines()
-]
+VECTORS = read_vectors("watteco")
 # Those whose values the vendor prints; a note says where the vendor is wrong, or says it in other words.
 COMPARED = [vector for vector in VECTORS if vector["vendor"] and "note" not in vector]
 BATCHES = [vector for vector in VECTORS if "vendor_samples" in vector]

@@ -1,7 +1,6 @@
 """M-Bus telegrams against published ones, with their keys."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +11,10 @@ from core.model.quantities import QUANTITIES
 from decoders.canonical import MalformedPayload, Reading
 from decoders.wmbus import codecs
 from decoders.wmbus.crypto import Keys
+from tests.decoders.vectors import read_vectors
 
 CODECS = {codec.name: codec for codec in codecs.WMBUS_CODECS}
-VECTORS = [
-    json.loads(line)
-    for line in (Path(__file__).parents[2] / "vectors" / "wmbus.jsonl").read_text("utf-8").splitlines()
-]
+VECTORS = read_vectors("wmbus")
 NOW = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
 KEY = "0102030405060708090a0b0c0d0e0f11"
 SEALED = next(vector for vector in VECTORS if vector["id"] == "oms/n-2-1-mode-5")
