@@ -22,62 +22,24 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
-from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
-    DeliverPolicy,
-    DiscardPolicy,
-    RetentionPolicy,
-    StorageType,
-    StreamConfig,
-)
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
 from core.messages import topics
 from core.runtime.lifetime import raise_if_cancelled
+from core.runtime.streams import MEASUREMENTS_STREAM, STREAMS
 
 ACK_WAIT_S = 30
 MAX_ACK_PENDING = 4_000
 PUBLISH_TIMEOUT_S = 5
 FORGOTTEN_AFTER_S = 300
-GIB = 1 << 30
-DUPLICATE_WINDOW_S = 120
 
 NoResponders = nats.errors.NoRespondersError
 
 BUS_AWAY = (nats.errors.Error, JetStreamError, OSError, TimeoutError)
 
 log = structlog.get_logger()
-
-
-def _work_queue(name: str, subjects: str, max_bytes: int) -> StreamConfig:
-    """A full stream refuses: it pushes back to its publisher and never forgets."""
-    return StreamConfig(
-        name=name,
-        subjects=[subjects],
-        retention=RetentionPolicy.WORK_QUEUE,
-        storage=StorageType.FILE,
-        discard=DiscardPolicy.NEW,
-        max_bytes=max_bytes,
-        duplicate_window=DUPLICATE_WINDOW_S,
-    )
-
-
-STREAMS = (
-    _work_queue(topics.FRAMES, "territoire.frames.*", 4 * GIB),
-    _work_queue(topics.UPLINKS, "territoire.uplinks.*", 4 * GIB),
-)
-# Its truth is the table: it lives in memory and can never hold up ingest.
-MEASUREMENTS_STREAM = StreamConfig(
-    name=topics.MEASUREMENTS,
-    subjects=["territoire.measurements.*"],
-    retention=RetentionPolicy.LIMITS,
-    storage=StorageType.MEMORY,
-    discard=DiscardPolicy.OLD,
-    max_bytes=256 << 20,
-    max_age=3600,
-)
 
 
 @dataclass(frozen=True, slots=True)

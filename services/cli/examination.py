@@ -10,10 +10,11 @@ from typing import Any
 from core.messages import topics
 from core.registry.keys import KeyWrap
 from core.registry.units import UnitMismatch, require_units
-from core.runtime.bus import BUS_AWAY, STREAMS, Bus, connect_bus
+from core.runtime.bus import BUS_AWAY, Bus, connect_bus
 from core.runtime.migrations import SchemaMismatch, require_schema
 from core.runtime.mqtt import Broker, MqttAway, MqttEdge, MqttRefused, MqttSettings
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect
+from core.runtime.streams import STREAMS
 from lorawan.crypto import WrongKek
 from services.cli.findings import Finding, critical, good, warning
 from services.run_info import RunInfo

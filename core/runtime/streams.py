@@ -1,0 +1,37 @@
+"""Which streams there are, and what each does when it is full (DESIGN 2)."""
+
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+
+from core.messages import topics
+
+GIB = 1 << 30
+DUPLICATE_WINDOW_S = 120
+
+
+def _work_queue(name: str, subjects: str, max_bytes: int) -> StreamConfig:
+    """A full stream refuses: it pushes back to its publisher and never forgets."""
+    return StreamConfig(
+        name=name,
+        subjects=[subjects],
+        retention=RetentionPolicy.WORK_QUEUE,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_bytes=max_bytes,
+        duplicate_window=DUPLICATE_WINDOW_S,
+    )
+
+
+STREAMS = (
+    _work_queue(topics.FRAMES, "territoire.frames.*", 4 * GIB),
+    _work_queue(topics.UPLINKS, "territoire.uplinks.*", 4 * GIB),
+)
+# Its truth is the table: it lives in memory and can never hold up ingest.
+MEASUREMENTS_STREAM = StreamConfig(
+    name=topics.MEASUREMENTS,
+    subjects=["territoire.measurements.*"],
+    retention=RetentionPolicy.LIMITS,
+    storage=StorageType.MEMORY,
+    discard=DiscardPolicy.OLD,
+    max_bytes=256 << 20,
+    max_age=3600,
+)
