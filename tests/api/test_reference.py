@@ -39,9 +39,8 @@ def bodies(of: type[Body] = Body) -> list[type[Body]]:
 
 
 @pytest.mark.parametrize("body", bodies(), ids=lambda body: body.__name__)
-async def test_every_body_has_an_example_that_may_be_sent(client, body: type[Body]) -> None:
-    document = (await client.get("/openapi.json")).json()
-    examples = document["components"]["schemas"][body.__name__]["examples"]
+def test_every_body_has_an_example_that_may_be_sent(body: type[Body]) -> None:
+    examples = DOCUMENT["components"]["schemas"][body.__name__]["examples"]
 
     assert [body.model_validate(example).model_fields_set for example in examples]
 
