@@ -1,0 +1,3 @@
+"""The shared kernel: what two processes need."""
+
+VERSION = "0.1.0"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from core import VERSION
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
 # Where the distribution's name is not its module's.
@@ -35,6 +37,10 @@ def test_every_declared_library_can_be_imported(distribution: str) -> None:
     module = MODULES.get(distribution, distribution.replace("-", "_"))
 
     assert importlib.import_module(module)
+
+
+def test_the_program_says_the_projects_version() -> None:
+    assert PROJECT["project"]["version"] == VERSION
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])

@@ -27,6 +27,7 @@ from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
 from core.messages import topics
+from core.runtime.backlog import Backlog
 from core.runtime.lifetime import raise_if_cancelled
 from core.runtime.streams import MEASUREMENTS_STREAM, STREAMS
 
@@ -138,11 +139,11 @@ class ShardReader:
         with suppress(*BUS_AWAY):
             await self._subscription.unsubscribe()
 
-    async def backlog(self) -> int:
-        """How many messages wait beyond those already handed out."""
+    async def backlog(self) -> Backlog:
+        """What its consumer has before it; raises one of BUS_AWAY, also when the consumer is gone."""
         info = await self._subscription.consumer_info()
         raise_if_cancelled()
-        return info.num_pending or 0
+        return Backlog(info.num_pending or 0, info.num_ack_pending or 0, info.num_redelivered or 0)
 
 
 class Bus:
@@ -186,9 +187,6 @@ class Bus:
     def reconnections(self) -> int:
         """How often the connection was made anew; acknowledgements sent just before may be lost."""
         return self._client.stats["reconnects"]
-
-    def _count_reconnections(self) -> int:
-        return self.reconnections
 
     async def ensure_streams(self, replicas: int = 1) -> None:
         """Create the streams that are missing; only `services/migrate` does this.
@@ -277,7 +275,7 @@ class Bus:
             with suppress(*BUS_AWAY):
                 await (await making).unsubscribe()
             raise
-        return ShardReader(subscription, self._count_reconnections, before)
+        return ShardReader(subscription, lambda: self.reconnections, before)
 
     async def follow_from_now(self, stream: str, subject: str) -> ShardReader:
         """Read what comes from now on, for whoever reads the table first; nothing is to be acknowledged.

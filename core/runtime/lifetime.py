@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from core.runtime.migrations import SchemaMismatch
 from core.runtime.settings import ServiceSettings
-from core.runtime.telemetry import configure_logs, watch_event_loop
+from core.runtime.telemetry import configure_logs, show_build, watch_event_loop
 
 DRAIN_DEADLINE_S = 20
 UNWIND_S = 5
@@ -89,6 +89,7 @@ def run_service(
             sys.stderr.write(f"{name}: {setting}: {error['msg']}\n")
         raise SystemExit(2) from None
     configure_logs(name, settings.instance, settings.log_format, settings.log_level)
+    show_build(name)
 
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

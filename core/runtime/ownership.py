@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from core.runtime.backlog import shown
 from core.runtime.bus import BUS_AWAY, Bus, Message, ShardReader
 from core.runtime.lease import (
     CAREFUL_AFTER,
@@ -216,7 +217,8 @@ class ShardOwner:
         reader.draining = lease.draining
         try:
             lease.check()  # The bus may have been away for longer than the lease lasts.
-            await self._serve(lease, reader)
+            async with shown(reader.backlog, self._sharded.stream, lease.shard, BUS_AWAY):
+                await self._serve(lease, reader)
         finally:
             await reader.close()
 

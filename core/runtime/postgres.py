@@ -23,6 +23,8 @@ from asyncpg import (
 from asyncpg.pgproto import pgproto
 from asyncpg.pool import PoolConnectionProxy
 
+from core.runtime.pools import POOLS
+
 __all__ = [
     "BAD_DATA",
     "DATABASE_AWAY",
@@ -160,7 +162,8 @@ async def open_pool(
             await asyncio.sleep(delay)
             delay = min(delay * 2, 5)
     try:
-        yield pool
+        with POOLS.watched(application_name, pool):
+            yield pool
     finally:
         try:
             async with asyncio.timeout(5):

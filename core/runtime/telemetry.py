@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-import re
+import os
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO
@@ -10,14 +10,17 @@ from typing import Any, TextIO
 import structlog
 from prometheus_client import Counter, Gauge
 
-SECRET_NAME = re.compile(r"key|secret|password|token|authorization|kek", re.IGNORECASE)
-SAFE_NAMES = frozenset({"kek_id", "key_id"})
-CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-REDACTED = "***"
+from core import VERSION
+from core.runtime.redaction import redact, redact_free_text, redact_line
+from core.runtime.repeats import Repeats
+
 LOOP_PROBE_S = 1.0
 
+BUILD_INFO = Gauge("territoire_build_info", "Always 1; which program this is", ["service", "version", "revision"])
 EVENT_LOOP_LAG = Gauge("territoire_event_loop_lag_seconds", "How late the event loop woke up, last probe")
 LINES_LOST = Counter("territoire_log_lines_lost_total", "Lines of the log that could not be written: a full disk")
+
+REPEATS = Repeats()
 
 
 class _LenientOutput:
@@ -41,23 +44,15 @@ class _LenientOutput:
             LINES_LOST.inc()
 
 
-def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Hide values whose name says that they are secret, and credentials inside addresses."""
-    for name, value in event.items():
-        if SECRET_NAME.search(name) and name not in SAFE_NAMES:
-            event[name] = REDACTED
-        elif isinstance(value, str):
-            event[name] = CREDENTIALS_IN_URL.sub(REDACTED, value)
-    return event
-
-
 def configure_logs(
     service: str, instance: str, log_format: str, log_level: str, output: TextIO | None = None
 ) -> None:
     """One line per event, libraries' warnings included, on `output` (by default standard output): JSON or text.
 
-    Saying something never fails: what a full disk does not take is counted.
+    Saying something never fails: what a full disk does not take is counted. Nothing secret is said, and nothing is
+    said a hundred times.
     """
+    REPEATS.forget()
     lenient: Any = _LenientOutput(output or sys.stdout)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -72,7 +67,7 @@ def configure_logs(
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
     structlog.configure(
-        processors=[*shared, render],
+        processors=[REPEATS, *shared, render, redact_line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[log_level]),
         logger_factory=structlog.WriteLoggerFactory(lenient),
         cache_logger_on_first_use=True,
@@ -81,17 +76,32 @@ def configure_logs(
     handler = logging.StreamHandler(lenient)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(["lines_left_out"]), _free_text, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render, redact_line],
         )
     )
+    handler.addFilter(REPEATS.filter)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.captureWarnings(capture=True)
+
+
+def _free_text(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What a library says is its own text, not an event of ours."""
+    event["event"] = redact_free_text(str(event["event"]))
+    return event
+
+
+def show_build(service: str) -> None:
+    """Say in the metrics which program this is; an image knows its revision, a checkout does not."""
+    BUILD_INFO.labels(service, VERSION, os.environ.get("TERRITOIRE_REVISION") or "unknown").set(1)
 
 
 async def watch_event_loop() -> None:
-    """Export how late the loop wakes up; /livez reads it too."""
+    """Export how late the loop wakes up, and tell of lines that were left out, until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + LOOP_PROBE_S
         await asyncio.sleep(LOOP_PROBE_S)
         EVENT_LOOP_LAG.set(max(0.0, loop.time() - due))
+        for event, count in REPEATS.ended():
+            structlog.get_logger().info("lines_left_out", of=event, count=count)

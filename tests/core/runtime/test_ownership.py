@@ -323,7 +323,7 @@ async def test_an_owner_that_was_frozen_since_the_taking_leaves_the_next_ones_co
                 while owner.leases:  # noqa: ASYNC110 - they are let go without an event.
                     await asyncio.sleep(0.02)
 
-        assert await theirs.backlog() == 0
+        assert (await theirs.backlog()).waiting == 0
     assert not served.is_set()
 
 

@@ -1,6 +1,8 @@
 import asyncio
 from uuid import UUID
 
+from prometheus_client import REGISTRY
+
 from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool, tenant_transaction, uuid_of
 
 TENANT = "SELECT current_setting('app.tenant', true)"
@@ -38,3 +40,19 @@ async def test_nothing_of_a_transaction_is_left_on_a_connection_that_is_given_ba
 def test_a_uuid_of_the_driver_is_the_standard_library_s() -> None:
     assert uuid_of(bytes(range(16))) == UUID(bytes=bytes(range(16)))
     assert isinstance(uuid_of(bytes(16)), UUID)
+
+
+async def test_the_metrics_show_how_busy_a_pool_is(database_url: str) -> None:
+    def shown(what: str) -> float | None:
+        return REGISTRY.get_sample_value(f"territoire_database_pool_{what}", {"pool": "busy"})
+
+    async with open_pool(database_url, "busy", size=2) as pool:
+        async with pool.acquire(), pool.acquire():
+            waiting = asyncio.create_task(pool.fetchval("SELECT 1"))
+            await asyncio.sleep(0)
+            while_busy = [shown(what) for what in ("size", "free", "limit", "waiting")]
+        await waiting
+        at_rest = [shown(what) for what in ("size", "free", "limit", "waiting")]
+
+    assert (while_busy, at_rest) == ([2, 0, 2, 1], [2, 2, 2, 0])
+    assert shown("size") is None

@@ -7,7 +7,8 @@ import pytest
 import structlog
 from prometheus_client import REGISTRY
 
-from core.runtime.telemetry import configure_logs, redact
+from core import VERSION
+from core.runtime.telemetry import configure_logs, show_build
 
 
 @pytest.fixture(autouse=True)
@@ -18,30 +19,6 @@ def _as_before():
     structlog.contextvars.clear_contextvars()
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("app_key", "2b7e"),
-        ("password", "x"),
-        ("authorization", "Bearer terr_a_b"),
-        ("kek", "00"),
-        ("secret", "whsec"),
-    ],
-)
-def test_what_is_named_like_a_secret_is_hidden(field: str, value: str) -> None:
-    assert redact(None, "info", {field: value}) == {field: "***"}
-
-
-def test_credentials_inside_an_address_are_hidden() -> None:
-    event = redact(None, "info", {"url": "postgresql://user:hunter2@db:5432/territoire"})
-
-    assert event == {"url": "postgresql://***@db:5432/territoire"}
-
-
-def test_the_name_of_a_key_may_be_seen() -> None:
-    assert redact(None, "info", {"kek_id": "kek-1"}) == {"kek_id": "kek-1"}
 
 
 def test_an_event_is_one_line_of_json_with_its_service(capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,3 +57,18 @@ def test_a_full_disk_costs_the_line_and_not_the_work_that_logs_it() -> None:
         logging.getLogger("asyncpg").warning("Failed to restore the pool connection floor")
 
     assert lines_lost() == before + 2
+
+
+def test_the_metrics_say_which_program_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERRITOIRE_REVISION", "1debf3f")
+
+    show_build("network")
+
+    [sample] = [
+        sample
+        for metric in REGISTRY.collect()
+        if metric.name == "territoire_build_info"
+        for sample in metric.samples
+        if sample.labels["revision"] == "1debf3f"
+    ]
+    assert (sample.labels["service"], sample.labels["version"], sample.value) == ("network", VERSION, 1)

@@ -1,0 +1,69 @@
+"""What the consumers of the shards that we own have before them, in the metrics."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import Gauge
+
+ASK_EVERY_S = 10.0
+
+_LABELS = ("stream", "shard")
+WAITING = Gauge("territoire_bus_pending_messages", "Messages that the bus has not handed out yet", _LABELS)
+UNACKNOWLEDGED = Gauge(
+    "territoire_bus_ack_pending_messages", "Messages that were handed out and are not acknowledged", _LABELS
+)
+REDELIVERED = Gauge(
+    "territoire_bus_redelivered_messages", "Messages that are not acknowledged and were handed out again", _LABELS
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Messages of a consumer: not handed out yet, handed out and not acknowledged, and of those more than once."""
+
+    waiting: int
+    unacknowledged: int
+    redelivered: int
+
+
+@asynccontextmanager
+async def shown(
+    ask: Callable[[], Awaitable[Backlog]],
+    stream: str,
+    shard: int,
+    away: tuple[type[BaseException], ...],
+    every_s: float = ASK_EVERY_S,
+) -> AsyncGenerator[None]:
+    """Ask now and again while the block runs; afterwards another replica has the shard, and its series.
+
+    `away` is what `ask` raises when there is no answer, which is others' business.
+    """
+    labels = (stream, str(shard))
+
+    async def repeat() -> None:
+        while True:
+            try:
+                backlog = await ask()
+            except away as gone:
+                log.debug("backlog_not_read", stream=stream, shard=shard, error=str(gone) or type(gone).__name__)
+            else:
+                WAITING.labels(*labels).set(backlog.waiting)
+                UNACKNOWLEDGED.labels(*labels).set(backlog.unacknowledged)
+                REDELIVERED.labels(*labels).set(backlog.redelivered)
+            await asyncio.sleep(every_s)
+
+    asking = asyncio.create_task(repeat(), name=f"show the backlog of {stream} {shard}")
+    try:
+        yield
+    finally:
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
+        for gauge in (WAITING, UNACKNOWLEDGED, REDELIVERED):
+            with suppress(KeyError):
+                gauge.remove(*labels)
