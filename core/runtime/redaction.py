@@ -6,9 +6,11 @@ log cannot show: nobody foresees what these quote. Rather too much is hidden tha
 
 import re
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, cast
 
 REDACTED = "***"
+SHORT = 32
 SECRET_NAME = re.compile(r"key|secret|passw|pwd|token|authorization|credential|cookie|kek", re.IGNORECASE)
 SAFE_NAMES = frozenset({"kek_id", "key_id"})
 
@@ -31,6 +33,10 @@ _BARE_KEY = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{48}|[0-9a-f]{64})\b", re.IGN
 
 def redact_text(text: str) -> str:
     """Without what looks like a credential."""
+    if len(text) <= SHORT and (
+        text.isalnum() or text.isidentifier()
+    ):  # Nearly all: the name of an event, an outcome.
+        return text
     return _CREDENTIALS.sub(_replace, text)
 
 
@@ -54,8 +60,13 @@ def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mu
     return event
 
 
+@lru_cache(maxsize=1_000)
+def _is_secret(name: str) -> bool:
+    return name not in SAFE_NAMES and SECRET_NAME.search(name) is not None
+
+
 def _redacted(name: str, value: Any) -> Any:
-    if SECRET_NAME.search(name) and name not in SAFE_NAMES:
+    if _is_secret(name):
         return REDACTED
     match value:
         case str():
@@ -65,12 +76,9 @@ def _redacted(name: str, value: Any) -> Any:
             return {inner: _redacted(str(inner), under) for inner, under in items}
         case list() | tuple() | set() | frozenset():
             return [_redacted("", under) for under in cast("list[Any]", value)]
+        case None | int() | float():
+            return value
         case BaseException():
             return redact_free_text(repr(value))
-        case _:
-            return value
-
-
-def redact_line(_logger: object, _method: str, line: Any) -> str:
-    """The last look at a line: what was rendered from objects has no names of ours."""
-    return redact_text(line)
+        case _:  # What a line shows of any other object.
+            return redact_text(repr(value))

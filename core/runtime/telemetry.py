@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from core import VERSION
-from core.runtime.redaction import redact, redact_free_text, redact_line
+from core.runtime.redaction import redact, redact_free_text
 from core.runtime.repeats import Repeats
 
 LOOP_PROBE_S = 1.0
@@ -67,7 +67,7 @@ def configure_logs(
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
     structlog.configure(
-        processors=[REPEATS, *shared, render, redact_line],
+        processors=[REPEATS, *shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[log_level]),
         logger_factory=structlog.WriteLoggerFactory(lenient),
         cache_logger_on_first_use=True,
@@ -77,7 +77,7 @@ def configure_logs(
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(["lines_left_out"]), _free_text, *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render, redact_line],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
     handler.addFilter(REPEATS.filter)
