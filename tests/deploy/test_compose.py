@@ -86,7 +86,8 @@ def broker(made: Path, tmp_path: Path) -> Iterator[int]:
         ("/etc/mosquitto/tls", str(made / "secrets")),
         ("/etc/mosquitto/accounts", str(made / "secrets")),
         ("/etc/mosquitto/conf", str(folder)),
-        ("/data/", f"{tmp_path}/"),
+        ("/mosquitto/data/", f"{tmp_path}/"),
+        ("/tmp/mosquitto.pid", f"{tmp_path}/mosquitto.pid"),
     ):
         assert mounted in configuration
         configuration = configuration.replace(mounted, here)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ def containers_of(workload: Manifest) -> list[Manifest]:
     return workload["spec"]["template"]["spec"]["containers"]
 
 
+@cache
 def render(overlay: str) -> Rendered:
+    """What `kubectl kustomize` prints, read once; whoever changes it makes a copy."""
     kubectl = Path(sys.executable).with_name("kubectl")
     folder = CHECKOUT / "k8s" / "overlays" / overlay
     done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)

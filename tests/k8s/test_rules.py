@@ -1,15 +1,21 @@
 """What must hold of everything that runs, whatever the schema allows."""
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic_settings import BaseSettings
 
-from core.runtime.lifetime import DRAIN_DEADLINE_S
+from core.runtime.lifetime import DRAIN_DEADLINE_S, UNWIND_S
+from core.runtime.settings import KeySettings
+from core.runtime.streams import MEASUREMENTS_STREAM, STREAMS
+from services.gateway_bridge.settings import Settings
 from services.supervisor.mosquitto import ACL, SIMULATOR
 from tests.k8s.conftest import CHECKOUT, PART_OF, WORKLOADS, Manifest, Rendered, containers_of, labels_of, render
+from tests.k8s.policies import selects
 
 SHARDS_AT_MOST = 16
 PREFIX = "TERRITOIRE_"
@@ -42,14 +48,6 @@ def environment_of(rendered: Rendered, container: Manifest) -> dict[str, Any]:
     for entry in container.get("env", []):
         told[entry["name"]] = entry.get("value", entry.get("valueFrom"))
     return told
-
-
-def selects(selector: Manifest, labels: dict[str, str]) -> bool:
-    matched = all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
-    for rule in selector.get("matchExpressions", []):
-        assert rule["operator"] == "In"
-        matched = matched and labels.get(rule["key"]) in rule["values"]
-    return matched
 
 
 def test_every_process_has_all_its_settings_and_no_other(rendered: Rendered) -> None:
@@ -106,6 +104,9 @@ def test_every_secret_that_is_asked_for_is_brought_from_the_vault_or_signed(over
     for workload in rendered.of(*WORKLOADS):
         volumes = workload["spec"]["template"]["spec"]["volumes"]
         assert {volume["secret"]["secretName"] for volume in volumes if "secret" in volume} <= there
+    [store] = rendered.of("ObjectStore")
+    for reference in store["spec"]["configuration"]["s3Credentials"].values():
+        assert (reference["name"], reference["key"]) in brought
     cluster = rendered.named("Cluster", "database")["spec"]
     assert {*cluster["certificates"].values(), cluster["bootstrap"]["initdb"]["secret"]["name"]} <= there
 
@@ -140,13 +141,76 @@ def test_every_deployment_is_probed_budgeted_and_drained(rendered: Rendered) -> 
     budgets = rendered.of("PodDisruptionBudget")
     for deployment in rendered.of("Deployment"):
         [container] = containers_of(deployment)
+        # The radio's door stays open while the database or the bus is away: what comes in is kept in memory.
+        is_radio = deployment["metadata"]["name"] == "gateway-bridge"
         assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
-        assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        assert container["readinessProbe"]["httpGet"]["path"] == ("/livez" if is_radio else "/readyz")
         assert container["startupProbe"]["httpGet"]["path"] == "/readyz"
         labels = labels_of(deployment)
         assert any(selects(budget["spec"]["selector"], labels) for budget in budgets)
         pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-        assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > DRAIN_DEADLINE_S + pause
+        period = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        assert period > pause + DRAIN_DEADLINE_S + UNWIND_S
+
+
+def test_no_budget_holds_a_node_that_is_to_be_emptied(rendered: Rendered) -> None:
+    for budget in rendered.of("PodDisruptionBudget"):
+        spec = budget["spec"]
+        assert spec["maxUnavailable"] == 1
+        assert "minAvailable" not in spec
+        # While the database is away no process is ready and no disruption would be left. Of the bus it is so: the
+        # second server is not taken while the first catches up.
+        expected = None if budget["metadata"]["name"] == "nats" else "AlwaysAllow"
+        assert spec.get("unhealthyPodEvictionPolicy") == expected
+
+
+def test_replicas_are_of_several_nodes_and_zones_and_replaced_one_by_one(rendered: Rendered) -> None:
+    for deployment in rendered.of("Deployment"):
+        pod = deployment["spec"]["template"]["spec"]
+        if deployment["spec"]["strategy"] == {"type": "Recreate"}:
+            assert deployment["spec"]["replicas"] == 1
+            continue
+        assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+        spread = {constraint["topologyKey"]: constraint for constraint in pod["topologySpreadConstraints"]}
+        assert spread.keys() == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
+        for constraint in spread.values():
+            assert selects(constraint["labelSelector"], labels_of(deployment))
+
+
+def test_the_radio_and_what_it_needs_is_evicted_last(rendered: Rendered) -> None:
+    [priority] = rendered.of("PriorityClass")
+    first = {
+        workload["metadata"]["name"]
+        for workload in rendered.of(*WORKLOADS)
+        if workload["spec"]["template"]["spec"].get("priorityClassName") == priority["metadata"]["name"]
+    }
+
+    assert {"gateway-bridge", "network", "nats"} <= first
+    assert first <= {"gateway-bridge", "gateway-bridge-mqtt", "network", "nats", "mosquitto"}
+    assert all(
+        cluster["spec"]["priorityClassName"] == priority["metadata"]["name"] for cluster in rendered.of("Cluster")
+    )
+
+
+def test_the_key_encryption_key_is_apart_and_with_those_only_that_open_keys(rendered: Rendered) -> None:
+    for workload in rendered.ours:
+        [container] = containers_of(workload)
+        holders = {
+            entry["name"]: entry["valueFrom"]["secretKeyRef"]["name"]
+            for entry in container["env"]
+            if "secretKeyRef" in entry.get("valueFrom", {})
+        }
+        assert ("TERRITOIRE_KEK" in holders) == issubclass(settings_of(container["args"][0]), KeySettings)
+        assert {name for name, secret in holders.items() if secret == "territoire-kek"} <= {"TERRITOIRE_KEK"}
+
+
+def test_private_keys_and_accounts_are_for_the_server_s_own_group(rendered: Rendered) -> None:
+    for workload in rendered.of("StatefulSet"):
+        pod = workload["spec"]["template"]["spec"]
+        for volume in pod["volumes"]:
+            if "secret" in volume:
+                assert volume["secret"]["defaultMode"] == 0o440
+                assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
 
 
 def test_selectors_find_their_pods(rendered: Rendered) -> None:
@@ -160,7 +224,9 @@ def test_selectors_find_their_pods(rendered: Rendered) -> None:
         ]
         assert len(found) == (0 if name == "nowhere" else 1), name
         for workload in found:
-            ports = {port["name"]: port for container in containers_of(workload) for port in container["ports"]}
+            ports = {
+                port["name"]: port for container in containers_of(workload) for port in container.get("ports", [])
+            }
             for port in service["spec"]["ports"]:
                 target = ports[port["targetPort"]]
                 assert target.get("protocol", "TCP") == port.get("protocol", "TCP")
@@ -169,19 +235,9 @@ def test_selectors_find_their_pods(rendered: Rendered) -> None:
 
 
 def test_nothing_is_allowed_but_what_a_policy_names(rendered: Rendered) -> None:
-    policies = rendered.of("NetworkPolicy")
-    [everything] = [policy for policy in policies if policy["spec"]["podSelector"] == {}
+    [everything] = [policy for policy in rendered.of("NetworkPolicy") if policy["spec"]["podSelector"] == {}
                     and "ingress" not in policy["spec"] and "egress" not in policy["spec"]]  # fmt: skip
     assert sorted(everything["spec"]["policyTypes"]) == ["Egress", "Ingress"]
-    for workload in rendered.ours:
-        reached = {
-            port["port"]
-            for policy in policies
-            if selects(policy["spec"]["podSelector"], labels_of(workload))
-            for rule in policy["spec"].get("egress", [])
-            for port in rule["ports"]
-        }
-        assert {53, 4222, 5432} <= reached, workload["metadata"]["name"]
 
 
 def test_webhooks_and_lns_are_reached_outside_and_nowhere_within(rendered: Rendered) -> None:
@@ -193,11 +249,15 @@ def test_webhooks_and_lns_are_reached_outside_and_nowhere_within(rendered: Rende
         )
 
 
-def test_more_replicas_than_shards_own_nothing(rendered: Rendered) -> None:
-    for scaled in rendered.of("ScaledObject"):
-        deployment = rendered.named("Deployment", scaled["spec"]["scaleTargetRef"]["name"])
-        assert "replicas" not in deployment["spec"]
-        assert scaled["spec"]["maxReplicaCount"] <= SHARDS_AT_MOST
+def test_more_replicas_than_shards_own_nothing_and_one_only_says_how_many(rendered: Rendered) -> None:
+    scaled = [
+        (scaler["spec"]["scaleTargetRef"]["name"], scaler["spec"].get("maxReplicaCount", SHARDS_AT_MOST))
+        for scaler in rendered.of("ScaledObject", "HorizontalPodAutoscaler")
+    ]
+    assert len(dict(scaled)) == len(scaled)
+    for name, most in scaled:
+        assert "replicas" not in rendered.named("Deployment", name)["spec"]
+        assert most <= SHARDS_AT_MOST
 
 
 def test_streams_have_a_copy_on_each_bus_server(rendered: Rendered) -> None:
@@ -206,15 +266,79 @@ def test_streams_have_a_copy_on_each_bus_server(rendered: Rendered) -> None:
     assert int(told["TERRITOIRE_BUS_REPLICAS"]) == rendered.named("StatefulSet", "nats")["spec"]["replicas"]
 
 
-def test_the_bus_refuses_before_its_disk_is_full(rendered: Rendered) -> None:
-    [configuration] = [
-        config["data"]["nats.conf"] for config in rendered.of("ConfigMap") if "nats.conf" in config["data"]
-    ]
-    [claim] = rendered.named("StatefulSet", "nats")["spec"]["volumeClaimTemplates"]
-    disk_gib = int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi"))
-    [store] = [line.split()[1] for line in configuration.splitlines() if line.strip().startswith("max_file_store")]
+def bus_of(rendered: Rendered) -> tuple[dict[str, str], Manifest]:
+    """What its configuration says, by name, and its stateful set."""
+    [text] = [config["data"]["nats.conf"] for config in rendered.of("ConfigMap") if "nats.conf" in config["data"]]
+    said = [line.strip().partition(":") for line in text.splitlines() if ":" in line]
+    return {name: value.strip() for name, _, value in said}, rendered.named("StatefulSet", "nats")
 
-    assert int(store.removesuffix("GB")) <= 0.8 * disk_gib
+
+def test_the_bus_holds_its_streams_and_refuses_before_its_disk_is_full(rendered: Rendered) -> None:
+    said, bus = bus_of(rendered)
+    [claim] = bus["spec"]["volumeClaimTemplates"]
+    disk_gib = int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi"))
+    store_gib = int(said["max_file_store"].removesuffix("GB"))
+    memory_mib = int(said["max_memory_store"].removesuffix("MB"))
+
+    assert store_gib <= 0.8 * disk_gib
+    # Each server has a copy of each.
+    assert sum(stream.max_bytes or 0 for stream in STREAMS) <= store_gib << 30
+    assert (MEASUREMENTS_STREAM.max_bytes or 0) <= memory_mib << 20
+    assert containers_of(bus)[0]["resources"]["limits"]["memory"] == "1Gi"
+    assert memory_mib <= 512
+
+
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_a_bus_server_that_stops_has_the_time_to_send_everybody_away(overlay: str) -> None:
+    said, bus = bus_of(render(overlay))
+    pod = bus["spec"]["template"]["spec"]
+    server = containers_of(bus)[0]
+
+    assert server["lifecycle"]["preStop"]["exec"]["command"][-1] == f"ldm={said['pid_file'].strip(chr(34))}"
+    before_s = 10  # nats-server's own lame_duck_grace_period.
+    assert pod["terminationGracePeriodSeconds"] > before_s + int(said["lame_duck_duration"].removesuffix("s"))
+    # Its certificate has every name by which it is called.
+    names = set(render(overlay).named("Certificate", "nats")["spec"]["dnsNames"])
+    servers = {f"nats-{index}.nats" for index in range(bus["spec"]["replicas"])}
+    assert {"nats", *servers} <= names
+    assert servers == set(re.findall(r"nats://([^:]+):6222", said["routes"]))
+    assert said["no_advertise"] == "true"
+
+
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_people_and_stations_are_told_the_names_that_the_ingress_serves_with_tls(overlay: str) -> None:
+    rendered = render(overlay)
+    told = rendered.named("ConfigMap", "territoire")["data"]
+    for ingress, setting in (("api", "TERRITOIRE_PUBLIC_URL"), ("stations", "TERRITOIRE_STATION_URL")):
+        spec = rendered.named("Ingress", ingress)["spec"]
+        [rule] = spec["rules"]
+        url = urlsplit(told[setting])
+        assert url.scheme in {"https", "wss"}
+        assert url.port in {None, 443}
+        assert url.hostname == rule["host"]
+        assert [rule["host"]] == spec["tls"][0]["hosts"]
+    Settings(database_url="x", nats_url="x", station_url=told["TERRITOIRE_STATION_URL"])  # type: ignore[arg-type]
+    broker = rendered.named("Certificate", "mosquitto")["spec"]["dnsNames"]
+    assert f"mqtt.{urlsplit(told['TERRITOIRE_PUBLIC_URL']).hostname}" in broker
+
+
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_a_commit_is_on_two_disks_and_the_log_in_the_store(overlay: str) -> None:
+    rendered = render(overlay)
+    cluster = rendered.named("Cluster", "database")["spec"]
+    [scheduled] = rendered.of("ScheduledBackup")
+
+    assert cluster["instances"] == 3
+    assert cluster["postgresql"]["synchronous"] == {"method": "any", "number": 1, "dataDurability": "required"}
+    assert cluster["postgresql"]["shared_preload_libraries"] == ["timescaledb"]
+    assert "CREATE EXTENSION IF NOT EXISTS timescaledb" in cluster["bootstrap"]["initdb"]["postInitApplicationSQL"]
+    assert cluster["walStorage"]["size"] != cluster["storage"]["size"]
+    [plugin] = cluster["plugins"]
+    assert plugin["isWALArchiver"] is True
+    assert plugin["name"] == scheduled["spec"]["pluginConfiguration"]["name"]
+    assert rendered.named("ObjectStore", plugin["parameters"]["barmanObjectName"])
+    reloaded = rendered.named("Certificate", "database")["spec"]["secretTemplate"]["labels"]
+    assert "cnpg.io/reload" in reloaded
 
 
 def test_gateways_may_do_at_the_edge_what_they_may_on_one_machine() -> None:

@@ -1,0 +1,61 @@
+"""What KEDA scales by is what a nats-server with the pods' configuration answers."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from core.messages import topics
+from core.runtime.bus import connect_bus
+from services.supervisor.launch import program
+from services.supervisor.ports import free_tcp_port
+from tests.k8s.conftest import Manifest, render
+from tests.k8s.servers import COMPONENTS, here, start
+
+WAITING = {"network": (topics.FRAMES, topics.frames(0), 3), "ingest": (topics.UPLINKS, topics.uplinks(0), 5)}
+
+
+def read(answer: Manifest, place: str) -> int:
+    """A path as GJSON reads it, as far as ours go: names, an index, and `#(name=="X")`."""
+    found: object = answer
+    for step in re.findall(r'#\(name=="\w+"\)|\w+', place):
+        if step.startswith("#"):
+            [found] = [item for item in found if item["name"] == step.split('"')[1]]  # type: ignore[union-attr]
+        else:
+            found = found[int(step) if step.isdigit() else step]  # type: ignore[index]
+    assert isinstance(found, int)
+    return found
+
+
+def test_keda_reads_how_much_waits_where_the_manifests_say(tmp_path: Path) -> None:
+    port, monitor = free_tcp_port(), free_tcp_port()
+    configuration = here((COMPONENTS / "nats-single" / "nats.conf").read_text("utf-8"), tmp_path, port, monitor)
+    (tmp_path / "nats.conf").write_text(configuration, "utf-8")
+
+    async def fill() -> None:
+        async with connect_bus(f"nats://territoire:x@127.0.0.1:{port}", "test") as bus:
+            await bus.ensure_streams()
+            for _, subject, count in WAITING.values():
+                for _ in range(count):
+                    await bus.publish_once(subject, b"x")
+
+    binary = program("nats-server", "nats-server")
+    server = start(binary, "-c", str(tmp_path / "nats.conf"), POD_NAME="nats-0", NATS_PASSWORD="x")
+    try:
+        asyncio.run(fill())
+        scaled = render("production").of("ScaledObject")
+        assert {scaler["metadata"]["name"] for scaler in scaled} == WAITING.keys()
+        for scaler in scaled:
+            [trigger] = scaler["spec"]["triggers"]
+            url = urlsplit(trigger["metadata"]["url"])
+            assert (url.hostname, url.port) == ("nats.territoire.svc", 8222)
+            with urlopen(f"http://127.0.0.1:{monitor}{url.path}?{url.query}") as response:
+                answer = json.load(response)
+            stream, _, count = WAITING[scaler["metadata"]["name"]]
+            assert f'"{stream}"' in trigger["metadata"]["valueLocation"]
+            assert read(answer, trigger["metadata"]["valueLocation"]) == count
+    finally:
+        server.terminate()
+        server.wait()
