@@ -26,9 +26,9 @@ TAKE_HELD = """
 WITH taken AS (
     UPDATE alert_notice SET digested_at = $3
     WHERE tenant_id = $1 AND team_id IS NOT DISTINCT FROM $2::int AND held_until <= $3 AND digested_at IS NULL
-    RETURNING id, alert_id, severity, event, at, message, body
+    RETURNING number, alert_id, severity, at, message, body
 ), last AS (
-    SELECT DISTINCT ON (alert_id) * FROM taken ORDER BY alert_id, at DESC, id
+    SELECT DISTINCT ON (alert_id) * FROM taken ORDER BY alert_id, number DESC
 )
 SELECT n.alert_id, n.severity::text AS severity, n.at, n.message, n.body, a.workflow::text AS workflow
 FROM last n JOIN alert a ON a.id = n.alert_id
@@ -38,19 +38,27 @@ READ_NAMES = """
 SELECT t.slug AS tenant, coalesce(m.name, '') AS team FROM tenant t LEFT JOIN team m ON m.id = $2 WHERE t.id = $1
 """
 # Alerts that nobody has taken and whose next rung is due at $1; quiet teams ($2) hear of what is critical only.
+# Counted from the last opening (o), or from when it was told to come and go: since then nothing says each opening.
+# What is said is what was last said of it (l). A rung on which nobody can be told is passed over.
 # Locked: whoever acknowledges meanwhile is waited for, and the row looked at again.
 UNANSWERED = """
-SELECT a.id AS alert_id, a.tenant_id, a.team_id, a.severity::text AS severity, o.id AS opening_id, o.body,
-       o.message, coalesce(o.digested_at, o.at) AS first_told_at, n.rung
+SELECT a.id AS alert_id, a.tenant_id, a.team_id, a.severity::text AS severity, o.id AS opening_id, l.body,
+       l.message, coalesce(o.digested_at, o.at) AS first_told_at, n.rung
 FROM alert a
 CROSS JOIN LATERAL (
-    SELECT id, at, body, message, cadence, held_until, digested_at FROM alert_notice
-    WHERE alert_id = a.id AND event IN ('alert.opened', 'alert.reopened') ORDER BY at DESC, id LIMIT 1) AS o
+    SELECT id, at, cadence, held_until, digested_at FROM alert_notice
+    WHERE alert_id = a.id AND event IN ('alert.opened', 'alert.reopened', 'alert.flapping')
+    ORDER BY number DESC LIMIT 1) AS o
+CROSS JOIN LATERAL (
+    SELECT body, message FROM alert_notice
+    WHERE alert_id = a.id AND event IN ('alert.opened', 'alert.reopened', 'alert.flapping', 'alert.raised')
+    ORDER BY number DESC LIMIT 1) AS l
 LEFT JOIN LATERAL (
     SELECT rung, at FROM alert_notice WHERE alert_id = a.id AND opening_id = o.id
     ORDER BY rung DESC LIMIT 1) AS e ON true
 CROSS JOIN LATERAL (
     SELECT c.rung, min(c.after_seconds) AS after_seconds FROM contact c
+    JOIN webhook_endpoint w ON w.id = c.webhook_endpoint_id AND w.state = 'enabled'
     WHERE c.team_id = a.team_id AND c.rung > coalesce(e.rung, 0) GROUP BY c.rung ORDER BY c.rung LIMIT 1) AS n
 WHERE a.workflow = 'open' AND a.told AND a.muted_by IS NULL AND a.team_id IS NOT NULL
   AND o.cadence = 'now' AND (o.held_until IS NULL OR o.digested_at IS NOT NULL)

@@ -37,12 +37,14 @@ OPENING_HELD = """
 SELECT max(held_until) FROM alert_notice
 WHERE alert_id = $1 AND team_id = $2 AND held_until IS NOT NULL AND digested_at IS NULL
 """
-# How far up the ladder the alert had gone: whoever was told that it is open is told that it is over.
+# How far up the ladder the alert had gone since it opened.
 HIGHEST_RUNG = """
-SELECT coalesce(max(e.rung), 0) FROM alert_notice e WHERE e.alert_id = $1 AND e.opening_id = (
-    SELECT o.id FROM alert_notice o WHERE o.alert_id = $1 AND o.event IN ('alert.opened', 'alert.reopened')
-    ORDER BY o.at DESC, o.id LIMIT 1)
+SELECT coalesce(max(e.rung), 0) FROM alert_notice e WHERE e.alert_id = $1 AND e.number > (
+    SELECT max(o.number) FROM alert_notice o
+    WHERE o.alert_id = $1 AND o.event IN ('alert.opened', 'alert.reopened'))
 """
+# A beginning is for the first contacts; whoever was called since is told how it goes on.
+BEGINNINGS = ("alert.opened", "alert.reopened")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ async def tell(connection: Connection, notice: Notice) -> UUID:
     await insert_notice(connection, notice_id, notice, held_until)
     if held_until is None:
         highest = 0
-        if notice.event == "alert.resolved" and notice.team_id is not None:
+        if notice.event not in BEGINNINGS and notice.team_id is not None:
             highest = await connection.fetchval(HIGHEST_RUNG, notice.alert_id)
         endpoints = await endpoints_of(connection, notice.tenant_id, notice.team_id, 0, highest)
         await enqueue_for(connection, endpoints, notice_id, notice.alert_id, notice.body)

@@ -59,14 +59,16 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving() -> AsyncGenerator[Receiver]:
-    receiver = Receiver()
+async def receiving(receiver: Receiver | None = None) -> AsyncGenerator[Receiver]:
+    receiver = receiver or Receiver()
     receiver.gate.set()
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         content, more = b"", True
         while more:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                return  # Whoever was sending it is dead.
             content, more = content + message.get("body", b""), message.get("more_body", False)
         status = await receiver.take({name.decode(): value.decode() for name, value in scope["headers"]}, content)
         await send({"type": "http.response.start", "status": status, "headers": receiver.answer_headers})

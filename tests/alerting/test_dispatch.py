@@ -12,9 +12,9 @@ from alerting import alert_store, store, teams
 from alerting.dispatch import Dispatched, dispatch, waited_text
 from alerting.notices import Notice, tell
 from alerting.queue import WebhookMessage, decode_message
-from alerting.rules.calendar import PARIS
 from core.runtime.postgres import Pool
 from tests.alerting.sending import KEYS
+from tests.alerting.town import PARIS
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=PARIS)  # A Wednesday.
 NIGHT = datetime(2026, 11, 25, 23, 0, tzinfo=PARIS)
@@ -216,12 +216,66 @@ async def test_what_fires_again_climbs_again(pool: Pool, crew: Crew) -> None:
     assert (await crew.sent()).count(("chef", "alert.escalated")) == 2
 
 
-async def test_whoever_was_called_is_told_of_the_end(pool: Pool, crew: Crew) -> None:
+async def test_whoever_was_called_is_told_how_it_goes_on(pool: Pool, crew: Crew) -> None:
     alert = await crew.alert(NOON)
     await dispatch(pool, NOON + HALF_HOUR)
+    await crew.tell(alert, NOON + HALF_HOUR * 1.2, event="alert.raised")
     await crew.resolve(alert, NOON + HALF_HOUR * 1.5)
+    await crew.tell(alert, NOON + HALF_HOUR * 2, event="alert.reopened")
 
-    assert sorted((await crew.sent())[2:]) == [("agent", "alert.resolved"), ("chef", "alert.resolved")]
+    assert sorted((await crew.sent())[2:4]) == [("agent", "alert.raised"), ("chef", "alert.raised")]
+    assert sorted((await crew.sent())[4:6]) == [("agent", "alert.resolved"), ("chef", "alert.resolved")]
+    assert (await crew.sent())[6:] == [("agent", "alert.reopened")]
+
+
+async def test_what_comes_and_goes_climbs_from_when_it_was_said_to(pool: Pool, crew: Crew) -> None:
+    """Nothing says each of its openings any more: the last one that was told is long over."""
+    alert = await crew.alert(NOON)
+    await crew.tell(alert, NOON + HALF_HOUR * 3, event="alert.flapping")
+    turns = [await dispatch(pool, NOON + HALF_HOUR * half) for half in (3.9, 4)]
+    await crew.tell(alert, NOON + HALF_HOUR * 4.5, event="alert.digest")
+
+    assert [turn.escalations for turn in turns] == [0, 1]
+    assert (await crew.sent())[2:] == [
+        ("chef", "alert.escalated"),
+        ("agent", "alert.digest"),
+        ("chef", "alert.digest"),
+    ]
+
+
+async def test_an_escalation_says_what_was_last_said(pool: Pool, crew: Crew) -> None:
+    alert = await crew.alert(NOON, "warning")
+    body = {"type": "alert.raised", "timestamp": NOON, "data": {"alert": alert, "message": "Bac", "value": 91}}
+    notice = Notice(
+        crew.place.tenant_id, crew.team_id, alert, "alert.raised", "major", "now", NOON, "Bac à 91 %.",
+        msgspec.json.encode(body),
+    )  # fmt: skip
+    async with pool.acquire() as connection, connection.transaction():
+        await tell(connection, notice)
+    await dispatch(pool, NOON + HALF_HOUR)
+    data = msgspec.json.decode((await crew.messages())[-1].body)["data"]
+
+    assert data["message"] == "Non prise en charge depuis 30 min : Bac à 91 %."
+    assert data["value"] == 91
+
+
+async def test_a_rung_on_which_nobody_can_be_told_is_passed_over(pool: Pool, crew: Crew) -> None:
+    await store.set_endpoint_enabled(pool, crew.endpoints["chef"], enabled=False)
+    await crew.alert(NOON)
+    done = await dispatch(pool, NOON + HALF_HOUR)
+
+    assert done == Dispatched(0, 1)
+    assert await crew.sent() == [("agent", "alert.opened"), ("directeur", "alert.escalated")]
+
+
+async def test_of_one_instant_the_digest_says_what_was_said_last(pool: Pool, crew: Crew) -> None:
+    for _ in range(8):
+        alert = await crew.alert(NIGHT, "warning")
+        await crew.tell(alert, NIGHT, "major", "alert.raised")
+    await dispatch(pool, MORNING)
+    digest = msgspec.json.decode((await crew.messages())[-1].body)
+
+    assert {line["severity"] for line in digest["data"]["alerts"]} == {"major"}
 
 
 async def test_by_night_only_what_is_critical_climbs_and_the_rest_from_the_digest_on(

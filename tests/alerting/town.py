@@ -118,9 +118,10 @@ class Town:
         return [Measurement(row[0], int(at.timestamp()) * 1_000_000, row[2], 0) for row in rows]
 
     async def notices(self) -> list[tuple[str, str, str, str]]:
-        """What was told: local instant, event, severity, text."""
+        """What the engine told: local instant, event, severity, text."""
         rows = await self.pool.fetch(
-            "SELECT at, event, severity::text, message FROM alert_notice ORDER BY at, message, event"
+            "SELECT at, event, severity::text, message FROM alert_notice WHERE rung = 0 "
+            "ORDER BY at, message, event"
         )
         return [
             (f"{row['at'].astimezone(PARIS):%d/%m %H:%M}", row["event"].removeprefix("alert."), row["severity"],
@@ -137,6 +138,7 @@ class Days:
         self.now = FIRST
         self.deaths = 0
         self.people: list[tuple[datetime, Callable[[], Awaitable[object]]]] = []
+        self.each_hour: Callable[[datetime], Awaitable[object]] | None = None
         self.engine: Engine | None = None
 
     async def _alive(self) -> Engine:
@@ -165,8 +167,10 @@ class Days:
             else:
                 return
 
-    async def play(self) -> None:
+    async def play(self, until: datetime | None = None) -> None:
         for at in hours():
+            if at == until:
+                break
             self.now = at
             items = await self.town.hear(at)
             if not _gateway_is_down(at):
@@ -183,6 +187,8 @@ class Days:
             for due, act in self.people:
                 if due == at:
                     await act()
+            if self.each_hour is not None:
+                await self.each_hour(at)
 
 
 async def _take(lease: Lease, message: Message, engine: Engine) -> None:
