@@ -1,22 +1,35 @@
 """`territoire install`: units for systemd on a Debian server without Kubernetes."""
 
+import compileall
 import os
 import pwd
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from services.cli.running import fail
-from services.supervisor.launch import Account
+from services.supervisor.launch import Account, system_path
 from services.supervisor.postgres import may_enter
 from services.supervisor.stack import checkout
 
+# What is written, and where under /.
 UNITS = ("territoire.service", "territoire-backup.service", "territoire-backup.timer")
-ENVIRONMENT = "territoire.env"
-UNIT_FOLDER, ENVIRONMENT_FOLDER = Path("etc/systemd/system"), Path("etc/territoire")
+PLACES = {
+    **dict.fromkeys(UNITS, Path("etc/systemd/system")),
+    "territoire.env": Path("etc/territoire"),
+    "territoire.conf": Path("etc/sysctl.d"),
+    "territoire": Path("etc/logrotate.d"),
+}
+# What the operator writes in there stays.
+THEIRS = {"territoire.env"}
+# ProtectHome hides them from the service.
+HIDDEN = (Path("/home"), Path("/root"), Path("/run/user"))
+PACKAGES = ("lorawan", "core", "decoders", "ingest", "alerting", "lighting", "api", "services")
 
 
 def install(
@@ -42,42 +55,72 @@ def install(
         "KEPT": str(keep),
     }
     if root is None:
-        _require_server(place, user)
+        _require_server(place, user, home, backups)
         _make_folders(user, home, backups)
-    written = write_units(root or Path("/"), filled)
+        # The service cannot write beside its own code: what Python compiles is kept from here on.
+        compileall.compile_dir(str(place), maxlevels=0, quiet=1)
+        for package in PACKAGES:
+            compileall.compile_dir(str(place / package), quiet=1)
+    written = write_files(root or Path("/"), filled)
     for file in written:
         typer.echo(f"  {file}")
+    complaint = verify([file for file in written if file.name in UNITS])
+    if complaint:
+        raise fail(f"systemd refuse ces unités :\n{complaint}")
     if root is not None:
         return
+    subprocess.run(["sysctl", "--quiet", "--load", "/etc/sysctl.d/territoire.conf"], check=False)
     subprocess.run(["systemctl", "daemon-reload"], check=True)
+    typer.echo("Réglages : /etc/territoire/territoire.env")
     typer.echo("Démarrez : systemctl enable --now territoire.service territoire-backup.timer")
     typer.echo("Journal : journalctl -u territoire ; état : ./territoire status --home " + str(home))
 
 
-def write_units(root: Path, filled: dict[str, str]) -> list[Path]:
-    """The units, replaced; the environment, once: what the operator wrote there stays."""
+def write_files(root: Path, filled: dict[str, str]) -> list[Path]:
+    """The files, replaced, but for what the operator wrote; returns those that were written."""
     source = checkout() / "deploy" / "systemd"
     written: list[Path] = []
-    for name in (*UNITS, ENVIRONMENT):
-        folder = root / (ENVIRONMENT_FOLDER if name == ENVIRONMENT else UNIT_FOLDER)
+    for name, place in PLACES.items():
+        folder = root / place
         folder.mkdir(parents=True, exist_ok=True)
-        if name == ENVIRONMENT and (folder / name).exists():
+        if name in THEIRS and (folder / name).exists():
             continue
         text = (source / name).read_text("utf-8")
         for key, value in filled.items():
             text = text.replace(f"@{key}@", value)
         (folder / name).write_text(text, "utf-8")
+        # Passwords of mail servers and brokers are written there.
+        (folder / name).chmod(0o600 if name in THEIRS else 0o644)
         written.append(folder / name)
     return written
 
 
-def _require_server(place: Path, user: str) -> None:
+def verify(units: Sequence[Path]) -> str:
+    """What systemd itself has to say against these units; nothing where it is not installed."""
+    analyze = shutil.which("systemd-analyze", path=system_path())
+    if analyze is None:
+        return ""
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", *units],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    ours = [line for line in done.stdout.splitlines() if "territoire" in line]
+    return "\n".join(ours) if done.returncode or ours else ""
+
+
+def _require_server(place: Path, user: str, *folders: Path) -> None:
     if os.geteuid() != 0:
         raise fail("il faut être root (sudo ./territoire install), ou --root pour lire les unités d'abord", 2)
     if not Path("/run/systemd/system").is_dir():
         raise fail(
             "systemd ne tourne pas ici : « ./territoire up » suffit, ou un conteneur (deploy/compose.yaml)", 2
         )
+    for folder in (place, *folders):
+        if is_hidden(folder):
+            raise fail(f"le service ne voit pas {folder} : ni /home ni /root (mais /opt, /srv)", 2)
     try:
         pwd.getpwnam(user)
     except KeyError:
@@ -86,6 +129,11 @@ def _require_server(place: Path, user: str) -> None:
         )
     if not may_enter(place, Account.named(user)):
         raise fail(f"le compte {user} ne peut pas lire {place} : placez le programme sous /opt/territoire", 2)
+
+
+def is_hidden(folder: Path) -> bool:
+    """Whether the unit's ProtectHome hides this folder from the service."""
+    return any(folder.resolve().is_relative_to(hidden) for hidden in HIDDEN)
 
 
 def _make_folders(user: str, home: Path, backups: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from services.run_info import RunInfo
 from services.supervisor.home import Home, HomeRefused
 from services.supervisor.launch import Launch, ServerMissing
+from services.supervisor.notify import notify
 from services.supervisor.ports import PortTaken
 from services.supervisor.postgres import ClusterRefused
 from services.supervisor.stack import Stack, StackOptions
@@ -57,8 +58,10 @@ async def run_stack(folder: Path, options: StackOptions, body: Body) -> int:
             started = await _unless(interruption.asked, stack.start())
             if started is None:
                 return INTERRUPTED
+            notify("READY=1")
             return await body(started, interruption.asked)
         finally:
+            notify("STOPPING=1")
             await stack.stop()
 
 

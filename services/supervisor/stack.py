@@ -22,6 +22,10 @@ from services.supervisor.supervisor import ChildSpec, Supervisor
 SERVICES = ("gateway_bridge", "network", "intake", "ingest", "alerting", "lighting", "maintenance", "api")
 # Those that share out the shards among however many there are.
 REPLICABLE = ("network", "ingest", "alerting", "lighting")
+# What the operator may say otherwise than we do: where people reach the API, and a broker other than ours.
+CHOSEN = ("TERRITOIRE_PUBLIC_URL", "TERRITOIRE_MQTT_URL")
+# Ours, or a single replica's: not handed on.
+NOT_THEIRS = {"TERRITOIRE_HOME", "TERRITOIRE_OPTIONS", "TERRITOIRE_BACKUP_DATABASE_URL", "TERRITOIRE_MQTT_URL"}
 SHARDS = 4
 KEK_ID = "kek-1"
 # A service drains for 20 s at most before it gives up by itself.
@@ -161,7 +165,7 @@ class Stack:
         health_url = self.run.api_url if name == "api" else f"http://{LOOPBACK}:{self._health_ports[instance]}"
         return ChildSpec(
             child,
-            Launch((sys.executable, "-P", "-m", f"services.{name}"), env=self._environment(name, instance)),
+            Launch((sys.executable, "-P", "-m", f"services.{name}"), env=self.environment(name, instance)),
             self._home.log(child),
             lambda: answers_ok(f"{health_url}/readyz"),
             ready_within=60.0,
@@ -169,7 +173,8 @@ class Stack:
             health_url=health_url,
         )
 
-    def _environment(self, name: str, instance: str) -> dict[str, str]:
+    def environment(self, name: str, instance: str) -> dict[str, str]:
+        """What a replica of a service is told."""
         run, options = self.run, self._options
         api_role = self.servers.postgres.url(user="territoire_api", password=self._secrets.api)
         environment = {
@@ -205,7 +210,8 @@ class Stack:
                 "TERRITOIRE_API_HOST": options.api_host,
                 "TERRITOIRE_API_PORT": run.api_url.rsplit(":", 1)[1],
             }
-        return environment
+        chosen = {name: os.environ[name] for name in CHOSEN if name in os.environ}
+        return environment | {name: value for name, value in chosen.items() if name in environment}
 
     def _migrate_launch(self) -> Launch:
         environment = {
@@ -237,11 +243,12 @@ def _reachable(host: str) -> str:
 
 
 def _inherited() -> dict[str, str]:
-    """What a service takes from our environment: its settings for logs and telemetry, and nothing else."""
+    """What a service takes from our environment: the settings that the operator wrote there, and little else."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name in {"LANG", "LC_ALL", "TZ", "TERRITOIRE_LOG_LEVEL"} or name.startswith("OTEL_")
+        if (name in {"LANG", "LC_ALL", "TZ"} or name.startswith(("OTEL_", "TERRITOIRE_")))
+        and name not in NOT_THEIRS
     }
     return {"PATH": system_path(), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **kept}
 

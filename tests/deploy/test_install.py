@@ -1,15 +1,42 @@
 import configparser
 import re
+import shutil
 import sys
+import tomllib
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from services.cli.app import app
 from services.cli.backup import former
+from services.cli.install import PACKAGES, UNITS, is_hidden, verify
+from services.cli.machine import UDP_BUFFER
+from services.gateway_bridge.settings import Settings
+from tests.k8s.test_rules import known_settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-ISOLATING = ("NoNewPrivileges", "ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateDevices", "SystemCallFilter")
+# systemd.exec(5): each cuts a service off from something that ours do not need.
+ISOLATING = {
+    "NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "AmbientCapabilities": "", "ProtectSystem": "strict",
+    "ProtectHome": "yes", "PrivateTmp": "yes", "PrivateDevices": "yes", "ProtectKernelTunables": "yes",
+    "ProtectKernelModules": "yes", "ProtectKernelLogs": "yes", "ProtectControlGroups": "yes",
+    "ProtectClock": "yes", "ProtectHostname": "yes", "ProtectProc": "invisible", "RestrictRealtime": "yes",
+    "RestrictSUIDSGID": "yes", "LockPersonality": "yes", "SystemCallArchitectures": "native",
+    "SystemCallErrorNumber": "EPERM", "UMask": "0077", "LimitCORE": "0",
+}  # fmt: skip
+# What else the units say, by section; a directive that systemd does not know is passed over in silence.
+KNOWN = {
+    "Unit": {"Description", "Documentation", "After", "Wants", "Requisite", "StartLimitIntervalSec"},
+    "Service": {
+        *ISOLATING, "Type", "TimeoutStartSec", "TimeoutStopSec", "User", "Group", "EnvironmentFile", "Restart",
+        "WorkingDirectory", "ExecStart", "RestartSec", "KillMode", "LimitNOFILE", "OOMScoreAdjust", "Nice",
+        "IOSchedulingClass", "ReadWritePaths", "RestrictAddressFamilies", "RestrictNamespaces", "SystemCallFilter",
+        "MemoryDenyWriteExecute", "IPAddressDeny", "IPAddressAllow",
+    },
+    "Timer": {"OnCalendar", "RandomizedDelaySec", "Persistent"},
+    "Install": {"WantedBy"},
+}  # fmt: skip
 
 
 def installed(root: Path, *options: str) -> dict[str, configparser.ConfigParser]:
@@ -28,16 +55,71 @@ def installed(root: Path, *options: str) -> dict[str, configparser.ConfigParser]
 def test_the_units_start_this_checkout_as_an_account_that_may_write_its_data_only(tmp_path: Path) -> None:
     units = installed(tmp_path, "--user", "mairie", "--home", "/srv/territoire")
 
+    assert units.keys() == set(UNITS)
     service = units["territoire.service"]["Service"]
-    assert service["User"] == "mairie"
+    assert service["User"] == service["Group"] == "mairie"
     assert service["WorkingDirectory"] == str(CHECKOUT)
     assert service["ExecStart"].startswith(f"{sys.executable} -P -m services.cli up --home /srv/territoire ")
     assert service["ReadWritePaths"] == "/srv/territoire"
-    for unit in ("territoire.service", "territoire-backup.service"):
-        assert set(ISOLATING) <= set(units[unit]["Service"])
-        assert units[unit]["Service"]["CapabilityBoundingSet"] == ""
-    assert "--keep 14 /var/backups/territoire" in units["territoire-backup.service"]["Service"]["ExecStart"]
+    backup = units["territoire-backup.service"]["Service"]
+    assert "--keep 14 /var/backups/territoire" in backup["ExecStart"]
+    assert backup["ReadWritePaths"] == "/var/backups/territoire"
     assert units["territoire-backup.timer"]["Timer"]["Persistent"] == "yes"
+
+
+def test_the_units_are_cut_off_from_all_they_do_not_need_and_say_nothing_unknown(tmp_path: Path) -> None:
+    for name, unit in installed(tmp_path).items():
+        for section in unit.sections():
+            assert set(unit[section]) <= KNOWN[section], name
+        if name.endswith(".service"):
+            assert {directive: unit["Service"].get(directive) for directive in ISOLATING} == ISOLATING, name
+
+
+def test_a_unit_that_systemd_refuses_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where systemd is not installed nothing is told; a stand-in says what it would say."""
+    unit = tmp_path / "territoire.service"
+    unit.write_text("[Service]\nExecStart=/usr/bin/true\nProtectSytem=strict\n", "utf-8")
+    analyze = tmp_path / "systemd-analyze"
+    analyze.write_text("#!/bin/sh\necho 'territoire.service:3: Unknown key ProtectSytem'\n", "utf-8")
+    analyze.chmod(0o755)
+    assert "Unknown key" in verify([unit]) or shutil.which("systemd-analyze") is None
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    assert "Unknown key" in verify([unit])
+
+
+def test_the_environment_starts_and_names_settings_that_exist(tmp_path: Path) -> None:
+    installed(tmp_path)
+    file = tmp_path / "etc/territoire/territoire.env"
+    named = re.findall(r"^#? ?(TERRITOIRE_\w+)=", file.read_text("utf-8"), re.MULTILINE)
+    [options] = re.findall(r"^TERRITOIRE_OPTIONS=(.*)$", file.read_text("utf-8"), re.MULTILINE)
+
+    assert set(named) - {"TERRITOIRE_OPTIONS"} <= known_settings()
+    help_text = CliRunner().invoke(app, ["up", "--help"], env={"COLUMNS": "200"}).output
+    assert all(word in help_text for word in options.split() if word.startswith("--"))
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_the_kernel_is_asked_for_as_much_as_the_bridge_asks_the_kernel(tmp_path: Path) -> None:
+    installed(tmp_path)
+    [said] = re.findall(
+        r"^net.core.rmem_max = (\d+)$", (tmp_path / "etc/sysctl.d/territoire.conf").read_text(), re.MULTILINE
+    )
+
+    assert int(said) == UDP_BUFFER == Settings.model_fields["udp_receive_buffer"].default
+
+
+def test_what_the_service_could_not_see_is_refused() -> None:
+    assert is_hidden(Path("/home/alice/territoire"))
+    assert is_hidden(Path("/root/territoire"))
+    assert not is_hidden(Path("/opt/territoire"))
+    assert not is_hidden(Path("/homes/territoire"))
+
+
+def test_all_that_runs_is_compiled() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
+
+    assert set(PACKAGES) == set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) - {"bench"}
 
 
 def test_what_the_operator_wrote_stays_when_the_units_are_renewed(tmp_path: Path) -> None:

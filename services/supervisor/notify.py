@@ -1,0 +1,14 @@
+"""What systemd is told by a service of Type=notify (sd_notify(3))."""
+
+import os
+import socket
+
+
+def notify(state: str) -> None:
+    """Say `READY=1`, `STOPPING=1`...; nothing where nobody asked to be told."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as told:
+        # A leading @ is the kernel's own name space.
+        told.sendto(state.encode(), f"\0{address[1:]}" if address.startswith("@") else address)

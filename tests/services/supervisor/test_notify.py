@@ -1,0 +1,25 @@
+import socket
+from pathlib import Path
+
+import pytest
+
+from services.supervisor.notify import notify
+
+
+@pytest.mark.parametrize("address", ["{folder}/notify", "@territoire-{name}"])
+def test_whoever_asked_is_told(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = address.format(folder=tmp_path, name=tmp_path.name)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(address.replace("@", "\0", 1) if address.startswith("@") else address)
+        systemd.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+
+        notify("READY=1")
+
+        assert systemd.recv(100) == b"READY=1"
+
+
+def test_nobody_is_told_where_nobody_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+
+    notify("READY=1")
