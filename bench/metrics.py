@@ -10,17 +10,22 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.run_info import RunInfo, read_run_info
 
 TIMEOUT_S = 5
+# Which of the samples of a metric of this kind counts.
+KINDS = {"counter": "_total", "histogram": "_count"}
 Counters = Counter[tuple[str, tuple[str, ...]]]
 
 
 def counters_of(exposition: str) -> Counters:
-    """The counters of one process by name and label values, in the order of the labels' names."""
+    """The counters of one process by name and label values, in the order of the labels' names.
+
+    What a histogram counts is among them, as `..._count`.
+    """
     found: Counters = Counter()
     for family in text_string_to_metric_families(exposition):
-        if family.type != "counter":
+        if family.type not in KINDS:
             continue
         for sample in family.samples:
-            if sample.name.endswith("_total"):
+            if sample.name.endswith(KINDS[family.type]):
                 labels = tuple(value for _, value in sorted(sample.labels.items()))
                 found[sample.name, labels] += round(sample.value)
     return found

@@ -19,6 +19,8 @@ class ServiceInfo(msgspec.Struct, frozen=True):
     log: str
     health_url: str | None = None
     """Base of /livez, /readyz and /metrics; None for the servers that are not ours."""
+    ports: dict[str, int] = {}
+    """What this replica listens on for others: `udp` and `station`, `api`, `intake`."""
 
 
 class RunInfo(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.backup import backup
-from services.cli.bench_alerting import bench_app
+from services.cli.bench_scaling import bench_app
 from services.cli.chaos import chaos
 from services.cli.codec import codec_app
 from services.cli.codec_lab import add_lab
@@ -109,13 +109,13 @@ def up(
 
 def _replicas(text: str) -> dict[str, int]:
     """`network=2,ingest=2` as numbers."""
-    from services.supervisor.stack import REPLICABLE
+    from services.supervisor.stack import SERVICES
 
     counts: dict[str, int] = {}
     for part in filter(None, text.split(",")):
         name, _, count = part.partition("=")
-        if name not in REPLICABLE or not count.isdecimal() or not int(count):
-            raise fail(f"--replicas {part} : attendu SERVICE=NOMBRE, parmi {', '.join(REPLICABLE)}", 2)
+        if name not in SERVICES or not count.isdecimal() or not int(count):
+            raise fail(f"--replicas {part} : attendu SERVICE=NOMBRE, parmi {', '.join(SERVICES)}", 2)
         counts[name] = int(count)
     return counts
 

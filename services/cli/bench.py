@@ -49,17 +49,28 @@ def temporary_home(name: str) -> Generator[Path]:
 
 
 def on_a_stack_of_its_own(
-    command: str, argv: Sequence[str], postgres: Mapping[str, str], services: tuple[str, ...] = ()
+    command: str,
+    argv: Sequence[str],
+    postgres: Mapping[str, str],
+    services: tuple[str, ...] = (),
+    replicas: Mapping[str, int] | None = None,
 ) -> int:
     """Start a stack, run one of our commands on it in a process of its own, stop it; the command's status.
 
-    Of the services all are started, or those that are named.
+    Of the services all are started, or those that are named, and one replica of each, or so many.
     """
     from services.cli.session import REFUSALS, run_in_foreground, run_stack
     from services.supervisor.stack import SERVICES, StackOptions
 
     options = StackOptions(
-        "bench", "127.0.0.1", 0, "127.0.0.1", 0, services=services or SERVICES, postgres=postgres
+        "bench",
+        "127.0.0.1",
+        0,
+        "127.0.0.1",
+        0,
+        services=services or SERVICES,
+        replicas=replicas or {},
+        postgres=postgres,
     )
 
     async def measure(run: "RunInfo", stopping: asyncio.Event) -> int:

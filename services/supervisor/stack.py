@@ -20,8 +20,12 @@ from services.supervisor.postgres import PrivatePostgres
 from services.supervisor.supervisor import ChildSpec, Supervisor
 
 SERVICES = ("gateway_bridge", "network", "intake", "ingest", "alerting", "lighting", "maintenance", "api")
-# Those that share out the shards among however many there are.
-REPLICABLE = ("network", "ingest", "alerting", "lighting")
+# Which of them listen to others than our own processes, and for what.
+LISTENERS: Mapping[str, tuple[str, ...]] = {
+    "gateway_bridge": ("udp", "station"),
+    "api": ("api",),
+    "intake": ("intake",),
+}
 # What the operator may say otherwise than we do: where people reach the API, and a broker other than ours.
 CHOSEN = ("TERRITOIRE_PUBLIC_URL", "TERRITOIRE_MQTT_URL")
 # Ours, or a single replica's: not handed on.
@@ -45,7 +49,8 @@ class StackOptions:
     api_port: int = 8080
     services: tuple[str, ...] = SERVICES
     replicas: Mapping[str, int] = field(default_factory=dict[str, int])
-    """How many of a service, by name; those that are not named are one."""
+    """How many of a service, by name; those that are not named are one. Of those that listen to others, the first
+    has the port that is asked for, and the next ones any free port: run.json says which."""
     postgres: Mapping[str, str] = field(default_factory=dict[str, str])
     """Settings of the private PostgreSQL beyond its own: benchmarks want commit timestamps."""
     intake_host: str = LOOPBACK
@@ -79,27 +84,24 @@ class Stack:
         self._health_ports = {
             instance: free_tcp_port() for name in options.services for _, instance in options.children(name)
         }
+        self._ports = _ports(options)
         self.servers = _servers(home, self._secrets, options)
         self.supervisor = Supervisor(changed=self._publish, held=home.holds)
-        self.run = self._describe(
-            udp_port(options.udp_port, options.udp_host),
-            tcp_port(options.api_port, options.api_host),
-            tcp_port(options.intake_port, options.intake_host),
-            tcp_port(options.station_port, options.udp_host),
-        )
+        self.run = self._describe()
 
-    def _describe(self, udp: int, api: int, intake: int, station: int) -> RunInfo:
+    def _describe(self) -> RunInfo:
         servers, secrets, options = self.servers, self._secrets, self._options
+        first = {what: port for name in LISTENERS for what, port in self._ports[f"{name}-1"].items()}
         return RunInfo(
             home=str(self._home.folder),
             mode=options.mode,
             supervisor_pid=os.getpid(),
             started_at=time.time(),
-            api_url=f"http://{_reachable(options.api_host)}:{api}",
-            intake_url=f"http://{_reachable(options.intake_host)}:{intake}",
-            station_url=f"ws://{_reachable(options.udp_host)}:{station}",
+            api_url=f"http://{_reachable(options.api_host)}:{first['api']}",
+            intake_url=f"http://{_reachable(options.intake_host)}:{first['intake']}",
+            station_url=f"ws://{_reachable(options.udp_host)}:{first['station']}",
             udp_host=_reachable(options.udp_host),
-            udp_port=udp,
+            udp_port=first["udp"],
             database_url=servers.postgres.url(user="territoire_service", password=secrets.service),
             database_admin_url=servers.postgres.url(),
             nats_url=servers.nats.url,
@@ -113,7 +115,14 @@ class Stack:
     def _publish(self) -> None:
         """Write run.json with the pids of this instant."""
         services = tuple(
-            ServiceInfo(child.spec.name, child.pid, child.restarts, str(child.spec.log), child.spec.health_url)
+            ServiceInfo(
+                child.spec.name,
+                child.pid,
+                child.restarts,
+                str(child.spec.log),
+                child.spec.health_url,
+                dict(child.spec.ports),
+            )
             for child in self.supervisor.children
         )
         self._home.write_run_info(msgspec.structs.replace(self.run, services=services))
@@ -162,7 +171,10 @@ class Stack:
 
     def _service(self, name: str, child: str, instance: str) -> ChildSpec:
         # The API serves its health on its own port.
-        health_url = self.run.api_url if name == "api" else f"http://{LOOPBACK}:{self._health_ports[instance]}"
+        ports = self._ports.get(instance, {})
+        health_url = f"http://{LOOPBACK}:{self._health_ports[instance]}"
+        if name == "api":
+            health_url = f"http://{_reachable(self._options.api_host)}:{ports['api']}"
         return ChildSpec(
             child,
             Launch((sys.executable, "-P", "-m", f"services.{name}"), env=self.environment(name, instance)),
@@ -171,11 +183,12 @@ class Stack:
             ready_within=60.0,
             stop_within=SERVICE_STOP_S,
             health_url=health_url,
+            ports=ports,
         )
 
     def environment(self, name: str, instance: str) -> dict[str, str]:
         """What a replica of a service is told."""
-        run, options = self.run, self._options
+        run, options, ports = self.run, self._options, self._ports.get(instance, {})
         api_role = self.servers.postgres.url(user="territoire_api", password=self._secrets.api)
         environment = {
             **_inherited(),
@@ -191,15 +204,16 @@ class Stack:
         if name == "gateway_bridge":
             environment |= {
                 "TERRITOIRE_UDP_HOST": options.udp_host,
-                "TERRITOIRE_UDP_PORT": str(run.udp_port),
+                "TERRITOIRE_UDP_PORT": str(ports["udp"]),
                 "TERRITOIRE_STATION_HOST": options.udp_host,
-                "TERRITOIRE_STATION_PORT": run.station_url.rsplit(":", 1)[1],
-                "TERRITOIRE_MQTT_URL": run.mqtt_bridge_url,
+                "TERRITOIRE_STATION_PORT": str(ports["station"]),
             }
+            # The broker keeps one session for us: two readers would throw each other out, or read all of it twice.
+            environment |= {"TERRITOIRE_MQTT_URL": run.mqtt_bridge_url} if instance == "gateway_bridge-1" else {}
         if name == "intake":
             environment |= {
                 "TERRITOIRE_INTAKE_HOST": options.intake_host,
-                "TERRITOIRE_INTAKE_PORT": run.intake_url.rsplit(":", 1)[1],
+                "TERRITOIRE_INTAKE_PORT": str(ports["intake"]),
             }
         if name == "maintenance":
             environment["TERRITOIRE_DISK_FOLDER"] = str(self._home.postgres_data)
@@ -208,7 +222,7 @@ class Stack:
         if name == "api":
             environment |= {
                 "TERRITOIRE_API_HOST": options.api_host,
-                "TERRITOIRE_API_PORT": run.api_url.rsplit(":", 1)[1],
+                "TERRITOIRE_API_PORT": str(ports["api"]),
             }
         chosen = {name: os.environ[name] for name in CHOSEN if name in os.environ}
         return environment | {name: value for name, value in chosen.items() if name in environment}
@@ -236,6 +250,22 @@ def _servers(home: Home, secrets: Secrets, options: StackOptions) -> Servers:
         PrivateNats(home.folder / "nats", free_tcp_port(), secrets.nats, f"territoire-{home.identity}"),
         PrivateMosquitto(home.folder / "mosquitto", free_tcp_port(), secrets.mqtt),
     )
+
+
+def _ports(options: StackOptions) -> dict[str, dict[str, int]]:
+    """What each replica of a service listens on for others, by instance and kind."""
+    wanted = {
+        "udp": (udp_port, options.udp_port, options.udp_host),
+        "station": (tcp_port, options.station_port, options.udp_host),
+        "api": (tcp_port, options.api_port, options.api_host),
+        "intake": (tcp_port, options.intake_port, options.intake_host),
+    }
+    found: dict[str, dict[str, int]] = {}
+    for name, kinds in LISTENERS.items():
+        for number, (_, instance) in enumerate(options.children(name)):
+            chosen = [(kind, *wanted[kind]) for kind in kinds]
+            found[instance] = {kind: choose(0 if number else port, host) for kind, choose, port, host in chosen}
+    return found
 
 
 def _reachable(host: str) -> str:

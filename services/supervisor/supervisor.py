@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,8 @@ class ChildSpec:
     health_url: str | None = None
     has_room: Callable[[], bool] = lambda: True
     """Whether its disk has room enough. When not, it is stopped, and started again once there is."""
+    ports: Mapping[str, int] = field(default_factory=dict[str, int])
+    """What it listens on for others, by kind: for whoever looks for this replica."""
 
 
 @dataclass(slots=True)

@@ -19,13 +19,14 @@ pass_seconds_count 7.0
 AFTER = BEFORE.replace('"accepted"} 10.0', '"accepted"} 110.0').replace("} 2.0", "} 5.0").replace(" 3.0", " 8.0")
 
 
-def test_counters_are_read_and_nothing_else() -> None:
+def test_counters_are_read_and_what_histograms_count() -> None:
     assert counters_of(BEFORE) == Counter(
         {
             ("frames_total", ("join_request", "accepted")): 2,
             ("frames_total", ("unconfirmed_data_up", "accepted")): 10,
             ("frames_total", ("unconfirmed_data_up", "mic")): 1,
             ("drops_total", ()): 3,
+            ("pass_seconds_count", ()): 7,
         }
     )
 

@@ -78,7 +78,7 @@ class Air:
                 gateway
             )
         self._last_ms = now_us() // 1000
-        self._by_descriptor = {gateway.fileno(): gateway for gateway in gateways}
+        self._by_descriptor = {number: gateway for gateway in gateways for number in gateway.filenos()}
 
     async def play(self, total: int, rate: float) -> None:
         """Return when `total` uplinks have been sent, `rate` per second, whatever becomes of them.

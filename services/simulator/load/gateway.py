@@ -57,24 +57,33 @@ class LoadGateway:
     downlinks: int = 0
     forwarded: int = 0
     account: RadioAccount = field(default_factory=RadioAccount)
+    pulls_from: tuple[str, int] | None = None
+    """Where PULL_DATA goes when that is another server than `server`: then the gateway has two sockets."""
     _token: int = 0
     _transmits_until_us: int = 0
     _concentrator: Concentrator = field(init=False)
     _socket: socket.socket = field(init=False)
+    _pulling: socket.socket = field(init=False)
 
     def __post_init__(self) -> None:
         self._concentrator = Concentrator(self.account, self.counter_offset)
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self._socket.connect(self.server)
+        self._socket = self._pulling = _connected(self.server)
+        if self.pulls_from is not None:
+            self._pulling = _connected(self.pulls_from)
 
-    def fileno(self) -> int:
+    def filenos(self) -> set[int]:
         """For a selector."""
-        return self._socket.fileno()
+        return {self._socket.fileno(), self._pulling.fileno()}
+
+    def turn_to(self, server: tuple[str, int]) -> None:
+        """What is in front of the servers sends this gateway, which notices nothing, to this one from now on."""
+        self.server = server
+        self._socket.connect(server)
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the sockets."""
         self._socket.close()
+        self._pulling.close()
 
     def counter(self, at_us: int) -> int:
         """The concentrator's 32-bit microsecond counter at an instant."""
@@ -87,16 +96,6 @@ class LoadGateway:
         self.account.deaf += 1
         return False
 
-    def _send(self, datagram: bytes) -> None:
-        try:
-            self._socket.send(datagram)
-        except ConnectionRefusedError:
-            # The kernel reports an earlier datagram, and has not sent this one: a forwarder does not care.
-            with suppress(OSError):
-                self._socket.send(datagram)
-        except BlockingIOError:
-            return  # No room in the kernel: lost, as on any network.
-
     def _next_token(self) -> int:
         self._token += 1
         return self._token
@@ -104,13 +103,15 @@ class LoadGateway:
     def push(self, rxpks: list[bytes]) -> None:
         """Send what was heard, at most eight frames to a datagram."""
         for start in range(0, len(rxpks), PACKETS):
-            self._send(frames.push_data(self._next_token(), self.gateway_id, rxpks[start : start + PACKETS]))
+            _send(
+                self._socket, frames.push_data(self._next_token(), self.gateway_id, rxpks[start : start + PACKETS])
+            )
             self.pushed += 1
         self.forwarded += len(rxpks)
 
     def pull(self) -> None:
         """Ask to be spoken to."""
-        self._send(pull_data((self._next_token() & 0xFFFF).to_bytes(2), self.gateway_id))
+        _send(self._pulling, pull_data((self._next_token() & 0xFFFF).to_bytes(2), self.gateway_id))
 
     def report(self, at_us: int) -> None:
         """Send a status."""
@@ -123,7 +124,7 @@ class LoadGateway:
             tx_received=self.downlinks,
             tx_emitted=self.account.emitted,
         )
-        self._send(push_data((self._next_token() & 0xFFFF).to_bytes(2), self.gateway_id, (), stat))
+        _send(self._socket, push_data((self._next_token() & 0xFFFF).to_bytes(2), self.gateway_id, (), stat))
         self.pushed += 1
 
     def ask_to_join(self, device: LoadDevice, at_us: int, frequency: int, said: Callable[[bytes], bytes]) -> None:
@@ -143,8 +144,12 @@ class LoadGateway:
         self.push([frames.rxpk(self.counter(at_us), signal, said(phy_payload))])
 
     def read(self) -> None:
-        """Take the server's answers from the socket."""
-        receive = self._socket.recv
+        """Take the server's answers from the sockets."""
+        self._read(self._socket.recv)
+        if self._pulling is not self._socket:
+            self._read(self._pulling.recv)
+
+    def _read(self, receive: Callable[[int], bytes]) -> None:
         while True:
             try:
                 datagram = receive(LARGEST)
@@ -168,7 +173,8 @@ class LoadGateway:
         if not isinstance(answer, PullResp):
             return
         self.downlinks += 1
-        self._send(tx_ack(answer.token, self.gateway_id, TX_STATUS[self._transmit(answer.txpk, now_us())]))
+        word = self._transmit(answer.txpk, now_us())
+        _send(self._pulling, tx_ack(answer.token, self.gateway_id, TX_STATUS[word]))
 
     def _transmit(self, txpk: TxPk, at_us: int) -> str:
         """The TX_ACK's word."""
@@ -188,3 +194,21 @@ class LoadGateway:
             if self.emitted is not None:
                 self.emitted(self, emission)
         return word
+
+
+def _connected(server: tuple[str, int]) -> socket.socket:
+    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.setblocking(False)
+    opened.connect(server)
+    return opened
+
+
+def _send(opened: socket.socket, datagram: bytes) -> None:
+    try:
+        opened.send(datagram)
+    except ConnectionRefusedError:
+        # The kernel reports an earlier datagram, and has not sent this one: a forwarder does not care.
+        with suppress(OSError):
+            opened.send(datagram)
+    except BlockingIOError:
+        return  # No room in the kernel: lost, as on any network.

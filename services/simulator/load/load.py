@@ -7,7 +7,7 @@ the radio between them is not simulated. One loop drives everything, so that an 
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -38,6 +38,14 @@ FASTEST_DEVICE_HZ = 50
 
 class JoinsTakeTooLong(Exception):
     """Some devices had no accept in three minutes; the message says how many, in French."""
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """UDP ports of the bridges that a gateway speaks with; without `pull` it pulls where it pushes."""
+
+    push: int
+    pull: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,17 +180,21 @@ def _build(
     gateways: int,
     copies: float,
     confirmed_share: float,
+    servers: Sequence[Servers],
 ) -> Load:
     source = random.Random(name)
-    forwarders = [
-        LoadGateway(
+    servers = servers or (Servers(run.udp_port),)
+    forwarders: list[LoadGateway] = []
+    for number, plan in enumerate(plan_load_gateways(gateways, name)):
+        its = servers[number % len(servers)]
+        forwarder = LoadGateway(
             GatewayId(plan.gateway_id),
-            (run.udp_host, run.udp_port),
+            (run.udp_host, its.push),
             source.randrange(frames.COUNTER_MASK),
             frames.signals(plan.name),
+            pulls_from=None if its.pull is None else (run.udp_host, its.pull),
         )
-        for plan in plan_load_gateways(gateways, name)
-    ]
+        forwarders.append(forwarder)
     at_us = now_us()
     made = [
         LoadDevice(
@@ -207,11 +219,13 @@ async def open_load(
     gateways: int,
     copies: float = 1.0,
     confirmed_share: float = 0.0,
+    servers: Sequence[Servers] = (),
     console: Console,
 ) -> AsyncGenerator[Load]:
     """A tenant of its own with `devices` that have joined through `gateways`, `copies` of each frame on average.
 
-    `confirmed_share` of the uplinks are confirmed.
+    `confirmed_share` of the uplinks are confirmed. `servers` are dealt out to the gateways in turn; none: the
+    stack's first bridge is everybody's.
 
     Raises:
         ProvisioningFailed: the API refused the fleet.
@@ -222,7 +236,7 @@ async def open_load(
         tenant, api_key = await prepare_tenant(pool, name.replace(" ", "-"), name.capitalize())
     console.print("Inscription du parc")
     await provision(run, tenant.id, api_key, plan_load_gateways(gateways, name), plan_load_devices(devices, name))
-    load = _build(run, tenant, api_key, name, devices, gateways, copies, confirmed_share)
+    load = _build(run, tenant, api_key, name, devices, gateways, copies, confirmed_share, servers)
     try:
         async with asyncio.TaskGroup() as tasks:
             background = [

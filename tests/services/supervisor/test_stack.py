@@ -11,6 +11,7 @@ import pytest
 from core.runtime.postgres import connect
 from services.run_info import RunInfo, read_run_info
 from services.supervisor.home import Home
+from services.supervisor.ports import free_udp_port
 from services.supervisor.stack import Stack, StackOptions
 
 NO_SERVICES = StackOptions(udp_port=0, api_port=0, services=())
@@ -92,3 +93,25 @@ def test_each_replica_is_a_child_with_an_instance_of_its_own() -> None:
 
     assert options.children("network") == [("network-1", "network-1"), ("network-2", "network-2")]
     assert options.children("ingest") == [("ingest", "ingest-1")]
+
+
+async def test_replicas_that_listen_have_ports_of_their_own(server_folder: Path) -> None:
+    """The first has those that were asked for, and reads the broker alone: it keeps one session for us."""
+    wanted = free_udp_port()
+    options = StackOptions(udp_port=wanted, api_port=0, replicas={"gateway_bridge": 2, "api": 2, "intake": 2})
+    home = Home(server_folder / "listening")
+    with home.held():
+        stack = Stack(home, options)
+        bridges, apis, intakes = (
+            [stack._service(name, *child) for child in options.children(name)]
+            for name in ("gateway_bridge", "api", "intake")
+        )
+
+    assert [bridge.ports["udp"] == wanted for bridge in bridges] == [True, False]
+    assert [child.launch.env["TERRITOIRE_UDP_PORT"] for child in bridges] == [
+        str(child.ports["udp"]) for child in bridges
+    ]
+    assert ["TERRITOIRE_MQTT_URL" in child.launch.env for child in bridges] == [True, False]
+    assert apis[0].health_url == stack.run.api_url
+    ports = [port for child in (*bridges, *apis, *intakes) for port in child.ports.values()]
+    assert len(set(ports)) == len(ports) == 8

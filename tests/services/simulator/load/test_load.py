@@ -3,6 +3,8 @@
 import asyncio
 import random
 import secrets
+import select
+import socket
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -226,3 +228,34 @@ def test_an_accept_of_an_earlier_request_begins_no_session() -> None:
     assert device.dev_nonce is not None
     assert device.accept(accept, device.dev_nonce)
     assert not device.accept(accept, earlier)
+
+
+def test_a_gateway_may_push_to_one_server_and_pull_from_another_and_be_turned_to_a_third() -> None:
+    servers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+    for server in servers:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(5)
+    pushed, pulled, third = servers
+    gateway = LoadGateway(
+        GatewayId(bytes(8)), pushed.getsockname(), 0, frames.signals("split"), pulls_from=pulled.getsockname()
+    )
+    try:
+        gateway.push([b"{}"])
+        gateway.pull()
+        _, push_source = pushed.recvfrom(2_048)
+        datagram, pull_source = pulled.recvfrom(2_048)
+        pulled.sendto(acknowledgement(datagram) or b"", pull_source)
+        gateway.turn_to(third.getsockname())
+        gateway.push([b"{}"])
+        _, turned_source = third.recvfrom(2_048)
+        answered, _, _ = select.select(sorted(gateway.filenos()), [], [], 5)
+        gateway.read()
+    finally:
+        gateway.close()
+        for server in servers:
+            server.close()
+
+    assert push_source != pull_source
+    assert turned_source == push_source
+    assert len(answered) == 1
+    assert gateway.uptime.back_after(0) is not None

@@ -82,7 +82,7 @@ def scene(devices: int = 1, gateways: int = 1, *, confirmed_share: float = 1.0, 
             GatewayId(plan.gateway_id), ("127.0.0.1", 9), number * 1_000, frames.signals("air")
         )
         forwarder.close()
-        forwarder._socket = Wire()  # pyright: ignore[reportAttributeAccessIssue]
+        forwarder._socket = forwarder._pulling = Wire()  # pyright: ignore[reportAttributeAccessIssue]
         forwarders.append(forwarder)
     air = Air(made, forwarders, copies, random.Random(1))
     made_scene = Scene(made, forwarders, air)
