@@ -75,7 +75,8 @@ FORGET = "UPDATE rule_state SET alert_id = NULL WHERE alert_id = $1"
 ADD_EVENT = "INSERT INTO alert_event (tenant_id, alert_id, at, action, note) VALUES ($1, $2, $3, $4, $5)"
 READ_SUBJECT = """
 SELECT t.slug AS tenant, a.id AS asset_id, a.kind AS asset_kind, a.name AS asset, coalesce(a.street, '') AS street,
-       coalesce(a.commune, '') AS commune, d.name AS device, g.name AS gateway, coalesce(s.unit, '') AS unit
+       coalesce(a.commune, '') AS commune, d.name AS device, g.name AS gateway, coalesce(s.unit, '') AS unit,
+       t.department, (SELECT timezone FROM deployment) AS timezone
 FROM tenant t
 LEFT JOIN asset a ON a.id = $2
 LEFT JOIN datastream s ON s.id = $4
@@ -85,19 +86,27 @@ WHERE t.id = $1
 """
 # Of a rule that was switched off or is gone from the engine's memory.
 READ_RULE_NAME = "SELECT name FROM alert_rule WHERE id = $1"
-# Alerts whose rule was switched off or whose asset went to another tenant, and silences whose device was disabled
-# or no longer serves the place: nobody would ever resolve them. And what a partner has said to be over.
-FIND_ORPHANS = """
+# Alerts whose rule was switched off or watches something else by now, or whose asset went to another tenant, and
+# silences whose device was disabled or no longer serves the place: nobody would ever resolve them. And what a
+# partner has said to be over.
+IS_NARROWED = """(r.kind NOT IN ('gateway', 'gateway_address', 'codec', 'partner') AND (
+       NOT coalesce(t.kind = ANY(r.asset_kinds), r.asset_kinds IS NULL)
+       OR r.tags <> '{}' AND NOT coalesce(r.tags && t.tags, false)
+       OR (a.datastream_id IS NULL AND a.device_id IS NOT NULL) <> (r.kind IN ('silence', 'loss'))
+       OR s.quantity <> r.quantity))"""
+FIND_ORPHANS = f"""
 SELECT a.id, a.asset_id, coalesce(a.device_id, s.device_id) AS device_id, a.gateway_id,
        CASE WHEN r.kind = 'partner' AND a.condition = 'ok' THEN 'partner_cleared'
             WHEN NOT r.enabled THEN 'rule_disabled' WHEN NOT v.enabled THEN 'device_disabled'
-            WHEN t.tenant_id <> a.tenant_id THEN 'asset_transferred' ELSE 'device_replaced' END AS cause
+            WHEN t.tenant_id <> a.tenant_id THEN 'asset_transferred'
+            WHEN {IS_NARROWED} THEN 'rule_narrowed' ELSE 'device_replaced' END AS cause
 FROM alert a JOIN alert_rule r ON r.id = a.rule_id
 LEFT JOIN datastream s ON s.id = a.datastream_id
 LEFT JOIN device v ON v.id = a.device_id
 LEFT JOIN asset t ON t.id = a.asset_id
 WHERE a.workflow NOT IN ('resolved', 'closed')
   AND (r.kind = 'partner' AND a.condition = 'ok' OR NOT r.enabled OR NOT v.enabled OR t.tenant_id <> a.tenant_id
+       OR {IS_NARROWED}
        OR (a.device_id IS NOT NULL AND a.asset_id IS NOT NULL
            AND NOT EXISTS (SELECT FROM assignment g WHERE g.device_id = a.device_id AND g.asset_id = a.asset_id
                            AND g.during @> now())))

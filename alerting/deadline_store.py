@@ -31,8 +31,12 @@ SELECT d.rule_id, d.device_id, d.tenant_id, d.asset_id, d.heard_at, d.due_at, p.
                  WHERE u.device_id = d.device_id AND u.time > d.heard_at)) AS stored_at,
        (d.asset_id IS NULL OR EXISTS (SELECT FROM assignment g WHERE g.device_id = d.device_id
                                       AND g.asset_id = d.asset_id AND g.tenant_id = d.tenant_id
-                                      AND g.during @> now())) AS serves
+                                      AND g.during @> now()))
+       AND coalesce(a.kind = ANY(r.asset_kinds), r.asset_kinds IS NULL)
+       AND (r.tags = '{}' OR coalesce(r.tags && a.tags, false)) AS serves
 FROM deadline d
+JOIN alert_rule r ON r.id = d.rule_id
+LEFT JOIN asset a ON a.id = d.asset_id
 JOIN device v ON v.id = d.device_id
 JOIN device_profile p ON p.id = v.device_profile_id
 WHERE d.due_at <= $1 AND d.slot = ANY($2::smallint[])

@@ -8,7 +8,7 @@ from alerting.alert_rows import AlertRow, NewAlert
 from alerting.engine_store import About
 from alerting.mutes import find_mute
 from alerting.notices import Notice, tell
-from alerting.rules import Opened, Raised, Rule
+from alerting.rules import Opened, Raised, Rule, is_graver
 from alerting.rules.life import REOPENS_WITHIN, Life, Mute, Tell, begin, end, look, raise_to
 from alerting.wording import Facts, Subject, body, digest_text, flapping_text, opened_text, resolved_text, unit_of
 from core.runtime.postgres import Connection
@@ -40,8 +40,9 @@ class Desk:
             threshold_of(rule),
         )  # fmt: skip
         last = await alert_rows.lock_last(self.connection, rule.tenant_id, rule.id, about)
-        if last is not None and last.life.is_live:
-            return last.id  # Another datastream of the same asset has opened it.
+        if last is not None and last.life.is_live:  # Another datastream of the same asset has opened it.
+            await self.raise_to(rule, last.id, Raised(opened.at, opened.value, opened.rung))
+            return last.id
         ended_at = None if last is None else last.life.ended_at
         if last is None or ended_at is None or opened.at - ended_at > REOPENS_WITHIN:
             return await self._open(rule, new, opened)
@@ -70,10 +71,10 @@ class Desk:
         return alert_id
 
     async def raise_to(self, rule: Rule, alert_id: int, raised: Raised) -> None:
-        """It has become graver."""
+        """It has become graver, if it has: another datastream of the asset may have been as grave before."""
         alert = await alert_rows.lock_alert(self.connection, alert_id)
         severity = rule.severity_at(raised.rung)
-        if alert is None or alert.severity == severity:
+        if alert is None or not is_graver(severity, alert.severity):
             return
         subject = await self._subject(rule, alert.tenant_id, alert.about)
         new = NewAlert(

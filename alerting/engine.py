@@ -221,9 +221,10 @@ class Engine:
             if slot_of_asset(gateway.id) in slots
         ]
         self._gateways_at[lease.shard] = now
-        if seen and lease.shard in self._watching:
+        since = self._watching.get(lease.shard)
+        if seen and since is not None:
             async with self._turns[lease.shard], self._transaction(lease) as evaluation:
-                await silence.watch_gateways(evaluation, seen)
+                await silence.watch_gateways(evaluation, seen, since, self._least_watch)
 
     async def _weigh_losses(self, lease: Lease, slots: frozenset[int]) -> None:
         hour = self._now().replace(minute=0, second=0, microsecond=0)

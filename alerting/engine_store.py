@@ -12,8 +12,9 @@ from core.runtime.postgres import Connection, Pool, Record
 READ_WATCHED = """
 SELECT s.id, s.tenant_id, s.asset_id, s.device_id, s.quantity, a.kind AS asset_kind, p.expected_interval,
        coalesce(a.tags, '{}') AS tags, a.latitude, a.longitude, a.attributes ->> 'calendar' AS calendar,
-       a.attributes -> 'lighting' AS lighting
+       a.attributes -> 'lighting' AS lighting, t.department, (SELECT timezone FROM deployment) AS timezone
 FROM datastream s
+JOIN tenant t ON t.id = s.tenant_id
 JOIN device d ON d.id = s.device_id
 JOIN device_profile p ON p.id = d.device_profile_id
 LEFT JOIN asset a ON a.id = s.asset_id
@@ -38,9 +39,10 @@ LOCK_STATES_OF_DEVICES = f"""
 SELECT {STATE_COLUMNS} FROM rule_state st JOIN datastream s ON s.id = st.datastream_id
 WHERE s.device_id = ANY($1::int[]) ORDER BY st.rule_id, st.datastream_id FOR UPDATE OF st
 """
+# Of datastreams: losses are weighed at the full hour, and nothing else ends them.
 LOCK_DUE_STATES = f"""
 SELECT {STATE_COLUMNS} FROM rule_state st
-WHERE st.due_at <= $1 AND st.slot = ANY($2::smallint[])
+WHERE st.due_at <= $1 AND st.slot = ANY($2::smallint[]) AND st.datastream_id IS NOT NULL
 ORDER BY st.due_at, st.rule_id, st.datastream_id LIMIT $3 FOR UPDATE OF st
 """
 STATES_OF_ALERT = "SELECT rule_id, datastream_id, device_id, gateway_id FROM rule_state WHERE alert_id = $1"
@@ -86,6 +88,8 @@ class Watched:
     longitude: float | None = None
     calendar: str | None = None  # The name of the asset's own calendar.
     lighting: Any = None  # Of a cabinet: rated_power_w, night_cut, dimming.
+    department: str | None = None  # The tenant's.
+    timezone: str = "Europe/Paris"  # The deployment's.
 
 
 class About(NamedTuple):

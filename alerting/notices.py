@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from alerting.queue import WebhookMessage, enqueue
 from alerting.rules.calm import ALWAYS_TOLD, Quiet
+from alerting.rules.region import region_of
 from core.runtime.postgres import Connection, Pool
 
 INSERT_NOTICE = """
@@ -19,10 +20,12 @@ VALUES ($1, $2, $3, $4, $5, $6::alert_severity, $7, $8, $9, $10, $11, $12, $13)
 ON CONFLICT (id) DO NOTHING
 RETURNING true
 """
-READ_QUIET = (
-    "SELECT quiet_from, quiet_until, quiet_on_days_off, digest_at FROM team WHERE id = $1 AND tenant_id = $2"
-)
-READ_TEAMS = "SELECT id, quiet_from, quiet_until, quiet_on_days_off, digest_at FROM team ORDER BY id"
+QUIET = """
+SELECT t.id, t.quiet_from, t.quiet_until, t.quiet_on_days_off, t.digest_at, o.department,
+       (SELECT timezone FROM deployment) AS timezone
+FROM team t JOIN tenant o ON o.id = t.tenant_id"""
+READ_QUIET = f"{QUIET} WHERE t.id = $1 AND t.tenant_id = $2"
+READ_TEAMS = f"{QUIET} ORDER BY t.id"
 # Those of a team on these rungs; without a team, every endpoint that is no person's address.
 OF_TEAM = """
 SELECT DISTINCT e.id FROM contact c JOIN webhook_endpoint e ON e.id = c.webhook_endpoint_id
@@ -136,4 +139,5 @@ async def read_teams(connection: Connection | Pool) -> dict[int, Quiet]:
 
 def quiet_of(row: Any) -> Quiet:
     """A team's quiet hours."""
-    return Quiet(row["quiet_from"], row["quiet_until"], row["quiet_on_days_off"], row["digest_at"])
+    region = region_of(row["department"], row["timezone"])
+    return Quiet(row["quiet_from"], row["quiet_until"], row["quiet_on_days_off"], row["digest_at"], region)

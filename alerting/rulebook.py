@@ -9,6 +9,7 @@ from alerting.engine_store import StateKey, Watched, read_watched
 from alerting.rule_store import StoredCalendar, list_calendars, read_enabled_rules
 from alerting.rules import Place, Rule
 from alerting.rules.calendar import Calendar, MalformedCalendar, minute_of
+from alerting.rules.region import region_of
 from core.messages.shards import slot_of_asset
 from core.registry.changes import Change
 from core.runtime.postgres import Pool
@@ -76,10 +77,10 @@ class Rulebook:
             changed.setdefault(change.entity, set()).add(change.entity_id)
         if changed.keys() & {"alert_rule", "alert_calendar"}:
             await self.load()
-        if changed.keys() & {"device_profile", "device", "asset"}:
+        if changed.keys() & {"tenant", "device_profile", "device", "asset"}:
             self.version += 1
             self._forget_derived()
-        if "device_profile" in changed:
+        if changed.keys() & {"tenant", "device_profile"}:
             self._watched.clear()
             return
         devices, assets = changed.get("device", set()), changed.get("asset", set())
@@ -195,4 +196,5 @@ def place(watched: Watched, calendar: Calendar | None) -> Place:
         float(rated) if isinstance(rated, int | float) and rated > 0 else None,
         night_cut,
         dimming,
+        region_of(watched.department, watched.timezone),
     )

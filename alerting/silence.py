@@ -105,8 +105,13 @@ async def _lose_sight(evaluation: Evaluation, silent: Mapping[int, DueDeadline])
     await evaluation.save(changed)
 
 
-async def watch_gateways(evaluation: Evaluation, gateways: Sequence[GatewaySeen]) -> None:
-    """Judge when each gateway was last seen."""
+async def watch_gateways(
+    evaluation: Evaluation, gateways: Sequence[GatewaySeen], watching_since: datetime, least_watch: timedelta
+) -> None:
+    """Judge when each gateway was last seen.
+
+    After an outage of ours all were last seen before it: none is called gone before it had the time to be seen.
+    """
     rules = evaluation.rulebook.gateway_rules()
     judged = [
         Judged(
@@ -120,6 +125,14 @@ async def watch_gateways(evaluation: Evaluation, gateways: Sequence[GatewaySeen]
         for rule in rules.get(gateway.tenant_id, ())
     ]
     states = await engine_store.read_states(evaluation.connection, [one.key for one in judged])
+    if evaluation.now < watching_since + least_watch:
+        seen = {gateway.id: gateway.last_seen_at for gateway in gateways}
+        judged = [
+            one
+            for one in judged
+            if seen[one.about.gateway_id or 0] >= watching_since
+            or (one.key in states and states[one.key].state.alerting)
+        ]
     await evaluation.judge(judged, states)
 
 

@@ -28,7 +28,8 @@ SELECT_DATASTREAMS = """
 SELECT s.id, s.tenant_id, s.asset_id, s.device_id, s.quantity, a.kind AS asset_kind, p.expected_interval,
        coalesce(a.tags, '{}') AS tags, a.latitude, a.longitude, a.attributes ->> 'calendar' AS calendar,
        a.attributes -> 'lighting' AS lighting, t.slug AS tenant, a.name AS asset, coalesce(a.street, '') AS street,
-       coalesce(a.commune, '') AS commune, d.name AS device, s.unit, NULL::text AS gateway
+       coalesce(a.commune, '') AS commune, d.name AS device, s.unit, t.department,
+       (SELECT timezone FROM deployment) AS timezone
 FROM datastream s
 JOIN tenant t ON t.id = s.tenant_id
 JOIN device d ON d.id = s.device_id
@@ -174,7 +175,7 @@ async def _values(
 def _notice(rule: Rule, told: Told, row: Record) -> TriedNotice:
     subject = Subject(
         row["tenant"], row["asset_id"], row["asset_kind"], row["asset"], row["street"], row["commune"],
-        row["device"], unit_of(rule.series, rule.kind, row["unit"]),
+        row["device"], unit_of(rule.series, rule.kind, row["unit"]), None, row["department"], row["timezone"],
     )  # fmt: skip
     match told.event:
         case Tell.RESOLVED:

@@ -4,11 +4,11 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-PARIS = ZoneInfo("Europe/Paris")
+from alerting.rules.region import METROPOLITAN, Region, region_of
+
 FIELD = re.compile(r"\{(\w+)\}")
 FIELD_MOST = 200
 MESSAGE_MOST = 2000
@@ -26,6 +26,7 @@ CAUSES = {
     "seen": "la passerelle émet de nouveau",
     "partner_cleared": "le système partenaire signale la fin",
     "rule_disabled": "la règle a été désactivée",
+    "rule_narrowed": "la règle ne regarde plus ce lieu",
     "device_disabled": "le capteur a été désactivé",
     "device_replaced": "le capteur ne sert plus ce lieu",
     "asset_transferred": "l'actif a été transféré à une autre collectivité",
@@ -45,6 +46,13 @@ class Subject:
     device: str | None
     unit: str
     gateway: str | None = None
+    department: str | None = None  # The tenant's.
+    timezone: str = "Europe/Paris"  # The deployment's.
+
+    @property
+    def region(self) -> Region:
+        """By whose clocks its people live."""
+        return region_of(self.department, self.timezone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +87,9 @@ def quantity_text(value: float | None, unit: str) -> str:
     return f"{number}{NO_BREAK}{label}" if label else number
 
 
-def instant_text(instant: datetime) -> str:
-    """An instant in legal French time: le 25/11/2026 à 14 h 05."""
-    local = instant.astimezone(PARIS)
+def instant_text(instant: datetime, region: Region = METROPOLITAN) -> str:
+    """An instant in the legal time of a region: le 25/11/2026 à 14 h 05."""
+    local = region.local(instant)
     return f"le {local:%d/%m/%Y} à {local.hour}{NO_BREAK}h{NO_BREAK}{local:%M}"
 
 
@@ -105,7 +113,7 @@ def opened_text(subject: Subject, facts: Facts, link: str = "") -> str:
         "gateway": (subject.gateway or "inconnue")[:FIELD_MOST],
         "value": quantity_text(facts.value, subject.unit),
         "threshold": quantity_text(facts.threshold, subject.unit),
-        "since": instant_text(facts.since),
+        "since": instant_text(facts.since, subject.region),
         "link": link,
     }
     return FIELD.sub(lambda found: fields.get(found[1], found[0]), facts.message)[:MESSAGE_MOST]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from alerting.wording import PARIS
+from alerting.rules.region import PARIS
 from core.registry.downlinks import Downlink
 from core.registry.preflight import OpenRow, Preflight, Reach
 

@@ -20,6 +20,7 @@ from alerting.rules.model import (
     Rung,
     Seen,
     Transition,
+    is_graver,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "Seen",
     "Transition",
     "evaluate",
+    "is_graver",
 ]

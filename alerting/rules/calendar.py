@@ -1,16 +1,14 @@
 """When a rule is on duty: opening hours, school and public holidays, night, and when lamps should burn.
 
-Everything is local time (Europe/Paris); instants come and go as aware datetimes.
+Hours and days are local (`Region`); instants come and go as aware datetimes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
-import holidays
 from astral import Observer
 from astral.sun import sunrise, sunset
 from vacances_scolaires_france import (  # pyright: ignore[reportMissingTypeStubs]
@@ -18,19 +16,20 @@ from vacances_scolaires_france import (  # pyright: ignore[reportMissingTypeStub
     UnsupportedYearException,
 )
 
+from alerting.rules.region import METROPOLITAN, Region
+
 if TYPE_CHECKING:
     from alerting.rules.model import Place
 
-PARIS = ZoneInfo("Europe/Paris")
 MINUTES = 24 * 60
 NIGHT = (22 * 60, 6 * 60)
-# Around dusk and dawn, and around a night cut, nobody can say whether a lamp should burn.
+# Around dusk and dawn nobody can say whether a lamp should burn, nor (minutes) around what its program switches.
 TWILIGHT = timedelta(minutes=30)
+MARGIN = 15
 # How far ahead a beginning is looked for, and in which steps; an edge is then found to the minute.
 LOOK_AHEAD_DAYS = 62
 STEP = timedelta(minutes=15)
 
-PUBLIC_HOLIDAYS = holidays.country_holidays("FR")
 SCHOOL_HOLIDAYS: Any = SchoolHolidayDates()
 Span = tuple[int, int]
 
@@ -48,25 +47,19 @@ class Calendar:
     closed_on_holidays: bool = True
     closures: tuple[tuple[date, date], ...] = ()  # First day, first day after.
 
-    def is_open(self, at: datetime) -> bool:
+    def is_open(self, at: datetime, region: Region = METROPOLITAN) -> bool:
         """Whether the place is open at this instant."""
-        local = at.astimezone(PARIS)
+        local = region.local(at)
         minute = local.hour * 60 + local.minute
         spans = self.weekly[local.weekday()]
-        return any(first <= minute < after for first, after in spans) and not self._closes(local.date())
+        return any(first <= minute < after for first, after in spans) and not self._closes(local.date(), region)
 
-    def _closes(self, day: date) -> bool:
+    def _closes(self, day: date, region: Region) -> bool:
         return (
-            (self.closed_on_holidays and is_public_holiday(day))
+            (self.closed_on_holidays and region.is_public_holiday(day))
             or (self.school_zone is not None and is_school_holiday(day, self.school_zone))
             or any(first <= day < after for first, after in self.closures)
         )
-
-
-@lru_cache(4096)
-def is_public_holiday(day: date) -> bool:
-    """In metropolitan France."""
-    return day in PUBLIC_HOLIDAYS
 
 
 @lru_cache(4096)
@@ -109,7 +102,10 @@ def weekly_of(days: Sequence[Sequence[Sequence[str]]]) -> tuple[tuple[Span, ...]
                 raise MalformedCalendar("une plage horaire est un couple début, fin")
             first, after = minute_of(span[0]), minute_of(span[1])
             if first >= after:
-                raise MalformedCalendar(f"la plage {span[0]} à {span[1]} finit avant de commencer")
+                raise MalformedCalendar(
+                    f"la plage {span[0]} à {span[1]} finit avant de commencer : au-delà de minuit, coupez-la en "
+                    'deux, ["22:00", "24:00"] puis ["00:00", "02:00"] le lendemain'
+                )
             read.append((first, after))
         week.append(tuple(read))
     return tuple(week)
@@ -121,12 +117,17 @@ def _within(minute: int, span: Span) -> bool:
     return first <= minute < after if first <= after else minute >= first or minute < after
 
 
+def is_near(minute: int, switches: Iterable[int]) -> bool:
+    """Whether lamps switch within a quarter of an hour of this minute of the day: no two clocks agree."""
+    return any(_within(minute, ((one - MARGIN) % MINUTES, (one + MARGIN) % MINUTES)) for one in switches)
+
+
 @lru_cache(8192)
-def _sun(day: date, latitude: float, longitude: float) -> tuple[datetime, datetime] | None:
+def _sun(day: date, latitude: float, longitude: float, region: Region) -> tuple[datetime, datetime] | None:
     """Sunrise and sunset of a local day; None where the sun does not set or rise."""
     observer = Observer(latitude, longitude)
     try:
-        return sunrise(observer, day, tzinfo=PARIS), sunset(observer, day, tzinfo=PARIS)
+        return sunrise(observer, day, tzinfo=region.zone), sunset(observer, day, tzinfo=region.zone)
     except ValueError:
         return None
 
@@ -135,7 +136,8 @@ def _is_dark(at: datetime, place: "Place") -> bool | None:
     """Night or day, clearly; None at dusk and dawn, and where nobody knows the place."""
     if place.latitude is None or place.longitude is None:
         return None
-    sun = _sun(at.astimezone(PARIS).date(), round(place.latitude, 1), round(place.longitude, 1))
+    day = place.region.local(at).date()
+    sun = _sun(day, round(place.latitude, 1), round(place.longitude, 1), place.region)
     if sun is None:
         return None
     rises, sets = sun
@@ -148,14 +150,9 @@ def _is_cut(at: datetime, place: "Place") -> bool | None:
     """Whether the lamps are off for the night; None around its edges."""
     if place.night_cut is None:
         return False
-    local = at.astimezone(PARIS)
-    minute, margin = local.hour * 60 + local.minute, TWILIGHT // timedelta(minutes=2)
-    first, after = place.night_cut
-    if _within(minute, ((first - margin) % MINUTES, (first + margin) % MINUTES)) or _within(
-        minute, ((after - margin) % MINUTES, (after + margin) % MINUTES)
-    ):
-        return None
-    return _within(minute, place.night_cut)
+    local = place.region.local(at)
+    minute = local.hour * 60 + local.minute
+    return None if is_near(minute, place.night_cut) else _within(minute, place.night_cut)
 
 
 def is_lit(at: datetime, place: "Place") -> bool | None:
@@ -176,11 +173,11 @@ def is_on_duty(schedule: str, place: "Place", at: datetime) -> bool:
     """
     match schedule:
         case "open":
-            return place.calendar is None or place.calendar.is_open(at)
+            return place.calendar is None or place.calendar.is_open(at, place.region)
         case "closed":
-            return place.calendar is not None and not place.calendar.is_open(at)
+            return place.calendar is not None and not place.calendar.is_open(at, place.region)
         case "night":
-            local = at.astimezone(PARIS)
+            local = place.region.local(at)
             return _within(local.hour * 60 + local.minute, NIGHT)
         case "lit":
             return is_lit(at, place) is True

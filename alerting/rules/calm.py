@@ -1,12 +1,12 @@
 """When a team is not to be disturbed, and when it is told of what waited: quiet hours, days off, the digest.
 
-Everything is local time (Europe/Paris); instants come and go as aware datetimes.
+Hours and days are the team's own (`Region`); instants come and go as aware datetimes.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
-from alerting.rules.calendar import PARIS, is_public_holiday
+from alerting.rules.region import METROPOLITAN, Region
 
 SATURDAY = 5
 LOOK_AHEAD_DAYS = 30
@@ -21,10 +21,11 @@ class Quiet:
     end: time | None = None
     on_days_off: bool = False  # Saturdays, Sundays and public holidays, the whole day.
     digest_at: time = time(7, 30)
+    region: Region = METROPOLITAN
 
     def covers(self, at: datetime) -> bool:
         """Whether the team is not to be disturbed at this instant."""
-        local = at.astimezone(PARIS)
+        local = self.region.local(at)
         if self._is_off(local):
             return True
         if self.start is None or self.end is None:
@@ -43,17 +44,17 @@ class Quiet:
         return self._digest_after(at) if self.covers(at) else None
 
     def _is_off(self, local: datetime) -> bool:
-        return self.on_days_off and (local.weekday() >= SATURDAY or is_public_holiday(local.date()))
+        return self.on_days_off and (local.weekday() >= SATURDAY or self.region.is_public_holiday(local.date()))
 
     def _digest_after(self, at: datetime, *, weekly: bool = False) -> datetime:
         """The first digest after `at` on a day that is not off; the week's on the first one from Monday on."""
-        day = at.astimezone(PARIS).date()
+        day = self.region.local(at).date()
         monday_passed = False
         for _ in range(LOOK_AHEAD_DAYS):
-            digest = datetime.combine(day, self.digest_at, PARIS)
+            digest = datetime.combine(day, self.digest_at, self.region.zone)
             is_after = digest.astimezone(UTC) > at
             monday_passed = monday_passed or (is_after and day.weekday() == 0)
             if is_after and (monday_passed or not weekly) and not self._is_off(digest):
                 break
             day += timedelta(days=1)
-        return datetime.combine(day, self.digest_at, PARIS).astimezone(UTC)
+        return datetime.combine(day, self.digest_at, self.region.zone).astimezone(UTC)

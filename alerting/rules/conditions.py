@@ -1,6 +1,7 @@
 """Whether what a rule watches for holds, whether what clears it does, and how far up its ladder a value is."""
 
 import operator
+import struct
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from statistics import median
@@ -21,6 +22,7 @@ EMPTIED_AT_MOST = 25.0
 # is measured against this much (litres per hour).
 NIGHTS_AT_LEAST = 5
 MEDIAN_AT_LEAST = 1.0
+RESTING = struct.Struct("<d")
 
 
 def holds(rule: Rule, state: RuleState, value: float) -> bool:
@@ -34,9 +36,15 @@ def holds(rule: Rule, state: RuleState, value: float) -> bool:
         case "boolean":
             return value == limit
         case "flat":
-            return state.value is not None and abs(value - state.value) <= limit
+            resting = resting_at(state)
+            return resting is not None and abs(value - resting) <= limit
         case _:
             return rule.fire_op is not None and COMPARISONS[rule.fire_op](value, limit)
+
+
+def resting_at(state: RuleState) -> float | None:
+    """Where a value came to rest: what creeps away from there is not flat, however small its steps."""
+    return RESTING.unpack(state.memo)[0] if state.memo else state.value
 
 
 def clears(rule: Rule, value: float) -> bool:
@@ -72,18 +80,18 @@ def overlaps(rule: Rule) -> bool:
     return rule.clear_value < rule.fire_value
 
 
-def rung_of(rule: Rule, observation: Observation, memo: bytes, nights: Sequence[float]) -> int:
-    """The rung that this value reaches, 0 for none; of several with one severity the first.
+def rung_of(rule: Rule, observation: Observation, memo: bytes, nights: Sequence[float]) -> tuple[int, bool]:
+    """The rung that this value reaches, 0 for none, and whether one that it passes fires at once.
 
-    `nights`: the flows of the nights before it.
+    Of several rungs with one severity it is the first. `nights`: the flows of the nights before.
     """
-    reached = 0
+    reached, at_once = 0, False
     for number, rung in enumerate(rule.ladder, 1):
         value = observation.value
         if rung.value is not None:
             is_reached = COMPARISONS[rung.op](value, rung.value)
         elif rung.within_hours is not None:
-            left = hours_until(rung.limit, memo, observation)
+            left = hours_until(rung.limit, memo, observation) if rule.forecasts else None
             is_reached = left is not None and left <= rung.within_hours
         else:
             is_reached = (
@@ -94,7 +102,8 @@ def rung_of(rule: Rule, observation: Observation, memo: bytes, nights: Sequence[
         if is_reached:
             is_as_grave = reached and rule.ladder[reached - 1].severity == rung.severity
             reached = reached if is_as_grave else number
-    return reached
+            at_once = at_once or rung.at_once
+    return reached, at_once
 
 
 def patience(rule: Rule) -> timedelta:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from alerting.rules import forecast, series
 from alerting.rules.calendar import is_on_duty, next_duty
-from alerting.rules.conditions import clears, holds, is_emptied, patience, rung_of
+from alerting.rules.conditions import RESTING, clears, holds, is_emptied, patience, resting_at, rung_of
 from alerting.rules.model import (
     MAX_AHEAD,
     MAX_NOTIFY_AGE,
@@ -110,6 +110,9 @@ def _observed(
         if found is None:
             return replace(state, evaluated_until=at, memo=memo), None
         judged = found
+    elif rule.kind == "flat":
+        resting = resting_at(state) if holds(rule, state, observation.value) else observation.value
+        memo = memo if resting is None else RESTING.pack(resting)
     elif rule.forecasts:
         memo = forecast.remember(memo, observation, state.value)
     is_live = now - at <= MAX_NOTIFY_AGE
@@ -156,8 +159,11 @@ def _holding(rule: Rule, state: RuleState, judged: Observation, memo: bytes, *, 
     at, value = judged
     was = state.condition
     of = rule.of_readings or rule.for_readings
-    recent = (state.recent << 1 | 1) & ((1 << of) - 1)
-    since = state.since if was is Condition.PENDING else at
+    before = state.recent << 1 & ((1 << of) - 1)
+    recent = before | 1
+    # Of N of M, what is too long ago to count has begun nothing.
+    is_begun = was is Condition.PENDING and (before != 0 or rule.of_readings is None)
+    since = state.since if is_begun else at
     rung, at_once = _rung(rule, state, judged, memo)
     due_at: datetime | None = None
     if (
@@ -172,7 +178,7 @@ def _holding(rule: Rule, state: RuleState, judged: Observation, memo: bytes, *, 
         # What says itself when it changes is not said again while it lasts.
         if rule.kind == "boolean" and is_live:
             due_at = since + patience(rule)
-    if condition is was:
+    if condition is was and condition is Condition.FIRING:
         since = state.since
     return RuleState(condition, since, recent, at, value, state.alerting, rung, due_at, memo)
 
@@ -182,8 +188,7 @@ def _rung(rule: Rule, state: RuleState, judged: Observation, memo: bytes) -> tup
     if not rule.ladder:
         return 0, False
     nights = series.nights_before(memo) if rule.series == "night_minimum_flow" else ()
-    reached = rung_of(rule, judged, memo, nights)
-    at_once = reached > 0 and rule.ladder[reached - 1].at_once
+    reached, at_once = rung_of(rule, judged, memo, nights)
     return (max(state.rung, reached) if state.alerting else reached), at_once
 
 
@@ -208,7 +213,7 @@ def _due(rule: Rule, state: RuleState, now: datetime, place: Place) -> Outcome:
     held = Observation(due_at, state.value)
     if state.condition is Condition.RECOVERING:
         after = replace(state, condition=Condition.OK, since=due_at, recent=0, rung=0, due_at=None)
-    elif state.condition is Condition.PENDING:
+    elif state.condition is Condition.PENDING and is_on_duty(rule.schedule, place, due_at):
         lasting = state.recent.bit_count() >= rule.for_readings
         after = replace(state, condition=Condition.FIRING if lasting else Condition.PENDING, due_at=None)
     else:

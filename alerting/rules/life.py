@@ -93,7 +93,7 @@ def begin(life: Life | None, at: datetime, mute: Mute | None) -> tuple[Life, Tel
         told=False,
     )
     restless, told = _changed(again, at, mute)
-    if restless.is_flapping:
+    if restless.is_flapping and mute is None:
         return replace(restless, told=True), told
     return _tell(restless, mute, Tell.REOPENED)
 
@@ -136,7 +136,7 @@ def look(life: Life, now: datetime, mute: Mute | None, *, is_firing: bool) -> tu
             life,
             transitions=transitions,
             is_flapping=not is_calm,
-            untold=0,
+            untold=0 if mute is None else life.untold,
             digest_at=None if is_calm else life.digest_at + DIGEST_EVERY,
         )
         return after, Tell.DIGEST if life.untold and mute is None else None
@@ -155,14 +155,14 @@ def _within(transitions: tuple[datetime, ...], at: datetime) -> tuple[datetime, 
 
 
 def _changed(life: Life, at: datetime, mute: Mute | None) -> tuple[Life, Tell | None]:
-    """One change more; what to tell when it is one too many."""
+    """One change more; what to tell when it is one too many, unless nobody is told of anything now."""
     transitions = (*_within(life.transitions, at), at)
     if life.is_flapping:
         return replace(life, transitions=transitions, untold=life.untold + 1), None
-    if len(transitions) <= CALM_AT_MOST:
+    if len(transitions) <= CALM_AT_MOST or mute is not None:
         return replace(life, transitions=transitions), None
     flapping = replace(life, transitions=transitions, is_flapping=True, untold=0, digest_at=at + DIGEST_EVERY)
-    return flapping, None if mute is not None else Tell.FLAPPING
+    return flapping, Tell.FLAPPING
 
 
 def _tell(life: Life, mute: Mute | None, what: Tell) -> tuple[Life, Tell | None]:

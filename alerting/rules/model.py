@@ -8,6 +8,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from alerting.rules.calendar import Calendar
+from alerting.rules.region import METROPOLITAN, Region
 
 # An older observation (a gateway's or a network server's replay) moves the condition and alarms nobody.
 MAX_NOTIFY_AGE = timedelta(hours=2)
@@ -30,6 +31,11 @@ KINDS = (
 )
 SERIES = ("night_minimum_flow", "power_ratio")
 SCHEDULES = ("always", "open", "closed", "night", "lit", "unlit")
+
+
+def is_graver(severity: str, other: str) -> bool:
+    """Whether one severity is above another."""
+    return SEVERITIES.index(severity) > SEVERITIES.index(other)
 
 
 class Condition(StrEnum):
@@ -98,8 +104,12 @@ class Rule:
 
     @property
     def forecasts(self) -> bool:
-        """Whether some rung asks when a limit will be reached."""
-        return any(rung.within_hours is not None for rung in self.ladder)
+        """Whether some rung asks when a limit will be reached, which only measured values say."""
+        return (
+            self.kind == "threshold"
+            and self.series is None
+            and any(rung.within_hours is not None for rung in self.ladder)
+        )
 
     def severity_at(self, rung: int) -> str:
         """The severity of an alert that has reached this rung; 0 is the rule's own."""
@@ -116,6 +126,7 @@ class Place:
     rated_power_w: float | None = None
     night_cut: tuple[int, int] | None = None  # Local minutes of the day between which the lamps are off.
     dimming: tuple[tuple[int, float], ...] = ()  # From a local minute of the day on, percent of the rated power.
+    region: Region = METROPOLITAN
 
 
 NOWHERE = Place()

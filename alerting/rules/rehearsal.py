@@ -20,6 +20,7 @@ from alerting.rules.model import (
     Rule,
     RuleState,
     Transition,
+    is_graver,
 )
 
 
@@ -104,6 +105,7 @@ class Rehearsal:
                 is_first = not self.firing
                 self.firing.add(stream)
                 if not is_first:
+                    yield from self._carry_out(stream, Raised(at, value, rung))
                     return
                 self.severity, self.since, self.value = self.rule.severity_at(rung), since, value
                 ended_at = None if life is None else life.ended_at
@@ -111,7 +113,7 @@ class Rehearsal:
                 self.life, event = begin(life if is_same else None, at, None)
             case Raised(at=at, value=value, rung=rung):
                 severity = self.rule.severity_at(rung)
-                if life is None or severity == self.severity:
+                if life is None or not is_graver(severity, self.severity):
                     return
                 self.severity, self.value = severity, value
                 self.life, event = raise_to(life, None)

@@ -1,7 +1,7 @@
 """Series computed from what is measured, a value at a time: what is remembered goes in and comes out.
 
 `night_minimum_flow`: of a water index (L) or a count of pulses, the least flow of each night, in units per hour.
-`power_ratio`: of a power (W), percent of what the lamps should take now.
+`power_ratio`: of a power (W), percent of what the lamps should take now; around a step of dimming nobody knows.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from alerting.rules.calendar import PARIS
+from alerting.rules.calendar import is_near
 from alerting.rules.model import Observation, Place
+from alerting.rules.region import Region
 
 NIGHT_FROM_HOUR, NIGHT_UNTIL_HOUR = 2, 5
 # Over less than this a meter that counts in tens of litres shows either nothing or a flood.
@@ -39,10 +40,10 @@ def step(series: str, memo: bytes, observation: Observation, place: Place) -> tu
     """What to remember after `observation`, and the value of the series that it completes, if any."""
     if series == "power_ratio":
         expected = expected_power_w(place, observation.at)
-        if not expected:
+        if not expected or _is_dimming(place, observation.at):
             return memo, None
         return memo, Observation(observation.at, FULL * observation.value / expected)
-    return _night(memo, observation)
+    return _night(memo, observation, place.region)
 
 
 def expected_power_w(place: Place, at: datetime) -> float | None:
@@ -51,7 +52,7 @@ def expected_power_w(place: Place, at: datetime) -> float | None:
         return None
     if not place.dimming:
         return place.rated_power_w
-    local = at.astimezone(PARIS)
+    local = place.region.local(at)
     # A lighting day begins at noon: the step that counts is the last one since then.
     since_noon = (local.hour * 60 + local.minute - 720) % 1440
     level, passed = FULL, -1
@@ -60,6 +61,11 @@ def expected_power_w(place: Place, at: datetime) -> float | None:
         if passed < offset <= since_noon:
             level, passed = percent, offset
     return place.rated_power_w * level / FULL
+
+
+def _is_dimming(place: Place, at: datetime) -> bool:
+    local = place.region.local(at)
+    return is_near(local.hour * 60 + local.minute, (minute for minute, _ in place.dimming))
 
 
 def rate(memo: bytes, observation: Observation) -> tuple[bytes, Observation | None]:
@@ -79,14 +85,14 @@ def nights_before(memo: bytes) -> Sequence[float]:
     return _nights.decode(memo).known[:-1] if memo else ()
 
 
-def _night(memo: bytes, observation: Observation) -> tuple[bytes, Observation | None]:
+def _night(memo: bytes, observation: Observation, region: Region) -> tuple[bytes, Observation | None]:
     """Hourly spans that lie between two and five o'clock count; the night is judged at the first reading after."""
     seconds, index = observation.at.timestamp(), observation.value
     if not memo:
         return _encode(Nights(seconds, index)), None
     nights = _nights.decode(memo)
-    local = observation.at.astimezone(PARIS)
-    since = datetime.fromtimestamp(nights.anchor_s, PARIS)
+    local = region.local(observation.at)
+    since = datetime.fromtimestamp(nights.anchor_s, region.zone)
     begins = local.replace(hour=NIGHT_FROM_HOUR, minute=0, second=0, microsecond=0)
     ends = local.replace(hour=NIGHT_UNTIL_HOUR, minute=0, second=0, microsecond=0)
     tonight = local.date().isoformat()
@@ -98,7 +104,7 @@ def _night(memo: bytes, observation: Observation) -> tuple[bytes, Observation | 
         nights.night = tonight
     judged: Observation | None = None
     if nights.least is not None and (local >= ends or nights.night != tonight):
-        judged = Observation(_begin_of(nights.night), nights.least)
+        judged = Observation(_begin_of(nights.night, region), nights.least)
         nights.known = [*nights.known[-(NIGHTS_KEPT - 1) :], nights.least]
         nights.night, nights.least = "", None
     if span_s >= LEAST_SPAN_S or flowed < 0 or since < begins <= local:
@@ -106,6 +112,6 @@ def _night(memo: bytes, observation: Observation) -> tuple[bytes, Observation | 
     return _encode(nights), judged
 
 
-def _begin_of(night: str) -> datetime:
-    day = datetime.fromisoformat(night).replace(tzinfo=PARIS)
+def _begin_of(night: str, region: Region) -> datetime:
+    day = datetime.fromisoformat(night).replace(tzinfo=region.zone)
     return day.replace(hour=NIGHT_FROM_HOUR).astimezone(UTC)

@@ -33,6 +33,14 @@ def _destination(text: str) -> str:
     raise PydanticCustomError("destination", "réseau (192.0.2.0/24) ou nom d'hôte attendu")
 
 
+DEPARTMENT_TEXT = (
+    "Département ou collectivité d'outre-mer, par son code : il donne l'heure locale et les jours fériés (Alsace, "
+    "Moselle, outre-mer) des règles d'alerte et des équipes ; null : l'heure de la plateforme, les jours fériés "
+    "de métropole"
+)
+Department = Annotated[
+    str, StringConstraints(pattern="^(0[1-9]|1[0-9]|2[1-9AB]|[3-8][0-9]|9[0-5]|97[1-8]|98[678])$")
+]
 Destination = Annotated[str, AfterValidator(_destination)]
 
 
@@ -40,7 +48,12 @@ class NewTenant(Body):
     """Une collectivité."""
 
     model_config = example(
-        {"slug": "landerneau", "name": "Ville de Landerneau", "webhook_allow_list": ["10.12.0.0/16"]}
+        {
+            "slug": "landerneau",
+            "name": "Ville de Landerneau",
+            "webhook_allow_list": ["10.12.0.0/16"],
+            "department": "29",
+        }
     )
 
     slug: Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,62}$")] = Field(
@@ -53,6 +66,15 @@ class NewTenant(Body):
         description="Réseaux et hôtes internes où ses webhooks peuvent aller",
         examples=[["10.12.0.0/16"]],
     )
+    department: Department | None = Field(None, description=DEPARTMENT_TEXT, examples=["29"])
+
+
+class TenantPatch(Body):
+    """Ce qui change d'une collectivité."""
+
+    model_config = example({"department": "57"})
+
+    department: Department | None = Field(description=DEPARTMENT_TEXT, examples=["57"])
 
 
 class TenantAnswer(Answer):
@@ -63,6 +85,7 @@ class TenantAnswer(Answer):
     name: str
     webhook_allow_list: list[str]
     member_of: int | None = Field(description="Le syndicat qui voit cette collectivité")
+    department: str | None = Field(description="Son département", examples=["29"])
 
 
 class CreatedTenant(TenantAnswer):
@@ -112,7 +135,7 @@ async def create_tenant(body: NewTenant, caller: NetworkOperator) -> CreatedTena
     """Créer une collectivité, ses règles d'alerte et sa première clé (read, manage, lighting)."""
     async with caller.changing() as change:
         await tenants.act_as_operator(change.connection)
-        tenant = await tenants.create_tenant(change.connection, body.slug, body.name, body.webhook_allow_list)
+        tenant = await tenants.create_tenant(change.connection, **body.model_dump())
         await change.audit("create", "tenant", tenant.id, body.model_dump())
         await tenants.enter_tenant(change.connection, tenant.id)
         await create_default_rules(change.connection, tenant.id)
@@ -140,6 +163,17 @@ async def read_tenant(id: Id, caller: Reader) -> TenantAnswer:  # noqa: A002 - T
     if id not in found:
         raise not_found(f"collectivité {id}")
     return TenantAnswer.model_validate(found[id])
+
+
+@router.patch("/tenants/{id}", summary="Dire le département d'une collectivité")
+async def update_tenant(id: Id, body: TenantPatch, caller: Manager) -> TenantAnswer:  # noqa: A002 - The path's word.
+    """Sa propre collectivité : l'heure et les jours fériés de ses règles et de ses équipes, en 5 secondes."""
+    async with caller.changing() as change:
+        tenant = await tenants.set_department(change.connection, id, body.department)
+        if tenant is None:
+            raise not_found(f"collectivité {id}")
+        await change.audit("update", "tenant", id, body.model_dump())
+    return TenantAnswer.model_validate(tenant)
 
 
 @router.post("/api-keys", status_code=201, summary="Créer une clé d'API")

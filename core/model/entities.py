@@ -16,6 +16,7 @@ class Tenant:
     name: str
     webhook_allow_list: tuple[str, ...] = ()
     member_of: int | None = None  # The syndicat that sees it.
+    department: str | None = None  # What time it is there, and which days are holidays; None: as the deployment.
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,14 @@ SECRET_OCTETS = 32
 # What a key may do; each route names the one it asks for.
 ROLES = frozenset({"read", "manage", "lighting", "operate"})
 
-READ_TENANTS = (
-    "SELECT id, slug, name, webhook_allow_list, member_of FROM tenant WHERE $1::int IS NULL OR id = $1 ORDER BY id"
-)
-CREATE_TENANT = """
-INSERT INTO tenant (slug, name, webhook_allow_list) VALUES ($1, $2, $3)
-RETURNING id, slug, name, webhook_allow_list, member_of
+TENANT_COLUMNS = "id, slug, name, webhook_allow_list, member_of, department"
+READ_TENANTS = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE $1::int IS NULL OR id = $1 ORDER BY id"
+CREATE_TENANT = f"""
+INSERT INTO tenant (slug, name, webhook_allow_list, department) VALUES ($1, $2, $3, $4)
+RETURNING {TENANT_COLUMNS}
 """
-FIND_TENANT = "SELECT id, slug, name, webhook_allow_list, member_of FROM tenant WHERE slug = $1"
+FIND_TENANT = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE slug = $1"
+SET_DEPARTMENT = f"UPDATE tenant SET department = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
 CREATE_KEY = """
 INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
 """
@@ -97,12 +97,22 @@ async def find_tenant(connection: Connection | Pool, slug: str) -> Tenant | None
 
 
 async def create_tenant(
-    connection: Connection | Pool, slug: str, name: str, webhook_allow_list: Sequence[str] = ()
+    connection: Connection | Pool,
+    slug: str,
+    name: str,
+    webhook_allow_list: Sequence[str] = (),
+    department: str | None = None,
 ) -> Tenant:
     """A new tenant; raises UniqueViolationError when the slug is taken."""
-    row = await connection.fetchrow(CREATE_TENANT, slug, name, list(webhook_allow_list))
+    row = await connection.fetchrow(CREATE_TENANT, slug, name, list(webhook_allow_list), department)
     assert row is not None  # noqa: S101 - RETURNING of an INSERT.
     return entity(Tenant, row)
+
+
+async def set_department(connection: Connection | Pool, tenant_id: int, department: str | None) -> Tenant | None:
+    """The tenant in its department from now on; None when it is not the caller's own."""
+    row = await connection.fetchrow(SET_DEPARTMENT, tenant_id, department)
+    return None if row is None else entity(Tenant, row)
 
 
 async def create_api_key(

@@ -53,6 +53,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/teams/{id}"): {"name": "Voirie"},
     ("post", "/v1/teams/{id}/contacts"): {"name": "Astreinte", "email": "astreinte@ville.example"},
     ("put", "/v1/tenants/{id}/member-of"): {"tenant_id": None},
+    ("patch", "/v1/tenants/{id}"): {"department": "29"},
     ("post", "/v1/assets/{id}/transfer"): {"tenant": "sdef", "history": "stays", "confirm": "x"},
 }
 DOCUMENT = create_app(None, None, KeyWrap("kek-1", bytes(16)), 4).openapi()  # pyright: ignore[reportArgumentType]

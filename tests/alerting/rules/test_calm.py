@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting.rules.calendar import PARIS
 from alerting.rules.calm import Quiet
+from alerting.rules.region import PARIS
 
 NIGHT = Quiet(time(20), time(7), on_days_off=False)
 OFFICE = Quiet(time(20), time(7), on_days_off=True)

@@ -1,0 +1,61 @@
+"""What time it is where a tenant is, and which days are public holidays there: its department says both."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import holidays
+
+PARIS = ZoneInfo("Europe/Paris")
+# Departments and collectivities whose clocks are not Metropolitan France's.
+ZONES = {
+    "971": ZoneInfo("America/Guadeloupe"),
+    "972": ZoneInfo("America/Martinique"),
+    "973": ZoneInfo("America/Cayenne"),
+    "974": ZoneInfo("Indian/Reunion"),
+    "975": ZoneInfo("America/Miquelon"),
+    "976": ZoneInfo("Indian/Mayotte"),
+    "977": ZoneInfo("America/St_Barthelemy"),
+    "978": ZoneInfo("America/Marigot"),
+    "986": ZoneInfo("Pacific/Wallis"),
+    "987": ZoneInfo("Pacific/Tahiti"),
+    "988": ZoneInfo("Pacific/Noumea"),
+}
+# Those with holidays of their own, by the name that PyPI `holidays` has for them.
+SUBDIVISIONS = {
+    "57": "57", "67": "6AE", "68": "6AE", "971": "971", "972": "972", "973": "973", "974": "974", "975": "PM",
+    "976": "976", "977": "BL", "978": "MF", "986": "WF", "987": "PF", "988": "NC",
+}  # fmt: skip
+HOLIDAYS = {name: holidays.country_holidays("FR", subdiv=name) for name in (None, *SUBDIVISIONS.values())}
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A time zone, and the `holidays` subdivision whose holidays count besides the national ones (None: none)."""
+
+    zone: ZoneInfo = PARIS
+    subdivision: str | None = None
+
+    def local(self, at: datetime) -> datetime:
+        """An instant as the clocks on the wall show it."""
+        return at.astimezone(self.zone)
+
+    def is_public_holiday(self, day: date) -> bool:
+        """Whether people have this local day off."""
+        return _is_holiday(day, self.subdivision)
+
+
+METROPOLITAN = Region()
+
+
+@lru_cache(4096)
+def _is_holiday(day: date, subdivision: str | None) -> bool:
+    return day in HOLIDAYS[subdivision]
+
+
+@lru_cache(256)
+def region_of(department: str | None, timezone: str) -> Region:
+    """A tenant's region; one that names no overseas department lives by `timezone`, the deployment's."""
+    zone = ZONES.get(department or "")
+    return Region(ZoneInfo(timezone) if zone is None else zone, SUBDIVISIONS.get(department or ""))
