@@ -137,7 +137,8 @@ class Desk:
             alert = replace(alert, life=life)
 
     async def _mute(self, rule: Rule, alert: AlertRow) -> Mute | None:
-        return await find_mute(self.connection, alert.tenant_id, rule, alert.about, alert.fired_at, self.now)
+        about, severity = alert.about, alert.severity
+        return await find_mute(self.connection, alert.tenant_id, rule, about, severity, alert.fired_at, self.now)
 
     async def _note(self, alert: AlertRow, life: Life, at: datetime, action: str, note: str = "") -> None:
         """Write its life, and the line about it in its history."""

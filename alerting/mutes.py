@@ -1,6 +1,7 @@
 """Why nobody is told: silences, maintenance, a switch-off that was ordered, and a cause that was told already.
 
-A gateway that is down explains the devices that it alone hears; a thing explains what hangs on it.
+A gateway that is down explains the devices that it alone hears. A thing without power explains what hangs on it;
+one whose sensor is silent explains other silence only: what still measures says something of its own.
 """
 
 from collections.abc import Sequence
@@ -19,12 +20,15 @@ LOOK_AGAIN = timedelta(minutes=5)
 GATEWAY_LATE = timedelta(minutes=2)
 # Which gateways hear a device is what they heard lately.
 HEARD_WITHIN = timedelta(days=3)
+# What falls silent waits for the word of the thing on which it hangs, if that speaks at least so often.
+SPEAKS_WITHIN = timedelta(hours=2)
 # After the cause is gone a device is given a period and some more to be heard, and a value so long to be measured.
 COME_BACK = 1.5
 MEASURED_WITHIN = timedelta(minutes=15)
 
 # $1 tenant, $2 rule, $3 asset, $4 at, $5 whether an ordered switch-off explains it, $6 when to look again, $7
-# since when it fires, $8 how long a cause that has ended still explains it.
+# since when it fires, $8 how long a cause that has ended still explains it, $9 whether it may be a lack of power,
+# $10 whether it is a silence, $11 whether it is critical, $12 how often a thing speaks for which a silence waits.
 FIND_MUTE = """
 WITH RECURSIVE above (id, parent_id, depth) AS (
     SELECT a.id, a.parent_id, 0 FROM asset a WHERE a.id = $3 AND a.tenant_id = $1
@@ -55,8 +59,26 @@ SELECT by, until, rank >= 3 AS is_cause FROM (
     FROM alert p JOIN alert_rule r ON r.id = p.rule_id AND r.inhibits
     JOIN above ON above.id = p.asset_id AND above.depth > 0
     WHERE p.tenant_id = $1
+      AND ($9 OR r.kind <> 'silence' AND NOT $11)
       AND (p.workflow NOT IN ('resolved', 'closed')
            OR (p.resolved_at > $7 AND p.resolved_at + $8::interval > $4 AND p.resolved_by IS NULL))
+    UNION ALL
+    SELECT 5, format('en attente de %s, dont cela dépend', root.name), $4 + $6::interval
+    FROM above JOIN asset root USING (id)
+    WHERE $9 AND above.depth > 0 AND (
+        EXISTS (SELECT FROM datastream s
+                JOIN device v ON v.id = s.device_id JOIN device_profile f ON f.id = v.device_profile_id
+                JOIN rule_state st ON st.datastream_id = s.id AND st.condition = 'pending'
+                     AND st.evaluated_until + 2 * f.expected_interval > $4
+                JOIN alert_rule r ON r.id = st.rule_id AND r.inhibits AND r.enabled
+                WHERE s.asset_id = root.id)
+        OR $10 AND EXISTS (SELECT FROM deadline d
+                JOIN alert_rule r ON r.id = d.rule_id AND r.inhibits AND r.enabled
+                JOIN device v ON v.id = d.device_id AND v.enabled
+                JOIN device_profile f ON f.id = v.device_profile_id AND f.expected_interval <= $12::interval
+                WHERE d.asset_id = root.id AND d.due_at IS NOT NULL AND greatest(d.heard_at, (
+                    SELECT max(l.time) FROM datastream s JOIN observation.latest l ON l.datastream_id = s.id
+                    WHERE s.device_id = d.device_id AND l.flags & 4 = 0)) <= $7::timestamptz + $8::interval))
 ) AS found ORDER BY rank, until DESC LIMIT 1
 """
 # The gateways that heard a device lately: whether each is gone, and when an alert about it last ended.
@@ -146,18 +168,20 @@ class MaintenanceWindow:
 
 
 async def find_mute(
-    connection: Connection, tenant_id: int, rule: Rule, about: About, since: datetime, now: datetime
+    connection: Connection, tenant_id: int, rule: Rule, about: About, severity: str, since: datetime, now: datetime
 ) -> Mute | None:
     """Why nobody is told of this alert now, which has fired `since`; None: somebody is."""
-    is_switched, grace = rule.schedule == "lit", MEASURED_WITHIN
-    if rule.kind == "silence":
+    is_switched, is_silence, grace = rule.schedule == "lit", rule.kind == "silence", MEASURED_WITHIN
+    if is_silence:
         grace = COME_BACK * await connection.fetchval(READ_INTERVAL, about.device_id)
+    is_power = rule.kind in ("silence", "loss") or rule.inhibits
     row = await connection.fetchrow(
-        FIND_MUTE, tenant_id, rule.id, about.asset_id, now, is_switched, LOOK_AGAIN, since, grace
-    )
+        FIND_MUTE, tenant_id, rule.id, about.asset_id, now, is_switched, LOOK_AGAIN, since, grace, is_power,
+        is_silence, severity == "critical", SPEAKS_WITHIN,
+    )  # fmt: skip
     if row is not None:
         return Mute(row["by"], row["until"], row["is_cause"])
-    if rule.kind == "silence" and about.device_id is not None:
+    if is_silence and about.device_id is not None:
         return await _explained_by_gateways(connection, about.device_id, since, now, grace)
     return None
 

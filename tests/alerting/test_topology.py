@@ -158,9 +158,9 @@ async def test_a_cabinet_without_power_is_one_message_and_not_its_lamps(pool: Po
     cabinet, *lamps = (thing.datastream_id for thing in watching.town.things)
     watching.now = on(16, 20)
     for _ in range(3):
-        watching.now += timedelta(minutes=15)
+        await watching.pass_time(minutes=15)
+        await watching.hear(dict.fromkeys(lamps, 0.0))  # In the same minute they are judged before it.
         await watching.hear({cabinet: 0.0})
-        await watching.hear(dict.fromkeys(lamps, 0.0))
     dark = await watching.told()
     watching.now += timedelta(minutes=15)
     await watching.hear({cabinet: 2000.0} | dict.fromkeys(lamps[1:], 60.0) | {lamps[0]: 0.0})
@@ -171,6 +171,79 @@ async def test_a_cabinet_without_power_is_one_message_and_not_its_lamps(pool: Po
     assert dark == [("opened", "dark")]
     # The lamp that stays dark although its cabinet has power is told.
     assert after == [("opened", "dark"), ("resolved", "dark"), ("opened", "dark")]
+
+
+async def test_lamps_that_fall_silent_long_before_their_cabinet_is_called_silent_wait_for_its_word(
+    pool: Pool,
+) -> None:
+    async def inhabit(town: Town) -> None:
+        cabinet = await town.add("lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0)
+        for number in range(40):
+            await town.add("light_point", f"Lampe {number}", "switch_state", "1", lambda _: 0,
+                           interval_h=1 / 6, parent=cabinet)  # fmt: skip
+
+    watching = await watch(pool, inhabit)
+    cabinet, *lamps = (thing.datastream_id for thing in watching.town.things)
+    await watching.hear(dict.fromkeys(lamps, 1.0))
+    watching.now += timedelta(minutes=5)
+    await watching.hear({cabinet: 0.0})  # A minute later the power fails.
+    for _ in range(25):
+        await watching.pass_time(minutes=10)
+    failed = await watching.told()
+    silent = await pool.fetchval("SELECT count(*) FROM alert WHERE workflow = 'open'")
+    await watching.hear({cabinet: 0.0} | dict.fromkeys(lamps[1:], 1.0))
+    for _ in range(4):
+        await watching.pass_time(minutes=10)
+        await watching.hear({cabinet: 0.0} | dict.fromkeys(lamps[1:], 1.0))
+    back = await watching.told()
+
+    assert failed == [("opened", "device_silent")]
+    assert silent == 41
+    # The lamp that does not come back with its cabinet is told.
+    assert back[1:] == [("resolved", "device_silent"), ("opened", "device_silent")]
+
+
+async def test_a_lamp_that_falls_silent_while_its_cabinet_speaks_is_told_of_at_the_cabinets_next_word(
+    pool: Pool,
+) -> None:
+    async def inhabit(town: Town) -> None:
+        cabinet = await town.add("lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0)
+        await town.add("light_point", "Lampe", "switch_state", "1", lambda _: 0, interval_h=1 / 6, parent=cabinet)
+
+    watching = await watch(pool, inhabit)
+    cabinet, lamp = (thing.datastream_id for thing in watching.town.things)
+    await watching.hear({cabinet: 0.0, lamp: 1.0})
+    await watching.pass_time(minutes=40)
+    waiting = (await watching.told(), (await alert_store.list_alerts(pool))[0].muted_by)
+    await pool.execute(
+        "INSERT INTO observation.latest VALUES ($1, $2, 0, 0)", cabinet, watching.now + timedelta(minutes=20)
+    )
+    await watching.pass_time(minutes=25)
+
+    assert waiting == ([], "en attente de Armoire, dont cela dépend")
+    assert await watching.told() == [("opened", "device_silent")]
+
+
+async def test_a_buildings_silent_meter_explains_no_break_in_and_no_bad_air(pool: Pool) -> None:
+    async def inhabit(town: Town) -> None:
+        building = await town.add("building", "École", "active_power", "W", lambda _: 0)
+        await town.add("door", "Porte", "open", "1", lambda _: 0, parent=building)
+        await town.add("room", "Classe", "co2", "[ppm]", lambda _: 0, parent=building)
+
+    watching = await watch(pool, inhabit)
+    building, door, room = (thing.datastream_id for thing in watching.town.things)
+    await watching.hear({building: 0.0, room: 600.0})
+    await watching.pass_time(hours=4)  # 14 o'clock: the meter is silent, and so is the room.
+    for _ in range(3):
+        watching.now += timedelta(minutes=20)
+        await watching.hear({room: 1700.0})
+    watching.now = on(16, 23)
+    await watching.hear({door: 1.0})
+    told = await watching.told()
+
+    assert ("opened", "device_silent") in told
+    assert ("opened", "co2_1500") in told
+    assert ("opened", "intrusion") in told
 
 
 async def test_whoever_was_told_of_a_lamp_is_told_of_its_end_though_its_cabinet_explains_it_meanwhile(
