@@ -16,6 +16,7 @@ from alerting.evaluation import Evaluation, foresee, work_of
 from alerting.memory import Memory
 from alerting.rulebook import Rulebook, slot_of
 from alerting.rules import MAX_AHEAD, MAX_NOTIFY_AGE, Observation, Rule
+from alerting.rules.losses import OF_AT_LEAST
 from core.messages.batch import UnreadableBatch
 from core.messages.measurements import MEASUREMENT_BATCHES, Flag, Measurement
 from core.messages.shards import slot_of_asset, slots_of_shard
@@ -34,9 +35,6 @@ MOST_BEHIND = timedelta(seconds=60)
 LEAST_WATCH = timedelta(minutes=5)
 ORPHANS_EVERY_S = 10.0
 GATEWAYS_EVERY = timedelta(seconds=10)
-# Losses are weighed at every full hour, over the day before; fewer messages say nothing.
-LOSSES_EVERY = timedelta(hours=1)
-LOSSES_OF_AT_LEAST = 20
 LOSSES_AT_ONCE = 500
 
 EVALUATED = Counter("territoire_alerting_rules_evaluated_total", "Evaluations of a rule with a new observation")
@@ -234,7 +232,7 @@ class Engine:
         after: int | None = 0
         while after is not None:
             losses, after = await deadline_store.read_losses(
-                self._pool, tenants, hour, LOSSES_OF_AT_LEAST, after, LOSSES_AT_ONCE
+                self._pool, tenants, hour, OF_AT_LEAST, after, LOSSES_AT_ONCE
             )
             ours = [loss for loss in losses if slot_of(loss.asset_id, loss.device_id) in slots]
             weighed = await self._rules_about(ours)

@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 from alerting.desk import threshold_of
 from alerting.engine_store import Watched
 from alerting.rule_store import list_calendars
-from alerting.rulebook import place, read_calendar
+from alerting.rulebook import OF_DEVICES, place, read_calendar
 from alerting.rules import Observation, Rule
 from alerting.rules.calendar import Calendar
 from alerting.rules.life import Tell
+from alerting.rules.losses import OVER, Frame, hourly_losses
 from alerting.rules.rehearsal import Told, rehearse
 from alerting.wording import Facts, Subject, digest_text, flapping_text, opened_text, resolved_text, unit_of
+from core.messages.measurements import Flag
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Record
 
@@ -21,7 +23,8 @@ DAYS = 30
 MOST_DATASTREAMS = 2_000
 MOST_MEASUREMENTS = 400_000
 NOTICES_SHOWN = 500
-AT_ONCE = 50
+# What somebody has typed is no sign of the device's life.
+NO_SIGNS = Flag.MANUAL
 
 # $1 tenant, $2 quantity (NULL: all), $3 kinds, $4 tags, $5 asset.
 SELECT_DATASTREAMS = """
@@ -39,11 +42,25 @@ WHERE s.tenant_id = $1 AND ($2::text IS NULL OR s.quantity = $2) AND ($3::text[]
   AND (cardinality($4::text[]) = 0 OR a.tags && $4) AND ($5::int IS NULL OR s.asset_id = $5)
 ORDER BY s.asset_id, s.id LIMIT $6
 """
+# $5: flags that count for nothing.
 READ_VALUES = """
 SELECT datastream_id, time, value FROM measurement
-WHERE datastream_id = ANY($1::int[]) AND time > $2 AND time <= $3 AND flags & 1 = 0
+WHERE datastream_id = ANY($1::int[]) AND time > $2 AND time <= $3 AND flags & $5 = 0
 ORDER BY datastream_id, time LIMIT $4
 """
+READ_FRAMES = """
+SELECT time, session_id, f_cnt FROM uplink
+WHERE device_id = $1 AND time > $2 AND time <= $3 AND f_cnt IS NOT NULL ORDER BY time LIMIT $4
+"""
+# Why a rule of a kind that follows no measurements cannot be tried, and what tells its past instead.
+NOT_TO_TRY = {
+    "gateway": "cette règle ne se rejoue pas : d'une passerelle on garde le dernier instant où elle a été vue, et "
+    "par heure ce qu'elle a reçu, trop peu pour retrouver un silence de quelques minutes ; laissez la règle en "
+    "place quelques jours sans équipe d'astreinte, et lisez ses alertes dans GET /v1/alerts",
+    "gateway_address": "cette règle ne se rejoue pas : elle suit les changements d'adresse des passerelles",
+    "codec": "cette règle ne se rejoue pas : elle suit les codecs suspendus",
+    "partner": "cette règle ne se rejoue pas : elle suit ce que déclare un système partenaire",
+}
 
 
 class NotToTry(ValueError):
@@ -72,6 +89,7 @@ class Trial:
     sent: int
     opened: int
     assets: int
+    read: str  # What was counted: measures, or frames.
     notices: tuple[TriedNotice, ...]
 
     @property
@@ -79,7 +97,7 @@ class Trial:
         """It in a sentence."""
         if not self.datastreams:
             return "Aucune mesure n'est concernée : vérifiez la grandeur, les types et les étiquettes de la règle."
-        seen = f"{self.measurements} mesures de {self.datastreams} flux"
+        seen = f"{self.measurements} {self.read}{_s(self.measurements)} de {self.datastreams} flux"
         if not self.sent:
             return f"Sur {DAYS} jours ({seen}), cette règle n'aurait rien envoyé."
         return (
@@ -98,10 +116,10 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
     Silences, maintenance and causes that explain others are left out of account. `asset_id`: of this asset alone.
 
     Raises:
-        NotToTry: it is about gateways or losses, or there is too much to look at in one go.
+        NotToTry: of what it is about no history is kept, or there is too much to look at in one go.
     """
-    if rule.kind in ("gateway", "loss", "gateway_address", "codec"):
-        raise NotToTry("cette règle ne se rejoue pas : elle suit les passerelles ou les pertes, non des mesures")
+    if rule.kind in NOT_TO_TRY:
+        raise NotToTry(NOT_TO_TRY[rule.kind])
     since = now - timedelta(days=DAYS)
     rows = await connection.fetch(
         SELECT_DATASTREAMS, rule.tenant_id, rule.quantity, rule.asset_kinds, rule.tags, asset_id,
@@ -112,15 +130,12 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
     calendars = await _calendars(connection)
     measurements, told = 0, list[tuple[Told, Record]]()
     for group in _groups(rule, rows):
-        streams = await _values(connection, group, since, now)
-        measurements += sum(len(values) for values in streams.values())
+        watched = entity(Watched, group[0])
+        streams, read = await _history(connection, rule, group, since, now)
+        measurements += read
         if measurements > MOST_MEASUREMENTS:
             raise NotToTry("il y a trop de mesures à rejouer : précisez le type, une étiquette ou un actif")
-        watched = entity(Watched, group[0])
-        calendar = calendars.get(watched.calendar or "") or calendars.get(str(rule.calendar_id))
-        if rule.kind == "silence":
-            signs = sorted({value.at for values in streams.values() for value in values})
-            streams = {watched.device_id: [Observation(at, 0.0) for at in signs]}
+        calendar = calendars.of(rule, watched)
         tells = rehearse(rule, place(watched, calendar), watched.expected_interval, streams, now)
         told += [(one, group[0]) for one in tells]
         await asyncio.sleep(0)  # Others want to be answered, too.
@@ -134,25 +149,38 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
         len(told),
         len(opened),
         len({row["asset_id"] for row in opened}),
+        "trame" if rule.kind == "loss" else "mesure",
         tuple(_notice(rule, one, row) for one, row in told[:NOTICES_SHOWN]),
     )
 
 
-async def _calendars(connection: Connection) -> dict[str, Calendar]:
-    """By name, and by id in decimal."""
-    found: dict[str, Calendar] = {}
-    for stored in await list_calendars(connection):
-        calendar = read_calendar(stored)
-        if calendar is not None:
-            found[stored.name] = found[str(stored.id)] = calendar
-    return found
+@dataclass(frozen=True, slots=True)
+class _Calendars:
+    """Of everybody who is visible: a name is a tenant's own."""
+
+    by_id: Mapping[int, Calendar]
+    by_name: Mapping[tuple[int, str], Calendar]
+
+    def of(self, rule: Rule, watched: Watched) -> Calendar | None:
+        """The asset's own, else the rule's."""
+        named = self.by_name.get((watched.tenant_id, watched.calendar or ""))
+        return self.by_id.get(rule.calendar_id or 0) if named is None else named
+
+
+async def _calendars(connection: Connection) -> _Calendars:
+    read = [(stored, read_calendar(stored)) for stored in await list_calendars(connection)]
+    known = [(stored, calendar) for stored, calendar in read if calendar is not None]
+    return _Calendars(
+        {stored.id: calendar for stored, calendar in known},
+        {(stored.tenant_id, stored.name): calendar for stored, calendar in known},
+    )
 
 
 def _groups(rule: Rule, rows: Sequence[Record]) -> list[list[Record]]:
     """Datastreams whose values concern one alert."""
     groups: dict[tuple[str, int], list[Record]] = {}
     for row in rows:
-        if rule.kind == "silence":
+        if rule.kind in OF_DEVICES:
             key = ("device", row["device_id"])
         elif rule.scope == "asset" and row["asset_id"] is not None:
             key = ("asset", row["asset_id"])
@@ -162,10 +190,27 @@ def _groups(rule: Rule, rows: Sequence[Record]) -> list[list[Record]]:
     return list(groups.values())
 
 
+async def _history(
+    connection: Connection, rule: Rule, group: Sequence[Record], since: datetime, until: datetime
+) -> tuple[Mapping[int, list[Observation]], int]:
+    """What the rule judges of these datastreams, or of their device, and how much was read for it."""
+    device_id = group[0]["device_id"]
+    if rule.kind == "loss":
+        rows = await connection.fetch(READ_FRAMES, device_id, since - OVER, until, MOST_MEASUREMENTS + 1)
+        return {device_id: hourly_losses([Frame(*row) for row in rows], since, until)}, len(rows)
+    streams = await _values(connection, group, since, until, NO_SIGNS if rule.kind == "silence" else Flag.SUSPECT)
+    read = sum(len(values) for values in streams.values())
+    if rule.kind == "silence":
+        signs = sorted({value.at for values in streams.values() for value in values})
+        return {device_id: [Observation(at, 0.0) for at in signs]}, read
+    return streams, read
+
+
 async def _values(
-    connection: Connection, group: Sequence[Record], since: datetime, until: datetime
+    connection: Connection, group: Sequence[Record], since: datetime, until: datetime, without: int
 ) -> Mapping[int, list[Observation]]:
-    rows = await connection.fetch(READ_VALUES, [row["id"] for row in group], since, until, MOST_MEASUREMENTS + 1)
+    ids = [row["id"] for row in group]
+    rows = await connection.fetch(READ_VALUES, ids, since, until, MOST_MEASUREMENTS + 1, without)
     streams: dict[int, list[Observation]] = {}
     for row in rows:
         streams.setdefault(row["datastream_id"], []).append(Observation(row["time"], row["value"]))

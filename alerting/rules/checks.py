@@ -23,15 +23,16 @@ def check_rule(rule: Rule) -> Rule:
     Raises:
         RefusedRule: it contradicts itself, or would never fire.
     """
-    for value, words, what in (
-        (rule.kind, KINDS, "le type"),
-        (rule.severity, SEVERITIES, "la gravité"),
-        (rule.schedule, SCHEDULES, "le moment"),
+    for value, words, what, field in (
+        (rule.kind, KINDS, "le type", "kind"),
+        (rule.severity, SEVERITIES, "la gravité", "severity"),
+        (rule.schedule, SCHEDULES, "le moment", "schedule"),
     ):
         if value not in words:
-            raise RefusedRule(f"{what} est {', '.join(words)}, et non {value}")
+            raise RefusedRule(f"{what} (`{field}`) est {', '.join(words)}, et non {value}")
     if rule.kind not in OF_DEVICES:
         _check_quantity(rule)
+    _check_scope(rule)
     _check_limits(rule)
     _check_patience(rule)
     _check_ladder(rule)
@@ -41,7 +42,9 @@ def check_rule(rule: Rule) -> Rule:
 def _check_quantity(rule: Rule) -> None:
     quantity = QUANTITIES.get(rule.quantity or "")
     if quantity is None:
-        raise RefusedRule(f"la grandeur {rule.quantity or '(vide)'} n'est pas au catalogue")
+        raise RefusedRule(
+            f"la grandeur {rule.quantity or '(vide)'} n'est pas au catalogue : choisissez dans GET /v1/quantities"
+        )
     if rule.kind == "boolean" and quantity.kind is not Kind.BOOLEAN:
         raise RefusedRule(f"{quantity.label_fr} n'est pas un état vrai ou faux : choisissez `threshold`")
     if rule.series is not None:
@@ -51,11 +54,28 @@ def _check_quantity(rule: Rule) -> None:
             raise RefusedRule("une série calculée se compare à un seuil ou à une plage")
 
 
+def _check_scope(rule: Rule) -> None:
+    """What a rule says and nobody would heed is no help to whoever counts on it."""
+    if rule.kind in ("silence", "gateway", "loss"):
+        if rule.schedule != "always":
+            raise RefusedRule("une règle `silence`, `gateway` ou `loss` veille toujours : retirez `schedule`")
+        if rule.series is not None:
+            raise RefusedRule("une règle `silence`, `gateway` ou `loss` ne suit pas de série : retirez `series`")
+    if rule.kind in ("silence", "gateway") and rule.ladder:
+        raise RefusedRule("une règle `silence` ou `gateway` n'a pas de degrés : retirez `ladder`")
+    if rule.kind in ("gateway", "loss") and rule.quantity is not None:
+        raise RefusedRule("une règle `gateway` ou `loss` ne suit pas de grandeur : retirez `quantity`")
+    if rule.kind == "gateway" and (rule.asset_kinds is not None or rule.tags):
+        raise RefusedRule("une passerelle n'est pas un actif : retirez `asset_kinds` et `tags`")
+    if rule.clear_on_emptying and rule.quantity != "fill_level":
+        raise RefusedRule("seul un remplissage se vide : `clear_on_emptying` demande la grandeur `fill_level`")
+
+
 def _check_limits(rule: Rule) -> None:
     if rule.kind in ("silence", "gateway", "gateway_address", "codec", "partner"):
         return
     if rule.fire_value is None:
-        raise RefusedRule("il manque le seuil de déclenchement")
+        raise RefusedRule("il manque le seuil de déclenchement, `fire_value`")
     if rule.kind == "boolean" and rule.fire_value not in (0.0, 1.0):
         raise RefusedRule("l'état qui déclenche est 0 ou 1")
     if rule.kind == "flat" and rule.fire_value < 0:
@@ -64,19 +84,31 @@ def _check_limits(rule: Rule) -> None:
         bounds = (rule.fire_value, rule.clear_value, rule.clear_upper, rule.fire_upper)
         known = [bound for bound in bounds if bound is not None]
         if len(known) < len(bounds) or known != sorted(known):
-            raise RefusedRule("la plage de retour à la normale doit tenir dans la plage de déclenchement")
+            raise RefusedRule(
+                "la plage de retour à la normale doit tenir dans la plage de déclenchement : "
+                "fire_value ≤ clear_value ≤ clear_upper ≤ fire_upper"
+            )
     if rule.kind in ("threshold", "rate", "loss"):
         if rule.clear_value is None or rule.fire_op not in COMPARISONS or rule.clear_op not in COMPARISONS:
-            raise RefusedRule("il manque la comparaison, ou le seuil de retour à la normale")
+            raise RefusedRule(
+                "il manque la comparaison, ou le seuil de retour à la normale : dites `fire_op`, `clear_op` "
+                "(l'autre sens) et `clear_value`"
+            )
         if (rule.fire_op[0] == rule.clear_op[0]) or overlaps(rule):
-            raise RefusedRule("le seuil de retour à la normale est au-delà du seuil de déclenchement")
+            raise RefusedRule(
+                "le seuil de retour à la normale est au-delà du seuil de déclenchement : une règle qui déclenche "
+                "à `>= 75` finit à `<= 60`, par exemple"
+            )
 
 
 def _check_patience(rule: Rule) -> None:
     if rule.of_readings is not None and rule.of_readings < rule.for_readings:
-        raise RefusedRule(f"{rule.for_readings} mesures sur {rule.of_readings} n'arrivent jamais")
+        raise RefusedRule(
+            f"{rule.for_readings} mesures sur {rule.of_readings} n'arrivent jamais : `of_readings` est au moins "
+            "`for_readings`"
+        )
     if rule.kind == "gateway" and rule.for_seconds < 60:  # noqa: PLR2004
-        raise RefusedRule("une passerelle ne peut être dite muette avant une minute")
+        raise RefusedRule("une passerelle ne peut être dite muette avant une minute : `for_seconds` ≥ 60")
 
 
 def _check_ladder(rule: Rule) -> None:

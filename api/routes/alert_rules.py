@@ -220,7 +220,7 @@ class TrialAnswer(Answer):
     until: datetime
     summary: str = Field(description="L'essai en une phrase")
     datastreams: int
-    measurements: int
+    measurements: int = Field(description="Mesures rejouées ; d'une règle de pertes, trames")
     sent: int = Field(description="Messages en tout ; `notices` en montre les 500 premiers")
     opened: int
     assets: int

@@ -59,6 +59,21 @@ async def test_a_slug_is_taken_once_and_an_allow_list_names_networks_and_hosts(c
     assert wrong.json()["errors"][0]["field"] == "body.webhook_allow_list.0"
 
 
+async def test_a_tenant_says_its_own_department_and_nobody_elses(client, other_tenancy, tenancy) -> None:
+    made = await client.post("/v1/tenants", json={"slug": "metz", "name": "Metz", "department": "57"})
+    changed = await client.patch(f"/v1/tenants/{tenancy.id}", json={"department": "974"})
+    theirs = await client.patch(f"/v1/tenants/{other_tenancy.id}", json={"department": "974"})
+    wrong = [
+        await client.patch(f"/v1/tenants/{tenancy.id}", json={"department": one}) for one in ("20", "999", "7")
+    ]
+
+    assert (made.json()["department"], changed.json()["department"]) == ("57", "974")
+    assert theirs.status_code == 404
+    assert [answer.status_code for answer in wrong] == [422] * 3
+    freed = await client.patch(f"/v1/tenants/{tenancy.id}", json={"department": None})
+    assert freed.json()["department"] is None
+
+
 async def test_a_key_is_shown_once_and_revoked_at_once_on_this_replica(client, client_of_key) -> None:
     expires_at = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
     created = await client.post(

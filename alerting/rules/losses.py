@@ -1,0 +1,44 @@
+"""Which share of a device's messages was lost, by what FCnt says was sent."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from alerting.rules.model import Observation
+
+# Losses are weighed at every full hour over the day before; fewer messages say nothing.
+EVERY = timedelta(hours=1)
+OVER = timedelta(days=1)
+OF_AT_LEAST = 20
+
+
+class Frame(NamedTuple):
+    """A frame that was heard, with the session in which its FCnt counts."""
+
+    at: datetime
+    session: int | None
+    f_cnt: int
+
+
+def hourly_losses(frames: Sequence[Frame], since: datetime, until: datetime) -> list[Observation]:
+    """Percent lost of the day before every full hour after `since`; `frames` in the order of time."""
+    instants = [frame.at for frame in frames]
+    hour = since.replace(minute=0, second=0, microsecond=0) + EVERY
+    losses: list[Observation] = []
+    while hour <= until:
+        first, after = bisect_right(instants, hour - OVER), bisect_right(instants, hour)
+        percent = lost_percent(frames[first:after])
+        if percent is not None:
+            losses.append(Observation(hour, percent))
+        hour += EVERY
+    return losses
+
+
+def lost_percent(frames: Sequence[Frame]) -> float | None:
+    """What is missing between the first and the last FCnt of each session; None: too few to say."""
+    counted: dict[int | None, set[int]] = {}
+    for frame in frames:
+        counted.setdefault(frame.session, set()).add(frame.f_cnt)
+    sent = sum(max(heard) - min(heard) + 1 for heard in counted.values())
+    return None if sent < OF_AT_LEAST else 100 * (1 - sum(map(len, counted.values())) / sent)
