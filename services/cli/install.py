@@ -118,9 +118,13 @@ def _require_server(place: Path, user: str, *folders: Path) -> None:
         raise fail(
             "systemd ne tourne pas ici : « ./territoire up » suffit, ou un conteneur (deploy/compose.yaml)", 2
         )
-    for folder in (place, *folders):
-        if is_hidden(folder):
-            raise fail(f"le service ne voit pas {folder} : ni /home ni /root (mais /opt, /srv)", 2)
+    for seen in (place, Path(sys.executable), *folders):
+        if is_hidden(seen):
+            raise fail(
+                f"le service ne verrait pas {seen.resolve()} : rien de lui sous /home ni /root. Programme sous "
+                "/opt/territoire, effacez-y .venv, puis : sudo /usr/bin/python3 ./territoire install",
+                2,
+            )
     try:
         pwd.getpwnam(user)
     except KeyError:

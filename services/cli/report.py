@@ -36,7 +36,9 @@ def _without_credentials(url: str) -> str:
 def print_ready(console: Console, run: RunInfo, api_key: str | None = None) -> None:
     """The one table, a key on a line of its own (to be copied whole), and the line that says it is ready."""
     console.print(access_table(run))
-    console.print(f"Clé d'API : {api_key or run.api_key}", soft_wrap=True, highlight=False)
+    # Under systemd what we print is kept in the journal, which many may read.
+    shown = (api_key or run.api_key) if "NOTIFY_SOCKET" not in os.environ else f"dans {Path(run.home) / FILE_NAME}"
+    console.print(f"Clé d'API : {shown}", soft_wrap=True, highlight=False)
     console.print(f"[bold green]Prêt[/] : {len(run.services)} processus, API sur {run.api_url}")
 
 

@@ -109,7 +109,9 @@ def test_the_kernel_is_asked_for_as_much_as_the_bridge_asks_the_kernel(tmp_path:
     assert int(said) == UDP_BUFFER == Settings.model_fields["udp_receive_buffer"].default
 
 
-def test_what_the_service_could_not_see_is_refused() -> None:
+def test_what_the_service_could_not_see_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "python").symlink_to("/root/.pyenv/versions/3.11.7/bin/python3")
+    assert is_hidden(tmp_path / "python")
     assert is_hidden(Path("/home/alice/territoire"))
     assert is_hidden(Path("/root/territoire"))
     assert not is_hidden(Path("/opt/territoire"))

@@ -1,8 +1,12 @@
+import io
 import socket
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from services.cli.report import print_ready
+from services.run_info import RunInfo
 from services.supervisor.notify import notify
 
 
@@ -23,3 +27,18 @@ def test_nobody_is_told_where_nobody_asked(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
 
     notify("READY=1")
+
+
+@pytest.mark.parametrize("under_systemd", [True, False])
+def test_the_journal_of_systemd_has_no_key(
+    run: RunInfo, monkeypatch: pytest.MonkeyPatch, *, under_systemd: bool
+) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    if under_systemd:
+        monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+    said = io.StringIO()
+
+    print_ready(Console(file=said, width=200), run, "terr_abc_secret")
+
+    assert ("terr_abc_secret" in said.getvalue()) is not under_systemd
+    assert run.kek not in said.getvalue()
