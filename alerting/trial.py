@@ -128,6 +128,10 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
     if len(rows) > MOST_DATASTREAMS:
         raise NotToTry(f"plus de {MOST_DATASTREAMS} flux : précisez le type, une étiquette ou un actif")
     calendars = await _calendars(connection)
+    if rule.schedule in ("open", "closed") and rule.calendar_id not in (None, *calendars.by_id):
+        raise NotToTry(
+            "cette règle suit des heures d'ouverture que seule sa collectivité peut lire : essayez-la là"
+        )
     measurements, told = 0, list[tuple[Told, Record]]()
     for group in _groups(rule, rows):
         watched = entity(Watched, group[0])

@@ -171,23 +171,18 @@ async def test_a_rule_about_losses_is_tried_on_the_frames_that_were_heard(client
     assert f"({len(frames)} trames de 1 flux)" in trial["summary"]
 
 
-async def test_a_members_calendar_of_the_same_name_is_in_no_trial_of_its_syndicat(
-    client, registry, observations, other_tenancy, tenancy, pool
+async def test_a_syndicat_tries_no_rule_of_a_member_by_opening_hours_that_it_cannot_read(
+    client, other_client, tenancy, other_tenancy, pool
 ) -> None:
     await pool.execute("UPDATE tenant SET member_of = $1 WHERE id = $2", tenancy.id, other_tenancy.id)
-    never = "UPDATE alert_calendar SET weekly = '[[],[],[],[],[],[],[]]' WHERE tenant_id = $1"
-    await pool.execute(never, other_tenancy.id)
-    always = "UPDATE alert_calendar SET closed_on_holidays = false, weekly = $2 WHERE tenant_id = $1"
-    await pool.execute(always, tenancy.id, [[["00:00", "24:00"]]] * 7)
-    asset = await registry.asset(attributes={"calendar": "heures d'ouverture"})
-    device = await registry.device(asset_id=asset["id"])
-    stream = await observations.datastream(device["dev_eui"], asset["id"], "co2", "[ppm]")
-    first = datetime.now(UTC) - timedelta(days=2)
-    await observations.readings(stream, {first + timedelta(minutes=10 * n): 1700 for n in range(4)})
     stored = (await client.get("/v1/alert-rules")).json()["items"]
-    rule = next(one for one in stored if one["name"] == "co2_1500" and one["tenant_id"] == tenancy.id)
+    theirs = next(one for one in stored if one["name"] == "intrusion" and one["tenant_id"] == other_tenancy.id)
 
-    assert (await client.get(f"/v1/alert-rules/{rule['id']}/trial")).json()["opened"] == 1
+    refused = await client.get(f"/v1/alert-rules/{theirs['id']}/trial")
+
+    assert refused.status_code == 422
+    assert "seule sa collectivité peut lire" in refused.json()["detail"]
+    assert (await other_client.get(f"/v1/alert-rules/{theirs['id']}/trial")).status_code == 200
 
 
 @pytest.mark.parametrize(
