@@ -36,7 +36,7 @@ FROM unnest($1::int[], $2::int[], $3::text[], $4::timestamptz[], $5::bigint[])
      AS v (tenant_id, gateway_id, message, at, times)
 JOIN alert_rule r ON r.tenant_id = v.tenant_id AND r.kind = 'gateway_address' AND r.enabled
 ORDER BY v.gateway_id
-ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id, gateway_id)
+ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id, gateway_id, subject)
     WHERE workflow NOT IN ('resolved', 'closed')
 DO UPDATE SET message = excluded.message, value = excluded.value, occurrences = alert.occurrences + 1,
               updated_at = now()

@@ -8,7 +8,7 @@ from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool, Record
 
 COLUMNS = """a.id, a.tenant_id, a.rule_id, coalesce(r.name, '') AS rule, a.asset_id, a.device_id, a.datastream_id,
-a.gateway_id, a.team_id, a.severity::text AS severity, a.message, a.condition::text AS condition,
+a.gateway_id, a.subject, a.team_id, a.severity::text AS severity, a.message, a.condition::text AS condition,
 a.workflow::text AS workflow, a.opened_at, a.fired_at, a.acknowledged_at, a.acknowledged_by, a.assignee,
 a.resolved_at, a.resolved_by, a.resolved_cause, a.closed_at, a.closed_by, a.closed_reason, a.reopen_at, a.value,
 a.threshold, a.occurrences, a.told, a.muted_by, a.muted_until, a.is_flapping, a.created_at, a.updated_at"""
@@ -70,6 +70,7 @@ class Alert:
     device_id: int | None
     datastream_id: int | None
     gateway_id: int | None
+    subject: str | None  # What a partner calls the thing that its alarm is about.
     team_id: int | None
     severity: str
     message: str

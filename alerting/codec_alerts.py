@@ -42,7 +42,7 @@ INSERT INTO alert (tenant_id, rule_id, team_id, severity, message, condition, op
                    muted_until, due_at)
 SELECT r.tenant_id, r.id, r.team_id, r.severity, $2, 'firing', $3, $3, false, $3, $3
 FROM alert_rule r WHERE r.tenant_id = ANY($1::int[]) AND r.kind = 'codec' AND r.enabled ORDER BY r.id
-ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id, gateway_id)
+ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id, gateway_id, subject)
     WHERE workflow NOT IN ('resolved', 'closed')
 DO UPDATE SET message = right(alert.message || ' ' || excluded.message, 1000), occurrences = alert.occurrences + 1,
               updated_at = now()

@@ -15,6 +15,7 @@ from alerting.queue import WebhookMessage, decode_message
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
 
+NEVER_TRIED = "jamais essayé : l'adresse était suspendue"
 LIST_DEAD = "SELECT id, payload, queued_at, failed_at FROM dead_webhooks($1, $2, $3)"
 LAST_ATTEMPTS = """
 SELECT DISTINCT ON (message_id) message_id, attempt, at, status, answer FROM webhook_attempt
@@ -22,6 +23,7 @@ WHERE endpoint_id = $1 AND message_id = ANY($2::text[])
 ORDER BY message_id, attempt DESC
 """
 REPLAY = "SELECT replay_webhooks($1, $2::bigint[])"
+DISCARD = "SELECT discard_webhooks($1, $2::bigint[])"
 QUEUE_ONE = "SELECT queue_webhook($1, $2)"
 READ_HEALTH = """
 WITH last AS (
@@ -49,7 +51,7 @@ FROM webhook_endpoint e, last, day, webhook_backlog($1) AS b WHERE e.id = $1
 
 @dataclass(frozen=True, slots=True)
 class DeadWebhook:
-    """A message that was given up after the whole schedule."""
+    """A message that was given up: after the whole schedule, or because its endpoint was suspended."""
 
     id: int
     message_id: str
@@ -105,7 +107,7 @@ def _dead(row: Any, message: WebhookMessage, last: Any) -> DeadWebhook:
         failed_at=row["failed_at"],
         attempts=0 if last is None else last["attempt"],
         status=None if last is None else last["status"],
-        answer="" if last is None else last["answer"],
+        answer=NEVER_TRIED if last is None else last["answer"],
     )
 
 
@@ -124,6 +126,11 @@ def event_of(body: bytes) -> str:
 async def replay(connection: Connection | Pool, endpoint_id: int, ids: Sequence[int] | None = None) -> int:
     """Send dead letters again, from the schedule's first attempt: those of `ids`, or all. How many."""
     return await connection.fetchval(REPLAY, endpoint_id, None if ids is None else list(ids))
+
+
+async def discard(connection: Connection | Pool, endpoint_id: int, ids: Sequence[int] | None = None) -> int:
+    """Throw dead letters away: those of `ids`, or all. How many."""
+    return await connection.fetchval(DISCARD, endpoint_id, None if ids is None else list(ids))
 
 
 async def read_health(connection: Connection | Pool, endpoint_id: int) -> Health | None:

@@ -50,7 +50,7 @@ SELECT e.tenant_id, e.url, e.form, e.state, t.webhook_allow_list,
         WHERE a.outcome = 'failed' AND a.status IS NULL AND a.message_id <> $2) AS unreachable_at
 FROM webhook_endpoint e JOIN tenant t ON t.id = e.tenant_id
 CROSS JOIN LATERAL (
-    SELECT count(*) AS attempts, count(*) FILTER (WHERE a.at >= $3) AS in_round,
+    SELECT coalesce(max(a.attempt), 0) AS attempts, count(*) FILTER (WHERE a.at >= $3) AS in_round,
            max(a.next_at) FILTER (WHERE a.at >= $3) AS next_at,
            coalesce(bool_or(a.outcome = 'delivered'), false) AS is_delivered
     FROM webhook_attempt a WHERE a.endpoint_id = e.id AND a.message_id = $2) AS made
@@ -92,7 +92,7 @@ class TryAgain:
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """Every attempt of the schedule failed."""
+    """Every attempt of the schedule failed, or the endpoint is suspended: people may have it sent again."""
 
     attempts: int
     reason: str
@@ -177,8 +177,10 @@ class Deliverer:
     async def deliver(self, message: WebhookMessage, queued_at: datetime) -> Delivery:
         """One attempt at `message`, noted, unless it is done with or its wait is not over."""
         target = await self._insist("fetchrow", READ_TARGET, message.endpoint_id, message.message_id, queued_at)
-        if target is None or target["is_delivered"] or target["state"] != "enabled":
+        if target is None or target["is_delivered"]:
             return Delivered()
+        if target["state"] != "enabled":
+            return Abandoned(target["attempts"], "the endpoint is suspended")
         unreachable_at = target["unreachable_at"]
         pause_until = None if unreachable_at is None else unreachable_at + self._pause
         if (early := _early(target["next_at"]) or _early(pause_until)) is not None:
@@ -223,23 +225,31 @@ class Deliverer:
         log.warning("webhook_not_delivered", endpoint=message.endpoint_id, attempt=made, reason=reason)
         if answer.outcome == "gone":
             await self._insist("execute", DISABLE, message.endpoint_id, "l'adresse a répondu 410 (supprimée)")
-            return Delivered()
         return Abandoned(made, reason) if wait is None else TryAgain(wait, reason)
 
     async def _post(self, target: Any, message: WebhookMessage, at: datetime) -> Answer:
         if target["form"] == EMAIL:
             return await self._mail(target["url"].removeprefix(MAILTO), message, at)
-        try:
-            secrets = [secret_text(self._keys.unwrap(wrapped)) for wrapped in target["secrets_wrapped"]]
-        except WrongKek as wrong:
+        secrets = self._secrets(target["secrets_wrapped"], message.endpoint_id)
+        if not secrets:
             # It is tried again like any failure: an operator who corrects the key loses no message.
-            log.error("webhook_secret_not_opened", endpoint=message.endpoint_id, reason=str(wrong))
             return Answer(
                 "failed", None, "le secret de l'adresse ne s'ouvre pas avec la clé de cette installation"
             )
         rendered = render(target["form"], message.message_id, message.body)
         headers = signed_headers(secrets, message.message_id, at, rendered.body, rendered.content_type)
         return await self._request(target, headers, rendered.body, at)
+
+    def _secrets(self, wrapped: Sequence[bytes], endpoint_id: int) -> list[str]:
+        """The secret, then the former one if that opens, too: another key may have wrapped it."""
+        opened: list[str] = []
+        for one in wrapped:
+            try:
+                opened.append(secret_text(self._keys.unwrap(one)))
+            except WrongKek as wrong:
+                log.error("webhook_secret_not_opened", endpoint=endpoint_id, reason=str(wrong))
+                break
+        return opened
 
     async def _mail(self, address: str, message: WebhookMessage, at: datetime) -> Answer:
         if self._mailer is None:

@@ -172,11 +172,11 @@ class Desk:
         name = await alert_rows.read_rule_name(self.connection, alert.rule_id) if rule is None else rule.name
         match event:
             case Tell.RESOLVED:
-                text = resolved_text(subject, cause or "", alert.value)
+                text = resolved_text(subject, cause or "", alert.value, alert.message)
             case Tell.FLAPPING:
-                text = flapping_text(subject, name)
+                text = flapping_text(subject, name, alert.message)
             case Tell.DIGEST:
-                text = digest_text(subject, name, changes, alert.value, is_open=life.is_live)
+                text = digest_text(subject, name, changes, alert.value, alert.message, is_open=life.is_live)
             case _:
                 text = alert.message
         link = self._link(alert.id)

@@ -12,6 +12,7 @@ from alerting.rulebook import Bound, Rulebook
 from alerting.rules import Due, Event, Observation, Opened, Raised, Resolved, Rule, RuleState, Transition, evaluate
 from core.runtime.postgres import Connection
 
+PARTNER_CLEARED = "partner_cleared"  # A cause of alert_rows.FIND_ORPHANS.
 # A rule with a value that it watches, in the order of time.
 Work = tuple[Bound, Watched, Observation]
 Known = Mapping[StateKey, StateRow | None]
@@ -171,6 +172,9 @@ class Evaluation:
 
     async def resolve_orphan(self, orphan: Orphan) -> None:
         """Resolve an alert that nothing else would; the condition stays as it was last known."""
+        alert = await alert_rows.lock_alert(self.connection, orphan.id)
+        if alert is None or (orphan.cause == PARTNER_CLEARED and alert.is_firing):
+            return  # Its partner has raised it again meanwhile.
         await self.desk.end(None, orphan.id, self.now, orphan.cause, None, is_ok=False)
         await alert_rows.forget_alert(self.connection, orphan.id)
 

@@ -19,7 +19,9 @@ from lorawan.crypto import WrongKek
 
 KINDS_MOST = 50
 MESSAGE_ID_MOST = 200
-SOURCE_COLUMNS = "id, tenant_id, name, team_id, enabled, last_event_at, created_at"
+# So many alarms of a kind may be open at once; a system that invents names fills no table.
+OPEN_MOST = 500
+SOURCE_COLUMNS = "id, tenant_id, name, team_id, enabled, previous_until, last_event_at, created_at"
 CREATE_SOURCE = f"""
 INSERT INTO event_source (tenant_id, name, team_id, secret_wrapped, kek_id)
 SELECT $1, $2, $3, $4, $5 WHERE $3::int IS NULL OR EXISTS (SELECT FROM team WHERE id = $3)
@@ -29,7 +31,8 @@ LIST_SOURCES = f"SELECT {SOURCE_COLUMNS} FROM event_source ORDER BY name"
 READ_SOURCE = f"SELECT {SOURCE_COLUMNS} FROM event_source WHERE id = $1"
 SET_ENABLED = f"UPDATE event_source SET enabled = $2 WHERE id = $1 RETURNING {SOURCE_COLUMNS}"
 DELETE_SOURCE = "DELETE FROM event_source WHERE id = $1 RETURNING true"
-READ_SENDER = "SELECT tenant_id, name, team_id, secret_wrapped FROM partner_secret($1)"
+ROTATE = "SELECT rotate_partner_secret($1, $2, $3, $4)"
+READ_SENDER = "SELECT tenant_id, name, team_id, secrets_wrapped FROM partner_secrets($1)"
 TAKE = "SELECT take_partner_event($1, $2)"
 FIND_RULE = "SELECT id FROM alert_rule WHERE tenant_id = $1 AND name = $2 AND kind = 'partner'"
 COUNT_RULES = """
@@ -40,8 +43,12 @@ INSERT INTO alert_rule (tenant_id, name, kind, severity, message, team_id)
 VALUES ($1, $2, 'partner', $3::alert_severity, $4, $5) ON CONFLICT (tenant_id, name) DO NOTHING
 """
 OWNS_ASSET = "SELECT EXISTS (SELECT FROM asset WHERE id = $1 AND tenant_id = $2)"
-OPEN_ALERT = "SELECT open_partner_alert($1, $2, $3, $4)"
-CLEAR_ALERT = "SELECT clear_partner_alert($1, $2)"
+COUNT_OPEN = """
+SELECT count(*) FROM alert
+WHERE rule_id = $1 AND workflow NOT IN ('resolved', 'closed') AND subject IS DISTINCT FROM $2::text
+"""
+OPEN_ALERT = "SELECT open_partner_alert($1, $2, $3, $4, $5)"
+CLEAR_ALERT = "SELECT clear_partner_alert($1, $2, $3)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,7 @@ class Source:
     name: str
     team_id: int | None
     enabled: bool
+    previous_until: datetime | None  # Until then the former secret signs, too.
     last_event_at: datetime | None
     created_at: datetime
 
@@ -69,13 +77,17 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One event: an alarm of a kind begins, or is over, at an asset or nowhere in particular."""
+    """One event: an alarm of a kind begins, or is over, at an asset or nowhere in particular.
+
+    `subject` is what the partner calls the thing: alarms of a kind with other subjects are other alerts.
+    """
 
     kind: str
     is_over: bool
     message: str
     severity: str
     asset_id: int | None
+    subject: str | None
     at: datetime
 
 
@@ -113,6 +125,15 @@ async def set_enabled(connection: Connection, source_id: int, *, enabled: bool) 
     return None if row is None else entity(Source, row)
 
 
+async def rotate_secret(
+    connection: Connection, keys: KeyWrap, source_id: int, former_until: datetime
+) -> str | None:
+    """A new secret `whsec_...`, shown this once; the former is taken until `former_until`. None: no source."""
+    secret = secrets.token_bytes(SECRET_OCTETS)
+    rotated = await connection.fetchval(ROTATE, source_id, keys.wrap(secret), keys.kek_id, former_until)
+    return secret_text(secret) if rotated else None
+
+
 async def delete_source(connection: Connection, source_id: int) -> bool:
     """Remove a source; its rules and alerts stay."""
     return await connection.fetchval(DELETE_SOURCE, source_id) is True
@@ -127,19 +148,24 @@ async def verify(pool: Pool, keys: KeyWrap, source_id: int, headers: Mapping[str
     row = await pool.fetchrow(READ_SENDER, source_id)
     if row is None or len(headers.get("webhook-id", "")) > MESSAGE_ID_MOST:
         raise NotSigned
-    try:
-        secret = secret_text(keys.unwrap(row["secret_wrapped"]))
-        Webhook(secret).verify(body, dict(headers), json_parse=False)
-    except (WebhookVerificationError, WrongKek, ValueError, OverflowError, OSError) as wrong:
-        raise NotSigned from wrong
+    if not any(_has_signed(keys, wrapped, headers, body) for wrapped in row["secrets_wrapped"]):
+        raise NotSigned
     return Sender(source_id, row["tenant_id"], row["name"], row["team_id"])
+
+
+def _has_signed(keys: KeyWrap, wrapped: bytes, headers: Mapping[str, str], body: bytes) -> bool:
+    try:
+        Webhook(secret_text(keys.unwrap(wrapped))).verify(body, dict(headers), json_parse=False)
+    except (WebhookVerificationError, WrongKek, ValueError, OverflowError, OSError):
+        return False
+    return True
 
 
 async def take(connection: Connection, sender: Sender, message_id: str, alarm: Alarm) -> bool:
     """In a transaction of the sender's tenant: open or end its alert; False when this message was taken before.
 
     Raises:
-        RefusedEvent: the asset is not the tenant's, or the source has too many kinds of alarms.
+        RefusedEvent: the asset is not the tenant's, or the source has too many alarms, or kinds of them.
     """
     if not await connection.fetchval(TAKE, sender.source_id, message_id):
         return False
@@ -149,10 +175,12 @@ async def take(connection: Connection, sender: Sender, message_id: str, alarm: A
     if rule_id is None:
         return True  # What never began has nothing to end.
     if alarm.is_over:
-        await connection.fetchval(CLEAR_ALERT, rule_id, alarm.asset_id)
-    else:
-        text = f"{sender.name} : {alarm.message}"
-        await connection.fetchval(OPEN_ALERT, rule_id, alarm.asset_id, text, alarm.at)
+        await connection.fetchval(CLEAR_ALERT, rule_id, alarm.asset_id, alarm.subject)
+        return True
+    if await connection.fetchval(COUNT_OPEN, rule_id, alarm.subject) >= OPEN_MOST:
+        raise RefusedEvent(f"{OPEN_MOST} alarmes de cette sorte sont déjà ouvertes")
+    text = f"{sender.name} : {alarm.message}"
+    await connection.fetchval(OPEN_ALERT, rule_id, alarm.asset_id, alarm.subject, text, alarm.at)
     return True
 
 

@@ -119,30 +119,35 @@ def opened_text(subject: Subject, facts: Facts, link: str = "") -> str:
     return FIELD.sub(lambda found: fields.get(found[1], found[0]), facts.message)[:MESSAGE_MOST]
 
 
-def _whom(subject: Subject) -> str:
+def _whom(subject: Subject, said: str) -> str:
+    """Where it is; of what is nowhere, as a partner's alarm may be, what was said of it."""
+    if not (subject.asset or subject.device or subject.gateway) and said:
+        return said[:FIELD_MOST].rstrip(".")
     return _name(subject) if subject.asset is None and subject.gateway else f"{_name(subject)} ({_place(subject)})"
 
 
-def resolved_text(subject: Subject, cause: str, value: float | None) -> str:
-    """The end of an alert, and why."""
+def resolved_text(subject: Subject, cause: str, value: float | None, said: str = "") -> str:
+    """The end of an alert, and why; `said` is what was said when it began."""
     tail = "" if value is None else f" ({quantity_text(value, subject.unit)})"
-    return f"{_whom(subject)} : fin d'alerte, {CAUSES.get(cause, cause)}{tail}."
+    return f"{_whom(subject, said)} : fin d'alerte, {CAUSES.get(cause, cause)}{tail}."
 
 
-def flapping_text(subject: Subject, rule: str) -> str:
+def flapping_text(subject: Subject, rule: str, said: str = "") -> str:
     """An alert that comes and goes too often to be told each time."""
     return (
-        f"{_whom(subject)} : l'alerte {rule} va et vient (plus de 4 changements en 6 heures). Ses changements ne "
-        "seront plus annoncés un par un, mais résumés une fois par heure."
+        f"{_whom(subject, said)} : l'alerte {rule} va et vient (plus de 4 changements en 6 heures). Ses changements "
+        "ne seront plus annoncés un par un, mais résumés une fois par heure."
     )
 
 
-def digest_text(subject: Subject, rule: str, changes: int, value: float | None, *, is_open: bool) -> str:
+def digest_text(
+    subject: Subject, rule: str, changes: int, value: float | None, said: str = "", *, is_open: bool
+) -> str:
     """What an alert that comes and goes did in the last hour."""
     many = "1 changement" if changes == 1 else f"{changes} changements"
     now = "toujours ouverte" if is_open else "terminée pour l'instant"
     tail = "" if value is None else f" ({quantity_text(value, subject.unit)})"
-    return f"{_whom(subject)} : alerte {rule}, {many} en une heure, {now}{tail}."
+    return f"{_whom(subject, said)} : alerte {rule}, {many} en une heure, {now}{tail}."
 
 
 def body(event: str, at: datetime, subject: Subject, facts: Facts, link: str, cause: str | None = None) -> bytes:

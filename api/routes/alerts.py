@@ -32,6 +32,7 @@ class AlertAnswer(Answer):
     asset_id: int | None
     datastream_id: int | None
     gateway_id: int | None
+    subject: str | None = Field(description="Ce qui est en alarme, dans les mots du système partenaire")
     team_id: int | None = Field(description="L'équipe prévenue ; null : toutes les adresses de la collectivité")
     severity: str = Field(examples=["warning"])
     message: str

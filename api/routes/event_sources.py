@@ -13,6 +13,7 @@ from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from api.fields import PRINTABLE, Answer, Body, Id, IdRef, Instant, Name, example
 from api.pages import Page
 from api.platform import Platform
+from api.rotation import RotationAnswer, RotationBody, former_until
 from core.runtime.postgres import tenant_transaction
 
 router = APIRouter(prefix="/v1", tags=["Événements de partenaires"], responses=PROBLEM_RESPONSES)
@@ -23,6 +24,10 @@ SIGNATURE = APIKeyHeader(
     description="Signature Standard Webhooks, avec webhook-id et webhook-timestamp",
     auto_error=False,
 )
+
+
+# Two of them and what is between are a subject: 200 characters at most.
+Named = Annotated[str, StringConstraints(min_length=1, max_length=98, pattern=PRINTABLE)]
 
 
 class NewEventSource(Body):
@@ -49,6 +54,7 @@ class EventSourceAnswer(Answer):
     name: str
     team_id: int | None
     enabled: bool
+    previous_until: datetime | None = Field(description="Jusque-là, l'ancien secret est accepté aussi")
     last_event_at: datetime | None
     created_at: datetime
 
@@ -74,7 +80,7 @@ class AlarmData(Body):
         "major", description="Gravité de la règle à sa première alarme ; ensuite, la règle décide"
     )
     asset_id: IdRef | None = Field(
-        None, description="L'actif concerné ; une alerte par sorte d'alarme et par actif"
+        None, description="L'actif concerné ; une alerte par sorte d'alarme, par actif et par sujet"
     )
 
 
@@ -85,11 +91,22 @@ class PartnerEvent(Body):
         {
             "type": "alarm.raised",
             "timestamp": "2026-11-25T18:00:00Z",
+            "source": "centrale-2",
+            "subject": "porte-3",
             "data": {"alarm": "intrusion", "message": "porte forcée, local technique", "severity": "critical"},
         }
     )
 
     type: Literal["alarm.raised", "alarm.cleared"]
+    source: Named | None = Field(
+        None, description="D'où, chez le partenaire (comme `source` de CloudEvents)", examples=["centrale-2"]
+    )
+    subject: Named | None = Field(
+        None,
+        description="Ce qui est en alarme, chez le partenaire (comme `subject` de CloudEvents) : chaque couple "
+        "source et sujet a sa propre alerte, que la fin de même source et de même sujet termine",
+        examples=["porte-3"],
+    )
     timestamp: Instant | None = Field(None, description="Quand ; absent : maintenant")
     data: AlarmData
 
@@ -153,6 +170,18 @@ async def delete_source(id: Id, caller: Manager) -> Response:  # noqa: A002 - Th
     return Response(status_code=204)
 
 
+@router.post("/event-sources/{id}/secret", summary="Changer le secret d'un système partenaire")
+async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> RotationAnswer:  # noqa: A002
+    """Changer le secret : jusqu'à l'heure dite, un événement signé avec l'ancien est accepté aussi."""
+    until = former_until(body)
+    async with caller.changing() as change:
+        secret = await partners.rotate_secret(change.connection, caller.platform.keys, id, until)
+        if secret is None:
+            raise not_found(f"source {id}")
+        await change.audit("rotate", "event_source", id, {"previous_until": until.isoformat()})
+    return RotationAnswer(secret=secret, previous_until=until)
+
+
 @router.post(
     "/partner-events/{id}",
     status_code=202,
@@ -179,6 +208,7 @@ async def take_event(id: Id, event: PartnerEvent, request: Request) -> TakenAnsw
         data.message,
         data.severity,
         data.asset_id,
+        _subject(event),
         min(event.timestamp or now, now),
     )
     try:
@@ -188,3 +218,8 @@ async def take_event(id: Id, event: PartnerEvent, request: Request) -> TakenAnsw
         raise Problem(422, str(refused)) from None
     await platform.tell_registry_changed()
     return TakenAnswer(taken=taken)
+
+
+def _subject(event: PartnerEvent) -> str | None:
+    named = [name for name in (event.source, event.subject) if name is not None]
+    return " › ".join(named) if named else None

@@ -1,10 +1,10 @@
 """How sending to an endpoint goes: health, dead letters sent again, the test, the rotation of the secret."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import Field
 
 from alerting import dead_letters, store
@@ -12,6 +12,7 @@ from api.auth import Manager, Reader
 from api.errors import PROBLEM_RESPONSES, Problem, not_found
 from api.fields import INT8_MOST, Answer, BigId, Body, Id, example
 from api.pages import MOST, Cursor, Limit, Page, cursor_id, page_of
+from api.rotation import RotationAnswer, RotationBody, former_until
 
 router = APIRouter(prefix="/v1/webhook-endpoints/{id}", tags=["Webhooks"], responses=PROBLEM_RESPONSES)
 
@@ -33,7 +34,7 @@ class HealthAnswer(Answer):
 
 
 class DeadLetterAnswer(Answer):
-    """Un message abandonné après tous ses essais."""
+    """Un message abandonné : tous ses essais ont échoué, ou l'adresse a été suspendue."""
 
     id: int
     message_id: str
@@ -62,30 +63,16 @@ class ReplayAnswer(Answer):
     replayed: int
 
 
+class DiscardAnswer(Answer):
+    """Combien ne sont plus là."""
+
+    discarded: int
+
+
 class TestAnswer(Answer):
     """Le message d'essai qui part."""
 
     message_id: str = Field(description="Son résultat : /attempts?message_id=…")
-
-
-class RotationBody(Body):
-    """Changer le secret de signature."""
-
-    model_config = example({"keep_former_hours": 24})
-
-    keep_former_hours: int = Field(
-        24,
-        ge=0,
-        le=720,
-        description="Heures pendant lesquelles l'ancien secret signe aussi ; 0 : il ne signe plus",
-    )
-
-
-class RotationAnswer(Answer):
-    """Le nouveau secret, montré cette seule fois."""
-
-    secret: str = Field(examples=["whsec_…"])
-    previous_until: datetime
 
 
 @router.get("/health", summary="Lire comment va l'envoi vers une adresse")
@@ -105,7 +92,10 @@ async def list_dead_letters(
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Page[DeadLetterAnswer]:
-    """Les messages dont tous les essais ont échoué, le dernier d'abord ; ils restent jusqu'à leur renvoi."""
+    """Les messages abandonnés, le dernier d'abord ; ils restent jusqu'à ce qu'on les renvoie ou les efface.
+
+    Tous leurs essais ont échoué, ou l'adresse a été suspendue pendant qu'ils attendaient.
+    """
     before = cursor_id(cursor)
     async with caller.reading() as connection:
         if await store.read_endpoint(connection, id) is None:
@@ -141,6 +131,29 @@ async def replay_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> Repla
     return ReplayAnswer(replayed=1)
 
 
+@router.delete("/dead-letters", summary="Effacer les messages abandonnés d'une adresse")
+async def discard_dead_letters(id: Id, caller: Manager) -> DiscardAnswer:  # noqa: A002 - The path's word.
+    """Effacer tous les messages abandonnés : ils ne pourront plus être renvoyés. Les alertes restent."""
+    async with caller.changing() as change:
+        if await store.read_endpoint(change.connection, id) is None:
+            raise not_found(f"adresse {id}")
+        count = await dead_letters.discard(change.connection, id)
+        await change.audit("discard", "webhook_endpoint", id, {"ids": None, "count": count})
+    return DiscardAnswer(discarded=count)
+
+
+@router.delete("/dead-letters/{letter_id}", status_code=204, summary="Effacer un message abandonné")
+async def discard_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> Response:  # noqa: A002
+    """Effacer un message abandonné : il ne pourra plus être renvoyé."""
+    async with caller.changing() as change:
+        if await store.read_endpoint(change.connection, id) is None:
+            raise not_found(f"adresse {id}")
+        if not await dead_letters.discard(change.connection, id, [letter_id]):
+            raise not_found(f"message {letter_id}")
+        await change.audit("discard", "webhook_endpoint", id, {"ids": [letter_id], "count": 1})
+    return Response(status_code=204)
+
+
 @router.post("/test", status_code=202, summary="Essayer une adresse")
 async def test_endpoint(id: Id, caller: Manager) -> TestAnswer:  # noqa: A002 - The path's word.
     """Envoyer un message d'essai, par le même chemin que les alertes : signé, gardé, et réessayé s'il échoue."""
@@ -161,7 +174,7 @@ async def test_endpoint(id: Id, caller: Manager) -> TestAnswer:  # noqa: A002 - 
 @router.post("/secret", summary="Changer le secret d'une adresse")
 async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> RotationAnswer:  # noqa: A002
     """Changer le secret : jusqu'à l'heure dite, chaque message porte les deux signatures."""
-    until = datetime.now(UTC) + timedelta(hours=body.keep_former_hours)
+    until = former_until(body)
     async with caller.changing() as change:
         secret = await store.rotate_secret(change.connection, caller.platform.keys, id, until)
         if secret is None:

@@ -114,7 +114,8 @@ async def update_endpoint(
 ) -> WebhookEndpointAnswer:
     """Suspendre ou reprendre l'envoi vers une adresse.
 
-    Ce qui arrive pendant la suspension, et ce qui attendait, n'est pas envoyé ensuite : voyez les alertes.
+    Ce qui attendait devient des messages abandonnés, à renvoyer une fois l'envoi repris (`/dead-letters`).
+    Ce qui arrive pendant la suspension va aux autres adresses, et n'est pas envoyé ici ensuite.
     """
     async with caller.changing() as change:
         endpoint = await store.set_endpoint_enabled(change.connection, id, enabled=body.enabled)

@@ -1,22 +1,57 @@
 """A partner's alarm goes through the engine: it is told, and told to be over."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from alerting import partners
+import pytest
+
+from alerting import alert_rows, partners
+from alerting.alert_rows import Orphan
 from alerting.engine import Engine
 from alerting.rulebook import Rulebook, slot_of
 from core.messages.shards import shard_of_slot
-from core.runtime.lease import take_lease
+from core.runtime.lease import Lease, take_lease
 from core.runtime.postgres import Pool, tenant_transaction
 from tests.alerting.sending import KEYS
 
 SHARDS = 4
 
 
-async def test_the_engine_tells_its_beginning_and_its_end(
-    pool: Pool, api_pool: Pool, place: Any, receiver: Any
-) -> None:
+@dataclass
+class Partner:
+    """A fire panel, and the engine that tells of its alarms."""
+
+    pool: Pool
+    api_pool: Pool
+    place: Any
+    sender: partners.Sender
+    engine: Engine
+    rulebook: Rulebook
+    leases: Sequence[Lease]
+    events: int = 0
+
+    async def says(self, *, is_over: bool = False, subject: str | None = None, at_asset: bool = True) -> None:
+        self.events += 1
+        asset_id = self.place.asset_id if at_asset else None
+        alarm = partners.Alarm("feu", is_over, "zone 3", "critical", asset_id, subject, datetime.now(UTC))
+        async with tenant_transaction(self.api_pool, self.place.tenant_id) as connection:
+            await partners.take(connection, self.sender, f"msg_{self.events}", alarm)
+
+    async def sweep(self) -> None:
+        await self.rulebook.load()
+        for one in self.leases:
+            self.engine._watching[one.shard] = datetime.now(UTC)
+        await self.engine.sweep(self.leases)
+
+    async def told(self) -> list[tuple[str, str]]:
+        rows = await self.pool.fetch("SELECT event, message FROM alert_notice ORDER BY number")
+        return [(row["event"].removeprefix("alert."), row["message"]) for row in rows]
+
+
+@pytest.fixture
+async def partner(pool: Pool, api_pool: Pool, place: Any, receiver: Any) -> Partner:
     await place.endpoint(receiver)
     async with pool.acquire() as connection, connection.transaction():
         made = await partners.create_source(connection, KEYS, place.tenant_id, "Centrale", None)
@@ -24,31 +59,71 @@ async def test_the_engine_tells_its_beginning_and_its_end(
     sender = partners.Sender(made[0].id, place.tenant_id, "Centrale", None)
     rulebook = Rulebook(pool)
     engine = Engine(pool, rulebook, SHARDS, least_watch=timedelta(0), orphans_every_s=0)
-    lease = await take_lease(pool, "alerting", shard_of_slot(slot_of(place.asset_id, 0), SHARDS), "test")
-    leases = [lease]
-    if shard_of_slot(0, SHARDS) != lease.shard:  # Where such an alert is told from.
-        leases.append(await take_lease(pool, "alerting", shard_of_slot(0, SHARDS), "test"))
+    shards = {shard_of_slot(slot, SHARDS) for slot in (slot_of(place.asset_id, 0), slot_of(None, 0), 0)}
+    leases = [await take_lease(pool, "alerting", shard, "test") for shard in sorted(shards)]
+    return Partner(
+        pool, api_pool, place, sender, engine, rulebook, [lease for lease in leases if lease is not None]
+    )
 
-    async def event(message_id: str, *, is_over: bool) -> None:
-        alarm = partners.Alarm("feu", is_over, "zone 3", "critical", place.asset_id, datetime.now(UTC))
-        async with tenant_transaction(api_pool, place.tenant_id) as connection:
-            await partners.take(connection, sender, message_id, alarm)
-        await rulebook.load()
-        for one in leases:
-            engine._watching[one.shard] = datetime.now(UTC)
-        await engine.sweep(leases)
 
-    await event("msg_1", is_over=False)
-    await event("msg_2", is_over=True)
-    rows = await pool.fetch("SELECT event, severity::text, message FROM alert_notice ORDER BY at, event")
-    [alert] = await place.alerts()
+async def test_the_engine_tells_its_beginning_and_its_end(partner: Partner) -> None:
+    await partner.says()
+    await partner.sweep()
+    await partner.says(is_over=True)
+    await partner.sweep()
+    [alert] = await partner.place.alerts()
 
-    assert [tuple(row.values()) for row in rows] == [
-        ("alert.opened", "critical", "Centrale : zone 3"),
-        (
-            "alert.resolved",
-            "critical",
-            "Bac 12 (3 rue de Siam, Brest) : fin d'alerte, le système partenaire signale la fin.",
-        ),
+    assert await partner.told() == [
+        ("opened", "Centrale : zone 3"),
+        ("resolved", "Bac 12 (3 rue de Siam, Brest) : fin d'alerte, le système partenaire signale la fin."),
     ]
     assert alert.workflow == "resolved"
+
+
+async def test_the_end_of_an_alarm_without_an_asset_says_which(partner: Partner) -> None:
+    for subject in ("porte-3", "porte-4"):
+        await partner.says(subject=subject, at_asset=False)
+    await partner.sweep()
+    await partner.says(is_over=True, subject="porte-3", at_asset=False)
+    await partner.sweep()
+    states = {alert.subject: alert.workflow for alert in await partner.place.alerts()}
+
+    assert (await partner.told())[2:] == [
+        ("resolved", "Centrale : zone 3 : fin d'alerte, le système partenaire signale la fin.")
+    ]
+    assert states == {"porte-3": "resolved", "porte-4": "open"}
+
+
+async def test_an_alarm_that_comes_and_goes_is_told_so_once(partner: Partner) -> None:
+    for _ in range(4):
+        await partner.says()
+        await partner.sweep()
+        await partner.says(is_over=True)
+        await partner.sweep()
+    [alert] = await partner.place.alerts()
+
+    assert [event for event, _ in await partner.told()] == [
+        "opened", "resolved", "reopened", "resolved", "reopened", "flapping",
+    ]  # fmt: skip
+    assert (alert.is_flapping, alert.occurrences) == (True, 4)
+
+
+async def test_an_alarm_that_is_raised_again_before_its_end_was_told_does_not_end(
+    partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await partner.says()
+    await partner.sweep()
+    await partner.says(is_over=True)
+    find = alert_rows.find_orphans
+
+    async def find_then_hear(pool: Pool) -> list[Orphan]:
+        found = await find(pool)
+        await partner.says()
+        return found
+
+    monkeypatch.setattr(alert_rows, "find_orphans", find_then_hear)
+    await partner.sweep()
+    [alert] = await partner.place.alerts()
+
+    assert [event for event, _ in await partner.told()] == ["opened"]
+    assert (alert.condition, alert.workflow) == ("firing", "open")

@@ -42,22 +42,6 @@ async def test_a_message_that_never_arrives_stays_as_a_dead_letter(
     assert len(receiver.requests) == 1 + len(FAST)
 
 
-async def test_an_address_that_is_gone_is_disabled_and_left_alone(
-    pool: Pool, database_url: str, place: Any, receiver: Any
-) -> None:
-    endpoint = await place.endpoint(receiver)
-    receiver.statuses = [410]
-    async with working(pool, database_url):
-        await send(pool, endpoint.id)
-        await send(pool, endpoint.id)
-        await until(lambda: emptied(pool))
-    disabled = await store.read_endpoint(pool, endpoint.id)
-
-    assert len(receiver.requests) == 1
-    assert disabled is not None
-    assert (disabled.state, disabled.disabled_reason) == ("disabled", "l'adresse a répondu 410 (supprimée)")
-
-
 async def test_a_redirect_is_not_followed(pool: Pool, database_url: str, place: Any, receiver: Any) -> None:
     endpoint = await place.endpoint(receiver)
     receiver.statuses = [302, 204]

@@ -108,6 +108,88 @@ async def test_each_asset_has_its_own_alert_and_a_strangers_has_none(
     assert {alert["asset_id"] for alert in await alerts(client)} == {first["id"], second["id"]}
 
 
+async def test_two_doors_are_two_alerts_and_the_end_of_one_ends_that_one(client, registry, post: Post) -> None:
+    asset = await registry.asset()
+    doors = [{"source": "centrale-2", "subject": "porte-3"}, {"source": "centrale-2", "subject": "porte-4"}]
+    for number, door in enumerate([*doors, {}, {"subject": "porte-3"}]):
+        await post(RAISED | door, f"msg_raised_{number}")
+    here = RAISED | doors[0] | {"data": RAISED["data"] | {"asset_id": asset["id"]}}
+    await post(here, "msg_here")
+    await post(CLEARED | doors[0], "msg_cleared")  # Wherever it is: the partner's own name is enough.
+    found = [(alert["subject"], alert["asset_id"], alert["condition"]) for alert in await alerts(client)]
+
+    assert found == [
+        ("centrale-2 › porte-3", asset["id"], "ok"),
+        ("porte-3", None, "firing"),
+        (None, None, "firing"),
+        ("centrale-2 › porte-4", None, "firing"),
+        ("centrale-2 › porte-3", None, "ok"),
+    ]
+
+
+async def test_an_end_without_a_name_ends_nothing_that_has_one(client, post: Post) -> None:
+    await post(RAISED | {"subject": "porte-3"})
+    await post(CLEARED, "msg_2")
+    [alert] = await alerts(client)
+
+    assert alert["condition"] == "firing"
+
+
+async def test_what_is_raised_again_within_a_day_is_the_same_alert(client, post: Post, pool: Pool) -> None:
+    door = {"subject": "porte-3"}
+    await post(RAISED | door)
+    [alert] = await alerts(client)
+    path = f"/v1/alerts/{alert['id']}"
+    await client.post(f"{path}/acknowledge")
+    await client.post(f"{path}/resolve", json={"cause": "porte refermée"})
+    await post(RAISED | door, "msg_2")
+    [again] = await alerts(client)
+    events = (await client.get(f"{path}/events")).json()["items"]
+    await client.post(f"{path}/resolve", json={"cause": "porte refermée"})
+    await pool.execute("UPDATE alert SET resolved_at = resolved_at - interval '25 h'")
+    await post(RAISED | door, "msg_3")
+
+    assert (again["id"], again["workflow"], again["occurrences"]) == (alert["id"], "open", 2)
+    assert (again["acknowledged_at"], again["resolved_cause"], again["reopen_at"]) == (None, None, None)
+    assert [event["action"] for event in events] == ["opened", "acknowledged", "resolved", "reopened"]
+    assert [one["id"] == alert["id"] for one in await alerts(client)] == [False, True]
+
+
+async def test_a_system_that_invents_names_is_stopped(client, post: Post, pool: Pool) -> None:
+    await post(RAISED | {"subject": "porte-0"})
+    await pool.execute(
+        "INSERT INTO alert (tenant_id, rule_id, severity, message, condition, opened_at, subject) "
+        "SELECT tenant_id, rule_id, severity, message, condition, opened_at, n::text "
+        "FROM alert, generate_series(1, 499) n"
+    )
+    another = await post(RAISED | {"subject": "porte-501"}, "msg_2")
+    known = await post(RAISED | {"subject": "porte-0"}, "msg_3")
+    ended = await post(CLEARED | {"subject": "porte-0"}, "msg_4")
+
+    assert (another.status_code, known.status_code, ended.status_code) == (422, 202, 202)
+    assert "500 alarmes" in another.text
+
+
+async def test_a_secret_is_changed_while_the_partner_goes_on(client, other_client, source, post: Post) -> None:
+    path = f"/v1/event-sources/{source['id']}/secret"
+    rotated = (await client.post(path, json={"keep_former_hours": 1})).json()
+    shown = (await client.get(f"/v1/event-sources/{source['id']}")).json()
+    during = [await post(RAISED, "msg_1"), await post(RAISED, "msg_2", secret=rotated["secret"])]
+    again = (await client.post(path, json={"keep_former_hours": 0})).json()
+    after = [
+        await post(RAISED, "msg_3"),
+        await post(RAISED, "msg_4", secret=rotated["secret"]),
+        await post(RAISED, "msg_5", secret=again["secret"]),
+    ]
+    strangers = await other_client.post(path, json={})
+
+    assert shown["previous_until"] == rotated["previous_until"]
+    assert [answer.status_code for answer in during] == [202, 202]
+    assert [answer.status_code for answer in after] == [401, 401, 202]
+    assert strangers.status_code == 404
+    assert "secret" not in shown
+
+
 async def test_what_is_not_signed_by_the_source_now_is_refused(client, other_client, source, post: Post) -> None:
     other = (await other_client.post("/v1/event-sources", json={"name": "Autre"})).json()
     now = datetime.now(UTC)
@@ -155,6 +237,9 @@ async def test_odd_headers_are_refused(app: FastAPI, source, headers: dict[str, 
         (b"[]", 422),
         ({"type": "alarm.raised", "data": {"alarm": "Feu !"}}, 422),
         ({"type": "alarm.raised", "data": {"alarm": "feu", "asset_id": 999_999}}, 422),
+        (RAISED | {"subject": ""}, 422),
+        (RAISED | {"subject": "p" * 99}, 422),
+        (RAISED | {"subject": "porte\0"}, 422),
         (json.dumps(RAISED).encode() + b" " * 20_000, 413),
     ],
 )
