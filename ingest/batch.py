@@ -18,6 +18,8 @@ HOUR_US = 3_600_000_000
 
 # observation.reception, in the order of its columns; time in microseconds since 1970 UTC.
 ReceptionRow = tuple[int, int, bytes, int, int, float, float]
+# A row as MEASUREMENTS has it: with its trace, or without, when that is the one of the row before.
+Published = Row | tuple[int, int, float, int, bytes]
 
 _by_device = attrgetter("uplink.device_id")
 _by_instant = itemgetter(0, 1)
@@ -91,14 +93,22 @@ class Batch:
         return len(self.uplinks) + of_receptions + len(self.measurements) + len(self.history)
 
 
-def by_slot(uplinks: Iterable[Interpreted]) -> dict[int, list[Row]]:
-    """Their measurements by the slot of their asset."""
-    found: dict[int, list[Row]] = {}
+def by_slot(uplinks: Iterable[Interpreted]) -> dict[int, list[Published]]:
+    """Their measurements by the slot of their asset, as MEASUREMENTS carries them.
+
+    The first of an uplink's own instant bears its trace, and each of its history, which is sorted away from there.
+    """
+    found: dict[int, list[Published]] = {}
     for interpreted in uplinks:
-        if interpreted.rows or interpreted.history:
+        rows, history, trace_id = interpreted.rows, interpreted.history, interpreted.uplink.trace_id
+        if rows or history:
             of_slot = found.setdefault(interpreted.serving.slot, [])
-            of_slot += interpreted.rows.values()
-            of_slot += interpreted.history
+            if rows:
+                first, *others = rows.values()
+                of_slot.append((*first, trace_id))
+                of_slot += others
+            if history:
+                of_slot += [(*row, trace_id) for row in history]
     return found
 
 

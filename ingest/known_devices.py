@@ -130,6 +130,10 @@ class KnownDevices:
             known = self._devices | read
         return {id_: known[id_] for id_ in asked if id_ in known}
 
+    def known(self, device_id: int) -> KnownDevice | None:
+        """A device, if it was resolved before and has not changed since."""
+        return self._devices.get(device_id)
+
     def apply(self, changes: Iterable[Change]) -> None:
         """Forget what changed; it is read again when it is needed."""
         for change in changes:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 
 import structlog
@@ -10,8 +10,9 @@ import structlog
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.shards import shard_of_slot
+from core.messages.traces import NO_TRACE
 from core.runtime.bus import BUS_AWAY, Bus
-from ingest.pipeline import Row
+from ingest.batch import Published
 from ingest.telemetry import UNPUBLISHED
 
 MESSAGE_ITEMS = 2_000
@@ -31,13 +32,12 @@ class MeasurementPublisher:
     def __init__(self, bus: Bus, shards: int) -> None:
         self._bus = bus
         self._shards = shards
-        self._waiting: dict[int, deque[list[Row]]] = {shard: deque() for shard in range(shards)}
+        self._waiting: dict[int, deque[list[Published]]] = {shard: deque() for shard in range(shards)}
 
-    async def publish(self, by_slot: Mapping[int, Sequence[Row]]) -> None:
+    async def publish(self, by_slot: Mapping[int, Sequence[Published]]) -> None:
         """Offer these measurements to the bus, two attempts at most; it returns whatever becomes of them."""
         for shard, measurements in self._by_shard(by_slot).items():
-            for start in range(0, len(measurements), MESSAGE_ITEMS):
-                self._waiting[shard].append(measurements[start : start + MESSAGE_ITEMS])
+            self._waiting[shard].extend(cut(measurements))
         waiting = [shard for shard, queue in self._waiting.items() if queue]
         if not waiting:
             return
@@ -48,8 +48,8 @@ class MeasurementPublisher:
             await self._offer_again(waiting)
         self._give_up_the_oldest()
 
-    def _by_shard(self, by_slot: Mapping[int, Sequence[Row]]) -> dict[int, list[Row]]:
-        by_shard: dict[int, list[Row]] = {}
+    def _by_shard(self, by_slot: Mapping[int, Sequence[Published]]) -> dict[int, list[Published]]:
+        by_shard: dict[int, list[Published]] = {}
         for slot, measurements in by_slot.items():
             by_shard.setdefault(shard_of_slot(slot, self._shards), []).extend(measurements)
         for measurements in by_shard.values():
@@ -83,3 +83,19 @@ class MeasurementPublisher:
         for queue in self._waiting.values():
             while len(queue) > KEPT_MESSAGES:
                 UNPUBLISHED.inc(len(queue.popleft()))
+
+
+def cut(measurements: Sequence[Published]) -> Iterator[list[Published]]:
+    """What goes into one message each; where an uplink is cut in two, its trace goes with both parts."""
+    trace_id = NO_TRACE
+    for start in range(0, len(measurements), MESSAGE_ITEMS):
+        part = list(measurements[start : start + MESSAGE_ITEMS])
+        part[0] = (*part[0][:4], trace_of(part[0]) or trace_id)
+        yield part
+        for row in part:
+            trace_id = trace_of(row) or trace_id
+
+
+def trace_of(row: Published) -> bytes:
+    """Empty where it is that of the row before."""
+    return row[4] if len(row) == 5 else NO_TRACE  # noqa: PLR2004 - As its type says.

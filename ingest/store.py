@@ -9,7 +9,7 @@ from core.runtime.lease import Lease
 from core.runtime.ownership import fenced
 from core.runtime.postgres import Connection, Pool, UniqueViolationError
 from ingest.applications import queue_events
-from ingest.batch import Batch, Prepared, Quarantined, by_slot, compose
+from ingest.batch import Batch, Prepared, Published, Quarantined, by_slot, compose
 from ingest.binary_copy import copy_of_measurements, copy_of_receptions, copy_of_seen, copy_of_uplinks
 from ingest.dirty import Hours, MarkedHours
 from ingest.identity import seen_key, sort_out
@@ -66,7 +66,7 @@ class Written:
     batch: Batch
     was_repeated: bool
 
-    def to_publish(self, prepared: Prepared) -> dict[int, list[Row]]:
+    def to_publish(self, prepared: Prepared) -> dict[int, list[Published]]:
         """The measurements for MEASUREMENTS, by the slot of their asset: also of what was delivered once more.
 
         A copy of an uplink that is stored under another identity has none.

@@ -15,6 +15,8 @@ MODULES = {
     "chirpstack-api": "chirpstack_api.gw",
     "import-linter": "importlinter",
     "nats-py": "nats",
+    "opentelemetry-exporter-otlp-proto-http": "opentelemetry.exporter.otlp.proto.http",
+    "opentelemetry-sdk": "opentelemetry.sdk",
     "paho-mqtt": "paho.mqtt",
     "protobuf": "google.protobuf",
     "pytest-xdist": "xdist",

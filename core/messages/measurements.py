@@ -1,10 +1,12 @@
 """MEASUREMENTS: what ingest has committed, to alerting, lighting and the live view."""
 
+from collections.abc import Iterable, Iterator
 from enum import IntFlag
 
 import msgspec
 
 from core.messages.batch import BatchDecoder
+from core.messages.traces import NO_TRACE
 
 
 class Flag(IntFlag):
@@ -17,12 +19,25 @@ class Flag(IntFlag):
 
 
 class Measurement(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One value of one datastream, as committed. Time in microseconds since 1970 UTC."""
+    """One value of one datastream, as committed. Time in microseconds since 1970 UTC.
+
+    `trace_id` is that of the uplink which brought it; empty: the same as of the item before in the message, for an
+    uplink brings several.
+    """
 
     datastream_id: int
     time_us: int
     value: float
     flags: int
+    trace_id: bytes = NO_TRACE
 
 
 MEASUREMENT_BATCHES = BatchDecoder(Measurement)
+
+
+def traced(items: Iterable[Measurement]) -> Iterator[tuple[Measurement, bytes]]:
+    """The items of one message, each with the trace of its uplink; empty when it has none."""
+    trace_id = NO_TRACE
+    for item in items:
+        trace_id = item.trace_id or trace_id
+        yield item, trace_id

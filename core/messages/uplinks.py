@@ -3,6 +3,7 @@
 import msgspec
 
 from core.messages.batch import BatchDecoder
+from core.messages.traces import NO_TRACE
 
 
 class Heard(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -19,6 +20,7 @@ class Uplink(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `uplink_id` is the uplink's identity (DESIGN 3.3): a second delivery of the same uplink carries the same.
     A late copy (`late`) brings receptions only: the uplink itself was published before.
+    `trace_id` is that of the copy which came first.
     """
 
     uplink_id: bytes  # 16 octets, a UUID
@@ -35,6 +37,7 @@ class Uplink(msgspec.Struct, frozen=True, array_like=True, gc=False):
     bandwidth: int  # Hz
     late: bool
     heard_by: list[Heard]
+    trace_id: bytes = NO_TRACE
 
 
 UPLINK_BATCHES = BatchDecoder(Uplink)

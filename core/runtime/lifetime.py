@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from core.runtime.migrations import SchemaMismatch
 from core.runtime.settings import ServiceSettings
 from core.runtime.telemetry import configure_logs, show_build, watch_event_loop
+from core.runtime.tracing import TRACES
 
 DRAIN_DEADLINE_S = 20
 UNWIND_S = 5
@@ -90,6 +91,7 @@ def run_service(
         raise SystemExit(2) from None
     configure_logs(name, settings.instance, settings.log_format, settings.log_level)
     show_build(name)
+    TRACES.open(name, settings.instance, settings.trace_ratio)
 
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -105,6 +107,8 @@ def run_service(
     except (Exception, BaseExceptionGroup):
         log.exception("service_failed")
         raise SystemExit(1) from None
+    finally:
+        TRACES.close()
     if not was_in_time:
         raise SystemExit(1)
     log.info("stopped")

@@ -78,7 +78,6 @@ def _redacted(name: str, value: Any) -> Any:
             return [_redacted("", under) for under in cast("list[Any]", value)]
         case None | int() | float():
             return value
-        case BaseException():
-            return redact_free_text(repr(value))
         case _:  # What a line shows of any other object.
-            return redact_text(repr(value))
+            shown = repr(value)
+            return redact_free_text(shown) if isinstance(value, BaseException) else redact_text(shown)

@@ -26,6 +26,13 @@ class ServiceSettings(BaseSettings):
     pool_size: int = Field(default=4, ge=1, le=50)
     log_format: str = Field(default="json", pattern="^(json|console)$")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    trace_ratio: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Which part of all frames is followed from the gateway to the webhook, in the log and where "
+        "OTEL_EXPORTER_OTLP_ENDPOINT says; the same for every service",
+    )
 
 
 class KeySettings(ServiceSettings):

@@ -6,6 +6,7 @@ from typing import Any
 
 from core.messages.downlinks import Transmission
 from core.messages.frames import Frame
+from core.messages.traces import new_trace
 from lorawan.gateway.basics_station import Heard, Transmitted, Version
 from lorawan.gateway.basics_station_answers import ClassA, ClassC, Tuning
 from lorawan.gateway.basics_station_config import channel_of
@@ -49,6 +50,7 @@ def frame_of(
         channel=channel_of(region, heard.frequency, rate),
         antenna=heard.rctx if 0 <= heard.rctx <= MAX_ANTENNA else 0,
         round_trip_us=round_trip_us,
+        trace_id=new_trace(),
     )
 
 

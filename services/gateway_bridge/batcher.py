@@ -10,7 +10,9 @@ from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.frames import Frame
 from core.messages.shards import shard_of_slot
+from core.messages.traces import NO_TRACE
 from core.runtime.bus import Bus
+from core.runtime.tracing import TRACES
 from lorawan.frame import MType, routing_slot
 from services.gateway_bridge.telemetry import FRAMES, PUBLISH_SECONDS, QUEUE_DEPTH
 
@@ -28,6 +30,8 @@ _URGENT = (int(MType.JOIN_REQUEST), int(MType.CONFIRMED_DATA_UP))
 _FORWARDED = FRAMES.labels("forwarded")
 _DROPPED = FRAMES.labels("queue_full")
 _UNROUTABLE = FRAMES.labels("unroutable")
+
+STAGE = "gateway_bridge"
 
 Done = Callable[[], None]
 
@@ -132,11 +136,30 @@ class Batcher:
             await self._bus.publish(subject, encode_batch(frames), uuid.uuid4().hex)
             PUBLISH_SECONDS.observe(time.perf_counter() - started)
             _FORWARDED.inc(len(frames))
+            _tell(frames, shard)
             for tell in done:
                 if tell is not None:
                     tell()
             if self._closed:
                 lane.filled.set()
+
+
+def _tell(frames: list[Frame], shard: int) -> None:
+    """They are in the stream: say so of those that are followed."""
+    limit = TRACES.limit
+    followed = [frame for frame in frames if NO_TRACE < frame.trace_id < limit]
+    now_us = time.time_ns() // 1_000
+    for frame in followed:
+        TRACES.step(
+            STAGE,
+            frame.trace_id,
+            (frame.received_at_us, now_us),
+            "frame_forwarded",
+            None,
+            gw_eui=frame.gateway_id.hex(),
+            shard=shard,
+            outcome="forwarded",
+        )
 
 
 async def _closing(lane: _Lane) -> None:

@@ -10,6 +10,7 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
 from core.messages.frames import Frame
+from core.messages.traces import new_trace
 from lorawan.gateway.lenient import GPS_EPOCH_US, GPS_LEAP_SECONDS
 from lorawan.gateway.semtech_rxpk import UNKNOWN_SNR
 from lorawan.identifiers import GatewayId, parse_eui
@@ -157,6 +158,7 @@ def frame_of(
         snr=heard.snr if isfinite(heard.snr) else UNKNOWN_SNR,
         channel=heard.channel,
         antenna=heard.antenna,
+        trace_id=new_trace(),
     )
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from core.messages.frames import Frame
+from core.messages.traces import new_trace
 from lorawan.gateway.semtech_rxpk import RxPk
 from lorawan.gateway.semtech_stat import Stat
 from lorawan.gateway.semtech_udp import TxPk
@@ -22,6 +23,7 @@ def frames_of(rxpk: RxPk, gateway_id: GatewayId, received_at_us: int, round_trip
     context = b"" if tmst is None else tmst.to_bytes(TMST_LENGTH, "big")
     time_us = reception_time_us(received_at_us, gps_time_us=rxpk.gps_time_us, gateway_time_us=rxpk.time_us)
     lora = modulation if isinstance(modulation, Lora) else Lora(0, 0)
+    trace_id = new_trace()
     return [
         Frame(
             phy_payload=rxpk.phy_payload,
@@ -38,6 +40,7 @@ def frames_of(rxpk: RxPk, gateway_id: GatewayId, received_at_us: int, round_trip
             channel=heard.channel,
             antenna=heard.antenna,
             round_trip_us=round_trip_us,
+            trace_id=trace_id,
         )
         for heard in rxpk.antennas or (rxpk,)
     ]

@@ -5,6 +5,7 @@ next is written; commits, publications and acknowledgements keep the order.
 """
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -20,6 +21,7 @@ from ingest.publishing import MeasurementPublisher
 from ingest.shadows import Shadows
 from ingest.store import Store
 from ingest.telemetry import LAG_SECONDS, PASSES_RETRIED, count_written
+from services.ingest import followed
 from services.ingest.inbox import Inbox, Inboxes, Taken
 from services.ingest.one_by_one import Done, OneByOne
 from services.ingest.settings import IngestSettings
@@ -40,6 +42,7 @@ class Pass:
     taken: list[Taken]
     prepared: Prepared | None = None
     done: list[Done] = field(default_factory=list["Done"])
+    began_us: int = field(default_factory=lambda: time.time_ns() // 1_000)
 
     def size(self) -> int:
         """How many uplinks it has."""
@@ -194,6 +197,7 @@ class Ingest:
                 LAG_SECONDS.observe(max(0.0, (now_us - oldest_us) / 1_000_000))
         for prepared, written in work.done:
             count_written(prepared, written)
+            followed.tell(prepared, written, self._registry.devices, work.began_us)
             if self._shadows is not None:
                 self._shadows.show(prepared.shadowed)
         if self._announcing is not None:

@@ -1,5 +1,6 @@
 """From a foreign uplink to ours: its identity and its time are decided once (DESIGN 3.3). Pure."""
 
+from core.messages.traces import NO_TRACE
 from core.messages.uplinks import Uplink
 from core.model.uplink_identity import counter_of_message, message_identity, uplink_identity
 from services.intake.foreign import ForeignUplink
@@ -34,7 +35,9 @@ def _is_past(time_us: int, received_at_us: int) -> bool:
     return received_at_us - KEPT_AT_MOST_US <= time_us <= received_at_us + CLOCK_TOLERANCE_US
 
 
-def canonical(uplink: ForeignUplink, source_id: int, device_id: int, received_at_us: int) -> Uplink:
+def canonical(
+    uplink: ForeignUplink, source_id: int, device_id: int, received_at_us: int, trace_id: bytes = NO_TRACE
+) -> Uplink:
     """The uplink of this device. It has no session of ours, whatever carried it."""
     if uplink.f_cnt is None:
         message = uplink.message_id or f"{uplink.stated_time}|{uplink.f_port}|{uplink.payload.hex()}"
@@ -58,4 +61,5 @@ def canonical(uplink: ForeignUplink, source_id: int, device_id: int, received_at
         bandwidth=uplink.bandwidth,
         late=False,
         heard_by=list(uplink.heard_by),
+        trace_id=trace_id,
     )

@@ -1,11 +1,14 @@
 """What becomes of one message of a source, whichever way it came."""
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 
 import structlog
 
+from core.messages.traces import new_trace
 from core.registry.lns_sources import Source
+from core.runtime.tracing import TRACES
 from services.intake.adapters import read
 from services.intake.canonical import canonical
 from services.intake.foreign import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
@@ -16,6 +19,7 @@ from services.intake.sightings import Sightings
 
 # Whoever sends this is no LNS of the source's kind: it helps to say so, and nothing comes again for it.
 WRONG_BODIES = frozenset({"not_json", "not_an_object", "not_this_lns"})
+STAGE = "intake"
 
 log = structlog.get_logger()
 
@@ -83,9 +87,15 @@ class Reception:
             return Taken(Result.DISABLED, french)
         if foreign.address:
             self.sightings.route(source, device.id, foreign.address)
-        uplink = canonical(foreign, source.id, device.id, received_at_us)
+        uplink = canonical(foreign, source.id, device.id, received_at_us, new_trace())
         await self.publisher.publish(uplink, device.slot)
         self.sightings.accepted(source)
+        if TRACES.follows(uplink.trace_id):
+            us = (received_at_us, time.time_ns() // 1_000)
+            TRACES.step(
+                STAGE, uplink.trace_id, us, "uplink_taken", None,
+                tenant=source.tenant_id, dev_eui=name, source=source.id, outcome="accepted",
+            )  # fmt: skip
         return Taken(Result.ACCEPTED)
 
     def _unread(self, source: Source, message: ForeignMessage, reason: str, french: str) -> Taken:

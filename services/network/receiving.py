@@ -246,6 +246,7 @@ def _uplink(
         bandwidth=best.bandwidth,
         late=late_of_us is not None,
         heard_by=[Heard(copy.gateway_id, copy.antenna, copy.rssi, copy.snr) for copy in copies],
+        trace_id=group.first.trace_id,
     )
 
 

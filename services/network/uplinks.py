@@ -22,7 +22,7 @@ from lorawan.commands.dev_status import DevStatusAns
 from lorawan.frame import MalformedFrame, MType, mtype_of
 from lorawan.mac_state import MacPolicy
 from lorawan.session import MAX_F_CNT_GAP
-from services.network import downlink_store, store
+from services.network import downlink_store, followed, store
 from services.network.clock import wall_clock_us
 from services.network.deduplication import Group, best_copies
 from services.network.devices import DeviceCache
@@ -195,6 +195,7 @@ class UplinkPass:
                 acknowledged = await self._save(connection, judged)
             self._apply(judged, joins)
         self._count(judged, joins)
+        followed.tell(judged.received, judged.refused, joins, self._devices, judged.now_us)
         self._answer(judged, joins)
         await nudge_done(self._bus, acknowledged, self._shards.count)
 

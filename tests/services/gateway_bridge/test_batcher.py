@@ -6,11 +6,15 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec import structs
+from structlog.testing import capture_logs
 
 from core.messages import topics
 from core.messages.frames import FRAME_BATCHES, Frame
 from core.messages.shards import shard_of_slot
+from core.messages.traces import limit_of
 from core.runtime.bus import Bus, connect_bus
+from core.runtime.tracing import TRACES
 from lorawan.frame import routing_slot
 from services.gateway_bridge.batcher import MAX_ITEMS, Batcher
 from services.gateway_bridge.telemetry import FRAMES
@@ -54,6 +58,27 @@ async def test_frames_of_one_linger_are_one_message_in_their_order(nats_url: str
         found = await batches(bus, 10)
 
     assert [[item.channel for item in batch] for batch in found] == [list(range(10))]
+
+
+async def test_a_followed_frame_is_told_of_once_the_bus_has_it_and_no_other_is(
+    nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed, other = structs.replace(frame(UPLINK), trace_id=bytes(15) + b"\1"), frame(UPLINK, 1)
+    passed_over = structs.replace(other, trace_id=b"\xff" * 16)
+    monkeypatch.setattr(TRACES, "limit", limit_of(0.5))
+
+    with capture_logs() as told:
+        async with batching(nats_url) as (bus, batcher):
+            for one in (followed, other, passed_over):
+                batcher.offer(one)
+            found = await batches(bus, 3)
+            async with asyncio.timeout(10):
+                while not told:  # The line comes with the bus's acknowledgement.
+                    await asyncio.sleep(0.01)
+
+    assert [item for batch in found for item in batch] == [followed, other, passed_over]
+    [line] = [line for line in told if "trace_id" in line]
+    assert (line["event"], line["trace_id"], line["gw_eui"]) == ("frame_forwarded", "0" * 31 + "1", "0" * 16)
 
 
 async def test_no_message_holds_more_than_500_frames(nats_url: str) -> None:

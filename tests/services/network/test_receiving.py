@@ -36,7 +36,22 @@ def house(*device_ids: int, enabled: bool = True, skip_f_cnt: bool = False) -> t
 
 def group(phy: bytes, *, at_us: int = SECOND_US, gateways: int = 1) -> Group:
     copies = [
-        Frame(phy, bytes([g]) * 8, at_us + g, at_us + g, b"", 868_100_000, 7, 125_000, 0, -80.0, 5.0 + g, 0, 0)
+        Frame(
+            phy,
+            bytes([g]) * 8,
+            at_us + g,
+            at_us + g,
+            b"",
+            868_100_000,
+            7,
+            125_000,
+            0,
+            -80.0,
+            5.0 + g,
+            0,
+            0,
+            trace_id=bytes([g + 1]) * 16,
+        )
         for g in range(gateways)
     ]
     return Group(phy, at_us, copies, [1])
@@ -61,6 +76,20 @@ def test_of_devices_that_share_an_address_the_one_whose_mic_fits_has_the_frame()
 
     assert (received.uplink.device_id, received.uplink.session_id) == (2, 12)
     assert received.first_of_session
+
+
+def test_the_trace_of_an_uplink_is_that_of_its_first_copy_and_a_later_copy_has_its_own() -> None:
+    sessions, devices = house(1)
+    phy = build_uplink(DEV_ADDR, cipher(), 0, f_port=1, payload=b"x")
+    first = receive(group(phy, gateways=3), sessions, devices)
+    assert first.progress is not None
+    again = group(phy, at_us=3 * SECOND_US)
+
+    late = receive(again, sessions, devices, {first.session.id: first.progress})
+
+    assert first.uplink.trace_id == bytes([1]) * 16
+    assert late.uplink.late
+    assert late.uplink.trace_id == again.first.trace_id
 
 
 def test_the_time_of_an_uplink_is_that_of_its_first_copy() -> None:

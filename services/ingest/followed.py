@@ -1,0 +1,39 @@
+"""What became of the uplinks that are followed, said once it is committed."""
+
+import time
+
+from core.messages.traces import NO_TRACE
+from core.messages.uplinks import Uplink
+from core.runtime.tracing import TRACES
+from ingest.batch import Prepared
+from ingest.known_devices import KnownDevices
+from ingest.store import Written
+
+STAGE, OF_OURS, OF_ANOTHER_LNS = "ingest", "network", "intake"
+
+
+def tell(prepared: Prepared, written: Written, devices: KnownDevices, began_us: int) -> None:
+    """One step for each that is followed; the others cost a comparison."""
+    limit = TRACES.limit
+    for interpreted in written.batch.uplinks:
+        if NO_TRACE < interpreted.uplink.trace_id < limit:
+            _step(interpreted.uplink, interpreted.status, devices, began_us, interpreted.reason)
+    for uplink in prepared.late:
+        if NO_TRACE < uplink.trace_id < limit:
+            _step(uplink, "late", devices, began_us)
+
+
+def _step(uplink: Uplink, outcome: str, devices: KnownDevices, began_us: int, reason: str | None = None) -> None:
+    device = devices.known(uplink.device_id)
+    TRACES.step(
+        STAGE,
+        uplink.trace_id,
+        (began_us, time.time_ns() // 1_000),
+        "uplink_stored",
+        OF_OURS if uplink.session_id else OF_ANOTHER_LNS,
+        tenant=None if device is None else device.unassigned.tenant_id,
+        dev_eui=None if device is None else device.dev_eui.hex(),
+        f_cnt=uplink.f_cnt,
+        outcome=outcome,
+        reason=reason,
+    )
