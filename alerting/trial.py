@@ -130,7 +130,7 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
     calendars = await _calendars(connection)
     if rule.schedule in ("open", "closed") and rule.calendar_id not in (None, *calendars.by_id):
         raise NotToTry(
-            "cette règle suit des heures d'ouverture que seule sa collectivité peut lire : essayez-la là"
+            "cette règle suit des heures d'ouverture que seule sa collectivité peut lire : elle l'essaiera"
         )
     measurements, told = 0, list[tuple[Told, Record]]()
     for group in _groups(rule, rows):

@@ -1,0 +1,196 @@
+"""What ends an alert and what opens none: changed rules, outages of ours, losses, two owners, far-away tenants."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from alerting import alert_store, rule_store
+from alerting.engine import Engine
+from alerting.rulebook import Rulebook
+from core.messages.batch import encode_batch
+from core.messages.measurements import Measurement
+from core.registry.changes import Change
+from core.registry.tenants import set_department
+from core.runtime.lease import LeaseLost, take_lease
+from core.runtime.postgres import Pool
+from tests.alerting.crashes import message_of
+from tests.alerting.town import Town
+from tests.alerting.watching import NOW, Watch, watch
+
+STORE = "INSERT INTO observation.measurement VALUES ($1, $2, $3, 0)"
+STORE_LATEST = """
+INSERT INTO observation.latest VALUES ($1, $2, $3, 0)
+ON CONFLICT (datastream_id) DO UPDATE SET time = excluded.time, value = excluded.value
+"""
+
+
+async def one_bin(town: Town) -> None:
+    await town.add("waste_container", "Bac", "fill_level", "%", lambda _: 0)
+
+
+async def two_streams(town: Town) -> None:
+    await one_bin(town)
+    thing = town.things[0]
+    await town.pool.execute(
+        "INSERT INTO datastream (tenant_id, asset_id, device_id, channel, quantity, unit) "
+        "VALUES ($1, $2, $3, '2', 'fill_level', '%')",
+        town.tenant_id, thing.asset_id, thing.device_id,
+    )  # fmt: skip
+
+
+async def change(watching: Watch, name: str, **fields: object) -> None:
+    """A rule as its tenant changes it, and as the engine learns of it."""
+    rule = next(one for one in await rule_store.list_rules(watching.town.pool) if one.name == name)
+    async with watching.town.pool.acquire() as connection, connection.transaction():
+        await rule_store.update_rule(connection, rule.id, fields)
+    await watching.engine._rulebook.apply([Change("alert_rule", rule.id)])
+
+
+async def frames(watching: Watch, hours: range, every: int) -> None:
+    """One frame an hour, of which every so many-th was heard."""
+    await watching.town.pool.executemany(
+        "INSERT INTO observation.uplink (device_id, time, uplink_id, session_id, f_cnt, payload, received_at, "
+        "status) VALUES ($1, $2, gen_random_uuid(), 1, $3, '', $2, 'empty')",
+        [
+            (watching.town.things[0].device_id, NOW + timedelta(hours=hour), 1000 + hour)
+            for hour in hours
+            if hour % every == 0
+        ],
+    )
+
+
+async def test_losses_that_are_over_end_their_alert_after_one_good_day(pool: Pool) -> None:
+    watching = await watch(pool, one_bin)
+    await frames(watching, range(-24, 1), 2)
+    await frames(watching, range(1, 80), 1)
+    told = []
+    for _ in range(75):
+        await watching.hear({watching.town.things[0].datastream_id: 10.0})
+        told.append([event for event, rule in await watching.told() if rule == "sensor_loss"])
+        await watching.pass_time(hours=1)
+
+    assert told[1] == ["opened"]
+    # Less than 20 % of the day before are lost once 15 good hours have passed: a day later it is over.
+    assert [len(events) for events in told].index(2) in range(38, 42)
+    assert told[-1] == ["opened", "resolved"]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"asset_kinds": ["glass_container"]}, {"tags": ["centre"]}, {"quantity": "co2"}], ids=str
+)
+async def test_an_alert_of_what_its_rule_watches_no_more_is_ended_and_not_left_behind(
+    pool: Pool, fields: dict[str, object]
+) -> None:
+    watching = await watch(pool, one_bin)
+    for minutes in (0, 10):
+        watching.now = NOW + timedelta(minutes=minutes)
+        await watching.hear({watching.town.things[0].datastream_id: 80.0})
+    await change(watching, "bin_75", clear_on_emptying=False, ladder=[], **fields)
+    watching.engine._orphans_every_s = 0
+    await watching.pass_time(minutes=1)
+    alert = (await alert_store.list_alerts(pool))[0]
+
+    assert (alert.workflow, alert.resolved_cause) == ("resolved", "rule_narrowed")
+    assert [event for event, _ in await watching.told()] == ["opened", "resolved"]
+
+
+async def test_a_silence_rule_waits_no_more_for_what_it_watches_no_more(pool: Pool) -> None:
+    watching = await watch(pool, one_bin)
+    await watching.hear({watching.town.things[0].datastream_id: 10.0})
+    await watching.pass_time(minutes=1)
+    await change(watching, "device_silent", tags=["centre"])
+    await watching.pass_time(hours=5)
+
+    assert await watching.told() == []
+    assert await pool.fetchval("SELECT count(*) FROM deadline") == 0
+
+
+async def test_after_an_outage_of_ours_no_gateway_is_called_gone_before_it_had_the_time_to_be_seen(
+    pool: Pool,
+) -> None:
+    watching = await watch(pool, one_bin, timedelta(minutes=5))
+    await watching.see_gateway()
+    watching.now += timedelta(hours=3)
+    watching.engine._watching[0] = watching.now  # We have just started again.
+    await watching.pass_time(seconds=15)
+    at_first = await watching.told()
+    await watching.pass_time(minutes=6)
+
+    assert at_first == []
+    assert await watching.told() == [("opened", "gateway_down")]
+
+
+async def test_one_alert_of_two_streams_is_as_grave_as_the_graver_and_does_not_become_milder(pool: Pool) -> None:
+    watching = await watch(pool, two_streams)
+    first, second = (row["id"] for row in await pool.fetch("SELECT id FROM datastream ORDER BY id"))
+    ladder = [{"severity": "major", "value": 90}, {"severity": "critical", "value": 98}]
+    await change(watching, "bin_75", scope="asset", for_readings=1, ladder=ladder)
+    severities = []
+    for stream, value in ((first, 80.0), (second, 99.0), (first, 92.0)):
+        watching.now += timedelta(minutes=1)
+        await watching.hear({stream: value})
+        severities.append((await alert_store.list_alerts(pool))[0].severity)
+
+    assert severities == ["warning", "critical", "critical"]
+    assert [event for event, _ in await watching.told()] == ["opened", "raised"]
+
+
+async def test_a_tenant_overseas_is_guarded_and_told_by_its_own_clocks(pool: Pool) -> None:
+    async def inhabit(town: Town) -> None:
+        await town.add("door", "Porte", "open", "1", lambda _: 0)
+
+    watching = await watch(pool, inhabit)
+    door = watching.town.things[0].datastream_id
+    # 15 o'clock UTC: 16 in Paris, when it is open, and 19 on Réunion, when it is not.
+    watching.now = datetime(2026, 11, 16, 15, 0, tzinfo=UTC)
+    await watching.hear({door: 1.0})
+    in_paris = await watching.told()
+    await set_department(pool, watching.town.tenant_id, "974")
+    await watching.engine._rulebook.apply([Change("tenant", watching.town.tenant_id)])
+    watching.now += timedelta(minutes=1)
+    await watching.hear({door: 1.0})
+    alert = (await alert_store.list_alerts(pool))[0]
+
+    assert in_paris == []
+    assert "depuis le 16/11/2026 à 19\u00a0h\u00a001" in alert.message
+
+
+@pytest.mark.parametrize("moves_after", [0, 1, 2, 3])
+async def test_a_shard_that_moves_with_a_value_in_hand_is_told_of_once_and_by_its_new_owner(
+    pool: Pool, moves_after: int
+) -> None:
+    watching = await watch(pool, one_bin)
+    stream = watching.town.things[0].datastream_id
+    values = [
+        (NOW + timedelta(minutes=10 * number), value) for number, value in enumerate([76.0, 82.0, 85.0, 10.0])
+    ]
+
+    async def take(engine: Engine, lease: object, at: datetime, value: float) -> None:
+        at_us = int(at.timestamp() * 1_000_000)
+        octets = encode_batch([Measurement(stream, at_us, value, 0)])
+        await engine.take(lease, [message_of(octets, at_us)])
+
+    for at, value in values[:moves_after]:
+        watching.now = at
+        await pool.execute(STORE, stream, at, value)
+        await take(watching.engine, watching.lease, at, value)
+    in_hand = values[moves_after]
+    watching.now = in_hand[0]
+    await pool.execute(STORE, stream, *in_hand)
+    await pool.execute(STORE_LATEST, stream, *in_hand)
+    await pool.execute("UPDATE shard_lease SET expires_at = '-infinity'")
+    theirs = await take_lease(pool, "alerting", 0, "other")
+    assert theirs is not None
+    rulebook = Rulebook(pool)
+    await rulebook.load()
+    successor = Engine(pool, rulebook, 1, now=lambda: watching.now)
+    await successor.catch_up(theirs)
+    if moves_after in (1, 3):  # What somebody is told of: the former owner still tries.
+        with pytest.raises(LeaseLost):
+            await take(watching.engine, watching.lease, *in_hand)
+    for at, value in values[moves_after:]:
+        watching.now = at
+        await take(successor, theirs, at, value)
+
+    assert await watching.told() == [("opened", "bin_75"), ("resolved", "bin_75")]
+    assert [(one.opened_at, one.value) for one in await alert_store.list_alerts(pool)] == [(NOW, 10)]
