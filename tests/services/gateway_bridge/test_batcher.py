@@ -73,7 +73,7 @@ async def test_a_followed_frame_is_told_of_once_the_bus_has_it_and_no_other_is(
                 batcher.offer(one)
             found = await batches(bus, 3)
             async with asyncio.timeout(10):
-                while not told:  # The line comes with the bus's acknowledgement.
+                while not told:  # noqa: ASYNC110 - The line comes with the bus's acknowledgement.
                     await asyncio.sleep(0.01)
 
     assert [item for batch in found for item in batch] == [followed, other, passed_over]
