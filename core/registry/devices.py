@@ -1,12 +1,13 @@
 """Devices, their profiles and what they serve, as the services read them."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from core.model.entities import Assignment, Device, DeviceProfile
 from core.registry.profiles import COLUMNS
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
 
+PAGE = 2_000
 READ_DEVICES = """
 SELECT id, tenant_id, dev_eui, join_eui, name, device_profile_id, slot, activation, skip_f_cnt_check, enabled
 FROM device WHERE slot = ANY($1::smallint[]) AND ($2::int[] IS NULL OR id = ANY($2))
@@ -23,6 +24,12 @@ async def read_devices(
 ) -> list[Device]:
     """Every device of these slots, or those of them with these ids."""
     return [entity(Device, row) for row in await connection.fetch(READ_DEVICES, slots, ids)]
+
+
+async def each_device(connection: Connection, slots: Sequence[int]) -> AsyncGenerator[Device]:
+    """Every device of these slots, page by page, in the caller's transaction: there may be tens of thousands."""
+    async for row in connection.cursor(READ_DEVICES, slots, None, prefetch=PAGE):
+        yield entity(Device, row)
 
 
 async def read_profiles(connection: Connection | Pool) -> dict[int, DeviceProfile]:

@@ -106,7 +106,7 @@ def _follow_registry(
             return
         async with sessions.lock:
             slots = shards.slots()
-            held, _ = await store.read_sessions(pool, slots, settings.kek_octets, device_ids)
+            held = (await store.read_sessions(pool, slots, settings.kek_octets, device_ids)).held
             await devices.refresh(pool, slots, device_ids, [session.device_id for session in held])
             for session in held:
                 sessions.add(session)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from core.model.entities import Device, DeviceProfile
-from core.registry.devices import read_devices, read_profiles
+from core.registry.devices import each_device, read_devices, read_profiles
 from core.runtime.postgres import Connection, Pool
 from lorawan.identifiers import SLOTS
 
@@ -17,17 +17,18 @@ class DeviceCache:
         self._devices: dict[int, Device] = {}
         self._profiles: dict[int, DeviceProfile] = {}
 
-    async def load(
-        self, connection: Connection | Pool, slots: Sequence[int], session_devices: Sequence[int]
-    ) -> None:
-        """Read every device of these slots, those of their sessions, and all profiles.
+    async def load(self, connection: Connection, slots: Sequence[int], session_devices: Sequence[int]) -> None:
+        """Read every device of these slots, those of their sessions, and all profiles; in a transaction.
 
         A session's device may still be in another slot: its own becomes the device's at the first uplink.
         """
         self._profiles = await read_profiles(connection)
-        for device in await read_devices(connection, slots) + await read_devices(
-            connection, ALL_SLOTS, session_devices
-        ):
+        known: set[int] = set()
+        async for device in each_device(connection, slots):
+            self._devices[device.id] = device
+            known.add(device.id)
+        others = [device_id for device_id in session_devices if device_id not in known]
+        for device in await read_devices(connection, ALL_SLOTS, others):
             self._devices[device.id] = device
 
     async def refresh(

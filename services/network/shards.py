@@ -148,13 +148,13 @@ class Shards:
         slots = slots_of_shard(lease.shard, self._count)
         async with fenced(self._pool, [lease]) as connection:
             await downlink_store.requeue_sending(connection, slots)
-            sessions, sealed = await store.read_sessions(connection, slots, self._settings.kek_octets)
-            await self._devices.load(connection, slots, [session.device_id for session in sessions])
+            found = await store.read_all_sessions(connection, slots, self._settings.kek_octets)
+            await self._devices.load(connection, slots, [held.device_id for held in found.held])
         self._sessions.forget_slots(slots)  # Whatever is left of a former ownership is out of date.
-        for held in sessions:
+        for held in found.held:
             self._sessions.add(held)
-        if sealed:
-            log.error("sessions_sealed_with_another_kek", shard=lease.shard, sessions=len(sealed))
+        if found.sealed:
+            log.error("sessions_sealed_with_another_kek", shard=lease.shard, sessions=len(found.sealed))
 
     def drop(self, shard: Shard) -> None:
         """Stop at once: read, publish, ask and write nothing more for this shard until it is taken anew."""

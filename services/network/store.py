@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -22,6 +22,7 @@ _encoder = msgspec.json.Encoder()
 
 log = structlog.get_logger()
 
+PAGE = 500  # Sessions: some twenty milliseconds.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 READ_SESSIONS = """
@@ -144,28 +145,51 @@ def _held(row: Record, kek: bytes, now_us: int) -> HeldSession:
     return HeldSession(row["id"], row["device_id"], SessionCipher(keys), progress)
 
 
-async def read_sessions(
-    connection: Connection | Pool, slots: Sequence[int], kek: bytes, device_ids: Sequence[int] | None = None
-) -> tuple[list[HeldSession], list[int]]:
-    """The open sessions whose frames are routed to these slots; the ids of those that the KEK does not open."""
-    sessions: list[HeldSession] = []
-    sealed: list[int] = []
-    now_us = wall_clock_us()
-    for row in await connection.fetch(READ_SESSIONS, slots, device_ids):
+@dataclass(slots=True)
+class OpenSessions:
+    """Sessions whose frames are routed to these slots; the ids of those that the KEK does not open."""
+
+    slots: Sequence[int]
+    kek: bytes
+    held: list[HeldSession] = field(default_factory=list[HeldSession])
+    sealed: list[int] = field(default_factory=list[int])
+    _now_us: int = field(default_factory=wall_clock_us)
+
+    def add(self, row: Record) -> None:
+        """Unwrap its keys. One row, however it came to be so, keeps one device out and not its shard."""
         try:
-            held = _held(row, kek, now_us)
+            held = _held(row, self.kek, self._now_us)
         except WrongKek:
-            sealed.append(row["id"])
-            continue
+            self.sealed.append(row["id"])
         except (ValueError, TypeError, OverflowError, msgspec.MsgspecError) as unreadable:
-            # One row, however it came to be so, keeps one device out and not its shard.
             log.error(
                 "session_unreadable", session_id=row["id"], device_id=row["device_id"], error=str(unreadable)
             )
-            continue
-        if held.slot in slots:
-            sessions.append(held)
-    return sessions, sealed
+        else:
+            if held.slot in self.slots:
+                self.held.append(held)
+
+
+async def read_sessions(
+    connection: Connection | Pool, slots: Sequence[int], kek: bytes, device_ids: Sequence[int]
+) -> OpenSessions:
+    """The open sessions of these devices."""
+    found = OpenSessions(slots, kek)
+    for row in await connection.fetch(READ_SESSIONS, slots, device_ids):
+        found.add(row)
+    return found
+
+
+async def read_all_sessions(connection: Connection, slots: Sequence[int], kek: bytes) -> OpenSessions:
+    """Every open session of these slots, in the caller's transaction.
+
+    By pages: while tens of thousands of keys are unwrapped the frames of other shards go on, leases are renewed,
+    and the transaction does not stand idle until the server ends it.
+    """
+    found = OpenSessions(slots, kek)
+    async for row in connection.cursor(READ_SESSIONS, slots, None, prefetch=PAGE):
+        found.add(row)
+    return found
 
 
 async def save_sessions(connection: Connection, progress: dict[int, Progress]) -> None:

@@ -8,9 +8,10 @@ async def test_the_device_of_a_session_of_ours_is_known_though_its_slot_is_not_y
     elsewhere = [slot for slot in range(16) if slot != slot_of_dev_eui(device.dev_eui)]
     loaded, refreshed, stranger = DeviceCache(), DeviceCache(), DeviceCache()
 
-    await loaded.load(idle_network.pool, elsewhere, [device.id])
-    await refreshed.refresh(idle_network.pool, elsewhere, [device.id], [device.id])
-    await stranger.load(idle_network.pool, elsewhere, [])
+    async with idle_network.pool.acquire() as connection, connection.transaction():
+        await loaded.load(connection, elsewhere, [device.id])
+        await refreshed.refresh(connection, elsewhere, [device.id], [device.id])
+        await stranger.load(connection, elsewhere, [])
 
     assert loaded.is_enabled(device.id)
     assert refreshed.is_enabled(device.id)
