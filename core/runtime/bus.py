@@ -8,14 +8,11 @@ on its subject and creating `{service}-{shard}-{epoch}`; `fetch` on an empty str
 
 import asyncio
 import random
-import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qsl
 
-import nats
 import nats.errors
 import structlog
 from nats.aio.client import Client
@@ -28,6 +25,7 @@ from nats.js.errors import NotFoundError
 
 from core.messages import topics
 from core.runtime.backlog import Backlog
+from core.runtime.bus_connection import connected
 from core.runtime.lifetime import raise_if_cancelled
 from core.runtime.streams import MEASUREMENTS_STREAM, STREAMS
 
@@ -355,49 +353,6 @@ class Bus:
 
 @asynccontextmanager
 async def connect_bus(nats_url: str, name: str) -> AsyncGenerator[Bus]:
-    """A bus that reconnects without limit; it waits for a server that is not there yet, and says so.
-
-    `tls://user:password@host:port?ca=/path/ca.pem` for TLS, `ca` naming the server's authority when it is not one
-    of the system's. Several servers of a cluster, each in full, have commas between them.
-
-    Raises:
-        OSError, ssl.SSLError: the authority's file cannot be read.
-    """
-    servers, tls = _servers(nats_url)
-
-    async def report(error: Exception) -> None:
-        log.warning("bus_error", error=str(error) or type(error).__name__)
-
-    async def disconnected() -> None:
-        log.warning("bus_disconnected")
-
-    async def reconnected() -> None:
-        log.info("bus_reconnected")
-
-    client = await nats.connect(
-        servers,
-        name=name,
-        tls=tls,
-        allow_reconnect=True,
-        max_reconnect_attempts=-1,
-        reconnect_time_wait=0.2,
-        connect_timeout=2,
-        ping_interval=5,
-        max_outstanding_pings=2,
-        pending_size=64 << 20,
-        error_cb=report,
-        disconnected_cb=disconnected,
-        reconnected_cb=reconnected,
-    )
-    try:
+    """The bus while the block runs, as `core.runtime.bus_connection.connected` has it."""
+    async with connected(nats_url, name) as client:
         yield Bus(client)
-    finally:
-        with suppress(*BUS_AWAY):  # A bus that is away at the end is no failure.
-            await client.close()  # Never drain(): it hangs on a pull subscription that still holds messages.
-
-
-def _servers(nats_url: str) -> tuple[list[str], ssl.SSLContext | None]:
-    servers, _, options = nats_url.partition("?")
-    authority = dict(parse_qsl(options)).get("ca")
-    tls = ssl.create_default_context(cafile=authority) if servers.startswith("tls://") else None
-    return servers.split(","), tls

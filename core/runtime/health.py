@@ -1,6 +1,7 @@
 """/livez, /readyz and /metrics of a process that has no other HTTP server."""
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,11 +13,24 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from core.runtime.bus import Bus
 from core.runtime.postgres import DATABASE_AWAY, Pool
+from core.runtime.refusal import Refusal
+from core.runtime.waiting import what_is_waited_for
 
 CHECK_TIMEOUT_S = 2
 
 # A named check: returns None when all is well, or what is wrong.
 Check = Callable[[], Awaitable[str | None]]
+
+
+class CannotListen(Refusal):
+    """The address is not this machine's, or the port is taken."""
+
+    def __init__(self, host: str, port: int, cause: OSError) -> None:
+        super().__init__(
+            f"cannot listen on {host}:{port}: {cause}",
+            f"impossible d'écouter sur {host}:{port} ({cause.strerror}) : port déjà pris, ou adresse qui n'est "
+            "pas celle de cette machine",
+        )
 
 
 @dataclass(slots=True)
@@ -47,6 +61,15 @@ class Readiness:
         return found
 
 
+def starting() -> Readiness:
+    """Of a process that does not serve yet: it says what it waits for. Replace its checks when it does serve."""
+
+    async def check() -> str | None:
+        return " | ".join(what_is_waited_for()) or "starting"
+
+    return Readiness({"start": check})
+
+
 async def _outcome(check: Check) -> str | None:
     try:
         return await check()
@@ -73,8 +96,10 @@ def bus_check(bus: Bus) -> Check:
     return check
 
 
-class _HealthApp:
+class HealthApp:
     """An ASGI application of three routes; a framework would cost each process 20 MB for them."""
+
+    paths = ("/livez", "/readyz", "/metrics")
 
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
@@ -82,6 +107,7 @@ class _HealthApp:
     async def __call__(
         self, scope: dict[str, Any], _receive: object, send: Callable[..., Awaitable[None]]
     ) -> None:
+        """As ASGI says."""
         if scope["type"] != "http":
             return
         status, content_type, body = await self._answer(scope["path"])
@@ -130,15 +156,18 @@ async def serve_http(app: Any, host: str, port: int, *, shutdown_timeout_s: int 
         timeout_graceful_shutdown=shutdown_timeout_s,
         server_header=False,
     )
+    try:
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as refused:
+        raise CannotListen(host, port, refused) from None
     server = QuietServer(config)
-    serving = asyncio.create_task(server.serve(), name="http server")
+    serving = asyncio.create_task(server.serve([listening]), name="http server")
     while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it.
         await asyncio.sleep(0.01)
     if serving.done():
         await serving
-        raise OSError(f"nothing listens on {host}:{port}: is the port taken?")
     try:
-        yield server.servers[0].sockets[0].getsockname()[1]
+        yield listening.getsockname()[1]
     finally:
         server.should_exit = True
         await serving
@@ -147,5 +176,5 @@ async def serve_http(app: Any, host: str, port: int, *, shutdown_timeout_s: int 
 @asynccontextmanager
 async def serve_health(readiness: Readiness, host: str, port: int) -> AsyncGenerator[int]:
     """Serve the three routes while the block runs; yields the port."""
-    async with serve_http(_HealthApp(readiness), host, port) as bound:
+    async with serve_http(HealthApp(readiness), host, port) as bound:
         yield bound

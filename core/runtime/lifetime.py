@@ -5,18 +5,18 @@ import contextlib
 import gc
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import structlog
 import uvloop
-from pydantic import ValidationError
 
-from core.runtime.migrations import SchemaMismatch
+from core.runtime.environment import settings_or_exit, unknown_settings
+from core.runtime.refusal import Refusal
 from core.runtime.settings import ServiceSettings
 from core.runtime.telemetry import configure_logs, show_build, watch_event_loop
 from core.runtime.tracing import TRACES
+from core.runtime.waiting import start_is_held
 
 DRAIN_DEADLINE_S = 20
 UNWIND_S = 5
@@ -55,6 +55,10 @@ async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> bool:
     waiting.cancel()
     if not running.done():
         log.info("stopping")
+        if start_is_held():
+            running.cancel()
+            await asyncio.wait((running,), timeout=UNWIND_S)
+            return True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_DEADLINE_S):
                 await asyncio.shield(running)
@@ -79,19 +83,15 @@ def run_service(
 ) -> None:
     """Read the settings, set up logs, and run `main(settings, stopping)` until it ends or a signal comes.
 
-    Exits with 2 when a setting is missing or wrong, naming each, and with 1 when the service failed or did not end
-    within the deadline after a signal.
+    Exits with 2 when a setting is missing or wrong, telling each, and with 1 when the service failed or did not
+    end within the deadline after a signal.
     """
-    try:
-        settings = settings_class()  # pyright: ignore[reportCallIssue]
-    except ValidationError as wrong:
-        for error in wrong.errors(include_input=False, include_url=False):
-            setting = "TERRITOIRE_" + "_".join(str(part).upper() for part in error["loc"])
-            sys.stderr.write(f"{name}: {setting}: {error['msg']}\n")
-        raise SystemExit(2) from None
+    settings = settings_or_exit(name, settings_class)
     configure_logs(name, settings.instance, settings.log_format, settings.log_level)
     show_build(name)
     TRACES.open(name, settings.instance, settings.trace_ratio)
+    for unknown in unknown_settings():
+        log.warning("setting_unknown", setting=unknown.name, nearest=unknown.nearest, message=unknown.french)
 
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -101,8 +101,8 @@ def run_service(
 
     try:
         was_in_time = uvloop.run(_run(start))
-    except SchemaMismatch as mismatch:
-        log.error("schema_refused", error=str(mismatch), message=mismatch.french)
+    except Refusal as refusal:
+        log.error("service_refused", error=str(refusal), message=refusal.french)
         raise SystemExit(1) from None
     except (Exception, BaseExceptionGroup):
         log.exception("service_failed")

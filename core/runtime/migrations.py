@@ -8,6 +8,7 @@ from importlib.resources import files
 import structlog
 
 from core.runtime.postgres import DATABASE_AWAY, Connection, LockNotAvailableError, PostgresError, connect
+from core.runtime.refusal import Refusal
 
 # Arbitrary, ours: serialises concurrent runners. Released with the transaction.
 LOCK = 0x7E44170172E
@@ -55,27 +56,22 @@ WRITE_LEDGER = "INSERT INTO schema_migration (number, name, checksum) VALUES ($1
 log = structlog.get_logger()
 
 
-class SchemaMismatch(Exception):
-    """The database and this program do not belong together. The message says which is newer.
-
-    `french` says the same, and what to do, to whoever sits at the terminal.
-    """
-
-    def __init__(self, message: str, french: str) -> None:
-        super().__init__(message)
-        self.french = french
+class SchemaMismatch(Refusal):
+    """The database and this program do not belong together. The message says which is newer."""
 
 
-class MigrationFailed(Exception):
+class MigrationFailed(Refusal):
     """A file was not applied, and nothing of it stays: run it again once the cause is gone."""
 
     def __init__(self, name: str, cause: PostgresError) -> None:
-        super().__init__(f"migration {name} was not applied: {cause}")
         if isinstance(cause, LockNotAvailableError):
             why = "une autre session tient ce qu'elle doit modifier ; terminez-la (ou attendez) et relancez"
         else:
             why = f"PostgreSQL répond : {cause}"
-        self.french = f"la migration {name} n'est pas appliquée, et rien n'en reste : {why}"
+        super().__init__(
+            f"migration {name} was not applied: {cause}",
+            f"la migration {name} n'est pas appliquée, et rien n'en reste : {why}",
+        )
 
 
 @dataclass(frozen=True, slots=True)

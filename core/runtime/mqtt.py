@@ -21,10 +21,12 @@ import structlog
 from paho.mqtt.client import error_string
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from pydantic import Field, SecretStr
+from pydantic import Field
 from pydantic_settings import BaseSettings
 
+from core.runtime.environment import OptionalBroker
 from core.runtime.lifetime import raise_if_cancelled
+from core.runtime.waiting import Waiting, network_reason
 
 DEFAULT_PORT = 1883
 DEFAULT_TLS_PORT = 8883
@@ -36,6 +38,18 @@ SESSION_TAKEN_OVER = 0x8E
 # Two processes under one client id throw each other out for ever; whoever lost waits for long.
 TAKEN_OVER_PAUSE_S = 30.0
 QOS = 1
+# CONNACK's reason codes (MQTT 5, section 3.2.2.2) that somebody can do something about, and those of MQTT 3.1.1.
+BAD_ACCOUNT = "le compte ou le mot de passe est refusé"
+REFUSALS = {
+    0x04: BAD_ACCOUNT,
+    0x05: "ce compte n'a pas le droit d'entrer",
+    0x84: "le courtier ne parle pas cette version de MQTT",
+    0x85: "le courtier refuse cet identifiant de client",
+    0x86: BAD_ACCOUNT,
+    0x87: "ce compte n'a pas le droit d'entrer",
+    0x88: "le courtier n'est pas disponible",
+    0x89: "le courtier est surchargé",
+}
 
 log = structlog.get_logger()
 
@@ -43,7 +57,7 @@ log = structlog.get_logger()
 class MqttSettings(BaseSettings):
     """What a service needs to speak with the broker at the edge; mixed into its own settings."""
 
-    mqtt_url: SecretStr | None = Field(
+    mqtt_url: OptionalBroker = Field(
         default=None,
         description="mqtt://user:password@host:port; mqtts://...?ca=/path/ca.pem for TLS, ca naming the broker's "
         "authority when it is not one of the system's; unset: no MQTT",
@@ -255,6 +269,7 @@ class MqttEdge:
         self._client: _EdgeClient | None = None
         self._up = asyncio.Event()
         self.problem: str | None = "not connected yet"
+        self._waiting = Waiting("mqtt_waited_for", "courtier MQTT", f"{broker.host}:{broker.port}")
         self.generation = 0
 
     @property
@@ -268,6 +283,12 @@ class MqttEdge:
 
     async def run(self, on_connected: Callable[[], None] | None = None) -> None:
         """Keep the session connected until cancelled."""
+        try:
+            await self._keep_connected(on_connected)
+        finally:
+            self._waiting.given_up()
+
+    async def _keep_connected(self, on_connected: Callable[[], None] | None) -> None:
         attempt = 0
         while True:
             self.generation += 1
@@ -285,19 +306,23 @@ class MqttEdge:
                     attempt = 0
                     self._client, self.problem = client, None
                     self._up.set()
+                    self._waiting.over()
                     log.info("mqtt_connected", host=self._broker.host, port=self._broker.port)
                     if on_connected is not None:
                         on_connected()
                     await client.broken()
                     self.problem = f"connection lost (reason 0x{client.disconnect_reason:02x})"
+                    reason = self.problem
             except (aiomqtt.MqttError, MqttRefused, OSError) as wrong:
                 self.problem = str(wrong) or type(wrong).__name__
+                reason = mqtt_reason(wrong)
             finally:
                 self._client = None
                 self._up.clear()
             raise_if_cancelled()
-            log.warning("mqtt_away", error=self.problem, attempt=attempt)
-            await asyncio.sleep(_pause(attempt, client.disconnect_reason))
+            pause = _pause(attempt, client.disconnect_reason)
+            self._waiting.failed(reason, self.problem, pause)
+            await asyncio.sleep(pause)
             attempt += 1
 
     async def batch(self) -> list[MqttMessage]:
@@ -335,6 +360,21 @@ class MqttEdge:
         if reason >= 0x80:  # noqa: PLR2004 - MQTT 5, section 2.4: from 0x80 on a reason code is a failure.
             raise MqttRefused(f"publish to {topic}: reason 0x{reason:02x}")
         return reason != NO_MATCHING_SUBSCRIBERS
+
+
+def mqtt_reason(error: BaseException) -> str:
+    """Why there is no session with a broker, in French."""
+    match error:
+        case MqttRefused():
+            return f"les droits de ce compte n'y suffisent pas : {error}"
+        case aiomqtt.MqttCodeError():
+            return REFUSALS.get(cast(int, getattr(error.rc, "value", error.rc)), str(error))
+        case aiomqtt.MqttError() if isinstance(error.__context__, OSError):
+            return network_reason(error.__context__)
+        case aiomqtt.MqttError() if "timed out" in str(error):
+            return "pas de réponse : TLS des deux côtés, ou d'aucun ?"
+        case _:
+            return network_reason(error)
 
 
 def _pause(attempt: int, disconnect_reason: int) -> float:

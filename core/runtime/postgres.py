@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
 import asyncpg
 import msgspec
-import structlog
 from asyncpg import (
     ExclusionViolationError,
     ForeignKeyViolationError,
@@ -24,6 +24,7 @@ from asyncpg.pgproto import pgproto
 from asyncpg.pool import PoolConnectionProxy
 
 from core.runtime.pools import POOLS
+from core.runtime.waiting import Waiting, network_reason
 
 __all__ = [
     "BAD_DATA",
@@ -39,6 +40,8 @@ __all__ = [
     "Record",
     "UniqueViolationError",
     "connect",
+    "database_address",
+    "database_reason",
     "open_bare_connection",
     "open_pool",
     "tenant_transaction",
@@ -73,6 +76,9 @@ DATABASE_AWAY = (
     # What asyncpg says of a connection whose server was killed in the middle of a statement.
     asyncpg.InternalClientError,
     TimeoutError,
+    # A password that is being changed, a database that is being restored: whoever waits goes on by himself.
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
 )
 
 # What the server says of values that no repetition will make acceptable (SQLSTATE classes 22 and 23).
@@ -82,8 +88,6 @@ JSONB_VERSION = b"\x01"
 
 # A uuid.UUID from sixteen octets as the driver makes it, at a tenth of what the standard library's takes.
 uuid_of: Callable[[bytes], UUID] = pgproto.UUID
-
-log = structlog.get_logger()
 
 
 def _encode_jsonb(value: object) -> bytes:
@@ -98,6 +102,35 @@ async def _prepare(connection: Any) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", format="binary", encoder=_encode_jsonb, decoder=_decode_jsonb
     )
+
+
+def database_address(database_url: str) -> str:
+    """`host:port/database`, as which account: without the password."""
+    parts = urlsplit(database_url)
+    options = parse_qs(parts.query)
+    hosts = parts.netloc.rpartition("@")[2] or ",".join(options.get("host", ["localhost"]))
+    account = unquote(parts.username) if parts.username else options.get("user", ["?"])[0]
+    return f"{hosts}{parts.path}, compte {account}"
+
+
+REFUSALS = (
+    (asyncpg.InvalidPasswordError, "le mot de passe de ce compte est refusé"),
+    (asyncpg.InvalidCatalogNameError, "le serveur répond, mais cette base n'y existe pas"),
+    (asyncpg.CannotConnectNowError, "le serveur démarre ou s'arrête"),
+    (asyncpg.TooManyConnectionsError, "le serveur n'a plus de connexion libre (max_connections)"),
+)
+
+
+def database_reason(error: BaseException) -> str:
+    """Why there is no connection to PostgreSQL, in French."""
+    known = next((told for kind, told in REFUSALS if isinstance(error, kind)), None)
+    if known is not None:
+        return known
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError | InsufficientPrivilegeError):
+        return f"ce compte n'entre pas : {error}"
+    if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):
+        return "le serveur refuse TLS (sslmode=…)"
+    return network_reason(error)
 
 
 async def connect(database_url: str, application_name: str = "territoire") -> "asyncpg.Connection[Record]":
@@ -137,6 +170,7 @@ async def open_pool(
     database_url: str, application_name: str, *, size: int = 4, command_timeout: float = 30
 ) -> AsyncGenerator[Pool]:
     """A pool that waits for a database that is not there yet, and says so, instead of failing."""
+    waiting = Waiting("database_waited_for", "base de données", database_address(database_url), holds_start=True)
     delay = 0.2
     while True:
         try:
@@ -158,9 +192,14 @@ async def open_pool(
             )
             break
         except DATABASE_AWAY as away:
-            log.warning("database_waited_for", error=str(away) or type(away).__name__)
-            await asyncio.sleep(delay)
+            waiting.failed(database_reason(away), away, delay)
+            try:
+                await asyncio.sleep(delay)
+            except BaseException:
+                waiting.given_up()
+                raise
             delay = min(delay * 2, 5)
+    waiting.over()
     try:
         with POOLS.watched(application_name, pool):
             yield pool

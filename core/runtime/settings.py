@@ -2,9 +2,12 @@
 
 import os
 import socket
+from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.runtime.environment import BusAddress, DatabaseAddress, Expected
 
 KEK_OCTETS = (16, 24, 32)
 
@@ -14,8 +17,8 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TERRITOIRE_", extra="ignore", frozen=True)
 
-    database_url: SecretStr = Field(description="postgresql://user:password@host:port/database")
-    nats_url: SecretStr = Field(description="nats://user:password@host:port")
+    database_url: DatabaseAddress = Field(description="postgresql://user:password@host:port/database")
+    nats_url: BusAddress = Field(description="nats://user:password@host:port")
     instance: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
         description="Names this replica in leases, consumers and logs. A restart under the same name "
@@ -38,7 +41,9 @@ class ServiceSettings(BaseSettings):
 class KeySettings(ServiceSettings):
     """For the services that wrap or open keys and secrets."""
 
-    kek: SecretStr = Field(description="Key-encryption key, 16, 24 or 32 octets in hexadecimal")
+    kek: Annotated[
+        SecretStr, Expected("la clé de chiffrement de l'installation, 32, 48 ou 64 chiffres hexadécimaux")
+    ] = Field(description="Key-encryption key, 16, 24 or 32 octets in hexadecimal")
     kek_id: str = "kek-1"
 
     @field_validator("kek")
@@ -49,7 +54,7 @@ class KeySettings(ServiceSettings):
         except ValueError:
             octets = b""
         if len(octets) not in KEK_OCTETS:
-            raise ValueError("TERRITOIRE_KEK is 32, 48 or 64 hexadecimal digits")
+            raise ValueError("not 32, 48 or 64 hexadecimal digits")
         return kek
 
     @property

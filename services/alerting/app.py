@@ -20,7 +20,7 @@ from core.messages import topics
 from core.registry.changes import Change, RegistryWatcher
 from core.registry.keys import KeyWrap
 from core.runtime.bus import connect_bus
-from core.runtime.health import Readiness, bus_check, database_check, serve_health
+from core.runtime.health import bus_check, database_check, serve_health, starting
 from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.ownership import Sharded, ShardOwner
@@ -72,7 +72,9 @@ async def _dispatch(pool: Pool, every_s: float) -> None:
 async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
     """Own shards of MEASUREMENTS, evaluate what they bring, and deliver webhooks, until stopped."""
     database_url = settings.database_url.get_secret_value()
+    readiness = starting()
     async with (
+        serve_health(readiness, settings.health_host, settings.health_port),
         open_pool(database_url, "alerting", size=settings.pool_size) as pool,
         connect_bus(settings.nats_url.get_secret_value(), settings.instance) as bus,
     ):
@@ -105,11 +107,8 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
         )
         sharded = Sharded("alerting", topics.MEASUREMENTS, topics.measurements, shards, follows=True)
         owner = ShardOwner(pool, bus, sharded, settings.instance, engine.serve, stopping)
-        readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
-        async with (
-            serve_health(readiness, settings.health_host, settings.health_port),
-            asyncio.TaskGroup() as tasks,
-        ):
+        readiness.checks = {"database": database_check(pool), "bus": bus_check(bus)}
+        async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(watcher.watch(), name="watch the registry"),
                 tasks.create_task(_sweep(engine, owner, settings.sweep_s), name="sweep deadlines"),

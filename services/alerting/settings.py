@@ -1,9 +1,13 @@
 """Settings of alerting."""
 
+from typing import Annotated
+
 from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
 from alerting.delivery import DEFAULT_SCHEDULE_S
 from alerting.mail import Mailer, MailServer
+from core.runtime.environment import FROM_JSON, Expected
 from core.runtime.settings import KeySettings
 
 
@@ -21,17 +25,22 @@ class AlertingSettings(KeySettings):
     dispatch_s: float = Field(
         default=5.0, gt=0, le=60, description="Seconds between two looks for digests and escalations that are due"
     )
-    webhook_schedule_s: tuple[float, ...] = Field(
+    webhook_schedule_s: Annotated[
+        tuple[float, ...], NoDecode, FROM_JSON, Expected("une liste JSON de secondes, [5, 300, 1800] par exemple")
+    ] = Field(
         default=DEFAULT_SCHEDULE_S, description="Seconds to wait after the first, second ... failed attempt (JSON)"
     )
     webhook_concurrency: int = Field(
         default=64, ge=20, le=1000, description="Attempts at once, over all endpoints"
     )
-    smtp_url: SecretStr | None = Field(
+    smtp_url: Annotated[
+        SecretStr | None,
+        Expected("smtp://[compte:motdepasse@]machine:587 ou smtps://[compte:motdepasse@]machine:465"),
+    ] = Field(
         default=None,
         description="Mail server: smtp://[user:password@]host:587 (STARTTLS) or smtps://...:465; none: no e-mail",
     )
-    smtp_sender: str = Field(
+    smtp_sender: Annotated[str, Expected("une adresse, « Nom <nom@commune.fr> » ou nom@commune.fr")] = Field(
         default="Territoire <territoire@localhost>",
         pattern=r"^[^\r\n]*[^\s@<]+@[^\s@>]+>?$",
         description="Who e-mails come from",

@@ -8,11 +8,12 @@ import structlog
 from api.app import create_app
 from core.registry.keys import KeyWrap
 from core.runtime.bus import connect_bus
-from core.runtime.health import serve_health, serve_http
+from core.runtime.health import serve_health, serve_http, starting
 from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.postgres import open_pool
 from ingest.workers import open_workers
+from services.api.front import Front
 from services.api.settings import ApiSettings
 
 # Requests under way when we are told to stop have this long to end.
@@ -23,24 +24,26 @@ log = structlog.get_logger()
 
 async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
     """Answer requests until stopped. /livez, /readyz and /metrics are on the API's port, too."""
-    async with AsyncExitStack() as open_resources:
-        pool = await open_resources.enter_async_context(
+    readiness = starting()
+    front = Front(readiness)
+    async with AsyncExitStack() as outlive_requests, AsyncExitStack() as servers:
+        if settings.health_port:
+            await servers.enter_async_context(serve_health(readiness, settings.health_host, settings.health_port))
+        port = await servers.enter_async_context(
+            serve_http(front, settings.api_host, settings.api_port, shutdown_timeout_s=FINISH_REQUESTS_S)
+        )
+        pool = await outlive_requests.enter_async_context(
             open_pool(settings.database_url.get_secret_value(), "api", size=settings.pool_size)
         )
-        bus = await open_resources.enter_async_context(
+        bus = await outlive_requests.enter_async_context(
             connect_bus(settings.nats_url.get_secret_value(), settings.instance)
         )
         async with pool.acquire() as connection:
             await require_schema(connection)
             shards = await read_shards(connection)
-        workers = await open_resources.enter_async_context(open_workers(settings.codec_workers))
+        workers = await outlive_requests.enter_async_context(open_workers(settings.codec_workers))
         app = create_app(pool, bus, KeyWrap(settings.kek_id, settings.kek_octets), shards, workers)
-        if settings.health_port:
-            await open_resources.enter_async_context(
-                serve_health(app.state.readiness, settings.health_host, settings.health_port)
-            )
-        port = await open_resources.enter_async_context(
-            serve_http(app, settings.api_host, settings.api_port, shutdown_timeout_s=FINISH_REQUESTS_S)
-        )
+        readiness.checks = app.state.readiness.checks
+        front.application = app
         log.info("listening", host=settings.api_host, port=port)
         await stopping.wait()

@@ -8,7 +8,7 @@ import structlog
 
 from core.registry.changes import Change, RegistryWatcher
 from core.runtime.bus import Bus, connect_bus
-from core.runtime.health import Check, Readiness, bus_check, database_check, serve_health
+from core.runtime.health import Check, bus_check, database_check, serve_health, starting
 from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.postgres import Pool, open_pool
@@ -121,7 +121,9 @@ def checks(pool: Pool, bus: Bus, bridge: Bridge) -> dict[str, Check]:
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve gateways until `stopping` is set."""
+    readiness = starting()
     async with (
+        serve_health(readiness, settings.health_host, settings.health_port) as health_port,
         open_pool(settings.database_url.get_secret_value(), "gateway_bridge", size=settings.pool_size) as pool,
         connect_bus(settings.nats_url.get_secret_value(), f"gateway_bridge {settings.instance}") as bus,
     ):
@@ -130,10 +132,9 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
         bridge = await build(settings, pool, bus)
         watcher = RegistryWatcher(pool, bus, bridge.apply)
         await bridge.gateways.load()
-        readiness = Readiness(checks(pool, bus, bridge))
-        async with serve_health(readiness, settings.health_host, settings.health_port) as health_port:
-            log.info("health_served", port=health_port)
-            await serve(settings, bridge, watcher, stopping)
+        readiness.checks = checks(pool, bus, bridge)
+        log.info("health_served", port=health_port)
+        await serve(settings, bridge, watcher, stopping)
 
 
 async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, stopping: asyncio.Event) -> None:

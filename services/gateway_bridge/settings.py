@@ -1,10 +1,11 @@
 """What the gateway bridge is told by its environment."""
 
-from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic import Field, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from core.runtime.environment import FROM_JSON, Expected, OptionalBroker, PemFile
 from core.runtime.mqtt import Broker, MqttSettings
 from core.runtime.settings import ServiceSettings
 
@@ -35,16 +36,18 @@ class Settings(MqttSettings, ServiceSettings):
         le=3600,
         description="How long the address of a silent gateway is kept: nobody else may speak in its name",
     )
-    mqtt_prefixes: dict[str, str] = Field(
+    mqtt_prefixes: Annotated[
+        dict[str, str], NoDecode, FROM_JSON, Expected('un objet JSON, {"eu868": "EU868"} par exemple')
+    ] = Field(
         default_factory=lambda: {"eu868": "EU868", "": "EU868"},
         description="Region of each topic prefix, as JSON; the empty prefix is for topics without one",
     )
-    chirpstack_url: SecretStr | None = Field(
+    chirpstack_url: OptionalBroker = Field(
         default=None,
         description="mqtt[s]://user:password@host:port of the broker of a ChirpStack that our gateways feed, too; "
         "unset: none. Another broker, or another prefix, than gateways reach us by",
     )
-    chirpstack_prefix: str = Field(
+    chirpstack_prefix: Annotated[str, Expected("un préfixe de sujet sans +, # ni / final, ou rien")] = Field(
         default="eu868",
         pattern=r"^[^+#]*[^+#/]$|^$",
         description="Topic prefix of that ChirpStack's region, without the slash; may be empty",
@@ -57,40 +60,42 @@ class Settings(MqttSettings, ServiceSettings):
     station_port: int | None = Field(
         default=None, ge=0, le=65535, description="TCP port for stations, 3001 as a rule; 0: any; unset: none"
     )
-    station_url: str | None = Field(
+    station_url: Annotated[str | None, Expected("ws://machine:port ou wss://machine:port")] = Field(
         default=None,
         pattern=r"^wss?://[A-Za-z0-9.\-\[\]:]+:[0-9]+$",
         description="ws[s]://host:port as stations reach us; unset: as they reached us for their first question. "
         "Needed behind a proxy that ends TLS",
     )
-    station_certificate: Path | None = Field(default=None, description="Our certificate chain, PEM; unset: no TLS")
-    station_key: Path | None = Field(default=None, description="The key of our certificate, PEM")
-    station_client_ca: Path | None = Field(
+    station_certificate: PemFile = Field(default=None, description="Our certificate chain, PEM; unset: no TLS")
+    station_key: PemFile = Field(default=None, description="The key of our certificate, PEM")
+    station_client_ca: PemFile = Field(
         default=None,
         description="The authority of the gateways' certificates, PEM: each must show one whose common name is "
         "its EUI; unset: whoever speaks is believed",
     )
 
     @model_validator(mode="after")
-    def _tls_is_whole(self) -> "Settings":
-        if (self.station_certificate is None) != (self.station_key is None):
-            raise ValueError("TERRITOIRE_STATION_CERTIFICATE and TERRITOIRE_STATION_KEY come together")
+    def _goes_together(self) -> "Settings":
+        problems = [*self._tls_problems(), *self._feed_problems()]
+        if problems:
+            raise ValueError(" ; ".join(problems))
         return self
 
-    @model_validator(mode="after")
-    def _feeds_another(self) -> "Settings":
+    def _tls_problems(self) -> list[str]:
+        problems: list[str] = []
+        if (self.station_certificate is None) != (self.station_key is None):
+            problems.append("TERRITOIRE_STATION_CERTIFICATE et TERRITOIRE_STATION_KEY vont ensemble")
+        if self.station_client_ca is not None and self.station_certificate is None:
+            problems.append("TERRITOIRE_STATION_CLIENT_CA demande aussi TERRITOIRE_STATION_CERTIFICATE")
+        return problems
+
+    def _feed_problems(self) -> list[str]:
         """What we publish for gateways must not come back to us as theirs."""
         if self.chirpstack_url is None:
-            return self
+            return []
         theirs = Broker.from_url(self.chirpstack_url.get_secret_value())
         ours = None if self.mqtt_url is None else Broker.from_url(self.mqtt_url.get_secret_value())
         is_same = ours is not None and (ours.host, ours.port) == (theirs.host, theirs.port)
         if is_same and self.chirpstack_prefix in self.mqtt_prefixes:
-            raise ValueError("TERRITOIRE_CHIRPSTACK_PREFIX is one of TERRITOIRE_MQTT_PREFIXES on the same broker")
-        return self
-
-    @model_validator(mode="after")
-    def _stations_are_certified(self) -> "Settings":
-        if self.station_client_ca is not None and self.station_certificate is None:
-            raise ValueError("TERRITOIRE_STATION_CLIENT_CA needs TERRITOIRE_STATION_CERTIFICATE")
-        return self
+            return ["TERRITOIRE_CHIRPSTACK_PREFIX est un de TERRITOIRE_MQTT_PREFIXES, sur le même courtier"]
+        return []

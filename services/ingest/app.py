@@ -9,7 +9,7 @@ from core.messages import topics
 from core.registry.changes import RegistryWatcher
 from core.registry.keys import KeyWrap
 from core.runtime.bus import BUS_AWAY, Bus, connect_bus
-from core.runtime.health import Readiness, bus_check, database_check, serve_health
+from core.runtime.health import bus_check, database_check, serve_health, starting
 from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.ownership import Sharded, ShardOwner
@@ -38,7 +38,9 @@ async def _ensure_measurements(bus: Bus) -> None:
 
 async def run(settings: IngestSettings, stopping: asyncio.Event) -> None:
     """Own shards of UPLINKS and store what they bring until stopped."""
+    readiness = starting()
     async with (
+        serve_health(readiness, settings.health_host, settings.health_port),
         open_pool(settings.database_url.get_secret_value(), "ingest", size=settings.pool_size) as pool,
         connect_bus(settings.nats_url.get_secret_value(), settings.instance) as bus,
         open_workers(settings.codec_workers, (overruns := asyncio.Queue[str]()).put_nowait) as workers,
@@ -55,11 +57,8 @@ async def run(settings: IngestSettings, stopping: asyncio.Event) -> None:
         ingest = Ingest(registry, Store(pool), MeasurementPublisher(bus, shards), settings, shadows)
         sharded = Sharded("ingest", topics.UPLINKS, topics.uplinks, shards)
         owner = ShardOwner(pool, bus, sharded, settings.instance, ingest.inboxes.serve, stopping)
-        readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
-        async with (
-            serve_health(readiness, settings.health_host, settings.health_port),
-            asyncio.TaskGroup() as tasks,
-        ):
+        readiness.checks = {"database": database_check(pool), "bus": bus_check(bus)}
+        async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(watcher.watch(), name="watch the registry"),
                 tasks.create_task(ingest.keep_in_progress(), name="keep in progress"),

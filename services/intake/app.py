@@ -8,7 +8,7 @@ import structlog
 from core.registry.changes import Change, RegistryWatcher
 from core.registry.keys import KeyWrap
 from core.runtime.bus import connect_bus
-from core.runtime.health import Readiness, bus_check, database_check, serve_health, serve_http
+from core.runtime.health import bus_check, database_check, serve_health, serve_http, starting
 from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.postgres import open_pool
@@ -28,7 +28,9 @@ log = structlog.get_logger()
 
 async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
     """Take uplinks from other people's LNS, hand downlinks over, tell partners' applications, until stopped."""
+    readiness = starting()
     async with AsyncExitStack() as opened:
+        await opened.enter_async_context(serve_health(readiness, settings.health_host, settings.health_port))
         pool = await opened.enter_async_context(
             open_pool(settings.database_url.get_secret_value(), "intake", size=settings.pool_size)
         )
@@ -63,7 +65,7 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
         watcher = RegistryWatcher(pool, bus, apply)
         await sources.load()
         await applications.load()
-        readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
+        readiness.checks = {"database": database_check(pool), "bus": bus_check(bus)}
         keepers = Keepers(
             pool, bus, sources, reception, keys, settings.instance, settings.intake_mqtt_session_expiry
         )
@@ -79,15 +81,12 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
                 tasks.create_task(keepers.run(), name="keep sources"),
                 tasks.create_task(applications.run(), name="keep applications"),
             ]
-            async with (
-                serve_health(readiness, settings.health_host, settings.health_port),
-                serve_http(
-                    create_app(sources, reception, keys, readiness, settings.intake_rate),
-                    settings.intake_host,
-                    settings.intake_port,
-                    shutdown_timeout_s=round(ACKNOWLEDGED_WITHIN_S),
-                ) as port,
-            ):
+            async with serve_http(
+                create_app(sources, reception, keys, readiness, settings.intake_rate),
+                settings.intake_host,
+                settings.intake_port,
+                shutdown_timeout_s=round(ACKNOWLEDGED_WITHIN_S),
+            ) as port:
                 log.info("listening", host=settings.intake_host, port=port)
                 await stopping.wait()
                 for task in keeping:  # What is not acknowledged stays with their brokers.

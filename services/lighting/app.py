@@ -9,7 +9,7 @@ from prometheus_client import Counter, Histogram
 from core.messages import topics
 from core.messages.shards import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus, connect_bus
-from core.runtime.health import Readiness, bus_check, database_check, serve_health
+from core.runtime.health import bus_check, database_check, serve_health, starting
 from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool
@@ -59,7 +59,9 @@ async def run(settings: ServiceSettings, stopping: asyncio.Event) -> None:
     async def nudge(_subject: str, _data: bytes) -> None:
         nudged.set()
 
+    readiness = starting()
     async with (
+        serve_health(readiness, settings.health_host, settings.health_port),
         open_pool(settings.database_url.get_secret_value(), "lighting", size=settings.pool_size) as pool,
         connect_bus(settings.nats_url.get_secret_value(), settings.instance) as bus,
     ):
@@ -67,11 +69,8 @@ async def run(settings: ServiceSettings, stopping: asyncio.Event) -> None:
             await require_schema(connection)
             shards = await read_shards(connection)
         await bus.subscribe("territoire.downlink.done.*", nudge)
-        readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
-        async with (
-            serve_health(readiness, settings.health_host, settings.health_port),
-            asyncio.TaskGroup() as tasks,
-        ):
+        readiness.checks = {"database": database_check(pool), "bus": bus_check(bus)}
+        async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_sweep(pool, bus, shards, nudged, stopping), name="sweep")
             await stopping.wait()
             nudged.set()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from core.registry.keys import KeyWrap
-from core.runtime.health import Check, Readiness, database_check, serve_health
+from core.runtime.health import Check, database_check, serve_health, starting
 from core.runtime.migrations import require_schema
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError, open_pool
 from decoders.javascript.pool import PoolUnavailable
@@ -140,7 +140,9 @@ async def redecode_waiting(pool: Pool, workers: Workers, owner: str, keys: KeyWr
 
 async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
     """Do each job in its turn until stopped; what a stop cuts short is rolled back, and done next time."""
+    readiness = starting()
     async with (
+        serve_health(readiness, settings.health_host, settings.health_port),
         open_pool(
             settings.database_url.get_secret_value(),
             "maintenance",
@@ -162,11 +164,8 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
             ),
             Job("redecode", REDECODE_EVERY_S, lambda: redecode_waiting(pool, workers, settings.instance, keys)),
         ]
-        readiness = Readiness({"database": database_check(pool)} | {job.name: job.check() for job in jobs})
-        async with (
-            serve_health(readiness, settings.health_host, settings.health_port),
-            asyncio.TaskGroup() as tasks,
-        ):
+        readiness.checks = {"database": database_check(pool)} | {job.name: job.check() for job in jobs}
+        async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(job.repeat(), name=job.name) for job in jobs]
             await stopping.wait()
             for task in background:

@@ -4,37 +4,20 @@ import asyncio
 import sys
 
 import structlog
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from alerting.defaults import create_default_rules
 from core.registry.tenants import ROLES, create_tenant, enter_api_key, find_tenant
 from core.registry.units import UnitMismatch, require_units
 from core.runtime.bus import connect_bus
+from core.runtime.environment import settings_or_exit
 from core.runtime.migrations import MigrationFailed, SchemaMismatch, migrate
 from core.runtime.postgres import DATABASE_AWAY, connect
 from core.runtime.telemetry import configure_logs
+from services.migrate.settings import MigrateSettings
 
 OPERATOR = "operateur"
 
 log = structlog.get_logger()
-
-
-class MigrateSettings(BaseSettings):
-    """TERRITOIRE_DATABASE_URL is the schema owner's here, not a service's."""
-
-    model_config = SettingsConfigDict(env_prefix="TERRITOIRE_", extra="ignore", frozen=True)
-
-    database_url: SecretStr
-    nats_url: SecretStr
-    shards: int = Field(default=4, description="Written in the database at the first migration only")
-    bus_replicas: int = Field(default=1, ge=1, le=5, description="Copies of a stream: 3 where NATS is a cluster")
-    service_password: SecretStr | None = Field(default=None, description="Of the role territoire_service")
-    api_password: SecretStr | None = Field(default=None, description="Of the role territoire_api")
-    operator_key: SecretStr | None = Field(
-        default=None, description="terr_<id>_<secret>: the first key, of a first tenant that is made for it"
-    )
-    log_format: str = "json"
 
 
 async def ensure_operator(database_url: str, key: str) -> None:
@@ -81,12 +64,7 @@ async def run(settings: MigrateSettings) -> None:
 
 def main() -> None:
     """Exit status 0 when everything is in place, 2 for a wrong setting, 1 with the reason otherwise."""
-    try:
-        settings = MigrateSettings()  # pyright: ignore[reportCallIssue]
-    except ValidationError as wrong:
-        for error in wrong.errors(include_input=False, include_url=False):
-            sys.stderr.write(f"migrate: TERRITOIRE_{str(error['loc'][0]).upper()}: {error['msg']}\n")
-        raise SystemExit(2) from None
+    settings = settings_or_exit("migrate", MigrateSettings)
     configure_logs("migrate", "migrate", settings.log_format, "INFO")
     try:
         asyncio.run(run(settings))

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from core.messages import topics
 from core.registry.changes import Change, RegistryWatcher
 from core.runtime.bus import connect_bus
-from core.runtime.health import Readiness, bus_check, database_check, serve_health
+from core.runtime.health import bus_check, database_check, serve_health, starting
 from core.runtime.lease import read_shards
 from core.runtime.migrations import require_schema
 from core.runtime.ownership import Sharded, ShardOwner
@@ -32,7 +32,9 @@ FINISH_DOWNLINKS_S = 3.0
 
 async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
     """Own shards, read their frames, publish their uplinks and work off their downlinks, until stopped."""
+    readiness = starting()
     async with (
+        serve_health(readiness, settings.health_host, settings.health_port),
         open_pool(settings.database_url.get_secret_value(), "network", size=settings.pool_size) as pool,
         connect_bus(settings.nats_url.get_secret_value(), settings.instance) as bus,
     ):
@@ -43,11 +45,8 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
         shards = Shards(pool, settings, sessions, devices, count)
         sharded = Sharded(SERVICE, topics.FRAMES, topics.frames, count)
         owner = ShardOwner(pool, bus, sharded, settings.instance, shards.serve, stopping)
-        readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus), "shards": _tried(owner)})
-        async with (
-            serve_health(readiness, settings.health_host, settings.health_port),
-            asyncio.TaskGroup() as tasks,
-        ):
+        readiness.checks = {"database": database_check(pool), "bus": bus_check(bus), "shards": _tried(owner)}
+        async with asyncio.TaskGroup() as tasks:
             emitter = Emitter(pool, bus, shards, settings, tasks)
             downlinks = Downlinks(pool, bus, shards, sessions, devices, emitter)
             refusals = Refusals(pool)

@@ -317,7 +317,7 @@ def test_people_and_stations_are_told_the_names_that_the_ingress_serves_with_tls
         assert url.port in {None, 443}
         assert url.hostname == rule["host"]
         assert [rule["host"]] == spec["tls"][0]["hosts"]
-    Settings(database_url="x", nats_url="x", station_url=told["TERRITOIRE_STATION_URL"])  # type: ignore[arg-type]
+    Settings(database_url="postgresql://x", nats_url="nats://x", station_url=told["TERRITOIRE_STATION_URL"])  # type: ignore[arg-type]
     broker = rendered.named("Certificate", "mosquitto")["spec"]["dnsNames"]
     assert f"mqtt.{urlsplit(told['TERRITOIRE_PUBLIC_URL']).hostname}" in broker
 

@@ -45,13 +45,15 @@ class Way:
             task.add_done_callback(self._connections.discard)
 
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while octets := await source.read(CHUNK):
-                await self._whole.wait()
-                sink.write(octets)
-                await sink.drain()
-        await self._whole.wait()
-        sink.close()
+        try:
+            with suppress(OSError):
+                while octets := await source.read(CHUNK):
+                    await self._whole.wait()
+                    sink.write(octets)
+                    await sink.drain()
+            await self._whole.wait()
+        finally:
+            sink.close()
 
     async def close(self) -> None:
         for task in list(self._connections):

@@ -83,3 +83,26 @@ async def test_it_refuses_a_database_that_is_not_migrated(empty_database_url: st
 
     with pytest.raises(SchemaMismatch, match="run `territoire migrate`"):
         await run(settings, asyncio.Event())
+
+
+async def test_it_answers_while_it_waits_for_its_database(nats_url: str, free_port: int) -> None:
+    port = free_tcp_port()
+    settings = settings_of(f"postgresql://x:y@127.0.0.1:{free_port}/z", nats_url, port)
+    running = asyncio.create_task(run(settings, asyncio.Event()))
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with asyncio.timeout(30):
+            while "base de données" not in await _said(client):  # noqa: ASYNC110 - Nobody tells us.
+                await asyncio.sleep(0.02)
+        answers = {path: await client.get(path) for path in ("/livez", "/readyz", "/v1/devices")}
+    running.cancel()
+    await asyncio.wait((running,))
+
+    assert [answer.status_code for answer in answers.values()] == [200, 503, 503]
+    assert answers["/v1/devices"].headers["retry-after"] == "5"
+    assert "démarre" in answers["/v1/devices"].json()["detail"]
+
+
+async def _said(client: httpx.AsyncClient) -> str:
+    with contextlib.suppress(httpx.TransportError):
+        return (await client.get("/readyz")).text
+    return ""

@@ -106,7 +106,7 @@ async def test_a_pass_that_fails_is_said_and_tried_again(database, pool: Pool, m
 
 
 async def test_the_house_is_kept_on_an_empty_database(pool: Pool, database_url: str) -> None:
-    await keep_house(pool, MaintenanceSettings(database_url=database_url, nats_url="nats://", kek="00" * 16))
+    await keep_house(pool, MaintenanceSettings(database_url=database_url, nats_url="nats://x", kek="00" * 16))
 
     assert await pool.fetchval("SELECT count(*) FROM observation.forgotten") == 0
 

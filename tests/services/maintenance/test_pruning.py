@@ -8,7 +8,7 @@ from services.maintenance.pruning import Prune, prune, prunes
 from services.maintenance.settings import MaintenanceSettings
 
 SETTINGS = MaintenanceSettings(
-    database_url=SecretStr("postgresql://"), nats_url=SecretStr("nats://"), kek=SecretStr("00" * 16)
+    database_url=SecretStr("postgresql://x"), nats_url=SecretStr("nats://x"), kek=SecretStr("00" * 16)
 )
 # How a row of each table is made that is `$1` old.
 ROWS = {

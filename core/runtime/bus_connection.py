@@ -1,0 +1,119 @@
+# pyright: reportUnknownMemberType=false
+"""The connection to the bus, made and made again, and what is said of it while it is away."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import parse_qsl
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+
+from core.runtime.refusal import Refusal
+from core.runtime.waiting import Waiting, network_reason
+
+RECONNECT_WAIT_S = 0.2
+
+log = structlog.get_logger()
+
+
+class BusLost(Refusal):
+    """The bus does not take us any more: start again, and wait for it."""
+
+
+@asynccontextmanager
+async def connected(nats_url: str, name: str) -> AsyncGenerator[Client]:
+    """A client that reconnects without limit; it waits for a server that is not there yet, and says so.
+
+    `tls://user:password@host:port?ca=/path/ca.pem` for TLS, `ca` naming the server's authority when it is not one
+    of the system's. Several servers of a cluster, each in full, have commas between them.
+
+    Raises:
+        OSError, ssl.SSLError: the authority's file cannot be read.
+        BusLost: the server said that we may not come any more.
+    """
+    servers, tls = _servers(nats_url)
+    waiting = Waiting("bus_waited_for", "bus", bus_address(nats_url), holds_start=True)
+    client = Client()
+    using = asyncio.current_task()
+    assert using is not None  # noqa: S101 - There is one wherever there is an await.
+    lost: list[str] = []
+    is_closing = False
+
+    async def report(error: Exception) -> None:
+        if client.is_connected:
+            log.warning("bus_error", error=str(error) or type(error).__name__)
+        else:
+            waiting.failed(bus_reason(error), error, RECONNECT_WAIT_S)
+
+    async def disconnected() -> None:
+        if not is_closing and not lost:
+            waiting.failed("la connexion est coupée", "disconnected", RECONNECT_WAIT_S)
+
+    async def reconnected() -> None:
+        waiting.over()
+
+    async def closed() -> None:
+        """The driver gives up for good when the server ends it with an error, an account that has expired say."""
+        if not is_closing:
+            lost.append(bus_reason(client.last_error or ConnectionError()))
+            using.cancel()
+
+    try:
+        await client.connect(
+            servers,
+            name=name,
+            tls=tls,
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_WAIT_S,  # pyright: ignore[reportArgumentType] - It sleeps for as long.
+            connect_timeout=2,
+            ping_interval=5,
+            max_outstanding_pings=2,
+            pending_size=64 << 20,
+            error_cb=report,
+            disconnected_cb=disconnected,
+            reconnected_cb=reconnected,
+            closed_cb=closed,
+        )
+        waiting.over()
+        yield client
+    except asyncio.CancelledError:
+        if lost and using.uncancel() == 0:
+            raise BusLost(
+                f"the bus closed the connection: {client.last_error}", f"bus ({waiting.address}) : {lost[0]}"
+            ) from None
+        raise
+    finally:
+        is_closing = True
+        waiting.given_up()
+        with suppress(nats.errors.Error, OSError, TimeoutError):  # A bus that is away at the end is no failure.
+            await client.close()  # Never drain(): it hangs on a pull subscription that still holds messages.
+
+
+def bus_address(nats_url: str) -> str:
+    """The servers without their passwords."""
+    return ", ".join(server.partition("://")[2].rpartition("@")[2] for server in _servers_of(nats_url))
+
+
+def bus_reason(error: BaseException) -> str:
+    """Why there is no connection to the bus, in French."""
+    text = str(error).lower()
+    if "authorization" in text or "authentication" in text:
+        return "le compte ou le mot de passe est refusé"
+    if "tls" in text and isinstance(error, nats.errors.Error):
+        return "le serveur demande TLS (tls://… dans l'adresse)"
+    return network_reason(error)
+
+
+def _servers(nats_url: str) -> tuple[list[str], ssl.SSLContext | None]:
+    servers = _servers_of(nats_url)
+    authority = dict(parse_qsl(nats_url.partition("?")[2])).get("ca")
+    tls = ssl.create_default_context(cafile=authority) if servers[0].startswith("tls://") else None
+    return servers, tls
+
+
+def _servers_of(nats_url: str) -> list[str]:
+    return nats_url.partition("?")[0].split(",")

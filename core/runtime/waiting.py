@@ -1,0 +1,126 @@
+"""What this process waits for: said once, again when the reason changes, and every half minute meanwhile."""
+
+import errno
+import socket
+import ssl
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+SAID_AGAIN_AFTER_S = 30.0
+NO_WAY, CUT = "aucun chemin réseau vers cette machine", "la connexion est coupée"
+NETWORK_REFUSALS = {
+    errno.ECONNREFUSED: "rien n'écoute à cette adresse",
+    errno.ECONNRESET: CUT,
+    errno.EPIPE: CUT,
+    errno.ENETUNREACH: NO_WAY,
+    errno.EHOSTUNREACH: NO_WAY,
+    errno.ENETDOWN: NO_WAY,
+    errno.EHOSTDOWN: NO_WAY,
+}
+# OpenSSL's words (X509_verify_cert_error_string) that an operator can do something about.
+CERTIFICATE_REFUSALS = (
+    ("expired", "il a expiré"),
+    ("not yet valid", "il n'est pas encore valable : l'horloge de cette machine ?"),
+    ("mismatch", "il est fait pour un autre nom de machine"),
+    ("not valid for", "il est fait pour un autre nom de machine"),
+    ("self-signed", "son autorité n'est pas celle que l'adresse nomme (ca=…, sslrootcert=…)"),
+    ("unable to get", "son autorité n'est pas celle que l'adresse nomme (ca=…, sslrootcert=…)"),
+)
+
+log = structlog.get_logger()
+
+_waits: list["Waiting"] = []
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """One dependency, `what` in French and `address` without its password; it is away from `failed` to `over`."""
+
+    event: str
+    what: str
+    address: str
+    holds_start: bool = False
+    """Whether the process can do nothing before it is there for the first time."""
+    reason: str = ""
+    _since: float = 0.0
+    _since_utc: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _said_at: float | None = None
+
+    def failed(self, reason: str, error: BaseException | str, next_try_s: float) -> None:
+        """An attempt did not succeed. `reason` is for whoever reads French, `error` is the driver's own word."""
+        now = time.monotonic()
+        if self not in _waits:
+            _waits.append(self)
+            self._since, self._since_utc, self._said_at = now, datetime.now(UTC), None
+        is_new, self.reason = reason != self.reason, reason
+        if self._said_at is not None and not is_new and now - self._said_at < SAID_AGAIN_AFTER_S:
+            return
+        self._said_at = now
+        log.warning(
+            self.event,
+            address=self.address,
+            error=str(error) or type(error).__name__,
+            since=self._since_utc.isoformat(timespec="seconds"),
+            waited_s=round(now - self._since),
+            next_try_s=round(next_try_s, 1),
+            message=f"{self.french} ; nouvel essai dans {next_try_s:.1f} s",
+        )
+
+    def over(self) -> None:
+        """It is there."""
+        self.holds_start = False
+        if self in _waits:
+            _waits.remove(self)
+            self.reason = ""
+            waited = round(time.monotonic() - self._since)
+            log.info("waited_for_is_there", address=self.address, waited_s=waited, message=f"{self.what} répond")
+
+    def given_up(self) -> None:
+        """Nobody waits any more, and it is not there."""
+        if self in _waits:
+            _waits.remove(self)
+
+    @property
+    def french(self) -> str:
+        """What is waited for, where, why and since when."""
+        since = f"{self._since_utc:%d/%m à %H:%M:%S} UTC"
+        return f"{self.what} ({self.address}) : {self.reason} ; attente depuis le {since}"
+
+
+def what_is_waited_for() -> list[str]:
+    """In French, by dependency; empty when this process waits for none."""
+    return [waiting.french for waiting in _waits]
+
+
+def start_is_held() -> bool:
+    """Whether this process has not begun yet, for want of something: then there is nothing to drain."""
+    return any(waiting.holds_start for waiting in _waits)
+
+
+def network_reason(error: BaseException) -> str:
+    """Why there is no connection, in French."""
+    text = str(error) or type(error).__name__
+    match error:
+        case ssl.SSLError():
+            return _tls_reason(error)
+        case socket.gaierror():
+            return "ce nom de machine est inconnu"
+        case TimeoutError():
+            return "pas de réponse"
+        case OSError():
+            # Of several addresses the loop tells in words only.
+            number = errno.ECONNREFUSED if "Connect call failed" in text else error.errno
+            return NETWORK_REFUSALS.get(number or 0, text)
+        case _:
+            return text
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return f"la connexion TLS échoue ({error.reason or error}) : TLS des deux côtés, ou d'aucun ?"
+    told = error.verify_message or str(error)
+    why = next((french for word, french in CERTIFICATE_REFUSALS if word in told.lower()), told)
+    return f"son certificat est refusé : {why}"
