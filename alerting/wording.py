@@ -135,8 +135,8 @@ def resolved_text(subject: Subject, cause: str, value: float | None, said: str =
 def flapping_text(subject: Subject, rule: str, said: str = "") -> str:
     """An alert that comes and goes too often to be told each time."""
     return (
-        f"{_whom(subject, said)} : l'alerte {rule} va et vient (plus de 4 changements en 6 heures). Ses changements "
-        "ne seront plus annoncés un par un, mais résumés une fois par heure."
+        f"{_whom(subject, said)} : l'alerte {rule} va et vient (plus de 4 changements en 6 heures). Ses "
+        "changements ne seront plus annoncés un par un, mais résumés une fois par heure."
     )
 
 

@@ -1,11 +1,12 @@
 """What no rule can be like, said in French to whoever tries."""
 
 from alerting.rules.conditions import COMPARISONS, overlaps
-from alerting.rules.model import KINDS, SCHEDULES, SERIES, SEVERITIES, Rule, Rung
+from alerting.rules.model import DECLARED, KINDS, SCHEDULES, SERIES, SEVERITIES, Rule, Rung
 from core.model.quantities import QUANTITIES, Kind
 
 RUNGS_MOST = 5
-OF_DEVICES = ("silence", "gateway", "loss", "gateway_address", "codec", "partner")
+WITHOUT_QUANTITY = ("silence", "gateway", "loss", *DECLARED)
+WITHOUT_LIMITS = ("silence", "gateway", *DECLARED)
 SERIES_OF = {
     "water_volume": "night_minimum_flow",
     "pulse_count": "night_minimum_flow",
@@ -30,7 +31,7 @@ def check_rule(rule: Rule) -> Rule:
     ):
         if value not in words:
             raise RefusedRule(f"{what} (`{field}`) est {', '.join(words)}, et non {value}")
-    if rule.kind not in OF_DEVICES:
+    if rule.kind not in WITHOUT_QUANTITY:
         _check_quantity(rule)
     _check_scope(rule)
     _check_limits(rule)
@@ -72,7 +73,7 @@ def _check_scope(rule: Rule) -> None:
 
 
 def _check_limits(rule: Rule) -> None:
-    if rule.kind in ("silence", "gateway", "gateway_address", "codec", "partner"):
+    if rule.kind in WITHOUT_LIMITS:
         return
     if rule.fire_value is None:
         raise RefusedRule("il manque le seuil de déclenchement, `fire_value`")

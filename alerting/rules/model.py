@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from msgspec import Struct
 
@@ -15,8 +15,10 @@ MAX_NOTIFY_AGE = timedelta(hours=2)
 # An instant further ahead than any honest clock would make every later observation look old.
 MAX_AHEAD = timedelta(minutes=10)
 
-SEVERITIES = ("info", "warning", "major", "critical")
-KINDS = (
+Severity = Literal["info", "warning", "major", "critical"]
+SEVERITIES: tuple[str, ...] = get_args(Severity)
+# The API's words and the table's constraint are these, too.
+Kind = Literal[
     "threshold",
     "range",
     "rate",
@@ -28,9 +30,13 @@ KINDS = (
     "gateway_address",
     "codec",
     "partner",
-)
+]
+KINDS: tuple[str, ...] = get_args(Kind)
+# What such a rule is about is said by whoever sees it happen: it watches nothing, and knows no limit.
+DECLARED = ("gateway_address", "codec", "partner")
 SERIES = ("night_minimum_flow", "power_ratio")
-SCHEDULES = ("always", "open", "closed", "night", "lit", "unlit")
+Schedule = Literal["always", "open", "closed", "night", "lit", "unlit"]
+SCHEDULES: tuple[str, ...] = get_args(Schedule)
 
 
 def is_graver(severity: str, other: str) -> bool:

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from alerting import rule_store
 from alerting.rules import Rule, Rung
 from alerting.rules.checks import RefusedRule, check_rule
+from alerting.rules.model import Kind, Schedule, Severity
 from alerting.trial import NotToTry, try_rule
 from api.auth import Manager, Reader
 from api.errors import PROBLEM_RESPONSES, Problem, not_found
@@ -18,9 +19,6 @@ from core.runtime.postgres import Connection
 
 router = APIRouter(prefix="/v1", tags=["Règles d'alerte"], responses=PROBLEM_RESPONSES)
 
-Severity = Literal["info", "warning", "major", "critical"]
-Kind = Literal["threshold", "range", "rate", "boolean", "flat", "silence", "gateway", "loss"]
-Schedule = Literal["always", "open", "closed", "night", "lit", "unlit"]
 Comparison = Literal[">=", ">", "<=", "<"]
 RuleName = Annotated[
     str,
@@ -31,7 +29,9 @@ Message = Annotated[str, StringConstraints(min_length=1, max_length=1000, patter
 Seconds = Annotated[int, Field(ge=0, le=604_800)]
 KIND_TEXT = (
     "`threshold` seuil, `range` hors plage, `rate` variation par heure, `boolean` état, `flat` valeur figée, "
-    "`silence` capteur muet, `gateway` passerelle muette, `loss` messages perdus"
+    "`silence` capteur muet, `gateway` passerelle muette, `loss` messages perdus . Les règles "
+    "de ce que d'autres déclarent se font d'elles-mêmes : `gateway_address` passerelle qui change d'adresse, `codec` décodeur suspendu, "
+    "`partner` alarme d'un système partenaire"
 )
 SCHEDULE_TEXT = (
     "Quand la règle veille : `always` toujours, `open` aux heures d'ouverture, `closed` en dehors, "

@@ -8,6 +8,7 @@ from fastapi.security import APIKeyHeader
 from pydantic import Field, StringConstraints
 
 from alerting import partners
+from alerting.rules.model import Severity
 from api.auth import Manager, Reader
 from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from api.fields import PRINTABLE, Answer, Body, Id, IdRef, Instant, Name, example
@@ -76,7 +77,7 @@ class AlarmData(Body):
     message: Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=PRINTABLE)] = Field(
         "Alarme", examples=["porte forcée, local technique"]
     )
-    severity: Literal["info", "warning", "major", "critical"] = Field(
+    severity: Severity = Field(
         "major", description="Gravité de la règle à sa première alarme ; ensuite, la règle décide"
     )
     asset_id: IdRef | None = Field(

@@ -1,9 +1,13 @@
 """What the API may do with rules, alerts and endpoints, as its own role under row security."""
 
+import re
+
 import pytest
 
 from alerting import alert_store, rule_store, store
 from alerting.defaults import DEFAULT_RULES, create_default_rules
+from alerting.rules.model import KINDS
+from api.routes.alert_rules import NewRule
 from core.registry.keys import KeyWrap
 from core.runtime.postgres import Pool, PostgresError, tenant_transaction
 
@@ -23,6 +27,15 @@ async def make_alert(pool: Pool, tenant_id: int) -> int:
         "WHERE tenant_id = $1 AND name = 'bin_75' RETURNING id",
         tenant_id,
     )
+
+
+async def test_the_kinds_of_rules_are_the_tables_and_the_apis(pool: Pool) -> None:
+    constraint = await pool.fetchval(
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'alert_rule_kind_check'"
+    )
+
+    assert set(re.findall(r"'(\w+)'", constraint)) == set(KINDS)
+    assert NewRule.model_json_schema()["properties"]["kind"]["enum"] == list(KINDS)
 
 
 async def test_a_new_tenant_has_the_default_rules_and_keeps_what_it_changes(pool: Pool, api_pool: Pool) -> None:
