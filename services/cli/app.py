@@ -144,8 +144,15 @@ def demo(
 
 
 def _run(home: Path, options: "StackOptions", body: "Body") -> None:
+    from core.runtime.environment import WRONG_SETTING, unknown_settings
     from services.cli.session import REFUSALS, run_stack
+    from services.cli.settings_check import wrong_settings
 
+    for unknown in unknown_settings():
+        sys.stderr.write(f"territoire : attention, {unknown.french}\n")
+    wrong = wrong_settings(options.services)
+    if wrong:
+        raise fail("rien n'est démarré.\n  " + "\n  ".join(wrong), WRONG_SETTING)
     try:
         status = asyncio.run(run_stack(home, options, body))
     except REFUSALS as refused:

@@ -14,26 +14,11 @@ from pydantic_settings import BaseSettings
 from core.runtime.environment import SettingsRefused, expectation, read_settings, unknown_settings
 from core.runtime.setting_names import SERVICE_SETTINGS
 from core.runtime.settings import ServiceSettings
-from services.alerting.settings import AlertingSettings
-from services.api.settings import ApiSettings
+from services.cli.settings_check import CLASSES as SERVICES
 from services.gateway_bridge.settings import Settings as BridgeSettings
-from services.ingest.settings import IngestSettings
-from services.intake.settings import IntakeSettings
-from services.maintenance.settings import MaintenanceSettings
 from services.migrate.settings import MigrateSettings
-from services.network.settings import NetworkSettings
 
-CLASSES: dict[str, type[BaseSettings]] = {
-    "alerting": AlertingSettings,
-    "api": ApiSettings,
-    "gateway_bridge": BridgeSettings,
-    "ingest": IngestSettings,
-    "intake": IntakeSettings,
-    "lighting": ServiceSettings,
-    "maintenance": MaintenanceSettings,
-    "migrate": MigrateSettings,
-    "network": NetworkSettings,
-}
+CLASSES: dict[str, type[BaseSettings]] = {**SERVICES, "migrate": MigrateSettings}
 ENOUGH = {
     "TERRITOIRE_DATABASE_URL": "postgresql://territoire_service:un-secret@127.0.0.1:5432/territoire",
     "TERRITOIRE_NATS_URL": "nats://territoire:un-secret@127.0.0.1:4222",

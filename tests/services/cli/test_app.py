@@ -49,6 +49,25 @@ def test_up_says_which_port_is_taken(server_folder: Path, mosquitto_server) -> N
     assert f"port TCP {taken}" in ran.stderr
 
 
+def test_up_tells_all_wrong_settings_before_anything_is_started(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+
+    ran = territoire(
+        "up",
+        "--home",
+        str(home),
+        TERRITOIRE_POOL_SIZE="0",
+        TERRITOIRE_SMTP_URL="mail.mairie.fr",
+        TERRITOIRE_SMTP_SENDERS="x@mairie.fr",
+    )
+
+    assert ran.returncode == 2
+    assert "TERRITOIRE_POOL_SIZE=« 0 » ; attendu : un nombre entier de 1 à 50 (gateway_bridge, " in ran.stderr
+    assert "TERRITOIRE_SMTP_URL=(masquée)" in ran.stderr
+    assert "vouliez-vous dire TERRITOIRE_SMTP_SENDER ?" in ran.stderr
+    assert not home.exists()
+
+
 def test_migrate_names_the_setting_that_is_missing() -> None:
     ran = territoire("migrate", TERRITOIRE_DATABASE_URL="postgresql://127.0.0.1:1/x")
 

@@ -1,0 +1,48 @@
+"""The settings that an operator wrote for the services of this machine, looked at before anything is started."""
+
+import os
+from collections.abc import Iterable, Mapping
+
+from pydantic_settings import BaseSettings
+
+from core.runtime.environment import SettingsRefused, WrongSetting, read_settings
+from core.runtime.settings import ServiceSettings
+from services.alerting.settings import AlertingSettings
+from services.api.settings import ApiSettings
+from services.gateway_bridge.settings import Settings as BridgeSettings
+from services.ingest.settings import IngestSettings
+from services.intake.settings import IntakeSettings
+from services.maintenance.settings import MaintenanceSettings
+from services.network.settings import NetworkSettings
+
+CLASSES: Mapping[str, type[BaseSettings]] = {
+    "gateway_bridge": BridgeSettings,
+    "network": NetworkSettings,
+    "intake": IntakeSettings,
+    "ingest": IngestSettings,
+    "alerting": AlertingSettings,
+    "lighting": ServiceSettings,
+    "maintenance": MaintenanceSettings,
+    "api": ApiSettings,
+}
+# What the stack tells its services whatever the operator wrote; the addresses are not known yet.
+THE_STACK_S = {
+    "TERRITOIRE_DATABASE_URL": "postgresql://127.0.0.1/territoire",
+    "TERRITOIRE_NATS_URL": "nats://127.0.0.1",
+    "TERRITOIRE_KEK": "00" * 32,
+    "TERRITOIRE_KEK_ID": "kek-1",
+    "TERRITOIRE_HEALTH_PORT": "0",
+    **{f"TERRITOIRE_{name}_PORT": "0" for name in ("UDP", "STATION", "INTAKE", "API")},
+}
+
+
+def wrong_settings(services: Iterable[str], told: Mapping[str, str] = os.environ) -> list[str]:
+    """One line in French for each wrong setting, with the services that it would stop."""
+    found: dict[WrongSetting, list[str]] = {}
+    for service in services:
+        try:
+            read_settings(CLASSES[service], {**told, **THE_STACK_S})
+        except SettingsRefused as refused:
+            for wrong in refused.wrong:
+                found.setdefault(wrong, []).append(service)
+    return [f"{wrong.french} ({', '.join(stopped)})" for wrong, stopped in found.items()]
