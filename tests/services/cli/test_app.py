@@ -75,7 +75,7 @@ def test_migrate_names_the_setting_that_is_missing() -> None:
     assert "TERRITOIRE_NATS_URL" in ran.stderr
 
 
-@pytest.mark.parametrize("replicas", ["gateway_bridge=2", "network", "ingest=0"])
+@pytest.mark.parametrize("replicas", ["passerelles=2", "network", "ingest=0"])
 def test_up_refuses_replicas_that_cannot_be(tmp_path: Path, replicas: str) -> None:
     ran = territoire("up", "--home", str(tmp_path), "--replicas", replicas)
 
