@@ -37,6 +37,8 @@ def run_checks(checkout: Path, pytest_arguments: Sequence[str]) -> int:
     failed: list[str] = []
     began = time.monotonic()
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{system_path()}"}
+    # Hundreds of processes are started: each would compile again what the last one did.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryFile() as output:
         stacks = None
         if not pytest_arguments:

@@ -58,13 +58,18 @@ def read_devices(octets: bytes, *, is_csv: bool, profile_id: int | None = None) 
         text = octets.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UnreadableFile("le fichier n'est pas en UTF-8") from None
-    documents = _rows_of_csv(text) if is_csv else _objects_of_json(text)
+    try:
+        documents = _rows_of_csv(text) if is_csv else _objects_of_json(text)
+    except csv.Error as wrong:
+        raise UnreadableFile(f"le fichier n'est pas du CSV : {wrong}") from None
     return [_checked(line, document, profile_id) for line, document in documents]
 
 
 def _rows_of_csv(text: str) -> list[tuple[int, Document]]:
     header = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text), delimiter=";" if header.count(";") > header.count(",") else ",")
+    reader = csv.DictReader(
+        io.StringIO(text, newline=""), delimiter=";" if header.count(";") > header.count(",") else ","
+    )
     names = [name.strip().lower() for name in reader.fieldnames or ()]
     unknown = sorted(set(names) - {*DEVICE_COLUMNS, *SESSION_COLUMNS})
     if "dev_eui" not in names or unknown:

@@ -134,7 +134,15 @@ def test_what_is_wrong_with_a_row_is_said_and_never_with_its_keys(change: dict[s
 
 @pytest.mark.parametrize(
     ("octets", "is_csv"),
-    [(b"\xff\xfe", True), (b"nom;cle\n1;2", True), (b"", True), (b"{", False), (b"3", False)],
+    [
+        (b"\xff\xfe", True),
+        (b"nom;cle\n1;2", True),
+        (b"", True),
+        (b"\r\0", True),
+        (b"dev_eui\n" + b"1" * 200_000, True),
+        (b"{", False),
+        (b"3", False),
+    ],
 )
 def test_a_file_of_another_kind_is_refused_whole(octets: bytes, is_csv: bool) -> None:
     with pytest.raises(UnreadableFile):
