@@ -19,9 +19,11 @@ from alerting.forms import EMAIL, render
 from alerting.mail import MAILTO, Mailer, MailRefused
 from alerting.queue import WebhookMessage
 from alerting.store import secret_text
+from alerting.told import tell_attempt, webhook_stage
 from core.registry.keys import KeyWrap
 from core.runtime.guard import AllowList, GuardedTransport, RefusedDestination
 from core.runtime.postgres import DATABASE_AWAY, Pool
+from core.runtime.tracing import TRACES
 from lorawan.crypto import WrongKek
 
 TIMEOUT_S = 10.0
@@ -59,8 +61,9 @@ WHERE e.id = $1
 # The endpoint may have been deleted meanwhile: then there is nothing left to note.
 RECORD_ATTEMPT = """
 INSERT INTO webhook_attempt
-    (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, status, duration_ms, answer, next_at)
-SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM webhook_endpoint WHERE id = $2
+    (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, status, duration_ms, answer, next_at,
+     trace_id)
+SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM webhook_endpoint WHERE id = $2
 ON CONFLICT (endpoint_id, message_id, attempt) DO NOTHING
 """
 DISABLE = """
@@ -188,7 +191,8 @@ class Deliverer:
         if not target["attempts"] and unreachable_at is None:
             DELAY.observe(max(0.0, (datetime.now(UTC) - queued_at).total_seconds()))
         at, started = datetime.now(UTC), time.monotonic()
-        answer = await self._post(target, message, at)
+        attempt = target["attempts"] + 1
+        answer = await self._post(target, message, attempt, at)
         duration_ms = int((time.monotonic() - started) * 1000)
         wait = self._wait(target["in_round"], answer)
         await self._insist(
@@ -198,16 +202,18 @@ class Deliverer:
             message.endpoint_id,
             message.message_id,
             message.alert_id,
-            target["attempts"] + 1,
+            attempt,
             at,
             answer.outcome,
             answer.status,
             duration_ms,
             answer.text,
             None if wait is None else datetime.now(UTC) + wait,
+            message.trace or None,
         )
         DELIVERIES.labels(answer.outcome).inc()
-        return await self._conclude(message, target["attempts"] + 1, answer, wait)
+        tell_attempt(message, target["tenant_id"], attempt, at, answer.outcome, answer.status)
+        return await self._conclude(message, attempt, answer, wait)
 
     def _wait(self, made: int, answer: Answer) -> timedelta | None:
         """Until the attempt that follows, after `made` earlier ones of this round; None: none follows."""
@@ -222,12 +228,18 @@ class Deliverer:
         if answer.outcome == "delivered":
             return Delivered()
         reason = answer.text[:200] if answer.status is None else f"HTTP {answer.status}"
-        log.warning("webhook_not_delivered", endpoint=message.endpoint_id, attempt=made, reason=reason)
+        log.warning(
+            "webhook_not_delivered",
+            endpoint=message.endpoint_id,
+            attempt=made,
+            reason=reason,
+            trace_id=message.trace.hex(),
+        )
         if answer.outcome == "gone":
             await self._insist("execute", DISABLE, message.endpoint_id, "l'adresse a répondu 410 (supprimée)")
         return Abandoned(made, reason) if wait is None else TryAgain(wait, reason)
 
-    async def _post(self, target: Any, message: WebhookMessage, at: datetime) -> Answer:
+    async def _post(self, target: Any, message: WebhookMessage, attempt: int, at: datetime) -> Answer:
         if target["form"] == EMAIL:
             return await self._mail(target["url"].removeprefix(MAILTO), message, at)
         secrets = self._secrets(target["secrets_wrapped"], message.endpoint_id)
@@ -238,6 +250,8 @@ class Deliverer:
             )
         rendered = render(target["form"], message.message_id, message.body)
         headers = signed_headers(secrets, message.message_id, at, rendered.body, rendered.content_type)
+        if message.trace:
+            headers["traceparent"] = TRACES.traceparent(webhook_stage(message, attempt), message.trace)
         return await self._request(target, headers, rendered.body, at)
 
     def _secrets(self, wrapped: Sequence[bytes], endpoint_id: int) -> list[str]:

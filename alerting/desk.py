@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from uuid import UUID
 
 from alerting import alert_rows
 from alerting.alert_rows import AlertRow, NewAlert
@@ -11,6 +12,7 @@ from alerting.notices import Notice, tell
 from alerting.rules import Opened, Raised, Rule, is_graver
 from alerting.rules.life import REOPENS_WITHIN, Life, Mute, Tell, begin, end, look, raise_to
 from alerting.wording import Facts, Subject, body, digest_text, flapping_text, opened_text, resolved_text, unit_of
+from core.messages.traces import NO_TRACE
 from core.runtime.postgres import Connection
 
 # One alert is looked at no more often in one go: each look settles one deadline, and there are three.
@@ -26,6 +28,10 @@ class Desk:
     now: datetime
     opened: list[str] = field(default_factory=list[str])
     """The rules of the alerts that were opened, to be counted once it is committed."""
+    told: list[tuple[UUID, Notice]] = field(default_factory=list[tuple[UUID, Notice]])
+    """What people are told, by the notice's id, to be logged once it is committed."""
+    trace_id: bytes = NO_TRACE
+    """Of the frame whose value is being judged; empty: the clock or a person judges."""
 
     async def begin(self, rule: Rule, about: About, opened: Opened, slot: int) -> int | None:
         """It fires; returns the open alert's id: that of the last day's when there is one.
@@ -186,9 +192,10 @@ class Desk:
         content = body(event, self.now, subject, facts, link, cause if event is Tell.RESOLVED else None)
         cadence = "now" if rule is None else rule.cadence
         notice = Notice(
-            alert.tenant_id, alert.team_id, alert.id, event, alert.severity, cadence, self.now, text, content
-        )
-        await tell(self.connection, notice)
+            alert.tenant_id, alert.team_id, alert.id, event, alert.severity, cadence, self.now, text, content,
+            self.trace_id,
+        )  # fmt: skip
+        self.told.append((await tell(self.connection, notice), notice))
 
     def _link(self, alert_id: int) -> str:
         return f"{self.public_url}/v1/alerts/{alert_id}"

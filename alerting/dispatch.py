@@ -14,6 +14,7 @@ import msgspec
 
 from alerting.notices import Notice, endpoints_of, enqueue_for, insert_notice, read_teams
 from alerting.rules.life import ENDED
+from core.messages.traces import NO_TRACE
 from core.runtime.postgres import Connection, Pool
 
 # One replica at a time looks; another waits for its next turn.
@@ -43,14 +44,14 @@ SELECT t.slug AS tenant, coalesce(m.name, '') AS team FROM tenant t LEFT JOIN te
 # Locked: whoever acknowledges meanwhile is waited for, and the row looked at again.
 UNANSWERED = """
 SELECT a.id AS alert_id, a.tenant_id, a.team_id, a.severity::text AS severity, o.id AS opening_id, l.body,
-       l.message, coalesce(o.digested_at, o.at) AS first_told_at, n.rung
+       l.message, l.trace_id, coalesce(o.digested_at, o.at) AS first_told_at, n.rung
 FROM alert a
 CROSS JOIN LATERAL (
     SELECT id, at, cadence, held_until, digested_at FROM alert_notice
     WHERE alert_id = a.id AND event IN ('alert.opened', 'alert.reopened', 'alert.flapping')
     ORDER BY number DESC LIMIT 1) AS o
 CROSS JOIN LATERAL (
-    SELECT body, message FROM alert_notice
+    SELECT body, message, trace_id FROM alert_notice
     WHERE alert_id = a.id AND event IN ('alert.opened', 'alert.reopened', 'alert.flapping', 'alert.raised')
     ORDER BY number DESC LIMIT 1) AS l
 LEFT JOIN LATERAL (
@@ -149,11 +150,14 @@ async def _climb(connection: Connection, row: Any, now: datetime) -> bool:
     body = msgspec.json.encode(content)
     notice_id = uuid5(row["opening_id"], f"rung {rung}")
     tenant_id, team_id, alert_id = row["tenant_id"], row["team_id"], row["alert_id"]
-    notice = Notice(tenant_id, team_id, alert_id, "alert.escalated", row["severity"], "now", now, text, body)
+    trace_id: bytes = row["trace_id"] or NO_TRACE
+    notice = Notice(
+        tenant_id, team_id, alert_id, "alert.escalated", row["severity"], "now", now, text, body, trace_id
+    )
     if not await insert_notice(connection, notice_id, notice, rung=rung, opening_id=row["opening_id"]):
         return False
     endpoints = await endpoints_of(connection, tenant_id, team_id, rung, rung)
-    await enqueue_for(connection, endpoints, notice_id, alert_id, body)
+    await enqueue_for(connection, endpoints, notice_id, alert_id, body, trace_id)
     await connection.execute(ADD_EVENT, tenant_id, alert_id, now, f"échelon {rung}")
     return True
 

@@ -17,6 +17,7 @@ from alerting.memory import Memory
 from alerting.rulebook import Rulebook, slot_of
 from alerting.rules import MAX_AHEAD, MAX_NOTIFY_AGE, Observation, Rule
 from alerting.rules.losses import OF_AT_LEAST
+from alerting.told import tell_notice, traces_of
 from core.messages.batch import UnreadableBatch
 from core.messages.measurements import MEASUREMENT_BATCHES, Flag, Measurement
 from core.messages.shards import slot_of_asset, slots_of_shard
@@ -135,7 +136,7 @@ class Engine:
                 if rules(stream) and not item.flags & _SUSPECT:
                     observations.append((stream, Observation(_instant(item.time_us), item.value)))
             heard.update((device_id, (stream, heard_at)) for device_id, stream in devices.items())
-        await self._evaluate(lease, observations, heard)
+        await self._evaluate(lease, observations, heard, [items for items, _ in carried])
 
     async def catch_up(self, lease: Lease) -> None:
         """Evaluate what was stored while nobody did: each datastream since its own last evaluated instant."""
@@ -273,6 +274,7 @@ class Engine:
         lease: Lease,
         observations: Sequence[tuple[Watched, Observation]],
         heard: dict[int, tuple[Watched, datetime]],
+        carried: Sequence[Sequence[Measurement]] = (),
     ) -> None:
         async with self._turns[lease.shard]:
             if self._memories[lease.shard].version != self._rulebook.version:
@@ -291,7 +293,7 @@ class Engine:
             if told or signs:
                 concerned = [one for one in work if one[0].key in told]
                 async with self._transaction(lease) as evaluation:
-                    written = await evaluation.observe(concerned, memory.states)
+                    written = await evaluation.observe(concerned, memory.states, traces_of(concerned, carried))
                     until = await silence.hear(evaluation, signs)
                 memory.saved(written)
                 memory.heard_until |= until
@@ -319,3 +321,5 @@ class Engine:
         EVALUATED.inc(evaluation.evaluated)
         for rule in evaluation.desk.opened:
             OPENED.labels(rule).inc()
+        for notice_id, notice in evaluation.desk.told:
+            tell_notice(notice_id, notice)

@@ -10,11 +10,14 @@ from alerting.desk import Desk
 from alerting.engine_store import About, StateKey, StateRow, Watched
 from alerting.rulebook import Bound, Rulebook
 from alerting.rules import Due, Event, Observation, Opened, Raised, Resolved, Rule, RuleState, Transition, evaluate
+from core.messages.traces import NO_TRACE
 from core.runtime.postgres import Connection
 
 PARTNER_CLEARED = "partner_cleared"  # A cause of alert_rows.FIND_ORPHANS.
 # A rule with a value that it watches, in the order of time.
 Work = tuple[Bound, Watched, Observation]
+# The trace of the frame that brought a datastream's value of an instant.
+Traces = Mapping[tuple[int, datetime], bytes]
 Known = Mapping[StateKey, StateRow | None]
 
 
@@ -61,6 +64,7 @@ class Judged:
     slot: int
     event: Event
     bound: Bound | None = None
+    trace_id: bytes = NO_TRACE
 
 
 def about_of(rule: Rule, watched: Watched) -> About:
@@ -80,13 +84,24 @@ class Evaluation:
         self.desk = Desk(connection, public_url, now)
         self.evaluated = 0
 
-    async def observe(self, work: Sequence[Work], known: Known) -> dict[StateKey, StateRow]:
+    async def observe(
+        self, work: Sequence[Work], known: Known, traces: Traces | None = None
+    ) -> dict[StateKey, StateRow]:
         """Carry out what `foresee` found to concern somebody; returns the states that were written.
 
         `known` holds every fingerprint of `work`, and is left as it is.
         """
+        of = (traces or {}).get
         judged = [
-            Judged(bound.rule, bound.key, about_of(bound.rule, watched), bound.slot, observation, bound)
+            Judged(
+                bound.rule,
+                bound.key,
+                about_of(bound.rule, watched),
+                bound.slot,
+                observation,
+                bound,
+                of((watched.id, observation.at), NO_TRACE),
+            )
             for bound, watched, observation in work
         ]
         return await self.judge(judged, known)
@@ -106,6 +121,7 @@ class Evaluation:
                 continue
             self.evaluated += 1
             if transition is not None:
+                self.desk.trace_id = one.trace_id
                 alert_id = await self._carry_out(one, transition, alert_id, changed)
             changed[one.key] = StateRow(one.rule.tenant_id, one.key, after, alert_id, one.slot)
         await self.save(changed)

@@ -11,12 +11,13 @@ from uuid import UUID, uuid4
 from alerting.queue import WebhookMessage, enqueue
 from alerting.rules.calm import ALWAYS_TOLD, Quiet
 from alerting.rules.region import region_of
+from core.messages.traces import NO_TRACE
 from core.runtime.postgres import Connection, Pool
 
 INSERT_NOTICE = """
 INSERT INTO alert_notice (id, tenant_id, team_id, alert_id, event, severity, cadence, at, message, body,
-                          held_until, rung, opening_id)
-VALUES ($1, $2, $3, $4, $5, $6::alert_severity, $7, $8, $9, $10, $11, $12, $13)
+                          held_until, rung, opening_id, trace_id)
+VALUES ($1, $2, $3, $4, $5, $6::alert_severity, $7, $8, $9, $10, $11, $12, $13, $14)
 ON CONFLICT (id) DO NOTHING
 RETURNING true
 """
@@ -63,6 +64,7 @@ class Notice:
     at: datetime
     message: str
     body: bytes
+    trace_id: bytes = NO_TRACE  # Of the frame that caused it; empty: the clock did.
 
 
 async def tell(connection: Connection, notice: Notice) -> UUID:
@@ -80,7 +82,7 @@ async def tell(connection: Connection, notice: Notice) -> UUID:
         if notice.event not in BEGINNINGS and notice.team_id is not None:
             highest = await connection.fetchval(HIGHEST_RUNG, notice.alert_id)
         endpoints = await endpoints_of(connection, notice.tenant_id, notice.team_id, 0, highest)
-        await enqueue_for(connection, endpoints, notice_id, notice.alert_id, notice.body)
+        await enqueue_for(connection, endpoints, notice_id, notice.alert_id, notice.body, notice.trace_id)
     return notice_id
 
 
@@ -109,6 +111,7 @@ async def insert_notice(
             held_until,
             rung,
             opening_id,
+            notice.trace_id or None,
         )
         is True
     )
@@ -126,10 +129,16 @@ async def endpoints_of(
 
 
 async def enqueue_for(
-    connection: Connection, endpoint_ids: list[int], message: UUID, alert_id: int, body: bytes
+    connection: Connection,
+    endpoint_ids: list[int],
+    message: UUID,
+    alert_id: int,
+    body: bytes,
+    trace_id: bytes = NO_TRACE,
 ) -> None:
     """One message for each of these endpoints, all of one id."""
-    await enqueue(connection, [WebhookMessage(f"msg_{message.hex}", one, alert_id, body) for one in endpoint_ids])
+    message_id = f"msg_{message.hex}"
+    await enqueue(connection, [WebhookMessage(message_id, one, alert_id, body, trace_id) for one in endpoint_ids])
 
 
 async def read_teams(connection: Connection | Pool) -> dict[int, Quiet]:

@@ -6,6 +6,7 @@ holds up its own messages and nobody else's.
 
 from collections.abc import Sequence
 from datetime import timedelta
+from uuid import UUID
 
 import msgspec
 from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder, QuerySchedulerBuilder
@@ -13,12 +14,16 @@ from pgqueuer.db import AsyncpgDriver
 from pgqueuer.domain.settings import DBSettings
 from pgqueuer.queries import Queries
 
+from core.messages.traces import NO_TRACE
 from core.runtime.postgres import BareConnection, Connection, Pool
 
 ENTRYPOINT_PREFIX = "webhook/"
 SETTINGS = DBSettings(prefix="", db_schema="jobs", channel="ch_pgqueuer")  # pyright: ignore[reportArgumentType]
 ENQUEUE = QueryQueueBuilder(SETTINGS).build_enqueue_query("raise")
-COUNT_PENDING = "SELECT count(*) FROM jobs.pgqueuer WHERE status IN ('queued', 'picked')"
+COUNT_PENDING = """
+SELECT count(*) AS count, coalesce(extract(epoch FROM now() - min(created)), 0)::float8 AS oldest_s
+FROM jobs.pgqueuer WHERE status IN ('queued', 'picked')
+"""
 
 
 class WebhookMessage(msgspec.Struct, frozen=True):
@@ -28,6 +33,19 @@ class WebhookMessage(msgspec.Struct, frozen=True):
     endpoint_id: int
     alert_id: int
     body: bytes
+    trace_id: bytes = NO_TRACE
+
+    @property
+    def trace(self) -> bytes:
+        """Of the frame that caused it; a message that no frame caused begins a trace under its own id."""
+        return self.trace_id or _trace_of(self.message_id)
+
+
+def _trace_of(message_id: str) -> bytes:
+    try:
+        return UUID(message_id.removeprefix("msg_")).bytes
+    except ValueError:
+        return NO_TRACE
 
 
 _decoder = msgspec.msgpack.Decoder(WebhookMessage)
@@ -60,9 +78,10 @@ async def enqueue(connection: Connection, messages: Sequence[WebhookMessage]) ->
     )
 
 
-async def count_pending(connection: Connection | Pool) -> int:
-    """How many messages wait or are on their way."""
-    return await connection.fetchval(COUNT_PENDING)
+async def count_pending(connection: Connection | Pool) -> tuple[int, float]:
+    """How many messages wait or are on their way, and the age of the oldest in seconds; 0: there is none."""
+    row = await connection.fetchrow(COUNT_PENDING)
+    return (0, 0.0) if row is None else (row["count"], row["oldest_s"])
 
 
 def queries_on(connection: BareConnection) -> Queries:

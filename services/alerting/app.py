@@ -32,6 +32,7 @@ COUNT_EVERY_S = 5.0
 ALERTS_OPEN = Gauge("territoire_alerting_alerts_open", "Alerts that are not resolved", ["severity"])
 DISPATCHED = Counter("territoire_alerting_dispatched_total", "What people were told later", ["what"])
 OUTBOX_PENDING = Gauge("territoire_alerting_outbox_pending", "Webhook messages that wait or are on their way")
+OUTBOX_OLDEST = Gauge("territoire_alerting_outbox_oldest_seconds", "Age of the oldest of them; 0: there is none")
 
 log = structlog.get_logger()
 
@@ -51,7 +52,9 @@ async def _count(pool: Pool) -> None:
             open_alerts = await count_open(pool)
             for severity in SEVERITIES:
                 ALERTS_OPEN.labels(severity).set(open_alerts.get(severity, 0))
-            OUTBOX_PENDING.set(await count_pending(pool))
+            pending, oldest_s = await count_pending(pool)
+            OUTBOX_PENDING.set(pending)
+            OUTBOX_OLDEST.set(oldest_s)
         except DATABASE_AWAY as away:
             log.warning("counts_not_read", error=str(away) or type(away).__name__)
         await asyncio.sleep(COUNT_EVERY_S)
