@@ -1,12 +1,44 @@
 #!/bin/sh
 # Makes, once, every secret of compose.yaml: `.env`, an authority of our own, the broker's certificate and accounts.
 # Nothing that exists is replaced. The key-encryption key (KEK in .env) opens the devices' keys: keep a copy elsewhere.
+#   sudo ./secrets.sh mqtt.mairie.fr      the name by which gateways reach the broker
+#   sudo ./secrets.sh --gateway EUI       an account for a gateway that speaks MQTT; its password is shown once
 set -eu
 cd "$(dirname "$0")"
 umask 077
-name="${1:-$(hostname -f 2>/dev/null || hostname)}"
 
 random() { openssl rand -hex "$1"; }
+
+# The broker's account for a name and a password, in mosquitto's own form: PBKDF2 with SHA-512.
+account() {
+    python3 - "$1" "$2" <<'END'
+import base64, hashlib, os, sys
+salt = os.urandom(12)
+digest = hashlib.pbkdf2_hmac("sha512", sys.argv[2].encode(), salt, 101)
+print(f"{sys.argv[1]}:$7$101${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}")
+END
+}
+
+# mosquitto is user 1883 in its container, the bridge 10001 in ours; only root can hand files to them.
+owned() {
+    [ "$(id -u)" -eq 0 ] || { echo "secrets.sh : à lancer par root (sudo), les conteneurs ne liraient pas ces fichiers" >&2; exit 1; }
+    chown -R 1883:1883 secrets/broker
+    chown 10001:10001 secrets/ca.crt
+}
+
+if [ "${1:-}" = "--gateway" ]; then
+    eui="$(printf %s "${2:?secrets.sh --gateway EUI}" | tr A-F a-f)"
+    printf %s "$eui" | grep -qE '^[0-9a-f]{16}$' || { echo "secrets.sh : un EUI est fait de 16 chiffres hexadécimaux" >&2; exit 2; }
+    password="$(random 16)"
+    line="$(account "$eui" "$password")"
+    { grep -v "^$eui:" secrets/broker/passwords || :; echo "$line"; } >secrets/broker/passwords.new
+    mv secrets/broker/passwords.new secrets/broker/passwords
+    owned
+    echo "passerelle $eui, mot de passe $password ; puis : docker compose kill -s HUP mosquitto"
+    exit 0
+fi
+
+name="${1:-$(hostname -f 2>/dev/null || hostname)}"
 
 if [ ! -e .env ]; then
     cat >.env <<END
@@ -24,31 +56,26 @@ END
     echo ".env écrit : la clé de l'opérateur est OPERATOR_KEY"
 fi
 
-mkdir -p secrets
-if [ ! -e secrets/tls.key ]; then
+mkdir -p secrets/broker
+if [ ! -e secrets/ca.key ]; then
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=Territoire" \
         -addext "basicConstraints=critical,CA:TRUE" -addext "keyUsage=critical,keyCertSign,cRLSign" \
         -keyout secrets/ca.key -out secrets/ca.crt 2>/dev/null
+fi
+# To renew it: remove tls.crt, run this again, and `docker compose kill -s HUP mosquitto`.
+if [ ! -e secrets/broker/tls.crt ]; then
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name" \
-        -keyout secrets/tls.key -out secrets/tls.csr 2>/dev/null
+        -keyout secrets/broker/tls.key -out secrets/tls.csr 2>/dev/null
     printf 'subjectAltName=DNS:mosquitto,DNS:localhost,DNS:%s\n' "$name" >secrets/names
     openssl x509 -req -in secrets/tls.csr -CA secrets/ca.crt -CAkey secrets/ca.key -CAcreateserial -days 825 \
-        -extfile secrets/names -out secrets/tls.crt 2>/dev/null
+        -extfile secrets/names -out secrets/broker/tls.crt 2>/dev/null
     rm secrets/tls.csr secrets/names
-    echo "secrets/ : certificat de $name, signé par secrets/ca.crt (à donner aux passerelles)"
+    echo "secrets/ : certificat de $name pour 825 jours, signé par secrets/ca.crt (à donner aux passerelles)"
 fi
 
-if [ ! -e secrets/passwords ]; then
-    : >secrets/passwords
-    # mosquitto's own form, PBKDF2 with SHA-512.
+if [ ! -e secrets/broker/passwords ]; then
     . ./.env
-    python3 - "$MQTT_PASSWORD" >>secrets/passwords <<'END'
-import base64, hashlib, os, sys
-salt = os.urandom(12)
-digest = hashlib.pbkdf2_hmac("sha512", sys.argv[1].encode(), salt, 101)
-print(f"bridge:$7$101${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}")
-END
-    echo "secrets/passwords : une passerelle de plus par « mosquitto_passwd -b secrets/passwords EUI MOT_DE_PASSE »"
+    account bridge "$MQTT_PASSWORD" >secrets/broker/passwords
+    echo "secrets/broker/passwords : une passerelle de plus par « sudo ./secrets.sh --gateway EUI »"
 fi
-# The processes in the containers are user 10001.
-[ "$(id -u)" -ne 0 ] || chown 10001:10001 secrets/passwords secrets/tls.crt secrets/tls.key secrets/ca.crt
+owned

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from core.runtime.lifetime import DRAIN_DEADLINE_S, UNWIND_S
 from core.runtime.mqtt import MqttEdge, MqttSettings
 from services.supervisor.launch import Launch, program
 from services.supervisor.ports import free_tcp_port
@@ -60,13 +62,71 @@ def test_containers_are_bound_and_their_images_pinned() -> None:
     for name, service in COMPOSE["services"].items():
         assert re.search(r":\d", service["image"]), name
         assert "no-new-privileges:true" in service["security_opt"], name
-        if name != "database":
-            assert service["read_only"] is True, name
-            assert service["cap_drop"] == ["ALL"], name
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "user" in service or name == "nats", name
+        assert service["logging"]["options"]["max-size"], name
+
+
+def test_what_need_not_reach_outside_cannot() -> None:
+    assert COMPOSE["networks"]["inside"] == {"internal": True}
+    outside = {name for name, service in COMPOSE["services"].items() if "outside" in service["networks"]}
+    # Gateways, stations, other networks, webhooks and mail, people.
+    assert outside == {"mosquitto", "gateway-bridge", "intake", "alerting", "api"}
+    published = {name: service["ports"] for name, service in COMPOSE["services"].items() if "ports" in service}
+    assert published.keys() <= outside
+    for name in ("api", "intake"):
+        assert all(port.startswith("127.0.0.1:") for port in published[name])
+    assert {"1700:1700/udp", "3001:3001"} == set(published["gateway-bridge"])
+    assert published["mosquitto"] == ["8883:8883"]
+
+
+def test_everything_is_asked_how_it_is_and_starts_after_what_it_needs() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert (service["healthcheck"] == {"disable": True}) == (name == "migrate"), name
+        assert service["restart"] == ("no" if name == "migrate" else "unless-stopped"), name
+        for needed, how in service.get("depends_on", {}).items():
+            ends = how["condition"] == "service_completed_successfully"
+            assert ends == (needed == "migrate") == (name in PROCESSES and name != "migrate"), name
+    for name, service in PROCESSES.items():
+        if name != "migrate":
+            assert (
+                f":{service['environment']['TERRITOIRE_HEALTH_PORT']}/readyz" in service["healthcheck"]["test"][-1]
+                or name == "api"
+            )
+            assert int(service["stop_grace_period"].removesuffix("s")) > DRAIN_DEADLINE_S + UNWIND_S
+            assert service["env_file"] == [{"path": "territoire.env", "required": False}]
+
+
+def test_data_outlive_their_containers_and_what_is_mounted_is_there(made: Path) -> None:
+    for service in COMPOSE["services"].values():
+        for volume in service.get("volumes", []):
+            source, target, *_ = volume.split(":")
+            if source in COMPOSE["volumes"]:
+                assert target in {"/var/lib/postgresql/data", "/data", "/mosquitto/data"}
+            elif source.startswith("./secrets"):
+                assert (made / source).exists(), source
+                assert volume.endswith(":ro")
+            else:
+                assert (CHECKOUT / "deploy" / source).resolve().is_file(), source
+                assert volume.endswith(":ro")
+    assert {volume.split(":")[0] for service in COMPOSE["services"].values()
+            for volume in service.get("volumes", [])} >= set(COMPOSE["volumes"])  # fmt: skip
+
+
+def test_each_server_may_read_what_it_is_given_and_nobody_else(made: Path) -> None:
+    """Whoever starts the containers is root: only root can hand a file to another account."""
+    for name in ("passwords", "tls.crt", "tls.key"):
+        status = (made / "secrets" / "broker" / name).stat()
+        assert f"{status.st_uid}:{status.st_gid}" == COMPOSE["services"]["mosquitto"]["user"]
+        assert status.st_mode & 0o077 == 0
+    authority = (made / "secrets" / "ca.crt").stat()
+    assert f"{authority.st_uid}:{authority.st_gid}" == COMPOSE["services"]["gateway-bridge"]["user"]
+    assert (made / "secrets" / "ca.key").stat().st_uid == 0
 
 
 def test_what_exists_is_never_made_anew(made: Path) -> None:
-    files = [made / ".env", *sorted((made / "secrets").iterdir())]
+    files = [made / ".env", *sorted(file for file in (made / "secrets").rglob("*") if file.is_file())]
     before = [file.read_bytes() for file in files]
 
     subprocess.run(["sh", made / "secrets.sh"], check=True, capture_output=True)
@@ -76,15 +136,15 @@ def test_what_exists_is_never_made_anew(made: Path) -> None:
 
 
 @pytest.fixture
-def broker(made: Path, tmp_path: Path) -> Iterator[int]:
+def broker(made: Path, tmp_path: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """mosquitto with the very configuration that compose and Kubernetes mount, elsewhere."""
     port = free_tcp_port()
     folder = CHECKOUT / "k8s" / "components" / "mosquitto"
     configuration = (folder / "mosquitto.conf").read_text("utf-8")
     for mounted, here in (
         ("listener 8883", f"listener {port} 127.0.0.1"),
-        ("/etc/mosquitto/tls", str(made / "secrets")),
-        ("/etc/mosquitto/accounts", str(made / "secrets")),
+        ("/etc/mosquitto/tls", str(made / "secrets" / "broker")),
+        ("/etc/mosquitto/accounts", str(made / "secrets" / "broker")),
         ("/etc/mosquitto/conf", str(folder)),
         ("/mosquitto/data/", f"{tmp_path}/"),
         ("/tmp/mosquitto.pid", f"{tmp_path}/mosquitto.pid"),
@@ -94,26 +154,47 @@ def broker(made: Path, tmp_path: Path) -> Iterator[int]:
     (tmp_path / "mosquitto.conf").write_text(f"{configuration}user root\n", "utf-8")
     launch = Launch((program("mosquitto", "mosquitto"), "-c", str(tmp_path / "mosquitto.conf")))
     with subprocess.Popen(launch.argv, **launch.arguments(subprocess.DEVNULL)) as process:
-        yield port
+        yield port, process
         process.terminate()
 
 
-async def test_the_bridge_speaks_with_the_broker_over_tls(broker: int, made: Path) -> None:
-    written = dict(line.split("=", 1) for line in (made / ".env").read_text("utf-8").splitlines())
+def enter(made: Path, eui: str) -> str:
+    """What secrets.sh says when a gateway is given an account."""
+    done = subprocess.run(
+        ["sh", made / "secrets.sh", "--gateway", eui], check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+async def connected(port: int, made: Path, account: str, topic: str) -> None:
     authority = made / "secrets" / "ca.crt"
-    url = f"mqtts://bridge:{written['MQTT_PASSWORD']}@localhost:{broker}?ca={authority}"
-    connection = MqttEdge(MqttSettings(mqtt_url=url), ["+/gateway/+/event/+"])
+    settings = MqttSettings(mqtt_url=f"mqtts://{account}@localhost:{port}?ca={authority}")  # type: ignore[arg-type]
+    connection = MqttEdge(settings, [topic])
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(connection.run())
         await connection.connected()
         running.cancel()
 
 
+async def test_the_bridge_and_a_gateway_that_is_entered_speak_with_the_broker_over_tls(
+    broker: tuple[int, subprocess.Popen[bytes]], made: Path
+) -> None:
+    port, process = broker
+    written = dict(line.split("=", 1) for line in (made / ".env").read_text("utf-8").splitlines())
+    await connected(port, made, f"bridge:{written['MQTT_PASSWORD']}", "+/gateway/+/event/+")
+
+    entered = enter(made, "0016C001FF10A235")
+    process.send_signal(signal.SIGHUP)  # As `docker compose kill -s HUP mosquitto` does.
+
+    [(eui, password)] = re.findall(r"passerelle (\w+), mot de passe (\w+)", entered)
+    await connected(port, made, f"{eui}:{password}", f"eu868/gateway/{eui}/command/+")
+
+
 @pytest.mark.parametrize("component", ["nats-single", "nats-cluster"])
 def test_the_bus_reads_its_configuration(component: str, made: Path, tmp_path: Path) -> None:
     text = (CHECKOUT / "k8s" / "components" / component / "nats.conf").read_text("utf-8")
     text = text.replace("/etc/nats/tls/ca.crt", str(made / "secrets" / "ca.crt"))
-    (tmp_path / "nats.conf").write_text(text.replace("/etc/nats/tls", str(made / "secrets")), "utf-8")
+    (tmp_path / "nats.conf").write_text(text.replace("/etc/nats/tls", str(made / "secrets" / "broker")), "utf-8")
 
     done = subprocess.run(
         [program("nats-server", "nats-server"), "-t", "-c", tmp_path / "nats.conf"],

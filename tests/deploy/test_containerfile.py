@@ -27,6 +27,8 @@ def test_the_image_has_every_package_that_runs() -> None:
 
     assert {f"COPY {package} {package}" for package in packages} <= set(lines)
     assert {f"!{package}" for package in packages} <= set(allowed)
+    # Docker reads the one name, Podman and buildah the other.
+    assert (CHECKOUT / ".dockerignore").read_text("utf-8").splitlines() == allowed
 
 
 def test_without_buildah_the_image_is_said_not_to_be_checked(monkeypatch: pytest.MonkeyPatch) -> None:

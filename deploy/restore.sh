@@ -1,0 +1,42 @@
+#!/bin/sh
+# A backup into an empty database of compose.yaml; the services must be stopped, and the `.env` of then be here.
+#   ./restore.sh /var/backups/territoire/territoire-2026-11-25T021500.dump
+set -eu
+here="$(cd "$(dirname "$0")" && pwd)"
+file="${1:?restore.sh FICHIER}"
+in_database() { docker compose -f "$here/compose.yaml" exec -T database sh -c "$1"; }
+sql() { in_database 'exec psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" -qAt -v ON_ERROR_STOP=1 -f -'; }
+
+[ ! -e "$file.sha256" ] || (cd "$(dirname "$file")" && sha256sum --quiet --check "$(basename "$file").sha256")
+if [ "$(echo "SELECT to_regclass('public.tenant') IS NOT NULL" | sql)" != f ]; then
+    echo "restore.sh : cette base n'est pas vide. « docker compose down », puis « docker volume rm territoire_database »" >&2
+    exit 1
+fi
+# Roles belong to the server and are in no dump; their passwords are set by the migration.
+sql <<'SQL'
+DO $$
+DECLARE
+    role text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['territoire_service', 'territoire_api', 'territoire_views'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+            EXECUTE format('CREATE ROLE %I', role) || CASE role WHEN 'territoire_views' THEN '' ELSE ' LOGIN' END;
+        END IF;
+    END LOOP;
+END
+$$;
+CREATE EXTENSION IF NOT EXISTS timescaledb;
+SELECT timescaledb_pre_restore();
+SQL
+in_database 'exec pg_restore -U "$POSTGRES_USER" -d "$POSTGRES_DB" --exit-on-error' <"$file"
+# Devices refuse a counter that goes back, and what was sent after the backup is not in it.
+sql <<'SQL'
+SELECT timescaledb_post_restore();
+BEGIN;
+UPDATE session SET f_cnt_down = f_cnt_down + 4096 WHERE closed_at IS NULL;
+UPDATE multicast_group SET f_cnt = f_cnt + 4096;
+UPDATE join_nonce SET last_join_nonce = least(last_join_nonce + 4096, 16777215);
+COMMIT;
+ANALYZE;
+SQL
+echo "Restauré : $(echo "SELECT (SELECT count(*) FROM device) || ' équipements, ' || (SELECT count(*) FROM observation.measurement) || ' mesures'" | sql). Démarrez : docker compose up -d --wait"

@@ -1,0 +1,89 @@
+"""backup.sh and restore.sh against a real PostgreSQL, which stands where compose's container would."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from core.runtime.migrations import require_schema
+from core.runtime.postgres import connect
+from services.cli.restore import COUNTERS_AHEAD
+from services.supervisor.postgres import binaries
+from tests.conftest import Database
+from tests.deploy.test_compose import CHECKOUT
+from tests.services.cli.test_backup import FILL
+
+# `docker compose -f FILE exec -T database COMMAND...`: the command, here.
+STAND_IN = """\
+#!/bin/sh
+while [ "$1" != database ]; do shift; done
+shift
+exec "$@"
+"""
+Script = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def dumps_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.dump"))
+
+
+def script(folder: Path, url: str) -> Script:
+    """Runs one of the two with the environment that the container of this database has."""
+    database = urlsplit(url)
+    (folder / "docker").write_text(STAND_IN, "utf-8")
+    (folder / "docker").chmod(0o755)
+    environment = {
+        "PATH": f"{folder}:{binaries()}:{os.environ['PATH']}",
+        "POSTGRES_USER": str(database.username), "POSTGRES_DB": database.path[1:],
+        "PGHOST": str(database.hostname), "PGPORT": str(database.port), "PGPASSWORD": str(database.password),
+    }  # fmt: skip
+
+    def run(name: str, *arguments: "str | Path") -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [CHECKOUT / "deploy" / name, *arguments], env=environment, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+async def test_a_backup_is_restored_into_an_empty_database_and_nowhere_else(
+    database: Database, empty_database_url: str, tmp_path: Path
+) -> None:
+    connection = await connect(database.admin_url, "test")
+    await connection.execute(FILL)
+    await connection.close()
+    here, there = script(tmp_path, database.admin_url), script(tmp_path, empty_database_url)
+    former = [tmp_path / f"territoire-2026-01-0{day}T021500.dump" for day in (1, 2, 3)]
+    for file in former:
+        file.touch()
+
+    made = here("backup.sh", tmp_path, "2")
+    kept = dumps_in(tmp_path)
+    refused = here("restore.sh", kept[-1])
+    restored = there("restore.sh", kept[-1])
+
+    assert made.returncode == 0, made.stderr
+    assert kept[:-1] == former[-1:]
+    assert refused.returncode == 1
+    assert "pas vide" in refused.stderr
+    assert restored.returncode == 0, restored.stderr
+    assert "1 équipements, 5000 mesures" in restored.stdout
+    connection = await connect(empty_database_url, "test")
+    await require_schema(connection)
+    assert await connection.fetchval("SELECT f_cnt_down FROM session") == 7 + COUNTERS_AHEAD
+    assert await connection.fetchval("SELECT count(*) FROM timescaledb_information.hypertables") > 0
+    await connection.close()
+
+
+async def test_a_backup_that_changed_is_not_restored(
+    database: Database, empty_database_url: str, tmp_path: Path
+) -> None:
+    assert script(tmp_path, database.admin_url)("backup.sh", tmp_path).returncode == 0
+    [file] = dumps_in(tmp_path)
+    file.write_bytes(file.read_bytes() + b"x")
+
+    assert script(tmp_path, empty_database_url)("restore.sh", file).returncode != 0
+    connection = await connect(empty_database_url, "test")
+    assert await connection.fetchval("SELECT to_regclass('public.tenant')") is None
+    await connection.close()
