@@ -80,7 +80,7 @@ async def on_the_air(rig: Rig, station: Station) -> None:
         while True:
             await station.speak()
             try:
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(0.1):
                     await rig.reachable(station.gateway_id)
             except TimeoutError:
                 continue
@@ -126,7 +126,7 @@ async def test_the_time_is_gps_time_then_the_gateways_clock(rig: Rig, station: S
 async def test_an_unknown_gateway_has_no_frames_and_no_path_until_it_is_registered(
     rig: Rig, station: Station
 ) -> None:
-    name = 'territoire_gateway_bridge_frames_total{result="unknown_gateway"}'
+    name = 'territoire_gateway_bridge_uplinks_total{result="unknown_gateway"}'
     before = await rig.metric(name)
 
     async def is_counted() -> bool:
