@@ -29,9 +29,9 @@ Message = Annotated[str, StringConstraints(min_length=1, max_length=1000, patter
 Seconds = Annotated[int, Field(ge=0, le=604_800)]
 KIND_TEXT = (
     "`threshold` seuil, `range` hors plage, `rate` variation par heure, `boolean` état, `flat` valeur figée, "
-    "`silence` capteur muet, `gateway` passerelle muette, `loss` messages perdus . Les règles "
-    "de ce que d'autres déclarent se font d'elles-mêmes : `gateway_address` passerelle qui change d'adresse, `codec` décodeur suspendu, "
-    "`partner` alarme d'un système partenaire"
+    "`silence` capteur muet, `gateway` passerelle muette, `loss` messages perdus. Les règles de ce que d'autres "
+    "déclarent se font d'elles-mêmes : `gateway_address` passerelle qui change d'adresse, `codec` décodeur "
+    "suspendu, `partner` alarme d'un système partenaire"
 )
 SCHEDULE_TEXT = (
     "Quand la règle veille : `always` toujours, `open` aux heures d'ouverture, `closed` en dehors, "

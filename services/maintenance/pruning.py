@@ -23,9 +23,30 @@ REGISTRY_CHANGE = """
 DELETE FROM registry_change WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM registry_change WHERE changed_at < now() - $1::interval LIMIT $2))
 """
-WEBHOOK_ATTEMPT = """
+# Ids of the messages that wait, are on their way or may be sent again (alerting.queue.WebhookMessage as msgpack).
+QUEUED = """
+SELECT substring(encode(substring(payload FOR 100), 'escape') FROM 'msg_[0-9a-f]{32}') AS message_id
+FROM jobs.pgqueuer WHERE starts_with(entrypoint, 'webhook/')
+"""
+# By its attempts a message knows where in its schedule it is, and people what went wrong.
+WEBHOOK_ATTEMPT = f"""
+WITH queued AS MATERIALIZED ({QUEUED})
 DELETE FROM webhook_attempt WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM webhook_attempt WHERE at < now() - $1::interval LIMIT $2))
+    SELECT ctid FROM webhook_attempt
+    WHERE at < now() - $1::interval
+      AND message_id NOT IN (SELECT message_id FROM queued WHERE message_id IS NOT NULL)
+    LIMIT $2))
+"""
+# Of alerts that are over, in every sense: nothing waits for a digest, climbs, opens again or is being sent.
+ALERT_NOTICE = f"""
+WITH queued AS MATERIALIZED ({QUEUED})
+DELETE FROM alert_notice WHERE id = ANY(ARRAY(
+    SELECT n.id FROM alert_notice n JOIN alert a ON a.id = n.alert_id
+    WHERE n.at < now() - $1::interval AND (n.held_until IS NULL OR n.digested_at IS NOT NULL)
+      AND a.workflow IN ('resolved', 'closed') AND a.due_at IS NULL
+      AND 'msg_' || replace(n.id::text, '-', '')
+          NOT IN (SELECT message_id FROM queued WHERE message_id IS NOT NULL)
+    LIMIT $2))
 """
 JOB_LOG = """
 DELETE FROM jobs.pgqueuer_log WHERE ctid = ANY(ARRAY(
@@ -100,7 +121,8 @@ def prunes(settings: MaintenanceSettings) -> tuple[Prune, ...]:
         Prune("uplink_seen", UPLINK_SEEN, 8 * days),
         Prune("transmission", TRANSMISSION, 7 * days),  # The ledger of an hour, and what a console shows.
         Prune("registry_change", REGISTRY_CHANGE, 1 * days),
-        Prune("webhook_attempt", WEBHOOK_ATTEMPT, 90 * days),
+        Prune("webhook_attempt", WEBHOOK_ATTEMPT, settings.keep_webhook_attempts_days * days),
+        Prune("alert_notice", ALERT_NOTICE, settings.keep_alert_notices_days * days),
         Prune("job_log", JOB_LOG, 7 * days),
         Prune("unknown_gateway", UNKNOWN_GATEWAY, 30 * days),
         Prune("frame_refusal", FRAME_REFUSAL, 30 * days),

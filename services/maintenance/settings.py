@@ -29,6 +29,12 @@ class MaintenanceSettings(KeySettings):
     keep_quarantine_days: int = Field(
         default=90, ge=1, le=3650, description="Items of the bus that nobody can read"
     )
+    keep_webhook_attempts_days: int = Field(
+        default=90, ge=1, le=3650, description="Attempts at webhooks; those of a message that waits stay"
+    )
+    keep_alert_notices_days: int = Field(
+        default=400, ge=1, le=3650, description="What people were told of alerts that are over"
+    )
     compress_after_days: int = Field(
         default=30, ge=0, le=3650, description="Measurements, where TimescaleDB has compression; 0: never"
     )

@@ -1,8 +1,11 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
+import msgspec
 import pytest
 from pydantic import SecretStr
 
+from alerting.queue import WebhookMessage
 from core.runtime.postgres import Pool
 from services.maintenance.pruning import Prune, prune, prunes
 from services.maintenance.settings import MaintenanceSettings
@@ -21,6 +24,10 @@ ROWS = {
     "webhook_attempt": "INSERT INTO webhook_attempt "
     "(tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, duration_ms) "
     "SELECT tenant_id, id, $1::interval::text, 1, 1, now() - $1::interval, 'delivered', 1 FROM webhook_endpoint",
+    "alert_notice": "INSERT INTO alert_notice "
+    "(id, tenant_id, alert_id, event, severity, cadence, at, message, body) "
+    "SELECT gen_random_uuid(), tenant_id, id, 'alert.opened', severity, 'now', now() - $1::interval, '', '' "
+    "FROM alert WHERE workflow = 'resolved'",
     "job_log": "INSERT INTO jobs.pgqueuer_log (created, job_id, status, priority, entrypoint) "
     "SELECT now() - $1::interval, 1, 'successful', 0, 'e'",
     "unknown_gateway": "INSERT INTO unknown_gateway "
@@ -45,6 +52,15 @@ ROWS = {
     "(device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, closed_at) "
     "SELECT id, '\\x00000001', '', '', 'k', now() - $1::interval FROM device LIMIT 1",
 }
+ALERT = """
+WITH rule AS (
+    INSERT INTO alert_rule (tenant_id, name, kind, severity, message)
+    SELECT id, $1, 'silence', 'major', 'm' FROM tenant RETURNING id, tenant_id
+)
+INSERT INTO alert (tenant_id, rule_id, severity, message, condition, opened_at, workflow, resolved_at)
+SELECT tenant_id, id, 'major', '', 'ok', now(), $1::text::alert_workflow,
+       CASE WHEN $1 = 'resolved' THEN now() END FROM rule RETURNING id
+"""
 TABLES = {"quarantine": "observation.quarantine", "uplink_seen": "observation.uplink_seen"} | {
     "job_log": "jobs.pgqueuer_log",
     "application_event": "observation.application_event",
@@ -66,6 +82,7 @@ async def test_old_rows_go_and_others_stay(pool: Pool, measuring, what: Prune) -
     await pool.execute(
         "INSERT INTO gateway (tenant_id, gateway_id, name) SELECT id, '\\x0102030405060708', 'g' FROM tenant"
     )
+    await pool.execute(ALERT, "resolved")
     table = TABLES.get(what.table, what.table)
     await pool.execute(f"DELETE FROM {table}")
     for minutes in (-1, 1, 2, 3):
@@ -111,3 +128,64 @@ async def test_of_strangers_refusals_and_changed_addresses_only_the_latest_stay(
     assert await prune(pool, by_table["frame_refusal"]) == 2
     assert await prune(pool, by_table["gateway_address_change"]) == 3
     assert await pool.fetchval("SELECT max(address::int) FROM gateway_address_change") == 100
+
+
+async def test_what_was_told_of_an_alert_stays_while_anything_of_it_is_pending(pool: Pool, measuring) -> None:
+    """An alert that is open, or looked at again; a notice that waits for the digest, or is being sent."""
+    await measuring.datastreams("temperature")
+    over, open_ = await pool.fetchval(ALERT, "resolved"), await pool.fetchval(ALERT, "open")
+    [what] = [one for one in prunes(SETTINGS) if one.table == "alert_notice"]
+    now = datetime.now(UTC)
+    old = now - what.keep - timedelta(days=1)
+
+    async def told(alert: int, held_until: datetime | None = None, digested_at: datetime | None = None) -> UUID:
+        return await pool.fetchval(
+            "INSERT INTO alert_notice (id, tenant_id, alert_id, event, severity, cadence, at, message, body, "
+            "held_until, digested_at) SELECT gen_random_uuid(), tenant_id, id, 'alert.opened', severity, 'now', "
+            "$2, '', '', $3, $4 FROM alert WHERE id = $1 RETURNING id",
+            alert, old, held_until, digested_at,
+        )  # fmt: skip
+
+    done, digested = await told(over), await told(over, old, old)
+    stays = {await told(open_), await told(over, old), sent := await told(over)}
+    await queued(pool, f"msg_{sent.hex}")
+    await pool.execute("UPDATE alert SET reopen_at = $2, due_at = $2 WHERE id = $1", over, now)
+    none = await prune(pool, what)
+    await pool.execute("UPDATE alert SET reopen_at = NULL, due_at = NULL")
+
+    assert none == 0
+    assert await prune(pool, what) == 2
+    assert {row["id"] for row in await pool.fetch("SELECT id FROM alert_notice")} == stays
+    assert {done, digested}.isdisjoint(stays)
+
+
+async def test_attempts_at_a_message_stay_as_long_as_it_waits_or_may_be_sent_again(pool: Pool, measuring) -> None:
+    await measuring.datastreams("temperature")
+    endpoint = await pool.fetchval(
+        "INSERT INTO webhook_endpoint (tenant_id, url, secret_wrapped, kek_id) "
+        "SELECT id, 'https://a.example', '', 'k' FROM tenant RETURNING id"
+    )
+    [what] = [one for one in prunes(SETTINGS) if one.table == "webhook_attempt"]
+    messages = [f"msg_{number:032x}" for number in range(4)]
+    for message in messages:
+        await pool.execute(
+            "INSERT INTO webhook_attempt (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, "
+            "duration_ms) SELECT tenant_id, id, $2, 1, 1, $3, 'failed', 1 FROM webhook_endpoint WHERE id = $1",
+            endpoint, message, datetime.now(UTC) - what.keep - timedelta(days=1),
+        )  # fmt: skip
+    for message, status in zip(messages, ("queued", "picked", "failed"), strict=False):
+        await queued(pool, message, status)
+    deleted = await prune(pool, what)
+    left = await pool.fetch("SELECT message_id FROM webhook_attempt ORDER BY message_id")
+
+    assert deleted == 1
+    assert [row["message_id"] for row in left] == messages[:3]
+
+
+async def queued(pool: Pool, message_id: str, status: str = "queued") -> bool:
+    message = WebhookMessage(message_id, 1, 1, b"{}")
+    return await pool.fetchval(
+        "INSERT INTO jobs.pgqueuer (priority, status, entrypoint, payload) "
+        "VALUES (0, $1::text::jobs.pgqueuer_status, 'webhook/1', $2) RETURNING true",
+        status, msgspec.msgpack.encode(message),
+    )  # fmt: skip
