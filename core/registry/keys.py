@@ -3,27 +3,47 @@
 from dataclasses import dataclass
 
 from core.runtime.postgres import Connection
-from lorawan.crypto import unwrap_key, wrap_key
+from lorawan.crypto import WrongKek, unwrap_key, wrap_key
 
 # What key wrap takes (RFC 3394).
 WRAPPED_MULTIPLE = 8
 WRAPPED_LEAST = 16
 
 
-# Wherever something wrapped is kept, its key's name stands beside it: what comes later is found, too.
-TABLES_WITH_KEK = """
-SELECT table_name FROM information_schema.columns
-WHERE table_schema = 'public' AND column_name = 'kek_id' ORDER BY table_name
+# Wherever something wrapped is kept, its key's name stands beside it: what comes later is found, too. What a
+# rotation keeps for a day may be under the key before.
+COLUMNS_WITH_KEK = """
+SELECT w.table_name, w.column_name FROM information_schema.columns k
+JOIN information_schema.columns w USING (table_schema, table_name)
+WHERE table_schema = 'public' AND k.column_name = 'kek_id'
+  AND w.column_name LIKE '%wrapped' AND w.column_name NOT LIKE 'previous%'
+ORDER BY w.table_name, w.column_name
 """
 
 
-async def read_kek_ids(connection: Connection) -> list[str]:
-    """The names of the key-encryption keys under which this database holds anything."""
-    found: set[str] = set()
-    for table in await connection.fetch(TABLES_WITH_KEK):
-        rows = await connection.fetch(f'SELECT DISTINCT kek_id FROM "{table["table_name"]}"')
-        found |= {row["kek_id"] for row in rows if row["kek_id"] is not None}
-    return sorted(found)
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What one column holds under one key-encryption key: how many, and one of them."""
+
+    table: str
+    column: str
+    kek_id: str
+    rows: int
+    sample: bytes
+
+
+async def read_sealed(connection: Connection) -> list[Sealed]:
+    """Everything that this database holds under a key-encryption key, as far as the role may see it."""
+    found: list[Sealed] = []
+    for place in await connection.fetch(COLUMNS_WITH_KEK):
+        table, column = place["table_name"], place["column_name"]
+        rows = await connection.fetch(
+            f'SELECT DISTINCT ON (kek_id) kek_id, "{column}" AS sample, '
+            f'count(*) OVER (PARTITION BY kek_id) AS rows FROM "{table}" '
+            f'WHERE "{column}" IS NOT NULL AND kek_id IS NOT NULL ORDER BY kek_id'
+        )
+        found += [Sealed(table, column, row["kek_id"], row["rows"], row["sample"]) for row in rows]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +67,14 @@ class KeyWrap:
             WrongKek: another key-encryption key wrapped it, or the octets were altered.
         """
         return unwrap_key(self._kek, wrapped)
+
+    def opens(self, wrapped: bytes) -> bool:
+        """Whether it is this key that wrapped these octets."""
+        try:
+            self.unwrap(wrapped)
+        except (WrongKek, ValueError):
+            return False
+        return True
 
     def wrap_text(self, secret: str) -> bytes:
         """A password; zeros fill it up to what key wrap takes, so it holds no NUL."""

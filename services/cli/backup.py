@@ -44,6 +44,9 @@ class Manifest(msgspec.Struct, frozen=True):
     counts: dict[str, int]
     octets: int
     sha256: str
+    sealed: dict[str, list[str]] = {}
+    """Of each key-encryption key what it has wrapped, one example for each column that has some: whether a key
+    opens this backup is known before anything is restored. It tells nothing to who has no key."""
 
 
 def manifest_file(backup: Path) -> Path:
@@ -107,7 +110,7 @@ def former(folder: Path, keep: int) -> list[Path]:
 
 
 async def _back_up(url: str, file: Path) -> Manifest:
-    from core.registry.keys import read_kek_ids
+    from core.registry.keys import read_sealed
     from core.runtime.postgres import DATABASE_AWAY, connect
 
     try:
@@ -123,10 +126,19 @@ async def _back_up(url: str, file: Path) -> Manifest:
             counts = {name: await connection.fetchval(statement) for name, statement in COUNTED.items()}
             schema = await connection.fetchval(SCHEMA_VERSION)
             timescaledb = await connection.fetchval(TIMESCALE_VERSION)
-            keks = await read_kek_ids(connection)
+            sealed: dict[str, list[str]] = {}
+            for one in await read_sealed(connection):
+                sealed.setdefault(one.kek_id, []).append(one.sample.hex())
             await dump
         made = Manifest(
-            datetime.now(UTC), schema, timescaledb, keks, counts, draft.stat().st_size, digest_of(draft)
+            datetime.now(UTC),
+            schema,
+            timescaledb,
+            sorted(sealed),
+            counts,
+            draft.stat().st_size,
+            digest_of(draft),
+            sealed,
         )
         manifest_file(file).write_bytes(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
         draft.replace(file)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from core.messages import topics
-from core.registry.keys import KeyWrap
+from core.registry.keys import KeyWrap, read_sealed
 from core.registry.units import UnitMismatch, require_units
 from core.runtime.bus import BUS_AWAY, Bus, connect_bus
 from core.runtime.migrations import SchemaMismatch, require_schema
 from core.runtime.mqtt import Broker, MqttAway, MqttEdge, MqttRefused, MqttSettings
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect
+from core.runtime.settings import KEK_OCTETS
 from core.runtime.streams import STREAMS
-from lorawan.crypto import WrongKek
 from services.cli.findings import Finding, critical, good, warning
 from services.run_info import RunInfo
 
@@ -29,9 +29,19 @@ QUARANTINED_IN = timedelta(days=1)
 STREAM_FILLING, STREAM_FULL = 0.5, 0.9
 NO_GATEWAY_S_COMMANDS = "eu868/gateway/ffffffffffffffff/command/doctor"
 
+SEALED_IN_FRENCH = {
+    "application": "mots de passe d'applications partenaires",
+    "device": "clés d'équipements",
+    "device_decoding_key": "clés de compteurs",
+    "event_source": "secrets de partenaires",
+    "lns_source": "mots de passe d'autres LNS",
+    "multicast_group": "clés de groupes",
+    "session": "sessions d'équipements",
+    "profile_decoding_key": "clés de compteurs (par modèle)",
+    "webhook_endpoint": "secrets de destinataires",
+}
+
 READ_NOW = "SELECT clock_timestamp() AS now, current_setting('server_version') AS version"
-READ_WRAPPED = "SELECT app_key_wrapped FROM device WHERE kek_id = $1 AND app_key_wrapped IS NOT NULL LIMIT 1"
-COUNT_OTHER_KEK = "SELECT count(*) FROM device WHERE kek_id <> $1"
 READ_UNOWNED = """
 SELECT service, array_agg(shard ORDER BY shard) AS shards
 FROM (SELECT service, shard, max(expires_at) AS until FROM shard_lease GROUP BY service, shard) AS lease
@@ -144,27 +154,33 @@ async def _examine_schema(connection: Connection) -> list[Finding]:
 
 
 async def _examine_key(connection: Connection, place: Place) -> list[Finding]:
+    """Everything that is wrapped, in whatever table, is opened by the key that the services have."""
     if place.kek is None:
         return []
-    wrapped = await connection.fetchval(READ_WRAPPED, place.kek_id)
-    others = await connection.fetchval(COUNT_OTHER_KEK, place.kek_id)
-    found: list[Finding] = []
     try:
-        if wrapped is not None:
-            KeyWrap(place.kek_id, bytes.fromhex(place.kek)).unwrap(wrapped)
-            found.append(good("clé de chiffrement", "ouvre les clés des équipements"))
-    except (WrongKek, ValueError):
-        found.append(
-            critical(
-                "clé de chiffrement",
-                f"{place.kek_id} n'ouvre pas les clés des équipements : aucun ne pourra s'activer",
-                "rétablissez la clé d'origine (TERRITOIRE_KEK, ou secrets.json d'une sauvegarde)",
-            )
+        kek = bytes.fromhex(place.kek)
+    except ValueError:
+        kek = b""
+    if len(kek) not in KEK_OCTETS:
+        remedy = "TERRITOIRE_KEK a 32, 48 ou 64 chiffres hexadécimaux : copiez-la à nouveau, entière"
+        return [critical("clé de chiffrement", "celle qui est donnée n'en est pas une", remedy)]
+    keys, sealed = KeyWrap(place.kek_id, kek), await read_sealed(connection)
+    closed = [one for one in sealed if not keys.opens(one.sample)]
+    if not closed:
+        return [good("clé de chiffrement", "ouvre tout ce qui est chiffré dans la base")] if sealed else []
+    counts: dict[str, int] = {}
+    for one in closed:
+        counts[one.table] = max(counts.get(one.table, 0), one.rows)
+    told = ", ".join(f"{count} {SEALED_IN_FRENCH.get(table, table)}" for table, count in counts.items())
+    kek_ids = ", ".join(sorted({one.kek_id for one in closed}))
+    return [
+        critical(
+            "clé de chiffrement",
+            f"n'ouvre pas {told} (sous {kek_ids}) : ils ne marcheront pas",
+            "rétablissez la clé d'origine (TERRITOIRE_KEK ; sur un serveur seul, le secrets.json gardé à part "
+            "lors de l'installation) et redémarrez ; sans elle, ces clés sont à saisir à nouveau",
         )
-    if others:
-        what = f"{others} équipements sont sous une autre clé que {place.kek_id}"
-        found.append(warning("clé de chiffrement", what, "ré-enveloppez-les, ou rétablissez TERRITOIRE_KEK_ID"))
-    return found
+    ]
 
 
 async def _examine_activity(connection: Connection) -> list[Finding]:

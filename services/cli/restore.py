@@ -12,6 +12,7 @@ from services.cli.backup import COUNTED, Manifest, digest_of, manifest_file
 from services.cli.running import fail
 from services.supervisor.home import Home, HomeRefused, Secrets
 from services.supervisor.postgres import PrivatePostgres, binaries, libpq_environment
+from services.supervisor.stack import KEK_ID
 from services.supervisor.supervisor import ChildSpec, StartRefused, Supervisor
 
 # What was sent after the backup is not in it. Devices refuse a counter that goes back, and take one that is ahead
@@ -29,12 +30,20 @@ def restore(
         Path,
         typer.Option(help="Le secrets.json de la pile sauvegardée : il a la clé de chiffrement des équipements."),
     ],
+    without_keys: Annotated[
+        bool,
+        typer.Option(
+            "--without-keys",
+            help="Restaurer même si cette clé n'ouvre rien : les mesures y sont, les équipements à réinscrire.",
+        ),
+    ] = False,
 ) -> None:
     """Restaure une sauvegarde dans une base neuve, compare les comptes, et dit comment démarrer."""
     manifest, kept = _inputs(file, secrets)
     place = Home(home)
     if home.exists() and any(home.iterdir()):
         raise fail(f"{home} n'est pas vide : une restauration ne se fait que dans un dossier neuf", 2)
+    _require_key(manifest, kept, secrets, without_keys)
     try:
         with place.held():
             place.keep_secrets(kept)
@@ -66,6 +75,35 @@ def _inputs(file: Path, secrets: Path) -> tuple[Manifest, Secrets]:
     if digest != manifest.sha256:
         raise fail(f"{file} a changé depuis qu'il a été écrit (empreinte différente) : prenez une autre copie", 2)
     return manifest, kept
+
+
+def _require_key(manifest: Manifest, kept: Secrets, secrets: Path, without_keys: bool) -> None:
+    """Nothing is restored that nobody could open, unless the operator says so; what is only partly so is told."""
+    from core.registry.keys import KeyWrap
+
+    keys = KeyWrap(KEK_ID, bytes.fromhex(kept.kek))
+    closed = {
+        kek_id: sum(not keys.opens(bytes.fromhex(sample)) for sample in samples)
+        for kek_id, samples in manifest.sealed.items()
+    }
+    unknown = [kek_id for kek_id in manifest.kek_ids if kek_id not in manifest.sealed]
+    if unknown:
+        typer.echo(
+            f"  ! cette sauvegarde ne dit pas si la clé de {secrets} ouvre {', '.join(unknown)} : après le "
+            "démarrage, ./territoire doctor le dira"
+        )
+    if not any(closed.values()):
+        return
+    names = ", ".join(kek_id for kek_id, count in closed.items() if count)
+    opens_some = any(count < len(manifest.sealed[kek_id]) for kek_id, count in closed.items())
+    if not opens_some and not without_keys:
+        raise fail(
+            f"la clé de {secrets} n'ouvre aucune clé d'équipement de cette sauvegarde ({names}) : rien n'est "
+            "restauré. Donnez le secrets.json de l'installation sauvegardée (il se garde à part des sauvegardes). "
+            "S'il est perdu, --without-keys restaure les mesures ; chaque équipement sera à réinscrire",
+            2,
+        )
+    typer.echo(f"  ! la clé de {secrets} n'ouvre pas tout ce qui est sous {names} : ces équipements seront muets")
 
 
 async def _restore(place: Home, kept: Secrets, file: Path) -> dict[str, int]:

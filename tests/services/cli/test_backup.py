@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
+from core.registry.keys import KeyWrap
 from core.runtime.postgres import connect
 from services.cli.app import app
 from services.cli.backup import Manifest, digest_of, manifest_file
@@ -25,10 +26,10 @@ WITH t AS (INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') RETURNING id)
 p AS (INSERT INTO device_profile (tenant_id, name, vendor, model, codec)
       SELECT id, 'p', 'v', 'm', 'elsys.ers' FROM t RETURNING id, tenant_id),
 d AS (INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id)
-      SELECT tenant_id, '\\x0102030405060708', '\\x0000000000000000', 'd', id, 3, '\\x00', 'kek-1' FROM p
+      SELECT tenant_id, '\\x0102030405060708', '\\x0000000000000000', 'd', id, 3, '\\x{ours}', 'kek-1' FROM p
       RETURNING id, tenant_id),
 s AS (INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, f_cnt_down)
-      SELECT id, '\\x00000001', '\\x00', '\\x00', 'kek-1', 7 FROM d),
+      SELECT id, '\\x00000001', '\\x{ours}', '\\x{ours}', 'kek-1', 7 FROM d),
 k AS (INSERT INTO device_decoding_key (device_id, key_wrapped, kek_id)
       SELECT id, decode(repeat('00', 24), 'hex'), 'kek-0' FROM d),
 f AS (INSERT INTO datastream (tenant_id, device_id, quantity, unit)
@@ -57,7 +58,8 @@ async def test_a_restored_stack_has_every_row_and_goes_on(folder: Path) -> None:
         stack = Stack(former, OPTIONS)
         run = await stack.start()
         connection = await connect(run.database_admin_url)
-        await connection.execute(FILL)
+        ours = KeyWrap("kek-1", bytes.fromhex(run.kek)).wrap(bytes(16))
+        await connection.execute(FILL.replace("{ours}", ours.hex()))
         await connection.close()
         saved = await asyncio.to_thread(territoire, "backup", file, "--home", former.folder)
         await stack.stop()
@@ -71,6 +73,7 @@ async def test_a_restored_stack_has_every_row_and_goes_on(folder: Path) -> None:
     )
 
     assert restored.exit_code == 0, restored.output
+    assert "n'ouvre pas tout ce qui est sous kek-0" in restored.output
     with later.held():
         stack = Stack(later, OPTIONS)
         run = await stack.start()
@@ -107,6 +110,25 @@ def test_a_backup_that_was_changed_or_lacks_its_manifest_is_not_restored(folder:
     assert (without.exit_code, changed.exit_code) == (2, 2)
     assert "a changé depuis" in changed.output
     assert not (folder / "new").exists()
+
+
+def test_a_backup_whose_keys_the_given_key_does_not_open_is_not_restored(folder: Path) -> None:
+    file, secrets = folder / "sauvegarde.dump", folder / "secrets.json"
+    file.write_bytes(b"PGDMP")
+    home = Home(folder / "source")
+    with home.held():
+        secrets.write_bytes(msgspec.json.encode(home.secrets()))
+    foreign = KeyWrap("kek-1", bytes(32)).wrap(bytes(16)).hex()
+    manifest = Manifest(datetime.now(UTC), 1, "2.19", ["kek-1"], {}, 0, digest_of(file), {"kek-1": [foreign]})
+    manifest_file(file).write_bytes(msgspec.json.encode(manifest))
+
+    refused = territoire("restore", file, "--home", folder / "new", "--secrets", secrets)
+    insisted = territoire("restore", file, "--home", folder / "new", "--secrets", secrets, "--without-keys")
+
+    assert refused.exit_code == 2
+    assert "n'ouvre aucune clé d'équipement de cette sauvegarde (kek-1)" in refused.output
+    assert "ces équipements seront muets" in insisted.output
+    assert "pg_restore a échoué" in insisted.output
 
 
 def test_a_restore_never_writes_into_a_home_that_holds_something(folder: Path) -> None:

@@ -104,11 +104,44 @@ async def test_a_key_that_opens_nothing(pool: Pool, database_url: str) -> None:
         KeyWrap("kek-1", bytes.fromhex(KEK)).wrap(bytes(16)),
     )
 
-    wrong = await examine_database(Place(database_url=database_url, kek="22" * 32))
-    other = await examine_database(Place(database_url=database_url, kek=KEK, kek_id="kek-2"))
+    right = about(await examine_database(Place(database_url=database_url, kek=KEK)), "clé de chiffrement")
+    wrong = about(await examine_database(Place(database_url=database_url, kek="22" * 32)), "clé de chiffrement")
+    torn = about(await examine_database(Place(database_url=database_url, kek="22")), "clé de chiffrement")
 
-    assert "n'ouvre pas les clés" in about(wrong, "clé de chiffrement").what
-    assert about(other, "clé de chiffrement").severity is Severity.WARNING
+    assert right.severity is Severity.GOOD
+    assert (wrong.severity, wrong.what) == (
+        Severity.CRITICAL,
+        "n'ouvre pas 1 clés d'équipements (sous kek-1) : ils ne marcheront pas",
+    )
+    assert "32, 48 ou 64 chiffres" in torn.remedy
+
+
+@pytest.mark.parametrize("column", ["webhook_endpoint.secret_wrapped", "device_decoding_key.key_wrapped"])
+async def test_a_key_that_opens_the_devices_and_not_the_rest(pool: Pool, database_url: str, column: str) -> None:
+    """A table that comes later is found by its columns: this one is listed only to be filled."""
+    await register(pool, heard=timedelta())
+    foreign = KeyWrap("kek-0", bytes.fromhex("33" * 32)).wrap(bytes(16))
+    fill = {
+        "webhook_endpoint.secret_wrapped": (
+            "INSERT INTO webhook_endpoint (tenant_id, url, description, secret_wrapped, kek_id) "
+            "SELECT id, 'https://x.fr', '', $1, 'kek-0' FROM tenant WHERE slug = 'metz'"
+        ),
+        "device_decoding_key.key_wrapped": (
+            "WITH p AS (INSERT INTO device_profile (tenant_id, name, vendor, model, codec) "
+            "SELECT id, 'p', 'v', 'm', 'c' FROM tenant WHERE slug = 'metz' RETURNING id, tenant_id), "
+            "d AS (INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, activation) "
+            "SELECT tenant_id, '\\x0102030405060708', '\\x0000000000000000', 'd', id, 3, 'ABP' FROM p "
+            "RETURNING id) "
+            "INSERT INTO device_decoding_key (device_id, key_wrapped, kek_id) SELECT id, $1, 'kek-0' FROM d"
+        ),
+    }
+    await pool.execute(fill[column], foreign)
+
+    found = about(await examine_database(Place(database_url=database_url, kek=KEK)), "clé de chiffrement")
+
+    assert found.severity is Severity.CRITICAL
+    assert "kek-0" in found.what
+    assert "secrets de destinataires" in found.what or "clés de compteurs" in found.what
 
 
 async def test_gateways_that_are_silent(pool: Pool, database_url: str) -> None:
