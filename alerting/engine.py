@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from alerting import alert_rows, deadline_store, engine_store, silence
 from alerting.deadline_store import Behind, Loss
@@ -41,6 +41,9 @@ LOSSES_AT_ONCE = 500
 EVALUATED = Counter("territoire_alerting_rules_evaluated_total", "Evaluations of a rule with a new observation")
 OPENED = Counter("territoire_alerting_alerts_opened_total", "Alerts opened", ["rule"])
 UNREADABLE = Counter("territoire_alerting_unreadable_messages_total", "Messages that are no batch of measurements")
+SHARDS_OWNED = Gauge(
+    "territoire_alerting_shards_owned", "Shards whose lease this replica holds, and that are up to date"
+)
 
 log = structlog.get_logger()
 
@@ -96,6 +99,7 @@ class Engine:
         self._memories[lease.shard] = Memory()  # Another owner may have written since.
         await self.catch_up(lease)
         self._watching[lease.shard] = self._now()
+        SHARDS_OWNED.set(len(self._watching))
         try:
             async for messages in batches(reader, FETCH_MESSAGES):
                 # A clock that is set wrong leaves no more messages than usual waiting.
@@ -106,6 +110,7 @@ class Engine:
                 await self.take(lease, messages)
         finally:
             self._watching.pop(lease.shard, None)
+            SHARDS_OWNED.set(len(self._watching))
             with suppress(LeaseLost, *DATABASE_AWAY):  # Else the next owner evaluates it again.
                 async with self._turns[lease.shard]:
                     await self._write_down(lease)

@@ -18,7 +18,7 @@ BODY_WITHIN_S = 10
 ANSWER_WITHIN_S = 15.0
 
 DURATION = Histogram(
-    "territoire_api_request_duration_seconds",
+    "territoire_api_http_request_duration_seconds",
     "From the request's head to the answer's end",
     ["route", "method", "status"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),

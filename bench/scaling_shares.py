@@ -9,13 +9,13 @@ from services.run_info import RunInfo
 
 # What counts as a service's work: metric, and what one of its labels must be; None: whatever it is.
 WORK: Mapping[str, tuple[str, str | None]] = {
-    "gateway_bridge": ("territoire_gateway_bridge_frames_total", "forwarded"),
+    "gateway_bridge": ("territoire_gateway_bridge_uplinks_total", "forwarded"),
     "network": ("territoire_network_frames_total", "accepted"),
     "ingest": ("territoire_ingest_measurements_total", None),
     "alerting": ("territoire_alerting_rules_evaluated_total", None),
     "lighting": ("territoire_lighting_commands_total", None),
     "intake": ("territoire_intake_messages_total", "accepted"),
-    "api": ("territoire_api_request_duration_seconds_count", "/v1/assets"),
+    "api": ("territoire_api_http_request_duration_seconds_count", "/v1/assets"),
     "maintenance": ("territoire_maintenance_passes_total", "done"),
 }
 

@@ -8,7 +8,11 @@ from ingest.batch import Prepared
 from ingest.store import Written
 
 UPLINKS = Counter("territoire_ingest_uplinks_total", "Uplinks committed, by what became of them", ["status"])
-MEASUREMENTS = Counter("territoire_ingest_measurements_total", "Measurements committed, first or again")
+MEASUREMENTS = Counter(
+    "territoire_ingest_measurements_total",
+    "Measurements committed, first or again: of the uplink's own instant, or a past one of the device's own clock",
+    ["kind"],
+)
 QUARANTINED = Counter("territoire_ingest_quarantined_total", "Items that nobody can store, by reason", ["reason"])
 RECEPTIONS_SKIPPED = Counter(
     "territoire_ingest_receptions_skipped_total", "Receptions of unregistered gateways, or with impossible levels"
@@ -52,7 +56,8 @@ def count_written(prepared: Prepared, written: Written) -> None:
             UPLINKS.labels(status).inc(count)
     for kind, count in Tally(entry.kind for entry in prepared.quarantined).items():
         QUARANTINED.labels(kind).inc(count)
-    MEASUREMENTS.inc(len(batch.measurements) + len(batch.history))
+    MEASUREMENTS.labels("current").inc(len(batch.measurements))
+    MEASUREMENTS.labels("history").inc(len(batch.history))
     RECEPTIONS_SKIPPED.inc(batch.receptions_skipped)
     BATCHES_REPEATED.inc(written.was_repeated)
     BATCH_ROWS.observe(batch.rows())

@@ -10,6 +10,8 @@ from prometheus_client.registry import Collector
 
 
 class _Pools(Collector):
+    _labelnames = ("pool",)  # As the library's own metrics say what theirs are.
+
     def __init__(self) -> None:
         self._pools: list[tuple[str, Any]] = []
 

@@ -32,7 +32,7 @@ DOWNLINKS = Counter(
     ["gateway_id", "result"],
 )
 DUTY_CYCLE = Gauge(
-    "territoire_gateway_bridge_gateway_duty_cycle_used_ratio",
+    "territoire_gateway_bridge_duty_cycle_ratio",
     "How much of the hour that the law allows is used up, by the first frequency of the sub-band",
     ["gateway_id", "sub_band_hz"],
 )

@@ -7,7 +7,7 @@ DATAGRAMS = Counter(
     "Datagrams, stations' messages and MQTT messages from gateways, by type and what became of them",
     ["type", "result"],
 )
-FRAMES = Counter("territoire_gateway_bridge_frames_total", "Copies of frames, by what became of them", ["result"])
+FRAMES = Counter("territoire_gateway_bridge_uplinks_total", "Copies of frames, by what became of them", ["result"])
 DOWNLINKS = Counter(
     "territoire_gateway_bridge_downlinks_total", "Requests to transmit, by their answer", ["result"]
 )

@@ -24,7 +24,7 @@ from services.network.sessions import HeardCopy
 from services.network.settings import NetworkSettings
 from services.network.shards import Shard, Shards, nudge_done
 from services.network.store import instant, microseconds
-from services.network.telemetry import DOWNLINKS
+from services.network.telemetry import DOWNLINK_DELAY, DOWNLINKS
 
 OK = "OK"
 # Why a frame did not go out, beside the gateways' own words (TOO_LATE, COLLISION_PACKET, DUTY_CYCLE_OVERFLOW...).
@@ -146,6 +146,9 @@ class Emitter:
                 emission = await self._emit_safely(shard, order, f_cnt)
             self._note(order, emission)
             if order.row is not None:
+                if emission.status == OK:
+                    asked_us = microseconds(order.row.created_at)
+                    DOWNLINK_DELAY.observe(max(0, emission.starts_at_us - asked_us) / 1_000_000)
                 await self._settle(shard, order.row, emission, is_class_c=order.is_class_c)
         except LeaseLost as lost:
             # The row stays `sending`: whoever takes the shard makes the request again.

@@ -5,6 +5,7 @@ import asyncio
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from core.runtime.histogram import CountedHistogram
 from lorawan.session import MAX_F_CNT_GAP
 
 FRAMES = Counter(
@@ -12,10 +13,19 @@ FRAMES = Counter(
 )
 JOINS = Counter("territoire_network_joins_total", "Join-requests by result", ["result"])
 DOWNLINKS = Counter("territoire_network_downlinks_total", "Requests to transmit by outcome", ["outcome"])
-# By the exact number and not in a histogram: one that can only be told one observation at a time costs more than
-# judging the frame.
-HEARD = Counter(
-    "territoire_network_heard_frames_total", "Frames by how many gateways and antennas heard them", ["copies"]
+MIC_FAILURES = Counter(
+    "territoire_network_mic_failures_total",
+    "Data frames and join-requests of which no key that we have made the MIC",
+)
+DEDUP_RECEPTIONS = CountedHistogram(
+    "territoire_network_dedup_receptions",
+    "Frames by how many gateways and antennas heard them",
+    (1, 2, 3, 4, 6, 8, 12),
+)
+DOWNLINK_DELAY = Histogram(
+    "territoire_network_downlink_delay_seconds",
+    "From the wish for a downlink to its emission, as the gateway has promised it",
+    buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3_600, 86_400),
 )
 F_CNT_GAPS = Counter(
     "territoire_network_f_cnt_gaps_total",

@@ -21,7 +21,7 @@ from core.runtime.postgres import BAD_DATA, DATABASE_AWAY, Connection, Pool, Pos
 from lorawan.commands.dev_status import DevStatusAns
 from lorawan.frame import MalformedFrame, MType, mtype_of
 from lorawan.mac_state import MacPolicy
-from lorawan.session import MAX_F_CNT_GAP
+from lorawan.session import MAX_F_CNT_GAP, RejectReason
 from services.network import downlink_store, followed, store
 from services.network.clock import wall_clock_us
 from services.network.deduplication import Group, best_copies
@@ -36,11 +36,12 @@ from services.network.sessions import Progress, SessionTable
 from services.network.shards import Shard, Shards, nudge_done
 from services.network.store import Poison
 from services.network.telemetry import (
+    DEDUP_RECEPTIONS,
     F_CNT_GAPS,
     FRAMES,
-    HEARD,
     JOINS,
     MAC_REFUSED,
+    MIC_FAILURES,
     OFF_PLAN,
     PASS_SECONDS,
     PASSES_RETRIED,
@@ -59,6 +60,7 @@ IDLE_S = 1.0
 RETRY_S = (0.1, 0.3, 1.0, 2.0)
 # Not the frames' fault, unless the database refuses a value: the same again will pass.
 PASSING = (PostgresError, *DATABASE_AWAY, *BUS_AWAY)
+MIC_FAILED = str(RejectReason.MIC)  # Of a data frame and of a join-request.
 DATA_UP = (MType.UNCONFIRMED_DATA_UP, MType.CONFIRMED_DATA_UP)
 _MTYPE_LABELS = tuple(m_type.name.lower() for m_type in MType)
 
@@ -331,8 +333,10 @@ class UplinkPass:
         self._count_joins(sorted(joins, key=lambda join: came[id(join.group)]), frames, heard)
         for (mtype, outcome), count in frames.items():
             FRAMES.labels(mtype, outcome).inc(count)
+            if outcome == MIC_FAILED:
+                MIC_FAILURES.inc(count)
         for copies, count in heard.items():
-            HEARD.labels(str(copies)).inc(count)
+            DEDUP_RECEPTIONS.observe(copies, count)
         if joins:
             SESSIONS_HELD.set(len(self._sessions))
 

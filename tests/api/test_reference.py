@@ -82,7 +82,7 @@ async def test_requests_are_measured_by_route_and_not_by_object(client, registry
 
     metrics = (await client.get("/metrics")).text
 
-    labels = 'territoire_api_request_duration_seconds_count{method="GET",route="%s",status="%s"}'
+    labels = 'territoire_api_http_request_duration_seconds_count{method="GET",route="%s",status="%s"}'
     assert labels % ("/v1/assets/{id}", 200) in metrics
     assert labels % ("unmatched", 404) in metrics
     assert "nowhere" not in metrics

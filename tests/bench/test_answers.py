@@ -12,7 +12,7 @@ from services.simulator.load.answers import Answers
 from services.simulator.load.load import Played
 
 SECOND_US = 1_000_000
-FORWARDED = ("territoire_gateway_bridge_frames_total", ("forwarded",))
+FORWARDED = ("territoire_gateway_bridge_uplinks_total", ("forwarded",))
 ACCEPTED = ("territoire_network_frames_total", ("unconfirmed_data_up", "accepted"))
 
 

@@ -22,7 +22,7 @@ EMPTY_LOOKS = 3
 # The newest reading: few rows, whatever the load.
 READ_LAG = "SELECT extract(epoch FROM now() - max(time))::float8 FROM observation.latest"
 EDGE_DROPS = (
-    'territoire_gateway_bridge_frames_total{result="queue_full"}',
+    'territoire_gateway_bridge_uplinks_total{result="queue_full"}',
     "territoire_gateway_bridge_socket_drops",
 )
 EDGE_QUEUE = "territoire_gateway_bridge_queue_frames"

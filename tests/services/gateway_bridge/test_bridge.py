@@ -67,14 +67,14 @@ async def test_one_bad_rxpk_costs_its_neighbours_nothing(rig: Rig, gateway_id: G
     )
     async with rig.udp_station(gateway_id) as station:
         await on_the_air(rig, station)
-        rejected = await rig.metric('territoire_gateway_bridge_frames_total{result="rejected_data"}')
+        rejected = await rig.metric('territoire_gateway_bridge_uplinks_total{result="rejected_data"}')
         bad = b'{"freq":868.1,"datr":"SF7BW125","data":"%%%"}'
         await station.say(b"\x02\x00\x07\x00" + gateway_id + b'{"rxpk":[' + bad + b"," + good + b"," + bad + b"]}")
 
         frames = await rig.frames(1)
 
         assert len(frames[0].phy_payload) == 17
-        assert await rig.metric('territoire_gateway_bridge_frames_total{result="rejected_data"}') == rejected + 2
+        assert await rig.metric('territoire_gateway_bridge_uplinks_total{result="rejected_data"}') == rejected + 2
 
 
 async def test_after_a_burst_of_random_datagrams_a_valid_one_is_answered(rig: Rig, gateway_id: GatewayId) -> None:
@@ -204,7 +204,7 @@ async def test_an_up_event_is_acknowledged_only_once_its_frame_is_in_the_stream(
     bridge_settings: Settings, pool: Pool, gateway_mqtt_url: str, gateway_id: GatewayId
 ) -> None:
     await register(pool, gateway_id)
-    waiting = "territoire_gateway_bridge_frames_total"
+    waiting = "territoire_gateway_bridge_uplinks_total"
     async with open_rig(bridge_settings, pool, gateway_mqtt_url) as rig, rig.mqtt_station(gateway_id) as station:
         await station.speak()
         await rig.reachable(gateway_id)

@@ -55,7 +55,7 @@ async def test_how_much_of_an_hour_is_used_up_is_shown_for_each_sub_band(
 
     def used(low_hz: str) -> float | None:
         labels = {"gateway_id": gateway_id.hex(), "sub_band_hz": low_hz}
-        return REGISTRY.get_sample_value("territoire_gateway_bridge_gateway_duty_cycle_used_ratio", labels)
+        return REGISTRY.get_sample_value("territoire_gateway_bridge_duty_cycle_ratio", labels)
 
     # One percent of an hour is 36 s.
     assert (used("868000000"), used("869400000")) == (0.25, 0.0)
