@@ -11,7 +11,7 @@ from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.registry.changes import Change
 from core.registry.tenants import set_department
-from core.runtime.lease import LeaseLost, take_lease
+from core.runtime.lease import Lease, LeaseLost, take_lease
 from core.runtime.postgres import Pool
 from tests.alerting.crashes import message_of
 from tests.alerting.town import Town
@@ -165,7 +165,7 @@ async def test_a_shard_that_moves_with_a_value_in_hand_is_told_of_once_and_by_it
         (NOW + timedelta(minutes=10 * number), value) for number, value in enumerate([76.0, 82.0, 85.0, 10.0])
     ]
 
-    async def take(engine: Engine, lease: object, at: datetime, value: float) -> None:
+    async def take(engine: Engine, lease: Lease, at: datetime, value: float) -> None:
         at_us = int(at.timestamp() * 1_000_000)
         octets = encode_batch([Measurement(stream, at_us, value, 0)])
         await engine.take(lease, [message_of(octets, at_us)])

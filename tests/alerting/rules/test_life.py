@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alerting.rules.life import Life, Mute, Tell, Workflow, begin, end, finish, look, raise_to
@@ -127,3 +127,47 @@ def test_an_end_is_told_to_those_who_were_told_of_the_beginning_and_nothing_is_d
                 break
             resting, _ = look(resting, resting.due_at, None, is_firing=False)
         assert resting.due_at is None
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.sampled_from(["change", "change", "raise", "look"])), max_size=40),
+    st.lists(st.tuples(st.integers(0, 300), st.integers(1, 600)), max_size=3),
+)
+@example([(1, "change")] * 7, [(0, 6)])
+def test_what_fires_while_nothing_mutes_it_is_known_to_somebody_however_it_came_and_went(
+    trace: list[tuple[int, str]], silences: list[tuple[int, int]]
+) -> None:
+    def mute_at(at: datetime) -> Mute | None:
+        ends = [
+            minute(begins + lasts) for begins, lasts in silences if minute(begins) <= at < minute(begins + lasts)
+        ]
+        return Mute("silence", max(ends)) if ends else None
+
+    life: Life | None = None
+    now, is_firing, is_known, is_known_to_flap = START, False, False, False
+
+    def hear(event: Tell | None) -> None:
+        nonlocal is_known, is_known_to_flap
+        is_known = is_known or event is not None
+        is_known_to_flap = is_known_to_flap or event is Tell.FLAPPING
+
+    for minutes, action in trace:
+        now += timedelta(minutes=minutes)
+        while life is not None and life.due_at is not None and life.due_at <= now:
+            due_at = life.due_at
+            life, event = look(life, due_at, mute_at(due_at), is_firing=is_firing)
+            hear(event)
+        if action == "change" and not is_firing:
+            is_firing, is_known = True, False
+            life, event = begin(life, now, mute_at(now))
+            hear(event)
+        elif action == "change" and life is not None:
+            is_firing = False
+            life, event = end(life, now, mute_at(now))
+            hear(event)
+        elif action == "raise" and is_firing and life is not None:
+            life, event = raise_to(life, mute_at(now))
+            hear(event)
+        is_known_to_flap = is_known_to_flap and life is not None and life.is_flapping
+        if is_firing and mute_at(now) is None:
+            assert is_known or is_known_to_flap
