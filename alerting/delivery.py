@@ -4,6 +4,7 @@ import asyncio
 import random
 import ssl
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -39,6 +40,9 @@ JITTER = 0.2
 # queues would else hold every place at the table.
 PAUSE_S = 30.0
 RETRY_AFTER_MOST = timedelta(hours=24)
+# One tenant's endpoints take so many places at once: with half of them left, no other tenant waits for those.
+PLACES_OF_A_TENANT = 32
+CROWDED = timedelta(seconds=1)
 
 # A message that was given up and is sent again begins a new round of the schedule, at $3.
 READ_TARGET = """
@@ -162,6 +166,7 @@ class Deliverer:
         timeout_s: float = TIMEOUT_S,
         mailer: Mailer | None = None,
         pause_s: float = PAUSE_S,
+        places_of_a_tenant: int = PLACES_OF_A_TENANT,
     ) -> None:
         self._pool = pool
         self._mailer = mailer
@@ -170,6 +175,8 @@ class Deliverer:
         self._keys = keys
         self._schedule_s = tuple(schedule_s)
         self._permit_http = permit_http
+        self._places_of_a_tenant = places_of_a_tenant
+        self._under_way = defaultdict[int, int](int)  # Attempts, by tenant.
         self._tls = ssl.create_default_context()
 
     @property
@@ -188,11 +195,18 @@ class Deliverer:
         pause_until = None if unreachable_at is None else unreachable_at + self._pause
         if (early := _early(target["next_at"]) or _early(pause_until)) is not None:
             return early
+        tenant_id: int = target["tenant_id"]
+        if self._under_way[tenant_id] >= self._places_of_a_tenant:
+            return TryAgain(CROWDED, "as many of this tenant are under way as may be")
         if not target["attempts"] and unreachable_at is None:
             DELAY.observe(max(0.0, (datetime.now(UTC) - queued_at).total_seconds()))
         at, started = datetime.now(UTC), time.monotonic()
         attempt = target["attempts"] + 1
-        answer = await self._post(target, message, attempt, at)
+        self._under_way[tenant_id] += 1
+        try:
+            answer = await self._post(target, message, attempt, at)
+        finally:
+            self._under_way[tenant_id] -= 1
         duration_ms = int((time.monotonic() - started) * 1000)
         wait = self._wait(target["in_round"], answer)
         await self._insist(

@@ -91,6 +91,7 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
             schedule_s=settings.webhook_schedule_s,
             permit_http=settings.webhook_permit_http,
             mailer=settings.mailer,
+            places_of_a_tenant=settings.webhook_concurrency // 2,
         )
         worker = WebhookWorker(pool, database_url, "alerting", deliverer, concurrency=settings.webhook_concurrency)
 

@@ -223,6 +223,25 @@ async def test_twenty_endpoints_that_hang_delay_nobody_else(
     assert done == 0
 
 
+async def test_a_tenant_whose_every_endpoint_hangs_leaves_places_to_the_others(
+    pool: Pool, database_url: str, place: Any, make_place: Any, receiver: Any
+) -> None:
+    """It has more of them than there are places."""
+    other = await make_place("autre")
+    quick = await other.endpoint(receiver)
+    async with hostile(hang) as server:
+        slow = [await endpoint_at(pool, place, f"{server.url}{number}") for number in range(70)]
+        async with working(pool, database_url, timeout_s=4):
+            await send(pool, *slow)
+            await until(lambda: server_met(server, 32))
+            await send(pool, quick.id)
+            await receiver.until(1, within_s=2.5)
+            met = server.connections
+            await pool.execute("DELETE FROM jobs.pgqueuer WHERE status = 'queued'")
+
+    assert met == 32
+
+
 async def test_after_no_answer_an_endpoints_other_messages_wait_and_the_first_keeps_its_schedule(
     pool: Pool, database_url: str, place: Any
 ) -> None:
