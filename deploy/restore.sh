@@ -39,4 +39,4 @@ UPDATE join_nonce SET last_join_nonce = least(last_join_nonce + 4096, 16777215);
 COMMIT;
 ANALYZE;
 SQL
-echo "Restauré : $(echo "SELECT (SELECT count(*) FROM device) || ' équipements, ' || (SELECT count(*) FROM observation.measurement) || ' mesures'" | sql). Démarrez : docker compose up -d --wait"
+echo "Restauré : $(echo "SELECT (SELECT count(*) FROM device) || ' équipements, ' || (SELECT count(*) FROM observation.measurement) || ' mesures'" | sql). Démarrez : docker compose up -d"

@@ -21,7 +21,7 @@ SUITE = "trixie"
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 INTERPRETER = "/opt/territoire/bin/python"
 WRONG_SETTING = 2
-LARGEST_MB = 220
+LARGEST_MB = 150
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _debootstrap(buildah: Buildah) -> str:
     command = [
         "debootstrap",
         "--variant=minbase",
-        "--include=python3,python3-venv,ca-certificates",
+        "--include=python3,python3-venv,ca-certificates,binutils",
         SUITE,
         str(root),
     ]

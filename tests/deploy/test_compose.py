@@ -58,6 +58,12 @@ def test_every_variable_is_made_by_the_script_or_has_a_default(made: Path) -> No
     assert len(bytes.fromhex(written["KEK"])) == 32
 
 
+def test_the_bus_reads_any_password_as_text() -> None:
+    assert re.fullmatch(
+        r'"\$\{NATS_PASSWORD:\?[^}]*\}"', COMPOSE["services"]["nats"]["environment"]["NATS_PASSWORD"]
+    )
+
+
 def test_containers_are_bound_and_their_images_pinned() -> None:
     for name, service in COMPOSE["services"].items():
         assert re.search(r":\d", service["image"]), name

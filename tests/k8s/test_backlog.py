@@ -14,6 +14,8 @@ from services.supervisor.ports import free_tcp_port
 from tests.k8s.conftest import Manifest, render
 from tests.k8s.servers import COMPONENTS, here, start
 
+# Without quotes nats-server takes it for a number.
+PASSWORD = "6e056f31134f2bfae1c2434df9de5f48"
 WAITING = {"network": (topics.FRAMES, topics.frames(0), 3), "ingest": (topics.UPLINKS, topics.uplinks(0), 5)}
 
 
@@ -35,14 +37,14 @@ def test_keda_reads_how_much_waits_where_the_manifests_say(tmp_path: Path) -> No
     (tmp_path / "nats.conf").write_text(configuration, "utf-8")
 
     async def fill() -> None:
-        async with connect_bus(f"nats://territoire:x@127.0.0.1:{port}", "test") as bus:
+        async with connect_bus(f"nats://territoire:{PASSWORD}@127.0.0.1:{port}", "test") as bus:
             await bus.ensure_streams()
             for _, subject, count in WAITING.values():
                 for _ in range(count):
                     await bus.publish_once(subject, b"x")
 
     binary = program("nats-server", "nats-server")
-    server = start(binary, "-c", str(tmp_path / "nats.conf"), POD_NAME="nats-0", NATS_PASSWORD="x")
+    server = start(binary, "-c", str(tmp_path / "nats.conf"), POD_NAME="nats-0", NATS_PASSWORD=f'"{PASSWORD}"')
     try:
         asyncio.run(fill())
         scaled = render("production").of("ScaledObject")

@@ -36,6 +36,12 @@ def shown(port: int, *, greets: bool) -> bytes:
             return secured.getpeercert(binary_form=True) or b""
 
 
+def is_watching(script: int) -> bool:
+    """Whether it has looked at the files once and waits."""
+    children = Path(f"/proc/{script}/task/{script}/children").read_text("ascii").split()
+    return any(Path(f"/proc/{child}/comm").read_text("ascii") == "sleep\n" for child in children)
+
+
 @pytest.fixture(params=["nats", "mosquitto"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, int]]:
     """The server as its pod is configured, and beside it the container that tells it."""
@@ -56,6 +62,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
     serving = start(binary, "-c", str(tmp_path / f"{name}.conf"), POD_NAME="nats-0", NATS_PASSWORD="x")
     assert eventually(lambda: len(shown(port, greets=name == "nats")) > 0)
     telling = start(*renewing["command"], here(script, tmp_path, port), PATH="/usr/bin:/bin")
+    assert eventually(lambda: is_watching(telling.pid))  # Of a state from before it looked it would know nothing.
     yield name, port
     for process in (telling, serving):
         process.terminate()

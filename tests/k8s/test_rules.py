@@ -82,7 +82,8 @@ def test_no_secret_is_written_down(rendered: Rendered) -> None:
             for entry in container.get("env", []):
                 secret = any(word in entry["name"] for word in ("PASSWORD", "KEK", "_KEY", "_URL"))
                 is_public = entry["name"] in {"TERRITOIRE_STATION_URL", "TERRITOIRE_PUBLIC_URL"}
-                assert "valueFrom" in entry or not secret or is_public, entry["name"]
+                is_reference = "valueFrom" in entry or re.fullmatch(r'"?\$\(\w+\)"?', entry["value"])
+                assert is_reference or not secret or is_public, entry["name"]
 
 
 @pytest.mark.parametrize("overlay", ["staging", "production"])  # Those of demo are made by hand.
@@ -286,6 +287,14 @@ def test_the_bus_holds_its_streams_and_refuses_before_its_disk_is_full(rendered:
     assert (MEASUREMENTS_STREAM.max_bytes or 0) <= memory_mib << 20
     assert containers_of(bus)[0]["resources"]["limits"]["memory"] == "1Gi"
     assert memory_mib <= 512
+
+
+def test_the_bus_reads_any_password_as_text(rendered: Rendered) -> None:
+    """6e05 would be a number to it (tests/k8s/test_backlog.py starts one with such a password)."""
+    told = environment_of(rendered, containers_of(rendered.named("StatefulSet", "nats"))[0])
+
+    assert told["NATS_PASSWORD"] == '"$(BUS_PASSWORD)"'
+    assert told["BUS_PASSWORD"]["secretKeyRef"]["name"] == "territoire-bus"
 
 
 @pytest.mark.parametrize("overlay", ["staging", "production"])

@@ -1,0 +1,46 @@
+"""The demo's script makes every secret that the demo's pods ask for, and they belong together."""
+
+import base64
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+from core.runtime.settings import KEK_OCTETS
+from tests.k8s.conftest import CHECKOUT, WORKLOADS, containers_of, render
+
+
+def made() -> dict[str, dict[str, str]]:
+    """Secret, key, value."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    script = CHECKOUT / "k8s" / "overlays" / "demo" / "secrets.sh"
+    done = subprocess.run([script], env={"PATH": path}, capture_output=True, text=True, check=True)
+    secrets = [secret for secret in yaml.safe_load_all(done.stdout) if secret]
+    assert {secret["metadata"]["namespace"] for secret in secrets} == {"territoire"}
+    return {
+        secret["metadata"]["name"]: {
+            key: base64.b64decode(value).decode() for key, value in secret["data"].items()
+        }
+        for secret in secrets
+    }
+
+
+def test_the_demo_s_secrets_are_made_and_fit_one_another() -> None:
+    secrets, demo = made(), render("demo")
+    for workload in demo.of(*WORKLOADS):
+        for container in containers_of(workload):
+            for entry in container["env"]:
+                reference = entry.get("valueFrom", {}).get("secretKeyRef", {"optional": True})
+                assert reference.get("optional") or reference["key"] in secrets[reference["name"]]
+    database = secrets["territoire-database"]
+    for whose in ("owner", "service", "api"):
+        url = urlsplit(database[f"{whose}-url"])
+        assert url.password == database[f"{whose}-password"]
+        assert url.hostname == demo.named("Service", "database")["metadata"]["name"]
+    bus = urlsplit(secrets["territoire-bus"]["url"])
+    assert (bus.hostname, bus.password) == ("nats", secrets["territoire-bus"]["password"])
+    assert len(bytes.fromhex(secrets["territoire-kek"]["kek"])) in KEK_OCTETS
+    assert secrets["territoire-operator"]["api-key"].startswith("terr_")
