@@ -1,11 +1,12 @@
 """Opening hours, holidays, night and lamps, against the official calendars and the sunrise equation."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from alerting.rules.calendar import Calendar, MalformedCalendar, is_lit, is_on_duty, next_duty, weekly_of
 from alerting.rules.model import Place
+from alerting.rules.region import METROPOLITAN, region_of
 
 WEEK = weekly_of([[["07:30", "18:30"]]] * 5 + [[], []])
 SCHOOL = Calendar(WEEK, school_zone="B")
@@ -35,6 +36,57 @@ def paris(text: str) -> datetime:
 )
 def test_a_school_is_open_when_it_is(at: str, is_open: bool) -> None:
     assert SCHOOL.is_open(paris(at)) is is_open
+
+
+# Of service-public.fr and the Code du travail (L3134-13, L3422-2); the last column: the same day in Brest.
+@pytest.mark.parametrize(
+    ("department", "day", "is_off", "in_brest"),
+    [
+        ("57", "2026-04-03", True, False),  # Good Friday.
+        ("67", "2026-12-26", True, False),  # Saint Stephen.
+        ("68", "2027-03-26", True, False),
+        ("54", "2026-04-03", False, False),  # Nancy is Lorraine, and not Moselle.
+        ("972", "2026-05-22", True, False),  # Abolition of slavery, each at its own date.
+        ("971", "2026-05-27", True, False),
+        ("973", "2026-06-10", True, False),
+        ("974", "2026-12-20", True, False),
+        ("976", "2026-04-27", True, False),
+        ("974", "2026-07-14", True, True),
+        (None, "2026-12-26", False, False),
+    ],
+)
+def test_alsace_moselle_and_overseas_have_holidays_of_their_own(
+    department: str | None, day: str, is_off: bool, in_brest: bool
+) -> None:
+    found = region_of(department, "Europe/Paris").is_public_holiday(date.fromisoformat(day))
+
+    assert (found, METROPOLITAN.is_public_holiday(date.fromisoformat(day))) == (is_off, in_brest)
+
+
+def test_opening_hours_are_those_of_the_clocks_on_the_wall() -> None:
+    at = paris("2026-11-25T08:00+01:00")  # 11 o'clock on Réunion, 3 in Martinique.
+    open_at = {one: Calendar(WEEK).is_open(at, region_of(one, "Europe/Paris")) for one in ("29", "974", "972")}
+
+    assert open_at == {"29": True, "974": True, "972": False}
+    assert Calendar(WEEK).is_open(at, region_of(None, "America/Martinique")) is False
+
+
+# Sunrise and sunset of Saint-Denis and Fort-de-France by the sunrise equation, as below.
+@pytest.mark.parametrize(
+    ("place", "rises", "sets"),
+    [
+        (Place(-20.88, 55.45, region=region_of("974", "Europe/Paris")), "2026-06-21T06:52+04:00",
+         "2026-06-21T17:48+04:00"),
+        (Place(14.6, -61.07, region=region_of("972", "Europe/Paris")), "2026-06-21T05:37-04:00",
+         "2026-06-21T18:36-04:00"),
+    ],
+    ids=["Réunion", "Martinique"],
+)  # fmt: skip
+def test_lamps_burn_by_the_sun_of_where_they_stand(place: Place, rises: str, sets: str) -> None:
+    rise, sunset, aside = paris(rises), paris(sets), timedelta(minutes=40)
+
+    assert [is_lit(at, place) for at in (rise - aside, rise, rise + aside)] == [True, None, False]
+    assert [is_lit(at, place) for at in (sunset - aside, sunset, sunset + aside)] == [False, None, True]
 
 
 def test_zones_have_their_own_holidays() -> None:

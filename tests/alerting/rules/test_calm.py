@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerting.rules.calm import Quiet
-from alerting.rules.region import PARIS
+from alerting.rules.region import PARIS, region_of
 
 NIGHT = Quiet(time(20), time(7), on_days_off=False)
 OFFICE = Quiet(time(20), time(7), on_days_off=True)
 WEDNESDAY = 25
+REUNION, MOSELLE = region_of("974", "Europe/Paris"), region_of("57", "Europe/Paris")
 
 
 def local(day: int, hour: int, minute: int = 0, month: int = 11, year: int = 2026) -> datetime:
@@ -34,6 +35,10 @@ def local(day: int, hour: int, minute: int = 0, month: int = 11, year: int = 202
         (Quiet(time(12), time(14)), local(WEDNESDAY, 13), local(26, 7, 30)),
         (Quiet(), local(WEDNESDAY, 3), None),
         (Quiet(on_days_off=True), local(29, 3), local(30, 7, 30)),
+        # On Réunion it is three hours later than in Paris.
+        (Quiet(time(20), time(7), region=REUNION), local(WEDNESDAY, 17), local(26, 4, 30)),
+        # In Moselle Good Friday is a day off, as Easter Monday is everywhere.
+        (Quiet(on_days_off=True, region=MOSELLE), local(3, 12, month=4), local(7, 7, 30, month=4)),
         # The night when clocks go back is an hour longer.
         (NIGHT, local(24, 23, month=10), local(25, 7, 30, month=10)),
     ],

@@ -81,6 +81,14 @@ def test_three_of_the_last_five_readings_are_enough_when_the_rule_says_so() -> N
     assert spread == []
 
 
+def test_what_is_too_long_ago_to_count_is_not_when_it_began() -> None:
+    rule = replace(BASE, for_readings=2, of_readings=3)
+
+    _, told = play(rule, [(0, 80), (10, 50), (20, 50), (30, 50), (40, 80), (50, 50), (60, 80)])
+
+    assert told == [Opened(minute(60), minute(40), 80)]
+
+
 def test_an_end_that_does_not_last_is_no_end() -> None:
     rule = replace(BASE, keep_firing_seconds=600)
 
@@ -168,6 +176,28 @@ def test_a_value_that_never_moves_is_a_dead_probe() -> None:
     assert told == [Opened(minute(90), minute(30), 19.5), Resolved(minute(120), 19.6, "cleared")]
 
 
+def test_a_value_that_creeps_is_not_flat_however_small_its_steps() -> None:
+    rule = replace(BASE, kind="flat", fire_op=None, fire_value=0.5, for_seconds=3600)
+
+    _, creeping = play(rule, [(30 * step, 10 + 0.4 * step) for step in range(12)])
+    _, trembling = play(rule, [(30 * step, 10 + 0.4 * (step % 2)) for step in range(12)])
+
+    assert creeping == []
+    assert [type(one) for one in trembling] == [Opened]
+
+
+def test_a_door_left_open_at_dawn_is_no_break_in_by_the_time_the_place_is_open() -> None:
+    rule, place = replace(DOOR, schedule="closed", for_seconds=900), Place(calendar=OPENING)
+    dawn = datetime(2026, 11, 24, 6, 25, tzinfo=UTC)  # 7:25; it opens at 7:30.
+    pending, nothing = evaluate(rule, None, Observation(dawn, 1), dawn, place)
+    late = dawn + timedelta(minutes=16)
+    after, told = evaluate(rule, pending, Due(), late, place)
+
+    assert nothing is told is None
+    assert after is not None
+    assert (after.condition, after.due_at) == (Condition.OK, datetime(2026, 11, 24, 17, 30, tzinfo=UTC))
+
+
 def test_a_rule_off_duty_counts_nothing() -> None:
     rule, place = replace(BASE, schedule="open"), Place(calendar=OPENING)
     evening = (datetime(2026, 11, 24, 18, 0, tzinfo=UTC) - START) / timedelta(minutes=1)
@@ -191,6 +221,15 @@ def test_a_bin_that_will_be_full_within_a_day_opens_as_major() -> None:
 
     assert play(LADDER, hourly)[1] == [Opened(minute(7 * 60), minute(6 * 60), 77.5, 1)]
     assert play(LADDER, slowly)[1] == [Opened(minute(6 * 60), minute(5 * 60), 75.1, 0)]
+
+
+def test_what_is_urgent_is_not_made_to_wait_by_what_is_graver_still() -> None:
+    rule = replace(
+        BASE, for_seconds=3600, ladder=(Rung("major", value=90, at_once=True), Rung("critical", value=98))
+    )
+
+    assert play(rule, [(0, 99)])[1] == [Opened(minute(0), minute(0), 99, 2)]
+    assert play(rule, [(0, 80)])[1] == []
 
 
 def test_one_wrong_reading_does_not_bend_the_forecast_and_an_emptying_begins_anew() -> None:

@@ -109,6 +109,27 @@ def test_what_lamps_should_take_follows_their_program(at: str, expected: float) 
     assert expected_power_w(place, datetime(2026, 11, 25, hour, minute, tzinfo=PARIS)) == expected
 
 
+OVER_POWER = next(rule for rule in DEFAULT_RULES if rule.name == "over_power")
+
+
+def test_around_a_step_of_dimming_no_clock_is_believed() -> None:
+    place = Place(rated_power_w=2000, dimming=((22 * 60, 50.0), (5 * 60, 100.0)))
+    evening = datetime(2026, 11, 25, 21, 50, tzinfo=PARIS)
+
+    def told(dims_after_min: int) -> list[Transition]:
+        """A cabinet that says its power every two minutes, and whose own clock is late."""
+        state, found = None, list[Transition]()
+        for count in range(40):
+            at = evening + timedelta(minutes=2 * count)
+            watts = 2000 if 2 * count < 10 + dims_after_min else 900
+            state, transition = evaluate(OVER_POWER, state, Observation(at, watts), at, place)
+            found += [transition] if transition is not None else []
+        return found
+
+    assert told(12) == []
+    assert [type(one) for one in told(40)] == [Opened, Resolved]
+
+
 DARK = next(rule for rule in DEFAULT_RULES if rule.name == "dark")
 
 
