@@ -1,0 +1,77 @@
+"""What the two documents tell an operator to type exists."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from services.cli.app import app
+from tests.k8s.conftest import CHECKOUT, render
+from tests.k8s.test_rules import known_settings
+
+DOCUMENTS = [CHECKOUT / "docs" / "serveur.md", CHECKOUT / "docs" / "kubernetes.md"]
+TEXT = "\n".join(document.read_text("utf-8") for document in DOCUMENTS)
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+LINES = [line for kind, block in BLOCKS if kind == "sh" for line in block.replace("\\\n", " ").splitlines()]
+
+
+def test_every_command_of_ours_has_the_options_that_it_is_given() -> None:
+    asked = [
+        (match[1], re.findall(r"--[a-z-]+", match[2]))
+        for line in LINES
+        for match in re.finditer(r"\./territoire (\w+)([^&|#]*)", line)
+    ]
+    assert {command for command, _ in asked} == {"install", "status", "doctor", "restore"}
+    for command, options in asked:
+        said = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
+        assert all(option in said for option in options), (command, options)
+
+
+def test_every_file_and_every_setting_that_is_named_exists() -> None:
+    for place in re.findall(r"\b(?:deploy|k8s)/[\w./-]+\w", TEXT):
+        if place not in {"deploy/.env", "deploy/territoire.env"}:  # The operator's own.
+            assert (CHECKOUT / place).exists(), place
+    for script in re.findall(r"\./(\w+\.sh)", TEXT):
+        assert os.access(CHECKOUT / "deploy" / script, os.X_OK)
+    named = set(re.findall(r"TERRITOIRE_[A-Z_]+[A-Z]\b", TEXT))
+    assert named <= known_settings()
+    for target in re.findall(r"\]\(([\w.-]+\.md)", TEXT):
+        assert (CHECKOUT / "docs" / target).exists() or target == "scaling.md", target
+
+
+def test_every_secret_of_the_manifests_is_in_the_table() -> None:
+    told = {
+        name: set(re.findall(r"[a-z-]+(?:\.[a-z]+)?", keys))
+        for names, keys in re.findall(r"^\| (territoire-[^|]+) \| ([^|]+) \|", TEXT, re.MULTILINE)
+        for name in names.split(", ")
+    }
+    for secret in render("production").of("ExternalSecret"):
+        name = secret["metadata"]["name"]
+        assert {entry["secretKey"] for entry in secret["spec"]["data"]} <= told[name.strip()], name
+
+
+def test_the_manifests_pass_the_line_that_the_operator_types(tmp_path: Path) -> None:
+    [line] = [line.partition("#")[0] for line in LINES if "kubernetes-validate" in line]
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+
+    def typed(command: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            ["sh", "-c", command], cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False
+        )
+
+    passed = typed(line)
+    assert passed.returncode == 0, passed.stdout + passed.stderr
+    assert "passed for resource deployment/gateway-bridge" in passed.stdout + passed.stderr
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {prts: []}\n", "utf-8")
+    assert typed(f"cat {wrong} | {line.partition('|')[2]}").returncode != 0
+
+
+@pytest.mark.parametrize("text", [block for kind, block in BLOCKS if kind == "yaml"])
+def test_what_is_to_be_copied_is_yaml(text: str) -> None:
+    assert yaml.safe_load(text)
