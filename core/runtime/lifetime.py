@@ -80,6 +80,8 @@ def run_service(
     name: str,
     settings_class: type[SettingsT],
     main: Callable[[SettingsT, asyncio.Event], Awaitable[None]],
+    *,
+    follows_frames: bool = False,
 ) -> None:
     """Read the settings, set up logs, and run `main(settings, stopping)` until it ends or a signal comes.
 
@@ -89,7 +91,8 @@ def run_service(
     settings = settings_or_exit(name, settings_class)
     configure_logs(name, settings.instance, settings.log_format, settings.log_level)
     show_build(name)
-    TRACES.open(name, settings.instance, settings.trace_ratio)
+    if follows_frames:
+        TRACES.open(name, settings.instance, settings.trace_ratio)
     for unknown in unknown_settings():
         log.warning("setting_unknown", setting=unknown.name, nearest=unknown.nearest, message=unknown.french)
 

@@ -157,7 +157,7 @@ class BasicsStation:
         self._links[link.gateway_id] = link
         if former is None:
             return
-        log.info("station_taken_over", gateway_id=link.gateway_id.hex(), former=former.address, now=link.address)
+        log.info("station_taken_over", gw_eui=link.gateway_id.hex(), former=former.address, now=link.address)
         former.connection.transport.abort()
 
     def _gone(self, link: _Link) -> None:
@@ -175,7 +175,7 @@ class BasicsStation:
                 async with asyncio.timeout(PONG_WITHIN_S):
                     latency_s = await (await link.connection.ping())
             except TimeoutError:
-                log.warning("station_silent", gateway_id=link.gateway_id.hex(), address=link.address)
+                log.warning("station_silent", gw_eui=link.gateway_id.hex(), address=link.address)
                 link.connection.transport.abort()
                 return
             except ConnectionClosed:
@@ -217,7 +217,7 @@ class BasicsStation:
         except MalformedMessage as malformed:
             kind = malformed.msgtype if malformed.msgtype in _KINDS else "other"
             DATAGRAMS.labels(f"station_{kind}", "malformed").inc()
-            log.debug("station_message_malformed", error=str(malformed), gateway_id=link.gateway_id.hex())
+            log.debug("station_message_malformed", error=str(malformed), gw_eui=link.gateway_id.hex())
             return None
         match said:
             case Heard():
@@ -238,7 +238,7 @@ class BasicsStation:
         DATAGRAMS.labels("station_version", "ok").inc()
         log.info(
             "station_configured",
-            gateway_id=link.gateway_id.hex(),
+            gw_eui=link.gateway_id.hex(),
             station=version.station,
             model=version.model,
             boards=boards,
@@ -286,7 +286,7 @@ class BasicsStation:
         try:
             when, rctx = schedule_of(emissions, self._region(gateway_id))
         except Unfit as unfit:
-            log.warning("downlink_not_sent", gateway_id=gateway_id.hex(), error=str(unfit))
+            log.warning("downlink_not_sent", gw_eui=gateway_id.hex(), error=str(unfit))
             return INTERNAL_ERROR, 0
         diid, self._next_diid = self._next_diid, self._next_diid % (DOWNLINK_IDS - 1) + 1
         message = dnmsg(diid, emissions[0].transmission.phy_payload, when, rctx, now_us())
@@ -299,7 +299,7 @@ class BasicsStation:
                 transmitted = await answered
         except (TimeoutError, ConnectionClosed) as silence:
             DATAGRAMS.labels("station_dntxed", "missing").inc()
-            log.warning("downlink_unanswered", gateway_id=gateway_id.hex(), error=str(silence) or "no dntxed came")
+            log.warning("downlink_unanswered", gw_eui=gateway_id.hex(), error=str(silence) or "no dntxed came")
             return NO_ACK, 0
         finally:
             del self._asked[gateway_id, diid]

@@ -226,7 +226,7 @@ class ChirpStackFeed:
         try:
             request = request_of(command, gateway_id)
         except Unfit as unfit:
-            log.warning("chirpstack_downlink_unfit", gateway_id=gateway_id.hex(), error=str(unfit))
+            log.warning("chirpstack_downlink_unfit", gw_eui=gateway_id.hex(), error=str(unfit))
             self._tell_ack(gateway_id, command, ["INTERNAL_ERROR"])
             return
         reply: TransmitReply = await transmit(gateway_id, request)

@@ -226,10 +226,10 @@ class ChirpStackMqtt:
         except TimeoutError:
             return NO_ACK
         except MqttRefused as refused:
-            log.warning("downlink_refused", gateway_id=emission.gateway_id.hex(), error=str(refused))
+            log.warning("downlink_refused", gw_eui=emission.gateway_id.hex(), error=str(refused))
             return INTERNAL_ERROR
         except MqttAway as away:
-            log.warning("downlink_unanswered", gateway_id=emission.gateway_id.hex(), error=str(away))
+            log.warning("downlink_unanswered", gw_eui=emission.gateway_id.hex(), error=str(away))
             return NO_ACK
         finally:
             del self._asked[emission.gateway_id, downlink_id]

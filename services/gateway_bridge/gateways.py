@@ -166,7 +166,7 @@ class Sightings:
 def _warn(event: str, change: AddressSeen) -> None:
     """Nothing may have proved who speaks: whoever operates the gateway must see this."""
     log.warning(
-        event, gateway_id=change.gateway_id.hex(), former=change.former, now=change.address, times=change.times
+        event, gw_eui=change.gateway_id.hex(), former=change.former, now=change.address, times=change.times
     )
 
 

@@ -108,7 +108,7 @@ class Paths:
             try:
                 await self._open(gateway_id)
             except BUS_AWAY as away:
-                log.warning("path_not_opened", gateway_id=gateway_id.hex(), error=str(away) or type(away).__name__)
+                log.warning("path_not_opened", gw_eui=gateway_id.hex(), error=str(away) or type(away).__name__)
                 self._to_open.put_nowait(gateway_id)
                 await asyncio.sleep(RETRY_S)
 
@@ -127,14 +127,14 @@ class Paths:
             return
         path.subscription = subscription
         await self._bus.nudge(topics.gateway_claim(gateway_id), self._instance)
-        log.info("path_opened", gateway_id=gateway_id.hex(), frontend=path.frontend)
+        log.info("path_opened", gw_eui=gateway_id.hex(), frontend=path.frontend)
 
     async def _answer(self, gateway_id: GatewayId, data: bytes) -> bytes:
         try:
             request = decode_request(data)
         except msgspec.MsgspecError as malformed:
             DATAGRAMS.labels("transmit_request", "malformed").inc()
-            log.warning("transmit_request_malformed", gateway_id=gateway_id.hex(), error=str(malformed))
+            log.warning("transmit_request_malformed", gw_eui=gateway_id.hex(), error=str(malformed))
             return encode_transmit(TransmitReply("INTERNAL_ERROR", -1, 0, 0))
         return encode_transmit(await self._transmit(gateway_id, request))
 
@@ -146,7 +146,7 @@ class Paths:
         except (IndexError, ValueError):
             return
         if len(gateway_id) == EUI_LENGTH and gateway_id in self._paths:
-            log.info("path_given_up", gateway_id=gateway_id.hex(), holder=holder.decode(errors="replace"))
+            log.info("path_given_up", gw_eui=gateway_id.hex(), holder=holder.decode(errors="replace"))
             await self.lost(gateway_id)
 
     async def _expire_all(self) -> None:
@@ -155,7 +155,7 @@ class Paths:
             oldest = self._loop.time() - self._expires_after_s
             for gateway_id, path in list(self._paths.items()):
                 if path.alive_at <= oldest:
-                    log.warning("gateway_silent", gateway_id=gateway_id.hex(), frontend=path.frontend)
+                    log.warning("gateway_silent", gw_eui=gateway_id.hex(), frontend=path.frontend)
                     await self.lost(gateway_id)
 
     async def _unsubscribe(self, subscription: _Subscription) -> None:

@@ -172,7 +172,7 @@ class Radio:
             row_id = await write_transmission(self._pool, gateway_id, booked, priority, request.downlink_id)
         except DATABASE_AWAY as away:
             log.warning(
-                "transmission_not_written", gateway_id=gateway_id.hex(), error=str(away) or type(away).__name__
+                "transmission_not_written", gw_eui=gateway_id.hex(), error=str(away) or type(away).__name__
             )
             self._scheduler.release(granted)
             return _Outcome(INTERNAL_ERROR)

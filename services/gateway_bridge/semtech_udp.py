@@ -233,7 +233,7 @@ class SemtechUdp:
             return
         DATAGRAMS.labels("tx_ack", ack.status.lower()).inc()
         if ack.warning:
-            log.warning("gateway_warned", gateway_id=ack.gateway_id.hex(), warning=ack.warning)
+            log.warning("gateway_warned", gw_eui=ack.gateway_id.hex(), warning=ack.warning)
         asked.set_result(ack.status.value)
 
     async def emit(self, emission: Emission) -> str:
@@ -246,7 +246,7 @@ class SemtechUdp:
         try:
             datagram = pull_resp(token, txpk)
         except ValueError as unfit:
-            log.warning("downlink_not_sent", gateway_id=emission.gateway_id.hex(), error=str(unfit))
+            log.warning("downlink_not_sent", gw_eui=emission.gateway_id.hex(), error=str(unfit))
             return INTERNAL_ERROR
         answered: asyncio.Future[str] = self._loop.create_future()
         self._asked[emission.gateway_id, token] = answered

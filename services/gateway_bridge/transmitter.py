@@ -53,7 +53,7 @@ class Transmitter:
             gateway_series.DOWNLINKS.labels(gateway_id.hex(), reply.status).inc()
         log.info(
             "transmit_answered",
-            gateway_id=gateway_id.hex(),
+            gw_eui=gateway_id.hex(),
             downlink_id=request.downlink_id,
             status=reply.status,
             index=reply.index,
@@ -74,7 +74,7 @@ class Transmitter:
         try:
             radio = await self._radios.of(gateway)
         except DATABASE_AWAY as away:
-            log.warning("ledger_not_read", gateway_id=gateway_id.hex(), error=str(away) or type(away).__name__)
+            log.warning("ledger_not_read", gw_eui=gateway_id.hex(), error=str(away) or type(away).__name__)
             return TransmitReply(INTERNAL_ERROR, -1, 0, 0)
         reply = await radio.transmit(self._frontends[name], request)
         if radio.measured_us is not None:

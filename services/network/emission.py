@@ -269,7 +269,7 @@ async def ask_gateway(bus: Bus, request: TransmitRequest) -> TransmitReply:
     except NoResponders:
         return TransmitReply(GATEWAY_UNREACHABLE, -1, 0, 0)
     except (*BUS_AWAY, msgspec.MsgspecError) as away:
-        log.warning("gateway_not_asked", gateway_id=request.gateway_id.hex(), error=str(away))
+        log.warning("gateway_not_asked", gw_eui=request.gateway_id.hex(), error=str(away))
         return TransmitReply(GATEWAY_NO_ANSWER, -1, 0, 0)
 
 

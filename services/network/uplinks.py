@@ -13,6 +13,7 @@ import structlog
 
 from core.messages import topics
 from core.messages.batch import encode_batches
+from core.messages.frames import Frame
 from core.messages.uplinks import Uplink
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.lease import LeaseLost
@@ -325,10 +326,10 @@ class UplinkPass:
             self._note(received)
         for item, refused in judged.refused:
             frames[_mtype_label(item), refused.reason] += 1
-            self._sparse.warning("frame_refused", refused.reason, dev_addr=refused.dev_addr.hex())
             if item.group is not None:
-                heard_by = item.group.first.gateway_id
-                self._refusals.note(refused.dev_addr, refused.reason, refused.device_id, heard_by)
+                first, dev_addr = item.group.first, refused.dev_addr
+                self._sparse.warning("frame_refused", refused.reason, dev_addr=dev_addr.hex(), **_heard(first))
+                self._refusals.note(dev_addr, refused.reason, refused.device_id, first.gateway_id)
         came = {id(item.group): place for place, item in enumerate(judged.joins)}
         self._count_joins(sorted(joins, key=lambda join: came[id(join.group)]), frames, heard)
         for (mtype, outcome), count in frames.items():
@@ -348,9 +349,9 @@ class UplinkPass:
             frames["join_request", join.result] += 1
             heard[len(best_copies(join.group.copies))] += 1
             if isinstance(join, JoinRefused):
-                self._sparse.warning("join_refused", join.result, dev_eui=join.dev_eui.hex())
-                gateway_id = join.group.first.gateway_id
-                self._refusals.note(join.dev_eui, join.result, 0, gateway_id, join.dev_nonce)
+                first, dev_eui = join.group.first, join.dev_eui
+                self._sparse.warning("join_refused", join.result, dev_eui=dev_eui.hex(), **_heard(first))
+                self._refusals.note(dev_eui, join.result, 0, first.gateway_id, join.dev_nonce)
             elif not join.repeated:
                 self._refusals.forgive(join.device.dev_eui)
 
@@ -375,6 +376,11 @@ class UplinkPass:
             for cid in received.mac.refused:
                 MAC_REFUSED.labels(f"{cid:02x}").inc()
                 self._sparse.warning("mac_command_refused", f"{cid:02x}", device_id=device_id)
+
+
+def _heard(first: Frame) -> dict[str, str]:
+    """Of a line about a frame: who heard it, and how to follow it."""
+    return {"gw_eui": first.gateway_id.hex(), "trace_id": first.trace_id.hex()}
 
 
 def _mtype_label(item: Work) -> str:
