@@ -6,6 +6,7 @@ import ssl
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -31,6 +32,7 @@ TIMEOUT_S = 10.0
 MAIL_TIMEOUT_S = 30.0  # Mail servers think for longer: they look names up, and look for viruses.
 MAIL_TAKEN = 250
 ANSWER_READ_MOST = 64 << 10
+ANSWER_READ_S = 2.0
 ANSWER_KEPT = 1 << 10
 GONE = 410
 # After the first attempt, at once: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h (Standard Webhooks).
@@ -297,12 +299,13 @@ class Deliverer:
         )
         try:
             async with (
-                asyncio.timeout(self._timeout_s),
+                asyncio.timeout(self._timeout_s) as patience,
                 httpx.AsyncClient(
                     transport=transport, trust_env=False, follow_redirects=False, timeout=self._timeout_s
                 ) as client,
                 client.stream("POST", target["url"], content=body, headers=headers) as response,
             ):
+                patience.reschedule(None)  # It has answered: what it still says changes nothing.
                 text = await _read(response)
                 if response.status_code == GONE:
                     return Answer("gone", GONE, text)
@@ -328,11 +331,16 @@ class Deliverer:
 
 
 async def _read(response: httpx.Response) -> str:
-    """The first kilobyte of the answer; no more than 64 kB are taken from the wire, not decompressed."""
+    """The first kilobyte of the answer, or what came of it in two seconds.
+
+    No more than 64 kB are taken from the wire, not decompressed.
+    """
     kept, taken = b"", 0
-    async for chunk in response.aiter_raw():
-        taken += len(chunk)
-        kept += chunk[: ANSWER_KEPT - len(kept)]
-        if taken >= ANSWER_READ_MOST:
-            break
+    with suppress(TimeoutError, httpx.HTTPError):
+        async with asyncio.timeout(ANSWER_READ_S):
+            async for chunk in response.aiter_raw():
+                taken += len(chunk)
+                kept += chunk[: ANSWER_KEPT - len(kept)]
+                if taken >= ANSWER_READ_MOST:
+                    break
     return kept.decode("utf-8", "replace").replace("\0", "\ufffd")

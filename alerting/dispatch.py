@@ -39,31 +39,34 @@ READ_NAMES = """
 SELECT t.slug AS tenant, coalesce(m.name, '') AS team FROM tenant t LEFT JOIN team m ON m.id = $2 WHERE t.id = $1
 """
 # Alerts that nobody has taken and whose next rung is due at $1; quiet teams ($2) hear of what is critical only.
-# Counted from the last opening (o), or from when it was told to come and go: since then nothing says each opening.
-# What is said is what was last said of it (l). A rung on which nobody can be told is passed over.
+# Counted from when the last opening (o) was first told, or a rise that did not wait for the morning (f); from when
+# it was told to come and go, since then nothing says each opening. What is said is what was last said of it (l).
+# A rung on which nobody can be told is passed over.
 # Locked: whoever acknowledges meanwhile is waited for, and the row looked at again.
 UNANSWERED = """
 SELECT a.id AS alert_id, a.tenant_id, a.team_id, a.severity::text AS severity, o.id AS opening_id, l.body,
-       l.message, l.trace_id, coalesce(o.digested_at, o.at) AS first_told_at, n.rung
+       l.message, l.trace_id, f.told_at AS first_told_at, n.rung
 FROM alert a
 CROSS JOIN LATERAL (
-    SELECT id, at, cadence, held_until, digested_at FROM alert_notice
+    SELECT id, number, cadence FROM alert_notice
     WHERE alert_id = a.id AND event IN ('alert.opened', 'alert.reopened', 'alert.flapping')
     ORDER BY number DESC LIMIT 1) AS o
+CROSS JOIN LATERAL (
+    SELECT min(coalesce(digested_at, CASE WHEN held_until IS NULL THEN at END)) AS told_at FROM alert_notice
+    WHERE alert_id = a.id AND number >= o.number AND rung = 0) AS f
 CROSS JOIN LATERAL (
     SELECT body, message, trace_id FROM alert_notice
     WHERE alert_id = a.id AND event IN ('alert.opened', 'alert.reopened', 'alert.flapping', 'alert.raised')
     ORDER BY number DESC LIMIT 1) AS l
-LEFT JOIN LATERAL (
-    SELECT rung, at FROM alert_notice WHERE alert_id = a.id AND opening_id = o.id
-    ORDER BY rung DESC LIMIT 1) AS e ON true
+CROSS JOIN LATERAL (
+    SELECT max(rung) AS rung, max(at) AS at FROM alert_notice
+    WHERE alert_id = a.id AND number > o.number AND rung > 0) AS e
 CROSS JOIN LATERAL (
     SELECT c.rung, min(c.after_seconds) AS after_seconds FROM contact c
     JOIN webhook_endpoint w ON w.id = c.webhook_endpoint_id AND w.state = 'enabled'
     WHERE c.team_id = a.team_id AND c.rung > coalesce(e.rung, 0) GROUP BY c.rung ORDER BY c.rung LIMIT 1) AS n
-WHERE a.workflow = 'open' AND a.told AND a.muted_by IS NULL AND a.team_id IS NOT NULL
-  AND o.cadence = 'now' AND (o.held_until IS NULL OR o.digested_at IS NOT NULL)
-  AND coalesce(e.at, o.digested_at, o.at) + make_interval(secs => n.after_seconds) <= $1
+WHERE a.workflow = 'open' AND a.told AND a.muted_by IS NULL AND a.team_id IS NOT NULL AND o.cadence = 'now'
+  AND coalesce(e.at, f.told_at) + make_interval(secs => n.after_seconds) <= $1
   AND (a.severity = 'critical' OR a.team_id <> ALL($2::int[]))
 ORDER BY a.id LIMIT $3
 FOR UPDATE OF a

@@ -14,7 +14,7 @@ TYPE_PREFIX = "fr.territoire."
 ADAPTIVE_CARD = "application/vnd.microsoft.card.adaptive"
 SEVERITY_WORDS = {"info": "Information", "warning": "Avertissement", "major": "Majeure", "critical": "Critique"}
 # What begins a mention or a link in Slack and Mattermost: nobody is called by the name of a bin.
-CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ def _gravity(severity: str) -> str:
 def line_text(line: Line) -> str:
     """One alert of a digest in one line."""
     end = " (terminée depuis)" if line.is_over else ""
-    return f"{SEVERITY_WORDS.get(line.severity, line.severity)}{end} : {line.message}"
+    link = f" {line.link}" if line.link else ""
+    return f"{SEVERITY_WORDS.get(line.severity, line.severity)}{end} : {line.message}{link}"
 
 
 def plain_lines(content: Content) -> list[str]:
@@ -98,8 +99,8 @@ def render(form: str, message_id: str, body: bytes) -> Rendered:
     content = read_content(body)
     if form == TEAMS:
         return Rendered("application/json", msgspec.json.encode(_card(content)))
-    text = "\n".join([f"*{headline(content)}*", *(line.translate(CHAT_ESCAPES) for line in plain_lines(content))])
-    return Rendered("application/json", msgspec.json.encode({"text": text}))
+    text = "\n".join([f"*{headline(content)}*", *plain_lines(content)])
+    return Rendered("application/json", msgspec.json.encode({"text": text.translate(CHAT_ESCAPES)}))
 
 
 def _cloudevent(message_id: str, body: bytes) -> Rendered:

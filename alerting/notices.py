@@ -36,7 +36,7 @@ ORDER BY e.id
 OF_TENANT = """
 SELECT id FROM webhook_endpoint WHERE tenant_id = $1 AND state = 'enabled' AND form <> 'email' ORDER BY id
 """
-# Nobody is told of the end of what they have not been told of.
+# Nobody is told how that goes on, or ends, of which they have not been told.
 OPENING_HELD = """
 SELECT max(held_until) FROM alert_notice
 WHERE alert_id = $1 AND team_id = $2 AND held_until IS NOT NULL AND digested_at IS NULL
@@ -74,7 +74,7 @@ async def tell(connection: Connection, notice: Notice) -> UUID:
     if notice.team_id is not None:
         row = await connection.fetchrow(READ_QUIET, notice.team_id, notice.tenant_id)
         held_until = None if row is None else quiet_of(row).held_until(notice.severity, notice.cadence, notice.at)
-        if held_until is None and notice.event == "alert.resolved" and notice.severity != ALWAYS_TOLD:
+        if held_until is None and notice.event not in BEGINNINGS and notice.severity != ALWAYS_TOLD:
             held_until = await connection.fetchval(OPENING_HELD, notice.alert_id, notice.team_id)
     await insert_notice(connection, notice_id, notice, held_until)
     if held_until is None:

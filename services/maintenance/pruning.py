@@ -52,6 +52,11 @@ JOB_LOG = """
 DELETE FROM jobs.pgqueuer_log WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM jobs.pgqueuer_log WHERE created < now() - $1::interval LIMIT $2))
 """
+# What pgqueuer adds up of that log; nobody reads it.
+JOB_STATISTICS = """
+DELETE FROM jobs.pgqueuer_statistics WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM jobs.pgqueuer_statistics WHERE created < now() - $1::interval LIMIT $2))
+"""
 UNKNOWN_GATEWAY = """
 DELETE FROM unknown_gateway WHERE gateway_id = ANY(ARRAY(
     SELECT gateway_id FROM unknown_gateway WHERE last_seen_at < now() - $1::interval LIMIT $2))
@@ -124,6 +129,7 @@ def prunes(settings: MaintenanceSettings) -> tuple[Prune, ...]:
         Prune("webhook_attempt", WEBHOOK_ATTEMPT, settings.keep_webhook_attempts_days * days),
         Prune("alert_notice", ALERT_NOTICE, settings.keep_alert_notices_days * days),
         Prune("job_log", JOB_LOG, 7 * days),
+        Prune("job_statistics", JOB_STATISTICS, 7 * days),
         Prune("unknown_gateway", UNKNOWN_GATEWAY, 30 * days),
         Prune("frame_refusal", FRAME_REFUSAL, 30 * days),
         Prune("gateway_address_change", GATEWAY_ADDRESS_CHANGE, 90 * days),

@@ -293,6 +293,32 @@ async def test_by_night_only_what_is_critical_climbs_and_the_rest_from_the_diges
     assert (too_early.escalations, by_day.escalations) == (0, 1)
 
 
+async def test_what_becomes_critical_by_night_climbs_by_night_and_each_rung_once(pool: Pool, crew: Crew) -> None:
+    """Its opening waits for the morning; the rise does not."""
+    alert = await crew.alert(NIGHT)
+    await crew.tell(alert, NIGHT + HALF_HOUR, "critical", "alert.raised")
+    await pool.execute("UPDATE alert SET severity = 'critical'")
+    by_night = [(await dispatch(pool, NIGHT + HALF_HOUR * half)).escalations for half in (1.9, 2, 3, 4)]
+    by_day = [(await dispatch(pool, MORNING + HALF_HOUR * half)).escalations for half in (0, 1, 2, 3)]
+
+    assert (by_night, by_day) == ([0, 1, 1, 0], [0, 0, 0, 0])
+    assert [event for _, event in await crew.sent()] == [
+        "alert.raised", "alert.escalated", "alert.escalated", "team.digest",
+    ]  # fmt: skip
+
+
+async def test_how_it_goes_on_waits_for_the_digest_with_its_beginning(pool: Pool, crew: Crew) -> None:
+    """It begins in quiet hours, and becomes graver after them but before the digest."""
+    alert = await crew.alert(NIGHT, "warning")
+    await crew.tell(alert, MORNING - timedelta(minutes=10), "major", "alert.raised")
+    early = await crew.sent()
+    await dispatch(pool, MORNING)
+    digest = msgspec.json.decode((await crew.messages())[-1].body)
+
+    assert early == []
+    assert [line["severity"] for line in digest["data"]["alerts"]] == ["major"]
+
+
 async def test_a_team_that_nobody_can_be_told_by_loses_nothing(pool: Pool, crew: Crew) -> None:
     await pool.execute("DELETE FROM contact WHERE team_id = $1", crew.team_id)
     await crew.alert(NOON)

@@ -63,9 +63,21 @@ def test_a_chat_shows_gravity_message_and_link_and_calls_nobody() -> None:
 def test_a_chat_shows_a_digest_a_line_for_each_alert() -> None:
     assert rendered("chat", DIGEST)["text"].split("\n") == [
         "*2 alertes pendant les heures calmes de Voirie.*",
-        "Majeure : Bac 12 plein.",
-        "Avertissement (terminée depuis) : Bac 13 plein.",
+        f"Majeure : Bac 12 plein. {LINK}",
+        f"Avertissement (terminée depuis) : Bac 13 plein. {LINK}",
         "… et 4 autres, dans la liste des alertes.",
+    ]
+
+
+def test_nobody_is_called_by_the_name_of_a_team_or_of_a_bin() -> None:
+    content = json.loads(DIGEST)
+    content["data"]["message"] = "1 alerte pour l'équipe <!channel> @all"
+    content["data"]["alerts"][0]["message"] = "@here plein."
+    text = rendered("chat", json.dumps(content).encode())["text"]
+
+    assert "<" not in text
+    assert [at + 1 for at, letter in enumerate(text) if letter == "@"] == [
+        at for at, letter in enumerate(text) if letter == "\u200b"
     ]
 
 

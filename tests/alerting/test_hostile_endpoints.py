@@ -125,6 +125,21 @@ async def test_of_an_answer_of_a_gigabyte_a_little_is_read_and_a_kilobyte_kept(
     assert server.written <= 16 * MIB  # What the sockets of both sides hold.
 
 
+async def test_whoever_says_yes_and_then_hangs_has_said_yes(pool: Pool, database_url: str, place: Any) -> None:
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nmerci")
+        await asyncio.Event().wait()
+
+    async with hostile(stall) as server, working(pool, database_url, ONCE, timeout_s=SHORT_S):
+        endpoint_id = await endpoint_at(pool, place, server.url)
+        await send(pool, endpoint_id)
+        await until(lambda: emptied(pool))
+    attempt = await only_attempt(pool, endpoint_id)
+
+    assert (attempt.outcome, attempt.status, attempt.answer) == ("delivered", 200, "merci")
+
+
 async def test_headers_without_end_are_a_failure(pool: Pool, database_url: str, place: Any) -> None:
     endless = b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"a" * 4 * MIB
     async with hostile(answering(endless)) as server, working(pool, database_url, ONCE):

@@ -100,8 +100,8 @@ async def test_a_digest_is_one_mail_with_a_paragraph_for_each_alert(
     assert mail["Subject"] == "2 alertes pendant les heures calmes de Voirie."
     assert mail.get_content().split("\n\n")[:4] == [
         "2 alertes pendant les heures calmes de Voirie.",
-        "Majeure : Bac 12 plein.",
-        "Avertissement (terminée depuis) : Bac 13 plein.",
+        f"Majeure : Bac 12 plein. {LINK}",
+        f"Avertissement (terminée depuis) : Bac 13 plein. {LINK}",
         "… et 4 autres, dans la liste des alertes.",
     ]
 

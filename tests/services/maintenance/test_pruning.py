@@ -30,6 +30,8 @@ ROWS = {
     "FROM alert WHERE workflow = 'resolved'",
     "job_log": "INSERT INTO jobs.pgqueuer_log (created, job_id, status, priority, entrypoint) "
     "SELECT now() - $1::interval, 1, 'successful', 0, 'e'",
+    "job_statistics": "INSERT INTO jobs.pgqueuer_statistics (created, count, priority, status, entrypoint) "
+    "SELECT now() - $1::interval, 1, 0, 'successful', 'e'",
     "unknown_gateway": "INSERT INTO unknown_gateway "
     "SELECT decode(lpad(to_hex(extract(epoch FROM $1::interval)::int), 16, '0'), 'hex'), 'udp', '', now(), "
     "now() - $1::interval",
@@ -63,6 +65,7 @@ SELECT tenant_id, id, 'major', '', 'ok', now(), $1::text::alert_workflow,
 """
 TABLES = {"quarantine": "observation.quarantine", "uplink_seen": "observation.uplink_seen"} | {
     "job_log": "jobs.pgqueuer_log",
+    "job_statistics": "jobs.pgqueuer_statistics",
     "application_event": "observation.application_event",
 }
 
