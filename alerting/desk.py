@@ -176,13 +176,14 @@ class Desk:
         if event is None:
             return
         name = await alert_rows.read_rule_name(self.connection, alert.rule_id) if rule is None else rule.name
+        shown = alert.value if rule is None else shown_of(rule, alert.value)
         match event:
             case Tell.RESOLVED:
-                text = resolved_text(subject, cause or "", alert.value, alert.message)
+                text = resolved_text(subject, cause or "", shown, alert.message)
             case Tell.FLAPPING:
                 text = flapping_text(subject, name, alert.message)
             case Tell.DIGEST:
-                text = digest_text(subject, name, changes, alert.value, alert.message, is_open=life.is_live)
+                text = digest_text(subject, name, changes, shown, alert.message, is_open=life.is_live)
             case _:
                 text = alert.message
         link = self._link(alert.id)
@@ -199,6 +200,11 @@ class Desk:
 
     def _link(self, alert_id: int) -> str:
         return f"{self.public_url}/v1/alerts/{alert_id}"
+
+
+def shown_of(rule: Rule, value: float | None) -> float | None:
+    """The value that an end is told with: of a door that it is shut says all."""
+    return None if rule.kind == "boolean" else value
 
 
 def threshold_of(rule: Rule) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from alerting.desk import threshold_of
+from alerting.desk import shown_of, threshold_of
 from alerting.engine_store import Watched
 from alerting.rule_store import list_calendars
 from alerting.rulebook import OF_DEVICES, place, read_calendar
@@ -228,11 +228,12 @@ def _notice(rule: Rule, told: Told, row: Record) -> TriedNotice:
     )  # fmt: skip
     match told.event:
         case Tell.RESOLVED:
-            text = resolved_text(subject, told.cause, told.value)
+            text = resolved_text(subject, told.cause, shown_of(rule, told.value))
         case Tell.FLAPPING:
             text = flapping_text(subject, rule.name)
         case Tell.DIGEST:
-            text = digest_text(subject, rule.name, told.changes, told.value, is_open=told.is_open)
+            value = shown_of(rule, told.value)
+            text = digest_text(subject, rule.name, told.changes, value, is_open=told.is_open)
         case _:
             facts = Facts(0, rule.name, told.severity, rule.message, told.since, told.value, threshold_of(rule))
             text = opened_text(subject, facts)

@@ -17,7 +17,8 @@ NO_BREAK = "\u00a0"
 # UCUM codes whose French form is another.
 UNITS = {
     "1": "", "[ppm]": "ppm", "[ppb]": "ppb", "Cel": "°C", "W.h": "Wh", "V.A": "VA", "kV.A": "kVA",
-    "{var}": "var", "{var}.h": "varh", "ug/m3": "µg/m³", "mg/m3": "mg/m³",
+    "{var}": "var", "{var}.h": "varh", "ug/m3": "µg/m³", "mg/m3": "mg/m³", "m3": "m³", "W/m2": "W/m²", "deg": "°",
+    "uS/cm": "µS/cm", "[g]": "g",
 }  # fmt: skip
 CAUSES = {
     "cleared": "retour à la normale",
@@ -82,9 +83,15 @@ def quantity_text(value: float | None, unit: str) -> str:
     """A value as French is written: 82,5 %."""
     if value is None:
         return "valeur inconnue"
-    number = f"{value:.1f}".removesuffix(".0").replace(".", ",")
-    label = UNITS.get(unit, unit)
+    number = f"{value:.{1 if abs(value) >= 1 else 3}f}".rstrip("0").rstrip(".").replace(".", ",")
+    number = "0" if number == "-0" else number
+    label = _label(unit)
     return f"{number}{NO_BREAK}{label}" if label else number
+
+
+def _label(unit: str) -> str:
+    base = unit.removesuffix("/h")
+    return UNITS.get(base, base) + unit.removeprefix(base)
 
 
 def instant_text(instant: datetime, region: Region = METROPOLITAN) -> str:

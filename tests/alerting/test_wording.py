@@ -23,6 +23,11 @@ def test_units_and_instants_have_their_french_form() -> None:
     assert quantity_text(1500, "[ppm]") == "1500\u00a0ppm"
     assert quantity_text(1, "1") == "1"
     assert quantity_text(None, "%") == "valeur inconnue"
+    assert quantity_text(12, "Cel/h") == "12\u00a0°C/h"
+    assert quantity_text(9, "L/h") == "9\u00a0L/h"
+    assert quantity_text(0.042, "mg/m3") == "0,042\u00a0mg/m³"
+    assert quantity_text(-0.0001, "Cel") == "0\u00a0°C"
+    assert quantity_text(100, "m3") == "100\u00a0m³"
     assert instant_text(datetime(2026, 7, 14, 22, 30, tzinfo=UTC)) == "le 15/07/2026 à 0\u00a0h\u00a030"
 
 
