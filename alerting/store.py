@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from alerting.forms import EMAIL, STANDARD
+from alerting.forms import CHAT, EMAIL, STANDARD, TEAMS
 from alerting.mail import MAILTO
 from core.registry.keys import KeyWrap
 from core.registry.rows import entity
@@ -102,6 +102,14 @@ def check_url(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise RefusedUrl("l'adresse ne doit contenir ni nom d'utilisateur ni mot de passe")
     return url
+
+
+def shown_url(form: str, url: str) -> str:
+    """What is shown of an address: that of a chat's incoming webhook is a password to the channel."""
+    if form not in (CHAT, TEAMS):
+        return url
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}/…"
 
 
 async def create_endpoint(

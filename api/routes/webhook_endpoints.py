@@ -1,10 +1,10 @@
 """Webhook endpoints: where a tenant's events go, signed (Standard Webhooks)."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from alerting import store
 from api.auth import Manager, Reader
@@ -44,13 +44,21 @@ class WebhookEndpointAnswer(Answer):
     """Une adresse, sans son secret."""
 
     id: int
-    url: str = Field(description="mailto: … pour une adresse de courrier, faite par un contact d'équipe")
+    url: str = Field(
+        description="mailto: … pour une adresse de courrier, faite par un contact d'équipe ; d'un salon, l'hôte "
+        "seulement : qui connaît l'adresse entière peut y écrire"
+    )
     form: str = Field(examples=["standard"])
     description: str
     state: str = Field(examples=["enabled"])
     disabled_reason: str | None
     previous_until: datetime | None = Field(description="Jusque-là, l'ancien secret signe aussi")
     created_at: datetime
+
+    @model_validator(mode="after")
+    def _keep_the_rest(self) -> Self:
+        self.url = store.shown_url(self.form, self.url)
+        return self
 
 
 class CreatedWebhookEndpoint(WebhookEndpointAnswer):
@@ -84,7 +92,8 @@ async def create_endpoint(body: NewWebhookEndpoint, caller: Manager) -> CreatedW
             )
         except store.RefusedUrl as refused:
             raise invalid("url", "refused_url", str(refused)) from None
-        await change.audit("create", "webhook_endpoint", endpoint.id, body.model_dump())
+        shown = {"url": store.shown_url(body.form, body.url)}
+        await change.audit("create", "webhook_endpoint", endpoint.id, body.model_dump() | shown)
     return CreatedWebhookEndpoint(**WebhookEndpointAnswer.model_validate(endpoint).model_dump(), secret=secret)
 
 

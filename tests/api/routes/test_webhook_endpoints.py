@@ -1,5 +1,7 @@
 from datetime import UTC, datetime
 
+import pytest
+
 from core.runtime.postgres import Pool
 
 PATH = "/v1/webhook-endpoints"
@@ -56,3 +58,18 @@ async def test_attempts_are_listed_newest_first(client, pool: Pool, tenancy) -> 
 
     assert [attempt["attempt"] for attempt in first["items"] + second.json()["items"]] == [2, 1]
     assert (await client.get(f"{PATH}/999999/attempts")).status_code == 404
+
+
+@pytest.mark.parametrize("form", ["chat", "teams"])
+async def test_of_a_chat_only_the_host_is_shown(client, pool: Pool, form: str) -> None:
+    """Whoever knows the whole address writes in the channel."""
+    url = "https://mattermost.example.fr:8443/hooks/secret?code=secret"
+    created = (await client.post(PATH, json={"url": url, "form": form})).json()
+    read = (await client.get(f"{PATH}/{created['id']}")).json()
+    listed = (await client.get(PATH)).json()["items"]
+    audited = await pool.fetchval("SELECT string_agg(to_jsonb(a)::text, '') FROM audit a")
+
+    assert {one["url"] for one in (created, read, *listed)} == {"https://mattermost.example.fr:8443/…"}
+    assert await pool.fetchval("SELECT url FROM webhook_endpoint") == url
+    assert "hooks/secret" not in audited
+    assert "mattermost" in audited
