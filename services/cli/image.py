@@ -1,6 +1,7 @@
 """`territoire check-image`: build the image with buildah and start what is in it; optional, it takes minutes."""
 
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from typing import Annotated
 import typer
 
 from services.cli.running import fail
+from services.supervisor.launch import system_path
 from services.supervisor.stack import SERVICES, checkout
 
 IMAGE = "localhost/territoire:check"
@@ -86,15 +88,37 @@ def check_image(
     if os.geteuid() != 0:
         typer.echo("Image non vérifiée : il faut être root pour construire sans moteur de conteneurs.")
         raise typer.Exit(3)
+    problems = compose_problems()
     with tempfile.TemporaryDirectory(prefix="territoire-image-", dir="/var/tmp") as folder:
         buildah = Buildah(Path(folder))
         _build(buildah, base or _debootstrap(buildah))
-        problems = _problems(buildah)
+        problems += _problems(buildah)
     for problem in problems:
         typer.echo(f"  ✗ {problem}")
     if problems:
         raise typer.Exit(1)
     typer.echo("Image bonne : construite, démarre en simple utilisateur, refuse d'écrire, dit ce qui lui manque.")
+
+
+def compose_problems() -> list[str]:
+    """What Docker Compose itself has against compose.yaml; where it is not installed, that is said."""
+    compose = shutil.which("docker-compose", path=system_path())
+    if compose is None:
+        typer.echo(
+            "compose.yaml non vérifié par Docker Compose : « apt-get install docker-compose », puis relancez."
+        )
+        return []
+    file = checkout() / "deploy" / "compose.yaml"
+    secrets = dict.fromkeys(re.findall(r"\$\{(\w+):\?", file.read_text("utf-8")), "x")
+    done = subprocess.run(
+        [compose, "-f", file, "config", "--quiet"],
+        env={"PATH": system_path(), **secrets},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return [] if done.returncode == 0 and not done.stdout else [f"compose.yaml : {done.stdout.strip()}"]
 
 
 def _debootstrap(buildah: Buildah) -> str:
@@ -152,6 +176,6 @@ def _problems(buildah: Buildah) -> list[str]:
         problems.append(f"{size} Mo : plus de {LARGEST_MB}")
     for service in (*SERVICES, "migrate"):
         done = buildah.inside(INTERPRETER, "-P", "-m", f"services.{service}")
-        if f"{service}: TERRITOIRE_DATABASE_URL" not in done.stdout or done.returncode != WRONG_SETTING:
+        if "TERRITOIRE_DATABASE_URL" not in done.stdout or done.returncode != WRONG_SETTING:
             problems.append(f"{service} ne démarre pas : {done.stdout.strip()[-300:]}")
     return problems

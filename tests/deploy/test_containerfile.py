@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from services.cli.app import app
+from services.cli.image import compose_problems
 from services.cli.install import PACKAGES
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -52,3 +53,14 @@ def test_without_buildah_the_image_is_said_not_to_be_checked(monkeypatch: pytest
 
     assert done.exit_code == 3
     assert "buildah et debootstrap manque" in done.output
+
+
+def test_docker_compose_is_asked_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compose = tmp_path / "docker-compose"
+    compose.write_text('#!/bin/sh\n[ "$KEK" = x ] && [ "$4" = --quiet ] && echo "$2: no such key"\n', "utf-8")
+    compose.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    [problem] = compose_problems()
+
+    assert "deploy/compose.yaml: no such key" in problem
