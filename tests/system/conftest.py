@@ -20,9 +20,9 @@ def _new_home(name: str) -> Path:
     return Path("/var/tmp") / f"territoire-{name}-{os.getpid()}"
 
 
-@pytest.fixture
-def stack_folder() -> Iterator[Path]:
-    """The home of a stack that the test itself starts."""
+@pytest.fixture(scope="module")
+def demo_folder() -> Iterator[Path]:
+    """The home of the stack that the demonstration starts."""
     home = _new_home("demo")
     yield home
     subprocess.run(["rm", "-rf", str(home)], check=True)
