@@ -88,7 +88,7 @@ class Sustained:
     @property
     def ours(self) -> int:
         """Copies of frames that the bus acknowledged."""
-        return total(self.moved.bridge("frames"), "forwarded")
+        return total(self.moved.bridge("uplinks"), "forwarded")
 
     @property
     def published(self) -> int:

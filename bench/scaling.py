@@ -15,20 +15,19 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.observation import wait_until_stored
 from bench.scaling_blows import Blow, Ring
-from bench.scaling_probes import SHARDED, Balancer, Peaks, is_shared, read_leases, until
+from bench.scaling_probes import LOOK_EVERY_S, SHARDED, Balancer, Peaks, is_shared, read_leases, until
 from bench.scaling_report import figures_of
 from bench.scaling_shares import Shares, read_shares
 from bench.scaling_town import Town, open_town
-from core.runtime.bus import connect_bus
+from core.runtime.bus import Bus, connect_bus
 from core.runtime.lease import read_shards
 from core.runtime.postgres import Pool, open_pool
 from services.run_info import RunInfo
 from services.simulator.account import Account, Kill, balance, read_stored
 from services.simulator.chaos.processes import Processes
+from services.simulator.chaos.watch import messages
 from services.simulator.load.load import Load, Servers, open_load
-from services.simulator.sensors import now_us
 
 REPLICAS = 2
 VICTIMS = ("gateway_bridge", "network", "ingest", "alerting", "lighting", "intake", "api", "maintenance")
@@ -37,9 +36,7 @@ SPLIT_GATEWAYS, SPLIT_DEVICES, SPLIT_RATE, SPLIT_CONFIRMED = 4, 40, 20.0, 0.25
 SHARED_WITHIN_S = 20.0
 # Longer than anything here lasts: the load is ended when all is done.
 FOREVER_S = 3_600.0
-# What a dead bridge did not hear never arrives: waiting ends when nothing is on its way any more.
-NEVER = 1 << 62
-ARRIVES_WITHIN_S, TOLD_WITHIN_S = 60.0, 60.0
+ARRIVES_WITHIN_S, EMPTY_FOR_S, TOLD_WITHIN_S = 60.0, 1.0, 60.0
 WINDOWS_S = 3.0
 
 
@@ -137,6 +134,16 @@ async def _play(load: Load, rate: float) -> None:
     await load.play(rate, FOREVER_S)
 
 
+async def _until_empty(bus: Bus) -> None:
+    """Return once the streams have held nothing for a second; what a dead bridge did not hear never arrives."""
+    loop = asyncio.get_running_loop()
+    ends, empty_since = loop.time() + ARRIVES_WITHIN_S, loop.time()
+    while loop.time() < min(ends, empty_since + EMPTY_FOR_S):
+        if await messages(bus):
+            empty_since = loop.time()
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
 async def measure(run: RunInfo, options: Options, console: Console) -> dict[str, Any]:
     """The figures of one go on a running stack with two replicas of everything.
 
@@ -161,7 +168,6 @@ async def measure(run: RunInfo, options: Options, console: Console) -> dict[str,
         town = await stack.enter_async_context(open_town(run, pool, load))
         peaks, balancer = Peaks(run), Balancer(load, bridges)
         await _until_shared(run, pool, shards)
-        began_us = now_us()
         async with _asking(town, balancer, load, options.rate):
             before = await read_shares(run)
             console.print(f"Au calme, {options.rate:.0f} trames/s", highlight=False)
@@ -172,12 +178,13 @@ async def measure(run: RunInfo, options: Options, console: Console) -> dict[str,
                 peaks.look()
                 await ring.strike_both(service)
             peaks.look()
-        await wait_until_stored(bus, pool, NEVER, began_us, ARRIVES_WITHIN_S)
+            commands = await town.commands(pool)
+        await _until_empty(bus)
         await town.until_told(pool, TOLD_WITHIN_S)
         account = await _account(pool, load, ring.kills)
         await ring.judge()
         shown = Shown(
-            options, shards, shares, split, ring.blows, account, await town.outcome(pool),
+            options, shards, shares, split, ring.blows, account, await town.outcome(pool) | {"commands": commands},
             {name: caller.figures for name, caller in zip(CALLERS, town.callers, strict=True)}, peaks.megabytes,
             balancer.turns,
         )  # fmt: skip

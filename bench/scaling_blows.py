@@ -21,8 +21,10 @@ from services.simulator.load.load import Load
 from services.simulator.sensors import now_us
 
 SERVED_WITHIN_S, BACK_WITHIN_S, SHARED_WITHIN_S = 30.0, 30.0, 20.0
-# Between two blows, and after one that is over.
-PAUSE_S = 2.0
+# How long a replica stays away once it is replaced, and how long is looked on once it is back.
+PAUSE_S = 1.5
+# What is sent last before the next blow is stored before it.
+SETTLE_S = 1.5
 SECOND_US = 1_000_000
 READ_WAITS = """
 WITH committed AS (
@@ -118,6 +120,7 @@ class Ring:
         blow.shared_s = await until(lambda: self._is_shared(run, service), SHARED_WITHIN_S)
         await asyncio.sleep(PAUSE_S)
         blow.ended_us = now_us()
+        await asyncio.sleep(SETTLE_S)
         return blow
 
     async def _is_replaced(self, victim: ServiceInfo, pid: int) -> bool:

@@ -17,7 +17,7 @@ from bench.scaling_probes import Peaks
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool, open_pool
 from services.run_info import RunInfo
-from services.simulator.load.load import open_load
+from services.simulator.load.load import Load, open_load
 
 ARRIVES_WITHIN_S = 120.0
 # Chunks, or the table itself where there are none; TOAST is with the heap.
@@ -124,6 +124,7 @@ async def measure(run: RunInfo, options: Options, console: Console) -> dict[str,
         peaks.look()
         log = await pool.fetchval(READ_LOG) - log_before
         by_uplink, by_device = await _sizes(pool, BY_UPLINK), await _sizes(pool, BY_DEVICE)
+        sparse = await _log_of_one_round(pool, bus, load, options)
     uplinks = by_uplink["observation.uplink"].rows
     return {
         "uplinks": uplinks,
@@ -136,11 +137,25 @@ async def measure(run: RunInfo, options: Options, console: Console) -> dict[str,
             for table, size in by_device.items()
         },
         "log_octets_per_uplink": round(log / max(1, uplinks), 1),
+        "log_octets_per_uplink_after_a_checkpoint": round(sparse, 1),
         "bus_octets_per_uplink": {
             stream: round(all_of / max(1, uplinks), 1) for stream, all_of in octets.by_stream.items()
         },
         "peak_megabytes": {child: round(size) for child, size in peaks.megabytes.items()},
     }
+
+
+async def _log_of_one_round(pool: Pool, bus: Bus, load: Load, options: Options) -> float:
+    """WAL of an uplink when each device speaks once between two checkpoints.
+
+    So it is in service, and the page of each of its series is then written whole.
+    """
+    async with pool.acquire() as connection:
+        await connection.execute("CHECKPOINT")
+    before = await pool.fetchval(READ_LOG)
+    played = await load.play(options.rate, options.devices / options.rate)
+    await wait_until_stored(bus, pool, played.uplinks, played.began_us, ARRIVES_WITHIN_S)
+    return (await pool.fetchval(READ_LOG) - before) / max(1, played.uplinks)
 
 
 def _totals(size: Size) -> Mapping[str, int]:
@@ -167,7 +182,8 @@ def print_storage(console: Console, figures: Mapping[str, Any]) -> None:
     bus = ", ".join(f"{name} {octets:.0f}" for name, octets in figures["bus_octets_per_uplink"].items())
     console.print(
         f"Par trame : {figures['values_per_uplink']} mesures, {figures['log_octets_per_uplink']:.0f} octets de "
-        f"journal (WAL) ; bus : {bus}. Par capteur : {fixed:.0f} octets de registre.",
+        f"journal (WAL), {figures['log_octets_per_uplink_after_a_checkpoint']:.0f} quand chaque capteur ne parle "
+        f"qu'une fois entre deux points de reprise ; bus : {bus}. Par capteur : {fixed:.0f} octets de registre.",
         highlight=False,
     )
     memory = ", ".join(f"{child} {size}" for child, size in figures["peak_megabytes"].items())

@@ -9,6 +9,7 @@ seconds, and a replica that stands still for four lets go of everything.
 import argparse
 import asyncio
 import gc
+import logging
 import os
 import random
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
 from core.messages.shards import slots_of_shard
 from core.runtime.migrations import migrate
@@ -145,6 +147,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=62_500)
     devices = parser.parse_args(argv).devices
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory(prefix="territoire-takeover-", dir="/var/tmp") as folder:
         Path(folder).chmod(0o711)
         figures = asyncio.run(measure(Path(folder), devices))

@@ -1,0 +1,227 @@
+"""What a lost PostgreSQL costs when commits wait for a standby: `python -m bench.database_cluster`.
+
+Three servers on this machine, `synchronous_standby_names = ANY 1`, as CloudNativePG sets it up for `synchronous:
+{method: any, number: 1, dataDurability: required}`. What an operator adds before it promotes (to notice, to
+fence, to turn the service's address) is not here: these are PostgreSQL's own seconds.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from core.runtime.postgres import DATABASE_AWAY, PostgresError, connect
+from services.supervisor.launch import Launch
+from services.supervisor.ports import LOOPBACK, free_tcp_port
+from services.supervisor.postgres import SUPERUSER, PrivatePostgres, binaries, libpq_environment, server_account
+
+NAMES = ("one", "two", "three")
+ANY_ONE = f"ANY 1 ({', '.join(NAMES)})"
+PASSWORD = "bench"
+WRITE_EVERY_S, LOOK_S, ALONE_S, WITHIN_S, FLOWS_S = 0.02, 0.02, 5.0, 60.0, 2.0
+COUNT_STREAMING = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+RECEIVED = "SELECT pg_wal_lsn_diff(pg_last_wal_receive_lsn(), '0/0')::bigint"
+
+
+@dataclass(slots=True)
+class Server:
+    """One of the three."""
+
+    name: str
+    postgres: PrivatePostgres
+    process: subprocess.Popen[Any] | None = None
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        launch = self.postgres.launch()
+        self.process = subprocess.Popen(launch.argv, **launch.arguments(subprocess.DEVNULL))
+
+    def kill(self) -> None:
+        """Without a word of warning."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    async def ask(self, statement: str) -> Any:
+        """One value, over a connection of its own."""
+        connection = await connect(self.postgres.url("postgres"), "bench")
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close()
+
+    def copy_from(self, primary: "Server") -> None:
+        """Become its standby."""
+        environment = libpq_environment(primary.postgres.url("postgres"))
+        argv = (
+            str(binaries() / "pg_basebackup"),
+            "-D",
+            str(self.postgres.data),
+            "-R",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+        )
+        launch = Launch(argv, env=environment, account=server_account())
+        subprocess.run(launch.argv, **launch.arguments(subprocess.DEVNULL), check=True)
+
+
+@dataclass(slots=True)
+class Writer:
+    """One row every 20 ms to whoever is primary, each until it is committed."""
+
+    primary: Server
+    written: int = 0
+    slowest_s: float = 0.0
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Until told to stop.
+
+        A commit that was given up while it waited for a standby is there all the same, on this server: the second
+        attempt must write, too, or one server alone says "committed". Ours do: each locks its lease's row.
+        """
+        write = "INSERT INTO written VALUES ($1) ON CONFLICT (n) DO UPDATE SET n = excluded.n"
+        connection = None
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            while True:
+                try:
+                    if connection is None:
+                        connection = await connect(self.primary.postgres.url("postgres"), "bench")
+                    async with asyncio.timeout(1):
+                        await connection.execute(write, self.written)
+                    break
+                except (*DATABASE_AWAY, PostgresError):
+                    connection = None
+                    await asyncio.sleep(LOOK_S)
+            self.written += 1
+            self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+            await asyncio.sleep(WRITE_EVERY_S)
+
+    def stop(self) -> None:
+        """After the row that is under way."""
+        self._stopping.set()
+
+
+async def _until(condition: Callable[[], Awaitable[bool]]) -> float:
+    began = time.monotonic()
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            try:
+                if await condition():
+                    return time.monotonic() - began
+            except (*DATABASE_AWAY, PostgresError):
+                pass
+            await asyncio.sleep(LOOK_S)
+
+
+async def _streaming(primary: Server, count: int) -> None:
+    async def streaming() -> bool:
+        return await primary.ask(COUNT_STREAMING) >= count
+
+    await _until(streaming)
+
+
+async def _promote(standbys: Sequence[Server]) -> Server:
+    """The one that has received most takes over, and the other follows it."""
+    received = {one.name: await one.ask(RECEIVED) for one in standbys}
+    chosen, other = sorted(standbys, key=lambda one: -received[one.name])
+    await chosen.ask("SELECT pg_promote()")
+    host = f"host={LOOPBACK} port={chosen.postgres.port} user={SUPERUSER} password={PASSWORD}"
+    await other.ask(f"ALTER SYSTEM SET primary_conninfo = '{host}'")
+    await other.ask("SELECT pg_reload_conf()")
+    return chosen
+
+
+async def measure(folder: Path) -> dict[str, Any]:
+    """Kill the primary and promote; then take the last standby away, and give it back."""
+    trio = [
+        Server(name, PrivatePostgres(folder / name, free_tcp_port(), PASSWORD, {"cluster_name": name}))
+        for name in NAMES
+    ]
+    primary, *standbys = trio
+    try:
+        primary.postgres.prepare()
+        primary.start()
+        await _until(primary.postgres.ready)
+        for standby in standbys:
+            standby.postgres.data.mkdir()
+            account = server_account()
+            if account is not None:
+                os.chown(standby.postgres.data, account.uid, account.gid)
+            standby.postgres.data.chmod(0o700)
+            await asyncio.to_thread(standby.copy_from, primary)
+            standby.start()
+        await _streaming(primary, 2)
+        await primary.ask("CREATE TABLE written (n bigint PRIMARY KEY)")
+        await primary.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{ANY_ONE}'")
+        await primary.ask("SELECT pg_reload_conf()")
+        return await _harm(primary, standbys)
+    finally:
+        for one in trio:
+            one.kill()
+
+
+async def _harm(primary: Server, standbys: Sequence[Server]) -> dict[str, Any]:
+    writer = Writer(primary)
+    writing = asyncio.create_task(writer.run())
+    await asyncio.sleep(FLOWS_S)
+    calm_s, writer.slowest_s = writer.slowest_s, 0.0
+    primary.kill()
+    began = time.monotonic()
+    writer.primary = await _promote(standbys)
+    await writer.primary.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{ANY_ONE}'")
+    await writer.primary.ask("SELECT pg_reload_conf()")
+    promoted_s = time.monotonic() - began
+    await _streaming(writer.primary, 1)
+    await asyncio.sleep(FLOWS_S)
+    failover_s, writer.slowest_s = writer.slowest_s, 0.0
+    [last] = [one for one in standbys if one is not writer.primary]
+    last.kill()
+    await asyncio.sleep(LOOK_S)
+    before = writer.written
+    await asyncio.sleep(ALONE_S)
+    written_alone = writer.written - before
+    began = time.monotonic()
+    last.start()
+
+    async def written() -> bool:
+        return writer.written > before + 1
+
+    await _until(written)
+    resumed_s = time.monotonic() - began
+    writer.stop()
+    await writing
+    kept = await writer.primary.ask("SELECT count(*) FROM written")
+    return {
+        "commit_longest_in_calm_s": round(calm_s, 3),
+        "promotion_s": round(promoted_s, 2),
+        "writer_longest_wait_s": round(failover_s, 2),
+        "written_without_any_standby": written_alone,
+        "resumed_after_standby_is_back_s": round(resumed_s, 2),
+        "acknowledged": writer.written,
+        "kept": kept,
+    }
+
+
+def main() -> int:
+    """Print one JSON object; 1 when an acknowledged row is missing, or was one server's alone."""
+    with tempfile.TemporaryDirectory(prefix="territoire-postgres-", dir="/var/tmp") as folder:
+        Path(folder).chmod(0o711)
+        figures = asyncio.run(measure(Path(folder)))
+    print(msgspec.json.encode(figures).decode())
+    return 0 if figures["kept"] >= figures["acknowledged"] and figures["written_without_any_standby"] <= 1 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
