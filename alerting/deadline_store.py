@@ -21,14 +21,15 @@ ON CONFLICT (rule_id, device_id) DO UPDATE
 SET asset_id = excluded.asset_id, slot = excluded.slot, heard_at = excluded.heard_at, due_at = excluded.due_at
 """
 DROP_DEADLINE = "DELETE FROM deadline WHERE rule_id = $1 AND device_id = $2"
-# The tables are the truth: a device counts as silent only if nothing of it was stored either, be it unreadable.
-# What somebody has typed (flag 4) is no sign of its life.
+# The tables are the truth: a device counts as silent only if nothing of it was stored either, be it unreadable;
+# one that owes values of a quantity, if none of those were. What somebody has typed (flag 4) is no sign of life.
 LOCK_DUE = """
 SELECT d.rule_id, d.device_id, d.tenant_id, d.asset_id, d.heard_at, d.due_at, p.expected_interval, v.enabled,
        greatest((SELECT max(l.time) FROM datastream s JOIN observation.latest l ON l.datastream_id = s.id
-                 WHERE s.device_id = d.device_id AND l.flags & 4 = 0),
+                 WHERE s.device_id = d.device_id AND l.flags & 4 = 0
+                   AND (r.quantity IS NULL OR s.quantity = r.quantity)),
                 (SELECT max(u.time) FROM observation.uplink u
-                 WHERE u.device_id = d.device_id AND u.time > d.heard_at)) AS stored_at,
+                 WHERE u.device_id = d.device_id AND u.time > d.heard_at AND r.quantity IS NULL)) AS stored_at,
        (d.asset_id IS NULL OR EXISTS (SELECT FROM assignment g WHERE g.device_id = d.device_id
                                       AND g.asset_id = d.asset_id AND g.tenant_id = d.tenant_id
                                       AND g.during @> now()))
@@ -67,12 +68,13 @@ WHERE m.time > $3::timestamptz AND m.time <= $4::timestamptz AND m.flags & 9 = 0
 ORDER BY m.time, m.datastream_id
 """
 HEARD_SINCE = """
-SELECT min(s.id) AS datastream_id, s.device_id, s.asset_id, max(l.time) AS heard_at
+SELECT min(s.id) AS datastream_id, s.device_id, s.asset_id, r.quantity, max(l.time) AS heard_at
 FROM datastream s
 JOIN observation.latest l ON l.datastream_id = s.id AND l.flags & 4 = 0
 JOIN alert_rule r ON r.tenant_id = s.tenant_id AND r.kind = 'silence' AND r.enabled
+     AND (r.quantity IS NULL OR r.quantity = s.quantity)
 LEFT JOIN deadline d ON d.rule_id = r.id AND d.device_id = s.device_id
-GROUP BY s.device_id, s.asset_id
+GROUP BY s.device_id, s.asset_id, r.quantity
 HAVING max(l.time) > min(coalesce(d.heard_at, '-infinity'))
 ORDER BY s.device_id
 """
@@ -144,11 +146,12 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class HeardDevice:
-    """A device of which something was stored after its deadline was last set."""
+    """A device of which something, or a value of a quantity, was stored after its deadline was last set."""
 
     datastream_id: int
     device_id: int
     asset_id: int | None
+    quantity: str | None
     heard_at: datetime
 
 

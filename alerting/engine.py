@@ -14,7 +14,7 @@ from alerting.deadline_store import Behind, Loss
 from alerting.engine_store import Watched
 from alerting.evaluation import Evaluation, foresee, work_of
 from alerting.memory import Memory
-from alerting.rulebook import Rulebook, slot_of
+from alerting.rulebook import Rulebook, Sign, slot_of
 from alerting.rules import MAX_AHEAD, MAX_NOTIFY_AGE, Observation, Rule
 from alerting.rules.losses import OF_AT_LEAST
 from alerting.told import tell_notice, traces_of
@@ -129,18 +129,21 @@ class Engine:
         watched = await self._rulebook.watched(item.datastream_id for items, _ in carried for item in items)
         rules = self._rulebook.rules_of
         observations: list[tuple[Watched, Observation]] = []
-        heard: dict[int, tuple[Watched, datetime]] = {}
+        heard: dict[Sign, tuple[Watched, datetime]] = {}
+        awaited = self._rulebook.awaited
         for items, heard_at in carried:
-            devices: dict[int, Watched] = {}
+            signs: dict[Sign, Watched] = {}
             for item in items:
                 stream = watched.get(item.datastream_id)
                 if stream is None:
                     continue
                 if not item.flags & _MANUAL:  # What somebody has typed is no sign of the device's life.
-                    devices[stream.device_id] = stream
+                    signs[stream.device_id, None] = stream
+                    if stream.quantity in awaited:
+                        signs[stream.device_id, stream.quantity] = stream
                 if rules(stream) and not item.flags & _SUSPECT:
                     observations.append((stream, Observation(_instant(item.time_us), item.value)))
-            heard.update((device_id, (stream, heard_at)) for device_id, stream in devices.items())
+            heard.update((sign, (stream, heard_at)) for sign, stream in signs.items())
         await self._evaluate(lease, observations, heard, [items for items, _ in carried])
 
     async def catch_up(self, lease: Lease) -> None:
@@ -177,7 +180,7 @@ class Engine:
         ]
         watched = await self._rulebook.watched(one.datastream_id for one in devices)
         heard = {
-            one.device_id: (watched[one.datastream_id], one.heard_at)
+            (one.device_id, one.quantity): (watched[one.datastream_id], one.heard_at)
             for one in devices
             if one.datastream_id in watched
         }
@@ -278,7 +281,7 @@ class Engine:
         self,
         lease: Lease,
         observations: Sequence[tuple[Watched, Observation]],
-        heard: dict[int, tuple[Watched, datetime]],
+        heard: dict[Sign, tuple[Watched, datetime]],
         carried: Sequence[Sequence[Measurement]] = (),
     ) -> None:
         async with self._turns[lease.shard]:
@@ -288,9 +291,9 @@ class Engine:
             memory = self._memories[lease.shard]
             work = work_of(self._rulebook, observations)
             signs = {
-                id_: sign
-                for id_, sign in heard.items()
-                if memory.moves(id_, sign[1]) and self._rulebook.silence_rules(sign[0])
+                sign: (stream, at)
+                for sign, (stream, at) in heard.items()
+                if memory.moves(sign, at) and self._rulebook.silence_rules(stream, sign[1])
             }
             await memory.load(self._pool, {bound.key for bound, _, _ in work})
             quiet, told = foresee(work, memory.states, self._now())

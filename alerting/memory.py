@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from alerting.engine_store import StateKey, StateRow, read_states_of_datastreams
+from alerting.rulebook import Sign
 from core.runtime.postgres import Pool
 
 # More than this many fingerprints that are written down are forgotten, and read again when they are needed.
@@ -23,7 +24,7 @@ class Memory:
     states: dict[StateKey, StateRow | None] = field(default_factory=dict[StateKey, StateRow | None])
     """None is known to be in no table."""
     unsaved: dict[StateKey, StateRow] = field(default_factory=dict[StateKey, StateRow])
-    heard_until: dict[int, datetime] = field(default_factory=dict[int, datetime])
+    heard_until: dict[Sign, datetime] = field(default_factory=dict[Sign, datetime])
 
     async def load(self, pool: Pool, keys: Iterable[StateKey]) -> None:
         """Know these fingerprints, all of datastreams."""
@@ -45,7 +46,7 @@ class Memory:
         if len(self.states) > MOST_REMEMBERED and not self.unsaved:
             self.states.clear()
 
-    def moves(self, device_id: int, at: datetime) -> bool:
+    def moves(self, sign: Sign, at: datetime) -> bool:
         """Whether a sign of life at this instant may have to be written."""
-        until = self.heard_until.get(device_id)
+        until = self.heard_until.get(sign)
         return until is None or at >= until

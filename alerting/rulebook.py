@@ -24,6 +24,10 @@ def slot_of(asset_id: int | None, device_id: int) -> int:
     return slot_of_asset(device_id if asset_id is None else asset_id)
 
 
+Sign = tuple[int, str | None]
+"""Of a device's life: that it was heard of at all (None), or with a value of this quantity."""
+
+
 class Bound(NamedTuple):
     """A rule with a datastream that it watches: its fingerprint, what it has to know of the place, the slot."""
 
@@ -47,6 +51,8 @@ class Rulebook:
         # Which rules watch a datastream is asked for every measurement.
         self._bound: dict[int, list[Bound]] = {}
         self._device_rules: dict[int, list[Rule]] = {}
+        self.awaited: frozenset[str] = frozenset()
+        """Quantities of which some silence rule wants values: that the device says others is not enough."""
         self.version = 0
         """Rises with every change that may concern what was derived from here."""
 
@@ -63,6 +69,9 @@ class Rulebook:
                 of_quantity.setdefault((rule.tenant_id, rule.quantity), []).append(rule)
         self._rules = {rule.id: rule for rule in rules}
         self._of_quantity, self._of_devices = of_quantity, of_devices
+        self.awaited = frozenset(
+            rule.quantity for rule in rules if rule.kind == "silence" and rule.quantity is not None
+        )
         self._calendars = {stored.id: read for stored, read in calendars if read is not None}
         self._calendars_named = {
             (stored.tenant_id, stored.name): read for stored, read in calendars if read is not None
@@ -143,9 +152,11 @@ class Rulebook:
             found = self._device_rules[watched.id] = [rule for rule in rules if applies(rule, watched)]
         return found
 
-    def silence_rules(self, watched: Watched) -> list[Rule]:
-        """The rules that wait for signs of life of its device."""
-        return [rule for rule in self.device_rules(watched) if rule.kind == "silence"]
+    def silence_rules(self, watched: Watched, quantity: str | None) -> list[Rule]:
+        """The rules that wait for signs of life of its device: for any (None), or for values of this quantity."""
+        return [
+            rule for rule in self.device_rules(watched) if rule.kind == "silence" and rule.quantity == quantity
+        ]
 
     def place_of(self, rule: Rule, watched: Watched) -> Place:
         """What `rule` has to know of where this datastream is measured."""

@@ -7,7 +7,7 @@ from alerting import deadline_store, engine_store
 from alerting.deadline_store import Deadline, DueDeadline, Loss
 from alerting.engine_store import About, GatewaySeen, StateKey, StateRow, Watched
 from alerting.evaluation import Evaluation, Judged
-from alerting.rulebook import slot_of
+from alerting.rulebook import Sign, slot_of
 from alerting.rules import Missed, Observation, Opened, Rule, Seen, evaluate
 from core.messages.shards import slot_of_asset
 
@@ -15,27 +15,28 @@ from core.messages.shards import slot_of_asset
 DEADLINE_STEP = 0.25
 
 
-async def hear(evaluation: Evaluation, heard: Mapping[int, tuple[Watched, datetime]]) -> dict[int, datetime]:
-    """Signs of life by device: deadlines move, and who was silent is silent no more.
+async def hear(evaluation: Evaluation, heard: Mapping[Sign, tuple[Watched, datetime]]) -> dict[Sign, datetime]:
+    """Signs of life: deadlines move, and who was silent is silent no more.
 
-    Returns until when further signs of each device move nothing.
+    Returns until when further signs of each kind move nothing.
     """
     wanted = {
-        (rule.id, device_id): (rule, watched, at)
-        for device_id, (watched, at) in heard.items()
-        for rule in evaluation.rulebook.silence_rules(watched)
+        (rule.id, sign[0]): (rule, watched, at)
+        for sign, (watched, at) in heard.items()
+        for rule in evaluation.rulebook.silence_rules(watched, sign[1])
     }
     known = await deadline_store.lock_deadlines(evaluation.connection, sorted(wanted))
     moved: list[tuple[Deadline, int, int]] = []
     back: list[Judged] = []
-    rest: dict[int, datetime] = {}
+    rest: dict[Sign, datetime] = {}
     for key, (rule, watched, at) in sorted(wanted.items()):
         before = known.get(key)
         after = _moved(before, rule, watched, at)
         written = after or before
         assert written is not None  # noqa: S101 - What was never written is written now.
         until = written.heard_at + DEADLINE_STEP * rule.silence_intervals * watched.expected_interval
-        rest[watched.device_id] = min(until, rest.get(watched.device_id, until))
+        sign = (watched.device_id, rule.quantity)
+        rest[sign] = min(until, rest.get(sign, until))
         if after is not None:
             slot = slot_of(watched.asset_id, watched.device_id)
             moved.append((after, rule.tenant_id, slot))
@@ -85,19 +86,25 @@ async def miss(
         if after is not None:
             changed[key] = StateRow(rule.tenant_id, key, after, alert_id, slot)
     await evaluation.save(changed)
-    await _lose_sight(evaluation, {deadline.device_id: deadline for _, deadline in missed.values()})
+    lost: dict[str | None, list[DueDeadline]] = {}
+    for rule, deadline in missed.values():
+        lost.setdefault(rule.quantity, []).append(deadline)
+    for quantity, silent in lost.items():
+        await _lose_sight(evaluation, quantity, silent)
 
 
-async def _lose_sight(evaluation: Evaluation, silent: Mapping[int, DueDeadline]) -> None:
-    """Silence resolves nothing: alerts about these devices stay open, in an unknown condition."""
-    if not silent:
-        return
-    states = await engine_store.lock_states_of_devices(evaluation.connection, sorted(silent))
-    due_at = min(deadline.due_at for deadline in silent.values())
+async def _lose_sight(evaluation: Evaluation, quantity: str | None, silent: Sequence[DueDeadline]) -> None:
+    """Silence resolves nothing: alerts about these devices stay open, in an unknown condition.
+
+    `quantity`: of its values alone nothing was heard; None: of the devices.
+    """
+    device_ids = sorted({deadline.device_id for deadline in silent})
+    states = await engine_store.lock_states_of_devices(evaluation.connection, device_ids)
+    due_at = min(deadline.due_at for deadline in silent)
     changed: dict[StateKey, StateRow] = {}
     for key, row in states.items():
         rule = evaluation.rulebook.rule(key.rule_id)
-        if rule is None:
+        if rule is None or quantity not in (None, rule.quantity):
             continue
         after, _ = evaluate(rule, row.state, Missed(due_at), evaluation.now)
         if after is not None and after != row.state:

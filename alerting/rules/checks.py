@@ -62,6 +62,8 @@ def _check_scope(rule: Rule) -> None:
             raise RefusedRule("une règle `silence`, `gateway` ou `loss` veille toujours : retirez `schedule`")
         if rule.series is not None:
             raise RefusedRule("une règle `silence`, `gateway` ou `loss` ne suit pas de série : retirez `series`")
+    if rule.kind == "silence" and rule.quantity is not None:
+        _check_quantity(rule)
     if rule.kind in ("silence", "gateway") and rule.ladder:
         raise RefusedRule("une règle `silence` ou `gateway` n'a pas de degrés : retirez `ladder`")
     if rule.kind in ("gateway", "loss") and rule.quantity is not None:

@@ -74,7 +74,7 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A tenant's rule (table alert_rule). Rules about silence, gateways and loss have no quantity."""
+    """A tenant's rule (table alert_rule). One about gateways or loss has no quantity, one about silence may."""
 
     id: int
     tenant_id: int

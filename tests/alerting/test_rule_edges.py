@@ -7,6 +7,7 @@ import pytest
 from alerting import alert_store, rule_store
 from alerting.engine import Engine
 from alerting.rulebook import Rulebook
+from alerting.rules import Rule
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.registry.changes import Change
@@ -103,6 +104,42 @@ async def test_a_silence_rule_waits_no_more_for_what_it_watches_no_more(pool: Po
 
     assert await watching.told() == []
     assert await pool.fetchval("SELECT count(*) FROM deadline") == 0
+
+
+@pytest.mark.parametrize("starts_again", [False, True])
+async def test_a_device_that_says_its_battery_and_no_more_how_full_its_bin_is_is_silent_about_that(
+    pool: Pool, starts_again: bool
+) -> None:
+    watching = await watch(pool, one_bin)
+    town, fill = watching.town, watching.town.things[0].datastream_id
+    battery = await pool.fetchval(
+        "INSERT INTO datastream (tenant_id, asset_id, device_id, quantity, unit) "
+        "SELECT tenant_id, asset_id, device_id, 'battery_level', '%' FROM datastream RETURNING id"
+    )
+    rule = Rule(0, town.tenant_id, "muet", "silence", "fill_level", "warning", "{device} ne mesure plus")
+    async with pool.acquire() as connection, connection.transaction():
+        await rule_store.create_rule(connection, rule)
+    await watching.engine._rulebook.load()
+    await watching.hear({fill: 80.0, battery: 50.0})
+    watching.now += timedelta(minutes=10)
+    await watching.hear({fill: 82.0, battery: 50.0})
+    await watching.pass_time(seconds=1)
+    for stream in (fill, battery):
+        await pool.execute(STORE_LATEST, stream, watching.now, 0.0)
+    for _ in range(7):
+        await watching.pass_time(minutes=30)
+        await pool.execute(STORE_LATEST, battery, watching.now, 50.0)
+        if starts_again:
+            watching.start_again()
+            await watching.engine.catch_up(watching.lease)
+        await watching.hear({battery: 50.0})
+    silent = (await watching.told(), {one.rule: one.condition for one in await alert_store.list_alerts(pool)})
+    await watching.hear({fill: 83.0, battery: 50.0})
+    await watching.pass_time(seconds=1)
+
+    assert silent == ([("opened", "bin_75"), ("opened", "muet")], {"bin_75": "unknown", "muet": "firing"})
+    assert (await watching.told())[2:] == [("resolved", "muet")]
+    assert {one.rule: one.condition for one in await alert_store.list_alerts(pool)}["bin_75"] == "firing"
 
 
 async def test_after_an_outage_of_ours_no_gateway_is_called_gone_before_it_had_the_time_to_be_seen(

@@ -40,6 +40,13 @@ class Watch:
         self.now += timedelta(**duration)
         await self.engine.sweep([self.lease])
 
+    def start_again(self) -> None:
+        """Another owner, which remembers nothing."""
+        self.engine = Engine(
+            self.town.pool, self.engine._rulebook, 1, least_watch=timedelta(0), now=lambda: self.now
+        )
+        self.engine._watching[0] = SINCE_LONG
+
     async def told(self) -> list[tuple[str, str]]:
         rows = await self.town.pool.fetch(
             "SELECT n.event, r.name FROM alert_notice n JOIN alert a ON a.id = n.alert_id "
