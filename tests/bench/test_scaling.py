@@ -1,3 +1,4 @@
+import importlib
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from rich.console import Console
 
 from bench.scaling import Options, Shown, Split
@@ -206,3 +208,18 @@ def test_the_tables_are_read_by_people() -> None:
     print_scaling(Console(file=out, width=130), figures_of(replace(shown(), blows=[Blow("api-1", True, 0)])))
     assert "le travail n'a pas été repris" in out.getvalue()
     assert "jamais" in out.getvalue()
+
+
+def test_the_work_is_counted_under_names_that_the_services_have() -> None:
+    for module in (
+        "alerting.engine", "api.edge", "ingest.telemetry", "services.gateway_bridge.telemetry",
+        "services.intake.telemetry", "services.lighting.app", "services.maintenance.telemetry",
+        "services.network.telemetry",
+    ):  # fmt: skip
+        importlib.import_module(module)
+    suffixes = {"counter": "_total", "histogram": "_count"}
+    known = {family.name + suffixes.get(family.type, "") for family in REGISTRY.collect()}
+
+    assert {metric for metric, _ in WORK.values()} <= known
+    # As `bench network` counts what the bus has.
+    assert "territoire_gateway_bridge_uplinks_total" in known
