@@ -8,7 +8,7 @@ import structlog
 from alerting.defaults import create_default_rules
 from core.registry.tenants import ROLES, create_tenant, enter_api_key, find_tenant
 from core.registry.units import UnitMismatch, require_units
-from core.runtime.bus import connect_bus
+from core.runtime.bus import BUS_AWAY, connect_bus
 from core.runtime.environment import settings_or_exit
 from core.runtime.migrations import MigrationFailed, SchemaMismatch, migrate
 from core.runtime.postgres import DATABASE_AWAY, connect
@@ -73,6 +73,9 @@ def main() -> None:
         raise SystemExit(1) from None
     except DATABASE_AWAY as away:
         sys.stderr.write(f"migrate : la base de données ne répond pas, relancez ({away or type(away).__name__})\n")
+        raise SystemExit(1) from None
+    except BUS_AWAY as away:
+        sys.stderr.write(f"migrate : la base est à jour, le bus refuse ses flux, relancez ({away!r})\n")
         raise SystemExit(1) from None
 
 

@@ -12,7 +12,6 @@ from services.cli.restore import COUNTERS_AHEAD
 from services.supervisor.postgres import binaries
 from tests.conftest import Database
 from tests.deploy.test_compose import CHECKOUT
-from tests.services.cli.test_backup import FILL
 
 # `docker compose -f FILE exec -T database COMMAND...`: the command, here.
 STAND_IN = """\
@@ -20,6 +19,20 @@ STAND_IN = """\
 while [ "$1" != database ]; do shift; done
 shift
 exec "$@"
+"""
+FILL = """
+WITH t AS (INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') RETURNING id),
+p AS (INSERT INTO device_profile (tenant_id, name, vendor, model, codec)
+      SELECT id, 'p', 'v', 'm', 'elsys.ers' FROM t RETURNING id, tenant_id),
+d AS (INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id)
+      SELECT tenant_id, '\\x0102030405060708', '\\x0000000000000000', 'd', id, 3, '\\x00', 'kek-1' FROM p
+      RETURNING id, tenant_id),
+s AS (INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, f_cnt_down)
+      SELECT id, '\\x00000001', '\\x00', '\\x00', 'kek-1', 7 FROM d),
+f AS (INSERT INTO datastream (tenant_id, device_id, quantity, unit)
+      SELECT tenant_id, id, 'temperature', 'Cel' FROM d RETURNING id)
+INSERT INTO observation.measurement
+SELECT id, now() - n * interval '1 hour', n, 0 FROM f, generate_series(1, 5000) n
 """
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -50,8 +50,12 @@ def containers_of(workload: Manifest) -> list[Manifest]:
 @cache
 def render(overlay: str) -> Rendered:
     """What `kubectl kustomize` prints, read once; whoever changes it makes a copy."""
+    return rendered_from(overlay, CHECKOUT / "k8s" / "overlays" / overlay)
+
+
+def rendered_from(overlay: str, folder: Path) -> Rendered:
+    """What `kubectl kustomize` prints of any folder."""
     kubectl = Path(sys.executable).with_name("kubectl")
-    folder = CHECKOUT / "k8s" / "overlays" / overlay
     done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return Rendered(overlay, list(yaml.safe_load_all(done.stdout)))

@@ -1,8 +1,11 @@
 """Everything that has to speak may, and nothing else: default-deny cuts what nobody thought of."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from tests.k8s.conftest import OVERLAYS, Rendered, containers_of, render
+from tests.k8s.conftest import CHECKOUT, OVERLAYS, Rendered, containers_of, render, rendered_from
 from tests.k8s.policies import Party, allows, workload
 
 INTERNET = Party(address="203.0.113.7")
@@ -150,3 +153,28 @@ def test_the_ports_that_are_named_are_those_that_the_process_is_told_to_listen_o
             service = container["args"][0].removeprefix("services.").upper()
             name = settings.get(port["name"], f"TERRITOIRE_{service}_PORT")
             assert told[name] == str(port["containerPort"])
+
+
+def test_a_database_that_others_run_is_reached_and_nothing_beside_it(tmp_path: Path) -> None:
+    """The component that no overlay of ours takes."""
+    (tmp_path / "kustomization.yaml").write_text(
+        f"""resources: [{relative(tmp_path, "base")}]
+components:
+  - {relative(tmp_path, "components/database-external")}
+  - {relative(tmp_path, "components/nats-cluster")}
+  - {relative(tmp_path, "components/process")}
+""",
+        "utf-8",
+    )
+    rendered = rendered_from("external", tmp_path)
+    database = Party(address="192.0.2.10")  # In the network that the overlay replaces.
+    for manifest in rendered.ours:
+        process = workload(rendered, manifest["kind"], manifest["metadata"]["name"])
+        assert allows(rendered, process, database, 5432)
+        assert not allows(rendered, process, INTERNET, 5432)
+        assert not allows(rendered, process, database, 22)
+
+
+def relative(start: Path, place: str) -> str:
+    """kustomize takes no absolute path."""
+    return os.path.relpath(CHECKOUT / "k8s" / place, start.resolve())

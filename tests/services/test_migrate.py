@@ -1,8 +1,10 @@
+import pytest
 from pydantic import SecretStr
 
 from core.registry.tenants import authenticate
 from core.runtime.postgres import open_pool
-from services.migrate.__main__ import MigrateSettings, run
+from services.migrate.__main__ import MigrateSettings, main, run
+from tests.conftest import Database
 
 KEY = "terr_0123456789ab_a-first-secret"
 
@@ -23,3 +25,20 @@ async def test_an_installation_gets_its_operator_and_first_key_once(database, na
     assert (principal.tenant_slug, principal.roles) == ("operateur", {"read", "manage", "lighting", "operate"})
     assert tenants == 1
     assert rules > 0
+
+
+def test_a_bus_that_refuses_its_streams_is_told_in_a_line(
+    database: Database, nats_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a cluster does while most of its servers are away; a single server has no place for three copies."""
+    monkeypatch.setenv("TERRITOIRE_DATABASE_URL", database.admin_url)
+    monkeypatch.setenv("TERRITOIRE_NATS_URL", nats_url)
+    monkeypatch.setenv("TERRITOIRE_BUS_REPLICAS", "3")
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    told = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "le bus refuse ses flux" in told
+    assert "Traceback" not in told
