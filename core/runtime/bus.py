@@ -28,6 +28,7 @@ from core.runtime.backlog import Backlog
 from core.runtime.bus_connection import connected
 from core.runtime.lifetime import raise_if_cancelled
 from core.runtime.streams import MEASUREMENTS_STREAM, STREAMS
+from core.runtime.waiting import Waiting
 
 ACK_WAIT_S = 30
 MAX_ACK_PENDING = 4_000
@@ -157,6 +158,12 @@ class Bus:
     def is_connected(self) -> bool:
         """Whether the server answers at this moment."""
         return self._client.is_connected
+
+    @property
+    def server_version(self) -> str:
+        """What the server says of itself."""
+        version = self._client.connected_server_version
+        return f"{version.major}.{version.minor}.{version.patch}"
 
     async def answers(self, within_s: float) -> bool:
         """Whether the server carries a message of ours back to us in time.
@@ -352,7 +359,7 @@ class Bus:
 
 
 @asynccontextmanager
-async def connect_bus(nats_url: str, name: str) -> AsyncGenerator[Bus]:
+async def connect_bus(nats_url: str, name: str, waiting: Waiting | None = None) -> AsyncGenerator[Bus]:
     """The bus while the block runs, as `core.runtime.bus_connection.connected` has it."""
-    async with connected(nats_url, name) as client:
+    async with connected(nats_url, name, waiting) as client:
         yield Bus(client)

@@ -24,18 +24,19 @@ class BusLost(Refusal):
 
 
 @asynccontextmanager
-async def connected(nats_url: str, name: str) -> AsyncGenerator[Client]:
+async def connected(nats_url: str, name: str, waiting: Waiting | None = None) -> AsyncGenerator[Client]:
     """A client that reconnects without limit; it waits for a server that is not there yet, and says so.
 
     `tls://user:password@host:port?ca=/path/ca.pem` for TLS, `ca` naming the server's authority when it is not one
-    of the system's. Several servers of a cluster, each in full, have commas between them.
+    of the system's. Several servers of a cluster, each in full, have commas between them. Whoever does not wait
+    for ever hands `waiting` in, and finds there why it was in vain.
 
     Raises:
         OSError, ssl.SSLError: the authority's file cannot be read.
         BusLost: the server said that we may not come any more.
     """
     servers, tls = _servers(nats_url)
-    waiting = Waiting("bus_waited_for", "bus", bus_address(nats_url), holds_start=True)
+    waiting = waiting or waiting_for_bus(nats_url)
     client = Client()
     using = asyncio.current_task()
     assert using is not None  # noqa: S101 - There is one wherever there is an await.
@@ -91,6 +92,11 @@ async def connected(nats_url: str, name: str) -> AsyncGenerator[Client]:
         waiting.given_up()
         with suppress(nats.errors.Error, OSError, TimeoutError):  # A bus that is away at the end is no failure.
             await client.close()  # Never drain(): it hangs on a pull subscription that still holds messages.
+
+
+def waiting_for_bus(nats_url: str) -> Waiting:
+    """Of a process that can do nothing without it."""
+    return Waiting("bus_waited_for", "bus", bus_address(nats_url), holds_start=True)
 
 
 def bus_address(nats_url: str) -> str:

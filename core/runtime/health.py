@@ -12,7 +12,7 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from core.runtime.bus import Bus
-from core.runtime.postgres import DATABASE_AWAY, Pool
+from core.runtime.postgres import DATABASE_AWAY, Pool, database_reason
 from core.runtime.refusal import Refusal
 from core.runtime.waiting import what_is_waited_for
 
@@ -74,7 +74,7 @@ async def _outcome(check: Check) -> str | None:
     try:
         return await check()
     except (*DATABASE_AWAY, TimeoutError) as away:
-        return str(away) or type(away).__name__
+        return database_reason(away)
 
 
 def database_check(pool: Pool) -> Check:
@@ -91,7 +91,7 @@ def bus_check(bus: Bus) -> Check:
     """The bus is connected."""
 
     async def check() -> str | None:
-        return None if bus.is_connected else "disconnected"
+        return None if bus.is_connected else "la connexion est coupée"
 
     return check
 

@@ -1,4 +1,4 @@
-"""The commands. Each imports what it needs when it runs: `status` does not wait for the simulator."""
+"""The commands. Each imports what it needs when it runs: `up` does not wait for the simulator."""
 
 import asyncio
 import os
@@ -20,6 +20,7 @@ from services.cli.install import install
 from services.cli.lns_import import export_app, import_app
 from services.cli.restore import restore
 from services.cli.running import default_home, fail, find_run
+from services.cli.status import status
 
 if TYPE_CHECKING:
     from services.cli.session import Body
@@ -55,6 +56,7 @@ app.command("check-image")(check_image)
 app.command()(doctor)
 app.command()(install)
 app.command()(restore)
+app.command()(status)
 
 
 @app.command()
@@ -181,14 +183,14 @@ def fleet(
 
     run, console = find_run(home), Console()
     _log_apart(run, "fleet")
-    status = run_demo(
+    ended_with = run_demo(
         run,
         exit_after=exit_after,
         pace=pace,
         console=console,
         started=lambda api_key: print_ready(console, run, api_key),
     )
-    raise typer.Exit(status)
+    raise typer.Exit(ended_with)
 
 
 @app.command()
@@ -238,7 +240,7 @@ def simulate(
 
     run = find_run(home)
     _log_apart(run, "simulate")
-    status = run_simulation(
+    ended_with = run_simulation(
         run,
         gateways=gateways,
         devices=devices,
@@ -246,32 +248,7 @@ def simulate(
         exit_after=exit_after,
         console=Console(),
     )
-    raise typer.Exit(status)
-
-
-@app.command()
-def status(
-    home: HomeOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Pour un programme.")] = False,
-) -> None:
-    """Ce qui tourne, et si c'est prêt. 0 : tout est prêt ; 1 : pas tout ; 3 : rien ne tourne."""
-    from services.cli.report import readiness, status_table
-
-    run = find_run(home)
-    ready = asyncio.run(readiness(run))
-    if as_json:
-        import msgspec
-
-        services = [
-            {"name": one.name, "ready": ready[one.name], "pid": one.pid, "restarts": one.restarts}
-            for one in run.services
-        ]
-        print(msgspec.json.encode({"home": run.home, "mode": run.mode, "services": services}).decode())
-    else:
-        from rich.console import Console
-
-        Console().print(status_table(run, ready))
-    raise typer.Exit(0 if all(ready.values()) else 1)
+    raise typer.Exit(ended_with)
 
 
 @app.command()

@@ -109,6 +109,19 @@ def former(folder: Path, keep: int) -> list[Path]:
     return sorted(folder.glob("territoire-????-??-??T??????.dump"))[:-keep]
 
 
+def newest_backup(folder: Path) -> datetime | None:
+    """When the last backup in this folder was made, by the manifests beside them; None: there is none."""
+    newest: datetime | None = None
+    for file in folder.glob(f"*.dump{MANIFEST_SUFFIX}"):
+        try:
+            made = msgspec.json.decode(file.read_bytes(), type=Manifest).made_at
+        except (OSError, msgspec.DecodeError):
+            continue
+        if file.with_name(file.name.removesuffix(MANIFEST_SUFFIX)).exists():
+            newest = made if newest is None else max(newest, made)
+    return newest
+
+
 async def _back_up(url: str, file: Path) -> Manifest:
     from core.registry.keys import read_sealed
     from core.runtime.postgres import DATABASE_AWAY, connect

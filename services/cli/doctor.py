@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +13,16 @@ import structlog
 import typer
 from rich.console import Console
 
-from services.cli.findings import Finding, critical, print_findings, worst
-from services.cli.running import default_home
+from services.cli.findings import Finding, critical, print_findings, warning, worst
+from services.cli.running import COMMAND, usual_homes
 
 if TYPE_CHECKING:
     from services.cli.examination import Place
+
+START = (
+    "démarrez-la : sudo systemctl start territoire sur un serveur installé (pourquoi elle s'est arrêtée : "
+    "journalctl -u territoire -n 50), sinon ./territoire up"
+)
 
 
 def doctor(
@@ -46,14 +52,19 @@ def doctor(
 
 async def _examine(home: Path | None, certificates: list[Path], backups: Path | None) -> list[Finding]:
     from services.cli import examination, machine
+    from services.cli.installed import installed
 
-    places = [home] if home else [default_home("up"), default_home("demo")]
-    place, findings = _find(places)
+    server = installed()
+    place, findings = _find([home] if home else usual_homes())
+    is_installed = server is not None and place.folder == server.home
+    told = {**server.environment, **os.environ} if server is not None and is_installed else os.environ
+    findings += _examine_settings(told)
     findings += machine.examine_machine(place.folder)
-    for file in [*certificates, *_told_certificates()]:
+    for file in [*certificates, *_told_certificates(told)]:
         findings.append(machine.examine_certificate(file))
-    if backups is not None:
-        findings.append(machine.examine_backups(backups))
+    folder = backups or (server.backups if server is not None and is_installed else None)
+    if folder is not None:
+        findings.append(machine.examine_backups(folder))
     findings += await examination.examine_services(place)
     findings += await examination.examine_database(place)
     findings += await examination.examine_bus(place)
@@ -63,24 +74,46 @@ async def _examine(home: Path | None, certificates: list[Path], backups: Path | 
 
 def _find(places: list[Path]) -> "tuple[Place, list[Finding]]":
     from services.cli.examination import Place
+    from services.cli.report import alive, last_line
     from services.run_info import read_run_info
 
     for folder in places:
         try:
-            return Place.of_run(read_run_info(folder)), []
+            run = read_run_info(folder)
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except (msgspec.DecodeError, PermissionError) as wrong:
-            told = critical("pile", f"{folder} ne se lit pas : {wrong}", "lancez doctor sous le compte de la pile")
-            return Place(folder), [told]
+        except PermissionError:
+            what = f"{folder} n'est lisible que par le compte de la pile et par root"
+            return Place(folder), [critical("pile", what, f"relancez avec sudo : sudo {COMMAND}")]
+        except msgspec.DecodeError as wrong:
+            what = f"run.json de {folder} n'est pas de cette version du programme : {wrong}"
+            remedy = (
+                "redémarrez la pile avec ce programme : sudo systemctl restart territoire (ou ./territoire up)"
+            )
+            return Place(folder), [critical("pile", what, remedy)]
+        if alive(run.supervisor_pid):
+            return Place.of_run(run), []
+        what = f"celle de {folder} a été tuée, ou la machine a redémarré : rien ne tourne"
+        return Place(folder), [critical("pile", what, START)]
     told_place = Place.of_environment(os.environ)
     if told_place.database_url is not None:
         return told_place, []
-    missing = critical(
-        "pile", f"aucune pile ne tourne dans {places[0]}", "./territoire up (ou systemctl start territoire)"
-    )
-    return Place(places[0]), [missing]
+    logs = sorted((places[0] / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
+    said = f" ; dernière ligne de {logs[-1].name} : {last_line(logs[-1])}" if logs else ""
+    return Place(places[0]), [critical("pile", f"aucune ne tourne dans {places[0]}{said}", START)]
 
 
-def _told_certificates() -> list[Path]:
-    return [Path(told) for told in (os.environ.get("TERRITOIRE_STATION_CERTIFICATE"),) if told]
+def _examine_settings(told: Mapping[str, str]) -> list[Finding]:
+    """What the operator wrote for the services, before they are restarted with it."""
+    from core.runtime.environment import unknown_settings
+    from services.cli.settings_check import CLASSES, wrong_settings
+
+    remedy = "corrigez-le dans /etc/territoire/territoire.env (ou là où il est écrit), puis redémarrez"
+    return [
+        *(critical("réglages", line, remedy) for line in wrong_settings(CLASSES, told)),
+        *(warning("réglages", unknown.french, remedy) for unknown in unknown_settings(told)),
+    ]
+
+
+def _told_certificates(told: Mapping[str, str]) -> list[Path]:
+    return [Path(file) for file in (told.get("TERRITOIRE_STATION_CERTIFICATE"),) if file]

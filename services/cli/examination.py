@@ -1,7 +1,7 @@
 """What the database, the bus, the broker and the processes have to say when they are asked."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,13 +11,22 @@ from core.messages import topics
 from core.registry.keys import KeyWrap, read_sealed
 from core.registry.units import UnitMismatch, require_units
 from core.runtime.bus import BUS_AWAY, Bus, connect_bus
+from core.runtime.bus_connection import bus_reason, waiting_for_bus
 from core.runtime.migrations import SchemaMismatch, require_schema
 from core.runtime.mqtt import Broker, MqttAway, MqttEdge, MqttRefused, MqttSettings
-from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect
+from core.runtime.postgres import (
+    DATABASE_AWAY,
+    Connection,
+    PostgresError,
+    connect,
+    database_address,
+    database_reason,
+)
 from core.runtime.settings import KEK_OCTETS
 from core.runtime.streams import STREAMS
 from services.cli.findings import Finding, critical, good, warning
-from services.run_info import RunInfo
+from services.cli.report import last_line, problem_of, readiness
+from services.run_info import RunInfo, ServiceInfo
 
 WITHIN_S = 5.0
 SKEW_MOST = timedelta(seconds=2)
@@ -88,18 +97,28 @@ async def examine_services(place: Place) -> list[Finding]:
     """Every process of the stack on this machine."""
     if place.run is None:
         return []
-    from services.cli.report import readiness
-
     found: list[Finding] = []
     ready = await readiness(place.run)
+    unready: dict[str, list[ServiceInfo]] = {}
     for service in place.run.services:
-        subject = f"processus {service.name}"
         if not ready[service.name]:
-            found.append(critical(subject, "pas prêt", f"lisez la fin de {service.log}"))
+            unready.setdefault(await problem_of(service), []).append(service)
         elif service.restarts >= RESTARTED_OFTEN:
             what = f"prêt, mais redémarré {service.restarts} fois"
-            found.append(warning(subject, what, f"lisez {service.log} : il y a une cause"))
+            found.append(warning(f"processus {service.name}", what, f"lisez {service.log} : il y a une cause"))
+    # What has the same reason is one finding: nine processes wait for one database.
+    for problem, services in unready.items():
+        subject = f"processus {', '.join(service.name for service in services)}"
+        found.append(critical(subject, problem, _services_remedy(services)))
     return found or [good("processus", f"les {len(place.run.services)} sont prêts")]
+
+
+def _services_remedy(services: Sequence[ServiceInfo]) -> str:
+    if any(service.health_url is not None and service.pid is not None for service in services):
+        return f"réparez cela, ils reprennent d'eux-mêmes ; le détail : {services[0].log}"
+    last = last_line(Path(services[0].log))
+    told = f" ; il a dit en dernier : {last}" if last else ""
+    return f"il est redémarré de lui-même ; si cela dure, lisez {services[0].log}{told}"
 
 
 async def examine_database(place: Place) -> list[Finding]:
@@ -110,7 +129,7 @@ async def examine_database(place: Place) -> list[Finding]:
         async with asyncio.timeout(WITHIN_S):
             connection = await connect(place.database_url, "territoire-doctor")
     except (PostgresError, *DATABASE_AWAY) as away:
-        what = f"ne répond pas ({str(away) or type(away).__name__})"
+        what = f"ne répond pas ({database_address(place.database_url)}) : {database_reason(away)}"
         return [
             critical("base de données", what, "vérifiez que PostgreSQL tourne, son adresse et le mot de passe")
         ]
@@ -231,11 +250,12 @@ async def examine_bus(place: Place) -> list[Finding]:
     """Reached, with its streams, and not filling."""
     if place.nats_url is None:
         return []
+    waiting = waiting_for_bus(place.nats_url)
     try:
-        async with asyncio.timeout(WITHIN_S), connect_bus(place.nats_url, "territoire-doctor") as bus:
+        async with asyncio.timeout(WITHIN_S), connect_bus(place.nats_url, "territoire-doctor", waiting) as bus:
             return await _examine_streams(bus)
     except BUS_AWAY as away:
-        what = f"ne répond pas ({str(away) or type(away).__name__})"
+        what = f"ne répond pas ({waiting.address}) : {waiting.reason or bus_reason(away)}"
         return [critical("bus", what, "vérifiez que nats-server tourne, son adresse et le mot de passe")]
 
 

@@ -91,18 +91,9 @@ def examine_certificate(file: Path) -> Finding:
 
 def examine_backups(folder: Path) -> Finding:
     """By the manifests that `territoire backup` writes."""
-    import msgspec
+    from services.cli.backup import newest_backup
 
-    from services.cli.backup import MANIFEST_SUFFIX, Manifest
-
-    newest: datetime | None = None
-    for file in folder.glob(f"*.dump{MANIFEST_SUFFIX}"):
-        try:
-            made = msgspec.json.decode(file.read_bytes(), type=Manifest).made_at
-        except (OSError, msgspec.DecodeError):
-            continue
-        if file.with_name(file.name.removesuffix(MANIFEST_SUFFIX)).exists():
-            newest = made if newest is None else max(newest, made)
+    newest = newest_backup(folder)
     remedy = f"./territoire backup {folder}, et voyez « systemctl status territoire-backup.timer »"
     if newest is None:
         return critical("sauvegarde", f"aucune dans {folder}", remedy)

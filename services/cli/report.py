@@ -1,13 +1,20 @@
 """What the command line shows about a running stack."""
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from services.run_info import FILE_NAME, RunInfo, ServiceInfo
+
+ANSWERS_WITHIN_S = 3.0
+LOG_END, LINE_MOST = 4_000, 300
+# What /readyz calls by a name of ours.
+CHECKS = {"database": "base de données", "bus": "bus", "mqtt": "courtier MQTT", "udp": "port UDP"}
 
 
 def access_table(run: RunInfo) -> Table:
@@ -49,13 +56,41 @@ async def readiness(run: RunInfo) -> dict[str, bool]:
     async def ready(service: ServiceInfo) -> bool:
         if service.health_url is not None:
             return await answers_ok(f"{service.health_url}/readyz")
-        return service.pid is not None and _alive(service.pid)
+        return service.pid is not None and alive(service.pid)
 
     answers = await asyncio.gather(*(ready(service) for service in run.services))
     return {service.name: answer for service, answer in zip(run.services, answers, strict=True)}
 
 
-def _alive(pid: int) -> bool:
+async def asked(url: str) -> bytes | None:
+    """The body of an answer on the loopback, whatever its status; None when there is none."""
+    import httpx
+
+    try:
+        async with httpx.AsyncClient(timeout=ANSWERS_WITHIN_S, trust_env=False) as client:
+            return (await client.get(url)).content
+    except httpx.HTTPError:
+        return None
+
+
+async def problem_of(service: ServiceInfo) -> str:
+    """Why a process is not ready, in its own words where it has some."""
+    if service.pid is None:
+        return "arrêté"
+    if service.health_url is None:
+        return "ne répond pas"
+    answer = await asked(f"{service.health_url}/readyz")
+    if answer is None:
+        return "démarre, ou ne répond plus"
+    with contextlib.suppress(msgspec.DecodeError, KeyError, AttributeError):
+        problems: dict[str, str] = msgspec.json.decode(answer)["problems"]
+        told = [f"{CHECKS[name]} : {why}" if name in CHECKS else why for name, why in problems.items()]
+        return " | ".join(dict.fromkeys(told)) or "pas prêt"
+    return "pas prêt"
+
+
+def alive(pid: int) -> bool:
+    """Whether there is a process of this number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -65,13 +100,15 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def status_table(run: RunInfo, ready: dict[str, bool]) -> Table:
-    """One row for each process."""
-    table = Table(title=f"Territoire ({run.mode}), {run.home}", title_justify="left")
-    for heading in ("Processus", "État", "PID", "Redémarrages", "Journal"):
-        table.add_column(heading, overflow="fold")
-    for service in run.services:
-        state = "[green]prêt[/]" if ready[service.name] else "[red]pas prêt[/]"
-        pid = "" if service.pid is None else str(service.pid)
-        table.add_row(service.name, state, pid, str(service.restarts), service.log)
-    return table
+def last_line(log: Path) -> str:
+    """What a process said last, cut to a line of a terminal; its own message where the line is one of ours."""
+    try:
+        octets = log.read_bytes()[-LOG_END:]
+    except OSError:
+        return ""
+    lines = octets.decode("utf-8", "replace").split("\n")
+    said = next((line for line in reversed(lines) if line.strip() and not line.startswith("supervisor: ")), "")
+    with contextlib.suppress(msgspec.DecodeError):
+        line = msgspec.json.decode(said, type=dict[str, object])
+        said = str(line.get("message") or line.get("error") or line.get("event") or said)
+    return said.strip()[:LINE_MOST]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from services.run_info import RunInfo
 
 NOTHING_RUNS = 3
+COMMAND = "./territoire " + " ".join(sys.argv[1:])
 
 
 def fail(message: str, status: int = 1) -> typer.Exit:
@@ -29,7 +30,9 @@ def read_run(*folders: Path) -> "RunInfo":
             return read_run_info(folder)
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except (DecodeError, PermissionError) as wrong:
+        except PermissionError:
+            raise fail(f"seuls le compte de la pile et root lisent {folder} : sudo {COMMAND}") from None
+        except DecodeError as wrong:
             raise fail(f"{folder} : {wrong}") from None
     raise fail(f"aucune pile ne tourne dans {folders[0]}", NOTHING_RUNS)
 
@@ -43,6 +46,14 @@ def default_home(mode: str) -> Path:
     return home / "demo" if mode == "demo" else home
 
 
+def usual_homes() -> list[Path]:
+    """Where a stack may be when nobody says where: that of `install`, of `up`, of `demo`."""
+    from services.cli.installed import installed
+
+    server = installed()
+    return [*([server.home] if server else []), default_home("up"), default_home("demo")]
+
+
 def find_run(home: Path | None) -> "RunInfo":
     """The stack in `home`, or else in one of the usual places; ends the command when there is none."""
-    return read_run(*([home] if home else [default_home("up"), default_home("demo")]))
+    return read_run(*([home] if home else usual_homes()))

@@ -6,12 +6,14 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
 from core.registry.keys import KeyWrap
+from core.runtime.migrations import migrations
 from core.runtime.postgres import connect
 from services.cli.app import app
 from services.cli.backup import Manifest, digest_of, manifest_file
@@ -62,9 +64,15 @@ async def test_a_restored_stack_has_every_row_and_goes_on(folder: Path) -> None:
         await connection.execute(FILL.replace("{ours}", ours.hex()))
         await connection.close()
         saved = await asyncio.to_thread(territoire, "backup", file, "--home", former.folder)
+        shown = await asyncio.to_thread(territoire, "status", "--home", former.folder, "--backups", folder)
+        told = await asyncio.to_thread(
+            territoire, "status", "--home", former.folder, "--backups", folder, "--json"
+        )
         await stack.stop()
     assert saved.exit_code == 0, saved.output
     assert "5000 mesures" in saved.output
+    assert shown.exit_code == told.exit_code == 0, shown.output
+    check_status(shown.output, json.loads(told.output), run.api_url, folder)
     assert file.stat().st_mode & 0o077 == 0
     assert json.loads(manifest_file(file).read_bytes())["kek_ids"] == ["kek-0", "kek-1"]
 
@@ -84,6 +92,26 @@ async def test_a_restored_stack_has_every_row_and_goes_on(folder: Path) -> None:
         await connection.close()
         assert run.kek == former.secrets().kek
         await stack.stop()
+
+
+def check_status(shown: str, told: dict[str, Any], url: str, folder: Path) -> None:
+    """What runs, what is in it, and the backup that was made a moment before."""
+    assert told["url"] == url
+    assert [(one["name"], one["ready"]) for one in told["services"]] == [
+        ("postgres", True),
+        ("nats", True),
+        ("mosquitto", True),
+        ("maintenance", True),
+    ]
+    assert told["database"]["schema"] == told["database"]["schema_wanted"] == len(migrations())
+    assert told["database"]["devices"] == 1
+    assert [one["name"] for one in told["streams"]] == ["FRAMES", "UPLINKS"]
+    assert told["disk"]["free"] > 0
+    assert told["backups"] == str(folder)
+    assert told["backup_at"] is not None
+    assert told["problems"] == {}
+    for words in (url, "4 prêts", f"schéma {len(migrations())}", "NATS 2.", "il y a", "Tout est prêt."):
+        assert words in shown
 
 
 async def all_ready(stack: Stack) -> set[str]:
