@@ -6,7 +6,7 @@ from functools import cache
 from fastapi import FastAPI
 from starlette.datastructures import State
 
-from api import reference, status
+from api import reference, status, webhook_messages
 from api.auth import Authenticator
 from api.edge import Edge
 from api.errors import handle_errors
@@ -119,6 +119,7 @@ def _without_state() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        webhooks=webhook_messages.messages,
     )
     handle_errors(app)
     for router in ROUTERS:

@@ -1,0 +1,192 @@
+"""What we post to endpoints, as the reference shows it: the section « webhooks » of the OpenAPI document."""
+
+from datetime import datetime
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from pydantic import ConfigDict, Field
+
+from alerting.rules.model import Severity
+from api.fields import Answer, example
+
+SIGNED = (
+    "Signé comme le veut Standard Webhooks : `webhook-id` (le même à chaque essai : ce qui a déjà été reçu "
+    "s'y reconnaît), `webhook-timestamp`, `webhook-signature` (deux signatures pendant un changement de secret). "
+    "Répondez 2xx en moins de dix secondes, 410 pour ne plus rien recevoir ; `Retry-After` est suivi."
+)
+OPENED = {
+    "type": "alert.opened",
+    "timestamp": "2026-11-25T06:05:00Z",
+    "data": {
+        "alert": 7,
+        "tenant": "brest",
+        "rule": "bin_75",
+        "severity": "major",
+        "message": "Bac 12 (3 rue de Siam, Brest) : rempli à 92 % depuis le 25/11/2026 à 6 h 05 (seuil 75 %), "
+        "à collecter.",
+        "asset": {
+            "id": 12,
+            "kind": "waste_container",
+            "name": "Bac 12",
+            "street": "3 rue de Siam",
+            "commune": "Brest",
+        },
+        "device": "em400-12",
+        "gateway": None,
+        "value": 92.0,
+        "unit": "%",
+        "threshold": 75.0,
+        "since": "2026-11-25T05:05:00Z",
+        "occurrences": 1,
+        "link": "https://territoire.collectivite.fr/v1/alerts/7",
+    },
+}
+DIGEST = {
+    "type": "team.digest",
+    "timestamp": "2026-11-26T06:30:00Z",
+    "data": {
+        "tenant": "brest",
+        "team": "Voirie",
+        "message": "1 alerte en attente pour l'équipe Voirie, dont 1 déjà terminée.",
+        "count": 1,
+        "more": 0,
+        "alerts": [
+            {
+                "alert": 7,
+                "severity": "major",
+                "message": "Bac 12 (3 rue de Siam, Brest) : fin d'alerte, le bac a été vidé (4 %).",
+                "at": "2026-11-26T04:10:00Z",
+                "is_over": True,
+                "link": "https://territoire.collectivite.fr/v1/alerts/7",
+            }
+        ],
+    },
+}
+TEST = {
+    "type": "webhook.test",
+    "timestamp": "2026-11-25T18:00:00Z",
+    "data": {
+        "message": "Essai demandé depuis Territoire : cette adresse reçoit les messages. Il n'y a rien à faire."
+    },
+}
+
+
+class Told(Answer):
+    """What is sent has these fields and no others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ToldAsset(Told):
+    """L'actif concerné."""
+
+    id: int
+    kind: str
+    name: str
+    street: str
+    commune: str
+
+
+class AlertData(Told):
+    """L'alerte, au moment du message."""
+
+    alert: int
+    tenant: str = Field(description="Identifiant de la collectivité")
+    rule: str
+    severity: Severity
+    message: str = Field(description="Ce qu'il y a à lire, en français")
+    asset: ToldAsset | None
+    device: str | None
+    gateway: str | None
+    value: float | None
+    unit: str | None
+    threshold: float | None
+    since: datetime
+    occurrences: int
+    link: str
+    cause: str | None = Field(None, description="Pourquoi elle est finie ; de `alert.resolved` seulement")
+    rung: int | None = Field(None, description="L'échelon appelé ; de `alert.escalated` seulement")
+
+
+class AlertMessage(Told):
+    """Une alerte s'ouvre, se rouvre, s'aggrave, finit, va et vient, est résumée, ou n'est prise par personne."""
+
+    model_config = example(OPENED)
+
+    type: Literal[
+        "alert.opened",
+        "alert.reopened",
+        "alert.raised",
+        "alert.resolved",
+        "alert.flapping",
+        "alert.digest",
+        "alert.escalated",
+    ]
+    timestamp: datetime
+    data: AlertData
+
+
+class DigestLine(Told):
+    """Une alerte du résumé."""
+
+    alert: int
+    severity: Severity
+    message: str
+    at: datetime
+    is_over: bool
+    link: str
+
+
+class DigestData(Told):
+    """Ce qui a attendu, le plus grave d'abord."""
+
+    tenant: str
+    team: str
+    message: str
+    count: int
+    more: int = Field(description="Combien d'autres ne tiennent pas dans le message")
+    alerts: list[DigestLine]
+
+
+class DigestMessage(Told):
+    """Le résumé d'une équipe, après ses heures calmes."""
+
+    model_config = example(DIGEST)
+
+    type: Literal["team.digest"]
+    timestamp: datetime
+    data: DigestData
+
+
+class AddressTestData(Told):
+    """Rien à faire."""
+
+    message: str
+
+
+class AddressTest(Told):
+    """Un essai, demandé par `/test`."""
+
+    model_config = example(TEST)
+
+    type: Literal["webhook.test"]
+    timestamp: datetime
+    data: AddressTestData
+
+
+messages = APIRouter(tags=["Webhooks"], default_response_class=Response)
+
+
+@messages.post("alert", status_code=204, summary="Ce qui arrive à une alerte", description=SIGNED)
+def alert(message: AlertMessage) -> None:
+    """Described, never called."""
+
+
+@messages.post("team.digest", status_code=204, summary="Le résumé d'une équipe", description=SIGNED)
+def digest(message: DigestMessage) -> None:
+    """Described, never called."""
+
+
+@messages.post("webhook.test", status_code=204, summary="Un essai", description=SIGNED)
+def test(message: AddressTest) -> None:
+    """Described, never called."""
