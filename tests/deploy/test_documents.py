@@ -10,6 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from core.runtime.settings import ServiceSettings
 from services.cli.app import app
 from tests.k8s.conftest import CHECKOUT, render
 from tests.k8s.test_rules import known_settings
@@ -53,6 +54,18 @@ def test_every_secret_of_the_manifests_is_in_the_table() -> None:
     for secret in render("production").of("ExternalSecret"):
         name = secret["metadata"]["name"]
         assert {entry["secretKey"] for entry in secret["spec"]["data"]} <= told[name.strip()], name
+
+
+def test_the_bus_is_called_by_every_server_s_name_that_its_certificate_has() -> None:
+    """One name for all would be tried at the same lost address again and again."""
+    [url] = re.findall(r"`(tls://[^`]*nats[^`]*)`", TEXT)
+    called = re.findall(r"@([\w.-]+):4222", url)
+    rendered = render("production")
+    servers = rendered.named("StatefulSet", "nats")["spec"]["replicas"]
+
+    assert called == [f"nats-{number}.nats" for number in range(servers)]
+    assert set(called) <= set(rendered.named("Certificate", "nats")["spec"]["dnsNames"])
+    ServiceSettings(database_url="postgresql://a:b@c/d", nats_url=url.partition("?")[0])  # type: ignore[arg-type]
 
 
 def test_the_manifests_pass_the_line_that_the_operator_types(tmp_path: Path) -> None:
