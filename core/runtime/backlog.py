@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import Gauge
 
+from core.runtime.lifetime import raise_if_cancelled
+
 ASK_EVERY_S = 10.0
 
 _LABELS = ("stream", "shard")
@@ -55,6 +57,7 @@ async def shown(
                 WAITING.labels(*labels).set(backlog.waiting)
                 UNACKNOWLEDGED.labels(*labels).set(backlog.unacknowledged)
                 REDELIVERED.labels(*labels).set(backlog.redelivered)
+            raise_if_cancelled()
             await asyncio.sleep(every_s)
 
     asking = asyncio.create_task(repeat(), name=f"show the backlog of {stream} {shard}")
