@@ -151,7 +151,9 @@ async def delete_rule(connection: Connection, rule_id: int) -> bool:
 
 async def _check_names(connection: Connection, rule: Rule) -> None:
     if not await connection.fetchval(KNOWS, rule.team_id, rule.calendar_id):
-        raise RefusedRule("l'équipe ou le calendrier n'existe pas")
+        raise RefusedRule(
+            "l'équipe ou le calendrier n'existe pas : voyez GET /v1/teams et GET /v1/alert-calendars"
+        )
 
 
 async def list_calendars(connection: Connection | Pool) -> list[StoredCalendar]:
@@ -196,7 +198,7 @@ async def delete_calendar(connection: Connection, calendar_id: int) -> bool:
     try:
         return await connection.fetchval(DELETE_CALENDAR, calendar_id) is True
     except ForeignKeyViolationError:
-        raise RefusedRule("une règle suit ce calendrier") from None
+        raise RefusedRule("une règle suit ce calendrier : donnez-lui-en un autre d'abord") from None
 
 
 async def find_calendar(connection: Connection | Pool, tenant_id: int, name: str) -> int | None:

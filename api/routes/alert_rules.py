@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from alerting import rule_store
 from alerting.rules import Rule, Rung
 from alerting.rules.checks import RefusedRule, check_rule
-from alerting.rules.model import Kind, Schedule, Severity
+from alerting.rules.model import MESSAGE_FIELDS, Kind, Schedule, Severity
 from alerting.trial import NotToTry, try_rule
 from api.auth import Manager, Reader
 from api.errors import PROBLEM_RESPONSES, Problem, not_found
@@ -37,10 +37,7 @@ SCHEDULE_TEXT = (
     "Quand la règle veille : `always` toujours, `open` aux heures d'ouverture, `closed` en dehors, "
     "`night` de 22 h à 6 h, `lit` quand l'éclairage doit être allumé, `unlit` quand il doit être éteint"
 )
-FIELDS_TEXT = (
-    "Texte envoyé. Champs : {asset}, {place}, {street}, {commune}, {device}, {gateway}, {value}, {threshold}, "
-    "{since}, {link}"
-)
+FIELDS_TEXT = "Texte envoyé. Champs : " + ", ".join(f"{{{name}}}" for name in MESSAGE_FIELDS)
 # What a rule may be without; null takes it away.
 NULLABLE = frozenset(
     {
@@ -95,7 +92,12 @@ class RungAnswer(Answer):
 class RuleFields(Body):
     """Ce qu'une règle peut dire ; ce qui est absent a sa valeur habituelle, ou reste tel quel."""
 
-    quantity: Word | None = Field(None, examples=["fill_level"])
+    quantity: Word | None = Field(
+        None,
+        description="Grandeur suivie (GET /v1/quantities) ; d'une règle `silence`, celle qu'on attend, null : "
+        "n'importe laquelle ; absente de `gateway` et de `loss`",
+        examples=["fill_level"],
+    )
     asset_kinds: Annotated[list[Word], Field(min_length=1, max_length=20)] | None = Field(
         None, description="Types d'actif ; null : tous"
     )
@@ -106,12 +108,17 @@ class RuleFields(Body):
         None, description="Série calculée à comparer, au lieu des valeurs mesurées"
     )
     scope: Literal["datastream", "asset"] | None = Field(None, description="Une alerte par flux, ou par actif")
-    fire_op: Comparison | None = None
-    fire_value: float | None = Field(None, description="Seuil de déclenchement", examples=[80])
+    fire_op: Comparison | None = Field(None, description="Comment la valeur se compare au seuil", examples=[">="])
+    fire_value: float | None = Field(
+        None,
+        description="Seuil de déclenchement ; d'une plage, son bas ; d'un état, 0 ou 1 ; d'une valeur figée, "
+        "l'écart en deçà duquel elle l'est",
+        examples=[80],
+    )
     fire_upper: float | None = Field(None, description="Seuil haut d'une plage")
-    clear_op: Comparison | None = None
+    clear_op: Comparison | None = Field(None, description="Comparaison de la fin, l'autre sens", examples=["<="])
     clear_value: float | None = Field(None, description="Seuil de retour à la normale", examples=[60])
-    clear_upper: float | None = None
+    clear_upper: float | None = Field(None, description="D'une plage, le haut du retour à la normale")
     for_readings: int | None = Field(None, ge=1, le=60, description="Mesures au-delà du seuil avant l'alerte")
     of_readings: int | None = Field(None, ge=1, le=60, description="Sur autant de mesures ; null : de suite")
     for_seconds: Seconds | None = Field(None, description="Secondes au-delà du seuil avant l'alerte")
@@ -122,13 +129,20 @@ class RuleFields(Body):
     )
     ladder: list[RungField] | None = Field(None, max_length=5, description="Degrés plus graves, dans l'ordre")
     schedule: Schedule | None = Field(None, description=SCHEDULE_TEXT)
-    calendar_id: IdRef | None = Field(None, description="Heures d'ouverture")
+    calendar_id: IdRef | None = Field(
+        None, description="Heures d'ouverture, si l'actif n'en nomme pas (GET /v1/alert-calendars)"
+    )
     team_id: IdRef | None = Field(None, description="Équipe prévenue ; null : toutes les adresses")
     inhibits: bool | None = Field(
         None, description="Tant qu'elle dure, ce qui dépend de l'actif n'alerte personne"
     )
     cadence: Literal["now", "weekly"] | None = Field(None, description="Prévenir aussitôt, ou chaque semaine")
-    reopen_after_seconds: int | None = Field(None, ge=300, le=2_592_000)
+    reopen_after_seconds: int | None = Field(
+        None,
+        ge=300,
+        le=2_592_000,
+        description="Terminée par quelqu'un alors qu'elle dure : rouverte après",
+    )
     enabled: bool | None = Field(None, description="false : la règle ne déclenche plus")
 
     def changed(self) -> dict[str, Any]:
