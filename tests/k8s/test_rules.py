@@ -178,6 +178,24 @@ def test_replicas_are_of_several_nodes_and_zones_and_replaced_one_by_one(rendere
             assert selects(constraint["labelSelector"], labels_of(deployment))
 
 
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_what_has_a_quorum_is_on_as_many_nodes_and_in_as_many_zones_as_it_can(overlay: str) -> None:
+    rendered = render(overlay)
+    bus = rendered.named("StatefulSet", "nats")["spec"]["template"]["spec"]
+    database = rendered.named("Cluster", "database")["spec"]
+    [apart] = bus["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+
+    assert apart["topologyKey"] == database["affinity"]["topologyKey"] == "kubernetes.io/hostname"
+    assert selects(apart["labelSelector"], labels_of(rendered.named("StatefulSet", "nats")))
+    assert database["affinity"]["podAntiAffinityType"] == "required"
+    for spec, labels in (
+        (bus, labels_of(rendered.named("StatefulSet", "nats"))), (database, {"cnpg.io/cluster": "database"}),
+    ):  # fmt: skip
+        [zones] = spec["topologySpreadConstraints"]
+        assert zones["topologyKey"] == "topology.kubernetes.io/zone"
+        assert selects(zones["labelSelector"], labels)
+
+
 def test_the_radio_and_what_it_needs_is_evicted_last(rendered: Rendered) -> None:
     [priority] = rendered.of("PriorityClass")
     first = {
