@@ -13,6 +13,13 @@ FORMS = (STANDARD, CLOUDEVENTS, CHAT, TEAMS, EMAIL)
 TYPE_PREFIX = "fr.territoire."
 ADAPTIVE_CARD = "application/vnd.microsoft.card.adaptive"
 SEVERITY_WORDS = {"info": "Information", "warning": "Avertissement", "major": "Majeure", "critical": "Critique"}
+# What a message tells of an alert that people have read of before.
+CHANGES = {
+    "alert.raised": "Alerte aggravée",
+    "alert.reopened": "Alerte rouverte",
+    "alert.flapping": "Alerte qui va et vient",
+    "alert.digest": "Alerte qui va et vient",
+}
 # What begins a mention or a link in Slack and Mattermost: nobody is called by the name of a bin.
 CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b"})
 
@@ -63,6 +70,8 @@ def headline(content: Content) -> str:
     """One line: how grave it is, or that it is over."""
     if content.type == "alert.resolved":
         return "Fin d'alerte"
+    if content.type in CHANGES:
+        return _gravity(content.data.severity, CHANGES[content.type])
     if content.type == "alert.escalated":
         return f"{_gravity(content.data.severity)}, personne ne l'a prise en charge"
     if content.data.alerts:
@@ -70,8 +79,8 @@ def headline(content: Content) -> str:
     return _gravity(content.data.severity) if content.data.severity else "Territoire"
 
 
-def _gravity(severity: str) -> str:
-    return f"Alerte : {SEVERITY_WORDS.get(severity, severity).lower()}"
+def _gravity(severity: str, what: str = "Alerte") -> str:
+    return f"{what} : {SEVERITY_WORDS.get(severity, severity).lower()}"
 
 
 def line_text(line: Line) -> str:

@@ -11,7 +11,10 @@ from datetime import datetime
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from alerting.alert_rows import read_subject
+from alerting.engine_store import About
 from alerting.store import SECRET_OCTETS, secret_text
+from alerting.wording import partner_text
 from core.registry.keys import KeyWrap
 from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
@@ -179,7 +182,8 @@ async def take(connection: Connection, sender: Sender, message_id: str, alarm: A
         return True
     if await connection.fetchval(COUNT_OPEN, rule_id, alarm.subject) >= OPEN_MOST:
         raise RefusedEvent(f"{OPEN_MOST} alarmes de cette sorte sont déjà ouvertes")
-    text = f"{sender.name} : {alarm.message}"
+    about = await read_subject(connection, sender.tenant_id, About(alarm.asset_id))
+    text = partner_text(about, sender.name, alarm.subject, alarm.message, alarm.at)
     await connection.fetchval(OPEN_ALERT, rule_id, alarm.asset_id, alarm.subject, text, alarm.at)
     return True
 

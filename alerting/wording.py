@@ -1,15 +1,14 @@
 """What an alert says, in French, and the JSON that carries it (Standard Webhooks: type, timestamp, data)."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from alerting.rules.model import MESSAGE_FIELD
 from alerting.rules.region import METROPOLITAN, Region, region_of
 
-FIELD = re.compile(r"\{(\w+)\}")
 FIELD_MOST = 200
 MESSAGE_MOST = 2000
 NO_BREAK = "\u00a0"
@@ -123,7 +122,17 @@ def opened_text(subject: Subject, facts: Facts, link: str = "") -> str:
         "since": instant_text(facts.since, subject.region),
         "link": link,
     }
-    return FIELD.sub(lambda found: fields.get(found[1], found[0]), facts.message)[:MESSAGE_MOST]
+    return MESSAGE_FIELD.sub(lambda found: fields.get(found[1], found[0]), facts.message)[:MESSAGE_MOST]
+
+
+def partner_text(subject: Subject, source: str, named: str | None, said: str, since: datetime) -> str:
+    """A partner's alarm: at which asset, what its system `source` says, of what it calls `named`, since when."""
+    who = source if named is None else f"{source}, {named}"
+    when = f"depuis {instant_text(since, subject.region)}"
+    said = said.rstrip(" .")
+    if subject.asset is None:
+        return f"{who} : {said}, {when}."
+    return f"{_name(subject)} ({_place(subject)}) : {said}, {when} ({who})."
 
 
 def _whom(subject: Subject, said: str) -> str:

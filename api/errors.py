@@ -24,7 +24,7 @@ RETRY_AFTER_S = 5
 
 TITLES = {
     400: "Requête illisible",
-    401: "Clé d'API absente ou invalide",
+    401: "Clé d'API ou signature absente ou invalide",
     403: "Droits insuffisants",
     404: "Introuvable",
     405: "Méthode non autorisée",
@@ -43,7 +43,7 @@ MESSAGES_FR = {
     "string_too_short": "texte trop court ou vide",
     "string_too_long": "texte trop long",
     "string_type": "texte attendu",
-    "string_pattern_mismatch": "forme inattendue",
+    "string_pattern_mismatch": "{pattern}",
     "int_parsing": "nombre entier attendu",
     "int_type": "nombre entier attendu",
     "float_parsing": "nombre attendu",
@@ -75,6 +75,16 @@ MESSAGES_FR = {
     "model_type": "objet attendu",
     "time_type": "heure attendue, HH:MM",
     "time_parsing": "heure attendue, HH:MM",
+}
+
+# Patterns in words; any other is told as it is.
+PATTERNS_FR = {
+    r"^[a-z0-9][a-z0-9_]*$": "minuscules sans accent, chiffres et « _ » seulement",
+    r"^[a-z0-9][a-z0-9_.-]*$": "minuscules sans accent, chiffres, « _ », « . » et « - » seulement",
+    r"^[a-z0-9][a-z0-9-]{0,62}$": "minuscules sans accent, chiffres et « - » seulement, 63 au plus",
+    r"^[a-z][a-z0-9_]{0,39}$": "une minuscule, puis minuscules sans accent, chiffres et « _ », 40 en tout au plus",
+    r"^[^\x00-\x1f\x7f]*$": "une seule ligne, sans caractère de contrôle",
+    r"^[^\x00-\x1f\x7f]+$": "une seule ligne, sans caractère de contrôle",
 }
 
 log = structlog.get_logger()
@@ -158,6 +168,8 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
     # Never error["input"]: it may be a key.
     code = error["type"]
     limits = {name: str(limit).replace(" or ", " ou ") for name, limit in error.get("ctx", {}).items()}
+    if "pattern" in limits:
+        limits["pattern"] = PATTERNS_FR.get(limits["pattern"], f"forme attendue : {limits['pattern']}")
     french = MESSAGES_FR.get(code)
     return FieldError(
         field=".".join(str(part) for part in error["loc"]),

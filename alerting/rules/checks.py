@@ -1,7 +1,17 @@
 """What no rule can be like, said in French to whoever tries."""
 
 from alerting.rules.conditions import COMPARISONS, overlaps
-from alerting.rules.model import DECLARED, KINDS, SCHEDULES, SERIES, SEVERITIES, Rule, Rung
+from alerting.rules.model import (
+    DECLARED,
+    KINDS,
+    MESSAGE_FIELD,
+    MESSAGE_FIELDS,
+    SCHEDULES,
+    SERIES,
+    SEVERITIES,
+    Rule,
+    Rung,
+)
 from core.model.quantities import QUANTITIES, Kind
 
 RUNGS_MOST = 5
@@ -37,6 +47,7 @@ def check_rule(rule: Rule) -> Rule:
     _check_limits(rule)
     _check_patience(rule)
     _check_ladder(rule)
+    _check_message(rule)
     return rule
 
 
@@ -134,3 +145,11 @@ def _check_rung(rule: Rule, rung: Rung) -> None:
         raise RefusedRule("une prévision se fait sur les valeurs mesurées d'une règle à seuil")
     if rung.times_median is not None and rule.series != "night_minimum_flow":
         raise RefusedRule("la médiane des nuits n'existe que pour le débit minimal de nuit")
+
+
+def _check_message(rule: Rule) -> None:
+    """People would read a misspelt field as it is written."""
+    unknown = [name for name in MESSAGE_FIELD.findall(rule.message) if name not in MESSAGE_FIELDS]
+    if unknown:
+        known = ", ".join(f"{{{name}}}" for name in MESSAGE_FIELDS)
+        raise RefusedRule(f"le champ {{{unknown[0]}}} du message n'existe pas : choisissez parmi {known}")

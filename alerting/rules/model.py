@@ -1,5 +1,6 @@
 """The words of rules: a rule, where it stands with what it watches, what may happen, and what comes of it."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -37,6 +38,11 @@ DECLARED = ("gateway_address", "codec", "partner")
 SERIES = ("night_minimum_flow", "power_ratio")
 Schedule = Literal["always", "open", "closed", "night", "lit", "unlit"]
 SCHEDULES: tuple[str, ...] = get_args(Schedule)
+# What a rule's message may name between braces (`alerting.wording.opened_text` fills them in).
+MESSAGE_FIELDS = (
+    "asset", "place", "street", "commune", "device", "gateway", "value", "threshold", "since", "link",
+)  # fmt: skip
+MESSAGE_FIELD = re.compile(r"\{(\w+)\}")
 
 
 def is_graver(severity: str, other: str) -> bool:

@@ -97,8 +97,11 @@ def test_teams_gets_a_card() -> None:
     ("event", "first"),
     [
         ("alert.resolved", "*Fin d'alerte*"),
+        ("alert.raised", "*Alerte aggravée : majeure*"),
+        ("alert.reopened", "*Alerte rouverte : majeure*"),
+        ("alert.flapping", "*Alerte qui va et vient : majeure*"),
         ("alert.escalated", "*Alerte : majeure, personne ne l'a prise en charge*"),
     ],
 )
-def test_an_end_and_an_escalation_say_so(event: str, first: str) -> None:
+def test_what_is_not_a_beginning_says_so(event: str, first: str) -> None:
     assert rendered("chat", body(event, AT, SUBJECT, FACTS, LINK))["text"].split("\n")[0] == first

@@ -1,5 +1,6 @@
 """A partner's alarm goes through the engine: it is told, and told to be over."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from core.runtime.postgres import Pool, tenant_transaction
 from tests.alerting.sending import KEYS
 
 SHARDS = 4
+SINCE = re.compile(r"depuis le \d\d/\d\d/\d{4} à \d+\u00a0h\u00a0\d\d")
 
 
 @dataclass
@@ -47,7 +49,7 @@ class Partner:
 
     async def told(self) -> list[tuple[str, str]]:
         rows = await self.pool.fetch("SELECT event, message FROM alert_notice ORDER BY number")
-        return [(row["event"].removeprefix("alert."), row["message"]) for row in rows]
+        return [(row["event"].removeprefix("alert."), SINCE.sub("depuis…", row["message"])) for row in rows]
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ async def test_the_engine_tells_its_beginning_and_its_end(partner: Partner) -> N
     [alert] = await partner.place.alerts()
 
     assert await partner.told() == [
-        ("opened", "Centrale : zone 3"),
+        ("opened", "Bac 12 (3 rue de Siam, Brest) : zone 3, depuis… (Centrale)."),
         ("resolved", "Bac 12 (3 rue de Siam, Brest) : fin d'alerte, le système partenaire signale la fin."),
     ]
     assert alert.workflow == "resolved"
@@ -89,7 +91,7 @@ async def test_the_end_of_an_alarm_without_an_asset_says_which(partner: Partner)
     states = {alert.subject: alert.workflow for alert in await partner.place.alerts()}
 
     assert (await partner.told())[2:] == [
-        ("resolved", "Centrale : zone 3 : fin d'alerte, le système partenaire signale la fin.")
+        ("resolved", "Centrale, porte-3 : zone 3, depuis… : fin d'alerte, le système partenaire signale la fin.")
     ]
     assert states == {"porte-3": "resolved", "porte-4": "open"}
 

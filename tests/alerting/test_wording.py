@@ -1,7 +1,17 @@
 import json
 from datetime import UTC, datetime
 
-from alerting.wording import Facts, Subject, body, instant_text, opened_text, quantity_text, resolved_text
+from alerting.rules.model import MESSAGE_FIELDS
+from alerting.wording import (
+    Facts,
+    Subject,
+    body,
+    instant_text,
+    opened_text,
+    partner_text,
+    quantity_text,
+    resolved_text,
+)
 
 AT = datetime(2026, 11, 25, 13, 5, tzinfo=UTC)
 BIN = Subject("sdef", 12, "bin", "Bac 12", "3 rue de Siam", "Brest", "em400-12", "%")
@@ -35,6 +45,24 @@ def test_the_end_of_an_alert_says_why() -> None:
     text = resolved_text(BIN, "emptied", 10)
 
     assert text == "Bac 12 (3 rue de Siam, Brest) : fin d'alerte, le bac a été vidé (10\u00a0%)."
+
+
+def test_a_partners_alarm_says_where_what_since_when_and_who_says_so() -> None:
+    nowhere = Subject("sdef", None, None, None, "", "", None, "")
+
+    assert partner_text(BIN, "Centrale", "porte-3", "porte forcée.", AT) == (
+        "Bac 12 (3 rue de Siam, Brest) : porte forcée, depuis le 25/11/2026 à 14\u00a0h\u00a005 "
+        "(Centrale, porte-3)."
+    )
+    assert partner_text(nowhere, "Centrale", None, "porte forcée", AT) == (
+        "Centrale : porte forcée, depuis le 25/11/2026 à 14\u00a0h\u00a005."
+    )
+
+
+def test_every_field_that_a_rule_may_name_is_filled_in() -> None:
+    template = " ".join(f"{{{name}}}" for name in MESSAGE_FIELDS)
+
+    assert "{" not in opened_text(BIN, facts(template), "https://territoire.example/v1/alerts/5")
 
 
 def test_a_body_carries_what_a_team_needs_and_stays_small() -> None:

@@ -41,6 +41,20 @@ async def test_garbage_gets_a_problem_and_no_stack_trace(client, body: bytes) ->
 
 
 @pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"name": "Bacs à 75", "kind": "silence", "severity": "info", "message": "x"}, "minuscules sans accent"),
+        ({"name": "bacs", "kind": "silence", "severity": "info", "message": "x\ny"}, "une seule ligne"),
+    ],
+)
+async def test_a_form_that_is_expected_is_told_in_words(client, body: dict[str, str], why: str) -> None:
+    answer = await client.post("/v1/alert-rules", json=body)
+
+    assert answer.status_code == 422
+    assert why in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/v1/nowhere", 404), ("GET", "/", 404), ("DELETE", "/v1/assets", 405), ("PUT", "/livez", 405)],
 )
@@ -174,4 +188,4 @@ async def test_a_bus_that_is_away_does_not_undo_what_is_committed(api_pool: Pool
         unready = await client.get("/readyz")
 
     assert created.status_code == 201
-    assert unready.json()["problems"] == {"bus": "disconnected"}
+    assert unready.json()["problems"] == {"bus": "la connexion est coupée"}

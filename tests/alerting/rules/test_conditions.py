@@ -277,6 +277,7 @@ def test_a_gateway_is_down_after_ten_minutes_and_up_after_five_of_being_seen() -
         ({"ladder": (Rung("major"),)}, "un seul des trois"),
         ({"series": "night_minimum_flow"}, "ne se calcule pas"),
         ({"kind": "boolean"}, "vrai ou faux"),
+        ({"message": "{asset} est à {valeur}"}, r"\{valeur\} du message n'existe pas"),
         ({"kind": "range", "clear_value": 80, "clear_upper": 90, "fire_upper": 70}, "plage"),
     ],
 )

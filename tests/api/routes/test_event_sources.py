@@ -62,8 +62,8 @@ async def test_a_signed_alarm_is_an_alert_with_a_rule_of_its_own(client, source,
     rule = (await client.get(f"/v1/alert-rules/{alert['rule_id']}")).json()
 
     assert (answer.status_code, answer.json()) == (202, {"taken": True})
-    assert (alert["message"], alert["severity"], alert["condition"], alert["workflow"]) == (
-        "Hypervision : porte forcée",
+    assert alert["message"].startswith("Hypervision : porte forcée, depuis le ")
+    assert (alert["severity"], alert["condition"], alert["workflow"]) == (
         "critical",
         "firing",
         "open",
