@@ -2,6 +2,9 @@
 
 import time
 
+import msgspec
+import structlog
+
 from core.messages.traces import NO_TRACE
 from core.messages.uplinks import Uplink
 from core.runtime.tracing import TRACES
@@ -11,16 +14,33 @@ from ingest.store import Written
 
 STAGE, OF_OURS, OF_ANOTHER_LNS = "ingest", "network", "intake"
 
+_decoder = msgspec.msgpack.Decoder(Uplink)
+
+log = structlog.get_logger()
+
 
 def tell(prepared: Prepared, written: Written, devices: KnownDevices, began_us: int) -> None:
-    """One step for each that is followed; the others cost a comparison."""
+    """One step for each that is followed, and a line for each in quarantine; the others cost a comparison."""
     limit = TRACES.limit
     for interpreted in written.batch.uplinks:
         if NO_TRACE < interpreted.uplink.trace_id < limit:
             _step(interpreted.uplink, interpreted.status, devices, began_us, interpreted.reason)
+    for entry in prepared.quarantined:
+        trace_id = trace_of(entry.data)
+        log.warning(
+            "quarantined", kind=entry.kind, reason=entry.reason, trace_id=trace_id, sequence=entry.sequence
+        )
     for uplink in prepared.late:
         if NO_TRACE < uplink.trace_id < limit:
             _step(uplink, "late", devices, began_us)
+
+
+def trace_of(quarantined: bytes) -> str | None:
+    """Of an uplink as quarantine keeps it, in hexadecimal; None: this is none, or it has no trace."""
+    try:
+        return _decoder.decode(quarantined).trace_id.hex() or None
+    except msgspec.MsgspecError:
+        return None
 
 
 def _step(uplink: Uplink, outcome: str, devices: KnownDevices, began_us: int, reason: str | None = None) -> None:

@@ -213,7 +213,7 @@ class UplinkPass:
             try:
                 self._judge_group(judged, item, item.group)
             except Exception as broken:
-                log.exception("frame_quarantined")
+                log.exception("frame_quarantined", **_heard(item.group.first))
                 judged.poison.append(_poison(item, item.group, broken))
         return judged
 
