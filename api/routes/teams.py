@@ -159,7 +159,10 @@ async def list_contacts(id: Id, caller: Reader) -> Page[ContactAnswer]:  # noqa:
 
 @router.post("/{id}/contacts", status_code=201, summary="Ajouter un contact à une équipe")
 async def create_contact(id: Id, body: NewContact, caller: Manager) -> ContactAnswer:  # noqa: A002
-    """Ajouter quelqu'un à prévenir. Une adresse de courrier devient aussi une adresse, avec ses essais."""
+    """Ajouter quelqu'un à prévenir. Une adresse de courrier devient aussi une adresse, avec ses essais.
+
+    Commencez par l'échelon 0 : tant qu'il n'a personne, toutes les adresses de webhook sont prévenues à sa place.
+    """
     async with caller.changing() as change:
         if await teams.read_team(change.connection, id) is None:
             raise not_found(f"équipe {id}")

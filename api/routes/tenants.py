@@ -42,6 +42,7 @@ Department = Annotated[
     str, StringConstraints(pattern="^(0[1-9]|1[0-9]|2[1-9AB]|[3-8][0-9]|9[0-5]|97[1-8]|98[678])$")
 ]
 Destination = Annotated[str, AfterValidator(_destination)]
+ALLOW_LIST_TEXT = "Réseaux et hôtes internes où ses webhooks et ses sources d'autres LNS peuvent aller"
 
 
 class NewTenant(Body):
@@ -63,7 +64,7 @@ class NewTenant(Body):
     webhook_allow_list: list[Destination] = Field(
         default_factory=list[str],
         max_length=50,
-        description="Réseaux et hôtes internes où ses webhooks peuvent aller",
+        description=ALLOW_LIST_TEXT,
         examples=[["10.12.0.0/16"]],
     )
     department: Department | None = Field(None, description=DEPARTMENT_TEXT, examples=["29"])
@@ -75,6 +76,16 @@ class TenantPatch(Body):
     model_config = example({"department": "57"})
 
     department: Department | None = Field(description=DEPARTMENT_TEXT, examples=["57"])
+
+
+class AllowListBody(Body):
+    """Où une collectivité peut envoyer, hors d'Internet."""
+
+    model_config = example({"webhook_allow_list": ["10.12.0.0/16", "si.mairie.local"]})
+
+    webhook_allow_list: list[Destination] = Field(
+        max_length=50, description=f"{ALLOW_LIST_TEXT} ; remplace la liste", examples=[["10.12.0.0/16"]]
+    )
 
 
 class TenantAnswer(Answer):
@@ -173,6 +184,19 @@ async def update_tenant(id: Id, body: TenantPatch, caller: Manager) -> TenantAns
         if tenant is None:
             raise not_found(f"collectivité {id}")
         await change.audit("update", "tenant", id, body.model_dump())
+    return TenantAnswer.model_validate(tenant)
+
+
+@router.put("/tenants/{id}/webhook-allow-list", summary="Autoriser des adresses internes à une collectivité")
+async def allow_destinations(id: Id, body: AllowListBody, caller: NetworkOperator) -> TenantAnswer:  # noqa: A002
+    """Dire, en exploitant du réseau, quelles adresses internes ses messages peuvent atteindre, dès le prochain."""
+    async with caller.changing() as change:
+        await tenants.act_as_operator(change.connection)
+        if id not in await tenants.read_tenants(change.connection, id):
+            raise not_found(f"collectivité {id}")
+        await change.audit("update", "tenant", id, body.model_dump())
+        await tenants.enter_tenant(change.connection, id)
+        tenant = await tenants.set_allow_list(change.connection, id, body.webhook_allow_list)
     return TenantAnswer.model_validate(tenant)
 
 

@@ -84,7 +84,13 @@ class AttemptAnswer(Answer):
 
 @router.post("", status_code=201, summary="Ajouter une adresse de webhook")
 async def create_endpoint(body: NewWebhookEndpoint, caller: Manager) -> CreatedWebhookEndpoint:
-    """Ajouter une adresse. Le secret n'est montré que dans cette réponse."""
+    """Ajouter une adresse. Le secret n'est montré que dans cette réponse.
+
+    Essayez-la ensuite (`/test`, puis `/attempts`). Une adresse interne est refusée à l'envoi tant que
+    l'exploitant du réseau ne l'a pas autorisée (`PUT /v1/tenants/{id}/webhook-allow-list`). Les messages sont
+    décrits à la section « webhooks » du document OpenAPI ; ils se vérifient avec ce secret et une bibliothèque
+    [Standard Webhooks](https://www.standardwebhooks.com).
+    """
     async with caller.changing() as change:
         try:
             endpoint, secret = await store.create_endpoint(

@@ -25,6 +25,7 @@ RETURNING {TENANT_COLUMNS}
 """
 FIND_TENANT = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE slug = $1"
 SET_DEPARTMENT = f"UPDATE tenant SET department = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
+SET_ALLOW_LIST = f"UPDATE tenant SET webhook_allow_list = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
 CREATE_KEY = """
 INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
 """
@@ -113,6 +114,13 @@ async def set_department(connection: Connection | Pool, tenant_id: int, departme
     """The tenant in its department from now on; None when it is not the caller's own."""
     row = await connection.fetchrow(SET_DEPARTMENT, tenant_id, department)
     return None if row is None else entity(Tenant, row)
+
+
+async def set_allow_list(connection: Connection, tenant_id: int, allowed: Sequence[str]) -> Tenant:
+    """The tenant, with the inner networks and hosts where it may reach from now on; it has been entered."""
+    row = await connection.fetchrow(SET_ALLOW_LIST, tenant_id, list(allowed))
+    assert row is not None  # noqa: S101 - Whoever has entered it has seen it.
+    return entity(Tenant, row)
 
 
 async def create_api_key(

@@ -99,7 +99,9 @@ def check_destination(
         raise RefusedDestination(f"{host} n'a pas d'adresse")
     others = [address for address in addresses if not allow.allows(host, address)]
     if any(not is_public(address) for address in others):
-        raise RefusedDestination(f"{host} n'est pas une adresse publique, ni dans la liste autorisée du service")
+        raise RefusedDestination(
+            f"{host} n'est pas une adresse publique, ni une que l'exploitant ait autorisée (webhook_allow_list)"
+        )
     if others and port not in public_ports:
         listed = " ou ".join(str(allowed) for allowed in sorted(public_ports))
         raise RefusedDestination(f"le port {port} n'est pas permis hors de la liste autorisée (permis : {listed})")

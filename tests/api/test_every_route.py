@@ -25,6 +25,7 @@ ROLE_OF = {
     ("get", "/v1/api-keys"): "manage",
     ("post", "/v1/lighting/commands"): "lighting",
     ("put", "/v1/tenants/{id}/member-of"): "operate",
+    ("put", "/v1/tenants/{id}/webhook-allow-list"): "operate",
     ("post", "/v1/codec-versions/{id}/release"): "operate",
 }
 OF_THE_OPERATOR = ("/v1/gateways/unknown", "/v1/refusals")
@@ -54,6 +55,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/teams/{id}/contacts"): {"name": "Astreinte", "email": "astreinte@ville.example"},
     ("put", "/v1/tenants/{id}/member-of"): {"tenant_id": None},
     ("patch", "/v1/tenants/{id}"): {"department": "29"},
+    ("put", "/v1/tenants/{id}/webhook-allow-list"): {"webhook_allow_list": []},
     ("post", "/v1/assets/{id}/transfer"): {"tenant": "sdef", "history": "stays", "confirm": "x"},
 }
 DOCUMENT = create_app(None, None, KeyWrap("kek-1", bytes(16)), 4).openapi()  # pyright: ignore[reportArgumentType]

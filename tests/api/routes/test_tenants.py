@@ -59,6 +59,21 @@ async def test_a_slug_is_taken_once_and_an_allow_list_names_networks_and_hosts(c
     assert wrong.json()["errors"][0]["field"] == "body.webhook_allow_list.0"
 
 
+async def test_the_operator_allows_inner_addresses_to_any_tenant_and_replaces_them(client, other_tenancy) -> None:
+    path = f"/v1/tenants/{other_tenancy.id}"
+    allowed = await client.put(
+        f"{path}/webhook-allow-list", json={"webhook_allow_list": ["10.12.0.0/16", "SI.mairie.local"]}
+    )
+    seen = (await client.get(path)).json()["webhook_allow_list"]
+    wrong = await client.put(f"{path}/webhook-allow-list", json={"webhook_allow_list": ["http://a/"]})
+    nobody = await client.put("/v1/tenants/999999/webhook-allow-list", json={"webhook_allow_list": []})
+    emptied = await client.put(f"{path}/webhook-allow-list", json={"webhook_allow_list": []})
+
+    assert (allowed.status_code, seen) == (200, ["10.12.0.0/16", "si.mairie.local"])
+    assert (wrong.status_code, nobody.status_code) == (422, 404)
+    assert emptied.json()["webhook_allow_list"] == []
+
+
 async def test_a_tenant_says_its_own_department_and_nobody_elses(client, other_tenancy, tenancy) -> None:
     made = await client.post("/v1/tenants", json={"slug": "metz", "name": "Metz", "department": "57"})
     changed = await client.patch(f"/v1/tenants/{tenancy.id}", json={"department": "974"})
