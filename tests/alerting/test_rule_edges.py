@@ -1,13 +1,15 @@
 """What ends an alert and what opens none: changed rules, outages of ours, losses, two owners, far-away tenants."""
 
+import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from alerting import alert_store, rule_store
+from alerting import alert_store, deadline_store, rule_store
 from alerting.engine import Engine
 from alerting.rulebook import Rulebook
 from alerting.rules import Rule
+from alerting.rules.losses import OF_AT_LEAST, Frame, hourly_losses
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.registry.changes import Change
@@ -74,6 +76,30 @@ async def test_losses_that_are_over_end_their_alert_after_one_good_day(pool: Poo
     # Less than 20 % of the day before are lost once 15 good hours have passed: a day later it is over.
     assert [len(events) for events in told].index(2) in range(38, 42)
     assert told[-1] == ["opened", "resolved"]
+
+
+async def test_a_trial_counts_losses_as_the_engine_does(pool: Pool) -> None:
+    watching = await watch(pool, one_bin)
+    device_id, chance = watching.town.things[0].device_id, random.Random(6)
+    heard = [
+        Frame(NOW - timedelta(minutes=13 * number), 1 + number // 100, 5000 - number - number // 100 * 40)
+        for number in range(240)
+        if chance.random() < 0.6
+    ]
+    await pool.executemany(
+        "INSERT INTO observation.uplink (device_id, time, uplink_id, session_id, f_cnt, payload, received_at, "
+        "status) VALUES ($1, $2, gen_random_uuid(), $3, $4, '', $2, 'empty')",
+        [(device_id, *frame) for frame in heard],
+    )
+    told = dict(hourly_losses(sorted(heard), NOW - timedelta(days=2), NOW))
+    counted = {}
+    for hours in range(48):
+        at = NOW - timedelta(hours=hours)
+        losses, _ = await deadline_store.read_losses(pool, [watching.town.tenant_id], at, OF_AT_LEAST, 0, 10)
+        counted |= {loss.at: loss.percent for loss in losses}
+
+    assert len(told) > 40
+    assert told == pytest.approx(counted)
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,21 @@ async def test_a_rule_about_losses_is_tried_on_the_frames_that_were_heard(client
     assert f"({len(frames)} trames de 1 flux)" in trial["summary"]
 
 
+async def test_what_somebody_typed_ends_no_silence_in_a_trial(client, registry, observations) -> None:
+    asset = await registry.asset()
+    device = await registry.device(asset_id=asset["id"])
+    stream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
+    now = datetime.now(UTC).replace(microsecond=0)
+    await observations.readings(stream, {now - timedelta(days=20, hours=hour): 30 for hour in range(5)})
+    await observations.readings(stream, {now - timedelta(days=10): 40}, flags=4)
+    stored = (await client.get("/v1/alert-rules")).json()["items"]
+    rule = next(one for one in stored if one["name"] == "device_silent")
+
+    trial = (await client.get(f"/v1/alert-rules/{rule['id']}/trial")).json()
+
+    assert [one["event"] for one in trial["notices"]] == ["alert.opened"]
+
+
 async def test_a_syndicat_tries_no_rule_of_a_member_by_opening_hours_that_it_cannot_read(
     client, other_client, tenancy, other_tenancy, pool
 ) -> None:
