@@ -159,6 +159,14 @@ class Paced:
             await asyncio.sleep(PUBLISH_EVERY_S)
 
 
+async def _until_acknowledged(paced: Paced) -> None:
+    """Return once the publish that is under way has been acknowledged."""
+    sent = paced.sent
+    async with asyncio.timeout(READY_WITHIN_S):
+        while paced.sent == sent:  # noqa: ASYNC110 - What the servers agree upon has no event here.
+            await asyncio.sleep(LOOK_S)
+
+
 async def losses(bus: Bus, cluster: Servers) -> tuple[list[float], float, int, int]:
     """The longest waits after kills of the leader, the one after a loss of two; messages sent and kept."""
     waits: list[float] = []
@@ -171,6 +179,7 @@ async def losses(bus: Bus, cluster: Servers) -> tuple[list[float], float, int, i
         paced.slowest_s = 0.0
         cluster.kill(leader)
         await asyncio.sleep(ALONE_S)
+        await _until_acknowledged(paced)
         waits.append(paced.slowest_s)
         cluster.start(leader)
     await _until_whole(bus)
@@ -178,11 +187,9 @@ async def losses(bus: Bus, cluster: Servers) -> tuple[list[float], float, int, i
     for number in (0, 1):
         cluster.kill(number)
     await asyncio.sleep(ALONE_S)
-    began, sent = time.monotonic(), paced.sent
+    began = time.monotonic()
     cluster.start(0)
-    async with asyncio.timeout(READY_WITHIN_S):
-        while paced.sent == sent:  # noqa: ASYNC110 - What the servers agree upon has no event here.
-            await asyncio.sleep(LOOK_S)
+    await _until_acknowledged(paced)
     resumed_s = time.monotonic() - began
     cluster.start(1)
     await _until_whole(bus)
