@@ -74,6 +74,8 @@ class Rehearsal:
                 for stream, at in last.items()
                 if self._may_be_missed(stream)
             ]
+            if self.rule.kind == "loss":
+                due = []  # Weighed at the full hour, and never missed.
             if self.life is not None and self.life.due_at is not None:
                 due.append((self.life.due_at, -1, Due()))
             due = [one for one in due if one[0] < now]

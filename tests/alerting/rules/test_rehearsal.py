@@ -57,6 +57,18 @@ def test_a_silent_device_is_told_of_in_a_trial_too() -> None:
     assert [(one.event, one.at) for one in told] == [("alert.opened", town.on(11, 12))]
 
 
+def test_losses_end_after_one_good_day_however_often_the_device_speaks() -> None:
+    hours = [town.FIRST + timedelta(hours=hour) for hour in range(72)]
+    losses = [Observation(at, 50.0 if place < 10 else 0.0) for place, at in enumerate(hours)]
+
+    told = rehearse(RULES["sensor_loss"], Place(), timedelta(minutes=10), {1: losses}, END)
+
+    assert [(one.event, one.at) for one in told] == [
+        ("alert.opened", hours[0]),
+        ("alert.resolved", hours[10] + timedelta(days=1)),
+    ]
+
+
 def test_streams_of_one_asset_are_one_alert_when_the_rule_says_so() -> None:
     rule = replace(RULES["bin_75"], scope="asset", for_readings=1, ladder=())
     at = [town.on(1, hour) for hour in range(6)]
