@@ -55,8 +55,9 @@ WHERE device_id = $1 AND time > $2 AND time <= $3 AND f_cnt IS NOT NULL ORDER BY
 # Why a rule of a kind that follows no measurements cannot be tried, and what tells its past instead.
 NOT_TO_TRY = {
     "gateway": "cette règle ne se rejoue pas : d'une passerelle on garde le dernier instant où elle a été vue, et "
-    "par heure ce qu'elle a reçu, trop peu pour retrouver un silence de quelques minutes ; créez-la sous un silence "
-    "de quelques jours (POST /v1/silences, `rule_id`) : ses alertes se lisent dans GET /v1/alerts, sans message",
+    "par heure ce qu'elle a reçu, trop peu pour retrouver un silence de quelques minutes ; créez-la suspendue "
+    "(`enabled: false`), posez un silence sur elle pour quelques jours (POST /v1/silences), puis activez-la : ses "
+    "alertes se lisent alors dans GET /v1/alerts, sans un message",
     "gateway_address": "cette règle ne se rejoue pas : elle suit les changements d'adresse des passerelles",
     "codec": "cette règle ne se rejoue pas : elle suit les codecs suspendus",
     "partner": "cette règle ne se rejoue pas : elle suit ce que déclare un système partenaire",
