@@ -9,9 +9,9 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 
-# Of one event of one level: what an incident may say at once, and then every second.
+# Of one event of one level: what an incident may say at once, and then one line every ten seconds.
 BURST = 20.0
-EACH_SECOND = 1.0
+EACH_SECOND = 0.1
 # What was left out of an event that has stopped is told after this.
 TOLD_AFTER_S = 10.0
 # Events are constants of the program, but libraries have lines of their own.
@@ -33,7 +33,7 @@ class _Allowance:
 
 
 class Repeats:
-    """Lets the first lines of an event pass, then one a second; one instance for a process."""
+    """Lets the first lines of an event pass, then one now and then; one instance for a process."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -54,8 +54,14 @@ def configure_logs(
     """
     REPEATS.forget()
     lenient: Any = _LenientOutput(output or sys.stdout)
+
+    def name(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Whoever says it, in whatever thread."""
+        return {"service": service, "instance": instance, **event}
+
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        name,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         structlog.processors.format_exc_info,
@@ -72,7 +78,6 @@ def configure_logs(
         logger_factory=structlog.WriteLoggerFactory(lenient),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service, instance=instance)
     handler = logging.StreamHandler(lenient)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

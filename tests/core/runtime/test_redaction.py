@@ -58,7 +58,6 @@ def said() -> Iterator[Callable[[str], StringIO]]:
 
     yield configure
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
     logging.captureWarnings(capture=False)
     root.handlers[:] = handlers
     root.setLevel(level)

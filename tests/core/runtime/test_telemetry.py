@@ -1,5 +1,6 @@
 import json
 import logging
+import threading
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -16,7 +17,6 @@ def _as_before():
     handlers, level = logging.root.handlers[:], logging.root.level
     yield
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
 
@@ -72,3 +72,14 @@ def test_the_metrics_say_which_program_this_is(monkeypatch: pytest.MonkeyPatch) 
         if sample.labels["revision"] == "1debf3f"
     ]
     assert (sample.labels["service"], sample.labels["version"], sample.value) == ("network", VERSION, 1)
+
+
+def test_a_line_from_a_librarys_own_thread_says_whose_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("network", "network-1", "json", "INFO")
+    thread = threading.Thread(target=logging.getLogger("opentelemetry").warning, args=("not sent",))
+
+    thread.start()
+    thread.join()
+    line = json.loads(capsys.readouterr().out)
+
+    assert (line["event"], line["service"], line["instance"]) == ("not sent", "network", "network-1")

@@ -36,7 +36,6 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str
     monkeypatch.setattr("core.runtime.tracing.log", structlog.get_logger())
     yield lambda: [json.loads(line) for line in output.getvalue().splitlines()]
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
     logging.captureWarnings(capture=False)
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
