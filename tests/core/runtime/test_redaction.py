@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import warnings
 from collections.abc import AsyncGenerator, Callable, Iterator
 from io import StringIO
 from typing import Any
@@ -96,7 +95,7 @@ def test_no_way_to_the_log_lets_a_credential_through(
     log.warning(text)
     logging.getLogger("asyncpg").warning("it said: %s", text)
     logging.getLogger("uvicorn.error").error("Exception in ASGI application", exc_info=ValueError(text))
-    warnings.warn(text, stacklevel=1)
+    logging.getLogger("py.warnings").warning("%s", text)
     try:
         fail(text)
     except RuntimeError:
