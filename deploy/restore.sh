@@ -8,7 +8,8 @@ in_database() { docker compose -f "$here/compose.yaml" exec -T database sh -c "$
 sql() { in_database 'exec psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" -qAt -v ON_ERROR_STOP=1 -f -'; }
 
 [ ! -e "$file.sha256" ] || (cd "$(dirname "$file")" && sha256sum --quiet --check "$(basename "$file").sha256")
-if [ "$(echo "SELECT to_regclass('public.tenant') IS NOT NULL" | sql)" != f ]; then
+filled="$(echo "SELECT to_regclass('public.tenant') IS NOT NULL" | sql)"
+if [ "$filled" != f ]; then
     echo "restore.sh : cette base n'est pas vide. « docker compose down », puis « docker volume rm territoire_database »" >&2
     exit 1
 fi
