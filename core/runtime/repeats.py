@@ -86,7 +86,7 @@ class Repeats:
     def ended(self) -> Iterator[tuple[str, int]]:
         """Events that have stopped coming, and how many of their last lines were left out; each told once."""
         now = self._clock()
-        for key, known in self._known.items():
+        for key, known in list(self._known.items()):  # Libraries' threads say things, too.
             if known.left_out and now - known.at >= TOLD_AFTER_S:
                 left_out, known.left_out = known.left_out, 0
                 yield " ".join(key), left_out
