@@ -94,7 +94,8 @@ def plain_lines(content: Content) -> list[str]:
     """What a person reads, without markup: a paragraph for each element."""
     data = content.data
     if not data.alerts:
-        return [data.message, *([data.link] if data.link else [])]
+        # A rule's message may have the link in its text.
+        return [data.message] if data.link in data.message else [data.message, data.link]
     rest = [f"… et {data.more} autres, dans la liste des alertes."] if data.more else []
     return [*(line_text(line) for line in data.alerts), *rest]
 

@@ -10,6 +10,8 @@ from services.simulator.fleet import JOIN_EUI, GatewayPlan, Plan, Profile
 
 CONCURRENCY = 8
 TIMEOUT_S = 30
+# A machine that is busy with something else may keep the database from answering for a moment.
+WAITS_S = (1, 2, 5, 10)
 
 
 class ProvisioningFailed(Exception):
@@ -35,9 +37,14 @@ class Provisioner:
         """POST and return the JSON answer.
 
         Raises:
-            ProvisioningFailed: the answer is not 2xx.
+            ProvisioningFailed: the answer is not 2xx, nor 503 for a moment only.
         """
         answer = await self._client.post(path, json=body)
+        for wait_s in WAITS_S:
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            await asyncio.sleep(wait_s)
+            answer = await self._client.post(path, json=body)
         if not answer.is_success:
             raise ProvisioningFailed(f"POST {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json()

@@ -1,6 +1,7 @@
 """One message in each form, read by what its receiver knows."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -79,6 +80,12 @@ def test_nobody_is_called_by_the_name_of_a_team_or_of_a_bin() -> None:
     assert [at + 1 for at, letter in enumerate(text) if letter == "@"] == [
         at for at, letter in enumerate(text) if letter == "\u200b"
     ]
+
+
+def test_a_link_that_is_in_the_text_is_not_said_twice() -> None:
+    facts = replace(FACTS, message=f"Plein : {LINK}")
+
+    assert rendered("chat", body("alert.opened", AT, SUBJECT, facts, LINK))["text"].count(LINK) == 1
 
 
 def test_teams_gets_a_card() -> None:
