@@ -17,7 +17,19 @@ from api.pages import Cursor, Limit, Page, cursor_id, page_of
 router = APIRouter(prefix="/v1", tags=["Alertes"], responses=PROBLEM_RESPONSES)
 
 Workflow = Literal["open", "acknowledged", "in_progress", "resolved", "closed"]
-STATES_TEXT = "`open` ouverte, `acknowledged` acquittée, `in_progress` en cours, `resolved`, `closed` ; répétable"
+WORKFLOWS_TEXT = (
+    "`open` ouverte, `acknowledged` acquittée, `in_progress` en cours, `resolved` terminée, `closed` classée"
+)
+STATES_TEXT = f"{WORKFLOWS_TEXT} ; répétable"
+CONDITIONS_TEXT = (
+    "État de la chose : `ok` normale, `pending` en attente, `firing` déclenchée, `recovering` en retour, `unknown` "
+    "inconnue (le capteur s'est tu)"
+)
+ACTIONS_TEXT = (
+    "`opened` ouverte, `reopened` rouverte, `raised` aggravée, `resolved` terminée, `muted` tue, `flapping` va et "
+    "vient, `settled` calmée, `escalated` échelon appelé, `acknowledged` acquittée, `assigned` confiée, `commented` "
+    "commentée, `closed` classée"
+)
 Remark = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)]
 Person = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 
@@ -36,8 +48,8 @@ class AlertAnswer(Answer):
     team_id: int | None = Field(description="L'équipe prévenue ; null : toutes les adresses de la collectivité")
     severity: str = Field(examples=["warning"])
     message: str
-    condition: str = Field(examples=["firing"])
-    workflow: str = Field(examples=["open"])
+    condition: str = Field(description=CONDITIONS_TEXT, examples=["firing"])
+    workflow: str = Field(description=WORKFLOWS_TEXT, examples=["open"])
     opened_at: datetime
     fired_at: datetime = Field(description="Depuis quand, cette fois-ci")
     acknowledged_at: datetime | None
@@ -53,8 +65,8 @@ class AlertAnswer(Answer):
     value: float | None
     threshold: float | None
     occurrences: int
-    told: bool = Field(description="Quelqu'un a été prévenu")
-    muted_by: str | None = Field(description="Pourquoi personne ne l'a été")
+    told: bool = Field(description="Annoncée, ou dans le prochain résumé de son équipe")
+    muted_by: str | None = Field(description="Pourquoi personne n'a été prévenu")
     muted_until: datetime | None
     is_flapping: bool = Field(description="Va et vient : résumée une fois par heure")
 
@@ -65,8 +77,8 @@ class EventAnswer(Answer):
     id: int
     at: datetime
     actor: str | None = Field(description="null : la plateforme")
-    action: str = Field(examples=["acknowledged"])
-    note: str
+    action: str = Field(description=ACTIONS_TEXT, examples=["acknowledged"])
+    note: str = Field(description="La remarque, la cause, à qui, ou ce qui tait l'alerte")
 
 
 class Assignment(Body):
