@@ -22,13 +22,13 @@ WORKFLOWS_TEXT = (
 )
 STATES_TEXT = f"{WORKFLOWS_TEXT} ; répétable"
 CONDITIONS_TEXT = (
-    "État de la chose : `ok` normale, `pending` en attente, `firing` déclenchée, `recovering` en retour, `unknown` "
-    "inconnue (le capteur s'est tu)"
+    "État de la chose : `ok` normale, `pending` en attente, `firing` déclenchée, `recovering` en retour, "
+    "`unknown` inconnue (le capteur s'est tu)"
 )
 ACTIONS_TEXT = (
     "`opened` ouverte, `reopened` rouverte, `raised` aggravée, `resolved` terminée, `muted` tue, `flapping` va et "
-    "vient, `settled` calmée, `escalated` échelon appelé, `acknowledged` acquittée, `assigned` confiée, `commented` "
-    "commentée, `closed` classée"
+    "vient, `settled` calmée, `escalated` échelon appelé, `acknowledged` acquittée, `assigned` confiée, "
+    "`commented` commentée, `closed` classée"
 )
 Remark = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)]
 Person = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]

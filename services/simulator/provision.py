@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -41,7 +42,7 @@ class Provisioner:
         """
         answer = await self._client.post(path, json=body)
         for wait_s in WAITS_S:
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
                 break
             await asyncio.sleep(wait_s)
             answer = await self._client.post(path, json=body)
