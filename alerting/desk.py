@@ -24,7 +24,8 @@ class Desk:
     """The alerts of one transaction; the caller opened it and holds the shard's lease in it."""
 
     connection: Connection
-    public_url: str
+    alert_link: str
+    """Where people find an alert, with {alert} in place of its number."""
     now: datetime
     opened: list[str] = field(default_factory=list[str])
     """The rules of the alerts that were opened, to be counted once it is committed."""
@@ -199,7 +200,7 @@ class Desk:
         self.told.append((await tell(self.connection, notice), notice))
 
     def _link(self, alert_id: int) -> str:
-        return f"{self.public_url}/v1/alerts/{alert_id}"
+        return self.alert_link.replace("{alert}", str(alert_id))
 
 
 def shown_of(rule: Rule, value: float | None) -> float | None:

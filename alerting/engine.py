@@ -71,7 +71,7 @@ class Engine:
         rulebook: Rulebook,
         shards: int,
         *,
-        public_url: str = "",
+        alert_link: str = "/v1/alerts/{alert}",
         least_watch: timedelta = LEAST_WATCH,
         orphans_every_s: float = ORPHANS_EVERY_S,
         now: Callable[[], datetime] = real_now,
@@ -79,7 +79,7 @@ class Engine:
         self._pool = pool
         self._rulebook = rulebook
         self._shards = shards
-        self._public_url = public_url
+        self._alert_link = alert_link
         self._least_watch = least_watch
         self._now = now
         self._watching: dict[int, datetime] = {}  # Shards that are up to date, and since when.
@@ -324,7 +324,7 @@ class Engine:
     async def _transaction(self, lease: Lease) -> AsyncGenerator[Evaluation]:
         """One transaction under the lease, in the shard's turn; what it did is counted after its commit."""
         async with fenced(self._pool, [lease]) as connection:
-            evaluation = Evaluation(connection, self._rulebook, self._public_url, self._now())
+            evaluation = Evaluation(connection, self._rulebook, self._alert_link, self._now())
             yield evaluation
         EVALUATED.inc(evaluation.evaluated)
         for rule in evaluation.desk.opened:

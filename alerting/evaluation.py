@@ -77,11 +77,11 @@ def about_of(rule: Rule, watched: Watched) -> About:
 class Evaluation:
     """The work of one transaction; the caller opened it and holds the shard's lease in it."""
 
-    def __init__(self, connection: Connection, rulebook: Rulebook, public_url: str, now: datetime) -> None:
+    def __init__(self, connection: Connection, rulebook: Rulebook, alert_link: str, now: datetime) -> None:
         self.connection = connection
         self.rulebook = rulebook
         self.now = now
-        self.desk = Desk(connection, public_url, now)
+        self.desk = Desk(connection, alert_link, now)
         self.evaluated = 0
 
     async def observe(

@@ -106,7 +106,7 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
             pool,
             rulebook,
             shards,
-            public_url=settings.public_url.rstrip("/"),
+            alert_link=settings.alert_link,
             least_watch=timedelta(seconds=settings.least_watch_s),
         )
         sharded = Sharded("alerting", topics.MEASUREMENTS, topics.measurements, shards, follows=True)

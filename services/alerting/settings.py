@@ -15,6 +15,13 @@ class AlertingSettings(KeySettings):
     """TERRITOIRE_PUBLIC_URL and so on, beside those of every service and the key-encryption key."""
 
     public_url: str = Field(default="", description="Where people reach the API, for the links in alerts")
+    alert_url: Annotated[
+        str, Expected("une adresse avec {alert}, https://alertes.mairie.fr/{alert} par exemple")
+    ] = Field(
+        default="",
+        pattern=r"^(https?://\S*\{alert\}\S*)?$",
+        description="Where people see an alert in software of their own; empty: its address in the API",
+    )
     sweep_s: float = Field(default=1.0, gt=0, le=60, description="Seconds between two looks at the deadlines")
     least_watch_s: float = Field(
         default=300.0,
@@ -53,6 +60,11 @@ class AlertingSettings(KeySettings):
         if url is not None:
             MailServer.parse(url.get_secret_value())
         return url
+
+    @property
+    def alert_link(self) -> str:
+        """The link in alerts, with {alert} in place of the number."""
+        return self.alert_url or f"{self.public_url.rstrip('/')}/v1/alerts/{{alert}}"
 
     @property
     def mailer(self) -> Mailer | None:
