@@ -268,7 +268,8 @@ class MqttEdge:
         self._speaks_3 = speaks_3
         self._client: _EdgeClient | None = None
         self._up = asyncio.Event()
-        self.problem: str | None = "not connected yet"
+        self.problem: str | None = "pas encore connecté"
+        """Why there is no session at present, in French."""
         self._waiting = Waiting("mqtt_waited_for", "courtier MQTT", f"{broker.host}:{broker.port}")
         self.generation = 0
 
@@ -311,17 +312,16 @@ class MqttEdge:
                     if on_connected is not None:
                         on_connected()
                     await client.broken()
-                    self.problem = f"connection lost (reason 0x{client.disconnect_reason:02x})"
-                    reason = self.problem
+                    error: Exception | str = f"connection lost (reason 0x{client.disconnect_reason:02x})"
+                    self.problem = "la connexion est coupée"
             except (aiomqtt.MqttError, MqttRefused, OSError) as wrong:
-                self.problem = str(wrong) or type(wrong).__name__
-                reason = mqtt_reason(wrong)
+                error, self.problem = wrong, mqtt_reason(wrong)
             finally:
                 self._client = None
                 self._up.clear()
             raise_if_cancelled()
             pause = _pause(attempt, client.disconnect_reason)
-            self._waiting.failed(reason, self.problem, pause)
+            self._waiting.failed(self.problem, error, pause)
             await asyncio.sleep(pause)
             attempt += 1
 

@@ -26,7 +26,7 @@ from core.runtime.settings import KEK_OCTETS
 from core.runtime.streams import STREAMS
 from services.cli.findings import Finding, critical, good, warning
 from services.cli.report import last_line, problem_of, readiness
-from services.run_info import RunInfo, ServiceInfo
+from services.run_info import HELD, RunInfo, ServiceInfo
 
 WITHIN_S = 5.0
 SKEW_MOST = timedelta(seconds=2)
@@ -109,11 +109,14 @@ async def examine_services(place: Place) -> list[Finding]:
     # What has the same reason is one finding: nine processes wait for one database.
     for problem, services in unready.items():
         subject = f"processus {', '.join(service.name for service in services)}"
-        found.append(critical(subject, problem, _services_remedy(services)))
+        found.append(critical(subject, problem, _services_remedy(Path(place.run.home), services)))
     return found or [good("processus", f"les {len(place.run.services)} sont prêts")]
 
 
-def _services_remedy(services: Sequence[ServiceInfo]) -> str:
+def _services_remedy(home: Path, services: Sequence[ServiceInfo]) -> str:
+    held = [str(home / HELD / service.name) for service in services if (home / HELD / service.name).exists()]
+    if held:
+        return f"quelqu'un l'a arrêté à dessein : effacez {', '.join(held)}, et il repart"
     if any(service.health_url is not None and service.pid is not None for service in services):
         return f"réparez cela, ils reprennent d'eux-mêmes ; le détail : {services[0].log}"
     last = last_line(Path(services[0].log))
@@ -149,9 +152,12 @@ async def _examine_schema(connection: Connection) -> list[Finding]:
         await require_schema(connection)
         await require_units(connection)
     except SchemaMismatch as mismatch:
-        return [
-            critical("schéma", mismatch.french, "./territoire migrate, avec la version du programme qui tourne")
-        ]
+        remedy = (
+            "une base en retard : redémarrez la pile avec ce programme (sudo systemctl restart territoire), "
+            "les migrations passent d'abord ; sans superviseur, ./territoire migrate. Une base en avance : "
+            "reprenez le programme récent"
+        )
+        return [critical("schéma", mismatch.french, remedy)]
     except UnitMismatch as mismatch:
         return [
             critical("unités", mismatch.french, "reprenez la version précédente du programme, et prévenez-nous")
@@ -207,11 +213,17 @@ async def _examine_activity(connection: Connection) -> list[Finding]:
     for row in await connection.fetch(READ_UNOWNED):
         shards = ", ".join(map(str, row["shards"]))
         what = f"personne ne traite la part {shards} : ce qui arrive attend"
-        found.append(critical(f"service {row['service']}", what, "démarrez une réplique, ou lisez son journal"))
+        remedy = (
+            "voyez plus haut s'il est arrêté ou s'il attend ; sinon redémarrez-le (un serveur seul : sudo "
+            "systemctl restart territoire)"
+        )
+        found.append(critical(f"service {row['service']}", what, remedy))
     found += _gateways(await connection.fetch(READ_GATEWAYS))
     unknown = await connection.fetchval(COUNT_UNKNOWN_GATEWAYS)
     if unknown:
-        what = f"{unknown} se présentent sans être enregistrées"
+        what = "une se présente sans être enregistrée"
+        if unknown > 1:
+            what = f"{unknown} se présentent sans être enregistrées"
         found.append(warning("passerelles", what, "GET /v1/gateways/unknown les nomme ; enregistrez les vôtres"))
     quarantined = await connection.fetchval(COUNT_QUARANTINED, QUARANTINED_IN)
     if quarantined:

@@ -2,16 +2,19 @@
 
 import asyncio
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
+from core.runtime.refusal import Refusal
 from services.cli.backup import COUNTED, Manifest, digest_of, manifest_file
 from services.cli.running import fail
 from services.supervisor.home import Home, HomeRefused, Secrets
-from services.supervisor.postgres import PrivatePostgres, binaries, libpq_environment
+from services.supervisor.launch import ServerMissing
+from services.supervisor.postgres import ClusterRefused, PrivatePostgres, binaries, libpq_environment
 from services.supervisor.stack import KEK_ID
 from services.supervisor.supervisor import ChildSpec, StartRefused, Supervisor
 
@@ -43,13 +46,16 @@ def restore(
     place = Home(home)
     if home.exists() and any(home.iterdir()):
         raise fail(f"{home} n'est pas vide : une restauration ne se fait que dans un dossier neuf", 2)
+    _require_program(manifest)
     _require_key(manifest, kept, secrets, without_keys)
     try:
         with place.held():
             place.keep_secrets(kept)
-            counted = asyncio.run(_restore(place, kept, file))
-    except (HomeRefused, StartRefused) as refused:
+            counted = asyncio.run(_restore(place, kept, file, manifest.counts))
+    except (HomeRefused, StartRefused, ServerMissing, ClusterRefused) as refused:
         raise fail(str(refused)) from None
+    except Refusal as refusal:
+        raise fail(f"la restauration n'est pas complète, ne démarrez pas dessus : {refusal.french}") from None
     wrong = {name: (manifest.counts[name], counted.get(name)) for name in manifest.counts}
     wrong = {name: both for name, both in wrong.items() if both[0] != both[1]}
     for name, (expected, found) in wrong.items():
@@ -75,6 +81,18 @@ def _inputs(file: Path, secrets: Path) -> tuple[Manifest, Secrets]:
     if digest != manifest.sha256:
         raise fail(f"{file} a changé depuis qu'il a été écrit (empreinte différente) : prenez une autre copie", 2)
     return manifest, kept
+
+
+def _require_program(manifest: Manifest) -> None:
+    from core.runtime.migrations import migrations
+
+    known = len(migrations())
+    if manifest.schema > known:
+        raise fail(
+            f"cette sauvegarde est d'un programme plus récent (schéma {manifest.schema}, celui-ci connaît "
+            f"{known}) : rien n'est restauré. Installez la version du programme qui l'a faite",
+            2,
+        )
 
 
 def _require_key(manifest: Manifest, kept: Secrets, secrets: Path, without_keys: bool) -> None:
@@ -106,8 +124,8 @@ def _require_key(manifest: Manifest, kept: Secrets, secrets: Path, without_keys:
     typer.echo(f"  ! la clé de {secrets} n'ouvre pas tout ce qui est sous {names} : ces équipements seront muets")
 
 
-async def _restore(place: Home, kept: Secrets, file: Path) -> dict[str, int]:
-    from core.runtime.migrations import FINISH_ROLES, PREPARE_ROLES
+async def _restore(place: Home, kept: Secrets, file: Path, counts: Iterable[str]) -> dict[str, int]:
+    from core.runtime.migrations import FINISH_ROLES, PREPARE_ROLES, migrate
     from core.runtime.postgres import connect
     from services.supervisor.ports import free_tcp_port
 
@@ -126,7 +144,9 @@ async def _restore(place: Home, kept: Secrets, file: Path) -> dict[str, int]:
         connection = await connect(server.url(), "territoire-restore")
         await connection.execute("SELECT timescaledb_post_restore()")
         await connection.execute(FINISH_ROLES)
-        counted = {name: await connection.fetchval(statement) for name, statement in COUNTED.items()}
+        # An older program counted less; what it made is brought to this one's schema once it has been counted.
+        counted = {name: await connection.fetchval(COUNTED[name]) for name in counts if name in COUNTED}
+        await migrate(server.url())
         async with connection.transaction():
             for statement in (RAISE_SESSIONS, RAISE_GROUPS, RAISE_JOINS):
                 await connection.execute(statement, COUNTERS_AHEAD)
