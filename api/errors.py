@@ -77,6 +77,9 @@ MESSAGES_FR = {
     "time_parsing": "heure attendue, HH:MM",
 }
 
+# What curl posts unless it is told otherwise is a form.
+NO_OBJECT = "model_attributes_type"
+NOT_JSON_FR = "objet JSON attendu, avec l'en-tête « Content-Type: application/json »"
 # Patterns in words; any other is told as it is.
 PATTERNS_FR = {
     r"^[a-z0-9][a-z0-9_]*$": "minuscules sans accent, chiffres et « _ » seulement",
@@ -170,7 +173,7 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
     limits = {name: str(limit).replace(" or ", " ou ") for name, limit in error.get("ctx", {}).items()}
     if "pattern" in limits:
         limits["pattern"] = PATTERNS_FR.get(limits["pattern"], f"forme attendue : {limits['pattern']}")
-    french = MESSAGES_FR.get(code)
+    french = NOT_JSON_FR if tuple(error["loc"]) == ("body",) and code == NO_OBJECT else MESSAGES_FR.get(code)
     return FieldError(
         field=".".join(str(part) for part in error["loc"]),
         code=code,

@@ -54,6 +54,14 @@ async def test_a_form_that_is_expected_is_told_in_words(client, body: dict[str, 
     assert why in answer.json()["detail"]
 
 
+async def test_a_body_that_is_not_said_to_be_json_is_told_which_header_is_missing(client) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await client.post("/v1/assets", content=b'{"kind": "a", "name": "b"}', headers=form)
+
+    assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/v1/nowhere", 404), ("GET", "/", 404), ("DELETE", "/v1/assets", 405), ("PUT", "/livez", 405)],
