@@ -16,6 +16,7 @@ from core.messages.batch import encode_batch
 from core.messages.downlinks import TransmitReply, decode_request, encode_transmit
 from core.messages.frames import Frame
 from core.messages.shards import shard_of_slot
+from core.messages.traces import new_trace
 from core.messages.uplinks import UPLINK_BATCHES
 from core.runtime.bus import Bus, ShardReader, connect_bus
 from core.runtime.lease import read_shards
@@ -73,7 +74,7 @@ class BusLoad:
         gateway_id = self.gateway_ids[number % len(self.gateway_ids)]
         return Frame(
             octets, gateway_id, at_us, at_us, number.to_bytes(4), device.frequency, SPREADING_FACTOR, BANDWIDTH, 0,
-            -80.0, 5.0, 0, 0,
+            -80.0, 5.0, 0, 0, 0, new_trace(),
         )  # fmt: skip
 
     def _shard_of(self, octets: bytes) -> int:
