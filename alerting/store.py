@@ -40,7 +40,7 @@ ROTATE = "SELECT rotate_webhook_secret($1, $2, $3, $4)"
 DELETE_ENDPOINT = "DELETE FROM webhook_endpoint WHERE id = $1 RETURNING true"
 LIST_ATTEMPTS = """
 SELECT id, tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, status, duration_ms, answer,
-       next_at
+       next_at, encode(trace_id, 'hex') AS trace_id
 FROM webhook_attempt
 WHERE endpoint_id = $1 AND ($2::bigint IS NULL OR id < $2) AND ($4::text IS NULL OR message_id = $4)
 ORDER BY id DESC LIMIT $3
@@ -78,6 +78,7 @@ class Attempt:
     duration_ms: int
     answer: str
     next_at: datetime | None  # When the next one is due.
+    trace_id: str | None  # The `traceparent` that it was sent under (W3C Trace Context), 32 hexadecimal digits.
 
 
 class RefusedUrl(ValueError):

@@ -80,6 +80,9 @@ class AttemptAnswer(Answer):
     duration_ms: int
     answer: str = Field(description="Le premier ko de la réponse, ou ce qui a manqué")
     next_at: datetime | None = Field(description="Prochain essai prévu ; null : aucun")
+    trace_id: str | None = Field(
+        description="La trace de la trame qui en est la cause, telle que les journaux et `traceparent` la disent"
+    )
 
 
 @router.post("", status_code=201, summary="Ajouter une adresse de webhook")
