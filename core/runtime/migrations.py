@@ -167,7 +167,7 @@ async def migrate(
         known = migrations()
         count = 0
         while (migration := await _apply_next(connection, known, shards, lock_timeout_s)) is not None:
-            log.info("migration_applied", number=migration.number, name=migration.name)
+            log.info("migration_applied", number=migration.number, name=migration.name, is_step=True)
             count += 1
         await connection.execute(SHOW_LEDGER)
         for role, password in (passwords or {}).items():
