@@ -1,6 +1,7 @@
 """Real servers for tests: each worker starts its own, once, when a test first asks; all die with it."""
 
 import asyncio
+import logging
 import os
 import secrets
 import shutil
@@ -11,11 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import nats
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from core.runtime.migrations import migrate
@@ -65,6 +68,23 @@ def running(launch: Launch, ready: Callable[[], Awaitable[bool]], log: Path) -> 
         finally:
             process.send_signal(launch.stop_signal)
             process.wait(20)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """How a test has logs written ends with it. A process keeps each logger as it first was, here none is kept."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(structlog, "configure", partial(_configure_uncached, structlog.configure))
+    yield
+    structlog.reset_defaults()
+    logging.captureWarnings(capture=False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def _configure_uncached(configure: Callable[..., None], **settings: Any) -> None:
+    configure(**{**settings, "cache_logger_on_first_use": False})
 
 
 @pytest.fixture(scope="session")

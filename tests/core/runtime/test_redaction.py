@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from io import StringIO
 from typing import Any
 
@@ -46,20 +46,13 @@ TEXTS = (
 
 
 @pytest.fixture
-def said() -> Iterator[Callable[[str], StringIO]]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-
+def said() -> Callable[[str], StringIO]:
     def configure(log_format: str) -> StringIO:
         output = StringIO()
         configure_logs("network", "network-1", log_format, "DEBUG", output)
         return output
 
-    yield configure
-    structlog.reset_defaults()
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    return configure
 
 
 def refuse(text: str) -> None:

@@ -1,6 +1,5 @@
 import json
 import logging
-from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
@@ -25,16 +24,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def output(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
-    handlers, level = logging.root.handlers[:], logging.root.level
+def output(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> StringIO:
     monkeypatch.setattr(telemetry, "REPEATS", Repeats(clock))
     output = StringIO()
     telemetry.configure_logs("network", "network-1", "json", "INFO", output)
-    yield output
-    structlog.reset_defaults()
-    logging.captureWarnings(capture=False)
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
+    return output
 
 
 def lines(output: StringIO) -> list[dict[str, Any]]:

@@ -12,15 +12,6 @@ from core import VERSION
 from core.runtime.telemetry import configure_logs, show_build
 
 
-@pytest.fixture(autouse=True)
-def _as_before():
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    structlog.reset_defaults()
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
-
-
 def test_an_event_is_one_line_of_json_with_its_service(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("network", "network-1", "json", "INFO")
     structlog.get_logger().info("uplink_refused", reason="replay")

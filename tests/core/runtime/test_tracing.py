@@ -2,16 +2,14 @@
 
 import asyncio
 import json
-import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from io import StringIO
 from typing import Any
 
 import pytest
-import structlog
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from prometheus_client import REGISTRY
@@ -28,17 +26,10 @@ US = (1_764_000_000_000_000, 1_764_000_000_250_000)
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    handlers, level = logging.root.handlers[:], logging.root.level
+def said() -> Callable[[], list[dict[str, Any]]]:
     output = StringIO()
     configure_logs("network", "network-1", "json", "INFO", output)
-    # A logger keeps the settings of its first line: a process has one, and this one many.
-    monkeypatch.setattr("core.runtime.tracing.log", structlog.get_logger())
-    yield lambda: [json.loads(line) for line in output.getvalue().splitlines()]
-    structlog.reset_defaults()
-    logging.captureWarnings(capture=False)
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
+    return lambda: [json.loads(line) for line in output.getvalue().splitlines()]
 
 
 def count(name: str, **labels: str) -> float:

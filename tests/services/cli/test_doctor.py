@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +9,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from core.registry.keys import KeyWrap
@@ -223,14 +221,6 @@ def test_a_backup_that_is_old(tmp_path: Path) -> None:
     assert machine.examine_backups(tmp_path).severity is Severity.CRITICAL
 
 
-@pytest.fixture
-def logs_afterwards() -> Iterator[None]:
-    """The command silences them, which is no matter of other tests."""
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.mark.usefixtures("logs_afterwards")
 def test_without_an_installation_doctor_says_how_to_start_one(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["doctor", "--home", str(tmp_path), "--json"])
     told = msgspec.json.decode(done.stdout)

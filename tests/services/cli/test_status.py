@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import structlog
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -58,13 +57,6 @@ def shown(state: State, width: int) -> str:
     output = StringIO()
     print_state(Console(file=output, width=width), state, NOW)
     return output.getvalue()
-
-
-@pytest.fixture(autouse=True)
-def _logs_afterwards():
-    """The command silences them, which is no matter of other tests."""
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])

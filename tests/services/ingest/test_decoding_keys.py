@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
@@ -70,20 +69,15 @@ def meters(planted: Planted, bus: Bus, make_uplink: MakeUplink) -> Callable[...,
 
 
 @pytest.fixture
-def logged() -> Iterator[Callable[[str], StringIO]]:
-    """Logs as a service writes them, in this format; afterwards they go where they went before."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+def logged() -> Callable[[str], StringIO]:
+    """Logs as a service writes them, in this format."""
 
     def configure(log_format: str) -> StringIO:
         output = StringIO()
         configure_logs("ingest", "ingest-1", log_format, "DEBUG", output)
         return output
 
-    yield configure
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    return configure
 
 
 async def volume(pool: Pool, interpreted: Interpreted) -> float | None:
