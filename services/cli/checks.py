@@ -12,7 +12,7 @@ from pathlib import Path
 from services.supervisor.launch import system_path
 
 # Most tests wait for a server as long as they compute; whole stacks mostly wait, and go on beside all the rest.
-WORKERS, STACK_WORKERS = "4", "2"
+WORKERS, STACK_WORKERS = "5", "2"
 WHOLE_STACKS, ON_STACKS = "tests/system", "pytest on whole stacks"
 
 
