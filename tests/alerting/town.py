@@ -167,10 +167,8 @@ class Days:
             else:
                 return
 
-    async def play(self, until: datetime | None = None) -> None:
+    async def play(self) -> None:
         for at in hours():
-            if at == until:
-                break
             self.now = at
             items = await self.town.hear(at)
             if not _gateway_is_down(at):

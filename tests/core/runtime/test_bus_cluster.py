@@ -70,7 +70,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 async def streams_of_three(bus: Bus) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not await made(bus):  # noqa: ASYNC110 - Another process elects its leader.
             await asyncio.sleep(0.2)
 
@@ -101,6 +101,7 @@ async def taken(bus: Bus) -> ShardReader:
             return await bus.read_shard(topics.FRAMES, topics.frames(0), "network-0-1")
 
 
+@pytest.mark.timeout(240)
 async def test_what_a_cluster_acknowledged_outlives_the_server_that_leads_it(cluster: Cluster) -> None:
     async with connect_bus(cluster.url, "test") as bus:
         await streams_of_three(bus)
