@@ -203,8 +203,9 @@ async def test_a_team_is_told_the_same_and_nothing_twice_whatever_dies(pool: Poo
     by_id = bodies_by_id(receivers)
 
     assert told == EXPECTED
-    # What the engine says is what it says to a tenant without a team.
-    assert by_engine == THIRTY_DAYS
+    # What the engine says is what it says to a tenant without a team; which of two alerts of one instant is first
+    # depends on who had to begin again.
+    assert sorted(by_engine) == sorted(THIRTY_DAYS)
     # One id is one message, and one message has one id: with whomever, and however often it came.
     assert all(len(bodies) == 1 for bodies in by_id.values())
     assert len({body for bodies in by_id.values() for body in bodies}) == len(by_id)
