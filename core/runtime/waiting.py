@@ -1,4 +1,4 @@
-"""What this process waits for: said once, again when the reason changes, and every half minute meanwhile."""
+"""What this process waits for: said once for each reason there is, and every half minute meanwhile."""
 
 import errno
 import socket
@@ -47,18 +47,22 @@ class Waiting:
     reason: str = ""
     _since: float = 0.0
     _since_utc: datetime = field(default_factory=lambda: datetime.now(UTC))
-    _said_at: float | None = None
+    _said_at: float = 0.0
+    _told: set[str] = field(default_factory=set[str])
+    """The reasons that were said of this wait: two may take turns with every attempt."""
 
     def failed(self, reason: str, error: BaseException | str, next_try_s: float) -> None:
         """An attempt did not succeed. `reason` is for whoever reads French, `error` is the driver's own word."""
         now = time.monotonic()
         if self not in _waits:
             _waits.append(self)
-            self._since, self._since_utc, self._said_at = now, datetime.now(UTC), None
-        is_new, self.reason = reason != self.reason, reason
-        if self._said_at is not None and not is_new and now - self._said_at < SAID_AGAIN_AFTER_S:
+            self._since, self._since_utc = now, datetime.now(UTC)
+            self._told.clear()
+        self.reason = reason
+        if reason in self._told and now - self._said_at < SAID_AGAIN_AFTER_S:
             return
         self._said_at = now
+        self._told.add(reason)
         log.warning(
             self.event,
             address=self.address,

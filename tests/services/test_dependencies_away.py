@@ -5,7 +5,7 @@ import json
 import secrets
 import ssl
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -228,15 +228,31 @@ async def test_a_database_that_is_created_later_is_found(cluster: Cluster) -> No
     assert [line["event"] for line in logs] == ["database_waited_for", "waited_for_is_there"]
 
 
+async def try_for_a_second(trying: Coroutine[Any, Any, None], logs: list[MutableMapping[str, Any]]) -> None:
+    """From its first word on, however long that takes to come."""
+    task = asyncio.create_task(trying)
+    async with asyncio.timeout(20):
+        while not logs:  # noqa: ASYNC110 - It has no event.
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.wait((task,))
+
+
+async def _await_bus(url: str) -> None:
+    async with connect_bus(url, "test"):
+        pytest.fail("the bus lets in whoever has a wrong password")
+
+
 async def test_a_bus_that_refuses_the_account_is_waited_for_with_one_line(nats_server: PrivateNats) -> None:
     url = nats_server.url.replace(nats_server.password, "faux")
-    with capture_logs() as logs, pytest.raises(TimeoutError):
-        async with asyncio.timeout(1.5), connect_bus(url, "test"):
-            pass
+    with capture_logs() as logs:
+        await try_for_a_second(_await_bus(url), logs)
 
-    [line] = logs
-    assert "le compte ou le mot de passe est refusé" in line["message"]
-    assert "faux" not in str(line)
+    # It tried five times. Sometimes the connection is cut before the server's word is read: a reason of its own.
+    assert len([line for line in logs if "le compte ou le mot de passe est refusé" in line["message"]]) == 1
+    assert len(logs) <= 3, logs
+    assert "faux" not in str(logs)
 
 
 async def test_an_account_that_expires_ends_the_process_which_then_waits() -> None:
@@ -262,10 +278,7 @@ async def test_a_broker_that_refuses_the_account_is_told_once(mosquitto_server: 
     url = mosquitto_server.url(BRIDGE).replace(mosquitto_server.accounts[BRIDGE], "faux")
     edge = MqttEdge(MqttSettings(mqtt_url=url, mqtt_client_id="test-away"), [])  # pyright: ignore[reportArgumentType]
     with capture_logs() as logs:
-        task = asyncio.create_task(edge.run())
-        await asyncio.sleep(1.5)
-        task.cancel()
-        await asyncio.wait((task,))
+        await try_for_a_second(edge.run(), logs)
 
     [line] = logs
     assert "courtier MQTT" in line["message"]
