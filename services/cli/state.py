@@ -23,7 +23,7 @@ from services.run_info import RunInfo
 WITHIN_S = 4.0
 # Long enough for a pilot's rate to be a number, short enough for somebody who waits.
 SAMPLED_S = 2.0
-HEARD = "territoire_gateway_bridge_frames_total"
+HEARD = "territoire_gateway_bridge_uplinks_total"
 STORED = "territoire_ingest_uplinks_total"
 
 READ_DATABASE = """

@@ -1,5 +1,6 @@
 """One screen of what runs: what is on it, that it is one, and what is said when nothing runs."""
 
+import importlib
 import re
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -7,13 +8,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 from rich.console import Console
 from typer.testing import CliRunner
 
 from services.cli.app import app
 from services.cli.install import write_files
 from services.cli.installed import installed
-from services.cli.state import Database, Disk, Service, State, Stream
+from services.cli.state import HEARD, STORED, Database, Disk, Service, State, Stream
 from services.cli.status import ago, print_state, size
 from services.run_info import RunInfo
 
@@ -178,3 +180,11 @@ def test_ages_and_sizes_are_for_people() -> None:
         "40 Go",
         "2,1 To",
     ]
+
+
+def test_the_rates_are_of_metrics_that_the_services_have() -> None:
+    for module in ("ingest.telemetry", "services.gateway_bridge.telemetry"):
+        importlib.import_module(module)
+    counters = {f"{family.name}_total" for family in REGISTRY.collect() if family.type == "counter"}
+
+    assert {HEARD, STORED} <= counters
