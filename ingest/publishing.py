@@ -87,13 +87,12 @@ class MeasurementPublisher:
 
 def cut(measurements: Sequence[Published]) -> Iterator[list[Published]]:
     """What goes into one message each; where an uplink is cut in two, its trace goes with both parts."""
-    trace_id = NO_TRACE
     for start in range(0, len(measurements), MESSAGE_ITEMS):
         part = list(measurements[start : start + MESSAGE_ITEMS])
-        part[0] = (*part[0][:4], trace_of(part[0]) or trace_id)
+        if start and not trace_of(part[0]):
+            before = (trace_of(measurements[place]) for place in range(start - 1, -1, -1))
+            part[0] = (*part[0][:4], next((trace_id for trace_id in before if trace_id), NO_TRACE))
         yield part
-        for row in part:
-            trace_id = trace_of(row) or trace_id
 
 
 def trace_of(row: Published) -> bytes:
