@@ -19,7 +19,7 @@ from services.cli.image import check_image
 from services.cli.install import install
 from services.cli.lns_import import export_app, import_app
 from services.cli.restore import restore
-from services.cli.running import default_home, fail, find_run
+from services.cli.running import default_home, fail, find_run, log_apart
 from services.cli.status import status
 
 if TYPE_CHECKING:
@@ -162,13 +162,6 @@ def _run(home: Path, options: "StackOptions", body: "Body") -> None:
     raise typer.Exit(status)
 
 
-def _log_apart(run: "RunInfo", name: str) -> None:
-    """The terminal is for the operator; what the program has to say goes to a file beside the others."""
-    from core.runtime.telemetry import configure_logs
-
-    configure_logs(name, name, "json", "INFO", (run.logs / f"{name}.log").open("a", encoding="utf-8"))
-
-
 @app.command(hidden=True)
 def fleet(
     home: HomeOption = None,
@@ -182,7 +175,7 @@ def fleet(
     from services.simulator.demo import run as run_demo
 
     run, console = find_run(home), Console()
-    _log_apart(run, "fleet")
+    log_apart(run, "fleet")
     ended_with = run_demo(
         run,
         exit_after=exit_after,
@@ -239,7 +232,7 @@ def simulate(
     from services.simulator.main import run as run_simulation
 
     run = find_run(home)
-    _log_apart(run, "simulate")
+    log_apart(run, "simulate")
     ended_with = run_simulation(
         run,
         gateways=gateways,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.running import fail, read_run
+from services.cli.running import fail, log_apart, read_run, tables
 
 if TYPE_CHECKING:
     from services.run_info import RunInfo
@@ -23,8 +23,6 @@ bench_app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-# Of a table that nobody looks at in a terminal.
-WIDTH = 130
 SecondsOption = Annotated[float, typer.Option(min=2, help="Durée de la mesure.")]
 RateOption = Annotated[
     float | None, typer.Option(min=10, help="Trames par seconde ; sinon le plus haut débit tenu est cherché.")
@@ -124,12 +122,11 @@ def ingest_load(
     from bench.ceiling import CeilingFailed
     from bench.ingest import Options
     from bench.ingest import run as run_bench
-    from core.runtime.telemetry import configure_logs
     from services.simulator.load.load import JoinsTakeTooLong
     from services.simulator.provision import ProvisioningFailed
 
     run = read_run(home)
-    configure_logs("bench", "bench", "json", "INFO", (run.logs / "bench.log").open("a", encoding="utf-8"))
+    log_apart(run, "bench")
     options = Options(seconds, rate, devices, gateways, copies, runs, paced_only=paced)
     try:
         figures, is_exact = run_bench(run, options, Console(stderr=as_json))
@@ -175,14 +172,11 @@ def queries_ask(
     """L'historique et la mesure, dans leur propre processus ; `bench queries` les lance."""
     import msgspec
     import uvloop
-    from rich.console import Console
 
     from bench.queries import ASSETS, NoHistory, measure, print_table
     from services.simulator.history.load import HistoryRefused, load_history
 
-    console = Console(stderr=as_json)
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = tables(beside_json=as_json)
     run = read_run(home)
     try:
         if measurements:
@@ -205,14 +199,11 @@ def decoders(
 ) -> None:
     """Trames lues par seconde : décodeurs natifs, et scripts des fabricants par un processus."""
     import msgspec
-    from rich.console import Console
 
     from bench.decoders import Options, print_report, run
     from core.runtime.telemetry import configure_logs
 
-    console = Console(stderr=as_json)
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = tables(beside_json=as_json)
     configure_logs("bench", "bench", "json", "WARNING")
     figures, is_reached = run(Options(seconds, runs), console)
     if as_json:
@@ -244,13 +235,10 @@ def redecode_ask(
 ) -> None:
     """La mesure, dans son propre processus ; `bench redecode` la lance."""
     import msgspec
-    from rich.console import Console
 
     from bench.redecode import Options, run
 
-    console = Console(stderr=as_json)
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = tables(beside_json=as_json)
     figures = run(read_run(home), Options(frames, devices), console)
     if as_json:
         print(msgspec.json.encode(figures).decode())

@@ -15,7 +15,7 @@ from services.cli.bench import (
     bench_app,
     on_a_stack_of_its_own,
 )
-from services.cli.running import fail, read_run
+from services.cli.running import fail, log_apart, read_run
 
 # What a part's stack runs beside PostgreSQL, nats-server and mosquitto; nothing named: everything.
 SERVICES_OF: dict[str, tuple[str, ...]] = {"throughput": ("network", "api"), "answers": (), "storm": ()}
@@ -81,12 +81,11 @@ def network_part(
     from bench.network import PARTS, Options
     from bench.network_ceiling import CeilingMissed
     from bench.network_load import UplinksLost
-    from core.runtime.telemetry import configure_logs
     from services.simulator.load.load import JoinsTakeTooLong
     from services.simulator.provision import ProvisioningFailed
 
     run = read_run(home)
-    configure_logs("bench", "bench", "json", "INFO", (run.logs / "bench.log").open("a", encoding="utf-8"))
+    log_apart(run, "bench")
     try:
         found = PARTS[part](run, Options(seconds, runs, rate, gateways, copies), Console(stderr=as_json))
     except (ProvisioningFailed, JoinsTakeTooLong, UplinksLost, CeilingMissed, TimeoutError) as failed:

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from services.cli.bench import (
-    WIDTH,
     CopiesOption,
     DevicesOption,
     JsonOption,
@@ -15,7 +14,7 @@ from services.cli.bench import (
     on_a_stack_of_its_own,
 )
 from services.cli.bench_alerting import bench_app
-from services.cli.running import fail, read_run
+from services.cli.running import fail, log_apart, read_run, tables
 
 RateOption = Annotated[float, typer.Option(min=10, help="Trames par seconde.")]
 OnlyOption = Annotated[list[str] | None, typer.Option(help="Ne tue que les répliques de ce service ; répétable.")]
@@ -47,19 +46,15 @@ def scaling_load(
     """La charge, les coups et la mesure, dans leur propre processus ; `bench scaling` les lance."""
     import msgspec
     import uvloop
-    from rich.console import Console
 
     from bench.scaling import VICTIMS, Options, measure
     from bench.scaling_report import print_scaling
-    from core.runtime.telemetry import configure_logs
     from services.simulator.load.load import JoinsTakeTooLong
     from services.simulator.provision import ProvisioningFailed
 
-    console = Console(stderr=as_json)
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = tables(beside_json=as_json)
     run = read_run(home)
-    configure_logs("bench", "bench", "json", "INFO", (run.logs / "bench.log").open("a", encoding="utf-8"))
+    log_apart(run, "bench")
     try:
         figures = uvloop.run(measure(run, Options(rate, victims=tuple(only or VICTIMS)), console))
     except (ProvisioningFailed, JoinsTakeTooLong, TimeoutError) as failed:
@@ -98,19 +93,15 @@ def storage_load(
     """La charge et la mesure, dans leur propre processus ; `bench storage` les lance."""
     import msgspec
     import uvloop
-    from rich.console import Console
 
     from bench.storage import Options, measure, measure_history, print_storage
-    from core.runtime.telemetry import configure_logs
     from services.simulator.history.load import HistoryRefused, load_history
     from services.simulator.load.load import JoinsTakeTooLong
     from services.simulator.provision import ProvisioningFailed
 
-    console = Console(stderr=as_json)
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = tables(beside_json=as_json)
     run = read_run(home)
-    configure_logs("bench", "bench", "json", "INFO", (run.logs / "bench.log").open("a", encoding="utf-8"))
+    log_apart(run, "bench")
     options = Options(devices, rate=rate, seconds=seconds, copies=copies)
     try:
         figures = uvloop.run(measure(run, options, console))

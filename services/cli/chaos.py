@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.running import fail
+from services.cli.running import fail, tables
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from services.simulator.chaos.outcome import Outcome
 
 INTERRUPTED = 130
-WIDTH = 130
 # Not /tmp: the databases of a run take gigabytes, and /tmp may be memory.
 FOLDER = Path("/var/tmp")  # noqa: S108 - A folder of our own is made in it.
 
@@ -39,8 +38,6 @@ def chaos(
     keep: Annotated[bool, typer.Option(help="Garde le dossier de la pile, avec ses journaux.")] = False,
 ) -> None:
     """Tue, fige, remplit et dérègle une pile sous charge : rien ne doit manquer, rien ne doit être en double."""
-    from rich.console import Console
-
     from services.simulator.chaos.cases import CASES, find_case
     from services.simulator.chaos.outcome import Outcome
     from services.simulator.chaos.report import chaos_table, print_findings
@@ -52,9 +49,7 @@ def chaos(
     if unknown:
         raise fail(f"cas inconnu : {', '.join(unknown)} (./territoire chaos --list)", 2)
     chosen = [case for case in CASES if not cases or case.name in cases]
-    console = Console(stderr=as_json)
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = tables(beside_json=as_json)
     outcomes: list[Outcome] = []
     interrupted = False
     try:

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from services.run_info import RunInfo
 
 NOTHING_RUNS = 3
+# Of a table that nobody looks at in a terminal.
+WIDTH = 130
 COMMAND = "./territoire " + " ".join(sys.argv[1:])
 
 
@@ -17,6 +21,23 @@ def fail(message: str, status: int = 1) -> typer.Exit:
     """What ends the command, once the operator has been told why."""
     sys.stderr.write(f"territoire : {message}\n")
     return typer.Exit(status)
+
+
+def tables(*, beside_json: bool) -> "Console":
+    """Where tables are printed: not where a program reads JSON, and as wide as they are where no terminal is."""
+    from rich.console import Console
+
+    console = Console(stderr=beside_json)
+    if not console.is_terminal:
+        console.width = WIDTH
+    return console
+
+
+def log_apart(run: "RunInfo", name: str) -> None:
+    """The terminal is for the operator; what the program has to say goes to a file beside the others."""
+    from core.runtime.telemetry import configure_logs
+
+    configure_logs(name, name, "json", "INFO", (run.logs / f"{name}.log").open("a", encoding="utf-8"))
 
 
 def read_run(*folders: Path) -> "RunInfo":
