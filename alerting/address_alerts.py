@@ -6,8 +6,8 @@ tenant as it tells of every other. It ends when a person says so.
 
 from collections.abc import Sequence
 
-from core.registry.gateway_supervision import AddressSeen
 from core.runtime.postgres import Connection
+from registry.gateway_supervision import AddressSeen
 
 RULE = "gateway_address"
 MOVED = (

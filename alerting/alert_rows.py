@@ -7,10 +7,10 @@ from typing import Any
 
 from alerting.engine_store import About
 from alerting.rules import Condition
-from alerting.rules.life import Life, Workflow
+from alerting.rules.alert_lifecycle import Life, Workflow
 from alerting.wording import Subject
-from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool, Record
+from registry.rows import entity
 
 COLUMNS = """a.id, a.tenant_id, a.rule_id, a.asset_id, a.device_id, a.datastream_id, a.gateway_id, a.team_id,
 a.severity::text AS severity, a.message, a.condition::text AS condition, a.workflow::text AS workflow, a.opened_at,

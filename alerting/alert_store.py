@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool, Record
+from registry.rows import entity
 
 COLUMNS = """a.id, a.tenant_id, a.rule_id, coalesce(r.name, '') AS rule, a.asset_id, a.device_id, a.datastream_id,
 a.gateway_id, a.subject, a.team_id, a.severity::text AS severity, a.message, a.condition::text AS condition,

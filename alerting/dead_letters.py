@@ -12,8 +12,8 @@ from uuid import uuid4
 import msgspec
 
 from alerting.queue import WebhookMessage, decode_message
-from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
+from registry.rows import entity
 
 NEVER_TRIED = "jamais essayé : l'adresse était suspendue"
 LIST_DEAD = "SELECT id, payload, queued_at, failed_at FROM dead_webhooks($1, $2, $3)"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
+from registry.rows import entity
 
 LOCK_DEADLINES = """
 SELECT d.rule_id, d.device_id, d.asset_id, d.heard_at, d.due_at FROM deadline d

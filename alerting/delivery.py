@@ -17,16 +17,16 @@ import structlog
 from prometheus_client import Counter, Histogram
 from standardwebhooks import Webhook
 
-from alerting.forms import EMAIL, render
 from alerting.mail import MAILTO, Mailer, MailRefused
+from alerting.message_formats import EMAIL, render
+from alerting.notification_trace import tell_attempt, webhook_stage
 from alerting.queue import WebhookMessage
 from alerting.store import secret_text
-from alerting.told import tell_attempt, webhook_stage
-from core.registry.keys import KeyWrap
-from core.runtime.guard import AllowList, GuardedTransport, RefusedDestination
+from core.runtime.http.guarded_client import AllowList, GuardedTransport, RefusedDestination
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from core.runtime.tracing import TRACES
 from lorawan.crypto import WrongKek
+from registry.keys import KeyWrap
 
 TIMEOUT_S = 10.0
 MAIL_TIMEOUT_S = 30.0  # Mail servers think for longer: they look names up, and look for viruses.

@@ -12,8 +12,8 @@ from uuid import uuid4, uuid5
 
 import msgspec
 
-from alerting.notices import Notice, endpoints_of, enqueue_for, insert_notice, read_teams
-from alerting.rules.life import ENDED
+from alerting.notifications import Notice, endpoints_of, enqueue_for, insert_notice, read_teams
+from alerting.rules.alert_lifecycle import ENDED
 from core.messages.traces import NO_TRACE
 from core.runtime.postgres import Connection, Pool
 

@@ -9,15 +9,15 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from prometheus_client import Counter, Gauge
 
-from alerting import alert_rows, deadline_store, engine_store, silence
+from alerting import alert_rows, deadline_store, engine_store, no_data
 from alerting.deadline_store import Behind, Loss
 from alerting.engine_store import Watched
 from alerting.evaluation import Evaluation, foresee, work_of
-from alerting.memory import Memory
+from alerting.notification_trace import tell_notice, traces_of
 from alerting.rulebook import Rulebook, Sign, slot_of
 from alerting.rules import MAX_AHEAD, MAX_NOTIFY_AGE, Observation, Rule
-from alerting.rules.losses import OF_AT_LEAST
-from alerting.told import tell_notice, traces_of
+from alerting.rules.frame_loss import OF_AT_LEAST
+from alerting.shard_memory import Memory
 from core.messages.batch import UnreadableBatch
 from core.messages.measurements import MEASUREMENT_BATCHES, Flag, Measurement
 from core.messages.shards import slot_of_asset, slots_of_shard
@@ -207,7 +207,7 @@ class Engine:
                     )
                     if silent:
                         self._forget(lease.shard)
-                        await silence.miss(evaluation, silent, since, self._least_watch)
+                        await no_data.miss(evaluation, silent, since, self._least_watch)
                     states = await evaluation.meet_deadlines(slots, DUE_AT_ONCE)
                     if states:
                         self._forget(lease.shard)
@@ -231,7 +231,7 @@ class Engine:
         since = self._watching.get(lease.shard)
         if seen and since is not None:
             async with self._turns[lease.shard], self._transaction(lease) as evaluation:
-                await silence.watch_gateways(evaluation, seen, since, self._least_watch)
+                await no_data.watch_gateways(evaluation, seen, since, self._least_watch)
 
     async def _weigh_losses(self, lease: Lease, slots: frozenset[int]) -> None:
         hour = self._now().replace(minute=0, second=0, microsecond=0)
@@ -247,7 +247,7 @@ class Engine:
             weighed = await self._rules_about(ours)
             if weighed and lease.shard in self._watching:
                 async with self._turns[lease.shard], self._transaction(lease) as evaluation:
-                    await silence.weigh_losses(evaluation, weighed)
+                    await no_data.weigh_losses(evaluation, weighed)
         self._losses_at[lease.shard] = hour
 
     async def _rules_about(self, losses: Sequence[Loss]) -> list[tuple[Rule, Loss]]:
@@ -302,7 +302,7 @@ class Engine:
                 concerned = [one for one in work if one[0].key in told]
                 async with self._transaction(lease) as evaluation:
                     written = await evaluation.observe(concerned, memory.states, traces_of(concerned, carried))
-                    until = await silence.hear(evaluation, signs)
+                    until = await no_data.hear(evaluation, signs)
                 memory.saved(written)
                 memory.heard_until |= until
             memory.follow(quiet)

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from alerting.rules import Condition, RuleState
-from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool, Record
+from registry.rows import entity
 
 READ_WATCHED = """
 SELECT s.id, s.tenant_id, s.asset_id, s.device_id, s.quantity, a.kind AS asset_kind, p.expected_interval,

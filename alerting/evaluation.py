@@ -6,7 +6,7 @@ from datetime import datetime
 
 from alerting import alert_rows, engine_store
 from alerting.alert_rows import Orphan
-from alerting.desk import Desk
+from alerting.alert_writer import Desk
 from alerting.engine_store import About, StateKey, StateRow, Watched
 from alerting.rulebook import Bound, Rulebook
 from alerting.rules import Due, Event, Observation, Opened, Raised, Resolved, Rule, RuleState, Transition, evaluate

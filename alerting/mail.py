@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
-from alerting.forms import Content, headline, plain_lines, read_content
+from alerting.message_formats import Content, headline, plain_lines, read_content
 
 SCHEMES = ("smtp", "smtps")
 SUBJECT_MOST = 150

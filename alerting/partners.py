@@ -15,10 +15,10 @@ from alerting.alert_rows import read_subject
 from alerting.engine_store import About
 from alerting.store import SECRET_OCTETS, secret_text
 from alerting.wording import partner_text
-from core.registry.keys import KeyWrap
-from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
 from lorawan.crypto import WrongKek
+from registry.keys import KeyWrap
+from registry.rows import entity
 
 KINDS_MOST = 50
 MESSAGE_ID_MOST = 200

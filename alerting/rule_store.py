@@ -8,8 +8,8 @@ from typing import Any
 from alerting.rules import Rule, Rung
 from alerting.rules.calendar import Calendar, weekly_of
 from alerting.rules.checks import RefusedRule, check_rule
-from core.registry.rows import entity
 from core.runtime.postgres import Connection, ForeignKeyViolationError, Pool, Record
+from registry.rows import entity
 
 # What a person decides of a rule, by column; the field of `Rule` has the same name.
 WRITTEN = (

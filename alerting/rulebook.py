@@ -11,8 +11,8 @@ from alerting.rules import Place, Rule
 from alerting.rules.calendar import Calendar, MalformedCalendar, minute_of
 from alerting.rules.region import region_of
 from core.messages.shards import slot_of_asset
-from core.registry.changes import Change
 from core.runtime.postgres import Pool
+from registry.changes import Change
 
 OF_DEVICES = ("silence", "loss")
 

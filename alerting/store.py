@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from alerting.forms import CHAT, EMAIL, STANDARD, TEAMS
 from alerting.mail import MAILTO
-from core.registry.keys import KeyWrap
-from core.registry.rows import entity
+from alerting.message_formats import CHAT, EMAIL, STANDARD, TEAMS
 from core.runtime.postgres import Connection, Pool
+from registry.keys import KeyWrap
+from registry.rows import entity
 
 SECRET_OCTETS = 32
 SECRET_PREFIX = "whsec_"  # noqa: S105 - The prefix that Standard Webhooks gives every secret.
@@ -54,7 +54,7 @@ class Endpoint:
     id: int
     tenant_id: int
     url: str  # mailto:... when the form is email
-    form: str  # See alerting.forms.
+    form: str  # See alerting.message_formats.
     description: str
     state: str  # enabled or disabled
     disabled_reason: str | None
@@ -86,7 +86,7 @@ class RefusedUrl(ValueError):
 
 
 def check_url(url: str) -> str:
-    """`url` itself; where it may lead is checked at each connection (`core.runtime.guard`).
+    """`url` itself; where it may lead is checked at each connection (`core.runtime.http.guarded_client`).
 
     Raises:
         RefusedUrl: not an absolute http or https address of at most 2,000 characters without credentials.

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, time
 
-from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool
+from registry.rows import entity
 
 TEAM_COLUMNS = "id, tenant_id, name, quiet_from, quiet_until, quiet_on_days_off, digest_at, created_at"
 CREATE_TEAM = f"""

@@ -6,13 +6,10 @@ from functools import cache
 from fastapi import FastAPI
 from starlette.datastructures import State
 
-from api import reference, status, webhook_messages
+from api import reference, webhook_messages
 from api.auth import Authenticator
-from api.edge import Edge
-from api.errors import handle_errors
-from api.platform import Platform
+from api.dependencies import Platform
 from api.routes import (
-    alert_mutes,
     alert_rules,
     alerts,
     applications,
@@ -39,19 +36,23 @@ from api.routes import (
     multicast,
     profile_decoding,
     redecodes,
-    refusals,
+    rejections,
     sharing,
+    silences,
     teams,
     tenants,
     webhook_delivery,
     webhook_endpoints,
 )
-from core.registry.keys import KeyWrap
 from core.runtime.bus import Bus
 from core.runtime.health import Readiness, bus_check, database_check
+from core.runtime.http import status
+from core.runtime.http.errors import handle_errors
+from core.runtime.http.middleware import Edge
 from core.runtime.postgres import Pool
 from ingest.scripts import Workers
 from ingest.workers import NoWorkers
+from registry.keys import KeyWrap
 
 VERSION = "1.0.0"
 DESCRIPTION = """
@@ -77,7 +78,7 @@ ROUTERS = (
     device_traffic.router,
     device_commands.router,
     device_status.router,
-    refusals.router,
+    rejections.router,
     dev_nonces.router,
     device_imports.router,
     datastreams.router,
@@ -86,7 +87,7 @@ ROUTERS = (
     daily.router,
     alerts.router,
     alert_rules.router,
-    alert_mutes.router,
+    silences.router,
     teams.router,
     event_sources.router,
     webhook_endpoints.router,

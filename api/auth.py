@@ -11,11 +11,11 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api.errors import Problem
-from api.platform import Platform
-from core.registry.audit import write_audit
-from core.registry.tenants import MalformedKey, Principal, authenticate
+from api.dependencies import Platform
+from core.runtime.http.errors import Problem
 from core.runtime.postgres import Connection, Pool, tenant_transaction
+from registry.audit import write_audit
+from registry.tenants import MalformedKey, Principal, authenticate
 
 # A revoked key is refused on every replica within this time.
 REMEMBERED_S = 5.0

@@ -1,6 +1,6 @@
 """The address of somebody else's MQTT broker, as it may be given to us."""
 
-from api.errors import invalid
+from core.runtime.http.errors import invalid
 from core.runtime.mqtt import Broker
 
 

@@ -3,7 +3,7 @@
 import hashlib
 
 from api.codec_fields import Form, Language
-from api.errors import invalid
+from core.runtime.http.errors import invalid
 from decoders.declarative import InvalidDeclaration, parse
 from decoders.javascript.inputs import uplink_input
 from decoders.javascript.pool import Call, Script

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.errors import invalid
 from api.fields import Body, Json, Name, Text, Word, example
+from core.runtime.http.errors import invalid
 from decoders.codec import SECRET_OPTIONS, Command, EncodedCommand, Parameter, ParameterKind
 from decoders.mapping import InvalidMapping, Mapping
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from api.codec_fields import CommandSpec, ParameterSpec
-from api.errors import Problem
+from core.runtime.http.errors import Problem
 from decoders.codec import Codec, Command, EncodedCommand, UnsupportedCommand
 from decoders.commands import checked
 from decoders.javascript.inputs import downlink_input, uplink_input

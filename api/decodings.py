@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.auth import Change
-from api.errors import invalid
 from core.model.entities import DeviceProfile
-from core.registry.codecs import CodecVersion, decoding_with, read_override, read_version
-from core.registry.profiles import Decoding
+from core.runtime.http.errors import invalid
 from core.runtime.postgres import Connection
 from decoders.catalogue import CODECS
 from decoders.declarative import parse
+from registry.codecs import CodecVersion, decoding_with, read_override, read_version
+from registry.profiles import Decoding
 
 # In the audit: for oneself, and for everybody whom a profile is offered to.
 POINTED, POINTED_FOR_ALL = "point", "point_for_all"

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.registry.rows import entity
 from core.runtime.postgres import Connection
+from registry.rows import entity
 
 # Of a reason its octets and numbers are left out, so that frames that fail alike are counted together.
 FAILED = r"""

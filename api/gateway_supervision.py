@@ -6,7 +6,10 @@ from typing import Self
 from pydantic import Field
 
 from api.fields import Answer, Eui
-from core.registry.gateway_supervision import (
+from core.runtime.postgres import Connection
+from lorawan.regions import EU868, REGIONS
+from lorawan.regions.region import SubBand
+from registry.gateway_supervision import (
     AddressChange,
     HourOfGateway,
     list_address_changes,
@@ -14,9 +17,6 @@ from core.registry.gateway_supervision import (
     read_hours,
     read_outcomes,
 )
-from core.runtime.postgres import Connection
-from lorawan.regions import EU868, REGIONS
-from lorawan.regions.region import SubBand
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

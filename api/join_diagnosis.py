@@ -6,10 +6,10 @@ from typing import Self
 from pydantic import Field
 
 from api.fields import Answer
-from core.registry.joins import JoinDiagnosis
 from lorawan.join_policy import DevNoncePolicy, policy_of
+from registry.joins import JoinDiagnosis
 
-# By the network server's word (services.network.joins): what happened, and what to do.
+# By the network server's word (network.join_handler): what happened, and what to do.
 REFUSALS = {
     "mic": (
         "La clé du capteur (AppKey) n'est pas celle qui est enregistrée ici.",

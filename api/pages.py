@@ -7,8 +7,8 @@ from typing import Annotated, Generic, TypeVar
 from fastapi import Query
 from pydantic import BaseModel, Field
 
-from api.errors import FieldError, Problem
 from api.fields import INT8_MOST
+from core.runtime.http.errors import FieldError, Problem
 
 MOST = 1000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

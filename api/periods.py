@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from api.errors import FieldError, Problem
+from core.runtime.http.errors import FieldError, Problem
 
 # 31 days of October have an hour more than 31 times 24.
 CLOCKS_GO_BACK = timedelta(hours=1)

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from alerting.rules.region import PARIS
-from core.registry.downlinks import Downlink
-from core.registry.preflight import OpenRow, Preflight, Reach
+from registry.downlinks import Downlink
+from registry.preflight import OpenRow, Preflight, Reach
 
 WaitsFor = Literal[
     "enabling",
@@ -22,9 +22,9 @@ WaitsFor = Literal[
     "nothing",
 ]
 
-# After the class A windows of its last uplink a class C device listens again (services.network.orders).
+# After the class A windows of its last uplink a class C device listens again (network.downlink_frame).
 CLASS_C_MARGIN = timedelta(seconds=1.5)
-# The words of gateways, of the bridge and of the network server (services.network.emission).
+# The words of gateways, of the bridge and of the network server (network.downlink_dispatch).
 REASONS = {
     "DUTY_CYCLE_OVERFLOW": "plus de temps d'émission",
     "GATEWAY_UNREACHABLE": "passerelle hors ligne",

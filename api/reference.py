@@ -8,7 +8,7 @@ import fastapi_offline
 from fastapi import APIRouter, FastAPI, Response
 from starlette.staticfiles import StaticFiles
 
-from api.errors import MEDIA_TYPE
+from core.runtime.http.errors import MEDIA_TYPE
 
 ASSETS = Path(fastapi_offline.__file__).parent / "static"
 # Swagger UI sets style attributes; scripts come from files only.

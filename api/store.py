@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from core.registry.rows import entity
 from core.runtime.postgres import Connection
+from registry.rows import entity
 
 LIST_DATASTREAMS = """
 SELECT d.id, d.asset_id, a.name AS asset_name, v.dev_eui, d.position, d.channel, d.quantity, d.unit, d.created_at

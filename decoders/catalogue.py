@@ -1,5 +1,7 @@
 """Every native codec by name: one line registers a codec for the device profiles that name it."""
 
+from collections.abc import Sequence
+
 from decoders import teleinfo
 from decoders.adeunis import comfort, dry_contacts, pulse
 from decoders.adeunis import tic as adeunis_tic
@@ -48,3 +50,9 @@ CODECS: dict[str, Codec] = {
         *wmbus.WMBUS_CODECS,
     )
 }
+
+
+def can_switch(codec: str, capabilities: Sequence[str]) -> bool:
+    """Whether devices of a profile obey switching commands; downlinks to them need the right to switch lights."""
+    known = CODECS.get(codec)
+    return bool(capabilities) or (known is not None and known.switches)

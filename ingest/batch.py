@@ -8,10 +8,10 @@ from typing import NamedTuple
 import msgspec
 
 from core.messages.uplinks import Heard, Uplink
-from core.registry.datastreams import WantedDatastream
 from ingest.identity import Stored
 from ingest.known_devices import END_US, KnownDevice
 from ingest.pipeline import INT2_END, Interpreted, Read, Row, Value
+from registry.datastreams import WantedDatastream
 
 RADIO_LIMIT = 1_000  # dB or dBm; a gateway that reports more reports nonsense.
 HOUR_US = 3_600_000_000

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Iterable
 
-from core.registry.changes import Change
-from core.registry.gateways import read_gateways
 from core.runtime.postgres import Pool
+from registry.changes import Change
+from registry.gateways import read_gateways
 
 # An EUI that is not known makes the table be read again, at most this often.
 READ_AGAIN_EVERY_S = 1.0

@@ -7,14 +7,14 @@ from typing import cast
 import msgspec
 import structlog
 
-from core.registry.codecs import CodecVersion, read_versions
-from core.registry.profiles import Decoding
 from core.runtime.postgres import Pool
 from decoders.codec import Codec
 from decoders.declarative import parse
 from decoders.javascript.calls import Form, Script
 from decoders.mapping import Mapping as FieldMapping
 from ingest.vendor_codecs import VendorCodec, script_key
+from registry.codecs import CodecVersion, read_versions
+from registry.profiles import Decoding
 
 AnyCodec = Codec | VendorCodec
 # A version, whose devices, and what its names mean there (JSON).

@@ -9,13 +9,6 @@ from typing import Any
 from core.messages.shards import slot_of_asset
 from core.model.entities import Asset, Assignment, Device, DeviceProfile
 from core.model.quantities import QUANTITIES
-from core.registry.assets import read_assets
-from core.registry.changes import Change
-from core.registry.codecs import Override, decoding_with, read_overrides
-from core.registry.decoding_keys import read_device_keys
-from core.registry.devices import read_assignments, read_devices, read_profiles
-from core.registry.keys import KeyWrap
-from core.registry.profiles import Decoding
 from core.runtime.postgres import Pool
 from decoders.catalogue import CODECS
 from decoders.codec import Codec
@@ -23,6 +16,13 @@ from decoders.containers import ContainerGeometry, InvalidGeometry, geometry_of
 from ingest.known_codecs import AnyCodec, KnownCodecs
 from ingest.vendor_codecs import VendorCodec
 from lorawan.identifiers import SLOTS
+from registry.assets import read_assets
+from registry.changes import Change
+from registry.codecs import Override, decoding_with, read_overrides
+from registry.decoding_keys import read_device_keys
+from registry.devices import read_assignments, read_devices, read_profiles
+from registry.keys import KeyWrap
+from registry.profiles import Decoding
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BEGINNING_US, END_US = -(1 << 62), 1 << 62

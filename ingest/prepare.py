@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import structlog
 
 from core.messages.uplinks import Uplink
-from core.registry.changes import Change
-from core.registry.datastreams import make_datastreams
 from core.runtime.postgres import Pool
 from ingest.batch import Delivered, Prepared, Quarantined, Shown, compose, quarantine_of, wanted_datastreams
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevice, KnownDevices
 from ingest.pipeline import Interpreted, Read, interpret, place, problem_of, readable
 from ingest.scripts import Scripts
+from registry.changes import Change
+from registry.datastreams import make_datastreams
 
 # Interpreting this many takes some milliseconds; then the loop may go on with a transaction, or renew a lease.
 INTERPRETED_AT_ONCE = 200

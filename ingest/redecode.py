@@ -16,10 +16,6 @@ import structlog
 
 from core.messages.uplinks import Uplink
 from core.model.quantities import QUANTITIES
-from core.registry.codecs import read_version
-from core.registry.keys import KeyWrap
-from core.registry.profiles import Decoding
-from core.registry.redecodes import Redecode
 from core.runtime.postgres import BAD_DATA, Pool
 from decoders.catalogue import CODECS
 from decoders.javascript.pool import STOPPED
@@ -45,6 +41,10 @@ from ingest.redecode_store import (
 )
 from ingest.scripts import Workers, call_of
 from ingest.vendor_codecs import VendorCodec
+from registry.codecs import read_version
+from registry.keys import KeyWrap
+from registry.profiles import Decoding
+from registry.redecodes import Redecode
 
 DAY_US = 86_400_000_000
 # Frames read and decoded at once; a day that has more is read whole.

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from core.messages.measurements import Flag
-from core.registry.redecodes import COLUMNS, Redecode
-from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool, uuid_of
 from ingest.batch import HOUR_US
 from ingest.pipeline import Interpreted, Row
+from registry.redecodes import COLUMNS, Redecode
+from registry.rows import entity
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Without a sign of life for so long, another replica goes on; whoever has the same name goes on at once.

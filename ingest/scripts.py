@@ -8,7 +8,6 @@ from typing import Protocol
 import structlog
 
 from core.messages.uplinks import Uplink
-from core.registry.changes import Change
 from core.runtime.postgres import DATABASE_AWAY
 from decoders.javascript.pool import STOPPED, Answer, Call, PoolUnavailable
 from ingest.batch import Delivered
@@ -16,6 +15,7 @@ from ingest.known_devices import KnownDevice
 from ingest.pipeline import Read, problem_of, says_something
 from ingest.telemetry import SCRIPTS_FAILED
 from ingest.vendor_codecs import VendorCodec, version_of
+from registry.changes import Change
 
 # One codec that takes its time may hold up a pass for so long; its frames wait then, and the others' do not.
 ANSWERS_WITHIN_S = 10.0

@@ -11,7 +11,6 @@ from typing import Any
 import structlog
 
 from core.messages.uplinks import Uplink
-from core.registry.codec_shadows import Compared, ShadowKey, store_compared
 from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool, uuid_of
 from decoders.canonical import Decoded, MalformedPayload
 from ingest.batch import Shown
@@ -20,6 +19,7 @@ from ingest.pipeline import Read
 from ingest.scripts import Scripts, call_of
 from ingest.telemetry import SHADOWS_DROPPED
 from ingest.vendor_codecs import FrameWaits, ScriptFailed, VendorCodec
+from registry.codec_shadows import Compared, ShadowKey, store_compared
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WAITING_AT_MOST = 2_000

@@ -1,15 +1,14 @@
 """A command is asked for: checked, encoded, and enqueued in the caller's transaction."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from core.registry.downlinks import enqueue
 from core.runtime.postgres import Connection
 from decoders.catalogue import CODECS
 from decoders.codec import EncodedCommand, UnsupportedCommand
 from lighting import store
 from lighting.commands import RefusedCommand, check_request
+from registry.downlinks import enqueue
 
 # lorawan.airtime.Priority.COMMAND: before routine traffic, after joins and acknowledgements.
 PRIORITY = 1
@@ -39,12 +38,6 @@ def encode(codec: str, name: str) -> EncodedCommand:
         return known.encode(name, {})
     except UnsupportedCommand as unsupported:
         raise RefusedCommand(str(unsupported)) from unsupported
-
-
-def can_switch(codec: str, capabilities: Sequence[str]) -> bool:
-    """Whether devices of a profile obey commands, so that only who may switch lights may tell them anything."""
-    known = CODECS.get(codec)
-    return bool(capabilities) or (known is not None and known.switches)
 
 
 def is_off(codec: str, payload: bytes) -> bool:

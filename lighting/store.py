@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from core.registry.rows import entity
 from core.runtime.postgres import Connection, Pool, Record
 from lighting.commands import OpenCommand, ReadBack, State
+from registry.rows import entity
 
 COLUMNS = """id, tenant_id, asset_id, device_id, action, off_until, requested_by, reason, state::text AS state,
 failure, attempts, downlink_id, read_back_downlink_id, not_after, created_at, updated_at, sent_at, confirmed_at"""

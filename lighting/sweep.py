@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from core.registry.downlinks import enqueue
 from core.runtime.postgres import Connection, Pool
 from lighting import store
 from lighting.commands import AskReadBack, Confirm, End, Failure, ReadBack, SendAgain, State, Wait, advance
 from lighting.requests import PRIORITY, RELIGHT_AGAIN_AFTER, RefusedCommand, encode, request_command
 from lighting.store import DueRelight, LockedCommand
+from registry.downlinks import enqueue
 
 PAGE = 200
 READ_BACK_USEFUL_FOR = timedelta(minutes=2)

@@ -21,14 +21,14 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from core.runtime.migrations import migrate
 from core.runtime.postgres import Pool, connect, open_pool
-from services.run_info import RunInfo
+from registry.schema import migrate
 from services.supervisor.launch import Launch
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
 from services.supervisor.nats import PrivateNats
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres
+from services.supervisor.run_info import RunInfo
 from tests.protocol_matrix import listed, rows
 
 # How fast the machine is at this moment is no property of what is tested.

@@ -8,7 +8,21 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-PACKAGES = ("lorawan", "core", "decoders", "ingest", "alerting", "lighting", "api", "services", "bench")
+PACKAGES = (
+    "lorawan",
+    "decoders",
+    "core",
+    "registry",
+    "gateways",
+    "network",
+    "integrations",
+    "ingest",
+    "alerting",
+    "lighting",
+    "api",
+    "services",
+    "cli",
+)
 BUILD = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
 
 
@@ -46,7 +60,7 @@ def test_the_packages_are_imported_from_the_wheel_alone(wheel: Path, tmp_path: P
         "import sys, importlib\n"
         "sys.path.insert(0, sys.argv[1])\n"
         "for name in sys.argv[2:]: print(importlib.import_module(name).__file__)\n"
-        "from core.runtime.migrations import migrations\n"
+        "from registry.schema import migrations\n"
         "print(len(migrations()))\n"
     )
 
@@ -61,7 +75,7 @@ def test_the_packages_are_imported_from_the_wheel_alone(wheel: Path, tmp_path: P
     *origins, count = ran.stdout.split()
     assert ran.returncode == 0, ran.stderr
     assert all(Path(origin).is_relative_to(tmp_path) for origin in origins)
-    assert int(count) == len(tracked("core/migrations/*.sql"))
+    assert int(count) == len(tracked("registry/migrations/*.sql"))
 
 
 def test_no_package_of_ours_hides_one_of_the_standard_library() -> None:

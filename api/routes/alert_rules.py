@@ -7,14 +7,14 @@ from fastapi import APIRouter, Response
 from pydantic import Field, StringConstraints
 
 from alerting import rule_store
+from alerting.backtest import NotToTry, try_rule
 from alerting.rules import Rule, Rung
 from alerting.rules.checks import RefusedRule, check_rule
 from alerting.rules.model import MESSAGE_FIELDS, Kind, Schedule, Severity
-from alerting.trial import NotToTry, try_rule
 from api.auth import Manager, Reader
-from api.errors import PROBLEM_RESPONSES, Problem, not_found
 from api.fields import PRINTABLE, Answer, Body, Id, IdQuery, IdRef, Word, example
 from api.pages import Page
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from core.runtime.postgres import Connection
 
 router = APIRouter(prefix="/v1", tags=["Règles d'alerte"], responses=PROBLEM_RESPONSES)

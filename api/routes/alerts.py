@@ -9,10 +9,10 @@ from pydantic import Field, StringConstraints
 from alerting import alert_store
 from alerting.alert_store import Alert
 from api.auth import Change, Manager, Reader
-from api.behalf import on_behalf
-from api.errors import PROBLEM_RESPONSES, Problem, not_found
 from api.fields import PRINTABLE, Answer, BigId, Body, IdQuery, example
+from api.impersonation import on_behalf
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 
 router = APIRouter(prefix="/v1", tags=["Alertes"], responses=PROBLEM_RESPONSES)
 

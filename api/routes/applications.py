@@ -10,12 +10,12 @@ from pydantic import Field, SecretStr, StringConstraints
 
 from api.auth import Change, Manager, Reader
 from api.brokers import require_broker
-from api.errors import PROBLEM_RESPONSES, invalid, not_found
 from api.fields import Answer, Body, Eui, Id, Name, example
 from api.pages import Cursor, Limit, Page, bad_cursor, page_of
-from core.registry import applications
-from core.registry.applications import ApplicationRow
+from core.runtime.http.errors import PROBLEM_RESPONSES, invalid, not_found
 from lorawan.identifiers import EUI_LENGTH
+from registry import applications
+from registry.applications import ApplicationRow
 
 DEVICES_MOST = 10_000
 

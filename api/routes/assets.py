@@ -7,7 +7,6 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from api.auth import Change, Manager, Reader
-from api.errors import PROBLEM_RESPONSES, Problem, not_found, read_only
 from api.fields import (
     INT4_MOST,
     PRINTABLE,
@@ -28,9 +27,10 @@ from api.fields import (
 )
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from core.model.entities import Asset
-from core.registry import assets
-from core.registry.assets import AssetChange
-from core.registry.assignments import (
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found, read_only
+from registry import assets
+from registry.assets import AssetChange
+from registry.assignments import (
     Serving,
     UnknownAsset,
     UnknownDevEui,

@@ -8,13 +8,13 @@ from pydantic import Field, StringConstraints
 from api.auth import Manager
 from api.codec_check import check_source
 from api.codec_fields import Form, MappingRules, Source
-from api.errors import PROBLEM_RESPONSES, invalid
 from api.fields import PRINTABLE, Answer, Body, Json, Name, Text, Word, example
 from api.routes.codecs import MOST_EXAMPLES
 from api.routes.device_profiles import Eirp, Firmware, MacVersion, RegionalRevision
-from core.registry.codec_imports import CatalogueCodec, CatalogueProfile, import_codec
-from core.registry.tenants import act_as_operator
+from core.runtime.http.errors import PROBLEM_RESPONSES, invalid
 from decoders.catalogue import CODECS
+from registry.codec_imports import CatalogueCodec, CatalogueProfile, import_codec
+from registry.tenants import act_as_operator
 
 MOST_PROFILES = 500
 

@@ -14,16 +14,16 @@ from api.codec_check import check_source
 from api.codec_fields import CodecOptions, Form, Language, MappingRules, Source
 from api.codec_lab import Tried, frame_of, try_codec
 from api.decodings import usable_version
-from api.errors import PROBLEM_RESPONSES, invalid, not_found
 from api.fields import Answer, Body, Eui, HexOctets, IdRef, Instant, Key, Word, example
 from core.messages.measurements import Flag
 from core.messages.uplinks import Uplink
-from core.registry.codecs import CodecVersion
-from core.registry.enrolment import read_enrolled
-from core.registry.profiles import Decoding, read_profile
+from core.runtime.http.errors import PROBLEM_RESPONSES, invalid, not_found
 from decoders.catalogue import CODECS
 from decoders.mapping import propose
 from ingest.known_codecs import AnyCodec, compiled
+from registry.codecs import CodecVersion
+from registry.enrolment import read_enrolled
+from registry.profiles import Decoding, read_profile
 
 MOST_FRAMES = 100
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

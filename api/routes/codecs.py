@@ -11,10 +11,12 @@ from pydantic import Field, StringConstraints
 from api.auth import Caller, Change, Manager, NetworkOperator, Reader
 from api.codec_check import check_source
 from api.codec_fields import Form, Language, Source
-from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from api.fields import INT4_MOST, PRINTABLE, Answer, Body, HexOctets, Id, Json, Search, Text, Word, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
-from core.registry.codecs import (
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from core.runtime.postgres import Connection
+from decoders.catalogue import CODECS
+from registry.codecs import (
     CodecEntry,
     CodecVersion,
     create_codec,
@@ -25,9 +27,7 @@ from core.registry.codecs import (
     read_version,
     release_version,
 )
-from core.registry.tenants import act_as_operator
-from core.runtime.postgres import Connection
-from decoders.catalogue import CODECS
+from registry.tenants import act_as_operator
 
 MOST_EXAMPLES = 1000
 DIFF_LINES = 5000

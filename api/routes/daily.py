@@ -10,11 +10,11 @@ from pydantic import Field
 
 from api.auth import Reader
 from api.daily_store import Day, Selected, days_above, read_daily, select_datastreams
-from api.errors import PROBLEM_RESPONSES, FieldError, Problem
 from api.fields import INT4_MOST, PRINTABLE, Answer, Instant
 from api.periods import period
 from api.routes.datastreams import QuantityName
 from core.model.quantities import QUANTITIES, Kind
+from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
 from core.runtime.postgres import Connection
 
 MOST = 2000

@@ -7,11 +7,11 @@ from pydantic import Field
 
 from api import store
 from api.auth import Reader
-from api.errors import PROBLEM_RESPONSES, not_found
 from api.fields import INT4_MOST, PRINTABLE, Answer, Eui, Id, IdQuery
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from api.store import DatastreamRow
 from core.model.quantities import QUANTITIES
+from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
 from core.runtime.postgres import Connection
 
 router = APIRouter(prefix="/v1", tags=["Mesures"], responses=PROBLEM_RESPONSES)

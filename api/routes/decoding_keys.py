@@ -7,11 +7,11 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field, StringConstraints
 
 from api.auth import Change, Manager, Reader
-from api.errors import PROBLEM_RESPONSES, not_found, read_only
 from api.fields import Answer, Body, EuiPath, Id, Key, example
 from api.routes.devices import enrolled
 from core.model.entities import DeviceProfile
-from core.registry.decoding_keys import (
+from core.runtime.http.errors import PROBLEM_RESPONSES, not_found, read_only
+from registry.decoding_keys import (
     ANY_METER,
     KeyPresence,
     delete_device_key,
@@ -21,8 +21,8 @@ from core.registry.decoding_keys import (
     set_device_key,
     set_profile_key,
 )
-from core.registry.enrolment import read_enrolled
-from core.registry.profiles import read_profile
+from registry.enrolment import read_enrolled
+from registry.profiles import read_profile
 
 OF_DEVICE = "/devices/{dev_eui}/decoding-key"
 OF_PROFILE = "/device-profiles/{id}/decoding-key"

@@ -7,10 +7,10 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Manager
-from api.errors import PROBLEM_RESPONSES, Problem, not_found
 from api.fields import Answer, Body, Eui, EuiPath, IdRef, example
 from api.routes.devices import enrolled
-from core.registry.joins import flush_dev_nonces, list_own_otaa
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
+from registry.joins import flush_dev_nonces, list_own_otaa
 
 MOST_DEVICES = 1_000
 

@@ -10,20 +10,20 @@ from api.auth import Caller, Manager, Reader
 from api.codec_fields import CommandSpec
 from api.command_encoding import Encoded, Target, encode, known_commands
 from api.decodings import decoding_of_tenant
-from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
 from api.fields import Answer, Body, EuiPath, HexOctets, Instant, Json, example
 from api.pages import Page
 from api.routes.device_traffic import LONGEST_WAIT, USUAL_WAIT, DownlinkAnswer, device_of, show_downlink
 from core.model.entities import DeviceProfile
-from core.registry.codecs import read_version
-from core.registry.downlinks import enqueue, read_downlink
-from core.registry.enrolment import EnrolledDevice
-from core.registry.preflight import read_preflight
-from core.registry.profiles import read_profile
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
 from core.runtime.postgres import Connection
-from decoders.catalogue import CODECS
+from decoders.catalogue import CODECS, can_switch
 from ingest.known_codecs import compiled
-from lighting.requests import can_switch, is_off
+from lighting.requests import is_off
+from registry.codecs import read_version
+from registry.downlinks import enqueue, read_downlink
+from registry.enrolment import EnrolledDevice
+from registry.preflight import read_preflight
+from registry.profiles import read_profile
 
 # lorawan.airtime.Priority.COMMAND
 PRIORITY = 1

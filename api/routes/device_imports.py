@@ -8,9 +8,10 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Caller, Change, Manager
-from api.errors import PROBLEM_RESPONSES, Problem, not_found
 from api.fields import Answer, Body, DevAddrHex, Eui, IdRef, Key, Name, example
-from core.registry.imports import (
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
+from lorawan.crypto import WrongKek
+from registry.imports import (
     ExportedKeys,
     Imported,
     ImportedDevice,
@@ -20,10 +21,9 @@ from core.registry.imports import (
     export_keys,
     import_device,
 )
-from core.registry.keys import KeyWrap
-from core.registry.lns_sources import read_source
-from core.registry.tenants import MalformedKey, authenticate
-from lorawan.crypto import WrongKek
+from registry.keys import KeyWrap
+from registry.lns_sources import read_source
+from registry.tenants import MalformedKey, authenticate
 
 MOST_DEVICES = 1000
 NO_JOIN_EUI = "0" * 16

@@ -9,11 +9,12 @@ from pydantic import Field, StringConstraints
 from api.auth import Caller, Change, Manager, Reader
 from api.codec_fields import CodecOptions, CommandSpec, MappingRules, check_commands
 from api.decodings import OWN, POINTED, POINTED_FOR_ALL, SHARED, decoding_for, noted
-from api.errors import PROBLEM_RESPONSES, Problem, not_found
 from api.fields import INT4_MOST, PRINTABLE, Answer, Body, Id, IdRef, Json, Name, Word, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from core.model.entities import DeviceProfile
-from core.registry.profiles import (
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
+from decoders.catalogue import can_switch
+from registry.profiles import (
     Decoding,
     ProfileChange,
     create_profile,
@@ -22,8 +23,7 @@ from core.registry.profiles import (
     read_profile,
     update_profile,
 )
-from core.registry.tenants import act_as_operator
-from lighting.requests import can_switch
+from registry.tenants import act_as_operator
 
 LONGEST_INTERVAL_S = 32 * 86_400
 

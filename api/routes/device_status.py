@@ -7,10 +7,10 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.auth import Reader
-from api.errors import PROBLEM_RESPONSES, not_found
 from api.fields import Answer, EuiPath
-from core.registry.device_status import DeviceStatus, read_status
+from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
 from lorawan.commands.dev_status import EXTERNAL_POWER, DevStatusAns
+from registry.device_status import DeviceStatus, read_status
 
 router = APIRouter(prefix="/v1/devices/{dev_eui}", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
 

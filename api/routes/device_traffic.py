@@ -9,17 +9,18 @@ from pydantic import Field, StringConstraints
 
 from api import store
 from api.auth import Manager, Reader
-from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
 from api.fields import Answer, Body, Eui, EuiPath, HexOctets, Instant, example
 from api.pages import Cursor, Limit, Page, bad_cursor, cursor_id, cursor_instant, instant_cursor, page_of
 from api.preflight import WaitsFor, explain
 from api.store import ReceptionRow, UplinkRow
-from core.registry.downlinks import Downlink, enqueue, list_downlinks, read_downlink
-from core.registry.enrolment import EnrolledDevice, read_enrolled
-from core.registry.preflight import Preflight, read_preflight
-from core.registry.profiles import read_profile
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
 from core.runtime.postgres import Connection
-from lighting.requests import can_switch, is_off
+from decoders.catalogue import can_switch
+from lighting.requests import is_off
+from registry.downlinks import Downlink, enqueue, list_downlinks, read_downlink
+from registry.enrolment import EnrolledDevice, read_enrolled
+from registry.preflight import Preflight, read_preflight
+from registry.profiles import read_profile
 
 USUAL_WAIT = timedelta(days=1)
 LONGEST_WAIT = timedelta(days=30)

@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Change, Manager, Reader
-from api.errors import PROBLEM_RESPONSES, Problem, not_found, read_only
 from api.fields import (
     INT4_MOST,
     Answer,
@@ -26,8 +25,11 @@ from api.fields import (
 )
 from api.join_diagnosis import JoinAnswer
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
-from core.registry.assignments import UnknownAsset, open_assignment
-from core.registry.enrolment import (
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found, read_only
+from decoders.catalogue import can_switch
+from lorawan.identifiers import DevAddr, DevEui, JoinEui
+from registry.assignments import UnknownAsset, open_assignment
+from registry.enrolment import (
     AbpSession,
     DeviceChange,
     DeviceHasHistory,
@@ -40,12 +42,10 @@ from core.registry.enrolment import (
     read_enrolled,
     update_device,
 )
-from core.registry.joins import read_join_diagnosis
-from core.registry.keys import KeyWrap
-from core.registry.lns_sources import read_source
-from core.registry.profiles import read_profile
-from lighting.requests import can_switch
-from lorawan.identifiers import DevAddr, DevEui, JoinEui
+from registry.joins import read_join_diagnosis
+from registry.keys import KeyWrap
+from registry.lns_sources import read_source
+from registry.profiles import read_profile
 
 NO_JOIN_EUI = "0" * 16
 # For the audit: never a key.

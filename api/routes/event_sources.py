@@ -10,11 +10,11 @@ from pydantic import Field, StringConstraints
 from alerting import partners
 from alerting.rules.model import Severity
 from api.auth import Manager, Reader
-from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from api.dependencies import Platform
 from api.fields import PRINTABLE, Answer, Body, Id, IdRef, Instant, Name, example
 from api.pages import Page
-from api.platform import Platform
 from api.rotation import RotationAnswer, RotationBody, former_until
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from core.runtime.postgres import tenant_transaction
 
 router = APIRouter(prefix="/v1", tags=["Événements de partenaires"], responses=PROBLEM_RESPONSES)

@@ -7,14 +7,14 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from api.auth import Change, Manager, NetworkOperator, Reader
-from api.errors import PROBLEM_RESPONSES, not_found
 from api.fields import INT4_MOST, Answer, Body, Eui, EuiPath, Latitude, Longitude, Name, example
 from api.gateway_supervision import AddressChangeAnswer, Supervision, show_change
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
-from core.registry import gateways
-from core.registry.gateway_supervision import list_address_changes
-from core.registry.gateways import GatewayChange, GatewayWithState
+from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
 from lorawan.identifiers import GatewayId
+from registry import gateways
+from registry.gateway_supervision import list_address_changes
+from registry.gateways import GatewayChange, GatewayWithState
 
 # Forwarders keep their path open every 10 s or so, and report every 30 s.
 ONLINE_WITHIN = timedelta(seconds=90)

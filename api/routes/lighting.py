@@ -8,14 +8,14 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.auth import LightingOperator, Reader
-from api.behalf import on_behalf
-from api.errors import PROBLEM_RESPONSES, Problem, not_found
 from api.fields import Answer, BigId, Body, IdQuery, IdRef, Instant, Text, example
+from api.impersonation import on_behalf
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
-from core.registry.assets import read_asset
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from lighting import store
 from lighting.commands import Failure, RefusedCommand, failure_text
 from lighting.requests import request_command
+from registry.assets import read_asset
 
 router = APIRouter(prefix="/v1/lighting/commands", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
 

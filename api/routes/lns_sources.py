@@ -9,11 +9,11 @@ from pydantic import Field, SecretStr, StringConstraints
 from alerting.store import RefusedUrl, check_url
 from api.auth import Manager, Reader
 from api.brokers import require_broker
-from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from api.fields import Answer, Body, Eui, Id, Name, example
 from api.pages import Limit, Page
-from core.registry import lns_sources
-from core.registry.lns_sources import DownlinkApi, Mqtt, SourceCarriesDevices, SourceRow
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from registry import lns_sources
+from registry.lns_sources import DownlinkApi, Mqtt, SourceCarriesDevices, SourceRow
 
 AS_KEY_DIGITS = 32
 # Without HTTP: ThingPark and Wanesy push by HTTP only.

@@ -9,12 +9,12 @@ from pydantic import Field
 
 from api import store
 from api.auth import Manager
-from api.errors import PROBLEM_RESPONSES, Problem, invalid, read_only
 from api.fields import Answer, Body, Id, Instant, Text, example
 from api.routes.datastreams import datastream_or_404
 from core.messages.measurements import Flag, Measurement
 from core.messages.shards import slot_of_asset
 from core.model.quantities import QUANTITIES, Kind
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, read_only
 
 OLDEST = timedelta(days=366)
 AHEAD = timedelta(minutes=5)

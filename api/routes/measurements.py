@@ -10,7 +10,6 @@ from api import bucket_store, store
 from api.auth import Reader
 from api.bucket_store import Bucket
 from api.differences import differences
-from api.errors import PROBLEM_RESPONSES
 from api.fields import INT4_MOST, PRINTABLE, Answer, Id, Instant
 from api.pages import MICROSECOND, Cursor, Limit, Page, cursor_id, cursor_instant, instant_cursor, page_of
 from api.periods import period
@@ -18,6 +17,7 @@ from api.routes.datastreams import DatastreamAnswer, QuantityName, datastream_or
 from api.store import Reading
 from core.messages.measurements import Flag
 from core.model.quantities import QUANTITIES, Kind
+from core.runtime.http.errors import PROBLEM_RESPONSES
 
 LONGEST_RAW = timedelta(days=31)
 LONGEST_BY = {"hour": timedelta(days=366), "day": timedelta(days=3653)}

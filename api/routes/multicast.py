@@ -8,7 +8,6 @@ from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from api.auth import Caller, Change, Manager, Reader
-from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from api.fields import (
     INT4_MOST,
     Answer,
@@ -23,12 +22,14 @@ from api.fields import (
     example,
 )
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
-from core.registry import multicast
-from core.registry.multicast import Candidate, GroupKeys, MulticastGroup
-from lighting.requests import can_switch, is_off
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from decoders.catalogue import can_switch
+from lighting.requests import is_off
 from lorawan.airtime import Priority
 from lorawan.identifiers import DevAddr
 from lorawan.regions import EU868
+from registry import multicast
+from registry.multicast import Candidate, GroupKeys, MulticastGroup
 
 USUAL_WAIT = timedelta(minutes=10)
 LONGEST_WAIT = timedelta(days=1)

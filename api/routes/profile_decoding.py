@@ -18,17 +18,17 @@ from api.decodings import (
     noted,
     usable_version,
 )
-from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
 from api.fields import Answer, Body, Eui, HexOctets, Id, IdRef, Word, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from core.model.entities import DeviceProfile
-from core.registry.audit import read_last_details
-from core.registry.codec_shadows import ShadowKey, forget_shadow, list_differences, read_shadow
-from core.registry.codecs import delete_override, set_override
-from core.registry.profiles import Decoding, point_profile, read_profile
-from core.registry.tenants import act_as_operator
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
 from core.runtime.postgres import Connection
-from lighting.requests import can_switch
+from decoders.catalogue import can_switch
+from registry.audit import read_last_details
+from registry.codec_shadows import ShadowKey, forget_shadow, list_differences, read_shadow
+from registry.codecs import delete_override, set_override
+from registry.profiles import Decoding, point_profile, read_profile
+from registry.tenants import act_as_operator
 
 router = APIRouter(prefix="/v1/device-profiles/{id}", tags=["Profils d'appareils"], responses=PROBLEM_RESPONSES)
 

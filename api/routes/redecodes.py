@@ -8,15 +8,15 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Change, Manager, Reader
-from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from api.failed_store import list_failed
 from api.fields import Answer, Body, Eui, HexOctets, Id, IdQuery, IdRef, Instant, Text, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
-from core.registry.codecs import read_version
-from core.registry.enrolment import read_enrolled
-from core.registry.profiles import read_profile
-from core.registry.redecodes import Redecode, cancel_redecode, list_redecodes, read_redecode, request_redecode
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from decoders.catalogue import CODECS
+from registry.codecs import read_version
+from registry.enrolment import read_enrolled
+from registry.profiles import read_profile
+from registry.redecodes import Redecode, cancel_redecode, list_redecodes, read_redecode, request_redecode
 
 USUAL_PERIOD = timedelta(days=30)
 # What is kept of uplinks, and then some.

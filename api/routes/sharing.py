@@ -8,14 +8,14 @@ from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Change, Manager, NetworkOperator, Reader
-from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
 from api.fields import INT4_MOST, Answer, Body, Id, IdRef, Instant, Word, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from api.routes.tenants import TenantAnswer
 from core.model.entities import Asset
-from core.registry import sharing, tenants
-from core.registry.assets import read_asset
-from core.registry.sharing import Covered, Grant, History, Role, Span
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
+from registry import sharing, tenants
+from registry.assets import read_asset
+from registry.sharing import Covered, Grant, History, Role, Span
 
 router = APIRouter(prefix="/v1", tags=["Partages"], responses=PROBLEM_RESPONSES)
 

@@ -9,10 +9,10 @@ from pydantic_core import PydanticCustomError
 
 from alerting import store, teams
 from api.auth import Change, Manager, Reader
-from api.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from api.fields import Answer, Body, Id, IdRef, Name, example
 from api.pages import Page
-from core.registry.keys import KeyWrap
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from registry.keys import KeyWrap
 
 router = APIRouter(prefix="/v1/teams", tags=["Équipes"], responses=PROBLEM_RESPONSES)
 CONTACTS_MOST = 50

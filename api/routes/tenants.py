@@ -11,10 +11,10 @@ from pydantic_core import PydanticCustomError
 
 from alerting.defaults import create_default_rules
 from api.auth import Authenticator, Manager, NetworkOperator, Reader
-from api.errors import PROBLEM_RESPONSES, not_found
 from api.fields import Answer, Body, Id, Instant, Name, example
 from api.pages import Page
-from core.registry import tenants
+from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
+from registry import tenants
 
 HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from alerting import dead_letters, store
 from api.auth import Manager, Reader
-from api.errors import PROBLEM_RESPONSES, Problem, not_found
 from api.fields import INT8_MOST, Answer, BigId, Body, Id, example
 from api.pages import MOST, Cursor, Limit, Page, cursor_id, page_of
 from api.rotation import RotationAnswer, RotationBody, former_until
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 
 router = APIRouter(prefix="/v1/webhook-endpoints/{id}", tags=["Webhooks"], responses=PROBLEM_RESPONSES)
 

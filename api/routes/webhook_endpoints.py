@@ -8,9 +8,9 @@ from pydantic import Field, StringConstraints, model_validator
 
 from alerting import store
 from api.auth import Manager, Reader
-from api.errors import PROBLEM_RESPONSES, invalid, not_found
 from api.fields import Answer, Body, Id, Text, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from core.runtime.http.errors import PROBLEM_RESPONSES, invalid, not_found
 
 router = APIRouter(prefix="/v1/webhook-endpoints", tags=["Webhooks"], responses=PROBLEM_RESPONSES)
 

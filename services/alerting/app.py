@@ -17,14 +17,14 @@ from alerting.rulebook import Rulebook
 from alerting.rules import SEVERITIES
 from alerting.worker import WebhookWorker
 from core.messages import topics
-from core.registry.changes import Change, RegistryWatcher
-from core.registry.keys import KeyWrap
 from core.runtime.bus import connect_bus
 from core.runtime.health import bus_check, database_check, serve_health, starting
 from core.runtime.lease import read_shards
-from core.runtime.migrations import require_schema
 from core.runtime.ownership import Sharded, ShardOwner
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError, open_pool
+from registry.changes import Change, RegistryWatcher
+from registry.keys import KeyWrap
+from registry.schema import require_schema
 from services.alerting.settings import AlertingSettings
 
 COUNT_EVERY_S = 5.0

@@ -6,13 +6,13 @@ from contextlib import AsyncExitStack
 import structlog
 
 from api.app import create_app
-from core.registry.keys import KeyWrap
 from core.runtime.bus import connect_bus
 from core.runtime.health import serve_health, serve_http, starting
 from core.runtime.lease import read_shards
-from core.runtime.migrations import require_schema
 from core.runtime.postgres import open_pool
 from ingest.workers import open_workers
+from registry.keys import KeyWrap
+from registry.schema import require_schema
 from services.api.front import Front
 from services.api.settings import ApiSettings
 

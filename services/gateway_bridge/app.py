@@ -6,28 +6,28 @@ from dataclasses import dataclass
 
 import structlog
 
-from core.registry.changes import Change, RegistryWatcher
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.health import Check, bus_check, database_check, serve_health, starting
 from core.runtime.lease import read_shards
-from core.runtime.migrations import require_schema
 from core.runtime.postgres import Pool, open_pool
+from gateways import gateway_metrics
+from gateways.basics_station import BasicsStation
+from gateways.batcher import Batcher
+from gateways.chirpstack_feed import ChirpStackFeed
+from gateways.chirpstack_mqtt import ChirpStackMqtt
+from gateways.frontend import Frontend
+from gateways.gateway_activity import Activity
+from gateways.known_gateways import Gateways, Sightings
+from gateways.paths import Paths
+from gateways.radio import Radios
+from gateways.round_trip import RoundTrips
+from gateways.semtech_udp import SemtechUdp
+from gateways.transmission_store import Statuses
+from gateways.transmitter import Transmitter
 from lorawan.identifiers import GatewayId
-from services.gateway_bridge import gateway_series
-from services.gateway_bridge.activity import Activity
-from services.gateway_bridge.basics_station import BasicsStation
-from services.gateway_bridge.batcher import Batcher
-from services.gateway_bridge.chirpstack_feed import ChirpStackFeed
-from services.gateway_bridge.chirpstack_mqtt import ChirpStackMqtt
-from services.gateway_bridge.frontend import Frontend
-from services.gateway_bridge.gateways import Gateways, Sightings
-from services.gateway_bridge.paths import Paths
-from services.gateway_bridge.radio import Radios
-from services.gateway_bridge.round_trip import RoundTrips
-from services.gateway_bridge.semtech_udp import SemtechUdp
+from registry.changes import Change, RegistryWatcher
+from registry.schema import require_schema
 from services.gateway_bridge.settings import Settings
-from services.gateway_bridge.store import Statuses
-from services.gateway_bridge.transmitter import Transmitter
 
 FINISH_WITHIN_S = 2.5
 SHOW_EVERY_S = 5.0
@@ -64,7 +64,7 @@ class Bridge:
         while True:
             for gateway_id in self.gateways.ids():
                 is_there = self.paths.frontend_of(GatewayId(gateway_id)) is not None
-                gateway_series.ONLINE.labels(gateway_id.hex()).set(is_there)
+                gateway_metrics.ONLINE.labels(gateway_id.hex()).set(is_there)
             self.radios.show()
             await asyncio.sleep(SHOW_EVERY_S)
 

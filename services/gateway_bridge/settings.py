@@ -1,16 +1,16 @@
-"""What the gateway bridge is told by its environment."""
+"""Settings of the gateway bridge."""
 
 from typing import Annotated
 
 from pydantic import Field, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from core.runtime.environment import FROM_JSON, Expected, OptionalBroker, PemFile
+from core.runtime.environment import FROM_JSON, Expected
 from core.runtime.mqtt import Broker, MqttSettings
-from core.runtime.settings import ServiceSettings
+from gateways.settings import FrontendSettings
 
 
-class Settings(MqttSettings, ServiceSettings):
+class Settings(MqttSettings, FrontendSettings):
     """One group for each way of speaking with gateways.
 
     `TERRITOIRE_UDP_*` is for packet forwarders, `TERRITOIRE_MQTT_*` for gateways with ChirpStack's contract,
@@ -24,54 +24,11 @@ class Settings(MqttSettings, ServiceSettings):
     udp_receive_buffer: int = Field(
         default=4 << 20, ge=4096, description="SO_RCVBUF in octets; a warning at start when the kernel grants less"
     )
-    udp_gateway_rate: float = Field(
-        default=2000, gt=0, description="Datagrams a second of one registered gateway; ten seconds' worth at once"
-    )
-    udp_address_rate: float = Field(
-        default=200, gt=0, description="The same of one address that speaks for no registered gateway"
-    )
-    udp_address_lock_s: float = Field(
-        default=60,
-        ge=0,
-        le=3600,
-        description="How long the address of a silent gateway is kept: nobody else may speak in its name",
-    )
     mqtt_prefixes: Annotated[
         dict[str, str], NoDecode, FROM_JSON, Expected('un objet JSON, {"eu868": "EU868"} par exemple')
     ] = Field(
         default_factory=lambda: {"eu868": "EU868", "": "EU868"},
         description="Region of each topic prefix, as JSON; the empty prefix is for topics without one",
-    )
-    chirpstack_url: OptionalBroker = Field(
-        default=None,
-        description="mqtt[s]://user:password@host:port of the broker of a ChirpStack that our gateways feed, too; "
-        "unset: none. Another broker, or another prefix, than gateways reach us by",
-    )
-    chirpstack_prefix: Annotated[str, Expected("un préfixe de sujet sans +, # ni / final, ou rien")] = Field(
-        default="eu868",
-        pattern=r"^[^+#]*[^+#/]$|^$",
-        description="Topic prefix of that ChirpStack's region, without the slash; may be empty",
-    )
-    chirpstack_json: bool = Field(default=False, description="Speak JSON there instead of protobuf")
-    chirpstack_stats_s: float = Field(
-        default=30, ge=5, le=3600, description="Seconds between two gateway statistics"
-    )
-    station_host: str = Field(default="0.0.0.0", description="Stations come from anywhere")  # noqa: S104
-    station_port: int | None = Field(
-        default=None, ge=0, le=65535, description="TCP port for stations, 3001 as a rule; 0: any; unset: none"
-    )
-    station_url: Annotated[str | None, Expected("ws://machine:port ou wss://machine:port")] = Field(
-        default=None,
-        pattern=r"^wss?://[A-Za-z0-9.\-\[\]:]+:[0-9]+$",
-        description="ws[s]://host:port as stations reach us; unset: as they reached us for their first question. "
-        "Needed behind a proxy that ends TLS",
-    )
-    station_certificate: PemFile = Field(default=None, description="Our certificate chain, PEM; unset: no TLS")
-    station_key: PemFile = Field(default=None, description="The key of our certificate, PEM")
-    station_client_ca: PemFile = Field(
-        default=None,
-        description="The authority of the gateways' certificates, PEM: each must show one whose common name is "
-        "its EUI; unset: whoever speaks is believed",
     )
 
     @model_validator(mode="after")

@@ -6,14 +6,13 @@ from contextlib import suppress
 import structlog
 
 from core.messages import topics
-from core.registry.changes import RegistryWatcher
-from core.registry.keys import KeyWrap
 from core.runtime.bus import BUS_AWAY, Bus, connect_bus
 from core.runtime.health import bus_check, database_check, serve_health, starting
 from core.runtime.lease import read_shards
-from core.runtime.migrations import require_schema
 from core.runtime.ownership import Sharded, ShardOwner
 from core.runtime.postgres import open_pool
+from ingest.batch_loop import Ingest
+from ingest.codec_suspension import Suspension
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry
@@ -22,9 +21,10 @@ from ingest.scripts import Scripts
 from ingest.shadows import Shadows
 from ingest.store import Store
 from ingest.workers import open_workers
-from services.ingest.passes import Ingest
+from registry.changes import RegistryWatcher
+from registry.keys import KeyWrap
+from registry.schema import require_schema
 from services.ingest.settings import IngestSettings
-from services.ingest.suspension import Suspension
 
 log = structlog.get_logger()
 

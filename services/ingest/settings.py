@@ -2,16 +2,12 @@
 
 from pydantic import Field
 
-from core.runtime.settings import KeySettings
+from ingest.settings import BatchSettings
 
 
-class IngestSettings(KeySettings):
-    """TERRITOIRE_FETCH_MESSAGES and so on, beside those of every service."""
+class IngestSettings(BatchSettings):
+    """TERRITOIRE_CODEC_WORKERS, beside the sizes of batches."""
 
-    fetch_messages: int = Field(default=50, ge=1, le=1000, description="Messages per fetch and shard")
-    pass_uplinks: int = Field(default=4000, ge=1, le=50_000, description="Uplinks in one transaction, about")
-    linger_ms: int = Field(default=40, ge=0, le=1000, description="How long a transaction waits for more uplinks")
     codec_workers: int = Field(
         default=1, ge=1, le=64, description="Processes for vendors' codecs, when one is used"
     )
-    longest_linger_ms: int = Field(default=250, ge=0, le=5000, description="The same under load")

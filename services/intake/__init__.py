@@ -1,1 +1,0 @@
-"""Uplinks of other people's LNS, and of devices without LoRa, as our own (DESIGN 2)."""

@@ -5,23 +5,23 @@ from contextlib import AsyncExitStack
 
 import structlog
 
-from core.registry.changes import Change, RegistryWatcher
-from core.registry.keys import KeyWrap
 from core.runtime.bus import connect_bus
 from core.runtime.health import bus_check, database_check, serve_health, serve_http, starting
 from core.runtime.lease import read_shards
-from core.runtime.migrations import require_schema
 from core.runtime.postgres import open_pool
-from services.intake.applications.keepers import ApplicationKeepers
-from services.intake.applications.tallies import Tallies
-from services.intake.http import ACKNOWLEDGED_WITHIN_S, create_app
-from services.intake.keepers import Keepers
-from services.intake.publisher import Publisher
-from services.intake.reception import Reception
-from services.intake.registry import Devices, Sources
-from services.intake.reports import Reports
+from integrations.applications.application_runner import ApplicationKeepers
+from integrations.applications.application_stats import Tallies
+from integrations.lns.downlink_reports import Reports
+from integrations.lns.http_push import ACKNOWLEDGED_WITHIN_S, create_app
+from integrations.lns.message_handler import Reception
+from integrations.lns.source_registry import Devices, Sources
+from integrations.lns.source_runner import Keepers
+from integrations.lns.source_stats import Sightings
+from integrations.lns.uplink_publisher import Publisher
+from registry.changes import Change, RegistryWatcher
+from registry.keys import KeyWrap
+from registry.schema import require_schema
 from services.intake.settings import IntakeSettings
-from services.intake.sightings import Sightings
 
 log = structlog.get_logger()
 

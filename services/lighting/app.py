@@ -11,10 +11,10 @@ from core.messages.shards import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus, connect_bus
 from core.runtime.health import bus_check, database_check, serve_health, starting
 from core.runtime.lease import read_shards
-from core.runtime.migrations import require_schema
 from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool
 from core.runtime.settings import ServiceSettings
 from lighting.sweep import Swept, advance_open_commands, relight
+from registry.schema import require_schema
 
 SWEEP_EVERY_S = 1.0
 

@@ -1,1 +1,0 @@
-"""The process that makes rollups and forgets what is old."""

@@ -7,23 +7,16 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from core.registry.keys import KeyWrap
 from core.runtime.health import Check, database_check, serve_health, starting
-from core.runtime.migrations import require_schema
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError, open_pool
 from decoders.javascript.pool import PoolUnavailable
-from ingest.redecode import redecode_next
-from ingest.rollups import Made, UnevenTimezone, roll_up
-from ingest.scripts import Workers
-from ingest.workers import open_workers
-from services.maintenance.compression import Compression, compress
-from services.maintenance.leader import NotLeader
-from services.maintenance.packing import pack_hours
-from services.maintenance.pruning import prune, prunes
-from services.maintenance.retention import forget, forget_personal_hours, terms
-from services.maintenance.settings import MaintenanceSettings
-from services.maintenance.supervision import supervise
-from services.maintenance.telemetry import (
+from ingest.maintenance.compression import Compression, compress
+from ingest.maintenance.leader import NotLeader
+from ingest.maintenance.packing import pack_hours
+from ingest.maintenance.pruning import prune, prunes
+from ingest.maintenance.retention import forget, forget_personal_hours, terms
+from ingest.maintenance.supervision import supervise
+from ingest.maintenance.telemetry import (
     COMPRESSED_CHUNKS,
     COMPRESSES,
     FORGOTTEN_HOURS,
@@ -33,6 +26,13 @@ from services.maintenance.telemetry import (
     ROLLED_UP,
     ROLLED_UP_READINGS,
 )
+from ingest.redecode import redecode_next
+from ingest.rollups import Made, UnevenTimezone, roll_up
+from ingest.scripts import Workers
+from ingest.workers import open_workers
+from registry.keys import KeyWrap
+from registry.schema import require_schema
+from services.maintenance.settings import MaintenanceSettings
 
 SUPERVISE_EVERY_S = 30.0
 # How long somebody who asked waits until the work begins.

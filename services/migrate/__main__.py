@@ -6,13 +6,13 @@ import sys
 import structlog
 
 from alerting.defaults import create_default_rules
-from core.registry.tenants import ROLES, create_tenant, enter_api_key, find_tenant
-from core.registry.units import UnitMismatch, require_units
 from core.runtime.bus import BUS_AWAY, connect_bus
 from core.runtime.environment import settings_or_exit
-from core.runtime.migrations import MigrationFailed, SchemaMismatch, migrate
 from core.runtime.postgres import DATABASE_AWAY, connect
 from core.runtime.telemetry import configure_logs
+from registry.schema import MigrationFailed, SchemaMismatch, migrate
+from registry.tenants import ROLES, create_tenant, enter_api_key, find_tenant
+from registry.units import UnitMismatch, require_units
 from services.migrate.settings import MigrateSettings
 
 OPERATOR = "operateur"

@@ -4,27 +4,27 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from core.messages import topics
-from core.registry.changes import Change, RegistryWatcher
 from core.runtime.bus import connect_bus
 from core.runtime.health import bus_check, database_check, serve_health, starting
 from core.runtime.lease import read_shards
-from core.runtime.migrations import require_schema
 from core.runtime.ownership import Sharded, ShardOwner
 from core.runtime.postgres import Pool, open_pool
 from lorawan.commands.rx_param_setup import RxParamSetupReq
 from lorawan.mac_state import HOUR_US, MacPolicy
 from lorawan.regions import EU868
-from services.network import store
-from services.network.devices import DeviceCache
-from services.network.downlinks import Downlinks
-from services.network.emission import Emitter
-from services.network.joins import JoinDesk
-from services.network.multicast import Multicasts
-from services.network.refusals import Refusals
-from services.network.sessions import SessionTable
+from network import store
+from network.device_cache import DeviceCache
+from network.downlink_dispatch import Emitter
+from network.downlink_planner import Downlinks
+from network.join_handler import JoinDesk
+from network.multicast import Multicasts
+from network.rejections import Refusals
+from network.sessions import SessionTable
+from network.shards import SERVICE, Shards
+from network.uplink_loop import UplinkPass
+from registry.changes import Change, RegistryWatcher
+from registry.schema import require_schema
 from services.network.settings import NetworkSettings
-from services.network.shards import SERVICE, Shards
-from services.network.uplinks import UplinkPass
 
 FINISH_PASS_S = 5.0
 FINISH_DOWNLINKS_S = 3.0

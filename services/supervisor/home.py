@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from services.run_info import FILE_NAME, HELD, RunInfo
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR
 from services.supervisor.postgres import may_enter, server_account
+from services.supervisor.run_info import FILE_NAME, HELD, RunInfo
 
 SHARED_FOLDER = Path("/var/tmp")  # noqa: S108  (PostgreSQL's account must be able to walk there; see _owned)
 LOG_SIZE_KEPT = 10_000_000

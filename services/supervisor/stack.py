@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from services.run_info import RunInfo, ServiceInfo, read_run_info
 from services.supervisor.home import Home, Secrets
 from services.supervisor.launch import Launch, system_path
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
 from services.supervisor.nats import PrivateNats, Room
 from services.supervisor.ports import LOOPBACK, free_tcp_port, tcp_port, udp_port
 from services.supervisor.postgres import PrivatePostgres
+from services.supervisor.run_info import RunInfo, ServiceInfo, read_run_info
 from services.supervisor.supervisor import ChildSpec, Supervisor
 
 SERVICES = ("gateway_bridge", "network", "intake", "ingest", "alerting", "lighting", "maintenance", "api")

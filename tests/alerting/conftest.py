@@ -13,10 +13,10 @@ from standardwebhooks import Webhook
 
 from alerting import alert_store, store
 from alerting.defaults import create_default_rules
-from core.registry.datastreams import make_datastream
-from core.registry.keys import KeyWrap
 from core.runtime.health import serve_http
 from core.runtime.postgres import Pool
+from registry.datastreams import make_datastream
+from registry.keys import KeyWrap
 
 KEYS = KeyWrap("kek-1", bytes(16))
 LOOPBACK = ["127.0.0.1/32"]

@@ -20,10 +20,10 @@ from datetime import datetime
 from types import ModuleType
 from typing import Any, cast
 
-from alerting import delivery, dispatch, notices, queue, worker
+from alerting import delivery, dispatch, notifications, queue, worker
 from alerting.queue import SETTINGS, QueryQueueBuilder
-from core.registry.keys import KeyWrap
 from core.runtime.postgres import Pool, open_bare_connection, open_pool
+from registry.keys import KeyWrap
 
 KEYS = KeyWrap("kek-1", bytes(16))
 NAME = "mortal"
@@ -62,7 +62,7 @@ class Fate:
     def __init__(self, seed: int) -> None:
         self._deaths = deaths_of(seed)
         self._counts = memoryview(mmap.mmap(-1, 4 * len(PLACES))).cast("I")
-        self._names = _statements(delivery, dispatch, notices, queue, worker)
+        self._names = _statements(delivery, dispatch, notifications, queue, worker)
 
     def meet(self, when: str, statement: str) -> None:
         name = "CLAIM" if "next_queued" in statement else self._names.get(statement, statement)

@@ -10,8 +10,8 @@ from alerting.delivery import Deliverer
 from alerting.mail import Mailer
 from alerting.queue import WebhookMessage, enqueue
 from alerting.worker import WebhookWorker
-from core.registry.keys import KeyWrap
 from core.runtime.postgres import Pool
+from registry.keys import KeyWrap
 
 KEYS = KeyWrap("kek-1", bytes(16))
 FAST = (0.05, 0.05, 0.05)

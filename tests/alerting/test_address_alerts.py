@@ -6,10 +6,10 @@ from typing import Any
 from alerting.address_alerts import open_address_alerts
 from alerting.engine import Engine
 from alerting.rulebook import Rulebook
-from core.registry.gateway_supervision import AddressSeen
 from core.runtime.lease import take_lease
 from core.runtime.postgres import Pool
-from tests.services.gateway_bridge.stations import register
+from registry.gateway_supervision import AddressSeen
+from tests.gateways.stations import register
 
 EUI, OTHER = bytes.fromhex("0102030405060708"), bytes.fromhex("1112131415161718")
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 
 from alerting import alert_store, store, teams
 from alerting.dispatch import Dispatched, dispatch, waited_text
-from alerting.notices import Notice, tell
+from alerting.notifications import Notice, tell
 from alerting.queue import WebhookMessage, decode_message
 from core.runtime.postgres import Pool
 from tests.alerting.sending import KEYS

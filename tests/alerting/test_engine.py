@@ -17,12 +17,12 @@ from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.measurements import Flag, Measurement
 from core.messages.shards import shard_of_slot
-from core.registry.changes import Change
-from core.registry.sharing import History, transfer_asset
-from core.registry.tenants import create_tenant
 from core.runtime.bus import Message, connect_bus
 from core.runtime.lease import Lease, LeaseLost, take_lease
 from core.runtime.postgres import Pool, tenant_transaction
+from registry.changes import Change
+from registry.sharing import History, transfer_asset
+from registry.tenants import create_tenant
 from tests.alerting.crashes import Crash, message_of
 
 SHARDS = 4

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alerting.forms import render
+from alerting.message_formats import render
 from alerting.wording import Facts, Subject, body
 
 AT = datetime(2026, 11, 25, 6, 5, tzinfo=UTC)

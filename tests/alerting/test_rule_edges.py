@@ -9,13 +9,13 @@ from alerting import alert_store, deadline_store, rule_store
 from alerting.engine import Engine
 from alerting.rulebook import Rulebook
 from alerting.rules import Rule
-from alerting.rules.losses import OF_AT_LEAST, Frame, hourly_losses
+from alerting.rules.frame_loss import OF_AT_LEAST, Frame, hourly_losses
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
-from core.registry.changes import Change
-from core.registry.tenants import set_department
 from core.runtime.lease import Lease, LeaseLost, take_lease
 from core.runtime.postgres import Pool
+from registry.changes import Change
+from registry.tenants import set_department
 from tests.alerting.crashes import message_of
 from tests.alerting.town import Town
 from tests.alerting.watching import NOW, Watch, watch

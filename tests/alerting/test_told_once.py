@@ -21,8 +21,8 @@ from typing import Any
 import msgspec
 
 from alerting import alert_store, store, teams
-from alerting.forms import SEVERITY_WORDS
-from alerting.rules.life import ENDED
+from alerting.message_formats import SEVERITY_WORDS
+from alerting.rules.alert_lifecycle import ENDED
 from core.runtime.postgres import Pool
 from tests.alerting.conftest import LOOPBACK, Receiver, receiving
 from tests.alerting.crashes import Fuse

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
-from alerting import alert_store, mutes, rule_store
+from alerting import alert_store, rule_store, silences
 from core.runtime.postgres import Pool
 from tests.alerting.town import SINCE_LONG, Town, on
 from tests.alerting.watching import NOW, watch
@@ -253,7 +253,7 @@ async def test_a_silence_that_is_ended_early_tells_what_still_fires(pool: Pool) 
     watching = await watch(pool, full_bin)
     thing = watching.town.things[0]
     async with pool.acquire() as connection:
-        silence = await mutes.create_silence(
+        silence = await silences.create_silence(
             connection, watching.town.tenant_id, "chef", "fête", datetime(2100, 1, 1, tzinfo=NOW.tzinfo),
             starts_at=SINCE_LONG, asset_kind="waste_container",
         )  # fmt: skip
@@ -262,7 +262,7 @@ async def test_a_silence_that_is_ended_early_tells_what_still_fires(pool: Pool) 
             watching.now = NOW + timedelta(minutes=minutes)
             await watching.hear({thing.datastream_id: 80.0})
         muted = await watching.told()
-        ended = await mutes.end_silence(connection, silence.id)
+        ended = await silences.end_silence(connection, silence.id)
     # The silence ended on the database's clock, which is behind none of the town's.
     await pool.execute("UPDATE silence SET ends_at = $1", watching.now)
     await pool.execute("UPDATE alert SET muted_until = $1, due_at = $1", watching.now)

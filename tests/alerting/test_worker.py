@@ -3,8 +3,8 @@
 from typing import Any
 
 from alerting import store
-from core.registry.keys import KeyWrap
 from core.runtime.postgres import Pool, connect
+from registry.keys import KeyWrap
 from tests.alerting.sending import FAST, KEYS, emptied, held, send, until, working
 
 

@@ -8,16 +8,16 @@ from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from alerting import alert_store, mutes, rule_store
+from alerting import alert_store, rule_store, silences
 from alerting.defaults import create_default_rules
 from alerting.engine import Engine
 from alerting.rulebook import Rulebook
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
-from core.registry.datastreams import make_datastream
 from core.runtime.bus import Message
 from core.runtime.lease import Lease, take_lease
 from core.runtime.postgres import Pool
+from registry.datastreams import make_datastream
 from tests.alerting.crashes import Crash, Fuse, MortalPool, message_of
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -313,13 +313,13 @@ async def _employ(days: Days) -> None:
 
     async def window() -> None:
         async with pool.acquire() as connection:
-            await mutes.create_window(
+            await silences.create_window(
                 connection, town.tenant_id, cabinet.asset_id, "chef", "disjoncteur", on(17, 23), on(17, 18)
             )
 
     async def silence() -> None:
         async with pool.acquire() as connection:
-            await mutes.create_silence(
+            await silences.create_silence(
                 connection, town.tenant_id, "chef", "essai", on(5, 11), starts_at=on(5, 8),
                 rule_id=rules["co2_1500"], asset_id=room.asset_id,
             )  # fmt: skip

@@ -14,11 +14,11 @@ from fastapi import FastAPI
 
 from alerting.defaults import create_default_rules
 from api.app import create_app
-from core.registry.datastreams import make_datastream
-from core.registry.keys import KeyWrap
-from core.registry.tenants import create_api_key, create_tenant
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool
+from registry.datastreams import make_datastream
+from registry.keys import KeyWrap
+from registry.tenants import create_api_key, create_tenant
 
 ALL_ROLES = ("read", "manage", "lighting", "operate")
 KEK = bytes(range(16))

@@ -1,8 +1,8 @@
 import secrets
 
 from api.auth import REMEMBERED_KEYS, REMEMBERED_S, Authenticator
-from core.registry.tenants import create_api_key, revoke_api_key
 from core.runtime.postgres import Pool
+from registry.tenants import create_api_key, revoke_api_key
 
 
 class Clock:

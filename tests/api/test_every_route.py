@@ -12,8 +12,8 @@ from fastapi import FastAPI
 
 from alerting.defaults import DEFAULT_RULES
 from api.app import create_app
-from core.registry.keys import KeyWrap
 from core.runtime.postgres import Pool
+from registry.keys import KeyWrap
 from tests.api.conftest import make_tenancy
 
 # Which role opens a route that changes something; every GET asks for "read" but these.

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from api.app import create_app
-from core.registry.keys import KeyWrap
+from registry.keys import KeyWrap
 
 REQUESTS = 600
 DOCUMENT = create_app(None, None, KeyWrap("kek-1", bytes(16)), 4).openapi()  # pyright: ignore[reportArgumentType]

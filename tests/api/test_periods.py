@@ -3,10 +3,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from api.errors import Problem
 from api.periods import period
 from api.routes.daily import LONGEST_COUNT, LONGEST_DAYS
 from api.routes.measurements import LONGEST_BY, LONGEST_RAW
+from core.runtime.http.errors import Problem
 
 PARIS = ZoneInfo("Europe/Paris")
 DAY = timedelta(days=1)

@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from api.preflight import explain
-from core.registry.downlinks import Downlink
-from core.registry.preflight import OpenRow, Preflight, Reach
+from registry.downlinks import Downlink
+from registry.preflight import OpenRow, Preflight, Reach
 
 NOW = datetime(2026, 11, 25, 14, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)

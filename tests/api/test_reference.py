@@ -4,7 +4,7 @@ import pytest
 
 from api.app import create_app
 from api.fields import Body
-from core.registry.keys import KeyWrap
+from registry.keys import KeyWrap
 
 DOCUMENT = create_app(None, None, KeyWrap("kek-1", bytes(16)), 4).openapi()  # pyright: ignore[reportArgumentType]
 OPERATIONS = [(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]

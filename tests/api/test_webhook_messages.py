@@ -11,7 +11,7 @@ from alerting.wording import Facts, Subject, body
 from api.app import create_app
 from api.routes.webhook_delivery import TEST_TEXT
 from api.webhook_messages import DIGEST, OPENED, TEST, AddressTest, AlertMessage, DigestMessage
-from core.registry.keys import KeyWrap
+from registry.keys import KeyWrap
 
 DOCUMENT = create_app(None, None, KeyWrap("kek-1", bytes(16)), 4).openapi()  # pyright: ignore[reportArgumentType]
 AT = datetime(2026, 11, 25, 6, 5, tzinfo=UTC)

@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from core.messages import topics
-from core.registry.keys import KeyWrap
-from core.registry.lns_sources import DownlinkApi, Mqtt, create_source
 from core.runtime.bus import connect_bus
 from core.runtime.mqtt import MqttEdge, MqttSettings
 from core.runtime.postgres import Pool, Record
+from registry.keys import KeyWrap
+from registry.lns_sources import DownlinkApi, Mqtt, create_source
 from services.ingest.app import run as run_ingest
 from services.ingest.settings import IngestSettings
 from services.intake.app import run as run_intake

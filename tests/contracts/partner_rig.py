@@ -12,9 +12,9 @@ from uuid import UUID
 import aiomqtt
 import pytest
 
-from core.registry.applications import create_application
-from core.registry.downlinks import enqueue
-from core.registry.keys import KeyWrap
+from registry.applications import create_application
+from registry.downlinks import enqueue
+from registry.keys import KeyWrap
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR
 from services.supervisor.ports import LOOPBACK
 from tests.contracts.lns_rig import KEK, Bench, SourceOfTest, now_us, until

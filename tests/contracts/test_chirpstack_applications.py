@@ -4,12 +4,12 @@ import json
 from datetime import datetime
 from uuid import UUID
 
-from core.registry.applications import set_devices
-from core.registry.keys import KeyWrap
+from integrations.lns.adapters import chirpstack
+from integrations.lns.lns_uplink import ForeignMessage, ForeignUplink
 from lorawan.identifiers import DevAddr
-from services.intake.adapters import chirpstack
-from services.intake.foreign import ForeignMessage, ForeignUplink
-from services.network.join_store import NewSession, open_sessions
+from network.join_store import NewSession, open_sessions
+from registry.applications import set_devices
+from registry.keys import KeyWrap
 from services.supervisor.mosquitto import BRIDGE, PrivateMosquitto
 from services.supervisor.ports import LOOPBACK, free_tcp_port
 from tests.contracts.lns_rig import KEK, now_us, until

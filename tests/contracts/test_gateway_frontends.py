@@ -11,9 +11,9 @@ from core.messages import topics
 from core.messages.downlinks import TransmitRequest
 from core.runtime.bus import NoResponders
 from lorawan.identifiers import GatewayId
-from tests.services.gateway_bridge.legacy_station import LegacyJsonStation, LegacyStation
-from tests.services.gateway_bridge.station_face import Station
-from tests.services.gateway_bridge.stations import (
+from tests.gateways.legacy_station import LegacyJsonStation, LegacyStation
+from tests.gateways.station_face import Station
+from tests.gateways.stations import (
     JOIN_REQUEST,
     RX1_DELAY_US,
     RX2_DELAY_US,
@@ -26,7 +26,7 @@ from tests.services.gateway_bridge.stations import (
     register,
     until,
 )
-from tests.services.gateway_bridge.ws_station import WsStation, ws_station
+from tests.gateways.ws_station import WsStation, ws_station
 
 FACES = {
     "udp": UdpStation.traits,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from core.registry.downlinks import Downlink, enqueue, read_downlink
-from core.registry.lns_sources import DownlinkApi
 from core.runtime.mqtt import MqttEdge
-from services.network.store import MOVE_DOWNLINKS
+from network.store import MOVE_DOWNLINKS
+from registry.downlinks import Downlink, enqueue, read_downlink
+from registry.lns_sources import DownlinkApi
 from tests.contracts.lns_rig import Bench, SourceOfTest, now_us, until
 from tests.contracts.lns_samples import SAMPLES, Heard
 from tests.contracts.lns_takers import AS_KEY, BrokerApi, HttpApi, Taken, broker_api, http_api, says, tell
@@ -376,7 +376,7 @@ async def test_rows_go_with_their_device_from_our_network_to_theirs_and_back(car
 
 
 async def test_a_join_in_our_network_leaves_alone_what_their_lns_has_in_hand(carried: Carried) -> None:
-    """As services.network moves the rows of a device whose session moves it to another slot."""
+    """As network moves the rows of a device whose session moves it to another slot."""
     await carried.plant("thingpark")
     row_id = await carried.row()
 

@@ -15,10 +15,10 @@ from core.messages.shards import shard_of_slot
 from core.messages.uplinks import Heard as HeardBy
 from core.messages.uplinks import Uplink
 from core.model.uplink_identity import F_CNT_END, uplink_identity
-from core.registry.changes import POLL_S
 from core.runtime.bus import connect_bus
 from core.runtime.mqtt import MqttEdge
-from services.intake.http import ACKNOWLEDGED_WITHIN_S
+from integrations.lns.http_push import ACKNOWLEDGED_WITHIN_S
+from registry.changes import POLL_S
 from tests.contracts.lns_rig import Bench, MortalNats, SourceOfTest, now_us, until
 from tests.contracts.lns_samples import EM400, LNS_DELAY_US, SAMPLES, Heard, Message, Sample
 

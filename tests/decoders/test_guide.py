@@ -6,11 +6,11 @@ from pathlib import Path
 
 from typer.main import get_command
 
+from cli.app import app
 from decoders.declarative import parse
 from decoders.javascript.inputs import downlink_input, uplink_input
 from decoders.javascript.pool import Call, CodecPool, Script
 from decoders.mapping import Mapping, apply, propose
-from services.cli.app import app
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "decoders.md").read_text("utf-8")
 FRAME = bytes.fromhex("06D6FFF65C00000F06D2")

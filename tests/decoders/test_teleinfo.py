@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from core.model.quantities import QUANTITIES
 from decoders.canonical import MalformedPayload, Reading
 from decoders.teleinfo import CODEC
-from services.intake.adapters import generic
-from services.intake.foreign import ForeignMessage, ForeignUplink
+from integrations.lns.adapters import generic
+from integrations.lns.lns_uplink import ForeignMessage, ForeignUplink
 from tests.decoders.vectors import read_vectors
 
 VECTORS = read_vectors("linky")

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from core.runtime.migrations import require_schema
+from cli.restore import COUNTERS_AHEAD
 from core.runtime.postgres import connect
-from services.cli.restore import COUNTERS_AHEAD
+from registry.schema import require_schema
 from services.supervisor.postgres import binaries
 from tests.conftest import Database
 from tests.deploy.test_compose import CHECKOUT

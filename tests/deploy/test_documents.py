@@ -10,8 +10,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from cli.app import app
 from core.runtime.settings import ServiceSettings
-from services.cli.app import app
 from tests.k8s.conftest import CHECKOUT, render
 from tests.k8s.test_rules import known_settings
 

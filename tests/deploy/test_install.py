@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from services.cli.app import app
-from services.cli.backup import former
-from services.cli.install import PACKAGES, UNITS, is_hidden, verify
-from services.cli.machine import UDP_BUFFER
+from cli.app import app
+from cli.backup import former
+from cli.install import PACKAGES, UNITS, is_hidden, verify
+from cli.machine import UDP_BUFFER
 from services.gateway_bridge.settings import Settings
 from tests.k8s.test_rules import known_settings
 
@@ -59,7 +59,7 @@ def test_the_units_start_this_checkout_as_an_account_that_may_write_its_data_onl
     service = units["territoire.service"]["Service"]
     assert service["User"] == service["Group"] == "mairie"
     assert service["WorkingDirectory"] == str(CHECKOUT)
-    assert service["ExecStart"].startswith(f"{sys.executable} -P -m services.cli up --home /srv/territoire ")
+    assert service["ExecStart"].startswith(f"{sys.executable} -P -m cli up --home /srv/territoire ")
     assert service["ReadWritePaths"] == "/srv/territoire"
     backup = units["territoire-backup.service"]["Service"]
     assert "--keep 14 /var/backups/territoire" in backup["ExecStart"]

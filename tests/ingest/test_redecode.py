@@ -14,7 +14,6 @@ import pytest
 
 from core.messages.measurements import Flag
 from core.messages.uplinks import Uplink
-from core.registry.redecodes import cancel_redecode, read_redecode, request_redecode
 from core.runtime.postgres import Pool, PostgresError
 from decoders.javascript.pool import CodecPool, PoolUnavailable
 from ingest import redecode as redecoding
@@ -28,8 +27,9 @@ from ingest.rollups import roll_up
 from ingest.scripts import Scripts
 from ingest.store import Store
 from ingest.workers import NoWorkers
-from tests.services.ingest.conftest import Planted
-from tests.services.ingest.test_vendor_codecs import Codecs
+from registry.redecodes import cancel_redecode, read_redecode, request_redecode
+from tests.ingest.conftest import Planted
+from tests.ingest.test_vendor_codecs import Codecs
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW_US = 1_795_597_200_000_000  # 2026-11-25, 9 o'clock UTC

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from core.registry.decoding_keys import set_device_key
-from core.registry.keys import KeyWrap
-from core.registry.redecodes import Redecode, read_redecode, request_redecode
 from core.runtime.postgres import Pool
 from ingest.redecode import redecode_next
 from ingest.workers import NoWorkers
-from tests.services.ingest.conftest import Planted
+from registry.decoding_keys import set_device_key
+from registry.keys import KeyWrap
+from registry.redecodes import Redecode, read_redecode, request_redecode
+from tests.ingest.conftest import Planted
 
 KEYS = KeyWrap("kek-1", bytes(range(16)))
 KEY = bytes.fromhex("0102030405060708090a0b0c0d0e0f11")

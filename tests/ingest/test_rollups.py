@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from core.runtime.migrations import migrations
 from core.runtime.postgres import Pool, connect
 from ingest.recount import recount
 from ingest.rollups import LOCK, UnevenTimezone, roll_up
+from registry.schema import migrations
 
 HOUR = timedelta(hours=1)
 PARIS = ZoneInfo("Europe/Paris")

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from bench.sizing import MEASURED, WAITING_FRAME_OCTETS, Assumed, Need
-from services.gateway_bridge.batcher import MAX_WAITING
+from gateways.batcher import MAX_WAITING
+from lab.bench.sizing import MEASURED, WAITING_FRAME_OCTETS, Assumed, Need
 from tests.k8s.conftest import Rendered, containers_of, render
 
 SHARDS = 16

@@ -6,13 +6,13 @@ from uuid import uuid4
 
 import pytest
 
-from core.registry.datastreams import make_datastream
-from core.registry.downlinks import read_downlink
 from core.runtime.postgres import Pool
 from lighting.commands import RefusedCommand
 from lighting.requests import request_command
 from lighting.store import Command, read_command
 from lighting.sweep import advance_open_commands, relight
+from registry.datastreams import make_datastream
+from registry.downlinks import read_downlink
 
 NOW = datetime.now(UTC)
 

@@ -16,10 +16,10 @@ from structlog.testing import capture_logs
 
 from core.runtime.bus import connect_bus
 from core.runtime.bus_connection import BusLost
-from core.runtime.migrations import migrations
 from core.runtime.mqtt import MqttEdge, MqttSettings
 from core.runtime.postgres import connect, open_pool
 from core.runtime.waiting import network_reason, what_is_waited_for
+from registry.schema import migrations
 from services.supervisor.mosquitto import BRIDGE, PrivateMosquitto
 from services.supervisor.nats import PrivateNats
 from services.supervisor.ports import free_tcp_port

@@ -1,8 +1,8 @@
 import pytest
 from pydantic import SecretStr
 
-from core.registry.tenants import authenticate
 from core.runtime.postgres import open_pool
+from registry.tenants import authenticate
 from services.migrate.__main__ import MigrateSettings, main, run
 from tests.conftest import Database
 

@@ -11,10 +11,10 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
+from cli.settings_check import CLASSES as SERVICES
 from core.runtime.environment import SettingsRefused, expectation, read_settings, unknown_settings
 from core.runtime.setting_names import SERVICE_SETTINGS
 from core.runtime.settings import ServiceSettings
-from services.cli.settings_check import CLASSES as SERVICES
 from services.gateway_bridge.settings import Settings as BridgeSettings
 from services.migrate.settings import MigrateSettings
 

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from rich.console import Console
 
-from services.cli.background import background_stack
-from services.simulator.chaos.stage import Stage, open_stage
+from lab.chaos.stage import Stage, open_stage
+from lab.stack_process import background_stack
 
 CHAOS_RATE = 200.0
 

@@ -18,10 +18,10 @@ from lorawan.frame import DownlinkFrame
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings
 from tests.core.runtime.tcp_proxy import Way, way_to
-from tests.services.gateway_bridge.fixtures import bridge_settings, gateway_id
-from tests.services.gateway_bridge.stations import UdpStation, now_us, register, running_bridge
-from tests.services.network.conftest import Network, RadioDevice, idle_network
-from tests.services.network.replicas import settled
+from tests.gateways.fixtures import bridge_settings, gateway_id
+from tests.gateways.stations import UdpStation, now_us, register, running_bridge
+from tests.network.conftest import Network, RadioDevice, idle_network
+from tests.network.replicas import settled
 
 __all__ = ["bridge_settings", "gateway_id", "idle_network"]
 

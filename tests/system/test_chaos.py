@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.simulator.chaos.cases import CASES, Case
-from services.simulator.chaos.stage import Stage
+from lab.chaos.cases import CASES, Case
+from lab.chaos.stage import Stage
 
 QUICK = [case for case in CASES if case.quick_s is not None]
 

@@ -17,10 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from core.messages.traces import span_of
-from services.run_info import read_run_info
-from services.simulator.demo import NAME, REPORT
-from services.simulator.fleet import PILOT_DEVICES, plan_devices
-from services.simulator.report import MOST_MEMORY_MB
+from lab.simulator.demo import NAME, REPORT
+from lab.simulator.fleet import PILOT_DEVICES, plan_devices
+from lab.simulator.report import MOST_MEMORY_MB
+from services.supervisor.run_info import read_run_info
 from services.supervisor.stack import SERVICES, checkout
 from tests.otlp import Collector, collector
 from tests.system.eyes import EVERY, LABELLED, MOVED, OF_SERVICE
@@ -70,7 +70,7 @@ def lines(log: Path) -> list[dict[str, Any]]:
 async def demo(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Watched]:
     """Every frame of it is followed."""
     at, pages = tmp_path_factory.mktemp("demo"), dict[str, str]()
-    argv = ["-m", "services.cli", "demo", "--home", str(demo_folder), "--exit-after", "80", "--pace", "2"]
+    argv = ["-m", "lab", "demo", "--home", str(demo_folder), "--exit-after", "80", "--pace", "2"]
     async with collector() as spans:
         process = await asyncio.create_subprocess_exec(
             sys.executable,

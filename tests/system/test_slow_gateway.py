@@ -13,10 +13,10 @@ from lorawan.commands.rx_timing_setup import RxTimingSetupAns, RxTimingSetupReq
 from lorawan.frame import DownlinkFrame
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings
-from tests.services.gateway_bridge.fixtures import bridge_settings, gateway_id
-from tests.services.gateway_bridge.slow_link import slow_link
-from tests.services.gateway_bridge.stations import UdpStation, now_us, register, running_bridge
-from tests.services.network.conftest import Network, idle_network, network
+from tests.gateways.fixtures import bridge_settings, gateway_id
+from tests.gateways.slow_link import slow_link
+from tests.gateways.stations import UdpStation, now_us, register, running_bridge
+from tests.network.conftest import Network, idle_network, network
 
 __all__ = ["bridge_settings", "gateway_id", "idle_network", "network"]
 

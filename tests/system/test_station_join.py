@@ -10,10 +10,10 @@ from lorawan.crypto import Direction
 from lorawan.frame import DownlinkFrame
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings
-from tests.services.gateway_bridge.fixtures import bridge_settings, gateway_id
-from tests.services.gateway_bridge.stations import register, running_bridge
-from tests.services.gateway_bridge.ws_station import WsStation, ws_station
-from tests.services.network.conftest import Network, RadioDevice, idle_network, network
+from tests.gateways.fixtures import bridge_settings, gateway_id
+from tests.gateways.stations import register, running_bridge
+from tests.gateways.ws_station import WsStation, ws_station
+from tests.network.conftest import Network, RadioDevice, idle_network, network
 
 __all__ = ["bridge_settings", "gateway_id", "idle_network", "network"]
 

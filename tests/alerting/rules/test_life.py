@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alerting.rules.life import Life, Mute, Tell, Workflow, begin, end, finish, look, raise_to
+from alerting.rules.alert_lifecycle import Life, Mute, Tell, Workflow, begin, end, finish, look, raise_to
 
 START = datetime(2026, 11, 25, 8, 0, tzinfo=UTC)
 

@@ -10,7 +10,7 @@ import pytest
 from alerting.defaults import DEFAULT_RULES, WEEK
 from alerting.rules import Observation, Place
 from alerting.rules.calendar import Calendar, weekly_of
-from alerting.rules.rehearsal import rehearse
+from alerting.rules.replay import rehearse
 from tests.alerting import town
 
 RULES = {rule.name: rule for rule in DEFAULT_RULES}

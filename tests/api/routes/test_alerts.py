@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from core.registry.datastreams import make_datastream
+from registry.datastreams import make_datastream
 
 
 async def test_alerts_are_listed_by_state_and_taken_on(client, registry, observations, tenancy) -> None:

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from core.registry.applications import read_enabled_applications
-from core.registry.keys import KeyWrap
 from core.runtime.postgres import Pool
+from registry.applications import read_enabled_applications
+from registry.keys import KeyWrap
 from tests.api.conftest import KEK
 
 PARTNER: dict[str, Any] = {

@@ -8,10 +8,10 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
-from core.registry.keys import KeyWrap
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
 from decoders.javascript.pool import CodecPool
+from registry.keys import KeyWrap
 from tests.api.conftest import KEK, Tenancy, client_of, make_tenancy
 
 SOURCE = "function decodeUplink(input) { return { data: { distance: input.bytes[0] } }; }"

@@ -9,11 +9,11 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
-from core.registry.codecs import quarantine_version
-from core.registry.keys import KeyWrap
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
 from ingest.workers import open_workers
+from registry.codecs import quarantine_version
+from registry.keys import KeyWrap
 
 THERMOMETER = (
     "function decodeUplink(input) { console.log('lu'); return { data: { temperature: input.bytes[0] / 10 } }; }"

@@ -7,9 +7,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from core.registry.decoding_keys import read_device_keys
-from core.registry.keys import KeyWrap
 from core.runtime.postgres import InsufficientPrivilegeError, Pool
+from registry.decoding_keys import read_device_keys
+from registry.keys import KeyWrap
 from tests.api.conftest import KEK
 
 KEYS = KeyWrap("kek-1", KEK)

@@ -8,10 +8,10 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
-from core.registry.keys import KeyWrap
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
 from ingest.workers import open_workers
+from registry.keys import KeyWrap
 from tests.api.routes.test_codecs import SWITCHING, codec, version
 
 VALVE = """

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from core.registry.keys import KeyWrap
 from core.runtime.postgres import Pool
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
+from registry.keys import KeyWrap
 from tests.api.conftest import KEK
 
 APP_KEY = "000102030405060708090a0b0c0d0e0f"

@@ -1,8 +1,8 @@
 from datetime import UTC, datetime, timedelta
 
-from core.registry.gateway_supervision import AddressSeen, HourOfGateway, save_address_changes, save_hours
-from core.registry.gateways import GatewaySeen, save_gateway_states, save_unknown_gateways
 from core.runtime.postgres import Pool
+from registry.gateway_supervision import AddressSeen, HourOfGateway, save_address_changes, save_hours
+from registry.gateways import GatewaySeen, save_gateway_states, save_unknown_gateways
 
 GATEWAY_ID = "0080e115000a9b72"
 OCTETS = bytes.fromhex(GATEWAY_ID)

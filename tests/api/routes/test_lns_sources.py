@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from core.registry.keys import KeyWrap
-from core.registry.lns_sources import read_enabled_sources
 from core.runtime.postgres import Pool
+from registry.keys import KeyWrap
+from registry.lns_sources import read_enabled_sources
 from tests.api.conftest import KEK
 
 TTS: dict[str, Any] = {

@@ -1,7 +1,7 @@
 import pytest
 
-from core.registry.refusals import RefusalSeen, save_refusals
 from core.runtime.postgres import Pool
+from registry.rejections import RefusalSeen, save_refusals
 
 GATEWAY = bytes.fromhex("0080e115000a9b72")
 DEV_ADDR = "01ab23cd"

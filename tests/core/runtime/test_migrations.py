@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from core.registry.tenants import create_tenant
-from core.runtime.migrations import LOCK, MigrationFailed, SchemaMismatch, migrate, migrations, require_schema
 from core.runtime.postgres import PostgresError, connect, open_pool, tenant_transaction
+from registry.schema import LOCK, MigrationFailed, SchemaMismatch, migrate, migrations, require_schema
+from registry.tenants import create_tenant
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres
 from tests.conftest import running

@@ -1,7 +1,7 @@
 """A database as an older program left it."""
 
-from core.runtime.migrations import CREATE_LEDGER, WRITE_LEDGER, migrations
 from core.runtime.postgres import connect
+from registry.schema import CREATE_LEDGER, WRITE_LEDGER, migrations
 
 # 0009 begins by adding these, and waits for other tables afterwards.
 HAS_TAGS = """

@@ -1,4 +1,4 @@
-"""Each layout as its catalogue writes it; the whole of one is in tests/services/cli/test_codec_check.py."""
+"""Each layout as its catalogue writes it; the whole of one is in tests/cli/test_codec_check.py."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -17,7 +17,7 @@ from lorawan.gateway.basics_station import (
     parse_message,
     round_trip_us,
 )
-from tests.services.gateway_bridge.ws_station import JREQ, UPDF, message_of, up_info
+from tests.gateways.ws_station import JREQ, UPDF, message_of, up_info
 
 NOW_US = 1_795_559_600_500_000
 octets = st.binary(max_size=255)

@@ -20,7 +20,7 @@ from lorawan.gateway.basics_station_answers import (
     timesync_answer,
 )
 from lorawan.identifiers import GatewayId
-from tests.services.gateway_bridge.ws_station import message_of, up_info
+from tests.gateways.ws_station import message_of, up_info
 
 EUI = GatewayId(bytes.fromhex("008000fffe000001"))
 NOW_US = 1_795_559_600_500_000

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorawan.gateway.basics_station import MalformedMessage, parse_discovery, parse_message
-from tests.services.gateway_bridge.ws_station import JREQ, UPDF
+from tests.gateways.ws_station import JREQ, UPDF
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

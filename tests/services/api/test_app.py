@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator
 import httpx
 import pytest
 
-from core.registry.tenants import create_api_key, create_tenant
-from core.runtime.migrations import SchemaMismatch
 from core.runtime.postgres import Pool
+from registry.schema import SchemaMismatch
+from registry.tenants import create_api_key, create_tenant
 from services.api.app import run
 from services.api.settings import ApiSettings
 from services.supervisor.ports import free_tcp_port

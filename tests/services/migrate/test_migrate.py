@@ -2,10 +2,10 @@ import asyncio
 import os
 import sys
 
-from core.runtime.migrations import migrate, migrations
 from core.runtime.postgres import Connection, Pool, connect
-from tests.core.registry.test_tenancy import plant
+from registry.schema import migrate, migrations
 from tests.core.runtime.versions import HAS_TAGS, migrate_up_to
+from tests.registry.test_tenancy import plant
 
 IS_WAITING = """
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'

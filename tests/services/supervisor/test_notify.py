@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from services.cli.report import print_ready
-from services.run_info import RunInfo
+from cli.report import print_ready
 from services.supervisor.notify import notify
+from services.supervisor.run_info import RunInfo
 
 
 @pytest.mark.parametrize("address", ["{folder}/notify", "@territoire-{name}"])

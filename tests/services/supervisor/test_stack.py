@@ -9,9 +9,9 @@ import nats
 import pytest
 
 from core.runtime.postgres import connect
-from services.run_info import RunInfo, read_run_info
 from services.supervisor.home import Home
 from services.supervisor.ports import free_udp_port
+from services.supervisor.run_info import RunInfo, read_run_info
 from services.supervisor.stack import Stack, StackOptions
 
 NO_SERVICES = StackOptions(udp_port=0, api_port=0, services=())

@@ -1,0 +1,213 @@
+"""Carries out what rules decide about alerts, in the caller's transaction: their rows, their life, who is told."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from alerting import alert_rows
+from alerting.alert_rows import AlertRow, NewAlert
+from alerting.engine_store import About
+from alerting.notifications import Notice, tell
+from alerting.rules import Opened, Raised, Rule, is_graver
+from alerting.rules.alert_lifecycle import REOPENS_WITHIN, Life, Mute, Tell, begin, end, look, raise_to
+from alerting.silences import find_mute
+from alerting.wording import Facts, Subject, body, digest_text, flapping_text, opened_text, resolved_text, unit_of
+from core.messages.traces import NO_TRACE
+from core.runtime.postgres import Connection
+
+# One alert is looked at no more often in one go: each look settles one deadline, and there are three.
+LOOKS_MOST = 4
+
+
+@dataclass(slots=True)
+class Desk:
+    """The alerts of one transaction; the caller opened it and holds the shard's lease in it."""
+
+    connection: Connection
+    alert_link: str
+    """Where people find an alert, with {alert} in place of its number."""
+    now: datetime
+    opened: list[str] = field(default_factory=list[str])
+    """The rules of the alerts that were opened, to be counted once it is committed."""
+    told: list[tuple[UUID, Notice]] = field(default_factory=list[tuple[UUID, Notice]])
+    """What people are told, by the notice's id, to be logged once it is committed."""
+    trace_id: bytes = NO_TRACE
+    """Of the frame whose value is being judged; empty: the clock or a person judges."""
+
+    async def begin(self, rule: Rule, about: About, opened: Opened, slot: int) -> int | None:
+        """It fires; returns the open alert's id: that of the last day's when there is one.
+
+        None: the rule was removed a moment ago.
+        """
+        if not await alert_rows.hold_rule(self.connection, rule.id):
+            return None
+        severity = rule.severity_at(opened.rung)
+        new = NewAlert(
+            rule.tenant_id, rule.id, about, rule.team_id, slot, severity, opened.since, opened.value,
+            threshold_of(rule),
+        )  # fmt: skip
+        last = await alert_rows.lock_last(self.connection, rule.tenant_id, rule.id, about)
+        if last is not None and last.life.is_live:  # Another datastream of the same asset has opened it.
+            await self.raise_to(rule, last.id, Raised(opened.at, opened.value, opened.rung))
+            return last.id
+        ended_at = None if last is None else last.life.ended_at
+        if last is None or ended_at is None or opened.at - ended_at > REOPENS_WITHIN:
+            return await self._open(rule, new, opened)
+        subject = await self._subject(rule, rule.tenant_id, about)
+        text = self._text(rule, subject, last.id, new)
+        await alert_rows.set_firing(self.connection, last.id, new, text)
+        now_known = replace(last, severity=severity, message=text, value=opened.value, fired_at=opened.since)
+        mute = await self._mute(rule, now_known)
+        life, event = begin(last.life, opened.at, mute)
+        await self._note(now_known, life, opened.at, "reopened")
+        await self._tell(rule, now_known, life, event, subject)
+        self.opened.append(rule.name)
+        return last.id
+
+    async def _open(self, rule: Rule, new: NewAlert, opened: Opened) -> int:
+        alert_id = await alert_rows.insert_alert(self.connection, new)
+        subject = await self._subject(rule, new.tenant_id, new.about)
+        text = self._text(rule, subject, alert_id, new)
+        await alert_rows.set_message(self.connection, alert_id, text)
+        alert = await alert_rows.lock_alert(self.connection, alert_id)
+        assert alert is not None  # noqa: S101 - It was inserted just now.
+        life, event = begin(None, opened.at, await self._mute(rule, alert))
+        await self._note(alert, life, opened.at, "opened")
+        await self._tell(rule, alert, life, event, subject)
+        self.opened.append(rule.name)
+        return alert_id
+
+    async def raise_to(self, rule: Rule, alert_id: int, raised: Raised) -> None:
+        """It has become graver, if it has: another datastream of the asset may have been as grave before."""
+        alert = await alert_rows.lock_alert(self.connection, alert_id)
+        severity = rule.severity_at(raised.rung)
+        if alert is None or not is_graver(severity, alert.severity):
+            return
+        subject = await self._subject(rule, alert.tenant_id, alert.about)
+        new = NewAlert(
+            alert.tenant_id, rule.id, alert.about, alert.team_id, 0, severity, alert.fired_at, raised.value,
+            alert.threshold,
+        )  # fmt: skip
+        text = self._text(rule, subject, alert_id, new)
+        await alert_rows.set_severity(self.connection, alert_id, severity, raised.value, text)
+        now_known = replace(alert, severity=severity, message=text, value=raised.value)
+        life, event = raise_to(alert.life, await self._mute(rule, now_known))
+        await self._note(now_known, life, raised.at, "raised", severity)
+        await self._tell(rule, now_known, life, event, subject)
+
+    async def end(
+        self,
+        rule: Rule | None,
+        alert_id: int,
+        at: datetime,
+        cause: str,
+        value: float | None,
+        *,
+        is_ok: bool = True,
+    ) -> None:
+        """It is over; `rule` None: of a rule that is switched off."""
+        alert = await alert_rows.lock_alert(self.connection, alert_id)
+        if alert is None:
+            return
+        mute = None if rule is None else await self._mute(rule, alert)
+        life, event = end(alert.life, at, mute)
+        await alert_rows.set_over(self.connection, alert_id, cause, value, is_ok=is_ok)
+        if alert.life.is_live:
+            await self._note(alert, life, at, "resolved", cause)
+        else:
+            await alert_rows.save_life(self.connection, alert_id, life)
+        over = replace(alert, value=alert.value if value is None else value)
+        subject = await self._subject(rule, alert.tenant_id, alert.about)
+        await self._tell(rule, over, life, event, subject, cause)
+
+    async def look(self, rule: Rule | None, alert: AlertRow) -> None:
+        """Deadlines of this alert have passed."""
+        for _ in range(LOOKS_MOST):
+            life_before = alert.life
+            if life_before.due_at is None or life_before.due_at > self.now:
+                break
+            mute = None if rule is None else await self._mute(rule, alert)
+            # Nobody opens again what no rule watches any more.
+            is_firing = alert.is_firing and rule is not None
+            life, event = look(life_before, self.now, mute, is_firing=is_firing)
+            is_back = life.is_live and not life_before.is_live
+            if is_back:
+                await self._note(alert, life, self.now, "reopened")
+            elif life_before.is_flapping and not life.is_flapping:
+                await self._note(alert, life, self.now, "settled")
+            else:
+                await alert_rows.save_life(self.connection, alert.id, life)
+            if event is not None:
+                subject = await self._subject(rule, alert.tenant_id, alert.about)
+                changes = life_before.untold
+                await self._tell(rule, alert, life, event, subject, changes=changes)
+            alert = replace(alert, life=life)
+
+    async def _mute(self, rule: Rule, alert: AlertRow) -> Mute | None:
+        about, severity = alert.about, alert.severity
+        return await find_mute(self.connection, alert.tenant_id, rule, about, severity, alert.fired_at, self.now)
+
+    async def _note(self, alert: AlertRow, life: Life, at: datetime, action: str, note: str = "") -> None:
+        """Write its life, and the line about it in its history."""
+        await alert_rows.save_life(self.connection, alert.id, life)
+        await alert_rows.add_event(self.connection, alert.tenant_id, alert.id, at, action, note)
+        if life.muted_by is not None and life.muted_by != alert.life.muted_by:
+            await alert_rows.add_event(self.connection, alert.tenant_id, alert.id, at, "muted", life.muted_by)
+        if life.is_flapping and not alert.life.is_flapping:
+            await alert_rows.add_event(self.connection, alert.tenant_id, alert.id, at, "flapping")
+
+    async def _subject(self, rule: Rule | None, tenant_id: int, about: About) -> Subject:
+        found = await alert_rows.read_subject(self.connection, tenant_id, about)
+        return found if rule is None else replace(found, unit=unit_of(rule.series, rule.kind, found.unit))
+
+    def _text(self, rule: Rule, subject: Subject, alert_id: int, new: NewAlert) -> str:
+        facts = Facts(alert_id, rule.name, new.severity, rule.message, new.since, new.value, new.threshold)
+        return opened_text(subject, facts, self._link(alert_id))
+
+    async def _tell(
+        self,
+        rule: Rule | None,
+        alert: AlertRow,
+        life: Life,
+        event: Tell | None,
+        subject: Subject,
+        cause: str | None = None,
+        changes: int = 0,
+    ) -> None:
+        if event is None:
+            return
+        name = await alert_rows.read_rule_name(self.connection, alert.rule_id) if rule is None else rule.name
+        shown = alert.value if rule is None else shown_of(rule, alert.value)
+        match event:
+            case Tell.RESOLVED:
+                text = resolved_text(subject, cause or "", shown, alert.message)
+            case Tell.FLAPPING:
+                text = flapping_text(subject, name, alert.message)
+            case Tell.DIGEST:
+                text = digest_text(subject, name, changes, shown, alert.message, is_open=life.is_live)
+            case _:
+                text = alert.message
+        link = self._link(alert.id)
+        facts = Facts(
+            alert.id, name, alert.severity, text, alert.fired_at, alert.value, alert.threshold, life.occurrences
+        )
+        content = body(event, self.now, subject, facts, link, cause if event is Tell.RESOLVED else None)
+        cadence = "now" if rule is None else rule.cadence
+        notice = Notice(
+            alert.tenant_id, alert.team_id, alert.id, event, alert.severity, cadence, self.now, text, content,
+            self.trace_id,
+        )  # fmt: skip
+        self.told.append((await tell(self.connection, notice), notice))
+
+    def _link(self, alert_id: int) -> str:
+        return self.alert_link.replace("{alert}", str(alert_id))
+
+
+def shown_of(rule: Rule, value: float | None) -> float | None:
+    """The value that an end is told with: of a door that it is shut says all."""
+    return None if rule.kind == "boolean" else value
+
+
+def threshold_of(rule: Rule) -> float | None:
+    """The limit that people are told of."""
+    return None if rule.kind in ("boolean", "flat") else rule.fire_value

@@ -1,0 +1,152 @@
+"""The one door by which a team is told of an alert: a row, and what delivers it, in the caller's transaction.
+
+During the team's quiet hours the row waits for the digest (`alerting.dispatch`); what is critical never waits.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from alerting.queue import WebhookMessage, enqueue
+from alerting.rules.quiet_hours import ALWAYS_TOLD, Quiet
+from alerting.rules.region import region_of
+from core.messages.traces import NO_TRACE
+from core.runtime.postgres import Connection, Pool
+
+INSERT_NOTICE = """
+INSERT INTO alert_notice (id, tenant_id, team_id, alert_id, event, severity, cadence, at, message, body,
+                          held_until, rung, opening_id, trace_id)
+VALUES ($1, $2, $3, $4, $5, $6::alert_severity, $7, $8, $9, $10, $11, $12, $13, $14)
+ON CONFLICT (id) DO NOTHING
+RETURNING true
+"""
+QUIET = """
+SELECT t.id, t.quiet_from, t.quiet_until, t.quiet_on_days_off, t.digest_at, o.department,
+       (SELECT timezone FROM deployment) AS timezone
+FROM team t JOIN tenant o ON o.id = t.tenant_id"""
+READ_QUIET = f"{QUIET} WHERE t.id = $1 AND t.tenant_id = $2"
+READ_TEAMS = f"{QUIET} ORDER BY t.id"
+# Those of a team on these rungs; without a team, every endpoint that is no person's address.
+OF_TEAM = """
+SELECT DISTINCT e.id FROM contact c JOIN webhook_endpoint e ON e.id = c.webhook_endpoint_id
+WHERE c.team_id = $2 AND e.tenant_id = $1 AND c.rung BETWEEN $3 AND $4 AND e.state = 'enabled'
+ORDER BY e.id
+"""
+OF_TENANT = """
+SELECT id FROM webhook_endpoint WHERE tenant_id = $1 AND state = 'enabled' AND form <> 'email' ORDER BY id
+"""
+# Nobody is told how that goes on, or ends, of which they have not been told.
+OPENING_HELD = """
+SELECT max(held_until) FROM alert_notice
+WHERE alert_id = $1 AND team_id = $2 AND held_until IS NOT NULL AND digested_at IS NULL
+"""
+# How far up the ladder the alert had gone since it opened.
+HIGHEST_RUNG = """
+SELECT coalesce(max(e.rung), 0) FROM alert_notice e WHERE e.alert_id = $1 AND e.number > (
+    SELECT max(o.number) FROM alert_notice o
+    WHERE o.alert_id = $1 AND o.event IN ('alert.opened', 'alert.reopened'))
+"""
+# A beginning is for the first contacts; whoever was called since is told how it goes on.
+BEGINNINGS = ("alert.opened", "alert.reopened")
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a team is told; `body` is the JSON of Standard Webhooks, the same for everybody."""
+
+    tenant_id: int
+    team_id: int | None  # None: every endpoint of the tenant.
+    alert_id: int
+    event: str  # See alerting.rules.alert_lifecycle.Tell; alert.escalated besides.
+    severity: str
+    cadence: str  # now or weekly
+    at: datetime
+    message: str
+    body: bytes
+    trace_id: bytes = NO_TRACE  # Of the frame that caused it; empty: the clock did.
+
+
+async def tell(connection: Connection, notice: Notice) -> UUID:
+    """Hand over `notice` with this transaction's commit; returns its id, `msg_<hex>` in every webhook."""
+    notice_id = uuid4()
+    held_until = None
+    if notice.team_id is not None:
+        row = await connection.fetchrow(READ_QUIET, notice.team_id, notice.tenant_id)
+        held_until = None if row is None else quiet_of(row).held_until(notice.severity, notice.cadence, notice.at)
+        if held_until is None and notice.event not in BEGINNINGS and notice.severity != ALWAYS_TOLD:
+            held_until = await connection.fetchval(OPENING_HELD, notice.alert_id, notice.team_id)
+    await insert_notice(connection, notice_id, notice, held_until)
+    if held_until is None:
+        highest = 0
+        if notice.event not in BEGINNINGS and notice.team_id is not None:
+            highest = await connection.fetchval(HIGHEST_RUNG, notice.alert_id)
+        endpoints = await endpoints_of(connection, notice.tenant_id, notice.team_id, 0, highest)
+        await enqueue_for(connection, endpoints, notice_id, notice.alert_id, notice.body, notice.trace_id)
+    return notice_id
+
+
+async def insert_notice(
+    connection: Connection,
+    notice_id: UUID,
+    notice: Notice,
+    held_until: datetime | None = None,
+    rung: int = 0,
+    opening_id: UUID | None = None,
+) -> bool:
+    """Write the row; False when there is one of this id."""
+    return (
+        await connection.fetchval(
+            INSERT_NOTICE,
+            notice_id,
+            notice.tenant_id,
+            notice.team_id,
+            notice.alert_id,
+            notice.event,
+            notice.severity,
+            notice.cadence,
+            notice.at,
+            notice.message,
+            notice.body,
+            held_until,
+            rung,
+            opening_id,
+            notice.trace_id or None,
+        )
+        is True
+    )
+
+
+async def endpoints_of(
+    connection: Connection, tenant_id: int, team_id: int | None, lowest: int, highest: int
+) -> list[int]:
+    """Where a team is told on these rungs; a team without a usable first contact as if there were no team."""
+    if team_id is not None:
+        rows = await connection.fetch(OF_TEAM, tenant_id, team_id, lowest, highest)
+        if rows or lowest > 0:
+            return [row["id"] for row in rows]
+    return [row["id"] for row in await connection.fetch(OF_TENANT, tenant_id)]
+
+
+async def enqueue_for(
+    connection: Connection,
+    endpoint_ids: list[int],
+    message: UUID,
+    alert_id: int,
+    body: bytes,
+    trace_id: bytes = NO_TRACE,
+) -> None:
+    """One message for each of these endpoints, all of one id."""
+    message_id = f"msg_{message.hex}"
+    await enqueue(connection, [WebhookMessage(message_id, one, alert_id, body, trace_id) for one in endpoint_ids])
+
+
+async def read_teams(connection: Connection | Pool) -> dict[int, Quiet]:
+    """The quiet hours of every team."""
+    return {row["id"]: quiet_of(row) for row in await connection.fetch(READ_TEAMS)}
+
+
+def quiet_of(row: Any) -> Quiet:
+    """A team's quiet hours."""
+    region = region_of(row["department"], row["timezone"])
+    return Quiet(row["quiet_from"], row["quiet_until"], row["quiet_on_days_off"], row["digest_at"], region)

@@ -1,0 +1,279 @@
+"""Why nobody is told: silences, maintenance, a switch-off that was ordered, and a cause that was told already.
+
+A gateway that is down explains the devices that it alone hears. A thing without power explains what hangs on it;
+one whose sensor is silent explains other silence only: what still measures says something of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from alerting.engine_store import About
+from alerting.rules import Rule
+from alerting.rules.alert_lifecycle import Mute
+from core.runtime.postgres import Connection, Pool
+from registry.rows import entity
+
+# A cause that lasts is looked at again so often.
+LOOK_AGAIN = timedelta(minutes=5)
+# A gateway's status comes every half minute; one that missed four explains a device that has just fallen silent.
+GATEWAY_LATE = timedelta(minutes=2)
+# Which gateways hear a device is what they heard lately.
+HEARD_WITHIN = timedelta(days=3)
+# What falls silent waits for the word of the thing on which it hangs, if that speaks at least so often.
+SPEAKS_WITHIN = timedelta(hours=2)
+# After the cause is gone a device is given a period and some more to be heard, and a value so long to be measured.
+COME_BACK = 1.5
+MEASURED_WITHIN = timedelta(minutes=15)
+
+# $1 tenant, $2 rule, $3 asset, $4 at, $5 whether an ordered switch-off explains it, $6 when to look again, $7
+# since when it fires, $8 how long a cause that has ended still explains it, $9 whether it may be a lack of power,
+# $10 whether it is a silence, $11 whether it is critical, $12 how often a thing speaks for which a silence waits.
+FIND_MUTE = """
+WITH RECURSIVE above (id, parent_id, depth) AS (
+    SELECT a.id, a.parent_id, 0 FROM asset a WHERE a.id = $3 AND a.tenant_id = $1
+    UNION ALL
+    SELECT a.id, a.parent_id, above.depth + 1 FROM asset a JOIN above ON a.id = above.parent_id
+    WHERE a.tenant_id = $1 AND above.depth < 8
+), thing AS (SELECT kind, tags, commune FROM asset WHERE id = $3)
+SELECT by, until, rank >= 3 AS is_cause FROM (
+    SELECT 1 AS rank, format('silence n° %s : %s', s.id, s.reason) AS by, s.ends_at AS until
+    FROM silence s LEFT JOIN thing ON true
+    WHERE s.tenant_id = $1 AND s.starts_at <= $4 AND s.ends_at > $4
+      AND (s.rule_id IS NULL OR s.rule_id = $2)
+      AND (s.asset_id IS NULL OR s.asset_id IN (SELECT id FROM above))
+      AND (s.asset_kind IS NULL OR s.asset_kind = thing.kind)
+      AND (s.tag IS NULL OR s.tag = ANY(thing.tags))
+      AND (s.commune IS NULL OR s.commune = thing.commune)
+    UNION ALL
+    SELECT 2, format('maintenance n° %s : %s', w.id, w.reason), w.ends_at
+    FROM maintenance_window w JOIN above ON above.id = w.asset_id
+    WHERE w.tenant_id = $1 AND w.starts_at <= $4 AND w.ends_at > $4
+    UNION ALL
+    SELECT 3, format('extinction n° %s demandée par %s', c.id, c.requested_by), c.off_until
+    FROM lighting_command c JOIN above ON above.id = c.asset_id
+    WHERE $5 AND c.action = 'off' AND c.state IN ('sent', 'confirmed') AND c.off_until > $4
+    UNION ALL
+    SELECT 4, format('expliquée par l''alerte n° %s', p.id),
+           coalesce(p.resolved_at + $8::interval, $4 + $6::interval)
+    FROM alert p JOIN alert_rule r ON r.id = p.rule_id AND r.inhibits
+    JOIN above ON above.id = p.asset_id AND above.depth > 0
+    WHERE p.tenant_id = $1
+      AND ($9 OR r.kind <> 'silence' AND NOT $11)
+      AND (p.workflow NOT IN ('resolved', 'closed')
+           OR (p.resolved_at > $7 AND p.resolved_at + $8::interval > $4 AND p.resolved_by IS NULL))
+    UNION ALL
+    SELECT 5, format('en attente de %s, dont cela dépend', root.name), $4 + $6::interval
+    FROM above JOIN asset root USING (id)
+    WHERE $9 AND above.depth > 0 AND (
+        EXISTS (SELECT FROM datastream s
+                JOIN device v ON v.id = s.device_id JOIN device_profile f ON f.id = v.device_profile_id
+                JOIN rule_state st ON st.datastream_id = s.id AND st.condition = 'pending'
+                     AND st.evaluated_until + 2 * f.expected_interval > $4
+                JOIN alert_rule r ON r.id = st.rule_id AND r.inhibits AND r.enabled
+                WHERE s.asset_id = root.id)
+        OR $10 AND EXISTS (SELECT FROM deadline d
+                JOIN alert_rule r ON r.id = d.rule_id AND r.inhibits AND r.enabled
+                JOIN device v ON v.id = d.device_id AND v.enabled
+                JOIN device_profile f ON f.id = v.device_profile_id AND f.expected_interval <= $12::interval
+                WHERE d.asset_id = root.id AND d.due_at IS NOT NULL AND greatest(d.heard_at, (
+                    SELECT max(l.time) FROM datastream s JOIN observation.latest l ON l.datastream_id = s.id
+                    WHERE s.device_id = d.device_id AND l.flags & 4 = 0)) <= $7::timestamptz + $8::interval))
+) AS found ORDER BY rank, until DESC LIMIT 1
+"""
+# The gateways that heard a device lately: whether each is gone, and when an alert about it last ended.
+GATEWAYS_OF_DEVICE = """
+SELECT g.name, coalesce(s.last_seen_at, '-infinity') < $2::timestamptz - $3::interval OR EXISTS (
+           SELECT FROM alert a WHERE a.gateway_id = g.id AND a.workflow NOT IN ('resolved', 'closed')) AS is_gone,
+       (SELECT max(a.resolved_at) FROM alert a WHERE a.gateway_id = g.id) AS back_at
+FROM gateway g LEFT JOIN gateway_state s ON s.gateway_id = g.id
+WHERE g.id IN (SELECT DISTINCT r.gateway_id FROM observation.reception r
+               WHERE r.device_id = $1 AND r.time > $4::timestamptz - $5::interval AND r.time <= $4)
+ORDER BY g.id
+"""
+READ_INTERVAL = """
+SELECT p.expected_interval FROM device d JOIN device_profile p ON p.id = d.device_profile_id WHERE d.id = $1
+"""
+SILENCE_COLUMNS = (
+    "id, tenant_id, author, reason, starts_at, ends_at, rule_id, asset_id, asset_kind, tag, commune, created_at"
+)
+LIST_SILENCES = f"""
+SELECT {SILENCE_COLUMNS} FROM silence WHERE $1 OR ends_at > now() ORDER BY ends_at DESC, id DESC LIMIT 500
+"""
+READ_SILENCE = f"SELECT {SILENCE_COLUMNS} FROM silence WHERE id = $1"
+CREATE_SILENCE = f"""
+INSERT INTO silence (tenant_id, author, reason, starts_at, ends_at, rule_id, asset_id, asset_kind, tag, commune)
+SELECT $1, $2, $3, coalesce($4, now()), $5, $6, $7, $8, $9, $10
+WHERE ($6::int IS NULL OR EXISTS (SELECT FROM alert_rule WHERE id = $6 AND tenant_id = $1))
+  AND ($7::int IS NULL OR EXISTS (SELECT FROM asset WHERE id = $7 AND tenant_id = $1))
+RETURNING {SILENCE_COLUMNS}
+"""
+# What it muted is looked at again at once.
+END_SILENCE = f"""
+UPDATE silence SET ends_at = greatest(now(), starts_at + interval '1 microsecond')
+WHERE id = $1 AND ends_at > now() RETURNING {SILENCE_COLUMNS}
+"""
+WINDOW_COLUMNS = "id, tenant_id, asset_id, author, reason, starts_at, ends_at, created_at"
+LIST_WINDOWS = f"""
+SELECT {WINDOW_COLUMNS} FROM maintenance_window
+WHERE ($1 OR ends_at > now()) AND ($2::int IS NULL OR asset_id = $2)
+ORDER BY ends_at DESC, id DESC LIMIT 500
+"""
+READ_WINDOW = f"SELECT {WINDOW_COLUMNS} FROM maintenance_window WHERE id = $1"
+CREATE_WINDOW = f"""
+INSERT INTO maintenance_window (tenant_id, asset_id, author, reason, starts_at, ends_at)
+SELECT $1, id, $3, $4, coalesce($5, now()), $6 FROM asset WHERE id = $2 AND tenant_id = $1
+RETURNING {WINDOW_COLUMNS}
+"""
+END_WINDOW = f"""
+UPDATE maintenance_window SET ends_at = greatest(now(), starts_at + interval '1 microsecond')
+WHERE id = $1 AND ends_at > now() RETURNING {WINDOW_COLUMNS}
+"""
+WAKE_MUTED = """
+UPDATE alert SET muted_until = now(), due_at = least(due_at, now())
+WHERE muted_until > now() AND workflow NOT IN ('resolved', 'closed') AND NOT told
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nobody is told of what matches all that is given, until `ends_at`."""
+
+    id: int
+    tenant_id: int
+    author: str
+    reason: str
+    starts_at: datetime
+    ends_at: datetime
+    rule_id: int | None
+    asset_id: int | None
+    asset_kind: str | None
+    tag: str | None
+    commune: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceWindow:
+    """Work on an asset and all that hangs on it: nobody is told."""
+
+    id: int
+    tenant_id: int
+    asset_id: int
+    author: str
+    reason: str
+    starts_at: datetime
+    ends_at: datetime
+    created_at: datetime
+
+
+async def find_mute(
+    connection: Connection, tenant_id: int, rule: Rule, about: About, severity: str, since: datetime, now: datetime
+) -> Mute | None:
+    """Why nobody is told of this alert now, which has fired `since`; None: somebody is."""
+    is_switched, is_silence, grace = rule.schedule == "lit", rule.kind == "silence", MEASURED_WITHIN
+    if is_silence:
+        grace = COME_BACK * await connection.fetchval(READ_INTERVAL, about.device_id)
+    is_power = rule.kind in ("silence", "loss") or rule.inhibits
+    row = await connection.fetchrow(
+        FIND_MUTE, tenant_id, rule.id, about.asset_id, now, is_switched, LOOK_AGAIN, since, grace, is_power,
+        is_silence, severity == "critical", SPEAKS_WITHIN,
+    )  # fmt: skip
+    if row is not None:
+        return Mute(row["by"], row["until"], row["is_cause"])
+    if is_silence and about.device_id is not None:
+        return await _explained_by_gateways(connection, about.device_id, since, now, grace)
+    return None
+
+
+async def _explained_by_gateways(
+    connection: Connection, device_id: int, since: datetime, now: datetime, grace: timedelta
+) -> Mute | None:
+    gateways = await connection.fetch(GATEWAYS_OF_DEVICE, device_id, now, GATEWAY_LATE, since, HEARD_WITHIN)
+    if not gateways:
+        return None  # Another network's, or never heard by radio.
+    explained = [row["is_gone"] or (row["back_at"] is not None and row["back_at"] > since) for row in gateways]
+    if not all(explained):
+        return None
+    back = [row["back_at"] for row in gateways if not row["is_gone"]]
+    if not back:
+        return Mute(f"passerelle {gateways[0]['name']} muette", now + LOOK_AGAIN, is_cause=True)
+    until = max(back) + grace
+    return Mute("passerelle de retour, en attente du capteur", until, is_cause=True) if until > now else None
+
+
+async def list_silences(connection: Connection | Pool, *, ended: bool) -> list[Silence]:
+    """Visible silences that have not ended, or all, the last to end first."""
+    return [entity(Silence, row) for row in await connection.fetch(LIST_SILENCES, ended)]
+
+
+async def read_silence(connection: Connection | Pool, silence_id: int) -> Silence | None:
+    """One silence."""
+    row = await connection.fetchrow(READ_SILENCE, silence_id)
+    return None if row is None else entity(Silence, row)
+
+
+async def create_silence(
+    connection: Connection,
+    tenant_id: int,
+    author: str,
+    reason: str,
+    ends_at: datetime,
+    *,
+    starts_at: datetime | None = None,
+    rule_id: int | None = None,
+    asset_id: int | None = None,
+    asset_kind: str | None = None,
+    tag: str | None = None,
+    commune: str | None = None,
+) -> Silence | None:
+    """A silence; None when the rule or the asset is not this tenant's."""
+    row = await connection.fetchrow(
+        CREATE_SILENCE, tenant_id, author, reason, starts_at, ends_at, rule_id, asset_id, asset_kind, tag, commune
+    )
+    return None if row is None else entity(Silence, row)
+
+
+async def end_silence(connection: Connection, silence_id: int) -> Silence | None:
+    """End it now: what it muted and still fires is told. None when it is not there or has ended."""
+    row = await connection.fetchrow(END_SILENCE, silence_id)
+    if row is None:
+        return None
+    await connection.execute(WAKE_MUTED)
+    return entity(Silence, row)
+
+
+async def list_windows(
+    connection: Connection | Pool, *, ended: bool, asset_id: int | None = None
+) -> Sequence[MaintenanceWindow]:
+    """Visible maintenance windows that have not ended, or all, the last to end first."""
+    return [entity(MaintenanceWindow, row) for row in await connection.fetch(LIST_WINDOWS, ended, asset_id)]
+
+
+async def read_window(connection: Connection | Pool, window_id: int) -> MaintenanceWindow | None:
+    """One maintenance window."""
+    row = await connection.fetchrow(READ_WINDOW, window_id)
+    return None if row is None else entity(MaintenanceWindow, row)
+
+
+async def create_window(
+    connection: Connection,
+    tenant_id: int,
+    asset_id: int,
+    author: str,
+    reason: str,
+    ends_at: datetime,
+    starts_at: datetime | None = None,
+) -> MaintenanceWindow | None:
+    """A maintenance window; None when the asset is not this tenant's."""
+    row = await connection.fetchrow(CREATE_WINDOW, tenant_id, asset_id, author, reason, starts_at, ends_at)
+    return None if row is None else entity(MaintenanceWindow, row)
+
+
+async def end_window(connection: Connection, window_id: int) -> MaintenanceWindow | None:
+    """End it now, as `end_silence`."""
+    row = await connection.fetchrow(END_WINDOW, window_id)
+    if row is None:
+        return None
+    await connection.execute(WAKE_MUTED)
+    return entity(MaintenanceWindow, row)

@@ -1,0 +1,50 @@
+"""What every route needs, made once by the composition root."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from core.messages import topics
+from core.messages.batch import encode_batch
+from core.messages.measurements import Measurement
+from core.messages.shards import shard_of_slot
+from core.runtime.bus import BUS_AWAY, Bus
+from core.runtime.postgres import Pool
+from ingest.scripts import Workers
+from registry.keys import KeyWrap
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The database as the API's role, the bus, and what is decided once per installation."""
+
+    pool: Pool
+    bus: Bus
+    keys: KeyWrap
+    shards: int
+    codec_workers: Workers
+
+    async def tell_registry_changed(self) -> None:
+        """Every process re-reads what changed; without this nudge it would in 5 s."""
+        await self._nudge(topics.REGISTRY_CHANGED, b"")
+
+    async def tell_downlink_due(self, slot: int, device_id: int) -> None:
+        """The owner of the device works off the new row; without this nudge it would within a second."""
+        await self._nudge(topics.downlink_due(shard_of_slot(slot, self.shards)), str(device_id).encode())
+
+    async def tell_measured(self, slot: int, measurement: Measurement) -> None:
+        """Alerting and lighting hear of a measurement that the API has committed; the table is its truth."""
+        subject = topics.measurements(shard_of_slot(slot, self.shards))
+        try:
+            await self.bus.publish_once(subject, encode_batch([measurement]))
+        except BUS_AWAY as away:
+            log.warning("measurement_not_published", subject=subject, error=str(away) or type(away).__name__)
+
+    async def _nudge(self, subject: str, data: bytes) -> None:
+        # What the caller asked for is committed: a bus that is away must not turn it into an error.
+        try:
+            await self.bus.nudge(subject, data)
+        except BUS_AWAY as away:
+            log.warning("nudge_not_sent", subject=subject, error=str(away) or type(away).__name__)

@@ -1,0 +1,27 @@
+"""What an operator does with a thing that was shared with it: in its owner's name, noted on both sides."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from api.auth import Change
+from core.runtime.http.errors import read_only
+from registry.sharing import find_operated
+from registry.tenants import enter_tenant
+
+
+@asynccontextmanager
+async def on_behalf(change: Change, owner_id: int, asset_id: int | None, what: str) -> AsyncGenerator[Change]:
+    """The change itself for one's own asset; else a change in its owner's name, who reads whose actor it was.
+
+    Raises 403 without a grant of the role `operator` on the asset.
+    """
+    if owner_id == change.tenant_id:
+        yield change
+        return
+    if asset_id is None or await find_operated(change.connection, asset_id) != owner_id:
+        raise read_only(what)
+    await enter_tenant(change.connection, owner_id)
+    yield Change(
+        change.connection, owner_id, change.tenant_slug, f"{change.actor} ({change.tenant_slug})", change.key_id
+    )
+    await enter_tenant(change.connection, change.tenant_id)

@@ -1,0 +1,275 @@
+"""When nobody is told of alerts: silences, maintenance windows; and the opening hours that rules go by."""
+
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal, Self
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from alerting import rule_store, silences
+from alerting.rules.calendar import MalformedCalendar
+from alerting.rules.checks import RefusedRule
+from api.auth import Manager, Reader
+from api.fields import PRINTABLE, Answer, Body, Id, IdQuery, IdRef, Instant, Name, Text, Word, example
+from api.pages import Page
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
+
+router = APIRouter(prefix="/v1", tags=["Silences et calendriers"], responses=PROBLEM_RESPONSES)
+
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)]
+Ended = Annotated[bool, Query(description="true : aussi ce qui est terminé")]
+UNTIL_TEXT = "Fin, obligatoire"
+
+
+class NewSilence(Body):
+    """Personne n'est prévenu de ce qui répond à tout ce qui est dit, jusqu'à la fin."""
+
+    model_config = example(
+        {"reason": "fête de quartier", "ends_at": "2027-06-21T22:00:00Z", "commune": "Landerneau"}
+    )
+
+    reason: Reason
+    ends_at: Instant = Field(description=UNTIL_TEXT)
+    starts_at: Instant | None = Field(None, description="Début ; absent : maintenant")
+    rule_id: IdRef | None = Field(None, description="Les alertes de cette règle")
+    asset_id: IdRef | None = Field(None, description="Celles de cet actif et de ce qui en dépend")
+    asset_kind: Word | None = Field(None, description="Celles des actifs de ce type")
+    tag: Word | None = Field(None, description="Celles des actifs de cette étiquette")
+    commune: Text | None = Field(None, description="Celles des actifs de cette commune")
+
+    @model_validator(mode="after")
+    def _matches_something(self) -> Self:
+        if not any((self.rule_id, self.asset_id, self.asset_kind, self.tag, self.commune)):
+            raise PydanticCustomError(
+                "silence", "au moins un de rule_id, asset_id, asset_kind, tag, commune attendu"
+            )
+        return self
+
+
+class SilenceAnswer(Answer):
+    """Un silence."""
+
+    id: int
+    author: str
+    reason: str
+    starts_at: datetime
+    ends_at: datetime
+    rule_id: int | None
+    asset_id: int | None
+    asset_kind: str | None
+    tag: str | None
+    commune: str | None
+    created_at: datetime
+
+
+class NewWindow(Body):
+    """Des travaux sur un actif et ce qui en dépend : personne n'est prévenu de leurs alertes."""
+
+    model_config = example(
+        {"asset_id": 42, "reason": "remplacement du disjoncteur", "ends_at": "2027-06-21T16:00:00Z"}
+    )
+
+    asset_id: IdRef
+    reason: Reason
+    ends_at: Instant = Field(description=UNTIL_TEXT)
+    starts_at: Instant | None = Field(None, description="Début ; absent : maintenant")
+
+
+class WindowAnswer(Answer):
+    """Une fenêtre de maintenance."""
+
+    id: int
+    asset_id: int
+    author: str
+    reason: str
+    starts_at: datetime
+    ends_at: datetime
+    created_at: datetime
+
+
+class CalendarBody(Body):
+    """Les heures d'ouverture d'un lieu ; un calendrier du même nom est remplacé."""
+
+    model_config = example(
+        {
+            "name": "écoles",
+            "weekly": [
+                [["07:30", "18:30"]],
+                [["07:30", "18:30"]],
+                [],
+                [["07:30", "18:30"]],
+                [["07:30", "18:30"]],
+                [],
+                [],
+            ],
+            "school_zone": "B",
+        }
+    )
+
+    name: Name = Field(description="Un actif suit le calendrier que nomme son attribut `calendar`")
+    weekly: list[list[list[str]]] = Field(description="Du lundi au dimanche, des couples HH:MM, heure locale")
+    school_zone: Literal["A", "B", "C"] | None = Field(None, description="Fermé aux vacances scolaires de la zone")
+    closed_on_holidays: bool = Field(True, description="Fermé les jours fériés")
+    closures: list[tuple[date, date]] = Field(
+        default_factory=list[tuple[date, date]],
+        max_length=100,
+        description="Autres fermetures : premier jour, premier jour de réouverture",
+    )
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> Self:
+        if any(first >= after for first, after in self.closures):
+            raise PydanticCustomError("closures", "une fermeture finit après avoir commencé")
+        return self
+
+
+class CalendarAnswer(Answer):
+    """Un calendrier."""
+
+    id: int
+    name: str
+    weekly: Any
+    school_zone: str | None
+    closed_on_holidays: bool
+    closures: Any
+
+
+def _check_end(starts_at: datetime | None, ends_at: datetime) -> None:
+    if ends_at <= datetime.now(UTC):
+        raise Problem(422, "la fin est dans le passé")
+    if starts_at is not None and ends_at <= starts_at:
+        raise Problem(422, "la fin est avant le début")
+
+
+@router.get("/silences", summary="Lister les silences")
+async def list_silences(caller: Reader, ended: Ended = False) -> Page[SilenceAnswer]:
+    """Ceux qui durent ou viendront, le dernier à finir d'abord."""
+    async with caller.reading() as connection:
+        found = await silences.list_silences(connection, ended=ended)
+    return Page(items=[SilenceAnswer.model_validate(one) for one in found], next=None)
+
+
+@router.post("/silences", status_code=201, summary="Créer un silence")
+async def create_silence(body: NewSilence, caller: Manager) -> SilenceAnswer:
+    """Ne prévenir personne pour un temps ; ce qui dure encore à la fin est alors annoncé."""
+    _check_end(body.starts_at, body.ends_at)
+    async with caller.changing() as change:
+        silence = await silences.create_silence(
+            change.connection, change.tenant_id, change.actor, **body.model_dump()
+        )
+        if silence is None:
+            raise Problem(422, "la règle ou l'actif n'est pas à votre collectivité")
+        await change.audit("create", "silence", silence.id, body.model_dump(mode="json", exclude_none=True))
+    return SilenceAnswer.model_validate(silence)
+
+
+@router.get("/silences/{id}", summary="Lire un silence")
+async def read_silence(id: Id, caller: Reader) -> SilenceAnswer:  # noqa: A002 - The path's word.
+    """Un silence."""
+    async with caller.reading() as connection:
+        silence = await silences.read_silence(connection, id)
+    if silence is None:
+        raise not_found(f"silence {id}")
+    return SilenceAnswer.model_validate(silence)
+
+
+@router.post("/silences/{id}/end", summary="Finir un silence")
+async def end_silence(id: Id, caller: Manager) -> SilenceAnswer:  # noqa: A002 - The path's word.
+    """Le finir maintenant ; ce qu'il taisait et qui dure est annoncé."""
+    async with caller.changing() as change:
+        silence = await silences.end_silence(change.connection, id) or await silences.read_silence(
+            change.connection, id
+        )
+        if silence is None:
+            raise not_found(f"silence {id}")
+        await change.audit("end", "silence", id)
+    return SilenceAnswer.model_validate(silence)
+
+
+@router.get("/maintenance-windows", summary="Lister les fenêtres de maintenance")
+async def list_windows(caller: Reader, ended: Ended = False, asset_id: IdQuery = None) -> Page[WindowAnswer]:
+    """Celles qui durent ou viendront, la dernière à finir d'abord."""
+    async with caller.reading() as connection:
+        found = await silences.list_windows(connection, ended=ended, asset_id=asset_id)
+    return Page(items=[WindowAnswer.model_validate(one) for one in found], next=None)
+
+
+@router.post("/maintenance-windows", status_code=201, summary="Créer une fenêtre de maintenance")
+async def create_window(body: NewWindow, caller: Manager) -> WindowAnswer:
+    """Annoncer des travaux : les alertes de l'actif et de ce qui en dépend ne préviennent personne."""
+    _check_end(body.starts_at, body.ends_at)
+    async with caller.changing() as change:
+        window = await silences.create_window(
+            change.connection, change.tenant_id, author=change.actor, **body.model_dump()
+        )
+        if window is None:
+            raise Problem(422, "l'actif n'est pas à votre collectivité")
+        await change.audit("create", "maintenance_window", window.id, body.model_dump(mode="json"))
+    return WindowAnswer.model_validate(window)
+
+
+@router.get("/maintenance-windows/{id}", summary="Lire une fenêtre de maintenance")
+async def read_window(id: Id, caller: Reader) -> WindowAnswer:  # noqa: A002 - The path's word.
+    """Une fenêtre de maintenance."""
+    async with caller.reading() as connection:
+        window = await silences.read_window(connection, id)
+    if window is None:
+        raise not_found(f"fenêtre de maintenance {id}")
+    return WindowAnswer.model_validate(window)
+
+
+@router.post("/maintenance-windows/{id}/end", summary="Finir une fenêtre de maintenance")
+async def end_window(id: Id, caller: Manager) -> WindowAnswer:  # noqa: A002 - The path's word.
+    """La finir maintenant ; ce qu'elle taisait et qui dure est annoncé."""
+    async with caller.changing() as change:
+        window = await silences.end_window(change.connection, id) or await silences.read_window(
+            change.connection, id
+        )
+        if window is None:
+            raise not_found(f"fenêtre de maintenance {id}")
+        await change.audit("end", "maintenance_window", id)
+    return WindowAnswer.model_validate(window)
+
+
+@router.get("/alert-calendars", summary="Lister les calendriers")
+async def list_calendars(caller: Reader) -> Page[CalendarAnswer]:
+    """Les heures d'ouverture que suivent les règles."""
+    async with caller.reading() as connection:
+        found = await rule_store.list_calendars(connection)
+    return Page(items=[CalendarAnswer.model_validate(one) for one in found], next=None)
+
+
+@router.put("/alert-calendars", summary="Écrire un calendrier")
+async def save_calendar(body: CalendarBody, caller: Manager) -> CalendarAnswer:
+    """Créer un calendrier, ou remplacer celui de ce nom ; actif partout en 5 secondes."""
+    async with caller.changing() as change:
+        try:
+            saved = await rule_store.save_calendar(change.connection, change.tenant_id, **body.model_dump())
+        except MalformedCalendar as malformed:
+            raise Problem(422, str(malformed)) from None
+        await change.audit("save", "alert_calendar", saved.id, body.model_dump(mode="json"))
+    return CalendarAnswer.model_validate(saved)
+
+
+@router.get("/alert-calendars/{id}", summary="Lire un calendrier")
+async def read_calendar(id: Id, caller: Reader) -> CalendarAnswer:  # noqa: A002 - The path's word.
+    """Un calendrier."""
+    async with caller.reading() as connection:
+        found = await rule_store.read_calendar(connection, id)
+    if found is None:
+        raise not_found(f"calendrier {id}")
+    return CalendarAnswer.model_validate(found)
+
+
+@router.delete("/alert-calendars/{id}", status_code=204, summary="Supprimer un calendrier")
+async def delete_calendar(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+    """Supprimer un calendrier qu'aucune règle ne suit."""
+    async with caller.changing() as change:
+        try:
+            if not await rule_store.delete_calendar(change.connection, id):
+                raise not_found(f"calendrier {id}")
+        except RefusedRule as followed:
+            raise Problem(409, str(followed)) from None
+        await change.audit("delete", "alert_calendar", id)
+    return Response(status_code=204)

@@ -1,0 +1,79 @@
+"""The API of a running stack, as the command line speaks to it."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.running import find_run
+
+if TYPE_CHECKING:
+    import httpx
+
+ANSWER_WITHIN_S = 60
+MOST_DETAILS = 5
+
+HomeOption = Annotated[Path | None, typer.Option("--home", help="Dossier de la pile qui tourne.")]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key",
+        envvar="TERRITOIRE_API_KEY",
+        help="Clé d'API de la collectivité (manage) ; absente : celle de l'exploitant de la pile.",
+    ),
+]
+UrlOption = Annotated[str | None, typer.Option("--url", help="Adresse de l'API ; absente : celle de la pile.")]
+
+
+class ApiRefused(Exception):
+    """The API said no, or nothing; the message, in French, says why."""
+
+
+class ApiClient:
+    """Requests with a key; whatever is not a success raises ApiRefused."""
+
+    def __init__(self, client: "httpx.Client", key: str) -> None:
+        self._client = client
+        self.key = key
+
+    def post(self, path: str, body: Any) -> Any:
+        """The answer to a body."""
+        return self._asked("POST", path, json=body)
+
+    def put(self, path: str, body: Any) -> Any:
+        """The answer to a body that takes the place of another."""
+        return self._asked("PUT", path, json=body)
+
+    def get(self, path: str, **query: Any) -> Any:
+        """What is at a path."""
+        return self._asked("GET", path, params=query)
+
+    def _asked(self, method: str, path: str, **request: Any) -> Any:
+        import httpx
+
+        try:
+            answer = self._client.request(method, path, **request)
+        except (httpx.HTTPError, httpx.InvalidURL) as away:
+            raise ApiRefused(f"l'API ne répond pas : {away}") from None
+        if answer.is_success:
+            return answer.json()
+        problem: dict[str, Any] = answer.json() if "json" in answer.headers.get("content-type", "") else {}
+        details = [f"{one['field']} : {one['message']}" for one in problem.get("errors") or ()]
+        said = problem.get("detail") or problem.get("title") or answer.reason_phrase
+        raise ApiRefused(" ; ".join([f"l'API refuse ({answer.status_code}) : {said}", *details[:MOST_DETAILS]]))
+
+
+@contextmanager
+def open_api(api_key: str | None, url: str | None, home: Path | None) -> Generator[ApiClient]:
+    """The API at an address; that of the running stack, with its key, where they are not given."""
+    import httpx
+
+    if api_key is None or url is None:
+        run = find_run(home)
+        api_key, url = api_key or run.api_key, url or run.api_url
+    with httpx.Client(
+        base_url=url.rstrip("/"), headers={"Authorization": f"Bearer {api_key}"}, timeout=ANSWER_WITHIN_S
+    ) as client:
+        yield ApiClient(client, api_key)

@@ -1,0 +1,128 @@
+"""The commands. Each imports what it needs when it runs. `lab.app` adds those of a checkout."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.backup import backup
+from cli.codec import codec_app
+from cli.codec_lab import add_lab
+from cli.codec_redecode import add_redecode
+from cli.doctor import doctor
+from cli.install import install
+from cli.lns_import import export_app, import_app
+from cli.restore import restore
+from cli.running import default_home, fail, find_run
+from cli.status import status
+
+if TYPE_CHECKING:
+    from services.supervisor.run_info import RunInfo
+
+app = typer.Typer(
+    name="territoire",
+    help="La plateforme du territoire connecté.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+add_lab(codec_app)
+add_redecode(codec_app)
+app.add_typer(codec_app, name="codec")
+app.add_typer(import_app, name="import")
+app.add_typer(export_app, name="export")
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="Dossier de la pile : base, flux, journaux, run.json.")
+]
+ExitAfterOption = Annotated[
+    float | None, typer.Option("--exit-after", min=1, help="S'arrête de lui-même après ce nombre de secondes.")
+]
+
+app.command()(backup)
+app.command()(doctor)
+app.command()(install)
+app.command()(restore)
+app.command()(status)
+
+
+@app.command()
+def up(
+    home: HomeOption = None,
+    udp_host: Annotated[str, typer.Option(help="Adresse où les passerelles envoient.")] = "0.0.0.0",  # noqa: S104
+    udp_port: Annotated[int, typer.Option(help="Port UDP des passerelles ; 0 : un port libre.")] = 1700,
+    station_port: Annotated[
+        int, typer.Option(help="Port TCP des passerelles LoRa Basics Station ; 0 : un port libre.")
+    ] = 3001,
+    api_host: Annotated[str, typer.Option(help="Adresse de l'API.")] = "127.0.0.1",
+    api_port: Annotated[int, typer.Option(help="Port de l'API ; 0 : un port libre.")] = 8080,
+    intake_host: Annotated[str, typer.Option(help="Adresse où les autres LNS envoient.")] = "127.0.0.1",
+    intake_port: Annotated[int, typer.Option(help="Port HTTP des autres LNS ; 0 : un port libre.")] = 8081,
+    services: Annotated[str | None, typer.Option(help="Seulement ces services, séparés par des virgules.")] = None,
+    replicas: Annotated[
+        str, typer.Option(help="Plusieurs répliques d'un service : network=2,ingest=2. Sinon une de chaque.")
+    ] = "",
+    exit_after: ExitAfterOption = None,
+) -> None:
+    """Démarre la pile sur cette machine, pour de vraies passerelles. Ctrl-C arrête tout proprement."""
+    from cli.session import run_stack_command
+    from services.supervisor.stack import SERVICES, StackOptions
+
+    chosen = tuple(services.split(",")) if services else SERVICES
+    unknown = [name for name in chosen if name not in SERVICES]
+    if unknown:
+        raise fail(f"service inconnu : {', '.join(unknown)} (possibles : {', '.join(SERVICES)})", 2)
+    options = StackOptions(
+        "up",
+        udp_host,
+        udp_port,
+        api_host,
+        api_port,
+        chosen,
+        _replicas(replicas),
+        intake_host=intake_host,
+        intake_port=intake_port,
+        station_port=station_port,
+    )
+
+    async def stay(run: "RunInfo", stopping: asyncio.Event) -> int:
+        from rich.console import Console
+
+        from cli.report import print_ready
+        from cli.session import wait_for_the_end
+
+        print_ready(Console(), run)
+        return await wait_for_the_end(stopping, exit_after)
+
+    run_stack_command(home or default_home("up"), options, stay)
+
+
+def _replicas(text: str) -> dict[str, int]:
+    """`network=2,ingest=2` as numbers."""
+    from services.supervisor.stack import SERVICES
+
+    counts: dict[str, int] = {}
+    for part in filter(None, text.split(",")):
+        name, _, count = part.partition("=")
+        if name not in SERVICES or not count.isdecimal() or not int(count):
+            raise fail(f"--replicas {part} : attendu SERVICE=NOMBRE, parmi {', '.join(SERVICES)}", 2)
+        counts[name] = int(count)
+    return counts
+
+
+@app.command()
+def migrate(home: HomeOption = None) -> None:
+    """Met le schéma à jour : la base de TERRITOIRE_DATABASE_URL, sinon celle de la pile qui tourne."""
+    from services.migrate.__main__ import main as migrate_main
+
+    if "TERRITOIRE_DATABASE_URL" not in os.environ:
+        run = find_run(home)
+        os.environ |= {
+            "TERRITOIRE_DATABASE_URL": run.database_admin_url,
+            "TERRITOIRE_NATS_URL": run.nats_url,
+        }
+    migrate_main()

@@ -1,0 +1,328 @@
+"""What the database, the bus, the broker and the processes have to say when they are asked."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cli.findings import Finding, critical, good, warning
+from cli.report import last_line, problem_of, readiness
+from core.messages import topics
+from core.runtime.bus import BUS_AWAY, Bus, connect_bus
+from core.runtime.bus_connection import bus_reason, waiting_for_bus
+from core.runtime.mqtt import Broker, MqttAway, MqttEdge, MqttRefused, MqttSettings
+from core.runtime.postgres import (
+    DATABASE_AWAY,
+    Connection,
+    PostgresError,
+    connect,
+    database_address,
+    database_reason,
+)
+from core.runtime.settings import KEK_OCTETS
+from core.runtime.streams import STREAMS
+from registry.keys import KeyWrap, read_sealed
+from registry.schema import SchemaMismatch, require_schema
+from registry.units import UnitMismatch, require_units
+from services.supervisor.run_info import HELD, RunInfo, ServiceInfo
+
+WITHIN_S = 5.0
+SKEW_MOST = timedelta(seconds=2)
+SILENT_AFTER = timedelta(minutes=10)
+ROLLUPS_LATE = timedelta(hours=3)
+RESTARTED_OFTEN = 3
+NAMES_SHOWN = 5
+QUARANTINED_IN = timedelta(days=1)
+STREAM_FILLING, STREAM_FULL = 0.5, 0.9
+NO_GATEWAY_S_COMMANDS = "eu868/gateway/ffffffffffffffff/command/doctor"
+
+SEALED_IN_FRENCH = {
+    "application": "mots de passe d'applications partenaires",
+    "device": "clés d'équipements",
+    "device_decoding_key": "clés de compteurs",
+    "event_source": "secrets de partenaires",
+    "lns_source": "mots de passe d'autres LNS",
+    "multicast_group": "clés de groupes",
+    "session": "sessions d'équipements",
+    "profile_decoding_key": "clés de compteurs (par modèle)",
+    "webhook_endpoint": "secrets de destinataires",
+}
+
+READ_NOW = "SELECT clock_timestamp() AS now, current_setting('server_version') AS version"
+READ_UNOWNED = """
+SELECT service, array_agg(shard ORDER BY shard) AS shards
+FROM (SELECT service, shard, max(expires_at) AS until FROM shard_lease GROUP BY service, shard) AS lease
+WHERE until < now() - interval '30 seconds' GROUP BY service ORDER BY service
+"""
+READ_GATEWAYS = """
+SELECT g.name, s.last_seen_at FROM gateway g LEFT JOIN gateway_state s ON s.gateway_id = g.id ORDER BY g.name
+"""
+COUNT_UNKNOWN_GATEWAYS = "SELECT count(*) FROM unknown_gateway WHERE last_seen_at > now() - interval '1 hour'"
+COUNT_QUARANTINED = "SELECT count(*) FROM observation.quarantine WHERE at > now() - $1::interval"
+READ_OLDEST_DIRTY = "SELECT min(hour) FROM observation.dirty WHERE hour < date_trunc('hour', now(), 'UTC')"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An installation, as far as it is known. None: not known, and so not examined."""
+
+    folder: Path | None = None
+    run: RunInfo | None = None
+    database_url: str | None = None
+    nats_url: str | None = None
+    mqtt_url: str | None = None
+    kek: str | None = None
+    kek_id: str = "kek-1"
+
+    @classmethod
+    def of_run(cls, run: RunInfo) -> "Place":
+        """A stack of this machine."""
+        return cls(Path(run.home), run, run.database_url, run.nats_url, run.mqtt_bridge_url, run.kek, run.kek_id)
+
+    @classmethod
+    def of_environment(cls, told: Mapping[str, str]) -> "Place":
+        """What a service is told."""
+        return cls(
+            database_url=told.get("TERRITOIRE_DATABASE_URL"),
+            nats_url=told.get("TERRITOIRE_NATS_URL"),
+            mqtt_url=told.get("TERRITOIRE_MQTT_URL"),
+            kek=told.get("TERRITOIRE_KEK"),
+            kek_id=told.get("TERRITOIRE_KEK_ID", "kek-1"),
+        )
+
+
+async def examine_services(place: Place) -> list[Finding]:
+    """Every process of the stack on this machine."""
+    if place.run is None:
+        return []
+    found: list[Finding] = []
+    ready = await readiness(place.run)
+    unready: dict[str, list[ServiceInfo]] = {}
+    for service in place.run.services:
+        if not ready[service.name]:
+            unready.setdefault(await problem_of(service), []).append(service)
+        elif service.restarts >= RESTARTED_OFTEN:
+            what = f"prêt, mais redémarré {service.restarts} fois"
+            found.append(warning(f"processus {service.name}", what, f"lisez {service.log} : il y a une cause"))
+    # What has the same reason is one finding: nine processes wait for one database.
+    for problem, services in unready.items():
+        subject = f"processus {', '.join(service.name for service in services)}"
+        found.append(critical(subject, problem, _services_remedy(Path(place.run.home), services)))
+    return found or [good("processus", f"les {len(place.run.services)} sont prêts")]
+
+
+def _services_remedy(home: Path, services: Sequence[ServiceInfo]) -> str:
+    held = [str(home / HELD / service.name) for service in services if (home / HELD / service.name).exists()]
+    if held:
+        return f"quelqu'un l'a arrêté à dessein : effacez {', '.join(held)}, et il repart"
+    if any(service.health_url is not None and service.pid is not None for service in services):
+        return f"réparez cela, ils reprennent d'eux-mêmes ; le détail : {services[0].log}"
+    last = last_line(Path(services[0].log))
+    told = f" ; il a dit en dernier : {last}" if last else ""
+    return f"il est redémarré de lui-même ; si cela dure, lisez {services[0].log}{told}"
+
+
+async def examine_database(place: Place) -> list[Finding]:
+    """Reached, of this program's version, on time, openable by our key; then what is in it."""
+    if place.database_url is None:
+        return []
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            connection = await connect(place.database_url, "territoire-doctor")
+    except (PostgresError, *DATABASE_AWAY) as away:
+        what = f"ne répond pas ({database_address(place.database_url)}) : {database_reason(away)}"
+        return [
+            critical("base de données", what, "vérifiez que PostgreSQL tourne, son adresse et le mot de passe")
+        ]
+    try:
+        found = await _examine_schema(connection)
+        if any(finding.severity for finding in found):
+            return found
+        return [*found, *await _examine_key(connection, place), *await _examine_activity(connection)]
+    except PostgresError as refused:
+        return [critical("base de données", f"refuse : {refused}", "vérifiez le compte et relancez la migration")]
+    finally:
+        await connection.close()
+
+
+async def _examine_schema(connection: Connection) -> list[Finding]:
+    try:
+        await require_schema(connection)
+        await require_units(connection)
+    except SchemaMismatch as mismatch:
+        remedy = (
+            "une base en retard : redémarrez la pile avec ce programme (sudo systemctl restart territoire), "
+            "les migrations passent d'abord ; sans superviseur, ./territoire migrate. Une base en avance : "
+            "reprenez le programme récent"
+        )
+        return [critical("schéma", mismatch.french, remedy)]
+    except UnitMismatch as mismatch:
+        return [
+            critical("unités", mismatch.french, "reprenez la version précédente du programme, et prévenez-nous")
+        ]
+    before = datetime.now(UTC)
+    row = await connection.fetchrow(READ_NOW)
+    assert row is not None  # noqa: S101 - A SELECT without FROM is one row.
+    skew = max(row["now"] - datetime.now(UTC), before - row["now"], timedelta())
+    found = [good("base de données", f"PostgreSQL {row['version']}, schéma à jour")]
+    if skew > SKEW_MOST:
+        found.append(
+            critical(
+                "horloge de la base",
+                f"{skew.total_seconds():.0f} s d'écart avec cette machine",
+                "mettez les deux machines à l'heure (chrony) : alertes et fenêtres radio en dépendent",
+            )
+        )
+    return found
+
+
+async def _examine_key(connection: Connection, place: Place) -> list[Finding]:
+    """Everything that is wrapped, in whatever table, is opened by the key that the services have."""
+    if place.kek is None:
+        return []
+    try:
+        kek = bytes.fromhex(place.kek)
+    except ValueError:
+        kek = b""
+    if len(kek) not in KEK_OCTETS:
+        remedy = "TERRITOIRE_KEK a 32, 48 ou 64 chiffres hexadécimaux : copiez-la à nouveau, entière"
+        return [critical("clé de chiffrement", "celle qui est donnée n'en est pas une", remedy)]
+    keys, sealed = KeyWrap(place.kek_id, kek), await read_sealed(connection)
+    closed = [one for one in sealed if not keys.opens(one.sample)]
+    if not closed:
+        return [good("clé de chiffrement", "ouvre tout ce qui est chiffré dans la base")] if sealed else []
+    counts: dict[str, int] = {}
+    for one in closed:
+        counts[one.table] = max(counts.get(one.table, 0), one.rows)
+    told = ", ".join(f"{count} {SEALED_IN_FRENCH.get(table, table)}" for table, count in counts.items())
+    kek_ids = ", ".join(sorted({one.kek_id for one in closed}))
+    return [
+        critical(
+            "clé de chiffrement",
+            f"n'ouvre pas {told} (sous {kek_ids}) : ils ne marcheront pas",
+            "rétablissez la clé d'origine (TERRITOIRE_KEK ; sur un serveur seul, le secrets.json gardé à part "
+            "lors de l'installation) et redémarrez ; sans elle, ces clés sont à saisir à nouveau",
+        )
+    ]
+
+
+async def _examine_activity(connection: Connection) -> list[Finding]:
+    found: list[Finding] = []
+    for row in await connection.fetch(READ_UNOWNED):
+        shards = ", ".join(map(str, row["shards"]))
+        what = f"personne ne traite la part {shards} : ce qui arrive attend"
+        remedy = (
+            "voyez plus haut s'il est arrêté ou s'il attend ; sinon redémarrez-le (un serveur seul : sudo "
+            "systemctl restart territoire)"
+        )
+        found.append(critical(f"service {row['service']}", what, remedy))
+    found += _gateways(await connection.fetch(READ_GATEWAYS))
+    unknown = await connection.fetchval(COUNT_UNKNOWN_GATEWAYS)
+    if unknown:
+        what = "une se présente sans être enregistrée"
+        if unknown > 1:
+            what = f"{unknown} se présentent sans être enregistrées"
+        found.append(warning("passerelles", what, "GET /v1/gateways/unknown les nomme ; enregistrez les vôtres"))
+    quarantined = await connection.fetchval(COUNT_QUARANTINED, QUARANTINED_IN)
+    if quarantined:
+        what = f"{quarantined} éléments illisibles mis de côté en 24 heures"
+        found.append(warning("quarantaine", what, "lisez la cause dans observation.quarantine"))
+    oldest = await connection.fetchval(READ_OLDEST_DIRTY)
+    if oldest is not None and datetime.now(UTC) - oldest > ROLLUPS_LATE:
+        what = f"en retard depuis {oldest:%d/%m à %H h} UTC"
+        found.append(warning("agrégats", what, "vérifiez que maintenance tourne, et lisez son journal"))
+    return found
+
+
+def _gateways(rows: list[Any]) -> list[Finding]:
+    if not rows:
+        return [warning("passerelles", "aucune n'est enregistrée", "POST /v1/gateways")]
+    now = datetime.now(UTC)
+    never = [row["name"] for row in rows if row["last_seen_at"] is None]
+    silent = [row["name"] for row in rows if row["last_seen_at"] and now - row["last_seen_at"] > SILENT_AFTER]
+    found: list[Finding] = []
+    remedy = "alimentation, réseau, adresse et port du serveur dans la passerelle, pare-feu (UDP 1700)"
+    if silent:
+        what = f"muettes depuis plus de {SILENT_AFTER // timedelta(minutes=1)} minutes : {_named(silent)}"
+        everyone = len(silent) + len(never) == len(rows)
+        found.append((critical if everyone else warning)("passerelles", what, remedy))
+    if never:
+        found.append(warning("passerelles", f"jamais entendues : {_named(never)}", remedy))
+    return found or [good("passerelles", f"les {len(rows)} sont entendues")]
+
+
+def _named(names: list[str]) -> str:
+    rest = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" et {rest} autres" if rest > 0 else "")
+
+
+async def examine_bus(place: Place) -> list[Finding]:
+    """Reached, with its streams, and not filling."""
+    if place.nats_url is None:
+        return []
+    waiting = waiting_for_bus(place.nats_url)
+    try:
+        async with asyncio.timeout(WITHIN_S), connect_bus(place.nats_url, "territoire-doctor", waiting) as bus:
+            return await _examine_streams(bus)
+    except BUS_AWAY as away:
+        what = f"ne répond pas ({waiting.address}) : {waiting.reason or bus_reason(away)}"
+        return [critical("bus", what, "vérifiez que nats-server tourne, son adresse et le mot de passe")]
+
+
+async def _examine_streams(bus: Bus) -> list[Finding]:
+    found: list[Finding] = []
+    for config in STREAMS:
+        name = config.name or ""
+        filled = await bus.filled(name)
+        if filled is None:
+            found.append(critical("bus", f"le flux {name} manque", "./territoire migrate le crée"))
+            continue
+        messages, share = filled
+        reader = "network" if name == topics.FRAMES else "ingest"
+        remedy = f"vérifiez {reader} et la base : ce flux se vide quand ils travaillent"
+        if share > STREAM_FULL:
+            what = f"le flux {name} est presque plein ({share:.0%}) : bientôt les passerelles seront refusées"
+            found.append(critical("bus", what, remedy))
+        elif share > STREAM_FILLING:
+            found.append(warning("bus", f"le flux {name} se remplit ({share:.0%}, {messages} messages)", remedy))
+    return found or [good("bus", "répond, ses flux sont là et ne se remplissent pas")]
+
+
+async def examine_broker(place: Place) -> list[Finding]:
+    """The bridge may command gateways, and nobody enters without a name."""
+    if place.mqtt_url is None:
+        return []
+    broker = Broker.from_url(place.mqtt_url, is_ours=True)
+    refused = await _refusal(broker)
+    if refused is not None:
+        remedy = "vérifiez que le courtier tourne, le compte « bridge » et ses droits (fichier acl)"
+        return [critical("courtier MQTT", refused, remedy)]
+    nobody = Broker(broker.host, broker.port, None, None, broker.tls, broker.ca)
+    if await _refusal(nobody) is None:
+        what = "laisse entrer sans mot de passe : n'importe qui peut parler au nom d'une passerelle"
+        return [critical("courtier MQTT", what, "allow_anonymous false, et un acl_file (deploy/ en donne un)")]
+    return [good("courtier MQTT", "le pont y commande les passerelles, personne n'y entre sans compte")]
+
+
+async def _refusal(broker: Broker) -> str | None:
+    """Why this account cannot command a gateway; None when it can.
+
+    Mosquitto grants any subscription, and then holds back in silence: only a publish tells what the rules are.
+    """
+    edge = MqttEdge(MqttSettings(mqtt_client_id="territoire-doctor"), ["+/gateway/+/event/+"], broker=broker)
+    task = asyncio.create_task(edge.run())
+    connected = asyncio.create_task(edge.connected())
+    try:
+        await asyncio.wait({task, connected}, timeout=WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        if not connected.done():
+            return edge.problem or "ne répond pas"
+        await edge.publish(NO_GATEWAY_S_COMMANDS, b"")
+    except (MqttRefused, MqttAway) as refused:
+        return str(refused)
+    finally:
+        for one in (task, connected):
+            one.cancel()
+        await asyncio.gather(task, connected, return_exceptions=True)
+    return None

@@ -1,0 +1,162 @@
+"""`territoire install`: units for systemd on a Debian server without Kubernetes."""
+
+import compileall
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.running import fail
+from services.supervisor.launch import Account, system_path
+from services.supervisor.postgres import may_enter
+from services.supervisor.stack import checkout
+
+# What is written, and where under /.
+UNITS = ("territoire.service", "territoire-backup.service", "territoire-backup.timer")
+PLACES = {
+    **dict.fromkeys(UNITS, Path("etc/systemd/system")),
+    "territoire.env": Path("etc/territoire"),
+    "territoire.conf": Path("etc/sysctl.d"),
+    "territoire": Path("etc/logrotate.d"),
+}
+# What the operator writes in there stays.
+THEIRS = {"territoire.env"}
+# ProtectHome hides them from the service.
+HIDDEN = (Path("/home"), Path("/root"), Path("/run/user"))
+PACKAGES = (
+    "lorawan",
+    "decoders",
+    "core",
+    "registry",
+    "gateways",
+    "network",
+    "integrations",
+    "ingest",
+    "alerting",
+    "lighting",
+    "api",
+    "services",
+    "cli",
+)
+
+
+def install(
+    user: Annotated[str, typer.Option(help="Compte système des services ; créé s'il manque.")] = "territoire",
+    home: Annotated[Path, typer.Option(help="Dossier des données.")] = Path("/var/lib/territoire"),
+    backups: Annotated[Path, typer.Option(help="Dossier des sauvegardes ; un autre disque vaut mieux.")] = Path(
+        "/var/backups/territoire"
+    ),
+    keep: Annotated[int, typer.Option(min=1, help="Combien de sauvegardes sont gardées.")] = 14,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Écrire sous ce dossier au lieu de /, sans compte ni systemctl."),
+    ] = None,
+) -> None:
+    """Écrit les unités systemd de cette installation, ou les met à jour. Ne démarre rien."""
+    place = checkout()
+    filled = {
+        "CHECKOUT": str(place),
+        "PYTHON": sys.executable,
+        "USER": user,
+        "HOME": str(home),
+        "BACKUPS": str(backups),
+        "KEPT": str(keep),
+    }
+    if root is None:
+        _require_server(place, user, home, backups)
+        _make_folders(user, home, backups)
+        # The service cannot write beside its own code: what Python compiles is kept from here on.
+        compileall.compile_dir(str(place), maxlevels=0, quiet=1)
+        for package in PACKAGES:
+            compileall.compile_dir(str(place / package), quiet=1)
+    written = write_files(root or Path("/"), filled)
+    for file in written:
+        typer.echo(f"  {file}")
+    complaint = verify([file for file in written if file.name in UNITS])
+    if complaint:
+        raise fail(f"systemd refuse ces unités :\n{complaint}")
+    if root is not None:
+        return
+    subprocess.run(["sysctl", "--quiet", "--load", "/etc/sysctl.d/territoire.conf"], check=False)
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    typer.echo("Réglages : /etc/territoire/territoire.env")
+    typer.echo("Démarrez : systemctl enable --now territoire.service territoire-backup.timer")
+    typer.echo("Journal : journalctl -u territoire ; état : ./territoire status --home " + str(home))
+
+
+def write_files(root: Path, filled: dict[str, str]) -> list[Path]:
+    """The files, replaced, but for what the operator wrote; returns those that were written."""
+    source = checkout() / "deploy" / "systemd"
+    written: list[Path] = []
+    for name, place in PLACES.items():
+        folder = root / place
+        folder.mkdir(parents=True, exist_ok=True)
+        if name in THEIRS and (folder / name).exists():
+            continue
+        text = (source / name).read_text("utf-8")
+        for key, value in filled.items():
+            text = text.replace(f"@{key}@", value)
+        (folder / name).write_text(text, "utf-8")
+        # Passwords of mail servers and brokers are written there.
+        (folder / name).chmod(0o600 if name in THEIRS else 0o644)
+        written.append(folder / name)
+    return written
+
+
+def verify(units: Sequence[Path]) -> str:
+    """What systemd itself has to say against these units; nothing where it is not installed."""
+    analyze = shutil.which("systemd-analyze", path=system_path())
+    if analyze is None:
+        return ""
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", *units],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    ours = [line for line in done.stdout.splitlines() if "territoire" in line]
+    return "\n".join(ours) if done.returncode or ours else ""
+
+
+def _require_server(place: Path, user: str, *folders: Path) -> None:
+    if os.geteuid() != 0:
+        raise fail("il faut être root (sudo ./territoire install), ou --root pour lire les unités d'abord", 2)
+    if not Path("/run/systemd/system").is_dir():
+        raise fail(
+            "systemd ne tourne pas ici : « ./territoire up » suffit, ou un conteneur (deploy/compose.yaml)", 2
+        )
+    for seen in (place, Path(sys.executable), *folders):
+        if is_hidden(seen):
+            raise fail(
+                f"le service ne verrait pas {seen.resolve()} : rien de lui sous /home ni /root. Programme sous "
+                "/opt/territoire, effacez-y .venv, puis : sudo /usr/bin/python3 ./territoire install",
+                2,
+            )
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        subprocess.run(
+            ["useradd", "--system", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", user], check=True
+        )
+    if not may_enter(place, Account.named(user)):
+        raise fail(f"le compte {user} ne peut pas lire {place} : placez le programme sous /opt/territoire", 2)
+
+
+def is_hidden(folder: Path) -> bool:
+    """Whether the unit's ProtectHome hides this folder from the service."""
+    return any(folder.resolve().is_relative_to(hidden) for hidden in HIDDEN)
+
+
+def _make_folders(user: str, home: Path, backups: Path) -> None:
+    account = Account.named(user)
+    for folder, mode in ((home, 0o711), (backups, 0o700)):
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chown(folder, account.uid, account.gid)
+        folder.chmod(mode)

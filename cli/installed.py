@@ -1,0 +1,55 @@
+"""What `territoire install` wrote on this machine: where data and backups are, and what services are told."""
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli.install import PLACES
+
+ROOT = Path("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A server with systemd. `environment` is territoire.env, as far as we may read it."""
+
+    home: Path
+    backups: Path | None
+    environment: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def installed(root: Path = ROOT) -> Installed | None:
+    """What the units under `root` say; None when there are none."""
+    command = _command(root / PLACES["territoire.service"] / "territoire.service")
+    if "--home" not in command:
+        return None
+    backup = _command(root / PLACES["territoire-backup.service"] / "territoire-backup.service")
+    return Installed(
+        Path(command[command.index("--home") + 1]),
+        Path(backup[-1]) if backup else None,
+        _environment(root / PLACES["territoire.env"] / "territoire.env"),
+    )
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text("utf-8").splitlines()
+    except OSError:
+        return []
+
+
+def _command(unit: Path) -> list[str]:
+    command = next((line for line in _lines(unit) if line.startswith("ExecStart=")), "")
+    return shlex.split(command.partition("=")[2])
+
+
+def _environment(file: Path) -> dict[str, str]:
+    """As systemd reads an EnvironmentFile: one assignment a line, quotes around the whole value left out."""
+    told: dict[str, str] = {}
+    for line in map(str.strip, _lines(file)):
+        name, is_assigned, value = line.partition("=")
+        if is_assigned and name and not line.startswith(("#", ";")):
+            value = value.strip()
+            is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+            told[name.strip()] = value[1:-1] if is_quoted else value
+    return told

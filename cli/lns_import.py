@@ -1,0 +1,127 @@
+"""`territoire import lns` and `territoire export keys`: a file, the API, and a report for whoever sits there."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.api_client import ApiRefused, HomeOption, KeyOption, UrlOption, open_api
+from cli.running import fail
+
+CHUNK = 200
+OWN_FILE_ONLY = 0o600
+REFUSED = 2
+OUTCOMES = {
+    "created": "nouveaux",
+    "updated": "mis à jour",
+    "unchanged": "déjà à jour",
+    "refused": "refusés",
+    "unreadable": "illisibles",
+}
+
+import_app = typer.Typer(help="Reprendre des données d'un autre système.", no_args_is_help=True)
+export_app = typer.Typer(help="Sortir ses données.", no_args_is_help=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Le bilan, pour un programme.")]
+
+
+@import_app.callback()
+def _import() -> None:
+    """Reprendre des données d'un autre système."""
+
+
+@export_app.callback()
+def _export() -> None:
+    """Sortir ses données."""
+
+
+@import_app.command("lns")
+def import_lns(
+    file: Annotated[
+        Path, typer.Argument(help="CSV ou JSON : le nôtre, celui de The Things Stack, de ChirpStack.")
+    ],
+    profile: Annotated[int | None, typer.Option(help="Profil des capteurs qui n'en nomment pas.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tout vérifier et tout dire, ne rien écrire.")
+    ] = False,
+    api_key: KeyOption = None,
+    url: UrlOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Reprend des capteurs d'un autre LNS, avec leur clé racine et leur session. 0 : tous ; 1 : pas tous."""
+    from cli.lns_files import UnreadableFile, read_devices
+
+    try:
+        rows = read_devices(file.read_bytes(), is_csv=file.suffix.lower() == ".csv", profile_id=profile)
+    except (OSError, UnreadableFile) as wrong:
+        raise fail(f"{file} : {wrong}", REFUSED) from None
+    report = [
+        {"dev_eui": row.name, "line": row.line, "outcome": "unreadable", "detail": " ; ".join(row.wrong)}
+        for row in rows
+        if row.wrong
+    ]
+    good = [row for row in rows if not row.wrong]
+    try:
+        with open_api(api_key, url, home) as api:
+            for start in range(0, len(good), CHUNK):
+                chunk = good[start : start + CHUNK]
+                body = {"dry_run": dry_run, "devices": [row.device for row in chunk]}
+                answer = api.post("/v1/device-imports", body)
+                report += [one | {"line": row.line} for row, one in zip(chunk, answer["devices"], strict=True)]
+    except ApiRefused as refused:
+        raise fail(str(refused)) from None
+    report.sort(key=lambda one: one["line"])
+    _show(report, dry_run=dry_run, as_json=as_json)
+    raise typer.Exit(1 if any(one["outcome"] in ("refused", "unreadable") for one in report) else 0)
+
+
+@export_app.command("keys")
+def export_keys(
+    file: Annotated[Path, typer.Argument(help="Où écrire les clés ; lisible par son propriétaire seul.")],
+    reason: Annotated[str, typer.Option(help="Pourquoi ; consigné dans l'audit de la collectivité.")],
+    api_key: KeyOption = None,
+    url: UrlOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Sort en clair les clés des capteurs de la collectivité, dans la forme que `import lns` reprend."""
+    import json
+
+    try:
+        with open_api(api_key, url, home) as api:
+            answer = api.post("/v1/key-exports", {"api_key": api.key, "reason": reason})
+    except ApiRefused as refused:
+        raise fail(str(refused)) from None
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWN_FILE_ONLY)
+    except OSError as wrong:
+        raise fail(f"{file} : {wrong.strerror}", REFUSED) from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as output:
+        json.dump(answer, output, indent=1)
+    print(f"{len(answer['devices'])} capteurs, clés en clair : {file}")
+
+
+def _show(report: Sequence[dict[str, Any]], *, dry_run: bool, as_json: bool) -> None:
+    counts = Counter(one["outcome"] for one in report)
+    if as_json:
+        import msgspec
+
+        whole = {"dry_run": dry_run, **{name: counts[name] for name in OUTCOMES}, "devices": list(report)}
+        print(msgspec.json.encode(whole).decode())
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("ligne", "capteur", "résultat", "détail")
+    for one in report:
+        table.add_row(str(one["line"]), one["dev_eui"], OUTCOMES[one["outcome"]], one["detail"])
+    console = Console()
+    console.print(table)
+    console.print(
+        ", ".join(f"{counts[name]} {label}" for name, label in OUTCOMES.items() if counts[name]) or "rien"
+    )
+    if dry_run:
+        console.print("Essai : rien n'est écrit. Relancez sans --dry-run.")

@@ -1,0 +1,114 @@
+"""What the command line shows about a running stack."""
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from services.supervisor.run_info import FILE_NAME, RunInfo, ServiceInfo
+
+ANSWERS_WITHIN_S = 3.0
+LOG_END, LINE_MOST = 4_000, 300
+# What /readyz calls by a name of ours.
+CHECKS = {"database": "base de données", "bus": "bus", "mqtt": "courtier MQTT", "udp": "port UDP"}
+
+
+def access_table(run: RunInfo) -> Table:
+    """Where everything is. Credentials stay in run.json, whose path is shown."""
+    table = Table(title="Territoire", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("API", run.api_url)
+    table.add_row("Référence de l'API", f"{run.api_url}/docs")
+    table.add_row("Autres LNS (HTTP)", f"{run.intake_url}/lns/<source>")
+    table.add_row("Passerelles (UDP Semtech)", f"{run.udp_host}:{run.udp_port}")
+    table.add_row("Passerelles (Basics Station)", run.station_url)
+    table.add_row("Passerelles (MQTT)", _without_credentials(run.mqtt_url))
+    table.add_row("Bus interne (NATS)", _without_credentials(run.nats_url))
+    table.add_row("Base de données", _without_credentials(run.database_url))
+    table.add_row("Journaux", str(run.logs))
+    table.add_row("Adresses et secrets", str(Path(run.home) / FILE_NAME))
+    return table
+
+
+def _without_credentials(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def print_ready(console: Console, run: RunInfo, api_key: str | None = None) -> None:
+    """The one table, a key on a line of its own (to be copied whole), and the line that says it is ready."""
+    console.print(access_table(run))
+    # Under systemd what we print is kept in the journal, which many may read.
+    shown = (api_key or run.api_key) if "NOTIFY_SOCKET" not in os.environ else f"dans {Path(run.home) / FILE_NAME}"
+    console.print(f"Clé d'API : {shown}", soft_wrap=True, highlight=False)
+    console.print(f"[bold green]Prêt[/] : {len(run.services)} processus, API sur {run.api_url}")
+
+
+async def readiness(run: RunInfo) -> dict[str, bool]:
+    """Every child's state at this instant: /readyz where there is one, else whether its process lives."""
+    from services.supervisor.stack import answers_ok
+
+    async def ready(service: ServiceInfo) -> bool:
+        if service.health_url is not None:
+            return await answers_ok(f"{service.health_url}/readyz")
+        return service.pid is not None and alive(service.pid)
+
+    answers = await asyncio.gather(*(ready(service) for service in run.services))
+    return {service.name: answer for service, answer in zip(run.services, answers, strict=True)}
+
+
+async def asked(url: str) -> bytes | None:
+    """The body of an answer on the loopback, whatever its status; None when there is none."""
+    import httpx
+
+    try:
+        async with httpx.AsyncClient(timeout=ANSWERS_WITHIN_S, trust_env=False) as client:
+            return (await client.get(url)).content
+    except httpx.HTTPError:
+        return None
+
+
+async def problem_of(service: ServiceInfo) -> str:
+    """Why a process is not ready, in its own words where it has some."""
+    if service.pid is None:
+        return "arrêté"
+    if service.health_url is None:
+        return "ne répond pas"
+    answer = await asked(f"{service.health_url}/readyz")
+    if answer is None:
+        return "démarre, ou ne répond plus"
+    with contextlib.suppress(msgspec.DecodeError, KeyError, AttributeError):
+        problems: dict[str, str] = msgspec.json.decode(answer)["problems"]
+        told = [f"{CHECKS[name]} : {why}" if name in CHECKS else why for name, why in problems.items()]
+        return " | ".join(dict.fromkeys(told)) or "pas prêt"
+    return "pas prêt"
+
+
+def alive(pid: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # It lives, under another account.
+        return True
+    return True
+
+
+def last_line(log: Path) -> str:
+    """What a process said last, cut to a line of a terminal; its own message where the line is one of ours."""
+    try:
+        octets = log.read_bytes()[-LOG_END:]
+    except OSError:
+        return ""
+    lines = octets.decode("utf-8", "replace").split("\n")
+    said = next((line for line in reversed(lines) if line.strip() and not line.startswith("supervisor: ")), "")
+    with contextlib.suppress(msgspec.DecodeError):
+        line = msgspec.json.decode(said, type=dict[str, object])
+        said = str(line.get("message") or line.get("error") or line.get("event") or said)
+    return said.strip()[:LINE_MOST]

@@ -1,0 +1,169 @@
+"""`territoire restore`: a backup into a new home, counted against what stood beside the backup."""
+
+import asyncio
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from cli.backup import COUNTED, Manifest, digest_of, manifest_file
+from cli.running import fail
+from core.runtime.refusal import Refusal
+from services.supervisor.home import Home, HomeRefused, Secrets
+from services.supervisor.launch import ServerMissing
+from services.supervisor.postgres import ClusterRefused, PrivatePostgres, binaries, libpq_environment
+from services.supervisor.stack import KEK_ID
+from services.supervisor.supervisor import ChildSpec, StartRefused, Supervisor
+
+# What was sent after the backup is not in it. Devices refuse a counter that goes back, and take one that is ahead
+# by less than 16,384 (MAX_FCNT_GAP, LoRaWAN 1.0.3); a JoinNonce likewise only rises.
+COUNTERS_AHEAD = 4_096
+RAISE_SESSIONS = "UPDATE session SET f_cnt_down = f_cnt_down + $1 WHERE closed_at IS NULL"
+RAISE_GROUPS = "UPDATE multicast_group SET f_cnt = f_cnt + $1"
+RAISE_JOINS = "UPDATE join_nonce SET last_join_nonce = least(last_join_nonce + $1, 16777215)"
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="La sauvegarde ; le .json écrit avec elle doit être à côté.")],
+    home: Annotated[Path, typer.Option("--home", help="Un dossier neuf, qui deviendra celui de la pile.")],
+    secrets: Annotated[
+        Path,
+        typer.Option(help="Le secrets.json de la pile sauvegardée : il a la clé de chiffrement des équipements."),
+    ],
+    without_keys: Annotated[
+        bool,
+        typer.Option(
+            "--without-keys",
+            help="Restaurer même si cette clé n'ouvre rien : les mesures y sont, les équipements à réinscrire.",
+        ),
+    ] = False,
+) -> None:
+    """Restaure une sauvegarde dans une base neuve, compare les comptes, et dit comment démarrer."""
+    manifest, kept = _inputs(file, secrets)
+    place = Home(home)
+    if home.exists() and any(home.iterdir()):
+        raise fail(f"{home} n'est pas vide : une restauration ne se fait que dans un dossier neuf", 2)
+    _require_program(manifest)
+    _require_key(manifest, kept, secrets, without_keys)
+    try:
+        with place.held():
+            place.keep_secrets(kept)
+            counted = asyncio.run(_restore(place, kept, file, manifest.counts))
+    except (HomeRefused, StartRefused, ServerMissing, ClusterRefused) as refused:
+        raise fail(str(refused)) from None
+    except Refusal as refusal:
+        raise fail(f"la restauration n'est pas complète, ne démarrez pas dessus : {refusal.french}") from None
+    wrong = {name: (manifest.counts[name], counted.get(name)) for name in manifest.counts}
+    wrong = {name: both for name, both in wrong.items() if both[0] != both[1]}
+    for name, (expected, found) in wrong.items():
+        typer.echo(f"  ✗ {name} : {found} au lieu de {expected}")
+    if wrong:
+        raise fail("la restauration n'est pas complète : ne démarrez pas dessus", 1)
+    typer.echo(
+        f"Restauré dans {home} : {manifest.counts['measurements']} mesures, {manifest.counts['uplinks']} trames, "
+        f"{manifest.counts['devices']} équipements, tous les comptes sont ceux de la sauvegarde."
+    )
+    typer.echo(
+        f"Les compteurs descendants ont été avancés de {COUNTERS_AHEAD}. Démarrez : ./territoire up --home {home}"
+    )
+
+
+def _inputs(file: Path, secrets: Path) -> tuple[Manifest, Secrets]:
+    try:
+        manifest = msgspec.json.decode(manifest_file(file).read_bytes(), type=Manifest)
+        kept = msgspec.json.decode(secrets.read_bytes(), type=Secrets)
+        digest = digest_of(file)
+    except (OSError, msgspec.DecodeError) as wrong:
+        raise fail(f"illisible : {wrong}", 2) from None
+    if digest != manifest.sha256:
+        raise fail(f"{file} a changé depuis qu'il a été écrit (empreinte différente) : prenez une autre copie", 2)
+    return manifest, kept
+
+
+def _require_program(manifest: Manifest) -> None:
+    from registry.schema import migrations
+
+    known = len(migrations())
+    if manifest.schema > known:
+        raise fail(
+            f"cette sauvegarde est d'un programme plus récent (schéma {manifest.schema}, celui-ci connaît "
+            f"{known}) : rien n'est restauré. Installez la version du programme qui l'a faite",
+            2,
+        )
+
+
+def _require_key(manifest: Manifest, kept: Secrets, secrets: Path, without_keys: bool) -> None:
+    """Nothing is restored that nobody could open, unless the operator says so; what is only partly so is told."""
+    from registry.keys import KeyWrap
+
+    keys = KeyWrap(KEK_ID, bytes.fromhex(kept.kek))
+    closed = {
+        kek_id: sum(not keys.opens(bytes.fromhex(sample)) for sample in samples)
+        for kek_id, samples in manifest.sealed.items()
+    }
+    unknown = [kek_id for kek_id in manifest.kek_ids if kek_id not in manifest.sealed]
+    if unknown:
+        typer.echo(
+            f"  ! cette sauvegarde ne dit pas si la clé de {secrets} ouvre {', '.join(unknown)} : après le "
+            "démarrage, ./territoire doctor le dira"
+        )
+    if not any(closed.values()):
+        return
+    names = ", ".join(kek_id for kek_id, count in closed.items() if count)
+    opens_some = any(count < len(manifest.sealed[kek_id]) for kek_id, count in closed.items())
+    if not opens_some and not without_keys:
+        raise fail(
+            f"la clé de {secrets} n'ouvre aucune clé d'équipement de cette sauvegarde ({names}) : rien n'est "
+            "restauré. Donnez le secrets.json de l'installation sauvegardée (il se garde à part des sauvegardes). "
+            "S'il est perdu, --without-keys restaure les mesures ; chaque équipement sera à réinscrire",
+            2,
+        )
+    typer.echo(f"  ! la clé de {secrets} n'ouvre pas tout ce qui est sous {names} : ces équipements seront muets")
+
+
+async def _restore(place: Home, kept: Secrets, file: Path, counts: Iterable[str]) -> dict[str, int]:
+    from core.runtime.postgres import connect
+    from registry.schema import FINISH_ROLES, PREPARE_ROLES, migrate
+    from services.supervisor.ports import free_tcp_port
+
+    server = PrivatePostgres(place.postgres_data, free_tcp_port(), kept.postgres)
+    await asyncio.to_thread(server.prepare)
+    supervisor = Supervisor()
+    try:
+        await supervisor.start([ChildSpec("postgres", server.launch(), place.log("postgres"), server.ready)])
+        await server.create_database()
+        connection = await connect(server.url(), "territoire-restore")
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        await connection.execute(PREPARE_ROLES)
+        await connection.execute("SELECT timescaledb_pre_restore()")
+        await connection.close()
+        await _pg_restore(server, file)
+        connection = await connect(server.url(), "territoire-restore")
+        await connection.execute("SELECT timescaledb_post_restore()")
+        await connection.execute(FINISH_ROLES)
+        # An older program counted less; what it made is brought to this one's schema once it has been counted.
+        counted = {name: await connection.fetchval(COUNTED[name]) for name in counts if name in COUNTED}
+        await migrate(server.url())
+        async with connection.transaction():
+            for statement in (RAISE_SESSIONS, RAISE_GROUPS, RAISE_JOINS):
+                await connection.execute(statement, COUNTERS_AHEAD)
+        await connection.execute("ANALYZE")
+        await connection.close()
+        return counted
+    finally:
+        await supervisor.stop()
+
+
+async def _pg_restore(server: PrivatePostgres, file: Path) -> None:
+    environment = libpq_environment(server.url())
+    process = await asyncio.create_subprocess_exec(
+        binaries() / "pg_restore", "--exit-on-error", f"--dbname={environment['PGDATABASE']}", str(file),
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        env=environment,
+    )  # fmt: skip
+    _, told = await process.communicate()
+    if process.returncode != 0:
+        raise fail(f"pg_restore a échoué : {told.decode(errors='replace')[-2000:]}")

@@ -1,0 +1,80 @@
+"""The stack that a command speaks to, and what is said when there is none."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from services.supervisor.run_info import RunInfo
+
+NOTHING_RUNS = 3
+# Of a table that nobody looks at in a terminal.
+WIDTH = 130
+COMMAND = "./territoire " + " ".join(sys.argv[1:])
+
+
+def fail(message: str, status: int = 1) -> typer.Exit:
+    """What ends the command, once the operator has been told why."""
+    sys.stderr.write(f"territoire : {message}\n")
+    return typer.Exit(status)
+
+
+def tables(*, beside_json: bool) -> "Console":
+    """Where tables are printed: not where a program reads JSON, and as wide as they are where no terminal is."""
+    from rich.console import Console
+
+    console = Console(stderr=beside_json)
+    if not console.is_terminal:
+        console.width = WIDTH
+    return console
+
+
+def log_apart(run: "RunInfo", name: str) -> None:
+    """The terminal is for the operator; what the program has to say goes to a file beside the others."""
+    from core.runtime.telemetry import configure_logs
+
+    configure_logs(name, name, "json", "INFO", (run.logs / f"{name}.log").open("a", encoding="utf-8"))
+
+
+def read_run(*folders: Path) -> "RunInfo":
+    """What the first of these homes that has a stack says of it; ends the command when none has."""
+    from msgspec import DecodeError
+
+    from services.supervisor.run_info import read_run_info
+
+    for folder in folders:
+        try:
+            return read_run_info(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError:
+            raise fail(f"seuls le compte de la pile et root lisent {folder} : sudo {COMMAND}") from None
+        except DecodeError as wrong:
+            raise fail(f"{folder} : {wrong}") from None
+    raise fail(f"aucune pile ne tourne dans {folders[0]}", NOTHING_RUNS)
+
+
+def default_home(mode: str) -> Path:
+    """Where a stack of this mode lives when nobody says otherwise."""
+    from services.supervisor.home import default_home as of_checkout
+    from services.supervisor.stack import checkout
+
+    home = of_checkout(checkout())
+    return home / "demo" if mode == "demo" else home
+
+
+def usual_homes() -> list[Path]:
+    """Where a stack may be when nobody says where: that of `install`, of `up`, of `demo`."""
+    from cli.installed import installed
+
+    server = installed()
+    return [*([server.home] if server else []), default_home("up"), default_home("demo")]
+
+
+def find_run(home: Path | None) -> "RunInfo":
+    """The stack in `home`, or else in one of the usual places; ends the command when there is none."""
+    return read_run(*([home] if home else usual_homes()))

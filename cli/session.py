@@ -1,0 +1,127 @@
+"""One run of the one-machine stack, from the first process to the last, in the terminal that asked for it."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import typer
+
+from cli.running import fail
+from cli.settings_check import wrong_settings
+from core.runtime.environment import WRONG_SETTING, unknown_settings
+from services.supervisor.home import Home, HomeRefused
+from services.supervisor.launch import Launch, ServerMissing
+from services.supervisor.notify import notify
+from services.supervisor.ports import PortTaken
+from services.supervisor.postgres import ClusterRefused
+from services.supervisor.run_info import RunInfo
+from services.supervisor.stack import Stack, StackOptions
+from services.supervisor.supervisor import StartRefused
+
+# What the operator can mend; the message is written for them.
+REFUSALS = (HomeRefused, ServerMissing, PortTaken, ClusterRefused, StartRefused)
+INTERRUPTED = 130
+FLEET_STOP_S = 20.0
+
+Body = Callable[[RunInfo, asyncio.Event], Awaitable[int]]
+
+
+class Interruption:
+    """Ctrl-C or SIGTERM: once to stop in order, twice to stop at once."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.insisted: Callable[[], None] = lambda: None
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._receive)
+
+    def _receive(self) -> None:
+        if self.asked.is_set():
+            self.insisted()
+            return
+        self.asked.set()
+        sys.stderr.write("\nArrêt en cours (Ctrl-C encore pour couper net)\n")
+
+
+async def run_stack(folder: Path, options: StackOptions, body: Body) -> int:
+    """Hold the home, start the stack, run `body` with it, stop it. The status is the body's.
+
+    Raises:
+        HomeRefused, ServerMissing, PortTaken, ClusterRefused, StartRefused: with everything stopped again.
+    """
+    interruption = Interruption()
+    home = Home(folder)
+    with home.held():
+        if options.mode == "demo":
+            home.empty_for_demo()
+        stack = Stack(home, options)
+        interruption.insisted = stack.supervisor.kill
+        try:
+            started = await _unless(interruption.asked, stack.start())
+            if started is None:
+                return INTERRUPTED
+            notify("READY=1")
+            return await body(started, interruption.asked)
+        finally:
+            notify("STOPPING=1")
+            await stack.stop()
+
+
+async def _unless(stopping: asyncio.Event, starting: Awaitable[RunInfo]) -> RunInfo | None:
+    task = asyncio.ensure_future(starting)
+    waiting = asyncio.create_task(stopping.wait())
+    await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if task.done():
+        return task.result()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return None
+
+
+async def wait_for_the_end(stopping: asyncio.Event, exit_after: float | None) -> int:
+    """Until the operator stops the stack, or until its time is over."""
+    try:
+        async with asyncio.timeout(exit_after):
+            await stopping.wait()
+    except TimeoutError:
+        sys.stderr.write("Temps écoulé, arrêt\n")
+    return 0
+
+
+async def run_in_foreground(argv: tuple[str, ...], environment: dict[str, str], stopping: asyncio.Event) -> int:
+    """A program that shares our terminal; SIGINT when the operator stops, SIGKILL when it does not end.
+
+    It is a process of its own: its loop may be uvloop, and its memory is not the supervisor's.
+    """
+    launch = Launch(argv, env=environment, cwd=Path.cwd(), stop_signal=signal.SIGINT)
+    process = await asyncio.create_subprocess_exec(*argv, **launch.arguments(None))
+    ended = asyncio.create_task(process.wait())
+    waiting = asyncio.create_task(stopping.wait())
+    await asyncio.wait((ended, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not ended.done():
+        process.send_signal(signal.SIGINT)
+        try:
+            async with asyncio.timeout(FLEET_STOP_S):
+                await asyncio.shield(ended)
+        except TimeoutError:
+            process.kill()
+    return await ended
+
+
+def run_stack_command(home: Path, options: StackOptions, body: Body) -> None:
+    """Check the settings, run a stack with `body`, and end the command with its status."""
+    for unknown in unknown_settings():
+        sys.stderr.write(f"territoire : attention, {unknown.french}\n")
+    wrong = wrong_settings(options.services)
+    if wrong:
+        raise fail("rien n'est démarré.\n  " + "\n  ".join(wrong), WRONG_SETTING)
+    try:
+        status = asyncio.run(run_stack(home, options, body))
+    except REFUSALS as refused:
+        raise fail(str(refused)) from None
+    raise typer.Exit(status)

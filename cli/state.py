@@ -1,0 +1,228 @@
+"""What runs here at this instant, as the processes, the database, the bus and the disk tell it."""
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from alerting.alert_rows import count_open
+from cli.backup import newest_backup
+from cli.examination import SILENT_AFTER, Place
+from cli.report import asked, problem_of, readiness
+from core import VERSION
+from core.messages import topics
+from core.runtime.bus import BUS_AWAY, connect_bus
+from core.runtime.bus_connection import bus_reason, waiting_for_bus
+from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
+from registry.schema import migrations
+from services.supervisor.run_info import RunInfo
+
+WITHIN_S = 4.0
+# Long enough for a pilot's rate to be a number, short enough for somebody who waits.
+SAMPLED_S = 2.0
+HEARD = "territoire_gateway_bridge_uplinks_total"
+STORED = "territoire_ingest_uplinks_total"
+
+READ_DATABASE = """
+SELECT current_setting('server_version') AS postgresql, pg_database_size(current_database()) AS octets,
+       (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescaledb,
+       (SELECT max(number) FROM schema_migration) AS schema,
+       (SELECT count(*) FROM device) AS devices,
+       greatest((SELECT max(last_uplink_at) FROM session), (SELECT max(time) FROM observation.latest
+                                                            WHERE time <= now())) AS last_uplink_at
+"""
+COUNT_GATEWAYS = """
+SELECT count(*) AS registered, count(*) FILTER (WHERE s.last_seen_at > now() - $1::interval) AS online,
+       count(*) FILTER (WHERE s.last_seen_at IS NULL) AS never
+FROM gateway g LEFT JOIN gateway_state s ON s.gateway_id = g.id
+"""
+
+
+class Service(msgspec.Struct, frozen=True):
+    """One process. `problem` says why it is not ready, in its own words."""
+
+    name: str
+    ready: bool
+    pid: int | None
+    restarts: int
+    problem: str | None = None
+
+
+class Database(msgspec.Struct, frozen=True):
+    """What is in the database; times are ISO 8601."""
+
+    postgresql: str
+    timescaledb: str | None
+    schema: int
+    schema_wanted: int
+    octets: int
+    devices: int
+    last_uplink_at: datetime | None
+    gateways_registered: int
+    gateways_online: int
+    gateways_never_heard: int
+    alerts_open: dict[str, int]
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """One stream of the bus: what waits in it, and the share of its room."""
+
+    name: str
+    messages: int
+    filled: float
+
+
+class Disk(msgspec.Struct, frozen=True):
+    """The disk of the home."""
+
+    free: int
+    total: int
+
+
+class State(msgspec.Struct, frozen=True):
+    """None: not known from here; `problems` says why where something did not answer."""
+
+    version: str
+    mode: str
+    home: str | None
+    url: str | None
+    started_at: datetime | None
+    services: list[Service]
+    database: Database | None
+    bus_version: str | None
+    streams: list[Stream]
+    heard_per_s: float | None
+    stored_per_s: float | None
+    disk: Disk | None
+    backup_at: datetime | None
+    backups: str | None
+    problems: dict[str, str]
+
+    @property
+    def is_well(self) -> bool:
+        """Everything that there is answers and is ready."""
+        return not self.problems and all(service.ready for service in self.services)
+
+
+async def read_state(place: Place, backups: Path | None) -> State:
+    """Ask everybody at once; after five seconds at most."""
+    problems: dict[str, str] = {}
+    run = place.run
+    services, database, (bus_version, streams), heard, stored = await asyncio.gather(
+        _services(run),
+        _database(place.database_url, problems),
+        _bus(place.nats_url, problems),
+        _rate(run, "gateway_bridge", HEARD),
+        _rate(run, "ingest", STORED),
+    )
+    return State(
+        version=VERSION,
+        mode="container" if run is None else run.mode,
+        home=None if run is None else run.home,
+        url=None if run is None else run.api_url,
+        started_at=None if run is None else datetime.fromtimestamp(run.started_at, UTC),
+        services=services,
+        database=database,
+        bus_version=bus_version,
+        streams=streams,
+        heard_per_s=heard,
+        stored_per_s=stored,
+        disk=_disk(place.folder),
+        backup_at=None if backups is None else newest_backup(backups),
+        backups=None if backups is None else str(backups),
+        problems=problems,
+    )
+
+
+async def _services(run: RunInfo | None) -> list[Service]:
+    if run is None:
+        return []
+    ready = await readiness(run)
+    problems = await asyncio.gather(*(problem_of(one) if not ready[one.name] else _none() for one in run.services))
+    return [
+        Service(one.name, ready[one.name], one.pid, one.restarts, problem)
+        for one, problem in zip(run.services, problems, strict=True)
+    ]
+
+
+async def _none() -> None:
+    return None
+
+
+async def _database(url: str | None, problems: dict[str, str]) -> Database | None:
+    if url is None:
+        return None
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            connection = await connect(url, "territoire-status")
+            try:
+                return await _read_database(connection)
+            finally:
+                connection.terminate()
+    except DATABASE_AWAY as away:
+        problems["database"] = database_reason(away)
+    except PostgresError as refused:
+        problems["database"] = f"refuse : {refused}"
+    return None
+
+
+async def _read_database(connection: Connection) -> Database:
+    row = await connection.fetchrow(READ_DATABASE)
+    gateways = await connection.fetchrow(COUNT_GATEWAYS, SILENT_AFTER)
+    assert row is not None  # noqa: S101 - An aggregate is one row.
+    assert gateways is not None  # noqa: S101
+    return Database(
+        row["postgresql"].partition(" ")[0],
+        row["timescaledb"],
+        row["schema"],
+        len(migrations()),
+        row["octets"],
+        row["devices"],
+        row["last_uplink_at"],
+        gateways["registered"],
+        gateways["online"],
+        gateways["never"],
+        await count_open(connection),
+    )
+
+
+async def _bus(url: str | None, problems: dict[str, str]) -> tuple[str | None, list[Stream]]:
+    if url is None:
+        return None, []
+    waiting = waiting_for_bus(url)
+    try:
+        async with asyncio.timeout(WITHIN_S), connect_bus(url, "territoire-status", waiting) as bus:
+            found = [(name, await bus.filled(name)) for name in (topics.FRAMES, topics.UPLINKS)]
+            missing = [name for name, filled in found if filled is None]
+            if missing:
+                problems["bus"] = f"flux absents : {', '.join(missing)}"
+            return bus.server_version, [Stream(name, *filled) for name, filled in found if filled is not None]
+    except BUS_AWAY as away:
+        problems["bus"] = f"{waiting.reason or bus_reason(away)} ({waiting.address})"
+    return None, []
+
+
+async def _rate(run: RunInfo | None, service: str, counter: str) -> float | None:
+    """How fast a counter of every replica rises, all its labels together; None where nobody says."""
+    replicas = () if run is None else run.replicas(service)
+    urls = [f"{one.health_url}/metrics" for one in replicas if one.health_url is not None]
+    before = await _sum(urls, counter)
+    await asyncio.sleep(SAMPLED_S if before is not None else 0)
+    after = await _sum(urls, counter) if before is not None else None
+    return None if before is None or after is None else max(0.0, after - before) / SAMPLED_S
+
+
+async def _sum(urls: Sequence[str], counter: str) -> float | None:
+    answers = [answer for answer in await asyncio.gather(*map(asked, urls)) if answer is not None]
+    lines = [line for answer in answers for line in answer.decode().splitlines() if line.startswith(counter)]
+    return sum(float(line.rpartition(" ")[2]) for line in lines) if answers else None
+
+
+def _disk(folder: Path | None) -> Disk | None:
+    if folder is None or not folder.exists():
+        return None
+    disk = shutil.disk_usage(folder)
+    return Disk(disk.free, disk.total)

@@ -1,0 +1,154 @@
+"""The outermost layer: a limit and a deadline for bodies, measures, headers, and no stack trace to anybody."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import structlog
+from prometheus_client import Histogram
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from core.runtime.http.errors import database_away, render
+
+MAX_BODY = 1 << 20
+BODY_WITHIN_S = 10
+# Longer than a body may take to come, and than any query of ours takes.
+ANSWER_WITHIN_S = 15.0
+
+DURATION = Histogram(
+    "territoire_api_http_request_duration_seconds",
+    "From the request's head to the answer's end",
+    ["route", "method", "status"],
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+DEFAULT_HEADERS = ((b"content-security-policy", b"default-src 'none'"),)
+NO_STORE = (b"cache-control", b"no-store")
+
+log = structlog.get_logger()
+
+
+class Edge:
+    """Wraps the application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._abandoned: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(send)
+        started = time.perf_counter()
+        try:
+            if _declared_length(scope) > MAX_BODY:
+                await _too_large()(scope, receive, exchange.send)
+            else:
+                await self._answer(scope, receive, exchange)
+        except Exception:
+            log.exception("request_failed", method=scope["method"], route=_route(scope))
+            if exchange.status is None:
+                await render(500, "l'erreur est consignée")(scope, receive, exchange.send)
+        finally:
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            DURATION.labels(_route(scope), method, exchange.status or 499).observe(time.perf_counter() - started)
+
+    async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
+        """Let the application answer in time, or answer 503 for it.
+
+        A driver whose server is frozen does not even return from a cancellation: its request is left behind.
+        """
+        answering = asyncio.create_task(self._run(scope, receive, exchange), name="request")
+        try:
+            await asyncio.wait({answering}, timeout=ANSWER_WITHIN_S)
+        finally:
+            if not answering.done():
+                self._abandoned.add(answering)
+                answering.add_done_callback(self._abandoned.discard)
+                answering.cancel()
+        if answering.done():
+            answering.result()
+        elif exchange.status is None:
+            answer = exchange.taken_over()
+            log.warning("request_abandoned", method=scope["method"], route=_route(scope), seconds=ANSWER_WITHIN_S)
+            await database_away()(scope, receive, answer)
+
+    async def _run(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
+        await self._app(scope, _limited(receive), exchange.send)
+
+
+class _Exchange:
+    """Adds the headers on the way out, and remembers the status."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._is_taken_over = False
+        self.status: int | None = None
+
+    def taken_over(self) -> Send:
+        """From now on only what is sent by this way goes out: what the application still says is not heard."""
+        self._is_taken_over = True
+        return self._deliver
+
+    async def send(self, message: Message) -> None:
+        if not self._is_taken_over:
+            await self._deliver(message)
+
+    async def _deliver(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message.get("headers", ()), *HEADERS]
+            present = {name.lower() for name, _ in headers}
+            headers += [header for header in DEFAULT_HEADERS if header[0] not in present]
+            if b"etag" not in present:  # A file of the reference page may be kept.
+                headers.append(NO_STORE)
+            message["headers"] = headers
+        await self._send(message)
+
+
+def _route(scope: MutableMapping[str, Any]) -> str:
+    return getattr(scope.get("route"), "path", None) or "unmatched"
+
+
+def _declared_length(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
+
+
+def _too_large() -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    return render(413, "le corps d'une requête compte 1 Mo au plus")
+
+
+def _limited(receive: Receive) -> Receive:
+    """Bodies whose length is not declared are counted as they come, and do not come for ever."""
+    loop = asyncio.get_running_loop()
+    until, received, complete = loop.time() + BODY_WITHIN_S, 0, False
+
+    async def limited() -> Message:
+        nonlocal received, complete
+        if complete:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(until):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408) from None
+        received += len(message.get("body", b""))
+        complete = not message.get("more_body", False)
+        if received > MAX_BODY:
+            raise HTTPException(413)
+        return message
+
+    return limited

@@ -1,0 +1,315 @@
+"""The frontend for LoRa Basics Station: one WebSocket per gateway. The wire format is `lorawan.gateway`'s."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from core.model.entities import Gateway
+from gateways.basics_station_frames import Unfit, fell_back, frame_of, schedule_of, stats_of
+from gateways.frontend import INTERNAL_ERROR, NO_ACK, OK, Emission, FrameSink
+from gateways.known_gateways import Gateways, Sightings
+from gateways.paths import Paths
+from gateways.radio import now_us
+from gateways.round_trip import RoundTrip
+from gateways.settings import FrontendSettings
+from gateways.station_server import StationServer, peer_of
+from gateways.telemetry import DATAGRAMS, FRAMES, ROUND_TRIP_SECONDS
+from gateways.token_bucket import Budget
+from lorawan.gateway.basics_station import (
+    Heard,
+    MalformedMessage,
+    TimeSync,
+    Transmitted,
+    Unused,
+    Version,
+    parse_message,
+    round_trip_us,
+)
+from lorawan.gateway.basics_station_answers import ClassA, ClassC, dnmsg, timesync_answer
+from lorawan.gateway.basics_station_config import router_config
+from lorawan.identifiers import GatewayId
+from lorawan.regions import EU868, REGIONS, Region
+
+NAME = "basics_station"
+# Between two questions whether a station is there, and for its answer: together less than a path's silence.
+PING_EVERY_S = 25.0
+PONG_WITHIN_S = 20.0
+VERSION_WITHIN_S = 30.0
+# Two boards of eight demodulators hear at most so many of the shortest frames.
+MESSAGES_PER_SECOND = 500
+MESSAGES_AT_ONCE = 1_000
+MAX_UNKNOWN = 200
+TRY_AGAIN_LATER = 1013
+DOWNLINK_IDS = 1 << 31
+# After the last window that a station was offered: its dntxed comes 5 ms after the start, over a mobile network.
+SILENT_AFTER_S = 1.0
+# When RX1 alone was offered, early enough that another gateway, or this one, may still serve RX2.
+SILENT_AFTER_RX1_S = 0.5
+# A station tries an immediate frame ten times in a second before it gives it up.
+SILENT_AFTER_IMMEDIATE_S = 3.0
+
+_KINDS = frozenset({"updf", "jreq", "propdf", "dntxed", "timesync", "version"})
+_UNKNOWN_FRAME = FRAMES.labels("unknown_gateway")
+_BAD_RATE = FRAMES.labels("rejected_modulation")
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class _Link:
+    """One connection of one gateway. `setup` is what it was configured for, None before."""
+
+    gateway_id: GatewayId
+    connection: ServerConnection
+    address: str
+    budget: Budget
+    opened_at: float
+    setup: tuple[str, int] | None = None
+    round_trip: RoundTrip = field(default_factory=RoundTrip)
+
+
+class BasicsStation:
+    """A station that connects takes the place of its former connection, which may be dead without knowing it."""
+
+    def __init__(
+        self, settings: FrontendSettings, sink: FrameSink, gateways: Gateways, sightings: Sightings, paths: Paths
+    ) -> None:
+        self.server = StationServer(settings, self._talk, self._seen)
+        self._sink = sink
+        self._registered = gateways
+        self._sightings = sightings
+        self._paths = paths
+        self._links: dict[GatewayId, _Link] = {}
+        self._asked: dict[tuple[GatewayId, int], asyncio.Future[Transmitted]] = {}
+        self._next_diid = random.randrange(1, DOWNLINK_IDS)  # noqa: S311 - Apart from a former process's.
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def name(self) -> str:
+        """As `gateway_state.frontend` has it."""
+        return NAME
+
+    @property
+    def answers_at_once(self) -> bool:
+        """A dntxed comes with the transmission; how far away a station is shows in its pings."""
+        return False
+
+    def round_trip_us(self, gateway_id: GatewayId) -> int | None:
+        """As measured on the gateway's connection."""
+        link = self._links.get(gateway_id)
+        return None if link is None else link.round_trip.median_us
+
+    def registered(self) -> None:
+        """The registry has changed: what is ours now is reachable, what is set up otherwise starts anew."""
+        for link in list(self._links.values()):
+            if link.setup is not None and link.setup != self._setup_of(link.gateway_id):
+                link.connection.transport.abort()  # It is back within a second, and asks what it is to be.
+            elif link.setup is not None and link.gateway_id in self._registered:
+                self._paths.alive(link.gateway_id, NAME)
+
+    def _seen(self, gateway_id: GatewayId, address: str, stats: dict[str, Any] | None = None) -> bool:
+        return self._sightings.note(gateway_id, NAME, address, stats)
+
+    def _region(self, gateway_id: GatewayId) -> Region:
+        return REGIONS[self._setup_of(gateway_id)[0]]
+
+    def _setup_of(self, gateway_id: GatewayId) -> tuple[str, int]:
+        """Region and number of boards."""
+        gateway: Gateway | None = self._registered.get(gateway_id)
+        if gateway is None:
+            return EU868.name, 1
+        return gateway.region if gateway.region in REGIONS else EU868.name, gateway.boards
+
+    # --- One connection ------------------------------------------------------------------------------
+
+    async def _talk(self, gateway_id: GatewayId, connection: ServerConnection) -> None:
+        """Everything that a station says, until it is gone."""
+        now = self._loop.time()
+        budget = Budget.full(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE, now)
+        link = _Link(gateway_id, connection, peer_of(connection), budget, now)
+        known = self._seen(gateway_id, link.address) or gateway_id in self._links
+        if not known and self._strangers() >= MAX_UNKNOWN:
+            DATAGRAMS.labels("station_connection", "too_many_gateways").inc()
+            await connection.close(TRY_AGAIN_LATER)
+            return
+        self._take_over(link)
+        keeping = asyncio.create_task(self._keep_alive(link), name=f"keep station {gateway_id.hex()} alive")
+        try:
+            async for message in connection:
+                answer = self._take(link, message, now_us())
+                if answer is not None:
+                    await connection.send(answer)
+        finally:
+            keeping.cancel()
+            self._gone(link)
+
+    def _strangers(self) -> int:
+        return sum(gateway_id not in self._registered for gateway_id in self._links)
+
+    def _take_over(self, link: _Link) -> None:
+        former = self._links.get(link.gateway_id)
+        self._links[link.gateway_id] = link
+        if former is None:
+            return
+        log.info("station_taken_over", gw_eui=link.gateway_id.hex(), former=former.address, now=link.address)
+        former.connection.transport.abort()
+
+    def _gone(self, link: _Link) -> None:
+        if self._links.get(link.gateway_id) is not link:
+            return
+        del self._links[link.gateway_id]
+        if self._paths.frontend_of(link.gateway_id) == NAME:  # It is not at another replica already.
+            self._seen(link.gateway_id, link.address, {"online": False})
+            self._paths.lost_soon(link.gateway_id)
+
+    async def _keep_alive(self, link: _Link) -> None:
+        """Ask whether the station is there, and how far away; end a connection on which nobody answers."""
+        while True:
+            try:
+                async with asyncio.timeout(PONG_WITHIN_S):
+                    latency_s = await (await link.connection.ping())
+            except TimeoutError:
+                log.warning("station_silent", gw_eui=link.gateway_id.hex(), address=link.address)
+                link.connection.transport.abort()
+                return
+            except ConnectionClosed:
+                return
+            if link.setup is None and self._loop.time() - link.opened_at > VERSION_WITHIN_S:
+                DATAGRAMS.labels("station_version", "missing").inc()
+                link.connection.transport.abort()
+                return
+            self._measured(link, round(latency_s * 1e6))
+            self._alive(link)
+            await asyncio.sleep(PING_EVERY_S)
+
+    def _measured(self, link: _Link, sample_us: int) -> None:
+        ROUND_TRIP_SECONDS.observe(sample_us / 1e6)
+        link.round_trip.note(sample_us)
+
+    def _alive(self, link: _Link, stats: dict[str, Any] | None = None) -> bool:
+        """Note a sign of life; whether the gateway is registered. Its path is open once it is configured."""
+        noted = {"online": True} | (stats or {})
+        if link.round_trip.median_us is not None:
+            noted["rtt_ms"] = round(link.round_trip.median_us / 1000)
+        known = self._seen(link.gateway_id, link.address, noted)
+        if known and link.setup is not None and self._links.get(link.gateway_id) is link:
+            self._paths.alive(link.gateway_id, NAME)
+        return known
+
+    # --- From the station ----------------------------------------------------------------------------
+
+    def _take(self, link: _Link, message: str | bytes, received_at_us: int) -> str | None:
+        """Act on whatever comes; returns what is to be answered."""
+        if not link.budget.spend(self._loop.time()):
+            DATAGRAMS.labels("station_other", "rate_limited").inc()
+            return None
+        if isinstance(message, bytes):  # Of the remote shell, which nobody here has opened.
+            DATAGRAMS.labels("station_other", "not_used").inc()
+            return None
+        try:
+            said = parse_message(message)
+        except MalformedMessage as malformed:
+            kind = malformed.msgtype if malformed.msgtype in _KINDS else "other"
+            DATAGRAMS.labels(f"station_{kind}", "malformed").inc()
+            log.debug("station_message_malformed", error=str(malformed), gw_eui=link.gateway_id.hex())
+            return None
+        match said:
+            case Heard():
+                self._heard(link, said, received_at_us)
+            case Transmitted():
+                self._transmitted(link, said)
+            case TimeSync():
+                DATAGRAMS.labels("station_timesync", "ok").inc()
+                return timesync_answer(said, now_us())
+            case Version():
+                return self._configure(link, said)
+            case Unused():
+                DATAGRAMS.labels("station_other", "not_used").inc()
+        return None
+
+    def _configure(self, link: _Link, version: Version) -> str:
+        region, boards = link.setup = self._setup_of(link.gateway_id)
+        DATAGRAMS.labels("station_version", "ok").inc()
+        log.info(
+            "station_configured",
+            gw_eui=link.gateway_id.hex(),
+            station=version.station,
+            model=version.model,
+            boards=boards,
+        )
+        self._alive(link, stats_of(version))
+        return router_config(REGIONS[region], now_us(), boards=boards, unlimited=not version.is_production)
+
+    def _heard(self, link: _Link, heard: Heard, received_at_us: int) -> None:
+        sample_us = round_trip_us(heard.ref_time_us, received_at_us)
+        if sample_us is not None:
+            self._measured(link, sample_us)
+        if not self._alive(link):
+            DATAGRAMS.labels(f"station_{heard.msgtype}", "unknown_gateway").inc()
+            _UNKNOWN_FRAME.inc()
+            return
+        DATAGRAMS.labels(f"station_{heard.msgtype}", "ok").inc()
+        far_us = link.round_trip.median_us or 0
+        frame = frame_of(heard, link.gateway_id, self._region(link.gateway_id), received_at_us, far_us)
+        if frame is None:
+            _BAD_RATE.inc()
+            return
+        self._sink.offer(frame)
+
+    def _transmitted(self, link: _Link, transmitted: Transmitted) -> None:
+        asked = self._asked.get((link.gateway_id, transmitted.diid))
+        if asked is None or asked.done():
+            DATAGRAMS.labels("station_dntxed", "unexpected").inc()
+            return
+        DATAGRAMS.labels("station_dntxed", "ok").inc()
+        asked.set_result(transmitted)
+
+    # --- To the station ------------------------------------------------------------------------------
+
+    async def emit(self, emission: Emission) -> str:
+        """One frame in the one way that was chosen."""
+        status, _ = await self.emit_in_windows([emission])
+        return status
+
+    async def emit_in_windows(self, emissions: Sequence[Emission]) -> tuple[str, int]:
+        """dnmsg, and the dntxed with its diid; a station says nothing of a frame that it does not send."""
+        gateway_id = emissions[0].gateway_id
+        link = self._links.get(gateway_id)
+        if link is None or link.setup is None:
+            return INTERNAL_ERROR, 0
+        try:
+            when, rctx = schedule_of(emissions, self._region(gateway_id))
+        except Unfit as unfit:
+            log.warning("downlink_not_sent", gw_eui=gateway_id.hex(), error=str(unfit))
+            return INTERNAL_ERROR, 0
+        diid, self._next_diid = self._next_diid, self._next_diid % (DOWNLINK_IDS - 1) + 1
+        message = dnmsg(diid, emissions[0].transmission.phy_payload, when, rctx, now_us())
+        answered: asyncio.Future[Transmitted] = self._loop.create_future()
+        # By gateway, not by connection: a station that lost this one answers on its next.
+        self._asked[gateway_id, diid] = answered
+        try:
+            async with asyncio.timeout(_patience_s(emissions, when, link.round_trip.median_us or 0)):
+                await link.connection.send(message)
+                transmitted = await answered
+        except (TimeoutError, ConnectionClosed) as silence:
+            DATAGRAMS.labels("station_dntxed", "missing").inc()
+            log.warning("downlink_unanswered", gw_eui=gateway_id.hex(), error=str(silence) or "no dntxed came")
+            return NO_ACK, 0
+        finally:
+            del self._asked[gateway_id, diid]
+        return OK, int(fell_back(transmitted, when))
+
+
+def _patience_s(emissions: Sequence[Emission], when: ClassA | ClassC, round_trip_us: int) -> float:
+    """How long a dntxed is waited for: what comes later is as good as nothing."""
+    if isinstance(when, ClassC):
+        return SILENT_AFTER_IMMEDIATE_S
+    until_last_window_s = (emissions[-1].starts_at_us - now_us()) / 1e6
+    margin_s = SILENT_AFTER_S if when.rx2 is not None else SILENT_AFTER_RX1_S
+    return max(0.0, until_last_window_s) + margin_s + round_trip_us / 1e6

@@ -1,0 +1,171 @@
+"""From frames to messages of FRAMES: one lane per shard, at most one publish in flight in each."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from core.messages import topics
+from core.messages.batch import encode_batch
+from core.messages.frames import Frame
+from core.messages.shards import shard_of_slot
+from core.messages.traces import NO_TRACE
+from core.runtime.bus import Bus
+from core.runtime.tracing import TRACES
+from gateways.telemetry import FRAMES, PUBLISH_SECONDS, QUEUE_DEPTH
+from lorawan.frame import MType, routing_slot
+
+MAX_ITEMS = 500
+MAX_OCTETS = 256 * 1024
+LINGER_S = 0.025
+# What a frame weighs in a message besides its PHYPayload: an estimate on the high side.
+FRAME_OVERHEAD = 96
+# Per shard: at 15,000 frames a second over four shards, more than ten seconds of a bus that is away.
+MAX_WAITING = 50_000
+
+_MTYPE_SHIFT = 5
+_URGENT = (int(MType.JOIN_REQUEST), int(MType.CONFIRMED_DATA_UP))
+
+_FORWARDED = FRAMES.labels("forwarded")
+_DROPPED = FRAMES.labels("queue_full")
+_UNROUTABLE = FRAMES.labels("unroutable")
+
+STAGE = "gateway_bridge"
+
+Done = Callable[[], None]
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What waits for one shard. The device of an urgent frame listens for an answer within a second."""
+
+    frames: list[Frame] = field(default_factory=list[Frame])
+    done: list[Done | None] = field(default_factory=list[Done | None])
+    octets: int = 0
+    opened_at: float = 0.0
+    filled: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def add(self, frame: Frame, done: Done | None) -> None:
+        """Append a frame; the first of a batch opens it, an urgent one closes it."""
+        frames, phy_payload = self.frames, frame.phy_payload
+        if not frames:
+            self.opened_at = asyncio.get_running_loop().time()
+            self.filled.set()
+        frames.append(frame)
+        self.done.append(done)
+        self.octets += len(phy_payload) + FRAME_OVERHEAD
+        urgent = phy_payload[0] >> _MTYPE_SHIFT in _URGENT
+        if urgent or len(frames) >= MAX_ITEMS or self.octets >= MAX_OCTETS:
+            self.closing.set()
+
+    def take(self) -> tuple[list[Frame], list[Done | None]]:
+        """The next batch. All of it as a rule; after a bus that was away, as much as a message may hold."""
+        count, octets = 0, 0
+        while count < len(self.frames) and count < MAX_ITEMS and octets < MAX_OCTETS:
+            octets += len(self.frames[count].phy_payload) + FRAME_OVERHEAD
+            count += 1
+        if count == len(self.frames):
+            taken = (self.frames, self.done)
+            self.frames, self.done, self.octets = [], [], 0
+            self.filled.clear()
+            self.closing.clear()
+            return taken
+        taken = (self.frames[:count], self.done[:count])
+        del self.frames[:count], self.done[:count]
+        self.octets -= octets
+        return taken
+
+
+class Batcher:
+    """The frame sink of every frontend."""
+
+    def __init__(self, bus: Bus, shards: int, *, max_waiting: int = MAX_WAITING) -> None:
+        self._bus = bus
+        self._shards = shards
+        self._max_waiting = max_waiting
+        self._lanes = [_Lane() for _ in range(shards)]
+        self._closed = False
+
+    def offer(self, frame: Frame, done: Done | None = None) -> None:
+        """Take a frame; `done` is called once it is in the stream, or at once when it can go nowhere.
+
+        Without `done` nobody can be told to wait: when the queue is full, the frame is dropped and counted.
+        """
+        slot = routing_slot(frame.phy_payload)
+        if slot is None:
+            _UNROUTABLE.inc()
+            if done is not None:
+                done()
+            return
+        lane = self._lanes[shard_of_slot(slot, self._shards)]
+        if done is None and len(lane.frames) >= self._max_waiting:
+            _DROPPED.inc()
+            return
+        lane.add(frame, done)
+
+    def waiting(self, shard: int) -> int:
+        """How many frames wait for a shard, besides the batch on its way."""
+        return len(self._lanes[shard].frames)
+
+    async def run(self) -> None:
+        """Publish until `close()` was called and everything taken is in the stream."""
+        async with asyncio.TaskGroup() as tasks:
+            for shard in range(self._shards):
+                tasks.create_task(self._run_lane(shard), name=f"publish frames of shard {shard}")
+
+    def close(self) -> None:
+        """Take no more time over batches: `run` publishes what it holds, then returns."""
+        self._closed = True
+        for lane in self._lanes:
+            lane.filled.set()
+            lane.closing.set()
+
+    async def _run_lane(self, shard: int) -> None:
+        lane, subject, depth = self._lanes[shard], topics.frames(shard), QUEUE_DEPTH.labels(str(shard))
+        while True:
+            await lane.filled.wait()
+            if not self._closed:
+                await _closing(lane)
+            frames, done = lane.take()
+            if not frames:
+                return
+            depth.set(len(frames) + len(lane.frames))
+            started = time.perf_counter()
+            await self._bus.publish(subject, encode_batch(frames), uuid.uuid4().hex)
+            PUBLISH_SECONDS.observe(time.perf_counter() - started)
+            _FORWARDED.inc(len(frames))
+            _tell(frames, shard)
+            for tell in done:
+                if tell is not None:
+                    tell()
+            if self._closed:
+                lane.filled.set()
+
+
+def _tell(frames: list[Frame], shard: int) -> None:
+    """They are in the stream: say so of those that are followed."""
+    limit = TRACES.limit
+    followed = [frame for frame in frames if NO_TRACE < frame.trace_id < limit]
+    now_us = time.time_ns() // 1_000
+    for frame in followed:
+        TRACES.step(
+            STAGE,
+            frame.trace_id,
+            (frame.received_at_us, now_us),
+            "frame_forwarded",
+            None,
+            gw_eui=frame.gateway_id.hex(),
+            shard=shard,
+            outcome="forwarded",
+        )
+
+
+async def _closing(lane: _Lane) -> None:
+    """Return when the batch is to go: full, urgent, or 25 ms old."""
+    try:
+        async with asyncio.timeout_at(lane.opened_at + LINGER_S):
+            await lane.closing.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,179 @@
+"""Which gateways are ours, and what was last seen of each: read from the registry, written to it in batches."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from alerting.address_alerts import open_address_alerts
+from core.model.entities import Gateway
+from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool
+from gateways import gateway_metrics
+from gateways.telemetry import ADDRESS_CHANGES, REGISTERED
+from lorawan.identifiers import GatewayId
+from registry.changes import Change
+from registry.gateway_supervision import AddressSeen, save_address_changes
+from registry.gateways import GatewaySeen, read_gateways, save_gateway_states, save_unknown_gateways
+
+SAVE_EVERY_S = 5.0
+# Between two saves. Anybody can invent gateways: the rest is left out, and noted when it comes again.
+MAX_UNKNOWN = 200
+MAX_REFUSED_ADDRESSES = 200
+
+log = structlog.get_logger()
+
+
+class Gateways:
+    """The registered gateways, in memory; a change of the registry is live within 5 s."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._known: dict[bytes, Gateway] = {}
+
+    async def load(self) -> None:
+        """Read every gateway: there are hundreds, and they change by the day."""
+        former, self._known = self._known, await read_gateways(self._pool)
+        for gateway_id in former.keys() - self._known.keys():
+            gateway_metrics.forget(gateway_id)
+        REGISTERED.set(len(self._known))
+
+    async def apply(self, changes: list[Change]) -> None:
+        """Read anew when a gateway changed."""
+        if any(change.entity == "gateway" for change in changes):
+            await self.load()
+
+    def get(self, gateway_id: bytes) -> Gateway | None:
+        """The gateway with this EUI, if it is registered."""
+        return self._known.get(gateway_id)
+
+    def ids(self) -> set[bytes]:
+        """Every registered EUI."""
+        return set(self._known)
+
+    def __contains__(self, gateway_id: bytes) -> bool:
+        return gateway_id in self._known
+
+
+@dataclass(slots=True)
+class _Sight:
+    frontend: str
+    address: str
+    seen_at: float
+    stats: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Sightings:
+    """Signs of life since the last save, one entry per gateway."""
+
+    def __init__(self, pool: Pool, gateways: Gateways) -> None:
+        self._pool = pool
+        self._gateways = gateways
+        self._known: dict[bytes, _Sight] = {}
+        self._unknown: dict[bytes, _Sight] = {}
+        self._refused: dict[tuple[bytes, str, str, str], int] = {}
+
+    def note(
+        self, gateway_id: GatewayId, frontend: str, address: str, stats: dict[str, Any] | None = None
+    ) -> bool:
+        """Remember that the gateway was here; whether it is registered."""
+        registered = gateway_id in self._gateways
+        sights = self._known if registered else self._unknown
+        sight = sights.get(gateway_id)
+        if sight is None:
+            if not registered and len(sights) >= MAX_UNKNOWN:
+                return False
+            sights[gateway_id] = sight = _Sight(frontend, address, 0.0)
+        sight.frontend, sight.address, sight.seen_at = frontend, address, time.time()
+        if stats:
+            sight.stats |= stats
+        return registered
+
+    def refuse_address(self, gateway_id: GatewayId, frontend: str, former: str, address: str) -> None:
+        """Somebody spoke in a registered gateway's name while it spoke from `former`."""
+        ADDRESS_CHANGES.labels("refused").inc()
+        gateway_metrics.ADDRESS_CHANGES.labels(gateway_id.hex(), "refused").inc()
+        key = (gateway_id, frontend, former, address)
+        if key in self._refused or len(self._refused) < MAX_REFUSED_ADDRESSES:
+            self._refused[key] = self._refused.get(key, 0) + 1
+
+    async def run(self) -> None:
+        """Save every 5 s until cancelled; what could not be saved is merged into the next."""
+        while True:
+            await asyncio.sleep(SAVE_EVERY_S)
+            await self.save()
+
+    async def save(self) -> None:
+        """Write what was seen since the last save."""
+        known, self._known = self._known, {}
+        unknown, self._unknown = self._unknown, {}
+        refused, self._refused = self._refused, {}
+        try:
+            if refused:
+                await self._save_refused(refused)
+                refused = {}
+            if known:
+                await self._save_known(known)
+            if unknown:
+                await save_unknown_gateways(self._pool, _rows(unknown))
+        except asyncio.CancelledError:  # The bridge ends, and saves once more.
+            self._take_back(known, unknown, refused)
+            raise
+        except (
+            ForeignKeyViolationError,
+            *DATABASE_AWAY,
+        ) as away:  # One that is being removed is passed over next time.
+            log.warning("gateways_not_saved", error=str(away) or type(away).__name__)
+            self._take_back(known, unknown, refused)
+
+    def _take_back(
+        self,
+        known: dict[bytes, _Sight],
+        unknown: dict[bytes, _Sight],
+        refused: dict[tuple[bytes, str, str, str], int],
+    ) -> None:
+        """What could not be saved goes with the next."""
+        self._known = known | self._known
+        self._unknown = unknown | self._unknown
+        for key, times in refused.items():
+            self._refused[key] = self._refused.get(key, 0) + times
+
+    async def _save_refused(self, refused: dict[tuple[bytes, str, str, str], int]) -> None:
+        at = datetime.now(UTC)
+        changes = [AddressSeen(*key, refused=True, times=times, at=at) for key, times in refused.items()]
+        async with self._pool.acquire() as connection, connection.transaction():
+            await save_address_changes(connection, changes)
+            await open_address_alerts(connection, changes)
+        for change in changes:
+            _warn("gateway_address_refused", change)
+
+    async def _save_known(self, known: dict[bytes, _Sight]) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            moved = await save_gateway_states(connection, _rows(known))
+            if moved:
+                await open_address_alerts(connection, moved)
+        for gateway_id, sight in known.items():
+            if gateway_id in self._gateways:
+                gateway_metrics.LAST_SEEN.labels(gateway_id.hex()).set(sight.seen_at)
+        for change in moved:
+            ADDRESS_CHANGES.labels("accepted").inc()
+            gateway_metrics.ADDRESS_CHANGES.labels(change.gateway_id.hex(), "accepted").inc()
+            _warn("gateway_address_changed", change)
+
+
+def _warn(event: str, change: AddressSeen) -> None:
+    """Nothing may have proved who speaks: whoever operates the gateway must see this."""
+    log.warning(
+        event, gw_eui=change.gateway_id.hex(), former=change.former, now=change.address, times=change.times
+    )
+
+
+def _rows(sights: dict[bytes, _Sight]) -> list[GatewaySeen]:
+    return [
+        GatewaySeen(
+            gateway_id, sight.frontend, sight.address, datetime.fromtimestamp(sight.seen_at, UTC), sight.stats
+        )
+        for gateway_id, sight in sights.items()
+    ]

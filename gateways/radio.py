@@ -1,0 +1,287 @@
+"""One gateway's radio: its transmissions one after the other, lawful, written down before it is asked."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from core.messages.downlinks import Transmission, TransmitReply, TransmitRequest
+from core.model.entities import Gateway
+from core.runtime.postgres import DATABASE_AWAY, Pool
+from gateways import gateway_metrics
+from gateways.frontend import INTERNAL_ERROR, NO_ACK, OK, Emission, Frontend, WindowFrontend
+from gateways.round_trip import RoundTrips
+from gateways.telemetry import ROUND_TRIP_SECONDS
+from gateways.transmission_store import Statuses, read_emissions, write_transmission
+from lorawan.airtime import Emission as LedgerEmission
+from lorawan.airtime import Granted, Priority, Refused, Scheduler, Usage, lora_airtime_us
+from lorawan.identifiers import GatewayId
+from lorawan.regions import EU868, REGIONS
+
+# What a forwarder needs from the arrival of a request until the frame starts, with something to spare.
+QUEUE_LEAD_US = 50_000
+# Below this it answers TOO_LATE (42.5 ms measured on HAL2), whatever we hoped for.
+HARD_LEAD_US = 43_000
+FIRST_ROUND_TRIP_US = 50_000
+COLLISION_PACKET = "COLLISION_PACKET"
+TOO_LATE = "TOO_LATE"
+# Of a window that was offered to a gateway beside the one that it took.
+NOT_TAKEN = "IGNORED"
+IMMEDIATE_TRIES = 3
+IMMEDIATE_PAUSE_S = 0.3
+
+log = structlog.get_logger()
+
+
+def now_us() -> int:
+    """Microseconds since 1970 UTC."""
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of one of a request's transmissions."""
+
+    status: str
+    fits_at_us: int = 0
+    starts_at_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Booking:
+    """A transmission that the ledger grants, and its row; `index` is its place in the request."""
+
+    index: int
+    transmission: Transmission
+    granted: Granted
+    row_id: int
+
+
+class Radio:
+    """Serves the requests to one gateway for as long as this replica holds its path."""
+
+    def __init__(
+        self, gateway: Gateway, scheduler: Scheduler, pool: Pool, statuses: Statuses, round_trips: RoundTrips
+    ) -> None:
+        self.gateway = gateway
+        self._region = REGIONS.get(gateway.region, EU868)
+        self._scheduler = scheduler
+        self._pool = pool
+        self._statuses = statuses
+        self._latest_now_us = 0
+        self._handing_over = asyncio.Lock()
+        self._on_air_until_us = 0
+        self._round_trips = round_trips
+        self.measured_us = round_trips.of(gateway.gateway_id)
+
+    @property
+    def round_trip_us(self) -> int:
+        """As measured, or what is supposed before that."""
+        return FIRST_ROUND_TRIP_US if self.measured_us is None else self.measured_us
+
+    @classmethod
+    async def restored(cls, gateway: Gateway, pool: Pool, statuses: Statuses, round_trips: RoundTrips) -> "Radio":
+        """A radio whose duty cycle goes on where any replica before us left it.
+
+        Raises:
+            DATABASE_AWAY: the ledger cannot be read.
+        """
+        scheduler = Scheduler(REGIONS.get(gateway.region, EU868))
+        scheduler.restore(now_us(), await read_emissions(pool, gateway.gateway_id))
+        return cls(gateway, scheduler, pool, statuses, round_trips)
+
+    def usage(self) -> tuple[Usage, ...]:
+        """What is used up of each sub-band's hour."""
+        self._latest_now_us = max(now_us(), self._latest_now_us)
+        return self._scheduler.usage(self._latest_now_us)
+
+    async def transmit(self, frontend: Frontend, request: TransmitRequest) -> TransmitReply:
+        """Try the transmissions in order until the gateway takes one; at most one goes out."""
+        if isinstance(frontend, WindowFrontend):
+            self.measured_us = frontend.round_trip_us(self.gateway.gateway_id)
+            if not any(transmission.immediate for transmission in request.transmissions):
+                return await self._transmit_in_windows(frontend, request)
+        outcome, fits_at_us = _Outcome(INTERNAL_ERROR), 0
+        for index, transmission in enumerate(request.transmissions):
+            outcome = await self._try_immediate_again(frontend, request, index, transmission)
+            if outcome.status == OK:
+                return TransmitReply(OK, index, 0, outcome.starts_at_us)
+            if outcome.fits_at_us and (not fits_at_us or outcome.fits_at_us < fits_at_us):
+                fits_at_us = outcome.fits_at_us
+            if outcome.status == NO_ACK:  # It may have gone out: a second one would be one too many.
+                return TransmitReply(NO_ACK, index, 0, outcome.starts_at_us)
+        return TransmitReply(outcome.status, -1, fits_at_us, 0)
+
+    async def _transmit_in_windows(self, frontend: WindowFrontend, request: TransmitRequest) -> TransmitReply:
+        """Offer every window that the ledger grants; what the gateway did not take is given back."""
+        bookings: list[_Booking] = []
+        refused: list[_Outcome] = []
+        for index, transmission in enumerate(request.transmissions):
+            booked = await self._book(request, index, transmission)
+            if isinstance(booked, _Booking) and self._is_late(booked.granted):
+                self._settle(booked, TOO_LATE)
+                booked = _Outcome(TOO_LATE)
+            if isinstance(booked, _Booking):
+                bookings.append(booked)
+            else:
+                refused.append(booked)
+        if not bookings:
+            fits_at_us = min((outcome.fits_at_us for outcome in refused if outcome.fits_at_us), default=0)
+            return TransmitReply(refused[-1].status if refused else INTERNAL_ERROR, -1, fits_at_us, 0)
+        status, place = await frontend.emit_in_windows([self._emission(request, booked) for booked in bookings])
+        for booked in bookings:
+            # Silence is no answer: any of them may have gone out.
+            self._settle(booked, NOT_TAKEN if status == OK and booked is not bookings[place] else status)
+        if status not in {OK, NO_ACK}:
+            return TransmitReply(status, -1, 0, 0)
+        return TransmitReply(status, bookings[place].index, 0, bookings[place].granted.start_us)
+
+    async def _try_immediate_again(
+        self, frontend: Frontend, request: TransmitRequest, index: int, transmission: Transmission
+    ) -> _Outcome:
+        """An immediate frame that the gateway could not fit in is offered again while it is useful."""
+        outcome = await self._try(frontend, request, index, transmission)
+        for _ in range(IMMEDIATE_TRIES - 1):
+            refused = outcome.status == COLLISION_PACKET and outcome.starts_at_us and transmission.immediate
+            if not refused or now_us() > request.latest_at_us:
+                break
+            await asyncio.sleep(IMMEDIATE_PAUSE_S)
+            outcome = await self._try(frontend, request, index, transmission)
+        return outcome
+
+    async def _try(
+        self, frontend: Frontend, request: TransmitRequest, index: int, transmission: Transmission
+    ) -> _Outcome:
+        booked = await self._book(request, index, transmission)
+        if isinstance(booked, _Outcome):
+            return booked
+        status = await self._hand_over(frontend, request, booked)
+        self._settle(booked, status)
+        return _Outcome(status, starts_at_us=booked.granted.start_us)
+
+    async def _book(self, request: TransmitRequest, index: int, transmission: Transmission) -> _Booking | _Outcome:
+        """Reserve the radio and write it down, or say why not."""
+        granted = self._request(request, transmission)
+        if isinstance(granted, Refused):
+            return _Outcome(granted.status, granted.fits_at_us)
+        priority = _priority_of(request)
+        booked = LedgerEmission(granted.start_us, granted.airtime_us, granted.frequency)
+        gateway_id = self.gateway.gateway_id
+        try:
+            row_id = await write_transmission(self._pool, gateway_id, booked, priority, request.downlink_id)
+        except DATABASE_AWAY as away:
+            log.warning(
+                "transmission_not_written", gw_eui=gateway_id.hex(), error=str(away) or type(away).__name__
+            )
+            self._scheduler.release(granted)
+            return _Outcome(INTERNAL_ERROR)
+        return _Booking(index, transmission, granted, row_id)
+
+    def _settle(self, booked: _Booking, status: str) -> None:
+        """Note what became of a booking; the radio is free again when nothing can have gone out."""
+        self._statuses.note(booked.row_id, status)
+        if status not in {OK, NO_ACK}:
+            self._scheduler.release(booked.granted)
+
+    def _request(self, request: TransmitRequest, transmission: Transmission) -> Granted | Refused:
+        # A clock that was set back must not take the ledger back with it.
+        now = self._latest_now_us = max(now_us(), self._latest_now_us)
+        try:
+            airtime_us = lora_airtime_us(
+                len(transmission.phy_payload), transmission.spreading_factor, transmission.bandwidth, crc=False
+            )
+        except (ValueError, ZeroDivisionError):
+            return Refused("TX_FREQ")
+        return self._scheduler.request(
+            now,
+            start_us=None if transmission.immediate else request.uplink_at_us + transmission.delay_us,
+            airtime_us=airtime_us,
+            frequency=transmission.frequency,
+            priority=_priority_of(request),
+            latest_start_us=request.latest_at_us if transmission.immediate else None,
+            lead_us=QUEUE_LEAD_US + self.round_trip_us,
+        )
+
+    def _emission(self, request: TransmitRequest, booked: _Booking) -> Emission:
+        transmission = booked.transmission
+        erp = self._region.downlink_erp(transmission.frequency) - round(self.gateway.antenna_gain)
+        return Emission(
+            self.gateway.gateway_id, request.context, transmission, erp, starts_at_us=booked.granted.start_us
+        )
+
+    def _is_late(self, granted: Granted) -> bool:
+        """Whether the frame would reach the gateway too late for its window.
+
+        The whole round trip counts: the uplink had been underway for one half when it arrived here.
+        """
+        return now_us() + HARD_LEAD_US + self.round_trip_us > granted.start_us
+
+    async def _hand_over(self, frontend: Frontend, request: TransmitRequest, booked: _Booking) -> str:
+        """Ask the gateway, an immediate frame only when its turn has come."""
+        granted, emission = booked.granted, self._emission(request, booked)
+        if not booked.transmission.immediate:
+            return TOO_LATE if self._is_late(granted) else await self._ask(frontend, emission)
+        await _sleep_until(granted.start_us - QUEUE_LEAD_US - self.round_trip_us)
+        async with self._handing_over:
+            # The one before may have reached the gateway later than we thought.
+            await _sleep_until(self._on_air_until_us - QUEUE_LEAD_US)
+            if now_us() > request.latest_at_us:
+                return TOO_LATE
+            status = await self._ask(frontend, emission)
+            if status in {OK, NO_ACK}:
+                self._on_air_until_us = now_us() + QUEUE_LEAD_US + granted.airtime_us
+            return status
+
+    async def _ask(self, frontend: Frontend, emission: Emission) -> str:
+        asked_at = time.perf_counter()
+        status = await frontend.emit(emission)
+        if frontend.answers_at_once and status not in {NO_ACK, INTERNAL_ERROR}:
+            elapsed = time.perf_counter() - asked_at
+            ROUND_TRIP_SECONDS.observe(elapsed)
+            self._round_trips.note(self.gateway.gateway_id, round(elapsed * 1e6))
+            self.measured_us = self._round_trips.of(self.gateway.gateway_id)
+        return status
+
+
+def _priority_of(request: TransmitRequest) -> Priority:
+    return Priority(request.priority) if request.priority in set(Priority) else Priority.ROUTINE
+
+
+async def _sleep_until(instant_us: int) -> None:
+    delay_us = instant_us - now_us()
+    if delay_us > 0:
+        await asyncio.sleep(delay_us / 1e6)
+
+
+class Radios:
+    """Every gateway's radio, made at the first request after its path was opened."""
+
+    def __init__(self, pool: Pool, statuses: Statuses, round_trips: RoundTrips) -> None:
+        self._pool = pool
+        self._statuses = statuses
+        self._round_trips = round_trips
+        self._radios: dict[GatewayId, Radio] = {}
+        self._making: dict[GatewayId, asyncio.Lock] = {}
+
+    async def of(self, gateway: Gateway) -> Radio:
+        """The radio of a gateway; raises DATABASE_AWAY when its ledger cannot be read."""
+        making = self._making.setdefault(gateway.gateway_id, asyncio.Lock())
+        async with making:
+            radio = self._radios.get(gateway.gateway_id)
+            if radio is None:
+                radio = await Radio.restored(gateway, self._pool, self._statuses, self._round_trips)
+                # Forgotten while its ledger was read: it serves this request, and the next one reads anew.
+                if self._making.get(gateway.gateway_id) is making:
+                    self._radios[gateway.gateway_id] = radio
+            return radio
+
+    def show(self) -> None:
+        """In the metrics: what is used up of each hour."""
+        for gateway_id, radio in self._radios.items():
+            gateway_metrics.show_duty_cycle(gateway_id, radio.usage())
+
+    def forget(self, gateway_id: GatewayId) -> None:
+        """The path is gone: another replica may use the radio, so that its ledger is read anew next time."""
+        self._radios.pop(gateway_id, None)
+        self._making.pop(gateway_id, None)

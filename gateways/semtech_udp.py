@@ -1,0 +1,277 @@
+"""The frontend for packet forwarders: Semtech UDP v2 on a real socket. The wire format is `lorawan.gateway`'s."""
+
+import asyncio
+import itertools
+import os
+import socket
+
+import structlog
+
+from gateways.address_lock import AddressLock
+from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, Emission
+from gateways.gateway_activity import Activity
+from gateways.known_gateways import Gateways, Sightings
+from gateways.paths import EXPIRES_AFTER_S, Paths
+from gateways.radio import now_us
+from gateways.rate_limits import Limits
+from gateways.round_trip import RoundTrips
+from gateways.semtech_frames import frames_of, stats_of, txpk_of
+from gateways.settings import FrontendSettings
+from gateways.telemetry import DATAGRAMS, FRAMES, SOCKET_DROPS
+from gateways.udp_socket import Address, DatagramSocket, bound_socket
+from lorawan.gateway.semtech_udp import (
+    DatagramType,
+    MalformedDatagram,
+    PullData,
+    PushData,
+    TxAck,
+    acknowledgement,
+    datagram_type,
+    gateway_id_of,
+    parse_datagram,
+    pull_resp,
+)
+from lorawan.identifiers import GatewayId
+
+NAME = "semtech_udp"
+TOKENS = 1 << 16
+MAX_ADDRESSES = 10_000
+DROPS_EVERY_S = 5.0
+NOBODY = GatewayId(b"")
+
+_PUSHED = DATAGRAMS.labels("push_data", "ok")
+_PULLED = DATAGRAMS.labels("pull_data", "ok")
+_NOT_OURS = DATAGRAMS.labels("unknown", "not_a_datagram")
+_UNKNOWN_GATEWAY = FRAMES.labels("unknown_gateway")
+
+log = structlog.get_logger()
+
+
+class SemtechUdp:
+    """Acknowledges before it parses: a late acknowledgement looks like a lost one to the forwarder."""
+
+    def __init__(
+        self,
+        settings: FrontendSettings,
+        activity: Activity,
+        gateways: Gateways,
+        sightings: Sightings,
+        paths: Paths,
+        round_trips: RoundTrips,
+    ) -> None:
+        self._round_trips = round_trips
+        self._limits = Limits(settings.udp_gateway_rate, settings.udp_address_rate)
+        self._locks = AddressLock(settings.udp_address_lock_s)
+        self._activity = activity
+        self._registered = gateways
+        self._sightings = sightings
+        self._paths = paths
+        self._socket: DatagramSocket | None = None
+        # Only the source of a gateway's newest PULL_DATA is its downlink path.
+        self._addresses: dict[GatewayId, tuple[Address, float]] = {}
+        self._asked: dict[tuple[GatewayId, bytes], asyncio.Future[str]] = {}
+        self._tokens = itertools.count(int.from_bytes(os.urandom(2)))
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def name(self) -> str:
+        """As `gateway_state.frontend` has it."""
+        return NAME
+
+    @property
+    def answers_at_once(self) -> bool:
+        """TX_ACK means that the frame is in the forwarder's queue."""
+        return True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether datagrams are received."""
+        return self._socket is not None and self._socket.is_open
+
+    async def open(self, host: str, port: int, receive_buffer: int) -> int:
+        """Bind the socket; returns its port.
+
+        Raises:
+            OSError: the port is taken, or the host is not ours.
+        """
+        family, _, _, _, address = (
+            await self._loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+        )[0]
+        bound, granted = bound_socket(family, address, receive_buffer)
+        if granted < receive_buffer:
+            log.warning("receive_buffer_small", wanted=receive_buffer, granted=granted, hint="net.core.rmem_max")
+        self._socket = DatagramSocket(bound, self._received, self._failed)
+        bound_port = bound.getsockname()[1]
+        log.info("udp_listening", host=host, port=bound_port, receive_buffer=granted)
+        return bound_port
+
+    def close(self) -> None:
+        """Receive no more."""
+        if self._socket is not None:
+            self._socket.close()
+
+    def _failed(self, failed: OSError) -> None:
+        """The kernel has no room, or reports what became of an earlier datagram."""
+        DATAGRAMS.labels("unknown", "socket_error").inc()
+        log.debug("udp_error", error=str(failed))
+
+    def _received(self, data: bytes, addr: Address) -> None:
+        """Whatever comes; nothing that comes may raise."""
+        received_at_us = now_us()
+        kind = datagram_type(data)
+        gateway_id = NOBODY if kind is None else gateway_id_of(data)
+        holder = self._holder(kind, gateway_id, addr)
+        if not self._may_send(kind, gateway_id, addr, holder):
+            return
+        answer = acknowledgement(data)
+        if answer is not None and self._socket is not None:
+            self._socket.send(answer, addr)
+        if kind is None:
+            _NOT_OURS.inc()
+            return
+        if holder is not None:
+            DATAGRAMS.labels(kind.name.lower(), "address_locked").inc()
+            self._sightings.refuse_address(gateway_id, NAME, holder, addr[0])
+            return
+        try:
+            datagram = parse_datagram(data)
+        except MalformedDatagram as malformed:
+            DATAGRAMS.labels(kind.name.lower(), "malformed").inc()
+            log.debug("datagram_malformed", error=str(malformed), address=addr[0])
+            return
+        match datagram:
+            case PushData():
+                self._pushed(datagram, addr, received_at_us)
+            case PullData(gateway_id=gateway_id):
+                self._pulled(gateway_id, addr)
+            case TxAck():
+                self._answered(datagram)
+
+    def _holder(self, kind: DatagramType | None, gateway_id: GatewayId, addr: Address) -> str | None:
+        """The other address that is kept for a registered gateway; None when it may speak from this one."""
+        if kind is None or gateway_id not in self._registered:
+            return None
+        return self._locks.holder(gateway_id, kind, addr[0], self._loop.time())
+
+    def _may_send(
+        self, kind: DatagramType | None, gateway_id: GatewayId, addr: Address, holder: str | None
+    ) -> bool:
+        """Whether the datagram is within the budget of its gateway, or of an address that speaks for none."""
+        now, is_ours = self._loop.time(), holder is None and gateway_id in self._registered
+        limits = self._limits
+        if limits.of_gateway(gateway_id, now) if is_ours else limits.of_address(addr[0], now):
+            return True
+        DATAGRAMS.labels("unknown" if kind is None else kind.name.lower(), "rate_limited").inc()
+        if is_ours:
+            self._activity.note(gateway_id, limited=1)
+        return False
+
+    def _pushed(self, datagram: PushData, addr: Address, received_at_us: int) -> None:
+        stats = None if datagram.stat is None else stats_of(datagram.stat)
+        # Its two sockets may have an address each; that of its downlink path is shown.
+        path = self._addresses.get(datagram.gateway_id)
+        known = self._sightings.note(datagram.gateway_id, NAME, addr[0] if path is None else path[0][0], stats)
+        if datagram.rejected or stats:
+            self._supervise(datagram)
+        for rejected in datagram.rejected:
+            FRAMES.labels(f"rejected_{rejected.reason}").inc()
+        if not known:
+            DATAGRAMS.labels("push_data", "unknown_gateway").inc()
+            _UNKNOWN_GATEWAY.inc(len(datagram.rxpks))
+            return
+        if datagram.damaged:
+            DATAGRAMS.labels("push_data", "damaged").inc()
+        else:
+            _PUSHED.inc()
+        round_trip_us = self._round_trips.of(datagram.gateway_id) or 0
+        for rxpk in datagram.rxpks:
+            for frame in frames_of(rxpk, datagram.gateway_id, received_at_us, round_trip_us):
+                self._activity.offer(frame)
+
+    def _supervise(self, datagram: PushData) -> None:
+        stat = datagram.stat
+        received, received_ok = (None, None) if stat is None else (stat.rx_received, stat.rx_ok)
+        self._activity.note(
+            datagram.gateway_id,
+            rejected=len(datagram.rejected),
+            received=received or 0,
+            received_ok=(received or 0) if received_ok is None else received_ok,
+        )
+
+    def _pulled(self, gateway_id: GatewayId, addr: Address) -> None:
+        known = self._sightings.note(gateway_id, NAME, addr[0])
+        former = self._addresses.get(gateway_id)
+        if former is None and len(self._addresses) >= MAX_ADDRESSES and not known:
+            DATAGRAMS.labels("pull_data", "too_many_gateways").inc()
+            return
+        self._addresses[gateway_id] = (addr, self._loop.time())
+        if not known:
+            DATAGRAMS.labels("pull_data", "unknown_gateway").inc()
+            return
+        _PULLED.inc()
+        self._paths.alive(gateway_id, NAME)
+
+    def registered(self, gateway_ids: set[bytes]) -> None:
+        """Gateways that are ours from now on: their path need not wait for the next PULL_DATA."""
+        self._limits.keep_only(gateway_ids)
+        self._locks.keep_only(gateway_ids)
+        self._round_trips.keep_only(gateway_ids)
+        oldest = self._loop.time() - EXPIRES_AFTER_S
+        for gateway_id, (_, pulled_at) in self._addresses.items():
+            if gateway_id in gateway_ids and pulled_at > oldest:
+                self._paths.alive(gateway_id, NAME)
+
+    def expire(self) -> None:
+        """Forget addresses from which no PULL_DATA has come for long."""
+        oldest = self._loop.time() - EXPIRES_AFTER_S
+        self._addresses = {key: value for key, value in self._addresses.items() if value[1] > oldest}
+
+    def _answered(self, ack: TxAck) -> None:
+        asked = self._asked.get((ack.gateway_id, ack.token))
+        if asked is None or asked.done():
+            DATAGRAMS.labels("tx_ack", "unexpected").inc()
+            return
+        DATAGRAMS.labels("tx_ack", ack.status.lower()).inc()
+        if ack.warning:
+            log.warning("gateway_warned", gw_eui=ack.gateway_id.hex(), warning=ack.warning)
+        asked.set_result(ack.status.value)
+
+    async def emit(self, emission: Emission) -> str:
+        """PULL_RESP, and the TX_ACK with its token; a forwarder that cannot read it says nothing at all."""
+        txpk = txpk_of(emission)
+        address = self._addresses.get(emission.gateway_id)
+        if txpk is None or address is None or self._socket is None or not self._socket.is_open:
+            return INTERNAL_ERROR
+        token = self._free_token(emission.gateway_id)
+        try:
+            datagram = pull_resp(token, txpk)
+        except ValueError as unfit:
+            log.warning("downlink_not_sent", gw_eui=emission.gateway_id.hex(), error=str(unfit))
+            return INTERNAL_ERROR
+        answered: asyncio.Future[str] = self._loop.create_future()
+        self._asked[emission.gateway_id, token] = answered
+        try:
+            if not self._socket.send(datagram, address[0]):
+                return INTERNAL_ERROR
+            async with asyncio.timeout(TX_ACK_TIMEOUT_S):
+                return await answered
+        except TimeoutError:
+            return NO_ACK
+        finally:
+            del self._asked[emission.gateway_id, token]
+
+    def _free_token(self, gateway_id: GatewayId) -> bytes:
+        while True:
+            token = (next(self._tokens) % TOKENS).to_bytes(2)
+            if (gateway_id, token) not in self._asked:
+                return token
+
+    async def watch_drops(self) -> None:
+        """Count what the kernel dropped from our socket, until cancelled."""
+        counted = 0
+        while self._socket is not None and self._socket.is_open:
+            dropped = self._socket.dropped()
+            SOCKET_DROPS.inc(max(0, dropped - counted))
+            counted = dropped
+            self.expire()
+            await asyncio.sleep(DROPS_EVERY_S)

@@ -1,0 +1,191 @@
+"""Where stations come in: the first question, who may stay, and one connection for each gateway that does."""
+
+import asyncio
+import re
+import resource
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from gateways.settings import FrontendSettings
+from gateways.station_tls import certified_gateway, server_context
+from gateways.telemetry import DATAGRAMS
+from lorawan.gateway.basics_station import (
+    MalformedMessage,
+    eui_of,
+    parse_discovery,
+)
+from lorawan.gateway.basics_station_answers import MAX_URI, discovery_answer, discovery_refusal
+from lorawan.identifiers import GatewayId
+
+DISCOVERY_PATH = "/router-info"
+GATEWAY_PATH = "/gateway/"
+OPEN_WITHIN_S = 10.0
+CLOSE_WITHIN_S = 2.0
+# A station's longest message is a frame of 255 octets in hexadecimal, and its remote shell is not used here.
+MAX_MESSAGE = 16 * 1024
+MAX_QUEUED = 64
+MAX_CONNECTIONS = 4096
+
+_HOST = re.compile(r"[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:]+\]")
+_DEFAULT_PORTS = {"ws": 80, "wss": 443}
+
+log = structlog.get_logger()
+
+Talk = Callable[[GatewayId, ServerConnection], Awaitable[None]]
+Seen = Callable[[GatewayId, str], bool]
+
+
+def peer_of(connection: ServerConnection) -> str:
+    """The address that a station comes from."""
+    address: Any = connection.remote_address
+    return str(address[0]) if address else ""
+
+
+class StationServer:
+    """Serves `/router-info` itself; `talk` serves `/gateway/{eui}` until the connection is over."""
+
+    def __init__(self, settings: FrontendSettings, talk: Talk, seen: Seen) -> None:
+        self._settings = settings
+        self._talk = talk
+        self._seen = seen
+        self._server: Server | None = None
+        self._connections = 0
+        # Half of what this process may open: the bus and the database must always find room.
+        self._most = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether connections are accepted."""
+        return self._server is not None and self._server.is_serving()
+
+    @property
+    def scheme(self) -> str:
+        """`wss` with a certificate, else `ws`."""
+        return "ws" if self._settings.station_certificate is None else "wss"
+
+    async def open(self) -> int:
+        """Listen; returns the port.
+
+        Raises:
+            OSError: the port is taken, the host is not ours, or a certificate cannot be read.
+        """
+        settings, context = self._settings, None
+        if settings.station_certificate is not None and settings.station_key is not None:
+            context = server_context(
+                settings.station_certificate, settings.station_key, settings.station_client_ca
+            )
+        self._server = await serve(
+            self._serve,
+            settings.station_host,
+            settings.station_port,
+            process_request=self._admit,
+            ssl=context,
+            compression=None,
+            server_header=None,
+            open_timeout=OPEN_WITHIN_S,
+            close_timeout=CLOSE_WITHIN_S,
+            ping_interval=None,  # Whoever talks asks himself, since the answer says how far away the gateway is.
+            max_size=MAX_MESSAGE,
+            max_queue=MAX_QUEUED,
+        )
+        port: int = next(iter(self._server.sockets)).getsockname()[1]
+        log.info("stations_awaited", host=settings.station_host, port=port, scheme=self.scheme)
+        return port
+
+    async def close(self) -> None:
+        """Send every station away; it asks again a second later, and another replica answers."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Before the WebSocket is open: who it is for, and whether its certificate says the same."""
+        if self._connections >= self._most:
+            return self._turned_away(connection, HTTPStatus.SERVICE_UNAVAILABLE, "too_many")
+        path = request.path.partition("?")[0]
+        if path == DISCOVERY_PATH:
+            return None
+        gateway_id = _gateway_of(path)
+        if gateway_id is None:
+            return self._turned_away(connection, HTTPStatus.NOT_FOUND, "path")
+        if not self._is_certified(connection, gateway_id):
+            return self._turned_away(connection, HTTPStatus.FORBIDDEN, "certificate")
+        return None
+
+    def _turned_away(self, connection: ServerConnection, status: HTTPStatus, reason: str) -> Response:
+        DATAGRAMS.labels("station_connection", reason).inc()
+        log.warning("station_turned_away", address=peer_of(connection), reason=reason)
+        return connection.respond(status, f"{status.phrase}\n")
+
+    def _is_certified(self, connection: ServerConnection, gateway_id: GatewayId) -> bool:
+        if self._settings.station_client_ca is None:
+            return True
+        return certified_gateway(connection.transport) == gateway_id
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        self._connections += 1
+        try:
+            request = connection.request
+            gateway_id = None if request is None else _gateway_of(request.path.partition("?")[0])
+            if gateway_id is None:
+                await self._discover(connection)
+            else:
+                DATAGRAMS.labels("station_connection", "ok").inc()
+                await self._talk(gateway_id, connection)
+        except ConnectionClosed as closed:
+            log.debug("station_connection_lost", address=peer_of(connection), error=str(closed))
+        finally:
+            self._connections -= 1
+
+    async def _discover(self, connection: ServerConnection) -> None:
+        """One question, one answer."""
+        try:
+            async with asyncio.timeout(OPEN_WITHIN_S):
+                gateway_id = parse_discovery(await connection.recv())
+        except TimeoutError:
+            DATAGRAMS.labels("station_discovery", "silent").inc()
+            return
+        except MalformedMessage as malformed:
+            DATAGRAMS.labels("station_discovery", "malformed").inc()
+            log.debug("station_message_malformed", error=str(malformed), address=peer_of(connection))
+            return
+        answer, result = self._directions(connection, gateway_id)
+        DATAGRAMS.labels("station_discovery", result).inc()
+        await connection.send(answer)
+
+    def _directions(self, connection: ServerConnection, gateway_id: GatewayId) -> tuple[str, str]:
+        """What a station is told, and a word to count it by."""
+        if not self._is_certified(connection, gateway_id):
+            return discovery_refusal(gateway_id, "the certificate is another gateway's"), "certificate"
+        base = self._settings.station_url or self._reached_at(connection)
+        uri = f"{base}{GATEWAY_PATH}{gateway_id.hex()}"
+        if len(uri) > MAX_URI:
+            return discovery_refusal(gateway_id, "the address is too long"), "too_long"
+        # An unregistered one is told the same: it is listed, and at work from the moment it is registered.
+        known = self._seen(gateway_id, peer_of(connection))
+        return discovery_answer(gateway_id, uri), "ok" if known else "unknown_gateway"
+
+    def _reached_at(self, connection: ServerConnection) -> str:
+        """Our address as the station knows it, or as the system does where it does not say."""
+        hosts = [] if connection.request is None else connection.request.headers.get_all("Host")
+        named = hosts[0] if len(hosts) == 1 else ""
+        host, _, port = named.rpartition(":") if re.search(r":\d+$", named) else (named, "", "")
+        if _HOST.fullmatch(host):
+            return f"{self.scheme}://{host}:{port or _DEFAULT_PORTS[self.scheme]}"
+        local: Any = connection.local_address
+        return f"{self.scheme}://{f'[{local[0]}]' if ':' in local[0] else local[0]}:{local[1]}"
+
+
+def _gateway_of(path: str) -> GatewayId | None:
+    if not path.startswith(GATEWAY_PATH):
+        return None
+    try:
+        return GatewayId(eui_of(path.removeprefix(GATEWAY_PATH)))
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""The process that makes rollups and forgets what is old."""

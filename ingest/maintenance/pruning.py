@@ -1,0 +1,158 @@
+"""What is needed for a while only: rows deleted by age, in small transactions."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from core.runtime.postgres import Pool
+from ingest.maintenance.leader import leading
+from ingest.maintenance.settings import RetentionSettings
+from ingest.maintenance.telemetry import PRUNED_ROWS
+
+MOST_AT_ONCE = 50_000
+
+# In each, $1 is how long rows are kept, and $2 how many may go at once.
+UPLINK_SEEN = """
+DELETE FROM observation.uplink_seen WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM observation.uplink_seen WHERE time < now() - $1::interval LIMIT $2))
+"""
+TRANSMISSION = """
+DELETE FROM transmission WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM transmission WHERE starts_at < now() - $1::interval LIMIT $2))
+"""
+REGISTRY_CHANGE = """
+DELETE FROM registry_change WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM registry_change WHERE changed_at < now() - $1::interval LIMIT $2))
+"""
+# Ids of the messages that wait, are on their way or may be sent again (alerting.queue.WebhookMessage as msgpack).
+QUEUED = """
+SELECT substring(encode(substring(payload FOR 100), 'escape') FROM 'msg_[0-9a-f]{32}') AS message_id
+FROM jobs.pgqueuer WHERE starts_with(entrypoint, 'webhook/')
+"""
+# By its attempts a message knows where in its schedule it is, and people what went wrong.
+WEBHOOK_ATTEMPT = f"""
+WITH queued AS MATERIALIZED ({QUEUED})
+DELETE FROM webhook_attempt WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM webhook_attempt
+    WHERE at < now() - $1::interval
+      AND message_id NOT IN (SELECT message_id FROM queued WHERE message_id IS NOT NULL)
+    LIMIT $2))
+"""
+# Of alerts that are over, in every sense: nothing waits for a digest, climbs, opens again or is being sent.
+ALERT_NOTICE = f"""
+WITH queued AS MATERIALIZED ({QUEUED})
+DELETE FROM alert_notice WHERE id = ANY(ARRAY(
+    SELECT n.id FROM alert_notice n JOIN alert a ON a.id = n.alert_id
+    WHERE n.at < now() - $1::interval AND (n.held_until IS NULL OR n.digested_at IS NOT NULL)
+      AND a.workflow IN ('resolved', 'closed') AND a.due_at IS NULL
+      AND 'msg_' || replace(n.id::text, '-', '')
+          NOT IN (SELECT message_id FROM queued WHERE message_id IS NOT NULL)
+    LIMIT $2))
+"""
+JOB_LOG = """
+DELETE FROM jobs.pgqueuer_log WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM jobs.pgqueuer_log WHERE created < now() - $1::interval LIMIT $2))
+"""
+# What pgqueuer adds up of that log; nobody reads it.
+JOB_STATISTICS = """
+DELETE FROM jobs.pgqueuer_statistics WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM jobs.pgqueuer_statistics WHERE created < now() - $1::interval LIMIT $2))
+"""
+UNKNOWN_GATEWAY = """
+DELETE FROM unknown_gateway WHERE gateway_id = ANY(ARRAY(
+    SELECT gateway_id FROM unknown_gateway WHERE last_seen_at < now() - $1::interval LIMIT $2))
+"""
+# Anybody can send frames of devices that do not exist: the latest hundred thousand rows stay at most.
+FRAME_REFUSAL = """
+DELETE FROM frame_refusal WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM (SELECT ctid, last_at, row_number() OVER (ORDER BY last_at DESC) AS place
+                      FROM frame_refusal) r
+    WHERE last_at < now() - $1::interval OR place > 100000 LIMIT $2))
+"""
+# Anybody can speak in a gateway's name: the latest hundred of each stay at most.
+GATEWAY_ADDRESS_CHANGE = """
+DELETE FROM gateway_address_change WHERE id = ANY(ARRAY(
+    SELECT id FROM (SELECT id, last_at, row_number() OVER (PARTITION BY gateway_id ORDER BY last_at DESC) AS place
+                    FROM gateway_address_change) c
+    WHERE last_at < now() - $1::interval OR place > 100 LIMIT $2))
+"""
+GATEWAY_HOUR = """
+DELETE FROM gateway_hour WHERE (gateway_id, hour) IN (
+    SELECT gateway_id, hour FROM gateway_hour WHERE hour < now() - $1::interval LIMIT $2)
+"""
+# Whoever has a source's token can invent devices.
+LNS_UNKNOWN_DEVICE = """
+DELETE FROM lns_unknown_device WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM lns_unknown_device WHERE last_seen_at < now() - $1::interval LIMIT $2))
+"""
+# Of applications that nobody has been able to tell, and of those that are gone.
+APPLICATION_EVENT = """
+DELETE FROM observation.application_event WHERE id = ANY(ARRAY(
+    SELECT id FROM observation.application_event WHERE queued_at < now() - $1::interval LIMIT $2))
+"""
+SERVICE_REPLICA = """
+DELETE FROM service_replica WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM service_replica WHERE seen_at < now() - $1::interval LIMIT $2))
+"""
+QUARANTINE = """
+DELETE FROM observation.quarantine WHERE id = ANY(ARRAY(
+    SELECT id FROM observation.quarantine WHERE at < now() - $1::interval LIMIT $2))
+"""
+# A closed session is named by the uplinks that it carried: it goes when those are gone, if ever.
+SESSION = """
+DELETE FROM session WHERE id = ANY(ARRAY(
+    SELECT id FROM session
+    WHERE closed_at < now() - $1::interval
+      AND closed_at < (SELECT before FROM observation.forgotten WHERE hypertable = 'uplink' AND id = 0)
+    LIMIT $2))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """A table, the statement that deletes its old rows, and how old they get."""
+
+    table: str
+    statement: str
+    keep: timedelta
+
+
+def prunes(settings: RetentionSettings) -> tuple[Prune, ...]:
+    """Every table that is pruned by age.
+
+    DevNonces stay: each may be used once in a device's life. Alerts, downlinks, commands, audit are records.
+    """
+    days = timedelta(days=1)
+    return (
+        Prune("uplink_seen", UPLINK_SEEN, 8 * days),
+        Prune("transmission", TRANSMISSION, 7 * days),  # The ledger of an hour, and what a console shows.
+        Prune("registry_change", REGISTRY_CHANGE, 1 * days),
+        Prune("webhook_attempt", WEBHOOK_ATTEMPT, settings.keep_webhook_attempts_days * days),
+        Prune("alert_notice", ALERT_NOTICE, settings.keep_alert_notices_days * days),
+        Prune("job_log", JOB_LOG, 7 * days),
+        Prune("job_statistics", JOB_STATISTICS, 7 * days),
+        Prune("unknown_gateway", UNKNOWN_GATEWAY, 30 * days),
+        Prune("frame_refusal", FRAME_REFUSAL, 30 * days),
+        Prune("gateway_address_change", GATEWAY_ADDRESS_CHANGE, 90 * days),
+        Prune("gateway_hour", GATEWAY_HOUR, 90 * days),
+        Prune("lns_unknown_device", LNS_UNKNOWN_DEVICE, 30 * days),
+        Prune("application_event", APPLICATION_EVENT, 7 * days),
+        Prune("service_replica", SERVICE_REPLICA, 1 * days),
+        Prune("quarantine", QUARANTINE, settings.keep_quarantine_days * days),
+        Prune("session", SESSION, 8 * days),  # uplink_seen names sessions, too.
+    )
+
+
+async def prune(pool: Pool, what: Prune, *, most_at_once: int = MOST_AT_ONCE) -> int:
+    """Delete the table's old rows; returns how many.
+
+    Raises:
+        NotLeader: another replica keeps house.
+    """
+    total, deleted = 0, most_at_once
+    while deleted == most_at_once:
+        async with leading(pool) as connection:
+            status = await connection.execute(what.statement, what.keep, most_at_once)
+        deleted = int(status.rsplit(" ", 1)[1])
+        PRUNED_ROWS.labels(what.table).inc(deleted)
+        total += deleted
+    return total

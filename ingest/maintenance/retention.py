@@ -1,0 +1,187 @@
+"""Raw data is forgotten in time: whole chunks when every class has outlived them, personal data before that.
+
+What was forgotten is written down in the same transaction, so that an hour's rollup outlives its readings, but for
+personal data: of a dwelling only days outlive them (docs/decisions/0008-retention-by-chunk-and-by-class.md).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from core.runtime.postgres import Connection, Pool
+from ingest.maintenance.leader import SOON_OR_LATER, leading
+from ingest.maintenance.settings import RetentionSettings
+from ingest.maintenance.telemetry import DROPPED_CHUNKS, PRUNED_ROWS
+from ingest.rollups import LOCK as ROLLUPS_LOCK
+from ingest.rollups import WAIT_FOR_LOCK
+
+# Datastreams or devices in one transaction: half a million rows, for one every ten minutes.
+MOST_AT_ONCE = 500
+
+# Chunks that have ended $2 months ago.
+OUTLIVED = """
+SELECT max(range_end) FROM timescaledb_information.chunks
+WHERE hypertable_schema = 'observation' AND hypertable_name = $1
+  AND range_end <= now() - make_interval(months => $2)
+"""
+# Hours that are marked and would not be made once their raw is gone.
+OLDEST_DIRTY = "SELECT min(hour) FROM observation.dirty"
+DROP_CHUNKS = "SELECT observation.drop_chunks_before($1, $2)"
+NOTE_FORGOTTEN = """
+INSERT INTO observation.forgotten AS f (hypertable, id, before) SELECT $1, id, $3 FROM unnest($2::int[]) AS id
+ON CONFLICT (hypertable, id) DO UPDATE SET before = greatest(f.before, excluded.before)
+"""
+# Chunks that a class outlives. Personal data is kept for so long at most: it goes when its chunk's first
+# reading is that old; other data, when its last is.
+REACHED = """
+SELECT range_start, range_end FROM timescaledb_information.chunks
+WHERE hypertable_schema = 'observation' AND hypertable_name = $1
+  AND CASE WHEN $3::boolean THEN range_start ELSE range_end END < now() - make_interval(months => $2)
+ORDER BY range_start
+"""
+# $1: the end of a chunk; $2: those with personal data, or the others; who may still have rows in it.
+DATASTREAMS_BEHIND = """
+SELECT d.id
+FROM datastream d LEFT JOIN asset a ON a.id = d.asset_id
+     LEFT JOIN observation.forgotten f ON f.hypertable = 'measurement' AND f.id = d.id
+WHERE (coalesce(a.privacy_class, 0) = 2) = $2::boolean
+  AND coalesce(f.before, '-infinity') < $1::timestamptz
+ORDER BY d.id LIMIT $3
+"""
+DEVICES_BEHIND = """
+SELECT d.id
+FROM device d LEFT JOIN observation.forgotten f ON f.hypertable = 'uplink' AND f.id = d.id
+WHERE EXISTS (SELECT FROM assignment s JOIN asset a ON a.id = s.asset_id
+              WHERE s.device_id = d.id AND a.privacy_class = 2) = $2::boolean
+  AND coalesce(f.before, '-infinity') < $1::timestamptz
+ORDER BY d.id LIMIT $3
+"""
+FORGET_MEASUREMENTS = """
+DELETE FROM observation.measurement WHERE datastream_id = ANY($1::int[]) AND time >= $2 AND time < $3
+"""
+FORGET_UPLINKS = "DELETE FROM observation.uplink WHERE device_id = ANY($1::int[]) AND time >= $2 AND time < $3"
+# Two days more than readings: an hour that a late reading may still mark has its neighbours, and its day is right.
+PERSONAL_CUT = """
+SELECT date_trunc('day', now() - make_interval(months => $1, days => 2), timezone) FROM deployment
+"""
+PERSONAL_DATASTREAMS = """
+SELECT d.id FROM datastream d JOIN asset a ON a.id = d.asset_id
+WHERE a.privacy_class = 2 AND d.id > $1 ORDER BY d.id LIMIT $2
+"""
+FORGET_HOURS = "DELETE FROM observation.rollup_hour WHERE datastream_id = ANY($1::int[]) AND bucket < $2"
+FORGET_LATEST = "DELETE FROM observation.latest WHERE datastream_id = ANY($1::int[]) AND time < $2"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """How many months of a hypertable are kept, for personal data and for the rest; 0: for ever."""
+
+    hypertable: str
+    months: int
+    personal_months: int
+
+    @property
+    def whole_months(self) -> int:
+        """After which nobody's rows are left; 0: never."""
+        return max(self.months, self.personal_months) if self.months and self.personal_months else 0
+
+    @property
+    def shorter(self) -> tuple[int, bool] | None:
+        """The months after which one of the two goes before the other, and whether it is personal data."""
+        if self.months == self.personal_months:
+            return None
+        is_personal = not self.months or 0 < self.personal_months < self.months
+        return (self.personal_months if is_personal else self.months), is_personal
+
+
+def terms(settings: RetentionSettings) -> tuple[Term, ...]:
+    """What the settings say of each hypertable; receptions say where gateways are, not who lives there."""
+    return (
+        Term("measurement", settings.keep_measurements_months, settings.keep_personal_measurements_months),
+        Term("uplink", settings.keep_uplinks_months, settings.keep_personal_uplinks_months),
+        Term("reception", settings.keep_uplinks_months, settings.keep_uplinks_months),
+    )
+
+
+async def forget(pool: Pool, term: Term) -> None:
+    """Drop the chunks that every class has outlived, then, chunk by chunk, the rows of the class kept shorter.
+
+    Raises:
+        NotLeader: another replica keeps house.
+    """
+    if term.whole_months:
+        async with leading(pool) as connection:
+            await _drop_chunks(connection, term)
+    if term.shorter is not None:
+        months, is_personal = term.shorter
+        for chunk in await pool.fetch(REACHED, term.hypertable, months, is_personal):
+            while await _forget_some(pool, term.hypertable, chunk["range_start"], chunk["range_end"], is_personal):
+                pass
+
+
+async def forget_personal_hours(pool: Pool, months: int) -> None:
+    """Hours of dwellings show who was at home when, as readings do; so does a last value. 0 months: for ever.
+
+    Raises:
+        NotLeader: another replica keeps house.
+    """
+    if not months:
+        return
+    cut = await pool.fetchval(PERSONAL_CUT, months)
+    done = 0
+    while ids := [row["id"] for row in await pool.fetch(PERSONAL_DATASTREAMS, done, MOST_AT_ONCE)]:
+        done = ids[-1]
+        async with leading(pool) as connection:
+            for table, statement in (("rollup_hour", FORGET_HOURS), ("latest", FORGET_LATEST)):
+                deleted = _count(await connection.execute(statement, ids, cut))
+                PRUNED_ROWS.labels(table).inc(deleted)
+                if deleted:
+                    log.info("rows_forgotten", table=table, before=cut.isoformat(), of=len(ids), rows=deleted)
+
+
+async def _drop_chunks(connection: Connection, term: Term) -> None:
+    before = await connection.fetchval(OUTLIVED, term.hypertable, term.whole_months)
+    if before is None or not await _may_forget(connection, term.hypertable, before):
+        return
+    await connection.execute(NOTE_FORGOTTEN, term.hypertable, [0], before)
+    await connection.execute(SOON_OR_LATER)
+    dropped = await connection.fetchval(DROP_CHUNKS, term.hypertable, before)
+    DROPPED_CHUNKS.labels(term.hypertable).inc(dropped)
+    log.info("chunks_dropped", hypertable=term.hypertable, before=before.isoformat(), chunks=dropped)
+
+
+async def _forget_some(pool: Pool, hypertable: str, since: datetime, until: datetime, is_personal: bool) -> bool:
+    behind, forget_rows = (
+        (DATASTREAMS_BEHIND, FORGET_MEASUREMENTS)
+        if hypertable == "measurement"
+        else (DEVICES_BEHIND, FORGET_UPLINKS)
+    )
+    async with leading(pool) as connection:
+        ids = [row["id"] for row in await connection.fetch(behind, until, is_personal, MOST_AT_ONCE)]
+        if not ids or not await _may_forget(connection, hypertable, until):
+            return False
+        deleted = _count(await connection.execute(forget_rows, ids, since, until))
+        await connection.execute(NOTE_FORGOTTEN, hypertable, ids, until)
+    PRUNED_ROWS.labels(hypertable).inc(deleted)
+    if deleted:
+        log.info("rows_forgotten", hypertable=hypertable, before=until.isoformat(), of=len(ids), rows=deleted)
+    return True
+
+
+async def _may_forget(connection: Connection, hypertable: str, before: datetime) -> bool:
+    """Whether rollups are up to date until then; from now to the end of the transaction none are made."""
+    if hypertable != "measurement":
+        return True
+    await connection.execute(WAIT_FOR_LOCK, ROLLUPS_LOCK)
+    dirty = await connection.fetchval(OLDEST_DIRTY)
+    if dirty is not None and dirty < before:
+        log.warning("retention_put_off", dirty_hour=dirty.isoformat(), before=before.isoformat())
+        return False
+    return True
+
+
+def _count(status: str) -> int:
+    return int(status.rsplit(" ", 1)[1])

@@ -1,0 +1,29 @@
+"""How long what is kept; `services.maintenance.settings` adds what only its process needs."""
+
+from pydantic import Field
+
+from core.runtime.settings import KeySettings
+
+
+class RetentionSettings(KeySettings):
+    """TERRITOIRE_KEEP_UPLINKS_MONTHS and so on. Rollups are kept for ever, but for hours of personal data."""
+
+    keep_measurements_months: int = Field(
+        default=36, ge=0, le=1200, description="Of assets of privacy class 0 and 1; 0: for ever"
+    )
+    keep_personal_measurements_months: int = Field(
+        default=12, ge=0, le=1200, description="Of assets of privacy class 2, at most, hours too; 0: for ever"
+    )
+    keep_uplinks_months: int = Field(default=13, ge=0, le=1200, description="With receptions; 0: for ever")
+    keep_personal_uplinks_months: int = Field(
+        default=12, ge=0, le=1200, description="Of devices that served an asset of class 2, at most; 0: for ever"
+    )
+    keep_quarantine_days: int = Field(
+        default=90, ge=1, le=3650, description="Items of the bus that nobody can read"
+    )
+    keep_webhook_attempts_days: int = Field(
+        default=90, ge=1, le=3650, description="Attempts at webhooks; those of a message that waits stay"
+    )
+    keep_alert_notices_days: int = Field(
+        default=400, ge=1, le=3650, description="What people were told of alerts that are over"
+    )

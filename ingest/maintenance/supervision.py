@@ -1,0 +1,91 @@
+"""Chunks, sizes and the dirty log, as metrics; a warning when the disk is nearly full."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import structlog
+
+from core.runtime.postgres import Pool
+from ingest.maintenance.telemetry import (
+    CHUNKS,
+    DATABASE_BYTES,
+    DIRTY_HOURS,
+    DIRTY_OLDEST,
+    DIRTY_ROWS,
+    DISK_BYTES,
+    DISK_FREE_BYTES,
+    DISK_LIMIT_BYTES,
+    OLDEST_CHUNK,
+    TABLE_BYTES,
+)
+
+HYPERTABLES = ("measurement", "uplink", "reception")
+LEAST_FREE = 0.2
+
+READ_CHUNKS = """
+SELECT hypertable_name AS hypertable, count(*) FILTER (WHERE NOT is_compressed) AS plain,
+       count(*) FILTER (WHERE is_compressed) AS compressed, min(range_start) AS oldest
+FROM timescaledb_information.chunks WHERE hypertable_schema = 'observation' GROUP BY hypertable_name
+"""
+READ_SIZES = """
+SELECT h AS table, hypertable_size(format('observation.%I', h)::regclass) AS octets FROM unnest($1::text[]) AS h
+UNION ALL
+SELECT relname, pg_total_relation_size(c.oid) FROM pg_class c
+WHERE relnamespace = 'observation'::regnamespace AND relkind = 'r'
+"""
+READ_DATABASE_SIZE = "SELECT pg_database_size(current_database())"
+READ_DIRTY = """
+SELECT count(*) AS rows, min(hour) AS oldest,
+       coalesce(sum(cardinality(datastream_ids))
+                FILTER (WHERE hour < date_trunc('hour', now(), 'UTC')), 0) AS hours
+FROM observation.dirty
+"""
+
+log = structlog.get_logger()
+
+
+def is_scarce(free: int, total: int) -> bool:
+    """Whether less than a fifth is left."""
+    return free < LEAST_FREE * total
+
+
+async def supervise(pool: Pool, disk_limit: int, disk_folder: Path | None) -> None:
+    """Read and export it all.
+
+    `disk_limit` is what the database may fill, 0 when that is unknown; `disk_folder` lies on its disk, None when
+    that is not this machine's: PostgreSQL itself has no answer to how much is left.
+    """
+    # First: a database whose disk is full may not answer.
+    if disk_folder is not None:
+        await _measure_disk(disk_folder)
+    chunks = {row["hypertable"]: row for row in await pool.fetch(READ_CHUNKS)}
+    for name in HYPERTABLES:
+        row = chunks.get(name)
+        CHUNKS.labels(name, "no").set(row["plain"] if row else 0)
+        CHUNKS.labels(name, "yes").set(row["compressed"] if row else 0)
+        OLDEST_CHUNK.labels(name).set(row["oldest"].timestamp() if row else 0)
+    for row in await pool.fetch(READ_SIZES, HYPERTABLES):
+        TABLE_BYTES.labels(row["table"]).set(row["octets"] or 0)
+    dirty = await pool.fetchrow(READ_DIRTY)
+    assert dirty is not None  # noqa: S101 - Counts are one row.
+    DIRTY_ROWS.set(dirty["rows"])
+    DIRTY_HOURS.set(dirty["hours"])
+    DIRTY_OLDEST.set(dirty["oldest"].timestamp() if dirty["oldest"] else 0)
+    octets = await pool.fetchval(READ_DATABASE_SIZE)
+    DATABASE_BYTES.set(octets)
+    DISK_LIMIT_BYTES.set(disk_limit)
+    if disk_limit and is_scarce(disk_limit - octets, disk_limit):
+        log.warning("database_nearly_full", octets=octets, limit=disk_limit)
+
+
+async def _measure_disk(folder: Path) -> None:
+    try:
+        disk = await asyncio.to_thread(shutil.disk_usage, folder)
+    except OSError as unknown:
+        log.warning("disk_not_measured", folder=str(folder), error=str(unknown))
+        return
+    DISK_BYTES.set(disk.total)
+    DISK_FREE_BYTES.set(disk.free)
+    if is_scarce(disk.free, disk.total):
+        log.warning("disk_nearly_full", folder=str(folder), free=disk.free, of=disk.total)

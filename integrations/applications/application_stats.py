@@ -1,0 +1,94 @@
+"""How each application is doing: noted at once, saved every few seconds."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+from core.runtime.postgres import DATABASE_AWAY, Pool
+from integrations.applications.store import Tally, save_states
+from integrations.lns.telemetry import APPLICATION_COMMANDS, APPLICATION_DROPPED
+from registry.applications import Application
+
+SAVE_EVERY_S = 2.0
+LONGEST_ERROR = 500
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Tallies:
+    """What happened since the last save, by application."""
+
+    pool: Pool
+    _kept: dict[int, Tally] = field(default_factory=dict[int, Tally])
+    _changed: set[int] = field(default_factory=set[int])
+
+    def published(self, application: Application, count: int) -> None:
+        """Their broker has acknowledged so many events."""
+        if count:
+            tally = self._of(application)
+            tally.published += count
+            tally.published_at = datetime.now(UTC)
+
+    def dropped(self, application: Application, count: int) -> None:
+        """So many events are published by nobody any more."""
+        APPLICATION_DROPPED.inc(count)
+        self._of(application).dropped += count
+
+    def waiting(self, application: Application, count: int) -> None:
+        """So many events are still to be published."""
+        self._of(application).waiting = count
+
+    def command(self, application: Application) -> None:
+        """A command has become a downlink."""
+        APPLICATION_COMMANDS.labels("queued").inc()
+        self._of(application).commands += 1
+
+    def refused(self, application: Application, reason: str, french: str) -> None:
+        """A command becomes no downlink, and why."""
+        APPLICATION_COMMANDS.labels(reason).inc()
+        self._of(application).refused += 1
+        self.error(application, french)
+
+    def error(self, application: Application, french: str) -> None:
+        """What an operator reads beside the application."""
+        tally = self._of(application)
+        tally.error, tally.error_at = french[:LONGEST_ERROR].replace("\0", ""), datetime.now(UTC)
+
+    async def run(self) -> None:
+        """Save every few seconds until cancelled."""
+        while True:
+            await asyncio.sleep(SAVE_EVERY_S)
+            await self.save()
+
+    async def save(self) -> None:
+        """Write what was noted since the last save; while the database is away it goes on adding up."""
+        changed = {id_: self._kept[id_] for id_ in self._changed}
+        if not changed:
+            return
+        self._changed = set()
+        for id_, tally in changed.items():
+            self._kept[id_] = Tally(waiting=tally.waiting)
+        try:
+            await save_states(self.pool, changed)
+        except DATABASE_AWAY as away:
+            log.warning("tallies_not_saved", error=str(away) or type(away).__name__)
+            for id_, before in changed.items():
+                self._add(id_, before)
+
+    def _add(self, id_: int, before: Tally) -> None:
+        now = self._kept[id_]
+        now.published += before.published
+        now.dropped += before.dropped
+        now.commands += before.commands
+        now.refused += before.refused
+        now.published_at = now.published_at or before.published_at
+        if now.error is None:
+            now.error, now.error_at = before.error, before.error_at
+        self._changed.add(id_)
+
+    def _of(self, application: Application) -> Tally:
+        self._changed.add(application.id)
+        return self._kept.setdefault(application.id, Tally())

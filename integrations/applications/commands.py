@@ -1,0 +1,189 @@
+# pyright: reportMissingTypeStubs=false
+"""`command/down` of ChirpStack v4: what an application asks a device to be told becomes a downlink row.
+
+Acknowledged to their broker once the row is committed, or once it is refused. A command with an `id` becomes one
+row however often it is delivered; one without may become two when we are killed between the commit and the
+acknowledgement, as MQTT's QoS 1 has it.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from chirpstack_api import integration
+from google.protobuf import json_format
+
+from core.messages import topics
+from core.messages.shards import shard_of_slot
+from core.runtime.bus import BUS_AWAY, Bus
+from core.runtime.mqtt import MqttEdge, MqttMessage
+from core.runtime.postgres import DATABASE_AWAY, Connection, Pool, UniqueViolationError
+from decoders.catalogue import can_switch
+from integrations.applications import store
+from integrations.applications.application_stats import Tallies
+from lorawan.airtime import Priority
+from lorawan.identifiers import EUI_LENGTH, parse_eui
+from registry.applications import Application
+from registry.downlinks import Enqueued
+
+COMMAND = "command/down"
+LONGEST_COMMAND = 16_384  # Octets of JSON
+LONGEST_ITEM = 100
+LONGEST_PAYLOAD = 242
+LAST_APPLICATION_PORT = 223
+# As the API has it for who says no term, and for who does.
+USUAL_WAIT = timedelta(days=1)
+LONGEST_WAIT = timedelta(days=30)
+# A partner that sends faster than the radio can is told so.
+WAITING_AT_MOST = 100
+TRY_AGAIN_S = 1.0
+
+log = structlog.get_logger()
+
+
+class RefusedCommand(ValueError):
+    """No downlink becomes of it: `reason` is a word to count it by, the message is French."""
+
+    def __init__(self, reason: str, french: str) -> None:
+        super().__init__(french)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A downlink that an application asks for; `item` is what it calls it."""
+
+    dev_eui: bytes
+    item: str | None
+    f_port: int
+    payload: bytes
+    confirmed: bool
+    not_after: datetime
+
+
+def command_filter(application: Application) -> str:
+    """Where this application's commands arrive."""
+    return f"application/{application.application_id}/device/+/{COMMAND}"
+
+
+def read_command(topic: str, body: bytes, now: datetime) -> Command:
+    """The command of a message.
+
+    Raises:
+        RefusedCommand: it is none that can be carried out.
+    """
+    if len(body) > LONGEST_COMMAND:
+        raise RefusedCommand("too_long", f"commande de {len(body)} octets : {LONGEST_COMMAND} au plus")
+    try:
+        asked = json_format.Parse(body, integration.DownlinkCommand(), ignore_unknown_fields=True)
+        of_topic, dev_eui = parse_eui(topic.split("/")[-3]), parse_eui(asked.dev_eui)
+        not_after = now + USUAL_WAIT
+        if asked.HasField("expires_at"):
+            not_after = asked.expires_at.ToDatetime(UTC)
+    except (ValueError, OverflowError, RecursionError, json_format.Error) as wrong:
+        raise RefusedCommand("unreadable", f"commande illisible : {wrong}") from None
+    if dev_eui != of_topic or len(dev_eui) != EUI_LENGTH:
+        raise RefusedCommand("dev_eui", f"devEui {asked.dev_eui} : ce n'est pas celui du topic")
+    if not asked.data and asked.HasField("object"):
+        raise RefusedCommand("object", "« object » n'est pas pris en charge : envoyez « data »")
+    if not 1 <= asked.f_port <= LAST_APPLICATION_PORT:
+        raise RefusedCommand("f_port", f"fPort {asked.f_port} : entre 1 et {LAST_APPLICATION_PORT} attendu")
+    if len(asked.data) > LONGEST_PAYLOAD:
+        raise RefusedCommand("payload", f"{len(asked.data)} octets : {LONGEST_PAYLOAD} au plus")
+    if not now < not_after <= now + LONGEST_WAIT:
+        raise RefusedCommand("expires_at", "« expiresAt » doit être à venir, dans 30 jours au plus")
+    if len(asked.id) > LONGEST_ITEM or "\0" in asked.id:
+        raise RefusedCommand("id", f"« id » de plus de {LONGEST_ITEM} caractères, ou avec un caractère nul")
+    return Command(dev_eui, asked.id or None, asked.f_port, asked.data, asked.confirmed, not_after)
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """Makes downlinks of what one application asks for."""
+
+    pool: Pool
+    bus: Bus
+    shards: int
+    application: Application
+    tallies: Tallies
+
+    async def receive(self, edge: MqttEdge) -> None:
+        """Take what their broker brings, in its order, until cancelled."""
+        while True:
+            messages = await edge.batch()
+            for message in messages:
+                await self._settle(message)
+                edge.ack([message])
+
+    async def _settle(self, message: MqttMessage) -> None:
+        """Return once their broker may forget it, however long the database is away."""
+        if message.retain:  # Kept for whoever subscribes: it was taken when it was new.
+            self.tallies.refused(self.application, "retained", "commande conservée par leur courtier (retain)")
+            return
+        while True:
+            try:
+                await self._take(read_command(message.topic, message.payload, datetime.now(UTC)))
+            except RefusedCommand as refused:
+                self.tallies.refused(self.application, refused.reason, str(refused))
+            except DATABASE_AWAY as away:
+                log.warning(
+                    "command_waits", application=self.application.id, error=str(away) or type(away).__name__
+                )
+                await asyncio.sleep(TRY_AGAIN_S)
+                continue
+            return
+
+    async def _take(self, command: Command) -> None:
+        try:
+            async with self.pool.acquire() as connection, connection.transaction():
+                device = await store.find_device(connection, self.application.id, command.dev_eui, command.item)
+                queued = await self._queue(connection, command, allowed(device, command))
+        except UniqueViolationError:
+            queued = None  # Another delivery of it was faster.
+        if queued is None:
+            return
+        self.tallies.command(self.application)
+        with contextlib.suppress(*BUS_AWAY):  # The row is the truth: it is found a little later.
+            shard = shard_of_slot(queued.slot, self.shards)
+            await self.bus.nudge(topics.downlink_due(shard), b"")
+
+    async def _queue(self, connection: Connection, command: Command, device: store.FoundDevice) -> Enqueued | None:
+        if device.is_known:
+            return None
+        return await store.queue_downlink(
+            connection,
+            self.application.id,
+            self.application.tenant_id,
+            command.item,
+            device.id,
+            f_port=command.f_port,
+            payload=command.payload,
+            not_after=command.not_after,
+            confirmed=command.confirmed,
+            priority=Priority.ROUTINE,
+        )
+
+
+def allowed(device: store.FoundDevice | None, command: Command) -> store.FoundDevice:
+    """The device, when it may be told this.
+
+    Raises:
+        RefusedCommand: it may not.
+    """
+    if device is None:
+        raise RefusedCommand("unknown_device", f"capteur {command.dev_eui.hex()} inconnu de cette application")
+    if not device.enabled:
+        raise RefusedCommand("disabled", f"capteur {command.dev_eui.hex()} désactivé")
+    if can_switch(device.codec, device.capabilities):
+        raise RefusedCommand(
+            "lighting", f"capteur {command.dev_eui.hex()} : l'éclairage se commande par /v1/lighting/commands"
+        )
+    if device.activation == "EXTERNAL" and device.lns_source_id is None:
+        raise RefusedCommand("other_network", f"capteur {command.dev_eui.hex()} activé par un autre réseau")
+    if device.waiting >= WAITING_AT_MOST and not device.is_known:
+        raise RefusedCommand(
+            "queue_full", f"capteur {command.dev_eui.hex()} : {device.waiting} messages attendent"
+        )
+    return device

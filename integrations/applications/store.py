@@ -1,0 +1,257 @@
+"""SQL of applications: what is still to be published, what they ask for, and how they are doing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from core.runtime.postgres import Connection, Pool, Record
+from integrations.applications.events import Described, Event, Reception, StoredUplink
+from registry.audit import write_audit
+from registry.downlinks import Enqueued, enqueue
+
+# A device or an application that went to another tenant, or is gone, leaves `device` empty.
+READ_EVENTS = """
+SELECT e.id, e.kind, e.time, e.what, e.device_id, e.uplink_id, d.dev_eui, d.name AS device_name, p.device_class,
+       p.id AS profile_id, p.name AS profile_name, t.name AS tenant_name, l.item
+FROM observation.application_event e
+LEFT JOIN application a ON a.id = e.application_id
+LEFT JOIN device d ON d.id = e.device_id AND d.tenant_id = a.tenant_id
+LEFT JOIN device_profile p ON p.id = d.device_profile_id
+LEFT JOIN tenant t ON t.id = d.tenant_id
+LEFT JOIN application_downlink l ON l.application_id = a.id AND l.downlink_id = (e.what ->> 'downlink')::bigint
+WHERE e.application_id = $1 AND e.not_before <= now()
+ORDER BY e.not_before, e.id LIMIT $2
+"""
+# $4 and $5 bound the time, so that only the chunks in question are planned for.
+READ_UPLINKS = """
+SELECT u.device_id, u.time, u.uplink_id, u.f_cnt, u.f_port, u.payload, u.received_at, u.radio, u.status, u.reason,
+       u.decoded, s.dev_addr
+FROM unnest($1::int[], $2::timestamptz[], $3::uuid[]) AS of (device_id, time, uplink_id)
+JOIN observation.uplink u USING (device_id, time, uplink_id)
+LEFT JOIN session s ON s.id = u.session_id
+WHERE u.time BETWEEN $4 AND $5
+"""
+READ_RECEPTIONS = """
+SELECT r.uplink_id, g.gateway_id, r.antenna, r.rssi, r.snr, g.latitude, g.longitude
+FROM unnest($1::int[], $2::timestamptz[], $3::uuid[]) AS of (device_id, time, uplink_id)
+JOIN observation.reception r USING (device_id, time, uplink_id)
+JOIN gateway g ON g.id = r.gateway_id
+WHERE r.time BETWEEN $4 AND $5
+ORDER BY r.snr DESC, g.gateway_id
+"""
+READ_VALUES = """
+SELECT of.uplink_id, d.channel, d.quantity, m.value
+FROM unnest($1::int[], $2::timestamptz[], $3::uuid[]) AS of (device_id, time, uplink_id)
+JOIN datastream d ON d.device_id = of.device_id AND d.tenant_id = $6
+JOIN observation.measurement m ON m.datastream_id = d.id AND m.time = of.time
+WHERE m.time BETWEEN $4 AND $5
+"""
+DELETE_EVENTS = "DELETE FROM observation.application_event WHERE id = ANY($1::bigint[])"
+POSTPONE_EVENTS = """
+UPDATE observation.application_event SET not_before = now() + $2::interval WHERE id = ANY($1::bigint[])
+"""
+COUNT_WAITING = "SELECT count(*) FROM observation.application_event WHERE application_id = $1"
+DROP_OLDEST = """
+DELETE FROM observation.application_event WHERE id = ANY(ARRAY(
+    SELECT id FROM observation.application_event WHERE application_id = $1 ORDER BY id LIMIT $2))
+"""
+# What we hand over to another LNS on the very broker comes back to us: under the item of a downlink of ours.
+FIND_DEVICE = """
+SELECT d.id, d.enabled, d.activation, d.lns_source_id, p.codec, p.capabilities,
+       EXISTS (SELECT FROM application_downlink l WHERE l.application_id = a.id AND l.item = $3)
+           OR EXISTS (SELECT FROM downlink o WHERE o.lns_source_id = d.lns_source_id AND o.lns_item = $3)
+           AS is_known,
+       (SELECT count(*) FROM downlink w WHERE w.device_id = d.id AND w.state = 'queued'
+        AND w.slot = CASE WHEN d.lns_source_id IS NULL THEN d.slot ELSE 16 END) AS waiting
+FROM application a
+JOIN device d ON d.tenant_id = a.tenant_id AND d.dev_eui = $2
+JOIN device_profile p ON p.id = d.device_profile_id
+WHERE a.id = $1
+  AND (a.all_devices
+       OR EXISTS (SELECT FROM application_device l WHERE l.application_id = a.id AND l.device_id = d.id))
+FOR NO KEY UPDATE OF a
+"""
+NAME_DOWNLINK = "INSERT INTO application_downlink (downlink_id, application_id, item) VALUES ($1, $2, $3)"
+# An application that is gone meanwhile leaves no row.
+SAVE_STATES = """
+INSERT INTO application_state AS kept
+    (application_id, tenant_id, last_published_at, published, dropped, waiting, commands, commands_refused,
+     last_error, last_error_at)
+SELECT a.id, a.tenant_id, of.published_at, of.published, of.dropped, of.waiting, of.commands, of.refused, of.error,
+       of.error_at
+FROM unnest($1::int[], $2::timestamptz[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+            $8::text[], $9::timestamptz[])
+     AS of (application_id, published_at, published, dropped, waiting, commands, refused, error, error_at)
+JOIN application a ON a.id = of.application_id
+ORDER BY a.id
+ON CONFLICT (application_id) DO UPDATE
+SET last_published_at = coalesce(excluded.last_published_at, kept.last_published_at),
+    published = kept.published + excluded.published,
+    dropped = kept.dropped + excluded.dropped,
+    waiting = excluded.waiting,
+    commands = kept.commands + excluded.commands,
+    commands_refused = kept.commands_refused + excluded.commands_refused,
+    last_error = coalesce(excluded.last_error, kept.last_error),
+    last_error_at = coalesce(excluded.last_error_at, kept.last_error_at)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Events to publish, and the ids of those that nobody can tell of any more."""
+
+    events: list[Event]
+    untold: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDevice:
+    """A device that an application may speak to. `is_known`: this very command is a row already."""
+
+    id: int
+    enabled: bool
+    activation: str
+    lns_source_id: int | None
+    codec: str
+    capabilities: Sequence[str]
+    is_known: bool
+    waiting: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """What an application did since the last save; `waiting` as it is now."""
+
+    waiting: int = 0
+    published_at: datetime | None = None
+    published: int = 0
+    dropped: int = 0
+    commands: int = 0
+    refused: int = 0
+    error: str | None = None
+    error_at: datetime | None = None
+
+
+async def read_due(connection: Connection | Pool, application: int, tenant_id: int, most: int) -> Due:
+    """The oldest events of an application, with all that is told of them."""
+    rows = await connection.fetch(READ_EVENTS, application, most)
+    told = [row for row in rows if row["dev_eui"] is not None]
+    uplinks = await _read_uplinks(connection, [row for row in told if row["kind"] == "up"], tenant_id)
+    events: list[Event] = []
+    for row in told:
+        uplink = uplinks.get(row["uplink_id"])
+        if row["kind"] != "up" or uplink is not None:
+            events.append(_event(row, uplink))
+    known = {event.id for event in events}
+    return Due(events, [row["id"] for row in rows if row["id"] not in known])
+
+
+def _event(row: Record, uplink: StoredUplink | None) -> Event:
+    described = Described(
+        row["dev_eui"],
+        row["device_name"],
+        row["device_class"],
+        row["profile_id"],
+        row["profile_name"],
+        row["tenant_name"],
+    )
+    return Event(
+        row["id"], row["kind"], row["time"], row["what"], described, row["uplink_id"], uplink, row["item"]
+    )
+
+
+async def _read_uplinks(
+    connection: Connection | Pool, rows: Sequence[Record], tenant_id: int
+) -> dict[UUID, StoredUplink]:
+    if not rows:
+        return {}
+    times = [row["time"] for row in rows]
+    asked = [row["device_id"] for row in rows], times, [row["uplink_id"] for row in rows], min(times), max(times)
+    receptions: dict[UUID, list[Reception]] = {}
+    for row in await connection.fetch(READ_RECEPTIONS, *asked):
+        heard = Reception(
+            row["gateway_id"], row["antenna"], row["rssi"], row["snr"], row["latitude"], row["longitude"]
+        )
+        receptions.setdefault(row["uplink_id"], []).append(heard)
+    values: dict[UUID, list[tuple[str, str, float]]] = {}
+    for row in await connection.fetch(READ_VALUES, *asked, tenant_id):
+        values.setdefault(row["uplink_id"], []).append((row["channel"], row["quantity"], row["value"]))
+    return {
+        row["uplink_id"]: StoredUplink(
+            row["f_cnt"],
+            row["f_port"],
+            row["payload"],
+            row["received_at"],
+            row["radio"],
+            row["status"],
+            row["reason"],
+            row["decoded"],
+            row["dev_addr"],
+            receptions.get(row["uplink_id"], []),
+            values.get(row["uplink_id"], []),
+        )
+        for row in await connection.fetch(READ_UPLINKS, *asked)
+    }
+
+
+async def delete_events(connection: Connection, ids: Sequence[int]) -> None:
+    """Their broker has them, or nobody can tell of them."""
+    await connection.execute(DELETE_EVENTS, ids)
+
+
+async def postpone_events(connection: Connection, ids: Sequence[int], wait: timedelta) -> None:
+    """Their broker refuses them: others go first."""
+    await connection.execute(POSTPONE_EVENTS, ids, wait)
+
+
+async def count_waiting(connection: Connection | Pool, application: int) -> int:
+    """How many events are still to be published."""
+    return await connection.fetchval(COUNT_WAITING, application)
+
+
+async def drop_oldest(connection: Connection, application: int, count: int) -> int:
+    """Forget so many of the oldest events; returns how many there were."""
+    status = await connection.execute(DROP_OLDEST, application, count)
+    return int(status.rsplit(" ", 1)[1])
+
+
+async def find_device(
+    connection: Connection, application: int, dev_eui: bytes, item: str | None
+) -> FoundDevice | None:
+    """The device, if this application covers it; two commands of one application follow each other."""
+    row = await connection.fetchrow(FIND_DEVICE, application, dev_eui, item)
+    return None if row is None else FoundDevice(**dict(row))
+
+
+async def queue_downlink(
+    connection: Connection, application: int, tenant_id: int, item: str | None, device_id: int, **asked: Any
+) -> Enqueued:
+    """The downlink row, under the name that the application gave it, and a line in its tenant's audit."""
+    queued = await enqueue(connection, device_id, **asked)
+    if item is not None:
+        await connection.execute(NAME_DOWNLINK, queued.id, application, item)
+    details = {"device_id": device_id, "f_port": asked["f_port"], "payload": asked["payload"].hex(), "item": item}
+    await write_audit(
+        connection, tenant_id, f"application {application}", "create", "downlink", queued.id, details
+    )
+    return queued
+
+
+async def save_states(connection: Connection | Pool, tallies: dict[int, Tally]) -> None:
+    """Add to what is known of these applications, by id."""
+    ids = sorted(tallies)
+    of = [tallies[id_] for id_ in ids]
+    await connection.execute(
+        SAVE_STATES,
+        ids,
+        [one.published_at for one in of],
+        [one.published for one in of],
+        [one.dropped for one in of],
+        [one.waiting for one in of],
+        [one.commands for one in of],
+        [one.refused for one in of],
+        [one.error for one in of],
+        [one.error_at for one in of],
+    )

@@ -1,0 +1,1 @@
+"""Uplinks of other people's LNS, and of devices without LoRa, as our own (DESIGN 2)."""

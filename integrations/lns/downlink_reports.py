@@ -1,0 +1,65 @@
+"""What other LNS say of our downlinks, written into the rows by whichever replica hears it."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from core.messages import topics
+from core.messages.shards import shard_of_slot
+from core.runtime.bus import BUS_AWAY, Bus
+from core.runtime.postgres import DATABASE_AWAY, Pool
+from integrations.lns import downlink_store
+from integrations.lns.downlink_store import Changed
+from integrations.lns.lns_uplink import DownlinkReport
+from integrations.lns.telemetry import DOWNLINKS
+from registry.lns_sources import Source
+
+SWEEP_EVERY_S = 5.0
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST_US = 4_102_444_800_000_000  # 2100-01-01
+LONGEST_ITEM = 200
+LONGEST_REASON = 500
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Writes what became of downlinks, and tells whoever waits for them."""
+
+    pool: Pool
+    bus: Bus
+    shards: int
+
+    async def take(self, source: Source, told: DownlinkReport) -> bool:
+        """Write a report; False when it is of no downlink of ours that is still open. Raises DATABASE_AWAY."""
+        if len(told.item) > LONGEST_ITEM or "\0" in told.item:
+            return False  # None that we ever gave or were given.
+        told = replace(told, reason=told.reason and told.reason.replace("\0", "")[:LONGEST_REASON])
+        at = told.time_us
+        instant = EPOCH + timedelta(microseconds=at) if at is not None and 0 < at < LATEST_US else None
+        changed = await downlink_store.report(self.pool, source.id, told, instant)
+        for row in changed:
+            DOWNLINKS.labels(source.kind, row.state).inc()
+        await self.tell(changed)
+        return bool(changed)
+
+    async def tell(self, changed: Sequence[Changed]) -> None:
+        """Nudge whoever waits; the rows are the truth, so a bus that is away is no harm."""
+        with suppress(*BUS_AWAY):
+            for row in changed:
+                subject = topics.downlink_done(shard_of_slot(row.slot, self.shards))
+                await self.bus.nudge(subject, str(row.id).encode())
+
+    async def sweep(self) -> None:
+        """Give up what nobody wants any more, every few seconds until cancelled."""
+        while True:
+            try:
+                await self.tell(await downlink_store.sweep(self.pool))
+            except DATABASE_AWAY as away:
+                log.warning("downlinks_not_swept", error=str(away) or type(away).__name__)
+            await asyncio.sleep(SWEEP_EVERY_S)

@@ -1,0 +1,103 @@
+"""What becomes of one message of a source, whichever way it came."""
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+import structlog
+
+from core.messages.traces import new_trace
+from core.runtime.tracing import TRACES
+from integrations.lns.adapters import read
+from integrations.lns.canonical import canonical
+from integrations.lns.downlink_reports import Reports
+from integrations.lns.lns_uplink import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
+from integrations.lns.source_registry import Devices
+from integrations.lns.source_stats import Sightings
+from integrations.lns.uplink_publisher import Publisher
+from registry.lns_sources import Source
+
+# Whoever sends this is no LNS of the source's kind: it helps to say so, and nothing comes again for it.
+WRONG_BODIES = frozenset({"not_json", "not_an_object", "not_this_lns"})
+STAGE = "intake"
+
+log = structlog.get_logger()
+
+
+class Result(StrEnum):
+    """What became of a message."""
+
+    ACCEPTED = "accepted"
+    IGNORED = "ignored"
+    UNREADABLE = "unreadable"
+    WRONG_BODY = "wrong_body"
+    UNKNOWN_DEVICE = "unknown_device"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The end of a message; `french` says why it became no uplink."""
+
+    result: Result
+    french: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """Reads messages, finds devices, publishes uplinks, writes reports, and notes what happened."""
+
+    devices: Devices
+    publisher: Publisher
+    sightings: Sightings
+    reports: Reports
+
+    async def take(self, source: Source, message: ForeignMessage, received_at_us: int) -> Taken:
+        """Return once there is nothing left to do about it: an uplink is in the stream, anything else is noted.
+
+        Raises one of DATABASE_AWAY, or TooMuchWaiting: it must come again.
+        """
+        try:
+            foreign = read(source.kind, message)
+        except Unreadable as unreadable:
+            return self._unread(source, message, unreadable.reason, unreadable.french)
+        except Exception as defect:
+            log.exception("message_not_read", source=source.id, kind=source.kind)
+            return self._unread(source, message, "defect", f"défaut de l'adaptateur : {type(defect).__name__}")
+        match foreign:
+            case Ignored(kind):
+                self.sightings.ignored(source, kind)
+                return Taken(Result.IGNORED)
+            case DownlinkReport():
+                is_ours = await self.reports.take(source, foreign)
+                self.sightings.ignored(source, "report" if is_ours else "report_of_nothing_open")
+                return Taken(Result.ACCEPTED if is_ours else Result.IGNORED)
+            case ForeignUplink():
+                return await self._uplink(source, foreign, received_at_us)
+
+    async def _uplink(self, source: Source, foreign: ForeignUplink, received_at_us: int) -> Taken:
+        device = await self.devices.find(source.tenant_id, foreign.dev_eui)
+        name = foreign.dev_eui.hex()
+        if device is None:
+            self.sightings.unknown(source, foreign.dev_eui)
+            return Taken(Result.UNKNOWN_DEVICE, f"capteur {name} inconnu de cette collectivité")
+        if not device.enabled:
+            french = f"capteur {name} désactivé"
+            self.sightings.refused(source, "disabled", french)
+            return Taken(Result.DISABLED, french)
+        if foreign.address:
+            self.sightings.route(source, device.id, foreign.address)
+        uplink = canonical(foreign, source.id, device.id, received_at_us, new_trace())
+        await self.publisher.publish(uplink, device.slot)
+        self.sightings.accepted(source)
+        if TRACES.follows(uplink.trace_id):
+            us = (received_at_us, time.time_ns() // 1_000)
+            TRACES.step(
+                STAGE, uplink.trace_id, us, "uplink_taken", None,
+                tenant=source.tenant_id, dev_eui=name, source=source.id, outcome="accepted",
+            )  # fmt: skip
+        return Taken(Result.ACCEPTED)
+
+    def _unread(self, source: Source, message: ForeignMessage, reason: str, french: str) -> Taken:
+        self.sightings.unread(source, reason, french, message.body)
+        return Taken(Result.WRONG_BODY if reason in WRONG_BODIES else Result.UNREADABLE, french)

@@ -1,0 +1,62 @@
+"""LNS that are read by MQTT: one connection per enabled source.
+
+A message is acknowledged to their broker once its uplink is in the stream, or there is nothing to do about it. The
+Things Stack and Live Objects speak MQTT 3.1.1 and are spoken to so; the others MQTT 5. The Things Stack sends at
+QoS 0 whatever is asked: what it sends while nobody is connected is lost, its webhooks are the safer way.
+"""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import structlog
+
+from core.runtime.mqtt import Broker, MqttEdge, MqttMessage, MqttSettings
+from core.runtime.postgres import DATABASE_AWAY
+from integrations.lns.adapters import live_objects, the_things_stack
+from integrations.lns.lns_uplink import ForeignMessage
+from integrations.lns.message_handler import Reception
+from integrations.lns.uplink_publisher import TooMuchWaiting
+from registry.lns_sources import Source
+
+TRY_AGAIN_S = 1.0
+SPEAK_3 = (the_things_stack.NAME, live_objects.NAME)
+
+log = structlog.get_logger()
+
+
+def edge_of(source: Source, password: str | None, session_expiry_s: int) -> MqttEdge:
+    """The connection to a source's broker.
+
+    Raises:
+        ValueError: its address is none of a broker.
+    """
+    broker = replace(Broker.from_url(source.mqtt_url or ""), username=source.mqtt_user, password=password)
+    settings = MqttSettings(mqtt_client_id=source.mqtt_client_id, mqtt_session_expiry=session_expiry_s)
+    filters = [source.mqtt_topic or ""]
+    return MqttEdge(settings, filters, broker=broker, speaks_3=source.kind in SPEAK_3)
+
+
+async def receive(source: Source, edge: MqttEdge, reception: Reception) -> None:
+    """Take what their broker brings, until cancelled."""
+    while True:
+        messages = await edge.batch()
+        received_at_us = time.time_ns() // 1000
+        await asyncio.gather(*(_settle(source, message, received_at_us, reception) for message in messages))
+        edge.ack(messages)
+
+
+async def _settle(source: Source, message: MqttMessage, received_at_us: int, reception: Reception) -> None:
+    """Return once the broker may forget it, however long the bus or the database is away."""
+    if message.retain:  # Kept for whoever subscribes: it was taken when it was new.
+        reception.sightings.ignored(source, "retained")
+        return
+    foreign = ForeignMessage(message.payload, message.topic)
+    while True:
+        try:
+            await reception.take(source, foreign, received_at_us)
+        except (TooMuchWaiting, *DATABASE_AWAY) as away:
+            log.warning("message_waits", source=source.id, error=str(away) or type(away).__name__)
+            await asyncio.sleep(TRY_AGAIN_S)
+        else:
+            return

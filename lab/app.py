@@ -1,0 +1,136 @@
+"""The command line of a checkout: the operator's commands, and those of the laboratory."""
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.app import ExitAfterOption, HomeOption, app
+from cli.running import default_home, fail, find_run, log_apart
+from lab.commands.bench_scaling import bench_app
+from lab.commands.chaos import chaos
+from lab.commands.image import check_image
+
+if TYPE_CHECKING:
+    from services.supervisor.run_info import RunInfo
+
+app.add_typer(bench_app, name="bench")
+app.command()(chaos)
+app.command("check-image")(check_image)
+
+
+@app.command()
+def demo(
+    home: HomeOption = None,
+    exit_after: ExitAfterOption = None,
+    pace: Annotated[float, typer.Option(min=0.1, help="Divise les intervalles d'émission.")] = 1.0,
+    udp_port: Annotated[int, typer.Option(help="Port UDP des passerelles ; 0 : un port libre.")] = 0,
+    api_port: Annotated[int, typer.Option(help="Port de l'API ; 0 : un port libre.")] = 0,
+) -> None:
+    """Démarre la pile et met le parc pilote sur les ondes ; avec --exit-after, vérifie ses comptes."""
+    from cli.session import run_stack_command
+    from services.supervisor.stack import StackOptions
+
+    options = StackOptions("demo", "127.0.0.1", udp_port, "127.0.0.1", api_port)
+
+    async def fly(run: "RunInfo", stopping: asyncio.Event) -> int:
+        from cli.session import run_in_foreground
+
+        argv = [sys.executable, "-P", "-m", "lab", "fleet", "--home", run.home, "--pace", str(pace)]
+        argv += [] if exit_after is None else ["--exit-after", str(exit_after)]
+        return await run_in_foreground(tuple(argv), dict(os.environ), stopping)
+
+    run_stack_command(home or default_home("demo"), options, fly)
+
+
+@app.command(hidden=True)
+def fleet(
+    home: HomeOption = None,
+    exit_after: ExitAfterOption = None,
+    pace: float = 1.0,
+) -> None:
+    """Le parc de la démonstration, dans son propre processus ; `demo` la lance."""
+    from rich.console import Console
+
+    from cli.report import print_ready
+    from lab.simulator.demo import run as run_demo
+
+    run, console = find_run(home), Console()
+    log_apart(run, "fleet")
+    ended_with = run_demo(
+        run,
+        exit_after=exit_after,
+        pace=pace,
+        console=console,
+        started=lambda api_key: print_ready(console, run, api_key),
+    )
+    raise typer.Exit(ended_with)
+
+
+@app.command()
+def simulate(
+    home: HomeOption = None,
+    gateways: Annotated[int, typer.Option(min=1, help="Nombre de passerelles.")] = 4,
+    devices: Annotated[int, typer.Option(min=1, help="Nombre de capteurs.")] = 100,
+    rate: Annotated[float, typer.Option(min=0.01, help="Trames montantes par seconde, parc entier.")] = 5.0,
+    exit_after: ExitAfterOption = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Écrit plutôt des années de mesures plausibles, d'un autre parc.")
+    ] = False,
+    measurements: Annotated[int, typer.Option(min=1, help="Avec --history : mesures en tout.")] = 100_000_000,
+    years: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=10,
+            help="Avec --history : jusqu'à hier soir. Au-delà de 3 ans, la maintenance ne garde que les agrégats.",
+        ),
+    ] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Avec --history : processus qui écrivent.")] = 2,
+    seed: Annotated[str, typer.Option(help="Avec --history : la même graine, les mêmes mesures.")] = "historique",
+    remove: Annotated[bool, typer.Option("--remove", help="Avec --history : efface ce qui a été écrit.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Avec --history : le bilan, pour un programme.")] = False,
+) -> None:
+    """Fait parler un parc simulé à une pile qui tourne, ou (--history) lui écrit des années de mesures."""
+    if not history and (remove or as_json):
+        raise fail("--remove et --json ne vont qu'avec --history", 2)
+    if history:
+        from lab.commands.history import run_history
+
+        raise typer.Exit(
+            run_history(
+                find_run(home),
+                measurements=measurements,
+                years=years,
+                workers=workers,
+                seed=seed,
+                remove=remove,
+                as_json=as_json,
+            )
+        )
+    from rich.console import Console
+
+    from lab.simulator.main import run as run_simulation
+
+    run = find_run(home)
+    log_apart(run, "simulate")
+    ended_with = run_simulation(
+        run,
+        gateways=gateways,
+        devices=devices,
+        rate=rate,
+        exit_after=exit_after,
+        console=Console(),
+    )
+    raise typer.Exit(ended_with)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def test(context: typer.Context) -> None:
+    """Tout ce que l'intégration continue exécute ; ce qui suit va à pytest."""
+    from lab.commands.checks import run_checks
+    from services.supervisor.stack import checkout
+
+    raise typer.Exit(run_checks(checkout(), [word for word in context.args if word != "--"]))

@@ -1,0 +1,281 @@
+"""`territoire bench queries`: what the console asks most, as the API asks it, against psql and against the goals.
+
+On a stack with the history of `simulate --history`. Each query runs as the API's role under row security, by the
+API's own functions; its heaviest statement runs in psql too, word for word, by the superuser on the bare tables.
+"""
+
+import asyncio
+import gc
+import os
+import re
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from api import bucket_store, daily_store
+from api.store import LATEST, read_latest
+from core.runtime.lifetime import GC_THRESHOLDS
+from core.runtime.postgres import Connection, Pool, open_pool, tenant_transaction
+from lab.history.cpu import cpu_seconds_of
+from lab.history.load import SLUG
+from registry.tenants import find_tenant
+from services.supervisor.postgres import binaries, libpq_environment
+from services.supervisor.run_info import RunInfo
+
+ASSETS, SERIES, BINS = 10_000, 2_000, 88
+FULL = 75.0  # Per cent.
+# What the first ones cost (connections, catalogues, plans) is not what users wait for all day.
+WARM_UP = 2
+TIMING = re.compile(r"^Time: ([0-9.]+) ms", re.MULTILINE)
+
+# One datastream of each asset; the order is that of digests: neighbours on the disk are not neighbours here.
+PICK_OF_ASSETS = """
+SELECT min(d.id) AS id FROM datastream d WHERE d.tenant_id = $1
+GROUP BY d.asset_id ORDER BY md5(d.asset_id::text) LIMIT $2
+"""
+PICK_ANY = "SELECT id FROM datastream WHERE tenant_id = $1 ORDER BY md5(id::text) LIMIT $2"
+PICK_OF_KIND = """
+SELECT d.id FROM datastream d JOIN asset a ON a.id = d.asset_id
+WHERE d.tenant_id = $1 AND a.kind = $2 AND d.quantity = $3 ORDER BY md5(d.id::text) LIMIT $4
+"""
+READ_TIMEZONE = "SELECT timezone FROM deployment"
+
+
+class NoHistory(Exception):
+    """The stack has no history to ask for; the message says how to write one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question: how the API answers it, and its heaviest statement with what it is given."""
+
+    name: str
+    label: str
+    goal_ms: float
+    read: Callable[[Connection], Awaitable[int]]
+    """How many rows or values came."""
+    statement: str
+    arguments: tuple[Any, ...]
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """Milliseconds of one query: as the API's role, and of its statement in psql as superuser."""
+
+    name: str
+    label: str
+    rows: int
+    goal_ms: float
+    median_ms: float
+    p95_ms: float
+    client_cpu_ms: float
+    """Of our own process, median: what does not depend on who else uses the machine."""
+    server_cpu_ms: float
+    """Of PostgreSQL for this connection, mean of the runs; 0 when it runs elsewhere."""
+    psql_median_ms: float
+    psql_p95_ms: float
+    ratio_to_psql: float
+    reached: bool
+
+
+async def plan_queries(pool: Pool) -> tuple[int, list[Query]]:
+    """The history's tenant and the four questions, of as many of its assets as it has.
+
+    Raises:
+        NoHistory: there is no such tenant.
+    """
+    tenant = await find_tenant(pool, SLUG)
+    series = [] if tenant is None else [row["id"] for row in await pool.fetch(PICK_OF_ASSETS, tenant.id, ASSETS)]
+    if tenant is None or not series:
+        raise NoHistory("pas d'historique dans cette base : ./territoire simulate --history l'écrit")
+    zone = ZoneInfo(await pool.fetchval(READ_TIMEZONE))
+    many = [row["id"] for row in await pool.fetch(PICK_ANY, tenant.id, SERIES)]
+    bins = [row["id"] for row in await pool.fetch(PICK_OF_KIND, tenant.id, "glass_container", "fill_level", BINS)]
+    one = await pool.fetchval(PICK_OF_KIND, tenant.id, "room", "temperature", 1)
+    today = datetime.combine(datetime.now(UTC).astimezone(zone).date(), datetime.min.time(), zone)
+    return tenant.id, [
+        _last_values(series),
+        _year_by_hour(one, today - timedelta(365), today, zone),
+        _month_by_day(many, today - timedelta(30), today),
+        _days_above(bins, today - timedelta(365), today),
+    ]
+
+
+def _last_values(ids: list[int]) -> Query:
+    async def read(connection: Connection) -> int:
+        return len(await read_latest(connection, ids))
+
+    return Query("last_values", f"dernières valeurs de {len(ids)} actifs", 50, read, LATEST, (ids,))
+
+
+def _year_by_hour(id_: int, since: datetime, until: datetime, zone: ZoneInfo) -> Query:
+    async def read(connection: Connection) -> int:
+        buckets, _ = await bucket_store.read_buckets(
+            connection, id_, since, until, bucket="hour", timezone=zone.key, is_index=False
+        )
+        return len(buckets)
+
+    nothing = timedelta(0)
+    arguments = (id_, until, until, nothing, until, list[datetime](), since)
+    return Query("year_by_hour", "une série, un an par heure", 20, read, bucket_store.HOURS, arguments)
+
+
+def _month_by_day(ids: list[int], since: datetime, until: datetime) -> Query:
+    async def read(connection: Connection) -> int:
+        return sum(map(len, (await daily_store.read_daily(connection, ids, since, until)).values()))
+
+    label = f"{len(ids)} séries, un mois par jour"
+    return Query("month_by_day", label, 100, read, daily_store.READY_DAYS, (ids, since, until))
+
+
+def _days_above(ids: list[int], since: datetime, until: datetime) -> Query:
+    async def read(connection: Connection) -> int:
+        return len(await daily_store.days_above(connection, ids, FULL, since, until))
+
+    label = f"jours au-dessus de {FULL:g} % de {len(ids)} bornes, un an"
+    return Query("days_above", label, 100, read, daily_store.COUNT_READY_DAYS, (ids, since, until, FULL))
+
+
+async def measure_api(pool: Pool, tenant_id: int, query: Query, runs: int) -> tuple[int, list[float], list[float]]:
+    """How many rows it answers, and milliseconds of each run, elapsed and of our own CPU.
+
+    Each run is a transaction of its own, as in a request.
+    """
+    rows, times, cpu = 0, list[float](), list[float]()
+    for _ in range(WARM_UP + runs):
+        began, began_cpu = time.perf_counter(), time.process_time()
+        async with tenant_transaction(pool, tenant_id) as connection:
+            rows = await query.read(connection)
+        times.append((time.perf_counter() - began) * 1_000)
+        cpu.append((time.process_time() - began_cpu) * 1_000)
+    return rows, times[WARM_UP:], cpu[WARM_UP:]
+
+
+async def measure_psql(admin_url: str, query: Query, runs: int) -> list[float]:
+    """Milliseconds that psql reports for the statement with the same parameters; the rows go to /dev/null.
+
+    `search_path` puts the bare tables before the views of the same names.
+
+    Raises:
+        RuntimeError: psql says something else than times.
+    """
+    bound = " ".join(_quoted(argument) for argument in query.arguments)
+    statement = f"{query.statement.strip()} \\bind {bound} \\g /dev/null\n"
+    script = "SET search_path = observation, public;\n\\timing on\n" + statement * (WARM_UP + runs)
+    process = await asyncio.create_subprocess_exec(
+        str(binaries() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env=libpq_environment(admin_url),
+    )  # fmt: skip
+    output, _ = await process.communicate(script.encode())
+    times = [float(found) for found in TIMING.findall(output.decode())]
+    if len(times) != WARM_UP + runs:
+        raise RuntimeError(f"psql : {output.decode()[-500:]}")
+    return times[WARM_UP:]
+
+
+def _quoted(argument: object) -> str:
+    return "'" + literal(argument).replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def literal(argument: object) -> str:
+    """The text form that PostgreSQL reads, of what the API's statements are given."""
+    match argument:
+        case list():
+            elements = cast(list[object], argument)
+            return "{" + ",".join(f'"{literal(element)}"' for element in elements) + "}"
+        case datetime():
+            return argument.isoformat()
+        case timedelta():
+            return f"{argument.total_seconds():.6f} s"
+        case _:
+            return str(argument)
+
+
+def p95(times: Sequence[float]) -> float:
+    """The 95th percentile."""
+    return statistics.quantiles(times, n=20, method="inclusive")[-1] if len(times) > 1 else times[0]
+
+
+async def measure(run: RunInfo, runs: int, console: Console, *, explain: bool) -> list[Figures]:
+    """Every query, one after the other.
+
+    Raises:
+        NoHistory: nothing was loaded into this stack.
+    """
+    figures: list[Figures] = []
+    # As the API's own process looks for cycles.
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    # The superuser's connection turned into the API's role when it opens: row security binds it from then on.
+    async with (
+        open_pool(run.database_url, "bench-queries", size=1) as service,
+        open_pool(f"{run.database_admin_url}?role=territoire_api", "bench-queries", size=1) as pool,
+    ):
+        tenant_id, queries = await plan_queries(service)
+        for query in queries:
+            backend: int = await pool.fetchval("SELECT pg_backend_pid()")  # The pool has one connection.
+            before = cpu_seconds_of(backend)
+            rows, times, cpu = await measure_api(pool, tenant_id, query, runs)
+            server_cpu = (cpu_seconds_of(backend) - before) * 1_000 / (WARM_UP + runs)
+            in_psql = await measure_psql(run.database_admin_url, query, runs)
+            median, bare = statistics.median(times), statistics.median(in_psql)
+            figures.append(
+                Figures(
+                    name=query.name,
+                    label=query.label,
+                    rows=rows,
+                    goal_ms=query.goal_ms,
+                    median_ms=round(median, 2),
+                    p95_ms=round(p95(times), 2),
+                    client_cpu_ms=round(statistics.median(cpu), 2),
+                    server_cpu_ms=round(server_cpu, 1),
+                    psql_median_ms=round(bare, 2),
+                    psql_p95_ms=round(p95(in_psql), 2),
+                    ratio_to_psql=round(median / bare, 2),
+                    reached=median <= query.goal_ms,
+                )
+            )
+            if explain:
+                await _print_plan(pool, tenant_id, query, console)
+    return figures
+
+
+async def _print_plan(pool: Pool, tenant_id: int, query: Query, console: Console) -> None:
+    async with tenant_transaction(pool, tenant_id) as connection:
+        lines = await connection.fetch("EXPLAIN (ANALYZE, BUFFERS) " + query.statement, *query.arguments)
+    console.print(f"[bold]{query.label}[/bold]")
+    for line in lines:
+        console.print(line[0][:200], markup=False, highlight=False)
+
+
+def print_table(console: Console, figures: Sequence[Figures]) -> None:
+    """For people."""
+    table = Table(
+        "question", "réponses", "objectif", "médiane", "p95", "CPU client", "CPU serveur", "psql", "rapport", ""
+    )
+    for figure in figures:
+        table.add_row(
+            figure.label,
+            str(figure.rows),
+            f"{figure.goal_ms:g} ms",
+            f"{figure.median_ms:.1f} ms",
+            f"{figure.p95_ms:.1f} ms",
+            f"{figure.client_cpu_ms:.1f} ms",
+            f"{figure.server_cpu_ms:.0f} ms",
+            f"{figure.psql_median_ms:.1f} ms",
+            f"{figure.ratio_to_psql:.2f}",
+            "[green]atteint[/green]" if figure.reached else "[red]manqué[/red]",
+        )
+    console.print(table)
+    console.print(
+        "API : rôle territoire_api sous sécurité des lignes ; psql : la même requête, superutilisateur, sans ; "
+        f"{os.cpu_count()} processeurs, charge {os.getloadavg()[0]:.1f}"
+    )

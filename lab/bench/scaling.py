@@ -1,0 +1,191 @@
+"""`territoire bench scaling`: two replicas of every service share the work, and each of them is killed under load.
+
+Everything is real but the radio: two bridges, to which a stand-in for the load balancer sends each gateway; an LNS
+that pushes to two intakes; a client of two APIs. First it is quiet, and what each replica did is counted; some
+gateways then push to one bridge and pull from the other. After that the replicas are killed one after the other:
+the first of a service stays away until its work is served by the second, the second comes back at once.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from core.runtime.bus import Bus, connect_bus
+from core.runtime.lease import read_shards
+from core.runtime.postgres import Pool, open_pool
+from lab.bench.scaling_kills import Blow, Ring
+from lab.bench.scaling_probes import LOOK_EVERY_S, SHARDED, Balancer, Peaks, is_shared, read_leases, until
+from lab.bench.scaling_report import figures_of
+from lab.bench.scaling_scenario import Town, open_town
+from lab.bench.scaling_shares import Shares, read_shares
+from lab.chaos.processes import Processes
+from lab.chaos.watch import messages
+from lab.load.load import Load, Servers, open_load
+from lab.simulator.account import Account, Kill, balance, read_stored
+from services.supervisor.run_info import RunInfo
+
+REPLICAS = 2
+VICTIMS = ("gateway_bridge", "network", "ingest", "alerting", "lighting", "intake", "api", "maintenance")
+CALLERS = ("intake", "api", "lighting")
+SPLIT_GATEWAYS, SPLIT_DEVICES, SPLIT_RATE, SPLIT_CONFIRMED = 4, 40, 20.0, 0.25
+SHARED_WITHIN_S = 60.0
+# Longer than anything here lasts: the load is ended when all is done.
+FOREVER_S = 3_600.0
+ARRIVES_WITHIN_S, EMPTY_FOR_S, TOLD_WITHIN_S = 60.0, 1.0, 60.0
+WINDOWS_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the operator chooses."""
+
+    rate: float = 400.0
+    devices: int = 800
+    gateways: int = 24
+    quiet_s: float = 10.0
+    victims: tuple[str, ...] = VICTIMS
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What became of the gateways whose PUSH goes to one bridge and whose PULL to the other."""
+
+    joined: int
+    uplinks: int
+    awaited: int
+    rx1: int
+    rx2: int
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Everything that was seen."""
+
+    options: Options
+    shards: int
+    shares: Shares
+    split: Split
+    blows: Sequence[Blow]
+    account: Account
+    town: dict[str, Any]
+    callers: dict[str, dict[str, float]]
+    megabytes: dict[str, float]
+    turns: int
+
+
+async def _split(run: RunInfo, pool: Pool, options: Options, console: Console) -> Split:
+    """Gateways that push to one bridge and pull from the other, both ways round, while nobody is harmed."""
+    one, two = (bridge.ports["udp"] for bridge in run.replicas("gateway_bridge"))
+    async with open_load(
+        run,
+        devices=SPLIT_DEVICES,
+        gateways=SPLIT_GATEWAYS,
+        confirmed_share=SPLIT_CONFIRMED,
+        servers=(Servers(one, two), Servers(two, one)),
+        console=console,
+    ) as load:
+        played = await load.play(SPLIT_RATE, options.quiet_s)
+        await asyncio.sleep(WINDOWS_S)
+        account = await _account(pool, load, ())
+        answers = load.air.answers
+        return Split(load.joined, played.uplinks, answers.awaited, answers.rx1, answers.rx2, account)
+
+
+async def _account(pool: Pool, load: Load, kills: Sequence[Kill]) -> Account:
+    stored, undecodable = await read_stored(pool, load.tenant.id)
+    return balance(load.sent, stored, undecodable, kills=kills, uptimes=load.uptimes)
+
+
+async def _until_shared(run: RunInfo, pool: Pool, shards: int) -> None:
+    """Return once every sharded service's shards are dealt out evenly.
+
+    Raises:
+        TimeoutError: they are not.
+    """
+    for service in SHARDED:
+        owners = [one.name for one in run.replicas(service)]
+
+        async def shared(service: str = service, owners: Sequence[str] = owners) -> bool:
+            return is_shared(await read_leases(pool, service), owners, shards)
+
+        if await until(shared, SHARED_WITHIN_S) is None:
+            raise TimeoutError(f"{service} : les partitions ne sont pas partagées")
+
+
+@asynccontextmanager
+async def _asking(town: Town, balancer: Balancer, load: Load, rate: float) -> AsyncGenerator[None]:
+    """The load, and everybody who asks for something, for as long as the block lasts."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(caller.run(), name="ask") for caller in town.callers]
+        running.append(tasks.create_task(balancer.run(), name="balance"))
+        running.append(tasks.create_task(_play(load, rate), name="load"))
+        yield
+        for task in running:
+            task.cancel()
+
+
+async def _play(load: Load, rate: float) -> None:
+    await load.play(rate, FOREVER_S)
+
+
+async def _until_empty(bus: Bus) -> None:
+    """Return once the streams have held nothing for a second; what a dead bridge did not hear never arrives."""
+    loop = asyncio.get_running_loop()
+    ends, empty_since = loop.time() + ARRIVES_WITHIN_S, loop.time()
+    while loop.time() < min(ends, empty_since + EMPTY_FOR_S):
+        if await messages(bus):
+            empty_since = loop.time()
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def measure(run: RunInfo, options: Options, console: Console) -> dict[str, Any]:
+    """The figures of one go on a running stack with two replicas of everything.
+
+    Raises:
+        ProvisioningFailed, JoinsTakeTooLong, TimeoutError: the message says what happened.
+    """
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(run.database_url, "bench", command_timeout=120))
+        bus = await stack.enter_async_context(connect_bus(run.nats_url, "bench"))
+        async with pool.acquire() as connection:
+            shards = await read_shards(connection)
+        bridges = run.replicas("gateway_bridge")
+        load = await stack.enter_async_context(
+            open_load(
+                run,
+                devices=options.devices,
+                gateways=options.gateways,
+                servers=[Servers(bridge.ports["udp"]) for bridge in bridges],
+                console=console,
+            )
+        )
+        town = await stack.enter_async_context(open_town(run, pool, load))
+        peaks, balancer = Peaks(run), Balancer(load, bridges)
+        await _until_shared(run, pool, shards)
+        async with _asking(town, balancer, load, options.rate):
+            before = await read_shares(run)
+            console.print(f"Au calme, {options.rate:.0f} trames/s", highlight=False)
+            split = await _split(run, pool, options, console)
+            shares = Shares.between(before, await read_shares(run))
+            ring = Ring(Processes(Path(run.home)), pool, load, balancer, shards, console)
+            for service in options.victims:
+                peaks.look()
+                await ring.strike_both(service)
+            peaks.look()
+            commands = await town.commands(pool)
+        await _until_empty(bus)
+        await town.until_told(pool, TOLD_WITHIN_S)
+        account = await _account(pool, load, ring.kills)
+        await ring.judge()
+        shown = Shown(
+            options, shards, shares, split, ring.blows, account, await town.outcome(pool) | {"commands": commands},
+            {name: caller.figures for name, caller in zip(CALLERS, town.callers, strict=True)}, peaks.megabytes,
+            balancer.turns,
+        )  # fmt: skip
+        return figures_of(shown)

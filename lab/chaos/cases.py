@@ -1,0 +1,138 @@
+"""The cases, as data: what each does to a stack that carries a load."""
+
+from dataclasses import dataclass
+
+from core.messages import topics
+from lab.chaos.faults import (
+    Act,
+    Around,
+    fill_disk,
+    freeze_owner,
+    keep_down,
+    kill,
+    kill_replicas_in_turn,
+    kill_with_unacknowledged,
+    terminate,
+    with_clock_off,
+    with_mqtt_fleet,
+)
+
+SHARDED: tuple[str, ...] = ("network", "ingest", "alerting", "lighting")
+HOUR_S = 3_600
+FEWEST_BATCHES = 10
+
+FRENCH = {
+    "gateway_bridge": "pont des passerelles",
+    "mosquitto": "courtier MQTT (mosquitto)",
+    "network": "serveur de réseau",
+    "ingest": "ingestion",
+    "maintenance": "maintenance",
+    "nats": "bus (nats-server)",
+    "postgres": "PostgreSQL",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`during` goes on while the load is played, `around` before and after it."""
+
+    name: str
+    title: str
+    seconds: float
+    """How long the load lasts, unless the operator says otherwise."""
+    during: Act | None = None
+    around: Around | None = None
+    on_small_disks: bool = False
+    quick_s: float | None = None
+    """How long in the tests; None: not there."""
+
+
+def _name(service: str) -> str:
+    return service.replace("_", "-")
+
+
+def _around(kind: str, service: str) -> Around | None:
+    """The load is on UDP: for the broker there is a fleet besides."""
+    return with_mqtt_fleet(kind) if service == "mosquitto" else None
+
+
+def _kills() -> list[Case]:
+    quick = {"network", "ingest", "nats", "postgres", "gateway_bridge", "mosquitto", "maintenance"}
+    return [
+        Case(
+            f"kill-{_name(service)}",
+            f"kill -9 : {french}",
+            20,
+            during=kill(service),
+            around=_around("kill", service),
+            quick_s=8 if service in quick else None,
+        )
+        for service, french in FRENCH.items()
+    ]
+
+
+def _terminations() -> list[Case]:
+    return [
+        Case(
+            f"term-{_name(service)}",
+            f"SIGTERM : {french}",
+            20,
+            during=terminate(service),
+            around=_around("term", service),
+            quick_s=8 if service == "ingest" else None,
+        )
+        for service, french in FRENCH.items()
+    ]
+
+
+def _clocks() -> list[Case]:
+    # The bridge is late: were it early, later cases would be in the past of this one.
+    errors = {"gateway_bridge": -HOUR_S, "network": HOUR_S, "ingest": -HOUR_S}
+    return [
+        Case(
+            f"clock-{_name(service)}",
+            f"Horloge fausse d'une heure : {FRENCH[service]}",
+            12,
+            around=with_clock_off(service, seconds),
+        )
+        for service, seconds in errors.items()
+    ]
+
+
+CASES: tuple[Case, ...] = (
+    *_kills(),
+    *_terminations(),
+    Case(
+        "replicas-killed",
+        "Deux répliques de chaque service à partitions, une tuée toutes les 10 s",
+        70,
+        during=kill_replicas_in_turn(*SHARDED),
+        quick_s=12,
+    ),
+    Case("freeze-network", "Serveur de réseau figé 20 s", 29, during=freeze_owner("network")),
+    Case("freeze-ingest", "Ingestion figée 20 s", 29, during=freeze_owner("ingest"), quick_s=17),
+    Case(
+        "unacknowledged",
+        "Ingestion tuée avec dix lots lus et non acquittés",
+        20,
+        during=kill_with_unacknowledged("ingest", topics.UPLINKS, FEWEST_BATCHES),
+        quick_s=9,
+    ),
+    *_clocks(),
+    Case("bus-down", "Bus arrêté 60 s", 69, during=keep_down("nats")),
+    Case("postgres-down", "PostgreSQL arrêté 60 s", 69, during=keep_down("postgres")),
+    Case("alerting-down", "Alertes arrêtées 10 min, ingestion en marche", 609, during=keep_down("alerting")),
+    Case("bus-disk-full", "Disque du bus plein, puis libéré", 20, during=fill_disk("nats"), on_small_disks=True),
+    Case(
+        "postgres-disk-full",
+        "Disque de PostgreSQL plein, puis libéré",
+        30,
+        during=fill_disk("postgres"),
+        on_small_disks=True,
+    ),
+)
+
+
+def find_case(name: str) -> Case | None:
+    """The case of this name."""
+    return next((case for case in CASES if case.name == name), None)

@@ -1,0 +1,78 @@
+"""What a case has shown: its account, what the tables say, how long recovery took."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lab.simulator.account import Account
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One line of the table. A case that could not be run here has a reason, and has shown nothing."""
+
+    name: str
+    title: str
+    account: Account = field(default_factory=Account)
+    not_run: str = ""
+    edge_dropped: int = 0
+    """Copies that the bridge itself dropped and counted: the radio edge may (DESIGN 3.8)."""
+    recovery_s: float | None = None
+    """From the stroke, or from the end of what lasted, until the chain kept up again."""
+    drained: bool = False
+    counters_went_back: int = 0
+    differences: list[str] = field(default_factory=list[str])
+    """Last values, rollups and dirty marks that are not what raw measurements give."""
+    unready: list[str] = field(default_factory=list[str])
+    tracebacks: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    notes: list[str] = field(default_factory=list[str])
+    took_s: float = 0.0
+
+    @property
+    def ours(self) -> int:
+        """Heard, less what the radio edge may have lost."""
+        return self.account.heard - self.account.left_out
+
+    @property
+    def holds(self) -> bool:
+        """Whether all of it is as promised, to the last uplink."""
+        return (
+            not self.not_run
+            and self.account.heard > 0
+            and self.account.balances
+            and self.drained
+            and not (self.counters_went_back or self.differences or self.unready)
+        )
+
+    @property
+    def status(self) -> str:
+        """For the report."""
+        return "not_run" if self.not_run else "ok" if self.holds else "failed"
+
+    def forgive_the_edge(self) -> None:
+        """What is missing and no more than what the bridge counts as dropped was never ours."""
+        excused = min(self.account.missing, self.edge_dropped)
+        self.account.missing -= excused
+        self.account.left_out += excused
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a program."""
+        account = asdict(self.account)
+        return {
+            "name": self.name,
+            "title": self.title,
+            "status": self.status,
+            "sent": account.pop("sent"),
+            "heard": account.pop("heard"),
+            "ours": self.ours,
+            **account,
+            "edge_dropped": self.edge_dropped,
+            "recovery_s": self.recovery_s,
+            "drained": self.drained,
+            "counters_went_back": self.counters_went_back,
+            "differences": self.differences,
+            "unready": self.unready,
+            "tracebacks": self.tracebacks,
+            "notes": self.notes,
+            "not_run": self.not_run,
+            "took_s": round(self.took_s, 1),
+        }

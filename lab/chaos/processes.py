@@ -1,0 +1,219 @@
+"""The processes of a running stack, by service: to kill, freeze, keep stopped, or run with another clock."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lab.simulator.sensors import now_us
+from services.supervisor.run_info import HELD, RunInfo, ServiceInfo, read_run_info
+
+POLL_S = 0.1
+STOP_WITHIN_S = 25.0
+
+
+class NotRun(Exception):
+    """This machine does not allow the case. The message says in French why."""
+
+
+class CaseFailed(Exception):
+    """What was to be done to the stack could not be done. The message says in French what."""
+
+
+class Processes:
+    """Control over one stack by what its run.json says; the supervisor goes on doing its work."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._ours: list[subprocess.Popen[bytes]] = []
+        self._leaders: set[int] = set()
+        self._began = time.time()
+
+    @property
+    def run(self) -> RunInfo:
+        """What the stack says of itself at this instant."""
+        run = read_run_info(self._home)
+        self._leaders.update(service.pid for service in run.services if service.pid is not None)
+        return run
+
+    def pids(self, service: str) -> dict[str, int]:
+        """The living children of a service, by the name of the child."""
+        return {one.name: one.pid for one in self.run.replicas(service) if one.pid is not None}
+
+    def signal(self, service: str, number: signal.Signals) -> int:
+        """Signal every replica of a service; returns the instant before the first, in microseconds."""
+        at = now_us()
+        for pid in self.pids(service).values():
+            send(pid, number)
+        return at
+
+    def hold(self, service: str) -> None:
+        """From now on the supervisor does not start this service again."""
+        folder = self._home / HELD
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for one in self.run.replicas(service):
+            (folder / one.name).touch()
+
+    def let_go(self, service: str) -> None:
+        """The supervisor starts what was held."""
+        for one in self.run.replicas(service):
+            (self._home / HELD / one.name).unlink(missing_ok=True)
+
+    async def until_ended(self, service: str, within_s: float) -> bool:
+        """Whether every replica has ended within this time."""
+        return await _holds(lambda: not self.pids(service), within_s)
+
+    async def until_replaced(self, service: str, former: Mapping[str, int], within_s: float) -> bool:
+        """Whether every replica runs under another pid than before, within this time."""
+        return await _holds(
+            lambda: all(self.pids(service).get(name) not in {None, pid} for name, pid in former.items()), within_s
+        )
+
+    async def until_ready(self, within_s: float) -> list[str]:
+        """Wait until every child runs and every /readyz answers 200; returns those that do not by then."""
+        deadline = time.monotonic() + within_s
+        while True:
+            services = self.run.services
+            answers = await asyncio.gather(*(_is_ready(service) for service in services))
+            unready = [service.name for service, ready in zip(services, answers, strict=True) if not ready]
+            if not unready or time.monotonic() > deadline:
+                return unready
+            await asyncio.sleep(POLL_S)
+
+    async def replace(self, service: str, environment: Mapping[str, str]) -> None:
+        """Stop a service in order and run it ourselves, as it was, with these variables besides.
+
+        Raises:
+            CaseFailed: it does not stop.
+        """
+        known = self.run.replicas(service)
+        launches = [
+            (one, _strings(one.pid, "cmdline"), _strings(one.pid, "environ"))
+            for one in known
+            if one.pid is not None
+        ]
+        self.hold(service)
+        self.signal(service, signal.SIGTERM)
+        if not await self.until_ended(service, STOP_WITHIN_S):
+            raise CaseFailed(f"{service} ne s'arrête pas")
+        for one, argv, former in launches:
+            variables = dict(entry.split("=", 1) for entry in former if "=" in entry)
+            self._ours.append(_start(argv, {**variables, **environment}, Path(one.log)))
+
+    async def give_back(self, service: str) -> None:
+        """End what we run ourselves; the supervisor starts it as it was."""
+        for process in self._ours:
+            process.terminate()
+        for process in self._ours:
+            try:
+                await asyncio.to_thread(process.wait, STOP_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self._ours.clear()
+        self.let_go(service)
+
+    def clean_up(self) -> None:
+        """Let everything go, wake what is frozen, and end what a killed child has left behind. Never raises."""
+        shutil.rmtree(self._home / HELD, ignore_errors=True)
+        for process in self._ours:
+            process.kill()
+        self._ours.clear()
+
+    def end_left_overs(self) -> int:
+        """Once the stack has stopped: SIGKILL to whatever still runs in a group of one of its children."""
+        left = [pid for pid in _processes() if _group(pid) in self._leaders and _started(pid) >= self._began - 60]
+        for pid in left:
+            send(pid, signal.SIGKILL)
+        return len(left)
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Signal a process that may have ended meanwhile."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _start(argv: list[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """As the supervisor starts its children; it dies with us, also when we are killed."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *argv],
+            env=dict(environment),
+            cwd="/tmp",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+async def _is_ready(service: ServiceInfo) -> bool:
+    if service.pid is None:
+        return service.health_url is not None and await answers(f"{service.health_url}/readyz")
+    return service.health_url is None or await answers(f"{service.health_url}/readyz")
+
+
+async def answers(url: str) -> bool:
+    """Whether a GET on the loopback is answered by 200."""
+    return (await get(url))[0]
+
+
+async def get(url: str) -> tuple[bool, str]:
+    """A GET on the loopback: whether the answer is 200, and its body."""
+    authority, _, path = url.removeprefix("http://").partition("/")
+    host, _, port = authority.partition(":")
+    try:
+        async with asyncio.timeout(3):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            try:
+                writer.write(f"GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n".encode())
+                head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False, ""
+    return head.split(b" ")[1:2] == [b"200"], body.decode("utf-8", "replace")
+
+
+async def _holds(condition: Callable[[], bool], within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(POLL_S)
+    return True
+
+
+def _strings(pid: int, name: str) -> list[str]:
+    return [part.decode() for part in Path(f"/proc/{pid}/{name}").read_bytes().split(b"\0") if part]
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+
+
+def _stat(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _group(pid: int) -> int:
+    fields = _stat(pid)
+    return int(fields[2]) if fields and fields[0] != "Z" else -1
+
+
+def _started(pid: int) -> float:
+    """Seconds since the epoch."""
+    fields = _stat(pid)
+    if not fields:
+        return 0.0
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return booted + int(fields[19]) / os.sysconf("SC_CLK_TCK")

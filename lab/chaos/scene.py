@@ -1,0 +1,88 @@
+"""What a case may do: strike processes while the load goes on, and say what it did to the radio edge."""
+
+import asyncio
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.runtime.bus import Bus
+from core.runtime.postgres import Pool
+from lab.chaos.processes import CaseFailed, Processes
+from lab.load.load import Load
+from lab.simulator.account import Kill
+from lab.simulator.driver import Fleet
+from lab.simulator.gateway import Uptime
+from lab.simulator.mqtt_gateway import MqttGateway
+
+# The load flows before it is disturbed, and after.
+LEAD_S = 3.0
+REPLACED_WITHIN_S = 60.0
+SECOND_US = 1_000_000
+
+
+@dataclass(slots=True)
+class Scene:
+    """One case on the stage."""
+
+    processes: Processes
+    pool: Pool
+    bus: Bus
+    load: Load
+    seconds: float
+    """How long the load lasts."""
+    small_disks: dict[str, Path] = field(default_factory=dict[str, Path])
+    """Folders of a limited size, by the service whose data they hold."""
+    kills: list[Kill] = field(default_factory=list[Kill])
+    fleets: list[Fleet] = field(default_factory=list[Fleet])
+    """Devices on the air besides the load, for what the load does not do: MQTT."""
+    victims: set[str] = field(default_factory=set[str])
+    notes: list[str] = field(default_factory=list[str])
+    mark: float | None = None
+    """From when recovery is counted, of the monotonic clock."""
+
+    def recover_from_now(self) -> None:
+        """The harm has just been done, or has just ended."""
+        self.mark = time.monotonic()
+
+    @property
+    def lasting_s(self) -> float:
+        """How long what lasts may last, so that the load goes on for a while after it."""
+        return max(1.0, self.seconds - 3 * LEAD_S)
+
+    async def lead(self) -> None:
+        """Let the load flow."""
+        await asyncio.sleep(LEAD_S)
+
+    def strike(self, service: str, number: signal.Signals) -> dict[str, int]:
+        """Signal every replica; returns the pids that were struck."""
+        former = self.processes.pids(service)
+        if not former:
+            raise CaseFailed(f"{service} ne tourne pas")
+        self.victims.add(service)
+        at_us = self.processes.signal(service, number)
+        cut_off = self._behind(service)
+        if cut_off:
+            self.kills.append(Kill(at_us, cut_off))
+        self.recover_from_now()
+        return former
+
+    def _behind(self, service: str) -> frozenset[bytes]:
+        """The gateways whose way in leads through this service."""
+        of_fleets = [gateway for fleet in self.fleets for gateway in fleet.gateways]
+        if service == "gateway_bridge":
+            return frozenset([bytes(one.gateway_id) for one in [*self.load.gateways, *of_fleets]])
+        if service == "mosquitto":
+            return frozenset([one.gateway_id for one in of_fleets if isinstance(one, MqttGateway)])
+        return frozenset()
+
+    @property
+    def uptimes(self) -> dict[bytes, Uptime]:
+        """When the bridge, or the broker, was known to answer each gateway."""
+        of_fleets = {one.gateway_id: one.uptime for fleet in self.fleets for one in fleet.gateways}
+        return self.load.uptimes | of_fleets
+
+    async def until_replaced(self, service: str, former: dict[str, int]) -> None:
+        """The supervisor has started others."""
+        if not await self.processes.until_replaced(service, former, REPLACED_WITHIN_S):
+            self.notes.append(f"{service} n'a pas été relancé en {REPLACED_WITHIN_S:.0f} s")

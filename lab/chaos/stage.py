@@ -1,0 +1,209 @@
+"""A stack, a load, and one case after the other on them."""
+
+import asyncio
+import subprocess
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from core.runtime.bus import Bus, connect_bus
+from core.runtime.postgres import Pool, connect, open_pool
+from lab.chaos.cases import SHARDED, Case
+from lab.chaos.checks import (
+    HOUR_IS_OVER,
+    SHIFTED_PATH,
+    CounterWatch,
+    LogWatch,
+    differences,
+    read_stored_since,
+)
+from lab.chaos.outcome import Outcome
+from lab.chaos.processes import CaseFailed, NotRun, Processes
+from lab.chaos.scene import Scene
+from lab.chaos.watch import Watch, edge_drops
+from lab.load.load import Load, open_load
+from lab.simulator.account import balance
+from lab.simulator.device import SentUplink
+from services.supervisor.run_info import RunInfo
+
+# Starts a stack in this folder with so many replicas, and stops it at the end of the block.
+StartStack = Callable[[Path, Mapping[str, int]], AbstractAsyncContextManager[RunInfo]]
+
+REPLICAS: Mapping[str, int] = dict.fromkeys(SHARDED, 2)
+COPIES = 1.3
+DEVICES_PER_GATEWAY = 62
+FEWEST_GATEWAYS = 20
+RATE_PER_DEVICE = 1.0
+FEWEST_DEVICES = 100
+DRAIN_WITHIN_S = 120.0
+READY_WITHIN_S = 60.0
+# Small enough to be filled in a moment, large enough for what a case writes before and after.
+SMALL_DISKS = {"postgres": 1024, "nats": 256}
+"""Megabytes, by the name of the server, which is that of its folder in the home."""
+
+
+@dataclass(slots=True)
+class Stage:
+    """A running stack under a load that has joined."""
+
+    processes: Processes
+    pool: Pool
+    bus: Bus
+    load: Load
+    rate: float
+    small_disks: dict[str, Path]
+    counters: CounterWatch
+    logs: LogWatch
+    lost: int = 0
+    """Uplinks that are not stored by what the cases so far have found, rightly or not."""
+    sent_besides: list[SentUplink] = field(default_factory=list[SentUplink])
+    """By the fleets of some cases."""
+
+    async def play(self, case: Case, seconds: float) -> Outcome:
+        """Run a case to its end and judge it. Never raises for the stack's sake."""
+        outcome = Outcome(case.name, case.title)
+        scene = Scene(self.processes, self.pool, self.bus, self.load, seconds, self.small_disks)
+        watch = Watch(self.pool, self.bus, self.counters)
+        began, first = time.monotonic(), self.load.sent_count
+        run = self.processes.run
+        self.logs.begin(run)
+        drops_before, bridge = await edge_drops(run), run.service("gateway_bridge").pid
+        looking = asyncio.create_task(watch.run(), name="look at the stack")
+        try:
+            await self._act(case, scene)
+        except NotRun as refused:
+            outcome.not_run = str(refused)
+        except CaseFailed as failed:
+            outcome.differences.append(str(failed))
+        watch.is_silent = True
+        try:
+            outcome.unready = await self.processes.until_ready(READY_WITHIN_S)
+            await self._judge(outcome, scene, watch, first, (drops_before, bridge))
+        finally:
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+        if scene.mark is not None:
+            outcome.recovery_s = watch.recovery_s(scene.mark)
+        outcome.notes += scene.notes
+        outcome.tracebacks = dict(self.logs.tracebacks(self.processes.run, scene.victims))
+        outcome.counters_went_back, self.counters.went_back = self.counters.went_back, 0
+        outcome.took_s = time.monotonic() - began
+        return outcome
+
+    async def _act(self, case: Case, scene: Scene) -> None:
+        async with nullcontext() if case.around is None else case.around(scene):
+            playing = asyncio.create_task(self.load.play(self.rate, scene.seconds), name="load")
+            try:
+                if case.during is not None:
+                    await case.during(scene)
+                await playing
+            finally:
+                playing.cancel()
+                await asyncio.gather(playing, return_exceptions=True)
+
+    async def _judge(
+        self, outcome: Outcome, scene: Scene, watch: Watch, first: int, drops: tuple[int, int | None]
+    ) -> None:
+        deadline = time.monotonic() + DRAIN_WITHIN_S
+        of_fleets = [uplink for fleet in scene.fleets for uplink in fleet.sent]
+        self.sent_besides += of_fleets
+        sent = [*self.load.sent[first:], *of_fleets]
+        while True:
+            outcome.drained = await watch.until_empty(max(1.0, deadline - time.monotonic()))
+            times, undecodable = await read_stored_since(self.pool, sent)
+            outcome.account = balance(sent, times, undecodable, kills=scene.kills, uptimes=scene.uptimes)
+            run = self.processes.run
+            before = drops[0] if run.service("gateway_bridge").pid == drops[1] else 0
+            outcome.edge_dropped = max(0, await edge_drops(run) - before)
+            # What the bridge still holds comes within a retry's pause.
+            if outcome.account.missing <= outcome.edge_dropped or time.monotonic() > deadline:
+                break
+        self.lost += outcome.account.missing + outcome.account.left_out
+        outcome.forgive_the_edge()
+        outcome.differences += await differences(self.pool)
+        await self.counters.look(self.pool)
+
+    async def settle(self) -> Outcome:
+        """The whole account from the first uplink, and rollups of every hour as if it were over."""
+        outcome = Outcome("whole", "Toute la représentation : doublons, inconnues, cumuls de l'heure en cours")
+        began, run = time.monotonic(), self.processes.run
+        sent = [*self.load.sent, *self.sent_besides]
+        times, undecodable = await read_stored_since(self.pool, sent)
+        outcome.account = balance(sent, times, undecodable)
+        # What was missing in its case is not missing once more.
+        outcome.account.missing, outcome.account.left_out = (
+            max(0, outcome.account.missing - self.lost),
+            min(outcome.account.missing, self.lost),
+        )
+        outcome.drained = True
+        connection = await connect(run.database_admin_url, "chaos")
+        try:
+            await connection.execute(HOUR_IS_OVER)
+        finally:
+            await connection.close()
+        async with open_pool(f"{run.database_url}?search_path={SHIFTED_PATH}", "chaos", size=2) as shifted:
+            outcome.differences = await differences(shifted)
+        outcome.took_s = time.monotonic() - began
+        return outcome
+
+
+@asynccontextmanager
+async def open_stage(
+    home: Path, start: StartStack, *, rate: float, on_small_disks: bool, console: Console
+) -> AsyncGenerator[Stage]:
+    """A fresh stack in `home` with two replicas of what is sharded, and a load that has joined.
+
+    Raises:
+        NotRun: small disks cannot be made on this machine.
+    """
+    processes = Processes(home)
+    devices = max(FEWEST_DEVICES, round(rate / RATE_PER_DEVICE))
+    gateways = max(FEWEST_GATEWAYS, devices // DEVICES_PER_GATEWAY)
+    with small_disks(home) if on_small_disks else nullcontext(dict[str, Path]()) as disks:
+        try:
+            async with (
+                start(home, REPLICAS) as run,
+                open_pool(run.database_url, "chaos", size=3) as pool,
+                connect_bus(run.nats_url, "chaos") as bus,
+                open_load(run, devices=devices, gateways=gateways, copies=COPIES, console=console) as load,
+            ):
+                try:
+                    yield Stage(processes, pool, bus, load, rate, disks, CounterWatch(load.tenant.id), LogWatch())
+                finally:
+                    processes.clean_up()
+        finally:
+            processes.end_left_overs()
+
+
+@contextmanager
+def small_disks(home: Path) -> Generator[dict[str, Path]]:
+    """The folders of the servers' data on file systems of their own, in memory.
+
+    Raises:
+        NotRun: mounting is not allowed here.
+    """
+    home.mkdir(mode=0o711, parents=True, exist_ok=True)
+    mounted: dict[str, Path] = {}
+    try:
+        for service, megabytes in SMALL_DISKS.items():
+            folder = home / service
+            folder.mkdir(mode=0o711, exist_ok=True)
+            options = f"size={megabytes}m,mode=711"
+            done = subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", options, "territoire-chaos", str(folder)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode != 0:
+                raise NotRun(f"un petit disque ne peut pas être monté ici : {done.stderr.strip()}")
+            mounted[service] = folder
+        yield mounted
+    finally:
+        for folder in mounted.values():
+            subprocess.run(["umount", "--lazy", str(folder)], check=False)

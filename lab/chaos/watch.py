@@ -1,0 +1,100 @@
+"""Looks at a stack from outside while it is hurt: does it keep up, and do counters only rise."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from core.messages import topics
+from core.runtime.bus import BUS_AWAY, Bus
+from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
+from lab.chaos.checks import CounterWatch
+from lab.chaos.processes import get
+from services.supervisor.run_info import RunInfo
+
+LOOK_EVERY_S = 0.5
+LOOK_WITHIN_S = 3.0
+# Behind by more than this is not keeping up; a clock that is set wrong says nothing of how far behind.
+BEHIND_S, CLOCK_OFF_S = 2.0, 1_000.0
+# A chain that keeps up has each shard's batches of the last quarter of a second in hand.
+MOST_MESSAGES = 60
+SOUND_FOR_S = 2.5
+EMPTY_LOOKS = 3
+# The newest reading: few rows, whatever the load.
+READ_LAG = "SELECT extract(epoch FROM now() - max(time))::float8 FROM observation.latest"
+EDGE_DROPS = (
+    'territoire_gateway_bridge_uplinks_total{result="queue_full"}',
+    "territoire_gateway_bridge_socket_drops",
+)
+EDGE_QUEUE = "territoire_gateway_bridge_queue_frames"
+
+
+@dataclass(slots=True)
+class Watch:
+    """One look every half second."""
+
+    pool: Pool
+    bus: Bus
+    counters: CounterWatch
+    is_silent: bool = False
+    """The load has ended: nothing new is measured, and what is not in the streams has arrived."""
+    _looks: list[tuple[float, bool]] = field(default_factory=list[tuple[float, bool]])
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            began = time.monotonic()
+            self._looks.append((began, await self._keeps_up()))
+            await asyncio.sleep(max(0.0, began + LOOK_EVERY_S - time.monotonic()))
+
+    async def _keeps_up(self) -> bool:
+        try:
+            async with asyncio.timeout(LOOK_WITHIN_S):
+                waiting = await messages(self.bus)
+                lag = await self.pool.fetchval(READ_LAG) or 0.0
+                await self.counters.look(self.pool)
+        except (PostgresError, *DATABASE_AWAY, *BUS_AWAY):
+            return False
+        if self.is_silent:
+            return waiting == 0
+        return waiting <= MOST_MESSAGES and (lag < BEHIND_S or lag > CLOCK_OFF_S)
+
+    def recovery_s(self, since: float) -> float | None:
+        """How long after this instant of the monotonic clock the chain kept up, and went on to; None: never."""
+        looks = [(at, well) for at, well in self._looks if at >= since]
+        for place, (at, well) in enumerate(looks):
+            following = [good for later, good in looks[place:] if later <= at + SOUND_FOR_S]
+            if well and all(following):
+                return round(at - since, 1)
+        return None
+
+    async def until_empty(self, most_s: float) -> bool:
+        """Whether the streams hold nothing any more, seen several times running, within this time."""
+        deadline, empty = time.monotonic() + most_s, 0
+        while empty < EMPTY_LOOKS:
+            if time.monotonic() > deadline:
+                return False
+            try:
+                async with asyncio.timeout(LOOK_WITHIN_S):
+                    waiting = await messages(self.bus)
+            except BUS_AWAY:
+                waiting = 1
+            empty = 0 if waiting else empty + 1
+            await asyncio.sleep(LOOK_EVERY_S / 2)
+        return True
+
+
+async def messages(bus: Bus) -> int:
+    """What the two streams hold that lose nothing."""
+    return await bus.stream_messages(topics.FRAMES) + await bus.stream_messages(topics.UPLINKS)
+
+
+async def edge_drops(run: RunInfo) -> int:
+    """Copies and datagrams that the bridge has counted as dropped since it was started."""
+    return sum([await _bridge_figure(run, name) for name in EDGE_DROPS])
+
+
+async def _bridge_figure(run: RunInfo, prefix: str) -> int:
+    """The sum of the samples of the bridge's metrics whose line begins so."""
+    _, text = await get(f"{run.service('gateway_bridge').health_url}/metrics")
+    lines = [line for line in text.splitlines() if line.startswith(prefix) and "_created" not in line]
+    return round(sum(float(line.rpartition(" ")[2]) for line in lines))

@@ -1,0 +1,245 @@
+"""`territoire bench`: figures and ratios, each measured on a stack of its own."""
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.running import fail, log_apart, read_run, tables
+
+if TYPE_CHECKING:
+    from services.supervisor.run_info import RunInfo
+
+bench_app = typer.Typer(
+    help="Mesure la plateforme sur cette machine, chaque fois sur une pile à elle.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SecondsOption = Annotated[float, typer.Option(min=2, help="Durée de la mesure.")]
+RateOption = Annotated[
+    float | None, typer.Option(min=10, help="Trames par seconde ; sinon le plus haut débit tenu est cherché.")
+]
+DevicesOption = Annotated[int, typer.Option(min=1, help="Nombre d'équipements.")]
+GatewaysOption = Annotated[int, typer.Option(min=1, help="Nombre de passerelles.")]
+CopiesOption = Annotated[float, typer.Option(min=1, help="Passerelles qui entendent une trame, en moyenne.")]
+RunsOption = Annotated[int, typer.Option(min=1, help="Mesures successives, dont les médianes sont données.")]
+PacedOption = Annotated[bool, typer.Option("--paced", help="Seulement à 2 000 trames/s.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Un objet JSON sur la sortie standard.")]
+
+
+@contextmanager
+def temporary_home(name: str) -> Generator[Path]:
+    """A folder where PostgreSQL's account may enter too; it is gone afterwards, however that comes."""
+    folder = Path(tempfile.mkdtemp(prefix=f"territoire-{name}-", dir="/var/tmp"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def on_a_stack_of_its_own(
+    command: str,
+    argv: Sequence[str],
+    postgres: Mapping[str, str],
+    services: tuple[str, ...] = (),
+    replicas: Mapping[str, int] | None = None,
+) -> int:
+    """Start a stack, run one of our commands on it in a process of its own, stop it; the command's status.
+
+    Of the services all are started, or those that are named, and one replica of each, or so many.
+    """
+    from cli.session import REFUSALS, run_in_foreground, run_stack
+    from services.supervisor.stack import SERVICES, StackOptions
+
+    options = StackOptions(
+        "bench",
+        "127.0.0.1",
+        0,
+        "127.0.0.1",
+        0,
+        services=services or SERVICES,
+        replicas=replicas or {},
+        postgres=postgres,
+    )
+
+    async def measure(run: "RunInfo", stopping: asyncio.Event) -> int:
+        whole = (sys.executable, "-P", "-m", "cli", "bench", command, "--home", run.home, *argv)
+        return await run_in_foreground(whole, dict(os.environ), stopping)
+
+    with temporary_home("bench") as home:
+        try:
+            return asyncio.run(run_stack(home, options, measure))
+        except REFUSALS as refused:
+            raise fail(str(refused)) from None
+
+
+@bench_app.command()
+def ingest(
+    seconds: SecondsOption = 30.0,
+    rate: RateOption = None,
+    devices: DevicesOption = 2_000,
+    gateways: GatewaysOption = 120,
+    copies: CopiesOption = 1.0,
+    runs: RunsOption = 1,
+    paced: PacedOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Du datagramme à la mesure enregistrée : débit soutenu, CPU par processus, délais, plafond."""
+    argv = ["--seconds", str(seconds), "--devices", str(devices), "--gateways", str(gateways)]
+    argv += ["--copies", str(copies), "--runs", str(runs)]
+    argv += [] if rate is None else ["--rate", str(rate)]
+    argv += ["--paced"] if paced else []
+    argv += ["--json"] if as_json else []
+
+    raise typer.Exit(on_a_stack_of_its_own("ingest-load", argv, {"track_commit_timestamp": "on"}))
+
+
+@bench_app.command("ingest-load", hidden=True)
+def ingest_load(
+    home: Annotated[Path, typer.Option(help="Dossier de la pile qui tourne.")],
+    seconds: SecondsOption = 30.0,
+    rate: RateOption = None,
+    devices: DevicesOption = 2_000,
+    gateways: GatewaysOption = 120,
+    copies: CopiesOption = 1.0,
+    runs: RunsOption = 1,
+    paced: PacedOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Le générateur et la mesure, dans leur propre processus ; `bench ingest` les lance."""
+    import msgspec
+    from rich.console import Console
+
+    from lab.bench.ceiling import CeilingFailed
+    from lab.bench.ingest import Options
+    from lab.bench.ingest import run as run_bench
+    from lab.load.load import JoinsTakeTooLong
+    from lab.simulator.provision import ProvisioningFailed
+
+    run = read_run(home)
+    log_apart(run, "bench")
+    options = Options(seconds, rate, devices, gateways, copies, runs, paced_only=paced)
+    try:
+        figures, is_exact = run_bench(run, options, Console(stderr=as_json))
+    except (ProvisioningFailed, JoinsTakeTooLong, CeilingFailed) as failed:
+        raise fail(str(failed)) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if as_json:
+        print(msgspec.json.encode(figures).decode())
+    raise typer.Exit(0 if is_exact else 1)
+
+
+@bench_app.command()
+def queries(
+    home: Annotated[
+        Path | None, typer.Option(help="Pile qui tourne, avec un historique ; sinon une pile temporaire.")
+    ] = None,
+    measurements: Annotated[
+        int, typer.Option(min=1, help="De l'historique de la pile temporaire ; 100_000_000 : celui de l'objectif.")
+    ] = 20_000_000,
+    runs: RunsOption = 7,
+    explain: Annotated[bool, typer.Option("--explain", help="Montre aussi les plans d'exécution.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Échoue quand un objectif est manqué.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Les questions de tous les jours sur un an de mesures, contre psql et contre les objectifs."""
+    argv = ["--measurements", str(measurements), "--runs", str(runs)]
+    argv += [name for name, given in (("--explain", explain), ("--check", check), ("--json", as_json)) if given]
+    if home is not None:
+        queries_ask(home, 0, runs, explain, check, as_json)
+    raise typer.Exit(on_a_stack_of_its_own("queries-ask", argv, {}))
+
+
+@bench_app.command("queries-ask", hidden=True)
+def queries_ask(
+    home: Annotated[Path, typer.Option(help="Dossier de la pile qui tourne.")],
+    measurements: Annotated[int, typer.Option(min=0, help="Historique à écrire d'abord ; 0 : il y est.")] = 0,
+    runs: RunsOption = 7,
+    explain: Annotated[bool, typer.Option("--explain")] = False,
+    check: Annotated[bool, typer.Option("--check")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """L'historique et la mesure, dans leur propre processus ; `bench queries` les lance."""
+    import msgspec
+    import uvloop
+
+    from lab.bench.queries import ASSETS, NoHistory, measure, print_table
+    from lab.history.load import HistoryRefused, load_history
+
+    console = tables(beside_json=as_json)
+    run = read_run(home)
+    try:
+        if measurements:
+            asyncio.run(load_history(run, measurements=measurements, assets=ASSETS, console=console))
+        figures = uvloop.run(measure(run, runs, console, explain=explain))
+    except (HistoryRefused, NoHistory) as refused:
+        raise fail(str(refused)) from None
+    print_table(console, figures)
+    if as_json:
+        print(msgspec.json.encode({"queries": figures}).decode())
+    raise typer.Exit(1 if check and not all(figure.reached for figure in figures) else 0)
+
+
+@bench_app.command()
+def decoders(
+    seconds: Annotated[float, typer.Option(min=0.2, help="Durée de chaque mesure.")] = 2.0,
+    runs: RunsOption = 5,
+    check: Annotated[bool, typer.Option("--check", help="Échoue quand un objectif est manqué.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Trames lues par seconde : décodeurs natifs, et scripts des fabricants par un processus."""
+    import msgspec
+
+    from core.runtime.telemetry import configure_logs
+    from lab.bench.decoders import Options, print_report, run
+
+    console = tables(beside_json=as_json)
+    configure_logs("bench", "bench", "json", "WARNING")
+    figures, is_reached = run(Options(seconds, runs), console)
+    if as_json:
+        print(msgspec.json.encode(figures).decode())
+    else:
+        print_report(console, figures)
+    raise typer.Exit(1 if check and not is_reached else 0)
+
+
+@bench_app.command()
+def redecode(
+    frames: Annotated[
+        int, typer.Option(min=1_000, help="Trames enregistrées, une par heure et par capteur.")
+    ] = 1_000_000,
+    devices: DevicesOption = 500,
+    as_json: JsonOption = False,
+) -> None:
+    """Trames enregistrées décodées à nouveau par seconde : par un décodeur natif, puis par un script."""
+    argv = ["--frames", str(frames), "--devices", str(devices), *(["--json"] if as_json else [])]
+    raise typer.Exit(on_a_stack_of_its_own("redecode-ask", argv, {}, ("maintenance",)))
+
+
+@bench_app.command("redecode-ask", hidden=True)
+def redecode_ask(
+    home: Annotated[Path, typer.Option(help="Dossier de la pile qui tourne.")],
+    frames: Annotated[int, typer.Option(min=1_000)] = 1_000_000,
+    devices: DevicesOption = 500,
+    as_json: JsonOption = False,
+) -> None:
+    """La mesure, dans son propre processus ; `bench redecode` la lance."""
+    import msgspec
+
+    from lab.bench.redecode import Options, run
+
+    console = tables(beside_json=as_json)
+    figures = run(read_run(home), Options(frames, devices), console)
+    if as_json:
+        print(msgspec.json.encode(figures).decode())
+    raise typer.Exit(0 if figures["reached"] else 1)

@@ -1,0 +1,246 @@
+"""SQL of the history: its registry in bulk, its rollups by whole weeks, how far it has come, its removal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from core.runtime.postgres import Connection
+from lab.history.plan import AssetPlan, SeriesPlan
+from lab.simulator.fleet import JOIN_EUI
+from lorawan.identifiers import DevEui, slot_of_dev_eui
+from registry.audit import write_audit
+from registry.keys import KeyWrap
+from registry.profiles import Decoding, create_profile
+
+ACTOR = "simulate --history"
+STARTED, LOADED, REMOVED = "history.started", "history.loaded", "history.removed"
+MICROSECOND = timedelta(microseconds=1)
+
+READ_TIMEZONE = "SELECT timezone FROM deployment"
+READ_STATE = """
+SELECT action, details FROM audit
+WHERE tenant_id = $1 AND action = ANY(ARRAY['history.started', 'history.loaded', 'history.removed'])
+ORDER BY id DESC LIMIT 1
+"""
+ADD_ASSETS = """
+INSERT INTO asset (tenant_id, kind, name, commune, street, latitude, longitude, attributes, created_at)
+SELECT $1, w.kind, w.name, w.commune, w.street, w.latitude, w.longitude, w.attributes, $9
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::float8[], $7::float8[], $8::jsonb[])
+     AS w (kind, name, commune, street, latitude, longitude, attributes)
+RETURNING id, name
+"""
+ADD_DEVICES = """
+INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id,
+                    created_at)
+SELECT $1, w.dev_eui, $2, w.name, w.profile, w.slot, w.key, $3, $4
+FROM unnest($5::bytea[], $6::text[], $7::int[], $8::smallint[], $9::bytea[])
+     AS w (dev_eui, name, profile, slot, key)
+RETURNING id, name
+"""
+ADD_ASSIGNMENTS = """
+INSERT INTO assignment (tenant_id, asset_id, device_id, during)
+SELECT $1, w.asset, w.device, tstzrange($2, NULL) FROM unnest($3::int[], $4::int[]) AS w (asset, device)
+"""
+ADD_DATASTREAMS = """
+INSERT INTO datastream (tenant_id, asset_id, device_id, quantity, unit, created_at)
+SELECT $1, w.asset, w.device, w.quantity, w.unit, $2
+FROM unnest($3::int[], $4::int[], $5::text[], $6::text[]) WITH ORDINALITY
+     AS w (asset, device, quantity, unit, place)
+ORDER BY w.place
+"""
+LIST_DATASTREAMS = """
+SELECT d.id, a.name, d.quantity FROM datastream d JOIN asset a ON a.id = d.asset_id WHERE d.tenant_id = $1
+"""
+# The same rows as ingest.rollups makes of marked hours, here of whole weeks. $4: a microsecond for indexes.
+ADD_HOURS = """
+INSERT INTO observation.rollup_hour (datastream_id, bucket, n, suspects, sum, min, max, first, last)
+SELECT datastream_id, time_bucket('1 hour', time - $4::interval) AS bucket,
+       count(*) FILTER (WHERE flags & 1 = 0), count(*) FILTER (WHERE flags & 1 = 1),
+       sum(value) FILTER (WHERE flags & 1 = 0),
+       min(value) FILTER (WHERE flags & 1 = 0), max(value) FILTER (WHERE flags & 1 = 0),
+       first(value, time) FILTER (WHERE flags & 1 = 0), last(value, time) FILTER (WHERE flags & 1 = 0)
+FROM observation.measurement
+WHERE datastream_id = ANY($1::int[]) AND time >= $2::timestamptz + $4 AND time < $3::timestamptz + $4
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
+ADD_DAYS = """
+INSERT INTO observation.rollup_day (datastream_id, bucket, n, suspects, sum, min, max, first, last)
+SELECT datastream_id, date_trunc('day', bucket, $4) AS day, sum(n), sum(suspects), sum(sum), min(min), max(max),
+       first(first, bucket) FILTER (WHERE n > 0), last(last, bucket) FILTER (WHERE n > 0)
+FROM observation.rollup_hour
+WHERE datastream_id = ANY($1::int[]) AND bucket >= $2 AND bucket < $3
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
+SET_LATEST = """
+INSERT INTO observation.latest (datastream_id, time, value, flags)
+SELECT DISTINCT ON (datastream_id) datastream_id, time, value, flags
+FROM observation.measurement
+WHERE datastream_id = ANY($1::int[]) AND time >= $2 AND time <= $3
+ORDER BY datastream_id, time DESC
+ON CONFLICT (datastream_id) DO UPDATE SET time = excluded.time, value = excluded.value, flags = excluded.flags
+WHERE latest.time < excluded.time
+"""
+# What is written here lies as maintenance packs it: it begins with the week after.
+MARK_PACKED = """
+INSERT INTO observation.packed (week)
+SELECT date_trunc('week', now() - interval '2 days', 'UTC') - interval '7 days' ON CONFLICT DO NOTHING
+"""
+# A block and week are one transaction: what is there is whole.
+LAST_DAY = "SELECT max(bucket) FROM observation.rollup_day WHERE datastream_id = ANY($1::int[])"
+REMOVE_MEASUREMENTS = "DELETE FROM observation.measurement WHERE datastream_id = ANY($1::int[])"
+REMOVE_HOURS = "DELETE FROM observation.rollup_hour WHERE datastream_id = ANY($1::int[])"
+REMOVE_DAYS = "DELETE FROM observation.rollup_day WHERE datastream_id = ANY($1::int[])"
+REMOVE_LATEST = "DELETE FROM observation.latest WHERE datastream_id = ANY($1::int[])"
+REMOVE_DATASTREAMS = "DELETE FROM datastream WHERE tenant_id = $1"
+REMOVE_ASSIGNMENTS = "DELETE FROM assignment WHERE tenant_id = $1"
+REMOVE_DEVICES = "DELETE FROM device WHERE tenant_id = $1"
+REMOVE_PROFILES = "DELETE FROM device_profile WHERE tenant_id = $1"
+REMOVE_ASSETS = "DELETE FROM asset WHERE tenant_id = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for: with it an interrupted history goes on as it began."""
+
+    seed: str
+    measurements: int
+    assets: int
+    """At least so many."""
+    years: int
+    since: date
+    until: date
+    """The first local day that has no measurements any more."""
+
+    def details(self) -> dict[str, Any]:
+        """For the audit line that begins the history."""
+        return {
+            "seed": self.seed,
+            "measurements": self.measurements,
+            "assets": self.assets,
+            "years": self.years,
+            "since": self.since.isoformat(),
+            "until": self.until.isoformat(),
+        }
+
+    @classmethod
+    def from_details(cls, details: dict[str, Any]) -> "Order":
+        """The order of an audit line."""
+        since, until = date.fromisoformat(details["since"]), date.fromisoformat(details["until"])
+        return cls(details["seed"], details["measurements"], details["assets"], details["years"], since, until)
+
+
+async def read_state(connection: Connection, tenant_id: int) -> tuple[str, dict[str, Any]] | None:
+    """The last thing that happened to this tenant's history (STARTED, LOADED or REMOVED), with its details."""
+    row = await connection.fetchrow(READ_STATE, tenant_id)
+    return None if row is None else (row["action"], row["details"])
+
+
+async def register(
+    connection: Connection,
+    tenant_id: int,
+    order: Order,
+    since: datetime,
+    assets: Sequence[AssetPlan],
+    series: Sequence[SeriesPlan],
+    keys: KeyWrap,
+) -> None:
+    """Enter the whole fleet and the audit line that says so, in the caller's transaction.
+
+    Raises:
+        UniqueViolationError: a DevEUI of this seed is registered by another tenant.
+    """
+    profiles = await _add_profiles(connection, tenant_id, assets)
+    added = await connection.fetch(
+        ADD_ASSETS,
+        tenant_id,
+        [plan.group.asset_kind for plan in assets],
+        [plan.name for plan in assets],
+        [plan.commune for plan in assets],
+        [plan.street for plan in assets],
+        [plan.latitude for plan in assets],
+        [plan.longitude for plan in assets],
+        [plan.attributes for plan in assets],
+        since,
+    )
+    asset_ids = {row["name"]: row["id"] for row in added}
+    added = await connection.fetch(
+        ADD_DEVICES,
+        tenant_id,
+        JOIN_EUI,
+        keys.kek_id,
+        since,
+        [plan.dev_eui for plan in assets],
+        [plan.name for plan in assets],
+        [profiles[plan.group.profile.name] for plan in assets],
+        [slot_of_dev_eui(DevEui(plan.dev_eui)) for plan in assets],
+        [keys.wrap(plan.app_key) for plan in assets],
+    )
+    device_ids = {row["name"]: row["id"] for row in added}
+    names = [plan.name for plan in assets]
+    await connection.execute(
+        ADD_ASSIGNMENTS,
+        tenant_id,
+        since,
+        [asset_ids[name] for name in names],
+        [device_ids[name] for name in names],
+    )
+    of_series = [assets[one.asset_number].name for one in series]
+    await connection.execute(
+        ADD_DATASTREAMS,
+        tenant_id,
+        since,
+        [asset_ids[name] for name in of_series],
+        [device_ids[name] for name in of_series],
+        [one.channel.quantity for one in series],
+        [one.channel.unit for one in series],
+    )
+    await write_audit(connection, tenant_id, ACTOR, STARTED, "tenant", tenant_id, order.details())
+
+
+async def _add_profiles(connection: Connection, tenant_id: int, assets: Sequence[AssetPlan]) -> dict[str, int]:
+    ids: dict[str, int] = {}
+    for group in dict.fromkeys(plan.group for plan in assets):
+        profile = group.profile
+        if profile.name in ids:
+            continue
+        made = await create_profile(
+            connection,
+            tenant_id,
+            name=profile.name,
+            vendor=profile.vendor,
+            model=profile.model,
+            decoding=Decoding(profile.codec),
+            codec_options=dict(profile.codec_options),
+            device_class=profile.device_class,
+            mac_version="1.0.3",
+            expected_interval=timedelta(seconds=min(channel.step_s for channel in group.channels)),
+            capabilities=list(profile.capabilities),
+        )
+        ids[profile.name] = made.id
+    return ids
+
+
+async def read_ids(connection: Connection, tenant_id: int) -> dict[tuple[str, str], int]:
+    """Every datastream of the tenant, by its asset's name and its quantity."""
+    rows = await connection.fetch(LIST_DATASTREAMS, tenant_id)
+    return {(row["name"], row["quantity"]): row["id"] for row in rows}
+
+
+async def roll_up_week(
+    connection: Connection, ids: Sequence[int], since: datetime, until: datetime, timezone: str, *, is_index: bool
+) -> tuple[int, int]:
+    """Hours and days of these datastreams between two local midnights, none of them there yet; their counts."""
+    shift = MICROSECOND if is_index else timedelta(0)
+    hours = await connection.execute(ADD_HOURS, ids, since, until, shift)
+    days = await connection.execute(ADD_DAYS, ids, since, until, timezone)
+    return int(hours.rpartition(" ")[2]), int(days.rpartition(" ")[2])
+
+
+async def remove(connection: Connection, tenant_id: int, ids: Sequence[int]) -> None:
+    """Everything but the tenant itself, in the caller's transaction: the audit keeps its name."""
+    for statement in (REMOVE_MEASUREMENTS, REMOVE_HOURS, REMOVE_DAYS, REMOVE_LATEST):
+        await connection.execute(statement, ids)
+    for statement in (REMOVE_DATASTREAMS, REMOVE_ASSIGNMENTS, REMOVE_DEVICES, REMOVE_PROFILES, REMOVE_ASSETS):
+        await connection.execute(statement, tenant_id)
+    await write_audit(connection, tenant_id, ACTOR, REMOVED, "tenant", tenant_id)

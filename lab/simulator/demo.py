@@ -1,0 +1,215 @@
+"""The demonstration: the pilot fleet on the air, a live line of figures, and an account that balances."""
+
+import asyncio
+import json
+import random
+import signal
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+from rich.live import Live
+from rich.progress import Progress
+from rich.text import Text
+
+from core.model.entities import Tenant
+from core.runtime.bus import Bus, connect_bus
+from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool
+from lab.simulator.account import balance, read_stored
+from lab.simulator.driver import Fleet, build_fleet, build_gateways
+from lab.simulator.figures import count_bin_alerts, read_figures, wait_until_empty
+from lab.simulator.fleet import GATEWAYS, PILOT_DEVICES, plan_devices, plan_gateways
+from lab.simulator.provision import Provisioner, ProvisioningFailed
+from lab.simulator.radio import Air
+from lab.simulator.receiver import Received, receive_webhooks
+from lab.simulator.report import DemoReport, print_account
+from lab.simulator.stack_memory import stack_memory_mb
+from lab.simulator.street_lights import StreetLights
+from lab.simulator.tenancy import prepare_tenant
+from services.supervisor.run_info import RunInfo, read_run_info
+
+NAME = "demo"
+TENANT = ("finistere", "Finistère connecté (démonstration)")
+INTERVAL_S = 30.0
+JOIN_SPREAD_S = 20.0
+QUIET_S = 15.0
+DRAIN_S = 45.0
+LINE_EVERY_S = 1.0
+LOGGED_LINE_EVERY_S = 10.0
+REPORT = "demo-report.json"
+
+
+@dataclass(slots=True)
+class Stage:
+    """Everything that the demonstration plays with."""
+
+    run: RunInfo
+    pool: Pool
+    bus: Bus
+    api: Provisioner
+    received: Received
+    tenant: Tenant
+    fleet: Fleet
+    lights: StreetLights
+
+
+@asynccontextmanager
+async def _set_up(
+    run: RunInfo, pace: float, console: Console, started: Callable[[str], None]
+) -> AsyncGenerator[Stage]:
+    received = Received()
+    async with (
+        open_pool(run.database_url, "simulator") as pool,
+        connect_bus(run.nats_url, "simulator") as bus,
+        receive_webhooks(received) as receiver_url,
+    ):
+        tenant, key = await prepare_tenant(pool, *TENANT)
+        api = Provisioner(run.api_url, key)
+        try:
+            endpoint = await api.post(
+                "/v1/webhook-endpoints", {"url": receiver_url, "description": "démonstration"}
+            )
+            received.secret = endpoint["secret"]
+            gateway_plans, device_plans = plan_gateways(GATEWAYS, NAME), plan_devices(PILOT_DEVICES, NAME)
+            with Progress(console=console, transient=True) as progress:
+                task = progress.add_task("Inscription du parc", total=len(device_plans))
+                await api.create_gateways(gateway_plans)
+                assets = await api.create_devices(device_plans, INTERVAL_S / pace, lambda: progress.advance(task))
+            source = random.Random(NAME)
+            air = Air(source)
+            gateways = build_gateways(
+                gateway_plans, air, source, udp=(run.udp_host, run.udp_port), mqtt_url=run.mqtt_url
+            )
+            fleet = build_fleet(
+                device_plans, gateways, air, interval_s=INTERVAL_S / pace, join_spread_s=JOIN_SPREAD_S
+            )
+            lights = StreetLights(api, fleet.devices, assets)
+            started(key)
+            yield Stage(run, pool, bus, api, received, tenant, fleet, lights)
+        finally:
+            await api.close()
+
+
+async def _line(stage: Stage) -> str:
+    fleet = stage.fleet
+    try:
+        figures = await read_figures(stage.pool, stage.tenant.id)
+    except DATABASE_AWAY:
+        return "base de données injoignable, le parc continue d'émettre"
+    return (
+        f"activés {fleet.joined}/{len(fleet.devices)} · entendus {fleet.heard} · enregistrés {figures.stored} · "
+        f"alertes {figures.alerts} · webhooks {len(stage.received.bodies)} · "
+        f"commandes confirmées {figures.confirmed}/{figures.commands}"
+    )
+
+
+async def _show_line(stage: Stage, console: Console) -> None:
+    if not console.is_terminal:  # A log, which nobody wants to see grow by a line a second.
+        while True:
+            await asyncio.sleep(LOGGED_LINE_EVERY_S)
+            console.print(await _line(stage), soft_wrap=True, highlight=False)
+    with Live(console=console, refresh_per_second=2) as live:
+        while True:
+            live.update(Text(await _line(stage)))
+            await asyncio.sleep(LINE_EVERY_S)
+
+
+async def _settle(stage: Stage, seconds: float) -> DemoReport:
+    """The fleet is silent: wait for the streams, then draw up the account."""
+    emptied = await wait_until_empty(stage.bus, DRAIN_S)
+    await stage.lights.settle()
+    stored, undecodable = await read_stored(stage.pool, stage.tenant.id)
+    return DemoReport(
+        seconds=round(seconds, 1),
+        devices=len(stage.fleet.devices),
+        joined=stage.fleet.joined,
+        streams_emptied=emptied,
+        uplinks=balance(stage.fleet.sent, stored, undecodable),
+        bins_over_threshold=await count_bin_alerts(stage.pool, stage.tenant.id),
+        received=stage.received,
+        lighting=stage.lights.account,
+        gateways=stage.fleet.gateways,
+        class_c_disturbed=sum(device.disturbed for device in stage.fleet.devices),
+        memory_mb=stack_memory_mb(read_run_info(Path(stage.run.home))),
+    )
+
+
+async def _perform(
+    run: RunInfo, exit_after: float | None, pace: float, console: Console, started: Callable[[str], None]
+) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    async with _set_up(run, pace, console, started) as stage:
+        began = time.monotonic()
+        playing = [
+            asyncio.create_task(stage.fleet.run(), name="fleet"),
+            asyncio.create_task(stage.lights.put_out(), name="street lights"),
+            asyncio.create_task(_show_line(stage, console), name="live line"),
+        ]
+        try:
+            on_air_s = None if exit_after is None else max(1.0, exit_after - QUIET_S)
+            if await _stopped_or_failed(stopping, playing, on_air_s):
+                return 0
+            stage.fleet.silent.set()
+            if await _stopped_or_failed(stopping, playing, QUIET_S):
+                return 0
+            report = await _settle(stage, time.monotonic() - began)
+        finally:
+            for task in playing:
+                task.cancel()
+            await asyncio.gather(*playing, return_exceptions=True)
+        _publish(report, console)
+        return 0 if report.succeeded else 1
+
+
+def _publish(report: DemoReport, console: Console) -> None:
+    path = Path(REPORT)
+    path.write_text(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) + "\n", "utf-8")
+    print_account(console, report, path)
+
+
+async def _stopped_or_failed(
+    stopping: asyncio.Event, playing: list[asyncio.Task[None]], most_s: float | None
+) -> bool:
+    """Wait; True when the operator stopped us. A part of the demonstration that fails ends it with its error."""
+    waiting = asyncio.create_task(stopping.wait())
+    deadline = None if most_s is None else time.monotonic() + most_s
+    watched = {waiting, *(task for task in playing if not task.done())}
+    try:
+        while True:
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            done, _ = await asyncio.wait(watched, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
+            if waiting in done:
+                return True
+            if not done:
+                return False
+            for task in done:
+                task.result()
+            watched -= done
+    finally:
+        waiting.cancel()
+
+
+def run(
+    run_info: RunInfo,
+    *,
+    exit_after: float | None,
+    pace: float,
+    console: Console,
+    started: Callable[[str], None],
+) -> int:
+    """Play the demonstration against a running stack; `started(api_key)` is called once the fleet takes off.
+
+    Returns 0 when stopped by the operator or when the account balances, 1 when it does not.
+    """
+    try:
+        return uvloop.run(_perform(run_info, exit_after, pace, console, started))
+    except ProvisioningFailed as failed:
+        console.print(f"[red]L'inscription du parc a échoué[/red] : {failed}")
+        return 1

@@ -1,0 +1,26 @@
+"""How much memory the stack takes: proportional set size, so that shared pages count once."""
+
+import re
+from pathlib import Path
+
+from services.supervisor.run_info import RunInfo
+
+# PostgreSQL's memory is the operator's choice (shared_buffers), and the simulator is not part of the product.
+NOT_COUNTED = frozenset({"postgres"})
+
+
+def pss_mb(pid: int) -> float:
+    """Proportional set size of one process in MB; 0 when it is gone, or not ours to look at."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii")
+    except OSError:
+        return 0.0
+    found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def stack_memory_mb(run: RunInfo) -> dict[str, float]:
+    """Every process of the stack but PostgreSQL, supervisor included, by name."""
+    pids = {service.name: service.pid for service in run.services if service.name not in NOT_COUNTED}
+    pids["supervisor"] = run.supervisor_pid
+    return {name: round(pss_mb(pid), 1) for name, pid in sorted(pids.items()) if pid is not None}

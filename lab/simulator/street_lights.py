@@ -1,0 +1,90 @@
+"""The lighting part of the demonstration: a few streets are put out for a while, and lit again."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lab.simulator.device import Device
+from lab.simulator.provision import Provisioner, ProvisioningFailed
+from lab.simulator.sensors import Cabinet
+
+CABINETS = 6
+LIGHT_POINTS = 4
+OFF_FOR = timedelta(minutes=30)
+BETWEEN_COMMANDS_S = 1.0
+FINAL = frozenset({"confirmed", "failed", "expired", "superseded"})
+
+
+@dataclass(slots=True)
+class LightingAccount:
+    """What was asked, and what came of it, by the API's word and by the devices' relays."""
+
+    requested: int = 0
+    refused: list[str] = field(default_factory=list[str])
+    states: dict[str, int] = field(default_factory=dict[str, int])
+    confirmed_class_a: int = 0
+    confirmed_class_c: int = 0
+    # Commands that are confirmed although the relay is in the other state: this must never be.
+    untrue: int = 0
+    failures: list[str] = field(default_factory=list[str])
+
+
+@dataclass(slots=True)
+class StreetLights:
+    """Commands to some cabinets (class C) and light points (class A) of the fleet."""
+
+    api: Provisioner
+    devices: Sequence[Device]
+    assets: dict[bytes, int]
+    account: LightingAccount = field(default_factory=LightingAccount)
+    _commands: list[tuple[int, Device]] = field(default_factory=list[tuple[int, Device]])
+
+    def _ready(self, *, class_c: bool) -> list[Device]:
+        return [
+            device
+            for device in self.devices
+            if isinstance(device.application, Cabinet)
+            and device.is_class_c is class_c
+            and device.session is not None
+            and device.session.f_cnt_up > 0
+        ]
+
+    async def put_out(self) -> None:
+        """Wait until enough lights have joined, then put them out, one after the other."""
+        while len(self._ready(class_c=True)) < CABINETS or len(self._ready(class_c=False)) < LIGHT_POINTS:  # noqa: ASYNC110
+            await asyncio.sleep(0.5)
+        chosen = self._ready(class_c=True)[:CABINETS] + self._ready(class_c=False)[:LIGHT_POINTS]
+        for device in chosen:
+            body = {
+                "asset_id": self.assets[device.dev_eui],
+                "action": "off",
+                "off_until": (datetime.now(UTC) + OFF_FOR).isoformat(),
+                "reason": "démonstration : coupure de nuit",
+            }
+            self.account.requested += 1
+            try:
+                command = await self.api.post("/v1/lighting/commands", body)
+            except ProvisioningFailed as refused:
+                self.account.refused.append(str(refused))
+            else:
+                self._commands.append((command["id"], device))
+            await asyncio.sleep(BETWEEN_COMMANDS_S)
+
+    async def settle(self) -> None:
+        """Ask the API what became of every command."""
+        for command_id, device in self._commands:
+            command = await self.api.get(f"/v1/lighting/commands/{command_id}")
+            self._note(command, device)
+
+    def _note(self, command: dict[str, Any], device: Device) -> None:
+        state = command["state"]
+        self.account.states[state] = self.account.states.get(state, 0) + 1
+        if state == "confirmed":
+            self.account.confirmed_class_c += device.is_class_c
+            self.account.confirmed_class_a += not device.is_class_c
+            application = device.application
+            self.account.untrue += isinstance(application, Cabinet) and application.on
+        elif state in FINAL:
+            self.account.failures.append(f"{device.dev_eui.hex()}: {state} {command.get('failure') or ''}")

@@ -1,0 +1,21 @@
+"""The tenant of a simulated fleet: made at first sight, straight in the database, as an installer would."""
+
+from alerting.defaults import create_default_rules
+from core.model.entities import Tenant
+from core.runtime.postgres import Pool
+from registry.tenants import create_api_key, create_tenant, find_tenant
+
+ALL_ROLES = ("read", "manage", "lighting", "operate")
+# The demonstration's webhook receiver is on this machine.
+LOOPBACK = ("127.0.0.1/32",)
+
+
+async def prepare_tenant(pool: Pool, slug: str, name: str) -> tuple[Tenant, str]:
+    """The tenant, with its default alert rules, and a new API key with every role."""
+    async with pool.acquire() as connection, connection.transaction():
+        tenant = await find_tenant(connection, slug)
+        if tenant is None:
+            tenant = await create_tenant(connection, slug, name, LOOPBACK)
+            await create_default_rules(connection, tenant.id)
+        key = await create_api_key(connection, tenant.id, "simulateur", ALL_ROLES)
+    return tenant, key

@@ -1,0 +1,291 @@
+"""The way of one frame to the air: gateway after gateway, each asked under a counter of its own (DESIGN 3.5)."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from core.messages import topics
+from core.messages.downlinks import TransmitReply, TransmitRequest, decode_reply, encode_transmit
+from core.runtime.bus import BUS_AWAY, Bus, NoResponders
+from core.runtime.lease import LeaseLost
+from core.runtime.ownership import fenced
+from core.runtime.postgres import DATABASE_AWAY, Pool
+from lorawan.windows import Window
+from network import downlink_frame, downlink_store, store
+from network.clock import wall_clock_us
+from network.downlink_frame import Order
+from network.downlink_store import MAX_ATTEMPTS, Changed, DueDownlink, Settlement
+from network.join_pressure import JoinPressure
+from network.sessions import HeardCopy
+from network.settings import NetworkServerSettings
+from network.shards import Shard, Shards, nudge_done
+from network.store import instant, microseconds
+from network.telemetry import DOWNLINK_DELAY, DOWNLINKS
+
+OK = "OK"
+# Why a frame did not go out, beside the gateways' own words (TOO_LATE, COLLISION_PACKET, DUTY_CYCLE_OVERFLOW...).
+TOO_LATE = "TOO_LATE"
+GATEWAY_UNREACHABLE = "GATEWAY_UNREACHABLE"
+GATEWAY_NO_ANSWER = "GATEWAY_NO_ANSWER"
+DUTY_CYCLE_OVERFLOW = "DUTY_CYCLE_OVERFLOW"
+PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+SESSION_CLOSED = "SESSION_CLOSED"
+DATABASE_WAS_AWAY = "DATABASE_AWAY"
+INTERNAL_ERROR = "INTERNAL_ERROR"
+
+HOPELESS = (PAYLOAD_TOO_LARGE, INTERNAL_ERROR)
+# No attempt was made: the row waits for as long as it is wanted.
+WAITING = (GATEWAY_UNREACHABLE, DUTY_CYCLE_OVERFLOW)
+# Beyond the window: the gateway's TX_ACK, or the bridge's knowledge that none will come.
+ANSWER_MARGIN_S = 5.0
+RETRY_AFTER_US = (2_000_000, 5_000_000, 10_000_000)
+# Every request uses up an FCntDown, and a device follows a gap of 16384: with two minutes between requests the
+# gateway may be away for three weeks.
+SHORTEST_WAIT_US, LONGEST_WAIT_US = 5_000_000, 120_000_000
+GUARD_US = 100_000
+# The gateway's word usually comes within milliseconds, and meanwhile nobody reads the shard.
+FINISH_S = 3.0
+MAX_REMEMBERED = 10_000
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """What became of one frame. `status` OK: a gateway has it in its queue, to start at `starts_at_us`."""
+
+    status: str
+    gateway_id: bytes | None = None
+    starts_at_us: int = 0
+    fits_at_us: int = 0
+
+
+class Emitter:
+    """Carries frames to gateways in a bounded number of tasks, and says which devices are being told something."""
+
+    def __init__(
+        self, pool: Pool, bus: Bus, shards: Shards, settings: NetworkServerSettings, tasks: asyncio.TaskGroup
+    ) -> None:
+        self._pool = pool
+        self._bus = bus
+        self._shards = shards
+        self._settings = settings
+        self._group = tasks
+        self._room = asyncio.Semaphore(settings.requests_in_flight)
+        self._busy: Counter[int] = Counter()
+        self._rows: set[int] = set()
+        self._asked: Counter[bytes] = Counter()  # Requests that wait for a gateway's word, by gateway.
+        self._accepts: dict[int, None] = {}  # Sessions whose accept is on its way or out.
+        self._on_air_until_us: dict[int, int] = {}
+        self._pressure = JoinPressure()
+        self._tasks: dict[asyncio.Task[None], int] = {}  # With the slot of each.
+        self._freed: Callable[[], None] = lambda: None
+        shards.on_leaving(self._finish)
+
+    def on_free(self, freed: Callable[[], None]) -> None:
+        """Call `freed` each time that a device may be told something again."""
+        self._freed = freed
+
+    def is_busy(self, device_id: int) -> bool:
+        """Whether a frame for this device is on its way to a gateway."""
+        return device_id in self._busy
+
+    def rows_in_flight(self) -> list[int]:
+        """The downlink rows that are being seen through: every other that says so was forgotten."""
+        return list(self._rows)
+
+    def on_air_until_us(self, device_id: int) -> int:
+        """When the last frame for this device is off the air."""
+        return self._on_air_until_us.get(device_id, 0)
+
+    def start(self, order: Order, f_cnt: int) -> None:
+        """Send a data frame whose counter and row are committed."""
+        self._spawn(order, f_cnt)
+
+    def start_accept(self, order: Order) -> None:
+        """Send a join-accept, unless the same is on its way or out already."""
+        if order.session.id in self._accepts:
+            return
+        self._accepts[order.session.id] = None
+        while len(self._accepts) > MAX_REMEMBERED:
+            del self._accepts[next(iter(self._accepts))]
+        self._pressure.note([copy.gateway_id for copy in order.routes], wall_clock_us())
+        self._spawn(order, 0)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait for what is on its way, so that its rows say what became of it; the rest is made again later."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+
+    async def _finish(self, slots: Collection[int]) -> None:
+        """Of a shard that is given away: what is settled by its next owner may go out twice."""
+        tasks = [task for task, slot in self._tasks.items() if slot in slots]
+        if tasks:
+            await asyncio.wait(tasks, timeout=FINISH_S)
+
+    def _spawn(self, order: Order, f_cnt: int) -> None:
+        self._busy[order.device_id] += 1
+        if order.row is not None:
+            self._rows.add(order.row.id)
+        task = self._group.create_task(self._carry(order, f_cnt), name=f"downlink to device {order.device_id}")
+        self._tasks[task] = order.session.slot
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+    async def _carry(self, order: Order, f_cnt: int) -> None:
+        shard = self._shards.of_slot(order.session.slot)
+        try:
+            if shard is None:
+                return
+            async with self._room:
+                emission = await self._emit_safely(shard, order, f_cnt)
+            self._note(order, emission)
+            if order.row is not None:
+                if emission.status == OK:
+                    asked_us = microseconds(order.row.created_at)
+                    DOWNLINK_DELAY.observe(max(0, emission.starts_at_us - asked_us) / 1_000_000)
+                await self._settle(shard, order.row, emission, is_class_c=order.is_class_c)
+        except LeaseLost as lost:
+            # The row stays `sending`: whoever takes the shard makes the request again.
+            log.warning("downlink_dropped", error=str(lost))
+            if shard is not None:
+                self._shards.drop(shard)
+        finally:
+            if order.row is not None:
+                self._rows.discard(order.row.id)
+            self._busy[order.device_id] -= 1
+            if not self._busy[order.device_id]:
+                del self._busy[order.device_id]
+            self._freed()
+
+    def _note(self, order: Order, emission: Emission) -> None:
+        DOWNLINKS.labels("sent" if emission.status == OK else emission.status.lower()).inc()
+        if order.accept and emission.status != OK:
+            self._accepts.pop(order.session.id, None)
+        if len(self._on_air_until_us) > MAX_REMEMBERED:
+            now_us = wall_clock_us()
+            self._on_air_until_us = {d: until for d, until in self._on_air_until_us.items() if until > now_us}
+
+    async def _emit_safely(self, shard: Shard, order: Order, f_cnt: int) -> Emission:
+        try:
+            return await self._emit(shard, order, f_cnt)
+        except DATABASE_AWAY as away:
+            log.warning("downlink_interrupted", error=str(away) or type(away).__name__)
+            return Emission(DATABASE_WAS_AWAY)
+        except (ValueError, OverflowError) as wrong:  # This frame cannot be built; the next one may.
+            log.error("downlink_not_built", device_id=order.device_id, error=str(wrong))
+            return Emission(INTERNAL_ERROR)
+
+    async def _emit(self, shard: Shard, order: Order, f_cnt: int) -> Emission:
+        """Ask one gateway after the other until one has the frame, or no window is left."""
+        refused: Emission | None = None  # Of the gateways that were asked.
+        for copy, opening in self._tries(order):
+            windows = downlink_frame.fitting(order, opening)
+            if not windows:
+                return Emission(PAYLOAD_TOO_LARGE)
+            if wall_clock_us() > order.latest_us:
+                break
+            if not any(downlink_frame.is_open(window, copy, wall_clock_us()) for window in windows):
+                continue  # It has passed, or this gateway is too far away; another one may be in time.
+            if refused is not None and not order.accept:
+                numbered = await self._another_f_cnt(shard, order, copy)
+                if numbered is None:
+                    return Emission(SESSION_CLOSED)
+                f_cnt = numbered
+            phy_payload = downlink_frame.frame(order, windows, f_cnt)
+            request = downlink_frame.request(order, copy, windows, phy_payload, wall_clock_us())
+            if request is None:
+                continue
+            shard.lease.check()
+            reply = await self._ask(request)
+            if reply.status == OK:
+                return self._sent(order, request, reply)
+            fits_at_us = min(filter(None, (refused and refused.fits_at_us, reply.fits_at_us)), default=0)
+            refused = Emission(reply.status, copy.gateway_id, fits_at_us=fits_at_us)
+        return refused or Emission(TOO_LATE)
+
+    def _tries(self, order: Order) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
+        load = self._asked.__getitem__
+        return downlink_frame.tries(order, self._settings.gateways_tried, self._is_calm, load, wall_clock_us())
+
+    def _is_calm(self, gateway_id: bytes) -> bool:
+        return self._pressure.is_calm(gateway_id, wall_clock_us())
+
+    async def _ask(self, request: TransmitRequest) -> TransmitReply:
+        """Ask a gateway; while its word is awaited it is the busier, for whoever may choose another."""
+        self._asked[request.gateway_id] += 1
+        try:
+            return await ask_gateway(self._bus, request)
+        finally:
+            self._asked[request.gateway_id] -= 1
+            if not self._asked[request.gateway_id]:
+                del self._asked[request.gateway_id]
+
+    def _sent(self, order: Order, request: TransmitRequest, reply: TransmitReply) -> Emission:
+        transmission = request.transmissions[max(0, min(reply.index, len(request.transmissions) - 1))]
+        starts_at_us = reply.starts_at_us or (request.uplink_at_us or wall_clock_us()) + transmission.delay_us
+        ends_at_us = starts_at_us + downlink_frame.airtime_us(transmission) + GUARD_US
+        self._on_air_until_us[order.device_id] = ends_at_us
+        return Emission(OK, request.gateway_id, starts_at_us)
+
+    async def _another_f_cnt(self, shard: Shard, order: Order, copy: HeardCopy) -> int | None:
+        """The counter for the next gateway: the former one is used up, whatever its gateway did."""
+        async with fenced(self._pool, [shard.lease]) as connection:
+            f_cnts = await store.advance_f_cnt_down(connection, [order.session.id])
+            f_cnt = f_cnts.get(order.session.id)
+            if f_cnt is not None and order.row is not None:
+                await downlink_store.note_f_cnt_down(connection, [order.row.id], [f_cnt], [copy.gateway_id])
+        return f_cnt
+
+    async def _settle(self, shard: Shard, row: DueDownlink, emission: Emission, *, is_class_c: bool) -> None:
+        """Write what became of the row, however long the database is away, while the shard is ours."""
+        settlement = settlement_of(row, emission, wall_clock_us(), is_class_c=is_class_c)
+        changed: list[Changed] = []
+        while True:
+            try:
+                async with fenced(self._pool, [shard.lease]) as connection:
+                    changed = await downlink_store.settle(connection, settlement)
+                break
+            except DATABASE_AWAY as away:
+                log.warning("downlink_not_settled", downlink_id=row.id, error=str(away) or type(away).__name__)
+                await asyncio.sleep(0.5)
+        if settlement.state == "failed":
+            log.warning("downlink_failed", downlink_id=row.id, reason=settlement.reason)
+        await nudge_done(self._bus, changed, self._shards.count)
+
+
+async def ask_gateway(bus: Bus, request: TransmitRequest) -> TransmitReply:
+    """Ask the bridge replica that holds a gateway's path, and wait for its word or for its silence."""
+    delay_us = max(transmission.delay_us for transmission in request.transmissions)
+    timeout_s = ANSWER_MARGIN_S + (delay_us or downlink_frame.CLASS_C_PATIENCE_US) / 1_000_000
+    try:
+        octets = await bus.request(topics.gateway_down(request.gateway_id), encode_transmit(request), timeout_s)
+        return decode_reply(octets)
+    except NoResponders:
+        return TransmitReply(GATEWAY_UNREACHABLE, -1, 0, 0)
+    except (*BUS_AWAY, msgspec.MsgspecError) as away:
+        log.warning("gateway_not_asked", gw_eui=request.gateway_id.hex(), error=str(away))
+        return TransmitReply(GATEWAY_NO_ANSWER, -1, 0, 0)
+
+
+def settlement_of(row: DueDownlink, emission: Emission, now_us: int, *, is_class_c: bool) -> Settlement:
+    """What is written to the row: sent, again later, or failed after three attempts."""
+    if emission.status == OK:
+        return Settlement(row.id, "sent", gateway_id=emission.gateway_id, sent_at=instant(emission.starts_at_us))
+    attempt = row.attempts + 1  # `attempts` was read before this one was marked.
+    waits = emission.status in WAITING
+    if emission.status in HOPELESS or (attempt >= MAX_ATTEMPTS and not waits):
+        return Settlement(row.id, "failed", emission.status, emission.gateway_id)
+    pause_us = RETRY_AFTER_US[min(attempt, len(RETRY_AFTER_US)) - 1]
+    if waits and is_class_c:  # A class A device's next uplink is pause enough.
+        age_us = now_us - microseconds(row.created_at)
+        pause_us = min(max(age_us // 10, SHORTEST_WAIT_US), LONGEST_WAIT_US)
+    again_us = max(now_us + pause_us, emission.fits_at_us)
+    return Settlement(
+        row.id, "queued", emission.status, emission.gateway_id, not_before=instant(again_us), counts=not waits
+    )

@@ -1,0 +1,249 @@
+"""What is to be sent to one device, and how: the frame, its windows and the gateways to ask. Pure."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from core.messages.downlinks import Transmission, TransmitRequest
+from lorawan.airtime import Priority, downlink_airtime_us
+from lorawan.frame import MAX_F_OPTS
+from lorawan.regions import EU868
+from lorawan.session import build_downlink
+from lorawan.windows import (
+    HeardBy,
+    Window,
+    class_a_windows,
+    class_c_window,
+    join_windows,
+    latest_useful_join_us,
+    latest_useful_us,
+    rank_gateways,
+    still_possible,
+)
+from network.downlink_store import DueDownlink
+from network.join_handler import Admitted
+from network.receive import Opportunity, heard_copy
+from network.sessions import HeardCopy, HeldSession
+
+REGION = EU868
+# How long an immediate transmission may wait for its gateway's radio.
+CLASS_C_PATIENCE_US = 3_000_000
+# After RX2 has opened, a class C device that hears nothing is back on RX2 parameters within this time.
+CLASS_C_MARGIN_US = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One frame to one device. `accept` is set for a join-accept, which has no counter."""
+
+    session: HeldSession
+    routes: tuple[HeardCopy, ...]  # Best first; each gateway once.
+    latest_us: int  # After this nobody listens.
+    is_class_c: bool = False
+    acknowledge: bool = False
+    commands: bytes = b""  # Of the MAC layer: in FOpts up to 15 octets, else alone under FPort 0.
+    more_waits: bool = False  # A row had to give way to the commands.
+    row: DueDownlink | None = None
+    accept: bytes = b""
+
+    @property
+    def device_id(self) -> int:
+        """Who is to hear it."""
+        return self.session.device_id
+
+    @property
+    def priority(self) -> int:
+        """Joins and acknowledgements first, then what the row says."""
+        if self.accept or self.acknowledge:
+            return Priority.JOIN_OR_ACK
+        return Priority.COMMAND if self.row is None else self.row.priority
+
+
+def answer_order(opportunity: Opportunity, row: DueDownlink | None) -> Order:
+    """A class A answer: what the uplink asks for, and a row if one is due and the commands leave it room."""
+    has_own_frame = len(opportunity.commands) > MAX_F_OPTS
+    return Order(
+        opportunity.session,
+        rank(opportunity.heard_by),
+        answer_useful_until_us(opportunity),
+        acknowledge=opportunity.acknowledge,
+        commands=opportunity.commands,
+        more_waits=has_own_frame and row is not None,
+        row=None if has_own_frame else row,
+    )
+
+
+def class_c_order(session: HeldSession, row: DueDownlink, now_us: int) -> Order:
+    """A row for a device that listens now, through the gateways that heard it last."""
+    return Order(session, rank(session.progress.heard_by), now_us + CLASS_C_PATIENCE_US, is_class_c=True, row=row)
+
+
+def accept_order(admitted: Admitted) -> Order:
+    """The answer to a join-request."""
+    copies = [heard_copy(copy) for copy in admitted.group.copies]
+    latest_us = latest_useful_join_us(admitted.group.live_at_us, REGION)
+    return Order(admitted.session, rank(copies), latest_us, accept=admitted.accept)
+
+
+def answer_useful_until_us(opportunity: Opportunity) -> int:
+    """The instant after which an uplink plans no downlink (DESIGN 3.6)."""
+    return latest_useful_us(opportunity.uplink_at_us, opportunity.session.progress.state.rx1_delay)
+
+
+def class_c_listens_from_us(session: HeldSession) -> int:
+    """When a class C device is done with the class A windows of its last uplink."""
+    state = session.progress.state
+    heard_at_us = max((copy.received_at_us for copy in session.progress.heard_by), default=0)
+    return heard_at_us + (state.rx1_delay + 1) * 1_000_000 + CLASS_C_MARGIN_US
+
+
+def rank(
+    copies: Iterable[HeardCopy],
+    load: Callable[[bytes], int] | None = None,
+    first_window: Callable[[HeardCopy], int | None] = lambda _: 0,
+) -> tuple[HeardCopy, ...]:
+    """The copies to answer through: one per gateway, the best first.
+
+    With `load`, of the gateways that hear the device comfortably the one that can serve the earliest window comes
+    first, then the least busy (row 27); one that can serve none comes last.
+    """
+    best: dict[bytes, HeardCopy] = {}
+    for copy in copies:
+        known = best.get(copy.gateway_id)
+        if known is None or (copy.snr, copy.rssi) > (known.snr, known.rssi):
+            best[copy.gateway_id] = copy
+    if not best:
+        return ()
+    spreading_factor = next(iter(best.values())).spreading_factor
+    ranked = rank_gateways(
+        (HeardBy(copy.gateway_id, copy.rssi, copy.snr, first_window(copy)) for copy in best.values()),
+        spreading_factor,
+        None if load is None else lambda heard: load(heard.gateway_id),
+    )
+    return tuple(best[heard.gateway_id] for heard in ranked)
+
+
+def windows_of(order: Order, copy: HeardCopy) -> tuple[Window, ...]:
+    """The windows in which the device can be met after what this gateway heard."""
+    state = order.session.progress.state
+    if order.is_class_c:
+        return (class_c_window(REGION, state),)
+    data_rate = REGION.data_rate_of(copy.spreading_factor, copy.bandwidth)
+    if order.accept:
+        return join_windows(REGION, copy.frequency, data_rate)
+    return class_a_windows(REGION, state, copy.frequency, data_rate)
+
+
+def tries(
+    order: Order, most: int, is_calm: Callable[[bytes], bool], load: Callable[[bytes], int], now_us: int
+) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
+    """Which gateway to ask for which windows, in turn, over the `most` best gateways.
+
+    A data frame is asked for in both windows at once, since every request uses up a counter. A join-accept has
+    none: its RX1 is tried on every gateway before RX2, which is DR0 and holds a radio for 1.8 s; and on a gateway
+    that is not calm RX2 is not tried at all, since it would only make other accepts collide and go to RX2, too:
+    unless RX1 would have held the radio as long, and the device would come again with 1.5 s of air.
+    """
+
+    def first_window(copy: HeardCopy) -> int | None:
+        windows = windows_of(order, copy)
+        return next((place for place, window in enumerate(windows) if is_open(window, copy, now_us)), None)
+
+    asked = [(copy, windows_of(order, copy)) for copy in rank(order.routes, load, first_window)[:most]]
+    if not order.accept:
+        return asked
+    first = [(copy, windows[:1]) for copy, windows in asked]
+    second = [
+        (copy, windows[1:])
+        for copy, windows in asked
+        if windows[1:] and (_is_as_short(*windows) or is_calm(copy.gateway_id))
+    ]
+    return first + second
+
+
+def _is_as_short(rx1: Window, rx2: Window) -> bool:
+    """Whether a frame takes no longer in RX2."""
+    return rx2.data_rate >= rx1.data_rate
+
+
+def fitting(order: Order, windows: Iterable[Window]) -> list[Window]:
+    """The windows whose data rate has room for the payload (matrix row 33)."""
+    octets = len(_under_f_port_0(order)) if order.row is None else len(order.row.payload)
+    return [window for window in windows if octets <= REGION.max_payload[window.data_rate]]
+
+
+def frame(order: Order, windows: Iterable[Window], f_cnt: int) -> bytes:
+    """The PHYPayload; commands that have no room beside the row are left out: they are asked again."""
+    if order.accept:
+        return order.accept
+    state, row = order.session.progress.state, order.row
+    adr = order.session.progress.mac.adr
+    if row is None and (commands := _under_f_port_0(order)):
+        return build_downlink(
+            state,
+            order.session.cipher,
+            f_cnt,
+            f_port=0,
+            payload=commands,
+            ack=order.acknowledge,
+            adr=adr,
+            f_pending=order.more_waits,
+        )
+    room = min(REGION.max_payload[window.data_rate] for window in windows)
+    fits = len(order.commands) + (0 if row is None else len(row.payload)) <= room
+    return build_downlink(
+        state,
+        order.session.cipher,
+        f_cnt,
+        f_port=None if row is None else row.f_port,
+        payload=b"" if row is None else row.payload,
+        confirmed=row is not None and row.confirmed,
+        ack=order.acknowledge,
+        adr=adr,
+        f_pending=row is not None and row.waiting > 1 and not order.is_class_c,
+        f_opts=order.commands if fits else b"",
+    )
+
+
+def _under_f_port_0(order: Order) -> bytes:
+    """The commands that FOpts cannot hold."""
+    return order.commands if len(order.commands) > MAX_F_OPTS else b""
+
+
+def is_open(window: Window, copy: HeardCopy, now_us: int) -> bool:
+    """Whether a request that leaves now is in time at this gateway, as far away as it is (row 28)."""
+    return still_possible(window, copy.received_at_us, now_us, copy.round_trip_us)
+
+
+def request(
+    order: Order, copy: HeardCopy, windows: Iterable[Window], phy_payload: bytes, now_us: int
+) -> TransmitRequest | None:
+    """The request to one gateway: the same frame in every window that can still be met; None when none can."""
+    possible = [window for window in windows if is_open(window, copy, now_us)]
+    if not possible:
+        return None
+    return TransmitRequest(
+        downlink_id=0 if order.row is None else order.row.id,
+        gateway_id=copy.gateway_id,
+        context=copy.context,
+        uplink_at_us=0 if order.is_class_c else copy.received_at_us,
+        latest_at_us=order.latest_us,
+        priority=order.priority,
+        transmissions=[
+            Transmission(
+                phy_payload,
+                window.frequency,
+                window.spreading_factor,
+                window.bandwidth,
+                window.delay_us,
+                window.immediate,
+            )
+            for window in possible
+        ],
+    )
+
+
+def airtime_us(transmission: Transmission) -> int:
+    """Time on air of a transmission that was accepted."""
+    data_rate = REGION.data_rate_of(transmission.spreading_factor, transmission.bandwidth)
+    rate = REGION.data_rates[REGION.rx2_data_rate if data_rate is None else data_rate]
+    return downlink_airtime_us(len(transmission.phy_payload), rate)

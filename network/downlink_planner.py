@@ -1,0 +1,243 @@
+"""Works off what devices are to be told: class A answers, class C rows, join-accepts.
+
+Planning is one fenced transaction for all that is due; each frame then goes its own way to a gateway, and what
+became of it is written to its row. Reading frames never waits for any of this.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from core.runtime.bus import Bus
+from core.runtime.ownership import ShardsLost, fenced
+from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
+from network import downlink_frame, downlink_store, store
+from network.clock import wall_clock_us
+from network.device_cache import DeviceCache
+from network.downlink_dispatch import Emitter
+from network.downlink_frame import Order
+from network.downlink_store import Changed, DueDownlink
+from network.join_handler import Admitted
+from network.receive import Opportunity
+from network.sessions import SessionTable
+from network.shards import Shards, nudge_done
+from network.store import instant
+from network.telemetry import DOWNLINKS
+
+POLL_EVERY_S = 1.0
+NUDGES = "territoire.downlink.*"
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Offer:
+    """An uplink's windows, and whether the uplink may count as silence about a confirmed downlink."""
+
+    opportunity: Opportunity
+    is_new: bool
+    device_acknowledged: bool
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What one transaction decided."""
+
+    orders: list[tuple[Order, int]] = field(default_factory=list[tuple[Order, int]])
+    changed: list[Changed] = field(default_factory=list[Changed])
+
+
+class Downlinks:
+    """The planner. `offer` and `accept` never block; `run` does the work."""
+
+    def __init__(
+        self, pool: Pool, bus: Bus, shards: Shards, sessions: SessionTable, devices: DeviceCache, emitter: Emitter
+    ) -> None:
+        self._pool = pool
+        self._bus = bus
+        self._shards = shards
+        self._sessions = sessions
+        self._devices = devices
+        self._emitter = emitter
+        self._offers: dict[int, Offer] = {}  # By device: a newer uplink's windows replace the older's.
+        self._wake = asyncio.Event()
+        self._nudged = True
+        emitter.on_free(self._wake.set)
+
+    def offer(self, offers: Iterable[Offer]) -> None:
+        """Uplinks whose sessions are committed: answer them if there is anything to say."""
+        for offered in offers:
+            self._offers[offered.opportunity.session.device_id] = offered
+        if self._offers:
+            self._wake.set()
+
+    def accept(self, admitted: Iterable[Admitted]) -> None:
+        """Joins whose sessions are committed: send the accepts, each once."""
+        for join in admitted:
+            self._emitter.start_accept(downlink_frame.accept_order(join))
+
+    async def run(self) -> None:
+        """Plan on an uplink, on a nudge and every second, until cancelled."""
+
+        async def nudge(_subject: str, _data: bytes) -> None:
+            self._nudged = True
+            self._wake.set()
+
+        await self._bus.subscribe(NUDGES, nudge)
+        loop = asyncio.get_running_loop()
+        next_poll = loop.time()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, next_poll - loop.time())):
+                    await self._wake.wait()
+            self._wake.clear()
+            poll = self._nudged or loop.time() >= next_poll
+            if poll:
+                self._nudged = False
+                next_poll = loop.time() + POLL_EVERY_S
+            await self._plan_safely(poll)
+
+    async def _plan_safely(self, poll: bool) -> None:
+        offers = self._take_offers()
+        if not offers and not poll:
+            return
+        try:
+            plan = await self._plan(offers, poll)
+        except ShardsLost as lost:
+            self._shards.drop_all(lost.shards)
+            self._offers = {o.opportunity.session.device_id: o for o in offers} | self._offers
+            self._wake.set()
+            return
+        except DATABASE_AWAY as away:
+            log.warning("downlinks_not_planned", error=str(away) or type(away).__name__)
+            self._offers = {o.opportunity.session.device_id: o for o in offers} | self._offers
+            await asyncio.sleep(0.5)
+            return
+        for order, f_cnt in plan.orders:
+            self._emitter.start(order, f_cnt)
+        await nudge_done(self._bus, plan.changed, self._shards.count)
+
+    def _take_offers(self) -> list[Offer]:
+        """The offers that can be answered now; those of a device that is being told something wait."""
+        now_us = wall_clock_us()
+        taken: list[Offer] = []
+        for device_id, offer in list(self._offers.items()):
+            if now_us > downlink_frame.answer_useful_until_us(offer.opportunity):
+                del self._offers[device_id]
+                if offer.opportunity.must_answer:
+                    DOWNLINKS.labels("stale_uplink").inc()
+                # No window is left, and the uplink still tells about an unacknowledged downlink.
+                if not offer.is_new or offer.device_acknowledged:
+                    continue
+            elif self._emitter.is_busy(device_id):
+                continue
+            else:
+                del self._offers[device_id]
+            if self._shards.of_slot(offer.opportunity.session.slot) is not None:
+                taken.append(offer)
+        return taken
+
+    async def _plan(self, offers: Sequence[Offer], poll: bool) -> _Plan:
+        """One transaction: what expired, what was not acknowledged, what is due, and the counters for it."""
+        plan = _Plan()
+        slots, leases = self._shards.slots(), [shard.lease for shard in self._shards.owned()]
+        if not slots:
+            return plan
+        offers = await self._concerned(slots, offers)
+        if not offers and not poll:
+            return plan
+        now_us = wall_clock_us()
+        # The leases of before the question: a shard that was lost meanwhile is not ours to plan for.
+        async with fenced(self._pool, leases) as connection:
+            if poll:
+                await downlink_store.requeue_sending(connection, slots, self._emitter.rows_in_flight())
+                plan.changed += await downlink_store.expire(connection, slots)
+                plan.changed += await downlink_store.fail_silent(connection, slots)
+                plan.changed += await downlink_store.retry_silent_class_c(connection, slots)
+            wanted = await self._answers(connection, plan, offers, slots, now_us)
+            if poll:
+                wanted += self._class_c(await downlink_store.read_due_class_c(connection, slots), wanted, now_us)
+            await self._number(connection, plan, wanted)
+        return plan
+
+    async def _concerned(self, slots: Sequence[int], offers: Sequence[Offer]) -> Sequence[Offer]:
+        """The offers that may have consequences: nearly no uplink has, and one small question tells of all."""
+        if not offers:
+            return offers
+        concerned = await downlink_store.read_concerned(self._pool, slots)
+        if concerned is None:
+            return offers
+        return [
+            offer
+            for offer in offers
+            if offer.opportunity.must_answer or offer.opportunity.session.device_id in concerned
+        ]
+
+    async def _answers(
+        self, connection: Connection, plan: _Plan, offers: Sequence[Offer], slots: Sequence[int], now_us: int
+    ) -> list[Order]:
+        silent = [offer.opportunity for offer in offers if offer.is_new and not offer.device_acknowledged]
+        class_a = [o for o in silent if not self._devices.is_class_c(o.session.device_id)]
+        if class_a:
+            plan.changed += await downlink_store.retry_unacknowledged(
+                connection,
+                slots,
+                [opportunity.session.device_id for opportunity in class_a],
+                [instant(opportunity.uplink_at_us) for opportunity in class_a],
+            )
+        open_offers = [
+            o.opportunity for o in offers if now_us <= downlink_frame.answer_useful_until_us(o.opportunity)
+        ]
+        device_ids = [
+            opportunity.session.device_id
+            for opportunity in open_offers
+            if not self._devices.is_class_c(opportunity.session.device_id)
+        ]
+        due: dict[int, DueDownlink] = {}
+        if device_ids:
+            due = await downlink_store.read_due_of_devices(connection, slots, device_ids)
+        return [
+            downlink_frame.answer_order(opportunity, due.get(opportunity.session.device_id))
+            for opportunity in open_offers
+            if opportunity.must_answer or opportunity.session.device_id in due
+        ]
+
+    def _class_c(self, due: dict[int, DueDownlink], answered: Sequence[Order], now_us: int) -> list[Order]:
+        """The rows of class C devices that listen at this moment; the others wait for the next second."""
+        occupied = {order.device_id for order in answered}
+        wanted: list[Order] = []
+        for device_id, row in due.items():
+            session = self._sessions.current_of(device_id)
+            if session is None or device_id in occupied or self._emitter.is_busy(device_id):
+                continue
+            if now_us < max(
+                downlink_frame.class_c_listens_from_us(session), self._emitter.on_air_until_us(device_id)
+            ):
+                continue
+            wanted.append(downlink_frame.class_c_order(session, row, now_us))
+        return wanted
+
+    async def _number(self, connection: Connection, plan: _Plan, wanted: Sequence[Order]) -> None:
+        """Give each frame its FCntDown, used up by this commit; mark the rows that go out (DESIGN 3.5)."""
+        if not wanted:
+            return
+        f_cnts = await store.advance_f_cnt_down(connection, [order.session.id for order in wanted])
+        numbered = [order for order in wanted if order.session.id in f_cnts and order.routes]
+        rows = [order.row.id for order in numbered if order.row is not None]
+        marked = await downlink_store.mark_sending(connection, rows) if rows else []
+        plan.changed += marked
+        going_out = {changed.id for changed in marked}
+        for order in numbered:
+            if order.row is None or order.row.id in going_out:
+                plan.orders.append((order, f_cnts[order.session.id]))
+        with_rows = [(order, f_cnt) for order, f_cnt in plan.orders if order.row is not None]
+        if with_rows:
+            await downlink_store.note_f_cnt_down(
+                connection,
+                [order.row.id for order, _ in with_rows if order.row is not None],
+                [f_cnt for _, f_cnt in with_rows],
+                [order.routes[0].gateway_id for order, _ in with_rows],
+            )

@@ -1,0 +1,240 @@
+"""Tells groups of class C devices one thing at once: gateway after gateway, and again for who missed it.
+
+The owner of a group's slot has its counter. A message has one number and is one frame, whatever gateway emits it
+and however often: who has it ignores the rest, and an owner that takes over goes on without harm. Gateways that
+reach the same street would drown each other if they spoke together, so they speak in turn.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from core.messages.downlinks import Transmission, TransmitReply, TransmitRequest
+from core.runtime.bus import Bus
+from core.runtime.lease import LeaseLost
+from core.runtime.ownership import ShardsLost, fenced
+from core.runtime.postgres import DATABASE_AWAY, Pool
+from lorawan.crypto import SessionCipher, SessionKeys, WrongKek, unwrap_key
+from lorawan.identifiers import DevAddr
+from lorawan.multicast import Hearing, build_multicast, gateways_for
+from lorawan.regions import EU868, REQUIRED_SNR, Lora
+from network import multicast_store
+from network.clock import wall_clock_us
+from network.downlink_dispatch import GUARD_US, INTERNAL_ERROR, OK, ask_gateway
+from network.downlink_frame import CLASS_C_PATIENCE_US, airtime_us
+from network.downlink_planner import NUDGES
+from network.multicast_store import DueMessage, Emission
+from network.sessions import HeardCopy
+from network.settings import NetworkServerSettings
+from network.shards import Shard, Shards
+from network.store import microseconds
+from network.telemetry import MULTICASTS
+
+POLL_EVERY_S = 1.0
+TRY_AGAIN_US = 2_000_000
+ATTEMPTS = 3  # Per gateway and repetition.
+NOBODY_HEARD = "NO_MEMBER_HEARD"
+WRONG_KEK = "WRONG_KEK"
+PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+NO_GATEWAY = "NO_GATEWAY"
+SOME_GATEWAYS = "SOME_GATEWAYS"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One message on its way: the frame and the gateways that say it, in turn."""
+
+    message: DueMessage
+    shard: Shard
+    transmission: Transmission
+    gateways: tuple[bytes, ...]
+
+
+class Multicasts:
+    """Works off the messages of the owned slots; each group's one after the other."""
+
+    def __init__(
+        self, pool: Pool, bus: Bus, shards: Shards, settings: NetworkServerSettings, tasks: asyncio.TaskGroup
+    ) -> None:
+        self._pool = pool
+        self._bus = bus
+        self._shards = shards
+        self._kek = settings.kek_octets
+        self._group = tasks
+        self._calls: dict[int, asyncio.Task[None]] = {}  # By group.
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Look for messages on a nudge and every second, until cancelled; what is on its way is left for later."""
+
+        async def nudge(_subject: str, _data: bytes) -> None:
+            self._wake.set()
+
+        await self._bus.subscribe(NUDGES, nudge)
+        try:
+            while True:
+                try:
+                    await self._plan()
+                except ShardsLost as lost:
+                    self._shards.drop_all(lost.shards)
+                except DATABASE_AWAY as away:
+                    log.warning("multicasts_not_planned", error=str(away) or type(away).__name__)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_EVERY_S):
+                        await self._wake.wait()
+                self._wake.clear()
+        finally:
+            for call in self._calls.values():
+                call.cancel()
+
+    async def _plan(self) -> None:
+        slots, leases = self._shards.slots(), [shard.lease for shard in self._shards.owned()]
+        if not slots or not await multicast_store.is_anything_open(self._pool, slots):
+            return
+        async with fenced(self._pool, leases) as connection:
+            await multicast_store.expire(connection, slots)
+            due = await multicast_store.read_due(connection, slots, list(self._calls))
+            if not due:
+                return
+            f_cnts = await multicast_store.start(connection, [message.id for message in due])
+            heard = await multicast_store.read_heard(connection, [message.group_id for message in due])
+        for message in due:
+            shard = self._shards.of_slot(message.slot)
+            if shard is None or message.id not in f_cnts:
+                continue
+            call = self._group.create_task(
+                self._carry(message, shard, f_cnts[message.id], heard.get(message.group_id, {})),
+                name=f"multicast to group {message.group_id}",
+            )
+            self._calls[message.group_id] = call
+
+    async def _carry(
+        self, message: DueMessage, shard: Shard, f_cnt: int, heard: Mapping[int, Sequence[HeardCopy]]
+    ) -> None:
+        try:
+            made = self._make(message, shard, f_cnt, heard)
+            if isinstance(made, _Call):
+                await self._say(made)
+            else:
+                await self._finish(message, shard, [], made)
+        except ValueError as wrong:  # A row that nobody can read, or a frame that cannot be built.
+            log.error("multicast_not_built", message_id=message.id, error=str(wrong))
+            await self._give_up(message, shard)
+        except ShardsLost as lost:
+            self._shards.drop_all(lost.shards)
+        except LeaseLost as lost:
+            log.warning("multicast_dropped", error=str(lost))
+            self._shards.drop(shard)
+        except DATABASE_AWAY as away:
+            # The row says `sending`: the next look at it goes on from what is written.
+            log.warning("multicast_interrupted", error=str(away) or type(away).__name__)
+            await asyncio.sleep(POLL_EVERY_S)
+        finally:
+            self._calls.pop(message.group_id, None)
+            self._wake.set()
+
+    async def _give_up(self, message: DueMessage, shard: Shard) -> None:
+        with contextlib.suppress(ShardsLost, *DATABASE_AWAY):  # Whoever looks at it next will give it up.
+            await self._finish(message, shard, [], INTERNAL_ERROR)
+
+    def _make(
+        self, message: DueMessage, shard: Shard, f_cnt: int, heard: Mapping[int, Sequence[HeardCopy]]
+    ) -> _Call | str:
+        """The call, or why there is none."""
+        gateways = gateways_for({device: list(map(_hearing, copies)) for device, copies in heard.items()})
+        if not gateways:
+            return NOBODY_HEARD
+        if len(message.payload) > EU868.max_payload[message.data_rate]:
+            return PAYLOAD_TOO_LARGE
+        try:
+            keys = SessionKeys(
+                unwrap_key(self._kek, message.nwk_s_key_wrapped), unwrap_key(self._kek, message.app_s_key_wrapped)
+            )
+        except WrongKek:
+            return WRONG_KEK
+        phy_payload = build_multicast(
+            DevAddr(message.dev_addr), SessionCipher(keys), f_cnt, f_port=message.f_port, payload=message.payload
+        )
+        rate = EU868.data_rates[message.data_rate]
+        assert isinstance(rate, Lora)  # noqa: S101 - DR0 to DR5, by the table's check.
+        transmission = Transmission(
+            phy_payload, message.frequency, rate.spreading_factor, rate.bandwidth, 0, immediate=True
+        )
+        return _Call(message, shard, transmission, gateways)
+
+    async def _say(self, call: _Call) -> None:
+        message, emissions = call.message, call.message.emitted()
+        done = {(emission.repeat, emission.gateway_id) for emission in emissions}
+        for repeat in range(message.repeats):
+            for gateway_id in call.gateways:
+                if (repeat, gateway_id.hex()) in done:
+                    continue
+                status = await self._emit(call, gateway_id)
+                MULTICASTS.labels("sent" if status == OK else status.lower()).inc()
+                emissions.append(Emission(gateway_id.hex(), repeat, status, wall_clock_us()))
+                if not await self._note(message, call.shard, emissions, "sending", None):
+                    return  # Cancelled.
+        await self._finish(message, call.shard, emissions, None)
+
+    async def _emit(self, call: _Call, gateway_id: bytes) -> str:
+        """Ask one gateway until it has the frame, or has refused it three times, or nobody wants it any more."""
+        not_after_us = microseconds(call.message.not_after)
+        status = "NOT_AFTER"
+        again_us = 0
+        for _ in range(ATTEMPTS):
+            await asyncio.sleep(max(0, again_us - wall_clock_us()) / 1_000_000)
+            now_us = wall_clock_us()
+            if now_us >= not_after_us:
+                break
+            call.shard.lease.check()
+            request = TransmitRequest(
+                downlink_id=0,
+                gateway_id=gateway_id,
+                context=b"",
+                uplink_at_us=0,
+                latest_at_us=min(now_us + CLASS_C_PATIENCE_US, not_after_us),
+                priority=call.message.priority,
+                transmissions=[call.transmission],
+            )
+            reply = await ask_gateway(self._bus, request)
+            if reply.status == OK:
+                await self._until_off_air(call, reply)
+                return OK
+            status = reply.status
+            again_us = min(max(reply.fits_at_us, now_us + TRY_AGAIN_US), not_after_us)
+        return status
+
+    async def _until_off_air(self, call: _Call, reply: TransmitReply) -> None:
+        """The next gateway may reach the same members: it waits for the end of this one's frame."""
+        now_us = wall_clock_us()
+        ends_us = (reply.starts_at_us or now_us) + airtime_us(call.transmission) + GUARD_US
+        await asyncio.sleep(min(max(0, ends_us - now_us), CLASS_C_PATIENCE_US) / 1_000_000)
+
+    async def _finish(
+        self, message: DueMessage, shard: Shard, emissions: Sequence[Emission], reason: str | None
+    ) -> None:
+        """Sent when every gateway had it at least once; what some of them refused is said."""
+        if reason is not None:
+            await self._note(message, shard, emissions, "failed", reason)
+            return
+        reached = {emission.gateway_id for emission in emissions if emission.status == OK}
+        missed = {emission.gateway_id for emission in emissions} - reached
+        if not reached:
+            await self._note(message, shard, emissions, "failed", NO_GATEWAY)
+        else:
+            await self._note(message, shard, emissions, "sent", SOME_GATEWAYS if missed else None)
+
+    async def _note(
+        self, message: DueMessage, shard: Shard, emissions: Sequence[Emission], state: str, reason: str | None
+    ) -> bool:
+        async with fenced(self._pool, [shard.lease]) as connection:
+            return await multicast_store.save(connection, message.id, emissions, state, reason)
+
+
+def _hearing(copy: HeardCopy) -> Hearing:
+    return Hearing(copy.gateway_id, copy.snr - REQUIRED_SNR.get(copy.spreading_factor, 0.0))

@@ -1,0 +1,297 @@
+"""What becomes of one group of copies of a data frame. Pure: state in, outcome out, nothing is changed."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from core.messages.frames import Frame
+from core.messages.uplinks import Heard, Uplink
+from core.model.uplink_identity import uplink_identity
+from lorawan.commands import DownlinkCommand, encode_commands, parse_uplink_commands
+from lorawan.commands.dev_status import DevStatusAns
+from lorawan.commands.device_time import DeviceTimeAns, DeviceTimeReq
+from lorawan.commands.link_check import MAX_MARGIN_DB, LinkCheckAns, LinkCheckReq
+from lorawan.frame import MAX_F_OPTS, MalformedFrame, UplinkFrame
+from lorawan.mac_state import MacPolicy, MacState, is_quiet
+from lorawan.negotiation import HeardUplink, Learned, ask, hear
+from lorawan.regions import EU868, REQUIRED_SNR, Lora
+from lorawan.rx_delay import STILL_FAR_US, Distance, nearest_us
+from lorawan.session import Accepted, Rejected, RejectReason, Retransmission, accept
+from lorawan.windows import latest_useful_us
+from network.deduplication import Group, best_copies
+from network.device_cache import DeviceCache
+from network.sessions import HeardCopy, HeldSession, Progress, SessionTable
+
+NO_F_PORT = -1
+_FREQUENCIES = frozenset(channel.frequency for channel in EU868.uplink_channels)
+_DATA_RATES = frozenset(
+    (rate.spreading_factor, rate.bandwidth) if isinstance(rate, Lora) else (0, 0) for rate in EU868.data_rates
+)
+
+
+class Opportunity(Struct, frozen=True):
+    """The windows that an uplink opens, and what it asks for in them."""
+
+    session: HeldSession
+    heard_by: tuple[HeardCopy, ...]
+    uplink_at_us: int
+    acknowledge: bool  # The uplink was confirmed.
+    commands: bytes  # Answers to its MAC commands, and what is asked of it.
+    must_answer: bool  # Even when there is nothing to say: an acknowledgement, ADRACKReq, MAC commands.
+
+
+class MacNews(Struct, frozen=True):
+    """What an uplink changed between the device's MAC layer and ours."""
+
+    is_worth_saving: bool
+    status: DevStatusAns | None
+    refused: tuple[int, ...]  # CIDs.
+
+
+class Received(Struct, frozen=True):
+    """An uplink to publish. `progress` is None when the session stays as it is (a late copy)."""
+
+    session: HeldSession
+    uplink: Uplink
+    outcome: str
+    progress: Progress | None
+    opportunity: Opportunity | None
+    device_acknowledged: bool = False
+    first_of_session: bool = False
+    missed: int = 0  # Frames that were never heard before this one.
+    is_off_plan: bool = False  # On a channel or at a data rate that the plan does not have (row 15).
+    mac: MacNews | None = None  # None: nothing was said nor asked, as with nearly every uplink.
+
+
+class Refused(Struct, frozen=True, gc=False):
+    """Nothing to publish, and why."""
+
+    reason: str
+    dev_addr: bytes = b""
+    device_id: int = 0  # 0: it is not known whose it was.
+
+
+def receive_data(
+    group: Group,
+    sessions: SessionTable,
+    devices: DeviceCache,
+    made: Mapping[int, Progress],
+    policy: MacPolicy,
+    now_us: int,
+) -> Received | Refused:
+    """Judge a data frame: every session of its DevAddr is tried, the first whose MIC fits has it (row 4).
+
+    Args:
+        group: the copies within one window.
+        sessions: as committed.
+        devices: the registry.
+        made: progress of this pass that is not committed yet, by session id.
+        policy: what is wanted of every device's MAC layer.
+        now_us: a device whose windows have passed by then is asked nothing.
+    """
+    try:
+        frame = UplinkFrame.from_bytes(group.phy_payload)
+    except MalformedFrame:
+        return Refused("malformed")
+    candidates = sessions.of_dev_addr(frame.dev_addr)
+    refused: Refused | None = None
+    time_us = group.time_us
+    for held in candidates:
+        progress = made.get(held.id) or held.progress
+        outcome = accept(progress.state, held.cipher, frame, group.phy_payload, time_us)
+        if isinstance(outcome, Rejected):
+            if outcome.reason is not RejectReason.MIC:
+                refused = Refused(str(outcome.reason), frame.dev_addr, held.device_id)
+            continue
+        if not devices.is_enabled(held.device_id):
+            return Refused("disabled", frame.dev_addr, held.device_id)
+        copies = best_copies(group.copies)
+        if isinstance(outcome, Accepted):
+            return _new(group, held, progress, copies, outcome, frame, policy, now_us)
+        return _late(group, held, progress, copies, outcome)
+    return refused or Refused(
+        "mic" if candidates else "unknown_dev_addr", frame.dev_addr, _only_device(candidates)
+    )
+
+
+def _only_device(candidates: Iterable[HeldSession]) -> int:
+    """The one device with sessions of a DevAddr; 0 when there is none, or several."""
+    device_ids = {held.device_id for held in candidates}
+    return device_ids.pop() if len(device_ids) == 1 else 0
+
+
+def _new(
+    group: Group,
+    held: HeldSession,
+    before: Progress,
+    copies: list[Frame],
+    accepted: Accepted,
+    frame: UplinkFrame,
+    policy: MacPolicy,
+    now_us: int,
+) -> Received:
+    first, time_us = group.first, group.time_us
+    f_port = NO_F_PORT if accepted.f_port is None else accepted.f_port
+    payload = b"" if f_port == 0 else accepted.payload  # MAC commands are the network's, not the application's.
+    uplink_id = uplink_identity(held.device_id, held.id, accepted.f_cnt, f_port, payload)
+    heard_by = tuple([heard_copy(copy) for copy in copies])
+    f_ctrl = frame.f_ctrl
+    session, mac, commands, waits, news = accepted.session, before.mac, b"", False, None
+    is_talk = accepted.commands or f_ctrl.adr or _is_far(copies)
+    if is_talk or not is_quiet(mac, session, policy, time_us):
+        learned, mac, commands = _negotiate(before, accepted, frame, copies, group, policy, now_us)
+        session, waits = learned.session, learned.must_answer
+        news = MacNews(
+            mac.differs_from(before.mac) or session is not accepted.session, learned.status, learned.refused
+        )
+    progress = Progress(session, mac, uplink_id, heard_by)
+    return Received(
+        session=held,
+        uplink=_uplink(group, held, copies, uplink_id, accepted.f_cnt, f_port, payload, accepted.confirmed),
+        outcome="restarted" if accepted.counter_restarted else "accepted",
+        progress=progress,
+        opportunity=Opportunity(
+            held,
+            heard_by,
+            group.live_at_us,
+            accepted.confirmed,
+            commands,
+            must_answer=accepted.confirmed or f_ctrl.adr_ack_req or bool(commands) or waits,
+        ),
+        device_acknowledged=f_ctrl.ack,
+        first_of_session=not before.started,
+        missed=accepted.missed,
+        is_off_plan=first.frequency not in _FREQUENCIES
+        or (first.spreading_factor, first.bandwidth) not in _DATA_RATES,
+        mac=news,
+    )
+
+
+def _negotiate(
+    before: Progress,
+    accepted: Accepted,
+    frame: UplinkFrame,
+    copies: list[Frame],
+    group: Group,
+    policy: MacPolicy,
+    now_us: int,
+) -> tuple[Learned, MacState, bytes]:
+    """What the uplink tells of the device's MAC layer, the state to save, and the commands for its answer."""
+    first, time_us = group.first, group.time_us
+    uplink = HeardUplink(
+        time_us,
+        accepted.commands,
+        frame.f_ctrl.adr,
+        frame.f_ctrl.adr_ack_req,
+        policy.region.data_rate_of(first.spreading_factor, first.bandwidth),
+        max(copy.snr for copy in copies),
+        0 if accepted.counter_restarted else accepted.missed,
+        nearest_gateway_us(copies),
+    )
+    answers = _mac_answers(accepted.commands, copies, time_us)
+    learned = hear(before.mac, accepted.session, uplink, policy)
+    if now_us > latest_useful_us(group.live_at_us, learned.session.rx1_delay):
+        return learned, learned.state, answers  # A backlog is stored, not answered (DESIGN 3.6): nothing is asked.
+    mac, requests = ask(learned.state, learned.session, uplink, policy)
+    return learned, mac, answers + requests
+
+
+def _late(
+    group: Group, held: HeldSession, progress: Progress, copies: list[Frame], again: Retransmission
+) -> Received:
+    """The last uplink again: its receptions are added; a device that missed its acknowledgement gets another."""
+    last = progress.state.last_uplink
+    time_us = group.time_us if last is None else last.time_us
+    uplink = _uplink(
+        group, held, copies, progress.uplink_id, again.f_cnt, NO_F_PORT, b"", again.confirmed, late_of_us=time_us
+    )
+    heard_by = tuple([heard_copy(copy) for copy in copies])
+    opportunity = Opportunity(held, heard_by, group.live_at_us, True, b"", must_answer=True)
+    is_copy = group.time_us - time_us < progress.state.rx1_delay * 1_000_000
+    return Received(
+        session=held,
+        uplink=uplink,
+        outcome="late_copy" if is_copy else "retransmission",
+        progress=None,
+        opportunity=opportunity if again.acknowledge else None,
+    )
+
+
+def _uplink(
+    group: Group,
+    held: HeldSession,
+    copies: list[Frame],
+    uplink_id: bytes,
+    f_cnt: int,
+    f_port: int,
+    payload: bytes,
+    confirmed: bool,
+    *,
+    late_of_us: int | None = None,
+) -> Uplink:
+    best = copies[0] if len(copies) == 1 else max(copies, key=lambda copy: copy.snr)
+    return Uplink(
+        uplink_id=uplink_id,
+        device_id=held.device_id,
+        session_id=held.id,
+        f_cnt=f_cnt,
+        f_port=f_port,
+        payload=payload,
+        confirmed=confirmed,
+        time_us=group.time_us if late_of_us is None else late_of_us,
+        received_at_us=group.first.received_at_us,
+        frequency=best.frequency,
+        spreading_factor=best.spreading_factor,
+        bandwidth=best.bandwidth,
+        late=late_of_us is not None,
+        heard_by=[Heard(copy.gateway_id, copy.antenna, copy.rssi, copy.snr) for copy in copies],
+        trace_id=group.first.trace_id,
+    )
+
+
+def nearest_gateway_us(copies: Iterable[Frame]) -> int:
+    """The round trip to the nearest of the gateways that a device may well be answered through; 0: not known."""
+    return nearest_us(
+        Distance(copy.snr - REQUIRED_SNR.get(copy.spreading_factor, 0.0), copy.round_trip_us) for copy in copies
+    )
+
+
+def _is_far(copies: Iterable[Frame]) -> bool:
+    """Whether the way to a gateway may be a reason to wait longer: it is not with nearly every uplink."""
+    return any(copy.round_trip_us > STILL_FAR_US for copy in copies)
+
+
+def heard_copy(copy: Frame) -> HeardCopy:
+    """What a session remembers of a copy."""
+    return HeardCopy(
+        copy.gateway_id,
+        copy.context,
+        copy.received_at_us,
+        copy.frequency,
+        copy.spreading_factor,
+        copy.bandwidth,
+        copy.rssi,
+        copy.snr,
+        copy.round_trip_us,
+    )
+
+
+def _mac_answers(commands: bytes, copies: list[Frame], time_us: int) -> bytes:
+    """FOpts that answer what the device asks: LinkCheckReq and DeviceTimeReq (rows 37 and 42)."""
+    if not commands:
+        return b""
+    answers: list[DownlinkCommand] = []
+    for command in parse_uplink_commands(commands).commands:
+        if isinstance(command, LinkCheckReq):
+            answers.append(_link_check(copies))
+        elif isinstance(command, DeviceTimeReq):
+            answers.append(DeviceTimeAns.at(time_us))
+    octets = encode_commands(answers)
+    return octets if len(octets) <= MAX_F_OPTS else b""  # A device that asks more in one frame asks again.
+
+
+def _link_check(copies: list[Frame]) -> LinkCheckAns:
+    margins = [copy.snr - REQUIRED_SNR.get(copy.spreading_factor, 0.0) for copy in copies]
+    margin = min(max(0, math.floor(max(margins))), MAX_MARGIN_DB)
+    return LinkCheckAns(margin, min(len({copy.gateway_id for copy in copies}), 255))

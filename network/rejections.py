@@ -1,0 +1,79 @@
+"""What was refused, for whoever looks a device up: added up in memory, written every few seconds."""
+
+import asyncio
+
+import structlog
+
+from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool
+from network.clock import wall_clock_us
+from network.telemetry import REFUSALS_LEFT_OUT
+from registry.rejections import RefusalSeen, save_refusals
+
+SAVE_EVERY_S = 5.0
+# Between two saves: anybody can send frames of devices that do not exist. The rest is counted, and noted when it
+# comes again.
+MOST = 500
+
+
+class Refusals:
+    """Refused frames since the last save, one entry for what they name, the reason and the device."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._seen: dict[tuple[bytes, str, int], RefusalSeen] = {}
+        self._log = structlog.get_logger()
+
+    def note(
+        self, subject: bytes, reason: str, device_id: int, gateway_id: bytes, dev_nonce: int | None = None
+    ) -> None:
+        """Remember a refusal.
+
+        Args:
+            subject: the DevAddr, or the DevEUI of a join-request; empty when the frame could not be read that far.
+            reason: as the metrics have it.
+            device_id: 0 when it is not known whose it was.
+            gateway_id: one that heard it.
+            dev_nonce: of a join-request of a device that we know.
+        """
+        if not subject:
+            return
+        key = (subject, reason, device_id)
+        seen = self._seen.get(key)
+        if seen is None:
+            if len(self._seen) >= MOST:
+                REFUSALS_LEFT_OUT.inc()
+                return
+            self._seen[key] = seen = RefusalSeen(subject, reason, device_id, gateway_id, wall_clock_us())
+        seen.times += 1
+        seen.gateway_id, seen.last_us = gateway_id, wall_clock_us()
+        seen.dev_nonce = seen.dev_nonce if dev_nonce is None else dev_nonce
+
+    def forgive(self, dev_eui: bytes) -> None:
+        """The device was let in: what was refused of it before needs nobody any more."""
+        for (subject, _, _), seen in self._seen.items():
+            if subject == dev_eui:
+                seen.forgiven = seen.times
+
+    async def run(self) -> None:
+        """Save every 5 s until cancelled."""
+        while True:
+            await asyncio.sleep(SAVE_EVERY_S)
+            await self.save()
+
+    async def save(self) -> None:
+        """Write what was refused since the last save; what could not be written goes with the next."""
+        seen, self._seen = self._seen, {}
+        if not seen:
+            return
+        try:
+            await save_refusals(self._pool, list(seen.values()))
+        except (ForeignKeyViolationError, *DATABASE_AWAY) as away:  # A device that is being removed is no reason.
+            self._log.warning("refusals_not_saved", error=str(away) or type(away).__name__)
+            for key, later in self._seen.items():
+                before = seen.get(key)
+                if before is not None:
+                    # All of them, if any of the later ones is.
+                    later.forgiven += before.times if later.forgiven else before.forgiven
+                    later.times += before.times
+                    later.first_us = before.first_us
+            self._seen = dict(list((seen | self._seen).items())[:MOST])

@@ -1,0 +1,167 @@
+"""Applications of partners that are told of a tenant's devices as ChirpStack v4 would tell them, over MQTT."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from core.runtime.postgres import Connection, Pool
+from registry.keys import KeyWrap
+from registry.rows import entity
+
+CREATE = """
+INSERT INTO application (tenant_id, application_id, name, mqtt_url, mqtt_user, secret_wrapped, kek_id, all_devices,
+                         takes_commands)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id
+"""
+COLUMNS = """a.id, a.tenant_id, a.application_id, a.name, a.mqtt_url, a.mqtt_user, a.all_devices, a.takes_commands,
+a.enabled, a.created_at, t.last_published_at, coalesce(t.published, 0) AS published,
+coalesce(t.dropped, 0) AS dropped, coalesce(t.waiting, 0) AS waiting, coalesce(t.commands, 0) AS commands,
+coalesce(t.commands_refused, 0) AS commands_refused, t.last_error, t.last_error_at"""
+STATE = "LEFT JOIN application_state t ON t.application_id = a.id"
+LIST = f"SELECT {COLUMNS} FROM application a {STATE} ORDER BY a.id"
+READ = f"SELECT {COLUMNS} FROM application a {STATE} WHERE a.id = $1"
+SET_ENABLED = "UPDATE application SET enabled = $2 WHERE id = $1 RETURNING true"
+DELETE = "DELETE FROM application WHERE id = $1 RETURNING true"
+# Whatever it is told of, `all_devices` says whether the list counts.
+SET_ALL_DEVICES = "UPDATE application SET all_devices = $2 WHERE id = $1"
+CLEAR_DEVICES = "DELETE FROM application_device WHERE application_id = $1"
+ADD_DEVICES = """
+INSERT INTO application_device (application_id, device_id, tenant_id)
+SELECT a.id, d.id, a.tenant_id FROM application a JOIN device d ON d.tenant_id = a.tenant_id
+WHERE a.id = $1 AND d.dev_eui = ANY($2::bytea[])
+RETURNING device_id
+"""
+LIST_DEVICES = """
+SELECT d.dev_eui FROM application_device l
+JOIN application a ON a.id = l.application_id
+JOIN device d ON d.id = l.device_id AND d.tenant_id = a.tenant_id
+WHERE l.application_id = $1 AND d.dev_eui > $2 ORDER BY d.dev_eui LIMIT $3
+"""
+READ_SECRETS = """
+SELECT id, tenant_id, application_id, name, mqtt_url, mqtt_user, mqtt_client_id, secret_wrapped, kek_id,
+       takes_commands
+FROM application WHERE enabled
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationRow:
+    """An application as its tenant sees it, and how it is doing; never its password.
+
+    `application_id` is in its topics. `waiting` events are still to be published; `dropped` ones never were.
+    """
+
+    id: int
+    tenant_id: int
+    application_id: UUID
+    name: str
+    mqtt_url: str
+    mqtt_user: str | None
+    all_devices: bool
+    takes_commands: bool
+    enabled: bool
+    created_at: datetime
+    last_published_at: datetime | None
+    published: int
+    dropped: int
+    waiting: int
+    commands: int
+    commands_refused: int
+    last_error: str | None
+    last_error_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An enabled application as intake needs it."""
+
+    id: int
+    tenant_id: int
+    application_id: UUID
+    name: str
+    mqtt_url: str
+    mqtt_user: str | None
+    mqtt_client_id: str
+    secret_wrapped: bytes | None
+    kek_id: str | None
+    takes_commands: bool
+
+    def secret(self, keys: KeyWrap) -> str | None:
+        """The password at their broker.
+
+        Raises:
+            WrongKek: another key-encryption key wrapped it.
+        """
+        return None if self.secret_wrapped is None else keys.unwrap_text(self.secret_wrapped)
+
+
+async def create_application(
+    connection: Connection,
+    keys: KeyWrap,
+    tenant_id: int,
+    *,
+    name: str,
+    mqtt_url: str,
+    mqtt_user: str | None = None,
+    secret: str | None = None,
+    application_id: UUID | None = None,
+    all_devices: bool = True,
+    takes_commands: bool = True,
+) -> int:
+    """A new application's id.
+
+    Raises UniqueViolationError when the tenant has one of this name or with this `application_id`.
+    """
+    return await connection.fetchval(
+        CREATE,
+        tenant_id,
+        application_id or uuid4(),
+        name,
+        mqtt_url,
+        mqtt_user,
+        None if secret is None else keys.wrap_text(secret),
+        None if secret is None else keys.kek_id,
+        all_devices,
+        takes_commands,
+    )
+
+
+async def list_applications(connection: Connection) -> list[ApplicationRow]:
+    """Every visible application, oldest first."""
+    return [entity(ApplicationRow, row) for row in await connection.fetch(LIST)]
+
+
+async def read_application(connection: Connection, application: int) -> ApplicationRow | None:
+    """One application."""
+    row = await connection.fetchrow(READ, application)
+    return None if row is None else entity(ApplicationRow, row)
+
+
+async def set_application_enabled(connection: Connection, application: int, *, enabled: bool) -> bool:
+    """Suspend or resume, live within 5 s; False when there is no such application."""
+    return await connection.fetchval(SET_ENABLED, application, enabled) is True
+
+
+async def delete_application(connection: Connection, application: int) -> bool:
+    """Its broker is told nothing more; False when there is no such application."""
+    return await connection.fetchval(DELETE, application) is True
+
+
+async def set_devices(connection: Connection, application: int, dev_euis: Sequence[bytes] | None) -> int:
+    """Tell it of these devices of its own tenant and no others, or, with None, of all; how many were found."""
+    await connection.execute(SET_ALL_DEVICES, application, dev_euis is None)
+    await connection.execute(CLEAR_DEVICES, application)
+    return len(await connection.fetch(ADD_DEVICES, application, dev_euis)) if dev_euis else 0
+
+
+async def list_devices(
+    connection: Connection, application: int, *, after: bytes = b"", most: int = 100
+) -> list[bytes]:
+    """The DevEUIs that were listed, in order, beyond `after`."""
+    return [row["dev_eui"] for row in await connection.fetch(LIST_DEVICES, application, after, most)]
+
+
+async def read_enabled_applications(connection: Connection | Pool) -> list[Application]:
+    """Every enabled application of every tenant: for the services."""
+    return [entity(Application, row) for row in await connection.fetch(READ_SECRETS)]

@@ -1,0 +1,140 @@
+"""Assets: as the services read them, and written and listed for whoever manages them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.model.entities import Asset
+from core.runtime.postgres import Connection, Pool
+from registry.rows import entity
+
+COLUMNS = (
+    "id, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags, parent_id"
+)
+READ_ASSETS = f"SELECT {COLUMNS} FROM asset WHERE $1::int[] IS NULL OR id = ANY($1)"
+CREATE = f"""
+INSERT INTO asset (tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+RETURNING {COLUMNS}
+"""
+READ = f"SELECT {COLUMNS} FROM asset WHERE id = $1"
+LIST = f"""
+SELECT {COLUMNS} FROM asset
+WHERE id > $1 AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR commune = $3)
+  AND ($4::text IS NULL OR strpos(lower(name), lower($4)) > 0 OR strpos(lower(street), lower($4)) > 0)
+  AND ($5::text IS NULL OR $5 = ANY(tags)) AND ($6::int IS NULL OR tenant_id = $6)
+ORDER BY id LIMIT $7
+"""
+UPDATE = f"""
+UPDATE asset SET
+    kind = coalesce($2, kind), name = coalesce($3, name), commune = coalesce($4, commune),
+    street = coalesce($5, street), latitude = coalesce($6, latitude), longitude = coalesce($7, longitude),
+    attributes = coalesce($8, attributes), privacy_class = coalesce($9, privacy_class),
+    tags = coalesce($10, tags)
+WHERE id = $1
+RETURNING {COLUMNS}
+"""
+# Of the same tenant, and not of what hangs on it.
+SET_PARENT = f"""
+WITH RECURSIVE above (id, parent_id, depth) AS (
+    SELECT id, parent_id, 0 FROM asset WHERE id = $2
+    UNION ALL
+    SELECT p.id, p.parent_id, above.depth + 1 FROM asset p JOIN above ON p.id = above.parent_id
+    WHERE above.depth < 8
+)
+UPDATE asset a SET parent_id = $2
+WHERE a.id = $1 AND ($2::int IS NULL OR (EXISTS (SELECT FROM asset p WHERE p.id = $2 AND p.tenant_id = a.tenant_id)
+                                         AND NOT EXISTS (SELECT FROM above WHERE above.id = a.id)))
+RETURNING {COLUMNS}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetChange:
+    """What to change of an asset; None leaves a field as it is."""
+
+    kind: str | None = None
+    name: str | None = None
+    commune: str | None = None
+    street: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    attributes: dict[str, Any] | None = None
+    privacy_class: int | None = None
+    tags: Sequence[str] | None = None
+
+
+async def read_assets(connection: Connection | Pool, ids: Sequence[int] | None = None) -> dict[int, Asset]:
+    """Every asset by id, or those with these ids."""
+    return {row["id"]: entity(Asset, row) for row in await connection.fetch(READ_ASSETS, ids)}
+
+
+async def create_asset(
+    connection: Connection,
+    tenant_id: int,
+    *,
+    kind: str,
+    name: str,
+    commune: str,
+    street: str,
+    latitude: float | None,
+    longitude: float | None,
+    attributes: dict[str, Any],
+    privacy_class: int,
+    tags: Sequence[str] = (),
+) -> Asset:
+    """A new asset; raises UniqueViolationError when the tenant has one of this kind and name."""
+    row = await connection.fetchrow(
+        CREATE, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, list(tags)
+    )
+    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
+    return entity(Asset, row)
+
+
+async def read_asset(connection: Connection, asset_id: int) -> Asset | None:
+    """One asset."""
+    row = await connection.fetchrow(READ, asset_id)
+    return None if row is None else entity(Asset, row)
+
+
+async def list_assets(
+    connection: Connection,
+    *,
+    after: int = 0,
+    kind: str | None = None,
+    commune: str | None = None,
+    search: str | None = None,
+    tag: str | None = None,
+    tenant_id: int | None = None,
+    most: int = 100,
+) -> list[Asset]:
+    """Assets by id, beyond `after`; `search` looks in names and streets, `tenant_id` names the owner."""
+    rows = await connection.fetch(LIST, after, kind, commune, search, tag, tenant_id, most)
+    return [entity(Asset, row) for row in rows]
+
+
+async def update_asset(connection: Connection, asset_id: int, change: AssetChange) -> Asset | None:
+    """The asset after the change; None when there is no such asset."""
+    row = await connection.fetchrow(
+        UPDATE,
+        asset_id,
+        change.kind,
+        change.name,
+        change.commune,
+        change.street,
+        change.latitude,
+        change.longitude,
+        change.attributes,
+        change.privacy_class,
+        None if change.tags is None else list(change.tags),
+    )
+    return None if row is None else entity(Asset, row)
+
+
+async def set_parent(connection: Connection, asset_id: int, parent_id: int | None) -> Asset | None:
+    """The asset after it was hung on another (None: on nothing).
+
+    None when there is no such asset, or the other is another tenant's or hangs on this one.
+    """
+    row = await connection.fetchrow(SET_PARENT, asset_id, parent_id)
+    return None if row is None else entity(Asset, row)

@@ -1,0 +1,28 @@
+"""What devices last said of themselves (DevStatusAns); network writes it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.runtime.postgres import Connection
+from registry.rows import entity
+
+READ = """
+SELECT s.battery, s.margin, s.reported_at
+FROM device d LEFT JOIN device_status s ON s.device_id = d.id
+WHERE d.dev_eui = $1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """As `lorawan.commands.dev_status` has it; None everywhere: the device has never said anything."""
+
+    battery: int | None
+    margin: int | None
+    reported_at: datetime | None
+
+
+async def read_status(connection: Connection, dev_eui: bytes) -> DeviceStatus | None:
+    """The status of a device; None when there is no such device."""
+    row = await connection.fetchrow(READ, dev_eui)
+    return None if row is None else entity(DeviceStatus, row)

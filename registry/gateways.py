@@ -1,0 +1,225 @@
+"""Gateways: as the services read them, what the bridge last knew of each, and written for whoever manages them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from core.model.entities import Gateway
+from core.runtime.postgres import Connection, Pool
+from lorawan.identifiers import GatewayId
+from registry.gateway_supervision import AddressSeen, save_address_changes
+from registry.rows import entity
+
+READ_GATEWAYS = """
+SELECT id, tenant_id, gateway_id, name, region, latitude, longitude, antenna_gain, boards FROM gateway
+"""
+SAVE_STATES = """
+INSERT INTO gateway_state AS known (gateway_id, frontend, address, last_seen_at, stats)
+SELECT g.id, s.frontend, s.address, s.last_seen_at, s.stats
+FROM unnest($1::bytea[], $2::text[], $3::text[], $4::timestamptz[], $5::jsonb[])
+     AS s (gateway_id, frontend, address, last_seen_at, stats)
+JOIN gateway g ON g.gateway_id = s.gateway_id
+ORDER BY g.id
+ON CONFLICT (gateway_id) DO UPDATE
+SET frontend = excluded.frontend, address = excluded.address, last_seen_at = excluded.last_seen_at,
+    stats = known.stats || excluded.stats
+WHERE known.last_seen_at <= excluded.last_seen_at
+"""
+READ_MOVES = """
+SELECT s.gateway_id, s.frontend, known.address AS former, s.address, s.last_seen_at AS at
+FROM unnest($1::bytea[], $2::text[], $3::text[], $4::timestamptz[])
+     AS s (gateway_id, frontend, address, last_seen_at)
+JOIN gateway g ON g.gateway_id = s.gateway_id
+JOIN gateway_state known ON known.gateway_id = g.id
+WHERE known.address <> s.address AND known.last_seen_at <= s.last_seen_at
+"""
+SAVE_UNKNOWN = """
+INSERT INTO unknown_gateway AS known (gateway_id, frontend, address, first_seen_at, last_seen_at)
+SELECT gateway_id, frontend, address, last_seen_at, last_seen_at
+FROM unnest($1::bytea[], $2::text[], $3::text[], $4::timestamptz[])
+     AS s (gateway_id, frontend, address, last_seen_at)
+ORDER BY gateway_id
+ON CONFLICT (gateway_id) DO UPDATE
+SET frontend = excluded.frontend, address = excluded.address, last_seen_at = excluded.last_seen_at
+"""
+COLUMNS = """g.id, g.tenant_id, g.gateway_id, g.name, g.region, g.latitude, g.longitude, g.antenna_gain,
+g.boards, g.created_at, s.frontend, s.address, s.last_seen_at, s.stats"""
+STATE = "LEFT JOIN gateway_state s ON s.gateway_id = g.id"
+CREATE = """
+INSERT INTO gateway (tenant_id, gateway_id, name, latitude, longitude, antenna_gain, boards)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+RETURNING id, region, created_at
+"""
+READ = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.gateway_id = $1"
+LIST = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.id > $1 ORDER BY g.id LIMIT $2"
+UPDATE = """
+UPDATE gateway SET name = coalesce($2, name), latitude = coalesce($3, latitude),
+    longitude = coalesce($4, longitude), antenna_gain = coalesce($5, antenna_gain),
+    boards = coalesce($6, boards)
+WHERE gateway_id = $1
+RETURNING true
+"""
+DELETE = "DELETE FROM gateway WHERE gateway_id = $1 RETURNING true"
+IS_UNKNOWN = "SELECT true FROM unknown_gateway WHERE gateway_id = $1"
+LIST_UNKNOWN = """
+SELECT gateway_id, frontend, address, first_seen_at, last_seen_at FROM unknown_gateway
+ORDER BY last_seen_at DESC, gateway_id LIMIT $1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySeen:
+    """A sign of life of a gateway; `stats` is merged over what was known."""
+
+    gateway_id: bytes
+    frontend: str  # semtech_udp, chirpstack_mqtt, basics_station
+    address: str
+    last_seen_at: datetime
+    stats: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayWithState:
+    """A gateway with its state; the latter's fields are None until it was seen."""
+
+    id: int
+    tenant_id: int
+    gateway_id: bytes
+    name: str
+    region: str
+    latitude: float | None
+    longitude: float | None
+    antenna_gain: float
+    boards: int
+    created_at: datetime
+    frontend: str | None = None
+    address: str | None = None
+    last_seen_at: datetime | None = None
+    stats: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownGateway:
+    """A gateway that talks to us without being registered."""
+
+    gateway_id: bytes
+    frontend: str
+    address: str
+    first_seen_at: datetime
+    last_seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayChange:
+    """What to change of a gateway; None leaves a field as it is."""
+
+    name: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    antenna_gain: float | None = None
+    boards: int | None = None
+
+
+async def read_gateways(connection: Connection | Pool) -> dict[bytes, Gateway]:
+    """Every registered gateway by EUI."""
+    return {row["gateway_id"]: entity(Gateway, row) for row in await connection.fetch(READ_GATEWAYS)}
+
+
+async def save_gateway_states(connection: Connection, seen: Sequence[GatewaySeen]) -> list[AddressSeen]:
+    """Note signs of life of registered gateways, in one transaction of the caller's; one entry per gateway.
+
+    Returns:
+        Those that spoke from another address the last time, whichever replica heard them; it is noted.
+    """
+    rows = await connection.fetch(
+        READ_MOVES,
+        [entry.gateway_id for entry in seen],
+        [entry.frontend for entry in seen],
+        [entry.address for entry in seen],
+        [entry.last_seen_at for entry in seen],
+    )
+    moved = [AddressSeen(**row, refused=False, times=1) for row in rows]
+    await save_address_changes(connection, moved)
+    await connection.execute(
+        SAVE_STATES,
+        [entry.gateway_id for entry in seen],
+        [entry.frontend for entry in seen],
+        [entry.address for entry in seen],
+        [entry.last_seen_at for entry in seen],
+        [entry.stats for entry in seen],
+    )
+    return moved
+
+
+async def save_unknown_gateways(connection: Connection | Pool, seen: Sequence[GatewaySeen]) -> None:
+    """Note gateways that talk to us without being registered; one entry per gateway."""
+    await connection.execute(
+        SAVE_UNKNOWN,
+        [entry.gateway_id for entry in seen],
+        [entry.frontend for entry in seen],
+        [entry.address for entry in seen],
+        [entry.last_seen_at for entry in seen],
+    )
+
+
+async def create_gateway(
+    connection: Connection,
+    tenant_id: int,
+    *,
+    gateway_id: GatewayId,
+    name: str,
+    latitude: float | None,
+    longitude: float | None,
+    antenna_gain: float,
+    boards: int,
+) -> GatewayWithState:
+    """A new gateway; raises UniqueViolationError when it is registered, in this tenant or in another."""
+    row = await connection.fetchrow(CREATE, tenant_id, gateway_id, name, latitude, longitude, antenna_gain, boards)
+    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
+    return GatewayWithState(
+        row["id"],
+        tenant_id,
+        gateway_id,
+        name,
+        row["region"],
+        latitude,
+        longitude,
+        antenna_gain,
+        boards,
+        row["created_at"],
+    )
+
+
+async def read_gateway(connection: Connection, gateway_id: bytes) -> GatewayWithState | None:
+    """One gateway with its state."""
+    row = await connection.fetchrow(READ, gateway_id)
+    return None if row is None else entity(GatewayWithState, row)
+
+
+async def list_gateways(connection: Connection, *, after: int = 0, most: int = 100) -> list[GatewayWithState]:
+    """Gateways by id, beyond `after`."""
+    return [entity(GatewayWithState, row) for row in await connection.fetch(LIST, after, most)]
+
+
+async def update_gateway(connection: Connection, gateway_id: bytes, change: GatewayChange) -> bool:
+    """Change a gateway; False when there is no such gateway."""
+    changed = await connection.fetchval(
+        UPDATE, gateway_id, change.name, change.latitude, change.longitude, change.antenna_gain, change.boards
+    )
+    return changed is True
+
+
+async def delete_gateway(connection: Connection, gateway_id: bytes) -> bool:
+    """Remove a gateway; what it heard stays. False when there is no such gateway."""
+    return await connection.fetchval(DELETE, gateway_id) is True
+
+
+async def is_unknown_gateway(connection: Connection, gateway_id: bytes) -> bool:
+    """Whether this gateway talks to us without being registered."""
+    return await connection.fetchval(IS_UNKNOWN, gateway_id) is True
+
+
+async def list_unknown_gateways(connection: Connection, most: int = 100) -> list[UnknownGateway]:
+    """Gateways that are not registered, the latest heard first."""
+    return [entity(UnknownGateway, row) for row in await connection.fetch(LIST_UNKNOWN, most)]

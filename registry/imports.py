@@ -1,0 +1,175 @@
+"""Devices that come from another LNS, with their keys and the sessions that go on; and keys that go out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from core.runtime.postgres import Connection, PostgresError, UniqueViolationError
+from lorawan.identifiers import DevAddr, DevEui, JoinEui, slot_of_dev_addr
+from registry.enrolment import UnknownProfile, create_device, read_enrolled
+from registry.keys import KeyWrap
+from registry.rows import entity
+
+IMPORT_ROOT_KEY = "SELECT import_root_key($1, $2, $3, $4, $5)"
+CONTINUE_SESSION = "SELECT continue_session($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+SET_BEARER = """
+UPDATE device SET lns_source_id = $2 WHERE id = $1 AND lns_source_id IS DISTINCT FROM $2::int RETURNING true
+"""
+EXPORT_KEYS = "SELECT * FROM export_keys($1, $2, $3)"
+COUNT_OWN = "SELECT count(*) FROM device WHERE tenant_id = $1 AND dev_eui = ANY($2::bytea[])"
+
+USES_A_SESSION = "55006"  # object_in_use
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedSession:
+    """A session as the other LNS had it. Counters name the *next* frame; RX1's delay is in seconds, RX2 in Hz."""
+
+    dev_addr: bytes
+    nwk_s_key: bytes = field(repr=False)
+    app_s_key: bytes = field(repr=False)
+    f_cnt_up: int
+    f_cnt_down: int
+    rx1_delay: int = 1
+    rx1_dr_offset: int = 0
+    rx2_data_rate: int = 0
+    rx2_frequency: int = 869_525_000
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedDevice:
+    """A device as the other LNS had it. Without `app_key` it is ABP; without a session, too, it stays theirs."""
+
+    dev_eui: bytes
+    join_eui: bytes
+    name: str
+    device_profile_id: int
+    app_key: bytes | None = field(repr=False)
+    join_nonce: int | None  # The last one that it was given.
+    session: ImportedSession | None
+    lns_source_id: int | None = None
+
+
+class Outcome(StrEnum):
+    """What became of an imported device."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The end of one device's import; `french` says what was done, or why nothing was."""
+
+    outcome: Outcome
+    french: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedKeys:
+    """A device's keys, wrapped, and its newest session."""
+
+    dev_eui: bytes
+    join_eui: bytes
+    name: str
+    device_profile_id: int
+    activation: str
+    app_key_wrapped: bytes | None
+    device_kek_id: str | None
+    join_nonce: int | None
+    dev_addr: bytes | None
+    nwk_s_key_wrapped: bytes | None
+    app_s_key_wrapped: bytes | None
+    session_kek_id: str | None
+    f_cnt_up: int | None
+    f_cnt_down: int | None
+    rx1_delay: int | None
+    rx1_dr_offset: int | None
+    rx2_data_rate: int | None
+    rx2_frequency: int | None
+
+
+async def import_device(connection: Connection, keys: KeyWrap, tenant_id: int, device: ImportedDevice) -> Imported:
+    """Register it, or bring what is registered up to what is known elsewhere; the same again changes nothing.
+
+    A name and a profile that are there already stay; a counter never goes back. A refused device changes nothing.
+    """
+    try:
+        async with connection.transaction():  # What is refused costs this device alone.
+            return await _import(connection, keys, tenant_id, device)
+    except UniqueViolationError:
+        return Imported(Outcome.REFUSED, "appartient à une autre collectivité")
+    except UnknownProfile:
+        return Imported(Outcome.REFUSED, f"profil {device.device_profile_id} introuvable")
+    except PostgresError as refused:
+        if refused.sqlstate != USES_A_SESSION:
+            raise
+        return Imported(Outcome.REFUSED, "parle déjà ici sous une autre session, que celle du fichier romprait")
+
+
+async def _import(connection: Connection, keys: KeyWrap, tenant_id: int, device: ImportedDevice) -> Imported:
+    known = await read_enrolled(connection, device.dev_eui)
+    if known is not None and known.tenant_id != tenant_id:
+        return Imported(Outcome.REFUSED, "appartient à une autre collectivité")
+    if known is not None:
+        device_id = known.id
+    else:
+        device_id, _ = await create_device(
+            connection,
+            tenant_id,
+            dev_eui=DevEui(device.dev_eui),
+            join_eui=JoinEui(device.join_eui),
+            name=device.name,
+            device_profile_id=device.device_profile_id,
+            keys=None,
+            skip_f_cnt_check=False,
+        )
+    done = await _bring_up_to_date(connection, keys, device_id, device)
+    if known is None:
+        return Imported(Outcome.CREATED, "enregistré" + "".join(f", {what}" for what in done))
+    return Imported(Outcome.UPDATED, ", ".join(done)) if done else Imported(Outcome.UNCHANGED, "déjà à jour")
+
+
+async def _bring_up_to_date(
+    connection: Connection, keys: KeyWrap, device_id: int, device: ImportedDevice
+) -> list[str]:
+    done: list[str] = []
+    if device.app_key is not None and await connection.fetchval(
+        IMPORT_ROOT_KEY, device_id, device.join_eui, keys.wrap(device.app_key), keys.kek_id, device.join_nonce
+    ):
+        done.append("clé racine")
+    session = device.session
+    if session is not None and await connection.fetchval(
+        CONTINUE_SESSION,
+        device_id,
+        session.dev_addr,
+        slot_of_dev_addr(DevAddr(session.dev_addr)),
+        keys.wrap(session.nwk_s_key),
+        keys.wrap(session.app_s_key),
+        keys.kek_id,
+        session.f_cnt_up,
+        session.f_cnt_down,
+        session.rx1_delay,
+        session.rx1_dr_offset,
+        session.rx2_data_rate,
+        session.rx2_frequency,
+    ):
+        done.append(f"session {session.dev_addr.hex()}")
+    if device.lns_source_id is not None and await connection.fetchval(SET_BEARER, device_id, device.lns_source_id):
+        done.append(f"messages par la source {device.lns_source_id}")
+    return done
+
+
+async def count_own_devices(connection: Connection, tenant_id: int, dev_euis: Sequence[bytes]) -> int:
+    """How many of these devices are the tenant's own."""
+    return await connection.fetchval(COUNT_OWN, tenant_id, dev_euis)
+
+
+async def export_keys(
+    connection: Connection, actor: str, noted: dict[str, str], dev_euis: Sequence[bytes] | None
+) -> list[ExportedKeys]:
+    """The keys of these devices of the transaction's tenant, or of all; the audit's line is written with it."""
+    rows = await connection.fetch(EXPORT_KEYS, actor, noted, dev_euis)
+    return [entity(ExportedKeys, row) for row in rows]

@@ -1,0 +1,225 @@
+"""Sources of uplinks that are not ours: other people's LNS, and systems of devices without LoRa."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.runtime.postgres import Connection, Pool
+from registry.keys import KeyWrap
+from registry.rows import entity
+
+TOKEN_PREFIX = "lns"  # noqa: S105 - What a token begins with.
+SECRET_OCTETS = 32
+ID_DIGITS_MOST = 15
+
+CREATE = """
+INSERT INTO lns_source (tenant_id, kind, transport, name, token_sha256, mqtt_url, mqtt_topic, mqtt_user,
+                        secret_wrapped, kek_id, downlink_url, downlink_user)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id
+"""
+COLUMNS = """s.id, s.tenant_id, s.kind, s.transport, s.name, s.mqtt_url, s.mqtt_topic, s.mqtt_user,
+s.downlink_url, s.downlink_user, s.enabled, s.created_at, t.last_seen_at, coalesce(t.accepted, 0) AS accepted,
+coalesce(t.ignored, 0) AS ignored, coalesce(t.refused, 0) AS refused, t.last_error, t.last_error_at"""
+STATE = "LEFT JOIN lns_source_state t ON t.source_id = s.id"
+LIST = f"SELECT {COLUMNS} FROM lns_source s {STATE} ORDER BY s.id"
+READ = f"SELECT {COLUMNS} FROM lns_source s {STATE} WHERE s.id = $1"
+SET_ENABLED = "UPDATE lns_source SET enabled = $2 WHERE id = $1 RETURNING true"
+# What it was asked to send, nobody will hear about.
+GIVE_UP_DOWNLINKS = """
+UPDATE downlink SET state = 'failed', reason = 'la source a été retirée', updated_at = now()
+WHERE lns_source_id = $1 AND state IN ('queued', 'sending')
+"""
+COUNT_CARRIED = "SELECT count(*) FROM device WHERE lns_source_id = $1"
+DELETE = "DELETE FROM lns_source WHERE id = $1 RETURNING true"
+LIST_UNKNOWN = """
+SELECT dev_eui, first_seen_at, last_seen_at, messages FROM lns_unknown_device
+WHERE source_id = $1 ORDER BY last_seen_at DESC, dev_eui LIMIT $2
+"""
+READ_SECRETS = """
+SELECT id, tenant_id, kind, transport, name, token_sha256, mqtt_url, mqtt_topic, mqtt_user, mqtt_client_id,
+       secret_wrapped, kek_id, downlink_url, downlink_user,
+       EXISTS (SELECT FROM device d WHERE d.lns_source_id = s.id)
+           OR EXISTS (SELECT FROM downlink l WHERE l.slot = 16 AND l.lns_source_id = s.id
+                      AND l.state IN ('queued', 'sending')) AS carries
+FROM lns_source s WHERE enabled
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """A source as its manager sees it, without its secrets, and how it is doing."""
+
+    id: int
+    tenant_id: int
+    kind: str
+    transport: str
+    name: str
+    mqtt_url: str | None
+    mqtt_topic: str | None
+    mqtt_user: str | None
+    downlink_url: str | None
+    downlink_user: str | None
+    enabled: bool
+    created_at: datetime
+    last_seen_at: datetime | None
+    accepted: int
+    ignored: int
+    refused: int
+    last_error: str | None
+    last_error_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownDevice:
+    """A device that a source tells of and that is not registered."""
+
+    dev_eui: bytes
+    first_seen_at: datetime
+    last_seen_at: datetime
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mqtt:
+    """Where the broker of a source is, and as whom we read there."""
+
+    url: str
+    topic: str
+    user: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DownlinkApi:
+    """Their HTTP API that takes downlinks: its base address, and as whom (Wanesy's account, ThingPark's AS_ID)."""
+
+    url: str
+    user: str | None = None
+
+
+class SourceCarriesDevices(Exception):
+    """Devices are still told things by way of this source; `devices` counts them."""
+
+    def __init__(self, devices: int) -> None:
+        super().__init__(f"{devices} devices")
+        self.devices = devices
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An enabled source as intake needs it."""
+
+    id: int
+    tenant_id: int
+    kind: str
+    transport: str
+    name: str
+    token_sha256: bytes | None
+    mqtt_url: str | None
+    mqtt_topic: str | None
+    mqtt_user: str | None
+    mqtt_client_id: str
+    secret_wrapped: bytes | None
+    kek_id: str | None
+    downlink_url: str | None
+    downlink_user: str | None
+    carries: bool
+    """Whether devices are told things by way of it."""
+
+    def secret(self, keys: KeyWrap) -> str | None:
+        """The password at their broker or of their API, or the AS key.
+
+        Raises:
+            WrongKek: another key-encryption key wrapped it.
+        """
+        return None if self.secret_wrapped is None else keys.unwrap_text(self.secret_wrapped)
+
+    def opens_to(self, token: str) -> bool:
+        """Whether this is the source's token, in constant time."""
+        number, secret = parse_token(token)
+        digest = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
+        return hmac.compare_digest(digest, self.token_sha256 or b"") and number == self.id
+
+
+def parse_token(token: str) -> tuple[int, str]:
+    """The source's id and the secret of `lns_<id>_<secret>`; (0, "") for anything else."""
+    prefix, _, rest = token.partition("_")
+    number, _, secret = rest.partition("_")
+    if prefix != TOKEN_PREFIX or not (number.isascii() and number.isdigit() and len(number) <= ID_DIGITS_MOST):
+        return 0, ""
+    return int(number), secret
+
+
+async def create_source(
+    connection: Connection,
+    keys: KeyWrap,
+    tenant_id: int,
+    *,
+    kind: str,
+    name: str,
+    mqtt: Mqtt | None = None,
+    downlinks: DownlinkApi | None = None,
+    secret: str | None = None,
+) -> tuple[int, str | None]:
+    """A new source's id, and for HTTP its token, which is shown once: only its digest is kept.
+
+    Raises UniqueViolationError when the tenant has a source of this name.
+    """
+    shown = None if mqtt else secrets.token_urlsafe(SECRET_OCTETS)
+    source_id = await connection.fetchval(
+        CREATE,
+        tenant_id,
+        kind,
+        "mqtt" if mqtt else "http",
+        name,
+        None if shown is None else hashlib.sha256(shown.encode()).digest(),
+        mqtt.url if mqtt else None,
+        mqtt.topic if mqtt else None,
+        mqtt.user if mqtt else None,
+        None if secret is None else keys.wrap_text(secret),
+        None if secret is None else keys.kek_id,
+        downlinks.url if downlinks else None,
+        downlinks.user if downlinks else None,
+    )
+    return source_id, None if shown is None else f"{TOKEN_PREFIX}_{source_id}_{shown}"
+
+
+async def list_sources(connection: Connection) -> list[SourceRow]:
+    """Every visible source, oldest first."""
+    return [entity(SourceRow, row) for row in await connection.fetch(LIST)]
+
+
+async def read_source(connection: Connection, source_id: int) -> SourceRow | None:
+    """One source."""
+    row = await connection.fetchrow(READ, source_id)
+    return None if row is None else entity(SourceRow, row)
+
+
+async def set_source_enabled(connection: Connection, source_id: int, *, enabled: bool) -> bool:
+    """Suspend or resume, live within 5 s; False when there is no such source."""
+    return await connection.fetchval(SET_ENABLED, source_id, enabled) is True
+
+
+async def delete_source(connection: Connection, source_id: int) -> bool:
+    """From now on it opens nothing; False when there is no such source. The uplinks that it brought stay.
+
+    Raises:
+        SourceCarriesDevices: give them another bearer first.
+    """
+    carried = await connection.fetchval(COUNT_CARRIED, source_id)
+    if carried:
+        raise SourceCarriesDevices(carried)
+    await connection.execute(GIVE_UP_DOWNLINKS, source_id)
+    return await connection.fetchval(DELETE, source_id) is True
+
+
+async def list_unknown_devices(connection: Connection, source_id: int, *, most: int = 100) -> list[UnknownDevice]:
+    """Devices that this source tells of and that are not registered, the last heard first."""
+    return [entity(UnknownDevice, row) for row in await connection.fetch(LIST_UNKNOWN, source_id, most)]
+
+
+async def read_enabled_sources(connection: Connection | Pool) -> Sequence[Source]:
+    """Every enabled source of every tenant, with its digests: for the services."""
+    return [entity(Source, row) for row in await connection.fetch(READ_SECRETS)]

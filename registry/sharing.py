@@ -1,0 +1,233 @@
+"""What tenants let each other see: members of a syndicat, grants, and an asset that goes to another tenant."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from core.runtime.postgres import Connection, PostgresError
+from registry.rows import entity
+
+SET_MEMBER_OF = "SELECT set_member_of($1, $2)"
+FIND_NAMED = "SELECT tenant_named($1)"
+FIND_OPERATED = "SELECT operated_for($1)"
+COLUMNS = """g.id, g.tenant_id, f.slug AS giver, f.name AS giver_name, t.slug AS grantee, t.name AS grantee_name,
+g.asset_id, g.tag, g.asset_kind, g.everything, g.role, lower(g.valid) AS valid_from, upper(g.valid) AS valid_to,
+lower(g.data) AS data_from, upper(g.data) AS data_to, g.granted_by, g.created_at, g.revoked_at, g.revoked_by,
+g.revoked_at IS NULL AND g.valid @> now() AS holds"""
+NAMED = """
+FROM access_grant g JOIN sharing_tenant() f ON f.id = g.tenant_id JOIN sharing_tenant() t ON t.id = g.grantee_id
+"""
+# An asset of somebody else makes no row.
+CREATE = """
+INSERT INTO access_grant (tenant_id, grantee_id, asset_id, tag, asset_kind, everything, role, valid, data,
+                          granted_by)
+SELECT $1, $2, $3, $4, $5, $6, $7, tstzrange(coalesce($8, now()), $9), tstzrange($10, $11), $12
+WHERE $3::int IS NULL OR EXISTS (SELECT FROM asset WHERE id = $3 AND tenant_id = $1)
+RETURNING id
+"""
+READ = f"SELECT {COLUMNS} {NAMED} WHERE g.id = $1"
+LIST = f"""
+SELECT {COLUMNS} {NAMED}
+WHERE g.id > $1 AND ($2::text IS NULL OR ($2 = 'given') = (g.tenant_id = current_tenant()))
+ORDER BY g.id LIMIT $3
+"""
+REVOKE = """
+UPDATE access_grant SET revoked_at = now(), revoked_by = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING true
+"""
+VIEWERS = f"""
+SELECT {COLUMNS} {NAMED} JOIN asset a ON a.tenant_id = g.tenant_id AND a.id = $1
+WHERE g.tenant_id = current_tenant() AND g.revoked_at IS NULL AND (upper_inf(g.valid) OR upper(g.valid) > now())
+  AND (g.asset_id = a.id
+       OR (a.privacy_class < 2 AND (g.everything OR g.asset_kind = a.kind OR g.tag = ANY(a.tags))))
+ORDER BY g.id
+"""
+ABOVE = "SELECT slug, name FROM tenants_above()"
+TRANSFER = "SELECT transfer_asset($1, $2, $3, $4, $5)"
+NOT_TO_BE_GIVEN, BEING_COMMANDED = "P0002", "55006"
+
+
+class Role(StrEnum):
+    """What a grantee may do with what it sees."""
+
+    READER = "reader"
+    OPERATOR = "operator"  # Also command the lighting and acknowledge alerts, in the owner's name.
+
+
+class History(StrEnum):
+    """What becomes of what was measured when an asset goes to another tenant."""
+
+    GOES_ALONG = "goes_along"  # The receiver reads it, the giver no longer.
+    STAYS = "stays"  # The giver keeps it under a memory of the asset; for the receiver all begins anew.
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What a grant is about: exactly one of these."""
+
+    asset_id: int | None = None
+    tag: str | None = None
+    asset_kind: str | None = None
+    everything: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From `since` until before `until`; None: open."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A grant as both sides see it. `holds`: it opens something at this moment."""
+
+    id: int
+    tenant_id: int
+    giver: str
+    giver_name: str
+    grantee: str
+    grantee_name: str
+    asset_id: int | None
+    tag: str | None
+    asset_kind: str | None
+    everything: bool
+    role: str
+    valid_from: datetime | None
+    valid_to: datetime | None
+    data_from: datetime | None
+    data_to: datetime | None
+    granted_by: str
+    created_at: datetime
+    revoked_at: datetime | None
+    revoked_by: str | None
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """A tenant of which the owner is a member, directly or not."""
+
+    slug: str
+    name: str
+
+
+class UnknownAsset(LookupError):
+    """There is no such asset of this tenant's own."""
+
+
+class AssetCommanded(Exception):
+    """A lighting command or a downlink is under way: wait for its end."""
+
+
+async def set_member_of(connection: Connection, tenant_id: int, syndicat_id: int | None) -> bool:
+    """The syndicat sees the tenant from now on (None: nobody does); False when there is no such tenant.
+
+    For the operator (`act_as_operator`). Raises CheckViolationError (BAD_DATA) for a circle,
+    ForeignKeyViolationError for a syndicat that does not exist.
+    """
+    return await connection.fetchval(SET_MEMBER_OF, tenant_id, syndicat_id) is True
+
+
+async def find_tenant_named(connection: Connection, slug: str) -> int | None:
+    """The id of another tenant whose short name one knows."""
+    return await connection.fetchval(FIND_NAMED, slug)
+
+
+async def find_operated(connection: Connection, asset_id: int) -> int | None:
+    """The owner in whose name this tenant may act on the asset; None: an operator's grant is missing."""
+    return await connection.fetchval(FIND_OPERATED, asset_id)
+
+
+async def create_grant(
+    connection: Connection,
+    tenant_id: int,
+    grantee_id: int,
+    covered: Covered,
+    role: Role,
+    *,
+    valid: Span,
+    data: Span,
+    granted_by: str,
+) -> Grant:
+    """Let another tenant look, during `valid` (from now on), at the instants within `data`.
+
+    Raises:
+        UnknownAsset: the asset is not this tenant's.
+        DataError, CheckViolationError (BAD_DATA): a span that ends before it begins, or a grant to oneself.
+    """
+    grant_id = await connection.fetchval(
+        CREATE,
+        tenant_id,
+        grantee_id,
+        covered.asset_id,
+        covered.tag,
+        covered.asset_kind,
+        covered.everything,
+        role.value,
+        valid.since,
+        valid.until,
+        data.since,
+        data.until,
+        granted_by,
+    )
+    grant = None if grant_id is None else await read_grant(connection, grant_id)
+    if grant is None:
+        raise UnknownAsset(f"asset {covered.asset_id}")
+    return grant
+
+
+async def read_grant(connection: Connection, grant_id: int) -> Grant | None:
+    """One grant, given or received."""
+    row = await connection.fetchrow(READ, grant_id)
+    return None if row is None else entity(Grant, row)
+
+
+async def list_grants(
+    connection: Connection, *, direction: str | None = None, after: int = 0, most: int = 100
+) -> list[Grant]:
+    """Grants by id, beyond `after`; `direction` "given" or "received", None for both. Ended ones too."""
+    return [entity(Grant, row) for row in await connection.fetch(LIST, after, direction, most)]
+
+
+async def revoke_grant(connection: Connection, grant_id: int, revoked_by: str) -> bool:
+    """From now on it opens nothing; False when there is no such grant of this tenant, or it was revoked before."""
+    return await connection.fetchval(REVOKE, grant_id, revoked_by) is True
+
+
+async def read_viewers(connection: Connection, asset_id: int) -> tuple[list[Above], list[Grant]]:
+    """Who sees this tenant's own asset: those above it, and by which grants, also those that begin later."""
+    above = [entity(Above, row) for row in await connection.fetch(ABOVE)]
+    return above, [entity(Grant, row) for row in await connection.fetch(VIEWERS, asset_id)]
+
+
+async def transfer_asset(
+    connection: Connection,
+    asset_id: int,
+    receiver_id: int,
+    history: History,
+    *,
+    actor: str,
+    noted: Mapping[str, Any],
+) -> int | None:
+    """Give an asset and the devices that serve it to another tenant; both sides' audit is written with it.
+
+    Returns the id of the memory that the giver keeps when the history stays.
+
+    Raises:
+        UnknownAsset: it is not this tenant's own.
+        AssetCommanded: something is under way to it.
+        UniqueViolationError: the receiver has an asset of this kind and name.
+    """
+    try:
+        return await connection.fetchval(
+            TRANSFER, asset_id, receiver_id, history is History.STAYS, actor, dict(noted)
+        )
+    except PostgresError as refused:
+        if refused.sqlstate == NOT_TO_BE_GIVEN:
+            raise UnknownAsset(f"asset {asset_id}") from None
+        if refused.sqlstate == BEING_COMMANDED:
+            raise AssetCommanded(f"asset {asset_id}") from None
+        raise

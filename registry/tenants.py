@@ -1,0 +1,180 @@
+"""Tenants and their API keys."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.model.entities import Tenant
+from core.runtime.postgres import Connection, Pool
+from registry.rows import entity
+
+KEY_PREFIX = "terr"
+KEY_ID_OCTETS = 6
+SECRET_OCTETS = 32
+
+# What a key may do; each route names the one it asks for.
+ROLES = frozenset({"read", "manage", "lighting", "operate"})
+
+TENANT_COLUMNS = "id, slug, name, webhook_allow_list, member_of, department"
+READ_TENANTS = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE $1::int IS NULL OR id = $1 ORDER BY id"
+CREATE_TENANT = f"""
+INSERT INTO tenant (slug, name, webhook_allow_list, department) VALUES ($1, $2, $3, $4)
+RETURNING {TENANT_COLUMNS}
+"""
+FIND_TENANT = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE slug = $1"
+SET_DEPARTMENT = f"UPDATE tenant SET department = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
+SET_ALLOW_LIST = f"UPDATE tenant SET webhook_allow_list = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
+CREATE_KEY = """
+INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
+"""
+REVOKE_KEY = "UPDATE api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING true"
+LIST_KEYS = "SELECT id, name, roles, created_at, expires_at, revoked_at FROM api_key ORDER BY created_at, id"
+AS_OPERATOR = "SELECT set_config('app.operator', 'on', true)"
+ENTER_TENANT = "SELECT set_config('app.tenant', $1, true)"
+AUTHENTICATE = "SELECT tenant_id, tenant_slug, name, roles FROM authenticate_api_key($1, $2)"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key as it may be shown: without its secret."""
+
+    id: str
+    name: str
+    roles: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whoever holds a valid API key."""
+
+    key_id: str
+    tenant_id: int
+    tenant_slug: str
+    name: str
+    roles: frozenset[str]
+
+
+class MalformedKey(ValueError):
+    """The text is not `terr_<id>_<secret>`."""
+
+
+def _digest(secret: str) -> bytes:
+    # The secret has 256 random bits: a plain digest resists guessing as well as a slow one.
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _parts(key: str) -> tuple[str, str]:
+    prefix, _, rest = key.partition("_")
+    key_id, _, secret = rest.partition("_")
+    if prefix != KEY_PREFIX or not key_id or not secret:
+        raise MalformedKey("an API key reads terr_<id>_<secret>")
+    return key_id, secret
+
+
+async def read_tenants(connection: Connection | Pool, tenant_id: int | None = None) -> dict[int, Tenant]:
+    """Every visible tenant by id, or this one."""
+    return {row["id"]: entity(Tenant, row) for row in await connection.fetch(READ_TENANTS, tenant_id)}
+
+
+async def act_as_operator(connection: Connection) -> None:
+    """For the rest of this transaction, as the API's role: see every tenant, and make new ones."""
+    await connection.execute(AS_OPERATOR)
+
+
+async def enter_tenant(connection: Connection, tenant_id: int) -> None:
+    """For the rest of this transaction, as the API's role: the tenant whose rows are visible."""
+    await connection.execute(ENTER_TENANT, str(tenant_id))
+
+
+async def find_tenant(connection: Connection | Pool, slug: str) -> Tenant | None:
+    """The tenant of this slug."""
+    row = await connection.fetchrow(FIND_TENANT, slug)
+    return None if row is None else entity(Tenant, row)
+
+
+async def create_tenant(
+    connection: Connection | Pool,
+    slug: str,
+    name: str,
+    webhook_allow_list: Sequence[str] = (),
+    department: str | None = None,
+) -> Tenant:
+    """A new tenant; raises UniqueViolationError when the slug is taken."""
+    row = await connection.fetchrow(CREATE_TENANT, slug, name, list(webhook_allow_list), department)
+    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
+    return entity(Tenant, row)
+
+
+async def set_department(connection: Connection | Pool, tenant_id: int, department: str | None) -> Tenant | None:
+    """The tenant in its department from now on; None when it is not the caller's own."""
+    row = await connection.fetchrow(SET_DEPARTMENT, tenant_id, department)
+    return None if row is None else entity(Tenant, row)
+
+
+async def set_allow_list(connection: Connection, tenant_id: int, allowed: Sequence[str]) -> Tenant:
+    """The tenant, with the inner networks and hosts where it may reach from now on; it has been entered."""
+    row = await connection.fetchrow(SET_ALLOW_LIST, tenant_id, list(allowed))
+    assert row is not None  # noqa: S101 - Whoever has entered it has seen it.
+    return entity(Tenant, row)
+
+
+async def create_api_key(
+    connection: Connection | Pool,
+    tenant_id: int,
+    name: str,
+    roles: Sequence[str],
+    expires_at: datetime | None = None,
+) -> str:
+    """A new key's full text, `terr_<id>_<secret>`; it is shown once, only its digest is kept."""
+    key = f"{KEY_PREFIX}_{secrets.token_hex(KEY_ID_OCTETS)}_{secrets.token_urlsafe(SECRET_OCTETS)}"
+    await enter_api_key(connection, tenant_id, name, roles, key, expires_at)
+    return key
+
+
+async def enter_api_key(
+    connection: Connection | Pool,
+    tenant_id: int,
+    name: str,
+    roles: Sequence[str],
+    key: str,
+    expires_at: datetime | None = None,
+) -> None:
+    """Enter a key that was made elsewhere, an installation's first one for example.
+
+    Raises:
+        MalformedKey: it does not have the form of a key.
+        ValueError: a role that does not exist.
+    """
+    unknown = set(roles) - ROLES
+    if unknown:
+        raise ValueError(f"unknown roles: {', '.join(sorted(unknown))}")
+    key_id, secret = _parts(key)
+    await connection.execute(CREATE_KEY, key_id, tenant_id, name, _digest(secret), list(roles), expires_at)
+
+
+async def revoke_api_key(connection: Connection | Pool, key_id: str) -> bool:
+    """From now on the key opens nothing; False when there is no such key, or it was revoked before."""
+    return await connection.fetchval(REVOKE_KEY, key_id) is True
+
+
+async def list_api_keys(connection: Connection | Pool) -> list[ApiKey]:
+    """Every visible key, oldest first."""
+    return [entity(ApiKey, row) for row in await connection.fetch(LIST_KEYS)]
+
+
+async def authenticate(connection: Connection | Pool, key: str) -> Principal | None:
+    """Whose key this is; None when it is unknown, revoked or expired.
+
+    Raises:
+        MalformedKey: it does not have the form of a key.
+    """
+    key_id, secret = _parts(key)
+    row = await connection.fetchrow(AUTHENTICATE, key_id, _digest(secret))
+    if row is None:
+        return None
+    return Principal(key_id, row["tenant_id"], row["tenant_slug"], row["name"], frozenset(row["roles"]))

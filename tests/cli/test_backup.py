@@ -1,0 +1,179 @@
+"""A stack's database in a file, and from the file into another stack that goes on where the first was."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.app import app
+from cli.backup import Manifest, digest_of, manifest_file
+from cli.restore import COUNTERS_AHEAD
+from core.runtime.postgres import connect
+from registry.keys import KeyWrap
+from registry.schema import migrations
+from services.supervisor.home import Home
+from services.supervisor.stack import Stack, StackOptions
+from services.supervisor.supervisor import ChildSpec
+
+OPTIONS = StackOptions(udp_port=0, api_port=0, services=("maintenance",))
+FILL = """
+WITH t AS (INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') RETURNING id),
+p AS (INSERT INTO device_profile (tenant_id, name, vendor, model, codec)
+      SELECT id, 'p', 'v', 'm', 'elsys.ers' FROM t RETURNING id, tenant_id),
+d AS (INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id)
+      SELECT tenant_id, '\\x0102030405060708', '\\x0000000000000000', 'd', id, 3, '\\x{ours}', 'kek-1' FROM p
+      RETURNING id, tenant_id),
+s AS (INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, f_cnt_down)
+      SELECT id, '\\x00000001', '\\x{ours}', '\\x{ours}', 'kek-1', 7 FROM d),
+k AS (INSERT INTO device_decoding_key (device_id, key_wrapped, kek_id)
+      SELECT id, decode(repeat('00', 24), 'hex'), 'kek-0' FROM d),
+f AS (INSERT INTO datastream (tenant_id, device_id, quantity, unit)
+      SELECT tenant_id, id, 'temperature', 'Cel' FROM d RETURNING id)
+INSERT INTO observation.measurement
+SELECT id, now() - n * interval '1 hour', n, 0 FROM f, generate_series(1, 5000) n
+"""
+
+
+def territoire(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def folder(server_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    made = server_folder / request.node.name
+    made.mkdir(mode=0o711)
+    yield made
+    shutil.rmtree(made)
+
+
+async def test_a_restored_stack_has_every_row_and_goes_on(folder: Path) -> None:
+    file = folder / "sauvegarde.dump"
+    former, later = Home(folder / "former"), Home(folder / "later")
+    with former.held():
+        stack = Stack(former, OPTIONS)
+        run = await stack.start()
+        connection = await connect(run.database_admin_url)
+        ours = KeyWrap("kek-1", bytes.fromhex(run.kek)).wrap(bytes(16))
+        await connection.execute(FILL.replace("{ours}", ours.hex()))
+        await connection.close()
+        saved = await asyncio.to_thread(territoire, "backup", file, "--home", former.folder)
+        shown = await asyncio.to_thread(territoire, "status", "--home", former.folder, "--backups", folder)
+        told = await asyncio.to_thread(
+            territoire, "status", "--home", former.folder, "--backups", folder, "--json"
+        )
+        await stack.stop()
+    assert saved.exit_code == 0, saved.output
+    assert "5000 mesures" in saved.output
+    assert shown.exit_code == told.exit_code == 0, shown.output
+    check_status(shown.output, json.loads(told.output), run.api_url, folder)
+    assert file.stat().st_mode & 0o077 == 0
+    assert json.loads(manifest_file(file).read_bytes())["kek_ids"] == ["kek-0", "kek-1"]
+
+    restored = await asyncio.to_thread(
+        territoire, "restore", file, "--home", later.folder, "--secrets", former.folder / "secrets.json"
+    )
+
+    assert restored.exit_code == 0, restored.output
+    assert "n'ouvre pas tout ce qui est sous kek-0" in restored.output
+    with later.held():
+        stack = Stack(later, OPTIONS)
+        run = await stack.start()
+        assert await all_ready(stack) == {"postgres", "nats", "mosquitto", "maintenance"}
+        connection = await connect(run.database_url)
+        assert await connection.fetchval("SELECT count(*) FROM observation.measurement") == 5000
+        assert await connection.fetchval("SELECT f_cnt_down FROM session") == 7 + COUNTERS_AHEAD
+        await connection.close()
+        assert run.kek == former.secrets().kek
+        await stack.stop()
+
+
+def check_status(shown: str, told: dict[str, Any], url: str, folder: Path) -> None:
+    """What runs, what is in it, and the backup that was made a moment before."""
+    assert told["url"] == url
+    assert [(one["name"], one["ready"]) for one in told["services"]] == [
+        ("postgres", True),
+        ("nats", True),
+        ("mosquitto", True),
+        ("maintenance", True),
+    ]
+    assert told["database"]["schema"] == told["database"]["schema_wanted"] == len(migrations())
+    assert told["database"]["devices"] == 1
+    assert [one["name"] for one in told["streams"]] == ["FRAMES", "UPLINKS"]
+    assert told["disk"]["free"] > 0
+    assert told["backups"] == str(folder)
+    assert told["backup_at"] is not None
+    assert told["problems"] == {}
+    for words in (url, "4 prêts", f"schéma {len(migrations())}", "NATS 2.", "il y a", "Tout est prêt."):
+        assert words in shown
+
+
+async def all_ready(stack: Stack) -> set[str]:
+    specs: list[ChildSpec] = [child.spec for child in stack.supervisor.children]
+    return {spec.name for spec in specs if await spec.ready()}
+
+
+def write_manifest(file: Path, sha256: str) -> None:
+    manifest = Manifest(datetime.now(UTC), 1, "2.19", ["kek-1"], {}, 0, sha256)
+    manifest_file(file).write_bytes(msgspec.json.encode(manifest))
+
+
+def test_a_backup_that_was_changed_or_lacks_its_manifest_is_not_restored(folder: Path) -> None:
+    file, secrets = folder / "sauvegarde.dump", folder / "secrets.json"
+    file.write_bytes(b"PGDMP")
+    home = Home(folder / "source")
+    with home.held():
+        secrets.write_bytes(msgspec.json.encode(home.secrets()))
+
+    without = territoire("restore", file, "--home", folder / "new", "--secrets", secrets)
+    write_manifest(file, sha256="other")
+    changed = territoire("restore", file, "--home", folder / "new", "--secrets", secrets)
+
+    assert (without.exit_code, changed.exit_code) == (2, 2)
+    assert "a changé depuis" in changed.output
+    assert not (folder / "new").exists()
+
+
+def test_a_backup_whose_keys_the_given_key_does_not_open_is_not_restored(folder: Path) -> None:
+    file, secrets = folder / "sauvegarde.dump", folder / "secrets.json"
+    file.write_bytes(b"PGDMP")
+    home = Home(folder / "source")
+    with home.held():
+        secrets.write_bytes(msgspec.json.encode(home.secrets()))
+    foreign = KeyWrap("kek-1", bytes(32)).wrap(bytes(16)).hex()
+    manifest = Manifest(datetime.now(UTC), 1, "2.19", ["kek-1"], {}, 0, digest_of(file), {"kek-1": [foreign]})
+    manifest_file(file).write_bytes(msgspec.json.encode(manifest))
+
+    refused = territoire("restore", file, "--home", folder / "new", "--secrets", secrets)
+    insisted = territoire("restore", file, "--home", folder / "new", "--secrets", secrets, "--without-keys")
+
+    assert refused.exit_code == 2
+    assert "n'ouvre aucune clé d'équipement de cette sauvegarde (kek-1)" in refused.output
+    assert "ces équipements seront muets" in insisted.output
+    assert "pg_restore a échoué" in insisted.output
+
+
+def test_a_restore_never_writes_into_a_home_that_holds_something(folder: Path) -> None:
+    file, home = folder / "sauvegarde.dump", Home(folder / "home")
+    file.write_bytes(b"")
+    with home.held():
+        home.secrets()
+    write_manifest(file, sha256=digest_of(file))
+
+    done = territoire("restore", file, "--home", home.folder, "--secrets", home.folder / "secrets.json")
+
+    assert done.exit_code == 2
+    assert "n'est pas vide" in done.output
+
+
+def test_without_a_stack_a_backup_says_so(folder: Path) -> None:
+    done = territoire("backup", folder / "x.dump", "--home", folder)
+
+    assert done.exit_code == 3
+    assert "aucune pile ne tourne" in done.output

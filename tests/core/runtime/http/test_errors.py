@@ -1,0 +1,199 @@
+import asyncio
+import json
+import secrets
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from structlog.testing import capture_logs
+
+from api.app import create_app
+from core.runtime.bus import Bus, connect_bus
+from core.runtime.postgres import Pool, connect, open_pool
+from registry.keys import KeyWrap
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[1, 2]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"kind": "a", "name": "b", "latitude": NaN}',
+        b'{"kind": "a", "name": "b", "latitude": 1e999}',
+        b'{"kind": "a", "name": "b", "privacy_class": ' + b"9" * 5000 + b"}",
+        b'{"kind": "a", "name": "b", "attributes": {"x": "\\ud800"}}',
+        b'{"kind": "a", "name": {"$ne": null}}',
+    ],
+)
+async def test_garbage_gets_a_problem_and_no_stack_trace(client, body: bytes) -> None:
+    answer = await client.post("/v1/assets", content=body, headers=JSON)
+
+    assert answer.status_code in {400, 422}
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["title"] in {"Requête illisible", "Données invalides"}
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"name": "Bacs à 75", "kind": "silence", "severity": "info", "message": "x"}, "minuscules sans accent"),
+        ({"name": "bacs", "kind": "silence", "severity": "info", "message": "x\ny"}, "une seule ligne"),
+    ],
+)
+async def test_a_form_that_is_expected_is_told_in_words(client, body: dict[str, str], why: str) -> None:
+    answer = await client.post("/v1/alert-rules", json=body)
+
+    assert answer.status_code == 422
+    assert why in answer.json()["detail"]
+
+
+async def test_a_body_that_is_not_said_to_be_json_is_told_which_header_is_missing(client) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await client.post("/v1/assets", content=b'{"kind": "a", "name": "b"}', headers=form)
+
+    assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/nowhere", 404), ("GET", "/", 404), ("DELETE", "/v1/assets", 405), ("PUT", "/livez", 405)],
+)
+async def test_an_address_or_method_that_is_not_ours(client, method, path, status) -> None:
+    answer = await client.request(method, path)
+
+    assert answer.status_code == status
+    assert answer.json()["status"] == status
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_body_beyond_a_megabyte_is_refused_whether_or_not_it_says_so(client) -> None:
+    async def in_pieces():
+        for _ in range(40):
+            yield b" " * 32_768
+
+    declared = await client.post("/v1/assets", content=b" " * 1_100_000, headers=JSON)
+    undeclared = await client.post("/v1/assets", content=in_pieces(), headers=JSON)
+
+    for answer in (declared, undeclared):
+        assert answer.status_code == 413
+        assert answer.json()["title"] == "Requête trop volumineuse"
+
+
+async def test_a_body_that_never_ends_is_not_waited_for(client, monkeypatch) -> None:
+    monkeypatch.setattr("core.runtime.http.middleware.BODY_WITHIN_S", 0.05)
+    never = asyncio.Event()
+
+    async def stalled():
+        yield b"{"
+        await never.wait()
+
+    answer = await client.post("/v1/assets", content=stalled(), headers=JSON)
+
+    assert answer.status_code == 408
+    assert answer.json()["title"] == "Requête trop lente"
+
+
+async def test_a_key_reaches_neither_an_answer_nor_a_log(client, registry) -> None:
+    app_key = secrets.token_hex(16)
+    profile = await registry.profile()
+    body = {
+        "dev_eui": secrets.token_hex(8),
+        "join_eui": "00" * 8,
+        "name": "x",
+        "device_profile_id": profile["id"],
+        "app_key": app_key,
+    }
+
+    with capture_logs() as logs:
+        answers = [
+            await client.post("/v1/devices", json=body | spoil)
+            for spoil in (
+                {},
+                {},
+                {"dev_eui": "x"},
+                {"app_key": app_key + "0"},
+                {"app_key": [app_key]},
+                {"nwk_s_key": app_key},
+                {"device_profile_id": 999_999},
+            )
+        ]
+
+    assert [answer.status_code for answer in answers] == [201, 409, 422, 422, 422, 422, 404]
+    assert all(app_key not in answer.text for answer in answers)
+    assert app_key not in json.dumps(logs, default=str)
+
+
+async def test_a_database_that_is_away_is_a_503_that_says_when_to_come_back(
+    cluster, database, bus: Bus, tenancy
+) -> None:
+    """The database is dropped under an open pool: whoever asks is told, and liveness does not depend on it."""
+    async with open_pool(database.api_url, "territoire-tests-away", size=2) as doomed:
+        app = create_app(doomed, bus, KeyWrap("kek-1", bytes(16)), 4)
+        headers = {"Authorization": f"Bearer {tenancy.key}"}
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers) as client:
+            before = await client.get("/v1/assets")
+            await _cut_off(cluster, database.name)
+            away = await client.get("/v1/assets")
+            written = await client.post("/v1/assets", json={"kind": "bin", "name": "b"})
+            unready, alive = await client.get("/readyz"), await client.get("/livez")
+            await _let_in(cluster, database.name)
+            again = await client.get("/v1/assets")
+
+    assert before.status_code == 200
+    for answer in (away, written):
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "5"
+        assert answer.json()["title"] == "Service momentanément indisponible"
+    assert (unready.status_code, alive.status_code) == (503, 200)
+    assert again.status_code == 200
+
+
+async def _cut_off(cluster, name: str) -> None:
+    admin = await connect(cluster.server.url("postgres"))
+    await admin.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 0')
+    await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+    await admin.close()
+
+
+async def _let_in(cluster, name: str) -> None:
+    admin = await connect(cluster.server.url("postgres"))
+    await admin.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT -1')
+    await admin.close()
+
+
+async def test_a_mistake_of_ours_is_a_500_without_its_evidence(app: FastAPI, client) -> None:
+    async def broken() -> None:
+        raise RuntimeError("secret of the house")
+
+    app.add_api_route("/v1/broken", broken)
+    with capture_logs() as logs:
+        answer = await client.get("/v1/broken")
+
+    assert answer.status_code == 500
+    assert answer.json()["title"] == "Erreur interne"
+    assert "secret of the house" not in answer.text
+    assert [log["event"] for log in logs] == ["request_failed"]
+
+
+async def test_a_bus_that_is_away_does_not_undo_what_is_committed(api_pool: Pool, nats_url, tenancy) -> None:
+    async with connect_bus(nats_url, "territoire-tests") as bus:
+        pass  # Closed: a publish raises.
+    app = create_app(api_pool, bus, KeyWrap("kek-1", bytes(16)), 4)
+    headers = {"Authorization": f"Bearer {tenancy.key}"}
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://api", headers=headers
+    ) as client:
+        created = await client.post("/v1/assets", json={"kind": "bin", "name": "b"})
+        unready = await client.get("/readyz")
+
+    assert created.status_code == 201
+    assert unready.json()["problems"] == {"bus": "la connexion est coupée"}

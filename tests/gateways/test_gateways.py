@@ -1,0 +1,49 @@
+import asyncio
+from contextlib import suppress
+
+from core.runtime.postgres import Pool
+from gateways.known_gateways import Gateways, Sightings
+from lorawan.identifiers import GatewayId
+from tests.gateways.stations import register
+
+EUI = GatewayId(bytes.fromhex("0102030405060708"))
+
+
+async def test_a_gateway_that_is_removed_while_it_is_noted_stops_nothing(pool: Pool) -> None:
+    await register(pool, EUI)
+    gateways = Gateways(pool)
+    await gateways.load()
+    sightings = Sightings(pool, gateways)
+    sightings.note(EUI, "semtech_udp", "192.0.2.1")
+
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("DELETE FROM gateway WHERE gateway_id = $1", EUI)
+        saving = asyncio.create_task(sightings.save())
+        async with asyncio.timeout(30):
+            while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - rows have no event.
+                await asyncio.sleep(0.02)
+    await saving
+    await sightings.save()
+
+    assert await pool.fetchval("SELECT count(*) FROM gateway_state") == 0
+
+
+async def test_what_a_bridge_was_saving_when_it_was_told_to_end_is_saved_with_the_last(pool: Pool) -> None:
+    await register(pool, EUI)
+    gateways = Gateways(pool)
+    await gateways.load()
+    sightings = Sightings(pool, gateways)
+    sightings.note(EUI, "semtech_udp", "192.0.2.1")
+
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE gateway_state")
+        saving = asyncio.create_task(sightings.save())
+        async with asyncio.timeout(30):
+            while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - rows have no event.
+                await asyncio.sleep(0.02)
+        saving.cancel()
+        with suppress(asyncio.CancelledError):
+            await saving
+    await sightings.save()
+
+    assert await pool.fetchval("SELECT address FROM gateway_state") == "192.0.2.1"

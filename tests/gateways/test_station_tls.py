@@ -1,0 +1,132 @@
+"""Stations over TLS: what they are shown, and what they must show."""
+
+import ssl
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
+
+from core.runtime.postgres import Pool
+from lorawan.identifiers import GatewayId
+from services.gateway_bridge.settings import Settings
+from tests.certificates import Authority
+from tests.gateways.stations import UPLINK, Rig, open_rig, register
+from tests.gateways.ws_station import connect_to, dashed, discover, ws_station
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+async def secure_rig(
+    bridge_settings: Settings, pool: Pool, gateway_mqtt_url: str, authority: Authority
+) -> AsyncGenerator[Rig]:
+    certificate, key = authority.sign("lns")
+    settings = bridge_settings.model_copy(
+        update={
+            "station_certificate": certificate,
+            "station_key": key,
+            "station_client_ca": authority.certificate,
+        }
+    )
+    async with open_rig(settings, pool, gateway_mqtt_url) as opened:
+        yield opened
+
+
+def shown(trusted: Authority, certificate: tuple[Path, Path] | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=trusted.certificate)
+    if certificate is not None:
+        context.load_cert_chain(*certificate)
+    return context
+
+
+def secure(rig: Rig) -> str:
+    return f"wss://127.0.0.1:{rig.station_port}"
+
+
+@pytest.mark.parametrize("written", [dashed, bytes.hex, lambda eui: dashed(eui).upper().replace("-", ":")])
+async def test_a_certificate_in_its_own_name_lets_a_gateway_in(
+    secure_rig: Rig, authority: Authority, gateway_id: GatewayId, written
+) -> None:
+    await register(secure_rig.pool, gateway_id)
+    tls = shown(authority, authority.sign(written(gateway_id)))
+
+    async with ws_station(secure(secure_rig), gateway_id, ssl=tls) as station:
+        await secure_rig.reachable(gateway_id)
+        await station.hear(UPLINK)
+
+        assert [frame.gateway_id for frame in await secure_rig.frames(1)] == [gateway_id]
+
+
+async def test_a_certificate_is_good_for_its_own_gateway_only(
+    secure_rig: Rig, authority: Authority, gateway_id: GatewayId
+) -> None:
+    tls = shown(authority, authority.sign("0102030405060708"))
+
+    told = await discover(secure(secure_rig), dashed(gateway_id), ssl=tls)
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect_to(f"{secure(secure_rig)}/gateway/{gateway_id.hex()}", ssl=tls):
+            pass
+
+    assert "certificate" in told["error"]
+    assert "uri" not in told
+    assert refused.value.response.status_code == 403
+
+
+async def test_a_certificate_that_names_no_gateway_is_good_for_none(
+    secure_rig: Rig, authority: Authority, gateway_id: GatewayId
+) -> None:
+    tls = shown(authority, authority.sign("Passerelle de la mairie"))
+
+    assert "error" in await discover(secure(secure_rig), dashed(gateway_id), ssl=tls)
+
+
+async def test_without_a_certificate_of_our_authority_nobody_is_heard(
+    secure_rig: Rig, authority: Authority, gateway_id: GatewayId, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    stranger = Authority(tmp_path / "other").sign(gateway_id.hex())
+
+    for certificate in (None, stranger):
+        # With TLS 1.3 the client learns of it after its own side of the handshake.
+        with pytest.raises((ssl.SSLError, ConnectionError, ConnectionClosed, InvalidMessage, EOFError)):
+            await discover(secure(secure_rig), dashed(gateway_id), ssl=shown(authority, certificate))
+
+
+async def test_plain_words_on_the_port_of_tls_hurt_nobody(
+    secure_rig: Rig, authority: Authority, gateway_id: GatewayId
+) -> None:
+    with pytest.raises((ConnectionError, InvalidMessage, EOFError)):
+        await discover(f"ws://127.0.0.1:{secure_rig.station_port}", dashed(gateway_id))
+
+    tls = shown(authority, authority.sign(gateway_id.hex()))
+    assert "uri" in await discover(secure(secure_rig), dashed(gateway_id), ssl=tls)
+
+
+async def test_an_address_that_is_set_is_the_one_that_stations_are_told(
+    bridge_settings: Settings, pool: Pool, gateway_mqtt_url: str, gateway_id: GatewayId
+) -> None:
+    settings = bridge_settings.model_copy(update={"station_url": "wss://lns.example.fr:443"})
+    async with open_rig(settings, pool, gateway_mqtt_url) as rig:
+        told = await discover(rig.station_url, dashed(gateway_id))
+
+    assert told["uri"] == f"wss://lns.example.fr:443/gateway/{gateway_id.hex()}"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"station_certificate": "a.pem"},
+        {"station_key": "a.pem"},
+        {"station_client_ca": "a.pem"},
+        {"station_url": "https://lns:1"},
+        {"station_url": "wss://lns.example.fr"},
+        {"station_url": "wss://lns.example.fr:443/path"},
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"station|STATION"):
+        Settings.model_validate({"database_url": "postgresql://a", "nats_url": "nats://a", **settings})

@@ -1,0 +1,194 @@
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+import pytest
+from pydantic import SecretStr
+
+from alerting.queue import WebhookMessage
+from core.runtime.postgres import Pool
+from ingest.maintenance.pruning import Prune, prune, prunes
+from services.maintenance.settings import MaintenanceSettings
+
+SETTINGS = MaintenanceSettings(
+    database_url=SecretStr("postgresql://x"), nats_url=SecretStr("nats://x"), kek=SecretStr("00" * 16)
+)
+# How a row of each table is made that is `$1` old.
+ROWS = {
+    "uplink_seen": "INSERT INTO observation.uplink_seen (device_id, f_cnt, digest, time, uplink_id) "
+    "SELECT 1, 1, extract(epoch FROM $1::interval), now() - $1, gen_random_uuid()",
+    "transmission": "INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority) "
+    "SELECT '', now() - $1::interval, 0, 0, 0",
+    "registry_change": "INSERT INTO registry_change (changed_at, entity, entity_id) "
+    "SELECT now() - $1::interval, 'device', 1",
+    "webhook_attempt": "INSERT INTO webhook_attempt "
+    "(tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, duration_ms) "
+    "SELECT tenant_id, id, $1::interval::text, 1, 1, now() - $1::interval, 'delivered', 1 FROM webhook_endpoint",
+    "alert_notice": "INSERT INTO alert_notice "
+    "(id, tenant_id, alert_id, event, severity, cadence, at, message, body) "
+    "SELECT gen_random_uuid(), tenant_id, id, 'alert.opened', severity, 'now', now() - $1::interval, '', '' "
+    "FROM alert WHERE workflow = 'resolved'",
+    "job_log": "INSERT INTO jobs.pgqueuer_log (created, job_id, status, priority, entrypoint) "
+    "SELECT now() - $1::interval, 1, 'successful', 0, 'e'",
+    "job_statistics": "INSERT INTO jobs.pgqueuer_statistics (created, count, priority, status, entrypoint) "
+    "SELECT now() - $1::interval, 1, 0, 'successful', 'e'",
+    "unknown_gateway": "INSERT INTO unknown_gateway "
+    "SELECT decode(lpad(to_hex(extract(epoch FROM $1::interval)::int), 16, '0'), 'hex'), 'udp', '', now(), "
+    "now() - $1::interval",
+    "frame_refusal": "INSERT INTO frame_refusal (subject, reason, gateway_id, first_at, last_at) "
+    "SELECT decode(lpad(to_hex(extract(epoch FROM $1::interval)::int), 8, '0'), 'hex'), '', '', now(), now() - $1",
+    "gateway_address_change": "INSERT INTO gateway_address_change "
+    "(gateway_id, frontend, former, address, refused, first_at, last_at) "
+    "SELECT id, '', '', $1::interval::text, false, now(), now() - $1 FROM gateway",
+    "gateway_hour": "INSERT INTO gateway_hour (gateway_id, hour) SELECT id, now() - $1::interval FROM gateway",
+    "lns_unknown_device": "INSERT INTO lns_unknown_device "
+    "(source_id, tenant_id, dev_eui, first_seen_at, last_seen_at) SELECT id, tenant_id, "
+    "decode(lpad(to_hex(extract(epoch FROM $1::interval)::int), 16, '0'), 'hex'), now(), now() - $1 "
+    "FROM lns_source",
+    "service_replica": "INSERT INTO service_replica SELECT 's', $1::interval::text, now() - $1::interval",
+    "quarantine": "INSERT INTO observation.quarantine (at, service, subject, sequence, reason, data) "
+    "SELECT now() - $1::interval, 's', $1::interval::text, 1, '', ''",
+    "application_event": "INSERT INTO observation.application_event "
+    "(application_id, device_id, kind, time, queued_at) VALUES (1, 1, 'join', now(), now() - $1::interval)",
+    "session": "INSERT INTO session "
+    "(device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, closed_at) "
+    "SELECT id, '\\x00000001', '', '', 'k', now() - $1::interval FROM device LIMIT 1",
+}
+ALERT = """
+WITH rule AS (
+    INSERT INTO alert_rule (tenant_id, name, kind, severity, message)
+    SELECT id, $1, 'silence', 'major', 'm' FROM tenant RETURNING id, tenant_id
+)
+INSERT INTO alert (tenant_id, rule_id, severity, message, condition, opened_at, workflow, resolved_at)
+SELECT tenant_id, id, 'major', '', 'ok', now(), $1::text::alert_workflow,
+       CASE WHEN $1 = 'resolved' THEN now() END FROM rule RETURNING id
+"""
+TABLES = {"quarantine": "observation.quarantine", "uplink_seen": "observation.uplink_seen"} | {
+    "job_log": "jobs.pgqueuer_log",
+    "job_statistics": "jobs.pgqueuer_statistics",
+    "application_event": "observation.application_event",
+}
+
+
+@pytest.mark.parametrize("what", prunes(SETTINGS), ids=lambda what: what.table)
+async def test_old_rows_go_and_others_stay(pool: Pool, measuring, what: Prune) -> None:
+    await measuring.datastreams("temperature")
+    await pool.execute("INSERT INTO observation.forgotten VALUES ('uplink', 0, now())")
+    await pool.execute(
+        "INSERT INTO webhook_endpoint (tenant_id, url, secret_wrapped, kek_id) "
+        "SELECT id, 'https://a.example', '', 'k' FROM tenant"
+    )
+    await pool.execute(
+        "INSERT INTO lns_source (tenant_id, kind, transport, name, token_sha256) "
+        "SELECT id, 'generic', 'http', 's', sha256('x') FROM tenant"
+    )
+    await pool.execute(
+        "INSERT INTO gateway (tenant_id, gateway_id, name) SELECT id, '\\x0102030405060708', 'g' FROM tenant"
+    )
+    await pool.execute(ALERT, "resolved")
+    table = TABLES.get(what.table, what.table)
+    await pool.execute(f"DELETE FROM {table}")
+    for minutes in (-1, 1, 2, 3):
+        await pool.execute(ROWS[what.table], what.keep + timedelta(minutes=minutes))
+
+    deleted = await prune(pool, what, most_at_once=2)
+
+    assert deleted == 3
+    assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 1
+
+
+async def test_a_closed_session_stays_while_uplinks_may_name_it(pool: Pool, measuring) -> None:
+    await measuring.datastreams("temperature")
+    for days in (100, 500):
+        await pool.execute(ROWS["session"], timedelta(days=days))
+    [what] = [one for one in prunes(SETTINGS) if one.table == "session"]
+
+    kept_for_ever = await prune(pool, what)
+    await pool.execute("INSERT INTO observation.forgotten VALUES ('uplink', 0, now() - interval '400 days')")
+
+    assert kept_for_ever == 0
+    assert await prune(pool, what) == 1
+
+
+async def test_of_strangers_refusals_and_changed_addresses_only_the_latest_stay(pool: Pool, measuring) -> None:
+    await measuring.datastreams("temperature")
+    gateway_id = await pool.fetchval(
+        "INSERT INTO gateway (tenant_id, gateway_id, name) SELECT id, '\\x0102030405060708', 'g' FROM tenant "
+        "RETURNING id"
+    )
+    await pool.execute(
+        "INSERT INTO frame_refusal (subject, reason, gateway_id, first_at, last_at) "
+        "SELECT decode(lpad(to_hex(n), 8, '0'), 'hex'), '', '', now(), now() - n * interval '1 s' "
+        "FROM generate_series(1, 100002) n"
+    )
+    await pool.execute(
+        "INSERT INTO gateway_address_change (gateway_id, frontend, former, address, refused, first_at, last_at) "
+        "SELECT $1, '', '', n::text, true, now(), now() - n * interval '1 s' FROM generate_series(1, 103) n",
+        gateway_id,
+    )
+    by_table = {one.table: one for one in prunes(SETTINGS)}
+
+    assert await prune(pool, by_table["frame_refusal"]) == 2
+    assert await prune(pool, by_table["gateway_address_change"]) == 3
+    assert await pool.fetchval("SELECT max(address::int) FROM gateway_address_change") == 100
+
+
+async def test_what_was_told_of_an_alert_stays_while_anything_of_it_is_pending(pool: Pool, measuring) -> None:
+    """An alert that is open, or looked at again; a notice that waits for the digest, or is being sent."""
+    await measuring.datastreams("temperature")
+    over, open_ = await pool.fetchval(ALERT, "resolved"), await pool.fetchval(ALERT, "open")
+    [what] = [one for one in prunes(SETTINGS) if one.table == "alert_notice"]
+    now = datetime.now(UTC)
+    old = now - what.keep - timedelta(days=1)
+
+    async def told(alert: int, held_until: datetime | None = None, digested_at: datetime | None = None) -> UUID:
+        return await pool.fetchval(
+            "INSERT INTO alert_notice (id, tenant_id, alert_id, event, severity, cadence, at, message, body, "
+            "held_until, digested_at) SELECT gen_random_uuid(), tenant_id, id, 'alert.opened', severity, 'now', "
+            "$2, '', '', $3, $4 FROM alert WHERE id = $1 RETURNING id",
+            alert, old, held_until, digested_at,
+        )  # fmt: skip
+
+    done, digested = await told(over), await told(over, old, old)
+    stays = {await told(open_), await told(over, old), sent := await told(over)}
+    await queued(pool, f"msg_{sent.hex}")
+    await pool.execute("UPDATE alert SET reopen_at = $2, due_at = $2 WHERE id = $1", over, now)
+    none = await prune(pool, what)
+    await pool.execute("UPDATE alert SET reopen_at = NULL, due_at = NULL")
+
+    assert none == 0
+    assert await prune(pool, what) == 2
+    assert {row["id"] for row in await pool.fetch("SELECT id FROM alert_notice")} == stays
+    assert {done, digested}.isdisjoint(stays)
+
+
+async def test_attempts_at_a_message_stay_as_long_as_it_waits_or_may_be_sent_again(pool: Pool, measuring) -> None:
+    await measuring.datastreams("temperature")
+    endpoint = await pool.fetchval(
+        "INSERT INTO webhook_endpoint (tenant_id, url, secret_wrapped, kek_id) "
+        "SELECT id, 'https://a.example', '', 'k' FROM tenant RETURNING id"
+    )
+    [what] = [one for one in prunes(SETTINGS) if one.table == "webhook_attempt"]
+    messages = [f"msg_{number:032x}" for number in range(4)]
+    for message in messages:
+        await pool.execute(
+            "INSERT INTO webhook_attempt (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, "
+            "duration_ms) SELECT tenant_id, id, $2, 1, 1, $3, 'failed', 1 FROM webhook_endpoint WHERE id = $1",
+            endpoint, message, datetime.now(UTC) - what.keep - timedelta(days=1),
+        )  # fmt: skip
+    for message, status in zip(messages, ("queued", "picked", "failed"), strict=False):
+        await queued(pool, message, status)
+    deleted = await prune(pool, what)
+    left = await pool.fetch("SELECT message_id FROM webhook_attempt ORDER BY message_id")
+
+    assert deleted == 1
+    assert [row["message_id"] for row in left] == messages[:3]
+
+
+async def queued(pool: Pool, message_id: str, status: str = "queued") -> bool:
+    message = WebhookMessage(message_id, 1, 1, b"{}")
+    return await pool.fetchval(
+        "INSERT INTO jobs.pgqueuer (priority, status, entrypoint, payload) "
+        "VALUES (0, $1::text::jobs.pgqueuer_status, 'webhook/1', $2) RETURNING true",
+        status, msgspec.msgpack.encode(message),
+    )  # fmt: skip

@@ -1,0 +1,49 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
+
+from core.runtime.postgres import Pool
+from ingest.maintenance.supervision import is_scarce, supervise
+
+LARGE = 1 << 50
+
+
+def exported(name: str) -> float | None:
+    return REGISTRY.get_sample_value(f"territoire_maintenance_{name}")
+
+
+@pytest.mark.parametrize(("free", "scarce"), [(0, True), (19, True), (20, False), (100, False), (-5, True)])
+def test_less_than_a_fifth_is_scarce(free: int, scarce: bool) -> None:
+    assert is_scarce(free, 100) is scarce
+
+
+async def test_the_disk_is_the_one_of_the_folder(pool: Pool, tmp_path: Path) -> None:
+    await supervise(pool, LARGE, tmp_path)
+
+    disk = shutil.disk_usage(tmp_path)
+    assert exported("disk_bytes") == disk.total
+    # Others write meanwhile.
+    assert exported("disk_free_bytes") == pytest.approx(disk.free, abs=disk.total / 10)
+
+
+async def test_a_database_near_its_limit_is_told(pool: Pool) -> None:
+    octets = await pool.fetchval("SELECT pg_database_size(current_database())")
+    with capture_logs() as at_ease:
+        await supervise(pool, octets * 2, None)
+        await supervise(pool, 0, None)
+    with capture_logs() as nearly_full:
+        await supervise(pool, round(octets * 1.1), None)
+
+    assert at_ease == []
+    assert [line["event"] for line in nearly_full] == ["database_nearly_full"]
+
+
+async def test_a_folder_that_cannot_be_seen_does_not_stop_the_rest(pool: Pool, tmp_path: Path) -> None:
+    with capture_logs() as lines:
+        await supervise(pool, LARGE, tmp_path / "nowhere")
+
+    assert [line["event"] for line in lines] == ["disk_not_measured"]
+    assert exported("disk_limit_bytes") == LARGE

@@ -1,0 +1,48 @@
+from lab.chaos.outcome import Outcome
+from lab.simulator.account import Account
+
+
+def outcome(**account: int) -> Outcome:
+    return Outcome("case", "Cas", account=Account(**account), drained=True)
+
+
+def test_a_case_holds_when_all_that_is_ours_is_stored_once() -> None:
+    sound = outcome(sent=12, heard=10, left_out=2, stored=8)
+
+    assert sound.ours == 8
+    assert sound.status == "ok"
+
+
+def test_a_case_fails_on_a_difference_of_one() -> None:
+    assert outcome(sent=10, heard=10, stored=9, missing=1).status == "failed"
+    assert outcome(sent=10, heard=10, stored=11, duplicates=1).status == "failed"
+
+
+def test_a_case_in_which_nothing_was_heard_has_shown_nothing() -> None:
+    assert outcome(sent=10).status == "failed"
+
+
+def test_what_was_not_run_is_never_a_success() -> None:
+    skipped = outcome(sent=10, heard=10, stored=10)
+    skipped.not_run = "le paquet faketime manque"
+
+    assert not skipped.holds
+    assert skipped.status == "not_run"
+
+
+def test_what_the_bridge_counts_as_dropped_was_never_ours_and_no_more_than_that() -> None:
+    lossy = outcome(sent=10, heard=10, stored=7, missing=3)
+    lossy.edge_dropped = 2
+
+    lossy.forgive_the_edge()
+
+    assert lossy.ours == 8
+    assert lossy.account.missing == 1
+    assert lossy.status == "failed"
+
+
+def test_a_difference_in_rollups_fails_the_case() -> None:
+    wrong = outcome(sent=10, heard=10, stored=10)
+    wrong.differences.append("rollup_hour 1")
+
+    assert wrong.status == "failed"

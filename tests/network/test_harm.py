@@ -1,0 +1,85 @@
+"""Several replicas under load. One is harmed and comes back: its shards move within ten seconds, and that is all.
+
+`territoire chaos` does this to a whole stack by kill and by freezing; here one replica alone loses its way to the
+bus or to the database, too.
+"""
+
+import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+import pytest
+
+from tests.network.conftest import Network
+from tests.network.replicas import MOVED_WITHIN_S, Replica, Town, open_town
+
+NAMES = ("one", "two", "three")
+VICTIM, *OTHERS = NAMES
+
+Act = Callable[[Replica], Awaitable[None]]
+
+
+async def kill(replica: Replica) -> None:
+    assert replica.process is not None
+    replica.process.kill()
+    await replica.process.wait()
+
+
+async def start_again(replica: Replica) -> None:
+    await replica.start()
+
+
+async def freeze(replica: Replica) -> None:
+    assert replica.process is not None
+    replica.process.send_signal(signal.SIGSTOP)
+
+
+async def thaw(replica: Replica) -> None:
+    assert replica.process is not None
+    replica.process.send_signal(signal.SIGCONT)
+
+
+async def cut_from_bus(replica: Replica) -> None:
+    replica.to_bus.cut()
+
+
+async def cut_from_database(replica: Replica) -> None:
+    replica.to_database.cut()
+
+
+async def mend(replica: Replica) -> None:
+    replica.to_bus.mend()
+    replica.to_database.mend()
+
+
+@pytest.fixture
+async def town(idle_network: Network) -> AsyncGenerator[Town]:
+    async with open_town(idle_network, NAMES) as opened:
+        yield opened
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("harm", "heal"),
+    [(kill, start_again), (freeze, thaw), (cut_from_bus, mend), (cut_from_database, mend)],
+    ids=["killed", "frozen", "cut-from-the-bus", "cut-from-the-database"],
+)
+async def test_a_replica_that_is_harmed_under_load_loses_its_shards_and_nothing_else(
+    town: Town, harm: Act, heal: Act
+) -> None:
+    victim = town.replicas[VICTIM]
+    async with town.on_the_air():
+        await harm(victim)
+        await town.shared_by(*OTHERS, within_s=MOVED_WITHIN_S)
+        moved = len(town.sent)
+        await heal(victim)
+        await town.shared_by(*NAMES)
+    await town.everything_done()
+
+    assert moved > 0
+    # No frame is lost, none is published that was not sent, none under two keys.
+    assert set(town.keys) == town.sent
+    assert [key for key, ids in town.keys.items() if len(ids) != 1] == []
+    # Neither counter of a session was ever seen lower than before, and no FCntDown was used for two frames.
+    assert town.watch.went_back == 0
+    assert sum(map(len, town.said.values())) > 0
+    assert town.downlinks_that_were_reused() == []

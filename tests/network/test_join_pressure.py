@@ -1,0 +1,22 @@
+from network.join_pressure import STORM_JOINS, WINDOW_US, JoinPressure
+
+GATEWAY, OTHER = b"gateway1", b"gateway2"
+NOW = 1_764_000_000_000_000
+
+
+def test_a_few_joins_leave_a_gateway_calm() -> None:
+    pressure = JoinPressure()
+    for _ in range(STORM_JOINS - 1):
+        pressure.note([GATEWAY], NOW)
+
+    assert pressure.is_calm(GATEWAY, NOW)
+
+
+def test_a_storm_is_one_gateways_and_passes() -> None:
+    pressure = JoinPressure()
+    for _ in range(STORM_JOINS):
+        pressure.note([GATEWAY], NOW)
+
+    assert not pressure.is_calm(GATEWAY, NOW)
+    assert pressure.is_calm(OTHER, NOW)
+    assert pressure.is_calm(GATEWAY, NOW + WINDOW_US + 1)

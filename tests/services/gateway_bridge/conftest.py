@@ -1,3 +1,0 @@
-from tests.services.gateway_bridge.fixtures import bridge_settings, gateway_id, rig
-
-__all__ = ["bridge_settings", "gateway_id", "rig"]
