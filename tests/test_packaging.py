@@ -1,5 +1,6 @@
 """The wheel holds all that a checkout does: what is forgotten there is hidden by running from the checkout."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -7,22 +8,9 @@ from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-PACKAGES = (
-    "lorawan",
-    "decoders",
-    "core",
-    "registry",
-    "gateways",
-    "network",
-    "integrations",
-    "ingest",
-    "alerting",
-    "lighting",
-    "api",
-    "services",
-    "cli",
-)
+from cli.install import PACKAGES as INSTALLED
+from tests.rooms import CHECKOUT, LAB, PRODUCT, PROJECT
+
 BUILD = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
 
 
@@ -47,7 +35,7 @@ def test_every_tracked_file_of_a_package_is_in_the_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())
 
-    missing = [name for name in tracked(*PACKAGES) if name not in packed]
+    missing = [name for name in tracked(*PRODUCT) if name not in packed]
 
     assert missing == []
 
@@ -65,7 +53,7 @@ def test_the_packages_are_imported_from_the_wheel_alone(wheel: Path, tmp_path: P
     )
 
     ran = subprocess.run(
-        [sys.executable, "-P", "-c", program, str(tmp_path), *PACKAGES],
+        [sys.executable, "-P", "-c", program, str(tmp_path), *PRODUCT],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -79,4 +67,29 @@ def test_the_packages_are_imported_from_the_wheel_alone(wheel: Path, tmp_path: P
 
 
 def test_no_package_of_ours_hides_one_of_the_standard_library() -> None:
-    assert set(PACKAGES).isdisjoint(sys.stdlib_module_names)
+    assert {*PRODUCT, LAB}.isdisjoint(sys.stdlib_module_names)
+
+
+def root_packages() -> set[str]:
+    """Every folder at the root that holds a tracked module, tests apart."""
+    return {name.partition("/")[0] for name in tracked("*/*.py", "*/**/*.py")} - {"tests"}
+
+
+def test_every_list_of_packages_names_the_tracked_root_packages() -> None:
+    rooms, tool = root_packages(), PROJECT["tool"]
+    layers = re.split(r"[|\s]+", " ".join(tool["importlinter"]["contracts"][0]["layers"]))
+
+    assert {*PRODUCT, LAB} == rooms
+    assert set(tool["ruff"]["lint"]["isort"]["known-first-party"]) == rooms
+    assert set(tool["pyright"]["include"]) == rooms
+    assert set(tool["importlinter"]["root_packages"]) == rooms
+    assert {layer.partition(".")[0] for layer in layers} == rooms
+    assert set(INSTALLED) == set(PRODUCT)
+
+
+def test_neither_wheel_nor_image_holds_the_laboratory(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name.partition("/")[0] for name in archive.namelist()}
+
+    assert LAB not in packed
+    assert not re.search(rf"^COPY {LAB}\b", (CHECKOUT / "deploy/Containerfile").read_text("utf-8"), re.MULTILINE)

@@ -6,14 +6,8 @@ import re
 
 import pytest
 
-import alerting
-import api
-import bench
-import core
-import ingest
-import lighting
-import services
 from core.runtime.postgres import PostgresError, connect
+from tests.rooms import LAB, PRODUCT
 
 STATEMENT = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\s", re.IGNORECASE)
 
@@ -21,7 +15,7 @@ STATEMENT = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\s", re.IGNORECASE
 def statements() -> dict[str, str]:
     """Every constant that is a statement, by its dotted name."""
     found: dict[str, str] = {}
-    for package in (core, ingest, alerting, lighting, api, services, bench):
+    for package in map(importlib.import_module, (*PRODUCT, LAB)):
         for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if info.name.endswith("__main__") or ".migrations" in info.name:
                 continue

@@ -9,13 +9,13 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
-from bench.report import median_of
 from rich.console import Console
 from rich.table import Table
 
 from decoders.catalogue import CODECS
 from decoders.javascript.inputs import uplink_input
 from decoders.javascript.pool import Call, CodecPool, Script
+from lab.bench.report import median_of
 
 GOAL_NATIVE_PER_S = 100_000
 GOAL_SCRIPTS_PER_S = 8_000

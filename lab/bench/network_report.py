@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from bench.answers import GOAL_RX1
-from bench.report import QUIET_CORES
-from bench.storm import GOAL_P99_MS
 from rich.console import Console
 from rich.table import Table
+
+from lab.bench.answers import GOAL_RX1
+from lab.bench.report import QUIET_CORES
+from lab.bench.storm import GOAL_P99_MS
 
 
 def print_answers(console: Console, figures: dict[str, Any]) -> None:

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from bench.scaling import Shown, Split
-    from bench.scaling_blows import Blow
+    from lab.bench.scaling import Shown, Split
+    from lab.bench.scaling_kills import Blow
 
 WORK_OF = {
     "gateway_bridge": "copies de trames mises sur le bus",

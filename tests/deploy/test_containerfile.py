@@ -1,15 +1,14 @@
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from cli.install import PACKAGES
 from lab.app import app
 from lab.commands.image import compose_problems
+from tests.rooms import PRODUCT
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CONTAINERFILE = CHECKOUT / "deploy" / "Containerfile"
@@ -24,13 +23,11 @@ def test_hadolint_has_nothing_to_say(file: Path) -> None:
 
 
 def test_the_image_has_every_package_that_runs() -> None:
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
-    packages = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
     lines = CONTAINERFILE.read_text("utf-8").splitlines()
     allowed = (CHECKOUT / ".containerignore").read_text("utf-8").splitlines()
 
-    assert {f"COPY {package} {package}" for package in packages} <= set(lines)
-    assert {f"!{package}" for package in packages} <= set(allowed)
+    assert {f"COPY {package} {package}" for package in PRODUCT} <= set(lines)
+    assert {f"!{package}" for package in PRODUCT} <= set(allowed)
     # Docker reads the one name, Podman and buildah the other.
     assert (CHECKOUT / ".dockerignore").read_text("utf-8").splitlines() == allowed
 
@@ -42,7 +39,7 @@ def test_what_the_image_leaves_out_nobody_imports() -> None:
     )
 
     assert left_out == "grpcio"
-    for package in PACKAGES:
+    for package in PRODUCT:
         for file in (CHECKOUT / package).rglob("*.py"):
             assert not importing.search(file.read_text("utf-8")), file
 

@@ -13,13 +13,8 @@ import prometheus_client
 import pytest
 import yaml
 
-import alerting
-import api
-import core
-import ingest
-import lighting
-import services
 from tests.k8s.conftest import CHECKOUT
+from tests.rooms import PRODUCT
 
 MONITORING = CHECKOUT / "k8s" / "components" / "monitoring"
 RULES: dict[str, Any] = yaml.safe_load((MONITORING / "rules.yaml").read_text("utf-8"))["spec"]
@@ -34,9 +29,9 @@ ADDED = frozenset({"app_kubernetes_io_name", "job", "pod", "namespace", "instanc
 
 def exported() -> dict[str, set[str]]:
     """Every series that a process of ours can show, with its own labels."""
-    for package in (core, ingest, alerting, lighting, api, services):
+    for package in map(importlib.import_module, PRODUCT):
         for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not info.name.endswith("__main__") and ".simulator" not in info.name:
+            if not info.name.endswith("__main__"):
                 importlib.import_module(info.name)
     found: dict[str, set[str]] = {}
     for name, collector in prometheus_client.REGISTRY._names_to_collectors.items():

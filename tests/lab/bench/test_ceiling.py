@@ -1,9 +1,9 @@
 import struct
 
 import pytest
-from bench.ceiling import CeilingFailed, batches_of, measure_ceiling
 
 from core.runtime.postgres import Pool
+from lab.bench.ceiling import CeilingFailed, batches_of, measure_ceiling
 from tests.conftest import Database
 
 ROWS = [(1, 1_000, 20.5, 0), (2, 1_000, 21.5, 1), (1, 1_007, 22.5, 0)]

@@ -1,6 +1,6 @@
 from collections import Counter
 
-from bench.metrics import by_label, counters_of, total
+from lab.bench.metrics import by_label, counters_of, total
 
 BEFORE = """\
 # HELP frames_total Frames

@@ -1,12 +1,11 @@
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from bench.observation import count_rows, wait_until_stored
-
-from bench import observation
 from core.messages import topics
 from core.runtime.bus import connect_bus
 from core.runtime.postgres import Pool
+from lab.bench import observation
+from lab.bench.observation import count_rows, wait_until_stored
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 NOW_US = round(NOW.timestamp() * 1_000_000)

@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.processes import TICKS_PER_S, cpu_seconds, machine_seconds, udp_drops
+
+from lab.bench.processes import TICKS_PER_S, cpu_seconds, machine_seconds, udp_drops
 
 # proc(5): after the name state, parent, ... user and system time, and those of children that have ended.
 STAT = "{pid} (a (strange) name) S {parent} 1 1 0 -1 0 0 0 0 0 {user} {system} {c_user} {c_system} 20 0 1 0 0"

@@ -1,5 +1,6 @@
 import pytest
-from bench.search import FIRST, Search, step_down
+
+from lab.bench.search import FIRST, Search, step_down
 
 
 def play(search: Search, capacity: float) -> tuple[list[float], float | None]:

@@ -6,11 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from bench.sizing import DAY_S, FRAMES_OCTETS, MEASURED, Assumed, Measured, Need, number, octets, tables
 
 from core.messages import topics
 from core.runtime.postgres import connect
 from core.runtime.streams import STREAMS
+from lab.bench.sizing import DAY_S, FRAMES_OCTETS, MEASURED, Assumed, Measured, Need, number, octets, tables
 from services.ingest.settings import IngestSettings
 from services.maintenance.settings import MaintenanceSettings
 

@@ -1,10 +1,10 @@
 from io import StringIO
 from typing import Any
 
-from bench.storage import BY_DEVICE, BY_HISTORY, BY_UPLINK, print_storage, read_size
 from rich.console import Console
 
 from core.runtime.postgres import open_pool
+from lab.bench.storage import BY_DEVICE, BY_HISTORY, BY_UPLINK, print_storage, read_size
 
 FILL = """
 INSERT INTO observation.measurement (datastream_id, time, value)
