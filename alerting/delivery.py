@@ -22,6 +22,7 @@ from alerting.message_formats import EMAIL, render
 from alerting.notification_trace import tell_attempt, webhook_stage
 from alerting.queue import WebhookMessage
 from alerting.store import secret_text
+from core.runtime.errors import describe
 from core.runtime.http.guarded_client import AllowList, GuardedTransport, RefusedDestination
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from core.runtime.tracing import TRACES
@@ -326,7 +327,7 @@ class Deliverer:
             try:
                 return await getattr(self._pool, method)(statement, *arguments)
             except DATABASE_AWAY as away:
-                log.warning("delivery_waits", error=str(away) or type(away).__name__)
+                log.warning("delivery_waits", error=describe(away))
                 await asyncio.sleep(0.5)
 
 

@@ -22,9 +22,11 @@ from core.messages.batch import UnreadableBatch
 from core.messages.measurements import MEASUREMENT_BATCHES, Flag, Measurement
 from core.messages.shards import slot_of_asset, slots_of_shard
 from core.runtime.bus import Message, ShardReader
+from core.runtime.errors import describe
 from core.runtime.lease import Lease, LeaseLost
 from core.runtime.ownership import batches, fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
+from lorawan.instants import EPOCH, from_us
 
 FETCH_MESSAGES = 100
 CATCH_UP_DATASTREAMS = 100
@@ -48,7 +50,6 @@ SHARDS_OWNED = Gauge(
 log = structlog.get_logger()
 
 
-_EPOCH = datetime.fromtimestamp(0, UTC)
 # An operation on the enumeration costs more than the evaluation.
 _SUSPECT, _MANUAL = int(Flag.SUSPECT), int(Flag.MANUAL)
 
@@ -56,10 +57,6 @@ _SUSPECT, _MANUAL = int(Flag.SUSPECT), int(Flag.MANUAL)
 def real_now() -> datetime:
     """The clock, unless another is given."""
     return datetime.now(UTC)
-
-
-def _instant(time_us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=time_us)
 
 
 class Engine:
@@ -85,8 +82,8 @@ class Engine:
         self._watching: dict[int, datetime] = {}  # Shards that are up to date, and since when.
         self._orphans_every_s = orphans_every_s
         self._orphans_at = -math.inf  # When they were last looked for, on the loop's clock.
-        self._gateways_at = [_EPOCH] * shards
-        self._losses_at = [_EPOCH] * shards
+        self._gateways_at = [EPOCH] * shards
+        self._losses_at = [EPOCH] * shards
         self._memories = [Memory() for _ in range(shards)]
         # Stream and deadlines never at once: whoever reads or changes a shard's memory has its turn.
         self._turns = [asyncio.Lock() for _ in range(shards)]
@@ -103,7 +100,7 @@ class Engine:
         try:
             async for messages in batches(reader, FETCH_MESSAGES):
                 # A clock that is set wrong leaves no more messages than usual waiting.
-                is_behind = self._now() - _instant(messages[-1].published_at_us) > MOST_BEHIND
+                is_behind = self._now() - from_us(messages[-1].published_at_us) > MOST_BEHIND
                 if is_behind and len(messages) == FETCH_MESSAGES:
                     log.warning("measurements_far_behind", shard=lease.shard, sequence=messages[-1].sequence)
                     return
@@ -125,7 +122,7 @@ class Engine:
                 UNREADABLE.inc()
                 log.error("measurements_unreadable", sequence=message.sequence, reason=str(unreadable))
                 continue
-            carried.append((items, _instant(message.published_at_us)))
+            carried.append((items, from_us(message.published_at_us)))
         watched = await self._rulebook.watched(item.datastream_id for items, _ in carried for item in items)
         rules = self._rulebook.rules_of
         observations: list[tuple[Watched, Observation]] = []
@@ -142,7 +139,7 @@ class Engine:
                     if stream.quantity in awaited:
                         signs[stream.device_id, stream.quantity] = stream
                 if rules(stream) and not item.flags & _SUSPECT:
-                    observations.append((stream, Observation(_instant(item.time_us), item.value)))
+                    observations.append((stream, Observation(from_us(item.time_us), item.value)))
             heard.update((sign, (stream, heard_at)) for sign, stream in signs.items())
         await self._evaluate(lease, observations, heard, [items for items, _ in carried])
 
@@ -194,7 +191,7 @@ class Engine:
                 await self._sweep_shard(lease)
             await self._resolve_orphans(current)
         except (LeaseLost, *DATABASE_AWAY) as away:
-            log.warning("sweep_put_off", reason=str(away) or type(away).__name__)
+            log.warning("sweep_put_off", reason=describe(away))
 
     async def _sweep_shard(self, lease: Lease) -> None:
         slots = slots_of_shard(lease.shard, self._shards)

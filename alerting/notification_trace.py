@@ -1,26 +1,25 @@
 """Which frame a notice goes back to, and the lines and spans that tell of it and of its deliveries."""
 
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from alerting.evaluation import Traces, Work
 from alerting.notifications import Notice
 from alerting.queue import WebhookMessage
 from core.messages.measurements import Measurement, traced
+from core.runtime.clock import wall_clock_us
 from core.runtime.tracing import TRACES
+from lorawan.instants import from_us
 
 STAGE, PARENT = "alerting", "ingest"
-
-_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def traces_of(concerned: Sequence[Work], carried: Sequence[Sequence[Measurement]]) -> Traces:
     """Of the few values that concern somebody: for them the messages are gone through once more."""
     ids = {watched.id for _, watched, _ in concerned}
     return {
-        (item.datastream_id, _EPOCH + timedelta(microseconds=item.time_us)): trace_id
+        (item.datastream_id, from_us(item.time_us)): trace_id
         for items in (carried if ids else ())
         for item, trace_id in traced(items)
         if item.datastream_id in ids
@@ -29,7 +28,7 @@ def traces_of(concerned: Sequence[Work], carried: Sequence[Sequence[Measurement]
 
 def tell_notice(notice_id: UUID, notice: Notice) -> None:
     """It is committed: people will be told."""
-    began_us, now_us = int(notice.at.timestamp() * 1_000_000), time.time_ns() // 1_000
+    began_us, now_us = int(notice.at.timestamp() * 1_000_000), wall_clock_us()
     TRACES.tell(
         f"{STAGE} {notice_id.hex}",
         notice.trace_id or notice_id.bytes,
@@ -59,7 +58,7 @@ def tell_attempt(
     TRACES.tell(
         webhook_stage(message, attempt),
         trace_id,
-        (int(at.timestamp() * 1_000_000), time.time_ns() // 1_000),
+        (int(at.timestamp() * 1_000_000), wall_clock_us()),
         "webhook_attempted",
         f"{STAGE} {message.message_id.removeprefix('msg_')}",
         tenant=tenant_id,

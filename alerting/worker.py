@@ -13,6 +13,7 @@ from pgqueuer.models import Job
 
 from alerting.delivery import Abandoned, Delivered, Deliverer, TryAgain
 from alerting.queue import decode_message, entrypoint_of, queries_on
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError, open_bare_connection
 
 READ_ENDPOINT_IDS = "SELECT id FROM webhook_endpoint ORDER BY id"
@@ -52,7 +53,7 @@ class WebhookWorker:
             try:
                 await self._work_once(stopping)
             except (*DATABASE_AWAY, PostgresError, PgqException) as away:
-                log.warning("webhook_queue_left", error=str(away) or type(away).__name__)
+                log.warning("webhook_queue_left", error=describe(away))
             if stopping.is_set():
                 return
             delay = 0.2 if loop.time() - started > POLL.total_seconds() else min(delay * 2, 5)

@@ -9,6 +9,7 @@ from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.messages.shards import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus
+from core.runtime.errors import describe
 from core.runtime.postgres import Pool
 from ingest.scripts import Workers
 from registry.keys import KeyWrap
@@ -40,11 +41,11 @@ class Platform:
         try:
             await self.bus.publish_once(subject, encode_batch([measurement]))
         except BUS_AWAY as away:
-            log.warning("measurement_not_published", subject=subject, error=str(away) or type(away).__name__)
+            log.warning("measurement_not_published", subject=subject, error=describe(away))
 
     async def _nudge(self, subject: str, data: bytes) -> None:
         # What the caller asked for is committed: a bus that is away must not turn it into an error.
         try:
             await self.bus.nudge(subject, data)
         except BUS_AWAY as away:
-            log.warning("nudge_not_sent", subject=subject, error=str(away) or type(away).__name__)
+            log.warning("nudge_not_sent", subject=subject, error=describe(away))

@@ -1,7 +1,7 @@
 """Long lists come in pages: `limit` items, and `next`, the cursor of the page that follows."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Query
@@ -9,10 +9,9 @@ from pydantic import BaseModel, Field
 
 from api.fields import INT8_MOST
 from core.runtime.http.errors import FieldError, Problem
+from lorawan.instants import from_us, to_us
 
 MOST = 1000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 LATEST_INSTANT = 8_000_000_000_000_000  # Microseconds: the year 2223.
 Item = TypeVar("Item")
 Row = TypeVar("Row")
@@ -41,7 +40,7 @@ def cursor_id(cursor: str | None, first: int | None = None) -> int | None:
 
 def instant_cursor(at: datetime) -> str:
     """An instant as a cursor of a list that is ordered by time."""
-    return str((at - EPOCH) // MICROSECOND)
+    return str(to_us(at))
 
 
 def cursor_instant(cursor: str | None) -> datetime | None:
@@ -51,7 +50,7 @@ def cursor_instant(cursor: str | None) -> datetime | None:
         return None
     if position > LATEST_INSTANT:
         raise bad_cursor()
-    return EPOCH + position * MICROSECOND
+    return from_us(position)
 
 
 def bad_cursor() -> Problem:

@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from cli.running import fail, find_run
+from core.runtime.errors import describe
 from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import binaries, libpq_environment
 
@@ -129,7 +130,7 @@ async def _back_up(url: str, file: Path) -> Manifest:
     try:
         connection = await connect(url, "territoire-backup")
     except DATABASE_AWAY as away:
-        raise fail(f"la base de données ne répond pas ({away or type(away).__name__})") from None
+        raise fail(f"la base de données ne répond pas ({describe(away)})") from None
     draft = file.with_name(file.name + ".part")
     try:
         # One snapshot for the dump and for the counts, however long both take and whatever is written meanwhile.

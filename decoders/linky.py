@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from decoders.canonical import Decoded, Reading
+from lorawan.instants import to_us
 
 THREE_PHASES = 3  # A value of the profile option `phases`.
 ISOUSC_KVA_PER_AMPERE = 0.2  # 200 V by convention: 45 A are 9 kVA.
@@ -37,7 +38,6 @@ _OFFSETS: dict[str, tzinfo] = {
 }
 _SUMMER = timedelta(hours=2)
 _METERS_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_US = 86_400_000_000
 
 
@@ -228,7 +228,7 @@ def add_dated(label: str, date: MeterDate, value: float, target: Target, time_us
     if instant is None:
         decoded.warnings.append(f"{label} : date du compteur incertaine ({date.text()})")
         return
-    at_us = (instant - _EPOCH) // timedelta(microseconds=1)
+    at_us = to_us(instant)
     if not time_us - 400 * _DAY_US <= at_us <= time_us + _DAY_US:
         decoded.warnings.append(f"{label} : date du compteur invraisemblable ({date.text()})")
         return

@@ -11,11 +11,11 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from core.model.entities import Gateway
+from core.runtime.clock import wall_clock_us
 from gateways.basics_station_frames import Unfit, fell_back, frame_of, schedule_of, stats_of
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, OK, Emission, FrameSink
 from gateways.known_gateways import Gateways, Sightings
 from gateways.paths import Paths
-from gateways.radio import now_us
 from gateways.round_trip import RoundTrip
 from gateways.settings import FrontendSettings
 from gateways.station_server import StationServer, peer_of
@@ -142,7 +142,7 @@ class BasicsStation:
         keeping = asyncio.create_task(self._keep_alive(link), name=f"keep station {gateway_id.hex()} alive")
         try:
             async for message in connection:
-                answer = self._take(link, message, now_us())
+                answer = self._take(link, message, wall_clock_us())
                 if answer is not None:
                     await connection.send(answer)
         finally:
@@ -226,7 +226,7 @@ class BasicsStation:
                 self._transmitted(link, said)
             case TimeSync():
                 DATAGRAMS.labels("station_timesync", "ok").inc()
-                return timesync_answer(said, now_us())
+                return timesync_answer(said, wall_clock_us())
             case Version():
                 return self._configure(link, said)
             case Unused():
@@ -244,7 +244,7 @@ class BasicsStation:
             boards=boards,
         )
         self._alive(link, stats_of(version))
-        return router_config(REGIONS[region], now_us(), boards=boards, unlimited=not version.is_production)
+        return router_config(REGIONS[region], wall_clock_us(), boards=boards, unlimited=not version.is_production)
 
     def _heard(self, link: _Link, heard: Heard, received_at_us: int) -> None:
         sample_us = round_trip_us(heard.ref_time_us, received_at_us)
@@ -289,7 +289,7 @@ class BasicsStation:
             log.warning("downlink_not_sent", gw_eui=gateway_id.hex(), error=str(unfit))
             return INTERNAL_ERROR, 0
         diid, self._next_diid = self._next_diid, self._next_diid % (DOWNLINK_IDS - 1) + 1
-        message = dnmsg(diid, emissions[0].transmission.phy_payload, when, rctx, now_us())
+        message = dnmsg(diid, emissions[0].transmission.phy_payload, when, rctx, wall_clock_us())
         answered: asyncio.Future[Transmitted] = self._loop.create_future()
         # By gateway, not by connection: a station that lost this one answers on its next.
         self._asked[gateway_id, diid] = answered
@@ -310,6 +310,6 @@ def _patience_s(emissions: Sequence[Emission], when: ClassA | ClassC, round_trip
     """How long a dntxed is waited for: what comes later is as good as nothing."""
     if isinstance(when, ClassC):
         return SILENT_AFTER_IMMEDIATE_S
-    until_last_window_s = (emissions[-1].starts_at_us - now_us()) / 1e6
+    until_last_window_s = (emissions[-1].starts_at_us - wall_clock_us()) / 1e6
     margin_s = SILENT_AFTER_S if when.rx2 is not None else SILENT_AFTER_RX1_S
     return max(0.0, until_last_window_s) + margin_s + round_trip_us / 1e6

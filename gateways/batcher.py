@@ -12,6 +12,7 @@ from core.messages.frames import Frame
 from core.messages.shards import shard_of_slot
 from core.messages.traces import NO_TRACE
 from core.runtime.bus import Bus
+from core.runtime.clock import wall_clock_us
 from core.runtime.tracing import TRACES
 from gateways.telemetry import FRAMES, PUBLISH_SECONDS, QUEUE_DEPTH
 from lorawan.frame import MType, routing_slot
@@ -148,7 +149,7 @@ def _tell(frames: list[Frame], shard: int) -> None:
     """They are in the stream: say so of those that are followed."""
     limit = TRACES.limit
     followed = [frame for frame in frames if NO_TRACE < frame.trace_id < limit]
-    now_us = time.time_ns() // 1_000
+    now_us = wall_clock_us()
     for frame in followed:
         TRACES.step(
             STAGE,

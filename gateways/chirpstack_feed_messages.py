@@ -13,8 +13,8 @@ from google.protobuf.message import Message
 from core.messages.downlinks import Transmission, TransmitReply, TransmitRequest
 from core.messages.frames import Frame
 from core.model.entities import Gateway
+from core.runtime.clock import wall_clock_us
 from gateways.frontend import NO_ACK, OK
-from gateways.radio import now_us
 from lorawan.airtime import Priority
 from lorawan.frame import MAX_PHY_PAYLOAD, MType
 from lorawan.identifiers import GatewayId
@@ -94,7 +94,7 @@ def up_event(frame: Frame, uplink_id: int) -> gw.UplinkFrame:
 def stats_event(gateway: Gateway, counts: Counts, config_version: str) -> gw.GatewayStats:
     """`event/stats`."""
     event = gw.GatewayStats(gateway_id=gateway.gateway_id.hex(), config_version=config_version)
-    event.time.FromMicroseconds(now_us())
+    event.time.FromMicroseconds(wall_clock_us())
     received = counts.received.total()
     event.rx_packets_received = event.rx_packets_received_ok = received
     event.tx_packets_received, event.tx_packets_emitted = counts.asked, counts.emitted.total()
@@ -148,7 +148,7 @@ def request_of(command: gw.DownlinkFrame, gateway_id: GatewayId) -> TransmitRequ
     arrival_us, context = _arrival_of(command.items[0].tx_info.context)
     ways = [_transmission_of(item) for item in command.items]
     if not all(way.immediate for way in ways):
-        age_us = MAX_AGE_US if arrival_us is None else now_us() - arrival_us
+        age_us = MAX_AGE_US if arrival_us is None else wall_clock_us() - arrival_us
         if not -MAX_AHEAD_US <= age_us < MAX_AGE_US:
             raise Unfit("a delay without the context of a recent uplink of ours")
     return TransmitRequest(
@@ -156,7 +156,7 @@ def request_of(command: gw.DownlinkFrame, gateway_id: GatewayId) -> TransmitRequ
         gateway_id=gateway_id,
         context=context,
         uplink_at_us=0 if arrival_us is None or ways[0].immediate else arrival_us,
-        latest_at_us=now_us() + PATIENCE_US,
+        latest_at_us=wall_clock_us() + PATIENCE_US,
         priority=_priority_of(ways[0].phy_payload),
         transmissions=ways,
     )

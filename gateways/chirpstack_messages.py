@@ -14,9 +14,9 @@ from core.messages.traces import new_trace
 from gateways import chirpstack_legacy as legacy
 from gateways.frontend import Emission
 from gateways.reception_time import reception_time_us
-from lorawan.gateway.lenient import GPS_EPOCH_US, GPS_LEAP_SECONDS
 from lorawan.gateway.semtech_rxpk import UNKNOWN_SNR
 from lorawan.identifiers import GatewayId, parse_eui
+from lorawan.instants import GPS_EPOCH_US, GPS_LEAP_SECONDS
 
 # An EIRP is 2.15 dB above the ERP, and the contract has whole dBm: 16 and 29 as ChirpStack itself asks.
 ERP_TO_EIRP = 2

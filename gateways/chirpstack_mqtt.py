@@ -12,6 +12,7 @@ import structlog
 from chirpstack_api import gw
 
 from core.messages.frames import Frame
+from core.runtime.clock import wall_clock_us
 from core.runtime.mqtt import MqttAway, MqttEdge, MqttMessage, MqttRefused, MqttSettings
 from gateways.chirpstack_legacy import downlink_id_of
 from gateways.chirpstack_messages import (
@@ -30,7 +31,6 @@ from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, Emission
 from gateways.gateway_activity import Activity
 from gateways.known_gateways import Gateways, Sightings
 from gateways.paths import Paths
-from gateways.radio import now_us
 from gateways.telemetry import DATAGRAMS, FRAMES
 from lorawan.identifiers import GatewayId
 
@@ -83,7 +83,7 @@ class ChirpStackMqtt:
         self._asked: dict[tuple[GatewayId, int], asyncio.Future[str]] = {}
         self._next_id = random.randrange(1, DOWNLINK_IDS)  # noqa: S311 - Apart from a former process's.
         self._loop = asyncio.get_running_loop()
-        self._away_since_us = now_us() - settings.mqtt_session_expiry * 1_000_000
+        self._away_since_us = wall_clock_us() - settings.mqtt_session_expiry * 1_000_000
         self._connected_at = -REPLAY_S
 
     @property
@@ -152,7 +152,7 @@ class ChirpStackMqtt:
         return None
 
     def _up(self, topic: EventTopic, payload: bytes) -> Frame | None:
-        received_at_us = now_us()
+        received_at_us = wall_clock_us()
         uplink = read_event(payload, gw.UplinkFrame())
         if not self._seen(_Station.of(topic, payload, uplink), {}):
             DATAGRAMS.labels("event_up", "unknown_gateway").inc()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import structlog
 
 from core.messages.frames import Frame
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool
 from gateways import gateway_metrics
 from gateways.frontend import FrameSink
@@ -121,7 +122,7 @@ class Activity:
         try:
             await save_hours(self._pool, hours)
         except (ForeignKeyViolationError, *DATABASE_AWAY) as away:  # One that is being removed is no reason.
-            log.warning("activity_not_saved", error=str(away) or type(away).__name__)
+            log.warning("activity_not_saved", error=describe(away))
             return
         for (_, work, total), entry in zip(changed, hours, strict=True):
             work.saved = total

@@ -10,6 +10,7 @@ import structlog
 
 from alerting.address_alerts import open_address_alerts
 from core.model.entities import Gateway
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool
 from gateways import gateway_metrics
 from gateways.telemetry import ADDRESS_CHANGES, REGISTERED
@@ -125,7 +126,7 @@ class Sightings:
             ForeignKeyViolationError,
             *DATABASE_AWAY,
         ) as away:  # One that is being removed is passed over next time.
-            log.warning("gateways_not_saved", error=str(away) or type(away).__name__)
+            log.warning("gateways_not_saved", error=describe(away))
             self._take_back(known, unknown, refused)
 
     def _take_back(

@@ -11,6 +11,7 @@ import structlog
 from core.messages import topics
 from core.messages.downlinks import TransmitReply, TransmitRequest, decode_request, encode_transmit
 from core.runtime.bus import BUS_AWAY, Bus
+from core.runtime.errors import describe
 from gateways.telemetry import DATAGRAMS, GATEWAYS_CONNECTED
 from lorawan.identifiers import EUI_LENGTH, GatewayId
 
@@ -108,7 +109,7 @@ class Paths:
             try:
                 await self._open(gateway_id)
             except BUS_AWAY as away:
-                log.warning("path_not_opened", gw_eui=gateway_id.hex(), error=str(away) or type(away).__name__)
+                log.warning("path_not_opened", gw_eui=gateway_id.hex(), error=describe(away))
                 self._to_open.put_nowait(gateway_id)
                 await asyncio.sleep(RETRY_S)
 
@@ -164,7 +165,7 @@ class Paths:
             async with asyncio.timeout(DRAIN_WITHIN_S):
                 await subscription.drain()
         except BUS_AWAY as away:
-            log.info("not_unsubscribed", error=str(away) or type(away).__name__)
+            log.info("not_unsubscribed", error=describe(away))
 
     def _count(self) -> None:
         names = [path.frontend for path in self._paths.values()]

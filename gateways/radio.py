@@ -8,6 +8,8 @@ import structlog
 
 from core.messages.downlinks import Transmission, TransmitReply, TransmitRequest
 from core.model.entities import Gateway
+from core.runtime.clock import wall_clock_us
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from gateways import gateway_metrics
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, OK, Emission, Frontend, WindowFrontend
@@ -32,11 +34,6 @@ IMMEDIATE_TRIES = 3
 IMMEDIATE_PAUSE_S = 0.3
 
 log = structlog.get_logger()
-
-
-def now_us() -> int:
-    """Microseconds since 1970 UTC."""
-    return time.time_ns() // 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +85,12 @@ class Radio:
             DATABASE_AWAY: the ledger cannot be read.
         """
         scheduler = Scheduler(REGIONS.get(gateway.region, EU868))
-        scheduler.restore(now_us(), await read_emissions(pool, gateway.gateway_id))
+        scheduler.restore(wall_clock_us(), await read_emissions(pool, gateway.gateway_id))
         return cls(gateway, scheduler, pool, statuses, round_trips)
 
     def usage(self) -> tuple[Usage, ...]:
         """What is used up of each sub-band's hour."""
-        self._latest_now_us = max(now_us(), self._latest_now_us)
+        self._latest_now_us = max(wall_clock_us(), self._latest_now_us)
         return self._scheduler.usage(self._latest_now_us)
 
     async def transmit(self, frontend: Frontend, request: TransmitRequest) -> TransmitReply:
@@ -144,7 +141,7 @@ class Radio:
         outcome = await self._try(frontend, request, index, transmission)
         for _ in range(IMMEDIATE_TRIES - 1):
             refused = outcome.status == COLLISION_PACKET and outcome.starts_at_us and transmission.immediate
-            if not refused or now_us() > request.latest_at_us:
+            if not refused or wall_clock_us() > request.latest_at_us:
                 break
             await asyncio.sleep(IMMEDIATE_PAUSE_S)
             outcome = await self._try(frontend, request, index, transmission)
@@ -171,9 +168,7 @@ class Radio:
         try:
             row_id = await write_transmission(self._pool, gateway_id, booked, priority, request.downlink_id)
         except DATABASE_AWAY as away:
-            log.warning(
-                "transmission_not_written", gw_eui=gateway_id.hex(), error=str(away) or type(away).__name__
-            )
+            log.warning("transmission_not_written", gw_eui=gateway_id.hex(), error=describe(away))
             self._scheduler.release(granted)
             return _Outcome(INTERNAL_ERROR)
         return _Booking(index, transmission, granted, row_id)
@@ -186,7 +181,7 @@ class Radio:
 
     def _request(self, request: TransmitRequest, transmission: Transmission) -> Granted | Refused:
         # A clock that was set back must not take the ledger back with it.
-        now = self._latest_now_us = max(now_us(), self._latest_now_us)
+        now = self._latest_now_us = max(wall_clock_us(), self._latest_now_us)
         try:
             airtime_us = lora_airtime_us(
                 len(transmission.phy_payload), transmission.spreading_factor, transmission.bandwidth, crc=False
@@ -215,7 +210,7 @@ class Radio:
 
         The whole round trip counts: the uplink had been underway for one half when it arrived here.
         """
-        return now_us() + HARD_LEAD_US + self.round_trip_us > granted.start_us
+        return wall_clock_us() + HARD_LEAD_US + self.round_trip_us > granted.start_us
 
     async def _hand_over(self, frontend: Frontend, request: TransmitRequest, booked: _Booking) -> str:
         """Ask the gateway, an immediate frame only when its turn has come."""
@@ -226,11 +221,11 @@ class Radio:
         async with self._handing_over:
             # The one before may have reached the gateway later than we thought.
             await _sleep_until(self._on_air_until_us - QUEUE_LEAD_US)
-            if now_us() > request.latest_at_us:
+            if wall_clock_us() > request.latest_at_us:
                 return TOO_LATE
             status = await self._ask(frontend, emission)
             if status in {OK, NO_ACK}:
-                self._on_air_until_us = now_us() + QUEUE_LEAD_US + granted.airtime_us
+                self._on_air_until_us = wall_clock_us() + QUEUE_LEAD_US + granted.airtime_us
             return status
 
     async def _ask(self, frontend: Frontend, emission: Emission) -> str:
@@ -249,7 +244,7 @@ def _priority_of(request: TransmitRequest) -> Priority:
 
 
 async def _sleep_until(instant_us: int) -> None:
-    delay_us = instant_us - now_us()
+    delay_us = instant_us - wall_clock_us()
     if delay_us > 0:
         await asyncio.sleep(delay_us / 1e6)
 

@@ -7,12 +7,12 @@ import socket
 
 import structlog
 
+from core.runtime.clock import wall_clock_us
 from gateways.address_lock import AddressLock
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, Emission
 from gateways.gateway_activity import Activity
 from gateways.known_gateways import Gateways, Sightings
 from gateways.paths import EXPIRES_AFTER_S, Paths
-from gateways.radio import now_us
 from gateways.rate_limits import Limits
 from gateways.round_trip import RoundTrips
 from gateways.semtech_frames import frames_of, stats_of, txpk_of
@@ -117,7 +117,7 @@ class SemtechUdp:
 
     def _received(self, data: bytes, addr: Address) -> None:
         """Whatever comes; nothing that comes may raise."""
-        received_at_us = now_us()
+        received_at_us = wall_clock_us()
         kind = datagram_type(data)
         gateway_id = NOBODY if kind is None else gateway_id_of(data)
         holder = self._holder(kind, gateway_id, addr)

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from lorawan.airtime import Emission
 from lorawan.identifiers import GatewayId
+from lorawan.instants import from_us, to_us
 
 WRITE_TIMEOUT_S = 0.5
 FLUSH_EVERY_S = 1.0
@@ -29,8 +30,6 @@ UPDATE transmission t SET status = s.status
 FROM unnest($1::bigint[], $2::text[]) AS s (id, status) WHERE t.id = s.id
 """
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 log = structlog.get_logger()
 
@@ -38,9 +37,7 @@ log = structlog.get_logger()
 async def read_emissions(connection: Connection | Pool, gateway_id: GatewayId) -> list[Emission]:
     """What a gateway may have emitted in the last hour, or is still to emit."""
     rows = await connection.fetch(READ_EMISSIONS, gateway_id, timeout=WRITE_TIMEOUT_S)
-    return [
-        Emission((row["starts_at"] - _EPOCH) // _MICROSECOND, row["airtime_us"], row["frequency"]) for row in rows
-    ]
+    return [Emission(to_us(row["starts_at"]), row["airtime_us"], row["frequency"]) for row in rows]
 
 
 async def write_transmission(
@@ -51,7 +48,7 @@ async def write_transmission(
     Raises:
         DATABASE_AWAY: not within half a second; the radio must not be asked.
     """
-    starts_at = _EPOCH + timedelta(microseconds=emission.start_us)
+    starts_at = from_us(emission.start_us)
     return await connection.fetchval(
         WRITE,
         gateway_id,
@@ -97,5 +94,5 @@ class Statuses:
             self._waiting = waiting + self._waiting
             raise
         except DATABASE_AWAY as away:
-            log.warning("statuses_not_saved", error=str(away) or type(away).__name__)
+            log.warning("statuses_not_saved", error=describe(away))
             self._waiting = waiting + self._waiting

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import structlog
 
 from core.messages.downlinks import TransmitReply, TransmitRequest
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY
 from gateways import gateway_metrics
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, Frontend
@@ -74,7 +75,7 @@ class Transmitter:
         try:
             radio = await self._radios.of(gateway)
         except DATABASE_AWAY as away:
-            log.warning("ledger_not_read", gw_eui=gateway_id.hex(), error=str(away) or type(away).__name__)
+            log.warning("ledger_not_read", gw_eui=gateway_id.hex(), error=describe(away))
             return TransmitReply(INTERNAL_ERROR, -1, 0, 0)
         reply = await radio.transmit(self._frontends[name], request)
         if radio.measured_us is not None:

@@ -5,13 +5,14 @@ next is written; commits, publications and acknowledgements keep the order.
 """
 
 import asyncio
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
 
 from core.runtime.bus import BUS_AWAY
+from core.runtime.clock import wall_clock_us
+from core.runtime.errors import describe
 from core.runtime.lease import LeaseLost
 from core.runtime.ownership import ShardsLost
 from core.runtime.postgres import BAD_DATA, DATABASE_AWAY, ForeignKeyViolationError, PostgresError
@@ -42,7 +43,7 @@ class Pass:
     taken: list[Taken]
     prepared: Prepared | None = None
     done: list[Done] = field(default_factory=list["Done"])
-    began_us: int = field(default_factory=lambda: time.time_ns() // 1_000)
+    began_us: int = field(default_factory=wall_clock_us)
 
     def size(self) -> int:
         """How many uplinks it has."""
@@ -94,7 +95,7 @@ class Ingest:
                 for message in self.inboxes.unacknowledged():
                     await message.in_progress()
             except BUS_AWAY as away:
-                log.warning("in_progress_not_sent", error=str(away) or type(away).__name__)
+                log.warning("in_progress_not_sent", error=describe(away))
 
     async def _something_arrived(self, ending: asyncio.Task[bool]) -> bool:
         """Wait for uplinks; False when the end came first."""
@@ -121,7 +122,7 @@ class Ingest:
         try:
             work.prepared = await self._prepare(work)
         except Exception as failed:  # noqa: BLE001 - It is prepared again when it is to be written, and judged there.
-            log.warning("pass_not_prepared", error=str(failed) or type(failed).__name__)
+            log.warning("pass_not_prepared", error=describe(failed))
         if self._writing is not None:
             await self._writing
         self._writing = self._tasks.create_task(self._finish(work, stopping), name="write a pass")
@@ -245,5 +246,5 @@ class Ingest:
 
 
 def _put_off(failed: BaseException) -> None:
-    log.warning("pass_put_off", error=str(failed) or type(failed).__name__)
+    log.warning("pass_put_off", error=describe(failed))
     PASSES_RETRIED.labels(type(failed).__name__).inc()

@@ -10,6 +10,7 @@ import structlog
 from core.messages.batch import UnreadableBatch
 from core.messages.uplinks import UPLINK_BATCHES, Uplink
 from core.runtime.bus import BUS_AWAY, Message, ShardReader
+from core.runtime.errors import describe
 from core.runtime.lease import Lease
 from core.runtime.ownership import batches
 from ingest.batch import Delivered, Quarantined
@@ -57,7 +58,7 @@ class Inbox:
             for message in messages:
                 await message.ack()
         except BUS_AWAY as away:
-            log.warning("not_acknowledged", error=str(away) or type(away).__name__)
+            log.warning("not_acknowledged", error=describe(away))
         for _ in messages:
             self.held.popleft()
         if not self.held and not self.waiting:

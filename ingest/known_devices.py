@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from core.messages.shards import slot_of_asset
@@ -16,6 +16,7 @@ from decoders.containers import ContainerGeometry, InvalidGeometry, geometry_of
 from ingest.known_codecs import AnyCodec, KnownCodecs
 from ingest.vendor_codecs import VendorCodec
 from lorawan.identifiers import SLOTS
+from lorawan.instants import to_us
 from registry.assets import read_assets
 from registry.changes import Change
 from registry.codecs import Override, decoding_with, read_overrides
@@ -24,7 +25,6 @@ from registry.devices import read_assignments, read_devices, read_profiles
 from registry.keys import KeyWrap
 from registry.profiles import Decoding
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BEGINNING_US, END_US = -(1 << 62), 1 << 62
 LARGEST = sys.float_info.max
 Stream = tuple[int, float, float]
@@ -251,4 +251,4 @@ def _microseconds(bound: datetime | None, unbounded: int) -> int:
     """A bound of a range; the driver gives infinity without a time zone."""
     if bound is None or bound.tzinfo is None:
         return unbounded
-    return (bound - EPOCH) // timedelta(microseconds=1)
+    return to_us(bound)

@@ -12,6 +12,7 @@ from core.messages.batch import encode_batch
 from core.messages.shards import shard_of_slot
 from core.messages.traces import NO_TRACE
 from core.runtime.bus import BUS_AWAY, Bus
+from core.runtime.errors import describe
 from ingest.batch import Published
 from ingest.telemetry import UNPUBLISHED
 
@@ -44,7 +45,7 @@ class MeasurementPublisher:
         try:
             await self._offer(waiting)
         except BUS_AWAY as away:
-            log.warning("measurements_not_published", error=str(away) or type(away).__name__)
+            log.warning("measurements_not_published", error=describe(away))
             await self._offer_again(waiting)
         self._give_up_the_oldest()
 
@@ -77,7 +78,7 @@ class MeasurementPublisher:
                 await self._bus.ensure_measurements_stream()
             await self._offer(shards)
         except BUS_AWAY as away:
-            log.warning("measurements_kept_back", error=str(away) or type(away).__name__)
+            log.warning("measurements_kept_back", error=describe(away))
 
     def _give_up_the_oldest(self) -> None:
         for queue in self._waiting.values():

@@ -1,17 +1,17 @@
 """SQL of decoding again: whose turn it is, what is stored of a day, and what replaces it in one transaction."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from core.messages.measurements import Flag
 from core.runtime.postgres import Connection, Pool, uuid_of
 from ingest.batch import HOUR_US
 from ingest.pipeline import Interpreted, Row
+from lorawan.instants import from_us
 from registry.redecodes import COLUMNS, Redecode
 from registry.rows import entity
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Without a sign of life for so long, another replica goes on; whoever has the same name goes on at once.
 HELD_FOR = timedelta(seconds=60)
 
@@ -325,4 +325,4 @@ async def _mark(connection: Connection, touched: Iterable[tuple[int, int]]) -> N
 
 def instant(us: int) -> datetime:
     """As the driver wants it."""
-    return EPOCH + timedelta(microseconds=us)
+    return from_us(us)

@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 
 from core.messages.uplinks import Uplink
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY
 from decoders.javascript.pool import STOPPED, Answer, Call, PoolUnavailable
 from ingest.batch import Delivered
@@ -64,7 +65,7 @@ class Scripts:
                     await self._suspend_version(version_of(key))
                     break
                 except DATABASE_AWAY as away:
-                    log.warning("codec_not_suspended", key=key, error=str(away) or type(away).__name__)
+                    log.warning("codec_not_suspended", key=key, error=describe(away))
                     await asyncio.sleep(TRY_AGAIN_S)
 
     def apply(self, changes: Iterable[Change]) -> None:

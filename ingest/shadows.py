@@ -4,13 +4,13 @@ import asyncio
 import math
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import structlog
 
 from core.messages.uplinks import Uplink
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool, uuid_of
 from decoders.canonical import Decoded, MalformedPayload
 from ingest.batch import Shown
@@ -19,9 +19,9 @@ from ingest.pipeline import Read
 from ingest.scripts import Scripts, call_of
 from ingest.telemetry import SHADOWS_DROPPED
 from ingest.vendor_codecs import FrameWaits, ScriptFailed, VendorCodec
+from lorawan.instants import from_us
 from registry.codec_shadows import Compared, ShadowKey, store_compared
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WAITING_AT_MOST = 2_000
 AT_ONCE = 200
 PAUSE_S = 0.5
@@ -77,7 +77,7 @@ class Shadows:
                 await store_compared(connection, compared, dropped)
         except (ForeignKeyViolationError, *DATABASE_AWAY) as failed:
             SHADOWS_DROPPED.inc(len(compared))
-            log.warning("shadows_not_stored", frames=len(compared), error=str(failed) or type(failed).__name__)
+            log.warning("shadows_not_stored", frames=len(compared), error=describe(failed))
 
     async def _shadow_reads(self, frames: Sequence[Shown]) -> dict[int, Read]:
         asked = [
@@ -106,7 +106,7 @@ def _compare(shown: Shown, shadow_read: Read | None) -> Compared:
         _key(shown),
         device.id,
         uuid_of(uplink.uplink_id),
-        EPOCH + timedelta(microseconds=uplink.time_us),
+        from_us(uplink.time_us),
         uplink.f_port,
         uplink.payload,
         outcome(device.codec, uplink, device.all_options(), shown.read),

@@ -1,12 +1,11 @@
 """What became of the uplinks that are followed, said once it is committed."""
 
-import time
-
 import msgspec
 import structlog
 
 from core.messages.traces import NO_TRACE
 from core.messages.uplinks import Uplink
+from core.runtime.clock import wall_clock_us
 from core.runtime.tracing import TRACES
 from ingest.batch import Prepared
 from ingest.known_devices import KnownDevices
@@ -48,7 +47,7 @@ def _step(uplink: Uplink, outcome: str, devices: KnownDevices, began_us: int, re
     TRACES.step(
         STAGE,
         uplink.trace_id,
-        (began_us, time.time_ns() // 1_000),
+        (began_us, wall_clock_us()),
         "uplink_stored",
         OF_OURS if uplink.session_id else OF_ANOTHER_LNS,
         tenant=None if device is None else device.unassigned.tenant_id,

@@ -11,19 +11,20 @@ import structlog
 from core.messages import topics
 from core.messages.downlinks import TransmitReply, TransmitRequest, decode_reply, encode_transmit
 from core.runtime.bus import BUS_AWAY, Bus, NoResponders
+from core.runtime.clock import wall_clock_us
+from core.runtime.errors import describe
 from core.runtime.lease import LeaseLost
 from core.runtime.ownership import fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
+from lorawan.instants import from_us, to_us
 from lorawan.windows import Window
 from network import downlink_frame, downlink_store, store
-from network.clock import wall_clock_us
 from network.downlink_frame import Order
 from network.downlink_store import MAX_ATTEMPTS, Changed, DueDownlink, Settlement
 from network.join_pressure import JoinPressure
 from network.sessions import HeardCopy
 from network.settings import NetworkServerSettings
 from network.shards import Shard, Shards, nudge_done
-from network.store import instant, microseconds
 from network.telemetry import DOWNLINK_DELAY, DOWNLINKS
 
 OK = "OK"
@@ -147,7 +148,7 @@ class Emitter:
             self._note(order, emission)
             if order.row is not None:
                 if emission.status == OK:
-                    asked_us = microseconds(order.row.created_at)
+                    asked_us = to_us(order.row.created_at)
                     DOWNLINK_DELAY.observe(max(0, emission.starts_at_us - asked_us) / 1_000_000)
                 await self._settle(shard, order.row, emission, is_class_c=order.is_class_c)
         except LeaseLost as lost:
@@ -175,7 +176,7 @@ class Emitter:
         try:
             return await self._emit(shard, order, f_cnt)
         except DATABASE_AWAY as away:
-            log.warning("downlink_interrupted", error=str(away) or type(away).__name__)
+            log.warning("downlink_interrupted", error=describe(away))
             return Emission(DATABASE_WAS_AWAY)
         except (ValueError, OverflowError) as wrong:  # This frame cannot be built; the next one may.
             log.error("downlink_not_built", device_id=order.device_id, error=str(wrong))
@@ -252,7 +253,7 @@ class Emitter:
                     changed = await downlink_store.settle(connection, settlement)
                 break
             except DATABASE_AWAY as away:
-                log.warning("downlink_not_settled", downlink_id=row.id, error=str(away) or type(away).__name__)
+                log.warning("downlink_not_settled", downlink_id=row.id, error=describe(away))
                 await asyncio.sleep(0.5)
         if settlement.state == "failed":
             log.warning("downlink_failed", downlink_id=row.id, reason=settlement.reason)
@@ -276,16 +277,16 @@ async def ask_gateway(bus: Bus, request: TransmitRequest) -> TransmitReply:
 def settlement_of(row: DueDownlink, emission: Emission, now_us: int, *, is_class_c: bool) -> Settlement:
     """What is written to the row: sent, again later, or failed after three attempts."""
     if emission.status == OK:
-        return Settlement(row.id, "sent", gateway_id=emission.gateway_id, sent_at=instant(emission.starts_at_us))
+        return Settlement(row.id, "sent", gateway_id=emission.gateway_id, sent_at=from_us(emission.starts_at_us))
     attempt = row.attempts + 1  # `attempts` was read before this one was marked.
     waits = emission.status in WAITING
     if emission.status in HOPELESS or (attempt >= MAX_ATTEMPTS and not waits):
         return Settlement(row.id, "failed", emission.status, emission.gateway_id)
     pause_us = RETRY_AFTER_US[min(attempt, len(RETRY_AFTER_US)) - 1]
     if waits and is_class_c:  # A class A device's next uplink is pause enough.
-        age_us = now_us - microseconds(row.created_at)
+        age_us = now_us - to_us(row.created_at)
         pause_us = min(max(age_us // 10, SHORTEST_WAIT_US), LONGEST_WAIT_US)
     again_us = max(now_us + pause_us, emission.fits_at_us)
     return Settlement(
-        row.id, "queued", emission.status, emission.gateway_id, not_before=instant(again_us), counts=not waits
+        row.id, "queued", emission.status, emission.gateway_id, not_before=from_us(again_us), counts=not waits
     )

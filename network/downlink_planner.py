@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from core.runtime.bus import Bus
+from core.runtime.clock import wall_clock_us
+from core.runtime.errors import describe
 from core.runtime.ownership import ShardsLost, fenced
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
+from lorawan.instants import from_us
 from network import downlink_frame, downlink_store, store
-from network.clock import wall_clock_us
 from network.device_cache import DeviceCache
 from network.downlink_dispatch import Emitter
 from network.downlink_frame import Order
@@ -24,7 +26,6 @@ from network.join_handler import Admitted
 from network.receive import Opportunity
 from network.sessions import SessionTable
 from network.shards import Shards, nudge_done
-from network.store import instant
 from network.telemetry import DOWNLINKS
 
 POLL_EVERY_S = 1.0
@@ -112,7 +113,7 @@ class Downlinks:
             self._wake.set()
             return
         except DATABASE_AWAY as away:
-            log.warning("downlinks_not_planned", error=str(away) or type(away).__name__)
+            log.warning("downlinks_not_planned", error=describe(away))
             self._offers = {o.opportunity.session.device_id: o for o in offers} | self._offers
             await asyncio.sleep(0.5)
             return
@@ -186,7 +187,7 @@ class Downlinks:
                 connection,
                 slots,
                 [opportunity.session.device_id for opportunity in class_a],
-                [instant(opportunity.uplink_at_us) for opportunity in class_a],
+                [from_us(opportunity.uplink_at_us) for opportunity in class_a],
             )
         open_offers = [
             o.opportunity for o in offers if now_us <= downlink_frame.answer_useful_until_us(o.opportunity)

@@ -13,6 +13,7 @@ from core.runtime.postgres import Connection
 from lorawan.crypto import SessionCipher, SessionKeys, WrongKek, unwrap_key, wrap_key
 from lorawan.frame import MalformedFrame
 from lorawan.identifiers import DevAddr, slot_of_dev_eui
+from lorawan.instants import from_us
 from lorawan.join import EU868_CF_LIST, JoinAccept, JoinRequest, allocate_dev_addr, derive_session_keys
 from lorawan.join_policy import DevNonceVerdict, judge_dev_nonce, next_join_nonce, policy_of
 from lorawan.mac_state import first_state
@@ -26,7 +27,6 @@ from network.join_store import Joining, NewSession
 from network.receive import nearest_gateway_us
 from network.sessions import HeldSession, Progress
 from network.settings import NetworkServerSettings
-from network.store import instant
 from registry.rejections import forgive_joins
 
 JOIN_WINDOW_US = 6_000_000
@@ -282,7 +282,7 @@ class JoinDesk:
                 outcomes.append(refused)
                 continue
             keys = derive_session_keys(entry.app_key, nonce, self._settings.net_id, entry.request.dev_nonce)
-            is_recent = instant(now_us) - session.activated_at <= timedelta(microseconds=JOIN_WINDOW_US)
+            is_recent = from_us(now_us) - session.activated_at <= timedelta(microseconds=JOIN_WINDOW_US)
             if not is_recent or not compare_digest(
                 keys.nwk_s_key, unwrap_key(self._kek, session.nwk_s_key_wrapped)
             ):

@@ -14,15 +14,17 @@ import structlog
 
 from core.messages.downlinks import Transmission, TransmitReply, TransmitRequest
 from core.runtime.bus import Bus
+from core.runtime.clock import wall_clock_us
+from core.runtime.errors import describe
 from core.runtime.lease import LeaseLost
 from core.runtime.ownership import ShardsLost, fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from lorawan.crypto import SessionCipher, SessionKeys, WrongKek, unwrap_key
 from lorawan.identifiers import DevAddr
+from lorawan.instants import to_us
 from lorawan.multicast import Hearing, build_multicast, gateways_for
 from lorawan.regions import EU868, REQUIRED_SNR, Lora
 from network import multicast_store
-from network.clock import wall_clock_us
 from network.downlink_dispatch import GUARD_US, INTERNAL_ERROR, OK, ask_gateway
 from network.downlink_frame import CLASS_C_PATIENCE_US, airtime_us
 from network.downlink_planner import NUDGES
@@ -30,7 +32,6 @@ from network.multicast_store import DueMessage, Emission
 from network.sessions import HeardCopy
 from network.settings import NetworkServerSettings
 from network.shards import Shard, Shards
-from network.store import microseconds
 from network.telemetry import MULTICASTS
 
 POLL_EVERY_S = 1.0
@@ -83,7 +84,7 @@ class Multicasts:
                 except ShardsLost as lost:
                     self._shards.drop_all(lost.shards)
                 except DATABASE_AWAY as away:
-                    log.warning("multicasts_not_planned", error=str(away) or type(away).__name__)
+                    log.warning("multicasts_not_planned", error=describe(away))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_EVERY_S):
                         await self._wake.wait()
@@ -132,7 +133,7 @@ class Multicasts:
             self._shards.drop(shard)
         except DATABASE_AWAY as away:
             # The row says `sending`: the next look at it goes on from what is written.
-            log.warning("multicast_interrupted", error=str(away) or type(away).__name__)
+            log.warning("multicast_interrupted", error=describe(away))
             await asyncio.sleep(POLL_EVERY_S)
         finally:
             self._calls.pop(message.group_id, None)
@@ -183,7 +184,7 @@ class Multicasts:
 
     async def _emit(self, call: _Call, gateway_id: bytes) -> str:
         """Ask one gateway until it has the frame, or has refused it three times, or nobody wants it any more."""
-        not_after_us = microseconds(call.message.not_after)
+        not_after_us = to_us(call.message.not_after)
         status = "NOT_AFTER"
         again_us = 0
         for _ in range(ATTEMPTS):

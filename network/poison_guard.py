@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from core.runtime.errors import describe
 from core.runtime.lease import WHOLE_MESSAGE, LeaseLost, note_done, note_in_hand
 from core.runtime.ownership import ShardsLost
 from core.runtime.postgres import DATABASE_AWAY
@@ -39,7 +40,7 @@ async def pick_up_message(shard: Shard, sequence: int) -> None:
         except ShardsLost:
             return  # What comes of it is refused by the fence.
         except DATABASE_AWAY as away:
-            log.warning("in_hand_not_noted", error=str(away) or type(away).__name__)
+            log.warning("in_hand_not_noted", error=describe(away))
             await asyncio.sleep(TRY_AGAIN_S)
         else:
             return
@@ -50,4 +51,4 @@ async def lay_down(shard: Shard) -> None:
     try:
         await note_done(shard.pool, shard.lease)
     except (LeaseLost, *DATABASE_AWAY) as away:
-        log.warning("in_hand_not_cleared", error=str(away) or type(away).__name__)
+        log.warning("in_hand_not_cleared", error=describe(away))

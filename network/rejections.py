@@ -4,8 +4,9 @@ import asyncio
 
 import structlog
 
+from core.runtime.clock import wall_clock_us
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool
-from network.clock import wall_clock_us
 from network.telemetry import REFUSALS_LEFT_OUT
 from registry.rejections import RefusalSeen, save_refusals
 
@@ -68,7 +69,7 @@ class Refusals:
         try:
             await save_refusals(self._pool, list(seen.values()))
         except (ForeignKeyViolationError, *DATABASE_AWAY) as away:  # A device that is being removed is no reason.
-            self._log.warning("refusals_not_saved", error=str(away) or type(away).__name__)
+            self._log.warning("refusals_not_saved", error=describe(away))
             for key, later in self._seen.items():
                 before = seen.get(key)
                 if before is not None:

@@ -3,19 +3,19 @@
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 import structlog
 
+from core.runtime.clock import wall_clock_us
 from core.runtime.postgres import Connection, Pool, Record, uuid_of
 from lorawan.commands.dev_status import DevStatusAns
 from lorawan.crypto import SessionCipher, SessionKeys, WrongKek, unwrap_key
 from lorawan.identifiers import DevAddr
+from lorawan.instants import from_us, to_us
 from lorawan.mac_state import MacState, first_state
 from lorawan.regions import EU868
 from lorawan.session import LastUplink, Session
-from network.clock import wall_clock_us
 from network.sessions import HeardCopy, HeldSession, Progress
 
 _encoder = msgspec.json.Encoder()
@@ -23,7 +23,6 @@ _encoder = msgspec.json.Encoder()
 log = structlog.get_logger()
 
 PAGE = 500  # Sessions: some twenty milliseconds.
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 READ_SESSIONS = """
 SELECT s.id, s.device_id, s.dev_addr, s.nwk_s_key_wrapped, s.app_s_key_wrapped, s.kek_id, s.f_cnt_up,
@@ -92,16 +91,6 @@ ON CONFLICT DO NOTHING
 """
 
 
-def instant(time_us: int) -> datetime:
-    """Microseconds since 1970 as the driver takes them; exact."""
-    return EPOCH + timedelta(microseconds=time_us)
-
-
-def microseconds(at: datetime) -> int:
-    """A timestamp of the database in microseconds since 1970; exact."""
-    return (at - EPOCH) // timedelta(microseconds=1)
-
-
 @dataclass(frozen=True, slots=True)
 class Poison:
     """An item that nobody can read."""
@@ -127,7 +116,7 @@ def _held(row: Record, kek: bytes, now_us: int) -> HeldSession:
             row["f_cnt_up"] - 1,
             row["last_digest"] or b"",
             row["last_confirmed"],
-            microseconds(row["last_uplink_at"]),
+            to_us(row["last_uplink_at"]),
         )
     state = Session(
         DevAddr(row["dev_addr"]),
@@ -201,7 +190,7 @@ async def save_sessions(connection: Connection, progress: dict[int, Progress]) -
         [made.state.f_cnt_up for _, made, _ in rows],
         [last.digest if last else None for _, _, last in rows],
         [uuid_of(made.uplink_id) for _, made, _ in rows],
-        [instant(last.time_us) if last else None for _, _, last in rows],
+        [from_us(last.time_us) if last else None for _, _, last in rows],
         [last.confirmed if last else False for _, _, last in rows],
         [_encoder.encode(made.heard_by).decode() for _, made, _ in rows],
     )
@@ -229,7 +218,7 @@ async def save_statuses(connection: Connection, statuses: dict[int, tuple[DevSta
         [device_id for device_id, _ in rows],
         [status.battery for _, (status, _) in rows],
         [status.margin for _, (status, _) in rows],
-        [instant(at_us) for _, (_, at_us) in rows],
+        [from_us(at_us) for _, (_, at_us) in rows],
     )
 
 

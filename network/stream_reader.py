@@ -10,6 +10,7 @@ from core.messages import topics
 from core.messages.batch import UnreadableBatch
 from core.messages.frames import FRAME_BATCHES, Frame
 from core.runtime.bus import BUS_AWAY, Message
+from core.runtime.errors import describe
 from core.runtime.lease import WHOLE_MESSAGE
 from network import poison_guard
 from network.deduplication import Group
@@ -135,4 +136,4 @@ async def _acknowledge_message(message: Message) -> None:
         await message.ack()
     except BUS_AWAY as away:
         # It comes again, is known by its sequence or by its session, and is acknowledged then.
-        log.warning("acknowledgement_lost", sequence=message.sequence, error=str(away) or type(away).__name__)
+        log.warning("acknowledgement_lost", sequence=message.sequence, error=describe(away))

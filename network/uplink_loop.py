@@ -16,6 +16,8 @@ from core.messages.batch import encode_batches
 from core.messages.frames import Frame
 from core.messages.uplinks import Uplink
 from core.runtime.bus import BUS_AWAY, Bus
+from core.runtime.clock import wall_clock_us
+from core.runtime.errors import describe
 from core.runtime.lease import LeaseLost
 from core.runtime.ownership import ShardsLost, fenced
 from core.runtime.postgres import BAD_DATA, DATABASE_AWAY, Connection, Pool, PostgresError
@@ -24,7 +26,6 @@ from lorawan.frame import MalformedFrame, MType, mtype_of
 from lorawan.mac_state import MacPolicy
 from lorawan.session import MAX_F_CNT_GAP, RejectReason
 from network import downlink_store, store, uplink_trace
-from network.clock import wall_clock_us
 from network.deduplication import Group, best_copies
 from network.device_cache import DeviceCache
 from network.downlink_planner import Downlinks, Offer
@@ -168,7 +169,7 @@ class UplinkPass:
     async def _put_off(self, work: Sequence[Work], failed: Exception, attempt: int) -> None:
         is_bus = isinstance(failed, BUS_AWAY) and not isinstance(failed, DATABASE_AWAY)
         PASSES_RETRIED.labels("bus" if is_bus else "database").inc()
-        log.warning("pass_retried", attempt=attempt, error=str(failed) or type(failed).__name__)
+        log.warning("pass_retried", attempt=attempt, error=describe(failed))
         await self._keep_messages(work)
         await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
 

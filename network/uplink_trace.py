@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from core.messages.traces import NO_TRACE
 from core.model.entities import Device
+from core.runtime.clock import wall_clock_us
 from core.runtime.tracing import TRACES
-from network.clock import wall_clock_us
 from network.deduplication import Group
 from network.device_cache import DeviceCache
 from network.join_handler import Admitted, JoinRefused

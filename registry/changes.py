@@ -8,6 +8,7 @@ import structlog
 
 from core.messages import topics
 from core.runtime.bus import Bus
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Pool
 
 POLL_S = 5.0
@@ -54,7 +55,7 @@ class RegistryWatcher:
             try:
                 await self.poll()
             except DATABASE_AWAY as away:
-                log.warning("registry_not_read", error=str(away) or type(away).__name__)
+                log.warning("registry_not_read", error=describe(away))
             try:
                 async with asyncio.timeout(POLL_S):
                     await self._nudged.wait()

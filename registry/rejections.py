@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from core.runtime.postgres import Connection, Pool
+from lorawan.instants import from_us
 from registry.rows import entity
 
 # In the order of the key: two replicas that write the same rows must not wait for each other in a circle.
@@ -40,8 +41,6 @@ SELECT {COLUMNS} FROM frame_refusal r
 WHERE r.device_id IS NULL AND ($1::bytea IS NULL OR r.subject = $1)
 ORDER BY r.last_at DESC, r.reason, r.subject LIMIT $2
 """
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -82,8 +81,8 @@ async def save_refusals(connection: Connection | Pool, seen: Sequence[RefusalSee
         [entry.device_id for entry in seen],
         [entry.gateway_id for entry in seen],
         [entry.times for entry in seen],
-        [_EPOCH + timedelta(microseconds=entry.first_us) for entry in seen],
-        [_EPOCH + timedelta(microseconds=entry.last_us) for entry in seen],
+        [from_us(entry.first_us) for entry in seen],
+        [from_us(entry.last_us) for entry in seen],
         [entry.dev_nonce for entry in seen],
         [entry.forgiven for entry in seen],
     )

@@ -1,7 +1,7 @@
 """The lab: a codec is tried on the last frames of a device, or on given ones, before it is published."""
 
 import hashlib
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter
@@ -21,13 +21,12 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, invalid, not_found
 from decoders.catalogue import CODECS
 from decoders.mapping import propose
 from ingest.known_codecs import AnyCodec, compiled
+from lorawan.instants import EPOCH, from_us, to_us
 from registry.codecs import CodecVersion
 from registry.enrolment import read_enrolled
 from registry.profiles import Decoding, read_profile
 
 MOST_FRAMES = 100
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 
 router = APIRouter(prefix="/v1/codecs", tags=["Décodeurs"], responses=PROBLEM_RESPONSES)
 
@@ -194,12 +193,12 @@ async def _subject(connection: Any, body: Trial) -> _Subject:
             subject.options, subject.mapping = profile.codec_options, list(profile.mapping)
         for row in await store.list_uplinks(connection, device.id, most=body.last):
             if row.payload and row.f_port is not None and row.f_port > 0:
-                at, received = _us(row.time), _us(row.received_at)
+                at, received = to_us(row.time), to_us(row.received_at)
                 subject.frames.append(frame_of(row.f_port, row.payload, at, received))
                 subject.stored.append((row.status, row.codec))
     now = datetime.now(UTC)
     for frame in body.frames:
-        at = _us(frame.time or now)
+        at = to_us(frame.time or now)
         subject.frames.append(frame_of(frame.f_port, bytes.fromhex(frame.payload), at, at))
         subject.stored.append((None, None))
     return subject
@@ -223,14 +222,14 @@ def _show(
 ) -> TrialAnswer:
     frames = [
         TriedFrame(
-            time=_instant(frame.time_us),
+            time=from_us(frame.time_us),
             f_port=frame.f_port,
             payload=frame.payload.hex(),
             read=one.reason is None,
             reason=one.reason,
             values=[
                 TriedValue(
-                    time=_instant(value.time_us),
+                    time=from_us(value.time_us),
                     channel=value.channel,
                     quantity=value.quantity.name,
                     value=value.value,
@@ -253,11 +252,3 @@ def _show(
     return TrialAnswer(
         codec=name, frames=frames, read=read, failed=len(frames) - read, mapping=mapping, proposed=proposed
     )
-
-
-def _us(at: datetime) -> int:
-    return (at - EPOCH) // MICROSECOND
-
-
-def _instant(time_us: int) -> datetime:
-    return EPOCH + time_us * MICROSECOND

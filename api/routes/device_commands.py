@@ -1,6 +1,6 @@
 """Typed commands: a valve for N minutes, an interval, a relay; their octets are shown before they are sent."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
@@ -19,6 +19,7 @@ from core.runtime.postgres import Connection
 from decoders.catalogue import CODECS, can_switch
 from ingest.known_codecs import compiled
 from lighting.requests import is_off
+from lorawan.instants import to_us
 from registry.codecs import read_version
 from registry.downlinks import enqueue, read_downlink
 from registry.enrolment import EnrolledDevice
@@ -27,7 +28,6 @@ from registry.profiles import read_profile
 
 # lorawan.airtime.Priority.COMMAND
 PRIORITY = 1
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 router = APIRouter(prefix="/v1/devices/{dev_eui}/commands", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
 
@@ -100,7 +100,7 @@ async def order(
         if device.tenant_id != caller.principal.tenant_id:
             raise read_only(f"capteur {dev_eui}")
         target, profile = await _target(connection, device)
-    now_us = (now - EPOCH) // timedelta(microseconds=1)
+    now_us = to_us(now)
     encoded = await encode(target, name, body.parameters, caller.platform.codec_workers, now_us)
     if encoded.switches or can_switch(profile.codec, profile.capabilities):
         caller.demand("lighting")

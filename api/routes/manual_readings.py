@@ -15,10 +15,10 @@ from core.messages.measurements import Flag, Measurement
 from core.messages.shards import slot_of_asset
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, read_only
+from lorawan.instants import to_us
 
 OLDEST = timedelta(days=366)
 AHEAD = timedelta(minutes=5)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 router = APIRouter(prefix="/v1/datastreams/{id}", tags=["Mesures"], responses=PROBLEM_RESPONSES)
 
@@ -62,7 +62,7 @@ async def create(id: Id, body: NewManualReading, caller: Manager) -> ManualReadi
             raise Problem(409, "une mesure de cet instant existe déjà : elle n'est pas remplacée")
         await change.audit("create", "manual_reading", id, body.model_dump(mode="json"))
         owner = await store.slot_owner(change.connection, id)
-    row = Measurement(id, (body.time - EPOCH) // timedelta(microseconds=1), body.value, int(flags))
+    row = Measurement(id, to_us(body.time), body.value, int(flags))
     await caller.platform.tell_measured(slot_of_asset(owner), row)
     return ManualReadingAnswer(
         datastream_id=id,

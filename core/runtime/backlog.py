@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import Gauge
 
+from core.runtime.errors import describe
 from core.runtime.lifetime import raise_if_cancelled
 
 ASK_EVERY_S = 10.0
@@ -52,7 +53,7 @@ async def shown(
             try:
                 backlog = await ask()
             except away as gone:
-                log.debug("backlog_not_read", stream=stream, shard=shard, error=str(gone) or type(gone).__name__)
+                log.debug("backlog_not_read", stream=stream, shard=shard, error=describe(gone))
             else:
                 WAITING.labels(*labels).set(backlog.waiting)
                 UNACKNOWLEDGED.labels(*labels).set(backlog.unacknowledged)

@@ -26,6 +26,7 @@ from nats.js.errors import NotFoundError
 from core.messages import topics
 from core.runtime.backlog import Backlog
 from core.runtime.bus_connection import connected
+from core.runtime.errors import describe
 from core.runtime.lifetime import raise_if_cancelled
 from core.runtime.streams import MEASUREMENTS_STREAM, STREAMS
 from core.runtime.waiting import Waiting
@@ -232,7 +233,7 @@ class Bus:
                 if isinstance(refused, nats.errors.ConnectionClosedError):
                     raise
                 if attempt % 10 == 0:
-                    log.warning("publish_retried", subject=subject, error=str(refused) or type(refused).__name__)
+                    log.warning("publish_retried", subject=subject, error=describe(refused))
                 attempt += 1
                 await asyncio.sleep(random.uniform(0.05, min(2.0, 0.1 * attempt)))  # noqa: S311
 
@@ -342,7 +343,7 @@ class Bus:
             try:
                 await message.respond(await answer(message.data))
             except BUS_AWAY as gone:
-                log.warning("reply_not_sent", subject=subject, error=str(gone) or type(gone).__name__)
+                log.warning("reply_not_sent", subject=subject, error=describe(gone))
 
         async def receive(message: Msg) -> None:
             task = asyncio.create_task(reply(message), name=f"respond {subject}")

@@ -11,6 +11,7 @@ import nats.errors
 import structlog
 from nats.aio.client import Client
 
+from core.runtime.errors import describe
 from core.runtime.refusal import Refusal
 from core.runtime.waiting import Waiting, network_reason
 
@@ -45,7 +46,7 @@ async def connected(nats_url: str, name: str, waiting: Waiting | None = None) ->
 
     async def report(error: Exception) -> None:
         if client.is_connected:
-            log.warning("bus_error", error=str(error) or type(error).__name__)
+            log.warning("bus_error", error=describe(error))
         else:
             waiting.failed(bus_reason(error), error, RECONNECT_WAIT_S)
 

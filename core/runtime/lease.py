@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool, UniqueViolationError
 
 LEASE_S = 6.0
@@ -224,7 +225,7 @@ async def keep_lease(pool: Pool, lease: Lease) -> None:
             async with asyncio.timeout(RENEW_EVERY_S):
                 renewed = await pool.fetchval(RENEW, lease.service, lease.shard, lease.epoch, LEASE_S)
         except DATABASE_AWAY as away:
-            log.warning("lease_not_renewed", shard=lease.shard, error=str(away) or type(away).__name__)
+            log.warning("lease_not_renewed", shard=lease.shard, error=describe(away))
             lease.check()
             continue
         if renewed is None:
@@ -241,4 +242,4 @@ async def release_lease(pool: Pool, lease: Lease, *, cleanly: bool = True) -> No
     try:
         await pool.execute(RELEASE, lease.service, lease.shard, lease.epoch, cleanly)
     except DATABASE_AWAY as away:
-        log.warning("lease_not_released", shard=lease.shard, error=str(away) or type(away).__name__)
+        log.warning("lease_not_released", shard=lease.shard, error=describe(away))

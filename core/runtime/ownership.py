@@ -9,6 +9,7 @@ import structlog
 
 from core.runtime.backlog import shown
 from core.runtime.bus import BUS_AWAY, Bus, Message, ShardReader
+from core.runtime.errors import describe
 from core.runtime.lease import (
     CAREFUL_AFTER,
     Former,
@@ -135,7 +136,7 @@ class ShardOwner:
                         else:
                             await self._take_share(tasks)
                     except DATABASE_AWAY as away:
-                        log.warning("shards_not_asked_for", error=str(away) or type(away).__name__)
+                        log.warning("shards_not_asked_for", error=describe(away))
                     self.tried.set()
                     await asyncio.sleep(RETRY_EVERY_S)
         finally:
@@ -202,7 +203,7 @@ class ShardOwner:
             await self._let_go_of(lease, cleanly=not failures and (is_stopping or not was_ended))
         for outcome in outcomes:
             if isinstance(outcome, LET_GO):
-                log.warning("shard_let_go", shard=lease.shard, reason=str(outcome) or type(outcome).__name__)
+                log.warning("shard_let_go", shard=lease.shard, reason=describe(outcome))
             elif outcome is not None and _is_failure(outcome):
                 raise outcome
 
@@ -277,7 +278,7 @@ async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message
                 await reader.backlog()
                 last_good = loop.time()
         except BUS_AWAY as away:
-            log.warning("shard_not_read", error=str(away) or type(away).__name__)
+            log.warning("shard_not_read", error=describe(away))
             if reader.was_interrupted:
                 return
             if loop.time() - last_good > 2 * PROBE_EVERY_S:

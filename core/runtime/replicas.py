@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import structlog
 
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Pool
 
 ALIVE_S = 6.0
@@ -50,4 +51,4 @@ async def withdraw(pool: Pool, service: str, instance: str) -> None:
     try:
         await pool.execute(WITHDRAW, service, instance)
     except DATABASE_AWAY as away:
-        log.warning("replica_not_withdrawn", error=str(away) or type(away).__name__)
+        log.warning("replica_not_withdrawn", error=describe(away))

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 import structlog
 
+from core.runtime.errors import describe
+
 SAID_AGAIN_AFTER_S = 30.0
 NO_WAY, CUT = "aucun chemin réseau vers cette machine", "la connexion est coupée"
 NETWORK_REFUSALS = {
@@ -66,7 +68,7 @@ class Waiting:
         log.warning(
             self.event,
             address=self.address,
-            error=str(error) or type(error).__name__,
+            error=describe(error),
             since=self._since_utc.isoformat(timespec="seconds"),
             waited_s=round(now - self._since),
             next_try_s=round(next_try_s, 1),
@@ -106,7 +108,7 @@ def start_is_held() -> bool:
 
 def network_reason(error: BaseException) -> str:
     """Why there is no connection, in French."""
-    text = str(error) or type(error).__name__
+    text = describe(error)
     match error:
         case ssl.SSLError():
             return _tls_reason(error)

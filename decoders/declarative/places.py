@@ -9,6 +9,7 @@ from string import Formatter
 from decoders.declarative.meaning import Channel, Clock, Word
 from decoders.declarative.nodes import Entry, integer_of
 from decoders.declarative.records import Ranges
+from lorawan.instants import to_us
 
 _MINUTE_US, _DAY_US = 60_000_000, 86_400_000_000
 UNITS_US = {
@@ -23,7 +24,6 @@ UNITS_US = {
 LONGEST_US = 366 * UNITS_US["d"]
 _RANGE = re.compile(r"\s*(-?\w+)\s*(?:-\s*(\w+)\s*)?")
 _DURATION = re.compile(r"\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*([a-z]+)\s*")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def ranges_of(entry: Entry) -> Ranges:
@@ -78,8 +78,7 @@ def instant_us(entry: Entry) -> int:
         raise entry.error(
             f"une date est attendue (2013-01-01 ou 2026-11-25T12:00:00Z), pas {entry.shown()}"
         ) from None
-    since = (instant if instant.tzinfo else instant.replace(tzinfo=UTC)) - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return to_us(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
 
 
 def channel_of(entry: Entry, known: Collection[str]) -> str | Channel:

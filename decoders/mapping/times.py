@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from decoders.mapping.paths import Found, Steps, find, parse_path, path_text
+from lorawan.instants import to_us
 
 US = 1_000_000
 # What a bare number counts: seconds from 1973 to 2286, milliseconds from then on.
@@ -12,7 +13,6 @@ SECONDS_FROM, MILLISECONDS_FROM, MILLISECONDS_UNTIL = 1e8, 1e10, 1e13
 FORMATS = ("auto", "iso", "unix_s", "unix_ms")
 ORDERS = ("newest_first", "oldest_first")
 LONGEST_STEP_S = 366 * 86_400
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class InvalidTimeRule(ValueError):
@@ -127,5 +127,4 @@ def _read_iso(text: str) -> int | None:
         date = datetime.fromisoformat(text)
     except ValueError:
         return None
-    delta = (date if date.tzinfo else date.replace(tzinfo=UTC)) - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * US + delta.microseconds
+    return to_us(date if date.tzinfo else date.replace(tzinfo=UTC))

@@ -6,13 +6,13 @@ subunit and the function, where there are any: `""`, `maximum`, `tariff_1`, `sub
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.wmbus.records import Function, Record
+from lorawan.instants import to_us
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_US = 86_400_000_000
 OLDEST_US, AHEAD_US = 400 * _DAY_US, _DAY_US
 _LOW_BATTERY, _PERMANENT_ERROR, _TEMPORARY_ERROR = 0x04, 0x08, 0x10
@@ -140,8 +140,7 @@ def _instants(records: Sequence[Record], offset: timedelta) -> dict[int, int]:
     instants: dict[int, int] = {}
     for record in records:
         if record.meaning.what == "datetime" and isinstance(record.value, datetime):
-            since = record.value - offset - _EPOCH
-            instants.setdefault(record.storage, (since.days * 86_400 + since.seconds) * 1_000_000)
+            instants.setdefault(record.storage, to_us(record.value - offset))
     return instants
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from core.runtime.bus import Bus
+from core.runtime.errors import describe
 from core.runtime.lease import Lease, LeaseLost, keep_lease, release_lease, take_lease
 from core.runtime.mqtt import Broker, MqttEdge, MqttSettings
 from core.runtime.postgres import DATABASE_AWAY, Pool
@@ -84,7 +85,7 @@ class ApplicationKeepers:
                 try:
                     await self._look()
                 except DATABASE_AWAY as away:
-                    log.warning("applications_not_taken", error=str(away) or type(away).__name__)
+                    log.warning("applications_not_taken", error=describe(away))
                 connected = [running for running in self._running.values() if running.edge.is_connected]
                 APPLICATIONS_CONNECTED.set(len(connected))
                 try:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from integrations.applications.store import Tally, save_states
 from integrations.lns.telemetry import APPLICATION_COMMANDS, APPLICATION_DROPPED
@@ -74,7 +75,7 @@ class Tallies:
         try:
             await save_states(self.pool, changed)
         except DATABASE_AWAY as away:
-            log.warning("tallies_not_saved", error=str(away) or type(away).__name__)
+            log.warning("tallies_not_saved", error=describe(away))
             for id_, before in changed.items():
                 self._add(id_, before)
 

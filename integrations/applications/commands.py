@@ -18,6 +18,7 @@ from google.protobuf import json_format
 from core.messages import topics
 from core.messages.shards import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus
+from core.runtime.errors import describe
 from core.runtime.mqtt import MqttEdge, MqttMessage
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool, UniqueViolationError
 from decoders.catalogue import can_switch
@@ -128,9 +129,7 @@ class Commands:
             except RefusedCommand as refused:
                 self.tallies.refused(self.application, refused.reason, str(refused))
             except DATABASE_AWAY as away:
-                log.warning(
-                    "command_waits", application=self.application.id, error=str(away) or type(away).__name__
-                )
+                log.warning("command_waits", application=self.application.id, error=describe(away))
                 await asyncio.sleep(TRY_AGAIN_S)
                 continue
             return

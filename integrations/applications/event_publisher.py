@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import structlog
 
+from core.runtime.errors import describe
 from core.runtime.lease import Lease, LeaseLost
 from core.runtime.mqtt import MqttAway, MqttEdge, MqttRefused
 from core.runtime.ownership import fenced
@@ -54,9 +55,7 @@ class Publisher:
                 if self._edge.is_connected:
                     is_busy = await self._whole_pass()
             except DATABASE_AWAY as away:
-                log.warning(
-                    "events_not_taken", application=self._application.id, error=str(away) or type(away).__name__
-                )
+                log.warning("events_not_taken", application=self._application.id, error=describe(away))
             if not is_busy:
                 await asyncio.sleep(POLL_S)
 

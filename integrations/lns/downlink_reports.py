@@ -4,22 +4,22 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from core.messages import topics
 from core.messages.shards import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from integrations.lns import downlink_store
 from integrations.lns.downlink_store import Changed
 from integrations.lns.lns_uplink import DownlinkReport
 from integrations.lns.telemetry import DOWNLINKS
+from lorawan.instants import from_us
 from registry.lns_sources import Source
 
 SWEEP_EVERY_S = 5.0
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST_US = 4_102_444_800_000_000  # 2100-01-01
 LONGEST_ITEM = 200
 LONGEST_REASON = 500
@@ -41,7 +41,7 @@ class Reports:
             return False  # None that we ever gave or were given.
         told = replace(told, reason=told.reason and told.reason.replace("\0", "")[:LONGEST_REASON])
         at = told.time_us
-        instant = EPOCH + timedelta(microseconds=at) if at is not None and 0 < at < LATEST_US else None
+        instant = from_us(at) if at is not None and 0 < at < LATEST_US else None
         changed = await downlink_store.report(self.pool, source.id, told, instant)
         for row in changed:
             DOWNLINKS.labels(source.kind, row.state).inc()
@@ -61,5 +61,5 @@ class Reports:
             try:
                 await self.tell(await downlink_store.sweep(self.pool))
             except DATABASE_AWAY as away:
-                log.warning("downlinks_not_swept", error=str(away) or type(away).__name__)
+                log.warning("downlinks_not_swept", error=describe(away))
             await asyncio.sleep(SWEEP_EVERY_S)

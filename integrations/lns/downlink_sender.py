@@ -15,6 +15,7 @@ import structlog
 
 from core.messages import topics
 from core.messages.shards import shard_of_slot
+from core.runtime.errors import describe
 from core.runtime.lease import Lease
 from core.runtime.ownership import fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
@@ -69,7 +70,7 @@ class Sender:
             try:
                 await self._pass()
             except DATABASE_AWAY as away:
-                log.warning("downlinks_not_taken", source=self._source.id, error=str(away) or type(away).__name__)
+                log.warning("downlinks_not_taken", source=self._source.id, error=describe(away))
             if self._failures > 1:
                 await asyncio.sleep(min(LONGEST_WAIT_S, POLL_S * 2**self._failures))
                 continue
@@ -130,7 +131,7 @@ class Sender:
             try:
                 return await write()
             except DATABASE_AWAY as away:
-                log.warning("hand_over_not_noted", error=str(away) or type(away).__name__)
+                log.warning("hand_over_not_noted", error=describe(away))
                 await asyncio.sleep(AGAIN_S)
 
     async def _ask(self) -> None:

@@ -21,6 +21,7 @@ import msgspec
 import structlog
 from fastapi import FastAPI, Path, Request, Response
 
+from core.runtime.clock import wall_clock_us
 from core.runtime.health import Readiness
 from core.runtime.http import status
 from core.runtime.http.errors import RETRY_AFTER_S, Problem, handle_errors
@@ -91,7 +92,7 @@ class _Door:
         message = ForeignMessage(body, topic, dict(request.headers))
         try:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
-                taken = await self._reception.take(source, message, time.time_ns() // 1000)
+                taken = await self._reception.take(source, message, wall_clock_us())
         except (TimeoutError, TooMuchWaiting):
             log.warning("uplink_not_safe", source=source.id)
             again = {"Retry-After": str(RETRY_AFTER_S)}

@@ -11,6 +11,7 @@ import msgspec
 
 from integrations.lns.lns_uplink import NO_F_PORT, Unreadable
 from lorawan.identifiers import EUI_LENGTH, parse_eui
+from lorawan.instants import to_us
 
 F_CNT_END = 1 << 32
 F_PORTS = range(NO_F_PORT, 256)
@@ -21,8 +22,6 @@ SPREADING_FACTORS = range(5, 13)
 HIGHEST_BANDWIDTH = 10_000_000
 INT8_END = 1 << 63
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,12}))?\s?(Z|z|[+-]\d\d:?\d\d)?", re.ASCII
 )
@@ -133,7 +132,7 @@ def instant_of(text: str) -> int | None:
         offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:])) * (-1 if zone[0] == "-" else 1)
     date, time = (int(year), int(month), int(day)), (int(hour), int(minute), int(second))
     try:
-        return (datetime(*date, *time, microsecond, tzinfo=UTC) - offset - _EPOCH) // _MICROSECOND
+        return to_us(datetime(*date, *time, microsecond, tzinfo=UTC) - offset)
     except (ValueError, OverflowError):
         return None
 

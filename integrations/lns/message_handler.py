@@ -1,12 +1,12 @@
 """What becomes of one message of a source, whichever way it came."""
 
-import time
 from dataclasses import dataclass
 from enum import StrEnum
 
 import structlog
 
 from core.messages.traces import new_trace
+from core.runtime.clock import wall_clock_us
 from core.runtime.tracing import TRACES
 from integrations.lns.adapters import read
 from integrations.lns.canonical import canonical
@@ -91,7 +91,7 @@ class Reception:
         await self.publisher.publish(uplink, device.slot)
         self.sightings.accepted(source)
         if TRACES.follows(uplink.trace_id):
-            us = (received_at_us, time.time_ns() // 1_000)
+            us = (received_at_us, wall_clock_us())
             TRACES.step(
                 STAGE, uplink.trace_id, us, "uplink_taken", None,
                 tenant=source.tenant_id, dev_eui=name, source=source.id, outcome="accepted",

@@ -6,11 +6,12 @@ QoS 0 whatever is asked: what it sends while nobody is connected is lost, its we
 """
 
 import asyncio
-import time
 from dataclasses import replace
 
 import structlog
 
+from core.runtime.clock import wall_clock_us
+from core.runtime.errors import describe
 from core.runtime.mqtt import Broker, MqttEdge, MqttMessage, MqttSettings
 from core.runtime.postgres import DATABASE_AWAY
 from integrations.lns.adapters import live_objects, the_things_stack
@@ -41,7 +42,7 @@ async def receive(source: Source, edge: MqttEdge, reception: Reception) -> None:
     """Take what their broker brings, until cancelled."""
     while True:
         messages = await edge.batch()
-        received_at_us = time.time_ns() // 1000
+        received_at_us = wall_clock_us()
         await asyncio.gather(*(_settle(source, message, received_at_us, reception) for message in messages))
         edge.ack(messages)
 
@@ -56,7 +57,7 @@ async def _settle(source: Source, message: MqttMessage, received_at_us: int, rec
         try:
             await reception.take(source, foreign, received_at_us)
         except (TooMuchWaiting, *DATABASE_AWAY) as away:
-            log.warning("message_waits", source=source.id, error=str(away) or type(away).__name__)
+            log.warning("message_waits", source=source.id, error=describe(away))
             await asyncio.sleep(TRY_AGAIN_S)
         else:
             return

@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 
 from core.runtime.bus import Bus
+from core.runtime.errors import describe
 from core.runtime.lease import Lease, LeaseLost, keep_lease, release_lease, take_lease
 from core.runtime.mqtt import MqttEdge
 from core.runtime.postgres import DATABASE_AWAY, Pool
@@ -90,7 +91,7 @@ class Keepers:
                 try:
                     await self._look()
                 except DATABASE_AWAY as away:
-                    log.warning("sources_not_taken", error=str(away) or type(away).__name__)
+                    log.warning("sources_not_taken", error=describe(away))
                 CONNECTED.set(len(self.connected()))
                 try:
                     async with asyncio.timeout(LOOK_EVERY_S):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from integrations.lns.downlink_store import save_routes
 from integrations.lns.store import Seen, UnknownSeen, Unread, save_states, save_unknown, save_unread
@@ -112,7 +113,7 @@ class Sightings:
             if unread:
                 await save_unread(self.pool, unread)
         except DATABASE_AWAY as away:
-            log.warning("sightings_not_saved", error=str(away) or type(away).__name__)
+            log.warning("sightings_not_saved", error=describe(away))
             self._merge(seen, unknown)
             self._new_routes = routes | self._new_routes
             self._unread = (unread + self._unread)[:MAX_UNREAD]

@@ -22,6 +22,7 @@ from core.messages.batch import encode_batch, encode_batches
 from core.messages.frames import FRAME_BATCHES, Frame
 from core.messages.uplinks import Heard, Uplink
 from core.runtime.bus import Bus, Message, ShardReader, connect_bus
+from core.runtime.clock import wall_clock_us
 from core.runtime.postgres import connect
 from core.runtime.telemetry import configure_logs
 from lab.load.frames import data_frame
@@ -91,7 +92,7 @@ class _Ceiling:
         for place in range(frames):
             dev_addr, f_cnt = DevAddr((place % DEVICES).to_bytes(4)), place // DEVICES
             octets = data_frame(dev_addr, self._sessions[dev_addr], f_cnt, F_PORT, PAYLOAD)
-            now_us = time.time_ns() // 1000
+            now_us = wall_clock_us()
             heard.append(
                 Frame(octets, gateway_id, now_us, now_us, b"1234", 868_100_000, 7, 125_000, 0, -80.0, 5.0, 0, 0)
             )

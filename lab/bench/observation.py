@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -13,6 +12,7 @@ from core.messages import topics
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.postgres import Pool
 from lab.bench.processes import cpu_seconds, machine_seconds, udp_drops
+from lorawan.instants import from_us
 from services.supervisor.run_info import RunInfo, read_run_info
 
 STREAMS = (topics.FRAMES, topics.UPLINKS, topics.MEASUREMENTS)
@@ -98,16 +98,12 @@ async def snapshot(run: RunInfo, bus: Bus) -> Snapshot:
     )
 
 
-def _instant(at_us: int) -> datetime:
-    return datetime.fromtimestamp(at_us / 1_000_000, UTC)
-
-
 async def wait_until_stored(bus: Bus, pool: Pool, expected: int, began_us: int, most_s: float) -> bool:
     """Return when everything that is on its way has arrived everywhere; whether that is `expected` uplinks.
 
     What was lost never arrives: then when the streams have been empty, and their readers done, for a second.
     """
-    quiet, far = 0, _instant(began_us + 86_400_000_000)
+    quiet, far = 0, from_us(began_us + 86_400_000_000)
     deadline = time.monotonic() + most_s
     while time.monotonic() < deadline:
         try:
@@ -117,7 +113,7 @@ async def wait_until_stored(bus: Bus, pool: Pool, expected: int, began_us: int, 
             waiting = [1]
         quiet = 0 if any(waiting) else quiet + 1
         if quiet:
-            if await pool.fetchval(COUNT_STORED, _instant(began_us), far) >= expected:
+            if await pool.fetchval(COUNT_STORED, from_us(began_us), far) >= expected:
                 return True
             if quiet >= QUIET_POLLS:
                 return False
@@ -127,7 +123,7 @@ async def wait_until_stored(bus: Bus, pool: Pool, expected: int, began_us: int, 
 
 async def read_latency(pool: Pool, began_us: int, ended_us: int) -> Latency:
     """Percentiles over the uplinks of a play; needs track_commit_timestamp."""
-    row = await pool.fetchrow(READ_LATENCY, _instant(began_us), _instant(ended_us), timeout=120)
+    row = await pool.fetchrow(READ_LATENCY, from_us(began_us), from_us(ended_us), timeout=120)
     assert row is not None
     p50, p95, p99 = (float(seconds) * 1000 for seconds in row["seconds"] or (0, 0, 0))
     return Latency(row["stored"], row["in_time"], p50, p95, p99)
@@ -135,4 +131,4 @@ async def read_latency(pool: Pool, began_us: int, ended_us: int) -> Latency:
 
 async def count_rows(pool: Pool, began_us: int, ended_us: int) -> int:
     """How many measurements the uplinks of a play made."""
-    return await pool.fetchval(COUNT_ROWS, _instant(began_us), _instant(ended_us), timeout=120)
+    return await pool.fetchval(COUNT_ROWS, from_us(began_us), from_us(ended_us), timeout=120)

@@ -27,6 +27,7 @@ from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.uplinks import Heard, Uplink
 from core.runtime.bus import Bus, connect_bus
+from core.runtime.clock import wall_clock_us
 from core.runtime.postgres import Pool, connect, open_pool
 from registry.schema import migrate
 from services.supervisor.launch import Launch
@@ -110,7 +111,7 @@ async def play(bus: Bus, device_ids: Sequence[int], uplinks: int, rate: int) -> 
         due = min(uplinks, int((loop.time() - started) * rate)) if rate else sent + SHARDS * MESSAGE_UPLINKS
         for number in range(sent, min(due, uplinks)):
             f_cnt, place = divmod(number, len(device_ids))
-            waiting[place % SHARDS].append(uplink_of(device_ids[place], f_cnt, time.time_ns() // 1_000))
+            waiting[place % SHARDS].append(uplink_of(device_ids[place], f_cnt, wall_clock_us()))
         sent = max(sent, min(due, uplinks))
         await asyncio.gather(
             *(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.running import fail, log_apart, read_run
+from core.runtime.errors import describe
 from lab.commands.bench import (
     CopiesOption,
     GatewaysOption,
@@ -89,7 +90,7 @@ def network_part(
     try:
         found = PARTS[part](run, Options(seconds, runs, rate, gateways, copies), Console(stderr=as_json))
     except (ProvisioningFailed, JoinsTakeTooLong, UplinksLost, CeilingMissed, TimeoutError) as failed:
-        raise fail(str(failed) or type(failed).__name__) from None
+        raise fail(describe(failed)) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     figures.write_bytes(msgspec.json.encode(found))

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.running import fail, log_apart, read_run, tables
+from core.runtime.errors import describe
 from lab.commands.bench import (
     CopiesOption,
     DevicesOption,
@@ -58,7 +59,7 @@ def scaling_load(
     try:
         figures = uvloop.run(measure(run, Options(rate, victims=tuple(only or VICTIMS)), console))
     except (ProvisioningFailed, JoinsTakeTooLong, TimeoutError) as failed:
-        raise fail(str(failed) or type(failed).__name__) from None
+        raise fail(describe(failed)) from None
     print_scaling(console, figures)
     if as_json:
         print(msgspec.json.encode(figures).decode())

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
+from lorawan.instants import to_us
+
 SATURDAY, SUNDAY = 5, 6
 WEDNESDAY = 2
 DAYS_OF_A_YEAR = 365.25
@@ -100,14 +100,9 @@ def daylight_h(day: date) -> float:
     return 12.2 + 4.0 * math.sin(2 * math.pi * (number - 80) / DAYS_OF_A_YEAR)
 
 
-def microseconds(instant: datetime) -> int:
-    """Since 1970."""
-    return (instant - EPOCH) // MICROSECOND
-
-
 def midnight_us(day: date, zone: ZoneInfo) -> int:
     """When this local day begins, in microseconds since 1970."""
-    return microseconds(datetime(day.year, day.month, day.day, tzinfo=zone))
+    return to_us(datetime(day.year, day.month, day.day, tzinfo=zone))
 
 
 def make_day(day: date, zone: ZoneInfo) -> Day:

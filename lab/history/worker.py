@@ -16,11 +16,12 @@ from zoneinfo import ZoneInfo
 from core.runtime.postgres import Connection, connect
 from ingest.binary_copy import HEADER, TRAILER
 from ingest.store import MEASUREMENT_COLUMNS, SCHEMA
-from lab.history.days import EPOCH, Day, midnight_us, weeks
+from lab.history.days import Day, midnight_us, weeks
 from lab.history.plan import SeriesPlan
 from lab.history.rows import Grid, Template, fill, make_template
 from lab.history.sources import Source
 from lab.history.store import LAST_DAY, SET_LATEST, Order, roll_up_week
+from lorawan.instants import from_us
 
 # For this loader alone: what a power cut takes with it is written again by the next run.
 SESSION = (
@@ -132,7 +133,7 @@ async def write_blocks(
 async def _write_week(
     connection: Connection, block: Block, week: Sequence[Day], octets: bytearray, timezone: str, *, is_last: bool
 ) -> tuple[int, int]:
-    since, until = instant(week[0].start_us), instant(week[-1].end_us)
+    since, until = from_us(week[0].start_us), from_us(week[-1].end_us)
     source: Any = octets  # The driver takes a buffer as it is; its stubs know files only.
     async with connection.transaction():
         await connection.copy_to_table(
@@ -150,11 +151,6 @@ async def _done_until_us(connection: Connection, block: Block, timezone: str) ->
         return 0
     day = last.astimezone(ZoneInfo(timezone)).date() + timedelta(1)
     return midnight_us(day, ZoneInfo(timezone))
-
-
-def instant(time_us: int) -> datetime:
-    """Of microseconds since 1970."""
-    return EPOCH + timedelta(microseconds=time_us)
 
 
 def run_worker(

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lorawan.commands.command import EmptyCommand, in_range, payload_of
+from lorawan.instants import GPS_EPOCH_US, GPS_LEAP_SECONDS
 
-GPS_EPOCH_UNIX_S = 315_964_800  # 1980-01-06T00:00:00Z.
-GPS_MINUS_UTC_S = 18  # Leap seconds since then; the last one was added at the end of 2016.
+GPS_EPOCH_S = GPS_EPOCH_US // 1_000_000
 _FRACTIONS = 256
 
 
@@ -32,7 +32,7 @@ class DeviceTimeAns:
         """The answer to an uplink that ended at this instant, in microseconds since 1970 (UTC)."""
         fractions = (uplink_end_us * _FRACTIONS) // 1_000_000
         seconds, fraction = divmod(fractions, _FRACTIONS)
-        return cls(seconds - GPS_EPOCH_UNIX_S + GPS_MINUS_UTC_S, fraction)
+        return cls(seconds - GPS_EPOCH_S + GPS_LEAP_SECONDS, fraction)
 
     @classmethod
     def from_bytes(cls, octets: bytes) -> "DeviceTimeAns":

@@ -11,17 +11,10 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Any
 
 from lorawan.frame import MAX_F_OPTS, MAX_PHY_PAYLOAD
-from lorawan.gateway.lenient import (
-    GPS_EPOCH_US,
-    GPS_LEAP_SECONDS,
-    integer,
-    json_array,
-    json_object,
-    number,
-    whole_json,
-)
+from lorawan.gateway.lenient import integer, json_array, json_object, number, whole_json
 from lorawan.gateway.semtech_rxpk import UNKNOWN_SNR
 from lorawan.identifiers import EUI_LENGTH, GatewayId, parse_eui
+from lorawan.instants import GPS_EPOCH_US, GPS_LEAP_SECONDS
 
 MAX_DATA_RATE = 15
 UNKNOWN_RSSI = -200.0

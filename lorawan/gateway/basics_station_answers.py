@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from lorawan.gateway.basics_station import TimeSync
-from lorawan.gateway.lenient import GPS_EPOCH_US, GPS_LEAP_SECONDS
 from lorawan.identifiers import EUI_LENGTH, GatewayId
+from lorawan.instants import GPS_EPOCH_US, GPS_LEAP_SECONDS
 
 MAX_URI = 128
 """Characters of the address in a router-info answer that a station has room for."""

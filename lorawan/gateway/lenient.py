@@ -5,20 +5,18 @@ from base64 import b64encode
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from json import JSONDecodeError, JSONDecoder
 from math import isfinite
 from typing import Any, cast
 
 import msgspec
 
-GPS_EPOCH_US = 315_964_800_000_000
-GPS_LEAP_SECONDS = 18
+from lorawan.instants import GPS_EPOCH_US, GPS_LEAP_SECONDS, from_us, to_us
+
 # A damaged array is searched for its next whole element this often, then given up: a datagram is cheap to forge.
 MAX_DAMAGED_ELEMENTS = 32
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _decoder = msgspec.json.Decoder()
 # Control characters are let through in strings, and NaN and Infinity as numbers.
 _lenient_decoder = JSONDecoder(strict=False)
@@ -145,17 +143,15 @@ def time_us_of(text: Any) -> int | None:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        since = moment - _EPOCH
+        time_us = to_us(moment)
     except (ValueError, OverflowError):
         return None
-    time_us = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     return time_us if time_us >= 0 else None
 
 
 def text_of_time_us(time_us: int) -> str:
     """ISO 8601 in UTC with six decimals, as `rxpk.time` is written."""
-    moment = _EPOCH + timedelta(microseconds=time_us)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return from_us(time_us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def utc_us_of_gps_ms(milliseconds: Any) -> int | None:

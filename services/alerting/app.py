@@ -18,6 +18,7 @@ from alerting.rules import SEVERITIES
 from alerting.worker import WebhookWorker
 from core.messages import topics
 from core.runtime.bus import connect_bus
+from core.runtime.errors import describe
 from core.runtime.health import bus_check, database_check, serve_health, starting
 from core.runtime.lease import read_shards
 from core.runtime.ownership import Sharded, ShardOwner
@@ -42,7 +43,7 @@ async def _sweep(engine: Engine, owner: ShardOwner, every_s: float) -> None:
         try:
             await engine.sweep(owner.leases)
         except DATABASE_AWAY as away:
-            log.warning("sweep_put_off", error=str(away) or type(away).__name__)
+            log.warning("sweep_put_off", error=describe(away))
         await asyncio.sleep(every_s)
 
 
@@ -56,7 +57,7 @@ async def _count(pool: Pool) -> None:
             OUTBOX_PENDING.set(pending)
             OUTBOX_OLDEST.set(oldest_s)
         except DATABASE_AWAY as away:
-            log.warning("counts_not_read", error=str(away) or type(away).__name__)
+            log.warning("counts_not_read", error=describe(away))
         await asyncio.sleep(COUNT_EVERY_S)
 
 
@@ -68,7 +69,7 @@ async def _dispatch(pool: Pool, every_s: float) -> None:
             DISPATCHED.labels("escalation").inc(done.escalations)
         except (*DATABASE_AWAY, PostgresError) as failed:
             # Rolled back whole: the next turn finds the same.
-            log.warning("dispatch_put_off", error=str(failed) or type(failed).__name__)
+            log.warning("dispatch_put_off", error=describe(failed))
         await asyncio.sleep(every_s)
 
 

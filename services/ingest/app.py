@@ -7,6 +7,7 @@ import structlog
 
 from core.messages import topics
 from core.runtime.bus import BUS_AWAY, Bus, connect_bus
+from core.runtime.errors import describe
 from core.runtime.health import bus_check, database_check, serve_health, starting
 from core.runtime.lease import read_shards
 from core.runtime.ownership import Sharded, ShardOwner
@@ -33,7 +34,7 @@ async def _ensure_measurements(bus: Bus) -> None:
     try:
         await bus.ensure_measurements_stream()
     except BUS_AWAY as away:  # It is made at the first publish then.
-        log.warning("measurements_stream_not_made", error=str(away) or type(away).__name__)
+        log.warning("measurements_stream_not_made", error=describe(away))
 
 
 async def run(settings: IngestSettings, stopping: asyncio.Event) -> None:

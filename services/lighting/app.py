@@ -9,6 +9,7 @@ from prometheus_client import Counter, Histogram
 from core.messages import topics
 from core.messages.shards import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus, connect_bus
+from core.runtime.errors import describe
 from core.runtime.health import bus_check, database_check, serve_health, starting
 from core.runtime.lease import read_shards
 from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool
@@ -43,7 +44,7 @@ async def _sweep(pool: Pool, bus: Bus, shards: int, nudged: asyncio.Event, stopp
             for sweep in (relight, advance_open_commands):
                 await _report(bus, shards, await sweep(pool, datetime.now(UTC)))
         except (*DATABASE_AWAY, *BUS_AWAY) as away:
-            log.warning("sweep_put_off", error=str(away) or type(away).__name__)
+            log.warning("sweep_put_off", error=describe(away))
         try:
             async with asyncio.timeout(SWEEP_EVERY_S):
                 await nudged.wait()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from core.runtime.errors import describe
 from core.runtime.health import Check, database_check, serve_health, starting
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError, open_pool
 from decoders.javascript.pool import PoolUnavailable
@@ -63,7 +64,7 @@ class Job:
             except NotLeader:
                 self._note("elsewhere", None)
             except (*DATABASE_AWAY, PostgresError, UnevenTimezone, PoolUnavailable) as failure:
-                self._note("failed", str(failure) or type(failure).__name__)
+                self._note("failed", describe(failure))
                 log.warning("job_failed", job=self.name, error=self.problem)
             else:
                 self._note("done", None)

@@ -8,6 +8,7 @@ import structlog
 from alerting.defaults import create_default_rules
 from core.runtime.bus import BUS_AWAY, connect_bus
 from core.runtime.environment import settings_or_exit
+from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, connect
 from core.runtime.telemetry import configure_logs
 from registry.schema import MigrationFailed, SchemaMismatch, migrate
@@ -72,7 +73,7 @@ def main() -> None:
         sys.stderr.write(f"migrate : {refused.french}\n")
         raise SystemExit(1) from None
     except DATABASE_AWAY as away:
-        sys.stderr.write(f"migrate : la base de données ne répond pas, relancez ({away or type(away).__name__})\n")
+        sys.stderr.write(f"migrate : la base de données ne répond pas, relancez ({describe(away)})\n")
         raise SystemExit(1) from None
     except BUS_AWAY as away:
         sys.stderr.write(f"migrate : la base est à jour, le bus refuse ses flux, relancez ({away!r})\n")

@@ -10,11 +10,11 @@ from prometheus_client import REGISTRY
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.shards import shard_of_slot
+from core.runtime.clock import wall_clock_us
 from core.runtime.postgres import connect
 from lorawan.frame import routing_slot
 from lorawan.session import MAX_F_CNT_GAP
 from network import store
-from network.clock import wall_clock_us
 
 HOUR_US = 3_600_000_000
 CLOCKS = [f"network.{module}.wall_clock_us" for module in ("uplink_loop", "downlink_planner", "downlink_dispatch")]

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from core.runtime.errors import describe
 from core.runtime.postgres import (
     BAD_DATA,
     DATABASE_AWAY,
@@ -199,7 +200,7 @@ async def _http(_request: Request, refused: Exception) -> Response:
 
 
 async def _away(_request: Request, away: Exception) -> Response:
-    log.warning("request_refused_database_away", error=str(away) or type(away).__name__)
+    log.warning("request_refused_database_away", error=describe(away))
     return database_away()
 
 
