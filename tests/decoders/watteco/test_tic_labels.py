@@ -85,3 +85,47 @@ def test_a_power_of_ten_minutes_is_dated_by_the_label_before_it(
     readings: list[Any] = [TIC.decode(125, frame(of, power), NOW, {}).readings for of in (date, another)]
 
     assert readings == [[Reading(METER_S * 1_000_000, channel, "active_power", 300_000.0)], []]
+
+
+# By their codes, from 3 on; words from 4 on. A PME-PMI knows the first of a Linky's contracts and periods.
+CONTRACTS = (
+    "BT 4 SUP36|BT 5 SUP36|HTA 5     |HTA 8     |TJ EJP    |TJ EJP-HH |TJ EJP-PM |TJ EJP-SD |TJ LU     |"
+    "TJ LU-CH  |TJ LU-P   |TJ LU-PH  |TJ LU-SD  |TJ MU     |TV A5 BASE|TV A8 BASE|BASE|H PLEINE-CREUSE|HPHC|"
+    "HC|HC et Week-End|EJP|PRODUCTEUR"
+)
+PERIODS_OF_THE_DAY = (
+    " ? |000|HC|HCD|HCE|HCH|HH|HH |HP|HP |HPD|HPE|HPH|JA|JA |P|P  |PM|PM |XXX|INDEX NON CONSO|BASE|HEURE CREUSE|"
+    "HEURE PLEINE|HEURE NORMALE|HEURE POINTE|HC BLEU|BUHC|HP BLEU|BUHP|HC BLANC|BCHC|HP BLANC|BCHP|HC ROUGE|RHC|"
+    "HP ROUGE|RHP|HEURE WEEK-END"
+)
+WORDS = "ACTIF|CONSO|CONTROLE|DEP|INACTIF|PROD|TEST|kVA|kW"
+CODES = [
+    (label, code, text)
+    for label, first, table in (
+        (BY_NAME["standard", 0, "NGTF"], 3, CONTRACTS),
+        (pme_pmi("MESURES1"), 3, CONTRACTS),
+        (BY_NAME["standard", 0, "LTARF"], 3, PERIODS_OF_THE_DAY),
+        (pme_pmi("PTCOUR1"), 3, PERIODS_OF_THE_DAY),
+        (pme_pmi("TARIFDYN"), 4, WORDS),
+    )
+    for code, text in enumerate(table.split("|"), first)
+]
+
+
+@pytest.mark.parametrize(("label", "code", "text"), CODES, ids=str)
+def test_a_code_of_a_label_is_read_as_its_text(label: Label, code: int, text: str) -> None:
+    data = bytes((0x22, label.index, code))
+
+    decoded = TIC.decode(125, report(label.cluster, label.attribute, data), NOW, {})
+
+    assert decoded.data["tic"] == {label.name: text}
+
+
+@pytest.mark.parametrize(("code", "unit"), [(0x0B, "kVA"), (0x0C, "kW")])
+def test_the_unit_of_a_power_is_a_code_of_the_words(code: int, unit: str) -> None:
+    label = pme_pmi("PMAX_s")
+    data = bytes((0x22, label.index, 0, 0, 66, code))
+
+    decoded = TIC.decode(125, report(label.cluster, label.attribute, data), NOW, {})
+
+    assert decoded.data["tic"] == {"PMAX_s": {"value": 66, "unit": unit}}
