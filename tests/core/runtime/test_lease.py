@@ -71,7 +71,7 @@ async def test_a_held_shard_is_free_once_its_lease_has_expired_and_no_sooner(poo
 async def test_a_lease_counts_from_the_question_and_not_from_its_late_answer(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.runtime.lease.RENEW_EVERY_S", 0.1)
+    monkeypatch.setattr("core.runtime.lease.RENEW_EVERY_S", 0.25)
     at_taking, at_renewal = LatePool(pool), LatePool(pool)
     lease = await take_lease(cast("Pool", at_taking), "network", 0, "a")
     assert lease is not None
