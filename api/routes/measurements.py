@@ -11,7 +11,7 @@ from api.auth import Reader
 from api.bucket_store import Bucket
 from api.differences import differences
 from api.fields import INT4_MOST, PRINTABLE, Answer, Id, Instant
-from api.pages import MICROSECOND, Cursor, Limit, Page, cursor_id, cursor_instant, instant_cursor, page_of
+from api.pages import Cursor, Limit, Page, cursor_id, cursor_instant, instant_cursor, page_of
 from api.periods import period
 from api.routes.datastreams import DatastreamAnswer, QuantityName, datastream_or_404, show_datastream
 from api.store import Reading
@@ -106,7 +106,11 @@ async def list_measurements(
     begin, end = period(since, until, usual=timedelta(days=1), longest=LONGEST_RAW)
     reached = cursor_instant(cursor)
     if reached is not None:
-        begin, end = (begin, min(end, reached)) if order == "desc" else (max(begin, reached + MICROSECOND), end)
+        begin, end = (
+            (begin, min(end, reached))
+            if order == "desc"
+            else (max(begin, reached + timedelta(microseconds=1)), end)
+        )
     async with caller.reading() as connection:
         datastream = await datastream_or_404(connection, id)
         rows = await store.list_readings(connection, id, begin, end, newest_first=order == "desc", most=limit + 1)

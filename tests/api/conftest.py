@@ -116,9 +116,9 @@ class Registry:
         }
         return await self._post("/v1/devices", body | fields)
 
-    async def cabinet(self) -> dict[str, Any]:
+    async def cabinet(self, **fields: Any) -> dict[str, Any]:
         """An asset that a switching device serves."""
-        asset = await self.asset(kind="lighting_cabinet")
+        asset = await self.asset(kind="lighting_cabinet", **fields)
         await self.device(await self.cabinet_profile(), asset_id=asset["id"])
         return asset
 

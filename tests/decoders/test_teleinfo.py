@@ -12,11 +12,14 @@ from decoders.canonical import MalformedPayload, Reading
 from decoders.teleinfo import CODEC
 from integrations.lns.adapters import generic
 from integrations.lns.lns_uplink import ForeignMessage, ForeignUplink
+from tests.decoders.tic_labels import FORMS, NAMES, Label, read_labels
 from tests.decoders.vectors import read_vectors
 
 VECTORS = read_vectors("linky")
 NOW = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
 ADDRESS = "021728031819"
+HEXADECIMAL = ("STGE", "PPOT")
+DAY_PROFILE = "06000001 NONUTILE NONUTILE"
 NUMBERS = st.integers(0, 999_999_999)
 
 
@@ -64,6 +67,37 @@ def test_decodes_the_vector_as_its_file_says(vector: dict[str, Any]) -> None:
     assert {
         (channel, quantity): value for channel, quantity, value in vector["published"]
     }.items() <= values.items()
+
+
+def group_of(label: Label) -> str:
+    """The label with its value of `FORMS` in characters, as a meter sends it."""
+    number = FORMS[label.form][2]
+    if label.form == "day_profile":
+        value = DAY_PROFILE
+    elif label.form == "date":
+        value = ""
+    elif number is None:
+        value = label.shown
+    else:
+        value = f"{number:X}" if label.name in HEXADECIMAL else f"{number:05d}"
+    if label.mode == "historique":
+        group = f"{label.name} {value}"
+        return f"{group} {sign(group)}"
+    date = "H261125093000\t" if label.form.startswith("date") else ""
+    group = f"{label.name}\t{date}{value}\t"
+    return group + sign(group)
+
+
+@pytest.mark.parametrize(
+    "label", [label for label in read_labels() if label.mode in ("historique", "standard")], ids=str
+)
+def test_a_frame_of_one_label_is_read_as_that_label(label: Label) -> None:
+    decoded = CODEC.decode(1, frame([group_of(label)]), NOW, {})
+
+    assert decoded.data["tic"] == {label.name: DAY_PROFILE if label.form == "day_profile" else label.shown}
+    assert (decoded.data["mode"], decoded.data.get("unread")) == (label.mode, None)
+    assert {name: decoded.data[name] for name in NAMES if name in decoded.data} == label.named()
+    assert decoded.readings == label.readings()
 
 
 def test_both_modes_of_one_meter_give_the_same_readings() -> None:

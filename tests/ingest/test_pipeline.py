@@ -14,7 +14,7 @@ from decoders.catalogue import CODECS
 from decoders.codec import Codec
 from decoders.containers import ContainerGeometry
 from ingest.known_devices import KnownDevice, Serving
-from ingest.pipeline import interpret, problem_of
+from ingest.pipeline import interpret, place, problem_of
 
 NOW_US = 1_795_597_200_000_000  # 2026-11-25
 DAY_US = 86_400_000_000
@@ -180,6 +180,30 @@ def test_no_octets_whatsoever_make_interpreting_fail(codec: str, f_port: int, pa
 
     assert interpreted.status in {"decoded", "empty", "undecodable"}
     assert all(math.isfinite(value.value) for value in interpreted.values)
+
+
+HUMIDITY = ("", "relative_humidity")
+
+
+def rows_of(*readings: Reading) -> dict[int, tuple[int, int, float, int]]:
+    """What is stored of these readings when their one datastream, number 7, is known already."""
+    serving = Serving(1, None, 1)
+    serving.remember(*HUMIDITY, 7)
+    interpreted = interpret(uplink(), device(codec_that(Decoded(list(readings))), serving))
+    if interpreted.values:
+        place(interpreted)
+    return interpreted.rows
+
+
+@pytest.mark.parametrize(
+    ("value", "flags"), [(-0.1, Flag.SUSPECT), (0.0, 0), (55.0, 0), (100.0, 0), (100.1, Flag.SUSPECT)]
+)
+def test_a_value_of_a_known_datastream_is_suspect_outside_of_either_bound(value: float, flags: int) -> None:
+    assert rows_of(Reading(NOW_US, *HUMIDITY, value)) == {7: (7, NOW_US, value, flags)}
+
+
+def test_of_two_readings_of_one_datastream_at_one_instant_the_first_is_stored() -> None:
+    assert rows_of(Reading(NOW_US, *HUMIDITY, 55.0), Reading(NOW_US, *HUMIDITY, 66.0)) == {7: (7, NOW_US, 55.0, 0)}
 
 
 def test_a_device_serves_what_it_served_at_the_uplink_s_time_else_at_its_reception() -> None:

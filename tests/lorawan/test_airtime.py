@@ -174,6 +174,19 @@ def test_each_priority_may_use_up_its_share_of_the_hour_and_no_more(priority: Pr
     assert refused == Refused("DUTY_CYCLE_OVERFLOW", NOW - 1800 * SECOND + share_us - SECOND + HOUR_US)
 
 
+# Of the 360 s that the 10 % sub-band has in an hour.
+@pytest.mark.parametrize(
+    ("priority", "seconds"), [(Priority.JOIN_OR_ACK, 360), (Priority.COMMAND, 324), (Priority.ROUTINE, 252)]
+)
+def test_a_priority_is_granted_air_time_up_to_its_own_part_of_the_hour(priority: Priority, seconds: int) -> None:
+    below, above = Scheduler(EU868), Scheduler(EU868)
+    fill(below, (seconds - 1) * SECOND)
+    fill(above, (seconds - 1) * SECOND + 1)
+
+    assert isinstance(ask(below, priority=priority, airtime_us=SECOND), Granted)
+    assert isinstance(ask(above, priority=priority, airtime_us=SECOND), Refused)
+
+
 def test_joins_still_go_out_when_routine_traffic_has_used_up_its_share() -> None:
     scheduler = Scheduler(EU868)
     fill(scheduler, RX2_HOUR_US * SHARES[Priority.ROUTINE] // 100)

@@ -27,6 +27,7 @@ from network.receive import Opportunity
 from network.sessions import HeldSession, Progress, SessionTable
 from network.shards import SERVICE, Shard, Shards
 from registry.downlinks import read_downlink
+from tests.network.conftest import now_us
 
 GATEWAY_1, GATEWAY_2 = (bytes([0xAA] * 7 + [number]) for number in (1, 2))
 
@@ -254,6 +255,23 @@ async def test_a_class_c_row_goes_out_at_once_on_rx2_after_the_class_a_windows(n
     assert payload == b"on"
     assert request.uplink_at_us == 0
     assert request.latest_at_us - heard_at_us >= 2_000_000 + 3_000_000
+
+
+async def test_a_class_c_row_that_comes_with_an_uplink_waits_until_rx2_is_over(network) -> None:
+    device = await network.joined(device_class="C")
+    await (
+        network.stop()
+    )  # The accept of the join is still to go on the air, and this row would wait for that, too.
+    await network.start()
+    heard_at_us = now_us()
+    await network.hear(device.uplink(), time_us=heard_at_us)
+    await network.next_uplink()
+
+    await network.enqueue(device)
+    request = await network.bridge.next()
+
+    # RX2 opens 2 s after the uplink and is over half a second later; the row may then wait for a radio for 3 s.
+    assert request.latest_at_us - heard_at_us >= 2_500_000 + 3_000_000
 
 
 async def test_a_class_c_row_waits_for_the_first_uplink_of_the_session(network) -> None:

@@ -5,6 +5,9 @@ from prometheus_client import REGISTRY
 from lorawan.frame import UplinkFCtrl
 from lorawan.identifiers import slot_of_dev_addr, slot_of_dev_eui
 from lorawan.join import JoinRequest
+from network.deduplication import Group
+from network.join_handler import JoinDesk
+from tests.network.conftest import now_us
 
 A_WRONG_KEY = bytes(16)
 A_GATEWAY = bytes([0xAA] * 7 + [1])
@@ -112,6 +115,37 @@ async def test_a_second_copy_of_a_join_after_the_window_is_not_answered_twice(ne
 
     assert joins_counted("repeated") == before + 1
     assert network.bridge.requests.empty()
+
+
+async def test_a_join_that_is_replayed_after_its_window_gets_no_accept(network) -> None:
+    device = await network.device()
+    phy = device.join()
+    await network.hear(phy)
+    await network.bridge.next()
+    await network.all_acknowledged()
+    await network.stop()  # Nor is it the service's memory that keeps it from answering.
+    await network.pool.execute("UPDATE session SET activated_at = activated_at - interval '7 seconds'")
+    await network.start()
+    before = joins_counted("dev_nonce_used"), joins_counted("repeated")
+
+    await network.hear(phy)
+    await network.all_acknowledged()
+
+    assert (joins_counted("dev_nonce_used"), joins_counted("repeated")) == (before[0] + 1, before[1])
+    assert network.bridge.requests.empty()
+
+
+async def test_a_dev_nonce_that_comes_twice_in_one_pass_opens_one_session(idle_network) -> None:
+    network = idle_network
+    device = await network.device()
+    phy = device.join()
+    groups = [Group(phy, now_us(), network.copies(phy)) for _ in range(2)]
+
+    async with network.pool.acquire() as connection, connection.transaction():
+        outcomes = await JoinDesk(network.settings).admit(connection, groups, now_us())
+
+    assert sorted(outcome.result for outcome in outcomes) == ["accepted", "dev_nonce_used"]
+    assert len(await sessions_of(network, device)) == 1
 
 
 async def test_join_nonces_rise_and_dev_nonces_are_remembered(network) -> None:

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from lorawan.airtime import Priority
@@ -105,6 +106,15 @@ def test_the_gateway_that_is_in_time_for_rx1_is_asked_before_one_that_hears_bett
     tries = downlink_frame.tries(order, 3, lambda _: True, lambda _: 0, NOW_US + 250_000)
 
     assert [to.gateway_id[0] for to, _ in tries] == [2, 1, 3]
+
+
+@pytest.mark.parametrize(("rx1_delay", "over_after_us"), [(1, 2_500_000), (5, 6_500_000)])
+def test_a_class_c_frame_waits_out_rx2_of_the_last_uplink(rx1_delay: int, over_after_us: int) -> None:
+    state = Session(DevAddr(b"\1\2\3\4"), rx1_delay=rx1_delay)
+    earlier = msgspec.structs.replace(copy(2), received_at_us=NOW_US - 100_000)
+    session = HeldSession(1, 1, CIPHER, Progress(state, MacState(0xFF), b"", (copy(), earlier)))
+
+    assert downlink_frame.class_c_listens_from_us(session) == NOW_US + over_after_us
 
 
 def test_a_payload_with_room_in_rx1_only_goes_out_in_rx1_only() -> None:

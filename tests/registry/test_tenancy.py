@@ -8,6 +8,7 @@ import pytest
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.postgres import Pool, PostgresError, connect, tenant_transaction
 from registry.datastreams import make_datastream
+from registry.tenants import act_as_operator
 
 VIEWS = ("measurement", "latest", "uplink", "reception")
 # Tables without row security of their own, by schema and name: why no tenant can read another's rows there.
@@ -193,6 +194,37 @@ async def test_the_api_reads_no_chunk_of_a_hypertable(pool: Pool, database) -> N
 
     assert chunks
     assert not [row["name"] for row in chunks if row["readable"]]
+
+
+async def test_what_was_refused_of_a_device_is_its_owners_whatever_its_subject(pool: Pool, api_pool: Pool) -> None:
+    mine, _ = await plant(pool, "mine")
+    theirs, _ = await plant(pool, "theirs")
+    my_dev_eui = b"mine".ljust(8, b"\0")
+    # Of their device, under the DevEUI of mine: whose it is, the device decides.
+    await pool.execute(
+        "INSERT INTO frame_refusal (subject, reason, device_id, gateway_id, first_at, last_at) "
+        "SELECT $1, 'mic', id, int8send(1), now(), now() FROM device WHERE tenant_id = $2",
+        my_dev_eui,
+        theirs,
+    )
+    # Of nobody's device yet, under the same DevEUI, and of a stranger.
+    await pool.executemany(
+        "INSERT INTO frame_refusal (subject, reason, gateway_id, first_at, last_at) "
+        "VALUES ($1, 'unknown_device', int8send(1), now(), now())",
+        [(my_dev_eui,), (b"stranger",)],
+    )
+    seen: dict[int, list[tuple[bytes, str]]] = {}
+    for tenant in (mine, theirs):
+        async with tenant_transaction(api_pool, tenant) as connection:
+            rows = await connection.fetch("SELECT subject, reason FROM frame_refusal")
+            seen[tenant] = [tuple(row) for row in rows]
+    async with api_pool.acquire() as connection, connection.transaction():
+        await act_as_operator(connection)
+        rows = await connection.fetch("SELECT subject, reason FROM frame_refusal ORDER BY subject")
+        of_nobody = [tuple(row) for row in rows]
+
+    assert seen == {mine: [(my_dev_eui, "unknown_device")], theirs: [(my_dev_eui, "mic")]}
+    assert of_nobody == [(my_dev_eui, "unknown_device"), (b"stranger", "unknown_device")]
 
 
 async def test_the_database_knows_which_quantities_count_up(pool: Pool) -> None:

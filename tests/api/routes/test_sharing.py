@@ -156,6 +156,27 @@ async def test_personal_data_is_shared_by_name_only(client, other_client, other_
     assert ids(await other_client.get("/v1/assets")) == [private["id"]]
 
 
+@pytest.mark.parametrize("covered", [{"tag": "portail"}, {"asset_kind": "lighting_cabinet"}, {"everything": True}])
+async def test_personal_data_that_is_shared_by_name_is_not_operated_by_a_wider_grant(
+    client, other_client, other_tenancy, registry, covered
+) -> None:
+    personal = await registry.cabinet(privacy_class=2, tags=["portail"])
+    street = await registry.cabinet(privacy_class=1, tags=["portail"])
+    await grant(client, asset_id=personal["id"], role="reader")
+    await grant(client, **covered, role="operator")
+
+    async def switch_on(cabinet: dict[str, Any]) -> int:
+        order = {"asset_id": cabinet["id"], "action": "on"}
+        return (await other_client.post("/v1/lighting/commands", json=order)).status_code
+
+    by_the_wider = await switch_on(street), await switch_on(personal)
+    await grant(client, asset_id=personal["id"], role="operator")
+    by_name = await switch_on(personal)
+
+    assert by_the_wider == (201, 403)
+    assert by_name == 201
+
+
 async def test_an_operator_acts_in_the_owners_name_and_both_read_it_in_their_audit(
     client, other_client, registry, other_tenancy, tenancy, observations, pool: Pool
 ) -> None:

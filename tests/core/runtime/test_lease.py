@@ -1,9 +1,12 @@
 import asyncio
+from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
 from core.runtime.lease import (
     Former,
+    Lease,
     LeaseLost,
     fence_all,
     keep_lease,
@@ -13,9 +16,33 @@ from core.runtime.lease import (
     release_lease,
     take_lease,
 )
-from core.runtime.postgres import Pool
+from core.runtime.postgres import LockNotAvailableError, Pool
 
 EXPIRE = "UPDATE shard_lease SET expires_at = now() - interval '1 second'"
+SIX_SECONDS = timedelta(seconds=6)
+
+
+class LatePool:
+    """A pool whose answers arrive late. Only the first question is put to the database: to others it says None."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.asked_at: float | None = None
+
+    async def fetchval(self, *arguments: Any) -> Any:
+        return await self._ask("fetchval", arguments)
+
+    async def fetchrow(self, *arguments: Any) -> Any:
+        return await self._ask("fetchrow", arguments)
+
+    async def _ask(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        if self.asked_at is not None:
+            return None
+        asked_at = asyncio.get_running_loop().time()
+        answer = await getattr(self._pool, method)(*arguments)
+        await asyncio.sleep(0.02)
+        self.asked_at = asked_at
+        return answer
 
 
 async def test_a_held_shard_is_refused_to_another_replica(pool: Pool) -> None:
@@ -24,6 +51,60 @@ async def test_a_held_shard_is_refused_to_another_replica(pool: Pool) -> None:
 
     assert first is not None
     assert second is None
+
+
+async def test_a_held_shard_is_free_once_its_lease_has_expired_and_no_sooner(pool: Pool) -> None:
+    async with pool.acquire() as connection, connection.transaction():  # In which now() stands still.
+        at_that_instant = cast("Pool", connection)
+        await take_lease(at_that_instant, "network", 0, "a")
+        lasts = await connection.fetchval("SELECT expires_at - now() FROM shard_lease")
+        await connection.execute("UPDATE shard_lease SET expires_at = now()")
+        before = await take_lease(at_that_instant, "network", 0, "b")
+        await connection.execute("UPDATE shard_lease SET expires_at = now() - interval '1 microsecond'")
+        after = await take_lease(at_that_instant, "network", 0, "b")
+
+    assert lasts == SIX_SECONDS
+    assert before is None
+    assert after is not None
+
+
+async def test_a_lease_counts_from_the_question_and_not_from_its_late_answer(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.runtime.lease.RENEW_EVERY_S", 0.25)
+    at_taking, at_renewal = LatePool(pool), LatePool(pool)
+    lease = await take_lease(cast("Pool", at_taking), "network", 0, "a")
+    assert lease is not None
+    taken_at = lease.renewed_at
+    before = await pool.fetchval("SELECT now()")
+
+    with pytest.raises(LeaseLost, match="taken over"):  # By the second renewal.
+        await keep_lease(cast("Pool", at_renewal), lease)
+
+    after = await pool.fetchval("SELECT now()")
+    expires_at = await pool.fetchval("SELECT expires_at FROM shard_lease")
+    assert at_taking.asked_at is not None
+    assert at_renewal.asked_at is not None
+    assert taken_at <= at_taking.asked_at
+    assert taken_at < lease.renewed_at <= at_renewal.asked_at
+    assert before + SIX_SECONDS <= expires_at <= after + SIX_SECONDS
+
+
+@pytest.mark.parametrize(("seconds", "is_held"), [(4.99, True), (5.01, False)])
+async def test_an_owner_that_cannot_renew_stops_a_second_before_its_lease_expires(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, is_held: bool
+) -> None:
+    lease = Lease("network", 0, 1, renewed_at=100.0)
+    stopped = False
+
+    with monkeypatch.context() as clock:
+        clock.setattr(asyncio.get_running_loop(), "time", lambda: 100.0 + seconds)
+        try:
+            lease.check()
+        except LeaseLost:
+            stopped = True
+
+    assert stopped is not is_held
 
 
 async def test_of_replicas_that_start_together_one_takes_each_shard(pool: Pool) -> None:
@@ -100,6 +181,21 @@ async def test_fencing_several_shards_names_those_that_are_lost(pool: Pool) -> N
         lost = await fence_all(connection, [lease for lease in leases if lease is not None])
 
     assert [lease.shard for lease in lost] == [1]
+
+
+async def test_a_take_over_waits_for_a_transaction_that_fences_several_shards(pool: Pool) -> None:
+    leases = [await take_lease(pool, "network", shard, "a") for shard in (0, 1, 2)]
+    await pool.execute(EXPIRE)
+
+    async with pool.acquire() as connection, pool.acquire() as other:
+        await other.execute("SET lock_timeout = '100ms'")
+        async with connection.transaction():
+            assert await fence_all(connection, [lease for lease in leases if lease is not None]) == []
+            with pytest.raises(LockNotAvailableError):
+                await take_lease(cast("Pool", other), "network", 1, "b")
+        taken = await take_lease(cast("Pool", other), "network", 1, "b")
+
+    assert taken is not None
 
 
 async def test_whatever_is_under_way_is_refused_from_the_moment_that_a_lease_is_let_go(pool: Pool) -> None:

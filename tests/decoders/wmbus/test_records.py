@@ -155,7 +155,11 @@ def test_reads_the_forms_of_data(octets: str, value: object) -> None:
         ("16", "volume", "L", 1_000_000),
         ("fb10", "volume", "L", 100_000_000),
         ("2b", "power", "W", 1_000),
-        ("3b", "volume_flow", "L/h", 1_000),
+        ("1b", "mass", "kg", 1_000),
+        ("33", "power", "W", 1_000_000 / 3_600),  # J/h
+        ("3b", "volume_flow", "L/h", 1_000),  # m³/h
+        ("43", "volume_flow", "L/h", 6_000),  # m³/min
+        ("4b", "volume_flow", "L/h", 3_600),  # m³/s
         ("59", "flow_temperature", "Cel", 10),
         ("5e", "return_temperature", "Cel", 100),
         ("61", "temperature_difference", "K", 10),
