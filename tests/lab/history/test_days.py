@@ -8,10 +8,10 @@ from lab.history.days import (
     easter,
     is_school_holiday,
     make_day,
-    microseconds,
     public_holidays,
     weeks,
 )
+from lorawan.instants import to_us
 
 PARIS = ZoneInfo("Europe/Paris")
 HOUR_US = 3_600_000_000
@@ -46,7 +46,7 @@ def test_days_are_local_with_23_and_25_hours_when_clocks_change() -> None:
 
     assert spring.end_us - spring.start_us == 23 * HOUR_US
     assert autumn.end_us - autumn.start_us == 25 * HOUR_US
-    assert spring.start_us == microseconds(datetime(2026, 3, 28, 23, tzinfo=UTC))
+    assert spring.start_us == to_us(datetime(2026, 3, 28, 23, tzinfo=UTC))
 
 
 def test_schools_are_closed_on_sundays_wednesdays_and_holidays() -> None:
