@@ -28,12 +28,12 @@ FRAMES_WITHOUT_LAST_FIELDS = bytes.fromhex(
 )
 UPLINKS = bytes.fromhex(
     "01919fc410018f3f2a7b4c7d8e9fa0b1c2d3e4f506ce00011171cf0000000100000001ce0001000155c40301755cc3cf000661160d45e640"
-    "cf000661160d45ffd1ce33bb1a6009ce0001e848c39194c4080016c001ff10a23501cbc05d600000000000cbc022800000000000c410"
+    "cf000661160d45ffd1ce33bb1a6009ce0001e848c29194c4080016c001ff10a23501cbc05d600000000000cbc022800000000000c410"
     "101112131415161718191a1b1c1d1e1f"
 )
 UPLINKS_WITHOUT_TRACE = bytes.fromhex(
     "01919ec410018f3f2a7b4c7d8e9fa0b1c2d3e4f506ce00011171cf0000000100000001ce0001000155c40301755cc3cf000661160d45e640"
-    "cf000661160d45ffd1ce33bb1a6009ce0001e848c39194c4080016c001ff10a23501cbc05d600000000000cbc022800000000000"
+    "cf000661160d45ffd1ce33bb1a6009ce0001e848c29194c4080016c001ff10a23501cbc05d600000000000cbc022800000000000"
 )
 MEASUREMENTS = bytes.fromhex(
     "019295ce003d0900cf000661160d45e640cb4035c0000000000009c410101112131415161718191a1b1c1d1e1f"
@@ -47,6 +47,11 @@ REQUEST = bytes.fromhex(
     "96c403600102ce33d3e6080cce0001e848ce001e8480c2"
 )
 REPLY = bytes.fromhex("94b0434f4c4c4953494f4e5f5041434b4554ffcf000661160d534640cf000661160d534258")
+
+# The same, unconfirmed and late.
+LATE_UPLINKS = UPLINKS.replace(bytes.fromhex("755cc3"), bytes.fromhex("755cc2")).replace(
+    bytes.fromhex("e848c2"), bytes.fromhex("e848c3")
+)
 
 FRAME: dict[str, Any] = {
     "phy_payload": bytes.fromhex("40f17dbe49"),
@@ -78,7 +83,7 @@ UPLINK: dict[str, Any] = {
     "frequency": 867_900_000,
     "spreading_factor": 9,
     "bandwidth": 125_000,
-    "late": True,
+    "late": False,
     "heard_by": [{"gateway_id": GATEWAY_ID, "antenna": 1, "rssi": -117.5, "snr": -9.25}],
     "trace_id": TRACE_ID,
 }
@@ -111,11 +116,16 @@ def test_frame_without_round_trip_and_trace_is_read() -> None:
     assert asdict(frame) == FRAME | {"round_trip_us": 0, "trace_id": b""}
 
 
-def test_uplink_of_today_is_read_and_written_alike() -> None:
-    (uplink,) = UPLINK_BATCHES.decode(UPLINKS)
+@pytest.mark.parametrize(
+    ("octets", "changes"),
+    [(UPLINKS, {}), (LATE_UPLINKS, {"confirmed": False, "late": True})],
+    ids=["confirmed", "late"],
+)
+def test_uplink_of_today_is_read_and_written_alike(octets: bytes, changes: dict[str, bool]) -> None:
+    (uplink,) = UPLINK_BATCHES.decode(octets)
 
-    assert asdict(uplink) | {"heard_by": [asdict(one) for one in uplink.heard_by]} == UPLINK
-    assert encode_batch([uplink]) == UPLINKS
+    assert asdict(uplink) | {"heard_by": [asdict(one) for one in uplink.heard_by]} == UPLINK | changes
+    assert encode_batch([uplink]) == octets
 
 
 def test_uplink_without_trace_is_read() -> None:

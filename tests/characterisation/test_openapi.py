@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from api.app import create_app
 from core.registry.keys import KeyWrap
 
@@ -42,9 +44,9 @@ def test_openapi_document_equals_snapshot() -> None:
 
     found = list(differences(json.loads(SNAPSHOT.read_text("utf-8")), json.loads(text)))
 
-    shown = "\n".join(found[:MOST_SHOWN])
-    message = f"{len(found)} changes (WRITE_OPENAPI=1 accepts them):\n{shown}"
-    assert not found, message
+    if found:
+        shown = "\n".join(found[:MOST_SHOWN])
+        pytest.fail(f"{len(found)} changes (WRITE_OPENAPI=1 accepts them):\n{shown}", pytrace=False)
 
 
 def test_differences_names_added_removed_and_changed_places() -> None:
