@@ -1,0 +1,249 @@
+"""Files that an earlier program left behind: run.json and secrets.json of a home, and what stands beside a backup.
+
+A renamed optional field would silently be its default, so every field is compared, each at another value.
+"""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import asdict
+from typer.testing import CliRunner, Result
+
+from services.cli.app import app
+from services.cli.backup import COUNTED, Manifest, newest_backup
+from services.run_info import read_run_info
+from services.supervisor.home import Home
+
+RUN = b"""{
+  "home": "/srv/territoire",
+  "mode": "private",
+  "supervisor_pid": 4242,
+  "started_at": 1795597200.25,
+  "api_url": "http://127.0.0.1:8001",
+  "udp_host": "127.0.0.2",
+  "udp_port": 1700,
+  "database_url": "postgresql://territoire_service:a@127.0.0.1:5433/territoire",
+  "database_admin_url": "postgresql://postgres:b@127.0.0.1:5433/territoire",
+  "nats_url": "nats://token@127.0.0.1:4222",
+  "mqtt_url": "mqtt://simulator:c@127.0.0.1:1883",
+  "mqtt_bridge_url": "mqtt://bridge:d@127.0.0.1:1883",
+  "kek": "000102030405060708090a0b0c0d0e0f",
+  "kek_id": "kek-7",
+  "api_key": "terr_0123456789ab_secret",
+  "services": [
+    {
+      "name": "network-1",
+      "pid": 4243,
+      "restarts": 3,
+      "log": "/srv/territoire/logs/network-1.log",
+      "health_url": "http://127.0.0.1:9101",
+      "ports": {"udp": 1700, "station": 8887}
+    },
+    {"name": "network-2", "pid": null, "restarts": 0, "log": "/srv/territoire/logs/network-2.log"}
+  ],
+  "intake_url": "http://127.0.0.1:8002",
+  "station_url": "ws://127.0.0.1:8887"
+}
+"""
+SECRETS = {
+    "postgres": "p" * 8,
+    "service": "s" * 8,
+    "api": "a" * 8,
+    "nats": "n" * 8,
+    "mqtt": {"bridge": "b" * 8, "simulator": "m" * 8},
+    "kek": bytes(range(32)).hex(),
+    "operator_key": "terr_0123456789ab_secret",
+}
+DUMP = b"not a dump"
+SEALED = "39114098a15d6f92d7f013215b5b41a8982dac5934763618"  # By the key 000102030405060708090a0b0c0d0e0f.
+MANIFEST = b"""{
+  "made_at": "2026-11-25T21:00:00.123456Z",
+  "schema": 38,
+  "timescaledb": "2.22.1",
+  "kek_ids": [
+    "kek-0",
+    "kek-1"
+  ],
+  "counts": {
+    "tenants": 2,
+    "devices": 3,
+    "sessions": 5,
+    "assets": 7,
+    "datastreams": 11,
+    "uplinks": 13,
+    "receptions": 17,
+    "measurements": 19,
+    "rollup_hours": 23,
+    "rollup_days": 29,
+    "alerts": 31,
+    "downlinks": 37
+  },
+  "octets": 10,
+  "sha256": "98c4bac0daefbe4bb37ab3db1b15ad2b1e8a4f2a63ef1a47f0e2dcf41c1dbd37",
+  "sealed": {
+    "kek-0": [
+      "39114098a15d6f92d7f013215b5b41a8982dac5934763618"
+    ]
+  }
+}
+"""
+
+
+def test_run_json_of_today_is_read_in_full(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(RUN)
+
+    run = read_run_info(tmp_path)
+
+    assert asdict(run) | {"services": [asdict(one) for one in run.services]} == {
+        "home": "/srv/territoire",
+        "mode": "private",
+        "supervisor_pid": 4242,
+        "started_at": 1_795_597_200.25,
+        "api_url": "http://127.0.0.1:8001",
+        "udp_host": "127.0.0.2",
+        "udp_port": 1700,
+        "database_url": "postgresql://territoire_service:a@127.0.0.1:5433/territoire",
+        "database_admin_url": "postgresql://postgres:b@127.0.0.1:5433/territoire",
+        "nats_url": "nats://token@127.0.0.1:4222",
+        "mqtt_url": "mqtt://simulator:c@127.0.0.1:1883",
+        "mqtt_bridge_url": "mqtt://bridge:d@127.0.0.1:1883",
+        "kek": "000102030405060708090a0b0c0d0e0f",
+        "kek_id": "kek-7",
+        "api_key": "terr_0123456789ab_secret",
+        "services": [
+            {
+                "name": "network-1",
+                "pid": 4243,
+                "restarts": 3,
+                "log": "/srv/territoire/logs/network-1.log",
+                "health_url": "http://127.0.0.1:9101",
+                "ports": {"udp": 1700, "station": 8887},
+            },
+            {
+                "name": "network-2",
+                "pid": None,
+                "restarts": 0,
+                "log": "/srv/territoire/logs/network-2.log",
+                "health_url": None,
+                "ports": {},
+            },
+        ],
+        "intake_url": "http://127.0.0.1:8002",
+        "station_url": "ws://127.0.0.1:8887",
+    }
+
+
+def test_run_json_is_written_under_the_names_of_today(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(RUN)
+    expected: Any = json.loads(RUN)
+    expected["services"][1] |= {"health_url": None, "ports": {}}
+
+    assert json.loads(msgspec.json.encode(read_run_info(tmp_path))) == expected
+
+
+def test_run_json_without_what_was_added_later_is_read(tmp_path: Path) -> None:
+    older = {
+        name: value
+        for name, value in json.loads(RUN).items()
+        if name not in {"services", "intake_url", "station_url"}
+    }
+    (tmp_path / "run.json").write_text(json.dumps(older), "utf-8")
+
+    run = read_run_info(tmp_path)
+
+    assert (run.services, run.intake_url, run.station_url) == ((), "", "")
+
+
+def test_secrets_of_a_home_of_today_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "secrets.json").write_text(json.dumps(SECRETS), "utf-8")
+    home = Home(tmp_path)
+
+    with home.held():
+        assert msgspec.to_builtins(home.secrets()) == SECRETS
+
+
+def test_manifest_of_today_is_read_in_full_and_written_alike() -> None:
+    manifest = msgspec.json.decode(MANIFEST, type=Manifest)
+
+    assert asdict(manifest) == {
+        "made_at": datetime(2026, 11, 25, 21, 0, 0, 123_456, tzinfo=UTC),
+        "schema": 38,
+        "timescaledb": "2.22.1",
+        "kek_ids": ["kek-0", "kek-1"],
+        "counts": {
+            "tenants": 2,
+            "devices": 3,
+            "sessions": 5,
+            "assets": 7,
+            "datastreams": 11,
+            "uplinks": 13,
+            "receptions": 17,
+            "measurements": 19,
+            "rollup_hours": 23,
+            "rollup_days": 29,
+            "alerts": 31,
+            "downlinks": 37,
+        },
+        "octets": 10,
+        "sha256": "98c4bac0daefbe4bb37ab3db1b15ad2b1e8a4f2a63ef1a47f0e2dcf41c1dbd37",
+        "sealed": {"kek-0": [SEALED]},
+    }
+    assert msgspec.json.format(msgspec.json.encode(manifest)) + b"\n" == MANIFEST
+
+
+def test_everything_that_a_backup_of_today_counted_is_counted_after_a_restore() -> None:
+    assert set(json.loads(MANIFEST)["counts"]) <= set(COUNTED)
+
+
+@pytest.fixture
+def backup(tmp_path: Path) -> Path:
+    """A backup as it lies on disk, with the secrets of the stack that it is of."""
+    (tmp_path / "a.dump").write_bytes(DUMP)
+    (tmp_path / "secrets.json").write_text(json.dumps(SECRETS), "utf-8")
+    write_manifest(tmp_path)
+    return tmp_path
+
+
+def write_manifest(folder: Path, **changes: Any) -> None:
+    manifest = json.loads(MANIFEST) | {"sha256": hashlib.sha256(DUMP).hexdigest()} | changes
+    (folder / "a.dump.json").write_text(json.dumps(manifest), "utf-8")
+
+
+def restore(folder: Path) -> Result:
+    arguments = ["restore", folder / "a.dump", "--home", folder / "home", "--secrets", folder / "secrets.json"]
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_restore_of_a_backup_that_another_key_sealed_is_rejected(backup: Path) -> None:
+    result = restore(backup)
+
+    assert result.exit_code == 2
+    assert "n'ouvre aucune clé d'équipement de cette sauvegarde (kek-0)" in result.output
+    assert "ne dit pas si la clé" in result.output  # Of kek-1, of which there is no sample.
+
+
+def test_restore_of_a_changed_file_is_rejected(backup: Path) -> None:
+    write_manifest(backup, sha256="00" * 32)
+
+    result = restore(backup)
+
+    assert result.exit_code == 2
+    assert "a changé depuis qu'il a été écrit" in result.output
+
+
+def test_restore_of_a_newer_program_s_backup_is_rejected(backup: Path) -> None:
+    write_manifest(backup, schema=9_999)
+
+    result = restore(backup)
+
+    assert result.exit_code == 2
+    assert "schéma 9999" in result.output
+
+
+def test_newest_backup_of_a_folder_is_known_by_its_manifest(backup: Path) -> None:
+    assert newest_backup(backup) == datetime(2026, 11, 25, 21, 0, 0, 123_456, tzinfo=UTC)
