@@ -3,9 +3,9 @@
 from tests.alerting.conftest import make_place, place, receiver
 from tests.contracts.lns_rig import bench, lns, lns_broker
 from tests.contracts.partner_rig import partner
-from tests.services.gateway_bridge.fixtures import bridge_settings, gateway_id, rig
-from tests.services.ingest.conftest import bus, ingesting, make_uplink, planted, planted_in, send, until_drained
-from tests.services.network.conftest import idle_network, network
+from tests.gateways.fixtures import bridge_settings, gateway_id, rig
+from tests.ingest.conftest import bus, ingesting, make_uplink, planted, planted_in, send, until_drained
+from tests.network.conftest import idle_network, network
 
 __all__ = [
     "bench",

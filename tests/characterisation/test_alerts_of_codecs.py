@@ -6,11 +6,11 @@ from typing import Any
 
 from alerting.alert_store import resolve
 from core.messages.uplinks import Uplink
-from core.registry.codecs import publish_version
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
+from registry.codecs import publish_version
 from tests.characterisation.alert_world import EVENTS, NOTICES, alerts, alerts_follow, no_more_than, rows, until
-from tests.services.ingest.conftest import Planted
+from tests.ingest.conftest import Planted
 
 ENDLESS = "function decodeUplink(input) { for (;;) {} }"
 OVERRUNS = 5

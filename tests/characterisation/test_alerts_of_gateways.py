@@ -11,7 +11,7 @@ from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
 from lorawan.identifiers import GatewayId
 from tests.characterisation.alert_world import EVENTS, NOTICES, alerts, alerts_follow, no_more_than, rows, until
-from tests.services.gateway_bridge.stations import UPLINK, Rig, UdpStation, register
+from tests.gateways.stations import UPLINK, Rig, UdpStation, register
 
 ELSEWHERE = "127.0.0.2"
 MOVED = (

@@ -14,10 +14,10 @@ import pytest
 from msgspec.structs import asdict
 from typer.testing import CliRunner, Result
 
-from services.cli.app import app
-from services.cli.backup import COUNTED, Manifest, newest_backup
-from services.run_info import read_run_info
+from cli.app import app
+from cli.backup import COUNTED, Manifest, newest_backup
 from services.supervisor.home import Home
+from services.supervisor.run_info import read_run_info
 
 RUN = b"""{
   "home": "/srv/territoire",

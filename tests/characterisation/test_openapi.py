@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from api.app import create_app
-from core.registry.keys import KeyWrap
+from registry.keys import KeyWrap
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 MOST_SHOWN = 20

@@ -27,8 +27,8 @@ from core.runtime.postgres import Connection, Pool, connect
 from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
 from lorawan.session import build_uplink
-from tests.services.ingest.conftest import Planted
-from tests.services.network.conftest import KEK, Network
+from tests.ingest.conftest import Planted
+from tests.network.conftest import KEK, Network
 
 PATIENCE_S = 60
 SHARDS = 4

@@ -3,7 +3,7 @@
 from core.messages import topics
 from core.messages.batch import encode_batch
 from lorawan.join import JoinAccept
-from tests.services.network.conftest import Network
+from tests.network.conftest import Network
 
 APP_KEY = bytes([0x11]) * 16
 # Join-requests under that key of DevEUI 70b3d50000000001 (slot 14, shard 2) and JoinEUI 2, with DevNonce 7 and 8.

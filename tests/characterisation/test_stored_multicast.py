@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.services.network.conftest import GATEWAYS, Network, eventually
+from tests.network.conftest import GATEWAYS, Network, eventually
 
 GROUP_KEYS = (
     bytes.fromhex("a8118f802ebf08dc6237c30463a2facbf887aa31902385c1"),  # 16 times 11, wrapped by kek-1.

@@ -4,9 +4,9 @@ from typing import Any
 
 from core.messages.uplinks import UPLINK_BATCHES
 from core.runtime.postgres import Pool
-from services.ingest.followed import trace_of
+from ingest.uplink_trace import trace_of
 from tests.characterisation.test_bus_messages import TRACE_ID, UPLINKS, UPLINKS_WITHOUT_TRACE
-from tests.services.ingest.conftest import Planted
+from tests.ingest.conftest import Planted
 
 # An uplink as ingest puts it aside: as in a message, without the message's version byte and the array around it.
 PUT_ASIDE = UPLINKS[2:]

@@ -16,9 +16,9 @@ from core.messages import topics
 from core.messages.batch import encode_batch
 from core.runtime.postgres import Pool
 from lorawan.mac_state import MacState
-from services.network.sessions import HeldSession, Progress
-from services.network.store import read_sessions, save_mac_states, save_sessions
-from tests.services.network.conftest import GATEWAYS, KEK, Network
+from network.sessions import HeldSession, Progress
+from network.store import read_sessions, save_mac_states, save_sessions
+from tests.network.conftest import GATEWAYS, KEK, Network
 
 DEV_ADDR = bytes.fromhex("0135abcd")
 SLOT = 13  # Of that address; 13 mod 4 is its shard.
