@@ -11,6 +11,8 @@ from rich.console import Console
 from bench.decoders import FRAMES, NATIVE, NOW_US, Options, run, scripts
 from decoders.catalogue import CODECS
 
+pytestmark = pytest.mark.starts_processes
+
 CHECKOUT = Path(__file__).parents[2]
 
 
