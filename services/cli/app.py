@@ -258,10 +258,24 @@ def migrate(home: HomeOption = None) -> None:
     migrate_main()
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def test(context: typer.Context) -> None:
-    """Tout ce que l'intégration continue exécute ; ce qui suit va à pytest."""
+@app.command()
+def check() -> None:
+    """Vérifie le code sans l'exécuter : style, types, contrats d'import, liens des documents."""
     from services.cli.checks import run_checks
     from services.supervisor.stack import checkout
 
-    raise typer.Exit(run_checks(checkout(), [word for word in context.args if word != "--"]))
+    raise typer.Exit(run_checks(checkout()))
+
+
+@app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def suite(
+    context: typer.Context,
+    unit: Annotated[
+        bool, typer.Option("--unit", help="Seulement les tests qui n'ont besoin d'aucun serveur.")
+    ] = False,
+) -> None:
+    """Exécute les tests ; ce qui suit (chemins, -k...) va à pytest. Les résultats : .territoire/tests."""
+    from services.cli.suite import run_tests
+    from services.supervisor.stack import checkout
+
+    raise typer.Exit(run_tests(checkout(), [word for word in context.args if word != "--"], unit=unit))

@@ -18,7 +18,7 @@ def territoire(*arguments: str, **environment: str) -> subprocess.CompletedProce
     )
 
 
-@pytest.mark.parametrize("command", ["up", "demo", "simulate", "status", "migrate", "chaos", "test"])
+@pytest.mark.parametrize("command", ["up", "demo", "simulate", "status", "migrate", "chaos", "check", "test"])
 def test_every_command_has_its_help(command: str) -> None:
     ran = territoire(command, "--help")
 
