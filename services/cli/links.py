@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -99,3 +100,15 @@ def _anchors(path: Path) -> frozenset[str]:
 
 def _text(token: Token) -> str:
     return token.content if token.type in {"text", "code_inline"} else ""
+
+
+def main() -> int:
+    """Print what leads nowhere, for the hook before a commit; 0 when there is nothing."""
+    broken = broken_links(Path.cwd())
+    for link in broken:
+        print(link)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
