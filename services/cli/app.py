@@ -148,7 +148,12 @@ def demo(
     udp_port: Annotated[int, typer.Option(help="Port UDP des passerelles ; 0 : un port libre.")] = 0,
     api_port: Annotated[int, typer.Option(help="Port de l'API ; 0 : un port libre.")] = 0,
 ) -> None:
-    """Démarre la pile et met le parc pilote sur les ondes ; avec --exit-after, vérifie ses comptes."""
+    """Démarre la pile et met le parc pilote sur les ondes ; avec --exit-after, vérifie ses comptes.
+
+    Avec --exit-after, le statut dit ce qu'il en est : 0, le compte est juste ;
+    1, il ne l'est pas ; 4, rien n'est faux, mais tout n'a pas eu le temps
+    d'arriver (machine lente : allongez --exit-after).
+    """
     from services.supervisor.stack import StackOptions
 
     options = StackOptions("demo", "127.0.0.1", udp_port, "127.0.0.1", api_port)
