@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.starts_processes
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 
 

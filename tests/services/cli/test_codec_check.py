@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.starts_processes
+
 CATALOGUES = Path(__file__).parents[2] / "vectors" / "catalogues"
 
 

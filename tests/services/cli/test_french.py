@@ -125,6 +125,7 @@ def completions(checkout: Path, *shell: str) -> set[str]:
 
 
 @LINES
+@pytest.mark.starts_processes
 def test_bash_completes_commands_and_options(checkout: Path, line: str, completed: set[str]) -> None:
     """By the function that is registered for the command's name, as when Tab is pressed."""
     words = line.split(" ")
@@ -139,6 +140,7 @@ def test_bash_completes_commands_and_options(checkout: Path, line: str, complete
 
 
 @LINES
+@pytest.mark.starts_processes
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is in Debian's package fish")
 def test_fish_completes_commands_and_options(checkout: Path, line: str, completed: set[str]) -> None:
     pressed = f"./territoire completion fish | source; complete -C '{line}'"
