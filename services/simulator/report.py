@@ -224,7 +224,14 @@ class DemoReport:
 
 
 def _states(states: dict[str, int]) -> str:
-    french = {"confirmed": "confirmées", "queued": "en attente", "sent": "émises", "failed": "échouées"}
+    french = {
+        "confirmed": "confirmées",
+        "queued": "en attente",
+        "sent": "émises",
+        "failed": "échouées",
+        "expired": "expirées",
+        "superseded": "remplacées",
+    }
     return ", ".join(f"{french.get(state, state)} {count}" for state, count in sorted(states.items())) or "aucune"
 
 
