@@ -101,6 +101,13 @@ def test_what_resembles_no_command_is_refused_with_all_of_them(bare: Path) -> No
     assert "commande inconnue : xyzzy (possibles : demo, up, " in ran.stderr
 
 
+def test_a_shell_that_completes_installs_nothing(bare: Path) -> None:
+    ran = typed(bare, _TERRITOIRE_COMPLETE="complete_bash", COMP_WORDS="./territoire st", COMP_CWORD="1")
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    assert nothing_installed(bare)
+
+
 def test_the_bootstrap_knows_the_commands_of_the_command_line(bootstrap: ModuleType) -> None:
     def names(group: TyperGroup) -> set[str]:
         return {name for name, command in group.commands.items() if not command.hidden}

@@ -21,7 +21,7 @@ def _new_home(name: str) -> Path:
     return Path("/var/tmp") / f"territoire-{name}-{os.getpid()}"
 
 
-def _keep_logs(home: Path) -> None:
+def keep_logs(home: Path) -> None:
     """What the stack wrote outlives it where `territoire test` says that it is."""
     results = os.environ.get("TERRITOIRE_TEST_RESULTS")
     if results is not None and (home / "logs").is_dir():
@@ -35,7 +35,7 @@ def demo_folder() -> Iterator[Path]:
     """The home of the stack that the demonstration starts."""
     home = _new_home("demo")
     yield home
-    _keep_logs(home)
+    keep_logs(home)
     subprocess.run(["rm", "-rf", str(home)], check=True)
 
 
@@ -43,7 +43,7 @@ def demo_folder() -> Iterator[Path]:
 def chaos_folder() -> Iterator[Path]:
     home = _new_home("chaos")
     yield home
-    _keep_logs(home)
+    keep_logs(home)
     subprocess.run(["rm", "-rf", str(home)], check=True)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from services.cli import suite
-from services.cli.suite import RESULTS, merge, run_tests
+from services.cli.suite import RESULTS, RESULTS_SETTING, merge, run_tests
+from tests.system.conftest import keep_logs
 
 pytestmark = pytest.mark.starts_processes
 
@@ -99,6 +100,18 @@ def test_whole_stacks_run_beside_the_rest_and_their_output_is_kept(
         ("test_passes", False),
         ("test_fails", True),
     }
+
+
+def test_what_a_stack_wrote_outlives_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / f"territoire-chaos-{os.getpid()}"
+    (home / "logs").mkdir(parents=True)
+    (home / "logs" / "network.log").write_text("une ligne\n")
+    monkeypatch.setenv(RESULTS_SETTING, str(tmp_path / "results"))
+
+    keep_logs(home)
+    keep_logs(home)  # The next run's take their place.
+
+    assert (tmp_path / "results" / "system" / "territoire-chaos" / "network.log").read_text() == "une ligne\n"
 
 
 def test_a_pytest_that_wrote_no_results_is_not_taken_for_one_without_failures(
