@@ -307,7 +307,7 @@ def suite(
         bool, typer.Option("--unit", help="Seulement les tests qui n'ont besoin d'aucun serveur.")
     ] = False,
 ) -> None:
-    """Exécute les tests ; ce qui suit (chemins, -k...) va à pytest. Les résultats : .territoire/tests."""
+    """Exécute les tests ; ce qui suit (chemins, -k...) va à pytest. Les résultats : .test-results."""
     from services.cli.suite import run_tests
     from services.supervisor.stack import checkout
 

@@ -1,6 +1,7 @@
 """The test suite: which part runs in which process, and what is said of it at the end."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from services.supervisor.launch import system_path
 WORKERS, FEW_WORKERS = "5", "2"
 WHOLE_STACKS = "tests/system"
 REST, SYSTEM = "pytest", "system"
-RESULTS = Path(".territoire") / "tests"
+RESULTS = Path(".test-results")
 # Where a test leaves what its stack has written; tests/system/conftest.py reads it.
 RESULTS_SETTING = "TERRITOIRE_TEST_RESULTS"
 FAILURE = "ÉCHEC "  # How tests/conftest.py begins the line of a failure, when it happens.
@@ -37,9 +38,8 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool) ->
     """Run all tests, those that need no server, or what the arguments choose; 0 when all pass."""
     began = time.monotonic()
     results = checkout / RESULTS
-    (results / SYSTEM).mkdir(parents=True, exist_ok=True)
-    for former in results.glob("*.xml"):
-        former.unlink()
+    shutil.rmtree(results, ignore_errors=True)
+    (results / SYSTEM).mkdir(parents=True)
     if unit:
         parts = {REST: [FEW_WORKERS, "-m", "unit", *pytest_arguments]}
     elif pytest_arguments:
@@ -111,5 +111,5 @@ def _report(results: Path, parts: Sequence[str]) -> None:
     for test in failures:
         print(f"{FAILURE}{test.name}")
     print(f"\nJUnit : {junit}")
-    if SYSTEM in parts:
+    if any((results / SYSTEM).iterdir()):
         print(f"Sorties et journaux des piles entières : {results / SYSTEM}")
