@@ -1,11 +1,22 @@
-"""`python -m cli`, which ./territoire ends in."""
+"""`python -m cli`, which an installed ./territoire ends in."""
+
+import typer
 
 from cli.app import app
+from cli.completions import VARIABLE, prepare
+from cli.french import speak_french
+
+
+def run(commands: typer.Typer) -> None:
+    """Answer one command line in French; its exit status is the process's."""
+    speak_french()
+    prepare()
+    commands(prog_name="./territoire", complete_var=VARIABLE)
 
 
 def main() -> None:
-    """The command line; its exit status is the process's."""
-    app(prog_name="./territoire")
+    """The operator's commands, which pyproject.toml names as the program of a wheel."""
+    run(app)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -42,6 +43,24 @@ HomeOption = Annotated[
 ExitAfterOption = Annotated[
     float | None, typer.Option("--exit-after", min=1, help="S'arrête de lui-même après ce nombre de secondes.")
 ]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from core import VERSION
+
+        sys.stdout.write(f"territoire {VERSION}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def every_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Affiche la version.")
+    ] = False,
+) -> None:
+    """What stands before the name of a command."""
+
 
 app.command()(backup)
 app.command()(doctor)
@@ -126,3 +145,13 @@ def migrate(home: HomeOption = None) -> None:
             "TERRITOIRE_NATS_URL": run.nats_url,
         }
     migrate_main()
+
+
+@app.command()
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Interpréteur de commandes.")],
+) -> None:
+    """Affiche de quoi compléter les commandes avec Tab : source <(./territoire completion bash)."""
+    from cli.completions import script
+
+    sys.stdout.write(script(shell))

@@ -29,7 +29,12 @@ def demo(
     udp_port: Annotated[int, typer.Option(help="Port UDP des passerelles ; 0 : un port libre.")] = 0,
     api_port: Annotated[int, typer.Option(help="Port de l'API ; 0 : un port libre.")] = 0,
 ) -> None:
-    """Démarre la pile et met le parc pilote sur les ondes ; avec --exit-after, vérifie ses comptes."""
+    """Démarre la pile et met le parc pilote sur les ondes ; avec --exit-after, vérifie ses comptes.
+
+    Avec --exit-after, le statut dit ce qu'il en est : 0, le compte est juste ;
+    1, il ne l'est pas ; 4, rien n'est faux, mais tout n'a pas eu le temps
+    d'arriver (machine lente : allongez --exit-after).
+    """
     from cli.session import run_stack_command
     from services.supervisor.stack import StackOptions
 
@@ -127,10 +132,24 @@ def simulate(
     raise typer.Exit(ended_with)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def test(context: typer.Context) -> None:
-    """Tout ce que l'intégration continue exécute ; ce qui suit va à pytest."""
+@app.command()
+def check() -> None:
+    """Vérifie le code sans l'exécuter : style, types, contrats d'import, liens des documents."""
     from lab.commands.checks import run_checks
     from services.supervisor.stack import checkout
 
-    raise typer.Exit(run_checks(checkout(), [word for word in context.args if word != "--"]))
+    raise typer.Exit(run_checks(checkout()))
+
+
+@app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def suite(
+    context: typer.Context,
+    unit: Annotated[
+        bool, typer.Option("--unit", help="Seulement les tests qui n'ont besoin d'aucun serveur.")
+    ] = False,
+) -> None:
+    """Exécute les tests ; ce qui suit (chemins, -k...) va à pytest. Les résultats : .test-results."""
+    from lab.commands.suite import run_tests
+    from services.supervisor.stack import checkout
+
+    raise typer.Exit(run_tests(checkout(), [word for word in context.args if word != "--"], unit=unit))

@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import subprocess
-import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from services.supervisor.nats import PrivateNats
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres
 from services.supervisor.run_info import RunInfo
+from tests.leftovers import owned_folder, sweep
 from tests.protocol_matrix import listed, rows
 
 # How fast the machine is at this moment is no property of what is tested.
@@ -39,7 +39,44 @@ settings.load_profile("territoire")
 
 TEMPLATE = "territoire_template"
 MEMORY, MEMORY_FREE = Path("/dev/shm"), 6 << 30
+# Every fixture that starts a server keeps it in the first of these; the others are homes of whole stacks.
+NEED_SERVERS = {"server_folder", "demo_folder", "chaos_folder"}
 T = TypeVar("T")
+
+
+# Of the controller only: workers have no terminal.
+_terminal: list[pytest.TerminalReporter] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "unit: needs no server (given by tests/conftest.py, never by hand)")
+    config.addinivalue_line(
+        "markers", "starts_processes: starts servers, workers or tools by itself: no unit test"
+    )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What killed runs have left goes before this one starts; the controller does it, not each worker."""
+    if not hasattr(session.config, "workerinput"):
+        sweep()
+        _terminal.append(session.config.pluginmanager.get_plugin("terminalreporter"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before `-m unit` chooses: a test is one unless its fixtures, or its own mark, say that it starts some."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if NEED_SERVERS.isdisjoint(fixtures) and item.get_closest_marker("starts_processes") is None:
+            item.add_marker("unit")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A failure is named when it happens; the end of a run may be ten minutes away."""
+    if report.failed and _terminal:
+        _terminal[0].write("\n")  # The line of dots is not at its end.
+        _terminal[0].write_line(f"ÉCHEC {report.nodeid} ({report.when})", red=True)
 
 
 def run_apart(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -90,9 +127,8 @@ def _configure_uncached(configure: Callable[..., None], **settings: Any) -> None
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
     """A folder that the `postgres` account may enter too, which pytest's own is not."""
-    with tempfile.TemporaryDirectory(prefix="territoire-test-", dir=_memory()) as folder:
-        Path(folder).chmod(0o711)
-        yield Path(folder)
+    with owned_folder(_memory()) as folder:
+        yield folder
 
 
 def _memory() -> Path | None:

@@ -14,6 +14,7 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
 MODULES = {
     "chirpstack-api": "chirpstack_api.gw",
     "import-linter": "importlinter",
+    "markdown-it-py": "markdown_it",
     "nats-py": "nats",
     "opentelemetry-exporter-otlp-proto-http": "opentelemetry.exporter.otlp.proto.http",
     "opentelemetry-sdk": "opentelemetry.sdk",

@@ -1,66 +1,50 @@
-"""Everything that CI runs, in one order, each check with its heading and all of them to the end."""
+"""What holds of the source without running it: each check with its heading, and all of them to the end."""
 
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from services.supervisor.launch import system_path
-
-# Most tests wait for a server as long as they compute; whole stacks mostly wait, and go on beside all the rest.
-WORKERS, STACK_WORKERS = "5", "2"
-WHOLE_STACKS, ON_STACKS = "tests/system", "pytest on whole stacks"
+from lab.commands.links import broken_links
 
 
-PYTEST = [sys.executable, "-m", "pytest", "--dist", "loadfile", "--no-loadscope-reorder", "-n"]
-
-
-def commands(pytest_arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """The checks, fastest first; with arguments pytest runs on what they choose."""
+def commands() -> list[tuple[str, list[str]]]:
+    """The tools, fastest first."""
     tool = Path(sys.executable).parent
-    chosen = [STACK_WORKERS, *pytest_arguments] if pytest_arguments else [WORKERS, "--ignore", WHOLE_STACKS]
     return [
         ("ruff check", [str(tool / "ruff"), "check", ".", "territoire"]),
         ("ruff format", [str(tool / "ruff"), "format", "--check", ".", "territoire"]),
-        ("pyright", [sys.executable, "-m", "pyright"]),
         ("lint-imports", [str(tool / "lint-imports")]),
-        ("pytest", [*PYTEST, *chosen]),
+        ("pyright", [sys.executable, "-m", "pyright"]),
     ]
 
 
-def run_checks(checkout: Path, pytest_arguments: Sequence[str]) -> int:
+def run_checks(checkout: Path) -> int:
     """Run every check, also after one has failed; 0 when all hold."""
     failed: list[str] = []
     began = time.monotonic()
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{system_path()}"}
-    # Hundreds of processes are started: each would compile again what the last one did.
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    with tempfile.TemporaryFile() as output:
-        stacks = None
-        if not pytest_arguments:
-            argv = [*PYTEST, STACK_WORKERS, WHOLE_STACKS]
-            stacks = subprocess.Popen(argv, cwd=checkout, env=environment, stdout=output, stderr=output)
-        for name, argv in commands(pytest_arguments):
-            _head(name)
-            if subprocess.run(argv, cwd=checkout, env=environment, check=False).returncode != 0:
-                failed.append(name)
-        if stacks is not None:
-            _head(ON_STACKS)
-            if stacks.wait() != 0:
-                failed.append(ON_STACKS)
-            output.seek(0)
-            shutil.copyfileobj(output, sys.stdout.buffer)
-    took = time.monotonic() - began
-    if failed:
-        print(f"\nÉchec ({took:.0f} s) : {', '.join(failed)}", flush=True)
-        return 1
-    print(f"\nTout est bon ({took:.0f} s)", flush=True)
-    return 0
+    print_heading("liens")
+    broken = broken_links(checkout)
+    for link in broken:
+        print(link)
+    if broken:
+        failed.append("liens")
+    for name, argv in commands():
+        print_heading(name)
+        if subprocess.run(argv, cwd=checkout, check=False).returncode != 0:
+            failed.append(name)
+    return conclude(failed, time.monotonic() - began)
 
 
-def _head(name: str) -> None:
+def print_heading(name: str) -> None:
+    """What stands above the output of one check."""
     print(f"\n== {name} " + "=" * (70 - len(name)), flush=True)
+
+
+def conclude(failed: list[str], took_s: float) -> int:
+    """The last line and the exit status."""
+    if failed:
+        print(f"\nÉchec ({took_s:.0f} s) : {', '.join(failed)}", flush=True)
+        return 1
+    print(f"\nTout est bon ({took_s:.0f} s)", flush=True)
+    return 0

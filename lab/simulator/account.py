@@ -113,9 +113,9 @@ def balance(
         else:
             account.left_out += 1
             continue
-        account.examples.append(f"{key[0].hex()} f_cnt {key[2]} stored {stored[key]} times")
+        account.examples.append(f"{key[0].hex()} f_cnt {key[2]} enregistrée {stored[key]} fois")
     strangers = set(stored) - known
     account.unexpected = len(strangers)
-    account.examples += [f"{key[0].hex()} f_cnt {key[2]} was never heard" for key in strangers]
+    account.examples += [f"{key[0].hex()} f_cnt {key[2]} n'a jamais été entendue" for key in strangers]
     del account.examples[20:]
     return account

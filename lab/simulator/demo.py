@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import uvloop
@@ -20,13 +21,15 @@ from core.model.entities import Tenant
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool
 from lab.simulator.account import balance, read_stored
+from lab.simulator.device import SentUplink
 from lab.simulator.driver import Fleet, build_fleet, build_gateways
-from lab.simulator.figures import count_bin_alerts, read_figures, wait_until_empty
+from lab.simulator.figures import read_bin_alerts, read_figures, wait_until_empty
 from lab.simulator.fleet import GATEWAYS, PILOT_DEVICES, plan_devices, plan_gateways
 from lab.simulator.provision import Provisioner, ProvisioningFailed
 from lab.simulator.radio import Air
 from lab.simulator.receiver import Received, receive_webhooks
-from lab.simulator.report import DemoReport, print_account
+from lab.simulator.report import FULL, DemoReport, print_account
+from lab.simulator.sensors import Container
 from lab.simulator.stack_memory import stack_memory_mb
 from lab.simulator.street_lights import StreetLights
 from lab.simulator.tenancy import prepare_tenant
@@ -118,18 +121,35 @@ async def _show_line(stage: Stage, console: Console) -> None:
             await asyncio.sleep(LINE_EVERY_S)
 
 
+def bins_said_full(fleet: Fleet) -> int:
+    """How many bins were heard to be full twice in a row, which is what the rule waits for."""
+    sent: dict[bytes, list[SentUplink]] = {}
+    for uplink in fleet.sent:
+        sent.setdefault(uplink.dev_eui, []).append(uplink)
+    full = 0
+    for device in fleet.devices:
+        if isinstance(device.application, Container):
+            messages = zip(device.application.said, sent.get(device.dev_eui, []), strict=False)
+            heard = [level > FULL for level, uplink in messages if uplink.heard_by]
+            full += any(before and after for before, after in pairwise(heard))
+    return full
+
+
 async def _settle(stage: Stage, seconds: float) -> DemoReport:
     """The fleet is silent: wait for the streams, then draw up the account."""
-    emptied = await wait_until_empty(stage.bus, DRAIN_S)
+    draining = await wait_until_empty(stage.bus, DRAIN_S)
     await stage.lights.settle()
     stored, undecodable = await read_stored(stage.pool, stage.tenant.id)
+    bins, first_bin_s_ago = await read_bin_alerts(stage.pool, stage.tenant.id)
     return DemoReport(
         seconds=round(seconds, 1),
         devices=len(stage.fleet.devices),
         joined=stage.fleet.joined,
-        streams_emptied=emptied,
+        draining=draining,
         uplinks=balance(stage.fleet.sent, stored, undecodable),
-        bins_over_threshold=await count_bin_alerts(stage.pool, stage.tenant.id),
+        bins_said_full=bins_said_full(stage.fleet),
+        bins_over_threshold=bins,
+        first_bin_s_ago=first_bin_s_ago,
         received=stage.received,
         lighting=stage.lights.account,
         gateways=stage.fleet.gateways,
@@ -165,7 +185,7 @@ async def _perform(
                 task.cancel()
             await asyncio.gather(*playing, return_exceptions=True)
         _publish(report, console)
-        return 0 if report.succeeded else 1
+        return report.status
 
 
 def _publish(report: DemoReport, console: Console) -> None:
@@ -206,7 +226,8 @@ def run(
 ) -> int:
     """Play the demonstration against a running stack; `started(api_key)` is called once the fleet takes off.
 
-    Returns 0 when stopped by the operator or when the account balances, 1 when it does not.
+    Returns 0 when stopped by the operator or when the account balances, 1 when it does not, and
+    `report.NOT_YET` when nothing is wrong but the time was too short for all of it.
     """
     try:
         return uvloop.run(_perform(run_info, exit_after, pace, console, started))

@@ -45,12 +45,14 @@ class Container(Silent):
     rise: float  # points per uplink
     is_em400: bool
     battery: int = 92
+    said: list[float] = field(default_factory=list[float])  # The level of each message.
 
     def next_message(self, _now_us: int) -> Message:
         """A little fuller than before; emptied once it is full."""
         self.fill += self.rise * self.random.uniform(0.5, 1.5)
         if self.fill >= 98:  # noqa: PLR2004 - Nobody waits for the last two points.
             self.fill = self.random.uniform(2, 8)
+        self.said.append(self.fill)
         distance = round(EMPTY_MM - (EMPTY_MM - FULL_MM) * self.fill / 100)
         if self.is_em400:
             temperature = round(self.random.gauss(12, 1), 1)

@@ -1,6 +1,7 @@
 """The lighting part of the demonstration: a few streets are put out for a while, and lit again."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,8 @@ CABINETS = 6
 LIGHT_POINTS = 4
 OFF_FOR = timedelta(minutes=30)
 BETWEEN_COMMANDS_S = 1.0
+# A light point of class A is told within its interval, and answers at once.
+READ_BACK_WITHIN_S = 60.0
 FINAL = frozenset({"confirmed", "failed", "expired", "superseded"})
 
 
@@ -29,6 +32,9 @@ class LightingAccount:
     # Commands that are confirmed although the relay is in the other state: this must never be.
     untrue: int = 0
     failures: list[str] = field(default_factory=list[str])
+    # Ended without a confirmation, or open for longer than READ_BACK_WITHIN_S.
+    unconfirmed_class_a: int = 0
+    unconfirmed_class_c: int = 0
 
 
 @dataclass(slots=True)
@@ -39,7 +45,8 @@ class StreetLights:
     devices: Sequence[Device]
     assets: dict[bytes, int]
     account: LightingAccount = field(default_factory=LightingAccount)
-    _commands: list[tuple[int, Device]] = field(default_factory=list[tuple[int, Device]])
+    # Their ids, whom they are for, and when they were asked for by the monotonic clock.
+    _commands: list[tuple[int, Device, float]] = field(default_factory=list[tuple[int, Device, float]])
 
     def _ready(self, *, class_c: bool) -> list[Device]:
         return [
@@ -69,16 +76,16 @@ class StreetLights:
             except ProvisioningFailed as refused:
                 self.account.refused.append(str(refused))
             else:
-                self._commands.append((command["id"], device))
+                self._commands.append((command["id"], device, time.monotonic()))
             await asyncio.sleep(BETWEEN_COMMANDS_S)
 
     async def settle(self) -> None:
         """Ask the API what became of every command."""
-        for command_id, device in self._commands:
+        for command_id, device, asked_at in self._commands:
             command = await self.api.get(f"/v1/lighting/commands/{command_id}")
-            self._note(command, device)
+            self._note(command, device, time.monotonic() - asked_at)
 
-    def _note(self, command: dict[str, Any], device: Device) -> None:
+    def _note(self, command: dict[str, Any], device: Device, open_s: float) -> None:
         state = command["state"]
         self.account.states[state] = self.account.states.get(state, 0) + 1
         if state == "confirmed":
@@ -88,3 +95,6 @@ class StreetLights:
             self.account.untrue += isinstance(application, Cabinet) and application.on
         elif state in FINAL:
             self.account.failures.append(f"{device.dev_eui.hex()}: {state} {command.get('failure') or ''}")
+        if state != "confirmed" and (state in FINAL or open_s > READ_BACK_WITHIN_S):
+            self.account.unconfirmed_class_c += device.is_class_c
+            self.account.unconfirmed_class_a += not device.is_class_c

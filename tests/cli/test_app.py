@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+pytestmark = pytest.mark.starts_processes
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def territoire(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -18,7 +20,7 @@ def territoire(*arguments: str, **environment: str) -> subprocess.CompletedProce
     )
 
 
-@pytest.mark.parametrize("command", ["up", "demo", "simulate", "status", "migrate", "chaos", "test"])
+@pytest.mark.parametrize("command", ["up", "demo", "simulate", "status", "migrate", "chaos", "check", "test"])
 def test_every_command_has_its_help(command: str) -> None:
     ran = territoire(command, "--help")
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-CATALOGUES = Path(__file__).parents[2] / "vectors" / "catalogues"
+pytestmark = pytest.mark.starts_processes
+
+CATALOGUES = Path(__file__).parents[1] / "vectors" / "catalogues"
 
 
 def check(path: Path, *options: str) -> subprocess.CompletedProcess[str]:

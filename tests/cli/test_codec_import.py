@@ -17,7 +17,7 @@ from registry.keys import KeyWrap
 from registry.tenants import create_api_key, create_tenant
 from tests.cli.terminal import Terminal
 
-CATALOGUES = Path(__file__).parents[2] / "vectors" / "catalogues"
+CATALOGUES = Path(__file__).parents[1] / "vectors" / "catalogues"
 PROFILES = """
 SELECT p.*, v.version, v.form, v.examples FROM device_profile p JOIN codec_version v ON v.id = p.codec_version_id
 ORDER BY p.name

@@ -182,6 +182,7 @@ async def connected(port: int, made: Path, account: str, topic: str) -> None:
         running.cancel()
 
 
+@pytest.mark.starts_processes
 async def test_the_bridge_and_a_gateway_that_is_entered_speak_with_the_broker_over_tls(
     broker: tuple[int, subprocess.Popen[bytes]], made: Path
 ) -> None:
@@ -196,6 +197,7 @@ async def test_the_bridge_and_a_gateway_that_is_entered_speak_with_the_broker_ov
     await connected(port, made, f"{eui}:{password}", f"eu868/gateway/{eui}/command/+")
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("component", ["nats-single", "nats-cluster"])
 def test_the_bus_reads_its_configuration(component: str, made: Path, tmp_path: Path) -> None:
     text = (CHECKOUT / "k8s" / "components" / component / "nats.conf").read_text("utf-8")

@@ -7,6 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+import pytest
+
 from core.messages import topics
 from core.runtime.bus import connect_bus
 from services.supervisor.launch import program
@@ -31,6 +33,7 @@ def read(answer: Manifest, place: str) -> int:
     return found
 
 
+@pytest.mark.starts_processes
 def test_keda_reads_how_much_waits_where_the_manifests_say(tmp_path: Path) -> None:
     port, monitor = free_tcp_port(), free_tcp_port()
     configuration = here((COMPONENTS / "nats-single" / "nats.conf").read_text("utf-8"), tmp_path, port, monitor)

@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 import yaml
 
 from core.runtime.settings import KEK_OCTETS
 from tests.k8s.conftest import CHECKOUT, WORKLOADS, containers_of, render
+
+pytestmark = pytest.mark.starts_processes
 
 
 def made() -> dict[str, dict[str, str]]:

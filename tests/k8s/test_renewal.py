@@ -69,6 +69,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
         process.wait()
 
 
+@pytest.mark.starts_processes
 def test_a_renewed_certificate_is_shown_without_a_restart(server: tuple[str, int], tmp_path: Path) -> None:
     name, port = server
     before = shown(port, greets=name == "nats")

@@ -9,6 +9,8 @@ import pytest
 
 from tests.k8s.conftest import CHECKOUT, OVERLAYS, Manifest, render
 
+pytestmark = pytest.mark.starts_processes
+
 VERSIONS = ("1.33", "1.37")  # The oldest that has native sleep in preStop and images as volumes by default.
 CUSTOM = json.loads((CHECKOUT / "tests" / "k8s" / "crds.json").read_text("utf-8"))
 

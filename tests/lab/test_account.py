@@ -28,7 +28,7 @@ def test_a_missing_uplink_is_found() -> None:
 
     assert not account.balances
     assert account.missing == 1
-    assert "f_cnt 1 stored 0 times" in account.examples[0]
+    assert "f_cnt 1 enregistrée 0 fois" in account.examples[0]
 
 
 def test_a_duplicate_is_found() -> None:

@@ -1,6 +1,7 @@
 """Whole stacks, as `territoire up` starts them."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
@@ -20,11 +21,21 @@ def _new_home(name: str) -> Path:
     return Path("/var/tmp") / f"territoire-{name}-{os.getpid()}"
 
 
+def keep_logs(home: Path) -> None:
+    """What the stack wrote outlives it where `territoire test` says that it is."""
+    results = os.environ.get("TERRITOIRE_TEST_RESULTS")
+    if results is not None and (home / "logs").is_dir():
+        kept = Path(results) / "system" / home.name.removesuffix(f"-{os.getpid()}")
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(home / "logs", kept)
+
+
 @pytest.fixture(scope="module")
 def demo_folder() -> Iterator[Path]:
     """The home of the stack that the demonstration starts."""
     home = _new_home("demo")
     yield home
+    keep_logs(home)
     subprocess.run(["rm", "-rf", str(home)], check=True)
 
 
@@ -32,6 +43,7 @@ def demo_folder() -> Iterator[Path]:
 def chaos_folder() -> Iterator[Path]:
     home = _new_home("chaos")
     yield home
+    keep_logs(home)
     subprocess.run(["rm", "-rf", str(home)], check=True)
 
 

@@ -17,6 +17,8 @@ from services.supervisor.launch import Launch, program
 from services.supervisor.ports import free_tcp_port
 from tests.certificates import Authority
 
+pytestmark = pytest.mark.starts_processes
+
 CONFIGURATION = """
 server_name: {name}
 listen: "127.0.0.1:{port}"

@@ -11,6 +11,8 @@ import pytest
 from decoders.javascript.pool import CodecPool, Limits, PoolUnavailable, Script
 from tests.decoders.javascript.conftest import NEIGHBOUR, uplink
 
+pytestmark = pytest.mark.starts_processes
+
 IN_CALL = "function decodeUplink(input) {{ {} }}"
 
 # (what it is, source, how the answer calls it, what it says in French)

@@ -1,0 +1,148 @@
+"""`./territoire test` on suites of a few lines: what it says while it runs, at its end, and leaves behind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.commands import suite
+from lab.commands.suite import RESULTS, RESULTS_SETTING, merge, run_tests
+from tests.system.conftest import keep_logs
+
+pytestmark = pytest.mark.starts_processes
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+OUR_CONFTEST = f"""
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+
+sys.modules.pop("tests", None)  # This suite's own folder has the name of ours.
+spec = spec_from_file_location("our_conftest", {str(CHECKOUT / "tests" / "conftest.py")!r})
+module = module_from_spec(spec)
+spec.loader.exec_module(module)
+globals().update({{name: value for name, value in vars(module).items() if not name.startswith("__")}})
+"""
+PASSES = "def test_passes() -> None: ...\n"
+FAILS = "def test_fails() -> None: assert False, 'pourquoi'\n"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One module of unit tests, one of a test that needs a server, one of whole stacks; our own conftest."""
+    monkeypatch.setattr(suite, "WORKERS", "1")  # Each imports everything, for tests of nothing.
+    monkeypatch.setattr(suite, "FEW_WORKERS", "0")
+    (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib"]\n')
+    (tmp_path / "tests" / "system").mkdir(parents=True)
+    (tmp_path / "tests" / "conftest.py").write_text(OUR_CONFTEST)
+    (tmp_path / "tests" / "test_unit.py").write_text(PASSES)
+    (tmp_path / "tests" / "test_server.py").write_text("def test_asks(cluster) -> None: assert False\n")
+    (tmp_path / "tests" / "system" / "test_stack.py").write_text("def test_stack() -> None: ...\n")
+    return tmp_path
+
+
+def run(checkout: Path, capfd: pytest.CaptureFixture[str], *arguments: str, unit: bool = False) -> tuple[int, str]:
+    status = run_tests(checkout, arguments, unit=unit)
+    return status, capfd.readouterr().out
+
+
+def test_unit_runs_what_asks_for_no_server(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    status, said = run(checkout, capfd, "tests/test_unit.py", "tests/test_server.py", unit=True)
+
+    assert status == 0, said
+    assert "1 passed" in said
+    assert "Tout est bon" in said
+
+
+def test_arguments_choose_what_pytest_runs(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (checkout / "tests" / "test_other.py").write_text(PASSES + FAILS)
+
+    status, said = run(checkout, capfd, "tests/test_other.py", "-k", "passes")
+
+    assert status == 0, said
+    assert "1 passed" in said
+
+
+def test_a_failure_is_named_when_it_happens_and_at_the_end(
+    checkout: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (checkout / "tests" / "test_server.py").unlink()
+    (checkout / "tests" / "test_other.py").write_text(FAILS)
+
+    status, said = run(checkout, capfd, "tests")
+
+    assert status == 1
+    first, _, rest = said.partition("FAILURES")
+    assert "ÉCHEC tests/test_other.py::test_fails (call)" in first
+    assert "ÉCHEC tests.test_other::test_fails" in rest.partition("plus lents")[2]
+    assert "Échec (" in rest
+
+
+def test_whole_stacks_run_beside_the_rest_and_their_output_is_kept(
+    checkout: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (checkout / "tests" / "test_server.py").unlink()
+    (checkout / "tests" / "system" / "test_stack.py").write_text(f"print('du texte')\n{FAILS}")
+
+    status, said = run(checkout, capfd)
+
+    results = checkout / RESULTS
+    assert status == 1
+    assert "Échec" in said
+    assert "pytest (system)" in said
+    assert "pytest (pytest)" not in said
+    assert said.count("ÉCHEC tests/system/test_stack.py::test_fails (call)") == 1
+    assert f"piles entières : {results / 'system'}" in said
+    assert "pourquoi" in (results / "system" / "output.log").read_text("utf-8")
+    tests = merge(results / "copy.xml", [results / "junit.xml"])
+    assert {(test.name.rpartition("::")[2], test.failed) for test in tests} == {
+        ("test_passes", False),
+        ("test_fails", True),
+    }
+
+
+def test_what_a_stack_wrote_outlives_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / f"territoire-chaos-{os.getpid()}"
+    (home / "logs").mkdir(parents=True)
+    (home / "logs" / "network.log").write_text("une ligne\n")
+    monkeypatch.setenv(RESULTS_SETTING, str(tmp_path / "results"))
+
+    keep_logs(home)
+    keep_logs(home)  # The next run's take their place.
+
+    assert (tmp_path / "results" / "system" / "territoire-chaos" / "network.log").read_text() == "une ligne\n"
+
+
+def test_a_pytest_that_wrote_no_results_is_not_taken_for_one_without_failures(
+    checkout: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, said = run(checkout, capfd, "--no-such-option")
+
+    assert status == 1
+    assert "Échec" in said
+
+
+def test_the_command_hands_to_pytest_what_is_not_its_own() -> None:
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "cli",
+            "test",
+            "--unit",
+            "tests/test_dependencies.py",
+            "-k",
+            "by_hash",
+        ],
+        cwd=CHECKOUT,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "2 passed" in ran.stdout
+    assert "plus lents" in ran.stdout
