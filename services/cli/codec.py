@@ -10,9 +10,9 @@ from services.cli.api_client import HomeOption, KeyOption, UrlOption, open_api
 from services.cli.running import fail
 
 if TYPE_CHECKING:
-    from decoders.catalogues.files import Catalogue
     from decoders.catalogues.layouts import Layout
     from decoders.catalogues.model import ImportedCodec
+    from decoders.javascript.pool import PoolUnavailable
     from services.cli.codec_check import Checked, Report
     from services.cli.codec_import import ImportedLine, ImportReport
 
@@ -44,13 +44,10 @@ def check_catalogue(path: CatalogueArgument, as_json: JsonOption = False) -> Non
     """Exécute chaque exemple d'un catalogue dans notre moteur. 0 : aucun écart, 1 : des écarts, 2 : illisible."""
     import asyncio
 
-    from core.runtime.telemetry import configure_logs
     from decoders.javascript.pool import CodecPool, PoolUnavailable
     from services.cli.codec_check import Report, check
 
-    configure_logs("codec", "codec", "console", "ERROR", sys.stderr)
-    catalogue, layout, within = read_layout(path)
-    codecs = read_codecs(catalogue, layout, within)
+    layout, codecs = read_catalogue(path)
 
     async def run() -> "list[Checked]":
         from rich.console import Console
@@ -74,7 +71,7 @@ def check_catalogue(path: CatalogueArgument, as_json: JsonOption = False) -> Non
     try:
         report = Report.of(asyncio.run(run()))
     except PoolUnavailable as unavailable:
-        raise fail(f"le moteur ne démarre pas : {unavailable}") from None
+        raise _no_engine(unavailable) from None
     if as_json:
         import msgspec
 
@@ -100,8 +97,7 @@ def import_catalogue(
 
     from services.cli.codec_import import ImportReport, import_codecs
 
-    catalogue, layout, within = read_layout(path)
-    codecs = read_codecs(catalogue, layout, within, profiles=True)
+    layout, codecs = read_catalogue(path, profiles=True)
     lines: list[ImportedLine] = []
     with (
         open_api(api_key, url, home) as api,
@@ -121,32 +117,40 @@ def import_catalogue(
     raise typer.Exit(1 if report.refused else 0)
 
 
-def read_layout(path: Path) -> "tuple[Catalogue, Layout, str]":
-    """The catalogue at a path, its layout, the part that was asked for; ends the command when there is none."""
-    from decoders.catalogues.layouts import layout_of
-    from services.cli.catalogue_files import NoCatalogue, open_catalogue
+def read_catalogue(path: Path, *, profiles: bool = False) -> "tuple[Layout, list[ImportedCodec]]":
+    """The layout of the catalogue at a path, and the codecs of the part that was asked for.
 
-    try:
-        catalogue, within = open_catalogue(path)
-    except NoCatalogue as nothing:
-        raise fail(str(nothing), REFUSED) from None
-    layout = layout_of(catalogue)
-    if layout is None:
-        raise fail(f"{path} ne ressemble à aucun des catalogues connus (voir --help)", REFUSED)
-    return catalogue, layout, within
-
-
-def read_codecs(
-    catalogue: "Catalogue", layout: "Layout", within: str, *, profiles: bool = False
-) -> "list[ImportedCodec]":
-    """The codecs of the part that was asked for; ends the command when it has none."""
+    Ends the command when there is nothing to read.
+    """
     from rich.console import Console
 
-    with Console(stderr=True).status("Lecture du catalogue"):
-        codecs = list(layout.read(catalogue, within, profiles=profiles))
+    from core.runtime.telemetry import configure_logs
+    from decoders.catalogues.layouts import layout_of
+    from decoders.javascript.pool import PoolUnavailable
+    from services.cli.catalogue_files import NoCatalogue, open_catalogue
+    from services.cli.catalogue_literals import literal_worker
+
+    configure_logs("codec", "codec", "console", "ERROR", sys.stderr)
+    with literal_worker() as evaluate:
+        try:
+            catalogue, within = open_catalogue(path, evaluate)
+        except NoCatalogue as nothing:
+            raise fail(str(nothing), REFUSED) from None
+        layout = layout_of(catalogue)
+        if layout is None:
+            raise fail(f"{path} ne ressemble à aucun des catalogues connus (voir --help)", REFUSED)
+        try:
+            with Console(stderr=True).status("Lecture du catalogue"):
+                codecs = list(layout.read(catalogue, within, profiles=profiles))
+        except PoolUnavailable as unavailable:
+            raise _no_engine(unavailable) from None
     if not codecs:
         raise fail(f"aucun codec dans {within or 'ce catalogue'} ({layout.title})", REFUSED)
-    return codecs
+    return layout, codecs
+
+
+def _no_engine(unavailable: "PoolUnavailable") -> typer.Exit:
+    return fail(f"le moteur ne démarre pas : {unavailable}")
 
 
 def _show(report: "Report", title: str, codecs: "list[ImportedCodec]") -> None:
