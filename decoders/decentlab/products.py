@@ -1,12 +1,11 @@
 """Decentlab's products, as products.toml describes them."""
 
-import tomllib
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
 from decoders.decentlab.formulas import FORMULAS
 from decoders.decentlab.frame import Sensor, Value, product
+from decoders.tables import read_table
 
 
 def _sensor(entries: Sequence[dict[str, Any]]) -> Sensor:
@@ -22,7 +21,7 @@ def _sensor(entries: Sequence[dict[str, Any]]) -> Sensor:
     return Sensor(size, tuple(values))
 
 
-_TABLE: dict[str, Any] = tomllib.loads(files("decoders.decentlab").joinpath("products.toml").read_text("utf-8"))
+_TABLE = read_table("decentlab/products.toml")
 _SHARED = {name: _sensor(entries) for name, entries in _TABLE["sensors"].items()}
 PRODUCTS = tuple(
     product(name, *(_SHARED[sensor] if isinstance(sensor, str) else _sensor(sensor) for sensor in sensors))

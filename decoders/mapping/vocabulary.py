@@ -4,9 +4,9 @@ The words themselves are in vocabulary.toml.
 """
 
 import re
-import tomllib
-from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from decoders.tables import read_table
 
 
 class Term(NamedTuple):
@@ -20,7 +20,7 @@ class Term(NamedTuple):
     units: tuple[str, ...] = ("",)
 
 
-_WORDS: dict[str, Any] = tomllib.loads(files("decoders.mapping").joinpath("vocabulary.toml").read_text("utf-8"))
+_WORDS = read_table("mapping/vocabulary.toml")
 # The one with the most words wins, then the first.
 TERMS = tuple(
     Term(frozenset(words.split()), quantity or None, tuple(units) or ("",))
