@@ -12,7 +12,6 @@ from decoders.codec import Codec, Command, Decode, EncodedCommand, Parameter
 from decoders.commands import encoder
 
 VERSION, HEADER_SIZE, F_PORT = 2, 5, 1
-FLAGS = 16
 _SET_PERIOD_AND_SAVE, _RESET = 0x0002, 0xFEFE
 SHORTEST_PERIOD_S, LONGEST_PERIOD_S = 60, 65_535
 _CRC_POLYNOMIAL = 0xA001  # CRC-16/MODBUS, least significant bit first.
