@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from decoders.catalogues.files import Catalogue, Unreadable
 from decoders.catalogues.literals import LIMITS, Element, Evaluate, value_of
+from decoders.javascript.pool import PoolUnavailable
 from services.cli.catalogue_literals import literal_worker
 from tests.decoders.catalogues.conftest import InMemory
 
@@ -123,3 +124,15 @@ def test_what_a_text_changes_is_gone_for_the_next(evaluate: Evaluate) -> None:
     assert read("({}).a", evaluate) is None
     with pytest.raises(Unreadable, match="attendu une valeur, trouvé « b »"):
         read("{a: b}", evaluate)
+
+
+def test_without_a_worker_process_nothing_is_evaluated_and_json_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decoders.javascript.process.sys.executable", "/bin/false")
+    monkeypatch.setattr("decoders.javascript.pool.RESTART_AFTER_S", (0.0,))
+
+    with literal_worker() as evaluate:
+        reader = Catalogue(InMemory({}), evaluate)
+
+        assert reader.literal('{"a": 1}') == {"a": 1}
+        with pytest.raises(PoolUnavailable):
+            reader.literal("{a: 1}")
