@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from decoders.catalogues.files import Catalogue, Unreadable
+from decoders.catalogues.literals import Evaluate
 
 LARGEST = 8 * 1024 * 1024
 MOST_FILES = 400_000
@@ -48,7 +49,7 @@ class DiskFiles:
             raise Unreadable(f"{path} : {wrong.strerror}") from None
 
 
-def open_catalogue(path: Path) -> tuple[Catalogue, str]:
+def open_catalogue(path: Path, evaluate: Evaluate) -> tuple[Catalogue, str]:
     """The catalogue that a path is, or is in, and which part of it was asked for ("" is the whole).
 
     Of a folder of vendor/ or vendors/ the vendor's other folders are read with it: they describe its models.
@@ -63,11 +64,11 @@ def open_catalogue(path: Path) -> tuple[Catalogue, str]:
     at = next((at for at in range(len(parts) - 2, 0, -1) if parts[at] in VENDORS), None)
     if at is None or any((path / name).is_dir() for name in VENDORS):
         if path.name in VENDORS:
-            return Catalogue(DiskFiles(path.parent, (path.name,))), ""
+            return Catalogue(DiskFiles(path.parent, (path.name,)), evaluate), ""
         if path.is_dir():
-            return Catalogue(DiskFiles(path, ("",))), ""
-        return Catalogue(DiskFiles(path.parent, ("",))), path.name
+            return Catalogue(DiskFiles(path, ("",)), evaluate), ""
+        return Catalogue(DiskFiles(path.parent, ("",)), evaluate), path.name
     vendor = "/".join(parts[at : at + 2])
     # The index of all vendors names this one.
     shared = [f"{parts[at]}/index.yaml"] if parts[at] == "vendor" else []
-    return Catalogue(DiskFiles(Path(*parts[:at]), (vendor, *shared))), "/".join(parts[at:])
+    return Catalogue(DiskFiles(Path(*parts[:at]), (vendor, *shared)), evaluate), "/".join(parts[at:])

@@ -12,9 +12,9 @@ from cli.running import fail
 if TYPE_CHECKING:
     from cli.codec_check import Checked, Report
     from cli.codec_import import ImportedLine, ImportReport
-    from decoders.catalogues.files import Catalogue
     from decoders.catalogues.layouts import Layout
     from decoders.catalogues.model import ImportedCodec
+    from decoders.javascript.pool import PoolUnavailable
 
 REFUSED = 2
 
@@ -45,12 +45,9 @@ def check_catalogue(path: CatalogueArgument, as_json: JsonOption = False) -> Non
     import asyncio
 
     from cli.codec_check import Report, check
-    from core.runtime.telemetry import configure_logs
     from decoders.javascript.pool import CodecPool, PoolUnavailable
 
-    configure_logs("codec", "codec", "console", "ERROR", sys.stderr)
-    catalogue, layout, within = read_layout(path)
-    codecs = read_codecs(catalogue, layout, within)
+    layout, codecs = read_catalogue(path)
 
     async def run() -> "list[Checked]":
         from rich.console import Console
@@ -74,7 +71,7 @@ def check_catalogue(path: CatalogueArgument, as_json: JsonOption = False) -> Non
     try:
         report = Report.of(asyncio.run(run()))
     except PoolUnavailable as unavailable:
-        raise fail(f"le moteur ne démarre pas : {unavailable}") from None
+        raise _no_engine(unavailable) from None
     if as_json:
         import msgspec
 
@@ -100,8 +97,7 @@ def import_catalogue(
 
     from cli.codec_import import ImportReport, import_codecs
 
-    catalogue, layout, within = read_layout(path)
-    codecs = read_codecs(catalogue, layout, within, profiles=True)
+    layout, codecs = read_catalogue(path, profiles=True)
     lines: list[ImportedLine] = []
     with (
         open_api(api_key, url, home) as api,
@@ -121,32 +117,40 @@ def import_catalogue(
     raise typer.Exit(1 if report.refused else 0)
 
 
-def read_layout(path: Path) -> "tuple[Catalogue, Layout, str]":
-    """The catalogue at a path, its layout, the part that was asked for; ends the command when there is none."""
-    from cli.catalogue_files import NoCatalogue, open_catalogue
-    from decoders.catalogues.layouts import layout_of
+def read_catalogue(path: Path, *, profiles: bool = False) -> "tuple[Layout, list[ImportedCodec]]":
+    """The layout of the catalogue at a path, and the codecs of the part that was asked for.
 
-    try:
-        catalogue, within = open_catalogue(path)
-    except NoCatalogue as nothing:
-        raise fail(str(nothing), REFUSED) from None
-    layout = layout_of(catalogue)
-    if layout is None:
-        raise fail(f"{path} ne ressemble à aucun des catalogues connus (voir --help)", REFUSED)
-    return catalogue, layout, within
-
-
-def read_codecs(
-    catalogue: "Catalogue", layout: "Layout", within: str, *, profiles: bool = False
-) -> "list[ImportedCodec]":
-    """The codecs of the part that was asked for; ends the command when it has none."""
+    Ends the command when there is nothing to read.
+    """
     from rich.console import Console
 
-    with Console(stderr=True).status("Lecture du catalogue"):
-        codecs = list(layout.read(catalogue, within, profiles=profiles))
+    from cli.catalogue_files import NoCatalogue, open_catalogue
+    from cli.catalogue_literals import literal_worker
+    from core.runtime.telemetry import configure_logs
+    from decoders.catalogues.layouts import layout_of
+    from decoders.javascript.pool import PoolUnavailable
+
+    configure_logs("codec", "codec", "console", "ERROR", sys.stderr)
+    with literal_worker() as evaluate:
+        try:
+            catalogue, within = open_catalogue(path, evaluate)
+        except NoCatalogue as nothing:
+            raise fail(str(nothing), REFUSED) from None
+        layout = layout_of(catalogue)
+        if layout is None:
+            raise fail(f"{path} ne ressemble à aucun des catalogues connus (voir --help)", REFUSED)
+        try:
+            with Console(stderr=True).status("Lecture du catalogue"):
+                codecs = list(layout.read(catalogue, within, profiles=profiles))
+        except PoolUnavailable as unavailable:
+            raise _no_engine(unavailable) from None
     if not codecs:
         raise fail(f"aucun codec dans {within or 'ce catalogue'} ({layout.title})", REFUSED)
-    return codecs
+    return layout, codecs
+
+
+def _no_engine(unavailable: "PoolUnavailable") -> typer.Exit:
+    return fail(f"le moteur ne démarre pas : {unavailable}")
 
 
 def _show(report: "Report", title: str, codecs: "list[ImportedCodec]") -> None:

@@ -1,6 +1,7 @@
 """Every native codec by name: one line registers a codec for the device profiles that name it."""
 
 from collections.abc import Sequence
+from importlib.resources import files
 
 from decoders import teleinfo
 from decoders.adeunis import comfort, dry_contacts, pulse
@@ -10,18 +11,19 @@ from decoders.bosch import tps110
 from decoders.cayenne import lpp
 from decoders.codec import Codec
 from decoders.decentlab import products as decentlab
-from decoders.dingtek import df702
+from decoders.declarative import parse
 from decoders.elsys import ers
 from decoders.enless import tx as enless
 from decoders.fludia import fm432
 from decoders.milesight import codecs as milesight
 from decoders.pepperl_fuchs import wilsen
 from decoders.strega import valve as strega
-from decoders.teneo import fill as teneo
 from decoders.vega import air as vega
 from decoders.watteco import codecs as watteco
 from decoders.wmbus import codecs as wmbus
 
+# Simple tables, in the language of docs/codec-declaratif.md.
+DECLARED = ("dingtek/df702.yaml", "teneo/fill.yaml")
 CODECS: dict[str, Codec] = {
     codec.name: codec
     for codec in (
@@ -36,11 +38,9 @@ CODECS: dict[str, Codec] = {
         ers.FAMILY,
         lpp.CODEC,
         teleinfo.CODEC,
-        df702.CODEC,
         enless.CODEC,
         fm432.CODEC,
         strega.CODEC,
-        teneo.CODEC,
         tps110.CODEC,
         vega.CODEC,
         wilsen.CODEC,
@@ -48,6 +48,7 @@ CODECS: dict[str, Codec] = {
         *milesight.MILESIGHT_CODECS,
         *watteco.WATTECO_CODECS,
         *wmbus.WMBUS_CODECS,
+        *(parse(files("decoders").joinpath(table).read_text("utf-8")) for table in DECLARED),
     )
 }
 

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from decoders.canonical import Decoded, Reading
+from decoders.tables import read_table
 from lorawan.instants import to_us
 
 THREE_PHASES = 3  # A value of the profile option `phases`.
@@ -107,67 +108,17 @@ class Target(NamedTuple):
     channel: str = ""
 
 
-_PHASES = (("1", "phase_a"), ("2", "phase_b"), ("3", "phase_c"))
 _TEMPO = ("bbr_hcjb", "bbr_hpjb", "bbr_hcjw", "bbr_hpjw", "bbr_hcjr", "bbr_hpjr")
 # Supplier's indexes by tariff, in the order EASF01, EASF02...
 TARIFFS = {"hphc": ("hc", "hp"), "ejp": ("ejp_hn", "ejp_hpm"), "tempo": _TEMPO}
 
 
-def _energy(channel: str) -> Target:
-    return Target("active_energy_import", channel)
+def targets(section: str) -> dict[str, Target]:
+    """Where the labels of a section of tic_targets.toml go."""
+    return {label: Target(*where) for label, where in read_table("tic_targets.toml")[section].items()}
 
 
-def _by_phase() -> dict[str, Target]:
-    quantities = {
-        "IINST{}": "current",
-        "IRMS{}": "current",
-        "IMAX{}": "current_maximum",
-        "URMS{}": "voltage",
-        "UMOY{}": "voltage_mean",
-        "SINSTS{}": "apparent_power",
-        "SMAXSN{}": "apparent_power_maximum",
-        "SMAXSN{}-1": "apparent_power_maximum",
-    }
-    return {
-        label.format(digit): Target(quantity, phase)
-        for label, quantity in quantities.items()
-        for digit, phase in _PHASES
-    }
-
-
-_TARGETS: dict[str, Target] = {
-    "BASE": _energy(""),
-    "EAST": _energy(""),
-    "HCHC": _energy("hc"),
-    "HCHP": _energy("hp"),
-    "EJPHN": _energy("ejp_hn"),
-    "EJPHPM": _energy("ejp_hpm"),
-    **{channel.replace("_", "").upper(): _energy(channel) for channel in _TEMPO},
-    **{f"EASF{index:02d}": _energy(f"index_{index}") for index in range(1, 11)},
-    **{f"EASD{index:02d}": _energy(f"distributor_{index}") for index in range(1, 5)},
-    "EAIT": Target("active_energy_export"),
-    **{f"ERQ{quadrant}": Target("reactive_energy", f"q{quadrant}") for quadrant in range(1, 5)},
-    "PAPP": Target("apparent_power"),
-    "SINSTS": Target("apparent_power"),
-    "SINSTI": Target("apparent_power", "export"),
-    "IINST": Target("current", "phase_a"),
-    "IMAX": Target("current_maximum", "phase_a"),
-    "PMAX": Target("active_power_maximum"),
-    "ISOUSC": Target("subscribed_current"),
-    "PREF": Target("subscribed_power"),
-    "PCOUP": Target("cutoff_power"),
-    "NTARF": Target("tariff_index"),
-    # Dated: the reading is at the meter's own instant.
-    "SMAXSN": Target("apparent_power_maximum"),
-    "SMAXSN-1": Target("apparent_power_maximum"),
-    "SMAXIN": Target("apparent_power_maximum", "export"),
-    "SMAXIN-1": Target("apparent_power_maximum", "export"),
-    "CCASN": Target("active_power", "load_curve"),
-    "CCASN-1": Target("active_power", "load_curve"),
-    "CCAIN": Target("active_power", "load_curve_export"),
-    "CCAIN-1": Target("active_power", "load_curve_export"),
-    **_by_phase(),
-}
+_TARGETS = targets("linky")
 _THREE_PHASE_LABELS = {f"{label}{digit}" for label in ("IINST", "IMAX", "ADIR") for digit in "123"} | {"PMAX"}
 _TEXTS = {
     "meter_id": ("ADCO", "ADSC"),
@@ -213,7 +164,7 @@ def _target(label: str, options: Mapping[str, Any]) -> Target | None:
         rank = int(label.removeprefix("EASF")) - 1
         channels = TARIFFS.get(str(options.get("tariff")), ())
         if rank < len(channels):
-            return _energy(channels[rank])
+            return Target("active_energy_import", channels[rank])
     return _TARGETS.get(label)
 
 

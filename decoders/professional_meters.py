@@ -10,28 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from decoders.canonical import Decoded, Reading
-from decoders.linky import MeterDate, Power, Target, TicValue, add_dated, json_of
+from decoders.linky import MeterDate, Power, Target, TicValue, add_dated, json_of, targets
 
 _KILO = 1_000
-_ICE_TARIFFS = ("P", "PM", "HCE", "HCH", "HH", "HCD", "HD", "JA", "HPE", "HPH", "HPD", "SCM", "HM", "DSM")
 _ACTIVE, _DRAWN, _GIVEN = "active_energy_import", "reactive_energy_import", "reactive_energy_export"
 
-# Labels whose value, times a thousand, is a reading as it is.
-_KILO_TARGETS: dict[str, Target] = {
-    **{f"EAp{tariff}": Target(_ACTIVE, tariff.lower()) for tariff in _ICE_TARIFFS},
-    **{f"ERPp{tariff}": Target(_DRAWN, tariff.lower()) for tariff in _ICE_TARIFFS},
-    **{f"ERNp{tariff}": Target(_GIVEN, tariff.lower()) for tariff in _ICE_TARIFFS},
-    **{f"ENERG{index}": Target(_ACTIVE, f"index_{index}") for index in range(1, 7)},
-    **{f"PMAXC{index}": Target("apparent_power_maximum", f"index_{index}") for index in range(1, 5)},
-    "PA1MN": Target("active_power"),
-    "PA10MN": Target("active_power", "ten_minutes"),
-    "PREA1MN": Target("reactive_power"),
-    "PREA10MN": Target("reactive_power", "ten_minutes"),
-}
-_TARGETS: dict[str, Target] = {
-    **{f"PSOUSC{index}": Target("subscribed_power", f"index_{index}") for index in range(1, 5)},
-    "U10MN": Target("voltage_mean"),
-}
+# Labels whose value, times a thousand, is a reading as it is; and those whose value is one.
+_KILO_TARGETS, _TARGETS = targets("professional_kilo"), targets("professional")
 # Indexes of the running period of a PME-PMI: their channel is the tariff that runs.
 _OF_THE_TARIFF = {
     "EAP_s": _ACTIVE,

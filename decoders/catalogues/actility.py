@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
 
-from decoders.catalogues import bundle, literal
+from decoders.catalogues import bundle
 from decoders.catalogues.files import Catalogue, Missing, Unreadable, folder_of, is_within, joined, name_of
+from decoders.catalogues.literals import Element
 from decoders.catalogues.model import (
     CHIRPSTACK_V3,
     DECODE_DOWNLINK,
@@ -121,21 +122,15 @@ def _example_files(catalogue: Catalogue, folder: str) -> list[str]:
     return [path for path in catalogue.inside(joined(folder, "examples")) if path.endswith(".examples.json")]
 
 
-def _elements(catalogue: Catalogue, path: str) -> list[literal.Element]:
+def _elements(catalogue: Catalogue, path: str) -> list[Element]:
     """The examples of a file; one that says what is wrong where the whole file cannot be read."""
     try:
-        value = catalogue.json(path)
-        if isinstance(value, list):
-            return [literal.Element(element, "") for element in cast("list[Any]", value)]
-    except Unreadable:
-        pass
-    try:
-        return literal.read_elements(catalogue.text(path))
-    except (literal.InvalidLiteral, Unreadable) as wrong:
-        return [literal.Element(None, f"{name_of(path)} : {wrong}")]
+        return catalogue.elements(catalogue.text(path))
+    except Unreadable as wrong:
+        return [Element(None, f"{name_of(path)} : {wrong}")]
 
 
-def _examples(element: literal.Element, name: str, *, old: bool, both: bool) -> Iterator[Example]:
+def _examples(element: Element, name: str, *, old: bool, both: bool) -> Iterator[Example]:
     value: Any = element.value
     if element.wrong or not isinstance(value, dict):
         yield Example(name, DECODE_UPLINK, wrong=element.wrong or "un exemple doit être un objet")

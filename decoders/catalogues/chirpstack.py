@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
 
-from decoders.catalogues import bundle, literal
+from decoders.catalogues import bundle
 from decoders.catalogues.files import Catalogue, Missing, Unreadable, folder_of, is_within, joined, name_of
 from decoders.catalogues.model import (
     DECODE_UPLINK,
@@ -83,8 +83,8 @@ def _codec(
 
 def _examples(catalogue: Catalogue, path: str, operation: str) -> Iterator[Example]:
     try:
-        elements = literal.read_elements(catalogue.text(path))
-    except (literal.InvalidLiteral, Unreadable) as wrong:
+        elements = catalogue.elements(catalogue.text(path))
+    except Unreadable as wrong:
         yield Example(name_of(path), operation, wrong=f"{name_of(path)} : {wrong}")
         return
     for number, element in enumerate(elements, 1):

@@ -8,7 +8,8 @@ from typing import Any, Protocol, cast
 
 import yaml
 
-from decoders.catalogues import literal, yaml_values
+from decoders.catalogues import yaml_values
+from decoders.catalogues.literals import Element, Evaluate, elements_of, value_of
 
 # Half a character, escaped: alone it is no text that can be written anywhere.
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
@@ -37,8 +38,9 @@ class Files(Protocol):
 class Catalogue:
     """Files, what is in which folder, and what they say; each is read when it is asked for."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, evaluate: Evaluate) -> None:
         self._files = files
+        self._evaluate = evaluate
         self.paths = tuple(files.paths())
         self._known = frozenset(self.paths)
         self._folders: dict[str, list[str]] = {}
@@ -85,15 +87,41 @@ class Catalogue:
     def json(self, path: str) -> Any:
         """Anything written in JSON, or as a JavaScript literal. Raises Unreadable."""
         text = self.text(path)
-        if not _HALF.search(text):
-            try:
-                return json.loads(text, parse_constant=_no_number)
-            except (ValueError, RecursionError):
-                pass
         try:
-            return literal.read(text)
-        except literal.InvalidLiteral as wrong:
+            return self.literal(text)
+        except Unreadable as wrong:
             raise Unreadable(f"{path} : {wrong}") from None
+
+    def literal(self, text: str) -> Any:
+        """The value of a text in JSON, or of a JavaScript literal. Raises Unreadable."""
+        try:
+            value = json.loads(text, parse_constant=_no_number)
+            return _whole(value) if _HALF.search(text) else value
+        except (ValueError, RecursionError):
+            pass
+        value, wrong = value_of(text, self._evaluate)
+        if wrong:
+            raise Unreadable(wrong)
+        return value
+
+    def elements(self, text: str) -> list[Element]:
+        """The elements of a list, of which one that cannot be read costs no other. Raises Unreadable."""
+        try:
+            value = self.literal(text)
+        except Unreadable:
+            found = elements_of(text, self._evaluate)
+            if not found:
+                raise
+            return found
+        if not isinstance(value, list):
+            raise Unreadable("ligne 1 : une liste est attendue")
+        return [Element(element) for element in cast("list[Any]", value)]
+
+
+def _whole(value: Any) -> Any:
+    """The value, where half a character becomes one that can be written."""
+    text = json.dumps(value, ensure_ascii=False)
+    return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def _no_number(_name: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from decoders.catalogues import bundle, literal
+from decoders.catalogues import bundle
 from decoders.catalogues.files import Catalogue, Unreadable, folder_of, is_within, name_of
 from decoders.catalogues.model import (
     DECODE_UPLINK,
@@ -104,8 +104,8 @@ def _examples(catalogue: Catalogue, readme: str) -> Iterator[Example]:
         try:
             given: dict[str, Any] = {"bytes": octets(heading[1]), "fPort": F_PORT}
             body = "\n".join(_block(lines[number:]))
-            yield Example(name, DECODE_UPLINK, given, {"data": literal.read(body)})
-        except (Unreadable, literal.InvalidLiteral) as wrong:
+            yield Example(name, DECODE_UPLINK, given, {"data": catalogue.literal(body)})
+        except Unreadable as wrong:
             yield Example(name, DECODE_UPLINK, wrong=str(wrong))
 
 

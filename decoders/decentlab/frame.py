@@ -12,14 +12,17 @@ from decoders.codec import Codec, Command, Decode, EncodedCommand, Parameter
 from decoders.commands import encoder
 
 VERSION, HEADER_SIZE, F_PORT = 2, 5, 1
-FLAGS = 16
 _SET_PERIOD_AND_SAVE, _RESET = 0x0002, 0xFEFE
 SHORTEST_PERIOD_S, LONGEST_PERIOD_S = 60, 65_535
 _CRC_POLYNOMIAL = 0xA001  # CRC-16/MODBUS, least significant bit first.
 
 
+# (number, options of the profile) -> a value; None when an option that it needs is missing.
+Formula = Callable[[int, Mapping[str, Any]], float | None]
+
+
 class Value(NamedTuple):
-    """One value of a sensor: `(word - shift) * multiplier / divisor + offset`.
+    """One value of a sensor: `(word - shift) * multiplier / divisor + offset`, or what `formula` makes of it.
 
     `word` is its place among the sensor's words. Without a quantity it is kept in `data` under `name`. With `wide`
     the next word is its upper half.
@@ -34,28 +37,23 @@ class Value(NamedTuple):
     offset: float = 0
     name: str = ""
     wide: bool = False
+    formula: Formula | None = None
 
-    def of(self, words: Sequence[int]) -> float:
+    def of(self, words: Sequence[int], options: Mapping[str, Any]) -> float | None:
         """The value in these words."""
         number = words[self.word] + (words[self.word + 1] << 16 if self.wide else 0)
+        if self.formula is not None:
+            return self.formula(number, options)
         if self.multiplier == self.divisor == 1:
             return number - self.shift + self.offset
         return (number - self.shift) * self.multiplier / self.divisor + self.offset
-
-
-class Derived(NamedTuple):
-    """A value of several words, or of the profile's options; None when an option that it needs is missing."""
-
-    quantity: str
-    channel: str
-    read: Callable[[Sequence[int], Mapping[str, Any]], float | None]
 
 
 class Sensor(NamedTuple):
     """So many words, and what they are."""
 
     size: int
-    values: tuple[Value | Derived, ...]
+    values: tuple[Value, ...]
 
 
 def decoder(sensors: Sequence[Sensor]) -> Decode:
@@ -83,19 +81,15 @@ def decoder(sensors: Sequence[Sensor]) -> Decode:
     return decode
 
 
-def _add(
-    value: Value | Derived, words: Sequence[int], options: Mapping[str, Any], time_us: int, decoded: Decoded
-) -> None:
-    if isinstance(value, Value):
-        number = value.of(words)
-        if value.name:
-            decoded.data[value.name] = number
-        if value.quantity:
-            decoded.readings.append(Reading(time_us, value.channel, value.quantity, float(number)))
-    elif (derived := value.read(words, options)) is None:
+def _add(value: Value, words: Sequence[int], options: Mapping[str, Any], time_us: int, decoded: Decoded) -> None:
+    number = value.of(words, options)
+    if number is None:
         decoded.warnings.append(f"{value.quantity} : une option du profil manque pour la calculer")
-    else:
-        decoded.readings.append(Reading(time_us, value.channel, value.quantity, derived))
+        return
+    if value.name:
+        decoded.data[value.name] = number
+    if value.quantity:
+        decoded.readings.append(Reading(time_us, value.channel, value.quantity, float(number)))
 
 
 def crc(octets: bytes) -> int:

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from core.model.quantities import QUANTITIES, Kind, Quantity
-from decoders.declarative.elements import BitField, Bits, Number, Skip, Text
+from decoders.declarative.elements import BitField, Bits, Number, Skip, Text, Warned
 from decoders.declarative.meaning import Meaning, Running
 from decoders.declarative.nodes import Entry
 from decoders.declarative.numbers import NAMES, NumberType, Order, Scaling, number_type
@@ -24,6 +24,7 @@ from decoders.mapping.units import CONVERSIONS, conversion
 
 FINEST = 1_000_000  # A conversion is a decimal number or a fraction such as 5/9.
 LARGEST = 512  # Octets of one part of a frame: no LoRaWAN payload has more than 242.
+WIDEST = 256  # Numbers that one word of `values` stands for.
 _MEANING = ("name", "title", "scale", "offset", "unit", "values", "equals", "invert", "adds_to", "subtracts_from")
 _IN_FRAMES = ("quantity", "channel", "absent", "time")
 _IN_COMMANDS = ("minimum", "maximum", "default")
@@ -98,7 +99,8 @@ def _typed(entry: Entry, scope: Scope) -> Element:
         return _text(entry, scope)
     at, kind = _place(keys, scope), _number_type(keys, scope)
     if "bits" not in keys:
-        return Number(kind, _meaning(entry, keys, scope, kind.is_integer), at)
+        meaning = _meaning(entry, keys, scope, kind.is_integer)
+        return Number(kind, meaning, meaning.saying(), at)
     if extra := sorted(keys.keys() & set(_meaning_keys(scope))):
         raise keys[extra[0]].error(f"« {extra[0]} » se dit de chaque groupe de bits, pas de l'ensemble")
     if not kind.is_integer:
@@ -144,6 +146,12 @@ def _skip(entry: Entry, scope: Scope) -> Skip:
     return Skip(keys["skip"].integer(1, LARGEST), _place(keys, scope))
 
 
+def _warned(entry: Entry, scope: Scope) -> Warned:
+    if scope.in_command:
+        raise entry.error("une commande n'a pas d'avertissement")
+    return Warned(entry.mapping("warning")["warning"].text())
+
+
 def _bit_field(entry: Entry, scope: Scope, width: int) -> BitField:
     keys = entry.mapping("bits", "signed", *_meaning_keys(scope))
     if "bits" not in keys:
@@ -153,7 +161,8 @@ def _bit_field(entry: Entry, scope: Scope, width: int) -> BitField:
     if len(ranges) != 1 or not 0 <= low <= high < width:
         raise keys["bits"].error(f"un bit ou un intervalle de bits est attendu, de 0 à {width - 1}")
     signed = "signed" in keys and keys["signed"].flag()
-    return BitField(low, high - low + 1, signed, _meaning(entry, keys, scope, is_integer=True))
+    meaning = _meaning(entry, keys, scope, is_integer=True)
+    return BitField(low, high - low + 1, signed, meaning, meaning.saying())
 
 
 def _meaning(entry: Entry, keys: Mapping[str, Entry], scope: Scope, is_integer: bool) -> Meaning:
@@ -223,9 +232,7 @@ def _scalings(keys: Mapping[str, Entry], quantity: Quantity | None) -> tuple[Sca
 def _words(entry: Entry, quantity: Quantity | None) -> dict[int, Any]:
     words: dict[int, Any] = {}
     for key, value in entry.pairs():
-        raw, word = key.integer(-(1 << 63), (1 << 64) - 1), word_of(value)
-        if raw in words:
-            raise key.error(f"{raw} est écrit deux fois")
+        word = word_of(value)
         if (
             quantity is not None
             and quantity.kind is Kind.ENUMERATION
@@ -233,7 +240,13 @@ def _words(entry: Entry, quantity: Quantity | None) -> dict[int, Any]:
             and word not in quantity.labels
         ):
             raise value.error(f"« {word} » n'est pas un code de {quantity.name} : {', '.join(quantity.labels)}")
-        words[raw] = word
+        for least, most in ranges_of(key):
+            if most - least >= WIDEST:
+                raise key.error(f"un intervalle a {WIDEST} valeurs au plus")
+            for raw in range(least, most + 1):
+                if raw in words:
+                    raise key.error(f"{raw} est écrit deux fois")
+                words[raw] = word
     if not words:
         raise entry.error("la table est vide")
     return words
@@ -336,6 +349,7 @@ def _steps(entry: Entry, scope: Scope) -> Steps:
 _BUILDERS: dict[str, Callable[[Entry, Scope], Element]] = {
     "type": _typed,
     "skip": _skip,
+    "warning": _warned,
     "when": _group,
     "optional": _group,
     "tlv": _tagged,

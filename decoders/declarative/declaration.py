@@ -39,7 +39,9 @@ class Frame:
             return False
         if self.sizes is not None and not holds(self.sizes, len(payload)):
             return False
-        return all(at < len(payload) and holds(ranges, payload[at]) for at, ranges in self.octets)
+        return not self.octets or all(
+            at < len(payload) and holds(ranges, payload[at]) for at, ranges in self.octets
+        )
 
     def decode(self, payload: bytes, time_us: int) -> Decoded:
         """What the payload says. Raises MalformedPayload."""

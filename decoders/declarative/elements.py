@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from decoders.canonical import MalformedPayload
 from decoders.codec import UnsupportedCommand
-from decoders.declarative.meaning import Meaning
+from decoders.declarative.meaning import Meaning, Say
 from decoders.declarative.numbers import NumberType
 from decoders.declarative.stream import Reader, Writer
 
@@ -17,6 +17,7 @@ class Number:
 
     type: NumberType
     meaning: Meaning
+    say: Say
     at: int | None = None
 
     @property
@@ -30,7 +31,7 @@ class Number:
     def read(self, reader: Reader) -> None:
         if self.at is not None:
             reader.seek(self.at)
-        self.meaning.say(self.type.read(reader.take(self.type.size, self.meaning.label)), reader)
+        self.say(self.type.read(reader.take(self.type.size, self.meaning.label)), reader)
 
     def write(self, writer: Writer, values: Mapping[str, Any]) -> None:
         if self.at is not None:
@@ -59,6 +60,7 @@ class BitField(NamedTuple):
     width: int
     signed: bool
     meaning: Meaning
+    say: Say
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -87,11 +89,11 @@ class Bits:
         if self.at is not None:
             reader.seek(self.at)
         word = int(self.type.read(reader.take(self.type.size, self.label)))
-        for low, width, signed, meaning in self.fields:
+        for low, width, signed, _, say in self.fields:
             raw = word >> low & (1 << width) - 1
             if signed and raw >> (width - 1):
                 raw -= 1 << width
-            meaning.say(raw, reader)
+            say(raw, reader)
 
     def write(self, writer: Writer, values: Mapping[str, Any]) -> None:
         if self.at is not None:
@@ -182,3 +184,24 @@ class Skip:
         if self.at is not None:
             writer.seek(self.at)
         writer.put(bytes(self.size))
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """No octet, but a warning about the frame: what a number says that is no measure."""
+
+    text: str
+
+    @property
+    def least(self) -> int:
+        return 0
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset()
+
+    def read(self, reader: Reader) -> None:
+        reader.decoded.warnings.append(self.text)
+
+    def write(self, writer: Writer, values: Mapping[str, Any]) -> None:
+        """No command has one."""

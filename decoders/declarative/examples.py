@@ -18,10 +18,10 @@ def check_example(entry: Entry, codec: Codec) -> None:
     """Play one example; raises InvalidDeclaration with what was expected and what came.
 
     An uplink has `payload`, `f_port` and `time`, and expects `readings` (by `quantity` or `quantity/channel`,
-    a list where there are several), `data` (by name, those that matter) or `error: true`. A downlink has
-    `command`, `with` its parameters, and expects `payload` and `f_port`, or `error: true`.
+    a list where there are several), `data` (by name, those that matter) and `warnings`, or `error: true`. A
+    downlink has `command`, `with` its parameters, and expects `payload` and `f_port`, or `error: true`.
     """
-    keys = entry.mapping("f_port", "payload", "time", "readings", "data", "error", "command", "with")
+    keys = entry.mapping("f_port", "payload", "time", "readings", "data", "warnings", "error", "command", "with")
     fails = "error" in keys and keys["error"].flag()
     if "command" in keys:
         _check_command(keys, codec, fails)
@@ -40,6 +40,8 @@ def check_example(entry: Entry, codec: Codec) -> None:
         raise keys["payload"].error("cet exemple se décode, une erreur était attendue")
     _check_readings(keys, decoded)
     _check_data(keys, decoded.data)
+    if "warnings" in keys and [item.text() for item in keys["warnings"].items()] != decoded.warnings:
+        raise keys["warnings"].error(f"décodé : {' ; '.join(decoded.warnings) or 'aucun avertissement'}")
 
 
 def _octets(entry: Entry) -> bytes:

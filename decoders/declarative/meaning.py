@@ -1,6 +1,6 @@
 """What a number of a frame means: its scale, its words, its quantity, its instant; and the way back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import isfinite
@@ -13,6 +13,8 @@ from decoders.declarative.numbers import Scaling
 from decoders.declarative.stream import Reader, Writer
 
 Word = str | bool | int | float
+# (number of the frame, where to put what it says); raises MalformedPayload for one that the format excludes.
+Say = Callable[[float, Reader], None]
 TOLERANCE = Fraction(1, 1_000_000)
 MOST_READINGS = 2_000  # Of one frame: a table costs the process that decodes no more than this.
 
@@ -101,6 +103,31 @@ class Meaning:
         if self.quantity is not None:
             self._read(float(not canonical if self.inverted else canonical), self.quantity, reader)
 
+    def saying(self) -> Say:
+        """`say`; of a plain measure what does the same at once, without asking what else the number may be."""
+        quantity, channel = self.quantity, self.channel
+        others = (self.name, self.words, self.equals, self.clock, self.running)
+        if (
+            quantity is None
+            or not isinstance(channel, str)
+            or self.absent
+            or self.inverted
+            or any(other is not None for other in others)
+        ):
+            return self.say
+        multiplier, shift, divisor = self.canonical or Scaling(1, 0, 1)
+        name, is_flag, say = quantity.name, quantity.kind is Kind.BOOLEAN, self.say
+
+        def measure(raw: float, reader: Reader) -> None:
+            value = (raw * multiplier + shift) / divisor
+            readings = reader.decoded.readings
+            if value - value != 0 or len(readings) >= MOST_READINGS:
+                say(raw, reader)
+            else:
+                readings.append(Reading(reader.at_us, channel, name, float(value != 0) if is_flag else value))
+
+        return measure
+
     def _say_nothing(self, raw: float, reader: Reader) -> None:
         self._keep(None, reader)
         if self.quantity is not None:
@@ -188,7 +215,7 @@ class Meaning:
         if self.words is not None and all(isinstance(word, bool) for word in self.words.values()):
             return replace(form, kind=ParameterKind.BOOLEAN)
         if self.words is not None:
-            choices = tuple(str(word) for word in self.words.values())
+            choices = tuple(dict.fromkeys(str(word) for word in self.words.values()))
             shown_default = None if default is None else str(default)
             return replace(form, kind=ParameterKind.CHOICE, choices=choices, default=shown_default)
         integer = self.scaling is None and least is not None

@@ -15,7 +15,10 @@ Ranges = tuple[tuple[int, int], ...]
 
 def holds(ranges: Ranges, value: float) -> bool:
     """Whether one of the ranges has the value in it."""
-    return any(least <= value <= most for least, most in ranges)
+    for least, most in ranges:  # noqa: SIM110 - Asked of every frame, and any() takes three times as long.
+        if least <= value <= most:
+            return True
+    return False
 
 
 def read_all(elements: Iterable[Element], reader: Reader) -> None:
@@ -65,7 +68,10 @@ class Group:
         write_all(self.elements, writer, values)
 
     def _applies(self, raw: Mapping[str, float]) -> bool:
-        return all(name in raw and holds(ranges, raw[name]) for name, ranges in self.conditions)
+        for name, ranges in self.conditions:  # noqa: SIM110 - As in `holds`.
+            if name not in raw or not holds(ranges, raw[name]):
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)

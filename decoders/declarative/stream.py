@@ -54,7 +54,8 @@ class Reader:
                 f"il y en a {self.left} : {self.payload.hex()}"
             )
         self.position = end
-        self.reached = max(self.reached, end)
+        if end > self.reached:  # noqa: PLR1730 - Of every number: max() is a call.
+            self.reached = end
         return self.payload[start:end]
 
     def number_of(self, name: str) -> int:

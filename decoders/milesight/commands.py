@@ -3,7 +3,7 @@
 All are absolute. What several outputs share takes `output`, 0 for all of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from decoders.codec import Command, EncodedCommand, Parameter, ParameterKind, UnsupportedCommand
@@ -95,24 +95,18 @@ DISTANCE_ALARM = Command(
 )
 READ_STATE = Command("read_state", "Demander l'état", lambda _: _hexadecimal("ff28ff"))
 
+
+def _switch(
+    name: str, label: str, build: Callable[[Mapping[str, Any]], EncodedCommand], *parameters: Parameter
+) -> Command:
+    return Command(name, label, build, parameters, switches=True)
+
+
 SOCKET = (
-    Command("switch_on", "Allumer", lambda _: _hexadecimal("0801ffff"), switches=True),
-    Command("switch_off", "Éteindre", lambda _: _hexadecimal("0800ffff"), switches=True),
+    _switch("switch_on", "Allumer", lambda _: _hexadecimal("0801ffff")),
+    _switch("switch_off", "Éteindre", lambda _: _hexadecimal("0800ffff")),
     READ_STATE,
 )
-
-
-def _output(count: int) -> Parameter:
-    return Parameter("output", "sortie, 0 pour toutes", minimum=0, maximum=count, default=0)
-
-
-def _mask(output: int, count: int) -> int:
-    return (1 << count) - 1 if output == 0 else 1 << output - 1
-
-
-def _wall_switch(told: int, on: int) -> EncodedCommand:
-    """FF 29: which switches are told in the high half, what they are told in the low one."""
-    return _octets(0xFF, 0x29, told << 4 | on)
 
 
 def _set_all(values: Mapping[str, Any], count: int) -> tuple[int, int]:
@@ -136,82 +130,40 @@ def _each(count: int) -> tuple[Parameter, ...]:
     )
 
 
-def wall_switch(count: int) -> tuple[Command, ...]:
-    """Of a wall switch with so many buttons."""
+def _switches(count: int, tell: Callable[[int, int], EncodedCommand]) -> tuple[Command, ...]:
+    """Of so many outputs; `tell` gets the bits of those that are told something, and of those to be on."""
+    which = Parameter("output", "sortie, 0 pour toutes", minimum=0, maximum=count, default=0)
+
+    def mask(values: Mapping[str, Any]) -> int:
+        return 1 << values["output"] - 1 if values["output"] else (1 << count) - 1
+
     return (
-        Command(
-            "switch_on",
-            "Allumer",
-            lambda values: _wall_switch(_mask(values["output"], count), _mask(values["output"], count)),
-            (_output(count),),
-            switches=True,
+        _switch("switch_on", "Allumer", lambda values: tell(mask(values), mask(values)), which),
+        _switch("switch_off", "Éteindre", lambda values: tell(mask(values), 0), which),
+        _switch(
+            "set_switches", "Régler chaque sortie", lambda values: tell(*_set_all(values, count)), *_each(count)
         ),
-        Command(
-            "switch_off",
-            "Éteindre",
-            lambda values: _wall_switch(_mask(values["output"], count), 0),
-            (_output(count),),
-            switches=True,
-        ),
-        Command(
-            "set_switches",
-            "Régler chaque sortie",
-            lambda values: _wall_switch(*_set_all(values, count)),
-            _each(count),
-            switches=True,
-        ),
-        READ_STATE,
     )
 
 
-_LIGHTS = 8
-LIGHTS = (
-    Command(
-        "switch_on",
-        "Allumer",
-        lambda values: _octets(0x08, _mask(values["output"], _LIGHTS), _mask(values["output"], _LIGHTS)),
-        (_output(_LIGHTS),),
-        switches=True,
+def wall_switch(count: int) -> tuple[Command, ...]:
+    """Of a wall switch with so many buttons, FF 29: who is told in the high half, what in the low one."""
+    return (*_switches(count, lambda told, on: _octets(0xFF, 0x29, told << 4 | on)), READ_STATE)
+
+
+LIGHTS = _switches(8, lambda told, on: _octets(0x08, told, on))
+
+
+_UC300_OUTPUT = Parameter("output", "sortie", minimum=1, maximum=2, default=1)
+# Outputs that have a channel each: [channel] [on or off] FF.
+UC300_OUTPUTS = (
+    _switch(
+        "switch_on", "Activer une sortie", lambda values: _octets(6 + values["output"], 1, 0xFF), _UC300_OUTPUT
     ),
-    Command(
-        "switch_off",
-        "Éteindre",
-        lambda values: _octets(0x08, _mask(values["output"], _LIGHTS), 0),
-        (_output(_LIGHTS),),
-        switches=True,
-    ),
-    Command(
-        "set_switches",
-        "Régler chaque sortie",
-        lambda values: _octets(0x08, *_set_all(values, _LIGHTS)),
-        _each(_LIGHTS),
-        switches=True,
+    _switch(
+        "switch_off", "Désactiver une sortie", lambda values: _octets(6 + values["output"], 0, 0xFF), _UC300_OUTPUT
     ),
 )
-
-
-def _outputs(first: int, count: int, label: str) -> tuple[Command, ...]:
-    """Outputs that have a channel each: [channel] [on or off] FF."""
-    which = Parameter("output", label, minimum=1, maximum=count, default=1)
-    return (
-        Command(
-            "switch_on",
-            "Activer une sortie",
-            lambda values: _octets(first + values["output"] - 1, 0x01, 0xFF),
-            (which,),
-            switches=True,
-        ),
-        Command(
-            "switch_off",
-            "Désactiver une sortie",
-            lambda values: _octets(first + values["output"] - 1, 0x00, 0xFF),
-            (which,),
-            switches=True,
-        ),
-    )
-
-
-UC300_OUTPUTS = _outputs(0x07, 2, "sortie")
 
 
 def _valve_task(valve: int, sequence: int, *, opened: bool, seconds: int = 0, pulses: int = 0) -> EncodedCommand:
@@ -224,7 +176,7 @@ def _valve_task(valve: int, sequence: int, *, opened: bool, seconds: int = 0, pu
 _VALVE = Parameter("valve", "vanne", minimum=1, maximum=2, default=1)
 _SEQUENCE = Parameter("sequence", "numéro de la tâche, 0 pour tout de suite", minimum=0, maximum=255, default=0)
 VALVES = (
-    Command(
+    _switch(
         "open_valve",
         "Ouvrir une vanne pour une durée",
         lambda values: _valve_task(
@@ -233,24 +185,20 @@ VALVES = (
             seconds=values["duration_s"],
             pulses=values["pulses"],
         ),
-        (
-            _VALVE,
-            # Never without an end: a lost "close" must not empty a reservoir.
-            Parameter("duration_s", "durée", minimum=1, maximum=_LAST_U24, unit="s"),
-            Parameter("pulses", "impulsions après lesquelles fermer", minimum=0, maximum=_LAST_U32, default=0),
-            _SEQUENCE,
-        ),
-        switches=True,
+        _VALVE,
+        # Never without an end: a lost "close" must not empty a reservoir.
+        Parameter("duration_s", "durée", minimum=1, maximum=_LAST_U24, unit="s"),
+        Parameter("pulses", "impulsions après lesquelles fermer", minimum=0, maximum=_LAST_U32, default=0),
+        _SEQUENCE,
     ),
-    Command(
+    _switch(
         "close_valve",
         "Fermer une vanne",
         lambda values: _valve_task(values["valve"], 0, opened=False),
-        (_VALVE,),
-        switches=True,
+        _VALVE,
     ),
 )
-TARGET_TEMPERATURE = Command(
+TARGET_TEMPERATURE = _switch(
     "set_target_temperature",
     "Régler la consigne de température",
     lambda values: EncodedCommand(
@@ -259,9 +207,6 @@ TARGET_TEMPERATURE = Command(
         + values["degrees"].to_bytes(1, signed=True)
         + round(values["tolerance"] * 10).to_bytes(2, "little"),
     ),
-    (
-        Parameter("degrees", "consigne", minimum=5, maximum=35, unit="Cel"),
-        Parameter("tolerance", "tolérance", ParameterKind.NUMBER, minimum=0.1, maximum=5, unit="Cel", default=0.5),
-    ),
-    switches=True,
+    Parameter("degrees", "consigne", minimum=5, maximum=35, unit="Cel"),
+    Parameter("tolerance", "tolérance", ParameterKind.NUMBER, minimum=0.1, maximum=5, unit="Cel", default=0.5),
 )

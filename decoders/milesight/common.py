@@ -1,8 +1,10 @@
 """What Milesight's products share: what they say of themselves, and measures that many take (codecs.md, 4.3)."""
 
 from decoders.milesight.frame import Table, entry, setting, state_name
+from decoders.tables import read_table
 from decoders.tlv import Field, Record, measures
 
+_SETTINGS = read_table("milesight/settings.toml")
 _CLASSES = ("A", "B", "C", "C to B")
 _HISTORY_ANSWERS = ("success", "invalid_time", "nothing_stored")
 
@@ -30,11 +32,11 @@ def flag(quantity: str, channel: str = "") -> Record:
     return measures("<", Field("B", quantity, channel=channel, most=1))
 
 
-def settings(**sizes: tuple[int, int]) -> dict[int, Record]:
-    """The answers to settings, under either of the two channels that carry them."""
+def settings(section: str) -> dict[int, Record]:
+    """The answers to settings, a section of settings.toml, under either of the two channels that carry them."""
     return {
         channel << 8 | kind: setting(name, size)
-        for name, (kind, size) in sizes.items()
+        for name, (kind, size) in _SETTINGS[section].items()
         for channel in (0xFE, 0xFF)
     }
 
@@ -50,7 +52,7 @@ COMMON: Table = {
     0xFF0F: entry("device", "lorawan_class", 1, _lorawan_class),
     0xFFFE: entry("device", "reset", 1, lambda _: True),
     0xFF0B: entry("device", "power_on", 1, lambda _: True),
-    **settings(report_interval=(0x03, 2), reboot=(0x10, 1)),
+    **settings("common"),
     0xFE8E: entry("settings", "report_interval_minutes", 3, lambda octets: int.from_bytes(octets[1:], "little")),
     0xFF8E: entry("settings", "report_interval_minutes", 3, lambda octets: int.from_bytes(octets[1:], "little")),
     # Answers to a request for stored records, which then follow.
@@ -67,11 +69,5 @@ METERED: Table = {
     0x0581: one(Field("B", "power_factor")),
     0x0683: one(Field("I", "active_energy_import")),
     0x07C9: one(Field("H", "current", 1_000)),
-    **settings(
-        button_lock=(0x25, 2),
-        metering_enabled=(0x26, 1),
-        energy_cleared=(0x27, 1),
-        status_query=(0x28, 1),
-        led_mode=(0x2F, 1),
-    ),
+    **settings("metered"),
 }

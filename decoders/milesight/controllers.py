@@ -246,7 +246,7 @@ _VALVE_COUNTERS: Table = {
 UC51X: Table = {
     **COMMON,
     **_VALVE_COUNTERS,
-    **settings(valve_task=(0x1D, 9), collection_interval=(0x02, 2), time_synchronisation=(0x4A, 1)),
+    **settings("uc51x"),
     0x0301: flag("valve_open", "1"),
     0x0501: flag("valve_open", "2"),
     0x20CE: Record(9, _read_valve_record),

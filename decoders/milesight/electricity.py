@@ -73,7 +73,7 @@ def _current_alarm(divisor: float, channel: str = "") -> Record:
     return Record(_ALARM.size, read)
 
 
-_CLAMPS = settings(collection_interval=(0x02, 2), current_alarm=(0x06, 9), charge_cleared=(0x27, 1))
+_CLAMPS = settings("clamps")
 CT10X: Table = {
     **COMMON,
     **_CLAMPS,

@@ -24,12 +24,12 @@ _ILLUMINANCE = Field("I", "illuminance")
 _SOIL_TEMPERATURE = Field("h", "temperature", 10)
 _STORED_SOIL_MOISTURE = Field("H", "soil_moisture", 100)
 _CONDUCTIVITY = Field("H", "conductivity")
-_INTERVALS = settings(collection_interval=(0x02, 2))
+_INTERVALS = settings("interval")
 
 EM300_TH: Table = {
     **ROOM,
     **_INTERVALS,
-    **settings(temperature_alarm=(0x06, 9)),
+    **settings("em300_th"),
     0x20CE: history(TEMPERATURE, HUMIDITY, after="x"),
 }
 EM300_MCS: Table = {**ROOM, **_INTERVALS, 0x0600: one(_OPEN), 0x20CE: history(TEMPERATURE, HUMIDITY, _OPEN)}
@@ -85,7 +85,7 @@ def _read_di_water_record(payload: bytes, start: int, time_us: int, decoded: Dec
 EM300_DI: Table = {
     **ROOM,
     **_INTERVALS,
-    **settings(pulse_filter=(0xA2, 1), time_synchronisation=(0x4A, 1)),
+    **settings("em300_di"),
     0x0500: one(_GPIO),
     0x05C8: one(_PULSES),
     0x05E1: Record(_WATER.size, _read_water),
@@ -166,7 +166,7 @@ WS302: Table = {**COMMON, 0x055B: Record(_SOUND.size, _read_sound)}
 WS303: Table = {**COMMON, 0x0300: one(_LEAK)}
 WT101: Table = {
     **COMMON,
-    **settings(target_temperature=(0xB1, 3)),
+    **settings("wt101"),
     0x0367: one(TEMPERATURE),
     0x0467: one(Field("h", "target_temperature", 10)),
     0x0592: one(Field("B", "valve_opening")),

@@ -17,26 +17,14 @@ _TILT_BIT = 0x20
 
 EM310: Table = {
     **COMMON,
-    **settings(collection_interval=(0x02, 2), distance_alarm=(0x06, 9)),
+    **settings("level"),
     0x0382: one(DISTANCE),
     0x0400: one(TILT),
 }
 
 EM400: Table = {
     **COMMON,
-    **settings(
-        collection_interval=(0x02, 2),
-        distance_alarm=(0x06, 9),
-        install_height_enabled=(0x13, 1),
-        recollection=(0x1C, 2),
-        status_query=(0x28, 1),
-        tilt_linkage_enabled=(0x3E, 1),
-        time_synchronisation=(0x4A, 1),
-        time_of_flight_enabled=(0x56, 1),
-        people_height=(0x70, 2),
-        working_mode=(0x71, 1),
-        install_height=(0x77, 2),
-    ),
+    **settings("em400"),
     0x0367: one(TEMPERATURE),
     0x0482: one(DISTANCE),
     0x0500: one(TILT),
@@ -68,14 +56,14 @@ EM410: Table = {
 }
 EM500_UDL: Table = {
     **COMMON,
-    **settings(collection_interval=(0x02, 2), distance_alarm=(0x06, 9)),
+    **settings("level"),
     0x0382: one(DISTANCE),
     0x20CE: history(DISTANCE),
 }
 _WATER_LEVEL = Field("H", "water_level", 100)
 EM500_SWL: Table = {
     **COMMON,
-    **settings(collection_interval=(0x02, 2)),
+    **settings("interval"),
     0x0377: one(_WATER_LEVEL),
     0x20CE: history(_WATER_LEVEL),
 }

@@ -15,37 +15,13 @@ _O3 = Field("H", "o3", 100)
 
 _ROOM: Table = {
     **ROOM,
-    **settings(
-        time_zone=(0x17, 2),
-        history_cleared=(0x27, 1),
-        screen_enabled=(0x2D, 1),
-        time_synchronisation_enabled=(0x3B, 1),
-        history_enabled=(0x68, 1),
-        retransmission_enabled=(0x69, 1),
-        retransmission_interval=(0x6A, 3),
-        screen_elements=(0xF0, 4),
-    ),
+    **settings("rooms"),
     0x077D: one(CO2),
 }
 
 AM103: Table = {
     **_ROOM,
-    **settings(
-        temperature_alarm=(0x06, 9),
-        clock=(0x11, 4),
-        sensors_enabled=(0x18, 2),
-        led_mode=(0x2F, 1),
-        co2_self_calibration=(0x39, 5),
-        co2_alarm=(0x54, 5),
-        screen_intelligent_enabled=(0x56, 1),
-        schedule_cleared=(0x57, 1),
-        battery_reset=(0x59, 1),
-        screen_refresh_interval=(0x5A, 2),
-        hibernation=(0x75, 7),
-        screen_time_enabled=(0x85, 1),
-        screen_last_refresh_interval=(0x86, 1),
-        altitude_calibration=(0x87, 3),
-    ),
+    **settings("am103"),
     0x20CE: history(TEMPERATURE, HUMIDITY, CO2),
 }
 
@@ -54,26 +30,13 @@ _LIGHTS = (
     Field("H", "light_count", channel="visible_infrared"),
     Field("H", "light_count", channel="infrared"),
 )
-AM102: Table = {**_ROOM, **settings(collection_interval=(0x02, 2)), 0x20CE: history(TEMPERATURE, HUMIDITY)}
+AM102: Table = {**_ROOM, **settings("interval"), 0x20CE: history(TEMPERATURE, HUMIDITY)}
 AM104: Table = {**_ROOM, 0x056A: one(Field("H", "motion")), 0x0665: measures("<", *_LIGHTS)}
 AM107: Table = {**AM104, 0x087D: one(Field("H", "tvoc")), 0x0973: one(PRESSURE)}
 
 _AM300: Table = {
     **_ROOM,
-    **settings(
-        child_lock=(0x25, 1),
-        status_query=(0x2C, 1),
-        led_mode=(0x2E, 1),
-        screen_report_interval=(0x3A, 2),
-        screen_pattern=(0x3C, 1),
-        buzzer_stopped=(0x3D, 1),
-        buzzer_enabled=(0x3E, 1),
-        pm_collection_interval=(0x65, 2),
-        screen_alarm_enabled=(0x66, 1),
-        transmission_stopped=(0x6D, 1),
-        tvoc_unit=(0xEB, 1),
-        co2_calibration_enabled=(0xF4, 1),
-    ),
+    **settings("am300"),
     0x0500: one(OCCUPANCY),
     0x06CB: one(_LIGHT_LEVEL),
     0x087D: one(_TVOC_INDEX),

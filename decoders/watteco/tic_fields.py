@@ -1,11 +1,13 @@
 """How Watteco writes TIC fields, and those of Linky meters in index order (reference: codecs.md, section 4.1).
 
 `STANDARD` is cluster 0056 (Linky, standard mode), `HISTORIQUE` cluster 0054 (Linky and blue meters,
-historique mode). Labels are those of Enedis-NOI-CPT_54E and 02E.
+historique mode). The labels are in tic.toml.
 """
 
 from enum import Enum, auto
 from typing import NamedTuple
+
+from decoders.tables import read_table
 
 
 class Kind(Enum):
@@ -51,66 +53,12 @@ class TicField(NamedTuple):
     kind: Kind
 
 
-def fields_of(kind: Kind, labels: str) -> list[TicField]:
-    """Fields of one kind, from their labels with spaces between."""
-    return [TicField(label, kind) for label in labels.split()]
+def fields_of(lines: str) -> tuple[TicField, ...]:
+    """Fields in their order: on each line a kind, and the labels that are written so."""
+    split = [line.split() for line in lines.strip().splitlines()]
+    return tuple(TicField(label, Kind[kind]) for kind, *labels in split for label in labels)
 
 
-HISTORIQUE = (
-    *fields_of(Kind.U16, "ADIR1 ADIR2 ADIR3"),
-    *fields_of(Kind.TEXT, "ADCO OPTARIF"),
-    *fields_of(Kind.U8, "ISOUSC"),
-    *fields_of(Kind.U32, "BASE HCHC HCHP EJPHN EJPHPM"),
-    *fields_of(Kind.U32, "BBRHCJB BBRHPJB BBRHCJW BBRHPJW BBRHCJR BBRHPJR"),
-    *fields_of(Kind.U8, "PEJP"),
-    *fields_of(Kind.U32, "GAZ AUTRE"),
-    *fields_of(Kind.TEXT, "PTEC DEMAIN"),
-    *fields_of(Kind.U16, "IINST IINST1 IINST2 IINST3 ADPS IMAX IMAX1 IMAX2 IMAX3"),
-    *fields_of(Kind.U32, "PMAX PAPP"),
-    *fields_of(Kind.CHARACTER, "HHPHC"),
-    *fields_of(Kind.TEXT, "MOTDETAT"),
-    *fields_of(Kind.U8, "PPOT"),
-)
-STANDARD = (
-    *fields_of(Kind.TEXT, "ADSC"),
-    *fields_of(Kind.U8, "VTIC"),
-    *fields_of(Kind.DATE, "DATE"),
-    *fields_of(Kind.CONTRACT, "NGTF"),
-    *fields_of(Kind.PERIOD, "LTARF"),
-    *fields_of(Kind.U32, "EAST EASF01 EASF02 EASF03 EASF04 EASF05 EASF06 EASF07 EASF08 EASF09 EASF10"),
-    *fields_of(Kind.U32, "EASD01 EASD02 EASD03 EASD04 EAIT ERQ1 ERQ2 ERQ3 ERQ4"),
-    *fields_of(Kind.U16, "IRMS1 IRMS2 IRMS3 URMS1 URMS2 URMS3"),
-    *fields_of(Kind.U8, "PREF PCOUP"),
-    *fields_of(Kind.U24, "SINSTS SINSTS1 SINSTS2 SINSTS3"),
-    *fields_of(Kind.DATED_U24, "SMAXSN SMAXSN1 SMAXSN2 SMAXSN3 SMAXSN-1 SMAXSN1-1 SMAXSN2-1 SMAXSN3-1"),
-    *fields_of(Kind.U24, "SINSTI"),
-    *fields_of(Kind.DATED_U24, "SMAXIN SMAXIN-1 CCASN CCASN-1 CCAIN CCAIN-1"),
-    *fields_of(Kind.DATED_U16, "UMOY1 UMOY2 UMOY3"),
-    *fields_of(Kind.STATUS, "STGE"),
-    *fields_of(Kind.DATED_U8, "DPM1 FPM1 DPM2 FPM2 DPM3 FPM3"),
-    *fields_of(Kind.TEXT, "MSG1 MSG2 PRM"),
-    *fields_of(Kind.U8, "RELAIS NTARF NJOURF NJOURF+1"),
-    *fields_of(Kind.DAY_PROFILE, "PJOURF+1 PPOINTE"),
-)
-
-_COMMON = ("!?!", "*", "")
-CONTRACTS = (
-    *_COMMON,
-    *("BT 4 SUP36", "BT 5 SUP36", "HTA 5     ", "HTA 8     "),
-    *("TJ EJP    ", "TJ EJP-HH ", "TJ EJP-PM ", "TJ EJP-SD ", "TJ LU     "),
-    *("TJ LU-CH  ", "TJ LU-P   ", "TJ LU-PH  ", "TJ LU-SD  ", "TJ MU     "),
-    *("TV A5 BASE", "TV A8 BASE"),
-    *("BASE", "H PLEINE-CREUSE", "HPHC", "HC", "HC et Week-End", "EJP", "PRODUCTEUR"),
-)
-PERIODS = (
-    *_COMMON,
-    *(" ? ", "000", "HC", "HCD", "HCE", "HCH", "HH", "HH ", "HP", "HP ", "HPD", "HPE", "HPH"),
-    *("JA", "JA ", "P", "P  ", "PM", "PM ", "XXX", "INDEX NON CONSO", "BASE"),
-    *("HEURE CREUSE", "HEURE PLEINE", "HEURE NORMALE", "HEURE POINTE"),
-    *("HC BLEU", "BUHC", "HP BLEU", "BUHP", "HC BLANC", "BCHC", "HP BLANC", "BCHP"),
-    *("HC ROUGE", "RHC", "HP ROUGE", "RHP", "HEURE WEEK-END"),
-)
-WORDS = (
-    *_COMMON,
-    *(" ACTIF", "ACTIF", "CONSO", "CONTROLE", "DEP", "INACTIF", "PROD", "TEST", "kVA", "kW"),
-)
+TABLE = read_table("watteco/tic.toml")
+HISTORIQUE, STANDARD = fields_of(TABLE["historique"]), fields_of(TABLE["standard"])
+CONTRACTS, PERIODS, WORDS = (tuple[str, ...](TABLE["codes"][name]) for name in ("contracts", "periods", "words"))

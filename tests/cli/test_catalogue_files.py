@@ -4,6 +4,11 @@ import pytest
 
 from cli.catalogue_files import LARGEST, NoCatalogue, open_catalogue
 from decoders.catalogues.files import Unreadable
+from decoders.javascript.calls import Answer, Call
+
+
+def evaluate(call: Call) -> Answer:
+    raise AssertionError(call)
 
 
 def made(root: Path, *paths: str) -> Path:
@@ -35,7 +40,7 @@ def test_of_one_vendor_its_own_folder_and_the_index_are_read(
         "node_modules/m.js",
     )
 
-    catalogue, part = open_catalogue(tmp_path / path)
+    catalogue, part = open_catalogue(tmp_path / path, evaluate)
 
     assert (list(catalogue.paths), part) == (read, within)
 
@@ -43,7 +48,7 @@ def test_of_one_vendor_its_own_folder_and_the_index_are_read(
 def test_a_catalogue_below_a_folder_that_is_called_vendors_is_a_whole_one(tmp_path: Path) -> None:
     root = made(tmp_path / "vendors" / "copies", "device-catalog/vendors/a/vendor.yaml")
 
-    catalogue, part = open_catalogue(root / "device-catalog")
+    catalogue, part = open_catalogue(root / "device-catalog", evaluate)
 
     assert (catalogue.paths, part) == (("vendors/a/vendor.yaml",), "")
 
@@ -51,16 +56,16 @@ def test_a_catalogue_below_a_folder_that_is_called_vendors_is_a_whole_one(tmp_pa
 def test_one_file_alone(tmp_path: Path) -> None:
     made(tmp_path, "a.js", "test_decode_a.json")
 
-    catalogue, part = open_catalogue(tmp_path / "a.js")
+    catalogue, part = open_catalogue(tmp_path / "a.js", evaluate)
 
     assert (catalogue.paths, part) == (("a.js", "test_decode_a.json"), "a.js")
 
 
 def test_what_is_not_there_or_too_large_is_said(tmp_path: Path) -> None:
     with pytest.raises(NoCatalogue, match="n'existe pas"):
-        open_catalogue(tmp_path / "rien")
+        open_catalogue(tmp_path / "rien", evaluate)
     with (tmp_path / "grand.js").open("wb") as large:
         large.truncate(LARGEST + 1)
-    catalogue, _ = open_catalogue(tmp_path)
+    catalogue, _ = open_catalogue(tmp_path, evaluate)
     with pytest.raises(Unreadable, match=r"grand\.js dépasse 8 Mo"):
         catalogue.text("grand.js")

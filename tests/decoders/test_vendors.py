@@ -9,21 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.model.quantities import QUANTITIES
+from decoders import catalogue
 from decoders.bosch import tps110
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.codec import Codec, UnsupportedCommand
-from decoders.dingtek import df702
 from decoders.enless import tx
 from decoders.fludia import fm432
 from decoders.pepperl_fuchs import wilsen
 from decoders.strega import valve
-from decoders.teneo import fill
 from decoders.vega import air
 from tests.decoders.vectors import read_vectors
 
 CODECS: dict[str, Codec] = {
-    module.CODEC.name: module.CODEC for module in (tps110, df702, tx, fm432, wilsen, valve, fill, air)
-}
+    module.CODEC.name: module.CODEC for module in (tps110, tx, fm432, wilsen, valve, air)
+} | {name: catalogue.CODECS[name] for name in ("dingtek.df702", "teneo.fill")}
 FILES = ("bosch", "dingtek", "enless", "fludia", "pepperl_fuchs", "strega", "teneo", "vega")
 VECTORS = read_vectors(*FILES)
 NOW = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
@@ -177,7 +176,7 @@ def test_refuses_what_a_strega_valve_cannot_do(command: str, parameters: dict[st
 
 @given(st.integers(0, 15), st.integers(0, 0xFFFF))
 def test_reads_back_a_teneo_measure(battery: int, centimetres: int) -> None:
-    decoded = fill.CODEC.decode(1, pack(">BH", battery, centimetres), NOW, {})
+    decoded = CODECS["teneo.fill"].decode(1, pack(">BH", battery, centimetres), NOW, {})
 
     assert values(decoded) == {("", "battery_voltage"): (20 + battery) / 10, ("", "distance"): centimetres * 10.0}
 
@@ -185,7 +184,9 @@ def test_reads_back_a_teneo_measure(battery: int, centimetres: int) -> None:
 @given(st.tuples(*[st.integers(0, 1)] * 4), st.integers(0, 9_999))
 def test_reads_back_a_dingtek_frame(alarms: tuple[int, int, int, int], millimetres: int) -> None:
     full, fire, fall, battery = alarms
-    decoded = df702.CODEC.decode(1, bytes.fromhex(f"{full}{fire}{fall}{battery}{millimetres:04d}"), NOW, {})
+    decoded = CODECS["dingtek.df702"].decode(
+        1, bytes.fromhex(f"{full}{fire}{fall}{battery}{millimetres:04d}"), NOW, {}
+    )
 
     assert values(decoded) == {("", "distance"): millimetres, ("", "tilt"): fall, ("", "low_battery"): battery}
     assert decoded.data == {"full": bool(full), "fire": bool(fire)}

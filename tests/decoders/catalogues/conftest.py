@@ -1,8 +1,10 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
+from cli.catalogue_literals import literal_worker
 from decoders.catalogues.files import Catalogue, Unreadable
+from decoders.catalogues.literals import Evaluate
 
 
 class InMemory:
@@ -21,6 +23,13 @@ class InMemory:
         return content.encode() if isinstance(content, str) else content
 
 
+@pytest.fixture(scope="session")
+def evaluate() -> Iterator[Evaluate]:
+    """A worker process, as the command has one."""
+    with literal_worker() as evaluate:
+        yield evaluate
+
+
 @pytest.fixture
-def catalogue() -> Callable[[Mapping[str, str | bytes]], Catalogue]:
-    return lambda files: Catalogue(InMemory(files))
+def catalogue(evaluate: Evaluate) -> Callable[[Mapping[str, str | bytes]], Catalogue]:
+    return lambda files: Catalogue(InMemory(files), evaluate)

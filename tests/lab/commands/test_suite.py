@@ -129,7 +129,7 @@ def test_the_command_hands_to_pytest_what_is_not_its_own() -> None:
             sys.executable,
             "-P",
             "-m",
-            "cli",
+            "lab",
             "test",
             "--unit",
             "tests/test_dependencies.py",

@@ -1,1 +1,0 @@
-"""Dingtek container sensors."""

@@ -1,1 +1,0 @@
-"""Teneo filling degree sensors."""
