@@ -14,8 +14,8 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from cli.app import app
 from core import VERSION
+from lab.app import app
 
 # The one outside of .venv, which has pip.
 MACHINE_PYTHON = f"{sys.base_prefix}/bin/python3"
