@@ -8,8 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from core.messages.uplinks import Heard, Uplink
+from ingest.device import END_US, KnownDevice
 from ingest.identity import Stored
-from ingest.known_devices import END_US, KnownDevice
 from ingest.pipeline import INT2_END, Interpreted, Read, Row, Value
 from registry.datastreams import WantedDatastream
 

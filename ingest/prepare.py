@@ -9,8 +9,9 @@ import structlog
 from core.messages.uplinks import Uplink
 from core.runtime.postgres import Pool
 from ingest.batch import Delivered, Prepared, Quarantined, Shown, compose, quarantine_of, wanted_datastreams
+from ingest.device import KnownDevice
 from ingest.gateways import KnownGateways
-from ingest.known_devices import KnownDevice, KnownDevices
+from ingest.known_devices import KnownDevices
 from ingest.pipeline import Interpreted, Read, interpret, place, problem_of, readable
 from ingest.scripts import Scripts
 from registry.changes import Change
