@@ -50,7 +50,9 @@ async def prepare(delivered: Sequence[Delivered], registry: Registry) -> Prepare
     devices = await registry.devices.resolve(
         [uplink.device_id for message in delivered for uplink in message.uplinks]
     )
-    reads = {} if registry.scripts is None else await registry.scripts.read_all(delivered, devices)
+    reads: dict[bytes, Read] = {}
+    if registry.scripts is not None and any(device.vendor is not None for device in devices.values()):
+        reads = await registry.scripts.read_all(delivered, devices)
     for message in delivered:
         for start in range(0, len(message.uplinks), INTERPRETED_AT_ONCE):
             part = message.uplinks[start : start + INTERPRETED_AT_ONCE]

@@ -158,9 +158,12 @@ async def _copy_in(connection: Connection, table: str, columns: Sequence[str], o
 
 async def _write_rest(connection: Connection, batch: Batch, marks: Hours) -> None:
     """What is written in the same way whether the batch is new or not."""
-    await replace_seen(connection, batch.replaced)
-    await insert_receptions(connection, batch.copied_receptions)
-    await insert_measurements(connection, batch.history)
+    if batch.replaced:
+        await replace_seen(connection, batch.replaced)
+    if batch.copied_receptions:
+        await insert_receptions(connection, batch.copied_receptions)
+    if batch.history:
+        await insert_measurements(connection, batch.history)
     await _write_latest(connection, batch.latest)
     if marks:
         await connection.executemany(MARK, [(hour, sorted(marks[hour])) for hour in sorted(marks)])

@@ -126,7 +126,7 @@ class UplinkBatch:
                 LAG_SECONDS.observe(max(0.0, (now_us - oldest_us) / 1_000_000))
         count_written(prepared, written)
         uplink_trace.tell(prepared, written, self.ingest.registry.devices, self.began_us)
-        if self.ingest.shadows is not None:
+        if self.ingest.shadows is not None and prepared.shadowed:
             self.ingest.shadows.show(prepared.shadowed)
 
 

@@ -43,19 +43,12 @@ class FrameUnit:
 
 
 class Shard(OwnedShard[FrameUnit]):
-    """One owned shard with its deduplication windows; `forget` is called when it is lost."""
+    """One owned shard with its deduplication windows."""
 
-    def __init__(
-        self,
-        lease: Lease,
-        windows: Deduplication,
-        forget: Callable[["Shard"], None],
-        finish: Callable[["Shard"], Awaitable[None]],
-    ) -> None:
+    def __init__(self, shards: "Shards", lease: Lease, windows: Deduplication) -> None:
         super().__init__(lease)
+        self._shards = shards
         self._windows = windows
-        self._forget = forget
-        self._finish = finish
         self._last_published_us = 0
         self._last_read_at = 0.0
 
@@ -96,11 +89,11 @@ class Shard(OwnedShard[FrameUnit]):
 
     async def finish(self) -> None:
         """What its devices are being sent is finished before another replica has it."""
-        await self._finish(self)
+        await self._shards.finish(self)
 
     def forget(self) -> None:
         """Its sessions and devices are no longer ours."""
-        self._forget(self)
+        self._shards.forget(self)
 
     def _stream_now_us(self, now: float) -> int:
         """The stream's clock by our monotonic one, late by what the bus took; it never runs ahead."""
@@ -152,15 +145,15 @@ class Shards:
 
     async def open(self, lease: Lease) -> Shard:
         """Load a shard that was taken; until it is lost it is one of `owned`."""
-        windows = Deduplication(self._settings.dedup_window_ms * 1000)
-        shard = Shard(lease, windows, self._forget, self._finish_downlinks)
+        shard = Shard(self, lease, Deduplication(self._settings.dedup_window_ms * 1000))
         async with self.sessions_lock:  # Who follows the registry meanwhile would not know that it is ours.
             await self._load(lease)
             self._owned[shard.number] = shard
         self._report()
         return shard
 
-    async def _finish_downlinks(self, shard: Shard) -> None:
+    async def finish(self, shard: Shard) -> None:
+        """End what its devices are being sent."""
         if self._finish is not None:
             await self._finish(slots_of_shard(shard.number, self._count))
 
@@ -181,7 +174,8 @@ class Shards:
         """Stop at once: read, publish, ask and write nothing more for this shard until it is taken anew."""
         shard.stop()
 
-    def _forget(self, shard: Shard) -> None:
+    def forget(self, shard: Shard) -> None:
+        """It has stopped: let go of its sessions and devices."""
         if self._owned.get(shard.number) is not shard:
             return
         del self._owned[shard.number]

@@ -67,7 +67,9 @@ async def run(settings: IngestSettings, stopping: asyncio.Event) -> None:
                 tasks.create_task(shadows.run(), name="compare shadows"),
             ]
             owning = tasks.create_task(owner.run(), name="own shards")
-            await worker.run(stopping)  # Its last batch is finished before the shards are let go.
+            await tasks.create_task(
+                worker.run(stopping), name="work off uplinks"
+            )  # Its last batch is finished before the shards are let go.
             for task in (*background, owning):
                 task.cancel()
             with suppress(asyncio.CancelledError):
