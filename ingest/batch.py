@@ -54,7 +54,7 @@ class Shown(NamedTuple):
 
 @dataclass(slots=True)
 class Prepared:
-    """What the uplinks of a pass say, in stream order, before the tables are asked what they know of them."""
+    """What the uplinks of a batch say, in stream order, before the tables are asked what they know of them."""
 
     uplinks: list[Interpreted] = field(default_factory=list[Interpreted])
     late: list[Uplink] = field(default_factory=list[Uplink])

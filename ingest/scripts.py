@@ -1,4 +1,4 @@
-"""A pass asks the workers once about all its uplinks of vendors' codecs; what keeps timing out is suspended."""
+"""A batch asks the workers once about all its uplinks of vendors' codecs; what keeps timing out is suspended."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ from ingest.telemetry import SCRIPTS_FAILED
 from ingest.vendor_codecs import VendorCodec, version_of
 from registry.changes import Change
 
-# One codec that takes its time may hold up a pass for so long; its frames wait then, and the others' do not.
+# One codec that takes its time may hold up a batch for so long; its frames wait then, and the others' do not.
 ANSWERS_WITHIN_S = 10.0
 TRY_AGAIN_S = 1.0
 

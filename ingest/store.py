@@ -28,7 +28,7 @@ SEEN_COLUMNS = ("device_id", "f_cnt", "digest", "time", "uplink_id", "session_id
 RECEPTION_COLUMNS = ("device_id", "time", "uplink_id", "gateway_id", "antenna", "rssi", "snr")
 MEASUREMENT_COLUMNS = ("datastream_id", "time", "value", "flags")
 
-# Asked with the time, because each pass asks: without applications of partners they cost it nothing more.
+# Asked with the time, because each batch asks: without applications of partners they cost it nothing more.
 NOW = """
 SELECT (extract(epoch FROM now()) * 1000000)::bigint AS us, EXISTS (SELECT FROM application WHERE enabled) AS told
 """
@@ -76,7 +76,7 @@ class Written:
 
 
 class Store:
-    """Writes what passes have prepared; it remembers which hours it has marked."""
+    """Writes what batches have prepared; it remembers which hours it has marked."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

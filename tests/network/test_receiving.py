@@ -109,7 +109,7 @@ def test_the_time_of_an_uplink_is_that_of_its_first_copy() -> None:
     assert len(uplink.heard_by) == 3
 
 
-def test_two_frames_of_one_pass_follow_each_other_without_touching_the_committed_session() -> None:
+def test_two_frames_of_one_batch_follow_each_other_without_touching_the_committed_session() -> None:
     sessions, devices = house(1)
     first = receive(group(build_uplink(DEV_ADDR, cipher(), 0, f_port=1, payload=b"a")), sessions, devices)
     assert first.progress is not None
