@@ -11,7 +11,7 @@ from core.messages.uplinks import Uplink
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY
 from decoders.javascript.pool import STOPPED, Answer, Call, PoolUnavailable
-from ingest.batch import Delivered
+from ingest.batch import UplinkMessage
 from ingest.device import KnownDevice
 from ingest.pipeline import Read, problem_of, says_something
 from ingest.telemetry import SCRIPTS_FAILED
@@ -77,7 +77,7 @@ class Scripts:
                     self._workers.release(key)
 
     async def read_all(
-        self, delivered: Sequence[Delivered], devices: Mapping[int, KnownDevice]
+        self, messages: Sequence[UplinkMessage], devices: Mapping[int, KnownDevice]
     ) -> dict[bytes, Read]:
         """What the scripts say of these uplinks, by the uplink's id; nothing of those that must wait."""
         scripted = {id_: device for id_, device in devices.items() if device.vendor is not None}
@@ -85,7 +85,7 @@ class Scripts:
             return {}
         asked: list[tuple[Uplink, VendorCodec]] = []
         calls: list[Call] = []
-        for message in delivered:
+        for message in messages:
             for uplink in message.uplinks:
                 device = scripted.get(uplink.device_id)
                 if device is None or uplink.late or not says_something(uplink) or problem_of(uplink) is not None:

@@ -15,7 +15,7 @@ from core.runtime.owned_shard import Decoded, OwnedShard
 from core.runtime.postgres import BAD_DATA, ForeignKeyViolationError, Pool
 from core.runtime.shard_worker import Pace, Place, ShardWorker
 from ingest import uplink_trace
-from ingest.batch import Delivered, Prepared, Quarantined, quarantine_of
+from ingest.batch import Prepared, Quarantined, UplinkMessage, quarantine_of
 from ingest.pipeline import readable
 from ingest.prepare import Registry, prepare
 from ingest.publishing import MeasurementPublisher
@@ -41,7 +41,7 @@ class MessageUnit:
 
     shard: OwnedShard["MessageUnit"]
     sequences: Sequence[int]
-    delivered: Delivered
+    message: UplinkMessage
     quarantined: list[Quarantined] = field(default_factory=list[Quarantined])
 
 
@@ -56,8 +56,8 @@ class UplinkShard(OwnedShard[MessageUnit]):
     def decode(self, message: Message) -> Decoded:
         """One unit, whatever the number of its uplinks."""
         uplinks = UPLINK_BATCHES.decode(message.data)
-        delivered = Delivered(message.subject, message.sequence, uplinks)
-        self._units.append(MessageUnit(self, (message.sequence,), delivered))
+        read = UplinkMessage(message.subject, message.sequence, uplinks)
+        self._units.append(MessageUnit(self, (message.sequence,), read))
         return Decoded(len(uplinks), 1)
 
     def unreadable(self, message: Message, why: UnreadableBatch | None) -> MessageUnit:
@@ -67,7 +67,8 @@ class UplinkShard(OwnedShard[MessageUnit]):
         else:
             kind, reason = "unreadable_batch", readable(f"Lot illisible : {why}")
         entry = Quarantined(message.subject, message.sequence, kind, reason, message.data)
-        return MessageUnit(self, (message.sequence,), Delivered(message.subject, message.sequence, []), [entry])
+        nothing = UplinkMessage(message.subject, message.sequence, [])
+        return MessageUnit(self, (message.sequence,), nothing, [entry])
 
     def take_units(self) -> list[MessageUnit]:
         """Of every message that was taken in."""
@@ -91,8 +92,8 @@ class UplinkBatch:
 
     async def prepare(self) -> None:
         """What the uplinks say, by what is known of their devices."""
-        delivered = [unit.delivered for unit in self.units if unit.delivered.uplinks]
-        prepared = await prepare(delivered, self.ingest.registry)
+        messages = [unit.message for unit in self.units if unit.message.uplinks]
+        prepared = await prepare(messages, self.ingest.registry)
         for unit in self.units:
             if unit.quarantined:
                 prepared.quarantined += unit.quarantined
@@ -121,8 +122,8 @@ class UplinkBatch:
     def _count(self, prepared: Prepared, written: Written) -> None:
         now_us = datetime.now(UTC).timestamp() * 1_000_000
         for unit in self.units:
-            if unit.delivered.uplinks:
-                oldest_us = min(uplink.received_at_us for uplink in unit.delivered.uplinks)
+            if unit.message.uplinks:
+                oldest_us = min(uplink.received_at_us for uplink in unit.message.uplinks)
                 LAG_SECONDS.observe(max(0.0, (now_us - oldest_us) / 1_000_000))
         count_written(prepared, written)
         uplink_trace.tell(prepared, written, self.ingest.registry.devices, self.began_us)
@@ -154,23 +155,23 @@ class Ingest:
 
     def divide(self, unit: MessageUnit) -> list[MessageUnit]:
         """A unit for each uplink."""
-        delivered = unit.delivered
-        if len(delivered.uplinks) < 2:  # noqa: PLR2004 - It is one already.
+        message = unit.message
+        if len(message.uplinks) < 2:  # noqa: PLR2004 - It is one already.
             return [unit]
         return [
-            MessageUnit(unit.shard, unit.sequences, delivered._replace(uplinks=[uplink], first=place))
-            for place, uplink in enumerate(delivered.uplinks)
+            MessageUnit(unit.shard, unit.sequences, message._replace(uplinks=[uplink], first=place))
+            for place, uplink in enumerate(message.uplinks)
         ]
 
     def place_of(self, unit: MessageUnit) -> Place | None:
         """Which uplink of its message."""
-        delivered = unit.delivered
-        return Place(delivered.sequence, delivered.first) if delivered.uplinks else None
+        message = unit.message
+        return Place(message.sequence, message.first) if message.uplinks else None
 
     def rejected(self, unit: MessageUnit, error: Exception | None) -> MessageUnit | None:
         """The uplink in quarantine, with the reason in French."""
-        delivered = unit.delivered
-        if not delivered.uplinks:
+        message = unit.message
+        if not message.uplinks:
             return None
         match error:
             case None:
@@ -178,10 +179,10 @@ class Ingest:
             case _ if isinstance(error, BAD_DATA):
                 kind, reason = "refused_value", f"Refusé par la base : {error}"
             case _:
-                log.error("uplink_not_stored", sequence=delivered.sequence, exc_info=error)
+                log.error("uplink_not_stored", sequence=message.sequence, exc_info=error)
                 kind, reason = "defect", f"Défaut du traitement : {type(error).__name__} {error}"
-        entries = quarantine_of(delivered, kind, readable(reason))
-        return MessageUnit(unit.shard, unit.sequences, delivered._replace(uplinks=[]), entries)
+        entries = quarantine_of(message, kind, readable(reason))
+        return MessageUnit(unit.shard, unit.sequences, message._replace(uplinks=[]), entries)
 
     def count_retry(self, error: Exception) -> None:
         """By what failed."""

@@ -194,12 +194,12 @@ class ShardWorker(Generic[U]):
         return not self._stopping.is_set()
 
     def _linger_s(self) -> float:
-        """Not at all while there is more than a batch can take, or a shard is worked off unit by unit."""
-        if self._last_items >= self._pace.batch_items or self._is_any_guarded():
-            return 0.0
-        return self._pace.linger_s(self._last_items)
+        return 0.0 if self._is_behind() else self._pace.linger_s(self._last_items)
 
-    def _is_any_guarded(self) -> bool:
+    def _is_behind(self) -> bool:
+        """Whether there was more than a batch can take, or a shard is worked off unit by unit."""
+        if self._last_items >= self._pace.batch_items:
+            return True
         return any(shard.waiting and shard.lease.is_guarded for shard in self._shards)
 
     async def _step(self) -> bool:
@@ -211,7 +211,7 @@ class ShardWorker(Generic[U]):
         if guarded:
             await self._settled()
             await self._work_off(guarded)
-        return bool(together) and not self._is_any_guarded()
+        return bool(together) and not self._is_behind()
 
     async def _take(self) -> tuple[list[U], list[U]]:
         """What is complete, of every shard in turn: what goes together, and what is worked on unit by unit."""
