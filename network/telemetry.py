@@ -47,11 +47,11 @@ SHARDS_OWNED = Gauge("territoire_network_shards_owned", "Shards whose lease this
 SESSIONS_HELD = Gauge("territoire_network_sessions_held", "Sessions in memory")
 PASS_SECONDS = Histogram(
     "territoire_network_pass_seconds",
-    "One pass: judge, publish, commit, acknowledge",
+    "One batch: judge, publish, commit",
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5),
 )
 PASSES_RETRIED = Counter(
-    "territoire_network_passes_retried_total", "Passes tried again, by what was away", ["cause"]
+    "territoire_network_passes_retried_total", "Batches tried again, by what was away", ["cause"]
 )
 QUARANTINED = Counter("territoire_network_quarantined_total", "Items that nobody can read")
 

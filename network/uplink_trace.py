@@ -10,14 +10,14 @@ from network.deduplication import Group
 from network.device_cache import DeviceCache
 from network.join_handler import Admitted, JoinRefused
 from network.receive import Received, Refused
-from network.stream_reader import Work
+from network.shards import FrameUnit
 
 STAGE, PARENT = "network", "gateway_bridge"
 
 
 def tell(
-    received: Sequence[tuple[Work, Received]],
-    refused: Sequence[tuple[Work, Refused]],
+    received: Sequence[tuple[FrameUnit, Received]],
+    refused: Sequence[tuple[FrameUnit, Refused]],
     joins: Sequence[Admitted | JoinRefused],
     devices: DeviceCache,
     began_us: int,

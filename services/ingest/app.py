@@ -12,7 +12,6 @@ from core.runtime.health import bus_check, database_check, serve_health, startin
 from core.runtime.lease import read_shards
 from core.runtime.ownership import Sharded, ShardOwner
 from core.runtime.postgres import open_pool
-from ingest.batch_loop import Ingest
 from ingest.codec_suspension import Suspension
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
@@ -21,6 +20,7 @@ from ingest.publishing import MeasurementPublisher
 from ingest.scripts import Scripts
 from ingest.shadows import Shadows
 from ingest.store import Store
+from ingest.uplink_shards import Ingest, worker_of
 from ingest.workers import open_workers
 from registry.changes import RegistryWatcher
 from registry.keys import KeyWrap
@@ -55,19 +55,21 @@ async def run(settings: IngestSettings, stopping: asyncio.Event) -> None:
         registry = Registry(pool, devices, KnownGateways(pool), scripts)
         watcher = RegistryWatcher(pool, bus, registry.apply)
         shadows = Shadows(scripts, pool)
-        ingest = Ingest(registry, Store(pool), MeasurementPublisher(bus, shards), settings, shadows)
+        ingest = Ingest(registry, Store(pool), MeasurementPublisher(bus, shards), shadows)
+        worker = worker_of(pool, ingest, settings)
         sharded = Sharded("ingest", topics.UPLINKS, topics.uplinks, shards)
-        owner = ShardOwner(pool, bus, sharded, settings.instance, ingest.inboxes.serve, stopping)
+        owner = ShardOwner(pool, bus, sharded, settings.instance, worker.serve, stopping)
         readiness.checks = {"database": database_check(pool), "bus": bus_check(bus)}
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(watcher.watch(), name="watch the registry"),
-                tasks.create_task(ingest.keep_in_progress(), name="keep in progress"),
                 tasks.create_task(scripts.suspend(), name="suspend codecs"),
                 tasks.create_task(shadows.run(), name="compare shadows"),
             ]
             owning = tasks.create_task(owner.run(), name="own shards")
-            await ingest.run(stopping)  # Its last pass is finished before the shards are let go.
+            await tasks.create_task(
+                worker.run(stopping), name="work off uplinks"
+            )  # Its last batch is finished before the shards are let go.
             for task in (*background, owning):
                 task.cancel()
             with suppress(asyncio.CancelledError):

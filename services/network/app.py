@@ -21,12 +21,12 @@ from network.multicast import Multicasts
 from network.rejections import Refusals
 from network.sessions import SessionTable
 from network.shards import SERVICE, Shards
-from network.uplink_loop import UplinkPass
+from network.uplink_batch import Uplinks, worker_of
 from registry.changes import Change, RegistryWatcher
 from registry.schema import require_schema
 from services.network.settings import NetworkSettings
 
-FINISH_PASS_S = 5.0
+FINISH_BATCH_S = 5.0
 FINISH_DOWNLINKS_S = 3.0
 
 
@@ -43,16 +43,17 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
             count = await read_shards(connection)
         sessions, devices = SessionTable(), DeviceCache()
         shards = Shards(pool, settings, sessions, devices, count)
-        sharded = Sharded(SERVICE, topics.FRAMES, topics.frames, count)
-        owner = ShardOwner(pool, bus, sharded, settings.instance, shards.serve, stopping)
-        readiness.checks = {"database": database_check(pool), "bus": bus_check(bus), "shards": _tried(owner)}
         async with asyncio.TaskGroup() as tasks:
             emitter = Emitter(pool, bus, shards, settings, tasks)
             downlinks = Downlinks(pool, bus, shards, sessions, devices, emitter)
             refusals = Refusals(pool)
-            uplinks = UplinkPass(
+            uplinks = Uplinks(
                 pool, bus, shards, sessions, devices, JoinDesk(settings), downlinks, _policy(settings), refusals
             )
+            worker = worker_of(pool, uplinks, settings)
+            sharded = Sharded(SERVICE, topics.FRAMES, topics.frames, count)
+            owner = ShardOwner(pool, bus, sharded, settings.instance, worker.serve, stopping)
+            readiness.checks = {"database": database_check(pool), "bus": bus_check(bus), "shards": _tried(owner)}
             watcher = RegistryWatcher(pool, bus, _follow_registry(pool, settings, shards, sessions, devices))
             owning = tasks.create_task(owner.run(), name="own shards")
             helpers = [
@@ -63,13 +64,12 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
                     Multicasts(pool, bus, shards, settings, tasks).run(), name="tell multicast groups"
                 ),
             ]
-            passing = tasks.create_task(uplinks.run(stopping), name="pass")
+            working = tasks.create_task(worker.run(stopping), name="work off frames")
             await stopping.wait()
-            shards.something_to_do.set()
             for helper in helpers:
                 helper.cancel()
-            await asyncio.wait((passing,), timeout=FINISH_PASS_S)
-            passing.cancel()
+            await asyncio.wait((working,), timeout=FINISH_BATCH_S)
+            working.cancel()
             await refusals.save()
             await emitter.drain(FINISH_DOWNLINKS_S)
             owning.cancel()  # It lets go of the leases, so that the next owner need not wait.
@@ -103,7 +103,7 @@ def _follow_registry(
         device_ids = [change.entity_id for change in changes if change.entity == "device"]
         if not device_ids and not any(change.entity == "device_profile" for change in changes):
             return
-        async with sessions.lock:
+        async with shards.sessions_lock:
             slots = shards.slots()
             held = (await store.read_sessions(pool, slots, settings.kek_octets, device_ids)).held
             await devices.refresh(pool, slots, device_ids, [session.device_id for session in held])

@@ -11,7 +11,7 @@ from core.messages.traces import limit_of
 from core.messages.uplinks import Uplink
 from core.runtime.tracing import TRACES
 from ingest import uplink_trace
-from ingest.batch import Delivered
+from ingest.batch import UplinkMessage
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry, prepare
@@ -33,7 +33,7 @@ async def test_followed_uplinks_are_told_of_once_stored_and_what_goes_to_quarant
     late = structs.replace(uplinks[0], late=True, trace_id=bytes(15) + b"\2")
     devices = KnownDevices(planted.pool)
     prepared = await prepare(
-        [Delivered("s", 1, [*uplinks, late])], Registry(planted.pool, devices, KnownGateways(planted.pool))
+        [UplinkMessage("s", 1, [*uplinks, late])], Registry(planted.pool, devices, KnownGateways(planted.pool))
     )
     written = await Store(planted.pool).write([], prepared)
 
