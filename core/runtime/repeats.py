@@ -9,6 +9,8 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 
+from core.runtime.token_bucket import TokenBucket
+
 # Of one event of one level: what an incident may say at once, and then one line every ten seconds.
 BURST = 20.0
 EACH_SECOND = 0.1
@@ -27,8 +29,7 @@ Key = tuple[str, str]
 
 @dataclass(slots=True)
 class _Allowance:
-    lines: float
-    at: float
+    lines: TokenBucket
     left_out: int = 0
 
 
@@ -50,14 +51,11 @@ class Repeats:
         if known is None:
             if len(self._known) >= MOST_KEYS:
                 self._known.pop(next(iter(self._known)))
-            known = self._known[key] = _Allowance(BURST, now)
-        known.lines = min(BURST, known.lines + (now - known.at) * EACH_SECOND)
-        known.at = now
-        if known.lines < 1:
+            known = self._known[key] = _Allowance(TokenBucket.full(EACH_SECOND, BURST, now))
+        if not known.lines.take_token(now):
             known.left_out += 1
             LEFT_OUT.inc()
             return None
-        known.lines -= 1
         left_out, known.left_out = known.left_out, 0
         return left_out
 
@@ -87,6 +85,6 @@ class Repeats:
         """Events that have stopped coming, and how many of their last lines were left out; each told once."""
         now = self._clock()
         for key, known in list(self._known.items()):  # Libraries' threads say things, too.
-            if known.left_out and now - known.at >= TOLD_AFTER_S:
+            if known.left_out and now - known.lines.counted_at >= TOLD_AFTER_S:
                 left_out, known.left_out = known.left_out, 0
                 yield " ".join(key), left_out

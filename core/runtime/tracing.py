@@ -13,6 +13,7 @@ import structlog
 from prometheus_client import Counter
 
 from core.messages.traces import NO_TRACE, limit_of, span_of, traceparent
+from core.runtime.token_bucket import TokenBucket
 
 # What a process may say of followed frames; a ratio that is set too high for the load costs no more than this.
 STEPS_A_SECOND = 50.0
@@ -48,8 +49,7 @@ class Traces:
         """A trace is followed when `NO_TRACE < trace_id < limit`: for loops that look at every frame."""
         self._spans: Spans | None = None
         self._clock = clock
-        self._allowance = STEPS_A_SECOND
-        self._at = clock()
+        self._steps = TokenBucket.full(STEPS_A_SECOND, STEPS_A_SECOND, clock())
 
     def open(self, service: str, instance: str, ratio: float) -> None:
         """Follow this part of all frames; spans are sent where OTEL_EXPORTER_OTLP_ENDPOINT says."""
@@ -82,13 +82,9 @@ class Traces:
             parent: the stage before; None: it is the first.
             fields: for the line and for the span.
         """
-        now = self._clock()
-        self._allowance = min(STEPS_A_SECOND, self._allowance + (now - self._at) * STEPS_A_SECOND)
-        self._at = now
-        if self._allowance < 1:
+        if not self._steps.take_token(self._clock()):
             STEPS_LEFT_OUT.inc()
             return
-        self._allowance -= 1
         self.tell(stage, trace_id, us, event, parent, **fields)
 
     def tell(
