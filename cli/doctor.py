@@ -106,7 +106,7 @@ def _find(places: list[Path]) -> "tuple[Place, list[Finding]]":
 def _examine_settings(told: Mapping[str, str]) -> list[Finding]:
     """What the operator wrote for the services, before they are restarted with it."""
     from cli.settings_check import CLASSES, wrong_settings
-    from core.runtime.environment import unknown_settings
+    from core.runtime.settings import unknown_settings
 
     remedy = "corrigez-le dans /etc/territoire/territoire.env (ou là où il est écrit), puis redémarrez"
     return [

@@ -11,9 +11,8 @@ from typing import TypeVar
 import structlog
 import uvloop
 
-from core.runtime.environment import settings_or_exit, unknown_settings
 from core.runtime.refusal import Refusal
-from core.runtime.settings import ServiceSettings
+from core.runtime.settings import ServiceSettings, settings_or_exit, unknown_settings
 from core.runtime.telemetry import configure_logs, show_build, watch_event_loop
 from core.runtime.tracing import TRACES
 from core.runtime.waiting import start_is_held

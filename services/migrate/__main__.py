@@ -7,9 +7,9 @@ import structlog
 
 from alerting.defaults import create_default_rules
 from core.runtime.bus import BUS_AWAY, connect_bus
-from core.runtime.environment import settings_or_exit
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, connect
+from core.runtime.settings import settings_or_exit
 from core.runtime.telemetry import configure_logs
 from registry.schema import MigrationFailed, SchemaMismatch, migrate
 from registry.tenants import ROLES, create_tenant, enter_api_key, find_tenant
