@@ -198,7 +198,7 @@ class Ingest:
                 LAG_SECONDS.observe(max(0.0, (now_us - oldest_us) / 1_000_000))
         for prepared, written in work.done:
             count_written(prepared, written)
-            uplink_trace.tell(prepared, written, self._registry.devices, work.began_us)
+            uplink_trace.write_steps(prepared, written, self._registry.devices, work.began_us)
             if self._shadows is not None:
                 self._shadows.show(prepared.shadowed)
         if self._announcing is not None:

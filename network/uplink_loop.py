@@ -199,7 +199,7 @@ class UplinkPass:
                 acknowledged = await self._save(connection, judged)
             self._apply(judged, joins)
         self._count(judged, joins)
-        uplink_trace.tell(judged.received, judged.refused, joins, self._devices, judged.now_us)
+        uplink_trace.write_steps(judged.received, judged.refused, joins, self._devices, judged.now_us)
         self._answer(judged, joins)
         await nudge_done(self._bus, acknowledged, self._shards.count)
 

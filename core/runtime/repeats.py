@@ -60,7 +60,7 @@ class Repeats:
         return left_out
 
     def __call__(self, _logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """As structlog's processor. A step, of a followed frame or of an upgrade, is no repetition.
+        """As structlog's processor. A step, of a traced frame or of an upgrade, is no repetition.
 
         Raises:
             structlog.DropEvent: the line is left out.

@@ -155,7 +155,7 @@ class ServiceSettings(BaseSettings):
         default=0.01,
         ge=0,
         le=1,
-        description="Which part of all frames is followed from the gateway to the webhook, in the log and where "
+        description="Which part of all frames is traced from the gateway to the webhook, in the log and where "
         "OTEL_EXPORTER_OTLP_ENDPOINT says; the same for every service",
     )
 
