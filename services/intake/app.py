@@ -9,13 +9,13 @@ from core.runtime.bus import connect_bus
 from core.runtime.health import bus_check, database_check, serve_health, serve_http, starting
 from core.runtime.lease import read_shards
 from core.runtime.postgres import open_pool
-from integrations.applications.application_runner import ApplicationKeepers
+from integrations.applications.application_runner import ApplicationRunner
 from integrations.applications.application_stats import Tallies
 from integrations.lns.downlink_reports import Reports
 from integrations.lns.http_push import ACKNOWLEDGED_WITHIN_S, create_app
 from integrations.lns.message_handler import Reception
 from integrations.lns.source_registry import Devices, Sources
-from integrations.lns.source_runner import Keepers
+from integrations.lns.source_runner import SourceRunner
 from integrations.lns.source_stats import Sightings
 from integrations.lns.uplink_publisher import Publisher
 from registry.changes import Change, RegistryWatcher
@@ -46,7 +46,7 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
         reception = Reception(devices, publisher, sightings, reports)
         keys = KeyWrap(settings.kek_id, settings.kek_octets)
         tallies = Tallies(pool)
-        applications = ApplicationKeepers(
+        applications = ApplicationRunner(
             pool,
             bus,
             shards,
@@ -66,7 +66,7 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
         await sources.load()
         await applications.load()
         readiness.checks = {"database": database_check(pool), "bus": bus_check(bus)}
-        keepers = Keepers(
+        source_runner = SourceRunner(
             pool, bus, sources, reception, keys, settings.instance, settings.intake_mqtt_session_expiry
         )
         async with asyncio.TaskGroup() as tasks:
@@ -77,9 +77,9 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
                 tasks.create_task(reports.sweep(), name="sweep downlinks"),
                 tasks.create_task(tallies.run(), name="save tallies"),
             ]
-            keeping = [
-                tasks.create_task(keepers.run(), name="keep sources"),
-                tasks.create_task(applications.run(), name="keep applications"),
+            holding = [
+                tasks.create_task(source_runner.run(), name="hold sources"),
+                tasks.create_task(applications.run(), name="hold applications"),
             ]
             async with serve_http(
                 create_app(sources, reception, keys, readiness, settings.intake_rate),
@@ -89,7 +89,7 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
             ) as port:
                 log.info("listening", host=settings.intake_host, port=port)
                 await stopping.wait()
-                for task in keeping:  # What is not acknowledged stays with their brokers.
+                for task in holding:  # What is not acknowledged stays with their brokers.
                     task.cancel()
             for task in background:  # Nobody waits for an answer any more.
                 task.cancel()
