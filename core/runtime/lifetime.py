@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 import uvloop
 
-from core.runtime.refusal import Refusal
+from core.runtime.errors import OperatorError
 from core.runtime.settings import ServiceSettings, settings_or_exit, unknown_settings
 from core.runtime.telemetry import configure_logs, show_build, watch_event_loop
 from core.runtime.tracing import TRACES, Spans
@@ -113,8 +113,8 @@ def run_service(
 
     try:
         was_in_time = uvloop.run(_run(start))
-    except Refusal as refusal:
-        log.error("service_refused", error=str(refusal), message=refusal.french)
+    except OperatorError as wrong:
+        log.error("service_refused", error=str(wrong), message=wrong.french)
         raise SystemExit(1) from None
     except (Exception, BaseExceptionGroup):
         log.exception("service_failed")
