@@ -13,10 +13,9 @@ from prometheus_client import REGISTRY
 from rich.console import Console
 
 from core.runtime.health import serve_http
-from lab.bench.scaling import Options, Shown, Split
 from lab.bench.scaling_kills import Blow
 from lab.bench.scaling_probes import Balancer, Caller, Held, is_shared, peak_megabytes, taken_anew
-from lab.bench.scaling_report import figures_of, print_scaling
+from lab.bench.scaling_report import Options, Shown, Split, figures_of, print_scaling
 from lab.bench.scaling_shares import WORK, Shares, work_done
 from lab.simulator.account import Account
 from services.supervisor.run_info import ServiceInfo
