@@ -10,13 +10,13 @@ from core.runtime.bus import Bus, connect_bus
 from core.runtime.health import Check, bus_check, database_check, serve_health, starting
 from core.runtime.lease import read_shards
 from core.runtime.postgres import Pool, open_pool
-from gateways import gateway_metrics
 from gateways.basics_station import BasicsStation
 from gateways.batcher import Batcher
 from gateways.chirpstack_feed import ChirpStackFeed
 from gateways.chirpstack_mqtt import ChirpStackMqtt
 from gateways.frontend import Frontend
 from gateways.gateway_activity import Activity
+from gateways.gateway_status import show_gateways
 from gateways.known_gateways import Gateways, Sightings
 from gateways.paths import Paths
 from gateways.radio import Radios
@@ -30,7 +30,6 @@ from registry.schema import require_schema
 from services.gateway_bridge.settings import Settings
 
 FINISH_WITHIN_S = 2.5
-SHOW_EVERY_S = 5.0
 
 log = structlog.get_logger()
 
@@ -58,15 +57,6 @@ class Bridge:
         self.udp.registered(self.gateways.ids())
         if self.stations is not None:
             self.stations.registered()
-
-    async def show(self) -> None:
-        """Say in the metrics which gateways are there, and how their radios' hours are used, until cancelled."""
-        while True:
-            for gateway_id in self.gateways.ids():
-                is_there = self.paths.frontend_of(GatewayId(gateway_id)) is not None
-                gateway_metrics.ONLINE.labels(gateway_id.hex()).set(is_there)
-            self.radios.show()
-            await asyncio.sleep(SHOW_EVERY_S)
 
     def path_gone(self, gateway_id: GatewayId) -> None:
         """Forget the radio of a gateway whose path we no longer hold."""
@@ -146,7 +136,7 @@ async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, st
             tasks.create_task(bridge.sightings.run(), name="save sightings"),
             tasks.create_task(bridge.statuses.run(), name="save statuses"),
             tasks.create_task(bridge.activity.run(), name="save activity"),
-            tasks.create_task(bridge.show(), name="show gateways"),
+            tasks.create_task(show_gateways(bridge.gateways, bridge.paths, bridge.radios), name="show gateways"),
         ]
         holding = tasks.create_task(bridge.paths.run(bridge.path_gone), name="hold downlink paths")
         await bridge.udp.open(settings.udp_host, settings.udp_port, settings.udp_receive_buffer)
