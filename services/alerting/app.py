@@ -11,29 +11,17 @@ from alerting.engine import Engine
 from alerting.rulebook import Rulebook
 from alerting.worker import WebhookWorker
 from core.messages import topics
-from core.runtime.bus import connect_bus
-from core.runtime.health import bus_check, database_check, serve_health, starting
-from core.runtime.lease import read_shards
 from core.runtime.ownership import Sharded, ShardOwner
-from core.runtime.postgres import open_pool
 from registry.changes import Change, RegistryWatcher
 from registry.keys import KeyWrap
-from registry.schema import require_schema
+from registry.service import open_service
 from services.alerting.settings import AlertingSettings
 
 
 async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
     """Own shards of MEASUREMENTS, evaluate what they bring, and deliver webhooks, until stopped."""
-    database_url = settings.database_url.get_secret_value()
-    readiness = starting()
-    async with (
-        serve_health(readiness, settings.health_host, settings.health_port),
-        open_pool(database_url, "alerting", size=settings.pool_size) as pool,
-        connect_bus(settings.nats_url.get_secret_value(), settings.instance) as bus,
-    ):
-        async with pool.acquire() as connection:
-            await require_schema(connection)
-            shards = await read_shards(connection)
+    async with open_service("alerting", settings) as service:
+        pool, bus, shards = service.pool, service.bus, service.shards
         rulebook = Rulebook(pool)
         deliverer = Deliverer(
             pool,
@@ -43,7 +31,13 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
             mailer=settings.mailer,
             places_of_a_tenant=settings.webhook_concurrency // 2,
         )
-        worker = WebhookWorker(pool, database_url, "alerting", deliverer, concurrency=settings.webhook_concurrency)
+        worker = WebhookWorker(
+            pool,
+            settings.database_url.get_secret_value(),
+            "alerting",
+            deliverer,
+            concurrency=settings.webhook_concurrency,
+        )
 
         async def apply(changes: Sequence[Change]) -> None:
             await rulebook.apply(changes)
@@ -61,7 +55,7 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
         )
         sharded = Sharded("alerting", topics.MEASUREMENTS, topics.measurements, shards, follows=True)
         owner = ShardOwner(pool, bus, sharded, settings.instance, engine.serve, stopping)
-        readiness.checks = {"database": database_check(pool), "bus": bus_check(bus)}
+        service.is_ready()
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(watcher.watch(), name="watch the registry"),

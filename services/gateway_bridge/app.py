@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from core.runtime.bus import Bus, connect_bus
-from core.runtime.health import Check, bus_check, database_check, serve_health, starting
-from core.runtime.lease import read_shards
-from core.runtime.postgres import Pool, open_pool
+from core.runtime.health import Check
 from gateways.basics_station import BasicsStation
 from gateways.batcher import Batcher
 from gateways.chirpstack_feed import ChirpStackFeed
@@ -26,7 +23,7 @@ from gateways.transmission_store import Statuses
 from gateways.transmitter import Transmitter
 from lorawan.identifiers import GatewayId
 from registry.changes import Change, RegistryWatcher
-from registry.schema import require_schema
+from registry.service import OpenedService, open_service
 from services.gateway_bridge.settings import Settings
 
 FINISH_WITHIN_S = 2.5
@@ -63,16 +60,16 @@ class Bridge:
         self.radios.forget(gateway_id)
 
 
-async def build(settings: Settings, pool: Pool, bus: Bus) -> Bridge:
+async def build(settings: Settings, service: OpenedService) -> Bridge:
     """Put the parts together; nothing is received yet."""
+    pool, bus = service.pool, service.bus
     gateways = Gateways(pool)
     sightings = Sightings(pool, gateways)
     statuses = Statuses(pool)
     round_trips = RoundTrips()
     await round_trips.load(pool)
     radios = Radios(pool, statuses, round_trips)
-    async with pool.acquire() as connection:
-        batcher = Batcher(bus, await read_shards(connection))
+    batcher = Batcher(bus, service.shards)
     feed = None if settings.chirpstack_url is None else ChirpStackFeed(settings, gateways, batcher)
     activity = Activity(pool, gateways, feed or batcher)
     transmitter = Transmitter(gateways, radios, activity)
@@ -92,8 +89,8 @@ async def build(settings: Settings, pool: Pool, bus: Bus) -> Bridge:
     )
 
 
-def checks(pool: Pool, bus: Bus, bridge: Bridge) -> dict[str, Check]:
-    """What /readyz asks."""
+def checks(bridge: Bridge) -> dict[str, Check]:
+    """What /readyz asks beside the database and the bus."""
 
     async def udp_is_open() -> str | None:
         return None if bridge.udp.is_open else "not listening"
@@ -104,26 +101,19 @@ def checks(pool: Pool, bus: Bus, bridge: Bridge) -> dict[str, Check]:
     async def stations_are_awaited() -> str | None:
         return None if bridge.stations is None or bridge.stations.server.is_open else "not listening"
 
-    found: dict[str, Check] = {"database": database_check(pool), "bus": bus_check(bus), "udp": udp_is_open}
+    found: dict[str, Check] = {"udp": udp_is_open}
     found |= {"mqtt": mqtt_is_connected} if bridge.mqtt else {}
     return found | ({"stations": stations_are_awaited} if bridge.stations else {})
 
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve gateways until `stopping` is set."""
-    readiness = starting()
-    async with (
-        serve_health(readiness, settings.health_host, settings.health_port) as health_port,
-        open_pool(settings.database_url.get_secret_value(), "gateway_bridge", size=settings.pool_size) as pool,
-        connect_bus(settings.nats_url.get_secret_value(), f"gateway_bridge {settings.instance}") as bus,
-    ):
-        async with pool.acquire() as connection:
-            await require_schema(connection)
-        bridge = await build(settings, pool, bus)
-        watcher = RegistryWatcher(pool, bus, bridge.apply)
+    bus_name = f"gateway_bridge {settings.instance}"
+    async with open_service("gateway_bridge", settings, bus_name=bus_name) as service:
+        bridge = await build(settings, service)
+        watcher = RegistryWatcher(service.pool, service.bus, bridge.apply)
         await bridge.gateways.load()
-        readiness.checks = checks(pool, bus, bridge)
-        log.info("health_served", port=health_port)
+        service.is_ready(checks(bridge))
         await serve(settings, bridge, watcher, stopping)
 
 

@@ -4,11 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from core.messages import topics
-from core.runtime.bus import connect_bus
-from core.runtime.health import bus_check, database_check, serve_health, starting
-from core.runtime.lease import read_shards
 from core.runtime.ownership import Sharded, ShardOwner
-from core.runtime.postgres import open_pool
 from network.device_cache import DeviceCache
 from network.downlink_dispatch import Emitter
 from network.downlink_planner import Downlinks
@@ -20,7 +16,7 @@ from network.sessions import SessionTable
 from network.shards import SERVICE, Shards
 from network.uplink_loop import UplinkPass
 from registry.changes import RegistryWatcher
-from registry.schema import require_schema
+from registry.service import open_service
 from services.network.settings import NetworkSettings
 
 FINISH_PASS_S = 5.0
@@ -29,20 +25,13 @@ FINISH_DOWNLINKS_S = 3.0
 
 async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
     """Own shards, read their frames, publish their uplinks and work off their downlinks, until stopped."""
-    readiness = starting()
-    async with (
-        serve_health(readiness, settings.health_host, settings.health_port),
-        open_pool(settings.database_url.get_secret_value(), "network", size=settings.pool_size) as pool,
-        connect_bus(settings.nats_url.get_secret_value(), settings.instance) as bus,
-    ):
-        async with pool.acquire() as connection:
-            await require_schema(connection)
-            count = await read_shards(connection)
+    async with open_service("network", settings) as service:
+        pool, bus, count = service.pool, service.bus, service.shards
         sessions, devices = SessionTable(), DeviceCache()
         shards = Shards(pool, settings, sessions, devices, count)
         sharded = Sharded(SERVICE, topics.FRAMES, topics.frames, count)
         owner = ShardOwner(pool, bus, sharded, settings.instance, shards.serve, stopping)
-        readiness.checks = {"database": database_check(pool), "bus": bus_check(bus), "shards": _tried(owner)}
+        service.is_ready({"shards": _tried(owner)})
         async with asyncio.TaskGroup() as tasks:
             emitter = Emitter(pool, bus, shards, settings, tasks)
             downlinks = Downlinks(pool, bus, shards, sessions, devices, emitter)
