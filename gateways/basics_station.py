@@ -77,6 +77,10 @@ class _Link:
 class BasicsStation:
     """A station that connects takes the place of its former connection, which may be dead without knowing it."""
 
+    name = NAME
+    answers_at_once = False
+    """A dntxed comes with the transmission; how far away a station is shows in its pings."""
+
     def __init__(
         self, settings: FrontendSettings, sink: FrameSink, gateways: Gateways, sightings: Sightings, paths: Paths
     ) -> None:
@@ -89,16 +93,6 @@ class BasicsStation:
         self._asked: dict[tuple[GatewayId, int], asyncio.Future[Transmitted]] = {}
         self._next_diid = random.randrange(1, DOWNLINK_IDS)  # noqa: S311 - Apart from a former process's.
         self._loop = asyncio.get_running_loop()
-
-    @property
-    def name(self) -> str:
-        """As `gateway_state.frontend` has it."""
-        return NAME
-
-    @property
-    def answers_at_once(self) -> bool:
-        """A dntxed comes with the transmission; how far away a station is shows in its pings."""
-        return False
 
     def round_trip_us(self, gateway_id: GatewayId) -> int | None:
         """As measured on the gateway's connection."""
