@@ -126,7 +126,7 @@ class UplinkBatch:
                 oldest_us = min(uplink.received_at_us for uplink in unit.message.uplinks)
                 LAG_SECONDS.observe(max(0.0, (now_us - oldest_us) / 1_000_000))
         count_written(prepared, written)
-        uplink_trace.tell(prepared, written, self.ingest.registry.devices, self.began_us)
+        uplink_trace.write_steps(prepared, written, self.ingest.registry.devices, self.began_us)
         if self.ingest.shadows is not None and prepared.shadowed:
             self.ingest.shadows.show(prepared.shadowed)
 

@@ -173,7 +173,7 @@ class Uplinks:
                 acknowledged = await self._save(connection, judged)
             self._apply(judged, joins)
         self._count(judged, joins)
-        uplink_trace.tell(judged.received, judged.refused, joins, self._devices, judged.now_us)
+        uplink_trace.write_steps(judged.received, judged.refused, joins, self._devices, judged.now_us)
         self._answer(judged, joins)
         return acknowledged
 
