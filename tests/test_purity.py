@@ -14,11 +14,9 @@ PURE: list[str] = next(
 # They reach a driver, and are about to take values instead.
 NOT_YET = {
     "api.preflight",
-    "ingest.pipeline",
     "ingest.redecode",
     "integrations.applications.events",
     "network.downlink_frame",
-    "network.receive",
 }
 
 
