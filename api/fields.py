@@ -1,7 +1,9 @@
 """The types of fields that several routes share, with their limits and examples."""
 
+from collections.abc import Collection
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 from fastapi import Path, Query
@@ -14,6 +16,7 @@ from pydantic import (
     Field,
     SecretStr,
     StringConstraints,
+    create_model,
 )
 from pydantic_core import PydanticCustomError
 
@@ -42,6 +45,13 @@ class Answer(BaseModel):
     """What we say."""
 
     model_config = ConfigDict(from_attributes=True)
+
+
+def answer_of(row: type[Any], hidden: Collection[str] = ()) -> type[Answer]:
+    """An answer with the fields of a row but the `hidden` ones: a base for one that describes some of them."""
+    types = get_type_hints(row)
+    shown: dict[str, Any] = {field.name: (types[field.name], ...) for field in fields(row)}
+    return create_model(row.__name__, __base__=Answer, **{n: shown[n] for n in shown if n not in hidden})
 
 
 def _eui(text: str) -> str:

@@ -1,0 +1,84 @@
+"""A plain object of the registry in the API: listed, read, changed and removed in one way."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from fastapi import Response
+
+from api.auth import Caller
+from api.pages import Page
+from core.runtime.http.errors import Problem, not_found
+from core.runtime.postgres import Connection
+
+Row = TypeVar("Row")
+Shown = TypeVar("Shown")
+Key = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Resource(Generic[Row, Shown]):
+    """How an object is called in the audit and, in French, in errors; how it is found by its key, and shown.
+
+    A route of one names its own right, path, texts and types; what it does is one call.
+    """
+
+    entity: str
+    name: str
+    find: Callable[[Connection, Any], Awaitable[Row | None]]
+    show: Callable[[Row], Shown]
+
+    def missing(self, key: Key) -> Problem:
+        """404, also for what belongs to another tenant."""
+        return not_found(f"{self.name} {key}")
+
+    async def get(self, connection: Connection, key: Key) -> Row:
+        """The object of this path, or 404."""
+        row = await self.find(connection, key)
+        if row is None:
+            raise self.missing(key)
+        return row
+
+    async def read(self, caller: Caller, key: Key) -> Shown:
+        """One of them, or 404."""
+        async with caller.reading() as connection:
+            return self.show(await self.get(connection, key))
+
+    async def list(self, caller: Caller, rows: Callable[[Connection], Awaitable[Sequence[Row]]]) -> Page[Shown]:
+        """All of them in one page: they are few."""
+        async with caller.reading() as connection:
+            found = await rows(connection)
+        return Page(items=[self.show(row) for row in found], next=None)
+
+    async def change(
+        self,
+        caller: Caller,
+        key: Key,
+        changed: Callable[[Connection, Any], Awaitable[Row | bool | None]],
+        noted: Mapping[str, Any] | None = None,
+        action: str = "update",
+    ) -> Shown:
+        """Change one and note it; it is shown as `changed` returns it, or when that is True as it is read then.
+
+        404 when there was none to change (None or False).
+        """
+        async with caller.changing() as change:
+            row = await changed(change.connection, key)
+            if row is None or row is False:
+                raise self.missing(key)
+            await change.audit(action, self.entity, key, noted)
+            return self.show(await self.get(change.connection, key) if row is True else row)
+
+    async def delete(
+        self,
+        caller: Caller,
+        key: Key,
+        removed: Callable[[Connection, Any], Awaitable[bool]],
+        action: str = "delete",
+    ) -> Response:
+        """Remove one and note it; 404 when there was none."""
+        async with caller.changing() as change:
+            if not await removed(change.connection, key):
+                raise self.missing(key)
+            await change.audit(action, self.entity, key)
+        return Response(status_code=204)
