@@ -10,7 +10,7 @@ from alerting.rules import Condition
 from alerting.rules.alert_lifecycle import Life, Workflow
 from alerting.wording import Subject
 from core.runtime.postgres import Connection, Pool, Record
-from registry.rows import entity
+from registry.rows import entity, fetch_all
 
 COLUMNS = """a.id, a.tenant_id, a.rule_id, a.asset_id, a.device_id, a.datastream_id, a.gateway_id, a.team_id,
 a.severity::text AS severity, a.message, a.condition::text AS condition, a.workflow::text AS workflow, a.opened_at,
@@ -312,7 +312,7 @@ async def read_rule_name(connection: Connection, rule_id: int) -> str:
 
 async def find_orphans(connection: Connection | Pool) -> list[Orphan]:
     """Open alerts whose rule was switched off, or whose silent device was disabled or serves another place."""
-    return [entity(Orphan, row) for row in await connection.fetch(FIND_ORPHANS)]
+    return await fetch_all(connection, Orphan, FIND_ORPHANS)
 
 
 async def count_open(connection: Connection | Pool) -> dict[str, int]:

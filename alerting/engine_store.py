@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from alerting.rules import Condition, RuleState
 from core.runtime.postgres import Connection, Pool, Record
-from registry.rows import entity
+from registry.rows import fetch_all
 
 READ_WATCHED = """
 SELECT s.id, s.tenant_id, s.asset_id, s.device_id, s.quantity, a.kind AS asset_kind, p.expected_interval,
@@ -134,7 +134,7 @@ States = dict[StateKey, StateRow]
 
 async def read_watched(connection: Connection | Pool, ids: Sequence[int]) -> list[Watched]:
     """Datastreams by id."""
-    return [entity(Watched, row) for row in await connection.fetch(READ_WATCHED, ids)]
+    return await fetch_all(connection, Watched, READ_WATCHED, ids)
 
 
 def _state(row: Record) -> StateRow:
@@ -213,4 +213,4 @@ async def save_states(connection: Connection, rows: Mapping[StateKey, StateRow])
 
 async def read_gateways_seen(connection: Connection | Pool, tenant_ids: Sequence[int]) -> list[GatewaySeen]:
     """When each gateway of these tenants was last seen; one that never spoke is absent."""
-    return [entity(GatewaySeen, row) for row in await connection.fetch(READ_GATEWAYS_SEEN, tenant_ids)]
+    return await fetch_all(connection, GatewaySeen, READ_GATEWAYS_SEEN, tenant_ids)

@@ -18,7 +18,7 @@ from alerting.wording import partner_text
 from core.runtime.postgres import Connection, Pool
 from lorawan.crypto import WrongKek
 from registry.keys import KeyWrap
-from registry.rows import entity
+from registry.rows import entity, fetch_all, fetch_one
 
 KINDS_MOST = 50
 MESSAGE_ID_MOST = 200
@@ -113,19 +113,17 @@ async def create_source(
 
 async def list_sources(connection: Connection | Pool) -> list[Source]:
     """Every source of the tenant."""
-    return [entity(Source, row) for row in await connection.fetch(LIST_SOURCES)]
+    return await fetch_all(connection, Source, LIST_SOURCES)
 
 
 async def read_source(connection: Connection | Pool, source_id: int) -> Source | None:
     """One source."""
-    row = await connection.fetchrow(READ_SOURCE, source_id)
-    return None if row is None else entity(Source, row)
+    return await fetch_one(connection, Source, READ_SOURCE, source_id)
 
 
 async def set_enabled(connection: Connection, source_id: int, *, enabled: bool) -> Source | None:
     """Refuse a source's events, or take them again."""
-    row = await connection.fetchrow(SET_ENABLED, source_id, enabled)
-    return None if row is None else entity(Source, row)
+    return await fetch_one(connection, Source, SET_ENABLED, source_id, enabled)
 
 
 async def rotate_secret(

@@ -11,7 +11,7 @@ from alerting.mail import MAILTO
 from alerting.message_formats import CHAT, EMAIL, STANDARD, TEAMS
 from core.runtime.postgres import Connection, Pool
 from registry.keys import KeyWrap
-from registry.rows import entity
+from registry.rows import fetch_all, fetch_one, insert
 
 SECRET_OCTETS = 32
 SECRET_PREFIX = "whsec_"  # noqa: S105 - The prefix that Standard Webhooks gives every secret.
@@ -133,11 +133,9 @@ async def _create(
     connection: Connection | Pool, keys: KeyWrap, tenant_id: int, url: str, description: str, form: str
 ) -> tuple[Endpoint, str]:
     secret = secrets.token_bytes(SECRET_OCTETS)
-    row = await connection.fetchrow(
-        CREATE_ENDPOINT, tenant_id, url, description, keys.wrap(secret), keys.kek_id, form
-    )
-    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
-    return entity(Endpoint, row), secret_text(secret)
+    return await insert(
+        connection, Endpoint, CREATE_ENDPOINT, tenant_id, url, description, keys.wrap(secret), keys.kek_id, form
+    ), secret_text(secret)
 
 
 async def endpoint_of_address(connection: Connection, keys: KeyWrap, tenant_id: int, address: str) -> int:
@@ -163,21 +161,19 @@ def secret_text(secret: bytes) -> str:
 
 async def list_endpoints(connection: Connection | Pool) -> list[Endpoint]:
     """Every visible endpoint."""
-    return [entity(Endpoint, row) for row in await connection.fetch(LIST_ENDPOINTS)]
+    return await fetch_all(connection, Endpoint, LIST_ENDPOINTS)
 
 
 async def read_endpoint(connection: Connection | Pool, endpoint_id: int) -> Endpoint | None:
     """One endpoint."""
-    row = await connection.fetchrow(READ_ENDPOINT, endpoint_id)
-    return None if row is None else entity(Endpoint, row)
+    return await fetch_one(connection, Endpoint, READ_ENDPOINT, endpoint_id)
 
 
 async def set_endpoint_enabled(
     connection: Connection | Pool, endpoint_id: int, *, enabled: bool
 ) -> Endpoint | None:
     """Switch an endpoint off, or on again after it was disabled (by request, or because it answered 410)."""
-    row = await connection.fetchrow(SET_ENABLED, endpoint_id, enabled)
-    return None if row is None else entity(Endpoint, row)
+    return await fetch_one(connection, Endpoint, SET_ENABLED, endpoint_id, enabled)
 
 
 async def rotate_secret(
@@ -203,5 +199,4 @@ async def list_attempts(
     message_id: str | None = None,
 ) -> list[Attempt]:
     """Attempts at an endpoint, of one message or of all, newest first; `before`: the former page's last id."""
-    rows = await connection.fetch(LIST_ATTEMPTS, endpoint_id, before, most, message_id)
-    return [entity(Attempt, row) for row in rows]
+    return await fetch_all(connection, Attempt, LIST_ATTEMPTS, endpoint_id, before, most, message_id)

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from core.runtime.postgres import Connection, Pool
 from registry.keys import KeyWrap
-from registry.rows import entity
+from registry.rows import fetch_all, fetch_one
 
 CREATE = """
 INSERT INTO application (tenant_id, application_id, name, mqtt_url, mqtt_user, secret_wrapped, kek_id, all_devices,
@@ -129,13 +129,12 @@ async def create_application(
 
 async def list_applications(connection: Connection) -> list[ApplicationRow]:
     """Every visible application, oldest first."""
-    return [entity(ApplicationRow, row) for row in await connection.fetch(LIST)]
+    return await fetch_all(connection, ApplicationRow, LIST)
 
 
 async def read_application(connection: Connection, application: int) -> ApplicationRow | None:
     """One application."""
-    row = await connection.fetchrow(READ, application)
-    return None if row is None else entity(ApplicationRow, row)
+    return await fetch_one(connection, ApplicationRow, READ, application)
 
 
 async def set_application_enabled(connection: Connection, application: int, *, enabled: bool) -> bool:
@@ -164,4 +163,4 @@ async def list_devices(
 
 async def read_enabled_applications(connection: Connection | Pool) -> list[Application]:
     """Every enabled application of every tenant: for the services."""
-    return [entity(Application, row) for row in await connection.fetch(READ_SECRETS)]
+    return await fetch_all(connection, Application, READ_SECRETS)

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.model.entities import Asset
 from core.runtime.postgres import Connection, Pool
-from registry.rows import entity
+from registry.rows import entity, fetch_all, fetch_one, insert
 
 COLUMNS = (
     "id, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags, parent_id"
@@ -84,17 +84,26 @@ async def create_asset(
     tags: Sequence[str] = (),
 ) -> Asset:
     """A new asset; raises UniqueViolationError when the tenant has one of this kind and name."""
-    row = await connection.fetchrow(
-        CREATE, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, list(tags)
+    return await insert(
+        connection,
+        Asset,
+        CREATE,
+        tenant_id,
+        kind,
+        name,
+        commune,
+        street,
+        latitude,
+        longitude,
+        attributes,
+        privacy_class,
+        list(tags),
     )
-    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
-    return entity(Asset, row)
 
 
 async def read_asset(connection: Connection, asset_id: int) -> Asset | None:
     """One asset."""
-    row = await connection.fetchrow(READ, asset_id)
-    return None if row is None else entity(Asset, row)
+    return await fetch_one(connection, Asset, READ, asset_id)
 
 
 async def list_assets(
@@ -109,13 +118,14 @@ async def list_assets(
     most: int = 100,
 ) -> list[Asset]:
     """Assets by id, beyond `after`; `search` looks in names and streets, `tenant_id` names the owner."""
-    rows = await connection.fetch(LIST, after, kind, commune, search, tag, tenant_id, most)
-    return [entity(Asset, row) for row in rows]
+    return await fetch_all(connection, Asset, LIST, after, kind, commune, search, tag, tenant_id, most)
 
 
 async def update_asset(connection: Connection, asset_id: int, change: AssetChange) -> Asset | None:
     """The asset after the change; None when there is no such asset."""
-    row = await connection.fetchrow(
+    return await fetch_one(
+        connection,
+        Asset,
         UPDATE,
         asset_id,
         change.kind,
@@ -128,7 +138,6 @@ async def update_asset(connection: Connection, asset_id: int, change: AssetChang
         change.privacy_class,
         None if change.tags is None else list(change.tags),
     )
-    return None if row is None else entity(Asset, row)
 
 
 async def set_parent(connection: Connection, asset_id: int, parent_id: int | None) -> Asset | None:
@@ -136,5 +145,4 @@ async def set_parent(connection: Connection, asset_id: int, parent_id: int | Non
 
     None when there is no such asset, or the other is another tenant's or hangs on this one.
     """
-    row = await connection.fetchrow(SET_PARENT, asset_id, parent_id)
-    return None if row is None else entity(Asset, row)
+    return await fetch_one(connection, Asset, SET_PARENT, asset_id, parent_id)

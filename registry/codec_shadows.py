@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from core.runtime.postgres import Connection, Pool
-from registry.rows import entity
+from registry.rows import fetch_all, fetch_one
 
 # Of each tenant, profile and shadow version.
 KEPT = 200
@@ -148,15 +148,14 @@ async def store_compared(
 
 async def read_shadow(connection: Connection | Pool, key: ShadowKey) -> ShadowCount | None:
     """How they compare; None: no frame was seen yet."""
-    row = await connection.fetchrow(READ, *key)
-    return None if row is None else entity(ShadowCount, row)
+    return await fetch_one(connection, ShadowCount, READ, *key)
 
 
 async def list_differences(
     connection: Connection | Pool, key: ShadowKey, *, before: int | None = None, most: int = 100
 ) -> list[Difference]:
     """The frames that differ, newest first, below the id `before`."""
-    return [entity(Difference, row) for row in await connection.fetch(LIST, *key, before, most)]
+    return await fetch_all(connection, Difference, LIST, *key, before, most)
 
 
 async def forget_shadow(connection: Connection, tenant_id: int, device_profile_id: int) -> None:

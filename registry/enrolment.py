@@ -5,7 +5,7 @@ from datetime import datetime
 
 from core.runtime.postgres import Connection
 from lorawan.identifiers import DevAddr, DevEui, JoinEui, slot_of_dev_addr, slot_of_dev_eui
-from registry.rows import entity
+from registry.rows import fetch_all, fetch_one
 
 COLUMNS = """d.id, d.tenant_id, d.dev_eui, d.join_eui, d.name, d.device_profile_id, d.activation,
 d.skip_f_cnt_check, d.enabled, d.lns_source_id, d.created_at, s.asset_id, s.position"""
@@ -150,8 +150,7 @@ async def create_device(
 
 async def read_enrolled(connection: Connection, dev_eui: bytes) -> EnrolledDevice | None:
     """One device, with the asset that it serves now."""
-    row = await connection.fetchrow(READ, dev_eui)
-    return None if row is None else entity(EnrolledDevice, row)
+    return await fetch_one(connection, EnrolledDevice, READ, dev_eui)
 
 
 async def list_enrolled(
@@ -164,8 +163,7 @@ async def list_enrolled(
     most: int = 100,
 ) -> list[EnrolledDevice]:
     """Devices by id, beyond `after`; `search` looks in names and DevEUIs."""
-    rows = await connection.fetch(LIST, after, device_profile_id, enabled, search, most)
-    return [entity(EnrolledDevice, row) for row in rows]
+    return await fetch_all(connection, EnrolledDevice, LIST, after, device_profile_id, enabled, search, most)
 
 
 async def update_device(connection: Connection, dev_eui: bytes, change: DeviceChange) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.runtime.postgres import Connection, Pool
-from registry.rows import entity
+from registry.rows import fetch_all
 
 SAVE_HOURS = """
 INSERT INTO gateway_hour AS known
@@ -133,7 +133,7 @@ async def save_address_changes(connection: Connection | Pool, changes: Sequence[
 
 async def read_hours(connection: Connection, gateway_id: bytes, after: datetime) -> list[HourOfGateway]:
     """The hours of a gateway that began after an instant, the oldest first."""
-    return [entity(HourOfGateway, row) for row in await connection.fetch(READ_HOURS, gateway_id, after)]
+    return await fetch_all(connection, HourOfGateway, READ_HOURS, gateway_id, after)
 
 
 async def read_round_trips(connection: Connection | Pool, after: datetime) -> dict[bytes, float]:
@@ -159,5 +159,4 @@ async def list_address_changes(
     connection: Connection, gateway_id: bytes | None = None, most: int = 100
 ) -> list[AddressChange]:
     """Changes of address of one gateway, or of all that the transaction sees, the last first."""
-    rows = await connection.fetch(LIST_ADDRESS_CHANGES, gateway_id, most)
-    return [entity(AddressChange, row) for row in rows]
+    return await fetch_all(connection, AddressChange, LIST_ADDRESS_CHANGES, gateway_id, most)

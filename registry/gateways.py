@@ -9,7 +9,7 @@ from core.model.entities import Gateway
 from core.runtime.postgres import Connection, Pool
 from lorawan.identifiers import GatewayId
 from registry.gateway_supervision import AddressSeen, save_address_changes
-from registry.rows import entity
+from registry.rows import entity, fetch_all, fetch_one
 
 READ_GATEWAYS = """
 SELECT id, tenant_id, gateway_id, name, region, latitude, longitude, antenna_gain, boards FROM gateway
@@ -193,13 +193,12 @@ async def create_gateway(
 
 async def read_gateway(connection: Connection, gateway_id: bytes) -> GatewayWithState | None:
     """One gateway with its state."""
-    row = await connection.fetchrow(READ, gateway_id)
-    return None if row is None else entity(GatewayWithState, row)
+    return await fetch_one(connection, GatewayWithState, READ, gateway_id)
 
 
 async def list_gateways(connection: Connection, *, after: int = 0, most: int = 100) -> list[GatewayWithState]:
     """Gateways by id, beyond `after`."""
-    return [entity(GatewayWithState, row) for row in await connection.fetch(LIST, after, most)]
+    return await fetch_all(connection, GatewayWithState, LIST, after, most)
 
 
 async def update_gateway(connection: Connection, gateway_id: bytes, change: GatewayChange) -> bool:
@@ -222,4 +221,4 @@ async def is_unknown_gateway(connection: Connection, gateway_id: bytes) -> bool:
 
 async def list_unknown_gateways(connection: Connection, most: int = 100) -> list[UnknownGateway]:
     """Gateways that are not registered, the latest heard first."""
-    return [entity(UnknownGateway, row) for row in await connection.fetch(LIST_UNKNOWN, most)]
+    return await fetch_all(connection, UnknownGateway, LIST_UNKNOWN, most)

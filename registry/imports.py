@@ -8,7 +8,7 @@ from core.runtime.postgres import Connection, PostgresError, UniqueViolationErro
 from lorawan.identifiers import DevAddr, DevEui, JoinEui, slot_of_dev_addr
 from registry.enrolment import UnknownProfile, create_device, read_enrolled
 from registry.keys import KeyWrap
-from registry.rows import entity
+from registry.rows import fetch_all
 
 IMPORT_ROOT_KEY = "SELECT import_root_key($1, $2, $3, $4, $5)"
 CONTINUE_SESSION = "SELECT continue_session($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
@@ -171,5 +171,4 @@ async def export_keys(
     connection: Connection, actor: str, noted: dict[str, str], dev_euis: Sequence[bytes] | None
 ) -> list[ExportedKeys]:
     """The keys of these devices of the transaction's tenant, or of all; the audit's line is written with it."""
-    rows = await connection.fetch(EXPORT_KEYS, actor, noted, dev_euis)
-    return [entity(ExportedKeys, row) for row in rows]
+    return await fetch_all(connection, ExportedKeys, EXPORT_KEYS, actor, noted, dev_euis)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from core.runtime.postgres import Connection, Pool
 from registry.keys import KeyWrap
-from registry.rows import entity
+from registry.rows import fetch_all, fetch_one
 
 TOKEN_PREFIX = "lns"  # noqa: S105 - What a token begins with.
 SECRET_OCTETS = 32
@@ -188,13 +188,12 @@ async def create_source(
 
 async def list_sources(connection: Connection) -> list[SourceRow]:
     """Every visible source, oldest first."""
-    return [entity(SourceRow, row) for row in await connection.fetch(LIST)]
+    return await fetch_all(connection, SourceRow, LIST)
 
 
 async def read_source(connection: Connection, source_id: int) -> SourceRow | None:
     """One source."""
-    row = await connection.fetchrow(READ, source_id)
-    return None if row is None else entity(SourceRow, row)
+    return await fetch_one(connection, SourceRow, READ, source_id)
 
 
 async def set_source_enabled(connection: Connection, source_id: int, *, enabled: bool) -> bool:
@@ -217,9 +216,9 @@ async def delete_source(connection: Connection, source_id: int) -> bool:
 
 async def list_unknown_devices(connection: Connection, source_id: int, *, most: int = 100) -> list[UnknownDevice]:
     """Devices that this source tells of and that are not registered, the last heard first."""
-    return [entity(UnknownDevice, row) for row in await connection.fetch(LIST_UNKNOWN, source_id, most)]
+    return await fetch_all(connection, UnknownDevice, LIST_UNKNOWN, source_id, most)
 
 
 async def read_enabled_sources(connection: Connection | Pool) -> Sequence[Source]:
     """Every enabled source of every tenant, with its digests: for the services."""
-    return [entity(Source, row) for row in await connection.fetch(READ_SECRETS)]
+    return await fetch_all(connection, Source, READ_SECRETS)

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.model.entities import DeviceProfile
 from core.runtime.postgres import Connection
-from registry.rows import entity
+from registry.rows import fetch_all, fetch_one, insert
 
 COLUMNS = """id, tenant_id, name, vendor, model, codec, codec_options, device_class, mac_version, region,
 expected_interval, capabilities, codec_version_id, shadow_version_id, mapping, firmware_from, firmware_until,
@@ -101,7 +101,9 @@ async def create_profile(
 
     Raises UniqueViolationError when the name is taken, ForeignKeyViolationError for another tenant's version.
     """
-    row = await connection.fetchrow(
+    return await insert(
+        connection,
+        DeviceProfile,
         CREATE,
         tenant_id,
         name,
@@ -123,24 +125,23 @@ async def create_profile(
         supports_join,
         max_eirp,
     )
-    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
-    return entity(DeviceProfile, row)
 
 
 async def read_profile(connection: Connection, profile_id: int) -> DeviceProfile | None:
     """One profile, the tenant's own or one that is offered to every tenant."""
-    row = await connection.fetchrow(READ, profile_id)
-    return None if row is None else entity(DeviceProfile, row)
+    return await fetch_one(connection, DeviceProfile, READ, profile_id)
 
 
 async def list_profiles(connection: Connection, *, after: int = 0, most: int = 100) -> list[DeviceProfile]:
     """Visible profiles by id, beyond `after`."""
-    return [entity(DeviceProfile, row) for row in await connection.fetch(LIST, after, most)]
+    return await fetch_all(connection, DeviceProfile, LIST, after, most)
 
 
 async def update_profile(connection: Connection, profile_id: int, change: ProfileChange) -> DeviceProfile | None:
     """The profile after the change; None when it is not the tenant's own."""
-    row = await connection.fetchrow(
+    return await fetch_one(
+        connection,
+        DeviceProfile,
         UPDATE,
         profile_id,
         change.name,
@@ -158,7 +159,6 @@ async def update_profile(connection: Connection, profile_id: int, change: Profil
         change.supports_join,
         change.max_eirp,
     )
-    return None if row is None else entity(DeviceProfile, row)
 
 
 async def point_profile(connection: Connection, profile_id: int, decoding: Decoding) -> DeviceProfile | None:
@@ -166,7 +166,9 @@ async def point_profile(connection: Connection, profile_id: int, decoding: Decod
 
     Raises ForeignKeyViolationError for another tenant's version.
     """
-    row = await connection.fetchrow(
+    return await fetch_one(
+        connection,
+        DeviceProfile,
         POINT,
         profile_id,
         decoding.codec,
@@ -174,4 +176,3 @@ async def point_profile(connection: Connection, profile_id: int, decoding: Decod
         decoding.shadow_version_id,
         list(decoding.mapping),
     )
-    return None if row is None else entity(DeviceProfile, row)

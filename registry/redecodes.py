@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.runtime.postgres import Connection, Pool
-from registry.rows import entity
+from registry.rows import fetch_all, fetch_one, insert
 
 COLUMNS = """id, tenant_id, device_id, (SELECT v.dev_eui FROM device v WHERE v.id = redecode.device_id) AS dev_eui,
 device_profile_id, since, until, codec, codec_version_id, only_failed,
@@ -73,7 +73,9 @@ async def request_redecode(
     requested_by: str,
 ) -> Redecode:
     """A job that waits for its turn; what comes in from now on is none of its business."""
-    row = await connection.fetchrow(
+    return await insert(
+        connection,
+        Redecode,
         REQUEST,
         tenant_id,
         device_id,
@@ -85,22 +87,18 @@ async def request_redecode(
         only_failed,
         requested_by,
     )
-    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
-    return entity(Redecode, row)
 
 
 async def read_redecode(connection: Connection | Pool, redecode_id: int) -> Redecode | None:
     """One job."""
-    row = await connection.fetchrow(READ, redecode_id)
-    return None if row is None else entity(Redecode, row)
+    return await fetch_one(connection, Redecode, READ, redecode_id)
 
 
 async def list_redecodes(connection: Connection, *, before: int | None = None, most: int = 100) -> list[Redecode]:
     """The tenant's jobs, newest first, below the id `before`."""
-    return [entity(Redecode, row) for row in await connection.fetch(LIST, before, most)]
+    return await fetch_all(connection, Redecode, LIST, before, most)
 
 
 async def cancel_redecode(connection: Connection, redecode_id: int) -> Redecode | None:
     """What is done stays done, the rest is left; None when it has ended already."""
-    row = await connection.fetchrow(CANCEL, redecode_id)
-    return None if row is None else entity(Redecode, row)
+    return await fetch_one(connection, Redecode, CANCEL, redecode_id)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from core.runtime.postgres import Connection, PostgresError
-from registry.rows import entity
+from registry.rows import entity, fetch_all, fetch_one
 
 SET_MEMBER_OF = "SELECT set_member_of($1, $2)"
 FIND_NAMED = "SELECT tenant_named($1)"
@@ -181,15 +181,14 @@ async def create_grant(
 
 async def read_grant(connection: Connection, grant_id: int) -> Grant | None:
     """One grant, given or received."""
-    row = await connection.fetchrow(READ, grant_id)
-    return None if row is None else entity(Grant, row)
+    return await fetch_one(connection, Grant, READ, grant_id)
 
 
 async def list_grants(
     connection: Connection, *, direction: str | None = None, after: int = 0, most: int = 100
 ) -> list[Grant]:
     """Grants by id, beyond `after`; `direction` "given" or "received", None for both. Ended ones too."""
-    return [entity(Grant, row) for row in await connection.fetch(LIST, after, direction, most)]
+    return await fetch_all(connection, Grant, LIST, after, direction, most)
 
 
 async def revoke_grant(connection: Connection, grant_id: int, revoked_by: str) -> bool:
