@@ -78,6 +78,16 @@ def _octets_of(text: str, length: int) -> bytes:
     return octets
 
 
+def revealed(secret: SecretStr | None) -> str | None:
+    """The text of a secret that may be absent, for whom it is wrapped."""
+    return None if secret is None else secret.get_secret_value()
+
+
+def key_octets(key: SecretStr) -> bytes:
+    """The octets of a `Key`."""
+    return bytes.fromhex(key.get_secret_value())
+
+
 def _key(secret: SecretStr) -> SecretStr:
     _octets_of(secret.get_secret_value(), AES_KEY_OCTETS)
     return secret

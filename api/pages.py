@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query
 from pydantic import BaseModel, Field
 
-from api.fields import INT8_MOST
+from api.fields import INT4_MOST, INT8_MOST
 from core.runtime.http.errors import FieldError, Problem
 
 MOST = 1000
@@ -39,6 +39,15 @@ def cursor_id(cursor: str | None, first: int | None = None) -> int | None:
     return int(cursor)
 
 
+def after_id(cursor: str | None) -> int:
+    """The id in a cursor of a list of registered objects, whose ids are `integer`; 0 when there is none."""
+    return min(cursor_id(cursor, 0) or 0, INT4_MOST)
+
+
+def _id_of(row: Any) -> str:
+    return str(row.id)
+
+
 def instant_cursor(at: datetime) -> str:
     """An instant as a cursor of a list that is ordered by time."""
     return str((at - EPOCH) // MICROSECOND)
@@ -61,7 +70,7 @@ def bad_cursor() -> Problem:
 
 
 def page_of(
-    rows: Sequence[Row], limit: int, show: Callable[[Row], Item], cursor: Callable[[Row], str]
+    rows: Sequence[Row], limit: int, show: Callable[[Row], Item], cursor: Callable[[Row], str] = _id_of
 ) -> Page[Item]:
     """A page from up to `limit + 1` rows: the one too many says that there is more."""
     shown = rows[:limit]

@@ -2,16 +2,27 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
 from fastapi import Response
 
-from api.auth import Caller
+from api.auth import Caller, Change
 from api.pages import Page
-from core.runtime.http.errors import Problem, not_found
+from core.runtime.http.errors import Problem, not_found, read_only
 from core.runtime.postgres import Connection
 
-Row = TypeVar("Row")
+
+class Owned(Protocol):
+    """What belongs to a tenant, or with None is offered to all."""
+
+    @property
+    def tenant_id(self) -> int | None:
+        """Whose it is."""
+        ...
+
+
+Row = TypeVar("Row", bound=Owned)
 Shown = TypeVar("Shown")
 Key = int | str
 
@@ -32,11 +43,23 @@ class Resource(Generic[Row, Shown]):
         """404, also for what belongs to another tenant."""
         return not_found(f"{self.name} {key}")
 
+    async def refusal(self, connection: Connection, key: Key) -> Problem:
+        """Why nothing was changed: there is none of this key (404), or it is visible only (403)."""
+        row = await self.find(connection, key)
+        return self.missing(key) if row is None else read_only(f"{self.name} {key}")
+
     async def get(self, connection: Connection, key: Key) -> Row:
         """The object of this path, or 404."""
         row = await self.find(connection, key)
         if row is None:
             raise self.missing(key)
+        return row
+
+    async def own(self, change: Change, key: Key) -> Row:
+        """The caller's own object of this path, or 404; 403 when it is visible only."""
+        row = await self.get(change.connection, key)
+        if row.tenant_id != change.tenant_id:
+            raise read_only(f"{self.name} {key}")
         return row
 
     async def read(self, caller: Caller, key: Key) -> Shown:
@@ -66,8 +89,15 @@ class Resource(Generic[Row, Shown]):
             row = await changed(change.connection, key)
             if row is None or row is False:
                 raise self.missing(key)
-            await change.audit(action, self.entity, key, noted)
+            await change.audit(action, self.entity, str(key).lower(), noted)
             return self.show(await self.get(change.connection, key) if row is True else row)
+
+    async def switch(
+        self, caller: Caller, key: Key, switched: Callable[..., Awaitable[Row | bool | None]], *, enabled: bool
+    ) -> Shown:
+        """Suspend one, or resume it: a change of `enabled` alone."""
+        change = partial(switched, enabled=enabled)
+        return await self.change(caller, key, change, {"enabled": enabled})
 
     async def delete(
         self,
@@ -80,5 +110,5 @@ class Resource(Generic[Row, Shown]):
         async with caller.changing() as change:
             if not await removed(change.connection, key):
                 raise self.missing(key)
-            await change.audit(action, self.entity, key)
+            await change.audit(action, self.entity, str(key).lower())
         return Response(status_code=204)

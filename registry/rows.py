@@ -1,6 +1,6 @@
 """From a row to an entity, whose fields are named like the columns, and from named values to parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar, cast
 
@@ -43,6 +43,11 @@ async def insert(connection: Connection | Pool, kind: type[Entity], statement: s
     row = await connection.fetchrow(statement, *values)
     assert row is not None  # noqa: S101 - RETURNING of an INSERT of VALUES.
     return entity(kind, row)
+
+
+def arrays(entries: Sequence[object], names: str) -> list[list[Any]]:
+    """For unnest: the attributes of these names of all entries, an array for each name."""
+    return [[getattr(entry, name) for entry in entries] for name in names.split(", ")]
 
 
 class Written:

@@ -127,7 +127,7 @@ async def list_alerts(
         rows = await alert_store.list_alerts(
             connection, workflow=state, asset_id=asset_id, before=before, most=limit + 1
         )
-    return page_of(rows, limit, AlertAnswer.model_validate, lambda alert: str(alert.id))
+    return page_of(rows, limit, AlertAnswer.model_validate)
 
 
 async def _read(change: Change, alert_id: int) -> Alert:

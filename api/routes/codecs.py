@@ -12,7 +12,7 @@ from api.auth import Caller, Change, Manager, NetworkOperator, Reader
 from api.codec_check import check_source
 from api.codec_fields import Form, Language, Source
 from api.fields import INT4_MOST, PRINTABLE, Answer, Body, HexOctets, Id, Json, Search, Text, Word, example
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.pages import Cursor, Limit, Page, after_id, cursor_id, page_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from core.runtime.postgres import Connection
 from decoders.catalogue import CODECS
@@ -170,10 +170,10 @@ async def list_all(
     cursor: Cursor = None,
 ) -> Page[CodecAnswer]:
     """Les décodeurs de la collectivité, et ceux qui sont proposés à toutes."""
-    after = min(cursor_id(cursor, 0) or 0, INT4_MOST)
+    after = after_id(cursor)
     async with caller.reading() as connection:
         rows = await list_codecs(connection, after=after, search=q, most=limit + 1)
-    return page_of(rows, limit, CodecAnswer.model_validate, lambda codec: str(codec.id))
+    return page_of(rows, limit, CodecAnswer.model_validate)
 
 
 @router.get("/codecs/{id}", summary="Lire un décodeur")

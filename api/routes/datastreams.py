@@ -7,8 +7,8 @@ from pydantic import Field
 
 from api import store
 from api.auth import Reader
-from api.fields import INT4_MOST, PRINTABLE, Answer, Eui, Id, IdQuery
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.fields import PRINTABLE, Answer, Eui, Id, IdQuery
+from api.pages import Cursor, Limit, Page, after_id, page_of
 from api.store import DatastreamRow
 from core.model.quantities import QUANTITIES
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
@@ -95,13 +95,13 @@ async def list_datastreams(
     async with caller.reading() as connection:
         rows = await store.list_datastreams(
             connection,
-            after=min(cursor_id(cursor, 0) or 0, INT4_MOST),
+            after=after_id(cursor),
             asset_ids=None if asset_id is None else [asset_id],
             dev_eui=None if dev_eui is None else bytes.fromhex(dev_eui),
             quantity=quantity,
             most=limit + 1,
         )
-    return page_of(rows, limit, show_datastream, lambda row: str(row.id))
+    return page_of(rows, limit, show_datastream)
 
 
 @router.get("/datastreams/{id}", summary="Lire un flux de mesures")

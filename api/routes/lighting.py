@@ -102,7 +102,7 @@ async def list_commands(
     before = cursor_id(cursor)
     async with caller.reading() as connection:
         rows = await store.list_commands(connection, asset_id=asset_id, before=before, most=limit + 1)
-    return page_of(rows, limit, _show, lambda command: str(command.id))
+    return page_of(rows, limit, _show)
 
 
 @router.get("/{id}", summary="Lire un ordre d'éclairage")

@@ -11,7 +11,16 @@ from api.auth import Reader
 from api.bucket_store import Bucket
 from api.differences import differences
 from api.fields import INT4_MOST, PRINTABLE, Answer, Id, Instant
-from api.pages import MICROSECOND, Cursor, Limit, Page, cursor_id, cursor_instant, instant_cursor, page_of
+from api.pages import (
+    MICROSECOND,
+    Cursor,
+    Limit,
+    Page,
+    after_id,
+    cursor_instant,
+    instant_cursor,
+    page_of,
+)
 from api.periods import period
 from api.routes.datastreams import DatastreamAnswer, QuantityName, datastream_or_404, show_datastream
 from api.store import Reading
@@ -179,14 +188,14 @@ async def list_latest(
     async with caller.reading() as connection:
         rows = await store.list_datastreams(
             connection,
-            after=min(cursor_id(cursor, 0) or 0, INT4_MOST),
+            after=after_id(cursor),
             asset_ids=asset_id,
             quantity=quantity,
             asset_kind=kind,
             most=limit + 1,
         )
         latest = await store.read_latest(connection, [row.id for row in rows[:limit]])
-    page = page_of(rows, limit, show_datastream, lambda row: str(row.id))
+    page = page_of(rows, limit, show_datastream)
     return Page(
         items=[
             LatestAnswer(

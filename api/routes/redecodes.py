@@ -176,7 +176,7 @@ async def list_all(caller: Reader, cursor: Cursor = None, limit: Limit = 100) ->
     """Ceux de la collectivité, le dernier d'abord."""
     async with caller.reading() as connection:
         jobs = await list_redecodes(connection, before=cursor_id(cursor), most=limit + 1)
-    return page_of(jobs, limit, RedecodeAnswer.of, lambda job: str(job.id))
+    return page_of(jobs, limit, RedecodeAnswer.of)
 
 
 @router.get("/redecodes/{id}", summary="Suivre un nouveau décodage")

@@ -8,8 +8,8 @@ from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Change, Manager, NetworkOperator, Reader
-from api.fields import INT4_MOST, Answer, Body, Id, IdRef, Instant, Word, example
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.fields import Answer, Body, Id, IdRef, Instant, Word, example
+from api.pages import Cursor, Limit, Page, after_id, page_of
 from api.routes.tenants import TenantAnswer
 from core.model.entities import Asset
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
@@ -202,10 +202,10 @@ async def list_grants(
     cursor: Cursor = None,
 ) -> Page[GrantAnswer]:
     """Les partages donnés et reçus, aussi ceux qui sont finis ou révoqués."""
-    after = min(cursor_id(cursor, 0) or 0, INT4_MOST)
+    after = after_id(cursor)
     async with caller.reading() as connection:
         rows = await sharing.list_grants(connection, direction=direction, after=after, most=limit + 1)
-    return page_of(rows, limit, _show, lambda grant: str(grant.id))
+    return page_of(rows, limit, _show)
 
 
 @router.get("/grants/{id}", summary="Lire un partage")
