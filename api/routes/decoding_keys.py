@@ -7,7 +7,8 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field, StringConstraints
 
 from api.auth import Change, Manager, Reader
-from api.fields import Answer, Body, EuiPath, Id, Key, example
+from api.fields import Answer, Body, EuiPath, Id, Key, example, key_octets
+from api.routes.device_profiles import PROFILES
 from api.routes.devices import enrolled
 from core.model.entities import DeviceProfile
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found, read_only
@@ -22,7 +23,6 @@ from registry.decoding_keys import (
     set_profile_key,
 )
 from registry.enrolment import read_enrolled
-from registry.profiles import read_profile
 
 OF_DEVICE = "/devices/{dev_eui}/decoding-key"
 OF_PROFILE = "/device-profiles/{id}/decoding-key"
@@ -98,7 +98,7 @@ async def set_key_of_device(dev_eui: EuiPath, body: DeviceDecodingKey, caller: M
     meter_id = body.meter_id or ANY_METER
     async with caller.changing() as change:
         device = await enrolled(change, dev_eui)
-        key = bytes.fromhex(body.key.get_secret_value())
+        key = key_octets(body.key)
         set_at = await set_device_key(change.connection, caller.platform.keys, device.id, key, meter_id)
         await change.audit("set_decoding_key", "device", device.dev_eui.hex(), {"meter_id": body.meter_id})
     return KeyPresenceAnswer.of(KeyPresence(meter_id, set_at))
@@ -120,9 +120,7 @@ async def read_key_of_profile(id: Id, caller: Reader) -> ProfileKeyAnswer:  # no
     """Depuis quand vos capteurs de ce profil ont une clé par défaut ; elle ne se relit jamais."""
     tenant_id = caller.principal.tenant_id
     async with caller.reading() as connection:
-        profile = await read_profile(connection, id)
-        if profile is None:
-            raise not_found(f"profil {id}")
+        profile = await PROFILES.get(connection, id)
         return ProfileKeyAnswer(present_since=await read_profile_key(connection, tenant_id, profile.id))
 
 
@@ -135,7 +133,7 @@ async def set_key_of_profile(
     """La clé de vos capteurs de ce profil qui n'en ont pas à eux ; les autres collectivités gardent la leur."""
     async with caller.changing() as change:
         profile = await _profile(change, id)
-        key = bytes.fromhex(body.key.get_secret_value())
+        key = key_octets(body.key)
         set_at = await set_profile_key(change.connection, caller.platform.keys, change.tenant_id, profile.id, key)
         await change.audit("set_decoding_key", "device_profile", profile.id)
     return ProfileKeyAnswer(present_since=set_at)
@@ -154,9 +152,7 @@ async def delete_key_of_profile(id: Id, caller: Manager) -> Response:  # noqa: A
 
 async def _profile(change: Change, profile_id: int) -> DeviceProfile:
     """The tenant's own profile or one that is offered to all, or 404; 403 when it is visible only."""
-    profile = await read_profile(change.connection, profile_id)
-    if profile is None:
-        raise not_found(f"profil {profile_id}")
+    profile = await PROFILES.get(change.connection, profile_id)
     if profile.tenant_id not in (None, change.tenant_id):
         raise read_only(f"profil {profile_id}")
     return profile

@@ -24,7 +24,7 @@ from api.fields import (
     example,
 )
 from api.join_diagnosis import JoinAnswer
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.pages import Cursor, Limit, Page, after_id, page_of
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found, read_only
 from decoders.catalogue import can_switch
 from lorawan.identifiers import DevAddr, DevEui, JoinEui
@@ -233,13 +233,13 @@ async def list_devices(
     async with caller.reading() as connection:
         rows = await list_enrolled(
             connection,
-            after=min(cursor_id(cursor, 0) or 0, INT4_MOST),
+            after=after_id(cursor),
             device_profile_id=device_profile_id,
             enabled=enabled,
             search=q,
             most=limit + 1,
         )
-    return page_of(rows, limit, DeviceAnswer.model_validate, lambda device: str(device.id))
+    return page_of(rows, limit, DeviceAnswer.model_validate)
 
 
 @router.get("/{dev_eui}", summary="Lire un capteur")

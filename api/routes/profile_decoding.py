@@ -20,14 +20,15 @@ from api.decodings import (
 )
 from api.fields import Answer, Body, Eui, HexOctets, Id, IdRef, Word, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.routes.device_profiles import PROFILES
 from core.model.entities import DeviceProfile
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, read_only
 from core.runtime.postgres import Connection
 from decoders.catalogue import can_switch
 from registry.audit import read_last_details
 from registry.codec_shadows import ShadowKey, forget_shadow, list_differences, read_shadow
 from registry.codecs import delete_override, set_override
-from registry.profiles import Decoding, point_profile, read_profile
+from registry.profiles import Decoding, point_profile
 from registry.tenants import act_as_operator
 
 router = APIRouter(prefix="/v1/device-profiles/{id}", tags=["Profils d'appareils"], responses=PROBLEM_RESPONSES)
@@ -116,13 +117,6 @@ class ShadowAnswer(Page[DifferenceAnswer]):
     count: ShadowCountAnswer | None = Field(description="Absent : aucun message encore")
 
 
-async def _profile(connection: Connection, profile_id: int) -> DeviceProfile:
-    profile = await read_profile(connection, profile_id)
-    if profile is None:
-        raise not_found(f"profil {profile_id}")
-    return profile
-
-
 def _show(profile_id: int, source: str, decoding: Decoding, codec: str) -> DecodingAnswer:
     return DecodingAnswer.model_validate(
         {
@@ -207,7 +201,7 @@ async def _name(connection: Connection, profile: DeviceProfile, decoding: Decodi
 async def read_decoding(id: Id, caller: Reader) -> DecodingAnswer:  # noqa: A002 - The path's word.
     """Ce qui lit les messages des appareils de ce profil."""
     async with caller.reading() as connection:
-        profile = await _profile(connection, id)
+        profile = await PROFILES.get(connection, id)
         source, decoding = await decoding_of_tenant(connection, caller.principal.tenant_id, profile)
         name = await _name(connection, profile, decoding)
     return _show(id, source, decoding, name)
@@ -220,7 +214,7 @@ async def set_decoding(id: Id, body: NewDecoding, caller: Manager) -> DecodingAn
     D'un profil proposé à toutes les collectivités, chacune peut choisir le sien pour ses propres appareils.
     """
     async with caller.changing() as change:
-        profile = await _profile(change.connection, id)
+        profile = await PROFILES.get(change.connection, id)
         decoding = await decoding_for(
             change, body.codec, body.codec_version_id, body.mapping, profile.capabilities
         )
@@ -231,7 +225,7 @@ async def set_decoding(id: Id, body: NewDecoding, caller: Manager) -> DecodingAn
 async def remove_decoding(id: Id, caller: Manager) -> DecodingAnswer:  # noqa: A002 - The path's word.
     """Oublier le choix de la collectivité : ses appareils sont lus comme ceux des autres."""
     async with caller.changing() as change:
-        return await _forget_override(change, await _profile(change.connection, id))
+        return await _forget_override(change, await PROFILES.get(change.connection, id))
 
 
 async def _forget_override(change: Change, profile: DeviceProfile) -> DecodingAnswer:
@@ -249,7 +243,7 @@ async def _forget_override(change: Change, profile: DeviceProfile) -> DecodingAn
 async def set_shadow(id: Id, body: NewShadow, caller: Manager) -> DecodingAnswer:  # noqa: A002
     """Faire lire les mêmes messages par une autre version, sans rien enregistrer que les différences."""
     async with caller.changing() as change:
-        profile = await _profile(change.connection, id)
+        profile = await PROFILES.get(change.connection, id)
         _, current = await decoding_of_tenant(change.connection, change.tenant_id, profile, for_all=body.for_all)
         name = await _name(change.connection, profile, current)
         if body.codec_version_id is not None:
@@ -268,14 +262,14 @@ async def read_differences(
     """Ce que la version à l'essai lit autrement : valeurs, avertissements, échecs ; les 200 derniers."""
     before, tenant_id = cursor_id(cursor), caller.principal.tenant_id
     async with caller.reading() as connection:
-        profile = await _profile(connection, id)
+        profile = await PROFILES.get(connection, id)
         _, decoding = await decoding_of_tenant(connection, tenant_id, profile)
         if decoding.shadow_version_id is None:
             return ShadowAnswer(items=[], next=None, shadow_version_id=None, count=None)
         key = ShadowKey(tenant_id, id, decoding.shadow_version_id)
         count = await read_shadow(connection, key)
         rows = await list_differences(connection, key, before=before, most=limit + 1)
-    page = page_of(rows, limit, DifferenceAnswer.model_validate, lambda row: str(row.id))
+    page = page_of(rows, limit, DifferenceAnswer.model_validate)
     return ShadowAnswer(
         items=page.items,
         next=page.next,
@@ -288,7 +282,7 @@ async def read_differences(
 async def switch(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:  # noqa: A002 - The path's word.
     """La version à l'essai lit désormais les messages ; active partout en 5 secondes."""
     async with caller.changing() as change:
-        profile = await _profile(change.connection, id)
+        profile = await PROFILES.get(change.connection, id)
         _, current = await decoding_of_tenant(change.connection, change.tenant_id, profile, for_all=body.for_all)
         if current.shadow_version_id is None:
             raise Problem(409, "aucune version n'est à l'essai sur ce profil")
@@ -301,7 +295,7 @@ async def switch(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:  # no
 async def roll_back(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:  # noqa: A002 - The path's word.
     """Revenir à ce qui lisait les messages avant le dernier changement de décodeur."""
     async with caller.changing() as change:
-        profile = await _profile(change.connection, id)
+        profile = await PROFILES.get(change.connection, id)
         action = _pointed(profile, for_all=body.for_all)
         details = await read_last_details(change.connection, action, "device_profile", id)
         if details is None:
