@@ -22,7 +22,8 @@ class Owned(Protocol):
         ...
 
 
-Row = TypeVar("Row", bound=Owned)
+Row = TypeVar("Row")
+OwnedRow = TypeVar("OwnedRow", bound=Owned)
 Shown = TypeVar("Shown")
 Key = int | str
 
@@ -55,7 +56,7 @@ class Resource(Generic[Row, Shown]):
             raise self.missing(key)
         return row
 
-    async def own(self, change: Change, key: Key) -> Row:
+    async def own(self: "Resource[OwnedRow, Shown]", change: Change, key: Key) -> OwnedRow:
         """The caller's own object of this path, or 404; 403 when it is visible only."""
         row = await self.get(change.connection, key)
         if row.tenant_id != change.tenant_id:

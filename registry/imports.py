@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from core.runtime.postgres import Connection, PostgresError, UniqueViolationError
-from lorawan.identifiers import DevAddr, DevEui, JoinEui, slot_of_dev_addr
+from lorawan.identifiers import DevAddr, slot_of_dev_addr
 from registry.enrolment import UnknownProfile, create_device, read_enrolled
 from registry.keys import KeyWrap
 from registry.rows import fetch_all
@@ -116,16 +116,9 @@ async def _import(connection: Connection, keys: KeyWrap, tenant_id: int, device:
     if known is not None:
         device_id = known.id
     else:
-        device_id, _ = await create_device(
-            connection,
-            tenant_id,
-            dev_eui=DevEui(device.dev_eui),
-            join_eui=JoinEui(device.join_eui),
-            name=device.name,
-            device_profile_id=device.device_profile_id,
-            keys=None,
-            skip_f_cnt_check=False,
-        )
+        new = {"dev_eui": device.dev_eui, "join_eui": device.join_eui, "name": device.name}
+        new |= {"skip_f_cnt_check": False, "lns_source_id": None}
+        device_id = await create_device(connection, tenant_id, device.device_profile_id, None, new)
     done = await _bring_up_to_date(connection, keys, device_id, device)
     if known is None:
         return Imported(Outcome.CREATED, "enregistré" + "".join(f", {what}" for what in done))

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from api.auth import Change, Manager, Reader
 from api.fields import Answer, Body, EuiPath, Id, Key, example, key_octets
 from api.routes.device_profiles import PROFILES
-from api.routes.devices import enrolled
+from api.routes.devices import DEVICES
 from core.model.entities import DeviceProfile
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found, read_only
 from registry.decoding_keys import (
@@ -22,7 +22,6 @@ from registry.decoding_keys import (
     set_device_key,
     set_profile_key,
 )
-from registry.enrolment import read_enrolled
 
 OF_DEVICE = "/devices/{dev_eui}/decoding-key"
 OF_PROFILE = "/device-profiles/{id}/decoding-key"
@@ -81,9 +80,7 @@ class ProfileKeyAnswer(Answer):
 async def read_keys_of_device(dev_eui: EuiPath, caller: Reader) -> DeviceKeysAnswer:
     """Depuis quand le capteur a une clé de décodage ; la clé elle-même ne se relit jamais."""
     async with caller.reading() as connection:
-        device = await read_enrolled(connection, bytes.fromhex(dev_eui))
-        if device is None:
-            raise not_found(f"capteur {dev_eui}")
+        device = await DEVICES.get(connection, dev_eui)
         keys = await list_device_keys(connection, device.id)
         default = await read_profile_key(connection, caller.principal.tenant_id, device.device_profile_id)
     is_own = device.tenant_id == caller.principal.tenant_id
@@ -97,7 +94,7 @@ async def set_key_of_device(dev_eui: EuiPath, body: DeviceDecodingKey, caller: M
     """Poser ou remplacer la clé ; elle sert partout en 5 secondes. Relisez les trames d'avant (/v1/redecodes)."""
     meter_id = body.meter_id or ANY_METER
     async with caller.changing() as change:
-        device = await enrolled(change, dev_eui)
+        device = await DEVICES.own(change, dev_eui)
         key = key_octets(body.key)
         set_at = await set_device_key(change.connection, caller.platform.keys, device.id, key, meter_id)
         await change.audit("set_decoding_key", "device", device.dev_eui.hex(), {"meter_id": body.meter_id})
@@ -108,7 +105,7 @@ async def set_key_of_device(dev_eui: EuiPath, body: DeviceDecodingKey, caller: M
 async def delete_key_of_device(dev_eui: EuiPath, caller: Manager, meter_id: MeterQuery = None) -> Response:
     """Retirer la clé ; celle du profil, s'il y en a une, sert alors."""
     async with caller.changing() as change:
-        device = await enrolled(change, dev_eui)
+        device = await DEVICES.own(change, dev_eui)
         if not await delete_device_key(change.connection, device.id, (meter_id or ANY_METER).lower()):
             raise not_found(f"clé de décodage du capteur {dev_eui}")
         await change.audit("delete_decoding_key", "device", device.dev_eui.hex(), {"meter_id": meter_id})
