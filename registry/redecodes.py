@@ -58,6 +58,13 @@ class Redecode:
     values_removed: int
     values_written: int
 
+    @property
+    def progress(self) -> float | None:
+        """How far it is, from 0 to 1; None until its frames were counted."""
+        if self.state == "done" or self.frames == 0:
+            return 1.0
+        return None if self.frames is None else min(1.0, self.frames_done / self.frames)
+
 
 async def request_redecode(
     connection: Connection,
