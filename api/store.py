@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from core.model.quantities import QUANTITIES
 from core.runtime.postgres import Connection
 from registry.rows import entity, fetch_all, fetch_one
 
@@ -62,6 +63,12 @@ class DatastreamRow:
     quantity: str
     unit: str
     created_at: datetime
+
+    @property
+    def label_fr(self) -> str:
+        """The quantity's name in French; its code when the catalogue has it no longer."""
+        known = QUANTITIES.get(self.quantity)
+        return self.quantity if known is None else known.label_fr
 
 
 class Reading(NamedTuple):

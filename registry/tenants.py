@@ -8,7 +8,7 @@ from datetime import datetime
 
 from core.model.entities import Tenant
 from core.runtime.postgres import Connection, Pool
-from registry.rows import entity, fetch_all, fetch_one, insert
+from registry.rows import columns_of, entity, fetch_all, fetch_one, insert
 
 KEY_PREFIX = "terr"
 KEY_ID_OCTETS = 6
@@ -17,7 +17,7 @@ SECRET_OCTETS = 32
 # What a key may do; each route names the one it asks for.
 ROLES = frozenset({"read", "manage", "lighting", "operate"})
 
-TENANT_COLUMNS = "id, slug, name, webhook_allow_list, member_of, department"
+TENANT_COLUMNS = columns_of(Tenant)
 READ_TENANTS = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE $1::int IS NULL OR id = $1 ORDER BY id"
 CREATE_TENANT = f"""
 INSERT INTO tenant (slug, name, webhook_allow_list, department) VALUES ($1, $2, $3, $4)

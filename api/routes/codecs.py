@@ -11,10 +11,23 @@ from pydantic import Field, StringConstraints
 from api.auth import Caller, Change, Manager, NetworkOperator, Reader
 from api.codec_check import check_source
 from api.codec_fields import Form, Language, Source
-from api.fields import INT4_MOST, PRINTABLE, Answer, Body, HexOctets, Id, Json, Search, Text, Word, example
+from api.fields import (
+    INT4_MOST,
+    PRINTABLE,
+    Answer,
+    Body,
+    HexOctets,
+    Id,
+    Json,
+    Search,
+    Text,
+    Word,
+    answer_of,
+    example,
+)
 from api.pages import Cursor, Limit, Page, after_id, cursor_id, page_of
+from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
-from core.runtime.postgres import Connection
 from decoders.catalogue import CODECS
 from registry.codecs import (
     CodecEntry,
@@ -48,17 +61,10 @@ class NewCodec(Body):
     shared: bool = Field(False, description="Proposé à toutes les collectivités : rôle `operate`")
 
 
-class CodecAnswer(Answer):
+class CodecAnswer(answer_of(CodecEntry)):
     """Un décodeur ; `tenant_id` null : proposé à toutes les collectivités."""
 
-    id: int
-    tenant_id: int | None
-    name: str
-    vendor: str
-    model: str
-    created_at: datetime
     versions: int = Field(description="Nombre de versions publiées")
-    last_version_id: int | None
 
 
 class NewCodecVersion(Body):
@@ -79,31 +85,18 @@ class NewCodecVersion(Body):
     note: Text = Field("", description="Ce qui change", examples=["Micrologiciel 3.2"])
 
 
-class CodecVersionSummary(Answer):
+class CodecVersionSummary(answer_of(CodecVersion, {"source", "examples"})):
     """Une version sans son texte."""
 
-    id: int
-    tenant_id: int | None
-    codec_id: int
-    name: str
-    version: int
-    language: str
     sha256: HexOctets
-    form: str | None
-    author: str
-    note: str
-    created_at: datetime
     quarantined_at: datetime | None = Field(description="Suspendue depuis : ses trames attendent")
-    quarantine_reason: str | None
-    released_at: datetime | None
-    released_by: str | None
 
 
-class CodecVersionAnswer(CodecVersionSummary):
+class CodecVersionAnswer(answer_of(CodecVersion)):
     """Une version, avec son texte et ses exemples."""
 
-    source: str
-    examples: list[dict[str, Any]]
+    sha256: HexOctets
+    quarantined_at: datetime | None = Field(description="Suspendue depuis : ses trames attendent")
 
 
 class PublishedVersion(CodecVersionSummary):
@@ -121,25 +114,8 @@ class DiffAnswer(Answer):
     truncated: bool = Field(description="Vrai : la suite est coupée")
 
 
-def show_version(version: CodecVersion) -> CodecVersionSummary:
-    """Without the source."""
-    return CodecVersionSummary.model_validate(version)
-
-
-async def codec_or_404(connection: Connection, codec_id: int) -> CodecEntry:
-    """The codec of this path."""
-    codec = await read_codec(connection, codec_id)
-    if codec is None:
-        raise not_found(f"décodeur {codec_id}")
-    return codec
-
-
-async def version_or_404(connection: Connection, version_id: int) -> CodecVersion:
-    """The version of this path."""
-    version = await read_version(connection, version_id)
-    if version is None:
-        raise not_found(f"version de décodeur {version_id}")
-    return version
+CODECS_PUBLISHED = Resource("codec", "décodeur", read_codec, CodecAnswer.model_validate)
+VERSIONS = Resource("codec_version", "version de décodeur", read_version, CodecVersionSummary.model_validate)
 
 
 async def write_as(caller: Caller, change: Change, owner: int | None) -> None:
@@ -170,17 +146,15 @@ async def list_all(
     cursor: Cursor = None,
 ) -> Page[CodecAnswer]:
     """Les décodeurs de la collectivité, et ceux qui sont proposés à toutes."""
-    after = after_id(cursor)
     async with caller.reading() as connection:
-        rows = await list_codecs(connection, after=after, search=q, most=limit + 1)
-    return page_of(rows, limit, CodecAnswer.model_validate)
+        rows = await list_codecs(connection, after=after_id(cursor), search=q, most=limit + 1)
+    return page_of(rows, limit, CODECS_PUBLISHED.show)
 
 
 @router.get("/codecs/{id}", summary="Lire un décodeur")
 async def read(id: Id, caller: Reader) -> CodecAnswer:  # noqa: A002 - The path's word.
     """Un décodeur."""
-    async with caller.reading() as connection:
-        return CodecAnswer.model_validate(await codec_or_404(connection, id))
+    return await CODECS_PUBLISHED.read(caller, id)
 
 
 @router.get("/codecs/{id}/versions", summary="Lister les versions d'un décodeur")
@@ -193,18 +167,18 @@ async def list_versions_of_codec(
     """Les versions, la dernière d'abord."""
     before = cursor_id(cursor)
     async with caller.reading() as connection:
-        await codec_or_404(connection, id)
+        await CODECS_PUBLISHED.get(connection, id)
         rows = await list_versions(
             connection, id, before=None if before is None else min(before, INT4_MOST), most=limit + 1
         )
-    return page_of(rows, limit, show_version, lambda version: str(version.version))
+    return page_of(rows, limit, VERSIONS.show, lambda version: str(version.version))
 
 
 @router.post("/codecs/{id}/versions", status_code=201, summary="Publier une version d'un décodeur")
 async def publish(id: Id, body: NewCodecVersion, caller: Manager) -> PublishedVersion:  # noqa: A002
     """Publier une version, après vérification de son texte. Aucun profil ne l'emploie encore."""
     async with caller.reading() as connection:
-        codec = await codec_or_404(connection, id)
+        codec = await CODECS_PUBLISHED.get(connection, id)
     if codec.tenant_id is None and not caller.has("operate"):
         raise Problem(403, "ce décodeur est proposé à toutes les collectivités : publiez le vôtre")
     await check_source(caller.platform.codec_workers, body.language, body.source, body.form)
@@ -223,18 +197,18 @@ async def publish(id: Id, body: NewCodecVersion, caller: Manager) -> PublishedVe
             )
         except LookupError:
             raise not_found(f"décodeur {id}") from None
-        version = await version_or_404(change.connection, version_id)
+        version = await VERSIONS.get(change.connection, version_id)
         if is_new:
             noted = {"codec": codec.name, "version": version.version, "sha256": version.sha256.hex()}
             await change.audit("publish", "codec_version", version_id, noted)
-    return PublishedVersion(**show_version(version).model_dump(), is_new=is_new)
+    return PublishedVersion(**VERSIONS.show(version).model_dump(), is_new=is_new)
 
 
 @router.get("/codec-versions/{id}", summary="Lire une version d'un décodeur")
 async def read_one_version(id: Id, caller: Reader) -> CodecVersionAnswer:  # noqa: A002 - The path's word.
     """Une version, avec son texte."""
     async with caller.reading() as connection:
-        return CodecVersionAnswer.model_validate(await version_or_404(connection, id))
+        return CodecVersionAnswer.model_validate(await VERSIONS.get(connection, id))
 
 
 @router.get("/codec-versions/{id}/diff", summary="Comparer deux versions de décodeurs")
@@ -245,8 +219,8 @@ async def diff(
 ) -> DiffAnswer:
     """Ce qui change entre deux versions."""
     async with caller.reading() as connection:
-        new = await version_or_404(connection, id)
-        old = await version_or_404(connection, against)
+        new = await VERSIONS.get(connection, id)
+        old = await VERSIONS.get(connection, against)
     lines = await asyncio.to_thread(_diff, old, new)
     return DiffAnswer(
         from_id=old.id,
@@ -266,12 +240,12 @@ def _diff(old: CodecVersion, new: CodecVersion) -> list[str]:
 async def release(id: Id, caller: NetworkOperator) -> CodecVersionSummary:  # noqa: A002 - The path's word.
     """Remettre en service une version suspendue pour dépassements de temps ; ses trames se relisent ensuite."""
     async with caller.changing() as change:
-        version = await version_or_404(change.connection, id)
+        version = await VERSIONS.get(change.connection, id)
         await write_as(caller, change, version.tenant_id)
         if not await release_version(change.connection, id, change.actor):
             raise Problem(409, "cette version n'est pas suspendue")
         await change.audit(
             "release", "codec_version", id, {"codec": version.name, "was": version.quarantine_reason or ""}
         )
-        version = await version_or_404(change.connection, id)
-    return show_version(version)
+        version = await VERSIONS.get(change.connection, id)
+    return VERSIONS.show(version)

@@ -7,12 +7,12 @@ from pydantic import Field
 
 from api import store
 from api.auth import Reader
-from api.fields import PRINTABLE, Answer, Eui, Id, IdQuery
+from api.fields import PRINTABLE, Answer, Eui, Id, IdQuery, answer_of
 from api.pages import Cursor, Limit, Page, after_id, page_of
+from api.resources import Resource
 from api.store import DatastreamRow
 from core.model.quantities import QUANTITIES
-from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
-from core.runtime.postgres import Connection
+from core.runtime.http.errors import PROBLEM_RESPONSES
 
 router = APIRouter(prefix="/v1", tags=["Mesures"], responses=PROBLEM_RESPONSES)
 
@@ -35,42 +35,16 @@ class QuantityAnswer(Answer):
     labels: list[str]
 
 
-class DatastreamAnswer(Answer):
+class DatastreamAnswer(answer_of(DatastreamRow, {"created_at"})):
     """Une grandeur d'un actif, ou d'un capteur qui n'en sert aucun."""
 
-    id: int
-    asset_id: int | None
-    asset_name: str | None
     dev_eui: Eui = Field(description="Le capteur qui l'alimente")
-    position: str
-    channel: str
     quantity: str = Field(examples=["fill_level"])
     unit: str = Field(examples=["%"])
     label_fr: str = Field(examples=["Remplissage"])
 
 
-def show_datastream(row: DatastreamRow) -> DatastreamAnswer:
-    """The row as the API says it."""
-    known = QUANTITIES.get(row.quantity)
-    return DatastreamAnswer(
-        id=row.id,
-        asset_id=row.asset_id,
-        asset_name=row.asset_name,
-        dev_eui=row.dev_eui.hex(),
-        position=row.position,
-        channel=row.channel,
-        quantity=row.quantity,
-        unit=row.unit,
-        label_fr=row.quantity if known is None else known.label_fr,
-    )
-
-
-async def datastream_or_404(connection: Connection, datastream_id: int) -> DatastreamRow:
-    """The datastream of this path, or 404."""
-    row = await store.read_datastream(connection, datastream_id)
-    if row is None:
-        raise not_found(f"flux {datastream_id}")
-    return row
+DATASTREAMS = Resource("datastream", "flux", store.read_datastream, DatastreamAnswer.model_validate)
 
 
 @router.get("/quantities", summary="Lister les grandeurs")
@@ -101,11 +75,10 @@ async def list_datastreams(
             quantity=quantity,
             most=limit + 1,
         )
-    return page_of(rows, limit, show_datastream)
+    return page_of(rows, limit, DATASTREAMS.show)
 
 
 @router.get("/datastreams/{id}", summary="Lire un flux de mesures")
 async def read_datastream(id: Id, caller: Reader) -> DatastreamAnswer:  # noqa: A002 - The path's word.
     """Un flux."""
-    async with caller.reading() as connection:
-        return show_datastream(await datastream_or_404(connection, id))
+    return await DATASTREAMS.read(caller, id)

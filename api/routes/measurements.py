@@ -22,7 +22,7 @@ from api.pages import (
     page_of,
 )
 from api.periods import period
-from api.routes.datastreams import DatastreamAnswer, QuantityName, datastream_or_404, show_datastream
+from api.routes.datastreams import DATASTREAMS, DatastreamAnswer, QuantityName
 from api.store import Reading
 from core.messages.measurements import Flag
 from core.model.quantities import QUANTITIES, Kind
@@ -117,10 +117,10 @@ async def list_measurements(
     if reached is not None:
         begin, end = (begin, min(end, reached)) if order == "desc" else (max(begin, reached + MICROSECOND), end)
     async with caller.reading() as connection:
-        datastream = await datastream_or_404(connection, id)
+        datastream = await DATASTREAMS.get(connection, id)
         rows = await store.list_readings(connection, id, begin, end, newest_first=order == "desc", most=limit + 1)
     page = page_of(rows, limit, _measurement, lambda reading: instant_cursor(reading.time))
-    return MeasurementsAnswer(datastream=show_datastream(datastream), items=page.items, next=page.next)
+    return MeasurementsAnswer(datastream=DATASTREAMS.show(datastream), items=page.items, next=page.next)
 
 
 @router.get("/datastreams/{id}/aggregates", summary="Agréger les mesures d'un flux par heure ou par jour")
@@ -143,7 +143,7 @@ async def list_aggregates(
     """Par heure (366 jours au plus) ou par jour local (10 ans au plus) ; les heures et jours entiers."""
     begin, end = period(since, until, usual=timedelta(days=7), longest=LONGEST_BY[bucket])
     async with caller.reading() as connection:
-        datastream = await datastream_or_404(connection, id)
+        datastream = await DATASTREAMS.get(connection, id)
         known = QUANTITIES.get(datastream.quantity)
         kind = Kind.GAUGE if known is None else known.kind
         buckets, before = await bucket_store.read_buckets(
@@ -151,7 +151,7 @@ async def list_aggregates(
         )
     risen = differences(buckets, before) if kind is Kind.COUNTER else [None] * len(buckets)
     return AggregatesAnswer(
-        datastream=show_datastream(datastream),
+        datastream=DATASTREAMS.show(datastream),
         bucket=bucket,
         timezone=timezone,
         items=[_aggregate(one, kind, difference) for one, difference in zip(buckets, risen, strict=True)],
@@ -195,14 +195,14 @@ async def list_latest(
             most=limit + 1,
         )
         latest = await store.read_latest(connection, [row.id for row in rows[:limit]])
-    page = page_of(rows, limit, show_datastream)
+    page = page_of(rows, limit, DATASTREAMS.show)
     return Page(
         items=[
             LatestAnswer(
                 **datastream.model_dump(), time=reading.time, value=reading.value, flags=_flags(reading.flags)
             )
-            for datastream in page.items
-            if (reading := latest.get(datastream.id)) is not None
+            for row, datastream in zip(rows, page.items, strict=False)
+            if (reading := latest.get(row.id)) is not None
         ],
         next=page.next,
     )

@@ -1,6 +1,5 @@
 """Which codec reads a profile's frames: tried in the shadow, switched while everything runs, rolled back."""
 
-from datetime import datetime
 from typing import Any, Literal
 
 from fastapi import APIRouter
@@ -18,7 +17,7 @@ from api.decodings import (
     noted,
     usable_version,
 )
-from api.fields import Answer, Body, Eui, HexOctets, Id, IdRef, Word, example
+from api.fields import Answer, Body, Eui, HexOctets, Id, IdRef, Word, answer_of, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from api.routes.device_profiles import PROFILES
 from core.model.entities import DeviceProfile
@@ -26,7 +25,7 @@ from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, read_o
 from core.runtime.postgres import Connection
 from decoders.catalogue import can_switch
 from registry.audit import read_last_details
-from registry.codec_shadows import ShadowKey, forget_shadow, list_differences, read_shadow
+from registry.codec_shadows import Difference, ShadowCount, ShadowKey, forget_shadow, list_differences, read_shadow
 from registry.codecs import delete_override, set_override
 from registry.profiles import Decoding, point_profile
 from registry.tenants import act_as_operator
@@ -84,30 +83,19 @@ class DecodingAnswer(Answer):
     mapping: list[dict[str, Any]]
 
 
-class DifferenceAnswer(Answer):
+class DifferenceAnswer(answer_of(Difference, {"uplink_id"})):
     """Un message que les deux versions ne lisent pas pareil : raison d'échec, valeurs, avertissements."""
 
-    id: int
     dev_eui: Eui
     uplink_id: Any
-    time: datetime
-    f_port: int
     payload: HexOctets
-    live: dict[str, Any]
-    shadow: dict[str, Any]
 
 
-class ShadowCountAnswer(Answer):
+class ShadowCountAnswer(answer_of(ShadowCount)):
     """Les comptes d'un essai."""
 
-    shadow_version_id: int
     compared: int = Field(description="Messages lus par les deux")
-    different: int
-    live_failed: int
-    shadow_failed: int
     dropped: int = Field(description="Messages que l'essai n'a pas lus : trop à la fois, ou version suspendue")
-    first_at: datetime
-    last_at: datetime
 
 
 class ShadowAnswer(Page[DifferenceAnswer]):

@@ -10,9 +10,10 @@ from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from alerting.defaults import create_default_rules
-from api.auth import Authenticator, Manager, NetworkOperator, Reader
-from api.fields import Answer, Body, Id, Instant, Name, example
+from api.auth import Authenticator, Caller, Manager, NetworkOperator, Reader
+from api.fields import Answer, Body, Id, Instant, Name, answer_of, example
 from api.pages import Page
+from core.model.entities import Tenant
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
 from registry import tenants
 
@@ -88,13 +89,9 @@ class AllowListBody(Body):
     )
 
 
-class TenantAnswer(Answer):
+class TenantAnswer(answer_of(Tenant)):
     """Une collectivité."""
 
-    id: int
-    slug: str
-    name: str
-    webhook_allow_list: list[str]
     member_of: int | None = Field(description="Le syndicat qui voit cette collectivité")
     department: str | None = Field(description="Son département", examples=["29"])
 
@@ -120,15 +117,8 @@ class NewApiKey(Body):
     expires_at: Instant | None = Field(None, description="Fin de validité ; absente : sans fin")
 
 
-class ApiKeyAnswer(Answer):
+class ApiKeyAnswer(answer_of(tenants.ApiKey)):
     """Une clé, sans son secret."""
-
-    id: str
-    name: str
-    roles: list[str]
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
 
 
 class CreatedApiKey(Answer):
@@ -154,23 +144,24 @@ async def create_tenant(body: NewTenant, caller: NetworkOperator) -> CreatedTena
     return CreatedTenant(**TenantAnswer.model_validate(tenant).model_dump(), api_key=key)
 
 
-@router.get("/tenants", summary="Lister les collectivités")
-async def list_tenants(caller: Reader) -> Page[TenantAnswer]:
-    """La collectivité de la clé et ses membres ; pour l'exploitant du réseau, toutes."""
+async def _visible(caller: Caller, tenant_id: int | None = None) -> dict[int, Tenant]:
     async with caller.reading() as connection:
         if caller.has("operate"):
             await tenants.act_as_operator(connection)
-        found = await tenants.read_tenants(connection)
+        return await tenants.read_tenants(connection, tenant_id)
+
+
+@router.get("/tenants", summary="Lister les collectivités")
+async def list_tenants(caller: Reader) -> Page[TenantAnswer]:
+    """La collectivité de la clé et ses membres ; pour l'exploitant du réseau, toutes."""
+    found = await _visible(caller)
     return Page(items=[TenantAnswer.model_validate(tenant) for tenant in found.values()], next=None)
 
 
 @router.get("/tenants/{id}", summary="Lire une collectivité")
 async def read_tenant(id: Id, caller: Reader) -> TenantAnswer:  # noqa: A002 - The path's word.
     """Une collectivité."""
-    async with caller.reading() as connection:
-        if caller.has("operate"):
-            await tenants.act_as_operator(connection)
-        found = await tenants.read_tenants(connection, id)
+    found = await _visible(caller, id)
     if id not in found:
         raise not_found(f"collectivité {id}")
     return TenantAnswer.model_validate(found[id])
