@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from alerting.engine_store import About
@@ -115,6 +116,11 @@ ORDER BY a.id LIMIT 200
 COUNT_OPEN = """
 SELECT severity::text, count(*) AS n FROM alert WHERE workflow NOT IN ('resolved', 'closed') GROUP BY severity
 """
+OF_NEW = attrgetter("team_id", "slot", "severity", "since", "value", "threshold")
+OF_LIFE = attrgetter(
+    "workflow", "ended_at", "occurrences", "told", "muted_by", "muted_until", "transitions", "is_flapping",
+    "untold", "digest_at", "reopen_at", "due_at",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,12 +234,7 @@ async def insert_alert(connection: Connection, new: NewAlert) -> int:
         new.tenant_id,
         new.rule_id,
         *new.about,
-        new.team_id,
-        new.slot,
-        new.severity,
-        new.since,
-        new.value,
-        new.threshold,
+        *OF_NEW(new),
     )
 
 
@@ -242,18 +243,7 @@ async def save_life(connection: Connection, alert_id: int, life: Life) -> None:
     await connection.execute(
         SAVE_LIFE,
         alert_id,
-        life.workflow,
-        life.ended_at,
-        life.occurrences,
-        life.told,
-        life.muted_by,
-        life.muted_until,
-        life.transitions,
-        life.is_flapping,
-        life.untold,
-        life.digest_at,
-        life.reopen_at,
-        life.due_at,
+        *OF_LIFE(life),
     )
 
 

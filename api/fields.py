@@ -1,7 +1,6 @@
 """The types of fields that several routes share, with their limits and examples."""
 
 from collections.abc import Collection
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Annotated, Any, get_type_hints
 
@@ -49,9 +48,9 @@ class Answer(BaseModel):
 
 def answer_of(row: type[Any], hidden: Collection[str] = ()) -> type[Answer]:
     """An answer with the fields of a row but the `hidden` ones: a base for one that describes some of them."""
-    types = get_type_hints(row)
-    shown: dict[str, Any] = {field.name: (types[field.name], ...) for field in fields(row)}
-    return create_model(row.__name__, __base__=Answer, **{n: shown[n] for n in shown if n not in hidden})
+    shown = {name: kind for name, kind in get_type_hints(row).items() if name not in hidden}
+    fields: dict[str, Any] = {name: (kind, ...) for name, kind in shown.items()}
+    return create_model(row.__name__, __base__=Answer, **fields)
 
 
 def _eui(text: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 
 from core.runtime.postgres import Connection, PostgresError, UniqueViolationError
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
@@ -18,6 +19,9 @@ UPDATE device SET lns_source_id = $2 WHERE id = $1 AND lns_source_id IS DISTINCT
 EXPORT_KEYS = "SELECT * FROM export_keys($1, $2, $3)"
 COUNT_OWN = "SELECT count(*) FROM device WHERE tenant_id = $1 AND dev_eui = ANY($2::bytea[])"
 
+COUNTERS_AND_WINDOWS = attrgetter(
+    "f_cnt_up", "f_cnt_down", "rx1_delay", "rx1_dr_offset", "rx2_data_rate", "rx2_frequency"
+)
 USES_A_SESSION = "55006"  # object_in_use
 
 
@@ -142,12 +146,7 @@ async def _bring_up_to_date(
         keys.wrap(session.nwk_s_key),
         keys.wrap(session.app_s_key),
         keys.kek_id,
-        session.f_cnt_up,
-        session.f_cnt_down,
-        session.rx1_delay,
-        session.rx1_dr_offset,
-        session.rx2_data_rate,
-        session.rx2_frequency,
+        *COUNTERS_AND_WINDOWS(session),
     ):
         done.append(f"session {session.dev_addr.hex()}")
     if device.lns_source_id is not None and await connection.fetchval(SET_BEARER, device_id, device.lns_source_id):

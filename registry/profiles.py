@@ -44,9 +44,9 @@ class Decoding:
         """How this profile's frames are read now."""
         return cls(profile.codec, profile.codec_version_id, profile.shadow_version_id, profile.mapping)
 
-    def values(self) -> list[Any]:
-        """Of the columns in `DECODED`."""
-        return DECODED.values(asdict(self) | {"mapping": list(self.mapping)})
+    def noted(self) -> dict[str, Any]:
+        """By column, as JSON has it: for the audit, from which the former one can be taken up again."""
+        return asdict(self) | {"mapping": list(self.mapping)}
 
 
 async def create_profile(
@@ -56,7 +56,7 @@ async def create_profile(
 
     Raises UniqueViolationError when the name is taken, ForeignKeyViolationError for another tenant's version.
     """
-    values = (*decoding.values(), *WRITTEN.values(profile))
+    values = (*DECODED.values(decoding.noted()), *WRITTEN.values(profile))
     return await insert(connection, DeviceProfile, CREATE, tenant_id, *values)
 
 
@@ -85,4 +85,4 @@ async def point_profile(connection: Connection, profile_id: int, decoding: Decod
 
     Raises ForeignKeyViolationError for another tenant's version.
     """
-    return await fetch_one(connection, DeviceProfile, POINT, profile_id, *decoding.values())
+    return await fetch_one(connection, DeviceProfile, POINT, profile_id, *DECODED.values(decoding.noted()))

@@ -1,7 +1,8 @@
 """From a row to an entity, whose fields are named like the columns, and from named values to parameters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 from core.runtime.postgres import Connection, Pool, Record
@@ -45,9 +46,9 @@ async def insert(connection: Connection | Pool, kind: type[Entity], statement: s
     return entity(kind, row)
 
 
-def arrays(entries: Sequence[object], names: str) -> list[list[Any]]:
-    """For unnest: the attributes of these names of all entries, an array for each name."""
-    return [[getattr(entry, name) for entry in entries] for name in names.split(", ")]
+def arrays(entries: Collection[object], names: str) -> list[list[Any]]:
+    """For unnest: the attributes of these names (`key.rule_id` too) of all entries, an array for each."""
+    return [list(map(attrgetter(name), entries)) for name in names.split(", ")]
 
 
 class Written:

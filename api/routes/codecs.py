@@ -185,16 +185,7 @@ async def publish(id: Id, body: NewCodecVersion, caller: Manager) -> PublishedVe
     async with caller.changing() as change:
         await write_as(caller, change, codec.tenant_id)
         try:
-            version_id, is_new = await publish_version(
-                change.connection,
-                id,
-                language=body.language,
-                source=body.source,
-                form=body.form,
-                author=change.actor,
-                examples=body.examples,
-                note=body.note,
-            )
+            version_id, is_new = await publish_version(change.connection, id, author=change.actor, **dict(body))
         except LookupError:
             raise not_found(f"décodeur {id}") from None
         version = await VERSIONS.get(change.connection, version_id)

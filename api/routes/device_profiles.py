@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 from api.auth import Caller, Change, Manager, Reader
 from api.codec_fields import CodecOptions, CommandSpec, MappingRules, check_commands
-from api.decodings import OWN, POINTED, POINTED_FOR_ALL, SHARED, decoding_for, noted
+from api.decodings import OWN, POINTED, POINTED_FOR_ALL, SHARED, decoding_for
 from api.fields import PRINTABLE, Body, Id, IdRef, Name, Word, answer_of, example
 from api.pages import Cursor, Limit, Page, after_id, page_of
 from api.resources import Resource
@@ -206,7 +206,7 @@ async def update_device_profile(
             decoding = await decoding_for(change, body.codec, None, [], former.capabilities)
             await point_profile(change.connection, id, decoding)
             before, action = (SHARED, POINTED_FOR_ALL) if former.tenant_id is None else (OWN, POINTED)
-            details = {"source": before, "former": noted(Decoding.of(former)), "now": noted(decoding)}
+            details = {"source": before, "former": Decoding.of(former).noted(), "now": decoding.noted()}
             await change.audit(action, "device_profile", id, details)
         profile = await update_profile(change.connection, id, _written(body))
         if profile is None:

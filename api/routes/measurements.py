@@ -10,7 +10,7 @@ from api import bucket_store, store
 from api.auth import Reader
 from api.bucket_store import Bucket
 from api.differences import differences
-from api.fields import INT4_MOST, PRINTABLE, Answer, Id, Instant
+from api.fields import INT4_MOST, PRINTABLE, Answer, Id, Instant, answer_of
 from api.pages import (
     MICROSECOND,
     Cursor,
@@ -57,18 +57,12 @@ class MeasurementsAnswer(Page[MeasurementAnswer]):
     datastream: DatastreamAnswer
 
 
-class AggregateAnswer(Answer):
+class AggregateAnswer(answer_of(Bucket)):
     """Une heure ou un jour local. Les mesures suspectes sont comptées, et laissées de côté."""
 
-    since: datetime = Field(alias="from")
-    until: datetime = Field(alias="to")
-    readings: int
-    suspects: int
-    minimum: float | None
-    maximum: float | None
+    since: datetime = Field(serialization_alias="from")
+    until: datetime = Field(serialization_alias="to")
     mean: float | None = Field(description="Null pour un index et pour une énumération")
-    first: float | None
-    last: float | None
     difference: float | None = Field(
         description="Pour un index : sa progression d'un bord à l'autre ; null s'il a reculé"
     )
@@ -159,20 +153,8 @@ async def list_aggregates(
 
 
 def _aggregate(bucket: Bucket, kind: Kind, difference: float | None) -> AggregateAnswer:
-    return AggregateAnswer.model_validate(
-        {
-            "from": bucket.since,
-            "to": bucket.until,
-            "readings": bucket.readings,
-            "suspects": bucket.suspects,
-            "minimum": bucket.minimum,
-            "maximum": bucket.maximum,
-            "mean": bucket.mean if kind in {Kind.GAUGE, Kind.BOOLEAN} else None,
-            "first": bucket.first,
-            "last": bucket.last,
-            "difference": difference,
-        }
-    )
+    mean = bucket.mean if kind in {Kind.GAUGE, Kind.BOOLEAN} else None
+    return AggregateAnswer.model_validate(bucket._asdict() | {"mean": mean, "difference": difference})
 
 
 @router.get("/measurements/latest", summary="Lister les dernières mesures")

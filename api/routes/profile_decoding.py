@@ -14,7 +14,6 @@ from api.decodings import (
     SHARED,
     decoding_for,
     decoding_of_tenant,
-    noted,
     usable_version,
 )
 from api.fields import Answer, Body, Eui, HexOctets, Id, IdRef, Word, answer_of, example
@@ -106,16 +105,8 @@ class ShadowAnswer(Page[DifferenceAnswer]):
 
 
 def _show(profile_id: int, source: str, decoding: Decoding, codec: str) -> DecodingAnswer:
-    return DecodingAnswer.model_validate(
-        {
-            "device_profile_id": profile_id,
-            "source": source,
-            "codec": codec,
-            "codec_version_id": decoding.codec_version_id,
-            "shadow_version_id": decoding.shadow_version_id,
-            "mapping": list(decoding.mapping),
-        }
-    )
+    shown = {"device_profile_id": profile_id, "source": source, "codec": codec}
+    return DecodingAnswer.model_validate(decoding.noted() | shown)
 
 
 async def _point(
@@ -149,7 +140,7 @@ async def _point(
         decoding.shadow_version_id,
     ):
         await forget_shadow(change.connection, change.tenant_id, profile.id)
-    details = {"source": before, "former": noted(former), "now": noted(decoding)}
+    details = {"source": before, "former": former.noted(), "now": decoding.noted()}
     action = "shadow" if shadows else _pointed(profile, for_all=for_all)
     await change.audit(action, "device_profile", profile.id, details)
     return _show(profile.id, source, decoding, decoding.codec)
@@ -222,7 +213,7 @@ async def _forget_override(change: Change, profile: DeviceProfile) -> DecodingAn
         raise Problem(409, "cette collectivité n'a rien choisi à la place de ce profil")
     await forget_shadow(change.connection, change.tenant_id, profile.id)
     decoding = Decoding.of(profile)
-    details = {"source": before, "former": noted(former), "now": noted(decoding)}
+    details = {"source": before, "former": former.noted(), "now": decoding.noted()}
     await change.audit(POINTED, "device_profile", profile.id, details)
     return _show(profile.id, SHARED, decoding, profile.codec)
 
