@@ -125,8 +125,12 @@ def _attributes(value: dict[str, Any]) -> dict[str, Any]:
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 Text = Annotated[str, StringConstraints(max_length=1000, pattern=PRINTABLE)]
+Remark = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)]
+Label = Annotated[str, StringConstraints(max_length=200, pattern=PRINTABLE)]
+Slug = Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
-Position = Annotated[str, StringConstraints(max_length=63, pattern=PRINTABLE)]
+ShortText = Annotated[str, StringConstraints(max_length=63, pattern=PRINTABLE)]
+MqttText = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Eui = Annotated[str, BeforeValidator(_hex), AfterValidator(_eui), Field(examples=["70b3d57ed0001234"])]
 DevAddrHex = Annotated[str, AfterValidator(_dev_addr), Field(examples=["01ab23cd"])]
 Key = Annotated[
@@ -157,4 +161,5 @@ EuiPath = Annotated[
         examples=["70b3d57ed0001234"],
     ),
 ]
+AssetKind = Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Type d'actif")]
 Search = Annotated[str | None, Query(max_length=100, pattern=PRINTABLE)]

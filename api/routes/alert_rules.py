@@ -13,7 +13,7 @@ from alerting.rules import Rule, Rung
 from alerting.rules.checks import RefusedRule, check_rule
 from alerting.rules.model import MESSAGE_FIELDS, Kind, Schedule, Severity
 from api.auth import Manager, Reader
-from api.fields import PRINTABLE, Body, Id, IdQuery, IdRef, Word, answer_of, example
+from api.fields import Body, Id, IdQuery, IdRef, Remark, Word, answer_of, example
 from api.pages import Page
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
@@ -27,7 +27,6 @@ RuleName = Annotated[
     StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9_]*$"),
     Field(examples=["bin_75"]),
 ]
-Message = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)]
 Seconds = Annotated[int, Field(ge=0, le=604_800)]
 KIND_TEXT = (
     "`threshold` seuil, `range` hors plage, `rate` variation par heure, `boolean` état, `flat` valeur figée, "
@@ -153,7 +152,7 @@ class RulePatch(RuleFields):
     name: RuleName | None = None
     kind: Kind | None = Field(None, description=KIND_TEXT)
     severity: Severity | None = Field(None, description="Gravité, d'`info` à `critical`")
-    message: Message | None = Field(None, description=FIELDS_TEXT)
+    message: Remark | None = Field(None, description=FIELDS_TEXT)
 
 
 class NewRule(RuleFields):
@@ -164,7 +163,7 @@ class NewRule(RuleFields):
     name: RuleName
     kind: Kind = Field(description=KIND_TEXT)
     severity: Severity = Field(description="Gravité, d'`info` à `critical`")
-    message: Message = Field(description=FIELDS_TEXT)
+    message: Remark = Field(description=FIELDS_TEXT)
 
     def rule(self, tenant_id: int, rule_id: int = 0) -> Rule:
         """It as a tenant's rule."""
@@ -229,13 +228,13 @@ async def try_new_rule(body: NewRule, caller: Manager, asset_id: IdQuery = None)
 
 
 @router.get("/alert-rules/{id}", summary="Lire une règle d'alerte")
-async def read_rule(id: Id, caller: Reader) -> RuleAnswer:  # noqa: A002 - The path's word.
+async def read_rule(id: Id, caller: Reader) -> RuleAnswer:
     """Une règle."""
     return await RULES.read(caller, id)
 
 
 @router.get("/alert-rules/{id}/trial", summary="Essayer une règle d'alerte existante")
-async def try_stored_rule(id: Id, caller: Reader, asset_id: IdQuery = None) -> TrialAnswer:  # noqa: A002
+async def try_stored_rule(id: Id, caller: Reader, asset_id: IdQuery = None) -> TrialAnswer:
     """Ce que cette règle, active ou non, aurait envoyé sur les trente derniers jours."""
     async with caller.reading() as connection:
         return await _tried(connection, await RULES.get(connection, id), asset_id)
@@ -250,7 +249,7 @@ async def _tried(connection: Connection, rule: Rule, asset_id: int | None) -> Tr
 
 
 @router.patch("/alert-rules/{id}", summary="Modifier une règle d'alerte")
-async def update_rule(id: Id, body: RulePatch, caller: Manager) -> RuleAnswer:  # noqa: A002 - The path's word.
+async def update_rule(id: Id, body: RulePatch, caller: Manager) -> RuleAnswer:
     """Modifier une règle ; la modification est active partout en 5 secondes."""
     given = body.changed()
     try:
@@ -260,6 +259,6 @@ async def update_rule(id: Id, body: RulePatch, caller: Manager) -> RuleAnswer:  
 
 
 @router.delete("/alert-rules/{id}", status_code=204, summary="Supprimer une règle d'alerte")
-async def delete_rule(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_rule(id: Id, caller: Manager) -> Response:
     """Supprimer une règle avec ses alertes et leur historique ; `enabled: false` la suspend sans rien perdre."""
     return await RULES.delete(caller, id, rule_store.delete_rule)

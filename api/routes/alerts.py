@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from alerting import alert_store
 from alerting.alert_store import Alert
 from api.auth import Change, Manager, Reader
-from api.fields import PRINTABLE, BigId, Body, IdQuery, answer_of, example
+from api.fields import BigId, Body, IdQuery, Name, Remark, Text, answer_of, example
 from api.impersonation import on_behalf
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from api.resources import Resource
@@ -33,8 +33,6 @@ ACTIONS_TEXT = (
     "vient, `settled` calmée, `escalated` échelon appelé, `acknowledged` acquittée, `assigned` confiée, "
     "`commented` commentée, `closed` classée"
 )
-Remark = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)]
-Person = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
 class AlertAnswer(answer_of(Alert, {"device_id", "created_at", "updated_at"})):
@@ -72,7 +70,7 @@ class Assignment(Body):
 
     model_config = example({"assignee": "Équipe voirie, M. Le Goff"})
 
-    assignee: Person
+    assignee: Name
 
 
 class Comment(Body):
@@ -96,7 +94,7 @@ class Closing(Body):
 
     model_config = example({"reason": "borne condamnée jusqu'aux travaux"})
 
-    reason: Annotated[str, StringConstraints(max_length=1000, pattern=PRINTABLE)] = ""
+    reason: Text = ""
 
 
 @router.get("/alerts", summary="Lister les alertes")
@@ -129,13 +127,13 @@ async def _acting(
 
 
 @router.get("/alerts/{id}", summary="Lire une alerte")
-async def read_alert(id: BigId, caller: Reader) -> AlertAnswer:  # noqa: A002 - The path's word.
+async def read_alert(id: BigId, caller: Reader) -> AlertAnswer:
     """Une alerte."""
     return await ALERTS.read(caller, id)
 
 
 @router.get("/alerts/{id}/events", summary="Lire l'historique d'une alerte")
-async def list_events(id: BigId, caller: Reader) -> Page[EventAnswer]:  # noqa: A002 - The path's word.
+async def list_events(id: BigId, caller: Reader) -> Page[EventAnswer]:
     """Ce qui lui est arrivé et ce qu'on en a dit, dans l'ordre."""
     async with caller.reading() as connection:
         await ALERTS.get(connection, id)
@@ -144,7 +142,7 @@ async def list_events(id: BigId, caller: Reader) -> Page[EventAnswer]:  # noqa: 
 
 
 @router.post("/alerts/{id}/acknowledge", summary="Acquitter une alerte")
-async def acknowledge_alert(id: BigId, caller: Manager) -> AlertAnswer:  # noqa: A002 - The path's word.
+async def acknowledge_alert(id: BigId, caller: Manager) -> AlertAnswer:
     """Prendre une alerte en charge ; elle reste ouverte jusqu'au retour à la normale."""
     async with caller.changing() as change:
         alert = await ALERTS.get(change.connection, id)
@@ -154,7 +152,7 @@ async def acknowledge_alert(id: BigId, caller: Manager) -> AlertAnswer:  # noqa:
 
 
 @router.post("/alerts/{id}/assign", summary="Confier une alerte")
-async def assign_alert(id: BigId, body: Assignment, caller: Manager) -> AlertAnswer:  # noqa: A002
+async def assign_alert(id: BigId, body: Assignment, caller: Manager) -> AlertAnswer:
     """Dire qui y travaille ; l'alerte passe en cours, et est acquittée si elle ne l'était pas."""
     async with caller.changing() as change:
         alert = await ALERTS.get(change.connection, id)
@@ -164,7 +162,7 @@ async def assign_alert(id: BigId, body: Assignment, caller: Manager) -> AlertAns
 
 
 @router.post("/alerts/{id}/comments", status_code=201, summary="Commenter une alerte")
-async def comment_alert(id: BigId, body: Comment, caller: Manager) -> AlertAnswer:  # noqa: A002
+async def comment_alert(id: BigId, body: Comment, caller: Manager) -> AlertAnswer:
     """Ajouter une remarque à son historique."""
     async with caller.changing() as change:
         alert = await ALERTS.get(change.connection, id)
@@ -174,7 +172,7 @@ async def comment_alert(id: BigId, body: Comment, caller: Manager) -> AlertAnswe
 
 
 @router.post("/alerts/{id}/resolve", summary="Terminer une alerte")
-async def resolve_alert(id: BigId, body: Resolution, caller: Manager) -> AlertAnswer:  # noqa: A002
+async def resolve_alert(id: BigId, body: Resolution, caller: Manager) -> AlertAnswer:
     """Dire que c'est réglé, et comment. Si la chose dure, l'alerte se rouvre après le délai de sa règle."""
     async with caller.changing() as change:
         alert = await ALERTS.get(change.connection, id)
@@ -184,7 +182,7 @@ async def resolve_alert(id: BigId, body: Resolution, caller: Manager) -> AlertAn
 
 
 @router.post("/alerts/{id}/close", summary="Classer une alerte")
-async def close_alert(id: BigId, body: Closing, caller: Manager) -> AlertAnswer:  # noqa: A002
+async def close_alert(id: BigId, body: Closing, caller: Manager) -> AlertAnswer:
     """La ranger. Tant que la chose dure il faut dire pourquoi, et elle se rouvre après le délai de sa règle."""
     async with caller.changing() as change:
         alert = await ALERTS.get(change.connection, id)

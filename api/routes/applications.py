@@ -5,11 +5,11 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, SecretStr
 
 from api.auth import Change, Manager, Reader
 from api.brokers import require_broker
-from api.fields import Answer, Body, Eui, Id, Name, answer_of, example, revealed
+from api.fields import Answer, Body, Eui, Id, MqttText, Name, answer_of, example, revealed
 from api.pages import Cursor, Limit, Page, bad_cursor, page_of
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, invalid
@@ -20,7 +20,6 @@ DEVICES_MOST = 10_000
 
 router = APIRouter(prefix="/v1/applications", tags=["Applications"], responses=PROBLEM_RESPONSES)
 
-ShortText = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
 DevEuis = Annotated[list[Eui], Field(max_length=DEVICES_MOST)]
 
 
@@ -32,11 +31,11 @@ class NewApplication(Body):
     )
 
     name: Name = Field(examples=["Hyperviseur"])
-    mqtt_url: ShortText = Field(
+    mqtt_url: MqttText = Field(
         description="Adresse de leur courtier (MQTT 5), `mqtts://hôte:port`, sans identifiants",
         examples=["mqtts://mqtt.partenaire.fr:8883"],
     )
-    mqtt_user: ShortText | None = Field(None, description="Compte chez leur courtier", examples=["sdef"])
+    mqtt_user: MqttText | None = Field(None, description="Compte chez leur courtier", examples=["sdef"])
     secret: SecretStr | None = Field(
         None,
         min_length=1,
@@ -131,25 +130,25 @@ async def list_applications(caller: Reader) -> Page[ApplicationAnswer]:
 
 
 @router.get("/{id}", summary="Lire l'application d'un partenaire")
-async def read_application(id: Id, caller: Reader) -> ApplicationAnswer:  # noqa: A002 - The path's word.
+async def read_application(id: Id, caller: Reader) -> ApplicationAnswer:
     """Une application, ses compteurs et sa dernière erreur."""
     return await APPLICATIONS.read(caller, id)
 
 
 @router.patch("/{id}", summary="Suspendre ou reprendre l'application d'un partenaire")
-async def update_application(id: Id, body: ApplicationPatch, caller: Manager) -> ApplicationAnswer:  # noqa: A002
+async def update_application(id: Id, body: ApplicationPatch, caller: Manager) -> ApplicationAnswer:
     """Suspendre ou reprendre une application, en moins de 5 secondes."""
     return await APPLICATIONS.switch(caller, id, applications.set_application_enabled, enabled=body.enabled)
 
 
 @router.delete("/{id}", status_code=204, summary="Retirer l'application d'un partenaire")
-async def delete_application(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_application(id: Id, caller: Manager) -> Response:
     """Retirer une application : rien ne lui est plus publié, et ce qui attendait ne l'est pas non plus."""
     return await APPLICATIONS.delete(caller, id, applications.delete_application)
 
 
 @router.put("/{id}/devices", summary="Choisir les capteurs d'une application")
-async def set_devices(id: Id, body: ApplicationDevices, caller: Manager) -> ApplicationAnswer:  # noqa: A002
+async def set_devices(id: Id, body: ApplicationDevices, caller: Manager) -> ApplicationAnswer:
     """Remplacer la liste des capteurs dont l'application entend parler et auxquels elle peut parler."""
     async with caller.changing() as change:
         await APPLICATIONS.get(change.connection, id)
@@ -160,7 +159,7 @@ async def set_devices(id: Id, body: ApplicationDevices, caller: Manager) -> Appl
 
 @router.get("/{id}/devices", summary="Lister les capteurs d'une application")
 async def list_devices(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Reader,
     limit: Limit = 100,
     cursor: Cursor = None,

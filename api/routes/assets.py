@@ -9,6 +9,7 @@ from api.auth import Manager, Reader
 from api.fields import (
     INT4_MOST,
     PRINTABLE,
+    AssetKind,
     Attributes,
     Body,
     Eui,
@@ -17,8 +18,8 @@ from api.fields import (
     Latitude,
     Longitude,
     Name,
-    Position,
     Search,
+    ShortText,
     Text,
     Word,
     answer_of,
@@ -130,7 +131,7 @@ class AssignedDevice(Body):
     model_config = example({"dev_eui": "70b3d57ed0001234"})
 
     dev_eui: Eui
-    position: Position = Field("", description="La place du capteur, quand plusieurs servent le même actif")
+    position: ShortText = Field("", description="La place du capteur, quand plusieurs servent le même actif")
 
 
 async def _detail(connection: Connection, asset: Asset) -> AssetDetail:
@@ -153,7 +154,7 @@ async def create_asset(body: NewAsset, caller: Manager) -> AssetAnswer:
 @router.get("", summary="Lister les actifs")
 async def list_assets(
     caller: Reader,
-    kind: Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Type d'actif")] = None,
+    kind: AssetKind = None,
     commune: Annotated[
         str | None, Query(max_length=200, pattern=PRINTABLE, description="Nom de la commune")
     ] = None,
@@ -183,14 +184,14 @@ async def list_assets(
 
 
 @router.get("/{id}", summary="Lire un actif")
-async def read_asset(id: Id, caller: Reader) -> AssetDetail:  # noqa: A002 - The path's word.
+async def read_asset(id: Id, caller: Reader) -> AssetDetail:
     """Un actif et les capteurs qui le servent."""
     async with caller.reading() as connection:
         return await _detail(connection, await ASSETS.get(connection, id))
 
 
 @router.patch("/{id}", summary="Modifier un actif")
-async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail:  # noqa: A002 - The path's word.
+async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail:
     """Modifier un actif ; la modification est active partout en 5 secondes."""
     async with caller.changing() as change:
         asset = await assets.update_asset(change.connection, id, body.model_dump())
@@ -201,7 +202,7 @@ async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail
 
 
 @router.put("/{id}/parent", summary="Dire de quoi dépend un actif")
-async def set_parent(id: Id, body: Parent, caller: Manager) -> AssetAnswer:  # noqa: A002 - The path's word.
+async def set_parent(id: Id, body: Parent, caller: Manager) -> AssetAnswer:
     """Rattacher un actif : tant qu'une panne de ce dont il dépend est annoncée, les siennes ne le sont pas."""
     async with caller.changing() as change:
         asset = await assets.set_parent(change.connection, id, body.parent_id)
@@ -213,11 +214,7 @@ async def set_parent(id: Id, body: Parent, caller: Manager) -> AssetAnswer:  # n
 
 
 @router.put("/{id}/device", summary="Poser ou remplacer le capteur d'un actif")
-async def assign_device(
-    id: Id,  # noqa: A002 - The path's word.
-    body: AssignedDevice,
-    caller: Manager,
-) -> AssetDetail:
+async def assign_device(id: Id, body: AssignedDevice, caller: Manager) -> AssetDetail:
     """Poser ou remplacer le capteur. L'ancien s'arrête ici, l'historique de l'actif continue."""
     async with caller.changing() as change:
         try:
@@ -233,7 +230,7 @@ async def assign_device(
 
 @router.delete("/{id}/device", status_code=204, summary="Retirer le capteur d'un actif")
 async def end_device(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Manager,
     position: Annotated[
         str | None, Query(max_length=63, description="La place du capteur ; absente : toutes")

@@ -6,19 +6,19 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from api.auth import Caller, Change, Manager, NetworkOperator, Reader
 from api.codec_check import check_source
 from api.codec_fields import Form, Language, Source
 from api.fields import (
     INT4_MOST,
-    PRINTABLE,
     Answer,
     Body,
     HexOctets,
     Id,
     Json,
+    Label,
     Search,
     Text,
     Word,
@@ -46,8 +46,6 @@ MOST_EXAMPLES = 1000
 DIFF_LINES = 5000
 
 router = APIRouter(prefix="/v1", tags=["Décodeurs"], responses=PROBLEM_RESPONSES)
-
-Label = Annotated[str, StringConstraints(max_length=200, pattern=PRINTABLE)]
 
 
 class NewCodec(Body):
@@ -152,14 +150,14 @@ async def list_all(
 
 
 @router.get("/codecs/{id}", summary="Lire un décodeur")
-async def read(id: Id, caller: Reader) -> CodecAnswer:  # noqa: A002 - The path's word.
+async def read(id: Id, caller: Reader) -> CodecAnswer:
     """Un décodeur."""
     return await CODECS_PUBLISHED.read(caller, id)
 
 
 @router.get("/codecs/{id}/versions", summary="Lister les versions d'un décodeur")
 async def list_versions_of_codec(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Reader,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -175,7 +173,7 @@ async def list_versions_of_codec(
 
 
 @router.post("/codecs/{id}/versions", status_code=201, summary="Publier une version d'un décodeur")
-async def publish(id: Id, body: NewCodecVersion, caller: Manager) -> PublishedVersion:  # noqa: A002
+async def publish(id: Id, body: NewCodecVersion, caller: Manager) -> PublishedVersion:
     """Publier une version, après vérification de son texte. Aucun profil ne l'emploie encore."""
     async with caller.reading() as connection:
         codec = await CODECS_PUBLISHED.get(connection, id)
@@ -196,7 +194,7 @@ async def publish(id: Id, body: NewCodecVersion, caller: Manager) -> PublishedVe
 
 
 @router.get("/codec-versions/{id}", summary="Lire une version d'un décodeur")
-async def read_one_version(id: Id, caller: Reader) -> CodecVersionAnswer:  # noqa: A002 - The path's word.
+async def read_one_version(id: Id, caller: Reader) -> CodecVersionAnswer:
     """Une version, avec son texte."""
     async with caller.reading() as connection:
         return CodecVersionAnswer.model_validate(await VERSIONS.get(connection, id))
@@ -204,7 +202,7 @@ async def read_one_version(id: Id, caller: Reader) -> CodecVersionAnswer:  # noq
 
 @router.get("/codec-versions/{id}/diff", summary="Comparer deux versions de décodeurs")
 async def diff(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Reader,
     against: Annotated[int, Query(ge=1, le=INT4_MOST, description="L'autre version, l'ancienne", examples=[41])],
 ) -> DiffAnswer:
@@ -228,7 +226,7 @@ def _diff(old: CodecVersion, new: CodecVersion) -> list[str]:
 
 
 @router.post("/codec-versions/{id}/release", summary="Lever la suspension d'une version")
-async def release(id: Id, caller: NetworkOperator) -> CodecVersionSummary:  # noqa: A002 - The path's word.
+async def release(id: Id, caller: NetworkOperator) -> CodecVersionSummary:
     """Remettre en service une version suspendue pour dépassements de temps ; ses trames se relisent ensuite."""
     async with caller.changing() as change:
         version = await VERSIONS.get(change.connection, id)

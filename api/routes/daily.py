@@ -10,7 +10,7 @@ from pydantic import Field
 
 from api.auth import Reader
 from api.daily_store import Day, Selected, days_above, read_daily, select_datastreams
-from api.fields import INT4_MOST, PRINTABLE, Answer, Instant, answer_of
+from api.fields import INT4_MOST, Answer, AssetKind, Instant, answer_of
 from api.periods import period
 from api.routes.datastreams import QuantityName
 from core.model.quantities import QUANTITIES, Kind
@@ -32,7 +32,6 @@ DatastreamIds = Annotated[
     list[Annotated[int, Field(ge=1, le=INT4_MOST)]] | None,
     Query(max_length=MOST, description="Identifiant du flux ; répétable ; absent : tous", examples=[[42]]),
 ]
-AssetKind = Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Type d'actif")]
 
 
 class _DayItem(msgspec.Struct, rename={"since": "from"}, gc=False):

@@ -79,6 +79,6 @@ async def list_datastreams(
 
 
 @router.get("/datastreams/{id}", summary="Lire un flux de mesures")
-async def read_datastream(id: Id, caller: Reader) -> DatastreamAnswer:  # noqa: A002 - The path's word.
+async def read_datastream(id: Id, caller: Reader) -> DatastreamAnswer:
     """Un flux."""
     return await DATASTREAMS.read(caller, id)

@@ -113,7 +113,7 @@ async def delete_key_of_device(dev_eui: EuiPath, caller: Manager, meter_id: Mete
 
 
 @router.get(OF_PROFILE, summary="Lire depuis quand un profil a une clé de décodage")
-async def read_key_of_profile(id: Id, caller: Reader) -> ProfileKeyAnswer:  # noqa: A002 - The path's word.
+async def read_key_of_profile(id: Id, caller: Reader) -> ProfileKeyAnswer:
     """Depuis quand vos capteurs de ce profil ont une clé par défaut ; elle ne se relit jamais."""
     tenant_id = caller.principal.tenant_id
     async with caller.reading() as connection:
@@ -122,11 +122,7 @@ async def read_key_of_profile(id: Id, caller: Reader) -> ProfileKeyAnswer:  # no
 
 
 @router.put(OF_PROFILE, summary="Poser ou remplacer la clé de décodage par défaut d'un profil")
-async def set_key_of_profile(
-    id: Id,  # noqa: A002 - The path's word.
-    body: ProfileDecodingKey,
-    caller: Manager,
-) -> ProfileKeyAnswer:
+async def set_key_of_profile(id: Id, body: ProfileDecodingKey, caller: Manager) -> ProfileKeyAnswer:
     """La clé de vos capteurs de ce profil qui n'en ont pas à eux ; les autres collectivités gardent la leur."""
     async with caller.changing() as change:
         profile = await _profile(change, id)
@@ -137,7 +133,7 @@ async def set_key_of_profile(
 
 
 @router.delete(OF_PROFILE, status_code=204, summary="Retirer la clé de décodage par défaut d'un profil")
-async def delete_key_of_profile(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_key_of_profile(id: Id, caller: Manager) -> Response:
     """Retirer la clé par défaut de vos capteurs de ce profil."""
     async with caller.changing() as change:
         profile = await _profile(change, id)

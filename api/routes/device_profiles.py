@@ -4,12 +4,12 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field
 
 from api.auth import Caller, Change, Manager, Reader
 from api.codec_fields import CodecOptions, CommandSpec, MappingRules, check_commands
 from api.decodings import OWN, POINTED, POINTED_FOR_ALL, SHARED, decoding_for
-from api.fields import PRINTABLE, Body, Id, IdRef, Name, Word, answer_of, example
+from api.fields import Body, Id, IdRef, Name, ShortText, Word, answer_of, example
 from api.pages import Cursor, Limit, Page, after_id, page_of
 from api.resources import Resource
 from core.model.entities import DeviceProfile
@@ -32,8 +32,6 @@ router = APIRouter(prefix="/v1/device-profiles", tags=["Profils d'appareils"], r
 Interval = Annotated[float, Field(gt=0, le=LONGEST_INTERVAL_S, examples=[3600])]
 MacVersion = Literal["1.0.0", "1.0.1", "1.0.2", "1.0.3", "1.0.4"]
 Capability = Literal["switch", "dim"]
-Firmware = Annotated[str, StringConstraints(max_length=63, pattern=PRINTABLE)]
-RegionalRevision = Annotated[str, StringConstraints(max_length=63, pattern=PRINTABLE)]
 Eirp = Annotated[int, Field(ge=0, le=36)]
 Commands = Annotated[list[CommandSpec], Field(max_length=64)]
 Seconds = Annotated[float, BeforeValidator(timedelta.total_seconds)]
@@ -74,13 +72,13 @@ class NewDeviceProfile(Body):
         "A", description="Classe LoRaWAN : A (sur pile), C (toujours à l'écoute)"
     )
     mac_version: MacVersion = Field("1.0.3", description="Version de LoRaWAN du capteur")
-    regional_revision: RegionalRevision = Field(
+    regional_revision: ShortText = Field(
         "", description="Révision des paramètres régionaux", examples=["RP002-1.0.3"]
     )
     supports_join: bool = Field(True, description="Le capteur sait rejoindre le réseau par OTAA")
     max_eirp: Eirp | None = Field(None, description="Puissance rayonnée maximale du capteur, en dBm")
-    firmware_from: Firmware = Field("", description="Première version de micrologiciel concernée, incluse")
-    firmware_until: Firmware = Field("", description="Dernière version de micrologiciel concernée, incluse")
+    firmware_from: ShortText = Field("", description="Première version de micrologiciel concernée, incluse")
+    firmware_until: ShortText = Field("", description="Dernière version de micrologiciel concernée, incluse")
     expected_interval_s: Interval = Field(3600, description="Intervalle attendu entre deux messages, en secondes")
     capabilities: list[Capability] = Field(
         default_factory=list[Capability],
@@ -105,11 +103,11 @@ class DeviceProfilePatch(Body):
     codec_options: CodecOptions | None = None
     device_class: Literal["A", "C"] | None = None
     mac_version: MacVersion | None = None
-    regional_revision: RegionalRevision | None = None
+    regional_revision: ShortText | None = None
     supports_join: bool | None = None
     max_eirp: Eirp | None = None
-    firmware_from: Firmware | None = None
-    firmware_until: Firmware | None = None
+    firmware_from: ShortText | None = None
+    firmware_until: ShortText | None = None
     expected_interval_s: Interval | None = None
     capabilities: list[Capability] | None = Field(None, max_length=8)
     commands: Commands | None = None
@@ -169,7 +167,7 @@ async def list_device_profiles(
 
 
 @router.get("/{id}", summary="Lire un profil d'appareil")
-async def read_device_profile(id: Id, caller: Reader) -> DeviceProfileAnswer:  # noqa: A002 - The path's word.
+async def read_device_profile(id: Id, caller: Reader) -> DeviceProfileAnswer:
     """Un profil."""
     return await PROFILES.read(caller, id)
 
@@ -188,11 +186,7 @@ async def own_profile(caller: Caller, change: Change, profile_id: int) -> Device
 
 
 @router.patch("/{id}", summary="Modifier un profil d'appareil")
-async def update_device_profile(
-    id: Id,  # noqa: A002 - The path's word.
-    body: DeviceProfilePatch,
-    caller: Manager,
-) -> DeviceProfileAnswer:
+async def update_device_profile(id: Id, body: DeviceProfilePatch, caller: Manager) -> DeviceProfileAnswer:
     """Modifier un profil ; la modification est active partout en 5 secondes."""
     async with caller.changing() as change:
         former = await own_profile(caller, change, id)

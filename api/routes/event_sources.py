@@ -137,25 +137,25 @@ async def list_sources(caller: Reader) -> Page[EventSourceAnswer]:
 
 
 @router.get("/event-sources/{id}", summary="Lire un système partenaire")
-async def read_source(id: Id, caller: Reader) -> EventSourceAnswer:  # noqa: A002 - The path's word.
+async def read_source(id: Id, caller: Reader) -> EventSourceAnswer:
     """Un système partenaire, et quand il a parlé pour la dernière fois."""
     return await SOURCES.read(caller, id)
 
 
 @router.patch("/event-sources/{id}", summary="Refuser ou reprendre les événements d'un partenaire")
-async def update_source(id: Id, body: EventSourcePatch, caller: Manager) -> EventSourceAnswer:  # noqa: A002
+async def update_source(id: Id, body: EventSourcePatch, caller: Manager) -> EventSourceAnswer:
     """Refuser les événements d'un système partenaire, ou les reprendre."""
     return await SOURCES.switch(caller, id, partners.set_enabled, enabled=body.enabled)
 
 
 @router.delete("/event-sources/{id}", status_code=204, summary="Retirer un système partenaire")
-async def delete_source(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_source(id: Id, caller: Manager) -> Response:
     """Retirer un système partenaire. Ses règles et ses alertes restent."""
     return await SOURCES.delete(caller, id, partners.delete_source)
 
 
 @router.post("/event-sources/{id}/secret", summary="Changer le secret d'un système partenaire")
-async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> RotationAnswer:  # noqa: A002
+async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> RotationAnswer:
     """Changer le secret : jusqu'à l'heure dite, un événement signé avec l'ancien est accepté aussi."""
     return await rotate(SOURCES, caller, id, body, partners.rotate_secret)
 
@@ -166,7 +166,7 @@ async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> Rotation
     summary="Recevoir un événement signé d'un partenaire",
     dependencies=[Security(SIGNATURE)],
 )
-async def take_event(id: Id, event: PartnerEvent, request: Request) -> TakenAnswer:  # noqa: A002 - The path's word.
+async def take_event(id: Id, event: PartnerEvent, request: Request) -> TakenAnswer:
     """Recevoir un événement signé (Standard Webhooks). Renvoyé sous le même webhook-id, il compte une fois.
 
     Jamais pour la sécurité des personnes : un système homologué reste nécessaire.

@@ -93,6 +93,6 @@ async def list_commands(
 
 
 @router.get("/{id}", summary="Lire un ordre d'éclairage")
-async def read_command(id: BigId, caller: Reader) -> CommandAnswer:  # noqa: A002 - The path's word.
+async def read_command(id: BigId, caller: Reader) -> CommandAnswer:
     """Un ordre et où il en est."""
     return await COMMANDS.read(caller, id)

@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, StringConstraints
 from alerting.store import RefusedUrl, check_url
 from api.auth import Manager, Reader
 from api.brokers import require_broker
-from api.fields import Body, Eui, Id, Name, answer_of, example, revealed
+from api.fields import Body, Eui, Id, MqttText, Name, answer_of, example, revealed
 from api.pages import Limit, Page
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
@@ -35,8 +35,8 @@ WITHOUT_ADDRESS = "live_objects"
 
 router = APIRouter(prefix="/v1/lns-sources", tags=["Sources d'uplinks"], responses=PROBLEM_RESPONSES)
 
+ApiText = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Kind = Literal["chirpstack", "the_things_stack", "thingpark", "live_objects", "wanesy", "generic"]
-Topic = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class NewSource(Body):
@@ -50,24 +50,22 @@ class NewSource(Body):
         examples=["wanesy"],
     )
     name: Name = Field(examples=["Wanesy de la Métropole"])
-    mqtt_url: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
+    mqtt_url: ApiText | None = Field(
         None,
         description="Adresse de leur courtier, `mqtts://hôte:port`, sans identifiants ; absente : HTTP",
         examples=["mqtts://eu1.cloud.thethings.network:8883"],
     )
-    mqtt_topic: Topic | None = Field(
+    mqtt_topic: MqttText | None = Field(
         None, description="Filtre de topic ; `fifo/<nom>` pour Live Objects", examples=["v3/+/devices/+/up"]
     )
-    mqtt_user: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
-        None, description="Compte chez leur courtier", examples=["bennes@metropole"]
-    )
-    downlink_url: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
+    mqtt_user: ApiText | None = Field(None, description="Compte chez leur courtier", examples=["bennes@metropole"])
+    downlink_url: ApiText | None = Field(
         None,
         description="Adresse de base de leur API, pour parler aux capteurs : The Things Stack en HTTP, ThingPark, "
         "Live Objects, Wanesy. En MQTT leur courtier suffit",
         examples=["https://eu1.cloud.thethings.network"],
     )
-    downlink_user: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
+    downlink_user: ApiText | None = Field(
         None, description="Compte de l'API de Wanesy, AS_ID de ThingPark", examples=["TWA_100006246.167.AS"]
     )
     secret: SecretStr | None = Field(
@@ -198,19 +196,19 @@ async def list_sources(caller: Reader) -> Page[SourceAnswer]:
 
 
 @router.get("/{id}", summary="Lire une source d'uplinks")
-async def read_source(id: Id, caller: Reader) -> SourceAnswer:  # noqa: A002 - The path's word.
+async def read_source(id: Id, caller: Reader) -> SourceAnswer:
     """Une source, ses compteurs et sa dernière erreur."""
     return await SOURCES.read(caller, id)
 
 
 @router.patch("/{id}", summary="Suspendre ou reprendre une source d'uplinks")
-async def update_source(id: Id, body: SourcePatch, caller: Manager) -> SourceAnswer:  # noqa: A002
+async def update_source(id: Id, body: SourcePatch, caller: Manager) -> SourceAnswer:
     """Suspendre ou reprendre une source, partout en moins de 5 secondes."""
     return await SOURCES.switch(caller, id, lns_sources.set_source_enabled, enabled=body.enabled)
 
 
 @router.delete("/{id}", status_code=204, summary="Retirer une source d'uplinks")
-async def delete_source(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_source(id: Id, caller: Manager) -> Response:
     """Retirer une source et révoquer son jeton, partout en moins de 5 secondes. Ce qu'elle a apporté reste."""
     try:
         return await SOURCES.delete(caller, id, lns_sources.delete_source)
@@ -221,11 +219,7 @@ async def delete_source(id: Id, caller: Manager) -> Response:  # noqa: A002 - Th
 
 
 @router.get("/{id}/unknown-devices", summary="Lister les capteurs inconnus d'une source")
-async def list_unknown_devices(
-    id: Id,  # noqa: A002 - The path's word.
-    caller: Reader,
-    limit: Limit = 100,
-) -> Page[UnknownDeviceAnswer]:
+async def list_unknown_devices(id: Id, caller: Reader, limit: Limit = 100) -> Page[UnknownDeviceAnswer]:
     """Les capteurs dont cette source parle et qui ne sont pas enregistrés, le dernier entendu d'abord."""
     async with caller.reading() as connection:
         await SOURCES.get(connection, id)

@@ -47,7 +47,7 @@ class ManualReadingAnswer(Answer):
 
 
 @router.post("/manual-readings", status_code=201, summary="Enregistrer un relevé manuel")
-async def create(id: Id, body: NewManualReading, caller: Manager) -> ManualReadingAnswer:  # noqa: A002
+async def create(id: Id, body: NewManualReading, caller: Manager) -> ManualReadingAnswer:
     """Enregistrer un relevé, marqué manuel ; les alertes en tiennent compte. Rien n'est remplacé."""
     now = datetime.now(UTC)
     if not now - OLDEST <= body.time <= now + AHEAD:

@@ -10,7 +10,7 @@ from api import bucket_store, store
 from api.auth import Reader
 from api.bucket_store import Bucket
 from api.differences import differences
-from api.fields import INT4_MOST, PRINTABLE, Answer, Id, Instant, answer_of
+from api.fields import INT4_MOST, Answer, AssetKind, Id, Instant, answer_of
 from api.pages import (
     MICROSECOND,
     Cursor,
@@ -95,7 +95,7 @@ def _measurement(reading: Reading) -> MeasurementAnswer:
 
 @router.get("/datastreams/{id}/measurements", summary="Lister les mesures d'un flux")
 async def list_measurements(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Reader,
     since: From = None,
     until: To = None,
@@ -119,7 +119,7 @@ async def list_measurements(
 
 @router.get("/datastreams/{id}/aggregates", summary="Agréger les mesures d'un flux par heure ou par jour")
 async def list_aggregates(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Reader,
     bucket: Annotated[Literal["hour", "day"], Query(description="`hour` par heure, `day` par jour")],
     since: From = None,
@@ -161,7 +161,7 @@ def _aggregate(bucket: Bucket, kind: Kind, difference: float | None) -> Aggregat
 async def list_latest(
     caller: Reader,
     asset_id: AssetIds = None,
-    kind: Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Type d'actif")] = None,
+    kind: AssetKind = None,
     quantity: QuantityName = None,
     limit: Limit = 1000,
     cursor: Cursor = None,

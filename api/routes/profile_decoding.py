@@ -177,7 +177,7 @@ async def _name(connection: Connection, profile: DeviceProfile, decoding: Decodi
 
 
 @router.get("/decoding", summary="Lire ce qui décode un profil")
-async def read_decoding(id: Id, caller: Reader) -> DecodingAnswer:  # noqa: A002 - The path's word.
+async def read_decoding(id: Id, caller: Reader) -> DecodingAnswer:
     """Ce qui lit les messages des appareils de ce profil."""
     async with caller.reading() as connection:
         profile = await PROFILES.get(connection, id)
@@ -187,7 +187,7 @@ async def read_decoding(id: Id, caller: Reader) -> DecodingAnswer:  # noqa: A002
 
 
 @router.put("/decoding", summary="Choisir ce qui décode un profil")
-async def set_decoding(id: Id, body: NewDecoding, caller: Manager) -> DecodingAnswer:  # noqa: A002
+async def set_decoding(id: Id, body: NewDecoding, caller: Manager) -> DecodingAnswer:
     """Choisir le décodeur ; actif partout en 5 secondes, sans redémarrage. Un essai en cours est arrêté.
 
     D'un profil proposé à toutes les collectivités, chacune peut choisir le sien pour ses propres appareils.
@@ -201,7 +201,7 @@ async def set_decoding(id: Id, body: NewDecoding, caller: Manager) -> DecodingAn
 
 
 @router.delete("/decoding", summary="Revenir au décodeur du profil proposé à toutes")
-async def remove_decoding(id: Id, caller: Manager) -> DecodingAnswer:  # noqa: A002 - The path's word.
+async def remove_decoding(id: Id, caller: Manager) -> DecodingAnswer:
     """Oublier le choix de la collectivité : ses appareils sont lus comme ceux des autres."""
     async with caller.changing() as change:
         return await _forget_override(change, await PROFILES.get(change.connection, id))
@@ -219,7 +219,7 @@ async def _forget_override(change: Change, profile: DeviceProfile) -> DecodingAn
 
 
 @router.put("/shadow", summary="Mettre une version à l'essai")
-async def set_shadow(id: Id, body: NewShadow, caller: Manager) -> DecodingAnswer:  # noqa: A002
+async def set_shadow(id: Id, body: NewShadow, caller: Manager) -> DecodingAnswer:
     """Faire lire les mêmes messages par une autre version, sans rien enregistrer que les différences."""
     async with caller.changing() as change:
         profile = await PROFILES.get(change.connection, id)
@@ -232,12 +232,7 @@ async def set_shadow(id: Id, body: NewShadow, caller: Manager) -> DecodingAnswer
 
 
 @router.get("/shadow", summary="Lire les différences d'un essai")
-async def read_differences(
-    id: Id,  # noqa: A002 - The path's word.
-    caller: Reader,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> ShadowAnswer:
+async def read_differences(id: Id, caller: Reader, limit: Limit = 50, cursor: Cursor = None) -> ShadowAnswer:
     """Ce que la version à l'essai lit autrement : valeurs, avertissements, échecs ; les 200 derniers."""
     before, tenant_id = cursor_id(cursor), caller.principal.tenant_id
     async with caller.reading() as connection:
@@ -258,7 +253,7 @@ async def read_differences(
 
 
 @router.post("/switch", summary="Mettre en service la version à l'essai")
-async def switch(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:  # noqa: A002 - The path's word.
+async def switch(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:
     """La version à l'essai lit désormais les messages ; active partout en 5 secondes."""
     async with caller.changing() as change:
         profile = await PROFILES.get(change.connection, id)
@@ -271,7 +266,7 @@ async def switch(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:  # no
 
 
 @router.post("/rollback", summary="Revenir au décodeur d'avant")
-async def roll_back(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:  # noqa: A002 - The path's word.
+async def roll_back(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:
     """Revenir à ce qui lisait les messages avant le dernier changement de décodeur."""
     async with caller.changing() as change:
         profile = await PROFILES.get(change.connection, id)

@@ -155,13 +155,13 @@ async def list_all(caller: Reader, cursor: Cursor = None, limit: Limit = 100) ->
 
 
 @router.get("/redecodes/{id}", summary="Suivre un nouveau décodage")
-async def read(id: Id, caller: Reader) -> RedecodeAnswer:  # noqa: A002 - The path's name.
+async def read(id: Id, caller: Reader) -> RedecodeAnswer:
     """Où il en est."""
     return await REDECODES.read(caller, id)
 
 
 @router.post("/redecodes/{id}/cancel", summary="Arrêter un nouveau décodage")
-async def cancel(id: Id, caller: Manager) -> RedecodeAnswer:  # noqa: A002 - The path's name.
+async def cancel(id: Id, caller: Manager) -> RedecodeAnswer:
     """Ce qui est remplacé le reste ; rien d'autre ne l'est plus. Relancez-le pour aller au bout."""
     async with caller.changing() as change:
         job = await cancel_redecode(change.connection, id)

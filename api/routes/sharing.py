@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Change, Manager, NetworkOperator, Reader
-from api.fields import Answer, Body, Id, IdRef, Instant, Word, answer_of, example
+from api.fields import Answer, Body, Id, IdRef, Instant, Slug, Word, answer_of, example
 from api.pages import Cursor, Limit, Page, after_id, page_of
 from api.resources import Resource
 from api.routes.assets import ASSETS
@@ -19,7 +19,6 @@ from registry.sharing import Grant, History
 
 router = APIRouter(prefix="/v1", tags=["Partages"], responses=PROBLEM_RESPONSES)
 
-Slug = Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
 ROLE_TEXT = (
     "`reader` lire ; `operator` aussi commander l'éclairage et acquitter les alertes, au nom du propriétaire"
 )
@@ -168,13 +167,13 @@ async def list_grants(
 
 
 @router.get("/grants/{id}", summary="Lire un partage")
-async def read_grant(id: Id, caller: Reader) -> GrantAnswer:  # noqa: A002 - The path's word.
+async def read_grant(id: Id, caller: Reader) -> GrantAnswer:
     """Un partage donné ou reçu."""
     return await GRANTS.read(caller, id)
 
 
 @router.delete("/grants/{id}", status_code=204, summary="Révoquer un partage")
-async def revoke_grant(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def revoke_grant(id: Id, caller: Manager) -> Response:
     """Révoquer un partage que l'on a donné : il n'ouvre plus rien, dès la requête suivante."""
     async with caller.changing() as change:
         if not await sharing.revoke_grant(change.connection, id, change.actor):
@@ -184,7 +183,7 @@ async def revoke_grant(id: Id, caller: Manager) -> Response:  # noqa: A002 - The
 
 
 @router.get("/assets/{id}/visibility", summary="Dire qui voit un actif")
-async def read_visibility(id: Id, caller: Reader) -> VisibilityAnswer:  # noqa: A002 - The path's word.
+async def read_visibility(id: Id, caller: Reader) -> VisibilityAnswer:
     """Qui voit un actif que l'on possède : les syndicats dont on est membre, et par quels partages."""
     async with caller.reading() as connection:
         asset = await ASSETS.get(connection, id)
@@ -199,11 +198,7 @@ async def read_visibility(id: Id, caller: Reader) -> VisibilityAnswer:  # noqa: 
 
 
 @router.put("/tenants/{id}/member-of", summary="Rattacher une collectivité à un syndicat")
-async def set_member_of(
-    id: Id,  # noqa: A002 - The path's word.
-    body: MemberOf,
-    caller: NetworkOperator,
-) -> TenantAnswer:
+async def set_member_of(id: Id, body: MemberOf, caller: NetworkOperator) -> TenantAnswer:
     """Le syndicat voit la collectivité et les membres de celle-ci ; elle ne voit toujours qu'elle-même."""
     async with caller.changing() as change:
         await tenants.act_as_operator(change.connection)
@@ -218,11 +213,7 @@ async def set_member_of(
 
 
 @router.post("/assets/{id}/transfer", summary="Transférer un actif à une autre collectivité")
-async def transfer_asset(
-    id: Id,  # noqa: A002 - The path's word.
-    body: NewTransfer,
-    caller: Manager,
-) -> TransferAnswer:
+async def transfer_asset(id: Id, body: NewTransfer, caller: Manager) -> TransferAnswer:
     """Transférer un actif et les capteurs qui le servent ; `history` dit ce que devient ce qui a été mesuré.
 
     Les partages de l'actif ne passent pas au destinataire ; ses alertes ouvertes sont résolues, cause

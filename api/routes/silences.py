@@ -4,21 +4,20 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from alerting import rule_store, silences
 from alerting.rules.calendar import MalformedCalendar
 from alerting.rules.checks import RefusedRule
 from api.auth import Manager, Reader
-from api.fields import PRINTABLE, Body, Id, IdQuery, IdRef, Instant, Name, Text, Word, answer_of, example
+from api.fields import Body, Id, IdQuery, IdRef, Instant, Name, Remark, Text, Word, answer_of, example
 from api.pages import Page
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 
 router = APIRouter(prefix="/v1", tags=["Silences et calendriers"], responses=PROBLEM_RESPONSES)
 
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)]
 Ended = Annotated[bool, Query(description="true : aussi ce qui est terminé")]
 UNTIL_TEXT = "Fin, obligatoire"
 
@@ -30,7 +29,7 @@ class NewSilence(Body):
         {"reason": "fête de quartier", "ends_at": "2027-06-21T22:00:00Z", "commune": "Landerneau"}
     )
 
-    reason: Reason
+    reason: Remark
     ends_at: Instant = Field(description=UNTIL_TEXT)
     starts_at: Instant | None = Field(None, description="Début ; absent : maintenant")
     rule_id: IdRef | None = Field(None, description="Les alertes de cette règle")
@@ -60,7 +59,7 @@ class NewWindow(Body):
     )
 
     asset_id: IdRef
-    reason: Reason
+    reason: Remark
     ends_at: Instant = Field(description=UNTIL_TEXT)
     starts_at: Instant | None = Field(None, description="Début ; absent : maintenant")
 
@@ -144,13 +143,13 @@ async def create_silence(body: NewSilence, caller: Manager) -> SilenceAnswer:
 
 
 @router.get("/silences/{id}", summary="Lire un silence")
-async def read_silence(id: Id, caller: Reader) -> SilenceAnswer:  # noqa: A002 - The path's word.
+async def read_silence(id: Id, caller: Reader) -> SilenceAnswer:
     """Un silence."""
     return await SILENCES.read(caller, id)
 
 
 @router.post("/silences/{id}/end", summary="Finir un silence")
-async def end_silence(id: Id, caller: Manager) -> SilenceAnswer:  # noqa: A002 - The path's word.
+async def end_silence(id: Id, caller: Manager) -> SilenceAnswer:
     """Le finir maintenant ; ce qu'il taisait et qui dure est annoncé."""
     return await SILENCES.change(caller, id, silences.end_silence, action="end")
 
@@ -176,13 +175,13 @@ async def create_window(body: NewWindow, caller: Manager) -> WindowAnswer:
 
 
 @router.get("/maintenance-windows/{id}", summary="Lire une fenêtre de maintenance")
-async def read_window(id: Id, caller: Reader) -> WindowAnswer:  # noqa: A002 - The path's word.
+async def read_window(id: Id, caller: Reader) -> WindowAnswer:
     """Une fenêtre de maintenance."""
     return await WINDOWS.read(caller, id)
 
 
 @router.post("/maintenance-windows/{id}/end", summary="Finir une fenêtre de maintenance")
-async def end_window(id: Id, caller: Manager) -> WindowAnswer:  # noqa: A002 - The path's word.
+async def end_window(id: Id, caller: Manager) -> WindowAnswer:
     """La finir maintenant ; ce qu'elle taisait et qui dure est annoncé."""
     return await WINDOWS.change(caller, id, silences.end_window, action="end")
 
@@ -206,13 +205,13 @@ async def save_calendar(body: CalendarBody, caller: Manager) -> CalendarAnswer:
 
 
 @router.get("/alert-calendars/{id}", summary="Lire un calendrier")
-async def read_calendar(id: Id, caller: Reader) -> CalendarAnswer:  # noqa: A002 - The path's word.
+async def read_calendar(id: Id, caller: Reader) -> CalendarAnswer:
     """Un calendrier."""
     return await CALENDARS.read(caller, id)
 
 
 @router.delete("/alert-calendars/{id}", status_code=204, summary="Supprimer un calendrier")
-async def delete_calendar(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_calendar(id: Id, caller: Manager) -> Response:
     """Supprimer un calendrier qu'aucune règle ne suit."""
     try:
         return await CALENDARS.delete(caller, id, rule_store.delete_calendar)

@@ -104,13 +104,13 @@ async def list_teams(caller: Reader) -> Page[TeamAnswer]:
 
 
 @router.get("/{id}", summary="Lire une équipe")
-async def read_team(id: Id, caller: Reader) -> TeamAnswer:  # noqa: A002 - The path's word.
+async def read_team(id: Id, caller: Reader) -> TeamAnswer:
     """Une équipe."""
     return await TEAMS.read(caller, id)
 
 
 @router.put("/{id}", summary="Modifier une équipe")
-async def replace_team(id: Id, body: TeamBody, caller: Manager) -> TeamAnswer:  # noqa: A002 - The path's word.
+async def replace_team(id: Id, body: TeamBody, caller: Manager) -> TeamAnswer:
     """Donner à une équipe d'autres heures, ou un autre nom."""
     given, noted = dict(body), body.model_dump(mode="json")
     return await TEAMS.change(
@@ -119,13 +119,13 @@ async def replace_team(id: Id, body: TeamBody, caller: Manager) -> TeamAnswer:  
 
 
 @router.delete("/{id}", status_code=204, summary="Retirer une équipe")
-async def delete_team(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_team(id: Id, caller: Manager) -> Response:
     """Retirer une équipe et ses contacts. Ses règles préviennent ensuite toutes les adresses de webhook."""
     return await TEAMS.delete(caller, id, teams.delete_team)
 
 
 @router.get("/{id}/contacts", summary="Lister les contacts d'une équipe")
-async def list_contacts(id: Id, caller: Reader) -> Page[ContactAnswer]:  # noqa: A002 - The path's word.
+async def list_contacts(id: Id, caller: Reader) -> Page[ContactAnswer]:
     """Les contacts, du premier échelon au dernier."""
     async with caller.reading() as connection:
         await TEAMS.get(connection, id)
@@ -134,7 +134,7 @@ async def list_contacts(id: Id, caller: Reader) -> Page[ContactAnswer]:  # noqa:
 
 
 @router.post("/{id}/contacts", status_code=201, summary="Ajouter un contact à une équipe")
-async def create_contact(id: Id, body: NewContact, caller: Manager) -> ContactAnswer:  # noqa: A002
+async def create_contact(id: Id, body: NewContact, caller: Manager) -> ContactAnswer:
     """Ajouter quelqu'un à prévenir. Une adresse de courrier devient aussi une adresse, avec ses essais.
 
     Commencez par l'échelon 0 : tant qu'il n'a personne, toutes les adresses de webhook sont prévenues à sa place.
@@ -164,7 +164,7 @@ async def _endpoint(change: Change, keys: KeyWrap, body: NewContact) -> int:
 
 
 @router.delete("/{id}/contacts/{contact_id}", status_code=204, summary="Retirer un contact d'une équipe")
-async def delete_contact(id: Id, contact_id: Id, caller: Manager) -> Response:  # noqa: A002
+async def delete_contact(id: Id, contact_id: Id, caller: Manager) -> Response:
     """Ne plus prévenir quelqu'un ; son adresse reste dans les adresses de webhook, avec ses essais."""
     async with caller.changing() as change:
         if not await teams.delete_contact(change.connection, id, contact_id):

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from alerting.defaults import create_default_rules
 from api.auth import Authenticator, Caller, Manager, NetworkOperator, Reader
-from api.fields import Answer, Body, Id, Instant, Name, answer_of, example
+from api.fields import Answer, Body, Id, Instant, Name, Slug, answer_of, example
 from api.pages import Page
 from core.model.entities import Tenant
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
@@ -58,9 +58,7 @@ class NewTenant(Body):
         }
     )
 
-    slug: Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,62}$")] = Field(
-        description="Identifiant court : minuscules, chiffres et tirets", examples=["landerneau"]
-    )
+    slug: Slug = Field(description="Identifiant court : minuscules, chiffres et tirets", examples=["landerneau"])
     name: Name = Field(examples=["Ville de Landerneau"])
     webhook_allow_list: list[Destination] = Field(
         default_factory=list[str],
@@ -159,7 +157,7 @@ async def list_tenants(caller: Reader) -> Page[TenantAnswer]:
 
 
 @router.get("/tenants/{id}", summary="Lire une collectivité")
-async def read_tenant(id: Id, caller: Reader) -> TenantAnswer:  # noqa: A002 - The path's word.
+async def read_tenant(id: Id, caller: Reader) -> TenantAnswer:
     """Une collectivité."""
     found = await _visible(caller, id)
     if id not in found:
@@ -168,7 +166,7 @@ async def read_tenant(id: Id, caller: Reader) -> TenantAnswer:  # noqa: A002 - T
 
 
 @router.patch("/tenants/{id}", summary="Dire le département d'une collectivité")
-async def update_tenant(id: Id, body: TenantPatch, caller: Manager) -> TenantAnswer:  # noqa: A002 - The path's word.
+async def update_tenant(id: Id, body: TenantPatch, caller: Manager) -> TenantAnswer:
     """Sa propre collectivité : l'heure et les jours fériés de ses règles et de ses équipes, en 5 secondes."""
     async with caller.changing() as change:
         tenant = await tenants.set_department(change.connection, id, body.department)
@@ -179,7 +177,7 @@ async def update_tenant(id: Id, body: TenantPatch, caller: Manager) -> TenantAns
 
 
 @router.put("/tenants/{id}/webhook-allow-list", summary="Autoriser des adresses internes à une collectivité")
-async def allow_destinations(id: Id, body: AllowListBody, caller: NetworkOperator) -> TenantAnswer:  # noqa: A002
+async def allow_destinations(id: Id, body: AllowListBody, caller: NetworkOperator) -> TenantAnswer:
     """Dire, en exploitant du réseau, quelles adresses internes ses messages peuvent atteindre, dès le prochain."""
     async with caller.changing() as change:
         await tenants.act_as_operator(change.connection)
@@ -214,7 +212,7 @@ async def list_api_keys(caller: Manager) -> Page[ApiKeyAnswer]:
 
 @router.delete("/api-keys/{id}", status_code=204, summary="Révoquer une clé d'API")
 async def revoke_api_key(
-    id: Annotated[str, Path(pattern="^[0-9a-f]{1,64}$", description="`id` de la clé, dans la liste")],  # noqa: A002 - The path's word.
+    id: Annotated[str, Path(pattern="^[0-9a-f]{1,64}$", description="`id` de la clé, dans la liste")],
     caller: Manager,
     request: Request,
 ) -> Response:

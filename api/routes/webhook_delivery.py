@@ -66,7 +66,7 @@ class TestAnswer(Answer):
 
 
 @router.get("/health", summary="Lire comment va l'envoi vers une adresse")
-async def read_health(id: Id, caller: Reader) -> HealthAnswer:  # noqa: A002 - The path's word.
+async def read_health(id: Id, caller: Reader) -> HealthAnswer:
     """Ce qui attend, ce qui a été abandonné, les réussites et les échecs des dernières 24 heures."""
     async with caller.reading() as connection:
         health = await dead_letters.read_health(connection, id)
@@ -77,7 +77,7 @@ async def read_health(id: Id, caller: Reader) -> HealthAnswer:  # noqa: A002 - T
 
 @router.get("/dead-letters", summary="Lister les messages abandonnés d'une adresse")
 async def list_dead_letters(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Reader,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -94,7 +94,7 @@ async def list_dead_letters(
 
 
 @router.post("/dead-letters/replay", summary="Renvoyer les messages abandonnés d'une adresse")
-async def replay_dead_letters(id: Id, body: ReplayBody, caller: Manager) -> ReplayAnswer:  # noqa: A002
+async def replay_dead_letters(id: Id, body: ReplayBody, caller: Manager) -> ReplayAnswer:
     """Renvoyer tous les messages abandonnés, ou ceux qu'on nomme ; chacun garde son identifiant `webhook-id`."""
     async with caller.changing() as change:
         await _require_enabled(change, id)
@@ -104,7 +104,7 @@ async def replay_dead_letters(id: Id, body: ReplayBody, caller: Manager) -> Repl
 
 
 @router.post("/dead-letters/{letter_id}/replay", summary="Renvoyer un message abandonné")
-async def replay_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> ReplayAnswer:  # noqa: A002
+async def replay_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> ReplayAnswer:
     """Renvoyer un message abandonné, avec le même identifiant."""
     async with caller.changing() as change:
         await _require_enabled(change, id)
@@ -115,7 +115,7 @@ async def replay_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> Repla
 
 
 @router.delete("/dead-letters", summary="Effacer les messages abandonnés d'une adresse")
-async def discard_dead_letters(id: Id, caller: Manager) -> DiscardAnswer:  # noqa: A002 - The path's word.
+async def discard_dead_letters(id: Id, caller: Manager) -> DiscardAnswer:
     """Effacer tous les messages abandonnés : ils ne pourront plus être renvoyés. Les alertes restent."""
     async with caller.changing() as change:
         await ENDPOINTS.get(change.connection, id)
@@ -125,7 +125,7 @@ async def discard_dead_letters(id: Id, caller: Manager) -> DiscardAnswer:  # noq
 
 
 @router.delete("/dead-letters/{letter_id}", status_code=204, summary="Effacer un message abandonné")
-async def discard_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> Response:  # noqa: A002
+async def discard_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> Response:
     """Effacer un message abandonné : il ne pourra plus être renvoyé."""
     async with caller.changing() as change:
         await ENDPOINTS.get(change.connection, id)
@@ -136,7 +136,7 @@ async def discard_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> Resp
 
 
 @router.post("/test", status_code=202, summary="Essayer une adresse")
-async def test_endpoint(id: Id, caller: Manager) -> TestAnswer:  # noqa: A002 - The path's word.
+async def test_endpoint(id: Id, caller: Manager) -> TestAnswer:
     """Envoyer un message d'essai, par le même chemin que les alertes : signé, gardé, et réessayé s'il échoue."""
     at = datetime.now(UTC)
     content = {"type": "webhook.test", "timestamp": at, "data": {"message": TEST_TEXT}}
@@ -150,7 +150,7 @@ async def test_endpoint(id: Id, caller: Manager) -> TestAnswer:  # noqa: A002 - 
 
 
 @router.post("/secret", summary="Changer le secret d'une adresse")
-async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> RotationAnswer:  # noqa: A002
+async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> RotationAnswer:
     """Changer le secret : jusqu'à l'heure dite, chaque message porte les deux signatures."""
     return await rotate(ENDPOINTS, caller, id, body, store.rotate_secret)
 

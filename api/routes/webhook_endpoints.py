@@ -107,17 +107,13 @@ async def list_endpoints(caller: Reader) -> Page[WebhookEndpointAnswer]:
 
 
 @router.get("/{id}", summary="Lire une adresse de webhook")
-async def read_endpoint(id: Id, caller: Reader) -> WebhookEndpointAnswer:  # noqa: A002 - The path's word.
+async def read_endpoint(id: Id, caller: Reader) -> WebhookEndpointAnswer:
     """Une adresse."""
     return await ENDPOINTS.read(caller, id)
 
 
 @router.patch("/{id}", summary="Suspendre ou reprendre une adresse de webhook")
-async def update_endpoint(
-    id: Id,  # noqa: A002 - The path's word.
-    body: WebhookEndpointPatch,
-    caller: Manager,
-) -> WebhookEndpointAnswer:
+async def update_endpoint(id: Id, body: WebhookEndpointPatch, caller: Manager) -> WebhookEndpointAnswer:
     """Suspendre ou reprendre l'envoi vers une adresse.
 
     Ce qui attendait devient des messages abandonnés, à renvoyer une fois l'envoi repris (`/dead-letters`).
@@ -127,14 +123,14 @@ async def update_endpoint(
 
 
 @router.delete("/{id}", status_code=204, summary="Retirer une adresse de webhook")
-async def delete_endpoint(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_endpoint(id: Id, caller: Manager) -> Response:
     """Retirer une adresse, avec ce qui attend d'y être envoyé."""
     return await ENDPOINTS.delete(caller, id, store.delete_endpoint)
 
 
 @router.get("/{id}/attempts", summary="Lister les essais d'envoi vers une adresse")
 async def list_attempts(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Reader,
     limit: Limit = 100,
     cursor: Cursor = None,
