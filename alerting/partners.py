@@ -13,7 +13,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from alerting.alert_rows import read_subject
 from alerting.engine_store import About
-from alerting.store import SECRET_OCTETS, secret_text
+from alerting.store import SECRET_OCTETS, renew_secret, secret_text
 from alerting.wording import partner_text
 from core.runtime.postgres import Connection, Pool
 from lorawan.crypto import WrongKek
@@ -130,9 +130,7 @@ async def rotate_secret(
     connection: Connection, keys: KeyWrap, source_id: int, former_until: datetime
 ) -> str | None:
     """A new secret `whsec_...`, shown this once; the former is taken until `former_until`. None: no source."""
-    secret = secrets.token_bytes(SECRET_OCTETS)
-    rotated = await connection.fetchval(ROTATE, source_id, keys.wrap(secret), keys.kek_id, former_until)
-    return secret_text(secret) if rotated else None
+    return await renew_secret(connection, keys, ROTATE, source_id, former_until)
 
 
 async def delete_source(connection: Connection, source_id: int) -> bool:

@@ -7,7 +7,7 @@ one whose sensor is silent explains other silence only: what still measures says
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from alerting.engine_store import About
 from alerting.rules import Rule
@@ -95,6 +95,9 @@ ORDER BY g.id
 READ_INTERVAL = """
 SELECT p.expected_interval FROM device d JOIN device_profile p ON p.id = d.device_profile_id WHERE d.id = $1
 """
+
+
+Ended = TypeVar("Ended")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +223,7 @@ async def create_silence(
 
 async def end_silence(connection: Connection, silence_id: int) -> Silence | None:
     """End it now, unless it has ended: what it muted and still fires is told. None when it is not there."""
-    ended = await fetch_one(connection, Silence, END_SILENCE, silence_id)
-    if ended is None:
-        return await read_silence(connection, silence_id)
-    await connection.execute(WAKE_MUTED)
-    return ended
+    return await _end(connection, Silence, END_SILENCE, silence_id) or await read_silence(connection, silence_id)
 
 
 async def list_windows(
@@ -249,8 +248,12 @@ async def create_window(
 
 async def end_window(connection: Connection, window_id: int) -> MaintenanceWindow | None:
     """End it now, as `end_silence`."""
-    ended = await fetch_one(connection, MaintenanceWindow, END_WINDOW, window_id)
-    if ended is None:
-        return await read_window(connection, window_id)
-    await connection.execute(WAKE_MUTED)
+    ended = await _end(connection, MaintenanceWindow, END_WINDOW, window_id)
+    return ended or await read_window(connection, window_id)
+
+
+async def _end(connection: Connection, kind: type[Ended], statement: str, ended_id: int) -> Ended | None:
+    ended = await fetch_one(connection, kind, statement, ended_id)
+    if ended is not None:
+        await connection.execute(WAKE_MUTED)
     return ended

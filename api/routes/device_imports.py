@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from api.auth import Caller, Change, Manager
 from api.fields import Answer, Body, DevAddrHex, Eui, IdRef, Key, Name, answer_of, example, key_octets
+from api.routes.lns_sources import SOURCES
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from lorawan.crypto import WrongKek
 from registry.imports import (
@@ -23,7 +24,6 @@ from registry.imports import (
     import_device,
 )
 from registry.keys import KeyWrap
-from registry.lns_sources import read_source
 from registry.tenants import MalformedKey, authenticate
 
 MOST_DEVICES = 1000
@@ -235,8 +235,7 @@ async def import_devices(body: NewImport, caller: Manager) -> ImportAnswer:
 
 async def _check_sources(change: Change, body: NewImport) -> None:
     for source_id in {one.lns_source_id for one in body.devices if one.lns_source_id is not None}:
-        if await read_source(change.connection, source_id) is None:
-            raise not_found(f"source {source_id}")
+        await SOURCES.get(change.connection, source_id)
 
 
 def _noted(body: NewImport, imported: list[Imported]) -> dict[str, Any]:

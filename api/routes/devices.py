@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.auth import Change, Manager, Reader
+from api.auth import Manager, Reader
 from api.fields import (
     INT4_MOST,
     Body,
@@ -17,8 +17,8 @@ from api.fields import (
     IdRef,
     Key,
     Name,
-    Position,
     Search,
+    ShortText,
     answer_of,
     example,
     key_octets,
@@ -26,6 +26,7 @@ from api.fields import (
 from api.join_diagnosis import JoinAnswer
 from api.pages import Cursor, Limit, Page, after_id, page_of
 from api.resources import Resource
+from api.routes.lns_sources import SOURCES
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from core.runtime.postgres import Connection
 from decoders.catalogue import can_switch
@@ -45,7 +46,6 @@ from registry.enrolment import (
 )
 from registry.joins import read_join_diagnosis
 from registry.keys import KeyWrap
-from registry.lns_sources import read_source
 from registry.profiles import read_profile
 
 NO_JOIN_EUI = "0" * 16
@@ -89,7 +89,7 @@ class NewDevice(Body):
         False, description="Accepter un compteur de trames qui repart de zéro (ABP) : moins sûr"
     )
     asset_id: IdRef | None = Field(None, description="L'actif que le capteur sert dès maintenant")
-    position: Position = Field("", description="La place du capteur, quand plusieurs servent le même actif")
+    position: ShortText = Field("", description="La place du capteur, quand plusieurs servent le même actif")
     lns_source_id: IdRef | None = Field(
         None, description="La source dont le LNS transmet ce qu'on dit au capteur ; absente : notre réseau"
     )
@@ -167,12 +167,6 @@ async def _find(connection: Connection, dev_eui: str) -> EnrolledDevice | None:
 DEVICES = Resource("device", "capteur", _find, DeviceAnswer.model_validate)
 
 
-async def check_source(change: Change, lns_source_id: int | None) -> None:
-    """404 for a source that the tenant has not."""
-    if lns_source_id and await read_source(change.connection, lns_source_id) is None:
-        raise not_found(f"source {lns_source_id}")
-
-
 @router.post("", status_code=201, summary="Enregistrer un capteur")
 async def create(body: NewDevice, caller: Manager) -> DeviceAnswer:
     """Enregistrer un capteur, et le poser sur un actif dans la même transaction si `asset_id` est donné."""
@@ -183,7 +177,8 @@ async def create(body: NewDevice, caller: Manager) -> DeviceAnswer:
     } | body.model_dump(include={"name", "skip_f_cnt_check", "lns_source_id"})
     profile_id = body.device_profile_id
     async with caller.changing() as change:
-        await check_source(change, body.lns_source_id)
+        if body.lns_source_id:
+            await SOURCES.get(change.connection, body.lns_source_id)
         try:
             device_id = await create_device(change.connection, change.tenant_id, profile_id, keys, device)
             if body.asset_id is not None:
@@ -234,7 +229,8 @@ async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> Device
     """Modifier, désactiver ou réactiver un capteur ; actif partout en 5 secondes."""
     async with caller.changing() as change:
         before, profile_id = await DEVICES.own(change, dev_eui), body.device_profile_id
-        await check_source(change, body.lns_source_id)
+        if body.lns_source_id:
+            await SOURCES.get(change.connection, body.lns_source_id)
         if profile_id is not None and profile_id != before.device_profile_id:
             wanted = await read_profile(change.connection, profile_id)
             if wanted is None or wanted.tenant_id not in (None, change.tenant_id):
