@@ -1,10 +1,11 @@
 """Long lists come in pages: `limit` items, and `next`, the cursor of the page that follows."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import Query
+from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
 from api.fields import INT4_MOST, INT8_MOST
@@ -42,6 +43,27 @@ def cursor_id(cursor: str | None, first: int | None = None) -> int | None:
 def after_id(cursor: str | None) -> int:
     """The id in a cursor of a list of registered objects, whose ids are `integer`; 0 when there is none."""
     return min(cursor_id(cursor, 0) or 0, INT4_MOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """Which page of a list is asked for; `after` and `before` are ids, of lists in either order."""
+
+    limit: Limit = 100
+    cursor: Cursor = None
+
+    @property
+    def after(self) -> int:
+        """For a list of registered objects, the first registered first."""
+        return after_id(self.cursor)
+
+    @property
+    def before(self) -> int | None:
+        """For a list of what happened, the last first; None: the first page."""
+        return cursor_id(self.cursor)
+
+
+Paged = Annotated[Paging, Depends()]
 
 
 def _id_of(row: Any) -> str:

@@ -8,13 +8,18 @@ from typing import Any, Generic, Protocol, TypeVar
 from fastapi import Response
 
 from api.auth import Caller, Change
-from api.pages import Page
+from api.pages import Page, Paging, page_of
 from core.runtime.http.errors import Problem, not_found, read_only
 from core.runtime.postgres import Connection
 
 
 class Owned(Protocol):
     """What belongs to a tenant, or with None is offered to all."""
+
+    @property
+    def id(self) -> int:
+        """Its number in the audit."""
+        ...
 
     @property
     def tenant_id(self) -> int | None:
@@ -68,11 +73,36 @@ class Resource(Generic[Row, Shown]):
         async with caller.reading() as connection:
             return self.show(await self.get(connection, key))
 
-    async def list(self, caller: Caller, rows: Callable[[Connection], Awaitable[Sequence[Row]]]) -> Page[Shown]:
-        """All of them in one page: they are few."""
+    async def list(
+        self, caller: Caller, rows: Callable[..., Awaitable[Sequence[Row]]], **asked: Any
+    ) -> Page[Shown]:
+        """All of them, or those that `asked` keeps, in one page: they are few."""
         async with caller.reading() as connection:
-            found = await rows(connection)
+            found = await rows(connection, **asked)
         return Page(items=[self.show(row) for row in found], next=None)
+
+    async def page(
+        self, caller: Caller, paging: Paging, rows: Callable[..., Awaitable[Sequence[Row]]], **asked: Any
+    ) -> Page[Shown]:
+        """A page of those that `asked` keeps; `rows` gives `most` of them."""
+        async with caller.reading() as connection:
+            found = await rows(connection, most=paging.limit + 1, **asked)
+        return page_of(found, paging.limit, self.show)
+
+    async def create(
+        self: "Resource[OwnedRow, Shown]",
+        caller: Caller,
+        created: Callable[[Change], Awaitable[OwnedRow | None]],
+        noted: Mapping[str, Any],
+        unknown: str = "",
+    ) -> Shown:
+        """Make one and note it; 422 with the reason `unknown` when what it names is not there (None)."""
+        async with caller.changing() as change:
+            row = await created(change)
+            if row is None:
+                raise Problem(422, unknown)
+            await change.audit("create", self.entity, row.id, noted)
+        return self.show(row)
 
     async def change(
         self,

@@ -211,13 +211,14 @@ async def list_rules(caller: Reader) -> Page[RuleAnswer]:
 @router.post("/alert-rules", status_code=201, summary="Créer une règle d'alerte")
 async def create_rule(body: NewRule, caller: Manager) -> RuleAnswer:
     """Créer une règle, active partout en 5 secondes ; `enabled: false` pour l'essayer d'abord."""
-    async with caller.changing() as change:
-        try:
-            rule = await rule_store.create_rule(change.connection, body.rule(change.tenant_id))
-        except RefusedRule as refused:
-            raise Problem(422, str(refused)) from None
-        await change.audit("create", "alert_rule", rule.id, body.changed())
-    return RuleAnswer.model_validate(rule)
+    try:
+        return await RULES.create(
+            caller,
+            lambda change: rule_store.create_rule(change.connection, body.rule(change.tenant_id)),
+            body.changed(),
+        )
+    except RefusedRule as refused:
+        raise Problem(422, str(refused)) from None
 
 
 @router.post("/alert-rules/trial", summary="Essayer une règle d'alerte")

@@ -13,7 +13,7 @@ from alerting.alert_store import Alert
 from api.auth import Change, Manager, Reader
 from api.fields import BigId, Body, IdQuery, Name, Remark, Text, answer_of, example
 from api.impersonation import on_behalf
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.pages import Page, Paged
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 
@@ -100,18 +100,14 @@ class Closing(Body):
 @router.get("/alerts", summary="Lister les alertes")
 async def list_alerts(
     caller: Reader,
+    paging: Paged,
     state: Annotated[list[Workflow] | None, Query(max_length=5, description=STATES_TEXT)] = None,
     asset_id: IdQuery = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
 ) -> Page[AlertAnswer]:
     """Les alertes, la dernière d'abord."""
-    before = cursor_id(cursor)
-    async with caller.reading() as connection:
-        rows = await alert_store.list_alerts(
-            connection, workflow=state, asset_id=asset_id, before=before, most=limit + 1
-        )
-    return page_of(rows, limit, AlertAnswer.model_validate)
+    return await ALERTS.page(
+        caller, paging, alert_store.list_alerts, before=paging.before, workflow=state, asset_id=asset_id
+    )
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ from api.fields import (
     answer_of,
     example,
 )
-from api.pages import Cursor, Limit, Page, after_id, page_of
+from api.pages import Page, Paged
 from api.resources import Resource
 from core.model.entities import Asset
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
@@ -145,15 +145,16 @@ async def _detail(connection: Connection, asset: Asset) -> AssetDetail:
 @router.post("", status_code=201, summary="Créer un actif")
 async def create_asset(body: NewAsset, caller: Manager) -> AssetAnswer:
     """Créer un actif."""
-    async with caller.changing() as change:
-        asset = await assets.create_asset(change.connection, change.tenant_id, body.model_dump())
-        await change.audit("create", "asset", asset.id, body.model_dump())
-    return AssetAnswer.model_validate(asset)
+    given = body.model_dump()
+    return await ASSETS.create(
+        caller, lambda change: assets.create_asset(change.connection, change.tenant_id, given), given
+    )
 
 
 @router.get("", summary="Lister les actifs")
 async def list_assets(
     caller: Reader,
+    paging: Paged,
     kind: AssetKind = None,
     commune: Annotated[
         str | None, Query(max_length=200, pattern=PRINTABLE, description="Nom de la commune")
@@ -164,23 +165,19 @@ async def list_assets(
         int | None,
         Query(ge=1, le=INT4_MOST, description="Collectivité propriétaire ; absente : toutes les visibles"),
     ] = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
 ) -> Page[AssetAnswer]:
     """Les actifs visibles, les siens et ceux qui sont partagés, par type, commune, étiquette ou texte."""
-    after = after_id(cursor)
-    async with caller.reading() as connection:
-        rows = await assets.list_assets(
-            connection,
-            after=after,
-            kind=kind,
-            commune=commune,
-            search=q,
-            tag=tag,
-            tenant_id=tenant_id,
-            most=limit + 1,
-        )
-    return page_of(rows, limit, AssetAnswer.model_validate)
+    return await ASSETS.page(
+        caller,
+        paging,
+        assets.list_assets,
+        after=paging.after,
+        kind=kind,
+        commune=commune,
+        search=q,
+        tag=tag,
+        tenant_id=tenant_id,
+    )
 
 
 @router.get("/{id}", summary="Lire un actif")

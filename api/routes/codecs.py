@@ -25,7 +25,7 @@ from api.fields import (
     answer_of,
     example,
 )
-from api.pages import Cursor, Limit, Page, after_id, cursor_id, page_of
+from api.pages import Cursor, Limit, Page, Paged, cursor_id, page_of
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from decoders.catalogue import CODECS
@@ -139,14 +139,11 @@ async def create(body: NewCodec, caller: Manager) -> CodecAnswer:
 @router.get("/codecs", summary="Lister les décodeurs publiés")
 async def list_all(
     caller: Reader,
+    paging: Paged,
     q: Annotated[Search, Query(description="Cherche dans le nom, le fabricant et le modèle")] = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
 ) -> Page[CodecAnswer]:
     """Les décodeurs de la collectivité, et ceux qui sont proposés à toutes."""
-    async with caller.reading() as connection:
-        rows = await list_codecs(connection, after=after_id(cursor), search=q, most=limit + 1)
-    return page_of(rows, limit, CODECS_PUBLISHED.show)
+    return await CODECS_PUBLISHED.page(caller, paging, list_codecs, after=paging.after, search=q)
 
 
 @router.get("/codecs/{id}", summary="Lire un décodeur")

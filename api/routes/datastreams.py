@@ -8,7 +8,7 @@ from pydantic import Field
 from api import store
 from api.auth import Reader
 from api.fields import PRINTABLE, Answer, Eui, Id, IdQuery, answer_of
-from api.pages import Cursor, Limit, Page, after_id, page_of
+from api.pages import Page, Paged
 from api.resources import Resource
 from api.store import DatastreamRow
 from core.model.quantities import QUANTITIES
@@ -59,23 +59,21 @@ async def list_quantities(_caller: Reader) -> Page[QuantityAnswer]:
 @router.get("/datastreams", summary="Lister les flux de mesures")
 async def list_datastreams(
     caller: Reader,
+    paging: Paged,
     asset_id: IdQuery = None,
     dev_eui: Annotated[str | None, Query(pattern="^[0-9a-fA-F]{16}$", description="DevEUI du capteur")] = None,
     quantity: QuantityName = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
 ) -> Page[DatastreamAnswer]:
     """Les flux de mesures, par actif, capteur ou grandeur."""
-    async with caller.reading() as connection:
-        rows = await store.list_datastreams(
-            connection,
-            after=after_id(cursor),
-            asset_ids=None if asset_id is None else [asset_id],
-            dev_eui=None if dev_eui is None else bytes.fromhex(dev_eui),
-            quantity=quantity,
-            most=limit + 1,
-        )
-    return page_of(rows, limit, DATASTREAMS.show)
+    return await DATASTREAMS.page(
+        caller,
+        paging,
+        store.list_datastreams,
+        after=paging.after,
+        asset_ids=None if asset_id is None else [asset_id],
+        dev_eui=None if dev_eui is None else bytes.fromhex(dev_eui),
+        quantity=quantity,
+    )
 
 
 @router.get("/datastreams/{id}", summary="Lire un flux de mesures")

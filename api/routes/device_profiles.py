@@ -10,7 +10,7 @@ from api.auth import Caller, Change, Manager, Reader
 from api.codec_fields import CodecOptions, CommandSpec, MappingRules, check_commands
 from api.decodings import OWN, POINTED, POINTED_FOR_ALL, SHARED, decoding_for
 from api.fields import Body, Id, IdRef, Name, ShortText, Word, answer_of, example
-from api.pages import Cursor, Limit, Page, after_id, page_of
+from api.pages import Page, Paged
 from api.resources import Resource
 from core.model.entities import DeviceProfile
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
@@ -157,13 +157,9 @@ async def create_device_profile(body: NewDeviceProfile, caller: Manager) -> Devi
 
 
 @router.get("", summary="Lister les profils d'appareil")
-async def list_device_profiles(
-    caller: Reader, limit: Limit = 100, cursor: Cursor = None
-) -> Page[DeviceProfileAnswer]:
+async def list_device_profiles(caller: Reader, paging: Paged) -> Page[DeviceProfileAnswer]:
     """Les profils de la collectivité, et ceux qui sont proposés à toutes."""
-    async with caller.reading() as connection:
-        rows = await list_profiles(connection, after=after_id(cursor), most=limit + 1)
-    return page_of(rows, limit, PROFILES.show)
+    return await PROFILES.page(caller, paging, list_profiles, after=paging.after)
 
 
 @router.get("/{id}", summary="Lire un profil d'appareil")

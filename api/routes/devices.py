@@ -24,7 +24,7 @@ from api.fields import (
     key_octets,
 )
 from api.join_diagnosis import JoinAnswer
-from api.pages import Cursor, Limit, Page, after_id, page_of
+from api.pages import Page, Paged
 from api.resources import Resource
 from api.routes.lns_sources import SOURCES
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
@@ -194,23 +194,21 @@ async def create(body: NewDevice, caller: Manager) -> DeviceAnswer:
 @router.get("", summary="Lister les capteurs")
 async def list_devices(
     caller: Reader,
+    paging: Paged,
     device_profile_id: IdQuery = None,
     enabled: Annotated[bool | None, Query(description="Actifs ou désactivés ; absent : tous")] = None,
     q: Annotated[Search, Query(description="Cherche dans le nom et le DevEUI")] = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
 ) -> Page[DeviceAnswer]:
     """Les capteurs de la collectivité et de ses membres, et ceux des actifs qui lui sont partagés."""
-    async with caller.reading() as connection:
-        rows = await list_enrolled(
-            connection,
-            after=after_id(cursor),
-            device_profile_id=device_profile_id,
-            enabled=enabled,
-            search=q,
-            most=limit + 1,
-        )
-    return page_of(rows, limit, DeviceAnswer.model_validate)
+    return await DEVICES.page(
+        caller,
+        paging,
+        list_enrolled,
+        after=paging.after,
+        device_profile_id=device_profile_id,
+        enabled=enabled,
+        search=q,
+    )
 
 
 @router.get("/{dev_eui}", summary="Lire un capteur")

@@ -10,7 +10,7 @@ from pydantic import Field
 from api.auth import Change, Manager, NetworkOperator, Reader
 from api.fields import Body, Eui, EuiPath, Latitude, Longitude, Name, answer_of, example
 from api.gateway_supervision import AddressChangeAnswer, Supervision
-from api.pages import Cursor, Limit, Page, after_id, page_of
+from api.pages import Limit, Page, Paged
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
 from core.runtime.postgres import Connection
@@ -120,12 +120,9 @@ async def _create(change: Change, gateway_id: str, body: ClaimedGateway) -> Gate
 
 
 @router.get("", summary="Lister les passerelles")
-async def list_gateways(caller: Reader, limit: Limit = 100, cursor: Cursor = None) -> Page[GatewayAnswer]:
+async def list_gateways(caller: Reader, paging: Paged) -> Page[GatewayAnswer]:
     """Les passerelles de la collectivité."""
-    after = after_id(cursor)
-    async with caller.reading() as connection:
-        rows = await gateways.list_gateways(connection, after=after, most=limit + 1)
-    return page_of(rows, limit, _show)
+    return await GATEWAYS.page(caller, paging, gateways.list_gateways, after=paging.after)
 
 
 @router.get("/unknown", summary="Lister les passerelles non enregistrées")

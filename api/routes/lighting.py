@@ -10,7 +10,7 @@ from pydantic import Field
 from api.auth import LightingOperator, Reader
 from api.fields import BigId, Body, IdQuery, IdRef, Instant, Text, answer_of, example
 from api.impersonation import on_behalf
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.pages import Page, Paged
 from api.resources import Resource
 from api.routes.assets import ASSETS
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
@@ -82,14 +82,9 @@ async def create_command(body: NewCommand, caller: LightingOperator) -> CommandA
 
 
 @router.get("", summary="Lister les ordres d'éclairage")
-async def list_commands(
-    caller: Reader, asset_id: IdQuery = None, limit: Limit = 100, cursor: Cursor = None
-) -> Page[CommandAnswer]:
+async def list_commands(caller: Reader, paging: Paged, asset_id: IdQuery = None) -> Page[CommandAnswer]:
     """Les ordres, le dernier d'abord."""
-    before = cursor_id(cursor)
-    async with caller.reading() as connection:
-        rows = await store.list_commands(connection, asset_id=asset_id, before=before, most=limit + 1)
-    return page_of(rows, limit, _show)
+    return await COMMANDS.page(caller, paging, store.list_commands, before=paging.before, asset_id=asset_id)
 
 
 @router.get("/{id}", summary="Lire un ordre d'éclairage")

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from api.auth import Change, Manager, Reader
 from api.failed_store import FailedFrames, list_failed
 from api.fields import Body, Eui, HexOctets, Id, IdQuery, IdRef, Instant, Text, answer_of, example
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.pages import Cursor, Limit, Page, Paging
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
 from decoders.catalogue import CODECS
@@ -149,9 +149,8 @@ async def _check(change: Change, body: NewRedecode) -> None:
 @router.get("/redecodes", summary="Lister les nouveaux décodages")
 async def list_all(caller: Reader, cursor: Cursor = None, limit: Limit = 100) -> Page[RedecodeAnswer]:
     """Ceux de la collectivité, le dernier d'abord."""
-    async with caller.reading() as connection:
-        jobs = await list_redecodes(connection, before=cursor_id(cursor), most=limit + 1)
-    return page_of(jobs, limit, REDECODES.show)
+    paging = Paging(limit, cursor)
+    return await REDECODES.page(caller, paging, list_redecodes, before=paging.before)
 
 
 @router.get("/redecodes/{id}", summary="Suivre un nouveau décodage")

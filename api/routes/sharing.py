@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from api.auth import Change, Manager, NetworkOperator, Reader
 from api.fields import Answer, Body, Id, IdRef, Instant, Slug, Word, answer_of, example
-from api.pages import Cursor, Limit, Page, after_id, page_of
+from api.pages import Page, Paged
 from api.resources import Resource
 from api.routes.assets import ASSETS
 from api.routes.tenants import TenantAnswer
@@ -153,17 +153,13 @@ async def create_grant(body: NewGrant, caller: Manager) -> GrantAnswer:
 @router.get("/grants", summary="Lister les partages")
 async def list_grants(
     caller: Reader,
+    paging: Paged,
     direction: Annotated[
         Literal["given", "received"] | None, Query(description="`given` donnés, `received` reçus ; absent : tous")
     ] = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
 ) -> Page[GrantAnswer]:
     """Les partages donnés et reçus, aussi ceux qui sont finis ou révoqués."""
-    after = after_id(cursor)
-    async with caller.reading() as connection:
-        rows = await sharing.list_grants(connection, direction=direction, after=after, most=limit + 1)
-    return page_of(rows, limit, GRANTS.show)
+    return await GRANTS.page(caller, paging, sharing.list_grants, after=paging.after, direction=direction)
 
 
 @router.get("/grants/{id}", summary="Lire un partage")

@@ -125,21 +125,19 @@ def _check_end(starts_at: datetime | None, ends_at: datetime) -> None:
 @router.get("/silences", summary="Lister les silences")
 async def list_silences(caller: Reader, ended: Ended = False) -> Page[SilenceAnswer]:
     """Ceux qui durent ou viendront, le dernier à finir d'abord."""
-    return await SILENCES.list(caller, lambda connection: silences.list_silences(connection, ended=ended))
+    return await SILENCES.list(caller, silences.list_silences, ended=ended)
 
 
 @router.post("/silences", status_code=201, summary="Créer un silence")
 async def create_silence(body: NewSilence, caller: Manager) -> SilenceAnswer:
     """Ne prévenir personne pour un temps ; ce qui dure encore à la fin est alors annoncé."""
     _check_end(body.starts_at, body.ends_at)
-    async with caller.changing() as change:
-        silence = await silences.create_silence(
-            change.connection, change.tenant_id, change.actor, body.model_dump()
-        )
-        if silence is None:
-            raise Problem(422, "la règle ou l'actif n'est pas à votre collectivité")
-        await change.audit("create", "silence", silence.id, body.model_dump(mode="json", exclude_none=True))
-    return SilenceAnswer.model_validate(silence)
+    return await SILENCES.create(
+        caller,
+        lambda change: silences.create_silence(change.connection, change.tenant_id, change.actor, dict(body)),
+        body.model_dump(mode="json", exclude_none=True),
+        "la règle ou l'actif n'est pas à votre collectivité",
+    )
 
 
 @router.get("/silences/{id}", summary="Lire un silence")
@@ -157,21 +155,19 @@ async def end_silence(id: Id, caller: Manager) -> SilenceAnswer:
 @router.get("/maintenance-windows", summary="Lister les fenêtres de maintenance")
 async def list_windows(caller: Reader, ended: Ended = False, asset_id: IdQuery = None) -> Page[WindowAnswer]:
     """Celles qui durent ou viendront, la dernière à finir d'abord."""
-    return await WINDOWS.list(
-        caller, lambda connection: silences.list_windows(connection, ended=ended, asset_id=asset_id)
-    )
+    return await WINDOWS.list(caller, silences.list_windows, ended=ended, asset_id=asset_id)
 
 
 @router.post("/maintenance-windows", status_code=201, summary="Créer une fenêtre de maintenance")
 async def create_window(body: NewWindow, caller: Manager) -> WindowAnswer:
     """Annoncer des travaux : les alertes de l'actif et de ce qui en dépend ne préviennent personne."""
     _check_end(body.starts_at, body.ends_at)
-    async with caller.changing() as change:
-        window = await silences.create_window(change.connection, change.tenant_id, change.actor, body.model_dump())
-        if window is None:
-            raise Problem(422, "l'actif n'est pas à votre collectivité")
-        await change.audit("create", "maintenance_window", window.id, body.model_dump(mode="json"))
-    return WindowAnswer.model_validate(window)
+    return await WINDOWS.create(
+        caller,
+        lambda change: silences.create_window(change.connection, change.tenant_id, change.actor, dict(body)),
+        body.model_dump(mode="json"),
+        "l'actif n'est pas à votre collectivité",
+    )
 
 
 @router.get("/maintenance-windows/{id}", summary="Lire une fenêtre de maintenance")

@@ -1,5 +1,6 @@
 """Teams: who is told of alerts, when they are not to be disturbed, and who is next when nobody answers."""
 
+from collections.abc import Awaitable
 from datetime import time
 from typing import Annotated, Self
 
@@ -91,10 +92,11 @@ TEAMS = Resource("team", "équipe", teams.read_team, TeamAnswer.model_validate)
 @router.post("", status_code=201, summary="Créer une équipe")
 async def create_team(body: TeamBody, caller: Manager) -> TeamAnswer:
     """Créer une équipe. Une règle nomme l'équipe qu'elle prévient (`team_id`)."""
-    async with caller.changing() as change:
-        team = await teams.create_team(change.connection, change.tenant_id, dict(body))
-        await change.audit("create", "team", team.id, body.model_dump(mode="json"))
-    return TeamAnswer.model_validate(team)
+
+    def create(change: Change) -> Awaitable[teams.Team]:
+        return teams.create_team(change.connection, change.tenant_id, dict(body))
+
+    return await TEAMS.create(caller, create, body.model_dump(mode="json"))
 
 
 @router.get("", summary="Lister les équipes")
