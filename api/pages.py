@@ -62,6 +62,11 @@ class Paging:
         """For a list of what happened, the last first; None: the first page."""
         return cursor_id(self.cursor)
 
+    @property
+    def most(self) -> int:
+        """How many to ask for: the one too many says that there is more."""
+        return self.limit + 1
+
 
 Paged = Annotated[Paging, Depends()]
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from fastapi import Response
 
@@ -30,6 +30,7 @@ class Owned(Protocol):
 Row = TypeVar("Row")
 OwnedRow = TypeVar("OwnedRow", bound=Owned)
 Shown = TypeVar("Shown")
+Asked = ParamSpec("Asked")
 Key = int | str
 
 
@@ -74,19 +75,28 @@ class Resource(Generic[Row, Shown]):
             return self.show(await self.get(connection, key))
 
     async def list(
-        self, caller: Caller, rows: Callable[..., Awaitable[Sequence[Row]]], **asked: Any
+        self,
+        caller: Caller,
+        rows: Callable[Concatenate[Connection, Asked], Awaitable[Sequence[Row]]],
+        *args: Asked.args,
+        **asked: Asked.kwargs,
     ) -> Page[Shown]:
-        """All of them, or those that `asked` keeps, in one page: they are few."""
+        """All of them, or those that are asked for, in one page: they are few."""
         async with caller.reading() as connection:
-            found = await rows(connection, **asked)
+            found = await rows(connection, *args, **asked)
         return Page(items=[self.show(row) for row in found], next=None)
 
     async def page(
-        self, caller: Caller, paging: Paging, rows: Callable[..., Awaitable[Sequence[Row]]], **asked: Any
+        self,
+        caller: Caller,
+        paging: Paging,
+        rows: Callable[Concatenate[Connection, Asked], Awaitable[Sequence[Row]]],
+        *args: Asked.args,
+        **asked: Asked.kwargs,
     ) -> Page[Shown]:
-        """A page of those that `asked` keeps; `rows` gives `most` of them."""
+        """A page of those that are asked for: up to `paging.most`."""
         async with caller.reading() as connection:
-            found = await rows(connection, most=paging.limit + 1, **asked)
+            found = await rows(connection, *args, **asked)
         return page_of(found, paging.limit, self.show)
 
     async def create(

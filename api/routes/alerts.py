@@ -106,7 +106,13 @@ async def list_alerts(
 ) -> Page[AlertAnswer]:
     """Les alertes, la dernière d'abord."""
     return await ALERTS.page(
-        caller, paging, alert_store.list_alerts, before=paging.before, workflow=state, asset_id=asset_id
+        caller,
+        paging,
+        alert_store.list_alerts,
+        before=paging.before,
+        most=paging.most,
+        workflow=state,
+        asset_id=asset_id,
     )
 
 

@@ -172,6 +172,7 @@ async def list_assets(
         paging,
         assets.list_assets,
         after=paging.after,
+        most=paging.most,
         kind=kind,
         commune=commune,
         search=q,

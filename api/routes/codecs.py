@@ -143,7 +143,7 @@ async def list_all(
     q: Annotated[Search, Query(description="Cherche dans le nom, le fabricant et le modèle")] = None,
 ) -> Page[CodecAnswer]:
     """Les décodeurs de la collectivité, et ceux qui sont proposés à toutes."""
-    return await CODECS_PUBLISHED.page(caller, paging, list_codecs, after=paging.after, search=q)
+    return await CODECS_PUBLISHED.page(caller, paging, list_codecs, after=paging.after, most=paging.most, search=q)
 
 
 @router.get("/codecs/{id}", summary="Lire un décodeur")

@@ -70,6 +70,7 @@ async def list_datastreams(
         paging,
         store.list_datastreams,
         after=paging.after,
+        most=paging.most,
         asset_ids=None if asset_id is None else [asset_id],
         dev_eui=None if dev_eui is None else bytes.fromhex(dev_eui),
         quantity=quantity,

@@ -159,7 +159,7 @@ async def create_device_profile(body: NewDeviceProfile, caller: Manager) -> Devi
 @router.get("", summary="Lister les profils d'appareil")
 async def list_device_profiles(caller: Reader, paging: Paged) -> Page[DeviceProfileAnswer]:
     """Les profils de la collectivité, et ceux qui sont proposés à toutes."""
-    return await PROFILES.page(caller, paging, list_profiles, after=paging.after)
+    return await PROFILES.page(caller, paging, list_profiles, after=paging.after, most=paging.most)
 
 
 @router.get("/{id}", summary="Lire un profil d'appareil")

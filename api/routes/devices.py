@@ -205,6 +205,7 @@ async def list_devices(
         paging,
         list_enrolled,
         after=paging.after,
+        most=paging.most,
         device_profile_id=device_profile_id,
         enabled=enabled,
         search=q,

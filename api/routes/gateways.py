@@ -122,7 +122,7 @@ async def _create(change: Change, gateway_id: str, body: ClaimedGateway) -> Gate
 @router.get("", summary="Lister les passerelles")
 async def list_gateways(caller: Reader, paging: Paged) -> Page[GatewayAnswer]:
     """Les passerelles de la collectivité."""
-    return await GATEWAYS.page(caller, paging, gateways.list_gateways, after=paging.after)
+    return await GATEWAYS.page(caller, paging, gateways.list_gateways, after=paging.after, most=paging.most)
 
 
 @router.get("/unknown", summary="Lister les passerelles non enregistrées")

@@ -84,7 +84,9 @@ async def create_command(body: NewCommand, caller: LightingOperator) -> CommandA
 @router.get("", summary="Lister les ordres d'éclairage")
 async def list_commands(caller: Reader, paging: Paged, asset_id: IdQuery = None) -> Page[CommandAnswer]:
     """Les ordres, le dernier d'abord."""
-    return await COMMANDS.page(caller, paging, store.list_commands, before=paging.before, asset_id=asset_id)
+    return await COMMANDS.page(
+        caller, paging, store.list_commands, before=paging.before, most=paging.most, asset_id=asset_id
+    )
 
 
 @router.get("/{id}", summary="Lire un ordre d'éclairage")

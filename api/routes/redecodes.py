@@ -150,7 +150,7 @@ async def _check(change: Change, body: NewRedecode) -> None:
 async def list_all(caller: Reader, cursor: Cursor = None, limit: Limit = 100) -> Page[RedecodeAnswer]:
     """Ceux de la collectivité, le dernier d'abord."""
     paging = Paging(limit, cursor)
-    return await REDECODES.page(caller, paging, list_redecodes, before=paging.before)
+    return await REDECODES.page(caller, paging, list_redecodes, before=paging.before, most=paging.most)
 
 
 @router.get("/redecodes/{id}", summary="Suivre un nouveau décodage")

@@ -159,7 +159,9 @@ async def list_grants(
     ] = None,
 ) -> Page[GrantAnswer]:
     """Les partages donnés et reçus, aussi ceux qui sont finis ou révoqués."""
-    return await GRANTS.page(caller, paging, sharing.list_grants, after=paging.after, direction=direction)
+    return await GRANTS.page(
+        caller, paging, sharing.list_grants, after=paging.after, most=paging.most, direction=direction
+    )
 
 
 @router.get("/grants/{id}", summary="Lire un partage")
