@@ -2,18 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from core.runtime.postgres import Connection, Pool
-from registry.rows import fetch_all, fetch_one, insert
+from registry.rows import Written, fetch_all, fetch_one, insert
 
 COLUMNS = """id, tenant_id, device_id, (SELECT v.dev_eui FROM device v WHERE v.id = redecode.device_id) AS dev_eui,
 device_profile_id, since, until, codec, codec_version_id, only_failed,
 requested_by, created_at, state, reason, started_at, ended_at, reached_device_id, reached_at, frames, frames_done,
 frames_decoded, frames_failed, values_removed, values_written"""
+WRITTEN = Written("device_id, device_profile_id, since, until, codec, codec_version_id, only_failed")
 REQUEST = f"""
-INSERT INTO redecode (tenant_id, device_id, device_profile_id, since, until, codec, codec_version_id, only_failed,
-                      requested_by)
-VALUES ($1, $2, $3, $4, least($5, now()), $6, $7, $8, $9)
+INSERT INTO redecode (tenant_id, requested_by, {WRITTEN.columns})
+VALUES ($1, $2, $3, $4, $5, least($6, now()), $7, $8, coalesce($9, false))
 RETURNING {COLUMNS}
 """
 READ = f"SELECT {COLUMNS} FROM redecode WHERE id = $1"
@@ -66,34 +67,10 @@ class Redecode:
         return None if self.frames is None else min(1.0, self.frames_done / self.frames)
 
 
-async def request_redecode(
-    connection: Connection,
-    tenant_id: int,
-    *,
-    device_id: int | None = None,
-    device_profile_id: int | None = None,
-    since: datetime,
-    until: datetime,
-    codec: str | None = None,
-    codec_version_id: int | None = None,
-    only_failed: bool = False,
-    requested_by: str,
-) -> Redecode:
-    """A job that waits for its turn; what comes in from now on is none of its business."""
-    return await insert(
-        connection,
-        Redecode,
-        REQUEST,
-        tenant_id,
-        device_id,
-        device_profile_id,
-        since,
-        until,
-        codec,
-        codec_version_id,
-        only_failed,
-        requested_by,
-    )
+async def request_redecode(connection: Connection, tenant_id: int, *, requested_by: str, **job: Any) -> Redecode:
+    """A job of columns in `WRITTEN` that waits for its turn; what comes in from now on is none of its business."""
+    values = WRITTEN.values(job, partial=True)
+    return await insert(connection, Redecode, REQUEST, tenant_id, requested_by, *values)
 
 
 async def read_redecode(connection: Connection | Pool, redecode_id: int) -> Redecode | None:
