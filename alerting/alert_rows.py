@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from alerting.engine_store import About
@@ -10,7 +11,7 @@ from alerting.rules import Condition
 from alerting.rules.alert_lifecycle import Life, Workflow
 from alerting.wording import Subject
 from core.runtime.postgres import Connection, Pool, Record
-from registry.rows import entity
+from registry.rows import entity, fetch_all
 
 COLUMNS = """a.id, a.tenant_id, a.rule_id, a.asset_id, a.device_id, a.datastream_id, a.gateway_id, a.team_id,
 a.severity::text AS severity, a.message, a.condition::text AS condition, a.workflow::text AS workflow, a.opened_at,
@@ -115,6 +116,11 @@ ORDER BY a.id LIMIT 200
 COUNT_OPEN = """
 SELECT severity::text, count(*) AS n FROM alert WHERE workflow NOT IN ('resolved', 'closed') GROUP BY severity
 """
+OF_NEW = attrgetter("team_id", "slot", "severity", "since", "value", "threshold")
+OF_LIFE = attrgetter(
+    "workflow", "ended_at", "occurrences", "told", "muted_by", "muted_until", "transitions", "is_flapping",
+    "untold", "digest_at", "reopen_at", "due_at",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,12 +234,7 @@ async def insert_alert(connection: Connection, new: NewAlert) -> int:
         new.tenant_id,
         new.rule_id,
         *new.about,
-        new.team_id,
-        new.slot,
-        new.severity,
-        new.since,
-        new.value,
-        new.threshold,
+        *OF_NEW(new),
     )
 
 
@@ -242,18 +243,7 @@ async def save_life(connection: Connection, alert_id: int, life: Life) -> None:
     await connection.execute(
         SAVE_LIFE,
         alert_id,
-        life.workflow,
-        life.ended_at,
-        life.occurrences,
-        life.told,
-        life.muted_by,
-        life.muted_until,
-        life.transitions,
-        life.is_flapping,
-        life.untold,
-        life.digest_at,
-        life.reopen_at,
-        life.due_at,
+        *OF_LIFE(life),
     )
 
 
@@ -312,7 +302,7 @@ async def read_rule_name(connection: Connection, rule_id: int) -> str:
 
 async def find_orphans(connection: Connection | Pool) -> list[Orphan]:
     """Open alerts whose rule was switched off, or whose silent device was disabled or serves another place."""
-    return [entity(Orphan, row) for row in await connection.fetch(FIND_ORPHANS)]
+    return await fetch_all(connection, Orphan, FIND_ORPHANS)
 
 
 async def count_open(connection: Connection | Pool) -> dict[str, int]:

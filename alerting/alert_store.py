@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.runtime.postgres import Connection, Pool, Record
-from registry.rows import entity
+from registry.rows import fetch_all, fetch_one
 
 COLUMNS = """a.id, a.tenant_id, a.rule_id, coalesce(r.name, '') AS rule, a.asset_id, a.device_id, a.datastream_id,
 a.gateway_id, a.subject, a.team_id, a.severity::text AS severity, a.message, a.condition::text AS condition,
@@ -121,18 +121,17 @@ async def list_alerts(
 ) -> list[Alert]:
     """Visible alerts, newest first; `workflow` keeps those of these states, `before` is the last id of a page."""
     states = None if workflow is None else list(workflow)
-    return [entity(Alert, row) for row in await connection.fetch(LIST, states, asset_id, before, most)]
+    return await fetch_all(connection, Alert, LIST, states, asset_id, before, most)
 
 
 async def read_alert(connection: Connection | Pool, alert_id: int) -> Alert | None:
     """One alert as it stands."""
-    row = await connection.fetchrow(READ, alert_id)
-    return None if row is None else entity(Alert, row)
+    return await fetch_one(connection, Alert, READ, alert_id)
 
 
 async def list_events(connection: Connection | Pool, alert_id: int) -> list[AlertEvent]:
     """What happened to an alert, and what people said of it, in order."""
-    return [entity(AlertEvent, row) for row in await connection.fetch(LIST_EVENTS, alert_id)]
+    return await fetch_all(connection, AlertEvent, LIST_EVENTS, alert_id)
 
 
 async def acknowledge(connection: Connection, alert_id: int, by: str) -> Alert | None:

@@ -13,7 +13,7 @@ import msgspec
 
 from alerting.queue import WebhookMessage, decode_message
 from core.runtime.postgres import Connection, Pool
-from registry.rows import entity
+from registry.rows import fetch_one
 
 NEVER_TRIED = "jamais essayé : l'adresse était suspendue"
 LIST_DEAD = "SELECT id, payload, queued_at, failed_at FROM dead_webhooks($1, $2, $3)"
@@ -135,8 +135,7 @@ async def discard(connection: Connection | Pool, endpoint_id: int, ids: Sequence
 
 async def read_health(connection: Connection | Pool, endpoint_id: int) -> Health | None:
     """How an endpoint does; None when there is no such endpoint."""
-    row = await connection.fetchrow(READ_HEALTH, endpoint_id)
-    return None if row is None else entity(Health, row)
+    return await fetch_one(connection, Health, READ_HEALTH, endpoint_id)
 
 
 async def queue_test(connection: Connection | Pool, endpoint_id: int, body: bytes) -> str | None:

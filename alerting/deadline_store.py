@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core.runtime.postgres import Connection, Pool
-from registry.rows import entity
+from registry.rows import entity, fetch_all
 
 LOCK_DEADLINES = """
 SELECT d.rule_id, d.device_id, d.asset_id, d.heard_at, d.due_at FROM deadline d
@@ -196,12 +196,12 @@ async def drop_deadline(connection: Connection, rule_id: int, device_id: int) ->
 
 async def lock_due(connection: Connection, now: datetime, slots: Sequence[int], most: int) -> list[DueDeadline]:
     """Deadlines of these slots that have passed."""
-    return [entity(DueDeadline, row) for row in await connection.fetch(LOCK_DUE, now, slots, most)]
+    return await fetch_all(connection, DueDeadline, LOCK_DUE, now, slots, most)
 
 
 async def read_behind(connection: Connection | Pool, default_since: datetime) -> list[Behind]:
     """Watched datastreams that have stored more than was evaluated; a new one counts from `default_since`."""
-    return [entity(Behind, row) for row in await connection.fetch(BEHIND, default_since)]
+    return await fetch_all(connection, Behind, BEHIND, default_since)
 
 
 async def read_since(
@@ -209,12 +209,12 @@ async def read_since(
 ) -> list[Stored]:
     """What these datastreams stored since, as far as it lies between these instants, oldest first."""
     ids, since = [one.id for one in behind], [one.since for one in behind]
-    return [entity(Stored, row) for row in await connection.fetch(READ_SINCE, ids, since, after, until)]
+    return await fetch_all(connection, Stored, READ_SINCE, ids, since, after, until)
 
 
 async def read_heard(connection: Connection | Pool) -> list[HeardDevice]:
     """Devices of tenants with a silence rule that were heard after their deadline was set."""
-    return [entity(HeardDevice, row) for row in await connection.fetch(HEARD_SINCE)]
+    return await fetch_all(connection, HeardDevice, HEARD_SINCE)
 
 
 async def read_losses(

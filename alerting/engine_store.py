@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from alerting.rules import Condition, RuleState
 from core.runtime.postgres import Connection, Pool, Record
-from registry.rows import entity
+from registry.rows import arrays, fetch_all
 
 READ_WATCHED = """
 SELECT s.id, s.tenant_id, s.asset_id, s.device_id, s.quantity, a.kind AS asset_kind, p.expected_interval,
@@ -110,6 +110,12 @@ class StateKey(NamedTuple):
     gateway_id: int | None = None
 
 
+WRITTEN_OF_STATE = (
+    "tenant_id, key.rule_id, key.datastream_id, key.device_id, key.gateway_id, state.condition, state.since, "
+    "state.recent, state.evaluated_until, state.value, alert_id, state.rung, state.due_at, state.memo, slot"
+)
+
+
 class StateRow(NamedTuple):
     """Where a fingerprint stands, its open alert, and the slot whose owner sees to its deadline."""
 
@@ -134,7 +140,7 @@ States = dict[StateKey, StateRow]
 
 async def read_watched(connection: Connection | Pool, ids: Sequence[int]) -> list[Watched]:
     """Datastreams by id."""
-    return [entity(Watched, row) for row in await connection.fetch(READ_WATCHED, ids)]
+    return await fetch_all(connection, Watched, READ_WATCHED, ids)
 
 
 def _state(row: Record) -> StateRow:
@@ -190,27 +196,9 @@ async def save_states(connection: Connection, rows: Mapping[StateKey, StateRow])
     """Write each fingerprint's state."""
     if not rows:
         return
-    written = rows.values()
-    await connection.execute(
-        SAVE_STATES,
-        [row.tenant_id for row in written],
-        [row.key.rule_id for row in written],
-        [row.key.datastream_id for row in written],
-        [row.key.device_id for row in written],
-        [row.key.gateway_id for row in written],
-        [row.state.condition for row in written],
-        [row.state.since for row in written],
-        [row.state.recent for row in written],
-        [row.state.evaluated_until for row in written],
-        [row.state.value for row in written],
-        [row.alert_id for row in written],
-        [row.state.rung for row in written],
-        [row.state.due_at for row in written],
-        [row.state.memo for row in written],
-        [row.slot for row in written],
-    )
+    await connection.execute(SAVE_STATES, *arrays(rows.values(), WRITTEN_OF_STATE))
 
 
 async def read_gateways_seen(connection: Connection | Pool, tenant_ids: Sequence[int]) -> list[GatewaySeen]:
     """When each gateway of these tenants was last seen; one that never spoke is absent."""
-    return [entity(GatewaySeen, row) for row in await connection.fetch(READ_GATEWAYS_SEEN, tenant_ids)]
+    return await fetch_all(connection, GatewaySeen, READ_GATEWAYS_SEEN, tenant_ids)

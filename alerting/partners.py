@@ -13,12 +13,12 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from alerting.alert_rows import read_subject
 from alerting.engine_store import About
-from alerting.store import SECRET_OCTETS, secret_text
+from alerting.store import SECRET_OCTETS, renew_secret, secret_text
 from alerting.wording import partner_text
 from core.runtime.postgres import Connection, Pool
 from lorawan.crypto import WrongKek
 from registry.keys import KeyWrap
-from registry.rows import entity
+from registry.rows import entity, fetch_all, fetch_one
 
 KINDS_MOST = 50
 MESSAGE_ID_MOST = 200
@@ -113,28 +113,24 @@ async def create_source(
 
 async def list_sources(connection: Connection | Pool) -> list[Source]:
     """Every source of the tenant."""
-    return [entity(Source, row) for row in await connection.fetch(LIST_SOURCES)]
+    return await fetch_all(connection, Source, LIST_SOURCES)
 
 
 async def read_source(connection: Connection | Pool, source_id: int) -> Source | None:
     """One source."""
-    row = await connection.fetchrow(READ_SOURCE, source_id)
-    return None if row is None else entity(Source, row)
+    return await fetch_one(connection, Source, READ_SOURCE, source_id)
 
 
 async def set_enabled(connection: Connection, source_id: int, *, enabled: bool) -> Source | None:
     """Refuse a source's events, or take them again."""
-    row = await connection.fetchrow(SET_ENABLED, source_id, enabled)
-    return None if row is None else entity(Source, row)
+    return await fetch_one(connection, Source, SET_ENABLED, source_id, enabled)
 
 
 async def rotate_secret(
     connection: Connection, keys: KeyWrap, source_id: int, former_until: datetime
 ) -> str | None:
     """A new secret `whsec_...`, shown this once; the former is taken until `former_until`. None: no source."""
-    secret = secrets.token_bytes(SECRET_OCTETS)
-    rotated = await connection.fetchval(ROTATE, source_id, keys.wrap(secret), keys.kek_id, former_until)
-    return secret_text(secret) if rotated else None
+    return await renew_secret(connection, keys, ROTATE, source_id, former_until)
 
 
 async def delete_source(connection: Connection, source_id: int) -> bool:

@@ -9,7 +9,7 @@ from alerting.rules import Rule, Rung
 from alerting.rules.calendar import Calendar, weekly_of
 from alerting.rules.checks import RefusedRule, check_rule
 from core.runtime.postgres import Connection, ForeignKeyViolationError, Pool, Record
-from registry.rows import entity
+from registry.rows import entity, fetch_all, fetch_one, insert
 
 # What a person decides of a rule, by column; the field of `Rule` has the same name.
 WRITTEN = (
@@ -158,13 +158,12 @@ async def _check_names(connection: Connection, rule: Rule) -> None:
 
 async def list_calendars(connection: Connection | Pool) -> list[StoredCalendar]:
     """Every visible calendar, by name."""
-    return [entity(StoredCalendar, row) for row in await connection.fetch(LIST_CALENDARS)]
+    return await fetch_all(connection, StoredCalendar, LIST_CALENDARS)
 
 
 async def read_calendar(connection: Connection | Pool, calendar_id: int) -> StoredCalendar | None:
     """One calendar."""
-    row = await connection.fetchrow(READ_CALENDAR, calendar_id)
-    return None if row is None else entity(StoredCalendar, row)
+    return await fetch_one(connection, StoredCalendar, READ_CALENDAR, calendar_id)
 
 
 async def save_calendar(
@@ -184,9 +183,8 @@ async def save_calendar(
     """
     weekly_of(weekly)
     days = [[first.isoformat(), after.isoformat()] for first, after in closures]
-    row = await connection.fetchrow(SAVE_CALENDAR, tenant_id, name, weekly, school_zone, closed_on_holidays, days)
-    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
-    return entity(StoredCalendar, row)
+    values = (tenant_id, name, weekly, school_zone, closed_on_holidays, days)
+    return await insert(connection, StoredCalendar, SAVE_CALENDAR, *values)
 
 
 async def delete_calendar(connection: Connection, calendar_id: int) -> bool:

@@ -4,15 +4,16 @@ A gateway that is down explains the devices that it alone hears. A thing without
 one whose sensor is silent explains other silence only: what still measures says something of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from alerting.engine_store import About
 from alerting.rules import Rule
 from alerting.rules.alert_lifecycle import Mute
 from core.runtime.postgres import Connection, Pool
-from registry.rows import entity
+from registry.rows import Written, columns_of, fetch_all, fetch_one
 
 # A cause that lasts is looked at again so often.
 LOOK_AGAIN = timedelta(minutes=5)
@@ -94,26 +95,54 @@ ORDER BY g.id
 READ_INTERVAL = """
 SELECT p.expected_interval FROM device d JOIN device_profile p ON p.id = d.device_profile_id WHERE d.id = $1
 """
-SILENCE_COLUMNS = (
-    "id, tenant_id, author, reason, starts_at, ends_at, rule_id, asset_id, asset_kind, tag, commune, created_at"
-)
+
+
+Ended = TypeVar("Ended")
+
+
+@dataclass(frozen=True, slots=True)
+class _Quiet:
+    id: int
+    tenant_id: int
+    author: str
+    reason: str
+    starts_at: datetime
+    ends_at: datetime
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Silence(_Quiet):
+    """Nobody is told of what matches all that is given, until `ends_at`."""
+
+    rule_id: int | None
+    asset_id: int | None
+    asset_kind: str | None
+    tag: str | None
+    commune: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceWindow(_Quiet):
+    """Work on an asset and all that hangs on it: nobody is told."""
+
+    asset_id: int
+
+
+SILENCE_COLUMNS, WINDOW_COLUMNS = columns_of(Silence), columns_of(MaintenanceWindow)
+SILENCE_WRITTEN = Written("reason, starts_at, ends_at, rule_id, asset_id, asset_kind, tag, commune")
+WINDOW_WRITTEN = Written("asset_id, reason, starts_at, ends_at")
 LIST_SILENCES = f"""
 SELECT {SILENCE_COLUMNS} FROM silence WHERE $1 OR ends_at > now() ORDER BY ends_at DESC, id DESC LIMIT 500
 """
 READ_SILENCE = f"SELECT {SILENCE_COLUMNS} FROM silence WHERE id = $1"
 CREATE_SILENCE = f"""
-INSERT INTO silence (tenant_id, author, reason, starts_at, ends_at, rule_id, asset_id, asset_kind, tag, commune)
+INSERT INTO silence (tenant_id, author, {SILENCE_WRITTEN.columns})
 SELECT $1, $2, $3, coalesce($4, now()), $5, $6, $7, $8, $9, $10
 WHERE ($6::int IS NULL OR EXISTS (SELECT FROM alert_rule WHERE id = $6 AND tenant_id = $1))
   AND ($7::int IS NULL OR EXISTS (SELECT FROM asset WHERE id = $7 AND tenant_id = $1))
 RETURNING {SILENCE_COLUMNS}
 """
-# What it muted is looked at again at once.
-END_SILENCE = f"""
-UPDATE silence SET ends_at = greatest(now(), starts_at + interval '1 microsecond')
-WHERE id = $1 AND ends_at > now() RETURNING {SILENCE_COLUMNS}
-"""
-WINDOW_COLUMNS = "id, tenant_id, asset_id, author, reason, starts_at, ends_at, created_at"
 LIST_WINDOWS = f"""
 SELECT {WINDOW_COLUMNS} FROM maintenance_window
 WHERE ($1 OR ends_at > now()) AND ($2::int IS NULL OR asset_id = $2)
@@ -121,50 +150,22 @@ ORDER BY ends_at DESC, id DESC LIMIT 500
 """
 READ_WINDOW = f"SELECT {WINDOW_COLUMNS} FROM maintenance_window WHERE id = $1"
 CREATE_WINDOW = f"""
-INSERT INTO maintenance_window (tenant_id, asset_id, author, reason, starts_at, ends_at)
-SELECT $1, id, $3, $4, coalesce($5, now()), $6 FROM asset WHERE id = $2 AND tenant_id = $1
+INSERT INTO maintenance_window (tenant_id, author, {WINDOW_WRITTEN.columns})
+SELECT $1, $2, id, $4, coalesce($5, now()), $6 FROM asset WHERE id = $3 AND tenant_id = $1
 RETURNING {WINDOW_COLUMNS}
 """
-END_WINDOW = f"""
-UPDATE maintenance_window SET ends_at = greatest(now(), starts_at + interval '1 microsecond')
-WHERE id = $1 AND ends_at > now() RETURNING {WINDOW_COLUMNS}
+# What it muted is looked at again at once.
+END_SILENCE, END_WINDOW = (
+    f"""
+UPDATE {table} SET ends_at = greatest(now(), starts_at + interval '1 microsecond')
+WHERE id = $1 AND ends_at > now() RETURNING {columns}
 """
+    for table, columns in (("silence", SILENCE_COLUMNS), ("maintenance_window", WINDOW_COLUMNS))
+)
 WAKE_MUTED = """
 UPDATE alert SET muted_until = now(), due_at = least(due_at, now())
 WHERE muted_until > now() AND workflow NOT IN ('resolved', 'closed') AND NOT told
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """Nobody is told of what matches all that is given, until `ends_at`."""
-
-    id: int
-    tenant_id: int
-    author: str
-    reason: str
-    starts_at: datetime
-    ends_at: datetime
-    rule_id: int | None
-    asset_id: int | None
-    asset_kind: str | None
-    tag: str | None
-    commune: str | None
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class MaintenanceWindow:
-    """Work on an asset and all that hangs on it: nobody is told."""
-
-    id: int
-    tenant_id: int
-    asset_id: int
-    author: str
-    reason: str
-    starts_at: datetime
-    ends_at: datetime
-    created_at: datetime
 
 
 async def find_mute(
@@ -204,76 +205,55 @@ async def _explained_by_gateways(
 
 async def list_silences(connection: Connection | Pool, *, ended: bool) -> list[Silence]:
     """Visible silences that have not ended, or all, the last to end first."""
-    return [entity(Silence, row) for row in await connection.fetch(LIST_SILENCES, ended)]
+    return await fetch_all(connection, Silence, LIST_SILENCES, ended)
 
 
 async def read_silence(connection: Connection | Pool, silence_id: int) -> Silence | None:
     """One silence."""
-    row = await connection.fetchrow(READ_SILENCE, silence_id)
-    return None if row is None else entity(Silence, row)
+    return await fetch_one(connection, Silence, READ_SILENCE, silence_id)
 
 
 async def create_silence(
-    connection: Connection,
-    tenant_id: int,
-    author: str,
-    reason: str,
-    ends_at: datetime,
-    *,
-    starts_at: datetime | None = None,
-    rule_id: int | None = None,
-    asset_id: int | None = None,
-    asset_kind: str | None = None,
-    tag: str | None = None,
-    commune: str | None = None,
+    connection: Connection, tenant_id: int, author: str, silence: Mapping[str, Any]
 ) -> Silence | None:
-    """A silence; None when the rule or the asset is not this tenant's."""
-    row = await connection.fetchrow(
-        CREATE_SILENCE, tenant_id, author, reason, starts_at, ends_at, rule_id, asset_id, asset_kind, tag, commune
-    )
-    return None if row is None else entity(Silence, row)
+    """A silence, of columns in `SILENCE_WRITTEN`; None when the rule or the asset is not this tenant's."""
+    values = SILENCE_WRITTEN.values(silence, partial=True)
+    return await fetch_one(connection, Silence, CREATE_SILENCE, tenant_id, author, *values)
 
 
 async def end_silence(connection: Connection, silence_id: int) -> Silence | None:
-    """End it now: what it muted and still fires is told. None when it is not there or has ended."""
-    row = await connection.fetchrow(END_SILENCE, silence_id)
-    if row is None:
-        return None
-    await connection.execute(WAKE_MUTED)
-    return entity(Silence, row)
+    """End it now, unless it has ended: what it muted and still fires is told. None when it is not there."""
+    return await _end(connection, Silence, END_SILENCE, silence_id) or await read_silence(connection, silence_id)
 
 
 async def list_windows(
     connection: Connection | Pool, *, ended: bool, asset_id: int | None = None
-) -> Sequence[MaintenanceWindow]:
+) -> list[MaintenanceWindow]:
     """Visible maintenance windows that have not ended, or all, the last to end first."""
-    return [entity(MaintenanceWindow, row) for row in await connection.fetch(LIST_WINDOWS, ended, asset_id)]
+    return await fetch_all(connection, MaintenanceWindow, LIST_WINDOWS, ended, asset_id)
 
 
 async def read_window(connection: Connection | Pool, window_id: int) -> MaintenanceWindow | None:
     """One maintenance window."""
-    row = await connection.fetchrow(READ_WINDOW, window_id)
-    return None if row is None else entity(MaintenanceWindow, row)
+    return await fetch_one(connection, MaintenanceWindow, READ_WINDOW, window_id)
 
 
 async def create_window(
-    connection: Connection,
-    tenant_id: int,
-    asset_id: int,
-    author: str,
-    reason: str,
-    ends_at: datetime,
-    starts_at: datetime | None = None,
+    connection: Connection, tenant_id: int, author: str, window: Mapping[str, Any]
 ) -> MaintenanceWindow | None:
-    """A maintenance window; None when the asset is not this tenant's."""
-    row = await connection.fetchrow(CREATE_WINDOW, tenant_id, asset_id, author, reason, starts_at, ends_at)
-    return None if row is None else entity(MaintenanceWindow, row)
+    """A maintenance window, of columns in `WINDOW_WRITTEN`; None when the asset is not this tenant's."""
+    values = WINDOW_WRITTEN.values(window, partial=True)
+    return await fetch_one(connection, MaintenanceWindow, CREATE_WINDOW, tenant_id, author, *values)
 
 
 async def end_window(connection: Connection, window_id: int) -> MaintenanceWindow | None:
     """End it now, as `end_silence`."""
-    row = await connection.fetchrow(END_WINDOW, window_id)
-    if row is None:
-        return None
-    await connection.execute(WAKE_MUTED)
-    return entity(MaintenanceWindow, row)
+    ended = await _end(connection, MaintenanceWindow, END_WINDOW, window_id)
+    return ended or await read_window(connection, window_id)
+
+
+async def _end(connection: Connection, kind: type[Ended], statement: str, ended_id: int) -> Ended | None:
+    ended = await fetch_one(connection, kind, statement, ended_id)
+    if ended is not None:
+        await connection.execute(WAKE_MUTED)
+    return ended

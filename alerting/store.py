@@ -11,7 +11,7 @@ from alerting.mail import MAILTO
 from alerting.message_formats import CHAT, EMAIL, STANDARD, TEAMS
 from core.runtime.postgres import Connection, Pool
 from registry.keys import KeyWrap
-from registry.rows import entity
+from registry.rows import columns_of, fetch_all, fetch_one, insert
 
 SECRET_OCTETS = 32
 SECRET_PREFIX = "whsec_"  # noqa: S105 - The prefix that Standard Webhooks gives every secret.
@@ -19,32 +19,6 @@ URL_MOST = 2000
 # RFC 5321 as people use it; a mail server has the last word.
 ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+")
 ADDRESS_MOST = 254
-
-ENDPOINT_COLUMNS = "id, tenant_id, url, form, description, state, disabled_reason, previous_until, created_at"
-
-CREATE_ENDPOINT = f"""
-INSERT INTO webhook_endpoint (tenant_id, url, description, secret_wrapped, kek_id, form)
-VALUES ($1, $2, $3, $4, $5, $6)
-RETURNING {ENDPOINT_COLUMNS}
-"""
-FIND_ADDRESS = "SELECT id FROM webhook_endpoint WHERE form = 'email' AND lower(url) = lower($1) AND tenant_id = $2"
-LIST_ENDPOINTS = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint ORDER BY id"
-READ_ENDPOINT = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint WHERE id = $1"
-SET_ENABLED = f"""
-UPDATE webhook_endpoint SET state = CASE WHEN $2 THEN 'enabled' ELSE 'disabled' END,
-       disabled_reason = CASE WHEN $2 THEN NULL ELSE 'suspendue à la demande' END
-WHERE id = $1
-RETURNING {ENDPOINT_COLUMNS}
-"""
-ROTATE = "SELECT rotate_webhook_secret($1, $2, $3, $4)"
-DELETE_ENDPOINT = "DELETE FROM webhook_endpoint WHERE id = $1 RETURNING true"
-LIST_ATTEMPTS = """
-SELECT id, tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, status, duration_ms, answer,
-       next_at, encode(trace_id, 'hex') AS trace_id
-FROM webhook_attempt
-WHERE endpoint_id = $1 AND ($2::bigint IS NULL OR id < $2) AND ($4::text IS NULL OR message_id = $4)
-ORDER BY id DESC LIMIT $3
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +53,32 @@ class Attempt:
     answer: str
     next_at: datetime | None  # When the next one is due.
     trace_id: str | None  # The `traceparent` that it was sent under (W3C Trace Context), 32 hexadecimal digits.
+
+
+ENDPOINT_COLUMNS = columns_of(Endpoint)
+CREATE_ENDPOINT = f"""
+INSERT INTO webhook_endpoint (tenant_id, url, description, secret_wrapped, kek_id, form)
+VALUES ($1, $2, $3, $4, $5, $6)
+RETURNING {ENDPOINT_COLUMNS}
+"""
+FIND_ADDRESS = "SELECT id FROM webhook_endpoint WHERE form = 'email' AND lower(url) = lower($1) AND tenant_id = $2"
+LIST_ENDPOINTS = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint ORDER BY id"
+READ_ENDPOINT = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint WHERE id = $1"
+SET_ENABLED = f"""
+UPDATE webhook_endpoint SET state = CASE WHEN $2 THEN 'enabled' ELSE 'disabled' END,
+       disabled_reason = CASE WHEN $2 THEN NULL ELSE 'suspendue à la demande' END
+WHERE id = $1
+RETURNING {ENDPOINT_COLUMNS}
+"""
+ROTATE = "SELECT rotate_webhook_secret($1, $2, $3, $4)"
+DELETE_ENDPOINT = "DELETE FROM webhook_endpoint WHERE id = $1 RETURNING true"
+LIST_ATTEMPTS = """
+SELECT id, tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, status, duration_ms, answer,
+       next_at, encode(trace_id, 'hex') AS trace_id
+FROM webhook_attempt
+WHERE endpoint_id = $1 AND ($2::bigint IS NULL OR id < $2) AND ($4::text IS NULL OR message_id = $4)
+ORDER BY id DESC LIMIT $3
+"""
 
 
 class RefusedUrl(ValueError):
@@ -133,11 +133,9 @@ async def _create(
     connection: Connection | Pool, keys: KeyWrap, tenant_id: int, url: str, description: str, form: str
 ) -> tuple[Endpoint, str]:
     secret = secrets.token_bytes(SECRET_OCTETS)
-    row = await connection.fetchrow(
-        CREATE_ENDPOINT, tenant_id, url, description, keys.wrap(secret), keys.kek_id, form
-    )
-    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
-    return entity(Endpoint, row), secret_text(secret)
+    return await insert(
+        connection, Endpoint, CREATE_ENDPOINT, tenant_id, url, description, keys.wrap(secret), keys.kek_id, form
+    ), secret_text(secret)
 
 
 async def endpoint_of_address(connection: Connection, keys: KeyWrap, tenant_id: int, address: str) -> int:
@@ -161,32 +159,37 @@ def secret_text(secret: bytes) -> str:
     return SECRET_PREFIX + base64.b64encode(secret).decode()
 
 
+async def renew_secret(
+    connection: Connection | Pool, keys: KeyWrap, statement: str, owner_id: int, former_until: datetime
+) -> str | None:
+    """A new secret of what the statement names; None when it is not there."""
+    secret = secrets.token_bytes(SECRET_OCTETS)
+    renewed = await connection.fetchval(statement, owner_id, keys.wrap(secret), keys.kek_id, former_until)
+    return secret_text(secret) if renewed else None
+
+
 async def list_endpoints(connection: Connection | Pool) -> list[Endpoint]:
     """Every visible endpoint."""
-    return [entity(Endpoint, row) for row in await connection.fetch(LIST_ENDPOINTS)]
+    return await fetch_all(connection, Endpoint, LIST_ENDPOINTS)
 
 
 async def read_endpoint(connection: Connection | Pool, endpoint_id: int) -> Endpoint | None:
     """One endpoint."""
-    row = await connection.fetchrow(READ_ENDPOINT, endpoint_id)
-    return None if row is None else entity(Endpoint, row)
+    return await fetch_one(connection, Endpoint, READ_ENDPOINT, endpoint_id)
 
 
 async def set_endpoint_enabled(
     connection: Connection | Pool, endpoint_id: int, *, enabled: bool
 ) -> Endpoint | None:
     """Switch an endpoint off, or on again after it was disabled (by request, or because it answered 410)."""
-    row = await connection.fetchrow(SET_ENABLED, endpoint_id, enabled)
-    return None if row is None else entity(Endpoint, row)
+    return await fetch_one(connection, Endpoint, SET_ENABLED, endpoint_id, enabled)
 
 
 async def rotate_secret(
     connection: Connection | Pool, keys: KeyWrap, endpoint_id: int, former_until: datetime
 ) -> str | None:
     """A new secret `whsec_...`, shown this once; the former signs too until `former_until`. None: no endpoint."""
-    secret = secrets.token_bytes(SECRET_OCTETS)
-    rotated = await connection.fetchval(ROTATE, endpoint_id, keys.wrap(secret), keys.kek_id, former_until)
-    return secret_text(secret) if rotated else None
+    return await renew_secret(connection, keys, ROTATE, endpoint_id, former_until)
 
 
 async def delete_endpoint(connection: Connection | Pool, endpoint_id: int) -> bool:
@@ -203,5 +206,4 @@ async def list_attempts(
     message_id: str | None = None,
 ) -> list[Attempt]:
     """Attempts at an endpoint, of one message or of all, newest first; `before`: the former page's last id."""
-    rows = await connection.fetch(LIST_ATTEMPTS, endpoint_id, before, most, message_id)
-    return [entity(Attempt, row) for row in rows]
+    return await fetch_all(connection, Attempt, LIST_ATTEMPTS, endpoint_id, before, most, message_id)

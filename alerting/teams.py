@@ -1,46 +1,12 @@
 """SQL of teams and their contacts for whoever manages them; row security bounds every statement."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time
+from typing import Any
 
 from core.runtime.postgres import Connection, Pool
-from registry.rows import entity
-
-TEAM_COLUMNS = "id, tenant_id, name, quiet_from, quiet_until, quiet_on_days_off, digest_at, created_at"
-CREATE_TEAM = f"""
-INSERT INTO team (tenant_id, name, quiet_from, quiet_until, quiet_on_days_off, digest_at)
-VALUES ($1, $2, $3, $4, $5, $6) RETURNING {TEAM_COLUMNS}
-"""
-REPLACE_TEAM = f"""
-UPDATE team SET name = $2, quiet_from = $3, quiet_until = $4, quiet_on_days_off = $5, digest_at = $6
-WHERE id = $1 RETURNING {TEAM_COLUMNS}
-"""
-LIST_TEAMS = f"SELECT {TEAM_COLUMNS} FROM team ORDER BY name"
-READ_TEAM = f"SELECT {TEAM_COLUMNS} FROM team WHERE id = $1"
-DELETE_TEAM = "DELETE FROM team WHERE id = $1 RETURNING true"
-CREATE_CONTACT = """
-INSERT INTO contact (tenant_id, team_id, name, rung, after_seconds, webhook_endpoint_id)
-SELECT m.tenant_id, m.id, $2, $3, $4, e.id FROM team m JOIN webhook_endpoint e ON e.tenant_id = m.tenant_id
-WHERE m.id = $1 AND e.id = $5 RETURNING id
-"""
-LIST_CONTACTS = """
-SELECT c.id, c.team_id, c.name, c.rung, c.after_seconds, c.webhook_endpoint_id,
-       CASE WHEN e.form = 'email' THEN substr(e.url, length('mailto:') + 1) END AS email, e.state, c.created_at
-FROM contact c JOIN webhook_endpoint e ON e.id = c.webhook_endpoint_id
-WHERE c.team_id = $1 ORDER BY c.rung, c.id
-"""
-DELETE_CONTACT = "DELETE FROM contact WHERE id = $2 AND team_id = $1 RETURNING true"
-
-
-@dataclass(frozen=True, slots=True)
-class Hours:
-    """How a team is called and when it is not to be disturbed."""
-
-    name: str
-    quiet_from: time | None
-    quiet_until: time | None
-    quiet_on_days_off: bool
-    digest_at: time
+from registry.rows import Written, columns_of, fetch_all, fetch_one, insert
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,32 +38,49 @@ class Contact:
     created_at: datetime
 
 
-async def create_team(connection: Connection, tenant_id: int, hours: Hours) -> Team:
-    """A new team; raises UniqueViolationError when its name is taken."""
-    row = await connection.fetchrow(CREATE_TEAM, tenant_id, *_values(hours))
-    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
-    return entity(Team, row)
+WRITTEN = Written("name, quiet_from, quiet_until, quiet_on_days_off, digest_at")
+TEAM_COLUMNS = columns_of(Team)
+CREATE_TEAM = f"""
+INSERT INTO team (tenant_id, {WRITTEN.columns}) VALUES ($1, {WRITTEN.parameters(2)}) RETURNING {TEAM_COLUMNS}
+"""
+REPLACE_TEAM = f"""
+UPDATE team SET ({WRITTEN.columns}) = ROW({WRITTEN.parameters(2)}) WHERE id = $1 RETURNING {TEAM_COLUMNS}
+"""
+LIST_TEAMS = f"SELECT {TEAM_COLUMNS} FROM team ORDER BY name"
+READ_TEAM = f"SELECT {TEAM_COLUMNS} FROM team WHERE id = $1"
+DELETE_TEAM = "DELETE FROM team WHERE id = $1 RETURNING true"
+CREATE_CONTACT = """
+INSERT INTO contact (tenant_id, team_id, name, rung, after_seconds, webhook_endpoint_id)
+SELECT m.tenant_id, m.id, $2, $3, $4, e.id FROM team m JOIN webhook_endpoint e ON e.tenant_id = m.tenant_id
+WHERE m.id = $1 AND e.id = $5 RETURNING id
+"""
+LIST_CONTACTS = """
+SELECT c.id, c.team_id, c.name, c.rung, c.after_seconds, c.webhook_endpoint_id,
+       CASE WHEN e.form = 'email' THEN substr(e.url, length('mailto:') + 1) END AS email, e.state, c.created_at
+FROM contact c JOIN webhook_endpoint e ON e.id = c.webhook_endpoint_id
+WHERE c.team_id = $1 ORDER BY c.rung, c.id
+"""
+DELETE_CONTACT = "DELETE FROM contact WHERE id = $2 AND team_id = $1 RETURNING true"
 
 
-async def replace_team(connection: Connection, team_id: int, hours: Hours) -> Team | None:
+async def create_team(connection: Connection, tenant_id: int, team: Mapping[str, Any]) -> Team:
+    """A new team, of the columns in `WRITTEN`; raises UniqueViolationError when its name is taken."""
+    return await insert(connection, Team, CREATE_TEAM, tenant_id, *WRITTEN.values(team))
+
+
+async def replace_team(connection: Connection, team_id: int, team: Mapping[str, Any]) -> Team | None:
     """Give a team other hours or another name."""
-    row = await connection.fetchrow(REPLACE_TEAM, team_id, *_values(hours))
-    return None if row is None else entity(Team, row)
-
-
-def _values(hours: Hours) -> tuple[object, ...]:
-    return (hours.name, hours.quiet_from, hours.quiet_until, hours.quiet_on_days_off, hours.digest_at)
+    return await fetch_one(connection, Team, REPLACE_TEAM, team_id, *WRITTEN.values(team))
 
 
 async def list_teams(connection: Connection | Pool) -> list[Team]:
     """Every team of the tenant."""
-    return [entity(Team, row) for row in await connection.fetch(LIST_TEAMS)]
+    return await fetch_all(connection, Team, LIST_TEAMS)
 
 
 async def read_team(connection: Connection | Pool, team_id: int) -> Team | None:
     """One team."""
-    row = await connection.fetchrow(READ_TEAM, team_id)
-    return None if row is None else entity(Team, row)
+    return await fetch_one(connection, Team, READ_TEAM, team_id)
 
 
 async def delete_team(connection: Connection, team_id: int) -> bool:
@@ -114,7 +97,7 @@ async def create_contact(
 
 async def list_contacts(connection: Connection | Pool, team_id: int) -> list[Contact]:
     """A team's contacts, up the ladder."""
-    return [entity(Contact, row) for row in await connection.fetch(LIST_CONTACTS, team_id)]
+    return await fetch_all(connection, Contact, LIST_CONTACTS, team_id)
 
 
 async def delete_contact(connection: Connection, team_id: int, contact_id: int) -> bool:

@@ -94,17 +94,9 @@ class ParameterSpec(Body):
 
     def parameter(self) -> Parameter:
         """As the decoders check it."""
-        return Parameter(
-            self.name,
-            self.label_fr,
-            self.kind,
-            _whole(self.minimum),
-            _whole(self.maximum),
-            self.unit,
-            tuple(self.choices),
-            self.default,
-            self.required,
-        )
+        given: dict[str, Any] = dict(self) | {"choices": tuple(self.choices)}
+        given |= {"minimum": _whole(self.minimum), "maximum": _whole(self.maximum)}
+        return Parameter(**given)
 
 
 def _whole(bound: float | None) -> float | None:

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from api.codec_fields import CommandSpec, ParameterSpec
 from core.runtime.http.errors import Problem
-from decoders.codec import Codec, Command, EncodedCommand, UnsupportedCommand
+from decoders.codec import Codec, Command, EncodedCommand, Parameter, UnsupportedCommand
 from decoders.commands import checked
 from decoders.javascript.inputs import downlink_input, uplink_input
 from decoders.javascript.pool import Answer, Call
@@ -50,21 +50,13 @@ def known_commands(target: Target) -> list[CommandSpec]:
     return list(named.values())
 
 
+def _parameter(parameter: Parameter) -> ParameterSpec:
+    shown: dict[str, Any] = asdict(parameter) | {"choices": list(parameter.choices)}
+    return ParameterSpec.model_construct(None, **shown)
+
+
 def _spec(command: Command) -> CommandSpec:
-    parameters = [
-        ParameterSpec.model_construct(
-            name=parameter.name,
-            label_fr=parameter.label_fr,
-            kind=parameter.kind,
-            minimum=parameter.minimum,
-            maximum=parameter.maximum,
-            unit=parameter.unit,
-            choices=list(parameter.choices),
-            default=parameter.default,
-            required=parameter.required,
-        )
-        for parameter in command.parameters
-    ]
+    parameters = [_parameter(parameter) for parameter in command.parameters]
     return CommandSpec.model_construct(
         name=command.name,
         label_fr=command.label_fr,

@@ -58,16 +58,6 @@ async def usable_version(connection: Connection, version_id: int, field: str) ->
     return version
 
 
-def noted(decoding: Decoding) -> dict[str, Any]:
-    """For the audit, from which the former one can be taken up again."""
-    return {
-        "codec": decoding.codec,
-        "codec_version_id": decoding.codec_version_id,
-        "shadow_version_id": decoding.shadow_version_id,
-        "mapping": list(decoding.mapping),
-    }
-
-
 async def decoding_of_tenant(
     connection: Connection, tenant_id: int, profile: DeviceProfile, *, for_all: bool = False
 ) -> tuple[str, Decoding]:

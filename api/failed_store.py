@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.runtime.postgres import Connection
-from registry.rows import entity
+from registry.rows import fetch_all
 
 # Of a reason its octets and numbers are left out, so that frames that fail alike are counted together.
 FAILED = r"""
@@ -47,5 +47,4 @@ async def list_failed(
     most: int = 100,
 ) -> list[FailedFrames]:
     """Whatever failed in a period, the last first."""
-    rows = await connection.fetch(FAILED, since, until, dev_eui, device_profile_id, most)
-    return [entity(FailedFrames, row) for row in rows]
+    return await fetch_all(connection, FailedFrames, FAILED, since, until, dev_eui, device_profile_id, most)

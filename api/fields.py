@@ -1,7 +1,8 @@
 """The types of fields that several routes share, with their limits and examples."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 from fastapi import Path, Query
@@ -14,6 +15,7 @@ from pydantic import (
     Field,
     SecretStr,
     StringConstraints,
+    create_model,
 )
 from pydantic_core import PydanticCustomError
 
@@ -44,6 +46,13 @@ class Answer(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
+def answer_of(row: type[Any], hidden: Collection[str] = ()) -> type[Answer]:
+    """An answer with the fields of a row but the `hidden` ones: a base for one that describes some of them."""
+    shown = {name: kind for name, kind in get_type_hints(row).items() if name not in hidden}
+    fields: dict[str, Any] = {name: (kind, ...) for name, kind in shown.items()}
+    return create_model(row.__name__, __base__=Answer, **fields)
+
+
 def _eui(text: str) -> str:
     try:
         octets = parse_eui(text)
@@ -66,6 +75,16 @@ def _octets_of(text: str, length: int) -> bytes:
     if len(octets) != length or len(text) != 2 * length:
         raise PydanticCustomError("hex", "{digits} chiffres hexadécimaux attendus", {"digits": 2 * length})
     return octets
+
+
+def revealed(secret: SecretStr | None) -> str | None:
+    """The text of a secret that may be absent, for whom it is wrapped."""
+    return None if secret is None else secret.get_secret_value()
+
+
+def key_octets(key: SecretStr) -> bytes:
+    """The octets of a `Key`."""
+    return bytes.fromhex(key.get_secret_value())
 
 
 def _key(secret: SecretStr) -> SecretStr:
@@ -106,8 +125,12 @@ def _attributes(value: dict[str, Any]) -> dict[str, Any]:
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 Text = Annotated[str, StringConstraints(max_length=1000, pattern=PRINTABLE)]
+Remark = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)]
+Label = Annotated[str, StringConstraints(max_length=200, pattern=PRINTABLE)]
+Slug = Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
-Position = Annotated[str, StringConstraints(max_length=63, pattern=PRINTABLE)]
+ShortText = Annotated[str, StringConstraints(max_length=63, pattern=PRINTABLE)]
+MqttText = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Eui = Annotated[str, BeforeValidator(_hex), AfterValidator(_eui), Field(examples=["70b3d57ed0001234"])]
 DevAddrHex = Annotated[str, AfterValidator(_dev_addr), Field(examples=["01ab23cd"])]
 Key = Annotated[
@@ -138,4 +161,5 @@ EuiPath = Annotated[
         examples=["70b3d57ed0001234"],
     ),
 ]
+AssetKind = Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Type d'actif")]
 Search = Annotated[str | None, Query(max_length=100, pattern=PRINTABLE)]

@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import Field
 
-from api.fields import Answer, Eui
+from api.fields import Answer, Eui, answer_of
 from core.runtime.postgres import Connection
 from lorawan.regions import EU868, REGIONS
 from lorawan.regions.region import SubBand
@@ -44,20 +44,16 @@ class SubBandUse(Answer):
     left_s: float = Field(description="Secondes qui restent")
 
 
-class AddressChangeAnswer(Answer):
+class AddressChangeAnswer(answer_of(AddressChange)):
     """Une passerelle qui a parlé depuis une autre adresse."""
 
     gateway_id: Eui
-    frontend: str
     former: str = Field(description="D'où elle parlait", examples=["192.0.2.7"])
     address: str = Field(description="D'où elle a parlé ensuite", examples=["198.51.100.4"])
     refused: bool = Field(
         description="true : ce qui venait de la nouvelle adresse a été refusé, car l'ancienne parlait encore ; "
         "quelqu'un d'autre emploie peut-être son identifiant"
     )
-    times: int
-    first_at: datetime
-    last_at: datetime
 
 
 class Supervision(Answer):
@@ -86,23 +82,13 @@ class Supervision(Answer):
             round_trip_ms=measured[-1] if measured else None,
             duty_cycle=[_use_of(band, airtime) for band in bands],
             downlinks=await read_outcomes(connection, gateway_id, now - DAY),
-            address_changes=[show_change(change) for change in changes],
+            address_changes=[AddressChangeAnswer.model_validate(change) for change in changes],
         )
 
 
-def show_change(change: AddressChange) -> AddressChangeAnswer:
-    """A change of address, the gateway in hexadecimal."""
-    return AddressChangeAnswer.model_validate(change)
-
-
 def _activity_of(hours: list[HourOfGateway]) -> GatewayActivity:
-    return GatewayActivity(
-        uplinks=sum(hour.uplinks for hour in hours),
-        duplicates=sum(hour.duplicates for hour in hours),
-        crc_errors=sum(hour.crc_errors for hour in hours),
-        rejected=sum(hour.rejected for hour in hours),
-        limited=sum(hour.limited for hour in hours),
-    )
+    counted = GatewayActivity.model_fields
+    return GatewayActivity.model_validate({n: sum(getattr(hour, n) for hour in hours) for n in counted})
 
 
 def _use_of(band: SubBand, airtime: dict[int, int]) -> SubBandUse:

@@ -1,13 +1,14 @@
 """Long lists come in pages: `limit` items, and `next`, the cursor of the page that follows."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import Query
+from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
-from api.fields import INT8_MOST
+from api.fields import INT4_MOST, INT8_MOST
 from core.runtime.http.errors import FieldError, Problem
 from lorawan.instants import from_us, to_us
 
@@ -38,6 +39,41 @@ def cursor_id(cursor: str | None, first: int | None = None) -> int | None:
     return int(cursor)
 
 
+def after_id(cursor: str | None) -> int:
+    """The id in a cursor of a list of registered objects, whose ids are `integer`; 0 when there is none."""
+    return min(cursor_id(cursor, 0) or 0, INT4_MOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """Which page of a list is asked for; `after` and `before` are ids, of lists in either order."""
+
+    limit: Limit = 100
+    cursor: Cursor = None
+
+    @property
+    def after(self) -> int:
+        """For a list of registered objects, the first registered first."""
+        return after_id(self.cursor)
+
+    @property
+    def before(self) -> int | None:
+        """For a list of what happened, the last first; None: the first page."""
+        return cursor_id(self.cursor)
+
+    @property
+    def most(self) -> int:
+        """How many to ask for: the one too many says that there is more."""
+        return self.limit + 1
+
+
+Paged = Annotated[Paging, Depends()]
+
+
+def _id_of(row: Any) -> str:
+    return str(row.id)
+
+
 def instant_cursor(at: datetime) -> str:
     """An instant as a cursor of a list that is ordered by time."""
     return str(to_us(at))
@@ -60,7 +96,7 @@ def bad_cursor() -> Problem:
 
 
 def page_of(
-    rows: Sequence[Row], limit: int, show: Callable[[Row], Item], cursor: Callable[[Row], str]
+    rows: Sequence[Row], limit: int, show: Callable[[Row], Item], cursor: Callable[[Row], str] = _id_of
 ) -> Page[Item]:
     """A page from up to `limit + 1` rows: the one too many says that there is more."""
     shown = rows[:limit]

@@ -1,10 +1,16 @@
 """A signing secret that is changed while both sides go on: what is asked, and what is answered once."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pydantic import Field
 
+from api.auth import Caller
 from api.fields import Answer, Body, example
+from api.resources import Resource
+from core.runtime.postgres import Connection
+from registry.keys import KeyWrap
 
 
 class RotationBody(Body):
@@ -27,6 +33,18 @@ class RotationAnswer(Answer):
     previous_until: datetime
 
 
-def former_until(body: RotationBody) -> datetime:
-    """Until when the former secret is good, too."""
-    return datetime.now(UTC) + timedelta(hours=body.keep_former_hours)
+async def rotate(
+    resource: Resource[Any, Any],
+    caller: Caller,
+    key: int,
+    body: RotationBody,
+    renew: Callable[[Connection, KeyWrap, int, datetime], Awaitable[str | None]],
+) -> RotationAnswer:
+    """Give the object another secret, shown this once; the former is good, too, for as long as is asked."""
+    until = datetime.now(UTC) + timedelta(hours=body.keep_former_hours)
+    async with caller.changing() as change:
+        secret = await renew(change.connection, caller.platform.keys, key, until)
+        if secret is None:
+            raise resource.missing(key)
+        await change.audit("rotate", resource.entity, key, {"previous_until": until.isoformat()})
+    return RotationAnswer(secret=secret, previous_until=until)

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from core.model.quantities import QUANTITIES
 from core.runtime.postgres import Connection
-from registry.rows import entity
+from registry.rows import entity, fetch_all, fetch_one
 
 LIST_DATASTREAMS = """
 SELECT d.id, d.asset_id, a.name AS asset_name, v.dev_eui, d.position, d.channel, d.quantity, d.unit, d.created_at
@@ -63,6 +64,12 @@ class DatastreamRow:
     unit: str
     created_at: datetime
 
+    @property
+    def label_fr(self) -> str:
+        """The quantity's name in French; its code when the catalogue has it no longer."""
+        known = QUANTITIES.get(self.quantity)
+        return self.quantity if known is None else known.label_fr
+
 
 class Reading(NamedTuple):
     """One measurement; `flags` are core.messages.measurements.Flag."""
@@ -113,14 +120,14 @@ async def list_datastreams(
     most: int = 100,
 ) -> list[DatastreamRow]:
     """Datastreams by id, beyond `after`."""
-    rows = await connection.fetch(LIST_DATASTREAMS, after, asset_ids, dev_eui, quantity, asset_kind, most)
-    return [entity(DatastreamRow, row) for row in rows]
+    return await fetch_all(
+        connection, DatastreamRow, LIST_DATASTREAMS, after, asset_ids, dev_eui, quantity, asset_kind, most
+    )
 
 
 async def read_datastream(connection: Connection, datastream_id: int) -> DatastreamRow | None:
     """One datastream."""
-    row = await connection.fetchrow(READ_DATASTREAM, datastream_id)
-    return None if row is None else entity(DatastreamRow, row)
+    return await fetch_one(connection, DatastreamRow, READ_DATASTREAM, datastream_id)
 
 
 async def read_latest(connection: Connection, datastream_ids: Sequence[int]) -> dict[int, Reading]:
@@ -146,8 +153,7 @@ async def list_uplinks(
 ) -> list[UplinkRow]:
     """Uplinks of a device, newest first; `before` is where the former page ended."""
     time, uplink_id = before or (None, None)
-    rows = await connection.fetch(UPLINKS, device_id, status, time, uplink_id, most)
-    return [entity(UplinkRow, row) for row in rows]
+    return await fetch_all(connection, UplinkRow, UPLINKS, device_id, status, time, uplink_id, most)
 
 
 async def list_receptions(

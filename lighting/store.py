@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from core.runtime.postgres import Connection, Pool, Record
 from lighting.commands import OpenCommand, ReadBack, State
-from registry.rows import entity
+from registry.rows import entity, fetch_all, fetch_one
 
 COLUMNS = """id, tenant_id, asset_id, device_id, action, off_until, requested_by, reason, state::text AS state,
 failure, attempts, downlink_id, read_back_downlink_id, not_after, created_at, updated_at, sent_at, confirmed_at"""
@@ -169,8 +169,7 @@ async def lock_asset(connection: Connection, asset_id: int) -> bool:
 
 async def find_cabinet(connection: Connection, asset_id: int) -> Cabinet | None:
     """The device that switches this asset now; None when no device serves it."""
-    row = await connection.fetchrow(FIND_CABINET, asset_id)
-    return None if row is None else entity(Cabinet, row)
+    return await fetch_one(connection, Cabinet, FIND_CABINET, asset_id)
 
 
 async def insert_command(
@@ -266,7 +265,7 @@ async def set_ended(
 
 async def due_relights(connection: Connection | Pool, now: datetime) -> list[DueRelight]:
     """Cabinets that must be lit again, the longest due first."""
-    return [entity(DueRelight, row) for row in await connection.fetch(TO_RELIGHT, now)]
+    return await fetch_all(connection, DueRelight, TO_RELIGHT, now)
 
 
 async def is_to_relight(connection: Connection, command_id: int, now: datetime) -> bool:
@@ -281,12 +280,11 @@ async def set_relight_at(connection: Connection, command_id: int, at: datetime) 
 
 async def read_command(connection: Connection | Pool, command_id: int) -> Command | None:
     """One command as it stands."""
-    row = await connection.fetchrow(READ, command_id)
-    return None if row is None else entity(Command, row)
+    return await fetch_one(connection, Command, READ, command_id)
 
 
 async def list_commands(
     connection: Connection | Pool, *, asset_id: int | None = None, before: int | None = None, most: int = 100
 ) -> list[Command]:
     """Commands, newest first, of one asset or of all visible; `before` is the last id of the former page."""
-    return [entity(Command, row) for row in await connection.fetch(LIST, asset_id, before, most)]
+    return await fetch_all(connection, Command, LIST, asset_id, before, most)

@@ -1,18 +1,19 @@
 """Applications of partners that are told of a tenant's devices as ChirpStack v4 would tell them, over MQTT."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 from core.runtime.postgres import Connection, Pool
 from registry.keys import KeyWrap
-from registry.rows import entity
+from registry.rows import Written, fetch_all, fetch_one
 
-CREATE = """
-INSERT INTO application (tenant_id, application_id, name, mqtt_url, mqtt_user, secret_wrapped, kek_id, all_devices,
-                         takes_commands)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id
+WRITTEN = Written("application_id, name, mqtt_url, mqtt_user, all_devices, takes_commands")
+CREATE = f"""
+INSERT INTO application (tenant_id, secret_wrapped, kek_id, {WRITTEN.columns})
+VALUES ($1, $2, $3, {WRITTEN.parameters(4)}) RETURNING id
 """
 COLUMNS = """a.id, a.tenant_id, a.application_id, a.name, a.mqtt_url, a.mqtt_user, a.all_devices, a.takes_commands,
 a.enabled, a.created_at, t.last_published_at, coalesce(t.published, 0) AS published,
@@ -97,45 +98,24 @@ class Application:
 
 
 async def create_application(
-    connection: Connection,
-    keys: KeyWrap,
-    tenant_id: int,
-    *,
-    name: str,
-    mqtt_url: str,
-    mqtt_user: str | None = None,
-    secret: str | None = None,
-    application_id: UUID | None = None,
-    all_devices: bool = True,
-    takes_commands: bool = True,
+    connection: Connection, keys: KeyWrap, tenant_id: int, secret: str | None, application: Mapping[str, Any]
 ) -> int:
-    """A new application's id.
+    """A new application's id, of the columns in `WRITTEN`; without an `application_id` it is given one.
 
     Raises UniqueViolationError when the tenant has one of this name or with this `application_id`.
     """
-    return await connection.fetchval(
-        CREATE,
-        tenant_id,
-        application_id or uuid4(),
-        name,
-        mqtt_url,
-        mqtt_user,
-        None if secret is None else keys.wrap_text(secret),
-        None if secret is None else keys.kek_id,
-        all_devices,
-        takes_commands,
-    )
+    values = {**application, "application_id": application["application_id"] or uuid4()}
+    return await connection.fetchval(CREATE, tenant_id, *keys.wrap_secret(secret), *WRITTEN.values(values))
 
 
 async def list_applications(connection: Connection) -> list[ApplicationRow]:
     """Every visible application, oldest first."""
-    return [entity(ApplicationRow, row) for row in await connection.fetch(LIST)]
+    return await fetch_all(connection, ApplicationRow, LIST)
 
 
 async def read_application(connection: Connection, application: int) -> ApplicationRow | None:
     """One application."""
-    row = await connection.fetchrow(READ, application)
-    return None if row is None else entity(ApplicationRow, row)
+    return await fetch_one(connection, ApplicationRow, READ, application)
 
 
 async def set_application_enabled(connection: Connection, application: int, *, enabled: bool) -> bool:
@@ -164,4 +144,4 @@ async def list_devices(
 
 async def read_enabled_applications(connection: Connection | Pool) -> list[Application]:
     """Every enabled application of every tenant: for the services."""
-    return [entity(Application, row) for row in await connection.fetch(READ_SECRETS)]
+    return await fetch_all(connection, Application, READ_SECRETS)

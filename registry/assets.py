@@ -1,21 +1,17 @@
 """Assets: as the services read them, and written and listed for whoever manages them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.model.entities import Asset
 from core.runtime.postgres import Connection, Pool
-from registry.rows import entity
+from registry.rows import Written, columns_of, entity, fetch_all, fetch_one, insert
 
-COLUMNS = (
-    "id, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags, parent_id"
-)
+COLUMNS = columns_of(Asset)
+WRITTEN = Written("kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags")
 READ_ASSETS = f"SELECT {COLUMNS} FROM asset WHERE $1::int[] IS NULL OR id = ANY($1)"
 CREATE = f"""
-INSERT INTO asset (tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, tags)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-RETURNING {COLUMNS}
+INSERT INTO asset (tenant_id, {WRITTEN.columns}) VALUES ($1, {WRITTEN.parameters(2)}) RETURNING {COLUMNS}
 """
 READ = f"SELECT {COLUMNS} FROM asset WHERE id = $1"
 LIST = f"""
@@ -25,15 +21,7 @@ WHERE id > $1 AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR commu
   AND ($5::text IS NULL OR $5 = ANY(tags)) AND ($6::int IS NULL OR tenant_id = $6)
 ORDER BY id LIMIT $7
 """
-UPDATE = f"""
-UPDATE asset SET
-    kind = coalesce($2, kind), name = coalesce($3, name), commune = coalesce($4, commune),
-    street = coalesce($5, street), latitude = coalesce($6, latitude), longitude = coalesce($7, longitude),
-    attributes = coalesce($8, attributes), privacy_class = coalesce($9, privacy_class),
-    tags = coalesce($10, tags)
-WHERE id = $1
-RETURNING {COLUMNS}
-"""
+UPDATE = f"UPDATE asset SET {WRITTEN.patched(2)} WHERE id = $1 RETURNING {COLUMNS}"
 # Of the same tenant, and not of what hangs on it.
 SET_PARENT = f"""
 WITH RECURSIVE above (id, parent_id, depth) AS (
@@ -49,52 +37,19 @@ RETURNING {COLUMNS}
 """
 
 
-@dataclass(frozen=True, slots=True)
-class AssetChange:
-    """What to change of an asset; None leaves a field as it is."""
-
-    kind: str | None = None
-    name: str | None = None
-    commune: str | None = None
-    street: str | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-    attributes: dict[str, Any] | None = None
-    privacy_class: int | None = None
-    tags: Sequence[str] | None = None
-
-
 async def read_assets(connection: Connection | Pool, ids: Sequence[int] | None = None) -> dict[int, Asset]:
     """Every asset by id, or those with these ids."""
     return {row["id"]: entity(Asset, row) for row in await connection.fetch(READ_ASSETS, ids)}
 
 
-async def create_asset(
-    connection: Connection,
-    tenant_id: int,
-    *,
-    kind: str,
-    name: str,
-    commune: str,
-    street: str,
-    latitude: float | None,
-    longitude: float | None,
-    attributes: dict[str, Any],
-    privacy_class: int,
-    tags: Sequence[str] = (),
-) -> Asset:
-    """A new asset; raises UniqueViolationError when the tenant has one of this kind and name."""
-    row = await connection.fetchrow(
-        CREATE, tenant_id, kind, name, commune, street, latitude, longitude, attributes, privacy_class, list(tags)
-    )
-    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
-    return entity(Asset, row)
+async def create_asset(connection: Connection, tenant_id: int, asset: Mapping[str, Any]) -> Asset:
+    """A new asset, of the columns in `WRITTEN`; raises UniqueViolationError when kind and name are taken."""
+    return await insert(connection, Asset, CREATE, tenant_id, *WRITTEN.values(asset))
 
 
 async def read_asset(connection: Connection, asset_id: int) -> Asset | None:
     """One asset."""
-    row = await connection.fetchrow(READ, asset_id)
-    return None if row is None else entity(Asset, row)
+    return await fetch_one(connection, Asset, READ, asset_id)
 
 
 async def list_assets(
@@ -109,26 +64,12 @@ async def list_assets(
     most: int = 100,
 ) -> list[Asset]:
     """Assets by id, beyond `after`; `search` looks in names and streets, `tenant_id` names the owner."""
-    rows = await connection.fetch(LIST, after, kind, commune, search, tag, tenant_id, most)
-    return [entity(Asset, row) for row in rows]
+    return await fetch_all(connection, Asset, LIST, after, kind, commune, search, tag, tenant_id, most)
 
 
-async def update_asset(connection: Connection, asset_id: int, change: AssetChange) -> Asset | None:
-    """The asset after the change; None when there is no such asset."""
-    row = await connection.fetchrow(
-        UPDATE,
-        asset_id,
-        change.kind,
-        change.name,
-        change.commune,
-        change.street,
-        change.latitude,
-        change.longitude,
-        change.attributes,
-        change.privacy_class,
-        None if change.tags is None else list(change.tags),
-    )
-    return None if row is None else entity(Asset, row)
+async def update_asset(connection: Connection, asset_id: int, change: Mapping[str, Any]) -> Asset | None:
+    """The asset after the change of columns in `WRITTEN`, None leaves one; None when there is no such asset."""
+    return await fetch_one(connection, Asset, UPDATE, asset_id, *WRITTEN.values(change, partial=True))
 
 
 async def set_parent(connection: Connection, asset_id: int, parent_id: int | None) -> Asset | None:
@@ -136,5 +77,4 @@ async def set_parent(connection: Connection, asset_id: int, parent_id: int | Non
 
     None when there is no such asset, or the other is another tenant's or hangs on this one.
     """
-    row = await connection.fetchrow(SET_PARENT, asset_id, parent_id)
-    return None if row is None else entity(Asset, row)
+    return await fetch_one(connection, Asset, SET_PARENT, asset_id, parent_id)

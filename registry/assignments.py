@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.runtime.postgres import Connection
-from registry.rows import entity
+from registry.rows import fetch_all
 
 # Whoever changes what an asset is served by waits here, so that instants follow each other.
 LOCK_ASSET = "SELECT clock_timestamp() FROM asset WHERE id = $1 FOR NO KEY UPDATE"
@@ -102,4 +102,4 @@ async def end_assignment(connection: Connection, asset_id: int, position: str | 
 
 async def read_serving(connection: Connection, asset_id: int) -> list[Serving]:
     """The devices that serve an asset now, by position."""
-    return [entity(Serving, row) for row in await connection.fetch(SERVING, asset_id)]
+    return await fetch_all(connection, Serving, SERVING, asset_id)

@@ -1,7 +1,7 @@
 """A codec of a public catalogue with the device profiles that use it; the same import twice changes nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -14,7 +14,7 @@ FIND = "SELECT id FROM codec WHERE name = $1 AND tenant_id IS NOT DISTINCT FROM 
 FIND_PROFILE = """
 SELECT codec, codec_version_id FROM device_profile WHERE name = $1 AND tenant_id IS NOT DISTINCT FROM $2::int
 """
-EXPECTED_INTERVAL = timedelta(hours=1)  # No catalogue says; whoever installs a device does.
+EXPECTED_INTERVAL = timedelta(hours=1)
 
 
 class Outcome(StrEnum):
@@ -53,6 +53,16 @@ class CatalogueProfile:
     firmware_from: str
     firmware_until: str
     mapping: Sequence[dict[str, Any]]
+
+    def written(self) -> dict[str, Any]:
+        """As a profile that is new here: what no catalogue says, whoever installs a device does."""
+        said = {name: value for name, value in asdict(self).items() if name != "mapping"}
+        return said | {
+            "codec_options": {},
+            "expected_interval": EXPECTED_INTERVAL,
+            "capabilities": [],
+            "commands": [],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +120,7 @@ async def _import_profile(
         if there["codec"] == codec and there["codec_version_id"] is not None:
             return Outcome.UNCHANGED, "garde sa version : mettez la nouvelle à l'essai"
         return Outcome.UNCHANGED, f"existe déjà, lu par {there['codec']}"
-    await create_profile(
-        connection,
-        tenant_id,
-        name=profile.name,
-        vendor=profile.vendor,
-        model=profile.model,
-        decoding=Decoding(codec, version_id, None, tuple(profile.mapping)),
-        codec_options={},
-        device_class=profile.device_class,
-        mac_version=profile.mac_version,
-        expected_interval=EXPECTED_INTERVAL,
-        capabilities=[],
-        firmware_from=profile.firmware_from,
-        firmware_until=profile.firmware_until,
-        regional_revision=profile.regional_revision,
-        supports_join=profile.supports_join,
-        max_eirp=profile.max_eirp,
-    )
+    read_by = Decoding(codec, version_id, None, tuple(profile.mapping))
+    await create_profile(connection, tenant_id, read_by, profile.written())
     count = len(profile.mapping)
     return Outcome.CREATED, f"grandeurs proposées : {count}" if count else "aucune grandeur proposée"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from core.runtime.postgres import Connection, Pool
-from registry.rows import entity
+from registry.rows import arrays, fetch_all, fetch_one
 
 # Of each tenant, profile and shadow version.
 KEPT = 200
@@ -55,6 +55,10 @@ ORDER BY d.id DESC LIMIT $5
 """
 FORGET_COUNTS = "DELETE FROM codec_shadow WHERE tenant_id = $1 AND device_profile_id = $2"
 FORGET_DIFFERENCES = "DELETE FROM codec_difference WHERE tenant_id = $1 AND device_profile_id = $2"
+KEPT_OF_COMPARED = (
+    "key.tenant_id, key.device_profile_id, key.shadow_version_id, device_id, uplink_id, time, f_port, payload, "
+    "live, shadow"
+)
 
 
 class ShadowKey(NamedTuple):
@@ -132,31 +136,20 @@ async def store_compared(
     )
     different = [one for one in compared if one.differs]
     if different:
-        await connection.execute(
-            KEEP,
-            *([one.key[place] for one in different] for place in range(3)),
-            [one.device_id for one in different],
-            [one.uplink_id for one in different],
-            [one.time for one in different],
-            [one.f_port for one in different],
-            [one.payload for one in different],
-            [one.live for one in different],
-            [one.shadow for one in different],
-        )
+        await connection.execute(KEEP, *arrays(different, KEPT_OF_COMPARED))
         await connection.execute(FORGET_OLD, tenants, profiles, versions, KEPT)
 
 
 async def read_shadow(connection: Connection | Pool, key: ShadowKey) -> ShadowCount | None:
     """How they compare; None: no frame was seen yet."""
-    row = await connection.fetchrow(READ, *key)
-    return None if row is None else entity(ShadowCount, row)
+    return await fetch_one(connection, ShadowCount, READ, *key)
 
 
 async def list_differences(
     connection: Connection | Pool, key: ShadowKey, *, before: int | None = None, most: int = 100
 ) -> list[Difference]:
     """The frames that differ, newest first, below the id `before`."""
-    return [entity(Difference, row) for row in await connection.fetch(LIST, *key, before, most)]
+    return await fetch_all(connection, Difference, LIST, *key, before, most)
 
 
 async def forget_shadow(connection: Connection, tenant_id: int, device_profile_id: int) -> None:

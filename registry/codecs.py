@@ -9,7 +9,7 @@ from typing import Any
 from core.model.entities import DeviceProfile
 from core.runtime.postgres import Connection, Pool
 from registry.profiles import Decoding
-from registry.rows import entity
+from registry.rows import entity, fetch_all, fetch_one, insert
 
 CREATE = """
 INSERT INTO codec (tenant_id, name, vendor, model) VALUES ($1, $2, $3, $4)
@@ -136,22 +136,19 @@ async def create_codec(
     connection: Connection, tenant_id: int | None, *, name: str, vendor: str = "", model: str = ""
 ) -> CodecEntry:
     """A new codec without a version; raises UniqueViolationError when the tenant has one of this name."""
-    row = await connection.fetchrow(CREATE, tenant_id, name, vendor, model)
-    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
-    return entity(CodecEntry, row)
+    return await insert(connection, CodecEntry, CREATE, tenant_id, name, vendor, model)
 
 
 async def read_codec(connection: Connection | Pool, codec_id: int) -> CodecEntry | None:
     """One codec, the tenant's own or one that is offered to every tenant."""
-    row = await connection.fetchrow(READ, codec_id)
-    return None if row is None else entity(CodecEntry, row)
+    return await fetch_one(connection, CodecEntry, READ, codec_id)
 
 
 async def list_codecs(
     connection: Connection, *, after: int = 0, search: str | None = None, most: int = 100
 ) -> list[CodecEntry]:
     """Visible codecs by id, beyond `after`; `search` looks into name, vendor and model."""
-    return [entity(CodecEntry, row) for row in await connection.fetch(LIST, after, search, most)]
+    return await fetch_all(connection, CodecEntry, LIST, after, search, most)
 
 
 async def publish_version(
@@ -184,8 +181,7 @@ async def publish_version(
 
 async def read_version(connection: Connection | Pool, version_id: int) -> CodecVersion | None:
     """One version, with its source."""
-    row = await connection.fetchrow(READ_VERSION, version_id)
-    return None if row is None else entity(CodecVersion, row)
+    return await fetch_one(connection, CodecVersion, READ_VERSION, version_id)
 
 
 async def read_versions(connection: Connection | Pool, version_ids: Sequence[int]) -> dict[int, CodecVersion]:
@@ -198,7 +194,7 @@ async def list_versions(
     connection: Connection, codec_id: int, *, before: int | None = None, most: int = 100
 ) -> list[CodecVersion]:
     """Versions of a codec, newest first, below the number `before`."""
-    return [entity(CodecVersion, row) for row in await connection.fetch(LIST_VERSIONS, codec_id, before, most)]
+    return await fetch_all(connection, CodecVersion, LIST_VERSIONS, codec_id, before, most)
 
 
 async def quarantine_version(connection: Connection | Pool, version_id: int, reason: str) -> bool:
@@ -228,8 +224,7 @@ async def read_overrides(connection: Connection | Pool) -> dict[tuple[int, int],
 
 async def read_override(connection: Connection, tenant_id: int, device_profile_id: int) -> Override | None:
     """What this tenant uses instead; None: what the profile says."""
-    row = await connection.fetchrow(READ_OVERRIDE, tenant_id, device_profile_id)
-    return None if row is None else entity(Override, row)
+    return await fetch_one(connection, Override, READ_OVERRIDE, tenant_id, device_profile_id)
 
 
 async def set_override(
@@ -245,11 +240,16 @@ async def set_override(
 
     Raises ForeignKeyViolationError for a version of another tenant.
     """
-    row = await connection.fetchrow(
-        SET_OVERRIDE, tenant_id, device_profile_id, codec_version_id, shadow_version_id, list(mapping)
+    return await insert(
+        connection,
+        Override,
+        SET_OVERRIDE,
+        tenant_id,
+        device_profile_id,
+        codec_version_id,
+        shadow_version_id,
+        list(mapping),
     )
-    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
-    return entity(Override, row)
 
 
 async def delete_override(connection: Connection, tenant_id: int, device_profile_id: int) -> bool:

@@ -13,7 +13,7 @@ from core.runtime.postgres import Connection, Pool
 from decoders.codec import UnopenedKey
 from lorawan.crypto import WrongKek
 from registry.keys import KeyWrap
-from registry.rows import entity
+from registry.rows import entity, fetch_all
 
 # Of whatever meter the device reports that has no key of its own.
 ANY_METER = ""
@@ -90,7 +90,7 @@ async def delete_device_key(connection: Connection, device_id: int, meter_id: st
 
 async def list_device_keys(connection: Connection, device_id: int) -> list[KeyPresence]:
     """The keys that the device has of its own."""
-    return [entity(KeyPresence, row) for row in await connection.fetch(LIST_OF_DEVICE, device_id)]
+    return await fetch_all(connection, KeyPresence, LIST_OF_DEVICE, device_id)
 
 
 async def set_profile_key(

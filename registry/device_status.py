@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.runtime.postgres import Connection
-from registry.rows import entity
+from registry.rows import fetch_one
 
 READ = """
 SELECT s.battery, s.margin, s.reported_at
@@ -24,5 +24,4 @@ class DeviceStatus:
 
 async def read_status(connection: Connection, dev_eui: bytes) -> DeviceStatus | None:
     """The status of a device; None when there is no such device."""
-    row = await connection.fetchrow(READ, dev_eui)
-    return None if row is None else entity(DeviceStatus, row)
+    return await fetch_one(connection, DeviceStatus, READ, dev_eui)

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from core.model.entities import Assignment, Device, DeviceProfile
 from core.runtime.postgres import Connection, Pool
 from registry.profiles import COLUMNS
-from registry.rows import entity
+from registry.rows import entity, fetch_all
 
 PAGE = 2_000
 READ_DEVICES = """
@@ -23,7 +23,7 @@ async def read_devices(
     connection: Connection | Pool, slots: Sequence[int], ids: Sequence[int] | None = None
 ) -> list[Device]:
     """Every device of these slots, or those of them with these ids."""
-    return [entity(Device, row) for row in await connection.fetch(READ_DEVICES, slots, ids)]
+    return await fetch_all(connection, Device, READ_DEVICES, slots, ids)
 
 
 async def each_device(connection: Connection, slots: Sequence[int]) -> AsyncGenerator[Device]:

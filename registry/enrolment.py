@@ -1,22 +1,24 @@
 """Devices, written and listed for whoever manages them; keys come in wrapped and never go out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from core.runtime.postgres import Connection
-from lorawan.identifiers import DevAddr, DevEui, JoinEui, slot_of_dev_addr, slot_of_dev_eui
-from registry.rows import entity
+from lorawan.identifiers import DevAddr, slot_of_dev_addr, slot_of_dev_eui
+from registry.rows import Written, fetch_all, fetch_one
 
 COLUMNS = """d.id, d.tenant_id, d.dev_eui, d.join_eui, d.name, d.device_profile_id, d.activation,
 d.skip_f_cnt_check, d.enabled, d.lns_source_id, d.created_at, s.asset_id, s.position"""
 SERVED = "LEFT JOIN assignment s ON s.device_id = d.id AND upper_inf(s.during)"
 # A profile that is neither its own nor everybody's makes no row.
-CREATE = """
-INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, activation, app_key_wrapped,
-                    kek_id, skip_f_cnt_check, lns_source_id)
-SELECT $1, $2, $3, $4, p.id, $6, $7, $8, $9, $10, $11 FROM device_profile p
-WHERE p.id = $5 AND (p.tenant_id IS NULL OR p.tenant_id = $1)
-RETURNING id, created_at
+WRITTEN = Written("dev_eui, join_eui, name, skip_f_cnt_check, lns_source_id")
+CREATE = f"""
+INSERT INTO device (tenant_id, device_profile_id, slot, activation, app_key_wrapped, kek_id, {WRITTEN.columns})
+SELECT $1, p.id, $3, $4, $5, $6, {WRITTEN.parameters(7)} FROM device_profile p
+WHERE p.id = $2 AND (p.tenant_id IS NULL OR p.tenant_id = $1)
+RETURNING id
 """
 IMPORT_SESSION = "SELECT import_session($1, $2, $3, $4, $5)"
 READ = f"SELECT {COLUMNS} FROM device d {SERVED} WHERE d.dev_eui = $1"
@@ -26,6 +28,7 @@ WHERE d.id > $1 AND ($2::int IS NULL OR d.device_profile_id = $2) AND ($3::boole
   AND ($4::text IS NULL OR strpos(lower(d.name), lower($4)) > 0 OR strpos(encode(d.dev_eui, 'hex'), lower($4)) > 0)
 ORDER BY d.id LIMIT $5
 """
+CHANGED = Written("enabled, name, device_profile_id, skip_f_cnt_check, lns_source_id")
 UPDATE = """
 UPDATE device SET enabled = coalesce($2, enabled), name = coalesce($3, name),
     device_profile_id = CASE WHEN $4::int IS NULL THEN device_profile_id
@@ -82,17 +85,6 @@ class AbpSession:
     kek_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceChange:
-    """What to change of a device; None leaves a field as it is."""
-
-    enabled: bool | None = None
-    name: str | None = None
-    device_profile_id: int | None = None
-    skip_f_cnt_check: bool | None = None
-    lns_source_id: int | None = None  # 0: our own network.
-
-
 class UnknownProfile(LookupError):
     """There is no such device profile for this tenant."""
 
@@ -104,54 +96,43 @@ class DeviceHasHistory(Exception):
 async def create_device(
     connection: Connection,
     tenant_id: int,
-    *,
-    dev_eui: DevEui,
-    join_eui: JoinEui,
-    name: str,
     device_profile_id: int,
     keys: OtaaKeys | AbpSession | None,
-    skip_f_cnt_check: bool,
-    lns_source_id: int | None = None,
-) -> tuple[int, datetime]:
-    """A new device's id and instant. An ABP device is owned by its DevAddr's slot until it joins (DESIGN 2).
+    device: Mapping[str, Any],
+) -> int:
+    """A new device's id. An ABP device is owned by its DevAddr's slot until it joins (DESIGN 2).
 
-    Without `keys` another network activates it. `lns_source_id` is a source of this tenant, by way of which the
-    device is told things; None: our own network.
+    Without `keys` another network activates it. Of the columns in `WRITTEN`, `lns_source_id` is a source of this
+    tenant, by way of which the device is told things; None: our own network.
 
     Raises:
         UniqueViolationError: the DevEUI is registered, in this tenant or in another.
         UnknownProfile: no such profile is visible.
     """
     is_abp = isinstance(keys, AbpSession)
-    activation = "EXTERNAL" if keys is None else "ABP" if is_abp else "OTAA"
-    row = await connection.fetchrow(
+    device_id = await connection.fetchval(
         CREATE,
         tenant_id,
-        dev_eui,
-        join_eui,
-        name,
         device_profile_id,
-        slot_of_dev_addr(keys.dev_addr) if is_abp else slot_of_dev_eui(dev_eui),
-        activation,
+        slot_of_dev_addr(keys.dev_addr) if is_abp else slot_of_dev_eui(device["dev_eui"]),
+        "EXTERNAL" if keys is None else "ABP" if is_abp else "OTAA",
         keys.app_key_wrapped if isinstance(keys, OtaaKeys) else None,
         None if keys is None else keys.kek_id,
-        skip_f_cnt_check,
-        lns_source_id,
+        *WRITTEN.values(device),
     )
-    if row is None:
+    if device_id is None:
         raise UnknownProfile(f"device profile {device_profile_id}")
     if is_abp:
         session_id = await connection.fetchval(
-            IMPORT_SESSION, row["id"], keys.dev_addr, keys.nwk_s_key_wrapped, keys.app_s_key_wrapped, keys.kek_id
+            IMPORT_SESSION, device_id, keys.dev_addr, keys.nwk_s_key_wrapped, keys.app_s_key_wrapped, keys.kek_id
         )
         assert session_id is not None  # noqa: S101 - The device was made in this very transaction.
-    return row["id"], row["created_at"]
+    return device_id
 
 
 async def read_enrolled(connection: Connection, dev_eui: bytes) -> EnrolledDevice | None:
     """One device, with the asset that it serves now."""
-    row = await connection.fetchrow(READ, dev_eui)
-    return None if row is None else entity(EnrolledDevice, row)
+    return await fetch_one(connection, EnrolledDevice, READ, dev_eui)
 
 
 async def list_enrolled(
@@ -164,25 +145,16 @@ async def list_enrolled(
     most: int = 100,
 ) -> list[EnrolledDevice]:
     """Devices by id, beyond `after`; `search` looks in names and DevEUIs."""
-    rows = await connection.fetch(LIST, after, device_profile_id, enabled, search, most)
-    return [entity(EnrolledDevice, row) for row in rows]
+    return await fetch_all(connection, EnrolledDevice, LIST, after, device_profile_id, enabled, search, most)
 
 
-async def update_device(connection: Connection, dev_eui: bytes, change: DeviceChange) -> bool:
-    """Change a device, live on every replica within 5 s; False when there is no such device.
+async def update_device(connection: Connection, dev_eui: bytes, change: Mapping[str, Any]) -> bool:
+    """Change columns in `CHANGED`, live on every replica within 5 s; False when there is no such device.
 
+    None leaves a column as it is; `lns_source_id` 0 is our own network.
     Raises NotNullViolationError (BAD_DATA) for a profile that is not visible: check it before.
     """
-    changed = await connection.fetchval(
-        UPDATE,
-        dev_eui,
-        change.enabled,
-        change.name,
-        change.device_profile_id,
-        change.skip_f_cnt_check,
-        change.lns_source_id,
-    )
-    return changed is True
+    return await connection.fetchval(UPDATE, dev_eui, *CHANGED.values(change, partial=True)) is True
 
 
 async def delete_device(connection: Connection, device_id: int) -> None:

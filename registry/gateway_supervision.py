@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.runtime.postgres import Connection, Pool
-from registry.rows import entity
+from registry.rows import arrays, columns_of, fetch_all
 
 SAVE_HOURS = """
 INSERT INTO gateway_hour AS known
@@ -104,36 +104,17 @@ class AddressChange:
 
 async def save_hours(connection: Connection | Pool, hours: Sequence[HourOfGateway]) -> None:
     """Add to the hours of registered gateways; one entry per gateway. Not idempotent: statistics, not records."""
-    await connection.execute(
-        SAVE_HOURS,
-        [entry.gateway_id for entry in hours],
-        [entry.hour for entry in hours],
-        [entry.uplinks for entry in hours],
-        [entry.duplicates for entry in hours],
-        [entry.crc_errors for entry in hours],
-        [entry.rejected for entry in hours],
-        [entry.limited for entry in hours],
-        [entry.round_trip_ms for entry in hours],
-    )
+    await connection.execute(SAVE_HOURS, *arrays(hours, columns_of(HourOfGateway)))
 
 
 async def save_address_changes(connection: Connection | Pool, changes: Sequence[AddressSeen]) -> None:
     """Note changes of address; one entry for each gateway, frontend, pair of addresses and verdict."""
-    await connection.execute(
-        SAVE_ADDRESS_CHANGES,
-        [entry.gateway_id for entry in changes],
-        [entry.frontend for entry in changes],
-        [entry.former for entry in changes],
-        [entry.address for entry in changes],
-        [entry.refused for entry in changes],
-        [entry.times for entry in changes],
-        [entry.at for entry in changes],
-    )
+    await connection.execute(SAVE_ADDRESS_CHANGES, *arrays(changes, columns_of(AddressSeen)))
 
 
 async def read_hours(connection: Connection, gateway_id: bytes, after: datetime) -> list[HourOfGateway]:
     """The hours of a gateway that began after an instant, the oldest first."""
-    return [entity(HourOfGateway, row) for row in await connection.fetch(READ_HOURS, gateway_id, after)]
+    return await fetch_all(connection, HourOfGateway, READ_HOURS, gateway_id, after)
 
 
 async def read_round_trips(connection: Connection | Pool, after: datetime) -> dict[bytes, float]:
@@ -159,5 +140,4 @@ async def list_address_changes(
     connection: Connection, gateway_id: bytes | None = None, most: int = 100
 ) -> list[AddressChange]:
     """Changes of address of one gateway, or of all that the transaction sees, the last first."""
-    rows = await connection.fetch(LIST_ADDRESS_CHANGES, gateway_id, most)
-    return [entity(AddressChange, row) for row in rows]
+    return await fetch_all(connection, AddressChange, LIST_ADDRESS_CHANGES, gateway_id, most)

@@ -1,19 +1,17 @@
 """Gateways: as the services read them, what the bridge last knew of each, and written for whoever manages them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from core.model.entities import Gateway
 from core.runtime.postgres import Connection, Pool
-from lorawan.identifiers import GatewayId
 from registry.gateway_supervision import AddressSeen, save_address_changes
-from registry.rows import entity
+from registry.rows import Written, arrays, columns_of, entity, fetch_all, fetch_one
 
-READ_GATEWAYS = """
-SELECT id, tenant_id, gateway_id, name, region, latitude, longitude, antenna_gain, boards FROM gateway
-"""
+SEEN = "gateway_id, frontend, address, last_seen_at"
+READ_GATEWAYS = f"SELECT {columns_of(Gateway)} FROM gateway"
 SAVE_STATES = """
 INSERT INTO gateway_state AS known (gateway_id, frontend, address, last_seen_at, stats)
 SELECT g.id, s.frontend, s.address, s.last_seen_at, s.stats
@@ -46,20 +44,13 @@ SET frontend = excluded.frontend, address = excluded.address, last_seen_at = exc
 COLUMNS = """g.id, g.tenant_id, g.gateway_id, g.name, g.region, g.latitude, g.longitude, g.antenna_gain,
 g.boards, g.created_at, s.frontend, s.address, s.last_seen_at, s.stats"""
 STATE = "LEFT JOIN gateway_state s ON s.gateway_id = g.id"
-CREATE = """
-INSERT INTO gateway (tenant_id, gateway_id, name, latitude, longitude, antenna_gain, boards)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-RETURNING id, region, created_at
+WRITTEN = Written("name, latitude, longitude, antenna_gain, boards")
+CREATE = f"""
+INSERT INTO gateway (tenant_id, gateway_id, {WRITTEN.columns}) VALUES ($1, $2, {WRITTEN.parameters(3)})
 """
 READ = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.gateway_id = $1"
 LIST = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.id > $1 ORDER BY g.id LIMIT $2"
-UPDATE = """
-UPDATE gateway SET name = coalesce($2, name), latitude = coalesce($3, latitude),
-    longitude = coalesce($4, longitude), antenna_gain = coalesce($5, antenna_gain),
-    boards = coalesce($6, boards)
-WHERE gateway_id = $1
-RETURNING true
-"""
+UPDATE = f"UPDATE gateway SET {WRITTEN.patched(2)} WHERE gateway_id = $1 RETURNING true"
 DELETE = "DELETE FROM gateway WHERE gateway_id = $1 RETURNING true"
 IS_UNKNOWN = "SELECT true FROM unknown_gateway WHERE gateway_id = $1"
 LIST_UNKNOWN = """
@@ -93,10 +84,10 @@ class GatewayWithState:
     antenna_gain: float
     boards: int
     created_at: datetime
-    frontend: str | None = None
-    address: str | None = None
-    last_seen_at: datetime | None = None
-    stats: dict[str, Any] | None = None
+    frontend: str | None
+    address: str | None
+    last_seen_at: datetime | None
+    stats: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +101,6 @@ class UnknownGateway:
     last_seen_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayChange:
-    """What to change of a gateway; None leaves a field as it is."""
-
-    name: str | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-    antenna_gain: float | None = None
-    boards: int | None = None
-
-
 async def read_gateways(connection: Connection | Pool) -> dict[bytes, Gateway]:
     """Every registered gateway by EUI."""
     return {row["gateway_id"]: entity(Gateway, row) for row in await connection.fetch(READ_GATEWAYS)}
@@ -132,82 +112,41 @@ async def save_gateway_states(connection: Connection, seen: Sequence[GatewaySeen
     Returns:
         Those that spoke from another address the last time, whichever replica heard them; it is noted.
     """
-    rows = await connection.fetch(
-        READ_MOVES,
-        [entry.gateway_id for entry in seen],
-        [entry.frontend for entry in seen],
-        [entry.address for entry in seen],
-        [entry.last_seen_at for entry in seen],
-    )
+    rows = await connection.fetch(READ_MOVES, *arrays(seen, SEEN))
     moved = [AddressSeen(**row, refused=False, times=1) for row in rows]
     await save_address_changes(connection, moved)
-    await connection.execute(
-        SAVE_STATES,
-        [entry.gateway_id for entry in seen],
-        [entry.frontend for entry in seen],
-        [entry.address for entry in seen],
-        [entry.last_seen_at for entry in seen],
-        [entry.stats for entry in seen],
-    )
+    await connection.execute(SAVE_STATES, *arrays(seen, f"{SEEN}, stats"))
     return moved
 
 
 async def save_unknown_gateways(connection: Connection | Pool, seen: Sequence[GatewaySeen]) -> None:
     """Note gateways that talk to us without being registered; one entry per gateway."""
-    await connection.execute(
-        SAVE_UNKNOWN,
-        [entry.gateway_id for entry in seen],
-        [entry.frontend for entry in seen],
-        [entry.address for entry in seen],
-        [entry.last_seen_at for entry in seen],
-    )
+    await connection.execute(SAVE_UNKNOWN, *arrays(seen, SEEN))
 
 
 async def create_gateway(
-    connection: Connection,
-    tenant_id: int,
-    *,
-    gateway_id: GatewayId,
-    name: str,
-    latitude: float | None,
-    longitude: float | None,
-    antenna_gain: float,
-    boards: int,
-) -> GatewayWithState:
-    """A new gateway; raises UniqueViolationError when it is registered, in this tenant or in another."""
-    row = await connection.fetchrow(CREATE, tenant_id, gateway_id, name, latitude, longitude, antenna_gain, boards)
-    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
-    return GatewayWithState(
-        row["id"],
-        tenant_id,
-        gateway_id,
-        name,
-        row["region"],
-        latitude,
-        longitude,
-        antenna_gain,
-        boards,
-        row["created_at"],
-    )
+    connection: Connection, tenant_id: int, gateway_id: bytes, gateway: Mapping[str, Any]
+) -> None:
+    """A new gateway, of the columns in `WRITTEN`.
+
+    Raises UniqueViolationError when it is registered, in this tenant or in another.
+    """
+    await connection.execute(CREATE, tenant_id, gateway_id, *WRITTEN.values(gateway))
 
 
 async def read_gateway(connection: Connection, gateway_id: bytes) -> GatewayWithState | None:
     """One gateway with its state."""
-    row = await connection.fetchrow(READ, gateway_id)
-    return None if row is None else entity(GatewayWithState, row)
+    return await fetch_one(connection, GatewayWithState, READ, gateway_id)
 
 
 async def list_gateways(connection: Connection, *, after: int = 0, most: int = 100) -> list[GatewayWithState]:
     """Gateways by id, beyond `after`."""
-    return [entity(GatewayWithState, row) for row in await connection.fetch(LIST, after, most)]
+    return await fetch_all(connection, GatewayWithState, LIST, after, most)
 
 
-async def update_gateway(connection: Connection, gateway_id: bytes, change: GatewayChange) -> bool:
-    """Change a gateway; False when there is no such gateway."""
-    changed = await connection.fetchval(
-        UPDATE, gateway_id, change.name, change.latitude, change.longitude, change.antenna_gain, change.boards
-    )
-    return changed is True
+async def update_gateway(connection: Connection, gateway_id: bytes, change: Mapping[str, Any]) -> bool:
+    """Change columns in `WRITTEN`, None leaves one; False when there is no such gateway."""
+    return await connection.fetchval(UPDATE, gateway_id, *WRITTEN.values(change, partial=True)) is True
 
 
 async def delete_gateway(connection: Connection, gateway_id: bytes) -> bool:
@@ -222,4 +161,4 @@ async def is_unknown_gateway(connection: Connection, gateway_id: bytes) -> bool:
 
 async def list_unknown_gateways(connection: Connection, most: int = 100) -> list[UnknownGateway]:
     """Gateways that are not registered, the latest heard first."""
-    return [entity(UnknownGateway, row) for row in await connection.fetch(LIST_UNKNOWN, most)]
+    return await fetch_all(connection, UnknownGateway, LIST_UNKNOWN, most)

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 
 from core.runtime.postgres import Connection, PostgresError, UniqueViolationError
-from lorawan.identifiers import DevAddr, DevEui, JoinEui, slot_of_dev_addr
+from lorawan.identifiers import DevAddr, slot_of_dev_addr
 from registry.enrolment import UnknownProfile, create_device, read_enrolled
 from registry.keys import KeyWrap
-from registry.rows import entity
+from registry.rows import fetch_all
 
 IMPORT_ROOT_KEY = "SELECT import_root_key($1, $2, $3, $4, $5)"
 CONTINUE_SESSION = "SELECT continue_session($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
@@ -18,6 +19,9 @@ UPDATE device SET lns_source_id = $2 WHERE id = $1 AND lns_source_id IS DISTINCT
 EXPORT_KEYS = "SELECT * FROM export_keys($1, $2, $3)"
 COUNT_OWN = "SELECT count(*) FROM device WHERE tenant_id = $1 AND dev_eui = ANY($2::bytea[])"
 
+COUNTERS_AND_WINDOWS = attrgetter(
+    "f_cnt_up", "f_cnt_down", "rx1_delay", "rx1_dr_offset", "rx2_data_rate", "rx2_frequency"
+)
 USES_A_SESSION = "55006"  # object_in_use
 
 
@@ -116,16 +120,9 @@ async def _import(connection: Connection, keys: KeyWrap, tenant_id: int, device:
     if known is not None:
         device_id = known.id
     else:
-        device_id, _ = await create_device(
-            connection,
-            tenant_id,
-            dev_eui=DevEui(device.dev_eui),
-            join_eui=JoinEui(device.join_eui),
-            name=device.name,
-            device_profile_id=device.device_profile_id,
-            keys=None,
-            skip_f_cnt_check=False,
-        )
+        new = {"dev_eui": device.dev_eui, "join_eui": device.join_eui, "name": device.name}
+        new |= {"skip_f_cnt_check": False, "lns_source_id": None}
+        device_id = await create_device(connection, tenant_id, device.device_profile_id, None, new)
     done = await _bring_up_to_date(connection, keys, device_id, device)
     if known is None:
         return Imported(Outcome.CREATED, "enregistré" + "".join(f", {what}" for what in done))
@@ -149,12 +146,7 @@ async def _bring_up_to_date(
         keys.wrap(session.nwk_s_key),
         keys.wrap(session.app_s_key),
         keys.kek_id,
-        session.f_cnt_up,
-        session.f_cnt_down,
-        session.rx1_delay,
-        session.rx1_dr_offset,
-        session.rx2_data_rate,
-        session.rx2_frequency,
+        *COUNTERS_AND_WINDOWS(session),
     ):
         done.append(f"session {session.dev_addr.hex()}")
     if device.lns_source_id is not None and await connection.fetchval(SET_BEARER, device_id, device.lns_source_id):
@@ -171,5 +163,4 @@ async def export_keys(
     connection: Connection, actor: str, noted: dict[str, str], dev_euis: Sequence[bytes] | None
 ) -> list[ExportedKeys]:
     """The keys of these devices of the transaction's tenant, or of all; the audit's line is written with it."""
-    rows = await connection.fetch(EXPORT_KEYS, actor, noted, dev_euis)
-    return [entity(ExportedKeys, row) for row in rows]
+    return await fetch_all(connection, ExportedKeys, EXPORT_KEYS, actor, noted, dev_euis)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.runtime.postgres import Connection
-from registry.rows import entity
+from registry.rows import fetch_one
 
 DIAGNOSE = "SELECT * FROM join_diagnosis($1)"
 OWN_OTAA = """
@@ -34,8 +34,7 @@ class JoinDiagnosis:
 
 async def read_join_diagnosis(connection: Connection, device_id: int) -> JoinDiagnosis | None:
     """How the joins of a device go; None when it does not join, or is another tenant's."""
-    row = await connection.fetchrow(DIAGNOSE, device_id)
-    return None if row is None else entity(JoinDiagnosis, row)
+    return await fetch_one(connection, JoinDiagnosis, DIAGNOSE, device_id)
 
 
 async def list_own_otaa(

@@ -82,6 +82,10 @@ class KeyWrap:
         length = max(WRAPPED_LEAST, -(-len(octets) // WRAPPED_MULTIPLE) * WRAPPED_MULTIPLE)
         return self.wrap(octets.ljust(length, b"\0"))
 
+    def wrap_secret(self, secret: str | None) -> tuple[bytes | None, str | None]:
+        """A password as `wrap_text` has it and the id of the key that wrapped it; of None, None and None."""
+        return (None, None) if secret is None else (self.wrap_text(secret), self.kek_id)
+
     def unwrap_text(self, wrapped: bytes) -> str:
         """What `wrap_text` was given; raises WrongKek as `unwrap` does."""
         return self.unwrap(wrapped).rstrip(b"\0").decode()

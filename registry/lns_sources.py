@@ -3,22 +3,23 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from core.runtime.postgres import Connection, Pool
 from registry.keys import KeyWrap
-from registry.rows import entity
+from registry.rows import Written, fetch_all, fetch_one
 
 TOKEN_PREFIX = "lns"  # noqa: S105 - What a token begins with.
 SECRET_OCTETS = 32
 ID_DIGITS_MOST = 15
 
-CREATE = """
-INSERT INTO lns_source (tenant_id, kind, transport, name, token_sha256, mqtt_url, mqtt_topic, mqtt_user,
-                        secret_wrapped, kek_id, downlink_url, downlink_user)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id
+WRITTEN = Written("kind, name, mqtt_url, mqtt_topic, mqtt_user, downlink_url, downlink_user")
+CREATE = f"""
+INSERT INTO lns_source (tenant_id, transport, token_sha256, secret_wrapped, kek_id, {WRITTEN.columns})
+VALUES ($1, $2, $3, $4, $5, {WRITTEN.parameters(6)}) RETURNING id
 """
 COLUMNS = """s.id, s.tenant_id, s.kind, s.transport, s.name, s.mqtt_url, s.mqtt_topic, s.mqtt_user,
 s.downlink_url, s.downlink_user, s.enabled, s.created_at, t.last_seen_at, coalesce(t.accepted, 0) AS accepted,
@@ -71,6 +72,11 @@ class SourceRow:
     last_error: str | None
     last_error_at: datetime | None
 
+    @property
+    def path(self) -> str | None:
+        """Where it sends, by HTTP, on intake's port."""
+        return f"/lns/{self.id}" if self.transport == "http" else None
+
 
 @dataclass(frozen=True, slots=True)
 class UnknownDevice:
@@ -80,23 +86,6 @@ class UnknownDevice:
     first_seen_at: datetime
     last_seen_at: datetime
     messages: int
-
-
-@dataclass(frozen=True, slots=True)
-class Mqtt:
-    """Where the broker of a source is, and as whom we read there."""
-
-    url: str
-    topic: str
-    user: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class DownlinkApi:
-    """Their HTTP API that takes downlinks: its base address, and as whom (Wanesy's account, ThingPark's AS_ID)."""
-
-    url: str
-    user: str | None = None
 
 
 class SourceCarriesDevices(Exception):
@@ -153,48 +142,35 @@ def parse_token(token: str) -> tuple[int, str]:
 
 
 async def create_source(
-    connection: Connection,
-    keys: KeyWrap,
-    tenant_id: int,
-    *,
-    kind: str,
-    name: str,
-    mqtt: Mqtt | None = None,
-    downlinks: DownlinkApi | None = None,
-    secret: str | None = None,
+    connection: Connection, keys: KeyWrap, tenant_id: int, secret: str | None, source: Mapping[str, Any]
 ) -> tuple[int, str | None]:
     """A new source's id, and for HTTP its token, which is shown once: only its digest is kept.
 
+    Of the columns in `WRITTEN`, `mqtt_...` are where its broker is (None: it sends by HTTP), `downlink_...` its
+    HTTP API that takes downlinks and as whom (Wanesy's account, ThingPark's AS_ID).
     Raises UniqueViolationError when the tenant has a source of this name.
     """
-    shown = None if mqtt else secrets.token_urlsafe(SECRET_OCTETS)
+    by_http = source.get("mqtt_url") is None
+    shown = secrets.token_urlsafe(SECRET_OCTETS) if by_http else None
     source_id = await connection.fetchval(
         CREATE,
         tenant_id,
-        kind,
-        "mqtt" if mqtt else "http",
-        name,
+        "http" if by_http else "mqtt",
         None if shown is None else hashlib.sha256(shown.encode()).digest(),
-        mqtt.url if mqtt else None,
-        mqtt.topic if mqtt else None,
-        mqtt.user if mqtt else None,
-        None if secret is None else keys.wrap_text(secret),
-        None if secret is None else keys.kek_id,
-        downlinks.url if downlinks else None,
-        downlinks.user if downlinks else None,
+        *keys.wrap_secret(secret),
+        *WRITTEN.values(source, partial=True),
     )
     return source_id, None if shown is None else f"{TOKEN_PREFIX}_{source_id}_{shown}"
 
 
 async def list_sources(connection: Connection) -> list[SourceRow]:
     """Every visible source, oldest first."""
-    return [entity(SourceRow, row) for row in await connection.fetch(LIST)]
+    return await fetch_all(connection, SourceRow, LIST)
 
 
 async def read_source(connection: Connection, source_id: int) -> SourceRow | None:
     """One source."""
-    row = await connection.fetchrow(READ, source_id)
-    return None if row is None else entity(SourceRow, row)
+    return await fetch_one(connection, SourceRow, READ, source_id)
 
 
 async def set_source_enabled(connection: Connection, source_id: int, *, enabled: bool) -> bool:
@@ -217,9 +193,9 @@ async def delete_source(connection: Connection, source_id: int) -> bool:
 
 async def list_unknown_devices(connection: Connection, source_id: int, *, most: int = 100) -> list[UnknownDevice]:
     """Devices that this source tells of and that are not registered, the last heard first."""
-    return [entity(UnknownDevice, row) for row in await connection.fetch(LIST_UNKNOWN, source_id, most)]
+    return await fetch_all(connection, UnknownDevice, LIST_UNKNOWN, source_id, most)
 
 
 async def read_enabled_sources(connection: Connection | Pool) -> Sequence[Source]:
     """Every enabled source of every tenant, with its digests: for the services."""
-    return [entity(Source, row) for row in await connection.fetch(READ_SECRETS)]
+    return await fetch_all(connection, Source, READ_SECRETS)

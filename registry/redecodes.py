@@ -2,18 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from core.runtime.postgres import Connection, Pool
-from registry.rows import entity
+from registry.rows import Written, fetch_all, fetch_one, insert
 
 COLUMNS = """id, tenant_id, device_id, (SELECT v.dev_eui FROM device v WHERE v.id = redecode.device_id) AS dev_eui,
 device_profile_id, since, until, codec, codec_version_id, only_failed,
 requested_by, created_at, state, reason, started_at, ended_at, reached_device_id, reached_at, frames, frames_done,
 frames_decoded, frames_failed, values_removed, values_written"""
+WRITTEN = Written("device_id, device_profile_id, since, until, codec, codec_version_id, only_failed")
 REQUEST = f"""
-INSERT INTO redecode (tenant_id, device_id, device_profile_id, since, until, codec, codec_version_id, only_failed,
-                      requested_by)
-VALUES ($1, $2, $3, $4, least($5, now()), $6, $7, $8, $9)
+INSERT INTO redecode (tenant_id, requested_by, {WRITTEN.columns})
+VALUES ($1, $2, $3, $4, $5, least($6, now()), $7, $8, coalesce($9, false))
 RETURNING {COLUMNS}
 """
 READ = f"SELECT {COLUMNS} FROM redecode WHERE id = $1"
@@ -58,49 +59,30 @@ class Redecode:
     values_removed: int
     values_written: int
 
+    @property
+    def progress(self) -> float | None:
+        """How far it is, from 0 to 1; None until its frames were counted."""
+        if self.state == "done" or self.frames == 0:
+            return 1.0
+        return None if self.frames is None else min(1.0, self.frames_done / self.frames)
 
-async def request_redecode(
-    connection: Connection,
-    tenant_id: int,
-    *,
-    device_id: int | None = None,
-    device_profile_id: int | None = None,
-    since: datetime,
-    until: datetime,
-    codec: str | None = None,
-    codec_version_id: int | None = None,
-    only_failed: bool = False,
-    requested_by: str,
-) -> Redecode:
-    """A job that waits for its turn; what comes in from now on is none of its business."""
-    row = await connection.fetchrow(
-        REQUEST,
-        tenant_id,
-        device_id,
-        device_profile_id,
-        since,
-        until,
-        codec,
-        codec_version_id,
-        only_failed,
-        requested_by,
-    )
-    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
-    return entity(Redecode, row)
+
+async def request_redecode(connection: Connection, tenant_id: int, *, requested_by: str, **job: Any) -> Redecode:
+    """A job of columns in `WRITTEN` that waits for its turn; what comes in from now on is none of its business."""
+    values = WRITTEN.values(job, partial=True)
+    return await insert(connection, Redecode, REQUEST, tenant_id, requested_by, *values)
 
 
 async def read_redecode(connection: Connection | Pool, redecode_id: int) -> Redecode | None:
     """One job."""
-    row = await connection.fetchrow(READ, redecode_id)
-    return None if row is None else entity(Redecode, row)
+    return await fetch_one(connection, Redecode, READ, redecode_id)
 
 
 async def list_redecodes(connection: Connection, *, before: int | None = None, most: int = 100) -> list[Redecode]:
     """The tenant's jobs, newest first, below the id `before`."""
-    return [entity(Redecode, row) for row in await connection.fetch(LIST, before, most)]
+    return await fetch_all(connection, Redecode, LIST, before, most)
 
 
 async def cancel_redecode(connection: Connection, redecode_id: int) -> Redecode | None:
     """What is done stays done, the rest is left; None when it has ended already."""
-    row = await connection.fetchrow(CANCEL, redecode_id)
-    return None if row is None else entity(Redecode, row)
+    return await fetch_one(connection, Redecode, CANCEL, redecode_id)

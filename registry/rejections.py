@@ -6,7 +6,7 @@ from datetime import datetime
 
 from core.runtime.postgres import Connection, Pool
 from lorawan.instants import from_us
-from registry.rows import entity
+from registry.rows import fetch_all
 
 # In the order of the key: two replicas that write the same rows must not wait for each other in a circle.
 SAVE = """
@@ -101,9 +101,9 @@ async def list_device_refusals(connection: Connection, dev_eui: bytes, most: int
     """
     if await connection.fetchval(IS_OWN, dev_eui) is None:
         return None
-    return [entity(Refusal, row) for row in await connection.fetch(OF_DEVICE, dev_eui, most)]
+    return await fetch_all(connection, Refusal, OF_DEVICE, dev_eui, most)
 
 
 async def list_strangers_refusals(connection: Connection, subject: bytes | None, most: int) -> list[Refusal]:
     """What was refused of nobody's devices, the last first; the operator's transaction alone sees them."""
-    return [entity(Refusal, row) for row in await connection.fetch(OF_STRANGERS, subject, most)]
+    return await fetch_all(connection, Refusal, OF_STRANGERS, subject, most)

@@ -1,9 +1,11 @@
-"""From a row to an entity: a row's columns are named like the entity's fields."""
+"""From a row to an entity, whose fields are named like the columns, and from named values to parameters."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
-from core.runtime.postgres import Record
+from core.runtime.postgres import Connection, Pool, Record
 
 Entity = TypeVar("Entity")
 
@@ -15,3 +17,65 @@ def entity(kind: type[Entity], row: Record) -> Entity:
         value = row[column.name]
         values[column.name] = tuple(cast(list[Any], value)) if isinstance(value, list) else value
     return kind(**values)
+
+
+def columns_of(kind: type[Any]) -> str:
+    """The columns of the fields of a dataclass, for SELECT and RETURNING."""
+    return ", ".join(column.name for column in fields(kind))
+
+
+async def fetch_all(
+    connection: Connection | Pool, kind: type[Entity], statement: str, *values: Any
+) -> list[Entity]:
+    """Every row of the statement as an entity."""
+    return [entity(kind, row) for row in await connection.fetch(statement, *values)]
+
+
+async def fetch_one(
+    connection: Connection | Pool, kind: type[Entity], statement: str, *values: Any
+) -> Entity | None:
+    """The statement's row as an entity; None when it has none."""
+    row = await connection.fetchrow(statement, *values)
+    return None if row is None else entity(kind, row)
+
+
+async def insert(connection: Connection | Pool, kind: type[Entity], statement: str, *values: Any) -> Entity:
+    """The row of an INSERT that has a RETURNING and always inserts."""
+    row = await connection.fetchrow(statement, *values)
+    assert row is not None  # noqa: S101 - RETURNING of an INSERT of VALUES.
+    return entity(kind, row)
+
+
+def arrays(entries: Collection[object], names: str) -> list[list[Any]]:
+    """For unnest: the attributes of these names (`key.rule_id` too) of all entries, an array for each."""
+    return [list(map(attrgetter(name), entries)) for name in names.split(", ")]
+
+
+class Written:
+    """The columns of a table that people decide, named once for INSERT, UPDATE and their parameters.
+
+    In a statement `{columns}` names them, `parameters` are `$first` and the following, and `patched` sets each to
+    its parameter unless that is NULL. `values` are the parameters.
+    """
+
+    def __init__(self, columns: str) -> None:
+        self.columns = columns
+        self._names = columns.split(", ")
+
+    def parameters(self, first: int) -> str:
+        """`$2, $3, ...`: one for each column, for VALUES."""
+        return ", ".join(f"${number}" for number, _ in enumerate(self._names, first))
+
+    def patched(self, first: int) -> str:
+        """`name = coalesce($2, name), ...`: NULL leaves a column as it is."""
+        return ", ".join(f"{name} = coalesce(${number}, {name})" for number, name in enumerate(self._names, first))
+
+    def values(self, given: Mapping[str, Any], *, partial: bool = False) -> list[Any]:
+        """The parameters in order; with `partial` what is not given is NULL.
+
+        Raises KeyError for a name that is missing, or that is no column here.
+        """
+        wrong = given.keys() - set(self._names) if partial else given.keys() ^ set(self._names)
+        if wrong:
+            raise KeyError(f"columns are {self.columns}: {', '.join(sorted(wrong))}")
+        return [given.get(name) for name in self._names]

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from core.runtime.postgres import Connection, PostgresError
-from registry.rows import entity
+from registry.rows import Written, fetch_all, fetch_one
 
 SET_MEMBER_OF = "SELECT set_member_of($1, $2)"
 FIND_NAMED = "SELECT tenant_named($1)"
@@ -20,11 +20,12 @@ NAMED = """
 FROM access_grant g JOIN sharing_tenant() f ON f.id = g.tenant_id JOIN sharing_tenant() t ON t.id = g.grantee_id
 """
 # An asset of somebody else makes no row.
+WRITTEN = Written("asset_id, tag, asset_kind, everything, role, valid_from, valid_to, data_from, data_to")
 CREATE = """
-INSERT INTO access_grant (tenant_id, grantee_id, asset_id, tag, asset_kind, everything, role, valid, data,
-                          granted_by)
-SELECT $1, $2, $3, $4, $5, $6, $7, tstzrange(coalesce($8, now()), $9), tstzrange($10, $11), $12
-WHERE $3::int IS NULL OR EXISTS (SELECT FROM asset WHERE id = $3 AND tenant_id = $1)
+INSERT INTO access_grant (tenant_id, grantee_id, granted_by, asset_id, tag, asset_kind, everything, role, valid,
+                          data)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, tstzrange(coalesce($9, now()), $10), tstzrange($11, $12)
+WHERE $4::int IS NULL OR EXISTS (SELECT FROM asset WHERE id = $4 AND tenant_id = $1)
 RETURNING id
 """
 READ = f"SELECT {COLUMNS} {NAMED} WHERE g.id = $1"
@@ -48,36 +49,11 @@ TRANSFER = "SELECT transfer_asset($1, $2, $3, $4, $5)"
 NOT_TO_BE_GIVEN, BEING_COMMANDED = "P0002", "55006"
 
 
-class Role(StrEnum):
-    """What a grantee may do with what it sees."""
-
-    READER = "reader"
-    OPERATOR = "operator"  # Also command the lighting and acknowledge alerts, in the owner's name.
-
-
 class History(StrEnum):
     """What becomes of what was measured when an asset goes to another tenant."""
 
     GOES_ALONG = "goes_along"  # The receiver reads it, the giver no longer.
     STAYS = "stays"  # The giver keeps it under a memory of the asset; for the receiver all begins anew.
-
-
-@dataclass(frozen=True, slots=True)
-class Covered:
-    """What a grant is about: exactly one of these."""
-
-    asset_id: int | None = None
-    tag: str | None = None
-    asset_kind: str | None = None
-    everything: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """From `since` until before `until`; None: open."""
-
-    since: datetime | None = None
-    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,54 +118,34 @@ async def find_operated(connection: Connection, asset_id: int) -> int | None:
 
 
 async def create_grant(
-    connection: Connection,
-    tenant_id: int,
-    grantee_id: int,
-    covered: Covered,
-    role: Role,
-    *,
-    valid: Span,
-    data: Span,
-    granted_by: str,
+    connection: Connection, tenant_id: int, grantee_id: int, granted_by: str, grant: Mapping[str, Any]
 ) -> Grant:
-    """Let another tenant look, during `valid` (from now on), at the instants within `data`.
+    """Let another tenant look, while it is valid (from now on), at the instants within its data: see `WRITTEN`.
+
+    It is about exactly one of `asset_id`, `tag`, `asset_kind` and `everything`.
 
     Raises:
         UnknownAsset: the asset is not this tenant's.
         DataError, CheckViolationError (BAD_DATA): a span that ends before it begins, or a grant to oneself.
     """
-    grant_id = await connection.fetchval(
-        CREATE,
-        tenant_id,
-        grantee_id,
-        covered.asset_id,
-        covered.tag,
-        covered.asset_kind,
-        covered.everything,
-        role.value,
-        valid.since,
-        valid.until,
-        data.since,
-        data.until,
-        granted_by,
-    )
-    grant = None if grant_id is None else await read_grant(connection, grant_id)
-    if grant is None:
-        raise UnknownAsset(f"asset {covered.asset_id}")
-    return grant
+    values = WRITTEN.values(grant)
+    grant_id = await connection.fetchval(CREATE, tenant_id, grantee_id, granted_by, *values)
+    made = None if grant_id is None else await read_grant(connection, grant_id)
+    if made is None:
+        raise UnknownAsset(f"asset {grant['asset_id']}")
+    return made
 
 
 async def read_grant(connection: Connection, grant_id: int) -> Grant | None:
     """One grant, given or received."""
-    row = await connection.fetchrow(READ, grant_id)
-    return None if row is None else entity(Grant, row)
+    return await fetch_one(connection, Grant, READ, grant_id)
 
 
 async def list_grants(
     connection: Connection, *, direction: str | None = None, after: int = 0, most: int = 100
 ) -> list[Grant]:
     """Grants by id, beyond `after`; `direction` "given" or "received", None for both. Ended ones too."""
-    return [entity(Grant, row) for row in await connection.fetch(LIST, after, direction, most)]
+    return await fetch_all(connection, Grant, LIST, after, direction, most)
 
 
 async def revoke_grant(connection: Connection, grant_id: int, revoked_by: str) -> bool:
@@ -199,8 +155,8 @@ async def revoke_grant(connection: Connection, grant_id: int, revoked_by: str) -
 
 async def read_viewers(connection: Connection, asset_id: int) -> tuple[list[Above], list[Grant]]:
     """Who sees this tenant's own asset: those above it, and by which grants, also those that begin later."""
-    above = [entity(Above, row) for row in await connection.fetch(ABOVE)]
-    return above, [entity(Grant, row) for row in await connection.fetch(VIEWERS, asset_id)]
+    above = await fetch_all(connection, Above, ABOVE)
+    return above, await fetch_all(connection, Grant, VIEWERS, asset_id)
 
 
 async def transfer_asset(

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from core.model.entities import Tenant
 from core.runtime.postgres import Connection, Pool
-from registry.rows import entity
+from registry.rows import columns_of, entity, fetch_all, fetch_one, insert
 
 KEY_PREFIX = "terr"
 KEY_ID_OCTETS = 6
@@ -18,7 +18,7 @@ OPERATOR = "operateur"
 # What a key may do; each route names the one it asks for.
 ROLES = frozenset({"read", "manage", "lighting", "operate"})
 
-TENANT_COLUMNS = "id, slug, name, webhook_allow_list, member_of, department"
+TENANT_COLUMNS = columns_of(Tenant)
 READ_TENANTS = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE $1::int IS NULL OR id = $1 ORDER BY id"
 CREATE_TENANT = f"""
 INSERT INTO tenant (slug, name, webhook_allow_list, department) VALUES ($1, $2, $3, $4)
@@ -95,8 +95,7 @@ async def enter_tenant(connection: Connection, tenant_id: int) -> None:
 
 async def find_tenant(connection: Connection | Pool, slug: str) -> Tenant | None:
     """The tenant of this slug."""
-    row = await connection.fetchrow(FIND_TENANT, slug)
-    return None if row is None else entity(Tenant, row)
+    return await fetch_one(connection, Tenant, FIND_TENANT, slug)
 
 
 async def create_tenant(
@@ -107,15 +106,12 @@ async def create_tenant(
     department: str | None = None,
 ) -> Tenant:
     """A new tenant; raises UniqueViolationError when the slug is taken."""
-    row = await connection.fetchrow(CREATE_TENANT, slug, name, list(webhook_allow_list), department)
-    assert row is not None  # noqa: S101 - RETURNING of an INSERT.
-    return entity(Tenant, row)
+    return await insert(connection, Tenant, CREATE_TENANT, slug, name, list(webhook_allow_list), department)
 
 
 async def set_department(connection: Connection | Pool, tenant_id: int, department: str | None) -> Tenant | None:
     """The tenant in its department from now on; None when it is not the caller's own."""
-    row = await connection.fetchrow(SET_DEPARTMENT, tenant_id, department)
-    return None if row is None else entity(Tenant, row)
+    return await fetch_one(connection, Tenant, SET_DEPARTMENT, tenant_id, department)
 
 
 async def set_allow_list(connection: Connection, tenant_id: int, allowed: Sequence[str]) -> Tenant:
@@ -166,7 +162,7 @@ async def revoke_api_key(connection: Connection | Pool, key_id: str) -> bool:
 
 async def list_api_keys(connection: Connection | Pool) -> list[ApiKey]:
     """Every visible key, oldest first."""
-    return [entity(ApiKey, row) for row in await connection.fetch(LIST_KEYS)]
+    return await fetch_all(connection, ApiKey, LIST_KEYS)
 
 
 async def authenticate(connection: Connection | Pool, key: str) -> Principal | None:

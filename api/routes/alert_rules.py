@@ -1,20 +1,22 @@
 """Alert rules: made, adjusted, and tried on what was measured."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import Field, StringConstraints
 
 from alerting import rule_store
-from alerting.backtest import NotToTry, try_rule
+from alerting.backtest import NotToTry, Trial, TriedNotice, try_rule
 from alerting.rules import Rule, Rung
 from alerting.rules.checks import RefusedRule, check_rule
 from alerting.rules.model import MESSAGE_FIELDS, Kind, Schedule, Severity
 from api.auth import Manager, Reader
-from api.fields import PRINTABLE, Answer, Body, Id, IdQuery, IdRef, Word, example
+from api.fields import Body, Id, IdQuery, IdRef, Remark, Word, answer_of, example
 from api.pages import Page
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
+from api.resources import Resource
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from core.runtime.postgres import Connection
 
 router = APIRouter(prefix="/v1", tags=["Règles d'alerte"], responses=PROBLEM_RESPONSES)
@@ -25,7 +27,6 @@ RuleName = Annotated[
     StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9_]*$"),
     Field(examples=["bin_75"]),
 ]
-Message = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)]
 Seconds = Annotated[int, Field(ge=0, le=604_800)]
 KIND_TEXT = (
     "`threshold` seuil, `range` hors plage, `rate` variation par heure, `boolean` état, `flat` valeur figée, "
@@ -77,16 +78,8 @@ class RungField(Body):
     at_once: bool = Field(False, description="Sans attendre la durée de la règle")
 
 
-class RungAnswer(Answer):
+class RungAnswer(answer_of(Rung)):
     """Un degré plus grave."""
-
-    severity: str
-    op: str
-    value: float | None
-    within_hours: float | None
-    limit: float
-    times_median: float | None
-    at_once: bool
 
 
 class RuleFields(Body):
@@ -159,7 +152,7 @@ class RulePatch(RuleFields):
     name: RuleName | None = None
     kind: Kind | None = Field(None, description=KIND_TEXT)
     severity: Severity | None = Field(None, description="Gravité, d'`info` à `critical`")
-    message: Message | None = Field(None, description=FIELDS_TEXT)
+    message: Remark | None = Field(None, description=FIELDS_TEXT)
 
 
 class NewRule(RuleFields):
@@ -170,7 +163,7 @@ class NewRule(RuleFields):
     name: RuleName
     kind: Kind = Field(description=KIND_TEXT)
     severity: Severity = Field(description="Gravité, d'`info` à `critical`")
-    message: Message = Field(description=FIELDS_TEXT)
+    message: Remark = Field(description=FIELDS_TEXT)
 
     def rule(self, tenant_id: int, rule_id: int = 0) -> Rule:
         """It as a tenant's rule."""
@@ -181,84 +174,51 @@ class NewRule(RuleFields):
         return Rule(id=rule_id, tenant_id=tenant_id, **whole)
 
 
-class RuleAnswer(Answer):
+class RuleAnswer(answer_of(Rule)):
     """Une règle d'alerte."""
 
-    id: int
     tenant_id: int = Field(description="La collectivité à qui elle est")
     name: str = Field(examples=["bin_75"])
     kind: str = Field(examples=["threshold"], description=KIND_TEXT)
     quantity: str | None = Field(examples=["fill_level"])
-    asset_kinds: list[str] | None
-    tags: list[str]
-    series: str | None
-    scope: str
-    fire_op: str | None
-    fire_value: float | None
-    fire_upper: float | None
-    clear_op: str | None
-    clear_value: float | None
-    clear_upper: float | None
-    for_readings: int
-    of_readings: int | None
-    for_seconds: int
-    keep_firing_seconds: int
-    clear_on_emptying: bool
-    silence_intervals: float
     ladder: list[RungAnswer]
-    schedule: str
-    calendar_id: int | None
-    team_id: int | None
-    severity: str
-    message: str
-    inhibits: bool
-    cadence: str
-    reopen_after_seconds: int
-    enabled: bool
 
 
-class TriedNoticeAnswer(Answer):
+RULES = Resource("alert_rule", "règle", rule_store.read_rule, RuleAnswer.model_validate)
+
+
+class TriedNoticeAnswer(answer_of(TriedNotice)):
     """Un message qui aurait été envoyé."""
 
-    at: datetime
     event: str = Field(examples=["alert.opened"])
-    severity: str
-    asset_id: int | None
-    message: str
 
 
-class TrialAnswer(Answer):
+class TrialAnswer(answer_of(Trial, {"read"})):
     """Ce que la règle aurait envoyé sur les trente derniers jours."""
 
-    since: datetime
-    until: datetime
     summary: str = Field(description="L'essai en une phrase")
-    datastreams: int
     measurements: int = Field(description="Mesures rejouées ; d'une règle de pertes, trames")
     sent: int = Field(description="Messages en tout ; `notices` en montre les 500 premiers")
-    opened: int
-    assets: int
     notices: list[TriedNoticeAnswer]
 
 
 @router.get("/alert-rules", summary="Lister les règles d'alerte")
 async def list_rules(caller: Reader) -> Page[RuleAnswer]:
     """Les règles de la collectivité et de ses membres."""
-    async with caller.reading() as connection:
-        rules = await rule_store.list_rules(connection)
-    return Page(items=[RuleAnswer.model_validate(rule) for rule in rules], next=None)
+    return await RULES.list(caller, rule_store.list_rules)
 
 
 @router.post("/alert-rules", status_code=201, summary="Créer une règle d'alerte")
 async def create_rule(body: NewRule, caller: Manager) -> RuleAnswer:
     """Créer une règle, active partout en 5 secondes ; `enabled: false` pour l'essayer d'abord."""
-    async with caller.changing() as change:
-        try:
-            rule = await rule_store.create_rule(change.connection, body.rule(change.tenant_id))
-        except RefusedRule as refused:
-            raise Problem(422, str(refused)) from None
-        await change.audit("create", "alert_rule", rule.id, body.changed())
-    return RuleAnswer.model_validate(rule)
+    try:
+        return await RULES.create(
+            caller,
+            lambda change: rule_store.create_rule(change.connection, body.rule(change.tenant_id)),
+            body.changed(),
+        )
+    except RefusedRule as refused:
+        raise Problem(422, str(refused)) from None
 
 
 @router.post("/alert-rules/trial", summary="Essayer une règle d'alerte")
@@ -269,23 +229,16 @@ async def try_new_rule(body: NewRule, caller: Manager, asset_id: IdQuery = None)
 
 
 @router.get("/alert-rules/{id}", summary="Lire une règle d'alerte")
-async def read_rule(id: Id, caller: Reader) -> RuleAnswer:  # noqa: A002 - The path's word.
+async def read_rule(id: Id, caller: Reader) -> RuleAnswer:
     """Une règle."""
-    async with caller.reading() as connection:
-        rule = await rule_store.read_rule(connection, id)
-    if rule is None:
-        raise not_found(f"règle {id}")
-    return RuleAnswer.model_validate(rule)
+    return await RULES.read(caller, id)
 
 
 @router.get("/alert-rules/{id}/trial", summary="Essayer une règle d'alerte existante")
-async def try_stored_rule(id: Id, caller: Reader, asset_id: IdQuery = None) -> TrialAnswer:  # noqa: A002
+async def try_stored_rule(id: Id, caller: Reader, asset_id: IdQuery = None) -> TrialAnswer:
     """Ce que cette règle, active ou non, aurait envoyé sur les trente derniers jours."""
     async with caller.reading() as connection:
-        rule = await rule_store.read_rule(connection, id)
-        if rule is None:
-            raise not_found(f"règle {id}")
-        return await _tried(connection, rule, asset_id)
+        return await _tried(connection, await RULES.get(connection, id), asset_id)
 
 
 async def _tried(connection: Connection, rule: Rule, asset_id: int | None) -> TrialAnswer:
@@ -297,24 +250,16 @@ async def _tried(connection: Connection, rule: Rule, asset_id: int | None) -> Tr
 
 
 @router.patch("/alert-rules/{id}", summary="Modifier une règle d'alerte")
-async def update_rule(id: Id, body: RulePatch, caller: Manager) -> RuleAnswer:  # noqa: A002 - The path's word.
+async def update_rule(id: Id, body: RulePatch, caller: Manager) -> RuleAnswer:
     """Modifier une règle ; la modification est active partout en 5 secondes."""
-    async with caller.changing() as change:
-        try:
-            rule = await rule_store.update_rule(change.connection, id, body.changed())
-        except RefusedRule as refused:
-            raise Problem(422, str(refused)) from None
-        if rule is None:
-            raise not_found(f"règle {id}")
-        await change.audit("update", "alert_rule", id, body.changed())
-    return RuleAnswer.model_validate(rule)
+    given = body.changed()
+    try:
+        return await RULES.change(caller, id, partial(rule_store.update_rule, change=given), given)
+    except RefusedRule as refused:
+        raise Problem(422, str(refused)) from None
 
 
 @router.delete("/alert-rules/{id}", status_code=204, summary="Supprimer une règle d'alerte")
-async def delete_rule(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_rule(id: Id, caller: Manager) -> Response:
     """Supprimer une règle avec ses alertes et leur historique ; `enabled: false` la suspend sans rien perdre."""
-    async with caller.changing() as change:
-        if not await rule_store.delete_rule(change.connection, id):
-            raise not_found(f"règle {id}")
-        await change.audit("delete", "alert_rule", id)
-    return Response(status_code=204)
+    return await RULES.delete(caller, id, rule_store.delete_rule)

@@ -1,18 +1,21 @@
 """Alerts, and the work of people on them."""
 
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from alerting import alert_store
 from alerting.alert_store import Alert
 from api.auth import Change, Manager, Reader
-from api.fields import PRINTABLE, Answer, BigId, Body, IdQuery, example
+from api.fields import BigId, Body, IdQuery, Name, Remark, Text, answer_of, example
 from api.impersonation import on_behalf
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
+from api.pages import Page, Paged
+from api.resources import Resource
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 
 router = APIRouter(prefix="/v1", tags=["Alertes"], responses=PROBLEM_RESPONSES)
 
@@ -30,55 +33,36 @@ ACTIONS_TEXT = (
     "vient, `settled` calmée, `escalated` échelon appelé, `acknowledged` acquittée, `assigned` confiée, "
     "`commented` commentée, `closed` classée"
 )
-Remark = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)]
-Person = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
-class AlertAnswer(Answer):
+class AlertAnswer(answer_of(Alert, {"device_id", "created_at", "updated_at"})):
     """Une alerte : `condition` est l'état de la chose, `workflow` le travail des gens."""
 
-    id: int
     tenant_id: int = Field(description="La collectivité à qui elle est")
-    rule_id: int
     rule: str = Field(description="Vide pour une alerte partagée", examples=["bin_75"])
-    asset_id: int | None
-    datastream_id: int | None
-    gateway_id: int | None
     subject: str | None = Field(description="Ce qui est en alarme, dans les mots du système partenaire")
     team_id: int | None = Field(description="L'équipe prévenue ; null : toutes les adresses de la collectivité")
     severity: str = Field(examples=["warning"])
-    message: str
     condition: str = Field(description=CONDITIONS_TEXT, examples=["firing"])
     workflow: str = Field(description=WORKFLOWS_TEXT, examples=["open"])
-    opened_at: datetime
     fired_at: datetime = Field(description="Depuis quand, cette fois-ci")
-    acknowledged_at: datetime | None
-    acknowledged_by: str | None
     assignee: str | None = Field(description="Qui y travaille")
-    resolved_at: datetime | None
     resolved_by: str | None = Field(description="null : retour à la normale constaté")
-    resolved_cause: str | None
-    closed_at: datetime | None
-    closed_by: str | None
-    closed_reason: str | None
     reopen_at: datetime | None = Field(description="Terminée par quelqu'un alors qu'elle dure : rouverte alors")
-    value: float | None
-    threshold: float | None
-    occurrences: int
     told: bool = Field(description="Annoncée, ou dans le prochain résumé de son équipe")
     muted_by: str | None = Field(description="Pourquoi personne n'a été prévenu")
-    muted_until: datetime | None
     is_flapping: bool = Field(description="Va et vient : résumée une fois par heure")
 
 
-class EventAnswer(Answer):
+class EventAnswer(answer_of(alert_store.AlertEvent, {"alert_id"})):
     """Une ligne de l'historique d'une alerte."""
 
-    id: int
-    at: datetime
     actor: str | None = Field(description="null : la plateforme")
     action: str = Field(description=ACTIONS_TEXT, examples=["acknowledged"])
     note: str = Field(description="La remarque, la cause, à qui, ou ce qui tait l'alerte")
+
+
+ALERTS = Resource("alert", "alerte", alert_store.read_alert, AlertAnswer.model_validate)
 
 
 class Assignment(Body):
@@ -86,7 +70,7 @@ class Assignment(Body):
 
     model_config = example({"assignee": "Équipe voirie, M. Le Goff"})
 
-    assignee: Person
+    assignee: Name
 
 
 class Comment(Body):
@@ -110,115 +94,102 @@ class Closing(Body):
 
     model_config = example({"reason": "borne condamnée jusqu'aux travaux"})
 
-    reason: Annotated[str, StringConstraints(max_length=1000, pattern=PRINTABLE)] = ""
+    reason: Text = ""
 
 
 @router.get("/alerts", summary="Lister les alertes")
 async def list_alerts(
     caller: Reader,
+    paging: Paged,
     state: Annotated[list[Workflow] | None, Query(max_length=5, description=STATES_TEXT)] = None,
     asset_id: IdQuery = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
 ) -> Page[AlertAnswer]:
     """Les alertes, la dernière d'abord."""
-    before = cursor_id(cursor)
-    async with caller.reading() as connection:
-        rows = await alert_store.list_alerts(
-            connection, workflow=state, asset_id=asset_id, before=before, most=limit + 1
-        )
-    return page_of(rows, limit, AlertAnswer.model_validate, lambda alert: str(alert.id))
+    return await ALERTS.page(
+        caller,
+        paging,
+        alert_store.list_alerts,
+        before=paging.before,
+        most=paging.most,
+        workflow=state,
+        asset_id=asset_id,
+    )
 
 
-async def _read(change: Change, alert_id: int) -> Alert:
-    alert = await alert_store.read_alert(change.connection, alert_id)
-    if alert is None:
-        raise not_found(f"alerte {alert_id}")
-    return alert
+@asynccontextmanager
+async def _acting(
+    change: Change, alert: Alert, action: str, details: Mapping[str, Any] | None = None
+) -> AsyncGenerator[Change]:
+    """Work on an alert, one's own or in the name of its owner; it is noted on both sides."""
+    async with on_behalf(change, alert.tenant_id, alert.asset_id, f"alerte {alert.id}") as acting:
+        yield acting
+        await acting.audit(action, ALERTS.entity, alert.id, details)
+    if acting is not change:
+        await change.audit(action, ALERTS.entity, alert.id, details)
 
 
 @router.get("/alerts/{id}", summary="Lire une alerte")
-async def read_alert(id: BigId, caller: Reader) -> AlertAnswer:  # noqa: A002 - The path's word.
+async def read_alert(id: BigId, caller: Reader) -> AlertAnswer:
     """Une alerte."""
-    async with caller.reading() as connection:
-        alert = await alert_store.read_alert(connection, id)
-    if alert is None:
-        raise not_found(f"alerte {id}")
-    return AlertAnswer.model_validate(alert)
+    return await ALERTS.read(caller, id)
 
 
 @router.get("/alerts/{id}/events", summary="Lire l'historique d'une alerte")
-async def list_events(id: BigId, caller: Reader) -> Page[EventAnswer]:  # noqa: A002 - The path's word.
+async def list_events(id: BigId, caller: Reader) -> Page[EventAnswer]:
     """Ce qui lui est arrivé et ce qu'on en a dit, dans l'ordre."""
     async with caller.reading() as connection:
-        if await alert_store.read_alert(connection, id) is None:
-            raise not_found(f"alerte {id}")
+        await ALERTS.get(connection, id)
         events = await alert_store.list_events(connection, id)
     return Page(items=[EventAnswer.model_validate(event) for event in events], next=None)
 
 
 @router.post("/alerts/{id}/acknowledge", summary="Acquitter une alerte")
-async def acknowledge_alert(id: BigId, caller: Manager) -> AlertAnswer:  # noqa: A002 - The path's word.
+async def acknowledge_alert(id: BigId, caller: Manager) -> AlertAnswer:
     """Prendre une alerte en charge ; elle reste ouverte jusqu'au retour à la normale."""
     async with caller.changing() as change:
-        alert = await _read(change, id)
-        async with on_behalf(change, alert.tenant_id, alert.asset_id, f"alerte {id}") as acting:
+        alert = await ALERTS.get(change.connection, id)
+        async with _acting(change, alert, "acknowledge") as acting:
             after = await alert_store.acknowledge(acting.connection, id, acting.actor)
-            await acting.audit("acknowledge", "alert", id)
-        if acting is not change:
-            await change.audit("acknowledge", "alert", id)
     return AlertAnswer.model_validate(after)
 
 
 @router.post("/alerts/{id}/assign", summary="Confier une alerte")
-async def assign_alert(id: BigId, body: Assignment, caller: Manager) -> AlertAnswer:  # noqa: A002
+async def assign_alert(id: BigId, body: Assignment, caller: Manager) -> AlertAnswer:
     """Dire qui y travaille ; l'alerte passe en cours, et est acquittée si elle ne l'était pas."""
     async with caller.changing() as change:
-        alert = await _read(change, id)
-        async with on_behalf(change, alert.tenant_id, alert.asset_id, f"alerte {id}") as acting:
+        alert = await ALERTS.get(change.connection, id)
+        async with _acting(change, alert, "assign", body.model_dump()) as acting:
             after = await alert_store.assign(acting.connection, id, acting.actor, body.assignee)
-            await acting.audit("assign", "alert", id, {"assignee": body.assignee})
-        if acting is not change:
-            await change.audit("assign", "alert", id, {"assignee": body.assignee})
     return AlertAnswer.model_validate(after)
 
 
 @router.post("/alerts/{id}/comments", status_code=201, summary="Commenter une alerte")
-async def comment_alert(id: BigId, body: Comment, caller: Manager) -> AlertAnswer:  # noqa: A002
+async def comment_alert(id: BigId, body: Comment, caller: Manager) -> AlertAnswer:
     """Ajouter une remarque à son historique."""
     async with caller.changing() as change:
-        alert = await _read(change, id)
-        async with on_behalf(change, alert.tenant_id, alert.asset_id, f"alerte {id}") as acting:
+        alert = await ALERTS.get(change.connection, id)
+        async with _acting(change, alert, "comment") as acting:
             await alert_store.comment(acting.connection, alert, acting.actor, body.text)
-            await acting.audit("comment", "alert", id)
-        if acting is not change:
-            await change.audit("comment", "alert", id)
     return AlertAnswer.model_validate(alert)
 
 
 @router.post("/alerts/{id}/resolve", summary="Terminer une alerte")
-async def resolve_alert(id: BigId, body: Resolution, caller: Manager) -> AlertAnswer:  # noqa: A002
+async def resolve_alert(id: BigId, body: Resolution, caller: Manager) -> AlertAnswer:
     """Dire que c'est réglé, et comment. Si la chose dure, l'alerte se rouvre après le délai de sa règle."""
     async with caller.changing() as change:
-        alert = await _read(change, id)
-        async with on_behalf(change, alert.tenant_id, alert.asset_id, f"alerte {id}") as acting:
+        alert = await ALERTS.get(change.connection, id)
+        async with _acting(change, alert, "resolve", body.model_dump()) as acting:
             after = await alert_store.resolve(acting.connection, id, acting.actor, body.cause)
-            await acting.audit("resolve", "alert", id, {"cause": body.cause})
-        if acting is not change:
-            await change.audit("resolve", "alert", id, {"cause": body.cause})
     return AlertAnswer.model_validate(after)
 
 
 @router.post("/alerts/{id}/close", summary="Classer une alerte")
-async def close_alert(id: BigId, body: Closing, caller: Manager) -> AlertAnswer:  # noqa: A002
+async def close_alert(id: BigId, body: Closing, caller: Manager) -> AlertAnswer:
     """La ranger. Tant que la chose dure il faut dire pourquoi, et elle se rouvre après le délai de sa règle."""
     async with caller.changing() as change:
-        alert = await _read(change, id)
+        alert = await ALERTS.get(change.connection, id)
         if not body.reason and alert.condition != "ok":
             raise Problem(422, "cette alerte dure encore : dites pourquoi vous la classez")
-        async with on_behalf(change, alert.tenant_id, alert.asset_id, f"alerte {id}") as acting:
+        async with _acting(change, alert, "close", body.model_dump()) as acting:
             after = await alert_store.close(acting.connection, id, acting.actor, body.reason or "réglée")
-            await acting.audit("close", "alert", id, {"reason": body.reason})
-        if acting is not change:
-            await change.audit("close", "alert", id, {"reason": body.reason})
     return AlertAnswer.model_validate(after)

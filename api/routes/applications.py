@@ -1,27 +1,25 @@
 """Applications of partners: told of devices, and heard, as ChirpStack v4 would do it, over their MQTT broker."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, SecretStr
 
 from api.auth import Change, Manager, Reader
 from api.brokers import require_broker
-from api.fields import Answer, Body, Eui, Id, Name, example
+from api.fields import Answer, Body, Eui, Id, MqttText, Name, answer_of, example, revealed
 from api.pages import Cursor, Limit, Page, bad_cursor, page_of
-from core.runtime.http.errors import PROBLEM_RESPONSES, invalid, not_found
+from api.resources import Resource
+from core.runtime.http.errors import PROBLEM_RESPONSES, invalid
 from lorawan.identifiers import EUI_LENGTH
 from registry import applications
-from registry.applications import ApplicationRow
 
 DEVICES_MOST = 10_000
 
 router = APIRouter(prefix="/v1/applications", tags=["Applications"], responses=PROBLEM_RESPONSES)
 
-ShortText = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
 DevEuis = Annotated[list[Eui], Field(max_length=DEVICES_MOST)]
 
 
@@ -33,11 +31,11 @@ class NewApplication(Body):
     )
 
     name: Name = Field(examples=["Hyperviseur"])
-    mqtt_url: ShortText = Field(
+    mqtt_url: MqttText = Field(
         description="Adresse de leur courtier (MQTT 5), `mqtts://hôte:port`, sans identifiants",
         examples=["mqtts://mqtt.partenaire.fr:8883"],
     )
-    mqtt_user: ShortText | None = Field(None, description="Compte chez leur courtier", examples=["sdef"])
+    mqtt_user: MqttText | None = Field(None, description="Compte chez leur courtier", examples=["sdef"])
     secret: SecretStr | None = Field(
         None,
         min_length=1,
@@ -75,26 +73,16 @@ class ApplicationDevices(Body):
     dev_euis: DevEuis | None = Field(description="null : tous ceux de la collectivité")
 
 
-class ApplicationAnswer(Answer):
+class ApplicationAnswer(answer_of(applications.ApplicationRow, {"tenant_id"})):
     """Une application et ce qu'elle a reçu, sans son mot de passe."""
 
-    id: int
     application_id: UUID = Field(description="Dans les topics")
-    name: str
-    mqtt_url: str
-    mqtt_user: str | None
     all_devices: bool = Field(description="false : seulement ceux de sa liste")
-    takes_commands: bool
-    enabled: bool
-    created_at: datetime
-    last_published_at: datetime | None
     published: int = Field(description="Événements que leur courtier a acquittés")
     waiting: int = Field(description="Événements en attente")
     dropped: int = Field(description="Événements abandonnés : trop en attente, ou capteur parti")
     commands: int = Field(description="Commandes devenues des messages pour un capteur")
-    commands_refused: int
     last_error: str | None = Field(examples=["courtier MQTT injoignable : connexion refusée"])
-    last_error_at: datetime | None
 
 
 class ApplicationDevice(Answer):
@@ -103,8 +91,9 @@ class ApplicationDevice(Answer):
     dev_eui: Eui
 
 
-def _answer(row: ApplicationRow) -> ApplicationAnswer:
-    return ApplicationAnswer.model_validate(row)
+APPLICATIONS = Resource(
+    "application", "application", applications.read_application, ApplicationAnswer.model_validate
+)
 
 
 async def _set_devices(change: Change, application: int, dev_euis: Sequence[str] | None) -> None:
@@ -123,82 +112,54 @@ async def create_application(body: NewApplication, caller: Manager) -> Applicati
     """
     caller.demand("operate")
     require_broker(body.mqtt_url)
+    noted = body.model_dump(mode="json", exclude={"secret"})
+    application = body.model_dump(exclude={"secret", "dev_euis"}) | {"all_devices": body.dev_euis is None}
     async with caller.changing() as change:
-        application = await applications.create_application(
-            change.connection,
-            caller.platform.keys,
-            change.tenant_id,
-            name=body.name,
-            mqtt_url=body.mqtt_url,
-            mqtt_user=body.mqtt_user,
-            secret=None if body.secret is None else body.secret.get_secret_value(),
-            application_id=body.application_id,
-            all_devices=body.dev_euis is None,
-            takes_commands=body.takes_commands,
+        key = await applications.create_application(
+            change.connection, caller.platform.keys, change.tenant_id, revealed(body.secret), application
         )
-        await _set_devices(change, application, body.dev_euis)
-        await change.audit("create", "application", application, body.model_dump(mode="json", exclude={"secret"}))
-        row = await applications.read_application(change.connection, application)
-    assert row is not None  # noqa: S101 - Made in this very transaction.
-    return _answer(row)
+        await _set_devices(change, key, body.dev_euis)
+        await change.audit("create", "application", key, noted)
+        return ApplicationAnswer.model_validate(await APPLICATIONS.get(change.connection, key))
 
 
 @router.get("", summary="Lister les applications des partenaires")
 async def list_applications(caller: Reader) -> Page[ApplicationAnswer]:
     """Les applications de la collectivité, leurs compteurs et leur dernière erreur."""
-    async with caller.reading() as connection:
-        rows = await applications.list_applications(connection)
-    return Page(items=[_answer(row) for row in rows], next=None)
+    return await APPLICATIONS.list(caller, applications.list_applications)
 
 
 @router.get("/{id}", summary="Lire l'application d'un partenaire")
-async def read_application(id: Id, caller: Reader) -> ApplicationAnswer:  # noqa: A002 - The path's word.
+async def read_application(id: Id, caller: Reader) -> ApplicationAnswer:
     """Une application, ses compteurs et sa dernière erreur."""
-    async with caller.reading() as connection:
-        row = await applications.read_application(connection, id)
-    if row is None:
-        raise not_found(f"application {id}")
-    return _answer(row)
+    return await APPLICATIONS.read(caller, id)
 
 
 @router.patch("/{id}", summary="Suspendre ou reprendre l'application d'un partenaire")
-async def update_application(id: Id, body: ApplicationPatch, caller: Manager) -> ApplicationAnswer:  # noqa: A002
+async def update_application(id: Id, body: ApplicationPatch, caller: Manager) -> ApplicationAnswer:
     """Suspendre ou reprendre une application, en moins de 5 secondes."""
-    async with caller.changing() as change:
-        if not await applications.set_application_enabled(change.connection, id, enabled=body.enabled):
-            raise not_found(f"application {id}")
-        await change.audit("update", "application", id, body.model_dump())
-        row = await applications.read_application(change.connection, id)
-    assert row is not None  # noqa: S101 - Changed in this very transaction.
-    return _answer(row)
+    return await APPLICATIONS.switch(caller, id, applications.set_application_enabled, enabled=body.enabled)
 
 
 @router.delete("/{id}", status_code=204, summary="Retirer l'application d'un partenaire")
-async def delete_application(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_application(id: Id, caller: Manager) -> Response:
     """Retirer une application : rien ne lui est plus publié, et ce qui attendait ne l'est pas non plus."""
-    async with caller.changing() as change:
-        if not await applications.delete_application(change.connection, id):
-            raise not_found(f"application {id}")
-        await change.audit("delete", "application", id)
-    return Response(status_code=204)
+    return await APPLICATIONS.delete(caller, id, applications.delete_application)
 
 
 @router.put("/{id}/devices", summary="Choisir les capteurs d'une application")
-async def set_devices(id: Id, body: ApplicationDevices, caller: Manager) -> ApplicationAnswer:  # noqa: A002
+async def set_devices(id: Id, body: ApplicationDevices, caller: Manager) -> ApplicationAnswer:
     """Remplacer la liste des capteurs dont l'application entend parler et auxquels elle peut parler."""
     async with caller.changing() as change:
-        if await applications.read_application(change.connection, id) is None:
-            raise not_found(f"application {id}")
+        await APPLICATIONS.get(change.connection, id)
         await _set_devices(change, id, body.dev_euis)
         await change.audit("update", "application", id, body.model_dump())
-        row = await applications.read_application(change.connection, id)
-    assert row is not None  # noqa: S101 - Read in this very transaction.
-    return _answer(row)
+        return ApplicationAnswer.model_validate(await APPLICATIONS.get(change.connection, id))
 
 
 @router.get("/{id}/devices", summary="Lister les capteurs d'une application")
 async def list_devices(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Reader,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -206,8 +167,7 @@ async def list_devices(
     """Les capteurs de sa liste, par DevEUI ; aucun quand elle entend parler de tous."""
     after = _read_cursor(cursor)
     async with caller.reading() as connection:
-        if await applications.read_application(connection, id) is None:
-            raise not_found(f"application {id}")
+        await APPLICATIONS.get(connection, id)
         rows = await applications.list_devices(connection, id, after=after, most=limit + 1)
     return page_of(
         rows, limit, lambda dev_eui: ApplicationDevice(dev_eui=dev_eui.hex()), lambda dev_eui: dev_eui.hex()

@@ -1,16 +1,15 @@
 """Assets: what people care about, and the device that serves each now."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from api.auth import Change, Manager, Reader
+from api.auth import Manager, Reader
 from api.fields import (
     INT4_MOST,
     PRINTABLE,
-    Answer,
+    AssetKind,
     Attributes,
     Body,
     Eui,
@@ -19,17 +18,19 @@ from api.fields import (
     Latitude,
     Longitude,
     Name,
-    Position,
     Search,
+    ShortText,
     Text,
     Word,
+    answer_of,
     example,
 )
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.pages import Page, Paged
+from api.resources import Resource
 from core.model.entities import Asset
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found, read_only
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
+from core.runtime.postgres import Connection
 from registry import assets
-from registry.assets import AssetChange
 from registry.assignments import (
     Serving,
     UnknownAsset,
@@ -94,29 +95,20 @@ class AssetPatch(Body):
     tags: list[Word] | None = Field(None, max_length=20, description=TAGS_TEXT, examples=[["ecoles"]])
 
 
-class ServingDevice(Answer):
+class ServingDevice(answer_of(Serving, {"device_id"})):
     """Un capteur qui sert l'actif en ce moment."""
 
     dev_eui: Eui
-    position: str
-    since: datetime
 
 
-class AssetAnswer(Answer):
+class AssetAnswer(answer_of(Asset)):
     """Un actif."""
 
-    id: int
     tenant_id: int = Field(description="La collectivité à qui il est")
-    kind: str
-    name: str
-    commune: str
-    street: str
-    latitude: float | None
-    longitude: float | None
-    attributes: dict[str, Any]
-    privacy_class: int
-    tags: list[str]
     parent_id: int | None = Field(description="Ce dont il dépend : ses alertes sont expliquées par les siennes")
+
+
+ASSETS = Resource("asset", "actif", assets.read_asset, AssetAnswer.model_validate)
 
 
 class AssetDetail(AssetAnswer):
@@ -139,35 +131,31 @@ class AssignedDevice(Body):
     model_config = example({"dev_eui": "70b3d57ed0001234"})
 
     dev_eui: Eui
-    position: Position = Field("", description="La place du capteur, quand plusieurs servent le même actif")
+    position: ShortText = Field("", description="La place du capteur, quand plusieurs servent le même actif")
 
 
-def _detail(asset: Asset, serving: list[Serving]) -> AssetDetail:
+async def _detail(connection: Connection, asset: Asset) -> AssetDetail:
+    serving = await read_serving(connection, asset.id)
     return AssetDetail(
         **AssetAnswer.model_validate(asset).model_dump(),
         devices=[ServingDevice.model_validate(device) for device in serving],
     )
 
 
-async def _refused(change: Change, asset_id: int) -> Problem:
-    """Why an asset was not changed: it does not exist, or it is visible only."""
-    visible = await assets.read_asset(change.connection, asset_id)
-    return not_found(f"actif {asset_id}") if visible is None else read_only(f"actif {asset_id}")
-
-
 @router.post("", status_code=201, summary="Créer un actif")
 async def create_asset(body: NewAsset, caller: Manager) -> AssetAnswer:
     """Créer un actif."""
-    async with caller.changing() as change:
-        asset = await assets.create_asset(change.connection, change.tenant_id, **body.model_dump())
-        await change.audit("create", "asset", asset.id, body.model_dump())
-    return AssetAnswer.model_validate(asset)
+    given = body.model_dump()
+    return await ASSETS.create(
+        caller, lambda change: assets.create_asset(change.connection, change.tenant_id, given), given
+    )
 
 
 @router.get("", summary="Lister les actifs")
 async def list_assets(
     caller: Reader,
-    kind: Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Type d'actif")] = None,
+    paging: Paged,
+    kind: AssetKind = None,
     commune: Annotated[
         str | None, Query(max_length=200, pattern=PRINTABLE, description="Nom de la commune")
     ] = None,
@@ -177,85 +165,70 @@ async def list_assets(
         int | None,
         Query(ge=1, le=INT4_MOST, description="Collectivité propriétaire ; absente : toutes les visibles"),
     ] = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
 ) -> Page[AssetAnswer]:
     """Les actifs visibles, les siens et ceux qui sont partagés, par type, commune, étiquette ou texte."""
-    after = min(cursor_id(cursor, 0) or 0, INT4_MOST)
-    async with caller.reading() as connection:
-        rows = await assets.list_assets(
-            connection,
-            after=after,
-            kind=kind,
-            commune=commune,
-            search=q,
-            tag=tag,
-            tenant_id=tenant_id,
-            most=limit + 1,
-        )
-    return page_of(rows, limit, AssetAnswer.model_validate, lambda asset: str(asset.id))
+    return await ASSETS.page(
+        caller,
+        paging,
+        assets.list_assets,
+        after=paging.after,
+        most=paging.most,
+        kind=kind,
+        commune=commune,
+        search=q,
+        tag=tag,
+        tenant_id=tenant_id,
+    )
 
 
 @router.get("/{id}", summary="Lire un actif")
-async def read_asset(id: Id, caller: Reader) -> AssetDetail:  # noqa: A002 - The path's word.
+async def read_asset(id: Id, caller: Reader) -> AssetDetail:
     """Un actif et les capteurs qui le servent."""
     async with caller.reading() as connection:
-        asset = await assets.read_asset(connection, id)
-        if asset is None:
-            raise not_found(f"actif {id}")
-        return _detail(asset, await read_serving(connection, id))
+        return await _detail(connection, await ASSETS.get(connection, id))
 
 
 @router.patch("/{id}", summary="Modifier un actif")
-async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail:  # noqa: A002 - The path's word.
+async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail:
     """Modifier un actif ; la modification est active partout en 5 secondes."""
     async with caller.changing() as change:
-        asset = await assets.update_asset(change.connection, id, AssetChange(**body.model_dump()))
+        asset = await assets.update_asset(change.connection, id, body.model_dump())
         if asset is None:
-            raise await _refused(change, id)
+            raise await ASSETS.refusal(change.connection, id)
         await change.audit("update", "asset", id, body.model_dump(exclude_none=True))
-        return _detail(asset, await read_serving(change.connection, id))
+        return await _detail(change.connection, asset)
 
 
 @router.put("/{id}/parent", summary="Dire de quoi dépend un actif")
-async def set_parent(id: Id, body: Parent, caller: Manager) -> AssetAnswer:  # noqa: A002 - The path's word.
+async def set_parent(id: Id, body: Parent, caller: Manager) -> AssetAnswer:
     """Rattacher un actif : tant qu'une panne de ce dont il dépend est annoncée, les siennes ne le sont pas."""
     async with caller.changing() as change:
         asset = await assets.set_parent(change.connection, id, body.parent_id)
         if asset is None:
-            known = await assets.read_asset(change.connection, id)
-            if known is None or known.tenant_id != change.tenant_id:
-                raise await _refused(change, id)
+            await ASSETS.own(change, id)
             raise Problem(422, "l'actif dont il dépendrait n'existe pas, ou dépend déjà de lui")
         await change.audit("update", "asset", id, {"parent_id": body.parent_id})
     return AssetAnswer.model_validate(asset)
 
 
 @router.put("/{id}/device", summary="Poser ou remplacer le capteur d'un actif")
-async def assign_device(
-    id: Id,  # noqa: A002 - The path's word.
-    body: AssignedDevice,
-    caller: Manager,
-) -> AssetDetail:
+async def assign_device(id: Id, body: AssignedDevice, caller: Manager) -> AssetDetail:
     """Poser ou remplacer le capteur. L'ancien s'arrête ici, l'historique de l'actif continue."""
     async with caller.changing() as change:
         try:
             changed = await assign(change.connection, id, bytes.fromhex(body.dev_eui), body.position)
         except UnknownAsset:
-            raise await _refused(change, id) from None
+            raise await ASSETS.refusal(change.connection, id) from None
         except UnknownDevEui:
             raise not_found(f"capteur {body.dev_eui}") from None
         if changed:
             await change.audit("assign_device", "asset", id, body.model_dump())
-        asset = await assets.read_asset(change.connection, id)
-        if asset is None:
-            raise not_found(f"actif {id}")
-        return _detail(asset, await read_serving(change.connection, id))
+        return await _detail(change.connection, await ASSETS.get(change.connection, id))
 
 
 @router.delete("/{id}/device", status_code=204, summary="Retirer le capteur d'un actif")
 async def end_device(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Manager,
     position: Annotated[
         str | None, Query(max_length=63, description="La place du capteur ; absente : toutes")
@@ -266,7 +239,7 @@ async def end_device(
         try:
             ended = await end_assignment(change.connection, id, position)
         except UnknownAsset:
-            raise await _refused(change, id) from None
+            raise await ASSETS.refusal(change.connection, id) from None
         if not ended:
             raise not_found(f"capteur de l'actif {id}")
         await change.audit("end_device", "asset", id, {"position": position})

@@ -1,16 +1,16 @@
 """Codecs that come from a public catalogue, with the device profiles that use them."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from api.auth import Manager
 from api.codec_check import check_source
 from api.codec_fields import Form, MappingRules, Source
-from api.fields import PRINTABLE, Answer, Body, Json, Name, Text, Word, example
+from api.fields import Answer, Body, Json, Label, Name, ShortText, Text, Word, example
 from api.routes.codecs import MOST_EXAMPLES
-from api.routes.device_profiles import Eirp, Firmware, MacVersion, RegionalRevision
+from api.routes.device_profiles import Eirp, MacVersion
 from core.runtime.http.errors import PROBLEM_RESPONSES, invalid
 from decoders.catalogue import CODECS
 from registry.codec_imports import CatalogueCodec, CatalogueProfile, import_codec
@@ -19,8 +19,6 @@ from registry.tenants import act_as_operator
 MOST_PROFILES = 500
 
 router = APIRouter(prefix="/v1", tags=["Décodeurs"], responses=PROBLEM_RESPONSES)
-
-Label = Annotated[str, StringConstraints(max_length=200, pattern=PRINTABLE)]
 
 
 class CatalogueProfileBody(Body):
@@ -33,11 +31,11 @@ class CatalogueProfileBody(Body):
     model: Name = Field(examples=["Niveau 3"])
     device_class: Literal["A", "C"] = "A"
     mac_version: MacVersion = "1.0.3"
-    regional_revision: RegionalRevision = ""
+    regional_revision: ShortText = ""
     supports_join: bool = True
     max_eirp: Eirp | None = None
-    firmware_from: Firmware = ""
-    firmware_until: Firmware = ""
+    firmware_from: ShortText = ""
+    firmware_until: ShortText = ""
     mapping: MappingRules = Field(default_factory=list[dict[str, Any]])
 
     def read(self) -> CatalogueProfile:

@@ -6,15 +6,28 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from api.auth import Caller, Change, Manager, NetworkOperator, Reader
 from api.codec_check import check_source
 from api.codec_fields import Form, Language, Source
-from api.fields import INT4_MOST, PRINTABLE, Answer, Body, HexOctets, Id, Json, Search, Text, Word, example
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.fields import (
+    INT4_MOST,
+    Answer,
+    Body,
+    HexOctets,
+    Id,
+    Json,
+    Label,
+    Search,
+    Text,
+    Word,
+    answer_of,
+    example,
+)
+from api.pages import Cursor, Limit, Page, Paged, cursor_id, page_of
+from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
-from core.runtime.postgres import Connection
 from decoders.catalogue import CODECS
 from registry.codecs import (
     CodecEntry,
@@ -34,8 +47,6 @@ DIFF_LINES = 5000
 
 router = APIRouter(prefix="/v1", tags=["Décodeurs"], responses=PROBLEM_RESPONSES)
 
-Label = Annotated[str, StringConstraints(max_length=200, pattern=PRINTABLE)]
-
 
 class NewCodec(Body):
     """Un décodeur, encore sans version."""
@@ -48,17 +59,10 @@ class NewCodec(Body):
     shared: bool = Field(False, description="Proposé à toutes les collectivités : rôle `operate`")
 
 
-class CodecAnswer(Answer):
+class CodecAnswer(answer_of(CodecEntry)):
     """Un décodeur ; `tenant_id` null : proposé à toutes les collectivités."""
 
-    id: int
-    tenant_id: int | None
-    name: str
-    vendor: str
-    model: str
-    created_at: datetime
     versions: int = Field(description="Nombre de versions publiées")
-    last_version_id: int | None
 
 
 class NewCodecVersion(Body):
@@ -79,31 +83,18 @@ class NewCodecVersion(Body):
     note: Text = Field("", description="Ce qui change", examples=["Micrologiciel 3.2"])
 
 
-class CodecVersionSummary(Answer):
+class CodecVersionSummary(answer_of(CodecVersion, {"source", "examples"})):
     """Une version sans son texte."""
 
-    id: int
-    tenant_id: int | None
-    codec_id: int
-    name: str
-    version: int
-    language: str
     sha256: HexOctets
-    form: str | None
-    author: str
-    note: str
-    created_at: datetime
     quarantined_at: datetime | None = Field(description="Suspendue depuis : ses trames attendent")
-    quarantine_reason: str | None
-    released_at: datetime | None
-    released_by: str | None
 
 
-class CodecVersionAnswer(CodecVersionSummary):
+class CodecVersionAnswer(answer_of(CodecVersion)):
     """Une version, avec son texte et ses exemples."""
 
-    source: str
-    examples: list[dict[str, Any]]
+    sha256: HexOctets
+    quarantined_at: datetime | None = Field(description="Suspendue depuis : ses trames attendent")
 
 
 class PublishedVersion(CodecVersionSummary):
@@ -121,25 +112,8 @@ class DiffAnswer(Answer):
     truncated: bool = Field(description="Vrai : la suite est coupée")
 
 
-def show_version(version: CodecVersion) -> CodecVersionSummary:
-    """Without the source."""
-    return CodecVersionSummary.model_validate(version)
-
-
-async def codec_or_404(connection: Connection, codec_id: int) -> CodecEntry:
-    """The codec of this path."""
-    codec = await read_codec(connection, codec_id)
-    if codec is None:
-        raise not_found(f"décodeur {codec_id}")
-    return codec
-
-
-async def version_or_404(connection: Connection, version_id: int) -> CodecVersion:
-    """The version of this path."""
-    version = await read_version(connection, version_id)
-    if version is None:
-        raise not_found(f"version de décodeur {version_id}")
-    return version
+CODECS_PUBLISHED = Resource("codec", "décodeur", read_codec, CodecAnswer.model_validate)
+VERSIONS = Resource("codec_version", "version de décodeur", read_version, CodecVersionSummary.model_validate)
 
 
 async def write_as(caller: Caller, change: Change, owner: int | None) -> None:
@@ -165,27 +139,22 @@ async def create(body: NewCodec, caller: Manager) -> CodecAnswer:
 @router.get("/codecs", summary="Lister les décodeurs publiés")
 async def list_all(
     caller: Reader,
+    paging: Paged,
     q: Annotated[Search, Query(description="Cherche dans le nom, le fabricant et le modèle")] = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
 ) -> Page[CodecAnswer]:
     """Les décodeurs de la collectivité, et ceux qui sont proposés à toutes."""
-    after = min(cursor_id(cursor, 0) or 0, INT4_MOST)
-    async with caller.reading() as connection:
-        rows = await list_codecs(connection, after=after, search=q, most=limit + 1)
-    return page_of(rows, limit, CodecAnswer.model_validate, lambda codec: str(codec.id))
+    return await CODECS_PUBLISHED.page(caller, paging, list_codecs, after=paging.after, most=paging.most, search=q)
 
 
 @router.get("/codecs/{id}", summary="Lire un décodeur")
-async def read(id: Id, caller: Reader) -> CodecAnswer:  # noqa: A002 - The path's word.
+async def read(id: Id, caller: Reader) -> CodecAnswer:
     """Un décodeur."""
-    async with caller.reading() as connection:
-        return CodecAnswer.model_validate(await codec_or_404(connection, id))
+    return await CODECS_PUBLISHED.read(caller, id)
 
 
 @router.get("/codecs/{id}/versions", summary="Lister les versions d'un décodeur")
 async def list_versions_of_codec(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Reader,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -193,60 +162,51 @@ async def list_versions_of_codec(
     """Les versions, la dernière d'abord."""
     before = cursor_id(cursor)
     async with caller.reading() as connection:
-        await codec_or_404(connection, id)
+        await CODECS_PUBLISHED.get(connection, id)
         rows = await list_versions(
             connection, id, before=None if before is None else min(before, INT4_MOST), most=limit + 1
         )
-    return page_of(rows, limit, show_version, lambda version: str(version.version))
+    return page_of(rows, limit, VERSIONS.show, lambda version: str(version.version))
 
 
 @router.post("/codecs/{id}/versions", status_code=201, summary="Publier une version d'un décodeur")
-async def publish(id: Id, body: NewCodecVersion, caller: Manager) -> PublishedVersion:  # noqa: A002
+async def publish(id: Id, body: NewCodecVersion, caller: Manager) -> PublishedVersion:
     """Publier une version, après vérification de son texte. Aucun profil ne l'emploie encore."""
     async with caller.reading() as connection:
-        codec = await codec_or_404(connection, id)
+        codec = await CODECS_PUBLISHED.get(connection, id)
     if codec.tenant_id is None and not caller.has("operate"):
         raise Problem(403, "ce décodeur est proposé à toutes les collectivités : publiez le vôtre")
     await check_source(caller.platform.codec_workers, body.language, body.source, body.form)
     async with caller.changing() as change:
         await write_as(caller, change, codec.tenant_id)
         try:
-            version_id, is_new = await publish_version(
-                change.connection,
-                id,
-                language=body.language,
-                source=body.source,
-                form=body.form,
-                author=change.actor,
-                examples=body.examples,
-                note=body.note,
-            )
+            version_id, is_new = await publish_version(change.connection, id, author=change.actor, **dict(body))
         except LookupError:
             raise not_found(f"décodeur {id}") from None
-        version = await version_or_404(change.connection, version_id)
+        version = await VERSIONS.get(change.connection, version_id)
         if is_new:
             noted = {"codec": codec.name, "version": version.version, "sha256": version.sha256.hex()}
             await change.audit("publish", "codec_version", version_id, noted)
-    return PublishedVersion(**show_version(version).model_dump(), is_new=is_new)
+    return PublishedVersion(**VERSIONS.show(version).model_dump(), is_new=is_new)
 
 
 @router.get("/codec-versions/{id}", summary="Lire une version d'un décodeur")
-async def read_one_version(id: Id, caller: Reader) -> CodecVersionAnswer:  # noqa: A002 - The path's word.
+async def read_one_version(id: Id, caller: Reader) -> CodecVersionAnswer:
     """Une version, avec son texte."""
     async with caller.reading() as connection:
-        return CodecVersionAnswer.model_validate(await version_or_404(connection, id))
+        return CodecVersionAnswer.model_validate(await VERSIONS.get(connection, id))
 
 
 @router.get("/codec-versions/{id}/diff", summary="Comparer deux versions de décodeurs")
 async def diff(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Reader,
     against: Annotated[int, Query(ge=1, le=INT4_MOST, description="L'autre version, l'ancienne", examples=[41])],
 ) -> DiffAnswer:
     """Ce qui change entre deux versions."""
     async with caller.reading() as connection:
-        new = await version_or_404(connection, id)
-        old = await version_or_404(connection, against)
+        new = await VERSIONS.get(connection, id)
+        old = await VERSIONS.get(connection, against)
     lines = await asyncio.to_thread(_diff, old, new)
     return DiffAnswer(
         from_id=old.id,
@@ -263,15 +223,15 @@ def _diff(old: CodecVersion, new: CodecVersion) -> list[str]:
 
 
 @router.post("/codec-versions/{id}/release", summary="Lever la suspension d'une version")
-async def release(id: Id, caller: NetworkOperator) -> CodecVersionSummary:  # noqa: A002 - The path's word.
+async def release(id: Id, caller: NetworkOperator) -> CodecVersionSummary:
     """Remettre en service une version suspendue pour dépassements de temps ; ses trames se relisent ensuite."""
     async with caller.changing() as change:
-        version = await version_or_404(change.connection, id)
+        version = await VERSIONS.get(change.connection, id)
         await write_as(caller, change, version.tenant_id)
         if not await release_version(change.connection, id, change.actor):
             raise Problem(409, "cette version n'est pas suspendue")
         await change.audit(
             "release", "codec_version", id, {"codec": version.name, "was": version.quarantine_reason or ""}
         )
-        version = await version_or_404(change.connection, id)
-    return show_version(version)
+        version = await VERSIONS.get(change.connection, id)
+    return VERSIONS.show(version)

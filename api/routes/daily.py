@@ -10,7 +10,7 @@ from pydantic import Field
 
 from api.auth import Reader
 from api.daily_store import Day, Selected, days_above, read_daily, select_datastreams
-from api.fields import INT4_MOST, PRINTABLE, Answer, Instant
+from api.fields import INT4_MOST, Answer, AssetKind, Instant, answer_of
 from api.periods import period
 from api.routes.datastreams import QuantityName
 from core.model.quantities import QUANTITIES, Kind
@@ -32,21 +32,27 @@ DatastreamIds = Annotated[
     list[Annotated[int, Field(ge=1, le=INT4_MOST)]] | None,
     Query(max_length=MOST, description="Identifiant du flux ; répétable ; absent : tous", examples=[[42]]),
 ]
-AssetKind = Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Type d'actif")]
 
 
-class DayAnswer(Answer):
-    """Un jour local d'un flux. Les mesures suspectes sont comptées, et laissées de côté."""
+class _DayItem(msgspec.Struct, rename={"since": "from"}, gc=False):
+    """What DayAnswer describes; sixty thousand of them are encoded in one go."""
 
     datastream_id: int
-    since: datetime = Field(alias="from")
+    since: datetime
     readings: int
     suspects: int
     minimum: float | None
     maximum: float | None
-    mean: float | None = Field(description="Null pour un index et pour une énumération")
+    mean: float | None
     first: float | None
     last: float | None
+
+
+class DayAnswer(answer_of(_DayItem)):
+    """Un jour local d'un flux. Les mesures suspectes sont comptées, et laissées de côté."""
+
+    since: datetime = Field(alias="from")
+    mean: float | None = Field(description="Null pour un index et pour une énumération")
 
 
 class DaysAnswer(Answer):
@@ -69,20 +75,6 @@ class DaysAbovePage(Answer):
 
     threshold: float
     items: list[DaysAboveAnswer]
-
-
-class _DayItem(msgspec.Struct, rename={"since": "from"}, gc=False):
-    """What DayAnswer describes; sixty thousand of them are encoded in one go."""
-
-    datastream_id: int
-    since: datetime
-    readings: int
-    suspects: int
-    minimum: float | None
-    maximum: float | None
-    mean: float | None
-    first: float | None
-    last: float | None
 
 
 async def _select(

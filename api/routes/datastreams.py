@@ -7,12 +7,12 @@ from pydantic import Field
 
 from api import store
 from api.auth import Reader
-from api.fields import INT4_MOST, PRINTABLE, Answer, Eui, Id, IdQuery
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.fields import PRINTABLE, Answer, Eui, Id, IdQuery, answer_of
+from api.pages import Page, Paged
+from api.resources import Resource
 from api.store import DatastreamRow
 from core.model.quantities import QUANTITIES
-from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
-from core.runtime.postgres import Connection
+from core.runtime.http.errors import PROBLEM_RESPONSES
 
 router = APIRouter(prefix="/v1", tags=["Mesures"], responses=PROBLEM_RESPONSES)
 
@@ -35,42 +35,16 @@ class QuantityAnswer(Answer):
     labels: list[str]
 
 
-class DatastreamAnswer(Answer):
+class DatastreamAnswer(answer_of(DatastreamRow, {"created_at"})):
     """Une grandeur d'un actif, ou d'un capteur qui n'en sert aucun."""
 
-    id: int
-    asset_id: int | None
-    asset_name: str | None
     dev_eui: Eui = Field(description="Le capteur qui l'alimente")
-    position: str
-    channel: str
     quantity: str = Field(examples=["fill_level"])
     unit: str = Field(examples=["%"])
     label_fr: str = Field(examples=["Remplissage"])
 
 
-def show_datastream(row: DatastreamRow) -> DatastreamAnswer:
-    """The row as the API says it."""
-    known = QUANTITIES.get(row.quantity)
-    return DatastreamAnswer(
-        id=row.id,
-        asset_id=row.asset_id,
-        asset_name=row.asset_name,
-        dev_eui=row.dev_eui.hex(),
-        position=row.position,
-        channel=row.channel,
-        quantity=row.quantity,
-        unit=row.unit,
-        label_fr=row.quantity if known is None else known.label_fr,
-    )
-
-
-async def datastream_or_404(connection: Connection, datastream_id: int) -> DatastreamRow:
-    """The datastream of this path, or 404."""
-    row = await store.read_datastream(connection, datastream_id)
-    if row is None:
-        raise not_found(f"flux {datastream_id}")
-    return row
+DATASTREAMS = Resource("datastream", "flux", store.read_datastream, DatastreamAnswer.model_validate)
 
 
 @router.get("/quantities", summary="Lister les grandeurs")
@@ -85,27 +59,25 @@ async def list_quantities(_caller: Reader) -> Page[QuantityAnswer]:
 @router.get("/datastreams", summary="Lister les flux de mesures")
 async def list_datastreams(
     caller: Reader,
+    paging: Paged,
     asset_id: IdQuery = None,
     dev_eui: Annotated[str | None, Query(pattern="^[0-9a-fA-F]{16}$", description="DevEUI du capteur")] = None,
     quantity: QuantityName = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
 ) -> Page[DatastreamAnswer]:
     """Les flux de mesures, par actif, capteur ou grandeur."""
-    async with caller.reading() as connection:
-        rows = await store.list_datastreams(
-            connection,
-            after=min(cursor_id(cursor, 0) or 0, INT4_MOST),
-            asset_ids=None if asset_id is None else [asset_id],
-            dev_eui=None if dev_eui is None else bytes.fromhex(dev_eui),
-            quantity=quantity,
-            most=limit + 1,
-        )
-    return page_of(rows, limit, show_datastream, lambda row: str(row.id))
+    return await DATASTREAMS.page(
+        caller,
+        paging,
+        store.list_datastreams,
+        after=paging.after,
+        most=paging.most,
+        asset_ids=None if asset_id is None else [asset_id],
+        dev_eui=None if dev_eui is None else bytes.fromhex(dev_eui),
+        quantity=quantity,
+    )
 
 
 @router.get("/datastreams/{id}", summary="Lire un flux de mesures")
-async def read_datastream(id: Id, caller: Reader) -> DatastreamAnswer:  # noqa: A002 - The path's word.
+async def read_datastream(id: Id, caller: Reader) -> DatastreamAnswer:
     """Un flux."""
-    async with caller.reading() as connection:
-        return show_datastream(await datastream_or_404(connection, id))
+    return await DATASTREAMS.read(caller, id)

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field, StringConstraints
 
 from api.auth import Change, Manager, Reader
-from api.fields import Answer, Body, EuiPath, Id, Key, example
-from api.routes.devices import enrolled
+from api.fields import Answer, Body, EuiPath, Id, Key, example, key_octets
+from api.routes.device_profiles import PROFILES
+from api.routes.devices import DEVICES
 from core.model.entities import DeviceProfile
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found, read_only
 from registry.decoding_keys import (
@@ -21,8 +22,6 @@ from registry.decoding_keys import (
     set_device_key,
     set_profile_key,
 )
-from registry.enrolment import read_enrolled
-from registry.profiles import read_profile
 
 OF_DEVICE = "/devices/{dev_eui}/decoding-key"
 OF_PROFILE = "/device-profiles/{id}/decoding-key"
@@ -81,9 +80,7 @@ class ProfileKeyAnswer(Answer):
 async def read_keys_of_device(dev_eui: EuiPath, caller: Reader) -> DeviceKeysAnswer:
     """Depuis quand le capteur a une clé de décodage ; la clé elle-même ne se relit jamais."""
     async with caller.reading() as connection:
-        device = await read_enrolled(connection, bytes.fromhex(dev_eui))
-        if device is None:
-            raise not_found(f"capteur {dev_eui}")
+        device = await DEVICES.get(connection, dev_eui)
         keys = await list_device_keys(connection, device.id)
         default = await read_profile_key(connection, caller.principal.tenant_id, device.device_profile_id)
     is_own = device.tenant_id == caller.principal.tenant_id
@@ -97,8 +94,8 @@ async def set_key_of_device(dev_eui: EuiPath, body: DeviceDecodingKey, caller: M
     """Poser ou remplacer la clé ; elle sert partout en 5 secondes. Relisez les trames d'avant (/v1/redecodes)."""
     meter_id = body.meter_id or ANY_METER
     async with caller.changing() as change:
-        device = await enrolled(change, dev_eui)
-        key = bytes.fromhex(body.key.get_secret_value())
+        device = await DEVICES.own(change, dev_eui)
+        key = key_octets(body.key)
         set_at = await set_device_key(change.connection, caller.platform.keys, device.id, key, meter_id)
         await change.audit("set_decoding_key", "device", device.dev_eui.hex(), {"meter_id": body.meter_id})
     return KeyPresenceAnswer.of(KeyPresence(meter_id, set_at))
@@ -108,7 +105,7 @@ async def set_key_of_device(dev_eui: EuiPath, body: DeviceDecodingKey, caller: M
 async def delete_key_of_device(dev_eui: EuiPath, caller: Manager, meter_id: MeterQuery = None) -> Response:
     """Retirer la clé ; celle du profil, s'il y en a une, sert alors."""
     async with caller.changing() as change:
-        device = await enrolled(change, dev_eui)
+        device = await DEVICES.own(change, dev_eui)
         if not await delete_device_key(change.connection, device.id, (meter_id or ANY_METER).lower()):
             raise not_found(f"clé de décodage du capteur {dev_eui}")
         await change.audit("delete_decoding_key", "device", device.dev_eui.hex(), {"meter_id": meter_id})
@@ -116,33 +113,27 @@ async def delete_key_of_device(dev_eui: EuiPath, caller: Manager, meter_id: Mete
 
 
 @router.get(OF_PROFILE, summary="Lire depuis quand un profil a une clé de décodage")
-async def read_key_of_profile(id: Id, caller: Reader) -> ProfileKeyAnswer:  # noqa: A002 - The path's word.
+async def read_key_of_profile(id: Id, caller: Reader) -> ProfileKeyAnswer:
     """Depuis quand vos capteurs de ce profil ont une clé par défaut ; elle ne se relit jamais."""
     tenant_id = caller.principal.tenant_id
     async with caller.reading() as connection:
-        profile = await read_profile(connection, id)
-        if profile is None:
-            raise not_found(f"profil {id}")
+        profile = await PROFILES.get(connection, id)
         return ProfileKeyAnswer(present_since=await read_profile_key(connection, tenant_id, profile.id))
 
 
 @router.put(OF_PROFILE, summary="Poser ou remplacer la clé de décodage par défaut d'un profil")
-async def set_key_of_profile(
-    id: Id,  # noqa: A002 - The path's word.
-    body: ProfileDecodingKey,
-    caller: Manager,
-) -> ProfileKeyAnswer:
+async def set_key_of_profile(id: Id, body: ProfileDecodingKey, caller: Manager) -> ProfileKeyAnswer:
     """La clé de vos capteurs de ce profil qui n'en ont pas à eux ; les autres collectivités gardent la leur."""
     async with caller.changing() as change:
         profile = await _profile(change, id)
-        key = bytes.fromhex(body.key.get_secret_value())
+        key = key_octets(body.key)
         set_at = await set_profile_key(change.connection, caller.platform.keys, change.tenant_id, profile.id, key)
         await change.audit("set_decoding_key", "device_profile", profile.id)
     return ProfileKeyAnswer(present_since=set_at)
 
 
 @router.delete(OF_PROFILE, status_code=204, summary="Retirer la clé de décodage par défaut d'un profil")
-async def delete_key_of_profile(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_key_of_profile(id: Id, caller: Manager) -> Response:
     """Retirer la clé par défaut de vos capteurs de ce profil."""
     async with caller.changing() as change:
         profile = await _profile(change, id)
@@ -154,9 +145,7 @@ async def delete_key_of_profile(id: Id, caller: Manager) -> Response:  # noqa: A
 
 async def _profile(change: Change, profile_id: int) -> DeviceProfile:
     """The tenant's own profile or one that is offered to all, or 404; 403 when it is visible only."""
-    profile = await read_profile(change.connection, profile_id)
-    if profile is None:
-        raise not_found(f"profil {profile_id}")
+    profile = await PROFILES.get(change.connection, profile_id)
     if profile.tenant_id not in (None, change.tenant_id):
         raise read_only(f"profil {profile_id}")
     return profile

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from api.auth import Manager
 from api.fields import Answer, Body, Eui, EuiPath, IdRef, example
-from api.routes.devices import enrolled
+from api.routes.devices import DEVICES
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from registry.joins import flush_dev_nonces, list_own_otaa
 
@@ -46,7 +46,7 @@ async def flush_one(dev_eui: EuiPath, caller: Manager) -> FlushAnswer:
     Sa session en cours continue jusqu'au premier message de la nouvelle.
     """
     async with caller.changing() as change:
-        device = await enrolled(change, dev_eui)
+        device = await DEVICES.own(change, dev_eui)
         if device.activation != "OTAA":
             raise Problem(409, "ce capteur ne s'active pas par OTAA : il n'a pas de DevNonce")
         flushed = await flush_dev_nonces(change.connection, [device.id])

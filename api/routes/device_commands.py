@@ -1,5 +1,6 @@
 """Typed commands: a valve for N minutes, an interval, a relay; their octets are shown before they are sent."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -110,15 +111,7 @@ async def order(
     if not body.preview:
         downlink = await _send(caller, dev_eui, name, body, encoded, not_after)
         response.status_code = 201
-    return CommandOutcome(
-        command=name,
-        f_port=encoded.f_port,
-        payload=encoded.payload.hex(),
-        warnings=encoded.warnings,
-        decoded_back=encoded.decoded_back,
-        agrees=encoded.agrees,
-        downlink=downlink,
-    )
+    return CommandOutcome.model_validate(asdict(encoded) | {"command": name, "downlink": downlink})
 
 
 async def _send(

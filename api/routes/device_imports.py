@@ -1,6 +1,7 @@
 """Devices that come from another LNS with their keys and sessions, and keys that a tenant takes out (escrow)."""
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter
@@ -8,7 +9,8 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Caller, Change, Manager
-from api.fields import Answer, Body, DevAddrHex, Eui, IdRef, Key, Name, example
+from api.fields import Answer, Body, DevAddrHex, Eui, IdRef, Key, Name, answer_of, example, key_octets
+from api.routes.lns_sources import SOURCES
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from lorawan.crypto import WrongKek
 from registry.imports import (
@@ -22,7 +24,6 @@ from registry.imports import (
     import_device,
 )
 from registry.keys import KeyWrap
-from registry.lns_sources import read_source
 from registry.tenants import MalformedKey, authenticate
 
 MOST_DEVICES = 1000
@@ -59,6 +60,15 @@ class SessionBody(Body):
     rx1_dr_offset: int = Field(0, ge=0, le=5)
     rx2_data_rate: int = Field(0, ge=0, le=5, description="DR de RX2 ; The Things Stack : 3 d'ordinaire")
     rx2_frequency: int = Field(869_525_000, ge=863_000_000, le=870_000_000, description="Hz")
+
+    def read(self) -> ImportedSession:
+        """As the registry takes it."""
+        octets: dict[str, Any] = {
+            "dev_addr": bytes.fromhex(self.dev_addr),
+            "nwk_s_key": key_octets(self.nwk_s_key),
+            "app_s_key": key_octets(self.app_s_key),
+        }
+        return ImportedSession(**dict(self) | octets)
 
 
 class ImportedDeviceBody(Body):
@@ -102,21 +112,9 @@ class ImportedDeviceBody(Body):
             bytes.fromhex(self.join_eui or NO_JOIN_EUI),
             self.name or self.dev_eui,
             self.device_profile_id,
-            _octets(self.app_key),
+            None if self.app_key is None else key_octets(self.app_key),
             self.join_nonce,
-            None
-            if session is None
-            else ImportedSession(
-                bytes.fromhex(session.dev_addr),
-                _octets(session.nwk_s_key) or b"",
-                _octets(session.app_s_key) or b"",
-                session.f_cnt_up,
-                session.f_cnt_down,
-                session.rx1_delay,
-                session.rx1_dr_offset,
-                session.rx2_data_rate,
-                session.rx2_frequency,
-            ),
+            None if session is None else session.read(),
             self.lns_source_id,
         )
 
@@ -178,18 +176,12 @@ class NewKeyExport(Body):
     )
 
 
-class ExportedSession(Answer):
+class ExportedSession(answer_of(ImportedSession)):
     """Une session, clés en clair."""
 
     dev_addr: str
     nwk_s_key: str
     app_s_key: str
-    f_cnt_up: int
-    f_cnt_down: int
-    rx1_delay: int
-    rx1_dr_offset: int
-    rx2_data_rate: int
-    rx2_frequency: int
 
 
 class ExportedDevice(Answer):
@@ -208,10 +200,6 @@ class KeyExport(Answer):
     """Les clés demandées."""
 
     devices: list[ExportedDevice]
-
-
-def _octets(key: SecretStr | None) -> bytes | None:
-    return None if key is None else bytes.fromhex(key.get_secret_value())
 
 
 @router.post("/device-imports", summary="Reprendre des capteurs d'un autre LNS")
@@ -247,8 +235,7 @@ async def import_devices(body: NewImport, caller: Manager) -> ImportAnswer:
 
 async def _check_sources(change: Change, body: NewImport) -> None:
     for source_id in {one.lns_source_id for one in body.devices if one.lns_source_id is not None}:
-        if await read_source(change.connection, source_id) is None:
-            raise not_found(f"source {source_id}")
+        await SOURCES.get(change.connection, source_id)
 
 
 def _noted(body: NewImport, imported: list[Imported]) -> dict[str, Any]:
@@ -296,21 +283,17 @@ def _exported(keys: KeyWrap, row: ExportedKeys) -> ExportedDevice:
     def opened(wrapped: bytes | None) -> str:
         return "" if wrapped is None else keys.unwrap(wrapped).hex()
 
-    session = row.dev_addr and ExportedSession(
-        dev_addr=row.dev_addr.hex(),
-        nwk_s_key=opened(row.nwk_s_key_wrapped),
-        app_s_key=opened(row.app_s_key_wrapped),
-        **{
-            name: getattr(row, name)
-            for name in ("f_cnt_up", "f_cnt_down", "rx1_delay", "rx1_dr_offset", "rx2_data_rate", "rx2_frequency")
-        },
-    )
-    return ExportedDevice(
-        dev_eui=row.dev_eui.hex(),
-        join_eui=row.join_eui.hex(),
-        name=row.name,
-        device_profile_id=row.device_profile_id,
-        app_key=opened(row.app_key_wrapped) or None,
-        join_nonce=row.join_nonce,
-        session=session or None,
-    )
+    shown = asdict(row) | {
+        "dev_eui": row.dev_eui.hex(),
+        "join_eui": row.join_eui.hex(),
+        "app_key": opened(row.app_key_wrapped) or None,
+        "session": None,
+    }
+    if row.dev_addr is not None:
+        keys_of_session = {
+            "dev_addr": row.dev_addr.hex(),
+            "nwk_s_key": opened(row.nwk_s_key_wrapped),
+            "app_s_key": opened(row.app_s_key_wrapped),
+        }
+        shown["session"] = ExportedSession.model_validate(shown | keys_of_session)
+    return ExportedDevice.model_validate(shown)

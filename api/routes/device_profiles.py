@@ -4,19 +4,19 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field
 
 from api.auth import Caller, Change, Manager, Reader
 from api.codec_fields import CodecOptions, CommandSpec, MappingRules, check_commands
-from api.decodings import OWN, POINTED, POINTED_FOR_ALL, SHARED, decoding_for, noted
-from api.fields import INT4_MOST, PRINTABLE, Answer, Body, Id, IdRef, Json, Name, Word, example
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.decodings import OWN, POINTED, POINTED_FOR_ALL, SHARED, decoding_for
+from api.fields import Body, Id, IdRef, Name, ShortText, Word, answer_of, example
+from api.pages import Page, Paged
+from api.resources import Resource
 from core.model.entities import DeviceProfile
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from decoders.catalogue import can_switch
 from registry.profiles import (
     Decoding,
-    ProfileChange,
     create_profile,
     list_profiles,
     point_profile,
@@ -32,10 +32,10 @@ router = APIRouter(prefix="/v1/device-profiles", tags=["Profils d'appareils"], r
 Interval = Annotated[float, Field(gt=0, le=LONGEST_INTERVAL_S, examples=[3600])]
 MacVersion = Literal["1.0.0", "1.0.1", "1.0.2", "1.0.3", "1.0.4"]
 Capability = Literal["switch", "dim"]
-Firmware = Annotated[str, StringConstraints(max_length=63, pattern=PRINTABLE)]
-RegionalRevision = Annotated[str, StringConstraints(max_length=63, pattern=PRINTABLE)]
 Eirp = Annotated[int, Field(ge=0, le=36)]
 Commands = Annotated[list[CommandSpec], Field(max_length=64)]
+Seconds = Annotated[float, BeforeValidator(timedelta.total_seconds)]
+NOT_WRITTEN = {"codec", "codec_version_id", "mapping", "shared", "expected_interval_s"}
 
 
 class NewDeviceProfile(Body):
@@ -72,13 +72,13 @@ class NewDeviceProfile(Body):
         "A", description="Classe LoRaWAN : A (sur pile), C (toujours à l'écoute)"
     )
     mac_version: MacVersion = Field("1.0.3", description="Version de LoRaWAN du capteur")
-    regional_revision: RegionalRevision = Field(
+    regional_revision: ShortText = Field(
         "", description="Révision des paramètres régionaux", examples=["RP002-1.0.3"]
     )
     supports_join: bool = Field(True, description="Le capteur sait rejoindre le réseau par OTAA")
     max_eirp: Eirp | None = Field(None, description="Puissance rayonnée maximale du capteur, en dBm")
-    firmware_from: Firmware = Field("", description="Première version de micrologiciel concernée, incluse")
-    firmware_until: Firmware = Field("", description="Dernière version de micrologiciel concernée, incluse")
+    firmware_from: ShortText = Field("", description="Première version de micrologiciel concernée, incluse")
+    firmware_until: ShortText = Field("", description="Dernière version de micrologiciel concernée, incluse")
     expected_interval_s: Interval = Field(3600, description="Intervalle attendu entre deux messages, en secondes")
     capabilities: list[Capability] = Field(
         default_factory=list[Capability],
@@ -103,67 +103,34 @@ class DeviceProfilePatch(Body):
     codec_options: CodecOptions | None = None
     device_class: Literal["A", "C"] | None = None
     mac_version: MacVersion | None = None
-    regional_revision: RegionalRevision | None = None
+    regional_revision: ShortText | None = None
     supports_join: bool | None = None
     max_eirp: Eirp | None = None
-    firmware_from: Firmware | None = None
-    firmware_until: Firmware | None = None
+    firmware_from: ShortText | None = None
+    firmware_until: ShortText | None = None
     expected_interval_s: Interval | None = None
     capabilities: list[Capability] | None = Field(None, max_length=8)
     commands: Commands | None = None
 
 
-class DeviceProfileAnswer(Answer):
+class DeviceProfileAnswer(answer_of(DeviceProfile, {"expected_interval"})):
     """Un modèle de capteur ; `tenant_id` null : proposé à toutes les collectivités."""
 
-    id: int
-    tenant_id: int | None
-    name: str
-    vendor: str
-    model: str
     codec: str = Field(description="Nom du décodeur, natif ou publié")
     codec_version_id: int | None = Field(description="La version publiée qui lit les messages ; absente : natif")
     shadow_version_id: int | None = Field(description="La version à l'essai, à côté de l'autre")
-    mapping: list[dict[str, Any]]
-    codec_options: Json
-    device_class: str
-    mac_version: str
-    region: str
-    regional_revision: str
-    supports_join: bool
-    max_eirp: int | None
-    firmware_from: str
-    firmware_until: str
-    expected_interval_s: float
-    capabilities: list[str]
+    expected_interval_s: Seconds = Field(validation_alias="expected_interval")
     commands: list[CommandSpec]
 
 
-def show_profile(profile: DeviceProfile) -> DeviceProfileAnswer:
-    """The profile as the API says it."""
-    return DeviceProfileAnswer(
-        id=profile.id,
-        tenant_id=profile.tenant_id,
-        name=profile.name,
-        vendor=profile.vendor,
-        model=profile.model,
-        codec=profile.codec,
-        codec_version_id=profile.codec_version_id,
-        shadow_version_id=profile.shadow_version_id,
-        mapping=list(profile.mapping),
-        codec_options=profile.codec_options,
-        device_class=profile.device_class,
-        mac_version=profile.mac_version,
-        region=profile.region,
-        regional_revision=profile.regional_revision,
-        supports_join=profile.supports_join,
-        max_eirp=profile.max_eirp,
-        firmware_from=profile.firmware_from,
-        firmware_until=profile.firmware_until,
-        expected_interval_s=profile.expected_interval.total_seconds(),
-        capabilities=list(profile.capabilities),
-        commands=[CommandSpec.model_validate(command) for command in profile.commands],
-    )
+PROFILES = Resource("device_profile", "profil", read_profile, DeviceProfileAnswer.model_validate)
+
+
+def _written(body: NewDeviceProfile | DeviceProfilePatch) -> dict[str, Any]:
+    """The columns of a body, but for what reads the frames."""
+    seconds = body.expected_interval_s
+    interval = None if seconds is None else timedelta(seconds=seconds)
+    return body.model_dump(mode="json", exclude=NOT_WRITTEN) | {"expected_interval": interval}
 
 
 def _loses_its_switch(profile: DeviceProfile, patch: DeviceProfilePatch) -> bool:
@@ -183,48 +150,22 @@ async def create_device_profile(body: NewDeviceProfile, caller: Manager) -> Devi
         if body.shared:
             await act_as_operator(change.connection)
         decoding = await decoding_for(change, body.codec, body.codec_version_id, body.mapping, body.capabilities)
-        profile = await create_profile(
-            change.connection,
-            None if body.shared else change.tenant_id,
-            name=body.name,
-            vendor=body.vendor,
-            model=body.model,
-            decoding=decoding,
-            codec_options=body.codec_options,
-            device_class=body.device_class,
-            mac_version=body.mac_version,
-            expected_interval=timedelta(seconds=body.expected_interval_s),
-            capabilities=list(body.capabilities),
-            firmware_from=body.firmware_from,
-            firmware_until=body.firmware_until,
-            commands=[command.model_dump(mode="json") for command in body.commands],
-            regional_revision=body.regional_revision,
-            supports_join=body.supports_join,
-            max_eirp=body.max_eirp,
-        )
+        owner = None if body.shared else change.tenant_id
+        profile = await create_profile(change.connection, owner, decoding, _written(body))
         await change.audit("create", "device_profile", profile.id, body.model_dump(mode="json"))
-    return show_profile(profile)
+    return PROFILES.show(profile)
 
 
 @router.get("", summary="Lister les profils d'appareil")
-async def list_device_profiles(
-    caller: Reader, limit: Limit = 100, cursor: Cursor = None
-) -> Page[DeviceProfileAnswer]:
+async def list_device_profiles(caller: Reader, paging: Paged) -> Page[DeviceProfileAnswer]:
     """Les profils de la collectivité, et ceux qui sont proposés à toutes."""
-    after = cursor_id(cursor, 0) or 0
-    async with caller.reading() as connection:
-        rows = await list_profiles(connection, after=min(after, INT4_MOST), most=limit + 1)
-    return page_of(rows, limit, show_profile, lambda profile: str(profile.id))
+    return await PROFILES.page(caller, paging, list_profiles, after=paging.after, most=paging.most)
 
 
 @router.get("/{id}", summary="Lire un profil d'appareil")
-async def read_device_profile(id: Id, caller: Reader) -> DeviceProfileAnswer:  # noqa: A002 - The path's word.
+async def read_device_profile(id: Id, caller: Reader) -> DeviceProfileAnswer:
     """Un profil."""
-    async with caller.reading() as connection:
-        profile = await read_profile(connection, id)
-    if profile is None:
-        raise not_found(f"profil {id}")
-    return show_profile(profile)
+    return await PROFILES.read(caller, id)
 
 
 async def own_profile(caller: Caller, change: Change, profile_id: int) -> DeviceProfile:
@@ -232,9 +173,7 @@ async def own_profile(caller: Caller, change: Change, profile_id: int) -> Device
 
     Raises 404, or 403 when it is visible only.
     """
-    profile = await read_profile(change.connection, profile_id)
-    if profile is None:
-        raise not_found(f"profil {profile_id}")
+    profile = await PROFILES.get(change.connection, profile_id)
     if profile.tenant_id is None and caller.has("operate"):
         await act_as_operator(change.connection)
     elif profile.tenant_id is None:
@@ -243,33 +182,24 @@ async def own_profile(caller: Caller, change: Change, profile_id: int) -> Device
 
 
 @router.patch("/{id}", summary="Modifier un profil d'appareil")
-async def update_device_profile(
-    id: Id,  # noqa: A002 - The path's word.
-    body: DeviceProfilePatch,
-    caller: Manager,
-) -> DeviceProfileAnswer:
+async def update_device_profile(id: Id, body: DeviceProfilePatch, caller: Manager) -> DeviceProfileAnswer:
     """Modifier un profil ; la modification est active partout en 5 secondes."""
-    given = body.model_dump(exclude_none=True, exclude={"codec", "expected_interval_s", "commands"})
-    if body.expected_interval_s is not None:
-        given["expected_interval"] = timedelta(seconds=body.expected_interval_s)
-    if body.commands is not None:
-        given["commands"] = [command.model_dump(mode="json") for command in body.commands]
     async with caller.changing() as change:
         former = await own_profile(caller, change, id)
         if _loses_its_switch(former, body):
             caller.demand("lighting")  # Otherwise cabinets could be commanded as if they were sensors.
         check_commands(
-            show_profile(former).commands if body.commands is None else body.commands,
+            PROFILES.show(former).commands if body.commands is None else body.commands,
             former.capabilities if body.capabilities is None else body.capabilities,
         )
         if body.codec is not None:
             decoding = await decoding_for(change, body.codec, None, [], former.capabilities)
             await point_profile(change.connection, id, decoding)
             before, action = (SHARED, POINTED_FOR_ALL) if former.tenant_id is None else (OWN, POINTED)
-            details = {"source": before, "former": noted(Decoding.of(former)), "now": noted(decoding)}
+            details = {"source": before, "former": Decoding.of(former).noted(), "now": decoding.noted()}
             await change.audit(action, "device_profile", id, details)
-        profile = await update_profile(change.connection, id, ProfileChange(**given))
+        profile = await update_profile(change.connection, id, _written(body))
         if profile is None:
             raise Problem(403, "à une autre collectivité, en lecture seule")
         await change.audit("update", "device_profile", id, body.model_dump(mode="json", exclude_none=True))
-    return show_profile(profile)
+    return PROFILES.show(profile)

@@ -1,16 +1,14 @@
 """Devices: enrolled with write-only keys, changed, disabled, removed when they never spoke."""
 
-from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.auth import Change, Manager, Reader
+from api.auth import Manager, Reader
 from api.fields import (
     INT4_MOST,
-    Answer,
     Body,
     DevAddrHex,
     Eui,
@@ -19,19 +17,23 @@ from api.fields import (
     IdRef,
     Key,
     Name,
-    Position,
     Search,
+    ShortText,
+    answer_of,
     example,
+    key_octets,
 )
 from api.join_diagnosis import JoinAnswer
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found, read_only
+from api.pages import Page, Paged
+from api.resources import Resource
+from api.routes.lns_sources import SOURCES
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
+from core.runtime.postgres import Connection
 from decoders.catalogue import can_switch
-from lorawan.identifiers import DevAddr, DevEui, JoinEui
+from lorawan.identifiers import DevAddr
 from registry.assignments import UnknownAsset, open_assignment
 from registry.enrolment import (
     AbpSession,
-    DeviceChange,
     DeviceHasHistory,
     EnrolledDevice,
     OtaaKeys,
@@ -44,7 +46,6 @@ from registry.enrolment import (
 )
 from registry.joins import read_join_diagnosis
 from registry.keys import KeyWrap
-from registry.lns_sources import read_source
 from registry.profiles import read_profile
 
 NO_JOIN_EUI = "0" * 16
@@ -88,7 +89,7 @@ class NewDevice(Body):
         False, description="Accepter un compteur de trames qui repart de zéro (ABP) : moins sûr"
     )
     asset_id: IdRef | None = Field(None, description="L'actif que le capteur sert dès maintenant")
-    position: Position = Field("", description="La place du capteur, quand plusieurs servent le même actif")
+    position: ShortText = Field("", description="La place du capteur, quand plusieurs servent le même actif")
     lns_source_id: IdRef | None = Field(
         None, description="La source dont le LNS transmet ce qu'on dit au capteur ; absente : notre réseau"
     )
@@ -117,12 +118,12 @@ class NewDevice(Body):
         if self.activation == "EXTERNAL":
             return None
         if self.app_key is not None:
-            return OtaaKeys(keys.wrap(bytes.fromhex(self.app_key.get_secret_value())), keys.kek_id)
+            return OtaaKeys(keys.wrap(key_octets(self.app_key)), keys.kek_id)
         assert self.dev_addr and self.nwk_s_key and self.app_s_key  # noqa: S101, PT018 - Validated above.
         return AbpSession(
             DevAddr(bytes.fromhex(self.dev_addr)),
-            keys.wrap(bytes.fromhex(self.nwk_s_key.get_secret_value())),
-            keys.wrap(bytes.fromhex(self.app_s_key.get_secret_value())),
+            keys.wrap(key_octets(self.nwk_s_key)),
+            keys.wrap(key_octets(self.app_s_key)),
             keys.kek_id,
         )
 
@@ -141,21 +142,14 @@ class DevicePatch(Body):
     )
 
 
-class DeviceAnswer(Answer):
+class DeviceAnswer(answer_of(EnrolledDevice, {"id"})):
     """Un capteur ; ses clés ne sont jamais relues."""
 
     dev_eui: Eui
     tenant_id: int = Field(description="La collectivité à qui il est")
     join_eui: Eui
-    name: str
-    device_profile_id: int
-    activation: str
-    skip_f_cnt_check: bool
-    enabled: bool
     lns_source_id: int | None = Field(description="Par quelle source on lui parle ; absente : notre réseau")
-    created_at: datetime
     asset_id: int | None = Field(description="L'actif servi en ce moment")
-    position: str | None
 
 
 class DeviceDetail(DeviceAnswer):
@@ -166,89 +160,63 @@ class DeviceDetail(DeviceAnswer):
     )
 
 
-async def enrolled(change: Change, dev_eui: str) -> EnrolledDevice:
-    """The tenant's own device of this path, or 404; 403 when it is visible only."""
-    device = await read_enrolled(change.connection, bytes.fromhex(dev_eui))
-    if device is None:
-        raise not_found(f"capteur {dev_eui}")
-    if device.tenant_id != change.tenant_id:
-        raise read_only(f"capteur {dev_eui}")
-    return device
+async def _find(connection: Connection, dev_eui: str) -> EnrolledDevice | None:
+    return await read_enrolled(connection, bytes.fromhex(dev_eui))
 
 
-async def check_source(change: Change, lns_source_id: int | None) -> None:
-    """404 for a source that the tenant has not."""
-    if lns_source_id and await read_source(change.connection, lns_source_id) is None:
-        raise not_found(f"source {lns_source_id}")
+DEVICES = Resource("device", "capteur", _find, DeviceAnswer.model_validate)
 
 
 @router.post("", status_code=201, summary="Enregistrer un capteur")
 async def create(body: NewDevice, caller: Manager) -> DeviceAnswer:
     """Enregistrer un capteur, et le poser sur un actif dans la même transaction si `asset_id` est donné."""
     keys = body.wrapped(caller.platform.keys)
-    join_eui = body.join_eui or NO_JOIN_EUI
+    device: dict[str, Any] = {
+        "dev_eui": bytes.fromhex(body.dev_eui),
+        "join_eui": bytes.fromhex(body.join_eui or NO_JOIN_EUI),
+    } | body.model_dump(include={"name", "skip_f_cnt_check", "lns_source_id"})
+    profile_id = body.device_profile_id
     async with caller.changing() as change:
-        await check_source(change, body.lns_source_id)
+        if body.lns_source_id:
+            await SOURCES.get(change.connection, body.lns_source_id)
         try:
-            device_id, created_at = await create_device(
-                change.connection,
-                change.tenant_id,
-                dev_eui=DevEui(bytes.fromhex(body.dev_eui)),
-                join_eui=JoinEui(bytes.fromhex(join_eui)),
-                name=body.name,
-                device_profile_id=body.device_profile_id,
-                keys=keys,
-                skip_f_cnt_check=body.skip_f_cnt_check,
-                lns_source_id=body.lns_source_id,
-            )
+            device_id = await create_device(change.connection, change.tenant_id, profile_id, keys, device)
             if body.asset_id is not None:
                 await open_assignment(change.connection, body.asset_id, device_id, body.position)
         except UnknownProfile:
-            raise not_found(f"profil {body.device_profile_id}") from None
+            raise not_found(f"profil {profile_id}") from None
         except UnknownAsset:
             raise not_found(f"actif {body.asset_id}") from None
         await change.audit("create", "device", body.dev_eui, body.model_dump(exclude=SECRETS))
-    return DeviceAnswer(
-        **body.model_dump(include={"dev_eui", "name", "device_profile_id", "activation", "skip_f_cnt_check"}),
-        tenant_id=caller.principal.tenant_id,
-        join_eui=join_eui,
-        enabled=True,
-        lns_source_id=body.lns_source_id,
-        created_at=created_at,
-        asset_id=body.asset_id,
-        position=None if body.asset_id is None else body.position,
-    )
+        return DeviceAnswer.model_validate(await DEVICES.get(change.connection, body.dev_eui))
 
 
 @router.get("", summary="Lister les capteurs")
 async def list_devices(
     caller: Reader,
+    paging: Paged,
     device_profile_id: IdQuery = None,
     enabled: Annotated[bool | None, Query(description="Actifs ou désactivés ; absent : tous")] = None,
     q: Annotated[Search, Query(description="Cherche dans le nom et le DevEUI")] = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
 ) -> Page[DeviceAnswer]:
     """Les capteurs de la collectivité et de ses membres, et ceux des actifs qui lui sont partagés."""
-    async with caller.reading() as connection:
-        rows = await list_enrolled(
-            connection,
-            after=min(cursor_id(cursor, 0) or 0, INT4_MOST),
-            device_profile_id=device_profile_id,
-            enabled=enabled,
-            search=q,
-            most=limit + 1,
-        )
-    return page_of(rows, limit, DeviceAnswer.model_validate, lambda device: str(device.id))
+    return await DEVICES.page(
+        caller,
+        paging,
+        list_enrolled,
+        after=paging.after,
+        most=paging.most,
+        device_profile_id=device_profile_id,
+        enabled=enabled,
+        search=q,
+    )
 
 
 @router.get("/{dev_eui}", summary="Lire un capteur")
 async def read(dev_eui: EuiPath, caller: Reader) -> DeviceDetail:
     """Un capteur ; `join` dit pourquoi son activation est refusée, et quoi faire."""
     async with caller.reading() as connection:
-        device = await read_enrolled(connection, bytes.fromhex(dev_eui))
-        if device is None:
-            raise not_found(f"capteur {dev_eui}")
+        device = await DEVICES.get(connection, dev_eui)
         found = await read_join_diagnosis(connection, device.id)
     shown = DeviceAnswer.model_validate(device)
     join = None if found is None else JoinAnswer.of(found, shown.dev_eui)
@@ -259,8 +227,9 @@ async def read(dev_eui: EuiPath, caller: Reader) -> DeviceDetail:
 async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> DeviceAnswer:
     """Modifier, désactiver ou réactiver un capteur ; actif partout en 5 secondes."""
     async with caller.changing() as change:
-        before, profile_id = await enrolled(change, dev_eui), body.device_profile_id
-        await check_source(change, body.lns_source_id)
+        before, profile_id = await DEVICES.own(change, dev_eui), body.device_profile_id
+        if body.lns_source_id:
+            await SOURCES.get(change.connection, body.lns_source_id)
         if profile_id is not None and profile_id != before.device_profile_id:
             wanted = await read_profile(change.connection, profile_id)
             if wanted is None or wanted.tenant_id not in (None, change.tenant_id):
@@ -268,8 +237,8 @@ async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> Device
             former = await read_profile(change.connection, before.device_profile_id)
             if former is not None and can_switch(former.codec, former.capabilities):
                 caller.demand("lighting")  # Otherwise a cabinet could be commanded as if it were a sensor.
-        await update_device(change.connection, bytes.fromhex(dev_eui), DeviceChange(**body.model_dump()))
-        device = await enrolled(change, dev_eui)
+        await update_device(change.connection, bytes.fromhex(dev_eui), body.model_dump())
+        device = await DEVICES.own(change, dev_eui)
         await change.audit("update", "device", device.dev_eui.hex(), body.model_dump(exclude_none=True))
     return DeviceAnswer.model_validate(device)
 
@@ -278,7 +247,7 @@ async def update(dev_eui: EuiPath, body: DevicePatch, caller: Manager) -> Device
 async def delete(dev_eui: EuiPath, caller: Manager) -> Response:
     """Retirer un capteur enregistré par erreur. Un capteur qui a parlé se désactive."""
     async with caller.changing() as change:
-        device = await enrolled(change, dev_eui)
+        device = await DEVICES.own(change, dev_eui)
         try:
             await delete_device(change.connection, device.id)
         except DeviceHasHistory:

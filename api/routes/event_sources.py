@@ -11,10 +11,11 @@ from alerting import partners
 from alerting.rules.model import Severity
 from api.auth import Manager, Reader
 from api.dependencies import Platform
-from api.fields import PRINTABLE, Answer, Body, Id, IdRef, Instant, Name, example
+from api.fields import PRINTABLE, Answer, Body, Id, IdRef, Instant, Name, answer_of, example
 from api.pages import Page
-from api.rotation import RotationAnswer, RotationBody, former_until
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from api.resources import Resource
+from api.rotation import RotationAnswer, RotationBody, rotate
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
 from core.runtime.postgres import tenant_transaction
 
 router = APIRouter(prefix="/v1", tags=["Événements de partenaires"], responses=PROBLEM_RESPONSES)
@@ -48,22 +49,19 @@ class EventSourcePatch(Body):
     enabled: bool
 
 
-class EventSourceAnswer(Answer):
+class EventSourceAnswer(answer_of(partners.Source, {"tenant_id"})):
     """Une source, sans son secret."""
 
-    id: int
-    name: str
-    team_id: int | None
-    enabled: bool
     previous_until: datetime | None = Field(description="Jusque-là, l'ancien secret est accepté aussi")
-    last_event_at: datetime | None
-    created_at: datetime
 
 
 class CreatedEventSource(EventSourceAnswer):
     """Une source et son secret de signature, montré cette seule fois."""
 
     secret: str = Field(examples=["whsec_…"])
+
+
+SOURCES = Resource("event_source", "source", partners.read_source, EventSourceAnswer.model_validate)
 
 
 class AlarmData(Body):
@@ -135,52 +133,31 @@ async def create_source(body: NewEventSource, caller: Manager) -> CreatedEventSo
 @router.get("/event-sources", summary="Lister les systèmes partenaires")
 async def list_sources(caller: Reader) -> Page[EventSourceAnswer]:
     """Les systèmes partenaires de la collectivité."""
-    async with caller.reading() as connection:
-        found = await partners.list_sources(connection)
-    return Page(items=[EventSourceAnswer.model_validate(source) for source in found], next=None)
+    return await SOURCES.list(caller, partners.list_sources)
 
 
 @router.get("/event-sources/{id}", summary="Lire un système partenaire")
-async def read_source(id: Id, caller: Reader) -> EventSourceAnswer:  # noqa: A002 - The path's word.
+async def read_source(id: Id, caller: Reader) -> EventSourceAnswer:
     """Un système partenaire, et quand il a parlé pour la dernière fois."""
-    async with caller.reading() as connection:
-        source = await partners.read_source(connection, id)
-    if source is None:
-        raise not_found(f"source {id}")
-    return EventSourceAnswer.model_validate(source)
+    return await SOURCES.read(caller, id)
 
 
 @router.patch("/event-sources/{id}", summary="Refuser ou reprendre les événements d'un partenaire")
-async def update_source(id: Id, body: EventSourcePatch, caller: Manager) -> EventSourceAnswer:  # noqa: A002
+async def update_source(id: Id, body: EventSourcePatch, caller: Manager) -> EventSourceAnswer:
     """Refuser les événements d'un système partenaire, ou les reprendre."""
-    async with caller.changing() as change:
-        source = await partners.set_enabled(change.connection, id, enabled=body.enabled)
-        if source is None:
-            raise not_found(f"source {id}")
-        await change.audit("update", "event_source", id, body.model_dump())
-    return EventSourceAnswer.model_validate(source)
+    return await SOURCES.switch(caller, id, partners.set_enabled, enabled=body.enabled)
 
 
 @router.delete("/event-sources/{id}", status_code=204, summary="Retirer un système partenaire")
-async def delete_source(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_source(id: Id, caller: Manager) -> Response:
     """Retirer un système partenaire. Ses règles et ses alertes restent."""
-    async with caller.changing() as change:
-        if not await partners.delete_source(change.connection, id):
-            raise not_found(f"source {id}")
-        await change.audit("delete", "event_source", id)
-    return Response(status_code=204)
+    return await SOURCES.delete(caller, id, partners.delete_source)
 
 
 @router.post("/event-sources/{id}/secret", summary="Changer le secret d'un système partenaire")
-async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> RotationAnswer:  # noqa: A002
+async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> RotationAnswer:
     """Changer le secret : jusqu'à l'heure dite, un événement signé avec l'ancien est accepté aussi."""
-    until = former_until(body)
-    async with caller.changing() as change:
-        secret = await partners.rotate_secret(change.connection, caller.platform.keys, id, until)
-        if secret is None:
-            raise not_found(f"source {id}")
-        await change.audit("rotate", "event_source", id, {"previous_until": until.isoformat()})
-    return RotationAnswer(secret=secret, previous_until=until)
+    return await rotate(SOURCES, caller, id, body, partners.rotate_secret)
 
 
 @router.post(
@@ -189,7 +166,7 @@ async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> Rotation
     summary="Recevoir un événement signé d'un partenaire",
     dependencies=[Security(SIGNATURE)],
 )
-async def take_event(id: Id, event: PartnerEvent, request: Request) -> TakenAnswer:  # noqa: A002 - The path's word.
+async def take_event(id: Id, event: PartnerEvent, request: Request) -> TakenAnswer:
     """Recevoir un événement signé (Standard Webhooks). Renvoyé sous le même webhook-id, il compte une fois.
 
     Jamais pour la sécurité des personnes : un système homologué reste nécessaire.

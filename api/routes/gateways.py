@@ -1,20 +1,22 @@
 """Gateways: registered ones with their state, and those that talk to us without being registered."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Response
 from pydantic import Field
 
 from api.auth import Change, Manager, NetworkOperator, Reader
-from api.fields import INT4_MOST, Answer, Body, Eui, EuiPath, Latitude, Longitude, Name, example
-from api.gateway_supervision import AddressChangeAnswer, Supervision, show_change
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.fields import Body, Eui, EuiPath, Latitude, Longitude, Name, answer_of, example
+from api.gateway_supervision import AddressChangeAnswer, Supervision
+from api.pages import Limit, Page, Paged
+from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
-from lorawan.identifiers import GatewayId
+from core.runtime.postgres import Connection
 from registry import gateways
 from registry.gateway_supervision import list_address_changes
-from registry.gateways import GatewayChange, GatewayWithState
+from registry.gateways import GatewayWithState, UnknownGateway
 
 # Forwarders keep their path open every 10 s or so, and report every 30 s.
 ONLINE_WITHIN = timedelta(seconds=90)
@@ -66,22 +68,13 @@ class GatewayPatch(Body):
     boards: int | None = Field(None, ge=1, le=2, description=BOARDS)
 
 
-class GatewayAnswer(Answer):
+class GatewayAnswer(answer_of(GatewayWithState, {"id", "tenant_id"})):
     """Une passerelle et son dernier signe de vie."""
 
     gateway_id: Eui
-    name: str
-    region: str
-    latitude: float | None
-    longitude: float | None
-    antenna_gain: float
     boards: int = Field(description=BOARDS)
-    created_at: datetime
     online: bool = Field(description="Un signe de vie depuis moins de 90 secondes")
-    last_seen_at: datetime | None
     frontend: str | None = Field(examples=["semtech_udp"])
-    address: str | None
-    stats: dict[str, Any] | None
 
 
 class SupervisedGateway(GatewayAnswer):
@@ -90,36 +83,26 @@ class SupervisedGateway(GatewayAnswer):
     supervision: Supervision
 
 
-class UnknownGatewayAnswer(Answer):
+class UnknownGatewayAnswer(answer_of(UnknownGateway)):
     """Une passerelle qui nous parle sans être enregistrée."""
 
     gateway_id: Eui
     reason: Literal["not_registered"] = Field(
         "not_registered", description="Pourquoi rien n'en est pris : aucune collectivité ne l'a enregistrée"
     )
-    frontend: str
-    address: str
-    first_seen_at: datetime
-    last_seen_at: datetime
 
 
 def _show(gateway: GatewayWithState) -> GatewayAnswer:
     seen = gateway.last_seen_at
-    return GatewayAnswer(
-        gateway_id=gateway.gateway_id.hex(),
-        name=gateway.name,
-        region=gateway.region,
-        latitude=gateway.latitude,
-        longitude=gateway.longitude,
-        antenna_gain=gateway.antenna_gain,
-        boards=gateway.boards,
-        created_at=gateway.created_at,
-        online=seen is not None and datetime.now(UTC) - seen < ONLINE_WITHIN,
-        last_seen_at=seen,
-        frontend=gateway.frontend,
-        address=gateway.address,
-        stats=gateway.stats,
-    )
+    online = seen is not None and datetime.now(UTC) - seen < ONLINE_WITHIN
+    return GatewayAnswer.model_validate(asdict(gateway) | {"online": online})
+
+
+async def _find(connection: Connection, gateway_id: str) -> GatewayWithState | None:
+    return await gateways.read_gateway(connection, bytes.fromhex(gateway_id))
+
+
+GATEWAYS = Resource("gateway", "passerelle", _find, _show)
 
 
 @router.post("", status_code=201, summary="Enregistrer une passerelle")
@@ -130,27 +113,16 @@ async def create_gateway(body: NewGateway, caller: Manager) -> GatewayAnswer:
 
 
 async def _create(change: Change, gateway_id: str, body: ClaimedGateway) -> GatewayAnswer:
-    gateway = await gateways.create_gateway(
-        change.connection,
-        change.tenant_id,
-        gateway_id=GatewayId(bytes.fromhex(gateway_id)),
-        name=body.name,
-        latitude=body.latitude,
-        longitude=body.longitude,
-        antenna_gain=body.antenna_gain,
-        boards=body.boards,
-    )
+    gateway = body.model_dump(exclude={"gateway_id"})
+    await gateways.create_gateway(change.connection, change.tenant_id, bytes.fromhex(gateway_id), gateway)
     await change.audit("create", "gateway", gateway_id, body.model_dump(mode="json"))
-    return _show(gateway)
+    return _show(await GATEWAYS.get(change.connection, gateway_id))
 
 
 @router.get("", summary="Lister les passerelles")
-async def list_gateways(caller: Reader, limit: Limit = 100, cursor: Cursor = None) -> Page[GatewayAnswer]:
+async def list_gateways(caller: Reader, paging: Paged) -> Page[GatewayAnswer]:
     """Les passerelles de la collectivité."""
-    after = min(cursor_id(cursor, 0) or 0, INT4_MOST)
-    async with caller.reading() as connection:
-        rows = await gateways.list_gateways(connection, after=after, most=limit + 1)
-    return page_of(rows, limit, _show, lambda gateway: str(gateway.id))
+    return await GATEWAYS.page(caller, paging, gateways.list_gateways, after=paging.after, most=paging.most)
 
 
 @router.get("/unknown", summary="Lister les passerelles non enregistrées")
@@ -175,41 +147,33 @@ async def list_changes(caller: Reader, limit: Limit = 100) -> Page[AddressChange
     """Les passerelles qui ont parlé depuis une autre adresse en 90 jours, la dernière d'abord."""
     async with caller.reading() as connection:
         changes = await list_address_changes(connection, most=limit)
-    return Page(items=[show_change(change) for change in changes], next=None)
+    return Page(items=[AddressChangeAnswer.model_validate(change) for change in changes], next=None)
 
 
 @router.get("/{gateway_id}", summary="Lire une passerelle")
 async def read_gateway(gateway_id: EuiPath, caller: Reader) -> SupervisedGateway:
     """Une passerelle, son état et sa supervision."""
-    octets = bytes.fromhex(gateway_id)
     async with caller.reading() as connection:
-        gateway = await gateways.read_gateway(connection, octets)
-        if gateway is None:
-            raise not_found(f"passerelle {gateway_id}")
-        supervision = await Supervision.read(connection, octets, gateway.region, datetime.now(UTC))
+        gateway = await GATEWAYS.get(connection, gateway_id)
+        supervision = await Supervision.read(connection, gateway.gateway_id, gateway.region, datetime.now(UTC))
     return SupervisedGateway(**_show(gateway).model_dump(), supervision=supervision)
 
 
 @router.patch("/{gateway_id}", summary="Modifier une passerelle")
 async def update_gateway(gateway_id: EuiPath, body: GatewayPatch, caller: Manager) -> GatewayAnswer:
     """Modifier une passerelle."""
-    octets = bytes.fromhex(gateway_id)
-    async with caller.changing() as change:
-        if not await gateways.update_gateway(change.connection, octets, GatewayChange(**body.model_dump())):
-            raise not_found(f"passerelle {gateway_id}")
-        gateway = await gateways.read_gateway(change.connection, octets)
-        await change.audit("update", "gateway", octets.hex(), body.model_dump(exclude_none=True))
-    if gateway is None:
-        raise not_found(f"passerelle {gateway_id}")
-    return _show(gateway)
+
+    async def update(connection: Connection, key: str) -> bool:
+        return await gateways.update_gateway(connection, bytes.fromhex(key), body.model_dump())
+
+    return await GATEWAYS.change(caller, gateway_id, update, body.model_dump(exclude_none=True))
 
 
 @router.delete("/{gateway_id}", status_code=204, summary="Retirer une passerelle")
 async def delete_gateway(gateway_id: EuiPath, caller: Manager) -> Response:
     """Retirer une passerelle ; ce qu'elle a entendu reste."""
-    octets = bytes.fromhex(gateway_id)
-    async with caller.changing() as change:
-        if not await gateways.delete_gateway(change.connection, octets):
-            raise not_found(f"passerelle {gateway_id}")
-        await change.audit("delete", "gateway", octets.hex())
-    return Response(status_code=204)
+
+    async def delete(connection: Connection, key: str) -> bool:
+        return await gateways.delete_gateway(connection, bytes.fromhex(key))
+
+    return await GATEWAYS.delete(caller, gateway_id, delete)

@@ -8,14 +8,15 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.auth import LightingOperator, Reader
-from api.fields import Answer, BigId, Body, IdQuery, IdRef, Instant, Text, example
+from api.fields import BigId, Body, IdQuery, IdRef, Instant, Text, answer_of, example
 from api.impersonation import on_behalf
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
+from api.pages import Page, Paged
+from api.resources import Resource
+from api.routes.assets import ASSETS
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from lighting import store
 from lighting.commands import Failure, RefusedCommand, failure_text
 from lighting.requests import request_command
-from registry.assets import read_asset
 
 router = APIRouter(prefix="/v1/lighting/commands", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
 
@@ -40,28 +41,19 @@ class NewCommand(Body):
     reason: Text = Field("", description="Motif, gardé dans l'historique", examples=["Intervention sur le réseau"])
 
 
-class CommandAnswer(Answer):
+class CommandAnswer(answer_of(store.Command, {"tenant_id", "device_id", "downlink_id", "read_back_downlink_id"})):
     """Un ordre et où il en est : queued, sent, confirmed, failed, expired ou superseded."""
 
-    id: int
-    asset_id: int
-    action: str
-    off_until: datetime | None
-    requested_by: str
-    reason: str
     state: str = Field(examples=["queued"])
     failure: str | None = Field(examples=["no_read_back"])
     failure_message: str | None = Field(examples=[failure_text(Failure.NO_READ_BACK)])
-    attempts: int
-    not_after: datetime
-    created_at: datetime
-    updated_at: datetime
-    sent_at: datetime | None
-    confirmed_at: datetime | None
 
 
 def _show(command: store.Command) -> CommandAnswer:
     return CommandAnswer.model_validate(asdict(command) | {"failure_message": failure_text(command.failure)})
+
+
+COMMANDS = Resource("lighting_command", "ordre", store.read_command, _show)
 
 
 @router.post("", status_code=201, summary="Commander l'éclairage d'une armoire")
@@ -71,19 +63,14 @@ async def create_command(body: NewCommand, caller: LightingOperator) -> CommandA
     Un ordre plus récent remplace ceux qui sont en cours.
     """
     async with caller.changing() as change:
-        asset = await read_asset(change.connection, body.asset_id)
-        if asset is None:
-            raise not_found(f"actif {body.asset_id}")
+        asset = await ASSETS.get(change.connection, body.asset_id)
         async with on_behalf(change, asset.tenant_id, asset.id, f"actif {asset.id}") as acting:
             try:
                 requested = await request_command(
                     acting.connection,
-                    body.asset_id,
-                    action=body.action,
-                    off_until=body.off_until,
                     requested_by=acting.actor,
-                    reason=body.reason,
                     now=datetime.now(UTC),
+                    **body.model_dump(),
                 )
             except RefusedCommand as refused:
                 raise Problem(422, str(refused)) from None
@@ -95,21 +82,14 @@ async def create_command(body: NewCommand, caller: LightingOperator) -> CommandA
 
 
 @router.get("", summary="Lister les ordres d'éclairage")
-async def list_commands(
-    caller: Reader, asset_id: IdQuery = None, limit: Limit = 100, cursor: Cursor = None
-) -> Page[CommandAnswer]:
+async def list_commands(caller: Reader, paging: Paged, asset_id: IdQuery = None) -> Page[CommandAnswer]:
     """Les ordres, le dernier d'abord."""
-    before = cursor_id(cursor)
-    async with caller.reading() as connection:
-        rows = await store.list_commands(connection, asset_id=asset_id, before=before, most=limit + 1)
-    return page_of(rows, limit, _show, lambda command: str(command.id))
+    return await COMMANDS.page(
+        caller, paging, store.list_commands, before=paging.before, most=paging.most, asset_id=asset_id
+    )
 
 
 @router.get("/{id}", summary="Lire un ordre d'éclairage")
-async def read_command(id: BigId, caller: Reader) -> CommandAnswer:  # noqa: A002 - The path's word.
+async def read_command(id: BigId, caller: Reader) -> CommandAnswer:
     """Un ordre et où il en est."""
-    async with caller.reading() as connection:
-        command = await store.read_command(connection, id)
-    if command is None:
-        raise not_found(f"ordre {id}")
-    return _show(command)
+    return await COMMANDS.read(caller, id)

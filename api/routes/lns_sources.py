@@ -1,6 +1,5 @@
 """Sources of uplinks that are not our gateways: other people's LNS, NB-IoT, LTE-M and 4G systems."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Response
@@ -9,11 +8,12 @@ from pydantic import Field, SecretStr, StringConstraints
 from alerting.store import RefusedUrl, check_url
 from api.auth import Manager, Reader
 from api.brokers import require_broker
-from api.fields import Answer, Body, Eui, Id, Name, example
+from api.fields import Body, Eui, Id, MqttText, Name, answer_of, example, revealed
 from api.pages import Limit, Page
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from api.resources import Resource
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
 from registry import lns_sources
-from registry.lns_sources import DownlinkApi, Mqtt, SourceCarriesDevices, SourceRow
+from registry.lns_sources import SourceCarriesDevices
 
 AS_KEY_DIGITS = 32
 # Without HTTP: ThingPark and Wanesy push by HTTP only.
@@ -35,8 +35,8 @@ WITHOUT_ADDRESS = "live_objects"
 
 router = APIRouter(prefix="/v1/lns-sources", tags=["Sources d'uplinks"], responses=PROBLEM_RESPONSES)
 
+ApiText = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Kind = Literal["chirpstack", "the_things_stack", "thingpark", "live_objects", "wanesy", "generic"]
-Topic = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class NewSource(Body):
@@ -50,24 +50,22 @@ class NewSource(Body):
         examples=["wanesy"],
     )
     name: Name = Field(examples=["Wanesy de la Métropole"])
-    mqtt_url: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
+    mqtt_url: ApiText | None = Field(
         None,
         description="Adresse de leur courtier, `mqtts://hôte:port`, sans identifiants ; absente : HTTP",
         examples=["mqtts://eu1.cloud.thethings.network:8883"],
     )
-    mqtt_topic: Topic | None = Field(
+    mqtt_topic: MqttText | None = Field(
         None, description="Filtre de topic ; `fifo/<nom>` pour Live Objects", examples=["v3/+/devices/+/up"]
     )
-    mqtt_user: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
-        None, description="Compte chez leur courtier", examples=["bennes@metropole"]
-    )
-    downlink_url: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
+    mqtt_user: ApiText | None = Field(None, description="Compte chez leur courtier", examples=["bennes@metropole"])
+    downlink_url: ApiText | None = Field(
         None,
         description="Adresse de base de leur API, pour parler aux capteurs : The Things Stack en HTTP, ThingPark, "
         "Live Objects, Wanesy. En MQTT leur courtier suffit",
         examples=["https://eu1.cloud.thethings.network"],
     )
-    downlink_user: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
+    downlink_user: ApiText | None = Field(
         None, description="Compte de l'API de Wanesy, AS_ID de ThingPark", examples=["TWA_100006246.167.AS"]
     )
     secret: SecretStr | None = Field(
@@ -88,27 +86,16 @@ class SourcePatch(Body):
     enabled: bool = Field(description="false suspend, true reprend")
 
 
-class SourceAnswer(Answer):
+class SourceAnswer(answer_of(lns_sources.SourceRow, {"tenant_id"})):
     """Une source et ce qu'elle apporte, sans ses secrets."""
 
-    id: int
     kind: str = Field(examples=["wanesy"])
     transport: str = Field(examples=["http"])
-    name: str
     path: str | None = Field(description="En HTTP : où envoyer, sur le port de réception", examples=["/lns/17"])
-    mqtt_url: str | None
-    mqtt_topic: str | None
-    mqtt_user: str | None
-    downlink_url: str | None
-    downlink_user: str | None
-    enabled: bool
-    created_at: datetime
-    last_seen_at: datetime | None
     accepted: int = Field(description="Uplinks mis à l'abri")
     ignored: int = Field(description="Messages compris qui ne sont pas des uplinks")
     refused: int = Field(description="Messages illisibles, ou d'un capteur inconnu ou désactivé")
     last_error: str | None = Field(examples=["capteur 70b3d57ed0001234 inconnu de cette collectivité"])
-    last_error_at: datetime | None
 
 
 class CreatedSource(SourceAnswer):
@@ -120,23 +107,17 @@ class CreatedSource(SourceAnswer):
     )
 
 
-class UnknownDeviceAnswer(Answer):
+class UnknownDeviceAnswer(answer_of(lns_sources.UnknownDevice)):
     """Un capteur dont une source parle sans qu'il soit enregistré."""
 
     dev_eui: Eui
-    first_seen_at: datetime
-    last_seen_at: datetime
-    messages: int
 
 
-def _answer(row: SourceRow) -> SourceAnswer:
-    path = f"/lns/{row.id}" if row.transport == "http" else None
-    fields = {name: getattr(row, name) for name in SourceAnswer.model_fields if name != "path"}
-    return SourceAnswer(path=path, **fields)
+SOURCES = Resource("lns_source", "source", lns_sources.read_source, SourceAnswer.model_validate)
 
 
-def _mqtt(body: NewSource) -> Mqtt | None:
-    """Where to read, when it is by MQTT; raises 422 for what does not fit the kind."""
+def _topic(body: NewSource) -> str | None:
+    """The topic to read, when it is by MQTT; raises 422 for what does not fit the kind."""
     if body.mqtt_url is None:
         if body.mqtt_topic or body.mqtt_user:
             raise invalid("mqtt_url", "missing", "adresse du courtier attendue avec mqtt_topic et mqtt_user")
@@ -151,18 +132,18 @@ def _mqtt(body: NewSource) -> Mqtt | None:
     topic = body.mqtt_topic or DEFAULT_TOPICS.get(body.kind)
     if topic is None:
         raise invalid("mqtt_topic", "missing", "topic attendu, par exemple fifo/<nom> pour Live Objects")
-    return Mqtt(body.mqtt_url, topic, body.mqtt_user)
+    return topic
 
 
-def _downlinks(body: NewSource, mqtt: Mqtt | None) -> DownlinkApi | None:
-    """Where to hand downlinks over, when it is by HTTP; raises 422 for what does not fit the kind."""
-    has_broker = mqtt is not None and body.kind != WITHOUT_ADDRESS
+def _check_downlinks(body: NewSource) -> None:
+    """422 for an HTTP API to hand downlinks over to that does not fit the kind."""
+    has_broker = body.mqtt_url is not None and body.kind != WITHOUT_ADDRESS
     if body.downlink_url is None:
         if body.downlink_user is not None:
             raise invalid("downlink_url", "missing", "adresse de l'API attendue avec downlink_user")
         if body.secret is not None and not has_broker and body.kind not in ("thingpark", WITHOUT_ADDRESS):
             raise invalid("downlink_url", "missing", "adresse de l'API attendue avec sa clé")
-        return None
+        return
     if body.kind not in DOWNLINK_USERS or has_broker:
         raise invalid(
             "downlink_url", "unexpected", "cette source parle aux capteurs par son courtier, ou pas du tout"
@@ -177,7 +158,6 @@ def _downlinks(body: NewSource, mqtt: Mqtt | None) -> DownlinkApi | None:
         raise invalid("downlink_user", "unexpected" if user is None else "missing", wrong)
     if body.secret is None:
         raise invalid("secret", "missing", "clé ou mot de passe de l'API attendu avec son adresse")
-    return DownlinkApi(body.downlink_url, body.downlink_user)
 
 
 def _is_as_key(text: str) -> bool:
@@ -191,82 +171,57 @@ async def create_source(body: NewSource, caller: Manager) -> CreatedSource:
     En HTTP le jeton n'est montré que dans cette réponse. Une source MQTT est une connexion sortante depuis le
     réseau de l'exploitant : elle demande aussi le rôle `operate`.
     """
-    mqtt = _mqtt(body)
-    downlinks = _downlinks(body, mqtt)
-    if mqtt is not None:
+    topic = _topic(body)
+    _check_downlinks(body)
+    if topic is not None:
         caller.demand("operate")
+    noted = body.model_dump(exclude={"secret"})
     async with caller.changing() as change:
         source_id, token = await lns_sources.create_source(
             change.connection,
             caller.platform.keys,
             change.tenant_id,
-            kind=body.kind,
-            name=body.name,
-            mqtt=mqtt,
-            downlinks=downlinks,
-            secret=None if body.secret is None else body.secret.get_secret_value(),
+            revealed(body.secret),
+            noted | {"mqtt_topic": topic},
         )
-        await change.audit("create", "lns_source", source_id, body.model_dump(exclude={"secret"}))
-        row = await lns_sources.read_source(change.connection, source_id)
-    assert row is not None  # noqa: S101 - Made in this very transaction.
-    return CreatedSource(**_answer(row).model_dump(), token=token)
+        await change.audit("create", "lns_source", source_id, noted)
+        source = await SOURCES.get(change.connection, source_id)
+    return CreatedSource(**SourceAnswer.model_validate(source).model_dump(), token=token)
 
 
 @router.get("", summary="Lister les sources d'uplinks")
 async def list_sources(caller: Reader) -> Page[SourceAnswer]:
     """Les sources de la collectivité, leurs compteurs et leur dernière erreur."""
-    async with caller.reading() as connection:
-        rows = await lns_sources.list_sources(connection)
-    return Page(items=[_answer(row) for row in rows], next=None)
+    return await SOURCES.list(caller, lns_sources.list_sources)
 
 
 @router.get("/{id}", summary="Lire une source d'uplinks")
-async def read_source(id: Id, caller: Reader) -> SourceAnswer:  # noqa: A002 - The path's word.
+async def read_source(id: Id, caller: Reader) -> SourceAnswer:
     """Une source, ses compteurs et sa dernière erreur."""
-    async with caller.reading() as connection:
-        row = await lns_sources.read_source(connection, id)
-    if row is None:
-        raise not_found(f"source {id}")
-    return _answer(row)
+    return await SOURCES.read(caller, id)
 
 
 @router.patch("/{id}", summary="Suspendre ou reprendre une source d'uplinks")
-async def update_source(id: Id, body: SourcePatch, caller: Manager) -> SourceAnswer:  # noqa: A002
+async def update_source(id: Id, body: SourcePatch, caller: Manager) -> SourceAnswer:
     """Suspendre ou reprendre une source, partout en moins de 5 secondes."""
-    async with caller.changing() as change:
-        if not await lns_sources.set_source_enabled(change.connection, id, enabled=body.enabled):
-            raise not_found(f"source {id}")
-        await change.audit("update", "lns_source", id, body.model_dump())
-        row = await lns_sources.read_source(change.connection, id)
-    assert row is not None  # noqa: S101 - Changed in this very transaction.
-    return _answer(row)
+    return await SOURCES.switch(caller, id, lns_sources.set_source_enabled, enabled=body.enabled)
 
 
 @router.delete("/{id}", status_code=204, summary="Retirer une source d'uplinks")
-async def delete_source(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_source(id: Id, caller: Manager) -> Response:
     """Retirer une source et révoquer son jeton, partout en moins de 5 secondes. Ce qu'elle a apporté reste."""
-    async with caller.changing() as change:
-        try:
-            is_deleted = await lns_sources.delete_source(change.connection, id)
-        except SourceCarriesDevices as carries:
-            raise Problem(
-                409, f"{carries.devices} capteurs reçoivent leurs messages par cette source : changez-les d'abord"
-            ) from None
-        if not is_deleted:
-            raise not_found(f"source {id}")
-        await change.audit("delete", "lns_source", id)
-    return Response(status_code=204)
+    try:
+        return await SOURCES.delete(caller, id, lns_sources.delete_source)
+    except SourceCarriesDevices as carries:
+        raise Problem(
+            409, f"{carries.devices} capteurs reçoivent leurs messages par cette source : changez-les d'abord"
+        ) from None
 
 
 @router.get("/{id}/unknown-devices", summary="Lister les capteurs inconnus d'une source")
-async def list_unknown_devices(
-    id: Id,  # noqa: A002 - The path's word.
-    caller: Reader,
-    limit: Limit = 100,
-) -> Page[UnknownDeviceAnswer]:
+async def list_unknown_devices(id: Id, caller: Reader, limit: Limit = 100) -> Page[UnknownDeviceAnswer]:
     """Les capteurs dont cette source parle et qui ne sont pas enregistrés, le dernier entendu d'abord."""
     async with caller.reading() as connection:
-        if await lns_sources.read_source(connection, id) is None:
-            raise not_found(f"source {id}")
+        await SOURCES.get(connection, id)
         rows = await lns_sources.list_unknown_devices(connection, id, most=limit)
     return Page(items=[UnknownDeviceAnswer.model_validate(row) for row in rows], next=None)

@@ -10,7 +10,7 @@ from pydantic import Field
 from api import store
 from api.auth import Manager
 from api.fields import Answer, Body, Id, Instant, Text, example
-from api.routes.datastreams import datastream_or_404
+from api.routes.datastreams import DATASTREAMS
 from core.messages.measurements import Flag, Measurement
 from core.messages.shards import slot_of_asset
 from core.model.quantities import QUANTITIES, Kind
@@ -47,13 +47,13 @@ class ManualReadingAnswer(Answer):
 
 
 @router.post("/manual-readings", status_code=201, summary="Enregistrer un relevé manuel")
-async def create(id: Id, body: NewManualReading, caller: Manager) -> ManualReadingAnswer:  # noqa: A002
+async def create(id: Id, body: NewManualReading, caller: Manager) -> ManualReadingAnswer:
     """Enregistrer un relevé, marqué manuel ; les alertes en tiennent compte. Rien n'est remplacé."""
     now = datetime.now(UTC)
     if not now - OLDEST <= body.time <= now + AHEAD:
         raise invalid("time", "range", "le relevé doit dater d'un an au plus, et ne pas être à venir")
     async with caller.changing() as change:
-        stream = await datastream_or_404(change.connection, id)
+        stream = await DATASTREAMS.get(change.connection, id)
         flags = _flags(stream.quantity, body.value)
         entered = await store.enter_manual_reading(change.connection, id, body.time, body.value, int(flags))
         if entered is None:

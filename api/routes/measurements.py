@@ -10,10 +10,18 @@ from api import bucket_store, store
 from api.auth import Reader
 from api.bucket_store import Bucket
 from api.differences import differences
-from api.fields import INT4_MOST, PRINTABLE, Answer, Id, Instant
-from api.pages import Cursor, Limit, Page, cursor_id, cursor_instant, instant_cursor, page_of
+from api.fields import INT4_MOST, Answer, AssetKind, Id, Instant, answer_of
+from api.pages import (
+    Cursor,
+    Limit,
+    Page,
+    after_id,
+    cursor_instant,
+    instant_cursor,
+    page_of,
+)
 from api.periods import period
-from api.routes.datastreams import DatastreamAnswer, QuantityName, datastream_or_404, show_datastream
+from api.routes.datastreams import DATASTREAMS, DatastreamAnswer, QuantityName
 from api.store import Reading
 from core.messages.measurements import Flag
 from core.model.quantities import QUANTITIES, Kind
@@ -48,18 +56,12 @@ class MeasurementsAnswer(Page[MeasurementAnswer]):
     datastream: DatastreamAnswer
 
 
-class AggregateAnswer(Answer):
+class AggregateAnswer(answer_of(Bucket)):
     """Une heure ou un jour local. Les mesures suspectes sont comptées, et laissées de côté."""
 
-    since: datetime = Field(alias="from")
-    until: datetime = Field(alias="to")
-    readings: int
-    suspects: int
-    minimum: float | None
-    maximum: float | None
+    since: datetime = Field(serialization_alias="from")
+    until: datetime = Field(serialization_alias="to")
     mean: float | None = Field(description="Null pour un index et pour une énumération")
-    first: float | None
-    last: float | None
     difference: float | None = Field(
         description="Pour un index : sa progression d'un bord à l'autre ; null s'il a reculé"
     )
@@ -92,7 +94,7 @@ def _measurement(reading: Reading) -> MeasurementAnswer:
 
 @router.get("/datastreams/{id}/measurements", summary="Lister les mesures d'un flux")
 async def list_measurements(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Reader,
     since: From = None,
     until: To = None,
@@ -112,15 +114,15 @@ async def list_measurements(
             else (max(begin, reached + timedelta(microseconds=1)), end)
         )
     async with caller.reading() as connection:
-        datastream = await datastream_or_404(connection, id)
+        datastream = await DATASTREAMS.get(connection, id)
         rows = await store.list_readings(connection, id, begin, end, newest_first=order == "desc", most=limit + 1)
     page = page_of(rows, limit, _measurement, lambda reading: instant_cursor(reading.time))
-    return MeasurementsAnswer(datastream=show_datastream(datastream), items=page.items, next=page.next)
+    return MeasurementsAnswer(datastream=DATASTREAMS.show(datastream), items=page.items, next=page.next)
 
 
 @router.get("/datastreams/{id}/aggregates", summary="Agréger les mesures d'un flux par heure ou par jour")
 async def list_aggregates(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Reader,
     bucket: Annotated[Literal["hour", "day"], Query(description="`hour` par heure, `day` par jour")],
     since: From = None,
@@ -138,7 +140,7 @@ async def list_aggregates(
     """Par heure (366 jours au plus) ou par jour local (10 ans au plus) ; les heures et jours entiers."""
     begin, end = period(since, until, usual=timedelta(days=7), longest=LONGEST_BY[bucket])
     async with caller.reading() as connection:
-        datastream = await datastream_or_404(connection, id)
+        datastream = await DATASTREAMS.get(connection, id)
         known = QUANTITIES.get(datastream.quantity)
         kind = Kind.GAUGE if known is None else known.kind
         buckets, before = await bucket_store.read_buckets(
@@ -146,7 +148,7 @@ async def list_aggregates(
         )
     risen = differences(buckets, before) if kind is Kind.COUNTER else [None] * len(buckets)
     return AggregatesAnswer(
-        datastream=show_datastream(datastream),
+        datastream=DATASTREAMS.show(datastream),
         bucket=bucket,
         timezone=timezone,
         items=[_aggregate(one, kind, difference) for one, difference in zip(buckets, risen, strict=True)],
@@ -154,27 +156,15 @@ async def list_aggregates(
 
 
 def _aggregate(bucket: Bucket, kind: Kind, difference: float | None) -> AggregateAnswer:
-    return AggregateAnswer.model_validate(
-        {
-            "from": bucket.since,
-            "to": bucket.until,
-            "readings": bucket.readings,
-            "suspects": bucket.suspects,
-            "minimum": bucket.minimum,
-            "maximum": bucket.maximum,
-            "mean": bucket.mean if kind in {Kind.GAUGE, Kind.BOOLEAN} else None,
-            "first": bucket.first,
-            "last": bucket.last,
-            "difference": difference,
-        }
-    )
+    mean = bucket.mean if kind in {Kind.GAUGE, Kind.BOOLEAN} else None
+    return AggregateAnswer.model_validate(bucket._asdict() | {"mean": mean, "difference": difference})
 
 
 @router.get("/measurements/latest", summary="Lister les dernières mesures")
 async def list_latest(
     caller: Reader,
     asset_id: AssetIds = None,
-    kind: Annotated[str | None, Query(max_length=63, pattern=PRINTABLE, description="Type d'actif")] = None,
+    kind: AssetKind = None,
     quantity: QuantityName = None,
     limit: Limit = 1000,
     cursor: Cursor = None,
@@ -183,21 +173,21 @@ async def list_latest(
     async with caller.reading() as connection:
         rows = await store.list_datastreams(
             connection,
-            after=min(cursor_id(cursor, 0) or 0, INT4_MOST),
+            after=after_id(cursor),
             asset_ids=asset_id,
             quantity=quantity,
             asset_kind=kind,
             most=limit + 1,
         )
         latest = await store.read_latest(connection, [row.id for row in rows[:limit]])
-    page = page_of(rows, limit, show_datastream, lambda row: str(row.id))
+    page = page_of(rows, limit, DATASTREAMS.show)
     return Page(
         items=[
             LatestAnswer(
                 **datastream.model_dump(), time=reading.time, value=reading.value, flags=_flags(reading.flags)
             )
-            for datastream in page.items
-            if (reading := latest.get(datastream.id)) is not None
+            for row, datastream in zip(rows, page.items, strict=False)
+            if (reading := latest.get(row.id)) is not None
         ],
         next=page.next,
     )

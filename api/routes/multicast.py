@@ -193,7 +193,7 @@ async def list_groups(caller: Reader, limit: Limit = 100, cursor: Cursor = None)
 
 
 @router.get("/{id}", summary="Lire un groupe multicast")
-async def read(id: Id, caller: Reader) -> GroupAnswer:  # noqa: A002 - The path's word.
+async def read(id: Id, caller: Reader) -> GroupAnswer:
     """Un groupe et ses membres."""
     async with caller.reading() as connection:
         group = await multicast.read_group(connection, id)
@@ -203,7 +203,7 @@ async def read(id: Id, caller: Reader) -> GroupAnswer:  # noqa: A002 - The path'
 
 
 @router.put("/{id}/devices", summary="Donner ses membres à un groupe multicast")
-async def set_members(id: Id, body: GroupMembers, caller: Manager) -> GroupAnswer:  # noqa: A002 - The path's word.
+async def set_members(id: Id, body: GroupMembers, caller: Manager) -> GroupAnswer:
     """Remplacer les membres. Pour des appareils qui commutent, le rôle `lighting` est demandé en plus."""
     async with caller.changing() as change:
         await _own(change, id)
@@ -215,7 +215,7 @@ async def set_members(id: Id, body: GroupMembers, caller: Manager) -> GroupAnswe
 
 
 @router.delete("/{id}", status_code=204, summary="Retirer un groupe multicast")
-async def delete(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete(id: Id, caller: Manager) -> Response:
     """Retirer un groupe et ses messages. Recréé avec les mêmes clés, il lui faut le compteur où il en était."""
     async with caller.changing() as change:
         group = await _own(change, id)
@@ -225,7 +225,7 @@ async def delete(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path'
 
 
 @router.post("/{id}/messages", status_code=201, summary="Envoyer un message à un groupe multicast")
-async def create_message(id: Id, body: NewMulticastMessage, caller: Manager) -> MessageAnswer:  # noqa: A002 - The path's word.
+async def create_message(id: Id, body: NewMulticastMessage, caller: Manager) -> MessageAnswer:
     """Mettre un message en file. Pour des appareils qui commutent, le rôle `lighting` est demandé en plus."""
     now = datetime.now(UTC)
     not_after = body.not_after or now + USUAL_WAIT
@@ -255,7 +255,7 @@ async def create_message(id: Id, body: NewMulticastMessage, caller: Manager) -> 
 
 @router.get("/{id}/messages", summary="Lister les messages d'un groupe multicast")
 async def list_messages(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Reader,
     limit: Limit = 50,
     cursor: Cursor = None,

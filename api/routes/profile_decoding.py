@@ -1,6 +1,5 @@
 """Which codec reads a profile's frames: tried in the shadow, switched while everything runs, rolled back."""
 
-from datetime import datetime
 from typing import Any, Literal
 
 from fastapi import APIRouter
@@ -15,19 +14,19 @@ from api.decodings import (
     SHARED,
     decoding_for,
     decoding_of_tenant,
-    noted,
     usable_version,
 )
-from api.fields import Answer, Body, Eui, HexOctets, Id, IdRef, Word, example
+from api.fields import Answer, Body, Eui, HexOctets, Id, IdRef, Word, answer_of, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.routes.device_profiles import PROFILES
 from core.model.entities import DeviceProfile
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, read_only
 from core.runtime.postgres import Connection
 from decoders.catalogue import can_switch
 from registry.audit import read_last_details
-from registry.codec_shadows import ShadowKey, forget_shadow, list_differences, read_shadow
+from registry.codec_shadows import Difference, ShadowCount, ShadowKey, forget_shadow, list_differences, read_shadow
 from registry.codecs import delete_override, set_override
-from registry.profiles import Decoding, point_profile, read_profile
+from registry.profiles import Decoding, point_profile
 from registry.tenants import act_as_operator
 
 router = APIRouter(prefix="/v1/device-profiles/{id}", tags=["Profils d'appareils"], responses=PROBLEM_RESPONSES)
@@ -83,30 +82,19 @@ class DecodingAnswer(Answer):
     mapping: list[dict[str, Any]]
 
 
-class DifferenceAnswer(Answer):
+class DifferenceAnswer(answer_of(Difference, {"uplink_id"})):
     """Un message que les deux versions ne lisent pas pareil : raison d'échec, valeurs, avertissements."""
 
-    id: int
     dev_eui: Eui
     uplink_id: Any
-    time: datetime
-    f_port: int
     payload: HexOctets
-    live: dict[str, Any]
-    shadow: dict[str, Any]
 
 
-class ShadowCountAnswer(Answer):
+class ShadowCountAnswer(answer_of(ShadowCount)):
     """Les comptes d'un essai."""
 
-    shadow_version_id: int
     compared: int = Field(description="Messages lus par les deux")
-    different: int
-    live_failed: int
-    shadow_failed: int
     dropped: int = Field(description="Messages que l'essai n'a pas lus : trop à la fois, ou version suspendue")
-    first_at: datetime
-    last_at: datetime
 
 
 class ShadowAnswer(Page[DifferenceAnswer]):
@@ -116,24 +104,9 @@ class ShadowAnswer(Page[DifferenceAnswer]):
     count: ShadowCountAnswer | None = Field(description="Absent : aucun message encore")
 
 
-async def _profile(connection: Connection, profile_id: int) -> DeviceProfile:
-    profile = await read_profile(connection, profile_id)
-    if profile is None:
-        raise not_found(f"profil {profile_id}")
-    return profile
-
-
 def _show(profile_id: int, source: str, decoding: Decoding, codec: str) -> DecodingAnswer:
-    return DecodingAnswer.model_validate(
-        {
-            "device_profile_id": profile_id,
-            "source": source,
-            "codec": codec,
-            "codec_version_id": decoding.codec_version_id,
-            "shadow_version_id": decoding.shadow_version_id,
-            "mapping": list(decoding.mapping),
-        }
-    )
+    shown = {"device_profile_id": profile_id, "source": source, "codec": codec}
+    return DecodingAnswer.model_validate(decoding.noted() | shown)
 
 
 async def _point(
@@ -167,7 +140,7 @@ async def _point(
         decoding.shadow_version_id,
     ):
         await forget_shadow(change.connection, change.tenant_id, profile.id)
-    details = {"source": before, "former": noted(former), "now": noted(decoding)}
+    details = {"source": before, "former": former.noted(), "now": decoding.noted()}
     action = "shadow" if shadows else _pointed(profile, for_all=for_all)
     await change.audit(action, "device_profile", profile.id, details)
     return _show(profile.id, source, decoding, decoding.codec)
@@ -204,23 +177,23 @@ async def _name(connection: Connection, profile: DeviceProfile, decoding: Decodi
 
 
 @router.get("/decoding", summary="Lire ce qui décode un profil")
-async def read_decoding(id: Id, caller: Reader) -> DecodingAnswer:  # noqa: A002 - The path's word.
+async def read_decoding(id: Id, caller: Reader) -> DecodingAnswer:
     """Ce qui lit les messages des appareils de ce profil."""
     async with caller.reading() as connection:
-        profile = await _profile(connection, id)
+        profile = await PROFILES.get(connection, id)
         source, decoding = await decoding_of_tenant(connection, caller.principal.tenant_id, profile)
         name = await _name(connection, profile, decoding)
     return _show(id, source, decoding, name)
 
 
 @router.put("/decoding", summary="Choisir ce qui décode un profil")
-async def set_decoding(id: Id, body: NewDecoding, caller: Manager) -> DecodingAnswer:  # noqa: A002
+async def set_decoding(id: Id, body: NewDecoding, caller: Manager) -> DecodingAnswer:
     """Choisir le décodeur ; actif partout en 5 secondes, sans redémarrage. Un essai en cours est arrêté.
 
     D'un profil proposé à toutes les collectivités, chacune peut choisir le sien pour ses propres appareils.
     """
     async with caller.changing() as change:
-        profile = await _profile(change.connection, id)
+        profile = await PROFILES.get(change.connection, id)
         decoding = await decoding_for(
             change, body.codec, body.codec_version_id, body.mapping, profile.capabilities
         )
@@ -228,10 +201,10 @@ async def set_decoding(id: Id, body: NewDecoding, caller: Manager) -> DecodingAn
 
 
 @router.delete("/decoding", summary="Revenir au décodeur du profil proposé à toutes")
-async def remove_decoding(id: Id, caller: Manager) -> DecodingAnswer:  # noqa: A002 - The path's word.
+async def remove_decoding(id: Id, caller: Manager) -> DecodingAnswer:
     """Oublier le choix de la collectivité : ses appareils sont lus comme ceux des autres."""
     async with caller.changing() as change:
-        return await _forget_override(change, await _profile(change.connection, id))
+        return await _forget_override(change, await PROFILES.get(change.connection, id))
 
 
 async def _forget_override(change: Change, profile: DeviceProfile) -> DecodingAnswer:
@@ -240,16 +213,16 @@ async def _forget_override(change: Change, profile: DeviceProfile) -> DecodingAn
         raise Problem(409, "cette collectivité n'a rien choisi à la place de ce profil")
     await forget_shadow(change.connection, change.tenant_id, profile.id)
     decoding = Decoding.of(profile)
-    details = {"source": before, "former": noted(former), "now": noted(decoding)}
+    details = {"source": before, "former": former.noted(), "now": decoding.noted()}
     await change.audit(POINTED, "device_profile", profile.id, details)
     return _show(profile.id, SHARED, decoding, profile.codec)
 
 
 @router.put("/shadow", summary="Mettre une version à l'essai")
-async def set_shadow(id: Id, body: NewShadow, caller: Manager) -> DecodingAnswer:  # noqa: A002
+async def set_shadow(id: Id, body: NewShadow, caller: Manager) -> DecodingAnswer:
     """Faire lire les mêmes messages par une autre version, sans rien enregistrer que les différences."""
     async with caller.changing() as change:
-        profile = await _profile(change.connection, id)
+        profile = await PROFILES.get(change.connection, id)
         _, current = await decoding_of_tenant(change.connection, change.tenant_id, profile, for_all=body.for_all)
         name = await _name(change.connection, profile, current)
         if body.codec_version_id is not None:
@@ -259,23 +232,18 @@ async def set_shadow(id: Id, body: NewShadow, caller: Manager) -> DecodingAnswer
 
 
 @router.get("/shadow", summary="Lire les différences d'un essai")
-async def read_differences(
-    id: Id,  # noqa: A002 - The path's word.
-    caller: Reader,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> ShadowAnswer:
+async def read_differences(id: Id, caller: Reader, limit: Limit = 50, cursor: Cursor = None) -> ShadowAnswer:
     """Ce que la version à l'essai lit autrement : valeurs, avertissements, échecs ; les 200 derniers."""
     before, tenant_id = cursor_id(cursor), caller.principal.tenant_id
     async with caller.reading() as connection:
-        profile = await _profile(connection, id)
+        profile = await PROFILES.get(connection, id)
         _, decoding = await decoding_of_tenant(connection, tenant_id, profile)
         if decoding.shadow_version_id is None:
             return ShadowAnswer(items=[], next=None, shadow_version_id=None, count=None)
         key = ShadowKey(tenant_id, id, decoding.shadow_version_id)
         count = await read_shadow(connection, key)
         rows = await list_differences(connection, key, before=before, most=limit + 1)
-    page = page_of(rows, limit, DifferenceAnswer.model_validate, lambda row: str(row.id))
+    page = page_of(rows, limit, DifferenceAnswer.model_validate)
     return ShadowAnswer(
         items=page.items,
         next=page.next,
@@ -285,10 +253,10 @@ async def read_differences(
 
 
 @router.post("/switch", summary="Mettre en service la version à l'essai")
-async def switch(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:  # noqa: A002 - The path's word.
+async def switch(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:
     """La version à l'essai lit désormais les messages ; active partout en 5 secondes."""
     async with caller.changing() as change:
-        profile = await _profile(change.connection, id)
+        profile = await PROFILES.get(change.connection, id)
         _, current = await decoding_of_tenant(change.connection, change.tenant_id, profile, for_all=body.for_all)
         if current.shadow_version_id is None:
             raise Problem(409, "aucune version n'est à l'essai sur ce profil")
@@ -298,10 +266,10 @@ async def switch(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:  # no
 
 
 @router.post("/rollback", summary="Revenir au décodeur d'avant")
-async def roll_back(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:  # noqa: A002 - The path's word.
+async def roll_back(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:
     """Revenir à ce qui lisait les messages avant le dernier changement de décodeur."""
     async with caller.changing() as change:
-        profile = await _profile(change.connection, id)
+        profile = await PROFILES.get(change.connection, id)
         action = _pointed(profile, for_all=body.for_all)
         details = await read_last_details(change.connection, action, "device_profile", id)
         if details is None:

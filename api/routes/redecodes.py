@@ -8,10 +8,11 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Change, Manager, Reader
-from api.failed_store import list_failed
-from api.fields import Answer, Body, Eui, HexOctets, Id, IdQuery, IdRef, Instant, Text, example
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
+from api.failed_store import FailedFrames, list_failed
+from api.fields import Body, Eui, HexOctets, Id, IdQuery, IdRef, Instant, Text, answer_of, example
+from api.pages import Cursor, Limit, Page, Paging
+from api.resources import Resource
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
 from decoders.catalogue import CODECS
 from registry.codecs import read_version
 from registry.enrolment import read_enrolled
@@ -25,18 +26,11 @@ BEGINNING = datetime(2015, 1, 1, tzinfo=UTC)
 router = APIRouter(prefix="/v1", tags=["Décodeurs"], responses=PROBLEM_RESPONSES)
 
 
-class FailedAnswer(Answer):
+class FailedAnswer(answer_of(FailedFrames)):
     """Des trames d'un capteur restées illisibles pour une même raison ; `reason` et `payload` de la dernière."""
 
     dev_eui: HexOctets
-    device_name: str
-    codec: str | None
-    codec_version: int | None
     frames: int = Field(description="Combien de trames de la période")
-    first_at: datetime
-    last_at: datetime
-    reason: str | None
-    f_port: int | None
     payload: HexOctets
 
 
@@ -65,37 +59,20 @@ class NewRedecode(Body):
         return self
 
 
-class RedecodeAnswer(Answer):
+class RedecodeAnswer(answer_of(Redecode, {"tenant_id", "device_id", "reached_device_id", "reached_at"})):
     """Un nouveau décodage et où il en est. Les valeurs qui changent ne déclenchent aucune alerte."""
 
-    id: int
     dev_eui: HexOctets | None
-    device_profile_id: int | None
     since: datetime = Field(serialization_alias="from")
     until: datetime = Field(serialization_alias="to")
-    codec: str | None
-    codec_version_id: int | None
-    only_failed: bool
-    requested_by: str
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
     reason: str | None = Field(description="Pourquoi il a échoué")
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
     frames: int | None = Field(description="À décoder, comptées au début")
-    frames_done: int
-    frames_decoded: int
-    frames_failed: int
     values_removed: int = Field(description="Valeurs retirées ou remplacées")
-    values_written: int
     progress: float | None = Field(description="De 0 à 1 ; null tant que rien n'est compté")
 
-    @classmethod
-    def of(cls, job: Redecode) -> Self:
-        """With its progress."""
-        progress = None if job.frames is None else min(1.0, job.frames_done / job.frames) if job.frames else 1.0
-        values = {name: getattr(job, name) for name in cls.model_fields if name != "progress"}
-        return cls(**values, progress=1.0 if job.state == "done" else progress)
+
+REDECODES = Resource("redecode", "nouveau décodage", read_redecode, RedecodeAnswer.model_validate)
 
 
 @router.get("/failed-frames", summary="Lister les trames illisibles, par capteur et par raison")
@@ -131,20 +108,18 @@ async def request(body: NewRedecode, caller: Manager) -> RedecodeAnswer:
     async with caller.changing() as change:
         device_id = await _device(change, body.dev_eui)
         await _check(change, body)
+        asked = body.model_dump(include={"device_profile_id", "codec", "codec_version_id", "only_failed"})
         job = await request_redecode(
             change.connection,
             change.tenant_id,
             device_id=device_id,
-            device_profile_id=body.device_profile_id,
             since=since,
             until=until,
-            codec=body.codec,
-            codec_version_id=body.codec_version_id,
-            only_failed=body.only_failed,
             requested_by=change.actor,
+            **asked,
         )
         await change.audit("redecode.request", "redecode", job.id, body.model_dump(mode="json", by_alias=True))
-    return RedecodeAnswer.of(job)
+    return REDECODES.show(job)
 
 
 async def _device(change: Change, dev_eui: str | None) -> int | None:
@@ -174,29 +149,23 @@ async def _check(change: Change, body: NewRedecode) -> None:
 @router.get("/redecodes", summary="Lister les nouveaux décodages")
 async def list_all(caller: Reader, cursor: Cursor = None, limit: Limit = 100) -> Page[RedecodeAnswer]:
     """Ceux de la collectivité, le dernier d'abord."""
-    async with caller.reading() as connection:
-        jobs = await list_redecodes(connection, before=cursor_id(cursor), most=limit + 1)
-    return page_of(jobs, limit, RedecodeAnswer.of, lambda job: str(job.id))
+    paging = Paging(limit, cursor)
+    return await REDECODES.page(caller, paging, list_redecodes, before=paging.before, most=paging.most)
 
 
 @router.get("/redecodes/{id}", summary="Suivre un nouveau décodage")
-async def read(id: Id, caller: Reader) -> RedecodeAnswer:  # noqa: A002 - The path's name.
+async def read(id: Id, caller: Reader) -> RedecodeAnswer:
     """Où il en est."""
-    async with caller.reading() as connection:
-        job = await read_redecode(connection, id)
-    if job is None:
-        raise not_found(f"nouveau décodage {id}")
-    return RedecodeAnswer.of(job)
+    return await REDECODES.read(caller, id)
 
 
 @router.post("/redecodes/{id}/cancel", summary="Arrêter un nouveau décodage")
-async def cancel(id: Id, caller: Manager) -> RedecodeAnswer:  # noqa: A002 - The path's name.
+async def cancel(id: Id, caller: Manager) -> RedecodeAnswer:
     """Ce qui est remplacé le reste ; rien d'autre ne l'est plus. Relancez-le pour aller au bout."""
     async with caller.changing() as change:
         job = await cancel_redecode(change.connection, id)
         if job is None:
-            if await read_redecode(change.connection, id) is None:
-                raise not_found(f"nouveau décodage {id}")
+            await REDECODES.get(change.connection, id)
             raise Problem(409, "il est déjà terminé")
         await change.audit("redecode.cancel", "redecode", id)
-    return RedecodeAnswer.of(job)
+    return REDECODES.show(job)

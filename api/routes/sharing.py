@@ -4,22 +4,21 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.auth import Change, Manager, NetworkOperator, Reader
-from api.fields import INT4_MOST, Answer, Body, Id, IdRef, Instant, Word, example
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.fields import Answer, Body, Id, IdRef, Instant, Slug, Word, answer_of, example
+from api.pages import Page, Paged
+from api.resources import Resource
+from api.routes.assets import ASSETS
 from api.routes.tenants import TenantAnswer
-from core.model.entities import Asset
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
 from registry import sharing, tenants
-from registry.assets import read_asset
-from registry.sharing import Covered, Grant, History, Role, Span
+from registry.sharing import Grant, History
 
 router = APIRouter(prefix="/v1", tags=["Partages"], responses=PROBLEM_RESPONSES)
 
-Slug = Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
 ROLE_TEXT = (
     "`reader` lire ; `operator` aussi commander l'éclairage et acquitter les alertes, au nom du propriétaire"
 )
@@ -65,40 +64,18 @@ class NewGrant(Body):
             raise PydanticCustomError("covered", "exactement un de asset_id, tag, asset_kind, everything attendu")
         return self
 
-    def covered(self) -> Covered:
-        """What it is about."""
-        return Covered(self.asset_id, self.tag, self.asset_kind, self.everything)
 
-
-class GrantAnswer(Answer):
+class GrantAnswer(answer_of(Grant, {"tenant_id"})):
     """Un partage, comme le voient celui qui donne et celui qui reçoit."""
 
-    id: int
     giver: str = Field(description="Identifiant court du propriétaire", examples=["landerneau"])
-    giver_name: str
     grantee: str = Field(description="Identifiant court de qui peut voir", examples=["conseil-energie"])
-    grantee_name: str
-    asset_id: int | None
-    tag: str | None
-    asset_kind: str | None
-    everything: bool
     role: str = Field(examples=["reader"])
-    valid_from: datetime | None
-    valid_to: datetime | None
-    data_from: datetime | None
-    data_to: datetime | None
-    granted_by: str
-    created_at: datetime
-    revoked_at: datetime | None
-    revoked_by: str | None
     holds: bool = Field(description="S'il ouvre quelque chose en ce moment")
 
 
-class AboveAnswer(Answer):
+class AboveAnswer(answer_of(sharing.Above)):
     """Un syndicat qui voit l'actif parce que la collectivité en est membre."""
-
-    slug: str
-    name: str
 
 
 class VisibilityAnswer(Answer):
@@ -141,15 +118,13 @@ class TransferAnswer(Answer):
     )
 
 
-def _show(grant: Grant) -> GrantAnswer:
-    return GrantAnswer.model_validate(grant)
+GRANTS = Resource("grant", "partage", sharing.read_grant, GrantAnswer.model_validate)
 
 
-def _span(name: str, since: datetime | None, until: datetime | None) -> Span:
+def _check_span(name: str, since: datetime | None, until: datetime | None) -> None:
     begins = datetime.now(UTC) if since is None and name == "valid" else since
     if begins is not None and until is not None and begins >= until:
         raise invalid(f"{name}_to", "range", f"« {name}_to » doit suivre « {name}_from »")
-    return Span(since, until)
 
 
 async def _other(change: Change, slug: str) -> int:
@@ -161,65 +136,42 @@ async def _other(change: Change, slug: str) -> int:
     return found
 
 
-async def _own_asset(change: Change, asset_id: int) -> Asset:
-    asset = await read_asset(change.connection, asset_id)
-    if asset is None:
-        raise not_found(f"actif {asset_id}")
-    if asset.tenant_id != change.tenant_id:
-        raise read_only(f"actif {asset_id}")
-    return asset
-
-
 @router.post("/grants", status_code=201, summary="Partager des actifs avec une autre collectivité")
 async def create_grant(body: NewGrant, caller: Manager) -> GrantAnswer:
     """Laisser une autre collectivité voir des actifs, leurs capteurs, leurs mesures et leurs alertes."""
-    valid = _span("valid", body.valid_from, body.valid_to)
-    data = _span("data", body.data_from, body.data_to)
+    _check_span("valid", body.valid_from, body.valid_to)
+    _check_span("data", body.data_from, body.data_to)
     async with caller.changing() as change:
         if body.asset_id is not None:
-            await _own_asset(change, body.asset_id)
-        grant = await sharing.create_grant(
-            change.connection,
-            change.tenant_id,
-            await _other(change, body.tenant),
-            body.covered(),
-            Role(body.role),
-            valid=valid,
-            data=data,
-            granted_by=change.actor,
-        )
+            await ASSETS.own(change, body.asset_id)
+        grantee_id, given = await _other(change, body.tenant), body.model_dump(exclude={"tenant"})
+        grant = await sharing.create_grant(change.connection, change.tenant_id, grantee_id, change.actor, given)
         await change.audit("create", "grant", grant.id, body.model_dump(mode="json", exclude_none=True))
-    return _show(grant)
+    return GRANTS.show(grant)
 
 
 @router.get("/grants", summary="Lister les partages")
 async def list_grants(
     caller: Reader,
+    paging: Paged,
     direction: Annotated[
         Literal["given", "received"] | None, Query(description="`given` donnés, `received` reçus ; absent : tous")
     ] = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
 ) -> Page[GrantAnswer]:
     """Les partages donnés et reçus, aussi ceux qui sont finis ou révoqués."""
-    after = min(cursor_id(cursor, 0) or 0, INT4_MOST)
-    async with caller.reading() as connection:
-        rows = await sharing.list_grants(connection, direction=direction, after=after, most=limit + 1)
-    return page_of(rows, limit, _show, lambda grant: str(grant.id))
+    return await GRANTS.page(
+        caller, paging, sharing.list_grants, after=paging.after, most=paging.most, direction=direction
+    )
 
 
 @router.get("/grants/{id}", summary="Lire un partage")
-async def read_grant(id: Id, caller: Reader) -> GrantAnswer:  # noqa: A002 - The path's word.
+async def read_grant(id: Id, caller: Reader) -> GrantAnswer:
     """Un partage donné ou reçu."""
-    async with caller.reading() as connection:
-        grant = await sharing.read_grant(connection, id)
-    if grant is None:
-        raise not_found(f"partage {id}")
-    return _show(grant)
+    return await GRANTS.read(caller, id)
 
 
 @router.delete("/grants/{id}", status_code=204, summary="Révoquer un partage")
-async def revoke_grant(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def revoke_grant(id: Id, caller: Manager) -> Response:
     """Révoquer un partage que l'on a donné : il n'ouvre plus rien, dès la requête suivante."""
     async with caller.changing() as change:
         if not await sharing.revoke_grant(change.connection, id, change.actor):
@@ -229,28 +181,22 @@ async def revoke_grant(id: Id, caller: Manager) -> Response:  # noqa: A002 - The
 
 
 @router.get("/assets/{id}/visibility", summary="Dire qui voit un actif")
-async def read_visibility(id: Id, caller: Reader) -> VisibilityAnswer:  # noqa: A002 - The path's word.
+async def read_visibility(id: Id, caller: Reader) -> VisibilityAnswer:
     """Qui voit un actif que l'on possède : les syndicats dont on est membre, et par quels partages."""
     async with caller.reading() as connection:
-        asset = await read_asset(connection, id)
-        if asset is None:
-            raise not_found(f"actif {id}")
+        asset = await ASSETS.get(connection, id)
         if asset.tenant_id != caller.principal.tenant_id:
             raise read_only(f"actif {id}")
         above, grants = await sharing.read_viewers(connection, id)
     return VisibilityAnswer(
         asset_id=id,
         above=[AboveAnswer.model_validate(one) for one in above],
-        grants=[_show(grant) for grant in grants],
+        grants=[GRANTS.show(grant) for grant in grants],
     )
 
 
 @router.put("/tenants/{id}/member-of", summary="Rattacher une collectivité à un syndicat")
-async def set_member_of(
-    id: Id,  # noqa: A002 - The path's word.
-    body: MemberOf,
-    caller: NetworkOperator,
-) -> TenantAnswer:
+async def set_member_of(id: Id, body: MemberOf, caller: NetworkOperator) -> TenantAnswer:
     """Le syndicat voit la collectivité et les membres de celle-ci ; elle ne voit toujours qu'elle-même."""
     async with caller.changing() as change:
         await tenants.act_as_operator(change.connection)
@@ -265,11 +211,7 @@ async def set_member_of(
 
 
 @router.post("/assets/{id}/transfer", summary="Transférer un actif à une autre collectivité")
-async def transfer_asset(
-    id: Id,  # noqa: A002 - The path's word.
-    body: NewTransfer,
-    caller: Manager,
-) -> TransferAnswer:
+async def transfer_asset(id: Id, body: NewTransfer, caller: Manager) -> TransferAnswer:
     """Transférer un actif et les capteurs qui le servent ; `history` dit ce que devient ce qui a été mesuré.
 
     Les partages de l'actif ne passent pas au destinataire ; ses alertes ouvertes sont résolues, cause
@@ -277,7 +219,7 @@ async def transfer_asset(
     Refusé (409) tant qu'un ordre d'éclairage ou un message est en cours.
     """
     async with caller.changing() as change:
-        asset = await _own_asset(change, id)
+        asset = await ASSETS.own(change, id)
         receiver = await _other(change, body.tenant)
         if body.confirm != asset.name:
             raise invalid("confirm", "confirm", "répétez le nom exact de l'actif pour confirmer")

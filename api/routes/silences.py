@@ -1,23 +1,23 @@
 """When nobody is told of alerts: silences, maintenance windows; and the opening hours that rules go by."""
 
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from alerting import rule_store, silences
 from alerting.rules.calendar import MalformedCalendar
 from alerting.rules.checks import RefusedRule
 from api.auth import Manager, Reader
-from api.fields import PRINTABLE, Answer, Body, Id, IdQuery, IdRef, Instant, Name, Text, Word, example
+from api.fields import Body, Id, IdQuery, IdRef, Instant, Name, Remark, Text, Word, answer_of, example
 from api.pages import Page
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
+from api.resources import Resource
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 
 router = APIRouter(prefix="/v1", tags=["Silences et calendriers"], responses=PROBLEM_RESPONSES)
 
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)]
 Ended = Annotated[bool, Query(description="true : aussi ce qui est terminé")]
 UNTIL_TEXT = "Fin, obligatoire"
 
@@ -29,7 +29,7 @@ class NewSilence(Body):
         {"reason": "fête de quartier", "ends_at": "2027-06-21T22:00:00Z", "commune": "Landerneau"}
     )
 
-    reason: Reason
+    reason: Remark
     ends_at: Instant = Field(description=UNTIL_TEXT)
     starts_at: Instant | None = Field(None, description="Début ; absent : maintenant")
     rule_id: IdRef | None = Field(None, description="Les alertes de cette règle")
@@ -47,20 +47,8 @@ class NewSilence(Body):
         return self
 
 
-class SilenceAnswer(Answer):
+class SilenceAnswer(answer_of(silences.Silence, {"tenant_id"})):
     """Un silence."""
-
-    id: int
-    author: str
-    reason: str
-    starts_at: datetime
-    ends_at: datetime
-    rule_id: int | None
-    asset_id: int | None
-    asset_kind: str | None
-    tag: str | None
-    commune: str | None
-    created_at: datetime
 
 
 class NewWindow(Body):
@@ -71,21 +59,13 @@ class NewWindow(Body):
     )
 
     asset_id: IdRef
-    reason: Reason
+    reason: Remark
     ends_at: Instant = Field(description=UNTIL_TEXT)
     starts_at: Instant | None = Field(None, description="Début ; absent : maintenant")
 
 
-class WindowAnswer(Answer):
+class WindowAnswer(answer_of(silences.MaintenanceWindow, {"tenant_id"})):
     """Une fenêtre de maintenance."""
-
-    id: int
-    asset_id: int
-    author: str
-    reason: str
-    starts_at: datetime
-    ends_at: datetime
-    created_at: datetime
 
 
 class CalendarBody(Body):
@@ -124,15 +104,15 @@ class CalendarBody(Body):
         return self
 
 
-class CalendarAnswer(Answer):
+class CalendarAnswer(answer_of(rule_store.StoredCalendar, {"tenant_id"})):
     """Un calendrier."""
 
-    id: int
-    name: str
-    weekly: Any
-    school_zone: str | None
-    closed_on_holidays: bool
-    closures: Any
+
+SILENCES = Resource("silence", "silence", silences.read_silence, SilenceAnswer.model_validate)
+WINDOWS = Resource(
+    "maintenance_window", "fenêtre de maintenance", silences.read_window, WindowAnswer.model_validate
+)
+CALENDARS = Resource("alert_calendar", "calendrier", rule_store.read_calendar, CalendarAnswer.model_validate)
 
 
 def _check_end(starts_at: datetime | None, ends_at: datetime) -> None:
@@ -145,99 +125,67 @@ def _check_end(starts_at: datetime | None, ends_at: datetime) -> None:
 @router.get("/silences", summary="Lister les silences")
 async def list_silences(caller: Reader, ended: Ended = False) -> Page[SilenceAnswer]:
     """Ceux qui durent ou viendront, le dernier à finir d'abord."""
-    async with caller.reading() as connection:
-        found = await silences.list_silences(connection, ended=ended)
-    return Page(items=[SilenceAnswer.model_validate(one) for one in found], next=None)
+    return await SILENCES.list(caller, silences.list_silences, ended=ended)
 
 
 @router.post("/silences", status_code=201, summary="Créer un silence")
 async def create_silence(body: NewSilence, caller: Manager) -> SilenceAnswer:
     """Ne prévenir personne pour un temps ; ce qui dure encore à la fin est alors annoncé."""
     _check_end(body.starts_at, body.ends_at)
-    async with caller.changing() as change:
-        silence = await silences.create_silence(
-            change.connection, change.tenant_id, change.actor, **body.model_dump()
-        )
-        if silence is None:
-            raise Problem(422, "la règle ou l'actif n'est pas à votre collectivité")
-        await change.audit("create", "silence", silence.id, body.model_dump(mode="json", exclude_none=True))
-    return SilenceAnswer.model_validate(silence)
+    return await SILENCES.create(
+        caller,
+        lambda change: silences.create_silence(change.connection, change.tenant_id, change.actor, dict(body)),
+        body.model_dump(mode="json", exclude_none=True),
+        "la règle ou l'actif n'est pas à votre collectivité",
+    )
 
 
 @router.get("/silences/{id}", summary="Lire un silence")
-async def read_silence(id: Id, caller: Reader) -> SilenceAnswer:  # noqa: A002 - The path's word.
+async def read_silence(id: Id, caller: Reader) -> SilenceAnswer:
     """Un silence."""
-    async with caller.reading() as connection:
-        silence = await silences.read_silence(connection, id)
-    if silence is None:
-        raise not_found(f"silence {id}")
-    return SilenceAnswer.model_validate(silence)
+    return await SILENCES.read(caller, id)
 
 
 @router.post("/silences/{id}/end", summary="Finir un silence")
-async def end_silence(id: Id, caller: Manager) -> SilenceAnswer:  # noqa: A002 - The path's word.
+async def end_silence(id: Id, caller: Manager) -> SilenceAnswer:
     """Le finir maintenant ; ce qu'il taisait et qui dure est annoncé."""
-    async with caller.changing() as change:
-        silence = await silences.end_silence(change.connection, id) or await silences.read_silence(
-            change.connection, id
-        )
-        if silence is None:
-            raise not_found(f"silence {id}")
-        await change.audit("end", "silence", id)
-    return SilenceAnswer.model_validate(silence)
+    return await SILENCES.change(caller, id, silences.end_silence, action="end")
 
 
 @router.get("/maintenance-windows", summary="Lister les fenêtres de maintenance")
 async def list_windows(caller: Reader, ended: Ended = False, asset_id: IdQuery = None) -> Page[WindowAnswer]:
     """Celles qui durent ou viendront, la dernière à finir d'abord."""
-    async with caller.reading() as connection:
-        found = await silences.list_windows(connection, ended=ended, asset_id=asset_id)
-    return Page(items=[WindowAnswer.model_validate(one) for one in found], next=None)
+    return await WINDOWS.list(caller, silences.list_windows, ended=ended, asset_id=asset_id)
 
 
 @router.post("/maintenance-windows", status_code=201, summary="Créer une fenêtre de maintenance")
 async def create_window(body: NewWindow, caller: Manager) -> WindowAnswer:
     """Annoncer des travaux : les alertes de l'actif et de ce qui en dépend ne préviennent personne."""
     _check_end(body.starts_at, body.ends_at)
-    async with caller.changing() as change:
-        window = await silences.create_window(
-            change.connection, change.tenant_id, author=change.actor, **body.model_dump()
-        )
-        if window is None:
-            raise Problem(422, "l'actif n'est pas à votre collectivité")
-        await change.audit("create", "maintenance_window", window.id, body.model_dump(mode="json"))
-    return WindowAnswer.model_validate(window)
+    return await WINDOWS.create(
+        caller,
+        lambda change: silences.create_window(change.connection, change.tenant_id, change.actor, dict(body)),
+        body.model_dump(mode="json"),
+        "l'actif n'est pas à votre collectivité",
+    )
 
 
 @router.get("/maintenance-windows/{id}", summary="Lire une fenêtre de maintenance")
-async def read_window(id: Id, caller: Reader) -> WindowAnswer:  # noqa: A002 - The path's word.
+async def read_window(id: Id, caller: Reader) -> WindowAnswer:
     """Une fenêtre de maintenance."""
-    async with caller.reading() as connection:
-        window = await silences.read_window(connection, id)
-    if window is None:
-        raise not_found(f"fenêtre de maintenance {id}")
-    return WindowAnswer.model_validate(window)
+    return await WINDOWS.read(caller, id)
 
 
 @router.post("/maintenance-windows/{id}/end", summary="Finir une fenêtre de maintenance")
-async def end_window(id: Id, caller: Manager) -> WindowAnswer:  # noqa: A002 - The path's word.
+async def end_window(id: Id, caller: Manager) -> WindowAnswer:
     """La finir maintenant ; ce qu'elle taisait et qui dure est annoncé."""
-    async with caller.changing() as change:
-        window = await silences.end_window(change.connection, id) or await silences.read_window(
-            change.connection, id
-        )
-        if window is None:
-            raise not_found(f"fenêtre de maintenance {id}")
-        await change.audit("end", "maintenance_window", id)
-    return WindowAnswer.model_validate(window)
+    return await WINDOWS.change(caller, id, silences.end_window, action="end")
 
 
 @router.get("/alert-calendars", summary="Lister les calendriers")
 async def list_calendars(caller: Reader) -> Page[CalendarAnswer]:
     """Les heures d'ouverture que suivent les règles."""
-    async with caller.reading() as connection:
-        found = await rule_store.list_calendars(connection)
-    return Page(items=[CalendarAnswer.model_validate(one) for one in found], next=None)
+    return await CALENDARS.list(caller, rule_store.list_calendars)
 
 
 @router.put("/alert-calendars", summary="Écrire un calendrier")
@@ -253,23 +201,15 @@ async def save_calendar(body: CalendarBody, caller: Manager) -> CalendarAnswer:
 
 
 @router.get("/alert-calendars/{id}", summary="Lire un calendrier")
-async def read_calendar(id: Id, caller: Reader) -> CalendarAnswer:  # noqa: A002 - The path's word.
+async def read_calendar(id: Id, caller: Reader) -> CalendarAnswer:
     """Un calendrier."""
-    async with caller.reading() as connection:
-        found = await rule_store.read_calendar(connection, id)
-    if found is None:
-        raise not_found(f"calendrier {id}")
-    return CalendarAnswer.model_validate(found)
+    return await CALENDARS.read(caller, id)
 
 
 @router.delete("/alert-calendars/{id}", status_code=204, summary="Supprimer un calendrier")
-async def delete_calendar(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_calendar(id: Id, caller: Manager) -> Response:
     """Supprimer un calendrier qu'aucune règle ne suit."""
-    async with caller.changing() as change:
-        try:
-            if not await rule_store.delete_calendar(change.connection, id):
-                raise not_found(f"calendrier {id}")
-        except RefusedRule as followed:
-            raise Problem(409, str(followed)) from None
-        await change.audit("delete", "alert_calendar", id)
-    return Response(status_code=204)
+    try:
+        return await CALENDARS.delete(caller, id, rule_store.delete_calendar)
+    except RefusedRule as followed:
+        raise Problem(409, str(followed)) from None

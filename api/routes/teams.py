@@ -1,6 +1,7 @@
 """Teams: who is told of alerts, when they are not to be disturbed, and who is next when nobody answers."""
 
-from datetime import datetime, time
+from collections.abc import Awaitable
+from datetime import time
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Response
@@ -9,8 +10,9 @@ from pydantic_core import PydanticCustomError
 
 from alerting import store, teams
 from api.auth import Change, Manager, Reader
-from api.fields import Answer, Body, Id, IdRef, Name, example
+from api.fields import Body, Id, IdRef, Name, answer_of, example
 from api.pages import Page
+from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from registry.keys import KeyWrap
 
@@ -48,22 +50,13 @@ class TeamBody(Body):
             raise PydanticCustomError("quiet", "quiet_from et quiet_until vont ensemble")
         return self
 
-    @property
-    def hours(self) -> teams.Hours:
-        """As the store takes them."""
-        return teams.Hours(self.name, self.quiet_from, self.quiet_until, self.quiet_on_days_off, self.digest_at)
 
-
-class TeamAnswer(Answer):
+class TeamAnswer(answer_of(teams.Team, {"tenant_id"})):
     """Une équipe."""
 
-    id: int
-    name: str
     quiet_from: LocalTime | None
     quiet_until: LocalTime | None
-    quiet_on_days_off: bool
     digest_at: LocalTime
-    created_at: datetime
 
 
 class NewContact(Body):
@@ -86,86 +79,70 @@ class NewContact(Body):
         return self
 
 
-class ContactAnswer(Answer):
+class ContactAnswer(answer_of(teams.Contact, {"team_id"})):
     """Quelqu'un à prévenir."""
 
-    id: int
-    name: str
-    rung: int
-    after_seconds: int
-    email: str | None
     webhook_endpoint_id: int = Field(description="Ses essais, sa santé et son essai sont ceux de cette adresse")
     state: str = Field(description="enabled, ou disabled : cette adresse ne reçoit plus rien")
-    created_at: datetime
+
+
+TEAMS = Resource("team", "équipe", teams.read_team, TeamAnswer.model_validate)
 
 
 @router.post("", status_code=201, summary="Créer une équipe")
 async def create_team(body: TeamBody, caller: Manager) -> TeamAnswer:
     """Créer une équipe. Une règle nomme l'équipe qu'elle prévient (`team_id`)."""
-    async with caller.changing() as change:
-        team = await teams.create_team(change.connection, change.tenant_id, body.hours)
-        await change.audit("create", "team", team.id, body.model_dump(mode="json"))
-    return TeamAnswer.model_validate(team)
+
+    def create(change: Change) -> Awaitable[teams.Team]:
+        return teams.create_team(change.connection, change.tenant_id, dict(body))
+
+    return await TEAMS.create(caller, create, body.model_dump(mode="json"))
 
 
 @router.get("", summary="Lister les équipes")
 async def list_teams(caller: Reader) -> Page[TeamAnswer]:
     """Les équipes de la collectivité."""
-    async with caller.reading() as connection:
-        found = await teams.list_teams(connection)
-    return Page(items=[TeamAnswer.model_validate(team) for team in found], next=None)
+    return await TEAMS.list(caller, teams.list_teams)
 
 
 @router.get("/{id}", summary="Lire une équipe")
-async def read_team(id: Id, caller: Reader) -> TeamAnswer:  # noqa: A002 - The path's word.
+async def read_team(id: Id, caller: Reader) -> TeamAnswer:
     """Une équipe."""
-    async with caller.reading() as connection:
-        team = await teams.read_team(connection, id)
-    if team is None:
-        raise not_found(f"équipe {id}")
-    return TeamAnswer.model_validate(team)
+    return await TEAMS.read(caller, id)
 
 
 @router.put("/{id}", summary="Modifier une équipe")
-async def replace_team(id: Id, body: TeamBody, caller: Manager) -> TeamAnswer:  # noqa: A002 - The path's word.
+async def replace_team(id: Id, body: TeamBody, caller: Manager) -> TeamAnswer:
     """Donner à une équipe d'autres heures, ou un autre nom."""
-    async with caller.changing() as change:
-        team = await teams.replace_team(change.connection, id, body.hours)
-        if team is None:
-            raise not_found(f"équipe {id}")
-        await change.audit("update", "team", id, body.model_dump(mode="json"))
-    return TeamAnswer.model_validate(team)
+    given, noted = dict(body), body.model_dump(mode="json")
+    return await TEAMS.change(
+        caller, id, lambda connection, key: teams.replace_team(connection, key, given), noted
+    )
 
 
 @router.delete("/{id}", status_code=204, summary="Retirer une équipe")
-async def delete_team(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_team(id: Id, caller: Manager) -> Response:
     """Retirer une équipe et ses contacts. Ses règles préviennent ensuite toutes les adresses de webhook."""
-    async with caller.changing() as change:
-        if not await teams.delete_team(change.connection, id):
-            raise not_found(f"équipe {id}")
-        await change.audit("delete", "team", id)
-    return Response(status_code=204)
+    return await TEAMS.delete(caller, id, teams.delete_team)
 
 
 @router.get("/{id}/contacts", summary="Lister les contacts d'une équipe")
-async def list_contacts(id: Id, caller: Reader) -> Page[ContactAnswer]:  # noqa: A002 - The path's word.
+async def list_contacts(id: Id, caller: Reader) -> Page[ContactAnswer]:
     """Les contacts, du premier échelon au dernier."""
     async with caller.reading() as connection:
-        if await teams.read_team(connection, id) is None:
-            raise not_found(f"équipe {id}")
+        await TEAMS.get(connection, id)
         found = await teams.list_contacts(connection, id)
     return Page(items=[ContactAnswer.model_validate(contact) for contact in found], next=None)
 
 
 @router.post("/{id}/contacts", status_code=201, summary="Ajouter un contact à une équipe")
-async def create_contact(id: Id, body: NewContact, caller: Manager) -> ContactAnswer:  # noqa: A002
+async def create_contact(id: Id, body: NewContact, caller: Manager) -> ContactAnswer:
     """Ajouter quelqu'un à prévenir. Une adresse de courrier devient aussi une adresse, avec ses essais.
 
     Commencez par l'échelon 0 : tant qu'il n'a personne, toutes les adresses de webhook sont prévenues à sa place.
     """
     async with caller.changing() as change:
-        if await teams.read_team(change.connection, id) is None:
-            raise not_found(f"équipe {id}")
+        await TEAMS.get(change.connection, id)
         if len(await teams.list_contacts(change.connection, id)) >= CONTACTS_MOST:
             raise Problem(422, f"une équipe a {CONTACTS_MOST} contacts au plus")
         endpoint_id = await _endpoint(change, caller.platform.keys, body)
@@ -189,7 +166,7 @@ async def _endpoint(change: Change, keys: KeyWrap, body: NewContact) -> int:
 
 
 @router.delete("/{id}/contacts/{contact_id}", status_code=204, summary="Retirer un contact d'une équipe")
-async def delete_contact(id: Id, contact_id: Id, caller: Manager) -> Response:  # noqa: A002
+async def delete_contact(id: Id, contact_id: Id, caller: Manager) -> Response:
     """Ne plus prévenir quelqu'un ; son adresse reste dans les adresses de webhook, avec ses essais."""
     async with caller.changing() as change:
         if not await teams.delete_contact(change.connection, id, contact_id):

@@ -10,9 +10,10 @@ from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from alerting.defaults import create_default_rules
-from api.auth import Authenticator, Manager, NetworkOperator, Reader
-from api.fields import Answer, Body, Id, Instant, Name, example
+from api.auth import Authenticator, Caller, Manager, NetworkOperator, Reader
+from api.fields import Answer, Body, Id, Instant, Name, Slug, answer_of, example
 from api.pages import Page
+from core.model.entities import Tenant
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
 from registry import tenants
 
@@ -57,9 +58,7 @@ class NewTenant(Body):
         }
     )
 
-    slug: Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,62}$")] = Field(
-        description="Identifiant court : minuscules, chiffres et tirets", examples=["landerneau"]
-    )
+    slug: Slug = Field(description="Identifiant court : minuscules, chiffres et tirets", examples=["landerneau"])
     name: Name = Field(examples=["Ville de Landerneau"])
     webhook_allow_list: list[Destination] = Field(
         default_factory=list[str],
@@ -88,13 +87,9 @@ class AllowListBody(Body):
     )
 
 
-class TenantAnswer(Answer):
+class TenantAnswer(answer_of(Tenant)):
     """Une collectivité."""
 
-    id: int
-    slug: str
-    name: str
-    webhook_allow_list: list[str]
     member_of: int | None = Field(description="Le syndicat qui voit cette collectivité")
     department: str | None = Field(description="Son département", examples=["29"])
 
@@ -120,15 +115,8 @@ class NewApiKey(Body):
     expires_at: Instant | None = Field(None, description="Fin de validité ; absente : sans fin")
 
 
-class ApiKeyAnswer(Answer):
+class ApiKeyAnswer(answer_of(tenants.ApiKey)):
     """Une clé, sans son secret."""
-
-    id: str
-    name: str
-    roles: list[str]
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
 
 
 class CreatedApiKey(Answer):
@@ -154,30 +142,31 @@ async def create_tenant(body: NewTenant, caller: NetworkOperator) -> CreatedTena
     return CreatedTenant(**TenantAnswer.model_validate(tenant).model_dump(), api_key=key)
 
 
-@router.get("/tenants", summary="Lister les collectivités")
-async def list_tenants(caller: Reader) -> Page[TenantAnswer]:
-    """La collectivité de la clé et ses membres ; pour l'exploitant du réseau, toutes."""
+async def _visible(caller: Caller, tenant_id: int | None = None) -> dict[int, Tenant]:
     async with caller.reading() as connection:
         if caller.has("operate"):
             await tenants.act_as_operator(connection)
-        found = await tenants.read_tenants(connection)
+        return await tenants.read_tenants(connection, tenant_id)
+
+
+@router.get("/tenants", summary="Lister les collectivités")
+async def list_tenants(caller: Reader) -> Page[TenantAnswer]:
+    """La collectivité de la clé et ses membres ; pour l'exploitant du réseau, toutes."""
+    found = await _visible(caller)
     return Page(items=[TenantAnswer.model_validate(tenant) for tenant in found.values()], next=None)
 
 
 @router.get("/tenants/{id}", summary="Lire une collectivité")
-async def read_tenant(id: Id, caller: Reader) -> TenantAnswer:  # noqa: A002 - The path's word.
+async def read_tenant(id: Id, caller: Reader) -> TenantAnswer:
     """Une collectivité."""
-    async with caller.reading() as connection:
-        if caller.has("operate"):
-            await tenants.act_as_operator(connection)
-        found = await tenants.read_tenants(connection, id)
+    found = await _visible(caller, id)
     if id not in found:
         raise not_found(f"collectivité {id}")
     return TenantAnswer.model_validate(found[id])
 
 
 @router.patch("/tenants/{id}", summary="Dire le département d'une collectivité")
-async def update_tenant(id: Id, body: TenantPatch, caller: Manager) -> TenantAnswer:  # noqa: A002 - The path's word.
+async def update_tenant(id: Id, body: TenantPatch, caller: Manager) -> TenantAnswer:
     """Sa propre collectivité : l'heure et les jours fériés de ses règles et de ses équipes, en 5 secondes."""
     async with caller.changing() as change:
         tenant = await tenants.set_department(change.connection, id, body.department)
@@ -188,7 +177,7 @@ async def update_tenant(id: Id, body: TenantPatch, caller: Manager) -> TenantAns
 
 
 @router.put("/tenants/{id}/webhook-allow-list", summary="Autoriser des adresses internes à une collectivité")
-async def allow_destinations(id: Id, body: AllowListBody, caller: NetworkOperator) -> TenantAnswer:  # noqa: A002
+async def allow_destinations(id: Id, body: AllowListBody, caller: NetworkOperator) -> TenantAnswer:
     """Dire, en exploitant du réseau, quelles adresses internes ses messages peuvent atteindre, dès le prochain."""
     async with caller.changing() as change:
         await tenants.act_as_operator(change.connection)
@@ -223,7 +212,7 @@ async def list_api_keys(caller: Manager) -> Page[ApiKeyAnswer]:
 
 @router.delete("/api-keys/{id}", status_code=204, summary="Révoquer une clé d'API")
 async def revoke_api_key(
-    id: Annotated[str, Path(pattern="^[0-9a-f]{1,64}$", description="`id` de la clé, dans la liste")],  # noqa: A002 - The path's word.
+    id: Annotated[str, Path(pattern="^[0-9a-f]{1,64}$", description="`id` de la clé, dans la liste")],
     caller: Manager,
     request: Request,
 ) -> Response:

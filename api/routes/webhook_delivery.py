@@ -8,10 +8,11 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from alerting import dead_letters, store
-from api.auth import Manager, Reader
-from api.fields import INT8_MOST, Answer, BigId, Body, Id, example
+from api.auth import Change, Manager, Reader
+from api.fields import INT8_MOST, Answer, BigId, Body, Id, answer_of, example
 from api.pages import MOST, Cursor, Limit, Page, cursor_id, page_of
-from api.rotation import RotationAnswer, RotationBody, former_until
+from api.rotation import RotationAnswer, RotationBody, rotate
+from api.routes.webhook_endpoints import ENDPOINTS
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 
 router = APIRouter(prefix="/v1/webhook-endpoints/{id}", tags=["Webhooks"], responses=PROBLEM_RESPONSES)
@@ -19,32 +20,21 @@ router = APIRouter(prefix="/v1/webhook-endpoints/{id}", tags=["Webhooks"], respo
 TEST_TEXT = "Essai demandé depuis Territoire : cette adresse reçoit les messages. Il n'y a rien à faire."
 
 
-class HealthAnswer(Answer):
+class HealthAnswer(answer_of(dead_letters.Health)):
     """Comment va l'envoi vers une adresse."""
 
     state: str = Field(description="untried, healthy, failing (le dernier essai a échoué) ou disabled")
     waiting: int = Field(description="Messages qui attendent")
     dead: int = Field(description="Messages abandonnés, que vous pouvez renvoyer")
-    delivered_24h: int
-    failed_24h: int
     median_ms: int | None = Field(description="Durée médiane d'un envoi réussi sur 24 h")
     delivered_at: datetime | None = Field(description="Dernier envoi réussi")
-    failed_in_a_row: int
-    last_failure: str | None
 
 
-class DeadLetterAnswer(Answer):
+class DeadLetterAnswer(answer_of(dead_letters.DeadWebhook)):
     """Un message abandonné : tous ses essais ont échoué, ou l'adresse a été suspendue."""
 
-    id: int
-    message_id: str
-    alert_id: int | None
     event: str = Field(examples=["alert.opened"])
-    queued_at: datetime
-    failed_at: datetime
-    attempts: int
     status: int | None = Field(description="Code de la dernière réponse ; null : aucune réponse")
-    answer: str
 
 
 class ReplayBody(Body):
@@ -76,7 +66,7 @@ class TestAnswer(Answer):
 
 
 @router.get("/health", summary="Lire comment va l'envoi vers une adresse")
-async def read_health(id: Id, caller: Reader) -> HealthAnswer:  # noqa: A002 - The path's word.
+async def read_health(id: Id, caller: Reader) -> HealthAnswer:
     """Ce qui attend, ce qui a été abandonné, les réussites et les échecs des dernières 24 heures."""
     async with caller.reading() as connection:
         health = await dead_letters.read_health(connection, id)
@@ -87,7 +77,7 @@ async def read_health(id: Id, caller: Reader) -> HealthAnswer:  # noqa: A002 - T
 
 @router.get("/dead-letters", summary="Lister les messages abandonnés d'une adresse")
 async def list_dead_letters(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Reader,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -98,33 +88,26 @@ async def list_dead_letters(
     """
     before = cursor_id(cursor)
     async with caller.reading() as connection:
-        if await store.read_endpoint(connection, id) is None:
-            raise not_found(f"adresse {id}")
+        await ENDPOINTS.get(connection, id)
         rows = await dead_letters.list_dead(connection, id, before=before, most=limit + 1)
-    return page_of(rows, limit, DeadLetterAnswer.model_validate, lambda letter: str(letter.id))
+    return page_of(rows, limit, DeadLetterAnswer.model_validate)
 
 
 @router.post("/dead-letters/replay", summary="Renvoyer les messages abandonnés d'une adresse")
-async def replay_dead_letters(id: Id, body: ReplayBody, caller: Manager) -> ReplayAnswer:  # noqa: A002
+async def replay_dead_letters(id: Id, body: ReplayBody, caller: Manager) -> ReplayAnswer:
     """Renvoyer tous les messages abandonnés, ou ceux qu'on nomme ; chacun garde son identifiant `webhook-id`."""
     async with caller.changing() as change:
-        endpoint = await store.read_endpoint(change.connection, id)
-        if endpoint is None:
-            raise not_found(f"adresse {id}")
-        _refuse_disabled(endpoint)
+        await _require_enabled(change, id)
         count = await dead_letters.replay(change.connection, id, body.ids)
         await change.audit("replay", "webhook_endpoint", id, {"ids": body.ids, "count": count})
     return ReplayAnswer(replayed=count)
 
 
 @router.post("/dead-letters/{letter_id}/replay", summary="Renvoyer un message abandonné")
-async def replay_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> ReplayAnswer:  # noqa: A002
+async def replay_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> ReplayAnswer:
     """Renvoyer un message abandonné, avec le même identifiant."""
     async with caller.changing() as change:
-        endpoint = await store.read_endpoint(change.connection, id)
-        if endpoint is None:
-            raise not_found(f"adresse {id}")
-        _refuse_disabled(endpoint)
+        await _require_enabled(change, id)
         if not await dead_letters.replay(change.connection, id, [letter_id]):
             raise not_found(f"message {letter_id}")
         await change.audit("replay", "webhook_endpoint", id, {"ids": [letter_id], "count": 1})
@@ -132,22 +115,20 @@ async def replay_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> Repla
 
 
 @router.delete("/dead-letters", summary="Effacer les messages abandonnés d'une adresse")
-async def discard_dead_letters(id: Id, caller: Manager) -> DiscardAnswer:  # noqa: A002 - The path's word.
+async def discard_dead_letters(id: Id, caller: Manager) -> DiscardAnswer:
     """Effacer tous les messages abandonnés : ils ne pourront plus être renvoyés. Les alertes restent."""
     async with caller.changing() as change:
-        if await store.read_endpoint(change.connection, id) is None:
-            raise not_found(f"adresse {id}")
+        await ENDPOINTS.get(change.connection, id)
         count = await dead_letters.discard(change.connection, id)
         await change.audit("discard", "webhook_endpoint", id, {"ids": None, "count": count})
     return DiscardAnswer(discarded=count)
 
 
 @router.delete("/dead-letters/{letter_id}", status_code=204, summary="Effacer un message abandonné")
-async def discard_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> Response:  # noqa: A002
+async def discard_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> Response:
     """Effacer un message abandonné : il ne pourra plus être renvoyé."""
     async with caller.changing() as change:
-        if await store.read_endpoint(change.connection, id) is None:
-            raise not_found(f"adresse {id}")
+        await ENDPOINTS.get(change.connection, id)
         if not await dead_letters.discard(change.connection, id, [letter_id]):
             raise not_found(f"message {letter_id}")
         await change.audit("discard", "webhook_endpoint", id, {"ids": [letter_id], "count": 1})
@@ -155,15 +136,12 @@ async def discard_dead_letter(id: Id, letter_id: BigId, caller: Manager) -> Resp
 
 
 @router.post("/test", status_code=202, summary="Essayer une adresse")
-async def test_endpoint(id: Id, caller: Manager) -> TestAnswer:  # noqa: A002 - The path's word.
+async def test_endpoint(id: Id, caller: Manager) -> TestAnswer:
     """Envoyer un message d'essai, par le même chemin que les alertes : signé, gardé, et réessayé s'il échoue."""
     at = datetime.now(UTC)
     content = {"type": "webhook.test", "timestamp": at, "data": {"message": TEST_TEXT}}
     async with caller.changing() as change:
-        endpoint = await store.read_endpoint(change.connection, id)
-        if endpoint is None:
-            raise not_found(f"adresse {id}")
-        _refuse_disabled(endpoint)
+        await _require_enabled(change, id)
         message_id = await dead_letters.queue_test(change.connection, id, msgspec.json.encode(content))
         await change.audit("test", "webhook_endpoint", id, {"message_id": message_id})
     if message_id is None:
@@ -172,17 +150,12 @@ async def test_endpoint(id: Id, caller: Manager) -> TestAnswer:  # noqa: A002 - 
 
 
 @router.post("/secret", summary="Changer le secret d'une adresse")
-async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> RotationAnswer:  # noqa: A002
+async def rotate_secret(id: Id, body: RotationBody, caller: Manager) -> RotationAnswer:
     """Changer le secret : jusqu'à l'heure dite, chaque message porte les deux signatures."""
-    until = former_until(body)
-    async with caller.changing() as change:
-        secret = await store.rotate_secret(change.connection, caller.platform.keys, id, until)
-        if secret is None:
-            raise not_found(f"adresse {id}")
-        await change.audit("rotate", "webhook_endpoint", id, {"previous_until": until.isoformat()})
-    return RotationAnswer(secret=secret, previous_until=until)
+    return await rotate(ENDPOINTS, caller, id, body, store.rotate_secret)
 
 
-def _refuse_disabled(endpoint: store.Endpoint) -> None:
+async def _require_enabled(change: Change, endpoint_id: int) -> None:
+    endpoint = await ENDPOINTS.get(change.connection, endpoint_id)
     if endpoint.state != "enabled":
         raise Problem(409, f"l'adresse est suspendue ({endpoint.disabled_reason}) : reprenez l'envoi d'abord")

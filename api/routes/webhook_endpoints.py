@@ -8,9 +8,10 @@ from pydantic import Field, StringConstraints, model_validator
 
 from alerting import store
 from api.auth import Manager, Reader
-from api.fields import Answer, Body, Id, Text, example
+from api.fields import Body, Id, Text, answer_of, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
-from core.runtime.http.errors import PROBLEM_RESPONSES, invalid, not_found
+from api.resources import Resource
+from core.runtime.http.errors import PROBLEM_RESPONSES, invalid
 
 router = APIRouter(prefix="/v1/webhook-endpoints", tags=["Webhooks"], responses=PROBLEM_RESPONSES)
 
@@ -40,20 +41,16 @@ class WebhookEndpointPatch(Body):
     enabled: bool = Field(description="false suspend, true reprend")
 
 
-class WebhookEndpointAnswer(Answer):
+class WebhookEndpointAnswer(answer_of(store.Endpoint, {"tenant_id"})):
     """Une adresse, sans son secret."""
 
-    id: int
     url: str = Field(
         description="mailto: … pour une adresse de courrier, faite par un contact d'équipe ; d'un salon, l'hôte "
         "seulement : qui connaît l'adresse entière peut y écrire"
     )
     form: str = Field(examples=["standard"])
-    description: str
     state: str = Field(examples=["enabled"])
-    disabled_reason: str | None
     previous_until: datetime | None = Field(description="Jusque-là, l'ancien secret signe aussi")
-    created_at: datetime
 
     @model_validator(mode="after")
     def _keep_the_rest(self) -> Self:
@@ -67,22 +64,19 @@ class CreatedWebhookEndpoint(WebhookEndpointAnswer):
     secret: str = Field(examples=["whsec_…"])
 
 
-class AttemptAnswer(Answer):
+class AttemptAnswer(answer_of(store.Attempt, {"tenant_id", "endpoint_id"})):
     """Un essai d'envoi."""
 
-    id: int
-    message_id: str
     alert_id: int = Field(description="0 : un essai d'adresse, ou un message sur plusieurs alertes")
-    attempt: int
-    at: datetime
     outcome: str = Field(examples=["delivered"])
-    status: int | None
-    duration_ms: int
     answer: str = Field(description="Le premier ko de la réponse, ou ce qui a manqué")
     next_at: datetime | None = Field(description="Prochain essai prévu ; null : aucun")
     trace_id: str | None = Field(
         description="La trace de la trame qui en est la cause, telle que les journaux et `traceparent` la disent"
     )
+
+
+ENDPOINTS = Resource("webhook_endpoint", "adresse", store.read_endpoint, WebhookEndpointAnswer.model_validate)
 
 
 @router.post("", status_code=201, summary="Ajouter une adresse de webhook")
@@ -109,53 +103,34 @@ async def create_endpoint(body: NewWebhookEndpoint, caller: Manager) -> CreatedW
 @router.get("", summary="Lister les adresses de webhook")
 async def list_endpoints(caller: Reader) -> Page[WebhookEndpointAnswer]:
     """Les adresses de la collectivité."""
-    async with caller.reading() as connection:
-        endpoints = await store.list_endpoints(connection)
-    return Page(items=[WebhookEndpointAnswer.model_validate(endpoint) for endpoint in endpoints], next=None)
+    return await ENDPOINTS.list(caller, store.list_endpoints)
 
 
 @router.get("/{id}", summary="Lire une adresse de webhook")
-async def read_endpoint(id: Id, caller: Reader) -> WebhookEndpointAnswer:  # noqa: A002 - The path's word.
+async def read_endpoint(id: Id, caller: Reader) -> WebhookEndpointAnswer:
     """Une adresse."""
-    async with caller.reading() as connection:
-        endpoint = await store.read_endpoint(connection, id)
-    if endpoint is None:
-        raise not_found(f"adresse {id}")
-    return WebhookEndpointAnswer.model_validate(endpoint)
+    return await ENDPOINTS.read(caller, id)
 
 
 @router.patch("/{id}", summary="Suspendre ou reprendre une adresse de webhook")
-async def update_endpoint(
-    id: Id,  # noqa: A002 - The path's word.
-    body: WebhookEndpointPatch,
-    caller: Manager,
-) -> WebhookEndpointAnswer:
+async def update_endpoint(id: Id, body: WebhookEndpointPatch, caller: Manager) -> WebhookEndpointAnswer:
     """Suspendre ou reprendre l'envoi vers une adresse.
 
     Ce qui attendait devient des messages abandonnés, à renvoyer une fois l'envoi repris (`/dead-letters`).
     Ce qui arrive pendant la suspension va aux autres adresses, et n'est pas envoyé ici ensuite.
     """
-    async with caller.changing() as change:
-        endpoint = await store.set_endpoint_enabled(change.connection, id, enabled=body.enabled)
-        if endpoint is None:
-            raise not_found(f"adresse {id}")
-        await change.audit("update", "webhook_endpoint", id, body.model_dump())
-    return WebhookEndpointAnswer.model_validate(endpoint)
+    return await ENDPOINTS.switch(caller, id, store.set_endpoint_enabled, enabled=body.enabled)
 
 
 @router.delete("/{id}", status_code=204, summary="Retirer une adresse de webhook")
-async def delete_endpoint(id: Id, caller: Manager) -> Response:  # noqa: A002 - The path's word.
+async def delete_endpoint(id: Id, caller: Manager) -> Response:
     """Retirer une adresse, avec ce qui attend d'y être envoyé."""
-    async with caller.changing() as change:
-        if not await store.delete_endpoint(change.connection, id):
-            raise not_found(f"adresse {id}")
-        await change.audit("delete", "webhook_endpoint", id)
-    return Response(status_code=204)
+    return await ENDPOINTS.delete(caller, id, store.delete_endpoint)
 
 
 @router.get("/{id}/attempts", summary="Lister les essais d'envoi vers une adresse")
 async def list_attempts(
-    id: Id,  # noqa: A002 - The path's word.
+    id: Id,
     caller: Reader,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -166,7 +141,6 @@ async def list_attempts(
     """Les essais d'envoi vers une adresse, le dernier d'abord."""
     before = cursor_id(cursor)
     async with caller.reading() as connection:
-        if await store.read_endpoint(connection, id) is None:
-            raise not_found(f"adresse {id}")
+        await ENDPOINTS.get(connection, id)
         rows = await store.list_attempts(connection, id, before=before, most=limit + 1, message_id=message_id)
-    return page_of(rows, limit, AttemptAnswer.model_validate, lambda attempt: str(attempt.id))
+    return page_of(rows, limit, AttemptAnswer.model_validate)

@@ -204,19 +204,17 @@ async def _add_profiles(connection: Connection, tenant_id: int, assets: Sequence
         profile = group.profile
         if profile.name in ids:
             continue
-        made = await create_profile(
-            connection,
-            tenant_id,
-            name=profile.name,
-            vendor=profile.vendor,
-            model=profile.model,
-            decoding=Decoding(profile.codec),
-            codec_options=dict(profile.codec_options),
-            device_class=profile.device_class,
-            mac_version="1.0.3",
-            expected_interval=timedelta(seconds=min(channel.step_s for channel in group.channels)),
-            capabilities=list(profile.capabilities),
-        )
+        described = {
+            "name": profile.name,
+            "vendor": profile.vendor,
+            "model": profile.model,
+            "codec_options": dict(profile.codec_options),
+            "device_class": profile.device_class,
+            "mac_version": "1.0.3",
+            "expected_interval": timedelta(seconds=min(channel.step_s for channel in group.channels)),
+            "capabilities": list(profile.capabilities),
+        }
+        made = await create_profile(connection, tenant_id, Decoding(profile.codec), described)
         ids[profile.name] = made.id
     return ids
 

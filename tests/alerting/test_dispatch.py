@@ -84,7 +84,13 @@ class Crew:
 
 @pytest.fixture
 async def crew(pool: Pool, place: Any) -> Crew:
-    hours = teams.Hours("Voirie", time(20), time(7), False, MORNING.time())
+    hours = {
+        "name": "Voirie",
+        "quiet_from": time(20),
+        "quiet_until": time(7),
+        "quiet_on_days_off": False,
+        "digest_at": MORNING.time(),
+    }
     endpoints: dict[str, int] = {}
     async with pool.acquire() as connection, connection.transaction():
         team = await teams.create_team(connection, place.tenant_id, hours)

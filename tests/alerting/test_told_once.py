@@ -149,7 +149,13 @@ def line_of(name: str, body: dict[str, Any]) -> tuple[datetime, str]:
 
 async def employ(pool: Pool, tenant_id: int, receivers: list[Deadly]) -> None:
     """A team that is quiet by night and on days off, for every rule; a ladder of three."""
-    hours = teams.Hours("Astreinte", time(20), time(7), True, time(7, 30))
+    hours = {
+        "name": "Astreinte",
+        "quiet_from": time(20),
+        "quiet_until": time(7),
+        "quiet_on_days_off": True,
+        "digest_at": time(7, 30),
+    }
     await pool.execute("UPDATE tenant SET webhook_allow_list = $1", LOOPBACK)
     await pool.execute("DELETE FROM webhook_endpoint")
     async with pool.acquire() as connection, connection.transaction():

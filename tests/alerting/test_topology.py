@@ -254,8 +254,9 @@ async def test_a_silence_that_is_ended_early_tells_what_still_fires(pool: Pool) 
     thing = watching.town.things[0]
     async with pool.acquire() as connection:
         silence = await silences.create_silence(
-            connection, watching.town.tenant_id, "chef", "fête", datetime(2100, 1, 1, tzinfo=NOW.tzinfo),
-            starts_at=SINCE_LONG, asset_kind="waste_container",
+            connection, watching.town.tenant_id, "chef",
+            {"reason": "fête", "ends_at": datetime(2100, 1, 1, tzinfo=NOW.tzinfo), "starts_at": SINCE_LONG,
+             "asset_kind": "waste_container"},
         )  # fmt: skip
         assert silence is not None
         for minutes in (0, 10):

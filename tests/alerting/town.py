@@ -314,14 +314,17 @@ async def _employ(days: Days) -> None:
     async def window() -> None:
         async with pool.acquire() as connection:
             await silences.create_window(
-                connection, town.tenant_id, cabinet.asset_id, "chef", "disjoncteur", on(17, 23), on(17, 18)
-            )
+                connection, town.tenant_id, "chef",
+                {"asset_id": cabinet.asset_id, "reason": "disjoncteur", "ends_at": on(17, 23),
+                 "starts_at": on(17, 18)},
+            )  # fmt: skip
 
     async def silence() -> None:
         async with pool.acquire() as connection:
             await silences.create_silence(
-                connection, town.tenant_id, "chef", "essai", on(5, 11), starts_at=on(5, 8),
-                rule_id=rules["co2_1500"], asset_id=room.asset_id,
+                connection, town.tenant_id, "chef",
+                {"reason": "essai", "ends_at": on(5, 11), "starts_at": on(5, 8), "rule_id": rules["co2_1500"],
+                 "asset_id": room.asset_id},
             )  # fmt: skip
 
     async def put_away() -> None:

@@ -94,3 +94,13 @@ async def test_answers_are_not_kept_and_not_framed(client) -> None:
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["content-security-policy"] == "default-src 'none'"
+
+
+def test_no_schema_shows_how_a_secret_is_stored() -> None:
+    """An answer shows the fields of its row: one that holds a secret must be another class."""
+    names = {
+        name for schema in DOCUMENT["components"]["schemas"].values() for name in schema.get("properties", {})
+    }
+
+    assert "last_seen_at" in names  # Of a row.
+    assert {name for name in names if re.search(r"wrapped|kek|token_sha|secret_sha", name)} == set()

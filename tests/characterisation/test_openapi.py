@@ -27,6 +27,8 @@ def differences(was: Any, now: Any, path: str = "") -> Iterator[str]:
                 yield f"gone {place}"
             elif key not in was:
                 yield f"new {place}"
+            elif key == "required" and isinstance(was[key], list):  # Which properties; their order says nothing.
+                yield from differences(sorted(was[key]), sorted(now[key]), place)
             else:
                 yield from differences(was[key], now[key], place)
     elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):

@@ -17,7 +17,7 @@ from core.runtime.bus import connect_bus
 from core.runtime.mqtt import MqttEdge, MqttSettings
 from core.runtime.postgres import Pool, Record
 from registry.keys import KeyWrap
-from registry.lns_sources import DownlinkApi, Mqtt, create_source
+from registry.lns_sources import create_source
 from services.ingest.app import run as run_ingest
 from services.ingest.settings import IngestSettings
 from services.intake.app import run as run_intake
@@ -98,20 +98,17 @@ class Bench:
         *,
         mqtt: bool = False,
         secret: str | None = None,
-        downlinks: DownlinkApi | None = None,
+        downlinks: dict[str, str | None] | None = None,
     ) -> SourceOfTest:
         url, topic = f"mqtt://{LOOPBACK}:{self.broker.port}", self.topic(sample.over_mqtt or "")
-        where = Mqtt(url, topic, BRIDGE) if mqtt else None
+        where = {"mqtt_url": url, "mqtt_topic": topic, "mqtt_user": BRIDGE} if mqtt else {}
         async with self.pool.acquire() as connection:
             source_id, token = await create_source(
                 connection,
                 KeyWrap("kek-1", KEK),
                 self.tenant_id,
-                kind=sample.kind,
-                name=secrets.token_hex(4),
-                mqtt=where,
-                downlinks=downlinks,
-                secret=self.broker.accounts[BRIDGE] if mqtt else secret,
+                self.broker.accounts[BRIDGE] if mqtt else secret,
+                {"kind": sample.kind, "name": secrets.token_hex(4), **where, **(downlinks or {})},
             )
         return SourceOfTest(source_id, token or "")
 

@@ -46,11 +46,16 @@ class Partner:
                 connection,
                 KeyWrap("kek-1", KEK),
                 self.bench.tenant_id,
-                name=name,
-                mqtt_url=f"mqtt://{LOOPBACK}:{port}",
-                mqtt_user=BRIDGE,
-                secret=self.bench.broker.accounts[BRIDGE],
-                **asked,
+                self.bench.broker.accounts[BRIDGE],
+                {
+                    "name": name,
+                    "mqtt_url": f"mqtt://{LOOPBACK}:{port}",
+                    "mqtt_user": BRIDGE,
+                    "application_id": None,
+                    "all_devices": True,
+                    "takes_commands": True,
+                    **asked,
+                },
             )
 
     def events(self, kind: str) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ import pytest
 from core.runtime.mqtt import MqttEdge
 from network.store import MOVE_DOWNLINKS
 from registry.downlinks import Downlink, enqueue, read_downlink
-from registry.lns_sources import DownlinkApi
 from tests.contracts.lns_rig import Bench, SourceOfTest, now_us, until
 from tests.contracts.lns_samples import SAMPLES, Heard
 from tests.contracts.lns_takers import AS_KEY, BrokerApi, HttpApi, Taken, broker_api, http_api, says, tell
@@ -56,7 +55,9 @@ class Carried:
     async def plant(self, name: str, *, sample: str | None = None, address: bool = True) -> None:
         way = WAYS.get(name, Way(sample or name))
         self.kind = SAMPLES[way.sample].kind
-        url = None if way.mqtt or self.kind == "generic" else DownlinkApi(self.http.url, way.user)
+        url = None
+        if not way.mqtt and self.kind != "generic":
+            url = {"downlink_url": self.http.url, "downlink_user": way.user}
         secret = None if self.kind == "generic" else AS_KEY
         chosen = replace(SAMPLES[way.sample], over_mqtt=self._filter()) if way.mqtt else SAMPLES[way.sample]
         self.source = await self.bench.source(chosen, mqtt=way.mqtt, downlinks=url, secret=secret)

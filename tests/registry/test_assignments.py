@@ -20,14 +20,17 @@ class Town:
         made = await create_asset(
             self._pool,
             self.tenant_id,
-            kind="bin",
-            name=secrets.token_hex(4),
-            commune="",
-            street="",
-            latitude=None,
-            longitude=None,
-            attributes={},
-            privacy_class=0,
+            {
+                "kind": "bin",
+                "name": secrets.token_hex(4),
+                "commune": "",
+                "street": "",
+                "latitude": None,
+                "longitude": None,
+                "attributes": {},
+                "privacy_class": 0,
+                "tags": [],
+            },
         )
         return made.id
 
