@@ -85,7 +85,7 @@ class Writer:
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
-        """Until told to stop.
+        """Until asked to stop.
 
         A commit that was given up while it waited for a standby is there all the same, on this server: the second
         attempt must write, too, or one server alone says "committed". Ours do: each locks its lease's row.

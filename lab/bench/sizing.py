@@ -94,7 +94,7 @@ class Need:
 
     @property
     def gateways(self) -> int:
-        """How many hear them."""
+        """How many receive them."""
         return math.ceil(self.devices / self.assumed.devices_per_gateway)
 
     # --- Processors ----------------------------------------------------------------------------------

@@ -127,8 +127,8 @@ def ingest_load(
     from lab.bench.ceiling import CeilingFailed
     from lab.bench.ingest import Options
     from lab.bench.ingest import run as run_bench
+    from lab.fleet.provision import ProvisioningFailed
     from lab.load.load import JoinsTakeTooLong
-    from lab.simulator.provision import ProvisioningFailed
 
     run = read_run(home)
     log_apart(run, "bench")

@@ -2,18 +2,18 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lab.simulator.device import Device, Message, SentUplink
-from lab.simulator.fleet import JOIN_EUI, GatewayPlan, Plan
-from lab.simulator.gateway import GatewayBase
-from lab.simulator.mqtt_gateway import MqttGateway
-from lab.simulator.radio import Air, Link
-from lab.simulator.sensors import now_us
-from lab.simulator.udp_gateway import UdpGateway
+from lab.device.application import Message
+from lab.device.device import Device, SentUplink
+from lab.fleet.build import build_device, build_gateways
+from lab.fleet.placement import nearest_links
+from lab.fleet.plan import FleetPlan
+from lab.gateway.gateway import Gateway
+from lab.radio.clock import now_us
+from lab.radio.medium import RadioMedium
+from services.supervisor.run_info import RunInfo
 
-MOST_GATEWAYS_IN_RANGE = 4
 # A join is answered 5 or 6 s later; then the device waits a little and tries again.
 JOIN_ANSWER_S = 6.5
 JOIN_PAUSE_S = (1.0, 10.0)
@@ -27,7 +27,7 @@ WINDOWS_S = 2.2
 class Fleet:
     """Gateways and devices on the air, and everything that they sent."""
 
-    gateways: list[GatewayBase]
+    gateways: list[Gateway]
     devices: list[Device]
     interval_s: float
     join_spread_s: float
@@ -41,9 +41,9 @@ class Fleet:
         return sum(device.session is not None for device in self.devices)
 
     @property
-    def heard(self) -> int:
-        """How many uplinks at least one gateway heard."""
-        return sum(bool(uplink.heard_by) for uplink in self.sent)
+    def received(self) -> int:
+        """How many uplinks at least one gateway received."""
+        return sum(bool(uplink.received_by) for uplink in self.sent)
 
     async def run(self) -> None:
         """Gateways first, then devices; until cancelled."""
@@ -77,60 +77,19 @@ class Fleet:
         device.send(message, now_us())
 
 
-def _links(plan: Plan, gateways: Sequence[GatewayBase], source: random.Random) -> list[Link]:
-    """The nearest one to four gateways; the nearer, the better."""
-    nearest = sorted(
-        gateways,
-        key=lambda gateway: (gateway.latitude - plan.latitude) ** 2 + (gateway.longitude - plan.longitude) ** 2,
+def build_fleet(plan: FleetPlan, run: RunInfo, *, interval_s: float, join_spread_s: float) -> Fleet:
+    """The fleet of this plan, ready to run against this stack."""
+    source = random.Random(plan.name)
+    medium = RadioMedium(source)
+    gateways = build_gateways(
+        plan.gateways, medium, source, udp=(run.udp_host, run.udp_port), mqtt_url=run.mqtt_url
     )
-    within_range = source.choices(range(1, MOST_GATEWAYS_IN_RANGE + 1), weights=(15, 35, 30, 20))[0]
-    best = source.uniform(-8, 11)
-    return [
-        Link(gateway, best - rank * source.uniform(1, 5)) for rank, gateway in enumerate(nearest[:within_range])
-    ]
-
-
-def build_gateways(
-    plans: Sequence[GatewayPlan], air: Air, source: random.Random, *, udp: tuple[str, int], mqtt_url: str
-) -> list[GatewayBase]:
-    """The simulated gateways of these plans."""
-    built: list[GatewayBase] = []
-    for plan in plans:
-        common = (plan.gateway_id, plan.name, plan.latitude, plan.longitude, air, random.Random(source.random()))
-        if plan.speaks_mqtt:
-            built.append(MqttGateway(*common, mqtt_url=mqtt_url))
-        else:
-            built.append(UdpGateway(*common, server=udp))
-    return built
-
-
-def build_fleet(
-    plans: Sequence[Plan],
-    gateways: list[GatewayBase],
-    air: Air,
-    *,
-    interval_s: float,
-    join_spread_s: float,
-    confirmed_share: float = 0.0,
-) -> Fleet:
-    """The fleet of these plans, ready to run."""
     fleet = Fleet(gateways, [], interval_s, join_spread_s)
-    for plan in plans:
-        source = random.Random(plan.dev_eui.hex())
-        links = _links(plan, gateways, source)
-        device = Device(
-            plan.dev_eui,
-            JOIN_EUI,
-            plan.app_key,
-            plan.profile.device_class == "C",
-            plan.application,
-            links,
-            air,
-            random.Random(),
-            fleet.sent.append,
-            fleet.answer_soon,
-            confirmed=source.random() < confirmed_share,
+    for one in plan.devices:
+        links = nearest_links(one, gateways, random.Random(one.dev_eui.hex()))
+        fleet.devices.append(
+            build_device(
+                one, links, medium, random.Random(), record=fleet.sent.append, answer_soon=fleet.answer_soon
+            )
         )
-        air.place(device, links)
-        fleet.devices.append(device)
     return fleet

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from lab.gateway.gateway import Gateway
 from lab.simulator.account import Account
-from lab.simulator.gateway import GatewayBase
 from lab.simulator.receiver import Received
 from lab.simulator.street_lights import LightingAccount
 
@@ -28,7 +28,7 @@ class DemoReport:
     bins_over_threshold: int
     received: Received
     lighting: LightingAccount
-    gateways: Sequence[GatewayBase]
+    gateways: Sequence[Gateway]
     class_c_disturbed: int
     memory_mb: dict[str, float]
 
