@@ -34,7 +34,7 @@ from services.supervisor.nats import PrivateNats
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DEVICES, SHARDS, MESSAGE_UPLINKS = 2_000, 4, 100
 GATEWAY_ID = bytes.fromhex("0080000000000001")
 SERVER_SETTINGS = {"track_commit_timestamp": "on", "shared_buffers": "1GB", "max_wal_size": "4GB"}

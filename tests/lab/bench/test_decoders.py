@@ -11,7 +11,7 @@ from rich.console import Console
 from decoders.catalogue import CODECS
 from lab.bench.decoders import FRAMES, NATIVE, NOW_US, Options, run, scripts
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(("codec", "f_port", "payload"), [case[:3] for case in NATIVE])

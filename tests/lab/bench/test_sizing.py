@@ -14,7 +14,7 @@ from lab.bench.sizing import DAY_S, FRAMES_OCTETS, MEASURED, Assumed, Measured, 
 from services.ingest.settings import IngestSettings
 from services.maintenance.settings import MaintenanceSettings
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "scaling.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "scaling.md"
 ROUND = Measured(
     row_octets=dict.fromkeys(
         ("uplink", "reception", "measurement", "uplink_seen", "rollup_hour", "rollup_day"), (60.0, 40.0)
