@@ -41,7 +41,7 @@ UNMEASURED = ("pressure", "tvoc", "sound_level", "pm2_5")
 ORDINARY, ALARMING = 50.0, 99.0
 TICK_S = 0.025
 ALARMS_PER_S = 5
-# Whoever measures this is alarmed, by one of its five rules.
+# A value of this quantity alarms, by one of its five rules.
 ALARM_QUANTITY = "fill_level"
 SETTLE_S = 10.0
 PLANT = """
@@ -92,10 +92,10 @@ class Timed(Received):
 
     notified: dict[int, float] = field(default_factory=dict[int, float])
 
-    def take(self, body: bytes, headers: dict[str, str]) -> int:
+    def record_delivery(self, body: bytes, headers: dict[str, str]) -> int:
         """As `Received`; the first arrival of each counts."""
         known, arrived = len(self.bodies), time.monotonic()
-        status = Received.take(self, body, headers)
+        status = Received.record_delivery(self, body, headers)
         for one in self.bodies[known:]:
             self.notified.setdefault(one["data"]["asset"]["id"], arrived)
         return status

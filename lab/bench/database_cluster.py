@@ -77,7 +77,7 @@ class Server:
 
 @dataclass(slots=True)
 class Writer:
-    """One row every 20 ms to whoever is primary, each until it is committed."""
+    """One row every 20 ms to the server that is primary, each until it is committed."""
 
     primary: Server
     written: int = 0

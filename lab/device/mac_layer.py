@@ -52,11 +52,11 @@ class MacLayer:
 
     @property
     def has_answers(self) -> bool:
-        """Whether the next uplink has something to say."""
+        """Whether the next uplink carries an answer."""
         return bool(self._answers or self._sticky)
 
     def f_opts(self) -> bytes:
-        """The answers that one uplink has room for; those that are not sticky are said once."""
+        """The answers that one uplink has room for; those that are not sticky are sent once."""
         chosen: list[UplinkCommand] = []
         for answer in [*self._sticky, *self._answers]:
             if len(encode_commands([*chosen, answer])) <= MAX_F_OPTS:

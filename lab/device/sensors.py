@@ -32,7 +32,7 @@ class Silent:
     random: random.Random
 
     def on_downlink(self, _message: Message, _now_us: int) -> Message | None:
-        """Nothing to do, nothing to say."""
+        """Nothing to do, no answer."""
         return None
 
 
@@ -87,7 +87,7 @@ class Cabinet:
         return Message(WATTECO_PORT, metering)
 
     def on_downlink(self, message: Message, _now_us: int) -> Message | None:
-        """Switch without a word; say the relay's state when asked."""
+        """Switch without an answer; send the relay's state when asked."""
         if message.f_port != WATTECO_PORT:
             return None
         wanted = watteco.parse_switch_command(message.payload)
@@ -175,7 +175,7 @@ class PulseMeter(Silent):
 
 
 @dataclass(slots=True)
-class Air(Silent):
+class RoomAir(Silent):
     """A room's air (Elsys ERS-CO2, Milesight AM103 or AM319)."""
 
     model: str  # ers_co2, am103, am319

@@ -36,7 +36,7 @@ def _meter(source: random.Random, _number: int) -> Application:
 
 def _room(model: str) -> Callable[[random.Random, int], Application]:
     # Below what alerts anybody.
-    return lambda source, _number: sensors.Air(source, model, source.uniform(450, 650), source.random())
+    return lambda source, _number: sensors.RoomAir(source, model, source.uniform(450, 650), source.random())
 
 
 # Dealt in turn: five values on average.

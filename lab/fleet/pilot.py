@@ -70,7 +70,7 @@ def _pulse_meter(source: random.Random, _number: int) -> Application:
 
 
 def _room(model: str) -> Callable[[random.Random, int], Application]:
-    return lambda source, _number: sensors.Air(source, model, source.uniform(500, 750), source.random())
+    return lambda source, _number: sensors.RoomAir(source, model, source.uniform(500, 750), source.random())
 
 
 # (how many, of which kind)

@@ -82,7 +82,7 @@ class _Totals:
     failure: str | None = None
     ended: int = 0
 
-    def add(self, written: Written) -> None:
+    def add_written(self, written: Written) -> None:
         if written.client_cpu_s:
             self.ended += 1
         self.rows += written.rows
@@ -168,7 +168,7 @@ async def _follow(
             await asyncio.sleep(LOOK_S)
             continue
         written = reports.get()
-        totals.add(written)
+        totals.add_written(written)
         advance(written.rows)
         if totals.failure:
             stop()

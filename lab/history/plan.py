@@ -33,7 +33,7 @@ class Channel:
     step_s: int
     make: Callable[[Random], Source]
     seeded_by: str = ""
-    """Channels of one asset that are seeded alike tell the same story."""
+    """Channels of one asset that are seeded alike agree with each other."""
 
     @property
     def is_index(self) -> bool:
@@ -190,9 +190,9 @@ def rows_per_second(group: Group) -> float:
 
 
 def plan_assets(measurements: int, years: int, seed: str, at_least: int = 0) -> list[AssetPlan]:
-    """The fleet that says at least this many measurements in these years; the same for the same seed.
+    """The fleet that reports at least this many measurements in these years; the same for the same seed.
 
-    With `at_least` so many assets, 88 of them glass containers; light points, which say little, make up for them.
+    With `at_least` so many assets, 88 of them glass containers; light points, which report little, fill the rest.
     """
     # A year may be a quarter of a day shorter than YEAR_S.
     wanted = measurements / (years * YEAR_S) * 1.001
@@ -256,7 +256,7 @@ def _phase(channel: Channel, number: int) -> int:
 
 
 def plan_blocks(series: Sequence[SeriesPlan]) -> list[range]:
-    """Runs of series that say about BLOCK_ROWS in a week; indexes and other quantities never share one."""
+    """Runs of series that make about BLOCK_ROWS in a week; indexes and other quantities never share one."""
     blocks: list[range] = []
     first, rows = 0, 0
     for number, one in enumerate(series):
