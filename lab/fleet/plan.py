@@ -109,7 +109,7 @@ def plan_gateways(count: int, name: str, *, mqtt_every: int = 0) -> list[Gateway
         GatewayPlan(
             GatewayId(b"\x00\x80" + _octets(f"{name} gateway {number}", 6)),
             f"Passerelle {COMMUNES[number % len(COMMUNES)]} {number + 1}",
-            *_place(source),
+            *place(source),
             speaks_mqtt=bool(mqtt_every) and number % mqtt_every == mqtt_every - 1,
         )
         for number in range(count)
@@ -120,7 +120,7 @@ def plan_device(kind: Kind, number: int, name: str) -> DevicePlan:
     """The device of this number in the fleet of this name."""
     source = random.Random(f"{name} device {number}")
     commune, street = source.choice(COMMUNES), source.choice(STREETS)
-    latitude, longitude = _place(source)
+    latitude, longitude = place(source)
     return DevicePlan(
         number=number,
         dev_eui=DevEui(b"\x70\xb3\xd5" + _octets(f"{name} dev_eui {number}", 5)),
@@ -140,7 +140,8 @@ def _octets(seed: str, length: int) -> bytes:
     return hashlib.sha256(seed.encode()).digest()[:length]
 
 
-def _place(source: random.Random) -> tuple[float, float]:
+def place(source: random.Random) -> tuple[float, float]:
+    """Latitude and longitude of something in the fleet's territory."""
     return (
         round(CENTRE[0] + source.uniform(-1, 1) * EXTENT[0] / 2, 6),
         round(CENTRE[1] + source.uniform(-1, 1) * EXTENT[1] / 2, 6),

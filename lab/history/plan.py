@@ -10,7 +10,7 @@ from typing import Any
 
 from core.model.quantities import QUANTITIES, Kind
 from lab.fleet import pilot
-from lab.fleet.plan import CENTRE, COMMUNES, CONTAINER, EXTENT, STREETS, Profile
+from lab.fleet.plan import COMMUNES, CONTAINER, STREETS, Profile, place
 from lab.history import sources
 from lab.history.rows import Grid
 from lab.history.sources import Source
@@ -219,16 +219,18 @@ def _scale_with_filler(wanted: float, assets: int) -> float:
 def _plan_asset(number: int, group: Group, seed: str) -> AssetPlan:
     source = Random(f"{seed} asset {number}")
     key = hashlib.sha256(f"{seed} device {number}".encode()).digest()
+    commune, street = source.choice(COMMUNES), f"{source.randint(1, 60)} {source.choice(STREETS)}"
+    latitude, longitude = place(source)
     return AssetPlan(
         number=number,
         group=group,
         asset_name=f"{group.label} {number + 1}",
         dev_eui=DevEui(b"\x70\xb3\xd5" + key[:5]),
         app_key=key[16:],
-        commune=source.choice(COMMUNES),
-        street=f"{source.randint(1, 60)} {source.choice(STREETS)}",
-        latitude=round(CENTRE[0] + source.uniform(-1, 1) * EXTENT[0] / 2, 6),
-        longitude=round(CENTRE[1] + source.uniform(-1, 1) * EXTENT[1] / 2, 6),
+        commune=commune,
+        street=street,
+        latitude=latitude,
+        longitude=longitude,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from lab.device.application import Message
 from lab.device.device import Device, SentUplink
+from lab.device.routine import join_and_send
 from lab.fleet.build import build_device, build_gateways
 from lab.fleet.placement import nearest_links
 from lab.fleet.plan import FleetPlan
@@ -14,10 +15,6 @@ from lab.radio.clock import now_us
 from lab.radio.medium import RadioMedium
 from services.supervisor.run_info import RunInfo
 
-# A join is answered 5 or 6 s later; then the device waits a little and tries again.
-JOIN_ANSWER_S = 6.5
-JOIN_PAUSE_S = (1.0, 10.0)
-FIRST_UPLINK_S = (0.5, 4.0)
 # A device answers a downlink once its windows have closed.
 ANSWER_S = (0.3, 1.5)
 WINDOWS_S = 2.2
@@ -51,20 +48,9 @@ class Fleet:
             for gateway in self.gateways:
                 tasks.create_task(gateway.run(), name=gateway.name)
             for device in self.devices:
-                tasks.create_task(self._live(device), name=f"device {device.dev_eui.hex()}")
-
-    async def _live(self, device: Device) -> None:
-        await asyncio.sleep(device.random.uniform(1, 1 + self.join_spread_s))
-        while device.session is None and not self.silent.is_set():
-            device.join(now_us())
-            await asyncio.sleep(JOIN_ANSWER_S)
-            if device.session is None:
-                await asyncio.sleep(device.random.uniform(*JOIN_PAUSE_S))
-        await asyncio.sleep(device.random.uniform(*FIRST_UPLINK_S))
-        while not self.silent.is_set():
-            at = now_us()
-            device.send(device.application.next_message(at), at)
-            await asyncio.sleep(self.interval_s * device.random.uniform(0.95, 1.05))
+                starts_in_s = device.random.uniform(1, 1 + self.join_spread_s)
+                life = join_and_send(device, self.silent, self.interval_s, starts_in_s)
+                tasks.create_task(life, name=f"device {device.dev_eui.hex()}")
 
     def answer_soon(self, device: Device, message: Message) -> None:
         """Let a device answer a downlink, even when the fleet has fallen silent."""

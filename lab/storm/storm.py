@@ -5,6 +5,7 @@ import random
 from dataclasses import dataclass, field
 
 from lab.device.device import Device, SentUplink
+from lab.device.routine import FIRST_UPLINK_S, join_and_send, send_regularly
 from lab.fleet.build import build_device, build_udp_gateway
 from lab.fleet.placement import nearest_links
 from lab.fleet.plan import FleetPlan
@@ -22,9 +23,7 @@ FAST_SNR, SLOW_SNR = (0.0, 11.0), (-15.5, -13.0)
 LOSS = 0.01
 # An accept whose preamble met RX2 has been received by then.
 RX2_OVER_US = 2_100_000
-FIRST_UPLINK_S = (0.5, 4.0)
 STEADY_JOINS_PER_GATEWAY_AND_S = 2
-STEADY_JOIN_S = 9.0
 POLL_S = 0.1
 
 
@@ -58,8 +57,9 @@ class Storm:
                 tasks.create_task(gateway.run(), name=gateway.name)
             joining_s = len(self.steady) / (STEADY_JOINS_PER_GATEWAY_AND_S * len(self.gateways))
             for device in self.steady:
-                delay_s = 1 + device.random.uniform(0, joining_s)
-                tasks.create_task(self._stay(device, delay_s), name=f"steady {device.dev_eui.hex()}")
+                starts_in_s = 1 + device.random.uniform(0, joining_s)
+                life = join_and_send(device, self.silent, self.steady_interval_s, starts_in_s)
+                tasks.create_task(life, name=f"steady {device.dev_eui.hex()}")
             for device in self.returning:
                 tasks.create_task(self._return(device), name=f"returning {device.dev_eui.hex()}")
 
@@ -74,13 +74,6 @@ class Storm:
         """The power is back."""
         self.powered_up_us = now_us()
         self._power.set()
-
-    async def _stay(self, device: Device, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
-        while device.session is None:
-            device.join(now_us())
-            await asyncio.sleep(STEADY_JOIN_S + device.random.uniform(0, 3))
-        await self._send(device, device.random.uniform(0, self.steady_interval_s), self.steady_interval_s)
 
     async def _return(self, device: Device) -> None:
         await self._power.wait()
@@ -98,14 +91,8 @@ class Storm:
             if device.session is not None:
                 break
             begins_us = backoff.next_us(over_us, airtime_us)
-        await self._send(device, device.random.uniform(*FIRST_UPLINK_S), self.returning_interval_s)
-
-    async def _send(self, device: Device, delay_s: float, interval_s: float) -> None:
-        await asyncio.sleep(delay_s)
-        while device.session is not None and not self.silent.is_set():
-            at_us = now_us()
-            device.send(device.application.next_message(at_us), at_us)
-            await asyncio.sleep(interval_s * device.random.uniform(0.9, 1.1))
+        first_in_s = device.random.uniform(*FIRST_UPLINK_S)
+        await send_regularly(device, self.silent, self.returning_interval_s, first_in_s)
 
 
 def build_storm(
