@@ -77,7 +77,13 @@ async def _set_up(
                 task = progress.add_task("Inscription du parc", total=len(plan.devices))
                 await api.create_gateways(plan.gateways)
                 assets = await api.create_devices(plan.devices, INTERVAL_S / pace, lambda: progress.advance(task))
-            fleet = build_fleet(plan, run, interval_s=INTERVAL_S / pace, join_spread_s=JOIN_SPREAD_S)
+            fleet = build_fleet(
+                plan,
+                udp=(run.udp_host, run.udp_port),
+                mqtt_url=run.mqtt_url,
+                interval_s=INTERVAL_S / pace,
+                join_spread_s=JOIN_SPREAD_S,
+            )
             lights = StreetLights(api, fleet.devices, assets)
             started(key)
             yield Stage(run, pool, bus, api, received, tenant, fleet, lights)

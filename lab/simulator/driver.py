@@ -13,7 +13,6 @@ from lab.fleet.plan import FleetPlan
 from lab.gateway.gateway import Gateway
 from lab.radio.clock import now_us
 from lab.radio.medium import RadioMedium
-from services.supervisor.run_info import RunInfo
 
 # A device answers a downlink once its windows have closed.
 ANSWER_S = (0.3, 1.5)
@@ -63,13 +62,13 @@ class Fleet:
         device.send(message, now_us())
 
 
-def build_fleet(plan: FleetPlan, run: RunInfo, *, interval_s: float, join_spread_s: float) -> Fleet:
-    """The fleet of this plan, ready to run against this stack."""
+def build_fleet(
+    plan: FleetPlan, *, udp: tuple[str, int], mqtt_url: str, interval_s: float, join_spread_s: float
+) -> Fleet:
+    """The fleet of this plan, ready to run against these servers."""
     source = random.Random(plan.name)
     medium = RadioMedium(source)
-    gateways = build_gateways(
-        plan.gateways, medium, source, udp=(run.udp_host, run.udp_port), mqtt_url=run.mqtt_url
-    )
+    gateways = build_gateways(plan.gateways, medium, source, udp=udp, mqtt_url=mqtt_url)
     fleet = Fleet(gateways, [], interval_s, join_spread_s)
     for one in plan.devices:
         links = nearest_links(one, gateways, random.Random(one.dev_eui.hex()))

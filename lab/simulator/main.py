@@ -68,7 +68,11 @@ async def provision_fleet(
     finally:
         await api.close()
     return build_fleet(
-        plan, run, interval_s=interval_s, join_spread_s=devices / (gateways * JOINS_PER_GATEWAY_AND_S)
+        plan,
+        udp=(run.udp_host, run.udp_port),
+        mqtt_url=run.mqtt_url,
+        interval_s=interval_s,
+        join_spread_s=devices / (gateways * JOINS_PER_GATEWAY_AND_S),
     )
 
 
