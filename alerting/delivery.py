@@ -19,7 +19,7 @@ from standardwebhooks import Webhook
 
 from alerting.mail import MAILTO, Mailer, MailRefused
 from alerting.message_formats import EMAIL, render
-from alerting.notification_trace import tell_attempt, webhook_stage
+from alerting.notification_trace import trace_attempt, webhook_stage
 from alerting.queue import WebhookMessage
 from alerting.store import secret_text
 from core.runtime.errors import describe
@@ -229,7 +229,7 @@ class Deliverer:
             message.trace or None,
         )
         DELIVERIES.labels(answer.outcome).inc()
-        tell_attempt(message, target["tenant_id"], attempt, at, answer.outcome, answer.status)
+        trace_attempt(message, target["tenant_id"], attempt, at, answer.outcome, answer.status)
         return await self._conclude(message, attempt, answer, wait)
 
     def _wait(self, made: int, answer: Answer) -> timedelta | None:

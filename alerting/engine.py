@@ -13,7 +13,7 @@ from alerting import alert_rows, deadline_store, engine_store, no_data
 from alerting.deadline_store import Behind, Loss
 from alerting.engine_store import Watched
 from alerting.evaluation import Evaluation, foresee, work_of
-from alerting.notification_trace import tell_notice, traces_of
+from alerting.notification_trace import trace_notification, traces_of
 from alerting.rulebook import Rulebook, Sign, slot_of
 from alerting.rules import MAX_AHEAD, MAX_NOTIFY_AGE, Observation, Rule
 from alerting.rules.frame_loss import OF_AT_LEAST
@@ -327,4 +327,4 @@ class Engine:
         for rule in evaluation.desk.opened:
             OPENED.labels(rule).inc()
         for notice_id, notice in evaluation.desk.told:
-            tell_notice(notice_id, notice)
+            trace_notification(notice_id, notice)

@@ -1,4 +1,4 @@
-"""Which frame a notice goes back to, and the lines and spans that tell of it and of its deliveries."""
+"""Which frame a notification goes back to, and the trace steps of it and of its deliveries."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,9 +8,8 @@ from alerting.evaluation import Traces, Work
 from alerting.notifications import Notice
 from alerting.queue import WebhookMessage
 from core.messages.measurements import Measurement, traced
-from core.runtime.clock import wall_clock_us
 from core.runtime.tracing import TRACES
-from lorawan.instants import from_us
+from lorawan.instants import from_us, to_us
 
 STAGE, PARENT = "alerting", "ingest"
 
@@ -26,13 +25,12 @@ def traces_of(concerned: Sequence[Work], carried: Sequence[Sequence[Measurement]
     }
 
 
-def tell_notice(notice_id: UUID, notice: Notice) -> None:
-    """It is committed: people will be told."""
-    began_us, now_us = int(notice.at.timestamp() * 1_000_000), wall_clock_us()
-    TRACES.tell(
+def trace_notification(notice_id: UUID, notice: Notice) -> None:
+    """It is committed and waits for its deliveries."""
+    TRACES.step_of_any(
         f"{STAGE} {notice_id.hex}",
         notice.trace_id or notice_id.bytes,
-        (min(began_us, now_us), now_us),
+        to_us(notice.at),
         "notice_queued",
         PARENT if notice.trace_id else None,
         tenant=notice.tenant_id,
@@ -48,17 +46,17 @@ def webhook_stage(message: WebhookMessage, attempt: int) -> str:
     return f"webhook {message.message_id} {message.endpoint_id} {attempt}"
 
 
-def tell_attempt(
+def trace_attempt(
     message: WebhookMessage, tenant_id: int, attempt: int, at: datetime, outcome: str, status: int | None
 ) -> None:
-    """It is made and noted."""
+    """It is made and recorded."""
     trace_id = message.trace
     if not trace_id:
         return
-    TRACES.tell(
+    TRACES.step_of_any(
         webhook_stage(message, attempt),
         trace_id,
-        (int(at.timestamp() * 1_000_000), wall_clock_us()),
+        to_us(at),
         "webhook_attempted",
         f"{STAGE} {message.message_id.removeprefix('msg_')}",
         tenant=tenant_id,

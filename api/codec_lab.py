@@ -8,10 +8,9 @@ from typing import Any
 from core.messages.uplinks import Uplink
 from decoders.canonical import Decoded
 from decoders.javascript.calls import Answer
-from ingest.known_codecs import AnyCodec
 from ingest.pipeline import Value, normalise, reason_of
 from ingest.scripts import Workers
-from ingest.vendor_codecs import VendorCodec
+from ingest.vendor_codecs import AnyCodec, VendorCodec
 
 # A script that does not end is asked so many times at most.
 AT_ONCE = 10

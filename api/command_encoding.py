@@ -11,9 +11,8 @@ from decoders.codec import Codec, Command, EncodedCommand, UnsupportedCommand
 from decoders.commands import checked
 from decoders.javascript.inputs import downlink_input, uplink_input
 from decoders.javascript.pool import Answer, Call
-from ingest.known_codecs import AnyCodec
 from ingest.scripts import Workers
-from ingest.vendor_codecs import VendorCodec
+from ingest.vendor_codecs import AnyCodec, VendorCodec
 
 LARGEST_PAYLOAD = 242
 SAME_WITHIN = 1e-6

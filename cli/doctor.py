@@ -1,28 +1,16 @@
 """`territoire doctor`: what is wrong with an installation, in French, and what to do about it."""
 
 import asyncio
-import logging
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
-import structlog
 import typer
 from rich.console import Console
 
 from cli.findings import Finding, critical, print_findings, warning, worst
-from cli.running import COMMAND, usual_homes
-
-if TYPE_CHECKING:
-    from cli.examination import Place
-
-START = (
-    "démarrez-la : sudo systemctl start territoire sur un serveur installé (pourquoi elle s'est arrêtée : "
-    "journalctl -u territoire -n 50), sinon ./territoire up"
-)
 
 
 def doctor(
@@ -39,8 +27,6 @@ def doctor(
     Sans pile sur cette machine, examine ce que disent les variables TERRITOIRE_DATABASE_URL, TERRITOIRE_NATS_URL,
     TERRITOIRE_MQTT_URL et TERRITOIRE_KEK : dans un conteneur, par exemple.
     """
-    # What the libraries have to say about their attempts is in the findings.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     findings = asyncio.run(_examine(home, certificate or [], backups))
     if as_json:
         told = {"severity": int(worst(findings)), "findings": findings}
@@ -52,19 +38,17 @@ def doctor(
 
 async def _examine(home: Path | None, certificates: list[Path], backups: Path | None) -> list[Finding]:
     from cli import examination, machine
-    from cli.installed import installed
+    from cli.place import find_installation
 
-    server = installed()
-    place, findings = _find([home] if home else usual_homes())
-    is_installed = server is not None and place.folder == server.home
-    told = {**server.environment, **os.environ} if server is not None and is_installed else os.environ
-    findings += _examine_settings(told)
+    found = find_installation(home, backups)
+    place = found.place
+    findings = [] if found.missing is None else [found.missing]
+    findings += _examine_settings(found.environment)
     findings += machine.examine_machine(place.folder)
-    for file in [*certificates, *_told_certificates(told)]:
-        findings.append(machine.examine_certificate(file))
-    folder = backups or (server.backups if server is not None and is_installed else None)
-    if folder is not None:
-        findings.append(machine.examine_backups(folder))
+    station = found.environment.get("TERRITOIRE_STATION_CERTIFICATE")
+    findings += map(machine.examine_certificate, [*certificates, *([Path(station)] if station else [])])
+    if found.backups is not None:
+        findings.append(machine.examine_backups(found.backups))
     findings += await examination.examine_services(place)
     findings += await examination.examine_database(place)
     findings += await examination.examine_bus(place)
@@ -72,48 +56,13 @@ async def _examine(home: Path | None, certificates: list[Path], backups: Path | 
     return findings
 
 
-def _find(places: list[Path]) -> "tuple[Place, list[Finding]]":
-    from cli.examination import Place
-    from cli.report import alive, last_line
-    from services.supervisor.run_info import read_run_info
-
-    for folder in places:
-        try:
-            run = read_run_info(folder)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except PermissionError:
-            what = f"{folder} n'est lisible que par le compte de la pile et par root"
-            return Place(folder), [critical("pile", what, f"relancez avec sudo : sudo {COMMAND}")]
-        except msgspec.DecodeError as wrong:
-            what = f"run.json de {folder} n'est pas de cette version du programme : {wrong}"
-            remedy = (
-                "redémarrez la pile avec ce programme : sudo systemctl restart territoire (ou ./territoire up)"
-            )
-            return Place(folder), [critical("pile", what, remedy)]
-        if alive(run.supervisor_pid):
-            return Place.of_run(run), []
-        what = f"celle de {folder} a été tuée, ou la machine a redémarré : rien ne tourne"
-        return Place(folder), [critical("pile", what, START)]
-    told_place = Place.of_environment(os.environ)
-    if told_place.database_url is not None:
-        return told_place, []
-    logs = sorted((places[0] / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
-    said = f" ; dernière ligne de {logs[-1].name} : {last_line(logs[-1])}" if logs else ""
-    return Place(places[0]), [critical("pile", f"aucune ne tourne dans {places[0]}{said}", START)]
-
-
 def _examine_settings(told: Mapping[str, str]) -> list[Finding]:
     """What the operator wrote for the services, before they are restarted with it."""
     from cli.settings_check import CLASSES, wrong_settings
-    from core.runtime.environment import unknown_settings
+    from core.runtime.settings import unknown_settings
 
     remedy = "corrigez-le dans /etc/territoire/territoire.env (ou là où il est écrit), puis redémarrez"
     return [
         *(critical("réglages", line, remedy) for line in wrong_settings(CLASSES, told)),
         *(warning("réglages", unknown.french, remedy) for unknown in unknown_settings(told)),
     ]
-
-
-def _told_certificates(told: Mapping[str, str]) -> list[Path]:
-    return [Path(file) for file in (told.get("TERRITOIRE_STATION_CERTIFICATE"),) if file]

@@ -1,17 +1,15 @@
 """What the database, the bus, the broker and the processes have to say when they are asked."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from cli.findings import Finding, critical, good, warning
-from cli.report import last_line, problem_of, readiness
+from cli.findings import STREAM_FILLING, Finding, critical, good, warning
+from cli.place import Place
+from cli.report import last_line
+from cli.state import SILENT_AFTER, Gateways, read_bus, read_gateways, read_services
 from core.messages import topics
-from core.runtime.bus import BUS_AWAY, Bus, connect_bus
-from core.runtime.bus_connection import bus_reason, waiting_for_bus
 from core.runtime.mqtt import Broker, MqttAway, MqttEdge, MqttRefused, MqttSettings
 from core.runtime.postgres import (
     DATABASE_AWAY,
@@ -22,20 +20,18 @@ from core.runtime.postgres import (
     database_reason,
 )
 from core.runtime.settings import KEK_OCTETS
-from core.runtime.streams import STREAMS
 from registry.keys import KeyWrap, read_sealed
 from registry.schema import SchemaMismatch, require_schema
 from registry.units import UnitMismatch, require_units
-from services.supervisor.run_info import HELD, RunInfo, ServiceInfo
+from services.supervisor.run_info import HELD, ServiceInfo
 
 WITHIN_S = 5.0
 SKEW_MOST = timedelta(seconds=2)
-SILENT_AFTER = timedelta(minutes=10)
 ROLLUPS_LATE = timedelta(hours=3)
 RESTARTED_OFTEN = 3
 NAMES_SHOWN = 5
 QUARANTINED_IN = timedelta(days=1)
-STREAM_FILLING, STREAM_FULL = 0.5, 0.9
+STREAM_FULL = 0.9
 NO_GATEWAY_S_COMMANDS = "eu868/gateway/ffffffffffffffff/command/doctor"
 
 SEALED_IN_FRENCH = {
@@ -56,41 +52,9 @@ SELECT service, array_agg(shard ORDER BY shard) AS shards
 FROM (SELECT service, shard, max(expires_at) AS until FROM shard_lease GROUP BY service, shard) AS lease
 WHERE until < now() - interval '30 seconds' GROUP BY service ORDER BY service
 """
-READ_GATEWAYS = """
-SELECT g.name, s.last_seen_at FROM gateway g LEFT JOIN gateway_state s ON s.gateway_id = g.id ORDER BY g.name
-"""
 COUNT_UNKNOWN_GATEWAYS = "SELECT count(*) FROM unknown_gateway WHERE last_seen_at > now() - interval '1 hour'"
 COUNT_QUARANTINED = "SELECT count(*) FROM observation.quarantine WHERE at > now() - $1::interval"
 READ_OLDEST_DIRTY = "SELECT min(hour) FROM observation.dirty WHERE hour < date_trunc('hour', now(), 'UTC')"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """An installation, as far as it is known. None: not known, and so not examined."""
-
-    folder: Path | None = None
-    run: RunInfo | None = None
-    database_url: str | None = None
-    nats_url: str | None = None
-    mqtt_url: str | None = None
-    kek: str | None = None
-    kek_id: str = "kek-1"
-
-    @classmethod
-    def of_run(cls, run: RunInfo) -> "Place":
-        """A stack of this machine."""
-        return cls(Path(run.home), run, run.database_url, run.nats_url, run.mqtt_bridge_url, run.kek, run.kek_id)
-
-    @classmethod
-    def of_environment(cls, told: Mapping[str, str]) -> "Place":
-        """What a service is told."""
-        return cls(
-            database_url=told.get("TERRITOIRE_DATABASE_URL"),
-            nats_url=told.get("TERRITOIRE_NATS_URL"),
-            mqtt_url=told.get("TERRITOIRE_MQTT_URL"),
-            kek=told.get("TERRITOIRE_KEK"),
-            kek_id=told.get("TERRITOIRE_KEK_ID", "kek-1"),
-        )
 
 
 async def examine_services(place: Place) -> list[Finding]:
@@ -98,11 +62,10 @@ async def examine_services(place: Place) -> list[Finding]:
     if place.run is None:
         return []
     found: list[Finding] = []
-    ready = await readiness(place.run)
     unready: dict[str, list[ServiceInfo]] = {}
-    for service in place.run.services:
-        if not ready[service.name]:
-            unready.setdefault(await problem_of(service), []).append(service)
+    for service, state in zip(place.run.services, await read_services(place.run), strict=True):
+        if state.problem is not None:
+            unready.setdefault(state.problem, []).append(service)
         elif service.restarts >= RESTARTED_OFTEN:
             what = f"prêt, mais redémarré {service.restarts} fois"
             found.append(warning(f"processus {service.name}", what, f"lisez {service.log} : il y a une cause"))
@@ -218,7 +181,7 @@ async def _examine_activity(connection: Connection) -> list[Finding]:
             "systemctl restart territoire)"
         )
         found.append(critical(f"service {row['service']}", what, remedy))
-    found += _gateways(await connection.fetch(READ_GATEWAYS))
+    found += _gateways(await read_gateways(connection))
     unknown = await connection.fetchval(COUNT_UNKNOWN_GATEWAYS)
     if unknown:
         what = "une se présente sans être enregistrée"
@@ -236,21 +199,19 @@ async def _examine_activity(connection: Connection) -> list[Finding]:
     return found
 
 
-def _gateways(rows: list[Any]) -> list[Finding]:
-    if not rows:
+def _gateways(known: Gateways) -> list[Finding]:
+    silent, never = known.silent, known.never
+    count = len(known.online) + len(silent) + len(never)
+    if not count:
         return [warning("passerelles", "aucune n'est enregistrée", "POST /v1/gateways")]
-    now = datetime.now(UTC)
-    never = [row["name"] for row in rows if row["last_seen_at"] is None]
-    silent = [row["name"] for row in rows if row["last_seen_at"] and now - row["last_seen_at"] > SILENT_AFTER]
     found: list[Finding] = []
     remedy = "alimentation, réseau, adresse et port du serveur dans la passerelle, pare-feu (UDP 1700)"
     if silent:
         what = f"muettes depuis plus de {SILENT_AFTER // timedelta(minutes=1)} minutes : {_named(silent)}"
-        everyone = len(silent) + len(never) == len(rows)
-        found.append((critical if everyone else warning)("passerelles", what, remedy))
+        found.append((warning if known.online else critical)("passerelles", what, remedy))
     if never:
         found.append(warning("passerelles", f"jamais entendues : {_named(never)}", remedy))
-    return found or [good("passerelles", f"les {len(rows)} sont entendues")]
+    return found or [good("passerelles", f"les {count} sont entendues")]
 
 
 def _named(names: list[str]) -> str:
@@ -260,34 +221,23 @@ def _named(names: list[str]) -> str:
 
 async def examine_bus(place: Place) -> list[Finding]:
     """Reached, with its streams, and not filling."""
-    if place.nats_url is None:
-        return []
-    waiting = waiting_for_bus(place.nats_url)
-    try:
-        async with asyncio.timeout(WITHIN_S), connect_bus(place.nats_url, "territoire-doctor", waiting) as bus:
-            return await _examine_streams(bus)
-    except BUS_AWAY as away:
-        what = f"ne répond pas ({waiting.address}) : {waiting.reason or bus_reason(away)}"
-        return [critical("bus", what, "vérifiez que nats-server tourne, son adresse et le mot de passe")]
-
-
-async def _examine_streams(bus: Bus) -> list[Finding]:
-    found: list[Finding] = []
-    for config in STREAMS:
-        name = config.name or ""
-        filled = await bus.filled(name)
-        if filled is None:
-            found.append(critical("bus", f"le flux {name} manque", "./territoire migrate le crée"))
-            continue
-        messages, share = filled
-        reader = "network" if name == topics.FRAMES else "ingest"
+    bus = await read_bus(place.nats_url)
+    if bus.problem is not None:
+        remedy = "vérifiez que nats-server tourne, son adresse et le mot de passe"
+        return [critical("bus", f"ne répond pas : {bus.problem}", remedy)]
+    found = [critical("bus", f"le flux {name} manque", "./territoire migrate le crée") for name in bus.missing]
+    for stream in bus.streams:
+        reader = "network" if stream.name == topics.FRAMES else "ingest"
         remedy = f"vérifiez {reader} et la base : ce flux se vide quand ils travaillent"
-        if share > STREAM_FULL:
-            what = f"le flux {name} est presque plein ({share:.0%}) : bientôt les passerelles seront refusées"
+        if stream.filled > STREAM_FULL:
+            what = f"le flux {stream.name} est presque plein ({stream.filled:.0%})"
+            what += " : bientôt les passerelles seront refusées"
             found.append(critical("bus", what, remedy))
-        elif share > STREAM_FILLING:
-            found.append(warning("bus", f"le flux {name} se remplit ({share:.0%}, {messages} messages)", remedy))
-    return found or [good("bus", "répond, ses flux sont là et ne se remplissent pas")]
+        elif stream.filled > STREAM_FILLING:
+            what = f"le flux {stream.name} se remplit ({stream.filled:.0%}, {stream.messages} messages)"
+            found.append(warning("bus", what, remedy))
+    is_known = bus.version is not None
+    return found or ([good("bus", "répond, ses flux sont là et ne se remplissent pas")] if is_known else [])
 
 
 async def examine_broker(place: Place) -> list[Finding]:

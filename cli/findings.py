@@ -1,9 +1,15 @@
-"""What an examination of an installation finds, and how it is told."""
+"""What an examination of an installation finds, and how it is shown."""
 
+from datetime import timedelta
 from enum import IntEnum
 
 import msgspec
 from rich.console import Console
+
+# Below a fifth PostgreSQL's next large index may fill the disk.
+SCARCE = 0.2
+STREAM_FILLING = 0.5
+BACKUP_OLD = timedelta(hours=36)
 
 
 class Severity(IntEnum):

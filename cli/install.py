@@ -12,19 +12,12 @@ from typing import Annotated
 
 import typer
 
+from cli.installed import PLACES, ROOT, UNITS
 from cli.running import fail
 from services.supervisor.launch import Account, system_path
 from services.supervisor.postgres import may_enter
 from services.supervisor.stack import checkout
 
-# What is written, and where under /.
-UNITS = ("territoire.service", "territoire-backup.service", "territoire-backup.timer")
-PLACES = {
-    **dict.fromkeys(UNITS, Path("etc/systemd/system")),
-    "territoire.env": Path("etc/territoire"),
-    "territoire.conf": Path("etc/sysctl.d"),
-    "territoire": Path("etc/logrotate.d"),
-}
 # What the operator writes in there stays.
 THEIRS = {"territoire.env"}
 # ProtectHome hides them from the service.
@@ -75,7 +68,7 @@ def install(
         compileall.compile_dir(str(place), maxlevels=0, quiet=1)
         for package in PACKAGES:
             compileall.compile_dir(str(place / package), quiet=1)
-    written = write_files(root or Path("/"), filled)
+    written = write_files(root or ROOT, filled)
     for file in written:
         typer.echo(f"  {file}")
     complaint = verify([file for file in written if file.name in UNITS])

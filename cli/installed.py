@@ -4,8 +4,14 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cli.install import PLACES
-
+# What is written, and where under /.
+UNITS = ("territoire.service", "territoire-backup.service", "territoire-backup.timer")
+PLACES = {
+    **dict.fromkeys(UNITS, Path("etc/systemd/system")),
+    "territoire.env": Path("etc/territoire"),
+    "territoire.conf": Path("etc/sysctl.d"),
+    "territoire": Path("etc/logrotate.d"),
+}
 ROOT = Path("/")
 
 

@@ -1,16 +1,16 @@
 """What the machine itself has to say: disk, clock, UDP buffers, certificates, backups."""
 
 import ctypes
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cli.findings import Finding, critical, good, warning
+from cli.backup import newest_backup
+from cli.findings import BACKUP_OLD, SCARCE, Finding, critical, good, warning
+from cli.state import read_disk
 
-SCARCE, FULL = 0.2, 0.05
+FULL = 0.05
 UDP_BUFFER = 4 << 20
 EXPIRES_SOON = timedelta(days=30)
-BACKUP_OLD = timedelta(hours=36)
 RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
 TIMEX_OCTETS, TIME_ERROR = 256, 5  # adjtimex(2): larger than its structure, and "not synchronised".
 
@@ -24,17 +24,16 @@ def examine_machine(folder: Path | None) -> list[Finding]:
 
 
 def examine_disk(folder: Path) -> Finding:
-    """Below a fifth PostgreSQL's next large index may fill it; below a twentieth it is about to stop."""
-    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    disk = shutil.disk_usage(place)
-    left, free = disk.free / disk.total, f"{disk.free / 1e9:.0f} Go libres sur {disk.total / 1e9:.0f} ({place})"
+    """Below a twentieth PostgreSQL is about to stop."""
+    disk = read_disk(folder)
+    free = f"{disk.free / 1e9:.0f} Go libres sur {disk.total / 1e9:.0f} ({folder})"
     remedy = (
         "libérez de la place ou agrandissez le disque ; TERRITOIRE_KEEP_MEASUREMENTS_MONTHS et "
         "TERRITOIRE_KEEP_UPLINKS_MONTHS disent combien de temps tout est gardé"
     )
-    if left < FULL:
+    if disk.left < FULL:
         return critical("disque", f"presque plein : {free}", remedy)
-    if left < SCARCE:
+    if disk.left < SCARCE:
         return warning("disque", free, remedy)
     return good("disque", free)
 
@@ -91,8 +90,6 @@ def examine_certificate(file: Path) -> Finding:
 
 def examine_backups(folder: Path) -> Finding:
     """By the manifests that `territoire backup` writes."""
-    from cli.backup import newest_backup
-
     newest = newest_backup(folder)
     remedy = f"./territoire backup {folder}, et voyez « systemctl status territoire-backup.timer »"
     if newest is None:

@@ -11,7 +11,7 @@ import typer
 
 from cli.backup import COUNTED, Manifest, digest_of, manifest_file
 from cli.running import fail
-from core.runtime.refusal import Refusal
+from core.runtime.errors import OperatorError
 from services.supervisor.home import Home, HomeRefused, Secrets
 from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import ClusterRefused, PrivatePostgres, binaries, libpq_environment
@@ -54,8 +54,8 @@ def restore(
             counted = asyncio.run(_restore(place, kept, file, manifest.counts))
     except (HomeRefused, StartRefused, ServerMissing, ClusterRefused) as refused:
         raise fail(str(refused)) from None
-    except Refusal as refusal:
-        raise fail(f"la restauration n'est pas complète, ne démarrez pas dessus : {refusal.french}") from None
+    except OperatorError as wrong:
+        raise fail(f"la restauration n'est pas complète, ne démarrez pas dessus : {wrong.french}") from None
     wrong = {name: (manifest.counts[name], counted.get(name)) for name in manifest.counts}
     wrong = {name: both for name, both in wrong.items() if both[0] != both[1]}
     for name, (expected, found) in wrong.items():

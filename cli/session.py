@@ -10,7 +10,7 @@ import typer
 
 from cli.running import fail
 from cli.settings_check import wrong_settings
-from core.runtime.environment import WRONG_SETTING, unknown_settings
+from core.runtime.settings import WRONG_SETTING, unknown_settings
 from services.supervisor.home import Home, HomeRefused
 from services.supervisor.launch import Launch, ServerMissing
 from services.supervisor.notify import notify

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic_settings import BaseSettings
 
-from core.runtime.environment import SettingsRefused, WrongSetting, read_settings
-from core.runtime.settings import ServiceSettings
+from core.runtime import settings
 from services.alerting.settings import AlertingSettings
 from services.api.settings import ApiSettings
 from services.gateway_bridge.settings import Settings as BridgeSettings
@@ -21,11 +20,11 @@ CLASSES: Mapping[str, type[BaseSettings]] = {
     "intake": IntakeSettings,
     "ingest": IngestSettings,
     "alerting": AlertingSettings,
-    "lighting": ServiceSettings,
+    "lighting": settings.ServiceSettings,
     "maintenance": MaintenanceSettings,
     "api": ApiSettings,
 }
-# What the stack tells its services whatever the operator wrote; the addresses are not known yet.
+# What the stack gives its services whatever the operator wrote; the addresses are not known yet.
 THE_STACK_S = {
     "TERRITOIRE_DATABASE_URL": "postgresql://127.0.0.1/territoire",
     "TERRITOIRE_NATS_URL": "nats://127.0.0.1",
@@ -36,13 +35,6 @@ THE_STACK_S = {
 }
 
 
-def wrong_settings(services: Iterable[str], told: Mapping[str, str] = os.environ) -> list[str]:
+def wrong_settings(services: Iterable[str], written: Mapping[str, str] = os.environ) -> list[str]:
     """One line in French for each wrong setting, with the services that it would stop."""
-    found: dict[WrongSetting, list[str]] = {}
-    for service in services:
-        try:
-            read_settings(CLASSES[service], {**told, **THE_STACK_S})
-        except SettingsRefused as refused:
-            for wrong in refused.wrong:
-                found.setdefault(wrong, []).append(service)
-    return [f"{wrong.french} ({', '.join(stopped)})" for wrong, stopped in found.items()]
+    return settings.wrong_settings({name: CLASSES[name] for name in services}, {**written, **THE_STACK_S})

@@ -3,14 +3,14 @@
 import asyncio
 import shutil
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
 from alerting.alert_rows import count_open
 from cli.backup import newest_backup
-from cli.examination import SILENT_AFTER, Place
+from cli.place import Place
 from cli.report import asked, problem_of, readiness
 from core import VERSION
 from core.messages import topics
@@ -34,11 +34,11 @@ SELECT current_setting('server_version') AS postgresql, pg_database_size(current
        greatest((SELECT max(last_uplink_at) FROM session), (SELECT max(time) FROM observation.latest
                                                             WHERE time <= now())) AS last_uplink_at
 """
-COUNT_GATEWAYS = """
-SELECT count(*) AS registered, count(*) FILTER (WHERE s.last_seen_at > now() - $1::interval) AS online,
-       count(*) FILTER (WHERE s.last_seen_at IS NULL) AS never
-FROM gateway g LEFT JOIN gateway_state s ON s.gateway_id = g.id
+READ_GATEWAYS = """
+SELECT g.name, s.last_seen_at IS NULL AS never, s.last_seen_at > now() - $1::interval AS online
+FROM gateway g LEFT JOIN gateway_state s ON s.gateway_id = g.id ORDER BY g.name
 """
+SILENT_AFTER = timedelta(minutes=10)
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -75,11 +75,33 @@ class Stream(msgspec.Struct, frozen=True):
     filled: float
 
 
+class Gateways(msgspec.Struct, frozen=True):
+    """The names of those that are registered, by when they were last heard."""
+
+    online: list[str]
+    silent: list[str]
+    never: list[str]
+
+
+class Bus(msgspec.Struct, frozen=True):
+    """`problem` says why it does not answer."""
+
+    version: str | None = None
+    streams: list[Stream] = []
+    missing: list[str] = []
+    problem: str | None = None
+
+
 class Disk(msgspec.Struct, frozen=True):
     """The disk of the home."""
 
     free: int
     total: int
+
+    @property
+    def left(self) -> float:
+        """The share that is free."""
+        return self.free / self.total
 
 
 class State(msgspec.Struct, frozen=True):
@@ -111,13 +133,17 @@ async def read_state(place: Place, backups: Path | None) -> State:
     """Ask everybody at once; after five seconds at most."""
     problems: dict[str, str] = {}
     run = place.run
-    services, database, (bus_version, streams), heard, stored = await asyncio.gather(
-        _services(run),
+    services, database, bus, heard, stored = await asyncio.gather(
+        read_services(run),
         _database(place.database_url, problems),
-        _bus(place.nats_url, problems),
+        read_bus(place.nats_url),
         _rate(run, "gateway_bridge", HEARD),
         _rate(run, "ingest", STORED),
     )
+    if bus.problem is not None:
+        problems["bus"] = bus.problem
+    elif bus.missing:
+        problems["bus"] = f"flux absents : {', '.join(bus.missing)}"
     return State(
         version=VERSION,
         mode="container" if run is None else run.mode,
@@ -126,18 +152,19 @@ async def read_state(place: Place, backups: Path | None) -> State:
         started_at=None if run is None else datetime.fromtimestamp(run.started_at, UTC),
         services=services,
         database=database,
-        bus_version=bus_version,
-        streams=streams,
+        bus_version=bus.version,
+        streams=bus.streams,
         heard_per_s=heard,
         stored_per_s=stored,
-        disk=_disk(place.folder),
+        disk=None if place.folder is None else read_disk(place.folder),
         backup_at=None if backups is None else newest_backup(backups),
         backups=None if backups is None else str(backups),
         problems=problems,
     )
 
 
-async def _services(run: RunInfo | None) -> list[Service]:
+async def read_services(run: RunInfo | None) -> list[Service]:
+    """Every process of the stack on this machine, in its order."""
     if run is None:
         return []
     ready = await readiness(run)
@@ -171,9 +198,8 @@ async def _database(url: str | None, problems: dict[str, str]) -> Database | Non
 
 async def _read_database(connection: Connection) -> Database:
     row = await connection.fetchrow(READ_DATABASE)
-    gateways = await connection.fetchrow(COUNT_GATEWAYS, SILENT_AFTER)
     assert row is not None  # noqa: S101 - An aggregate is one row.
-    assert gateways is not None  # noqa: S101
+    gateways = await read_gateways(connection)
     return Database(
         row["postgresql"].partition(" ")[0],
         row["timescaledb"],
@@ -182,27 +208,37 @@ async def _read_database(connection: Connection) -> Database:
         row["octets"],
         row["devices"],
         row["last_uplink_at"],
-        gateways["registered"],
-        gateways["online"],
-        gateways["never"],
+        len(gateways.online) + len(gateways.silent) + len(gateways.never),
+        len(gateways.online),
+        len(gateways.never),
         await count_open(connection),
     )
 
 
-async def _bus(url: str | None, problems: dict[str, str]) -> tuple[str | None, list[Stream]]:
+async def read_gateways(connection: Connection) -> Gateways:
+    """Online are those that were heard in the last ten minutes."""
+    gateways = Gateways([], [], [])
+    for row in await connection.fetch(READ_GATEWAYS, SILENT_AFTER):
+        names = gateways.never if row["never"] else gateways.online if row["online"] else gateways.silent
+        names.append(row["name"])
+    return gateways
+
+
+async def read_bus(url: str | None) -> Bus:
+    """Its version and what waits in its streams."""
     if url is None:
-        return None, []
+        return Bus()
     waiting = waiting_for_bus(url)
     try:
-        async with asyncio.timeout(WITHIN_S), connect_bus(url, "territoire-status", waiting) as bus:
+        async with asyncio.timeout(WITHIN_S), connect_bus(url, "territoire-cli", waiting) as bus:
             found = [(name, await bus.filled(name)) for name in (topics.FRAMES, topics.UPLINKS)]
-            missing = [name for name, filled in found if filled is None]
-            if missing:
-                problems["bus"] = f"flux absents : {', '.join(missing)}"
-            return bus.server_version, [Stream(name, *filled) for name, filled in found if filled is not None]
+            return Bus(
+                bus.server_version,
+                [Stream(name, *filled) for name, filled in found if filled is not None],
+                [name for name, filled in found if filled is None],
+            )
     except BUS_AWAY as away:
-        problems["bus"] = f"{waiting.reason or bus_reason(away)} ({waiting.address})"
-    return None, []
+        return Bus(problem=f"{waiting.reason or bus_reason(away)} ({waiting.address})")
 
 
 async def _rate(run: RunInfo | None, service: str, counter: str) -> float | None:
@@ -221,8 +257,7 @@ async def _sum(urls: Sequence[str], counter: str) -> float | None:
     return sum(float(line.rpartition(" ")[2]) for line in lines) if answers else None
 
 
-def _disk(folder: Path | None) -> Disk | None:
-    if folder is None or not folder.exists():
-        return None
-    disk = shutil.disk_usage(folder)
+def read_disk(folder: Path) -> Disk:
+    """Of a folder that may not be made yet."""
+    disk = shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.exists()))
     return Disk(disk.free, disk.total)

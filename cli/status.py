@@ -1,30 +1,24 @@
 """`territoire status`: one screen of what runs here now."""
 
 import asyncio
-import logging
-import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-import structlog
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.running import NOTHING_RUNS, fail, read_run, usual_homes
+from cli.findings import BACKUP_OLD, SCARCE, STREAM_FILLING
+from cli.running import NOTHING_RUNS, fail
 
 if TYPE_CHECKING:
-    from cli.examination import Place
     from cli.state import Database, Service, State
 
 SEVERITIES = {"critical": ("critique", "red"), "warning": ("avertissement", "yellow"), "info": ("information", "")}
-SCARCE = 0.2
-FILLING = 0.5
-OLD_BACKUP = timedelta(hours=36)
 PROBLEMS_SHOWN = 5
 
 
@@ -40,39 +34,19 @@ def status(
     Sans pile sur cette machine, montre ce que disent TERRITOIRE_DATABASE_URL et TERRITOIRE_NATS_URL : dans un
     conteneur, par exemple.
     """
-    from cli.installed import installed
+    from cli.place import START, find_installation
     from cli.state import read_state
 
-    # What the libraries have to say about their attempts is in the state.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    server = installed()
-    place = _place(home)
-    is_installed = server is not None and place.folder == server.home
-    backups = backups or (server.backups if server is not None and is_installed else None)
-    state = asyncio.run(read_state(place, backups))
+    found = find_installation(home, backups)
+    if found.missing is not None:
+        missing = found.missing
+        raise fail(f"{missing.what} ; {missing.remedy}", NOTHING_RUNS if missing.remedy == START else 1)
+    state = asyncio.run(read_state(found.place, found.backups))
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(state)) + b"\n")
     else:
         print_state(Console(), state, datetime.now(UTC))
     raise typer.Exit(0 if state.is_well else 1)
-
-
-def _place(home: Path | None) -> "Place":
-    from cli.examination import Place
-    from cli.report import alive
-
-    told = Place.of_environment(os.environ)
-    homes = [home] if home else usual_homes()
-    if home is None and told.database_url is not None and not any((one / "run.json").exists() for one in homes):
-        return told
-    run = read_run(*homes)
-    if not alive(run.supervisor_pid):
-        raise fail(
-            f"aucune pile ne tourne dans {run.home} : elle a été tuée, ou la machine a redémarré. Démarrez-la : "
-            "./territoire up, ou systemctl start territoire",
-            NOTHING_RUNS,
-        )
-    return Place.of_run(run)
 
 
 def print_state(console: Console, state: "State", now: datetime) -> None:
@@ -94,7 +68,7 @@ def print_state(console: Console, state: "State", now: datetime) -> None:
         _add_activity(table, state, state.database, now)
     table.add_row("Bus", _bus(state))
     if state.disk is not None:
-        share = state.disk.free / state.disk.total
+        share = state.disk.left
         told = f"{size(state.disk.free)} libres sur {size(state.disk.total)} ({share * 100:.0f} %)"
         table.add_row("Disque", _coloured(told, "red" if share < SCARCE else ""))
     table.add_row("Sauvegarde", _backup(state, now))
@@ -164,7 +138,7 @@ def _bus(state: "State") -> str:
     waiting = [
         _coloured(
             f"{one.name} {one.messages} en attente ({one.filled * 100:.0f} %)",
-            "red" if one.filled > FILLING else "",
+            "red" if one.filled > STREAM_FILLING else "",
         )
         for one in state.streams
     ]
@@ -177,7 +151,7 @@ def _backup(state: "State", now: datetime) -> str:
     if state.backup_at is None:
         return f"[red]aucune dans {escape(state.backups)}[/]"
     age = now - state.backup_at
-    return _coloured(f"il y a {ago(age)}, dans {escape(state.backups)}", "red" if age > OLD_BACKUP else "")
+    return _coloured(f"il y a {ago(age)}, dans {escape(state.backups)}", "red" if age > BACKUP_OLD else "")
 
 
 def _coloured(text: str, colour: str) -> str:

@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from core.model.entities import Gateway
 from core.runtime.clock import wall_clock_us
+from core.runtime.token_bucket import TokenBucket
 from gateways.basics_station_frames import Unfit, fell_back, frame_of, schedule_of, stats_of
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, OK, Emission, FrameSink
 from gateways.known_gateways import Gateways, Sightings
@@ -20,7 +21,6 @@ from gateways.round_trip import RoundTrip
 from gateways.settings import FrontendSettings
 from gateways.station_server import StationServer, peer_of
 from gateways.telemetry import DATAGRAMS, FRAMES, ROUND_TRIP_SECONDS
-from gateways.token_bucket import Budget
 from lorawan.gateway.basics_station import (
     Heard,
     MalformedMessage,
@@ -68,7 +68,7 @@ class _Link:
     gateway_id: GatewayId
     connection: ServerConnection
     address: str
-    budget: Budget
+    bucket: TokenBucket
     opened_at: float
     setup: tuple[str, int] | None = None
     round_trip: RoundTrip = field(default_factory=RoundTrip)
@@ -76,6 +76,10 @@ class _Link:
 
 class BasicsStation:
     """A station that connects takes the place of its former connection, which may be dead without knowing it."""
+
+    name = NAME
+    answers_at_once = False
+    """A dntxed comes with the transmission; how far away a station is shows in its pings."""
 
     def __init__(
         self, settings: FrontendSettings, sink: FrameSink, gateways: Gateways, sightings: Sightings, paths: Paths
@@ -89,16 +93,6 @@ class BasicsStation:
         self._asked: dict[tuple[GatewayId, int], asyncio.Future[Transmitted]] = {}
         self._next_diid = random.randrange(1, DOWNLINK_IDS)  # noqa: S311 - Apart from a former process's.
         self._loop = asyncio.get_running_loop()
-
-    @property
-    def name(self) -> str:
-        """As `gateway_state.frontend` has it."""
-        return NAME
-
-    @property
-    def answers_at_once(self) -> bool:
-        """A dntxed comes with the transmission; how far away a station is shows in its pings."""
-        return False
 
     def round_trip_us(self, gateway_id: GatewayId) -> int | None:
         """As measured on the gateway's connection."""
@@ -131,8 +125,8 @@ class BasicsStation:
     async def _talk(self, gateway_id: GatewayId, connection: ServerConnection) -> None:
         """Everything that a station says, until it is gone."""
         now = self._loop.time()
-        budget = Budget.full(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE, now)
-        link = _Link(gateway_id, connection, peer_of(connection), budget, now)
+        bucket = TokenBucket.full(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE, now)
+        link = _Link(gateway_id, connection, peer_of(connection), bucket, now)
         known = self._seen(gateway_id, link.address) or gateway_id in self._links
         if not known and self._strangers() >= MAX_UNKNOWN:
             DATAGRAMS.labels("station_connection", "too_many_gateways").inc()
@@ -206,7 +200,7 @@ class BasicsStation:
 
     def _take(self, link: _Link, message: str | bytes, received_at_us: int) -> str | None:
         """Act on whatever comes; returns what is to be answered."""
-        if not link.budget.spend(self._loop.time()):
+        if not link.bucket.take_token(self._loop.time()):
             DATAGRAMS.labels("station_other", "rate_limited").inc()
             return None
         if isinstance(message, bytes):  # Of the remote shell, which nobody here has opened.

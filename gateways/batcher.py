@@ -10,9 +10,7 @@ from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.frames import Frame
 from core.messages.shards import shard_of_slot
-from core.messages.traces import NO_TRACE
 from core.runtime.bus import Bus
-from core.runtime.clock import wall_clock_us
 from core.runtime.tracing import TRACES
 from gateways.telemetry import FRAMES, PUBLISH_SECONDS, QUEUE_DEPTH
 from lorawan.frame import MType, routing_slot
@@ -137,30 +135,28 @@ class Batcher:
             await self._bus.publish(subject, encode_batch(frames), uuid.uuid4().hex)
             PUBLISH_SECONDS.observe(time.perf_counter() - started)
             _FORWARDED.inc(len(frames))
-            _tell(frames, shard)
-            for tell in done:
-                if tell is not None:
-                    tell()
+            _write_steps(frames, shard)
+            for call in done:
+                if call is not None:
+                    call()
             if self._closed:
                 lane.filled.set()
 
 
-def _tell(frames: list[Frame], shard: int) -> None:
-    """They are in the stream: say so of those that are followed."""
-    limit = TRACES.limit
-    followed = [frame for frame in frames if NO_TRACE < frame.trace_id < limit]
-    now_us = wall_clock_us()
-    for frame in followed:
-        TRACES.step(
-            STAGE,
-            frame.trace_id,
-            (frame.received_at_us, now_us),
-            "frame_forwarded",
-            None,
-            gw_eui=frame.gateway_id.hex(),
-            shard=shard,
-            outcome="forwarded",
-        )
+def _write_steps(frames: list[Frame], shard: int) -> None:
+    """They are in the stream: a trace step for each that is traced."""
+    for frame in frames:
+        if TRACES.is_traced(frame.trace_id):
+            TRACES.step(
+                STAGE,
+                frame.trace_id,
+                frame.received_at_us,
+                "frame_forwarded",
+                None,
+                gw_eui=frame.gateway_id.hex(),
+                shard=shard,
+                outcome="forwarded",
+            )
 
 
 async def _closing(lane: _Lane) -> None:

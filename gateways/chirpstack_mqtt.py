@@ -64,6 +64,10 @@ class _Station:
 class ChirpStackMqtt:
     """Events in, commands out. An `up` event is acknowledged only once its frame is in the stream."""
 
+    name = NAME
+    answers_at_once = False
+    """Of a Basics Station behind ChirpStack's bridge the `ack` comes with the transmission."""
+
     def __init__(
         self,
         settings: MqttSettings,
@@ -85,16 +89,6 @@ class ChirpStackMqtt:
         self._loop = asyncio.get_running_loop()
         self._away_since_us = wall_clock_us() - settings.mqtt_session_expiry * 1_000_000
         self._connected_at = -REPLAY_S
-
-    @property
-    def name(self) -> str:
-        """As `gateway_state.frontend` has it."""
-        return NAME
-
-    @property
-    def answers_at_once(self) -> bool:
-        """Of a Basics Station behind ChirpStack's bridge the `ack` comes with the transmission."""
-        return False
 
     async def keep_connected(self) -> None:
         """Keep the session with the broker until cancelled."""

@@ -50,6 +50,10 @@ log = structlog.get_logger()
 class SemtechUdp:
     """Acknowledges before it parses: a late acknowledgement looks like a lost one to the forwarder."""
 
+    name = NAME
+    answers_at_once = True
+    """TX_ACK means that the frame is in the forwarder's queue."""
+
     def __init__(
         self,
         settings: FrontendSettings,
@@ -72,16 +76,6 @@ class SemtechUdp:
         self._asked: dict[tuple[GatewayId, bytes], asyncio.Future[str]] = {}
         self._tokens = itertools.count(int.from_bytes(os.urandom(2)))
         self._loop = asyncio.get_running_loop()
-
-    @property
-    def name(self) -> str:
-        """As `gateway_state.frontend` has it."""
-        return NAME
-
-    @property
-    def answers_at_once(self) -> bool:
-        """TX_ACK means that the frame is in the forwarder's queue."""
-        return True
 
     @property
     def is_open(self) -> bool:

@@ -4,8 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from core.runtime.environment import Expected, OptionalBroker, PemFile
-from core.runtime.settings import ServiceSettings
+from core.runtime.settings import Expected, OptionalBroker, PemFile, ServiceSettings
 
 
 class FrontendSettings(ServiceSettings):

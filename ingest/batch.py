@@ -8,8 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from core.messages.uplinks import Heard, Uplink
+from ingest.device import END_US, KnownDevice
 from ingest.identity import Stored
-from ingest.known_devices import END_US, KnownDevice
 from ingest.pipeline import INT2_END, Interpreted, Read, Row, Value
 from registry.datastreams import WantedDatastream
 
@@ -25,7 +25,7 @@ _by_device = attrgetter("uplink.device_id")
 _by_instant = itemgetter(0, 1)
 
 
-class Delivered(NamedTuple):
+class UplinkMessage(NamedTuple):
     """Uplinks of one message of the bus, and where it stood; `first` is the place of the first of them in it."""
 
     subject: str
@@ -54,7 +54,7 @@ class Shown(NamedTuple):
 
 @dataclass(slots=True)
 class Prepared:
-    """What the uplinks of a pass say, in stream order, before the tables are asked what they know of them."""
+    """What the uplinks of a batch say, in stream order, before the tables are asked what they know of them."""
 
     uplinks: list[Interpreted] = field(default_factory=list[Interpreted])
     late: list[Uplink] = field(default_factory=list[Uplink])
@@ -224,11 +224,11 @@ def wanted_datastreams(interpreted: Iterable[Interpreted]) -> dict[WantedDatastr
     return wanted
 
 
-def quarantine_of(delivered: Delivered, kind: str, reason: str) -> list[Quarantined]:
+def quarantine_of(message: UplinkMessage, kind: str, reason: str) -> list[Quarantined]:
     """These uplinks as quarantine keeps them: each as msgpack."""
     return [
-        Quarantined(delivered.subject, delivered.sequence, kind, reason, msgspec.msgpack.encode(uplink))
-        for uplink in delivered.uplinks
+        Quarantined(message.subject, message.sequence, kind, reason, msgspec.msgpack.encode(uplink))
+        for uplink in message.uplinks
     ]
 
 

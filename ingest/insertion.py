@@ -37,28 +37,28 @@ ON CONFLICT DO NOTHING
 
 async def insert_all(connection: Connection, batch: Batch) -> None:
     """The rows that a batch of new uplinks brings by COPY."""
-    await insert_uplinks(connection, batch.uplinks)
-    await insert_receptions(connection, batch.receptions)
-    await insert_measurements(connection, batch.measurements)
+    if batch.uplinks:
+        await insert_uplinks(connection, batch.uplinks)
+    if batch.receptions:
+        await insert_receptions(connection, batch.receptions)
+    if batch.measurements:
+        await insert_measurements(connection, batch.measurements)
 
 
 async def insert_uplinks(connection: Connection, uplinks: Sequence[Interpreted]) -> None:
-    """observation.uplink."""
-    if uplinks:
-        columns = zip(*map(_uplink_row, uplinks), strict=True)
-        await connection.execute(INSERT_UPLINKS, *map(list, columns))
+    """observation.uplink; at least one row."""
+    columns = zip(*map(_uplink_row, uplinks), strict=True)
+    await connection.execute(INSERT_UPLINKS, *map(list, columns))
 
 
 async def insert_receptions(connection: Connection, rows: Sequence[ReceptionRow]) -> None:
-    """observation.reception."""
-    if rows:
-        await connection.execute(INSERT_RECEPTIONS, *zip(*rows, strict=True))
+    """observation.reception; at least one row."""
+    await connection.execute(INSERT_RECEPTIONS, *zip(*rows, strict=True))
 
 
 async def insert_measurements(connection: Connection, rows: Sequence[Row]) -> None:
-    """observation.measurement."""
-    if rows:
-        await connection.execute(INSERT_MEASUREMENTS, *zip(*rows, strict=True))
+    """observation.measurement; at least one row."""
+    await connection.execute(INSERT_MEASUREMENTS, *zip(*rows, strict=True))
 
 
 def _uplink_row(interpreted: Interpreted) -> tuple[object, ...]:

@@ -12,11 +12,10 @@ from decoders.codec import Codec
 from decoders.declarative import parse
 from decoders.javascript.calls import Form, Script
 from decoders.mapping import Mapping as FieldMapping
-from ingest.vendor_codecs import VendorCodec, script_key
+from ingest.vendor_codecs import AnyCodec, VendorCodec, script_key
 from registry.codecs import CodecVersion, read_versions
 from registry.profiles import Decoding
 
-AnyCodec = Codec | VendorCodec
 # A version, whose devices, and what its names mean there (JSON).
 Use = tuple[int, int, bytes]
 USES_KEPT = 5_000

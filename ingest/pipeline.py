@@ -1,7 +1,7 @@
 """From an uplink to rows, as a list of steps. Nothing that one uplink does affects its neighbours.
 
-Pure: the uplink, what is known of its device, and no clock. Instants are judged against the uplink's own
-reception, so that the same uplink delivered twice gives the same rows.
+Pure: the uplink and what is known of its device are arguments, and no clock is read. Instants are judged against
+the uplink's own reception, so that the same uplink delivered twice gives the same rows.
 """
 
 import math
@@ -16,9 +16,8 @@ from core.messages.uplinks import Uplink
 from core.model.quantities import QUANTITIES, Quantity
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.containers import fill_level
-from ingest.known_codecs import AnyCodec
-from ingest.known_devices import KnownDevice, Serving
-from ingest.vendor_codecs import WAITING, FrameWaits, ScriptFailed
+from ingest.device import KnownDevice, Serving
+from ingest.vendor_codecs import WAITING, AnyCodec, FrameWaits, ScriptFailed
 
 MINUTE_US = 60_000_000
 AHEAD_AT_MOST_US = 5 * MINUTE_US

@@ -8,9 +8,10 @@ import structlog
 
 from core.messages.uplinks import Uplink
 from core.runtime.postgres import Pool
-from ingest.batch import Delivered, Prepared, Quarantined, Shown, compose, quarantine_of, wanted_datastreams
+from ingest.batch import Prepared, Quarantined, Shown, UplinkMessage, compose, quarantine_of, wanted_datastreams
+from ingest.device import KnownDevice
 from ingest.gateways import KnownGateways
-from ingest.known_devices import KnownDevice, KnownDevices
+from ingest.known_devices import KnownDevices
 from ingest.pipeline import Interpreted, Read, interpret, place, problem_of, readable
 from ingest.scripts import Scripts
 from registry.changes import Change
@@ -39,7 +40,7 @@ class Registry:
             self.scripts.apply(changes)
 
 
-async def prepare(delivered: Sequence[Delivered], registry: Registry) -> Prepared:
+async def prepare(messages: Sequence[UplinkMessage], registry: Registry) -> Prepared:
     """What these uplinks say, with the rows unless they depend on what is stored already.
 
     Sort out, resolve devices, ask vendors' codecs, interpret, resolve datastreams and gateways, compose. Raises
@@ -47,13 +48,15 @@ async def prepare(delivered: Sequence[Delivered], registry: Registry) -> Prepare
     """
     prepared = Prepared()
     devices = await registry.devices.resolve(
-        [uplink.device_id for message in delivered for uplink in message.uplinks]
+        [uplink.device_id for message in messages for uplink in message.uplinks]
     )
-    reads = {} if registry.scripts is None else await registry.scripts.read_all(delivered, devices)
-    for message in delivered:
+    reads: dict[bytes, Read] = {}
+    if registry.scripts is not None and any(device.vendor is not None for device in devices.values()):
+        reads = await registry.scripts.read_all(messages, devices)
+    for message in messages:
         for start in range(0, len(message.uplinks), INTERPRETED_AT_ONCE):
             part = message.uplinks[start : start + INTERPRETED_AT_ONCE]
-            _interpret_all(Delivered(message.subject, message.sequence, part), devices, reads, prepared)
+            _interpret_all(UplinkMessage(message.subject, message.sequence, part), devices, reads, prepared)
             await asyncio.sleep(0)
     shadowed = {id_: device for id_, device in devices.items() if device.shadow is not None}
     if shadowed:
@@ -64,7 +67,7 @@ async def prepare(delivered: Sequence[Delivered], registry: Registry) -> Prepare
         ]
     await resolve_datastreams(prepared.uplinks, registry.pool)
     prepared.gateways = await registry.gateways.resolve(
-        {heard.gateway_id for message in delivered for uplink in message.uplinks for heard in uplink.heard_by}
+        {heard.gateway_id for message in messages for uplink in message.uplinks for heard in uplink.heard_by}
     )
     if not prepared.late and all(interpreted.uplink.session_id for interpreted in prepared.uplinks):
         prepared.batch = compose(prepared)
@@ -72,31 +75,31 @@ async def prepare(delivered: Sequence[Delivered], registry: Registry) -> Prepare
 
 
 def _interpret_all(
-    delivered: Delivered, devices: dict[int, KnownDevice], reads: dict[bytes, Read], prepared: Prepared
+    message: UplinkMessage, devices: dict[int, KnownDevice], reads: dict[bytes, Read], prepared: Prepared
 ) -> None:
     """Interpret each uplink; one of which no row can be made goes to quarantine, whatever it is that fails."""
-    for uplink in delivered.uplinks:
+    for uplink in message.uplinks:
         try:
             problem = problem_of(uplink)
             if problem is not None:
                 reason = f"Champ impossible : {problem}"
-                prepared.quarantined += _quarantined(delivered, uplink, "impossible_field", reason)
+                prepared.quarantined += _quarantined(message, uplink, "impossible_field", reason)
             elif (device := devices.get(uplink.device_id)) is None:
                 reason = "L'équipement n'existe plus dans le référentiel"
-                prepared.quarantined += _quarantined(delivered, uplink, "unknown_device", reason)
+                prepared.quarantined += _quarantined(message, uplink, "unknown_device", reason)
             elif uplink.late:
                 prepared.late.append(uplink)
             else:
                 read = reads.get(uplink.uplink_id) if reads else None
                 prepared.uplinks.append(interpret(uplink, device, read))
         except Exception as defect:
-            log.exception("uplink_not_prepared", sequence=delivered.sequence)
+            log.exception("uplink_not_prepared", sequence=message.sequence)
             reason = readable(f"Défaut du traitement : {type(defect).__name__} {defect}")
-            prepared.quarantined += _quarantined(delivered, uplink, "defect", reason)
+            prepared.quarantined += _quarantined(message, uplink, "defect", reason)
 
 
-def _quarantined(delivered: Delivered, uplink: Uplink, kind: str, reason: str) -> list[Quarantined]:
-    return quarantine_of(Delivered(delivered.subject, delivered.sequence, [uplink]), kind, reason)
+def _quarantined(message: UplinkMessage, uplink: Uplink, kind: str, reason: str) -> list[Quarantined]:
+    return quarantine_of(UplinkMessage(message.subject, message.sequence, [uplink]), kind, reason)
 
 
 async def resolve_datastreams(interpreted: Sequence[Interpreted], pool: Pool) -> None:

@@ -19,8 +19,9 @@ from core.model.quantities import QUANTITIES
 from core.runtime.postgres import BAD_DATA, Pool
 from decoders.catalogue import CODECS
 from decoders.javascript.pool import STOPPED
-from ingest.known_codecs import AnyCodec, compiled
-from ingest.known_devices import KnownDevice, KnownDevices, Serving
+from ingest.device import KnownDevice, Serving
+from ingest.known_codecs import compiled
+from ingest.known_devices import KnownDevices
 from ingest.pipeline import Interpreted, Read, interpret
 from ingest.prepare import INTERPRETED_AT_ONCE, resolve_datastreams
 from ingest.redecode_store import (
@@ -40,7 +41,7 @@ from ingest.redecode_store import (
     take,
 )
 from ingest.scripts import Workers, call_of
-from ingest.vendor_codecs import VendorCodec
+from ingest.vendor_codecs import AnyCodec, VendorCodec
 from registry.codecs import read_version
 from registry.keys import KeyWrap
 from registry.profiles import Decoding

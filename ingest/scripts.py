@@ -1,4 +1,4 @@
-"""A pass asks the workers once about all its uplinks of vendors' codecs; what keeps timing out is suspended."""
+"""A batch asks the workers once about all its uplinks of vendors' codecs; what keeps timing out is suspended."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -11,14 +11,14 @@ from core.messages.uplinks import Uplink
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY
 from decoders.javascript.pool import STOPPED, Answer, Call, PoolUnavailable
-from ingest.batch import Delivered
-from ingest.known_devices import KnownDevice
+from ingest.batch import UplinkMessage
+from ingest.device import KnownDevice
 from ingest.pipeline import Read, problem_of, says_something
 from ingest.telemetry import SCRIPTS_FAILED
 from ingest.vendor_codecs import VendorCodec, version_of
 from registry.changes import Change
 
-# One codec that takes its time may hold up a pass for so long; its frames wait then, and the others' do not.
+# One codec that takes its time may hold up a batch for so long; its frames wait then, and the others' do not.
 ANSWERS_WITHIN_S = 10.0
 TRY_AGAIN_S = 1.0
 
@@ -77,7 +77,7 @@ class Scripts:
                     self._workers.release(key)
 
     async def read_all(
-        self, delivered: Sequence[Delivered], devices: Mapping[int, KnownDevice]
+        self, messages: Sequence[UplinkMessage], devices: Mapping[int, KnownDevice]
     ) -> dict[bytes, Read]:
         """What the scripts say of these uplinks, by the uplink's id; nothing of those that must wait."""
         scripted = {id_: device for id_, device in devices.items() if device.vendor is not None}
@@ -85,7 +85,7 @@ class Scripts:
             return {}
         asked: list[tuple[Uplink, VendorCodec]] = []
         calls: list[Call] = []
-        for message in delivered:
+        for message in messages:
             for uplink in message.uplinks:
                 device = scripted.get(uplink.device_id)
                 if device is None or uplink.late or not says_something(uplink) or problem_of(uplink) is not None:

@@ -14,11 +14,10 @@ from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool, uuid_of
 from decoders.canonical import Decoded, MalformedPayload
 from ingest.batch import Shown
-from ingest.known_codecs import AnyCodec
 from ingest.pipeline import Read
 from ingest.scripts import Scripts, call_of
 from ingest.telemetry import SHADOWS_DROPPED
-from ingest.vendor_codecs import FrameWaits, ScriptFailed, VendorCodec
+from ingest.vendor_codecs import AnyCodec, FrameWaits, ScriptFailed, VendorCodec
 from lorawan.instants import from_us
 from registry.codec_shadows import Compared, ShadowKey, store_compared
 

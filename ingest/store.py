@@ -28,7 +28,7 @@ SEEN_COLUMNS = ("device_id", "f_cnt", "digest", "time", "uplink_id", "session_id
 RECEPTION_COLUMNS = ("device_id", "time", "uplink_id", "gateway_id", "antenna", "rssi", "snr")
 MEASUREMENT_COLUMNS = ("datastream_id", "time", "value", "flags")
 
-# Asked with the time, because each pass asks: without applications of partners they cost it nothing more.
+# Asked with the time, because each batch asks: without applications of partners they cost it nothing more.
 NOW = """
 SELECT (extract(epoch FROM now()) * 1000000)::bigint AS us, EXISTS (SELECT FROM application WHERE enabled) AS told
 """
@@ -76,7 +76,7 @@ class Written:
 
 
 class Store:
-    """Writes what passes have prepared; it remembers which hours it has marked."""
+    """Writes what batches have prepared; it remembers which hours it has marked."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -158,9 +158,12 @@ async def _copy_in(connection: Connection, table: str, columns: Sequence[str], o
 
 async def _write_rest(connection: Connection, batch: Batch, marks: Hours) -> None:
     """What is written in the same way whether the batch is new or not."""
-    await replace_seen(connection, batch.replaced)
-    await insert_receptions(connection, batch.copied_receptions)
-    await insert_measurements(connection, batch.history)
+    if batch.replaced:
+        await replace_seen(connection, batch.replaced)
+    if batch.copied_receptions:
+        await insert_receptions(connection, batch.copied_receptions)
+    if batch.history:
+        await insert_measurements(connection, batch.history)
     await _write_latest(connection, batch.latest)
     if marks:
         await connection.executemany(MARK, [(hour, sorted(marks[hour])) for hour in sorted(marks)])

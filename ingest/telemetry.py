@@ -20,7 +20,9 @@ RECEPTIONS_SKIPPED = Counter(
 BATCHES_REPEATED = Counter(
     "territoire_ingest_batches_repeated_total", "Batches of which something was stored before"
 )
-PASSES_RETRIED = Counter("territoire_ingest_passes_retried_total", "Passes tried again, by what failed", ["cause"])
+PASSES_RETRIED = Counter(
+    "territoire_ingest_passes_retried_total", "Batches tried again, by what failed", ["cause"]
+)
 UNPUBLISHED = Counter(
     "territoire_ingest_measurements_unpublished_total",
     "Measurements that are in the table and were given up for the bus",

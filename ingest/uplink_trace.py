@@ -1,11 +1,9 @@
-"""What became of the uplinks that are followed, said once it is committed."""
+"""Trace steps of what became of uplinks, written once it is committed."""
 
 import msgspec
 import structlog
 
-from core.messages.traces import NO_TRACE
 from core.messages.uplinks import Uplink
-from core.runtime.clock import wall_clock_us
 from core.runtime.tracing import TRACES
 from ingest.batch import Prepared
 from ingest.known_devices import KnownDevices
@@ -18,11 +16,10 @@ _decoder = msgspec.msgpack.Decoder(Uplink)
 log = structlog.get_logger()
 
 
-def tell(prepared: Prepared, written: Written, devices: KnownDevices, began_us: int) -> None:
-    """One step for each that is followed, and a line for each in quarantine; the others cost a comparison."""
-    limit = TRACES.limit
+def write_steps(prepared: Prepared, written: Written, devices: KnownDevices, began_us: int) -> None:
+    """One for each uplink that is traced, and a line for each in quarantine."""
     for interpreted in written.batch.uplinks:
-        if NO_TRACE < interpreted.uplink.trace_id < limit:
+        if TRACES.is_traced(interpreted.uplink.trace_id):
             _step(interpreted.uplink, interpreted.status, devices, began_us, interpreted.reason)
     for entry in prepared.quarantined:
         trace_id = trace_of(entry.data)
@@ -30,8 +27,7 @@ def tell(prepared: Prepared, written: Written, devices: KnownDevices, began_us: 
             "quarantined", kind=entry.kind, reason=entry.reason, trace_id=trace_id, sequence=entry.sequence
         )
     for uplink in prepared.late:
-        if NO_TRACE < uplink.trace_id < limit:
-            _step(uplink, "late", devices, began_us)
+        _step(uplink, "late", devices, began_us)
 
 
 def trace_of(quarantined: bytes) -> str | None:
@@ -47,7 +43,7 @@ def _step(uplink: Uplink, outcome: str, devices: KnownDevices, began_us: int, re
     TRACES.step(
         STAGE,
         uplink.trace_id,
-        (began_us, wall_clock_us()),
+        began_us,
         "uplink_stored",
         OF_OURS if uplink.session_id else OF_ANOTHER_LNS,
         tenant=None if device is None else device.unassigned.tenant_id,

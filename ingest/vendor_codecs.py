@@ -1,10 +1,11 @@
-"""Devices whose frames a vendor's script reads: what the script is asked, and what its answer says. No I/O."""
+"""Devices whose frames a vendor's script reads: what the script is asked, and what its answer says. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from decoders.canonical import Decoded
+from decoders.codec import Codec
 from decoders.javascript.calls import Answer, Call, Script
 from decoders.javascript.inputs import uplink_input
 from decoders.mapping import Mapping as FieldMapping
@@ -78,3 +79,6 @@ class VendorCodec:
         decoded = Decoded() if data is None else apply(self.mapping, data, time_us)
         decoded.warnings[:0] = answer.warnings
         return decoded
+
+
+AnyCodec = Codec | VendorCodec

@@ -1,12 +1,18 @@
 """Takes every open command one step further; rows are the truth, a nudge only saves the wait."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
+from prometheus_client import Counter, Histogram
 
-from core.runtime.postgres import Connection, Pool
+from core.messages import topics
+from core.messages.shards import shard_of_slot
+from core.runtime.bus import BUS_AWAY, Bus
+from core.runtime.errors import describe
+from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from lighting import store
 from lighting.commands import AskReadBack, Confirm, End, Failure, ReadBack, SendAgain, State, Wait, advance
 from lighting.requests import PRIORITY, RELIGHT_AGAIN_AFTER, RefusedCommand, encode, request_command
@@ -17,6 +23,14 @@ PAGE = 200
 READ_BACK_USEFUL_FOR = timedelta(minutes=2)
 RELIT_BY = "territoire"
 RELIGHT_REFUSED_AGAIN_AFTER = timedelta(minutes=1)
+SWEEP_EVERY_S = 1.0
+
+COMMANDS = Counter("territoire_lighting_commands_total", "Steps of lighting commands", ["outcome"])
+CONFIRMATION_DELAY = Histogram(
+    "territoire_lighting_confirmation_delay_seconds",
+    "From the request to the cabinet's own word",
+    buckets=(1, 2, 5, 10, 20, 30, 60, 120, 300, 600),
+)
 
 log = structlog.get_logger()
 
@@ -131,3 +145,28 @@ async def _relight_one(connection: Connection, due: DueRelight, now: datetime, s
     else:
         swept.slots.add(requested.slot)
         swept.outcomes.append("relit")
+
+
+async def _report(bus: Bus, shards: int, swept: Swept) -> None:
+    for outcome in swept.outcomes:
+        COMMANDS.labels(outcome).inc()
+    for delay in swept.confirmation_delays_s:
+        CONFIRMATION_DELAY.observe(delay)
+    for shard in {shard_of_slot(slot, shards) for slot in swept.slots}:
+        await bus.nudge(topics.downlink_due(shard))
+
+
+async def keep_sweeping(pool: Pool, bus: Bus, shards: int, nudged: asyncio.Event, stopping: asyncio.Event) -> None:
+    """Sweep every second and at each nudge, until stopped."""
+    while not stopping.is_set():
+        try:
+            for sweep in (relight, advance_open_commands):
+                await _report(bus, shards, await sweep(pool, datetime.now(UTC)))
+        except (*DATABASE_AWAY, *BUS_AWAY) as away:
+            log.warning("sweep_put_off", error=describe(away))
+        try:
+            async with asyncio.timeout(SWEEP_EVERY_S):
+                await nudged.wait()
+        except TimeoutError:
+            continue
+        nudged.clear()

@@ -90,7 +90,7 @@ class _Asked:
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of a device's joins; this pass adds to it."""
+    """What is known of a device's joins; this batch adds to it."""
 
     used: set[int]
     highest: int | None
@@ -180,7 +180,7 @@ class JoinDesk:
         return [*judged.refused, *saved, *await self._repeat(connection, judged.again, now_us)]
 
     def _judge(self, judged: _Judged, entry: _Asked, known: _Known) -> None:
-        """Decide about one join-request; what it uses up is known to the next one of this pass."""
+        """Decide about one join-request; what it uses up is known to the next one of this batch."""
         dev_nonce = entry.request.dev_nonce
         policy = policy_of(entry.joining.mac_version)
         match judge_dev_nonce(dev_nonce, known.used, policy=policy, highest=known.highest):

@@ -1,7 +1,8 @@
 """What becomes of one group of copies of a data frame. Pure: state in, outcome out, nothing is changed."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -20,8 +21,7 @@ from lorawan.rx_delay import STILL_FAR_US, Distance, nearest_us
 from lorawan.session import Accepted, Rejected, RejectReason, Retransmission, accept
 from lorawan.windows import latest_useful_us
 from network.deduplication import Group, best_copies
-from network.device_cache import DeviceCache
-from network.sessions import HeardCopy, HeldSession, Progress, SessionTable
+from network.sessions import HeardCopy, HeldSession, Progress
 
 NO_F_PORT = -1
 _FREQUENCIES = frozenset(channel.frequency for channel in EU868.uplink_channels)
@@ -72,39 +72,43 @@ class Refused(Struct, frozen=True, gc=False):
     device_id: int = 0  # 0: it is not known whose it was.
 
 
+class Candidate(NamedTuple):
+    """A session of a frame's DevAddr, how far it has come, and whether its device may use it."""
+
+    session: HeldSession
+    progress: Progress
+    is_enabled: bool
+
+
+def read_frame(phy_payload: bytes) -> UplinkFrame | Refused:
+    """The data frame that these octets are, whose DevAddr names the sessions to try."""
+    try:
+        return UplinkFrame.from_bytes(phy_payload)
+    except MalformedFrame:
+        return Refused("malformed")
+
+
 def receive_data(
-    group: Group,
-    sessions: SessionTable,
-    devices: DeviceCache,
-    made: Mapping[int, Progress],
-    policy: MacPolicy,
-    now_us: int,
+    group: Group, frame: UplinkFrame, candidates: Sequence[Candidate], policy: MacPolicy, now_us: int
 ) -> Received | Refused:
     """Judge a data frame: every session of its DevAddr is tried, the first whose MIC fits has it (row 4).
 
     Args:
         group: the copies within one window.
-        sessions: as committed.
-        devices: the registry.
-        made: progress of this pass that is not committed yet, by session id.
+        frame: their PHYPayload.
+        candidates: the sessions of its DevAddr, with the progress that earlier frames of the batch have made.
         policy: what is wanted of every device's MAC layer.
         now_us: a device whose windows have passed by then is asked nothing.
     """
-    try:
-        frame = UplinkFrame.from_bytes(group.phy_payload)
-    except MalformedFrame:
-        return Refused("malformed")
-    candidates = sessions.of_dev_addr(frame.dev_addr)
     refused: Refused | None = None
     time_us = group.time_us
-    for held in candidates:
-        progress = made.get(held.id) or held.progress
+    for held, progress, is_enabled in candidates:
         outcome = accept(progress.state, held.cipher, frame, group.phy_payload, time_us)
         if isinstance(outcome, Rejected):
             if outcome.reason is not RejectReason.MIC:
                 refused = Refused(str(outcome.reason), frame.dev_addr, held.device_id)
             continue
-        if not devices.is_enabled(held.device_id):
+        if not is_enabled:
             return Refused("disabled", frame.dev_addr, held.device_id)
         copies = best_copies(group.copies)
         if isinstance(outcome, Accepted):
@@ -115,9 +119,9 @@ def receive_data(
     )
 
 
-def _only_device(candidates: Iterable[HeldSession]) -> int:
+def _only_device(candidates: Iterable[Candidate]) -> int:
     """The one device with sessions of a DevAddr; 0 when there is none, or several."""
-    device_ids = {held.device_id for held in candidates}
+    device_ids = {candidate.session.device_id for candidate in candidates}
     return device_ids.pop() if len(device_ids) == 1 else 0
 
 

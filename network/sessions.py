@@ -1,6 +1,5 @@
-"""The sessions of the owned shards in memory: keys unwrapped once, state as it was last committed."""
+"""The sessions of the owned shards in memory: keys unwrapped once, state as it was last committed. Pure."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -65,8 +64,6 @@ class SessionTable:
     """Open sessions by id, by DevAddr (several devices may share one) and by device."""
 
     def __init__(self) -> None:
-        # Held while sessions are written and memory follows, so that nobody reads the one without the other.
-        self.lock = asyncio.Lock()
         self._by_id: dict[int, HeldSession] = {}
         self._by_dev_addr: dict[DevAddr, list[HeldSession]] = {}
         self._by_device: dict[int, list[HeldSession]] = {}

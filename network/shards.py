@@ -1,25 +1,28 @@
-"""The shards that this replica owns: taken by lease, read in stream order, let go at once when lost."""
+"""The shards of frames that this replica owns: open windows and sessions of each, forgotten when it is lost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import structlog
 
 from core.messages import topics
+from core.messages.batch import UnreadableBatch
+from core.messages.frames import FRAME_BATCHES
 from core.messages.shards import shard_of_slot, slots_of_shard
-from core.runtime.bus import BUS_AWAY, Bus, Message, ShardReader
+from core.runtime.bus import BUS_AWAY, Bus, Message
 from core.runtime.lease import Lease
-from core.runtime.ownership import batches, fenced
+from core.runtime.owned_shard import Decoded, OwnedShard
+from core.runtime.ownership import fenced
 from core.runtime.postgres import Pool
 from network import downlink_store, store
-from network.deduplication import Deduplication
+from network.deduplication import Deduplication, Group
 from network.device_cache import DeviceCache
 from network.downlink_store import Changed
 from network.sessions import SessionTable
 from network.settings import NetworkServerSettings
+from network.store import Poison
 from network.telemetry import SESSIONS_HELD, SHARDS_OWNED
 
 SERVICE = "network"
@@ -30,55 +33,76 @@ log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class HeldMessage:
-    """A message that is not acknowledged yet, and how many groups still have frames in it."""
+class FrameUnit:
+    """One closed group of one shard, or something of that shard that goes to quarantine."""
 
-    message: Message
-    unfinished: int
+    shard: "Shard"
+    sequences: Sequence[int]
+    group: Group | None = None
+    poison: Poison | None = None
 
 
-@dataclass(slots=True)
-class Shard:
-    """One owned shard: its lease, what was read and what is still open."""
+class Shard(OwnedShard[FrameUnit]):
+    """One owned shard with its deduplication windows."""
 
-    pool: Pool
-    lease: Lease
-    windows: Deduplication
-    serving: asyncio.Task[Any] | None = None
-    inbox: list[Message] = field(default_factory=list[Message])
-    held: dict[int, HeldMessage] = field(default_factory=dict[int, HeldMessage])
-    highest_sequence: int = 0
-    drained: asyncio.Event = field(default_factory=asyncio.Event)
-    is_ours: bool = True
-    is_leaving: bool = False  # Another replica is to have it: read no more, plan nothing new.
-    waiting_since: float | None = None  # Monotonic; None: not waiting for messages.
-    _last_published_us: int = 0
-    _last_read_at: float = 0.0
+    def __init__(self, shards: "Shards", lease: Lease, windows: Deduplication) -> None:
+        super().__init__(lease)
+        self._shards = shards
+        self._windows = windows
+        self._last_published_us = 0
+        self._last_read_at = 0.0
 
-    @property
-    def number(self) -> int:
-        """Its number, below SHARDS."""
-        return self.lease.shard
+    def add_waiting(self, messages: Sequence[Message]) -> None:
+        """The stream's clock was at least here when these messages were read."""
+        super().add_waiting(messages)
+        self._last_published_us = messages[-1].published_at_us
+        self._last_read_at = asyncio.get_running_loop().time()
 
-    def note_read(self, message: Message, now: float) -> None:
-        """The stream's clock was at least here when the message was read."""
-        self._last_published_us, self._last_read_at = message.published_at_us, now
+    def decode(self, message: Message) -> Decoded:
+        """Sort a message's frames into windows."""
+        frames = FRAME_BATCHES.decode(message.data)
+        return Decoded(len(frames), self._windows.add(message.sequence, message.published_at_us, frames))
 
-    def stream_now_us(self, now: float) -> int:
+    def unreadable(self, message: Message, why: UnreadableBatch | None) -> FrameUnit:
+        """For quarantine."""
+        reason = self.crash_reason() if why is None else str(why)
+        poison = Poison(message.subject, message.sequence, reason, message.data)
+        return FrameUnit(self, (message.sequence,), poison=poison)
+
+    def take_units(self) -> list[FrameUnit]:
+        """The groups whose windows have closed by the stream's clock."""
+        now = asyncio.get_running_loop().time()
+        if self._has_caught_up(now):
+            self._windows.close_until(self._stream_now_us(now))
+        return [FrameUnit(self, group.sequences, group) for group in self._windows.take_closed()]
+
+    def due_in_s(self, now: float) -> float | None:
+        """How long until the first open window ends; None when none is open."""
+        next_close = self._windows.next_close_us
+        if next_close is None:
+            return None
+        return max(CAUGHT_UP_AFTER_S / 2, (next_close - self._stream_now_us(now)) / 1_000_000)
+
+    def crash_reason(self) -> str:
+        """Why something of this shard goes to quarantine without being looked at."""
+        return f"in hand when the network server ended, {self.lease.crashes} times on this batch"
+
+    async def finish(self) -> None:
+        """What its devices are being sent is finished before another replica has it."""
+        await self._shards.finish(self)
+
+    def forget(self) -> None:
+        """Its sessions and devices are no longer ours."""
+        self._shards.forget(self)
+
+    def _stream_now_us(self, now: float) -> int:
         """The stream's clock by our monotonic one, late by what the bus took; it never runs ahead."""
         return self._last_published_us + int((now - self._last_read_at) * 1_000_000)
 
-    def has_caught_up(self, now: float) -> bool:
+    def _has_caught_up(self, now: float) -> bool:
         """Whether a timer may close windows: the reader waits, and nothing that it read is left."""
-        waiting = self.waiting_since
-        return not self.inbox and waiting is not None and now - waiting >= CAUGHT_UP_AFTER_S
-
-    def closes_in_s(self, now: float) -> float | None:
-        """How long until the first open window ends; None when none is open."""
-        next_close = self.windows.next_close_us
-        if next_close is None:
-            return None
-        return max(CAUGHT_UP_AFTER_S / 2, (next_close - self.stream_now_us(now)) / 1_000_000)
+        since = self.reading_since
+        return not self.waiting and since is not None and now - since >= CAUGHT_UP_AFTER_S
 
 
 class Shards:
@@ -94,7 +118,8 @@ class Shards:
         self._count = count
         self._owned: dict[int, Shard] = {}
         self._finish: Callable[[Collection[int]], Awaitable[None]] | None = None
-        self.something_to_do = asyncio.Event()
+        # Held while sessions are written and memory follows, so that nobody reads the one without the other.
+        self.sessions_lock = asyncio.Lock()
 
     def on_leaving(self, finish: Callable[[Collection[int]], Awaitable[None]]) -> None:
         """Await `finish(slots)` before a shard is given to another replica."""
@@ -118,30 +143,19 @@ class Shards:
         """The owned shard of a slot; None when another replica has it."""
         return self._owned.get(shard_of_slot(slot, self._count))
 
-    async def serve(self, lease: Lease, reader: ShardReader) -> None:
-        """Load a shard that was taken, read it, one batch ahead of the pass, until it is lost or given away."""
-        windows = Deduplication(self._settings.dedup_window_ms * 1000)
-        shard = Shard(self._pool, lease, windows, asyncio.current_task())
-        async with self._sessions.lock:  # Who follows the registry meanwhile would not know that it is ours.
+    async def open(self, lease: Lease) -> Shard:
+        """Load a shard that was taken; until it is lost it is one of `owned`."""
+        shard = Shard(self, lease, Deduplication(self._settings.dedup_window_ms * 1000))
+        async with self.sessions_lock:  # Who follows the registry meanwhile would not know that it is ours.
             await self._load(lease)
             self._owned[shard.number] = shard
         self._report()
-        loop = asyncio.get_running_loop()
-        try:
-            shard.waiting_since = loop.time()
-            async for messages in batches(reader, self._settings.fetch_messages):
-                shard.waiting_since = None
-                shard.note_read(messages[-1], loop.time())
-                shard.inbox += messages
-                shard.drained.clear()
-                self.something_to_do.set()
-                await shard.drained.wait()
-                shard.waiting_since = loop.time()
-            shard.is_leaving = True
-            if self._finish is not None and lease.draining.is_set():
-                await self._finish(slots_of_shard(shard.number, self._count))
-        finally:
-            self.drop(shard)
+        return shard
+
+    async def finish(self, shard: Shard) -> None:
+        """End what its devices are being sent."""
+        if self._finish is not None:
+            await self._finish(slots_of_shard(shard.number, self._count))
 
     async def _load(self, lease: Lease) -> None:
         """Sessions and devices as committed; what the former owner asked of gateways is asked again."""
@@ -158,12 +172,13 @@ class Shards:
 
     def drop(self, shard: Shard) -> None:
         """Stop at once: read, publish, ask and write nothing more for this shard until it is taken anew."""
-        shard.is_ours = False
+        shard.stop()
+
+    def forget(self, shard: Shard) -> None:
+        """It has stopped: let go of its sessions and devices."""
         if self._owned.get(shard.number) is not shard:
             return
         del self._owned[shard.number]
-        if shard.serving is not None and shard.serving is not asyncio.current_task():
-            shard.serving.cancel()
         slots = slots_of_shard(shard.number, self._count)
         self._sessions.forget_slots(slots)
         self._devices.forget_slots(slots)

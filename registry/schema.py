@@ -7,8 +7,8 @@ from importlib.resources import files
 
 import structlog
 
+from core.runtime.errors import OperatorError
 from core.runtime.postgres import DATABASE_AWAY, Connection, LockNotAvailableError, PostgresError, connect
-from core.runtime.refusal import Refusal
 
 # Arbitrary, ours: serialises concurrent runners. Released with the transaction.
 LOCK = 0x7E44170172E
@@ -56,11 +56,11 @@ WRITE_LEDGER = "INSERT INTO schema_migration (number, name, checksum) VALUES ($1
 log = structlog.get_logger()
 
 
-class SchemaMismatch(Refusal):
+class SchemaMismatch(OperatorError):
     """The database and this program do not belong together. The message says which is newer."""
 
 
-class MigrationFailed(Refusal):
+class MigrationFailed(OperatorError):
     """A file was not applied, and nothing of it stays: run it again once the cause is gone."""
 
     def __init__(self, name: str, cause: PostgresError) -> None:

@@ -13,6 +13,7 @@ from registry.rows import entity
 KEY_PREFIX = "terr"
 KEY_ID_OCTETS = 6
 SECRET_OCTETS = 32
+OPERATOR = "operateur"
 
 # What a key may do; each route names the one it asks for.
 ROLES = frozenset({"read", "manage", "lighting", "operate"})
@@ -31,6 +32,7 @@ INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles, expires_at) VALU
 """
 REVOKE_KEY = "UPDATE api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING true"
 LIST_KEYS = "SELECT id, name, roles, created_at, expires_at, revoked_at FROM api_key ORDER BY created_at, id"
+AS_SERVICE = "SET LOCAL ROLE territoire_service"
 AS_OPERATOR = "SELECT set_config('app.operator', 'on', true)"
 ENTER_TENANT = "SELECT set_config('app.tenant', $1, true)"
 AUTHENTICATE = "SELECT tenant_id, tenant_slug, name, roles FROM authenticate_api_key($1, $2)"
@@ -178,3 +180,13 @@ async def authenticate(connection: Connection | Pool, key: str) -> Principal | N
     if row is None:
         return None
     return Principal(key_id, row["tenant_id"], row["tenant_slug"], row["name"], frozenset(row["roles"]))
+
+
+async def create_operator(connection: Connection, key: str) -> Tenant | None:
+    """The operator's own tenant with its first key, so that somebody can make the others; None: it is there."""
+    await connection.execute(AS_SERVICE)
+    if await find_tenant(connection, OPERATOR) is not None:
+        return None
+    tenant = await create_tenant(connection, OPERATOR, "Opérateur du réseau")
+    await enter_api_key(connection, tenant.id, "première clé", sorted(ROLES), key)
+    return tenant

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from alerting.rules import forecast, series
-from alerting.rules.calendar import is_on_duty, next_duty
 from alerting.rules.conditions import RESTING, clears, holds, is_emptied, patience, resting_at, rung_of
+from alerting.rules.duty import is_on_duty, next_duty
 from alerting.rules.model import (
     MAX_AHEAD,
     MAX_NOTIFY_AGE,

@@ -20,7 +20,8 @@ from core.messages.uplinks import Uplink
 from core.runtime.http.errors import PROBLEM_RESPONSES, invalid, not_found
 from decoders.catalogue import CODECS
 from decoders.mapping import propose
-from ingest.known_codecs import AnyCodec, compiled
+from ingest.known_codecs import compiled
+from ingest.vendor_codecs import AnyCodec
 from lorawan.instants import EPOCH, from_us, to_us
 from registry.codecs import CodecVersion
 from registry.enrolment import read_enrolled

@@ -1,7 +1,7 @@
 """The identity of a trace: sixteen octets that a frame is given where it arrives and keeps to the last webhook.
 
-Nothing else travels with it. Whether a frame is followed, and the ids of all the spans of its trace, follow from
-the sixteen octets by arithmetic, so every process comes to the same without being told (decision 0030).
+Nothing else travels with it. Whether a frame is traced, and the ids of all the spans of its trace, follow from
+the sixteen octets by arithmetic, so every process comes to the same by itself (decision 0030).
 """
 
 from hashlib import blake2b
@@ -21,7 +21,7 @@ def new_trace() -> bytes:
 
 
 def limit_of(ratio: float) -> bytes:
-    """A trace is followed when `NO_TRACE < trace_id < limit`, which holds for `ratio` of all."""
+    """A frame is traced when `NO_TRACE < trace_id < limit`, which holds for `ratio` of all."""
     return _ALL if ratio >= 1 else int(ratio * (1 << 128)).to_bytes(TRACE_OCTETS) if ratio > 0 else NO_TRACE
 
 
@@ -30,6 +30,6 @@ def span_of(trace_id: bytes, stage: str) -> bytes:
     return blake2b(stage.encode(), digest_size=SPAN_OCTETS, key=trace_id).digest()
 
 
-def traceparent(trace_id: bytes, span_id: bytes, *, is_followed: bool) -> str:
+def traceparent(trace_id: bytes, span_id: bytes, *, is_traced: bool) -> str:
     """The header of this name (W3C Trace Context, section 3.2)."""
-    return f"00-{trace_id.hex()}-{span_id.hex()}-{is_followed:02x}"
+    return f"00-{trace_id.hex()}-{span_id.hex()}-{is_traced:02x}"

@@ -11,8 +11,7 @@ import nats.errors
 import structlog
 from nats.aio.client import Client
 
-from core.runtime.errors import describe
-from core.runtime.refusal import Refusal
+from core.runtime.errors import OperatorError, describe
 from core.runtime.waiting import Waiting, network_reason
 
 RECONNECT_WAIT_S = 0.2
@@ -20,7 +19,7 @@ RECONNECT_WAIT_S = 0.2
 log = structlog.get_logger()
 
 
-class BusLost(Refusal):
+class BusLost(OperatorError):
     """The bus does not take us any more: start again, and wait for it."""
 
 

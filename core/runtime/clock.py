@@ -1,4 +1,4 @@
-"""The wall clock, read by the shell only; pure modules take `now` as an argument."""
+"""The wall clock. What does no I/O takes `now` as an argument instead."""
 
 import time
 

@@ -1,4 +1,15 @@
-"""How an error is named in logs and messages."""
+"""How an error is named in logs and messages, and errors that an operator can mend."""
+
+
+class OperatorError(Exception):
+    """Why a process cannot go on, where an operator can mend it: shown in a line, without a stack trace.
+
+    The message is for engineers; `french` says the same, and what to do, to the operator at the terminal.
+    """
+
+    def __init__(self, message: str, french: str) -> None:
+        super().__init__(message)
+        self.french = french
 
 
 def describe(error: BaseException | str) -> str:

@@ -12,8 +12,8 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from core.runtime.bus import Bus
+from core.runtime.errors import OperatorError
 from core.runtime.postgres import DATABASE_AWAY, Pool, database_reason
-from core.runtime.refusal import Refusal
 from core.runtime.waiting import what_is_waited_for
 
 CHECK_TIMEOUT_S = 2
@@ -22,7 +22,7 @@ CHECK_TIMEOUT_S = 2
 Check = Callable[[], Awaitable[str | None]]
 
 
-class CannotListen(Refusal):
+class CannotListen(OperatorError):
     """The address is not this machine's, or the port is taken."""
 
     def __init__(self, host: str, port: int, cause: OSError) -> None:
@@ -110,12 +110,13 @@ class HealthApp:
         """As ASGI says."""
         if scope["type"] != "http":
             return
-        status, content_type, body = await self._answer(scope["path"])
+        status, content_type, body = await self.answer(scope["path"])
         headers = [(b"content-type", content_type.encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, path: str) -> tuple[int, str, bytes]:
+    async def answer(self, path: str) -> tuple[int, str, bytes]:
+        """Status, content type and body."""
         match path:
             case "/livez":
                 return 200, "application/json", b'{"status":"ok"}'

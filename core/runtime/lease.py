@@ -1,4 +1,4 @@
-"""Who owns a shard: a row on the database's clock, with an epoch that fences (DESIGN 2)."""
+"""Who owns a shard: a row on the database's clock, with an epoch that fences."""
 
 import asyncio
 import math
@@ -15,9 +15,9 @@ RENEW_EVERY_S = 2.0
 # The owner stops this long after it sent its last successful renewal, by its own monotonic clock.
 STOP_AFTER_S = 5.0
 
-# After this many crashes on the same first message its batch is taken item by item, and after one more the item
-# that was in hand is not looked at again (DESIGN 3.7).
-CAREFUL_AFTER = 2
+# After this many crashes on the same first message its batch is worked on item by item, and after one more the
+# item that was in hand is not looked at again (core.runtime.poison_guard).
+GUARDED_AFTER = 2
 QUARANTINE_AFTER = 3
 MOST_CRASHES = 1000
 # The item in hand while a message is decoded.
@@ -45,11 +45,6 @@ WHERE service = $1 AND shard = $2 AND epoch = $3
 NOTE_FIRST = """
 UPDATE shard_lease
 SET released = false, first_sequence = $4, crashes = $5, in_hand_sequence = $6, in_hand_item = $7
-WHERE service = $1 AND shard = $2 AND epoch = $3
-RETURNING true
-"""
-NOTE_IN_HAND = """
-UPDATE shard_lease SET in_hand_sequence = $4, in_hand_item = $5
 WHERE service = $1 AND shard = $2 AND epoch = $3
 RETURNING true
 """
@@ -86,14 +81,15 @@ class Former:
     def crashes_on(self, first_sequence: int, handed_out: int) -> int:
         """How many owners in a row ended without letting go while the batch of this first message was theirs.
 
-        `handed_out` is the last sequence that the last owner was given: it cannot fail by what it never saw. A
-        careful owner may have finished the batch's first messages: the item it had in hand is of the same batch.
+        `handed_out` is the last sequence that the last owner was given: it cannot fail by what it never saw. An
+        owner that worked item by item may have finished the batch's first messages: what it had in hand is of the
+        same batch.
         """
         if self.released:
             return 0
         saw_it = handed_out >= first_sequence
         is_in_hand = (
-            self.crashes >= CAREFUL_AFTER and self.in_hand is not None and self.in_hand[0] >= first_sequence
+            self.crashes >= GUARDED_AFTER and self.in_hand is not None and self.in_hand[0] >= first_sequence
         )
         is_same = self.first_sequence == first_sequence or is_in_hand
         return min(self.crashes * is_same + saw_it, MOST_CRASHES)
@@ -118,15 +114,15 @@ class Lease:
     """Whether all that the dead owner had been given is done."""
 
     @property
-    def is_careful(self) -> bool:
-        """Whether items are to be taken one by one, each noted by `note_in_hand` before anybody looks at it.
+    def is_guarded(self) -> bool:
+        """Whether items are worked on one by one, each between `poison_guard.begin` and `poison_guard.commit`.
 
         So it is after two crashes, until everything is acknowledged that the last owner had been given; from then
         on `crashes` is 0.
         """
-        if self.crashes >= CAREFUL_AFTER and self.has_passed is not None and self.has_passed():
+        if self.crashes >= GUARDED_AFTER and self.has_passed is not None and self.has_passed():
             self.crashes, self.in_hand = 0, None
-        return self.crashes >= CAREFUL_AFTER
+        return self.crashes >= GUARDED_AFTER
 
     def is_poison(self, sequence: int, item: int) -> bool:
         """Whether this item goes to quarantine without being looked at, because the service ended by it."""
@@ -141,9 +137,13 @@ class Lease:
         if await connection.fetchval(FENCE, self.service, self.shard, self.epoch) is None:
             raise LeaseLost(f"{self.service} shard {self.shard} epoch {self.epoch}")
 
+    def is_fresh(self) -> bool:
+        """Whether the last renewal is recent enough to publish or to ask for a transmission."""
+        return asyncio.get_running_loop().time() - self.renewed_at <= STOP_AFTER_S
+
     def check(self) -> None:
-        """Raises LeaseLost when the last renewal is too old to publish or to ask for a transmission."""
-        if asyncio.get_running_loop().time() - self.renewed_at > STOP_AFTER_S:
+        """Raises LeaseLost when the lease is not fresh."""
+        if not self.is_fresh():
             raise LeaseLost(f"{self.service} shard {self.shard} epoch {self.epoch}: not renewed in time")
 
 
@@ -184,33 +184,16 @@ async def note_first(pool: Pool, lease: Lease, sequence: int, handed_out: int) -
     crashes = lease.former.crashes_on(sequence, handed_out)
     in_hand = lease.former.in_hand if crashes >= QUARANTINE_AFTER else None
     noted = (sequence, crashes, *(in_hand or (None, None)))
-    await _note(pool, NOTE_FIRST, lease, *noted)
+    await write_row(pool, NOTE_FIRST, lease, *noted)
     lease.crashes, lease.in_hand = crashes, in_hand
 
 
-async def note_in_hand(pool: Pool, lease: Lease, sequence: int, item: int) -> None:
-    """While `lease.is_careful`: say which item is looked at next, in case it ends this process.
-
-    `item` is its place in its message, from 0, or WHOLE_MESSAGE while that is decoded. Committed before this
-    returns. A process has one item in hand at a time, whatever the number of its shards: what ends it is blamed on
-    every item that is noted then.
+async def write_row(pool: Pool, statement: str, lease: Lease, *values: int | None) -> None:
+    """Run an update of the lease's row, which returns something while the lease is held.
 
     Raises:
         LeaseLost: the shard has another owner.
     """
-    await _note(pool, NOTE_IN_HAND, lease, sequence, item)
-
-
-async def note_done(pool: Pool, lease: Lease) -> None:
-    """The item in hand is committed: whatever ends this process now, it was not that.
-
-    Raises:
-        LeaseLost: the shard has another owner.
-    """
-    await _note(pool, NOTE_IN_HAND, lease, None, None)
-
-
-async def _note(pool: Pool, statement: str, lease: Lease, *values: int | None) -> None:
     if await pool.fetchval(statement, lease.service, lease.shard, lease.epoch, *values) is None:
         raise LeaseLost(f"{lease.service} shard {lease.shard} epoch {lease.epoch}")
 

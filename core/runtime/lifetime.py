@@ -11,13 +11,13 @@ from typing import TypeVar
 import structlog
 import uvloop
 
-from core.runtime.environment import settings_or_exit, unknown_settings
-from core.runtime.refusal import Refusal
-from core.runtime.settings import ServiceSettings
+from core.runtime.errors import OperatorError
+from core.runtime.settings import ServiceSettings, settings_or_exit, unknown_settings
 from core.runtime.telemetry import configure_logs, show_build, watch_event_loop
-from core.runtime.tracing import TRACES
+from core.runtime.tracing import TRACES, Spans
 from core.runtime.waiting import start_is_held
 
+COLLECTOR = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 DRAIN_DEADLINE_S = 20
 UNWIND_S = 5
 
@@ -76,12 +76,21 @@ async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> bool:
     return False
 
 
+def collector_spans(service: str, instance: str) -> Spans | None:
+    """Where spans are sent; None: no collector is set."""
+    if not any(os.environ.get(name) for name in COLLECTOR):
+        return None
+    from core.runtime.spans import CollectedSpans  # noqa: PLC0415 - 10 MB that most installations never need.
+
+    return CollectedSpans(service, instance)
+
+
 def run_service(
     name: str,
     settings_class: type[SettingsT],
     main: Callable[[SettingsT, asyncio.Event], Awaitable[None]],
     *,
-    follows_frames: bool = False,
+    traces_frames: bool = False,
 ) -> None:
     """Read the settings, set up logs, and run `main(settings, stopping)` until it ends or a signal comes.
 
@@ -91,8 +100,8 @@ def run_service(
     settings = settings_or_exit(name, settings_class)
     configure_logs(name, settings.instance, settings.log_format, settings.log_level)
     show_build(name)
-    if follows_frames:
-        TRACES.open(name, settings.instance, settings.trace_ratio)
+    if traces_frames:
+        TRACES.open(settings.trace_ratio, collector_spans(name, settings.instance))
     for unknown in unknown_settings():
         log.warning("setting_unknown", setting=unknown.name, nearest=unknown.nearest, message=unknown.french)
 
@@ -104,8 +113,8 @@ def run_service(
 
     try:
         was_in_time = uvloop.run(_run(start))
-    except Refusal as refusal:
-        log.error("service_refused", error=str(refusal), message=refusal.french)
+    except OperatorError as wrong:
+        log.error("service_refused", error=str(wrong), message=wrong.french)
         raise SystemExit(1) from None
     except (Exception, BaseExceptionGroup):
         log.exception("service_failed")

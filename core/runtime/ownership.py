@@ -11,7 +11,7 @@ from core.runtime.backlog import shown
 from core.runtime.bus import BUS_AWAY, Bus, Message, ShardReader
 from core.runtime.errors import describe
 from core.runtime.lease import (
-    CAREFUL_AFTER,
+    GUARDED_AFTER,
     Former,
     Lease,
     LeaseLost,
@@ -86,9 +86,8 @@ class Sharded:
 # Serves one shard until cancelled, which happens when its lease is lost. When it returns, or fails because the
 # bus or the database is away, the shard is given back and taken anew: with all that is un-acknowledged, in order.
 # It also returns when `batches` ends because the shard is to be another replica's: what was given is then done.
-# Any other failure ends the process and counts as a crash, as a kill does. While `lease.is_careful`, whoever works
-# on the messages takes one item of one shard at a time: `lease.is_poison(sequence, item)` sends it to quarantine;
-# else `note_in_hand`, one transaction, `note_done`. A message is acknowledged when all its items are done.
+# Any other failure ends the process and counts as a crash, as a kill does. Work queues are served by
+# `core.runtime.shard_worker`.
 Serve = Callable[[Lease, ShardReader], Awaitable[None]]
 
 
@@ -244,11 +243,11 @@ class ShardOwner:
         async def note(first: int) -> None:
             handed_out = reader.handed_out_before
             await note_first(self._pool, lease, first, handed_out)
-            if lease.crashes >= CAREFUL_AFTER:
+            if lease.crashes >= GUARDED_AFTER:
                 given = max(handed_out, first)
                 lease.has_passed = lambda: reader.is_done_with(given)
                 log.warning(
-                    "shard_taken_carefully",
+                    "shard_taken_guarded",
                     shard=lease.shard,
                     crashes=lease.crashes,
                     first=first,

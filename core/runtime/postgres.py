@@ -1,8 +1,8 @@
 """The only door to PostgreSQL: pools, transactions, and the driver's names that others may use."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
@@ -22,8 +22,10 @@ from asyncpg import (
 )
 from asyncpg.pgproto import pgproto
 from asyncpg.pool import PoolConnectionProxy
+from prometheus_client import REGISTRY
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from core.runtime.pools import POOLS
 from core.runtime.waiting import Waiting, network_reason
 
 __all__ = [
@@ -165,6 +167,63 @@ async def _leave_as_it_is(connection: Any) -> None:
     """
 
 
+class _Pools(Collector):
+    """How busy this process's pools are, read when somebody asks for the metrics."""
+
+    _labelnames = ("pool",)  # As the library's own metrics say what theirs are.
+
+    def __init__(self) -> None:
+        self._pools: list[tuple[str, Any]] = []
+
+    @contextmanager
+    def watched(self, name: str, pool: Any) -> Generator[None]:
+        """Show this pool while the block runs."""
+        entry = (name, pool)
+        self._pools.append(entry)
+        try:
+            yield
+        finally:
+            self._pools = [other for other in self._pools if other is not entry]
+
+    def describe(self) -> Iterable[Metric]:
+        """The names alone; registering asks for them."""
+        return _families()
+
+    def collect(self) -> Iterable[Metric]:
+        """As of this instant."""
+        families = _families()
+        by_name: dict[str, list[Any]] = {}
+        for name, pool in self._pools:
+            by_name.setdefault(name, []).append(pool)
+        for name, pools in by_name.items():
+            for family, *values in zip(families, *map(_measures, pools), strict=True):
+                family.add_metric([name], sum(values))
+        return families
+
+
+def _measures(pool: Any) -> tuple[int, int, int, int]:
+    """In the order of `_NAMES`. Who waits the driver does not say: its queue of free connections knows them."""
+    getters = getattr(getattr(pool, "_queue", None), "_getters", ())
+    waiting = sum(not getter.done() for getter in getters)
+    return pool.get_size(), pool.get_idle_size(), pool.get_max_size(), waiting
+
+
+_NAMES = (
+    ("territoire_database_pool_size", "Connections that are open"),
+    ("territoire_database_pool_free", "Connections that are open and used by nobody"),
+    ("territoire_database_pool_limit", "Connections that may be open"),
+    ("territoire_database_pool_waiting", "Tasks that wait for a connection"),
+)
+
+
+def _families() -> list[GaugeMetricFamily]:
+    return [GaugeMetricFamily(name, documentation, labels=["pool"]) for name, documentation in _NAMES]
+
+
+_POOLS = _Pools()
+REGISTRY.register(_POOLS)
+
+
 @asynccontextmanager
 async def open_pool(
     database_url: str, application_name: str, *, size: int = 4, command_timeout: float = 30
@@ -201,7 +260,7 @@ async def open_pool(
             delay = min(delay * 2, 5)
     waiting.over()
     try:
-        with POOLS.watched(application_name, pool):
+        with _POOLS.watched(application_name, pool):
             yield pool
     finally:
         try:

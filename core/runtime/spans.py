@@ -1,4 +1,4 @@
-"""Spans for an OpenTelemetry collector, over OTLP/HTTP. Imported only where one is set (`core.runtime.tracing`).
+"""Spans for an OpenTelemetry collector, over OTLP/HTTP. Imported only where one is set (`core.runtime.lifetime`).
 
 A thread of the SDK sends them; what it cannot send, and what comes faster than it can, is dropped and counted.
 """
@@ -22,7 +22,7 @@ MOST_WAITING = 2_048
 SEND_EVERY_MS = 1_000
 SEND_WITHIN_S = 5.0
 CLOSE_WITHIN_S = 3.0
-FOLLOWED = TraceFlags(TraceFlags.SAMPLED)
+TRACED = TraceFlags(TraceFlags.SAMPLED)
 
 
 class _GivenIds(IdGenerator):
@@ -84,7 +84,7 @@ class CollectedSpans:
         self._ids.trace_id, self._ids.span_id = int.from_bytes(trace_id), int.from_bytes(span_id)
         context = None
         if parent is not None:
-            before = SpanContext(self._ids.trace_id, int.from_bytes(parent), is_remote=True, trace_flags=FOLLOWED)
+            before = SpanContext(self._ids.trace_id, int.from_bytes(parent), is_remote=True, trace_flags=TRACED)
             context = set_span_in_context(NonRecordingSpan(before))
         attributes = {f"territoire.{key}": value for key, value in fields.items() if value is not None}
         span = self._tracer.start_span(name, context, attributes=attributes, start_time=us[0] * 1_000)

@@ -1,10 +1,9 @@
-"""Steps of followed frames: a line of the log in each process, and a span where a collector is set.
+"""Trace steps: for a traced frame, each process writes a line of the log, and a span where a collector is set.
 
-A frame is followed or not by its trace id alone, so all its steps are said or none (`core.messages.traces`). What
-concerns people, a notice and its delivery, is said of every frame.
+A frame is traced or not by its trace id alone, so all its steps are written or none (`core.messages.traces`). What
+concerns people, a notification and its delivery, is written of every frame.
 """
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -13,13 +12,14 @@ import structlog
 from prometheus_client import Counter
 
 from core.messages.traces import NO_TRACE, limit_of, span_of, traceparent
+from core.runtime.clock import wall_clock_us
+from core.runtime.token_bucket import TokenBucket
 
-# What a process may say of followed frames; a ratio that is set too high for the load costs no more than this.
+# What a process may write of traced frames; a ratio that is set too high for the load costs no more than this.
 STEPS_A_SECOND = 50.0
-COLLECTOR = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 STEPS_LEFT_OUT = Counter(
-    "territoire_trace_steps_left_out_total", "Steps of followed frames that were not said: there were too many"
+    "territoire_trace_steps_left_out_total", "Steps of traced frames that were not written: there were too many"
 )
 SPANS = Counter("territoire_trace_spans_total", "Spans by what became of them", ["outcome"])
 
@@ -41,69 +41,65 @@ class Spans(Protocol):
 
 
 class Traces:
-    """What this process follows, and where it tells of it. One for a process."""
+    """Which frames this process traces, and where their steps are written. One for a process."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.limit = NO_TRACE
-        """A trace is followed when `NO_TRACE < trace_id < limit`: for loops that look at every frame."""
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, now_us: Callable[[], int] = wall_clock_us
+    ) -> None:
+        self._limit = NO_TRACE
         self._spans: Spans | None = None
         self._clock = clock
-        self._allowance = STEPS_A_SECOND
-        self._at = clock()
+        self._now_us = now_us
+        self._bucket = TokenBucket.full(STEPS_A_SECOND, STEPS_A_SECOND, clock())
 
-    def open(self, service: str, instance: str, ratio: float) -> None:
-        """Follow this part of all frames; spans are sent where OTEL_EXPORTER_OTLP_ENDPOINT says."""
-        self.limit = limit_of(ratio)
-        if any(os.environ.get(name) for name in COLLECTOR):
-            from core.runtime.spans import CollectedSpans  # noqa: PLC0415 - 10 MB that most installations never need.
-
-            self._spans = CollectedSpans(service, instance)
+    def open(self, ratio: float, spans: Spans | None = None) -> None:
+        """Trace this part of all frames."""
+        self._limit, self._spans = limit_of(ratio), spans
 
     def close(self) -> None:
-        """Send what is left."""
-        if self._spans is not None:
-            self._spans.close()
-            self._spans = None
+        """Send what is left; nothing is traced any more."""
+        spans, self._limit, self._spans = self._spans, NO_TRACE, None
+        if spans is not None:
+            spans.close()
 
-    def follows(self, trace_id: bytes) -> bool:
-        """Whether the steps of this frame are said."""
-        return NO_TRACE < trace_id < self.limit
+    def is_traced(self, trace_id: bytes) -> bool:
+        """Whether the steps of this frame are written."""
+        return NO_TRACE < trace_id < self._limit
 
     def step(
-        self, stage: str, trace_id: bytes, us: tuple[int, int], event: str, parent: str | None, **fields: Any
+        self, stage: str, trace_id: bytes, began_us: int, event: str, parent: str | None, **fields: Any
     ) -> None:
-        """Say what a followed frame has come to, unless too many are followed at this moment.
+        """Write what a frame has come to, if it is traced, unless too many are at this moment.
 
         Args:
             stage: names the span; what follows a space tells it from others of this stage in the same trace.
-            trace_id: of a frame that is followed.
-            us: when it began and ended, microseconds since 1970.
+            trace_id: of the frame.
+            began_us: when the step began, microseconds since 1970; it ends now.
             event: of the line.
             parent: the stage before; None: it is the first.
             fields: for the line and for the span.
         """
-        now = self._clock()
-        self._allowance = min(STEPS_A_SECOND, self._allowance + (now - self._at) * STEPS_A_SECOND)
-        self._at = now
-        if self._allowance < 1:
-            STEPS_LEFT_OUT.inc()
+        if not self.is_traced(trace_id):
             return
-        self._allowance -= 1
-        self.tell(stage, trace_id, us, event, parent, **fields)
+        if self._bucket.take_token(self._clock()):
+            self.step_of_any(stage, trace_id, began_us, event, parent, **fields)
+        else:
+            STEPS_LEFT_OUT.inc()
 
-    def tell(
-        self, stage: str, trace_id: bytes, us: tuple[int, int], event: str, parent: str | None, **fields: Any
+    def step_of_any(
+        self, stage: str, trace_id: bytes, began_us: int, event: str, parent: str | None, **fields: Any
     ) -> None:
-        """As `step`, of whatever frame: only the span asks whether it is followed."""
-        took_ms = round((us[1] - us[0]) / 1000, 1)
-        log.info(event, is_step=True, trace_id=trace_id.hex(), took_ms=took_ms, **fields)
-        if self._spans is not None and self.follows(trace_id):
+        """As `step`, traced or not: only the span asks whether it is."""
+        now_us = self._now_us()
+        us = (min(began_us, now_us), now_us)
+        log.info(event, is_step=True, trace_id=trace_id.hex(), took_ms=round((us[1] - us[0]) / 1000, 1), **fields)
+        if self._spans is not None and self.is_traced(trace_id):
             before = None if parent is None else span_of(trace_id, parent)
             self._spans.add(stage.partition(" ")[0], trace_id, span_of(trace_id, stage), before, us, **fields)
 
     def traceparent(self, stage: str, trace_id: bytes) -> str:
-        """The header that tells another's service which span of ours its own belongs under."""
-        return traceparent(trace_id, span_of(trace_id, stage), is_followed=self.follows(trace_id))
+        """The header that names another's service the span of ours which its own belongs under."""
+        return traceparent(trace_id, span_of(trace_id, stage), is_traced=self.is_traced(trace_id))
 
 
 TRACES = Traces()

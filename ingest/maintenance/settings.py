@@ -1,4 +1,4 @@
-"""How long what is kept; `services.maintenance.settings` adds what only its process needs."""
+"""How long what is kept, and how; `services.maintenance.settings` adds what only its process needs."""
 
 from pydantic import Field
 
@@ -26,4 +26,7 @@ class RetentionSettings(KeySettings):
     )
     keep_alert_notices_days: int = Field(
         default=400, ge=1, le=3650, description="What people were told of alerts that are over"
+    )
+    compress_after_days: int = Field(
+        default=30, ge=0, le=3650, description="Measurements, where TimescaleDB has compression; 0: never"
     )

@@ -1,6 +1,5 @@
 """What other LNS say of our downlinks, written into the rows by whichever replica hears it."""
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,8 +9,8 @@ import structlog
 from core.messages import topics
 from core.messages.shards import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus
-from core.runtime.errors import describe
-from core.runtime.postgres import DATABASE_AWAY, Pool
+from core.runtime.postgres import Pool
+from core.runtime.repeating import repeat
 from integrations.lns import downlink_store
 from integrations.lns.downlink_store import Changed
 from integrations.lns.lns_uplink import DownlinkReport
@@ -57,9 +56,8 @@ class Reports:
 
     async def sweep(self) -> None:
         """Give up what nobody wants any more, every few seconds until cancelled."""
-        while True:
-            try:
-                await self.tell(await downlink_store.sweep(self.pool))
-            except DATABASE_AWAY as away:
-                log.warning("downlinks_not_swept", error=describe(away))
-            await asyncio.sleep(SWEEP_EVERY_S)
+
+        async def sweep() -> None:
+            await self.tell(await downlink_store.sweep(self.pool))
+
+        await repeat(sweep, SWEEP_EVERY_S, "downlinks_not_swept")

@@ -26,12 +26,12 @@ from core.runtime.health import Readiness
 from core.runtime.http import status
 from core.runtime.http.errors import RETRY_AFTER_S, Problem, handle_errors
 from core.runtime.http.middleware import Edge
+from core.runtime.token_bucket import TokenBucket
 from integrations.lns.adapters import generic, thingpark
 from integrations.lns.lns_uplink import ForeignMessage
 from integrations.lns.message_handler import Reception, Result, Taken
 from integrations.lns.source_registry import Sources
 from integrations.lns.telemetry import THROTTLED
-from integrations.lns.token_bucket import Rates
 from integrations.lns.uplink_publisher import TooMuchWaiting
 from lorawan.crypto import WrongKek
 from registry.keys import KeyWrap
@@ -60,7 +60,7 @@ def create_app(
     """The application, with /livez, /readyz and /metrics; `rate` is requests a second of one source."""
     app = FastAPI(title="Territoire intake", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.readiness = readiness
-    door = _Door(sources, reception, keys, Rates(rate, rate * BURST_S))
+    door = _Door(sources, reception, keys, rate)
     app.add_api_route("/lns/{source_id}", door.receive, methods=["POST"])
     app.add_api_route("/lns/{source_id}/{rest:path}", door.receive, methods=["POST"])
     app.include_router(status.router)
@@ -70,11 +70,12 @@ def create_app(
 
 
 class _Door:
-    def __init__(self, sources: Sources, reception: Reception, keys: KeyWrap, rates: Rates) -> None:
+    def __init__(self, sources: Sources, reception: Reception, keys: KeyWrap, rate: float) -> None:
         self._sources = sources
         self._reception = reception
         self._keys = keys
-        self._rates = rates
+        self._rate = rate
+        self._buckets: dict[int, TokenBucket] = {}
 
     async def receive(self, request: Request, source_id: SourceId, rest: str = "") -> Response:
         """Take one message."""
@@ -100,10 +101,13 @@ class _Door:
         return _answer(source, taken)
 
     def _throttle(self, source: Source) -> None:
-        wait_s = self._rates.wait_s(source.id, time.monotonic())
-        if wait_s:
+        now = time.monotonic()
+        bucket = self._buckets.get(source.id)
+        if bucket is None:
+            bucket = self._buckets[source.id] = TokenBucket.full(self._rate, self._rate * BURST_S, now)
+        if not bucket.take_token(now):
             THROTTLED.labels(source.kind).inc()
-            again = {"Retry-After": str(math.ceil(wait_s))}
+            again = {"Retry-After": str(math.ceil(bucket.wait_s()))}
             raise Problem(429, "trop de messages par seconde pour cette source, ralentissez", headers=again)
 
     def _is_signed_by(self, source: Source, request: Request, body: bytes) -> bool:

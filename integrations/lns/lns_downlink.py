@@ -107,10 +107,6 @@ class Refused:
 Outcome = Handed | Later | Refused
 
 
-class NotSendable(Exception):
-    """The source cannot carry downlinks as it is; the message says why, in French."""
-
-
 def outcome_of(kind: str, answer: Answered, item: str) -> Outcome:
     """What an HTTP status means for the row."""
     if answer.status in SUCCESS:

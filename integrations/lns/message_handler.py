@@ -6,7 +6,6 @@ from enum import StrEnum
 import structlog
 
 from core.messages.traces import new_trace
-from core.runtime.clock import wall_clock_us
 from core.runtime.tracing import TRACES
 from integrations.lns.adapters import read
 from integrations.lns.canonical import canonical
@@ -90,12 +89,10 @@ class Reception:
         uplink = canonical(foreign, source.id, device.id, received_at_us, new_trace())
         await self.publisher.publish(uplink, device.slot)
         self.sightings.accepted(source)
-        if TRACES.follows(uplink.trace_id):
-            us = (received_at_us, wall_clock_us())
-            TRACES.step(
-                STAGE, uplink.trace_id, us, "uplink_taken", None,
-                tenant=source.tenant_id, dev_eui=name, source=source.id, outcome="accepted",
-            )  # fmt: skip
+        TRACES.step(
+            STAGE, uplink.trace_id, received_at_us, "uplink_taken", None,
+            tenant=source.tenant_id, dev_eui=name, source=source.id, outcome="accepted",
+        )  # fmt: skip
         return Taken(Result.ACCEPTED)
 
     def _unread(self, source: Source, message: ForeignMessage, reason: str, french: str) -> Taken:

@@ -19,7 +19,7 @@ from alerting.rules import Condition, RuleState
 from alerting.shard_memory import Memory
 from core.messages.frames import Frame
 from gateways.semtech_frames import frames_of
-from ingest.known_devices import KnownDevice, Serving
+from ingest.device import KnownDevice, Serving
 from lab.gateway import rxpk
 from lab.load.pacer import ON_CHANNELS
 from lorawan.gateway.semtech_udp import PushData, parse_datagram

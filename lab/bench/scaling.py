@@ -9,7 +9,6 @@ the first of a service stays away until its work is served by the second, the se
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from rich.console import Console
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.lease import read_shards
 from core.runtime.postgres import Pool, open_pool
-from lab.bench.scaling_kills import Blow, KillSequence
+from lab.bench.scaling_kills import KillSequence
 from lab.bench.scaling_probes import LOOK_EVERY_S, SHARDED, Balancer, Peaks, is_shared, read_leases, until
-from lab.bench.scaling_report import figures_of
+from lab.bench.scaling_report import Options, Shown, Split, figures_of
 from lab.bench.scaling_scenario import Scenario, open_scenario
 from lab.bench.scaling_shares import Shares, read_shares
 from lab.chaos.processes import Processes
@@ -30,7 +29,6 @@ from lab.simulator.account import Account, Kill, balance, read_stored
 from services.supervisor.run_info import RunInfo
 
 REPLICAS = 2
-VICTIMS = ("gateway_bridge", "network", "ingest", "alerting", "lighting", "intake", "api", "maintenance")
 CALLERS = ("intake", "api", "lighting")
 SPLIT_GATEWAYS, SPLIT_DEVICES, SPLIT_RATE, SPLIT_CONFIRMED = 4, 40, 20.0, 0.25
 SHARED_WITHIN_S = 60.0
@@ -38,45 +36,6 @@ SHARED_WITHIN_S = 60.0
 FOREVER_S = 3_600.0
 ARRIVES_WITHIN_S, EMPTY_FOR_S, NOTIFIED_WITHIN_S = 60.0, 1.0, 60.0
 WINDOWS_S = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the operator chooses."""
-
-    rate: float = 400.0
-    devices: int = 800
-    gateways: int = 24
-    quiet_s: float = 10.0
-    victims: tuple[str, ...] = VICTIMS
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """What became of the gateways whose PUSH goes to one bridge and whose PULL to the other."""
-
-    joined: int
-    uplinks: int
-    awaited: int
-    rx1: int
-    rx2: int
-    account: Account
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """Everything that was seen."""
-
-    options: Options
-    shards: int
-    shares: Shares
-    split: Split
-    blows: Sequence[Blow]
-    account: Account
-    scenario: dict[str, Any]
-    callers: dict[str, dict[str, float]]
-    megabytes: dict[str, float]
-    turns: int
 
 
 async def _split(run: RunInfo, pool: Pool, options: Options, console: Console) -> Split:

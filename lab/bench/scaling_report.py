@@ -1,15 +1,17 @@
 """What `bench scaling` found: one JSON object for programs, three tables for people."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from lab.bench.scaling import Shown, Split
-    from lab.bench.scaling_kills import Blow
+from lab.bench.scaling_kills import Blow
+from lab.bench.scaling_shares import Shares
+from lab.simulator.account import Account
 
+VICTIMS = ("gateway_bridge", "network", "ingest", "alerting", "lighting", "intake", "api", "maintenance")
 WORK_OF = {
     "gateway_bridge": "copies de trames mises sur le bus",
     "network": "trames acceptées",
@@ -24,7 +26,46 @@ WORK_OF = {
 GOAL_ANSWERED = 0.97
 
 
-def _blow(blow: "Blow") -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the operator chooses."""
+
+    rate: float = 400.0
+    devices: int = 800
+    gateways: int = 24
+    quiet_s: float = 10.0
+    victims: tuple[str, ...] = VICTIMS
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What became of the gateways whose PUSH goes to one bridge and whose PULL to the other."""
+
+    joined: int
+    uplinks: int
+    awaited: int
+    rx1: int
+    rx2: int
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Everything that was seen."""
+
+    options: Options
+    shards: int
+    shares: Shares
+    split: Split
+    blows: Sequence[Blow]
+    account: Account
+    scenario: dict[str, Any]
+    callers: dict[str, dict[str, float]]
+    megabytes: dict[str, float]
+    turns: int
+
+
+def _blow(blow: Blow) -> dict[str, Any]:
     def rounded(value: float | None) -> float | None:
         return None if value is None else round(value, 2)
 
@@ -42,7 +83,7 @@ def _blow(blow: "Blow") -> dict[str, Any]:
     }
 
 
-def _split(split: "Split") -> dict[str, Any]:
+def _split(split: Split) -> dict[str, Any]:
     return {
         "joined": split.joined,
         "uplinks": split.uplinks,
@@ -53,7 +94,7 @@ def _split(split: "Split") -> dict[str, Any]:
     }
 
 
-def figures_of(shown: "Shown") -> dict[str, Any]:
+def figures_of(shown: Shown) -> dict[str, Any]:
     """The one object that `--json` prints."""
     figures: dict[str, Any] = {
         "frames_per_second": shown.options.rate,

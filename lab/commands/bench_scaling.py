@@ -48,8 +48,8 @@ def scaling_load(
     import msgspec
     import uvloop
 
-    from lab.bench.scaling import VICTIMS, Options, measure
-    from lab.bench.scaling_report import print_scaling
+    from lab.bench.scaling import measure
+    from lab.bench.scaling_report import VICTIMS, Options, print_scaling
     from lab.fleet.provision import ProvisioningFailed
     from lab.load.load import JoinsTakeTooLong
 

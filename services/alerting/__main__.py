@@ -5,4 +5,4 @@ from services.alerting.app import run
 from services.alerting.settings import AlertingSettings
 
 if __name__ == "__main__":
-    run_service("alerting", AlertingSettings, run, follows_frames=True)
+    run_service("alerting", AlertingSettings, run, traces_frames=True)

@@ -7,8 +7,7 @@ from pydantic_settings import NoDecode
 
 from alerting.delivery import DEFAULT_SCHEDULE_S
 from alerting.mail import Mailer, MailServer
-from core.runtime.environment import FROM_JSON, Expected
-from core.runtime.settings import KeySettings
+from core.runtime.settings import FROM_JSON, Expected, KeySettings
 
 
 class AlertingSettings(KeySettings):

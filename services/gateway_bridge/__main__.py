@@ -5,4 +5,4 @@ from services.gateway_bridge.app import run
 from services.gateway_bridge.settings import Settings
 
 if __name__ == "__main__":
-    run_service("gateway_bridge", Settings, run, follows_frames=True)
+    run_service("gateway_bridge", Settings, run, traces_frames=True)

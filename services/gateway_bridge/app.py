@@ -6,17 +6,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from core.runtime.bus import Bus, connect_bus
-from core.runtime.health import Check, bus_check, database_check, serve_health, starting
-from core.runtime.lease import read_shards
-from core.runtime.postgres import Pool, open_pool
-from gateways import gateway_metrics
+from core.runtime.health import Check
 from gateways.basics_station import BasicsStation
 from gateways.batcher import Batcher
 from gateways.chirpstack_feed import ChirpStackFeed
 from gateways.chirpstack_mqtt import ChirpStackMqtt
 from gateways.frontend import Frontend
 from gateways.gateway_activity import Activity
+from gateways.gateway_status import show_gateways
 from gateways.known_gateways import Gateways, Sightings
 from gateways.paths import Paths
 from gateways.radio import Radios
@@ -26,11 +23,10 @@ from gateways.transmission_store import Statuses
 from gateways.transmitter import Transmitter
 from lorawan.identifiers import GatewayId
 from registry.changes import Change, RegistryWatcher
-from registry.schema import require_schema
+from registry.service import OpenedService, open_service
 from services.gateway_bridge.settings import Settings
 
 FINISH_WITHIN_S = 2.5
-SHOW_EVERY_S = 5.0
 
 log = structlog.get_logger()
 
@@ -59,30 +55,21 @@ class Bridge:
         if self.stations is not None:
             self.stations.registered()
 
-    async def show(self) -> None:
-        """Say in the metrics which gateways are there, and how their radios' hours are used, until cancelled."""
-        while True:
-            for gateway_id in self.gateways.ids():
-                is_there = self.paths.frontend_of(GatewayId(gateway_id)) is not None
-                gateway_metrics.ONLINE.labels(gateway_id.hex()).set(is_there)
-            self.radios.show()
-            await asyncio.sleep(SHOW_EVERY_S)
-
     def path_gone(self, gateway_id: GatewayId) -> None:
         """Forget the radio of a gateway whose path we no longer hold."""
         self.radios.forget(gateway_id)
 
 
-async def build(settings: Settings, pool: Pool, bus: Bus) -> Bridge:
+async def build(settings: Settings, service: OpenedService) -> Bridge:
     """Put the parts together; nothing is received yet."""
+    pool, bus = service.pool, service.bus
     gateways = Gateways(pool)
     sightings = Sightings(pool, gateways)
     statuses = Statuses(pool)
     round_trips = RoundTrips()
     await round_trips.load(pool)
     radios = Radios(pool, statuses, round_trips)
-    async with pool.acquire() as connection:
-        batcher = Batcher(bus, await read_shards(connection))
+    batcher = Batcher(bus, service.shards)
     feed = None if settings.chirpstack_url is None else ChirpStackFeed(settings, gateways, batcher)
     activity = Activity(pool, gateways, feed or batcher)
     transmitter = Transmitter(gateways, radios, activity)
@@ -102,8 +89,8 @@ async def build(settings: Settings, pool: Pool, bus: Bus) -> Bridge:
     )
 
 
-def checks(pool: Pool, bus: Bus, bridge: Bridge) -> dict[str, Check]:
-    """What /readyz asks."""
+def checks(bridge: Bridge) -> dict[str, Check]:
+    """What /readyz asks beside the database and the bus."""
 
     async def udp_is_open() -> str | None:
         return None if bridge.udp.is_open else "not listening"
@@ -114,26 +101,19 @@ def checks(pool: Pool, bus: Bus, bridge: Bridge) -> dict[str, Check]:
     async def stations_are_awaited() -> str | None:
         return None if bridge.stations is None or bridge.stations.server.is_open else "not listening"
 
-    found: dict[str, Check] = {"database": database_check(pool), "bus": bus_check(bus), "udp": udp_is_open}
+    found: dict[str, Check] = {"udp": udp_is_open}
     found |= {"mqtt": mqtt_is_connected} if bridge.mqtt else {}
     return found | ({"stations": stations_are_awaited} if bridge.stations else {})
 
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve gateways until `stopping` is set."""
-    readiness = starting()
-    async with (
-        serve_health(readiness, settings.health_host, settings.health_port) as health_port,
-        open_pool(settings.database_url.get_secret_value(), "gateway_bridge", size=settings.pool_size) as pool,
-        connect_bus(settings.nats_url.get_secret_value(), f"gateway_bridge {settings.instance}") as bus,
-    ):
-        async with pool.acquire() as connection:
-            await require_schema(connection)
-        bridge = await build(settings, pool, bus)
-        watcher = RegistryWatcher(pool, bus, bridge.apply)
+    bus_name = f"gateway_bridge {settings.instance}"
+    async with open_service("gateway_bridge", settings, bus_name=bus_name) as service:
+        bridge = await build(settings, service)
+        watcher = RegistryWatcher(service.pool, service.bus, bridge.apply)
         await bridge.gateways.load()
-        readiness.checks = checks(pool, bus, bridge)
-        log.info("health_served", port=health_port)
+        service.is_ready(checks(bridge))
         await serve(settings, bridge, watcher, stopping)
 
 
@@ -146,7 +126,7 @@ async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, st
             tasks.create_task(bridge.sightings.run(), name="save sightings"),
             tasks.create_task(bridge.statuses.run(), name="save statuses"),
             tasks.create_task(bridge.activity.run(), name="save activity"),
-            tasks.create_task(bridge.show(), name="show gateways"),
+            tasks.create_task(show_gateways(bridge.gateways, bridge.paths, bridge.radios), name="show gateways"),
         ]
         holding = tasks.create_task(bridge.paths.run(bridge.path_gone), name="hold downlink paths")
         await bridge.udp.open(settings.udp_host, settings.udp_port, settings.udp_receive_buffer)

@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from core.runtime.environment import FROM_JSON, Expected
 from core.runtime.mqtt import Broker, MqttSettings
+from core.runtime.settings import FROM_JSON, Expected
 from gateways.settings import FrontendSettings
 
 

@@ -3,4 +3,4 @@ from services.ingest.app import run
 from services.ingest.settings import IngestSettings
 
 if __name__ == "__main__":
-    run_service("ingest", IngestSettings, run, follows_frames=True)
+    run_service("ingest", IngestSettings, run, traces_frames=True)

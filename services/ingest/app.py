@@ -6,13 +6,9 @@ from contextlib import suppress
 import structlog
 
 from core.messages import topics
-from core.runtime.bus import BUS_AWAY, Bus, connect_bus
+from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe
-from core.runtime.health import bus_check, database_check, serve_health, starting
-from core.runtime.lease import read_shards
 from core.runtime.ownership import Sharded, ShardOwner
-from core.runtime.postgres import open_pool
-from ingest.batch_loop import Ingest
 from ingest.codec_suspension import Suspension
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
@@ -21,10 +17,11 @@ from ingest.publishing import MeasurementPublisher
 from ingest.scripts import Scripts
 from ingest.shadows import Shadows
 from ingest.store import Store
+from ingest.uplink_shards import Ingest, worker_of
 from ingest.workers import open_workers
 from registry.changes import RegistryWatcher
 from registry.keys import KeyWrap
-from registry.schema import require_schema
+from registry.service import open_service
 from services.ingest.settings import IngestSettings
 
 log = structlog.get_logger()
@@ -39,35 +36,32 @@ async def _ensure_measurements(bus: Bus) -> None:
 
 async def run(settings: IngestSettings, stopping: asyncio.Event) -> None:
     """Own shards of UPLINKS and store what they bring until stopped."""
-    readiness = starting()
     async with (
-        serve_health(readiness, settings.health_host, settings.health_port),
-        open_pool(settings.database_url.get_secret_value(), "ingest", size=settings.pool_size) as pool,
-        connect_bus(settings.nats_url.get_secret_value(), settings.instance) as bus,
+        open_service("ingest", settings) as service,
         open_workers(settings.codec_workers, (overruns := asyncio.Queue[str]()).put_nowait) as workers,
     ):
-        async with pool.acquire() as connection:
-            await require_schema(connection)
-            shards = await read_shards(connection)
+        pool, bus, shards = service.pool, service.bus, service.shards
         await _ensure_measurements(bus)
         scripts = Scripts(workers, overruns, Suspension(pool, bus).suspend)
         devices = KnownDevices(pool, keys=KeyWrap(settings.kek_id, settings.kek_octets))
         registry = Registry(pool, devices, KnownGateways(pool), scripts)
         watcher = RegistryWatcher(pool, bus, registry.apply)
         shadows = Shadows(scripts, pool)
-        ingest = Ingest(registry, Store(pool), MeasurementPublisher(bus, shards), settings, shadows)
+        ingest = Ingest(registry, Store(pool), MeasurementPublisher(bus, shards), shadows)
+        worker = worker_of(pool, ingest, settings)
         sharded = Sharded("ingest", topics.UPLINKS, topics.uplinks, shards)
-        owner = ShardOwner(pool, bus, sharded, settings.instance, ingest.inboxes.serve, stopping)
-        readiness.checks = {"database": database_check(pool), "bus": bus_check(bus)}
+        owner = ShardOwner(pool, bus, sharded, settings.instance, worker.serve, stopping)
+        service.is_ready()
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(watcher.watch(), name="watch the registry"),
-                tasks.create_task(ingest.keep_in_progress(), name="keep in progress"),
                 tasks.create_task(scripts.suspend(), name="suspend codecs"),
                 tasks.create_task(shadows.run(), name="compare shadows"),
             ]
             owning = tasks.create_task(owner.run(), name="own shards")
-            await ingest.run(stopping)  # Its last pass is finished before the shards are let go.
+            await tasks.create_task(
+                worker.run(stopping), name="work off uplinks"
+            )  # Its last batch is finished before the shards are let go.
             for task in (*background, owning):
                 task.cancel()
             with suppress(asyncio.CancelledError):

@@ -5,4 +5,4 @@ from services.intake.app import run
 from services.intake.settings import IntakeSettings
 
 if __name__ == "__main__":
-    run_service("intake", IntakeSettings, run, follows_frames=True)
+    run_service("intake", IntakeSettings, run, traces_frames=True)

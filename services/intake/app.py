@@ -1,26 +1,22 @@
 """Composition root of intake: open, start, wait, drain, close."""
 
 import asyncio
-from contextlib import AsyncExitStack
 
 import structlog
 
-from core.runtime.bus import connect_bus
-from core.runtime.health import bus_check, database_check, serve_health, serve_http, starting
-from core.runtime.lease import read_shards
-from core.runtime.postgres import open_pool
-from integrations.applications.application_runner import ApplicationKeepers
+from core.runtime.health import serve_http
+from integrations.applications.application_runner import ApplicationRunner
 from integrations.applications.application_stats import Tallies
 from integrations.lns.downlink_reports import Reports
 from integrations.lns.http_push import ACKNOWLEDGED_WITHIN_S, create_app
 from integrations.lns.message_handler import Reception
 from integrations.lns.source_registry import Devices, Sources
-from integrations.lns.source_runner import Keepers
+from integrations.lns.source_runner import SourceRunner
 from integrations.lns.source_stats import Sightings
 from integrations.lns.uplink_publisher import Publisher
 from registry.changes import Change, RegistryWatcher
 from registry.keys import KeyWrap
-from registry.schema import require_schema
+from registry.service import open_service
 from services.intake.settings import IntakeSettings
 
 log = structlog.get_logger()
@@ -28,25 +24,15 @@ log = structlog.get_logger()
 
 async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
     """Take uplinks from other people's LNS, hand downlinks over, tell partners' applications, until stopped."""
-    readiness = starting()
-    async with AsyncExitStack() as opened:
-        await opened.enter_async_context(serve_health(readiness, settings.health_host, settings.health_port))
-        pool = await opened.enter_async_context(
-            open_pool(settings.database_url.get_secret_value(), "intake", size=settings.pool_size)
-        )
-        bus = await opened.enter_async_context(
-            connect_bus(settings.nats_url.get_secret_value(), f"intake {settings.instance}")
-        )
-        async with pool.acquire() as connection:
-            await require_schema(connection)
-            shards = await read_shards(connection)
+    async with open_service("intake", settings, bus_name=f"intake {settings.instance}") as service:
+        pool, bus, shards = service.pool, service.bus, service.shards
         sources, devices, sightings = Sources(pool), Devices(pool), Sightings(pool)
         publisher = Publisher(bus, shards)
         reports = Reports(pool, bus, shards)
         reception = Reception(devices, publisher, sightings, reports)
         keys = KeyWrap(settings.kek_id, settings.kek_octets)
         tallies = Tallies(pool)
-        applications = ApplicationKeepers(
+        applications = ApplicationRunner(
             pool,
             bus,
             shards,
@@ -65,8 +51,8 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
         watcher = RegistryWatcher(pool, bus, apply)
         await sources.load()
         await applications.load()
-        readiness.checks = {"database": database_check(pool), "bus": bus_check(bus)}
-        keepers = Keepers(
+        service.is_ready()
+        source_runner = SourceRunner(
             pool, bus, sources, reception, keys, settings.instance, settings.intake_mqtt_session_expiry
         )
         async with asyncio.TaskGroup() as tasks:
@@ -77,19 +63,19 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
                 tasks.create_task(reports.sweep(), name="sweep downlinks"),
                 tasks.create_task(tallies.run(), name="save tallies"),
             ]
-            keeping = [
-                tasks.create_task(keepers.run(), name="keep sources"),
-                tasks.create_task(applications.run(), name="keep applications"),
+            holding = [
+                tasks.create_task(source_runner.run(), name="hold sources"),
+                tasks.create_task(applications.run(), name="hold applications"),
             ]
             async with serve_http(
-                create_app(sources, reception, keys, readiness, settings.intake_rate),
+                create_app(sources, reception, keys, service.readiness, settings.intake_rate),
                 settings.intake_host,
                 settings.intake_port,
                 shutdown_timeout_s=round(ACKNOWLEDGED_WITHIN_S),
             ) as port:
                 log.info("listening", host=settings.intake_host, port=port)
                 await stopping.wait()
-                for task in keeping:  # What is not acknowledged stays with their brokers.
+                for task in holding:  # What is not acknowledged stays with their brokers.
                     task.cancel()
             for task in background:  # Nobody waits for an answer any more.
                 task.cancel()

@@ -14,9 +14,6 @@ class MaintenanceSettings(RetentionSettings):
     housekeeping_every_s: float = Field(
         default=3600.0, gt=0, le=86_400, description="Seconds between two passes of retention and pruning"
     )
-    compress_after_days: int = Field(
-        default=30, ge=0, le=3650, description="Measurements, where TimescaleDB has compression; 0: never"
-    )
     disk_limit_bytes: int = Field(
         default=0, ge=0, description="What the database may fill; 0: unknown. Below a fifth left, a warning"
     )

@@ -7,30 +7,26 @@ import structlog
 
 from alerting.defaults import create_default_rules
 from core.runtime.bus import BUS_AWAY, connect_bus
-from core.runtime.environment import settings_or_exit
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, connect
+from core.runtime.settings import settings_or_exit
 from core.runtime.telemetry import configure_logs
 from registry.schema import MigrationFailed, SchemaMismatch, migrate
-from registry.tenants import ROLES, create_tenant, enter_api_key, find_tenant
+from registry.tenants import create_operator
 from registry.units import UnitMismatch, require_units
 from services.migrate.settings import MigrateSettings
-
-OPERATOR = "operateur"
 
 log = structlog.get_logger()
 
 
 async def ensure_operator(database_url: str, key: str) -> None:
-    """The operator's own tenant with its first key, so that somebody can make the others; once."""
+    """The operator's tenant with the rules that every tenant begins with; once."""
     connection = await connect(database_url, "territoire-migrate")
     try:
         async with connection.transaction():
-            await connection.execute("SET LOCAL ROLE territoire_service")
-            if await find_tenant(connection, OPERATOR) is None:
-                tenant = await create_tenant(connection, OPERATOR, "Opérateur du réseau")
-                await create_default_rules(connection, tenant.id)
-                await enter_api_key(connection, tenant.id, "première clé", sorted(ROLES), key)
+            operator = await create_operator(connection, key)
+            if operator is not None:
+                await create_default_rules(connection, operator.id)
     finally:
         await connection.close()
 

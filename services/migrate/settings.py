@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from core.runtime.environment import BusAddress, DatabaseAddress, Expected
+from core.runtime.settings import BusAddress, DatabaseAddress, Expected
 
 SHARDS = (1, 2, 4, 8, 16)
 KEY = re.compile(r"terr_[^_\s]+_\S+")

@@ -5,4 +5,4 @@ from services.network.app import run
 from services.network.settings import NetworkSettings
 
 if __name__ == "__main__":
-    run_service("network", NetworkSettings, run, follows_frames=True)
+    run_service("network", NetworkSettings, run, traces_frames=True)

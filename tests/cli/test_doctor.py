@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from cli import machine
 from cli.app import app
 from cli.backup import Manifest
-from cli.examination import Place, examine_broker, examine_bus, examine_database
+from cli.examination import examine_broker, examine_bus, examine_database
 from cli.findings import Finding, Severity, worst
+from cli.place import Place
 from core.runtime.bus import connect_bus
 from core.runtime.postgres import Pool, connect
 from registry.keys import KeyWrap

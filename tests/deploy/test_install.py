@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from cli.backup import former
-from cli.install import PACKAGES, UNITS, is_hidden, verify
+from cli.install import PACKAGES, is_hidden, verify
+from cli.installed import UNITS
 from cli.machine import UDP_BUFFER
 from services.gateway_bridge.settings import Settings
 from tests.k8s.test_rules import known_settings

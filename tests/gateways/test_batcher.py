@@ -60,23 +60,23 @@ async def test_frames_of_one_linger_are_one_message_in_their_order(nats_url: str
     assert [[item.channel for item in batch] for batch in found] == [list(range(10))]
 
 
-async def test_a_followed_frame_is_told_of_once_the_bus_has_it_and_no_other_is(
+async def test_a_traced_frame_has_its_step_once_the_bus_has_it_and_no_other_has(
     nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    followed, other = structs.replace(frame(UPLINK), trace_id=bytes(15) + b"\1"), frame(UPLINK, 1)
+    traced, other = structs.replace(frame(UPLINK), trace_id=bytes(15) + b"\1"), frame(UPLINK, 1)
     passed_over = structs.replace(other, trace_id=b"\xff" * 16)
-    monkeypatch.setattr(TRACES, "limit", limit_of(0.5))
+    monkeypatch.setattr(TRACES, "_limit", limit_of(0.5))
 
     with capture_logs() as told:
         async with batching(nats_url) as (bus, batcher):
-            for one in (followed, other, passed_over):
+            for one in (traced, other, passed_over):
                 batcher.offer(one)
             found = await batches(bus, 3)
             async with asyncio.timeout(10):
                 while not told:  # noqa: ASYNC110 - The line comes with the bus's acknowledgement.
                     await asyncio.sleep(0.01)
 
-    assert [item for batch in found for item in batch] == [followed, other, passed_over]
+    assert [item for batch in found for item in batch] == [traced, other, passed_over]
     [line] = [line for line in told if "trace_id" in line]
     assert (line["event"], line["trace_id"], line["gw_eui"]) == ("frame_forwarded", "0" * 31 + "1", "0" * 16)
 

@@ -17,7 +17,7 @@ from core.runtime.bus import Bus
 from core.runtime.lease import take_lease
 from core.runtime.ownership import ShardsLost
 from core.runtime.postgres import Pool, connect
-from ingest.batch import Delivered
+from ingest.batch import UplinkMessage
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry, prepare
@@ -153,7 +153,7 @@ async def test_a_kill_between_commit_and_acknowledgement_loses_and_repeats_nothi
     assert killed is not None
     reader = await bus.read_shard(topics.UPLINKS, topics.uplinks(0), "ingest-0-1")
     (message,) = await reader.fetch(1)
-    delivered = Delivered(message.subject, message.sequence, UPLINK_BATCHES.decode(message.data))
+    delivered = UplinkMessage(message.subject, message.sequence, UPLINK_BATCHES.decode(message.data))
     await Store(planted.pool).write([killed], await prepare([delivered], registry))
 
     async with ingesting():  # The same instance, started again: it takes its shard back with a new epoch.

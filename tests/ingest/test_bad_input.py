@@ -17,7 +17,7 @@ from core.runtime.postgres import Pool, tenant_transaction
 from decoders.canonical import Decoded, Reading
 from decoders.codec import Codec
 from ingest import prepare as steps
-from ingest.batch import Delivered
+from ingest.batch import UplinkMessage
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
 from ingest.pipeline import interpret
@@ -43,7 +43,7 @@ async def store(pool: Pool, *uplinks: Uplink, decode: Callable[[int], Decoded] |
         codecs = {"acme.test": Codec("acme.test", 1, lambda _port, _payload, time_us, _options: decode(time_us))}
     devices = KnownDevices(pool) if codecs is None else KnownDevices(pool, codecs)
     registry = Registry(pool, devices, KnownGateways(pool))
-    await Store(pool).write([], await prepare([Delivered("s", 1, uplinks)], registry))
+    await Store(pool).write([], await prepare([UplinkMessage("s", 1, uplinks)], registry))
 
 
 async def measured(pool: Pool) -> list[tuple[str, datetime, float, int]]:
@@ -142,7 +142,7 @@ async def test_what_was_measured_before_a_transfer_stays_with_its_datastream_als
     async def send(f_cnt: int, time_us: int) -> None:
         uplink = make_uplink(device_id, f_cnt, BATTERY, time_us=time_us, received_at_us=now_us + 60_000_000)
         await watcher.poll()
-        await store_.write([], await prepare([Delivered("s", f_cnt, [uplink])], registry))
+        await store_.write([], await prepare([UplinkMessage("s", f_cnt, [uplink])], registry))
 
     await send(1, now_us - DAY_US)
     async with tenant_transaction(pool, planted.tenant_id) as connection:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.messages.uplinks import Heard, Uplink
 from core.runtime.postgres import Pool
-from ingest.batch import Delivered
+from ingest.batch import UplinkMessage
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry, prepare
@@ -30,7 +30,7 @@ class Writer(NamedTuple):
     store: Store
 
     async def write(self, *uplinks: Uplink) -> Written:
-        return await self.store.write([], await prepare([Delivered("s", 1, uplinks)], self.registry))
+        return await self.store.write([], await prepare([UplinkMessage("s", 1, uplinks)], self.registry))
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ async def test_a_copy_is_not_published_and_what_is_delivered_again_is(
     writer: Writer, device_id: int, make_uplink: MakeUplink
 ) -> None:
     ours = make_uplink(device_id)
-    delivered = [Delivered("s", 1, [ours, copy_of(ours, "wanesy", 1_000_000)])]
+    delivered = [UplinkMessage("s", 1, [ours, copy_of(ours, "wanesy", 1_000_000)])]
 
     for _ in range(2):
         prepared = await prepare(delivered, writer.registry)

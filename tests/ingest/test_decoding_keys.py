@@ -13,7 +13,7 @@ from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
 from core.runtime.telemetry import configure_logs
 from decoders.codec import Codec
-from ingest.batch import Delivered
+from ingest.batch import UplinkMessage
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
 from ingest.pipeline import Interpreted, interpret
@@ -56,7 +56,7 @@ class Meters:
         self._f_cnt += 1
         await self._watcher.poll()
         uplink = self._make(device_id, self._f_cnt, payload)
-        prepared = await prepare([Delivered("s", self._f_cnt, [uplink])], self._registry)
+        prepared = await prepare([UplinkMessage("s", self._f_cnt, [uplink])], self._registry)
         return prepared.uplinks[0]
 
 

@@ -11,7 +11,7 @@ from core.messages.measurements import MEASUREMENT_BATCHES, traced
 from core.messages.uplinks import Uplink
 from ingest import publishing
 from ingest.batch import by_slot
-from ingest.known_devices import Serving
+from ingest.device import Serving
 from ingest.pipeline import Interpreted
 from ingest.publishing import cut
 

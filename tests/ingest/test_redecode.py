@@ -17,7 +17,7 @@ from core.messages.uplinks import Uplink
 from core.runtime.postgres import Pool, PostgresError
 from decoders.javascript.pool import CodecPool, PoolUnavailable
 from ingest import redecode as redecoding
-from ingest.batch import Delivered
+from ingest.batch import UplinkMessage
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry, prepare
@@ -78,7 +78,7 @@ class World:
 
         scripts = Scripts(self.workers, asyncio.Queue(), suspend)
         registry = Registry(self.pool, KnownDevices(self.pool), KnownGateways(self.pool), scripts)
-        prepared = await prepare([Delivered("uplinks", 1, uplinks)], registry)
+        prepared = await prepare([UplinkMessage("uplinks", 1, uplinks)], registry)
         await Store(self.pool).write([], prepared)
 
     async def ask(self, **what: Any) -> int:

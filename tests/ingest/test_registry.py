@@ -3,7 +3,7 @@
 import pytest
 
 from core.runtime.bus import Bus
-from ingest.batch import Delivered
+from ingest.batch import UplinkMessage
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry, prepare
@@ -26,7 +26,7 @@ async def test_a_new_codec_a_new_container_and_a_replaced_device_are_live_at_the
         nonlocal f_cnt
         f_cnt += 1
         await watcher.poll()
-        prepared = await prepare([Delivered("s", f_cnt, [make_uplink(device_id, f_cnt, EM310)])], registry)
+        prepared = await prepare([UplinkMessage("s", f_cnt, [make_uplink(device_id, f_cnt, EM310)])], registry)
         ids = list(prepared.uplinks[0].rows)
         rows = await pool.fetch("SELECT quantity, asset_id FROM datastream WHERE id = ANY($1)", ids)
         return {row["quantity"] for row in rows}, {row["asset_id"] for row in rows}
@@ -57,13 +57,13 @@ async def test_a_gateway_registered_while_ingest_runs_is_known_at_its_next_recep
     pool = planted.pool
     device_id = await planted.device(await planted.profile("milesight.em400"))
     registry = Registry(pool, KnownDevices(pool), KnownGateways(pool))
-    before = await prepare([Delivered("s", 1, [make_uplink(device_id, 1)])], registry)
+    before = await prepare([UplinkMessage("s", 1, [make_uplink(device_id, 1)])], registry)
 
     await pool.execute(
         "INSERT INTO gateway (tenant_id, gateway_id, name) VALUES ($1, '\\x0080000000000002', 'new')",
         planted.tenant_id,
     )
-    after = await prepare([Delivered("s", 2, [make_uplink(device_id, 2)])], registry)
+    after = await prepare([UplinkMessage("s", 2, [make_uplink(device_id, 2)])], registry)
 
     assert before.batch is not None
     assert after.batch is not None

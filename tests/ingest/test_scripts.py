@@ -7,7 +7,7 @@ import pytest
 
 from core.messages.uplinks import Uplink
 from decoders.javascript.pool import Answer, Call, PoolUnavailable
-from ingest.batch import Delivered, Prepared
+from ingest.batch import Prepared, UplinkMessage
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry, prepare
@@ -57,7 +57,7 @@ class Rig:
         return await self.planted.device(await self.codecs.profile(version, shared=shared))
 
     async def read(self, *uplinks: Uplink) -> Prepared:
-        return await prepare([Delivered("s", 1, uplinks)], self.registry)
+        return await prepare([UplinkMessage("s", 1, uplinks)], self.registry)
 
 
 def reasons(prepared: Prepared) -> list[str | None]:

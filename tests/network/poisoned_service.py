@@ -4,14 +4,14 @@ import os
 from typing import Any
 
 from core.runtime.lifetime import run_service
-from network import uplink_loop
+from network import uplink_batch
 from services.network.app import run
 from services.network.settings import NetworkSettings
 
 POISON = bytes.fromhex(os.environ["POISON"])
 STATUS = 9
 
-receive_data = uplink_loop.receive_data
+receive_data = uplink_batch.receive_data
 
 
 def receive_or_end(group: Any, *arguments: Any) -> Any:
@@ -21,5 +21,5 @@ def receive_or_end(group: Any, *arguments: Any) -> Any:
 
 
 if __name__ == "__main__":
-    uplink_loop.receive_data = receive_or_end
+    uplink_batch.receive_data = receive_or_end
     run_service("network", NetworkSettings, run)

@@ -364,7 +364,7 @@ async def test_nothing_is_planned_for_a_shard_that_is_lost_while_its_rows_are_lo
     shards = Shards(network.pool, network.settings, sessions, devices, 4)
     lease = await take_lease(network.pool, SERVICE, shard_of_slot(slot, 4), "under-test")
     assert lease is not None
-    shard = Shard(network.pool, lease, Deduplication(200_000))
+    shard = Shard(shards, lease, Deduplication(200_000))
     shards._owned[shard.number] = shard
     cipher = SessionCipher(SessionKeys(bytes(16), bytes(16)))
     state = Session(allocate_dev_addr(0, slot, secrets.randbelow))

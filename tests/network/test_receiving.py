@@ -11,7 +11,7 @@ from lorawan.regions import EU868
 from lorawan.session import Session, build_uplink
 from network.deduplication import Group
 from network.device_cache import DeviceCache
-from network.receive import Received, Refused, receive_data
+from network.receive import Candidate, Received, Refused, read_frame, receive_data
 from network.sessions import HeldSession, Progress, SessionTable
 
 DEV_ADDR = DevAddr(bytes.fromhex("01020304"))
@@ -60,7 +60,14 @@ def group(phy: bytes, *, at_us: int = SECOND_US, gateways: int = 1) -> Group:
 def judge(
     phy_group: Group, sessions: SessionTable, devices: DeviceCache, made=None, *, now_us: int = 0
 ) -> Received | Refused:
-    return receive_data(phy_group, sessions, devices, made or {}, MacPolicy(EU868), now_us)
+    frame = read_frame(phy_group.phy_payload)
+    if isinstance(frame, Refused):
+        return frame
+    candidates = [
+        Candidate(held, (made or {}).get(held.id) or held.progress, devices.is_enabled(held.device_id))
+        for held in sessions.of_dev_addr(frame.dev_addr)
+    ]
+    return receive_data(phy_group, frame, candidates, MacPolicy(EU868), now_us)
 
 
 def receive(phy_group: Group, sessions: SessionTable, devices: DeviceCache, made=None) -> Received:
@@ -102,7 +109,7 @@ def test_the_time_of_an_uplink_is_that_of_its_first_copy() -> None:
     assert len(uplink.heard_by) == 3
 
 
-def test_two_frames_of_one_pass_follow_each_other_without_touching_the_committed_session() -> None:
+def test_two_frames_of_one_batch_follow_each_other_without_touching_the_committed_session() -> None:
     sessions, devices = house(1)
     first = receive(group(build_uplink(DEV_ADDR, cipher(), 0, f_port=1, payload=b"a")), sessions, devices)
     assert first.progress is not None

@@ -17,7 +17,9 @@ from lorawan.session import MAX_F_CNT_GAP
 from network import store
 
 HOUR_US = 3_600_000_000
-CLOCKS = [f"network.{module}.wall_clock_us" for module in ("uplink_loop", "downlink_planner", "downlink_dispatch")]
+CLOCKS = [
+    f"network.{module}.wall_clock_us" for module in ("uplink_batch", "downlink_planner", "downlink_dispatch")
+]
 
 
 def frames_counted(mtype: str, outcome: str) -> float:

@@ -12,9 +12,14 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from cli.settings_check import CLASSES as SERVICES
-from core.runtime.environment import SettingsRefused, expectation, read_settings, unknown_settings
-from core.runtime.setting_names import SERVICE_SETTINGS
-from core.runtime.settings import ServiceSettings
+from core.runtime.settings import (
+    SERVICE_SETTINGS,
+    ServiceSettings,
+    SettingsRefused,
+    expectation,
+    read_settings,
+    unknown_settings,
+)
 from services.gateway_bridge.settings import Settings as BridgeSettings
 from services.migrate.settings import MigrateSettings
 

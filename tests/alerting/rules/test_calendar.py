@@ -4,7 +4,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from alerting.rules.calendar import Calendar, MalformedCalendar, is_lit, is_on_duty, next_duty, weekly_of
+from alerting.rules.calendar import Calendar, MalformedCalendar, weekly_of
+from alerting.rules.duty import is_lit, is_on_duty, next_duty
 from alerting.rules.model import Place
 from alerting.rules.region import METROPOLITAN, region_of
 

@@ -24,7 +24,8 @@ from alerting.rules import (
     Transition,
     evaluate,
 )
-from alerting.rules.calendar import Calendar, is_on_duty, next_duty, weekly_of
+from alerting.rules.calendar import Calendar, weekly_of
+from alerting.rules.duty import is_on_duty, next_duty
 from alerting.rules.region import METROPOLITAN, Region, region_of
 
 # Every kind that goes by values, its series among them, with each way to be patient.

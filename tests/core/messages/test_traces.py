@@ -16,16 +16,16 @@ TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[01]"
 
 
 @pytest.mark.parametrize(("ratio", "expected"), [(0.0, 0), (0.01, 100), (0.5, 5_000), (1.0, 10_000)])
-def test_a_ratio_of_all_traces_is_followed(ratio: float, expected: int) -> None:
+def test_a_ratio_of_all_traces_is_traced(ratio: float, expected: int) -> None:
     limit = limit_of(ratio)
 
-    followed = sum(NO_TRACE < new_trace() < limit for _ in range(10_000))
+    traced = sum(NO_TRACE < new_trace() < limit for _ in range(10_000))
 
-    assert abs(followed - expected) <= 6 * (10_000 * ratio * (1 - ratio)) ** 0.5
+    assert abs(traced - expected) <= 6 * (10_000 * ratio * (1 - ratio)) ** 0.5
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.01, 1.0])
-def test_what_has_no_trace_is_never_followed(ratio: float) -> None:
+def test_what_has_no_trace_is_never_traced(ratio: float) -> None:
     trace_id = b""
 
     assert not NO_TRACE < trace_id < limit_of(ratio)
@@ -41,11 +41,11 @@ def test_whoever_follows_less_follows_nothing_that_the_other_does_not(
 
 
 @given(st.binary(min_size=16, max_size=16), st.booleans())
-def test_the_header_is_as_w3c_has_it(trace_id: bytes, followed: bool) -> None:
-    header = traceparent(trace_id or bytes(16), span_of(trace_id, "webhook 3.1"), is_followed=followed)
+def test_the_header_is_as_w3c_has_it(trace_id: bytes, traced: bool) -> None:
+    header = traceparent(trace_id or bytes(16), span_of(trace_id, "webhook 3.1"), is_traced=traced)
 
     assert TRACEPARENT.fullmatch(header) or trace_id == bytes(16)
-    assert header.endswith("-01") == followed
+    assert header.endswith("-01") == traced
 
 
 def test_every_process_finds_the_same_spans_in_a_trace_and_others_in_another() -> None:

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from core.messages import topics
+from core.runtime import poison_guard
 from core.runtime.bus import Message, ShardReader, connect_bus
-from core.runtime.lease import Lease, note_done, note_in_hand
+from core.runtime.lease import Lease
 from core.runtime.ownership import Sharded, ShardOwner, batches, fenced
 from core.runtime.postgres import Pool, open_pool
 
@@ -46,20 +47,20 @@ class SmallService:
     async def _work(self, lease: Lease, messages: Sequence[Message]) -> None:
         for message in messages:
             lines = message.data.decode().splitlines()
-            if lease.is_careful:
+            if lease.is_guarded:
                 for item, line in enumerate(lines):
-                    await self._take_carefully(lease, message.sequence, item, line)
+                    await self._take_guarded(lease, message.sequence, item, line)
             else:
                 await self._write(lease, lines)
             await message.ack()
 
-    async def _take_carefully(self, lease: Lease, sequence: int, item: int, line: str) -> None:
+    async def _take_guarded(self, lease: Lease, sequence: int, item: int, line: str) -> None:
         if lease.is_poison(sequence, item):
             await self._write(lease, [line], was_quarantined=True)
             return
-        await note_in_hand(self._pool, lease, sequence, item)
+        await poison_guard.begin(self._pool, lease, sequence, item)
         await self._write(lease, [line])
-        await note_done(self._pool, lease)
+        await poison_guard.commit(self._pool, lease)
 
     async def _write(self, lease: Lease, lines: Sequence[str], *, was_quarantined: bool = False) -> None:
         if POISON in lines and not was_quarantined:

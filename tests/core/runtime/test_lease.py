@@ -4,15 +4,14 @@ from typing import Any, cast
 
 import pytest
 
+from core.runtime import poison_guard
 from core.runtime.lease import (
     Former,
     Lease,
     LeaseLost,
     fence_all,
     keep_lease,
-    note_done,
     note_first,
-    note_in_hand,
     release_lease,
     take_lease,
 )
@@ -236,15 +235,15 @@ def test_owners_that_end_with_the_same_batch_in_hand_are_counted(
     assert former.crashes_on(first, handed_out) == crashes
 
 
-async def test_the_third_owner_is_careful_and_the_fourth_knows_what_was_in_hand(pool: Pool) -> None:
+async def test_the_third_owner_is_guarded_and_the_fourth_knows_what_was_in_hand(pool: Pool) -> None:
     seen: list[tuple[int, bool, bool]] = []
     for _ in range(4):
         lease = await take_lease(pool, "network", 0, "a")
         assert lease is not None
         await note_first(pool, lease, 100, 120)
-        seen.append((lease.crashes, lease.is_careful, lease.is_poison(105, 3)))
-        if lease.is_careful:
-            await note_in_hand(pool, lease, 105, 3)
+        seen.append((lease.crashes, lease.is_guarded, lease.is_poison(105, 3)))
+        if lease.is_guarded:
+            await poison_guard.begin(pool, lease, 105, 3)
 
     assert seen == [(0, False, False), (1, False, False), (2, True, False), (3, True, True)]
 
@@ -254,15 +253,15 @@ async def test_what_was_done_when_its_owner_ended_is_not_blamed(pool: Pool) -> N
         lease = await take_lease(pool, "network", 0, "a")
         assert lease is not None
         await note_first(pool, lease, 100, 120)
-        await note_in_hand(pool, lease, 105, 3)
-        await note_done(pool, lease)
+        await poison_guard.begin(pool, lease, 105, 3)
+        await poison_guard.commit(pool, lease)
 
     after = await take_lease(pool, "network", 0, "a")
 
     assert after is not None
     await note_first(pool, after, 100, 120)
     assert after.crashes == 3
-    assert after.is_careful
+    assert after.is_guarded
     assert after.in_hand is None
 
 
@@ -289,19 +288,19 @@ async def test_a_former_owner_notes_nothing(pool: Pool) -> None:
     with pytest.raises(LeaseLost):
         await note_first(pool, former, 100, 0)
     with pytest.raises(LeaseLost):
-        await note_in_hand(pool, former, 100, 0)
+        await poison_guard.begin(pool, former, 100, 0)
 
 
-async def test_care_ends_and_crashes_are_forgiven_once_the_dead_owners_messages_are_done(pool: Pool) -> None:
+async def test_guard_ends_and_crashes_are_forgiven_once_the_dead_owners_messages_are_done(pool: Pool) -> None:
     lease = await take_lease(pool, "network", 0, "a")
     assert lease is not None
     done = False
     lease.crashes, lease.in_hand, lease.has_passed = 3, (100, 0), lambda: done
-    before = lease.is_careful, lease.is_poison(100, 0)
+    before = lease.is_guarded, lease.is_poison(100, 0)
 
     done = True
 
     assert before == (True, True)
-    assert not lease.is_careful
+    assert not lease.is_guarded
     assert not lease.is_poison(100, 0)
     assert lease.crashes == 0

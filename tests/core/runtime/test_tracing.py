@@ -1,4 +1,4 @@
-"""A followed frame's steps in the log and at a real OTLP/HTTP receiver; what is off costs nothing."""
+"""A traced frame's steps in the log and at a real OTLP/HTTP receiver; what is off costs nothing."""
 
 import asyncio
 import json
@@ -14,15 +14,16 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from prometheus_client import REGISTRY
 
-from core.messages.traces import limit_of, new_trace, span_of
+from core.messages.traces import new_trace, span_of
 from core.runtime import spans
+from core.runtime.lifetime import collector_spans
 from core.runtime.spans import CollectedSpans
 from core.runtime.telemetry import configure_logs
 from core.runtime.tracing import STEPS_A_SECOND, Traces
 from services.supervisor.stack import checkout
 from tests.otlp import collector
 
-US = (1_764_000_000_000_000, 1_764_000_000_250_000)
+US = BEGAN_US, ENDED_US = 1_764_000_000_000_000, 1_764_000_000_250_000
 
 
 @pytest.fixture
@@ -37,11 +38,11 @@ def count(name: str, **labels: str) -> float:
 
 
 def test_a_step_is_a_line_with_the_fields_of_every_line(said: Callable[[], list[dict[str, Any]]]) -> None:
-    traces, trace_id = Traces(), new_trace()
-    traces.limit = limit_of(1)
+    traces, trace_id = Traces(now_us=lambda: ENDED_US), new_trace()
+    traces.open(1)
 
     traces.step(
-        "network", trace_id, US, "frame_judged", "gateway_bridge",
+        "network", trace_id, BEGAN_US, "frame_judged", "gateway_bridge",
         tenant=3, dev_eui="70b3d57ed0001234", gw_eui="aa55", outcome="accepted",
     )  # fmt: skip
 
@@ -54,18 +55,19 @@ def test_a_step_is_a_line_with_the_fields_of_every_line(said: Callable[[], list[
     }  # fmt: skip
 
 
-def test_too_many_followed_frames_are_counted_and_not_said(said: Callable[[], list[dict[str, Any]]]) -> None:
+def test_too_many_traced_frames_are_counted_and_not_written(said: Callable[[], list[dict[str, Any]]]) -> None:
     now, before = [0.0], count("territoire_trace_steps_left_out_total")
     traces = Traces(lambda: now[0])
+    traces.open(1)
 
-    def follow(times: int) -> None:
+    def write(times: int) -> None:
         for _ in range(times):
-            traces.step("network", new_trace(), US, "frame_judged", None)
+            traces.step("network", new_trace(), BEGAN_US, "frame_judged", None)
 
-    follow(10_000)
+    write(10_000)
     at_once = len(said())
     now[0] += 0.5
-    follow(10_000)
+    write(10_000)
 
     assert (at_once, len(said())) == (STEPS_A_SECOND, 1.5 * STEPS_A_SECOND)
     assert count("territoire_trace_steps_left_out_total") - before == 20_000 - 1.5 * STEPS_A_SECOND
@@ -74,15 +76,18 @@ def test_too_many_followed_frames_are_counted_and_not_said(said: Callable[[], li
 async def test_spans_reach_a_collector_under_the_ids_that_follow_from_the_trace(
     monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    traces, trace_id, other = Traces(), new_trace(), new_trace()
+    traces, trace_id, other = Traces(now_us=lambda: ENDED_US), new_trace(), new_trace()
     before = count("territoire_trace_spans_total", outcome="exported")
 
     async with collector() as received:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", received.url)
-        traces.open("network", "network-1", 1.0)
-        traces.step("network", trace_id, US, "frame_judged", "gateway_bridge", outcome="accepted", tenant=None)
-        traces.limit = limit_of(0)
-        traces.tell("webhook 3.1", other, US, "webhook_attempted", None, outcome="delivered")
+        collected = collector_spans("network", "network-1")
+        traces.open(1.0, collected)
+        traces.step(
+            "network", trace_id, BEGAN_US, "frame_judged", "gateway_bridge", outcome="accepted", tenant=None
+        )
+        traces.open(0, collected)
+        traces.step_of_any("webhook 3.1", other, BEGAN_US, "webhook_attempted", None, outcome="delivered")
         await asyncio.to_thread(traces.close)
 
     [(resource, span)] = received.spans
@@ -127,7 +132,7 @@ def test_a_collector_that_does_not_answer_holds_nobody_up_and_what_it_misses_is_
 
 def test_without_a_collector_nothing_of_opentelemetrys_sdk_is_loaded() -> None:
     program = (
-        "import sys, core.runtime.lifetime; from core.runtime.tracing import TRACES; TRACES.open('a', 'b', 1.0); "
+        "import sys; from core.runtime.lifetime import collector_spans; assert collector_spans('a', 'b') is None; "
         "print([name for name in sys.modules if name.startswith('opentelemetry.')])"
     )
 

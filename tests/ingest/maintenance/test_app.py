@@ -15,10 +15,10 @@ import pytest
 from prometheus_client.utils import floatToGoString
 
 from core.runtime.postgres import Pool, connect
+from ingest.maintenance.jobs import keep_house
 from registry.decoding_keys import set_device_key
 from registry.keys import KeyWrap
 from registry.redecodes import read_redecode, request_redecode
-from services.maintenance.app import keep_house
 from services.maintenance.settings import MaintenanceSettings
 from tests.ingest.conftest import Planted
 

@@ -13,10 +13,9 @@ from prometheus_client import REGISTRY
 from rich.console import Console
 
 from core.runtime.health import serve_http
-from lab.bench.scaling import Options, Shown, Split
 from lab.bench.scaling_kills import Blow
 from lab.bench.scaling_probes import Balancer, Caller, Held, is_shared, peak_megabytes, taken_anew
-from lab.bench.scaling_report import figures_of, print_scaling
+from lab.bench.scaling_report import Options, Shown, Split, figures_of, print_scaling
 from lab.bench.scaling_shares import WORK, Shares, work_done
 from lab.simulator.account import Account
 from services.supervisor.run_info import ServiceInfo
@@ -213,7 +212,7 @@ def test_the_tables_are_read_by_people() -> None:
 def test_the_work_is_counted_under_names_that_the_services_have() -> None:
     for module in (
         "alerting.engine", "core.runtime.http.middleware", "ingest.telemetry", "gateways.telemetry",
-        "integrations.lns.telemetry", "services.lighting.app", "ingest.maintenance.telemetry",
+        "integrations.lns.telemetry", "lighting.sweep", "ingest.maintenance.telemetry",
         "network.telemetry",
     ):  # fmt: skip
         importlib.import_module(module)

@@ -8,7 +8,7 @@ import structlog
 from prometheus_client import REGISTRY
 
 from core.runtime import telemetry
-from core.runtime.repeats import BURST, TOLD_AFTER_S, Repeats
+from core.runtime.telemetry import BURST, REPORTED_AFTER_S, Repeats
 
 
 class Clock:
@@ -73,7 +73,7 @@ async def test_what_was_left_out_of_an_event_that_stopped_is_told_once(output: S
         log.error("disk_full")
 
     early = list(telemetry.REPEATS.ended())
-    clock.now += TOLD_AFTER_S
+    clock.now += REPORTED_AFTER_S
     late, again = list(telemetry.REPEATS.ended()), list(telemetry.REPEATS.ended())
 
     assert (early, late, again) == ([], [("error disk_full", 10)], [])

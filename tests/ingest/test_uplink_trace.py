@@ -1,4 +1,4 @@
-"""What ingest says of single uplinks: of those that are followed, and of those that nobody can store."""
+"""What ingest says of single uplinks: of those that are traced, and of those that nobody can store."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,38 +11,38 @@ from core.messages.traces import limit_of
 from core.messages.uplinks import Uplink
 from core.runtime.tracing import TRACES
 from ingest import uplink_trace
-from ingest.batch import Delivered
+from ingest.batch import UplinkMessage
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry, prepare
 from ingest.store import Store
 
-FOLLOWED, OTHER = bytes(15) + b"\1", b"\xff" * 16
+TRACED, OTHER = bytes(15) + b"\1", b"\xff" * 16
 
 
-async def test_followed_uplinks_are_told_of_once_stored_and_what_goes_to_quarantine_always_is(
+async def test_traced_uplinks_have_a_step_once_stored_and_quarantined_ones_a_line_always(
     planted: Any, make_uplink: Callable[..., Uplink], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(TRACES, "limit", limit_of(0.5))
+    monkeypatch.setattr(TRACES, "_limit", limit_of(0.5))
     device_id = await planted.device(await planted.profile("milesight.em400"))
     uplinks = [
         structs.replace(make_uplink(device_id, f_cnt), trace_id=trace_id)
-        for f_cnt, trace_id in enumerate((FOLLOWED, OTHER, b"", OTHER), 1)
+        for f_cnt, trace_id in enumerate((TRACED, OTHER, b"", OTHER), 1)
     ]
     uplinks[3] = structs.replace(uplinks[3], time_us=1)
     late = structs.replace(uplinks[0], late=True, trace_id=bytes(15) + b"\2")
     devices = KnownDevices(planted.pool)
     prepared = await prepare(
-        [Delivered("s", 1, [*uplinks, late])], Registry(planted.pool, devices, KnownGateways(planted.pool))
+        [UplinkMessage("s", 1, [*uplinks, late])], Registry(planted.pool, devices, KnownGateways(planted.pool))
     )
     written = await Store(planted.pool).write([], prepared)
 
     with capture_logs() as said:
-        uplink_trace.tell(prepared, written, devices, 0)
+        uplink_trace.write_steps(prepared, written, devices, 0)
 
     dev_eui = await planted.pool.fetchval("SELECT encode(dev_eui, 'hex') FROM device")
     assert [(line["event"], line["trace_id"], line.get("outcome", line.get("kind"))) for line in said] == [
-        ("uplink_stored", FOLLOWED.hex(), "decoded"),
+        ("uplink_stored", TRACED.hex(), "decoded"),
         ("quarantined", OTHER.hex(), "impossible_field"),
         ("uplink_stored", late.trace_id.hex(), "late"),
     ]

@@ -1,9 +1,9 @@
-"""The pass: from frames that were read to uplinks that are published, sessions that are saved, messages that are
-acknowledged. A crash between any two steps means that the same frames come again and make the same uplinks.
+"""One batch of frames: judged, published as uplinks, sessions saved in one transaction, and memory after it.
+
+A crash between any two steps means that the same frames come again and make the same uplinks.
 """
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ import structlog
 
 from core.messages import topics
 from core.messages.batch import encode_batches
-from core.messages.frames import Frame
+from core.messages.frames import FRAME_BATCHES, Frame
 from core.messages.uplinks import Uplink
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.clock import wall_clock_us
-from core.runtime.errors import describe
-from core.runtime.lease import LeaseLost
-from core.runtime.ownership import ShardsLost, fenced
-from core.runtime.postgres import BAD_DATA, DATABASE_AWAY, Connection, Pool, PostgresError
+from core.runtime.lease import Lease
+from core.runtime.ownership import fenced
+from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
+from core.runtime.shard_worker import Pace, Place, ShardWorker
 from lorawan.commands.dev_status import DevStatusAns
 from lorawan.frame import MalformedFrame, MType, mtype_of
 from lorawan.mac_state import MacPolicy
@@ -31,12 +31,12 @@ from network.device_cache import DeviceCache
 from network.downlink_planner import Downlinks, Offer
 from network.downlink_store import Changed
 from network.join_handler import Admitted, JoinDesk, JoinRefused
-from network.receive import Received, Refused, receive_data
+from network.receive import Candidate, Received, Refused, read_frame, receive_data
 from network.rejections import Refusals
 from network.sessions import Progress, SessionTable
-from network.shards import Shard, Shards, nudge_done
+from network.settings import NetworkServerSettings
+from network.shards import FrameUnit, Shard, Shards, nudge_done
 from network.store import Poison
-from network.stream_reader import Work, acknowledge, cut, lay_down, pick_up, take
 from network.telemetry import (
     DEDUP_RECEPTIONS,
     F_CNT_GAPS,
@@ -53,15 +53,11 @@ from network.telemetry import (
 )
 
 MAX_ITEMS = 500  # Of a published message.
-# A pass costs a transaction, and a message for each shard, however few its frames: what comes within this time of
+# A batch costs a transaction, and a message for each shard, however few its frames: what comes within this time of
 # the last one goes together. A frame that comes alone does not wait.
-PASS_EVERY_S = 0.04
+BATCH_EVERY_S = 0.04
 # Of one transaction, after which memory follows and leases are renewed; a backlog brings more than this at once.
-MAX_WORK = 2_000
-IDLE_S = 1.0
-RETRY_S = (0.1, 0.3, 1.0, 2.0)
-# Not the frames' fault, unless the database refuses a value: the same again will pass.
-PASSING = (PostgresError, *DATABASE_AWAY, *BUS_AWAY)
+MAX_FRAMES = 2_000
 MIC_FAILED = str(RejectReason.MIC)  # Of a data frame and of a join-request.
 DATA_UP = (MType.UNCONFIRMED_DATA_UP, MType.CONFIRMED_DATA_UP)
 _MTYPE_LABELS = tuple(m_type.name.lower() for m_type in MType)
@@ -71,18 +67,42 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Judged:
-    """What a pass will do; nothing of it has happened yet."""
+    """What a batch will do; nothing of it has happened yet."""
 
     now_us: int
-    received: list[tuple[Work, Received]] = field(default_factory=list[tuple[Work, Received]])
-    refused: list[tuple[Work, Refused]] = field(default_factory=list[tuple[Work, Refused]])
-    joins: list[Work] = field(default_factory=list[Work])
+    received: list[tuple[FrameUnit, Received]] = field(default_factory=list[tuple[FrameUnit, Received]])
+    refused: list[tuple[FrameUnit, Refused]] = field(default_factory=list[tuple[FrameUnit, Refused]])
+    joins: list[FrameUnit] = field(default_factory=list[FrameUnit])
     poison: list[Poison] = field(default_factory=list[Poison])
     progress: dict[int, Progress] = field(default_factory=dict[int, Progress])
 
 
-class UplinkPass:
-    """Works through what the readers of the owned shards bring, all shards together."""
+@dataclass(slots=True)
+class UplinkBatch:
+    """Closed groups of all shards, for one transaction."""
+
+    uplinks: "Uplinks"
+    units: Sequence[FrameUnit]
+    acknowledged: Sequence[Changed] = ()
+
+    async def prepare(self) -> None:
+        """Nothing: a frame is judged by the session as the batch before has left it."""
+
+    async def commit(self) -> None:
+        """Publish, commit, answer."""
+        with PASS_SECONDS.time():
+            self.acknowledged = await self.uplinks.carry_out(self.units)
+
+    async def publish(self) -> None:
+        """Uplinks are published before the commit; downlinks that were acknowledged are, after it."""
+        await nudge_done(self.uplinks.bus, self.acknowledged, self.uplinks.shards.count)
+
+
+class Uplinks:
+    """What is done with the frames of the owned shards, all shards together; for a `ShardWorker`."""
+
+    # What the database refuses stays refused: the frame goes to quarantine.
+    transient: tuple[type[Exception], ...] = ()
 
     def __init__(
         self,
@@ -97,8 +117,8 @@ class UplinkPass:
         refusals: Refusals,
     ) -> None:
         self._pool = pool
-        self._bus = bus
-        self._shards = shards
+        self.bus = bus
+        self.shards = shards
         self._sessions = sessions
         self._devices = devices
         self._joins = joins
@@ -107,106 +127,60 @@ class UplinkPass:
         self._refusals = refusals
         self._sparse = SparseLog()
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Pass after pass until told to stop; the pass in hand is finished."""
-        loop = asyncio.get_running_loop()
-        while not stopping.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._patience_s()):
-                    await self._shards.something_to_do.wait()
-            self._shards.something_to_do.clear()
-            started = loop.time()
-            if await self.step():
-                await asyncio.sleep(max(0.0, started + PASS_EVERY_S - loop.time()))
+    async def open_shard(self, lease: Lease) -> Shard:
+        """Load a shard that was taken."""
+        return await self.shards.open(lease)
 
-    def _patience_s(self) -> float:
-        now = asyncio.get_running_loop().time()
-        waits = [shard.closes_in_s(now) for shard in self._shards.owned()]
-        return min((wait for wait in waits if wait is not None), default=IDLE_S)
+    def batch(self, units: list[FrameUnit]) -> UplinkBatch:
+        """These groups in one transaction."""
+        return UplinkBatch(self, units)
 
-    async def step(self) -> bool:
-        """One pass: take what was read and closed, see it through, acknowledge it; whether there was anything."""
-        work = [item for shard in self._shards.owned() for item in await take(shard)]
-        for part in cut(work, MAX_WORK):
-            with PASS_SECONDS.time():
-                done = await self._see_through(part)
-                await acknowledge(done)
-        return bool(work)
+    def divide(self, unit: FrameUnit) -> list[FrameUnit]:
+        """A group is a whole."""
+        return [unit]
 
-    async def _see_through(self, work: list[Work]) -> list[Work]:
-        """Do it, however often the database or the bus is away; never read past it (DESIGN 3.2).
+    def place_of(self, unit: FrameUnit) -> Place | None:
+        """Of a group's first copy: its message, and which of that message's frames it is."""
+        group = unit.group
+        if group is None:
+            return None
+        sequence = group.sequences[0]
+        frames = FRAME_BATCHES.decode(unit.shard.held[sequence].message.data)
+        return Place(sequence, [frame.phy_payload for frame in frames].index(group.phy_payload))
 
-        Returns the work that is done: that of shards that were lost meanwhile is left to their new owner.
-        """
-        attempt = 0
-        while work := [item for item in work if item.shard.is_ours]:
-            try:
-                await pick_up(work)
-                await self._carry_out(work)
-                await lay_down(work)
-            except ShardsLost as lost:
-                self._shards.drop_all(lost.shards)
-            except LeaseLost:
-                for item in work:
-                    self._drop_if_overdue(item.shard)
-            except Exception as broken:
-                if isinstance(broken, PASSING) and not isinstance(broken, BAD_DATA):
-                    await self._put_off(work, broken, attempt)
-                    attempt += 1
-                elif len(work) == 1 and work[0].poison is None:
-                    log.exception("frame_quarantined")
-                    work = [_poisoned(work[0], broken)]
-                elif len(work) == 1:
-                    raise
-                else:
-                    # One item breaks the statement of all: find it.
-                    half = len(work) // 2
-                    return await self._see_through(work[:half]) + await self._see_through(work[half:])
-            else:
-                return work
-        return []
+    def rejected(self, unit: FrameUnit, error: Exception | None) -> FrameUnit | None:
+        """The group for quarantine, with the reason."""
+        if unit.group is None:
+            return None
+        if error is not None:
+            log.error("frame_quarantined", exc_info=error, **_heard(unit.group.first))
+        reason = unit.shard.crash_reason() if error is None else _reason(error)
+        return FrameUnit(unit.shard, unit.sequences, poison=_poison(unit, unit.group, reason))
 
-    async def _put_off(self, work: Sequence[Work], failed: Exception, attempt: int) -> None:
-        is_bus = isinstance(failed, BUS_AWAY) and not isinstance(failed, DATABASE_AWAY)
+    def count_retry(self, error: Exception) -> None:
+        """By what was away."""
+        is_bus = isinstance(error, BUS_AWAY) and not isinstance(error, DATABASE_AWAY)
         PASSES_RETRIED.labels("bus" if is_bus else "database").inc()
-        log.warning("pass_retried", attempt=attempt, error=describe(failed))
-        await self._keep_messages(work)
-        await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
 
-    def _drop_if_overdue(self, shard: Shard) -> None:
-        try:
-            shard.lease.check()
-        except LeaseLost as lost:
-            log.warning("shard_lost", shard=shard.number, error=str(lost))
-            self._shards.drop(shard)
-
-    async def _keep_messages(self, work: Sequence[Work]) -> None:
-        """Everything that is held stays ours while we wait."""
-        with contextlib.suppress(*BUS_AWAY):
-            for shard in {id(item.shard): item.shard for item in work}.values():
-                for held in shard.held.values():
-                    await held.message.in_progress()
-                for message in shard.inbox:
-                    await message.in_progress()
-
-    async def _carry_out(self, work: Sequence[Work]) -> None:
-        judged = self._judge(work)
+    async def carry_out(self, units: Sequence[FrameUnit]) -> list[Changed]:
+        """All of it, once; returns the downlinks that devices have acknowledged."""
+        judged = self._judge(units)
         await self._publish(judged)
-        leases = list({id(item.shard): item.shard.lease for item in work}.values())
-        async with self._sessions.lock:
+        leases = list({id(unit.shard): unit.shard.lease for unit in units}.values())
+        async with self.shards.sessions_lock:
             async with fenced(self._pool, leases) as connection:
                 joins = await self._admit(connection, judged)
                 acknowledged = await self._save(connection, judged)
             self._apply(judged, joins)
         self._count(judged, joins)
-        uplink_trace.tell(judged.received, judged.refused, joins, self._devices, judged.now_us)
+        uplink_trace.write_steps(judged.received, judged.refused, joins, self._devices, judged.now_us)
         self._answer(judged, joins)
-        await nudge_done(self._bus, acknowledged, self._shards.count)
+        return acknowledged
 
-    def _judge(self, work: Sequence[Work]) -> Judged:
+    def _judge(self, units: Sequence[FrameUnit]) -> Judged:
         """Decide about every group, in the order of the stream; memory stays as it is."""
         judged = Judged(now_us=wall_clock_us())
-        for item in work:
+        for item in units:
             if item.poison is not None:
                 judged.poison.append(item.poison)
             if item.group is None:
@@ -215,10 +189,10 @@ class UplinkPass:
                 self._judge_group(judged, item, item.group)
             except Exception as broken:
                 log.exception("frame_quarantined", **_heard(item.group.first))
-                judged.poison.append(_poison(item, item.group, broken))
+                judged.poison.append(_poison(item, item.group, _reason(broken)))
         return judged
 
-    def _judge_group(self, judged: Judged, item: Work, group: Group) -> None:
+    def _judge_group(self, judged: Judged, item: FrameUnit, group: Group) -> None:
         try:
             m_type = mtype_of(group.phy_payload)
         except MalformedFrame:
@@ -230,8 +204,16 @@ class UplinkPass:
         if m_type not in DATA_UP:
             judged.refused.append((item, Refused("ignored")))  # Matrix row 48.
             return
-        made, policy = judged.progress, self._policy
-        outcome = receive_data(group, self._sessions, self._devices, made, policy, judged.now_us)
+        frame = read_frame(group.phy_payload)
+        if isinstance(frame, Refused):
+            judged.refused.append((item, frame))
+            return
+        made, devices = judged.progress, self._devices
+        candidates = [
+            Candidate(held, made.get(held.id) or held.progress, devices.is_enabled(held.device_id))
+            for held in self._sessions.of_dev_addr(frame.dev_addr)
+        ]
+        outcome = receive_data(group, frame, candidates, self._policy, judged.now_us)
         if isinstance(outcome, Refused):
             judged.refused.append((item, outcome))
             return
@@ -251,7 +233,7 @@ class UplinkPass:
             for octets in encode_batches(by_shard[number], MAX_ITEMS):
                 shards[number].lease.check()
                 message_id = blake2b(octets, digest_size=16).hexdigest()
-                await self._bus.publish_once(topics.uplinks(number), octets, message_id)
+                await self.bus.publish_once(topics.uplinks(number), octets, message_id)
 
         results = await asyncio.gather(*(publish(number) for number in by_shard), return_exceptions=True)
         for result in results:
@@ -275,7 +257,7 @@ class UplinkPass:
         acknowledging = [r.session.device_id for _, r in judged.received if r.device_acknowledged]
         if not acknowledging:
             return []
-        return await downlink_store.acknowledge(connection, self._shards.slots(), acknowledging)
+        return await downlink_store.acknowledge(connection, self.shards.slots(), acknowledging)
 
     async def _save_mac(self, connection: Connection, judged: Judged) -> None:
         """What few uplinks change: what was asked and answered, and what devices say of themselves."""
@@ -302,7 +284,7 @@ class UplinkPass:
             if received.first_of_session:
                 self._sessions.close_older(received.session.device_id, received.session.id)
         for join in joins:
-            if isinstance(join, Admitted) and self._shards.of_slot(join.session.slot) is not None:
+            if isinstance(join, Admitted) and self.shards.of_slot(join.session.slot) is not None:
                 self._devices.add(join.device)
                 self._sessions.add(join.session)
                 for session_id in join.superseded:
@@ -384,16 +366,20 @@ def _heard(first: Frame) -> dict[str, str]:
     return {"gw_eui": first.gateway_id.hex(), "trace_id": first.trace_id.hex()}
 
 
-def _mtype_label(item: Work) -> str:
+def _mtype_label(item: FrameUnit) -> str:
     phy_payload = b"" if item.group is None else item.group.phy_payload
     return _MTYPE_LABELS[phy_payload[0] >> 5] if phy_payload else "none"
 
 
-def _poison(item: Work, group: Group, broken: Exception) -> Poison:
-    reason = f"{type(broken).__name__}: {broken}"
+def _reason(broken: Exception) -> str:
+    return f"{type(broken).__name__}: {broken}"
+
+
+def _poison(item: FrameUnit, group: Group, reason: str) -> Poison:
     return Poison(topics.frames(item.shard.number), group.sequences[0], reason, group.phy_payload)
 
 
-def _poisoned(item: Work, broken: Exception) -> Work:
-    poison = None if item.group is None else _poison(item, item.group, broken)
-    return Work(item.shard, poison=poison, sequences=item.sequences)
+def worker_of(pool: Pool, uplinks: Uplinks, settings: NetworkServerSettings) -> ShardWorker[FrameUnit]:
+    """Reads one fetch ahead of the batches: the stream's clock is known by the last message that was read."""
+    pace = Pace(settings.fetch_messages, MAX_FRAMES, read_ahead=0, every_s=BATCH_EVERY_S)
+    return ShardWorker(pool, uplinks, pace)

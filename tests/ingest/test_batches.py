@@ -1,4 +1,4 @@
-"""Passes over a stream: in its order, shared among replicas, and not held up by the measurements' stream."""
+"""Batches over a stream: in its order, shared among replicas, not held up by the stream of measurements."""
 
 import nats
 
@@ -40,7 +40,7 @@ async def test_a_missing_measurements_stream_is_made_again_and_holds_nothing_up(
     assert len(found) == 4
 
 
-async def test_passes_that_overlap_commit_publish_and_acknowledge_in_the_order_of_the_stream(
+async def test_batches_that_overlap_commit_publish_and_acknowledge_in_the_order_of_the_stream(
     planted: Planted,
     bus: Bus,
     send: Send,

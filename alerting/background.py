@@ -1,0 +1,51 @@
+"""What alerting does by the clock, beside what measurements bring: sweeps, digests and escalations, counts."""
+
+from datetime import UTC, datetime
+
+from prometheus_client import Counter, Gauge
+
+from alerting.alert_rows import count_open
+from alerting.dispatch import dispatch
+from alerting.engine import Engine
+from alerting.queue import count_pending
+from alerting.rules import SEVERITIES
+from core.runtime.ownership import ShardOwner
+from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
+from core.runtime.repeating import repeat
+
+COUNT_EVERY_S = 5.0
+
+ALERTS_OPEN = Gauge("territoire_alerting_alerts_open", "Alerts that are not resolved", ["severity"])
+DISPATCHED = Counter("territoire_alerting_dispatched_total", "What people were told later", ["what"])
+OUTBOX_PENDING = Gauge("territoire_alerting_outbox_pending", "Webhook messages that wait or are on their way")
+OUTBOX_OLDEST = Gauge("territoire_alerting_outbox_oldest_seconds", "Age of the oldest of them; 0: there is none")
+
+
+async def keep_sweeping(engine: Engine, owner: ShardOwner, every_s: float) -> None:
+    """Judge what is due by its deadline in the shards that are held, until cancelled."""
+    await repeat(lambda: engine.sweep(owner.leases), every_s, "sweep_put_off")
+
+
+async def keep_dispatching(pool: Pool, every_s: float) -> None:
+    """Send digests and escalate, until cancelled. A turn that fails is rolled back whole."""
+
+    async def turn() -> None:
+        done = await dispatch(pool, datetime.now(UTC))
+        DISPATCHED.labels("digest").inc(done.digests)
+        DISPATCHED.labels("escalation").inc(done.escalations)
+
+    await repeat(turn, every_s, "dispatch_put_off", (*DATABASE_AWAY, PostgresError))
+
+
+async def keep_counting(pool: Pool) -> None:
+    """Show open alerts and waiting messages in the metrics, until cancelled."""
+
+    async def count() -> None:
+        open_alerts = await count_open(pool)
+        for severity in SEVERITIES:
+            ALERTS_OPEN.labels(severity).set(open_alerts.get(severity, 0))
+        pending, oldest_s = await count_pending(pool)
+        OUTBOX_PENDING.set(pending)
+        OUTBOX_OLDEST.set(oldest_s)
+
+    await repeat(count, COUNT_EVERY_S, "counts_not_read")

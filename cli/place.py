@@ -1,0 +1,99 @@
+"""Which installation `status` and `doctor` look at."""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from cli.findings import Finding, critical
+from cli.installed import installed
+from cli.report import alive, last_line
+from cli.running import COMMAND, usual_homes
+from services.supervisor.run_info import RunInfo, read_run_info
+
+START = (
+    "démarrez-la : sudo systemctl start territoire sur un serveur installé (pourquoi elle s'est arrêtée : "
+    "journalctl -u territoire -n 50), sinon ./territoire up"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An installation, as far as it is known. None: not known, and so not examined."""
+
+    folder: Path | None = None
+    run: RunInfo | None = None
+    database_url: str | None = None
+    nats_url: str | None = None
+    mqtt_url: str | None = None
+    kek: str | None = None
+    kek_id: str = "kek-1"
+
+    @classmethod
+    def of_run(cls, run: RunInfo) -> "Place":
+        """A stack of this machine."""
+        return cls(Path(run.home), run, run.database_url, run.nats_url, run.mqtt_bridge_url, run.kek, run.kek_id)
+
+    @classmethod
+    def of_environment(cls, told: Mapping[str, str]) -> "Place":
+        """What a service is told."""
+        return cls(
+            database_url=told.get("TERRITOIRE_DATABASE_URL"),
+            nats_url=told.get("TERRITOIRE_NATS_URL"),
+            mqtt_url=told.get("TERRITOIRE_MQTT_URL"),
+            kek=told.get("TERRITOIRE_KEK"),
+            kek_id=told.get("TERRITOIRE_KEK_ID", "kek-1"),
+        )
+
+
+def find_place(home: Path | None) -> tuple[Place, Finding | None]:
+    """The stack of this machine, or else what a service here is set to; and why there is nothing to look at."""
+    places = [home] if home else usual_homes()
+    for folder in places:
+        try:
+            run = read_run_info(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError:
+            what = f"{folder} n'est lisible que par le compte de la pile et par root"
+            return Place(folder), critical("pile", what, f"relancez avec sudo : sudo {COMMAND}")
+        except msgspec.DecodeError as wrong:
+            what = f"run.json de {folder} n'est pas de cette version du programme : {wrong}"
+            remedy = (
+                "redémarrez la pile avec ce programme : sudo systemctl restart territoire (ou ./territoire up)"
+            )
+            return Place(folder), critical("pile", what, remedy)
+        if alive(run.supervisor_pid):
+            return Place.of_run(run), None
+        what = f"la pile de {folder} a été tuée, ou la machine a redémarré : rien ne tourne"
+        return Place(folder), critical("pile", what, START)
+    of_environment = Place.of_environment(os.environ)
+    if of_environment.database_url is not None:
+        return of_environment, None
+    logs = sorted((places[0] / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
+    said = f" ; dernière ligne de {logs[-1].name} : {last_line(logs[-1])}" if logs else ""
+    return Place(places[0]), critical("pile", f"aucune pile ne tourne dans {places[0]}{said}", START)
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A place, why there is nothing to look at, what its services are set to, and where its backups are."""
+
+    place: Place
+    missing: Finding | None
+    environment: Mapping[str, str]
+    backups: Path | None
+
+
+def find_installation(home: Path | None, backups: Path | None) -> Installation:
+    """What is to be examined; what the libraries log of their attempts is left out, the findings say it."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    place, missing = find_place(home)
+    server = installed()
+    if server is None or place.folder != server.home:
+        return Installation(place, missing, os.environ, backups)
+    return Installation(place, missing, {**server.environment, **os.environ}, backups or server.backups)

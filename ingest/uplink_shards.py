@@ -1,0 +1,212 @@
+"""What the shard worker does for ingest: the uplinks of a message are a unit, many units a batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+from core.messages.batch import UnreadableBatch
+from core.messages.uplinks import UPLINK_BATCHES
+from core.runtime.bus import Message
+from core.runtime.clock import wall_clock_us
+from core.runtime.lease import Lease
+from core.runtime.owned_shard import Decoded, OwnedShard
+from core.runtime.postgres import BAD_DATA, ForeignKeyViolationError, Pool
+from core.runtime.shard_worker import Pace, Place, ShardWorker
+from ingest import uplink_trace
+from ingest.batch import Prepared, Quarantined, UplinkMessage, quarantine_of
+from ingest.pipeline import readable
+from ingest.prepare import Registry, prepare
+from ingest.publishing import MeasurementPublisher
+from ingest.settings import BatchSettings
+from ingest.shadows import Shadows
+from ingest.store import Store, Written
+from ingest.telemetry import LAG_SECONDS, PASSES_RETRIED, SHARDS_OWNED, count_written
+
+# A fetch brings what has come meanwhile; asking less often costs less.
+FETCH_PAUSE_S = 0.02
+# Of an uplink on the bus, about.
+UPLINK_OCTETS = 128
+# A batch of so many uplinks waits as long as it is set to; a larger one is followed by a longer wait, because what
+# comes twice within a batch is cheaper.
+USUAL_UPLINKS = 100
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class MessageUnit:
+    """The uplinks of a message, or one of them, or what goes to quarantine instead."""
+
+    shard: OwnedShard["MessageUnit"]
+    sequences: Sequence[int]
+    message: UplinkMessage
+    quarantined: list[Quarantined] = field(default_factory=list[Quarantined])
+
+
+class UplinkShard(OwnedShard[MessageUnit]):
+    """An owned shard of UPLINKS. Each message is complete at once."""
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__(lease)
+        self._units: list[MessageUnit] = []
+        SHARDS_OWNED.inc()
+
+    def decode(self, message: Message) -> Decoded:
+        """One unit, whatever the number of its uplinks."""
+        uplinks = UPLINK_BATCHES.decode(message.data)
+        read = UplinkMessage(message.subject, message.sequence, uplinks)
+        self._units.append(MessageUnit(self, (message.sequence,), read))
+        return Decoded(len(uplinks), 1)
+
+    def unreadable(self, message: Message, why: UnreadableBatch | None) -> MessageUnit:
+        """The message in quarantine, with the reason in French."""
+        if why is None:
+            kind, reason = "poison", _crash_reason(self.lease)
+        else:
+            kind, reason = "unreadable_batch", readable(f"Lot illisible : {why}")
+        entry = Quarantined(message.subject, message.sequence, kind, reason, message.data)
+        nothing = UplinkMessage(message.subject, message.sequence, [])
+        return MessageUnit(self, (message.sequence,), nothing, [entry])
+
+    def take_units(self) -> list[MessageUnit]:
+        """Of every message that was taken in."""
+        units, self._units = self._units, []
+        return units
+
+    def forget(self) -> None:
+        """Nothing is remembered of a shard."""
+        SHARDS_OWNED.dec()
+
+
+@dataclass(slots=True)
+class UplinkBatch:
+    """Messages of all shards, for one transaction."""
+
+    ingest: "Ingest"
+    units: Sequence[MessageUnit]
+    began_us: int = field(default_factory=wall_clock_us)
+    prepared: Prepared | None = None
+    written: Written | None = None
+
+    async def prepare(self) -> None:
+        """What the uplinks say, by what is known of their devices."""
+        messages = [unit.message for unit in self.units if unit.message.uplinks]
+        prepared = await prepare(messages, self.ingest.registry)
+        for unit in self.units:
+            if unit.quarantined:
+                prepared.quarantined += unit.quarantined
+        self.prepared = prepared
+
+    async def commit(self) -> None:
+        """Write it, and count what became of it."""
+        leases = list({id(unit.shard): unit.shard.lease for unit in self.units}.values())
+        try:
+            if self.prepared is None:
+                await self.prepare()
+            assert self.prepared is not None  # noqa: S101 - It was prepared above, or before.
+            self.written = await self.ingest.store.write(leases, self.prepared)
+        except ForeignKeyViolationError:
+            self.ingest.registry.devices.forget_all()
+            self.prepared = None
+            raise
+        self._count(self.prepared, self.written)
+
+    async def publish(self) -> None:
+        """Its measurements, to MEASUREMENTS."""
+        assert self.prepared is not None  # noqa: S101 - It is committed.
+        assert self.written is not None  # noqa: S101
+        await self.ingest.publisher.publish(self.written.to_publish(self.prepared))
+
+    def _count(self, prepared: Prepared, written: Written) -> None:
+        now_us = datetime.now(UTC).timestamp() * 1_000_000
+        for unit in self.units:
+            if unit.message.uplinks:
+                oldest_us = min(uplink.received_at_us for uplink in unit.message.uplinks)
+                LAG_SECONDS.observe(max(0.0, (now_us - oldest_us) / 1_000_000))
+        count_written(prepared, written)
+        uplink_trace.write_steps(prepared, written, self.ingest.registry.devices, self.began_us)
+        if self.ingest.shadows is not None and prepared.shadowed:
+            self.ingest.shadows.show(prepared.shadowed)
+
+
+class Ingest:
+    """Units and batches of uplinks; for a `ShardWorker`."""
+
+    # What was remembered of the registry turned out to be gone.
+    transient: tuple[type[Exception], ...] = (ForeignKeyViolationError,)
+
+    def __init__(
+        self, registry: Registry, store: Store, publisher: MeasurementPublisher, shadows: Shadows | None = None
+    ) -> None:
+        self.registry = registry
+        self.store = store
+        self.publisher = publisher
+        self.shadows = shadows
+
+    async def open_shard(self, lease: Lease) -> UplinkShard:
+        """Nothing is to be known of a shard before its first message."""
+        return UplinkShard(lease)
+
+    def batch(self, units: list[MessageUnit]) -> UplinkBatch:
+        """These messages in one transaction."""
+        return UplinkBatch(self, units)
+
+    def divide(self, unit: MessageUnit) -> list[MessageUnit]:
+        """A unit for each uplink."""
+        message = unit.message
+        if len(message.uplinks) < 2:  # noqa: PLR2004 - It is one already.
+            return [unit]
+        return [
+            MessageUnit(unit.shard, unit.sequences, message._replace(uplinks=[uplink], first=place))
+            for place, uplink in enumerate(message.uplinks)
+        ]
+
+    def place_of(self, unit: MessageUnit) -> Place | None:
+        """Which uplink of its message."""
+        message = unit.message
+        return Place(message.sequence, message.first) if message.uplinks else None
+
+    def rejected(self, unit: MessageUnit, error: Exception | None) -> MessageUnit | None:
+        """The uplink in quarantine, with the reason in French."""
+        message = unit.message
+        if not message.uplinks:
+            return None
+        match error:
+            case None:
+                kind, reason = "poison", _crash_reason(unit.shard.lease)
+            case _ if isinstance(error, BAD_DATA):
+                kind, reason = "refused_value", f"Refusé par la base : {error}"
+            case _:
+                log.error("uplink_not_stored", sequence=message.sequence, exc_info=error)
+                kind, reason = "defect", f"Défaut du traitement : {type(error).__name__} {error}"
+        entries = quarantine_of(message, kind, readable(reason))
+        return MessageUnit(unit.shard, unit.sequences, message._replace(uplinks=[]), entries)
+
+    def count_retry(self, error: Exception) -> None:
+        """By what failed."""
+        PASSES_RETRIED.labels(type(error).__name__).inc()
+
+
+def worker_of(pool: Pool, ingest: Ingest, settings: BatchSettings) -> ShardWorker[MessageUnit]:
+    """Reads a batch ahead, prepares one while another is written, and waits for more uplinks under load."""
+
+    def linger_s(last_uplinks: int) -> float:
+        usual_ms = settings.linger_ms
+        longest_ms = max(usual_ms, settings.longest_linger_ms)
+        return min(longest_ms, usual_ms * max(1.0, last_uplinks / USUAL_UPLINKS)) / 1000
+
+    pace = Pace(
+        fetch_messages=settings.fetch_messages,
+        batch_items=settings.pass_uplinks,
+        read_ahead=settings.pass_uplinks * UPLINK_OCTETS,
+        prepare_ahead=True,
+        fetch_pause_s=FETCH_PAUSE_S if settings.linger_ms else 0.0,
+        linger_s=linger_s,
+    )
+    return ShardWorker(pool, ingest, pace)
+
+
+def _crash_reason(lease: Lease) -> str:
+    return f"Écarté sans être lu : le service s'est arrêté {lease.crashes} fois en le traitant"

@@ -1,0 +1,48 @@
+"""What a service opens before anything else: its health page, a database of this program's schema, the bus."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from core.runtime.bus import Bus, connect_bus
+from core.runtime.health import Check, Readiness, bus_check, database_check, serve_health, starting
+from core.runtime.lease import read_shards
+from core.runtime.postgres import Pool, open_pool
+from core.runtime.settings import ServiceSettings
+from registry.schema import require_schema
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedService:
+    """`shards` is SHARDS of the deployment."""
+
+    pool: Pool
+    bus: Bus
+    shards: int
+    readiness: Readiness
+
+    def is_ready(self, checks: Mapping[str, Check] | None = None) -> None:
+        """It serves from now on: ready while the database, the bus and these checks say so."""
+        both = {"database": database_check(self.pool), "bus": bus_check(self.bus)}
+        self.readiness.checks = {**both, **(checks or {})}
+
+
+@asynccontextmanager
+async def open_service(
+    name: str, settings: ServiceSettings, *, bus_name: str | None = None
+) -> AsyncGenerator[OpenedService]:
+    """Everything is closed again after the block; until `is_ready` the health page says what is waited for.
+
+    Raises:
+        SchemaMismatch: the database is of another version of this program.
+    """
+    readiness = starting()
+    async with (
+        serve_health(readiness, settings.health_host, settings.health_port),
+        open_pool(settings.database_url.get_secret_value(), name, size=settings.pool_size) as pool,
+        connect_bus(settings.nats_url.get_secret_value(), bus_name or settings.instance) as bus,
+    ):
+        async with pool.acquire() as connection:
+            await require_schema(connection)
+            shards = await read_shards(connection)
+        yield OpenedService(pool, bus, shards, readiness)
