@@ -11,12 +11,12 @@ from core.runtime.bus import connect_bus
 from core.runtime.postgres import open_pool
 from lab.bench.metrics import Counters, by_label, read_counters
 from lab.bench.observation import Latency, Snapshot, read_latency, snapshot, wait_until_stored
-from lab.device.device import JOIN_DELAYS_US, Device
+from lab.device.device import Device
 from lab.fleet.benchmark import plan_benchmark
 from lab.fleet.bulk import provision_in_bulk
 from lab.fleet.tenancy import prepare_tenant
 from lab.radio.clock import now_us
-from lab.radio.transmission import SECOND_US
+from lab.radio.transmission import JOIN_DELAYS_US, SECOND_US
 from lab.simulator.account import Account, balance, read_stored
 from lab.storm.limits import JoinLimit, Population, join_limit
 from lab.storm.storm import Storm, build_storm

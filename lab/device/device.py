@@ -14,6 +14,7 @@ from lab.radio.transmission import (
     BANDWIDTH,
     CHANNELS,
     DEFAULT_CHANNELS,
+    JOIN_DELAYS_US,
     RX2_FREQUENCY,
     SECOND_US,
     SLOWEST_SPREADING_FACTOR,
@@ -28,7 +29,6 @@ from lorawan.identifiers import DevAddr, DevEui, JoinEui
 from lorawan.join import JoinAccept, JoinRequest, derive_session_keys
 from lorawan.regions import REQUIRED_SNR
 
-JOIN_DELAYS_US = (5_000_000, 6_000_000)
 JOIN_RX2_SPREADING_FACTOR = 12  # Always DR0 for a join, whatever the session has afterwards.
 LINK_MARGIN_DB = 5.0
 NONCES = 1 << 16

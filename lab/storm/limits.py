@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from math import e
 
-from lab.device.device import JOIN_DELAYS_US
-from lab.radio.transmission import BANDWIDTH, DEFAULT_CHANNELS, SECOND_US
+from lab.radio.transmission import BANDWIDTH, DEFAULT_CHANNELS, JOIN_DELAYS_US, SECOND_US
 from lorawan.airtime import lora_airtime_us
 from lorawan.regions.eu868 import EU868
 
