@@ -1,4 +1,4 @@
-"""`territoire bench alerting`: values against fifty rules of a tenant, and how soon somebody is told.
+"""`territoire bench alerting`: values against fifty rules of a tenant, and how soon somebody is notified.
 
 Rows are committed as ingest commits them and published on MEASUREMENTS; alerting, its memory, its tables and its
 webhooks are real, and the receiver verifies what arrives. Nearly every value is an ordinary one: it moves the
@@ -41,7 +41,7 @@ UNMEASURED = ("pressure", "tvoc", "sound_level", "pm2_5")
 ORDINARY, ALARMING = 50.0, 99.0
 TICK_S = 0.025
 ALARMS_PER_S = 5
-# Whoever measures this is alarmed, by one of its five rules.
+# A value of this quantity alarms, by one of its five rules.
 ALARM_QUANTITY = "fill_level"
 SETTLE_S = 10.0
 PLANT = """
@@ -75,7 +75,7 @@ class NotMeasured(Exception):
 
 @dataclass(slots=True)
 class Play:
-    """What was sent, and when whoever is told heard of it."""
+    """What was sent, and when the receiver was notified of it."""
 
     sent: int = 0
     behind: int = 0  # Values that alerting had not evaluated when the last was sent.
@@ -83,21 +83,21 @@ class Play:
     cpu_s: dict[str, float] = field(default_factory=dict[str, float])
     machine_s: float = 0.0
     committed: dict[int, float] = field(default_factory=dict[int, float])  # By asset, on the monotonic clock.
-    told: dict[int, float] = field(default_factory=dict[int, float])
+    notified: dict[int, float] = field(default_factory=dict[int, float])
 
 
 @dataclass(slots=True)
 class Timed(Received):
     """Notes when each asset's alert arrived."""
 
-    told: dict[int, float] = field(default_factory=dict[int, float])
+    notified: dict[int, float] = field(default_factory=dict[int, float])
 
-    def take(self, body: bytes, headers: dict[str, str]) -> int:
+    def record_delivery(self, body: bytes, headers: dict[str, str]) -> int:
         """As `Received`; the first arrival of each counts."""
         known, arrived = len(self.bodies), time.monotonic()
-        status = Received.take(self, body, headers)
+        status = Received.record_delivery(self, body, headers)
         for one in self.bodies[known:]:
-            self.told.setdefault(one["data"]["asset"]["id"], arrived)
+            self.notified.setdefault(one["data"]["asset"]["id"], arrived)
         return status
 
 
@@ -164,7 +164,7 @@ async def play(
     run: RunInfo, bus: Bus, pool: Pool, seconds: float, rate: float,
     ordinary: Sequence[tuple[int, int]], alarming: Sequence[tuple[int, int]], received: Timed,
 ) -> Play:  # fmt: skip
-    """Send at an even rate for so long, then wait for what is still to be told."""
+    """Send at an even rate for so long, then wait for what is still to be notified."""
     async with pool.acquire() as connection:
         shards = await read_shards(connection)
     await send(bus, pool, shards, [(*stream, ORDINARY) for stream in ordinary])  # Every state is known before.
@@ -193,15 +193,15 @@ async def play(
     done.cpu_s, done.machine_s = after, machine_seconds() - machine_before
     done.behind = done.sent - (await evaluated(run) - counted) // RULES_PER_QUANTITY
     async with asyncio.timeout(60):
-        while len(received.told) < len(done.committed):  # noqa: ASYNC110 - It is looked at, not waited for.
+        while len(received.notified) < len(done.committed):  # noqa: ASYNC110 - It is looked at, not waited for.
             await asyncio.sleep(0.1)
-    done.told = received.told
+    done.notified = received.notified
     return done
 
 
 def figures_of(done: Play) -> dict[str, Any]:
     """What `--json` says."""
-    waits = sorted(done.told[asset_id] - committed for asset_id, committed in done.committed.items())
+    waits = sorted(done.notified[asset_id] - committed for asset_id, committed in done.committed.items())
     rate = done.sent / done.took_s
     alerting_s = sum(cpu for name, cpu in done.cpu_s.items() if name.startswith("alerting"))
 
@@ -224,7 +224,7 @@ def figures_of(done: Play) -> dict[str, Any]:
 
 
 def is_reached(figures: dict[str, Any]) -> bool:
-    """Whether the goals of the issue are: the rate on one core, and people told within two seconds."""
+    """Whether the goals of the issue are: the rate on one core, and people notified within two seconds."""
     return (
         figures["sustained"]
         and figures["alerting_cores"] <= GOAL_CORES

@@ -1,7 +1,7 @@
-"""Part of `bench network`: many gateways at an even rate, nothing lost, and in which window answers are heard.
+"""Part of `bench network`: many gateways at an even rate, nothing lost, and in which window answers are received.
 
-Everything between a gateway's socket and the database is real; gateways are half-duplex, devices hear only in
-their windows. What is counted, in the order of the way: sent, heard (a gateway's radio listened), ours (the bus
+Everything between a gateway's socket and the database is real; gateways are half-duplex, devices receive only in
+their windows. What is counted, in the order of the way: sent, received (a gateway's radio listened), ours (the bus
 has it), published (an uplink of the network), stored.
 """
 
@@ -18,11 +18,11 @@ from core.runtime.bus import connect_bus
 from core.runtime.postgres import open_pool
 from lab.bench.metrics import Counters, by_label, read_counters, total
 from lab.bench.observation import Latency, Snapshot, read_latency, snapshot, wait_until_stored
-from lab.load.answers import Answers
-from lab.load.frames import SPREADING_FACTOR
+from lab.device.answers import Answers
 from lab.load.load import Load, Played, open_load
+from lab.load.pacer import SPREADING_FACTOR
+from lab.radio.transmission import BANDWIDTH, SECOND_US
 from lab.simulator.account import Account, balance, key_of, read_stored
-from lab.simulator.radio import BANDWIDTH
 from lorawan.airtime import lora_airtime_us
 from services.supervisor.run_info import RunInfo
 
@@ -33,7 +33,6 @@ WARM_UP_UPLINKS = 3
 ACKNOWLEDGEMENT_OCTETS = 12
 # The last uplinks' RX2.
 WINDOWS_S = 3.0
-SECOND_US = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +194,7 @@ async def measure_answers(run: RunInfo, options: AnswersOptions, console: Consol
         await asyncio.sleep(WINDOWS_S)
         gc.collect()
         gc.freeze()
-        answered, sent, copies = copy.copy(load.air.answers), load.sent_count, load.forwarded
+        answered, sent, copies = copy.copy(load.answers), load.sent_count, load.forwarded
         deaf, exceeded, refused = _radios(load)
         bridge_before, network_before = await _counters(run)
         before = await snapshot(run, bus)
@@ -219,7 +218,7 @@ async def measure_answers(run: RunInfo, options: AnswersOptions, console: Consol
             load.sent_count - sent,
             load.forwarded - copies,
             played,
-            load.air.answers.since(answered),
+            load.answers.since(answered),
             deaf_after - deaf,
             exceeded_after - exceeded,
             Moved(bridge_before, bridge_after, network_before, network_after),

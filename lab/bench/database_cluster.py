@@ -77,7 +77,7 @@ class Server:
 
 @dataclass(slots=True)
 class Writer:
-    """One row every 20 ms to whoever is primary, each until it is committed."""
+    """One row every 20 ms to the server that is primary, each until it is committed."""
 
     primary: Server
     written: int = 0
@@ -85,7 +85,7 @@ class Writer:
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
-        """Until told to stop.
+        """Until asked to stop.
 
         A commit that was given up while it waited for a standby is there all the same, on this server: the second
         attempt must write, too, or one server alone says "committed". Ours do: each locks its lease's row.

@@ -20,7 +20,8 @@ from alerting.shard_memory import Memory
 from core.messages.frames import Frame
 from gateways.semtech_frames import frames_of
 from ingest.device import KnownDevice, Serving
-from lab.load import frames
+from lab.gateway import rxpk
+from lab.load.pacer import ON_CHANNELS
 from lorawan.gateway.semtech_udp import PushData, parse_datagram
 
 DEVICES, FRAMES = 20_000, 200_000
@@ -60,15 +61,15 @@ def ingest() -> object:
 
 def waiting_frames() -> object:
     """Frames as datagrams bring them, one in each."""
-    source, signals, kept = random.Random("footprint"), frames.signals("footprint"), list[Frame]()
+    source, signals, kept = random.Random("footprint"), rxpk.signals("footprint"), list[Frame]()
     for number in range(FRAMES):
-        said = frames.heard(
+        common = rxpk.common_part(
             b"2026-11-25T20:00:00.%06dZ" % number,
-            frames.ALL_CHANNELS[number & 7],
+            ON_CHANNELS[number & 7],
             b"\x40" + source.randbytes(PAYLOAD_OCTETS),
         )
-        rxpk = frames.rxpk(number, signals[number & 0xFF], said)
-        datagram = parse_datagram(frames.push_data(number, (number % 500).to_bytes(8), [rxpk]))
+        one_rxpk = rxpk.rxpk(number, signals[number & 0xFF], common)
+        datagram = parse_datagram(rxpk.push_data(number, (number % 500).to_bytes(8), [one_rxpk]))
         if isinstance(datagram, PushData):
             for one in datagram.rxpks:
                 kept += frames_of(one, datagram.gateway_id, number, 0)

@@ -76,7 +76,7 @@ class _Bench:
         self._console.print(f"Recherche du débit soutenu, {SEARCH_S:.0f} s par palier")
         while (rate := search.next_rate()) is not None:
             measured = await self._measure(rate, SEARCH_S)
-            search.note(rate, sustained=measured.is_sustained, throughput=measured.throughput)
+            search.record_attempt(rate, sustained=measured.is_sustained, throughput=measured.throughput)
         return search.best or PACED_RATE
 
     async def sustained(self, rate: float, seconds: float, *, insist: bool) -> Measured:

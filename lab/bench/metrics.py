@@ -1,4 +1,4 @@
-"""Counters of a stack's services, as their /metrics tell them."""
+"""Counters of a stack's services, as their /metrics show them."""
 
 from collections import Counter
 from collections.abc import Mapping

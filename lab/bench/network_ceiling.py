@@ -25,7 +25,7 @@ from core.runtime.bus import Bus, Message, ShardReader, connect_bus
 from core.runtime.clock import wall_clock_us
 from core.runtime.postgres import connect
 from core.runtime.telemetry import configure_logs
-from lab.load.frames import data_frame
+from lab.device.frames import data_frame
 from lorawan.crypto import Direction, SessionCipher, SessionKeys
 from lorawan.identifiers import DevAddr
 
@@ -88,17 +88,17 @@ class _Ceiling:
     async def fill(self, frames: int) -> None:
         """Put this many frames into the stream."""
         gateway_id = secrets.token_bytes(8)
-        heard: list[Frame] = []
+        received: list[Frame] = []
         for place in range(frames):
             dev_addr, f_cnt = DevAddr((place % DEVICES).to_bytes(4)), place // DEVICES
             octets = data_frame(dev_addr, self._sessions[dev_addr], f_cnt, F_PORT, PAYLOAD)
             now_us = wall_clock_us()
-            heard.append(
+            received.append(
                 Frame(octets, gateway_id, now_us, now_us, b"1234", 868_100_000, 7, 125_000, 0, -80.0, 5.0, 0, 0)
             )
-            if len(heard) == self._message_frames or place == frames - 1:
-                await self._bus.publish_once(IN_SUBJECT, encode_batch(heard))
-                heard = []
+            if len(received) == self._message_frames or place == frames - 1:
+                await self._bus.publish_once(IN_SUBJECT, encode_batch(received))
+                received = []
 
     async def drain(self, reader: ShardReader, frames: int) -> Drained:
         """Work off this many frames."""

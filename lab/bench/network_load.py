@@ -21,16 +21,15 @@ from core.messages.uplinks import UPLINK_BATCHES
 from core.runtime.bus import Bus, ShardReader, connect_bus
 from core.runtime.lease import read_shards
 from core.runtime.postgres import Pool, open_pool
-from lab.load.answers import Answers
-from lab.load.device import LoadDevice
-from lab.load.frames import SPREADING_FACTOR
-from lab.load.plan import payload_pool, plan_load_devices, plan_load_gateways
-from lab.load.registry import provision
-from lab.simulator.fleet import JOIN_EUI
-from lab.simulator.radio import BANDWIDTH, CHANNELS
-from lab.simulator.sensors import now_us
-from lab.simulator.tenancy import prepare_tenant
-from lab.simulator.transmission import Emission
+from lab.device.application import PreparedPayloads
+from lab.device.device import Device
+from lab.fleet.benchmark import plan_benchmark
+from lab.fleet.build import build_device
+from lab.fleet.bulk import provision_in_bulk
+from lab.fleet.tenancy import prepare_tenant
+from lab.radio.clock import now_us
+from lab.radio.medium import RadioMedium
+from lab.radio.transmission import BANDWIDTH, CHANNELS, Transmission
 from lorawan.frame import MType, mtype_of, routing_slot
 from services.supervisor.run_info import RunInfo
 
@@ -62,19 +61,19 @@ class BusLoad:
     pool: Pool
     tenant_id: int
     shards: int
-    devices: list[LoadDevice]
-    gateway_ids: list[bytes]
+    devices: list[Device]
+    gateway_ids: Sequence[bytes]
     readers: list[ShardReader] = field(default_factory=list[ShardReader])
     _progress: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def _frame(self, device: LoadDevice, octets: bytes) -> Frame:
-        """As a bridge hears it now; the context says whose it is."""
+    def _frame(self, device: Device, octets: bytes) -> Frame:
+        """As a bridge has it now; the context says whose it is."""
         number, at_us = device.number, now_us()
         device.sent_until_us, device.frequency = at_us, CHANNELS[number % 3]
         gateway_id = self.gateway_ids[number % len(self.gateway_ids)]
         return Frame(
-            octets, gateway_id, at_us, at_us, number.to_bytes(4), device.frequency, SPREADING_FACTOR, BANDWIDTH, 0,
-            -80.0, 5.0, 0, 0, 0, new_trace(),
+            octets, gateway_id, at_us, at_us, number.to_bytes(4), device.frequency, device.spreading_factor,
+            BANDWIDTH, 0, -80.0, 5.0, 0, 0, 0, new_trace(),
         )  # fmt: skip
 
     def _shard_of(self, octets: bytes) -> int:
@@ -83,17 +82,19 @@ class BusLoad:
         return shard_of_slot(slot, self.shards)
 
     async def answer(self, octets: bytes) -> bytes:
-        """A request to transmit: the device hears it in the first window that it names."""
+        """A request to transmit: the device receives it in the first window that it names."""
         request = decode_request(octets)
         device, sent = self.devices[int.from_bytes(request.context)], request.transmissions[0]
         if mtype_of(sent.phy_payload) is MType.JOIN_ACCEPT:
             if device.dev_nonce is not None:
-                device.accept(sent.phy_payload, device.dev_nonce)
+                device.accept(sent.phy_payload, device.dev_nonce, now_us())
             self._progress.set()
         else:
             start_us = device.sent_until_us + sent.delay_us
-            emission = Emission(sent.phy_payload, sent.frequency, sent.spreading_factor, start_us, 0)
-            device.hear(emission, Answers())
+            transmission = Transmission(sent.phy_payload, sent.frequency, sent.spreading_factor, start_us, 0)
+            reception = device.lock_on(transmission)
+            if reception is not None:
+                reception()
         return encode_transmit(TransmitReply("OK", 0, 0, request.uplink_at_us + sent.delay_us))
 
     async def join(self) -> None:
@@ -106,20 +107,20 @@ class BusLoad:
             for start in range(0, len(self.devices), JOIN_BATCH):
                 batch = self.devices[start : start + JOIN_BATCH]
                 for device in batch:
-                    octets = device.join_request()
+                    octets = device.next_join_request()
                     frame = self._frame(device, octets)
                     await self.bus.publish(topics.frames(self._shard_of(octets)), encode_batch([frame]))
-                while any(device.cipher is None for device in batch):
+                while any(device.session is None for device in batch):
                     self._progress.clear()
                     await self._progress.wait()
 
-    async def play(self, octets: Sequence[tuple[LoadDevice, bytes]]) -> float:
+    async def play(self, octets: Sequence[tuple[Device, bytes]]) -> float:
         """Publish these frames and read as many uplinks; the seconds from the first to the last.
 
         Raises:
             UplinksLost: some did not come, or came twice.
         """
-        lanes: list[list[tuple[LoadDevice, bytes]]] = [[] for _ in range(self.shards)]
+        lanes: list[list[tuple[Device, bytes]]] = [[] for _ in range(self.shards)]
         for device, one in octets:
             lanes[self._shard_of(one)].append((device, one))
         ids: set[bytes] = set()
@@ -130,7 +131,7 @@ class BusLoad:
             raise UplinksLost(f"{len(octets)} trames, {sum(results)} montantes, {len(ids)} différentes")
         return took
 
-    async def _play(self, shard: int, lane: Sequence[tuple[LoadDevice, bytes]], ids: set[bytes]) -> int:
+    async def _play(self, shard: int, lane: Sequence[tuple[Device, bytes]], ids: set[bytes]) -> int:
         """One shard's frames, and its uplinks back: how many."""
         published = received = 0
         room = asyncio.Event()
@@ -147,14 +148,14 @@ class BusLoad:
                 await self.bus.publish(topics.frames(shard), message)
 
         publishing = asyncio.create_task(publish(), name=f"publish {shard}")
-        heard_at = time.monotonic()
-        while received < len(lane) and time.monotonic() - heard_at < QUIET_S:
+        received_at = time.monotonic()
+        while received < len(lane) and time.monotonic() - received_at < QUIET_S:
             for message in await self.readers[shard].fetch(FETCH_MESSAGES, FETCH_S):
                 uplinks = UPLINK_BATCHES.decode(message.data)
                 received += len(uplinks)
                 ids.update([uplink.uplink_id for uplink in uplinks])
                 await message.ack()
-                heard_at = time.monotonic()
+                received_at = time.monotonic()
                 room.set()
         publishing.cancel()
         await asyncio.gather(publishing, return_exceptions=True)
@@ -168,13 +169,17 @@ class BusLoad:
         """
         rows = await self.pool.fetch(READ_COUNTERS, self.tenant_id)
         saved = Counter({bytes(row["dev_eui"]): row["f_cnt_up"] for row in rows})
-        behind = [device for device in self.devices if saved[device.dev_eui] != device.f_cnt]
+        behind = [one for one in self.devices if one.session and saved[one.dev_eui] != one.session.f_cnt_up]
         if behind:
             raise UplinksLost(f"{len(behind)} sessions ne sont pas enregistrées là où leur équipement en est")
 
-    def frames(self, each: int) -> list[tuple[LoadDevice, bytes]]:
+    def frames(self, each: int) -> list[tuple[Device, bytes]]:
         """The next frames of all devices, `each` of each, in turn."""
-        return [(device, device.next_frame()) for _ in range(each) for device in self.devices]
+        return [
+            (device, device.next_frame(device.application.next_message(0)))
+            for _ in range(each)
+            for device in self.devices
+        ]
 
 
 @asynccontextmanager
@@ -188,22 +193,22 @@ async def open_bus_load(run: RunInfo, devices: int, gateways: int) -> AsyncGener
     name = f"reseau {now_us()}"
     async with open_pool(run.database_url, "bench") as pool, connect_bus(run.nats_url, "bench") as bus:
         tenant, api_key = await prepare_tenant(pool, name.replace(" ", "-"), name.capitalize())
-        gateway_plans, device_plans = plan_load_gateways(gateways, name), plan_load_devices(devices, name)
-        await provision(run, tenant.id, api_key, gateway_plans, device_plans)
+        plan = plan_benchmark(name, devices, gateways)
+        await provision_in_bulk(run, tenant.id, api_key, plan)
         async with pool.acquire() as connection:
             shards = await read_shards(connection)
+        medium = RadioMedium(random.Random(name))  # Nobody is in its range.
         made = [
-            LoadDevice(
-                number,
-                plan.dev_eui,
-                JOIN_EUI,
-                plan.app_key,
-                payload_pool(plan.application, now_us()),
-                random.Random(f"{name} {number}"),
+            build_device(
+                one,
+                (),
+                medium,
+                random.Random(f"{name} {one.number}"),
+                application=PreparedPayloads(one.application, now_us()),
             )
-            for number, plan in enumerate(device_plans)
+            for one in plan.devices
         ]
-        load = BusLoad(bus, pool, tenant.id, shards, made, [plan.gateway_id for plan in gateway_plans])
+        load = BusLoad(bus, pool, tenant.id, shards, made, [one.gateway_id for one in plan.gateways])
         for gateway_id in load.gateway_ids:
             await bus.respond(topics.gateway_down(gateway_id), load.answer)
         load.readers += [

@@ -100,7 +100,7 @@ def print_storm(console: Console, figures: dict[str, Any]) -> None:
         )
     console.print(table)
     requests = ", ".join(f"demandes {name} {seconds:.0f} s" for name, seconds in figures["air_requests_s"].items())
-    told = [
+    lines = [
         f"L'air permet, au mieux : {figures['air_allows_s']:.0f} s ({requests},",
         f"acceptations {figures['air_accepts_s']:.0f} s par passerelle) ; but {figures['within_s']:.0f} s.",
         f"Entendus à temps par une passerelle : {figures['joined_if_each_heard_request_were_answered']}.",
@@ -113,7 +113,7 @@ def print_storm(console: Console, figures: dict[str, Any]) -> None:
         f"\nTrames de données : {figures['data_frames']} entendues, p50 {figures['p50_ms']:.0f} ms,",
         f"p99 {figures['p99_ms']:.0f} ms (but {GOAL_P99_MS} ms) ; {_loss(figures)}",
     ]
-    console.print(" ".join(told), highlight=False, soft_wrap=True)
+    console.print(" ".join(lines), highlight=False, soft_wrap=True)
 
 
 def _loss(figures: dict[str, Any]) -> str:

@@ -17,10 +17,10 @@ from rich.console import Console
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.lease import read_shards
 from core.runtime.postgres import Pool, open_pool
-from lab.bench.scaling_kills import Ring
+from lab.bench.scaling_kills import KillSequence
 from lab.bench.scaling_probes import LOOK_EVERY_S, SHARDED, Balancer, Peaks, is_shared, read_leases, until
 from lab.bench.scaling_report import Options, Shown, Split, figures_of
-from lab.bench.scaling_scenario import Town, open_town
+from lab.bench.scaling_scenario import Scenario, open_scenario
 from lab.bench.scaling_shares import Shares, read_shares
 from lab.chaos.processes import Processes
 from lab.chaos.watch import messages
@@ -34,7 +34,7 @@ SPLIT_GATEWAYS, SPLIT_DEVICES, SPLIT_RATE, SPLIT_CONFIRMED = 4, 40, 20.0, 0.25
 SHARED_WITHIN_S = 60.0
 # Longer than anything here lasts: the load is ended when all is done.
 FOREVER_S = 3_600.0
-ARRIVES_WITHIN_S, EMPTY_FOR_S, TOLD_WITHIN_S = 60.0, 1.0, 60.0
+ARRIVES_WITHIN_S, EMPTY_FOR_S, NOTIFIED_WITHIN_S = 60.0, 1.0, 60.0
 WINDOWS_S = 3.0
 
 
@@ -52,7 +52,7 @@ async def _split(run: RunInfo, pool: Pool, options: Options, console: Console) -
         played = await load.play(SPLIT_RATE, options.quiet_s)
         await asyncio.sleep(WINDOWS_S)
         account = await _account(pool, load, ())
-        answers = load.air.answers
+        answers = load.answers
         return Split(load.joined, played.uplinks, answers.awaited, answers.rx1, answers.rx2, account)
 
 
@@ -78,10 +78,10 @@ async def _until_shared(run: RunInfo, pool: Pool, shards: int) -> None:
 
 
 @asynccontextmanager
-async def _asking(town: Town, balancer: Balancer, load: Load, rate: float) -> AsyncGenerator[None]:
+async def _asking(scenario: Scenario, balancer: Balancer, load: Load, rate: float) -> AsyncGenerator[None]:
     """The load, and everybody who asks for something, for as long as the block lasts."""
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(caller.run(), name="ask") for caller in town.callers]
+        running = [tasks.create_task(caller.run(), name="ask") for caller in scenario.callers]
         running.append(tasks.create_task(balancer.run(), name="balance"))
         running.append(tasks.create_task(_play(load, rate), name="load"))
         yield
@@ -94,7 +94,7 @@ async def _play(load: Load, rate: float) -> None:
 
 
 async def _until_empty(bus: Bus) -> None:
-    """Return once the streams have held nothing for a second; what a dead bridge did not hear never arrives."""
+    """Return once the streams have held nothing for a second; what a dead bridge did not receive never arrives."""
     loop = asyncio.get_running_loop()
     ends, empty_since = loop.time() + ARRIVES_WITHIN_S, loop.time()
     while loop.time() < min(ends, empty_since + EMPTY_FOR_S):
@@ -124,27 +124,36 @@ async def measure(run: RunInfo, options: Options, console: Console) -> dict[str,
                 console=console,
             )
         )
-        town = await stack.enter_async_context(open_town(run, pool, load))
+        scenario = await stack.enter_async_context(open_scenario(run, pool, load))
         peaks, balancer = Peaks(run), Balancer(load, bridges)
         await _until_shared(run, pool, shards)
-        async with _asking(town, balancer, load, options.rate):
+        async with _asking(scenario, balancer, load, options.rate):
             before = await read_shares(run)
             console.print(f"Au calme, {options.rate:.0f} trames/s", highlight=False)
             split = await _split(run, pool, options, console)
             shares = Shares.between(before, await read_shares(run))
-            ring = Ring(Processes(Path(run.home)), pool, load, balancer, shards, console)
+            sequence = KillSequence(Processes(Path(run.home)), pool, load, balancer, shards, console)
             for service in options.victims:
                 peaks.look()
-                await ring.strike_both(service)
+                await sequence.strike_both(service)
             peaks.look()
-            commands = await town.commands(pool)
+            commands = await scenario.commands(pool)
         await _until_empty(bus)
-        await town.until_told(pool, TOLD_WITHIN_S)
-        account = await _account(pool, load, ring.kills)
-        await ring.judge()
+        await scenario.until_notified(pool, NOTIFIED_WITHIN_S)
+        account = await _account(pool, load, sequence.kills)
+        await sequence.judge()
+        callers = {name: caller.figures for name, caller in zip(CALLERS, scenario.callers, strict=True)}
+        outcome = await scenario.outcome(pool) | {"commands": commands}
         shown = Shown(
-            options, shards, shares, split, ring.blows, account, await town.outcome(pool) | {"commands": commands},
-            {name: caller.figures for name, caller in zip(CALLERS, town.callers, strict=True)}, peaks.megabytes,
+            options,
+            shards,
+            shares,
+            split,
+            sequence.blows,
+            account,
+            outcome,
+            callers,
+            peaks.megabytes,
             balancer.turns,
-        )  # fmt: skip
+        )
         return figures_of(shown)

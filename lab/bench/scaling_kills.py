@@ -16,8 +16,8 @@ from lab.bench.scaling_probes import SHARDED, Balancer, Held, is_shared, read_le
 from lab.bench.scaling_shares import work_done
 from lab.chaos.processes import Processes, answers, send
 from lab.load.load import Load
+from lab.radio.clock import now_us
 from lab.simulator.account import Kill
-from lab.simulator.sensors import now_us
 from services.supervisor.run_info import RunInfo, ServiceInfo
 
 SERVED_WITHIN_S, BACK_WITHIN_S, SHARED_WITHIN_S = 30.0, 30.0, 20.0
@@ -72,7 +72,7 @@ class Blow:
 
 
 @dataclass(slots=True)
-class Ring:
+class KillSequence:
     """Where they are struck, and everything that is seen from there."""
 
     processes: Processes
@@ -145,10 +145,10 @@ class Ring:
             behind, at_us = self.balancer.behind(victim), now_us()
             uptimes = [uptime for gateway_id, uptime in self.load.uptimes.items() if gateway_id in behind]
 
-            async def heard() -> bool:
+            async def answered() -> bool:
                 return all(uptime.back_after(at_us) is not None for uptime in uptimes)
 
-            return heard
+            return answered
         others = [one for one in run.replicas(service) if one.name != victim.name]
         counted = await _work(run, service, others)
 
@@ -161,7 +161,9 @@ class Ring:
         """Once all is stored: how many of the uplinks of each blow are, and how long they took."""
         sent = self.load.sent
         for blow in self.blows:
-            blow.sent = sum(bool(one.heard_by) and blow.began_us <= one.sent_at_us < blow.ended_us for one in sent)
+            blow.sent = sum(
+                bool(one.received_by) and blow.began_us <= one.sent_at_us < blow.ended_us for one in sent
+            )
             edges = (datetime.fromtimestamp(at / SECOND_US, UTC) for at in (blow.began_us, blow.ended_us))
             row = await self.pool.fetchrow(READ_WAITS, self.load.tenant.id, *edges, timeout=120)
             assert row is not None

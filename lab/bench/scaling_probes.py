@@ -14,7 +14,7 @@ from lab.chaos.processes import answers
 from lab.load.load import Load
 from services.supervisor.run_info import RunInfo, ServiceInfo, read_run_info
 
-# As the shards of these are held, so are they counted: whoever has the lease has the work.
+# As the shards of these are held, so are they counted: the owner of a lease has the work.
 SHARDED = ("network", "ingest", "alerting")
 LOOK_EVERY_S = 0.05
 PROBE_BRIDGES_EVERY_S = 0.5
@@ -99,7 +99,7 @@ class Caller:
                 await asyncio.sleep(max(0.0, began + self.every_s - loop.time()))
 
     async def once(self, client: httpx.AsyncClient, number: int) -> None:
-        """Ask for one thing, of whoever answers."""
+        """Ask for one thing, of the first replica that answers."""
         self.asked += 1
         began = time.monotonic()
         for attempt in range(len(self.urls)):

@@ -59,7 +59,7 @@ class Shown:
     split: Split
     blows: Sequence[Blow]
     account: Account
-    town: dict[str, Any]
+    scenario: dict[str, Any]
     callers: dict[str, dict[str, float]]
     megabytes: dict[str, float]
     turns: int
@@ -108,7 +108,7 @@ def figures_of(shown: Shown) -> dict[str, Any]:
         "kills": [_blow(blow) for blow in shown.blows],
         "account": shown.account.as_dict(),
         "lost_at_the_edge": shown.account.left_out,
-        "town": shown.town,
+        "scenario": shown.scenario,
         "callers": shown.callers,
         "peak_megabytes": {child: round(size) for child, size in shown.megabytes.items()},
         "gateways_turned": shown.turns,
@@ -123,20 +123,22 @@ def wrong(figures: Mapping[str, Any]) -> list[str]:
         f"{one['replica']} : le travail n'a pas été repris" for one in figures["kills"] if not one["survived"]
     ]
     found += [f"{name} : le compte n'est pas juste" for name, one in _accounts(figures) if not one["balances"]]
-    split, town = figures["split_gateways"], figures["town"]
+    split, scenario = figures["split_gateways"], figures["scenario"]
     answered = split["rx1"] + split["rx2"]
     if not split["answers_awaited"] or answered < GOAL_ANSWERED * split["answers_awaited"]:
         found.append(f"passerelles partagées : {answered} réponses sur {split['answers_awaited']}")
     unanswered = {name: one["failed"] for name, one in figures["callers"].items() if one["failed"]}
     found += [f"{name} : {count} demandes sans réponse" for name, count in unanswered.items()]
-    told = ("stored", "heard", "alerts", "alarmed", "webhook_ids", "assets_told_of")
+    counted = ("stored", "heard", "alerts", "alarmed", "webhook_ids", "assets_notified")
     found += [
-        f"{name} : {town[name]} pour {town['taken']} messages" for name in told if town[name] != town["taken"]
+        f"{name} : {scenario[name]} pour {scenario['taken']} messages"
+        for name in counted
+        if scenario[name] != scenario["taken"]
     ]
-    if town["forged"]:
-        found.append(f"{town['forged']} webhooks mal signés")
-    if not town["commands"]["sent"] or town["commands"]["forgotten"]:
-        found.append(f"commandes d'éclairage : {town['commands']}")
+    if scenario["forged"]:
+        found.append(f"{scenario['forged']} webhooks mal signés")
+    if not scenario["commands"]["sent"] or scenario["commands"]["forgotten"]:
+        found.append(f"commandes d'éclairage : {scenario['commands']}")
     return found
 
 
@@ -192,7 +194,7 @@ def _number(value: float | None) -> str:
 
 
 def _accounts_table(figures: Mapping[str, Any]) -> Table:
-    account, split, town = figures["account"], figures["split_gateways"], figures["town"]
+    account, split, scenario = figures["account"], figures["split_gateways"], figures["scenario"]
     table = Table(title="Comptes")
     table.add_column("")
     table.add_column("", justify="right")
@@ -204,10 +206,10 @@ def _accounts_table(figures: Mapping[str, Any]) -> Table:
     table.add_row("  trames, manquantes", f"{split['uplinks']}, {split['account']['missing']}")
     answers = f"{split['rx1']} + {split['rx2']} sur {split['answers_awaited']}"
     table.add_row("  réponses en RX1 + RX2", answers, end_section=True)
-    table.add_row("messages d'un autre LNS, enregistrés", f"{town['taken']}, {town['stored']}")
-    told = f"{town['alerts']}, {town['webhook_ids']}, {town['deliveries']}"
-    table.add_row("  alertes, webhook-id distincts, livraisons", told)
-    commands = f"{town['commands']['asked']}, {town['commands']['sent']}"
+    table.add_row("messages d'un autre LNS, enregistrés", f"{scenario['taken']}, {scenario['stored']}")
+    delivered = f"{scenario['alerts']}, {scenario['webhook_ids']}, {scenario['deliveries']}"
+    table.add_row("  alertes, webhook-id distincts, livraisons", delivered)
+    commands = f"{scenario['commands']['asked']}, {scenario['commands']['sent']}"
     table.add_row("commandes d'éclairage demandées, parties", commands, end_section=True)
     for name, one in figures["callers"].items():
         counts = f"{one['asked']}, {one['turned']}, {one['failed']}"

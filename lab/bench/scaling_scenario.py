@@ -4,7 +4,7 @@ Each message of that LNS is of a device of its own, whose value alarms: a row, a
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,20 +17,21 @@ from alerting.rules import Rule
 from alerting.store import create_endpoint
 from core.runtime.postgres import Pool
 from lab.bench.scaling_probes import Caller
+from lab.device.payloads import milesight
+from lab.fleet.benchmark import TRIPHASO, plan_benchmark
+from lab.fleet.bulk import provision_in_bulk
+from lab.fleet.pilot import AM103
+from lab.fleet.plan import DevicePlan, FleetPlan
+from lab.fleet.provision import Provisioner
+from lab.fleet.tenancy import ALL_ROLES, LOOPBACK
 from lab.load.load import Load
-from lab.load.plan import TRIPHASO, plan_load_devices
-from lab.load.registry import provision
-from lab.simulator.fleet import AM103, Plan
-from lab.simulator.payloads import milesight
-from lab.simulator.provision import Provisioner
 from lab.simulator.receiver import Received, receive_webhooks
-from lab.simulator.tenancy import ALL_ROLES, LOOPBACK
 from registry.keys import KeyWrap
 from registry.tenants import create_api_key, create_tenant
 from services.supervisor.run_info import RunInfo
 
 PUSH_EVERY_S, API_EVERY_S, COMMAND_EVERY_S = 0.4, 0.1, 1.0
-# More devices than messages: each is heard once.
+# More devices than messages: each sends once.
 FOREIGN_DEVICES = 900
 PORT = 85
 CO2_PPM, ALARMING_PPM = 4_000, 3_500.0
@@ -59,8 +60,8 @@ FROM lighting_command WHERE tenant_id = $1
 
 
 @dataclass(slots=True)
-class Town:
-    """Who asks, and what the receiver of webhooks has heard."""
+class Scenario:
+    """Who asks, and what the receiver of webhooks has received."""
 
     tenant_id: int
     load_tenant_id: int
@@ -78,12 +79,12 @@ class Town:
         """Messages taken against rows, alerts and webhooks."""
         stored = await pool.fetchrow(READ_OUTCOME, self.tenant_id)
         assert stored is not None
-        told = [body["data"]["asset"]["id"] for body in self.received.bodies]
+        notified = [body["data"]["asset"]["id"] for body in self.received.bodies]
         return {
             "taken": self.pushing.asked - self.pushing.failed,
             **dict(stored),
             "webhook_ids": len(self.received.ids),
-            "assets_told_of": len(set(told)),
+            "assets_notified": len(set(notified)),
             "deliveries": sum(self.received.ids.values()),
             "forged": self.received.forged,
         }
@@ -94,8 +95,8 @@ class Town:
         assert found is not None
         return dict(found)
 
-    async def until_told(self, pool: Pool, most_s: float) -> None:
-        """Return when everything that was taken has been told, or after this time."""
+    async def until_notified(self, pool: Pool, most_s: float) -> None:
+        """Return when everything that was taken has been notified, or after this time."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + most_s
         while loop.time() < ends:
@@ -105,11 +106,13 @@ class Town:
             await asyncio.sleep(0.5)
 
 
-def _plans(name: str) -> list[Plan]:
-    return [replace(plan, profile=AM103, asset_kind="room") for plan in plan_load_devices(FOREIGN_DEVICES, name)]
+def _fleet(name: str) -> FleetPlan:
+    """Devices of another network, so without gateways of ours."""
+    plan = plan_benchmark(name, FOREIGN_DEVICES, 0)
+    return replace(plan, devices=[replace(one, profile=AM103, asset_kind="room") for one in plan.devices])
 
 
-def _push(plans: list[Plan], path: str, token: str, payload: str) -> Caller:
+def _push(plans: Sequence[DevicePlan], path: str, token: str, payload: str) -> Caller:
     async def ask(client: httpx.AsyncClient, url: str, number: int) -> httpx.Response:
         message = {
             "device": plans[number % len(plans)].dev_eui.hex(),
@@ -144,13 +147,13 @@ def _command(assets: list[int], api_key: str) -> Caller:
 
 
 @asynccontextmanager
-async def open_town(run: RunInfo, pool: Pool, load: Load) -> AsyncGenerator[Town]:
+async def open_scenario(run: RunInfo, pool: Pool, load: Load) -> AsyncGenerator[Scenario]:
     """Everything is registered; nobody asks yet."""
     keys = KeyWrap(run.kek_id, bytes.fromhex(run.kek))
-    plans, received = _plans("autre LNS"), Received()
+    fleet, received = _fleet("autre LNS"), Received()
     tenant = await create_tenant(pool, "autre-lns", "Autre LNS", LOOPBACK)
     api_key = await create_api_key(pool, tenant.id, "banc", ALL_ROLES)
-    await provision(run, tenant.id, api_key, [], plans)
+    await provision_in_bulk(run, tenant.id, api_key, fleet)
     async with AsyncExitStack() as stack:
         receiver = await stack.enter_async_context(receive_webhooks(received))
         await insert_rules(
@@ -165,9 +168,9 @@ async def open_town(run: RunInfo, pool: Pool, load: Load) -> AsyncGenerator[Town
         profile_id = await pool.fetchval(MAKE_CABINETS, load.tenant.id, TRIPHASO.name)
         cabinets = [row["asset_id"] for row in await pool.fetch(READ_CABINETS, load.tenant.id, profile_id)]
         payload = milesight.am103(battery=90, temperature=20.0, humidity=45.0, co2=CO2_PPM).hex()
-        pushing = _push(plans, source["path"], source["token"], payload)
+        pushing = _push(fleet.devices, source["path"], source["token"], payload)
         reading, commanding = _read(load.api_key), _command(cabinets, load.api_key)
         apis = [f"http://{run.udp_host}:{one.ports['api']}" for one in run.replicas("api")]
         pushing.urls = [f"http://{run.udp_host}:{one.ports['intake']}" for one in run.replicas("intake")]
         reading.urls = commanding.urls = apis
-        yield Town(tenant.id, load.tenant.id, pushing, reading, commanding, received)
+        yield Scenario(tenant.id, load.tenant.id, pushing, reading, commanding, received)

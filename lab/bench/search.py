@@ -36,7 +36,7 @@ class Search:
         between = round((self.best + self.worst) / 2 / ROUND_TO) * float(ROUND_TO)
         return between if self.best < between < self.worst else None
 
-    def note(self, rate: float, *, sustained: bool, throughput: float) -> None:
+    def record_attempt(self, rate: float, *, sustained: bool, throughput: float) -> None:
         """What came of trying `rate`; `throughput` is what was committed per second meanwhile."""
         if sustained:
             self.best = rate

@@ -1,6 +1,6 @@
 """How much a fleet needs, by arithmetic from what was measured: `python -m bench.sizing` prints the tables.
 
-Pure. docs/scaling.md has these very tables; a test compares them. Whoever measures again writes the figures into
+Pure. docs/scaling.md has these very tables; a test compares them. Who measures again writes the figures into
 `MEASURED` and prints the tables anew.
 """
 
@@ -94,7 +94,7 @@ class Need:
 
     @property
     def gateways(self) -> int:
-        """How many hear them."""
+        """How many receive them."""
         return math.ceil(self.devices / self.assumed.devices_per_gateway)
 
     # --- Processors ----------------------------------------------------------------------------------

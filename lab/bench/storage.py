@@ -66,11 +66,11 @@ class Octets:
     async def listen(self, bus: Bus) -> None:
         """Count from now on."""
 
-        async def note(subject: str, data: bytes) -> None:
+        async def count_octets(subject: str, data: bytes) -> None:
             self.by_stream[subject.split(".")[1]] += len(data)
 
         for stream in ("frames", "uplinks", "measurements"):
-            await bus.subscribe(f"territoire.{stream}.*", note)
+            await bus.subscribe(f"territoire.{stream}.*", count_octets)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,17 @@ from core.runtime.bus import connect_bus
 from core.runtime.postgres import open_pool
 from lab.bench.metrics import Counters, by_label, read_counters
 from lab.bench.observation import Latency, Snapshot, read_latency, snapshot, wait_until_stored
-from lab.load.plan import plan_load_devices, plan_load_gateways
-from lab.load.registry import provision
+from lab.device.device import Device
+from lab.fleet.benchmark import plan_benchmark
+from lab.fleet.bulk import provision_in_bulk
+from lab.fleet.tenancy import prepare_tenant
+from lab.radio.clock import now_us
+from lab.radio.transmission import JOIN_DELAYS_US, SECOND_US
 from lab.simulator.account import Account, balance, read_stored
-from lab.simulator.device import JOIN_DELAYS_US, Device
-from lab.simulator.sensors import now_us
-from lab.simulator.tenancy import prepare_tenant
-from lab.storm.limits import AirLimit, Population, air_limit
+from lab.storm.limits import JoinLimit, Population, join_limit
 from lab.storm.storm import Storm, build_storm
 from services.supervisor.run_info import RunInfo
 
-SECOND_US = 1_000_000
 GOAL_S = 180.0
 GOAL_P99_MS = 1_000
 SETTLE_WITHIN_S = 60.0
@@ -48,7 +48,7 @@ class Stormed:
 
     options: StormOptions
     storm: Storm
-    limit: AirLimit
+    limit: JoinLimit
     took_s: float
     latency: Latency
     account: Account
@@ -59,10 +59,10 @@ class Stormed:
     requests: dict[str, int]
 
     @property
-    def _heard_in_time(self) -> int:
-        """How many could have joined, had each request that was heard been answered in RX1."""
+    def _received_in_time(self) -> int:
+        """How many could have joined, had each request that was received been answered in RX1."""
         latest = self.storm.powered_up_us + round(self.options.within_s * SECOND_US) - JOIN_DELAYS_US[0]
-        return sum(heard_us <= latest for heard_us in self.storm.first_heard_us.values())
+        return sum(received_us <= latest for received_us in self.storm.first_received_us.values())
 
     def _of(self, spreading_factor: int) -> list[Device]:
         return [device for device in self.storm.returning if device.spreading_factor == spreading_factor]
@@ -103,7 +103,7 @@ class Stormed:
             "dr0": self._group(self._of(12)),
             "within_s": self.options.within_s,
             "took_s": round(self.took_s, 1),
-            "joined_if_each_heard_request_were_answered": self._heard_in_time,
+            "joined_if_each_heard_request_were_answered": self._received_in_time,
             "is_all_joined": whole["joined"] == whole["devices"],
             "air_allows_s": round(self.limit.all_joined_s, 1),
             "air_requests_s": {f"SF{sf}": round(s, 1) for sf, s in self.limit.requests_s.items()},
@@ -111,7 +111,7 @@ class Stormed:
             "rx1_hour_share": round(self.limit.rx1_hour_share, 2),
             "collided": sum(one.collided for one in accounts),
             "deaf": sum(one.deaf for one in accounts),
-            "spoilt_downlinks": self.storm.air.spoilt_downlinks,
+            "spoilt_downlinks": self.storm.medium.spoilt_downlinks,
             "emitted": sum(one.emitted for one in accounts),
             "most_emitted": max(one.emitted for one in accounts),
             "duty_cycle_exceeded": sum(one.duty_cycle_exceeded for one in accounts),
@@ -128,13 +128,13 @@ class Stormed:
         }
 
 
-def limit_of(storm: Storm, gateways: int) -> AirLimit:
-    """The air's limit for these very devices."""
+def limit_of(storm: Storm, gateways: int) -> JoinLimit:
+    """The limit of the radio medium for these very devices."""
     populations: list[Population] = []
     for factor in sorted({device.spreading_factor for device in storm.returning}):
-        hearers = [len(device.links) for device in storm.returning if device.spreading_factor == factor]
-        populations.append(Population(len(hearers), factor, mean(hearers)))
-    return air_limit(populations, gateways)
+        receivers = [len(device.links) for device in storm.returning if device.spreading_factor == factor]
+        populations.append(Population(len(receivers), factor, mean(receivers)))
+    return join_limit(populations, gateways)
 
 
 async def _counters(run: RunInfo) -> tuple[Counters, Counters]:
@@ -146,28 +146,14 @@ async def _play(storm: Storm, options: StormOptions, console: Console) -> float:
     storm.power_up()
     console.print(f"Le courant revient pour {len(storm.returning)} équipements", highlight=False)
     deadline = storm.powered_up_us + round(options.within_s * SECOND_US)
-    told_us = storm.powered_up_us
+    shown_us = storm.powered_up_us
     while storm.joined < len(storm.returning) and now_us() < deadline:
         await asyncio.sleep(0.1)
-        if now_us() - told_us >= 20 * SECOND_US:
-            told_us = now_us()
-            seconds = (told_us - storm.powered_up_us) / SECOND_US
+        if now_us() - shown_us >= 20 * SECOND_US:
+            shown_us = now_us()
+            seconds = (shown_us - storm.powered_up_us) / SECOND_US
             console.print(f"  {seconds:4.0f} s : {storm.joined} activés", highlight=False)
     return (now_us() - storm.powered_up_us) / SECOND_US
-
-
-def _build(run: RunInfo, options: StormOptions, name: str) -> Storm:
-    plans = plan_load_devices(options.steady + options.returning, name)
-    return build_storm(
-        plan_load_gateways(options.gateways, name),
-        plans[: options.steady],
-        plans[options.steady :],
-        slow_share=options.slow_share,
-        steady_interval_s=options.steady_interval_s,
-        returning_interval_s=options.returning_interval_s,
-        udp=(run.udp_host, run.udp_port),
-        seed=name,
-    )
 
 
 async def measure_storm(run: RunInfo, options: StormOptions, console: Console) -> Stormed:
@@ -179,10 +165,16 @@ async def measure_storm(run: RunInfo, options: StormOptions, console: Console) -
     name = f"tempete {now_us()}"
     async with open_pool(run.database_url, "bench") as pool, connect_bus(run.nats_url, "bench") as bus:
         tenant, api_key = await prepare_tenant(pool, name.replace(" ", "-"), name.capitalize())
-        gateway_plans = plan_load_gateways(options.gateways, name)
-        device_plans = plan_load_devices(options.steady + options.returning, name)
-        await provision(run, tenant.id, api_key, gateway_plans, device_plans)
-        storm = _build(run, options, name)
+        plan = plan_benchmark(name, options.steady + options.returning, options.gateways)
+        await provision_in_bulk(run, tenant.id, api_key, plan)
+        storm = build_storm(
+            plan,
+            options.steady,
+            slow_share=options.slow_share,
+            steady_interval_s=options.steady_interval_s,
+            returning_interval_s=options.returning_interval_s,
+            udp=(run.udp_host, run.udp_port),
+        )
         flying = asyncio.create_task(storm.run(), name="storm")
         left = await storm.settled(SETTLE_WITHIN_S)
         console.print(f"{options.steady - left} équipements sont déjà là", highlight=False)
@@ -194,8 +186,8 @@ async def measure_storm(run: RunInfo, options: StormOptions, console: Console) -
         await asyncio.sleep(SILENCE_S)
         after = await snapshot(run, bus)
         bridge_after, network_after = await _counters(run)
-        heard = sum(bool(uplink.heard_by) for uplink in storm.sent)
-        await wait_until_stored(bus, pool, heard, storm.powered_up_us - 3_600 * SECOND_US, ARRIVES_WITHIN_S)
+        received = sum(bool(uplink.received_by) for uplink in storm.sent)
+        await wait_until_stored(bus, pool, received, storm.powered_up_us - 3_600 * SECOND_US, ARRIVES_WITHIN_S)
         flying.cancel()
         await asyncio.gather(flying, return_exceptions=True)
         return Stormed(

@@ -85,7 +85,7 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
-async def take(pool: Pool, devices: int) -> dict[str, Any]:
+async def take_shard(pool: Pool, devices: int) -> dict[str, Any]:
     """As `network.shards` does it."""
     slots, stalls = slots_of_shard(SHARD, SHARDS), Stalls()
     table, cache = SessionTable(), DeviceCache()
@@ -139,7 +139,7 @@ async def measure(folder: Path, devices: int) -> dict[str, Any]:
         await pool.execute("ANALYZE")
         gc.collect()
         gc.freeze()
-        return await take(pool, devices)
+        return await take_shard(pool, devices)
 
 
 def main(argv: Sequence[str]) -> int:

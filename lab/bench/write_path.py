@@ -92,7 +92,7 @@ def _cpu_s(pid: int) -> float:
 
 
 def uplink_of(device_id: int, f_cnt: int, now_us: int) -> Uplink:
-    """Five measures of an Elsys ERS CO2, heard by one gateway."""
+    """Five measures of an Elsys ERS CO2, received by one gateway."""
     payload = struct.pack(
         ">BhBBBHBBBH", 1, 200 + f_cnt % 50, 2, 40, 4, 300 + f_cnt % 99, 5, 3, 6, 600 + device_id % 80
     )

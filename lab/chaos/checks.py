@@ -8,8 +8,8 @@ from pathlib import Path
 from core.runtime.postgres import Pool
 from ingest.recount import recount
 from ingest.rollups import roll_up
+from lab.device.device import SentUplink
 from lab.simulator.account import Key
-from lab.simulator.device import SentUplink
 from services.supervisor.run_info import RunInfo
 
 # The uplinks of each session from the first that it sent in this case.

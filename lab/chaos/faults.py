@@ -13,15 +13,15 @@ from rich.console import Console
 from core.runtime.postgres import connect
 from lab.chaos.processes import CaseFailed, NotRun, send
 from lab.chaos.scene import Scene
+from lab.fleet.tenancy import prepare_tenant
+from lab.radio.clock import now_us
 from lab.simulator.main import provision_fleet
-from lab.simulator.sensors import now_us
-from lab.simulator.tenancy import prepare_tenant
 
 Act = Callable[[Scene], Awaitable[None]]
 Around = Callable[[Scene], AbstractAsyncContextManager[None]]
 
 KILL_EVERY_S = 10.0
-# PostgreSQL takes SIGTERM for "when everybody has left"; whoever runs it insists after a while.
+# PostgreSQL takes SIGTERM for "when everybody has left"; an operator insists after a while.
 INSIST_AFTER_S = 3.0
 MOST_UNACKNOWLEDGED_WAIT_S = 15.0
 FROZEN_BEFORE_READING_S = 1.0
@@ -29,7 +29,7 @@ GROW_BLOCKS, GROW_EVERY_S = 8, 0.05
 BLOCK = b"\0" * (1 << 20)
 LOCK_UPLINKS = "LOCK TABLE observation.uplink IN SHARE MODE"
 READ_OWNER = "SELECT owner FROM shard_lease WHERE service = $1 AND expires_at > now() ORDER BY shard LIMIT 1"
-# Four gateways, of which one is on MQTT; the nearest ones hear a device.
+# Four gateways, of which one is on MQTT; the nearest ones receive a device.
 FLEET_GATEWAYS, FLEET_DEVICES, FLEET_RATE = 4, 40, 20.0
 FLEET_JOINS_WITHIN_S, FLEET_ENOUGH, FLEET_SETTLES_S = 30.0, 0.75, 3.0
 FAKETIME = "libfaketimeMT.so.1"
@@ -237,7 +237,7 @@ def with_clock_off(service: str, seconds: int) -> Around:
 
 
 def with_mqtt_fleet(case: str) -> Around:
-    """Beside the load, a few devices that are heard by gateways on MQTT as well."""
+    """Beside the load, a few devices that gateways on MQTT receive as well."""
 
     @asynccontextmanager
     async def around(scene: Scene) -> AsyncGenerator[None]:

@@ -29,7 +29,7 @@ class Outcome:
 
     @property
     def ours(self) -> int:
-        """Heard, less what the radio edge may have lost."""
+        """Received by a gateway, less what the radio edge may have lost."""
         return self.account.heard - self.account.left_out
 
     @property

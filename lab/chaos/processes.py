@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lab.simulator.sensors import now_us
+from lab.radio.clock import now_us
 from services.supervisor.run_info import HELD, RunInfo, ServiceInfo, read_run_info
 
 POLL_S = 0.1

@@ -9,11 +9,11 @@ from pathlib import Path
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
 from lab.chaos.processes import CaseFailed, Processes
+from lab.gateway.gateway import Uptime
+from lab.gateway.mqtt import MqttGateway
 from lab.load.load import Load
 from lab.simulator.account import Kill
 from lab.simulator.driver import Fleet
-from lab.simulator.gateway import Uptime
-from lab.simulator.mqtt_gateway import MqttGateway
 
 # The load flows before it is disturbed, and after.
 LEAD_S = 3.0

@@ -25,9 +25,9 @@ from lab.chaos.outcome import Outcome
 from lab.chaos.processes import CaseFailed, NotRun, Processes
 from lab.chaos.scene import Scene
 from lab.chaos.watch import Watch, edge_drops
+from lab.device.device import SentUplink
 from lab.load.load import Load, open_load
 from lab.simulator.account import balance
-from lab.simulator.device import SentUplink
 from services.supervisor.run_info import RunInfo
 
 # Starts a stack in this folder with so many replicas, and stops it at the end of the block.

@@ -35,6 +35,11 @@ PacedOption = Annotated[bool, typer.Option("--paced", help="Seulement à 2 000 t
 JsonOption = Annotated[bool, typer.Option("--json", help="Un objet JSON sur la sortie standard.")]
 
 
+def own_process(command: str, argv: Sequence[str]) -> tuple[str, ...]:
+    """How one of the benchmarks' hidden commands is started in a process of its own."""
+    return sys.executable, "-P", "-m", "lab", "bench", command, *argv
+
+
 @contextmanager
 def temporary_home(name: str) -> Generator[Path]:
     """A folder where PostgreSQL's account may enter too; it is gone afterwards, however that comes."""
@@ -72,7 +77,7 @@ def on_a_stack_of_its_own(
     )
 
     async def measure(run: "RunInfo", stopping: asyncio.Event) -> int:
-        whole = (sys.executable, "-P", "-m", "cli", "bench", command, "--home", run.home, *argv)
+        whole = own_process(command, ("--home", run.home, *argv))
         return await run_in_foreground(whole, dict(os.environ), stopping)
 
     with temporary_home("bench") as home:
@@ -122,8 +127,8 @@ def ingest_load(
     from lab.bench.ceiling import CeilingFailed
     from lab.bench.ingest import Options
     from lab.bench.ingest import run as run_bench
+    from lab.fleet.provision import ProvisioningFailed
     from lab.load.load import JoinsTakeTooLong
-    from lab.simulator.provision import ProvisioningFailed
 
     run = read_run(home)
     log_apart(run, "bench")

@@ -82,8 +82,8 @@ def network_part(
     from lab.bench.network import PARTS, Options
     from lab.bench.network_ceiling import CeilingMissed
     from lab.bench.network_load import UplinksLost
+    from lab.fleet.provision import ProvisioningFailed
     from lab.load.load import JoinsTakeTooLong
-    from lab.simulator.provision import ProvisioningFailed
 
     run = read_run(home)
     log_apart(run, "bench")

@@ -50,8 +50,8 @@ def scaling_load(
 
     from lab.bench.scaling import measure
     from lab.bench.scaling_report import VICTIMS, Options, print_scaling
+    from lab.fleet.provision import ProvisioningFailed
     from lab.load.load import JoinsTakeTooLong
-    from lab.simulator.provision import ProvisioningFailed
 
     console = tables(beside_json=as_json)
     run = read_run(home)
@@ -96,9 +96,9 @@ def storage_load(
     import uvloop
 
     from lab.bench.storage import Options, measure, measure_history, print_storage
+    from lab.fleet.provision import ProvisioningFailed
     from lab.history.load import HistoryRefused, load_history
     from lab.load.load import JoinsTakeTooLong
-    from lab.simulator.provision import ProvisioningFailed
 
     console = tables(beside_json=as_json)
     run = read_run(home)

@@ -1,4 +1,4 @@
-"""CPU time of a process and of its children, as Linux tells it."""
+"""CPU time of a process and of its children, as Linux counts it."""
 
 import os
 from pathlib import Path

@@ -82,7 +82,7 @@ class _Totals:
     failure: str | None = None
     ended: int = 0
 
-    def add(self, written: Written) -> None:
+    def add_written(self, written: Written) -> None:
         if written.client_cpu_s:
             self.ended += 1
         self.rows += written.rows
@@ -126,7 +126,7 @@ async def _prepare(
             except UniqueViolationError as taken:
                 raise HistoryRefused(f"cette graine a déjà servi ailleurs : {taken}") from None
     ids = await store.read_ids(connection, tenant.id)
-    numbered = [ids[assets[one.asset_number].name, one.channel.quantity] for one in series]
+    numbered = [ids[assets[one.asset_number].asset_name, one.channel.quantity] for one in series]
     blocks = [Block(tuple(numbered[i] for i in run), tuple(series[i] for i in run)) for run in plan_blocks(series)]
     return tenant, order, blocks, len(assets)
 
@@ -168,7 +168,7 @@ async def _follow(
             await asyncio.sleep(LOOK_S)
             continue
         written = reports.get()
-        totals.add(written)
+        totals.add_written(written)
         advance(written.rows)
         if totals.failure:
             stop()

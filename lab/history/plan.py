@@ -9,10 +9,12 @@ from random import Random
 from typing import Any
 
 from core.model.quantities import QUANTITIES, Kind
+from lab.fleet import pilot
+from lab.fleet.plan import COMMUNES, CONTAINER, STREETS, Profile, place
 from lab.history import sources
 from lab.history.rows import Grid
 from lab.history.sources import Source
-from lab.simulator import fleet
+from lorawan.identifiers import DevEui
 
 TEN_MINUTES, QUARTER, HOUR, DAY = 600, 900, 3_600, 86_400
 # Devices are not in step; few phases, so that weeks can share their instants.
@@ -31,7 +33,7 @@ class Channel:
     step_s: int
     make: Callable[[Random], Source]
     seeded_by: str = ""
-    """Channels of one asset that are seeded alike tell the same story."""
+    """Channels of one asset that are seeded alike agree with each other."""
 
     @property
     def is_index(self) -> bool:
@@ -49,7 +51,7 @@ class Group:
     """Assets of one kind; `share` of them in a history of 100 million measurements in one year."""
 
     share: int
-    profile: fleet.Profile
+    profile: Profile
     asset_kind: str
     label: str
     channels: tuple[Channel, ...]
@@ -65,40 +67,40 @@ def _room(usage: str) -> tuple[Channel, ...]:
 
 _BATTERY = Channel("battery_level", DAY, sources.Battery)
 GROUPS = (
-    Group(270, fleet.ERS_CO2, "room", "Salle de classe", _room("classroom")),
-    Group(65, fleet.AM103, "room", "Bureau", _room("office")),
-    Group(28, fleet.AM319, "room", "Crèche", _room("creche")),
+    Group(270, pilot.ERS_CO2, "room", "Salle de classe", _room("classroom")),
+    Group(65, pilot.AM103, "room", "Bureau", _room("office")),
+    Group(28, pilot.AM319, "room", "Crèche", _room("creche")),
     Group(
         360,
-        fleet.EM400,
+        pilot.EM400,
         "glass_container",
         "Borne à verre",
         (Channel("fill_level", HOUR, partial(sources.FillLevel, is_glass=True)), _BATTERY),
     ),
     Group(
         850,
-        fleet.EM310,
+        pilot.EM310,
         "waste_container",
         "Conteneur",
         (Channel("fill_level", 2 * HOUR, partial(sources.FillLevel, is_glass=False)), _BATTERY),
     ),
     Group(
         650,
-        fleet.WATER,
+        pilot.WATER,
         "water_meter",
         "Compteur d'eau communal",
         (Channel("water_volume", HOUR, partial(sources.WaterIndex, usage="office")),),
     ),
     Group(
         3_500,
-        fleet.WATER,
+        pilot.WATER,
         "water_meter",
         "Compteur d'eau",
         (Channel("water_volume", 6 * HOUR, partial(sources.WaterIndex, usage="home")),),
     ),
     Group(
         180,
-        fleet.LINKY_WATTECO,
+        pilot.LINKY_WATTECO,
         "electricity_meter",
         "Compteur électrique",
         (
@@ -108,14 +110,14 @@ GROUPS = (
     ),
     Group(
         380,
-        fleet.PULSE,
+        pilot.PULSE,
         "sub_meter",
         "Sous-compteur de chauffage",
         (Channel("pulse_count", HOUR, partial(sources.Pulses, heats=True)),),
     ),
     Group(
         380,
-        fleet.CABINET,
+        pilot.CABINET,
         "lighting_cabinet",
         "Armoire",
         (
@@ -126,7 +128,7 @@ GROUPS = (
     ),
     Group(
         3_450,
-        fleet.LIGHT_POINT,
+        pilot.LIGHT_POINT,
         "light_point",
         "Point lumineux",
         (Channel("active_power", 12 * HOUR, partial(sources.LampPower, watts=60)),),
@@ -144,8 +146,8 @@ class AssetPlan:
 
     number: int
     group: Group
-    name: str
-    dev_eui: bytes
+    asset_name: str
+    dev_eui: DevEui
     app_key: bytes
     commune: str
     street: str
@@ -153,9 +155,19 @@ class AssetPlan:
     longitude: float
 
     @property
+    def profile(self) -> Profile:
+        """Of its device."""
+        return self.group.profile
+
+    @property
+    def asset_kind(self) -> str:
+        """Of all of its group."""
+        return self.group.asset_kind
+
+    @property
     def attributes(self) -> dict[str, Any]:
         """What the asset's codec needs to know of it."""
-        return fleet.CONTAINER if "container" in self.group.asset_kind else {}
+        return CONTAINER if "container" in self.group.asset_kind else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +190,9 @@ def rows_per_second(group: Group) -> float:
 
 
 def plan_assets(measurements: int, years: int, seed: str, at_least: int = 0) -> list[AssetPlan]:
-    """The fleet that says at least this many measurements in these years; the same for the same seed.
+    """The fleet that reports at least this many measurements in these years; the same for the same seed.
 
-    With `at_least` so many assets, 88 of them glass containers; light points, which say little, make up for them.
+    With `at_least` so many assets, 88 of them glass containers; light points, which report little, fill the rest.
     """
     # A year may be a quarter of a day shorter than YEAR_S.
     wanted = measurements / (years * YEAR_S) * 1.001
@@ -207,16 +219,18 @@ def _scale_with_filler(wanted: float, assets: int) -> float:
 def _plan_asset(number: int, group: Group, seed: str) -> AssetPlan:
     source = Random(f"{seed} asset {number}")
     key = hashlib.sha256(f"{seed} device {number}".encode()).digest()
+    commune, street = source.choice(COMMUNES), f"{source.randint(1, 60)} {source.choice(STREETS)}"
+    latitude, longitude = place(source)
     return AssetPlan(
         number=number,
         group=group,
-        name=f"{group.label} {number + 1}",
-        dev_eui=b"\x70\xb3\xd5" + key[:5],
+        asset_name=f"{group.label} {number + 1}",
+        dev_eui=DevEui(b"\x70\xb3\xd5" + key[:5]),
         app_key=key[16:],
-        commune=source.choice(fleet.COMMUNES),
-        street=f"{source.randint(1, 60)} {source.choice(fleet.STREETS)}",
-        latitude=round(fleet.CENTRE[0] + source.uniform(-1, 1) * fleet.EXTENT[0] / 2, 6),
-        longitude=round(fleet.CENTRE[1] + source.uniform(-1, 1) * fleet.EXTENT[1] / 2, 6),
+        commune=commune,
+        street=street,
+        latitude=latitude,
+        longitude=longitude,
     )
 
 
@@ -244,7 +258,7 @@ def _phase(channel: Channel, number: int) -> int:
 
 
 def plan_blocks(series: Sequence[SeriesPlan]) -> list[range]:
-    """Runs of series that say about BLOCK_ROWS in a week; indexes and other quantities never share one."""
+    """Runs of series that make about BLOCK_ROWS in a week; indexes and other quantities never share one."""
     blocks: list[range] = []
     first, rows = 0, 0
     for number, one in enumerate(series):

@@ -1,4 +1,4 @@
-"""What sensors of a fleet have said, one local day after the other: pure, and the same for the same seed.
+"""What sensors of a fleet have measured, one local day after the other: pure, and the same for the same seed.
 
 A source is asked for the slots (ten minutes each) of one day and goes on from there on the next, so days are asked
 for in order and each once. Indexes are given at the end of their slots and never fall.

@@ -6,9 +6,8 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from core.runtime.postgres import Connection
+from lab.fleet.bulk import register_devices
 from lab.history.plan import AssetPlan, SeriesPlan
-from lab.simulator.fleet import JOIN_EUI
-from lorawan.identifiers import DevEui, slot_of_dev_eui
 from registry.audit import write_audit
 from registry.keys import KeyWrap
 from registry.profiles import Decoding, create_profile
@@ -22,25 +21,6 @@ READ_STATE = """
 SELECT action, details FROM audit
 WHERE tenant_id = $1 AND action = ANY(ARRAY['history.started', 'history.loaded', 'history.removed'])
 ORDER BY id DESC LIMIT 1
-"""
-ADD_ASSETS = """
-INSERT INTO asset (tenant_id, kind, name, commune, street, latitude, longitude, attributes, created_at)
-SELECT $1, w.kind, w.name, w.commune, w.street, w.latitude, w.longitude, w.attributes, $9
-FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::float8[], $7::float8[], $8::jsonb[])
-     AS w (kind, name, commune, street, latitude, longitude, attributes)
-RETURNING id, name
-"""
-ADD_DEVICES = """
-INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id,
-                    created_at)
-SELECT $1, w.dev_eui, $2, w.name, w.profile, w.slot, w.key, $3, $4
-FROM unnest($5::bytea[], $6::text[], $7::int[], $8::smallint[], $9::bytea[])
-     AS w (dev_eui, name, profile, slot, key)
-RETURNING id, name
-"""
-ADD_ASSIGNMENTS = """
-INSERT INTO assignment (tenant_id, asset_id, device_id, during)
-SELECT $1, w.asset, w.device, tstzrange($2, NULL) FROM unnest($3::int[], $4::int[]) AS w (asset, device)
 """
 ADD_DATASTREAMS = """
 INSERT INTO datastream (tenant_id, asset_id, device_id, quantity, unit, created_at)
@@ -151,41 +131,8 @@ async def register(
         UniqueViolationError: a DevEUI of this seed is registered by another tenant.
     """
     profiles = await _add_profiles(connection, tenant_id, assets)
-    added = await connection.fetch(
-        ADD_ASSETS,
-        tenant_id,
-        [plan.group.asset_kind for plan in assets],
-        [plan.name for plan in assets],
-        [plan.commune for plan in assets],
-        [plan.street for plan in assets],
-        [plan.latitude for plan in assets],
-        [plan.longitude for plan in assets],
-        [plan.attributes for plan in assets],
-        since,
-    )
-    asset_ids = {row["name"]: row["id"] for row in added}
-    added = await connection.fetch(
-        ADD_DEVICES,
-        tenant_id,
-        JOIN_EUI,
-        keys.kek_id,
-        since,
-        [plan.dev_eui for plan in assets],
-        [plan.name for plan in assets],
-        [profiles[plan.group.profile.name] for plan in assets],
-        [slot_of_dev_eui(DevEui(plan.dev_eui)) for plan in assets],
-        [keys.wrap(plan.app_key) for plan in assets],
-    )
-    device_ids = {row["name"]: row["id"] for row in added}
-    names = [plan.name for plan in assets]
-    await connection.execute(
-        ADD_ASSIGNMENTS,
-        tenant_id,
-        since,
-        [asset_ids[name] for name in names],
-        [device_ids[name] for name in names],
-    )
-    of_series = [assets[one.asset_number].name for one in series]
+    asset_ids, device_ids = await register_devices(connection, tenant_id, assets, profiles, since, keys)
+    of_series = [assets[one.asset_number].asset_name for one in series]
     await connection.execute(
         ADD_DATASTREAMS,
         tenant_id,

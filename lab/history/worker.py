@@ -166,13 +166,13 @@ def run_worker(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = os.getppid()
 
-    def told_to_stop() -> bool:
+    def asked_to_stop() -> bool:
         return stopping.is_set() or os.getppid() != parent
 
     async def work() -> None:
         connection = await connect(url, "simulate-history")
         try:
-            await write_blocks(connection, order, timezone, blocks, told_to_stop, reports.put)
+            await write_blocks(connection, order, timezone, blocks, asked_to_stop, reports.put)
         finally:
             await connection.close()
 

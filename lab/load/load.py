@@ -1,7 +1,7 @@
 """A load for benchmarks and for breaking things: thousands of uplinks per second over real UDP sockets.
 
 Gateways and devices are as real as the network can tell (registry over the API, OTAA, MIC, counters, Semtech UDP);
-the radio between them is not simulated. One loop drives everything, so that an uplink costs a few microseconds.
+the radio between them is perfect. One loop drives everything, so that an uplink costs a few microseconds.
 """
 
 import asyncio
@@ -16,19 +16,22 @@ from rich.progress import Progress
 
 from core.model.entities import Tenant
 from core.runtime.postgres import open_pool
-from lab.load import frames
-from lab.load.air import FIELDS, Air
-from lab.load.device import LoadDevice
-from lab.load.gateway import LoadGateway
-from lab.load.plan import payload_pool, plan_load_devices, plan_load_gateways
-from lab.load.registry import provision
-from lab.load.upkeep import JOINS_PER_GATEWAY_AND_S, JOINS_PER_S, join, keep_paths_open
-from lab.simulator.device import SentUplink
-from lab.simulator.fleet import JOIN_EUI
-from lab.simulator.gateway import Uptime
-from lab.simulator.sensors import now_us
-from lab.simulator.tenancy import prepare_tenant
-from lorawan.identifiers import GatewayId
+from lab.device.answers import Answers
+from lab.device.application import PreparedPayloads
+from lab.device.device import Device, SentUplink
+from lab.fleet.benchmark import plan_benchmark
+from lab.fleet.build import build_device, build_udp_gateway
+from lab.fleet.bulk import provision_in_bulk
+from lab.fleet.placement import EVEN_SNR, even_gateways
+from lab.fleet.plan import FleetPlan
+from lab.fleet.tenancy import prepare_tenant
+from lab.gateway.gateway import Uptime
+from lab.gateway.udp import UdpGateway, keep_paths_open
+from lab.load.joining import JOINS_PER_GATEWAY_AND_S, JOINS_PER_S, join_in_turn
+from lab.load.pacer import FIELDS, Pacer
+from lab.radio.clock import now_us
+from lab.radio.medium import Link, RadioMedium
+from lab.radio.transmission import SECOND_US
 from services.supervisor.run_info import RunInfo
 
 JOIN_PATIENCE_S = 180.0
@@ -50,7 +53,7 @@ class Servers:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What one `play` did: instants in microseconds, uplinks that a gateway heard, our process time in seconds."""
+    """One `play`: instants in microseconds, uplinks that a gateway received, our process time in seconds."""
 
     began_us: int
     ended_us: int
@@ -59,8 +62,8 @@ class Played:
 
     @property
     def rate(self) -> float:
-        """Uplinks per second that were really heard."""
-        return self.uplinks * frames.SECOND_US / max(1, self.ended_us - self.began_us)
+        """Uplinks per second that were really received."""
+        return self.uplinks * SECOND_US / max(1, self.ended_us - self.began_us)
 
 
 class Load:
@@ -70,43 +73,72 @@ class Load:
         self,
         tenant: Tenant,
         api_key: str,
-        devices: list[LoadDevice],
-        gateways: list[LoadGateway],
+        fleet: FleetPlan,
+        host: str,
+        servers: Sequence[Servers],
+        *,
         copies: float = 1.0,
+        confirmed_share: float = 0.0,
+        medium: RadioMedium | None = None,
     ) -> None:
+        """`servers` on `host` are dealt out to the gateways in turn."""
+        source = random.Random(fleet.name)
         self.tenant = tenant
         self.api_key = api_key
-        self.devices = devices
-        self.gateways = gateways
-        self.air = Air(devices, gateways, copies, random.Random(tenant.slug))
+        self.answers = Answers()
+        medium = medium or RadioMedium(source, uplink_loss=0, downlink_loss=0, fading_db=0)
+        self.gateways: list[UdpGateway] = []
+        for number, plan in enumerate(fleet.gateways):
+            its = servers[number % len(servers)]
+            pulls_from = None if its.pull is None else (host, its.pull)
+            self.gateways.append(build_udp_gateway(plan, medium, source, (host, its.push), pulls_from))
+        in_range = [even_gateways(source, self.gateways, one.number, copies) for one in fleet.devices]
+        at_us = now_us()
+        self.devices = [
+            build_device(
+                plan,
+                [Link(gateway, EVEN_SNR) for gateway in those],
+                medium,
+                random.Random(f"{fleet.name} nonces {plan.number}"),
+                application=PreparedPayloads(plan.application, at_us),
+                confirmed_share=confirmed_share,
+                answers=self.answers,
+            )
+            for plan, those in zip(fleet.devices, in_range, strict=True)
+        ]
+        self.pacer = Pacer(self.devices, self.gateways, in_range, source)
 
     @property
     def sent(self) -> list[SentUplink]:
         """The load's own account, made anew at each call: a second or so per million."""
-        log = self.air.sent
+        log = self.pacer.sent
         names = [
-            (device.dev_eui, device.dev_addr or b"", [bytes(gateway.gateway_id) for gateway in hearers])
-            for device, hearers in zip(self.devices, self.air.hearers, strict=True)
+            (
+                device.dev_eui,
+                b"" if device.session is None else device.session.dev_addr,
+                [bytes(link.gateway.gateway_id) for link in device.links],
+            )
+            for device in self.devices
         ]
         made: list[SentUplink] = []
         for at in range(0, len(log), FIELDS):
-            dev_eui, dev_addr, hearers = names[log[at]]
+            dev_eui, dev_addr, in_range = names[log[at]]
             bits = log[at + 3]
-            heard_by = hearers
-            if bits != (1 << len(hearers)) - 1:
-                heard_by = [gateway_id for place, gateway_id in enumerate(hearers) if bits >> place & 1]
-            made.append(SentUplink(dev_eui, dev_addr, log[at + 1], log[at + 2], heard_by))
+            received_by = in_range
+            if bits != (1 << len(in_range)) - 1:
+                received_by = [gateway_id for place, gateway_id in enumerate(in_range) if bits >> place & 1]
+            made.append(SentUplink(dev_eui, dev_addr, log[at + 1], log[at + 2], received_by))
         return made
 
     @property
     def sent_count(self) -> int:
         """How many uplinks were sent so far."""
-        return len(self.air.sent) // FIELDS
+        return len(self.pacer.sent) // FIELDS
 
     @property
     def joined(self) -> int:
         """How many devices have a session."""
-        return sum(device.cipher is not None for device in self.devices)
+        return sum(device.session is not None for device in self.devices)
 
     @property
     def uptimes(self) -> dict[bytes, Uptime]:
@@ -137,9 +169,9 @@ class Load:
         if rate > FASTEST_DEVICE_HZ * len(self.devices):
             most = f"{FASTEST_DEVICE_HZ}/s each of {len(self.devices)} devices"
             raise ValueError(f"{rate:g} uplinks/s are more than {most}")
-        before, cpu, began_us = self.air.heard, time.process_time(), now_us()
-        await self.air.play(round(rate * seconds), rate)
-        return Played(began_us, now_us(), self.air.heard - before, time.process_time() - cpu)
+        before, cpu, began_us = self.pacer.received, time.process_time(), now_us()
+        await self.pacer.play(round(rate * seconds), rate)
+        return Played(began_us, now_us(), self.pacer.received - before, time.process_time() - cpu)
 
     async def join(self, console: Console) -> None:
         """Return when every device has a session.
@@ -147,17 +179,17 @@ class Load:
         Raises:
             JoinsTakeTooLong: some have none after three minutes.
         """
-        homes = {gateway.gateway_id: list[LoadDevice]() for gateway in self.gateways}
-        for device, hearers in zip(self.devices, self.air.hearers, strict=True):
-            homes[hearers[0].gateway_id].append(device)
+        homes = {gateway.gateway_id: list[Device]() for gateway in self.gateways}
+        for device in self.devices:
+            homes[device.links[0].gateway.gateway_id].append(device)
         every_s = max(1 / JOINS_PER_GATEWAY_AND_S, len(homes) / JOINS_PER_S)
         with Progress(console=console, transient=True) as progress:
             shown = progress.add_task("Activation par les ondes", total=len(self.devices))
             try:
                 async with asyncio.timeout(JOIN_PATIENCE_S), asyncio.TaskGroup() as tasks:
                     joining = [
-                        tasks.create_task(join(gateway, homes[gateway.gateway_id], every_s=every_s), name="join")
-                        for gateway in self.gateways
+                        tasks.create_task(join_in_turn(devices, every_s=every_s), name="join")
+                        for devices in homes.values()
                     ]
                     while self.joined < len(self.devices):
                         progress.update(shown, completed=self.joined)
@@ -169,46 +201,6 @@ class Load:
                     f"{len(self.devices) - self.joined} équipements sur {len(self.devices)} n'ont pas de session "
                     f"après {JOIN_PATIENCE_S:.0f} s"
                 ) from None
-
-
-def _build(
-    run: RunInfo,
-    tenant: Tenant,
-    api_key: str,
-    name: str,
-    devices: int,
-    gateways: int,
-    copies: float,
-    confirmed_share: float,
-    servers: Sequence[Servers],
-) -> Load:
-    source = random.Random(name)
-    servers = servers or (Servers(run.udp_port),)
-    forwarders: list[LoadGateway] = []
-    for number, plan in enumerate(plan_load_gateways(gateways, name)):
-        its = servers[number % len(servers)]
-        forwarder = LoadGateway(
-            GatewayId(plan.gateway_id),
-            (run.udp_host, its.push),
-            source.randrange(frames.COUNTER_MASK),
-            frames.signals(plan.name),
-            pulls_from=None if its.pull is None else (run.udp_host, its.pull),
-        )
-        forwarders.append(forwarder)
-    at_us = now_us()
-    made = [
-        LoadDevice(
-            number,
-            plan.dev_eui,
-            JOIN_EUI,
-            plan.app_key,
-            payload_pool(plan.application, at_us),
-            random.Random(f"{name} nonces {number}"),
-            confirmed_share=confirmed_share,
-        )
-        for number, plan in enumerate(plan_load_devices(devices, name))
-    ]
-    return Load(tenant, api_key, made, forwarders, copies)
 
 
 @asynccontextmanager
@@ -235,12 +227,23 @@ async def open_load(
     async with open_pool(run.database_url, "load") as pool:
         tenant, api_key = await prepare_tenant(pool, name.replace(" ", "-"), name.capitalize())
     console.print("Inscription du parc")
-    await provision(run, tenant.id, api_key, plan_load_gateways(gateways, name), plan_load_devices(devices, name))
-    load = _build(run, tenant, api_key, name, devices, gateways, copies, confirmed_share, servers)
+    fleet = plan_benchmark(name, devices, gateways)
+    await provision_in_bulk(run, tenant.id, api_key, fleet)
+    load = Load(
+        tenant,
+        api_key,
+        fleet,
+        run.udp_host,
+        servers or (Servers(run.udp_port),),
+        copies=copies,
+        confirmed_share=confirmed_share,
+    )
     try:
+        for gateway in load.gateways:
+            gateway.open()
         async with asyncio.TaskGroup() as tasks:
             background = [
-                tasks.create_task(load.air.run(), name="air"),
+                tasks.create_task(load.pacer.run(), name="pacer"),
                 tasks.create_task(keep_paths_open(load.gateways), name="paths"),
             ]
             await load.join(console)
@@ -248,7 +251,7 @@ async def open_load(
             for task in background:
                 task.cancel()
     except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None  # The caller's own error, or what ended the air.
+        raise failed.exceptions[0] from None  # The caller's own error, or what ended the pacer.
     finally:
         for gateway in load.gateways:
             gateway.close()

@@ -1,4 +1,4 @@
-"""The fleet's own account against what is stored: every uplink heard is there exactly once, and decoded."""
+"""The fleet's own account against what is stored: every uplink received is there exactly once, and decoded."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from core.runtime.postgres import Pool
-from lab.simulator.device import SentUplink
-from lab.simulator.gateway import Uptime
+from lab.device.device import SentUplink
+from lab.gateway.gateway import Uptime
 
 # An uplink is named by what the device itself knows of it.
 Key = tuple[bytes, bytes, int]
@@ -37,7 +37,7 @@ class Account:
 
     sent: int = 0
     heard: int = 0
-    left_out: int = 0  # Heard only in an interval that a kill at the radio edge may have cost.
+    left_out: int = 0  # Received only in an interval that a kill at the radio edge may have cost.
     stored: int = 0
     missing: int = 0
     duplicates: int = 0
@@ -47,7 +47,7 @@ class Account:
 
     @property
     def balances(self) -> bool:
-        """Whether stored is exactly what was heard."""
+        """Whether stored is exactly what was received."""
         return not (self.missing or self.duplicates or self.unexpected or self.undecodable)
 
     def as_dict(self) -> dict[str, Any]:
@@ -60,11 +60,11 @@ def key_of(uplink: SentUplink) -> Key:
     return (uplink.dev_eui, uplink.dev_addr, uplink.f_cnt)
 
 
-def heard_for_certain(uplink: SentUplink, kills: Iterable[Kill], uptimes: Mapping[bytes, Uptime]) -> bool:
+def is_certainly_received(uplink: SentUplink, kills: Iterable[Kill], uptimes: Mapping[bytes, Uptime]) -> bool:
     """Whether at least one copy lies outside every interval that a kill at the radio edge may have cost."""
     return any(
         not any(_cost(kill, gateway_id, uplink.sent_at_us, uptimes[gateway_id]) for kill in kills)
-        for gateway_id in uplink.heard_by
+        for gateway_id in uplink.received_by
     )
 
 
@@ -99,7 +99,7 @@ def balance(
     account = Account(sent=len(sent), stored=stored.total(), undecodable=len(undecodable))
     known: set[Key] = set()
     for uplink in sent:
-        if not uplink.heard_by:
+        if not uplink.received_by:
             continue
         account.heard += 1
         key = key_of(uplink)
@@ -108,7 +108,7 @@ def balance(
             continue
         if stored[key] > 1:
             account.duplicates += stored[key] - 1
-        elif heard_for_certain(uplink, kills, uptimes or {}):
+        elif is_certainly_received(uplink, kills, uptimes or {}):
             account.missing += 1
         else:
             account.left_out += 1

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import random
 import signal
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -20,19 +19,18 @@ from rich.text import Text
 from core.model.entities import Tenant
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool
+from lab.device.device import SentUplink
+from lab.device.sensors import Container
+from lab.fleet.pilot import plan_pilot
+from lab.fleet.provision import Provisioner, ProvisioningFailed
+from lab.fleet.tenancy import prepare_tenant
 from lab.simulator.account import balance, read_stored
-from lab.simulator.device import SentUplink
-from lab.simulator.driver import Fleet, build_fleet, build_gateways
+from lab.simulator.driver import Fleet, build_fleet
 from lab.simulator.figures import read_bin_alerts, read_figures, wait_until_empty
-from lab.simulator.fleet import GATEWAYS, PILOT_DEVICES, plan_devices, plan_gateways
-from lab.simulator.provision import Provisioner, ProvisioningFailed
-from lab.simulator.radio import Air
 from lab.simulator.receiver import Received, receive_webhooks
 from lab.simulator.report import FULL, DemoReport, print_account
-from lab.simulator.sensors import Container
 from lab.simulator.stack_memory import stack_memory_mb
 from lab.simulator.street_lights import StreetLights
-from lab.simulator.tenancy import prepare_tenant
 from services.supervisor.run_info import RunInfo, read_run_info
 
 NAME = "demo"
@@ -77,18 +75,17 @@ async def _set_up(
                 "/v1/webhook-endpoints", {"url": receiver_url, "description": "démonstration"}
             )
             received.secret = endpoint["secret"]
-            gateway_plans, device_plans = plan_gateways(GATEWAYS, NAME), plan_devices(PILOT_DEVICES, NAME)
+            plan = plan_pilot(NAME)
             with Progress(console=console, transient=True) as progress:
-                task = progress.add_task("Inscription du parc", total=len(device_plans))
-                await api.create_gateways(gateway_plans)
-                assets = await api.create_devices(device_plans, INTERVAL_S / pace, lambda: progress.advance(task))
-            source = random.Random(NAME)
-            air = Air(source)
-            gateways = build_gateways(
-                gateway_plans, air, source, udp=(run.udp_host, run.udp_port), mqtt_url=run.mqtt_url
-            )
+                task = progress.add_task("Inscription du parc", total=len(plan.devices))
+                await api.create_gateways(plan.gateways)
+                assets = await api.create_devices(plan.devices, INTERVAL_S / pace, lambda: progress.advance(task))
             fleet = build_fleet(
-                device_plans, gateways, air, interval_s=INTERVAL_S / pace, join_spread_s=JOIN_SPREAD_S
+                plan,
+                udp=(run.udp_host, run.udp_port),
+                mqtt_url=run.mqtt_url,
+                interval_s=INTERVAL_S / pace,
+                join_spread_s=JOIN_SPREAD_S,
             )
             lights = StreetLights(api, fleet.devices, assets)
             started(key)
@@ -104,8 +101,8 @@ async def _line(stage: Stage) -> str:
     except DATABASE_AWAY:
         return "base de données injoignable, le parc continue d'émettre"
     return (
-        f"activés {fleet.joined}/{len(fleet.devices)} · entendus {fleet.heard} · enregistrés {figures.stored} · "
-        f"alertes {figures.alerts} · webhooks {len(stage.received.bodies)} · "
+        f"activés {fleet.joined}/{len(fleet.devices)} · entendus {fleet.received} · "
+        f"enregistrés {figures.stored} · alertes {figures.alerts} · webhooks {len(stage.received.bodies)} · "
         f"commandes confirmées {figures.confirmed}/{figures.commands}"
     )
 
@@ -122,7 +119,7 @@ async def _show_line(stage: Stage, console: Console) -> None:
 
 
 def bins_said_full(fleet: Fleet) -> int:
-    """How many bins were heard to be full twice in a row, which is what the rule waits for."""
+    """How many bins were received as full twice in a row, which is what the rule waits for."""
     sent: dict[bytes, list[SentUplink]] = {}
     for uplink in fleet.sent:
         sent.setdefault(uplink.dev_eui, []).append(uplink)
@@ -130,8 +127,8 @@ def bins_said_full(fleet: Fleet) -> int:
     for device in fleet.devices:
         if isinstance(device.application, Container):
             messages = zip(device.application.said, sent.get(device.dev_eui, []), strict=False)
-            heard = [level > FULL for level, uplink in messages if uplink.heard_by]
-            full += any(before and after for before, after in pairwise(heard))
+            received = [level > FULL for level, uplink in messages if uplink.received_by]
+            full += any(before and after for before, after in pairwise(received))
     return full
 
 

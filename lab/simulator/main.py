@@ -10,13 +10,12 @@ from rich.progress import Progress
 
 from core.runtime.bus import connect_bus
 from core.runtime.postgres import open_pool
+from lab.fleet.pilot import plan_pilot
+from lab.fleet.provision import Provisioner, ProvisioningFailed
+from lab.fleet.tenancy import prepare_tenant
 from lab.simulator.account import Account, balance, read_stored
-from lab.simulator.driver import Fleet, build_fleet, build_gateways
+from lab.simulator.driver import Fleet, build_fleet
 from lab.simulator.figures import wait_until_empty
-from lab.simulator.fleet import plan_devices, plan_gateways
-from lab.simulator.provision import Provisioner, ProvisioningFailed
-from lab.simulator.radio import Air
-from lab.simulator.tenancy import prepare_tenant
 from services.supervisor.run_info import RunInfo
 
 SETTLE_S = 5.0
@@ -60,21 +59,18 @@ async def provision_fleet(
     """Register a fleet over the API; `rate` is uplinks per second of the whole fleet."""
     api = Provisioner(run.api_url, key)
     interval_s = devices / rate
+    plan = plan_pilot(name, devices, gateways)
     try:
-        gateway_plans, device_plans = plan_gateways(gateways, name), plan_devices(devices, name)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("Inscription du parc", total=devices)
-            await api.create_gateways(gateway_plans)
-            await api.create_devices(device_plans, interval_s, lambda: progress.advance(task))
+            await api.create_gateways(plan.gateways)
+            await api.create_devices(plan.devices, interval_s, lambda: progress.advance(task))
     finally:
         await api.close()
-    source = random.Random(name)
-    air = Air(source)
-    built = build_gateways(gateway_plans, air, source, udp=(run.udp_host, run.udp_port), mqtt_url=run.mqtt_url)
     return build_fleet(
-        device_plans,
-        built,
-        air,
+        plan,
+        udp=(run.udp_host, run.udp_port),
+        mqtt_url=run.mqtt_url,
         interval_s=interval_s,
         join_spread_s=devices / (gateways * JOINS_PER_GATEWAY_AND_S),
     )

@@ -22,7 +22,7 @@ class Received:
     forged: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def take(self, body: bytes, headers: dict[str, str]) -> int:
+    def record_delivery(self, body: bytes, headers: dict[str, str]) -> int:
         """Verify and note one delivery; returns the HTTP status."""
         try:
             Webhook(self.secret).verify(body, headers)
@@ -52,7 +52,9 @@ async def receive_webhooks(received: Received) -> AsyncGenerator[str]:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        status = received.take(body, {name.decode(): value.decode() for name, value in scope["headers"]})
+        status = received.record_delivery(
+            body, {name.decode(): value.decode() for name, value in scope["headers"]}
+        )
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 

@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from lab.gateway.gateway import Gateway
 from lab.simulator.account import Account
 from lab.simulator.figures import Draining
-from lab.simulator.gateway import GatewayBase
 from lab.simulator.receiver import Received
 from lab.simulator.street_lights import LightingAccount
 
@@ -59,7 +59,7 @@ class DemoReport:
     first_bin_s_ago: float
     received: Received
     lighting: LightingAccount
-    gateways: Sequence[GatewayBase]
+    gateways: Sequence[Gateway]
     class_c_disturbed: int
     memory_mb: dict[str, float]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lab.simulator.device import Device
-from lab.simulator.provision import Provisioner, ProvisioningFailed
-from lab.simulator.sensors import Cabinet
+from lab.device.device import Device
+from lab.device.sensors import Cabinet
+from lab.fleet.provision import Provisioner, ProvisioningFailed
 
 CABINETS = 6
 LIGHT_POINTS = 4

@@ -29,7 +29,7 @@ class JoinBackoff:
         """When the first request begins."""
         return self.powered_up_us + self.random.randrange(BOOT_US)
 
-    def note(self, airtime_us: int) -> None:
+    def record_request(self, airtime_us: int) -> None:
         """A request was sent."""
         self.attempts += 1
         self.airtime_us += airtime_us

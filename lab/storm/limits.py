@@ -1,30 +1,28 @@
-"""How soon the air lets devices join, by arithmetic: nobody can be faster, whatever the network does. Pure."""
+"""How soon the radio medium lets devices join, by arithmetic, whatever the network does. Pure."""
 
 from dataclasses import dataclass
 from math import e
 
-from lab.simulator.device import JOIN_DELAYS_US
-from lab.simulator.radio import BANDWIDTH, DEFAULT_CHANNELS
+from lab.radio.transmission import BANDWIDTH, DEFAULT_CHANNELS, JOIN_DELAYS_US, SECOND_US
 from lorawan.airtime import lora_airtime_us
 from lorawan.regions.eu868 import EU868
 
 REQUEST_OCTETS, ACCEPT_OCTETS = 23, 33
-SECOND_US = 1_000_000
 # Of a channel that nobody allots, requests get through for at most this part of the time (pure ALOHA).
 ALOHA = 1 / (2 * e)
 
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Devices at one spreading factor; `hearers`: how many gateways hear one on average."""
+    """Devices at one spreading factor; `receivers`: how many gateways receive one on average."""
 
     devices: int
     spreading_factor: int
-    hearers: float
+    receivers: float
 
 
 @dataclass(frozen=True, slots=True)
-class AirLimit:
+class JoinLimit:
     """Seconds. What must be: the longest of the three, and the delay of the accept."""
 
     requests_s: dict[int, float]
@@ -40,16 +38,16 @@ class AirLimit:
         return max(*self.requests_s.values(), self.accepts_s) + JOIN_DELAYS_US[0] / SECOND_US
 
 
-def air_limit(populations: list[Population], gateways: int) -> AirLimit:
+def join_limit(populations: list[Population], gateways: int) -> JoinLimit:
     """The limit for devices that are spread evenly over gateways; without capture of the stronger."""
     requests: dict[int, float] = {}
     accepts_us = 0.0
     for group in populations:
         request_us = lora_airtime_us(REQUEST_OCTETS, group.spreading_factor, BANDWIDTH, crc=True)
-        heard = group.devices * group.hearers / gateways
-        requests[group.spreading_factor] = heard * request_us / (ALOHA * len(DEFAULT_CHANNELS)) / SECOND_US
+        received = group.devices * group.receivers / gateways
+        requests[group.spreading_factor] = received * request_us / (ALOHA * len(DEFAULT_CHANNELS)) / SECOND_US
         accept_us = lora_airtime_us(ACCEPT_OCTETS, group.spreading_factor, BANDWIDTH, crc=False)
         accepts_us += group.devices / gateways * accept_us
     band = EU868.sub_band_of(DEFAULT_CHANNELS[0])
     assert band is not None
-    return AirLimit(requests, accepts_us / SECOND_US, accepts_us / band.hourly_airtime_us)
+    return JoinLimit(requests, accepts_us / SECOND_US, accepts_us / band.hourly_airtime_us)

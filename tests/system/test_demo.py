@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from core.messages.traces import span_of
+from lab.fleet.pilot import PILOT_DEVICES, plan_pilot
 from lab.simulator.demo import NAME, REPORT
-from lab.simulator.fleet import PILOT_DEVICES, plan_devices
 from lab.simulator.report import MOST_MEMORY_MB
 from services.supervisor.run_info import read_run_info
 from services.supervisor.stack import SERVICES, checkout
@@ -123,7 +123,7 @@ async def test_every_service_shows_what_the_reference_lists(demo: Watched, servi
 
 async def test_no_series_is_a_devices(demo: Watched) -> None:
     """Thousands of devices would be thousands of series of each metric."""
-    euis = {plan.dev_eui.hex() for plan in plan_devices(PILOT_DEVICES, NAME)}
+    euis = {plan.dev_eui.hex() for plan in plan_pilot(NAME).devices}
     labels = [label for samples in demo.pages.values() for sample in samples for label in sample.labels.items()]
 
     assert len(euis) == PILOT_DEVICES

@@ -11,7 +11,7 @@ from core.model.quantities import QUANTITIES
 from decoders.adeunis.frame import EPOCH_2013_US
 from decoders.adeunis.tic import CODEC
 from decoders.canonical import MalformedPayload, Reading
-from lab.simulator.payloads import adeunis as device
+from lab.device.payloads import adeunis as device
 
 NOW = 1_795_597_200_000_000  # 2026-11-25T09:00:00Z
 ADCO = "021728031819"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from core.model.quantities import QUANTITIES
 from decoders.axioma.w1 import CLOCK_TOLERANCE_US, CODEC
 from decoders.canonical import Decoded, MalformedPayload, Reading
-from lab.simulator.payloads import axioma as device
+from lab.device.payloads import axioma as device
 from tests.decoders.vectors import read_vectors
 
 VECTORS = read_vectors("axioma")

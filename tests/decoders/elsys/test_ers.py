@@ -11,7 +11,7 @@ from core.model.quantities import QUANTITIES
 from decoders.canonical import MalformedPayload, Reading
 from decoders.catalogue import CODECS
 from decoders.elsys.ers import CODEC, TYPES
-from lab.simulator.payloads import elsys as device
+from lab.device.payloads import elsys as device
 from tests.decoders.vectors import read_vectors
 
 VECTORS = read_vectors("elsys")

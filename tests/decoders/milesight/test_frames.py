@@ -12,7 +12,7 @@ from core.model.quantities import QUANTITIES
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.catalogue import CODECS
 from decoders.milesight.codecs import PRODUCTS
-from lab.simulator.payloads import milesight as device
+from lab.device.payloads import milesight as device
 from tests.decoders.vectors import read_vectors
 
 VECTORS = read_vectors("milesight")

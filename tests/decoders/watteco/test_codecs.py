@@ -11,7 +11,7 @@ from decoders.catalogue import CODECS
 from decoders.codec import EncodedCommand, UnsupportedCommand
 from decoders.watteco.codecs import PULSE, TRIPHASO
 from decoders.watteco.products import PRODUCTS
-from lab.simulator.payloads import watteco as device
+from lab.device.payloads import watteco as device
 
 NOW = 1_795_597_200_000_000
 

@@ -19,7 +19,7 @@ from decoders.watteco.tic_fields import (
     TicField,
 )
 from decoders.watteco.tic_professional import CJE, ICE, PME_PMI
-from lab.simulator.payloads import watteco as device
+from lab.device.payloads import watteco as device
 
 NOW = 1_795_597_200_000_000
 TEXT = st.text(st.characters(codec="latin-1", exclude_characters="\0"), max_size=16)

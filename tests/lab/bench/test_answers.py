@@ -7,7 +7,7 @@ from rich.console import Console
 from lab.bench.answers import AnswersOptions, Moved, Sustained, rx1_ceiling
 from lab.bench.network_report import print_answers
 from lab.bench.observation import Latency, Snapshot
-from lab.load.answers import Answers
+from lab.device.answers import Answers
 from lab.load.load import Played
 from lab.simulator.account import Account
 

@@ -18,8 +18,11 @@ from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool
 from lab.bench import network_load
 from lab.bench.network_load import BusLoad, UplinksLost
-from lab.load.device import LoadDevice
-from lab.load.plan import payload_pool, plan_load_devices
+from lab.device.application import PreparedPayloads
+from lab.device.device import Device, DeviceSession
+from lab.fleet.benchmark import plan_benchmark
+from lab.fleet.build import build_device
+from lab.radio.medium import RadioMedium
 from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.identifiers import DevAddr
 from lorawan.join import JoinAccept
@@ -28,21 +31,15 @@ SHARDS = 2
 AT_US = 1_795_000_000_000_000
 
 
-def devices(count: int) -> list[LoadDevice]:
+def devices(count: int) -> list[Device]:
+    medium = RadioMedium(random.Random(1))
     made = [
-        LoadDevice(
-            number,
-            plan.dev_eui,
-            b"joineui1",
-            plan.app_key,
-            payload_pool(plan.application, AT_US),
-            random.Random(1),
-        )
-        for number, plan in enumerate(plan_load_devices(count, "bus"))
+        build_device(plan, (), medium, random.Random(1), application=PreparedPayloads(plan.application, AT_US))
+        for plan in plan_benchmark("bus", count, 0).devices
     ]
     for device in made:
-        device.dev_addr = DevAddr(secrets.token_bytes(4))
-        device.cipher = SessionCipher(SessionKeys(secrets.token_bytes(16), secrets.token_bytes(16)))
+        cipher = SessionCipher(SessionKeys(secrets.token_bytes(16), secrets.token_bytes(16)))
+        device.session = DeviceSession(DevAddr(secrets.token_bytes(4)), cipher)
     return made
 
 
@@ -91,7 +88,7 @@ async def test_every_frame_comes_back_as_one_uplink(pool: Pool, nats_url: str, m
 
 
 @pytest.mark.parametrize(("loses", "doubles"), [(1, 0), (0, 1), (1, 1)])
-async def test_what_is_lost_or_doubled_is_told(
+async def test_what_is_lost_or_doubled_is_reported(
     pool: Pool, nats_url: str, monkeypatch, loses: int, doubles: int
 ) -> None:
     monkeypatch.setattr(network_load, "QUIET_S", 1.0)
@@ -105,8 +102,8 @@ async def test_a_device_takes_the_accept_that_a_request_to_transmit_carries(pool
     async with connect_bus(nats_url, "tests") as bus:
         load = BusLoad(bus, pool, 1, SHARDS, devices(2), [b"gateway1"])
         device = load.devices[1]
-        device.cipher = None
-        device.join_request()
+        device.session = None
+        device.next_join_request()
         accept = JoinAccept(1, 0, DevAddr(bytes(4))).to_bytes(device.app_key)
         sent = Transmission(accept, 868_100_000, 7, 125_000, 5_000_000, False)
         request = TransmitRequest(0, b"gateway1", (1).to_bytes(4), AT_US, AT_US, 0, [sent])
@@ -114,4 +111,4 @@ async def test_a_device_takes_the_accept_that_a_request_to_transmit_carries(pool
         reply = decode_reply(await load.answer(encode_transmit(request)))
 
     assert (reply.status, reply.starts_at_us) == ("OK", AT_US + 5_000_000)
-    assert device.cipher is not None
+    assert device.session is not None

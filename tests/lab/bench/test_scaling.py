@@ -155,15 +155,15 @@ def replace_health(service: ServiceInfo, url: str) -> ServiceInfo:
 def shown() -> Shown:
     whole = Account(sent=100, heard=100, stored=98, left_out=2)
     work = {service: {f"{service}-1": 40, f"{service}-2": 60} for service in WORK}
-    town = {
-        "taken": 9, "stored": 9, "heard": 9, "alerts": 9, "alarmed": 9, "webhook_ids": 9, "assets_told_of": 9,
+    scenario = {
+        "taken": 9, "stored": 9, "heard": 9, "alerts": 9, "alarmed": 9, "webhook_ids": 9, "assets_notified": 9,
         "deliveries": 10, "forged": 0, "commands": {"asked": 5, "sent": 5, "forgotten": 0},
     }  # fmt: skip
     caller = {"asked": 9, "turned": 1, "failed": 0, "slowest_s": 0.4}
     blow = Blow("network-1", True, 0, 1, 6.44, 1.5, 3.0, 50, 50, 0.4, 7.1)
     return Shown(
         Options(), 4, Shares(work), Split(8, 20, 10, 9, 1, Account(sent=20, heard=20, stored=20)), [blow], whole,
-        town, dict.fromkeys(("intake", "api"), caller), {"network-1": 71.6}, 12,
+        scenario, dict.fromkeys(("intake", "api"), caller), {"network-1": 71.6}, 12,
     )  # fmt: skip
 
 
@@ -185,9 +185,9 @@ def test_all_is_well_when_every_count_agrees() -> None:
         ({"blows": [Blow("ingest-2", False, 0)]}, "ingest-2 : le travail n'a pas été repris"),
         ({"shares": Shares({"api": {"api-1": 3, "api-2": 0}})}, "api-2 n'a rien fait"),
         ({"callers": {"api": {"failed": 2}}}, "api : 2 demandes sans réponse"),
-        ({"town": shown().town | {"webhook_ids": 10}}, "webhook_ids : 10 pour 9 messages"),
-        ({"town": shown().town | {"stored": 8}}, "stored : 8 pour 9 messages"),
-        ({"town": shown().town | {"forged": 1}}, "1 webhooks mal signés"),
+        ({"scenario": shown().scenario | {"webhook_ids": 10}}, "webhook_ids : 10 pour 9 messages"),
+        ({"scenario": shown().scenario | {"stored": 8}}, "stored : 8 pour 9 messages"),
+        ({"scenario": shown().scenario | {"forged": 1}}, "1 webhooks mal signés"),
     ],
 )  # fmt: skip
 def test_whatever_is_not_as_it_should_be_is_said(harm: dict[str, Any], said: str) -> None:

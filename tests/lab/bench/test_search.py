@@ -8,7 +8,7 @@ def play(search: Search, capacity: float) -> tuple[list[float], float | None]:
     tried: list[float] = []
     while (rate := search.next_rate()) is not None:
         tried.append(rate)
-        search.note(rate, sustained=rate <= capacity, throughput=min(rate, capacity))
+        search.record_attempt(rate, sustained=rate <= capacity, throughput=min(rate, capacity))
     return tried, search.best
 
 
@@ -39,7 +39,7 @@ def test_goes_no_higher_than_the_devices_can_send() -> None:
 def test_after_a_failure_tries_what_was_reached_meanwhile() -> None:
     search = Search()
 
-    search.note(8_000, sustained=False, throughput=3_100)
+    search.record_attempt(8_000, sustained=False, throughput=3_100)
 
     assert search.next_rate() == 3_000
 

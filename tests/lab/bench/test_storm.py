@@ -6,12 +6,13 @@ from rich.console import Console
 from lab.bench.network_report import print_storm
 from lab.bench.observation import Latency, Snapshot
 from lab.bench.storm import Stormed, StormOptions, limit_of
-from lab.load.plan import plan_load_devices, plan_load_gateways
+from lab.device.device import DeviceSession
+from lab.fleet.benchmark import plan_benchmark
 from lab.simulator.account import Account
-from lab.simulator.device import Session
 from lab.storm.backoff import JoinBackoff
 from lab.storm.storm import Storm, build_storm
 from lorawan.crypto import SessionCipher, SessionKeys
+from lorawan.identifiers import DevAddr
 
 SECOND_US = 1_000_000
 POWER_US = 1_795_000_000 * SECOND_US
@@ -19,10 +20,9 @@ POWER_US = 1_795_000_000 * SECOND_US
 
 def storm() -> Storm:
     """Twenty devices came back; four speak at DR0. All but one joined, ten seconds apart, the last at 190 s."""
-    plans = plan_load_devices(22, "storm")
     made = build_storm(
-        plan_load_gateways(4, "storm"), plans[:2], plans[2:], slow_share=0.2, steady_interval_s=1,
-        returning_interval_s=1, udp=("127.0.0.1", 9), seed="storm",
+        plan_benchmark("storm", 22, 4), 2, slow_share=0.2, steady_interval_s=1, returning_interval_s=1,
+        udp=("127.0.0.1", 9),
     )  # fmt: skip
     made.powered_up_us = POWER_US
     cipher = SessionCipher(SessionKeys(bytes(16), bytes(16)))
@@ -30,10 +30,10 @@ def storm() -> Storm:
         made.backoffs[device.dev_eui] = backoff = JoinBackoff(device.random, POWER_US)
         backoff.attempts = 1 + number % 3
         if number:
-            device.session = Session(bytes(4), cipher, 1, 9)
+            device.session = DeviceSession(DevAddr(bytes(4)), cipher)
             device.joined_us = POWER_US + 10 * number * SECOND_US
         if number < 19:
-            made.first_heard_us[device.dev_eui] = POWER_US + (10 * number + 5) * SECOND_US
+            made.first_received_us[device.dev_eui] = POWER_US + (10 * number + 5) * SECOND_US
     return made
 
 
@@ -55,7 +55,7 @@ def stormed() -> Stormed:
     )
 
 
-def test_who_joined_when_is_told_by_data_rate() -> None:
+def test_who_joined_when_is_reported_by_data_rate() -> None:
     figures = stormed().as_dict()
 
     assert (figures["dr5"]["devices"], figures["dr5"]["joined"]) == (16, 15)
@@ -65,12 +65,12 @@ def test_who_joined_when_is_told_by_data_rate() -> None:
     assert not figures["is_all_joined"]
 
 
-def test_what_answering_every_heard_request_would_have_brought_ends_an_accept_before_the_goal() -> None:
+def test_what_answering_every_received_request_would_have_brought_ends_an_accept_before_the_goal() -> None:
     # Heard at 5, 15 ... 185 s: those up to 175 s could have joined within 180 s.
     assert stormed().as_dict()["joined_if_each_heard_request_were_answered"] == 18
 
 
-def test_the_limit_of_the_air_is_that_of_these_devices() -> None:
+def test_the_limit_of_the_radio_medium_is_that_of_these_devices() -> None:
     made = storm()
     slow = [device for device in made.returning if device.spreading_factor == 12]
     heard = sum(len(device.links) for device in slow) / 4

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.commands.bench import temporary_home
+from lab.commands.bench import own_process, temporary_home
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,24 @@ def test_every_benchmark_has_its_help(command: str, options: list[str]) -> None:
     assert ran.returncode == 0
     for option in options:
         assert option in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ingest-load",
+        "network-part",
+        "queries-ask",
+        "redecode-ask",
+        "alerting-load",
+        "scaling-load",
+        "storage-load",
+    ],
+)
+def test_the_command_that_a_benchmark_starts_on_its_stack_exists(command: str) -> None:
+    ran = subprocess.run(own_process(command, ["--help"]), capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 0, ran.stderr
 
 
 def use_a_home_and_fail(failure: type[BaseException], seen: list[Path]) -> None:

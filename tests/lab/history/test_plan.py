@@ -31,7 +31,7 @@ def test_the_fleet_is_the_same_for_the_same_seed() -> None:
 def test_no_two_devices_or_names_are_alike() -> None:
     assets = plan_assets(10_000_000, 1, "seed")
 
-    assert len({plan.dev_eui for plan in assets}) == len({plan.name for plan in assets}) == len(assets)
+    assert len({plan.dev_eui for plan in assets}) == len({plan.asset_name for plan in assets}) == len(assets)
 
 
 def test_blocks_hold_every_series_once_and_never_indexes_with_others() -> None:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from core.model.entities import Tenant
-from lab.load import frames
-from lab.load.device import LoadDevice
-from lab.load.gateway import LoadGateway
-from lab.load.load import Load
-from lab.load.plan import payload_pool, plan_load_devices, plan_load_gateways
-from lab.load.upkeep import join, keep_paths_open
+from lab.device.device import DeviceSession
+from lab.fleet.benchmark import plan_benchmark
+from lab.gateway.udp import UdpGateway, keep_paths_open
+from lab.load.joining import join_in_turn
+from lab.load.load import Load, Servers
+from lab.radio.medium import RadioMedium
 from lab.simulator.account import balance, key_of
 from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.frame import MType, UplinkFrame, mtype_of
@@ -83,51 +83,40 @@ class Server(asyncio.DatagramProtocol):
         self.transport.sendto(pull_resp(b"\x01\x02", txpk), addr)
 
 
-def joined(devices: list[LoadDevice]) -> list[LoadDevice]:
-    for device in devices:
-        device.dev_addr = DevAddr(secrets.token_bytes(4))
-        device.cipher = SessionCipher(SessionKeys(secrets.token_bytes(16), secrets.token_bytes(16)))
-    return devices
-
-
-def devices_of(count: int) -> list[LoadDevice]:
-    return [
-        LoadDevice(
-            number,
-            plan.dev_eui,
-            b"joineui1",
-            plan.app_key,
-            payload_pool(plan.application, 1_795_000_000_000_000),
-            random.Random(number),
-        )
-        for number, plan in enumerate(plan_load_devices(count, "test"))
-    ]
+def give_sessions(load: Load) -> None:
+    for device in load.devices:
+        cipher = SessionCipher(SessionKeys(secrets.token_bytes(16), secrets.token_bytes(16)))
+        device.session = DeviceSession(DevAddr(secrets.token_bytes(4)), cipher)
 
 
 @asynccontextmanager
 async def on_air(
-    devices: list[LoadDevice], gateways: int, copies: float = 1.0
+    devices: int, gateways: int, copies: float = 1.0, *, joined: bool = True
 ) -> AsyncGenerator[tuple[Load, Server]]:
     loop = asyncio.get_running_loop()
+    plan = plan_benchmark("test", devices, gateways)
     transport, server = await loop.create_datagram_endpoint(
-        lambda: Server({device.dev_eui: device.app_key for device in devices}), local_addr=("127.0.0.1", 0)
+        lambda: Server({one.dev_eui: one.app_key for one in plan.devices}), local_addr=("127.0.0.1", 0)
     )
-    address = transport.get_extra_info("sockname")
-    forwarders = [
-        LoadGateway(GatewayId(plan.gateway_id), address, number * 1_000_000_007, frames.signals(plan.name))
-        for number, plan in enumerate(plan_load_gateways(gateways, "test"))
-    ]
-    load = Load(TENANT, "key", devices, forwarders, copies)
-    load.air.later = lambda _at_us, act: act()  # What is on the air later is heard now.
-    flying = asyncio.create_task(load.air.run())
+    host, port = transport.get_extra_info("sockname")
+    # What is on the air later is received now.
+    medium = RadioMedium(
+        random.Random(1), uplink_loss=0, downlink_loss=0, fading_db=0, call_at=lambda _at_us, act: act()
+    )
+    load = Load(TENANT, "key", plan, host, [Servers(port)], copies=copies, medium=medium)
+    if joined:
+        give_sessions(load)
+    for gateway in load.gateways:
+        gateway.open()
+    pacing = asyncio.create_task(load.pacer.run())
     try:
         yield load, server
     finally:
-        flying.cancel()
-        await asyncio.gather(flying, return_exceptions=True)
+        pacing.cancel()
+        await asyncio.gather(pacing, return_exceptions=True)
         transport.close()
-        for forwarder in forwarders:
-            forwarder.close()
+        for gateway in load.gateways:
+            gateway.close()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -137,9 +126,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_plays_as_many_uplinks_as_it_says_and_keeps_their_account() -> None:
-    devices = joined(devices_of(40))
-
-    async with on_air(devices, gateways=4) as (load, server):
+    async with on_air(40, gateways=4) as (load, server):
         played = await load.play(400, 0.5)
         await until(lambda: len(server.copies) == 200)
         await until(lambda: load.acknowledged == load.pushed)
@@ -148,33 +135,31 @@ async def test_plays_as_many_uplinks_as_it_says_and_keeps_their_account() -> Non
     assert (played.uplinks, load.sent_count, len(sent), load.forwarded) == (200, 200, 200, 200)
     assert Counter(uplink.f_cnt for uplink in sent) == dict.fromkeys(range(5), 40)
     assert balance(sent, Counter(key_of(uplink) for uplink in sent), set()).balances
-    by_address = {device.dev_addr: device for device in devices}
-    heard = {(uplink.dev_addr, uplink.f_cnt): uplink for uplink in sent}
+    sessions = {one.session.dev_addr: one.session for one in load.devices if one.session is not None}
+    by_frame = {(uplink.dev_addr, uplink.f_cnt): uplink for uplink in sent}
     for gateway_id, phy_payload, time_us in server.copies:
         frame = UplinkFrame.from_bytes(phy_payload)
-        cipher = by_address[frame.dev_addr].cipher
-        uplink = heard[frame.dev_addr, frame.f_cnt]
-        assert cipher is not None
-        assert cipher.verify_uplink(phy_payload, frame.dev_addr, frame.f_cnt)
-        assert (uplink.heard_by, uplink.sent_at_us) == ([gateway_id], time_us)
+        uplink = by_frame[frame.dev_addr, frame.f_cnt]
+        assert sessions[frame.dev_addr].cipher.verify_uplink(phy_payload, frame.dev_addr, frame.f_cnt)
+        assert (uplink.received_by, uplink.sent_at_us) == ([gateway_id], time_us)
 
 
-async def test_every_gateway_that_hears_a_device_pushes_its_own_copy() -> None:
-    async with on_air(joined(devices_of(40)), gateways=6, copies=2.5) as (load, server):
+async def test_every_gateway_in_range_of_a_device_pushes_its_own_reception() -> None:
+    async with on_air(40, gateways=6, copies=2.5) as (load, server):
         await load.play(400, 0.5)
         await until(lambda: len(server.copies) == load.forwarded)
 
     copies = Counter(phy_payload for _, phy_payload, _ in server.copies)
     assert len(copies) == 200
     assert set(copies.values()) == {2, 3}
-    heard = Counter((gateway_id, time_us) for gateway_id, _, time_us in server.copies)
-    assert heard == Counter(
-        (gateway_id, uplink.sent_at_us) for uplink in load.sent for gateway_id in uplink.heard_by
+    pushed = Counter((gateway_id, time_us) for gateway_id, _, time_us in server.copies)
+    assert pushed == Counter(
+        (gateway_id, uplink.sent_at_us) for uplink in load.sent for gateway_id in uplink.received_by
     )
 
 
 async def test_a_burst_is_cut_into_datagrams_of_eight_packets() -> None:
-    async with on_air(joined(devices_of(60)), gateways=1) as (load, server):
+    async with on_air(60, gateways=1) as (load, server):
         await load.play(2_000, 0.1)
         await until(lambda: len(server.copies) == 200)
 
@@ -182,13 +167,13 @@ async def test_a_burst_is_cut_into_datagrams_of_eight_packets() -> None:
 
 
 async def test_more_than_its_devices_can_send_is_refused() -> None:
-    async with on_air(joined(devices_of(2)), gateways=1) as (load, _):
+    async with on_air(2, gateways=1) as (load, _):
         with pytest.raises(ValueError, match="50/s each of 2 devices"):
             await load.play(101, 1)
 
 
 async def test_a_server_that_is_away_costs_its_uplinks_and_nothing_else() -> None:
-    async with on_air(joined(devices_of(40)), gateways=2) as (load, server):
+    async with on_air(40, gateways=2) as (load, server):
         address = server.transport.get_extra_info("sockname")
         server.transport.abort()
         await until(server.transport.is_closing)
@@ -203,31 +188,15 @@ async def test_a_server_that_is_away_costs_its_uplinks_and_nothing_else() -> Non
 
 
 async def test_devices_join_over_the_air_and_try_again_when_nobody_answers() -> None:
-    devices = devices_of(2)
-
-    async with on_air(devices, gateways=1) as (load, server):
+    async with on_air(2, gateways=1, joined=False) as (load, server):
         server.ignored_joins = 1
         paths = asyncio.create_task(keep_paths_open(load.gateways))
-        await join(load.gateways[0], devices, answer_us=400_000, pause_us=1)
+        await join_in_turn(load.devices, answer_us=400_000, pause_us=1)
         paths.cancel()
 
     assert load.joined == 2
     assert server.tx_acks == 2
     assert load.uptimes[load.gateways[0].gateway_id].answered_us
-
-
-def test_an_accept_of_an_earlier_request_begins_no_session() -> None:
-    device = devices_of(1)[0]
-    device.join_request()
-    earlier = device.dev_nonce
-    device.join_request()
-    accept = JoinAccept(1, 0, DevAddr(bytes(4))).to_bytes(device.app_key)
-
-    assert earlier is not None
-    assert not device.accept(accept, earlier)
-    assert device.dev_nonce is not None
-    assert device.accept(accept, device.dev_nonce)
-    assert not device.accept(accept, earlier)
 
 
 def test_a_gateway_may_push_to_one_server_and_pull_from_another_and_be_turned_to_a_third() -> None:
@@ -236,9 +205,11 @@ def test_a_gateway_may_push_to_one_server_and_pull_from_another_and_be_turned_to
         server.bind(("127.0.0.1", 0))
         server.settimeout(5)
     pushed, pulled, third = servers
-    gateway = LoadGateway(
-        GatewayId(bytes(8)), pushed.getsockname(), 0, frames.signals("split"), pulls_from=pulled.getsockname()
-    )
+    gateway = UdpGateway(
+        GatewayId(bytes(8)), "split", 0, 0, RadioMedium(random.Random(1)), server=pushed.getsockname(),
+        pulls_from=pulled.getsockname(),
+    )  # fmt: skip
+    gateway.open()
     try:
         gateway.push([b"{}"])
         gateway.pull()

@@ -32,7 +32,7 @@ def test_devices_do_not_ask_at_the_same_moment() -> None:
 def test_the_pause_is_random_and_its_bound_doubles_up_to_a_limit(seed: int, attempts: int) -> None:
     one = backoff(seed)
     for _ in range(attempts):
-        one.note(SF7_US)
+        one.record_request(SF7_US)
 
     following = one.next_us(POWER_US, SF7_US)
 
@@ -44,7 +44,7 @@ def test_the_pause_is_random_and_its_bound_doubles_up_to_a_limit(seed: int, atte
 def test_all_requests_of_the_first_hour_take_less_than_36_seconds_of_air(airtime_us: int) -> None:
     one, at = backoff(), POWER_US
     while at is not None:
-        one.note(airtime_us)
+        one.record_request(airtime_us)
         at = one.next_us(POWER_US, airtime_us)
 
     assert one.airtime_us < FIRST_HOUR_AIRTIME_US

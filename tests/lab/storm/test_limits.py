@@ -1,14 +1,14 @@
 import pytest
 
-from lab.storm.limits import Population, air_limit
+from lab.storm.limits import Population, join_limit
 
 
-def test_the_air_of_the_benchmark_by_hand() -> None:
+def test_the_limit_of_the_benchmark_by_hand() -> None:
     """Request of 23 octets: SF7 61.696 ms, SF12 1482.752; accept of 33 without CRC: SF7 71.936, SF12 1810.432.
 
     By Semtech's SX1276 calculator; 1,200 devices over 24 gateways, three channels, ALOHA at 1/(2e).
     """
-    limit = air_limit([Population(960, 7, 2.5), Population(240, 12, 2.5)], 24)
+    limit = join_limit([Population(960, 7, 2.5), Population(240, 12, 2.5)], 24)
 
     assert limit.requests_s[7] == pytest.approx(100 * 0.061696 * 5.43656 / 3, rel=1e-4)
     assert limit.requests_s[12] == pytest.approx(25 * 1.482752 * 5.43656 / 3, rel=1e-4)
@@ -18,9 +18,9 @@ def test_the_air_of_the_benchmark_by_hand() -> None:
 
 
 def test_where_accepts_take_longer_than_requests_they_are_the_limit() -> None:
-    limit = air_limit([Population(100, 12, 1.0)], 1)
-    many_hear = air_limit([Population(100, 12, 4.0)], 1)
+    limit = join_limit([Population(100, 12, 1.0)], 1)
+    many_receive = join_limit([Population(100, 12, 4.0)], 1)
 
     assert limit.all_joined_s == pytest.approx(100 * 1.482752 * 5.43656 / 3 + 5, rel=1e-4)
-    assert many_hear.requests_s[12] == pytest.approx(4 * limit.requests_s[12])
-    assert many_hear.accepts_s == limit.accepts_s
+    assert many_receive.requests_s[12] == pytest.approx(4 * limit.requests_s[12])
+    assert many_receive.accepts_s == limit.accepts_s

@@ -1,0 +1,146 @@
+"""Puts a fleet into the registry as an integrator would: over the API."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from lab.fleet.plan import JOIN_EUI, DevicePlan, GatewayPlan, Profile
+
+CONCURRENCY = 8
+TIMEOUT_S = 30
+# A machine that is busy with something else may keep the database from answering for a moment.
+WAITS_S = (1, 2, 5, 10)
+
+
+class ProvisioningFailed(Exception):
+    """The API refused what the fleet needs; the message is the API's own."""
+
+
+class Provisioner:
+    """A client of the API, with the rights of one key."""
+
+    def __init__(self, api_url: str, api_key: str) -> None:
+        self._client = httpx.AsyncClient(
+            base_url=api_url,
+            headers={"Authorization": f"Bearer {api_key}"},
+            timeout=TIMEOUT_S,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """POST and return the JSON answer.
+
+        Raises:
+            ProvisioningFailed: the answer is not 2xx, nor 503 for a moment only.
+        """
+        answer = await self._client.post(path, json=body)
+        for wait_s in WAITS_S:
+            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+                break
+            await asyncio.sleep(wait_s)
+            answer = await self._client.post(path, json=body)
+        if not answer.is_success:
+            raise ProvisioningFailed(f"POST {path}: {answer.status_code} {answer.text[:500]}")
+        return answer.json()
+
+    async def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """GET and return the JSON answer; raises ProvisioningFailed."""
+        answer = await self._client.get(path, params=query)
+        if not answer.is_success:
+            raise ProvisioningFailed(f"GET {path}: {answer.status_code} {answer.text[:500]}")
+        return answer.json()
+
+    async def create_gateways(self, plans: Sequence[GatewayPlan]) -> None:
+        """Register every gateway."""
+        await in_parallel(plans, self._create_gateway)
+
+    async def create_profiles(self, plans: Sequence[DevicePlan], expected_interval_s: float) -> dict[str, int]:
+        """Register the profiles that these devices have; returns ids by name."""
+        profiles: dict[str, int] = {}
+        for profile in dict.fromkeys(plan.profile for plan in plans):
+            profiles[profile.name] = await self._create_profile(profile, expected_interval_s)
+        return profiles
+
+    async def create_devices(
+        self, plans: Sequence[DevicePlan], expected_interval_s: float, progress: Callable[[], None]
+    ) -> dict[bytes, int]:
+        """Register every asset and the device that serves it; returns asset ids by DevEUI."""
+        profiles = await self.create_profiles(plans, expected_interval_s)
+        assets: dict[bytes, int] = {}
+
+        async def create(plan: DevicePlan) -> None:
+            asset = await self.post("/v1/assets", _asset_of(plan))
+            await self.post("/v1/devices", _device_of(plan, profiles[plan.profile.name], asset["id"]))
+            assets[plan.dev_eui] = asset["id"]
+            progress()
+
+        await in_parallel(plans, create)
+        return assets
+
+    async def _create_gateway(self, plan: GatewayPlan) -> None:
+        body = {
+            "gateway_id": plan.gateway_id.hex(),
+            "name": plan.name,
+            "latitude": plan.latitude,
+            "longitude": plan.longitude,
+        }
+        await self.post("/v1/gateways", body)
+
+    async def _create_profile(self, profile: Profile, expected_interval_s: float) -> int:
+        body = {
+            "name": profile.name,
+            "vendor": profile.vendor,
+            "model": profile.model,
+            "codec": profile.codec,
+            "codec_options": dict(profile.codec_options),
+            "device_class": profile.device_class,
+            "expected_interval_s": expected_interval_s,
+            "capabilities": list(profile.capabilities),
+        }
+        return (await self.post("/v1/device-profiles", body))["id"]
+
+
+def _asset_of(plan: DevicePlan) -> dict[str, Any]:
+    return {
+        "kind": plan.asset_kind,
+        "name": plan.asset_name,
+        "commune": plan.commune,
+        "street": plan.street,
+        "latitude": plan.latitude,
+        "longitude": plan.longitude,
+        "attributes": plan.attributes,
+    }
+
+
+def _device_of(plan: DevicePlan, device_profile_id: int, asset_id: int) -> dict[str, Any]:
+    return {
+        "dev_eui": plan.dev_eui.hex(),
+        "join_eui": JOIN_EUI.hex(),
+        "name": plan.asset_name,
+        "device_profile_id": device_profile_id,
+        "app_key": plan.app_key.hex(),
+        "asset_id": asset_id,
+    }
+
+
+async def in_parallel(items: Sequence[Any], work: Callable[[Any], Awaitable[None]]) -> None:
+    """Do `work` for each item, a few at a time; the first failure ends it."""
+    waiting = iter(items)
+
+    async def worker() -> None:
+        for item in waiting:
+            await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(CONCURRENCY):
+                tasks.create_task(worker(), name=f"worker {number}")
+    except* (ProvisioningFailed, httpx.HTTPError) as failures:
+        raise ProvisioningFailed(str(failures.exceptions[0])) from None

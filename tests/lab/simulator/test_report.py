@@ -1,0 +1,176 @@
+"""What the demonstration's account says of what went wrong, and of what only had no time."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from lab.radio.concentrator import RadioAccount
+from lab.simulator.account import Account
+from lab.simulator.figures import Draining, wait_until_empty
+from lab.simulator.receiver import Received
+from lab.simulator.report import NOT_YET, DemoReport, Verdict, print_account
+from lab.simulator.street_lights import LightingAccount
+
+BIN = {"data": {"rule": "bin_75"}}
+
+
+class Gateway:
+    """Of a gateway only its account counts here."""
+
+    gateway_id = b"\x01" * 8
+    received = 0
+
+    def __init__(self, *, immediate: int = 6, refused: int = 0) -> None:
+        self.account = RadioAccount(emitted=20, emitted_immediate=immediate)
+        if refused:
+            self.account.refused["TOO_LATE"] = refused
+
+
+def account(**changes: object) -> DemoReport:
+    """Of a demonstration in which everything happened."""
+    whole = DemoReport(
+        seconds=90.0,
+        devices=1288,
+        joined=1288,
+        draining=Draining.EMPTY,
+        uplinks=Account(sent=3000, heard=2900, stored=2900),
+        bins_said_full=8,
+        bins_over_threshold=8,
+        first_bin_s_ago=60.0,
+        received=Received(bodies=[BIN], ids={"1": 1}),
+        lighting=LightingAccount(requested=10, confirmed_class_a=4, confirmed_class_c=6),
+        gateways=[Gateway()],  # type: ignore[list-item]
+        class_c_disturbed=0,
+        memory_mb={"network": 60.0},
+    )
+    return replace(whole, **changes)
+
+
+def verdict(report: DemoReport, beginning: str) -> Verdict:
+    [found] = [check.verdict for check in report.checks if check.text.startswith(beginning)]
+    return found
+
+
+STORED, BINS = "Chaque trame entendue", "Un bac passe"
+CLASS_C, CLASS_A = "Une commande d'éclairage, émise", "Une commande d'éclairage est relue par le point"
+
+
+def test_the_account_of_what_happened_balances() -> None:
+    assert {check.verdict for check in account().checks} == {Verdict.YES}
+    assert account().status == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "check"),
+    [
+        ({"draining": Draining.SHRINKING}, "Files vides"),
+        (
+            {"draining": Draining.SHRINKING, "uplinks": Account(sent=10, heard=10, stored=4, missing=6)},
+            STORED,
+        ),
+        ({"seconds": 20.0, "joined": 0, "uplinks": Account()}, "Activations"),
+        ({"seconds": 20.0, "joined": 0, "uplinks": Account()}, STORED),
+        ({"joined": 3, "uplinks": Account()}, STORED),
+        ({"joined": 0, "gateways": [Gateway(refused=300)]}, "Activations"),
+        ({"bins_said_full": 0, "bins_over_threshold": 0, "received": Received()}, BINS),
+        ({"draining": Draining.SHRINKING, "bins_over_threshold": 0, "received": Received()}, BINS),
+        ({"first_bin_s_ago": 3.0, "received": Received()}, BINS),
+        ({"lighting": LightingAccount(), "gateways": [Gateway(immediate=0)]}, CLASS_C),
+        ({"lighting": LightingAccount(requested=6, states={"sent": 6})}, CLASS_C),
+        ({"lighting": LightingAccount(requested=8, confirmed_class_c=6, states={"queued": 2})}, CLASS_A),
+    ],
+)
+def test_what_could_not_happen_in_the_time_is_told_apart(changes: dict[str, object], check: str) -> None:
+    report = account(**changes)
+
+    assert verdict(report, check) is Verdict.NOT_YET
+    assert report.status == NOT_YET
+
+
+@pytest.mark.parametrize(
+    ("changes", "check"),
+    [
+        ({"draining": Draining.STUCK}, "Files vides"),
+        ({"uplinks": Account(sent=10, heard=10, stored=9, missing=1)}, STORED),
+        (
+            {"draining": Draining.STUCK, "uplinks": Account(sent=10, heard=10, stored=4, missing=6)},
+            STORED,
+        ),
+        (
+            {"draining": Draining.SHRINKING, "uplinks": Account(sent=10, heard=10, stored=11, duplicates=1)},
+            STORED,
+        ),
+        ({"joined": 0, "uplinks": Account()}, "Activations"),
+        ({"uplinks": Account(sent=5)}, STORED),
+        ({"bins_over_threshold": 0, "received": Received()}, BINS),
+        ({"received": Received()}, BINS),
+        ({"received": Received(bodies=[BIN], forged=1)}, BINS),
+        ({"lighting": LightingAccount(requested=6, unconfirmed_class_c=6)}, CLASS_C),
+        (
+            {"lighting": LightingAccount(requested=6, confirmed_class_c=6), "gateways": [Gateway(immediate=0)]},
+            CLASS_C,
+        ),
+        ({"lighting": LightingAccount(requested=6, refused=["non"])}, CLASS_A),
+        ({"class_c_disturbed": 1}, "Les fenêtres"),
+        ({"memory_mb": {"network": 601.0}}, "Mémoire"),
+    ],
+)
+def test_what_went_wrong_is_no_lack_of_time(changes: dict[str, object], check: str) -> None:
+    report = account(**changes)
+
+    assert verdict(report, check) is Verdict.NO
+    assert report.status == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "shown", "conclusion"),
+    [
+        (account, "oui", "Le compte est juste."),
+        (lambda: account(joined=0, seconds=20.0, uplinks=Account()), "pas eu le temps", "Rien n'est faux"),
+        (lambda: account(class_c_disturbed=1), "NON", "Le compte n'est pas juste."),
+    ],
+)
+def test_people_and_programs_are_told_the_same(
+    change: Callable[[], DemoReport], shown: str, conclusion: str, tmp_path: Path
+) -> None:
+    report, printed = change(), io.StringIO()
+
+    print_account(Console(file=printed, width=200), report, tmp_path / "demo-report.json")
+
+    assert shown in printed.getvalue()
+    assert conclusion in printed.getvalue()
+    written = json.loads(json.dumps(report.as_dict()))
+    assert written["succeeded"] == (report.status == 0)
+    for check, said in zip(report.checks, written["checks"], strict=True):
+        assert said["verdict"] == check.verdict.value
+        assert said["holds"] == (check.verdict is Verdict.YES)
+
+
+class Streams:
+    """A bus whose two streams hold, at each look, half of these numbers each; the last one stays."""
+
+    def __init__(self, *waiting: int) -> None:
+        self.looks = [half for number in waiting for half in (number // 2, number - number // 2)]
+
+    async def stream_messages(self, _stream: str) -> int:
+        return self.looks.pop(0) if len(self.looks) > 2 else self.looks[-1]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "found"),
+    [
+        ((5, 2, 0, 0), Draining.EMPTY),
+        ((90, 60, 40), Draining.SHRINKING),
+        ((40, 40), Draining.STUCK),
+        ((40, 90), Draining.STUCK),
+    ],
+)
+async def test_streams_that_are_read_slowly_are_told_from_those_that_nobody_reads(
+    waiting: tuple[int, ...], found: Draining
+) -> None:
+    assert await wait_until_empty(Streams(*waiting), 1.2) is found  # type: ignore[arg-type]
