@@ -10,6 +10,7 @@ import structlog
 
 from core.messages import topics
 from core.messages.downlinks import TransmitReply, TransmitRequest, decode_reply, encode_transmit
+from core.model.downlinks import DownlinkReason, DownlinkState, DueDownlink
 from core.runtime.bus import BUS_AWAY, Bus, NoResponders
 from core.runtime.clock import wall_clock_us
 from core.runtime.errors import describe
@@ -18,29 +19,20 @@ from core.runtime.ownership import fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from lorawan.instants import from_us, to_us
 from lorawan.windows import Window
-from network import downlink_frame, downlink_store, store
+from network import downlink_frame, store
 from network.downlink_frame import Order
-from network.downlink_store import MAX_ATTEMPTS, Changed, DueDownlink, Settlement
 from network.join_pressure import JoinPressure
 from network.sessions import HeardCopy
 from network.settings import NetworkServerSettings
 from network.shards import Shard, Shards, nudge_done
 from network.telemetry import DOWNLINK_DELAY, DOWNLINKS
+from registry import downlinks
+from registry.downlinks import MAX_ATTEMPTS, Changed, Settlement
 
 OK = "OK"
-# Why a frame did not go out, beside the gateways' own words (TOO_LATE, COLLISION_PACKET, DUTY_CYCLE_OVERFLOW...).
-TOO_LATE = "TOO_LATE"
-GATEWAY_UNREACHABLE = "GATEWAY_UNREACHABLE"
-GATEWAY_NO_ANSWER = "GATEWAY_NO_ANSWER"
-DUTY_CYCLE_OVERFLOW = "DUTY_CYCLE_OVERFLOW"
-PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
-SESSION_CLOSED = "SESSION_CLOSED"
-DATABASE_WAS_AWAY = "DATABASE_AWAY"
-INTERNAL_ERROR = "INTERNAL_ERROR"
-
-HOPELESS = (PAYLOAD_TOO_LARGE, INTERNAL_ERROR)
+HOPELESS = (DownlinkReason.PAYLOAD_TOO_LARGE, DownlinkReason.INTERNAL_ERROR)
 # No attempt was made: the row waits for as long as it is wanted.
-WAITING = (GATEWAY_UNREACHABLE, DUTY_CYCLE_OVERFLOW)
+WAITING = (DownlinkReason.GATEWAY_UNREACHABLE, DownlinkReason.DUTY_CYCLE_OVERFLOW)
 # Beyond the window: the gateway's TX_ACK, or the bridge's knowledge that none will come.
 ANSWER_MARGIN_S = 5.0
 RETRY_AFTER_US = (2_000_000, 5_000_000, 10_000_000)
@@ -57,7 +49,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """What became of one frame. `status` OK: a gateway has it in its queue, to start at `starts_at_us`."""
+    """What became of one frame.
+
+    `status` OK: a gateway has it in its queue, to start at `starts_at_us`. Else a DownlinkReason, or a word of the
+    gateway's own that is none.
+    """
 
     status: str
     gateway_id: bytes | None = None
@@ -177,10 +173,10 @@ class Emitter:
             return await self._emit(shard, order, f_cnt)
         except DATABASE_AWAY as away:
             log.warning("downlink_interrupted", error=describe(away))
-            return Emission(DATABASE_WAS_AWAY)
+            return Emission(DownlinkReason.DATABASE_AWAY)
         except (ValueError, OverflowError) as wrong:  # This frame cannot be built; the next one may.
             log.error("downlink_not_built", device_id=order.device_id, error=str(wrong))
-            return Emission(INTERNAL_ERROR)
+            return Emission(DownlinkReason.INTERNAL_ERROR)
 
     async def _emit(self, shard: Shard, order: Order, f_cnt: int) -> Emission:
         """Ask one gateway after the other until one has the frame, or no window is left."""
@@ -188,7 +184,7 @@ class Emitter:
         for copy, opening in self._tries(order):
             windows = downlink_frame.fitting(order, opening)
             if not windows:
-                return Emission(PAYLOAD_TOO_LARGE)
+                return Emission(DownlinkReason.PAYLOAD_TOO_LARGE)
             if wall_clock_us() > order.latest_us:
                 break
             if not any(downlink_frame.is_open(window, copy, wall_clock_us()) for window in windows):
@@ -196,7 +192,7 @@ class Emitter:
             if refused is not None and not order.accept:
                 numbered = await self._another_f_cnt(shard, order, copy)
                 if numbered is None:
-                    return Emission(SESSION_CLOSED)
+                    return Emission(DownlinkReason.SESSION_CLOSED)
                 f_cnt = numbered
             phy_payload = downlink_frame.frame(order, windows, f_cnt)
             request = downlink_frame.request(order, copy, windows, phy_payload, wall_clock_us())
@@ -208,7 +204,7 @@ class Emitter:
                 return self._sent(order, request, reply)
             fits_at_us = min(filter(None, (refused and refused.fits_at_us, reply.fits_at_us)), default=0)
             refused = Emission(reply.status, copy.gateway_id, fits_at_us=fits_at_us)
-        return refused or Emission(TOO_LATE)
+        return refused or Emission(DownlinkReason.TOO_LATE)
 
     def _tries(self, order: Order) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
         load = self._asked.__getitem__
@@ -240,7 +236,7 @@ class Emitter:
             f_cnts = await store.advance_f_cnt_down(connection, [order.session.id])
             f_cnt = f_cnts.get(order.session.id)
             if f_cnt is not None and order.row is not None:
-                await downlink_store.note_f_cnt_down(connection, [order.row.id], [f_cnt], [copy.gateway_id])
+                await downlinks.note_f_cnt_down(connection, [order.row.id], [f_cnt], [copy.gateway_id])
         return f_cnt
 
     async def _settle(self, shard: Shard, row: DueDownlink, emission: Emission, *, is_class_c: bool) -> None:
@@ -250,12 +246,12 @@ class Emitter:
         while True:
             try:
                 async with fenced(self._pool, [shard.lease]) as connection:
-                    changed = await downlink_store.settle(connection, settlement)
+                    changed = await downlinks.settle(connection, settlement)
                 break
             except DATABASE_AWAY as away:
                 log.warning("downlink_not_settled", downlink_id=row.id, error=describe(away))
                 await asyncio.sleep(0.5)
-        if settlement.state == "failed":
+        if settlement.state is DownlinkState.FAILED:
             log.warning("downlink_failed", downlink_id=row.id, reason=settlement.reason)
         await nudge_done(self._bus, changed, self._shards.count)
 
@@ -268,25 +264,32 @@ async def ask_gateway(bus: Bus, request: TransmitRequest) -> TransmitReply:
         octets = await bus.request(topics.gateway_down(request.gateway_id), encode_transmit(request), timeout_s)
         return decode_reply(octets)
     except NoResponders:
-        return TransmitReply(GATEWAY_UNREACHABLE, -1, 0, 0)
+        return TransmitReply(DownlinkReason.GATEWAY_UNREACHABLE, -1, 0, 0)
     except (*BUS_AWAY, msgspec.MsgspecError) as away:
         log.warning("gateway_not_asked", gw_eui=request.gateway_id.hex(), error=str(away))
-        return TransmitReply(GATEWAY_NO_ANSWER, -1, 0, 0)
+        return TransmitReply(DownlinkReason.GATEWAY_NO_ANSWER, -1, 0, 0)
 
 
 def settlement_of(row: DueDownlink, emission: Emission, now_us: int, *, is_class_c: bool) -> Settlement:
     """What is written to the row: sent, again later, or failed after three attempts."""
     if emission.status == OK:
-        return Settlement(row.id, "sent", gateway_id=emission.gateway_id, sent_at=from_us(emission.starts_at_us))
+        return Settlement(
+            row.id, DownlinkState.SENT, gateway_id=emission.gateway_id, sent_at=from_us(emission.starts_at_us)
+        )
     attempt = row.attempts + 1  # `attempts` was read before this one was marked.
     waits = emission.status in WAITING
     if emission.status in HOPELESS or (attempt >= MAX_ATTEMPTS and not waits):
-        return Settlement(row.id, "failed", emission.status, emission.gateway_id)
+        return Settlement(row.id, DownlinkState.FAILED, emission.status, emission.gateway_id)
     pause_us = RETRY_AFTER_US[min(attempt, len(RETRY_AFTER_US)) - 1]
     if waits and is_class_c:  # A class A device's next uplink is pause enough.
         age_us = now_us - to_us(row.created_at)
         pause_us = min(max(age_us // 10, SHORTEST_WAIT_US), LONGEST_WAIT_US)
     again_us = max(now_us + pause_us, emission.fits_at_us)
     return Settlement(
-        row.id, "queued", emission.status, emission.gateway_id, not_before=from_us(again_us), counts=not waits
+        row.id,
+        DownlinkState.QUEUED,
+        emission.status,
+        emission.gateway_id,
+        not_before=from_us(again_us),
+        counts=not waits,
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from core.messages.downlinks import Transmission, TransmitRequest
+from core.model.downlinks import DueDownlink
 from lorawan.airtime import Priority, downlink_airtime_us
 from lorawan.frame import MAX_F_OPTS
 from lorawan.regions import EU868
@@ -19,7 +20,6 @@ from lorawan.windows import (
     rank_gateways,
     still_possible,
 )
-from network.downlink_store import DueDownlink
 from network.join_handler import Admitted
 from network.receive import Opportunity, heard_copy
 from network.sessions import HeardCopy, HeldSession

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from core.model.downlinks import DueDownlink
 from core.runtime.bus import Bus
 from core.runtime.clock import wall_clock_us
 from core.runtime.errors import describe
@@ -21,12 +22,13 @@ from network import downlink_frame, downlink_store, store
 from network.device_cache import DeviceCache
 from network.downlink_dispatch import Emitter
 from network.downlink_frame import Order
-from network.downlink_store import Changed, DueDownlink
 from network.join_handler import Admitted
 from network.receive import Opportunity
 from network.sessions import SessionTable
 from network.shards import Shards, nudge_done
 from network.telemetry import DOWNLINKS
+from registry import downlinks
+from registry.downlinks import Changed
 
 POLL_EVERY_S = 1.0
 NUDGES = "territoire.downlink.*"
@@ -154,10 +156,10 @@ class Downlinks:
         # The leases of before the question: a shard that was lost meanwhile is not ours to plan for.
         async with fenced(self._pool, leases) as connection:
             if poll:
-                await downlink_store.requeue_sending(connection, slots, self._emitter.rows_in_flight())
-                plan.changed += await downlink_store.expire(connection, slots)
-                plan.changed += await downlink_store.fail_silent(connection, slots)
-                plan.changed += await downlink_store.retry_silent_class_c(connection, slots)
+                await downlinks.requeue_sending(connection, slots, self._emitter.rows_in_flight())
+                plan.changed += await downlinks.expire(connection, slots)
+                plan.changed += await downlinks.fail_silent(connection, slots)
+                plan.changed += await downlinks.retry_silent_class_c(connection, slots)
             wanted = await self._answers(connection, plan, offers, slots, now_us)
             if poll:
                 wanted += self._class_c(await downlink_store.read_due_class_c(connection, slots), wanted, now_us)
@@ -183,7 +185,7 @@ class Downlinks:
         silent = [offer.opportunity for offer in offers if offer.is_new and not offer.device_acknowledged]
         class_a = [o for o in silent if not self._devices.is_class_c(o.session.device_id)]
         if class_a:
-            plan.changed += await downlink_store.retry_unacknowledged(
+            plan.changed += await downlinks.retry_unacknowledged(
                 connection,
                 slots,
                 [opportunity.session.device_id for opportunity in class_a],
@@ -228,7 +230,7 @@ class Downlinks:
         f_cnts = await store.advance_f_cnt_down(connection, [order.session.id for order in wanted])
         numbered = [order for order in wanted if order.session.id in f_cnts and order.routes]
         rows = [order.row.id for order in numbered if order.row is not None]
-        marked = await downlink_store.mark_sending(connection, rows) if rows else []
+        marked = await downlinks.mark_sending(connection, rows) if rows else []
         plan.changed += marked
         going_out = {changed.id for changed in marked}
         for order in numbered:
@@ -236,7 +238,7 @@ class Downlinks:
                 plan.orders.append((order, f_cnts[order.session.id]))
         with_rows = [(order, f_cnt) for order, f_cnt in plan.orders if order.row is not None]
         if with_rows:
-            await downlink_store.note_f_cnt_down(
+            await downlinks.note_f_cnt_down(
                 connection,
                 [order.row.id for order, _ in with_rows if order.row is not None],
                 [f_cnt for _, f_cnt in with_rows],

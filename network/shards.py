@@ -14,13 +14,13 @@ from core.runtime.bus import BUS_AWAY, Bus, Message, ShardReader
 from core.runtime.lease import Lease
 from core.runtime.ownership import batches, fenced
 from core.runtime.postgres import Pool
-from network import downlink_store, store
+from network import store
 from network.deduplication import Deduplication
 from network.device_cache import DeviceCache
-from network.downlink_store import Changed
 from network.sessions import SessionTable
 from network.settings import NetworkServerSettings
 from network.telemetry import SESSIONS_HELD, SHARDS_OWNED
+from registry.downlinks import Changed, requeue_sending
 
 SERVICE = "network"
 # A fetch that has waited this long in vain: what was published is read.
@@ -147,7 +147,7 @@ class Shards:
         """Sessions and devices as committed; what the former owner asked of gateways is asked again."""
         slots = slots_of_shard(lease.shard, self._count)
         async with fenced(self._pool, [lease]) as connection:
-            await downlink_store.requeue_sending(connection, slots)
+            await requeue_sending(connection, slots)
             found = await store.read_all_sessions(connection, slots, self._settings.kek_octets)
             await self._devices.load(connection, slots, [held.device_id for held in found.held])
         self._sessions.forget_slots(slots)  # Whatever is left of a former ownership is out of date.

@@ -17,6 +17,7 @@ from lorawan.mac_state import MacState, first_state
 from lorawan.regions import EU868
 from lorawan.session import LastUplink, Session
 from network.sessions import HeardCopy, HeldSession, Progress
+from registry.downlinks import move_to_slot_of_device
 
 _encoder = msgspec.json.Encoder()
 
@@ -73,11 +74,6 @@ UPDATE device AS d SET slot = v.slot
 FROM unnest($1::int[], $2::smallint[]) AS v (id, slot)
 WHERE d.id = v.id AND d.slot <> v.slot
 RETURNING d.id
-"""
-MOVE_DOWNLINKS = """
-UPDATE downlink AS l SET slot = d.slot FROM device d
-WHERE d.id = ANY($1::int[]) AND l.device_id = d.id AND l.slot <> d.slot
-  AND l.state IN ('queued', 'sending', 'sent')
 """
 ADVANCE_F_CNT_DOWN = """
 UPDATE session AS s SET f_cnt_down = f_cnt_down + 1
@@ -228,7 +224,7 @@ async def close_older_sessions(connection: Connection, first_used: Sequence[Held
     await connection.execute(CLOSE_OLDER, device_ids, [held.id for held in first_used])
     moved = await connection.fetch(MOVE_DEVICES, device_ids, [held.slot for held in first_used])
     if moved:
-        await connection.execute(MOVE_DOWNLINKS, [row["id"] for row in moved])
+        await move_to_slot_of_device(connection, [row["id"] for row in moved])
 
 
 async def advance_f_cnt_down(connection: Connection, session_ids: Sequence[int]) -> dict[int, int]:

@@ -25,11 +25,10 @@ from lorawan.commands.dev_status import DevStatusAns
 from lorawan.frame import MalformedFrame, MType, mtype_of
 from lorawan.mac_state import MacPolicy
 from lorawan.session import MAX_F_CNT_GAP, RejectReason
-from network import downlink_store, store, uplink_trace
+from network import store, uplink_trace
 from network.deduplication import Group, best_copies
 from network.device_cache import DeviceCache
 from network.downlink_planner import Downlinks, Offer
-from network.downlink_store import Changed
 from network.join_handler import Admitted, JoinDesk, JoinRefused
 from network.receive import Received, Refused, receive_data
 from network.rejections import Refusals
@@ -51,6 +50,7 @@ from network.telemetry import (
     SESSIONS_HELD,
     SparseLog,
 )
+from registry.downlinks import Changed, acknowledge_downlinks
 
 MAX_ITEMS = 500  # Of a published message.
 # A pass costs a transaction, and a message for each shard, however few its frames: what comes within this time of
@@ -275,7 +275,7 @@ class UplinkPass:
         acknowledging = [r.session.device_id for _, r in judged.received if r.device_acknowledged]
         if not acknowledging:
             return []
-        return await downlink_store.acknowledge(connection, self._shards.slots(), acknowledging)
+        return await acknowledge_downlinks(connection, self._shards.slots(), acknowledging)
 
     async def _save_mac(self, connection: Connection, judged: Judged) -> None:
         """What few uplinks change: what was asked and answered, and what devices say of themselves."""

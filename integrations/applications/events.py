@@ -139,7 +139,7 @@ def publications(application: Application, event: Event) -> list[Publication]:
         case _:
             code = "EXPIRED" if what["state"] == "expired" else "DOWNLINK_GATEWAY"
             context = {"queue_item_id": queue_item_id(what["downlink"], event.item)}
-            told = [("log", _log(info, event, code, what["reason"], context))]
+            told = [("log", _log(info, event, code, what.get("detail") or what["reason"], context))]
     root = f"application/{application.application_id}/device/{event.device.dev_eui.hex()}/event"
     return [Publication(f"{root}/{kind}", _json(message)) for kind, message in told]
 

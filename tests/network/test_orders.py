@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from core.model.downlinks import DueDownlink
 from lorawan.airtime import Priority
 from lorawan.crypto import Direction, SessionCipher, SessionKeys
 from lorawan.frame import DownlinkFrame
@@ -12,7 +13,6 @@ from lorawan.session import Session
 from network import downlink_frame
 from network.downlink_dispatch import Emission, settlement_of
 from network.downlink_frame import Order
-from network.downlink_store import DueDownlink
 from network.receive import Opportunity
 from network.sessions import HeardCopy, HeldSession, Progress
 
