@@ -9,11 +9,12 @@ import structlog
 
 from core.messages.batch import UnreadableBatch
 from core.messages.uplinks import UPLINK_BATCHES, Uplink
+from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.bus import BUS_AWAY, Message, ShardReader
 from core.runtime.errors import describe
 from core.runtime.lease import Lease
 from core.runtime.ownership import batches
-from ingest.batch import Delivered, Quarantined
+from ingest.batch import Delivered
 from ingest.pipeline import readable
 from ingest.settings import BatchSettings
 from ingest.telemetry import SHARDS_OWNED
@@ -45,9 +46,8 @@ class Inbox:
         try:
             uplinks = UPLINK_BATCHES.decode(message.data)
         except UnreadableBatch as why:
-            reason = readable(f"Lot illisible : {why}")
-            entry = Quarantined(message.subject, message.sequence, "unreadable_batch", reason, message.data)
-            unreadable.append(entry)
+            reason, detail = QuarantineReason.UNREADABLE_BATCH, readable(str(why))
+            unreadable.append(Quarantined(message.subject, message.sequence, reason, message.data, detail))
         self.waiting.append((message, uplinks, unreadable))
         self.uplinks_waiting += len(uplinks)
         self.emptied.clear()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import structlog
 
 from core.messages.uplinks import Uplink
+from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.postgres import Pool
-from ingest.batch import Delivered, Prepared, Quarantined, Shown, compose, quarantine_of, wanted_datastreams
+from ingest.batch import Delivered, Prepared, Shown, compose, quarantine_of, wanted_datastreams
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevice, KnownDevices
 from ingest.pipeline import Interpreted, Read, interpret, place, problem_of, readable
@@ -79,11 +80,10 @@ def _interpret_all(
         try:
             problem = problem_of(uplink)
             if problem is not None:
-                reason = f"Champ impossible : {problem}"
-                prepared.quarantined += _quarantined(delivered, uplink, "impossible_field", reason)
+                reason = QuarantineReason.IMPOSSIBLE_FIELD
+                prepared.quarantined += _quarantined(delivered, uplink, reason, problem)
             elif (device := devices.get(uplink.device_id)) is None:
-                reason = "L'équipement n'existe plus dans le référentiel"
-                prepared.quarantined += _quarantined(delivered, uplink, "unknown_device", reason)
+                prepared.quarantined += _quarantined(delivered, uplink, QuarantineReason.UNKNOWN_DEVICE)
             elif uplink.late:
                 prepared.late.append(uplink)
             else:
@@ -91,12 +91,14 @@ def _interpret_all(
                 prepared.uplinks.append(interpret(uplink, device, read))
         except Exception as defect:
             log.exception("uplink_not_prepared", sequence=delivered.sequence)
-            reason = readable(f"Défaut du traitement : {type(defect).__name__} {defect}")
-            prepared.quarantined += _quarantined(delivered, uplink, "defect", reason)
+            detail = readable(f"{type(defect).__name__}: {defect}")
+            prepared.quarantined += _quarantined(delivered, uplink, QuarantineReason.DEFECT, detail)
 
 
-def _quarantined(delivered: Delivered, uplink: Uplink, kind: str, reason: str) -> list[Quarantined]:
-    return quarantine_of(Delivered(delivered.subject, delivered.sequence, [uplink]), kind, reason)
+def _quarantined(
+    delivered: Delivered, uplink: Uplink, reason: QuarantineReason, detail: str = ""
+) -> list[Quarantined]:
+    return quarantine_of(Delivered(delivered.subject, delivered.sequence, [uplink]), reason, detail)
 
 
 async def resolve_datastreams(interpreted: Sequence[Interpreted], pool: Pool) -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import structlog
 
+from core.model.quarantine import QuarantineReason
 from core.runtime.lease import Lease, note_done, note_in_hand
 from core.runtime.ownership import ShardsLost
 from core.runtime.postgres import BAD_DATA, DATABASE_AWAY, ForeignKeyViolationError, PostgresError
@@ -42,8 +43,8 @@ class OneByOne:
             one = single(delivered, place)
             if lease.is_poison(sequence, place):
                 log.error("uplink_quarantined", sequence=sequence, item=place, crashes=lease.crashes)
-                reason = f"Écarté sans être lu : le service s'est arrêté {lease.crashes} fois en le traitant"
-                yield await self._write([lease], Prepared(quarantined=quarantine_of(one, "poison", reason)))
+                poison = quarantine_of(one, QuarantineReason.POISON, str(lease.crashes))
+                yield await self._write([lease], Prepared(quarantined=poison))
             else:
                 await note_in_hand(self._registry.pool, lease, sequence, place)
                 yield await self._store_one([lease], one)
@@ -55,13 +56,13 @@ class OneByOne:
         except PASSING:
             raise
         except BAD_DATA as refused:
-            kind, reason = "refused_value", f"Refusé par la base : {refused}"
+            reason, detail = QuarantineReason.REFUSED_VALUE, str(refused)
         except PostgresError:
             raise
         except Exception as defect:
             log.exception("uplink_not_stored", sequence=one.sequence)
-            kind, reason = "defect", f"Défaut du traitement : {type(defect).__name__} {defect}"
-        return await self._write(leases, Prepared(quarantined=quarantine_of(one, kind, readable(reason))))
+            reason, detail = QuarantineReason.DEFECT, f"{type(defect).__name__}: {defect}"
+        return await self._write(leases, Prepared(quarantined=quarantine_of(one, reason, readable(detail))))
 
     async def _write(self, leases: Sequence[Lease], prepared: Prepared) -> Done:
         return prepared, await self._store.write(leases, prepared)

@@ -27,7 +27,7 @@ def tell(prepared: Prepared, written: Written, devices: KnownDevices, began_us: 
     for entry in prepared.quarantined:
         trace_id = trace_of(entry.data)
         log.warning(
-            "quarantined", kind=entry.kind, reason=entry.reason, trace_id=trace_id, sequence=entry.sequence
+            "quarantined", reason=entry.reason, detail=entry.detail, trace_id=trace_id, sequence=entry.sequence
         )
     for uplink in prepared.late:
         if NO_TRACE < uplink.trace_id < limit:

@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from core.model.quarantine import QuarantineReason
 from core.runtime.errors import describe
 from core.runtime.lease import WHOLE_MESSAGE, LeaseLost, note_done, note_in_hand
 from core.runtime.ownership import ShardsLost
@@ -15,9 +16,15 @@ TRY_AGAIN_S = 0.5
 log = structlog.get_logger()
 
 
-def reason(shard: Shard) -> str:
-    """Why something of this shard goes to quarantine without being looked at."""
-    return f"in hand when the network server ended, {shard.lease.crashes} times on this batch"
+def crashes(shard: Shard) -> str:
+    """Beside the reason POISON: how many owners in a row ended with this batch."""
+    return str(shard.lease.crashes)
+
+
+def reason_of_unread(shard: Shard, sequence: int) -> QuarantineReason:
+    """Why a message was not read: it ended its owners, or it is no batch."""
+    is_poison = shard.lease.is_poison(sequence, WHOLE_MESSAGE)
+    return QuarantineReason.POISON if is_poison else QuarantineReason.UNREADABLE_BATCH
 
 
 async def pick_up(shard: Shard, sequence: int, item: int) -> None:

@@ -1,4 +1,4 @@
-"""Sessions and quarantine in the database. Joins are in `join_store`, downlink rows in `downlink_store`."""
+"""Sessions in the database. Joins are in `join_store`, downlink rows that are due in `downlink_store`."""
 
 import contextlib
 from collections.abc import Sequence
@@ -80,21 +80,6 @@ UPDATE session AS s SET f_cnt_down = f_cnt_down + 1
 WHERE s.id = ANY($1::bigint[]) AND s.closed_at IS NULL AND s.f_cnt_down <= 4294967295
 RETURNING s.id, s.f_cnt_down - 1 AS f_cnt
 """
-QUARANTINE = """
-INSERT INTO observation.quarantine (service, subject, sequence, reason, data)
-SELECT 'network', * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[])
-ON CONFLICT DO NOTHING
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Poison:
-    """An item that nobody can read."""
-
-    subject: str
-    sequence: int
-    reason: str
-    data: bytes
 
 
 def _mac_state(row: Record, now_us: int) -> MacState:
@@ -231,14 +216,3 @@ async def advance_f_cnt_down(connection: Connection, session_ids: Sequence[int])
     """A fresh FCntDown for each session, used up by the commit; a session that was closed gets none."""
     rows = await connection.fetch(ADVANCE_F_CNT_DOWN, session_ids)
     return {row["id"]: row["f_cnt"] for row in rows}
-
-
-async def quarantine(connection: Connection, items: Sequence[Poison]) -> None:
-    """Keep what nobody can read, with the reason; what comes again after a crash is kept once."""
-    await connection.execute(
-        QUARANTINE,
-        [item.subject for item in items],
-        [item.sequence for item in items],
-        [item.reason.replace("\0", "")[:1000] for item in items],
-        [item.data for item in items],
-    )

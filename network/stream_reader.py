@@ -9,13 +9,13 @@ import structlog
 from core.messages import topics
 from core.messages.batch import UnreadableBatch
 from core.messages.frames import FRAME_BATCHES, Frame
+from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.bus import BUS_AWAY, Message
 from core.runtime.errors import describe
 from core.runtime.lease import WHOLE_MESSAGE
 from network import poison_guard
 from network.deduplication import Group
 from network.shards import HeldMessage, Shard
-from network.store import Poison
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ class Work:
 
     shard: Shard
     group: Group | None = None
-    poison: Poison | None = None
+    poison: Quarantined | None = None
     sequences: Sequence[int] = ()
 
 
@@ -54,7 +54,8 @@ async def _sort(shard: Shard, message: Message) -> list[Work]:
     try:
         frames = await _decode(shard, message)
     except UnreadableBatch as unreadable:
-        poison = Poison(message.subject, message.sequence, str(unreadable), message.data)
+        reason = poison_guard.reason_of_unread(shard, message.sequence)
+        poison = Quarantined(message.subject, message.sequence, reason, message.data, str(unreadable))
         return [Work(shard, poison=poison, sequences=(message.sequence,))]
     held.unfinished = shard.windows.add(message.sequence, message.published_at_us, frames)
     if not held.unfinished:
@@ -67,7 +68,7 @@ async def _decode(shard: Shard, message: Message) -> Sequence[Frame]:
     if not shard.lease.is_careful:
         return FRAME_BATCHES.decode(message.data)
     if shard.lease.is_poison(message.sequence, WHOLE_MESSAGE):
-        raise UnreadableBatch(poison_guard.reason(shard))
+        raise UnreadableBatch(poison_guard.crashes(shard))
     await poison_guard.pick_up_message(shard, message.sequence)
     try:
         return FRAME_BATCHES.decode(message.data)
@@ -93,7 +94,8 @@ def _judged_by_crashes(item: Work) -> Work:
     if group is None or not shard.lease.is_poison(*_first_copy(shard, group)):
         return item
     subject = topics.frames(shard.number)
-    poison = Poison(subject, group.sequences[0], poison_guard.reason(shard), group.phy_payload)
+    detail = poison_guard.crashes(shard)
+    poison = Quarantined(subject, group.sequences[0], QuarantineReason.POISON, group.phy_payload, detail)
     return Work(shard, poison=poison, sequences=item.sequences)
 
 

@@ -15,6 +15,7 @@ from core.messages import topics
 from core.messages.batch import encode_batches
 from core.messages.frames import Frame
 from core.messages.uplinks import Uplink
+from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.clock import wall_clock_us
 from core.runtime.errors import describe
@@ -24,7 +25,8 @@ from core.runtime.postgres import BAD_DATA, DATABASE_AWAY, Connection, Pool, Pos
 from lorawan.commands.dev_status import DevStatusAns
 from lorawan.frame import MalformedFrame, MType, mtype_of
 from lorawan.mac_state import MacPolicy
-from lorawan.session import MAX_F_CNT_GAP, RejectReason
+from lorawan.rejections import RejectReason
+from lorawan.session import MAX_F_CNT_GAP
 from network import store, uplink_trace
 from network.deduplication import Group, best_copies
 from network.device_cache import DeviceCache
@@ -33,8 +35,7 @@ from network.join_handler import Admitted, JoinDesk, JoinRefused
 from network.receive import Received, Refused, receive_data
 from network.rejections import Refusals
 from network.sessions import Progress, SessionTable
-from network.shards import Shard, Shards, nudge_done
-from network.store import Poison
+from network.shards import SERVICE, Shard, Shards, nudge_done
 from network.stream_reader import Work, acknowledge, cut, lay_down, pick_up, take
 from network.telemetry import (
     DEDUP_RECEPTIONS,
@@ -51,6 +52,7 @@ from network.telemetry import (
     SparseLog,
 )
 from registry.downlinks import Changed, acknowledge_downlinks
+from registry.quarantine import quarantine
 
 MAX_ITEMS = 500  # Of a published message.
 # A pass costs a transaction, and a message for each shard, however few its frames: what comes within this time of
@@ -77,7 +79,7 @@ class Judged:
     received: list[tuple[Work, Received]] = field(default_factory=list[tuple[Work, Received]])
     refused: list[tuple[Work, Refused]] = field(default_factory=list[tuple[Work, Refused]])
     joins: list[Work] = field(default_factory=list[Work])
-    poison: list[Poison] = field(default_factory=list[Poison])
+    poison: list[Quarantined] = field(default_factory=list[Quarantined])
     progress: dict[int, Progress] = field(default_factory=dict[int, Progress])
 
 
@@ -222,13 +224,13 @@ class UplinkPass:
         try:
             m_type = mtype_of(group.phy_payload)
         except MalformedFrame:
-            judged.refused.append((item, Refused("malformed")))
+            judged.refused.append((item, Refused(RejectReason.MALFORMED)))
             return
         if m_type is MType.JOIN_REQUEST:
             judged.joins.append(item)
             return
         if m_type not in DATA_UP:
-            judged.refused.append((item, Refused("ignored")))  # Matrix row 48.
+            judged.refused.append((item, Refused(RejectReason.IGNORED)))  # Matrix row 48.
             return
         made, policy = judged.progress, self._policy
         outcome = receive_data(group, self._sessions, self._devices, made, policy, judged.now_us)
@@ -264,7 +266,7 @@ class UplinkPass:
 
     async def _save(self, connection: Connection, judged: Judged) -> list[Changed]:
         if judged.poison:
-            await store.quarantine(connection, judged.poison)
+            await quarantine(connection, SERVICE, judged.poison)
         if not judged.progress:
             return []
         await store.save_sessions(connection, judged.progress)
@@ -389,9 +391,9 @@ def _mtype_label(item: Work) -> str:
     return _MTYPE_LABELS[phy_payload[0] >> 5] if phy_payload else "none"
 
 
-def _poison(item: Work, group: Group, broken: Exception) -> Poison:
-    reason = f"{type(broken).__name__}: {broken}"
-    return Poison(topics.frames(item.shard.number), group.sequences[0], reason, group.phy_payload)
+def _poison(item: Work, group: Group, broken: Exception) -> Quarantined:
+    subject, detail = topics.frames(item.shard.number), f"{type(broken).__name__}: {broken}"
+    return Quarantined(subject, group.sequences[0], QuarantineReason.DEFECT, group.phy_payload, detail)
 
 
 def _poisoned(item: Work, broken: Exception) -> Work:

@@ -41,7 +41,7 @@ async def test_followed_uplinks_are_told_of_once_stored_and_what_goes_to_quarant
         uplink_trace.tell(prepared, written, devices, 0)
 
     dev_eui = await planted.pool.fetchval("SELECT encode(dev_eui, 'hex') FROM device")
-    assert [(line["event"], line["trace_id"], line.get("outcome", line.get("kind"))) for line in said] == [
+    assert [(line["event"], line["trace_id"], line.get("outcome", line["reason"])) for line in said] == [
         ("uplink_stored", FOLLOWED.hex(), "decoded"),
         ("quarantined", OTHER.hex(), "impossible_field"),
         ("uplink_stored", late.trace_id.hex(), "late"),

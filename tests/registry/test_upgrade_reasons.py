@@ -3,7 +3,10 @@
 import pytest
 
 from core.model.downlinks import DownlinkReason
+from core.model.quarantine import QuarantineReason
 from core.runtime.postgres import connect, open_pool
+from lorawan.rejections import RejectReason
+from registry.alert_requests import take_alert_requests
 from registry.downlinks import list_downlinks
 from registry.schema import migrate
 from tests.core.runtime.versions import migrate_up_to
@@ -67,6 +70,29 @@ DOWNLINKS = [
 ]
 
 
+# Service, what it wrote, and what is read of it now.
+QUARANTINE = [
+    ("network", "in hand when the network server ended, 3 times on this batch", "poison", "3"),
+    ("network", "version byte missing, expected 01", "unreadable_batch", "version byte missing, expected 01"),
+    ("network", "Expected `array`, got `int`", "unreadable_batch", "Expected `array`, got `int`"),
+    ("network", "ValueError: FOptsLen: 15", "defect", "ValueError: FOptsLen: 15"),
+    ("network", "what nobody remembers", "other", "what nobody remembers"),
+    ("ingest", "Écarté sans être lu : le service s'est arrêté 4 fois en le traitant", "poison", "4"),
+    ("ingest", "Lot illisible : version byte 09, expected 01", "unreadable_batch", "version byte 09, expected 01"),
+    ("ingest", "Champ impossible : uplink_id of 3 octets", "impossible_field", "uplink_id of 3 octets"),
+    ("ingest", "L'équipement n'existe plus dans le référentiel", "unknown_device", ""),
+    ("ingest", "Défaut du traitement : KeyError 'a'", "defect", "KeyError 'a'"),
+    ("ingest", "Refusé par la base : out of\nrange", "refused_value", "out of\nrange"),
+    ("ingest", "illisible", "other", "illisible"),
+    (
+        "intake",
+        "charge utile illisible : base64 attendu",
+        "unreadable_message",
+        "charge utile illisible : base64 attendu",
+    ),
+]
+
+
 @pytest.fixture
 async def old_url(empty_database_url: str) -> str:
     """A database of schema 38 with one device."""
@@ -90,3 +116,61 @@ async def test_downlinks_with_texts_as_reasons_are_read_with_codes_after_the_upg
     assert [(row.reason, row.detail) for row in reversed(rows)] == [
         (code, detail) for _, code, detail in DOWNLINKS
     ]
+
+
+async def test_quarantine_with_texts_as_reasons_is_read_with_codes_after_the_upgrade(old_url: str) -> None:
+    connection = await connect(old_url)
+    await connection.executemany(
+        "INSERT INTO observation.quarantine (service, subject, sequence, reason, data) "
+        "VALUES ($1, 's', $2, $3, '')",
+        [(service, place, text) for place, (service, text, _, _) in enumerate(QUARANTINE)],
+    )
+    await connection.close()
+
+    await migrate(old_url)
+
+    async with open_pool(old_url, "test", size=1) as pool:
+        rows = await pool.fetch("SELECT reason, detail FROM observation.quarantine ORDER BY sequence")
+    assert [tuple(row) for row in rows] == [(code, detail) for _, _, code, detail in QUARANTINE]
+    assert {row["reason"] for row in rows} <= set(QuarantineReason)
+
+
+async def test_rejected_frames_that_schema_38_stored_are_read_and_explained(old_url: str) -> None:
+    connection = await connect(old_url)
+    await connection.execute(
+        "INSERT INTO frame_refusal (subject, reason, device_id, gateway_id, times, first_at, last_at) "
+        "SELECT '\\x01ab23cd', unnest($1::text[]), id, '\\x0807060504030201', 3, now(), now() FROM device",
+        ["mic", "replay", "unknown_dev_addr"],
+    )
+    await connection.close()
+
+    await migrate(old_url)
+
+    connection = await connect(old_url)
+    reasons = [row["reason"] for row in await connection.fetch("SELECT reason FROM frame_refusal ORDER BY reason")]
+    await connection.close()
+    assert [RejectReason(reason) for reason in reasons] == [
+        RejectReason.MIC,
+        RejectReason.REPLAY,
+        RejectReason.UNKNOWN_DEV_ADDR,
+    ]
+
+
+async def test_what_schema_38_had_open_is_there_and_no_alert_is_requested_by_the_upgrade(old_url: str) -> None:
+    connection = await connect(old_url)
+    await connection.execute(
+        "WITH r AS (INSERT INTO alert_rule (tenant_id, name, kind, severity, message) "
+        "SELECT id, 'gateway_address', 'gateway_address', 'warning', 'm' FROM tenant RETURNING id, tenant_id) "
+        "INSERT INTO alert (tenant_id, rule_id, severity, message, condition, opened_at, due_at) "
+        "SELECT tenant_id, id, 'warning', 'elle a bougé', 'firing', now(), now() FROM r"
+    )
+    await connection.close()
+
+    await migrate(old_url)
+
+    async with open_pool(old_url, "test", size=1) as pool:
+        assert [tuple(row) for row in await pool.fetch("SELECT message, workflow::text FROM alert")] == [
+            ("elle a bougé", "open")
+        ]
+        async with pool.acquire() as taking, taking.transaction():
+            assert await take_alert_requests(taking, 10) == []

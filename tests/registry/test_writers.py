@@ -13,6 +13,7 @@ PRODUCT += ("services", "cli")
 # Which files of the product may contain a statement that writes the table.
 WRITERS = {
     "downlink": re.compile(r"registry/downlinks\.py"),
+    "observation.quarantine": re.compile(r"registry/quarantine\.py|ingest/maintenance/pruning\.py"),
     "alert_request": re.compile(r"registry/alert_requests\.py"),
     "alert": re.compile(r"alerting/.*"),
     "alert_event": re.compile(r"alerting/.*"),
