@@ -29,7 +29,7 @@ from network import multicast_store
 from network.downlink_dispatch import GUARD_US, OK, ask_gateway
 from network.downlink_frame import CLASS_C_PATIENCE_US, airtime_us
 from network.downlink_planner import NUDGES
-from network.multicast_store import DueMessage, Emission
+from network.multicast_store import DueMessage, MulticastTransmission
 from network.sessions import HeardCopy
 from network.settings import NetworkServerSettings
 from network.shards import Shard, Shards
@@ -173,7 +173,7 @@ class Multicasts:
                     continue
                 status = await self._emit(call, gateway_id)
                 MULTICASTS.labels("sent" if status == OK else status.lower()).inc()
-                emissions.append(Emission(gateway_id.hex(), repeat, status, wall_clock_us()))
+                emissions.append(MulticastTransmission(gateway_id.hex(), repeat, status, wall_clock_us()))
                 if not await self._note(message, call.shard, emissions, "sending", None):
                     return  # Cancelled.
         await self._finish(message, call.shard, emissions, None)
@@ -213,7 +213,11 @@ class Multicasts:
         await asyncio.sleep(min(max(0, ends_us - now_us), CLASS_C_PATIENCE_US) / 1_000_000)
 
     async def _finish(
-        self, message: DueMessage, shard: Shard, emissions: Sequence[Emission], reason: DownlinkReason | None
+        self,
+        message: DueMessage,
+        shard: Shard,
+        emissions: Sequence[MulticastTransmission],
+        reason: DownlinkReason | None,
     ) -> None:
         """Sent when every gateway had it at least once; what some of them refused is said."""
         if reason is not None:
@@ -230,7 +234,7 @@ class Multicasts:
         self,
         message: DueMessage,
         shard: Shard,
-        emissions: Sequence[Emission],
+        emissions: Sequence[MulticastTransmission],
         state: str,
         reason: DownlinkReason | None,
     ) -> bool:

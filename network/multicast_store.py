@@ -63,7 +63,7 @@ RETURNING true
 _encoder = msgspec.json.Encoder()
 
 
-class Emission(msgspec.Struct, frozen=True):
+class MulticastTransmission(msgspec.Struct, frozen=True):
     """What one gateway did with one repetition of a message."""
 
     gateway_id: str  # Hexadecimal.
@@ -91,9 +91,9 @@ class DueMessage:
     frequency: int
     repeats: int
 
-    def emitted(self) -> list[Emission]:
+    def emitted(self) -> list[MulticastTransmission]:
         """What was tried before, by this owner or a former one."""
-        return msgspec.convert(list(self.emissions), list[Emission])
+        return msgspec.convert(list(self.emissions), list[MulticastTransmission])
 
 
 async def is_anything_open(pool: Pool, slots: Sequence[int]) -> bool:
@@ -129,7 +129,7 @@ async def read_heard(connection: Connection, group_ids: Sequence[int]) -> dict[i
 async def save(
     connection: Connection,
     message_id: int,
-    emissions: Sequence[Emission],
+    emissions: Sequence[MulticastTransmission],
     state: str,
     reason: DownlinkReason | None,
 ) -> bool:

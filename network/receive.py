@@ -1,7 +1,8 @@
 """What becomes of one group of copies of a data frame. Pure: state in, outcome out, nothing is changed."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -13,6 +14,7 @@ from lorawan.commands.dev_status import DevStatusAns
 from lorawan.commands.device_time import DeviceTimeAns, DeviceTimeReq
 from lorawan.commands.link_check import MAX_MARGIN_DB, LinkCheckAns, LinkCheckReq
 from lorawan.frame import MAX_F_OPTS, MalformedFrame, UplinkFrame
+from lorawan.identifiers import DevAddr
 from lorawan.mac_state import MacPolicy, MacState, is_quiet
 from lorawan.negotiation import HeardUplink, Learned, ask, hear
 from lorawan.regions import EU868, REQUIRED_SNR, Lora
@@ -21,14 +23,29 @@ from lorawan.rx_delay import STILL_FAR_US, Distance, nearest_us
 from lorawan.session import Accepted, Rejected, Retransmission, accept
 from lorawan.windows import latest_useful_us
 from network.deduplication import Group, best_copies
-from network.device_cache import DeviceCache
-from network.sessions import HeardCopy, HeldSession, Progress, SessionTable
+from network.sessions import HeardCopy, HeldSession, Progress
 
 NO_F_PORT = -1
 _FREQUENCIES = frozenset(channel.frequency for channel in EU868.uplink_channels)
 _DATA_RATES = frozenset(
     (rate.spreading_factor, rate.bandwidth) if isinstance(rate, Lora) else (0, 0) for rate in EU868.data_rates
 )
+
+
+class SessionsByDevAddr(Protocol):
+    """The open sessions, as they stand."""
+
+    def of_dev_addr(self, dev_addr: DevAddr) -> Sequence[HeldSession]:
+        """Every session whose MIC has to be tried for a frame from this address."""
+        ...
+
+
+class EnabledDevices(Protocol):
+    """Which devices are enabled, as it stands."""
+
+    def is_enabled(self, device_id: int) -> bool:
+        """Whether frames of this device are accepted."""
+        ...
 
 
 class Opportunity(Struct, frozen=True):
@@ -75,8 +92,8 @@ class Refused(Struct, frozen=True, gc=False):
 
 def receive_data(
     group: Group,
-    sessions: SessionTable,
-    devices: DeviceCache,
+    sessions: SessionsByDevAddr,
+    devices: EnabledDevices,
     made: Mapping[int, Progress],
     policy: MacPolicy,
     now_us: int,

@@ -17,7 +17,7 @@ from core.runtime.postgres import Pool
 from network import store
 from network.deduplication import Deduplication
 from network.device_cache import DeviceCache
-from network.sessions import SessionTable
+from network.session_table import SessionTable
 from network.settings import NetworkServerSettings
 from network.telemetry import SESSIONS_HELD, SHARDS_OWNED
 from registry.downlinks import Changed, requeue_sending

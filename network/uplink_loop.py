@@ -34,7 +34,8 @@ from network.downlink_planner import Downlinks, Offer
 from network.join_handler import Admitted, JoinDesk, JoinRefused
 from network.receive import Received, Refused, receive_data
 from network.rejections import Refusals
-from network.sessions import Progress, SessionTable
+from network.session_table import SessionTable
+from network.sessions import Progress
 from network.shards import SERVICE, Shard, Shards, nudge_done
 from network.stream_reader import Work, acknowledge, cut, lay_down, pick_up, take
 from network.telemetry import (

@@ -20,7 +20,7 @@ from core.runtime.lease import Lease
 from core.runtime.ownership import fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from integrations.lns.downlink_reports import Reports, kept
-from integrations.lns.lns_client import ASKED, NEED_ADDRESS, SHORT_ITEMS, Carrier
+from integrations.lns.lns_client import ASKED, NEED_ADDRESS, SHORT_ITEMS, LnsClient
 from integrations.lns.lns_downlink import Handed, Later, LnsDownlink, Rejected, in_their_queue
 from integrations.lns.source_stats import Sightings
 from integrations.lns.telemetry import DOWNLINKS
@@ -58,13 +58,13 @@ class Sender:
     """Works off one source's rows while its lease holds."""
 
     def __init__(
-        self, pool: Pool, reports: Reports, lease: Lease, source: Source, carrier: Carrier, sightings: Sightings
+        self, pool: Pool, reports: Reports, lease: Lease, source: Source, client: LnsClient, sightings: Sightings
     ) -> None:
         self._pool = pool
         self._reports = reports
         self._lease = lease
         self._source = source
-        self._carrier = carrier
+        self._client = client
         self._sightings = sightings
         self._failures = 0
         self._next_question = 0.0
@@ -114,7 +114,7 @@ class Sender:
         downlink = LnsDownlink(
             due.id, due.dev_eui, due.f_port, due.payload, due.confirmed, due.not_after, due.item, due.address
         )
-        outcome = await self._carrier.hand_over(downlink)
+        outcome = await self._client.hand_over(downlink)
         match outcome:
             case Handed(item):
                 self._failures = 0
@@ -159,6 +159,6 @@ class Sender:
             undecided = await take_undecided_of_lns(connection, self._source.id, ASKED_AT_ONCE)
         for item, confirmed in undecided:
             self._lease.check()
-            told = await self._carrier.ask(item, confirmed=confirmed)
+            told = await self._client.ask(item, confirmed=confirmed)
             if told is not None:
                 await self._reports.take(self._source, told)

@@ -48,7 +48,7 @@ SHORT_ITEMS = frozenset({thingpark.NAME})
 ASKED = frozenset({live_objects.NAME})
 
 
-class Carrier(Protocol):
+class LnsClient(Protocol):
     """A way to one source's LNS."""
 
     async def hand_over(self, downlink: LnsDownlink) -> Outcome:
@@ -61,7 +61,7 @@ class Carrier(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class NoCarrier:
+class NoLnsClient:
     """A source that takes no downlinks, and why."""
 
     reason: DownlinkReason
@@ -77,7 +77,7 @@ class NoCarrier:
 
 
 @dataclass(frozen=True, slots=True)
-class MqttCarrier:
+class MqttLnsClient:
     """Publishes to their broker, over the connection that brings the uplinks."""
 
     kind: str
@@ -104,7 +104,7 @@ class MqttCarrier:
         del item, confirmed
 
 
-class HttpCarrier:
+class HttpLnsClient:
     """Calls their HTTP API, past the guard of outgoing addresses."""
 
     def __init__(self, source: Source, secret: str, allowed: Callable[[], Awaitable[list[str]]]) -> None:
@@ -212,17 +212,17 @@ class _NotAnswered(Exception):
         self.outcome = outcome
 
 
-def carrier_of(
+def lns_client_of(
     source: Source, secret: str | None, edge: MqttEdge | None, allowed: Callable[[], Awaitable[list[str]]]
-) -> Carrier:
+) -> LnsClient:
     """The way to this source's LNS, as it is set up."""
     if edge is not None and source.kind in OVER_MQTT:
-        return MqttCarrier(source.kind, edge)
+        return MqttLnsClient(source.kind, edge)
     if source.kind not in OVER_HTTP:
         if source.kind == chirpstack.NAME:
-            return NoCarrier(DownlinkReason.SOURCE_NEEDS_MQTT)
-        return NoCarrier(DownlinkReason.SOURCE_TAKES_NO_DOWNLINKS)
+            return NoLnsClient(DownlinkReason.SOURCE_NEEDS_MQTT)
+        return NoLnsClient(DownlinkReason.SOURCE_TAKES_NO_DOWNLINKS)
     has_address = source.downlink_url is not None or source.kind == live_objects.NAME
     if not has_address or secret is None:
-        return NoCarrier(DownlinkReason.SOURCE_INCOMPLETE)
-    return HttpCarrier(source, secret, allowed)
+        return NoLnsClient(DownlinkReason.SOURCE_INCOMPLETE)
+    return HttpLnsClient(source, secret, allowed)

@@ -14,7 +14,7 @@ from core.runtime.mqtt import MqttEdge
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from integrations.lns import downlink_store
 from integrations.lns.downlink_sender import Sender, due_subject
-from integrations.lns.lns_client import Carrier, carrier_of
+from integrations.lns.lns_client import LnsClient, lns_client_of
 from integrations.lns.message_handler import Reception
 from integrations.lns.mqtt_source import edge_of, receive
 from integrations.lns.source_registry import Sources
@@ -128,13 +128,13 @@ class Keepers:
             await release_lease(self._pool, lease)
             return
         allowed = partial(downlink_store.read_allow_list, self._pool, source.tenant_id)
-        sender = self._sender(source, lease, carrier_of(source, secret, edge, allowed))
+        sender = self._sender(source, lease, lns_client_of(source, secret, edge, allowed))
         task = asyncio.create_task(self._serve(source, edge, sender, lease), name=f"keep source {source.id}")
         self._running[source.id] = _Running(source, edge, sender, task)
 
-    def _sender(self, source: Source, lease: Lease, carrier: Carrier) -> Sender:
+    def _sender(self, source: Source, lease: Lease, client: LnsClient) -> Sender:
         reception = self._reception
-        return Sender(self._pool, reception.reports, lease, source, carrier, reception.sightings)
+        return Sender(self._pool, reception.reports, lease, source, client, reception.sightings)
 
     async def _stop(self, source_ids: Sequence[int]) -> None:
         stopping = [self._running.pop(source_id) for source_id in source_ids]

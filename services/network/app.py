@@ -14,12 +14,12 @@ from lorawan.mac_state import HOUR_US, MacPolicy
 from lorawan.regions import EU868
 from network import store
 from network.device_cache import DeviceCache
-from network.downlink_dispatch import Emitter
+from network.downlink_dispatch import Dispatcher
 from network.downlink_planner import Downlinks
 from network.join_handler import JoinDesk
 from network.multicast import Multicasts
 from network.rejections import Refusals
-from network.sessions import SessionTable
+from network.session_table import SessionTable
 from network.shards import SERVICE, Shards
 from network.uplink_loop import UplinkPass
 from registry.changes import Change, RegistryWatcher
@@ -47,8 +47,8 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
         owner = ShardOwner(pool, bus, sharded, settings.instance, shards.serve, stopping)
         readiness.checks = {"database": database_check(pool), "bus": bus_check(bus), "shards": _tried(owner)}
         async with asyncio.TaskGroup() as tasks:
-            emitter = Emitter(pool, bus, shards, settings, tasks)
-            downlinks = Downlinks(pool, bus, shards, sessions, devices, emitter)
+            dispatcher = Dispatcher(pool, bus, shards, settings, tasks)
+            downlinks = Downlinks(pool, bus, shards, sessions, devices, dispatcher)
             refusals = Refusals(pool)
             uplinks = UplinkPass(
                 pool, bus, shards, sessions, devices, JoinDesk(settings), downlinks, _policy(settings), refusals
@@ -71,7 +71,7 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
             await asyncio.wait((passing,), timeout=FINISH_PASS_S)
             passing.cancel()
             await refusals.save()
-            await emitter.drain(FINISH_DOWNLINKS_S)
+            await dispatcher.drain(FINISH_DOWNLINKS_S)
             owning.cancel()  # It lets go of the leases, so that the next owner need not wait.
 
 
