@@ -133,6 +133,35 @@ async def test_no_writer_takes_a_row_where_the_table_does_not_lead_and_together_
 
     assert {move: by for move, by in seen.items() if move not in ALLOWED} == {}
     assert set(seen) == ALLOWED
+    leaving = {
+        group: {before for (before, _), by in seen.items() if any(name.startswith(group) for name in by)}
+        for group in ("report", "settle", "note_", "cancel", "expire")
+    }
+    assert leaving == {
+        "report": {"sending", "sent"},
+        "settle": {"queued", "sending"},
+        "note_": {"sending"},
+        "cancel": {"queued"},
+        "expire": {"queued"},
+    }
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_a_report_of_another_lns_is_of_a_row_in_its_hands_and_says_something_new(
+    pool: Pool, state: str
+) -> None:
+    tenant_id, _ = await plant(pool, "metz")
+    source_id = await pool.fetchval(
+        "INSERT INTO lns_source (tenant_id, kind, transport, name, token_sha256) "
+        "VALUES ($1, 'chirpstack', 'http', 's', sha256('x')) RETURNING id",
+        tenant_id,
+    )
+    await pool.execute(INSERT, tenant_id, OTHER_LNS, source_id, AHEAD, state, AGO, AGO, 1)
+    report = LnsReport("item", "sent", None, None, NOW, 7, None)
+    async with pool.acquire() as connection:
+        changed = await downlinks.report_of_lns(connection, source_id, report)
+
+    assert [row.state for row in changed] == (["sent"] if state == "sending" else [])
 
 
 async def test_a_word_of_a_gateway_that_is_no_reason_of_ours_is_kept_as_detail(pool: Pool) -> None:
