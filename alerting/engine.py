@@ -14,13 +14,14 @@ from alerting.deadline_store import Behind, Loss
 from alerting.engine_store import Watched
 from alerting.evaluation import Evaluation, foresee, work_of
 from alerting.notification_trace import trace_notification, traces_of
+from alerting.requested_alerts import AT_ONCE, open_requested_alerts
 from alerting.rulebook import Rulebook, Sign, slot_of
 from alerting.rules import MAX_AHEAD, MAX_NOTIFY_AGE, Observation, Rule
 from alerting.rules.frame_loss import OF_AT_LEAST
 from alerting.shard_memory import Memory
 from core.messages.batch import UnreadableBatch
 from core.messages.measurements import MEASUREMENT_BATCHES, Flag, Measurement
-from core.messages.shards import slot_of_asset, slots_of_shard
+from core.messages.shards import shard_of_slot, slot_of_asset, slots_of_shard
 from core.runtime.bus import Message, ShardReader
 from core.runtime.errors import describe
 from core.runtime.lease import Lease, LeaseLost
@@ -39,6 +40,8 @@ LEAST_WATCH = timedelta(minutes=5)
 ORPHANS_EVERY_S = 10.0
 GATEWAYS_EVERY = timedelta(seconds=10)
 LOSSES_AT_ONCE = 500
+# Alerts that concern no device and no asset are in this slot: the column's default.
+REQUESTED_SLOT = 0
 
 EVALUATED = Counter("territoire_alerting_rules_evaluated_total", "Evaluations of a rule with a new observation")
 OPENED = Counter("territoire_alerting_alerts_opened_total", "Alerts opened", ["rule"])
@@ -184,14 +187,28 @@ class Engine:
         await self._evaluate(lease, [], heard)
 
     async def sweep(self, leases: Iterable[Lease]) -> None:
-        """Judge the deadlines that have passed, and resolve what nothing else would, in the shards up to date."""
-        current = [lease for lease in leases if lease.shard in self._watching]
+        """Open requested alerts; judge the deadlines that have passed, and resolve what nothing else would.
+
+        Deadlines are judged in shards that are up to date, requests are taken in any case.
+        """
+        held = list(leases)
+        current = [lease for lease in held if lease.shard in self._watching]
         try:
+            await self._open_requested(held)
             for lease in current:
                 await self._sweep_shard(lease)
             await self._resolve_orphans(current)
         except (LeaseLost, *DATABASE_AWAY) as away:
             log.warning("sweep_put_off", reason=describe(away))
+
+    async def _open_requested(self, leases: Iterable[Lease]) -> None:
+        for lease in leases:
+            if lease.shard == shard_of_slot(REQUESTED_SLOT, self._shards):
+                while True:
+                    async with fenced(self._pool, [lease]) as connection:
+                        opened = await open_requested_alerts(connection)
+                    if opened < AT_ONCE:
+                        break
 
     async def _sweep_shard(self, lease: Lease) -> None:
         slots = slots_of_shard(lease.shard, self._shards)

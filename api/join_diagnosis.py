@@ -1,4 +1,4 @@
-"""Why a device's joins are refused and what to do about it, in the technician's words."""
+"""Why a device's joins are rejected and what to do about it, in the technician's words."""
 
 from datetime import datetime
 from typing import Self
@@ -7,36 +7,37 @@ from pydantic import Field
 
 from api.fields import Answer
 from lorawan.join_policy import DevNoncePolicy, policy_of
+from lorawan.rejections import RejectReason
 from registry.joins import JoinDiagnosis
 
-# By the network server's word (network.join_handler): what happened, and what to do.
-REFUSALS = {
-    "mic": (
+# What happened, and what to do.
+REJECTIONS: dict[str, tuple[str, str]] = {
+    RejectReason.MIC: (
         "La clé du capteur (AppKey) n'est pas celle qui est enregistrée ici.",
         "Comparez l'AppKey avec celle du fabricant, puis enregistrez la bonne.",
     ),
-    "disabled": ("Le capteur est désactivé.", "Réactivez-le (PATCH, enabled: true)."),
-    "not_otaa": (
+    RejectReason.DISABLED: ("Le capteur est désactivé.", "Réactivez-le (PATCH, enabled: true)."),
+    RejectReason.NOT_OTAA: (
         "Le capteur demande à rejoindre le réseau, mais il est enregistré en ABP ou sur un autre réseau.",
         "Enregistrez sa clé racine par une reprise (/v1/device-imports), ou réglez le capteur en ABP.",
     ),
-    "wrong_kek": (
+    RejectReason.WRONG_KEK: (
         "La clé enregistrée ne s'ouvre pas avec la clé de chiffrement du service.",
         "Appelez l'exploitant de la plateforme : TERRITOIRE_KEK n'est pas celle de l'enregistrement.",
     ),
-    "dev_nonce_used": (
+    RejectReason.DEV_NONCE_USED: (
         "Le capteur présente un numéro d'activation (DevNonce) qui a déjà servi : a-t-il été remis à zéro ?",
         "Effacez ses DevNonces (DELETE /v1/devices/{dev_eui}/dev-nonces), puis relancez son activation.",
     ),
-    "dev_nonce_not_increasing": (
+    RejectReason.DEV_NONCE_NOT_INCREASING: (
         "Le capteur est en LoRaWAN 1.0.4 : son numéro d'activation (DevNonce) doit croître, et il a reculé.",
         "Effacez ses DevNonces (DELETE /v1/devices/{dev_eui}/dev-nonces), ou corrigez la version de son profil.",
     ),
-    "join_nonce_used_up": (
+    RejectReason.JOIN_NONCE_USED_UP: (
         "Le réseau a répondu autant de fois que cette clé le permet.",
         "Donnez une nouvelle AppKey au capteur.",
     ),
-    "device_flood": (
+    RejectReason.DEVICE_FLOOD: (
         "Le capteur redemande sans cesse à rejoindre le réseau, sans entendre nos réponses.",
         "Vérifiez son antenne et sa distance aux passerelles ; il est à nouveau écouté au bout de dix minutes.",
     ),
@@ -86,7 +87,7 @@ def _words(found: JoinDiagnosis) -> tuple[str | None, str | None]:
         if found.heard_at is not None:
             return None, None
         return None, NEVER_ASKED if found.joined_at is None else NOT_HEARD_YET
-    explanation, advice = REFUSALS.get(found.reason, UNKNOWN)
+    explanation, advice = REJECTIONS.get(found.reason, UNKNOWN)
     if found.heard_at is not None and found.heard_at > found.refused_at:
         return explanation, HEARD_SINCE
     return explanation, advice

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from alerting.rules.region import PARIS
-from registry.downlinks import Downlink
-from registry.preflight import OpenRow, Preflight, Reach
+from api.downlink_reasons import sentence
+from core.model.downlinks import Downlink, DownlinkReason, OpenRow, Preflight, Reach
 
 WaitsFor = Literal[
     "enabling",
@@ -24,27 +24,6 @@ WaitsFor = Literal[
 
 # After the class A windows of its last uplink a class C device listens again (network.downlink_frame).
 CLASS_C_MARGIN = timedelta(seconds=1.5)
-# The words of gateways, of the bridge and of the network server (network.downlink_dispatch).
-REASONS = {
-    "DUTY_CYCLE_OVERFLOW": "plus de temps d'émission",
-    "GATEWAY_UNREACHABLE": "passerelle hors ligne",
-    "GATEWAY_NO_ANSWER": "la passerelle n'a pas répondu",
-    "NO_ACK": "la passerelle n'a pas confirmé l'émission",
-    "COLLISION_PACKET": "la passerelle émettait un autre message",
-    "COLLISION_BEACON": "la passerelle émettait sa balise",
-    "TOO_LATE": "trop tard pour les fenêtres de réception du capteur",
-    "TOO_EARLY": "la passerelle a jugé la demande trop en avance",
-    "TX_FREQ": "la passerelle n'émet pas sur cette fréquence",
-    "TX_POWER": "la passerelle n'émet pas à cette puissance",
-    "GPS_UNLOCKED": "la passerelle a perdu l'heure GPS",
-    "PAYLOAD_TOO_LARGE": "message trop long pour le débit radio du capteur",
-    "SESSION_CLOSED": "le capteur s'est réactivé entre-temps",
-    "DATABASE_AWAY": "la base de données était indisponible",
-    "INTERNAL_ERROR": "le message n'a pas pu être construit",
-    "RESTARTED": "le service a redémarré",
-    "DEVICE_NO_ACK": "le capteur n'a pas accusé réception",
-    "DEVICE_SILENT": "le capteur est resté silencieux",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +44,7 @@ def explain(row: Downlink, preflight: Preflight | None, now: datetime) -> Explan
         now: the instant of the question.
     """
     if row.lns_source_id is not None:
-        return Explanation(None, row.reason)  # Intake writes French.
+        return Explanation(None, None if row.reason is None else _reason(row))
     if row.state == "queued" and preflight is not None:
         return _queued(row, preflight, now)
     if row.state == "sending":
@@ -80,7 +59,7 @@ def _end(row: Downlink) -> str | None:
     if row.state == "failed":
         return f"abandonné : {_reason(row)}"
     if row.state == "expired":
-        is_told = row.reason not in (None, "NOT_AFTER")
+        is_told = row.reason not in (None, DownlinkReason.NOT_AFTER)
         return f"délai dépassé ; dernière tentative : {_reason(row)}" if is_told else "délai dépassé"
     return None
 
@@ -124,9 +103,9 @@ def _refused_until(row: Downlink, me: OpenRow | None, now: datetime) -> Explanat
         return None
     at = _clock(until, now)
     match row.reason:
-        case "DUTY_CYCLE_OVERFLOW":
+        case DownlinkReason.DUTY_CYCLE_OVERFLOW:
             return Explanation("duty_cycle", f"plus de temps d'émission avant {at} (limite légale)", until)
-        case "GATEWAY_UNREACHABLE":
+        case DownlinkReason.GATEWAY_UNREACHABLE:
             return Explanation("gateway", f"passerelle hors ligne, nouvel essai à {at}", until)
         case _:
             return Explanation("locked", f"verrouillé jusqu'à {at} : {_reason(row)}", until)
@@ -157,7 +136,7 @@ def _ahead(row: Downlink, rows: tuple[OpenRow, ...], now: datetime) -> int:
 
 
 def _reason(row: Downlink) -> str:
-    return REASONS.get(row.reason or "", row.reason or "raison inconnue")
+    return sentence(row.reason, row.detail)
 
 
 def _clock(instant: datetime, now: datetime) -> str:

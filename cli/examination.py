@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from api.quarantine_reasons import quarantine_cause
 from cli.findings import STREAM_FILLING, Finding, critical, good, warning
 from cli.place import Place
 from cli.report import last_line
@@ -53,7 +54,10 @@ FROM (SELECT service, shard, max(expires_at) AS until FROM shard_lease GROUP BY 
 WHERE until < now() - interval '30 seconds' GROUP BY service ORDER BY service
 """
 COUNT_UNKNOWN_GATEWAYS = "SELECT count(*) FROM unknown_gateway WHERE last_seen_at > now() - interval '1 hour'"
-COUNT_QUARANTINED = "SELECT count(*) FROM observation.quarantine WHERE at > now() - $1::interval"
+COUNT_QUARANTINED = """
+SELECT reason, count(*) AS items FROM observation.quarantine WHERE at > now() - $1::interval
+GROUP BY reason ORDER BY items DESC, reason
+"""
 READ_OLDEST_DIRTY = "SELECT min(hour) FROM observation.dirty WHERE hour < date_trunc('hour', now(), 'UTC')"
 
 
@@ -188,9 +192,11 @@ async def _examine_activity(connection: Connection) -> list[Finding]:
         if unknown > 1:
             what = f"{unknown} se présentent sans être enregistrées"
         found.append(warning("passerelles", what, "GET /v1/gateways/unknown les nomme ; enregistrez les vôtres"))
-    quarantined = await connection.fetchval(COUNT_QUARANTINED, QUARANTINED_IN)
+    quarantined = await connection.fetch(COUNT_QUARANTINED, QUARANTINED_IN)
     if quarantined:
-        what = f"{quarantined} éléments illisibles mis de côté en 24 heures"
+        total = sum(row["items"] for row in quarantined)
+        causes = ", ".join(f"{quarantine_cause(row['reason'])} ({row['items']})" for row in quarantined)
+        what = f"{total} éléments illisibles mis de côté en 24 heures : {causes}"
         found.append(warning("quarantaine", what, "lisez la cause dans observation.quarantine"))
     oldest = await connection.fetchval(READ_OLDEST_DIRTY)
     if oldest is not None and datetime.now(UTC) - oldest > ROLLUPS_LATE:

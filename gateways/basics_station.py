@@ -14,7 +14,7 @@ from core.model.entities import Gateway
 from core.runtime.clock import wall_clock_us
 from core.runtime.token_bucket import TokenBucket
 from gateways.basics_station_frames import Unfit, fell_back, frame_of, schedule_of, stats_of
-from gateways.frontend import INTERNAL_ERROR, NO_ACK, OK, Emission, FrameSink
+from gateways.frontend import INTERNAL_ERROR, NO_ACK, OK, ChosenTransmission, FrameSink
 from gateways.known_gateways import Gateways, Sightings
 from gateways.paths import Paths
 from gateways.round_trip import RoundTrip
@@ -266,12 +266,12 @@ class BasicsStation:
 
     # --- To the station ------------------------------------------------------------------------------
 
-    async def emit(self, emission: Emission) -> str:
+    async def emit(self, emission: ChosenTransmission) -> str:
         """One frame in the one way that was chosen."""
         status, _ = await self.emit_in_windows([emission])
         return status
 
-    async def emit_in_windows(self, emissions: Sequence[Emission]) -> tuple[str, int]:
+    async def emit_in_windows(self, emissions: Sequence[ChosenTransmission]) -> tuple[str, int]:
         """dnmsg, and the dntxed with its diid; a station says nothing of a frame that it does not send."""
         gateway_id = emissions[0].gateway_id
         link = self._links.get(gateway_id)
@@ -300,7 +300,7 @@ class BasicsStation:
         return OK, int(fell_back(transmitted, when))
 
 
-def _patience_s(emissions: Sequence[Emission], when: ClassA | ClassC, round_trip_us: int) -> float:
+def _patience_s(emissions: Sequence[ChosenTransmission], when: ClassA | ClassC, round_trip_us: int) -> float:
     """How long a dntxed is waited for: what comes later is as good as nothing."""
     if isinstance(when, ClassC):
         return SILENT_AFTER_IMMEDIATE_S

@@ -7,7 +7,7 @@ from typing import Any
 from core.messages.downlinks import Transmission
 from core.messages.frames import Frame
 from core.messages.traces import new_trace
-from gateways.frontend import Emission
+from gateways.frontend import ChosenTransmission
 from gateways.reception_time import reception_time_us
 from lorawan.gateway.basics_station import Heard, Transmitted, Version
 from lorawan.gateway.basics_station_answers import ClassA, ClassC, Tuning
@@ -54,7 +54,7 @@ def frame_of(
     )
 
 
-def schedule_of(emissions: Sequence[Emission], region: Region) -> tuple[ClassA | ClassC, int]:
+def schedule_of(emissions: Sequence[ChosenTransmission], region: Region) -> tuple[ClassA | ClassC, int]:
     """When and how a station is to emit one of `emissions`, and its rctx.
 
     Raises:

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from core.messages.frames import Frame
 from core.messages.traces import new_trace
 from gateways import chirpstack_legacy as legacy
-from gateways.frontend import Emission
+from gateways.frontend import ChosenTransmission
 from gateways.reception_time import reception_time_us
 from lorawan.gateway.semtech_rxpk import UNKNOWN_SNR
 from lorawan.identifiers import GatewayId, parse_eui
@@ -188,7 +188,7 @@ def stats_of(stats: gw.GatewayStats) -> dict[str, Any]:
     return noted
 
 
-def downlink_of(emission: Emission, downlink_id: int) -> gw.DownlinkFrame:
+def downlink_of(emission: ChosenTransmission, downlink_id: int) -> gw.DownlinkFrame:
     """A command of one item: which window comes next is decided here, where the answers arrive."""
     transmission = emission.transmission
     command = gw.DownlinkFrame(downlink_id=downlink_id, gateway_id=emission.gateway_id.hex())

@@ -27,7 +27,7 @@ from gateways.chirpstack_messages import (
     status_of,
     write_command,
 )
-from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, Emission
+from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, ChosenTransmission
 from gateways.gateway_activity import Activity
 from gateways.known_gateways import Gateways, Sightings
 from gateways.paths import Paths
@@ -202,7 +202,7 @@ class ChirpStackMqtt:
         DATAGRAMS.labels("event_ack", status.lower()).inc()
         asked.set_result(status)
 
-    async def emit(self, emission: Emission) -> str:
+    async def emit(self, emission: ChosenTransmission) -> str:
         """command/down, and the `ack` event with its id."""
         station = self._stations.get(emission.gateway_id)
         if station is None:

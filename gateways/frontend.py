@@ -16,7 +16,7 @@ TX_ACK_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Emission:
+class ChosenTransmission:
     """One frame for one gateway's radio, in the one way that was chosen."""
 
     gateway_id: GatewayId
@@ -49,7 +49,7 @@ class Frontend(Protocol):
         """Whether a gateway answers as soon as it has queued a frame: its answer then tells how far away it is."""
         ...
 
-    async def emit(self, emission: Emission) -> str:
+    async def emit(self, emission: ChosenTransmission) -> str:
         """Ask the gateway's radio and wait for its answer: OK, the error that it names, or NO_ACK."""
         ...
 
@@ -61,7 +61,7 @@ class WindowFrontend(Frontend, Protocol):
     An answer comes too late to choose another window: they are given all of them, and fall back by themselves.
     """
 
-    async def emit_in_windows(self, emissions: Sequence[Emission]) -> tuple[str, int]:
+    async def emit_in_windows(self, emissions: Sequence[ChosenTransmission]) -> tuple[str, int]:
         """Ask for one frame in any of its windows, the first that the radio can keep.
 
         Returns:

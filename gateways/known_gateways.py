@@ -8,13 +8,13 @@ from typing import Any
 
 import structlog
 
-from alerting.address_alerts import open_address_alerts
 from core.model.entities import Gateway
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool
 from gateways import gateway_metrics
 from gateways.telemetry import ADDRESS_CHANGES, REGISTERED
 from lorawan.identifiers import GatewayId
+from registry.alert_requests import request_address_alerts
 from registry.changes import Change
 from registry.gateway_supervision import AddressSeen, save_address_changes
 from registry.gateways import GatewaySeen, read_gateways, save_gateway_states, save_unknown_gateways
@@ -146,7 +146,7 @@ class Sightings:
         changes = [AddressSeen(*key, refused=True, times=times, at=at) for key, times in refused.items()]
         async with self._pool.acquire() as connection, connection.transaction():
             await save_address_changes(connection, changes)
-            await open_address_alerts(connection, changes)
+            await request_address_alerts(connection, changes)
         for change in changes:
             _warn("gateway_address_refused", change)
 
@@ -154,7 +154,7 @@ class Sightings:
         async with self._pool.acquire() as connection, connection.transaction():
             moved = await save_gateway_states(connection, _rows(known))
             if moved:
-                await open_address_alerts(connection, moved)
+                await request_address_alerts(connection, moved)
         for gateway_id, sight in known.items():
             if gateway_id in self._gateways:
                 gateway_metrics.LAST_SEEN.labels(gateway_id.hex()).set(sight.seen_at)

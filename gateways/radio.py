@@ -12,12 +12,12 @@ from core.runtime.clock import wall_clock_us
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from gateways import gateway_metrics
-from gateways.frontend import INTERNAL_ERROR, NO_ACK, OK, Emission, Frontend, WindowFrontend
+from gateways.frontend import INTERNAL_ERROR, NO_ACK, OK, ChosenTransmission, Frontend, WindowFrontend
 from gateways.round_trip import RoundTrips
 from gateways.telemetry import ROUND_TRIP_SECONDS
 from gateways.transmission_store import Statuses, read_emissions, write_transmission
-from lorawan.airtime import Emission as LedgerEmission
 from lorawan.airtime import Granted, Priority, Refused, Scheduler, Usage, lora_airtime_us
+from lorawan.airtime import Transmission as LedgerTransmission
 from lorawan.identifiers import GatewayId
 from lorawan.regions import EU868, REGIONS
 
@@ -163,7 +163,7 @@ class Radio:
         if isinstance(granted, Refused):
             return _Outcome(granted.status, granted.fits_at_us)
         priority = _priority_of(request)
-        booked = LedgerEmission(granted.start_us, granted.airtime_us, granted.frequency)
+        booked = LedgerTransmission(granted.start_us, granted.airtime_us, granted.frequency)
         gateway_id = self.gateway.gateway_id
         try:
             row_id = await write_transmission(self._pool, gateway_id, booked, priority, request.downlink_id)
@@ -198,10 +198,10 @@ class Radio:
             lead_us=QUEUE_LEAD_US + self.round_trip_us,
         )
 
-    def _emission(self, request: TransmitRequest, booked: _Booking) -> Emission:
+    def _emission(self, request: TransmitRequest, booked: _Booking) -> ChosenTransmission:
         transmission = booked.transmission
         erp = self._region.downlink_erp(transmission.frequency) - round(self.gateway.antenna_gain)
-        return Emission(
+        return ChosenTransmission(
             self.gateway.gateway_id, request.context, transmission, erp, starts_at_us=booked.granted.start_us
         )
 
@@ -228,7 +228,7 @@ class Radio:
                 self._on_air_until_us = wall_clock_us() + QUEUE_LEAD_US + granted.airtime_us
             return status
 
-    async def _ask(self, frontend: Frontend, emission: Emission) -> str:
+    async def _ask(self, frontend: Frontend, emission: ChosenTransmission) -> str:
         asked_at = time.perf_counter()
         status = await frontend.emit(emission)
         if frontend.answers_at_once and status not in {NO_ACK, INTERNAL_ERROR}:

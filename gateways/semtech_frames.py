@@ -4,7 +4,7 @@ from typing import Any
 
 from core.messages.frames import Frame
 from core.messages.traces import new_trace
-from gateways.frontend import Emission
+from gateways.frontend import ChosenTransmission
 from gateways.reception_time import reception_time_us
 from lorawan.gateway.semtech_rxpk import RxPk
 from lorawan.gateway.semtech_stat import Stat
@@ -62,7 +62,7 @@ def stats_of(stat: Stat) -> dict[str, Any]:
     return {name: value for name, value in stats.items() if value is not None}
 
 
-def txpk_of(emission: Emission) -> TxPk | None:
+def txpk_of(emission: ChosenTransmission) -> TxPk | None:
     """What a forwarder is asked for; None when there is no counter to be on time by."""
     transmission = emission.transmission
     if transmission.immediate:

@@ -9,7 +9,7 @@ import structlog
 
 from core.runtime.clock import wall_clock_us
 from gateways.address_lock import AddressLock
-from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, Emission
+from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, ChosenTransmission
 from gateways.gateway_activity import Activity
 from gateways.known_gateways import Gateways, Sightings
 from gateways.paths import EXPIRES_AFTER_S, Paths
@@ -230,7 +230,7 @@ class SemtechUdp:
             log.warning("gateway_warned", gw_eui=ack.gateway_id.hex(), warning=ack.warning)
         asked.set_result(ack.status.value)
 
-    async def emit(self, emission: Emission) -> str:
+    async def emit(self, emission: ChosenTransmission) -> str:
         """PULL_RESP, and the TX_ACK with its token; a forwarder that cannot read it says nothing at all."""
         txpk = txpk_of(emission)
         address = self._addresses.get(emission.gateway_id)

@@ -7,7 +7,7 @@ import structlog
 
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
-from lorawan.airtime import Emission
+from lorawan.airtime import Transmission
 from lorawan.identifiers import GatewayId
 from lorawan.instants import from_us, to_us
 
@@ -34,14 +34,14 @@ FROM unnest($1::bigint[], $2::text[]) AS s (id, status) WHERE t.id = s.id
 log = structlog.get_logger()
 
 
-async def read_emissions(connection: Connection | Pool, gateway_id: GatewayId) -> list[Emission]:
+async def read_emissions(connection: Connection | Pool, gateway_id: GatewayId) -> list[Transmission]:
     """What a gateway may have emitted in the last hour, or is still to emit."""
     rows = await connection.fetch(READ_EMISSIONS, gateway_id, timeout=WRITE_TIMEOUT_S)
-    return [Emission(to_us(row["starts_at"]), row["airtime_us"], row["frequency"]) for row in rows]
+    return [Transmission(to_us(row["starts_at"]), row["airtime_us"], row["frequency"]) for row in rows]
 
 
 async def write_transmission(
-    connection: Connection | Pool, gateway_id: GatewayId, emission: Emission, priority: int, downlink_id: int
+    connection: Connection | Pool, gateway_id: GatewayId, emission: Transmission, priority: int, downlink_id: int
 ) -> int:
     """Note what the radio is about to be asked for; returns the row's id.
 

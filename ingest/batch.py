@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from core.messages.uplinks import Heard, Uplink
+from core.model.quarantine import Quarantined, QuarantineReason
 from ingest.device import END_US, KnownDevice
 from ingest.identity import Stored
 from ingest.pipeline import INT2_END, Interpreted, Read, Row, Value
@@ -32,16 +33,6 @@ class UplinkMessage(NamedTuple):
     sequence: int
     uplinks: Sequence[Uplink]
     first: int = 0
-
-
-class Quarantined(NamedTuple):
-    """What nobody can store. `kind` is for counting, `reason` for reading."""
-
-    subject: str
-    sequence: int
-    kind: str
-    reason: str
-    data: bytes
 
 
 class Shown(NamedTuple):
@@ -224,10 +215,10 @@ def wanted_datastreams(interpreted: Iterable[Interpreted]) -> dict[WantedDatastr
     return wanted
 
 
-def quarantine_of(message: UplinkMessage, kind: str, reason: str) -> list[Quarantined]:
+def quarantine_of(message: UplinkMessage, reason: QuarantineReason, detail: str = "") -> list[Quarantined]:
     """These uplinks as quarantine keeps them: each as msgpack."""
     return [
-        Quarantined(message.subject, message.sequence, kind, reason, msgspec.msgpack.encode(uplink))
+        Quarantined(message.subject, message.sequence, reason, msgspec.msgpack.encode(uplink), detail)
         for uplink in message.uplinks
     ]
 

@@ -1,15 +1,15 @@
-"""A codec version that overran is suspended for everybody, with an alert in the same transaction."""
+"""A codec version that overran is suspended for everybody; the same transaction asks for an alert."""
 
 from contextlib import suppress
 from datetime import UTC, datetime
 
 import structlog
 
-from alerting.codec_alerts import open_codec_alerts
 from core.messages import topics
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.postgres import Pool
 from ingest.telemetry import CODECS_SUSPENDED
+from registry.alert_requests import request_codec_alerts
 from registry.codecs import quarantine_version
 
 REASON = "cinq dépassements du temps de calcul en dix minutes"
@@ -29,7 +29,7 @@ class Suspension:
         async with self._pool.acquire() as connection, connection.transaction():
             if not await quarantine_version(connection, version_id, REASON):
                 return
-            await open_codec_alerts(connection, version_id, datetime.now(UTC))
+            await request_codec_alerts(connection, version_id, datetime.now(UTC))
         CODECS_SUSPENDED.inc()
         log.error("codec_version_suspended", codec_version_id=version_id, reason=REASON)
         with suppress(*BUS_AWAY):  # Without the nudge they know in 5 s.

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import structlog
 
 from core.messages.uplinks import Uplink
+from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.postgres import Pool
-from ingest.batch import Prepared, Quarantined, Shown, UplinkMessage, compose, quarantine_of, wanted_datastreams
+from ingest.batch import Prepared, Shown, UplinkMessage, compose, quarantine_of, wanted_datastreams
 from ingest.device import KnownDevice
 from ingest.gateways import KnownGateways
 from ingest.known_devices import KnownDevices
@@ -82,11 +83,10 @@ def _interpret_all(
         try:
             problem = problem_of(uplink)
             if problem is not None:
-                reason = f"Champ impossible : {problem}"
-                prepared.quarantined += _quarantined(message, uplink, "impossible_field", reason)
+                reason = QuarantineReason.IMPOSSIBLE_FIELD
+                prepared.quarantined += _quarantined(message, uplink, reason, problem)
             elif (device := devices.get(uplink.device_id)) is None:
-                reason = "L'équipement n'existe plus dans le référentiel"
-                prepared.quarantined += _quarantined(message, uplink, "unknown_device", reason)
+                prepared.quarantined += _quarantined(message, uplink, QuarantineReason.UNKNOWN_DEVICE)
             elif uplink.late:
                 prepared.late.append(uplink)
             else:
@@ -94,12 +94,14 @@ def _interpret_all(
                 prepared.uplinks.append(interpret(uplink, device, read))
         except Exception as defect:
             log.exception("uplink_not_prepared", sequence=message.sequence)
-            reason = readable(f"Défaut du traitement : {type(defect).__name__} {defect}")
-            prepared.quarantined += _quarantined(message, uplink, "defect", reason)
+            detail = readable(f"{type(defect).__name__}: {defect}")
+            prepared.quarantined += _quarantined(message, uplink, QuarantineReason.DEFECT, detail)
 
 
-def _quarantined(message: UplinkMessage, uplink: Uplink, kind: str, reason: str) -> list[Quarantined]:
-    return quarantine_of(UplinkMessage(message.subject, message.sequence, [uplink]), kind, reason)
+def _quarantined(
+    message: UplinkMessage, uplink: Uplink, reason: QuarantineReason, detail: str = ""
+) -> list[Quarantined]:
+    return quarantine_of(UplinkMessage(message.subject, message.sequence, [uplink]), reason, detail)
 
 
 async def resolve_datastreams(interpreted: Sequence[Interpreted], pool: Pool) -> None:

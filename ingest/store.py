@@ -9,13 +9,14 @@ from core.runtime.lease import Lease
 from core.runtime.ownership import fenced
 from core.runtime.postgres import Connection, Pool, UniqueViolationError
 from ingest.applications import queue_events
-from ingest.batch import Batch, Prepared, Published, Quarantined, by_slot, compose
+from ingest.batch import Batch, Prepared, Published, by_slot, compose
 from ingest.binary_copy import copy_of_measurements, copy_of_receptions, copy_of_seen, copy_of_uplinks
 from ingest.dirty import Hours, MarkedHours
 from ingest.identity import seen_key, sort_out
 from ingest.insertion import insert_all, insert_measurements, insert_receptions
 from ingest.pipeline import Row
 from ingest.seen import read_stored, replace_seen
+from registry.quarantine import quarantine
 
 SCHEMA = "observation"
 # Far below the two minutes that maintenance leaves an hour after its end.
@@ -51,11 +52,6 @@ WHERE latest.time < excluded.time
 """
 MARK = """
 INSERT INTO observation.dirty (hour, datastream_ids) VALUES (to_timestamp($1::bigint * 3600), $2::int[])
-"""
-QUARANTINE = """
-INSERT INTO observation.quarantine (service, subject, sequence, reason, data)
-SELECT 'ingest', * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[])
-ON CONFLICT DO NOTHING
 """
 
 
@@ -111,7 +107,7 @@ class Store:
                 await _write_rest(connection, batch, marks)
                 if has_applications:
                     await queue_events(connection, batch.uplinks)
-                await _quarantine(connection, prepared.quarantined)
+                await quarantine(connection, "ingest", prepared.quarantined)
             self._marked.committed(marks, now_us)
         return batch
 
@@ -176,14 +172,3 @@ async def _write_latest(connection: Connection, rows: Sequence[Row]) -> None:
     of = [id_ << 16 | flag for id_, flag in zip(ids, flags, strict=True)]
     if await connection.execute(UPDATE_LATEST, of, times, values) != f"UPDATE {len(rows)}":
         await connection.execute(UPSERT_LATEST, of, times, values)  # Some are the first or not newer.
-
-
-async def _quarantine(connection: Connection, items: Sequence[Quarantined]) -> None:
-    if items:
-        await connection.execute(
-            QUARANTINE,
-            [item.subject for item in items],
-            [item.sequence for item in items],
-            [item.reason for item in items],
-            [item.data for item in items],
-        )

@@ -56,8 +56,8 @@ def count_written(prepared: Prepared, written: Written) -> None:
     for status, count in statuses.items():
         if count:
             UPLINKS.labels(status).inc(count)
-    for kind, count in Tally(entry.kind for entry in prepared.quarantined).items():
-        QUARANTINED.labels(kind).inc(count)
+    for reason, count in Tally(entry.reason for entry in prepared.quarantined).items():
+        QUARANTINED.labels(reason).inc(count)
     MEASUREMENTS.labels("current").inc(len(batch.measurements))
     MEASUREMENTS.labels("history").inc(len(batch.history))
     RECEPTIONS_SKIPPED.inc(batch.receptions_skipped)

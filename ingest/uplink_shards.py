@@ -8,6 +8,7 @@ import structlog
 
 from core.messages.batch import UnreadableBatch
 from core.messages.uplinks import UPLINK_BATCHES
+from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.bus import Message
 from core.runtime.clock import wall_clock_us
 from core.runtime.lease import Lease
@@ -15,7 +16,7 @@ from core.runtime.owned_shard import Decoded, OwnedShard
 from core.runtime.postgres import BAD_DATA, ForeignKeyViolationError, Pool
 from core.runtime.shard_worker import Pace, Place, ShardWorker
 from ingest import uplink_trace
-from ingest.batch import Prepared, Quarantined, UplinkMessage, quarantine_of
+from ingest.batch import Prepared, UplinkMessage, quarantine_of
 from ingest.pipeline import readable
 from ingest.prepare import Registry, prepare
 from ingest.publishing import MeasurementPublisher
@@ -61,12 +62,12 @@ class UplinkShard(OwnedShard[MessageUnit]):
         return Decoded(len(uplinks), 1)
 
     def unreadable(self, message: Message, why: UnreadableBatch | None) -> MessageUnit:
-        """The message in quarantine, with the reason in French."""
+        """The message in quarantine, with its reason."""
         if why is None:
-            kind, reason = "poison", _crash_reason(self.lease)
+            reason, detail = QuarantineReason.POISON, str(self.lease.crashes)
         else:
-            kind, reason = "unreadable_batch", readable(f"Lot illisible : {why}")
-        entry = Quarantined(message.subject, message.sequence, kind, reason, message.data)
+            reason, detail = QuarantineReason.UNREADABLE_BATCH, readable(str(why))
+        entry = Quarantined(message.subject, message.sequence, reason, message.data, detail)
         nothing = UplinkMessage(message.subject, message.sequence, [])
         return MessageUnit(self, (message.sequence,), nothing, [entry])
 
@@ -169,19 +170,19 @@ class Ingest:
         return Place(message.sequence, message.first) if message.uplinks else None
 
     def rejected(self, unit: MessageUnit, error: Exception | None) -> MessageUnit | None:
-        """The uplink in quarantine, with the reason in French."""
+        """The uplink in quarantine, with its reason."""
         message = unit.message
         if not message.uplinks:
             return None
         match error:
             case None:
-                kind, reason = "poison", _crash_reason(unit.shard.lease)
+                reason, detail = QuarantineReason.POISON, str(unit.shard.lease.crashes)
             case _ if isinstance(error, BAD_DATA):
-                kind, reason = "refused_value", f"Refusé par la base : {error}"
+                reason, detail = QuarantineReason.REFUSED_VALUE, str(error)
             case _:
                 log.error("uplink_not_stored", sequence=message.sequence, exc_info=error)
-                kind, reason = "defect", f"Défaut du traitement : {type(error).__name__} {error}"
-        entries = quarantine_of(message, kind, readable(reason))
+                reason, detail = QuarantineReason.DEFECT, f"{type(error).__name__}: {error}"
+        entries = quarantine_of(message, reason, readable(detail))
         return MessageUnit(unit.shard, unit.sequences, message._replace(uplinks=[]), entries)
 
     def count_retry(self, error: Exception) -> None:
@@ -206,7 +207,3 @@ def worker_of(pool: Pool, ingest: Ingest, settings: BatchSettings) -> ShardWorke
         linger_s=linger_s,
     )
     return ShardWorker(pool, ingest, pace)
-
-
-def _crash_reason(lease: Lease) -> str:
-    return f"Écarté sans être lu : le service s'est arrêté {lease.crashes} fois en le traitant"

@@ -24,7 +24,7 @@ def write_steps(prepared: Prepared, written: Written, devices: KnownDevices, beg
     for entry in prepared.quarantined:
         trace_id = trace_of(entry.data)
         log.warning(
-            "quarantined", kind=entry.kind, reason=entry.reason, trace_id=trace_id, sequence=entry.sequence
+            "quarantined", reason=entry.reason, detail=entry.detail, trace_id=trace_id, sequence=entry.sequence
         )
     for uplink in prepared.late:
         _step(uplink, "late", devices, began_us)

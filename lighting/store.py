@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from core.runtime.postgres import Connection, Pool, Record
 from lighting.commands import OpenCommand, ReadBack, State
+from registry.downlinks import cancel_superseded
 from registry.rows import entity, fetch_all, fetch_one
 
 COLUMNS = """id, tenant_id, asset_id, device_id, action, off_until, requested_by, reason, state::text AS state,
@@ -40,15 +41,6 @@ SUPERSEDE = """
 UPDATE lighting_command SET state = 'superseded', updated_at = now()
 WHERE asset_id = $1 AND state IN ('queued', 'sent')
 RETURNING downlink_id, read_back_downlink_id
-"""
-# Newer wishes win: what an older command has in the queue is cancelled with it, and what a gateway is being asked
-# for is not asked for again. A statement of its own: it sees what a sweep enqueued while SUPERSEDE waited for it.
-CANCEL_SUPERSEDED = """
-UPDATE downlink SET
-    state = CASE WHEN state = 'queued' THEN 'cancelled' ELSE state END,
-    reason = CASE WHEN state = 'queued' THEN 'superseded' ELSE reason END,
-    not_after = least(not_after, now()), updated_at = now()
-WHERE id = ANY($1::bigint[]) AND state IN ('queued', 'sending')
 """
 # A newer command has taken over what an older one still had to light again.
 SETTLE_OLDER = """
@@ -212,7 +204,7 @@ async def supersede_open(connection: Connection, asset_id: int) -> None:
     superseded = await connection.fetch(SUPERSEDE, asset_id)
     ids = [id_ for row in superseded for id_ in row.values() if id_ is not None]
     if ids:
-        await connection.execute(CANCEL_SUPERSEDED, ids)
+        await cancel_superseded(connection, ids)
 
 
 def _locked(row: Record) -> LockedCommand:

@@ -96,7 +96,7 @@ class Refused:
     fits_at_us: int = 0
 
 
-class Emission(NamedTuple):
+class Transmission(NamedTuple):
     """What a radio may have emitted, as the ledger keeps it."""
 
     start_us: int
@@ -172,7 +172,7 @@ class Scheduler:
         self._ledgers = {band: _Ledger(band) for band in region.sub_bands}
         self._radio: list[_Span] = []
 
-    def restore(self, now_us: int, emissions: Iterable[Emission]) -> None:
+    def restore(self, now_us: int, emissions: Iterable[Transmission]) -> None:
         """Takes back what may have been emitted in the last hour, or is still to come; older ones are left out."""
         for start_us, airtime_us, frequency in emissions:
             span, band = _Span(start_us, start_us + airtime_us), self._region.sub_band_of(frequency)

@@ -6,7 +6,6 @@ saves the session that the outcome carries. Rows are those of the test matrix in
 What is made anew for every uplink is a msgspec Struct: a frozen dataclass costs ten times as much to make.
 """
 
-from enum import StrEnum
 from hashlib import blake2b
 
 from msgspec import Struct
@@ -15,6 +14,7 @@ from msgspec.structs import replace
 from lorawan.crypto import Direction, SessionCipher
 from lorawan.frame import MAX_F_CNT, DownlinkFCtrl, DownlinkFrame, UplinkFCtrl, UplinkFrame
 from lorawan.identifiers import DevAddr
+from lorawan.rejections import RejectReason
 
 # A gap above this was refused up to 1.0.3 (MAX_FCNT_GAP); it is accepted here, and worth a warning (row 8).
 MAX_F_CNT_GAP = 16_384
@@ -48,17 +48,6 @@ class Session(Struct, frozen=True, gc=False):
     skip_f_cnt: bool = False
     """ABP devices that restart at 0: a lower FCnt is accepted, and so is a replay. A risk to be shown."""
     last_uplink: LastUplink | None = None
-
-
-class RejectReason(StrEnum):
-    """Why a session does not accept an uplink."""
-
-    MIC = "mic"
-    """No counter that this session could expect makes the MIC right: most likely another device's frame."""
-    REPLAY = "replay"
-    """The MIC is right for a counter already passed: a replay, or a device that restarted its counter."""
-    SAME_F_CNT = "same_f_cnt"
-    """The MIC is right for the last accepted counter, and the octets differ."""
 
 
 class Accepted(Struct, frozen=True):

@@ -10,6 +10,7 @@ import structlog
 
 from core.messages import topics
 from core.messages.downlinks import TransmitReply, TransmitRequest, decode_reply, encode_transmit
+from core.model.downlinks import DownlinkReason, DownlinkState, DueDownlink
 from core.runtime.bus import BUS_AWAY, Bus, NoResponders
 from core.runtime.clock import wall_clock_us
 from core.runtime.errors import describe
@@ -18,29 +19,20 @@ from core.runtime.ownership import fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from lorawan.instants import from_us, to_us
 from lorawan.windows import Window
-from network import downlink_frame, downlink_store, store
-from network.downlink_frame import Order
-from network.downlink_store import MAX_ATTEMPTS, Changed, DueDownlink, Settlement
+from network import downlink_frame, store
+from network.downlink_frame import PlannedDownlink
 from network.join_pressure import JoinPressure
 from network.sessions import HeardCopy
 from network.settings import NetworkServerSettings
 from network.shards import Shard, Shards, nudge_done
 from network.telemetry import DOWNLINK_DELAY, DOWNLINKS
+from registry import downlinks
+from registry.downlinks import MAX_ATTEMPTS, Changed, Settlement
 
 OK = "OK"
-# Why a frame did not go out, beside the gateways' own words (TOO_LATE, COLLISION_PACKET, DUTY_CYCLE_OVERFLOW...).
-TOO_LATE = "TOO_LATE"
-GATEWAY_UNREACHABLE = "GATEWAY_UNREACHABLE"
-GATEWAY_NO_ANSWER = "GATEWAY_NO_ANSWER"
-DUTY_CYCLE_OVERFLOW = "DUTY_CYCLE_OVERFLOW"
-PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
-SESSION_CLOSED = "SESSION_CLOSED"
-DATABASE_WAS_AWAY = "DATABASE_AWAY"
-INTERNAL_ERROR = "INTERNAL_ERROR"
-
-HOPELESS = (PAYLOAD_TOO_LARGE, INTERNAL_ERROR)
+HOPELESS = (DownlinkReason.PAYLOAD_TOO_LARGE, DownlinkReason.INTERNAL_ERROR)
 # No attempt was made: the row waits for as long as it is wanted.
-WAITING = (GATEWAY_UNREACHABLE, DUTY_CYCLE_OVERFLOW)
+WAITING = (DownlinkReason.GATEWAY_UNREACHABLE, DownlinkReason.DUTY_CYCLE_OVERFLOW)
 # Beyond the window: the gateway's TX_ACK, or the bridge's knowledge that none will come.
 ANSWER_MARGIN_S = 5.0
 RETRY_AFTER_US = (2_000_000, 5_000_000, 10_000_000)
@@ -56,8 +48,12 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Emission:
-    """What became of one frame. `status` OK: a gateway has it in its queue, to start at `starts_at_us`."""
+class TransmitOutcome:
+    """What became of one frame.
+
+    `status` OK: a gateway has it in its queue, to start at `starts_at_us`. Else a DownlinkReason, or a word of the
+    gateway's own that is none.
+    """
 
     status: str
     gateway_id: bytes | None = None
@@ -65,7 +61,7 @@ class Emission:
     fits_at_us: int = 0
 
 
-class Emitter:
+class Dispatcher:
     """Carries frames to gateways in a bounded number of tasks, and says which devices are being told something."""
 
     def __init__(
@@ -103,19 +99,19 @@ class Emitter:
         """When the last frame for this device is off the air."""
         return self._on_air_until_us.get(device_id, 0)
 
-    def start(self, order: Order, f_cnt: int) -> None:
+    def start(self, planned: PlannedDownlink, f_cnt: int) -> None:
         """Send a data frame whose counter and row are committed."""
-        self._spawn(order, f_cnt)
+        self._spawn(planned, f_cnt)
 
-    def start_accept(self, order: Order) -> None:
+    def start_accept(self, planned: PlannedDownlink) -> None:
         """Send a join-accept, unless the same is on its way or out already."""
-        if order.session.id in self._accepts:
+        if planned.session.id in self._accepts:
             return
-        self._accepts[order.session.id] = None
+        self._accepts[planned.session.id] = None
         while len(self._accepts) > MAX_REMEMBERED:
             del self._accepts[next(iter(self._accepts))]
-        self._pressure.note([copy.gateway_id for copy in order.routes], wall_clock_us())
-        self._spawn(order, 0)
+        self._pressure.note([copy.gateway_id for copy in planned.routes], wall_clock_us())
+        self._spawn(planned, 0)
 
     async def drain(self, timeout_s: float) -> None:
         """Wait for what is on its way, so that its rows say what became of it; the rest is made again later."""
@@ -130,89 +126,89 @@ class Emitter:
         if tasks:
             await asyncio.wait(tasks, timeout=FINISH_S)
 
-    def _spawn(self, order: Order, f_cnt: int) -> None:
-        self._busy[order.device_id] += 1
-        if order.row is not None:
-            self._rows.add(order.row.id)
-        task = self._group.create_task(self._carry(order, f_cnt), name=f"downlink to device {order.device_id}")
-        self._tasks[task] = order.session.slot
+    def _spawn(self, planned: PlannedDownlink, f_cnt: int) -> None:
+        self._busy[planned.device_id] += 1
+        if planned.row is not None:
+            self._rows.add(planned.row.id)
+        task = self._group.create_task(self._carry(planned, f_cnt), name=f"downlink to device {planned.device_id}")
+        self._tasks[task] = planned.session.slot
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
-    async def _carry(self, order: Order, f_cnt: int) -> None:
-        shard = self._shards.of_slot(order.session.slot)
+    async def _carry(self, planned: PlannedDownlink, f_cnt: int) -> None:
+        shard = self._shards.of_slot(planned.session.slot)
         try:
             if shard is None:
                 return
             async with self._room:
-                emission = await self._emit_safely(shard, order, f_cnt)
-            self._note(order, emission)
-            if order.row is not None:
-                if emission.status == OK:
-                    asked_us = to_us(order.row.created_at)
-                    DOWNLINK_DELAY.observe(max(0, emission.starts_at_us - asked_us) / 1_000_000)
-                await self._settle(shard, order.row, emission, is_class_c=order.is_class_c)
+                outcome = await self._transmit_safely(shard, planned, f_cnt)
+            self._note(planned, outcome)
+            if planned.row is not None:
+                if outcome.status == OK:
+                    asked_us = to_us(planned.row.created_at)
+                    DOWNLINK_DELAY.observe(max(0, outcome.starts_at_us - asked_us) / 1_000_000)
+                await self._settle(shard, planned.row, outcome, is_class_c=planned.is_class_c)
         except LeaseLost as lost:
             # The row stays `sending`: whoever takes the shard makes the request again.
             log.warning("downlink_dropped", error=str(lost))
             if shard is not None:
                 self._shards.drop(shard)
         finally:
-            if order.row is not None:
-                self._rows.discard(order.row.id)
-            self._busy[order.device_id] -= 1
-            if not self._busy[order.device_id]:
-                del self._busy[order.device_id]
+            if planned.row is not None:
+                self._rows.discard(planned.row.id)
+            self._busy[planned.device_id] -= 1
+            if not self._busy[planned.device_id]:
+                del self._busy[planned.device_id]
             self._freed()
 
-    def _note(self, order: Order, emission: Emission) -> None:
-        DOWNLINKS.labels("sent" if emission.status == OK else emission.status.lower()).inc()
-        if order.accept and emission.status != OK:
-            self._accepts.pop(order.session.id, None)
+    def _note(self, planned: PlannedDownlink, outcome: TransmitOutcome) -> None:
+        DOWNLINKS.labels("sent" if outcome.status == OK else outcome.status.lower()).inc()
+        if planned.accept and outcome.status != OK:
+            self._accepts.pop(planned.session.id, None)
         if len(self._on_air_until_us) > MAX_REMEMBERED:
             now_us = wall_clock_us()
             self._on_air_until_us = {d: until for d, until in self._on_air_until_us.items() if until > now_us}
 
-    async def _emit_safely(self, shard: Shard, order: Order, f_cnt: int) -> Emission:
+    async def _transmit_safely(self, shard: Shard, planned: PlannedDownlink, f_cnt: int) -> TransmitOutcome:
         try:
-            return await self._emit(shard, order, f_cnt)
+            return await self._transmit(shard, planned, f_cnt)
         except DATABASE_AWAY as away:
             log.warning("downlink_interrupted", error=describe(away))
-            return Emission(DATABASE_WAS_AWAY)
+            return TransmitOutcome(DownlinkReason.DATABASE_AWAY)
         except (ValueError, OverflowError) as wrong:  # This frame cannot be built; the next one may.
-            log.error("downlink_not_built", device_id=order.device_id, error=str(wrong))
-            return Emission(INTERNAL_ERROR)
+            log.error("downlink_not_built", device_id=planned.device_id, error=str(wrong))
+            return TransmitOutcome(DownlinkReason.INTERNAL_ERROR)
 
-    async def _emit(self, shard: Shard, order: Order, f_cnt: int) -> Emission:
+    async def _transmit(self, shard: Shard, planned: PlannedDownlink, f_cnt: int) -> TransmitOutcome:
         """Ask one gateway after the other until one has the frame, or no window is left."""
-        refused: Emission | None = None  # Of the gateways that were asked.
-        for copy, opening in self._tries(order):
-            windows = downlink_frame.fitting(order, opening)
+        refused: TransmitOutcome | None = None  # Of the gateways that were asked.
+        for copy, opening in self._tries(planned):
+            windows = downlink_frame.fitting(planned, opening)
             if not windows:
-                return Emission(PAYLOAD_TOO_LARGE)
-            if wall_clock_us() > order.latest_us:
+                return TransmitOutcome(DownlinkReason.PAYLOAD_TOO_LARGE)
+            if wall_clock_us() > planned.latest_us:
                 break
             if not any(downlink_frame.is_open(window, copy, wall_clock_us()) for window in windows):
                 continue  # It has passed, or this gateway is too far away; another one may be in time.
-            if refused is not None and not order.accept:
-                numbered = await self._another_f_cnt(shard, order, copy)
+            if refused is not None and not planned.accept:
+                numbered = await self._another_f_cnt(shard, planned, copy)
                 if numbered is None:
-                    return Emission(SESSION_CLOSED)
+                    return TransmitOutcome(DownlinkReason.SESSION_CLOSED)
                 f_cnt = numbered
-            phy_payload = downlink_frame.frame(order, windows, f_cnt)
-            request = downlink_frame.request(order, copy, windows, phy_payload, wall_clock_us())
+            phy_payload = downlink_frame.frame(planned, windows, f_cnt)
+            request = downlink_frame.request(planned, copy, windows, phy_payload, wall_clock_us())
             if request is None:
                 continue
             shard.lease.check()
             reply = await self._ask(request)
             if reply.status == OK:
-                return self._sent(order, request, reply)
+                return self._sent(planned, request, reply)
             fits_at_us = min(filter(None, (refused and refused.fits_at_us, reply.fits_at_us)), default=0)
-            refused = Emission(reply.status, copy.gateway_id, fits_at_us=fits_at_us)
-        return refused or Emission(TOO_LATE)
+            refused = TransmitOutcome(reply.status, copy.gateway_id, fits_at_us=fits_at_us)
+        return refused or TransmitOutcome(DownlinkReason.TOO_LATE)
 
-    def _tries(self, order: Order) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
+    def _tries(self, planned: PlannedDownlink) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
         load = self._asked.__getitem__
-        return downlink_frame.tries(order, self._settings.gateways_tried, self._is_calm, load, wall_clock_us())
+        return downlink_frame.tries(planned, self._settings.gateways_tried, self._is_calm, load, wall_clock_us())
 
     def _is_calm(self, gateway_id: bytes) -> bool:
         return self._pressure.is_calm(gateway_id, wall_clock_us())
@@ -227,35 +223,35 @@ class Emitter:
             if not self._asked[request.gateway_id]:
                 del self._asked[request.gateway_id]
 
-    def _sent(self, order: Order, request: TransmitRequest, reply: TransmitReply) -> Emission:
+    def _sent(self, planned: PlannedDownlink, request: TransmitRequest, reply: TransmitReply) -> TransmitOutcome:
         transmission = request.transmissions[max(0, min(reply.index, len(request.transmissions) - 1))]
         starts_at_us = reply.starts_at_us or (request.uplink_at_us or wall_clock_us()) + transmission.delay_us
         ends_at_us = starts_at_us + downlink_frame.airtime_us(transmission) + GUARD_US
-        self._on_air_until_us[order.device_id] = ends_at_us
-        return Emission(OK, request.gateway_id, starts_at_us)
+        self._on_air_until_us[planned.device_id] = ends_at_us
+        return TransmitOutcome(OK, request.gateway_id, starts_at_us)
 
-    async def _another_f_cnt(self, shard: Shard, order: Order, copy: HeardCopy) -> int | None:
+    async def _another_f_cnt(self, shard: Shard, planned: PlannedDownlink, copy: HeardCopy) -> int | None:
         """The counter for the next gateway: the former one is used up, whatever its gateway did."""
         async with fenced(self._pool, [shard.lease]) as connection:
-            f_cnts = await store.advance_f_cnt_down(connection, [order.session.id])
-            f_cnt = f_cnts.get(order.session.id)
-            if f_cnt is not None and order.row is not None:
-                await downlink_store.note_f_cnt_down(connection, [order.row.id], [f_cnt], [copy.gateway_id])
+            f_cnts = await store.advance_f_cnt_down(connection, [planned.session.id])
+            f_cnt = f_cnts.get(planned.session.id)
+            if f_cnt is not None and planned.row is not None:
+                await downlinks.note_f_cnt_down(connection, [planned.row.id], [f_cnt], [copy.gateway_id])
         return f_cnt
 
-    async def _settle(self, shard: Shard, row: DueDownlink, emission: Emission, *, is_class_c: bool) -> None:
+    async def _settle(self, shard: Shard, row: DueDownlink, outcome: TransmitOutcome, *, is_class_c: bool) -> None:
         """Write what became of the row, however long the database is away, while the shard is ours."""
-        settlement = settlement_of(row, emission, wall_clock_us(), is_class_c=is_class_c)
+        settlement = settlement_of(row, outcome, wall_clock_us(), is_class_c=is_class_c)
         changed: list[Changed] = []
         while True:
             try:
                 async with fenced(self._pool, [shard.lease]) as connection:
-                    changed = await downlink_store.settle(connection, settlement)
+                    changed = await downlinks.settle(connection, settlement)
                 break
             except DATABASE_AWAY as away:
                 log.warning("downlink_not_settled", downlink_id=row.id, error=describe(away))
                 await asyncio.sleep(0.5)
-        if settlement.state == "failed":
+        if settlement.state is DownlinkState.FAILED:
             log.warning("downlink_failed", downlink_id=row.id, reason=settlement.reason)
         await nudge_done(self._bus, changed, self._shards.count)
 
@@ -268,25 +264,32 @@ async def ask_gateway(bus: Bus, request: TransmitRequest) -> TransmitReply:
         octets = await bus.request(topics.gateway_down(request.gateway_id), encode_transmit(request), timeout_s)
         return decode_reply(octets)
     except NoResponders:
-        return TransmitReply(GATEWAY_UNREACHABLE, -1, 0, 0)
+        return TransmitReply(DownlinkReason.GATEWAY_UNREACHABLE, -1, 0, 0)
     except (*BUS_AWAY, msgspec.MsgspecError) as away:
         log.warning("gateway_not_asked", gw_eui=request.gateway_id.hex(), error=str(away))
-        return TransmitReply(GATEWAY_NO_ANSWER, -1, 0, 0)
+        return TransmitReply(DownlinkReason.GATEWAY_NO_ANSWER, -1, 0, 0)
 
 
-def settlement_of(row: DueDownlink, emission: Emission, now_us: int, *, is_class_c: bool) -> Settlement:
+def settlement_of(row: DueDownlink, outcome: TransmitOutcome, now_us: int, *, is_class_c: bool) -> Settlement:
     """What is written to the row: sent, again later, or failed after three attempts."""
-    if emission.status == OK:
-        return Settlement(row.id, "sent", gateway_id=emission.gateway_id, sent_at=from_us(emission.starts_at_us))
+    if outcome.status == OK:
+        return Settlement(
+            row.id, DownlinkState.SENT, gateway_id=outcome.gateway_id, sent_at=from_us(outcome.starts_at_us)
+        )
     attempt = row.attempts + 1  # `attempts` was read before this one was marked.
-    waits = emission.status in WAITING
-    if emission.status in HOPELESS or (attempt >= MAX_ATTEMPTS and not waits):
-        return Settlement(row.id, "failed", emission.status, emission.gateway_id)
+    waits = outcome.status in WAITING
+    if outcome.status in HOPELESS or (attempt >= MAX_ATTEMPTS and not waits):
+        return Settlement(row.id, DownlinkState.FAILED, outcome.status, outcome.gateway_id)
     pause_us = RETRY_AFTER_US[min(attempt, len(RETRY_AFTER_US)) - 1]
     if waits and is_class_c:  # A class A device's next uplink is pause enough.
         age_us = now_us - to_us(row.created_at)
         pause_us = min(max(age_us // 10, SHORTEST_WAIT_US), LONGEST_WAIT_US)
-    again_us = max(now_us + pause_us, emission.fits_at_us)
+    again_us = max(now_us + pause_us, outcome.fits_at_us)
     return Settlement(
-        row.id, "queued", emission.status, emission.gateway_id, not_before=from_us(again_us), counts=not waits
+        row.id,
+        DownlinkState.QUEUED,
+        outcome.status,
+        outcome.gateway_id,
+        not_before=from_us(again_us),
+        counts=not waits,
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from core.messages.downlinks import Transmission, TransmitRequest
+from core.model.downlinks import DueDownlink
 from lorawan.airtime import Priority, downlink_airtime_us
 from lorawan.frame import MAX_F_OPTS
 from lorawan.regions import EU868
@@ -19,8 +20,7 @@ from lorawan.windows import (
     rank_gateways,
     still_possible,
 )
-from network.downlink_store import DueDownlink
-from network.join_handler import Admitted
+from network.deduplication import Group
 from network.receive import Opportunity, heard_copy
 from network.sessions import HeardCopy, HeldSession
 
@@ -32,7 +32,7 @@ CLASS_C_MARGIN_US = 500_000
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class PlannedDownlink:
     """One frame to one device. `accept` is set for a join-accept, which has no counter."""
 
     session: HeldSession
@@ -58,10 +58,10 @@ class Order:
         return Priority.COMMAND if self.row is None else self.row.priority
 
 
-def answer_order(opportunity: Opportunity, row: DueDownlink | None) -> Order:
+def plan_answer(opportunity: Opportunity, row: DueDownlink | None) -> PlannedDownlink:
     """A class A answer: what the uplink asks for, and a row if one is due and the commands leave it room."""
     has_own_frame = len(opportunity.commands) > MAX_F_OPTS
-    return Order(
+    return PlannedDownlink(
         opportunity.session,
         rank(opportunity.heard_by),
         answer_useful_until_us(opportunity),
@@ -72,16 +72,18 @@ def answer_order(opportunity: Opportunity, row: DueDownlink | None) -> Order:
     )
 
 
-def class_c_order(session: HeldSession, row: DueDownlink, now_us: int) -> Order:
+def plan_class_c(session: HeldSession, row: DueDownlink, now_us: int) -> PlannedDownlink:
     """A row for a device that listens now, through the gateways that heard it last."""
-    return Order(session, rank(session.progress.heard_by), now_us + CLASS_C_PATIENCE_US, is_class_c=True, row=row)
+    return PlannedDownlink(
+        session, rank(session.progress.heard_by), now_us + CLASS_C_PATIENCE_US, is_class_c=True, row=row
+    )
 
 
-def accept_order(admitted: Admitted) -> Order:
-    """The answer to a join-request."""
-    copies = [heard_copy(copy) for copy in admitted.group.copies]
-    latest_us = latest_useful_join_us(admitted.group.live_at_us, REGION)
-    return Order(admitted.session, rank(copies), latest_us, accept=admitted.accept)
+def plan_accept(session: HeldSession, group: Group, accept: bytes) -> PlannedDownlink:
+    """The answer to the join-request of this group, which opened the session."""
+    copies = [heard_copy(copy) for copy in group.copies]
+    latest_us = latest_useful_join_us(group.live_at_us, REGION)
+    return PlannedDownlink(session, rank(copies), latest_us, accept=accept)
 
 
 def answer_useful_until_us(opportunity: Opportunity) -> int:
@@ -122,19 +124,23 @@ def rank(
     return tuple(best[heard.gateway_id] for heard in ranked)
 
 
-def windows_of(order: Order, copy: HeardCopy) -> tuple[Window, ...]:
+def windows_of(planned: PlannedDownlink, copy: HeardCopy) -> tuple[Window, ...]:
     """The windows in which the device can be met after what this gateway heard."""
-    state = order.session.progress.state
-    if order.is_class_c:
+    state = planned.session.progress.state
+    if planned.is_class_c:
         return (class_c_window(REGION, state),)
     data_rate = REGION.data_rate_of(copy.spreading_factor, copy.bandwidth)
-    if order.accept:
+    if planned.accept:
         return join_windows(REGION, copy.frequency, data_rate)
     return class_a_windows(REGION, state, copy.frequency, data_rate)
 
 
 def tries(
-    order: Order, most: int, is_calm: Callable[[bytes], bool], load: Callable[[bytes], int], now_us: int
+    planned: PlannedDownlink,
+    most: int,
+    is_calm: Callable[[bytes], bool],
+    load: Callable[[bytes], int],
+    now_us: int,
 ) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
     """Which gateway to ask for which windows, in turn, over the `most` best gateways.
 
@@ -145,11 +151,11 @@ def tries(
     """
 
     def first_window(copy: HeardCopy) -> int | None:
-        windows = windows_of(order, copy)
+        windows = windows_of(planned, copy)
         return next((place for place, window in enumerate(windows) if is_open(window, copy, now_us)), None)
 
-    asked = [(copy, windows_of(order, copy)) for copy in rank(order.routes, load, first_window)[:most]]
-    if not order.accept:
+    asked = [(copy, windows_of(planned, copy)) for copy in rank(planned.routes, load, first_window)[:most]]
+    if not planned.accept:
         return asked
     first = [(copy, windows[:1]) for copy, windows in asked]
     second = [
@@ -165,48 +171,48 @@ def _is_as_short(rx1: Window, rx2: Window) -> bool:
     return rx2.data_rate >= rx1.data_rate
 
 
-def fitting(order: Order, windows: Iterable[Window]) -> list[Window]:
+def fitting(planned: PlannedDownlink, windows: Iterable[Window]) -> list[Window]:
     """The windows whose data rate has room for the payload (matrix row 33)."""
-    octets = len(_under_f_port_0(order)) if order.row is None else len(order.row.payload)
+    octets = len(_under_f_port_0(planned)) if planned.row is None else len(planned.row.payload)
     return [window for window in windows if octets <= REGION.max_payload[window.data_rate]]
 
 
-def frame(order: Order, windows: Iterable[Window], f_cnt: int) -> bytes:
+def frame(planned: PlannedDownlink, windows: Iterable[Window], f_cnt: int) -> bytes:
     """The PHYPayload; commands that have no room beside the row are left out: they are asked again."""
-    if order.accept:
-        return order.accept
-    state, row = order.session.progress.state, order.row
-    adr = order.session.progress.mac.adr
-    if row is None and (commands := _under_f_port_0(order)):
+    if planned.accept:
+        return planned.accept
+    state, row = planned.session.progress.state, planned.row
+    adr = planned.session.progress.mac.adr
+    if row is None and (commands := _under_f_port_0(planned)):
         return build_downlink(
             state,
-            order.session.cipher,
+            planned.session.cipher,
             f_cnt,
             f_port=0,
             payload=commands,
-            ack=order.acknowledge,
+            ack=planned.acknowledge,
             adr=adr,
-            f_pending=order.more_waits,
+            f_pending=planned.more_waits,
         )
     room = min(REGION.max_payload[window.data_rate] for window in windows)
-    fits = len(order.commands) + (0 if row is None else len(row.payload)) <= room
+    fits = len(planned.commands) + (0 if row is None else len(row.payload)) <= room
     return build_downlink(
         state,
-        order.session.cipher,
+        planned.session.cipher,
         f_cnt,
         f_port=None if row is None else row.f_port,
         payload=b"" if row is None else row.payload,
         confirmed=row is not None and row.confirmed,
-        ack=order.acknowledge,
+        ack=planned.acknowledge,
         adr=adr,
-        f_pending=row is not None and row.waiting > 1 and not order.is_class_c,
-        f_opts=order.commands if fits else b"",
+        f_pending=row is not None and row.waiting > 1 and not planned.is_class_c,
+        f_opts=planned.commands if fits else b"",
     )
 
 
-def _under_f_port_0(order: Order) -> bytes:
+def _under_f_port_0(planned: PlannedDownlink) -> bytes:
     """The commands that FOpts cannot hold."""
-    return order.commands if len(order.commands) > MAX_F_OPTS else b""
+    return planned.commands if len(planned.commands) > MAX_F_OPTS else b""
 
 
 def is_open(window: Window, copy: HeardCopy, now_us: int) -> bool:
@@ -215,19 +221,19 @@ def is_open(window: Window, copy: HeardCopy, now_us: int) -> bool:
 
 
 def request(
-    order: Order, copy: HeardCopy, windows: Iterable[Window], phy_payload: bytes, now_us: int
+    planned: PlannedDownlink, copy: HeardCopy, windows: Iterable[Window], phy_payload: bytes, now_us: int
 ) -> TransmitRequest | None:
     """The request to one gateway: the same frame in every window that can still be met; None when none can."""
     possible = [window for window in windows if is_open(window, copy, now_us)]
     if not possible:
         return None
     return TransmitRequest(
-        downlink_id=0 if order.row is None else order.row.id,
+        downlink_id=0 if planned.row is None else planned.row.id,
         gateway_id=copy.gateway_id,
         context=copy.context,
-        uplink_at_us=0 if order.is_class_c else copy.received_at_us,
-        latest_at_us=order.latest_us,
-        priority=order.priority,
+        uplink_at_us=0 if planned.is_class_c else copy.received_at_us,
+        latest_at_us=planned.latest_us,
+        priority=planned.priority,
         transmissions=[
             Transmission(
                 phy_payload,

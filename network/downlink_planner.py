@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from core.model.downlinks import DueDownlink
 from core.runtime.bus import Bus
 from core.runtime.clock import wall_clock_us
 from core.runtime.errors import describe
@@ -19,14 +20,15 @@ from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from lorawan.instants import from_us
 from network import downlink_frame, downlink_store, store
 from network.device_cache import DeviceCache
-from network.downlink_dispatch import Emitter
-from network.downlink_frame import Order
-from network.downlink_store import Changed, DueDownlink
+from network.downlink_dispatch import Dispatcher
+from network.downlink_frame import PlannedDownlink
 from network.join_handler import Admitted
 from network.receive import Opportunity
-from network.sessions import SessionTable
+from network.session_table import SessionTable
 from network.shards import Shards, nudge_done
 from network.telemetry import DOWNLINKS
+from registry import downlinks
+from registry.downlinks import Changed
 
 POLL_EVERY_S = 1.0
 NUDGES = "territoire.downlink.*"
@@ -47,7 +49,7 @@ class Offer:
 class _Plan:
     """What one transaction decided."""
 
-    orders: list[tuple[Order, int]] = field(default_factory=list[tuple[Order, int]])
+    planned: list[tuple[PlannedDownlink, int]] = field(default_factory=list[tuple[PlannedDownlink, int]])
     changed: list[Changed] = field(default_factory=list[Changed])
 
 
@@ -55,18 +57,24 @@ class Downlinks:
     """The planner. `offer` and `accept` never block; `run` does the work."""
 
     def __init__(
-        self, pool: Pool, bus: Bus, shards: Shards, sessions: SessionTable, devices: DeviceCache, emitter: Emitter
+        self,
+        pool: Pool,
+        bus: Bus,
+        shards: Shards,
+        sessions: SessionTable,
+        devices: DeviceCache,
+        dispatcher: Dispatcher,
     ) -> None:
         self._pool = pool
         self._bus = bus
         self._shards = shards
         self._sessions = sessions
         self._devices = devices
-        self._emitter = emitter
+        self._dispatcher = dispatcher
         self._offers: dict[int, Offer] = {}  # By device: a newer uplink's windows replace the older's.
         self._wake = asyncio.Event()
         self._nudged = True
-        emitter.on_free(self._wake.set)
+        dispatcher.on_free(self._wake.set)
 
     def offer(self, offers: Iterable[Offer]) -> None:
         """Uplinks whose sessions are committed: answer them if there is anything to say."""
@@ -78,7 +86,7 @@ class Downlinks:
     def accept(self, admitted: Iterable[Admitted]) -> None:
         """Joins whose sessions are committed: send the accepts, each once."""
         for join in admitted:
-            self._emitter.start_accept(downlink_frame.accept_order(join))
+            self._dispatcher.start_accept(downlink_frame.plan_accept(join.session, join.group, join.accept))
 
     async def run(self) -> None:
         """Plan on an uplink, on a nudge and every second, until cancelled."""
@@ -117,8 +125,8 @@ class Downlinks:
             self._offers = {o.opportunity.session.device_id: o for o in offers} | self._offers
             await asyncio.sleep(0.5)
             return
-        for order, f_cnt in plan.orders:
-            self._emitter.start(order, f_cnt)
+        for planned, f_cnt in plan.planned:
+            self._dispatcher.start(planned, f_cnt)
         await nudge_done(self._bus, plan.changed, self._shards.count)
 
     def _take_offers(self) -> list[Offer]:
@@ -133,7 +141,7 @@ class Downlinks:
                 # No window is left, and the uplink still tells about an unacknowledged downlink.
                 if not offer.is_new or offer.device_acknowledged:
                     continue
-            elif self._emitter.is_busy(device_id):
+            elif self._dispatcher.is_busy(device_id):
                 continue
             else:
                 del self._offers[device_id]
@@ -154,10 +162,10 @@ class Downlinks:
         # The leases of before the question: a shard that was lost meanwhile is not ours to plan for.
         async with fenced(self._pool, leases) as connection:
             if poll:
-                await downlink_store.requeue_sending(connection, slots, self._emitter.rows_in_flight())
-                plan.changed += await downlink_store.expire(connection, slots)
-                plan.changed += await downlink_store.fail_silent(connection, slots)
-                plan.changed += await downlink_store.retry_silent_class_c(connection, slots)
+                await downlinks.requeue_sending(connection, slots, self._dispatcher.rows_in_flight())
+                plan.changed += await downlinks.expire(connection, slots)
+                plan.changed += await downlinks.fail_silent(connection, slots)
+                plan.changed += await downlinks.retry_silent_class_c(connection, slots)
             wanted = await self._answers(connection, plan, offers, slots, now_us)
             if poll:
                 wanted += self._class_c(await downlink_store.read_due_class_c(connection, slots), wanted, now_us)
@@ -179,11 +187,11 @@ class Downlinks:
 
     async def _answers(
         self, connection: Connection, plan: _Plan, offers: Sequence[Offer], slots: Sequence[int], now_us: int
-    ) -> list[Order]:
+    ) -> list[PlannedDownlink]:
         silent = [offer.opportunity for offer in offers if offer.is_new and not offer.device_acknowledged]
         class_a = [o for o in silent if not self._devices.is_class_c(o.session.device_id)]
         if class_a:
-            plan.changed += await downlink_store.retry_unacknowledged(
+            plan.changed += await downlinks.retry_unacknowledged(
                 connection,
                 slots,
                 [opportunity.session.device_id for opportunity in class_a],
@@ -201,44 +209,46 @@ class Downlinks:
         if device_ids:
             due = await downlink_store.read_due_of_devices(connection, slots, device_ids)
         return [
-            downlink_frame.answer_order(opportunity, due.get(opportunity.session.device_id))
+            downlink_frame.plan_answer(opportunity, due.get(opportunity.session.device_id))
             for opportunity in open_offers
             if opportunity.must_answer or opportunity.session.device_id in due
         ]
 
-    def _class_c(self, due: dict[int, DueDownlink], answered: Sequence[Order], now_us: int) -> list[Order]:
+    def _class_c(
+        self, due: dict[int, DueDownlink], answered: Sequence[PlannedDownlink], now_us: int
+    ) -> list[PlannedDownlink]:
         """The rows of class C devices that listen at this moment; the others wait for the next second."""
-        occupied = {order.device_id for order in answered}
-        wanted: list[Order] = []
+        occupied = {planned.device_id for planned in answered}
+        wanted: list[PlannedDownlink] = []
         for device_id, row in due.items():
             session = self._sessions.current_of(device_id)
-            if session is None or device_id in occupied or self._emitter.is_busy(device_id):
+            if session is None or device_id in occupied or self._dispatcher.is_busy(device_id):
                 continue
             if now_us < max(
-                downlink_frame.class_c_listens_from_us(session), self._emitter.on_air_until_us(device_id)
+                downlink_frame.class_c_listens_from_us(session), self._dispatcher.on_air_until_us(device_id)
             ):
                 continue
-            wanted.append(downlink_frame.class_c_order(session, row, now_us))
+            wanted.append(downlink_frame.plan_class_c(session, row, now_us))
         return wanted
 
-    async def _number(self, connection: Connection, plan: _Plan, wanted: Sequence[Order]) -> None:
+    async def _number(self, connection: Connection, plan: _Plan, wanted: Sequence[PlannedDownlink]) -> None:
         """Give each frame its FCntDown, used up by this commit; mark the rows that go out (DESIGN 3.5)."""
         if not wanted:
             return
-        f_cnts = await store.advance_f_cnt_down(connection, [order.session.id for order in wanted])
-        numbered = [order for order in wanted if order.session.id in f_cnts and order.routes]
-        rows = [order.row.id for order in numbered if order.row is not None]
-        marked = await downlink_store.mark_sending(connection, rows) if rows else []
+        f_cnts = await store.advance_f_cnt_down(connection, [planned.session.id for planned in wanted])
+        numbered = [planned for planned in wanted if planned.session.id in f_cnts and planned.routes]
+        rows = [planned.row.id for planned in numbered if planned.row is not None]
+        marked = await downlinks.mark_sending(connection, rows) if rows else []
         plan.changed += marked
         going_out = {changed.id for changed in marked}
-        for order in numbered:
-            if order.row is None or order.row.id in going_out:
-                plan.orders.append((order, f_cnts[order.session.id]))
-        with_rows = [(order, f_cnt) for order, f_cnt in plan.orders if order.row is not None]
+        for planned in numbered:
+            if planned.row is None or planned.row.id in going_out:
+                plan.planned.append((planned, f_cnts[planned.session.id]))
+        with_rows = [(planned, f_cnt) for planned, f_cnt in plan.planned if planned.row is not None]
         if with_rows:
-            await downlink_store.note_f_cnt_down(
+            await downlinks.note_f_cnt_down(
                 connection,
-                [order.row.id for order, _ in with_rows if order.row is not None],
+                [planned.row.id for planned, _ in with_rows if planned.row is not None],
                 [f_cnt for _, f_cnt in with_rows],
-                [order.routes[0].gateway_id for order, _ in with_rows],
+                [planned.routes[0].gateway_id for planned, _ in with_rows],
             )

@@ -18,6 +18,7 @@ from lorawan.join import EU868_CF_LIST, JoinAccept, JoinRequest, allocate_dev_ad
 from lorawan.join_policy import DevNonceVerdict, judge_dev_nonce, next_join_nonce, policy_of
 from lorawan.mac_state import first_state
 from lorawan.regions import EU868
+from lorawan.rejections import RejectReason
 from lorawan.rx_delay import FAR_US, far_until_us
 from lorawan.session import Session
 from network import join_store
@@ -60,7 +61,7 @@ class JoinRefused:
     """A join-request that gets no answer, and why; `dev_nonce` when it named a device that we know."""
 
     group: Group
-    result: str
+    result: RejectReason
     dev_eui: bytes = b""
     dev_nonce: int | None = None
 
@@ -83,7 +84,7 @@ class _Asked:
     joining: Joining
     app_key: bytes
 
-    def refused(self, result: str) -> JoinRefused:
+    def refused(self, result: RejectReason) -> JoinRefused:
         """It gets no answer."""
         return _refused(self.group, self.request, result)
 
@@ -123,15 +124,15 @@ class JoinDesk:
         requests: list[tuple[Group, JoinRequest]] = []
         for group in groups:
             if now_us > group.live_at_us + JOIN_WINDOW_US:
-                outcomes.append(JoinRefused(group, "late"))  # DESIGN 3.6: the device listens no more.
+                outcomes.append(JoinRefused(group, RejectReason.LATE))  # DESIGN 3.6: the device listens no more.
                 continue
             if not self._flood.admits((copy.gateway_id for copy in group.copies), now_us):
-                outcomes.append(JoinRefused(group, "gateway_flood"))
+                outcomes.append(JoinRefused(group, RejectReason.GATEWAY_FLOOD))
                 continue
             try:
                 requests.append((group, JoinRequest.from_bytes(group.phy_payload)))
             except MalformedFrame:
-                outcomes.append(JoinRefused(group, "malformed"))
+                outcomes.append(JoinRefused(group, RejectReason.MALFORMED))
         if not requests:
             return outcomes
         joining = await join_store.read_joining(connection, list({request.dev_eui for _, request in requests}))
@@ -145,17 +146,17 @@ class JoinDesk:
 
     def _check(self, group: Group, request: JoinRequest, joining: Joining | None) -> _Asked | JoinRefused:
         if joining is None:
-            return JoinRefused(group, "unknown_device", request.dev_eui)
+            return JoinRefused(group, RejectReason.UNKNOWN_DEVICE, request.dev_eui)
         if joining.device.activation != "OTAA" or joining.app_key_wrapped is None:
-            return _refused(group, request, "not_otaa")
+            return _refused(group, request, RejectReason.NOT_OTAA)
         try:
             app_key = unwrap_key(self._kek, joining.app_key_wrapped)
         except WrongKek:
-            return _refused(group, request, "wrong_kek")
+            return _refused(group, request, RejectReason.WRONG_KEK)
         if not request.verify(app_key):
-            return _refused(group, request, "mic")
+            return _refused(group, request, RejectReason.MIC)
         if not joining.device.enabled:
-            return _refused(group, request, "disabled")
+            return _refused(group, request, RejectReason.DISABLED)
         return _Asked(group, request, joining, app_key)
 
     async def _open(
@@ -188,18 +189,18 @@ class JoinDesk:
                 judged.again.append(entry)
                 return
             case DevNonceVerdict.NOT_INCREASING:
-                judged.refused.append(entry.refused("dev_nonce_not_increasing"))
+                judged.refused.append(entry.refused(RejectReason.DEV_NONCE_NOT_INCREASING))
                 return
             case DevNonceVerdict.FRESH:
                 pass
         # Counted last: a replay, which anybody can send, keeps no device out.
         if known.recent >= MOST_RECENT_JOINS:
-            judged.refused.append(entry.refused("device_flood"))
+            judged.refused.append(entry.refused(RejectReason.DEVICE_FLOOD))
             return
         try:
             known.last_join_nonce = join_nonce = next_join_nonce(known.last_join_nonce)
         except OverflowError:
-            judged.refused.append(entry.refused("join_nonce_used_up"))
+            judged.refused.append(entry.refused(RejectReason.JOIN_NONCE_USED_UP))
             return
         known.used.add(dev_nonce)
         known.highest = dev_nonce if known.highest is None else max(known.highest, dev_nonce)
@@ -276,7 +277,7 @@ class JoinDesk:
         outcomes: list[Admitted | JoinRefused] = []
         for entry in again:
             device, nonce = entry.joining.device, entry.joining.last_join_nonce
-            refused = entry.refused("dev_nonce_used")
+            refused = entry.refused(RejectReason.DEV_NONCE_USED)
             session = unused.get(device.id)
             if session is None or nonce is None:
                 outcomes.append(refused)
@@ -305,7 +306,7 @@ class JoinDesk:
         )
 
 
-def _refused(group: Group, request: JoinRequest, result: str) -> JoinRefused:
+def _refused(group: Group, request: JoinRequest, result: RejectReason) -> JoinRefused:
     return JoinRefused(group, result, request.dev_eui, request.dev_nonce)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from core.messages.downlinks import Transmission, TransmitReply, TransmitRequest
+from core.model.downlinks import DownlinkReason
 from core.runtime.bus import Bus
 from core.runtime.clock import wall_clock_us
 from core.runtime.errors import describe
@@ -25,10 +26,10 @@ from lorawan.instants import to_us
 from lorawan.multicast import Hearing, build_multicast, gateways_for
 from lorawan.regions import EU868, REQUIRED_SNR, Lora
 from network import multicast_store
-from network.downlink_dispatch import GUARD_US, INTERNAL_ERROR, OK, ask_gateway
+from network.downlink_dispatch import GUARD_US, OK, ask_gateway
 from network.downlink_frame import CLASS_C_PATIENCE_US, airtime_us
 from network.downlink_planner import NUDGES
-from network.multicast_store import DueMessage, Emission
+from network.multicast_store import DueMessage, MulticastTransmission
 from network.sessions import HeardCopy
 from network.settings import NetworkServerSettings
 from network.shards import Shard, Shards
@@ -37,11 +38,6 @@ from network.telemetry import MULTICASTS
 POLL_EVERY_S = 1.0
 TRY_AGAIN_US = 2_000_000
 ATTEMPTS = 3  # Per gateway and repetition.
-NOBODY_HEARD = "NO_MEMBER_HEARD"
-WRONG_KEK = "WRONG_KEK"
-PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
-NO_GATEWAY = "NO_GATEWAY"
-SOME_GATEWAYS = "SOME_GATEWAYS"
 
 log = structlog.get_logger()
 
@@ -141,23 +137,23 @@ class Multicasts:
 
     async def _give_up(self, message: DueMessage, shard: Shard) -> None:
         with contextlib.suppress(ShardsLost, *DATABASE_AWAY):  # Whoever looks at it next will give it up.
-            await self._finish(message, shard, [], INTERNAL_ERROR)
+            await self._finish(message, shard, [], DownlinkReason.INTERNAL_ERROR)
 
     def _make(
         self, message: DueMessage, shard: Shard, f_cnt: int, heard: Mapping[int, Sequence[HeardCopy]]
-    ) -> _Call | str:
+    ) -> _Call | DownlinkReason:
         """The call, or why there is none."""
         gateways = gateways_for({device: list(map(_hearing, copies)) for device, copies in heard.items()})
         if not gateways:
-            return NOBODY_HEARD
+            return DownlinkReason.NO_MEMBER_HEARD
         if len(message.payload) > EU868.max_payload[message.data_rate]:
-            return PAYLOAD_TOO_LARGE
+            return DownlinkReason.PAYLOAD_TOO_LARGE
         try:
             keys = SessionKeys(
                 unwrap_key(self._kek, message.nwk_s_key_wrapped), unwrap_key(self._kek, message.app_s_key_wrapped)
             )
         except WrongKek:
-            return WRONG_KEK
+            return DownlinkReason.WRONG_KEK
         phy_payload = build_multicast(
             DevAddr(message.dev_addr), SessionCipher(keys), f_cnt, f_port=message.f_port, payload=message.payload
         )
@@ -177,7 +173,7 @@ class Multicasts:
                     continue
                 status = await self._emit(call, gateway_id)
                 MULTICASTS.labels("sent" if status == OK else status.lower()).inc()
-                emissions.append(Emission(gateway_id.hex(), repeat, status, wall_clock_us()))
+                emissions.append(MulticastTransmission(gateway_id.hex(), repeat, status, wall_clock_us()))
                 if not await self._note(message, call.shard, emissions, "sending", None):
                     return  # Cancelled.
         await self._finish(message, call.shard, emissions, None)
@@ -185,7 +181,7 @@ class Multicasts:
     async def _emit(self, call: _Call, gateway_id: bytes) -> str:
         """Ask one gateway until it has the frame, or has refused it three times, or nobody wants it any more."""
         not_after_us = to_us(call.message.not_after)
-        status = "NOT_AFTER"
+        status: str = DownlinkReason.NOT_AFTER
         again_us = 0
         for _ in range(ATTEMPTS):
             await asyncio.sleep(max(0, again_us - wall_clock_us()) / 1_000_000)
@@ -217,7 +213,11 @@ class Multicasts:
         await asyncio.sleep(min(max(0, ends_us - now_us), CLASS_C_PATIENCE_US) / 1_000_000)
 
     async def _finish(
-        self, message: DueMessage, shard: Shard, emissions: Sequence[Emission], reason: str | None
+        self,
+        message: DueMessage,
+        shard: Shard,
+        emissions: Sequence[MulticastTransmission],
+        reason: DownlinkReason | None,
     ) -> None:
         """Sent when every gateway had it at least once; what some of them refused is said."""
         if reason is not None:
@@ -226,12 +226,17 @@ class Multicasts:
         reached = {emission.gateway_id for emission in emissions if emission.status == OK}
         missed = {emission.gateway_id for emission in emissions} - reached
         if not reached:
-            await self._note(message, shard, emissions, "failed", NO_GATEWAY)
+            await self._note(message, shard, emissions, "failed", DownlinkReason.NO_GATEWAY)
         else:
-            await self._note(message, shard, emissions, "sent", SOME_GATEWAYS if missed else None)
+            await self._note(message, shard, emissions, "sent", DownlinkReason.SOME_GATEWAYS if missed else None)
 
     async def _note(
-        self, message: DueMessage, shard: Shard, emissions: Sequence[Emission], state: str, reason: str | None
+        self,
+        message: DueMessage,
+        shard: Shard,
+        emissions: Sequence[MulticastTransmission],
+        state: str,
+        reason: DownlinkReason | None,
     ) -> bool:
         async with fenced(self._pool, [shard.lease]) as connection:
             return await multicast_store.save(connection, message.id, emissions, state, reason)

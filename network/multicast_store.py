@@ -10,6 +10,7 @@ from datetime import datetime
 
 import msgspec
 
+from core.model.downlinks import DownlinkReason
 from core.runtime.postgres import Connection, Pool
 from network.sessions import HeardCopy
 from registry.rows import entity
@@ -17,8 +18,8 @@ from registry.rows import entity
 IS_ANYTHING_OPEN = """
 SELECT EXISTS (SELECT FROM multicast_message WHERE slot = ANY($1::smallint[]) AND state IN ('queued', 'sending'))
 """
-EXPIRE = """
-UPDATE multicast_message SET state = 'expired', reason = 'NOT_AFTER', updated_at = now()
+EXPIRE = f"""
+UPDATE multicast_message SET state = 'expired', reason = '{DownlinkReason.NOT_AFTER}', updated_at = now()
 WHERE slot = ANY($1::smallint[]) AND state = 'queued' AND not_after <= now()
 """
 # One message of each group, in the order of their counters: what has its number goes on before anything new.
@@ -62,7 +63,7 @@ RETURNING true
 _encoder = msgspec.json.Encoder()
 
 
-class Emission(msgspec.Struct, frozen=True):
+class MulticastTransmission(msgspec.Struct, frozen=True):
     """What one gateway did with one repetition of a message."""
 
     gateway_id: str  # Hexadecimal.
@@ -90,9 +91,9 @@ class DueMessage:
     frequency: int
     repeats: int
 
-    def emitted(self) -> list[Emission]:
+    def emitted(self) -> list[MulticastTransmission]:
         """What was tried before, by this owner or a former one."""
-        return msgspec.convert(list(self.emissions), list[Emission])
+        return msgspec.convert(list(self.emissions), list[MulticastTransmission])
 
 
 async def is_anything_open(pool: Pool, slots: Sequence[int]) -> bool:
@@ -126,7 +127,11 @@ async def read_heard(connection: Connection, group_ids: Sequence[int]) -> dict[i
 
 
 async def save(
-    connection: Connection, message_id: int, emissions: Sequence[Emission], state: str, reason: str | None
+    connection: Connection,
+    message_id: int,
+    emissions: Sequence[MulticastTransmission],
+    state: str,
+    reason: DownlinkReason | None,
 ) -> bool:
     """Write how far a message has come; False when it was cancelled meanwhile."""
     octets = _encoder.encode(emissions)

@@ -17,8 +17,9 @@ from lorawan.frame import MAX_F_OPTS, MalformedFrame, UplinkFrame
 from lorawan.mac_state import MacPolicy, MacState, is_quiet
 from lorawan.negotiation import HeardUplink, Learned, ask, hear
 from lorawan.regions import EU868, REQUIRED_SNR, Lora
+from lorawan.rejections import RejectReason
 from lorawan.rx_delay import STILL_FAR_US, Distance, nearest_us
-from lorawan.session import Accepted, Rejected, RejectReason, Retransmission, accept
+from lorawan.session import Accepted, Rejected, Retransmission, accept
 from lorawan.windows import latest_useful_us
 from network.deduplication import Group, best_copies
 from network.sessions import HeardCopy, HeldSession, Progress
@@ -67,7 +68,7 @@ class Received(Struct, frozen=True):
 class Refused(Struct, frozen=True, gc=False):
     """Nothing to publish, and why."""
 
-    reason: str
+    reason: RejectReason
     dev_addr: bytes = b""
     device_id: int = 0  # 0: it is not known whose it was.
 
@@ -85,7 +86,7 @@ def read_frame(phy_payload: bytes) -> UplinkFrame | Refused:
     try:
         return UplinkFrame.from_bytes(phy_payload)
     except MalformedFrame:
-        return Refused("malformed")
+        return Refused(RejectReason.MALFORMED)
 
 
 def receive_data(
@@ -106,17 +107,16 @@ def receive_data(
         outcome = accept(progress.state, held.cipher, frame, group.phy_payload, time_us)
         if isinstance(outcome, Rejected):
             if outcome.reason is not RejectReason.MIC:
-                refused = Refused(str(outcome.reason), frame.dev_addr, held.device_id)
+                refused = Refused(outcome.reason, frame.dev_addr, held.device_id)
             continue
         if not is_enabled:
-            return Refused("disabled", frame.dev_addr, held.device_id)
+            return Refused(RejectReason.DISABLED, frame.dev_addr, held.device_id)
         copies = best_copies(group.copies)
         if isinstance(outcome, Accepted):
             return _new(group, held, progress, copies, outcome, frame, policy, now_us)
         return _late(group, held, progress, copies, outcome)
-    return refused or Refused(
-        "mic" if candidates else "unknown_dev_addr", frame.dev_addr, _only_device(candidates)
-    )
+    reason = RejectReason.MIC if candidates else RejectReason.UNKNOWN_DEV_ADDR
+    return refused or Refused(reason, frame.dev_addr, _only_device(candidates))
 
 
 def _only_device(candidates: Iterable[Candidate]) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from core.runtime.postgres import Pool
 from network import store
 from network.device_cache import DeviceCache
-from network.sessions import SessionTable
+from network.session_table import SessionTable
 from network.shards import Shards
 from registry.changes import Change
 
@@ -28,7 +28,7 @@ class RegistryChanges:
         if not device_ids and not any(change.entity == "device_profile" for change in changes):
             return
         sessions, devices = self._sessions, self._devices
-        async with self._shards.sessions_lock:
+        async with sessions.lock:
             slots = self._shards.slots()
             held = (await store.read_sessions(self._pool, slots, self._kek, device_ids)).held
             await devices.refresh(self._pool, slots, device_ids, [session.device_id for session in held])

@@ -1,4 +1,4 @@
-"""What was refused, for whoever looks a device up: added up in memory, written every few seconds."""
+"""Rejected frames, by which a device can be diagnosed: added up in memory, written every few seconds."""
 
 import asyncio
 
@@ -7,8 +7,9 @@ import structlog
 from core.runtime.clock import wall_clock_us
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool
+from lorawan.rejections import RejectReason
 from network.telemetry import REFUSALS_LEFT_OUT
-from registry.rejections import RefusalSeen, save_refusals
+from registry.rejections import RejectionSeen, save_rejections
 
 SAVE_EVERY_S = 5.0
 # Between two saves: anybody can send frames of devices that do not exist. The rest is counted, and noted when it
@@ -17,21 +18,21 @@ MOST = 500
 
 
 class Refusals:
-    """Refused frames since the last save, one entry for what they name, the reason and the device."""
+    """Rejected frames since the last save, one entry for what they name, the reason and the device."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._seen: dict[tuple[bytes, str, int], RefusalSeen] = {}
+        self._seen: dict[tuple[bytes, RejectReason, int], RejectionSeen] = {}
         self._log = structlog.get_logger()
 
     def note(
-        self, subject: bytes, reason: str, device_id: int, gateway_id: bytes, dev_nonce: int | None = None
+        self, subject: bytes, reason: RejectReason, device_id: int, gateway_id: bytes, dev_nonce: int | None = None
     ) -> None:
-        """Remember a refusal.
+        """Remember a rejection.
 
         Args:
             subject: the DevAddr, or the DevEUI of a join-request; empty when the frame could not be read that far.
-            reason: as the metrics have it.
+            reason: as the metrics have it, too.
             device_id: 0 when it is not known whose it was.
             gateway_id: one that heard it.
             dev_nonce: of a join-request of a device that we know.
@@ -44,7 +45,7 @@ class Refusals:
             if len(self._seen) >= MOST:
                 REFUSALS_LEFT_OUT.inc()
                 return
-            self._seen[key] = seen = RefusalSeen(subject, reason, device_id, gateway_id, wall_clock_us())
+            self._seen[key] = seen = RejectionSeen(subject, reason, device_id, gateway_id, wall_clock_us())
         seen.times += 1
         seen.gateway_id, seen.last_us = gateway_id, wall_clock_us()
         seen.dev_nonce = seen.dev_nonce if dev_nonce is None else dev_nonce
@@ -62,12 +63,12 @@ class Refusals:
             await self.save()
 
     async def save(self) -> None:
-        """Write what was refused since the last save; what could not be written goes with the next."""
+        """Write what was rejected since the last save; what could not be written goes with the next."""
         seen, self._seen = self._seen, {}
         if not seen:
             return
         try:
-            await save_refusals(self._pool, list(seen.values()))
+            await save_rejections(self._pool, list(seen.values()))
         except (ForeignKeyViolationError, *DATABASE_AWAY) as away:  # A device that is being removed is no reason.
             self._log.warning("refusals_not_saved", error=describe(away))
             for key, later in self._seen.items():

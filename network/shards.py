@@ -11,19 +11,19 @@ from core.messages import topics
 from core.messages.batch import UnreadableBatch
 from core.messages.frames import FRAME_BATCHES
 from core.messages.shards import shard_of_slot, slots_of_shard
+from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.bus import BUS_AWAY, Bus, Message
 from core.runtime.lease import Lease
 from core.runtime.owned_shard import Decoded, OwnedShard
 from core.runtime.ownership import fenced
 from core.runtime.postgres import Pool
-from network import downlink_store, store
+from network import store
 from network.deduplication import Deduplication, Group
 from network.device_cache import DeviceCache
-from network.downlink_store import Changed
-from network.sessions import SessionTable
+from network.session_table import SessionTable
 from network.settings import NetworkServerSettings
-from network.store import Poison
 from network.telemetry import SESSIONS_HELD, SHARDS_OWNED
+from registry.downlinks import Changed, requeue_sending
 
 SERVICE = "network"
 # A fetch that has waited this long in vain: what was published is read.
@@ -39,7 +39,7 @@ class FrameUnit:
     shard: "Shard"
     sequences: Sequence[int]
     group: Group | None = None
-    poison: Poison | None = None
+    poison: Quarantined | None = None
 
 
 class Shard(OwnedShard[FrameUnit]):
@@ -65,8 +65,9 @@ class Shard(OwnedShard[FrameUnit]):
 
     def unreadable(self, message: Message, why: UnreadableBatch | None) -> FrameUnit:
         """For quarantine."""
-        reason = self.crash_reason() if why is None else str(why)
-        poison = Poison(message.subject, message.sequence, reason, message.data)
+        reason = QuarantineReason.POISON if why is None else QuarantineReason.UNREADABLE_BATCH
+        detail = str(self.lease.crashes) if why is None else str(why)
+        poison = Quarantined(message.subject, message.sequence, reason, message.data, detail)
         return FrameUnit(self, (message.sequence,), poison=poison)
 
     def take_units(self) -> list[FrameUnit]:
@@ -82,10 +83,6 @@ class Shard(OwnedShard[FrameUnit]):
         if next_close is None:
             return None
         return max(CAUGHT_UP_AFTER_S / 2, (next_close - self._stream_now_us(now)) / 1_000_000)
-
-    def crash_reason(self) -> str:
-        """Why something of this shard goes to quarantine without being looked at."""
-        return f"in hand when the network server ended, {self.lease.crashes} times on this batch"
 
     async def finish(self) -> None:
         """What its devices are being sent is finished before another replica has it."""
@@ -118,8 +115,6 @@ class Shards:
         self._count = count
         self._owned: dict[int, Shard] = {}
         self._finish: Callable[[Collection[int]], Awaitable[None]] | None = None
-        # Held while sessions are written and memory follows, so that nobody reads the one without the other.
-        self.sessions_lock = asyncio.Lock()
 
     def on_leaving(self, finish: Callable[[Collection[int]], Awaitable[None]]) -> None:
         """Await `finish(slots)` before a shard is given to another replica."""
@@ -146,7 +141,7 @@ class Shards:
     async def open(self, lease: Lease) -> Shard:
         """Load a shard that was taken; until it is lost it is one of `owned`."""
         shard = Shard(self, lease, Deduplication(self._settings.dedup_window_ms * 1000))
-        async with self.sessions_lock:  # Who follows the registry meanwhile would not know that it is ours.
+        async with self._sessions.lock:  # Who follows the registry meanwhile would not know that it is ours.
             await self._load(lease)
             self._owned[shard.number] = shard
         self._report()
@@ -161,7 +156,7 @@ class Shards:
         """Sessions and devices as committed; what the former owner asked of gateways is asked again."""
         slots = slots_of_shard(lease.shard, self._count)
         async with fenced(self._pool, [lease]) as connection:
-            await downlink_store.requeue_sending(connection, slots)
+            await requeue_sending(connection, slots)
             found = await store.read_all_sessions(connection, slots, self._settings.kek_octets)
             await self._devices.load(connection, slots, [held.device_id for held in found.held])
         self._sessions.forget_slots(slots)  # Whatever is left of a former ownership is out of date.

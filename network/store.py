@@ -1,4 +1,4 @@
-"""Sessions and quarantine in the database. Joins are in `join_store`, downlink rows in `downlink_store`."""
+"""Sessions in the database. Joins are in `join_store`, downlink rows that are due in `downlink_store`."""
 
 import contextlib
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from lorawan.mac_state import MacState, first_state
 from lorawan.regions import EU868
 from lorawan.session import LastUplink, Session
 from network.sessions import HeardCopy, HeldSession, Progress
+from registry.downlinks import move_to_slot_of_device
 
 _encoder = msgspec.json.Encoder()
 
@@ -74,31 +75,11 @@ FROM unnest($1::int[], $2::smallint[]) AS v (id, slot)
 WHERE d.id = v.id AND d.slot <> v.slot
 RETURNING d.id
 """
-MOVE_DOWNLINKS = """
-UPDATE downlink AS l SET slot = d.slot FROM device d
-WHERE d.id = ANY($1::int[]) AND l.device_id = d.id AND l.slot <> d.slot
-  AND l.state IN ('queued', 'sending', 'sent')
-"""
 ADVANCE_F_CNT_DOWN = """
 UPDATE session AS s SET f_cnt_down = f_cnt_down + 1
 WHERE s.id = ANY($1::bigint[]) AND s.closed_at IS NULL AND s.f_cnt_down <= 4294967295
 RETURNING s.id, s.f_cnt_down - 1 AS f_cnt
 """
-QUARANTINE = """
-INSERT INTO observation.quarantine (service, subject, sequence, reason, data)
-SELECT 'network', * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[])
-ON CONFLICT DO NOTHING
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Poison:
-    """An item that nobody can read."""
-
-    subject: str
-    sequence: int
-    reason: str
-    data: bytes
 
 
 def _mac_state(row: Record, now_us: int) -> MacState:
@@ -228,21 +209,10 @@ async def close_older_sessions(connection: Connection, first_used: Sequence[Held
     await connection.execute(CLOSE_OLDER, device_ids, [held.id for held in first_used])
     moved = await connection.fetch(MOVE_DEVICES, device_ids, [held.slot for held in first_used])
     if moved:
-        await connection.execute(MOVE_DOWNLINKS, [row["id"] for row in moved])
+        await move_to_slot_of_device(connection, [row["id"] for row in moved])
 
 
 async def advance_f_cnt_down(connection: Connection, session_ids: Sequence[int]) -> dict[int, int]:
     """A fresh FCntDown for each session, used up by the commit; a session that was closed gets none."""
     rows = await connection.fetch(ADVANCE_F_CNT_DOWN, session_ids)
     return {row["id"]: row["f_cnt"] for row in rows}
-
-
-async def quarantine(connection: Connection, items: Sequence[Poison]) -> None:
-    """Keep what nobody can read, with the reason; what comes again after a crash is kept once."""
-    await connection.execute(
-        QUARANTINE,
-        [item.subject for item in items],
-        [item.sequence for item in items],
-        [item.reason.replace("\0", "")[:1000] for item in items],
-        [item.data for item in items],
-    )

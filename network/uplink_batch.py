@@ -15,6 +15,7 @@ from core.messages import topics
 from core.messages.batch import encode_batches
 from core.messages.frames import FRAME_BATCHES, Frame
 from core.messages.uplinks import Uplink
+from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.clock import wall_clock_us
 from core.runtime.lease import Lease
@@ -24,19 +25,19 @@ from core.runtime.shard_worker import Pace, Place, ShardWorker
 from lorawan.commands.dev_status import DevStatusAns
 from lorawan.frame import MalformedFrame, MType, mtype_of
 from lorawan.mac_state import MacPolicy
-from lorawan.session import MAX_F_CNT_GAP, RejectReason
-from network import downlink_store, store, uplink_trace
+from lorawan.rejections import RejectReason
+from lorawan.session import MAX_F_CNT_GAP
+from network import store, uplink_trace
 from network.deduplication import Group, best_copies
 from network.device_cache import DeviceCache
 from network.downlink_planner import Downlinks, Offer
-from network.downlink_store import Changed
 from network.join_handler import Admitted, JoinDesk, JoinRefused
 from network.receive import Candidate, Received, Refused, read_frame, receive_data
 from network.rejections import Refusals
-from network.sessions import Progress, SessionTable
+from network.session_table import SessionTable
+from network.sessions import Progress
 from network.settings import NetworkServerSettings
-from network.shards import FrameUnit, Shard, Shards, nudge_done
-from network.store import Poison
+from network.shards import SERVICE, FrameUnit, Shard, Shards, nudge_done
 from network.telemetry import (
     DEDUP_RECEPTIONS,
     F_CNT_GAPS,
@@ -51,6 +52,8 @@ from network.telemetry import (
     SESSIONS_HELD,
     SparseLog,
 )
+from registry.downlinks import Changed, acknowledge_downlinks
+from registry.quarantine import quarantine
 
 MAX_ITEMS = 500  # Of a published message.
 # A batch costs a transaction, and a message for each shard, however few its frames: what comes within this time of
@@ -73,7 +76,7 @@ class Judged:
     received: list[tuple[FrameUnit, Received]] = field(default_factory=list[tuple[FrameUnit, Received]])
     refused: list[tuple[FrameUnit, Refused]] = field(default_factory=list[tuple[FrameUnit, Refused]])
     joins: list[FrameUnit] = field(default_factory=list[FrameUnit])
-    poison: list[Poison] = field(default_factory=list[Poison])
+    poison: list[Quarantined] = field(default_factory=list[Quarantined])
     progress: dict[int, Progress] = field(default_factory=dict[int, Progress])
 
 
@@ -154,8 +157,9 @@ class Uplinks:
             return None
         if error is not None:
             log.error("frame_quarantined", exc_info=error, **_heard(unit.group.first))
-        reason = unit.shard.crash_reason() if error is None else _reason(error)
-        return FrameUnit(unit.shard, unit.sequences, poison=_poison(unit, unit.group, reason))
+        reason = QuarantineReason.POISON if error is None else QuarantineReason.DEFECT
+        detail = str(unit.shard.lease.crashes) if error is None else _defect(error)
+        return FrameUnit(unit.shard, unit.sequences, poison=_quarantined(unit, unit.group, reason, detail))
 
     def count_retry(self, error: Exception) -> None:
         """By what was away."""
@@ -167,7 +171,7 @@ class Uplinks:
         judged = self._judge(units)
         await self._publish(judged)
         leases = list({id(unit.shard): unit.shard.lease for unit in units}.values())
-        async with self.shards.sessions_lock:
+        async with self._sessions.lock:
             async with fenced(self._pool, leases) as connection:
                 joins = await self._admit(connection, judged)
                 acknowledged = await self._save(connection, judged)
@@ -189,20 +193,21 @@ class Uplinks:
                 self._judge_group(judged, item, item.group)
             except Exception as broken:
                 log.exception("frame_quarantined", **_heard(item.group.first))
-                judged.poison.append(_poison(item, item.group, _reason(broken)))
+                defect = _quarantined(item, item.group, QuarantineReason.DEFECT, _defect(broken))
+                judged.poison.append(defect)
         return judged
 
     def _judge_group(self, judged: Judged, item: FrameUnit, group: Group) -> None:
         try:
             m_type = mtype_of(group.phy_payload)
         except MalformedFrame:
-            judged.refused.append((item, Refused("malformed")))
+            judged.refused.append((item, Refused(RejectReason.MALFORMED)))
             return
         if m_type is MType.JOIN_REQUEST:
             judged.joins.append(item)
             return
         if m_type not in DATA_UP:
-            judged.refused.append((item, Refused("ignored")))  # Matrix row 48.
+            judged.refused.append((item, Refused(RejectReason.IGNORED)))  # Matrix row 48.
             return
         frame = read_frame(group.phy_payload)
         if isinstance(frame, Refused):
@@ -246,7 +251,7 @@ class Uplinks:
 
     async def _save(self, connection: Connection, judged: Judged) -> list[Changed]:
         if judged.poison:
-            await store.quarantine(connection, judged.poison)
+            await quarantine(connection, SERVICE, judged.poison)
         if not judged.progress:
             return []
         await store.save_sessions(connection, judged.progress)
@@ -257,7 +262,7 @@ class Uplinks:
         acknowledging = [r.session.device_id for _, r in judged.received if r.device_acknowledged]
         if not acknowledging:
             return []
-        return await downlink_store.acknowledge(connection, self.shards.slots(), acknowledging)
+        return await acknowledge_downlinks(connection, self.shards.slots(), acknowledging)
 
     async def _save_mac(self, connection: Connection, judged: Judged) -> None:
         """What few uplinks change: what was asked and answered, and what devices say of themselves."""
@@ -371,12 +376,13 @@ def _mtype_label(item: FrameUnit) -> str:
     return _MTYPE_LABELS[phy_payload[0] >> 5] if phy_payload else "none"
 
 
-def _reason(broken: Exception) -> str:
-    return f"{type(broken).__name__}: {broken}"
+def _defect(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
-def _poison(item: FrameUnit, group: Group, reason: str) -> Poison:
-    return Poison(topics.frames(item.shard.number), group.sequences[0], reason, group.phy_payload)
+def _quarantined(item: FrameUnit, group: Group, reason: QuarantineReason, detail: str) -> Quarantined:
+    subject = topics.frames(item.shard.number)
+    return Quarantined(subject, group.sequences[0], reason, group.phy_payload, detail)
 
 
 def worker_of(pool: Pool, uplinks: Uplinks, settings: NetworkServerSettings) -> ShardWorker[FrameUnit]:

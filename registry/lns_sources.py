@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from core.runtime.postgres import Connection, Pool
+from registry.downlinks import fail_of_source
 from registry.keys import KeyWrap
 from registry.rows import Written, fetch_all, fetch_one
 
@@ -28,11 +29,6 @@ STATE = "LEFT JOIN lns_source_state t ON t.source_id = s.id"
 LIST = f"SELECT {COLUMNS} FROM lns_source s {STATE} ORDER BY s.id"
 READ = f"SELECT {COLUMNS} FROM lns_source s {STATE} WHERE s.id = $1"
 SET_ENABLED = "UPDATE lns_source SET enabled = $2 WHERE id = $1 RETURNING true"
-# What it was asked to send, nobody will hear about.
-GIVE_UP_DOWNLINKS = """
-UPDATE downlink SET state = 'failed', reason = 'la source a été retirée', updated_at = now()
-WHERE lns_source_id = $1 AND state IN ('queued', 'sending')
-"""
 COUNT_CARRIED = "SELECT count(*) FROM device WHERE lns_source_id = $1"
 DELETE = "DELETE FROM lns_source WHERE id = $1 RETURNING true"
 LIST_UNKNOWN = """
@@ -187,7 +183,7 @@ async def delete_source(connection: Connection, source_id: int) -> bool:
     carried = await connection.fetchval(COUNT_CARRIED, source_id)
     if carried:
         raise SourceCarriesDevices(carried)
-    await connection.execute(GIVE_UP_DOWNLINKS, source_id)
+    await fail_of_source(connection, source_id)
     return await connection.fetchval(DELETE, source_id) is True
 
 

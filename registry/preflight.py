@@ -1,8 +1,6 @@
 """What a downlink waits for: the device's side of it, and the rows that come before."""
 
-from dataclasses import dataclass
-from datetime import datetime
-
+from core.model.downlinks import OpenRow, Preflight, Reach
 from core.runtime.postgres import Connection
 from registry.rows import entity
 
@@ -15,39 +13,6 @@ WHERE device_id = $1 AND lns_source_id IS NULL
   AND (state IN ('queued', 'sending') OR (state = 'sent' AND confirmed))
 ORDER BY priority, id LIMIT {MOST_OPEN}
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """Whether our network can tell a device something."""
-
-    device_class: str
-    activation: str
-    enabled: bool
-    has_session: bool
-    heard_at: datetime | None  # Under the newest session in use; None: the network may not speak first.
-    rx1_delay: int | None  # Seconds.
-    gateways: int  # That heard the last uplink.
-    gateways_online: int  # Of these.
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRow:
-    """A row that is not done with."""
-
-    id: int
-    state: str  # queued, sending, or sent and to be acknowledged
-    priority: int
-    not_before: datetime | None
-    sent_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Preflight:
-    """All that decides when a device's next row goes out; `rows` in the order in which they will."""
-
-    reach: Reach
-    rows: tuple[OpenRow, ...]
 
 
 async def read_preflight(connection: Connection, device_id: int) -> Preflight | None:

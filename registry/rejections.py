@@ -1,4 +1,4 @@
-"""Frames that the network refused: written by it, looked up by whoever asks why a device is not heard."""
+"""Frames that the network rejected: written by it, read to find out why a device is not heard."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from datetime import datetime
 
 from core.runtime.postgres import Connection, Pool
 from lorawan.instants import from_us
+from lorawan.rejections import RejectReason
 from registry.rows import fetch_all
 
 # In the order of the key: two replicas that write the same rows must not wait for each other in a circle.
@@ -44,11 +45,11 @@ ORDER BY r.last_at DESC, r.reason, r.subject LIMIT $2
 
 
 @dataclass(slots=True)
-class RefusalSeen:
-    """Refusals of one kind since the last save; microseconds since 1970 UTC."""
+class RejectionSeen:
+    """Rejections of one kind since the last save; microseconds since 1970 UTC."""
 
     subject: bytes
-    reason: str
+    reason: RejectReason
     device_id: int
     gateway_id: bytes
     first_us: int
@@ -61,8 +62,11 @@ class RefusalSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Refusals of one kind. `subject`: a DevAddr (4 octets), or the DevEUI of a join-request (8 octets)."""
+class Rejection:
+    """Rejections of one kind, `reason` being the code of a RejectReason.
+
+    `subject`: a DevAddr (4 octets), or the DevEUI of a join-request (8 octets).
+    """
 
     subject: bytes
     reason: str
@@ -72,8 +76,8 @@ class Refusal:
     last_at: datetime
 
 
-async def save_refusals(connection: Connection | Pool, seen: Sequence[RefusalSeen]) -> None:
-    """Add refusals up, one entry for each subject, reason and device; of a device that is gone, a stranger's."""
+async def save_rejections(connection: Connection | Pool, seen: Sequence[RejectionSeen]) -> None:
+    """Add rejections up, one entry for each subject, reason and device; of a device that is gone, a stranger's."""
     await connection.execute(
         SAVE,
         [entry.subject for entry in seen],
@@ -93,17 +97,17 @@ async def forgive_joins(connection: Connection, dev_euis: Sequence[bytes]) -> No
     await connection.execute(FORGIVE, dev_euis)
 
 
-async def list_device_refusals(connection: Connection, dev_eui: bytes, most: int) -> list[Refusal] | None:
-    """What was refused of a device, also from before it was registered, the last first.
+async def list_device_rejections(connection: Connection, dev_eui: bytes, most: int) -> list[Rejection] | None:
+    """What was rejected of a device, also from before it was registered, the last first.
 
     Returns:
         None when the tenant of this transaction owns no such device.
     """
     if await connection.fetchval(IS_OWN, dev_eui) is None:
         return None
-    return await fetch_all(connection, Refusal, OF_DEVICE, dev_eui, most)
+    return await fetch_all(connection, Rejection, OF_DEVICE, dev_eui, most)
 
 
-async def list_strangers_refusals(connection: Connection, subject: bytes | None, most: int) -> list[Refusal]:
-    """What was refused of nobody's devices, the last first; the operator's transaction alone sees them."""
-    return await fetch_all(connection, Refusal, OF_STRANGERS, subject, most)
+async def list_strangers_rejections(connection: Connection, subject: bytes | None, most: int) -> list[Rejection]:
+    """What was rejected of nobody's devices, the last first; the operator's transaction alone sees them."""
+    return await fetch_all(connection, Rejection, OF_STRANGERS, subject, most)

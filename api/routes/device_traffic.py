@@ -13,13 +13,14 @@ from api.fields import Answer, Body, Eui, EuiPath, HexOctets, Instant, example
 from api.pages import Cursor, Limit, Page, bad_cursor, cursor_id, cursor_instant, instant_cursor, page_of
 from api.preflight import WaitsFor, explain
 from api.store import ReceptionRow, UplinkRow
+from core.model.downlinks import Downlink, Preflight
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
 from core.runtime.postgres import Connection
 from decoders.catalogue import can_switch
 from lighting.requests import is_off
-from registry.downlinks import Downlink, enqueue, list_downlinks, read_downlink
+from registry.downlinks import enqueue, list_downlinks, read_downlink
 from registry.enrolment import EnrolledDevice, read_enrolled
-from registry.preflight import Preflight, read_preflight
+from registry.preflight import read_preflight
 from registry.profiles import read_profile
 
 USUAL_WAIT = timedelta(days=1)
@@ -84,7 +85,10 @@ class DownlinkAnswer(Answer):
         description="`queued` en attente, `sending` demandé à une passerelle ou dans la file d'un autre LNS, "
         "`sent` émis, `acknowledged` acquitté par le capteur, `failed`, `expired`, `cancelled`",
     )
-    reason: str | None
+    reason: str | None = Field(
+        examples=["DUTY_CYCLE_OVERFLOW"], description="Code de ce qui l'a fait attendre ou finir ainsi"
+    )
+    detail: str | None = Field(description="Ce qu'un autre LNS en a dit, dans ses mots")
     waits_for: WaitsFor | None = Field(
         examples=["uplink"],
         description="Ce qu'il attend : `enabling` que le capteur soit réactivé, `join` qu'il rejoigne le réseau, "
@@ -125,6 +129,7 @@ def show_downlink(row: Downlink, preflight: Preflight | None) -> DownlinkAnswer:
         not_after=row.not_after,
         state=row.state,
         reason=row.reason,
+        detail=row.detail,
         waits_for=explained.waits_for,
         waits_until=explained.until,
         explanation=explained.text,

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from api.auth import Caller, Change, Manager, Reader
+from api.downlink_reasons import sentence
 from api.fields import (
     INT4_MOST,
     Answer,
@@ -129,10 +130,30 @@ class MessageAnswer(Answer):
         "`NO_MEMBER_HEARD` aucun membre n'a encore été entendu, `PAYLOAD_TOO_LARGE` trop long pour ce débit, "
         "`NOT_AFTER` trop tard",
     )
+    explanation: str | None = Field(
+        examples=["des passerelles n'ont pas émis"], description="La même chose en français"
+    )
     f_cnt: int | None
     emissions: list[dict[str, Any]] = Field(description="Ce que chaque passerelle a fait, à chaque répétition")
     created_at: datetime
     updated_at: datetime
+
+
+def show_message(message: multicast.MulticastMessage) -> MessageAnswer:
+    """The message as the API says it."""
+    return MessageAnswer(
+        id=message.id,
+        f_port=message.f_port,
+        payload=message.payload.hex(),
+        not_after=message.not_after,
+        state=message.state,
+        reason=message.reason,
+        explanation=None if message.reason is None else sentence(message.reason),
+        f_cnt=message.f_cnt,
+        emissions=list(message.emissions),
+        created_at=message.created_at,
+        updated_at=message.updated_at,
+    )
 
 
 async def _own(change: Change, group_id: int) -> MulticastGroup:
@@ -246,11 +267,13 @@ async def create_message(id: Id, body: NewMulticastMessage, caller: Manager) -> 
             not_after=not_after,
         )
         message = await multicast.read_message(change.connection, message_id or 0)
+        if message is None:
+            raise not_found(f"groupe {id}")
         await change.audit(
             "create", "multicast_message", message_id, {"group": id, **body.model_dump(mode="json")}
         )
     await caller.platform.tell_downlink_due(group.slot, 0)
-    return MessageAnswer.model_validate(message)
+    return show_message(message)
 
 
 @router.get("/{id}/messages", summary="Lister les messages d'un groupe multicast")
@@ -266,4 +289,4 @@ async def list_messages(
         if await multicast.read_group(connection, id) is None:
             raise not_found(f"groupe {id}")
         rows = await multicast.list_messages(connection, id, before=before, most=limit + 1)
-    return page_of(rows, limit, MessageAnswer.model_validate, lambda message: str(message.id))
+    return page_of(rows, limit, show_message, lambda message: str(message.id))

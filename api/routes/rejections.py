@@ -11,28 +11,45 @@ from api.fields import Answer, DevAddrHex, Eui, EuiPath
 from api.pages import Limit, Page
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
 from lorawan.identifiers import EUI_LENGTH
+from lorawan.rejections import RejectReason
 from registry import rejections
-from registry.rejections import Refusal
+from registry.rejections import Rejection
 from registry.tenants import act_as_operator
 
 WORDS = {
-    "mic": "Signature fausse : la clé du capteur n'est pas celle qui est enregistrée, ou l'adresse est aussi "
-    "celle d'un capteur d'un autre réseau.",
-    "replay": "Compteur déjà dépassé : trame rejouée, ou capteur ABP qui a redémarré son compteur.",
-    "same_f_cnt": "Deux trames différentes sous le même compteur : capteur qui a redémarré, ou clé copiée.",
-    "unknown_dev_addr": "Adresse inconnue : capteur d'un autre réseau, ou capteur d'ici dont la session est "
-    "fermée et qui doit se joindre à nouveau.",
-    "unknown_device": "Capteur qui demande à se joindre et qui n'est pas enregistré.",
-    "disabled": "Capteur désactivé.",
-    "not_otaa": "Capteur qui demande à se joindre et qui est enregistré sans clé de jonction (AppKey).",
-    "wrong_kek": "La clé enregistrée est illisible : elle a été chiffrée sous une autre clé maîtresse.",
-    "dev_nonce_used": "DevNonce déjà employé : oubliez les DevNonces du capteur s'il a été réinitialisé.",
-    "dev_nonce_not_increasing": "DevNonce qui n'augmente pas : oubliez les DevNonces du capteur s'il a été "
+    RejectReason.MIC: "Signature fausse : la clé du capteur n'est pas celle qui est enregistrée, ou l'adresse est "
+    "aussi celle d'un capteur d'un autre réseau.",
+    RejectReason.REPLAY: "Compteur déjà dépassé : trame rejouée, ou capteur ABP qui a redémarré son compteur.",
+    RejectReason.SAME_F_CNT: "Deux trames différentes sous le même compteur : capteur qui a redémarré, ou clé "
+    "copiée.",
+    RejectReason.UNKNOWN_DEV_ADDR: "Adresse inconnue : capteur d'un autre réseau, ou capteur d'ici dont la "
+    "session est fermée et qui doit se joindre à nouveau.",
+    RejectReason.UNKNOWN_DEVICE: "Capteur qui demande à se joindre et qui n'est pas enregistré.",
+    RejectReason.DISABLED: "Capteur désactivé.",
+    RejectReason.NOT_OTAA: "Capteur qui demande à se joindre et qui est enregistré sans clé de jonction (AppKey).",
+    RejectReason.WRONG_KEK: "La clé enregistrée est illisible : elle a été chiffrée sous une autre clé maîtresse.",
+    RejectReason.DEV_NONCE_USED: "DevNonce déjà employé : oubliez les DevNonces du capteur s'il a été "
     "réinitialisé.",
-    "join_nonce_used_up": "Plus aucun JoinNonce : le capteur doit être enregistré sous une nouvelle clé.",
-    "device_flood": "Trop de demandes de jonction en peu de temps : le capteur insiste, ou quelqu'un en son nom.",
+    RejectReason.DEV_NONCE_NOT_INCREASING: "DevNonce qui n'augmente pas : oubliez les DevNonces du capteur "
+    "s'il a été réinitialisé.",
+    RejectReason.JOIN_NONCE_USED_UP: "Plus aucun JoinNonce : le capteur doit être enregistré sous une nouvelle "
+    "clé.",
+    RejectReason.DEVICE_FLOOD: "Trop de demandes de jonction en peu de temps : le capteur insiste, ou quelqu'un "
+    "en son nom.",
+    RejectReason.GATEWAY_FLOOD: "Trop de demandes de jonction en peu de temps par les mêmes passerelles.",
+    RejectReason.MALFORMED: "Trame qui n'est pas du LoRaWAN.",
+    RejectReason.IGNORED: "Trame qui n'est pas destinée à un serveur de réseau.",
+    RejectReason.LATE: "Trame arrivée trop tard pour qu'une réponse soit entendue.",
 }
 UNEXPLAINED = "Refusé par le réseau."
+
+
+def _explanation(reason: str) -> str:
+    try:
+        return WORDS[RejectReason(reason)]
+    except ValueError:
+        return UNEXPLAINED
+
 
 router = APIRouter(prefix="/v1", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
 
@@ -50,18 +67,18 @@ class RefusalAnswer(Answer):
     gateway_id: str = Field(description="Une passerelle qui a entendu la dernière")
 
     @classmethod
-    def of(cls, refusal: Refusal) -> Self:
+    def of(cls, rejection: Rejection) -> Self:
         """In words."""
-        is_join = len(refusal.subject) == EUI_LENGTH
+        is_join = len(rejection.subject) == EUI_LENGTH
         return cls(
-            dev_eui=refusal.subject.hex() if is_join else None,
-            dev_addr=None if is_join else refusal.subject.hex(),
-            reason=refusal.reason,
-            explanation=WORDS.get(refusal.reason, UNEXPLAINED),
-            times=refusal.times,
-            first_at=refusal.first_at,
-            last_at=refusal.last_at,
-            gateway_id=refusal.gateway_id.hex(),
+            dev_eui=rejection.subject.hex() if is_join else None,
+            dev_addr=None if is_join else rejection.subject.hex(),
+            reason=rejection.reason,
+            explanation=_explanation(rejection.reason),
+            times=rejection.times,
+            first_at=rejection.first_at,
+            last_at=rejection.last_at,
+            gateway_id=rejection.gateway_id.hex(),
         )
 
 
@@ -69,10 +86,10 @@ class RefusalAnswer(Answer):
 async def list_device_refusals(dev_eui: EuiPath, caller: Reader, limit: Limit = 100) -> Page[RefusalAnswer]:
     """Pourquoi les trames d'un capteur de la collectivité ont été refusées en 30 jours, la dernière d'abord."""
     async with caller.reading() as connection:
-        found = await rejections.list_device_refusals(connection, bytes.fromhex(dev_eui), limit)
+        found = await rejections.list_device_rejections(connection, bytes.fromhex(dev_eui), limit)
     if found is None:
         raise not_found(f"capteur {dev_eui}")
-    return Page(items=[RefusalAnswer.of(refusal) for refusal in found], next=None)
+    return Page(items=[RefusalAnswer.of(rejection) for rejection in found], next=None)
 
 
 @router.get("/refusals", summary="Lister les trames refusées de capteurs inconnus", tags=["Passerelles"])
@@ -88,7 +105,7 @@ async def list_strangers_refusals(
     subject = dev_eui or dev_addr
     async with caller.reading() as connection:
         await act_as_operator(connection)
-        found = await rejections.list_strangers_refusals(
+        found = await rejections.list_strangers_rejections(
             connection, None if subject is None else bytes.fromhex(subject), limit
         )
-    return Page(items=[RefusalAnswer.of(refusal) for refusal in found], next=None)
+    return Page(items=[RefusalAnswer.of(rejection) for rejection in found], next=None)

@@ -7,7 +7,7 @@ Pure. Zero fields are omitted, as ChirpStack omits them: `dr` 0, `fCnt` 0, `rssi
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid5
 
 import msgspec
@@ -17,7 +17,6 @@ from google.protobuf.message import Message
 
 from core.model.uplink_identity import F_CNT_END
 from lorawan.regions.eu868 import EU868
-from registry.applications import Application
 
 # ChirpStack's identifiers are UUIDs, ours are not: these stay what they are as long as ours do.
 NAMESPACE = UUID("3b6f0a52-9c1d-4e5a-8f0e-7d2b1c4a9e60")
@@ -25,6 +24,25 @@ REGION = "eu868"
 LONGEST_TEXT = 1_000
 # DevStatusAns (LoRaWAN L2 1.0.4, section 5.5).
 EXTERNAL_POWER, BATTERY_FULL, BATTERY_UNKNOWN = 0, 254, 255
+
+
+class Addressee(Protocol):
+    """The application that is notified (`registry.applications.Application`)."""
+
+    @property
+    def tenant_id(self) -> int:
+        """Whose devices it sees."""
+        ...
+
+    @property
+    def application_id(self) -> UUID:
+        """ChirpStack's name of it, in topics and events."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """How people call it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +113,7 @@ def queue_item_id(downlink_id: int, item: str | None) -> str:
     return item if item is not None else str(uuid5(NAMESPACE, f"downlink {downlink_id}"))
 
 
-def publications(application: Application, event: Event) -> list[Publication]:
+def publications(application: Addressee, event: Event) -> list[Publication]:
     """The messages of one event, in their order; an uplink that could not be decoded also leaves a `log`."""
     info = _device_info(application, event.device)
     what = event.what
@@ -139,7 +157,7 @@ def publications(application: Application, event: Event) -> list[Publication]:
         case _:
             code = "EXPIRED" if what["state"] == "expired" else "DOWNLINK_GATEWAY"
             context = {"queue_item_id": queue_item_id(what["downlink"], event.item)}
-            told = [("log", _log(info, event, code, what["reason"], context))]
+            told = [("log", _log(info, event, code, what.get("detail") or what["reason"], context))]
     root = f"application/{application.application_id}/device/{event.device.dev_eui.hex()}/event"
     return [Publication(f"{root}/{kind}", _json(message)) for kind, message in told]
 
@@ -152,7 +170,7 @@ def _own_id(event: Event) -> str:
     return str(uuid5(NAMESPACE, f"event {event.id}"))
 
 
-def _device_info(application: Application, device: Described) -> integration.DeviceInfo:
+def _device_info(application: Addressee, device: Described) -> integration.DeviceInfo:
     return integration.DeviceInfo(
         tenant_id=str(uuid5(NAMESPACE, f"tenant {application.tenant_id}")),
         tenant_name=device.tenant_name,

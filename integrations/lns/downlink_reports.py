@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -11,19 +11,23 @@ from core.messages.shards import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.postgres import Pool
 from core.runtime.repeating import repeat
-from integrations.lns import downlink_store
-from integrations.lns.downlink_store import Changed
 from integrations.lns.lns_uplink import DownlinkReport
 from integrations.lns.telemetry import DOWNLINKS
 from lorawan.instants import from_us
+from registry.downlinks import Changed, LnsReport, report_of_lns, sweep_lns
 from registry.lns_sources import Source
 
 SWEEP_EVERY_S = 5.0
 LATEST_US = 4_102_444_800_000_000  # 2100-01-01
 LONGEST_ITEM = 200
-LONGEST_REASON = 500
+LONGEST_DETAIL = 500
 
 log = structlog.get_logger()
+
+
+def kept(detail: str | None) -> str | None:
+    """Their words, as a text column takes them."""
+    return None if detail is None else detail.replace("\0", "")[:LONGEST_DETAIL]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +42,17 @@ class Reports:
         """Write a report; False when it is of no downlink of ours that is still open. Raises DATABASE_AWAY."""
         if len(told.item) > LONGEST_ITEM or "\0" in told.item:
             return False  # None that we ever gave or were given.
-        told = replace(told, reason=told.reason and told.reason.replace("\0", "")[:LONGEST_REASON])
         at = told.time_us
-        instant = from_us(at) if at is not None and 0 < at < LATEST_US else None
-        changed = await downlink_store.report(self.pool, source.id, told, instant)
+        report = LnsReport(
+            told.item,
+            told.state,
+            told.reason,
+            kept(told.detail),
+            from_us(at) if at is not None and 0 < at < LATEST_US else None,
+            told.f_cnt_down,
+            told.gateway_id,
+        )
+        changed = await report_of_lns(self.pool, source.id, report)
         for row in changed:
             DOWNLINKS.labels(source.kind, row.state).inc()
         await self.tell(changed)
@@ -58,6 +69,6 @@ class Reports:
         """Give up what nobody wants any more, every few seconds until cancelled."""
 
         async def sweep() -> None:
-            await self.tell(await downlink_store.sweep(self.pool))
+            await self.tell(await sweep_lns(self.pool))
 
         await repeat(sweep, SWEEP_EVERY_S, "downlinks_not_swept")

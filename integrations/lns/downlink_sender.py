@@ -19,14 +19,21 @@ from core.runtime.errors import describe
 from core.runtime.lease import Lease
 from core.runtime.ownership import fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
-from integrations.lns import downlink_store
-from integrations.lns.downlink_reports import Reports
-from integrations.lns.downlink_store import Changed, Due
-from integrations.lns.lns_client import ASKED, NEED_ADDRESS, SHORT_ITEMS, Carrier
-from integrations.lns.lns_downlink import Handed, Later, Refused, in_their_queue
+from integrations.lns.downlink_reports import Reports, kept
+from integrations.lns.lns_client import ASKED, NEED_ADDRESS, SHORT_ITEMS, LnsClient
+from integrations.lns.lns_downlink import Handed, Later, LnsDownlink, Rejected, in_their_queue
 from integrations.lns.source_stats import Sightings
 from integrations.lns.telemetry import DOWNLINKS
-from registry.downlinks import SLOT_OF_OTHER_LNS
+from registry.downlinks import (
+    SLOT_OF_OTHER_LNS,
+    Changed,
+    HandOver,
+    note_handed,
+    note_later,
+    note_rejected,
+    take_due_of_lns,
+    take_undecided_of_lns,
+)
 from registry.lns_sources import Source
 
 POLL_S = 1.0
@@ -36,7 +43,7 @@ ASKED_AT_ONCE = 20
 WAIT_S = 5.0
 LONGEST_WAIT_S = 60.0
 AGAIN_S = 0.5
-# On the way out the order in hand is finished.
+# On the way out the downlink in hand is finished.
 FINISH_S = 12.0
 
 log = structlog.get_logger()
@@ -51,13 +58,13 @@ class Sender:
     """Works off one source's rows while its lease holds."""
 
     def __init__(
-        self, pool: Pool, reports: Reports, lease: Lease, source: Source, carrier: Carrier, sightings: Sightings
+        self, pool: Pool, reports: Reports, lease: Lease, source: Source, client: LnsClient, sightings: Sightings
     ) -> None:
         self._pool = pool
         self._reports = reports
         self._lease = lease
         self._source = source
-        self._carrier = carrier
+        self._client = client
         self._sightings = sightings
         self._failures = 0
         self._next_question = 0.0
@@ -83,7 +90,7 @@ class Sender:
         short_items = self._source.kind in SHORT_ITEMS
         while True:
             async with fenced(self._pool, [self._lease]) as connection:
-                due = await downlink_store.take_due(connection, self._source.id, short_items=short_items)
+                due = await take_due_of_lns(connection, self._source.id, short_items=short_items)
             if due is None:
                 break
             self._lease.check()
@@ -103,26 +110,34 @@ class Sender:
                     await task
             raise
 
-    async def _hand_over(self, due: Due) -> None:
-        order = due.order
-        outcome = await self._carrier.hand_over(order)
+    async def _hand_over(self, due: HandOver) -> None:
+        downlink = LnsDownlink(
+            due.id, due.dev_eui, due.f_port, due.payload, due.confirmed, due.not_after, due.item, due.address
+        )
+        outcome = await self._client.hand_over(downlink)
         match outcome:
             case Handed(item):
                 self._failures = 0
-                reason = in_their_queue(self._source.kind, is_class_c=due.is_class_c)
-                changed = await self._insist(lambda: downlink_store.note_handed(self._pool, order, item, reason))
-            case Later(reason):
-                if order.address or self._source.kind not in NEED_ADDRESS:
+                result = "handed"
+                queued = in_their_queue(is_class_c=due.is_class_c)
+                changed = await self._insist(lambda: note_handed(self._pool, due.id, due.item, item, queued))
+            case Later(reason, french, detail):
+                result = "later"
+                if downlink.address or self._source.kind not in NEED_ADDRESS:
                     self._failures += 1  # A device that was not heard yet is no failure of the source.
-                    self._sightings.error(self._source, reason)
+                    self._sightings.error(self._source, french)
                 wait = timedelta(seconds=WAIT_S)
-                changed = await self._insist(lambda: downlink_store.note_later(self._pool, order, reason, wait))
-            case Refused(reason):
+                changed = await self._insist(
+                    lambda: note_later(self._pool, due.id, due.item, reason, kept(detail), wait)
+                )
+            case Rejected(reason, detail):
+                result = "refused"  # The metric's word.
                 self._failures = 0
-                changed = await self._insist(lambda: downlink_store.note_refused(self._pool, order, reason))
-        result = type(outcome).__name__.lower()
+                changed = await self._insist(
+                    lambda: note_rejected(self._pool, due.id, due.item, reason, kept(detail))
+                )
         DOWNLINKS.labels(self._source.kind, result).inc()
-        log.info("downlink_handed_over", downlink_id=order.id, source=self._source.id, result=result)
+        log.info("downlink_handed_over", downlink_id=downlink.id, source=self._source.id, result=result)
         await self._reports.tell(changed)
 
     async def _insist(self, write: Callable[[], Awaitable[list[Changed]]]) -> Sequence[Changed]:
@@ -141,9 +156,9 @@ class Sender:
             return
         self._next_question = now + ASK_EVERY_S
         async with fenced(self._pool, [self._lease]) as connection:
-            undecided = await downlink_store.take_undecided(connection, self._source.id, ASKED_AT_ONCE)
+            undecided = await take_undecided_of_lns(connection, self._source.id, ASKED_AT_ONCE)
         for item, confirmed in undecided:
             self._lease.check()
-            told = await self._carrier.ask(item, confirmed=confirmed)
+            told = await self._client.ask(item, confirmed=confirmed)
             if told is not None:
                 await self._reports.take(self._source, told)

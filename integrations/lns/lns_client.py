@@ -1,4 +1,4 @@
-"""The ways to another LNS: its broker or its HTTP API. Each takes one order and says what came of it."""
+"""The ways to another LNS: its broker or its HTTP API. Each takes one downlink and says what came of it."""
 
 import asyncio
 import ssl
@@ -9,6 +9,7 @@ from typing import Protocol
 
 import httpx
 
+from core.model.downlinks import DownlinkReason
 from core.runtime.http.guarded_client import AllowList, GuardedTransport, RefusedDestination
 from core.runtime.mqtt import MqttAway, MqttEdge, MqttRefused
 from integrations.lns.adapters import chirpstack, live_objects, the_things_stack, thingpark, wanesy
@@ -18,10 +19,10 @@ from integrations.lns.lns_downlink import (
     Call,
     Handed,
     Later,
-    Order,
+    LnsDownlink,
     Outcome,
     Publication,
-    Refused,
+    Rejected,
     outcome_of,
 )
 from integrations.lns.lns_uplink import DownlinkReport
@@ -31,10 +32,12 @@ CALL_WITHIN_S = 10.0
 ANSWER_READ_MOST = 64 << 10
 UNAUTHORISED = 401
 LONGEST_ITEM = 200
-NOT_HEARD_YET = "en attente d'un premier message du capteur par cette source"
+NOT_HEARD_YET = Later(
+    DownlinkReason.LNS_DEVICE_UNHEARD, "en attente d'un premier message du capteur par cette source"
+)
 # These call a device by names of their own, which its uplinks tell.
 NEED_ADDRESS = frozenset({chirpstack.NAME, the_things_stack.NAME})
-OVER_MQTT: dict[str, Callable[[Order], Publication]] = {
+OVER_MQTT: dict[str, Callable[[LnsDownlink], Publication]] = {
     chirpstack.NAME: chirpstack.command,
     the_things_stack.NAME: the_things_stack.push,
 }
@@ -45,10 +48,10 @@ SHORT_ITEMS = frozenset({thingpark.NAME})
 ASKED = frozenset({live_objects.NAME})
 
 
-class Carrier(Protocol):
+class LnsClient(Protocol):
     """A way to one source's LNS."""
 
-    async def hand_over(self, order: Order) -> Outcome:
+    async def hand_over(self, downlink: LnsDownlink) -> Outcome:
         """Ask them to send it."""
         ...
 
@@ -58,15 +61,15 @@ class Carrier(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class NoCarrier:
-    """A source that takes no downlinks, and why, in French."""
+class NoLnsClient:
+    """A source that takes no downlinks, and why."""
 
-    french: str
+    reason: DownlinkReason
 
-    async def hand_over(self, order: Order) -> Outcome:
-        """Refuse."""
-        del order
-        return Refused(self.french)
+    async def hand_over(self, downlink: LnsDownlink) -> Outcome:
+        """Reject it."""
+        del downlink
+        return Rejected(self.reason)
 
     async def ask(self, item: str, *, confirmed: bool) -> DownlinkReport | None:
         """Nothing is ever under way."""
@@ -74,31 +77,34 @@ class NoCarrier:
 
 
 @dataclass(frozen=True, slots=True)
-class MqttCarrier:
+class MqttLnsClient:
     """Publishes to their broker, over the connection that brings the uplinks."""
 
     kind: str
     edge: MqttEdge
 
-    async def hand_over(self, order: Order) -> Outcome:
+    async def hand_over(self, downlink: LnsDownlink) -> Outcome:
         """Publish; their broker has it when this is Handed, and their LNS was listening as far as MQTT 5 tells."""
-        if not order.address:
-            return Later(NOT_HEARD_YET)
-        message = OVER_MQTT[self.kind](order)
+        if not downlink.address:
+            return NOT_HEARD_YET
+        message = OVER_MQTT[self.kind](downlink)
         try:
             is_listened_to = await self.edge.publish(message.topic, message.body)
         except MqttRefused:
-            return Later(f"le courtier de {NAMES[self.kind]} refuse de publier : droits du compte à vérifier")
+            french = f"le courtier de {NAMES[self.kind]} refuse de publier : droits du compte à vérifier"
+            return Later(DownlinkReason.LNS_PUBLISH_REFUSED, french)
         except MqttAway:
-            return Later(f"courtier de {NAMES[self.kind]} injoignable")
-        return Handed(order.item) if is_listened_to else Later(f"{NAMES[self.kind]} n'écoute pas son courtier")
+            return Later(DownlinkReason.LNS_UNREACHABLE, f"courtier de {NAMES[self.kind]} injoignable")
+        if is_listened_to:
+            return Handed(downlink.item)
+        return Later(DownlinkReason.LNS_NOT_LISTENING, f"{NAMES[self.kind]} n'écoute pas son courtier")
 
     async def ask(self, item: str, *, confirmed: bool) -> DownlinkReport | None:
         """Their events tell."""
         del item, confirmed
 
 
-class HttpCarrier:
+class HttpLnsClient:
     """Calls their HTTP API, past the guard of outgoing addresses."""
 
     def __init__(self, source: Source, secret: str, allowed: Callable[[], Awaitable[list[str]]]) -> None:
@@ -110,15 +116,15 @@ class HttpCarrier:
         self._tls = ssl.create_default_context()
         self._token = ""  # Of Wanesy, until it is refused.
 
-    async def hand_over(self, order: Order) -> Outcome:
+    async def hand_over(self, downlink: LnsDownlink) -> Outcome:
         """One call; none is repeated here, since some LNS would queue it twice."""
-        if not order.address and self._kind in NEED_ADDRESS:
-            return Later(NOT_HEARD_YET)
+        if not downlink.address and self._kind in NEED_ADDRESS:
+            return NOT_HEARD_YET
         try:
-            answer = await self._call(order, datetime.now(UTC))
+            answer = await self._call(downlink, datetime.now(UTC))
         except _NotAnswered as failed:
-            return Later(str(failed))
-        outcome = outcome_of(self._kind, answer, order.item)
+            return failed.outcome
+        outcome = outcome_of(self._kind, answer, downlink.item)
         if not isinstance(outcome, Handed):
             return outcome
         match self._kind:
@@ -131,19 +137,19 @@ class HttpCarrier:
         # Without a name of theirs nothing will be heard of it, and the row says so in the end.
         return Handed(item) if item and len(item) <= LONGEST_ITEM and item.isprintable() else outcome
 
-    async def _call(self, order: Order, now: datetime) -> Answered:
+    async def _call(self, downlink: LnsDownlink, now: datetime) -> Answered:
         match self._kind:
             case the_things_stack.NAME:
-                return await self._fetch(the_things_stack.push_call(order, self._base, self._secret))
+                return await self._fetch(the_things_stack.push_call(downlink, self._base, self._secret))
             case thingpark.NAME:
-                call = thingpark.downlink_call(order, self._base, self._user, self._secret, now)
+                call = thingpark.downlink_call(downlink, self._base, self._user, self._secret, now)
                 return await self._fetch(call)
             case live_objects.NAME:
-                return await self._fetch(live_objects.command_call(order, self._base, self._secret, now))
+                return await self._fetch(live_objects.command_call(downlink, self._base, self._secret, now))
             case _:
-                return await self._call_wanesy(order, now)
+                return await self._call_wanesy(downlink, now)
 
-    async def _call_wanesy(self, order: Order, now: datetime) -> Answered:
+    async def _call_wanesy(self, downlink: LnsDownlink, now: datetime) -> Answered:
         """With the token of the last login; once more after a new one when it is over."""
         for is_new in (not self._token, True):
             if is_new:
@@ -151,7 +157,7 @@ class HttpCarrier:
                 self._token = wanesy.token_of(login)
                 if not self._token:
                     return login if login.status >= 300 else Answered(UNAUTHORISED, {}, login.body)  # noqa: PLR2004
-            answer = await self._fetch(wanesy.downlink_call(order, self._base, self._token, now))
+            answer = await self._fetch(wanesy.downlink_call(downlink, self._base, self._token, now))
             if answer.status != UNAUTHORISED or is_new:
                 return answer
         raise AssertionError("the second turn returns")
@@ -170,7 +176,7 @@ class HttpCarrier:
         """Their answer, whatever it is.
 
         Raises:
-            _NotAnswered: there was none, or none may be asked for; the message says why, in French.
+            _NotAnswered: there was none, or none may be asked for.
         """
         name = NAMES[self._kind]
         transport = GuardedTransport(self._tls, AllowList.parse(await self._allowed()))
@@ -189,28 +195,34 @@ class HttpCarrier:
                         break
                 return Answered(response.status_code, dict(response.headers), body)
         except RefusedDestination as refused:
-            raise _NotAnswered(str(refused)) from None
+            raise _NotAnswered(Later(DownlinkReason.LNS_ADDRESS_REFUSED, str(refused), str(refused))) from None
         except TimeoutError:
-            raise _NotAnswered(f"{name} ne répond pas en {CALL_WITHIN_S:.0f} s") from None
+            french = f"{name} ne répond pas en {CALL_WITHIN_S:.0f} s"
+            raise _NotAnswered(Later(DownlinkReason.LNS_UNREACHABLE, french)) from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as failed:
-            raise _NotAnswered(f"{name} injoignable ({type(failed).__name__})") from None
+            french = f"{name} injoignable ({type(failed).__name__})"
+            raise _NotAnswered(Later(DownlinkReason.LNS_UNREACHABLE, french, type(failed).__name__)) from None
 
 
 class _NotAnswered(Exception):
-    """A call that got no answer."""
+    """A call that got no answer, and what that means for the row."""
+
+    def __init__(self, outcome: Later) -> None:
+        super().__init__(outcome.french)
+        self.outcome = outcome
 
 
-def carrier_of(
+def lns_client_of(
     source: Source, secret: str | None, edge: MqttEdge | None, allowed: Callable[[], Awaitable[list[str]]]
-) -> Carrier:
+) -> LnsClient:
     """The way to this source's LNS, as it is set up."""
     if edge is not None and source.kind in OVER_MQTT:
-        return MqttCarrier(source.kind, edge)
+        return MqttLnsClient(source.kind, edge)
     if source.kind not in OVER_HTTP:
         if source.kind == chirpstack.NAME:
-            return NoCarrier("ChirpStack ne prend les messages que par MQTT : cette source est en HTTP")
-        return NoCarrier("cette source ne transmet pas de messages aux capteurs")
+            return NoLnsClient(DownlinkReason.SOURCE_NEEDS_MQTT)
+        return NoLnsClient(DownlinkReason.SOURCE_TAKES_NO_DOWNLINKS)
     has_address = source.downlink_url is not None or source.kind == live_objects.NAME
     if not has_address or secret is None:
-        return NoCarrier(f"la source n'a pas l'adresse ou la clé de l'API de {NAMES[source.kind]}")
-    return HttpCarrier(source, secret, allowed)
+        return NoLnsClient(DownlinkReason.SOURCE_INCOMPLETE)
+    return HttpLnsClient(source, secret, allowed)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
+from core.model.downlinks import DownlinkReason
+
 NAMES = {
     "chirpstack": "ChirpStack",
     "the_things_stack": "The Things Stack",
@@ -23,7 +25,7 @@ SERVER_ERRORS = range(500, 600)
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class LnsDownlink:
     """One row to hand over. `item` names it to their LNS; the same again is the same downlink."""
 
     id: int
@@ -92,30 +94,34 @@ class Handed:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Not now; `reason` is French."""
+    """Not now. `detail` is in their words; `french` is what the source's manager reads."""
 
-    reason: str
+    reason: DownlinkReason
+    french: str
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """Never; `reason` is French."""
+class Rejected:
+    """Never. `detail` is in their words."""
 
-    reason: str
+    reason: DownlinkReason
+    detail: str | None = None
 
 
-Outcome = Handed | Later | Refused
+Outcome = Handed | Later | Rejected
 
 
 def outcome_of(kind: str, answer: Answered, item: str) -> Outcome:
     """What an HTTP status means for the row."""
     if answer.status in SUCCESS:
         return Handed(item)
-    said = f"{NAMES[kind]} répond {answer.status}" + (f" : {answer.text}" if answer.text else "")
-    return Later(said) if answer.status in PASSING or answer.status in SERVER_ERRORS else Refused(said)
+    said = f"{answer.status}" + (f" : {answer.text}" if answer.text else "")
+    if answer.status in PASSING or answer.status in SERVER_ERRORS:
+        return Later(DownlinkReason.LNS_ANSWERED, f"{NAMES[kind]} répond {said}", said)
+    return Rejected(DownlinkReason.LNS_ANSWERED, said)
 
 
-def in_their_queue(kind: str, *, is_class_c: bool) -> str:
-    """What a technician reads while a row is with their LNS."""
-    waits = "" if is_class_c else ", qui l'enverra après le prochain message du capteur"
-    return f"dans la file de {NAMES[kind]}{waits}"
+def in_their_queue(*, is_class_c: bool) -> DownlinkReason:
+    """Why a row waits that their LNS has: a class A device is sent to after its next uplink."""
+    return DownlinkReason.LNS_QUEUED if is_class_c else DownlinkReason.LNS_QUEUED_UNTIL_UPLINK

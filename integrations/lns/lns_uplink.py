@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from core.messages.uplinks import Heard
+from core.model.downlinks import DownlinkReason
 
 NO_F_PORT = -1
 
@@ -50,12 +51,14 @@ class ForeignUplink:
 class DownlinkReport:
     """What another LNS says of a downlink of ours, which it knows as `item`.
 
-    `state` is a downlink's: sending (in their queue), sent, acknowledged or failed. `reason` is French.
+    `state` is a downlink's: sending (in their queue), sent, acknowledged, failed or expired; or `unacknowledged`.
+    `detail` is in their words.
     """
 
     item: str
     state: str
-    reason: str | None = None
+    reason: DownlinkReason | None = None
+    detail: str | None = None
     time_us: int | None = None
     f_cnt_down: int | None = None
     gateway_id: bytes | None = None

@@ -10,7 +10,7 @@ from core.runtime.lease_runner import LeasedWork, LeaseRunner
 from core.runtime.postgres import Pool
 from integrations.lns import downlink_store
 from integrations.lns.downlink_sender import Sender, due_subject
-from integrations.lns.lns_client import carrier_of
+from integrations.lns.lns_client import lns_client_of
 from integrations.lns.message_handler import Reception
 from integrations.lns.mqtt_source import edge_of, receive
 from integrations.lns.source_registry import Sources
@@ -61,9 +61,9 @@ class SourceRunner(LeaseRunner[Source]):
         secret = item.secret(self._keys)
         edge = edge_of(item, secret, self._session_expiry_s) if item.transport == "mqtt" else None
         allowed = partial(downlink_store.read_allow_list, self._pool, item.tenant_id)
-        carrier = carrier_of(item, secret, edge, allowed)
+        client = lns_client_of(item, secret, edge, allowed)
         reception = self._reception
-        sender = Sender(self._pool, reception.reports, lease, item, carrier, reception.sightings)
+        sender = Sender(self._pool, reception.reports, lease, item, client, reception.sightings)
         loops = {"send": sender.run}
         if edge is not None:
             loops |= {"connect": edge.run, "receive": partial(receive, item, edge, reception)}

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.postgres import Connection, Pool
+from registry.quarantine import quarantine
 
 SERVICE = "intake"
 
@@ -35,10 +37,6 @@ WHERE NOT EXISTS (SELECT FROM device d WHERE d.dev_eui = of.dev_eui AND d.tenant
 ORDER BY s.id, of.dev_eui
 ON CONFLICT (source_id, dev_eui) DO UPDATE
 SET last_seen_at = excluded.last_seen_at, messages = kept.messages + excluded.messages
-"""
-QUARANTINE = """
-INSERT INTO observation.quarantine (service, subject, sequence, reason, data) VALUES ($1, $2, 0, $3, $4)
-ON CONFLICT DO NOTHING
 """
 
 
@@ -76,7 +74,7 @@ class Unread:
     """A message that nobody can read, for quarantine."""
 
     source_id: int
-    reason: str
+    detail: str
     data: bytes = field(repr=False)
 
 
@@ -116,5 +114,6 @@ async def save_unknown(connection: Connection | Pool, seen: Mapping[tuple[int, b
 
 async def save_unread(connection: Connection | Pool, unread: Sequence[Unread]) -> None:
     """Keep the octets with the reason; the same octets of a source are kept once."""
-    rows = [(SERVICE, f"lns_source {one.source_id}", one.reason, one.data) for one in unread]
-    await connection.executemany(QUARANTINE, rows)
+    reason = QuarantineReason.UNREADABLE_MESSAGE
+    items = [Quarantined(f"lns_source {one.source_id}", 0, reason, one.data, one.detail) for one in unread]
+    await quarantine(connection, SERVICE, items)

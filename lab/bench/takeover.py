@@ -29,7 +29,7 @@ from lorawan.crypto import wrap_key
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
 from network import store
 from network.device_cache import DeviceCache
-from network.sessions import SessionTable
+from network.session_table import SessionTable
 from registry.schema import migrate
 from services.supervisor.launch import Launch
 from services.supervisor.ports import free_tcp_port

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 from core.messages import topics
 from core.runtime.ownership import Sharded, ShardOwner
 from network.device_cache import DeviceCache
-from network.downlink_dispatch import Emitter
+from network.downlink_dispatch import Dispatcher
 from network.downlink_planner import Downlinks
 from network.join_handler import JoinDesk
 from network.multicast import Multicasts
 from network.registry_changes import RegistryChanges
 from network.rejections import Refusals
-from network.sessions import SessionTable
+from network.session_table import SessionTable
 from network.shards import SERVICE, Shards
 from network.uplink_batch import Uplinks, worker_of
 from registry.changes import RegistryWatcher
@@ -30,8 +30,8 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
         sessions, devices = SessionTable(), DeviceCache()
         shards = Shards(pool, settings, sessions, devices, count)
         async with asyncio.TaskGroup() as tasks:
-            emitter = Emitter(pool, bus, shards, settings, tasks)
-            downlinks = Downlinks(pool, bus, shards, sessions, devices, emitter)
+            dispatcher = Dispatcher(pool, bus, shards, settings, tasks)
+            downlinks = Downlinks(pool, bus, shards, sessions, devices, dispatcher)
             refusals = Refusals(pool)
             uplinks = Uplinks(
                 pool, bus, shards, sessions, devices, JoinDesk(settings), downlinks, settings.mac_policy, refusals
@@ -58,7 +58,7 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
             await asyncio.wait((working,), timeout=FINISH_BATCH_S)
             working.cancel()
             await refusals.save()
-            await emitter.drain(FINISH_DOWNLINKS_S)
+            await dispatcher.drain(FINISH_DOWNLINKS_S)
             owning.cancel()  # It lets go of the leases, so that the next owner need not wait.
 
 

@@ -2,9 +2,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from api.downlink_reasons import sentence
 from api.preflight import explain
-from registry.downlinks import Downlink
-from registry.preflight import OpenRow, Preflight, Reach
+from core.model.downlinks import Downlink, DownlinkReason, OpenRow, Preflight, Reach
 
 NOW = datetime(2026, 11, 25, 14, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -23,6 +23,7 @@ def row(state: str = "queued", **fields) -> Downlink:
         "not_after": NOW + timedelta(days=1),
         "state": state,
         "reason": None,
+        "detail": None,
         "attempts": 0,
         "f_cnt_down": None,
         "gateway_id": None,
@@ -153,13 +154,20 @@ def test_rows_go_out_by_priority_then_by_age() -> None:
         ({"state": "acknowledged", "confirmed": True}, None),
         ({"state": "cancelled", "reason": "superseded"}, None),
         (
-            {"state": "queued", "lns_source_id": 1, "reason": "leur LNS est injoignable"},
-            "leur LNS est injoignable",
+            {"state": "queued", "lns_source_id": 1, "reason": "LNS_ANSWERED", "detail": "503 : later"},
+            "l'autre LNS ne l'a pas pris : 503 : later",
         ),
+        ({"state": "failed", "lns_source_id": 1, "reason": "other", "detail": "mots de là-bas"}, "mots de là-bas"),
+        ({"state": "sent", "lns_source_id": 1}, None),
     ],
 )
 def test_a_row_that_has_ended_waits_for_nothing(fields: dict, text: str | None) -> None:
     assert said(row(**fields), reach()) == (None, text)
+
+
+@pytest.mark.parametrize("reason", DownlinkReason)
+def test_every_reason_has_a_sentence_in_french(reason: DownlinkReason) -> None:
+    assert sentence(reason) not in ("", reason)
 
 
 def test_whoever_may_not_know_the_device_is_told_nothing_of_it() -> None:

@@ -94,7 +94,7 @@ async def test_what_happened_while_no_replica_ran_is_told_by_the_next(partner: P
         )
     second = await partner.downlink(confirmed=True)
     await partner.bench.pool.execute(
-        "UPDATE downlink SET state = 'failed', f_cnt_down = 8, reason = 'sourd' WHERE id = $1", second
+        "UPDATE downlink SET state = 'failed', f_cnt_down = 8, reason = 'DEVICE_NO_ACK' WHERE id = $1", second
     )
     third = await partner.downlink()
     await partner.bench.pool.execute("UPDATE downlink SET state = 'expired' WHERE id = $1", third)

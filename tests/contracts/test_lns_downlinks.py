@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from core.model.downlinks import Downlink
 from core.runtime.mqtt import MqttEdge
-from network.store import MOVE_DOWNLINKS
-from registry.downlinks import Downlink, enqueue, read_downlink
+from registry.downlinks import enqueue, move_to_slot_of_device, read_downlink
 from tests.contracts.lns_rig import Bench, SourceOfTest, now_us, until
 from tests.contracts.lns_samples import SAMPLES, Heard
 from tests.contracts.lns_takers import AS_KEY, BrokerApi, HttpApi, Taken, broker_api, http_api, says, tell
@@ -154,7 +154,7 @@ async def test_a_row_is_handed_over_once_and_says_what_their_lns_says(carried: C
 
         last = await carried.read(row_id)
         assert (queued.slot, queued.state, queued.attempts) == (16, "sending", 1)
-        assert "prochain message du capteur" in (queued.reason or "")
+        assert queued.reason == "LNS_QUEUED_UNTIL_UPLINK"
         assert (taken.f_port, taken.payload, taken.confirmed) == (85, PAYLOAD, True)
         assert sent.sent_at is not None
         assert sent.f_cnt_down == (None if name == "wanesy" else 7)
@@ -216,7 +216,7 @@ async def test_a_device_that_does_not_acknowledge_is_told_three_times(carried: C
             await carried.says("refused", carried.taken[-1].item)
         failed = await carried.is_now(row_id, "failed")
 
-    assert failed.reason == "le capteur n'a pas accusé réception"
+    assert failed.reason == "DEVICE_NO_ACK"
     assert len({taken.item for taken in carried.taken}) == 3
 
 
@@ -228,7 +228,7 @@ async def test_a_device_of_which_their_lns_told_nothing_yet_waits_for_its_first_
         row_id = await carried.row()
 
         async def says_why() -> bool:
-            return "premier message" in ((await carried.read(row_id)).reason or "")
+            return (await carried.read(row_id)).reason == "LNS_DEVICE_UNHEARD"
 
         await until(says_why)
         await carried.bench.post(carried.source, SAMPLES["the_things_stack"].write(carried.heard))
@@ -243,18 +243,18 @@ async def test_while_their_api_does_not_take_it_a_row_waits_and_then_goes(carrie
     carried.http.refuse_with = status
     async with carried.bench.intake():
         row_id = await carried.row()
-        waiting = "SELECT reason FROM downlink WHERE id = $1 AND state = 'queued' AND not_before > now()"
+        waiting = "SELECT reason, detail FROM downlink WHERE id = $1 AND state = 'queued' AND not_before > now()"
 
         async def waits() -> Any:
-            return await carried.bench.pool.fetchval(waiting, row_id)
+            return await carried.bench.pool.fetchrow(waiting, row_id)
 
         await until(waits)
-        reason = await waits()
+        waited = await waits()
         carried.http.refuse_with = None
         await carried.bench.pool.execute("UPDATE downlink SET not_before = now()")  # The clock is moved.
         await carried.handed(row_id)
 
-        assert f"The Things Stack répond {status}" in reason
+        assert (waited["reason"], waited["detail"]) == ("LNS_ANSWERED", f"{status} : nope")
         assert len(carried.taken) == 1
 
 
@@ -264,7 +264,7 @@ async def test_what_their_api_refuses_has_failed(carried: Carried) -> None:
     async with carried.bench.intake():
         failed = await carried.is_now(await carried.row(), "failed")
 
-    assert failed.reason == "The Things Stack répond 404 : nope"
+    assert (failed.reason, failed.detail) == ("LNS_ANSWERED", "404 : nope")
 
 
 async def test_a_login_of_wanesy_that_is_over_is_made_anew(carried: Carried) -> None:
@@ -285,7 +285,8 @@ async def test_an_inner_address_that_the_operator_did_not_allow_is_never_connect
         row_id = await carried.row()
 
         async def is_refused() -> bool:
-            return "n'est pas une adresse publique" in ((await carried.read(row_id)).reason or "")
+            row = await carried.read(row_id)
+            return row.reason == "LNS_ADDRESS_REFUSED" and "n'est pas une adresse publique" in (row.detail or "")
 
         await until(is_refused)
 
@@ -299,7 +300,7 @@ async def test_a_source_that_takes_no_downlinks_says_so_at_once(carried: Carried
     async with carried.bench.intake():
         failed = await carried.is_now(await carried.row(), "failed")
 
-    assert "cette source" in (failed.reason or "")
+    assert (failed.reason or "").startswith("SOURCE_")
 
 
 async def test_two_replicas_hand_each_row_over_once(carried: Carried) -> None:
@@ -357,7 +358,7 @@ async def test_rows_that_nobody_tells_of_end_when_they_are_of_no_use_any_more(ca
     async with carried.bench.intake():
         ended = [await carried.is_now(row_id, "expired") for row_id in (never, silent, unheard)]
 
-    assert [bool(row.reason) for row in ended] == [True] * 3
+    assert [row.reason for row in ended] == ["NOT_AFTER", "LNS_NO_REPORT", "LNS_NO_REPORT"]
     assert not carried.http.came.is_set()
 
 
@@ -381,7 +382,8 @@ async def test_a_join_in_our_network_leaves_alone_what_their_lns_has_in_hand(car
     await carried.plant("thingpark")
     row_id = await carried.row()
 
-    await carried.bench.pool.execute(MOVE_DOWNLINKS, [carried.device_id])
+    async with carried.bench.pool.acquire() as connection:
+        await move_to_slot_of_device(connection, [carried.device_id])
 
     assert (await carried.read(row_id)).slot == 16
 

@@ -91,7 +91,7 @@ async def test_an_lns_is_told_what_helps_it_about_a_device_that_is_not_registere
     assert (listed["dev_eui"], listed["messages"]) == (heard.dev_eui, 1)
     assert (state["accepted"], state["refused"]) == (0, 2)
     assert (kept["service"], kept["data"]) == ("intake", b'{"a": 1}')
-    assert kept["reason"] == state["last_error"]
+    assert (kept["reason"], kept["detail"]) == ("unreadable_message", state["last_error"])
 
 
 async def test_a_device_of_another_tenant_is_not_found_and_one_that_is_registered_is_found_at_once(

@@ -4,7 +4,7 @@ import pytest
 
 from core.messages.downlinks import Transmission
 from gateways.basics_station_frames import Unfit, fell_back, frame_of, schedule_of
-from gateways.frontend import Emission
+from gateways.frontend import ChosenTransmission
 from lorawan.gateway.basics_station import Heard, Transmitted
 from lorawan.gateway.basics_station_answers import ClassA, ClassC, Tuning
 from lorawan.identifiers import GatewayId
@@ -23,11 +23,11 @@ def heard(data_rate: int = 5, rctx: int = 0, **times: int) -> Heard:
 
 def emission(
     tuning: Tuning, delay_us: int, *, context: bytes = CONTEXT, immediate: bool = False, spreading_factor: int = 0
-) -> Emission:
+) -> ChosenTransmission:
     rate = EU868.data_rates[tuning.data_rate]
     spreading_factor = spreading_factor or rate.spreading_factor
     transmission = Transmission(b"\x60", tuning.frequency, spreading_factor, rate.bandwidth, delay_us, immediate)
-    return Emission(GATEWAY, context, transmission, 14)
+    return ChosenTransmission(GATEWAY, context, transmission, 14)
 
 
 def test_the_context_holds_xtime_and_rctx_whole() -> None:
@@ -96,7 +96,7 @@ def test_an_immediate_frame_needs_no_uplink(context: bytes, rctx: int) -> None:
         [emission(RX1, 1_000_000, spreading_factor=6)],
     ],
 )
-def test_what_a_station_cannot_do_is_not_asked(emissions: list[Emission]) -> None:
+def test_what_a_station_cannot_do_is_not_asked(emissions: list[ChosenTransmission]) -> None:
     with pytest.raises(Unfit):
         schedule_of(emissions, EU868)
 

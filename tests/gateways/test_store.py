@@ -6,16 +6,16 @@ from gateways.transmission_store import (
     read_emissions,
     write_transmission,
 )
-from lorawan.airtime import Emission
+from lorawan.airtime import Transmission
 from lorawan.identifiers import GatewayId
 
 GATEWAY = GatewayId(bytes.fromhex("0102030405060708"))
 OTHER = GatewayId(bytes.fromhex("0102030405060709"))
 
 
-def emission(minutes_ago: float) -> Emission:
+def emission(minutes_ago: float) -> Transmission:
     start = datetime.now(UTC) - timedelta(minutes=minutes_ago)
-    return Emission(int(start.timestamp()) * 1_000_000 + 17, 164_864, 869_525_000)
+    return Transmission(int(start.timestamp()) * 1_000_000 + 17, 164_864, 869_525_000)
 
 
 async def test_the_ledger_is_the_last_hour_of_what_may_have_been_emitted(pool: Pool) -> None:

@@ -135,7 +135,8 @@ async def test_refused_addresses_that_could_not_be_written_are_added_to_the_next
     await sightings.save()  # Nothing new.
 
     assert await pool.fetch("SELECT refused, times FROM gateway_address_change") == [(True, 2)]
-    assert await pool.fetch("SELECT workflow::text, value FROM alert") == [("open", 2.0)]
+    requested = "SELECT kind, (facts ->> 'times')::int, (facts ->> 'refused')::boolean FROM alert_request"
+    assert await pool.fetch(requested) == [("gateway_address", 2, True)]
 
 
 async def test_without_a_lock_a_gateway_moves_at_once_and_leaves_a_change(

@@ -205,11 +205,7 @@ async def test_what_one_uplink_does_leaves_its_neighbours_alone(
     assert reasons[good, 2].startswith("Trame illisible par milesight.em400 v")
     assert reasons[orphan, 1].startswith("Codec inconnu : « acme.forgotten »")
     quarantined = await planted.pool.fetch("SELECT service, reason, data FROM observation.quarantine ORDER BY id")
-    assert [entry["reason"].split(" : ")[0] for entry in quarantined] == [
-        "L'équipement n'existe plus dans le référentiel",
-        "Champ impossible",
-        "Champ impossible",
-    ]
+    assert [entry["reason"] for entry in quarantined] == ["unknown_device", "impossible_field", "impossible_field"]
     assert {entry["service"] for entry in quarantined} == {"ingest"}
 
 
@@ -230,13 +226,14 @@ async def test_a_message_that_nobody_can_read_goes_to_quarantine_and_leaves_the_
         await until_drained()
 
     quarantined = await planted.pool.fetch(
-        "SELECT subject, sequence, data FROM observation.quarantine ORDER BY id"
+        "SELECT subject, sequence, reason, data FROM observation.quarantine ORDER BY id"
     )
     assert [(entry["subject"], entry["sequence"]) for entry in quarantined] == [
         (topics.uplinks(0), 1),
         (topics.uplinks(0), 2),
     ]
     assert quarantined[0]["data"] == b"\x09not ours"
+    assert {entry["reason"] for entry in quarantined} == {"unreadable_batch"}
     assert await planted.count("uplink") == 1
 
 
@@ -260,7 +257,7 @@ async def test_a_value_that_the_database_refuses_costs_its_own_uplink_only(
     assert await planted.count("uplink") == 2
     assert await planted.count("measurement") == 8
     reason = await planted.pool.fetchval("SELECT reason FROM observation.quarantine")
-    assert reason.startswith("Refusé par la base")
+    assert reason == "refused_value"
 
 
 async def test_a_meter_s_history_becomes_measurements_at_their_own_instants_once(

@@ -71,7 +71,7 @@ async def test_an_uplink_of_1980_or_2106_goes_to_quarantine_and_its_neighbours_a
     assert await planted.pool.fetchval("SELECT f_cnt FROM observation.uplink") == 3
     reasons = await planted.pool.fetch("SELECT reason FROM observation.quarantine")
     assert len(reasons) == 2
-    assert all(row["reason"].startswith("Champ impossible") for row in reasons)
+    assert {row["reason"] for row in reasons} == {"impossible_field"}
 
 
 @pytest.mark.parametrize("off_us", [-400 * DAY_US, 366 * DAY_US, -46 * 366 * DAY_US, 80 * 366 * DAY_US])
@@ -207,8 +207,9 @@ async def test_a_defect_in_preparing_one_uplink_costs_that_uplink_only(
 
     rows = await planted.pool.fetch("SELECT f_cnt FROM observation.uplink ORDER BY f_cnt")
     assert [row["f_cnt"] for row in rows] == [1, 3]
-    reason = await planted.pool.fetchval("SELECT reason FROM observation.quarantine")
-    assert reason.startswith(f"Défaut du traitement : {type(defect).__name__}")
+    [kept] = await planted.pool.fetch("SELECT reason, detail FROM observation.quarantine")
+    assert kept["reason"] == "defect"
+    assert kept["detail"].startswith(type(defect).__name__)
 
 
 async def test_rows_that_cannot_be_packed_cost_their_uplink_only(

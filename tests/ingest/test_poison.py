@@ -78,8 +78,8 @@ async def test_three_crashes_and_the_item_in_hand_goes_to_quarantine_while_its_n
     assert crashes == 3
     rows = await planted.pool.fetch("SELECT f_cnt FROM observation.uplink ORDER BY f_cnt")
     assert [row["f_cnt"] for row in rows] == [1, 2, 3, 5, 6, 7, 8]
-    (quarantined,) = await planted.pool.fetch("SELECT sequence, reason, data FROM observation.quarantine")
+    (quarantined,) = await planted.pool.fetch("SELECT sequence, reason, detail, data FROM observation.quarantine")
     assert quarantined["sequence"] == 2
-    assert quarantined["reason"] == "Écarté sans être lu : le service s'est arrêté 3 fois en le traitant"
+    assert (quarantined["reason"], quarantined["detail"]) == ("poison", "3")
     assert deadly.uplink_id in quarantined["data"]
     assert await planted.count("measurement") == 7 * 4

@@ -41,7 +41,7 @@ async def test_traced_uplinks_have_a_step_once_stored_and_quarantined_ones_a_lin
         uplink_trace.write_steps(prepared, written, devices, 0)
 
     dev_eui = await planted.pool.fetchval("SELECT encode(dev_eui, 'hex') FROM device")
-    assert [(line["event"], line["trace_id"], line.get("outcome", line.get("kind"))) for line in said] == [
+    assert [(line["event"], line["trace_id"], line.get("outcome", line["reason"])) for line in said] == [
         ("uplink_stored", TRACED.hex(), "decoded"),
         ("quarantined", OTHER.hex(), "impossible_field"),
         ("uplink_stored", late.trace_id.hex(), "late"),

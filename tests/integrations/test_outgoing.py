@@ -13,8 +13,17 @@ from google.protobuf.json_format import MessageToJson, Parse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.model.downlinks import DownlinkReason
 from integrations.lns.adapters import chirpstack, live_objects, read, the_things_stack, thingpark, wanesy
-from integrations.lns.lns_downlink import Answered, Handed, Later, Order, Refused, in_their_queue, outcome_of
+from integrations.lns.lns_downlink import (
+    Answered,
+    Handed,
+    Later,
+    LnsDownlink,
+    Rejected,
+    in_their_queue,
+    outcome_of,
+)
 from integrations.lns.lns_uplink import DownlinkReport, ForeignMessage
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -25,8 +34,8 @@ EUI = "70B3D57ED0001234"
 GATEWAY = bytes.fromhex("0080e115000a9b72")
 
 
-def order(address: str = "", item: str = ITEM, *, confirmed: bool = True) -> Order:
-    return Order(
+def downlink(address: str = "", item: str = ITEM, *, confirmed: bool = True) -> LnsDownlink:
+    return LnsDownlink(
         7, bytes.fromhex(EUI), 85, b"\xff\x03\xb0\x04", confirmed, NOW + timedelta(hours=1), item, address
     )
 
@@ -37,7 +46,7 @@ def told(kind: str, body: Any, topic: str = "") -> Any:
 
 
 def test_chirpstack_reads_our_command_with_its_own_messages() -> None:
-    sent = chirpstack.command(order("eu868/application/4a3c/device/70b3d57ed0001234"))
+    sent = chirpstack.command(downlink("eu868/application/4a3c/device/70b3d57ed0001234"))
 
     command = Parse(sent.body, integration.DownlinkCommand())
     assert sent.topic == "eu868/application/4a3c/device/70b3d57ed0001234/command/down"
@@ -58,7 +67,7 @@ def test_what_chirpstack_says_of_a_queue_item_is_a_report() -> None:
     late = integration.LogEvent(level=integration.ERROR, code=integration.EXPIRED)
     late.context["queue_item_id"] = ITEM
 
-    assert chirpstack_event("txack", sent) == DownlinkReport(ITEM, "sent", None, NOW_US, 12, GATEWAY)
+    assert chirpstack_event("txack", sent) == DownlinkReport(ITEM, "sent", None, None, NOW_US, 12, GATEWAY)
     acknowledged = chirpstack_event("ack", integration.AckEvent(queue_item_id=ITEM, acknowledged=True))
     assert acknowledged.state == "acknowledged"
     assert chirpstack_event("ack", integration.AckEvent(queue_item_id=ITEM)).state == "unacknowledged"
@@ -67,16 +76,16 @@ def test_what_chirpstack_says_of_a_queue_item_is_a_report() -> None:
 
 
 def test_the_things_stack_gets_the_same_push_by_mqtt_and_by_http() -> None:
-    by_mqtt = the_things_stack.push(order("v3/bennes@ttn/devices/benne-12"))
+    by_mqtt = the_things_stack.push(downlink("v3/bennes@ttn/devices/benne-12"))
     by_http = the_things_stack.push_call(
-        order("bennes/benne-12"), "https://eu1.cloud.thethings.network", "NNSXS.x"
+        downlink("bennes/benne-12"), "https://eu1.cloud.thethings.network", "NNSXS.x"
     )
 
-    downlink = json.loads(by_mqtt.body)["downlinks"][0]
+    pushed = json.loads(by_mqtt.body)["downlinks"][0]
     assert by_mqtt.topic == "v3/bennes@ttn/devices/benne-12/down/push"
-    assert base64.b64decode(downlink["frm_payload"]) == b"\xff\x03\xb0\x04"
-    assert (downlink["f_port"], downlink["confirmed"]) == (85, True)
-    assert downlink["correlation_ids"] == [f"territoire:{ITEM}"]
+    assert base64.b64decode(pushed["frm_payload"]) == b"\xff\x03\xb0\x04"
+    assert (pushed["f_port"], pushed["confirmed"]) == (85, True)
+    assert pushed["correlation_ids"] == [f"territoire:{ITEM}"]
     assert by_http.url == (
         "https://eu1.cloud.thethings.network/api/v3/as/applications/bennes/devices/benne-12/down/push"
     )
@@ -107,11 +116,11 @@ def test_a_downlink_that_the_things_stack_could_not_send_says_why() -> None:
 
     report = told("the_things_stack", {"downlink_failed": failed})
 
-    assert (report.state, report.reason) == ("failed", "The Things Stack : too long")
+    assert (report.state, report.reason, report.detail) == ("failed", DownlinkReason.LNS_REPORTED, "too long")
 
 
 def test_thingpark_gets_a_query_whose_token_covers_it() -> None:
-    call = thingpark.downlink_call(order(item=SHORT), "https://thingpark.example", "TWA_1.1", "AB" * 16, NOW)
+    call = thingpark.downlink_call(downlink(item=SHORT), "https://thingpark.example", "TWA_1.1", "AB" * 16, NOW)
 
     parts = urlsplit(call.url)
     query = dict(parse_qsl(parts.query, strict_parsing=True))
@@ -133,10 +142,10 @@ def test_what_thingpark_says_of_our_correlation_id_is_a_report() -> None:
     failed = told("thingpark", {"DevEUI_downlink_Sent": lost})
 
     assert told("thingpark", {"DevEUI_downlink_Sent": report}) == DownlinkReport(
-        SHORT, "sent", None, NOW_US, 12, GATEWAY
+        SHORT, "sent", None, None, NOW_US, 12, GATEWAY
     )
     assert failed.state == "failed"
-    assert "RX1 E3, RX2 DA" in failed.reason
+    assert (failed.reason, failed.detail) == (DownlinkReason.LNS_REPORTED, "RX1 E3, RX2 DA")
 
 
 def test_a_report_of_a_downlink_by_thingpark_is_signed_over_its_own_fields() -> None:
@@ -149,7 +158,7 @@ def test_a_report_of_a_downlink_by_thingpark_is_signed_over_its_own_fields() -> 
 
 
 def test_live_objects_gets_a_command_and_is_asked_what_became_of_it() -> None:
-    call = live_objects.command_call(order(), "https://lo.example", "key", NOW)
+    call = live_objects.command_call(downlink(), "https://lo.example", "key", NOW)
     asked = live_objects.status_call("60a/1", "https://lo.example", "key")
 
     body = json.loads(call.body)
@@ -184,7 +193,7 @@ def test_a_status_of_live_objects_is_the_rows_state(status: str, confirmed: bool
 
 def test_wanesy_gets_a_login_and_a_data_down_and_says_what_became_of_it() -> None:
     login = wanesy.login_call("https://wmc.example/gms", "territoire", "secret")
-    call = wanesy.downlink_call(order(confirmed=False), "https://wmc.example/gms", "jwt", NOW)
+    call = wanesy.downlink_call(downlink(confirmed=False), "https://wmc.example/gms", "jwt", NOW)
 
     body = json.loads(call.body)
     assert json.loads(login.body) == {"login": "territoire", "password": "secret"}
@@ -206,9 +215,10 @@ def test_every_http_status_hands_over_waits_or_fails(status: int) -> None:
     if 200 <= status < 300:
         assert outcome == Handed(ITEM)
     elif status in {401, 403, 408, 425, 429} or status >= 500:
-        assert outcome == Later(f"Wanesy répond {status} : nope <html>")
+        said = f"{status} : nope <html>"
+        assert outcome == Later(DownlinkReason.LNS_ANSWERED, f"Wanesy répond {said}", said)
     else:
-        assert outcome == Refused(f"Wanesy répond {status} : nope <html>")
+        assert outcome == Rejected(DownlinkReason.LNS_ANSWERED, f"{status} : nope <html>")
 
 
 @given(st.binary(max_size=300))
@@ -221,5 +231,5 @@ def test_any_answer_of_an_api_can_be_read(body: bytes) -> None:
 
 
 def test_a_row_in_their_queue_says_for_whom_it_waits() -> None:
-    assert "prochain message du capteur" in in_their_queue("thingpark", is_class_c=False)
-    assert in_their_queue("wanesy", is_class_c=True) == "dans la file de Wanesy"
+    assert in_their_queue(is_class_c=False) is DownlinkReason.LNS_QUEUED_UNTIL_UPLINK
+    assert in_their_queue(is_class_c=True) is DownlinkReason.LNS_QUEUED

@@ -11,11 +11,11 @@ from lorawan.airtime import (
     IMMEDIATE_SLACK_US,
     LEAD_US,
     SHARES,
-    Emission,
     Granted,
     Priority,
     Refused,
     Scheduler,
+    Transmission,
     downlink_airtime_us,
     fsk_airtime_us,
     lora_airtime_us,
@@ -88,7 +88,7 @@ def ask(
 
 
 def fill(scheduler: Scheduler, airtime_us: int, start_us: int = NOW - 1800 * SECOND) -> None:
-    scheduler.restore(NOW, [Emission(start_us, airtime_us, RX2)])
+    scheduler.restore(NOW, [Transmission(start_us, airtime_us, RX2)])
 
 
 def test_an_immediate_request_starts_after_the_lead() -> None:
@@ -246,9 +246,9 @@ def test_a_restored_radio_is_busy_until_its_transmission_has_ended_and_forgets_w
     scheduler.restore(
         NOW,
         [
-            Emission(NOW + 2 * SECOND, SECOND, RX1),
-            Emission(NOW - SECOND, 4 * SECOND, RX2),
-            Emission(NOW - HOUR_US - SECOND, SECOND, RX2),
+            Transmission(NOW + 2 * SECOND, SECOND, RX1),
+            Transmission(NOW - SECOND, 4 * SECOND, RX2),
+            Transmission(NOW - HOUR_US - SECOND, SECOND, RX2),
         ],
     )
 

@@ -21,10 +21,11 @@ from lorawan.session import Session
 from network import downlink_store
 from network.deduplication import Deduplication
 from network.device_cache import DeviceCache
-from network.downlink_dispatch import Emitter
+from network.downlink_dispatch import Dispatcher
 from network.downlink_planner import Downlinks, Offer
 from network.receive import Opportunity
-from network.sessions import HeldSession, Progress, SessionTable
+from network.session_table import SessionTable
+from network.sessions import HeldSession, Progress
 from network.shards import SERVICE, Shard, Shards
 from registry.downlinks import read_downlink
 from tests.network.conftest import now_us
@@ -373,8 +374,8 @@ async def test_nothing_is_planned_for_a_shard_that_is_lost_while_its_rows_are_lo
     waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'downlink'::regclass)"
 
     async with asyncio.TaskGroup() as tasks:
-        emitter = Emitter(network.pool, network.bus, shards, network.settings, tasks)
-        downlinks = Downlinks(network.pool, network.bus, shards, sessions, devices, emitter)
+        dispatcher = Dispatcher(network.pool, network.bus, shards, network.settings, tasks)
+        downlinks = Downlinks(network.pool, network.bus, shards, sessions, devices, dispatcher)
         async with network.pool.acquire() as connection, connection.transaction():
             await connection.execute("LOCK TABLE downlink IN ACCESS EXCLUSIVE MODE")
             planning = tasks.create_task(downlinks._plan_safely(poll=True))

@@ -6,7 +6,7 @@ import pytest
 
 from core.messages.shards import slots_of_shard
 from core.runtime.postgres import Pool
-from lab.bench.takeover import KEK, PLANT, SHARD, SHARDS, addresses, take
+from lab.bench.takeover import KEK, PLANT, SHARD, SHARDS, addresses, take_shard
 from lorawan.crypto import wrap_key
 from network import store
 
@@ -45,7 +45,7 @@ async def test_the_transaction_does_not_stand_idle_while_keys_are_unwrapped(
 
 
 async def test_every_session_and_device_of_the_shard_is_there(crowded: Pool) -> None:
-    figures = await take(crowded, DEVICES)
+    figures = await take_shard(crowded, DEVICES)
 
     assert (figures["held"], figures["sealed"]) == (DEVICES, 0)
 

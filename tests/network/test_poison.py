@@ -72,9 +72,9 @@ async def test_the_frame_in_hand_at_the_third_end_is_quarantined_and_every_other
     ends = await ends_until_all_is_acknowledged(network, poison)
 
     assert ends == 3
-    quarantined = await network.pool.fetch("SELECT service, reason, data FROM observation.quarantine")
+    quarantined = await network.pool.fetch("SELECT service, reason, detail, data FROM observation.quarantine")
     assert [(row["service"], row["data"]) for row in quarantined] == [("network", poison)]
-    assert "3 times" in quarantined[0]["reason"]
+    assert (quarantined[0]["reason"], quarantined[0]["detail"]) == ("poison", "3")
     expected = {(device.id, payload) for device in devices for payload in (b"before", b"here", b"after")}
     heard: set[tuple[int, bytes]] = set()
     while heard != expected:

@@ -12,7 +12,8 @@ from lorawan.session import Session, build_uplink
 from network.deduplication import Group
 from network.device_cache import DeviceCache
 from network.receive import Candidate, Received, Refused, read_frame, receive_data
-from network.sessions import HeldSession, Progress, SessionTable
+from network.session_table import SessionTable
+from network.sessions import HeldSession, Progress
 
 DEV_ADDR = DevAddr(bytes.fromhex("01020304"))
 SECOND_US = 1_000_000

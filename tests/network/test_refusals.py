@@ -99,7 +99,7 @@ async def test_what_the_database_does_not_take_goes_with_the_next(pool: Pool, mo
         raise broken
 
     with monkeypatch.context() as away:
-        away.setattr(rejections, "save_refusals", is_away)
+        away.setattr(rejections, "save_rejections", is_away)
         await noted.save()
     await noted.save()
 

@@ -2,7 +2,8 @@ from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.identifiers import DevAddr
 from lorawan.mac_state import MacState
 from lorawan.session import LastUplink, Session
-from network.sessions import HeldSession, Progress, SessionTable
+from network.session_table import SessionTable
+from network.sessions import HeldSession, Progress
 
 CIPHER = SessionCipher(SessionKeys(bytes(16), bytes(16)))
 MAC = MacState(0xFF)

@@ -10,11 +10,12 @@ from prometheus_client import REGISTRY
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.shards import shard_of_slot
+from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.clock import wall_clock_us
 from core.runtime.postgres import connect
 from lorawan.frame import routing_slot
 from lorawan.session import MAX_F_CNT_GAP
-from network import store
+from registry.quarantine import quarantine
 
 HOUR_US = 3_600_000_000
 CLOCKS = [
@@ -131,7 +132,8 @@ async def test_octets_that_are_no_batch_go_to_quarantine_and_the_shard_goes_on(n
 
     assert uplink.payload == b"data"
     assert (row["service"], row["subject"], row["data"]) == ("network", subject, b"\x09poison")
-    assert "version byte 09" in row["reason"]
+    assert row["reason"] == "unreadable_batch"
+    assert "version byte 09" in row["detail"]
 
 
 async def test_octets_that_were_quarantined_before_a_crash_come_again_and_stop_nothing(idle_network) -> None:
@@ -139,7 +141,8 @@ async def test_octets_that_were_quarantined_before_a_crash_come_again_and_stop_n
     subject, octets = topics.frames(0), b"\x09poison"
     sequence = await network.bus.publish(subject, octets)
     async with network.pool.acquire() as connection:  # As an owner did that died before it acknowledged.
-        await store.quarantine(connection, [store.Poison(subject, sequence, "version byte 09", octets)])
+        unread = Quarantined(subject, sequence, QuarantineReason.UNREADABLE_BATCH, octets, "version byte 09")
+        await quarantine(connection, "network", [unread])
 
     await network.start()
     await network.all_acknowledged()

@@ -10,6 +10,7 @@ from datetime import UTC
 import msgspec
 
 from core.messages.uplinks import Heard
+from core.model.downlinks import DownlinkReason
 from integrations.lns.lenient import (
     Fields,
     bandwidth_of,
@@ -22,16 +23,16 @@ from integrations.lns.lenient import (
     payload_of,
     spreading_factor_of,
 )
-from integrations.lns.lns_downlink import Order, Publication
+from integrations.lns.lns_downlink import LnsDownlink, Publication
 from integrations.lns.lns_uplink import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
 
 NAME = "chirpstack"
 EVENT = "/event/"
 # Codes of `log` that end a queue item.
 ENDS = {
-    "DOWNLINK_PAYLOAD_SIZE": ("failed", "trop long pour le débit actuel du capteur"),
-    "F_CNT_DOWN": ("failed", "compteur descendant dépassé"),
-    "EXPIRED": ("expired", "périmé dans la file de ChirpStack"),
+    "DOWNLINK_PAYLOAD_SIZE": ("failed", DownlinkReason.PAYLOAD_TOO_LARGE),
+    "F_CNT_DOWN": ("failed", DownlinkReason.F_CNT_EXHAUSTED),
+    "EXPIRED": ("expired", DownlinkReason.LNS_EXPIRED),
 }
 
 
@@ -80,25 +81,25 @@ def _report(kind: str, body: bytes) -> DownlinkReport | None:
         return None
     match kind:
         case "txack":
-            return DownlinkReport(item, "sent", None, at_us, f_cnt, eui_of(event.text("gatewayId")))
+            return DownlinkReport(item, "sent", None, None, at_us, f_cnt, eui_of(event.text("gatewayId")))
         case "ack":
             return DownlinkReport(item, "acknowledged" if event.flag("acknowledged") else "unacknowledged")
         case _:
-            state, reason = end or ("failed", "")
+            state, reason = end or ("failed", None)
             return DownlinkReport(item, state, reason)
 
 
-def command(order: Order) -> Publication:
-    """The message that queues a downlink; `order.address` is the device's topic, which an uplink told."""
+def command(downlink: LnsDownlink) -> Publication:
+    """The message that queues a downlink; `downlink.address` is the device's topic, which an uplink told."""
     body = {
-        "id": order.item,
-        "devEui": order.dev_eui.hex(),
-        "confirmed": order.confirmed,
-        "fPort": order.f_port,
-        "data": base64.b64encode(order.payload).decode(),
-        "expiresAt": order.not_after.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "id": downlink.item,
+        "devEui": downlink.dev_eui.hex(),
+        "confirmed": downlink.confirmed,
+        "fPort": downlink.f_port,
+        "data": base64.b64encode(downlink.payload).decode(),
+        "expiresAt": downlink.not_after.astimezone(UTC).isoformat().replace("+00:00", "Z"),
     }
-    return Publication(f"{order.address}/command/down", msgspec.json.encode(body))
+    return Publication(f"{downlink.address}/command/down", msgspec.json.encode(body))
 
 
 def _lns_time(receptions: list[Fields]) -> int | None:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from core.model.downlinks import DownlinkReason
 from integrations.lns.lenient import (
     Fields,
     dev_eui_of,
@@ -20,7 +21,7 @@ from integrations.lns.lenient import (
     payload_of,
     spreading_factor_of,
 )
-from integrations.lns.lns_downlink import Answered, Call, Order
+from integrations.lns.lns_downlink import Answered, Call, LnsDownlink
 from integrations.lns.lns_uplink import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
 
 NAME = "live_objects"
@@ -82,18 +83,18 @@ def _headers(key: str) -> dict[str, str]:
     return {"x-api-key": key, "content-type": "application/json", "accept": "application/json"}
 
 
-def command_call(order: Order, base: str, key: str, now: datetime) -> Call:
+def command_call(downlink: LnsDownlink, base: str, key: str, now: datetime) -> Call:
     """The POST that registers a command; their answer has its id."""
-    value = {"data": order.payload.hex(), "port": order.f_port, "confirmed": order.confirmed}
+    value = {"data": downlink.payload.hex(), "port": downlink.f_port, "confirmed": downlink.confirmed}
     body = {
         "request": {"connector": "lora", "value": value},
         "policy": {
-            "expirationInSeconds": max(1, round((order.not_after - now).total_seconds())),
+            "expirationInSeconds": max(1, round((downlink.not_after - now).total_seconds())),
             "ackMode": "AUTO",
             "attempts": ATTEMPTS,
         },
     }
-    url = f"{base}/api/v1/deviceMgt/devices/urn:lo:nsid:lora:{order.eui}/commands"
+    url = f"{base}/api/v1/deviceMgt/devices/urn:lo:nsid:lora:{downlink.eui}/commands"
     return Call("POST", url, _headers(key), msgspec.json.encode(body))
 
 
@@ -113,4 +114,4 @@ def report_of(answer: Answered, item: str, *, confirmed: bool) -> DownlinkReport
     status = str(answer.document.get("status", "")).upper()
     if status in DONE:
         return DownlinkReport(item, "acknowledged" if confirmed and status != "SENT" else "sent")
-    return DownlinkReport(item, "failed", f"Live Objects : {status}") if status in NOT_DONE else None
+    return DownlinkReport(item, "failed", DownlinkReason.LNS_REPORTED, status) if status in NOT_DONE else None

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from core.messages.uplinks import Heard
+from core.model.downlinks import DownlinkReason
 from integrations.lns.lenient import (
     Fields,
     bandwidth_of,
@@ -22,7 +23,7 @@ from integrations.lns.lenient import (
     payload_of,
     spreading_factor_of,
 )
-from integrations.lns.lns_downlink import Call, Order, Publication
+from integrations.lns.lns_downlink import Call, LnsDownlink, Publication
 from integrations.lns.lns_uplink import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
 
 NAME = "the_things_stack"
@@ -109,38 +110,40 @@ def _report(event: Fields, name: str) -> DownlinkReport | None:
     if state is None or not item:
         return None
     error = told.at("error")
-    reason = error.text("message_format") or error.text("name") or "sans raison donnée"
+    detail = error.text("message_format") or error.text("name")
+    is_failed = state == "failed"
     return DownlinkReport(
         item,
         state,
-        f"The Things Stack : {reason}" if state == "failed" else None,
+        DownlinkReason.LNS_REPORTED if is_failed else None,
+        detail if is_failed else None,
         event.instant("received_at"),
         downlink.integer("f_cnt") or 0 if state == "sent" else None,
     )
 
 
-def _push(order: Order) -> bytes:
-    downlink = {
-        "f_port": order.f_port,
-        "frm_payload": base64.b64encode(order.payload).decode(),
-        "confirmed": order.confirmed,
+def _push(downlink: LnsDownlink) -> bytes:
+    pushed = {
+        "f_port": downlink.f_port,
+        "frm_payload": base64.b64encode(downlink.payload).decode(),
+        "confirmed": downlink.confirmed,
         "priority": PRIORITY,
-        "correlation_ids": [f"{CORRELATION}{order.item}"],
+        "correlation_ids": [f"{CORRELATION}{downlink.item}"],
     }
-    return msgspec.json.encode({"downlinks": [downlink]})
+    return msgspec.json.encode({"downlinks": [pushed]})
 
 
-def push(order: Order) -> Publication:
-    """The message that queues a downlink; `order.address` is the device's topic, which an uplink told."""
-    return Publication(f"{order.address}/down/push", _push(order))
+def push(downlink: LnsDownlink) -> Publication:
+    """The message that queues a downlink; `downlink.address` is the device's topic, which an uplink told."""
+    return Publication(f"{downlink.address}/down/push", _push(downlink))
 
 
-def push_call(order: Order, base: str, key: str) -> Call:
+def push_call(downlink: LnsDownlink, base: str, key: str) -> Call:
     """The same over HTTP (AppAs.DownlinkQueuePush), with an API key that may write downlinks."""
-    application, _, device = order.address.partition("/")
+    application, _, device = downlink.address.partition("/")
     path = f"api/v3/as/applications/{quote(application, safe='')}/devices/{quote(device, safe='')}/down/push"
     headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
-    return Call("POST", f"{base}/{path}", headers, _push(order))
+    return Call("POST", f"{base}/{path}", headers, _push(downlink))
 
 
 def _gateway_time(receptions: list[Fields]) -> int | None:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from urllib.parse import parse_qsl, urlencode
 
 from core.messages.uplinks import Heard
+from core.model.downlinks import DownlinkReason
 from integrations.lns.lenient import (
     Fields,
     dev_eui_of,
@@ -23,7 +24,7 @@ from integrations.lns.lenient import (
     payload_of,
     spreading_factor_of,
 )
-from integrations.lns.lns_downlink import Call, Order
+from integrations.lns.lns_downlink import Call, LnsDownlink
 from integrations.lns.lns_uplink import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
 
 NAME = "thingpark"
@@ -99,27 +100,27 @@ def _sent(report: Fields) -> DownlinkReport | None:
         return None
     if report.flag("DeliveryStatus"):
         gateway_id = eui_of(report.text("Lrrid"))
-        return DownlinkReport(item, "sent", None, report.instant("Time"), report.integer("FCntDn"), gateway_id)
+        return DownlinkReport(
+            item, "sent", None, None, report.instant("Time"), report.integer("FCntDn"), gateway_id
+        )
     causes = [
         f"{window} {cause}"
         for window, number in (("RX1", 1), ("RX2", 2), ("classe B ou C", 3))
         if (cause := report.text(f"DeliveryFailedCause{number}"))
     ]
-    return DownlinkReport(
-        item, "failed", f"ThingPark ne l'a pas émis : {', '.join(causes) or 'sans cause donnée'}"
-    )
+    return DownlinkReport(item, "failed", DownlinkReason.LNS_REPORTED, ", ".join(causes) or None)
 
 
-def downlink_call(order: Order, base: str, as_id: str, as_key: str, now: datetime) -> Call:
+def downlink_call(downlink: LnsDownlink, base: str, as_id: str, as_key: str, now: datetime) -> Call:
     """The POST that queues a downlink at the LRC; its token covers the query as it reads unencoded."""
     parameters = {
-        "DevEUI": order.eui,
-        "FPort": str(order.f_port),
-        "Payload": order.payload.hex(),
-        "Confirmed": "1" if order.confirmed else "0",
+        "DevEUI": downlink.eui,
+        "FPort": str(downlink.f_port),
+        "Payload": downlink.payload.hex(),
+        "Confirmed": "1" if downlink.confirmed else "0",
         "AS_ID": as_id,
         "Time": now.astimezone(UTC).isoformat(timespec="milliseconds"),
-        "CorrelationID": order.item,
+        "CorrelationID": downlink.item,
     }
     covered = "&".join(f"{name}={value}" for name, value in parameters.items())
     query = urlencode(parameters | {"Token": _token(covered, as_key)})

@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 
 from core.messages.uplinks import Heard
+from core.model.downlinks import DownlinkReason
 from integrations.lns.lenient import (
     Fields,
     data_rate_of,
@@ -20,7 +21,7 @@ from integrations.lns.lenient import (
     json_object,
     payload_of,
 )
-from integrations.lns.lns_downlink import Answered, Call, Order
+from integrations.lns.lns_downlink import Answered, Call, LnsDownlink
 from integrations.lns.lns_uplink import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
 
 NAME = "wanesy"
@@ -73,7 +74,7 @@ def _event(data: Fields) -> DownlinkReport | None:
     if status == "OK":
         has_acknowledged = "ACK" in (data.text("event") or "").upper()
         return DownlinkReport(item, "acknowledged" if has_acknowledged else "sent")
-    return DownlinkReport(item, "failed", f"Wanesy : {status}")
+    return DownlinkReport(item, "failed", DownlinkReason.LNS_REPORTED, status)
 
 
 def login_call(base: str, user: str, password: str) -> Call:
@@ -90,15 +91,15 @@ def token_of(answer: Answered) -> str:
     return found if isinstance(found, str) else ""
 
 
-def downlink_call(order: Order, base: str, token: str, now: datetime) -> Call:
+def downlink_call(downlink: LnsDownlink, base: str, token: str, now: datetime) -> Call:
     """The POST that queues a downlink; `ttl` is in seconds."""
     body = {
-        "endDevice": {"devEui": order.eui},
-        "fPort": order.f_port,
-        "payload": order.payload.hex(),
+        "endDevice": {"devEui": downlink.eui},
+        "fPort": downlink.f_port,
+        "payload": downlink.payload.hex(),
         "contentType": "HEXA",
-        "confirmed": order.confirmed,
-        "ttl": max(1, round((order.not_after - now).total_seconds())),
+        "confirmed": downlink.confirmed,
+        "ttl": max(1, round((downlink.not_after - now).total_seconds())),
         "maxAttempts": MAX_ATTEMPTS,
     }
     headers = {"authorization": f"Bearer {token}", "content-type": JSON, "accept": JSON}

@@ -1,15 +1,15 @@
 import pytest
 
 from core.runtime.postgres import Pool
-from registry.rejections import RefusalSeen, save_refusals
+from registry.rejections import RejectionSeen, save_rejections
 
 GATEWAY = bytes.fromhex("0080e115000a9b72")
 DEV_ADDR = "01ab23cd"
 AT_US = 1_795_600_000_000_000  # 2026-11-25T09:46:40Z
 
 
-def seen(subject: str, reason: str, device_id: int = 0, *, at_us: int = AT_US) -> RefusalSeen:
-    return RefusalSeen(bytes.fromhex(subject), reason, device_id, GATEWAY, at_us, at_us, 1)
+def seen(subject: str, reason: str, device_id: int = 0, *, at_us: int = AT_US) -> RejectionSeen:
+    return RejectionSeen(bytes.fromhex(subject), reason, device_id, GATEWAY, at_us, at_us, 1)
 
 
 async def id_of(pool: Pool, device) -> int:
@@ -21,10 +21,10 @@ async def test_a_devices_refusals_are_listed_with_what_they_mean_the_last_first(
 ) -> None:
     device = await registry.device()
     device_id = await id_of(pool, device)
-    await save_refusals(
+    await save_rejections(
         pool, [seen(DEV_ADDR, "replay", device_id), seen(device["dev_eui"], "mic", at_us=AT_US + 1)]
     )
-    await save_refusals(pool, [seen(DEV_ADDR, "replay", device_id, at_us=AT_US + 60_000_000)])
+    await save_rejections(pool, [seen(DEV_ADDR, "replay", device_id, at_us=AT_US + 60_000_000)])
 
     items = (await client.get(f"/v1/devices/{device['dev_eui']}/refusals")).json()["items"]
 
@@ -46,7 +46,7 @@ async def test_what_was_refused_before_the_device_was_registered_is_shown_to_its
     client, registry, pool: Pool
 ) -> None:
     dev_eui = "70b3d57ed0009999"
-    await save_refusals(pool, [seen(dev_eui, "unknown_device")])
+    await save_rejections(pool, [seen(dev_eui, "unknown_device")])
     await registry.device(dev_eui=dev_eui)
 
     items = (await client.get(f"/v1/devices/{dev_eui}/refusals")).json()["items"]
@@ -58,7 +58,7 @@ async def test_refusals_of_anothers_device_are_seen_by_nobody_else(
     client, other_registry, pool: Pool, api_pool: Pool
 ) -> None:
     device = await other_registry.device()
-    await save_refusals(pool, [seen(DEV_ADDR, "mic", await id_of(pool, device))])
+    await save_rejections(pool, [seen(DEV_ADDR, "mic", await id_of(pool, device))])
 
     answer = await client.get(f"/v1/devices/{device['dev_eui']}/refusals")
     strangers = (await client.get("/v1/refusals")).json()["items"]
@@ -78,7 +78,7 @@ async def test_refusals_of_anothers_device_are_seen_by_nobody_else(
     ],
 )
 async def test_the_operator_looks_strangers_up_by_what_they_sent(client, pool: Pool, query, expected) -> None:
-    await save_refusals(
+    await save_rejections(
         pool, [seen(DEV_ADDR, "unknown_dev_addr"), seen("70b3d57ed0009999", "unknown_device", at_us=AT_US + 1)]
     )
 

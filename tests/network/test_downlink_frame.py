@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from core.model.downlinks import DueDownlink
 from lorawan.airtime import Priority
 from lorawan.crypto import Direction, SessionCipher, SessionKeys
 from lorawan.frame import DownlinkFrame
@@ -10,9 +11,8 @@ from lorawan.identifiers import DevAddr
 from lorawan.mac_state import MacState
 from lorawan.session import Session
 from network import downlink_frame
-from network.downlink_dispatch import Emission, settlement_of
-from network.downlink_frame import Order
-from network.downlink_store import DueDownlink
+from network.downlink_dispatch import TransmitOutcome, settlement_of
+from network.downlink_frame import PlannedDownlink
 from network.receive import Opportunity
 from network.sessions import HeardCopy, HeldSession, Progress
 
@@ -37,11 +37,11 @@ def at(time_us: int) -> datetime:
     return datetime.fromtimestamp(time_us / 1e6, UTC)
 
 
-def answer(due: DueDownlink | None = None, *copies: HeardCopy, ack: bool = True, commands: bytes = b"") -> Order:
+def answer(
+    due: DueDownlink | None = None, *copies: HeardCopy, ack: bool = True, commands: bytes = b""
+) -> PlannedDownlink:
     heard_by = copies or (copy(),)
-    return downlink_frame.answer_order(
-        Opportunity(SESSION, heard_by, NOW_US, ack, commands, must_answer=True), due
-    )
+    return downlink_frame.plan_answer(Opportunity(SESSION, heard_by, NOW_US, ack, commands, must_answer=True), due)
 
 
 def test_a_gateway_with_two_antennas_is_asked_once_and_the_best_comes_first() -> None:
@@ -62,10 +62,10 @@ def test_of_gateways_that_hear_a_device_comfortably_the_least_busy_comes_first()
 
 
 def test_both_windows_carry_the_same_frame() -> None:
-    order = answer()
-    windows = downlink_frame.fitting(order, downlink_frame.windows_of(order, order.routes[0]))
+    planned = answer()
+    windows = downlink_frame.fitting(planned, downlink_frame.windows_of(planned, planned.routes[0]))
 
-    request = downlink_frame.request(order, copy(), windows, downlink_frame.frame(order, windows, 0), NOW_US)
+    request = downlink_frame.request(planned, copy(), windows, downlink_frame.frame(planned, windows, 0), NOW_US)
 
     assert request is not None
     assert [(t.delay_us, t.frequency, t.spreading_factor) for t in request.transmissions] == [
@@ -76,11 +76,11 @@ def test_both_windows_carry_the_same_frame() -> None:
 
 
 def test_once_rx1_has_passed_only_rx2_is_asked_for_and_then_nothing() -> None:
-    order = answer()
-    windows = downlink_frame.windows_of(order, order.routes[0])
+    planned = answer()
+    windows = downlink_frame.windows_of(planned, planned.routes[0])
 
-    late = downlink_frame.request(order, copy(), windows, b"", NOW_US + 1_200_000)
-    too_late = downlink_frame.request(order, copy(), windows, b"", NOW_US + 2_200_000)
+    late = downlink_frame.request(planned, copy(), windows, b"", NOW_US + 1_200_000)
+    too_late = downlink_frame.request(planned, copy(), windows, b"", NOW_US + 2_200_000)
 
     assert late is not None
     assert [t.delay_us for t in late.transmissions] == [2_000_000]
@@ -88,11 +88,11 @@ def test_once_rx1_has_passed_only_rx2_is_asked_for_and_then_nothing() -> None:
 
 
 def test_a_far_gateway_is_asked_for_the_windows_that_it_can_be_in_time_for() -> None:
-    order = answer()
-    windows = downlink_frame.windows_of(order, order.routes[0])
+    planned = answer()
+    windows = downlink_frame.windows_of(planned, planned.routes[0])
 
     def asked(far_us: int) -> list[int]:
-        made = downlink_frame.request(order, copy(far_us=far_us), windows, b"", NOW_US + 250_000)
+        made = downlink_frame.request(planned, copy(far_us=far_us), windows, b"", NOW_US + 250_000)
         return [] if made is None else [t.delay_us for t in made.transmissions]
 
     assert asked(700_000) == [1_000_000, 2_000_000]
@@ -101,9 +101,11 @@ def test_a_far_gateway_is_asked_for_the_windows_that_it_can_be_in_time_for() -> 
 
 
 def test_the_gateway_that_is_in_time_for_rx1_is_asked_before_one_that_hears_better() -> None:
-    order = answer(None, copy(1, snr=12.0, far_us=900_000), copy(2, snr=4.0), copy(3, snr=11.0, far_us=1_900_000))
+    planned = answer(
+        None, copy(1, snr=12.0, far_us=900_000), copy(2, snr=4.0), copy(3, snr=11.0, far_us=1_900_000)
+    )
 
-    tries = downlink_frame.tries(order, 3, lambda _: True, lambda _: 0, NOW_US + 250_000)
+    tries = downlink_frame.tries(planned, 3, lambda _: True, lambda _: 0, NOW_US + 250_000)
 
     assert [to.gateway_id[0] for to, _ in tries] == [2, 1, 3]
 
@@ -118,18 +120,18 @@ def test_a_class_c_frame_waits_out_rx2_of_the_last_uplink(rx1_delay: int, over_a
 
 
 def test_a_payload_with_room_in_rx1_only_goes_out_in_rx1_only() -> None:
-    order = answer(row(bytes(200)))
+    planned = answer(row(bytes(200)))
 
-    windows = downlink_frame.fitting(order, downlink_frame.windows_of(order, order.routes[0]))
+    windows = downlink_frame.fitting(planned, downlink_frame.windows_of(planned, planned.routes[0]))
 
     assert [window.name for window in windows] == ["RX1"]
 
 
 def test_mac_answers_that_have_no_room_beside_the_row_are_left_out() -> None:
-    order = answer(row(bytes(115)), commands=b"\x02\x10\x01")
-    windows = downlink_frame.fitting(order, downlink_frame.windows_of(order, order.routes[0]))
+    planned = answer(row(bytes(115)), commands=b"\x02\x10\x01")
+    windows = downlink_frame.fitting(planned, downlink_frame.windows_of(planned, planned.routes[0]))
 
-    frame = DownlinkFrame.from_bytes(downlink_frame.frame(order, windows, 0))
+    frame = DownlinkFrame.from_bytes(downlink_frame.frame(planned, windows, 0))
 
     assert frame.f_opts == b""
     assert frame.f_ctrl.ack
@@ -137,21 +139,21 @@ def test_mac_answers_that_have_no_room_beside_the_row_are_left_out() -> None:
 
 
 def test_f_pending_says_that_more_rows_wait() -> None:
-    order = answer(row(waiting=2))
-    windows = downlink_frame.windows_of(order, order.routes[0])
+    planned = answer(row(waiting=2))
+    windows = downlink_frame.windows_of(planned, planned.routes[0])
 
-    assert DownlinkFrame.from_bytes(downlink_frame.frame(order, windows, 0)).f_ctrl.f_pending
+    assert DownlinkFrame.from_bytes(downlink_frame.frame(planned, windows, 0)).f_ctrl.f_pending
 
 
 def test_an_accept_tries_rx1_on_every_gateway_before_rx2_and_a_data_frame_both_at_once() -> None:
     routes = (copy(1), copy(2))
-    accept = Order(SESSION, routes, 0, accept=b"accept")
-    data = Order(SESSION, routes, 0, acknowledge=True)
+    accept = PlannedDownlink(SESSION, routes, 0, accept=b"accept")
+    data = PlannedDownlink(SESSION, routes, 0, acknowledge=True)
 
     one, two = routes[0].gateway_id, routes[1].gateway_id
 
-    def asked(order: Order, *calm: bytes) -> list[tuple[bytes, list[str]]]:
-        tries = downlink_frame.tries(order, 3, lambda gateway_id: gateway_id in calm, lambda _: 0, NOW_US)
+    def asked(planned: PlannedDownlink, *calm: bytes) -> list[tuple[bytes, list[str]]]:
+        tries = downlink_frame.tries(planned, 3, lambda gateway_id: gateway_id in calm, lambda _: 0, NOW_US)
         return [(to.gateway_id, [window.name for window in windows]) for to, windows in tries]
 
     assert asked(accept, one, two) == [(one, ["RX1"]), (two, ["RX1"]), (one, ["RX2"]), (two, ["RX2"])]
@@ -161,8 +163,8 @@ def test_an_accept_tries_rx1_on_every_gateway_before_rx2_and_a_data_frame_both_a
 
 def test_in_a_storm_an_accept_tries_rx2_where_it_holds_the_radio_no_longer_than_rx1_would_have() -> None:
     def asked(spreading_factor: int) -> list[str]:
-        order = Order(SESSION, (copy(1, spreading_factor=spreading_factor),), 0, accept=b"accept")
-        tries = downlink_frame.tries(order, 3, lambda _: False, lambda _: 0, NOW_US)
+        planned = PlannedDownlink(SESSION, (copy(1, spreading_factor=spreading_factor),), 0, accept=b"accept")
+        tries = downlink_frame.tries(planned, 3, lambda _: False, lambda _: 0, NOW_US)
         return [window.name for _, windows in tries for window in windows]
 
     assert [asked(factor) for factor in (7, 11, 12)] == [["RX1"], ["RX1"], ["RX1", "RX2"]]
@@ -174,9 +176,9 @@ def test_acknowledgements_come_before_commands() -> None:
 
 
 def test_a_data_rate_outside_the_plan_is_answered_in_rx2_alone() -> None:
-    order = answer(None, copy(spreading_factor=5))
+    planned = answer(None, copy(spreading_factor=5))
 
-    assert [window.name for window in downlink_frame.windows_of(order, order.routes[0])] == ["RX2"]
+    assert [window.name for window in downlink_frame.windows_of(planned, planned.routes[0])] == ["RX2"]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +192,7 @@ def test_a_data_rate_outside_the_plan_is_answered_in_rx2_alone() -> None:
     ],
 )
 def test_an_attempt_ends_sent_or_queued_or_failed(attempts: int, status: str, state: str) -> None:
-    emission = Emission(status, starts_at_us=NOW_US)
+    emission = TransmitOutcome(status, starts_at_us=NOW_US)
 
     settled = settlement_of(row(attempts=attempts), emission, NOW_US, is_class_c=False)
 
@@ -202,14 +204,16 @@ def test_an_attempt_ends_sent_or_queued_or_failed(attempts: int, status: str, st
 def test_a_refused_row_waits_until_it_fits() -> None:
     fits_at_us = NOW_US + 600_000_000
 
-    settled = settlement_of(row(), Emission("DUTY_CYCLE_OVERFLOW", fits_at_us=fits_at_us), NOW_US, is_class_c=True)
+    settled = settlement_of(
+        row(), TransmitOutcome("DUTY_CYCLE_OVERFLOW", fits_at_us=fits_at_us), NOW_US, is_class_c=True
+    )
 
     assert settled.not_before == at(fits_at_us)
 
 
 @pytest.mark.parametrize("status", ["GATEWAY_UNREACHABLE", "DUTY_CYCLE_OVERFLOW"])
 def test_no_attempt_is_counted_where_there_was_nobody_to_ask_or_no_time_on_the_air(status: str) -> None:
-    settled = settlement_of(row(attempts=2), Emission(status), NOW_US, is_class_c=True)
+    settled = settlement_of(row(attempts=2), TransmitOutcome(status), NOW_US, is_class_c=True)
 
     assert (settled.state, settled.counts) == ("queued", False)
 
@@ -218,7 +222,7 @@ def test_no_attempt_is_counted_where_there_was_nobody_to_ask_or_no_time_on_the_a
 def test_a_class_c_row_asks_again_the_later_the_longer_it_has_waited(age_s: int, pause_s: int) -> None:
     now_us = CREATED_US + age_s * 1_000_000
 
-    settled = settlement_of(row(), Emission("GATEWAY_UNREACHABLE"), now_us, is_class_c=True)
+    settled = settlement_of(row(), TransmitOutcome("GATEWAY_UNREACHABLE"), now_us, is_class_c=True)
 
     assert settled.not_before == at(now_us + pause_s * 1_000_000)
 
@@ -227,12 +231,12 @@ def test_fifteen_octets_of_commands_go_beside_the_payload_and_sixteen_go_alone()
     beside, alone = answer(row(b"light"), commands=b"\x0d" * 15), answer(row(b"light"), commands=b"\x0d" * 16)
     both = [
         (
-            order,
+            planned,
             DownlinkFrame.from_bytes(
-                downlink_frame.frame(order, downlink_frame.windows_of(order, order.routes[0]), 7)
+                downlink_frame.frame(planned, downlink_frame.windows_of(planned, planned.routes[0]), 7)
             ),
         )
-        for order in (beside, alone)
+        for planned in (beside, alone)
     ]
     (_, with_f_opts), (_, under_0) = both
     clear = CIPHER.crypt(Direction.DOWN, under_0.dev_addr, 7, 0, under_0.frm_payload)
@@ -246,13 +250,14 @@ def test_fifteen_octets_of_commands_go_beside_the_payload_and_sixteen_go_alone()
 
 
 def test_commands_alone_need_room_as_any_payload_does() -> None:
-    order = answer(commands=b"\x0d" * 52)
+    planned = answer(commands=b"\x0d" * 52)
 
     # SF9, in RX2, has room for 115 octets; SF12, in RX1, for 51.
     slow = answer(None, copy(spreading_factor=12), commands=b"\x0d" * 52)
 
     assert [
-        window.name for window in downlink_frame.fitting(order, downlink_frame.windows_of(order, order.routes[0]))
+        window.name
+        for window in downlink_frame.fitting(planned, downlink_frame.windows_of(planned, planned.routes[0]))
     ] == [
         "RX1",
         "RX2",
@@ -267,14 +272,16 @@ def test_a_device_in_adr_is_told_that_the_network_decides() -> None:
     session = HeldSession(1, 1, CIPHER, adapted)
     opportunity = Opportunity(session, (copy(),), NOW_US, False, b"", must_answer=True)
     told = [
-        downlink_frame.answer_order(opportunity, None),
-        downlink_frame.class_c_order(session, row(), NOW_US),
+        downlink_frame.plan_answer(opportunity, None),
+        downlink_frame.plan_class_c(session, row(), NOW_US),
         answer(),
     ]
 
     frames = [
-        DownlinkFrame.from_bytes(downlink_frame.frame(order, downlink_frame.windows_of(order, order.routes[0]), 0))
-        for order in told
+        DownlinkFrame.from_bytes(
+            downlink_frame.frame(planned, downlink_frame.windows_of(planned, planned.routes[0]), 0)
+        )
+        for planned in told
     ]
 
     assert [frame.f_ctrl.adr for frame in frames] == [True, True, False]

@@ -1,0 +1,103 @@
+"""Opens the alerts that other domains asked for by a row (`registry.alert_requests`).
+
+Two kinds. A gateway spoke from another address: nothing in Semtech UDP proves who speaks. A codec version was
+suspended. Nobody is notified here: the alert is due at once, and the engine's sweep notifies as of every other. It
+is over when a person says so.
+"""
+
+from core.runtime.postgres import Connection
+from registry.alert_requests import AddressAlertRequest, CodecAlertRequest, take_alert_requests
+
+AT_ONCE = 200
+MOVED = (
+    "Passerelle {name} ({eui}) : elle parle désormais depuis {address}, et non plus depuis {former} : vérifier \
+que c'est bien elle."
+)
+REFUSED = "Passerelle {name} ({eui}) : quelqu'un parle en son nom depuis {address} pendant qu'elle parle depuis \
+{former}. Ces messages sont refusés ; si elle a déménagé, elle est à nouveau entendue au bout d'une minute."
+SUSPENDED = (
+    "Décodeur suspendu : {codec}. Les trames de ses capteurs sont gardées et attendent : publiez une version "
+    "corrigée, ou remettez celle-ci en service, puis relisez-les."
+)
+
+# The first request of a tenant brings the rule, which may be adjusted or switched off as any other.
+ADD_RULES = """
+INSERT INTO alert_rule (tenant_id, name, kind, severity, message)
+SELECT DISTINCT t, $2::text, $3::text, $4::alert_severity, $5::text
+FROM unnest($1::int[]) AS t
+WHERE NOT EXISTS (SELECT FROM alert_rule r WHERE r.tenant_id = t AND r.name = $2::text)
+ON CONFLICT (tenant_id, name) DO NOTHING
+"""
+# A gateway that was removed since has no row: it is passed over. It stays until its alert is committed.
+READ_GATEWAYS = "SELECT id, gateway_id, name FROM gateway WHERE id = ANY($1::int[]) ORDER BY id FOR KEY SHARE"
+# One alert for a gateway while it is open: the message is that of the last change. A rule that is being removed is
+# passed over.
+OPEN_ADDRESS_ALERT = """
+INSERT INTO alert (tenant_id, rule_id, gateway_id, team_id, severity, message, condition, opened_at, fired_at,
+                   value, told, muted_until, due_at)
+SELECT r.tenant_id, r.id, $2, r.team_id, r.severity, $3, 'firing', $4, $4, $5::bigint, false, $4, $4
+FROM alert_rule r WHERE r.tenant_id = $1 AND r.kind = 'gateway_address' AND r.enabled
+ORDER BY r.id FOR KEY SHARE
+ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id, gateway_id, subject)
+    WHERE workflow NOT IN ('resolved', 'closed')
+DO UPDATE SET message = excluded.message, value = excluded.value, occurrences = alert.occurrences + 1,
+              updated_at = now()
+"""
+# One alert for a tenant while it is open; what is suspended meanwhile is said in it, too.
+OPEN_CODEC_ALERT = """
+INSERT INTO alert (tenant_id, rule_id, team_id, severity, message, condition, opened_at, fired_at, told,
+                   muted_until, due_at)
+SELECT r.tenant_id, r.id, r.team_id, r.severity, $2, 'firing', $3, $3, false, $3, $3
+FROM alert_rule r WHERE r.tenant_id = $1 AND r.kind = 'codec' AND r.enabled
+ORDER BY r.id FOR KEY SHARE
+ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id, gateway_id, subject)
+    WHERE workflow NOT IN ('resolved', 'closed')
+DO UPDATE SET message = right(alert.message || ' ' || excluded.message, 1000), occurrences = alert.occurrences + 1,
+              updated_at = now()
+"""
+
+
+async def open_requested_alerts(connection: Connection, most: int = AT_ONCE) -> int:
+    """Make the oldest requests into alerts, in the caller's transaction; how many requests there were.
+
+    While such an alert is open, a request is one more occurrence of it.
+    """
+    requests = await take_alert_requests(connection, most)
+    addresses = [request for request in requests if isinstance(request, AddressAlertRequest)]
+    codecs = [request for request in requests if isinstance(request, CodecAlertRequest)]
+    if addresses:
+        await _open_address_alerts(connection, addresses)
+    if codecs:
+        tenants = [request.tenant_id for request in codecs]
+        await connection.execute(ADD_RULES, tenants, "codec_suspended", "codec", "major", SUSPENDED)
+        await connection.executemany(
+            OPEN_CODEC_ALERT,
+            [(request.tenant_id, SUSPENDED.format(codec=request.codec), request.at) for request in codecs],
+        )
+    return len(requests)
+
+
+async def _open_address_alerts(connection: Connection, requests: list[AddressAlertRequest]) -> None:
+    rows = await connection.fetch(READ_GATEWAYS, [request.gateway_id for request in requests])
+    gateways = {row["id"]: (row["name"], row["gateway_id"].hex()) for row in rows}
+    known = [request for request in requests if request.gateway_id in gateways]
+    tenants = [request.tenant_id for request in known]
+    await connection.execute(ADD_RULES, tenants, "gateway_address", "gateway_address", "warning", MOVED)
+    await connection.executemany(
+        OPEN_ADDRESS_ALERT,
+        [
+            (
+                request.tenant_id,
+                request.gateway_id,
+                _address_message(request, *gateways[request.gateway_id]),
+                request.at,
+                request.times,
+            )
+            for request in known
+        ],
+    )
+
+
+def _address_message(request: AddressAlertRequest, name: str, eui: str) -> str:
+    words = REFUSED if request.refused else MOVED
+    return words.format(name=name, eui=eui, address=request.address, former=request.former)

@@ -1,0 +1,176 @@
+"""Texts that schema 38 stored as reasons are codes after the upgrade, and what is no known text is kept beside."""
+
+import pytest
+
+from core.model.downlinks import DownlinkReason
+from core.model.quarantine import QuarantineReason
+from core.runtime.postgres import connect, open_pool
+from lorawan.rejections import RejectReason
+from registry.alert_requests import take_alert_requests
+from registry.downlinks import list_downlinks
+from registry.schema import migrate
+from tests.core.runtime.versions import migrate_up_to
+
+PLANT = """
+WITH t AS (INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') RETURNING id),
+p AS (INSERT INTO device_profile (tenant_id, name, vendor, model, codec)
+      SELECT id, 'p', 'v', 'm', 'elsys.ers' FROM t RETURNING id, tenant_id)
+INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id)
+SELECT tenant_id, '\\x0102030405060708', '\\x0000000000000000', 'd', id, 0, 'x', 'kek-1' FROM p RETURNING id
+"""
+DOWNLINK = """
+INSERT INTO downlink (tenant_id, device_id, slot, f_port, payload, not_after, state, reason)
+SELECT tenant_id, id, 0, 10, '\\x01', now(), 'failed', $1 FROM device
+"""
+# What network, lighting and intake of schema 38 wrote, and what is read of it now.
+DOWNLINKS = [
+    (None, None, None),
+    *(
+        (code, DownlinkReason(code), None)
+        for code in ("TX_FREQ", "RESTARTED", "NOT_AFTER", "superseded", "NO_ACK")
+    ),
+    ("délai passé avant l'envoi", DownlinkReason.NOT_AFTER, None),
+    ("le capteur n'a rien dit depuis", DownlinkReason.DEVICE_SILENT, None),
+    ("le capteur n'a pas accusé réception", DownlinkReason.DEVICE_NO_ACK, None),
+    ("l'autre LNS n'a pas dit ce qu'il en a fait", DownlinkReason.LNS_NO_REPORT, None),
+    ("la source a été retirée", DownlinkReason.SOURCE_REMOVED, None),
+    ("dans la file de The Things Stack", DownlinkReason.LNS_QUEUED, None),
+    (
+        "dans la file de cette source, qui l'enverra après le prochain message du capteur",
+        DownlinkReason.LNS_QUEUED_UNTIL_UPLINK,
+        None,
+    ),
+    ("en attente d'un premier message du capteur par cette source", DownlinkReason.LNS_DEVICE_UNHEARD, None),
+    ("courtier de ChirpStack injoignable", DownlinkReason.LNS_UNREACHABLE, None),
+    ("Wanesy injoignable (ConnectError)", DownlinkReason.LNS_UNREACHABLE, None),
+    ("ThingPark ne répond pas en 10 s", DownlinkReason.LNS_UNREACHABLE, None),
+    ("The Things Stack n'écoute pas son courtier", DownlinkReason.LNS_NOT_LISTENING, None),
+    (
+        "le courtier de ChirpStack refuse de publier : droits du compte à vérifier",
+        DownlinkReason.LNS_PUBLISH_REFUSED,
+        None,
+    ),
+    ("The Things Stack répond 404 : nope : no", DownlinkReason.LNS_ANSWERED, "404 : nope : no"),
+    ("Live Objects répond 503", DownlinkReason.LNS_ANSWERED, "503"),
+    ("The Things Stack : too long", DownlinkReason.LNS_REPORTED, "too long"),
+    ("ThingPark ne l'a pas émis : RX1 E3, RX2 DA", DownlinkReason.LNS_REPORTED, "RX1 E3, RX2 DA"),
+    ("Wanesy : KO", DownlinkReason.LNS_REPORTED, "KO"),
+    ("trop long pour le débit actuel du capteur", DownlinkReason.PAYLOAD_TOO_LARGE, None),
+    ("compteur descendant dépassé", DownlinkReason.F_CNT_EXHAUSTED, None),
+    ("périmé dans la file de ChirpStack", DownlinkReason.LNS_EXPIRED, None),
+    (
+        "ChirpStack ne prend les messages que par MQTT : cette source est en HTTP",
+        DownlinkReason.SOURCE_NEEDS_MQTT,
+        None,
+    ),
+    ("cette source ne transmet pas de messages aux capteurs", DownlinkReason.SOURCE_TAKES_NO_DOWNLINKS, None),
+    ("la source n'a pas l'adresse ou la clé de l'API de ThingPark", DownlinkReason.SOURCE_INCOMPLETE, None),
+    ("10.0.0.1 n'est pas une adresse publique", DownlinkReason.OTHER, "10.0.0.1 n'est pas une adresse publique"),
+    ("", DownlinkReason.OTHER, ""),
+]
+
+
+# Service, what it wrote, and what is read of it now.
+QUARANTINE = [
+    ("network", "in hand when the network server ended, 3 times on this batch", "poison", "3"),
+    ("network", "version byte missing, expected 01", "unreadable_batch", "version byte missing, expected 01"),
+    ("network", "Expected `array`, got `int`", "unreadable_batch", "Expected `array`, got `int`"),
+    ("network", "ValueError: FOptsLen: 15", "defect", "ValueError: FOptsLen: 15"),
+    ("network", "what nobody remembers", "other", "what nobody remembers"),
+    ("ingest", "Écarté sans être lu : le service s'est arrêté 4 fois en le traitant", "poison", "4"),
+    ("ingest", "Lot illisible : version byte 09, expected 01", "unreadable_batch", "version byte 09, expected 01"),
+    ("ingest", "Champ impossible : uplink_id of 3 octets", "impossible_field", "uplink_id of 3 octets"),
+    ("ingest", "L'équipement n'existe plus dans le référentiel", "unknown_device", ""),
+    ("ingest", "Défaut du traitement : KeyError 'a'", "defect", "KeyError 'a'"),
+    ("ingest", "Refusé par la base : out of\nrange", "refused_value", "out of\nrange"),
+    ("ingest", "illisible", "other", "illisible"),
+    (
+        "intake",
+        "charge utile illisible : base64 attendu",
+        "unreadable_message",
+        "charge utile illisible : base64 attendu",
+    ),
+]
+
+
+@pytest.fixture
+async def old_url(empty_database_url: str) -> str:
+    """A database of schema 38 with one device."""
+    await migrate_up_to(38, empty_database_url)
+    connection = await connect(empty_database_url)
+    await connection.execute(PLANT)
+    await connection.close()
+    return empty_database_url
+
+
+async def test_downlinks_with_texts_as_reasons_are_read_with_codes_after_the_upgrade(old_url: str) -> None:
+    connection = await connect(old_url)
+    for text, _, _ in DOWNLINKS:
+        await connection.execute(DOWNLINK, text)
+    await connection.close()
+
+    await migrate(old_url)
+
+    async with open_pool(old_url, "test", size=1) as pool:
+        rows = await list_downlinks(pool, await pool.fetchval("SELECT id FROM device"))
+    assert [(row.reason, row.detail) for row in reversed(rows)] == [
+        (code, detail) for _, code, detail in DOWNLINKS
+    ]
+
+
+async def test_quarantine_with_texts_as_reasons_is_read_with_codes_after_the_upgrade(old_url: str) -> None:
+    connection = await connect(old_url)
+    await connection.executemany(
+        "INSERT INTO observation.quarantine (service, subject, sequence, reason, data) "
+        "VALUES ($1, 's', $2, $3, '')",
+        [(service, place, text) for place, (service, text, _, _) in enumerate(QUARANTINE)],
+    )
+    await connection.close()
+
+    await migrate(old_url)
+
+    async with open_pool(old_url, "test", size=1) as pool:
+        rows = await pool.fetch("SELECT reason, detail FROM observation.quarantine ORDER BY sequence")
+    assert [tuple(row) for row in rows] == [(code, detail) for _, _, code, detail in QUARANTINE]
+    assert {row["reason"] for row in rows} <= set(QuarantineReason)
+
+
+async def test_rejected_frames_that_schema_38_stored_are_read_and_explained(old_url: str) -> None:
+    connection = await connect(old_url)
+    await connection.execute(
+        "INSERT INTO frame_refusal (subject, reason, device_id, gateway_id, times, first_at, last_at) "
+        "SELECT '\\x01ab23cd', unnest($1::text[]), id, '\\x0807060504030201', 3, now(), now() FROM device",
+        ["mic", "replay", "unknown_dev_addr"],
+    )
+    await connection.close()
+
+    await migrate(old_url)
+
+    connection = await connect(old_url)
+    reasons = [row["reason"] for row in await connection.fetch("SELECT reason FROM frame_refusal ORDER BY reason")]
+    await connection.close()
+    assert [RejectReason(reason) for reason in reasons] == [
+        RejectReason.MIC,
+        RejectReason.REPLAY,
+        RejectReason.UNKNOWN_DEV_ADDR,
+    ]
+
+
+async def test_what_schema_38_had_open_is_there_and_no_alert_is_requested_by_the_upgrade(old_url: str) -> None:
+    connection = await connect(old_url)
+    await connection.execute(
+        "WITH r AS (INSERT INTO alert_rule (tenant_id, name, kind, severity, message) "
+        "SELECT id, 'gateway_address', 'gateway_address', 'warning', 'm' FROM tenant RETURNING id, tenant_id) "
+        "INSERT INTO alert (tenant_id, rule_id, severity, message, condition, opened_at, due_at) "
+        "SELECT tenant_id, id, 'warning', 'elle a bougé', 'firing', now(), now() FROM r"
+    )
+    await connection.close()
+
+    await migrate(old_url)
+
+    async with open_pool(old_url, "test", size=1) as pool:
+        assert [tuple(row) for row in await pool.fetch("SELECT message, workflow::text FROM alert")] == [
+            ("elle a bougé", "open")
+        ]
+        async with pool.acquire() as taking, taking.transaction():
+            assert await take_alert_requests(taking, 10) == []
