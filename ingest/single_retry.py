@@ -33,7 +33,7 @@ class OneByOne:
                 yield await self._store_one(leases, single(message, place))
 
     async def store_carefully(self, lease: Lease, delivered: Delivered) -> AsyncGenerator[Done]:
-        """As `store_each`, saying of each uplink that it is in hand before anybody looks at it (DESIGN 3.7).
+        """As `store_each`, recording each uplink in the lease row first (docs/architecture.md, "Poison").
 
         Raises also LeaseLost.
         """

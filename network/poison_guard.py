@@ -1,4 +1,4 @@
-"""A batch that has ended its owners twice: one thing at a time, noted before anybody looks at it (DESIGN 3.7)."""
+"""Reads a batch that crashed two owners item by item (docs/architecture.md, "Poison")."""
 
 import asyncio
 

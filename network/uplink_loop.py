@@ -134,7 +134,7 @@ class UplinkPass:
         return bool(work)
 
     async def _see_through(self, work: list[Work]) -> list[Work]:
-        """Do it, however often the database or the bus is away; never read past it (DESIGN 3.2).
+        """Do it, however often the database or the bus is away; never read past it.
 
         Returns the work that is done: that of shards that were lost meanwhile is left to their new owner.
         """

@@ -113,7 +113,9 @@ async def create_device(
     skip_f_cnt_check: bool,
     lns_source_id: int | None = None,
 ) -> tuple[int, datetime]:
-    """A new device's id and instant. An ABP device is owned by its DevAddr's slot until it joins (DESIGN 2).
+    """A new device's id and instant.
+
+    An ABP device is owned by its DevAddr's slot until it joins (docs/architecture.md, "Slots, shards, owners").
 
     Without `keys` another network activates it. `lns_source_id` is a source of this tenant, by way of which the
     device is told things; None: our own network.

@@ -1,4 +1,4 @@
-"""Who owns a shard: a row on the database's clock, with an epoch that fences (DESIGN 2)."""
+"""Shard ownership as lease rows with a fencing epoch (docs/architecture.md, "Slots, shards, owners")."""
 
 import asyncio
 import math
@@ -16,7 +16,7 @@ RENEW_EVERY_S = 2.0
 STOP_AFTER_S = 5.0
 
 # After this many crashes on the same first message its batch is taken item by item, and after one more the item
-# that was in hand is not looked at again (DESIGN 3.7).
+# that was in hand is not looked at again (docs/architecture.md, "Poison").
 CAREFUL_AFTER = 2
 QUARANTINE_AFTER = 3
 MOST_CRASHES = 1000

@@ -1,4 +1,4 @@
-"""Dingtek DF702 container sensor: four alarm digits, then four of millimetres (codecs.md, section 4.9)."""
+"""Dingtek DF702 container sensor: alarms and a distance (docs/decoders-formats.md, "Short formats")."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Teneo filling degree sensor: battery and distance, or that it could not measure (codecs.md, section 4.9)."""
+"""Teneo fill sensor: battery and distance (docs/decoders-formats.md, "Short formats")."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The pilot fleet: Finistere Connect's proportions and the glass-bin trial's (reference domain.md, section 1)."""
+"""The demonstration's fleet, in the proportions of a French department's pilot network."""
 
 import hashlib
 import random
