@@ -1,4 +1,4 @@
-"""Which frame a notice goes back to, and the lines and spans that tell of it and of its deliveries."""
+"""Trace steps of notifications: which frame one goes back to, and what became of its deliveries."""
 
 from collections.abc import Sequence
 from datetime import datetime

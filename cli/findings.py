@@ -1,4 +1,4 @@
-"""What an examination of an installation finds, and how it is told."""
+"""What an examination found, and how it is shown."""
 
 from enum import IntEnum
 

@@ -1,4 +1,4 @@
-"""How many messages one peer may send: a token bucket, told what time it is."""
+"""A token bucket that is given the time."""
 
 from dataclasses import dataclass
 

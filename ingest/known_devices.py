@@ -1,4 +1,4 @@
-"""What ingest knows of each device: its codec, and what it serves when. Read once, forgotten when told."""
+"""Cache of each device's codec and assignments, invalidated by registry changes."""
 
 import sys
 from collections.abc import Iterable, Mapping

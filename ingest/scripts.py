@@ -1,4 +1,4 @@
-"""A pass asks the workers once about all its uplinks of vendors' codecs; what keeps timing out is suspended."""
+"""Asks the script workers once for a whole batch, and suspends codecs that keep timing out."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What became of the uplinks that are followed, said once it is committed."""
+"""Trace steps of traced uplinks, written once they are committed."""
 
 import msgspec
 import structlog

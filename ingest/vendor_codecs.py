@@ -1,4 +1,4 @@
-"""Devices whose frames a vendor's script reads: what the script is asked, and what its answer says. No I/O."""
+"""What a vendor's script is asked for a device, and how its answer is read. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

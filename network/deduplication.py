@@ -1,4 +1,4 @@
-"""One frame heard by several gateways is one uplink: copies are collected for a window, on the stream's clock.
+"""Deduplicates receptions of one PHYPayload within a window, on the stream's clock.
 
 Pure: the same messages in the same order give the same groups, however they were fetched.
 """

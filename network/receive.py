@@ -1,4 +1,4 @@
-"""What becomes of one group of copies of a data frame. Pure: state in, outcome out, nothing is changed."""
+"""Decides what becomes of the receptions of one data frame: state in, outcome out. Pure."""
 
 import math
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""The sessions of the owned shards in memory: keys unwrapped once, state as it was last committed."""
+"""Sessions of the owned shards in memory: keys unwrapped once, state as it was last committed."""
 
 import asyncio
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""What became of the frames that are followed, said once it is committed."""
+"""Trace steps of traced frames, written once they are committed."""
 
 from collections.abc import Sequence
 

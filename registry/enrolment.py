@@ -1,4 +1,4 @@
-"""Devices, written and listed for whoever manages them; keys come in wrapped and never go out."""
+"""SQL of devices for the API; keys come in wrapped and never go out."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""From a row to an entity: a row's columns are named like the entity's fields."""
+"""Converts a row to an entity whose fields are named like its columns."""
 
 from dataclasses import fields
 from typing import Any, TypeVar, cast

@@ -1,4 +1,4 @@
-"""When a rule is on duty: opening hours, school and public holidays, night, and when lamps should burn.
+"""When a rule is on duty: opening hours, school and public holidays, night, scheduled lighting.
 
 Hours and days are local (`Region`); instants come and go as aware datetimes.
 """

@@ -1,7 +1,8 @@
-"""The identity of a trace: sixteen octets that a frame is given where it arrives and keeps to the last webhook.
+"""Trace ids: sixteen octets that a frame gets where it arrives and keeps up to the last webhook.
 
-Nothing else travels with it. Whether a frame is followed, and the ids of all the spans of its trace, follow from
-the sixteen octets by arithmetic, so every process comes to the same without being told (decision 0030).
+Nothing else travels with a frame. Whether it is traced, and the ids of all spans of its trace, are computed from
+the sixteen octets, so that every process comes to the same result (docs/decisions/0030-a-trace-is-sixteen-
+octets.md).
 """
 
 from hashlib import blake2b

@@ -1,4 +1,4 @@
-"""The engine: a script is loaded into a context of its own, and called. It runs inside a worker process.
+"""Loads a script into a context of its own and calls it, inside a worker process.
 
 `JsEngine` is all that a worker asks of an engine, so that another one can take this one's place.
 """

@@ -1,4 +1,4 @@
-"""What vendors call what they measure: names of fields, split into words, and the quantities that they mean."""
+"""Vendors' field names, split into words, and the quantities that they mean."""
 
 import re
 from typing import NamedTuple

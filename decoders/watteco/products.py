@@ -1,4 +1,4 @@
-"""Watteco's products as data: what their endpoints mean, and how their batches are laid out.
+"""Tables of Watteco's products: their endpoints and the layout of their batches.
 
 Names are those of the codecs (`watteco.flasho`) and of the profile option `product`. Layouts and meanings
 are the vendor's (Codec-API-LoRaWAN, folder `devices`). A measure that we have no sure scale for has no

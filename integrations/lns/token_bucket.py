@@ -1,4 +1,4 @@
-"""How fast a source may push: a token bucket each, so that one that runs wild slows nobody else. Pure."""
+"""A token bucket for each source's pushes. Pure."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""What a regional plan says: data rates, channels, receive windows, and what the law lets a gateway emit."""
+"""The type of a regional plan: data rates, channels, receive windows, limits of emission."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
