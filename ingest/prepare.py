@@ -1,4 +1,4 @@
-"""Prepares a batch of rows from bus items: the steps that ask the registry, around the pure pipeline."""
+"""Prepares a batch of rows from bus items: the steps that ask the registry, around `ingest.pipeline`."""
 
 import asyncio
 from collections.abc import Sequence
