@@ -1,7 +1,7 @@
-"""A gateway that speaks from another address is an alert: opened by the transaction that notes the change.
+"""Opens an alert when a gateway's address changes, in the transaction that records the change.
 
-Nothing in Semtech UDP proves who speaks. Nobody is told here: the alert is due at once, and the engine tells its
-tenant as it tells of every other. It ends when a person says so.
+Semtech UDP authenticates nobody, so a change may be an intruder. The alert is due at once: the engine notifies its
+team as for every other alert. A person ends it.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,7 @@
-"""A codec version that is suspended is an alert: opened by the transaction that suspends it.
+"""Opens an alert when a codec version is suspended, in the same transaction.
 
-Nobody is told here: the alert is due at once, and the engine tells it as it tells every other. It is for the
-tenant that published the version, for those whose devices use it, and for whoever runs the network. A person
-ends it.
+The alert is due at once: the engine notifies as for every other alert. It goes to the tenant that published the
+version, to those whose devices use it, and to the network's operator. A person ends it.
 """
 
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""A codec version that overran is suspended for everybody, with an alert in the same transaction."""
+"""Suspends a codec version that overran, with an alert in the same transaction."""
 
 from contextlib import suppress
 from datetime import UTC, datetime

@@ -222,7 +222,7 @@ class Downlinks:
         return wanted
 
     async def _number(self, connection: Connection, plan: _Plan, wanted: Sequence[Order]) -> None:
-        """Give each frame its FCntDown, used up by this commit; mark the rows that go out (DESIGN 3.5)."""
+        """Give each frame its FCntDown, used up by this commit; mark the rows that go out."""
         if not wanted:
             return
         f_cnts = await store.advance_f_cnt_down(connection, [order.session.id for order in wanted])

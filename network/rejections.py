@@ -1,4 +1,4 @@
-"""What was refused, for whoever looks a device up: added up in memory, written every few seconds."""
+"""Rejected frames, added up in memory and written every few seconds."""
 
 import asyncio
 

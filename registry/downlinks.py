@@ -1,4 +1,4 @@
-"""Downlinks are rows: inserted by the transaction that wants one, worked off by the owner of the shard."""
+"""Downlink rows: inserted by the transaction that wants one, processed by the owner of the shard."""
 
 from dataclasses import dataclass
 from datetime import datetime

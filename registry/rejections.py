@@ -1,4 +1,4 @@
-"""Frames that the network refused: written by it, looked up by whoever asks why a device is not heard."""
+"""Rejected frames: written by the network server, looked up by the API."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""SQL of downlinks that another LNS carries: slot 16. Who wants one: `registry.downlinks`."""
+"""SQL of downlinks that another LNS carries: slot 16."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
