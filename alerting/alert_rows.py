@@ -1,4 +1,4 @@
-"""SQL of alerts as the engine keeps them: the last of a fingerprint, its life, its events, what is due."""
+"""SQL of alerts for the engine: the latest alert of a fingerprint, its lifecycle, its events, what is due."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""SQL of alerts for whoever works on them: lists, history, and the steps of the work. Row security bounds all."""
+"""SQL of alerts for people: lists, history, and the steps of the workflow. Row security bounds every statement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Carries out what rules decide about alerts, in the caller's transaction: their rows, their life, who is told."""
+"""Writes what rules decide about alerts, in the caller's transaction: rows, lifecycle, notifications."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime

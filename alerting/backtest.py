@@ -1,4 +1,4 @@
-"""A rule tried on what was measured in the last thirty days: what it would have sent, as it would have read."""
+"""Backtests a rule on the measurements of the last thirty days: which notifications it would have sent."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

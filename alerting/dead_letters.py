@@ -1,6 +1,6 @@
-"""What waits for an endpoint, what was given up and may be sent again, and how the endpoint does.
+"""SQL of deliveries that wait or were given up, and of an endpoint's health.
 
-For whoever manages endpoints: row security and the doors of 0030_delivery.sql bound every statement.
+The API uses them: row security and the functions of 0030_delivery.sql bound every statement.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""SQL of deadlines, and of what was stored while nobody evaluated."""
+"""SQL of deadlines, and of readings that were stored while no engine ran."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

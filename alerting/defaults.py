@@ -1,4 +1,4 @@
-"""The rules that every new tenant starts with (reference/domain.md, section 6); each may be adjusted."""
+"""The alert rules that a new tenant starts with (docs/alertes.md, "Les règles de départ")."""
 
 from dataclasses import replace
 

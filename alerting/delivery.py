@@ -1,4 +1,4 @@
-"""Delivers webhooks: signed by Standard Webhooks, tried again on a schedule, every attempt a row."""
+"""Delivers webhooks, signed by Standard Webhooks: retries on a schedule, one row for every attempt."""
 
 import asyncio
 import random

@@ -1,7 +1,7 @@
-"""What people are told later: the digest after quiet hours, and the next contact when nobody has acknowledged.
+"""Sends what waited: the digest after quiet hours, and escalation to the next contact.
 
-Both are durable and once: a notice leaves the night with the transaction that queues the digest, and each rung of
-each opening is a notice whose id follows from both.
+Both survive a crash and happen once: the transaction that queues the digest marks what it contains, and each
+rung of each opening has a notification whose id follows from both.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Reads MEASUREMENTS by shard and evaluates; after a start or a gap the table is read first (DESIGN 2)."""
+"""Reads MEASUREMENTS by shard and evaluates rules; after a start or a gap it reads the tables first.
+
+Why the stream may have gaps: docs/architecture.md, "Streams are few, their messages large".
+"""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""SQL of the engine: what it watches, and where each rule stands with it."""
+"""SQL of the engine: what it watches, and the state of each rule for it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

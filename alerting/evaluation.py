@@ -1,4 +1,4 @@
-"""One transaction of the engine: states, alerts and the messages about them are written together or not at all."""
+"""One transaction of the engine: states, alerts and notifications are written together or not at all."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

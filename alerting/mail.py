@@ -1,4 +1,4 @@
-"""E-mail: one alert or a digest as plain French text, handed to the operator's own mail server."""
+"""Sends one alert or a digest as a plain French e-mail through the operator's mail server."""
 
 from dataclasses import dataclass
 from datetime import datetime

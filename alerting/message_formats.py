@@ -1,4 +1,4 @@
-"""The same message in the form that its receiver reads: Standard Webhooks, CloudEvents, a chat's incoming webhook.
+"""Formats one notification for its receiver: Standard Webhooks, CloudEvents, a chat's incoming webhook.
 
 Pure. A message is JSON `{"type", "timestamp", "data"}` (`alerting.wording.body`, `alerting.dispatch`).
 """

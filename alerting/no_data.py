@@ -1,4 +1,4 @@
-"""Devices that are not heard, messages that are lost, gateways that are gone: the clock judges, not a value."""
+"""Rules that time judges and not a value: devices without data, lost frames, gateways that are offline."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

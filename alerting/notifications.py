@@ -1,4 +1,4 @@
-"""The one door by which a team is told of an alert: a row, and what delivers it, in the caller's transaction.
+"""Enqueues a notification to a team: a row and its delivery, in the caller's transaction.
 
 During the team's quiet hours the row waits for the digest (`alerting.dispatch`); what is critical never waits.
 """

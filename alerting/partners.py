@@ -1,7 +1,7 @@
-"""Events of partners' systems: signed by Standard Webhooks, taken once, in the same life cycle as every alert.
+"""Signed events of partners' systems that open and end alerts, each applied once.
 
-Each kind of alarm of a source is a rule of kind `partner`, which the first such alarm brings and which may be
-adjusted or switched off as any other. The engine tells and ends these alerts (see `0033_partner_events.sql`).
+Each kind of alarm of a source is a rule of kind `partner`, created by the first such alarm; it may be adjusted or
+switched off as any other. The engine notifies about these alerts and ends them (see `0033_partner_events.sql`).
 """
 
 import secrets

@@ -1,4 +1,6 @@
-"""The door to pgqueuer: messages wait in schema `jobs`, enqueued by the transaction that wants them (DESIGN D7).
+"""Enqueues pgqueuer jobs in schema `jobs`, in the caller's transaction.
+
+Why not a broker: docs/decisions/0040-webhooks-wait-in-postgresql.md.
 
 Each endpoint is an entrypoint of its own with one job at a time, on all replicas together: a slow or dead endpoint
 holds up its own messages and nobody else's.

@@ -1,4 +1,4 @@
-"""SQL of rules and calendars, for whoever manages them and for the engine; row security bounds every statement."""
+"""SQL of rules and calendars, for the API and for the engine; row security bounds every statement."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace

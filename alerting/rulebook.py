@@ -1,4 +1,4 @@
-"""What the engine knows without asking: rules by what they watch, and the datastreams that it has met."""
+"""The engine's cache: rules by what they watch, and the datastreams that it has met."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast

@@ -1,4 +1,4 @@
-"""What a shard's owner remembers between two writes; the tables follow within a second and at every alert.
+"""Rule states of an owned shard in memory; written every second and at every alert.
 
 After a crash the table is behind by that second: whatever was measured since is read from there and evaluated
 again, with the same result.

@@ -1,7 +1,8 @@
-"""Why nobody is told: silences, maintenance, a switch-off that was ordered, and a cause that was told already.
+"""Why an alert is not notified now: silences, maintenance, an ordered switch-off, a cause that is known.
 
-A gateway that is down explains the devices that it alone hears. A thing without power explains what hangs on it;
-one whose sensor is silent explains other silence only: what still measures says something of its own.
+A gateway that is down explains missing data of the devices that it alone receives. A cabinet without power
+explains alerts of what it feeds; a sensor without data explains missing data only, because what still measures
+speaks for itself.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""SQL of webhook endpoints for whoever manages them; row security bounds every statement."""
+"""SQL of webhook endpoints for the API; row security bounds every statement."""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""SQL of teams and their contacts for whoever manages them; row security bounds every statement."""
+"""SQL of teams and their contacts for the API; row security bounds every statement."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

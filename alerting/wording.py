@@ -1,4 +1,4 @@
-"""What an alert says, in French, and the JSON that carries it (Standard Webhooks: type, timestamp, data)."""
+"""The French text of alerts, and the JSON that carries it (Standard Webhooks: type, timestamp, data)."""
 
 from dataclasses import dataclass
 from datetime import datetime

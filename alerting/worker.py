@@ -1,4 +1,4 @@
-"""Works the queue of webhooks off: pgqueuer's loop, started again for as long as the service runs."""
+"""Runs pgqueuer's loop over queued webhooks, started again whenever it ends."""
 
 import asyncio
 import random

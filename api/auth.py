@@ -1,4 +1,4 @@
-"""Who asks, and what they may do: API keys, roles, and the transaction of their tenant."""
+"""Authenticates API keys, checks roles, and opens the transaction of the caller's tenant."""
 
 import hashlib
 import time

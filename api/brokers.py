@@ -1,4 +1,4 @@
-"""The address of somebody else's MQTT broker, as it may be given to us."""
+"""Validates the URL of somebody else's MQTT broker."""
 
 from core.runtime.http.errors import invalid
 from core.runtime.mqtt import Broker

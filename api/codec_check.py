@@ -1,4 +1,4 @@
-"""A codec's source is checked before it is published: nobody points a profile at what cannot be loaded."""
+"""Checks a codec's source before it is published."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""What is said of codecs in bodies and answers: mappings, and commands with their typed parameters."""
+"""Fields of codecs in request bodies and answers: mappings, commands with their typed parameters."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, cast

@@ -1,4 +1,4 @@
-"""A codec is tried on frames, storing nothing: what it would measure, what it warns of, how long it takes."""
+"""Tries a codec on frames without storing anything: readings, warnings, duration."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

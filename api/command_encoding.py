@@ -1,4 +1,4 @@
-"""A typed command becomes the octets that a device expects, by its codec or its vendor's encoder."""
+"""Encodes a typed command by the device's codec or its vendor's encoder."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Which codec reads a profile's frames: checked before it is pointed to."""
+"""Checks which codec a profile is to use before it is switched."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What an index has risen by in each bucket, computed at the buckets' edges and never summed from differences."""
+"""Differences of a counter between the edges of buckets, never summed from smaller differences."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""SQL of frames that no codec could read, by device and reason: through the views that row security bounds."""
+"""SQL of frames that no codec could read, by device and reason, through the views of row security."""
 
 from dataclasses import dataclass
 from datetime import datetime

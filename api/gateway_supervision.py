@@ -1,4 +1,4 @@
-"""How a gateway works, in the words of the API: counts of a day, the radio's legal time, changes of address."""
+"""How a gateway works, as the API shows it: counts of a day, duty cycle, changes of address."""
 
 from datetime import datetime, timedelta
 from typing import Self

@@ -1,4 +1,4 @@
-"""What an operator does with a thing that was shared with it: in its owner's name, noted on both sides."""
+"""Changes that an operator makes to a shared asset in its owner's name, audited on both sides."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

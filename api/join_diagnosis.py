@@ -1,4 +1,4 @@
-"""Why a device's joins are rejected and what to do about it, in the technician's words."""
+"""Explains to a technician, in French, why a device's joins are rejected and what to do."""
 
 from datetime import datetime
 from typing import Self

@@ -1,4 +1,4 @@
-"""Long lists come in pages: `limit` items, and `next`, the cursor of the page that follows."""
+"""Pages of long lists: `limit` items, and `next`, the cursor of the following page."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""From when to when something is asked for: whole months and quarters of the local calendar fit."""
+"""Parses the period of a question: instants, or whole months and quarters of the local calendar."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Why a downlink waits, or what became of it, in the technician's words. Pure."""
+"""Explains to a technician, in French, why a downlink waits or what became of it. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""A signing secret that is changed while both sides go on: what is asked, and what is answered once."""
+"""Rotation of a signing secret: both secrets are valid for a while, the new one is shown once."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""SQL of what devices said, for whoever reads it: through the views that row security bounds (DESIGN 4)."""
+"""SQL that reads uplinks and measurements through the views of row security (docs/architecture.md, "Tenancy")."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

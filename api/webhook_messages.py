@@ -1,4 +1,4 @@
-"""What we post to endpoints, as the reference shows it: the section « webhooks » of the OpenAPI document."""
+"""The messages that we post to endpoints, as the section "webhooks" of the OpenAPI document shows them."""
 
 from datetime import datetime
 from typing import Literal

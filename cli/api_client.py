@@ -1,4 +1,4 @@
-"""The API of a running stack, as the command line speaks to it."""
+"""HTTP client of a running stack's API."""
 
 from collections.abc import Generator
 from contextlib import contextmanager

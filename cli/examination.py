@@ -1,4 +1,4 @@
-"""What the database, the bus, the broker and the processes have to say when they are asked."""
+"""Examines the database, the bus, the broker and the processes of an installation."""
 
 import asyncio
 from collections.abc import Sequence

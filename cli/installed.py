@@ -1,4 +1,4 @@
-"""What `territoire install` wrote on this machine: where data and backups are, and what services are told."""
+"""Reads what `territoire install` wrote on this machine: folders and settings."""
 
 import shlex
 from dataclasses import dataclass, field

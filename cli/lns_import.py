@@ -1,4 +1,4 @@
-"""`territoire import lns` and `territoire export keys`: a file, the API, and a report for whoever sits there."""
+"""`territoire import lns` and `territoire export keys`: from a file to the API, with a report."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What the machine itself has to say: disk, clock, UDP buffers, certificates, backups."""
+"""Examines the machine itself: disk, clock, UDP buffers, certificates, backups."""
 
 import ctypes
 from datetime import UTC, datetime, timedelta

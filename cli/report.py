@@ -1,4 +1,4 @@
-"""What the command line shows about a running stack."""
+"""What the command line shows of a running stack."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The stack that a command speaks to, and what is said when there is none."""
+"""Finds the running stack that a command addresses, and says in French when there is none."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One run of the one-machine stack, from the first process to the last, in the terminal that asked for it."""
+"""Runs the one-machine stack in the foreground, from the first process to the last."""
 
 import asyncio
 import signal

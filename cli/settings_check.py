@@ -1,4 +1,4 @@
-"""The settings that an operator wrote for the services of this machine, looked at before anything is started."""
+"""Checks the services' settings on this machine before anything is started."""
 
 import os
 from collections.abc import Iterable, Mapping

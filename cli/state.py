@@ -1,4 +1,4 @@
-"""What runs here at this instant, as the processes, the database, the bus and the disk tell it."""
+"""Collects the state of a running stack from its processes, database, bus and disk."""
 
 import asyncio
 import shutil

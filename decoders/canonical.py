@@ -1,4 +1,4 @@
-"""The one output of every decoder: readings in canonical quantities and units."""
+"""What every decoder returns: readings in canonical quantities and units."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple

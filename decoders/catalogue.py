@@ -1,4 +1,4 @@
-"""Every native codec by name: one line registers a codec for the device profiles that name it."""
+"""Native codecs by name; a device profile names one."""
 
 from collections.abc import Sequence
 from importlib.resources import files

@@ -1,4 +1,4 @@
-"""Typed commands: their parameters are checked, with errors that a technician can act on, then built."""
+"""Typed commands: checks their parameters, with errors for a technician, then builds them."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite

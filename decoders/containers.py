@@ -1,4 +1,6 @@
-"""From the distance that a sensor measures to how full its container is (reference domain.md, section 4).
+"""Computes a fill level from a measured distance and the container's geometry.
+
+Formula and limits: docs/decoders-formats.md, "Containers: from a distance to a fill level".
 
 Distances are those that the sensor reports: ultrasonic sensors with a thermometer, such as the EM400,
 compensate the speed of sound themselves.

@@ -1,4 +1,4 @@
-"""Linky's historique and standard modes, read into the same readings (reference: codecs.md, section 5).
+"""Reads Linky's historique and standard modes into the same readings (docs/decoders-formats.md, "Linky TIC").
 
 Channels of `active_energy_import`, which never change from one frame to the next:
 

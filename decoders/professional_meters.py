@@ -1,4 +1,4 @@
-"""Professional sites' meters (PME-PMI, ICE, CJE) read into readings, from whichever module that relays them.
+"""Readings of professional sites' meters (PME-PMI, ICE, CJE), for every module that relays them.
 
 Energies are in watt-hours and powers in watts, as everywhere; these meters count in kWh and kW. Channels of
 `active_energy_import`, and of the reactive ones: the tariff in lower case (`hpe`, `hch`, `p` ...), which for

@@ -1,4 +1,4 @@
-"""From pulses to volumes, for whatever counts them."""
+"""Converts pulse counts to volumes."""
 
 from collections.abc import Mapping
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""Linky's TIC as it comes out of the meter, for local meters behind a 4G modem (codecs.md, section 5).
+"""Reads raw Linky TIC of a meter behind a 4G modem (docs/decoders-formats.md, "Linky TIC").
 
 A payload is a stretch of the meter's output: whole frames, or the end of one and the beginning of the next. Groups
 whose checksum is wrong are left out. Both modes give the readings of `decoders.linky`, with the same profile

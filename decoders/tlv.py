@@ -1,4 +1,4 @@
-"""Fields and records of the tag-and-value formats, so that a product is a table."""
+"""Declares tag-and-value formats as tables of fields and records."""
 
 import struct
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Where a gateway speaks from: kept for it while it speaks, because nothing in Semtech UDP proves who does. Pure.
+"""Locks a gateway's UDP address while it sends, because Semtech UDP authenticates nobody. Pure.
 
 A forwarder has two sockets. A network that translates addresses may give each its own: each is locked alone.
 """

@@ -1,4 +1,4 @@
-"""Between LoRa Basics Station's values and ours: copies of frames, frames to emit, what a station is."""
+"""Converts between LoRa Basics Station's messages and ours: receptions, transmissions, station properties."""
 
 import struct
 from collections.abc import Sequence

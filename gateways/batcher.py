@@ -1,4 +1,4 @@
-"""From frames to messages of FRAMES: one lane per shard, at most one publish in flight in each."""
+"""Batches frames by shard and publishes them to FRAMES, one publish in flight per shard."""
 
 import asyncio
 import time

@@ -1,8 +1,8 @@
 # pyright: reportMissingTypeStubs=false
-"""Our gateways as a ChirpStack server's: we publish what its Gateway Bridge would, and take its commands.
+"""Feeds a ChirpStack server from our gateways, as its Gateway Bridge would, and carries out its commands.
 
-It is fed beside our own network server; the frames of each are the other's strangers. Both ask for the same radios
-through the same ledger. The contract is at the radio's edge: what cannot be published in time is dropped, counted.
+It runs beside our own network server; each server ignores the frames of the other's devices. Both ask for the same
+radios through the same ledger. What cannot be published in time is dropped and counted, as the radio edge may.
 """
 
 import asyncio

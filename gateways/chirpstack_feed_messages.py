@@ -1,5 +1,5 @@
 # pyright: reportMissingTypeStubs=false
-"""What a ChirpStack server is told of our gateways, and what it asks of them: its v4 messages, from our side."""
+"""ChirpStack v4's gateway messages from the bridge's side: events that we send, commands that we receive."""
 
 import struct
 from collections import Counter

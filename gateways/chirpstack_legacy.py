@@ -1,5 +1,5 @@
 # pyright: reportMissingTypeStubs=false
-"""Gateway Bridges of ChirpStack's version 3, which still run on many gateways: their messages, and ours for them.
+"""Messages of ChirpStack Gateway Bridge 3, which many gateways still run.
 
 Version 4's protobufs keep the old fields under old numbers, so that octets are read by the same types. Their JSON
 does not: the same keys (`txInfo`, `rxInfo`) hold other things, and some are spelled otherwise (`gatewayID`).

@@ -1,5 +1,5 @@
 # pyright: reportMissingTypeStubs=false
-"""Between ChirpStack v4's gateway messages and ours: topics, protobuf or its JSON, copies of frames, commands."""
+"""Converts between ChirpStack v4's gateway messages and ours: topics, protobuf or JSON, frames, commands."""
 
 from dataclasses import dataclass
 from math import isfinite

@@ -1,4 +1,4 @@
-"""What every frontend is to the rest of the bridge, and what the bridge is to a frontend."""
+"""The interfaces between a frontend (one gateway protocol) and the rest of the bridge."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What every registered gateway does: counted in memory, added to its hour in the database and to its series."""
+"""Counts each registered gateway's frames in memory, and adds them to its hour in the database."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The metrics of each registered gateway, as this replica knows it: as many series as there are gateways."""
+"""Prometheus metrics of each registered gateway."""
 
 from collections.abc import Iterable
 

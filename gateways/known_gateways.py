@@ -1,4 +1,4 @@
-"""Which gateways are ours, and what was last seen of each: read from the registry, written to it in batches."""
+"""The registered gateways, and when each was last seen; read from the registry, written in batches."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The downlink paths that this replica holds: one subscription per gateway, claimed from any former holder."""
+"""Downlink paths of this replica: one subscription per gateway, claimed from any former holder."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

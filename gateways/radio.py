@@ -1,4 +1,4 @@
-"""One gateway's radio: its transmissions one after the other, lawful, written down before it is asked."""
+"""Schedules one gateway's radio: one transmission at a time, within the duty cycle, recorded beforehand."""
 
 import asyncio
 import time

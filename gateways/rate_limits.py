@@ -1,4 +1,4 @@
-"""How many datagrams a gateway may send, and an address that speaks for none of ours. Pure."""
+"""Limits how many datagrams a gateway, or an unknown address, may send. Pure."""
 
 from collections.abc import Container, Hashable
 from typing import TypeVar

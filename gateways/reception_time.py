@@ -1,4 +1,4 @@
-"""When a frame was heard: one decision per copy (DESIGN 3.3, test matrix row 16)."""
+"""Decides the instant of one reception (docs/protocols.md, "Matrix", row 16)."""
 
 CLOCK_TOLERANCE_US = 30_000_000
 # No gateway keeps frames for longer. A receiver whose week number has rolled over is twenty years behind.

@@ -1,4 +1,4 @@
-"""How far away a gateway is: the median of its last round trips, which one that stood still does not move."""
+"""The round-trip time to a gateway: the median of its last samples."""
 
 from collections import deque
 from collections.abc import Container

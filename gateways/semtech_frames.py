@@ -1,4 +1,4 @@
-"""Between Semtech UDP's values and ours: copies of frames, statuses, frames to emit."""
+"""Converts between Semtech UDP's values and ours: receptions, gateway statistics, transmissions."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Where stations come in: the first question, who may stay, and one connection for each gateway that does."""
+"""Accepts connections of LoRa Basics Stations: discovery, authorisation, one connection per gateway."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""The ledger of every gateway's radio: rows of `transmission`, written before the radio is asked."""
+"""SQL of `transmission`, the ledger of every gateway's radio."""
 
 import asyncio
 from collections.abc import Sequence

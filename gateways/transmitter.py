@@ -1,4 +1,4 @@
-"""Requests to transmit, answered: the gateway, its frontend and its radio are found here."""
+"""Answers requests to transmit: finds the gateway's frontend and its radio."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The UDP socket beneath the packet forwarders' frontend: its bursts, and what the kernel dropped of them."""
+"""The UDP socket of the packet forwarders' frontend: reads bursts, counts what the kernel dropped."""
 
 import asyncio
 import os

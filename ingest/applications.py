@@ -1,4 +1,4 @@
-"""Uplinks that the applications of partners are to be told of, queued in the transaction that stores them."""
+"""Queues stored uplinks for partners' applications, in the transaction that stores them."""
 
 from collections.abc import Sequence
 

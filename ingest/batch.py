@@ -1,4 +1,4 @@
-"""What one transaction writes, composed of interpreted uplinks: rows in the order of their tables' keys."""
+"""Composes the rows of one transaction from interpreted uplinks, in the order of their tables' keys."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A codec version that overran is suspended for everybody; the same transaction asks for an alert."""
+"""Suspends a codec version that overran; the same transaction asks for an alert."""
 
 from contextlib import suppress
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Which hours changed, said to maintenance once for each datastream while the hour lasts (DESIGN 4, Rollups)."""
+"""Marks the hours whose rollups are to be computed anew (docs/architecture.md, "Rollups and retention")."""
 
 from collections.abc import Mapping
 

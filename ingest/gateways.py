@@ -1,4 +1,4 @@
-"""From a gateway's EUI to its row, for receptions."""
+"""Finds the row id of a gateway by its EUI, for receptions."""
 
 import asyncio
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Which uplinks are the same (DESIGN 3.3): what the device itself says of an uplink, and when it said so.
+"""Finds duplicates among uplinks (docs/architecture.md, "An uplink has one identity and one time").
 
 Pure: what is stored is an argument.
 """

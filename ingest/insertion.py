@@ -1,4 +1,4 @@
-"""Rows that may be stored already, by statements that pass over what is there."""
+"""Inserts rows that may be stored already, by ON CONFLICT DO NOTHING."""
 
 from collections.abc import Sequence
 

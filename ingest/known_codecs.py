@@ -1,4 +1,4 @@
-"""The codecs that devices use, native or published: compiled once, forgotten when told."""
+"""Cache of the codecs that devices use, compiled once, invalidated by registry changes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""From an uplink to rows, as a list of steps. Nothing that one uplink does affects its neighbours.
+"""Turns an uplink into rows by a list of steps; an error of one uplink never affects its neighbours.
 
 Pure: the uplink and what is known of its device are arguments, and no clock is read. Instants are judged against
 the uplink's own reception, so that the same uplink delivered twice gives the same rows.

@@ -1,4 +1,4 @@
-"""From items of the bus to a batch of rows: the steps that ask the registry, around those that do not."""
+"""Prepares a batch of rows from bus items: the steps that ask the registry, around `ingest.pipeline`."""
 
 import asyncio
 from collections.abc import Sequence

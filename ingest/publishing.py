@@ -1,4 +1,4 @@
-"""Committed measurements go to MEASUREMENTS, whose truth is the table: it may never hold up ingest."""
+"""Publishes committed measurements to MEASUREMENTS, without ever holding up ingest."""
 
 import asyncio
 from collections import deque

@@ -1,4 +1,4 @@
-"""Whether rollups and last values are what raw measurements give: the judge of chaos and of tests."""
+"""Compares rollups and last values with raw measurements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
-"""Decoding stored frames again, as DESIGN 4 says: it replaces, tells nobody, and may be cut short anywhere.
+"""Decodes stored uplinks again with another codec version (docs/decisions/0028-what-decoding-again-replaces.md).
 
 A device and a day (UTC) are one transaction, with the job's progress in it. What is decoded is the stored payload,
 by the codec that the job names, or the one that the profile has now. What goes is what stands at the frames' own
 instants, and what the codec of then had made of other instants, which is found out by running it once more: codecs
-are pure.
+return the same for the same octets.
 """
 
 import asyncio

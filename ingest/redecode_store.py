@@ -1,4 +1,4 @@
-"""SQL of decoding again: whose turn it is, what is stored of a day, and what replaces it in one transaction."""
+"""SQL of decoding again: the next job, a day's stored uplinks, and what replaces their measurements."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta

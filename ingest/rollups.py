@@ -1,4 +1,4 @@
-"""Hours and local days summed up from raw measurements, made anew where the dirty log says (DESIGN 4, "Rollups").
+"""Computes hourly and daily rollups from raw measurements (docs/architecture.md, "Rollups and retention").
 
 Buckets are replaced, never added to: a pass may be repeated, and late data is right by construction.
 """

@@ -1,4 +1,4 @@
-"""How much ingest carries through at once; `services.ingest.settings` adds what only its process needs."""
+"""Settings of ingest; `services.ingest.settings` adds what only its process needs."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""A shadow version reads the same frames as the live codec, afterwards: it neither stores nor delays."""
+"""Runs shadow codec versions on stored frames after the commit, and stores only how they differ."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""The one writer of observation.uplink, uplink_seen, reception, measurement, latest and dirty."""
+"""Writes observation.uplink, uplink_seen, reception, measurement, latest and dirty; nothing else does."""
 
 import asyncio
 from collections.abc import Sequence

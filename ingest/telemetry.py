@@ -1,4 +1,4 @@
-"""What ingest counts."""
+"""Metrics of ingest."""
 
 from collections import Counter as Tally
 

@@ -1,4 +1,4 @@
-"""Worker processes for vendors' codecs, started when the first script is to run: many installations need none."""
+"""Starts the script workers when the first script is to run; many installations need none."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence

@@ -1,7 +1,7 @@
-"""The life of a lighting command, pure: what is known goes in, the next step comes out.
+"""Decides the next step of a lighting command from what is known of it. Pure.
 
 A command is confirmed by what the cabinet says of its relay afterwards, never by a radio acknowledgement
-(reference domain.md, section 7). Every command is absolute, so that repeating it is harmless.
+(docs/architecture.md, "Lighting commands"). Every command is absolute, so that repeating it is harmless.
 """
 
 from collections.abc import Sequence

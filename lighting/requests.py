@@ -1,4 +1,4 @@
-"""A command is asked for: checked, encoded, and enqueued in the caller's transaction."""
+"""Checks, encodes and enqueues a lighting command in the caller's transaction."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""SQL of lighting commands: each statement beside the function that binds it."""
+"""SQL of lighting commands."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

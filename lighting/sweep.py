@@ -1,4 +1,4 @@
-"""Takes every open command one step further; rows are the truth, a nudge only saves the wait."""
+"""Advances every open lighting command by one step, every second and on each nudge."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Adaptive data rate: from how well a device was heard to how it should send (test matrix, row 35). Pure.
+"""Adaptive data rate from the last 20 uplinks of a device (docs/protocols.md, "Matrix", row 35). Pure.
 
 An uplink counts by the gateway that heard it best, and a device by the best of its last twenty uplinks: fading
 takes some of them away, and what one gateway misses another has.

@@ -37,7 +37,7 @@ def judge_dev_nonce(
     policy: DevNoncePolicy = DevNoncePolicy.RANDOM,
     highest: int | None = None,
 ) -> DevNonceVerdict:
-    """Whether a join with this DevNonce may open a session (row 18).
+    """Whether a join with this DevNonce may open a session (docs/protocols.md, row 18).
 
     Args:
         dev_nonce: from a join-request whose MIC was verified.
@@ -53,7 +53,7 @@ def judge_dev_nonce(
 
 
 def next_join_nonce(last: int | None) -> int:
-    """The JoinNonce of the next accept: strictly increasing over the device's life, from 1 (row 19).
+    """The JoinNonce of the next accept: strictly increasing from 1 for ever (docs/protocols.md, row 19).
 
     Raises:
         OverflowError: all 24 bits are used up; the device needs another AppKey.

@@ -1,7 +1,7 @@
-"""What the network knows of a device's MAC layer, and what it asked of it. Pure data: `negotiation` changes it.
+"""A session's MAC state: what the network knows of a device's MAC layer and has asked of it. Pure data.
 
-A request is not terminal, nor is a refusal: what was not answered is asked again, what was refused waits, twice as
-long each time and a day at most, and is asked again.
+A request that was not answered is asked again. A rejected one pauses, twice as long each time and a day at most,
+and is asked again.
 """
 
 from collections.abc import Iterable

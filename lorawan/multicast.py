@@ -1,4 +1,4 @@
-"""A multicast group of class C devices: which gateways reach all of it, and what they send. Pure.
+"""Which gateways reach all members of a multicast group, and what they send. Pure.
 
 All members share one address, one pair of keys and one counter, and listen with one set of parameters; a frame is
 the same through every gateway and at every repetition, so that a member that has it ignores what comes after.

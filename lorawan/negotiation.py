@@ -1,4 +1,4 @@
-"""The network and a device agree on how to speak (test matrix, rows 30 to 41): what is heard, then what is asked.
+"""MAC command state of a session: reads answers, decides requests (docs/protocols.md, "Matrix", rows 30 to 41).
 
 State and uplink come in, state and octets go out. What is asked is noted as asked before anybody knows whether a
 gateway had room for it: a request that never went out is one without an answer, and is made again.

@@ -1,7 +1,7 @@
-"""How long a device is to wait for its answer when its gateways are far away, behind mobile networks say. Pure.
+"""Chooses the RxDelay of devices whose gateways have long round trips. Pure.
 
-Far begins at a longer round trip than it ends at, and lasts for a day at least: a device whose gateways are far
-now and then is not told one thing and the other in turn.
+The longer delay begins at a longer round trip than it ends at, and lasts for a day at least, so that a device
+whose gateways are far only now and then is not switched to and fro.
 """
 
 from collections.abc import Iterable

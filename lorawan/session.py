@@ -1,7 +1,7 @@
 """A device's session: which uplinks it accepts, and how its downlinks are numbered and built.
 
 Everything that decides about a frame counter is here. State and time come in, an outcome goes out; the caller
-saves the session that the outcome carries. Rows are those of the test matrix in the network's documentation.
+saves the session that the outcome carries. "Row" is a row of docs/protocols.md, "Matrix".
 
 What is made anew for every uplink is a msgspec Struct: a frozen dataclass costs ten times as much to make.
 """

@@ -1,4 +1,4 @@
-"""When and how a device listens (test matrix, rows 22 and 25 to 28), and which gateway answers it.
+"""Receive windows of a device and the choice of gateways (docs/protocols.md, "Matrix", rows 22 and 25 to 28).
 
 Instants are microseconds since 1970; delays count from the end of the uplink.
 """

@@ -1,4 +1,4 @@
-"""One frame heard by several gateways is one uplink: copies are collected for a window, on the stream's clock.
+"""Deduplicates receptions of one PHYPayload within a window, on the stream's clock.
 
 Pure: the same messages in the same order give the same groups, however they were fetched.
 """
@@ -27,7 +27,7 @@ class Group(msgspec.Struct):
 
     @property
     def first(self) -> Frame:
-        """The copy with the lowest stream sequence (DESIGN 3.3)."""
+        """The copy with the lowest stream sequence (docs/architecture.md)."""
         return self.copies[0]
 
     @property
@@ -107,7 +107,7 @@ class Deduplication:
 def best_copies(copies: Sequence[Frame]) -> list[Frame]:
     """The best copy by SNR, then RSSI, of each gateway and antenna, in the order in which they first came.
 
-    A copy on another frequency from the same antenna is a mirror of the radio's filter (matrix row 14).
+    On another frequency from the same antenna it is a mirror of the radio's filter (docs/protocols.md, row 14).
     """
     if len(copies) == 1:
         return [_comparable(copies[0])]

@@ -1,4 +1,4 @@
-"""The devices of the owned slots and their profiles, kept in step with the registry."""
+"""Cache of the devices of the owned slots and their profiles, kept in step with the registry."""
 
 from collections.abc import Iterable, Sequence
 

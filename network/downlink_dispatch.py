@@ -1,4 +1,4 @@
-"""The way of one frame to the air: gateway after gateway, each asked under a counter of its own (DESIGN 3.5)."""
+"""Asks gateways to transmit a downlink, one after the other, each with its own FCntDown."""
 
 import asyncio
 from collections import Counter

@@ -87,7 +87,7 @@ def plan_accept(session: HeldSession, group: Group, accept: bytes) -> PlannedDow
 
 
 def answer_useful_until_us(opportunity: Opportunity) -> int:
-    """The instant after which an uplink plans no downlink (DESIGN 3.6)."""
+    """The instant after which an uplink plans no downlink."""
     return latest_useful_us(opportunity.uplink_at_us, opportunity.session.progress.state.rx1_delay)
 
 
@@ -106,7 +106,7 @@ def rank(
     """The copies to answer through: one per gateway, the best first.
 
     With `load`, of the gateways that hear the device comfortably the one that can serve the earliest window comes
-    first, then the least busy (row 27); one that can serve none comes last.
+    first, then the least busy (docs/protocols.md, row 27); one that can serve none comes last.
     """
     best: dict[bytes, HeardCopy] = {}
     for copy in copies:
@@ -172,7 +172,7 @@ def _is_as_short(rx1: Window, rx2: Window) -> bool:
 
 
 def fitting(planned: PlannedDownlink, windows: Iterable[Window]) -> list[Window]:
-    """The windows whose data rate has room for the payload (matrix row 33)."""
+    """The windows whose data rate has room for the payload (docs/protocols.md, "Matrix", row 33)."""
     octets = len(_under_f_port_0(planned)) if planned.row is None else len(planned.row.payload)
     return [window for window in windows if octets <= REGION.max_payload[window.data_rate]]
 
@@ -216,7 +216,7 @@ def _under_f_port_0(planned: PlannedDownlink) -> bytes:
 
 
 def is_open(window: Window, copy: HeardCopy, now_us: int) -> bool:
-    """Whether a request that leaves now is in time at this gateway, as far away as it is (row 28)."""
+    """Whether a request that leaves now reaches this gateway in time (docs/protocols.md, row 28)."""
     return still_possible(window, copy.received_at_us, now_us, copy.round_trip_us)
 
 

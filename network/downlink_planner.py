@@ -232,7 +232,7 @@ class Downlinks:
         return wanted
 
     async def _number(self, connection: Connection, plan: _Plan, wanted: Sequence[PlannedDownlink]) -> None:
-        """Give each frame its FCntDown, used up by this commit; mark the rows that go out (DESIGN 3.5)."""
+        """Give each frame its FCntDown, used up by this commit; mark the rows that go out."""
         if not wanted:
             return
         f_cnts = await store.advance_f_cnt_down(connection, [planned.session.id for planned in wanted])

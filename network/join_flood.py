@@ -1,4 +1,4 @@
-"""How many join-requests a gateway may bring: what comes beyond costs neither database nor cryptography. Pure."""
+"""Limits the join-requests of a gateway before they cost database or cryptography. Pure."""
 
 from collections import OrderedDict
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Over-the-air activation: a join is judged, committed, and only then answered (matrix rows 17 to 24)."""
+"""Checks a join-request, commits the session, then answers it (docs/protocols.md, "Matrix", rows 17 to 24)."""
 
 import secrets
 from collections.abc import Sequence
@@ -124,7 +124,7 @@ class JoinDesk:
         requests: list[tuple[Group, JoinRequest]] = []
         for group in groups:
             if now_us > group.live_at_us + JOIN_WINDOW_US:
-                outcomes.append(JoinRefused(group, RejectReason.LATE))  # DESIGN 3.6: the device listens no more.
+                outcomes.append(JoinRefused(group, RejectReason.LATE))  # The device's windows are over.
                 continue
             if not self._flood.admits((copy.gateway_id for copy in group.copies), now_us):
                 outcomes.append(JoinRefused(group, RejectReason.GATEWAY_FLOOD))

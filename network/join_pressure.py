@@ -1,4 +1,4 @@
-"""How many joins each gateway hears: in a storm, RX2 of an accept costs more than it brings. Pure."""
+"""Counts the joins that each gateway receives: in a storm, accepts are not sent in RX2. Pure."""
 
 from collections import defaultdict, deque
 

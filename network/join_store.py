@@ -1,4 +1,4 @@
-"""What a join is judged by and what it leaves: nonces, sessions, refusals."""
+"""SQL of joins: nonces, sessions, rejections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""Tells groups of class C devices one thing at once: gateway after gateway, and again for who missed it.
+"""Sends a message to a multicast group through one gateway after the other, and repeats it.
 
-The owner of a group's slot has its counter. A message has one number and is one frame, whatever gateway emits it
-and however often: who has it ignores the rest, and an owner that takes over goes on without harm. Gateways that
-reach the same street would drown each other if they spoke together, so they speak in turn.
+The owner of the group's slot has its FCntDown. A message has one counter and is one frame, whichever gateway
+transmits it and however often: a member that has it ignores repetitions, and an owner that takes over may repeat
+it. Gateways that reach the same members would collide, so they transmit in turn.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Messages to multicast groups, as the owner of a group's slot works them off.
+"""SQL of messages to multicast groups, for the owner of a group's slot.
 
-Who wants one: `registry.multicast`.
+Messages are inserted by `registry.multicast`.
 """
 
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""What becomes of one group of copies of a data frame. Pure: state in, outcome out, nothing is changed."""
+"""Decides what becomes of the receptions of one data frame: state in, outcome out. Pure."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -61,7 +61,7 @@ class Received(Struct, frozen=True):
     device_acknowledged: bool = False
     first_of_session: bool = False
     missed: int = 0  # Frames that were never heard before this one.
-    is_off_plan: bool = False  # On a channel or at a data rate that the plan does not have (row 15).
+    is_off_plan: bool = False  # Frequency or data rate not in the plan (docs/protocols.md, row 15).
     mac: MacNews | None = None  # None: nothing was said nor asked, as with nearly every uplink.
 
 
@@ -92,7 +92,7 @@ def read_frame(phy_payload: bytes) -> UplinkFrame | Refused:
 def receive_data(
     group: Group, frame: UplinkFrame, candidates: Sequence[Candidate], policy: MacPolicy, now_us: int
 ) -> Received | Refused:
-    """Judge a data frame: every session of its DevAddr is tried, the first whose MIC fits has it (row 4).
+    """Judge a data frame: the first session of its DevAddr whose MIC fits has it (docs/protocols.md, row 4).
 
     Args:
         group: the copies within one window.
@@ -196,7 +196,7 @@ def _negotiate(
     answers = _mac_answers(accepted.commands, copies, time_us)
     learned = hear(before.mac, accepted.session, uplink, policy)
     if now_us > latest_useful_us(group.live_at_us, learned.session.rx1_delay):
-        return learned, learned.state, answers  # A backlog is stored, not answered (DESIGN 3.6): nothing is asked.
+        return learned, learned.state, answers  # A backlog is stored and not answered: nothing is asked.
     mac, requests = ask(learned.state, learned.session, uplink, policy)
     return learned, mac, answers + requests
 
@@ -282,7 +282,7 @@ def heard_copy(copy: Frame) -> HeardCopy:
 
 
 def _mac_answers(commands: bytes, copies: list[Frame], time_us: int) -> bytes:
-    """FOpts that answer what the device asks: LinkCheckReq and DeviceTimeReq (rows 37 and 42)."""
+    """FOpts that answer LinkCheckReq and DeviceTimeReq (docs/protocols.md, rows 37 and 42)."""
     if not commands:
         return b""
     answers: list[DownlinkCommand] = []

@@ -1,4 +1,4 @@
-"""Rejected frames, by which a device can be diagnosed: added up in memory, written every few seconds."""
+"""Rejected frames, added up in memory and written every few seconds."""
 
 import asyncio
 

@@ -34,7 +34,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def started(self) -> bool:
-        """Whether the device has used the session: only then may the network speak first (matrix row 23)."""
+        """Whether the device has used the session: before, nothing is sent (docs/protocols.md, row 23)."""
         return self.state.last_uplink is not None
 
 

@@ -1,4 +1,4 @@
-"""What the network server counts, and a log that a flood cannot flood."""
+"""Metrics of the network server, and a log that a flood of frames cannot flood."""
 
 import asyncio
 from collections import Counter as Tally

@@ -1,4 +1,4 @@
-"""Who did what: one line for every change that somebody asked for, in the transaction of the change."""
+"""The audit log: one line for every change that somebody asked for, in the transaction of the change."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Caches are told: every change of the registry leaves a row, each process re-reads what changed."""
+"""Notifies caches: every change of the registry leaves a row, and each process re-reads what changed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

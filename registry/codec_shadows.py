@@ -1,4 +1,4 @@
-"""How shadow versions compare with the live ones: counted, and the last few frames that differ."""
+"""How shadow codec versions compare with live ones: counts, and the last few frames that differ."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Codecs that are data: published in versions that never change, suspended, pointed to."""
+"""Codecs that are data: immutable versions, their suspension, and the profiles that point to them."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Datastreams: found, or made at the first measurement of a quantity."""
+"""Datastreams: looked up, or created at the first measurement of a quantity."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

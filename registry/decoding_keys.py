@@ -1,7 +1,6 @@
-"""The AES keys with which meters encrypt (M-Bus): a device's own, or its profile's default; wrapped at rest.
+"""AES keys with which meters encrypt (M-Bus): a device's own, or its profile's default; wrapped at rest.
 
-Whoever manages a device writes them and sees that they are there. Only the services read them, and open them in
-memory.
+The API writes them and shows that they exist. Only the services read and unwrap them, in memory.
 """
 
 from collections.abc import Mapping, Sequence

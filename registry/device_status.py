@@ -1,4 +1,4 @@
-"""What devices last said of themselves (DevStatusAns); network writes it."""
+"""Battery and margin that devices last reported (DevStatusAns); network writes them."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Devices, written and listed for whoever manages them; keys come in wrapped and never go out."""
+"""SQL of devices for the API; keys come in wrapped and never go out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,7 +100,9 @@ async def create_device(
     keys: OtaaKeys | AbpSession | None,
     device: Mapping[str, Any],
 ) -> int:
-    """A new device's id. An ABP device is owned by its DevAddr's slot until it joins (DESIGN 2).
+    """A new device's id.
+
+    An ABP device is owned by its DevAddr's slot until it joins (docs/architecture.md, "Slots, shards, owners").
 
     Without `keys` another network activates it. Of the columns in `WRITTEN`, `lns_source_id` is a source of this
     tenant, by way of which the device is told things; None: our own network.

@@ -1,4 +1,4 @@
-"""How gateways work: their hours, what their radios emitted, and from where they spoke."""
+"""How gateways work: their hours, their transmissions, their addresses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

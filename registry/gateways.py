@@ -1,4 +1,4 @@
-"""Gateways: as the services read them, what the bridge last knew of each, and written for whoever manages them."""
+"""Gateways: read by services, managed by the API, with what the bridge last recorded of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Devices that come from another LNS, with their keys and the sessions that go on; and keys that go out."""
+"""Devices imported from another LNS with keys and sessions, and keys that a tenant exports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Why a device is not let in, and how its used DevNonces are forgotten; the network server writes both."""
+"""Why joins are rejected, and how used DevNonces are flushed; the network server writes both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

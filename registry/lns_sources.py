@@ -1,4 +1,4 @@
-"""Sources of uplinks that are not ours: other people's LNS, and systems of devices without LoRa."""
+"""Sources of uplinks: other people's LNS, and systems of devices without LoRa."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""Multicast groups of class C devices, their members, and the messages that somebody wants them to have."""
+"""Multicast groups of class C devices, their members and messages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

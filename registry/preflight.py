@@ -1,4 +1,4 @@
-"""What a downlink waits for: the device's side of it, and the rows that come before."""
+"""What a downlink waits for: the device's state, and the rows before it."""
 
 from core.model.downlinks import OpenRow, Preflight, Reach
 from core.runtime.postgres import Connection

@@ -1,4 +1,4 @@
-"""Device profiles, written and listed for whoever manages them; row security bounds every statement."""
+"""SQL of device profiles for the API; row security bounds every statement."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""Jobs that decode stored frames again: asked for, listed and cancelled here; `ingest.redecode` does them."""
+"""Jobs that decode stored frames again: requested, listed and cancelled here; `ingest.redecode` runs them."""
 
 from dataclasses import dataclass
 from datetime import datetime

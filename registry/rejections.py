@@ -1,4 +1,4 @@
-"""Frames that the network rejected: written by it, read to find out why a device is not heard."""
+"""Rejected frames: written by the network server, looked up by the API."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Numbered SQL, forward only: one transaction each, one runner at a time, never a changed file."""
+"""Runs the numbered migrations: forward only, one transaction each, one runner at a time, checksums kept."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""What tenants let each other see: members of a syndicat, grants, and an asset that goes to another tenant."""
+"""What tenants let each other see: members of a syndicat, grants, transfers of assets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

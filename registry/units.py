@@ -1,4 +1,4 @@
-"""Whether what is stored still means what the catalogue says: a datastream keeps the unit it was made with."""
+"""Checks that the catalogue's units are those with which datastreams were created."""
 
 from dataclasses import dataclass
 

@@ -11,7 +11,7 @@ NAMED = re.compile(r"`([\w/]+\.py)::(\w+)`")
 
 
 class Row(NamedTuple):
-    """A case of reference/lorawan.md, with what docs/protocols.md says of it."""
+    """A row of docs/protocols.md, "Matrix"."""
 
     number: int
     behaviour: str

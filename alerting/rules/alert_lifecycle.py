@@ -1,8 +1,8 @@
-"""The life of an alert as far as people are told of it, pure: what happens goes in, what to tell comes out.
+"""The lifecycle of an alert: from events to what is notified. Pure.
 
-An alert that fires again within a day is the same alert. More than four changes in six hours are flapping: that
-is told once, then hourly in one sentence, until it is calm again. What is muted is told when the muting ends, if
-it is still so; what nobody was told of does not end for anybody either.
+An alert that fires again within a day is the same alert. More than four changes in six hours are flapping:
+notified once, then summed up hourly, until it rests again. A suppressed alert is notified when the suppression
+ends, if it still fires; when no opening was notified, no end is either.
 """
 
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""What no rule can be like, said in French to whoever tries."""
+"""Validates a rule; what is wrong is said in French."""
 
 from alerting.rules.conditions import COMPARISONS, overlaps
 from alerting.rules.model import (

@@ -1,4 +1,4 @@
-"""Whether what a rule watches for holds, whether what clears it does, and how far up its ladder a value is."""
+"""Whether a rule's condition holds, whether its clear condition holds, and which rung of its ladder is reached."""
 
 import operator
 import struct

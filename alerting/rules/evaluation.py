@@ -1,7 +1,8 @@
-"""Where a rule stands with what it watches: state in, state out, and an alert that opens, rises or resolves.
+"""Evaluates one value against one rule: state in, state out, and an alert that opens, rises or resolves.
 
-Conditions go by the devices' own time, silence by ours (reference/domain.md, section 6). Two states are kept
-apart: the thing's condition (ok, pending, firing, recovering, unknown), and what people do about its alert.
+Conditions go by the devices' own time, missing data by ours (docs/alertes.md, "Ce qu'est une règle").
+Two states are kept apart: the condition (ok, pending, firing, recovering, unknown), and what people do about its
+alert.
 """
 
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Which share of a device's messages was lost, by what FCnt says was sent."""
+"""Computes which share of a device's uplinks was lost, from FCnt."""
 
 from bisect import bisect_right
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The words of rules: a rule, where it stands with what it watches, what may happen, and what comes of it."""
+"""The types of rules: a rule, its state, what may happen to it, and what comes of it."""
 
 import re
 from dataclasses import dataclass

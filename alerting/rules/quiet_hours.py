@@ -1,4 +1,4 @@
-"""When a team is not to be disturbed, and when it is told of what waited: quiet hours, days off, the digest.
+"""When a team is not to be disturbed, and when its digest is due.
 
 Hours and days are the team's own (`Region`); instants come and go as aware datetimes.
 """

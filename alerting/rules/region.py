@@ -1,4 +1,4 @@
-"""What time it is where a tenant is, and which days are public holidays there: its department says both."""
+"""A tenant's time zone and public holidays, from its department."""
 
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -1,4 +1,4 @@
-"""What a rule would have told of what was measured, pure: the same evaluation, the same life, played quickly."""
+"""Replays stored values through a rule: the same evaluation and lifecycle, played quickly. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Series computed from what is measured, a value at a time: what is remembered goes in and comes out.
+"""Series computed from measurements, one value at a time: state in, state out.
 
 `night_minimum_flow`: of a water index (L) or a count of pulses, the least flow of each night, in units per hour.
 `power_ratio`: of a power (W), percent of what the lamps should take now; around a step of dimming nobody knows.

@@ -1,4 +1,4 @@
-"""FRAMES: what gateways heard, from gateway_bridge to network. One item per copy."""
+"""FRAMES: received frames, from gateway_bridge to network; one item per reception."""
 
 import msgspec
 
@@ -9,8 +9,8 @@ from core.messages.traces import NO_TRACE
 class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One gateway's copy of one PHYPayload. Times are microseconds since 1970 UTC.
 
-    `time_us` is the instant of the end of reception as the bridge decided it (matrix row 16): GPS time, else the
-    gateway's clock when it is within 30 s, else `received_at_us`, the bridge's own clock at arrival.
+    `time_us` is the instant of the end of reception as the bridge decided it (docs/protocols.md, row 16): GPS
+    time, else the gateway's clock when within 30 s, else `received_at_us`, the bridge's own clock at arrival.
     `round_trip_us` is the time to the gateway and back, as the bridge has measured it so far; 0: it has not.
     `context` is opaque: it comes back with the request to transmit (`tmst` in Semtech UDP, 4 octets big-endian;
     `rx_info.context` in ChirpStack's contract; `rctx` and `xtime` of a Basics Station, 8 octets each, big-endian).

@@ -1,4 +1,4 @@
-"""Slots are for ever, shards are a setting: `shard = slot mod SHARDS` (DESIGN 2)."""
+"""Computes a device's shard from its slot (docs/architecture.md, "Slots, shards, owners")."""
 
 from zlib import crc32
 

@@ -1,4 +1,4 @@
-"""The identity of a trace: sixteen octets that a frame is given where it arrives and keeps to the last webhook.
+"""Trace ids: sixteen octets that a frame gets where it arrives and keeps up to the last webhook.
 
 Nothing else travels with it. Whether a frame is traced, and the ids of all the spans of its trace, follow from
 the sixteen octets by arithmetic, so every process comes to the same by itself (decision 0030).

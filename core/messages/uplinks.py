@@ -18,7 +18,8 @@ class Heard(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Uplink(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One uplink of one device, or a late copy of it. Times are microseconds since 1970 UTC.
 
-    `uplink_id` is the uplink's identity (DESIGN 3.3): a second delivery of the same uplink carries the same.
+    `uplink_id` is the uplink's identity: a second delivery of the same uplink carries the same
+    (docs/architecture.md, "An uplink has one identity and one time").
     A late copy (`late`) brings receptions only: the uplink itself was published before.
     `trace_id` is that of the copy which came first.
     """

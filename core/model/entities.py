@@ -1,4 +1,4 @@
-"""What the registry knows, as the services see it. Identifiers of LoRaWAN are big-endian bytes."""
+"""Entities of the registry as services read them. Identifiers of LoRaWAN are big-endian bytes."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

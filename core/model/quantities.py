@@ -1,4 +1,4 @@
-"""The one catalogue of quantities: every measurement names one, and its unit follows."""
+"""The catalogue of quantities: each measurement has one, and its unit follows from it."""
 
 from dataclasses import dataclass
 from enum import StrEnum

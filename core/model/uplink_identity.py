@@ -1,4 +1,4 @@
-"""What makes an uplink the same uplink, whoever hands it over and however often (DESIGN 3.3). Pure."""
+"""Computes an uplink's id (docs/architecture.md, "An uplink has one identity and one time"). Pure."""
 
 from hashlib import sha1, sha256
 from uuid import UUID

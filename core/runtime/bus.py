@@ -1,7 +1,7 @@
 # pyright: reportUnknownMemberType=false
-"""The bus inside: JetStream streams, ordered shard readers, publishes that insist, requests.
+"""JetStream: streams, ordered shard readers, publishes that are repeated until acknowledged, requests.
 
-Nothing else imports nats. Semantics that shape this module were measured (reference/performance.md, section 11):
+Nothing else imports nats. What shapes this module was measured (docs/decisions/0038-two-brokers-two-trusts.md):
 re-attaching to a durable consumer hands out newer messages first, so a shard is taken by deleting every consumer
 on its subject and creating `{service}-{shard}-{epoch}`; `fetch` on an empty stream raises nats' own TimeoutError.
 """

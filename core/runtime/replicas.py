@@ -1,4 +1,4 @@
-"""Which replicas of a service are alive, by the database's clock, and how many shards each one has (DESIGN 2)."""
+"""Counts the live replicas of a service and the shards of each (docs/architecture.md, "Slots, shards, owners")."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Which streams there are, and what each does when it is full (DESIGN 2)."""
+"""The JetStream streams and their limits (docs/architecture.md, "Streams are few, their messages large")."""
 
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 

@@ -1,4 +1,4 @@
-"""Adeunis Comfort and Comfort CO2: temperature, humidity, CO2, two digital inputs (codecs.md, section 4.2)."""
+"""Adeunis Comfort: temperature, humidity, CO2, digital inputs (docs/decoders-formats.md, "Adeunis")."""
 
 import struct
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Adeunis Dry Contacts: four inputs or outputs, A to D (codecs.md, section 4.2; vendor's published decoder)."""
+"""Adeunis Dry Contacts: four inputs or outputs, A to D (docs/decoders-formats.md, "Adeunis")."""
 
 import struct
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What Adeunis' products have in common: header, instants, history, frames of service (codecs.md, section 4.2)."""
+"""Adeunis frames: header, instants, history, service frames (docs/decoders-formats.md, "Adeunis")."""
 
 import struct
 from collections.abc import Callable, Mapping

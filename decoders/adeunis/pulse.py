@@ -1,4 +1,4 @@
-"""Adeunis Pulse (versions 2 to 4): two counters, A and B (codecs.md, section 4.2)."""
+"""Adeunis Pulse (versions 2 to 4): two counters, A and B (docs/decoders-formats.md, "Adeunis")."""
 
 import struct
 from collections.abc import Mapping

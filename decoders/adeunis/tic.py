@@ -1,4 +1,4 @@
-"""Adeunis TIC: labels at fixed places, of a Linky in historique mode or of a PME-PMI (codecs.md, section 4.2)."""
+"""Adeunis TIC: labels of a Linky or PME-PMI at fixed offsets (docs/decoders-formats.md, "Adeunis")."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Axioma Qalcosonic W1: the index, its hourly history and its alarms (codecs.md, section 4.6)."""
+"""Axioma Qalcosonic W1: index, hourly history, alarms (docs/decoders-formats.md, "Axioma")."""
 
 import struct
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Bosch TPS110 parking sensor: occupied or free, by f_port (codecs.md, section 4.9)."""
+"""Bosch TPS110 parking sensor: occupied or free, by f_port (docs/decoders-formats.md, "Short formats")."""
 
 from collections.abc import Mapping
 from typing import Any

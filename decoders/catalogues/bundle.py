@@ -1,4 +1,4 @@
-"""One script out of several files: decoder and encoder apart, or a main file that requires others."""
+"""Bundles several files into one script: decoder and encoder apart, or a main file that requires others."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a codec answered beside what its vendor expects: deep, numbers within 1e-6, times to the millisecond."""
+"""Compares a codec's answer with its vendor's expectation: numbers within 1e-6, times to the millisecond."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A catalogue's files, given by whoever can read them, and the formats that they are written in."""
+"""Files of a catalogue, given by the caller, and the formats that they are written in."""
 
 import json
 import re

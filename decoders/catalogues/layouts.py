@@ -1,4 +1,4 @@
-"""Which of the four layouts a catalogue, or a folder of one, has."""
+"""Recognises which of the four layouts a catalogue, or a folder of one, has."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

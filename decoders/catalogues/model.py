@@ -1,4 +1,4 @@
-"""What a catalogue says of a codec, whichever layout it has."""
+"""What a catalogue says of a codec, independent of its layout."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""YAML 1.2 as the catalogues' own tools read it: `on`, `yes` and dates are text, and so are keys."""
+"""YAML 1.2 as the catalogues' own tools read it: `on`, `yes`, dates and keys are text."""
 
 import math
 import re

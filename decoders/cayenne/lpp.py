@@ -1,4 +1,4 @@
-"""Cayenne Low Power Payload: [channel][type][value] again and again, big-endian, on any f_port (codecs.md, 4.5).
+"""Cayenne LPP: repeated [channel][type][value], on any f_port (docs/decoders-formats.md, "Cayenne LPP").
 
 The channel of a reading is the device's, `"3"`; an axis adds its name, `"3_x"`.
 """

@@ -1,4 +1,4 @@
-"""From the entries of a declaration to the elements of its frames."""
+"""Builds the elements of frames from the entries of a declaration."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace

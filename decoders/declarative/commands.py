@@ -1,4 +1,4 @@
-"""The downlinks of a declaration: typed parameters in, octets out, read back before anybody sends them."""
+"""Downlinks of a declaration: encodes typed parameters, and decodes the result again as a check."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

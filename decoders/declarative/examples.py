@@ -1,4 +1,4 @@
-"""The examples of a declaration, which it must get right to be accepted."""
+"""Plays the examples of a declaration; it is accepted only if all are right."""
 
 from collections.abc import Mapping
 from math import isclose

@@ -1,4 +1,4 @@
-"""What a number of a frame means: its scale, its words, its quantity, its instant; and the way back."""
+"""What a number of a frame means: scale, words, quantity, instant; both ways."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""A YAML document as the author wrote it: every value knows its line and its place, for errors that help."""
+"""A YAML document whose values know their line and place, for helpful errors."""
 
 import re
 from collections.abc import Collection, Iterator

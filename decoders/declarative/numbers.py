@@ -1,4 +1,4 @@
-"""The number types of a declaration: how many octets, and from octets to numbers and back."""
+"""Number types of a declaration: size, decoding, encoding."""
 
 import re
 import struct

@@ -1,4 +1,4 @@
-"""The parts of a frame that hold others: conditional groups, tagged records, repetitions."""
+"""Parts of a frame that contain others: conditional groups, tagged records, repetitions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is at hand while a frame is read, and while one is written."""
+"""State while a frame is decoded, and while one is encoded."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol

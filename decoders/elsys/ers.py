@@ -1,4 +1,4 @@
-"""Elsys frames: a type octet, then its value, big-endian, on port 5 (vendor's elsys.js; codecs.md, 4.4)."""
+"""Elsys frames: repeated type octet and value, big-endian, on f_port 5 (docs/decoders-formats.md, "Elsys")."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Enless TX transmitters: one header, then what the type octet says (codecs.md, section 4.9; TTN's decoder).
+"""Enless TX transmitters: a header, then values by type (docs/decoders-formats.md, "Short formats").
 
 Identifier, type, sequence, firmware, values, alarm word, state word: everything big-endian, on f_port 1. VOC and
 CO2 are read as whole ppb and ppm: the published decoder divides them by ten, which would make 61 ppm of a room's

@@ -1,1 +1,1 @@
-"""Vendors' JavaScript, run in worker processes that may die without harm (codecs.md, section 2)."""
+"""Runs vendors' JavaScript codecs in sandboxed worker processes (docs/decoders-javascript.md)."""

@@ -1,4 +1,4 @@
-"""What is asked of vendors' JavaScript and what comes back: shared by the pool and its workers."""
+"""Calls of vendors' JavaScript and their answers: shared by the pool and its workers."""
 
 from typing import Any, Literal, NamedTuple
 

@@ -1,4 +1,4 @@
-"""The engine: a script is loaded into a context of its own, and called. It runs inside a worker process.
+"""Loads a script into a context of its own and calls it, inside a worker process.
 
 `JsEngine` is all that a worker asks of an engine, so that another one can take this one's place.
 """
@@ -89,7 +89,7 @@ class QuickJs:
         self._bounds_with_modules = msgspec.json.encode({**bounds, "modules": modules}).decode()
 
     def load(self, script: Script) -> Loaded:
-        """A context with this script, evaluated as a sloppy global script (codecs.md, section 2.4)."""
+        """A context with this script as a sloppy global script (docs/decoders-javascript.md, "Compatibility")."""
         if len(script.source) > self._limits.script_octets:
             most = self._limits.script_octets // 1024
             raise Broken("script", f"Le codec dépasse {most} Ko ({len(script.source) // 1024} Ko)")

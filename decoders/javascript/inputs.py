@@ -1,4 +1,4 @@
-"""The inputs of a vendor's functions, as other network servers give them (codecs.md, section 2.4).
+"""Builds the arguments of vendors' functions (docs/decoders-javascript.md, "Compatibility").
 
 `recvTime` is in milliseconds since 1970: the harness makes the Date of it, and the clock that a script sees.
 Examples of a catalogue may have none: then `clock` is the script's clock alone. `context` is what Actility's

@@ -1,4 +1,4 @@
-"""Which codec versions take too long too often: five times in ten minutes, and their frames wait."""
+"""Finds codec versions that overrun their time limit five times in ten minutes."""
 
 from collections import deque
 

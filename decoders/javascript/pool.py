@@ -1,4 +1,4 @@
-"""Calls of vendors' scripts, spread over worker processes that may die without harm (codecs.md, section 2.3)."""
+"""Spreads calls of vendors' scripts over worker processes (docs/decoders-javascript.md, "Workers")."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""One worker process as the pool sees it: started, asked, watched, killed."""
+"""One worker process as the pool sees it: start, ask, watch, kill."""
 
 import asyncio
 import mmap

@@ -1,6 +1,6 @@
-"""A worker shuts itself in before it runs anything of a stranger: the process is the security boundary.
+"""Sandboxes a worker process before it runs a vendor's code: limits, namespaces, seccomp.
 
-Every step is tried and what was reached is told; only the limits and the parent's death are required.
+Every step is tried, and the log lists what was reached; only the limits and the parent-death signal are required.
 """
 
 import ctypes

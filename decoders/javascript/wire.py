@@ -1,4 +1,4 @@
-"""What passes between the pool and a worker: a length in four octets, then msgpack."""
+"""The protocol between pool and worker: a length in four octets, then msgpack."""
 
 from struct import Struct
 

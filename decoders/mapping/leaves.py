@@ -1,4 +1,4 @@
-"""Everything that the answers of a codec have a value for, path by path."""
+"""Lists every value in the answers of a codec, by its path."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple, cast

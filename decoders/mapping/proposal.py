@@ -1,4 +1,4 @@
-"""A first mapping, from what a codec answered: names of fields, their units, and what the values can be."""
+"""Proposes a mapping from the names, units and values in a codec's answers."""
 
 import math
 import re

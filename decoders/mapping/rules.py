@@ -1,4 +1,4 @@
-"""From the free-form answer of a vendor's codec to readings in canonical quantities and units.
+"""Maps the free-form answer of a vendor's codec to readings in canonical quantities and units.
 
 A profile's mapping is a list of rules, as JSON:
 

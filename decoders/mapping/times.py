@@ -1,4 +1,4 @@
-"""When a value was measured: as the answer says it, or as its place in an array implies."""
+"""The instant of a value: as the answer gives it, or as its place in an array implies."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

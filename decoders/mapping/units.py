@@ -1,4 +1,4 @@
-"""Vendors' units, as they are written in the field, and how each becomes the unit of a quantity (UCUM)."""
+"""Vendors' spellings of units, and their conversion to the unit of a quantity (UCUM)."""
 
 import re
 from collections.abc import Mapping

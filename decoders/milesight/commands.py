@@ -1,4 +1,4 @@
-"""Milesight's downlinks as typed commands, on the f_port of uplinks (codecs.md, section 4.3; vendor's pages).
+"""Milesight's downlinks as typed commands, on the f_port of uplinks (docs/decoders-formats.md, "Milesight").
 
 All are absolute. What several outputs share takes `output`, 0 for all of them.
 """

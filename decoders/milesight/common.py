@@ -1,4 +1,4 @@
-"""What Milesight's products share: what they say of themselves, and measures that many take (codecs.md, 4.3)."""
+"""Fields that many Milesight products share (docs/decoders-formats.md, "Milesight")."""
 
 from decoders.milesight.frame import Table, entry, setting, state_name
 from decoders.tables import read_table

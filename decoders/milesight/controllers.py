@@ -1,4 +1,4 @@
-"""Milesight's controllers and valves, the UC series (codecs.md, section 4.3; the vendor's READMEs)."""
+"""Milesight's controllers and valves, the UC series (docs/decoders-formats.md, "Milesight")."""
 
 import struct
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Milesight's switches, sockets and current transformers: WS and CT series (codecs.md, section 4.3; READMEs)."""
+"""Milesight's switches, sockets, current transformers (WS, CT) (docs/decoders-formats.md, "Milesight")."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""Milesight's sensors of the EM300, EM500 and WS series, each a table (codecs.md, section 4.3; READMEs)."""
+"""Milesight's EM300, EM500 and WS sensors, a table each (docs/decoders-formats.md, "Milesight")."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""Milesight frames: [channel][type][data] again and again, little-endian (codecs.md, section 4.3)."""
+"""Milesight frames: repeated [channel][type][data], little-endian (docs/decoders-formats.md, "Milesight")."""
 
 from collections.abc import Callable, Mapping
 from math import isfinite

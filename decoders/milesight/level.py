@@ -1,4 +1,4 @@
-"""Milesight's level and distance sensors, each a table (codecs.md, section 4.3; the vendor's READMEs)."""
+"""Milesight's level and distance sensors, a table each (docs/decoders-formats.md, "Milesight")."""
 
 import struct
 

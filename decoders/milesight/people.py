@@ -1,4 +1,4 @@
-"""Milesight's people counters and occupancy sensors, the VS series (codecs.md, section 4.3; READMEs)."""
+"""Milesight's people counters and occupancy sensors (VS) (docs/decoders-formats.md, "Milesight")."""
 
 import struct
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Milesight's room sensors, the AM series, each a table (codecs.md, section 4.3; the vendor's READMEs)."""
+"""Milesight's room sensors (AM series), a table each (docs/decoders-formats.md, "Milesight")."""
 
 from decoders.milesight.common import CO2, HUMIDITY, OCCUPANCY, PRESSURE, ROOM, TEMPERATURE, one, settings
 from decoders.milesight.frame import Table, entry, history

@@ -1,4 +1,4 @@
-"""Pepperl+Fuchs WILSEN.sonic: size, type and value, big-endian, on f_port 1 (codecs.md, 4.9; vendor's driver).
+"""Pepperl+Fuchs WILSEN.sonic: length, type, value, on f_port 1 (docs/decoders-formats.md, "Short formats").
 
 The size counts the two octets of the type. What the sensor says of its settings after a downlink (types F1xx to
 F4xx) is kept as it is.

@@ -1,4 +1,4 @@
-"""Strega smart valve: its state as characters, and timed commands (codecs.md, section 4.8; vendor's public codec).
+"""Strega smart valve: state as characters, timed commands (docs/decoders-formats.md, "Short formats").
 
 Four digits of millivolts, whose first character's upper half says how it is powered; a state character; then `#`
 and temperature and humidity; `C` and a counter of six hexadecimal digits; `V` and four of millivolts; or `@`, what

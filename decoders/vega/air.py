@@ -1,4 +1,4 @@
-"""VEGAPULS Air: packets 2 and 5, a distance by radar with its unit (codecs.md, section 4.9; vendor's driver)."""
+"""VEGAPULS Air: packets 2 and 5, a radar distance (docs/decoders-formats.md, "Short formats")."""
 
 from collections.abc import Mapping
 from struct import Struct

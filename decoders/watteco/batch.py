@@ -1,4 +1,4 @@
-"""Watteco's compressed batches: several series of samples with their instants (codecs.md, section 4.1).
+"""Watteco's compressed batches: series of dated samples (docs/decoders-formats.md, "nke Watteco").
 
 A batch does not describe itself: which tag is which measure, of which type and resolution, is in the
 product's table.

@@ -1,4 +1,4 @@
-"""The bit stream of Watteco's batches: its numbers and its Huffman codes (reference: codecs.md, section 4.1)."""
+"""Bit stream of Watteco's batches: numbers, Huffman codes (docs/decoders-formats.md, "nke Watteco")."""
 
 import struct
 from enum import Enum

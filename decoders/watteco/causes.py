@@ -1,4 +1,4 @@
-"""Report parameters: why a device sent its report (reference: codecs.md, section 4.1)."""
+"""Report parameters: why a device sent its report (docs/decoders-formats.md, "nke Watteco")."""
 
 import struct
 from collections.abc import Callable

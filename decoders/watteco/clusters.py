@@ -1,4 +1,4 @@
-"""What each cluster's attribute means, as clusters.toml says (reference: codecs.md, section 4.1).
+"""What each cluster's attribute means, as clusters.toml says (docs/decoders-formats.md, "nke Watteco").
 
 Channels: endpoint 0 is `""` and endpoint n is `"n"`; clusters of a three-phase meter give the phase
 (`phase_a`, `phase_b`, `phase_c`) and `""` for the three together.

@@ -1,4 +1,4 @@
-"""Watteco's downlinks as typed commands, on f_port 125 (reference: codecs.md, section 4.1).
+"""Watteco's downlinks as typed commands, on f_port 125 (docs/decoders-formats.md, "nke Watteco").
 
 What switches is absolute, never the vendor's toggle: a repeated command then changes nothing.
 """

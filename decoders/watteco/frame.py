@@ -1,4 +1,4 @@
-"""Watteco's standard frame: a ZCL command with one attribute (reference: codecs.md, section 4.1)."""
+"""Watteco's standard frame: a ZCL command with one attribute (docs/decoders-formats.md, "nke Watteco")."""
 
 from dataclasses import dataclass
 from enum import IntEnum

@@ -1,4 +1,4 @@
-"""Watteco Modbus: answers of the slaves, as they came (clusters 8007 and 8009; reference: codecs.md, section 4.1).
+"""Watteco Modbus: raw answers of the slaves (clusters 8007 and 8009; docs/decoders-formats.md, "nke Watteco").
 
 What a register means is the installation's: answers go to `data["modbus"]`, by endpoint.
 """

@@ -1,4 +1,4 @@
-"""How a device was told to report: its answer to a read of that (command 09; codecs.md, section 4.1)."""
+"""Reads a device's reporting configuration (command 09; docs/decoders-formats.md, "nke Watteco")."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""From a Watteco standard frame to readings: the tables of `clusters`, and what no table can say."""
+"""Readings of a Watteco standard frame, by the tables of `clusters`."""
 
 from collections.abc import Callable, Mapping
 from math import isfinite

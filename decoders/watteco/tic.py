@@ -1,4 +1,4 @@
-"""Watteco TIC'O: the labels of all five kinds of meter (reference: codecs.md, sections 4.1 and 5)."""
+"""Watteco TIC'O: the labels of all five kinds of meter (docs/decoders-formats.md, "nke Watteco")."""
 
 import struct
 from collections.abc import Callable, Mapping

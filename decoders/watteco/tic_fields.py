@@ -1,4 +1,4 @@
-"""How Watteco writes TIC fields, and those of Linky meters in index order (reference: codecs.md, section 4.1).
+"""Watteco's TIC field types, and Linky's fields in index order (docs/decoders-formats.md, "nke Watteco").
 
 `STANDARD` is cluster 0056 (Linky, standard mode), `HISTORIQUE` cluster 0054 (Linky and blue meters,
 historique mode). The labels are in tic.toml.

@@ -1,4 +1,4 @@
-"""What the records of a meter are in quantities, channels and instants.
+"""Quantities, channels and instants of a meter's M-Bus records.
 
 A value of storage 0 is at the uplink's instant, one of another storage at the instant that the meter gives for
 that storage; without one it is in `data` alone. Channels say the phase, the direction of flow, the tariff, the

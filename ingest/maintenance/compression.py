@@ -1,6 +1,6 @@
-"""Old measurements are compressed where TimescaleDB can, by asking for it chunk by chunk (DESIGN 8, D3).
+"""Compresses old chunks where TimescaleDB can (docs/decisions/0039-timescaledb-apache-edition-is-enough.md).
 
-Its own scheduled policies fail under PostgreSQL 17 (reference of performance, 8), and Debian's package, Apache's
+Its own scheduled policies fail under PostgreSQL 17 (decision 39), and Debian's package, Apache's
 edition, refuses compression: there nothing is called and nothing prepared.
 """
 

@@ -1,4 +1,4 @@
-"""One replica keeps house at a time: whoever holds the lock, for the length of one transaction (DESIGN 2)."""
+"""Lets one maintenance replica work at a time: an advisory lock for the length of one transaction."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

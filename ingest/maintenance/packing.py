@@ -1,4 +1,4 @@
-"""Hours where they are read: a week of each datastream's rollups written anew, one after the other.
+"""Rewrites rollups week by week in the order in which they are read.
 
 Hours are rolled up as they end, all datastreams together, so that a year of one lies on 8,760 pages of the disk:
 60 ms when they are in memory, 400 ms when they are not. Packed, it lies on about 200: 9 ms (docs/performance.md).

@@ -1,4 +1,4 @@
-"""What is needed for a while only: rows deleted by age, in small transactions."""
+"""Deletes rows of small tables by age, in small transactions."""
 
 from dataclasses import dataclass
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Raw data is forgotten in time: whole chunks when every class has outlived them, personal data before that.
+"""Deletes raw data by term and privacy class: whole chunks, and personal data before that.
 
 What was forgotten is written down in the same transaction, so that an hour's rollup outlives its readings, but for
 personal data: of a dwelling only days outlive them (docs/decisions/0008-retention-by-chunk-and-by-class.md).

@@ -1,4 +1,4 @@
-"""What maintenance counts."""
+"""Metrics of maintenance."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

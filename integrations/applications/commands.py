@@ -1,5 +1,5 @@
 # pyright: reportMissingTypeStubs=false
-"""`command/down` of ChirpStack v4: what an application asks a device to be told becomes a downlink row.
+"""Turns ChirpStack v4's `command/down` of an application into a downlink row.
 
 Acknowledged to their broker once the row is committed, or once it is refused. A command with an `id` becomes one
 row however often it is delivered; one without may become two when we are killed between the commit and the

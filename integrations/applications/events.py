@@ -1,5 +1,5 @@
 # pyright: reportMissingTypeStubs=false
-"""ChirpStack v4's application events: what is queued, as its own protobufs say it in JSON (section 4).
+"""ChirpStack v4's application events: what is queued, as its own protobufs say it in JSON.
 
 Pure. Zero fields are omitted, as ChirpStack omits them: `dr` 0, `fCnt` 0, `rssi` 0.
 """

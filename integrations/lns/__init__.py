@@ -1,1 +1,1 @@
-"""Uplinks of other people's LNS, and of devices without LoRa, as our own (DESIGN 2)."""
+"""Uplinks and downlinks by way of other network servers, and of devices without LoRa."""

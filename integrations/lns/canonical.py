@@ -1,4 +1,4 @@
-"""From a foreign uplink to ours: its identity and its time are decided once (DESIGN 3.3). Pure."""
+"""Turns an adapter's uplink into ours (docs/architecture.md, "An uplink has one identity and one time"). Pure."""
 
 from core.messages.traces import NO_TRACE
 from core.messages.uplinks import Uplink

@@ -1,4 +1,4 @@
-"""What other LNS say of our downlinks, written into the rows by whichever replica hears it."""
+"""Writes what other LNS report of our downlinks into their rows."""
 
 from collections.abc import Sequence
 from contextlib import suppress

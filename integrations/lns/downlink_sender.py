@@ -2,8 +2,8 @@
 
 A row is `sending` under its item, committed, before anybody is asked. What came of it is written however long the
 database is away; an owner that ends in between leaves the row to the next, which hands it over under the same
-item: ChirpStack takes it once, the others may send it twice, as our own network may (DESIGN 3.5). What their LNS
-then says comes as a report, to any replica.
+item: ChirpStack takes it once, the others may send it twice, as our own network may
+(docs/architecture.md, "FCntDown is never given back"). What their LNS then says comes as a report, to any replica.
 """
 
 import asyncio

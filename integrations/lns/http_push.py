@@ -1,4 +1,4 @@
-"""LNS that push by HTTP: POST /lns/{source}, and whatever they append to it.
+"""The HTTP endpoint for LNS that push: POST /lns/{source}.
 
 2xx only when the uplink is in the stream, or when nothing would be gained by sending the message again. To an LNS
 that is also so for a device that is not registered and for a message of its own that cannot be used (202, with the

@@ -1,4 +1,4 @@
-"""JSON of many hands: zero fields omitted, numbers as strings, nanosecond times. Pure; it never raises."""
+"""Reads JSON of many origins: zero fields omitted, numbers as strings, nanosecond times. Pure; never raises."""
 
 import base64
 import binascii

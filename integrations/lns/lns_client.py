@@ -1,4 +1,4 @@
-"""The ways to another LNS: its broker or its HTTP API. Each takes one downlink and says what came of it."""
+"""Clients of other LNS: their broker or their HTTP API."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""A downlink on its way to another LNS: what an adapter is given, what it asks for, what an answer means. Pure."""
+"""A downlink to another LNS: what an adapter gets, what it asks for, what an answer means. Pure."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What an adapter is given and what it makes of it. Pure."""
+"""An uplink of another LNS: what an adapter gets, and what it makes of it. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What becomes of one message of a source, whichever way it came."""
+"""Handles one message of a source, from MQTT or HTTP alike."""
 
 from dataclasses import dataclass
 from enum import StrEnum

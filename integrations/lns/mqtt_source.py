@@ -1,4 +1,4 @@
-"""LNS that are read by MQTT: one connection per enabled source.
+"""Reads LNS over MQTT: one connection per enabled source.
 
 A message is acknowledged to their broker once its uplink is in the stream, or there is nothing to do about it. The
 Things Stack and Live Objects speak MQTT 3.1.1 and are spoken to so; the others MQTT 5. The Things Stack sends at

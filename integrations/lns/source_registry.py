@@ -1,4 +1,4 @@
-"""Sources and their tenants' devices, in memory; a change of the registry is live within 5 s."""
+"""Cache of sources and their tenants' devices; a registry change is live within 5 s."""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""SQL of intake: devices by DevEUI, how each source is doing, and messages that nobody can read."""
+"""SQL of intake: devices by DevEUI, state of sources, unreadable messages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

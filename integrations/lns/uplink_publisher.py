@@ -1,4 +1,4 @@
-"""From uplinks to messages of UPLINKS: one lane per shard, at most one publish in flight in each (DESIGN 3.1)."""
+"""Publishes to UPLINKS, one publish in flight per shard (docs/architecture.md, "Acknowledge after the effect")."""
 
 import asyncio
 import time

@@ -22,7 +22,7 @@ WORK_OF = {
     "api": "réponses",
     "maintenance": "passages faits",
 }
-# Of what a split gateway's devices wait for; the rest is the air's (docs/performance.md, "answers").
+# Of what a split gateway's devices wait for; the rest is the air's (docs/performance.md, "The network service").
 GOAL_ANSWERED = 0.97
 
 

@@ -12,7 +12,7 @@ from lorawan.instants import to_us
 SATURDAY, SUNDAY = 5, 6
 WEDNESDAY = 2
 DAYS_OF_A_YEAR = 365.25
-# Offices and schools are heated below this mean of the day (reference domain.md, "Energy": base 18, less gains).
+# Offices and schools are heated below this mean of the day: degree days count from 18 °C, less gains.
 HEATED_BELOW = 16.0
 SLOTS_OF_AN_HOUR = 6
 SOLAR_NOON_H = 13.3  # Legal time in winter; an hour later in summer, which the shapes of light forgive.
@@ -90,7 +90,7 @@ def outdoor_temperature(day: date) -> float:
 
 
 def _is_heating_season(day: date) -> bool:
-    """From 1 October to 20 May, the usual contract (reference domain.md, "Energy")."""
+    """From 1 October to 20 May, the usual heating contract in France."""
     return not (5, 20) < (day.month, day.day) < (10, 1)
 
 

@@ -27,7 +27,7 @@ CLASSROOM: Steps = (
 )  # fmt: skip
 CRECHE: Steps = ((0, 0), (7.2, 0), (9, 0.8), (12, 1), (14, 0.7), (16.5, 0.8), (18.5, 0.1), (20, 0), (26, 0))
 DROPPED_OFF: Steps = ((0, 0), (7, 0.1), (10, 1), (13, 0.6), (17, 1), (20, 0.5), (22, 0.1), (24, 0), (26, 0))
-# Between 02:00 and 04:00 nothing is drawn: what flows then leaks (reference domain.md, "Water").
+# Between 02:00 and 04:00 nothing is drawn: what flows then leaks.
 TAPS_AT_WORK: Steps = (
     (0, 0),
     (7, 0),

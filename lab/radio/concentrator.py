@@ -7,7 +7,7 @@ from lorawan.regions.eu868 import EU868
 
 HOUR_US = 3_600 * SECOND_US
 COUNTER = 1 << 32
-# A concentrator needs this much time to prepare a transmission (Semtech's reference HAL).
+# A concentrator needs this much time to prepare a transmission (docs/radio.md, "What a concentrator needs").
 LEAD_US = 32_500
 # Beyond this a counter value is taken for one that has passed.
 HORIZON_US = 512 * SECOND_US

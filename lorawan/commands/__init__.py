@@ -1,6 +1,7 @@
 """MAC commands: one module each, and the two tables by which a run of them is read (LoRaWAN L2 1.0.4, section 5).
 
-A command has no length on the air: an unknown CID hides everything behind it, and reading stops there (row 32).
+A command has no length on the air: an unknown CID hides everything behind it, and reading stops there
+(docs/protocols.md, row 32).
 """
 
 from collections.abc import Iterable, Mapping

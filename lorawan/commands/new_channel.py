@@ -1,6 +1,6 @@
 """NewChannel (07): the network creates, moves or removes an uplink channel (section 5.6).
 
-At most three per frame, and never beside a LinkADRReq (row 40).
+At most three per frame, and never beside a LinkADRReq (docs/protocols.md, row 40).
 """
 
 from dataclasses import dataclass

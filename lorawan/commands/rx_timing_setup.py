@@ -1,4 +1,4 @@
-"""RXTimingSetup (08): the network sets when RX1 opens (section 5.7); the answer is sticky (row 39)."""
+"""RXTimingSetup (08): the network sets when RX1 opens (LoRaWAN L2 1.0.4, section 5.7); the answer is sticky."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""LoRa Basics Station's LNS protocol, version 2: what a station is told, but for its configuration."""
+"""LoRa Basics Station's LNS protocol, version 2: messages to a station, but for its configuration."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Values as gateways really write them: JSON that is not quite, numbers in strings, times of several kinds."""
+"""Reads values as gateways really write them: nearly JSON, numbers in strings, times of several kinds."""
 
 import re
 from base64 import b64encode

@@ -1,11 +1,11 @@
-"""What a regional plan says: data rates, channels, receive windows, and what the law lets a gateway emit."""
+"""The type of a regional plan: data rates, channels, receive windows, limits of emission."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 HOUR_US = 3_600_000_000
 
-# The SNR, in dB, under which a spreading factor is not demodulated (test matrix, row 27).
+# The SNR, in dB, under which a spreading factor is not demodulated (docs/radio.md, "Demodulation and margin").
 REQUIRED_SNR: Mapping[int, float] = {7: -7.5, 8: -10.0, 9: -12.5, 10: -15.0, 11: -17.5, 12: -20.0}
 
 
@@ -64,14 +64,14 @@ class Region:
     cf_list_channels: tuple[Channel, ...]
     """The channels that a join-accept adds."""
     rx1_data_rates: tuple[tuple[int, ...], ...]
-    """By the uplink's data rate, then by RX1DROffset (row 25)."""
+    """By the uplink's data rate, then by RX1DROffset (docs/protocols.md, row 25)."""
     rx2_frequency: int
     rx2_data_rate: int
     join_accept_delay1: int
     """Seconds after the end of the join-request."""
     join_accept_delay2: int
     max_payload: tuple[int, ...]
-    """By data rate: N, the most octets of FRMPayload and FOpts together, without repeater (row 33)."""
+    """By data rate: N, the most octets of FRMPayload and FOpts without repeater (docs/protocols.md, row 33)."""
     sub_bands: tuple[SubBand, ...]
 
     @property
@@ -85,7 +85,7 @@ class Region:
         return next((index for index, rate in enumerate(self.data_rates) if rate == wanted), None)
 
     def rx1_data_rate(self, uplink_data_rate: int, offset: int) -> int:
-        """The data rate of RX1 (row 25).
+        """The data rate of RX1 (docs/protocols.md, row 25).
 
         Raises:
             ValueError: the plan has no such data rate or offset.

@@ -1,4 +1,4 @@
-"""What answers on the API's port: /livez and /readyz from the first moment, everything once the rest is there."""
+"""Serves /livez and /readyz from the first moment, and the API once it is ready."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

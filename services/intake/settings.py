@@ -1,4 +1,4 @@
-"""What intake is told by its environment."""
+"""Settings of intake."""
 
 from pydantic import Field
 

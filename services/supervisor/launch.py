@@ -1,4 +1,4 @@
-"""How one child process is started: its own session, its account, and death with its parent."""
+"""Starts one child process: its own session and account, and death with its parent."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""What systemd is told by a service of Type=notify (sd_notify(3))."""
+"""Notifies systemd, for a service of Type=notify (sd_notify(3))."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""run.json: what a running one-machine stack tells the command line, the simulator and the tests."""
+"""run.json: addresses, ports and credentials of a running one-machine stack."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The one-machine stack: which servers and services there are, in which order, and what each is told."""
+"""The one-machine stack: its servers and services, their order and their settings."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Children that are started in order, proved ready, kept alive and stopped in reverse order."""
+"""Starts child processes in order, restarts them with backoff, and stops them in reverse order."""
 
 import asyncio
 import os

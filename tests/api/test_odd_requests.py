@@ -1,4 +1,4 @@
-"""Whatever is sent to whatever route: an answer, and never a fault of ours (reference operations.md, F3)."""
+"""Odd requests to any route are answered, and never with a 500."""
 
 import json
 import random

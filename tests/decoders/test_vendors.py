@@ -149,7 +149,7 @@ def test_reads_back_a_strega_valve(millivolts: int, state: int, temperature: int
 def test_commands_a_strega_valve_as_published(
     command: str, parameters: dict[str, Any], f_port: int, octets: str
 ) -> None:
-    """codecs.md, section 4.8; TheThingsNetwork/lorawan-devices, vendor/strega/smart-valve.js."""
+    """TheThingsNetwork/lorawan-devices, vendor/strega/smart-valve.js."""
     assert valve.CODEC.encode is not None
 
     encoded = valve.CODEC.encode(command, parameters)

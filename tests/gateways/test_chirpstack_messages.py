@@ -1,4 +1,4 @@
-"""ChirpStack v4's gateway messages. The JSON below is in the form of protobuf's JSON mapping (reference 3)."""
+"""ChirpStack v4's gateway messages. The JSON below is in the form of protobuf's JSON mapping."""
 
 import base64
 import contextlib

@@ -29,7 +29,7 @@ Send = Callable[..., Awaitable[None]]
 UntilDrained = Callable[[], Awaitable[None]]
 EM310 = bytes.fromhex("01755c03824408040001")  # README of em310-udl: 92 %, 2116 mm, tilted.
 CONTAINER = {"container": {"empty_distance_mm": 2_400, "full_distance_mm": 400}}
-# codecs.md, section 4.6: an index with fifteen hourly differences, of 2021.
+# The vendor's example: an index with fifteen hourly differences, of 2021.
 W1 = bytes.fromhex(
     "bfc7e7600028950100c0e8e660f79301001e0004000f000b00200005001d0054002d000f000a000a00000003000300"
 )

@@ -1,4 +1,4 @@
-"""ADR: matrix row 35 by example, and what holds for any device whatever was heard of it."""
+"""ADR by example (docs/protocols.md, "Matrix", row 35), and what holds for any device and any receptions."""
 
 import pytest
 from hypothesis import given

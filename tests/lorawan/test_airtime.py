@@ -30,12 +30,12 @@ RX2 = 869_525_000
 RX2_HOUR_US = 360 * SECOND
 
 
-# Figures: the reference's table (join-accept of 33 octets, command of 13), in milliseconds.
+# Figures of docs/radio.md, "Air time" (join-accept of 33 octets, command of 13), in milliseconds.
 @pytest.mark.parametrize(
     ("length", "spreading_factor", "milliseconds"),
     [(33, 7, 72), (33, 9, 247), (33, 12, 1810), (13, 9, 144), (13, 12, 1155)],
 )
-def test_a_downlink_lasts_what_the_reference_says(length: int, spreading_factor: int, milliseconds: int) -> None:
+def test_a_downlink_lasts_as_documented(length: int, spreading_factor: int, milliseconds: int) -> None:
     airtime_us = downlink_airtime_us(length, Lora(spreading_factor, 125_000))
 
     assert round(airtime_us / 1000) == milliseconds

@@ -1,4 +1,4 @@
-"""The frames of reference lorawan.md, section 7: two independent implementations agreed on each of them."""
+"""Frames on which two independent implementations agreed (docs/radio.md, "Golden frames")."""
 
 from lorawan.crypto import Direction, SessionCipher, SessionKeys
 from lorawan.frame import DownlinkFCtrl, DownlinkFrame, UplinkFCtrl, UplinkFrame

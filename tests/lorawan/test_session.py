@@ -1,4 +1,4 @@
-"""Which uplinks a session accepts (rows 4 to 13), and how its downlinks are numbered."""
+"""Which uplinks a session accepts (docs/protocols.md, rows 4 to 13), and how its downlinks are numbered."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Receive windows and the choice of a gateway (test matrix, rows 22 and 25 to 28)."""
+"""Receive windows and the choice of a gateway (docs/protocols.md, "Matrix", rows 22 and 25 to 28)."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Frames that are no uplinks: counted, and nothing else (matrix rows 31 and 48)."""
+"""Frames that are no uplinks: counted, and nothing else (docs/protocols.md, "Matrix", rows 31 and 48)."""
 
 import pytest
 from prometheus_client import REGISTRY

@@ -1,4 +1,4 @@
-"""One frame that ends the process never stops its shard, and costs nobody else an uplink (DESIGN 3.7)."""
+"""A frame that crashes the process costs no other uplink (docs/architecture.md, "Poison")."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What each service shows at /metrics (section 5 of the reference, and what DESIGN adds to it)."""
+"""What each service shows at /metrics (docs/exploitation.md, "Les métriques")."""
 
 from collections.abc import Mapping
 
@@ -25,7 +25,7 @@ OF_SERVICE: Mapping[str, tuple[str, ...]] = {
         "territoire_gateway_bridge_downlinks_total",
         "territoire_gateway_bridge_gateways_connected",
         "territoire_gateway_bridge_socket_drops_total",
-        # The bridge owns the radios (DESIGN 2), hence their ledgers.
+        # The bridge owns the radios (docs/architecture.md, "Downlinks are rows"), hence their ledgers.
         "territoire_gateway_bridge_duty_cycle_ratio",
         "territoire_gateway_bridge_queue_frames",
         "territoire_gateway_bridge_publish_seconds_count",
@@ -90,7 +90,7 @@ MOVED: Mapping[str, tuple[str, ...]] = {
     "maintenance": ("territoire_maintenance_passes_total",),
     "api": ("territoire_api_http_request_duration_seconds_count",),
 }
-# The labels by which the reference has them told apart.
+# The labels by which they are told apart.
 LABELLED: Mapping[str, Mapping[str, frozenset[str]]] = {
     "gateway_bridge": {
         "territoire_gateway_bridge_datagrams_total": frozenset({"type", "result"}),

@@ -1,4 +1,4 @@
-"""ChirpStack v4: `application/{id}/device/{dev_eui}/event/{up,...}`, JSON with zero fields omitted (section 4).
+"""ChirpStack v4: `application/{id}/device/{dev_eui}/event/{up,...}`, JSON with zero fields omitted.
 
 What a device is to be told goes to `.../command/down`. Its `id` is ours: ChirpStack does not queue the same one
 twice, and names it in `txack`, `ack` and `log` (storage/device_queue.rs, integration/mod.rs).

@@ -1,4 +1,4 @@
-"""Our own JSON for NB-IoT, LTE-M and 4G devices and for systems of any kind: no LoRa field is required.
+"""Our own JSON for NB-IoT, LTE-M and 4G devices and other systems; no LoRa field is required.
 
     {"device": "867648041234567", "time": "2026-11-25T12:00:00Z", "port": 1, "payload": "0a0b", "id": "m-17"}
 

@@ -1,4 +1,4 @@
-"""Orange Live Objects: an MQTT FIFO or HTTP push, the same JSON in both; no list of gateways (section 4).
+"""Orange Live Objects: an MQTT FIFO or HTTP push, the same JSON in both; no list of gateways.
 
 A downlink is a command of their device management, by HTTP whatever brings the uplinks. They tell nothing by
 themselves: its status is asked for.

@@ -1,4 +1,4 @@
-"""The Things Stack v3: `v3/{app}@{tenant}/devices/{id}/up` and webhooks, the same JSON in both (section 4).
+"""The Things Stack v3: `v3/{app}@{tenant}/devices/{id}/up` and webhooks, the same JSON in both.
 
 A downlink goes to `.../down/push`, or by HTTP to the Application Server's API with the same JSON. Neither answers
 with an id, but what becomes of it is told with the correlation ids that we gave it.

@@ -1,4 +1,4 @@
-"""What an Adeunis TIC device sends, on f_port 1 (reference: codecs.md, section 4.2)."""
+"""What an Adeunis TIC device sends, on f_port 1 (docs/decoders-formats.md, "Adeunis")."""
 
 import struct
 

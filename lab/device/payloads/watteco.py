@@ -1,4 +1,4 @@
-"""What a Watteco device sends and understands, from the device's side (reference: codecs.md, section 4.1).
+"""What a Watteco device sends and understands, from the device's side (docs/decoders-formats.md, "nke Watteco").
 
 Every frame goes up on f_port 125. The field order of the TIC clusters is the decoder's table; all the
 rest is written apart from the decoder, so that each proves the other.

@@ -1,4 +1,4 @@
-"""Rules against scripted traces (reference/domain.md, section 6), and what holds whatever is measured."""
+"""Rules against scripted traces (docs/alertes.md), and what holds whatever is measured."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - A script is easier to read on its one line.
-"""The rules under which scripts written for other engines run here (codecs.md, section 2.4)."""
+"""The rules under which scripts written for other engines run here (docs/decoders-javascript.md)."""
 
 import pytest
 

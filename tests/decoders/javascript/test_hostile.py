@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - A script is easier to read on its one line.
-"""Hostile code, on real worker processes (codecs.md, section 2.2): it fails, its neighbours and the service do not."""
+"""Hostile scripts on real worker processes fail alone (docs/decoders-javascript.md, "Hostile scripts")."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Datagrams as real forwarders write them: each quirk (reference, section 1) costs what it must, no more."""
+"""Datagrams as real forwarders write them: each oddity costs its own element and no other (docs/protocols.md)."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""EU868 as the reference's test matrix states it (rows 22, 25, 26, 33 and the table of sub-bands)."""
+"""EU868 (docs/protocols.md, "Matrix", rows 22, 25, 26, 33; docs/radio.md, "Sub-bands and their limits")."""
 
 import pytest
 

@@ -47,14 +47,14 @@ def test_writes_the_am319_example_and_its_ozone() -> None:
 
 
 def test_writes_the_ers_co2_example_with_its_battery() -> None:
-    """TheThingsNetwork/lorawan-devices, ers-co2-codec.yaml; the battery of codecs.md, section 4.4."""
+    """TheThingsNetwork/lorawan-devices, ers-co2-codec.yaml; the battery of the vendor's elsys.js."""
     octets = elsys.ers_co2(temperature=22.6, humidity=41, lux=39, motion=6, co2=776, vdd_mv=3_594)
 
     assert octets.hex() == "0100e20229040027050606030807" + "0e0a"
 
 
 def test_writes_the_w1_examples() -> None:
-    """codecs.md, section 4.6."""
+    """The vendor's example of its W1."""
     octets = axioma.w1(
         now_s=1_625_802_687,
         volume_l=103_720,
