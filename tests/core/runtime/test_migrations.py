@@ -121,7 +121,7 @@ async def test_what_was_quarantined_twice_by_an_older_program_is_kept_once(empty
 
     await migrate(empty_database_url)
 
-    kept = await connection.fetchval("SELECT array_agg(reason ORDER BY id) FROM observation.quarantine")
+    kept = await connection.fetchval("SELECT array_agg(detail ORDER BY id) FROM observation.quarantine")
     await connection.close()
     assert kept == ["a", "c", "d"]
 
