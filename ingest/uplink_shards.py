@@ -81,7 +81,7 @@ class UplinkShard(OwnedShard[MessageUnit]):
         SHARDS_OWNED.dec()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)  # A traceback that shows variables would show every row.
 class UplinkBatch:
     """Messages of all shards, for one transaction."""
 

@@ -64,7 +64,6 @@ class OwnedShard(ABC, Generic[U]):
         self._octets_waiting = 0
         self._highest_sequence = 0
         self._was_taken = asyncio.Event()
-        self._was_emptied = asyncio.Event()
         self._serving = asyncio.current_task()
 
     @property
@@ -110,19 +109,12 @@ class OwnedShard(ABC, Generic[U]):
         for message in messages:
             self.waiting.append(message)
             self._octets_waiting += len(message.data)
-        self._was_emptied.clear()
 
     async def until_taken(self, octets: int) -> None:
         """Wait while more than this many octets wait to be taken."""
         while self._octets_waiting > octets:
             self._was_taken.clear()
             await self._was_taken.wait()
-
-    async def until_emptied(self) -> None:
-        """Wait until everything that was read is acknowledged."""
-        while self.waiting or self.held:
-            self._was_emptied.clear()
-            await self._was_emptied.wait()
 
     def next_message(self) -> Message:
         """The one that has waited longest."""
@@ -149,7 +141,6 @@ class OwnedShard(ABC, Generic[U]):
         else:
             del self.held[message.sequence]
             await _acknowledge(message)
-            self.note_emptied()
 
     def add_parts(self, sequences: Iterable[int], more: int) -> None:
         """A unit was divided: there are so many more."""
@@ -159,11 +150,6 @@ class OwnedShard(ABC, Generic[U]):
     def unacknowledged(self) -> Iterator[Message]:
         """Everything that the bus must not hand out once more."""
         yield from [*(held.message for held in self.held.values()), *self.waiting]
-
-    def note_emptied(self) -> None:
-        """Wake up whoever waits until everything is acknowledged, if that is so."""
-        if not self.held and not self.waiting:
-            self._was_emptied.set()
 
 
 async def acknowledge(units: Iterable[Unit]) -> None:
@@ -178,7 +164,6 @@ async def acknowledge(units: Iterable[Unit]) -> None:
             if held.unfinished <= 0:
                 del shard.held[sequence]
                 await _acknowledge(held.message)
-                shard.note_emptied()
 
 
 async def _acknowledge(message: Message) -> None:

@@ -134,7 +134,6 @@ class ShardWorker(Generic[U]):
             await self._read(shard, reader)
             shard.is_leaving = True
             if lease.draining.is_set():
-                await shard.until_emptied()
                 await shard.finish()
         finally:
             shard.stop()
@@ -261,17 +260,18 @@ class ShardWorker(Generic[U]):
             await poison_guard.commit(self._pool, shard.lease)
 
     async def _begin(self, units: list[U]) -> None:
-        """Prepare them while their predecessors are committed, then begin to commit them."""
+        """Prepare them, while their predecessors are committed if that is wanted, and commit them."""
         batch = self._domain.batch(units)
         try:
             await batch.prepare()
         except Exception as failed:  # noqa: BLE001 - `commit` prepares it again, and is judged by that.
             log.warning("batch_not_prepared", error=describe(failed))
+        if not self._pace.prepare_ahead:
+            await self._publish(await self._commit(units, batch))
+            return
         if self._committing is not None:
             await self._committing
         self._committing = self._tasks.create_task(self._see_through(units, batch), name="commit a batch")
-        if not self._pace.prepare_ahead:
-            await self._settled()
 
     async def _settled(self) -> None:
         """Everything that was begun is committed, published and acknowledged."""

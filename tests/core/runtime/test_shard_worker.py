@@ -195,11 +195,11 @@ def refusing(bad: int) -> Callable[[list[int]], Exception | None]:
 
 async def test_batch_is_prepared_committed_published_and_then_acknowledged(pool: Pool, bus: Bus) -> None:
     service = Service()
-    left_at_publication: list[int] = []
+    held_at_publication: list[int] = []
 
     class Watched(OneBatch):
         async def publish(self) -> None:
-            left_at_publication.append(await bus.stream_messages(topics.UPLINKS))
+            held_at_publication.extend(service.shards[0].held)
             await super().publish()
 
     service.batch = lambda units: Watched(service, units)  # pyright: ignore[reportAttributeAccessIssue]
@@ -208,7 +208,7 @@ async def test_batch_is_prepared_committed_published_and_then_acknowledged(pool:
         await drained(bus)
 
     assert service.log == [("prepare", 1, 2), ("commit", 1, 2), ("publish", 1, 2)]
-    assert left_at_publication == [1]
+    assert held_at_publication == [1]
 
 
 async def test_messages_of_all_shards_that_have_come_are_one_batch(pool: Pool, bus: Bus) -> None:
@@ -240,8 +240,13 @@ async def test_transient_failure_tries_the_same_batch_again_and_reads_nothing_pa
 async def test_batch_that_is_refused_is_halved_and_only_the_item_that_spoils_it_is_rejected(
     pool: Pool, bus: Bus
 ) -> None:
-    service = Service()
-    service.trouble = refusing(6)
+    service, tried = Service(), []
+
+    def trouble(items: list[int]) -> Exception | None:
+        tried.append(items)
+        return refusing(6)(items)
+
+    service.trouble = trouble
     for first in range(1, 13, 3):
         await send(bus, first, first + 1, first + 2)
 
@@ -251,6 +256,7 @@ async def test_batch_that_is_refused_is_halved_and_only_the_item_that_spoils_it_
     assert service.committed() == [1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12]
     assert service.quarantined() == [(6, "no 6")]
     assert service.retries == []
+    assert [len(items) for items in tried[:3]] == [12, 6, 3]
 
 
 async def test_item_that_not_even_quarantine_can_take_ends_the_service(pool: Pool, bus: Bus) -> None:
@@ -429,9 +435,11 @@ def crashed(times: int, in_hand: tuple[int, int] | None = None) -> Callable[[Lea
 async def test_guarded_shard_is_worked_off_item_by_item_each_written_down_before(pool: Pool, bus: Bus) -> None:
     service = Service()
     noted: list[tuple[int, int]] = []
+    held: list[set[int]] = []
 
     async def look() -> None:
         noted.append(tuple(await pool.fetchrow(IN_HAND, 0)))
+        held.append(set(service.shards[0].held))
 
     service.committing = look
     await send(bus, 10, 11)
@@ -446,7 +454,36 @@ async def test_guarded_shard_is_worked_off_item_by_item_each_written_down_before
         ("commit", 12),
     ]
     assert noted == [(1, 0), (1, 1), (2, 0)]
+    assert held == [{1}, {1}, {2}]
     assert tuple(await pool.fetchrow(IN_HAND, 0)) == (None, None)
+
+
+async def test_nothing_else_is_under_way_while_an_item_of_a_guarded_shard_is_in_hand(pool: Pool, bus: Bus) -> None:
+    service, gate = Service(), asyncio.Event()
+    committed_when_decoded: list[list[int]] = []
+
+    class Watched(Octets):
+        def decode(self, message: Message) -> Decoded:
+            committed_when_decoded.append(service.committed())
+            return super().decode(message)
+
+    def change(lease: Lease) -> None:
+        if lease.shard == 1:
+            crashed(GUARDED_AFTER)(lease)
+
+    service.shard_class, service.committing = Watched, gate.wait
+    await send(bus, 1, shard=0)
+    async with working(pool, bus, service, shards=2, change=change, prepare_ahead=True):
+        await until(lambda: ("prepare", 1) in service.log)
+        await send(bus, 2, shard=1)
+        for _ in range(10):
+            assert await pool.fetchval(IN_HAND, 1) is None
+            await asyncio.sleep(0.02)
+        gate.set()
+        await drained(bus)
+
+    assert committed_when_decoded == [[], [1]]
+    assert service.committed() == [1, 2]
 
 
 async def test_shard_is_guarded_no_longer_than_what_its_dead_owner_was_given(pool: Pool, bus: Bus) -> None:
