@@ -8,7 +8,7 @@ from typing import Any
 
 from alerting.engine_store import About
 from alerting.rules import Condition
-from alerting.rules.alert_lifecycle import Life, Workflow
+from alerting.rules.alert_lifecycle import AlertLifecycle, Workflow
 from alerting.wording import Subject
 from core.runtime.postgres import Connection, Pool, Record
 from registry.rows import entity, fetch_all
@@ -139,7 +139,7 @@ class AlertRow:
     fired_at: datetime
     value: float | None
     threshold: float | None
-    life: Life
+    lifecycle: AlertLifecycle
 
     @property
     def is_firing(self) -> bool:
@@ -174,7 +174,7 @@ class Orphan:
 
 
 def _alert(row: Record) -> AlertRow:
-    life = Life(
+    life = AlertLifecycle(
         Workflow(row["workflow"]),
         row["resolved_at"],
         row["occurrences"],
@@ -238,12 +238,12 @@ async def insert_alert(connection: Connection, new: NewAlert) -> int:
     )
 
 
-async def save_life(connection: Connection, alert_id: int, life: Life) -> None:
+async def save_lifecycle(connection: Connection, alert_id: int, lifecycle: AlertLifecycle) -> None:
     """Write what people do about an alert and what they were told."""
     await connection.execute(
         SAVE_LIFE,
         alert_id,
-        *OF_LIFE(life),
+        *OF_LIFE(lifecycle),
     )
 
 

@@ -7,10 +7,19 @@ from uuid import UUID
 from alerting import alert_rows
 from alerting.alert_rows import AlertRow, NewAlert
 from alerting.engine_store import About
-from alerting.notifications import Notice, tell
+from alerting.notifications import Notification, enqueue_notification
 from alerting.rules import Opened, Raised, Rule, is_graver
-from alerting.rules.alert_lifecycle import REOPENS_WITHIN, Life, Mute, Tell, begin, end, look, raise_to
-from alerting.silences import find_mute
+from alerting.rules.alert_lifecycle import (
+    REOPENS_WITHIN,
+    AlertLifecycle,
+    NotificationEvent,
+    Suppression,
+    begin,
+    end,
+    look,
+    raise_to,
+)
+from alerting.silences import find_suppression
 from alerting.wording import Facts, Subject, body, digest_text, flapping_text, opened_text, resolved_text, unit_of
 from core.messages.traces import NO_TRACE
 from core.runtime.postgres import Connection
@@ -20,7 +29,7 @@ LOOKS_MOST = 4
 
 
 @dataclass(slots=True)
-class Desk:
+class AlertWriter:
     """The alerts of one transaction; the caller opened it and holds the shard's lease in it."""
 
     connection: Connection
@@ -29,7 +38,7 @@ class Desk:
     now: datetime
     opened: list[str] = field(default_factory=list[str])
     """The rules of the alerts that were opened, to be counted once it is committed."""
-    told: list[tuple[UUID, Notice]] = field(default_factory=list[tuple[UUID, Notice]])
+    notified: list[tuple[UUID, Notification]] = field(default_factory=list[tuple[UUID, Notification]])
     """What people are told, by the notice's id, to be logged once it is committed."""
     trace_id: bytes = NO_TRACE
     """Of the frame whose value is being judged; empty: the clock or a person judges."""
@@ -47,20 +56,20 @@ class Desk:
             threshold_of(rule),
         )  # fmt: skip
         last = await alert_rows.lock_last(self.connection, rule.tenant_id, rule.id, about)
-        if last is not None and last.life.is_live:  # Another datastream of the same asset has opened it.
+        if last is not None and last.lifecycle.is_live:  # Another datastream of the same asset has opened it.
             await self.raise_to(rule, last.id, Raised(opened.at, opened.value, opened.rung))
             return last.id
-        ended_at = None if last is None else last.life.ended_at
+        ended_at = None if last is None else last.lifecycle.ended_at
         if last is None or ended_at is None or opened.at - ended_at > REOPENS_WITHIN:
             return await self._open(rule, new, opened)
         subject = await self._subject(rule, rule.tenant_id, about)
         text = self._text(rule, subject, last.id, new)
         await alert_rows.set_firing(self.connection, last.id, new, text)
         now_known = replace(last, severity=severity, message=text, value=opened.value, fired_at=opened.since)
-        mute = await self._mute(rule, now_known)
-        life, event = begin(last.life, opened.at, mute)
-        await self._note(now_known, life, opened.at, "reopened")
-        await self._tell(rule, now_known, life, event, subject)
+        mute = await self._suppression(rule, now_known)
+        life, event = begin(last.lifecycle, opened.at, mute)
+        await self._write_lifecycle(now_known, life, opened.at, "reopened")
+        await self._notify(rule, now_known, life, event, subject)
         self.opened.append(rule.name)
         return last.id
 
@@ -71,9 +80,9 @@ class Desk:
         await alert_rows.set_message(self.connection, alert_id, text)
         alert = await alert_rows.lock_alert(self.connection, alert_id)
         assert alert is not None  # noqa: S101 - It was inserted just now.
-        life, event = begin(None, opened.at, await self._mute(rule, alert))
-        await self._note(alert, life, opened.at, "opened")
-        await self._tell(rule, alert, life, event, subject)
+        life, event = begin(None, opened.at, await self._suppression(rule, alert))
+        await self._write_lifecycle(alert, life, opened.at, "opened")
+        await self._notify(rule, alert, life, event, subject)
         self.opened.append(rule.name)
         return alert_id
 
@@ -91,9 +100,9 @@ class Desk:
         text = self._text(rule, subject, alert_id, new)
         await alert_rows.set_severity(self.connection, alert_id, severity, raised.value, text)
         now_known = replace(alert, severity=severity, message=text, value=raised.value)
-        life, event = raise_to(alert.life, await self._mute(rule, now_known))
-        await self._note(now_known, life, raised.at, "raised", severity)
-        await self._tell(rule, now_known, life, event, subject)
+        life, event = raise_to(alert.lifecycle, await self._suppression(rule, now_known))
+        await self._write_lifecycle(now_known, life, raised.at, "raised", severity)
+        await self._notify(rule, now_known, life, event, subject)
 
     async def end(
         self,
@@ -109,51 +118,55 @@ class Desk:
         alert = await alert_rows.lock_alert(self.connection, alert_id)
         if alert is None:
             return
-        mute = None if rule is None else await self._mute(rule, alert)
-        life, event = end(alert.life, at, mute)
+        mute = None if rule is None else await self._suppression(rule, alert)
+        life, event = end(alert.lifecycle, at, mute)
         await alert_rows.set_over(self.connection, alert_id, cause, value, is_ok=is_ok)
-        if alert.life.is_live:
-            await self._note(alert, life, at, "resolved", cause)
+        if alert.lifecycle.is_live:
+            await self._write_lifecycle(alert, life, at, "resolved", cause)
         else:
-            await alert_rows.save_life(self.connection, alert_id, life)
+            await alert_rows.save_lifecycle(self.connection, alert_id, life)
         over = replace(alert, value=alert.value if value is None else value)
         subject = await self._subject(rule, alert.tenant_id, alert.about)
-        await self._tell(rule, over, life, event, subject, cause)
+        await self._notify(rule, over, life, event, subject, cause)
 
     async def look(self, rule: Rule | None, alert: AlertRow) -> None:
         """Deadlines of this alert have passed."""
         for _ in range(LOOKS_MOST):
-            life_before = alert.life
+            life_before = alert.lifecycle
             if life_before.due_at is None or life_before.due_at > self.now:
                 break
-            mute = None if rule is None else await self._mute(rule, alert)
+            mute = None if rule is None else await self._suppression(rule, alert)
             # Nobody opens again what no rule watches any more.
             is_firing = alert.is_firing and rule is not None
             life, event = look(life_before, self.now, mute, is_firing=is_firing)
             is_back = life.is_live and not life_before.is_live
             if is_back:
-                await self._note(alert, life, self.now, "reopened")
+                await self._write_lifecycle(alert, life, self.now, "reopened")
             elif life_before.is_flapping and not life.is_flapping:
-                await self._note(alert, life, self.now, "settled")
+                await self._write_lifecycle(alert, life, self.now, "settled")
             else:
-                await alert_rows.save_life(self.connection, alert.id, life)
+                await alert_rows.save_lifecycle(self.connection, alert.id, life)
             if event is not None:
                 subject = await self._subject(rule, alert.tenant_id, alert.about)
                 changes = life_before.untold
-                await self._tell(rule, alert, life, event, subject, changes=changes)
+                await self._notify(rule, alert, life, event, subject, changes=changes)
             alert = replace(alert, life=life)
 
-    async def _mute(self, rule: Rule, alert: AlertRow) -> Mute | None:
+    async def _suppression(self, rule: Rule, alert: AlertRow) -> Suppression | None:
         about, severity = alert.about, alert.severity
-        return await find_mute(self.connection, alert.tenant_id, rule, about, severity, alert.fired_at, self.now)
+        return await find_suppression(
+            self.connection, alert.tenant_id, rule, about, severity, alert.fired_at, self.now
+        )
 
-    async def _note(self, alert: AlertRow, life: Life, at: datetime, action: str, note: str = "") -> None:
+    async def _write_lifecycle(
+        self, alert: AlertRow, lifecycle: AlertLifecycle, at: datetime, action: str, note: str = ""
+    ) -> None:
         """Write its life, and the line about it in its history."""
-        await alert_rows.save_life(self.connection, alert.id, life)
+        await alert_rows.save_lifecycle(self.connection, alert.id, lifecycle)
         await alert_rows.add_event(self.connection, alert.tenant_id, alert.id, at, action, note)
-        if life.muted_by is not None and life.muted_by != alert.life.muted_by:
-            await alert_rows.add_event(self.connection, alert.tenant_id, alert.id, at, "muted", life.muted_by)
-        if life.is_flapping and not alert.life.is_flapping:
+        if lifecycle.muted_by is not None and lifecycle.muted_by != alert.lifecycle.muted_by:
+            await alert_rows.add_event(self.connection, alert.tenant_id, alert.id, at, "muted", lifecycle.muted_by)
+        if lifecycle.is_flapping and not alert.lifecycle.is_flapping:
             await alert_rows.add_event(self.connection, alert.tenant_id, alert.id, at, "flapping")
 
     async def _subject(self, rule: Rule | None, tenant_id: int, about: About) -> Subject:
@@ -164,12 +177,12 @@ class Desk:
         facts = Facts(alert_id, rule.name, new.severity, rule.message, new.since, new.value, new.threshold)
         return opened_text(subject, facts, self._link(alert_id))
 
-    async def _tell(
+    async def _notify(
         self,
         rule: Rule | None,
         alert: AlertRow,
-        life: Life,
-        event: Tell | None,
+        lifecycle: AlertLifecycle,
+        event: NotificationEvent | None,
         subject: Subject,
         cause: str | None = None,
         changes: int = 0,
@@ -179,25 +192,34 @@ class Desk:
         name = await alert_rows.read_rule_name(self.connection, alert.rule_id) if rule is None else rule.name
         shown = alert.value if rule is None else shown_of(rule, alert.value)
         match event:
-            case Tell.RESOLVED:
+            case NotificationEvent.RESOLVED:
                 text = resolved_text(subject, cause or "", shown, alert.message)
-            case Tell.FLAPPING:
+            case NotificationEvent.FLAPPING:
                 text = flapping_text(subject, name, alert.message)
-            case Tell.DIGEST:
-                text = digest_text(subject, name, changes, shown, alert.message, is_open=life.is_live)
+            case NotificationEvent.DIGEST:
+                text = digest_text(subject, name, changes, shown, alert.message, is_open=lifecycle.is_live)
             case _:
                 text = alert.message
         link = self._link(alert.id)
         facts = Facts(
-            alert.id, name, alert.severity, text, alert.fired_at, alert.value, alert.threshold, life.occurrences
+            alert.id,
+            name,
+            alert.severity,
+            text,
+            alert.fired_at,
+            alert.value,
+            alert.threshold,
+            lifecycle.occurrences,
         )
-        content = body(event, self.now, subject, facts, link, cause if event is Tell.RESOLVED else None)
+        content = body(
+            event, self.now, subject, facts, link, cause if event is NotificationEvent.RESOLVED else None
+        )
         cadence = "now" if rule is None else rule.cadence
-        notice = Notice(
+        notice = Notification(
             alert.tenant_id, alert.team_id, alert.id, event, alert.severity, cadence, self.now, text, content,
             self.trace_id,
         )  # fmt: skip
-        self.told.append((await tell(self.connection, notice), notice))
+        self.notified.append((await enqueue_notification(self.connection, notice), notice))
 
     def _link(self, alert_id: int) -> str:
         return self.alert_link.replace("{alert}", str(alert_id))

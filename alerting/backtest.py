@@ -10,10 +10,10 @@ from alerting.engine_store import Watched
 from alerting.rule_store import list_calendars
 from alerting.rulebook import OF_DEVICES, place, read_calendar
 from alerting.rules import Observation, Rule
-from alerting.rules.alert_lifecycle import Tell
+from alerting.rules.alert_lifecycle import NotificationEvent
 from alerting.rules.calendar import Calendar
-from alerting.rules.frame_loss import OVER, Frame, hourly_losses
-from alerting.rules.replay import Told, rehearse
+from alerting.rules.frame_loss import OVER, CountedUplink, hourly_frame_loss
+from alerting.rules.replay import ReplayedNotification, replay
 from alerting.wording import Facts, Subject, digest_text, flapping_text, opened_text, resolved_text, unit_of
 from core.messages.measurements import Flag
 from core.runtime.postgres import Connection, Record
@@ -69,7 +69,7 @@ class NotToTry(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class TriedNotice:
+class BacktestNotification:
     """A message that would have been sent."""
 
     at: datetime
@@ -80,7 +80,7 @@ class TriedNotice:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Backtest:
     """What a rule would have sent; `notices` are the first of them, in the order of time."""
 
     since: datetime
@@ -91,7 +91,7 @@ class Trial:
     opened: int
     assets: int
     read: str  # What was counted: measures, or frames.
-    notices: tuple[TriedNotice, ...]
+    notices: tuple[BacktestNotification, ...]
 
     @property
     def summary(self) -> str:
@@ -111,7 +111,7 @@ def _s(count: int) -> str:
     return "s" if count > 1 else ""
 
 
-async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: int | None = None) -> Trial:
+async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: int | None = None) -> Backtest:
     """What `rule` would have sent in the last thirty days, to whoever sees its tenant's measurements.
 
     Silences, maintenance and causes that explain others are left out of account. `asset_id`: of this asset alone.
@@ -133,7 +133,7 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
         raise NotToTry(
             "cette règle suit des heures d'ouverture que seule sa collectivité peut lire : elle l'essaiera"
         )
-    measurements, told = 0, list[tuple[Told, Record]]()
+    measurements, told = 0, list[tuple[ReplayedNotification, Record]]()
     for group in _groups(rule, rows):
         watched = entity(Watched, group[0])
         streams, read = await _history(connection, rule, group, since, now)
@@ -141,12 +141,12 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
         if measurements > MOST_MEASUREMENTS:
             raise NotToTry("il y a trop de mesures à rejouer : précisez le type, une étiquette ou un actif")
         calendar = calendars.of(rule, watched)
-        tells = rehearse(rule, place(watched, calendar), watched.expected_interval, streams, now)
+        tells = replay(rule, place(watched, calendar), watched.expected_interval, streams, now)
         told += [(one, group[0]) for one in tells]
         await asyncio.sleep(0)  # Others want to be answered, too.
     told.sort(key=lambda pair: pair[0].at)
-    opened = [row for one, row in told if one.event in (Tell.OPENED, Tell.REOPENED)]
-    return Trial(
+    opened = [row for one, row in told if one.event in (NotificationEvent.OPENED, NotificationEvent.REOPENED)]
+    return Backtest(
         since,
         now,
         len(rows),
@@ -155,7 +155,7 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
         len(opened),
         len({row["asset_id"] for row in opened}),
         "trame" if rule.kind == "loss" else "mesure",
-        tuple(_notice(rule, one, row) for one, row in told[:NOTICES_SHOWN]),
+        tuple(_backtest_notification(rule, one, row) for one, row in told[:NOTICES_SHOWN]),
     )
 
 
@@ -202,7 +202,7 @@ async def _history(
     device_id = group[0]["device_id"]
     if rule.kind == "loss":
         rows = await connection.fetch(READ_FRAMES, device_id, since - OVER, until, MOST_MEASUREMENTS + 1)
-        return {device_id: hourly_losses([Frame(*row) for row in rows], since, until)}, len(rows)
+        return {device_id: hourly_frame_loss([CountedUplink(*row) for row in rows], since, until)}, len(rows)
     streams = await _values(connection, group, since, until, NO_SIGNS if rule.kind == "silence" else Flag.SUSPECT)
     read = sum(len(values) for values in streams.values())
     if rule.kind == "silence":
@@ -222,20 +222,22 @@ async def _values(
     return streams
 
 
-def _notice(rule: Rule, told: Told, row: Record) -> TriedNotice:
+def _backtest_notification(rule: Rule, replayed: ReplayedNotification, row: Record) -> BacktestNotification:
     subject = Subject(
         row["tenant"], row["asset_id"], row["asset_kind"], row["asset"], row["street"], row["commune"],
         row["device"], unit_of(rule.series, rule.kind, row["unit"]), None, row["department"], row["timezone"],
     )  # fmt: skip
-    match told.event:
-        case Tell.RESOLVED:
-            text = resolved_text(subject, told.cause, shown_of(rule, told.value))
-        case Tell.FLAPPING:
+    match replayed.event:
+        case NotificationEvent.RESOLVED:
+            text = resolved_text(subject, replayed.cause, shown_of(rule, replayed.value))
+        case NotificationEvent.FLAPPING:
             text = flapping_text(subject, rule.name)
-        case Tell.DIGEST:
-            value = shown_of(rule, told.value)
-            text = digest_text(subject, rule.name, told.changes, value, is_open=told.is_open)
+        case NotificationEvent.DIGEST:
+            value = shown_of(rule, replayed.value)
+            text = digest_text(subject, rule.name, replayed.changes, value, is_open=replayed.is_open)
         case _:
-            facts = Facts(0, rule.name, told.severity, rule.message, told.since, told.value, threshold_of(rule))
+            facts = Facts(
+                0, rule.name, replayed.severity, rule.message, replayed.since, replayed.value, threshold_of(rule)
+            )
             text = opened_text(subject, facts)
-    return TriedNotice(told.at, told.event, told.severity, row["asset_id"], text)
+    return BacktestNotification(replayed.at, replayed.event, replayed.severity, row["asset_id"], text)

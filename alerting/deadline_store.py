@@ -145,7 +145,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class HeardDevice:
+class ReportingDevice:
     """A device of which something, or a value of a quantity, was stored after its deadline was last set."""
 
     datastream_id: int
@@ -212,12 +212,12 @@ async def read_since(
     return await fetch_all(connection, Stored, READ_SINCE, ids, since, after, until)
 
 
-async def read_heard(connection: Connection | Pool) -> list[HeardDevice]:
+async def read_reporting_devices(connection: Connection | Pool) -> list[ReportingDevice]:
     """Devices of tenants with a silence rule that were heard after their deadline was set."""
-    return await fetch_all(connection, HeardDevice, HEARD_SINCE)
+    return await fetch_all(connection, ReportingDevice, HEARD_SINCE)
 
 
-async def read_losses(
+async def read_frame_loss(
     connection: Connection | Pool, tenant_ids: Sequence[int], until: datetime, least: int, after: int, most: int
 ) -> tuple[list[Loss], int | None]:
     """Losses of these tenants' devices in the day before `until`; the last device looked at, None: that was all.

@@ -17,13 +17,13 @@ import structlog
 from prometheus_client import Counter, Histogram
 from standardwebhooks import Webhook
 
-from alerting.mail import MAILTO, Mailer, MailRefused
+from alerting.mail import MAILTO, Mailer, MailRejected
 from alerting.message_formats import EMAIL, render
 from alerting.notification_trace import trace_attempt, webhook_stage
 from alerting.queue import WebhookMessage
 from alerting.store import secret_text
 from core.runtime.errors import describe
-from core.runtime.http.guarded_client import AllowList, GuardedTransport, RefusedDestination
+from core.runtime.http.guarded_client import AllowList, ForbiddenDestination, GuardedTransport
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from core.runtime.tracing import TRACES
 from lorawan.crypto import WrongKek
@@ -189,7 +189,9 @@ class Deliverer:
 
     async def deliver(self, message: WebhookMessage, queued_at: datetime) -> Delivery:
         """One attempt at `message`, noted, unless it is done with or its wait is not over."""
-        target = await self._insist("fetchrow", READ_TARGET, message.endpoint_id, message.message_id, queued_at)
+        target = await self._execute_until_done(
+            "fetchrow", READ_TARGET, message.endpoint_id, message.message_id, queued_at
+        )
         if target is None or target["is_delivered"]:
             return Delivered()
         if target["state"] != "enabled":
@@ -212,7 +214,7 @@ class Deliverer:
             self._under_way[tenant_id] -= 1
         duration_ms = int((time.monotonic() - started) * 1000)
         wait = self._wait(target["in_round"], answer)
-        await self._insist(
+        await self._execute_until_done(
             "execute",
             RECORD_ATTEMPT,
             target["tenant_id"],
@@ -253,7 +255,9 @@ class Deliverer:
             trace_id=message.trace.hex(),
         )
         if answer.outcome == "gone":
-            await self._insist("execute", DISABLE, message.endpoint_id, "l'adresse a répondu 410 (supprimée)")
+            await self._execute_until_done(
+                "execute", DISABLE, message.endpoint_id, "l'adresse a répondu 410 (supprimée)"
+            )
         return Abandoned(made, reason) if wait is None else TryAgain(wait, reason)
 
     async def _post(self, target: Any, message: WebhookMessage, attempt: int, at: datetime) -> Answer:
@@ -288,7 +292,7 @@ class Deliverer:
         try:
             async with asyncio.timeout(MAIL_TIMEOUT_S):
                 text = await self._mailer.send(address, message.message_id, message.body, at, MAIL_TIMEOUT_S)
-        except MailRefused as refused:
+        except MailRejected as refused:
             return Answer("failed", refused.status, str(refused)[:ANSWER_KEPT])
         except TimeoutError:
             return Answer("failed", None, f"pas de réponse en {MAIL_TIMEOUT_S:.0f} s")
@@ -314,14 +318,14 @@ class Deliverer:
                     return Answer("delivered", response.status_code, text)
                 retry_after = retry_after_of(response.headers.get("retry-after", ""), at)
                 return Answer("failed", response.status_code, text, retry_after)
-        except RefusedDestination as refused:
+        except ForbiddenDestination as refused:
             return Answer("refused", None, str(refused))
         except TimeoutError:
             return Answer("failed", None, f"pas de réponse en {self._timeout_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as failed:
             return Answer("failed", None, f"{type(failed).__name__}: {failed}"[:ANSWER_KEPT])
 
-    async def _insist(self, method: str, statement: str, *arguments: object) -> Any:
+    async def _execute_until_done(self, method: str, statement: str, *arguments: object) -> Any:
         """Run a statement however long the database is away: what was sent must be noted before all else."""
         while True:
             try:

@@ -12,7 +12,7 @@ from uuid import uuid4, uuid5
 
 import msgspec
 
-from alerting.notifications import Notice, endpoints_of, enqueue_for, insert_notice, read_teams
+from alerting.notifications import Notification, endpoints_of, enqueue_for, insert_notification, read_teams
 from alerting.rules.alert_lifecycle import ENDED
 from core.messages.traces import NO_TRACE
 from core.runtime.postgres import Connection, Pool
@@ -154,10 +154,10 @@ async def _climb(connection: Connection, row: Any, now: datetime) -> bool:
     notice_id = uuid5(row["opening_id"], f"rung {rung}")
     tenant_id, team_id, alert_id = row["tenant_id"], row["team_id"], row["alert_id"]
     trace_id: bytes = row["trace_id"] or NO_TRACE
-    notice = Notice(
+    notice = Notification(
         tenant_id, team_id, alert_id, "alert.escalated", row["severity"], "now", now, text, body, trace_id
     )
-    if not await insert_notice(connection, notice_id, notice, rung=rung, opening_id=row["opening_id"]):
+    if not await insert_notification(connection, notice_id, notice, rung=rung, opening_id=row["opening_id"]):
         return False
     endpoints = await endpoints_of(connection, tenant_id, team_id, rung, rung)
     await enqueue_for(connection, endpoints, notice_id, alert_id, body, trace_id)

@@ -110,7 +110,7 @@ class Engine:
                 if is_behind and len(messages) == FETCH_MESSAGES:
                     log.warning("measurements_far_behind", shard=lease.shard, sequence=messages[-1].sequence)
                     return
-                await self.take(lease, messages)
+                await self.evaluate_messages(lease, messages)
         finally:
             self._watching.pop(lease.shard, None)
             SHARDS_OWNED.set(len(self._watching))
@@ -118,7 +118,7 @@ class Engine:
                 async with self._turns[lease.shard]:
                     await self._write_down(lease)
 
-    async def take(self, lease: Lease, messages: Sequence[Message]) -> None:
+    async def evaluate_messages(self, lease: Lease, messages: Sequence[Message]) -> None:
         """Evaluate what these messages carry, in one transaction."""
         carried: list[tuple[list[Measurement], datetime]] = []
         for message in messages:
@@ -159,7 +159,7 @@ class Engine:
         ]
         for start in range(0, len(behind), CATCH_UP_DATASTREAMS):
             await self._catch_up_some(lease, behind[start : start + CATCH_UP_DATASTREAMS])
-        await self._hear_stored(lease, slots)
+        await self._clear_no_data_of_stored(lease, slots)
 
     async def _catch_up_some(self, lease: Lease, behind: Sequence[Behind]) -> None:
         """In steps: a rule that was switched off for a year finds the year stored."""
@@ -175,10 +175,10 @@ class Engine:
             await self._evaluate(lease, observations, {})
             after += CATCH_UP_STEP
 
-    async def _hear_stored(self, lease: Lease, slots: frozenset[int]) -> None:
+    async def _clear_no_data_of_stored(self, lease: Lease, slots: frozenset[int]) -> None:
         devices = [
             one
-            for one in await deadline_store.read_heard(self._pool)
+            for one in await deadline_store.read_reporting_devices(self._pool)
             if slot_of(one.asset_id, one.device_id) in slots
         ]
         watched = await self._rulebook.watched(one.datastream_id for one in devices)
@@ -232,7 +232,7 @@ class Engine:
             if max(len(silent), states, alerts) < DUE_AT_ONCE:
                 break
         await self._watch_gateways(lease, frozenset(slots))
-        await self._weigh_losses(lease, frozenset(slots))
+        await self._evaluate_frame_loss(lease, frozenset(slots))
 
     async def _watch_gateways(self, lease: Lease, slots: frozenset[int]) -> None:
         """Every few seconds: when each gateway of this shard was last seen, as the bridge has written it."""
@@ -250,28 +250,28 @@ class Engine:
             async with self._turns[lease.shard], self._transaction(lease) as evaluation:
                 await no_data.watch_gateways(evaluation, seen, since, self._least_watch)
 
-    async def _weigh_losses(self, lease: Lease, slots: frozenset[int]) -> None:
+    async def _evaluate_frame_loss(self, lease: Lease, slots: frozenset[int]) -> None:
         hour = self._now().replace(minute=0, second=0, microsecond=0)
         tenants = self._rulebook.tenants_with_loss_rules()
         if hour <= self._losses_at[lease.shard] or not tenants:
             return
         after: int | None = 0
         while after is not None:
-            losses, after = await deadline_store.read_losses(
+            losses, after = await deadline_store.read_frame_loss(
                 self._pool, tenants, hour, OF_AT_LEAST, after, LOSSES_AT_ONCE
             )
             ours = [loss for loss in losses if slot_of(loss.asset_id, loss.device_id) in slots]
             weighed = await self._rules_about(ours)
             if weighed and lease.shard in self._watching:
                 async with self._turns[lease.shard], self._transaction(lease) as evaluation:
-                    await no_data.weigh_losses(evaluation, weighed)
+                    await no_data.evaluate_frame_loss(evaluation, weighed)
         self._losses_at[lease.shard] = hour
 
-    async def _rules_about(self, losses: Sequence[Loss]) -> list[tuple[Rule, Loss]]:
-        watched = await self._rulebook.watched(loss.datastream_id for loss in losses)
+    async def _rules_about(self, frame_loss: Sequence[Loss]) -> list[tuple[Rule, Loss]]:
+        watched = await self._rulebook.watched(loss.datastream_id for loss in frame_loss)
         return [
             (rule, loss)
-            for loss in losses
+            for loss in frame_loss
             if loss.datastream_id in watched
             for rule in self._rulebook.device_rules(watched[loss.datastream_id])
             if rule.kind == "loss"
@@ -298,7 +298,7 @@ class Engine:
         self,
         lease: Lease,
         observations: Sequence[tuple[Watched, Observation]],
-        heard: dict[Sign, tuple[Watched, datetime]],
+        received: dict[Sign, tuple[Watched, datetime]],
         carried: Sequence[Sequence[Measurement]] = (),
     ) -> None:
         async with self._turns[lease.shard]:
@@ -309,7 +309,7 @@ class Engine:
             work = work_of(self._rulebook, observations)
             signs = {
                 sign: (stream, at)
-                for sign, (stream, at) in heard.items()
+                for sign, (stream, at) in received.items()
                 if memory.moves(sign, at) and self._rulebook.silence_rules(stream, sign[1])
             }
             await memory.load(self._pool, {bound.key for bound, _, _ in work})
@@ -319,9 +319,9 @@ class Engine:
                 concerned = [one for one in work if one[0].key in told]
                 async with self._transaction(lease) as evaluation:
                     written = await evaluation.observe(concerned, memory.states, traces_of(concerned, carried))
-                    until = await no_data.hear(evaluation, signs)
+                    until = await no_data.clear_no_data(evaluation, signs)
                 memory.saved(written)
-                memory.heard_until |= until
+                memory.received_until |= until
             memory.follow(quiet)
 
     async def _write_down(self, lease: Lease) -> None:
@@ -346,5 +346,5 @@ class Engine:
         EVALUATED.inc(evaluation.evaluated)
         for rule in evaluation.desk.opened:
             OPENED.labels(rule).inc()
-        for notice_id, notice in evaluation.desk.told:
+        for notice_id, notice in evaluation.desk.notified:
             trace_notification(notice_id, notice)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from alerting import alert_rows, engine_store
 from alerting.alert_rows import Orphan
-from alerting.alert_writer import Desk
+from alerting.alert_writer import AlertWriter
 from alerting.engine_store import About, StateKey, StateRow, Watched
 from alerting.rulebook import Bound, Rulebook
 from alerting.rules import Due, Event, Observation, Opened, Raised, Resolved, Rule, RuleState, Transition, evaluate
@@ -81,7 +81,7 @@ class Evaluation:
         self.connection = connection
         self.rulebook = rulebook
         self.now = now
-        self.desk = Desk(connection, alert_link, now)
+        self.desk = AlertWriter(connection, alert_link, now)
         self.evaluated = 0
 
     async def observe(

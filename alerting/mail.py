@@ -50,7 +50,7 @@ class MailServer:
         return cls(parts.hostname, port or (465 if is_tls else 587), is_tls, username, password)
 
 
-class MailRefused(Exception):
+class MailRejected(Exception):
     """The server did not take the message; the message says why, `status` is its reply code."""
 
     def __init__(self, status: int | None, text: str) -> None:
@@ -87,11 +87,11 @@ class Mailer:
             )
         except aiosmtplib.SMTPRecipientsRefused as refused:
             first = refused.recipients[0]
-            raise MailRefused(first.code, first.message) from refused
+            raise MailRejected(first.code, first.message) from refused
         except aiosmtplib.SMTPResponseException as refused:
-            raise MailRefused(refused.code, refused.message) from refused
+            raise MailRejected(refused.code, refused.message) from refused
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as failed:
-            raise MailRefused(None, f"{type(failed).__name__}: {failed}") from failed
+            raise MailRejected(None, f"{type(failed).__name__}: {failed}") from failed
         return answer
 
 

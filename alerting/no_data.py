@@ -15,14 +15,16 @@ from core.messages.shards import slot_of_asset
 DEADLINE_STEP = 0.25
 
 
-async def hear(evaluation: Evaluation, heard: Mapping[Sign, tuple[Watched, datetime]]) -> dict[Sign, datetime]:
+async def clear_no_data(
+    evaluation: Evaluation, received: Mapping[Sign, tuple[Watched, datetime]]
+) -> dict[Sign, datetime]:
     """Signs of life: deadlines move, and who was silent is silent no more.
 
     Returns until when further signs of each kind move nothing.
     """
     wanted = {
         (rule.id, sign[0]): (rule, watched, at)
-        for sign, (watched, at) in heard.items()
+        for sign, (watched, at) in received.items()
         for rule in evaluation.rulebook.silence_rules(watched, sign[1])
     }
     known = await deadline_store.lock_deadlines(evaluation.connection, sorted(wanted))
@@ -143,7 +145,7 @@ async def watch_gateways(
     await evaluation.judge(judged, states)
 
 
-async def weigh_losses(evaluation: Evaluation, losses: Sequence[tuple[Rule, Loss]]) -> None:
+async def evaluate_frame_loss(evaluation: Evaluation, frame_loss: Sequence[tuple[Rule, Loss]]) -> None:
     """Judge what share of each device's messages was lost in the last day."""
     judged = [
         Judged(
@@ -153,7 +155,7 @@ async def weigh_losses(evaluation: Evaluation, losses: Sequence[tuple[Rule, Loss
             slot_of(loss.asset_id, loss.device_id),
             Observation(loss.at, loss.percent),
         )
-        for rule, loss in losses
+        for rule, loss in frame_loss
     ]
     states = await engine_store.read_states(evaluation.connection, [one.key for one in judged])
     await evaluation.judge(judged, states)

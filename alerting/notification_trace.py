@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from alerting.evaluation import Traces, Work
-from alerting.notifications import Notice
+from alerting.notifications import Notification
 from alerting.queue import WebhookMessage
 from core.messages.measurements import Measurement, traced
 from core.runtime.tracing import TRACES
@@ -25,19 +25,19 @@ def traces_of(concerned: Sequence[Work], carried: Sequence[Sequence[Measurement]
     }
 
 
-def trace_notification(notice_id: UUID, notice: Notice) -> None:
+def trace_notification(notification_id: UUID, notification: Notification) -> None:
     """It is committed and waits for its deliveries."""
     TRACES.step_of_any(
-        f"{STAGE} {notice_id.hex}",
-        notice.trace_id or notice_id.bytes,
-        to_us(notice.at),
+        f"{STAGE} {notification_id.hex}",
+        notification.trace_id or notification_id.bytes,
+        to_us(notification.at),
         "notice_queued",
-        PARENT if notice.trace_id else None,
-        tenant=notice.tenant_id,
-        alert=notice.alert_id,
-        notice=f"msg_{notice_id.hex}",
-        severity=notice.severity,
-        outcome=notice.event,
+        PARENT if notification.trace_id else None,
+        tenant=notification.tenant_id,
+        alert=notification.alert_id,
+        notice=f"msg_{notification_id.hex}",
+        severity=notification.severity,
+        outcome=notification.event,
     )
 
 

@@ -52,7 +52,7 @@ BEGINNINGS = ("alert.opened", "alert.reopened")
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class Notification:
     """What a team is told; `body` is the JSON of Standard Webhooks, the same for everybody."""
 
     tenant_id: int
@@ -67,29 +67,35 @@ class Notice:
     trace_id: bytes = NO_TRACE  # Of the frame that caused it; empty: the clock did.
 
 
-async def tell(connection: Connection, notice: Notice) -> UUID:
+async def enqueue_notification(connection: Connection, notification: Notification) -> UUID:
     """Hand over `notice` with this transaction's commit; returns its id, `msg_<hex>` in every webhook."""
     notice_id = uuid4()
     held_until = None
-    if notice.team_id is not None:
-        row = await connection.fetchrow(READ_QUIET, notice.team_id, notice.tenant_id)
-        held_until = None if row is None else quiet_of(row).held_until(notice.severity, notice.cadence, notice.at)
-        if held_until is None and notice.event not in BEGINNINGS and notice.severity != ALWAYS_TOLD:
-            held_until = await connection.fetchval(OPENING_HELD, notice.alert_id, notice.team_id)
-    await insert_notice(connection, notice_id, notice, held_until)
+    if notification.team_id is not None:
+        row = await connection.fetchrow(READ_QUIET, notification.team_id, notification.tenant_id)
+        held_until = (
+            None
+            if row is None
+            else quiet_of(row).held_until(notification.severity, notification.cadence, notification.at)
+        )
+        if held_until is None and notification.event not in BEGINNINGS and notification.severity != ALWAYS_TOLD:
+            held_until = await connection.fetchval(OPENING_HELD, notification.alert_id, notification.team_id)
+    await insert_notification(connection, notice_id, notification, held_until)
     if held_until is None:
         highest = 0
-        if notice.event not in BEGINNINGS and notice.team_id is not None:
-            highest = await connection.fetchval(HIGHEST_RUNG, notice.alert_id)
-        endpoints = await endpoints_of(connection, notice.tenant_id, notice.team_id, 0, highest)
-        await enqueue_for(connection, endpoints, notice_id, notice.alert_id, notice.body, notice.trace_id)
+        if notification.event not in BEGINNINGS and notification.team_id is not None:
+            highest = await connection.fetchval(HIGHEST_RUNG, notification.alert_id)
+        endpoints = await endpoints_of(connection, notification.tenant_id, notification.team_id, 0, highest)
+        await enqueue_for(
+            connection, endpoints, notice_id, notification.alert_id, notification.body, notification.trace_id
+        )
     return notice_id
 
 
-async def insert_notice(
+async def insert_notification(
     connection: Connection,
-    notice_id: UUID,
-    notice: Notice,
+    notification_id: UUID,
+    notification: Notification,
     held_until: datetime | None = None,
     rung: int = 0,
     opening_id: UUID | None = None,
@@ -98,20 +104,20 @@ async def insert_notice(
     return (
         await connection.fetchval(
             INSERT_NOTICE,
-            notice_id,
-            notice.tenant_id,
-            notice.team_id,
-            notice.alert_id,
-            notice.event,
-            notice.severity,
-            notice.cadence,
-            notice.at,
-            notice.message,
-            notice.body,
+            notification_id,
+            notification.tenant_id,
+            notification.team_id,
+            notification.alert_id,
+            notification.event,
+            notification.severity,
+            notification.cadence,
+            notification.at,
+            notification.message,
+            notification.body,
             held_until,
             rung,
             opening_id,
-            notice.trace_id or None,
+            notification.trace_id or None,
         )
         is True
     )

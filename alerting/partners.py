@@ -98,7 +98,7 @@ class NotSigned(Exception):
     """No source of this number has signed this message within the last minutes."""
 
 
-class RefusedEvent(ValueError):
+class RejectedEvent(ValueError):
     """What is signed and cannot be taken; the message says why, in French."""
 
 
@@ -160,7 +160,7 @@ def _has_signed(keys: KeyWrap, wrapped: bytes, headers: Mapping[str, str], body:
     return True
 
 
-async def take(connection: Connection, sender: Sender, message_id: str, alarm: Alarm) -> bool:
+async def apply_event(connection: Connection, sender: Sender, message_id: str, alarm: Alarm) -> bool:
     """In a transaction of the sender's tenant: open or end its alert; False when this message was taken before.
 
     Raises:
@@ -169,7 +169,7 @@ async def take(connection: Connection, sender: Sender, message_id: str, alarm: A
     if not await connection.fetchval(TAKE, sender.source_id, message_id):
         return False
     if alarm.asset_id is not None and not await connection.fetchval(OWNS_ASSET, alarm.asset_id, sender.tenant_id):
-        raise RefusedEvent(f"actif {alarm.asset_id} introuvable")
+        raise RejectedEvent(f"actif {alarm.asset_id} introuvable")
     rule_id = await _rule_of(connection, sender, alarm)
     if rule_id is None:
         return True  # What never began has nothing to end.
@@ -177,7 +177,7 @@ async def take(connection: Connection, sender: Sender, message_id: str, alarm: A
         await connection.fetchval(CLEAR_ALERT, rule_id, alarm.asset_id, alarm.subject)
         return True
     if await connection.fetchval(COUNT_OPEN, rule_id, alarm.subject) >= OPEN_MOST:
-        raise RefusedEvent(f"{OPEN_MOST} alarmes de cette sorte sont déjà ouvertes")
+        raise RejectedEvent(f"{OPEN_MOST} alarmes de cette sorte sont déjà ouvertes")
     about = await read_subject(connection, sender.tenant_id, About(alarm.asset_id))
     text = partner_text(about, sender.name, alarm.subject, alarm.message, alarm.at)
     await connection.fetchval(OPEN_ALERT, rule_id, alarm.asset_id, alarm.subject, text, alarm.at)
@@ -191,7 +191,7 @@ async def _rule_of(connection: Connection, sender: Sender, alarm: Alarm) -> int 
     if found is not None or alarm.is_over:
         return found
     if await connection.fetchval(COUNT_RULES, sender.tenant_id, prefix) >= KINDS_MOST:
-        raise RefusedEvent(f"cette source a déjà {KINDS_MOST} sortes d'alarmes")
+        raise RejectedEvent(f"cette source a déjà {KINDS_MOST} sortes d'alarmes")
     message = f"Alarme « {alarm.kind} » de {sender.name}"
     await connection.execute(ADD_RULE, sender.tenant_id, name, alarm.severity, message, sender.team_id)
     return await connection.fetchval(FIND_RULE, sender.tenant_id, name)

@@ -7,7 +7,7 @@ from typing import Any
 
 from alerting.rules import Rule, Rung
 from alerting.rules.calendar import Calendar, weekly_of
-from alerting.rules.checks import RefusedRule, check_rule
+from alerting.rules.checks import InvalidRule, check_rule
 from core.runtime.postgres import Connection, ForeignKeyViolationError, Pool, Record
 from registry.rows import entity, fetch_all, fetch_one, insert
 
@@ -124,7 +124,7 @@ async def create_rule(connection: Connection, rule: Rule) -> Rule:
     await _check_names(connection, check_rule(rule))
     made = await insert_rules(connection, rule.tenant_id, [rule])
     if not made:
-        raise RefusedRule(f"une règle s'appelle déjà {rule.name}")
+        raise InvalidRule(f"une règle s'appelle déjà {rule.name}")
     return made[0]
 
 
@@ -151,7 +151,7 @@ async def delete_rule(connection: Connection, rule_id: int) -> bool:
 
 async def _check_names(connection: Connection, rule: Rule) -> None:
     if not await connection.fetchval(KNOWS, rule.team_id, rule.calendar_id):
-        raise RefusedRule(
+        raise InvalidRule(
             "l'équipe ou le calendrier n'existe pas : voyez GET /v1/teams et GET /v1/alert-calendars"
         )
 
@@ -196,7 +196,7 @@ async def delete_calendar(connection: Connection, calendar_id: int) -> bool:
     try:
         return await connection.fetchval(DELETE_CALENDAR, calendar_id) is True
     except ForeignKeyViolationError:
-        raise RefusedRule("une règle suit ce calendrier : donnez-lui-en un autre d'abord") from None
+        raise InvalidRule("une règle suit ce calendrier : donnez-lui-en un autre d'abord") from None
 
 
 async def find_calendar(connection: Connection | Pool, tenant_id: int, name: str) -> int | None:

@@ -24,7 +24,7 @@ class Memory:
     states: dict[StateKey, StateRow | None] = field(default_factory=dict[StateKey, StateRow | None])
     """None is known to be in no table."""
     unsaved: dict[StateKey, StateRow] = field(default_factory=dict[StateKey, StateRow])
-    heard_until: dict[Sign, datetime] = field(default_factory=dict[Sign, datetime])
+    received_until: dict[Sign, datetime] = field(default_factory=dict[Sign, datetime])
 
     async def load(self, pool: Pool, keys: Iterable[StateKey]) -> None:
         """Know these fingerprints, all of datastreams."""
@@ -48,5 +48,5 @@ class Memory:
 
     def moves(self, sign: Sign, at: datetime) -> bool:
         """Whether a sign of life at this instant may have to be written."""
-        until = self.heard_until.get(sign)
+        until = self.received_until.get(sign)
         return until is None or at >= until

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from alerting.engine_store import About
 from alerting.rules import Rule
-from alerting.rules.alert_lifecycle import Mute
+from alerting.rules.alert_lifecycle import Suppression
 from core.runtime.postgres import Connection, Pool
 from registry.rows import Written, columns_of, fetch_all, fetch_one
 
@@ -169,9 +169,9 @@ WHERE muted_until > now() AND workflow NOT IN ('resolved', 'closed') AND NOT tol
 """
 
 
-async def find_mute(
+async def find_suppression(
     connection: Connection, tenant_id: int, rule: Rule, about: About, severity: str, since: datetime, now: datetime
-) -> Mute | None:
+) -> Suppression | None:
     """Why nobody is told of this alert now, which has fired `since`; None: somebody is."""
     is_switched, is_silence, grace = rule.schedule == "lit", rule.kind == "silence", MEASURED_WITHIN
     if is_silence:
@@ -182,7 +182,7 @@ async def find_mute(
         is_silence, severity == "critical", SPEAKS_WITHIN,
     )  # fmt: skip
     if row is not None:
-        return Mute(row["by"], row["until"], row["is_cause"])
+        return Suppression(row["by"], row["until"], row["is_cause"])
     if is_silence and about.device_id is not None:
         return await _explained_by_gateways(connection, about.device_id, since, now, grace)
     return None
@@ -190,7 +190,7 @@ async def find_mute(
 
 async def _explained_by_gateways(
     connection: Connection, device_id: int, since: datetime, now: datetime, grace: timedelta
-) -> Mute | None:
+) -> Suppression | None:
     gateways = await connection.fetch(GATEWAYS_OF_DEVICE, device_id, now, GATEWAY_LATE, since, HEARD_WITHIN)
     if not gateways:
         return None  # Another network's, or never heard by radio.
@@ -199,9 +199,11 @@ async def _explained_by_gateways(
         return None
     back = [row["back_at"] for row in gateways if not row["is_gone"]]
     if not back:
-        return Mute(f"passerelle {gateways[0]['name']} muette", now + LOOK_AGAIN, is_cause=True)
+        return Suppression(f"passerelle {gateways[0]['name']} muette", now + LOOK_AGAIN, is_cause=True)
     until = max(back) + grace
-    return Mute("passerelle de retour, en attente du capteur", until, is_cause=True) if until > now else None
+    return (
+        Suppression("passerelle de retour, en attente du capteur", until, is_cause=True) if until > now else None
+    )
 
 
 async def list_silences(connection: Connection | Pool, *, ended: bool) -> list[Silence]:

@@ -81,7 +81,7 @@ ORDER BY id DESC LIMIT $3
 """
 
 
-class RefusedUrl(ValueError):
+class RejectedUrl(ValueError):
     """No webhook can go there; the message says why, in French."""
 
 
@@ -92,16 +92,16 @@ def check_url(url: str) -> str:
         RefusedUrl: not an absolute http or https address of at most 2,000 characters without credentials.
     """
     if len(url) > URL_MOST or not url.isprintable() or " " in url:
-        raise RefusedUrl("l'adresse a plus de 2 000 caractères, ou des caractères interdits")
+        raise RejectedUrl("l'adresse a plus de 2 000 caractères, ou des caractères interdits")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as malformed:
-        raise RefusedUrl("l'adresse est mal formée") from malformed
+        raise RejectedUrl("l'adresse est mal formée") from malformed
     if parts.scheme not in ("http", "https") or not host or port == 0:
-        raise RefusedUrl("l'adresse doit commencer par https:// ou http:// et nommer un hôte")
+        raise RejectedUrl("l'adresse doit commencer par https:// ou http:// et nommer un hôte")
     if parts.username is not None or parts.password is not None:
-        raise RefusedUrl("l'adresse ne doit contenir ni nom d'utilisateur ni mot de passe")
+        raise RejectedUrl("l'adresse ne doit contenir ni nom d'utilisateur ni mot de passe")
     return url
 
 
@@ -145,7 +145,7 @@ async def endpoint_of_address(connection: Connection, keys: KeyWrap, tenant_id: 
         RefusedUrl: this is no address.
     """
     if not ADDRESS.fullmatch(address) or len(address) > ADDRESS_MOST:
-        raise RefusedUrl("une adresse de courrier attendue, comme astreinte@collectivite.fr")
+        raise RejectedUrl("une adresse de courrier attendue, comme astreinte@collectivite.fr")
     url = MAILTO + address
     found = await connection.fetchval(FIND_ADDRESS, url, tenant_id)
     if found is not None:

@@ -8,7 +8,7 @@ from starlette.datastructures import State
 
 from api import reference, webhook_messages
 from api.auth import Authenticator
-from api.dependencies import Platform
+from api.dependencies import Dependencies
 from api.routes import (
     alert_rules,
     alerts,
@@ -48,7 +48,7 @@ from core.runtime.bus import Bus
 from core.runtime.health import Readiness, bus_check, database_check
 from core.runtime.http import status
 from core.runtime.http.errors import handle_errors
-from core.runtime.http.middleware import Edge
+from core.runtime.http.middleware import OuterMiddleware
 from core.runtime.postgres import Pool
 from ingest.scripts import Workers
 from ingest.workers import NoWorkers
@@ -104,7 +104,7 @@ def create_app(pool: Pool, bus: Bus, keys: KeyWrap, shards: int, codec_workers: 
     """The whole application, over a pool of the API's role, a connected bus and workers for codecs."""
     app = copy(_without_state())
     app.state = State()
-    app.state.platform = Platform(pool, bus, keys, shards, codec_workers or NoWorkers())
+    app.state.platform = Dependencies(pool, bus, keys, shards, codec_workers or NoWorkers())
     app.state.authenticator = Authenticator(pool)
     app.state.readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
     return app
@@ -127,5 +127,5 @@ def _without_state() -> FastAPI:
         app.include_router(router)
     app.include_router(status.router)
     reference.serve_reference(app)
-    app.add_middleware(Edge)
+    app.add_middleware(OuterMiddleware)
     return app

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api.dependencies import Platform
+from api.dependencies import Dependencies
 from core.runtime.http.errors import Problem
 from core.runtime.postgres import Connection, Pool, tenant_transaction
 from registry.audit import write_audit
@@ -82,7 +82,7 @@ class Caller:
     """Whoever holds the key of this request; it has the role that the route asks for."""
 
     principal: Principal
-    platform: Platform
+    platform: Dependencies
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[Connection]:
@@ -96,7 +96,7 @@ class Caller:
         principal = self.principal
         async with tenant_transaction(self.platform.pool, principal.tenant_id) as connection:
             yield Change(connection, principal.tenant_id, principal.tenant_slug, principal.name, principal.key_id)
-        await self.platform.tell_registry_changed()
+        await self.platform.nudge_registry()
 
     def has(self, role: str) -> bool:
         """Whether the key has this role as well."""

@@ -123,7 +123,7 @@ class Bucket(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class _BucketRange:
     """The buckets' range, and where rollups end: raw from `open` on, and in the `stale` hours before."""
 
     since: datetime
@@ -153,7 +153,7 @@ async def read_buckets(
     """
     row = await connection.fetchrow(FRAME, since, until, bucket, timezone, datastream_id)
     assert row is not None  # noqa: S101 - One row of edges, always.
-    frame = _Frame(**dict(row.items()))
+    frame = _BucketRange(**dict(row.items()))
     edge = AT_THE_EDGE if is_index else timedelta(0)
     if not frame.is_on_the_hour:
         begin, end = frame.since + edge, frame.until + edge
@@ -176,7 +176,7 @@ async def read_buckets(
 
 
 def _raw(
-    datastream_id: int, frame: _Frame, since: datetime, until: datetime, edge: timedelta
+    datastream_id: int, frame: _BucketRange, since: datetime, until: datetime, boundary: timedelta
 ) -> tuple[int, datetime, datetime, timedelta, datetime, Sequence[datetime]]:
     """The first six parameters: which hours from `since` to before `until` are to be read from raw.
 
@@ -188,4 +188,4 @@ def _raw(
     if closed < until or not ranges:
         ranges.append((closed, until))
     begin, end = min(start for start, _ in ranges), max(stop for _, stop in ranges)
-    return datastream_id, begin + edge, end + edge, edge, closed, stale
+    return datastream_id, begin + boundary, end + boundary, boundary, closed, stale

@@ -115,7 +115,7 @@ class Day(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class _BucketRange:
     since: datetime
     until: datetime
     open: datetime
@@ -196,10 +196,10 @@ def _is_above(day: Day, threshold: float) -> bool:
 
 async def _frame(
     connection: Connection, datastream_ids: Sequence[int], since: datetime, until: datetime
-) -> tuple[_Frame, _Torn]:
+) -> tuple[_BucketRange, _Torn]:
     row = await connection.fetchrow(FRAME, since, until)
     assert row is not None  # noqa: S101 - The first migration wrote it.
-    frame = _Frame(**dict(row.items()))
+    frame = _BucketRange(**dict(row.items()))
     closed = min(frame.until, frame.open)
     stale = await connection.fetch(STALE, datastream_ids, frame.since, closed, frame.timezone)
     days = {(row["datastream_id"], row["day"]) for row in stale}
@@ -210,7 +210,7 @@ async def _frame(
     return frame, _Torn(days, [(row["datastream_id"], row["hour"]) for row in stale])
 
 
-async def _put_together(connection: Connection, frame: _Frame, torn: _Torn) -> list[tuple[int, Day]]:
+async def _put_together(connection: Connection, frame: _BucketRange, torn: _Torn) -> list[tuple[int, Day]]:
     ids, days = [day[0] for day in torn.days], [day[1] for day in torn.days]
     hours = [hour for _, hour in torn.hours]
     indexes = [row["id"] for row in await connection.fetch(INDEXES, sorted(set(ids)), COUNTERS)]

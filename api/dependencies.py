@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Platform:
+class Dependencies:
     """The database as the API's role, the bus, and what is decided once per installation."""
 
     pool: Pool
@@ -27,15 +27,15 @@ class Platform:
     shards: int
     codec_workers: Workers
 
-    async def tell_registry_changed(self) -> None:
+    async def nudge_registry(self) -> None:
         """Every process re-reads what changed; without this nudge it would in 5 s."""
         await self._nudge(topics.REGISTRY_CHANGED, b"")
 
-    async def tell_downlink_due(self, slot: int, device_id: int) -> None:
+    async def nudge_downlink(self, slot: int, device_id: int) -> None:
         """The owner of the device works off the new row; without this nudge it would within a second."""
         await self._nudge(topics.downlink_due(shard_of_slot(slot, self.shards)), str(device_id).encode())
 
-    async def tell_measured(self, slot: int, measurement: Measurement) -> None:
+    async def publish_measurement(self, slot: int, measurement: Measurement) -> None:
         """Alerting and lighting hear of a measurement that the API has committed; the table is its truth."""
         subject = topics.measurements(shard_of_slot(slot, self.shards))
         try:

@@ -10,7 +10,7 @@ from registry.tenants import enter_tenant
 
 
 @asynccontextmanager
-async def on_behalf(change: Change, owner_id: int, asset_id: int | None, what: str) -> AsyncGenerator[Change]:
+async def as_owner(change: Change, owner_id: int, asset_id: int | None, what: str) -> AsyncGenerator[Change]:
     """The change itself for one's own asset; else a change in its owner's name, who reads whose actor it was.
 
     Raises 403 without a grant of the role `operator` on the asset.

@@ -73,7 +73,7 @@ def _queued(row: Downlink, preflight: Preflight, now: datetime) -> Explanation:
             return Explanation("first_uplink", "attend le premier message montant du capteur")
         return Explanation("join", "attend que le capteur rejoigne le réseau, puis son premier message montant")
     me = next((known for known in preflight.rows if known.id == row.id), None)
-    held = _held_by(row, preflight.rows) or _refused_until(row, me, now)
+    held = _held_by(row, preflight.rows) or _rejected_until(row, me, now)
     if held is not None:
         return held
     ahead = _ahead(row, preflight.rows, now)
@@ -97,7 +97,7 @@ def _held_by(row: Downlink, rows: tuple[OpenRow, ...]) -> Explanation | None:
     return None
 
 
-def _refused_until(row: Downlink, me: OpenRow | None, now: datetime) -> Explanation | None:
+def _rejected_until(row: Downlink, me: OpenRow | None, now: datetime) -> Explanation | None:
     until = None if me is None else me.not_before
     if until is None or until <= now:
         return None

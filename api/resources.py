@@ -50,7 +50,7 @@ class Resource(Generic[Row, Shown]):
         """404, also for what belongs to another tenant."""
         return not_found(f"{self.name} {key}")
 
-    async def refusal(self, connection: Connection, key: Key) -> Problem:
+    async def rejection(self, connection: Connection, key: Key) -> Problem:
         """Why nothing was changed: there is none of this key (404), or it is visible only (403)."""
         row = await self.find(connection, key)
         return self.missing(key) if row is None else read_only(f"{self.name} {key}")

@@ -71,13 +71,13 @@ TEST = {
 }
 
 
-class Told(Answer):
+class SentModel(Answer):
     """What is sent has these fields and no others."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class ToldAsset(Told):
+class ToldAsset(SentModel):
     """L'actif concerné."""
 
     id: int
@@ -87,7 +87,7 @@ class ToldAsset(Told):
     commune: str
 
 
-class AlertData(Told):
+class AlertData(SentModel):
     """L'alerte, au moment du message."""
 
     alert: int
@@ -108,7 +108,7 @@ class AlertData(Told):
     rung: int | None = Field(None, description="L'échelon appelé ; de `alert.escalated` seulement")
 
 
-class AlertMessage(Told):
+class AlertMessage(SentModel):
     """Une alerte s'ouvre, se rouvre, s'aggrave, finit, va et vient, est résumée, ou n'est prise par personne."""
 
     model_config = example(OPENED)
@@ -126,7 +126,7 @@ class AlertMessage(Told):
     data: AlertData
 
 
-class DigestLine(Told):
+class DigestLine(SentModel):
     """Une alerte du résumé."""
 
     alert: int
@@ -137,7 +137,7 @@ class DigestLine(Told):
     link: str
 
 
-class DigestData(Told):
+class DigestData(SentModel):
     """Ce qui a attendu, le plus grave d'abord."""
 
     tenant: str
@@ -148,7 +148,7 @@ class DigestData(Told):
     alerts: list[DigestLine]
 
 
-class DigestMessage(Told):
+class DigestMessage(SentModel):
     """Le résumé d'une équipe, après ses heures calmes."""
 
     model_config = example(DIGEST)
@@ -158,13 +158,13 @@ class DigestMessage(Told):
     data: DigestData
 
 
-class AddressTestData(Told):
+class AddressTestData(SentModel):
     """Rien à faire."""
 
     message: str
 
 
-class AddressTest(Told):
+class AddressTest(SentModel):
     """Un essai, demandé par `/test`."""
 
     model_config = example(TEST)

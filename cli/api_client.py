@@ -27,7 +27,7 @@ KeyOption = Annotated[
 UrlOption = Annotated[str | None, typer.Option("--url", help="Adresse de l'API ; absente : celle de la pile.")]
 
 
-class ApiRefused(Exception):
+class ApiError(Exception):
     """The API said no, or nothing; the message, in French, says why."""
 
 
@@ -56,13 +56,13 @@ class ApiClient:
         try:
             answer = self._client.request(method, path, **request)
         except (httpx.HTTPError, httpx.InvalidURL) as away:
-            raise ApiRefused(f"l'API ne répond pas : {away}") from None
+            raise ApiError(f"l'API ne répond pas : {away}") from None
         if answer.is_success:
             return answer.json()
         problem: dict[str, Any] = answer.json() if "json" in answer.headers.get("content-type", "") else {}
         details = [f"{one['field']} : {one['message']}" for one in problem.get("errors") or ()]
         said = problem.get("detail") or problem.get("title") or answer.reason_phrase
-        raise ApiRefused(" ; ".join([f"l'API refuse ({answer.status_code}) : {said}", *details[:MOST_DETAILS]]))
+        raise ApiError(" ; ".join([f"l'API refuse ({answer.status_code}) : {said}", *details[:MOST_DETAILS]]))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from cli.api_client import ApiClient, ApiRefused
+from cli.api_client import ApiClient, ApiError
 from decoders.catalogues.model import DECODE_UPLINK, Example, ImportedCodec, ImportedProfile
 from decoders.mapping import propose
 
@@ -62,7 +62,7 @@ def import_codecs(
             continue
         try:
             answer = api.post("/v1/codec-imports", body | {"shared": shared, "dry_run": dry_run})
-        except ApiRefused as refused:
+        except ApiError as refused:
             yield ImportedLine(codec.name, "refused", str(refused))
             continue
         yield ImportedLine(

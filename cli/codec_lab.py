@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.api_client import ApiClient, ApiRefused, HomeOption, KeyOption, UrlOption, open_api
+from cli.api_client import ApiClient, ApiError, HomeOption, KeyOption, UrlOption, open_api
 from cli.running import fail
 
 REFUSED = 2
@@ -90,7 +90,7 @@ def try_codec(
     if as_json:
         print(json.dumps(answer, ensure_ascii=False))
     else:
-        report.show_trial(answer)
+        report.show_codec_test(answer)
     raise typer.Exit(1 if answer["failed"] or not answer["frames"] else 0)
 
 
@@ -155,14 +155,14 @@ def versions(
     def work(api: ApiClient) -> dict[str, Any]:
         codec = _find(api, name) or _find(api, name, shared=True)
         if codec is None:
-            raise ApiRefused(f"décodeur {name} introuvable")
+            raise ApiError(f"décodeur {name} introuvable")
         page: dict[str, Any] = api.get(f"/v1/codecs/{codec['id']}/versions", limit=1000)
         if diff is None:
             return page
         ids = {one["version"]: one["id"] for one in page["items"]}
         missing = [number for number in diff if number not in ids]
         if missing:
-            raise ApiRefused(f"{name} n'a pas de version {missing[0]}")
+            raise ApiError(f"{name} n'a pas de version {missing[0]}")
         return api.get(f"/v1/codec-versions/{ids[diff[1]]}/diff", against=ids[diff[0]])
 
     answer = _ask(api_key, url, home, work)
@@ -252,7 +252,7 @@ def _ask(api_key: str | None, url: str | None, home: Path | None, work: Callable
     try:
         with open_api(api_key, url, home) as api:
             return work(api)
-    except ApiRefused as refused:
+    except ApiError as refused:
         raise fail(str(refused), REFUSED) from None
 
 

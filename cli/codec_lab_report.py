@@ -17,7 +17,7 @@ def _console() -> Console:
     return Console(highlight=False, soft_wrap=True)
 
 
-def show_trial(answer: dict[str, Any]) -> None:
+def show_codec_test(answer: dict[str, Any]) -> None:
     """Each frame with its values, warnings and console, then the account and the mapping that is proposed."""
     console = _console()
     for frame in answer["frames"]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.api_client import ApiClient, ApiRefused, HomeOption, KeyOption, UrlOption, open_api
+from cli.api_client import ApiClient, ApiError, HomeOption, KeyOption, UrlOption, open_api
 from cli.running import fail
 
 REFUSED = 2
@@ -92,7 +92,7 @@ def redecode(
                 "codec_version_id": version, "only_failed": only_failed,
             }  # fmt: skip
             job = _said(lambda: api.post("/v1/redecodes", body))
-            job = job if detach else _followed(api, job, quiet=as_json)
+            job = job if detach else _wait_for_job(api, job, quiet=as_json)
     if as_json:
         print(json.dumps(job, ensure_ascii=False))
     else:
@@ -115,11 +115,11 @@ def redecodes(
 def _said(ask: Any) -> Any:
     try:
         return ask()
-    except ApiRefused as refused:
+    except ApiError as refused:
         raise fail(str(refused), REFUSED) from None
 
 
-def _followed(api: ApiClient, job: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+def _wait_for_job(api: ApiClient, job: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     """The job once it has ended, its progress shown meanwhile."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

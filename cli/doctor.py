@@ -56,13 +56,13 @@ async def _examine(home: Path | None, certificates: list[Path], backups: Path | 
     return findings
 
 
-def _examine_settings(told: Mapping[str, str]) -> list[Finding]:
+def _examine_settings(environment: Mapping[str, str]) -> list[Finding]:
     """What the operator wrote for the services, before they are restarted with it."""
     from cli.settings_check import CLASSES, wrong_settings
     from core.runtime.settings import unknown_settings
 
     remedy = "corrigez-le dans /etc/territoire/territoire.env (ou là où il est écrit), puis redémarrez"
     return [
-        *(critical("réglages", line, remedy) for line in wrong_settings(CLASSES, told)),
-        *(warning("réglages", unknown.french, remedy) for unknown in unknown_settings(told)),
+        *(critical("réglages", line, remedy) for line in wrong_settings(CLASSES, environment)),
+        *(warning("réglages", unknown.french, remedy) for unknown in unknown_settings(environment)),
     ]

@@ -11,7 +11,7 @@ from cli.place import Place
 from cli.report import last_line
 from cli.state import SILENT_AFTER, Gateways, read_bus, read_gateways, read_services
 from core.messages import topics
-from core.runtime.mqtt import Broker, MqttAway, MqttEdge, MqttRefused, MqttSettings
+from core.runtime.mqtt import Broker, MqttAway, MqttRejected, MqttSession, MqttSettings
 from core.runtime.postgres import (
     DATABASE_AWAY,
     Connection,
@@ -251,23 +251,23 @@ async def examine_broker(place: Place) -> list[Finding]:
     if place.mqtt_url is None:
         return []
     broker = Broker.from_url(place.mqtt_url, is_ours=True)
-    refused = await _refusal(broker)
+    refused = await _rejection_reason(broker)
     if refused is not None:
         remedy = "vérifiez que le courtier tourne, le compte « bridge » et ses droits (fichier acl)"
         return [critical("courtier MQTT", refused, remedy)]
     nobody = Broker(broker.host, broker.port, None, None, broker.tls, broker.ca)
-    if await _refusal(nobody) is None:
+    if await _rejection_reason(nobody) is None:
         what = "laisse entrer sans mot de passe : n'importe qui peut parler au nom d'une passerelle"
         return [critical("courtier MQTT", what, "allow_anonymous false, et un acl_file (deploy/ en donne un)")]
     return [good("courtier MQTT", "le pont y commande les passerelles, personne n'y entre sans compte")]
 
 
-async def _refusal(broker: Broker) -> str | None:
+async def _rejection_reason(broker: Broker) -> str | None:
     """Why this account cannot command a gateway; None when it can.
 
     Mosquitto grants any subscription, and then holds back in silence: only a publish tells what the rules are.
     """
-    edge = MqttEdge(MqttSettings(mqtt_client_id="territoire-doctor"), ["+/gateway/+/event/+"], broker=broker)
+    edge = MqttSession(MqttSettings(mqtt_client_id="territoire-doctor"), ["+/gateway/+/event/+"], broker=broker)
     task = asyncio.create_task(edge.run())
     connected = asyncio.create_task(edge.connected())
     try:
@@ -275,7 +275,7 @@ async def _refusal(broker: Broker) -> str | None:
         if not connected.done():
             return edge.problem or "ne répond pas"
         await edge.publish(NO_GATEWAY_S_COMMANDS, b"")
-    except (MqttRefused, MqttAway) as refused:
+    except (MqttRejected, MqttAway) as refused:
         return str(refused)
     finally:
         for one in (task, connected):

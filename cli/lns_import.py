@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.api_client import ApiRefused, HomeOption, KeyOption, UrlOption, open_api
+from cli.api_client import ApiError, HomeOption, KeyOption, UrlOption, open_api
 from cli.running import fail
 
 CHUNK = 200
@@ -72,7 +72,7 @@ def import_lns(
                 body = {"dry_run": dry_run, "devices": [row.device for row in chunk]}
                 answer = api.post("/v1/device-imports", body)
                 report += [one | {"line": row.line} for row, one in zip(chunk, answer["devices"], strict=True)]
-    except ApiRefused as refused:
+    except ApiError as refused:
         raise fail(str(refused)) from None
     report.sort(key=lambda one: one["line"])
     _show(report, dry_run=dry_run, as_json=as_json)
@@ -93,7 +93,7 @@ def export_keys(
     try:
         with open_api(api_key, url, home) as api:
             answer = api.post("/v1/key-exports", {"api_key": api.key, "reason": reason})
-    except ApiRefused as refused:
+    except ApiError as refused:
         raise fail(str(refused)) from None
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWN_FILE_ONLY)

@@ -39,14 +39,14 @@ class Place:
         return cls(Path(run.home), run, run.database_url, run.nats_url, run.mqtt_bridge_url, run.kek, run.kek_id)
 
     @classmethod
-    def of_environment(cls, told: Mapping[str, str]) -> "Place":
+    def of_environment(cls, environment: Mapping[str, str]) -> "Place":
         """What a service is told."""
         return cls(
-            database_url=told.get("TERRITOIRE_DATABASE_URL"),
-            nats_url=told.get("TERRITOIRE_NATS_URL"),
-            mqtt_url=told.get("TERRITOIRE_MQTT_URL"),
-            kek=told.get("TERRITOIRE_KEK"),
-            kek_id=told.get("TERRITOIRE_KEK_ID", "kek-1"),
+            database_url=environment.get("TERRITOIRE_DATABASE_URL"),
+            nats_url=environment.get("TERRITOIRE_NATS_URL"),
+            mqtt_url=environment.get("TERRITOIRE_MQTT_URL"),
+            kek=environment.get("TERRITOIRE_KEK"),
+            kek_id=environment.get("TERRITOIRE_KEK_ID", "kek-1"),
         )
 
 

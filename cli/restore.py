@@ -12,11 +12,11 @@ import typer
 from cli.backup import COUNTED, Manifest, digest_of, manifest_file
 from cli.running import fail
 from core.runtime.errors import OperatorError
-from services.supervisor.home import Home, HomeRefused, Secrets
+from services.supervisor.home import Home, Secrets, UnusableHome
 from services.supervisor.launch import ServerMissing
-from services.supervisor.postgres import ClusterRefused, PrivatePostgres, binaries, libpq_environment
+from services.supervisor.postgres import ClusterFailed, PrivatePostgres, binaries, libpq_environment
 from services.supervisor.stack import KEK_ID
-from services.supervisor.supervisor import ChildSpec, StartRefused, Supervisor
+from services.supervisor.supervisor import ChildSpec, StartFailed, Supervisor
 
 # What was sent after the backup is not in it. Devices refuse a counter that goes back, and take one that is ahead
 # by less than 16,384 (MAX_FCNT_GAP, LoRaWAN 1.0.3); a JoinNonce likewise only rises.
@@ -52,7 +52,7 @@ def restore(
         with place.held():
             place.keep_secrets(kept)
             counted = asyncio.run(_restore(place, kept, file, manifest.counts))
-    except (HomeRefused, StartRefused, ServerMissing, ClusterRefused) as refused:
+    except (UnusableHome, StartFailed, ServerMissing, ClusterFailed) as refused:
         raise fail(str(refused)) from None
     except OperatorError as wrong:
         raise fail(f"la restauration n'est pas complète, ne démarrez pas dessus : {wrong.french}") from None

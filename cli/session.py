@@ -11,17 +11,17 @@ import typer
 from cli.running import fail
 from cli.settings_check import wrong_settings
 from core.runtime.settings import WRONG_SETTING, unknown_settings
-from services.supervisor.home import Home, HomeRefused
+from services.supervisor.home import Home, UnusableHome
 from services.supervisor.launch import Launch, ServerMissing
 from services.supervisor.notify import notify
 from services.supervisor.ports import PortTaken
-from services.supervisor.postgres import ClusterRefused
+from services.supervisor.postgres import ClusterFailed
 from services.supervisor.run_info import RunInfo
 from services.supervisor.stack import Stack, StackOptions
-from services.supervisor.supervisor import StartRefused
+from services.supervisor.supervisor import StartFailed
 
 # What the operator can mend; the message is written for them.
-REFUSALS = (HomeRefused, ServerMissing, PortTaken, ClusterRefused, StartRefused)
+REFUSALS = (UnusableHome, ServerMissing, PortTaken, ClusterFailed, StartFailed)
 INTERRUPTED = 130
 FLEET_STOP_S = 20.0
 

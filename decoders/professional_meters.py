@@ -55,14 +55,14 @@ def normalise_professional(fields: Mapping[str, TicValue], time_us: int, decoded
             case int() if label in _OF_THE_TARIFF:
                 _add_index(label, value, fields, time_us, decoded)
             case int():
-                _add(label, value, time_us, decoded)
+                _append_reading(label, value, time_us, decoded)
             case Power():
                 _add_power(label, value, time_us, decoded)
             case _:
                 pass
 
 
-def _add(label: str, value: int, time_us: int, decoded: Decoded) -> None:
+def _append_reading(label: str, value: int, time_us: int, decoded: Decoded) -> None:
     if (target := _KILO_TARGETS.get(label)) is not None:
         decoded.readings.append(Reading(time_us, target.channel, target.quantity, float(value * _KILO)))
     elif (target := _TARGETS.get(label)) is not None:

@@ -45,14 +45,14 @@ class Field(NamedTuple):
     absent_from: int | None = None
 
 
-def layout_of(order: str, fields: Iterable[Field], *, before: str = "", after: str = "") -> struct.Struct:
+def layout_of(byte_order: str, fields: Iterable[Field], *, before: str = "", after: str = "") -> struct.Struct:
     """The layout of these fields, in octet order `<` or `>`, between other groups of codes."""
-    return struct.Struct(order + before + "".join(field.code for field in fields) + after)
+    return struct.Struct(byte_order + before + "".join(field.code for field in fields) + after)
 
 
-def measures(order: str, *fields: Field) -> Record:
+def measures(byte_order: str, *fields: Field) -> Record:
     """A record of measures taken at the time of the uplink."""
-    layout = layout_of(order, fields)
+    layout = layout_of(byte_order, fields)
     if len(fields) == 1:
         return Record(layout.size, _one_measure(layout, fields[0]))
     unpack = layout.unpack_from

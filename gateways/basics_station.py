@@ -15,15 +15,15 @@ from core.runtime.clock import wall_clock_us
 from core.runtime.token_bucket import TokenBucket
 from gateways.basics_station_frames import Unfit, fell_back, frame_of, schedule_of, stats_of
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, OK, ChosenTransmission, FrameSink
-from gateways.known_gateways import Gateways, Sightings
+from gateways.known_gateways import Gateways, LastSeen
 from gateways.paths import Paths
 from gateways.round_trip import RoundTrip
 from gateways.settings import FrontendSettings
 from gateways.station_server import StationServer, peer_of
 from gateways.telemetry import DATAGRAMS, FRAMES, ROUND_TRIP_SECONDS
 from lorawan.gateway.basics_station import (
-    Heard,
     MalformedMessage,
+    StationUplink,
     TimeSync,
     Transmitted,
     Unused,
@@ -82,12 +82,12 @@ class BasicsStation:
     """A dntxed comes with the transmission; how far away a station is shows in its pings."""
 
     def __init__(
-        self, settings: FrontendSettings, sink: FrameSink, gateways: Gateways, sightings: Sightings, paths: Paths
+        self, settings: FrontendSettings, sink: FrameSink, gateways: Gateways, last_seen: LastSeen, paths: Paths
     ) -> None:
         self.server = StationServer(settings, self._talk, self._seen)
         self._sink = sink
         self._registered = gateways
-        self._sightings = sightings
+        self._sightings = last_seen
         self._paths = paths
         self._links: dict[GatewayId, _Link] = {}
         self._asked: dict[tuple[GatewayId, int], asyncio.Future[Transmitted]] = {}
@@ -108,7 +108,7 @@ class BasicsStation:
                 self._paths.alive(link.gateway_id, NAME)
 
     def _seen(self, gateway_id: GatewayId, address: str, stats: dict[str, Any] | None = None) -> bool:
-        return self._sightings.note(gateway_id, NAME, address, stats)
+        return self._sightings.record_seen(gateway_id, NAME, address, stats)
 
     def _region(self, gateway_id: GatewayId) -> Region:
         return REGIONS[self._setup_of(gateway_id)[0]]
@@ -128,7 +128,7 @@ class BasicsStation:
         bucket = TokenBucket.full(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE, now)
         link = _Link(gateway_id, connection, peer_of(connection), bucket, now)
         known = self._seen(gateway_id, link.address) or gateway_id in self._links
-        if not known and self._strangers() >= MAX_UNKNOWN:
+        if not known and self._unknown_gateways() >= MAX_UNKNOWN:
             DATAGRAMS.labels("station_connection", "too_many_gateways").inc()
             await connection.close(TRY_AGAIN_LATER)
             return
@@ -136,14 +136,14 @@ class BasicsStation:
         keeping = asyncio.create_task(self._keep_alive(link), name=f"keep station {gateway_id.hex()} alive")
         try:
             async for message in connection:
-                answer = self._take(link, message, wall_clock_us())
+                answer = self._handle_message(link, message, wall_clock_us())
                 if answer is not None:
                     await connection.send(answer)
         finally:
             keeping.cancel()
             self._gone(link)
 
-    def _strangers(self) -> int:
+    def _unknown_gateways(self) -> int:
         return sum(gateway_id not in self._registered for gateway_id in self._links)
 
     def _take_over(self, link: _Link) -> None:
@@ -184,7 +184,7 @@ class BasicsStation:
 
     def _measured(self, link: _Link, sample_us: int) -> None:
         ROUND_TRIP_SECONDS.observe(sample_us / 1e6)
-        link.round_trip.note(sample_us)
+        link.round_trip.record_sample(sample_us)
 
     def _alive(self, link: _Link, stats: dict[str, Any] | None = None) -> bool:
         """Note a sign of life; whether the gateway is registered. Its path is open once it is configured."""
@@ -198,7 +198,7 @@ class BasicsStation:
 
     # --- From the station ----------------------------------------------------------------------------
 
-    def _take(self, link: _Link, message: str | bytes, received_at_us: int) -> str | None:
+    def _handle_message(self, link: _Link, message: str | bytes, received_at_us: int) -> str | None:
         """Act on whatever comes; returns what is to be answered."""
         if not link.bucket.take_token(self._loop.time()):
             DATAGRAMS.labels("station_other", "rate_limited").inc()
@@ -214,8 +214,8 @@ class BasicsStation:
             log.debug("station_message_malformed", error=str(malformed), gw_eui=link.gateway_id.hex())
             return None
         match said:
-            case Heard():
-                self._heard(link, said, received_at_us)
+            case StationUplink():
+                self._receive_uplink(link, said, received_at_us)
             case Transmitted():
                 self._transmitted(link, said)
             case TimeSync():
@@ -240,21 +240,21 @@ class BasicsStation:
         self._alive(link, stats_of(version))
         return router_config(REGIONS[region], wall_clock_us(), boards=boards, unlimited=not version.is_production)
 
-    def _heard(self, link: _Link, heard: Heard, received_at_us: int) -> None:
-        sample_us = round_trip_us(heard.ref_time_us, received_at_us)
+    def _receive_uplink(self, link: _Link, uplink: StationUplink, received_at_us: int) -> None:
+        sample_us = round_trip_us(uplink.ref_time_us, received_at_us)
         if sample_us is not None:
             self._measured(link, sample_us)
         if not self._alive(link):
-            DATAGRAMS.labels(f"station_{heard.msgtype}", "unknown_gateway").inc()
+            DATAGRAMS.labels(f"station_{uplink.msgtype}", "unknown_gateway").inc()
             _UNKNOWN_FRAME.inc()
             return
-        DATAGRAMS.labels(f"station_{heard.msgtype}", "ok").inc()
+        DATAGRAMS.labels(f"station_{uplink.msgtype}", "ok").inc()
         far_us = link.round_trip.median_us or 0
-        frame = frame_of(heard, link.gateway_id, self._region(link.gateway_id), received_at_us, far_us)
+        frame = frame_of(uplink, link.gateway_id, self._region(link.gateway_id), received_at_us, far_us)
         if frame is None:
             _BAD_RATE.inc()
             return
-        self._sink.offer(frame)
+        self._sink.submit_frame(frame)
 
     def _transmitted(self, link: _Link, transmitted: Transmitted) -> None:
         asked = self._asked.get((link.gateway_id, transmitted.diid))
@@ -266,29 +266,29 @@ class BasicsStation:
 
     # --- To the station ------------------------------------------------------------------------------
 
-    async def emit(self, emission: ChosenTransmission) -> str:
+    async def transmit(self, radio_request: ChosenTransmission) -> str:
         """One frame in the one way that was chosen."""
-        status, _ = await self.emit_in_windows([emission])
+        status, _ = await self.transmit_in_windows([radio_request])
         return status
 
-    async def emit_in_windows(self, emissions: Sequence[ChosenTransmission]) -> tuple[str, int]:
+    async def transmit_in_windows(self, radio_requests: Sequence[ChosenTransmission]) -> tuple[str, int]:
         """dnmsg, and the dntxed with its diid; a station says nothing of a frame that it does not send."""
-        gateway_id = emissions[0].gateway_id
+        gateway_id = radio_requests[0].gateway_id
         link = self._links.get(gateway_id)
         if link is None or link.setup is None:
             return INTERNAL_ERROR, 0
         try:
-            when, rctx = schedule_of(emissions, self._region(gateway_id))
+            when, rctx = schedule_of(radio_requests, self._region(gateway_id))
         except Unfit as unfit:
             log.warning("downlink_not_sent", gw_eui=gateway_id.hex(), error=str(unfit))
             return INTERNAL_ERROR, 0
         diid, self._next_diid = self._next_diid, self._next_diid % (DOWNLINK_IDS - 1) + 1
-        message = dnmsg(diid, emissions[0].transmission.phy_payload, when, rctx, wall_clock_us())
+        message = dnmsg(diid, radio_requests[0].transmission.phy_payload, when, rctx, wall_clock_us())
         answered: asyncio.Future[Transmitted] = self._loop.create_future()
         # By gateway, not by connection: a station that lost this one answers on its next.
         self._asked[gateway_id, diid] = answered
         try:
-            async with asyncio.timeout(_patience_s(emissions, when, link.round_trip.median_us or 0)):
+            async with asyncio.timeout(_patience_s(radio_requests, when, link.round_trip.median_us or 0)):
                 await link.connection.send(message)
                 transmitted = await answered
         except (TimeoutError, ConnectionClosed) as silence:
@@ -300,10 +300,10 @@ class BasicsStation:
         return OK, int(fell_back(transmitted, when))
 
 
-def _patience_s(emissions: Sequence[ChosenTransmission], when: ClassA | ClassC, round_trip_us: int) -> float:
+def _patience_s(radio_requests: Sequence[ChosenTransmission], when: ClassA | ClassC, round_trip_us: int) -> float:
     """How long a dntxed is waited for: what comes later is as good as nothing."""
     if isinstance(when, ClassC):
         return SILENT_AFTER_IMMEDIATE_S
-    until_last_window_s = (emissions[-1].starts_at_us - wall_clock_us()) / 1e6
+    until_last_window_s = (radio_requests[-1].starts_at_us - wall_clock_us()) / 1e6
     margin_s = SILENT_AFTER_S if when.rx2 is not None else SILENT_AFTER_RX1_S
     return max(0.0, until_last_window_s) + margin_s + round_trip_us / 1e6

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.messages.downlinks import Transmission
-from core.messages.frames import Frame
+from core.messages.frames import GatewayFrame
 from core.messages.traces import new_trace
 from gateways.frontend import ChosenTransmission
 from gateways.reception_time import reception_time_us
-from lorawan.gateway.basics_station import Heard, Transmitted, Version
+from lorawan.gateway.basics_station import StationUplink, Transmitted, Version
 from lorawan.gateway.basics_station_answers import ClassA, ClassC, Tuning
 from lorawan.gateway.basics_station_config import channel_of
 from lorawan.identifiers import GatewayId
@@ -28,40 +28,42 @@ class Unfit(ValueError):
 
 
 def frame_of(
-    heard: Heard, gateway_id: GatewayId, region: Region, received_at_us: int, round_trip_us: int = 0
-) -> Frame | None:
+    uplink: StationUplink, gateway_id: GatewayId, region: Region, received_at_us: int, round_trip_us: int = 0
+) -> GatewayFrame | None:
     """The copy that a station heard; None when its data rate is none of those that we configured."""
-    if heard.data_rate >= len(region.data_rates):
+    if uplink.data_rate >= len(region.data_rates):
         return None
-    rate = region.data_rates[heard.data_rate]
+    rate = region.data_rates[uplink.data_rate]
     lora = rate if isinstance(rate, Lora) else Lora(0, 0)
-    return Frame(
-        phy_payload=heard.phy_payload,
+    return GatewayFrame(
+        phy_payload=uplink.phy_payload,
         gateway_id=gateway_id,
-        time_us=reception_time_us(received_at_us, gps_time_us=heard.gps_time_us, gateway_time_us=heard.rx_time_us),
+        time_us=reception_time_us(
+            received_at_us, gps_time_us=uplink.gps_time_us, gateway_time_us=uplink.rx_time_us
+        ),
         received_at_us=received_at_us,
-        context=CONTEXT.pack(heard.rctx, heard.xtime),
-        frequency=heard.frequency,
+        context=CONTEXT.pack(uplink.rctx, uplink.xtime),
+        frequency=uplink.frequency,
         spreading_factor=lora.spreading_factor,
         bandwidth=lora.bandwidth,
         bit_rate=rate.bit_rate if isinstance(rate, Fsk) else 0,
-        rssi=heard.rssi,
-        snr=heard.snr,
-        channel=channel_of(region, heard.frequency, rate),
-        antenna=heard.rctx if 0 <= heard.rctx <= MAX_ANTENNA else 0,
+        rssi=uplink.rssi,
+        snr=uplink.snr,
+        channel=channel_of(region, uplink.frequency, rate),
+        antenna=uplink.rctx if 0 <= uplink.rctx <= MAX_ANTENNA else 0,
         round_trip_us=round_trip_us,
         trace_id=new_trace(),
     )
 
 
-def schedule_of(emissions: Sequence[ChosenTransmission], region: Region) -> tuple[ClassA | ClassC, int]:
+def schedule_of(radio_requests: Sequence[ChosenTransmission], region: Region) -> tuple[ClassA | ClassC, int]:
     """When and how a station is to emit one of `emissions`, and its rctx.
 
     Raises:
         Unfit: a data rate that it does not know, a delay that it cannot keep, or no uplink of a station to follow.
     """
-    first = emissions[0].transmission
-    context = emissions[0].context
+    first = radio_requests[0].transmission
+    context = radio_requests[0].context
     rctx, xtime = CONTEXT.unpack(context) if len(context) == CONTEXT.size else (0, None)
     if first.immediate:
         return ClassC(_tuning(first, region)), rctx
@@ -70,7 +72,7 @@ def schedule_of(emissions: Sequence[ChosenTransmission], region: Region) -> tupl
     rx_delay, odd_us = divmod(first.delay_us, _SECOND_US)
     if rx_delay not in RX_DELAYS or odd_us:
         raise Unfit(f"a delay of {first.delay_us} us")
-    second = emissions[1].transmission if len(emissions) > 1 else None
+    second = radio_requests[1].transmission if len(radio_requests) > 1 else None
     if second is not None and second.delay_us != first.delay_us + _SECOND_US:
         raise Unfit(f"{second.delay_us - first.delay_us} us between the windows")
     rx2 = None if second is None else _tuning(second, region)

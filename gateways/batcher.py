@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from core.messages import topics
 from core.messages.batch import encode_batch
-from core.messages.frames import Frame
+from core.messages.frames import GatewayFrame
 from core.messages.shards import shard_of_slot
 from core.runtime.bus import Bus
 from core.runtime.tracing import TRACES
@@ -39,14 +39,14 @@ Done = Callable[[], None]
 class _Lane:
     """What waits for one shard. The device of an urgent frame listens for an answer within a second."""
 
-    frames: list[Frame] = field(default_factory=list[Frame])
+    frames: list[GatewayFrame] = field(default_factory=list[GatewayFrame])
     done: list[Done | None] = field(default_factory=list[Done | None])
     octets: int = 0
     opened_at: float = 0.0
     filled: asyncio.Event = field(default_factory=asyncio.Event)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def add(self, frame: Frame, done: Done | None) -> None:
+    def append_frame(self, frame: GatewayFrame, done: Done | None) -> None:
         """Append a frame; the first of a batch opens it, an urgent one closes it."""
         frames, phy_payload = self.frames, frame.phy_payload
         if not frames:
@@ -59,7 +59,7 @@ class _Lane:
         if urgent or len(frames) >= MAX_ITEMS or self.octets >= MAX_OCTETS:
             self.closing.set()
 
-    def take(self) -> tuple[list[Frame], list[Done | None]]:
+    def pop_batch(self) -> tuple[list[GatewayFrame], list[Done | None]]:
         """The next batch. All of it as a rule; after a bus that was away, as much as a message may hold."""
         count, octets = 0, 0
         while count < len(self.frames) and count < MAX_ITEMS and octets < MAX_OCTETS:
@@ -87,7 +87,7 @@ class Batcher:
         self._lanes = [_Lane() for _ in range(shards)]
         self._closed = False
 
-    def offer(self, frame: Frame, done: Done | None = None) -> None:
+    def submit_frame(self, frame: GatewayFrame, done: Done | None = None) -> None:
         """Take a frame; `done` is called once it is in the stream, or at once when it can go nowhere.
 
         Without `done` nobody can be told to wait: when the queue is full, the frame is dropped and counted.
@@ -102,7 +102,7 @@ class Batcher:
         if done is None and len(lane.frames) >= self._max_waiting:
             _DROPPED.inc()
             return
-        lane.add(frame, done)
+        lane.append_frame(frame, done)
 
     def waiting(self, shard: int) -> int:
         """How many frames wait for a shard, besides the batch on its way."""
@@ -127,7 +127,7 @@ class Batcher:
             await lane.filled.wait()
             if not self._closed:
                 await _closing(lane)
-            frames, done = lane.take()
+            frames, done = lane.pop_batch()
             if not frames:
                 return
             depth.set(len(frames) + len(lane.frames))
@@ -143,7 +143,7 @@ class Batcher:
                 lane.filled.set()
 
 
-def _write_steps(frames: list[Frame], shard: int) -> None:
+def _write_steps(frames: list[GatewayFrame], shard: int) -> None:
     """They are in the stream: a trace step for each that is traced."""
     for frame in frames:
         if TRACES.is_traced(frame.trace_id):

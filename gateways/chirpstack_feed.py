@@ -16,8 +16,8 @@ import structlog
 from chirpstack_api import gw
 
 from core.messages.downlinks import TransmitReply
-from core.messages.frames import Frame
-from core.runtime.mqtt import MqttAway, MqttEdge, MqttMessage, MqttRefused, MqttSettings
+from core.messages.frames import GatewayFrame
+from core.runtime.mqtt import MqttAway, MqttMessage, MqttRejected, MqttSession, MqttSettings
 from gateways.chirpstack_feed_messages import (
     Counts,
     Unfit,
@@ -78,7 +78,7 @@ class ChirpStackFeed:
             mqtt_client_id=f"territoire-{settings.instance}",
             mqtt_session_expiry=0,  # A command that waited for us has missed its window.
         )
-        self.edge = MqttEdge(broker, [f"{self._prefix}gateway/+/command/+"])
+        self.edge = MqttSession(broker, [f"{self._prefix}gateway/+/command/+"])
         self._lanes = [_Lane() for _ in range(LANES)]
         self._fed: dict[GatewayId, _Fed] = {}
         self._configured: dict[GatewayId, tuple[str, float]] = {}  # Version, and seconds between stats.
@@ -86,14 +86,14 @@ class ChirpStackFeed:
         self._answering: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
-    def offer(self, frame: Frame, done: Callable[[], None] | None = None) -> None:
+    def submit_frame(self, frame: GatewayFrame, done: Callable[[], None] | None = None) -> None:
         """Publish a copy of a frame there, and hand it on here."""
         fed = self._fed.get(GatewayId(frame.gateway_id))
         if fed is not None:
-            fed.counts.note_frame(frame)
+            fed.counts.count_frame(frame)
         event = up_event(frame, next(self._uplink_ids) % UPLINK_IDS)
         self._say(GatewayId(frame.gateway_id), "event/up", encode(event, as_json=self._as_json))
-        self._sink.offer(frame, done)
+        self._sink.submit_frame(frame, done)
 
     def _say(self, gateway_id: GatewayId, what: str, payload: bytes, *, retain: bool = False) -> None:
         if sum(len(lane.waiting) for lane in self._lanes) >= MAX_WAITING:
@@ -113,12 +113,12 @@ class ChirpStackFeed:
             while True:
                 for message in await self.edge.batch():
                     self.edge.ack((message,))
-                    self._take(tasks, paths, transmit, message)
+                    self._handle_command(tasks, paths, transmit, message)
 
     def _connected(self) -> None:
         """Whatever its broker remembered may be lost with it."""
         for gateway_id in self._fed:
-            self._tell_state(gateway_id, online=True)
+            self._publish_state(gateway_id, online=True)
 
     async def _publish(self, lane: _Lane) -> None:
         """One event after the other; while the broker is away the queue fills, and then drops."""
@@ -136,7 +136,7 @@ class ChirpStackFeed:
                 log.debug("chirpstack_away", error=str(away))
                 await asyncio.sleep(WATCH_EVERY_S)
                 continue
-            except MqttRefused as refused:
+            except MqttRejected as refused:
                 log.warning("chirpstack_refuses", topic=topic, error=str(refused))
                 FEED.labels(what, "refused").inc()
             else:
@@ -152,23 +152,23 @@ class ChirpStackFeed:
             held, now = paths.held(), self._loop.time()
             for gateway_id in held - set(self._fed):
                 self._fed[gateway_id] = _Fed(now + self._every_s(gateway_id))
-                self._tell_state(gateway_id, online=True)
+                self._publish_state(gateway_id, online=True)
             for gateway_id in set(self._fed) - held:
                 del self._fed[gateway_id]
-                self._tell_state(gateway_id, online=False)
+                self._publish_state(gateway_id, online=False)
             for gateway_id, fed in self._fed.items():
                 if now >= fed.stats_due_at:
-                    self._tell_stats(gateway_id, fed)
+                    self._publish_stats(gateway_id, fed)
                     fed.stats_due_at = now + self._every_s(gateway_id)
 
     def _every_s(self, gateway_id: GatewayId) -> float:
         return self._configured.get(gateway_id, ("", self._stats_every_s))[1]
 
-    def _tell_state(self, gateway_id: GatewayId, *, online: bool) -> None:
+    def _publish_state(self, gateway_id: GatewayId, *, online: bool) -> None:
         state = conn_event(gateway_id, online=online)
         self._say(gateway_id, "state/conn", encode(state, as_json=self._as_json), retain=True)
 
-    def _tell_stats(self, gateway_id: GatewayId, fed: _Fed) -> None:
+    def _publish_stats(self, gateway_id: GatewayId, fed: _Fed) -> None:
         gateway = self._gateways.get(gateway_id)
         if gateway is None:
             return
@@ -176,21 +176,23 @@ class ChirpStackFeed:
         version = self._configured.get(gateway_id, ("", 0.0))[0]
         self._say(gateway_id, "event/stats", encode(stats_event(gateway, counts, version), as_json=self._as_json))
         # The replica that held the path before us may have said that it is gone after we said that it is there.
-        self._tell_state(gateway_id, online=True)
+        self._publish_state(gateway_id, online=True)
 
-    async def farewell(self) -> None:
+    async def publish_offline(self) -> None:
         """Say that our gateways are gone, as far as the broker still hears us."""
         for gateway_id in self._fed:
             state = encode(conn_event(gateway_id, online=False), as_json=self._as_json)
             try:
                 await self.edge.publish(f"{self._prefix}gateway/{gateway_id.hex()}/state/conn", state, retain=True)
-            except (MqttAway, MqttRefused) as away:
+            except (MqttAway, MqttRejected) as away:
                 log.info("chirpstack_not_told", error=str(away))
                 return
 
     # --- Commands ------------------------------------------------------------------------------------
 
-    def _take(self, tasks: asyncio.TaskGroup, paths: Paths, transmit: Transmit, message: MqttMessage) -> None:
+    def _handle_command(
+        self, tasks: asyncio.TaskGroup, paths: Paths, transmit: Transmit, message: MqttMessage
+    ) -> None:
         """Act on a command to a gateway whose path is ours; every replica hears it, and one alone answers."""
         try:
             topic = EventTopic.parse_command(message.topic)
@@ -214,7 +216,7 @@ class ChirpStackFeed:
         if command.gateway_id != topic.gateway_id.hex():
             raise UnreadableEvent("gateway_id", command.gateway_id)
         if len(self._answering) >= MAX_COMMANDS:
-            self._tell_ack(topic.gateway_id, command, ["QUEUE_FULL"])
+            self._publish_ack(topic.gateway_id, command, ["QUEUE_FULL"])
             return
         answering = tasks.create_task(
             self._carry_out(transmit, topic.gateway_id, command), name=f"downlink {command.downlink_id}"
@@ -227,15 +229,15 @@ class ChirpStackFeed:
             request = request_of(command, gateway_id)
         except Unfit as unfit:
             log.warning("chirpstack_downlink_unfit", gw_eui=gateway_id.hex(), error=str(unfit))
-            self._tell_ack(gateway_id, command, ["INTERNAL_ERROR"])
+            self._publish_ack(gateway_id, command, ["INTERNAL_ERROR"])
             return
         reply: TransmitReply = await transmit(gateway_id, request)
         fed = self._fed.get(gateway_id)
         if fed is not None:
-            fed.counts.note_reply(request, reply)
-        self._tell_ack(gateway_id, command, statuses_of(request, reply))
+            fed.counts.count_reply(request, reply)
+        self._publish_ack(gateway_id, command, statuses_of(request, reply))
 
-    def _tell_ack(self, gateway_id: GatewayId, command: gw.DownlinkFrame, statuses: list[str]) -> None:
+    def _publish_ack(self, gateway_id: GatewayId, command: gw.DownlinkFrame, statuses: list[str]) -> None:
         FEED.labels("command/down", statuses[-1].lower()).inc()
         self._say(gateway_id, "event/ack", encode(ack_event(command, statuses), as_json=self._as_json))
 

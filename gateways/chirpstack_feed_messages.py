@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from core.messages.downlinks import Transmission, TransmitReply, TransmitRequest
-from core.messages.frames import Frame
+from core.messages.frames import GatewayFrame
 from core.model.entities import Gateway
 from core.runtime.clock import wall_clock_us
 from gateways.frontend import NO_ACK, OK
@@ -50,13 +50,13 @@ class Counts:
     """By frequency, Hz."""
     statuses: Counter[str] = field(default_factory=Counter[str])
 
-    def note_frame(self, frame: Frame) -> None:
+    def count_frame(self, frame: GatewayFrame) -> None:
         """Count an uplink."""
         self.received[frame.frequency] += 1
         if frame.spreading_factor:
             self.by_lora[frame.spreading_factor, frame.bandwidth] += 1
 
-    def note_reply(self, request: TransmitRequest, reply: TransmitReply) -> None:
+    def count_reply(self, request: TransmitRequest, reply: TransmitReply) -> None:
         """Count a downlink."""
         self.asked += 1
         self.statuses[status_of(reply.status)] += 1
@@ -71,7 +71,7 @@ def encode(message: Message, *, as_json: bool) -> bytes:
     return message.SerializeToString()
 
 
-def up_event(frame: Frame, uplink_id: int) -> gw.UplinkFrame:
+def up_event(frame: GatewayFrame, uplink_id: int) -> gw.UplinkFrame:
     """`event/up`."""
     event = gw.UplinkFrame(phy_payload=frame.phy_payload)
     tx, heard = event.tx_info, event.rx_info

@@ -9,7 +9,7 @@ from chirpstack_api import gw
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
-from core.messages.frames import Frame
+from core.messages.frames import GatewayFrame
 from core.messages.traces import new_trace
 from gateways import chirpstack_legacy as legacy
 from gateways.frontend import ChosenTransmission
@@ -120,7 +120,7 @@ def write_command(command: gw.DownlinkFrame, *, as_json: bool, as_legacy: bool =
 
 def frame_of(
     uplink: gw.UplinkFrame, gateway_id: GatewayId, received_at_us: int, replayed_since_us: int | None
-) -> Frame:
+) -> GatewayFrame:
     """The copy in an `up` event. The topic names the gateway: that is what the broker's rules checked.
 
     Raises:
@@ -139,7 +139,7 @@ def frame_of(
     if kind not in ("lora", "fsk") or not tx_info.frequency:
         raise UnreadableEvent("modulation", kind or "none")
     lora, fsk = tx_info.modulation.lora, tx_info.modulation.fsk
-    return Frame(
+    return GatewayFrame(
         phy_payload=uplink.phy_payload,
         gateway_id=gateway_id,
         time_us=reception_time_us(
@@ -167,10 +167,10 @@ def _microseconds(stamp: Any) -> int:
     return stamp.seconds * 1_000_000 + stamp.nanos // 1000
 
 
-def _gps_time_us(heard: gw.UplinkRxInfo) -> int | None:
-    if not heard.HasField("time_since_gps_epoch"):
+def _gps_time_us(rx_info: gw.UplinkRxInfo) -> int | None:
+    if not rx_info.HasField("time_since_gps_epoch"):
         return None
-    since = _microseconds(heard.time_since_gps_epoch)
+    since = _microseconds(rx_info.time_since_gps_epoch)
     return since + _GATEWAY_TO_UTC_US if since > 0 else None
 
 
@@ -188,21 +188,21 @@ def stats_of(stats: gw.GatewayStats) -> dict[str, Any]:
     return noted
 
 
-def downlink_of(emission: ChosenTransmission, downlink_id: int) -> gw.DownlinkFrame:
+def downlink_of(radio_request: ChosenTransmission, downlink_id: int) -> gw.DownlinkFrame:
     """A command of one item: which window comes next is decided here, where the answers arrive."""
-    transmission = emission.transmission
-    command = gw.DownlinkFrame(downlink_id=downlink_id, gateway_id=emission.gateway_id.hex())
+    transmission = radio_request.transmission
+    command = gw.DownlinkFrame(downlink_id=downlink_id, gateway_id=radio_request.gateway_id.hex())
     item = command.items.add()
     item.phy_payload = transmission.phy_payload
     tx_info = item.tx_info
     tx_info.frequency = transmission.frequency
-    tx_info.power = emission.erp + ERP_TO_EIRP
+    tx_info.power = radio_request.erp + ERP_TO_EIRP
     lora = tx_info.modulation.lora
     lora.bandwidth = transmission.bandwidth
     lora.spreading_factor = transmission.spreading_factor
     lora.code_rate = gw.CR_4_5
     lora.polarization_inversion = True
-    tx_info.context = emission.context
+    tx_info.context = radio_request.context
     if transmission.immediate:
         tx_info.timing.immediately.SetInParent()
     else:

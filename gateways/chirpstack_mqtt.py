@@ -11,9 +11,9 @@ from typing import Any
 import structlog
 from chirpstack_api import gw
 
-from core.messages.frames import Frame
+from core.messages.frames import GatewayFrame
 from core.runtime.clock import wall_clock_us
-from core.runtime.mqtt import MqttAway, MqttEdge, MqttMessage, MqttRefused, MqttSettings
+from core.runtime.mqtt import MqttAway, MqttMessage, MqttRejected, MqttSession, MqttSettings
 from gateways.chirpstack_legacy import downlink_id_of
 from gateways.chirpstack_messages import (
     EventTopic,
@@ -29,7 +29,7 @@ from gateways.chirpstack_messages import (
 )
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, ChosenTransmission
 from gateways.gateway_activity import Activity
-from gateways.known_gateways import Gateways, Sightings
+from gateways.known_gateways import Gateways, LastSeen
 from gateways.paths import Paths
 from gateways.telemetry import DATAGRAMS, FRAMES
 from lorawan.identifiers import GatewayId
@@ -74,14 +74,14 @@ class ChirpStackMqtt:
         prefixes: Mapping[str, str],
         activity: Activity,
         gateways: Gateways,
-        sightings: Sightings,
+        last_seen: LastSeen,
         paths: Paths,
     ) -> None:
-        self.edge = MqttEdge(settings, FILTERS)
+        self.edge = MqttSession(settings, FILTERS)
         self._prefixes = prefixes
         self._activity = activity
         self._registered = gateways
-        self._sightings = sightings
+        self._sightings = last_seen
         self._paths = paths
         self._stations: dict[GatewayId, _Station] = {}
         self._asked: dict[tuple[GatewayId, int], asyncio.Future[str]] = {}
@@ -92,18 +92,18 @@ class ChirpStackMqtt:
 
     async def keep_connected(self) -> None:
         """Keep the session with the broker until cancelled."""
-        await self.edge.run(self._note_connection)
+        await self.edge.run(self._record_connection)
 
-    def _note_connection(self) -> None:
+    def _record_connection(self) -> None:
         self._connected_at = self._loop.time()
 
     async def receive(self) -> None:
         """Take events until cancelled; what is not acknowledged stays with the broker."""
         while True:
             for message in await self.edge.batch():
-                self._take(message)
+                self._handle_message(message)
 
-    def _take(self, message: MqttMessage) -> None:
+    def _handle_message(self, message: MqttMessage) -> None:
         acknowledge = partial(self.edge.ack, (message,))
         kind = "unknown"
         try:
@@ -118,9 +118,9 @@ class ChirpStackMqtt:
         if held is None:
             acknowledge()
         else:
-            self._activity.offer(held, acknowledge)
+            self._activity.submit_frame(held, acknowledge)
 
-    def _event(self, topic: EventTopic, message: MqttMessage) -> Frame | None:
+    def _event(self, topic: EventTopic, message: MqttMessage) -> GatewayFrame | None:
         """Act on an event; returns the frame whose safety the acknowledgement waits for."""
         if topic.prefix not in self._prefixes:
             raise UnreadableEvent("unknown_prefix", topic.prefix)
@@ -130,7 +130,7 @@ class ChirpStackMqtt:
             case "stats":
                 stats = read_event(message.payload, gw.GatewayStats())
                 self._seen(_Station.of(topic, message.payload, stats), stats_of(stats))
-                self._activity.note(
+                self._activity.count_activity(
                     topic.gateway_id,
                     received=stats.rx_packets_received,
                     received_ok=stats.rx_packets_received_ok,
@@ -145,7 +145,7 @@ class ChirpStackMqtt:
             DATAGRAMS.labels(f"event_{topic.kind}", "ok").inc()
         return None
 
-    def _up(self, topic: EventTopic, payload: bytes) -> Frame | None:
+    def _up(self, topic: EventTopic, payload: bytes) -> GatewayFrame | None:
         received_at_us = wall_clock_us()
         uplink = read_event(payload, gw.UplinkFrame())
         if not self._seen(_Station.of(topic, payload, uplink), {}):
@@ -165,14 +165,14 @@ class ChirpStackMqtt:
 
     def _seen(self, station: _Station, stats: dict[str, Any]) -> bool:
         """Note a sign of life, and how to answer; whether the gateway is registered."""
-        if not self._note(station.topic, stats):
+        if not self._record_stats(station.topic, stats):
             return False
         if self._reachable(station):
-            self._note(station.topic, {"online": True})
+            self._record_stats(station.topic, {"online": True})
         return True
 
-    def _note(self, topic: EventTopic, stats: dict[str, Any]) -> bool:
-        return self._sightings.note(topic.gateway_id, NAME, f"mqtt {topic.prefix}".rstrip(), stats)
+    def _record_stats(self, topic: EventTopic, stats: dict[str, Any]) -> bool:
+        return self._sightings.record_seen(topic.gateway_id, NAME, f"mqtt {topic.prefix}".rstrip(), stats)
 
     def _reachable(self, station: _Station) -> bool:
         """Remember how a registered gateway is answered; whether its path is new."""
@@ -190,7 +190,7 @@ class ChirpStackMqtt:
         elif online:
             self._seen(station, {"online": True})
         elif not message.retain:
-            self._note(topic, {"online": False})
+            self._record_stats(topic, {"online": False})
             self._paths.lost_soon(topic.gateway_id)
 
     def _tx_ack(self, topic: EventTopic, ack: gw.DownlinkTxAck) -> None:
@@ -202,16 +202,16 @@ class ChirpStackMqtt:
         DATAGRAMS.labels("event_ack", status.lower()).inc()
         asked.set_result(status)
 
-    async def emit(self, emission: ChosenTransmission) -> str:
+    async def transmit(self, radio_request: ChosenTransmission) -> str:
         """command/down, and the `ack` event with its id."""
-        station = self._stations.get(emission.gateway_id)
+        station = self._stations.get(radio_request.gateway_id)
         if station is None:
             return INTERNAL_ERROR
         downlink_id, self._next_id = self._next_id, self._next_id % (DOWNLINK_IDS - 1) + 1
-        command = downlink_of(emission, downlink_id)
+        command = downlink_of(radio_request, downlink_id)
         payload = write_command(command, as_json=station.as_json, as_legacy=station.as_legacy)
         answered: asyncio.Future[str] = self._loop.create_future()
-        self._asked[emission.gateway_id, downlink_id] = answered
+        self._asked[radio_request.gateway_id, downlink_id] = answered
         try:
             async with asyncio.timeout(TX_ACK_TIMEOUT_S):
                 if not await self.edge.publish(station.topic.command("down"), payload):
@@ -219,11 +219,11 @@ class ChirpStackMqtt:
                 return await answered
         except TimeoutError:
             return NO_ACK
-        except MqttRefused as refused:
-            log.warning("downlink_refused", gw_eui=emission.gateway_id.hex(), error=str(refused))
+        except MqttRejected as refused:
+            log.warning("downlink_refused", gw_eui=radio_request.gateway_id.hex(), error=str(refused))
             return INTERNAL_ERROR
         except MqttAway as away:
-            log.warning("downlink_unanswered", gw_eui=emission.gateway_id.hex(), error=str(away))
+            log.warning("downlink_unanswered", gw_eui=radio_request.gateway_id.hex(), error=str(away))
             return NO_ACK
         finally:
-            del self._asked[emission.gateway_id, downlink_id]
+            del self._asked[radio_request.gateway_id, downlink_id]

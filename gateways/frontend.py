@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from core.messages.downlinks import Transmission
-from core.messages.frames import Frame
+from core.messages.frames import GatewayFrame
 from lorawan.identifiers import GatewayId
 
 OK = "OK"
@@ -31,7 +31,7 @@ class ChosenTransmission:
 class FrameSink(Protocol):
     """Takes the copies of frames that gateways heard."""
 
-    def offer(self, frame: Frame, done: Callable[[], None] | None = None) -> None:
+    def submit_frame(self, frame: GatewayFrame, done: Callable[[], None] | None = None) -> None:
         """Take a frame; `done` is called once it is safe."""
         ...
 
@@ -49,7 +49,7 @@ class Frontend(Protocol):
         """Whether a gateway answers as soon as it has queued a frame: its answer then tells how far away it is."""
         ...
 
-    async def emit(self, emission: ChosenTransmission) -> str:
+    async def transmit(self, radio_request: ChosenTransmission) -> str:
         """Ask the gateway's radio and wait for its answer: OK, the error that it names, or NO_ACK."""
         ...
 
@@ -61,7 +61,7 @@ class WindowFrontend(Frontend, Protocol):
     An answer comes too late to choose another window: they are given all of them, and fall back by themselves.
     """
 
-    async def emit_in_windows(self, emissions: Sequence[ChosenTransmission]) -> tuple[str, int]:
+    async def transmit_in_windows(self, radio_requests: Sequence[ChosenTransmission]) -> tuple[str, int]:
         """Ask for one frame in any of its windows, the first that the radio can keep.
 
         Returns:

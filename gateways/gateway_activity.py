@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from core.messages.frames import Frame
+from core.messages.frames import GatewayFrame
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool
 from gateways import gateway_metrics
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class Tally:
+class GatewayCounts:
     """Counts since this process started."""
 
     uplinks: int = 0
@@ -37,13 +37,13 @@ class Tally:
     limited: int = 0
 
 
-WHAT = tuple(asdict(Tally()))
+WHAT = tuple(asdict(GatewayCounts()))
 
 
 @dataclass(slots=True)
 class _Work:
-    total: Tally = field(default_factory=Tally)
-    saved: Tally = field(default_factory=Tally)
+    total: GatewayCounts = field(default_factory=GatewayCounts)
+    saved: GatewayCounts = field(default_factory=GatewayCounts)
     round_trip_ms: float | None = None
     recent: dict[bytes, tuple[int, int]] = field(default_factory=dict[bytes, tuple[int, int]])
 
@@ -57,14 +57,14 @@ class Activity:
         self._sink = sink
         self._work: dict[bytes, _Work] = {}
 
-    def offer(self, frame: Frame, done: Callable[[], None] | None = None) -> None:
+    def submit_frame(self, frame: GatewayFrame, done: Callable[[], None] | None = None) -> None:
         """Count a copy of a frame, and hand it on."""
         work = self._of(frame.gateway_id)
         if work is not None:
             _count(work, frame)
-        self._sink.offer(frame, done)
+        self._sink.submit_frame(frame, done)
 
-    def note(
+    def count_activity(
         self,
         gateway_id: GatewayId,
         *,
@@ -111,7 +111,9 @@ class Activity:
         hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         for gateway_id in [known for known in self._work if known not in self._gateways]:
             del self._work[gateway_id]
-        counted = [(gateway_id, work, Tally(*astuple(work.total))) for gateway_id, work in self._work.items()]
+        counted = [
+            (gateway_id, work, GatewayCounts(*astuple(work.total))) for gateway_id, work in self._work.items()
+        ]
         changed = [(known, work, total) for known, work, total in counted if total != work.saved]
         if not changed:
             return
@@ -129,7 +131,7 @@ class Activity:
             _show(entry)
 
 
-def _count(work: _Work, frame: Frame) -> None:
+def _count(work: _Work, frame: GatewayFrame) -> None:
     recent, phy_payload = work.recent, frame.phy_payload
     before = recent.get(phy_payload)
     if before is not None and frame.received_at_us - before[0] < DUPLICATE_WITHIN_US:
@@ -151,7 +153,7 @@ def _show(entry: HourOfGateway) -> None:
         gateway_metrics.ROUND_TRIP.labels(name).set(entry.round_trip_ms / 1000)
 
 
-def _less(total: Tally, saved: Tally) -> tuple[int, int, int, int, int]:
+def _less(total: GatewayCounts, saved: GatewayCounts) -> tuple[int, int, int, int, int]:
     return (
         total.uplinks - saved.uplinks,
         total.duplicates - saved.duplicates,

@@ -66,7 +66,7 @@ class _Sight:
     stats: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-class Sightings:
+class LastSeen:
     """Signs of life since the last save, one entry per gateway."""
 
     def __init__(self, pool: Pool, gateways: Gateways) -> None:
@@ -76,7 +76,7 @@ class Sightings:
         self._unknown: dict[bytes, _Sight] = {}
         self._refused: dict[tuple[bytes, str, str, str], int] = {}
 
-    def note(
+    def record_seen(
         self, gateway_id: GatewayId, frontend: str, address: str, stats: dict[str, Any] | None = None
     ) -> bool:
         """Remember that the gateway was here; whether it is registered."""
@@ -92,7 +92,7 @@ class Sightings:
             sight.stats |= stats
         return registered
 
-    def refuse_address(self, gateway_id: GatewayId, frontend: str, former: str, address: str) -> None:
+    def reject_address(self, gateway_id: GatewayId, frontend: str, former: str, address: str) -> None:
         """Somebody spoke in a registered gateway's name while it spoke from `former`."""
         ADDRESS_CHANGES.labels("refused").inc()
         gateway_metrics.ADDRESS_CHANGES.labels(gateway_id.hex(), "refused").inc()
@@ -113,7 +113,7 @@ class Sightings:
         refused, self._refused = self._refused, {}
         try:
             if refused:
-                await self._save_refused(refused)
+                await self._save_rejected(refused)
                 refused = {}
             if known:
                 await self._save_known(known)
@@ -133,17 +133,17 @@ class Sightings:
         self,
         known: dict[bytes, _Sight],
         unknown: dict[bytes, _Sight],
-        refused: dict[tuple[bytes, str, str, str], int],
+        rejected: dict[tuple[bytes, str, str, str], int],
     ) -> None:
         """What could not be saved goes with the next."""
         self._known = known | self._known
         self._unknown = unknown | self._unknown
-        for key, times in refused.items():
+        for key, times in rejected.items():
             self._refused[key] = self._refused.get(key, 0) + times
 
-    async def _save_refused(self, refused: dict[tuple[bytes, str, str, str], int]) -> None:
+    async def _save_rejected(self, rejected: dict[tuple[bytes, str, str, str], int]) -> None:
         at = datetime.now(UTC)
-        changes = [AddressSeen(*key, refused=True, times=times, at=at) for key, times in refused.items()]
+        changes = [AddressSeen(*key, refused=True, times=times, at=at) for key, times in rejected.items()]
         async with self._pool.acquire() as connection, connection.transaction():
             await save_address_changes(connection, changes)
             await request_address_alerts(connection, changes)
@@ -171,10 +171,10 @@ def _warn(event: str, change: AddressSeen) -> None:
     )
 
 
-def _rows(sights: dict[bytes, _Sight]) -> list[GatewaySeen]:
+def _rows(seen: dict[bytes, _Sight]) -> list[GatewaySeen]:
     return [
         GatewaySeen(
             gateway_id, sight.frontend, sight.address, datetime.fromtimestamp(sight.seen_at, UTC), sight.stats
         )
-        for gateway_id, sight in sights.items()
+        for gateway_id, sight in seen.items()
     ]

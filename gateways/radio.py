@@ -15,8 +15,8 @@ from gateways import gateway_metrics
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, OK, ChosenTransmission, Frontend, WindowFrontend
 from gateways.round_trip import RoundTrips
 from gateways.telemetry import ROUND_TRIP_SECONDS
-from gateways.transmission_store import Statuses, read_emissions, write_transmission
-from lorawan.airtime import Granted, Priority, Refused, Scheduler, Usage, lora_airtime_us
+from gateways.transmission_store import Statuses, read_transmissions, write_transmission
+from lorawan.airtime import Granted, Priority, Scheduler, TransmitRejected, Usage, lora_airtime_us
 from lorawan.airtime import Transmission as LedgerTransmission
 from lorawan.identifiers import GatewayId
 from lorawan.regions import EU868, REGIONS
@@ -85,7 +85,7 @@ class Radio:
             DATABASE_AWAY: the ledger cannot be read.
         """
         scheduler = Scheduler(REGIONS.get(gateway.region, EU868))
-        scheduler.restore(wall_clock_us(), await read_emissions(pool, gateway.gateway_id))
+        scheduler.restore(wall_clock_us(), await read_transmissions(pool, gateway.gateway_id))
         return cls(gateway, scheduler, pool, statuses, round_trips)
 
     def usage(self) -> tuple[Usage, ...]:
@@ -126,7 +126,9 @@ class Radio:
         if not bookings:
             fits_at_us = min((outcome.fits_at_us for outcome in refused if outcome.fits_at_us), default=0)
             return TransmitReply(refused[-1].status if refused else INTERNAL_ERROR, -1, fits_at_us, 0)
-        status, place = await frontend.emit_in_windows([self._emission(request, booked) for booked in bookings])
+        status, place = await frontend.transmit_in_windows(
+            [self._radio_request(request, booked) for booked in bookings]
+        )
         for booked in bookings:
             # Silence is no answer: any of them may have gone out.
             self._settle(booked, NOT_TAKEN if status == OK and booked is not bookings[place] else status)
@@ -160,7 +162,7 @@ class Radio:
     async def _book(self, request: TransmitRequest, index: int, transmission: Transmission) -> _Booking | _Outcome:
         """Reserve the radio and write it down, or say why not."""
         granted = self._request(request, transmission)
-        if isinstance(granted, Refused):
+        if isinstance(granted, TransmitRejected):
             return _Outcome(granted.status, granted.fits_at_us)
         priority = _priority_of(request)
         booked = LedgerTransmission(granted.start_us, granted.airtime_us, granted.frequency)
@@ -175,11 +177,11 @@ class Radio:
 
     def _settle(self, booked: _Booking, status: str) -> None:
         """Note what became of a booking; the radio is free again when nothing can have gone out."""
-        self._statuses.note(booked.row_id, status)
+        self._statuses.record_status(booked.row_id, status)
         if status not in {OK, NO_ACK}:
             self._scheduler.release(booked.granted)
 
-    def _request(self, request: TransmitRequest, transmission: Transmission) -> Granted | Refused:
+    def _request(self, request: TransmitRequest, transmission: Transmission) -> Granted | TransmitRejected:
         # A clock that was set back must not take the ledger back with it.
         now = self._latest_now_us = max(wall_clock_us(), self._latest_now_us)
         try:
@@ -187,7 +189,7 @@ class Radio:
                 len(transmission.phy_payload), transmission.spreading_factor, transmission.bandwidth, crc=False
             )
         except (ValueError, ZeroDivisionError):
-            return Refused("TX_FREQ")
+            return TransmitRejected("TX_FREQ")
         return self._scheduler.request(
             now,
             start_us=None if transmission.immediate else request.uplink_at_us + transmission.delay_us,
@@ -198,7 +200,7 @@ class Radio:
             lead_us=QUEUE_LEAD_US + self.round_trip_us,
         )
 
-    def _emission(self, request: TransmitRequest, booked: _Booking) -> ChosenTransmission:
+    def _radio_request(self, request: TransmitRequest, booked: _Booking) -> ChosenTransmission:
         transmission = booked.transmission
         erp = self._region.downlink_erp(transmission.frequency) - round(self.gateway.antenna_gain)
         return ChosenTransmission(
@@ -214,7 +216,7 @@ class Radio:
 
     async def _hand_over(self, frontend: Frontend, request: TransmitRequest, booked: _Booking) -> str:
         """Ask the gateway, an immediate frame only when its turn has come."""
-        granted, emission = booked.granted, self._emission(request, booked)
+        granted, emission = booked.granted, self._radio_request(request, booked)
         if not booked.transmission.immediate:
             return TOO_LATE if self._is_late(granted) else await self._ask(frontend, emission)
         await _sleep_until(granted.start_us - QUEUE_LEAD_US - self.round_trip_us)
@@ -228,13 +230,13 @@ class Radio:
                 self._on_air_until_us = wall_clock_us() + QUEUE_LEAD_US + granted.airtime_us
             return status
 
-    async def _ask(self, frontend: Frontend, emission: ChosenTransmission) -> str:
+    async def _ask(self, frontend: Frontend, radio_request: ChosenTransmission) -> str:
         asked_at = time.perf_counter()
-        status = await frontend.emit(emission)
+        status = await frontend.transmit(radio_request)
         if frontend.answers_at_once and status not in {NO_ACK, INTERNAL_ERROR}:
             elapsed = time.perf_counter() - asked_at
             ROUND_TRIP_SECONDS.observe(elapsed)
-            self._round_trips.note(self.gateway.gateway_id, round(elapsed * 1e6))
+            self._round_trips.record_sample(self.gateway.gateway_id, round(elapsed * 1e6))
             self.measured_us = self._round_trips.of(self.gateway.gateway_id)
         return status
 

@@ -23,7 +23,7 @@ class RoundTrip:
     """None before the first one."""
     _samples: deque[int] = field(default_factory=lambda: deque(maxlen=SAMPLES))
 
-    def note(self, sample_us: int) -> None:
+    def record_sample(self, sample_us: int) -> None:
         """Count one more."""
         self._samples.append(sample_us)
         self.median_us = median_low(self._samples)
@@ -42,11 +42,11 @@ class RoundTrips:
         """What any replica has measured within a day."""
         measured = await read_round_trips(pool, datetime.now(UTC) - timedelta(days=1))
         for gateway_id, round_trip_ms in measured.items():
-            self.note(GatewayId(gateway_id), round(round_trip_ms * 1000))
+            self.record_sample(GatewayId(gateway_id), round(round_trip_ms * 1000))
 
-    def note(self, gateway_id: GatewayId, sample_us: int) -> None:
+    def record_sample(self, gateway_id: GatewayId, sample_us: int) -> None:
         """The gateway answered a request after this time."""
-        self._of.setdefault(gateway_id, RoundTrip()).note(min(sample_us, MOST_US))
+        self._of.setdefault(gateway_id, RoundTrip()).record_sample(min(sample_us, MOST_US))
 
     def of(self, gateway_id: GatewayId) -> int | None:
         """Microseconds; None while nothing was measured."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from core.messages.frames import Frame
+from core.messages.frames import GatewayFrame
 from core.messages.traces import new_trace
 from gateways.frontend import ChosenTransmission
 from gateways.reception_time import reception_time_us
@@ -16,7 +16,9 @@ TMST_RANGE = 1 << 32
 TMST_LENGTH = 4
 
 
-def frames_of(rxpk: RxPk, gateway_id: GatewayId, received_at_us: int, round_trip_us: int = 0) -> list[Frame]:
+def frames_of(
+    rxpk: RxPk, gateway_id: GatewayId, received_at_us: int, round_trip_us: int = 0
+) -> list[GatewayFrame]:
     """The copies in one rxpk: one, or one per antenna."""
     modulation = rxpk.modulation
     tmst = rxpk.tmst
@@ -25,7 +27,7 @@ def frames_of(rxpk: RxPk, gateway_id: GatewayId, received_at_us: int, round_trip
     lora = modulation if isinstance(modulation, Lora) else Lora(0, 0)
     trace_id = new_trace()
     return [
-        Frame(
+        GatewayFrame(
             phy_payload=rxpk.phy_payload,
             gateway_id=gateway_id,
             time_us=time_us,
@@ -62,14 +64,14 @@ def stats_of(stat: Stat) -> dict[str, Any]:
     return {name: value for name, value in stats.items() if value is not None}
 
 
-def txpk_of(emission: ChosenTransmission) -> TxPk | None:
+def txpk_of(radio_request: ChosenTransmission) -> TxPk | None:
     """What a forwarder is asked for; None when there is no counter to be on time by."""
-    transmission = emission.transmission
+    transmission = radio_request.transmission
     if transmission.immediate:
         tmst = None
-    elif len(emission.context) == TMST_LENGTH:
-        tmst = (int.from_bytes(emission.context) + transmission.delay_us) % TMST_RANGE
+    elif len(radio_request.context) == TMST_LENGTH:
+        tmst = (int.from_bytes(radio_request.context) + transmission.delay_us) % TMST_RANGE
     else:
         return None
     modulation = Lora(transmission.spreading_factor, transmission.bandwidth)
-    return TxPk(transmission.phy_payload, transmission.frequency, modulation, emission.erp, tmst)
+    return TxPk(transmission.phy_payload, transmission.frequency, modulation, radio_request.erp, tmst)

@@ -11,7 +11,7 @@ from core.runtime.clock import wall_clock_us
 from gateways.address_lock import AddressLock
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, ChosenTransmission
 from gateways.gateway_activity import Activity
-from gateways.known_gateways import Gateways, Sightings
+from gateways.known_gateways import Gateways, LastSeen
 from gateways.paths import EXPIRES_AFTER_S, Paths
 from gateways.rate_limits import Limits
 from gateways.round_trip import RoundTrips
@@ -59,7 +59,7 @@ class SemtechUdp:
         settings: FrontendSettings,
         activity: Activity,
         gateways: Gateways,
-        sightings: Sightings,
+        last_seen: LastSeen,
         paths: Paths,
         round_trips: RoundTrips,
     ) -> None:
@@ -68,7 +68,7 @@ class SemtechUdp:
         self._locks = AddressLock(settings.udp_address_lock_s)
         self._activity = activity
         self._registered = gateways
-        self._sightings = sightings
+        self._sightings = last_seen
         self._paths = paths
         self._socket: DatagramSocket | None = None
         # Only the source of a gateway's newest PULL_DATA is its downlink path.
@@ -125,7 +125,7 @@ class SemtechUdp:
             return
         if holder is not None:
             DATAGRAMS.labels(kind.name.lower(), "address_locked").inc()
-            self._sightings.refuse_address(gateway_id, NAME, holder, addr[0])
+            self._sightings.reject_address(gateway_id, NAME, holder, addr[0])
             return
         try:
             datagram = parse_datagram(data)
@@ -157,14 +157,16 @@ class SemtechUdp:
             return True
         DATAGRAMS.labels("unknown" if kind is None else kind.name.lower(), "rate_limited").inc()
         if is_ours:
-            self._activity.note(gateway_id, limited=1)
+            self._activity.count_activity(gateway_id, limited=1)
         return False
 
     def _pushed(self, datagram: PushData, addr: Address, received_at_us: int) -> None:
         stats = None if datagram.stat is None else stats_of(datagram.stat)
         # Its two sockets may have an address each; that of its downlink path is shown.
         path = self._addresses.get(datagram.gateway_id)
-        known = self._sightings.note(datagram.gateway_id, NAME, addr[0] if path is None else path[0][0], stats)
+        known = self._sightings.record_seen(
+            datagram.gateway_id, NAME, addr[0] if path is None else path[0][0], stats
+        )
         if datagram.rejected or stats:
             self._supervise(datagram)
         for rejected in datagram.rejected:
@@ -180,12 +182,12 @@ class SemtechUdp:
         round_trip_us = self._round_trips.of(datagram.gateway_id) or 0
         for rxpk in datagram.rxpks:
             for frame in frames_of(rxpk, datagram.gateway_id, received_at_us, round_trip_us):
-                self._activity.offer(frame)
+                self._activity.submit_frame(frame)
 
     def _supervise(self, datagram: PushData) -> None:
         stat = datagram.stat
         received, received_ok = (None, None) if stat is None else (stat.rx_received, stat.rx_ok)
-        self._activity.note(
+        self._activity.count_activity(
             datagram.gateway_id,
             rejected=len(datagram.rejected),
             received=received or 0,
@@ -193,7 +195,7 @@ class SemtechUdp:
         )
 
     def _pulled(self, gateway_id: GatewayId, addr: Address) -> None:
-        known = self._sightings.note(gateway_id, NAME, addr[0])
+        known = self._sightings.record_seen(gateway_id, NAME, addr[0])
         former = self._addresses.get(gateway_id)
         if former is None and len(self._addresses) >= MAX_ADDRESSES and not known:
             DATAGRAMS.labels("pull_data", "too_many_gateways").inc()
@@ -230,20 +232,20 @@ class SemtechUdp:
             log.warning("gateway_warned", gw_eui=ack.gateway_id.hex(), warning=ack.warning)
         asked.set_result(ack.status.value)
 
-    async def emit(self, emission: ChosenTransmission) -> str:
+    async def transmit(self, radio_request: ChosenTransmission) -> str:
         """PULL_RESP, and the TX_ACK with its token; a forwarder that cannot read it says nothing at all."""
-        txpk = txpk_of(emission)
-        address = self._addresses.get(emission.gateway_id)
+        txpk = txpk_of(radio_request)
+        address = self._addresses.get(radio_request.gateway_id)
         if txpk is None or address is None or self._socket is None or not self._socket.is_open:
             return INTERNAL_ERROR
-        token = self._free_token(emission.gateway_id)
+        token = self._free_token(radio_request.gateway_id)
         try:
             datagram = pull_resp(token, txpk)
         except ValueError as unfit:
-            log.warning("downlink_not_sent", gw_eui=emission.gateway_id.hex(), error=str(unfit))
+            log.warning("downlink_not_sent", gw_eui=radio_request.gateway_id.hex(), error=str(unfit))
             return INTERNAL_ERROR
         answered: asyncio.Future[str] = self._loop.create_future()
-        self._asked[emission.gateway_id, token] = answered
+        self._asked[radio_request.gateway_id, token] = answered
         try:
             if not self._socket.send(datagram, address[0]):
                 return INTERNAL_ERROR
@@ -252,7 +254,7 @@ class SemtechUdp:
         except TimeoutError:
             return NO_ACK
         finally:
-            del self._asked[emission.gateway_id, token]
+            del self._asked[radio_request.gateway_id, token]
 
     def _free_token(self, gateway_id: GatewayId) -> bytes:
         while True:

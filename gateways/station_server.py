@@ -20,7 +20,7 @@ from lorawan.gateway.basics_station import (
     eui_of,
     parse_discovery,
 )
-from lorawan.gateway.basics_station_answers import MAX_URI, discovery_answer, discovery_refusal
+from lorawan.gateway.basics_station_answers import MAX_URI, discovery_answer, discovery_error
 from lorawan.identifiers import GatewayId
 
 DISCOVERY_PATH = "/router-info"
@@ -162,11 +162,11 @@ class StationServer:
     def _directions(self, connection: ServerConnection, gateway_id: GatewayId) -> tuple[str, str]:
         """What a station is told, and a word to count it by."""
         if not self._is_certified(connection, gateway_id):
-            return discovery_refusal(gateway_id, "the certificate is another gateway's"), "certificate"
+            return discovery_error(gateway_id, "the certificate is another gateway's"), "certificate"
         base = self._settings.station_url or self._reached_at(connection)
         uri = f"{base}{GATEWAY_PATH}{gateway_id.hex()}"
         if len(uri) > MAX_URI:
-            return discovery_refusal(gateway_id, "the address is too long"), "too_long"
+            return discovery_error(gateway_id, "the address is too long"), "too_long"
         # An unregistered one is told the same: it is listed, and at work from the moment it is registered.
         known = self._seen(gateway_id, peer_of(connection))
         return discovery_answer(gateway_id, uri), "ok" if known else "unknown_gateway"

@@ -34,34 +34,34 @@ FROM unnest($1::bigint[], $2::text[]) AS s (id, status) WHERE t.id = s.id
 log = structlog.get_logger()
 
 
-async def read_emissions(connection: Connection | Pool, gateway_id: GatewayId) -> list[Transmission]:
+async def read_transmissions(connection: Connection | Pool, gateway_id: GatewayId) -> list[Transmission]:
     """What a gateway may have emitted in the last hour, or is still to emit."""
     rows = await connection.fetch(READ_EMISSIONS, gateway_id, timeout=WRITE_TIMEOUT_S)
     return [Transmission(to_us(row["starts_at"]), row["airtime_us"], row["frequency"]) for row in rows]
 
 
 async def write_transmission(
-    connection: Connection | Pool, gateway_id: GatewayId, emission: Transmission, priority: int, downlink_id: int
+    connection: Connection | Pool, gateway_id: GatewayId, entry: Transmission, priority: int, downlink_id: int
 ) -> int:
     """Note what the radio is about to be asked for; returns the row's id.
 
     Raises:
         DATABASE_AWAY: not within half a second; the radio must not be asked.
     """
-    starts_at = from_us(emission.start_us)
+    starts_at = from_us(entry.start_us)
     return await connection.fetchval(
         WRITE,
         gateway_id,
         starts_at,
-        emission.frequency,
-        emission.airtime_us,
+        entry.frequency,
+        entry.airtime_us,
         priority,
         downlink_id,
         timeout=WRITE_TIMEOUT_S,
     )
 
 
-async def note_statuses(connection: Connection | Pool, statuses: Sequence[tuple[int, str]]) -> None:
+async def save_statuses(connection: Connection | Pool, statuses: Sequence[tuple[int, str]]) -> None:
     """Note what became of transmissions, by row id."""
     await connection.execute(NOTE_STATUSES, [row_id for row_id, _ in statuses], [status for _, status in statuses])
 
@@ -73,7 +73,7 @@ class Statuses:
         self._pool = pool
         self._waiting: list[tuple[int, str]] = []
 
-    def note(self, row_id: int, status: str) -> None:
+    def record_status(self, row_id: int, status: str) -> None:
         """Remember a status."""
         self._waiting.append((row_id, status))
 
@@ -89,7 +89,7 @@ class Statuses:
         if not waiting:
             return
         try:
-            await note_statuses(self._pool, waiting)
+            await save_statuses(self._pool, waiting)
         except asyncio.CancelledError:  # The bridge ends, and saves once more.
             self._waiting = waiting + self._waiting
             raise

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from core.messages.uplinks import Heard, Uplink
+from core.messages.uplinks import Reception, Uplink
 from core.model.quarantine import Quarantined, QuarantineReason
 from ingest.device import END_US, KnownDevice
 from ingest.identity import Stored
@@ -75,7 +75,7 @@ class Batch:
     latest: list[Row] = field(default_factory=list[Row])
     hours: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
     replaced: list[Uplink] = field(default_factory=list[Uplink])
-    copies: set[int] = field(default_factory=set[int])
+    duplicates: set[int] = field(default_factory=set[int])
     receptions_skipped: int = 0
 
     def rows(self) -> int:
@@ -129,7 +129,7 @@ def compose(
     batch.latest = _latest(batch)
     for interpreted in batch.uplinks:
         uplink = interpreted.uplink
-        if uplink.heard_by:
+        if uplink.receptions:
             _add_receptions(batch, batch.receptions, uplink, uplink, gateways)
     return batch
 
@@ -180,7 +180,7 @@ def _add_receptions(
     gateways: Mapping[bytes, int],
 ) -> None:
     device_id, time_us, uplink_id = uplink.device_id, under.time_us, under.uplink_id
-    heard_by = uplink.heard_by if len(uplink.heard_by) < 2 else _once_each(uplink.heard_by)  # noqa: PLR2004
+    heard_by = uplink.receptions if len(uplink.receptions) < 2 else _once_each(uplink.receptions)  # noqa: PLR2004
     for heard in heard_by:
         gateway_id = gateways.get(heard.gateway_id)
         rssi, snr, antenna = heard.rssi, heard.snr, heard.antenna
@@ -191,10 +191,10 @@ def _add_receptions(
             rows.append((device_id, time_us, uplink_id, gateway_id, antenna, rssi, snr))
 
 
-def _once_each(heard_by: Iterable[Heard]) -> Iterable[Heard]:
+def _once_each(receptions: Iterable[Reception]) -> Iterable[Reception]:
     """Of each antenna its first reception."""
-    first: dict[tuple[bytes, int], Heard] = {}
-    for heard in heard_by:
+    first: dict[tuple[bytes, int], Reception] = {}
+    for heard in receptions:
         first.setdefault((heard.gateway_id, heard.antenna), heard)
     return first.values()
 

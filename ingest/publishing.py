@@ -43,10 +43,10 @@ class MeasurementPublisher:
         if not waiting:
             return
         try:
-            await self._offer(waiting)
+            await self._publish_shards(waiting)
         except BUS_AWAY as away:
             log.warning("measurements_not_published", error=describe(away))
-            await self._offer_again(waiting)
+            await self._publish_again(waiting)
         self._give_up_the_oldest()
 
     def _by_shard(self, by_slot: Mapping[int, Sequence[Published]]) -> dict[int, list[Published]]:
@@ -58,25 +58,25 @@ class MeasurementPublisher:
             measurements.sort(key=itemgetter(1))
         return by_shard
 
-    async def _offer(self, shards: Sequence[int]) -> None:
+    async def _publish_shards(self, shards: Sequence[int]) -> None:
         async with asyncio.timeout(ATTEMPT_S):
-            outcomes = await asyncio.gather(*map(self._offer_shard, shards), return_exceptions=True)
+            outcomes = await asyncio.gather(*map(self._publish_shard, shards), return_exceptions=True)
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
 
-    async def _offer_shard(self, shard: int) -> None:
+    async def _publish_shard(self, shard: int) -> None:
         queue = self._waiting[shard]
         while queue:
             await self._bus.publish_once(topics.measurements(shard), encode_batch(queue[0]))
             queue.popleft()
 
-    async def _offer_again(self, shards: Sequence[int]) -> None:
+    async def _publish_again(self, shards: Sequence[int]) -> None:
         """The stream lives in memory: after a restart of the server it has to be made again."""
         try:
             async with asyncio.timeout(ATTEMPT_S):
                 await self._bus.ensure_measurements_stream()
-            await self._offer(shards)
+            await self._publish_shards(shards)
         except BUS_AWAY as away:
             log.warning("measurements_kept_back", error=describe(away))
 

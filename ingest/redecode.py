@@ -32,13 +32,13 @@ from ingest.redecode_store import (
     KEEP,
     VERSION_CALLED,
     Day,
-    Frame,
     NotOurs,
+    StoredUplink,
+    claim_job,
     instant,
     read_frames,
     read_streams,
     replace_day,
-    take,
 )
 from ingest.scripts import Workers, call_of
 from ingest.vendor_codecs import AnyCodec, VendorCodec
@@ -66,7 +66,7 @@ async def redecode_next(pool: Pool, workers: Workers, owner: str, keys: KeyWrap 
 
     Raises one of DATABASE_AWAY, or PoolUnavailable: the job goes on where it stands with the next call.
     """
-    job = await take(pool, owner)
+    job = await claim_job(pool, owner)
     if job is None:
         return None
     log.info("redecode_began", redecode=job.id, device_id=job.reached_device_id, frames=job.frames)
@@ -172,7 +172,7 @@ class Redecoding:
             await self._redo(device, frames)
             since = instant(frames[-1].time_us + 1)
 
-    async def _redo(self, device: KnownDevice, frames: Sequence[Frame]) -> None:
+    async def _redo(self, device: KnownDevice, frames: Sequence[StoredUplink]) -> None:
         """Decode these frames of whole days, then replace day by day."""
         uplinks = [_uplink(frame, device.id) for frame in frames]
         ours = [
@@ -242,7 +242,7 @@ class Redecoding:
         return reads
 
     async def _former_keys(
-        self, device: KnownDevice, frames: Sequence[Frame], uplinks: Sequence[Uplink]
+        self, device: KnownDevice, frames: Sequence[StoredUplink], uplinks: Sequence[Uplink]
     ) -> list[set[tuple[int, int]]]:
         """For each frame the datastreams and instants of what its codec of then had made of it."""
         found: list[set[tuple[int, int]]] = [set() for _ in frames]
@@ -295,7 +295,7 @@ def _keys_of(interpreted: Interpreted) -> set[tuple[int, int]]:
     return keys
 
 
-def _uplink(frame: Frame, device_id: int) -> Uplink:
+def _uplink(frame: StoredUplink, device_id: int) -> Uplink:
     """A stored frame as the pipeline takes it; how it was received is not asked."""
     return Uplink(
         frame.uplink_id,

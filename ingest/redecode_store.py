@@ -147,7 +147,7 @@ class NotOurs(Exception):
     """The job was cancelled, or another replica has it; what was about to be written is void."""
 
 
-class Frame(NamedTuple):
+class StoredUplink(NamedTuple):
     """A stored uplink: what it is decoded from, and what was made of it so far."""
 
     uplink_id: bytes
@@ -172,7 +172,7 @@ class Day(NamedTuple):
     next_us: int  # Frames of this device before it are done with this day.
 
 
-async def take(pool: Pool, owner: str) -> Redecode | None:
+async def claim_job(pool: Pool, owner: str) -> Redecode | None:
     """The oldest job that nobody is at; None when there is none."""
     row = await pool.fetchrow(TAKE, owner, HELD_FOR)
     return None if row is None else entity(Redecode, row)
@@ -180,11 +180,11 @@ async def take(pool: Pool, owner: str) -> Redecode | None:
 
 async def read_frames(
     pool: Pool, device_id: int, since: datetime, until: datetime, *, only_failed: bool, most: int
-) -> list[Frame]:
+) -> list[StoredUplink]:
     """Stored frames of a device in the order of their time, the empty ones apart."""
     rows = await pool.fetch(FRAMES, device_id, since, until, not only_failed, most)
     return [
-        Frame(
+        StoredUplink(
             row["uplink_id"].bytes,
             row["us"],
             row["session_id"] or 0,

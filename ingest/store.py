@@ -67,7 +67,7 @@ class Written:
 
         A copy of an uplink that is stored under another identity has none.
         """
-        of_copies = self.batch.copies
+        of_copies = self.batch.duplicates
         return by_slot(one for place, one in enumerate(prepared.uplinks) if place not in of_copies)
 
 
@@ -125,7 +125,7 @@ async def _composed(connection: Connection, prepared: Prepared, *, is_new: bool)
     found = sort_out(asked, stored)
     known = {place: of for place, of in zip(places, found, strict=False) if of is not None}
     batch = compose(prepared, known, found[len(places) :])
-    batch.copies = {place for place, of in known.items() if of.uplink_id != uplinks[place].uplink_id}
+    batch.duplicates = {place for place, of in known.items() if of.uplink_id != uplinks[place].uplink_id}
     if is_new:
         batch.replaced = [
             uplinks[place] for place in places if place not in known and seen_key(uplinks[place]) in had_rows

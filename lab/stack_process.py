@@ -14,7 +14,7 @@ from cli.report import readiness
 from services.supervisor.launch import Launch
 from services.supervisor.run_info import RunInfo, read_run_info
 from services.supervisor.stack import SERVICES, checkout
-from services.supervisor.supervisor import StartRefused, tail
+from services.supervisor.supervisor import StartFailed, tail
 
 READY_WITHIN_S = 90.0
 STOP_WITHIN_S = 90.0
@@ -54,7 +54,7 @@ async def _until_ready(home: Path, process: asyncio.subprocess.Process, log: Pat
                 await asyncio.sleep(POLL_S)
     except TimeoutError:
         pass
-    raise StartRefused(f"la pile ne démarre pas :\n{tail(log)}")
+    raise StartFailed(f"la pile ne démarre pas :\n{tail(log)}")
 
 
 async def _ready_run(home: Path) -> RunInfo | None:

@@ -55,7 +55,7 @@ def failure_text(failure: str | None) -> str | None:
     return f"{known} ({detail})" if detail else known
 
 
-class RefusedCommand(ValueError):
+class RejectedLightingCommand(ValueError):
     """The command may not be given; the message, in French, is shown to whoever asked."""
 
 
@@ -124,18 +124,20 @@ def check_request(action: str, off_until: datetime | None, capabilities: Sequenc
         RefusedCommand: no such action, not for this device, or an "off" without a sensible end.
     """
     if action == "dim" and "dim" not in capabilities:
-        raise RefusedCommand("cette armoire n'a pas de variateur : la gradation n'est pas possible")
+        raise RejectedLightingCommand("cette armoire n'a pas de variateur : la gradation n'est pas possible")
     if action not in {"on", "off"}:
-        raise RefusedCommand(f"action inconnue : {action}")
+        raise RejectedLightingCommand(f"action inconnue : {action}")
     if "switch" not in capabilities:
-        raise RefusedCommand("cet équipement n'a pas de relais commandable")
+        raise RejectedLightingCommand("cet équipement n'a pas de relais commandable")
     if action == "on" and off_until is not None:
-        raise RefusedCommand("une fin d'extinction ne s'applique pas à un allumage")
+        raise RejectedLightingCommand("une fin d'extinction ne s'applique pas à un allumage")
     if action == "off":
         if off_until is None:
-            raise RefusedCommand("une extinction doit avoir une fin (off_until) : la rue ne reste pas éteinte")
+            raise RejectedLightingCommand(
+                "une extinction doit avoir une fin (off_until) : la rue ne reste pas éteinte"
+            )
         if not now < off_until <= now + LONGEST_OFF:
-            raise RefusedCommand("la fin d'extinction doit être à venir, et dans 12 heures au plus")
+            raise RejectedLightingCommand("la fin d'extinction doit être à venir, et dans 12 heures au plus")
 
 
 def advance(command: OpenCommand, read_backs: Sequence[ReadBack], now: datetime) -> Step:

@@ -7,7 +7,7 @@ from core.runtime.postgres import Connection
 from decoders.catalogue import CODECS
 from decoders.codec import EncodedCommand, UnsupportedCommand
 from lighting import store
-from lighting.commands import RefusedCommand, check_request
+from lighting.commands import RejectedLightingCommand, check_request
 from registry.downlinks import enqueue
 
 # lorawan.airtime.Priority.COMMAND: before routine traffic, after joins and acknowledgements.
@@ -33,18 +33,18 @@ def encode(codec: str, name: str) -> EncodedCommand:
     """
     known = CODECS.get(codec)
     if known is None or known.encode is None:
-        raise RefusedCommand(f"le décodeur {codec} ne sait pas commander cet équipement")
+        raise RejectedLightingCommand(f"le décodeur {codec} ne sait pas commander cet équipement")
     try:
         return known.encode(name, {})
     except UnsupportedCommand as unsupported:
-        raise RefusedCommand(str(unsupported)) from unsupported
+        raise RejectedLightingCommand(str(unsupported)) from unsupported
 
 
 def is_off(codec: str, payload: bytes) -> bool:
     """Whether these octets are what this codec says for "off"."""
     try:
         return encode(codec, "switch_off").payload == payload
-    except RefusedCommand:
+    except RejectedLightingCommand:
         return False
 
 
@@ -70,9 +70,9 @@ async def request_command(
         raise LookupError(f"asset {asset_id}")
     cabinet = await store.find_cabinet(connection, asset_id)
     if cabinet is None:
-        raise RefusedCommand("aucun équipement ne commande cette armoire en ce moment")
+        raise RejectedLightingCommand("aucun équipement ne commande cette armoire en ce moment")
     if not cabinet.enabled:
-        raise RefusedCommand("l'équipement de cette armoire est désactivé")
+        raise RejectedLightingCommand("l'équipement de cette armoire est désactivé")
     check_request(action, off_until, cabinet.capabilities, now)
     encoded = encode(cabinet.codec, f"switch_{action}")
     await store.supersede_open(connection, asset_id)

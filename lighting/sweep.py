@@ -15,7 +15,7 @@ from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from lighting import store
 from lighting.commands import AskReadBack, Confirm, End, Failure, ReadBack, SendAgain, State, Wait, advance
-from lighting.requests import PRIORITY, RELIGHT_AGAIN_AFTER, RefusedCommand, encode, request_command
+from lighting.requests import PRIORITY, RELIGHT_AGAIN_AFTER, RejectedLightingCommand, encode, request_command
 from lighting.store import DueRelight, LockedCommand
 from registry.downlinks import enqueue
 
@@ -96,7 +96,7 @@ async def _end(
 async def _step_or_fail(connection: Connection, locked: LockedCommand, now: datetime, swept: Swept) -> None:
     try:
         await _step(connection, locked, now, swept)
-    except RefusedCommand as refused:
+    except RejectedLightingCommand as refused:
         # The device's profile has changed meanwhile: its codec knows no such command any more.
         failure = f"{Failure.NOT_COMMANDABLE}: {refused}"
         await _end(connection, locked.command.id, State.FAILED, failure, now, swept)
@@ -138,7 +138,7 @@ async def _relight_one(connection: Connection, due: DueRelight, now: datetime, s
             reason=f"fin de l'extinction demandée (commande {due.id})",
             now=now,
         )
-    except RefusedCommand as refused:
+    except RejectedLightingCommand as refused:
         log.error("cabinet_not_relit", asset=due.asset_id, command=due.id, reason=str(refused))
         swept.outcomes.append("relight_refused")
         await store.set_relight_at(connection, due.id, now + RELIGHT_REFUSED_AGAIN_AFTER)

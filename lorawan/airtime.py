@@ -89,7 +89,7 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class TransmitRejected:
     """The radio is not free, or the law forbids it. `fits_at_us`: when it would fit; 0: never, or too late."""
 
     status: Status
@@ -125,7 +125,7 @@ class _Ledger:
         self.used_us = 0
         self._spans: list[_Span] = []
 
-    def add(self, span: _Span) -> None:
+    def add_span(self, span: _Span) -> None:
         insort(self._spans, span, key=_end_of)
         self.used_us += span.end_us - span.start_us
 
@@ -172,13 +172,13 @@ class Scheduler:
         self._ledgers = {band: _Ledger(band) for band in region.sub_bands}
         self._radio: list[_Span] = []
 
-    def restore(self, now_us: int, emissions: Iterable[Transmission]) -> None:
+    def restore(self, now_us: int, entries: Iterable[Transmission]) -> None:
         """Takes back what may have been emitted in the last hour, or is still to come; older ones are left out."""
-        for start_us, airtime_us, frequency in emissions:
+        for start_us, airtime_us, frequency in entries:
             span, band = _Span(start_us, start_us + airtime_us), self._region.sub_band_of(frequency)
             insort(self._radio, span)
             if band is not None:
-                self._ledgers[band].add(span)
+                self._ledgers[band].add_span(span)
         self._forget(now_us)
 
     def request(
@@ -191,7 +191,7 @@ class Scheduler:
         priority: Priority,
         latest_start_us: int | None = None,
         lead_us: int = LEAD_US,
-    ) -> Granted | Refused:
+    ) -> Granted | TransmitRejected:
         """Asks for the radio; what is granted is in the ledger from then on.
 
         Args:
@@ -206,22 +206,22 @@ class Scheduler:
         self._forget(now_us)
         band = self._region.sub_band_of(frequency)
         if band is None:
-            return Refused("TX_FREQ")
+            return TransmitRejected("TX_FREQ")
         soonest = now_us + lead_us
         earliest = soonest if start_us is None else start_us
         latest = earliest if start_us is not None or latest_start_us is None else latest_start_us
         if earliest < soonest or latest < earliest:
-            return Refused("TOO_LATE")
+            return TransmitRejected("TOO_LATE")
         lawful = self._ledgers[band].lawful_at(earliest, airtime_us, priority)
         if lawful is None:
-            return Refused("DUTY_CYCLE_OVERFLOW")
+            return TransmitRejected("DUTY_CYCLE_OVERFLOW")
         # Later is never less lawful, so that the radio's next gap after that is the answer.
         slack = IMMEDIATE_SLACK_US if start_us is None else 0
         fits_at = self._free_at(lawful - slack, airtime_us + 2 * slack) + slack
         if fits_at > latest:
-            return Refused("DUTY_CYCLE_OVERFLOW" if lawful > latest else "COLLISION_PACKET", fits_at)
+            return TransmitRejected("DUTY_CYCLE_OVERFLOW" if lawful > latest else "COLLISION_PACKET", fits_at)
         emitted = _Span(fits_at, fits_at + airtime_us)
-        self._ledgers[band].add(emitted)
+        self._ledgers[band].add_span(emitted)
         insort(self._radio, _padded(emitted, slack))
         return Granted(fits_at, airtime_us, frequency)
 

@@ -60,10 +60,10 @@ class Asked(Struct, frozen=True, array_like=True, gc=False):
     def unanswered(self, now_us: int) -> Self:
         """The device spoke and did not answer: ask again, and pause after the third time."""
         if self.attempts >= ATTEMPTS:
-            return self.refused(now_us)
+            return self.after_rejection(now_us)
         return replace(self, requests=b"")
 
-    def refused(self, now_us: int) -> Self:
+    def after_rejection(self, now_us: int) -> Self:
         """Not before a pause, which doubles with each failure."""
         pause_us = min(FIRST_PAUSE_US << min(self.failures, 10), LONGEST_PAUSE_US)
         return replace(self, requests=b"", attempts=0, failures=self.failures + 1, not_before_us=now_us + pause_us)

@@ -14,14 +14,14 @@ from lorawan.session import Session, build_downlink
 from lorawan.windows import COMFORTABLE_MARGIN_DB
 
 
-class Hearing(Struct, frozen=True, gc=False):
+class MemberReception(Struct, frozen=True, gc=False):
     """A gateway that heard a member's last uplink, and by how much (dB over what its data rate needs)."""
 
     gateway_id: bytes
     margin: float
 
 
-def gateways_for(members: Mapping[int, Iterable[Hearing]]) -> tuple[bytes, ...]:
+def gateways_for(members: Mapping[int, Iterable[MemberReception]]) -> tuple[bytes, ...]:
     """Few gateways that reach every member that was ever heard, those that reach most first.
 
     A member is reached by the gateway that heard it best, and by any that heard it comfortably. The fewest would

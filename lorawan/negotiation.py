@@ -42,7 +42,7 @@ MOST_NEW_CHANNELS = 3  # Per frame (row 40): their answers must fit into FOpts, 
 _STICKY = (RxParamSetupAns, RxTimingSetupAns, DlChannelAns)
 
 
-class HeardUplink(Struct, frozen=True):
+class AcceptedUplink(Struct, frozen=True):
     """What an accepted uplink says about the link."""
 
     at_us: int
@@ -63,14 +63,14 @@ class Learned(Struct, frozen=True):
     status: DevStatusAns | None
     must_answer: bool
     """The device waits for a downlink, whatever is in it."""
-    refused: tuple[int, ...]
+    rejected: tuple[int, ...]
     """The CIDs of what the device refused."""
 
 
-class _Hearing:
+class _Negotiation:
     """The state while one uplink is worked through."""
 
-    def __init__(self, state: MacState, session: Session, uplink: HeardUplink, policy: MacPolicy) -> None:
+    def __init__(self, state: MacState, session: Session, uplink: AcceptedUplink, policy: MacPolicy) -> None:
         self.state: MacState = state
         self.session: Session = session
         self.uplink = uplink
@@ -91,7 +91,7 @@ class _Hearing:
             self.state = self.state.with_asked([Asked(asked.cid)])
         else:
             self.refused.append(asked.cid)
-            self.state = self.state.with_asked([asked.refused(now_us)])
+            self.state = self.state.with_asked([asked.after_rejection(now_us)])
 
     def _shows(self, asked: Asked) -> bool:
         """An answer that was lost is not repeated, and a new data rate tells that the request was followed."""
@@ -151,18 +151,18 @@ class _Hearing:
         history = () if changed else self.state.history
         self.state = replace(self.state, tx_power=request.tx_power, nb_trans=request.nb_trans, history=history)
 
-    def note_status(self, answer: DevStatusAns) -> None:
+    def record_status(self, answer: DevStatusAns) -> None:
         """Battery and margin, asked for or not."""
         self.status = answer
         self.state = replace(self.state, status_due_us=self.uplink.at_us + self.policy.status_every_us)
 
-    def note_distance(self) -> None:
+    def record_round_trip(self) -> None:
         """Whether the gateways that hear it are far away."""
         until_us = far_until_us(self.state.far_until_us, self.uplink.round_trip_us, self.uplink.at_us)
         if until_us != self.state.far_until_us:
             self.state = replace(self.state, far_until_us=until_us)
 
-    def note_link(self) -> None:
+    def record_link(self) -> None:
         """One more sample for ADR, at the data rate that the device speaks at."""
         uplink, state = self.uplink, self.state
         if not self.policy.adr or not uplink.adr or uplink.data_rate is None:
@@ -182,18 +182,18 @@ class _Hearing:
         self.state = replace(state, history=remember(state.history, Sample(uplink.snr, uplink.missed)))
 
 
-def hear(state: MacState, session: Session, uplink: HeardUplink, policy: MacPolicy) -> Learned:
+def handle_uplink(state: MacState, session: Session, uplink: AcceptedUplink, policy: MacPolicy) -> Learned:
     """What an accepted uplink tells: answers, silence about what was asked, and how well it was heard."""
     commands = parse_uplink_commands(uplink.commands).commands if uplink.commands else ()
-    hearing = _Hearing(state, session, uplink, policy)
+    hearing = _Negotiation(state, session, uplink, policy)
     for asked in state.asked:
         if asked.requests:
             hearing.settle(asked, [command for command in commands if asked.cid == command.CID])
     for command in commands:
         if isinstance(command, DevStatusAns):
-            hearing.note_status(command)
-    hearing.note_link()
-    hearing.note_distance()
+            hearing.record_status(command)
+    hearing.record_link()
+    hearing.record_round_trip()
     return Learned(
         hearing.state,
         hearing.session,
@@ -203,7 +203,7 @@ def hear(state: MacState, session: Session, uplink: HeardUplink, policy: MacPoli
     )
 
 
-def ask(state: MacState, session: Session, uplink: HeardUplink, policy: MacPolicy) -> tuple[MacState, bytes]:
+def ask(state: MacState, session: Session, uplink: AcceptedUplink, policy: MacPolicy) -> tuple[MacState, bytes]:
     """The requests for the downlink that answers this uplink, and the state in which they are asked.
 
     The states are those that `hear` gave. Requests of more than 15 octets need a frame of their own (row 30).
@@ -224,31 +224,31 @@ def _is_beside_new_channels(requests: Sequence[DownlinkCommand], asked: Sequence
     return requests[0].CID == LinkAdrReq.CID and any(entry.cid == NewChannelReq.CID for entry in asked)
 
 
-Wanted = Callable[[MacState, Session, HeardUplink, MacPolicy], Sequence[DownlinkCommand]]
+Wanted = Callable[[MacState, Session, AcceptedUplink, MacPolicy], Sequence[DownlinkCommand]]
 
 
 def _rx_timing(
-    state: MacState, session: Session, uplink: HeardUplink, policy: MacPolicy
+    state: MacState, session: Session, uplink: AcceptedUplink, policy: MacPolicy
 ) -> Sequence[DownlinkCommand]:
     wanted = policy.rx1_delay_of(state, uplink.at_us)
     return [] if session.rx1_delay == wanted else [RxTimingSetupReq(wanted)]
 
 
 def _rx_params(
-    _state: MacState, session: Session, _uplink: HeardUplink, policy: MacPolicy
+    _state: MacState, session: Session, _uplink: AcceptedUplink, policy: MacPolicy
 ) -> Sequence[DownlinkCommand]:
     wanted = policy.rx_params
     return [] if wanted is None or wanted == rx_params_of(session) else [wanted]
 
 
 def _duty_cycle(
-    state: MacState, _session: Session, _uplink: HeardUplink, policy: MacPolicy
+    state: MacState, _session: Session, _uplink: AcceptedUplink, policy: MacPolicy
 ) -> Sequence[DownlinkCommand]:
     return [] if state.max_duty_cycle == policy.max_duty_cycle else [DutyCycleReq(policy.max_duty_cycle)]
 
 
 def _channels(
-    state: MacState, _session: Session, _uplink: HeardUplink, policy: MacPolicy
+    state: MacState, _session: Session, _uplink: AcceptedUplink, policy: MacPolicy
 ) -> Sequence[DownlinkCommand]:
     missing = all_channels(policy.region) & ~state.channels
     return [
@@ -258,7 +258,9 @@ def _channels(
     ][:MOST_NEW_CHANNELS]
 
 
-def _link(state: MacState, _session: Session, uplink: HeardUplink, policy: MacPolicy) -> Sequence[DownlinkCommand]:
+def _link(
+    state: MacState, _session: Session, uplink: AcceptedUplink, policy: MacPolicy
+) -> Sequence[DownlinkCommand]:
     if not state.adr or state.data_rate > FASTEST_DATA_RATE:
         return []
     now = LinkSettings(state.data_rate, state.tx_power, state.nb_trans)
@@ -269,14 +271,14 @@ def _link(state: MacState, _session: Session, uplink: HeardUplink, policy: MacPo
 
 
 def _status(
-    state: MacState, _session: Session, uplink: HeardUplink, policy: MacPolicy
+    state: MacState, _session: Session, uplink: AcceptedUplink, policy: MacPolicy
 ) -> Sequence[DownlinkCommand]:
     is_due = policy.status_every_us and uplink.at_us >= state.status_due_us
     return [DevStatusReq()] if is_due else []
 
 
-def _without_power(limits: Limits, refused: int) -> Limits:
+def _without_power(limits: Limits, rejected_index: int) -> Limits:
     """Row 34: an index that was refused is one too high; that of full power is one too low."""
-    if not refused:
+    if not rejected_index:
         return replace(limits, min_tx_power=1)
-    return replace(limits, max_tx_power=refused - 1)
+    return replace(limits, max_tx_power=rejected_index - 1)

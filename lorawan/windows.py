@@ -65,7 +65,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class HeardBy:
+class GatewayReception:
     """A gateway that heard an uplink: dBm and dB."""
 
     gateway_id: bytes
@@ -144,10 +144,10 @@ def still_possible(window: Window, received_at_us: int, now_us: int, round_trip_
 
 
 def rank_gateways(
-    receptions: Iterable[HeardBy],
+    receptions: Iterable[GatewayReception],
     spreading_factor: int,
-    spread: Callable[[HeardBy], float] | None = None,
-) -> list[HeardBy]:
+    spread: Callable[[GatewayReception], float] | None = None,
+) -> list[GatewayReception]:
     """The gateways to answer through, best first, each once: by SNR margin, then RSSI, then id (row 27).
 
     Of those that hear the device comfortably the ones that can still serve an earlier window come first; a gateway
@@ -161,15 +161,15 @@ def rank_gateways(
     """
     required = REQUIRED_SNR.get(spreading_factor, 0.0)
 
-    def order(heard: HeardBy) -> tuple[bool, bool, int, float, float, float, bytes]:
-        margin = heard.snr - required
-        is_late = heard.first_window is None
+    def sort_key(reception: GatewayReception) -> tuple[bool, bool, int, float, float, float, bytes]:
+        margin = reception.snr - required
+        is_late = reception.first_window is None
         comfortable = spread is not None and margin >= COMFORTABLE_MARGIN_DB
-        window = heard.first_window or 0 if comfortable else 0
-        load = spread(heard) if spread is not None and comfortable else 0.0
-        return (is_late, not comfortable, window, load, -margin, -heard.rssi, heard.gateway_id)
+        window = reception.first_window or 0 if comfortable else 0
+        load = spread(reception) if spread is not None and comfortable else 0.0
+        return (is_late, not comfortable, window, load, -margin, -reception.rssi, reception.gateway_id)
 
-    ranked: dict[bytes, HeardBy] = {}
-    for heard in sorted(receptions, key=order):
+    ranked: dict[bytes, GatewayReception] = {}
+    for heard in sorted(receptions, key=sort_key):
         ranked.setdefault(heard.gateway_id, heard)
     return list(ranked.values())

@@ -8,7 +8,7 @@ from math import isfinite
 
 import msgspec
 
-from core.messages.frames import Frame
+from core.messages.frames import GatewayFrame
 from lorawan.gateway.semtech_rxpk import UNKNOWN_RSSI, UNKNOWN_SNR
 
 # As the bridge has it for a gateway's clock.
@@ -21,14 +21,14 @@ class Group(msgspec.Struct):
 
     phy_payload: bytes
     opened_at_us: int
-    copies: list[Frame] = []
+    receptions: list[GatewayFrame] = []
     sequences: list[int] = []
     """The stream's messages that carry the copies, each once."""
 
     @property
-    def first(self) -> Frame:
+    def first(self) -> GatewayFrame:
         """The copy with the lowest stream sequence (docs/architecture.md)."""
-        return self.copies[0]
+        return self.receptions[0]
 
     @property
     def time_us(self) -> int:
@@ -36,7 +36,7 @@ class Group(msgspec.Struct):
 
         One gateway that lies about time dates what it alone has heard, and nothing that others have heard, too.
         """
-        copies = self.copies
+        copies = self.receptions
         for copy in copies:
             if abs(copy.received_at_us - copy.time_us) <= CLOCK_TOLERANCE_US:
                 return copy.time_us
@@ -45,7 +45,7 @@ class Group(msgspec.Struct):
     @property
     def live_at_us(self) -> int:
         """From when on the device's windows count: by the copy that is the least late."""
-        return max(min(copy.time_us, copy.received_at_us) for copy in self.copies)
+        return max(min(copy.time_us, copy.received_at_us) for copy in self.receptions)
 
 
 class Deduplication:
@@ -57,7 +57,7 @@ class Deduplication:
         self._open: dict[bytes, Group] = {}  # In the order of opening, hence of closing.
         self._closed: list[Group] = []
 
-    def add(self, sequence: int, published_at_us: int, frames: Iterable[Frame]) -> int:
+    def add_frames(self, sequence: int, published_at_us: int, frames: Iterable[GatewayFrame]) -> int:
         """Sort one message's frames into windows; returns how many groups the message is part of.
 
         Windows that ended before the message was published are closed first. So are all of them when the stream's
@@ -74,7 +74,7 @@ class Deduplication:
                 self._open[phy_payload] = Group(phy_payload, published_at_us, [frame], [sequence])
                 joined += 1
                 continue
-            group.copies.append(frame)
+            group.receptions.append(frame)
             if group.sequences[-1] != sequence:
                 group.sequences.append(sequence)
                 joined += 1
@@ -104,15 +104,15 @@ class Deduplication:
         return None if group is None else group.opened_at_us + self._window_us
 
 
-def best_copies(copies: Sequence[Frame]) -> list[Frame]:
+def best_receptions(receptions: Sequence[GatewayFrame]) -> list[GatewayFrame]:
     """The best copy by SNR, then RSSI, of each gateway and antenna, in the order in which they first came.
 
     On another frequency from the same antenna it is a mirror of the radio's filter (docs/protocols.md, row 14).
     """
-    if len(copies) == 1:
-        return [_comparable(copies[0])]
-    best: dict[tuple[bytes, int], Frame] = {}
-    for copy in map(_comparable, copies):
+    if len(receptions) == 1:
+        return [_comparable(receptions[0])]
+    best: dict[tuple[bytes, int], GatewayFrame] = {}
+    for copy in map(_comparable, receptions):
         key = (copy.gateway_id, copy.antenna)
         known = best.get(key)
         if known is None or (copy.snr, copy.rssi) > (known.snr, known.rssi):
@@ -120,9 +120,12 @@ def best_copies(copies: Sequence[Frame]) -> list[Frame]:
     return list(best.values())
 
 
-def _comparable(copy: Frame) -> Frame:
+def _comparable(reception: GatewayFrame) -> GatewayFrame:
     """A level that is no number compares with nothing, and the session's JSON has none."""
-    if isfinite(copy.snr) and isfinite(copy.rssi):
-        return copy
-    snr, rssi = copy.snr if isfinite(copy.snr) else UNKNOWN_SNR, copy.rssi if isfinite(copy.rssi) else UNKNOWN_RSSI
-    return msgspec.structs.replace(copy, snr=snr, rssi=rssi)
+    if isfinite(reception.snr) and isfinite(reception.rssi):
+        return reception
+    snr, rssi = (
+        reception.snr if isfinite(reception.snr) else UNKNOWN_SNR,
+        reception.rssi if isfinite(reception.rssi) else UNKNOWN_RSSI,
+    )
+    return msgspec.structs.replace(reception, snr=snr, rssi=rssi)

@@ -46,7 +46,7 @@ class DeviceCache:
             self._devices.pop(device_id, None)
         self._devices.update({device.id: device for device in found})
 
-    def add(self, device: Device) -> None:
+    def add_device(self, device: Device) -> None:
         """Hold a device that was just read for its join."""
         self._devices[device.id] = device
 

@@ -22,7 +22,7 @@ from lorawan.windows import Window
 from network import downlink_frame, store
 from network.downlink_frame import PlannedDownlink
 from network.join_pressure import JoinPressure
-from network.sessions import HeardCopy
+from network.sessions import SessionReception
 from network.settings import NetworkServerSettings
 from network.shards import Shard, Shards, nudge_done
 from network.telemetry import DOWNLINK_DELAY, DOWNLINKS
@@ -110,7 +110,7 @@ class Dispatcher:
         self._accepts[planned.session.id] = None
         while len(self._accepts) > MAX_REMEMBERED:
             del self._accepts[next(iter(self._accepts))]
-        self._pressure.note([copy.gateway_id for copy in planned.routes], wall_clock_us())
+        self._pressure.record_joins([copy.gateway_id for copy in planned.routes], wall_clock_us())
         self._spawn(planned, 0)
 
     async def drain(self, timeout_s: float) -> None:
@@ -141,7 +141,7 @@ class Dispatcher:
                 return
             async with self._room:
                 outcome = await self._transmit_safely(shard, planned, f_cnt)
-            self._note(planned, outcome)
+            self._record_outcome(planned, outcome)
             if planned.row is not None:
                 if outcome.status == OK:
                     asked_us = to_us(planned.row.created_at)
@@ -160,7 +160,7 @@ class Dispatcher:
                 del self._busy[planned.device_id]
             self._freed()
 
-    def _note(self, planned: PlannedDownlink, outcome: TransmitOutcome) -> None:
+    def _record_outcome(self, planned: PlannedDownlink, outcome: TransmitOutcome) -> None:
         DOWNLINKS.labels("sent" if outcome.status == OK else outcome.status.lower()).inc()
         if planned.accept and outcome.status != OK:
             self._accepts.pop(planned.session.id, None)
@@ -206,12 +206,14 @@ class Dispatcher:
             refused = TransmitOutcome(reply.status, copy.gateway_id, fits_at_us=fits_at_us)
         return refused or TransmitOutcome(DownlinkReason.TOO_LATE)
 
-    def _tries(self, planned: PlannedDownlink) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
+    def _tries(self, planned: PlannedDownlink) -> list[tuple[SessionReception, tuple[Window, ...]]]:
         load = self._asked.__getitem__
-        return downlink_frame.tries(planned, self._settings.gateways_tried, self._is_calm, load, wall_clock_us())
+        return downlink_frame.tries(
+            planned, self._settings.gateways_tried, self._is_below_limit, load, wall_clock_us()
+        )
 
-    def _is_calm(self, gateway_id: bytes) -> bool:
-        return self._pressure.is_calm(gateway_id, wall_clock_us())
+    def _is_below_limit(self, gateway_id: bytes) -> bool:
+        return self._pressure.is_below_limit(gateway_id, wall_clock_us())
 
     async def _ask(self, request: TransmitRequest) -> TransmitReply:
         """Ask a gateway; while its word is awaited it is the busier, for whoever may choose another."""
@@ -230,13 +232,15 @@ class Dispatcher:
         self._on_air_until_us[planned.device_id] = ends_at_us
         return TransmitOutcome(OK, request.gateway_id, starts_at_us)
 
-    async def _another_f_cnt(self, shard: Shard, planned: PlannedDownlink, copy: HeardCopy) -> int | None:
+    async def _another_f_cnt(
+        self, shard: Shard, planned: PlannedDownlink, reception: SessionReception
+    ) -> int | None:
         """The counter for the next gateway: the former one is used up, whatever its gateway did."""
         async with fenced(self._pool, [shard.lease]) as connection:
             f_cnts = await store.advance_f_cnt_down(connection, [planned.session.id])
             f_cnt = f_cnts.get(planned.session.id)
             if f_cnt is not None and planned.row is not None:
-                await downlinks.note_f_cnt_down(connection, [planned.row.id], [f_cnt], [copy.gateway_id])
+                await downlinks.save_f_cnt_down(connection, [planned.row.id], [f_cnt], [reception.gateway_id])
         return f_cnt
 
     async def _settle(self, shard: Shard, row: DueDownlink, outcome: TransmitOutcome, *, is_class_c: bool) -> None:

@@ -10,7 +10,7 @@ from lorawan.frame import MAX_F_OPTS
 from lorawan.regions import EU868
 from lorawan.session import build_downlink
 from lorawan.windows import (
-    HeardBy,
+    GatewayReception,
     Window,
     class_a_windows,
     class_c_window,
@@ -21,8 +21,8 @@ from lorawan.windows import (
     still_possible,
 )
 from network.deduplication import Group
-from network.receive import Opportunity, heard_copy
-from network.sessions import HeardCopy, HeldSession
+from network.receive import Opportunity, session_reception
+from network.sessions import HeldSession, SessionReception
 
 REGION = EU868
 # How long an immediate transmission may wait for its gateway's radio.
@@ -36,7 +36,7 @@ class PlannedDownlink:
     """One frame to one device. `accept` is set for a join-accept, which has no counter."""
 
     session: HeldSession
-    routes: tuple[HeardCopy, ...]  # Best first; each gateway once.
+    routes: tuple[SessionReception, ...]  # Best first; each gateway once.
     latest_us: int  # After this nobody listens.
     is_class_c: bool = False
     acknowledge: bool = False
@@ -63,7 +63,7 @@ def plan_answer(opportunity: Opportunity, row: DueDownlink | None) -> PlannedDow
     has_own_frame = len(opportunity.commands) > MAX_F_OPTS
     return PlannedDownlink(
         opportunity.session,
-        rank(opportunity.heard_by),
+        rank(opportunity.receptions),
         answer_useful_until_us(opportunity),
         acknowledge=opportunity.acknowledge,
         commands=opportunity.commands,
@@ -75,13 +75,13 @@ def plan_answer(opportunity: Opportunity, row: DueDownlink | None) -> PlannedDow
 def plan_class_c(session: HeldSession, row: DueDownlink, now_us: int) -> PlannedDownlink:
     """A row for a device that listens now, through the gateways that heard it last."""
     return PlannedDownlink(
-        session, rank(session.progress.heard_by), now_us + CLASS_C_PATIENCE_US, is_class_c=True, row=row
+        session, rank(session.progress.receptions), now_us + CLASS_C_PATIENCE_US, is_class_c=True, row=row
     )
 
 
 def plan_accept(session: HeldSession, group: Group, accept: bytes) -> PlannedDownlink:
     """The answer to the join-request of this group, which opened the session."""
-    copies = [heard_copy(copy) for copy in group.copies]
+    copies = [session_reception(copy) for copy in group.receptions]
     latest_us = latest_useful_join_us(group.live_at_us, REGION)
     return PlannedDownlink(session, rank(copies), latest_us, accept=accept)
 
@@ -94,22 +94,22 @@ def answer_useful_until_us(opportunity: Opportunity) -> int:
 def class_c_listens_from_us(session: HeldSession) -> int:
     """When a class C device is done with the class A windows of its last uplink."""
     state = session.progress.state
-    heard_at_us = max((copy.received_at_us for copy in session.progress.heard_by), default=0)
+    heard_at_us = max((copy.received_at_us for copy in session.progress.receptions), default=0)
     return heard_at_us + (state.rx1_delay + 1) * 1_000_000 + CLASS_C_MARGIN_US
 
 
 def rank(
-    copies: Iterable[HeardCopy],
+    receptions: Iterable[SessionReception],
     load: Callable[[bytes], int] | None = None,
-    first_window: Callable[[HeardCopy], int | None] = lambda _: 0,
-) -> tuple[HeardCopy, ...]:
+    first_window: Callable[[SessionReception], int | None] = lambda _: 0,
+) -> tuple[SessionReception, ...]:
     """The copies to answer through: one per gateway, the best first.
 
     With `load`, of the gateways that hear the device comfortably the one that can serve the earliest window comes
     first, then the least busy (docs/protocols.md, row 27); one that can serve none comes last.
     """
-    best: dict[bytes, HeardCopy] = {}
-    for copy in copies:
+    best: dict[bytes, SessionReception] = {}
+    for copy in receptions:
         known = best.get(copy.gateway_id)
         if known is None or (copy.snr, copy.rssi) > (known.snr, known.rssi):
             best[copy.gateway_id] = copy
@@ -117,31 +117,31 @@ def rank(
         return ()
     spreading_factor = next(iter(best.values())).spreading_factor
     ranked = rank_gateways(
-        (HeardBy(copy.gateway_id, copy.rssi, copy.snr, first_window(copy)) for copy in best.values()),
+        (GatewayReception(copy.gateway_id, copy.rssi, copy.snr, first_window(copy)) for copy in best.values()),
         spreading_factor,
         None if load is None else lambda heard: load(heard.gateway_id),
     )
     return tuple(best[heard.gateway_id] for heard in ranked)
 
 
-def windows_of(planned: PlannedDownlink, copy: HeardCopy) -> tuple[Window, ...]:
+def windows_of(planned: PlannedDownlink, reception: SessionReception) -> tuple[Window, ...]:
     """The windows in which the device can be met after what this gateway heard."""
     state = planned.session.progress.state
     if planned.is_class_c:
         return (class_c_window(REGION, state),)
-    data_rate = REGION.data_rate_of(copy.spreading_factor, copy.bandwidth)
+    data_rate = REGION.data_rate_of(reception.spreading_factor, reception.bandwidth)
     if planned.accept:
-        return join_windows(REGION, copy.frequency, data_rate)
-    return class_a_windows(REGION, state, copy.frequency, data_rate)
+        return join_windows(REGION, reception.frequency, data_rate)
+    return class_a_windows(REGION, state, reception.frequency, data_rate)
 
 
 def tries(
     planned: PlannedDownlink,
     most: int,
-    is_calm: Callable[[bytes], bool],
+    is_below_limit: Callable[[bytes], bool],
     load: Callable[[bytes], int],
     now_us: int,
-) -> list[tuple[HeardCopy, tuple[Window, ...]]]:
+) -> list[tuple[SessionReception, tuple[Window, ...]]]:
     """Which gateway to ask for which windows, in turn, over the `most` best gateways.
 
     A data frame is asked for in both windows at once, since every request uses up a counter. A join-accept has
@@ -150,9 +150,9 @@ def tries(
     unless RX1 would have held the radio as long, and the device would come again with 1.5 s of air.
     """
 
-    def first_window(copy: HeardCopy) -> int | None:
-        windows = windows_of(planned, copy)
-        return next((place for place, window in enumerate(windows) if is_open(window, copy, now_us)), None)
+    def first_window(reception: SessionReception) -> int | None:
+        windows = windows_of(planned, reception)
+        return next((place for place, window in enumerate(windows) if is_open(window, reception, now_us)), None)
 
     asked = [(copy, windows_of(planned, copy)) for copy in rank(planned.routes, load, first_window)[:most]]
     if not planned.accept:
@@ -161,7 +161,7 @@ def tries(
     second = [
         (copy, windows[1:])
         for copy, windows in asked
-        if windows[1:] and (_is_as_short(*windows) or is_calm(copy.gateway_id))
+        if windows[1:] and (_is_as_short(*windows) or is_below_limit(copy.gateway_id))
     ]
     return first + second
 
@@ -215,23 +215,27 @@ def _under_f_port_0(planned: PlannedDownlink) -> bytes:
     return planned.commands if len(planned.commands) > MAX_F_OPTS else b""
 
 
-def is_open(window: Window, copy: HeardCopy, now_us: int) -> bool:
+def is_open(window: Window, reception: SessionReception, now_us: int) -> bool:
     """Whether a request that leaves now reaches this gateway in time (docs/protocols.md, row 28)."""
-    return still_possible(window, copy.received_at_us, now_us, copy.round_trip_us)
+    return still_possible(window, reception.received_at_us, now_us, reception.round_trip_us)
 
 
 def request(
-    planned: PlannedDownlink, copy: HeardCopy, windows: Iterable[Window], phy_payload: bytes, now_us: int
+    planned: PlannedDownlink,
+    reception: SessionReception,
+    windows: Iterable[Window],
+    phy_payload: bytes,
+    now_us: int,
 ) -> TransmitRequest | None:
     """The request to one gateway: the same frame in every window that can still be met; None when none can."""
-    possible = [window for window in windows if is_open(window, copy, now_us)]
+    possible = [window for window in windows if is_open(window, reception, now_us)]
     if not possible:
         return None
     return TransmitRequest(
         downlink_id=0 if planned.row is None else planned.row.id,
-        gateway_id=copy.gateway_id,
-        context=copy.context,
-        uplink_at_us=0 if planned.is_class_c else copy.received_at_us,
+        gateway_id=reception.gateway_id,
+        context=reception.context,
+        uplink_at_us=0 if planned.is_class_c else reception.received_at_us,
         latest_at_us=planned.latest_us,
         priority=planned.priority,
         transmissions=[

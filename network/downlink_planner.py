@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class Offer:
+class AnswerCandidate:
     """An uplink's windows, and whether the uplink may count as silence about a confirmed downlink."""
 
     opportunity: Opportunity
@@ -71,14 +71,14 @@ class Downlinks:
         self._sessions = sessions
         self._devices = devices
         self._dispatcher = dispatcher
-        self._offers: dict[int, Offer] = {}  # By device: a newer uplink's windows replace the older's.
+        self._offers: dict[int, AnswerCandidate] = {}  # By device: a newer uplink's windows replace the older's.
         self._wake = asyncio.Event()
         self._nudged = True
         dispatcher.on_free(self._wake.set)
 
-    def offer(self, offers: Iterable[Offer]) -> None:
+    def queue_answers(self, candidates: Iterable[AnswerCandidate]) -> None:
         """Uplinks whose sessions are committed: answer them if there is anything to say."""
-        for offered in offers:
+        for offered in candidates:
             self._offers[offered.opportunity.session.device_id] = offered
         if self._offers:
             self._wake.set()
@@ -110,7 +110,7 @@ class Downlinks:
             await self._plan_safely(poll)
 
     async def _plan_safely(self, poll: bool) -> None:
-        offers = self._take_offers()
+        offers = self._pop_answerable()
         if not offers and not poll:
             return
         try:
@@ -129,10 +129,10 @@ class Downlinks:
             self._dispatcher.start(planned, f_cnt)
         await nudge_done(self._bus, plan.changed, self._shards.count)
 
-    def _take_offers(self) -> list[Offer]:
+    def _pop_answerable(self) -> list[AnswerCandidate]:
         """The offers that can be answered now; those of a device that is being told something wait."""
         now_us = wall_clock_us()
-        taken: list[Offer] = []
+        taken: list[AnswerCandidate] = []
         for device_id, offer in list(self._offers.items()):
             if now_us > downlink_frame.answer_useful_until_us(offer.opportunity):
                 del self._offers[device_id]
@@ -149,14 +149,14 @@ class Downlinks:
                 taken.append(offer)
         return taken
 
-    async def _plan(self, offers: Sequence[Offer], poll: bool) -> _Plan:
+    async def _plan(self, candidates: Sequence[AnswerCandidate], poll: bool) -> _Plan:
         """One transaction: what expired, what was not acknowledged, what is due, and the counters for it."""
         plan = _Plan()
         slots, leases = self._shards.slots(), [shard.lease for shard in self._shards.owned()]
         if not slots:
             return plan
-        offers = await self._concerned(slots, offers)
-        if not offers and not poll:
+        candidates = await self._concerned(slots, candidates)
+        if not candidates and not poll:
             return plan
         now_us = wall_clock_us()
         # The leases of before the question: a shard that was lost meanwhile is not ours to plan for.
@@ -166,29 +166,36 @@ class Downlinks:
                 plan.changed += await downlinks.expire(connection, slots)
                 plan.changed += await downlinks.fail_silent(connection, slots)
                 plan.changed += await downlinks.retry_silent_class_c(connection, slots)
-            wanted = await self._answers(connection, plan, offers, slots, now_us)
+            wanted = await self._answers(connection, plan, candidates, slots, now_us)
             if poll:
                 wanted += self._class_c(await downlink_store.read_due_class_c(connection, slots), wanted, now_us)
             await self._number(connection, plan, wanted)
         return plan
 
-    async def _concerned(self, slots: Sequence[int], offers: Sequence[Offer]) -> Sequence[Offer]:
+    async def _concerned(
+        self, slots: Sequence[int], candidates: Sequence[AnswerCandidate]
+    ) -> Sequence[AnswerCandidate]:
         """The offers that may have consequences: nearly no uplink has, and one small question tells of all."""
-        if not offers:
-            return offers
+        if not candidates:
+            return candidates
         concerned = await downlink_store.read_concerned(self._pool, slots)
         if concerned is None:
-            return offers
+            return candidates
         return [
             offer
-            for offer in offers
+            for offer in candidates
             if offer.opportunity.must_answer or offer.opportunity.session.device_id in concerned
         ]
 
     async def _answers(
-        self, connection: Connection, plan: _Plan, offers: Sequence[Offer], slots: Sequence[int], now_us: int
+        self,
+        connection: Connection,
+        plan: _Plan,
+        candidates: Sequence[AnswerCandidate],
+        slots: Sequence[int],
+        now_us: int,
     ) -> list[PlannedDownlink]:
-        silent = [offer.opportunity for offer in offers if offer.is_new and not offer.device_acknowledged]
+        silent = [offer.opportunity for offer in candidates if offer.is_new and not offer.device_acknowledged]
         class_a = [o for o in silent if not self._devices.is_class_c(o.session.device_id)]
         if class_a:
             plan.changed += await downlinks.retry_unacknowledged(
@@ -198,7 +205,7 @@ class Downlinks:
                 [from_us(opportunity.uplink_at_us) for opportunity in class_a],
             )
         open_offers = [
-            o.opportunity for o in offers if now_us <= downlink_frame.answer_useful_until_us(o.opportunity)
+            o.opportunity for o in candidates if now_us <= downlink_frame.answer_useful_until_us(o.opportunity)
         ]
         device_ids = [
             opportunity.session.device_id
@@ -246,7 +253,7 @@ class Downlinks:
                 plan.planned.append((planned, f_cnts[planned.session.id]))
         with_rows = [(planned, f_cnt) for planned, f_cnt in plan.planned if planned.row is not None]
         if with_rows:
-            await downlinks.note_f_cnt_down(
+            await downlinks.save_f_cnt_down(
                 connection,
                 [planned.row.id for planned, _ in with_rows if planned.row is not None],
                 [f_cnt for _, f_cnt in with_rows],

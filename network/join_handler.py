@@ -22,13 +22,13 @@ from lorawan.rejections import RejectReason
 from lorawan.rx_delay import FAR_US, far_until_us
 from lorawan.session import Session
 from network import join_store
-from network.deduplication import Group, best_copies
+from network.deduplication import Group, best_receptions
 from network.join_flood import JoinFlood
 from network.join_store import Joining, NewSession
 from network.receive import nearest_gateway_us
 from network.sessions import HeldSession, Progress
 from network.settings import NetworkServerSettings
-from registry.rejections import forgive_joins
+from registry.rejections import clear_join_rejections
 
 JOIN_WINDOW_US = 6_000_000
 # Of one device within `join_store.RECENT`: one that hears no accept, and does not back off, uses up neither its
@@ -57,7 +57,7 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
-class JoinRefused:
+class JoinRejected:
     """A join-request that gets no answer, and why; `dev_nonce` when it named a device that we know."""
 
     group: Group
@@ -84,9 +84,9 @@ class _Asked:
     joining: Joining
     app_key: bytes
 
-    def refused(self, result: RejectReason) -> JoinRefused:
+    def reject(self, result: RejectReason) -> JoinRejected:
         """It gets no answer."""
-        return _refused(self.group, self.request, result)
+        return _rejected(self.group, self.request, result)
 
 
 @dataclass(slots=True)
@@ -105,10 +105,10 @@ class _Judged:
 
     fresh: list[_Fresh] = field(default_factory=list[_Fresh])
     again: list[_Asked] = field(default_factory=list[_Asked])
-    refused: list[JoinRefused] = field(default_factory=list[JoinRefused])
+    rejected: list[JoinRejected] = field(default_factory=list[JoinRejected])
 
 
-class JoinDesk:
+class JoinHandler:
     """Answers join-requests with the keys and the addresses of this network."""
 
     def __init__(self, settings: NetworkServerSettings) -> None:
@@ -118,21 +118,21 @@ class JoinDesk:
 
     async def admit(
         self, connection: Connection, groups: Sequence[Group], now_us: int
-    ) -> list[Admitted | JoinRefused]:
+    ) -> list[Admitted | JoinRejected]:
         """Judge these join-requests and open their sessions in the caller's fenced transaction."""
-        outcomes: list[Admitted | JoinRefused] = []
+        outcomes: list[Admitted | JoinRejected] = []
         requests: list[tuple[Group, JoinRequest]] = []
         for group in groups:
             if now_us > group.live_at_us + JOIN_WINDOW_US:
-                outcomes.append(JoinRefused(group, RejectReason.LATE))  # The device's windows are over.
+                outcomes.append(JoinRejected(group, RejectReason.LATE))  # The device's windows are over.
                 continue
-            if not self._flood.admits((copy.gateway_id for copy in group.copies), now_us):
-                outcomes.append(JoinRefused(group, RejectReason.GATEWAY_FLOOD))
+            if not self._flood.admits((copy.gateway_id for copy in group.receptions), now_us):
+                outcomes.append(JoinRejected(group, RejectReason.GATEWAY_FLOOD))
                 continue
             try:
                 requests.append((group, JoinRequest.from_bytes(group.phy_payload)))
             except MalformedFrame:
-                outcomes.append(JoinRefused(group, RejectReason.MALFORMED))
+                outcomes.append(JoinRejected(group, RejectReason.MALFORMED))
         if not requests:
             return outcomes
         joining = await join_store.read_joining(connection, list({request.dev_eui for _, request in requests}))
@@ -144,24 +144,24 @@ class JoinDesk:
             outcomes += await self._open(connection, asked, now_us)
         return outcomes
 
-    def _check(self, group: Group, request: JoinRequest, joining: Joining | None) -> _Asked | JoinRefused:
+    def _check(self, group: Group, request: JoinRequest, joining: Joining | None) -> _Asked | JoinRejected:
         if joining is None:
-            return JoinRefused(group, RejectReason.UNKNOWN_DEVICE, request.dev_eui)
+            return JoinRejected(group, RejectReason.UNKNOWN_DEVICE, request.dev_eui)
         if joining.device.activation != "OTAA" or joining.app_key_wrapped is None:
-            return _refused(group, request, RejectReason.NOT_OTAA)
+            return _rejected(group, request, RejectReason.NOT_OTAA)
         try:
             app_key = unwrap_key(self._kek, joining.app_key_wrapped)
         except WrongKek:
-            return _refused(group, request, RejectReason.WRONG_KEK)
+            return _rejected(group, request, RejectReason.WRONG_KEK)
         if not request.verify(app_key):
-            return _refused(group, request, RejectReason.MIC)
+            return _rejected(group, request, RejectReason.MIC)
         if not joining.device.enabled:
-            return _refused(group, request, RejectReason.DISABLED)
+            return _rejected(group, request, RejectReason.DISABLED)
         return _Asked(group, request, joining, app_key)
 
     async def _open(
         self, connection: Connection, asked: Sequence[_Asked], now_us: int
-    ) -> list[Admitted | JoinRefused]:
+    ) -> list[Admitted | JoinRejected]:
         used = await join_store.read_used_nonces(
             connection, [(entry.joining.device.id, entry.request.dev_nonce) for entry in asked]
         )
@@ -178,7 +178,7 @@ class JoinDesk:
         for entry in asked:
             self._judge(judged, entry, known[entry.joining.device.id])
         saved = await self._save(connection, judged.fresh)
-        return [*judged.refused, *saved, *await self._repeat(connection, judged.again, now_us)]
+        return [*judged.rejected, *saved, *await self._repeat(connection, judged.again, now_us)]
 
     def _judge(self, judged: _Judged, entry: _Asked, known: _Known) -> None:
         """Decide about one join-request; what it uses up is known to the next one of this batch."""
@@ -189,18 +189,18 @@ class JoinDesk:
                 judged.again.append(entry)
                 return
             case DevNonceVerdict.NOT_INCREASING:
-                judged.refused.append(entry.refused(RejectReason.DEV_NONCE_NOT_INCREASING))
+                judged.rejected.append(entry.reject(RejectReason.DEV_NONCE_NOT_INCREASING))
                 return
             case DevNonceVerdict.FRESH:
                 pass
         # Counted last: a replay, which anybody can send, keeps no device out.
         if known.recent >= MOST_RECENT_JOINS:
-            judged.refused.append(entry.refused(RejectReason.DEVICE_FLOOD))
+            judged.rejected.append(entry.reject(RejectReason.DEVICE_FLOOD))
             return
         try:
             known.last_join_nonce = join_nonce = next_join_nonce(known.last_join_nonce)
         except OverflowError:
-            judged.refused.append(entry.refused(RejectReason.JOIN_NONCE_USED_UP))
+            judged.rejected.append(entry.reject(RejectReason.JOIN_NONCE_USED_UP))
             return
         known.used.add(dev_nonce)
         known.highest = dev_nonce if known.highest is None else max(known.highest, dev_nonce)
@@ -227,7 +227,7 @@ class JoinDesk:
     def _rx1_delay(self, group: Group) -> int:
         """Seconds; the far gateways' delay when those that heard the join are."""
         settings = self._settings
-        is_far = nearest_gateway_us(best_copies(group.copies)) > FAR_US
+        is_far = nearest_gateway_us(best_receptions(group.receptions)) > FAR_US
         return max(settings.rx1_delay, settings.far_rx1_delay) if is_far else settings.rx1_delay
 
     async def _save(self, connection: Connection, fresh: Sequence[_Fresh]) -> list[Admitted]:
@@ -242,7 +242,7 @@ class JoinDesk:
         )
         device_ids = list({entry.session.device_id for entry in fresh})
         superseded = await join_store.close_superseded(connection, device_ids, KEPT_UNUSED)
-        await forgive_joins(connection, list({entry.joining.device.dev_eui for entry in fresh}))
+        await clear_join_rejections(connection, list({entry.joining.device.dev_eui for entry in fresh}))
         return [
             Admitted(
                 entry.group,
@@ -265,7 +265,7 @@ class JoinDesk:
 
     async def _repeat(
         self, connection: Connection, again: Sequence[_Asked], now_us: int
-    ) -> list[Admitted | JoinRefused]:
+    ) -> list[Admitted | JoinRejected]:
         """A used DevNonce gets the same accept while its session is new and unused, otherwise silence.
 
         That it is the same join is proved by the keys: those of the last JoinNonce with this DevNonce are the
@@ -274,10 +274,10 @@ class JoinDesk:
         if not again:
             return []
         unused = await join_store.read_unused_sessions(connection, [entry.joining.device.id for entry in again])
-        outcomes: list[Admitted | JoinRefused] = []
+        outcomes: list[Admitted | JoinRejected] = []
         for entry in again:
             device, nonce = entry.joining.device, entry.joining.last_join_nonce
-            refused = entry.refused(RejectReason.DEV_NONCE_USED)
+            refused = entry.reject(RejectReason.DEV_NONCE_USED)
             session = unused.get(device.id)
             if session is None or nonce is None:
                 outcomes.append(refused)
@@ -306,13 +306,13 @@ class JoinDesk:
         )
 
 
-def _refused(group: Group, request: JoinRequest, result: RejectReason) -> JoinRefused:
-    return JoinRefused(group, result, request.dev_eui, request.dev_nonce)
+def _rejected(group: Group, request: JoinRequest, result: RejectReason) -> JoinRejected:
+    return JoinRejected(group, result, request.dev_eui, request.dev_nonce)
 
 
 def _held(session_id: int, device_id: int, keys: SessionKeys, state: Session, group: Group) -> HeldSession:
     at_us = group.time_us
     mac = first_state(EU868, state.dev_addr, at_us, joined=True)
-    until_us = far_until_us(0, nearest_gateway_us(best_copies(group.copies)), at_us)
+    until_us = far_until_us(0, nearest_gateway_us(best_receptions(group.receptions)), at_us)
     progress = Progress(state, replace(mac, far_until_us=until_us) if until_us else mac)
     return HeldSession(session_id, device_id, SessionCipher(keys), progress)

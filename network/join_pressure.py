@@ -14,13 +14,13 @@ class JoinPressure:
     def __init__(self) -> None:
         self._heard: defaultdict[bytes, deque[int]] = defaultdict(deque)
 
-    def note(self, gateway_ids: list[bytes], now_us: int) -> None:
+    def record_joins(self, gateway_ids: list[bytes], now_us: int) -> None:
         """A join that these gateways heard is being answered."""
         for gateway_id in gateway_ids:
             self._heard[gateway_id].append(now_us)
             self._forget(gateway_id, now_us)
 
-    def is_calm(self, gateway_id: bytes, now_us: int) -> bool:
+    def is_below_limit(self, gateway_id: bytes, now_us: int) -> bool:
         """Whether this gateway's radio can afford an accept in RX2."""
         self._forget(gateway_id, now_us)
         return len(self._heard[gateway_id]) < STORM_JOINS

@@ -23,14 +23,14 @@ from core.runtime.postgres import DATABASE_AWAY, Pool
 from lorawan.crypto import SessionCipher, SessionKeys, WrongKek, unwrap_key
 from lorawan.identifiers import DevAddr
 from lorawan.instants import to_us
-from lorawan.multicast import Hearing, build_multicast, gateways_for
+from lorawan.multicast import MemberReception, build_multicast, gateways_for
 from lorawan.regions import EU868, REQUIRED_SNR, Lora
 from network import multicast_store
 from network.downlink_dispatch import GUARD_US, OK, ask_gateway
 from network.downlink_frame import CLASS_C_PATIENCE_US, airtime_us
 from network.downlink_planner import NUDGES
 from network.multicast_store import DueMessage, MulticastTransmission
-from network.sessions import HeardCopy
+from network.sessions import SessionReception
 from network.settings import NetworkServerSettings
 from network.shards import Shard, Shards
 from network.telemetry import MULTICASTS
@@ -99,7 +99,7 @@ class Multicasts:
             if not due:
                 return
             f_cnts = await multicast_store.start(connection, [message.id for message in due])
-            heard = await multicast_store.read_heard(connection, [message.group_id for message in due])
+            heard = await multicast_store.read_member_receptions(connection, [message.group_id for message in due])
         for message in due:
             shard = self._shards.of_slot(message.slot)
             if shard is None or message.id not in f_cnts:
@@ -111,10 +111,10 @@ class Multicasts:
             self._calls[message.group_id] = call
 
     async def _carry(
-        self, message: DueMessage, shard: Shard, f_cnt: int, heard: Mapping[int, Sequence[HeardCopy]]
+        self, message: DueMessage, shard: Shard, f_cnt: int, receptions: Mapping[int, Sequence[SessionReception]]
     ) -> None:
         try:
-            made = self._make(message, shard, f_cnt, heard)
+            made = self._make(message, shard, f_cnt, receptions)
             if isinstance(made, _Call):
                 await self._say(made)
             else:
@@ -140,10 +140,12 @@ class Multicasts:
             await self._finish(message, shard, [], DownlinkReason.INTERNAL_ERROR)
 
     def _make(
-        self, message: DueMessage, shard: Shard, f_cnt: int, heard: Mapping[int, Sequence[HeardCopy]]
+        self, message: DueMessage, shard: Shard, f_cnt: int, receptions: Mapping[int, Sequence[SessionReception]]
     ) -> _Call | DownlinkReason:
         """The call, or why there is none."""
-        gateways = gateways_for({device: list(map(_hearing, copies)) for device, copies in heard.items()})
+        gateways = gateways_for(
+            {device: list(map(_member_reception, copies)) for device, copies in receptions.items()}
+        )
         if not gateways:
             return DownlinkReason.NO_MEMBER_HEARD
         if len(message.payload) > EU868.max_payload[message.data_rate]:
@@ -171,14 +173,14 @@ class Multicasts:
             for gateway_id in call.gateways:
                 if (repeat, gateway_id.hex()) in done:
                     continue
-                status = await self._emit(call, gateway_id)
+                status = await self._transmit(call, gateway_id)
                 MULTICASTS.labels("sent" if status == OK else status.lower()).inc()
                 emissions.append(MulticastTransmission(gateway_id.hex(), repeat, status, wall_clock_us()))
-                if not await self._note(message, call.shard, emissions, "sending", None):
+                if not await self._save_progress(message, call.shard, emissions, "sending", None):
                     return  # Cancelled.
         await self._finish(message, call.shard, emissions, None)
 
-    async def _emit(self, call: _Call, gateway_id: bytes) -> str:
+    async def _transmit(self, call: _Call, gateway_id: bytes) -> str:
         """Ask one gateway until it has the frame, or has refused it three times, or nobody wants it any more."""
         not_after_us = to_us(call.message.not_after)
         status: str = DownlinkReason.NOT_AFTER
@@ -216,31 +218,33 @@ class Multicasts:
         self,
         message: DueMessage,
         shard: Shard,
-        emissions: Sequence[MulticastTransmission],
+        outcomes: Sequence[MulticastTransmission],
         reason: DownlinkReason | None,
     ) -> None:
         """Sent when every gateway had it at least once; what some of them refused is said."""
         if reason is not None:
-            await self._note(message, shard, emissions, "failed", reason)
+            await self._save_progress(message, shard, outcomes, "failed", reason)
             return
-        reached = {emission.gateway_id for emission in emissions if emission.status == OK}
-        missed = {emission.gateway_id for emission in emissions} - reached
+        reached = {emission.gateway_id for emission in outcomes if emission.status == OK}
+        missed = {emission.gateway_id for emission in outcomes} - reached
         if not reached:
-            await self._note(message, shard, emissions, "failed", DownlinkReason.NO_GATEWAY)
+            await self._save_progress(message, shard, outcomes, "failed", DownlinkReason.NO_GATEWAY)
         else:
-            await self._note(message, shard, emissions, "sent", DownlinkReason.SOME_GATEWAYS if missed else None)
+            await self._save_progress(
+                message, shard, outcomes, "sent", DownlinkReason.SOME_GATEWAYS if missed else None
+            )
 
-    async def _note(
+    async def _save_progress(
         self,
         message: DueMessage,
         shard: Shard,
-        emissions: Sequence[MulticastTransmission],
+        outcomes: Sequence[MulticastTransmission],
         state: str,
         reason: DownlinkReason | None,
     ) -> bool:
         async with fenced(self._pool, [shard.lease]) as connection:
-            return await multicast_store.save(connection, message.id, emissions, state, reason)
+            return await multicast_store.save(connection, message.id, outcomes, state, reason)
 
 
-def _hearing(copy: HeardCopy) -> Hearing:
-    return Hearing(copy.gateway_id, copy.snr - REQUIRED_SNR.get(copy.spreading_factor, 0.0))
+def _member_reception(reception: SessionReception) -> MemberReception:
+    return MemberReception(reception.gateway_id, reception.snr - REQUIRED_SNR.get(reception.spreading_factor, 0.0))

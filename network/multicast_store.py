@@ -12,7 +12,7 @@ import msgspec
 
 from core.model.downlinks import DownlinkReason
 from core.runtime.postgres import Connection, Pool
-from network.sessions import HeardCopy
+from network.sessions import SessionReception
 from registry.rows import entity
 
 IS_ANYTHING_OPEN = """
@@ -117,11 +117,13 @@ async def start(connection: Connection, message_ids: Sequence[int]) -> dict[int,
     return {row["id"]: row["f_cnt"] for row in await connection.fetch(MARK_SENDING, message_ids)}
 
 
-async def read_heard(connection: Connection, group_ids: Sequence[int]) -> dict[int, dict[int, list[HeardCopy]]]:
+async def read_member_receptions(
+    connection: Connection, group_ids: Sequence[int]
+) -> dict[int, dict[int, list[SessionReception]]]:
     """By group and member: who heard the member's last uplink."""
-    found: dict[int, dict[int, list[HeardCopy]]] = defaultdict(dict)
+    found: dict[int, dict[int, list[SessionReception]]] = defaultdict(dict)
     for row in await connection.fetch(READ_HEARD, group_ids):
-        copies = msgspec.convert(row["last_heard_by"], list[HeardCopy])
+        copies = msgspec.convert(row["last_heard_by"], list[SessionReception])
         found[row["group_id"]].setdefault(row["device_id"], []).extend(copies)
     return found
 
@@ -129,10 +131,10 @@ async def read_heard(connection: Connection, group_ids: Sequence[int]) -> dict[i
 async def save(
     connection: Connection,
     message_id: int,
-    emissions: Sequence[MulticastTransmission],
+    outcomes: Sequence[MulticastTransmission],
     state: str,
     reason: DownlinkReason | None,
 ) -> bool:
     """Write how far a message has come; False when it was cancelled meanwhile."""
-    octets = _encoder.encode(emissions)
+    octets = _encoder.encode(outcomes)
     return await connection.fetchval(SAVE, message_id, octets.decode(), state, reason) is True

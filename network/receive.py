@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from core.messages.frames import Frame
-from core.messages.uplinks import Heard, Uplink
+from core.messages.frames import GatewayFrame
+from core.messages.uplinks import Reception, Uplink
 from core.model.uplink_identity import uplink_identity
 from lorawan.commands import DownlinkCommand, encode_commands, parse_uplink_commands
 from lorawan.commands.dev_status import DevStatusAns
@@ -15,14 +15,14 @@ from lorawan.commands.device_time import DeviceTimeAns, DeviceTimeReq
 from lorawan.commands.link_check import MAX_MARGIN_DB, LinkCheckAns, LinkCheckReq
 from lorawan.frame import MAX_F_OPTS, MalformedFrame, UplinkFrame
 from lorawan.mac_state import MacPolicy, MacState, is_quiet
-from lorawan.negotiation import HeardUplink, Learned, ask, hear
+from lorawan.negotiation import AcceptedUplink, Learned, ask, handle_uplink
 from lorawan.regions import EU868, REQUIRED_SNR, Lora
 from lorawan.rejections import RejectReason
 from lorawan.rx_delay import STILL_FAR_US, Distance, nearest_us
 from lorawan.session import Accepted, Rejected, Retransmission, accept
 from lorawan.windows import latest_useful_us
-from network.deduplication import Group, best_copies
-from network.sessions import HeardCopy, HeldSession, Progress
+from network.deduplication import Group, best_receptions
+from network.sessions import HeldSession, Progress, SessionReception
 
 NO_F_PORT = -1
 _FREQUENCIES = frozenset(channel.frequency for channel in EU868.uplink_channels)
@@ -35,7 +35,7 @@ class Opportunity(Struct, frozen=True):
     """The windows that an uplink opens, and what it asks for in them."""
 
     session: HeldSession
-    heard_by: tuple[HeardCopy, ...]
+    receptions: tuple[SessionReception, ...]
     uplink_at_us: int
     acknowledge: bool  # The uplink was confirmed.
     commands: bytes  # Answers to its MAC commands, and what is asked of it.
@@ -47,7 +47,7 @@ class MacNews(Struct, frozen=True):
 
     is_worth_saving: bool
     status: DevStatusAns | None
-    refused: tuple[int, ...]  # CIDs.
+    rejected: tuple[int, ...]  # CIDs.
 
 
 class Received(Struct, frozen=True):
@@ -65,7 +65,7 @@ class Received(Struct, frozen=True):
     mac: MacNews | None = None  # None: nothing was said nor asked, as with nearly every uplink.
 
 
-class Refused(Struct, frozen=True, gc=False):
+class RejectedFrame(Struct, frozen=True, gc=False):
     """Nothing to publish, and why."""
 
     reason: RejectReason
@@ -81,17 +81,17 @@ class Candidate(NamedTuple):
     is_enabled: bool
 
 
-def read_frame(phy_payload: bytes) -> UplinkFrame | Refused:
+def read_frame(phy_payload: bytes) -> UplinkFrame | RejectedFrame:
     """The data frame that these octets are, whose DevAddr names the sessions to try."""
     try:
         return UplinkFrame.from_bytes(phy_payload)
     except MalformedFrame:
-        return Refused(RejectReason.MALFORMED)
+        return RejectedFrame(RejectReason.MALFORMED)
 
 
 def receive_data(
     group: Group, frame: UplinkFrame, candidates: Sequence[Candidate], policy: MacPolicy, now_us: int
-) -> Received | Refused:
+) -> Received | RejectedFrame:
     """Judge a data frame: the first session of its DevAddr whose MIC fits has it (docs/protocols.md, row 4).
 
     Args:
@@ -101,22 +101,22 @@ def receive_data(
         policy: what is wanted of every device's MAC layer.
         now_us: a device whose windows have passed by then is asked nothing.
     """
-    refused: Refused | None = None
+    refused: RejectedFrame | None = None
     time_us = group.time_us
     for held, progress, is_enabled in candidates:
         outcome = accept(progress.state, held.cipher, frame, group.phy_payload, time_us)
         if isinstance(outcome, Rejected):
             if outcome.reason is not RejectReason.MIC:
-                refused = Refused(outcome.reason, frame.dev_addr, held.device_id)
+                refused = RejectedFrame(outcome.reason, frame.dev_addr, held.device_id)
             continue
         if not is_enabled:
-            return Refused(RejectReason.DISABLED, frame.dev_addr, held.device_id)
-        copies = best_copies(group.copies)
+            return RejectedFrame(RejectReason.DISABLED, frame.dev_addr, held.device_id)
+        copies = best_receptions(group.receptions)
         if isinstance(outcome, Accepted):
             return _new(group, held, progress, copies, outcome, frame, policy, now_us)
         return _late(group, held, progress, copies, outcome)
     reason = RejectReason.MIC if candidates else RejectReason.UNKNOWN_DEV_ADDR
-    return refused or Refused(reason, frame.dev_addr, _only_device(candidates))
+    return refused or RejectedFrame(reason, frame.dev_addr, _only_device(candidates))
 
 
 def _only_device(candidates: Iterable[Candidate]) -> int:
@@ -129,7 +129,7 @@ def _new(
     group: Group,
     held: HeldSession,
     before: Progress,
-    copies: list[Frame],
+    receptions: list[GatewayFrame],
     accepted: Accepted,
     frame: UplinkFrame,
     policy: MacPolicy,
@@ -139,20 +139,20 @@ def _new(
     f_port = NO_F_PORT if accepted.f_port is None else accepted.f_port
     payload = b"" if f_port == 0 else accepted.payload  # MAC commands are the network's, not the application's.
     uplink_id = uplink_identity(held.device_id, held.id, accepted.f_cnt, f_port, payload)
-    heard_by = tuple([heard_copy(copy) for copy in copies])
+    heard_by = tuple([session_reception(copy) for copy in receptions])
     f_ctrl = frame.f_ctrl
     session, mac, commands, waits, news = accepted.session, before.mac, b"", False, None
-    is_talk = accepted.commands or f_ctrl.adr or _is_far(copies)
+    is_talk = accepted.commands or f_ctrl.adr or _is_far(receptions)
     if is_talk or not is_quiet(mac, session, policy, time_us):
-        learned, mac, commands = _negotiate(before, accepted, frame, copies, group, policy, now_us)
+        learned, mac, commands = _negotiate(before, accepted, frame, receptions, group, policy, now_us)
         session, waits = learned.session, learned.must_answer
         news = MacNews(
-            mac.differs_from(before.mac) or session is not accepted.session, learned.status, learned.refused
+            mac.differs_from(before.mac) or session is not accepted.session, learned.status, learned.rejected
         )
     progress = Progress(session, mac, uplink_id, heard_by)
     return Received(
         session=held,
-        uplink=_uplink(group, held, copies, uplink_id, accepted.f_cnt, f_port, payload, accepted.confirmed),
+        uplink=_uplink(group, held, receptions, uplink_id, accepted.f_cnt, f_port, payload, accepted.confirmed),
         outcome="restarted" if accepted.counter_restarted else "accepted",
         progress=progress,
         opportunity=Opportunity(
@@ -176,25 +176,25 @@ def _negotiate(
     before: Progress,
     accepted: Accepted,
     frame: UplinkFrame,
-    copies: list[Frame],
+    receptions: list[GatewayFrame],
     group: Group,
     policy: MacPolicy,
     now_us: int,
 ) -> tuple[Learned, MacState, bytes]:
     """What the uplink tells of the device's MAC layer, the state to save, and the commands for its answer."""
     first, time_us = group.first, group.time_us
-    uplink = HeardUplink(
+    uplink = AcceptedUplink(
         time_us,
         accepted.commands,
         frame.f_ctrl.adr,
         frame.f_ctrl.adr_ack_req,
         policy.region.data_rate_of(first.spreading_factor, first.bandwidth),
-        max(copy.snr for copy in copies),
+        max(copy.snr for copy in receptions),
         0 if accepted.counter_restarted else accepted.missed,
-        nearest_gateway_us(copies),
+        nearest_gateway_us(receptions),
     )
-    answers = _mac_answers(accepted.commands, copies, time_us)
-    learned = hear(before.mac, accepted.session, uplink, policy)
+    answers = _mac_answers(accepted.commands, receptions, time_us)
+    learned = handle_uplink(before.mac, accepted.session, uplink, policy)
     if now_us > latest_useful_us(group.live_at_us, learned.session.rx1_delay):
         return learned, learned.state, answers  # A backlog is stored and not answered: nothing is asked.
     mac, requests = ask(learned.state, learned.session, uplink, policy)
@@ -202,15 +202,23 @@ def _negotiate(
 
 
 def _late(
-    group: Group, held: HeldSession, progress: Progress, copies: list[Frame], again: Retransmission
+    group: Group, held: HeldSession, progress: Progress, receptions: list[GatewayFrame], again: Retransmission
 ) -> Received:
     """The last uplink again: its receptions are added; a device that missed its acknowledgement gets another."""
     last = progress.state.last_uplink
     time_us = group.time_us if last is None else last.time_us
     uplink = _uplink(
-        group, held, copies, progress.uplink_id, again.f_cnt, NO_F_PORT, b"", again.confirmed, late_of_us=time_us
+        group,
+        held,
+        receptions,
+        progress.uplink_id,
+        again.f_cnt,
+        NO_F_PORT,
+        b"",
+        again.confirmed,
+        late_of_us=time_us,
     )
-    heard_by = tuple([heard_copy(copy) for copy in copies])
+    heard_by = tuple([session_reception(copy) for copy in receptions])
     opportunity = Opportunity(held, heard_by, group.live_at_us, True, b"", must_answer=True)
     is_copy = group.time_us - time_us < progress.state.rx1_delay * 1_000_000
     return Received(
@@ -225,7 +233,7 @@ def _late(
 def _uplink(
     group: Group,
     held: HeldSession,
-    copies: list[Frame],
+    receptions: list[GatewayFrame],
     uplink_id: bytes,
     f_cnt: int,
     f_port: int,
@@ -234,7 +242,7 @@ def _uplink(
     *,
     late_of_us: int | None = None,
 ) -> Uplink:
-    best = copies[0] if len(copies) == 1 else max(copies, key=lambda copy: copy.snr)
+    best = receptions[0] if len(receptions) == 1 else max(receptions, key=lambda copy: copy.snr)
     return Uplink(
         uplink_id=uplink_id,
         device_id=held.device_id,
@@ -249,53 +257,54 @@ def _uplink(
         spreading_factor=best.spreading_factor,
         bandwidth=best.bandwidth,
         late=late_of_us is not None,
-        heard_by=[Heard(copy.gateway_id, copy.antenna, copy.rssi, copy.snr) for copy in copies],
+        receptions=[Reception(copy.gateway_id, copy.antenna, copy.rssi, copy.snr) for copy in receptions],
         trace_id=group.first.trace_id,
     )
 
 
-def nearest_gateway_us(copies: Iterable[Frame]) -> int:
+def nearest_gateway_us(receptions: Iterable[GatewayFrame]) -> int:
     """The round trip to the nearest of the gateways that a device may well be answered through; 0: not known."""
     return nearest_us(
-        Distance(copy.snr - REQUIRED_SNR.get(copy.spreading_factor, 0.0), copy.round_trip_us) for copy in copies
+        Distance(copy.snr - REQUIRED_SNR.get(copy.spreading_factor, 0.0), copy.round_trip_us)
+        for copy in receptions
     )
 
 
-def _is_far(copies: Iterable[Frame]) -> bool:
+def _is_far(receptions: Iterable[GatewayFrame]) -> bool:
     """Whether the way to a gateway may be a reason to wait longer: it is not with nearly every uplink."""
-    return any(copy.round_trip_us > STILL_FAR_US for copy in copies)
+    return any(copy.round_trip_us > STILL_FAR_US for copy in receptions)
 
 
-def heard_copy(copy: Frame) -> HeardCopy:
+def session_reception(reception: GatewayFrame) -> SessionReception:
     """What a session remembers of a copy."""
-    return HeardCopy(
-        copy.gateway_id,
-        copy.context,
-        copy.received_at_us,
-        copy.frequency,
-        copy.spreading_factor,
-        copy.bandwidth,
-        copy.rssi,
-        copy.snr,
-        copy.round_trip_us,
+    return SessionReception(
+        reception.gateway_id,
+        reception.context,
+        reception.received_at_us,
+        reception.frequency,
+        reception.spreading_factor,
+        reception.bandwidth,
+        reception.rssi,
+        reception.snr,
+        reception.round_trip_us,
     )
 
 
-def _mac_answers(commands: bytes, copies: list[Frame], time_us: int) -> bytes:
+def _mac_answers(commands: bytes, receptions: list[GatewayFrame], time_us: int) -> bytes:
     """FOpts that answer LinkCheckReq and DeviceTimeReq (docs/protocols.md, rows 37 and 42)."""
     if not commands:
         return b""
     answers: list[DownlinkCommand] = []
     for command in parse_uplink_commands(commands).commands:
         if isinstance(command, LinkCheckReq):
-            answers.append(_link_check(copies))
+            answers.append(_link_check(receptions))
         elif isinstance(command, DeviceTimeReq):
             answers.append(DeviceTimeAns.at(time_us))
     octets = encode_commands(answers)
     return octets if len(octets) <= MAX_F_OPTS else b""  # A device that asks more in one frame asks again.
 
 
-def _link_check(copies: list[Frame]) -> LinkCheckAns:
-    margins = [copy.snr - REQUIRED_SNR.get(copy.spreading_factor, 0.0) for copy in copies]
+def _link_check(receptions: list[GatewayFrame]) -> LinkCheckAns:
+    margins = [copy.snr - REQUIRED_SNR.get(copy.spreading_factor, 0.0) for copy in receptions]
     margin = min(max(0, math.floor(max(margins))), MAX_MARGIN_DB)
-    return LinkCheckAns(margin, min(len({copy.gateway_id for copy in copies}), 255))
+    return LinkCheckAns(margin, min(len({copy.gateway_id for copy in receptions}), 255))

@@ -33,7 +33,7 @@ class RegistryChanges:
             held = (await store.read_sessions(self._pool, slots, self._kek, device_ids)).held
             await devices.refresh(self._pool, slots, device_ids, [session.device_id for session in held])
             for session in held:
-                sessions.add(session)
+                sessions.add_session(session)
             for device_id in device_ids:
                 sessions.keep_only(device_id, {s.id for s in held if s.device_id == device_id})
                 device = devices.get(device_id)

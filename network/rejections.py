@@ -17,7 +17,7 @@ SAVE_EVERY_S = 5.0
 MOST = 500
 
 
-class Refusals:
+class RejectionLog:
     """Rejected frames since the last save, one entry for what they name, the reason and the device."""
 
     def __init__(self, pool: Pool) -> None:
@@ -25,7 +25,7 @@ class Refusals:
         self._seen: dict[tuple[bytes, RejectReason, int], RejectionSeen] = {}
         self._log = structlog.get_logger()
 
-    def note(
+    def record_rejection(
         self, subject: bytes, reason: RejectReason, device_id: int, gateway_id: bytes, dev_nonce: int | None = None
     ) -> None:
         """Remember a rejection.
@@ -50,7 +50,7 @@ class Refusals:
         seen.gateway_id, seen.last_us = gateway_id, wall_clock_us()
         seen.dev_nonce = seen.dev_nonce if dev_nonce is None else dev_nonce
 
-    def forgive(self, dev_eui: bytes) -> None:
+    def clear_join_rejections(self, dev_eui: bytes) -> None:
         """The device was let in: what was refused of it before needs nobody any more."""
         for (subject, _, _), seen in self._seen.items():
             if subject == dev_eui:

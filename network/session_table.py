@@ -37,7 +37,7 @@ class SessionTable:
         """The newest session that the device has used."""
         return next((held for held in reversed(self.of_device(device_id)) if held.progress.started), None)
 
-    def add(self, held: HeldSession) -> None:
+    def add_session(self, held: HeldSession) -> None:
         """Hold one more session; one that is held already stays as it is."""
         if held.id in self._by_id:
             return

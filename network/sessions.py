@@ -10,7 +10,7 @@ from lorawan.mac_state import MacState
 from lorawan.session import Session
 
 
-class HeardCopy(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class SessionReception(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where an uplink was heard: what it takes to answer through that gateway (session.last_heard_by)."""
 
     gateway_id: bytes
@@ -30,7 +30,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
     state: Session
     mac: MacState
     uplink_id: bytes = b""
-    heard_by: tuple[HeardCopy, ...] = ()
+    receptions: tuple[SessionReception, ...] = ()
 
     @property
     def started(self) -> bool:

@@ -61,7 +61,7 @@ class Shard(OwnedShard[FrameUnit]):
     def decode(self, message: Message) -> Decoded:
         """Sort a message's frames into windows."""
         frames = FRAME_BATCHES.decode(message.data)
-        return Decoded(len(frames), self._windows.add(message.sequence, message.published_at_us, frames))
+        return Decoded(len(frames), self._windows.add_frames(message.sequence, message.published_at_us, frames))
 
     def unreadable(self, message: Message, why: UnreadableBatch | None) -> FrameUnit:
         """For quarantine."""
@@ -161,7 +161,7 @@ class Shards:
             await self._devices.load(connection, slots, [held.device_id for held in found.held])
         self._sessions.forget_slots(slots)  # Whatever is left of a former ownership is out of date.
         for held in found.held:
-            self._sessions.add(held)
+            self._sessions.add_session(held)
         if found.sealed:
             log.error("sessions_sealed_with_another_kek", shard=lease.shard, sessions=len(found.sealed))
 

@@ -16,7 +16,7 @@ from lorawan.instants import from_us, to_us
 from lorawan.mac_state import MacState, first_state
 from lorawan.regions import EU868
 from lorawan.session import LastUplink, Session
-from network.sessions import HeardCopy, HeldSession, Progress
+from network.sessions import HeldSession, Progress, SessionReception
 from registry.downlinks import move_to_slot_of_device
 
 _encoder = msgspec.json.Encoder()
@@ -110,7 +110,7 @@ def _held(row: Record, kek: bytes, now_us: int) -> HeldSession:
         last_uplink=last,
     )
     uplink_id = b"" if row["last_uplink_id"] is None else row["last_uplink_id"].bytes
-    heard_by = tuple(msgspec.convert(row["last_heard_by"], list[HeardCopy]))
+    heard_by = tuple(msgspec.convert(row["last_heard_by"], list[SessionReception]))
     progress = Progress(state, _mac_state(row, now_us), uplink_id, heard_by)
     return HeldSession(row["id"], row["device_id"], SessionCipher(keys), progress)
 
@@ -125,7 +125,7 @@ class OpenSessions:
     sealed: list[int] = field(default_factory=list[int])
     _now_us: int = field(default_factory=wall_clock_us)
 
-    def add(self, row: Record) -> None:
+    def add_row(self, row: Record) -> None:
         """Unwrap its keys. One row, however it came to be so, keeps one device out and not its shard."""
         try:
             held = _held(row, self.kek, self._now_us)
@@ -146,7 +146,7 @@ async def read_sessions(
     """The open sessions of these devices."""
     found = OpenSessions(slots, kek)
     for row in await connection.fetch(READ_SESSIONS, slots, device_ids):
-        found.add(row)
+        found.add_row(row)
     return found
 
 
@@ -158,7 +158,7 @@ async def read_all_sessions(connection: Connection, slots: Sequence[int], kek: b
     """
     found = OpenSessions(slots, kek)
     async for row in connection.cursor(READ_SESSIONS, slots, None, prefetch=PAGE):
-        found.add(row)
+        found.add_row(row)
     return found
 
 
@@ -173,7 +173,7 @@ async def save_sessions(connection: Connection, progress: dict[int, Progress]) -
         [uuid_of(made.uplink_id) for _, made, _ in rows],
         [from_us(last.time_us) if last else None for _, _, last in rows],
         [last.confirmed if last else False for _, _, last in rows],
-        [_encoder.encode(made.heard_by).decode() for _, made, _ in rows],
+        [_encoder.encode(made.receptions).decode() for _, made, _ in rows],
     )
 
 

@@ -13,7 +13,7 @@ import structlog
 
 from core.messages import topics
 from core.messages.batch import encode_batches
-from core.messages.frames import FRAME_BATCHES, Frame
+from core.messages.frames import FRAME_BATCHES, GatewayFrame
 from core.messages.uplinks import Uplink
 from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.bus import BUS_AWAY, Bus
@@ -28,12 +28,12 @@ from lorawan.mac_state import MacPolicy
 from lorawan.rejections import RejectReason
 from lorawan.session import MAX_F_CNT_GAP
 from network import store, uplink_trace
-from network.deduplication import Group, best_copies
+from network.deduplication import Group, best_receptions
 from network.device_cache import DeviceCache
-from network.downlink_planner import Downlinks, Offer
-from network.join_handler import Admitted, JoinDesk, JoinRefused
-from network.receive import Candidate, Received, Refused, read_frame, receive_data
-from network.rejections import Refusals
+from network.downlink_planner import AnswerCandidate, Downlinks
+from network.join_handler import Admitted, JoinHandler, JoinRejected
+from network.receive import Candidate, Received, RejectedFrame, read_frame, receive_data
+from network.rejections import RejectionLog
 from network.session_table import SessionTable
 from network.sessions import Progress
 from network.settings import NetworkServerSettings
@@ -74,7 +74,7 @@ class Judged:
 
     now_us: int
     received: list[tuple[FrameUnit, Received]] = field(default_factory=list[tuple[FrameUnit, Received]])
-    refused: list[tuple[FrameUnit, Refused]] = field(default_factory=list[tuple[FrameUnit, Refused]])
+    refused: list[tuple[FrameUnit, RejectedFrame]] = field(default_factory=list[tuple[FrameUnit, RejectedFrame]])
     joins: list[FrameUnit] = field(default_factory=list[FrameUnit])
     poison: list[Quarantined] = field(default_factory=list[Quarantined])
     progress: dict[int, Progress] = field(default_factory=dict[int, Progress])
@@ -114,10 +114,10 @@ class Uplinks:
         shards: Shards,
         sessions: SessionTable,
         devices: DeviceCache,
-        joins: JoinDesk,
+        joins: JoinHandler,
         downlinks: Downlinks,
         policy: MacPolicy,
-        refusals: Refusals,
+        rejections: RejectionLog,
     ) -> None:
         self._pool = pool
         self.bus = bus
@@ -127,7 +127,7 @@ class Uplinks:
         self._joins = joins
         self._downlinks = downlinks
         self._policy = policy
-        self._refusals = refusals
+        self._refusals = rejections
         self._sparse = SparseLog()
 
     async def open_shard(self, lease: Lease) -> Shard:
@@ -156,7 +156,7 @@ class Uplinks:
         if unit.group is None:
             return None
         if error is not None:
-            log.error("frame_quarantined", exc_info=error, **_heard(unit.group.first))
+            log.error("frame_quarantined", exc_info=error, **_reception_fields(unit.group.first))
         reason = QuarantineReason.POISON if error is None else QuarantineReason.DEFECT
         detail = str(unit.shard.lease.crashes) if error is None else _defect(error)
         return FrameUnit(unit.shard, unit.sequences, poison=_quarantined(unit, unit.group, reason, detail))
@@ -192,7 +192,7 @@ class Uplinks:
             try:
                 self._judge_group(judged, item, item.group)
             except Exception as broken:
-                log.exception("frame_quarantined", **_heard(item.group.first))
+                log.exception("frame_quarantined", **_reception_fields(item.group.first))
                 defect = _quarantined(item, item.group, QuarantineReason.DEFECT, _defect(broken))
                 judged.poison.append(defect)
         return judged
@@ -201,16 +201,16 @@ class Uplinks:
         try:
             m_type = mtype_of(group.phy_payload)
         except MalformedFrame:
-            judged.refused.append((item, Refused(RejectReason.MALFORMED)))
+            judged.refused.append((item, RejectedFrame(RejectReason.MALFORMED)))
             return
         if m_type is MType.JOIN_REQUEST:
             judged.joins.append(item)
             return
         if m_type not in DATA_UP:
-            judged.refused.append((item, Refused(RejectReason.IGNORED)))  # Matrix row 48.
+            judged.refused.append((item, RejectedFrame(RejectReason.IGNORED)))  # Matrix row 48.
             return
         frame = read_frame(group.phy_payload)
-        if isinstance(frame, Refused):
+        if isinstance(frame, RejectedFrame):
             judged.refused.append((item, frame))
             return
         made, devices = judged.progress, self._devices
@@ -219,7 +219,7 @@ class Uplinks:
             for held in self._sessions.of_dev_addr(frame.dev_addr)
         ]
         outcome = receive_data(group, frame, candidates, self._policy, judged.now_us)
-        if isinstance(outcome, Refused):
+        if isinstance(outcome, RejectedFrame):
             judged.refused.append((item, outcome))
             return
         judged.received.append((item, outcome))
@@ -245,7 +245,7 @@ class Uplinks:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _admit(self, connection: Connection, judged: Judged) -> list[Admitted | JoinRefused]:
+    async def _admit(self, connection: Connection, judged: Judged) -> list[Admitted | JoinRejected]:
         groups = [item.group for item in judged.joins if item.group is not None]
         return await self._joins.admit(connection, groups, wall_clock_us()) if groups else []
 
@@ -281,7 +281,7 @@ class Uplinks:
         if statuses:
             await store.save_statuses(connection, statuses)
 
-    def _apply(self, judged: Judged, joins: Sequence[Admitted | JoinRefused]) -> None:
+    def _apply(self, judged: Judged, joins: Sequence[Admitted | JoinRejected]) -> None:
         """The commit has happened: memory follows."""
         for session_id, progress in judged.progress.items():
             self._sessions.advance(session_id, progress)
@@ -290,34 +290,36 @@ class Uplinks:
                 self._sessions.close_older(received.session.device_id, received.session.id)
         for join in joins:
             if isinstance(join, Admitted) and self.shards.of_slot(join.session.slot) is not None:
-                self._devices.add(join.device)
-                self._sessions.add(join.session)
+                self._devices.add_device(join.device)
+                self._sessions.add_session(join.session)
                 for session_id in join.superseded:
                     self._sessions.remove(session_id)
 
-    def _answer(self, judged: Judged, joins: Sequence[Admitted | JoinRefused]) -> None:
+    def _answer(self, judged: Judged, joins: Sequence[Admitted | JoinRejected]) -> None:
         self._downlinks.accept(join for join in joins if isinstance(join, Admitted))
-        self._downlinks.offer(
-            Offer(received.opportunity, received.progress is not None, received.device_acknowledged)
+        self._downlinks.queue_answers(
+            AnswerCandidate(received.opportunity, received.progress is not None, received.device_acknowledged)
             for _, received in judged.received
             if received.opportunity is not None
         )
 
-    def _count(self, judged: Judged, joins: Sequence[Admitted | JoinRefused]) -> None:
+    def _count(self, judged: Judged, joins: Sequence[Admitted | JoinRejected]) -> None:
         QUARANTINED.inc(len(judged.poison))
         frames: Counter[tuple[str, str]] = Counter()
         heard: Counter[int] = Counter()
         for item, received in judged.received:
             frames[_mtype_label(item), received.outcome] += 1
             if received.progress is not None:
-                heard[len(received.uplink.heard_by)] += 1
-            self._note(received)
+                heard[len(received.uplink.receptions)] += 1
+            self._log_oddities(received)
         for item, refused in judged.refused:
             frames[_mtype_label(item), refused.reason] += 1
             if item.group is not None:
                 first, dev_addr = item.group.first, refused.dev_addr
-                self._sparse.warning("frame_refused", refused.reason, dev_addr=dev_addr.hex(), **_heard(first))
-                self._refusals.note(dev_addr, refused.reason, refused.device_id, first.gateway_id)
+                self._sparse.warning(
+                    "frame_refused", refused.reason, dev_addr=dev_addr.hex(), **_reception_fields(first)
+                )
+                self._refusals.record_rejection(dev_addr, refused.reason, refused.device_id, first.gateway_id)
         came = {id(item.group): place for place, item in enumerate(judged.joins)}
         self._count_joins(sorted(joins, key=lambda join: came[id(join.group)]), frames, heard)
         for (mtype, outcome), count in frames.items():
@@ -330,20 +332,22 @@ class Uplinks:
             SESSIONS_HELD.set(len(self._sessions))
 
     def _count_joins(
-        self, joins: Sequence[Admitted | JoinRefused], frames: Counter[tuple[str, str]], heard: Counter[int]
+        self, joins: Sequence[Admitted | JoinRejected], frames: Counter[tuple[str, str]], receptions: Counter[int]
     ) -> None:
         for join in joins:
             JOINS.labels(join.result).inc()
             frames["join_request", join.result] += 1
-            heard[len(best_copies(join.group.copies))] += 1
-            if isinstance(join, JoinRefused):
+            receptions[len(best_receptions(join.group.receptions))] += 1
+            if isinstance(join, JoinRejected):
                 first, dev_eui = join.group.first, join.dev_eui
-                self._sparse.warning("join_refused", join.result, dev_eui=dev_eui.hex(), **_heard(first))
-                self._refusals.note(dev_eui, join.result, 0, first.gateway_id, join.dev_nonce)
+                self._sparse.warning(
+                    "join_refused", join.result, dev_eui=dev_eui.hex(), **_reception_fields(first)
+                )
+                self._refusals.record_rejection(dev_eui, join.result, 0, first.gateway_id, join.dev_nonce)
             elif not join.repeated:
-                self._refusals.forgive(join.device.dev_eui)
+                self._refusals.clear_join_rejections(join.device.dev_eui)
 
-    def _note(self, received: Received) -> None:
+    def _log_oddities(self, received: Received) -> None:
         """Count and log what is odd about an uplink that is published all the same."""
         device_id = received.session.device_id
         if received.missed > MAX_F_CNT_GAP:
@@ -361,12 +365,12 @@ class Uplinks:
                 bandwidth=uplink.bandwidth,
             )
         if received.mac is not None:
-            for cid in received.mac.refused:
+            for cid in received.mac.rejected:
                 MAC_REFUSED.labels(f"{cid:02x}").inc()
                 self._sparse.warning("mac_command_refused", f"{cid:02x}", device_id=device_id)
 
 
-def _heard(first: Frame) -> dict[str, str]:
+def _reception_fields(first: GatewayFrame) -> dict[str, str]:
     """Of a line about a frame: who heard it, and how to follow it."""
     return {"gw_eui": first.gateway_id.hex(), "trace_id": first.trace_id.hex()}
 

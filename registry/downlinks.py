@@ -391,7 +391,7 @@ async def mark_sending(connection: Connection, downlink_ids: Sequence[int]) -> l
     return _changed(await connection.fetch(MARK_SENDING, downlink_ids))
 
 
-async def note_f_cnt_down(
+async def save_f_cnt_down(
     connection: Connection, downlink_ids: Sequence[int], f_cnts: Sequence[int], gateway_ids: Sequence[bytes]
 ) -> None:
     """Under which counter, and through which gateway, each row is about to go out."""
@@ -437,14 +437,14 @@ async def take_due_of_lns(connection: Connection, source_id: int, *, short_items
     return None if row is None else entity(HandOver, row)
 
 
-async def note_handed(
+async def record_handed_over(
     connection: Connection | Pool, downlink_id: int, former_item: str, item: str, reason: DownlinkReason
 ) -> list[Changed]:
     """Their LNS has it, as `item`."""
     return _changed(await connection.fetch(NOTE_HANDED, downlink_id, former_item, item, reason))
 
 
-async def note_later(
+async def record_retry(
     connection: Connection | Pool,
     downlink_id: int,
     item: str,
@@ -456,7 +456,7 @@ async def note_later(
     return _changed(await connection.fetch(NOTE_LATER, downlink_id, item, reason, detail, wait))
 
 
-async def note_rejected(
+async def record_rejection(
     connection: Connection | Pool, downlink_id: int, item: str, reason: DownlinkReason, detail: str | None
 ) -> list[Changed]:
     """They will never have it."""

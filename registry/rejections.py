@@ -92,7 +92,7 @@ async def save_rejections(connection: Connection | Pool, seen: Sequence[Rejectio
     )
 
 
-async def forgive_joins(connection: Connection, dev_euis: Sequence[bytes]) -> None:
+async def clear_join_rejections(connection: Connection, dev_euis: Sequence[bytes]) -> None:
     """These devices were let in."""
     await connection.execute(FORGIVE, dev_euis)
 
@@ -108,6 +108,8 @@ async def list_device_rejections(connection: Connection, dev_eui: bytes, most: i
     return await fetch_all(connection, Rejection, OF_DEVICE, dev_eui, most)
 
 
-async def list_strangers_rejections(connection: Connection, subject: bytes | None, most: int) -> list[Rejection]:
+async def list_unknown_device_rejections(
+    connection: Connection, subject: bytes | None, most: int
+) -> list[Rejection]:
     """What was rejected of nobody's devices, the last first; the operator's transaction alone sees them."""
     return await fetch_all(connection, Rejection, OF_STRANGERS, subject, most)

@@ -30,7 +30,7 @@ class Workflow(StrEnum):
 ENDED = (Workflow.RESOLVED, Workflow.CLOSED)
 
 
-class Tell(StrEnum):
+class NotificationEvent(StrEnum):
     """What a team is told (alert_notice.event)."""
 
     OPENED = "alert.opened"
@@ -41,7 +41,7 @@ class Tell(StrEnum):
     DIGEST = "alert.digest"
 
 
-class Mute(Struct, frozen=True):
+class Suppression(Struct, frozen=True):
     """Why nobody is told now, in French, and when that is looked at again.
 
     `is_cause`: another thing explains it. Whoever was told of the beginning is told of the end all the same.
@@ -52,7 +52,7 @@ class Mute(Struct, frozen=True):
     is_cause: bool = False
 
 
-class Life(Struct, frozen=True):
+class AlertLifecycle(Struct, frozen=True):
     """Of an alert: what people do about it, what they were told, and how restless it is."""
 
     workflow: Workflow = Workflow.OPEN
@@ -80,73 +80,94 @@ class Life(Struct, frozen=True):
         )
 
 
-def begin(life: Life | None, at: datetime, mute: Mute | None) -> tuple[Life, Tell | None]:
+def begin(
+    lifecycle: AlertLifecycle | None, at: datetime, suppression: Suppression | None
+) -> tuple[AlertLifecycle, NotificationEvent | None]:
     """It fires: for the first time (`life` None), or again."""
-    if life is None:
-        return _tell(Life(transitions=(at,)), mute, Tell.OPENED)
+    if lifecycle is None:
+        return _notify(AlertLifecycle(transitions=(at,)), suppression, NotificationEvent.OPENED)
     again = replace(
-        life,
+        lifecycle,
         workflow=Workflow.OPEN,
         ended_at=None,
         reopen_at=None,
-        occurrences=life.occurrences + 1,
+        occurrences=lifecycle.occurrences + 1,
         told=False,
     )
-    restless, told = _changed(again, at, mute)
-    if restless.is_flapping and mute is None:
+    restless, told = _changed(again, at, suppression)
+    if restless.is_flapping and suppression is None:
         return replace(restless, told=True), told
-    return _tell(restless, mute, Tell.REOPENED)
+    return _notify(restless, suppression, NotificationEvent.REOPENED)
 
 
-def raise_to(life: Life, mute: Mute | None) -> tuple[Life, Tell | None]:
+def raise_to(
+    lifecycle: AlertLifecycle, suppression: Suppression | None
+) -> tuple[AlertLifecycle, NotificationEvent | None]:
     """It reaches a higher rung. Somebody who was told of nothing is told of the alert as it is now."""
-    if not life.is_live:
-        return life, None
-    if not life.told:
-        return _tell(life, mute, Tell.OPENED)
-    return life, None if mute is not None else Tell.RAISED
+    if not lifecycle.is_live:
+        return lifecycle, None
+    if not lifecycle.told:
+        return _notify(lifecycle, suppression, NotificationEvent.OPENED)
+    return lifecycle, None if suppression is not None else NotificationEvent.RAISED
 
 
-def end(life: Life, at: datetime, mute: Mute | None) -> tuple[Life, Tell | None]:
+def end(
+    lifecycle: AlertLifecycle, at: datetime, suppression: Suppression | None
+) -> tuple[AlertLifecycle, NotificationEvent | None]:
     """What it is about is over. An end that a person has made before stays theirs."""
-    if not life.is_live:
-        return replace(life, reopen_at=None), None
-    was_told = life.told
-    over = replace(life, workflow=Workflow.RESOLVED, ended_at=at, muted_by=None, muted_until=None)
-    after, told = _changed(over, at, mute)
+    if not lifecycle.is_live:
+        return replace(lifecycle, reopen_at=None), None
+    was_told = lifecycle.told
+    over = replace(lifecycle, workflow=Workflow.RESOLVED, ended_at=at, muted_by=None, muted_until=None)
+    after, told = _changed(over, at, suppression)
     if after.is_flapping:
         return after, told
-    return after, Tell.RESOLVED if was_told and (mute is None or mute.is_cause) else None
+    return after, NotificationEvent.RESOLVED if was_told and (
+        suppression is None or suppression.is_cause
+    ) else None
 
 
-def look(life: Life, now: datetime, mute: Mute | None, *, is_firing: bool) -> tuple[Life, Tell | None]:
+def look(
+    lifecycle: AlertLifecycle, now: datetime, suppression: Suppression | None, *, is_firing: bool
+) -> tuple[AlertLifecycle, NotificationEvent | None]:
     """A deadline has passed: the first that is due is seen to; call it again until none is."""
-    if life.reopen_at is not None and life.reopen_at <= now:
-        if is_firing and not life.is_live:
-            return begin(life, life.reopen_at, mute)
-        return replace(life, reopen_at=None), None
-    if life.muted_until is not None and life.muted_until <= now:
-        if life.is_live and not life.told:
-            return _tell(life, mute, Tell.OPENED if life.occurrences == 1 else Tell.REOPENED)
-        return replace(life, muted_by=None, muted_until=None), None
-    if life.digest_at is not None and life.digest_at <= now:
-        transitions = _within(life.transitions, now)
+    if lifecycle.reopen_at is not None and lifecycle.reopen_at <= now:
+        if is_firing and not lifecycle.is_live:
+            return begin(lifecycle, lifecycle.reopen_at, suppression)
+        return replace(lifecycle, reopen_at=None), None
+    if lifecycle.muted_until is not None and lifecycle.muted_until <= now:
+        if lifecycle.is_live and not lifecycle.told:
+            return _notify(
+                lifecycle,
+                suppression,
+                NotificationEvent.OPENED if lifecycle.occurrences == 1 else NotificationEvent.REOPENED,
+            )
+        return replace(lifecycle, muted_by=None, muted_until=None), None
+    if lifecycle.digest_at is not None and lifecycle.digest_at <= now:
+        transitions = _within(lifecycle.transitions, now)
         is_calm = len(transitions) <= CALM_AT_MOST
         after = replace(
-            life,
+            lifecycle,
             transitions=transitions,
             is_flapping=not is_calm,
-            untold=0 if mute is None else life.untold,
-            digest_at=None if is_calm else life.digest_at + DIGEST_EVERY,
+            untold=0 if suppression is None else lifecycle.untold,
+            digest_at=None if is_calm else lifecycle.digest_at + DIGEST_EVERY,
         )
-        return after, Tell.DIGEST if life.untold and mute is None else None
-    return life, None
+        return after, NotificationEvent.DIGEST if lifecycle.untold and suppression is None else None
+    return lifecycle, None
 
 
-def finish(life: Life, workflow: Workflow, at: datetime, reopen_at: datetime | None) -> Life:
+def finish(
+    lifecycle: AlertLifecycle, workflow: Workflow, at: datetime, reopen_at: datetime | None
+) -> AlertLifecycle:
     """A person ends it; `reopen_at`: it still fires, and is looked at again then."""
     return replace(
-        life, workflow=workflow, ended_at=life.ended_at or at, reopen_at=reopen_at, muted_by=None, muted_until=None
+        lifecycle,
+        workflow=workflow,
+        ended_at=lifecycle.ended_at or at,
+        reopen_at=reopen_at,
+        muted_by=None,
+        muted_until=None,
     )
 
 
@@ -154,18 +175,22 @@ def _within(transitions: tuple[datetime, ...], at: datetime) -> tuple[datetime, 
     return tuple(one for one in transitions if at - one < FLAPPING_WINDOW)
 
 
-def _changed(life: Life, at: datetime, mute: Mute | None) -> tuple[Life, Tell | None]:
+def _changed(
+    lifecycle: AlertLifecycle, at: datetime, suppression: Suppression | None
+) -> tuple[AlertLifecycle, NotificationEvent | None]:
     """One change more; what to tell when it is one too many, unless nobody is told of anything now."""
-    transitions = (*_within(life.transitions, at), at)
-    if life.is_flapping:
-        return replace(life, transitions=transitions, untold=life.untold + 1), None
-    if len(transitions) <= CALM_AT_MOST or mute is not None:
-        return replace(life, transitions=transitions), None
-    flapping = replace(life, transitions=transitions, is_flapping=True, untold=0, digest_at=at + DIGEST_EVERY)
-    return flapping, Tell.FLAPPING
+    transitions = (*_within(lifecycle.transitions, at), at)
+    if lifecycle.is_flapping:
+        return replace(lifecycle, transitions=transitions, untold=lifecycle.untold + 1), None
+    if len(transitions) <= CALM_AT_MOST or suppression is not None:
+        return replace(lifecycle, transitions=transitions), None
+    flapping = replace(lifecycle, transitions=transitions, is_flapping=True, untold=0, digest_at=at + DIGEST_EVERY)
+    return flapping, NotificationEvent.FLAPPING
 
 
-def _tell(life: Life, mute: Mute | None, what: Tell) -> tuple[Life, Tell | None]:
-    if mute is not None:
-        return replace(life, told=False, muted_by=mute.by, muted_until=mute.until), None
-    return replace(life, told=True, muted_by=None, muted_until=None), what
+def _notify(
+    lifecycle: AlertLifecycle, suppression: Suppression | None, what: NotificationEvent
+) -> tuple[AlertLifecycle, NotificationEvent | None]:
+    if suppression is not None:
+        return replace(lifecycle, told=False, muted_by=suppression.by, muted_until=suppression.until), None
+    return replace(lifecycle, told=True, muted_by=None, muted_until=None), what

@@ -24,7 +24,7 @@ SERIES_OF = {
 }
 
 
-class RefusedRule(ValueError):
+class InvalidRule(ValueError):
     """No rule can be like this; the message says why, in French."""
 
 
@@ -40,7 +40,7 @@ def check_rule(rule: Rule) -> Rule:
         (rule.schedule, SCHEDULES, "le moment", "schedule"),
     ):
         if value not in words:
-            raise RefusedRule(f"{what} (`{field}`) est {', '.join(words)}, et non {value}")
+            raise InvalidRule(f"{what} (`{field}`) est {', '.join(words)}, et non {value}")
     if rule.kind not in WITHOUT_QUANTITY:
         _check_quantity(rule)
     _check_scope(rule)
@@ -54,62 +54,62 @@ def check_rule(rule: Rule) -> Rule:
 def _check_quantity(rule: Rule) -> None:
     quantity = QUANTITIES.get(rule.quantity or "")
     if quantity is None:
-        raise RefusedRule(
+        raise InvalidRule(
             f"la grandeur {rule.quantity or '(vide)'} n'est pas au catalogue : choisissez dans GET /v1/quantities"
         )
     if rule.kind == "boolean" and quantity.kind is not Kind.BOOLEAN:
-        raise RefusedRule(f"{quantity.label_fr} n'est pas un état vrai ou faux : choisissez `threshold`")
+        raise InvalidRule(f"{quantity.label_fr} n'est pas un état vrai ou faux : choisissez `threshold`")
     if rule.series is not None:
         if rule.series not in SERIES or SERIES_OF.get(quantity.name) != rule.series:
-            raise RefusedRule(f"la série {rule.series} ne se calcule pas à partir de {quantity.label_fr}")
+            raise InvalidRule(f"la série {rule.series} ne se calcule pas à partir de {quantity.label_fr}")
         if rule.kind not in ("threshold", "range"):
-            raise RefusedRule("une série calculée se compare à un seuil ou à une plage")
+            raise InvalidRule("une série calculée se compare à un seuil ou à une plage")
 
 
 def _check_scope(rule: Rule) -> None:
     """What a rule says and nobody would heed is no help to whoever counts on it."""
     if rule.kind in ("silence", "gateway", "loss"):
         if rule.schedule != "always":
-            raise RefusedRule("une règle `silence`, `gateway` ou `loss` veille toujours : retirez `schedule`")
+            raise InvalidRule("une règle `silence`, `gateway` ou `loss` veille toujours : retirez `schedule`")
         if rule.series is not None:
-            raise RefusedRule("une règle `silence`, `gateway` ou `loss` ne suit pas de série : retirez `series`")
+            raise InvalidRule("une règle `silence`, `gateway` ou `loss` ne suit pas de série : retirez `series`")
     if rule.kind == "silence" and rule.quantity is not None:
         _check_quantity(rule)
     if rule.kind in ("silence", "gateway") and rule.ladder:
-        raise RefusedRule("une règle `silence` ou `gateway` n'a pas de degrés : retirez `ladder`")
+        raise InvalidRule("une règle `silence` ou `gateway` n'a pas de degrés : retirez `ladder`")
     if rule.kind in ("gateway", "loss") and rule.quantity is not None:
-        raise RefusedRule("une règle `gateway` ou `loss` ne suit pas de grandeur : retirez `quantity`")
+        raise InvalidRule("une règle `gateway` ou `loss` ne suit pas de grandeur : retirez `quantity`")
     if rule.kind == "gateway" and (rule.asset_kinds is not None or rule.tags):
-        raise RefusedRule("une passerelle n'est pas un actif : retirez `asset_kinds` et `tags`")
+        raise InvalidRule("une passerelle n'est pas un actif : retirez `asset_kinds` et `tags`")
     if rule.clear_on_emptying and rule.quantity != "fill_level":
-        raise RefusedRule("seul un remplissage se vide : `clear_on_emptying` demande la grandeur `fill_level`")
+        raise InvalidRule("seul un remplissage se vide : `clear_on_emptying` demande la grandeur `fill_level`")
 
 
 def _check_limits(rule: Rule) -> None:
     if rule.kind in WITHOUT_LIMITS:
         return
     if rule.fire_value is None:
-        raise RefusedRule("il manque le seuil de déclenchement, `fire_value`")
+        raise InvalidRule("il manque le seuil de déclenchement, `fire_value`")
     if rule.kind == "boolean" and rule.fire_value not in (0.0, 1.0):
-        raise RefusedRule("l'état qui déclenche est 0 ou 1")
+        raise InvalidRule("l'état qui déclenche est 0 ou 1")
     if rule.kind == "flat" and rule.fire_value < 0:
-        raise RefusedRule("l'écart en deçà duquel une valeur est figée n'est pas négatif")
+        raise InvalidRule("l'écart en deçà duquel une valeur est figée n'est pas négatif")
     if rule.kind == "range":
         bounds = (rule.fire_value, rule.clear_value, rule.clear_upper, rule.fire_upper)
         known = [bound for bound in bounds if bound is not None]
         if len(known) < len(bounds) or known != sorted(known):
-            raise RefusedRule(
+            raise InvalidRule(
                 "la plage de retour à la normale doit tenir dans la plage de déclenchement : "
                 "fire_value ≤ clear_value ≤ clear_upper ≤ fire_upper"
             )
     if rule.kind in ("threshold", "rate", "loss"):
         if rule.clear_value is None or rule.fire_op not in COMPARISONS or rule.clear_op not in COMPARISONS:
-            raise RefusedRule(
+            raise InvalidRule(
                 "il manque la comparaison, ou le seuil de retour à la normale : dites `fire_op`, `clear_op` "
                 "(l'autre sens) et `clear_value`"
             )
         if (rule.fire_op[0] == rule.clear_op[0]) or overlaps(rule):
-            raise RefusedRule(
+            raise InvalidRule(
                 "le seuil de retour à la normale est au-delà du seuil de déclenchement : une règle qui déclenche "
                 "à `>= 75` finit à `<= 60`, par exemple"
             )
@@ -117,34 +117,34 @@ def _check_limits(rule: Rule) -> None:
 
 def _check_patience(rule: Rule) -> None:
     if rule.of_readings is not None and rule.of_readings < rule.for_readings:
-        raise RefusedRule(
+        raise InvalidRule(
             f"{rule.for_readings} mesures sur {rule.of_readings} n'arrivent jamais : `of_readings` est au moins "
             "`for_readings`"
         )
     if rule.kind == "gateway" and rule.for_seconds < 60:  # noqa: PLR2004
-        raise RefusedRule("une passerelle ne peut être dite muette avant une minute : `for_seconds` ≥ 60")
+        raise InvalidRule("une passerelle ne peut être dite muette avant une minute : `for_seconds` ≥ 60")
 
 
 def _check_ladder(rule: Rule) -> None:
     if len(rule.ladder) > RUNGS_MOST:
-        raise RefusedRule(f"une échelle a {RUNGS_MOST} degrés au plus")
+        raise InvalidRule(f"une échelle a {RUNGS_MOST} degrés au plus")
     below = SEVERITIES.index(rule.severity)
     for rung in rule.ladder:
         if rung.severity not in SEVERITIES or SEVERITIES.index(rung.severity) < below:
-            raise RefusedRule("les degrés d'une échelle montent en gravité, à partir de celle de la règle")
+            raise InvalidRule("les degrés d'une échelle montent en gravité, à partir de celle de la règle")
         below = SEVERITIES.index(rung.severity)
         _check_rung(rule, rung)
 
 
 def _check_rung(rule: Rule, rung: Rung) -> None:
     if [rung.value, rung.within_hours, rung.times_median].count(None) != 2:  # noqa: PLR2004
-        raise RefusedRule("un degré dit une valeur, un délai ou un multiple de la médiane : un seul des trois")
+        raise InvalidRule("un degré dit une valeur, un délai ou un multiple de la médiane : un seul des trois")
     if rung.op not in COMPARISONS:
-        raise RefusedRule(f"la comparaison est {', '.join(COMPARISONS)}, et non {rung.op}")
+        raise InvalidRule(f"la comparaison est {', '.join(COMPARISONS)}, et non {rung.op}")
     if rung.within_hours is not None and (rule.series is not None or rule.kind != "threshold"):
-        raise RefusedRule("une prévision se fait sur les valeurs mesurées d'une règle à seuil")
+        raise InvalidRule("une prévision se fait sur les valeurs mesurées d'une règle à seuil")
     if rung.times_median is not None and rule.series != "night_minimum_flow":
-        raise RefusedRule("la médiane des nuits n'existe que pour le débit minimal de nuit")
+        raise InvalidRule("la médiane des nuits n'existe que pour le débit minimal de nuit")
 
 
 def _check_message(rule: Rule) -> None:
@@ -152,4 +152,4 @@ def _check_message(rule: Rule) -> None:
     unknown = [name for name in MESSAGE_FIELD.findall(rule.message) if name not in MESSAGE_FIELDS]
     if unknown:
         known = ", ".join(f"{{{name}}}" for name in MESSAGE_FIELDS)
-        raise RefusedRule(f"le champ {{{unknown[0]}}} du message n'existe pas : choisissez parmi {known}")
+        raise InvalidRule(f"le champ {{{unknown[0]}}} du message n'existe pas : choisissez parmi {known}")

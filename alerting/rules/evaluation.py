@@ -61,7 +61,7 @@ def _silent(state: RuleState | None, missed: Missed) -> Outcome:
     return silent, Opened(missed.due_at, missed.due_at, None)
 
 
-def _heard(state: RuleState | None, sign: Observation) -> Outcome:
+def _received(state: RuleState | None, sign: Observation) -> Outcome:
     # Any sign of life ends a silence, also one that was on its way when the deadline passed.
     if state is None or not state.alerting:
         return state, None
@@ -95,7 +95,7 @@ def _observed(
 ) -> Outcome:
     """A new value: of the series that is watched, when there is one."""
     if rule.kind == "silence":
-        return _heard(state, observation)
+        return _received(state, observation)
     at = observation.at
     if at > now + MAX_AHEAD or (state is not None and at <= state.evaluated_until):
         return state, None

@@ -13,7 +13,7 @@ OVER = timedelta(days=1)
 OF_AT_LEAST = 20
 
 
-class Frame(NamedTuple):
+class CountedUplink(NamedTuple):
     """A frame that was heard, with the session in which its FCnt counts."""
 
     at: datetime
@@ -21,7 +21,7 @@ class Frame(NamedTuple):
     f_cnt: int
 
 
-def hourly_losses(frames: Sequence[Frame], since: datetime, until: datetime) -> list[Observation]:
+def hourly_frame_loss(frames: Sequence[CountedUplink], since: datetime, until: datetime) -> list[Observation]:
     """Percent lost of the day before every full hour after `since`; `frames` in the order of time."""
     instants = [frame.at for frame in frames]
     hour = since.replace(minute=0, second=0, microsecond=0) + EVERY
@@ -35,7 +35,7 @@ def hourly_losses(frames: Sequence[Frame], since: datetime, until: datetime) -> 
     return losses
 
 
-def lost_percent(frames: Sequence[Frame]) -> float | None:
+def lost_percent(frames: Sequence[CountedUplink]) -> float | None:
     """What is missing between the first and the last FCnt of each session; None: too few to say."""
     counted: dict[int | None, set[int]] = {}
     for frame in frames:

@@ -6,7 +6,15 @@ from datetime import datetime, timedelta
 from heapq import merge
 from typing import NamedTuple
 
-from alerting.rules.alert_lifecycle import REOPENS_WITHIN, Life, Tell, begin, end, look, raise_to
+from alerting.rules.alert_lifecycle import (
+    REOPENS_WITHIN,
+    AlertLifecycle,
+    NotificationEvent,
+    begin,
+    end,
+    look,
+    raise_to,
+)
 from alerting.rules.evaluation import evaluate
 from alerting.rules.model import (
     Condition,
@@ -24,11 +32,11 @@ from alerting.rules.model import (
 )
 
 
-class Told(NamedTuple):
+class ReplayedNotification(NamedTuple):
     """One message that would have been sent."""
 
     at: datetime
-    event: Tell
+    event: NotificationEvent
     severity: str
     since: datetime
     value: float | None
@@ -38,7 +46,7 @@ class Told(NamedTuple):
 
 
 @dataclass(slots=True)
-class Rehearsal:
+class Replay:
     """One alert's worth of datastreams: those of an asset, or a single one, or the signs of life of a device."""
 
     rule: Rule
@@ -46,12 +54,14 @@ class Rehearsal:
     interval: timedelta
     states: dict[int, RuleState]
     firing: set[int]
-    life: Life | None = None
+    lifecycle: AlertLifecycle | None = None
     severity: str = ""
     since: datetime | None = None
     value: float | None = None
 
-    def tells(self, streams: Mapping[int, Sequence[Observation]], until: datetime) -> Iterator[Told]:
+    def notifications(
+        self, streams: Mapping[int, Sequence[Observation]], until: datetime
+    ) -> Iterator[ReplayedNotification]:
         """What is told of these values, each stream's in the order of time, until an instant."""
         last: dict[int, datetime] = {}
         for at, stream, observation in merge(
@@ -62,7 +72,7 @@ class Rehearsal:
             yield from self._step(stream, observation, at)
         yield from self._pass_time(until, last)
 
-    def _pass_time(self, now: datetime, last: Mapping[int, datetime]) -> Iterator[Told]:
+    def _pass_time(self, now: datetime, last: Mapping[int, datetime]) -> Iterator[ReplayedNotification]:
         """Deadlines that fall due before `now`, the earliest first."""
         silent_after = self.interval * self.rule.silence_intervals
         while True:
@@ -76,8 +86,8 @@ class Rehearsal:
             ]
             if self.rule.kind == "loss":
                 due = []  # Weighed at the full hour, and never missed.
-            if self.life is not None and self.life.due_at is not None:
-                due.append((self.life.due_at, -1, Due()))
+            if self.lifecycle is not None and self.lifecycle.due_at is not None:
+                due.append((self.lifecycle.due_at, -1, Due()))
             due = [one for one in due if one[0] < now]
             if not due:
                 return
@@ -93,15 +103,17 @@ class Rehearsal:
             return state is None or not state.alerting
         return state is not None and state.condition is not Condition.UNKNOWN
 
-    def _step(self, stream: int, event: Observation | Missed | Due, now: datetime) -> Iterator[Told]:
+    def _step(
+        self, stream: int, event: Observation | Missed | Due, now: datetime
+    ) -> Iterator[ReplayedNotification]:
         after, transition = evaluate(self.rule, self.states.get(stream), event, now, self.place)
         if after is not None:
             self.states[stream] = after
         if transition is not None:
             yield from self._carry_out(stream, transition)
 
-    def _carry_out(self, stream: int, transition: Transition) -> Iterator[Told]:
-        life, event, cause = self.life, None, ""
+    def _carry_out(self, stream: int, transition: Transition) -> Iterator[ReplayedNotification]:
+        life, event, cause = self.lifecycle, None, ""
         match transition:
             case Opened(at=at, since=since, value=value, rung=rung):
                 is_first = not self.firing
@@ -112,36 +124,40 @@ class Rehearsal:
                 self.severity, self.since, self.value = self.rule.severity_at(rung), since, value
                 ended_at = None if life is None else life.ended_at
                 is_same = ended_at is not None and at - ended_at <= REOPENS_WITHIN
-                self.life, event = begin(life if is_same else None, at, None)
+                self.lifecycle, event = begin(life if is_same else None, at, None)
             case Raised(at=at, value=value, rung=rung):
                 severity = self.rule.severity_at(rung)
                 if life is None or not is_graver(severity, self.severity):
                     return
                 self.severity, self.value = severity, value
-                self.life, event = raise_to(life, None)
+                self.lifecycle, event = raise_to(life, None)
             case Resolved(at=at, value=value, cause=cause):
                 self.firing.discard(stream)
                 if life is None or self.firing:
                     return
                 self.value = value
-                self.life, event = end(life, at, None)
-        yield from self._told(at, event, cause, 0)
+                self.lifecycle, event = end(life, at, None)
+        yield from self._notified(at, event, cause, 0)
 
-    def _look(self, now: datetime) -> Iterator[Told]:
-        life = self.life
+    def _look(self, now: datetime) -> Iterator[ReplayedNotification]:
+        life = self.lifecycle
         if life is None:
             return
-        self.life, event = look(life, now, None, is_firing=bool(self.firing))
-        yield from self._told(now, event, "", life.untold)
+        self.lifecycle, event = look(life, now, None, is_firing=bool(self.firing))
+        yield from self._notified(now, event, "", life.untold)
 
-    def _told(self, at: datetime, event: Tell | None, cause: str, changes: int) -> Iterator[Told]:
-        if event is not None and self.life is not None:
-            is_open = self.life.is_live
-            yield Told(at, event, self.severity, self.since or at, self.value, cause, changes, is_open)
+    def _notified(
+        self, at: datetime, event: NotificationEvent | None, cause: str, changes: int
+    ) -> Iterator[ReplayedNotification]:
+        if event is not None and self.lifecycle is not None:
+            is_open = self.lifecycle.is_live
+            yield ReplayedNotification(
+                at, event, self.severity, self.since or at, self.value, cause, changes, is_open
+            )
 
 
-def rehearse(
+def replay(
     rule: Rule, place: Place, interval: timedelta, streams: Mapping[int, Sequence[Observation]], until: datetime
-) -> list[Told]:
+) -> list[ReplayedNotification]:
     """What `rule` would have told; `interval`: how often the devices are expected to speak."""
-    return list(Rehearsal(rule, place, interval, {}, set()).tells(streams, until))
+    return list(Replay(rule, place, interval, {}, set()).notifications(streams, until))

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Response
 from pydantic import Field, StringConstraints
 
 from alerting import rule_store
-from alerting.backtest import NotToTry, Trial, TriedNotice, try_rule
+from alerting.backtest import Backtest, BacktestNotification, NotToTry, try_rule
 from alerting.rules import Rule, Rung
-from alerting.rules.checks import RefusedRule, check_rule
+from alerting.rules.checks import InvalidRule, check_rule
 from alerting.rules.model import MESSAGE_FIELDS, Kind, Schedule, Severity
 from api.auth import Manager, Reader
 from api.fields import Body, Id, IdQuery, IdRef, Remark, Word, answer_of, example
@@ -187,13 +187,13 @@ class RuleAnswer(answer_of(Rule)):
 RULES = Resource("alert_rule", "règle", rule_store.read_rule, RuleAnswer.model_validate)
 
 
-class TriedNoticeAnswer(answer_of(TriedNotice)):
+class TriedNoticeAnswer(answer_of(BacktestNotification)):
     """Un message qui aurait été envoyé."""
 
     event: str = Field(examples=["alert.opened"])
 
 
-class TrialAnswer(answer_of(Trial, {"read"})):
+class TrialAnswer(answer_of(Backtest, {"read"})):
     """Ce que la règle aurait envoyé sur les trente derniers jours."""
 
     summary: str = Field(description="L'essai en une phrase")
@@ -217,7 +217,7 @@ async def create_rule(body: NewRule, caller: Manager) -> RuleAnswer:
             lambda change: rule_store.create_rule(change.connection, body.rule(change.tenant_id)),
             body.changed(),
         )
-    except RefusedRule as refused:
+    except InvalidRule as refused:
         raise Problem(422, str(refused)) from None
 
 
@@ -244,7 +244,7 @@ async def try_stored_rule(id: Id, caller: Reader, asset_id: IdQuery = None) -> T
 async def _tried(connection: Connection, rule: Rule, asset_id: int | None) -> TrialAnswer:
     try:
         trial = await try_rule(connection, check_rule(rule), datetime.now(UTC), asset_id)
-    except (RefusedRule, NotToTry) as refused:
+    except (InvalidRule, NotToTry) as refused:
         raise Problem(422, str(refused)) from None
     return TrialAnswer.model_validate(trial)
 
@@ -255,7 +255,7 @@ async def update_rule(id: Id, body: RulePatch, caller: Manager) -> RuleAnswer:
     given = body.changed()
     try:
         return await RULES.change(caller, id, partial(rule_store.update_rule, change=given), given)
-    except RefusedRule as refused:
+    except InvalidRule as refused:
         raise Problem(422, str(refused)) from None
 
 

@@ -12,7 +12,7 @@ from alerting import alert_store
 from alerting.alert_store import Alert
 from api.auth import Change, Manager, Reader
 from api.fields import BigId, Body, IdQuery, Name, Remark, Text, answer_of, example
-from api.impersonation import on_behalf
+from api.impersonation import as_owner
 from api.pages import Page, Paged
 from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
@@ -121,7 +121,7 @@ async def _acting(
     change: Change, alert: Alert, action: str, details: Mapping[str, Any] | None = None
 ) -> AsyncGenerator[Change]:
     """Work on an alert, one's own or in the name of its owner; it is noted on both sides."""
-    async with on_behalf(change, alert.tenant_id, alert.asset_id, f"alerte {alert.id}") as acting:
+    async with as_owner(change, alert.tenant_id, alert.asset_id, f"alerte {alert.id}") as acting:
         yield acting
         await acting.audit(action, ALERTS.entity, alert.id, details)
     if acting is not change:

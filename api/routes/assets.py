@@ -194,7 +194,7 @@ async def update_asset(id: Id, body: AssetPatch, caller: Manager) -> AssetDetail
     async with caller.changing() as change:
         asset = await assets.update_asset(change.connection, id, body.model_dump())
         if asset is None:
-            raise await ASSETS.refusal(change.connection, id)
+            raise await ASSETS.rejection(change.connection, id)
         await change.audit("update", "asset", id, body.model_dump(exclude_none=True))
         return await _detail(change.connection, asset)
 
@@ -218,7 +218,7 @@ async def assign_device(id: Id, body: AssignedDevice, caller: Manager) -> AssetD
         try:
             changed = await assign(change.connection, id, bytes.fromhex(body.dev_eui), body.position)
         except UnknownAsset:
-            raise await ASSETS.refusal(change.connection, id) from None
+            raise await ASSETS.rejection(change.connection, id) from None
         except UnknownDevEui:
             raise not_found(f"capteur {body.dev_eui}") from None
         if changed:
@@ -239,7 +239,7 @@ async def end_device(
         try:
             ended = await end_assignment(change.connection, id, position)
         except UnknownAsset:
-            raise await ASSETS.refusal(change.connection, id) from None
+            raise await ASSETS.rejection(change.connection, id) from None
         if not ended:
             raise not_found(f"capteur de l'actif {id}")
         await change.audit("end_device", "asset", id, {"position": position})

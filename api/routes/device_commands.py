@@ -141,5 +141,5 @@ async def _send(
         preflight = await read_preflight(change.connection, device.id)
         noted = {"dev_eui": dev_eui, "command": name, "payload": encoded.payload.hex()}
         await change.audit("create", "downlink", row.id, noted | body.model_dump(mode="json"))
-    await caller.platform.tell_downlink_due(row.slot, device.id)
+    await caller.platform.nudge_downlink(row.slot, device.id)
     return show_downlink(queued, preflight)

@@ -248,5 +248,5 @@ async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) 
         assert downlink is not None  # noqa: S101 - Inserted in this very transaction.
         preflight = await read_preflight(change.connection, device.id)
         await change.audit("create", "downlink", row.id, {"dev_eui": dev_eui, **body.model_dump(mode="json")})
-    await caller.platform.tell_downlink_due(row.slot, device.id)
+    await caller.platform.nudge_downlink(row.slot, device.id)
     return show_downlink(downlink, preflight)

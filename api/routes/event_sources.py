@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 from alerting import partners
 from alerting.rules.model import Severity
 from api.auth import Manager, Reader
-from api.dependencies import Platform
+from api.dependencies import Dependencies
 from api.fields import PRINTABLE, Answer, Body, Id, IdRef, Instant, Name, answer_of, example
 from api.pages import Page
 from api.resources import Resource
@@ -171,7 +171,7 @@ async def take_event(id: Id, event: PartnerEvent, request: Request) -> TakenAnsw
 
     Jamais pour la sécurité des personnes : un système homologué reste nécessaire.
     """
-    platform: Platform = request.app.state.platform
+    platform: Dependencies = request.app.state.platform
     octets = await request.body()  # As they came: the signature is over these.
     if len(octets) > EVENT_OCTETS_MOST:
         raise Problem(413, "20 ko au plus")
@@ -191,10 +191,10 @@ async def take_event(id: Id, event: PartnerEvent, request: Request) -> TakenAnsw
     )
     try:
         async with tenant_transaction(platform.pool, sender.tenant_id) as connection:
-            taken = await partners.take(connection, sender, request.headers["webhook-id"], alarm)
-    except partners.RefusedEvent as refused:
+            taken = await partners.apply_event(connection, sender, request.headers["webhook-id"], alarm)
+    except partners.RejectedEvent as refused:
         raise Problem(422, str(refused)) from None
-    await platform.tell_registry_changed()
+    await platform.nudge_registry()
     return TakenAnswer(taken=taken)
 
 

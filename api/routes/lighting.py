@@ -9,13 +9,13 @@ from pydantic import Field
 
 from api.auth import LightingOperator, Reader
 from api.fields import BigId, Body, IdQuery, IdRef, Instant, Text, answer_of, example
-from api.impersonation import on_behalf
+from api.impersonation import as_owner
 from api.pages import Page, Paged
 from api.resources import Resource
 from api.routes.assets import ASSETS
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
 from lighting import store
-from lighting.commands import Failure, RefusedCommand, failure_text
+from lighting.commands import Failure, RejectedLightingCommand, failure_text
 from lighting.requests import request_command
 
 router = APIRouter(prefix="/v1/lighting/commands", tags=["Éclairage public"], responses=PROBLEM_RESPONSES)
@@ -64,7 +64,7 @@ async def create_command(body: NewCommand, caller: LightingOperator) -> CommandA
     """
     async with caller.changing() as change:
         asset = await ASSETS.get(change.connection, body.asset_id)
-        async with on_behalf(change, asset.tenant_id, asset.id, f"actif {asset.id}") as acting:
+        async with as_owner(change, asset.tenant_id, asset.id, f"actif {asset.id}") as acting:
             try:
                 requested = await request_command(
                     acting.connection,
@@ -72,12 +72,12 @@ async def create_command(body: NewCommand, caller: LightingOperator) -> CommandA
                     now=datetime.now(UTC),
                     **body.model_dump(),
                 )
-            except RefusedCommand as refused:
+            except RejectedLightingCommand as refused:
                 raise Problem(422, str(refused)) from None
             await acting.audit("create", "lighting_command", requested.command.id, body.model_dump(mode="json"))
         if acting is not change:
             await change.audit("create", "lighting_command", requested.command.id, body.model_dump(mode="json"))
-    await caller.platform.tell_downlink_due(requested.slot, requested.command.device_id)
+    await caller.platform.nudge_downlink(requested.slot, requested.command.device_id)
     return _show(requested.command)
 
 

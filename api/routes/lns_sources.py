@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field, SecretStr, StringConstraints
 
-from alerting.store import RefusedUrl, check_url
+from alerting.store import RejectedUrl, check_url
 from api.auth import Manager, Reader
 from api.brokers import require_broker
 from api.fields import Body, Eui, Id, MqttText, Name, answer_of, example, revealed
@@ -150,7 +150,7 @@ def _check_downlinks(body: NewSource) -> None:
         )
     try:
         check_url(body.downlink_url)
-    except RefusedUrl as refused:
+    except RejectedUrl as refused:
         raise invalid("downlink_url", "url", str(refused)) from None
     user = DOWNLINK_USERS[body.kind]
     if (user is None) != (body.downlink_user is None):

@@ -63,7 +63,7 @@ async def create(id: Id, body: NewManualReading, caller: Manager) -> ManualReadi
         await change.audit("create", "manual_reading", id, body.model_dump(mode="json"))
         owner = await store.slot_owner(change.connection, id)
     row = Measurement(id, to_us(body.time), body.value, int(flags))
-    await caller.platform.tell_measured(slot_of_asset(owner), row)
+    await caller.platform.publish_measurement(slot_of_asset(owner), row)
     return ManualReadingAnswer(
         datastream_id=id,
         time=body.time,

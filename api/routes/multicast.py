@@ -272,7 +272,7 @@ async def create_message(id: Id, body: NewMulticastMessage, caller: Manager) -> 
         await change.audit(
             "create", "multicast_message", message_id, {"group": id, **body.model_dump(mode="json")}
         )
-    await caller.platform.tell_downlink_due(group.slot, 0)
+    await caller.platform.nudge_downlink(group.slot, 0)
     return show_message(message)
 
 

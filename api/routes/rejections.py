@@ -105,7 +105,7 @@ async def list_strangers_refusals(
     subject = dev_eui or dev_addr
     async with caller.reading() as connection:
         await act_as_operator(connection)
-        found = await rejections.list_strangers_rejections(
+        found = await rejections.list_unknown_device_rejections(
             connection, None if subject is None else bytes.fromhex(subject), limit
         )
     return Page(items=[RefusalAnswer.of(rejection) for rejection in found], next=None)

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from alerting import rule_store, silences
 from alerting.rules.calendar import MalformedCalendar
-from alerting.rules.checks import RefusedRule
+from alerting.rules.checks import InvalidRule
 from api.auth import Manager, Reader
 from api.fields import Body, Id, IdQuery, IdRef, Instant, Name, Remark, Text, Word, answer_of, example
 from api.pages import Page
@@ -211,5 +211,5 @@ async def delete_calendar(id: Id, caller: Manager) -> Response:
     """Supprimer un calendrier qu'aucune règle ne suit."""
     try:
         return await CALENDARS.delete(caller, id, rule_store.delete_calendar)
-    except RefusedRule as followed:
+    except InvalidRule as followed:
         raise Problem(409, str(followed)) from None

@@ -161,7 +161,7 @@ async def _endpoint(change: Change, keys: KeyWrap, body: NewContact) -> int:
         return body.webhook_endpoint_id
     try:
         return await store.endpoint_of_address(change.connection, keys, change.tenant_id, body.email or "")
-    except store.RefusedUrl as refused:
+    except store.RejectedUrl as refused:
         raise invalid("email", "refused_address", str(refused)) from None
 
 

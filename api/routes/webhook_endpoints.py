@@ -93,7 +93,7 @@ async def create_endpoint(body: NewWebhookEndpoint, caller: Manager) -> CreatedW
             endpoint, secret = await store.create_endpoint(
                 change.connection, caller.platform.keys, change.tenant_id, body.url, body.description, body.form
             )
-        except store.RefusedUrl as refused:
+        except store.RejectedUrl as refused:
             raise invalid("url", "refused_url", str(refused)) from None
         shown = {"url": store.shown_url(body.form, body.url)}
         await change.audit("create", "webhook_endpoint", endpoint.id, body.model_dump() | shown)

@@ -6,7 +6,7 @@ from core.messages.batch import BatchDecoder
 from core.messages.traces import NO_TRACE
 
 
-class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class GatewayFrame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One gateway's copy of one PHYPayload. Times are microseconds since 1970 UTC.
 
     `time_us` is the instant of the end of reception as the bridge decided it (docs/protocols.md, row 16): GPS
@@ -34,4 +34,4 @@ class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     trace_id: bytes = NO_TRACE
 
 
-FRAME_BATCHES = BatchDecoder(Frame)
+FRAME_BATCHES = BatchDecoder(GatewayFrame)

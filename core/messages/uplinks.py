@@ -6,7 +6,7 @@ from core.messages.batch import BatchDecoder
 from core.messages.traces import NO_TRACE
 
 
-class Heard(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Reception(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One gateway's reception of an uplink."""
 
     gateway_id: bytes
@@ -37,7 +37,7 @@ class Uplink(msgspec.Struct, frozen=True, array_like=True, gc=False):
     spreading_factor: int
     bandwidth: int  # Hz
     late: bool
-    heard_by: list[Heard]
+    receptions: list[Reception]
     trace_id: bytes = NO_TRACE
 
 

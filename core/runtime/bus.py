@@ -173,7 +173,7 @@ class Bus:
         ends its reading.
         """
 
-        async def hear(_message: Msg) -> None:
+        async def receive_nudge(_message: Msg) -> None:
             self._echoed.set()
 
         self._echoed.clear()
@@ -181,7 +181,7 @@ class Bus:
             async with asyncio.timeout(within_s):
                 if not self._echo:
                     inbox = self._client.new_inbox()
-                    await self._client.subscribe(inbox, cb=hear)
+                    await self._client.subscribe(inbox, cb=receive_nudge)
                     self._echo = inbox
                 await self._client.publish(self._echo, b"")
                 await self._echoed.wait()

@@ -173,7 +173,7 @@ async def take_lease(pool: Pool, service: str, shard: int, owner: str) -> Lease 
     return Lease(service, shard, row["epoch"], asked_at, former)
 
 
-async def note_first(pool: Pool, lease: Lease, sequence: int, handed_out: int) -> None:
+async def record_first_unacknowledged(pool: Pool, lease: Lease, sequence: int, handed_out: int) -> None:
     """Count the crashes before the first un-acknowledged message is looked at: one write for each taking.
 
     `handed_out` is the last sequence that the former owner was given, 0 when it was given nothing.

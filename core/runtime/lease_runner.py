@@ -11,7 +11,7 @@ from prometheus_client import Gauge
 
 from core.runtime.errors import describe
 from core.runtime.lease import Lease, LeaseLost, keep_lease, release_lease, take_lease
-from core.runtime.mqtt import MqttEdge
+from core.runtime.mqtt import MqttSession
 from core.runtime.postgres import DATABASE_AWAY, Pool
 
 LOOK_EVERY_S = 2.0
@@ -27,7 +27,7 @@ class LeasedWork:
     """What runs for an item while its lease is held: loops by name, and the connection that one of them keeps."""
 
     loops: Mapping[str, Callable[[], Coroutine[Any, Any, None]]]
-    edge: MqttEdge | None
+    edge: MqttSession | None
     nudge: Callable[[], None] | None = None
 
 

@@ -73,7 +73,7 @@ class MqttAway(Exception):
     """The broker is not connected, or the connection broke before it answered."""
 
 
-class MqttRefused(Exception):
+class MqttRejected(Exception):
     """The broker refuses a subscription or a publish; the message has its reason."""
 
 
@@ -122,7 +122,7 @@ class Broker:
         )
 
 
-class _EdgeClient(aiomqtt.Client):
+class _AcknowledgingClient(aiomqtt.Client):
     """One connection: manual acknowledgement, a list instead of a queue, answers with their reason codes."""
 
     def __init__(
@@ -218,7 +218,7 @@ class _EdgeClient(aiomqtt.Client):
         for topic_filter, code in zip(filters, codes, strict=True):
             reason = cast(Any, code)
             if reason.is_failure:
-                raise MqttRefused(f"subscription to {topic_filter}: {reason}")
+                raise MqttRejected(f"subscription to {topic_filter}: {reason}")
 
     async def publish_acknowledged(self, topic: str, payload: bytes, *, retain: bool) -> int:
         """Publish at QoS 1 and return the broker's reason code."""
@@ -241,7 +241,7 @@ class _EdgeClient(aiomqtt.Client):
         return answered.result()
 
 
-class MqttEdge:
+class MqttSession:
     """A persistent session with a broker: reconnected for ever, subscribed anew on every CONNACK.
 
     Run `run()` as a task; read with `batch()`, then `ack()` once the effect of the messages is safe. What is not
@@ -266,7 +266,7 @@ class MqttEdge:
         self._session_expiry_s = settings.mqtt_session_expiry
         self._filters = list(filters)
         self._speaks_3 = speaks_3
-        self._client: _EdgeClient | None = None
+        self._client: _AcknowledgingClient | None = None
         self._up = asyncio.Event()
         self.problem: str | None = "pas encore connecté"
         """Why there is no session at present, in French."""
@@ -293,7 +293,7 @@ class MqttEdge:
         attempt = 0
         while True:
             self.generation += 1
-            client = _EdgeClient(
+            client = _AcknowledgingClient(
                 self._broker,
                 self._client_id,
                 self._session_expiry_s,
@@ -314,7 +314,7 @@ class MqttEdge:
                     await client.broken()
                     error: Exception | str = f"connection lost (reason 0x{client.disconnect_reason:02x})"
                     self.problem = "la connexion est coupée"
-            except (aiomqtt.MqttError, MqttRefused, OSError) as wrong:
+            except (aiomqtt.MqttError, MqttRejected, OSError) as wrong:
                 error, self.problem = wrong, mqtt_reason(wrong)
             finally:
                 self._client = None
@@ -358,14 +358,14 @@ class MqttEdge:
             raise MqttAway(self.problem or "not connected")
         reason = await client.publish_acknowledged(topic, payload, retain=retain)
         if reason >= 0x80:  # noqa: PLR2004 - MQTT 5, section 2.4: from 0x80 on a reason code is a failure.
-            raise MqttRefused(f"publish to {topic}: reason 0x{reason:02x}")
+            raise MqttRejected(f"publish to {topic}: reason 0x{reason:02x}")
         return reason != NO_MATCHING_SUBSCRIBERS
 
 
 def mqtt_reason(error: BaseException) -> str:
     """Why there is no session with a broker, in French."""
     match error:
-        case MqttRefused():
+        case MqttRejected():
             return f"les droits de ce compte n'y suffisent pas : {error}"
         case aiomqtt.MqttCodeError():
             return REFUSALS.get(cast(int, getattr(error.rc, "value", error.rc)), str(error))

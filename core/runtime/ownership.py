@@ -17,7 +17,7 @@ from core.runtime.lease import (
     LeaseLost,
     fence_all,
     keep_lease,
-    note_first,
+    record_first_unacknowledged,
     release_lease,
     take_lease,
 )
@@ -240,9 +240,9 @@ class ShardOwner:
     async def _count_crashes(self, lease: Lease, reader: ShardReader) -> None:
         """Before anybody looks at the first un-acknowledged message, its crashes are known and written down."""
 
-        async def note(first: int) -> None:
+        async def record_crashes(first: int) -> None:
             handed_out = reader.handed_out_before
-            await note_first(self._pool, lease, first, handed_out)
+            await record_first_unacknowledged(self._pool, lease, first, handed_out)
             if lease.crashes >= GUARDED_AFTER:
                 given = max(handed_out, first)
                 lease.has_passed = lambda: reader.is_done_with(given)
@@ -256,9 +256,9 @@ class ShardOwner:
                 )
 
         if reader.first_waiting is None:
-            reader.before_first = note
+            reader.before_first = record_crashes
         else:
-            await note(reader.first_waiting)
+            await record_crashes(reader.first_waiting)
 
 
 async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message]]:

@@ -203,7 +203,7 @@ class WrongSetting:
         return f"réglage faux : {self.name}={self.value} ; attendu : {self.expected}"
 
 
-class SettingsRefused(Exception):
+class InvalidSettings(Exception):
     """The environment is not what is expected: every wrong setting at once."""
 
     def __init__(self, wrong: Sequence[WrongSetting]) -> None:
@@ -226,7 +226,7 @@ def read_settings(kind: type[SettingsT], variables: Mapping[str, str] = os.envir
     try:
         return kind(**cast(dict[str, Any], values))
     except ValidationError as refused:
-        raise SettingsRefused(
+        raise InvalidSettings(
             [_wrong(kind, error, values) for error in refused.errors(include_url=False)]
         ) from None
 
@@ -235,7 +235,7 @@ def settings_or_exit(program: str, kind: type[SettingsT]) -> SettingsT:
     """The settings of this process; when some are wrong, each is named on standard error, and the process ends."""
     try:
         return read_settings(kind)
-    except SettingsRefused as refused:
+    except InvalidSettings as refused:
         for line in (*refused.wrong, *unknown_settings()):
             sys.stderr.write(f"{program} : {line.french}\n")
         raise SystemExit(WRONG_SETTING) from None
@@ -308,7 +308,7 @@ def wrong_settings(classes: Mapping[str, type[BaseSettings]], values: Mapping[st
     for process, kind in classes.items():
         try:
             read_settings(kind, values)
-        except SettingsRefused as refused:
+        except InvalidSettings as refused:
             for wrong in refused.wrong:
                 found.setdefault(wrong, []).append(process)
     return [f"{wrong.french} ({', '.join(stopped)})" for wrong, stopped in found.items()]

@@ -203,7 +203,7 @@ class ShardWorker(Generic[U]):
 
     async def _step(self) -> bool:
         """One batch, nearly always; whether it is worth a pause before the next."""
-        together, guarded = await self._take()
+        together, guarded = await self._take_batch()
         most = self._pace.batch_items
         for start in range(0, len(together), most):
             await self._begin(together[start : start + most])
@@ -212,7 +212,7 @@ class ShardWorker(Generic[U]):
             await self._work_off(guarded)
         return bool(together) and not self._is_behind()
 
-    async def _take(self) -> tuple[list[U], list[U]]:
+    async def _take_batch(self) -> tuple[list[U], list[U]]:
         """What is complete, of every shard in turn: what goes together, and what is worked on unit by unit."""
         self._arrived.clear()
         together: list[U] = []

@@ -73,7 +73,7 @@ class CollectedSpans:
         )
         self._tracer = self._provider.get_tracer("territoire", VERSION)
 
-    def add(
+    def record_span(
         self, name: str, trace_id: bytes, span_id: bytes, parent: bytes | None, us: tuple[int, int], **fields: Any
     ) -> None:
         """Hand a span that has ended to the sending thread; when too many wait for it, the span is dropped."""

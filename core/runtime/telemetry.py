@@ -57,7 +57,7 @@ class Repeats:
         """Begin anew."""
         self._known.clear()
 
-    def _pass(self, key: Key) -> int | None:
+    def _count_left_out(self, key: Key) -> int | None:
         """How many were left out since the last that passed; None: this one is left out, too."""
         now = self._clock()
         known = self._known.get(key)
@@ -80,7 +80,7 @@ class Repeats:
         """
         if event.pop("is_step", False):
             return event
-        left_out = self._pass((method, str(event.get("event"))))
+        left_out = self._count_left_out((method, str(event.get("event"))))
         if left_out is None:
             raise structlog.DropEvent
         if left_out:
@@ -89,7 +89,7 @@ class Repeats:
 
     def filter(self, record: logging.LogRecord) -> bool:
         """As a filter of the standard library's handlers: a line is known by where it is said."""
-        left_out = self._pass((record.name, f"{record.levelname} {record.lineno}"))
+        left_out = self._count_left_out((record.name, f"{record.levelname} {record.lineno}"))
         if left_out:
             record.lines_left_out = left_out
         return left_out is not None

@@ -29,7 +29,7 @@ log = structlog.get_logger()
 class Spans(Protocol):
     """Where spans go."""
 
-    def add(
+    def record_span(
         self, name: str, trace_id: bytes, span_id: bytes, parent: bytes | None, us: tuple[int, int], **fields: Any
     ) -> None:
         """Take a span that has ended; at once, whatever becomes of it. `us`: its two ends since 1970."""
@@ -95,7 +95,9 @@ class Traces:
         log.info(event, is_step=True, trace_id=trace_id.hex(), took_ms=round((us[1] - us[0]) / 1000, 1), **fields)
         if self._spans is not None and self.is_traced(trace_id):
             before = None if parent is None else span_of(trace_id, parent)
-            self._spans.add(stage.partition(" ")[0], trace_id, span_of(trace_id, stage), before, us, **fields)
+            self._spans.record_span(
+                stage.partition(" ")[0], trace_id, span_of(trace_id, stage), before, us, **fields
+            )
 
     def traceparent(self, stage: str, trace_id: bytes) -> str:
         """The header that names another's service the span of ours which its own belongs under."""

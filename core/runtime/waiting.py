@@ -50,7 +50,7 @@ class Waiting:
     _since: float = 0.0
     _since_utc: datetime = field(default_factory=lambda: datetime.now(UTC))
     _said_at: float = 0.0
-    _told: set[str] = field(default_factory=set[str])
+    _notified: set[str] = field(default_factory=set[str])
     """The reasons that were said of this wait: two may take turns with every attempt."""
 
     def failed(self, reason: str, error: BaseException | str, next_try_s: float) -> None:
@@ -59,12 +59,12 @@ class Waiting:
         if self not in _waits:
             _waits.append(self)
             self._since, self._since_utc = now, datetime.now(UTC)
-            self._told.clear()
+            self._notified.clear()
         self.reason = reason
-        if reason in self._told and now - self._said_at < SAID_AGAIN_AFTER_S:
+        if reason in self._notified and now - self._said_at < SAID_AGAIN_AFTER_S:
             return
         self._said_at = now
-        self._told.add(reason)
+        self._notified.add(reason)
         log.warning(
             self.event,
             address=self.address,

@@ -5,7 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from decoders.adeunis.commands import READ, SET_RECORDING
-from decoders.adeunis.frame import CONFIGURATION, Frame, Read, add_history, digital_input, read_product, sized
+from decoders.adeunis.frame import (
+    CONFIGURATION,
+    AdeunisFrame,
+    Read,
+    add_history,
+    digital_input,
+    read_product,
+    sized,
+)
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.codec import Codec, Decode
 from decoders.commands import encoder
@@ -24,7 +32,7 @@ _Record = tuple[str, tuple[tuple[tuple[str, str], int], ...]]
 def _records(form: _Record) -> Read:
     layout, fields = struct.Struct(form[0]), form[1]
 
-    def read(frame: Frame, options: Mapping[str, Any], decoded: Decoded) -> None:
+    def read(frame: AdeunisFrame, options: Mapping[str, Any], decoded: Decoded) -> None:
         if not frame.body or len(frame.body) % layout.size:
             raise MalformedPayload(
                 f"un relevé a {layout.size} octets, reçu {frame.body.hex() or 'aucun'} après l'en-tête"
@@ -43,7 +51,7 @@ def _alarm(form: _Record) -> Read:
     """The alarm's flags, then one record."""
     layout, fields = struct.Struct(form[0]), form[1]
 
-    def read(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+    def read(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
         flags, *numbers = struct.unpack(">B" + form[0][1:], sized(frame, layout.size + 1))
         decoded.data |= {"frame": "alarm", "alarms": {}}
         for (key, divisor), number in zip(fields, numbers, strict=True):
@@ -56,7 +64,7 @@ def _alarm(form: _Record) -> Read:
 def _configuration(first: str, first_unit: int) -> Read:
     """0x10: `recording_period_s` is the option that dates the history."""
 
-    def read(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+    def read(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
         if len(frame.body) < _CONFIGURATION.size:
             raise MalformedPayload(
                 f"une configuration a au moins {_CONFIGURATION.size} octets, reçu {frame.body.hex() or 'aucun'}"
@@ -74,7 +82,7 @@ def _configuration(first: str, first_unit: int) -> Read:
     return read
 
 
-def _read_day(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+def _read_day(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
     """0x30 of a Comfort CO2: the extremes of the day, and its means in the longer form."""
     body = sized(frame, *_DAILY_SIZES)
     icon, red, warmest, most_co2, most_humid, coldest = struct.unpack_from(">BBhHBh", body)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from decoders.adeunis.commands import READ
-from decoders.adeunis.frame import Frame, Read, read_product, sized
+from decoders.adeunis.frame import AdeunisFrame, Read, read_product, sized
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.codec import Codec
 from decoders.commands import encoder
@@ -20,7 +20,7 @@ def _channels(step: int) -> Read:
     index does not: it is only kept in `data`.
     """
 
-    def read(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+    def read(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
         *counted, states = struct.unpack(">HHHHB", sized(frame, 9))
         decoded.data |= {"frame": "channels", "counted": dict(zip(CHANNELS, counted, strict=True))}
         for rank, channel in enumerate(CHANNELS):
@@ -33,14 +33,14 @@ def _channels(step: int) -> Read:
     return read
 
 
-def _read_duration_alarm(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+def _read_duration_alarm(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
     """0x41: a channel stayed in one state longer than its threshold."""
     channel, minutes = struct.unpack(">BH", sized(frame, 3))
     decoded.data |= {"frame": "duration_alarm", "channel": channel, "threshold_minutes": minutes}
     decoded.warnings.append("alarme de durée")
 
 
-def _read_durations(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+def _read_durations(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
     """0x59: seconds that the channels of the first octet spent closed."""
     if not frame.body:
         raise MalformedPayload("la trame 0x59 dit quelles voies suivent : aucun octet reçu")

@@ -26,7 +26,7 @@ _DOWNLINK_ANSWERS = ("", "success", "error", "wrong_state", "invalid_request")
 _EDGES = ("disabled", "high", "low", "both")
 
 
-class Frame(NamedTuple):
+class AdeunisFrame(NamedTuple):
     """A frame of data: its octets after the header, and the instant that it is about."""
 
     code: int
@@ -35,7 +35,7 @@ class Frame(NamedTuple):
 
 
 # What a frame code announces: how to read its body.
-Read = Callable[[Frame, Mapping[str, Any], Decoded], None]
+Read = Callable[[AdeunisFrame, Mapping[str, Any], Decoded], None]
 
 
 def open_frame(f_port: int, payload: bytes) -> int:
@@ -74,7 +74,7 @@ def read_product(
             raise MalformedPayload(f"horodatage tronqué : {payload.hex()}")
         at_us = instant(body[-_TIMESTAMP_SIZE:], time_us, decoded)
         body = body[:-_TIMESTAMP_SIZE]
-    read(Frame(code, body, at_us), options, decoded)
+    read(AdeunisFrame(code, body, at_us), options, decoded)
     add_status(payload[1], time_us, decoded)
     return decoded
 
@@ -103,7 +103,7 @@ def add_status(status: int, time_us: int, decoded: Decoded, *, tic: bool = False
 
 
 def add_history(
-    frame: Frame, records: list[dict[tuple[str, str], float]], options: Mapping[str, Any], decoded: Decoded
+    frame: AdeunisFrame, records: list[dict[tuple[str, str], float]], options: Mapping[str, Any], decoded: Decoded
 ) -> None:
     """Readings of records from the newest to the oldest, each {(channel, quantity): value}.
 
@@ -127,7 +127,7 @@ def add_history(
         )
 
 
-def sized(frame: Frame, *sizes: int) -> bytes:
+def sized(frame: AdeunisFrame, *sizes: int) -> bytes:
     """The body. Raises MalformedPayload when it has none of these sizes."""
     if len(frame.body) not in sizes:
         wanted = " ou ".join(str(size) for size in sizes)
@@ -140,7 +140,7 @@ def sized(frame: Frame, *sizes: int) -> bytes:
 def digital_input(channel: str) -> Read:
     """0x51 and 0x52: the state of a digital input, its counter, and what it counted since."""
 
-    def read(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+    def read(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
         state, total, since = struct.unpack(">BIH", sized(frame, 7))
         decoded.readings += [
             Reading(frame.at_us, channel, "input_state", float(state & 1)),
@@ -151,7 +151,7 @@ def digital_input(channel: str) -> Read:
     return read
 
 
-def read_inputs_configuration(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+def read_inputs_configuration(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
     """0x1f: how the two digital inputs are set."""
     first, first_threshold, second, second_threshold = struct.unpack(">BHBH", sized(frame, 6))
     decoded.data |= {
@@ -163,7 +163,7 @@ def read_inputs_configuration(frame: Frame, _options: Mapping[str, Any], decoded
     }
 
 
-def read_versions(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+def read_versions(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
     """0x37: versions of the application and of the radio."""
     octets = sized(frame, 6)
     numbers = [str(octet) for octet in octets]
@@ -173,13 +173,13 @@ def read_versions(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -
 def kept(name: str) -> Read:
     """A frame of which we only keep the octets."""
 
-    def read(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+    def read(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
         decoded.data |= {"frame": name, "octets": frame.body.hex()}
 
     return read
 
 
-def _read_network(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+def _read_network(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
     flags, otaa = sized(frame, 2)
     decoded.data |= {
         "frame": "lora_configuration",
@@ -190,13 +190,13 @@ def _read_network(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -
     }
 
 
-def _read_register_answer(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+def _read_register_answer(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
     result, register = struct.unpack(">BH", sized(frame, 3))
     name = _REGISTER_ANSWERS[result] if 0 < result < len(_REGISTER_ANSWERS) else f"code {result}"
     decoded.data |= {"frame": "register_response", "result": name, "register": register}
 
 
-def _read_downlink_answer(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+def _read_downlink_answer(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
     code, result = sized(frame, 2)
     name = _DOWNLINK_ANSWERS[result] if 0 < result < len(_DOWNLINK_ANSWERS) else f"code {result}"
     decoded.data |= {"frame": "downlink_response", "downlink": f"{code:#04x}", "result": name}

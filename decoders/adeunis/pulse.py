@@ -6,7 +6,7 @@ from itertools import accumulate
 from typing import Any
 
 from decoders.adeunis.commands import ADD_PULSES, READ
-from decoders.adeunis.frame import Frame, Read, add_history, read_product, sized
+from decoders.adeunis.frame import AdeunisFrame, Read, add_history, read_product, sized
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.codec import Codec
 from decoders.commands import encoder
@@ -16,7 +16,7 @@ CHANNELS = ("a", "b")
 _INDEX_SIZE, _DELTA_SIZE = 4, 2
 
 
-def _read_indexes(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+def _read_indexes(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
     """0x46: both indexes."""
     indexes = struct.unpack(">II", sized(frame, 8))
     decoded.data["frame"] = "indexes"
@@ -27,7 +27,7 @@ def _read_indexes(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -
 def _history(channel: str) -> Read:
     """0x5a and 0x5b: an index, then what it rose by before, from the newest to the oldest."""
 
-    def read(frame: Frame, options: Mapping[str, Any], decoded: Decoded) -> None:
+    def read(frame: AdeunisFrame, options: Mapping[str, Any], decoded: Decoded) -> None:
         size = len(frame.body)
         if size < _INDEX_SIZE or size % _DELTA_SIZE:
             raise MalformedPayload(
@@ -44,14 +44,14 @@ def _history(channel: str) -> Read:
     return read
 
 
-def _read_alarm(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+def _read_alarm(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
     """0x47: the flows that crossed a threshold, in pulses of the flow's period."""
     flows = struct.unpack(">HH", sized(frame, 4))
     decoded.data |= {"frame": "alarm", "flows": dict(zip(CHANNELS, flows, strict=True))}
     decoded.warnings.append("alarme de débit")
 
 
-def _read_keep_alive(frame: Frame, _options: Mapping[str, Any], decoded: Decoded) -> None:
+def _read_keep_alive(frame: AdeunisFrame, _options: Mapping[str, Any], decoded: Decoded) -> None:
     """0x30: alarms, and the flows of the last day."""
     flags, most_a, most_b, least_a, least_b = struct.unpack(">BHHHH", sized(frame, 9))
     decoded.data |= {

@@ -65,7 +65,7 @@ def _decode_index(payload: bytes, time_us: int) -> Decoded:
     at_us = _instant(seconds, time_us, payload)
     deltas = struct.unpack_from(f"<{(size - _HEADER.size) // 2}H", payload, _HEADER.size)
     decoded = Decoded(data={"frame": "index"})
-    refusal = _why_refuse(first_seconds, first_volume, deltas, at_us, volume)
+    refusal = _why_reject(first_seconds, first_volume, deltas, at_us, volume)
     if refusal is None:
         _add_history(first_seconds * 1_000_000, first_volume, deltas, decoded)
     else:
@@ -77,7 +77,7 @@ def _decode_index(payload: bytes, time_us: int) -> Decoded:
     return decoded
 
 
-def _why_refuse(
+def _why_reject(
     first_seconds: int, first_volume: int, deltas: tuple[int, ...], at_us: int, volume: int
 ) -> str | None:
     """Why the history cannot be this meter's: it must end before the index, in time and in volume."""

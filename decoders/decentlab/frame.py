@@ -75,13 +75,15 @@ def decoder(sensors: Sequence[Sensor]) -> Decode:
             words = unpack_from(f">{sensor.size}H", payload, position)
             position += 2 * sensor.size
             for value in sensor.values:
-                _add(value, words, options, time_us, decoded)
+                _append_reading(value, words, options, time_us, decoded)
         return decoded
 
     return decode
 
 
-def _add(value: Value, words: Sequence[int], options: Mapping[str, Any], time_us: int, decoded: Decoded) -> None:
+def _append_reading(
+    value: Value, words: Sequence[int], options: Mapping[str, Any], time_us: int, decoded: Decoded
+) -> None:
     number = value.of(words, options)
     if number is None:
         decoded.warnings.append(f"{value.quantity} : une option du profil manque pour la calculer")

@@ -38,7 +38,7 @@ class Scope:
     `known` are the numbers that came before, by name; True for a plain integer, which can be a count.
     """
 
-    order: Order
+    byte_order: Order
     in_command: bool
     placed: bool = True
     known: dict[str, bool] = field(default_factory=dict[str, bool])
@@ -114,7 +114,7 @@ def _meaning_keys(scope: Scope) -> tuple[str, ...]:
 
 
 def _number_type(keys: Mapping[str, Entry], scope: Scope) -> NumberType:
-    order: Order = scope.order
+    order: Order = scope.byte_order
     if "order" in keys:
         order = "little" if keys["order"].one_of(("big", "little")) == "little" else "big"
     name = keys["type"].text()
@@ -309,7 +309,7 @@ def _tagged(entry: Entry, scope: Scope) -> Tagged:
 
 
 def _plain_type(entry: Entry, scope: Scope) -> NumberType:
-    kind = number_type(entry.one_of(("u8", "u16", "u24", "u32")), scope.order, None)
+    kind = number_type(entry.one_of(("u8", "u16", "u24", "u32")), scope.byte_order, None)
     assert kind is not None  # noqa: S101 - It is one of these.
     return kind
 

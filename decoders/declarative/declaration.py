@@ -23,7 +23,7 @@ LAST_OCTET = 511
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class FrameLayout:
     """One form of uplink, and how it is recognised; None and () recognise anything."""
 
     name: str
@@ -60,7 +60,7 @@ class Declaration:
 
     name: str
     version: int
-    frames: tuple[Frame, ...]
+    frames: tuple[FrameLayout, ...]
     commands: tuple[Command, ...]
 
     def decode(self, f_port: int, payload: bytes, time_us: int, _options: Mapping[str, Any]) -> Decoded:
@@ -107,31 +107,31 @@ def parse(text: str) -> Codec:
     return codec
 
 
-def _frame(entry: Entry, order: Order) -> Frame:
+def _frame(entry: Entry, byte_order: Order) -> FrameLayout:
     keys = entry.mapping("name", "when", "fields", "order", "rest")
     if "fields" not in keys:
         raise entry.error("une trame a « fields », la liste de ses champs")
     if "order" in keys:
-        order = "little" if keys["order"].one_of(("big", "little")) == "little" else "big"
+        byte_order = "little" if keys["order"].one_of(("big", "little")) == "little" else "big"
     when = keys["when"].mapping("f_port", "size", "octets") if "when" in keys else {}
     octets = list(when["octets"].pairs()) if "octets" in when else []
-    return Frame(
+    return FrameLayout(
         name=keys["name"].text() if "name" in keys else "trame",
         f_ports=ranges_of(when["f_port"]) if "f_port" in when else None,
         sizes=ranges_of(when["size"]) if "size" in when else None,
         octets=tuple((key.integer(0, LAST_OCTET), ranges_of(value)) for key, value in octets),
-        elements=elements_of(keys["fields"], Scope(order, in_command=False)),
+        elements=elements_of(keys["fields"], Scope(byte_order, in_command=False)),
         ignores_rest="rest" in keys and keys["rest"].one_of(("refuse", "ignore")) == "ignore",
     )
 
 
-def _commands(entry: Entry, order: Order) -> tuple[Command, ...]:
+def _commands(entry: Entry, byte_order: Order) -> tuple[Command, ...]:
     commands: list[Command] = []
     for key, value in entry.pairs():
         keys = value.mapping("title", "switches", "f_port", "fields")
         if "f_port" not in keys or "fields" not in keys:
             raise value.error("une commande a « f_port » et « fields »")
-        elements = elements_of(keys["fields"], Scope(order, in_command=True))
+        elements = elements_of(keys["fields"], Scope(byte_order, in_command=True))
         form = Form(key.text(), keys["f_port"].integer(1, LAST_F_PORT), elements)
         # Unless it says otherwise it acts on the territory, and takes the right to switch.
         switches = "switches" not in keys or keys["switches"].flag()

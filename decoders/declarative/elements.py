@@ -31,7 +31,7 @@ class Number:
     def read(self, reader: Reader) -> None:
         if self.at is not None:
             reader.seek(self.at)
-        self.say(self.type.read(reader.take(self.type.size, self.meaning.label)), reader)
+        self.say(self.type.read(reader.read_octets(self.type.size, self.meaning.label)), reader)
 
     def write(self, writer: Writer, values: Mapping[str, Any]) -> None:
         if self.at is not None:
@@ -88,7 +88,7 @@ class Bits:
     def read(self, reader: Reader) -> None:
         if self.at is not None:
             reader.seek(self.at)
-        word = int(self.type.read(reader.take(self.type.size, self.label)))
+        word = int(self.type.read(reader.read_octets(self.type.size, self.label)))
         for low, width, signed, _, say in self.fields:
             raw = word >> low & (1 << width) - 1
             if signed and raw >> (width - 1):
@@ -127,7 +127,7 @@ class Text:
     def read(self, reader: Reader) -> None:
         if self.at is not None:
             reader.seek(self.at)
-        octets = reader.take(reader.left if self.size is None else self.size, self.name)
+        octets = reader.read_octets(reader.left if self.size is None else self.size, self.name)
         if self.is_ascii:
             stripped = octets.rstrip(b"\0 ")
             if not stripped.isascii() or not stripped.decode("ascii").isprintable():
@@ -178,7 +178,7 @@ class Skip:
     def read(self, reader: Reader) -> None:
         if self.at is not None:
             reader.seek(self.at)
-        reader.take(self.size, "un passage sans signification")
+        reader.read_octets(self.size, "un passage sans signification")
 
     def write(self, writer: Writer, values: Mapping[str, Any]) -> None:  # noqa: ARG002 - As every element.
         if self.at is not None:

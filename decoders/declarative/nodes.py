@@ -153,7 +153,7 @@ def read_document(text: str) -> Entry:
     try:
         # types-PyYAML leaves these two half untyped.
         tokens = cast("Iterator[yaml.Token]", yaml.scan(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
-        _refuse_bombs(tokens)
+        _reject_bombs(tokens)
         root = cast("yaml.Node | None", yaml.compose(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
     except yaml.MarkedYAMLError as broken:
         mark = broken.problem_mark or broken.context_mark
@@ -175,7 +175,7 @@ _CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndTo
 _REFERENCES = (yaml.AnchorToken, yaml.AliasToken, yaml.TagToken, yaml.DirectiveToken)
 
 
-def _refuse_bombs(tokens: Iterator[yaml.Token]) -> None:
+def _reject_bombs(tokens: Iterator[yaml.Token]) -> None:
     """Anchors make a small text large, and brackets within brackets a slow one: they are not read any further."""
     depth = 0
     for count, token in enumerate(tokens):

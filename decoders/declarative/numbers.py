@@ -30,33 +30,33 @@ class NumberType(NamedTuple):
         return self.least is not None
 
 
-def number_type(name: str, order: Order, size: int | None) -> NumberType | None:
+def number_type(name: str, byte_order: Order, size: int | None) -> NumberType | None:
     """The type of this name; `size` is of `digits` only. None when there is no such type."""
     if found := _INTEGER.fullmatch(name):
-        return _integer(int(found[2]) // 8, found[1] == "i", order)
+        return _integer(int(found[2]) // 8, found[1] == "i", byte_order)
     if found := _BCD.fullmatch(name):
-        return _bcd(int(found[1]) // 2, order)
+        return _bcd(int(found[1]) // 2, byte_order)
     if name in _FLOATS:
-        return _float(*_FLOATS[name], order)
+        return _float(*_FLOATS[name], byte_order)
     if name == "digits" and size is not None:
         return _digits(size)
     return None
 
 
-def _integer(size: int, signed: bool, order: Order) -> NumberType:
+def _integer(size: int, signed: bool, byte_order: Order) -> NumberType:
     bits = 8 * size - signed
 
     def read(octets: bytes) -> int:
-        return int.from_bytes(octets, order, signed=signed)
+        return int.from_bytes(octets, byte_order, signed=signed)
 
     def write(value: float) -> bytes:
-        return int(value).to_bytes(size, order, signed=signed)
+        return int(value).to_bytes(size, byte_order, signed=signed)
 
     return NumberType(size, read, write, -(1 << bits) if signed else 0, (1 << bits) - 1)
 
 
-def _float(code: str, size: int, order: Order) -> NumberType:
-    layout = struct.Struct((">" if order == "big" else "<") + code)
+def _float(code: str, size: int, byte_order: Order) -> NumberType:
+    layout = struct.Struct((">" if byte_order == "big" else "<") + code)
 
     def read(octets: bytes) -> float:
         return layout.unpack(octets)[0]
@@ -64,18 +64,18 @@ def _float(code: str, size: int, order: Order) -> NumberType:
     return NumberType(size, read, layout.pack, None, None)
 
 
-def _bcd(size: int, order: Order) -> NumberType:
+def _bcd(size: int, byte_order: Order) -> NumberType:
     """Two digits an octet, the most significant first in big-endian order."""
 
     def read(octets: bytes) -> int:
-        digits = octets.hex() if order == "big" else octets[::-1].hex()
+        digits = octets.hex() if byte_order == "big" else octets[::-1].hex()
         if not digits.isdecimal():
             raise MalformedPayload(f"{octets.hex()} n'est pas un nombre BCD")
         return int(digits)
 
     def write(value: float) -> bytes:
         octets = bytes.fromhex(f"{int(value):0{2 * size}d}")
-        return octets if order == "big" else octets[::-1]
+        return octets if byte_order == "big" else octets[::-1]
 
     return NumberType(size, read, write, 0, 10 ** (2 * size) - 1)
 

@@ -110,10 +110,10 @@ class Tagged:
         at_us = reader.at_us
         while reader.left:
             start = reader.position
-            tag = int(self.tag.read(reader.take(self.tag.size, "l'étiquette")))
+            tag = int(self.tag.read(reader.read_octets(self.tag.size, "l'étiquette")))
             size = None
             if self.length is not None:
-                size = int(self.length.read(reader.take(self.length.size, "la longueur")))
+                size = int(self.length.read(reader.read_octets(self.length.size, "la longueur")))
             reader.at_us = at_us
             self._read_record(tag, size, start, reader)
         reader.at_us = at_us
@@ -123,7 +123,7 @@ class Tagged:
         if record is None:
             if size is None or not self.pass_unknown:
                 raise MalformedPayload(f"étiquette {tag:#x} inconnue à l'octet {start} : {reader.payload.hex()}")
-            reader.take(size, f"l'enregistrement {tag:#x}")
+            reader.read_octets(size, f"l'enregistrement {tag:#x}")
             reader.decoded.warnings.append(f"étiquette {tag:#x} inconnue, {size} octets passés")
             return
         before, end = reader.position, reader.end

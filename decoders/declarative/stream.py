@@ -45,7 +45,7 @@ class Reader:
                 f"la trame a {len(self.payload)} octets, {-position} au moins attendus : {self.payload.hex()}"
             )
 
-    def take(self, count: int, label: str) -> bytes:
+    def read_octets(self, count: int, label: str) -> bytes:
         """The next octets, of what `label` names."""
         start, end = self.position, self.position + count
         if end > self.end:

@@ -12,7 +12,7 @@ class Overruns:
     def __init__(self) -> None:
         self._of: dict[str, deque[float]] = {}
 
-    def note(self, key: str, now: float) -> bool:
+    def record_overrun(self, key: str, now: float) -> bool:
         """One more; True when this one is the one too many."""
         times = self._of.setdefault(key, deque(maxlen=MOST))
         was_stopped = self.is_stopped(key, now)

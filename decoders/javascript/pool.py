@@ -173,7 +173,7 @@ class CodecPool:
         for place, (octets, cpu_us) in zip(job.places, answered.answers, strict=False):
             answer = job.answers[place] = _answer(octets, cpu_us)
             if answer.failure == "timeout":
-                self._note_overrun(job.calls[place].script.key)
+                self._record_overrun(job.calls[place].script.key)
         job.places = job.places[len(answered.answers) :]
         worker.holds.difference_update(answered.forgotten)
         if answered.resident > RESIDENT_MOST:
@@ -186,10 +186,10 @@ class CodecPool:
         what = "il n'a pas rendu la main en une seconde" if died.silent else "le processus s'est arrêté"
         job.answers[place] = Answer(failure="worker", reason=f"Le codec a fait tomber son processus : {what}")
         if died.silent:
-            self._note_overrun(job.calls[place].script.key)
+            self._record_overrun(job.calls[place].script.key)
 
-    def _note_overrun(self, key: str) -> None:
-        if self._overruns.note(key, asyncio.get_running_loop().time()):
+    def _record_overrun(self, key: str) -> None:
+        if self._overruns.record_overrun(key, asyncio.get_running_loop().time()):
             log.warning("codec_overran", key=key)
             if self._overran is not None:
                 self._overran(key)

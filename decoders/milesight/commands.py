@@ -130,7 +130,7 @@ def _each(count: int) -> tuple[Parameter, ...]:
     )
 
 
-def _switches(count: int, tell: Callable[[int, int], EncodedCommand]) -> tuple[Command, ...]:
+def _switches(count: int, encode: Callable[[int, int], EncodedCommand]) -> tuple[Command, ...]:
     """Of so many outputs; `tell` gets the bits of those that are told something, and of those to be on."""
     which = Parameter("output", "sortie, 0 pour toutes", minimum=0, maximum=count, default=0)
 
@@ -138,10 +138,10 @@ def _switches(count: int, tell: Callable[[int, int], EncodedCommand]) -> tuple[C
         return 1 << values["output"] - 1 if values["output"] else (1 << count) - 1
 
     return (
-        _switch("switch_on", "Allumer", lambda values: tell(mask(values), mask(values)), which),
-        _switch("switch_off", "Éteindre", lambda values: tell(mask(values), 0), which),
+        _switch("switch_on", "Allumer", lambda values: encode(mask(values), mask(values)), which),
+        _switch("switch_off", "Éteindre", lambda values: encode(mask(values), 0), which),
         _switch(
-            "set_switches", "Régler chaque sortie", lambda values: tell(*_set_all(values, count)), *_each(count)
+            "set_switches", "Régler chaque sortie", lambda values: encode(*_set_all(values, count)), *_each(count)
         ),
     )
 

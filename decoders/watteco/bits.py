@@ -57,7 +57,7 @@ class Bits:
         """An unsigned number: octet after octet from the highest, which alone may be short."""
         value, first = 0, bits % 8 or 8
         for taken in (first, *([8] * ((bits - first) // 8))):
-            value = value << taken | self._take(taken)
+            value = value << taken | self._read_bits(taken)
         return value
 
     def sample(self, sample: Sample) -> float:
@@ -74,14 +74,14 @@ class Bits:
             raise MalformedPayload(f"la table de Huffman {table} n'existe pas : {self._octets.hex()}")
         classes, code = CLASSES[table], 0
         for length in range(1, _LONGEST + 1):
-            code = code << 1 | self._take(1)
+            code = code << 1 | self._read_bits(1)
             if (rank := classes.get((length, code))) is not None:
                 return rank
         raise MalformedPayload(
             f"aucun code de Huffman avant le bit {self._position} de la trame batch : {self._octets.hex()}"
         )
 
-    def _take(self, bits: int) -> int:
+    def _read_bits(self, bits: int) -> int:
         end = self._position + bits
         if end > self._count:
             raise MalformedPayload(f"trame batch tronquée au bit {self._position} : {self._octets.hex()}")

@@ -123,7 +123,7 @@ _PILOT_WIRE = Command(
 def _switching(relays: int) -> tuple[Command, ...]:
     """On, off and the state of each relay: cluster 0006 of its endpoint, the first by default."""
 
-    def told(name: str, label: str, hexadecimal: str, switches: bool) -> Command:
+    def fixed_command(name: str, label: str, hexadecimal: str, switches: bool) -> Command:
         first = Parameter("output", "sortie", minimum=1, maximum=relays, default=1)
         return Command(
             name,
@@ -134,9 +134,9 @@ def _switching(relays: int) -> tuple[Command, ...]:
         )
 
     return (
-        told("switch_on", "Allumer", "1150000601", True),
-        told("switch_off", "Éteindre", "1150000600", True),
-        told("read_state", "Demander l'état du relais", "110000060000", False),
+        fixed_command("switch_on", "Allumer", "1150000601", True),
+        fixed_command("switch_off", "Éteindre", "1150000600", True),
+        fixed_command("read_state", "Demander l'état du relais", "110000060000", False),
     )
 
 

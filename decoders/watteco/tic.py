@@ -56,7 +56,7 @@ class _Octets:
         self._position = 0
         self._shift = shift
 
-    def take(self, count: int, what: str) -> bytes:
+    def read_octets(self, count: int, what: str) -> bytes:
         end = self._position + count
         if end > len(self._data):
             raise MalformedPayload(f"les données TIC s'arrêtent dans {what} : {self._data.hex()}")
@@ -65,7 +65,7 @@ class _Octets:
         return octets
 
     def number(self, count: int, what: str) -> int:
-        return int.from_bytes(self.take(count, what))
+        return int.from_bytes(self.read_octets(count, what))
 
     def text(self, what: str) -> str:
         end = self._data.find(0, self._position)
@@ -78,7 +78,7 @@ class _Octets:
     def enumeration(self, what: str, names: tuple[str, ...]) -> str:
         code = self.number(1, what)
         if code & 0x80:
-            return self.take(code & 0x7F, what).decode("latin-1")
+            return self.read_octets(code & 0x7F, what).decode("latin-1")
         code += self._shift
         if code >= len(names):
             raise MalformedPayload(f"le code TIC {code} de {what} n'est pas dans la table")
@@ -131,7 +131,7 @@ def _read_descriptor(octets: _Octets) -> tuple[list[int], bool]:
     octets), bit 5 set for a list of indexes, clear for a bitfield whose last octet holds fields 0 to 7.
     """
     header = octets.number(1, "le descripteur")
-    body = octets.take(((header & 0x1F) or 8) - 1, "le descripteur")
+    body = octets.read_octets(((header & 0x1F) or 8) - 1, "le descripteur")
     if header & 0x20:
         indexes = list(body)
         if sorted(set(indexes)) != indexes:
@@ -153,12 +153,12 @@ def _read_field(octets: _Octets, field: TicField) -> TicValue:
 
 
 def _read_date(octets: _Octets, label: str) -> MeterDate:
-    season, *parts = octets.take(7, label)
+    season, *parts = octets.read_octets(7, label)
     return MeterDate(chr(season), *parts)
 
 
 def _read_local_date(octets: _Octets, label: str) -> MeterDate:
-    day, month, year, *clock = octets.take(6, label)
+    day, month, year, *clock = octets.read_octets(6, label)
     return MeterDate("", year, month, day, *clock)
 
 
@@ -175,26 +175,26 @@ def _read_power(octets: _Octets, label: str) -> Power:
 
 
 def _read_identifier(octets: _Octets, label: str) -> str:
-    return octets.take(octets.number(1, label), label).hex()
+    return octets.read_octets(octets.number(1, label), label).hex()
 
 
 def _read_hour_and_day(octets: _Octets, label: str) -> str:
-    hour, minute, day, month = octets.take(4, label)
+    hour, minute, day, month = octets.read_octets(4, label)
     return f"{day:02d}/{month:02d} {hour:02d}:{minute:02d}"
 
 
 def _read_day_and_hour(octets: _Octets, label: str) -> str:
-    day, month, hour = octets.take(3, label)
+    day, month, hour = octets.read_octets(3, label)
     return f"{day:02d}/{month:02d} {hour:02d}:00"
 
 
 def _read_hour(octets: _Octets, label: str) -> str:
-    hour, minute = octets.take(2, label)
+    hour, minute = octets.read_octets(2, label)
     return f"{hour:02d}:{minute:02d}"
 
 
 def _read_single(octets: _Octets, label: str) -> float:
-    return struct.unpack(">f", octets.take(4, label))[0]
+    return struct.unpack(">f", octets.read_octets(4, label))[0]
 
 
 def _read_day_profile(octets: _Octets, label: str) -> list[dict[str, str]]:
@@ -205,16 +205,16 @@ def _read_day_profile(octets: _Octets, label: str) -> list[dict[str, str]]:
         if hour == _UNUSED_BLOCK:
             continue
         minute = octets.number(1, label)
-        blocks.append({"from": f"{hour:02d}:{minute:02d}", "action": octets.take(2, label).hex()})
+        blocks.append({"from": f"{hour:02d}:{minute:02d}", "action": octets.read_octets(2, label).hex()})
     return blocks
 
 
 def _read_character(octets: _Octets, label: str) -> str:
-    return octets.take(1, label).decode("latin-1")
+    return octets.read_octets(1, label).decode("latin-1")
 
 
 _READERS: dict[Kind, Callable[[_Octets, str], TicValue]] = {
-    Kind.I16: lambda octets, label: int.from_bytes(octets.take(2, label), signed=True),
+    Kind.I16: lambda octets, label: int.from_bytes(octets.read_octets(2, label), signed=True),
     Kind.SINGLE: _read_single,
     Kind.DATE: _read_date,
     Kind.CONTRACT: lambda octets, label: octets.enumeration(label, CONTRACTS),

@@ -58,7 +58,7 @@ class _Octets:
     def __init__(self, data: bytes) -> None:
         self.data, self.position = data, 0
 
-    def take(self, count: int, what: str) -> bytes:
+    def read_octets(self, count: int, what: str) -> bytes:
         end = self.position + count
         if end > len(self.data):
             raise MalformedPayload(
@@ -72,7 +72,7 @@ class _Octets:
     def chain(self, what: str) -> bytes:
         """An octet and those that follow it as long as their highest bit says so."""
         start = self.position
-        while self.take(1, what)[0] & 0x80:
+        while self.read_octets(1, what)[0] & 0x80:
             if self.position - start > MOST_EXTENSIONS:
                 raise MalformedPayload(f"{what} à l'octet {start} a trop d'extensions : {self.data.hex()}")
         return self.data[start : self.position]
@@ -106,8 +106,8 @@ def _read_record(octets: _Octets) -> Record:
     vib = octets.chain("le VIF")
     if vib[0] & 0x7F == _PLAIN_TEXT:  # The unit in plain text is between the VIF and its extensions.
         octets.position = start + 1
-        length = octets.take(1, "la longueur de l'unité")[0]
-        unit = octets.take(length, "l'unité")[::-1].decode("latin-1")
+        length = octets.read_octets(1, "la longueur de l'unité")[0]
+        unit = octets.read_octets(length, "l'unité")[::-1].decode("latin-1")
         extensions = octets.chain("le VIFE") if vib[0] & 0x80 else b""
         meaning = Meaning(
             "plain", unit if unit.isprintable() else unit.encode("latin-1").hex(), modifiers=extensions
@@ -124,14 +124,14 @@ def _read_record(octets: _Octets) -> Record:
 def _read_data(octets: _Octets, form: int) -> tuple[bytes, int | None]:
     """The data, and for a variable length what its first octet says."""
     if form != _VARIABLE:
-        return octets.take(_SIZES[form], "une donnée"), None
-    length = octets.take(1, "la longueur variable")[0]
+        return octets.read_octets(_SIZES[form], "une donnée"), None
+    length = octets.read_octets(1, "la longueur variable")[0]
     if length < _TEXT_END:
-        return octets.take(length, "un texte"), length
+        return octets.read_octets(length, "un texte"), length
     if length < _BINARY:
-        return octets.take(length & 0x0F, "un nombre BCD"), length
+        return octets.read_octets(length & 0x0F, "un nombre BCD"), length
     if length <= 0xEF:  # noqa: PLR2004 - A binary number of up to 15 octets.
-        return octets.take(length & 0x0F, "un nombre binaire"), length
+        return octets.read_octets(length & 0x0F, "un nombre binaire"), length
     raise MalformedPayload(f"longueur variable {length:02x} inconnue : {octets.data.hex()}")
 
 

@@ -119,7 +119,7 @@ def _wired(payload: bytes) -> bytes:
     return payload[6:-2]
 
 
-def _take(octets: bytes, count: int, what: str) -> tuple[bytes, bytes]:
+def _read_octets(octets: bytes, count: int, what: str) -> tuple[bytes, bytes]:
     if len(octets) < count:
         raise MalformedPayload(f"{what} a {count} octets, il en reste {len(octets)} : {octets.hex()}")
     return octets[:count], octets[count:]
@@ -127,24 +127,24 @@ def _take(octets: bytes, count: int, what: str) -> tuple[bytes, bytes]:
 
 def _read_transport(octets: bytes, address: Address | None, keys: Keys) -> Telegram:
     authentication: Authentication | None = None
-    ci, rest = _take(octets, 1, "un télégramme")
+    ci, rest = _read_octets(octets, 1, "un télégramme")
     if ci[0] in _EXTENDED:
         rest = _read_extended(ci[0], rest, address, keys)
-        ci, rest = _take(rest, 1, "l'en-tête de transport")
+        ci, rest = _read_octets(rest, 1, "l'en-tête de transport")
     if ci[0] == _AUTHENTICATION:
         authentication, rest = _read_authentication(rest)
-        ci, rest = _take(rest, 1, "l'en-tête de transport")
+        ci, rest = _read_octets(rest, 1, "l'en-tête de transport")
     if ci[0] == NO_HEADER:
         return Telegram(rest, address)
     if ci[0] == LONG_HEADER:
-        head, rest = _take(rest, 8, "l'en-tête long")
+        head, rest = _read_octets(rest, 8, "l'en-tête long")
         address = Address.of_transport(head)
     elif ci[0] != SHORT_HEADER:
         raise MalformedPayload(
             f"CI {ci.hex()} : un télégramme a 72, 7a ou 78 (les trames compactes 79 demandent leur format) : "
             f"{octets.hex()}"
         )
-    head, rest = _take(rest, 4, "l'en-tête de transport")
+    head, rest = _read_octets(rest, 4, "l'en-tête de transport")
     telegram = Telegram(rest, address, status=head[1], access_number=head[0])
     configuration = int.from_bytes(head[2:], "little")
     return _decrypt(telegram, ci + rest, head, configuration, authentication, address, keys)
@@ -152,7 +152,7 @@ def _read_transport(octets: bytes, address: Address | None, keys: Keys) -> Teleg
 
 def _read_extended(ci: int, octets: bytes, address: Address | None, keys: Keys) -> bytes:
     """What is behind the extended link layer; that of CI 8D and 8F may be encrypted, with a checksum inside."""
-    head, rest = _take(octets, _EXTENDED[ci], "la couche de liaison étendue")
+    head, rest = _read_octets(octets, _EXTENDED[ci], "la couche de liaison étendue")
     if ci in (0x8C, 0x8E):
         return rest
     session, sealed = head[-6:-2], head[-2:] + rest
@@ -165,15 +165,15 @@ def _read_extended(ci: int, octets: bytes, address: Address | None, keys: Keys) 
 
 def _read_authentication(octets: bytes) -> tuple[Authentication, bytes]:
     """The layer's fields are there by the bits of its control field; fragments are not put together."""
-    size, rest = _take(octets, 1, "la couche d'authentification")
-    layer, rest = _take(rest, size[0], "la couche d'authentification")
-    control, layer = _take(layer, 2, "la couche d'authentification")
+    size, rest = _read_octets(octets, 1, "la couche d'authentification")
+    layer, rest = _read_octets(rest, size[0], "la couche d'authentification")
+    control, layer = _read_octets(layer, 2, "la couche d'authentification")
     flags = control[1]
     if flags & 0x40:
         raise MalformedPayload(f"télégramme en plusieurs fragments, qui n'est pas lu : {octets.hex()}")
-    message_control, layer = _take(layer, 1 if flags & 0x20 else 0, "le contrôle du message")
-    _, layer = _take(layer, 2 if flags & 0x02 else 0, "l'information de clé")
-    counter, layer = _take(layer, 4 if flags & 0x08 else 0, "le compteur de messages")
+    message_control, layer = _read_octets(layer, 1 if flags & 0x20 else 0, "le contrôle du message")
+    _, layer = _read_octets(layer, 2 if flags & 0x02 else 0, "l'information de clé")
+    counter, layer = _read_octets(layer, 4 if flags & 0x08 else 0, "le compteur de messages")
     length = 2 if flags & 0x10 else 0
     code = layer[: len(layer) - length] if flags & 0x04 else b""
     return Authentication(message_control, counter, code), rest
@@ -192,7 +192,9 @@ def _decrypt(
     mode, blocks = configuration >> 8 & 0x1F, configuration >> 4 & 0x0F
     if mode not in (0, _MODE_5, _MODE_7):
         raise MalformedPayload(f"chiffrement {mode} : seuls 5 et 7 sont lus")
-    extension, body = _take(telegram.records, 1 if mode == _MODE_7 else 0, "l'extension du champ de configuration")
+    extension, body = _read_octets(
+        telegram.records, 1 if mode == _MODE_7 else 0, "l'extension du champ de configuration"
+    )
     if mode == 0 or not blocks:
         return replace(telegram, records=body)
     if body.startswith(CLEAR) and (address is None or not keys.has(address.meter_id)):

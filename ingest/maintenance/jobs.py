@@ -54,19 +54,19 @@ class Job:
             try:
                 await self.work()
             except NotLeader:
-                self._note("elsewhere", None)
+                self._record_outcome("elsewhere", None)
             except (*DATABASE_AWAY, PostgresError, UnevenTimezone, PoolUnavailable) as failure:
-                self._note("failed", describe(failure))
+                self._record_outcome("failed", describe(failure))
                 log.warning("job_failed", job=self.name, error=self.problem)
             else:
-                self._note("done", None)
+                self._record_outcome("done", None)
                 LAST_SUCCESS.labels(self.name).set_to_current_time()
             took = time.monotonic() - began
             PASS_SECONDS.labels(self.name).observe(took)
             pause = self.every_s if self.problem is None else min(self.every_s, RETRY_AFTER_S)
             await asyncio.sleep(max(0.0, pause - took))
 
-    def _note(self, outcome: str, problem: str | None) -> None:
+    def _record_outcome(self, outcome: str, problem: str | None) -> None:
         PASSES.labels(self.name, outcome).inc()
         self.problem = problem
 

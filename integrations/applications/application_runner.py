@@ -8,9 +8,9 @@ from functools import partial
 from core.runtime.bus import Bus
 from core.runtime.lease import Lease
 from core.runtime.lease_runner import LeasedWork, LeaseRunner
-from core.runtime.mqtt import Broker, MqttEdge, MqttSettings
+from core.runtime.mqtt import Broker, MqttSession, MqttSettings
 from core.runtime.postgres import Pool
-from integrations.applications.application_stats import Tallies
+from integrations.applications.application_stats import ApplicationStats
 from integrations.applications.commands import Commands, command_filter
 from integrations.applications.event_publisher import Publisher
 from integrations.lns.telemetry import APPLICATIONS_CONNECTED
@@ -28,7 +28,7 @@ class ApplicationRunner(LeaseRunner[Application]):
         bus: Bus,
         shards: int,
         keys: KeyWrap,
-        tallies: Tallies,
+        stats: ApplicationStats,
         instance: str,
         *,
         session_expiry_s: int,
@@ -40,7 +40,7 @@ class ApplicationRunner(LeaseRunner[Application]):
         self._bus = bus
         self._shards = shards
         self._keys = keys
-        self._tallies = tallies
+        self._tallies = stats
         self._session_expiry_s = session_expiry_s
         self._backlog = backlog
 
@@ -62,7 +62,7 @@ class ApplicationRunner(LeaseRunner[Application]):
 
     def open_work(self, item: Application, lease: Lease) -> LeasedWork:
         """Its connection, its events and its commands; raises ValueError when it is unusable."""
-        edge = edge_of(item, item.secret(self._keys), self._session_expiry_s)
+        edge = mqtt_session_of(item, item.secret(self._keys), self._session_expiry_s)
         publisher = Publisher(self._pool, lease, item, edge, self._tallies, self._backlog)
         commands = Commands(self._pool, self._bus, self._shards, item, self._tallies)
         loops = {"connect": edge.run, "publish": publisher.run, "take commands": partial(commands.receive, edge)}
@@ -73,7 +73,7 @@ class ApplicationRunner(LeaseRunner[Application]):
         self._tallies.error(item, french)
 
 
-def edge_of(application: Application, password: str | None, session_expiry_s: int) -> MqttEdge:
+def mqtt_session_of(application: Application, password: str | None, session_expiry_s: int) -> MqttSession:
     """The connection to an application's broker.
 
     Raises:
@@ -82,4 +82,4 @@ def edge_of(application: Application, password: str | None, session_expiry_s: in
     broker = replace(Broker.from_url(application.mqtt_url), username=application.mqtt_user, password=password)
     settings = MqttSettings(mqtt_client_id=application.mqtt_client_id, mqtt_session_expiry=session_expiry_s)
     filters = [command_filter(application)] if application.takes_commands else []
-    return MqttEdge(settings, filters, broker=broker)
+    return MqttSession(settings, filters, broker=broker)

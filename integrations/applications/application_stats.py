@@ -8,7 +8,7 @@ import structlog
 
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Pool
-from integrations.applications.store import Tally, save_states
+from integrations.applications.store import ApplicationCounts, save_states
 from integrations.lns.telemetry import APPLICATION_COMMANDS, APPLICATION_DROPPED
 from registry.applications import Application
 
@@ -19,11 +19,11 @@ log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class Tallies:
+class ApplicationStats:
     """What happened since the last save, by application."""
 
     pool: Pool
-    _kept: dict[int, Tally] = field(default_factory=dict[int, Tally])
+    _kept: dict[int, ApplicationCounts] = field(default_factory=dict[int, ApplicationCounts])
     _changed: set[int] = field(default_factory=set[int])
 
     def published(self, application: Application, count: int) -> None:
@@ -47,7 +47,7 @@ class Tallies:
         APPLICATION_COMMANDS.labels("queued").inc()
         self._of(application).commands += 1
 
-    def refused(self, application: Application, reason: str, french: str) -> None:
+    def record_rejection(self, application: Application, reason: str, french: str) -> None:
         """A command becomes no downlink, and why."""
         APPLICATION_COMMANDS.labels(reason).inc()
         self._of(application).refused += 1
@@ -71,15 +71,15 @@ class Tallies:
             return
         self._changed = set()
         for id_, tally in changed.items():
-            self._kept[id_] = Tally(waiting=tally.waiting)
+            self._kept[id_] = ApplicationCounts(waiting=tally.waiting)
         try:
             await save_states(self.pool, changed)
         except DATABASE_AWAY as away:
             log.warning("tallies_not_saved", error=describe(away))
             for id_, before in changed.items():
-                self._add(id_, before)
+                self._increment(id_, before)
 
-    def _add(self, id_: int, before: Tally) -> None:
+    def _increment(self, id_: int, before: ApplicationCounts) -> None:
         now = self._kept[id_]
         now.published += before.published
         now.dropped += before.dropped
@@ -90,6 +90,6 @@ class Tallies:
             now.error, now.error_at = before.error, before.error_at
         self._changed.add(id_)
 
-    def _of(self, application: Application) -> Tally:
+    def _of(self, application: Application) -> ApplicationCounts:
         self._changed.add(application.id)
-        return self._kept.setdefault(application.id, Tally())
+        return self._kept.setdefault(application.id, ApplicationCounts())

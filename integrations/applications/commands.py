@@ -19,11 +19,11 @@ from core.messages import topics
 from core.messages.shards import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe
-from core.runtime.mqtt import MqttEdge, MqttMessage
+from core.runtime.mqtt import MqttMessage, MqttSession
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool, UniqueViolationError
 from decoders.catalogue import can_switch
 from integrations.applications import store
-from integrations.applications.application_stats import Tallies
+from integrations.applications.application_stats import ApplicationStats
 from lorawan.airtime import Priority
 from lorawan.identifiers import EUI_LENGTH, parse_eui
 from registry.applications import Application
@@ -44,7 +44,7 @@ TRY_AGAIN_S = 1.0
 log = structlog.get_logger()
 
 
-class RefusedCommand(ValueError):
+class RejectedCommand(ValueError):
     """No downlink becomes of it: `reason` is a word to count it by, the message is French."""
 
     def __init__(self, reason: str, french: str) -> None:
@@ -76,7 +76,7 @@ def read_command(topic: str, body: bytes, now: datetime) -> Command:
         RefusedCommand: it is none that can be carried out.
     """
     if len(body) > LONGEST_COMMAND:
-        raise RefusedCommand("too_long", f"commande de {len(body)} octets : {LONGEST_COMMAND} au plus")
+        raise RejectedCommand("too_long", f"commande de {len(body)} octets : {LONGEST_COMMAND} au plus")
     try:
         asked = json_format.Parse(body, integration.DownlinkCommand(), ignore_unknown_fields=True)
         of_topic, dev_eui = parse_eui(topic.split("/")[-3]), parse_eui(asked.dev_eui)
@@ -84,19 +84,19 @@ def read_command(topic: str, body: bytes, now: datetime) -> Command:
         if asked.HasField("expires_at"):
             not_after = asked.expires_at.ToDatetime(UTC)
     except (ValueError, OverflowError, RecursionError, json_format.Error) as wrong:
-        raise RefusedCommand("unreadable", f"commande illisible : {wrong}") from None
+        raise RejectedCommand("unreadable", f"commande illisible : {wrong}") from None
     if dev_eui != of_topic or len(dev_eui) != EUI_LENGTH:
-        raise RefusedCommand("dev_eui", f"devEui {asked.dev_eui} : ce n'est pas celui du topic")
+        raise RejectedCommand("dev_eui", f"devEui {asked.dev_eui} : ce n'est pas celui du topic")
     if not asked.data and asked.HasField("object"):
-        raise RefusedCommand("object", "« object » n'est pas pris en charge : envoyez « data »")
+        raise RejectedCommand("object", "« object » n'est pas pris en charge : envoyez « data »")
     if not 1 <= asked.f_port <= LAST_APPLICATION_PORT:
-        raise RefusedCommand("f_port", f"fPort {asked.f_port} : entre 1 et {LAST_APPLICATION_PORT} attendu")
+        raise RejectedCommand("f_port", f"fPort {asked.f_port} : entre 1 et {LAST_APPLICATION_PORT} attendu")
     if len(asked.data) > LONGEST_PAYLOAD:
-        raise RefusedCommand("payload", f"{len(asked.data)} octets : {LONGEST_PAYLOAD} au plus")
+        raise RejectedCommand("payload", f"{len(asked.data)} octets : {LONGEST_PAYLOAD} au plus")
     if not now < not_after <= now + LONGEST_WAIT:
-        raise RefusedCommand("expires_at", "« expiresAt » doit être à venir, dans 30 jours au plus")
+        raise RejectedCommand("expires_at", "« expiresAt » doit être à venir, dans 30 jours au plus")
     if len(asked.id) > LONGEST_ITEM or "\0" in asked.id:
-        raise RefusedCommand("id", f"« id » de plus de {LONGEST_ITEM} caractères, ou avec un caractère nul")
+        raise RejectedCommand("id", f"« id » de plus de {LONGEST_ITEM} caractères, ou avec un caractère nul")
     return Command(dev_eui, asked.id or None, asked.f_port, asked.data, asked.confirmed, not_after)
 
 
@@ -108,33 +108,35 @@ class Commands:
     bus: Bus
     shards: int
     application: Application
-    tallies: Tallies
+    stats: ApplicationStats
 
-    async def receive(self, edge: MqttEdge) -> None:
+    async def receive(self, mqtt_session: MqttSession) -> None:
         """Take what their broker brings, in its order, until cancelled."""
         while True:
-            messages = await edge.batch()
+            messages = await mqtt_session.batch()
             for message in messages:
                 await self._settle(message)
-                edge.ack([message])
+                mqtt_session.ack([message])
 
     async def _settle(self, message: MqttMessage) -> None:
         """Return once their broker may forget it, however long the database is away."""
         if message.retain:  # Kept for whoever subscribes: it was taken when it was new.
-            self.tallies.refused(self.application, "retained", "commande conservée par leur courtier (retain)")
+            self.stats.record_rejection(
+                self.application, "retained", "commande conservée par leur courtier (retain)"
+            )
             return
         while True:
             try:
-                await self._take(read_command(message.topic, message.payload, datetime.now(UTC)))
-            except RefusedCommand as refused:
-                self.tallies.refused(self.application, refused.reason, str(refused))
+                await self._enqueue_command(read_command(message.topic, message.payload, datetime.now(UTC)))
+            except RejectedCommand as refused:
+                self.stats.record_rejection(self.application, refused.reason, str(refused))
             except DATABASE_AWAY as away:
                 log.warning("command_waits", application=self.application.id, error=describe(away))
                 await asyncio.sleep(TRY_AGAIN_S)
                 continue
             return
 
-    async def _take(self, command: Command) -> None:
+    async def _enqueue_command(self, command: Command) -> None:
         try:
             async with self.pool.acquire() as connection, connection.transaction():
                 device = await store.find_device(connection, self.application.id, command.dev_eui, command.item)
@@ -143,7 +145,7 @@ class Commands:
             queued = None  # Another delivery of it was faster.
         if queued is None:
             return
-        self.tallies.command(self.application)
+        self.stats.command(self.application)
         with contextlib.suppress(*BUS_AWAY):  # The row is the truth: it is found a little later.
             shard = shard_of_slot(queued.slot, self.shards)
             await self.bus.nudge(topics.downlink_due(shard), b"")
@@ -172,17 +174,17 @@ def allowed(device: store.FoundDevice | None, command: Command) -> store.FoundDe
         RefusedCommand: it may not.
     """
     if device is None:
-        raise RefusedCommand("unknown_device", f"capteur {command.dev_eui.hex()} inconnu de cette application")
+        raise RejectedCommand("unknown_device", f"capteur {command.dev_eui.hex()} inconnu de cette application")
     if not device.enabled:
-        raise RefusedCommand("disabled", f"capteur {command.dev_eui.hex()} désactivé")
+        raise RejectedCommand("disabled", f"capteur {command.dev_eui.hex()} désactivé")
     if can_switch(device.codec, device.capabilities):
-        raise RefusedCommand(
+        raise RejectedCommand(
             "lighting", f"capteur {command.dev_eui.hex()} : l'éclairage se commande par /v1/lighting/commands"
         )
     if device.activation == "EXTERNAL" and device.lns_source_id is None:
-        raise RefusedCommand("other_network", f"capteur {command.dev_eui.hex()} activé par un autre réseau")
+        raise RejectedCommand("other_network", f"capteur {command.dev_eui.hex()} activé par un autre réseau")
     if device.waiting >= WAITING_AT_MOST and not device.is_known:
-        raise RefusedCommand(
+        raise RejectedCommand(
             "queue_full", f"capteur {command.dev_eui.hex()} : {device.waiting} messages attendent"
         )
     return device

@@ -13,11 +13,11 @@ import structlog
 
 from core.runtime.errors import describe
 from core.runtime.lease import Lease, LeaseLost
-from core.runtime.mqtt import MqttAway, MqttEdge, MqttRefused
+from core.runtime.mqtt import MqttAway, MqttRejected, MqttSession
 from core.runtime.ownership import fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from integrations.applications import store
-from integrations.applications.application_stats import Tallies
+from integrations.applications.application_stats import ApplicationStats
 from integrations.applications.events import Event, publications
 from integrations.lns.telemetry import APPLICATION_EVENTS
 from registry.applications import Application
@@ -36,13 +36,19 @@ class Publisher:
     """Works off one application's events while its lease holds."""
 
     def __init__(
-        self, pool: Pool, lease: Lease, application: Application, edge: MqttEdge, tallies: Tallies, backlog: int
+        self,
+        pool: Pool,
+        lease: Lease,
+        application: Application,
+        mqtt_session: MqttSession,
+        stats: ApplicationStats,
+        backlog: int,
     ) -> None:
         self._pool = pool
         self._lease = lease
         self._application = application
-        self._edge = edge
-        self._tallies = tallies
+        self._edge = mqtt_session
+        self._tallies = stats
         self._backlog = backlog
         self._next_count = 0.0
 
@@ -61,7 +67,7 @@ class Publisher:
 
     async def _whole_pass(self) -> bool:
         """One pass; cancelled, it still deletes what their broker has just acknowledged."""
-        passing = asyncio.ensure_future(self._pass())
+        passing = asyncio.ensure_future(self._publish_batch())
         try:
             return await asyncio.shield(passing)
         except asyncio.CancelledError:
@@ -70,7 +76,7 @@ class Publisher:
                     await passing
             raise
 
-    async def _pass(self) -> bool:
+    async def _publish_batch(self) -> bool:
         """Publish one batch; whether there may be more that can be published at once."""
         application = self._application
         due = await store.read_due(self._pool, application.id, application.tenant_id, AT_ONCE)
@@ -104,7 +110,7 @@ class Publisher:
                 await self._edge.publish(message.topic, message.payload)
         except MqttAway:
             return "away"
-        except MqttRefused as refused:
+        except MqttRejected as refused:
             self._tallies.error(self._application, f"leur courtier refuse un événement : {refused}")
             return "refused"
         return "published"

@@ -121,7 +121,7 @@ class FoundDevice:
 
 
 @dataclass(slots=True)
-class Tally:
+class ApplicationCounts:
     """What an application did since the last save; `waiting` as it is now."""
 
     waiting: int = 0
@@ -239,10 +239,10 @@ async def queue_downlink(
     return queued
 
 
-async def save_states(connection: Connection | Pool, tallies: dict[int, Tally]) -> None:
+async def save_states(connection: Connection | Pool, counts: dict[int, ApplicationCounts]) -> None:
     """Add to what is known of these applications, by id."""
-    ids = sorted(tallies)
-    of = [tallies[id_] for id_ in ids]
+    ids = sorted(counts)
+    of = [counts[id_] for id_ in ids]
     await connection.execute(
         SAVE_STATES,
         ids,

@@ -3,7 +3,7 @@
 from core.messages.traces import NO_TRACE
 from core.messages.uplinks import Uplink
 from core.model.uplink_identity import counter_of_message, message_identity, uplink_identity
-from integrations.lns.lns_uplink import ForeignUplink
+from integrations.lns.lns_uplink import LnsUplink
 
 CLOCK_TOLERANCE_US = 30_000_000
 # What waited longer with an LNS, or with a gateway that says that it replays, is dated by its arrival.
@@ -11,7 +11,7 @@ KEPT_AT_MOST_US = 60 * 86_400_000_000
 NO_SESSION = 0
 
 
-def time_of(uplink: ForeignUplink, received_at_us: int) -> int:
+def time_of(uplink: LnsUplink, received_at_us: int) -> int:
     """When it was heard.
 
     An LNS is a server with a clock of its own: it is believed about the past, because its queues and our own
@@ -36,7 +36,7 @@ def _is_past(time_us: int, received_at_us: int) -> bool:
 
 
 def canonical(
-    uplink: ForeignUplink, source_id: int, device_id: int, received_at_us: int, trace_id: bytes = NO_TRACE
+    uplink: LnsUplink, source_id: int, device_id: int, received_at_us: int, trace_id: bytes = NO_TRACE
 ) -> Uplink:
     """The uplink of this device. It has no session of ours, whatever carried it."""
     if uplink.f_cnt is None:
@@ -60,6 +60,6 @@ def canonical(
         spreading_factor=uplink.spreading_factor,
         bandwidth=uplink.bandwidth,
         late=False,
-        heard_by=list(uplink.heard_by),
+        receptions=list(uplink.receptions),
         trace_id=trace_id,
     )

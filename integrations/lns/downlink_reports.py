@@ -38,27 +38,27 @@ class Reports:
     bus: Bus
     shards: int
 
-    async def take(self, source: Source, told: DownlinkReport) -> bool:
+    async def save_report(self, source: Source, reported: DownlinkReport) -> bool:
         """Write a report; False when it is of no downlink of ours that is still open. Raises DATABASE_AWAY."""
-        if len(told.item) > LONGEST_ITEM or "\0" in told.item:
+        if len(reported.item) > LONGEST_ITEM or "\0" in reported.item:
             return False  # None that we ever gave or were given.
-        at = told.time_us
+        at = reported.time_us
         report = LnsReport(
-            told.item,
-            told.state,
-            told.reason,
-            kept(told.detail),
+            reported.item,
+            reported.state,
+            reported.reason,
+            kept(reported.detail),
             from_us(at) if at is not None and 0 < at < LATEST_US else None,
-            told.f_cnt_down,
-            told.gateway_id,
+            reported.f_cnt_down,
+            reported.gateway_id,
         )
         changed = await report_of_lns(self.pool, source.id, report)
         for row in changed:
             DOWNLINKS.labels(source.kind, row.state).inc()
-        await self.tell(changed)
+        await self.nudge_changed(changed)
         return bool(changed)
 
-    async def tell(self, changed: Sequence[Changed]) -> None:
+    async def nudge_changed(self, changed: Sequence[Changed]) -> None:
         """Nudge whoever waits; the rows are the truth, so a bus that is away is no harm."""
         with suppress(*BUS_AWAY):
             for row in changed:
@@ -69,6 +69,6 @@ class Reports:
         """Give up what nobody wants any more, every few seconds until cancelled."""
 
         async def sweep() -> None:
-            await self.tell(await sweep_lns(self.pool))
+            await self.nudge_changed(await sweep_lns(self.pool))
 
         await repeat(sweep, SWEEP_EVERY_S, "downlinks_not_swept")

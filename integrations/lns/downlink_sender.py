@@ -22,15 +22,15 @@ from core.runtime.postgres import DATABASE_AWAY, Pool
 from integrations.lns.downlink_reports import Reports, kept
 from integrations.lns.lns_client import ASKED, NEED_ADDRESS, SHORT_ITEMS, LnsClient
 from integrations.lns.lns_downlink import Handed, Later, LnsDownlink, Rejected, in_their_queue
-from integrations.lns.source_stats import Sightings
+from integrations.lns.source_stats import SourceStats
 from integrations.lns.telemetry import DOWNLINKS
 from registry.downlinks import (
     SLOT_OF_OTHER_LNS,
     Changed,
     HandOver,
-    note_handed,
-    note_later,
-    note_rejected,
+    record_handed_over,
+    record_rejection,
+    record_retry,
     take_due_of_lns,
     take_undecided_of_lns,
 )
@@ -58,14 +58,20 @@ class Sender:
     """Works off one source's rows while its lease holds."""
 
     def __init__(
-        self, pool: Pool, reports: Reports, lease: Lease, source: Source, client: LnsClient, sightings: Sightings
+        self,
+        pool: Pool,
+        reports: Reports,
+        lease: Lease,
+        source: Source,
+        client: LnsClient,
+        source_stats: SourceStats,
     ) -> None:
         self._pool = pool
         self._reports = reports
         self._lease = lease
         self._source = source
         self._client = client
-        self._sightings = sightings
+        self._sightings = source_stats
         self._failures = 0
         self._next_question = 0.0
         self.wake = asyncio.Event()
@@ -75,7 +81,7 @@ class Sender:
         while True:
             self.wake.clear()
             try:
-                await self._pass()
+                await self._hand_over_due()
             except DATABASE_AWAY as away:
                 log.warning("downlinks_not_taken", source=self._source.id, error=describe(away))
             if self._failures > 1:
@@ -85,7 +91,7 @@ class Sender:
                 async with asyncio.timeout(POLL_S):
                     await self.wake.wait()
 
-    async def _pass(self) -> None:
+    async def _hand_over_due(self) -> None:
         """Hand over what is due, one after the other, until their LNS does not take it."""
         short_items = self._source.kind in SHORT_ITEMS
         while True:
@@ -120,27 +126,29 @@ class Sender:
                 self._failures = 0
                 result = "handed"
                 queued = in_their_queue(is_class_c=due.is_class_c)
-                changed = await self._insist(lambda: note_handed(self._pool, due.id, due.item, item, queued))
+                changed = await self._write_until_done(
+                    lambda: record_handed_over(self._pool, due.id, due.item, item, queued)
+                )
             case Later(reason, french, detail):
                 result = "later"
                 if downlink.address or self._source.kind not in NEED_ADDRESS:
                     self._failures += 1  # A device that was not heard yet is no failure of the source.
                     self._sightings.error(self._source, french)
                 wait = timedelta(seconds=WAIT_S)
-                changed = await self._insist(
-                    lambda: note_later(self._pool, due.id, due.item, reason, kept(detail), wait)
+                changed = await self._write_until_done(
+                    lambda: record_retry(self._pool, due.id, due.item, reason, kept(detail), wait)
                 )
             case Rejected(reason, detail):
                 result = "refused"  # The metric's word.
                 self._failures = 0
-                changed = await self._insist(
-                    lambda: note_rejected(self._pool, due.id, due.item, reason, kept(detail))
+                changed = await self._write_until_done(
+                    lambda: record_rejection(self._pool, due.id, due.item, reason, kept(detail))
                 )
         DOWNLINKS.labels(self._source.kind, result).inc()
         log.info("downlink_handed_over", downlink_id=downlink.id, source=self._source.id, result=result)
-        await self._reports.tell(changed)
+        await self._reports.nudge_changed(changed)
 
-    async def _insist(self, write: Callable[[], Awaitable[list[Changed]]]) -> Sequence[Changed]:
+    async def _write_until_done(self, write: Callable[[], Awaitable[list[Changed]]]) -> Sequence[Changed]:
         """Write however long the database is away."""
         while True:
             try:
@@ -161,4 +169,4 @@ class Sender:
             self._lease.check()
             told = await self._client.ask(item, confirmed=confirmed)
             if told is not None:
-                await self._reports.take(self._source, told)
+                await self._reports.save_report(self._source, told)

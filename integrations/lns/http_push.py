@@ -25,10 +25,10 @@ from core.runtime.clock import wall_clock_us
 from core.runtime.health import Readiness
 from core.runtime.http import status
 from core.runtime.http.errors import RETRY_AFTER_S, Problem, handle_errors
-from core.runtime.http.middleware import Edge
+from core.runtime.http.middleware import OuterMiddleware
 from core.runtime.token_bucket import TokenBucket
 from integrations.lns.adapters import generic, thingpark
-from integrations.lns.lns_uplink import ForeignMessage
+from integrations.lns.lns_uplink import LnsMessage
 from integrations.lns.message_handler import Reception, Result, Taken
 from integrations.lns.source_registry import Sources
 from integrations.lns.telemetry import THROTTLED
@@ -65,7 +65,7 @@ def create_app(
     app.add_api_route("/lns/{source_id}/{rest:path}", door.receive, methods=["POST"])
     app.include_router(status.router)
     handle_errors(app)
-    app.add_middleware(Edge)
+    app.add_middleware(OuterMiddleware)
     return app
 
 
@@ -90,10 +90,10 @@ class _Door:
             raise _closed()
         event = request.query_params.get("event")  # ChirpStack's HTTP integration names it there.
         topic = f"http/event/{event}" if event else rest
-        message = ForeignMessage(body, topic, dict(request.headers))
+        message = LnsMessage(body, topic, dict(request.headers))
         try:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
-                taken = await self._reception.take(source, message, wall_clock_us())
+                taken = await self._reception.handle_message(source, message, wall_clock_us())
         except (TimeoutError, TooMuchWaiting):
             log.warning("uplink_not_safe", source=source.id)
             again = {"Retry-After": str(RETRY_AFTER_S)}
@@ -115,7 +115,7 @@ class _Door:
         try:
             as_key = source.secret(self._keys) or ""
         except WrongKek:
-            self._reception.sightings.error(source, "clé AS illisible : la clé de chiffrement a changé")
+            self._reception.source_stats.error(source, "clé AS illisible : la clé de chiffrement a changé")
             return False
         return thingpark.has_valid_token(body, request.url.query, as_key)
 

@@ -10,8 +10,8 @@ from typing import Protocol
 import httpx
 
 from core.model.downlinks import DownlinkReason
-from core.runtime.http.guarded_client import AllowList, GuardedTransport, RefusedDestination
-from core.runtime.mqtt import MqttAway, MqttEdge, MqttRefused
+from core.runtime.http.guarded_client import AllowList, ForbiddenDestination, GuardedTransport
+from core.runtime.mqtt import MqttAway, MqttRejected, MqttSession
 from integrations.lns.adapters import chirpstack, live_objects, the_things_stack, thingpark, wanesy
 from integrations.lns.lns_downlink import (
     NAMES,
@@ -81,7 +81,7 @@ class MqttLnsClient:
     """Publishes to their broker, over the connection that brings the uplinks."""
 
     kind: str
-    edge: MqttEdge
+    mqtt_session: MqttSession
 
     async def hand_over(self, downlink: LnsDownlink) -> Outcome:
         """Publish; their broker has it when this is Handed, and their LNS was listening as far as MQTT 5 tells."""
@@ -89,8 +89,8 @@ class MqttLnsClient:
             return NOT_HEARD_YET
         message = OVER_MQTT[self.kind](downlink)
         try:
-            is_listened_to = await self.edge.publish(message.topic, message.body)
-        except MqttRefused:
+            is_listened_to = await self.mqtt_session.publish(message.topic, message.body)
+        except MqttRejected:
             french = f"le courtier de {NAMES[self.kind]} refuse de publier : droits du compte à vérifier"
             return Later(DownlinkReason.LNS_PUBLISH_REFUSED, french)
         except MqttAway:
@@ -194,7 +194,7 @@ class HttpLnsClient:
                     if len(body) >= ANSWER_READ_MOST:
                         break
                 return Answered(response.status_code, dict(response.headers), body)
-        except RefusedDestination as refused:
+        except ForbiddenDestination as refused:
             raise _NotAnswered(Later(DownlinkReason.LNS_ADDRESS_REFUSED, str(refused), str(refused))) from None
         except TimeoutError:
             french = f"{name} ne répond pas en {CALL_WITHIN_S:.0f} s"
@@ -213,11 +213,14 @@ class _NotAnswered(Exception):
 
 
 def lns_client_of(
-    source: Source, secret: str | None, edge: MqttEdge | None, allowed: Callable[[], Awaitable[list[str]]]
+    source: Source,
+    secret: str | None,
+    mqtt_session: MqttSession | None,
+    allowed: Callable[[], Awaitable[list[str]]],
 ) -> LnsClient:
     """The way to this source's LNS, as it is set up."""
-    if edge is not None and source.kind in OVER_MQTT:
-        return MqttLnsClient(source.kind, edge)
+    if mqtt_session is not None and source.kind in OVER_MQTT:
+        return MqttLnsClient(source.kind, mqtt_session)
     if source.kind not in OVER_HTTP:
         if source.kind == chirpstack.NAME:
             return NoLnsClient(DownlinkReason.SOURCE_NEEDS_MQTT)

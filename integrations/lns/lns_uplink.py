@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from core.messages.uplinks import Heard
+from core.messages.uplinks import Reception
 from core.model.downlinks import DownlinkReason
 
 NO_F_PORT = -1
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignMessage:
+class LnsMessage:
     """One message of an LNS as it came.
 
     `topic` is that of MQTT, or what follows the source's own address in HTTP. `headers` have lower-case names.
@@ -22,7 +22,7 @@ class ForeignMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignUplink:
+class LnsUplink:
     """An uplink as another system tells of it. Times are microseconds since 1970 UTC.
 
     `lns_time_us` is when that system had it, on its own clock; `gateway_time_us` when a gateway heard it, on the
@@ -43,7 +43,7 @@ class ForeignUplink:
     frequency: int = 0  # Hz; 0: not told.
     spreading_factor: int = 0
     bandwidth: int = 0  # Hz
-    heard_by: tuple[Heard, ...] = ()
+    receptions: tuple[Reception, ...] = ()
     address: str = ""  # How their LNS calls the device when it is to be told something; "": by its DevEUI.
 
 

@@ -10,9 +10,9 @@ from core.runtime.tracing import TRACES
 from integrations.lns.adapters import read
 from integrations.lns.canonical import canonical
 from integrations.lns.downlink_reports import Reports
-from integrations.lns.lns_uplink import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
+from integrations.lns.lns_uplink import DownlinkReport, Ignored, LnsMessage, LnsUplink, Unreadable
 from integrations.lns.source_registry import Devices
-from integrations.lns.source_stats import Sightings
+from integrations.lns.source_stats import SourceStats
 from integrations.lns.uplink_publisher import Publisher
 from registry.lns_sources import Source
 
@@ -48,10 +48,10 @@ class Reception:
 
     devices: Devices
     publisher: Publisher
-    sightings: Sightings
+    source_stats: SourceStats
     reports: Reports
 
-    async def take(self, source: Source, message: ForeignMessage, received_at_us: int) -> Taken:
+    async def handle_message(self, source: Source, message: LnsMessage, received_at_us: int) -> Taken:
         """Return once there is nothing left to do about it: an uplink is in the stream, anything else is noted.
 
         Raises one of DATABASE_AWAY, or TooMuchWaiting: it must come again.
@@ -65,36 +65,36 @@ class Reception:
             return self._unread(source, message, "defect", f"défaut de l'adaptateur : {type(defect).__name__}")
         match foreign:
             case Ignored(kind):
-                self.sightings.ignored(source, kind)
+                self.source_stats.ignored(source, kind)
                 return Taken(Result.IGNORED)
             case DownlinkReport():
-                is_ours = await self.reports.take(source, foreign)
-                self.sightings.ignored(source, "report" if is_ours else "report_of_nothing_open")
+                is_ours = await self.reports.save_report(source, foreign)
+                self.source_stats.ignored(source, "report" if is_ours else "report_of_nothing_open")
                 return Taken(Result.ACCEPTED if is_ours else Result.IGNORED)
-            case ForeignUplink():
+            case LnsUplink():
                 return await self._uplink(source, foreign, received_at_us)
 
-    async def _uplink(self, source: Source, foreign: ForeignUplink, received_at_us: int) -> Taken:
-        device = await self.devices.find(source.tenant_id, foreign.dev_eui)
-        name = foreign.dev_eui.hex()
+    async def _uplink(self, source: Source, lns_uplink: LnsUplink, received_at_us: int) -> Taken:
+        device = await self.devices.find(source.tenant_id, lns_uplink.dev_eui)
+        name = lns_uplink.dev_eui.hex()
         if device is None:
-            self.sightings.unknown(source, foreign.dev_eui)
+            self.source_stats.unknown(source, lns_uplink.dev_eui)
             return Taken(Result.UNKNOWN_DEVICE, f"capteur {name} inconnu de cette collectivité")
         if not device.enabled:
             french = f"capteur {name} désactivé"
-            self.sightings.refused(source, "disabled", french)
+            self.source_stats.record_rejection(source, "disabled", french)
             return Taken(Result.DISABLED, french)
-        if foreign.address:
-            self.sightings.route(source, device.id, foreign.address)
-        uplink = canonical(foreign, source.id, device.id, received_at_us, new_trace())
+        if lns_uplink.address:
+            self.source_stats.route(source, device.id, lns_uplink.address)
+        uplink = canonical(lns_uplink, source.id, device.id, received_at_us, new_trace())
         await self.publisher.publish(uplink, device.slot)
-        self.sightings.accepted(source)
+        self.source_stats.accepted(source)
         TRACES.step(
             STAGE, uplink.trace_id, received_at_us, "uplink_taken", None,
             tenant=source.tenant_id, dev_eui=name, source=source.id, outcome="accepted",
         )  # fmt: skip
         return Taken(Result.ACCEPTED)
 
-    def _unread(self, source: Source, message: ForeignMessage, reason: str, french: str) -> Taken:
-        self.sightings.unread(source, reason, french, message.body)
+    def _unread(self, source: Source, message: LnsMessage, reason: str, french: str) -> Taken:
+        self.source_stats.unread(source, reason, french, message.body)
         return Taken(Result.WRONG_BODY if reason in WRONG_BODIES else Result.UNREADABLE, french)

@@ -12,10 +12,10 @@ import structlog
 
 from core.runtime.clock import wall_clock_us
 from core.runtime.errors import describe
-from core.runtime.mqtt import Broker, MqttEdge, MqttMessage, MqttSettings
+from core.runtime.mqtt import Broker, MqttMessage, MqttSession, MqttSettings
 from core.runtime.postgres import DATABASE_AWAY
 from integrations.lns.adapters import live_objects, the_things_stack
-from integrations.lns.lns_uplink import ForeignMessage
+from integrations.lns.lns_uplink import LnsMessage
 from integrations.lns.message_handler import Reception
 from integrations.lns.uplink_publisher import TooMuchWaiting
 from registry.lns_sources import Source
@@ -26,7 +26,7 @@ SPEAK_3 = (the_things_stack.NAME, live_objects.NAME)
 log = structlog.get_logger()
 
 
-def edge_of(source: Source, password: str | None, session_expiry_s: int) -> MqttEdge:
+def mqtt_session_of(source: Source, password: str | None, session_expiry_s: int) -> MqttSession:
     """The connection to a source's broker.
 
     Raises:
@@ -35,27 +35,27 @@ def edge_of(source: Source, password: str | None, session_expiry_s: int) -> Mqtt
     broker = replace(Broker.from_url(source.mqtt_url or ""), username=source.mqtt_user, password=password)
     settings = MqttSettings(mqtt_client_id=source.mqtt_client_id, mqtt_session_expiry=session_expiry_s)
     filters = [source.mqtt_topic or ""]
-    return MqttEdge(settings, filters, broker=broker, speaks_3=source.kind in SPEAK_3)
+    return MqttSession(settings, filters, broker=broker, speaks_3=source.kind in SPEAK_3)
 
 
-async def receive(source: Source, edge: MqttEdge, reception: Reception) -> None:
+async def receive(source: Source, mqtt_session: MqttSession, reception: Reception) -> None:
     """Take what their broker brings, until cancelled."""
     while True:
-        messages = await edge.batch()
+        messages = await mqtt_session.batch()
         received_at_us = wall_clock_us()
         await asyncio.gather(*(_settle(source, message, received_at_us, reception) for message in messages))
-        edge.ack(messages)
+        mqtt_session.ack(messages)
 
 
 async def _settle(source: Source, message: MqttMessage, received_at_us: int, reception: Reception) -> None:
     """Return once the broker may forget it, however long the bus or the database is away."""
     if message.retain:  # Kept for whoever subscribes: it was taken when it was new.
-        reception.sightings.ignored(source, "retained")
+        reception.source_stats.ignored(source, "retained")
         return
-    foreign = ForeignMessage(message.payload, message.topic)
+    foreign = LnsMessage(message.payload, message.topic)
     while True:
         try:
-            await reception.take(source, foreign, received_at_us)
+            await reception.handle_message(source, foreign, received_at_us)
         except (TooMuchWaiting, *DATABASE_AWAY) as away:
             log.warning("message_waits", source=source.id, error=describe(away))
             await asyncio.sleep(TRY_AGAIN_S)

@@ -12,7 +12,7 @@ from integrations.lns import downlink_store
 from integrations.lns.downlink_sender import Sender, due_subject
 from integrations.lns.lns_client import lns_client_of
 from integrations.lns.message_handler import Reception
-from integrations.lns.mqtt_source import edge_of, receive
+from integrations.lns.mqtt_source import mqtt_session_of, receive
 from integrations.lns.source_registry import Sources
 from integrations.lns.telemetry import CONNECTED
 from registry.keys import KeyWrap
@@ -59,11 +59,11 @@ class SourceRunner(LeaseRunner[Source]):
     def open_work(self, item: Source, lease: Lease) -> LeasedWork:
         """Its connection where it has a broker, and its downlinks; raises ValueError when it is unusable."""
         secret = item.secret(self._keys)
-        edge = edge_of(item, secret, self._session_expiry_s) if item.transport == "mqtt" else None
+        edge = mqtt_session_of(item, secret, self._session_expiry_s) if item.transport == "mqtt" else None
         allowed = partial(downlink_store.read_allow_list, self._pool, item.tenant_id)
         client = lns_client_of(item, secret, edge, allowed)
         reception = self._reception
-        sender = Sender(self._pool, reception.reports, lease, item, client, reception.sightings)
+        sender = Sender(self._pool, reception.reports, lease, item, client, reception.source_stats)
         loops = {"send": sender.run}
         if edge is not None:
             loops |= {"connect": edge.run, "receive": partial(receive, item, edge, reception)}
@@ -71,4 +71,4 @@ class SourceRunner(LeaseRunner[Source]):
 
     def report_error(self, item: Source, french: str) -> None:
         """Beside the source, in the API."""
-        self._reception.sightings.error(item, french)
+        self._reception.source_stats.error(item, french)

@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class Sightings:
+class SourceStats:
     """What happened since the last save."""
 
     pool: Pool
@@ -49,7 +49,7 @@ class Sightings:
         self._of(source).ignored += 1
         log.debug("message_ignored", source=source.id, kind=kind)
 
-    def refused(self, source: Source, reason: str, french: str) -> None:
+    def record_rejection(self, source: Source, reason: str, french: str) -> None:
         """A message that becomes no uplink, and why."""
         MESSAGES.labels(source.kind, reason).inc()
         self._of(source).refused += 1
@@ -57,7 +57,7 @@ class Sightings:
 
     def unknown(self, source: Source, dev_eui: bytes) -> None:
         """A device that the source's tenant has not registered."""
-        self.refused(source, "unknown_device", f"capteur {dev_eui.hex()} inconnu de cette collectivité")
+        self.record_rejection(source, "unknown_device", f"capteur {dev_eui.hex()} inconnu de cette collectivité")
         key = source.id, dev_eui
         if key in self._unknown or len(self._unknown) < MAX_UNKNOWN:
             seen = self._unknown.setdefault(key, UnknownSeen(datetime.now(UTC)))
@@ -66,7 +66,7 @@ class Sightings:
 
     def unread(self, source: Source, reason: str, french: str, body: bytes) -> None:
         """A message that nobody can read; it is kept."""
-        self.refused(source, reason, french)
+        self.record_rejection(source, reason, french)
         if len(self._unread) < MAX_UNREAD:
             self._unread.append(Unread(source.id, french, body))
 

@@ -183,7 +183,7 @@ async def measure_answers(run: RunInfo, options: AnswersOptions, console: Consol
             run,
             devices=options.devices,
             gateways=options.gateways,
-            copies=options.copies,
+            receptions=options.copies,
             confirmed_share=options.confirmed_share,
             console=console,
         ) as load,

@@ -116,11 +116,11 @@ async def _until_whole(bus: Bus) -> _Cluster:
             await asyncio.sleep(LOOK_S)
 
 
-async def _made(bus: Bus, copies: int) -> None:
+async def _made(bus: Bus, replicas: int) -> None:
     async with asyncio.timeout(READY_WITHIN_S):
         while True:
             try:
-                await bus.ensure_streams(copies)
+                await bus.ensure_streams(replicas)
             except BUS_AWAY:
                 await asyncio.sleep(LOOK_S)
             else:
@@ -167,7 +167,7 @@ async def _until_acknowledged(paced: Paced) -> None:
             await asyncio.sleep(LOOK_S)
 
 
-async def losses(bus: Bus, cluster: Servers) -> tuple[list[float], float, int, int]:
+async def measure_lost_messages(bus: Bus, cluster: Servers) -> tuple[list[float], float, int, int]:
     """The longest waits after kills of the leader, the one after a loss of two; messages sent and kept."""
     waits: list[float] = []
     before = await bus.stream_messages(topics.FRAMES)
@@ -211,7 +211,7 @@ async def measure() -> dict[str, Any]:
             await _made(bus, SERVERS)
             await _until_whole(bus)
             three = await rate(bus)
-            waits, resumed_s, sent, kept = await losses(bus, made)
+            waits, resumed_s, sent, kept = await measure_lost_messages(bus, made)
     return {
         "acknowledged_per_second_one_copy": round(one),
         "acknowledged_per_second_three_copies": round(three),

@@ -58,7 +58,7 @@ class Server:
         finally:
             await connection.close()
 
-    def copy_from(self, primary: "Server") -> None:
+    def become_standby_of(self, primary: "Server") -> None:
         """Become its standby."""
         environment = libpq_environment(primary.postgres.url("postgres"))
         argv = (
@@ -160,7 +160,7 @@ async def measure(folder: Path) -> dict[str, Any]:
             if account is not None:
                 os.chown(standby.postgres.data, account.uid, account.gid)
             standby.postgres.data.chmod(0o700)
-            await asyncio.to_thread(standby.copy_from, primary)
+            await asyncio.to_thread(standby.become_standby_of, primary)
             standby.start()
         await _streaming(primary, 2)
         await primary.ask("CREATE TABLE written (n bigint PRIMARY KEY)")

@@ -17,7 +17,7 @@ import msgspec
 from alerting.engine_store import StateKey, StateRow, Watched
 from alerting.rules import Condition, RuleState
 from alerting.shard_memory import Memory
-from core.messages.frames import Frame
+from core.messages.frames import GatewayFrame
 from gateways.semtech_frames import frames_of
 from ingest.device import KnownDevice, Serving
 from lab.gateway import rxpk
@@ -34,7 +34,7 @@ def alerting() -> object:
     """Datastreams and the states of one rule for each."""
     now, memory, watched = datetime.now(UTC), Memory(), list[Watched]()
     for device in range(FIRST_DEVICE, FIRST_DEVICE + DEVICES):
-        memory.heard_until[device, None] = now + timedelta(microseconds=device)
+        memory.received_until[device, None] = now + timedelta(microseconds=device)
         for place, quantity in enumerate(QUANTITIES):
             number = FIRST_STREAM + device * len(QUANTITIES) + place
             interval, moved = timedelta(minutes=15), now + timedelta(microseconds=number)
@@ -61,7 +61,7 @@ def ingest() -> object:
 
 def waiting_frames() -> object:
     """Frames as datagrams bring them, one in each."""
-    source, signals, kept = random.Random("footprint"), rxpk.signals("footprint"), list[Frame]()
+    source, signals, kept = random.Random("footprint"), rxpk.signals("footprint"), list[GatewayFrame]()
     for number in range(FRAMES):
         common = rxpk.common_part(
             b"2026-11-25T20:00:00.%06dZ" % number,

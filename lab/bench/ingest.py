@@ -79,10 +79,10 @@ class _Bench:
             search.record_attempt(rate, sustained=measured.is_sustained, throughput=measured.throughput)
         return search.best or PACED_RATE
 
-    async def sustained(self, rate: float, seconds: float, *, insist: bool) -> Measured:
+    async def sustained(self, rate: float, seconds: float, *, retry_same_rate: bool) -> Measured:
         """The measurement at `rate`, or unless we `insist` at the next lower one that is sustained for so long."""
         measured = await self._measure(rate, seconds)
-        for _ in range(0 if insist else ATTEMPTS):
+        for _ in range(0 if retry_same_rate else ATTEMPTS):
             if measured.is_sustained:
                 break
             rate = step_down(min(rate, measured.throughput / 0.95))
@@ -111,7 +111,9 @@ class _Bench:
 async def _one_run(bench: _Bench, run: RunInfo, options: Options, rate: float | None, console: Console) -> Run:
     sustained: Measured | None = None
     if not options.paced_only:
-        sustained = await bench.sustained(rate or PACED_RATE, options.seconds, insist=options.rate is not None)
+        sustained = await bench.sustained(
+            rate or PACED_RATE, options.seconds, retry_same_rate=options.rate is not None
+        )
     paced = await bench.paced(min(PACED_S, options.seconds)) if options.paced or sustained is None else None
     console.print("Plafond de PostgreSQL sur les mêmes lignes")
     return Run(sustained, await measure_ceiling(run.database_admin_url), paced)
@@ -122,7 +124,7 @@ async def _bench(run: RunInfo, options: Options, console: Console) -> tuple[list
         open_pool(run.database_url, "bench", command_timeout=120) as pool,
         connect_bus(run.nats_url, "bench") as bus,
         open_load(
-            run, devices=options.devices, gateways=options.gateways, copies=options.copies, console=console
+            run, devices=options.devices, gateways=options.gateways, receptions=options.copies, console=console
         ) as load,
     ):
         console.print(

@@ -19,8 +19,8 @@ import msgspec
 import uvloop
 
 from core.messages.batch import encode_batch, encode_batches
-from core.messages.frames import FRAME_BATCHES, Frame
-from core.messages.uplinks import Heard, Uplink
+from core.messages.frames import FRAME_BATCHES, GatewayFrame
+from core.messages.uplinks import Reception, Uplink
 from core.runtime.bus import Bus, Message, ShardReader, connect_bus
 from core.runtime.clock import wall_clock_us
 from core.runtime.postgres import connect
@@ -88,13 +88,15 @@ class _Ceiling:
     async def fill(self, frames: int) -> None:
         """Put this many frames into the stream."""
         gateway_id = secrets.token_bytes(8)
-        received: list[Frame] = []
+        received: list[GatewayFrame] = []
         for place in range(frames):
             dev_addr, f_cnt = DevAddr((place % DEVICES).to_bytes(4)), place // DEVICES
             octets = data_frame(dev_addr, self._sessions[dev_addr], f_cnt, F_PORT, PAYLOAD)
             now_us = wall_clock_us()
             received.append(
-                Frame(octets, gateway_id, now_us, now_us, b"1234", 868_100_000, 7, 125_000, 0, -80.0, 5.0, 0, 0)
+                GatewayFrame(
+                    octets, gateway_id, now_us, now_us, b"1234", 868_100_000, 7, 125_000, 0, -80.0, 5.0, 0, 0
+                )
             )
             if len(received) == self._message_frames or place == frames - 1:
                 await self._bus.publish_once(IN_SUBJECT, encode_batch(received))
@@ -128,7 +130,7 @@ class _Ceiling:
             await message.ack()
         return len(frames)
 
-    def _uplink(self, frame: Frame) -> Uplink:
+    def _uplink(self, frame: GatewayFrame) -> Uplink:
         octets = frame.phy_payload
         dev_addr, f_cnt = DevAddr(octets[4:0:-1]), int.from_bytes(octets[6:8], "little")
         cipher = self._sessions[dev_addr]
@@ -138,7 +140,7 @@ class _Ceiling:
         return Uplink(
             octets[:16], int.from_bytes(dev_addr), 1, f_cnt, octets[8], payload, False, frame.time_us,
             frame.received_at_us, frame.frequency, frame.spreading_factor, frame.bandwidth, False,
-            [Heard(frame.gateway_id, frame.antenna, frame.rssi, frame.snr)],
+            [Reception(frame.gateway_id, frame.antenna, frame.rssi, frame.snr)],
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.downlinks import TransmitReply, decode_request, encode_transmit
-from core.messages.frames import Frame
+from core.messages.frames import GatewayFrame
 from core.messages.shards import shard_of_slot
 from core.messages.traces import new_trace
 from core.messages.uplinks import UPLINK_BATCHES
@@ -66,12 +66,12 @@ class BusLoad:
     readers: list[ShardReader] = field(default_factory=list[ShardReader])
     _progress: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def _frame(self, device: Device, octets: bytes) -> Frame:
+    def _frame(self, device: Device, octets: bytes) -> GatewayFrame:
         """As a bridge has it now; the context says whose it is."""
         number, at_us = device.number, now_us()
         device.sent_until_us, device.frequency = at_us, CHANNELS[number % 3]
         gateway_id = self.gateway_ids[number % len(self.gateway_ids)]
-        return Frame(
+        return GatewayFrame(
             octets, gateway_id, at_us, at_us, number.to_bytes(4), device.frequency, device.spreading_factor,
             BANDWIDTH, 0, -80.0, 5.0, 0, 0, 0, new_trace(),
         )  # fmt: skip

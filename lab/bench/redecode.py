@@ -84,14 +84,14 @@ async def _run(info: RunInfo, options: Options, console: Console) -> dict[str, A
     async with open_pool(info.database_url, "bench", command_timeout=3_600) as pool:
         tenant_id, profile_id = await _fill(pool, options)
         console.print(f"{options.frames} trames écrites, {options.devices} capteurs", highlight=False)
-        native = await _pass(pool, console, tenant_id, profile_id, codec=CODEC)
+        native = await _run_job(pool, console, tenant_id, profile_id, codec=CODEC)
         async with pool.acquire() as connection, connection.transaction():
             codec = await create_codec(connection, tenant_id, name="mesure")
             version_id, _ = await publish_version(
                 connection, codec.id, language="javascript", source=SCRIPT, form=None, author="bench"
             )
             await connection.execute(POINT, profile_id, version_id)
-        script = await _pass(pool, console, tenant_id, profile_id)
+        script = await _run_job(pool, console, tenant_id, profile_id)
     return {
         "native": native,
         "script": script,
@@ -109,7 +109,7 @@ async def _fill(pool: Pool, options: Options) -> tuple[int, int]:
     return tenant_id, profile_id
 
 
-async def _pass(
+async def _run_job(
     pool: Pool, console: Console, tenant_id: int, profile_id: int, codec: str | None = None
 ) -> dict[str, Any]:
     """One job over everything, done by maintenance."""

@@ -112,7 +112,7 @@ async def measure(run: RunInfo, options: Options, console: Console) -> dict[str,
         open_pool(run.database_admin_url, "bench", command_timeout=300) as pool,
         connect_bus(run.nats_url, "bench") as bus,
         open_load(
-            run, devices=options.devices, gateways=options.gateways, copies=options.copies, console=console
+            run, devices=options.devices, gateways=options.gateways, receptions=options.copies, console=console
         ) as load,
     ):
         edition = await pool.fetchval(READ_EDITION)

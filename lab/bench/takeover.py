@@ -95,7 +95,7 @@ async def take_shard(pool: Pool, devices: int) -> dict[str, Any]:
         found = await store.read_all_sessions(connection, slots, KEK)
         await cache.load(connection, slots, [held.device_id for held in found.held])
     for held in found.held:
-        table.add(held)
+        table.add_session(held)
     took_s = time.monotonic() - began
     await asyncio.sleep(2 * TICK_S)
     watching.cancel()

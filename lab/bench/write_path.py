@@ -25,7 +25,7 @@ import uvloop
 
 from core.messages import topics
 from core.messages.batch import encode_batch
-from core.messages.uplinks import Heard, Uplink
+from core.messages.uplinks import Reception, Uplink
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.clock import wall_clock_us
 from core.runtime.postgres import Pool, connect, open_pool
@@ -98,7 +98,7 @@ def uplink_of(device_id: int, f_cnt: int, now_us: int) -> Uplink:
     )
     return Uplink(
         secrets.token_bytes(16), device_id, device_id, f_cnt, 5, payload, False, now_us, now_us, 868_100_000, 7,
-        125_000, False, [Heard(GATEWAY_ID, 0, -97.0, 7.5)],
+        125_000, False, [Reception(GATEWAY_ID, 0, -97.0, 7.5)],
     )  # fmt: skip
 
 

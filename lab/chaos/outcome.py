@@ -48,7 +48,7 @@ class Outcome:
         """For the report."""
         return "not_run" if self.not_run else "ok" if self.holds else "failed"
 
-    def forgive_the_edge(self) -> None:
+    def subtract_counted_drops(self) -> None:
         """What is missing and no more than what the bridge counts as dropped was never ours."""
         excused = min(self.account.missing, self.edge_dropped)
         self.account.missing -= excused

@@ -24,7 +24,7 @@ from lab.chaos.checks import (
 from lab.chaos.outcome import Outcome
 from lab.chaos.processes import CaseFailed, NotRun, Processes
 from lab.chaos.scene import Scene
-from lab.chaos.watch import Watch, edge_drops
+from lab.chaos.watch import Watch, counted_drops
 from lab.device.device import SentUplink
 from lab.load.load import Load, open_load
 from lab.simulator.account import balance
@@ -71,7 +71,7 @@ class Stage:
         began, first = time.monotonic(), self.load.sent_count
         run = self.processes.run
         self.logs.begin(run)
-        drops_before, bridge = await edge_drops(run), run.service("gateway_bridge").pid
+        drops_before, bridge = await counted_drops(run), run.service("gateway_bridge").pid
         looking = asyncio.create_task(watch.run(), name="look at the stack")
         try:
             await self._act(case, scene)
@@ -119,12 +119,12 @@ class Stage:
             outcome.account = balance(sent, times, undecodable, kills=scene.kills, uptimes=scene.uptimes)
             run = self.processes.run
             before = drops[0] if run.service("gateway_bridge").pid == drops[1] else 0
-            outcome.edge_dropped = max(0, await edge_drops(run) - before)
+            outcome.edge_dropped = max(0, await counted_drops(run) - before)
             # What the bridge still holds comes within a retry's pause.
             if outcome.account.missing <= outcome.edge_dropped or time.monotonic() > deadline:
                 break
         self.lost += outcome.account.missing + outcome.account.left_out
-        outcome.forgive_the_edge()
+        outcome.subtract_counted_drops()
         outcome.differences += await differences(self.pool)
         await self.counters.look(self.pool)
 
@@ -170,7 +170,7 @@ async def open_stage(
                 start(home, REPLICAS) as run,
                 open_pool(run.database_url, "chaos", size=3) as pool,
                 connect_bus(run.nats_url, "chaos") as bus,
-                open_load(run, devices=devices, gateways=gateways, copies=COPIES, console=console) as load,
+                open_load(run, devices=devices, gateways=gateways, receptions=COPIES, console=console) as load,
             ):
                 try:
                     yield Stage(processes, pool, bus, load, rate, disks, CounterWatch(load.tenant.id), LogWatch())

@@ -179,7 +179,7 @@ def queries_ask(
     import uvloop
 
     from lab.bench.queries import ASSETS, NoHistory, measure, print_table
-    from lab.history.load import HistoryRefused, load_history
+    from lab.history.load import HistoryRejected, load_history
 
     console = tables(beside_json=as_json)
     run = read_run(home)
@@ -187,7 +187,7 @@ def queries_ask(
         if measurements:
             asyncio.run(load_history(run, measurements=measurements, assets=ASSETS, console=console))
         figures = uvloop.run(measure(run, runs, console, explain=explain))
-    except (HistoryRefused, NoHistory) as refused:
+    except (HistoryRejected, NoHistory) as refused:
         raise fail(str(refused)) from None
     print_table(console, figures)
     if as_json:

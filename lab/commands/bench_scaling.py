@@ -97,7 +97,7 @@ def storage_load(
 
     from lab.bench.storage import Options, measure, measure_history, print_storage
     from lab.fleet.provision import ProvisioningFailed
-    from lab.history.load import HistoryRefused, load_history
+    from lab.history.load import HistoryRejected, load_history
     from lab.load.load import JoinsTakeTooLong
 
     console = tables(beside_json=as_json)
@@ -109,7 +109,7 @@ def storage_load(
         if history:
             asyncio.run(load_history(run, measurements=history, console=console))
             figures["octets_per_row"] |= uvloop.run(measure_history(run))
-    except (ProvisioningFailed, JoinsTakeTooLong, HistoryRefused) as failed:
+    except (ProvisioningFailed, JoinsTakeTooLong, HistoryRejected) as failed:
         raise fail(str(failed)) from None
     print_storage(console, figures)
     if as_json:

@@ -6,7 +6,7 @@ import sys
 import msgspec
 from rich.console import Console
 
-from lab.history.load import HistoryRefused, Summary, load_history, remove_history
+from lab.history.load import HistoryRejected, Summary, load_history, remove_history
 from services.supervisor.run_info import RunInfo
 
 INTERRUPTED = 130
@@ -30,7 +30,7 @@ def run_history(
             run, measurements=measurements, years=years, workers=workers, seed=seed, console=console
         )
         summary = asyncio.run(loading)
-    except HistoryRefused as refused:
+    except HistoryRejected as refused:
         sys.stderr.write(f"territoire : {refused}\n")
         return 1
     if as_json:

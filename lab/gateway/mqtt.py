@@ -9,7 +9,7 @@ from chirpstack_api import gw
 from google.protobuf.message import DecodeError
 from pydantic import SecretStr
 
-from core.runtime.mqtt import MqttAway, MqttEdge, MqttRefused, MqttSettings
+from core.runtime.mqtt import MqttAway, MqttRejected, MqttSession, MqttSettings
 from lab.gateway.gateway import Gateway
 from lab.radio.clock import now_us
 from lab.radio.transmission import BANDWIDTH, Reception
@@ -70,22 +70,22 @@ class MqttGateway(Gateway):
         settings = MqttSettings(
             mqtt_url=SecretStr(self.mqtt_url), mqtt_client_id=f"forwarder-{self.gateway_id.hex()}"
         )
-        edge = MqttEdge(settings, [f"{REGION}/gateway/{self.gateway_id.hex()}/command/+"])
+        edge = MqttSession(settings, [f"{REGION}/gateway/{self.gateway_id.hex()}/command/+"])
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(edge.run(self.uptime.record_answer), name=f"mqtt {self.name}")
             tasks.create_task(self._send(edge), name=f"send {self.name}")
             tasks.create_task(self._take_commands(edge), name=f"commands {self.name}")
             tasks.create_task(self._report_stats(), name=f"stats {self.name}")
 
-    async def _send(self, edge: MqttEdge) -> None:
+    async def _send(self, mqtt_session: MqttSession) -> None:
         while True:
             await self._waiting.wait()
             while self._outbox:
                 topic, payload = self._outbox[0]
                 try:
                     # Nobody subscribed: the bridge's session does not exist yet, so the message is not delivered.
-                    delivered = await edge.publish(topic, payload)
-                except (MqttAway, MqttRefused):
+                    delivered = await mqtt_session.publish(topic, payload)
+                except (MqttAway, MqttRejected):
                     delivered = False
                 if delivered:
                     self._outbox.popleft()
@@ -93,13 +93,13 @@ class MqttGateway(Gateway):
                     await asyncio.sleep(RETRY_S)
             self._waiting.clear()
 
-    async def _take_commands(self, edge: MqttEdge) -> None:
+    async def _take_commands(self, mqtt_session: MqttSession) -> None:
         while True:
-            messages = await edge.batch()
+            messages = await mqtt_session.batch()
             for message in messages:
                 if message.topic.endswith("/down"):
                     self._on_down(message.payload)
-            edge.ack(messages)
+            mqtt_session.ack(messages)
 
     def _on_down(self, payload: bytes) -> None:
         try:

@@ -30,7 +30,7 @@ from lab.history import store
 from lab.history.cpu import cpu_seconds_of
 from lab.history.days import midnight_us
 from lab.history.plan import plan_assets, plan_blocks, plan_series
-from lab.history.store import ACTOR, LOADED, STARTED, Order
+from lab.history.store import ACTOR, LOADED, STARTED, HistoryPlan
 from lab.history.worker import Block, Written, run_worker
 from registry.audit import write_audit
 from registry.keys import KeyWrap
@@ -45,7 +45,7 @@ ANALYZED = ("observation.measurement", "observation.rollup_hour", "observation.r
 LOOK_S = 0.1
 
 
-class HistoryRefused(Exception):
+class HistoryRejected(Exception):
     """Nothing was written; the message is for the operator and says what to do."""
 
 
@@ -103,18 +103,18 @@ async def _connected(url: str) -> "AsyncGenerator[BareConnection]":
 
 
 async def _prepare(
-    connection: BareConnection, run: RunInfo, wanted: Order, slug: str
-) -> tuple[Tenant, Order, list[Block], int]:
+    connection: BareConnection, run: RunInfo, wanted: HistoryPlan, slug: str
+) -> tuple[Tenant, HistoryPlan, list[Block], int]:
     """The tenant, the order that holds (a former run's when it was interrupted), the blocks and their assets."""
     async with connection.transaction():
         tenant = await find_tenant(connection, slug) or await create_tenant(connection, slug, NAME)
         state = await store.read_state(connection, tenant.id)
         if state is not None and state[0] == store.LOADED:
-            raise HistoryRefused(
+            raise HistoryRejected(
                 f"la collectivité « {slug} » a déjà son historique ; pour l'effacer : simulate --history --remove"
             )
         is_begun = state is not None and state[0] == STARTED
-        order = Order.from_details(state[1]) if state is not None and is_begun else wanted
+        order = HistoryPlan.from_details(state[1]) if state is not None and is_begun else wanted
         timezone = await connection.fetchval(store.READ_TIMEZONE)
         assets = plan_assets(order.measurements, order.years, order.seed, order.assets)
         series = plan_series(assets, order.seed)
@@ -124,28 +124,28 @@ async def _prepare(
             try:
                 await store.register(connection, tenant.id, order, since, assets, series, keys)
             except UniqueViolationError as taken:
-                raise HistoryRefused(f"cette graine a déjà servi ailleurs : {taken}") from None
+                raise HistoryRejected(f"cette graine a déjà servi ailleurs : {taken}") from None
     ids = await store.read_ids(connection, tenant.id)
     numbered = [ids[assets[one.asset_number].asset_name, one.channel.quantity] for one in series]
     blocks = [Block(tuple(numbered[i] for i in run), tuple(series[i] for i in run)) for run in plan_blocks(series)]
     return tenant, order, blocks, len(assets)
 
 
-def _refuse_a_full_disk(home: str, measurements: int) -> None:
+def _require_free_disk(home: str, measurements: int) -> None:
     needed, free = measurements * OCTETS_OF_A_ROW, shutil.disk_usage(home).free
     if needed > free:
-        raise HistoryRefused(f"il faut {needed / 1e9:.1f} Go dans {home}, il en reste {free / 1e9:.1f}")
+        raise HistoryRejected(f"il faut {needed / 1e9:.1f} Go dans {home}, il en reste {free / 1e9:.1f}")
 
 
 def _start_workers(
-    run: RunInfo, order: Order, timezone: str, blocks: Sequence[Block], workers: int
+    run: RunInfo, history_plan: HistoryPlan, timezone: str, blocks: Sequence[Block], workers: int
 ) -> tuple[list[BaseProcess], Callable[[], None], "SimpleQueue[Written]"]:
     context = multiprocessing.get_context("spawn")
     stopping, reports = context.Event(), context.SimpleQueue()
     processes: list[BaseProcess] = []
     for number in range(min(workers, len(blocks))):
         # Every n-th block: each worker has its share of every rhythm.
-        arguments = (run.database_url, order, timezone, blocks[number::workers], stopping, reports)
+        arguments = (run.database_url, history_plan, timezone, blocks[number::workers], stopping, reports)
         process = context.Process(target=run_worker, args=arguments, name=f"history-{number}", daemon=True)
         process.start()
         processes.append(process)
@@ -197,13 +197,13 @@ async def load_history(
         HistoryRefused: the tenant has its history already, or there is no room for it.
     """
     began = time.monotonic()
-    _refuse_a_full_disk(run.home, measurements)
+    _require_free_disk(run.home, measurements)
     postgres = _postgres_pid(run)
     server_before = cpu_seconds_of(postgres)
     async with _connected(run.database_url) as connection:
         timezone: str = await connection.fetchval(store.READ_TIMEZONE)
         until = (today or datetime.now(UTC)).astimezone(ZoneInfo(timezone)).date()
-        wanted = Order(seed, measurements, assets, years, since or _years_before(until, years), until)
+        wanted = HistoryPlan(seed, measurements, assets, years, since or _years_before(until, years), until)
         tenant, order, blocks, planned = await _prepare(connection, run, wanted, slug)
         processes, stop, reports = _start_workers(run, order, timezone, blocks, workers)
         loop = asyncio.get_running_loop()
@@ -216,7 +216,7 @@ async def load_history(
         for process in processes:
             process.join()
         if totals.failure:
-            raise HistoryRefused(f"l'écriture s'est arrêtée : {totals.failure} (relancez pour reprendre)")
+            raise HistoryRejected(f"l'écriture s'est arrêtée : {totals.failure} (relancez pour reprendre)")
         complete = totals.rows == expected
         analyzing = time.monotonic()
         if complete:
@@ -254,9 +254,9 @@ async def _finish(connection: BareConnection, admin_url: str, tenant_id: int, to
     await write_audit(connection, tenant_id, ACTOR, LOADED, "tenant", tenant_id, {"measurements": totals.rows})
 
 
-def expected_rows(blocks: Sequence[Block], order: Order, timezone: str) -> int:
+def expected_rows(blocks: Sequence[Block], history_plan: HistoryPlan, timezone: str) -> int:
     """How many measurements the whole history has."""
-    since, until = (midnight_us(day, ZoneInfo(timezone)) for day in (order.since, order.until))
+    since, until = (midnight_us(day, ZoneInfo(timezone)) for day in (history_plan.since, history_plan.until))
     return sum(one.grid.count(since, until) for block in blocks for one in block.series)
 
 
@@ -270,7 +270,7 @@ async def remove_history(run: RunInfo, *, slug: str = SLUG) -> int:
         tenant = await find_tenant(connection, slug)
         state = None if tenant is None else await store.read_state(connection, tenant.id)
         if tenant is None or state is None or state[0] == store.REMOVED:
-            raise HistoryRefused(f"la collectivité « {slug} » n'a pas d'historique")
+            raise HistoryRejected(f"la collectivité « {slug} » n'a pas d'historique")
         ids = list((await store.read_ids(connection, tenant.id)).values())
         async with connection.transaction():
             await store.remove(connection, tenant.id, ids)

@@ -80,7 +80,7 @@ REMOVE_ASSETS = "DELETE FROM asset WHERE tenant_id = $1"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class HistoryPlan:
     """What was asked for: with it an interrupted history goes on as it began."""
 
     seed: str
@@ -104,7 +104,7 @@ class Order:
         }
 
     @classmethod
-    def from_details(cls, details: dict[str, Any]) -> "Order":
+    def from_details(cls, details: dict[str, Any]) -> "HistoryPlan":
         """The order of an audit line."""
         since, until = date.fromisoformat(details["since"]), date.fromisoformat(details["until"])
         return cls(details["seed"], details["measurements"], details["assets"], details["years"], since, until)
@@ -119,7 +119,7 @@ async def read_state(connection: Connection, tenant_id: int) -> tuple[str, dict[
 async def register(
     connection: Connection,
     tenant_id: int,
-    order: Order,
+    history_plan: HistoryPlan,
     since: datetime,
     assets: Sequence[AssetPlan],
     series: Sequence[SeriesPlan],
@@ -142,7 +142,7 @@ async def register(
         [one.channel.quantity for one in series],
         [one.channel.unit for one in series],
     )
-    await write_audit(connection, tenant_id, ACTOR, STARTED, "tenant", tenant_id, order.details())
+    await write_audit(connection, tenant_id, ACTOR, STARTED, "tenant", tenant_id, history_plan.details())
 
 
 async def _add_profiles(connection: Connection, tenant_id: int, assets: Sequence[AssetPlan]) -> dict[str, int]:

@@ -20,7 +20,7 @@ from lab.history.days import Day, midnight_us, weeks
 from lab.history.plan import SeriesPlan
 from lab.history.rows import Grid, Template, fill, make_template
 from lab.history.sources import Source
-from lab.history.store import LAST_DAY, SET_LATEST, Order, roll_up_week
+from lab.history.store import LAST_DAY, SET_LATEST, HistoryPlan, roll_up_week
 from lorawan.instants import from_us
 
 # For this loader alone: what a power cut takes with it is written again by the next run.
@@ -104,7 +104,7 @@ class BlockWriter:
 
 async def write_blocks(
     connection: Connection,
-    order: Order,
+    history_plan: HistoryPlan,
     timezone: str,
     blocks: Sequence[Block],
     stopping: Callable[[], bool],
@@ -114,7 +114,7 @@ async def write_blocks(
     for statement in SESSION:
         await connection.execute(statement)
     writers = [BlockWriter(block, await _done_until_us(connection, block, timezone)) for block in blocks]
-    every_week = list(weeks(order.since, order.until, ZoneInfo(timezone)))
+    every_week = list(weeks(history_plan.since, history_plan.until, ZoneInfo(timezone)))
     for week in every_week:
         templates: dict[Grid, Template] = {}
         for writer in writers:
@@ -155,7 +155,7 @@ async def _done_until_us(connection: Connection, block: Block, timezone: str) ->
 
 def run_worker(
     url: str,
-    order: Order,
+    history_plan: HistoryPlan,
     timezone: str,
     blocks: Sequence[Block],
     stopping: Event,
@@ -172,7 +172,7 @@ def run_worker(
     async def work() -> None:
         connection = await connect(url, "simulate-history")
         try:
-            await write_blocks(connection, order, timezone, blocks, asked_to_stop, reports.put)
+            await write_blocks(connection, history_plan, timezone, blocks, asked_to_stop, reports.put)
         finally:
             await connection.close()
 

@@ -77,7 +77,7 @@ class Load:
         host: str,
         servers: Sequence[Servers],
         *,
-        copies: float = 1.0,
+        receptions: float = 1.0,
         confirmed_share: float = 0.0,
         medium: RadioMedium | None = None,
     ) -> None:
@@ -92,7 +92,7 @@ class Load:
             its = servers[number % len(servers)]
             pulls_from = None if its.pull is None else (host, its.pull)
             self.gateways.append(build_udp_gateway(plan, medium, source, (host, its.push), pulls_from))
-        in_range = [even_gateways(source, self.gateways, one.number, copies) for one in fleet.devices]
+        in_range = [even_gateways(source, self.gateways, one.number, receptions) for one in fleet.devices]
         at_us = now_us()
         self.devices = [
             build_device(
@@ -209,7 +209,7 @@ async def open_load(
     *,
     devices: int,
     gateways: int,
-    copies: float = 1.0,
+    receptions: float = 1.0,
     confirmed_share: float = 0.0,
     servers: Sequence[Servers] = (),
     console: Console,
@@ -235,7 +235,7 @@ async def open_load(
         fleet,
         run.udp_host,
         servers or (Servers(run.udp_port),),
-        copies=copies,
+        receptions=receptions,
         confirmed_share=confirmed_share,
     )
     try:

@@ -53,7 +53,7 @@ class Concentrator:
     def queue_transmission(self, transmission: Transmission, now_us: int) -> str:
         """Queue a transmission; returns the TX_ACK's word, NONE when it will go out."""
         self._queue = [own for own in self._queue if own.end_us > now_us - LONGEST_UPLINK_US]
-        refusal = self._refusal(transmission, now_us)
+        refusal = self._rejection(transmission, now_us)
         if refusal is not None:
             self.account.refused[refusal] = self.account.refused.get(refusal, 0) + 1
             return refusal
@@ -63,7 +63,7 @@ class Concentrator:
         self.account.emitted += 1
         return "NONE"
 
-    def _refusal(self, transmission: Transmission, now_us: int) -> str | None:
+    def _rejection(self, transmission: Transmission, now_us: int) -> str | None:
         if transmission.start_us < now_us or transmission.start_us > now_us + HORIZON_US:
             return "TOO_EARLY"  # The counter is taken modulo 2^32: the past looks like the far future.
         if transmission.start_us < now_us + LEAD_US:

@@ -64,7 +64,7 @@ class DemoReport:
     memory_mb: dict[str, float]
 
     @property
-    def _refused(self) -> int:
+    def _rejected(self) -> int:
         return sum(sum(gateway.account.refused.values()) for gateway in self.gateways)
 
     @property
@@ -90,10 +90,10 @@ class DemoReport:
         """Gateways refuse what comes too late for them: the machine is slow, not deaf."""
         if self.joined:
             return Verdict.YES
-        in_time = self.seconds >= JOINED_WITHIN_S and self.draining is Draining.EMPTY and not self._refused
+        in_time = self.seconds >= JOINED_WITHIN_S and self.draining is Draining.EMPTY and not self._rejected
         return Verdict.NO if in_time else Verdict.NOT_YET
 
-    def _bin_told(self) -> Verdict:
+    def _bin_notified(self) -> Verdict:
         if self.received.forged:
             return Verdict.NO
         if not self.bins_over_threshold:
@@ -142,7 +142,7 @@ class DemoReport:
             Check("Activations", self._joined(), f"{self.joined} équipements activés sur {self.devices}"),
             Check(
                 "Un bac passe 75 % et son webhook signé arrive",
-                self._bin_told(),
+                self._bin_notified(),
                 (
                     f"bacs {self.bins_over_threshold}, webhooks {len(self.received.bodies)}, "
                     f"dont bacs {self._bin_webhooks}, répétés {repeated}, mal signés {self.received.forged}"
@@ -167,7 +167,7 @@ class DemoReport:
                 "Les fenêtres de classe A des équipements de classe C sont respectées",
                 _holds(yes=self.class_c_disturbed == 0),
                 (
-                    f"descendantes émises {emitted}, refusées par les passerelles {self._refused}, "
+                    f"descendantes émises {emitted}, refusées par les passerelles {self._rejected}, "
                     f"dans une fenêtre {self.class_c_disturbed}"
                 ),
             ),

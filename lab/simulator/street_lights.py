@@ -83,9 +83,9 @@ class StreetLights:
         """Ask the API what became of every command."""
         for command_id, device, asked_at in self._commands:
             command = await self.api.get(f"/v1/lighting/commands/{command_id}")
-            self._note(command, device, time.monotonic() - asked_at)
+            self._record_command(command, device, time.monotonic() - asked_at)
 
-    def _note(self, command: dict[str, Any], device: Device, open_s: float) -> None:
+    def _record_command(self, command: dict[str, Any], device: Device, open_s: float) -> None:
         state = command["state"]
         self.account.states[state] = self.account.states.get(state, 0) + 1
         if state == "confirmed":

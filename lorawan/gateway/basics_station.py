@@ -57,7 +57,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class StationUplink:
     """A frame from the air, whole again (`updf`, `jreq`, `propdf`). Times are microseconds since 1970 UTC.
 
     `rx_time_us` is the station's clock; `ref_time_us` is the last MuxTime that it was told, and the time since by
@@ -100,7 +100,7 @@ class Unused:
     msgtype: str
 
 
-Message = Version | Heard | Transmitted | TimeSync | Unused
+Message = Version | StationUplink | Transmitted | TimeSync | Unused
 
 
 def eui_of(value: Any) -> bytes:
@@ -148,11 +148,11 @@ def parse_message(message: str | bytes) -> Message:  # noqa: PLR0911 - One for e
     try:
         match msgtype:
             case "updf":
-                return _heard(msgtype, said, _data_frame(said))
+                return _station_uplink(msgtype, said, _data_frame(said))
             case "jreq":
-                return _heard(msgtype, said, _join_request(said))
+                return _station_uplink(msgtype, said, _join_request(said))
             case "propdf":
-                return _heard(msgtype, said, _octets(said, "frmpayload"))
+                return _station_uplink(msgtype, said, _octets(said, "frmpayload"))
             case "dntxed":
                 return Transmitted(_exact(said, "diid"), integer(said.get("dr")), integer(said.get("freq")))
             case "timesync":
@@ -231,12 +231,12 @@ def _join_request(said: Mapping[str, Any]) -> bytes:
     )
 
 
-def _heard(msgtype: str, said: Mapping[str, Any], phy_payload: bytes) -> Heard:
+def _station_uplink(msgtype: str, said: Mapping[str, Any], phy_payload: bytes) -> StationUplink:
     if not 0 < len(phy_payload) <= MAX_PHY_PAYLOAD:
         raise ValueError(f"a PHYPayload of {len(phy_payload)} octets")
     up_info = _by_lower_key(json_object(said.get("upinfo")) or {})
     rssi, snr, gps_time = number(up_info.get("rssi")), number(up_info.get("snr")), integer(up_info.get("gpstime"))
-    return Heard(
+    return StationUplink(
         msgtype,
         phy_payload,
         data_rate=_ranged(said, "dr", 0, MAX_DATA_RATE),

@@ -26,7 +26,7 @@ def discovery_answer(router: GatewayId, uri: str) -> str:
     return _text({"router": id6_of(router), "muxs": "muxs-::0", "uri": uri})
 
 
-def discovery_refusal(router: GatewayId, error: str) -> str:
+def discovery_error(router: GatewayId, error: str) -> str:
     """Why the station is not told."""
     return _text({"router": id6_of(router), "error": error})
 

@@ -94,7 +94,7 @@ class RxPk(Struct, frozen=True):
     """Every antenna of a gateway that tells them apart; the fields above are then those of the best."""
 
 
-class _Refused(ValueError):
+class _RejectedRxpk(ValueError):
     def __init__(self, reason: RejectReason, evidence: object) -> None:
         super().__init__(reason)
         self.rejected = RejectedRxPk(reason, str(evidence)[:80])
@@ -109,7 +109,7 @@ def read_rxpk(element: Any) -> RxPk | RejectedRxPk:
         return RejectedRxPk(RejectReason.NOT_AN_OBJECT, type(element).__name__)
     try:
         return _rxpk_of(said)
-    except _Refused as refused:
+    except _RejectedRxpk as refused:
         return refused.rejected
 
 
@@ -139,19 +139,19 @@ def _rxpk_of(said: dict[str, Any]) -> RxPk:
 def _check_crc(said: dict[str, Any]) -> None:
     crc = said.get("stat", _CRC_OK)
     if crc != _CRC_OK and (crc := integer(crc)) != _CRC_OK:
-        raise _Refused(RejectReason.BAD_CRC if crc == -1 else RejectReason.NO_CRC, said.get("stat"))
+        raise _RejectedRxpk(RejectReason.BAD_CRC if crc == -1 else RejectReason.NO_CRC, said.get("stat"))
 
 
 def _phy_payload_of(data: Any) -> bytes:
     if not isinstance(data, str):
-        raise _Refused(RejectReason.DATA, f"data is {type(data).__name__}")
+        raise _RejectedRxpk(RejectReason.DATA, f"data is {type(data).__name__}")
     try:
         octets = octets_of_base64(data)
     except ValueError as error:
-        raise _Refused(RejectReason.DATA, f"{error}: {data}") from error
+        raise _RejectedRxpk(RejectReason.DATA, f"{error}: {data}") from error
     # `size` may say something else: the data are the truth.
     if not 0 < len(octets) <= MAX_PHY_PAYLOAD:
-        raise _Refused(RejectReason.DATA, f"{len(octets)} octets")
+        raise _RejectedRxpk(RejectReason.DATA, f"{len(octets)} octets")
     return octets
 
 
@@ -160,7 +160,7 @@ def _frequency_of(megahertz: Any) -> int:
     # Truncation would read 868.1 as 868,099,999 Hz.
     hertz = 0.0 if found is None else found * 1e6
     if not 0 < hertz <= MAX_FREQUENCY or not round(hertz):
-        raise _Refused(RejectReason.FREQUENCY, megahertz)
+        raise _RejectedRxpk(RejectReason.FREQUENCY, megahertz)
     return round(hertz)
 
 
@@ -172,7 +172,7 @@ def _modulation_of(said: dict[str, Any]) -> DataRate:
             return lora
     bit_rate = integer(rate)
     if bit_rate is None or not 0 < bit_rate <= _MAX_BIT_RATE or str(said.get("modu", "FSK")).upper() != "FSK":
-        raise _Refused(RejectReason.MODULATION, f"{said.get('modu')} {rate}")
+        raise _RejectedRxpk(RejectReason.MODULATION, f"{said.get('modu')} {rate}")
     return Fsk(bit_rate)
 
 

@@ -14,7 +14,7 @@ from gateways.chirpstack_mqtt import ChirpStackMqtt
 from gateways.frontend import Frontend
 from gateways.gateway_activity import Activity
 from gateways.gateway_status import show_gateways
-from gateways.known_gateways import Gateways, Sightings
+from gateways.known_gateways import Gateways, LastSeen
 from gateways.paths import Paths
 from gateways.radio import Radios
 from gateways.round_trip import RoundTrips
@@ -36,7 +36,7 @@ class Bridge:
     """Everything that runs, and what tests want to look at."""
 
     gateways: Gateways
-    sightings: Sightings
+    last_seen: LastSeen
     activity: Activity
     statuses: Statuses
     batcher: Batcher
@@ -64,7 +64,7 @@ async def build(settings: Settings, service: OpenedService) -> Bridge:
     """Put the parts together; nothing is received yet."""
     pool, bus = service.pool, service.bus
     gateways = Gateways(pool)
-    sightings = Sightings(pool, gateways)
+    sightings = LastSeen(pool, gateways)
     statuses = Statuses(pool)
     round_trips = RoundTrips()
     await round_trips.load(pool)
@@ -123,7 +123,7 @@ async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, st
         publishing = tasks.create_task(bridge.batcher.run(), name="publish frames")
         background = [
             tasks.create_task(watcher.watch(), name="watch the registry"),
-            tasks.create_task(bridge.sightings.run(), name="save sightings"),
+            tasks.create_task(bridge.last_seen.run(), name="save sightings"),
             tasks.create_task(bridge.statuses.run(), name="save statuses"),
             tasks.create_task(bridge.activity.run(), name="save activity"),
             tasks.create_task(show_gateways(bridge.gateways, bridge.paths, bridge.radios), name="show gateways"),
@@ -142,7 +142,7 @@ async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, st
             background.append(tasks.create_task(feeding, name="feed ChirpStack"))
         await stopping.wait()
         if bridge.feed is not None:
-            await bridge.feed.farewell()
+            await bridge.feed.publish_offline()
         holding.cancel()  # No new request; the gateways' answers to the last ones are still heard.
         await bridge.transmitter.finish(FINISH_WITHIN_S)
         bridge.udp.close()
@@ -154,6 +154,6 @@ async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, st
         await publishing
         for task in background:
             task.cancel()
-    await bridge.sightings.save()
+    await bridge.last_seen.save()
     await bridge.statuses.save()
     await bridge.activity.save()

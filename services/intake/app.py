@@ -6,13 +6,13 @@ import structlog
 
 from core.runtime.health import serve_http
 from integrations.applications.application_runner import ApplicationRunner
-from integrations.applications.application_stats import Tallies
+from integrations.applications.application_stats import ApplicationStats
 from integrations.lns.downlink_reports import Reports
 from integrations.lns.http_push import ACKNOWLEDGED_WITHIN_S, create_app
 from integrations.lns.message_handler import Reception
 from integrations.lns.source_registry import Devices, Sources
 from integrations.lns.source_runner import SourceRunner
-from integrations.lns.source_stats import Sightings
+from integrations.lns.source_stats import SourceStats
 from integrations.lns.uplink_publisher import Publisher
 from registry.changes import Change, RegistryWatcher
 from registry.keys import KeyWrap
@@ -26,12 +26,12 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
     """Take uplinks from other people's LNS, hand downlinks over, tell partners' applications, until stopped."""
     async with open_service("intake", settings, bus_name=f"intake {settings.instance}") as service:
         pool, bus, shards = service.pool, service.bus, service.shards
-        sources, devices, sightings = Sources(pool), Devices(pool), Sightings(pool)
+        sources, devices, sightings = Sources(pool), Devices(pool), SourceStats(pool)
         publisher = Publisher(bus, shards)
         reports = Reports(pool, bus, shards)
         reception = Reception(devices, publisher, sightings, reports)
         keys = KeyWrap(settings.kek_id, settings.kek_octets)
-        tallies = Tallies(pool)
+        tallies = ApplicationStats(pool)
         applications = ApplicationRunner(
             pool,
             bus,

@@ -8,10 +8,10 @@ from core.runtime.ownership import Sharded, ShardOwner
 from network.device_cache import DeviceCache
 from network.downlink_dispatch import Dispatcher
 from network.downlink_planner import Downlinks
-from network.join_handler import JoinDesk
+from network.join_handler import JoinHandler
 from network.multicast import Multicasts
 from network.registry_changes import RegistryChanges
-from network.rejections import Refusals
+from network.rejections import RejectionLog
 from network.session_table import SessionTable
 from network.shards import SERVICE, Shards
 from network.uplink_batch import Uplinks, worker_of
@@ -32,9 +32,17 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
             dispatcher = Dispatcher(pool, bus, shards, settings, tasks)
             downlinks = Downlinks(pool, bus, shards, sessions, devices, dispatcher)
-            refusals = Refusals(pool)
+            refusals = RejectionLog(pool)
             uplinks = Uplinks(
-                pool, bus, shards, sessions, devices, JoinDesk(settings), downlinks, settings.mac_policy, refusals
+                pool,
+                bus,
+                shards,
+                sessions,
+                devices,
+                JoinHandler(settings),
+                downlinks,
+                settings.mac_policy,
+                refusals,
             )
             worker = worker_of(pool, uplinks, settings)
             sharded = Sharded(SERVICE, topics.FRAMES, topics.frames, count)

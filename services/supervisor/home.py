@@ -21,7 +21,7 @@ LOG_SIZE_KEPT = 10_000_000
 DEMO_MARK = "demo.home"
 
 
-class HomeRefused(Exception):
+class UnusableHome(Exception):
     """The folder cannot be used. The message says why and what to do."""
 
 
@@ -100,7 +100,7 @@ class Home:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as taken:
-                raise HomeRefused(
+                raise UnusableHome(
                     f"{self.folder} est déjà utilisé par une pile qui tourne : `./territoire status --home "
                     f"{self.folder}`, ou choisissez un autre dossier avec --home"
                 ) from taken
@@ -118,7 +118,7 @@ class Home:
         mark = self.folder / DEMO_MARK
         ours = {"lock", "logs", "postgres"}
         if not mark.exists() and any(entry.name not in ours for entry in self.folder.iterdir()):
-            raise HomeRefused(f"{self.folder} n'est pas celui d'une démonstration : rien n'y est effacé")
+            raise UnusableHome(f"{self.folder} n'est pas celui d'une démonstration : rien n'y est effacé")
         mark.touch()
         if self.postgres_data.exists():
             shutil.rmtree(self.postgres_data)
@@ -172,6 +172,6 @@ def _owned(folder: Path, mode: int) -> None:
     """Make the folder ours. In /var/tmp anybody may have made one of this name before us: then no."""
     folder.mkdir(mode=mode, parents=True, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
-        raise HomeRefused(f"{folder} appartient à un autre utilisateur")
+        raise UnusableHome(f"{folder} appartient à un autre utilisateur")
     if folder.stat().st_mode & 0o022:
-        raise HomeRefused(f"{folder} est modifiable par d'autres : chmod go-w")
+        raise UnusableHome(f"{folder} est modifiable par d'autres : chmod go-w")

@@ -35,7 +35,7 @@ SETTINGS: Mapping[str, str] = {
 UNSAFE_AND_FAST: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
-class ClusterRefused(Exception):
+class ClusterFailed(Exception):
     """The cluster could not be created. The message carries what initdb said."""
 
 
@@ -109,7 +109,7 @@ class PrivatePostgres:
             ServerMissing: PostgreSQL or TimescaleDB is not installed.
         """
         if (self.data / "PG_VERSION").exists():
-            self._refuse_other_major()
+            self._require_same_major()
             return
         account = server_account()
         self.data.mkdir(parents=True, exist_ok=True)
@@ -134,13 +134,13 @@ class PrivatePostgres:
         arguments = launch.arguments(subprocess.PIPE)
         done = subprocess.run(launch.argv, **arguments, text=True, check=False)
         if done.returncode != 0:
-            raise ClusterRefused(f"initdb ({self.data}) : {done.stdout.strip()}")
+            raise ClusterFailed(f"initdb ({self.data}) : {done.stdout.strip()}")
 
-    def _refuse_other_major(self) -> None:
+    def _require_same_major(self) -> None:
         made_by = (self.data / "PG_VERSION").read_text("ascii").strip()
         installed = binaries().parent.name
         if made_by != installed:
-            raise ClusterRefused(
+            raise ClusterFailed(
                 f"{self.data} a été créé par PostgreSQL {made_by}, la version installée est {installed}"
             )
 

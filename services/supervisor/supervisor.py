@@ -19,7 +19,7 @@ HELD_INTERVAL = 0.2
 ROOM_INTERVAL = 0.1
 
 
-class StartRefused(Exception):
+class StartFailed(Exception):
     """A child did not become ready. The message carries the end of its log."""
 
 
@@ -49,7 +49,7 @@ class Child:
     spec: ChildSpec
     process: asyncio.subprocess.Process | None = None
     restarts: int = 0
-    keeper: asyncio.Task[None] | None = None
+    watcher: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -106,7 +106,7 @@ class Supervisor:
             async with asyncio.TaskGroup() as tasks:
                 for child in stage:
                     tasks.create_task(self._bring_up(child), name=f"start {child.spec.name}")
-        except* StartRefused as refused:
+        except* StartFailed as refused:
             raise refused.exceptions[0] from None
 
     async def _bring_up(self, child: Child) -> None:
@@ -115,12 +115,12 @@ class Supervisor:
             await child.spawn()
             self._publish()
             if await self._becomes_ready(child, deadline):
-                child.keeper = asyncio.create_task(self._keep(child), name=f"keep {child.spec.name}")
+                child.watcher = asyncio.create_task(self._keep(child), name=f"keep {child.spec.name}")
                 return
             if child.pid is not None or self.stopping:
                 break  # Alive and not ready in time: another one would be no better.
             await asyncio.sleep(FIRST_DELAY * 2**attempt)
-        raise StartRefused(f"{child.spec.name} ne démarre pas. Fin de {child.spec.log} :\n{tail(child.spec.log)}")
+        raise StartFailed(f"{child.spec.name} ne démarre pas. Fin de {child.spec.log} :\n{tail(child.spec.log)}")
 
     async def _becomes_ready(self, child: Child, deadline: float) -> bool:
         while child.pid is not None and time.monotonic() < deadline and not self.stopping:
@@ -142,7 +142,7 @@ class Supervisor:
             if time.monotonic() - began > SOUND_AFTER:
                 delay = FIRST_DELAY
             child.restarts += 1
-            self._note(child, f"ended with {status}, restart {child.restarts} in {delay:.1f} s")
+            self._write_event(child, f"ended with {status}, restart {child.restarts} in {delay:.1f} s")
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._stopping.wait()
@@ -154,7 +154,7 @@ class Supervisor:
             try:
                 await child.spawn()
             except OSError as refused:  # No memory, or the program is gone: the next attempt may find it.
-                self._note(child, f"cannot be started: {refused}")
+                self._write_event(child, f"cannot be started: {refused}")
             if self.stopping:
                 child.send(child.spec.launch.stop_signal)
             self._publish()
@@ -163,10 +163,10 @@ class Supervisor:
         """Stop a child before its disk is full."""
         while child.spec.has_room():  # noqa: ASYNC110 - A disk has no event.
             await asyncio.sleep(ROOM_INTERVAL)
-        self._note(child, "is stopped until its disk has room again")
+        self._write_event(child, "is stopped until its disk has room again")
         child.send(child.spec.launch.stop_signal)
 
-    def _note(self, child: Child, event: str) -> None:
+    def _write_event(self, child: Child, event: str) -> None:
         self._publish()
         with suppress(OSError), child.spec.log.open("a", encoding="utf-8") as log:
             log.write(f"supervisor: {child.spec.name} {event}\n")
@@ -185,7 +185,7 @@ class Supervisor:
         child = Child(ChildSpec(name, launch, log, _always))
         await child.spawn()
         if child.process is None:
-            raise StartRefused(name)
+            raise StartFailed(name)
         try:
             async with asyncio.timeout(within):
                 status = await child.process.wait()
@@ -194,7 +194,7 @@ class Supervisor:
         finally:
             child.kill_group()
         if status != 0:
-            raise StartRefused(f"{name} a échoué ({status}). Fin de {log} :\n{tail(log)}")
+            raise StartFailed(f"{name} a échoué ({status}). Fin de {log} :\n{tail(log)}")
 
     async def all_ready(self) -> dict[str, bool]:
         """Ask every child at this instant."""
@@ -213,12 +213,12 @@ class Supervisor:
         if child.process is None:
             return
         child.send(child.spec.launch.stop_signal)
-        ended: asyncio.Task[Any] = child.keeper or asyncio.create_task(child.process.wait())
+        ended: asyncio.Task[Any] = child.watcher or asyncio.create_task(child.process.wait())
         try:
             async with asyncio.timeout(child.spec.stop_within):
                 await asyncio.shield(ended)
         except TimeoutError:
-            self._note(child, f"did not stop within {child.spec.stop_within:.0f} s: killed")
+            self._write_event(child, f"did not stop within {child.spec.stop_within:.0f} s: killed")
             child.kill_group()
             await ended
 

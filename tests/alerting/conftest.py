@@ -35,7 +35,7 @@ class Receiver:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    async def take(self, headers: dict[str, str], content: bytes) -> int:
+    async def record_delivery(self, headers: dict[str, str], content: bytes) -> int:
         Webhook(self.secret).verify(content, headers)  # Raises, hence 500 and no entry, when it is forged.
         self.requests.append(
             {"id": headers["webhook-id"], "body": json.loads(content), "octets": content, "headers": headers}
@@ -70,7 +70,9 @@ async def receiving(receiver: Receiver | None = None) -> AsyncGenerator[Receiver
             if message["type"] == "http.disconnect":
                 return  # Whoever was sending it is dead.
             content, more = content + message.get("body", b""), message.get("more_body", False)
-        status = await receiver.take({name.decode(): value.decode() for name, value in scope["headers"]}, content)
+        status = await receiver.record_delivery(
+            {name.decode(): value.decode() for name, value in scope["headers"]}, content
+        )
         await send({"type": "http.response.start", "status": status, "headers": receiver.answer_headers})
         await send({"type": "http.response.body", "body": receiver.body})
 

@@ -10,11 +10,11 @@ import pytest
 
 from alerting import alert_store, store, teams
 from alerting.dispatch import Dispatched, dispatch, waited_text
-from alerting.notifications import Notice, tell
+from alerting.notifications import Notification, enqueue_notification
 from alerting.queue import WebhookMessage, decode_message
 from core.runtime.postgres import Pool
+from tests.alerting.alert_scenario import PARIS
 from tests.alerting.sending import KEYS
-from tests.alerting.town import PARIS
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=PARIS)  # A Wednesday.
 NIGHT = datetime(2026, 11, 25, 23, 0, tzinfo=PARIS)
@@ -52,25 +52,25 @@ class Crew:
             severity,
             at,
         )
-        await self.tell(alert_id, at, severity, event)
+        await self.insert_notification(alert_id, at, severity, event)
         return alert_id
 
-    async def tell(
+    async def insert_notification(
         self, alert_id: int, at: datetime, severity: str = "major", event: str = "alert.opened"
     ) -> None:
         body = {"type": event, "timestamp": at, "data": {"alert": alert_id, "message": "Bac", "link": "https://l"}}
-        notice = Notice(
+        notice = Notification(
             self.place.tenant_id, self.team_id, alert_id, event, severity, "now", at, f"Bac {alert_id} plein.",
             msgspec.json.encode(body),
         )  # fmt: skip
         async with self.pool.acquire() as connection, connection.transaction():
-            await tell(connection, notice)
+            await enqueue_notification(connection, notice)
 
     async def resolve(self, alert_id: int, at: datetime, severity: str = "major") -> None:
         await self.pool.execute(
             "UPDATE alert SET workflow = 'resolved', resolved_at = $2 WHERE id = $1", alert_id, at
         )
-        await self.tell(alert_id, at, severity, "alert.resolved")
+        await self.insert_notification(alert_id, at, severity, "alert.resolved")
 
     async def sent(self) -> list[tuple[str, str]]:
         """What is queued, in order: to whom, and the event."""
@@ -216,7 +216,7 @@ async def test_an_acknowledgement_under_way_is_waited_for(pool: Pool, crew: Crew
 async def test_what_fires_again_climbs_again(pool: Pool, crew: Crew) -> None:
     alert = await crew.alert(NOON)
     await dispatch(pool, NOON + HALF_HOUR)
-    await crew.tell(alert, NOON + HALF_HOUR * 2, event="alert.reopened")
+    await crew.insert_notification(alert, NOON + HALF_HOUR * 2, event="alert.reopened")
     await dispatch(pool, NOON + HALF_HOUR * 3)
 
     assert (await crew.sent()).count(("chef", "alert.escalated")) == 2
@@ -225,9 +225,9 @@ async def test_what_fires_again_climbs_again(pool: Pool, crew: Crew) -> None:
 async def test_whoever_was_called_is_told_how_it_goes_on(pool: Pool, crew: Crew) -> None:
     alert = await crew.alert(NOON)
     await dispatch(pool, NOON + HALF_HOUR)
-    await crew.tell(alert, NOON + HALF_HOUR * 1.2, event="alert.raised")
+    await crew.insert_notification(alert, NOON + HALF_HOUR * 1.2, event="alert.raised")
     await crew.resolve(alert, NOON + HALF_HOUR * 1.5)
-    await crew.tell(alert, NOON + HALF_HOUR * 2, event="alert.reopened")
+    await crew.insert_notification(alert, NOON + HALF_HOUR * 2, event="alert.reopened")
 
     assert sorted((await crew.sent())[2:4]) == [("agent", "alert.raised"), ("chef", "alert.raised")]
     assert sorted((await crew.sent())[4:6]) == [("agent", "alert.resolved"), ("chef", "alert.resolved")]
@@ -237,9 +237,9 @@ async def test_whoever_was_called_is_told_how_it_goes_on(pool: Pool, crew: Crew)
 async def test_what_comes_and_goes_climbs_from_when_it_was_said_to(pool: Pool, crew: Crew) -> None:
     """Nothing says each of its openings any more: the last one that was told is long over."""
     alert = await crew.alert(NOON)
-    await crew.tell(alert, NOON + HALF_HOUR * 3, event="alert.flapping")
+    await crew.insert_notification(alert, NOON + HALF_HOUR * 3, event="alert.flapping")
     turns = [await dispatch(pool, NOON + HALF_HOUR * half) for half in (3.9, 4)]
-    await crew.tell(alert, NOON + HALF_HOUR * 4.5, event="alert.digest")
+    await crew.insert_notification(alert, NOON + HALF_HOUR * 4.5, event="alert.digest")
 
     assert [turn.escalations for turn in turns] == [0, 1]
     assert (await crew.sent())[2:] == [
@@ -252,12 +252,12 @@ async def test_what_comes_and_goes_climbs_from_when_it_was_said_to(pool: Pool, c
 async def test_an_escalation_says_what_was_last_said(pool: Pool, crew: Crew) -> None:
     alert = await crew.alert(NOON, "warning")
     body = {"type": "alert.raised", "timestamp": NOON, "data": {"alert": alert, "message": "Bac", "value": 91}}
-    notice = Notice(
+    notice = Notification(
         crew.place.tenant_id, crew.team_id, alert, "alert.raised", "major", "now", NOON, "Bac à 91 %.",
         msgspec.json.encode(body),
     )  # fmt: skip
     async with pool.acquire() as connection, connection.transaction():
-        await tell(connection, notice)
+        await enqueue_notification(connection, notice)
     await dispatch(pool, NOON + HALF_HOUR)
     data = msgspec.json.decode((await crew.messages())[-1].body)["data"]
 
@@ -277,7 +277,7 @@ async def test_a_rung_on_which_nobody_can_be_told_is_passed_over(pool: Pool, cre
 async def test_of_one_instant_the_digest_says_what_was_said_last(pool: Pool, crew: Crew) -> None:
     for _ in range(8):
         alert = await crew.alert(NIGHT, "warning")
-        await crew.tell(alert, NIGHT, "major", "alert.raised")
+        await crew.insert_notification(alert, NIGHT, "major", "alert.raised")
     await dispatch(pool, MORNING)
     digest = msgspec.json.decode((await crew.messages())[-1].body)
 
@@ -302,7 +302,7 @@ async def test_by_night_only_what_is_critical_climbs_and_the_rest_from_the_diges
 async def test_what_becomes_critical_by_night_climbs_by_night_and_each_rung_once(pool: Pool, crew: Crew) -> None:
     """Its opening waits for the morning; the rise does not."""
     alert = await crew.alert(NIGHT)
-    await crew.tell(alert, NIGHT + HALF_HOUR, "critical", "alert.raised")
+    await crew.insert_notification(alert, NIGHT + HALF_HOUR, "critical", "alert.raised")
     await pool.execute("UPDATE alert SET severity = 'critical'")
     by_night = [(await dispatch(pool, NIGHT + HALF_HOUR * half)).escalations for half in (1.9, 2, 3, 4)]
     by_day = [(await dispatch(pool, MORNING + HALF_HOUR * half)).escalations for half in (0, 1, 2, 3)]
@@ -316,7 +316,7 @@ async def test_what_becomes_critical_by_night_climbs_by_night_and_each_rung_once
 async def test_how_it_goes_on_waits_for_the_digest_with_its_beginning(pool: Pool, crew: Crew) -> None:
     """It begins in quiet hours, and becomes graver after them but before the digest."""
     alert = await crew.alert(NIGHT, "warning")
-    await crew.tell(alert, MORNING - timedelta(minutes=10), "major", "alert.raised")
+    await crew.insert_notification(alert, MORNING - timedelta(minutes=10), "major", "alert.raised")
     early = await crew.sent()
     await dispatch(pool, MORNING)
     digest = msgspec.json.decode((await crew.messages())[-1].body)

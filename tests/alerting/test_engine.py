@@ -35,16 +35,16 @@ class Bench:
         self.pool, self.place, self.lease, self.rulebook = pool, place, lease, rulebook
         self.engine = Engine(pool, rulebook, SHARDS, least_watch=timedelta(0), orphans_every_s=0)
 
-    def message(self, values: Sequence[tuple[datetime, float]], *, heard_at: datetime | None = None) -> Message:
+    def message(self, values: Sequence[tuple[datetime, float]], *, received_at: datetime | None = None) -> Message:
         items = [
             Measurement(self.place.datastream_id, int(at.timestamp()) * 1_000_000, value, 0)
             for at, value in values
         ]
-        heard_us = int((heard_at or datetime.now(UTC)).timestamp() * 1_000_000)
+        heard_us = int((received_at or datetime.now(UTC)).timestamp() * 1_000_000)
         return message_of(encode_batch(items), heard_us)
 
-    async def take(self, *values: tuple[datetime, float], heard_at: datetime | None = None) -> None:
-        await self.engine.take(self.lease, [self.message(values, heard_at=heard_at)])
+    async def evaluate(self, *values: tuple[datetime, float], received_at: datetime | None = None) -> None:
+        await self.engine.evaluate_messages(self.lease, [self.message(values, received_at=received_at)])
 
     async def sweep(self, watching_since: datetime) -> None:
         self.engine._watching[self.lease.shard] = watching_since
@@ -73,9 +73,9 @@ async def test_a_bin_that_crosses_75_opens_one_alert_with_one_message_per_endpoi
 ) -> None:
     await place.endpoint(receiver)
     first, second = ago(20), ago(10)
-    await bench.take((first, 76), (second, 82))
-    await bench.take((first, 76), (second, 82))  # Delivered again.
-    await bench.take((ago(5), 84))
+    await bench.evaluate((first, 76), (second, 82))
+    await bench.evaluate((first, 76), (second, 82))  # Delivered again.
+    await bench.evaluate((ago(5), 84))
     await bench.sweep(ago(600))
     alerts = await place.alerts()
 
@@ -89,9 +89,9 @@ async def test_a_bin_that_crosses_75_opens_one_alert_with_one_message_per_endpoi
 
 async def test_an_emptied_bin_resolves_its_acknowledged_alert(bench: Bench, place: Any, receiver: Any) -> None:
     await place.endpoint(receiver)
-    await bench.take((ago(20), 76), (ago(10), 82))
+    await bench.evaluate((ago(20), 76), (ago(10), 82))
     await acknowledge(bench.pool, (await place.alerts())[0].id, "astreinte")
-    await bench.take((ago(5), 12))
+    await bench.evaluate((ago(5), 12))
     alert = (await place.alerts())[0]
 
     assert (alert.workflow, alert.condition, alert.resolved_cause) == ("resolved", "ok", "emptied")
@@ -100,7 +100,7 @@ async def test_an_emptied_bin_resolves_its_acknowledged_alert(bench: Bench, plac
 
 
 async def test_a_bin_that_wavers_around_its_threshold_keeps_one_alert(bench: Bench, place: Any) -> None:
-    await bench.take(*[(ago(60 - 5 * step), value) for step, value in enumerate([76, 82, 70, 80, 72, 79])])
+    await bench.evaluate(*[(ago(60 - 5 * step), value) for step, value in enumerate([76, 82, 70, 80, 72, 79])])
     await bench.sweep(ago(600))
     alerts = await place.alerts()
 
@@ -110,15 +110,15 @@ async def test_a_bin_that_wavers_around_its_threshold_keeps_one_alert(bench: Ben
 async def test_a_suspect_value_and_an_old_one_alarm_nobody(bench: Bench, place: Any) -> None:
     suspect = [Measurement(place.datastream_id, int(ago(m).timestamp()) * 1_000_000, 300.0, 1) for m in (3, 2)]
     octets = encode_batch(suspect)
-    await bench.engine.take(bench.lease, [message_of(octets)])
-    await bench.take((ago(300), 80), (ago(290), 85))
+    await bench.engine.evaluate_messages(bench.lease, [message_of(octets)])
+    await bench.evaluate((ago(300), 80), (ago(290), 85))
 
     assert await place.alerts() == []
 
 
 async def test_an_unreadable_message_is_passed_over(bench: Bench, place: Any) -> None:
     broken = message_of(b"\x07nonsense")
-    await bench.engine.take(bench.lease, [broken, bench.message([(ago(20), 76), (ago(10), 82)])])
+    await bench.engine.evaluate_messages(bench.lease, [broken, bench.message([(ago(20), 76), (ago(10), 82)])])
 
     assert len(await place.alerts()) == 1
 
@@ -128,7 +128,7 @@ async def test_what_was_stored_while_nobody_evaluated_is_caught_up_with_once(ben
         await place.store_value(ago(minutes), value)
     await bench.engine.catch_up(bench.lease)
     await bench.engine.catch_up(bench.lease)
-    await bench.take((ago(10), 82))
+    await bench.evaluate((ago(10), 82))
     deadlines = await bench.pool.fetch("SELECT device_id, heard_at FROM deadline")
 
     assert [alert.value for alert in await place.alerts()] == [82]
@@ -148,7 +148,7 @@ async def test_a_year_without_evaluation_is_caught_up_with_in_steps_and_gives_th
     bench: Bench, place: Any
 ) -> None:
     last = ago(366 * 24 * 60)
-    await bench.take((last, 10))
+    await bench.evaluate((last, 10))
     await bench.engine._write_down(bench.lease)
     first = last + CATCH_UP_STEP
     for at, value, flags in ((first, 80, 0), (ago(60), 10, 1), (ago(20), 90, 0), (ago(10), 300, 1)):
@@ -165,7 +165,7 @@ async def test_nothing_is_written_once_the_shard_has_another_owner(bench: Bench,
     await bench.pool.execute("UPDATE shard_lease SET epoch = epoch + 1")
 
     with pytest.raises(LeaseLost):
-        await bench.take((ago(20), 76), (ago(10), 82))
+        await bench.evaluate((ago(20), 76), (ago(10), 82))
     assert await place.alerts() == []
     assert await bench.pool.fetchval("SELECT count(*) FROM rule_state") == 0
 
@@ -174,15 +174,15 @@ async def test_a_silent_device_opens_an_alert_makes_its_bin_unknown_and_resolves
     bench: Bench, place: Any, receiver: Any
 ) -> None:
     await place.endpoint(receiver)
-    await bench.take((ago(230), 80), (ago(220), 85), heard_at=ago(220))
-    await bench.take((ago(200), 86), heard_at=ago(200))
+    await bench.evaluate((ago(230), 80), (ago(220), 85), received_at=ago(220))
+    await bench.evaluate((ago(200), 86), received_at=ago(200))
     before = await place.alerts()
-    await bench.take((ago(190), 50), heard_at=ago(190))
+    await bench.evaluate((ago(190), 50), received_at=ago(190))
     await bench.sweep(ago(600))
     await bench.sweep(ago(600))
     silent = {alert.rule: alert for alert in await place.alerts()}
     states = await bench.pool.fetch("SELECT condition::text FROM rule_state WHERE datastream_id IS NOT NULL")
-    await bench.take((ago(0), 80), heard_at=ago(0))
+    await bench.evaluate((ago(0), 80), received_at=ago(0))
     heard = {alert.rule: alert for alert in await place.alerts()}
 
     assert before == []  # Older than two hours: nobody is told.
@@ -195,7 +195,7 @@ async def test_a_silent_device_opens_an_alert_makes_its_bin_unknown_and_resolves
 
 async def test_an_open_alert_stays_open_and_unknown_while_its_device_is_silent(bench: Bench, place: Any) -> None:
     await bench.pool.execute("UPDATE device_profile SET expected_interval = '10 minutes'")
-    await bench.take((ago(100), 80), (ago(90), 85), heard_at=ago(90))
+    await bench.evaluate((ago(100), 80), (ago(90), 85), received_at=ago(90))
     await bench.sweep(ago(600))
     alerts = {alert.rule: alert for alert in await place.alerts()}
 
@@ -205,7 +205,7 @@ async def test_an_open_alert_stays_open_and_unknown_while_its_device_is_silent(b
 
 async def test_whoever_has_just_begun_to_listen_calls_nobody_silent(bench: Bench, place: Any) -> None:
     bench.engine._least_watch = timedelta(minutes=5)
-    await bench.take((ago(300), 10), heard_at=ago(300))
+    await bench.evaluate((ago(300), 10), received_at=ago(300))
     await bench.sweep(ago(1))
     early = await place.alerts()
     await bench.sweep(ago(1))
@@ -215,7 +215,7 @@ async def test_whoever_has_just_begun_to_listen_calls_nobody_silent(bench: Bench
 
 
 async def test_a_device_whose_values_are_in_the_table_is_not_silent(bench: Bench, place: Any) -> None:
-    await bench.take((ago(300), 10), heard_at=ago(300))
+    await bench.evaluate((ago(300), 10), received_at=ago(300))
     await place.store_value(ago(5), 12)
     await bench.sweep(ago(600))
 
@@ -223,9 +223,9 @@ async def test_a_device_whose_values_are_in_the_table_is_not_silent(bench: Bench
 
 
 async def test_what_somebody_typed_is_evaluated_and_is_no_sign_of_life(bench: Bench, place: Any) -> None:
-    await bench.take((ago(300), 10), heard_at=ago(300))
+    await bench.evaluate((ago(300), 10), received_at=ago(300))
     typed = [Measurement(place.datastream_id, int(ago(m).timestamp()) * 1_000_000, 90.0, 4) for m in (20, 10)]
-    await bench.engine.take(bench.lease, [message_of(encode_batch(typed))])
+    await bench.engine.evaluate_messages(bench.lease, [message_of(encode_batch(typed))])
     await place.store_value(ago(10), 90)
     await bench.pool.execute("UPDATE observation.latest SET flags = 4")
     await bench.sweep(ago(600))
@@ -234,7 +234,7 @@ async def test_what_somebody_typed_is_evaluated_and_is_no_sign_of_life(bench: Be
 
 
 async def test_a_device_that_sends_what_nobody_can_read_is_not_silent(bench: Bench, place: Any) -> None:
-    await bench.take((ago(300), 10), heard_at=ago(300))
+    await bench.evaluate((ago(300), 10), received_at=ago(300))
     await bench.pool.execute(
         "INSERT INTO observation.uplink (device_id, time, uplink_id, payload, received_at, status) "
         "VALUES ($1, $2, gen_random_uuid(), '', $2, 'undecodable')",
@@ -249,9 +249,9 @@ async def test_a_device_that_sends_what_nobody_can_read_is_not_silent(bench: Ben
 async def test_a_sign_of_life_that_was_on_its_way_when_the_deadline_passed_ends_the_silence(
     bench: Bench, place: Any
 ) -> None:
-    await bench.take((ago(300), 10), heard_at=ago(300))
+    await bench.evaluate((ago(300), 10), received_at=ago(300))
     await bench.sweep(ago(600))
-    await bench.take((ago(200), 10), heard_at=ago(130))
+    await bench.evaluate((ago(200), 10), received_at=ago(130))
     alert = (await place.alerts())[0]
 
     assert (alert.rule, alert.workflow, alert.resolved_cause) == ("device_silent", "resolved", "heard")
@@ -259,7 +259,7 @@ async def test_a_sign_of_life_that_was_on_its_way_when_the_deadline_passed_ends_
 
 async def test_a_replaced_device_is_no_longer_waited_for(bench: Bench, place: Any, receiver: Any) -> None:
     await place.endpoint(receiver)
-    await bench.take((ago(300), 10), heard_at=ago(300))
+    await bench.evaluate((ago(300), 10), received_at=ago(300))
     await bench.sweep(ago(600))
     opened = await place.alerts()
     await bench.pool.execute(
@@ -273,7 +273,7 @@ async def test_a_replaced_device_is_no_longer_waited_for(bench: Bench, place: An
 
 
 async def test_a_device_that_is_disabled_is_no_longer_called_silent(bench: Bench, place: Any) -> None:
-    await bench.take((ago(300), 10), heard_at=ago(300))
+    await bench.evaluate((ago(300), 10), received_at=ago(300))
     await bench.sweep(ago(600))
     await bench.pool.execute("UPDATE device SET enabled = false")
     await bench.sweep(ago(600))
@@ -283,12 +283,12 @@ async def test_a_device_that_is_disabled_is_no_longer_called_silent(bench: Bench
 
 
 async def test_a_rule_that_is_switched_off_resolves_its_alerts_and_fires_no_more(bench: Bench, place: Any) -> None:
-    await bench.take((ago(20), 76), (ago(10), 82))
+    await bench.evaluate((ago(20), 76), (ago(10), 82))
     rule_id = await place.rule("bin_75")
     await update_rule(bench.pool, rule_id, {"enabled": False})
     await bench.rulebook.apply([Change("alert_rule", rule_id)])
     await bench.sweep(ago(600))
-    await bench.take((ago(5), 90), (ago(4), 91))
+    await bench.evaluate((ago(5), 90), (ago(4), 91))
 
     assert [(alert.workflow, alert.resolved_cause) for alert in await place.alerts()] == [
         ("resolved", "rule_disabled")
@@ -300,7 +300,7 @@ async def test_an_asset_that_goes_to_another_tenant_leaves_no_alert_behind(
     bench: Bench, place: Any, receiver: Any, history: History
 ) -> None:
     await place.endpoint(receiver)
-    await bench.take((ago(20), 76), (ago(10), 82))
+    await bench.evaluate((ago(20), 76), (ago(10), 82))
     receiving = await create_tenant(bench.pool, "autre", "Autre")
     async with tenant_transaction(bench.pool, place.tenant_id) as connection:
         await transfer_asset(connection, place.asset_id, receiving.id, history, actor="test", noted={})
@@ -336,7 +336,7 @@ async def test_a_crash_before_the_commit_leaves_neither_alert_nor_message(
     with pytest.raises(Crash):
         await crash()
     before = (await place.alerts(), await bench.queued())
-    await bench.take((ago(20), 76), (ago(10), 82))
+    await bench.evaluate((ago(20), 76), (ago(10), 82))
 
     assert before == ([], 0)
     assert (len(await place.alerts()), await bench.queued()) == (1, 1)
@@ -346,7 +346,7 @@ CONDITIONS = "SELECT condition::text FROM rule_state WHERE datastream_id IS NOT 
 
 
 async def test_values_that_concern_nobody_are_written_down_with_the_next_sweep(bench: Bench, place: Any) -> None:
-    await bench.take((ago(20), 76))
+    await bench.evaluate((ago(20), 76))
     before = await bench.pool.fetch(CONDITIONS)
     await bench.sweep(ago(600))
     after = await bench.pool.fetch(CONDITIONS)
@@ -358,27 +358,27 @@ async def test_values_that_concern_nobody_are_written_down_with_the_next_sweep(b
 async def test_what_a_crash_forgot_is_evaluated_again_from_the_table(bench: Bench, place: Any) -> None:
     first = ago(20)
     await place.store_value(first, 76)
-    await bench.take((first, 76))  # Pending, and written nowhere.
+    await bench.evaluate((first, 76))  # Pending, and written nowhere.
     successor = Bench(bench.pool, place, bench.lease, bench.rulebook)
     await successor.engine.catch_up(bench.lease)
-    await successor.take((ago(10), 82))
+    await successor.evaluate((ago(10), 82))
 
     assert [(alert.value, alert.opened_at) for alert in await place.alerts()] == [(82, first)]
 
 
 async def test_a_value_that_comes_while_a_silence_is_judged_is_remembered(bench: Bench, place: Any) -> None:
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'deadline'::regclass"
-    await bench.take((ago(300), 10), heard_at=ago(300))
+    await bench.evaluate((ago(300), 10), received_at=ago(300))
     await bench.engine._write_down(bench.lease)
     async with bench.pool.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE deadline IN EXCLUSIVE MODE")
         sweeping = asyncio.create_task(bench.sweep(ago(600)))
         while not await connection.fetchval(waiting):
             pass
-        taking = asyncio.create_task(bench.take((ago(20), 76)))
+        taking = asyncio.create_task(bench.evaluate((ago(20), 76)))
         await connection.fetchval(waiting)
     await asyncio.gather(sweeping, taking)
-    await bench.take((ago(10), 82))
+    await bench.evaluate((ago(10), 82))
 
     assert [alert.value for alert in await place.alerts() if alert.rule == "bin_75"] == [82]
 
@@ -412,15 +412,15 @@ async def test_a_reader_starts_again_from_the_table_when_it_is_behind_and_not_wh
 
 
 async def test_a_rule_that_changes_finds_what_was_evaluated_before(bench: Bench, place: Any) -> None:
-    await bench.take((ago(20), 76))
+    await bench.evaluate((ago(20), 76))
     await bench.rulebook.apply([Change("alert_rule", 1)])
-    await bench.take((ago(10), 82))
+    await bench.evaluate((ago(10), 82))
 
     assert [alert.value for alert in await place.alerts()] == [82]
 
 
 async def test_what_was_not_written_down_of_an_asset_that_goes_away_is_void(bench: Bench, place: Any) -> None:
-    await bench.take((ago(20), 76))
+    await bench.evaluate((ago(20), 76))
     other = await create_tenant(bench.pool, "voisine", "Voisine")
     async with tenant_transaction(bench.pool, place.tenant_id) as connection:
         await transfer_asset(connection, place.asset_id, other.id, History.GOES_ALONG, actor="test", noted={})
@@ -433,9 +433,9 @@ async def test_what_was_not_written_down_of_an_asset_that_goes_away_is_void(benc
 async def test_a_rule_that_is_removed_while_its_last_values_come_opens_nothing_and_harms_nobody(
     bench: Bench, place: Any
 ) -> None:
-    await bench.take((ago(20), 76))
+    await bench.evaluate((ago(20), 76))
     await bench.pool.execute("DELETE FROM alert_rule")
-    await bench.take((ago(10), 82))
+    await bench.evaluate((ago(10), 82))
     await bench.sweep(ago(600))
 
     assert await place.alerts() == []
@@ -450,7 +450,7 @@ async def test_a_device_whose_messages_are_lost_is_told_of_at_the_full_hour_and_
         "status) VALUES ($1, $2, gen_random_uuid(), 1, $3, '', $2, 'empty')",
         [(place.device_id, ago(90 + 20 * n), 100 - n) for n in range(60) if n % 3 == 0],
     )
-    await bench.take((ago(5), 10))
+    await bench.evaluate((ago(5), 10))
     await bench.sweep(ago(600))
     await bench.sweep(ago(600))
     alerts = [alert for alert in await place.alerts() if alert.rule == "sensor_loss"]

@@ -151,7 +151,7 @@ async def test_line_breaks_in_a_message_write_no_header(
 
 async def test_an_address_is_one_endpoint_however_it_is_written(pool: Pool, place: Any) -> None:
     assert await address(pool, place) == await address(pool, place, "Astreinte@BREST.example")
-    with pytest.raises(store.RefusedUrl, match="adresse de courrier"):
+    with pytest.raises(store.RejectedUrl, match="adresse de courrier"):
         await address(pool, place, "pas une adresse")
 
 

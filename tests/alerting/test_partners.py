@@ -39,7 +39,7 @@ class Partner:
         asset_id = self.place.asset_id if at_asset else None
         alarm = partners.Alarm("feu", is_over, "zone 3", "critical", asset_id, subject, datetime.now(UTC))
         async with tenant_transaction(self.api_pool, self.place.tenant_id) as connection:
-            await partners.take(connection, self.sender, f"msg_{self.events}", alarm)
+            await partners.apply_event(connection, self.sender, f"msg_{self.events}", alarm)
 
     async def sweep(self) -> None:
         await self.rulebook.load()
@@ -47,7 +47,7 @@ class Partner:
             self.engine._watching[one.shard] = datetime.now(UTC)
         await self.engine.sweep(self.leases)
 
-    async def told(self) -> list[tuple[str, str]]:
+    async def notifications(self) -> list[tuple[str, str]]:
         rows = await self.pool.fetch("SELECT event, message FROM alert_notice ORDER BY number")
         return [(row["event"].removeprefix("alert."), SINCE.sub("depuis…", row["message"])) for row in rows]
 
@@ -75,7 +75,7 @@ async def test_the_engine_tells_its_beginning_and_its_end(partner: Partner) -> N
     await partner.sweep()
     [alert] = await partner.place.alerts()
 
-    assert await partner.told() == [
+    assert await partner.notifications() == [
         ("opened", "Bac 12 (3 rue de Siam, Brest) : zone 3, depuis… (Centrale)."),
         ("resolved", "Bac 12 (3 rue de Siam, Brest) : fin d'alerte, le système partenaire signale la fin."),
     ]
@@ -90,7 +90,7 @@ async def test_the_end_of_an_alarm_without_an_asset_says_which(partner: Partner)
     await partner.sweep()
     states = {alert.subject: alert.workflow for alert in await partner.place.alerts()}
 
-    assert (await partner.told())[2:] == [
+    assert (await partner.notifications())[2:] == [
         ("resolved", "Centrale, porte-3 : zone 3, depuis… : fin d'alerte, le système partenaire signale la fin.")
     ]
     assert states == {"porte-3": "resolved", "porte-4": "open"}
@@ -104,7 +104,7 @@ async def test_an_alarm_that_comes_and_goes_is_told_so_once(partner: Partner) ->
         await partner.sweep()
     [alert] = await partner.place.alerts()
 
-    assert [event for event, _ in await partner.told()] == [
+    assert [event for event, _ in await partner.notifications()] == [
         "opened", "resolved", "reopened", "resolved", "reopened", "flapping",
     ]  # fmt: skip
     assert (alert.is_flapping, alert.occurrences) == (True, 4)
@@ -118,14 +118,14 @@ async def test_an_alarm_that_is_raised_again_before_its_end_was_told_does_not_en
     await partner.says(is_over=True)
     find = alert_rows.find_orphans
 
-    async def find_then_hear(pool: Pool) -> list[Orphan]:
+    async def find_then_receive(pool: Pool) -> list[Orphan]:
         found = await find(pool)
         await partner.says()
         return found
 
-    monkeypatch.setattr(alert_rows, "find_orphans", find_then_hear)
+    monkeypatch.setattr(alert_rows, "find_orphans", find_then_receive)
     await partner.sweep()
     [alert] = await partner.place.alerts()
 
-    assert [event for event, _ in await partner.told()] == ["opened"]
+    assert [event for event, _ in await partner.notifications()] == ["opened"]
     assert (alert.condition, alert.workflow) == ("firing", "open")

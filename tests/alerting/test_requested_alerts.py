@@ -18,8 +18,8 @@ EUI, OTHER = bytes.fromhex("0102030405060708"), bytes.fromhex("1112131415161718"
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
-def seen(gateway_id: bytes = EUI, *, refused: bool = False, at: datetime = NOW, times: int = 1) -> AddressSeen:
-    return AddressSeen(gateway_id, "semtech_udp", "192.0.2.7", "198.51.100.4", refused, times, at)
+def seen(gateway_id: bytes = EUI, *, rejected: bool = False, at: datetime = NOW, times: int = 1) -> AddressSeen:
+    return AddressSeen(gateway_id, "semtech_udp", "192.0.2.7", "198.51.100.4", rejected, times, at)
 
 
 async def opened(pool: Pool, *changes: AddressSeen) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ async def test_while_it_is_open_another_change_is_one_more_occurrence(pool: Pool
     await register(pool, EUI)
 
     await opened(pool, seen())
-    (alert,) = await opened(pool, seen(refused=True, at=NOW + timedelta(minutes=1), times=7))
+    (alert,) = await opened(pool, seen(rejected=True, at=NOW + timedelta(minutes=1), times=7))
 
     assert (alert["occurrences"], alert["value"], alert["opened_at"]) == (2, 7, NOW)
     assert "refusés" in alert["message"]
@@ -97,7 +97,7 @@ async def test_a_request_made_while_alerting_was_away_is_opened_and_notified_onc
     engine._watching[0] = NOW - timedelta(days=1)
 
     await engine.sweep([lease])
-    await request(pool, seen(refused=True, times=3))
+    await request(pool, seen(rejected=True, times=3))
     await engine.sweep([lease])
 
     (notice,) = await pool.fetch("SELECT event, severity::text, message FROM alert_notice")

@@ -9,15 +9,15 @@ from alerting import alert_store, deadline_store, rule_store
 from alerting.engine import Engine
 from alerting.rulebook import Rulebook
 from alerting.rules import Rule
-from alerting.rules.frame_loss import OF_AT_LEAST, Frame, hourly_losses
+from alerting.rules.frame_loss import OF_AT_LEAST, CountedUplink, hourly_frame_loss
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.runtime.lease import Lease, LeaseLost, take_lease
 from core.runtime.postgres import Pool
 from registry.changes import Change
 from registry.tenants import set_department
+from tests.alerting.alert_scenario import AlertScenario
 from tests.alerting.crashes import message_of
-from tests.alerting.town import Town
 from tests.alerting.watching import NOW, Watch, watch
 
 STORE = "INSERT INTO observation.measurement VALUES ($1, $2, $3, 0)"
@@ -27,17 +27,17 @@ ON CONFLICT (datastream_id) DO UPDATE SET time = excluded.time, value = excluded
 """
 
 
-async def one_bin(town: Town) -> None:
-    await town.add("waste_container", "Bac", "fill_level", "%", lambda _: 0)
+async def one_bin(scenario: AlertScenario) -> None:
+    await scenario.add_asset("waste_container", "Bac", "fill_level", "%", lambda _: 0)
 
 
-async def two_streams(town: Town) -> None:
-    await one_bin(town)
-    thing = town.things[0]
-    await town.pool.execute(
+async def two_streams(scenario: AlertScenario) -> None:
+    await one_bin(scenario)
+    thing = scenario.things[0]
+    await scenario.pool.execute(
         "INSERT INTO datastream (tenant_id, asset_id, device_id, channel, quantity, unit) "
         "VALUES ($1, $2, $3, '2', 'fill_level', '%')",
-        town.tenant_id, thing.asset_id, thing.device_id,
+        scenario.tenant_id, thing.asset_id, thing.device_id,
     )  # fmt: skip
 
 
@@ -68,8 +68,8 @@ async def test_losses_that_are_over_end_their_alert_after_one_good_day(pool: Poo
     await frames(watching, range(1, 80), 1)
     told = []
     for _ in range(75):
-        await watching.hear({watching.town.things[0].datastream_id: 10.0})
-        told.append([event for event, rule in await watching.told() if rule == "sensor_loss"])
+        await watching.receive({watching.town.things[0].datastream_id: 10.0})
+        told.append([event for event, rule in await watching.notifications() if rule == "sensor_loss"])
         await watching.pass_time(hours=1)
 
     assert told[1] == ["opened"]
@@ -82,7 +82,7 @@ async def test_a_trial_counts_losses_as_the_engine_does(pool: Pool) -> None:
     watching = await watch(pool, one_bin)
     device_id, chance = watching.town.things[0].device_id, random.Random(6)
     heard = [
-        Frame(NOW - timedelta(minutes=13 * number), 1 + number // 100, 5000 - number - number // 100 * 40)
+        CountedUplink(NOW - timedelta(minutes=13 * number), 1 + number // 100, 5000 - number - number // 100 * 40)
         for number in range(240)
         if chance.random() < 0.6
     ]
@@ -91,11 +91,11 @@ async def test_a_trial_counts_losses_as_the_engine_does(pool: Pool) -> None:
         "status) VALUES ($1, $2, gen_random_uuid(), $3, $4, '', $2, 'empty')",
         [(device_id, *frame) for frame in heard],
     )
-    told = dict(hourly_losses(sorted(heard), NOW - timedelta(days=2), NOW))
+    told = dict(hourly_frame_loss(sorted(heard), NOW - timedelta(days=2), NOW))
     counted = {}
     for hours in range(48):
         at = NOW - timedelta(hours=hours)
-        losses, _ = await deadline_store.read_losses(pool, [watching.town.tenant_id], at, OF_AT_LEAST, 0, 10)
+        losses, _ = await deadline_store.read_frame_loss(pool, [watching.town.tenant_id], at, OF_AT_LEAST, 0, 10)
         counted |= {loss.at: loss.percent for loss in losses}
 
     assert len(told) > 40
@@ -111,24 +111,24 @@ async def test_an_alert_of_what_its_rule_watches_no_more_is_ended_and_not_left_b
     watching = await watch(pool, one_bin)
     for minutes in (0, 10):
         watching.now = NOW + timedelta(minutes=minutes)
-        await watching.hear({watching.town.things[0].datastream_id: 80.0})
+        await watching.receive({watching.town.things[0].datastream_id: 80.0})
     await change(watching, "bin_75", clear_on_emptying=False, ladder=[], **fields)
     watching.engine._orphans_every_s = 0
     await watching.pass_time(minutes=1)
     alert = (await alert_store.list_alerts(pool))[0]
 
     assert (alert.workflow, alert.resolved_cause) == ("resolved", "rule_narrowed")
-    assert [event for event, _ in await watching.told()] == ["opened", "resolved"]
+    assert [event for event, _ in await watching.notifications()] == ["opened", "resolved"]
 
 
 async def test_a_silence_rule_waits_no_more_for_what_it_watches_no_more(pool: Pool) -> None:
     watching = await watch(pool, one_bin)
-    await watching.hear({watching.town.things[0].datastream_id: 10.0})
+    await watching.receive({watching.town.things[0].datastream_id: 10.0})
     await watching.pass_time(minutes=1)
     await change(watching, "device_silent", tags=["centre"])
     await watching.pass_time(hours=5)
 
-    assert await watching.told() == []
+    assert await watching.notifications() == []
     assert await pool.fetchval("SELECT count(*) FROM deadline") == 0
 
 
@@ -146,9 +146,9 @@ async def test_a_device_that_says_its_battery_and_no_more_how_full_its_bin_is_is
     async with pool.acquire() as connection, connection.transaction():
         await rule_store.create_rule(connection, rule)
     await watching.engine._rulebook.load()
-    await watching.hear({fill: 80.0, battery: 50.0})
+    await watching.receive({fill: 80.0, battery: 50.0})
     watching.now += timedelta(minutes=10)
-    await watching.hear({fill: 82.0, battery: 50.0})
+    await watching.receive({fill: 82.0, battery: 50.0})
     await watching.pass_time(seconds=1)
     for stream in (fill, battery):
         await pool.execute(STORE_LATEST, stream, watching.now, 0.0)
@@ -158,13 +158,16 @@ async def test_a_device_that_says_its_battery_and_no_more_how_full_its_bin_is_is
         if starts_again:
             watching.start_again()
             await watching.engine.catch_up(watching.lease)
-        await watching.hear({battery: 50.0})
-    silent = (await watching.told(), {one.rule: one.condition for one in await alert_store.list_alerts(pool)})
-    await watching.hear({fill: 83.0, battery: 50.0})
+        await watching.receive({battery: 50.0})
+    silent = (
+        await watching.notifications(),
+        {one.rule: one.condition for one in await alert_store.list_alerts(pool)},
+    )
+    await watching.receive({fill: 83.0, battery: 50.0})
     await watching.pass_time(seconds=1)
 
     assert silent == ([("opened", "bin_75"), ("opened", "muet")], {"bin_75": "unknown", "muet": "firing"})
-    assert (await watching.told())[2:] == [("resolved", "muet")]
+    assert (await watching.notifications())[2:] == [("resolved", "muet")]
     assert {one.rule: one.condition for one in await alert_store.list_alerts(pool)}["bin_75"] == "firing"
 
 
@@ -176,11 +179,11 @@ async def test_after_an_outage_of_ours_no_gateway_is_called_gone_before_it_had_t
     watching.now += timedelta(hours=3)
     watching.engine._watching[0] = watching.now  # We have just started again.
     await watching.pass_time(seconds=15)
-    at_first = await watching.told()
+    at_first = await watching.notifications()
     await watching.pass_time(minutes=6)
 
     assert at_first == []
-    assert await watching.told() == [("opened", "gateway_down")]
+    assert await watching.notifications() == [("opened", "gateway_down")]
 
 
 async def test_one_alert_of_two_streams_is_as_grave_as_the_graver_and_does_not_become_milder(pool: Pool) -> None:
@@ -191,27 +194,27 @@ async def test_one_alert_of_two_streams_is_as_grave_as_the_graver_and_does_not_b
     severities = []
     for stream, value in ((first, 80.0), (second, 99.0), (first, 92.0)):
         watching.now += timedelta(minutes=1)
-        await watching.hear({stream: value})
+        await watching.receive({stream: value})
         severities.append((await alert_store.list_alerts(pool))[0].severity)
 
     assert severities == ["warning", "critical", "critical"]
-    assert [event for event, _ in await watching.told()] == ["opened", "raised"]
+    assert [event for event, _ in await watching.notifications()] == ["opened", "raised"]
 
 
 async def test_a_tenant_overseas_is_guarded_and_told_by_its_own_clocks(pool: Pool) -> None:
-    async def inhabit(town: Town) -> None:
-        await town.add("door", "Porte", "open", "1", lambda _: 0)
+    async def inhabit(scenario: AlertScenario) -> None:
+        await scenario.add_asset("door", "Porte", "open", "1", lambda _: 0)
 
     watching = await watch(pool, inhabit)
     door = watching.town.things[0].datastream_id
     # 15 o'clock UTC: 16 in Paris, when it is open, and 19 on Réunion, when it is not.
     watching.now = datetime(2026, 11, 16, 15, 0, tzinfo=UTC)
-    await watching.hear({door: 1.0})
-    in_paris = await watching.told()
+    await watching.receive({door: 1.0})
+    in_paris = await watching.notifications()
     await set_department(pool, watching.town.tenant_id, "974")
     await watching.engine._rulebook.apply([Change("tenant", watching.town.tenant_id)])
     watching.now += timedelta(minutes=1)
-    await watching.hear({door: 1.0})
+    await watching.receive({door: 1.0})
     alert = (await alert_store.list_alerts(pool))[0]
 
     assert in_paris == []
@@ -228,15 +231,15 @@ async def test_a_shard_that_moves_with_a_value_in_hand_is_told_of_once_and_by_it
         (NOW + timedelta(minutes=10 * number), value) for number, value in enumerate([76.0, 82.0, 85.0, 10.0])
     ]
 
-    async def take(engine: Engine, lease: Lease, at: datetime, value: float) -> None:
+    async def evaluate(engine: Engine, lease: Lease, at: datetime, value: float) -> None:
         at_us = int(at.timestamp() * 1_000_000)
         octets = encode_batch([Measurement(stream, at_us, value, 0)])
-        await engine.take(lease, [message_of(octets, at_us)])
+        await engine.evaluate_messages(lease, [message_of(octets, at_us)])
 
     for at, value in values[:moves_after]:
         watching.now = at
         await pool.execute(STORE, stream, at, value)
-        await take(watching.engine, watching.lease, at, value)
+        await evaluate(watching.engine, watching.lease, at, value)
     in_hand = values[moves_after]
     watching.now = in_hand[0]
     await pool.execute(STORE, stream, *in_hand)
@@ -250,10 +253,10 @@ async def test_a_shard_that_moves_with_a_value_in_hand_is_told_of_once_and_by_it
     await successor.catch_up(theirs)
     if moves_after in (1, 3):  # What somebody is told of: the former owner still tries.
         with pytest.raises(LeaseLost):
-            await take(watching.engine, watching.lease, *in_hand)
+            await evaluate(watching.engine, watching.lease, *in_hand)
     for at, value in values[moves_after:]:
         watching.now = at
-        await take(successor, theirs, at, value)
+        await evaluate(successor, theirs, at, value)
 
-    assert await watching.told() == [("opened", "bin_75"), ("resolved", "bin_75")]
+    assert await watching.notifications() == [("opened", "bin_75"), ("resolved", "bin_75")]
     assert [(one.opened_at, one.value) for one in await alert_store.list_alerts(pool)] == [(NOW, 10)]

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from alerting import alert_store, rule_store, silences
 from core.runtime.postgres import Pool
-from tests.alerting.town import SINCE_LONG, Town, on
+from tests.alerting.alert_scenario import SINCE_LONG, AlertScenario, on
 from tests.alerting.watching import NOW, watch
 
 BINS, FEWER = 500, 100
@@ -34,7 +34,7 @@ SELECT d.id, $2, gen_random_uuid(), $1, 0, -80, 5 FROM device d WHERE $3::int IS
 """
 
 
-def bins(count: int) -> Callable[[Town], Awaitable[object]]:
+def bins(count: int) -> Callable[[AlertScenario], Awaitable[object]]:
     return lambda town: town.pool.execute(PLANT, town.tenant_id, count, SINCE_LONG)
 
 
@@ -43,21 +43,21 @@ async def test_five_hundred_bins_behind_a_dead_gateway_are_one_message(pool: Poo
     streams = [row["id"] for row in await pool.fetch("SELECT id FROM datastream")]
     await pool.execute(RECEIVE, watching.town.gateway_id, NOW, None)
     await watching.see_gateway()
-    await watching.hear(dict.fromkeys(streams, 30.0))
+    await watching.receive(dict.fromkeys(streams, 30.0))
     for _ in range(8):
         await watching.pass_time(minutes=30)
-    dead = await watching.told()
+    dead = await watching.notifications()
     silent = await pool.fetchval("SELECT count(*) FROM alert WHERE device_id IS NOT NULL AND workflow = 'open'")
     await watching.see_gateway()
     await watching.pass_time(seconds=10)
     watching.now += timedelta(minutes=10)
     await watching.see_gateway()
-    await watching.hear(dict.fromkeys(streams[:-1], 30.0))
+    await watching.receive(dict.fromkeys(streams[:-1], 30.0))
     for _ in range(4):
         watching.now += timedelta(minutes=30)
         await watching.see_gateway()
         await watching.pass_time()
-    after = await watching.told()
+    after = await watching.notifications()
 
     assert silent == BINS
     assert dead == [("opened", "gateway_down")]
@@ -76,7 +76,7 @@ async def test_a_bin_that_another_gateway_hears_too_is_told_of(pool: Pool) -> No
     await pool.execute(RECEIVE, watching.town.gateway_id, NOW, None)
     await pool.execute(RECEIVE, second, NOW, 50)
     await watching.see_gateway()
-    await watching.hear(dict.fromkeys(streams, 30.0))
+    await watching.receive(dict.fromkeys(streams, 30.0))
     for _ in range(8):
         watching.now += timedelta(minutes=30)
         await pool.execute(
@@ -86,19 +86,19 @@ async def test_a_bin_that_another_gateway_hears_too_is_told_of(pool: Pool) -> No
             watching.now,
         )
         await watching.pass_time()
-    told = await watching.told()
+    told = await watching.notifications()
 
     assert told == [("opened", "gateway_down")] + [("opened", "device_silent")] * (FEWER // 50)
 
 
 async def test_a_cabinet_without_power_is_one_message_and_not_its_lamps(pool: Pool) -> None:
-    async def inhabit(town: Town) -> None:
-        cabinet = await town.add(
+    async def inhabit(scenario: AlertScenario) -> None:
+        cabinet = await scenario.add_asset(
             "lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0,
             attributes={"lighting": {"rated_power_w": 2000}},
         )  # fmt: skip
         for number in range(40):
-            await town.add(
+            await scenario.add_asset(
                 "lighting_cabinet", f"Lampe {number}", "active_power", "W", lambda _: 0, parent=cabinet,
                 attributes={"lighting": {"rated_power_w": 60}},
             )  # fmt: skip
@@ -108,14 +108,14 @@ async def test_a_cabinet_without_power_is_one_message_and_not_its_lamps(pool: Po
     watching.now = on(16, 20)
     for _ in range(3):
         await watching.pass_time(minutes=15)
-        await watching.hear(dict.fromkeys(lamps, 0.0))  # In the same minute they are judged before it.
-        await watching.hear({cabinet: 0.0})
-    dark = await watching.told()
+        await watching.receive(dict.fromkeys(lamps, 0.0))  # In the same minute they are judged before it.
+        await watching.receive({cabinet: 0.0})
+    dark = await watching.notifications()
     watching.now += timedelta(minutes=15)
-    await watching.hear({cabinet: 2000.0} | dict.fromkeys(lamps[1:], 60.0) | {lamps[0]: 0.0})
+    await watching.receive({cabinet: 2000.0} | dict.fromkeys(lamps[1:], 60.0) | {lamps[0]: 0.0})
     for _ in range(3):
         await watching.pass_time(minutes=10)
-    after = await watching.told()
+    after = await watching.notifications()
 
     assert dark == [("opened", "dark")]
     # The lamp that stays dark although its cabinet has power is told.
@@ -125,26 +125,26 @@ async def test_a_cabinet_without_power_is_one_message_and_not_its_lamps(pool: Po
 async def test_lamps_that_fall_silent_long_before_their_cabinet_is_called_silent_wait_for_its_word(
     pool: Pool,
 ) -> None:
-    async def inhabit(town: Town) -> None:
-        cabinet = await town.add("lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0)
+    async def inhabit(scenario: AlertScenario) -> None:
+        cabinet = await scenario.add_asset("lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0)
         for number in range(40):
-            await town.add("light_point", f"Lampe {number}", "switch_state", "1", lambda _: 0,
+            await scenario.add_asset("light_point", f"Lampe {number}", "switch_state", "1", lambda _: 0,
                            interval_h=1 / 6, parent=cabinet)  # fmt: skip
 
     watching = await watch(pool, inhabit)
     cabinet, *lamps = (thing.datastream_id for thing in watching.town.things)
-    await watching.hear(dict.fromkeys(lamps, 1.0))
+    await watching.receive(dict.fromkeys(lamps, 1.0))
     watching.now += timedelta(minutes=5)
-    await watching.hear({cabinet: 0.0})  # A minute later the power fails.
+    await watching.receive({cabinet: 0.0})  # A minute later the power fails.
     for _ in range(25):
         await watching.pass_time(minutes=10)
-    failed = await watching.told()
+    failed = await watching.notifications()
     silent = await pool.fetchval("SELECT count(*) FROM alert WHERE workflow = 'open'")
-    await watching.hear({cabinet: 0.0} | dict.fromkeys(lamps[1:], 1.0))
+    await watching.receive({cabinet: 0.0} | dict.fromkeys(lamps[1:], 1.0))
     for _ in range(4):
         await watching.pass_time(minutes=10)
-        await watching.hear({cabinet: 0.0} | dict.fromkeys(lamps[1:], 1.0))
-    back = await watching.told()
+        await watching.receive({cabinet: 0.0} | dict.fromkeys(lamps[1:], 1.0))
+    back = await watching.notifications()
 
     assert failed == [("opened", "device_silent")]
     assert silent == 41
@@ -155,40 +155,42 @@ async def test_lamps_that_fall_silent_long_before_their_cabinet_is_called_silent
 async def test_a_lamp_that_falls_silent_while_its_cabinet_speaks_is_told_of_at_the_cabinets_next_word(
     pool: Pool,
 ) -> None:
-    async def inhabit(town: Town) -> None:
-        cabinet = await town.add("lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0)
-        await town.add("light_point", "Lampe", "switch_state", "1", lambda _: 0, interval_h=1 / 6, parent=cabinet)
+    async def inhabit(scenario: AlertScenario) -> None:
+        cabinet = await scenario.add_asset("lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0)
+        await scenario.add_asset(
+            "light_point", "Lampe", "switch_state", "1", lambda _: 0, interval_h=1 / 6, parent=cabinet
+        )
 
     watching = await watch(pool, inhabit)
     cabinet, lamp = (thing.datastream_id for thing in watching.town.things)
-    await watching.hear({cabinet: 0.0, lamp: 1.0})
+    await watching.receive({cabinet: 0.0, lamp: 1.0})
     await watching.pass_time(minutes=40)
-    waiting = (await watching.told(), (await alert_store.list_alerts(pool))[0].muted_by)
+    waiting = (await watching.notifications(), (await alert_store.list_alerts(pool))[0].muted_by)
     await pool.execute(
         "INSERT INTO observation.latest VALUES ($1, $2, 0, 0)", cabinet, watching.now + timedelta(minutes=20)
     )
     await watching.pass_time(minutes=25)
 
     assert waiting == ([], "en attente de Armoire, dont cela dépend")
-    assert await watching.told() == [("opened", "device_silent")]
+    assert await watching.notifications() == [("opened", "device_silent")]
 
 
 async def test_a_buildings_silent_meter_explains_no_break_in_and_no_bad_air(pool: Pool) -> None:
-    async def inhabit(town: Town) -> None:
-        building = await town.add("building", "École", "active_power", "W", lambda _: 0)
-        await town.add("door", "Porte", "open", "1", lambda _: 0, parent=building)
-        await town.add("room", "Classe", "co2", "[ppm]", lambda _: 0, parent=building)
+    async def inhabit(scenario: AlertScenario) -> None:
+        building = await scenario.add_asset("building", "École", "active_power", "W", lambda _: 0)
+        await scenario.add_asset("door", "Porte", "open", "1", lambda _: 0, parent=building)
+        await scenario.add_asset("room", "Classe", "co2", "[ppm]", lambda _: 0, parent=building)
 
     watching = await watch(pool, inhabit)
     building, door, room = (thing.datastream_id for thing in watching.town.things)
-    await watching.hear({building: 0.0, room: 600.0})
+    await watching.receive({building: 0.0, room: 600.0})
     await watching.pass_time(hours=4)  # 14 o'clock: the meter is silent, and so is the room.
     for _ in range(3):
         watching.now += timedelta(minutes=20)
-        await watching.hear({room: 1700.0})
+        await watching.receive({room: 1700.0})
     watching.now = on(16, 23)
-    await watching.hear({door: 1.0})
-    told = await watching.told()
+    await watching.receive({door: 1.0})
+    told = await watching.notifications()
 
     assert ("opened", "device_silent") in told
     assert ("opened", "co2_1500") in told
@@ -198,12 +200,12 @@ async def test_a_buildings_silent_meter_explains_no_break_in_and_no_bad_air(pool
 async def test_whoever_was_told_of_a_lamp_is_told_of_its_end_though_its_cabinet_explains_it_meanwhile(
     pool: Pool,
 ) -> None:
-    async def inhabit(town: Town) -> None:
-        cabinet = await town.add(
+    async def inhabit(scenario: AlertScenario) -> None:
+        cabinet = await scenario.add_asset(
             "lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0,
             attributes={"lighting": {"rated_power_w": 2000}},
         )  # fmt: skip
-        await town.add(
+        await scenario.add_asset(
             "lighting_cabinet", "Lampe", "active_power", "W", lambda _: 0, parent=cabinet,
             attributes={"lighting": {"rated_power_w": 60}},
         )  # fmt: skip
@@ -213,15 +215,15 @@ async def test_whoever_was_told_of_a_lamp_is_told_of_its_end_though_its_cabinet_
     watching.now = on(16, 20)
     for of_cabinet, of_lamp in ((2000, 0), (2000, 0), (0, 0), (0, 0), (2000, 60)):
         watching.now += timedelta(minutes=15)
-        await watching.hear({cabinet: float(of_cabinet)})
-        await watching.hear({lamp: float(of_lamp)})
+        await watching.receive({cabinet: float(of_cabinet)})
+        await watching.receive({lamp: float(of_lamp)})
 
-    assert sorted(await watching.told()) == [("opened", "dark")] * 2 + [("resolved", "dark")] * 2
+    assert sorted(await watching.notifications()) == [("opened", "dark")] * 2 + [("resolved", "dark")] * 2
 
 
 async def test_a_cabinet_that_was_switched_off_by_order_is_not_dark(pool: Pool) -> None:
-    async def inhabit(town: Town) -> None:
-        await town.add("lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0,
+    async def inhabit(scenario: AlertScenario) -> None:
+        await scenario.add_asset("lighting_cabinet", "Armoire", "active_power", "W", lambda _: 0,
                        attributes={"lighting": {"rated_power_w": 2000}})  # fmt: skip
 
     watching = await watch(pool, inhabit)
@@ -236,17 +238,17 @@ async def test_a_cabinet_that_was_switched_off_by_order_is_not_dark(pool: Pool) 
     )  # fmt: skip
     for _ in range(4):
         watching.now += timedelta(minutes=15)
-        await watching.hear({thing.datastream_id: 0.0})
-    muted = (await watching.told(), (await alert_store.list_alerts(pool))[0].muted_by)
+        await watching.receive({thing.datastream_id: 0.0})
+    muted = (await watching.notifications(), (await alert_store.list_alerts(pool))[0].muted_by)
     watching.now = on(16, 22)
     await watching.pass_time(minutes=1)
 
     assert muted == ([], "extinction n° 1 demandée par chef")
-    assert await watching.told() == [("opened", "dark")]
+    assert await watching.notifications() == [("opened", "dark")]
 
 
-async def full_bin(town: Town) -> None:
-    await town.add("waste_container", "Bac", "fill_level", "%", lambda _: 0)
+async def full_bin(scenario: AlertScenario) -> None:
+    await scenario.add_asset("waste_container", "Bac", "fill_level", "%", lambda _: 0)
 
 
 async def test_a_silence_that_is_ended_early_tells_what_still_fires(pool: Pool) -> None:
@@ -261,8 +263,8 @@ async def test_a_silence_that_is_ended_early_tells_what_still_fires(pool: Pool) 
         assert silence is not None
         for minutes in (0, 10):
             watching.now = NOW + timedelta(minutes=minutes)
-            await watching.hear({thing.datastream_id: 80.0})
-        muted = await watching.told()
+            await watching.receive({thing.datastream_id: 80.0})
+        muted = await watching.notifications()
         ended = await silences.end_silence(connection, silence.id)
     # The silence ended on the database's clock, which is behind none of the town's.
     await pool.execute("UPDATE silence SET ends_at = $1", watching.now)
@@ -271,7 +273,7 @@ async def test_a_silence_that_is_ended_early_tells_what_still_fires(pool: Pool) 
 
     assert muted == []
     assert ended is not None
-    assert await watching.told() == [("opened", "bin_75")]
+    assert await watching.notifications() == [("opened", "bin_75")]
 
 
 async def test_a_rule_for_a_tag_watches_what_carries_it_and_an_asset_rule_opens_one_alert_for_all_its_streams(
@@ -279,7 +281,7 @@ async def test_a_rule_for_a_tag_watches_what_carries_it_and_an_asset_rule_opens_
 ) -> None:
     watching = await watch(pool, full_bin)
     thing, town = watching.town.things[0], watching.town
-    other = await town.add("waste_container", "Bac 2", "fill_level", "%", lambda _: 0)
+    other = await town.add_asset("waste_container", "Bac 2", "fill_level", "%", lambda _: 0)
     second = await pool.fetchval(
         "INSERT INTO datastream (tenant_id, asset_id, device_id, channel, quantity, unit) "
         "VALUES ($1, $2, $3, '2', 'fill_level', '%') RETURNING id",
@@ -292,15 +294,15 @@ async def test_a_rule_for_a_tag_watches_what_carries_it_and_an_asset_rule_opens_
             connection, bin_75.id, {"tags": ["ecole"], "scope": "asset", "for_readings": 1}
         )
     await watching.engine._rulebook.load()
-    await watching.hear({thing.datastream_id: 80.0, other.datastream_id: 90.0})
+    await watching.receive({thing.datastream_id: 80.0, other.datastream_id: 90.0})
     watching.now += timedelta(minutes=1)
-    await watching.hear({second: 85.0})
+    await watching.receive({second: 85.0})
     watching.now += timedelta(minutes=1)
-    await watching.hear({thing.datastream_id: 10.0})
-    half = await watching.told()
+    await watching.receive({thing.datastream_id: 10.0})
+    half = await watching.notifications()
     watching.now += timedelta(minutes=1)
-    await watching.hear({second: 12.0})
+    await watching.receive({second: 12.0})
 
     assert half == [("opened", "bin_75")]
-    assert await watching.told() == [("opened", "bin_75"), ("resolved", "bin_75")]
+    assert await watching.notifications() == [("opened", "bin_75"), ("resolved", "bin_75")]
     assert [alert.asset_id for alert in await alert_store.list_alerts(pool)] == [thing.asset_id]

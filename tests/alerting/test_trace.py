@@ -5,8 +5,8 @@ from pathlib import Path
 from alerting import alert_store
 from alerting.queue import decode_message
 from core.runtime.postgres import Pool
+from tests.alerting.alert_scenario import scenario_of
 from tests.alerting.crashes import Fuse
-from tests.alerting.town import town_of
 
 # Local instant, event, severity, text: checked by hand against the scripts of the town, line by line.
 LINES = (Path(__file__).parent / "thirty_days.txt").read_text("utf-8").splitlines()
@@ -15,12 +15,12 @@ EXPECTED = [tuple(line.split(" | ", 3)) for line in LINES]
 
 async def test_thirty_days_of_a_town_are_told_as_they_should_be_and_nothing_twice_whoever_dies(pool: Pool) -> None:
     """With another seed, a team, and all that delivers: `test_told_once.py`."""
-    async with town_of(pool, Fuse(1, 600)) as days:
+    async with scenario_of(pool, Fuse(1, 600)) as days:
         await days.play()
         alerts = await alert_store.list_alerts(pool, workflow=["open"])
 
         assert days.deaths > 50
-        assert await days.town.notices() == EXPECTED
+        assert await days.town.notifications() == EXPECTED
         assert await count_distinct_messages(pool) == len(EXPECTED)
         # Sensors died when their bins were full: that resolves nothing.
         assert [(one.condition, one.value) for one in alerts if one.rule == "bin_75"] == [

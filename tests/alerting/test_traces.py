@@ -51,7 +51,7 @@ async def test_the_trace_of_the_value_that_opened_an_alert_is_in_its_notice_and_
     ]
 
     with capture_logs() as said:
-        await engine.take(lease, [message_of(encode_batch(items), micros(now))])
+        await engine.evaluate_messages(lease, [message_of(encode_batch(items), micros(now))])
 
     notice = await pool.fetchrow("SELECT id, event, trace_id FROM alert_notice")
     assert notice is not None

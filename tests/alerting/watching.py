@@ -9,8 +9,8 @@ from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.runtime.lease import Lease, take_lease
 from core.runtime.postgres import Pool
+from tests.alerting.alert_scenario import SINCE_LONG, AlertScenario, on
 from tests.alerting.crashes import message_of
-from tests.alerting.town import SINCE_LONG, Town, on
 
 NOW = on(16, 10)
 
@@ -18,15 +18,15 @@ NOW = on(16, 10)
 class Watch:
     """An engine over a town, whose clock is moved by hand."""
 
-    def __init__(self, town: Town, engine: Engine, lease: Lease) -> None:
-        self.town, self.engine, self.lease = town, engine, lease
+    def __init__(self, scenario: AlertScenario, engine: Engine, lease: Lease) -> None:
+        self.town, self.engine, self.lease = scenario, engine, lease
         self.now = NOW
 
-    async def hear(self, values: dict[int, float]) -> None:
+    async def receive(self, values: dict[int, float]) -> None:
         """Values by datastream, now."""
         at_us = int(self.now.timestamp() * 1_000_000)
         items = [Measurement(stream, at_us, value, 0) for stream, value in values.items()]
-        await self.engine.take(self.lease, [message_of(encode_batch(items), at_us)])
+        await self.engine.evaluate_messages(self.lease, [message_of(encode_batch(items), at_us)])
 
     async def see_gateway(self) -> None:
         await self.town.pool.execute(
@@ -47,7 +47,7 @@ class Watch:
         )
         self.engine._watching[0] = SINCE_LONG
 
-    async def told(self) -> list[tuple[str, str]]:
+    async def notifications(self) -> list[tuple[str, str]]:
         rows = await self.town.pool.fetch(
             "SELECT n.event, r.name FROM alert_notice n JOIN alert a ON a.id = n.alert_id "
             "JOIN alert_rule r ON r.id = a.rule_id ORDER BY n.at, n.event, r.name"
@@ -56,10 +56,10 @@ class Watch:
 
 
 async def watch(
-    pool: Pool, inhabit: Callable[[Town], Awaitable[object]], least_watch: timedelta = timedelta(0)
+    pool: Pool, inhabit: Callable[[AlertScenario], Awaitable[object]], least_watch: timedelta = timedelta(0)
 ) -> Watch:
     """The town with these in it, watched since long."""
-    town = Town(pool)
+    town = AlertScenario(pool)
     await town.settle()
     await inhabit(town)
     lease = await take_lease(pool, "alerting", 0, "test")

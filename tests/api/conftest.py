@@ -173,7 +173,7 @@ class Observations:
         )
 
     async def uplink(
-        self, dev_eui: str, time: datetime, *, status: str = "decoded", heard_by: list[str] | None = None
+        self, dev_eui: str, time: datetime, *, status: str = "decoded", gateways: list[str] | None = None
     ) -> UUID:
         device_id, uplink_id = await self.device_id(dev_eui), uuid4()
         await self._pool.execute(
@@ -185,7 +185,7 @@ class Observations:
             status,
             "canal inconnu" if status == "undecodable" else None,
         )
-        for place, gateway_id in enumerate(heard_by or []):
+        for place, gateway_id in enumerate(gateways or []):
             await self._pool.execute(
                 "INSERT INTO observation.reception SELECT $1, $2, $3, g.id, 0, $4, 5 FROM gateway g "
                 "WHERE g.gateway_id = $5",

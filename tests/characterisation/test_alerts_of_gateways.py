@@ -123,9 +123,9 @@ async def test_frames_in_a_gateway_s_name_from_elsewhere_open_one_alert_with_how
         gateway_known_at_its_address(rig, gateway_id) as station,
         rig.udp_station(gateway_id, ELSEWHERE) as thief,
     ):
-        await station.hear(UPLINK)
+        await station.receive(UPLINK)
         for _ in range(3):
-            await thief.hear(UPLINK)
+            await thief.receive(UPLINK)
         found = await alerts(pool, occurrences=1)
         times = await pool.fetchval("SELECT sum(times)::float8 FROM gateway_address_change WHERE refused")
 

@@ -84,7 +84,7 @@ UPLINK: dict[str, Any] = {
     "spreading_factor": 9,
     "bandwidth": 125_000,
     "late": False,
-    "heard_by": [{"gateway_id": GATEWAY_ID, "antenna": 1, "rssi": -117.5, "snr": -9.25}],
+    "receptions": [{"gateway_id": GATEWAY_ID, "antenna": 1, "rssi": -117.5, "snr": -9.25}],
     "trace_id": TRACE_ID,
 }
 MEASUREMENT: dict[str, Any] = {
@@ -124,14 +124,16 @@ def test_frame_without_round_trip_and_trace_is_read() -> None:
 def test_uplink_of_today_is_read_and_written_alike(octets: bytes, changes: dict[str, bool]) -> None:
     (uplink,) = UPLINK_BATCHES.decode(octets)
 
-    assert asdict(uplink) | {"heard_by": [asdict(one) for one in uplink.heard_by]} == UPLINK | changes
+    assert asdict(uplink) | {"receptions": [asdict(one) for one in uplink.receptions]} == UPLINK | changes
     assert encode_batch([uplink]) == octets
 
 
 def test_uplink_without_trace_is_read() -> None:
     (uplink,) = UPLINK_BATCHES.decode(UPLINKS_WITHOUT_TRACE)
 
-    assert asdict(uplink) | {"heard_by": [asdict(one) for one in uplink.heard_by]} == UPLINK | {"trace_id": b""}
+    assert asdict(uplink) | {"receptions": [asdict(one) for one in uplink.receptions]} == UPLINK | {
+        "trace_id": b""
+    }
 
 
 def test_measurements_of_today_are_read_and_written_alike() -> None:

@@ -210,7 +210,7 @@ async def network_world(
         await admin.execute(ADD_SESSION, device_id, address)
     await admin.execute(HARM.format(event="UPDATE OF f_cnt_up", table="session", column="device_id"))
     phys = [build_uplink(address, CIPHER, 0, f_port=2, payload=b"%d" % n) for n, address in enumerate(ADDRESSES)]
-    copies = Network.copies
+    copies = Network.frames_of
 
     def frame(number: int) -> Any:
         (copy,) = copies(None, phys[number])  # pyright: ignore[reportArgumentType] - It asks nothing of its world.

@@ -52,7 +52,7 @@ async def test_queued_event_of_today_is_published(partner: Partner, case: str) -
     await partner.bench.pool.execute(ROW, partner.application, partner.device_id, kind, what)
 
     async with partner.bench.intake():
-        (event,) = await partner.hears(kind)
+        (event,) = await partner.collect(kind)
 
     about = event.pop("deviceInfo")
     event.pop("deduplicationId", None)

@@ -29,7 +29,7 @@ async def test_join_nonces_of_the_former_program_are_gone_on_from(idle_network: 
     await network.start()
 
     for phy_payload in (USED, FRESH):
-        await network.bus.publish(topics.frames(SHARD), encode_batch(network.copies(phy_payload)))
+        await network.bus.publish(topics.frames(SHARD), encode_batch(network.frames_of(phy_payload)))
         await network.all_acknowledged()
     request = await network.bridge.next()
 

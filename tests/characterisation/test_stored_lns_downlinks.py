@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from core.runtime.mqtt import MqttEdge
+from core.runtime.mqtt import MqttSession
 from tests.contracts.lns_rig import Bench, until
 from tests.contracts.lns_takers import broker_api, http_api
 from tests.contracts.test_lns_downlinks import Carried
@@ -30,7 +30,7 @@ FROM downlink ORDER BY id
 
 
 @pytest.fixture
-async def carried(bench: Bench, lns: MqttEdge) -> AsyncGenerator[Carried]:
+async def carried(bench: Bench, lns: MqttSession) -> AsyncGenerator[Carried]:
     async with AsyncExitStack() as opened:
         http = await opened.enter_async_context(http_api())
         broker = await opened.enter_async_context(broker_api(bench))

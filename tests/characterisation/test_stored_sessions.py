@@ -170,7 +170,7 @@ async def test_session_row_of_today_is_read_in_full(pool: Pool) -> None:
     assert (held.id, held.device_id, held.dev_addr, held.slot) == (session_id, device_id, DEV_ADDR, SLOT)
     assert asdict(progress.state) | {"last_uplink": asdict(last)} == STATE
     assert progress.uplink_id == UPLINK_ID.bytes
-    assert [asdict(one) for one in progress.heard_by] == HEARD
+    assert [asdict(one) for one in progress.receptions] == HEARD
 
 
 async def test_session_is_written_in_the_form_of_today(pool: Pool) -> None:
@@ -244,9 +244,9 @@ async def test_frame_after_a_stored_session_goes_on_with_its_counter_and_a_repea
     await network.pool.execute("UPDATE device SET skip_f_cnt_check = false")
     await network.start()
 
-    await network.bus.publish(topics.frames(SLOT % 4), encode_batch(network.copies(LAST_PHY)))
+    await network.bus.publish(topics.frames(SLOT % 4), encode_batch(network.frames_of(LAST_PHY)))
     repeated = await network.next_uplink()
-    await network.bus.publish(topics.frames(SLOT % 4), encode_batch(network.copies(NEXT_PHY)))
+    await network.bus.publish(topics.frames(SLOT % 4), encode_batch(network.frames_of(NEXT_PHY)))
     following = await network.next_uplink()
     await network.all_acknowledged()
 

@@ -94,22 +94,22 @@ async def test_a_restored_stack_has_every_row_and_goes_on(folder: Path) -> None:
         await stack.stop()
 
 
-def check_status(shown: str, told: dict[str, Any], url: str, folder: Path) -> None:
+def check_status(shown: str, status: dict[str, Any], url: str, folder: Path) -> None:
     """What runs, what is in it, and the backup that was made a moment before."""
-    assert told["url"] == url
-    assert [(one["name"], one["ready"]) for one in told["services"]] == [
+    assert status["url"] == url
+    assert [(one["name"], one["ready"]) for one in status["services"]] == [
         ("postgres", True),
         ("nats", True),
         ("mosquitto", True),
         ("maintenance", True),
     ]
-    assert told["database"]["schema"] == told["database"]["schema_wanted"] == len(migrations())
-    assert told["database"]["devices"] == 1
-    assert [one["name"] for one in told["streams"]] == ["FRAMES", "UPLINKS"]
-    assert told["disk"]["free"] > 0
-    assert told["backups"] == str(folder)
-    assert told["backup_at"] is not None
-    assert told["problems"] == {}
+    assert status["database"]["schema"] == status["database"]["schema_wanted"] == len(migrations())
+    assert status["database"]["devices"] == 1
+    assert [one["name"] for one in status["streams"]] == ["FRAMES", "UPLINKS"]
+    assert status["disk"]["free"] > 0
+    assert status["backups"] == str(folder)
+    assert status["backup_at"] is not None
+    assert status["problems"] == {}
     for words in (url, "4 prêts", f"schéma {len(migrations())}", "NATS 2.", "il y a", "Tout est prêt."):
         assert words in shown
 

@@ -32,7 +32,7 @@ def about(findings: list[Finding], subject: str) -> Finding:
     return found
 
 
-async def register(pool: Pool, *, heard: timedelta | None, name: str = "Mairie") -> None:
+async def register(pool: Pool, *, last_seen_ago: timedelta | None, name: str = "Mairie") -> None:
     await pool.execute("INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') ON CONFLICT DO NOTHING")
     gateway = await pool.fetchval(
         "INSERT INTO gateway (tenant_id, gateway_id, name) SELECT id, $1, $2 FROM tenant WHERE slug = 'metz' "
@@ -40,16 +40,18 @@ async def register(pool: Pool, *, heard: timedelta | None, name: str = "Mairie")
         os.urandom(8),
         name,
     )
-    if heard is not None:
+    if last_seen_ago is not None:
         await pool.execute(
-            "INSERT INTO gateway_state VALUES ($1, 'udp', '192.0.2.1', now() - $2::interval)", gateway, heard
+            "INSERT INTO gateway_state VALUES ($1, 'udp', '192.0.2.1', now() - $2::interval)",
+            gateway,
+            last_seen_ago,
         )
 
 
 async def test_an_installation_that_works_has_nothing_wrong(
     pool: Pool, database_url: str, nats_url: str, mosquitto_server: PrivateMosquitto
 ) -> None:
-    await register(pool, heard=timedelta(seconds=10))
+    await register(pool, last_seen_ago=timedelta(seconds=10))
     async with connect_bus(nats_url, "test") as bus:
         await bus.ensure_streams()
     place = Place(database_url=database_url, nats_url=nats_url, mqtt_url=mosquitto_server.url(BRIDGE), kek=KEK)
@@ -93,7 +95,7 @@ async def test_migrations_that_are_behind(database) -> None:
 
 
 async def test_a_key_that_opens_nothing(pool: Pool, database_url: str) -> None:
-    await register(pool, heard=timedelta())
+    await register(pool, last_seen_ago=timedelta())
     await pool.execute(
         "WITH p AS (INSERT INTO device_profile (tenant_id, name, vendor, model, codec) "
         "SELECT id, 'p', 'v', 'm', 'c' FROM tenant WHERE slug = 'metz' RETURNING id, tenant_id) "
@@ -118,7 +120,7 @@ async def test_a_key_that_opens_nothing(pool: Pool, database_url: str) -> None:
 @pytest.mark.parametrize("column", ["webhook_endpoint.secret_wrapped", "device_decoding_key.key_wrapped"])
 async def test_a_key_that_opens_the_devices_and_not_the_rest(pool: Pool, database_url: str, column: str) -> None:
     """A table that comes later is found by its columns: this one is listed only to be filled."""
-    await register(pool, heard=timedelta())
+    await register(pool, last_seen_ago=timedelta())
     foreign = KeyWrap("kek-0", bytes.fromhex("33" * 32)).wrap(bytes(16))
     fill = {
         "webhook_endpoint.secret_wrapped": (
@@ -144,10 +146,10 @@ async def test_a_key_that_opens_the_devices_and_not_the_rest(pool: Pool, databas
 
 
 async def test_gateways_that_are_silent(pool: Pool, database_url: str) -> None:
-    await register(pool, heard=timedelta(hours=1), name="Clocher")
+    await register(pool, last_seen_ago=timedelta(hours=1), name="Clocher")
 
     alone = about(await examine_database(Place(database_url=database_url)), "passerelles")
-    await register(pool, heard=timedelta(seconds=5), name="Mairie")
+    await register(pool, last_seen_ago=timedelta(seconds=5), name="Mairie")
     one_of_two = about(await examine_database(Place(database_url=database_url)), "passerelles")
 
     assert (alone.severity, one_of_two.severity) == (Severity.CRITICAL, Severity.WARNING)
@@ -156,7 +158,7 @@ async def test_gateways_that_are_silent(pool: Pool, database_url: str) -> None:
 
 
 async def test_a_shard_that_nobody_owns(pool: Pool, database_url: str) -> None:
-    await register(pool, heard=timedelta())
+    await register(pool, last_seen_ago=timedelta())
     await pool.execute(
         "INSERT INTO shard_lease (service, shard, epoch, owner, expires_at) "
         "VALUES ('ingest', 2, 7, 'ingest-1', now() - interval '5 minutes')"

@@ -14,7 +14,7 @@ import pytest
 
 from core.messages import topics
 from core.runtime.bus import connect_bus
-from core.runtime.mqtt import MqttEdge, MqttSettings
+from core.runtime.mqtt import MqttSession, MqttSettings
 from core.runtime.postgres import Pool, Record
 from registry.keys import KeyWrap
 from registry.lns_sources import create_source
@@ -26,7 +26,7 @@ from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
 from services.supervisor.nats import PrivateNats
 from services.supervisor.ports import LOOPBACK, free_tcp_port
 from tests.conftest import running
-from tests.contracts.lns_samples import Heard, Message, Sample
+from tests.contracts.lns_samples import Message, Sample, SampleUplink
 
 KEK = bytes(range(16))
 US = 1_000_000
@@ -67,7 +67,7 @@ class Bench:
         )
         self.http_port = free_tcp_port()
 
-    async def device(self, heard: Heard, tenant_id: int = 0) -> int:
+    async def device(self, uplink: SampleUplink, tenant_id: int = 0) -> int:
         """The device that was heard; the gateway is ours, too."""
         tenant = tenant_id or self.tenant_id
         profile = await self.pool.fetchval(
@@ -75,14 +75,14 @@ class Bench:
             "VALUES ($1, gen_random_uuid()::text, 'v', 'm', 'milesight.em400') RETURNING id",
             tenant,
         )
-        await self.gateway(heard.gateway_id)
+        await self.gateway(uplink.gateway_id)
         return await self.pool.fetchval(
             "INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, activation) "
             "VALUES ($1, $2, $2, 'd', $3, $4, 'ABP') RETURNING id",
             tenant,
-            heard.dev_eui,
+            uplink.dev_eui,
             profile,
-            heard.dev_eui[0] & 15,
+            uplink.dev_eui[0] & 15,
         )
 
     async def gateway(self, gateway_id: bytes) -> None:
@@ -238,9 +238,9 @@ async def bench(
 
 
 @pytest.fixture
-async def lns(lns_broker: PrivateMosquitto) -> AsyncGenerator[MqttEdge]:
+async def lns(lns_broker: PrivateMosquitto) -> AsyncGenerator[MqttSession]:
     """The LNS itself, at its broker."""
-    edge = MqttEdge(
+    edge = MqttSession(
         MqttSettings(mqtt_url=lns_broker.url(SIMULATOR), mqtt_client_id=f"lns-{secrets.token_hex(4)}"), ()
     )
     task = asyncio.create_task(edge.run())

@@ -19,7 +19,7 @@ EM400 = bytes.fromhex("01755c0367010104824408050001")  # README of em400-udl: 92
 
 
 @dataclass(frozen=True)
-class Heard:
+class SampleUplink:
     """What was on the air, and when."""
 
     heard_at_us: int
@@ -51,7 +51,7 @@ class Sample:
     """An LNS: how it tells of a frame, and what it leaves out."""
 
     kind: str
-    write: Callable[[Heard], Message]
+    write: Callable[[SampleUplink], Message]
     over_mqtt: str | None = None  # The filter that is subscribed to.
     over_http: bool = True
     counts: bool = True
@@ -68,25 +68,25 @@ def millis(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds")
 
 
-def chirpstack(heard: Heard) -> Message:
+def chirpstack(uplink: SampleUplink) -> Message:
     event = integration.UplinkEvent(
         deduplication_id="57433366-50a6-4dc2-8145-2df1bbc70d9e",
         dev_addr="00189440",
         adr=True,
-        f_cnt=heard.f_cnt,
-        f_port=heard.f_port,
-        confirmed=heard.confirmed,
-        data=heard.payload,
+        f_cnt=uplink.f_cnt,
+        f_port=uplink.f_port,
+        confirmed=uplink.confirmed,
+        data=uplink.payload,
         region_config_id="eu868",
-        device_info=integration.DeviceInfo(dev_eui=heard.dev_eui.hex(), device_name="benne 12"),
+        device_info=integration.DeviceInfo(dev_eui=uplink.dev_eui.hex(), device_name="benne 12"),
     )
-    event.time.CopyFrom(nanoseconds(heard.at, 242))
-    rx_info = event.rx_info.add(gateway_id=heard.gateway_id.hex(), uplink_id=7, rssi=-104, snr=5.5)
-    rx_info.ns_time.CopyFrom(nanoseconds(heard.lns_at, 999))
+    event.time.CopyFrom(nanoseconds(uplink.at, 242))
+    rx_info = event.rx_info.add(gateway_id=uplink.gateway_id.hex(), uplink_id=7, rssi=-104, snr=5.5)
+    rx_info.ns_time.CopyFrom(nanoseconds(uplink.lns_at, 999))
     event.tx_info.frequency = 868_100_000
     event.tx_info.modulation.lora.bandwidth = 125_000
     event.tx_info.modulation.lora.spreading_factor = 7
-    topic = f"application/4a3c/device/{heard.dev_eui.hex()}/event/up"
+    topic = f"application/4a3c/device/{uplink.dev_eui.hex()}/event/up"
     return Message(MessageToJson(event).encode(), topic)
 
 
@@ -97,28 +97,28 @@ def nanoseconds(at: datetime, more: int) -> Timestamp:
     return stamp
 
 
-def the_things_stack(heard: Heard) -> Message:
-    received_at = heard.lns_at.isoformat().replace("+00:00", "789Z")
+def the_things_stack(uplink: SampleUplink) -> Message:
+    received_at = uplink.lns_at.isoformat().replace("+00:00", "789Z")
     body: dict[str, Any] = {
         "end_device_ids": {
             "device_id": "benne-12",
             "application_ids": {"application_id": "bennes"},
-            "dev_eui": heard.dev_eui.hex().upper(),
+            "dev_eui": uplink.dev_eui.hex().upper(),
             "join_eui": "800000000000000C",
             "dev_addr": "00BCB929",
         },
         "correlation_ids": ["gs:uplink:01"],
-        "received_at": (heard.lns_at + timedelta(milliseconds=30)).isoformat(),
+        "received_at": (uplink.lns_at + timedelta(milliseconds=30)).isoformat(),
         "uplink_message": {
             "session_key_id": "AXA50w==",
-            "f_port": heard.f_port,
-            "f_cnt": heard.f_cnt,
-            "frm_payload": base64.b64encode(heard.payload).decode(),
+            "f_port": uplink.f_port,
+            "f_cnt": uplink.f_cnt,
+            "frm_payload": base64.b64encode(uplink.payload).decode(),
             "rx_metadata": [
                 {"gateway_ids": {"gateway_id": "packetbroker"}, "packet_broker": {}, "rssi": -90},
                 {
-                    "gateway_ids": {"gateway_id": "mairie", "eui": heard.gateway_id.hex().upper()},
-                    "time": heard.at.isoformat().replace("+00:00", "Z"),
+                    "gateway_ids": {"gateway_id": "mairie", "eui": uplink.gateway_id.hex().upper()},
+                    "time": uplink.at.isoformat().replace("+00:00", "Z"),
                     "rssi": -104,
                     "channel_rssi": -104,
                     "snr": 5.5,
@@ -129,43 +129,43 @@ def the_things_stack(heard: Heard) -> Message:
                 "frequency": "868100000",
             },
             "received_at": received_at,
-            "confirmed": heard.confirmed,
+            "confirmed": uplink.confirmed,
             "consumed_airtime": "0.056576s",
         },
     }
     return Message(json.dumps(body).encode(), "v3/bennes@ttn/devices/benne-12/up")
 
 
-def thingpark(heard: Heard) -> Message:
-    return thingpark_of(heard, str)
+def thingpark(uplink: SampleUplink) -> Message:
+    return thingpark_of(uplink, str)
 
 
-def thingpark_numbers(heard: Heard) -> Message:
-    return thingpark_of(heard, lambda number: number)
+def thingpark_numbers(uplink: SampleUplink) -> Message:
+    return thingpark_of(uplink, lambda number: number)
 
 
-def thingpark_of(heard: Heard, written: Callable[[float], Any]) -> Message:
+def thingpark_of(uplink: SampleUplink, written: Callable[[float], Any]) -> Message:
     """Old platforms write numbers as texts. Its base stations have names of 32 bits; here they have EUIs."""
     report = {
-        "Time": millis(heard.at.astimezone(None)),
-        "DevEUI": heard.dev_eui.hex().upper(),
-        "FPort": written(heard.f_port),
-        "FCntUp": written(heard.f_cnt),
+        "Time": millis(uplink.at.astimezone(None)),
+        "DevEUI": uplink.dev_eui.hex().upper(),
+        "FPort": written(uplink.f_port),
+        "FCntUp": written(uplink.f_cnt),
         "ADRbit": written(1),
-        "MType": written(4 if heard.confirmed else 2),
-        "payload_hex": heard.payload.hex(),
+        "MType": written(4 if uplink.confirmed else 2),
+        "payload_hex": uplink.payload.hex(),
         "mic_hex": "b4998693",
         "SpFact": written(7),
         "SubBand": "G1",
         "Channel": "LC2",
         "Frequency": written(868.1),
         "Late": written(0),
-        "Lrrid": heard.gateway_id.hex().upper(),
+        "Lrrid": uplink.gateway_id.hex().upper(),
         "Lrrs": {
             "Lrr": [
                 {"Lrrid": "FF0103E7", "Chain": "0", "LrrRSSI": "-112.000000", "LrrSNR": "-5.000000"},
                 {
-                    "Lrrid": heard.gateway_id.hex().upper(),
+                    "Lrrid": uplink.gateway_id.hex().upper(),
                     "Chain": written(0),
                     "LrrRSSI": written(-104.0),
                     "LrrSNR": written(5.5),
@@ -178,14 +178,14 @@ def thingpark_of(heard: Heard, written: Callable[[float], Any]) -> Message:
     return Message(json.dumps({"DevEUI_uplink": report}).encode())
 
 
-def live_objects(heard: Heard) -> Message:
-    urn = f"urn:lo:nsid:lora:{heard.dev_eui.hex().upper()}"
+def live_objects(uplink: SampleUplink) -> Message:
+    urn = f"urn:lo:nsid:lora:{uplink.dev_eui.hex().upper()}"
     body = {
         "streamId": urn,
-        "timestamp": millis(heard.at).replace("+00:00", "Z"),
-        "created": millis(heard.lns_at).replace("+00:00", "Z"),
+        "timestamp": millis(uplink.at).replace("+00:00", "Z"),
+        "created": millis(uplink.lns_at).replace("+00:00", "Z"),
         "model": "lora_v0",
-        "value": {"payload": heard.payload.hex()},
+        "value": {"payload": uplink.payload.hex()},
         "tags": [],
         "metadata": {
             "connector": "lora",
@@ -193,10 +193,10 @@ def live_objects(heard: Heard) -> Message:
             "group": {"id": "root", "path": "/"},
             "network": {
                 "lora": {
-                    "devEUI": heard.dev_eui.hex().upper(),
-                    "port": heard.f_port,
-                    "fcnt": heard.f_cnt,
-                    "messageType": "CONFIRMED_DATA_UP" if heard.confirmed else "UNCONFIRMED_DATA_UP",
+                    "devEUI": uplink.dev_eui.hex().upper(),
+                    "port": uplink.f_port,
+                    "fcnt": uplink.f_cnt,
+                    "messageType": "CONFIRMED_DATA_UP" if uplink.confirmed else "UNCONFIRMED_DATA_UP",
                     "rssi": -104.0,
                     "snr": 5.5,
                     "sf": 7,
@@ -211,20 +211,20 @@ def live_objects(heard: Heard) -> Message:
     return Message(json.dumps(body).encode(), "fifo/bennes")
 
 
-def wanesy(heard: Heard) -> Message:
+def wanesy(uplink: SampleUplink) -> Message:
     body = {
         "id": "5e32e86922697b0001e828d5",
-        "endDevice": {"devEui": heard.dev_eui.hex().upper(), "devAddr": "020DEA52", "cluster": {"id": 359}},
-        "fPort": heard.f_port,
+        "endDevice": {"devEui": uplink.dev_eui.hex().upper(), "devAddr": "020DEA52", "cluster": {"id": 359}},
+        "fPort": uplink.f_port,
         "fCntDown": 1,
-        "fCntUp": heard.f_cnt,
+        "fCntUp": uplink.f_cnt,
         "adr": True,
-        "confirmed": heard.confirmed,
+        "confirmed": uplink.confirmed,
         "encrypted": False,
-        "payload": heard.payload.hex(),
+        "payload": uplink.payload.hex(),
         "encodingType": "HEXA",
-        "recvTime": (heard.heard_at_us + LNS_DELAY_US) // 1000,
-        "gwRecvTime": heard.heard_at_us // 1000,
+        "recvTime": (uplink.heard_at_us + LNS_DELAY_US) // 1000,
+        "gwRecvTime": uplink.heard_at_us // 1000,
         "classB": False,
         "delayed": False,
         "ulFrequency": 868.1,
@@ -233,20 +233,20 @@ def wanesy(heard: Heard) -> Message:
         "codingRate": "4/5",
         "gwCnt": 1,
         "gwInfo": [
-            {"gwEui": heard.gateway_id.hex().upper(), "rfRegion": "EU868", "rssi": -104, "snr": 5.5, "antenna": 0}
+            {"gwEui": uplink.gateway_id.hex().upper(), "rfRegion": "EU868", "rssi": -104, "snr": 5.5, "antenna": 0}
         ],
     }
     headers = {"content-type": "application/vnd.kerlink.iot-v1+json"}
     return Message(json.dumps(body).encode(), "dataUp", headers)
 
 
-def generic(heard: Heard) -> Message:
+def generic(uplink: SampleUplink) -> Message:
     body = {
-        "device": heard.dev_eui.hex(),
-        "time": heard.lns_at.isoformat().replace("+00:00", "Z"),
-        "port": heard.f_port,
-        "payload": heard.payload.hex(),
-        "id": f"m-{heard.f_cnt}",
+        "device": uplink.dev_eui.hex(),
+        "time": uplink.lns_at.isoformat().replace("+00:00", "Z"),
+        "port": uplink.f_port,
+        "payload": uplink.payload.hex(),
+        "id": f"m-{uplink.f_cnt}",
     }
     return Message(json.dumps(body).encode(), "objets")
 

@@ -14,11 +14,11 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from core.runtime.health import serve_http
-from core.runtime.mqtt import MqttEdge, MqttSettings
+from core.runtime.mqtt import MqttSession, MqttSettings
 from services.supervisor.mosquitto import SIMULATOR
 from services.supervisor.ports import LOOPBACK
 from tests.contracts.lns_rig import Bench, SourceOfTest, now_us
-from tests.contracts.lns_samples import Heard, Message
+from tests.contracts.lns_samples import Message, SampleUplink
 
 AS_KEY = "ab" * 16
 
@@ -61,7 +61,7 @@ class HttpApi:
         app.add_api_route("/application/dataDown", self._data_down, methods=post)
         return app
 
-    def _take(self, request: Request, taken: Taken, **answer: Any) -> Response:
+    def _record_request(self, request: Request, taken: Taken, **answer: Any) -> Response:
         self.headers = dict(request.headers)
         self.came.set()
         if self.refuse_with is not None:
@@ -72,20 +72,20 @@ class HttpApi:
     async def _push(self, request: Request, app: str, device: str) -> Response:
         downlink = json.loads(await request.body())["downlinks"][0]
         assert (app, device) == ("bennes", "benne-12")
-        return self._take(request, taken_by_tts(downlink), content="{}")
+        return self._record_request(request, taken_by_tts(downlink), content="{}")
 
     async def _thingpark(self, request: Request) -> Response:
         query = request.query_params
         taken = Taken(
             query["CorrelationID"], int(query["FPort"]), bytes.fromhex(query["Payload"]), query["Confirmed"] == "1"
         )
-        return self._take(request, taken, content="<html><body>Request queued by LRC</body></html>")
+        return self._record_request(request, taken, content="<html><body>Request queued by LRC</body></html>")
 
     async def _command(self, request: Request, urn: str) -> Response:
         assert urn.startswith("urn:lo:nsid:lora:")
         value = json.loads(await request.body())["request"]["value"]
         taken = Taken(secrets.token_hex(12), value["port"], bytes.fromhex(value["data"]), value["confirmed"])
-        return self._take(request, taken, content=json.dumps({"id": taken.item, "status": "PENDING"}))
+        return self._record_request(request, taken, content=json.dumps({"id": taken.item, "status": "PENDING"}))
 
     async def _status(self, item: str) -> Response:
         assert item in [taken.item for taken in self.taken]
@@ -101,7 +101,7 @@ class HttpApi:
         body = json.loads(await request.body())
         taken = Taken(secrets.token_hex(12), body["fPort"], bytes.fromhex(body["payload"]), body["confirmed"])
         location = {"Location": f"/application/dataDown/{taken.item}"}
-        return self._take(request, taken, status_code=201, headers=location)
+        return self._record_request(request, taken, status_code=201, headers=location)
 
 
 def taken_by_tts(downlink: Mapping[str, Any]) -> Taken:
@@ -125,7 +125,7 @@ async def http_api() -> AsyncGenerator[HttpApi]:
 class BrokerApi:
     """An LNS that reads its own broker."""
 
-    edge: MqttEdge
+    edge: MqttSession
     taken: list[Taken] = field(default_factory=list)
     topics: list[str] = field(default_factory=list)
 
@@ -147,7 +147,7 @@ class BrokerApi:
 async def broker_api(bench: Bench) -> AsyncGenerator[BrokerApi]:
     filters = [bench.topic("application/+/device/+/command/down"), bench.topic("v3/+/devices/+/down/push")]
     settings = MqttSettings(mqtt_url=bench.broker.url(SIMULATOR), mqtt_client_id=f"taker-{secrets.token_hex(4)}")
-    api = BrokerApi(MqttEdge(settings, filters))
+    api = BrokerApi(MqttSession(settings, filters))
     tasks = [asyncio.create_task(api.edge.run()), asyncio.create_task(api.read())]
     await api.edge.connected()
     yield api
@@ -159,9 +159,9 @@ def at(now: int) -> str:
     return datetime.fromtimestamp(now / 1e6, UTC).isoformat()
 
 
-def says(kind: str, event: str, item: str, heard: Heard) -> Message:
+def says(kind: str, event: str, item: str, uplink: SampleUplink) -> Message:
     """What their LNS says of an item: "sent", "acknowledged", "refused" (by the device) or "failed"."""
-    eui, now = heard.dev_eui.hex(), now_us()
+    eui, now = uplink.dev_eui.hex(), now_us()
     match kind:
         case "chirpstack":
             name = {"sent": "txack", "acknowledged": "ack", "refused": "ack", "failed": "log"}[event]
@@ -188,7 +188,7 @@ def says(kind: str, event: str, item: str, heard: Heard) -> Message:
             return Message(json.dumps(body).encode(), "dataDownEvent")
 
 
-async def tell(bench: Bench, lns: MqttEdge, source: SourceOfTest, message: Message) -> str:
+async def deliver(bench: Bench, lns: MqttSession, source: SourceOfTest, message: Message) -> str:
     """By whichever way the source brings messages; what intake says it did, where it says something."""
     if not source.token:
         await lns.publish(bench.topic(message.topic), message.body)

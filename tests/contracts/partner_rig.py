@@ -18,7 +18,7 @@ from registry.keys import KeyWrap
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR
 from services.supervisor.ports import LOOPBACK
 from tests.contracts.lns_rig import KEK, Bench, SourceOfTest, now_us, until
-from tests.contracts.lns_samples import SAMPLES, Heard
+from tests.contracts.lns_samples import SAMPLES, SampleUplink
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Partner:
     """A partner: its broker's address, and all that its own client has received there."""
 
     bench: Bench
-    heard: Heard
+    heard: SampleUplink
     client: aiomqtt.Client
     source: SourceOfTest
     application_id: UUID = field(default_factory=lambda: UUID(bytes=secrets.token_bytes(16), version=4))
@@ -62,7 +62,7 @@ class Partner:
         topic = f"application/{self.application_id}/device/{self.heard.dev_eui.hex()}/event/{kind}"
         return [event for at, event in self.received if at == topic]
 
-    async def hears(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
+    async def collect(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
         async def enough() -> bool:
             return len(self.events(kind)) >= count
 
@@ -84,7 +84,7 @@ class Partner:
             )
         return row.id
 
-    async def is_told(self, column: str, value: int) -> None:
+    async def wait_for_state(self, column: str, value: int) -> None:
         """Return once the application's row says so."""
 
         async def says() -> bool:
@@ -98,16 +98,16 @@ class Partner:
     async def is_kept(self) -> None:
         """Return once a replica is connected: who publishes has subscribed before."""
         await self.bench.pool.execute("INSERT INTO device_status VALUES ($1, 1, 1, now())", self.device_id)
-        await self.hears("status")
+        await self.collect("status")
 
-    async def uplink(self, heard: Heard | None = None) -> None:
-        answer = await self.bench.post(self.source, SAMPLES["chirpstack"].write(heard or self.heard))
+    async def uplink(self, sample: SampleUplink | None = None) -> None:
+        answer = await self.bench.post(self.source, SAMPLES["chirpstack"].write(sample or self.heard))
         assert answer.status_code == 200
 
 
 @pytest.fixture
 async def partner(bench: Bench) -> AsyncGenerator[Partner]:
-    broker, heard = bench.broker, Heard(now_us() - 500_000)
+    broker, heard = bench.broker, SampleUplink(now_us() - 500_000)
     password = broker.accounts[SIMULATOR]
     async with (
         aiomqtt.Client(LOOPBACK, broker.port, username=SIMULATOR, password=password) as client,

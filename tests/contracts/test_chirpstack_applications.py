@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from integrations.lns.adapters import chirpstack
-from integrations.lns.lns_uplink import ForeignMessage, ForeignUplink
+from integrations.lns.lns_uplink import LnsMessage, LnsUplink
 from lorawan.identifiers import DevAddr
 from network.join_store import NewSession, open_sessions
 from registry.applications import set_devices
@@ -13,7 +13,7 @@ from registry.keys import KeyWrap
 from services.supervisor.mosquitto import BRIDGE, PrivateMosquitto
 from services.supervisor.ports import LOOPBACK, free_tcp_port
 from tests.contracts.lns_rig import KEK, now_us, until
-from tests.contracts.lns_samples import EM400, Heard
+from tests.contracts.lns_samples import EM400, SampleUplink
 from tests.contracts.partner_rig import Partner
 
 WAITING = "SELECT count(*) FROM observation.application_event"
@@ -23,7 +23,7 @@ async def test_an_uplink_is_told_as_chirpstack_tells_it(partner: Partner) -> Non
     bench, heard = partner.bench, partner.heard
     async with bench.intake(), bench.ingest():
         await partner.uplink()
-        event = (await partner.hears("up"))[0]
+        event = (await partner.collect("up"))[0]
 
     row = (await bench.rows())[0]
     assert event["deduplicationId"] == str(row["uplink_id"])
@@ -56,15 +56,15 @@ async def test_what_is_told_is_read_by_who_reads_chirpstack(partner: Partner) ->
     bench, heard = partner.bench, partner.heard
     async with bench.intake(), bench.ingest():
         await partner.uplink()
-        await partner.hears("up")
+        await partner.collect("up")
 
     topic, event = partner.received[0]
-    read = chirpstack.read(ForeignMessage(json.dumps(event).encode(), topic))
+    read = chirpstack.read(LnsMessage(json.dumps(event).encode(), topic))
 
-    assert isinstance(read, ForeignUplink)
+    assert isinstance(read, LnsUplink)
     assert (read.dev_eui, read.f_cnt, read.f_port, read.payload) == (heard.dev_eui, 1234, 85, EM400)
     assert (read.frequency, read.spreading_factor, read.bandwidth) == (868_100_000, 7, 125_000)
-    assert [copy.gateway_id for copy in read.heard_by] == [heard.gateway_id]
+    assert [copy.gateway_id for copy in read.receptions] == [heard.gateway_id]
 
 
 async def test_an_uplink_that_is_delivered_again_is_told_once(partner: Partner) -> None:
@@ -74,10 +74,12 @@ async def test_an_uplink_that_is_delivered_again_is_told_once(partner: Partner) 
             for _ in range(3):
                 await partner.uplink()
             await bench.drained()
-        later = Heard(partner.heard.heard_at_us + 1_000, partner.heard.dev_eui, partner.heard.gateway_id, 1235)
+        later = SampleUplink(
+            partner.heard.heard_at_us + 1_000, partner.heard.dev_eui, partner.heard.gateway_id, 1235
+        )
         async with bench.intake():
             await partner.uplink(later)
-            await partner.hears("up", 2)
+            await partner.collect("up", 2)
 
     assert [event["fCnt"] for event in partner.events("up")] == [1234, 1235]
     assert await bench.pool.fetchval(WAITING) == 0
@@ -102,11 +104,11 @@ async def test_what_happened_while_no_replica_ran_is_told_by_the_next(partner: P
 
     async with partner.bench.intake():
         acks, txacks, logs = (
-            await partner.hears("ack", 2),
-            await partner.hears("txack"),
-            await partner.hears("log"),
+            await partner.collect("ack", 2),
+            await partner.collect("txack"),
+            await partner.collect("log"),
         )
-        await partner.is_told("published", 4)
+        await partner.wait_for_state("published", 4)
 
     assert [(ack.get("acknowledged", False), ack["fCntDown"]) for ack in acks] == [(True, 7), (False, 8)]
     assert (txacks[0]["fCntDown"], txacks[0]["gatewayId"]) == (7, partner.heard.gateway_id.hex())
@@ -127,8 +129,8 @@ async def test_a_join_is_told_and_an_imported_session_is_not(partner: Partner) -
         joined = NewSession(partner.device_id, DevAddr(bytes.fromhex("01020304")), b"", b"", 7, 1, 5)
         await open_sessions(connection, [joined], "k", 3)
     async with partner.bench.intake():
-        joins = await partner.hears("join")
-        await partner.is_told("published", 1)
+        joins = await partner.collect("join")
+        await partner.wait_for_state("published", 1)
 
     assert [join["devAddr"] for join in joins] == ["01020304"]
 
@@ -142,7 +144,7 @@ async def test_a_devices_battery_and_margin_are_told(partner: Partner) -> None:
             battery,
         )
     async with partner.bench.intake():
-        half, powered, unknown = await partner.hears("status", 3)
+        half, powered, unknown = await partner.collect("status", 3)
 
     assert (half["margin"], half["batteryLevel"]) == (-7, 50.0)
     assert powered["externalPowerSource"]
@@ -163,7 +165,7 @@ async def test_a_broker_that_is_away_holds_up_no_other_and_loses_only_the_oldest
             )
     async with partner.bench.intake(backlog=2):
         partner.application = away
-        await partner.is_told("dropped", 3)
+        await partner.wait_for_state("dropped", 3)
 
     kept = await partner.bench.pool.fetch("SELECT what FROM observation.application_event ORDER BY id")
     assert [row["what"]["dev_addr"] for row in kept] == ["00000002", "00000003"]
@@ -188,11 +190,11 @@ async def test_what_a_broker_refuses_waits_and_is_told_again_once_it_is_allowed(
     )
     await pool.execute("INSERT INTO device_status VALUES ($1, 1, 1, now())", partner.device_id)
 
-    async def refused() -> bool:
+    async def is_rejected() -> bool:
         return await pool.fetchval("SELECT last_error LIKE '%refuse%' FROM application_state") is True
 
     async with partner.bench.intake():
-        await until(refused)
+        await until(is_rejected)
     waits = await pool.fetchval("SELECT not_before > now() FROM observation.application_event")
     await pool.execute("UPDATE observation.application_event SET not_before = now()")
     await pool.execute(
@@ -201,18 +203,18 @@ async def test_what_a_broker_refuses_waits_and_is_told_again_once_it_is_allowed(
         KeyWrap("kek-1", KEK).wrap_text(partner.bench.broker.accounts[BRIDGE]),
     )
     async with partner.bench.intake():
-        await partner.hears("status")
-        await partner.is_told("published", 1)
+        await partner.collect("status")
+        await partner.wait_for_state("published", 1)
 
     assert waits
     assert len(partner.events("status")) == 1
 
 
 async def test_an_application_hears_of_its_devices_only(partner: Partner) -> None:
-    pool, other = partner.bench.pool, Heard(now_us())
+    pool, other = partner.bench.pool, SampleUplink(now_us())
     not_listed = await partner.bench.device(other)
     theirs = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('quimper', 'Q') RETURNING id")
-    foreign = await partner.bench.device(Heard(now_us()), theirs)
+    foreign = await partner.bench.device(SampleUplink(now_us()), theirs)
     async with pool.acquire() as connection:
         await set_devices(connection, partner.application, [partner.heard.dev_eui])
     for device_id in (not_listed, foreign, partner.device_id):
@@ -229,7 +231,7 @@ async def test_a_device_that_went_to_another_tenant_is_told_of_no_more(partner: 
     await pool.execute("INSERT INTO device_status VALUES ($1, 1, 1, now())", partner.device_id)
     await pool.execute("UPDATE device SET tenant_id = $2 WHERE id = $1", partner.device_id, theirs)
     async with partner.bench.intake():
-        await partner.is_told("dropped", 1)
+        await partner.wait_for_state("dropped", 1)
 
     assert partner.received == []
     assert await pool.fetchval(WAITING) == 0

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.contracts.lns_rig import now_us
-from tests.contracts.lns_samples import Heard
+from tests.contracts.lns_samples import SampleUplink
 from tests.contracts.partner_rig import Partner
 
 DOWNLINKS = "SELECT * FROM downlink ORDER BY id"
@@ -17,12 +17,12 @@ async def test_a_command_becomes_one_downlink_however_often_it_comes(partner: Pa
         for _ in range(3):
             await partner.speak(partner.command(id=item, confirmed=True, expiresAt=in_an_hour()))
         await partner.speak(partner.command(fPort=11))
-        await partner.is_told("commands", 2)
+        await partner.wait_for_state("commands", 2)
         rows = await bench.pool.fetch(DOWNLINKS)
         await bench.pool.execute(
             "UPDATE downlink SET state = 'acknowledged', f_cnt_down = 3 WHERE id = $1", rows[0]["id"]
         )
-        ack = (await partner.hears("ack"))[0]
+        ack = (await partner.collect("ack"))[0]
 
     assert [(row["f_port"], row["payload"], row["confirmed"]) for row in rows] == [
         (10, b"\1\2\3", True),
@@ -40,7 +40,7 @@ async def test_what_we_hand_over_to_chirpstack_on_the_same_broker_is_no_command_
         await partner.is_kept()
         await partner.speak(partner.command(id=item))
         await partner.speak(partner.command(fPort=11))
-        await partner.is_told("commands", 1)
+        await partner.wait_for_state("commands", 1)
 
     assert [row["f_port"] for row in await pool.fetch(DOWNLINKS)] == [10, 11]
 
@@ -50,13 +50,13 @@ async def test_a_command_that_was_sent_while_no_replica_ran_is_taken_by_the_next
         await partner.is_kept()
     await partner.speak(partner.command())
     async with partner.bench.intake():
-        await partner.is_told("commands", 1)
+        await partner.wait_for_state("commands", 1)
 
     assert len(await partner.bench.pool.fetch(DOWNLINKS)) == 1
 
 
 async def test_what_cannot_be_carried_out_is_counted_and_holds_up_nothing(partner: Partner) -> None:
-    pool, theirs_heard = partner.bench.pool, Heard(now_us())
+    pool, theirs_heard = partner.bench.pool, SampleUplink(now_us())
     theirs = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('quimper', 'Q') RETURNING id")
     await partner.bench.device(theirs_heard, theirs)
     dev_eui = theirs_heard.dev_eui.hex()
@@ -82,8 +82,8 @@ async def test_what_cannot_be_carried_out_is_counted_and_holds_up_nothing(partne
             await partner.speak(body)
         await partner.speak(partner.command(devEui=dev_eui), dev_eui=dev_eui)
         await partner.speak(partner.command())
-        await partner.is_told("commands", 1)
-        await partner.is_told("commands_refused", len(wrong) + 1)
+        await partner.wait_for_state("commands", 1)
+        await partner.wait_for_state("commands_refused", len(wrong) + 1)
 
     assert [row["device_id"] for row in await pool.fetch(DOWNLINKS)] == [partner.device_id]
 
@@ -93,7 +93,7 @@ async def test_lights_are_switched_by_nobody_this_way(partner: Partner) -> None:
     async with partner.bench.intake():
         await partner.is_kept()
         await partner.speak(partner.command())
-        await partner.is_told("commands_refused", 1)
+        await partner.wait_for_state("commands_refused", 1)
 
     assert await partner.bench.pool.fetch(DOWNLINKS) == []
 

@@ -87,9 +87,9 @@ async def on_the_air(rig: Rig, station: Station) -> None:
             return
 
 
-def answer_to(station: Station, heard_at_us: int) -> TransmitRequest:
+def answer_to(station: Station, received_at_us: int) -> TransmitRequest:
     """Both windows after an uplink that the station heard."""
-    return downlink(station.gateway_id, uplink_at_us=heard_at_us, context=station.traits.context)
+    return downlink(station.gateway_id, uplink_at_us=received_at_us, context=station.traits.context)
 
 
 async def test_a_frame_reaches_the_stream_as_the_same_frame_whatever_the_protocol(
@@ -98,7 +98,7 @@ async def test_a_frame_reaches_the_stream_as_the_same_frame_whatever_the_protoco
     await on_the_air(rig, station)
     before = now_us()
 
-    await station.hear(UPLINK)
+    await station.receive(UPLINK)
     (frame,) = await rig.frames(1)
 
     assert frame.phy_payload == UPLINK
@@ -114,9 +114,9 @@ async def test_the_time_is_gps_time_then_the_gateways_clock(rig: Rig, station: S
     await on_the_air(rig, station)
     clock, gps = now_us() - 2_000_000, (now_us() - 5_000_000) // 1000 * 1000
 
-    await station.hear(UPLINK, time_us=clock)
+    await station.receive(UPLINK, time_us=clock)
     (by_clock,) = await rig.frames(1)
-    await station.hear(UPLINK, time_us=clock, gps_time_us=gps)
+    await station.receive(UPLINK, time_us=clock, gps_time_us=gps)
     (by_gps,) = await rig.frames(1)
 
     assert by_clock.time_us == clock
@@ -133,12 +133,12 @@ async def test_an_unknown_gateway_has_no_frames_and_no_path_until_it_is_register
         return await rig.metric(name) > before
 
     await station.speak()
-    await station.hear(UPLINK)
+    await station.receive(UPLINK)
     await until(is_counted)
     with pytest.raises(NoResponders):
         await rig.transmit(station.gateway_id, downlink(station.gateway_id, latest_at_us=now_us()))
     await on_the_air(rig, station)
-    await station.hear(JOIN_REQUEST)
+    await station.receive(JOIN_REQUEST)
 
     assert [frame.phy_payload for frame in await rig.frames(1)] == [JOIN_REQUEST]
 
@@ -149,8 +149,8 @@ async def test_garbage_costs_nothing_but_itself(rig: Rig, station: Station) -> N
     for length in range(1, 60):
         await station.say(secrets.token_bytes(length))
     await station.say(b"{" + b"[" * 5_000)
-    await station.hear(b"\xff" * 20)
-    await station.hear(UPLINK)
+    await station.receive(b"\xff" * 20)
+    await station.receive(UPLINK)
     (frame,) = await rig.frames(1)
 
     assert frame.phy_payload == UPLINK

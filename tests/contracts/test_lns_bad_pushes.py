@@ -7,12 +7,12 @@ import pytest
 from prometheus_client import REGISTRY
 
 from tests.contracts.lns_rig import Bench, now_us
-from tests.contracts.lns_samples import SAMPLES, Heard
+from tests.contracts.lns_samples import SAMPLES, SampleUplink
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 async def test_whatever_is_pushed_before_the_next_uplink_is_taken(bench: Bench, name: str) -> None:
-    sample, heard = SAMPLES[name], Heard(now_us() - 500_000)
+    sample, heard = SAMPLES[name], SampleUplink(now_us() - 500_000)
     device_id, source = await bench.device(heard), await bench.source(sample)
     good = sample.write(heard)
     unusable = good.body.replace(heard.dev_eui.hex().encode(), b"no eui").replace(
@@ -42,7 +42,7 @@ def messages_counted(kind: str) -> float:
 
 
 async def test_a_source_that_pushes_too_fast_is_told_to_come_again_and_loses_nothing(bench: Bench) -> None:
-    sample, first = SAMPLES["wanesy"], Heard(now_us() - 500_000)
+    sample, first = SAMPLES["wanesy"], SampleUplink(now_us() - 500_000)
     await bench.device(first)
     source, other = await bench.source(sample), await bench.source(sample)
     async with bench.intake(rate=1):

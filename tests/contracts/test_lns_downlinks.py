@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from core.model.downlinks import Downlink
-from core.runtime.mqtt import MqttEdge
+from core.runtime.mqtt import MqttSession
 from registry.downlinks import enqueue, move_to_slot_of_device, read_downlink
 from tests.contracts.lns_rig import Bench, SourceOfTest, now_us, until
-from tests.contracts.lns_samples import SAMPLES, Heard
-from tests.contracts.lns_takers import AS_KEY, BrokerApi, HttpApi, Taken, broker_api, http_api, says, tell
+from tests.contracts.lns_samples import SAMPLES, SampleUplink
+from tests.contracts.lns_takers import AS_KEY, BrokerApi, HttpApi, Taken, broker_api, deliver, http_api, says
 
 PAYLOAD = bytes.fromhex("ff03b004")
 NETWORKS = ["127.0.0.0/8"]
@@ -44,11 +44,11 @@ class Carried:
     """A device that another LNS carries, and that LNS."""
 
     bench: Bench
-    lns: MqttEdge
+    lns: MqttSession
     http: HttpApi
     broker: BrokerApi
     source: SourceOfTest = field(default_factory=lambda: SourceOfTest(0, ""))
-    heard: Heard = field(default_factory=lambda: Heard(now_us() - 500_000))
+    heard: SampleUplink = field(default_factory=lambda: SampleUplink(now_us() - 500_000))
     device_id: int = 0
     kind: str = ""
 
@@ -126,11 +126,11 @@ class Carried:
         return self.http.taken + self.broker.taken
 
     async def says(self, event: str, item: str) -> None:
-        await tell(self.bench, self.lns, self.source, says(self.kind, event, item, self.heard))
+        await deliver(self.bench, self.lns, self.source, says(self.kind, event, item, self.heard))
 
 
 @pytest.fixture
-async def carried(bench: Bench, lns: MqttEdge) -> AsyncGenerator[Carried]:
+async def carried(bench: Bench, lns: MqttSession) -> AsyncGenerator[Carried]:
     async with AsyncExitStack() as opened:
         http = await opened.enter_async_context(http_api())
         broker = await opened.enter_async_context(broker_api(bench))
@@ -197,7 +197,7 @@ async def test_a_report_that_no_text_column_takes_stops_neither_its_row_nor_the_
             await carried.says("sent", odd)
         failed = says(carried.kind, "failed", item, carried.heard)
         body = failed.body.replace(b'"x"', b'"a\\u0000b"').replace(b'"DA"', b'"D\\u0000A"')
-        await tell(carried.bench, carried.lns, carried.source, replace(failed, body=body))
+        await deliver(carried.bench, carried.lns, carried.source, replace(failed, body=body))
 
         assert (await carried.is_now(row_id, "failed")).reason
 
@@ -284,11 +284,11 @@ async def test_an_inner_address_that_the_operator_did_not_allow_is_never_connect
     async with carried.bench.intake():
         row_id = await carried.row()
 
-        async def is_refused() -> bool:
+        async def is_rejected() -> bool:
             row = await carried.read(row_id)
             return row.reason == "LNS_ADDRESS_REFUSED" and "n'est pas une adresse publique" in (row.detail or "")
 
-        await until(is_refused)
+        await until(is_rejected)
 
     assert not carried.http.came.is_set()
 
@@ -395,7 +395,7 @@ async def test_a_report_of_another_source_about_the_same_item_changes_nothing(ca
         row_id = await carried.row()
         await carried.handed(row_id)
         message = says("thingpark", "sent", carried.taken[0].item, carried.heard)
-        answer = await tell(carried.bench, carried.lns, other, message)
+        answer = await deliver(carried.bench, carried.lns, other, message)
 
         assert answer == "ignored"
         assert (await carried.read(row_id)).state == "sending"

@@ -12,40 +12,40 @@ import pytest
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.shards import shard_of_slot
-from core.messages.uplinks import Heard as HeardBy
+from core.messages.uplinks import Reception as HeardBy
 from core.messages.uplinks import Uplink
 from core.model.uplink_identity import F_CNT_END, uplink_identity
 from core.runtime.bus import connect_bus
-from core.runtime.mqtt import MqttEdge
+from core.runtime.mqtt import MqttSession
 from integrations.lns.http_push import ACKNOWLEDGED_WITHIN_S
 from registry.changes import POLL_S
 from tests.contracts.lns_rig import Bench, MortalNats, SourceOfTest, now_us, until
-from tests.contracts.lns_samples import EM400, LNS_DELAY_US, SAMPLES, Heard, Message, Sample
+from tests.contracts.lns_samples import EM400, LNS_DELAY_US, SAMPLES, Message, Sample, SampleUplink
 
 OVER_MQTT = [name for name, sample in SAMPLES.items() if sample.over_mqtt]
 LIVE_WITHIN_S = POLL_S + 3
 
 
-async def assert_stored(bench: Bench, sample: Sample, heard: Heard, device_id: int) -> None:
+async def assert_stored(bench: Bench, sample: Sample, sample_uplink: SampleUplink, device_id: int) -> None:
     row = (await bench.stored(1))[0]
     await bench.drained()
     assert len(await bench.rows()) == 1
     assert (row["device_id"], row["session_id"], row["f_port"], row["payload"]) == (device_id, None, 85, EM400)
     assert row["status"] == "decoded"
-    expected_us = heard.heard_at_us + (LNS_DELAY_US if sample.time_is == "lns" else 0)
+    expected_us = sample_uplink.heard_at_us + (LNS_DELAY_US if sample.time_is == "lns" else 0)
     assert round(row["time"].timestamp() * 1e6) == expected_us
     if sample.counts:
-        assert row["f_cnt"] == heard.f_cnt
-        assert row["uplink_id"] == UUID(bytes=uplink_identity(device_id, 0, heard.f_cnt, 85, EM400))
+        assert row["f_cnt"] == sample_uplink.f_cnt
+        assert row["uplink_id"] == UUID(bytes=uplink_identity(device_id, 0, sample_uplink.f_cnt, 85, EM400))
     else:
         assert row["f_cnt"] >= F_CNT_END
-    assert await bench.receptions() == ({heard.gateway_id} if sample.names_gateways else set())
+    assert await bench.receptions() == ({sample_uplink.gateway_id} if sample.names_gateways else set())
     assert await bench.pool.fetchval("SELECT count(*) FROM observation.measurement") == 4
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 async def test_what_is_pushed_by_http_is_stored_once_however_often_it_comes(bench: Bench, name: str) -> None:
-    sample, heard = SAMPLES[name], Heard(now_us() - 500_000)
+    sample, heard = SAMPLES[name], SampleUplink(now_us() - 500_000)
     device_id, source = await bench.device(heard), await bench.source(sample)
     async with bench.intake(), bench.ingest():
         answers = [await bench.post(source, sample.write(heard)) for _ in range(3)]
@@ -56,9 +56,9 @@ async def test_what_is_pushed_by_http_is_stored_once_however_often_it_comes(benc
 
 @pytest.mark.parametrize("name", OVER_MQTT)
 async def test_what_is_read_by_mqtt_is_stored_once_however_often_it_comes(
-    bench: Bench, lns: MqttEdge, name: str
+    bench: Bench, lns: MqttSession, name: str
 ) -> None:
-    sample, heard = SAMPLES[name], Heard(now_us() - 500_000)
+    sample, heard = SAMPLES[name], SampleUplink(now_us() - 500_000)
     device_id = await bench.device(heard)
     await bench.source(sample, mqtt=True)
     message = sample.write(heard)
@@ -75,7 +75,7 @@ async def test_what_is_read_by_mqtt_is_stored_once_however_often_it_comes(
 
 @pytest.mark.parametrize("name", SAMPLES)
 async def test_an_lns_is_told_what_helps_it_about_a_device_that_is_not_registered(bench: Bench, name: str) -> None:
-    sample, heard = SAMPLES[name], Heard(now_us())
+    sample, heard = SAMPLES[name], SampleUplink(now_us())
     source = await bench.source(sample)
     async with bench.intake():
         unknown = await bench.post(source, sample.write(heard))
@@ -97,7 +97,7 @@ async def test_an_lns_is_told_what_helps_it_about_a_device_that_is_not_registere
 async def test_a_device_of_another_tenant_is_not_found_and_one_that_is_registered_is_found_at_once(
     bench: Bench,
 ) -> None:
-    sample, heard = SAMPLES["generic"], Heard(now_us())
+    sample, heard = SAMPLES["generic"], SampleUplink(now_us())
     other = await bench.pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('autre', 'Autre') RETURNING id")
     theirs, source = replace(heard, dev_eui=secrets.token_bytes(8)), await bench.source(sample)
     await bench.device(theirs, other)
@@ -121,7 +121,7 @@ async def test_a_device_of_another_tenant_is_not_found_and_one_that_is_registere
 
 
 async def test_only_the_sources_own_token_opens_it_and_only_until_it_is_withdrawn(bench: Bench) -> None:
-    sample, heard = SAMPLES["wanesy"], Heard(now_us())
+    sample, heard = SAMPLES["wanesy"], SampleUplink(now_us())
     await bench.device(heard)
     source, other = await bench.source(sample), await bench.source(sample)
     message = sample.write(heard)
@@ -136,10 +136,10 @@ async def test_only_the_sources_own_token_opens_it_and_only_until_it_is_withdraw
         too_large = await bench.post(source, Message(b" " * (1 << 20) + b"{}"))
         await bench.pool.execute("UPDATE lns_source SET enabled = false WHERE id = $1", source.id)
 
-        async def is_refused() -> bool:
+        async def is_rejected() -> bool:
             return (await bench.post(source, message)).status_code == 401
 
-        await until(is_refused, LIVE_WITHIN_S)
+        await until(is_rejected, LIVE_WITHIN_S)
 
         assert [answer.status_code for answer in (*wrong, nobody)] == [401] * 5
         assert wrong[0].headers["content-type"] == "application/problem+json"
@@ -148,7 +148,7 @@ async def test_only_the_sources_own_token_opens_it_and_only_until_it_is_withdraw
 
 
 async def test_a_thingpark_source_with_an_as_key_demands_its_token(bench: Bench) -> None:
-    sample, heard, key = SAMPLES["thingpark, texts"], Heard(now_us()), secrets.token_hex(16)
+    sample, heard, key = SAMPLES["thingpark, texts"], SampleUplink(now_us()), secrets.token_hex(16)
     await bench.device(heard)
     source = await bench.source(sample, secret=key)
     message = sample.write(heard)
@@ -167,7 +167,7 @@ async def test_a_thingpark_source_with_an_as_key_demands_its_token(bench: Bench)
 async def test_while_the_bus_is_away_http_is_told_to_come_again_and_nothing_is_lost_or_doubled(
     bench: Bench, mortal_nats: MortalNats
 ) -> None:
-    sample, heard = SAMPLES["wanesy"], Heard(now_us())
+    sample, heard = SAMPLES["wanesy"], SampleUplink(now_us())
     device_id, source = await bench.device(heard), await bench.source(sample)
     url = mortal_nats.server.url
     async with bench.intake(nats_url=url):
@@ -193,9 +193,9 @@ async def test_while_the_bus_is_away_http_is_told_to_come_again_and_nothing_is_l
 
 
 async def test_what_the_bus_did_not_take_stays_with_their_broker_and_comes_again_to_another_replica(
-    bench: Bench, lns: MqttEdge, mortal_nats: MortalNats
+    bench: Bench, lns: MqttSession, mortal_nats: MortalNats
 ) -> None:
-    sample, heard = SAMPLES["chirpstack"], Heard(now_us())
+    sample, heard = SAMPLES["chirpstack"], SampleUplink(now_us())
     await bench.device(heard)
     await bench.source(sample, mqtt=True)
     url, message = mortal_nats.server.url, sample.write(heard)
@@ -221,26 +221,26 @@ async def test_what_the_bus_did_not_take_stays_with_their_broker_and_comes_again
     assert [(row["f_cnt"], row["payload"]) for row in rows] == [(heard.f_cnt, EM400)]
 
 
-async def publish_as_network(bench: Bench, heard: Heard, device_id: int, session_id: int) -> None:
+async def publish_as_network(bench: Bench, sample_uplink: SampleUplink, device_id: int, session_id: int) -> None:
     """What our network service says of the frame: under its session, heard by a gateway of ours."""
     uplink = Uplink(
-        uplink_identity(device_id, session_id, heard.f_cnt, heard.f_port, heard.payload),
+        uplink_identity(device_id, session_id, sample_uplink.f_cnt, sample_uplink.f_port, sample_uplink.payload),
         device_id,
         session_id,
-        heard.f_cnt,
-        heard.f_port,
-        heard.payload,
-        heard.confirmed,
-        heard.heard_at_us,
-        heard.heard_at_us + 40_000,
+        sample_uplink.f_cnt,
+        sample_uplink.f_port,
+        sample_uplink.payload,
+        sample_uplink.confirmed,
+        sample_uplink.heard_at_us,
+        sample_uplink.heard_at_us + 40_000,
         868_100_000,
         7,
         125_000,
         late=False,
-        heard_by=[HeardBy(heard.gateway_id, 0, -90.0, 7.0)],
+        receptions=[HeardBy(sample_uplink.gateway_id, 0, -90.0, 7.0)],
     )
     async with connect_bus(bench.nats_url, "network") as bus:
-        await bus.publish(topics.uplinks(shard_of_slot(heard.dev_eui[0] & 15, 4)), encode_batch([uplink]))
+        await bus.publish(topics.uplinks(shard_of_slot(sample_uplink.dev_eui[0] & 15, 4)), encode_batch([uplink]))
 
 
 @pytest.mark.parametrize("name", ["chirpstack", "the_things_stack", "thingpark, texts", "wanesy"])
@@ -248,7 +248,7 @@ async def publish_as_network(bench: Bench, heard: Heard, device_id: int, session
 async def test_heard_by_us_and_by_another_lns_at_once_it_is_one_uplink_with_the_receptions_of_both(
     bench: Bench, name: str, ours_first: bool
 ) -> None:
-    sample, theirs = SAMPLES[name], Heard(now_us() - 500_000)
+    sample, theirs = SAMPLES[name], SampleUplink(now_us() - 500_000)
     ours = replace(theirs, gateway_id=secrets.token_bytes(8), heard_at_us=theirs.heard_at_us - 2_000)
     device_id, source = await bench.device(theirs), await bench.source(sample)
     await bench.gateway(ours.gateway_id)
@@ -270,7 +270,7 @@ async def test_heard_by_us_and_by_another_lns_at_once_it_is_one_uplink_with_the_
 
 async def test_a_device_that_moves_keeps_one_history_without_gap_or_double(bench: Bench) -> None:
     """It moves from Wanesy to The Things Stack, which both tell of two frames in between, then to us."""
-    first = Heard(now_us() - 20_000_000)
+    first = SampleUplink(now_us() - 20_000_000)
     frames = [replace(first, f_cnt=100 + n, heard_at_us=first.heard_at_us + n * 2_000_000) for n in range(8)]
     device_id = await bench.device(first)
     old, new = SAMPLES["wanesy"], SAMPLES["the_things_stack"]
@@ -292,7 +292,7 @@ async def test_a_device_that_moves_keeps_one_history_without_gap_or_double(bench
 
 
 async def test_equal_readings_of_a_device_without_counter_are_all_stored(bench: Bench) -> None:
-    sample, first = SAMPLES["generic"], Heard(now_us() - 300_000_000)
+    sample, first = SAMPLES["generic"], SampleUplink(now_us() - 300_000_000)
     await bench.device(first)
     source = await bench.source(sample)
     async with bench.intake(), bench.ingest():
@@ -306,8 +306,8 @@ async def test_equal_readings_of_a_device_without_counter_are_all_stored(bench: 
         assert len(await bench.rows()) == 3
 
 
-async def test_one_replica_reads_a_source_and_another_takes_over(bench: Bench, lns: MqttEdge) -> None:
-    sample, heard = SAMPLES["chirpstack"], Heard(now_us())
+async def test_one_replica_reads_a_source_and_another_takes_over(bench: Bench, lns: MqttSession) -> None:
+    sample, heard = SAMPLES["chirpstack"], SampleUplink(now_us())
     await bench.device(heard)
     source = await bench.source(sample, mqtt=True)
     owner = "SELECT owner FROM shard_lease WHERE service = $1 AND expires_at > now()"

@@ -11,7 +11,7 @@ from core.model.quantities import QUANTITIES
 from decoders.canonical import MalformedPayload, Reading
 from decoders.teleinfo import CODEC
 from integrations.lns.adapters import generic
-from integrations.lns.lns_uplink import ForeignMessage, ForeignUplink
+from integrations.lns.lns_uplink import LnsMessage, LnsUplink
 from tests.decoders.tic_labels import FORMS, NAMES, Label, read_labels
 from tests.decoders.vectors import read_vectors
 
@@ -241,9 +241,9 @@ def test_refuses_frames_of_two_meters() -> None:
 def test_comes_in_as_the_payload_of_a_generic_message() -> None:
     message = {"device": "867648041234567", "id": "m-17", "payload": historique(PAPP="00750").hex()}
 
-    uplink = generic.read(ForeignMessage(json.dumps(message).encode()))
+    uplink = generic.read(LnsMessage(json.dumps(message).encode()))
 
-    assert isinstance(uplink, ForeignUplink)
+    assert isinstance(uplink, LnsUplink)
     assert CODEC.decode(uplink.f_port, uplink.payload, NOW, {}).readings == [
         Reading(NOW, "", "apparent_power", 750.0)
     ]

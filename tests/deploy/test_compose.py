@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from core.runtime.lifetime import DRAIN_DEADLINE_S, UNWIND_S
-from core.runtime.mqtt import MqttEdge, MqttSettings
+from core.runtime.mqtt import MqttSession, MqttSettings
 from services.supervisor.launch import Launch, program
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.stack import SERVICES
@@ -175,7 +175,7 @@ def enter(made: Path, eui: str) -> str:
 async def connected(port: int, made: Path, account: str, topic: str) -> None:
     authority = made / "secrets" / "ca.crt"
     settings = MqttSettings(mqtt_url=f"mqtts://{account}@localhost:{port}?ca={authority}")  # type: ignore[arg-type]
-    connection = MqttEdge(settings, [topic])
+    connection = MqttSession(settings, [topic])
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(connection.run())
         await connection.connected()

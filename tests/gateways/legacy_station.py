@@ -32,7 +32,9 @@ class LegacyStation(MqttStation):
             "state/conn", gw.ConnState(gateway_id_legacy=self.gateway_id, state="ONLINE").SerializeToString()
         )
 
-    async def hear(self, *phy_payloads: bytes, time_us: int | None = None, gps_time_us: int | None = None) -> None:
+    async def receive(
+        self, *phy_payloads: bytes, time_us: int | None = None, gps_time_us: int | None = None
+    ) -> None:
         for phy_payload in phy_payloads:
             frame = gw.UplinkFrame(phy_payload=phy_payload)
             tx, rx = frame.tx_info_legacy, frame.rx_info_legacy
@@ -94,7 +96,9 @@ class LegacyJsonStation(LegacyStation):
     async def speak(self) -> None:
         await self._say("state/conn", {"state": "ONLINE"})
 
-    async def hear(self, *phy_payloads: bytes, time_us: int | None = None, gps_time_us: int | None = None) -> None:
+    async def receive(
+        self, *phy_payloads: bytes, time_us: int | None = None, gps_time_us: int | None = None
+    ) -> None:
         gps_us = None if gps_time_us is None else gps_time_us - GPS_EPOCH_US + LEAP_US
         for phy_payload in phy_payloads:
             up = {

@@ -25,9 +25,9 @@ class _Side(asyncio.DatagramProtocol):
             self.towards = addr
         other = self.other
         assert other is not None
-        asyncio.get_running_loop().call_later(self._delay_s, other.emit, data)
+        asyncio.get_running_loop().call_later(self._delay_s, other.transmit, data)
 
-    def emit(self, data: bytes) -> None:
+    def transmit(self, data: bytes) -> None:
         if self.towards is not None and not self.transport.is_closing():
             self.transport.sendto(data, self.towards)
 

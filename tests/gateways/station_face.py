@@ -37,7 +37,7 @@ class Station(Protocol):
     traits: Traits
     gateway_id: GatewayId
 
-    async def hear(
+    async def receive(
         self, *phy_payloads: bytes, time_us: int | None = None, gps_time_us: int | None = None
     ) -> None: ...
 

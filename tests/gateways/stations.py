@@ -15,9 +15,9 @@ from google.protobuf import json_format
 
 from core.messages import topics
 from core.messages.downlinks import Transmission, TransmitReply, TransmitRequest, decode_reply, encode_transmit
-from core.messages.frames import FRAME_BATCHES, Frame
+from core.messages.frames import FRAME_BATCHES, GatewayFrame
 from core.runtime.bus import Bus, NoResponders, ShardReader, connect_bus
-from core.runtime.mqtt import MqttEdge, MqttSettings
+from core.runtime.mqtt import MqttSession, MqttSettings
 from core.runtime.postgres import Pool
 from lorawan.gateway.semtech_forwarder import (
     PullAck,
@@ -117,7 +117,9 @@ class UdpStation(asyncio.DatagramProtocol):
         self._transport.sendto(pull_data(token, self.gateway_id))
         await self._acknowledged(PullAck, token)
 
-    async def hear(self, *phy_payloads: bytes, time_us: int | None = None, gps_time_us: int | None = None) -> None:
+    async def receive(
+        self, *phy_payloads: bytes, time_us: int | None = None, gps_time_us: int | None = None
+    ) -> None:
         token = next(self._tokens).to_bytes(2)
         rxpks = [
             RxPk(phy, TMST, 868_100_000, Lora(7, 125_000), -71.0, 8.25, "4/5", time_us, gps_time_us, channel=3)
@@ -158,9 +160,9 @@ class MqttStation:
         acknowledges_early=False,
     )
 
-    def __init__(self, gateway_id: GatewayId, edge: MqttEdge, prefix: str, as_json: bool) -> None:
+    def __init__(self, gateway_id: GatewayId, mqtt_session: MqttSession, prefix: str, as_json: bool) -> None:
         self.gateway_id = gateway_id
-        self.edge = edge
+        self.edge = mqtt_session
         self._prefix = prefix
         self._as_json = as_json
         self._waiting: list[Any] = []
@@ -180,7 +182,9 @@ class MqttStation:
         state = gw.ConnState(gateway_id=self.gateway_id.hex(), state=gw.ConnState.ONLINE)
         await self.publish("state/conn", self._encode(state))
 
-    async def hear(self, *phy_payloads: bytes, time_us: int | None = None, gps_time_us: int | None = None) -> None:
+    async def receive(
+        self, *phy_payloads: bytes, time_us: int | None = None, gps_time_us: int | None = None
+    ) -> None:
         for phy_payload in phy_payloads:
             frame = gw.UplinkFrame(phy_payload=phy_payload)
             frame.tx_info.frequency = 868_100_000
@@ -247,9 +251,9 @@ class Rig:
         """Where stations ask first."""
         return f"ws://127.0.0.1:{self.station_port}"
 
-    async def frames(self, count: int) -> list[Frame]:
+    async def frames(self, count: int) -> list[GatewayFrame]:
         """The next `count` frames of the stream, acknowledged."""
-        found: list[Frame] = []
+        found: list[GatewayFrame] = []
         async with asyncio.timeout(PATIENCE_S):
             while len(found) < count:
                 for reader in self.readers:
@@ -315,7 +319,7 @@ class Rig:
         face: type[MqttStation] = MqttStation,
     ) -> AsyncGenerator[MqttStation]:
         settings = MqttSettings(mqtt_url=self.gateway_mqtt_url, mqtt_client_id=f"forwarder-{gateway_id.hex()}")
-        edge = MqttEdge(settings, [f"{prefix}gateway/{gateway_id.hex()}/command/+"])
+        edge = MqttSession(settings, [f"{prefix}gateway/{gateway_id.hex()}/command/+"])
         running = asyncio.create_task(edge.run())
         try:
             async with asyncio.timeout(30):

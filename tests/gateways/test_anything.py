@@ -73,7 +73,7 @@ async def test_whatever_datagrams_come_a_valid_frame_afterwards_is_acknowledged_
                 await station.say(datagram)
         phy_payload, marker = marked()
 
-        await station.hear(phy_payload)  # Returns once it is acknowledged.
+        await station.receive(phy_payload)  # Returns once it is acknowledged.
 
         await arrives(rig, marker)
         assert isinstance(station, UdpStation)
@@ -100,7 +100,7 @@ async def test_whatever_comes_over_mqtt_a_valid_frame_afterwards_is_handled(
 
         async with asyncio.timeout(15):
             while True:
-                await station.hear(phy_payload)
+                await station.receive(phy_payload)
                 try:
                     async with asyncio.timeout(1):
                         await arrives(rig, marker)

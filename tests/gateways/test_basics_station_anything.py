@@ -45,7 +45,7 @@ async def test_whatever_a_station_says_a_valid_frame_afterwards_is_handled(
         for message in said:
             await station.connection.send(message)
         marker = secrets.token_bytes(4)
-        await station.hear(UPLINK[:-4] + marker)
+        await station.receive(UPLINK[:-4] + marker)
 
         async with asyncio.timeout(30):
             while (await rig.frames(1))[-1].phy_payload[-4:] != marker:

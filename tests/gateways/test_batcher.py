@@ -10,7 +10,7 @@ from msgspec import structs
 from structlog.testing import capture_logs
 
 from core.messages import topics
-from core.messages.frames import FRAME_BATCHES, Frame
+from core.messages.frames import FRAME_BATCHES, GatewayFrame
 from core.messages.shards import shard_of_slot
 from core.messages.traces import limit_of
 from core.runtime.bus import Bus, connect_bus
@@ -23,8 +23,8 @@ from tests.gateways.stations import JOIN_REQUEST, UPLINK
 CONFIRMED = b"\x80" + UPLINK[1:]
 
 
-def frame(phy_payload: bytes, channel: int = 0) -> Frame:
-    return Frame(phy_payload, bytes(8), 1, 1, b"", 868_100_000, 7, 125_000, 0, -71.0, 8.0, channel, 0)
+def frame(phy_payload: bytes, channel: int = 0) -> GatewayFrame:
+    return GatewayFrame(phy_payload, bytes(8), 1, 1, b"", 868_100_000, 7, 125_000, 0, -71.0, 8.0, channel, 0)
 
 
 @asynccontextmanager
@@ -41,9 +41,9 @@ async def batching(nats_url: str, *, max_waiting: int = 50_000) -> AsyncGenerato
                 await running
 
 
-async def batches(bus: Bus, count: int) -> list[list[Frame]]:
+async def batches(bus: Bus, count: int) -> list[list[GatewayFrame]]:
     reader = await bus.read_shard(topics.FRAMES, topics.frames(0), "test")
-    found: list[list[Frame]] = []
+    found: list[list[GatewayFrame]] = []
     async with asyncio.timeout(30):
         while sum(map(len, found)) < count:
             found += [FRAME_BATCHES.decode(message.data) for message in await reader.fetch(100, 0.2)]
@@ -53,7 +53,7 @@ async def batches(bus: Bus, count: int) -> list[list[Frame]]:
 async def test_frames_of_one_linger_are_one_message_in_their_order(nats_url: str) -> None:
     async with batching(nats_url) as (bus, batcher):
         for channel in range(10):
-            batcher.offer(frame(UPLINK, channel))
+            batcher.submit_frame(frame(UPLINK, channel))
 
         found = await batches(bus, 10)
 
@@ -70,7 +70,7 @@ async def test_a_traced_frame_has_its_step_once_the_bus_has_it_and_no_other_has(
     with capture_logs() as told:
         async with batching(nats_url) as (bus, batcher):
             for one in (traced, other, passed_over):
-                batcher.offer(one)
+                batcher.submit_frame(one)
             found = await batches(bus, 3)
             async with asyncio.timeout(10):
                 while not told:  # noqa: ASYNC110 - The line comes with the bus's acknowledgement.
@@ -84,7 +84,7 @@ async def test_a_traced_frame_has_its_step_once_the_bus_has_it_and_no_other_has(
 async def test_no_message_holds_more_than_500_frames(nats_url: str) -> None:
     async with batching(nats_url) as (bus, batcher):
         for channel in range(2 * MAX_ITEMS + 1):
-            batcher.offer(frame(UPLINK, channel))
+            batcher.submit_frame(frame(UPLINK, channel))
 
         found = await batches(bus, 2 * MAX_ITEMS + 1)
 
@@ -96,7 +96,7 @@ async def test_no_message_is_much_larger_than_256_kb(nats_url: str) -> None:
     large = frame(UPLINK + bytes(238))
     async with batching(nats_url) as (bus, batcher):
         for _ in range(800):
-            batcher.offer(large)
+            batcher.submit_frame(large)
 
         found = await batches(bus, 800)
 
@@ -109,8 +109,8 @@ async def test_an_urgent_frame_closes_its_batch_at_once(
 ) -> None:
     monkeypatch.setattr("gateways.batcher.LINGER_S", 60)
     async with batching(nats_url) as (bus, batcher):
-        batcher.offer(frame(UPLINK))
-        batcher.offer(frame(urgent))
+        batcher.submit_frame(frame(UPLINK))
+        batcher.submit_frame(frame(urgent))
 
         ((first, second),) = await batches(bus, 2)
 
@@ -123,8 +123,8 @@ async def test_done_is_called_once_the_frame_is_in_the_stream_and_not_before(nat
         batcher = Batcher(bus, 1)
         running = asyncio.create_task(batcher.run())
         stored = asyncio.Event()
-        batcher.offer(frame(UPLINK, 1), stored.set)
-        batcher.offer(frame(JOIN_REQUEST, 2), lambda: seen.append(2))
+        batcher.submit_frame(frame(UPLINK, 1), stored.set)
+        batcher.submit_frame(frame(JOIN_REQUEST, 2), lambda: seen.append(2))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.2):
                 await stored.wait()
@@ -146,8 +146,8 @@ async def test_a_full_queue_drops_what_nobody_can_hold_back_and_nothing_else(nat
         batcher = Batcher(bus, 1, max_waiting=3)
         told: list[int] = []
         for channel in range(5):
-            batcher.offer(frame(UPLINK, channel))
-        batcher.offer(frame(UPLINK, 9), lambda: told.append(9))
+            batcher.submit_frame(frame(UPLINK, channel))
+        batcher.submit_frame(frame(UPLINK, 9), lambda: told.append(9))
         batcher.close()
         await batcher.run()
 
@@ -169,13 +169,13 @@ async def test_a_full_stream_pushes_back_to_the_queue_which_drops_and_counts_and
         batcher = Batcher(bus, 1, max_waiting=MAX_ITEMS)
         running = asyncio.create_task(batcher.run())
         for channel in range(MAX_ITEMS):  # One message, larger than the stream: refused, and kept.
-            batcher.offer(frame(UPLINK, channel))
+            batcher.submit_frame(frame(UPLINK, channel))
         await asyncio.sleep(0)  # The lane takes its batch.
         async with asyncio.timeout(30):
             while batcher.waiting(0) == MAX_ITEMS:  # noqa: ASYNC110 - A queue has no event for what left it.
                 await asyncio.sleep(0.01)
         for channel in range(MAX_ITEMS + 7):
-            batcher.offer(frame(UPLINK, channel))
+            batcher.submit_frame(frame(UPLINK, channel))
         refused = await bus.stream_messages(topics.FRAMES)
         dropped = FRAMES.labels("queue_full")._value.get() - dropped_before
 
@@ -192,7 +192,7 @@ async def test_a_full_stream_pushes_back_to_the_queue_which_drops_and_counts_and
 async def test_a_frame_that_goes_nowhere_is_done_at_once(nats_url: str) -> None:
     told: list[bool] = []
     async with batching(nats_url) as (bus, batcher):
-        batcher.offer(frame(b"\xff" * 20), lambda: told.append(True))
+        batcher.submit_frame(frame(b"\xff" * 20), lambda: told.append(True))
 
         assert told == [True]
         assert await bus.stream_messages(topics.FRAMES) == 0
@@ -202,7 +202,7 @@ async def test_a_frame_goes_to_the_shard_of_its_slot(nats_url: str) -> None:
     async with connect_bus(nats_url, "test") as bus:
         await bus.ensure_streams()
         batcher = Batcher(bus, 4)
-        batcher.offer(frame(UPLINK))
+        batcher.submit_frame(frame(UPLINK))
         batcher.close()
         await batcher.run()
         slot = routing_slot(UPLINK)

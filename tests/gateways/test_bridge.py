@@ -54,7 +54,7 @@ async def test_a_gateway_is_heard_within_5_s_of_its_registration_and_was_noted_b
         registered_at = now_us()
         await rig.reachable(gateway_id)  # Its PULL_DATA came before it was ours, and is remembered.
         reachable_at = now_us()
-        await station.hear(UPLINK)
+        await station.receive(UPLINK)
 
         assert reachable_at - registered_at < 6_000_000  # The poll's 5 s, and what it takes.
         assert [frame.phy_payload for frame in await rig.frames(1)] == [UPLINK]
@@ -83,7 +83,7 @@ async def test_after_a_burst_of_random_datagrams_a_valid_one_is_answered(rig: Ri
         for number in range(2_000):
             header = b"" if number % 2 else b"\x02" + secrets.token_bytes(2) + bytes([number % 7])
             await forger.say(header + secrets.token_bytes(number % 200))
-        await station.hear(UPLINK)
+        await station.receive(UPLINK)
 
         assert [frame.phy_payload for frame in await rig.frames(1)] == [UPLINK]
         counted = 'territoire_gateway_bridge_datagrams_total{result="not_a_datagram",type="unknown"}'
@@ -210,13 +210,13 @@ async def test_an_up_event_is_acknowledged_only_once_its_frame_is_in_the_stream(
         await rig.reachable(gateway_id)
         before = await rig.metric(f'{waiting}{{result="forwarded"}}')
         for _ in range(3):
-            await station.hear(UPLINK)
+            await station.receive(UPLINK)
         await rig.frames(3)
         assert await rig.metric(f'{waiting}{{result="forwarded"}}') == before + 3
     # Away: the broker keeps what the gateway says, and gives it to the next bridge with its own time.
     heard_at = now_us() - 120_000_000
     async with rig.mqtt_station(gateway_id) as station:
-        await station.hear(JOIN_REQUEST, time_us=heard_at)
+        await station.receive(JOIN_REQUEST, time_us=heard_at)
     async with open_rig(bridge_settings, pool, gateway_mqtt_url) as rig:
         (frame,) = await rig.frames(1)
 
@@ -264,7 +264,7 @@ async def test_sigterm_flushes_what_was_received_and_exits_with_zero(
         rig = Rig(settings.udp_port, "", "", bus, pool, [])
         async with rig.udp_station(gateway_id) as station:
             for _ in range(50):
-                await station.hear(UPLINK)
+                await station.receive(UPLINK)
             await asyncio.sleep(0)
             process.send_signal(signal.SIGTERM)  # There is no stream yet: everything waits in the bridge.
             await bus.ensure_streams()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from core.messages import topics
-from core.runtime.mqtt import MqttEdge, MqttSettings
+from core.runtime.mqtt import MqttSession, MqttSettings
 from core.runtime.postgres import Pool
 from gateways.chirpstack_feed_messages import Unfit, request_of, status_of
 from lorawan.identifiers import GatewayId
@@ -37,7 +37,7 @@ JOIN_ACCEPT = bytes.fromhex("20f3c79aa469322101bcf0e6a6b86db0187da5b246424c7e34e
 class ChirpStack:
     """Its gateway backend: subscribed to `event/+`, as its v4 is, and to the connection states."""
 
-    edge: MqttEdge
+    edge: MqttSession
     prefix: str
     as_json: bool
     heard: dict[str, asyncio.Queue[bytes]] = field(default_factory=dict)
@@ -92,7 +92,7 @@ async def chirpstack(feeding: Settings, mqtt_url: str) -> AsyncGenerator[ChirpSt
     settings = MqttSettings(
         mqtt_url=mqtt_url, mqtt_client_id=f"chirpstack-{secrets.token_hex(4)}", mqtt_session_expiry=0
     )
-    edge = MqttEdge(settings, [f"{prefix}gateway/+/event/+", f"{prefix}gateway/+/state/conn"])
+    edge = MqttSession(settings, [f"{prefix}gateway/+/event/+", f"{prefix}gateway/+/state/conn"])
     there = ChirpStack(edge, prefix, feeding.chirpstack_json)
     running = [asyncio.create_task(edge.run()), asyncio.create_task(there.listen())]
     async with asyncio.timeout(30):
@@ -123,8 +123,8 @@ async def station(rig: Rig, gateway_id: GatewayId, chirpstack: ChirpStack) -> As
         yield station
 
 
-async def heard(chirpstack: ChirpStack, station: UdpStation) -> gw.UplinkFrame:
-    await station.hear(UPLINK)
+async def received_uplink(chirpstack: ChirpStack, station: UdpStation) -> gw.UplinkFrame:
+    await station.receive(UPLINK)
     return await chirpstack.next(station.gateway_id, "event/up", gw.UplinkFrame())
 
 
@@ -150,7 +150,7 @@ async def test_an_uplink_is_what_a_gateway_bridge_would_publish_and_reaches_our_
 ) -> None:
     before = now_us()
 
-    up = await heard(chirpstack, station)
+    up = await received_uplink(chirpstack, station)
     (frame,) = await rig.frames(1)
 
     assert up.phy_payload == frame.phy_payload == UPLINK
@@ -166,7 +166,7 @@ async def test_an_uplink_is_what_a_gateway_bridge_would_publish_and_reaches_our_
 async def test_a_downlink_goes_out_in_its_window_and_is_acknowledged_once(
     station: UdpStation, chirpstack: ChirpStack
 ) -> None:
-    asked = downlink(await heard(chirpstack, station), 5, 6)
+    asked = downlink(await received_uplink(chirpstack, station), 5, 6)
 
     await chirpstack.command(station.gateway_id, "down", asked)
     command = await station.command()
@@ -181,7 +181,7 @@ async def test_a_downlink_goes_out_in_its_window_and_is_acknowledged_once(
 async def test_what_the_gateway_refuses_in_rx1_is_tried_in_rx2_and_told_so(
     station: UdpStation, chirpstack: ChirpStack
 ) -> None:
-    asked = downlink(await heard(chirpstack, station), 5, 6)
+    asked = downlink(await received_uplink(chirpstack, station), 5, 6)
 
     await chirpstack.command(station.gateway_id, "down", asked)
     await station.answer(await station.command(), "COLLISION_PACKET")
@@ -196,7 +196,7 @@ async def test_what_the_gateway_refuses_in_rx1_is_tried_in_rx2_and_told_so(
 async def test_a_gateway_that_refuses_everything_or_stays_silent_is_a_negative_answer(
     station: UdpStation, chirpstack: ChirpStack
 ) -> None:
-    up = await heard(chirpstack, station)
+    up = await received_uplink(chirpstack, station)
 
     await chirpstack.command(station.gateway_id, "down", downlink(up, 5))
     await station.answer(await station.command(), "TX_FREQ")
@@ -210,7 +210,7 @@ async def test_a_gateway_that_refuses_everything_or_stays_silent_is_a_negative_a
 
 
 async def test_a_class_c_frame_goes_out_at_once(station: UdpStation, chirpstack: ChirpStack) -> None:
-    asked = downlink(await heard(chirpstack, station), 0)
+    asked = downlink(await received_uplink(chirpstack, station), 0)
 
     await chirpstack.command(station.gateway_id, "down", asked)
     command = await station.command()
@@ -224,7 +224,7 @@ async def test_a_class_c_frame_goes_out_at_once(station: UdpStation, chirpstack:
 async def test_what_no_gateway_of_ours_can_do_is_refused_and_nothing_stops(
     station: UdpStation, chirpstack: ChirpStack
 ) -> None:
-    up = await heard(chirpstack, station)
+    up = await received_uplink(chirpstack, station)
     foreign = downlink(up, 1)
     foreign.items[0].tx_info.context = b"\0\0\0\1"
     gps = downlink(up, 1)
@@ -238,7 +238,7 @@ async def test_what_no_gateway_of_ours_can_do_is_refused_and_nothing_stops(
         f"{chirpstack.prefix}gateway/{station.gateway_id.hex()}/command/down", b"\xff no message"
     )
 
-    assert (await heard(chirpstack, station)).phy_payload == UPLINK
+    assert (await received_uplink(chirpstack, station)).phy_payload == UPLINK
 
 
 async def test_statistics_are_told_with_the_version_of_the_configuration(
@@ -249,7 +249,7 @@ async def test_statistics_are_told_with_the_version_of_the_configuration(
         "config",
         gw.GatewayConfiguration(gateway_id=station.gateway_id.hex(), version="c0ffee"),
     )
-    asked = downlink(await heard(chirpstack, station), 5)
+    asked = downlink(await received_uplink(chirpstack, station), 5)
     await chirpstack.command(station.gateway_id, "down", asked)
     await station.answer(await station.command(), "OK")
     received = emitted = 0

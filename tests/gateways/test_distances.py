@@ -59,10 +59,10 @@ async def test_a_forwarders_distance_is_known_from_its_first_tx_ack_on(rig: Rig,
             lambda: UdpStation(gateway_id), remote_addr=("127.0.0.1", port)
         )
         await known(rig, station)
-        await station.hear(UPLINK)
+        await station.receive(UPLINK)
         (before,) = await rig.frames(1)
         await be_asked(rig, station)
-        await station.hear(UPLINK)
+        await station.receive(UPLINK)
         (after,) = await rig.frames(1)
         transport.close()
 
@@ -78,7 +78,7 @@ async def test_a_distance_is_known_to_the_next_bridge(
     await save_hours(pool, [hour])
 
     async with open_rig(bridge_settings, pool, gateway_mqtt_url) as rig, rig.udp_station(gateway_id) as station:
-        await station.hear(UPLINK)
+        await station.receive(UPLINK)
         (frame,) = await rig.frames(1)
 
     assert frame.round_trip_us == 640_000
@@ -88,7 +88,7 @@ async def test_an_ack_over_mqtt_tells_no_distance(rig: Rig, gateway_id: GatewayI
     async with rig.mqtt_station(gateway_id) as station:
         await known(rig, station)
         await be_asked(rig, station)
-        await station.hear(UPLINK)
+        await station.receive(UPLINK)
         (frame,) = await rig.frames(1)
 
     assert frame.round_trip_us == 0
@@ -99,7 +99,7 @@ def test_a_gateway_never_counts_as_so_far_away_that_nobody_asks_it_any_more(gate
     session = Session(DevAddr(bytes(4)))
     _, rx2 = class_a_windows(EU868, session, 868_100_000, 5)
 
-    round_trips.note(gateway_id, 5_000_000)
+    round_trips.record_sample(gateway_id, 5_000_000)
 
     believed_us = round_trips.of(gateway_id) or 0
     assert still_possible(rx2, 0, 400_000, believed_us)  # As long as a network may take, with something to spare.
@@ -107,7 +107,7 @@ def test_a_gateway_never_counts_as_so_far_away_that_nobody_asks_it_any_more(gate
 
 def test_distances_of_gateways_that_are_no_longer_registered_are_forgotten(gateway_id: GatewayId) -> None:
     round_trips = RoundTrips()
-    round_trips.note(gateway_id, 70_000)
+    round_trips.record_sample(gateway_id, 70_000)
     before = round_trips.of(gateway_id)
 
     round_trips.keep_only(set())

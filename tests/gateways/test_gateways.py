@@ -2,7 +2,7 @@ import asyncio
 from contextlib import suppress
 
 from core.runtime.postgres import Pool
-from gateways.known_gateways import Gateways, Sightings
+from gateways.known_gateways import Gateways, LastSeen
 from lorawan.identifiers import GatewayId
 from tests.gateways.stations import register
 
@@ -13,8 +13,8 @@ async def test_a_gateway_that_is_removed_while_it_is_noted_stops_nothing(pool: P
     await register(pool, EUI)
     gateways = Gateways(pool)
     await gateways.load()
-    sightings = Sightings(pool, gateways)
-    sightings.note(EUI, "semtech_udp", "192.0.2.1")
+    sightings = LastSeen(pool, gateways)
+    sightings.record_seen(EUI, "semtech_udp", "192.0.2.1")
 
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("DELETE FROM gateway WHERE gateway_id = $1", EUI)
@@ -32,8 +32,8 @@ async def test_what_a_bridge_was_saving_when_it_was_told_to_end_is_saved_with_th
     await register(pool, EUI)
     gateways = Gateways(pool)
     await gateways.load()
-    sightings = Sightings(pool, gateways)
-    sightings.note(EUI, "semtech_udp", "192.0.2.1")
+    sightings = LastSeen(pool, gateways)
+    sightings.record_seen(EUI, "semtech_udp", "192.0.2.1")
 
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE gateway_state")

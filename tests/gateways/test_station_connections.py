@@ -47,7 +47,7 @@ async def test_a_new_connection_takes_over_from_one_that_seems_alive(rig: Rig, g
         async with ws_station(rig.station_url, gateway_id) as station:
             async with asyncio.timeout(5):
                 await former.connection.wait_closed()
-            await station.hear(UPLINK)
+            await station.receive(UPLINK)
             asking = asyncio.create_task(
                 rig.transmit(gateway_id, downlink(gateway_id, latest_at_us=now_us() + 1_000_000))
             )
@@ -97,7 +97,7 @@ async def test_a_bridge_that_stops_says_so(rig: Rig, bridge_settings: Settings, 
         await bridge.enter_async_context(running_bridge(stopping))
         async with ws_station(f"ws://{LOOPBACK}:{stopping.station_port}", gateway_id) as station:
             await rig.reachable(gateway_id)
-            await station.hear(UPLINK)
+            await station.receive(UPLINK)
             await station.speak()  # What was said before this is with the bridge.
             await bridge.aclose()
 
@@ -163,7 +163,7 @@ async def test_a_flood_costs_the_station_its_own_messages_only(rig: Rig, gateway
         for _ in range(basics_station.MESSAGES_AT_ONCE + 500):
             await flooding.send({"msgtype": "event"})
         await flooding.speak()
-        await calm.hear(UPLINK)
+        await calm.receive(UPLINK)
 
         assert await counted(rig, "other", "rate_limited") > before
         assert [frame.gateway_id for frame in await rig.frames(1)] == [other]
@@ -179,6 +179,6 @@ async def test_a_message_that_is_too_long_ends_the_connection_and_the_next_one_i
             await station.connection.wait_closed()
 
     async with ws_station(rig.station_url, gateway_id) as station:
-        await station.hear(UPLINK)
+        await station.receive(UPLINK)
 
         assert [frame.phy_payload for frame in await rig.frames(1)] == [UPLINK]

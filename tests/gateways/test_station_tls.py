@@ -56,7 +56,7 @@ async def test_a_certificate_in_its_own_name_lets_a_gateway_in(
 
     async with ws_station(secure(secure_rig), gateway_id, ssl=tls) as station:
         await secure_rig.reachable(gateway_id)
-        await station.hear(UPLINK)
+        await station.receive(UPLINK)
 
         assert [frame.gateway_id for frame in await secure_rig.frames(1)] == [gateway_id]
 

@@ -8,11 +8,11 @@ import pytest
 from prometheus_client import REGISTRY
 
 from core.messages import topics
-from core.messages.frames import Frame
+from core.messages.frames import GatewayFrame
 from core.runtime.postgres import Pool
 from gateways import gateway_activity
 from gateways.gateway_activity import WHAT, Activity
-from gateways.known_gateways import Gateways, Sightings
+from gateways.known_gateways import Gateways, LastSeen
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings
 from tests.gateways.stations import UPLINK, Rig, downlink, now_us, open_rig, register, until
@@ -24,14 +24,14 @@ PUSH = b"\x02\x00\x07\x00"
 
 class Sink:
     def __init__(self) -> None:
-        self.frames: list[Frame] = []
+        self.frames: list[GatewayFrame] = []
 
-    def offer(self, frame: Frame, done: Any = None) -> None:
+    def submit_frame(self, frame: GatewayFrame, done: Any = None) -> None:
         self.frames.append(frame)
 
 
-def frame(gateway_id: GatewayId, phy_payload: bytes, at_us: int, antenna: int = 0) -> Frame:
-    return Frame(
+def frame(gateway_id: GatewayId, phy_payload: bytes, at_us: int, antenna: int = 0) -> GatewayFrame:
+    return GatewayFrame(
         phy_payload=phy_payload,
         gateway_id=gateway_id,
         time_us=at_us,
@@ -83,9 +83,9 @@ async def test_who_speaks_from_elsewhere_while_a_gateway_speaks_gets_neither_dow
 
     async with rig.udp_station(gateway_id) as station, rig.udp_station(gateway_id, ELSEWHERE) as thief:
         await on_the_air(rig, gateway_id, station)
-        await station.hear(UPLINK)
+        await station.receive(UPLINK)
         await thief.speak()  # It has its answer, as everybody.
-        await thief.hear(UPLINK)
+        await thief.receive(UPLINK)
         asked = asyncio.create_task(rig.transmit(gateway_id, downlink(gateway_id, uplink_at_us=now_us())))
         await station.answer(await station.command(), "OK")
 
@@ -121,16 +121,16 @@ async def test_refused_addresses_that_could_not_be_written_are_added_to_the_next
     await register(pool, gateway_id)
     gateways = Gateways(pool)
     await gateways.load()
-    sightings = Sightings(pool, gateways)
+    sightings = LastSeen(pool, gateways)
 
     async def is_away(*_: object) -> None:
         raise ConnectionRefusedError
 
-    sightings.refuse_address(gateway_id, "semtech_udp", "192.0.2.7", "198.51.100.4")
+    sightings.reject_address(gateway_id, "semtech_udp", "192.0.2.7", "198.51.100.4")
     with monkeypatch.context() as away:
         away.setattr("gateways.known_gateways.save_address_changes", is_away)
         await sightings.save()
-    sightings.refuse_address(gateway_id, "semtech_udp", "192.0.2.7", "198.51.100.4")
+    sightings.reject_address(gateway_id, "semtech_udp", "192.0.2.7", "198.51.100.4")
     await sightings.save()
     await sightings.save()  # Nothing new.
 
@@ -193,7 +193,7 @@ async def test_what_a_gateway_did_is_in_the_metrics_and_in_its_hour_once_the_bri
     before = time.time()
     async with open_rig(bridge_settings, pool, gateway_mqtt_url) as rig, rig.udp_station(gateway_id) as station:
         await on_the_air(rig, gateway_id, station)
-        await station.hear(UPLINK, UPLINK, UPLINK[:-1] + b"\0")
+        await station.receive(UPLINK, UPLINK, UPLINK[:-1] + b"\0")
         await station.say(PUSH + gateway_id + BAD_CRC)
         asked = asyncio.create_task(rig.transmit(gateway_id, downlink(gateway_id, uplink_at_us=now_us())))
         await station.answer(await station.command(), "OK")
@@ -219,8 +219,8 @@ async def test_a_mirrored_frame_is_a_duplicate_and_a_second_antenna_or_a_repetit
 ) -> None:
     watched, sink = await watching(pool, gateway_id)
 
-    watched.offer(frame(gateway_id, UPLINK, 1_000_000))
-    watched.offer(frame(gateway_id, UPLINK, 1_000_000 + later_us, antenna))
+    watched.submit_frame(frame(gateway_id, UPLINK, 1_000_000))
+    watched.submit_frame(frame(gateway_id, UPLINK, 1_000_000 + later_us, antenna))
     await watched.save()
 
     assert [row[:2] for row in await hours(pool)] == [counted]
@@ -235,13 +235,13 @@ async def test_hours_add_up_and_what_could_not_be_written_goes_with_the_next(
     async def is_away(*_: object) -> None:
         raise ConnectionRefusedError
 
-    watched.note(gateway_id, rejected=1)
+    watched.count_activity(gateway_id, rejected=1)
     await watched.save()
     with monkeypatch.context() as away:
         away.setattr(gateway_activity, "save_hours", is_away)
-        watched.note(gateway_id, rejected=2)
+        watched.count_activity(gateway_id, rejected=2)
         await watched.save()
-    watched.note(gateway_id, rejected=3)
+    watched.count_activity(gateway_id, rejected=3)
     await watched.save()
     await watched.save()  # Nothing new.
 
@@ -251,8 +251,8 @@ async def test_hours_add_up_and_what_could_not_be_written_goes_with_the_next(
 async def test_a_number_that_a_gateway_invents_is_written_all_the_same(pool: Pool, gateway_id: GatewayId) -> None:
     watched, _ = await watching(pool, gateway_id)
 
-    watched.note(gateway_id, received=10**30, received_ok=-(10**30))
-    watched.note(gateway_id, received=1, received_ok=10**30)
+    watched.count_activity(gateway_id, received=10**30, received_ok=-(10**30))
+    watched.count_activity(gateway_id, received=1, received_ok=10**30)
     await watched.save()
 
     assert [row[2] for row in await hours(pool)] == [gateway_activity.MOST_CRC_ERRORS]
@@ -264,8 +264,8 @@ async def test_gateways_that_are_not_registered_have_neither_rows_nor_series(
     watched, sink = await watching(pool, gateway_id)
     stranger = GatewayId(bytes(reversed(gateway_id)))
 
-    watched.offer(frame(stranger, UPLINK, 1))
-    watched.note(stranger, rejected=1)
+    watched.submit_frame(frame(stranger, UPLINK, 1))
+    watched.count_activity(stranger, rejected=1)
     watched.measured(stranger, 1.0)
     await watched.save()
 
@@ -279,7 +279,7 @@ async def test_the_series_of_a_gateway_end_with_its_registration(pool: Pool, gat
     gateways = Gateways(pool)
     await gateways.load()
     watched = Activity(pool, gateways, Sink())
-    watched.note(gateway_id, rejected=1)
+    watched.count_activity(gateway_id, rejected=1)
     await watched.save()
     before = series(gateway_id, "rejected")
 

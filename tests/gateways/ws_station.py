@@ -129,7 +129,9 @@ class WsStation:
     async def speak(self) -> None:
         await (await self.connection.ping())
 
-    async def hear(self, *phy_payloads: bytes, time_us: int | None = None, gps_time_us: int | None = None) -> None:
+    async def receive(
+        self, *phy_payloads: bytes, time_us: int | None = None, gps_time_us: int | None = None
+    ) -> None:
         for phy_payload in phy_payloads:
             await self.send(message_of(phy_payload, up_info(time_us, gps_time_us)))
 

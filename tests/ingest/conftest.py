@@ -13,7 +13,7 @@ import pytest
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.shards import shard_of_slot
-from core.messages.uplinks import Heard, Uplink
+from core.messages.uplinks import Reception, Uplink
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool
 from services.ingest.app import run
@@ -121,7 +121,7 @@ def make_uplink() -> Callable[..., Uplink]:
             "spreading_factor": 7,
             "bandwidth": 125_000,
             "late": False,
-            "heard_by": [Heard(GATEWAY_IDS[0], 0, -100.0, 5.5), Heard(GATEWAY_IDS[2], 0, -90.0, 3.0)],
+            "heard_by": [Reception(GATEWAY_IDS[0], 0, -100.0, 5.5), Reception(GATEWAY_IDS[2], 0, -90.0, 3.0)],
         }
         return Uplink(**(values | changes))
 

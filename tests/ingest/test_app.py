@@ -12,7 +12,7 @@ from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.measurements import MEASUREMENT_BATCHES, Measurement
 from core.messages.shards import shard_of_slot, slot_of_asset
-from core.messages.uplinks import UPLINK_BATCHES, Heard, Uplink
+from core.messages.uplinks import UPLINK_BATCHES, Reception, Uplink
 from core.runtime.bus import Bus
 from core.runtime.lease import take_lease
 from core.runtime.ownership import ShardsLost
@@ -185,7 +185,7 @@ async def test_what_one_uplink_does_leaves_its_neighbours_alone(
             make_uplink(999_999, 1),
             make_uplink(good, 4, time_us=10**19),
             make_uplink(good, 5, uplink_id=b"?"),
-            make_uplink(good, 6, heard_by=[Heard(b"", -5, 1e300, 0.0)]),
+            make_uplink(good, 6, heard_by=[Reception(b"", -5, 1e300, 0.0)]),
             make_uplink(good, 7),
         )
         await until_drained()
@@ -330,7 +330,7 @@ async def test_a_late_copy_adds_its_receptions_and_nothing_else(
 ) -> None:
     device_id = await planted.device(await planted.profile("milesight.em400"))
     late = make_uplink(
-        device_id, 1, late=True, heard_by=[Heard(bytes([0, 128, 0, 0, 0, 0, 0, 1]), 0, -110.0, -3.0)]
+        device_id, 1, late=True, heard_by=[Reception(bytes([0, 128, 0, 0, 0, 0, 0, 1]), 0, -110.0, -3.0)]
     )
 
     async with ingesting():

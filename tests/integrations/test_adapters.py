@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.messages.uplinks import Heard as HeardBy
+from core.messages.uplinks import Reception as HeardBy
 from core.messages.uplinks import Uplink
 from core.model.uplink_identity import F_CNT_END, uplink_identity
 from integrations.lns.adapters import ADAPTERS, read
@@ -17,29 +17,29 @@ from integrations.lns.canonical import canonical
 from integrations.lns.lns_uplink import (
     NO_F_PORT,
     DownlinkReport,
-    ForeignMessage,
-    ForeignUplink,
     Ignored,
+    LnsMessage,
+    LnsUplink,
     Unreadable,
 )
-from tests.contracts.lns_samples import EM400, LNS_DELAY_US, SAMPLES, Heard, Sample
+from tests.contracts.lns_samples import EM400, LNS_DELAY_US, SAMPLES, Sample, SampleUplink
 
 NOW_US = 1_795_597_200_123_000  # 2026-11-25
-HEARD = Heard(NOW_US, bytes.fromhex("70b3d57ed0001234"), bytes.fromhex("0080e115000a9b72"))
+HEARD = SampleUplink(NOW_US, bytes.fromhex("70b3d57ed0001234"), bytes.fromhex("0080e115000a9b72"))
 DEVICE, SOURCE = 12, 34
 DAY_US = 86_400_000_000
 
 
-def foreign(sample: Sample, change: Callable[[dict[str, Any]], None] | None = None, **headers: str) -> Any:
+def lns_uplink(sample: Sample, change: Callable[[dict[str, Any]], None] | None = None, **headers: str) -> Any:
     message = sample.write(HEARD)
     body = json.loads(message.body)
     if change is not None:
         change(body)
-    return read(sample.kind, ForeignMessage(json.dumps(body).encode(), message.topic, headers))
+    return read(sample.kind, LnsMessage(json.dumps(body).encode(), message.topic, headers))
 
 
 def ours(sample: Sample, received_at_us: int = NOW_US + 500_000) -> Uplink:
-    return canonical(foreign(sample), SOURCE, DEVICE, received_at_us)
+    return canonical(lns_uplink(sample), SOURCE, DEVICE, received_at_us)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -50,7 +50,7 @@ def test_a_frame_is_the_same_uplink_whichever_lns_tells_of_it(name: str) -> None
 
     radio = (868_100_000, 7, 125_000) if sample.names_radio else (0, 0, 0)
     assert (uplink.frequency, uplink.spreading_factor, uplink.bandwidth) == radio
-    assert uplink.heard_by == ([HeardBy(HEARD.gateway_id, 0, -104.0, 5.5)] if sample.names_gateways else [])
+    assert uplink.receptions == ([HeardBy(HEARD.gateway_id, 0, -104.0, 5.5)] if sample.names_gateways else [])
     assert (uplink.device_id, uplink.session_id, uplink.late) == (DEVICE, 0, False)
     assert (uplink.f_port, uplink.payload) == (85, EM400)
     assert uplink.confirmed is sample.names_confirmed
@@ -75,7 +75,7 @@ def test_a_gateway_whose_clock_is_wrong_dates_nothing() -> None:
     def back_to_1970(body: dict[str, Any]) -> None:
         body["time"] = "1970-01-01T00:12:00Z"
 
-    uplink = canonical(foreign(SAMPLES["chirpstack"], back_to_1970), SOURCE, DEVICE, NOW_US + 500_000)
+    uplink = canonical(lns_uplink(SAMPLES["chirpstack"], back_to_1970), SOURCE, DEVICE, NOW_US + 500_000)
 
     assert uplink.time_us == NOW_US + LNS_DELAY_US
 
@@ -93,17 +93,17 @@ def test_thingpark_is_believed_when_it_says_that_a_report_is_late() -> None:
 
     received_at_us = NOW_US + DAY_US
 
-    kept = canonical(foreign(SAMPLES["thingpark, texts"], late), SOURCE, DEVICE, received_at_us)
-    unmarked = canonical(foreign(SAMPLES["thingpark, texts"]), SOURCE, DEVICE, received_at_us)
+    kept = canonical(lns_uplink(SAMPLES["thingpark, texts"], late), SOURCE, DEVICE, received_at_us)
+    unmarked = canonical(lns_uplink(SAMPLES["thingpark, texts"]), SOURCE, DEVICE, received_at_us)
 
     assert (kept.time_us, unmarked.time_us) == (NOW_US, received_at_us)
 
 
 def test_wanesy_marks_what_it_kept_by_a_header() -> None:
-    replayed = foreign(SAMPLES["wanesy"], **{"klk-unsent-dataup": "true"})
+    replayed = lns_uplink(SAMPLES["wanesy"], **{"klk-unsent-dataup": "true"})
 
     assert replayed.is_replay
-    assert not foreign(SAMPLES["wanesy"]).is_replay
+    assert not lns_uplink(SAMPLES["wanesy"]).is_replay
 
 
 def drop_zeros(kind: str) -> Callable[[dict[str, Any]], None]:
@@ -123,7 +123,7 @@ def drop_zeros(kind: str) -> Callable[[dict[str, Any]], None]:
 
 @pytest.mark.parametrize("name", ["chirpstack", "the_things_stack"])
 def test_fields_that_are_zero_are_left_out_and_read_as_zero(name: str) -> None:
-    uplink = foreign(SAMPLES[name], drop_zeros(name))
+    uplink = lns_uplink(SAMPLES[name], drop_zeros(name))
 
     assert (uplink.f_cnt, uplink.f_port, uplink.payload, uplink.confirmed) == (0, NO_F_PORT, b"", False)
     assert uplink.heard_by == (HeardBy(HEARD.gateway_id, 0, 0.0, 5.5),)
@@ -133,7 +133,7 @@ def test_an_empty_frame_of_thingpark_has_no_payload() -> None:
     def empty(body: dict[str, Any]) -> None:
         del body["DevEUI_uplink"]["payload_hex"], body["DevEUI_uplink"]["FPort"]
 
-    uplink = foreign(SAMPLES["thingpark, texts"], empty)
+    uplink = lns_uplink(SAMPLES["thingpark, texts"], empty)
 
     assert (uplink.f_port, uplink.payload) == (NO_F_PORT, b"")
 
@@ -148,7 +148,7 @@ ENCRYPTED: dict[str, Callable[[dict[str, Any]], None]] = {
 @pytest.mark.parametrize("name", ENCRYPTED)
 def test_a_payload_that_is_still_encrypted_is_refused(name: str) -> None:
     with pytest.raises(Unreadable, match="chiffrée"):
-        foreign(SAMPLES[name], ENCRYPTED[name])
+        lns_uplink(SAMPLES[name], ENCRYPTED[name])
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_payload_that_is_still_encrypted_is_refused(name: str) -> None:
     ],
 )
 def test_what_is_no_uplink_is_ignored(kind: str, body: dict[str, Any], topic: str) -> None:
-    assert isinstance(read(kind, ForeignMessage(json.dumps(body).encode(), topic)), Ignored)
+    assert isinstance(read(kind, LnsMessage(json.dumps(body).encode(), topic)), Ignored)
 
 
 def test_live_objects_names_a_device_by_urns_old_and_new() -> None:
@@ -176,20 +176,20 @@ def test_live_objects_names_a_device_by_urns_old_and_new() -> None:
         body["metadata"] = {"connector": "lora"}
         body["streamId"] = "urn:lora:70B3D57ED0001234!uplink"
 
-    uplink = foreign(SAMPLES["live_objects"], only_stream)
+    uplink = lns_uplink(SAMPLES["live_objects"], only_stream)
 
     assert uplink.dev_eui == HEARD.dev_eui
     assert uplink.f_cnt is None
     assert canonical(uplink, SOURCE, DEVICE, NOW_US).f_cnt >= F_CNT_END
 
 
-def generic(**fields: Any) -> ForeignUplink | DownlinkReport | Ignored:
+def generic(**fields: Any) -> LnsUplink | DownlinkReport | Ignored:
     body = {"device": "867648041234567", "payload": "0a0b", "id": "m-17"} | fields
-    return read("generic", ForeignMessage(json.dumps(body).encode()))
+    return read("generic", LnsMessage(json.dumps(body).encode()))
 
 
 def test_a_device_without_lora_is_known_by_its_imei() -> None:
-    assert generic() == ForeignUplink(bytes.fromhex("0867648041234567"), None, 1, b"\x0a\x0b", message_id="m-17")
+    assert generic() == LnsUplink(bytes.fromhex("0867648041234567"), None, 1, b"\x0a\x0b", message_id="m-17")
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_device_without_lora_is_known_by_its_imei() -> None:
 def test_times_of_the_generic_intake_are_texts_or_numbers(time: Any) -> None:
     uplink = generic(time=time, id="")
 
-    assert isinstance(uplink, ForeignUplink)
+    assert isinstance(uplink, LnsUplink)
     assert uplink.lns_time_us == 1_795_593_600_000_000
     assert uplink.stated_time == "1795593600000000"
 
@@ -227,8 +227,8 @@ def test_the_generic_intake_says_what_is_wrong(fields: dict[str, Any], reason: s
 def test_two_equal_readings_of_a_device_without_counter_are_two_uplinks() -> None:
     first = generic(time="2026-11-25T08:00:00Z", id="")
     second = generic(time="2026-11-25T08:05:00Z", id="")
-    assert isinstance(first, ForeignUplink)
-    assert isinstance(second, ForeignUplink)
+    assert isinstance(first, LnsUplink)
+    assert isinstance(second, LnsUplink)
 
     uplinks = [canonical(uplink, SOURCE, DEVICE, NOW_US) for uplink in (first, first, second)]
 
@@ -244,12 +244,12 @@ JSON = st.recursive(
 )
 
 
-def assert_refused_or_read(kind: str, message: ForeignMessage) -> None:
+def assert_rejected_or_read(kind: str, message: LnsMessage) -> None:
     try:
         found = read(kind, message)
     except Unreadable:
         return
-    if isinstance(found, ForeignUplink):
+    if isinstance(found, LnsUplink):
         uplink = canonical(found, SOURCE, DEVICE, NOW_US)
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(uplink), type=Uplink).device_id == DEVICE
         assert 0 <= uplink.f_cnt < 1 << 63
@@ -260,7 +260,7 @@ def assert_refused_or_read(kind: str, message: ForeignMessage) -> None:
 @pytest.mark.parametrize("kind", ADAPTERS)
 @given(body=st.binary(max_size=60), topic=st.text(max_size=20))
 def test_arbitrary_octets_raise_nothing_but_a_refusal(kind: str, body: bytes, topic: str) -> None:
-    assert_refused_or_read(kind, ForeignMessage(body, topic))
+    assert_rejected_or_read(kind, LnsMessage(body, topic))
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -286,7 +286,7 @@ def test_any_value_in_any_place_of_a_message_raises_nothing_but_a_refusal(name: 
         except (KeyError, IndexError, TypeError):
             continue  # A former change replaced what it was in.
 
-    assert_refused_or_read(sample.kind, ForeignMessage(json.dumps(body).encode(), message.topic))
+    assert_rejected_or_read(sample.kind, LnsMessage(json.dumps(body).encode(), message.topic))
 
 
 @pytest.mark.parametrize("kind", ADAPTERS)
@@ -295,4 +295,4 @@ def test_any_value_in_any_place_of_a_message_raises_nothing_but_a_refusal(name: 
 )
 def test_hostile_json_is_refused(kind: str, body: bytes) -> None:
     with pytest.raises(Unreadable):
-        read(kind, ForeignMessage(body))
+        read(kind, LnsMessage(body))

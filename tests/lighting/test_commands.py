@@ -11,7 +11,7 @@ from lighting.commands import (
     Failure,
     OpenCommand,
     ReadBack,
-    RefusedCommand,
+    RejectedLightingCommand,
     SendAgain,
     State,
     Wait,
@@ -40,23 +40,23 @@ def command(**known) -> OpenCommand:
 
 
 def test_an_off_without_an_end_is_refused() -> None:
-    with pytest.raises(RefusedCommand, match="doit avoir une fin"):
+    with pytest.raises(RejectedLightingCommand, match="doit avoir une fin"):
         check_request("off", None, ["switch"], NOW)
 
 
 @pytest.mark.parametrize("until", [NOW, NOW - SECOND, NOW + LONGEST_OFF + SECOND])
 def test_an_off_must_end_within_twelve_hours(until: datetime) -> None:
-    with pytest.raises(RefusedCommand, match="12 heures"):
+    with pytest.raises(RejectedLightingCommand, match="12 heures"):
         check_request("off", until, ["switch"], NOW)
 
 
 def test_dimming_is_refused_with_its_reason_where_there_is_no_dimmer() -> None:
-    with pytest.raises(RefusedCommand, match="pas de variateur"):
+    with pytest.raises(RejectedLightingCommand, match="pas de variateur"):
         check_request("dim", None, ["switch"], NOW)
 
 
 def test_a_device_without_a_relay_is_refused() -> None:
-    with pytest.raises(RefusedCommand, match="pas de relais"):
+    with pytest.raises(RejectedLightingCommand, match="pas de relais"):
         check_request("on", None, [], NOW)
 
 

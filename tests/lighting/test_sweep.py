@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from core.runtime.postgres import Pool
-from lighting.commands import RefusedCommand
+from lighting.commands import RejectedLightingCommand
 from lighting.requests import request_command
 from lighting.store import Command, read_command
 from lighting.sweep import advance_open_commands, relight
@@ -56,7 +56,7 @@ async def ask(pool: Pool, asset: int, action: str, off_until: datetime | None = 
     return requested.command
 
 
-async def emit(pool: Pool, downlink_id: int, state: str = "sent") -> None:
+async def settle(pool: Pool, downlink_id: int, state: str = "sent") -> None:
     await pool.execute(
         "UPDATE downlink SET state = $2::downlink_state, sent_at = now() WHERE id = $1", downlink_id, state
     )
@@ -94,7 +94,7 @@ async def state_of(pool: Pool, command: Command) -> tuple[str, str | None]:
 async def test_a_command_is_sent_read_back_and_confirmed(pool: Pool, cabinet: int) -> None:
     command = await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(hours=1))
     downlink = await read_downlink(pool, command.downlink_id)
-    await emit(pool, command.downlink_id)
+    await settle(pool, command.downlink_id)
     swept = await advance_open_commands(pool, datetime.now(UTC))
     sent = await state_of(pool, command)
     await say(pool, command, on=False)
@@ -157,7 +157,7 @@ async def test_an_operators_on_settles_the_end_of_the_off_once_the_cabinet_is_li
 ) -> None:
     await ask(pool, cabinet, "off", datetime.now(UTC) + timedelta(minutes=30))
     command = await ask(pool, cabinet, "on")
-    await emit(pool, command.downlink_id)
+    await settle(pool, command.downlink_id)
     await advance_open_commands(pool, datetime.now(UTC))
     await say(pool, command, on=True)
     await advance_open_commands(pool, datetime.now(UTC))
@@ -220,7 +220,7 @@ async def test_two_operators_at_once_leave_one_open_command(pool: Pool, cabinet:
 
 async def test_a_command_whose_profile_lost_its_codec_fails_and_stops_nobody(pool: Pool, cabinet: int) -> None:
     command = await ask(pool, cabinet, "on")
-    await emit(pool, command.downlink_id)
+    await settle(pool, command.downlink_id)
     await pool.execute("UPDATE device_profile SET codec = 'axioma.w1'")
     await advance_open_commands(pool, datetime.now(UTC))
 
@@ -234,5 +234,5 @@ async def test_a_command_whose_profile_lost_its_codec_fails_and_stops_nobody(poo
 async def test_an_asset_without_a_device_is_refused(pool: Pool, cabinet: int) -> None:
     await pool.execute("UPDATE assignment SET during = tstzrange(now() - interval '2 h', now() - interval '1 h')")
 
-    with pytest.raises(RefusedCommand, match="aucun équipement"):
+    with pytest.raises(RejectedLightingCommand, match="aucun équipement"):
         await ask(pool, cabinet, "on")

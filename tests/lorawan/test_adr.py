@@ -21,7 +21,7 @@ from lorawan.regions import EU868, REQUIRED_SNR
 NOBODY_HEARD_BEFORE = LinkSettings(data_rate=0, tx_power=0, nb_trans=1)
 
 
-def heard(*snrs: float, missed: int = 0) -> tuple[Sample, ...]:
+def received(*snrs: float, missed: int = 0) -> tuple[Sample, ...]:
     return tuple(Sample(snr, missed) for snr in snrs)
 
 
@@ -45,13 +45,13 @@ def decided(current: LinkSettings, history: tuple[Sample, ...], limits: Limits =
 def test_the_margin_of_the_best_uplink_raises_the_data_rate_then_lowers_the_power(
     snr: float, data_rate: int, tx_power: int
 ) -> None:
-    history = heard(*[-20.0] * 19, snr)
+    history = received(*[-20.0] * 19, snr)
 
     assert decided(NOBODY_HEARD_BEFORE, history) == LinkSettings(data_rate, tx_power, 1)
 
 
 def test_a_device_that_may_not_go_faster_keeps_its_power() -> None:
-    history = heard(*[12.0] * HISTORY)
+    history = received(*[12.0] * HISTORY)
 
     assert decided(NOBODY_HEARD_BEFORE, history, Limits(max_data_rate=4)) == LinkSettings(4, 0, 1)
 
@@ -60,23 +60,23 @@ def test_power_comes_back_when_the_margin_is_gone_and_the_data_rate_stays() -> N
     current = LinkSettings(data_rate=5, tx_power=4, nb_trans=1)
 
     # SF7 needs -7.5 dB: 8 dB are missing to the margin, two steps.
-    assert decided(current, heard(*[-5.5] * HISTORY)) == LinkSettings(5, 2, 1)
-    assert decided(current, heard(*[-20.0] * HISTORY)) == LinkSettings(5, 0, 1)
+    assert decided(current, received(*[-5.5] * HISTORY)) == LinkSettings(5, 2, 1)
+    assert decided(current, received(*[-20.0] * HISTORY)) == LinkSettings(5, 0, 1)
 
 
 def test_ground_is_lost_only_on_a_full_history() -> None:
     current = LinkSettings(data_rate=5, tx_power=4, nb_trans=3)
 
-    assert decided(current, heard(*[-5.5] * (HISTORY - 1), missed=3)) == current
+    assert decided(current, received(*[-5.5] * (HISTORY - 1), missed=3)) == current
 
 
 def test_a_few_uplinks_need_a_larger_margin_and_fewer_than_four_say_nothing() -> None:
-    full, few = heard(*[-7.0] * HISTORY), heard(*[-7.0] * FEWEST_SAMPLES)
+    full, few = received(*[-7.0] * HISTORY), received(*[-7.0] * FEWEST_SAMPLES)
 
     assert decided(NOBODY_HEARD_BEFORE, full).data_rate == 1
     assert decided(NOBODY_HEARD_BEFORE, few).data_rate == 0
-    assert decided(NOBODY_HEARD_BEFORE, heard(*[-4.5] * FEWEST_SAMPLES)).data_rate == 1
-    assert decided(NOBODY_HEARD_BEFORE, heard(20.0, 20.0, 20.0)) == NOBODY_HEARD_BEFORE
+    assert decided(NOBODY_HEARD_BEFORE, received(*[-4.5] * FEWEST_SAMPLES)).data_rate == 1
+    assert decided(NOBODY_HEARD_BEFORE, received(20.0, 20.0, 20.0)) == NOBODY_HEARD_BEFORE
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_few_uplinks_need_a_larger_margin_and_fewer_than_four_say_nothing() ->
 def test_losses_decide_how_often_an_uplink_is_repeated(
     missed: int, current: tuple[int, ...], nb_trans: tuple[int, ...]
 ) -> None:
-    history = (*heard(*[-10.0] * 19), Sample(-10.0, missed))
+    history = (*received(*[-10.0] * 19), Sample(-10.0, missed))
 
     found = tuple(decided(LinkSettings(0, 0, now), history).nb_trans for now in current)
 
@@ -103,13 +103,13 @@ def test_losses_decide_how_often_an_uplink_is_repeated(
 
 
 def test_what_was_lost_before_the_first_sample_is_not_held_against_the_settings_of_now() -> None:
-    history = (Sample(-10.0, 20), *heard(*[-10.0] * 19))
+    history = (Sample(-10.0, 20), *received(*[-10.0] * 19))
 
     assert decided(NOBODY_HEARD_BEFORE, history).nb_trans == 1
 
 
 def test_an_outage_counts_as_one_history_at_most() -> None:
-    history = remember(heard(*[5.0] * 25), Sample(1.0, 40_000))
+    history = remember(received(*[5.0] * 25), Sample(1.0, 40_000))
 
     assert len(history) == HISTORY
     assert history[-1] == Sample(1.0, HISTORY)
@@ -119,7 +119,7 @@ def test_an_outage_counts_as_one_history_at_most() -> None:
 def test_a_device_on_a_data_rate_that_not_all_channels_take_is_left_there(data_rate: int) -> None:
     current = LinkSettings(data_rate, 0, 1)
 
-    assert decided(current, heard(*[20.0] * HISTORY)) == current
+    assert decided(current, received(*[20.0] * HISTORY)) == current
 
 
 samples = st.builds(Sample, st.floats(-30, 30), st.integers(0, 70_000))
@@ -166,7 +166,7 @@ def test_on_a_steady_link_the_settings_come_to_rest(snr_at_full_power: float, cu
     """Each index of power takes 2 dB away; the decisions must not chase each other."""
     rests: list[LinkSettings] = []
     for _ in range(12):
-        history = heard(*[snr_at_full_power - 2 * current.tx_power] * HISTORY)
+        history = received(*[snr_at_full_power - 2 * current.tx_power] * HISTORY)
         current = decided(current, history)
         rests.append(current)
 
@@ -177,7 +177,7 @@ def test_on_a_steady_link_the_settings_come_to_rest(snr_at_full_power: float, cu
 def test_at_rest_the_margin_is_kept_unless_the_link_never_had_it(snr: float) -> None:
     current = NOBODY_HEARD_BEFORE
     for _ in range(12):
-        current = decided(current, heard(*[snr - 2 * current.tx_power] * HISTORY))
+        current = decided(current, received(*[snr - 2 * current.tx_power] * HISTORY))
 
     margin = snr - 2 * current.tx_power - REQUIRED_SNR[12 - current.data_rate]
 

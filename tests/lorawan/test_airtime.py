@@ -13,9 +13,9 @@ from lorawan.airtime import (
     SHARES,
     Granted,
     Priority,
-    Refused,
     Scheduler,
     Transmission,
+    TransmitRejected,
     downlink_airtime_us,
     fsk_airtime_us,
     lora_airtime_us,
@@ -76,7 +76,7 @@ def ask(
     frequency: int = RX2,
     priority: Priority = Priority.JOIN_OR_ACK,
     latest_start_us: int | None = None,
-) -> Granted | Refused:
+) -> Granted | TransmitRejected:
     return scheduler.request(
         now_us,
         start_us=start_us,
@@ -122,7 +122,7 @@ def test_two_windows_at_once_collide_on_one_radio_whatever_their_frequencies() -
 
     refused = ask(scheduler, start_us=NOW + 5 * SECOND + 999_999)
 
-    assert refused == Refused("COLLISION_PACKET", NOW + 6 * SECOND + GUARD_US)
+    assert refused == TransmitRejected("COLLISION_PACKET", NOW + 6 * SECOND + GUARD_US)
 
 
 def test_an_immediate_request_is_refused_when_the_radio_is_busy_until_too_late() -> None:
@@ -132,7 +132,7 @@ def test_an_immediate_request_is_refused_when_the_radio_is_busy_until_too_late()
     refused = ask(scheduler, latest_start_us=NOW + SECOND)
 
     free_at = NOW + LEAD_US + SECOND + GUARD_US + 2 * IMMEDIATE_SLACK_US
-    assert refused == Refused("COLLISION_PACKET", free_at)
+    assert refused == TransmitRejected("COLLISION_PACKET", free_at)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,9 @@ def test_an_immediate_request_is_refused_when_the_radio_is_busy_until_too_late()
 def test_what_cannot_reach_the_gateway_in_time_is_too_late(
     start_us: int | None, latest_start_us: int | None
 ) -> None:
-    assert ask(Scheduler(EU868), start_us=start_us, latest_start_us=latest_start_us) == Refused("TOO_LATE")
+    assert ask(Scheduler(EU868), start_us=start_us, latest_start_us=latest_start_us) == TransmitRejected(
+        "TOO_LATE"
+    )
 
 
 def test_a_slow_gateway_needs_a_longer_lead() -> None:
@@ -154,11 +156,11 @@ def test_a_slow_gateway_needs_a_longer_lead() -> None:
         lead_us=2 * SECOND,
     )
 
-    assert refused == Refused("TOO_LATE")
+    assert refused == TransmitRejected("TOO_LATE")
 
 
 def test_nothing_is_granted_outside_the_sub_bands() -> None:
-    assert ask(Scheduler(EU868), frequency=869_300_000) == Refused("TX_FREQ")
+    assert ask(Scheduler(EU868), frequency=869_300_000) == TransmitRejected("TX_FREQ")
 
 
 @pytest.mark.parametrize("priority", list(Priority))
@@ -171,7 +173,7 @@ def test_each_priority_may_use_up_its_share_of_the_hour_and_no_more(priority: Pr
     refused = ask(scheduler, priority=priority, airtime_us=1, latest_start_us=NOW + 60 * SECOND)
 
     assert isinstance(last, Granted)
-    assert refused == Refused("DUTY_CYCLE_OVERFLOW", NOW - 1800 * SECOND + share_us - SECOND + HOUR_US)
+    assert refused == TransmitRejected("DUTY_CYCLE_OVERFLOW", NOW - 1800 * SECOND + share_us - SECOND + HOUR_US)
 
 
 # Of the 360 s that the 10 % sub-band has in an hour.
@@ -184,14 +186,14 @@ def test_a_priority_is_granted_air_time_up_to_its_own_part_of_the_hour(priority:
     fill(above, (seconds - 1) * SECOND + 1)
 
     assert isinstance(ask(below, priority=priority, airtime_us=SECOND), Granted)
-    assert isinstance(ask(above, priority=priority, airtime_us=SECOND), Refused)
+    assert isinstance(ask(above, priority=priority, airtime_us=SECOND), TransmitRejected)
 
 
 def test_joins_still_go_out_when_routine_traffic_has_used_up_its_share() -> None:
     scheduler = Scheduler(EU868)
     fill(scheduler, RX2_HOUR_US * SHARES[Priority.ROUTINE] // 100)
 
-    assert isinstance(ask(scheduler, priority=Priority.ROUTINE), Refused)
+    assert isinstance(ask(scheduler, priority=Priority.ROUTINE), TransmitRejected)
     assert isinstance(ask(scheduler, priority=Priority.JOIN_OR_ACK), Granted)
 
 
@@ -199,21 +201,21 @@ def test_each_sub_band_has_its_own_hour() -> None:
     scheduler = Scheduler(EU868)
     fill(scheduler, RX2_HOUR_US)
 
-    assert isinstance(ask(scheduler, frequency=RX2), Refused)
+    assert isinstance(ask(scheduler, frequency=RX2), TransmitRejected)
     assert isinstance(ask(scheduler, frequency=RX1), Granted)
 
 
 def test_a_frame_longer_than_the_whole_budget_never_fits() -> None:
     refused = ask(Scheduler(EU868), airtime_us=4 * SECOND, frequency=868_800_000)
 
-    assert refused == Refused("DUTY_CYCLE_OVERFLOW", 0)
+    assert refused == TransmitRejected("DUTY_CYCLE_OVERFLOW", 0)
 
 
 def test_the_budget_comes_back_after_an_hour() -> None:
     scheduler = Scheduler(EU868)
     fill(scheduler, RX2_HOUR_US, start_us=NOW - RX2_HOUR_US)
     refused = ask(scheduler)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, TransmitRejected)
 
     granted = ask(scheduler, refused.fits_at_us - LEAD_US)
 
@@ -292,7 +294,7 @@ def test_never_two_at_a_time_and_no_sliding_hour_above_its_limit_whatever_is_ask
                     scheduler.release(answer)
                 else:
                     emitted.append(answer)
-            case Refused(fits_at_us=fits_at_us):
+            case TransmitRejected(fits_at_us=fits_at_us):
                 assert fits_at_us == 0 or fits_at_us > now_us
 
     emitted.sort(key=lambda granted: granted.start_us)

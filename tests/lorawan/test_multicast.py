@@ -4,15 +4,15 @@ from hypothesis import strategies as st
 from lorawan.crypto import Direction, SessionCipher, SessionKeys
 from lorawan.frame import DownlinkFrame
 from lorawan.identifiers import DevAddr
-from lorawan.multicast import Hearing, build_multicast, gateways_for
+from lorawan.multicast import MemberReception, build_multicast, gateways_for
 from lorawan.windows import COMFORTABLE_MARGIN_DB
 
 CIPHER = SessionCipher(SessionKeys(bytes([1]) * 16, bytes([2]) * 16))
 ADDRESS = DevAddr(bytes.fromhex("01020304"))
 
 
-def hearing(gateway: int, margin: float) -> Hearing:
-    return Hearing(bytes([gateway]) * 8, margin)
+def member_reception(gateway: int, margin: float) -> MemberReception:
+    return MemberReception(bytes([gateway]) * 8, margin)
 
 
 def numbers(gateways: tuple[bytes, ...]) -> list[int]:
@@ -21,22 +21,22 @@ def numbers(gateways: tuple[bytes, ...]) -> list[int]:
 
 def test_one_gateway_that_everybody_hears_well_is_enough() -> None:
     members = {
-        1: [hearing(1, 20.0), hearing(2, 12.0)],
-        2: [hearing(2, 15.0)],
-        3: [hearing(3, 18.0), hearing(2, 11.0)],
+        1: [member_reception(1, 20.0), member_reception(2, 12.0)],
+        2: [member_reception(2, 15.0)],
+        3: [member_reception(3, 18.0), member_reception(2, 11.0)],
     }
 
     assert numbers(gateways_for(members)) == [2]
 
 
 def test_a_member_that_is_heard_badly_is_told_by_its_best_gateway() -> None:
-    members = {1: [hearing(1, 3.0), hearing(2, 1.0)], 2: [hearing(2, 15.0)]}
+    members = {1: [member_reception(1, 3.0), member_reception(2, 1.0)], 2: [member_reception(2, 15.0)]}
 
     assert numbers(gateways_for(members)) == [1, 2]
 
 
 def test_a_member_that_nobody_has_heard_asks_for_no_gateway() -> None:
-    assert gateways_for({1: [], 2: [hearing(5, 2.0)]}) == (bytes([5]) * 8,)
+    assert gateways_for({1: [], 2: [member_reception(5, 2.0)]}) == (bytes([5]) * 8,)
     assert gateways_for({1: []}) == ()
 
 
@@ -44,14 +44,14 @@ margins = st.floats(-10, 40)
 members_strategy = st.dictionaries(
     st.integers(0, 30),
     st.dictionaries(st.integers(0, 9), margins, max_size=5).map(
-        lambda heard: [hearing(gateway, margin) for gateway, margin in heard.items()]
+        lambda heard: [member_reception(gateway, margin) for gateway, margin in heard.items()]
     ),
 )
 
 
 @given(members_strategy)
 def test_every_member_that_was_heard_is_reached_and_no_gateway_is_asked_in_vain(
-    members: dict[int, list[Hearing]],
+    members: dict[int, list[MemberReception]],
 ) -> None:
     chosen = gateways_for(members)
 

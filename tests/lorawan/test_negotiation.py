@@ -33,7 +33,7 @@ from lorawan.mac_state import (
     first_state,
     is_quiet,
 )
-from lorawan.negotiation import HeardUplink, Learned, ask, hear
+from lorawan.negotiation import AcceptedUplink, Learned, ask, handle_uplink
 from lorawan.regions import EU868
 from lorawan.session import Session
 
@@ -46,17 +46,17 @@ NEVER = NOW + 1000 * DAY_US
 JOINED = MacState(EVERY_CHANNEL, status_due_us=NEVER)
 
 
-def uplink(at_us: int = NOW, *answers: UplinkCommand, adr: bool = False, **fields: Any) -> HeardUplink:
+def uplink(at_us: int = NOW, *answers: UplinkCommand, adr: bool = False, **fields: Any) -> AcceptedUplink:
     values = {"adr_ack_req": False, "data_rate": 0, "snr": 5.0, "missed": 0} | fields
-    return HeardUplink(at_us, encode_commands(answers), adr, **values)
+    return AcceptedUplink(at_us, encode_commands(answers), adr, **values)
 
 
 def turn(
-    state: MacState, session: Session, heard: HeardUplink, policy: MacPolicy = POLICY
+    state: MacState, session: Session, uplink: AcceptedUplink, policy: MacPolicy = POLICY
 ) -> tuple[Learned, MacState, tuple[DownlinkCommand, ...]]:
     """An uplink is heard and answered."""
-    learned = hear(state, session, heard, policy)
-    asked, octets = ask(learned.state, learned.session, heard, policy)
+    learned = handle_uplink(state, session, uplink, policy)
+    asked, octets = ask(learned.state, learned.session, uplink, policy)
     parsed = parse_downlink_commands(octets)
     assert parsed.problem is None
     return learned, asked, parsed.commands
@@ -133,14 +133,16 @@ def test_where_one_delay_is_for_all_distance_changes_nothing() -> None:
     "answer", [RxTimingSetupAns(), RxParamSetupAns(True, True, True), DlChannelAns(True, True)]
 )
 def test_a_sticky_answer_is_answered_even_when_it_was_not_asked_for(answer: UplinkCommand) -> None:
-    learned = hear(JOINED, SESSION, uplink(NOW, answer), POLICY)
+    learned = handle_uplink(JOINED, SESSION, uplink(NOW, answer), POLICY)
 
     assert learned.must_answer
     assert (learned.state, learned.session) == (JOINED, SESSION)
 
 
 def test_other_answers_do_not_wait_for_a_downlink() -> None:
-    assert not hear(JOINED, SESSION, uplink(NOW, DevStatusAns(255, 0), DutyCycleAns()), POLICY).must_answer
+    assert not handle_uplink(
+        JOINED, SESSION, uplink(NOW, DevStatusAns(255, 0), DutyCycleAns()), POLICY
+    ).must_answer
 
 
 @pytest.mark.parametrize("bits", [(True, True, False), (True, False, True), (False, True, True)])
@@ -148,11 +150,11 @@ def test_receive_windows_change_on_all_bits_or_not_at_all(bits: tuple[bool, bool
     policy = replace(POLICY, rx_params=RxParamSetupReq(1, 3, 869_525_000))
     _, asked, requests = turn(JOINED, SESSION, uplink(), policy)
 
-    refused = hear(asked, SESSION, uplink(NOW, RxParamSetupAns(*bits)), policy)
-    agreed = hear(asked, SESSION, uplink(NOW, RxParamSetupAns(True, True, True)), policy)
+    refused = handle_uplink(asked, SESSION, uplink(NOW, RxParamSetupAns(*bits)), policy)
+    agreed = handle_uplink(asked, SESSION, uplink(NOW, RxParamSetupAns(True, True, True)), policy)
 
     assert requests == (RxParamSetupReq(1, 3, 869_525_000),)
-    assert (refused.session, refused.refused) == (SESSION, (5,))
+    assert (refused.session, refused.rejected) == (SESSION, (5,))
     assert (agreed.session.rx1_dr_offset, agreed.session.rx2_dr) == (1, 3)
 
 
@@ -231,10 +233,10 @@ def test_of_three_channels_those_that_were_taken_are_kept() -> None:
     _, asked, _ = turn(state, SESSION, uplink())
     answers = [NewChannelAns(True, True), NewChannelAns(True, False), NewChannelAns(True, True)]
 
-    learned = hear(asked, SESSION, uplink(NOW, *answers), POLICY)
+    learned = handle_uplink(asked, SESSION, uplink(NOW, *answers), POLICY)
 
     assert learned.state.channels == 0b10_1111
-    assert learned.refused == (7,)
+    assert learned.rejected == (7,)
 
 
 # Row 41.
@@ -258,10 +260,12 @@ def test_a_limit_of_the_duty_cycle_is_asked_for_until_it_is_understood() -> None
 def test_adr_asks_once_enough_uplinks_were_heard_and_follows_the_answer() -> None:
     state = JOINED
     for _ in range(HISTORY):
-        state = hear(state, SESSION, uplink(adr=True, snr=12.0), POLICY).state
+        state = handle_uplink(state, SESSION, uplink(adr=True, snr=12.0), POLICY).state
 
     state, octets = ask(state, SESSION, uplink(adr=True), POLICY)
-    answered = hear(state, SESSION, uplink(NOW, LinkAdrAns(True, True, True), adr=True, data_rate=5), POLICY).state
+    answered = handle_uplink(
+        state, SESSION, uplink(NOW, LinkAdrAns(True, True, True), adr=True, data_rate=5), POLICY
+    ).state
 
     assert parse_downlink_commands(octets).commands == (LinkAdrReq(5, 2, 0xFF, 0, 1),)
     assert (answered.data_rate, answered.tx_power, answered.asked) == (5, 2, ())
@@ -284,7 +288,7 @@ def test_a_device_that_asks_whether_it_is_heard_is_told_its_plan_again() -> None
 def test_a_device_that_slowed_down_by_itself_is_at_full_power() -> None:
     state = replace(JOINED, data_rate=5, tx_power=4, nb_trans=2, history=(Sample(5.0, 0),) * 3)
 
-    heard = hear(state, SESSION, uplink(adr=True, data_rate=4), POLICY).state
+    heard = handle_uplink(state, SESSION, uplink(adr=True, data_rate=4), POLICY).state
 
     assert (heard.data_rate, heard.tx_power, heard.nb_trans, len(heard.history)) == (4, 0, 1, 1)
 
@@ -302,10 +306,10 @@ def test_what_a_device_refuses_is_not_asked_again_as_it_was(
 ) -> None:
     _, asked, requests = turn(adr_history(12.0), SESSION, uplink(adr=True))
 
-    learned = hear(asked, SESSION, uplink(NOW, answer, adr=True), POLICY)
+    learned = handle_uplink(asked, SESSION, uplink(NOW, answer, adr=True), POLICY)
 
     assert requests == (LinkAdrReq(5, 2, 0xFF, 0, 1),)
-    assert learned.refused == (3,)
+    assert learned.rejected == (3,)
     assert learned.state.tx_power == 0
     assert learned.state.limits_at(NOW) == limits
     assert learned.state.channels == channels
@@ -315,7 +319,7 @@ def test_full_power_that_is_refused_is_one_step_too_much() -> None:
     state = replace(JOINED, data_rate=0, history=(Sample(-20.0, 0),))
     _, asked, requests = turn(state, SESSION, uplink(adr=True, adr_ack_req=True, snr=-20.0))
 
-    learned = hear(asked, SESSION, uplink(NOW, LinkAdrAns(False, True, True), adr=True), POLICY)
+    learned = handle_uplink(asked, SESSION, uplink(NOW, LinkAdrAns(False, True, True), adr=True), POLICY)
 
     assert requests == (LinkAdrReq(0, 0, 0xFF, 0, 1),)
     assert learned.state.limits_at(NOW) == Limits(min_tx_power=1)
@@ -324,9 +328,9 @@ def test_full_power_that_is_refused_is_one_step_too_much() -> None:
 def test_a_device_that_left_adr_and_takes_the_channels_has_not_refused() -> None:
     _, asked, _ = turn(adr_history(12.0), SESSION, uplink(adr=True))
 
-    learned = hear(asked, SESSION, uplink(NOW, LinkAdrAns(False, False, True), adr=False), POLICY)
+    learned = handle_uplink(asked, SESSION, uplink(NOW, LinkAdrAns(False, False, True), adr=False), POLICY)
 
-    assert learned.refused == ()
+    assert learned.rejected == ()
     assert learned.state.asked == ()
     assert learned.state.tx_power == 0
 
@@ -334,7 +338,7 @@ def test_a_device_that_left_adr_and_takes_the_channels_has_not_refused() -> None
 def test_an_answer_that_was_lost_is_seen_by_the_new_data_rate() -> None:
     _, asked, _ = turn(adr_history(12.0), SESSION, uplink(adr=True))
 
-    learned = hear(asked, SESSION, uplink(NOW + MINUTE, adr=True, data_rate=5, missed=1), POLICY)
+    learned = handle_uplink(asked, SESSION, uplink(NOW + MINUTE, adr=True, data_rate=5, missed=1), POLICY)
 
     assert (learned.state.tx_power, learned.state.asked) == (2, ())
 
@@ -380,7 +384,7 @@ def test_a_refused_command_holds_up_no_other() -> None:
 
 def test_a_limit_is_believed_for_a_week_so_that_nothing_stalls_for_ever() -> None:
     _, asked, _ = turn(adr_history(12.0), SESSION, uplink(adr=True))
-    refused = hear(asked, SESSION, uplink(NOW, LinkAdrAns(True, False, True), adr=True), POLICY).state
+    refused = handle_uplink(asked, SESSION, uplink(NOW, LinkAdrAns(True, False, True), adr=True), POLICY).state
     refused = replace(refused, history=(Sample(12.0, 0),) * HISTORY)
 
     soon = turn(refused, SESSION, uplink(NOW + DAY_US, adr=True))[2]
@@ -393,7 +397,7 @@ def test_a_limit_is_believed_for_a_week_so_that_nothing_stalls_for_ever() -> Non
 def test_a_history_alone_is_not_worth_a_write() -> None:
     before = replace(JOINED, data_rate=0)
 
-    heard = hear(before, SESSION, uplink(adr=True, snr=-15.0), POLICY).state
+    heard = handle_uplink(before, SESSION, uplink(adr=True, snr=-15.0), POLICY).state
     asked = turn(adr_history(12.0), SESSION, uplink(adr=True))[1]
 
     assert heard.history != before.history
@@ -412,7 +416,7 @@ class Radio:
         self.answers: list[UplinkCommand] = []
         self.sticky: list[UplinkCommand] = []
 
-    def hear(self, octets: bytes, *, grumpy: bool) -> None:
+    def receive(self, octets: bytes, *, grumpy: bool) -> None:
         self.sticky = []
         for request in parse_downlink_commands(octets).commands:
             refuses = grumpy and self.draw.draw(st.booleans())
@@ -437,7 +441,7 @@ class Radio:
                 case _:
                     raise AssertionError(f"nobody wants {request}")
 
-    def say(self, at_us: int, snr: float) -> HeardUplink:
+    def say(self, at_us: int, snr: float) -> AcceptedUplink:
         answers, self.answers = self.answers, []
         snr -= 2 * self.tx_power
         return uplink(at_us, *answers, *self.sticky, adr=True, data_rate=self.data_rate, snr=snr)
@@ -455,11 +459,11 @@ def test_however_frames_are_lost_and_refused_an_obedient_device_ends_as_wanted(d
         said = device.say(at, 8.0)
         if in_trouble and data.draw(st.booleans()):
             continue  # The uplink is lost.
-        learned = hear(state, session, said, policy)
+        learned = handle_uplink(state, session, said, policy)
         session = learned.session
         state, octets = ask(learned.state, session, said, policy)
         if (octets or learned.must_answer) and not (in_trouble and data.draw(st.booleans())):
-            device.hear(octets, grumpy=in_trouble)
+            device.receive(octets, grumpy=in_trouble)
 
     assert (session.rx1_delay, device.rx1_delay) == (5, 5)
     assert device.channels == set(range(8))
@@ -470,7 +474,7 @@ def test_however_frames_are_lost_and_refused_an_obedient_device_ends_as_wanted(d
 
 
 uplinks = st.builds(
-    HeardUplink,
+    AcceptedUplink,
     st.integers(NOW, NOW + 40 * DAY_US),
     st.binary(max_size=15)
     | st.sampled_from([b"\x03\x07", b"\x05\x07", b"\x07\x03", b"\x08", b"\x06\xff\x3f", b"\x04"]),
@@ -484,7 +488,7 @@ uplinks = st.builds(
 
 @given(st.lists(uplinks, max_size=40), st.booleans())
 def test_whatever_a_device_says_what_is_asked_of_it_can_be_sent_and_what_is_known_of_it_stored(
-    said: list[HeardUplink], joined: bool
+    said: list[AcceptedUplink], joined: bool
 ) -> None:
     policy = MacPolicy(EU868, 5, RxParamSetupReq(0, 3, 869_525_000), 3)
     state, session = first_state(EU868, SESSION.dev_addr, NOW, joined=joined), SESSION
@@ -502,14 +506,14 @@ def test_whatever_a_device_says_what_is_asked_of_it_can_be_sent_and_what_is_know
 
 
 def test_a_question_of_the_device_changes_nothing_that_is_known_of_it() -> None:
-    learned = hear(JOINED, SESSION, uplink(NOW, LinkCheckReq()), POLICY)
+    learned = handle_uplink(JOINED, SESSION, uplink(NOW, LinkCheckReq()), POLICY)
 
     assert (learned.state, learned.session, learned.status) == (JOINED, SESSION, None)
 
 
 def test_a_device_knows_that_we_decide_for_as_long_as_it_lets_us() -> None:
-    adapted = hear(JOINED, SESSION, uplink(adr=True), POLICY).state
-    left = hear(adapted, SESSION, uplink(adr=False), POLICY).state
-    unwanted = hear(JOINED, SESSION, uplink(adr=True), replace(POLICY, adr=False)).state
+    adapted = handle_uplink(JOINED, SESSION, uplink(adr=True), POLICY).state
+    left = handle_uplink(adapted, SESSION, uplink(adr=False), POLICY).state
+    unwanted = handle_uplink(JOINED, SESSION, uplink(adr=True), replace(POLICY, adr=False)).state
 
     assert (JOINED.adr, adapted.adr, left.adr, unwanted.adr) == (False, True, False, False)

@@ -39,11 +39,11 @@ def test_what_is_still_far_does_not_begin_to_be() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 6 * 3_600_000_000), st.sampled_from([0, FAST, SLOW])), max_size=200))
 def test_however_the_distance_swings_it_changes_at_most_twice_a_day_and_is_rarely_written(
-    heard: list[tuple[int, int]],
+    uplink: list[tuple[int, int]],
 ) -> None:
     now_us, until_us, changes, writes = NOW, 0, 0, 0
     was_far = False
-    for pause_us, round_trip_us in heard:
+    for pause_us, round_trip_us in uplink:
         now_us += pause_us
         before_us, until_us = until_us, far_until_us(until_us, round_trip_us, now_us)
         writes += until_us != before_us

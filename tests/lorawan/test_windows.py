@@ -10,7 +10,7 @@ from lorawan.session import Session
 from lorawan.windows import (
     DEADLINE_MARGIN_US,
     WINDOW_US,
-    HeardBy,
+    GatewayReception,
     Window,
     class_a_windows,
     class_c_window,
@@ -108,7 +108,11 @@ def test_class_c_is_always_possible() -> None:
 
 
 def test_gateways_rank_by_margin_then_by_rssi() -> None:
-    receptions = [HeardBy(FAR, -118, -3.0), HeardBy(MIDDLE, -101, 4.0), HeardBy(NEAR, -97, 4.0)]
+    receptions = [
+        GatewayReception(FAR, -118, -3.0),
+        GatewayReception(MIDDLE, -101, 4.0),
+        GatewayReception(NEAR, -97, 4.0),
+    ]
 
     ranked = rank_gateways(receptions, 12)
 
@@ -116,15 +120,23 @@ def test_gateways_rank_by_margin_then_by_rssi() -> None:
 
 
 def test_a_gateway_counts_once_by_its_best_antenna() -> None:
-    receptions = [HeardBy(NEAR, -100, -5.0), HeardBy(FAR, -100, 0.0), HeardBy(NEAR, -100, 5.0)]
+    receptions = [
+        GatewayReception(NEAR, -100, -5.0),
+        GatewayReception(FAR, -100, 0.0),
+        GatewayReception(NEAR, -100, 5.0),
+    ]
 
-    assert rank_gateways(receptions, 7) == [HeardBy(NEAR, -100, 5.0), HeardBy(FAR, -100, 0.0)]
+    assert rank_gateways(receptions, 7) == [GatewayReception(NEAR, -100, 5.0), GatewayReception(FAR, -100, 0.0)]
 
 
 def test_load_is_spread_among_gateways_with_a_comfortable_margin_only() -> None:
     load = {NEAR: 9.0, MIDDLE: 2.0, FAR: 0.0}
     # At SF7, which needs -7.5 dB, margins are 15.5, 10 and 9.5 dB.
-    receptions = [HeardBy(NEAR, -80, 8.0), HeardBy(MIDDLE, -100, 2.5), HeardBy(FAR, -110, 2.0)]
+    receptions = [
+        GatewayReception(NEAR, -80, 8.0),
+        GatewayReception(MIDDLE, -100, 2.5),
+        GatewayReception(FAR, -110, 2.0),
+    ]
 
     ranked = rank_gateways(receptions, 7, spread=lambda heard: load[heard.gateway_id])
 
@@ -133,7 +145,11 @@ def test_load_is_spread_among_gateways_with_a_comfortable_margin_only() -> None:
 
 def test_of_the_gateways_that_hear_well_those_that_serve_an_earlier_window_come_first() -> None:
     # At SF7, which needs -7.5 dB, margins are 15.5, 10 and 9.5 dB.
-    receptions = [HeardBy(NEAR, -80, 8.0, 1), HeardBy(MIDDLE, -100, 2.5, 0), HeardBy(FAR, -110, 2.0, 0)]
+    receptions = [
+        GatewayReception(NEAR, -80, 8.0, 1),
+        GatewayReception(MIDDLE, -100, 2.5, 0),
+        GatewayReception(FAR, -110, 2.0, 0),
+    ]
 
     ranked = rank_gateways(receptions, 7, spread=lambda _: 0.0)
 
@@ -141,7 +157,7 @@ def test_of_the_gateways_that_hear_well_those_that_serve_an_earlier_window_come_
 
 
 def test_a_gateway_that_is_too_far_for_any_window_comes_last() -> None:
-    receptions = [HeardBy(NEAR, -80, 8.0, None), HeardBy(FAR, -118, -7.0, 1)]
+    receptions = [GatewayReception(NEAR, -80, 8.0, None), GatewayReception(FAR, -118, -7.0, 1)]
 
     ranked = rank_gateways(receptions, 7, spread=lambda _: 0.0)
 
@@ -152,7 +168,7 @@ LEVELS = st.integers(-120, 20)
 
 
 @given(
-    st.lists(st.builds(HeardBy, st.sampled_from([NEAR, MIDDLE, FAR]), LEVELS, LEVELS)),
+    st.lists(st.builds(GatewayReception, st.sampled_from([NEAR, MIDDLE, FAR]), LEVELS, LEVELS)),
     st.randoms(),
     st.integers(7, 12),
 )

@@ -12,7 +12,7 @@ import pytest
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.downlinks import TransmitReply, TransmitRequest, decode_request, encode_transmit
-from core.messages.frames import Frame
+from core.messages.frames import GatewayFrame
 from core.messages.shards import shard_of_slot
 from core.messages.uplinks import UPLINK_BATCHES, Uplink
 from core.runtime.bus import Bus, connect_bus
@@ -61,7 +61,7 @@ class RadioDevice:
         self.dev_nonce = self.dev_nonce + 1 if dev_nonce is None else dev_nonce
         return JoinRequest.signed(APP_KEY, self.join_eui, self.dev_eui, self.dev_nonce).to_bytes()
 
-    def hear_accept(self, phy_payload: bytes) -> JoinAccept:
+    def receive_accept(self, phy_payload: bytes) -> JoinAccept:
         accept = JoinAccept.from_bytes(phy_payload, APP_KEY)
         keys = derive_session_keys(APP_KEY, accept.join_nonce, accept.net_id, self.dev_nonce)
         self.dev_addr, self.cipher, self.f_cnt = accept.dev_addr, SessionCipher(keys), 0
@@ -181,20 +181,20 @@ class Network:
     async def joined(self, *, device_class: str = "A", number: int = 1) -> RadioDevice:
         """A device that has joined and, as its session's first uplink, said hello."""
         device = await self.device(device_class=device_class, number=number)
-        await self.hear(device.join())
-        device.hear_accept((await self.bridge.next()).transmissions[0].phy_payload)
-        await self.hear(device.uplink(b"first"))
+        await self.receive(device.join())
+        device.receive_accept((await self.bridge.next()).transmissions[0].phy_payload)
+        await self.receive(device.uplink(b"first"))
         assert (await self.next_uplink()).payload == b"first"
         await self.all_acknowledged()
         return device
 
-    def copies(
+    def frames_of(
         self, phy_payload: bytes, gateways=GATEWAYS[:1], *, time_us: int | None = None, far_us=NEAR
-    ) -> list[Frame]:
+    ) -> list[GatewayFrame]:
         """One per gateway; `far_us` has the round trips of those that were measured, in us."""
         at = now_us() if time_us is None else time_us
         return [
-            Frame(
+            GatewayFrame(
                 phy_payload=phy_payload,
                 gateway_id=gateway_id,
                 time_us=at,
@@ -213,13 +213,13 @@ class Network:
             for place, gateway_id in enumerate(gateways)
         ]
 
-    async def hear(
+    async def receive(
         self, phy_payload: bytes, gateways=GATEWAYS[:1], *, time_us: int | None = None, far_us=NEAR
     ) -> None:
         """One message per gateway, as bridges publish them."""
         slot = routing_slot(phy_payload)
         assert slot is not None
-        for copy in self.copies(phy_payload, gateways, time_us=time_us, far_us=far_us):
+        for copy in self.frames_of(phy_payload, gateways, time_us=time_us, far_us=far_us):
             await self.bus.publish(topics.frames(shard_of_slot(slot, SHARDS)), encode_batch([copy]))
 
     async def next_uplink(self) -> Uplink:

@@ -84,7 +84,7 @@ async def settled(network: Network, count: int) -> list[RadioDevice]:
 
 
 @dataclass
-class Town:
+class ReplicaScenario:
     """Devices on the air without a pause, and everything that came of it."""
 
     pool: Pool
@@ -134,7 +134,7 @@ class Town:
             f_cnt = device.f_cnt
             phy_payload = device.uplink(b"%d" % number, confirmed=number % CONFIRMED_EVERY == 0)
             shard = shard_of_slot(slot_of_dev_eui(device.dev_eui), SHARDS)
-            await self.bus.publish(topics.frames(shard), encode_batch(self.network.copies(phy_payload)))
+            await self.bus.publish(topics.frames(shard), encode_batch(self.network.frames_of(phy_payload)))
             self.sent.add((device.id, f_cnt))
             await asyncio.sleep(PAUSE_S)
 
@@ -174,7 +174,7 @@ class Town:
 
 
 @asynccontextmanager
-async def open_town(network: Network, names: tuple[str, ...]) -> AsyncGenerator[Town]:
+async def open_replicas(network: Network, names: tuple[str, ...]) -> AsyncGenerator[ReplicaScenario]:
     """Replicas of these names share the shards."""
     settings: NetworkSettings = network.settings
     database, nats = settings.database_url.get_secret_value(), settings.nats_url.get_secret_value()
@@ -190,7 +190,7 @@ async def open_town(network: Network, names: tuple[str, ...]) -> AsyncGenerator[
                 "TERRITOIRE_KEK": KEK.hex(),
             }
             replicas[name] = Replica(name, environment, to_bus, to_database)
-        town = Town(network.pool, network.bus, network, replicas)
+        town = ReplicaScenario(network.pool, network.bus, network, replicas)
         town.devices += await settled(network, DEVICES)
         town.watch.tenant_id = await network.pool.fetchval("SELECT id FROM tenant WHERE slug = 'sdef'")
         await town.listen()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.messages import topics
 from core.messages.batch import encode_batch
-from core.messages.frames import Frame
+from core.messages.frames import GatewayFrame
 from core.messages.shards import shard_of_slot
 from lorawan.frame import DownlinkFrame, routing_slot
 from tests.network.conftest import GATEWAYS, SHARDS, Network, RadioDevice, now_us
@@ -19,18 +19,20 @@ LIAR, HONEST = GATEWAYS[:2]
 numbers = count(1)
 
 
-def dated(frame: Frame, time_us: int) -> Frame:
-    return Frame(**({name: getattr(frame, name) for name in frame.__struct_fields__} | {"time_us": time_us}))
+def dated(frame: GatewayFrame, time_us: int) -> GatewayFrame:
+    return GatewayFrame(
+        **({name: getattr(frame, name) for name in frame.__struct_fields__} | {"time_us": time_us})
+    )
 
 
-async def hear_dated(network: Network, phy_payload: bytes, *times: tuple[bytes, int]) -> None:
+async def receive_dated(network: Network, phy_payload: bytes, *times: tuple[bytes, int]) -> None:
     """In one message: which gateway heard it, and how far off its time is."""
     slot = routing_slot(phy_payload)
     assert slot is not None
     copies = [
         dated(copy, copy.received_at_us + off_us)
         for gateway_id, off_us in times
-        for copy in network.copies(phy_payload, (gateway_id,))
+        for copy in network.frames_of(phy_payload, (gateway_id,))
     ]
     await network.bus.publish(topics.frames(shard_of_slot(slot, SHARDS)), encode_batch(copies))
 
@@ -42,7 +44,7 @@ async def test_a_gateway_that_lies_about_time_does_not_date_what_others_heard_to
     device = await network.joined()
     before = now_us()
 
-    await hear_dated(network, device.uplink(b"data", confirmed=True), (LIAR, off_us), (HONEST, 0))
+    await receive_dated(network, device.uplink(b"data", confirmed=True), (LIAR, off_us), (HONEST, 0))
     request = await network.bridge.next()
     uplink = await network.next_uplink()
 
@@ -53,7 +55,7 @@ async def test_a_gateway_that_lies_about_time_does_not_date_what_others_heard_to
 async def test_a_join_that_a_liar_heard_first_is_let_in(network) -> None:
     device = await network.device()
 
-    await hear_dated(network, device.join(), (LIAR, -HOUR_US), (HONEST, 0))
+    await receive_dated(network, device.join(), (LIAR, -HOUR_US), (HONEST, 0))
 
     assert device.hear_accept((await network.bridge.next()).transmissions[0].phy_payload).join_nonce == 1
 
@@ -61,7 +63,7 @@ async def test_a_join_that_a_liar_heard_first_is_let_in(network) -> None:
 async def test_what_a_liar_alone_has_heard_is_stored_and_the_next_frame_is_answered(network) -> None:
     device = await network.joined()
 
-    await hear_dated(network, device.uplink(b"lie", confirmed=True), (LIAR, -HOUR_US))
+    await receive_dated(network, device.uplink(b"lie", confirmed=True), (LIAR, -HOUR_US))
     stored = await network.next_uplink()
     await network.hear(device.uplink(b"truth", confirmed=True), (HONEST,))
     request = await network.bridge.next()
@@ -134,9 +136,9 @@ async def test_whatever_is_on_the_air_a_valid_frame_afterwards_is_answered_at_on
     damaged = [valid[:at] + bytes([octet]) + valid[at + 1 :] for at, octet in own if at < len(valid)]
     for phy_payload in (*said, *(each for each in damaged if each != valid)):
         if routing_slot(phy_payload) is not None:
-            await network.hear(phy_payload)
+            await network.receive(phy_payload)
 
-    await network.hear(valid)
+    await network.receive(valid)
     request = await network.bridge.next()
 
     frame = DownlinkFrame.from_bytes(request.transmissions[0].phy_payload)

@@ -1,27 +1,27 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.messages.frames import Frame
-from network.deduplication import Deduplication, Group, best_copies
+from core.messages.frames import GatewayFrame
+from network.deduplication import Deduplication, Group, best_receptions
 
 WINDOW_US = 200_000
 
 
-def copy(
+def reception(
     phy: bytes = b"phy", gateway: int = 1, *, snr: float = 0.0, frequency: int = 868_100_000, antenna: int = 0
 ):
     gateway_id = bytes([gateway]) * 8
-    return Frame(phy, gateway_id, 0, 0, b"", frequency, 7, 125_000, 0, -80.0, snr, 0, antenna)
+    return GatewayFrame(phy, gateway_id, 0, 0, b"", frequency, 7, 125_000, 0, -80.0, snr, 0, antenna)
 
 
 def groups_of(windows: Deduplication) -> list[tuple[bytes, list[bytes], list[int]]]:
-    return [(g.phy_payload, [c.gateway_id for c in g.copies], g.sequences) for g in windows.take_closed()]
+    return [(g.phy_payload, [c.gateway_id for c in g.receptions], g.sequences) for g in windows.take_closed()]
 
 
 def test_copies_within_the_window_are_one_group() -> None:
     windows = Deduplication(WINDOW_US)
-    windows.add(1, 0, [copy(gateway=1)])
-    windows.add(2, WINDOW_US - 1, [copy(gateway=2)])
+    windows.add_frames(1, 0, [reception(gateway=1)])
+    windows.add_frames(2, WINDOW_US - 1, [reception(gateway=2)])
 
     windows.close_until(WINDOW_US)
 
@@ -30,8 +30,8 @@ def test_copies_within_the_window_are_one_group() -> None:
 
 def test_a_copy_after_the_window_opens_another_group() -> None:
     windows = Deduplication(WINDOW_US)
-    windows.add(1, 0, [copy(gateway=1)])
-    windows.add(2, WINDOW_US, [copy(gateway=2)])
+    windows.add_frames(1, 0, [reception(gateway=1)])
+    windows.add_frames(2, WINDOW_US, [reception(gateway=2)])
 
     windows.close_until(2 * WINDOW_US)
 
@@ -41,8 +41,8 @@ def test_a_copy_after_the_window_opens_another_group() -> None:
 def test_a_clock_that_is_set_back_holds_up_no_frame() -> None:
     hour_us = 3_600_000_000
     windows = Deduplication(WINDOW_US)
-    windows.add(1, hour_us, [copy(b"before")])
-    windows.add(2, 0, [copy(b"after")])
+    windows.add_frames(1, hour_us, [reception(b"before")])
+    windows.add_frames(2, 0, [reception(b"after")])
 
     windows.close_until(WINDOW_US)
 
@@ -50,9 +50,9 @@ def test_a_clock_that_is_set_back_holds_up_no_frame() -> None:
 
 
 def test_a_mirror_on_another_frequency_merges_and_the_best_snr_stays() -> None:
-    copies = [copy(snr=-3.0, frequency=868_300_000), copy(snr=7.0), copy(snr=1.0, antenna=1)]
+    copies = [reception(snr=-3.0, frequency=868_300_000), reception(snr=7.0), reception(snr=1.0, antenna=1)]
 
-    best = best_copies(copies)
+    best = best_receptions(copies)
 
     assert [(kept.snr, kept.antenna) for kept in best] == [(7.0, 0), (1.0, 1)]
 
@@ -60,17 +60,17 @@ def test_a_mirror_on_another_frequency_merges_and_the_best_snr_stays() -> None:
 def test_the_next_close_is_that_of_the_oldest_window() -> None:
     windows = Deduplication(WINDOW_US)
     assert windows.next_close_us is None
-    windows.add(1, 1_000, [copy(b"a")])
-    windows.add(2, 5_000, [copy(b"b")])
+    windows.add_frames(1, 1_000, [reception(b"a")])
+    windows.add_frames(2, 5_000, [reception(b"b")])
 
     assert windows.next_close_us == 1_000 + WINDOW_US
 
 
-frames = st.builds(copy, st.sampled_from([b"a", b"b", b"c"]), st.integers(1, 4), snr=st.floats(-20, 10))
+frames = st.builds(reception, st.sampled_from([b"a", b"b", b"c"]), st.integers(1, 4), snr=st.floats(-20, 10))
 messages = st.lists(st.tuples(st.integers(0, 90_000), st.lists(frames, max_size=4)), max_size=25)
 
 
-def stream_of(drawn: list[tuple[int, list[Frame]]]) -> list[tuple[int, int, list[Frame]]]:
+def stream_of(drawn: list[tuple[int, list[GatewayFrame]]]) -> list[tuple[int, int, list[GatewayFrame]]]:
     """Sequences and rising publication times from drawn gaps."""
     at, stream = 0, []
     for sequence, (gap, items) in enumerate(drawn, start=1):
@@ -83,11 +83,11 @@ def stream_of(drawn: list[tuple[int, list[Frame]]]) -> list[tuple[int, int, list
 def test_every_copy_is_in_one_group_and_every_message_counts_its_groups(drawn) -> None:
     windows, promised = Deduplication(WINDOW_US), {}
     for sequence, at, items in stream_of(drawn):
-        promised[sequence] = windows.add(sequence, at, items)
+        promised[sequence] = windows.add_frames(sequence, at, items)
     windows.close_until(10**12)
     groups = windows.take_closed()
 
-    assert sum(len(group.copies) for group in groups) == sum(len(items) for _, items in drawn)
+    assert sum(len(group.receptions) for group in groups) == sum(len(items) for _, items in drawn)
     for sequence, count in promised.items():
         assert sum(sequence in group.sequences for group in groups) == count
     assert windows.next_close_us is None
@@ -98,8 +98,8 @@ def test_however_the_messages_are_fetched_the_groups_are_the_same(drawn, taken_a
     at_once, piecemeal = Deduplication(WINDOW_US), Deduplication(WINDOW_US)
     collected: list[Group] = []
     for place, (sequence, at, items) in enumerate(stream_of(drawn)):
-        at_once.add(sequence, at, items)
-        piecemeal.add(sequence, at, items)
+        at_once.add_frames(sequence, at, items)
+        piecemeal.add_frames(sequence, at, items)
         if place in taken_after:
             collected += piecemeal.take_closed()
     at_once.close_until(10**12)
@@ -109,19 +109,19 @@ def test_however_the_messages_are_fetched_the_groups_are_the_same(drawn, taken_a
 
 
 @given(st.lists(frames, min_size=1, max_size=8), st.randoms())
-def test_the_order_of_the_copies_does_not_change_what_is_kept_of_them(copies, random) -> None:
-    shuffled = list(copies)
+def test_the_order_of_the_copies_does_not_change_what_is_kept_of_them(receptions, random) -> None:
+    shuffled = list(receptions)
     random.shuffle(shuffled)
 
-    kept = {(c.gateway_id, c.antenna): (c.snr, c.rssi) for c in best_copies(copies)}
-    kept_shuffled = {(c.gateway_id, c.antenna): (c.snr, c.rssi) for c in best_copies(shuffled)}
+    kept = {(c.gateway_id, c.antenna): (c.snr, c.rssi) for c in best_receptions(receptions)}
+    kept_shuffled = {(c.gateway_id, c.antenna): (c.snr, c.rssi) for c in best_receptions(shuffled)}
 
     assert kept == kept_shuffled
 
 
 def test_a_level_that_is_no_number_is_the_worst() -> None:
-    broken = copy(gateway=1, snr=float("nan"))
+    broken = reception(gateway=1, snr=float("nan"))
 
-    best = best_copies([broken, copy(gateway=1, snr=-20.0), copy(gateway=2, snr=float("inf"))])
+    best = best_receptions([broken, reception(gateway=1, snr=-20.0), reception(gateway=2, snr=float("inf"))])
 
     assert [heard.snr for heard in best] == [-20.0, -100.0]

@@ -14,7 +14,7 @@ from network import downlink_frame
 from network.downlink_dispatch import TransmitOutcome, settlement_of
 from network.downlink_frame import PlannedDownlink
 from network.receive import Opportunity
-from network.sessions import HeardCopy, HeldSession, Progress
+from network.sessions import HeldSession, Progress, SessionReception
 
 NOW_US = 1_764_000_000_000_000
 CREATED_US = NOW_US - 100_000_000
@@ -22,10 +22,12 @@ CIPHER = SessionCipher(SessionKeys(bytes(16), bytes(16)))
 SESSION = HeldSession(1, 1, CIPHER, Progress(Session(DevAddr(b"\1\2\3\4"), rx2_dr=3), MacState(0xFF)))
 
 
-def copy(
+def reception(
     gateway: int = 1, *, snr: float = 5.0, rssi: float = -80.0, spreading_factor: int = 7, far_us: int = 0
-) -> HeardCopy:
-    return HeardCopy(bytes([gateway]) * 8, b"c", NOW_US, 868_300_000, spreading_factor, 125_000, rssi, snr, far_us)
+) -> SessionReception:
+    return SessionReception(
+        bytes([gateway]) * 8, b"c", NOW_US, 868_300_000, spreading_factor, 125_000, rssi, snr, far_us
+    )
 
 
 def row(payload: bytes = b"x", *, attempts: int = 0, waiting: int = 1) -> DueDownlink:
@@ -38,21 +40,21 @@ def at(time_us: int) -> datetime:
 
 
 def answer(
-    due: DueDownlink | None = None, *copies: HeardCopy, ack: bool = True, commands: bytes = b""
+    due: DueDownlink | None = None, *receptions: SessionReception, ack: bool = True, commands: bytes = b""
 ) -> PlannedDownlink:
-    heard_by = copies or (copy(),)
+    heard_by = receptions or (reception(),)
     return downlink_frame.plan_answer(Opportunity(SESSION, heard_by, NOW_US, ack, commands, must_answer=True), due)
 
 
 def test_a_gateway_with_two_antennas_is_asked_once_and_the_best_comes_first() -> None:
-    ranked = downlink_frame.rank([copy(1, snr=-5.0), copy(2, snr=9.0), copy(1, snr=3.0)])
+    ranked = downlink_frame.rank([reception(1, snr=-5.0), reception(2, snr=9.0), reception(1, snr=3.0)])
 
     assert [(heard.gateway_id[0], heard.snr) for heard in ranked] == [(2, 9.0), (1, 3.0)]
 
 
 def test_of_gateways_that_hear_a_device_comfortably_the_least_busy_comes_first() -> None:
     # SF7 needs -7.5 dB: 10 dB of margin from 2.5 dB on.
-    copies = [copy(1, snr=9.0), copy(2, snr=5.0), copy(3, snr=2.0)]
+    copies = [reception(1, snr=9.0), reception(2, snr=5.0), reception(3, snr=2.0)]
     busy = {bytes([1]) * 8: 2, bytes([2]) * 8: 1, bytes([3]) * 8: 0}
 
     idle, loaded = downlink_frame.rank(copies, lambda _: 0), downlink_frame.rank(copies, busy.__getitem__)
@@ -65,7 +67,9 @@ def test_both_windows_carry_the_same_frame() -> None:
     planned = answer()
     windows = downlink_frame.fitting(planned, downlink_frame.windows_of(planned, planned.routes[0]))
 
-    request = downlink_frame.request(planned, copy(), windows, downlink_frame.frame(planned, windows, 0), NOW_US)
+    request = downlink_frame.request(
+        planned, reception(), windows, downlink_frame.frame(planned, windows, 0), NOW_US
+    )
 
     assert request is not None
     assert [(t.delay_us, t.frequency, t.spreading_factor) for t in request.transmissions] == [
@@ -79,8 +83,8 @@ def test_once_rx1_has_passed_only_rx2_is_asked_for_and_then_nothing() -> None:
     planned = answer()
     windows = downlink_frame.windows_of(planned, planned.routes[0])
 
-    late = downlink_frame.request(planned, copy(), windows, b"", NOW_US + 1_200_000)
-    too_late = downlink_frame.request(planned, copy(), windows, b"", NOW_US + 2_200_000)
+    late = downlink_frame.request(planned, reception(), windows, b"", NOW_US + 1_200_000)
+    too_late = downlink_frame.request(planned, reception(), windows, b"", NOW_US + 2_200_000)
 
     assert late is not None
     assert [t.delay_us for t in late.transmissions] == [2_000_000]
@@ -92,7 +96,7 @@ def test_a_far_gateway_is_asked_for_the_windows_that_it_can_be_in_time_for() -> 
     windows = downlink_frame.windows_of(planned, planned.routes[0])
 
     def asked(far_us: int) -> list[int]:
-        made = downlink_frame.request(planned, copy(far_us=far_us), windows, b"", NOW_US + 250_000)
+        made = downlink_frame.request(planned, reception(far_us=far_us), windows, b"", NOW_US + 250_000)
         return [] if made is None else [t.delay_us for t in made.transmissions]
 
     assert asked(700_000) == [1_000_000, 2_000_000]
@@ -102,7 +106,10 @@ def test_a_far_gateway_is_asked_for_the_windows_that_it_can_be_in_time_for() -> 
 
 def test_the_gateway_that_is_in_time_for_rx1_is_asked_before_one_that_hears_better() -> None:
     planned = answer(
-        None, copy(1, snr=12.0, far_us=900_000), copy(2, snr=4.0), copy(3, snr=11.0, far_us=1_900_000)
+        None,
+        reception(1, snr=12.0, far_us=900_000),
+        reception(2, snr=4.0),
+        reception(3, snr=11.0, far_us=1_900_000),
     )
 
     tries = downlink_frame.tries(planned, 3, lambda _: True, lambda _: 0, NOW_US + 250_000)
@@ -113,8 +120,8 @@ def test_the_gateway_that_is_in_time_for_rx1_is_asked_before_one_that_hears_bett
 @pytest.mark.parametrize(("rx1_delay", "over_after_us"), [(1, 2_500_000), (5, 6_500_000)])
 def test_a_class_c_frame_waits_out_rx2_of_the_last_uplink(rx1_delay: int, over_after_us: int) -> None:
     state = Session(DevAddr(b"\1\2\3\4"), rx1_delay=rx1_delay)
-    earlier = msgspec.structs.replace(copy(2), received_at_us=NOW_US - 100_000)
-    session = HeldSession(1, 1, CIPHER, Progress(state, MacState(0xFF), b"", (copy(), earlier)))
+    earlier = msgspec.structs.replace(reception(2), received_at_us=NOW_US - 100_000)
+    session = HeldSession(1, 1, CIPHER, Progress(state, MacState(0xFF), b"", (reception(), earlier)))
 
     assert downlink_frame.class_c_listens_from_us(session) == NOW_US + over_after_us
 
@@ -146,14 +153,14 @@ def test_f_pending_says_that_more_rows_wait() -> None:
 
 
 def test_an_accept_tries_rx1_on_every_gateway_before_rx2_and_a_data_frame_both_at_once() -> None:
-    routes = (copy(1), copy(2))
+    routes = (reception(1), reception(2))
     accept = PlannedDownlink(SESSION, routes, 0, accept=b"accept")
     data = PlannedDownlink(SESSION, routes, 0, acknowledge=True)
 
     one, two = routes[0].gateway_id, routes[1].gateway_id
 
-    def asked(planned: PlannedDownlink, *calm: bytes) -> list[tuple[bytes, list[str]]]:
-        tries = downlink_frame.tries(planned, 3, lambda gateway_id: gateway_id in calm, lambda _: 0, NOW_US)
+    def asked(planned: PlannedDownlink, *below_limit: bytes) -> list[tuple[bytes, list[str]]]:
+        tries = downlink_frame.tries(planned, 3, lambda gateway_id: gateway_id in below_limit, lambda _: 0, NOW_US)
         return [(to.gateway_id, [window.name for window in windows]) for to, windows in tries]
 
     assert asked(accept, one, two) == [(one, ["RX1"]), (two, ["RX1"]), (one, ["RX2"]), (two, ["RX2"])]
@@ -163,7 +170,7 @@ def test_an_accept_tries_rx1_on_every_gateway_before_rx2_and_a_data_frame_both_a
 
 def test_in_a_storm_an_accept_tries_rx2_where_it_holds_the_radio_no_longer_than_rx1_would_have() -> None:
     def asked(spreading_factor: int) -> list[str]:
-        planned = PlannedDownlink(SESSION, (copy(1, spreading_factor=spreading_factor),), 0, accept=b"accept")
+        planned = PlannedDownlink(SESSION, (reception(1, spreading_factor=spreading_factor),), 0, accept=b"accept")
         tries = downlink_frame.tries(planned, 3, lambda _: False, lambda _: 0, NOW_US)
         return [window.name for _, windows in tries for window in windows]
 
@@ -176,7 +183,7 @@ def test_acknowledgements_come_before_commands() -> None:
 
 
 def test_a_data_rate_outside_the_plan_is_answered_in_rx2_alone() -> None:
-    planned = answer(None, copy(spreading_factor=5))
+    planned = answer(None, reception(spreading_factor=5))
 
     assert [window.name for window in downlink_frame.windows_of(planned, planned.routes[0])] == ["RX2"]
 
@@ -253,7 +260,7 @@ def test_commands_alone_need_room_as_any_payload_does() -> None:
     planned = answer(commands=b"\x0d" * 52)
 
     # SF9, in RX2, has room for 115 octets; SF12, in RX1, for 51.
-    slow = answer(None, copy(spreading_factor=12), commands=b"\x0d" * 52)
+    slow = answer(None, reception(spreading_factor=12), commands=b"\x0d" * 52)
 
     assert [
         window.name
@@ -268,9 +275,9 @@ def test_commands_alone_need_room_as_any_payload_does() -> None:
 
 
 def test_a_device_in_adr_is_told_that_the_network_decides() -> None:
-    adapted = Progress(SESSION.progress.state, MacState(0xFF, data_rate=5), b"", (copy(),))
+    adapted = Progress(SESSION.progress.state, MacState(0xFF, data_rate=5), b"", (reception(),))
     session = HeldSession(1, 1, CIPHER, adapted)
-    opportunity = Opportunity(session, (copy(),), NOW_US, False, b"", must_answer=True)
+    opportunity = Opportunity(session, (reception(),), NOW_US, False, b"", must_answer=True)
     told = [
         downlink_frame.plan_answer(opportunity, None),
         downlink_frame.plan_class_c(session, row(), NOW_US),

@@ -22,7 +22,7 @@ from network import downlink_store
 from network.deduplication import Deduplication
 from network.device_cache import DeviceCache
 from network.downlink_dispatch import Dispatcher
-from network.downlink_planner import Downlinks, Offer
+from network.downlink_planner import AnswerCandidate, Downlinks
 from network.receive import Opportunity
 from network.session_table import SessionTable
 from network.sessions import HeldSession, Progress
@@ -370,7 +370,7 @@ async def test_nothing_is_planned_for_a_shard_that_is_lost_while_its_rows_are_lo
     cipher = SessionCipher(SessionKeys(bytes(16), bytes(16)))
     state = Session(allocate_dev_addr(0, slot, secrets.randbelow))
     session = HeldSession(1, device.id, cipher, Progress(state, MacState(0xFF)))
-    offer = Offer(Opportunity(session, (), 0, False, b"", must_answer=False), True, False)
+    offer = AnswerCandidate(Opportunity(session, (), 0, False, b"", must_answer=False), True, False)
     waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'downlink'::regclass)"
 
     async with asyncio.TaskGroup() as tasks:
@@ -379,7 +379,7 @@ async def test_nothing_is_planned_for_a_shard_that_is_lost_while_its_rows_are_lo
         async with network.pool.acquire() as connection, connection.transaction():
             await connection.execute("LOCK TABLE downlink IN ACCESS EXCLUSIVE MODE")
             planning = tasks.create_task(downlinks._plan_safely(poll=True))
-            downlinks.offer([offer])
+            downlinks.queue_answers([offer])
             while not await connection.fetchval(waits):
                 pass
             await network.pool.execute("UPDATE shard_lease SET epoch = epoch + 1, owner = 'another'")

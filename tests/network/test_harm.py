@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import pytest
 
 from tests.network.conftest import Network
-from tests.network.replicas import MOVED_WITHIN_S, Replica, Town, open_town
+from tests.network.replicas import MOVED_WITHIN_S, Replica, ReplicaScenario, open_replicas
 
 NAMES = ("one", "two", "three")
 VICTIM, *OTHERS = NAMES
@@ -52,8 +52,8 @@ async def mend(replica: Replica) -> None:
 
 
 @pytest.fixture
-async def town(idle_network: Network) -> AsyncGenerator[Town]:
-    async with open_town(idle_network, NAMES) as opened:
+async def replicas(idle_network: Network) -> AsyncGenerator[ReplicaScenario]:
+    async with open_replicas(idle_network, NAMES) as opened:
         yield opened
 
 
@@ -64,22 +64,22 @@ async def town(idle_network: Network) -> AsyncGenerator[Town]:
     ids=["killed", "frozen", "cut-from-the-bus", "cut-from-the-database"],
 )
 async def test_a_replica_that_is_harmed_under_load_loses_its_shards_and_nothing_else(
-    town: Town, harm: Act, heal: Act
+    replicas: ReplicaScenario, harm: Act, heal: Act
 ) -> None:
-    victim = town.replicas[VICTIM]
-    async with town.on_the_air():
+    victim = replicas.replicas[VICTIM]
+    async with replicas.on_the_air():
         await harm(victim)
-        await town.shared_by(*OTHERS, within_s=MOVED_WITHIN_S)
-        moved = len(town.sent)
+        await replicas.shared_by(*OTHERS, within_s=MOVED_WITHIN_S)
+        moved = len(replicas.sent)
         await heal(victim)
-        await town.shared_by(*NAMES)
-    await town.everything_done()
+        await replicas.shared_by(*NAMES)
+    await replicas.everything_done()
 
     assert moved > 0
     # No frame is lost, none is published that was not sent, none under two keys.
-    assert set(town.keys) == town.sent
-    assert [key for key, ids in town.keys.items() if len(ids) != 1] == []
+    assert set(replicas.keys) == replicas.sent
+    assert [key for key, ids in replicas.keys.items() if len(ids) != 1] == []
     # Neither counter of a session was ever seen lower than before, and no FCntDown was used for two frames.
-    assert town.watch.went_back == 0
-    assert sum(map(len, town.said.values())) > 0
-    assert town.downlinks_that_were_reused() == []
+    assert replicas.watch.went_back == 0
+    assert sum(map(len, replicas.said.values())) > 0
+    assert replicas.downlinks_that_were_reused() == []

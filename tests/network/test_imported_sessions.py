@@ -48,7 +48,7 @@ async def test_an_imported_session_goes_on_under_its_counters_in_both_directions
     device, _ = await bring(idle_network, with_key=False)
     await idle_network.start()
 
-    await idle_network.hear(device.uplink(b"goes on", confirmed=True))
+    await idle_network.receive(device.uplink(b"goes on", confirmed=True))
 
     uplink = await idle_network.next_uplink()
     request = await idle_network.bridge.next()
@@ -62,7 +62,7 @@ async def test_a_session_that_is_imported_while_the_network_runs_is_live_at_once
     device, _ = await bring(network, with_key=False)
 
     async def is_known() -> bool:
-        await network.hear(device.uplink(b"hello"))
+        await network.receive(device.uplink(b"hello"))
         await network.all_acknowledged()
         return not network.uplinks.empty()
 
@@ -76,13 +76,13 @@ async def test_a_session_that_is_imported_while_the_network_runs_is_live_at_once
 async def test_a_device_with_an_imported_session_comes_home_with_its_next_join(idle_network: Network) -> None:
     device, _ = await bring(idle_network, with_key=True)
     await idle_network.start()
-    await idle_network.hear(device.uplink(b"before"))
+    await idle_network.receive(device.uplink(b"before"))
     before = await idle_network.next_uplink()
     away = await idle_network.pool.fetchval("SELECT slot FROM device WHERE id = $1", device.id)
 
-    await idle_network.hear(device.join())
-    device.hear_accept((await idle_network.bridge.next()).transmissions[0].phy_payload)
-    await idle_network.hear(device.uplink(b"after"))
+    await idle_network.receive(device.join())
+    device.receive_accept((await idle_network.bridge.next()).transmissions[0].phy_payload)
+    await idle_network.receive(device.uplink(b"after"))
     after = await idle_network.next_uplink()
     await idle_network.all_acknowledged()
 

@@ -14,16 +14,16 @@ from tests.network.conftest import eventually
 A_WRONG_KEY = bytes(16)
 
 
-def refused(result: str) -> float:
+def rejected(result: str) -> float:
     return REGISTRY.get_sample_value("territoire_network_joins_total", {"result": result}) or 0.0
 
 
 @pytest.fixture(autouse=True)
-def _refusals_are_written_at_once(monkeypatch) -> None:
+def _rejections_are_written_at_once(monkeypatch) -> None:
     monkeypatch.setattr(rejections, "SAVE_EVERY_S", 0.02)
 
 
-async def refusal_of(network, device) -> tuple | None:
+async def rejection_of(network, device) -> tuple | None:
     """As its tenant is told."""
     tenant_id = await network.pool.fetchval("SELECT tenant_id FROM device WHERE id = $1", device.id)
     async with tenant_transaction(network.pool, tenant_id) as connection:
@@ -31,13 +31,13 @@ async def refusal_of(network, device) -> tuple | None:
     return (row["reason"], row["dev_nonce"], row["times"]) if row["reason"] else None
 
 
-async def is_refused(network, device, *expected: Any) -> bool:
+async def is_rejected(network, device, *expected: Any) -> bool:
     """Whether it comes to be told so."""
 
-    async def told() -> bool:
-        return await refusal_of(network, device) == (expected or None)
+    async def shown() -> bool:
+        return await rejection_of(network, device) == (expected or None)
 
-    await eventually(told)
+    await eventually(shown)
     return True
 
 
@@ -57,7 +57,7 @@ async def test_a_1_0_4_device_must_count_upwards_and_a_1_0_3_device_need_not(net
 
     await network.hear(device.join(dev_nonce=9))
     await network.all_acknowledged()
-    assert await is_refused(network, device, "dev_nonce_not_increasing", 9, 1)
+    assert await is_rejected(network, device, "dev_nonce_not_increasing", 9, 1)
     await network.pool.execute("UPDATE device_profile SET mac_version = '1.0.3'")
     await network.hear(device.join(dev_nonce=9))
     request = await network.bridge.next()
@@ -77,7 +77,7 @@ async def test_two_joins_of_one_pass_are_judged_one_after_the_other(idle_network
     await network.all_acknowledged()
 
     assert await network.pool.fetch("SELECT dev_nonce FROM dev_nonce") == [(10,)]
-    assert await is_refused(network, device, "dev_nonce_not_increasing", 9, 1)
+    assert await is_rejected(network, device, "dev_nonce_not_increasing", 9, 1)
 
 
 async def test_refusals_in_a_row_are_counted_and_forgotten_with_the_next_join(network) -> None:
@@ -85,13 +85,13 @@ async def test_refusals_in_a_row_are_counted_and_forgotten_with_the_next_join(ne
     for _ in range(3):
         await network.hear(device.join(dev_nonce=1))
         await network.all_acknowledged()
-    assert await is_refused(network, device, "dev_nonce_used", 1, 3)
+    assert await is_rejected(network, device, "dev_nonce_used", 1, 3)
 
     await network.hear(device.join(dev_nonce=2))
     await network.bridge.next()
     await network.all_acknowledged()
 
-    assert await is_refused(network, device)
+    assert await is_rejected(network, device)
     # What was refused is still there for the operator.
     assert await network.pool.fetchval("SELECT times FROM frame_refusal") == 3
 
@@ -108,7 +108,7 @@ async def test_a_refusal_that_is_not_written_yet_is_forgiven_with_the_next_join(
     await network.all_acknowledged()
     await network.stop()  # Now it is.
 
-    assert await refusal_of(network, device) is None
+    assert await rejection_of(network, device) is None
     assert await network.pool.fetchval("SELECT times FROM frame_refusal") == 1
 
 
@@ -118,17 +118,17 @@ async def test_a_wrong_mic_that_anybody_can_send_does_not_hide_the_devices_own_r
     await network.all_acknowledged()
     forged = [JoinRequest.signed(A_WRONG_KEY, bytes(8), device.dev_eui, nonce).to_bytes() for nonce in (7, 8)]
 
-    assert await is_refused(network, device, "dev_nonce_used", 1, 1)
+    assert await is_rejected(network, device, "dev_nonce_used", 1, 1)
     await network.hear(forged[0])
     await network.all_acknowledged()
     await eventually(lambda: network.pool.fetchval("SELECT count(*) = 2 FROM frame_refusal"))
-    at_once = await refusal_of(network, device)
+    at_once = await rejection_of(network, device)
     await network.pool.execute("UPDATE frame_refusal SET last_at = last_at - interval '61 minutes'")
     await network.hear(forged[1])
     await network.all_acknowledged()
 
     assert at_once == ("dev_nonce_used", 1, 1)
-    assert await is_refused(network, device, "mic", 8, 2)
+    assert await is_rejected(network, device, "mic", 8, 2)
 
 
 async def test_a_device_that_joins_without_end_is_answered_so_many_times_in_ten_minutes(
@@ -136,7 +136,7 @@ async def test_a_device_that_joins_without_end_is_answered_so_many_times_in_ten_
 ) -> None:
     monkeypatch.setattr(join_handler, "MOST_RECENT_JOINS", 2)
     device = await network.device()
-    before = refused("device_flood")
+    before = rejected("device_flood")
     for _ in range(2):
         await network.hear(device.join())
         await network.bridge.next()
@@ -144,12 +144,12 @@ async def test_a_device_that_joins_without_end_is_answered_so_many_times_in_ten_
 
     await network.hear(device.join())
     await network.all_acknowledged()
-    assert await is_refused(network, device, "device_flood", 3, 1)
+    assert await is_rejected(network, device, "device_flood", 3, 1)
     await network.pool.execute("UPDATE dev_nonce SET used_at = used_at - $1::interval", timedelta(minutes=10))
     await network.hear(device.join(dev_nonce=3))
     later = await network.bridge.next()
 
-    assert refused("device_flood") == before + 1
+    assert rejected("device_flood") == before + 1
     assert device.hear_accept(later.transmissions[0].phy_payload).join_nonce == 3
 
 
@@ -159,7 +159,7 @@ async def test_a_gateway_that_floods_is_not_listened_to_and_the_others_are(idle_
     await network.start()
     flooding, calm = (bytes([0xAA] * 7 + [number]) for number in (1, 2))
     device = await network.device()
-    before = refused("gateway_flood")
+    before = rejected("gateway_flood")
     await network.hear(JoinRequest.signed(A_WRONG_KEY, bytes(8), b"\x01" * 8, 1).to_bytes(), [flooding])
     await network.all_acknowledged()
 
@@ -168,7 +168,7 @@ async def test_a_gateway_that_floods_is_not_listened_to_and_the_others_are(idle_
     await network.hear(device.join(), [flooding, calm])
     request = await network.bridge.next()
 
-    assert refused("gateway_flood") == before + 1
+    assert rejected("gateway_flood") == before + 1
     assert await network.pool.fetch("SELECT dev_nonce FROM dev_nonce") == [(2,)]
     assert device.hear_accept(request.transmissions[0].phy_payload).join_nonce == 1
 

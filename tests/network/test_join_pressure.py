@@ -7,16 +7,16 @@ NOW = 1_764_000_000_000_000
 def test_a_few_joins_leave_a_gateway_calm() -> None:
     pressure = JoinPressure()
     for _ in range(STORM_JOINS - 1):
-        pressure.note([GATEWAY], NOW)
+        pressure.record_joins([GATEWAY], NOW)
 
-    assert pressure.is_calm(GATEWAY, NOW)
+    assert pressure.is_below_limit(GATEWAY, NOW)
 
 
 def test_a_storm_is_one_gateways_and_passes() -> None:
     pressure = JoinPressure()
     for _ in range(STORM_JOINS):
-        pressure.note([GATEWAY], NOW)
+        pressure.record_joins([GATEWAY], NOW)
 
-    assert not pressure.is_calm(GATEWAY, NOW)
-    assert pressure.is_calm(OTHER, NOW)
-    assert pressure.is_calm(GATEWAY, NOW + WINDOW_US + 1)
+    assert not pressure.is_below_limit(GATEWAY, NOW)
+    assert pressure.is_below_limit(OTHER, NOW)
+    assert pressure.is_below_limit(GATEWAY, NOW + WINDOW_US + 1)

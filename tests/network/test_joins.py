@@ -6,7 +6,7 @@ from lorawan.frame import UplinkFCtrl
 from lorawan.identifiers import slot_of_dev_addr, slot_of_dev_eui
 from lorawan.join import JoinRequest
 from network.deduplication import Group
-from network.join_handler import JoinDesk
+from network.join_handler import JoinHandler
 from tests.network.conftest import now_us
 
 A_WRONG_KEY = bytes(16)
@@ -142,7 +142,7 @@ async def test_a_dev_nonce_that_comes_twice_in_one_pass_opens_one_session(idle_n
     groups = [Group(phy, now_us(), network.copies(phy)) for _ in range(2)]
 
     async with network.pool.acquire() as connection, connection.transaction():
-        outcomes = await JoinDesk(network.settings).admit(connection, groups, now_us())
+        outcomes = await JoinHandler(network.settings).admit(connection, groups, now_us())
 
     assert sorted(outcome.result for outcome in outcomes) == ["accepted", "dev_nonce_used"]
     assert len(await sessions_of(network, device)) == 1

@@ -32,7 +32,7 @@ def opened(device, request, f_cnt: int) -> tuple[DownlinkFrame, tuple]:
     return frame, parse_downlink_commands(octets).commands
 
 
-async def hear_slow(network, device) -> None:
+async def receive_slow(network, device) -> None:
     """An uplink on SF12 in ADR, as a bridge publishes it."""
     phy_payload = device.uplink(f_ctrl=ADR)
     copies = [msgspec.structs.replace(copy, spreading_factor=12) for copy in network.copies(phy_payload)]
@@ -185,11 +185,11 @@ async def test_an_abp_device_is_given_the_channels_that_a_join_would_have_brough
 async def test_adr_speeds_a_device_up_and_remembers_what_it_took(network) -> None:
     device = await network.joined()
     for _ in range(3):
-        await hear_slow(network, device)
+        await receive_slow(network, device)
         assert (await network.next_uplink()).spreading_factor == 12
     assert network.bridge.requests.empty()
 
-    await hear_slow(network, device)
+    await receive_slow(network, device)
     frame, commands = opened(device, await network.bridge.next(), 0)
     await network.hear(device.uplink(f_ctrl=ADR, f_opts=LinkAdrAns(True, True, True).to_bytes()))
     await network.all_acknowledged()

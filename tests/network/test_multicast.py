@@ -36,7 +36,7 @@ async def group_of(network: Network, *devices, repeats: int = 1) -> int:
     return group_id
 
 
-async def tell(network: Network, group_id: int, payload: bytes = b"dim", *, not_after_s: float = 60) -> int:
+async def enqueue(network: Network, group_id: int, payload: bytes = b"dim", *, not_after_s: float = 60) -> int:
     async with network.pool.acquire() as connection, connection.transaction():
         message_id = await enqueue_multicast(
             connection,
@@ -73,7 +73,7 @@ async def two_streets(network: Network):
     """Two class C devices, each heard by a gateway of its own."""
     first = await network.joined(device_class="C", number=1)
     second = await network.joined(device_class="C", number=2)
-    await network.hear(second.uplink(), [GATEWAYS[1]])
+    await network.receive(second.uplink(), [GATEWAYS[1]])
     await network.all_acknowledged()
     return first, second
 
@@ -81,7 +81,7 @@ async def two_streets(network: Network):
 async def test_every_member_is_told_by_a_gateway_that_hears_it_and_all_get_the_same_frame(network) -> None:
     group_id = await group_of(network, *await two_streets(network), repeats=2)
 
-    message = await ended(network, await tell(network, group_id))
+    message = await ended(network, await enqueue(network, group_id))
     requests = [network.bridge.requests.get_nowait() for _ in range(4)]
 
     assert (message.state, message.reason, message.f_cnt) == ("sent", None, 0)
@@ -98,7 +98,7 @@ async def test_every_member_is_told_by_a_gateway_that_hears_it_and_all_get_the_s
 async def test_messages_of_a_group_follow_each_other_under_rising_counters(network) -> None:
     group_id = await group_of(network, await network.joined(device_class="C"))
 
-    ids = [await tell(network, group_id, payload) for payload in (b"one", b"two", b"three")]
+    ids = [await enqueue(network, group_id, payload) for payload in (b"one", b"two", b"three")]
     messages = [await ended(network, message_id) for message_id in ids]
     said = [network.bridge.requests.get_nowait().transmissions[0].phy_payload for _ in ids]
     group = await read_group(network.pool, group_id)
@@ -112,7 +112,7 @@ async def test_messages_of_a_group_follow_each_other_under_rising_counters(netwo
 async def test_an_owner_that_takes_over_goes_on_with_the_same_number_and_the_same_frame(network) -> None:
     group_id = await group_of(network, *await two_streets(network))
     network.bridge.statuses[GATEWAYS[1]] = "COLLISION_PACKET"
-    message_id = await tell(network, group_id)
+    message_id = await enqueue(network, group_id)
     before = [await network.bridge.next(), await network.bridge.next()]
 
     await network.crash()
@@ -134,7 +134,7 @@ async def test_a_gateway_that_is_away_is_named_and_the_others_are_not_kept_waiti
     group_id = await group_of(network, *await two_streets(network))
     network.bridge.statuses[GATEWAYS[0]] = "NO_ACK"
 
-    message = await ended(network, await tell(network, group_id))
+    message = await ended(network, await enqueue(network, group_id))
 
     assert (message.state, message.reason) == ("sent", "SOME_GATEWAYS")
     assert [(e["gateway_id"], e["status"]) for e in message.emissions] == [
@@ -145,16 +145,16 @@ async def test_a_gateway_that_is_away_is_named_and_the_others_are_not_kept_waiti
 
 
 @pytest.mark.parametrize(
-    ("payload", "is_heard", "reason"),
+    ("payload", "is_received", "reason"),
     [(b"dim", False, "NO_MEMBER_HEARD"), (bytes(116), True, "PAYLOAD_TOO_LARGE")],
 )
 async def test_a_message_that_cannot_be_said_says_why_and_blocks_nothing(
-    network, payload: bytes, is_heard: bool, reason: str
+    network, payload: bytes, is_received: bool, reason: str
 ) -> None:
-    device = await network.joined(device_class="C") if is_heard else await network.device(device_class="C")
+    device = await network.joined(device_class="C") if is_received else await network.device(device_class="C")
     group_id = await group_of(network, device)
 
-    message = await ended(network, await tell(network, group_id, payload))
+    message = await ended(network, await enqueue(network, group_id, payload))
 
     assert (message.state, message.reason) == ("failed", reason)
     assert network.bridge.requests.empty()
@@ -163,12 +163,12 @@ async def test_a_message_that_cannot_be_said_says_why_and_blocks_nothing(
 async def test_a_row_that_nobody_can_read_ends_itself_and_nothing_else(network) -> None:
     group_id = await group_of(network, await network.joined(device_class="C"))
     await network.stop()
-    poisoned = await tell(network, group_id)
+    poisoned = await enqueue(network, group_id)
     await network.pool.execute("""UPDATE multicast_message SET emissions = '["?"]'""")
     await network.start()
 
     message = await ended(network, poisoned)
-    after = await ended(network, await tell(network, group_id, b"after"))
+    after = await ended(network, await enqueue(network, group_id, b"after"))
 
     assert (message.state, message.reason) == ("failed", "INTERNAL_ERROR")
     assert (after.state, after.f_cnt) == ("sent", 1)
@@ -177,7 +177,7 @@ async def test_a_row_that_nobody_can_read_ends_itself_and_nothing_else(network) 
 async def test_a_message_that_nobody_wants_any_more_expires(network) -> None:
     group_id = await group_of(network, await network.joined(device_class="C"))
     await network.stop()
-    message_id = await tell(network, group_id, not_after_s=-1)
+    message_id = await enqueue(network, group_id, not_after_s=-1)
     await network.start()
 
     message = await ended(network, message_id)

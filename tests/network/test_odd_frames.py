@@ -13,7 +13,7 @@ def counted(m_type: MType, outcome: str) -> float:
     return REGISTRY.get_sample_value("territoire_network_frames_total", labels) or 0.0
 
 
-async def heard_anyway(network, phy_payload: bytes) -> None:
+async def publish_anyway(network, phy_payload: bytes) -> None:
     """As a bridge would publish it if it routed such frames."""
     await network.bus.publish(topics.frames(0), encode_batch(network.copies(phy_payload)))
     await network.all_acknowledged()
@@ -33,7 +33,7 @@ async def test_a_frame_of_another_type_is_ignored_and_counted(network, m_type: M
     device = await network.joined()
     before = counted(m_type, "ignored")
 
-    await heard_anyway(network, bytes((m_type << 5,)) + device.uplink()[1:])
+    await publish_anyway(network, bytes((m_type << 5,)) + device.uplink()[1:])
 
     assert counted(m_type, "ignored") == before + 1
     assert network.uplinks.empty()

@@ -1,7 +1,7 @@
 import pytest
 from msgspec.structs import replace
 
-from core.messages.frames import Frame
+from core.messages.frames import GatewayFrame
 from core.model.entities import Device
 from lorawan.commands.link_check import LinkCheckReq
 from lorawan.crypto import SessionCipher, SessionKeys
@@ -11,7 +11,7 @@ from lorawan.regions import EU868
 from lorawan.session import Session, build_uplink
 from network.deduplication import Group
 from network.device_cache import DeviceCache
-from network.receive import Candidate, Received, Refused, read_frame, receive_data
+from network.receive import Candidate, Received, RejectedFrame, read_frame, receive_data
 from network.session_table import SessionTable
 from network.sessions import HeldSession, Progress
 
@@ -29,15 +29,15 @@ def house(*device_ids: int, enabled: bool = True, skip_f_cnt: bool = False) -> t
     sessions, devices = SessionTable(), DeviceCache()
     for device_id in device_ids:
         state = Session(DEV_ADDR, skip_f_cnt=skip_f_cnt)
-        sessions.add(HeldSession(10 + device_id, device_id, cipher(device_id), Progress(state, MAC)))
+        sessions.add_session(HeldSession(10 + device_id, device_id, cipher(device_id), Progress(state, MAC)))
         eui = device_id.to_bytes(8)
-        devices.add(Device(device_id, 1, DevEui(eui), JoinEui(eui), "d", 1, 0, "OTAA", skip_f_cnt, enabled))
+        devices.add_device(Device(device_id, 1, DevEui(eui), JoinEui(eui), "d", 1, 0, "OTAA", skip_f_cnt, enabled))
     return sessions, devices
 
 
 def group(phy: bytes, *, at_us: int = SECOND_US, gateways: int = 1) -> Group:
     copies = [
-        Frame(
+        GatewayFrame(
             phy,
             bytes([g]) * 8,
             at_us + g,
@@ -60,9 +60,9 @@ def group(phy: bytes, *, at_us: int = SECOND_US, gateways: int = 1) -> Group:
 
 def judge(
     phy_group: Group, sessions: SessionTable, devices: DeviceCache, made=None, *, now_us: int = 0
-) -> Received | Refused:
+) -> Received | RejectedFrame:
     frame = read_frame(phy_group.phy_payload)
-    if isinstance(frame, Refused):
+    if isinstance(frame, RejectedFrame):
         return frame
     candidates = [
         Candidate(held, (made or {}).get(held.id) or held.progress, devices.is_enabled(held.device_id))
@@ -106,8 +106,8 @@ def test_the_time_of_an_uplink_is_that_of_its_first_copy() -> None:
 
     uplink = receive(phy_group, sessions, devices).uplink
 
-    assert uplink.time_us == phy_group.copies[0].time_us
-    assert len(uplink.heard_by) == 3
+    assert uplink.time_us == phy_group.receptions[0].time_us
+    assert len(uplink.receptions) == 3
 
 
 def test_two_frames_of_one_batch_follow_each_other_without_touching_the_committed_session() -> None:
@@ -136,12 +136,12 @@ def test_a_second_pass_over_the_same_frame_makes_the_same_uplink() -> None:
 def test_a_disabled_device_is_refused_after_its_mic_was_checked() -> None:
     sessions, devices = house(1, enabled=False)
 
-    assert judge(group(build_uplink(DEV_ADDR, cipher(), 0, f_port=1, payload=b"x")), sessions, devices) == Refused(
-        "disabled", DEV_ADDR, 1
-    )
+    assert judge(
+        group(build_uplink(DEV_ADDR, cipher(), 0, f_port=1, payload=b"x")), sessions, devices
+    ) == RejectedFrame("disabled", DEV_ADDR, 1)
     assert judge(
         group(build_uplink(DEV_ADDR, cipher(9), 0, f_port=1, payload=b"x")), sessions, devices
-    ) == Refused("mic", DEV_ADDR, 1)
+    ) == RejectedFrame("mic", DEV_ADDR, 1)
 
 
 def test_a_wrong_mic_under_an_address_of_several_devices_is_nobodys() -> None:
@@ -149,16 +149,16 @@ def test_a_wrong_mic_under_an_address_of_several_devices_is_nobodys() -> None:
 
     assert judge(
         group(build_uplink(DEV_ADDR, cipher(9), 0, f_port=1, payload=b"x")), sessions, devices
-    ) == Refused("mic", DEV_ADDR, 0)
+    ) == RejectedFrame("mic", DEV_ADDR, 0)
 
 
 def test_an_address_of_nobody_and_a_malformed_frame_are_refused() -> None:
     sessions, devices = house()
 
-    assert judge(group(b"\x40\x00"), sessions, devices) == Refused("malformed")
-    assert judge(group(build_uplink(DEV_ADDR, cipher(), 0, f_port=1, payload=b"x")), sessions, devices) == Refused(
-        "unknown_dev_addr", DEV_ADDR
-    )
+    assert judge(group(b"\x40\x00"), sessions, devices) == RejectedFrame("malformed")
+    assert judge(
+        group(build_uplink(DEV_ADDR, cipher(), 0, f_port=1, payload=b"x")), sessions, devices
+    ) == RejectedFrame("unknown_dev_addr", DEV_ADDR)
 
 
 def test_a_confirmed_uplink_sent_again_after_its_windows_is_acknowledged_again() -> None:
@@ -268,9 +268,9 @@ def test_an_uplink_outside_the_plan_is_published_and_says_so(
 ) -> None:
     sessions, devices = house(1)
     heard = group(build_uplink(DEV_ADDR, cipher(), 0, f_port=1, payload=b"x"))
-    heard.copies = [
+    heard.receptions = [
         replace(copy, frequency=frequency, spreading_factor=spreading_factor, bandwidth=bandwidth)
-        for copy in heard.copies
+        for copy in heard.receptions
     ]
 
     received = receive(heard, sessions, devices)

@@ -17,8 +17,8 @@ def held(session_id: int, device_id: int = 1, dev_addr: DevAddr = ADDRESS, *, us
 
 def test_devices_that_share_an_address_are_all_candidates() -> None:
     table = SessionTable()
-    table.add(held(1, device_id=1))
-    table.add(held(2, device_id=2))
+    table.add_session(held(1, device_id=1))
+    table.add_session(held(2, device_id=2))
 
     assert {session.device_id for session in table.of_dev_addr(ADDRESS)} == {1, 2}
 
@@ -26,7 +26,7 @@ def test_devices_that_share_an_address_are_all_candidates() -> None:
 def test_the_current_session_is_the_newest_that_was_used() -> None:
     table = SessionTable()
     for session in (held(3), held(1, used=True), held(2, dev_addr=OTHER, used=True)):
-        table.add(session)
+        table.add_session(session)
 
     current = table.current_of(1)
 
@@ -37,7 +37,7 @@ def test_the_current_session_is_the_newest_that_was_used() -> None:
 def test_the_first_use_of_a_session_closes_the_older_ones_only() -> None:
     table = SessionTable()
     for number in (1, 2, 3):
-        table.add(held(number, dev_addr=DevAddr(bytes([0, 0, 0, number]))))
+        table.add_session(held(number, dev_addr=DevAddr(bytes([0, 0, 0, number]))))
 
     table.close_older(1, 2)
 
@@ -47,8 +47,8 @@ def test_the_first_use_of_a_session_closes_the_older_ones_only() -> None:
 
 def test_a_session_that_is_held_is_not_replaced() -> None:
     table = SessionTable()
-    table.add(held(1, used=True))
-    table.add(held(1))
+    table.add_session(held(1, used=True))
+    table.add_session(held(1))
 
     assert table.of_device(1)[0].progress.started
     assert len(table) == 1
@@ -57,8 +57,8 @@ def test_a_session_that_is_held_is_not_replaced() -> None:
 def test_slots_that_are_lost_are_forgotten() -> None:
     table = SessionTable()
     first, second = held(1), held(2, dev_addr=OTHER)
-    table.add(first)
-    table.add(second)
+    table.add_session(first)
+    table.add_session(second)
 
     table.forget_slots([first.slot])
 
@@ -76,7 +76,7 @@ def test_advancing_a_session_that_was_let_go_changes_nothing() -> None:
 def test_a_setting_that_changed_while_an_uplink_was_judged_stays_changed() -> None:
     table = SessionTable()
     session = held(1)
-    table.add(session)
+    table.add_session(session)
     judged_before = Progress(Session(ADDRESS, f_cnt_up=8), MAC)
 
     table.set_skip_f_cnt(session.device_id, skip=True)

@@ -9,7 +9,7 @@ from registry.assignments import UnknownAsset, UnknownDevEui, assign, end_assign
 from registry.tenants import create_tenant
 
 
-class Town:
+class AssetWithDevices:
     """A tenant with an asset and devices, as the API's role sees it."""
 
     def __init__(self, pool: Pool, tenant_id: int) -> None:
@@ -49,17 +49,17 @@ class Town:
 
 
 @pytest.fixture
-async def town(pool: Pool) -> Town:
-    return Town(pool, (await create_tenant(pool, "sdef", "SDEF")).id)
+async def asset_with_devices(pool: Pool) -> AssetWithDevices:
+    return AssetWithDevices(pool, (await create_tenant(pool, "sdef", "SDEF")).id)
 
 
 async def test_whoever_replaces_at_the_same_time_leaves_one_device_and_no_gap(
-    town: Town, pool: Pool, api_pool: Pool
+    asset_with_devices: AssetWithDevices, pool: Pool, api_pool: Pool
 ) -> None:
-    asset_id, devices = await town.asset(), [await town.device() for _ in range(6)]
+    asset_id, devices = await asset_with_devices.asset(), [await asset_with_devices.device() for _ in range(6)]
 
     async def replace(dev_eui: bytes) -> None:
-        async with tenant_transaction(api_pool, town.tenant_id) as connection:
+        async with tenant_transaction(api_pool, asset_with_devices.tenant_id) as connection:
             assert await assign(connection, asset_id, dev_eui, "")
 
     await asyncio.gather(*(replace(dev_eui) for dev_eui in devices))
@@ -73,12 +73,12 @@ async def test_whoever_replaces_at_the_same_time_leaves_one_device_and_no_gap(
 
 
 async def test_a_device_that_is_claimed_by_two_assets_at_once_serves_one(
-    town: Town, pool: Pool, api_pool: Pool
+    asset_with_devices: AssetWithDevices, pool: Pool, api_pool: Pool
 ) -> None:
-    assets, dev_eui = [await town.asset() for _ in range(4)], await town.device()
+    assets, dev_eui = [await asset_with_devices.asset() for _ in range(4)], await asset_with_devices.device()
 
     async def claim(asset_id: int) -> None:
-        async with tenant_transaction(api_pool, town.tenant_id) as connection:
+        async with tenant_transaction(api_pool, asset_with_devices.tenant_id) as connection:
             await assign(connection, asset_id, dev_eui, "")
 
     await asyncio.gather(*(claim(asset_id) for asset_id in assets))
@@ -87,12 +87,14 @@ async def test_a_device_that_is_claimed_by_two_assets_at_once_serves_one(
     assert await pool.fetchval("SELECT count(*) FROM assignment") == len(assets)
 
 
-async def test_an_ended_assignment_leaves_the_asset_unserved(town: Town, api_pool: Pool) -> None:
-    asset_id, dev_eui = await town.asset(), await town.device()
-    async with tenant_transaction(api_pool, town.tenant_id) as connection:
+async def test_an_ended_assignment_leaves_the_asset_unserved(
+    asset_with_devices: AssetWithDevices, api_pool: Pool
+) -> None:
+    asset_id, dev_eui = await asset_with_devices.asset(), await asset_with_devices.device()
+    async with tenant_transaction(api_pool, asset_with_devices.tenant_id) as connection:
         await assign(connection, asset_id, dev_eui, "haut")
 
-    async with tenant_transaction(api_pool, town.tenant_id) as connection:
+    async with tenant_transaction(api_pool, asset_with_devices.tenant_id) as connection:
         elsewhere = await end_assignment(connection, asset_id, "bas")
         ended = await end_assignment(connection, asset_id)
         serving = await read_serving(connection, asset_id)
@@ -100,9 +102,11 @@ async def test_an_ended_assignment_leaves_the_asset_unserved(town: Town, api_poo
     assert (elsewhere, ended, serving) == (0, 1, [])
 
 
-async def test_another_tenant_assigns_nothing(town: Town, pool: Pool, api_pool: Pool) -> None:
-    asset_id, dev_eui = await town.asset(), await town.device()
-    other = Town(pool, (await create_tenant(pool, "autre", "Autre")).id)
+async def test_another_tenant_assigns_nothing(
+    asset_with_devices: AssetWithDevices, pool: Pool, api_pool: Pool
+) -> None:
+    asset_id, dev_eui = await asset_with_devices.asset(), await asset_with_devices.device()
+    other = AssetWithDevices(pool, (await create_tenant(pool, "autre", "Autre")).id)
     their_asset = await other.asset()
 
     with pytest.raises(UnknownAsset):

@@ -65,11 +65,13 @@ WRITERS: dict[str, Write] = {
     "settle failed": settled("failed"),
     "sweep_lns": lambda c, _row, _d, _s: downlinks.sweep_lns(c),
     "take_due_of_lns": lambda c, _row, _d, source: downlinks.take_due_of_lns(c, source, short_items=False),
-    "note_handed": lambda c, row, _d, _s: downlinks.note_handed(c, row, "item", "b", DownlinkReason.LNS_QUEUED),
-    "note_later": lambda c, row, _d, _s: downlinks.note_later(
+    "note_handed": lambda c, row, _d, _s: downlinks.record_handed_over(
+        c, row, "item", "b", DownlinkReason.LNS_QUEUED
+    ),
+    "note_later": lambda c, row, _d, _s: downlinks.record_retry(
         c, row, "item", DownlinkReason.LNS_ANSWERED, "503", timedelta(seconds=5)
     ),
-    "note_rejected": lambda c, row, _d, _s: downlinks.note_rejected(
+    "note_rejected": lambda c, row, _d, _s: downlinks.record_rejection(
         c, row, "item", DownlinkReason.LNS_ANSWERED, "404"
     ),
     "fail_of_source": lambda c, _row, _d, source: downlinks.fail_of_source(c, source),

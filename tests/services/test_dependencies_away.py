@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from core.runtime.bus import connect_bus
 from core.runtime.bus_connection import BusLost
-from core.runtime.mqtt import MqttEdge, MqttSettings
+from core.runtime.mqtt import MqttSession, MqttSettings
 from core.runtime.postgres import connect, open_pool
 from core.runtime.waiting import network_reason, what_is_waited_for
 from registry.schema import migrations
@@ -62,7 +62,7 @@ class Process:
 
 
 @asynccontextmanager
-async def started(service: str, database_url: str, nats_url: str, **told: str) -> AsyncGenerator[Process]:
+async def started(service: str, database_url: str, nats_url: str, **reported: str) -> AsyncGenerator[Process]:
     """A process of this service for the length of the block; it must end by itself when it is asked to."""
     port = free_tcp_port()
     environment: Mapping[str, str] = {
@@ -70,7 +70,7 @@ async def started(service: str, database_url: str, nats_url: str, **told: str) -
         "TERRITOIRE_NATS_URL": nats_url,
         "TERRITOIRE_KEK": "11" * 16,
         "TERRITOIRE_HEALTH_PORT": str(port),
-        **told,
+        **reported,
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", f"services.{service}", env=environment, stdout=asyncio.subprocess.PIPE
@@ -276,7 +276,7 @@ async def test_an_account_that_expires_ends_the_process_which_then_waits() -> No
 
 async def test_a_broker_that_refuses_the_account_is_told_once(mosquitto_server: PrivateMosquitto) -> None:
     url = mosquitto_server.url(BRIDGE).replace(mosquitto_server.accounts[BRIDGE], "faux")
-    edge = MqttEdge(MqttSettings(mqtt_url=url, mqtt_client_id="test-away"), [])  # pyright: ignore[reportArgumentType]
+    edge = MqttSession(MqttSettings(mqtt_url=url, mqtt_client_id="test-away"), [])  # pyright: ignore[reportArgumentType]
     with capture_logs() as logs:
         await try_for_a_second(edge.run(), logs)
 
@@ -294,13 +294,13 @@ async def test_the_reason_of_a_refused_certificate_is_told(tmp_path: Path) -> No
     plain = await asyncio.start_server(lambda _, writer: writer.write(b"INFO {}\r\n"), "127.0.0.1", 0)
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=serving)
 
-    async def told(host: str, trusted: Path, at: asyncio.Server) -> str:
+    async def shown_reason(host: str, trusted: Path, at: asyncio.Server) -> str:
         context = ssl.create_default_context(cafile=trusted)
         with pytest.raises(OSError) as refused:  # noqa: PT011 - Its reason is what is tested.
             await asyncio.open_connection(host, at.sockets[0].getsockname()[1], ssl=context)
         return network_reason(refused.value)
 
     async with server, plain:
-        assert "son autorité n'est pas celle" in await told("127.0.0.1", stranger.certificate, server)
-        assert "fait pour un autre nom" in await told("localhost", authority.certificate, server)
-        assert "TLS des deux côtés" in await told("127.0.0.1", authority.certificate, plain)
+        assert "son autorité n'est pas celle" in await shown_reason("127.0.0.1", stranger.certificate, server)
+        assert "fait pour un autre nom" in await shown_reason("localhost", authority.certificate, server)
+        assert "TLS des deux côtés" in await shown_reason("127.0.0.1", authority.certificate, plain)

@@ -14,8 +14,8 @@ from pydantic_settings import BaseSettings
 from cli.settings_check import CLASSES as SERVICES
 from core.runtime.settings import (
     SERVICE_SETTINGS,
+    InvalidSettings,
     ServiceSettings,
-    SettingsRefused,
     expectation,
     read_settings,
     unknown_settings,
@@ -69,7 +69,7 @@ def test_a_wrong_value_is_told_with_its_name_and_what_is_expected(
 ) -> None:
     variable = f"TERRITOIRE_{name.upper()}"
     for value in wrong_values(field):
-        with pytest.raises(SettingsRefused) as refused:
+        with pytest.raises(InvalidSettings) as refused:
             read_settings(CLASSES[process], {**ENOUGH, variable: value})
         [told] = refused.value.wrong
 
@@ -83,7 +83,7 @@ def test_a_wrong_value_is_told_with_its_name_and_what_is_expected(
 def test_what_is_missing_is_told_all_at_once(process: str) -> None:
     required = [name for name, field in CLASSES[process].model_fields.items() if field.is_required()]
 
-    with pytest.raises(SettingsRefused) as refused:
+    with pytest.raises(InvalidSettings) as refused:
         read_settings(CLASSES[process], {})
 
     assert [told.name for told in refused.value.wrong] == [f"TERRITOIRE_{name.upper()}" for name in required]
@@ -115,7 +115,7 @@ def test_settings_that_do_not_go_together_are_told_all_at_once(tmp_path: Path) -
     (tmp_path / "ca.pem").write_text("x")
     same = "mqtt://bridge:x@127.0.0.1:1883"
 
-    with pytest.raises(SettingsRefused) as refused:
+    with pytest.raises(InvalidSettings) as refused:
         read_settings(
             BridgeSettings,
             {
@@ -142,7 +142,7 @@ def test_settings_that_do_not_go_together_are_told_all_at_once(tmp_path: Path) -
     ],
 )
 def test_a_wrong_address_of_the_database_is_refused_and_not_shown(address: str) -> None:
-    with pytest.raises(SettingsRefused) as refused:
+    with pytest.raises(InvalidSettings) as refused:
         read_settings(ServiceSettings, {**ENOUGH, "TERRITOIRE_DATABASE_URL": address})
 
     assert address not in refused.value.wrong[0].french

@@ -45,10 +45,10 @@ class Radio:
     answered: list[tuple[float, bytes, str]] = field(default_factory=list)
     """When, for which DevAddr and in which window it was asked."""
 
-    async def hear(self, device: RadioDevice) -> None:
+    async def receive(self, device: RadioDevice) -> None:
         self.sent.add((device.id, device.f_cnt))
         self.heard_at_us[device.dev_addr] = now_us()
-        await self.station.hear(device.uplink(b"data", confirmed=True))
+        await self.station.receive(device.uplink(b"data", confirmed=True))
 
     async def answer(self) -> None:
         while True:
@@ -126,7 +126,7 @@ async def speak_in_turn(radio: Radio, devices: Sequence[RadioDevice], *, until: 
     for number, device in enumerate(itertools.cycle(devices)):
         if asyncio.get_running_loop().time() > until:
             return number
-        await radio.hear(device)
+        await radio.receive(device)
         await asyncio.sleep(LIVE_PAUSE_S)
     return 0
 
@@ -164,7 +164,7 @@ async def test_a_backlog_is_stored_not_answered_and_live_frames_have_rx1_within_
     for device in itertools.cycle(late):
         if loop.time() > gone_at + OUTAGE_S - QUIET_S:
             break
-        await radio.hear(device)
+        await radio.receive(device)
         await asyncio.sleep(BACKLOG_PAUSE_S)
     backlog = len(radio.sent)
     await asyncio.sleep(max(0.0, gone_at + OUTAGE_S - loop.time()))

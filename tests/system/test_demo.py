@@ -23,7 +23,7 @@ from lab.simulator.report import MOST_MEMORY_MB
 from services.supervisor.run_info import read_run_info
 from services.supervisor.stack import SERVICES, checkout
 from tests.otlp import Collector, collector
-from tests.system.eyes import EVERY, LABELLED, MOVED, OF_SERVICE
+from tests.system.exposed_metrics import EVERY, LABELLED, MOVED, OF_SERVICE
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 

@@ -63,7 +63,7 @@ def executed() -> Generator[tuple[set[str], asyncio.Event]]:
     committed = asyncio.Event()
     after_commit = UplinkBatch.publish.__code__
 
-    def note(frame: FrameType, event: str, _argument: Any) -> None:
+    def record_file(frame: FrameType, event: str, _argument: Any) -> None:
         if event != "call" or committed.is_set():
             return
         if frame.f_code is after_commit:
@@ -71,7 +71,7 @@ def executed() -> Generator[tuple[set[str], asyncio.Event]]:
         elif not _is_beside():
             files.add(frame.f_code.co_filename)
 
-    sys.setprofile(note)
+    sys.setprofile(record_file)
     try:
         yield files, committed
     finally:

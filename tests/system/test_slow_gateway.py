@@ -32,9 +32,9 @@ class SlowForwarder:
     station: UdpStation
     heard_at_us: int = 0
 
-    async def hear(self, phy_payload: bytes) -> None:
+    async def receive(self, phy_payload: bytes) -> None:
         self.heard_at_us = now_us()
-        await self.station.hear(phy_payload)
+        await self.station.receive(phy_payload)
 
     async def answered(self) -> tuple[str, int, bytes]:
         """Its verdict on the next downlink, after how long that is due (us), and its PHYPayload."""
@@ -79,18 +79,18 @@ async def test_devices_behind_a_slow_gateway_are_answered_in_time_and_wait_five_
 ) -> None:
     first, second = await network.device(number=1), await network.device(number=2)
 
-    await slow.hear(first.join())  # Nobody knows yet how far away this gateway is.
+    await slow.receive(first.join())  # Nobody knows yet how far away this gateway is.
     joined, _, accept = await slow.answered()
-    unaware = first.hear_accept(accept)
+    unaware = first.receive_accept(accept)
     await asyncio.sleep(EACH_WAY_S + 0.2)  # Its word is still on the way; the device has the accept seconds later.
-    await slow.hear(first.uplink(b"first", confirmed=True))
+    await slow.receive(first.uplink(b"first", confirmed=True))
     status, delay_us, phy_payload = await slow.answered()
     commands = parse_downlink_commands(DownlinkFrame.from_bytes(phy_payload).f_opts).commands
-    await slow.hear(first.uplink(b"second", confirmed=True, f_opts=RxTimingSetupAns().to_bytes()))
+    await slow.receive(first.uplink(b"second", confirmed=True, f_opts=RxTimingSetupAns().to_bytes()))
     later = await slow.answered()
-    await slow.hear(second.join())
+    await slow.receive(second.join())
     _, _, accept = await slow.answered()
-    aware = second.hear_accept(accept)
+    aware = second.receive_accept(accept)
 
     assert (joined, unaware.rx1_delay) == ("OK", 1)
     # RX1 cannot be met over such a way, RX2 can: that is what was asked for, at once.

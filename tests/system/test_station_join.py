@@ -39,9 +39,9 @@ def opened(device: RadioDevice, asked: dict[str, Any], f_cnt: int) -> tuple[Down
 
 
 async def join(station: WsStation, device: RadioDevice) -> dict[str, Any]:
-    await station.hear(device.join())
+    await station.receive(device.join())
     asked = await station.downlink()
-    device.hear_accept(bytes.fromhex(asked["pdu"]))
+    device.receive_accept(bytes.fromhex(asked["pdu"]))
     await station.transmitted(asked, "RX1")
     return asked
 
@@ -50,7 +50,7 @@ async def test_a_join_is_answered_in_rx1_with_the_stations_own_xtime(station: Ws
     device = await network.device()
 
     asked = await join(station, device)
-    await station.hear(device.uplink(b"first"))
+    await station.receive(device.uplink(b"first"))
     uplink = await network.next_uplink()
 
     assert (asked["dC"], asked["RxDelay"], asked["RX1Freq"], asked["RX1DR"]) == (0, 5, 868_100_000, 5)
@@ -63,13 +63,13 @@ async def test_a_join_that_the_station_passes_over_in_rx1_is_answered_in_rx2(
 ) -> None:
     device = await network.device()
 
-    await station.hear(device.join())
+    await station.receive(device.join())
     silent = await station.downlink()
     asked = await station.downlink(within_s=8)
     await station.transmitted(asked, "RX1")
     accepts = [bytes.fromhex(message["pdu"]) for message in (silent, asked)]
-    device.hear_accept(accepts[1])
-    await station.hear(device.uplink(b"first"))
+    device.receive_accept(accepts[1])
+    await station.receive(device.uplink(b"first"))
 
     assert (silent["RxDelay"], silent["RX1Freq"]) == (5, 868_100_000)
     # A station's RX1 is whatever it is told first: here the device's RX2.
@@ -82,7 +82,7 @@ async def test_a_confirmed_uplink_is_acknowledged_in_either_window(station: WsSt
     device = await network.device()
     await join(station, device)
 
-    await station.hear(device.uplink(b"first", confirmed=True))
+    await station.receive(device.uplink(b"first", confirmed=True))
     asked = await station.downlink()
     frame, _ = opened(device, asked, 0)
 
@@ -96,16 +96,16 @@ async def test_a_command_is_sent_once_the_station_says_so_and_waits_again_when_i
 ) -> None:
     device = await network.device()
     await join(station, device)
-    await station.hear(device.uplink(b"first"))
+    await station.receive(device.uplink(b"first"))
     await network.next_uplink()
     downlink_id = await network.enqueue(device, payload=b"light")
 
-    await station.hear(device.uplink(b"second"))
+    await station.receive(device.uplink(b"second"))
     silent = await station.downlink()
     await network.settled(downlink_id)
     refused = await network.downlink(downlink_id, "queued")
     await network.pool.execute("UPDATE downlink SET not_before = now() WHERE id = $1", downlink_id)
-    await station.hear(device.uplink(b"third"))
+    await station.receive(device.uplink(b"third"))
     asked = await station.downlink()
     await station.transmitted(asked, "RX2")
     sent = await network.downlink(downlink_id, "sent")

@@ -193,10 +193,10 @@ async def _invalid(_request: Request, invalid_request: Exception) -> Response:
     return render(422, "; ".join(f"{error.field} : {error.message}" for error in errors[:5]), errors)
 
 
-async def _http(_request: Request, refused: Exception) -> Response:
-    assert isinstance(refused, HTTPException)  # noqa: S101 - Registered for this class.
+async def _http(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - Registered for this class.
     detail = {404: "cette adresse n'existe pas", 400: "le corps de la requête n'est pas du JSON lisible"}
-    return render(refused.status_code, detail.get(refused.status_code, ""), headers=refused.headers)
+    return render(error.status_code, detail.get(error.status_code, ""), headers=error.headers)
 
 
 async def _away(_request: Request, away: Exception) -> Response:
@@ -236,17 +236,17 @@ CONFLICTS = {
 REFUSED = {"tenant_member_of_circle": "une collectivité ne peut pas être membre d'elle-même, même indirectement"}
 
 
-async def _bad_data(_request: Request, refused: Exception) -> Response:
-    constraint = getattr(refused, "constraint_name", None)
+async def _bad_data(_request: Request, error: Exception) -> Response:
+    constraint = getattr(error, "constraint_name", None)
     if constraint in REFUSED:
         return render(422, REFUSED[constraint])
-    log.info("request_refused_by_database", constraint=constraint, error=type(refused).__name__)
+    log.info("request_refused_by_database", constraint=constraint, error=type(error).__name__)
     return render(422, f"valeur refusée ({constraint})" if constraint else "valeur refusée")
 
 
-async def _forbidden(_request: Request, refused: Exception) -> Response:
+async def _forbidden(_request: Request, error: Exception) -> Response:
     # Row security has the last word: what is shared is read, and written by its owner.
-    log.info("request_refused_by_row_security", error=str(refused))
+    log.info("request_refused_by_row_security", error=str(error))
     return render(403, "à une autre collectivité, en lecture seule")
 
 

@@ -27,7 +27,7 @@ LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 IPV4_BITS = 0xFFFF_FFFF
 
 
-class RefusedDestination(Exception):
+class ForbiddenDestination(Exception):
     """Nothing of ours goes there; the message says why, in French, and names no address behind a host name."""
 
 
@@ -96,15 +96,17 @@ def check_destination(
         RefusedDestination: one of them may not.
     """
     if not addresses:
-        raise RefusedDestination(f"{host} n'a pas d'adresse")
+        raise ForbiddenDestination(f"{host} n'a pas d'adresse")
     others = [address for address in addresses if not allow.allows(host, address)]
     if any(not is_public(address) for address in others):
-        raise RefusedDestination(
+        raise ForbiddenDestination(
             f"{host} n'est pas une adresse publique, ni une que l'exploitant ait autorisée (webhook_allow_list)"
         )
     if others and port not in public_ports:
         listed = " ou ".join(str(allowed) for allowed in sorted(public_ports))
-        raise RefusedDestination(f"le port {port} n'est pas permis hors de la liste autorisée (permis : {listed})")
+        raise ForbiddenDestination(
+            f"le port {port} n'est pas permis hors de la liste autorisée (permis : {listed})"
+        )
 
 
 async def resolve(host: str, port: int) -> list[Address]:
@@ -151,7 +153,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Never: raises RefusedDestination."""
         del timeout, socket_options
-        raise RefusedDestination(f"{path} n'est pas une adresse d'Internet")
+        raise ForbiddenDestination(f"{path} n'est pas une adresse d'Internet")
 
     async def sleep(self, seconds: float) -> None:
         """As httpcore asks between its own retries, of which we want none."""

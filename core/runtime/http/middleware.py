@@ -36,7 +36,7 @@ NO_STORE = (b"cache-control", b"no-store")
 log = structlog.get_logger()
 
 
-class Edge:
+class OuterMiddleware:
     """Wraps the application."""
 
     def __init__(self, app: ASGIApp) -> None:

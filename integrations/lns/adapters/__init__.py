@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 
 from integrations.lns.adapters import chirpstack, generic, live_objects, the_things_stack, thingpark, wanesy
-from integrations.lns.lns_uplink import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
+from integrations.lns.lns_uplink import DownlinkReport, Ignored, LnsMessage, LnsUplink, Unreadable
 
-Adapter = Callable[[ForeignMessage], ForeignUplink | DownlinkReport | Ignored]
+Adapter = Callable[[LnsMessage], LnsUplink | DownlinkReport | Ignored]
 
 ADAPTERS: Mapping[str, Adapter] = {
     chirpstack.NAME: chirpstack.read,
@@ -17,14 +17,14 @@ ADAPTERS: Mapping[str, Adapter] = {
 }
 
 
-def read(kind: str, message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
+def read(kind: str, message: LnsMessage) -> LnsUplink | DownlinkReport | Ignored:
     """What a message of this kind of source says.
 
     Raises:
         Unreadable: no such message, or nothing tells it from another of the same content.
     """
     found = ADAPTERS[kind](message)
-    if isinstance(found, ForeignUplink) and found.f_cnt is None and not (found.message_id or found.stated_time):
+    if isinstance(found, LnsUplink) and found.f_cnt is None and not (found.message_id or found.stated_time):
         raise Unreadable(
             "no_identity", "ni compteur, ni identifiant, ni heure : un second envoi serait compté deux fois"
         )

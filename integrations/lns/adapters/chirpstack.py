@@ -9,7 +9,7 @@ from datetime import UTC
 
 import msgspec
 
-from core.messages.uplinks import Heard
+from core.messages.uplinks import Reception
 from core.model.downlinks import DownlinkReason
 from integrations.lns.lenient import (
     Fields,
@@ -24,7 +24,7 @@ from integrations.lns.lenient import (
     spreading_factor_of,
 )
 from integrations.lns.lns_downlink import LnsDownlink, Publication
-from integrations.lns.lns_uplink import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
+from integrations.lns.lns_uplink import DownlinkReport, Ignored, LnsMessage, LnsUplink, Unreadable
 
 NAME = "chirpstack"
 EVENT = "/event/"
@@ -36,7 +36,7 @@ ENDS = {
 }
 
 
-def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
+def read(message: LnsMessage) -> LnsUplink | DownlinkReport | Ignored:
     """An `up` event, or what became of a downlink; the rest is ignored. The topic may have a prefix, or be absent.
 
     Raises:
@@ -52,7 +52,7 @@ def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
     lora = event.at("txInfo", "modulation", "lora")
     payload = payload_of(event.text("data"), "base64")
     f_port = event.integer("fPort")
-    return ForeignUplink(
+    return LnsUplink(
         dev_eui=dev_eui_of(event.at("deviceInfo").text("devEui")),
         f_cnt=f_cnt_of(event.integer("fCnt") or 0),
         f_port=f_port_of(f_port or None),
@@ -64,7 +64,7 @@ def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
         frequency=frequency_of(event.at("txInfo").number("frequency")),
         spreading_factor=spreading_factor_of(lora.integer("spreadingFactor")),
         bandwidth=bandwidth_of(lora.integer("bandwidth")),
-        heard_by=tuple([heard for reception in receptions if (heard := _heard(reception))]),
+        receptions=tuple([heard for reception in receptions if (heard := _reception_of(reception))]),
         address=message.topic.removesuffix(f"{EVENT}up") if message.topic.endswith(f"{EVENT}up") else "",
     )
 
@@ -108,9 +108,9 @@ def _lns_time(receptions: list[Fields]) -> int | None:
     return min(times, default=None)
 
 
-def _heard(reception: Fields) -> Heard | None:
+def _reception_of(reception: Fields) -> Reception | None:
     gateway_id = eui_of(reception.text("gatewayId"))
     if gateway_id is None:
         return None
     antenna = max(0, reception.integer("antenna") or 0)
-    return Heard(gateway_id, antenna, reception.number("rssi") or 0.0, reception.number("snr") or 0.0)
+    return Reception(gateway_id, antenna, reception.number("rssi") or 0.0, reception.number("snr") or 0.0)

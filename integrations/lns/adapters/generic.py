@@ -8,7 +8,7 @@ it. `payload` is hexadecimal, `payload_base64` base64; `f_cnt`, when the bearer 
 """
 
 from integrations.lns.lenient import Fields, dev_eui_of, f_cnt_of, f_port_of, json_object, payload_of
-from integrations.lns.lns_uplink import ForeignMessage, ForeignUplink, Ignored, Unreadable
+from integrations.lns.lns_uplink import Ignored, LnsMessage, LnsUplink, Unreadable
 
 NAME = "generic"
 IMEI_DIGITS = 15
@@ -17,7 +17,7 @@ EARLIEST_IN_MILLIS = 10**11  # As seconds it would be the year 5138.
 LONGEST_ID = 200
 
 
-def read(message: ForeignMessage) -> ForeignUplink | Ignored:
+def read(message: LnsMessage) -> LnsUplink | Ignored:
     """One message.
 
     Raises:
@@ -35,7 +35,7 @@ def read(message: ForeignMessage) -> ForeignUplink | Ignored:
         payload = payload_of(body.text("payload_base64"), "base64")
     else:
         payload = payload_of(body.text("payload"), "hex")
-    return ForeignUplink(
+    return LnsUplink(
         dev_eui=dev_eui_of(device),
         f_cnt=f_cnt,
         f_port=f_port_of(body.integer("port") if "port" in body else DEFAULT_PORT),

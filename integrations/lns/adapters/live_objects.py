@@ -22,7 +22,7 @@ from integrations.lns.lenient import (
     spreading_factor_of,
 )
 from integrations.lns.lns_downlink import Answered, Call, LnsDownlink
-from integrations.lns.lns_uplink import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
+from integrations.lns.lns_uplink import DownlinkReport, Ignored, LnsMessage, LnsUplink, Unreadable
 
 NAME = "live_objects"
 API = "https://liveobjects.orange-business.com"
@@ -34,7 +34,7 @@ LORA_BANDWIDTH = 125_000
 DATA_MESSAGES = ("UNCONFIRMED_DATA_UP", "CONFIRMED_DATA_UP")
 
 
-def read(message: ForeignMessage) -> ForeignUplink | Ignored:
+def read(message: LnsMessage) -> LnsUplink | Ignored:
     """A data message of the LoRa connector; other connectors and joins are ignored.
 
     Raises:
@@ -54,7 +54,7 @@ def read(message: ForeignMessage) -> ForeignUplink | Ignored:
     f_port = f_port_of(lora.integer("port"))
     spreading_factor = spreading_factor_of(lora.integer("sf"))
     payload = payload_of(data.at("value").text("payload"), "hex")
-    return ForeignUplink(
+    return LnsUplink(
         dev_eui=_dev_eui(data, metadata, lora),
         f_cnt=f_cnt_of(lora.integer("fcnt")),
         f_port=f_port,

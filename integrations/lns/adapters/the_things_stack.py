@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from core.messages.uplinks import Heard
+from core.messages.uplinks import Reception
 from core.model.downlinks import DownlinkReason
 from integrations.lns.lenient import (
     Fields,
@@ -24,7 +24,7 @@ from integrations.lns.lenient import (
     spreading_factor_of,
 )
 from integrations.lns.lns_downlink import Call, LnsDownlink, Publication
-from integrations.lns.lns_uplink import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
+from integrations.lns.lns_uplink import DownlinkReport, Ignored, LnsMessage, LnsUplink, Unreadable
 
 NAME = "the_things_stack"
 CORRELATION = "territoire:"
@@ -52,7 +52,7 @@ OTHER_MESSAGES = (
 )
 
 
-def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
+def read(message: LnsMessage) -> LnsUplink | DownlinkReport | Ignored:
     """An uplink, or what became of a downlink of ours; joins and simulated uplinks are ignored.
 
     Raises:
@@ -74,7 +74,7 @@ def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
     receptions = uplink.each("rx_metadata")
     f_port = uplink.integer("f_port")
     payload = payload_of(uplink.text("frm_payload"), "base64")
-    return ForeignUplink(
+    return LnsUplink(
         dev_eui=dev_eui_of(event.at("end_device_ids").text("dev_eui")),
         f_cnt=f_cnt_of(uplink.integer("f_cnt") or 0),
         f_port=f_port_of(f_port or None),
@@ -86,7 +86,7 @@ def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
         frequency=frequency_of(settings.number("frequency")),
         spreading_factor=spreading_factor_of(lora.integer("spreading_factor")),
         bandwidth=bandwidth_of(lora.integer("bandwidth")),
-        heard_by=tuple([heard for reception in receptions if (heard := _heard(reception))]),
+        receptions=tuple([heard for reception in receptions if (heard := _reception_of(reception))]),
         address=_address(message.topic, event.at("end_device_ids")),
     )
 
@@ -150,11 +150,11 @@ def _gateway_time(receptions: list[Fields]) -> int | None:
     return next((at for reception in receptions if (at := reception.instant("time")) is not None), None)
 
 
-def _heard(reception: Fields) -> Heard | None:
+def _reception_of(reception: Fields) -> Reception | None:
     gateway_id = eui_of(reception.at("gateway_ids").text("eui"))
     if gateway_id is None:  # A gateway of the Packet Broker has none.
         return None
     rssi = reception.number("rssi")
     rssi = reception.number("channel_rssi") if rssi is None else rssi
     antenna = max(0, reception.integer("antenna_index") or 0)
-    return Heard(gateway_id, antenna, rssi or 0.0, reception.number("snr") or 0.0)
+    return Reception(gateway_id, antenna, rssi or 0.0, reception.number("snr") or 0.0)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from urllib.parse import parse_qsl, urlencode
 
-from core.messages.uplinks import Heard
+from core.messages.uplinks import Reception
 from core.model.downlinks import DownlinkReason
 from integrations.lns.lenient import (
     Fields,
@@ -25,7 +25,7 @@ from integrations.lns.lenient import (
     spreading_factor_of,
 )
 from integrations.lns.lns_downlink import Call, LnsDownlink
-from integrations.lns.lns_uplink import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
+from integrations.lns.lns_uplink import DownlinkReport, Ignored, LnsMessage, LnsUplink, Unreadable
 
 NAME = "thingpark"
 UPLINK = "DevEUI_uplink"
@@ -42,7 +42,7 @@ OTHER_SIGNED_FIELDS = ("CustomerID", "DevEUI")
 DOWNLINK_PATH = "thingpark/lrc/rest/downlink"
 
 
-def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
+def read(message: LnsMessage) -> LnsUplink | DownlinkReport | Ignored:
     """An uplink report, or what became of a downlink of ours; the others are ignored.
 
     Raises:
@@ -60,7 +60,7 @@ def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
     f_port = f_port_of(report.integer("FPort"))
     spreading_factor = spreading_factor_of(report.integer("SpFact"))
     payload = payload_of(report.text("payload_hex"), "hex")
-    return ForeignUplink(
+    return LnsUplink(
         dev_eui=dev_eui_of(report.text("DevEUI")),
         f_cnt=f_cnt_of(report.integer("FCntUp")),
         f_port=f_port,
@@ -72,16 +72,16 @@ def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
         frequency=frequency_of(report.number("Frequency")),
         spreading_factor=spreading_factor,
         bandwidth=LORA_BANDWIDTH if spreading_factor else 0,
-        heard_by=_heard_by(report),
+        receptions=_receptions_of(report),
     )
 
 
-def _heard_by(report: Fields) -> tuple[Heard, ...]:
+def _receptions_of(report: Fields) -> tuple[Reception, ...]:
     """ThingPark names its base stations by an Lrrid of 32 bits: only an EUI can be one of our gateways."""
     receptions: Sequence[Fields] = report.at("Lrrs").each("Lrr") or [report]
     return tuple(
         [
-            Heard(
+            Reception(
                 gateway_id,
                 max(0, reception.integer("Chain") or 0),
                 reception.number("LrrRSSI") or 0.0,

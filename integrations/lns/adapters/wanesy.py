@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from core.messages.uplinks import Heard
+from core.messages.uplinks import Reception
 from core.model.downlinks import DownlinkReason
 from integrations.lns.lenient import (
     Fields,
@@ -22,7 +22,7 @@ from integrations.lns.lenient import (
     payload_of,
 )
 from integrations.lns.lns_downlink import Answered, Call, LnsDownlink
-from integrations.lns.lns_uplink import DownlinkReport, ForeignMessage, ForeignUplink, Ignored, Unreadable
+from integrations.lns.lns_uplink import DownlinkReport, Ignored, LnsMessage, LnsUplink, Unreadable
 
 NAME = "wanesy"
 JSON = "application/vnd.kerlink.iot-v1+json"
@@ -31,7 +31,7 @@ MAX_ATTEMPTS = 3
 REPLAY_HEADER = "klk-unsent-dataup"
 
 
-def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
+def read(message: LnsMessage) -> LnsUplink | DownlinkReport | Ignored:
     """A `dataUp`, or what became of a downlink of ours. The header Klk-Unsent-Dataup marks what WMC kept for us.
 
     Raises:
@@ -48,7 +48,7 @@ def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
     encoding = "base64" if (data.text("encodingType") or "HEXA").upper() == "BASE64" else "hex"
     payload = payload_of(data.text("payload"), encoding)
     spreading_factor, bandwidth = data_rate_of(data.text("dataRate"))
-    return ForeignUplink(
+    return LnsUplink(
         dev_eui=dev_eui_of(data.at("endDevice").text("devEui")),
         f_cnt=f_cnt_of(data.integer("fCntUp")),
         f_port=f_port,
@@ -62,7 +62,7 @@ def read(message: ForeignMessage) -> ForeignUplink | DownlinkReport | Ignored:
         frequency=frequency_of(data.number("ulFrequency")),
         spreading_factor=spreading_factor,
         bandwidth=bandwidth,
-        heard_by=tuple([heard for reception in data.each("gwInfo") if (heard := _heard(reception))]),
+        receptions=tuple([heard for reception in data.each("gwInfo") if (heard := _reception_of(reception))]),
     )
 
 
@@ -111,9 +111,9 @@ def item_of(answer: Answered) -> str:
     return answer.headers.get("location", "").rstrip("/").rpartition("/")[2]
 
 
-def _heard(reception: Fields) -> Heard | None:
+def _reception_of(reception: Fields) -> Reception | None:
     gateway_id = eui_of(reception.text("gwEui"))
     if gateway_id is None:
         return None
     antenna = max(0, reception.integer("antenna") or 0)
-    return Heard(gateway_id, antenna, reception.number("rssi") or 0.0, reception.number("snr") or 0.0)
+    return Reception(gateway_id, antenna, reception.number("rssi") or 0.0, reception.number("snr") or 0.0)

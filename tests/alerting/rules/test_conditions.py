@@ -23,7 +23,7 @@ from alerting.rules import (
     evaluate,
 )
 from alerting.rules.calendar import Calendar, weekly_of
-from alerting.rules.checks import RefusedRule, check_rule
+from alerting.rules.checks import InvalidRule, check_rule
 from alerting.rules.forecast import hours_until, remember
 
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)  # A Tuesday, 9 o'clock in Paris.
@@ -282,5 +282,5 @@ def test_a_gateway_is_down_after_ten_minutes_and_up_after_five_of_being_seen() -
     ],
 )
 def test_a_rule_that_contradicts_itself_is_refused_in_french(spoil: dict[str, object], why: str) -> None:
-    with pytest.raises(RefusedRule, match=why):
+    with pytest.raises(InvalidRule, match=why):
         check_rule(replace(BASE, **spoil))

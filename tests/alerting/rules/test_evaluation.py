@@ -313,10 +313,10 @@ def test_what_is_replayed_alarms_nobody(rule: Rule, trace: list[float | str]) ->
 def test_an_owner_that_begins_again_from_any_written_state_comes_to_the_same(
     rule: Rule, trace: list[float], written: int
 ) -> None:
-    def play(state: RuleState | None, since: int, told: list[Transition]) -> RuleState | None:
+    def play(state: RuleState | None, since: int, transitions: list[Transition]) -> RuleState | None:
         for index, value in enumerate(trace[since:], since):
             state, transition = evaluate(rule, state, Observation(minute(index), value), minute(index))
-            told += [transition] if transition is not None and index >= written else []
+            transitions += [transition] if transition is not None and index >= written else []
         return state
 
     first: list[Transition] = []

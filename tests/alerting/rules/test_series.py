@@ -116,7 +116,7 @@ def test_around_a_step_of_dimming_no_clock_is_believed() -> None:
     place = Place(rated_power_w=2000, dimming=((22 * 60, 50.0), (5 * 60, 100.0)))
     evening = datetime(2026, 11, 25, 21, 50, tzinfo=PARIS)
 
-    def told(dims_after_min: int) -> list[Transition]:
+    def readings_of_cabinet(dims_after_min: int) -> list[Transition]:
         """A cabinet that says its power every two minutes, and whose own clock is late."""
         state, found = None, list[Transition]()
         for count in range(40):
@@ -126,8 +126,8 @@ def test_around_a_step_of_dimming_no_clock_is_believed() -> None:
             found += [transition] if transition is not None else []
         return found
 
-    assert told(12) == []
-    assert [type(one) for one in told(40)] == [Opened, Resolved]
+    assert readings_of_cabinet(12) == []
+    assert [type(one) for one in readings_of_cabinet(40)] == [Opened, Resolved]
 
 
 DARK = next(rule for rule in DEFAULT_RULES if rule.name == "dark")
@@ -137,7 +137,7 @@ def test_a_cabinet_is_dark_when_it_should_burn_and_not_while_it_is_dimmed() -> N
     place = Place(48.39, -4.49, rated_power_w=2000, dimming=((22 * 60, 30.0), (5 * 60, 100.0)))
     evening = datetime(2026, 11, 25, 21, 0, tzinfo=PARIS)
 
-    def told(watts: float, since: datetime = evening) -> list[Transition]:
+    def readings_of_cabinet(watts: float, since: datetime = evening) -> list[Transition]:
         state, found = None, list[Transition]()
         for quarter in range(6):
             at = since + timedelta(minutes=15 * quarter)
@@ -145,6 +145,6 @@ def test_a_cabinet_is_dark_when_it_should_burn_and_not_while_it_is_dimmed() -> N
             found += [transition] if transition is not None else []
         return found
 
-    assert told(600) == []  # 30 % of 2 kW: as it should be after ten.
-    assert [type(one) for one in told(100)] == [Opened]
-    assert told(0, datetime(2026, 11, 25, 12, 0, tzinfo=PARIS)) == []
+    assert readings_of_cabinet(600) == []  # 30 % of 2 kW: as it should be after ten.
+    assert [type(one) for one in readings_of_cabinet(100)] == [Opened]
+    assert readings_of_cabinet(0, datetime(2026, 11, 25, 12, 0, tzinfo=PARIS)) == []

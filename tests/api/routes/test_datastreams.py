@@ -38,13 +38,18 @@ async def test_a_datastream_carries_its_quantity_unit_and_label(client, served, 
     assert found.json() == {"items": [read], "next": None}
 
 
-@pytest.mark.parametrize("order", ["asc", "desc"])
-async def test_pages_of_measurements_leave_nothing_out(client, served, observations, order) -> None:
+@pytest.mark.parametrize("sort_order", ["asc", "desc"])
+async def test_pages_of_measurements_leave_nothing_out(client, served, observations, sort_order) -> None:
     asset, device = served
     datastream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
     start = datetime(2026, 11, 24, 12, tzinfo=UTC)
     await observations.readings(datastream, {start + timedelta(microseconds=n): n for n in range(7)})
-    query = {"from": start.isoformat(), "to": (start + timedelta(hours=1)).isoformat(), "limit": 3, "order": order}
+    query = {
+        "from": start.isoformat(),
+        "to": (start + timedelta(hours=1)).isoformat(),
+        "limit": 3,
+        "order": sort_order,
+    }
 
     values, cursor = [], None
     while True:
@@ -56,7 +61,7 @@ async def test_pages_of_measurements_leave_nothing_out(client, served, observati
         if cursor is None:
             break
 
-    assert values == sorted(range(7), reverse=order == "desc")
+    assert values == sorted(range(7), reverse=sort_order == "desc")
     assert page.json()["datastream"]["label_fr"] == "Remplissage"
 
 

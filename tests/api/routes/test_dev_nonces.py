@@ -19,7 +19,9 @@ async def used(pool: Pool, device: dict[str, Any], *nonces: int) -> None:
     )
 
 
-async def refuse(pool: Pool, device: dict[str, Any], reason: str, dev_nonce: int = 3, times: int = 1) -> None:
+async def insert_rejection(
+    pool: Pool, device: dict[str, Any], reason: str, dev_nonce: int = 3, times: int = 1
+) -> None:
     await pool.execute(
         "INSERT INTO frame_refusal (subject, reason, device_id, gateway_id, dev_nonce, times, first_at, last_at) "
         "VALUES ($1, $2, $3, '\\x0102030405060708', $4, $5, now(), now())",
@@ -46,7 +48,7 @@ async def test_a_device_that_is_refused_says_why_with_its_highest_dev_nonce_and_
 ) -> None:
     device = await registry.device(await registry.profile(mac_version="1.0.4"))
     await used(pool, device, 1, 2, 900)
-    await refuse(pool, device, "dev_nonce_not_increasing", 3, 12)
+    await insert_rejection(pool, device, "dev_nonce_not_increasing", 3, 12)
 
     join = await join_of(client, device)
 
@@ -72,7 +74,7 @@ async def test_a_device_that_is_refused_says_why_with_its_highest_dev_nonce_and_
 )
 async def test_every_refusal_says_what_to_do(client, registry, pool: Pool, reason: str, advice: str) -> None:
     device = await registry.device()
-    await refuse(pool, device, reason)
+    await insert_rejection(pool, device, reason)
 
     assert advice in (await join_of(client, device))["advice"]
 
@@ -89,7 +91,7 @@ async def test_a_device_that_never_asked_and_one_that_was_let_in_are_told_apart(
 
 async def test_a_device_that_was_heard_since_needs_nothing(client, registry, pool: Pool) -> None:
     device = await registry.device()
-    await refuse(pool, device, "dev_nonce_used")
+    await insert_rejection(pool, device, "dev_nonce_used")
     await pool.execute(
         "INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, first_uplink_at, "
         "last_uplink_at) VALUES ($1, '\\x01020304', 'x', 'x', 'kek-1', now(), now() + interval '1 second')",
@@ -115,7 +117,7 @@ async def test_flushing_one_device_forgets_its_nonces_and_its_refusal_but_no_joi
     device, other = await registry.device(), await registry.device()
     await used(pool, device, 1, 2)
     await used(pool, other, 1)
-    await refuse(pool, device, "dev_nonce_used")
+    await insert_rejection(pool, device, "dev_nonce_used")
     await pool.execute("INSERT INTO join_nonce VALUES ($1, 41)", await device_id(pool, device))
 
     answer = await client.delete(f"/v1/devices/{device['dev_eui']}/dev-nonces")

@@ -8,7 +8,7 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NEVER = {"power": None, "battery_percent": None, "margin": None, "reported_at": None}
 
 
-async def told(pool: Pool, device, battery: int, margin: int) -> None:
+async def insert_status(pool: Pool, device, battery: int, margin: int) -> None:
     await pool.execute(
         "INSERT INTO device_status SELECT id, $2, $3, $4 FROM device WHERE dev_eui = $1",
         bytes.fromhex(device["dev_eui"]),
@@ -32,7 +32,7 @@ async def test_the_battery_is_told_in_percent_where_the_device_knows_it(
     client, registry, pool: Pool, battery: int, power: str, percent: float | None
 ) -> None:
     device = await registry.device()
-    await told(pool, device, battery, -7)
+    await insert_status(pool, device, battery, -7)
 
     status = (await client.get(f"/v1/devices/{device['dev_eui']}/status")).json()
 
@@ -56,7 +56,7 @@ async def test_the_status_of_anothers_device_is_not_shown(
     client, other_registry, pool: Pool, api_pool: Pool
 ) -> None:
     device = await other_registry.device()
-    await told(pool, device, 254, 3)
+    await insert_status(pool, device, 254, 3)
 
     assert (await client.get(f"/v1/devices/{device['dev_eui']}/status")).status_code == 404
     assert await api_pool.fetchval("SELECT count(*) FROM device_status") == 0

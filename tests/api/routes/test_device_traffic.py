@@ -68,10 +68,10 @@ async def test_a_raw_downlink_waits_in_its_row_and_its_owner_is_nudged(client, r
     slot = await pool.fetchval("SELECT slot FROM device WHERE dev_eui = $1", bytes.fromhex(device["dev_eui"]))
     nudged = asyncio.get_running_loop().create_future()
 
-    async def heard(_subject: str, data: bytes) -> None:
+    async def collect(_subject: str, data: bytes) -> None:
         nudged.set_result(data)
 
-    await bus.subscribe(topics.downlink_due(shard_of_slot(slot, 4)), heard)
+    await bus.subscribe(topics.downlink_due(shard_of_slot(slot, 4)), collect)
     path = f"/v1/devices/{device['dev_eui']}/downlinks"
     created = await client.post(path, json={"f_port": 85, "payload": "FF03", "confirmed": True})
     listed = await client.get(path)

@@ -18,10 +18,10 @@ async def test_a_command_is_queued_with_its_downlink_and_its_owner_is_nudged(
     cabinet = await registry.cabinet()
     nudges: asyncio.Queue[str] = asyncio.Queue()
 
-    async def heard(subject: str, _data: bytes) -> None:
+    async def collect(subject: str, _data: bytes) -> None:
         await nudges.put(subject)
 
-    await bus.subscribe("territoire.downlink.*", heard)
+    await bus.subscribe("territoire.downlink.*", collect)
     created = await client.post(
         PATH, json={"asset_id": cabinet["id"], "action": "off", "off_until": in_one_hour(), "reason": "travaux"}
     )

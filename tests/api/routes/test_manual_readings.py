@@ -49,8 +49,8 @@ async def test_a_reading_is_stored_with_its_flag_last_value_and_dirty_hour_and_t
     assert (item.datastream_id, item.value, item.flags) == (stream, 80.0, Flag.MANUAL)
 
 
-async def _keep(heard: list[bytes], data: bytes) -> None:
-    heard.append(data)
+async def _keep(messages: list[bytes], data: bytes) -> None:
+    messages.append(data)
 
 
 async def test_an_older_reading_leaves_the_last_value_and_one_that_exists_is_not_replaced(

@@ -69,10 +69,10 @@ async def test_a_message_waits_in_its_row_and_its_owner_is_nudged(client, regist
     await client.put(f"{PATH}/{group['id']}/devices", json={"dev_euis": [await lamp(registry)]})
     nudges: asyncio.Queue[str] = asyncio.Queue()
 
-    async def heard(subject: str, _data: bytes) -> None:
+    async def collect(subject: str, _data: bytes) -> None:
         await nudges.put(subject)
 
-    await bus.subscribe("territoire.downlink.*", heard)
+    await bus.subscribe("territoire.downlink.*", collect)
     answer = await client.post(f"{PATH}/{group['id']}/messages", json=EM_PORT)
     row = await pool.fetchrow("SELECT * FROM multicast_message")
 

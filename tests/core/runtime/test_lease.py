@@ -11,7 +11,7 @@ from core.runtime.lease import (
     LeaseLost,
     fence_all,
     keep_lease,
-    note_first,
+    record_first_unacknowledged,
     release_lease,
     take_lease,
 )
@@ -240,7 +240,7 @@ async def test_the_third_owner_is_guarded_and_the_fourth_knows_what_was_in_hand(
     for _ in range(4):
         lease = await take_lease(pool, "network", 0, "a")
         assert lease is not None
-        await note_first(pool, lease, 100, 120)
+        await record_first_unacknowledged(pool, lease, 100, 120)
         seen.append((lease.crashes, lease.is_guarded, lease.is_poison(105, 3)))
         if lease.is_guarded:
             await poison_guard.begin(pool, lease, 105, 3)
@@ -252,14 +252,14 @@ async def test_what_was_done_when_its_owner_ended_is_not_blamed(pool: Pool) -> N
     for _ in range(3):
         lease = await take_lease(pool, "network", 0, "a")
         assert lease is not None
-        await note_first(pool, lease, 100, 120)
+        await record_first_unacknowledged(pool, lease, 100, 120)
         await poison_guard.begin(pool, lease, 105, 3)
         await poison_guard.commit(pool, lease)
 
     after = await take_lease(pool, "network", 0, "a")
 
     assert after is not None
-    await note_first(pool, after, 100, 120)
+    await record_first_unacknowledged(pool, after, 100, 120)
     assert after.crashes == 3
     assert after.is_guarded
     assert after.in_hand is None
@@ -269,13 +269,13 @@ async def test_what_was_done_when_its_owner_ended_is_not_blamed(pool: Pool) -> N
 async def test_letting_go_is_a_crash_only_when_the_service_failed(pool: Pool, cleanly: bool, crashes: int) -> None:
     former = await take_lease(pool, "network", 0, "a")
     assert former is not None
-    await note_first(pool, former, 100, 0)
+    await record_first_unacknowledged(pool, former, 100, 0)
     await release_lease(pool, former, cleanly=cleanly)
 
     lease = await take_lease(pool, "network", 0, "b")
 
     assert lease is not None
-    await note_first(pool, lease, 100, 120)
+    await record_first_unacknowledged(pool, lease, 100, 120)
     assert lease.crashes == crashes
 
 
@@ -286,7 +286,7 @@ async def test_a_former_owner_notes_nothing(pool: Pool) -> None:
     await take_lease(pool, "network", 0, "b")
 
     with pytest.raises(LeaseLost):
-        await note_first(pool, former, 100, 0)
+        await record_first_unacknowledged(pool, former, 100, 0)
     with pytest.raises(LeaseLost):
         await poison_guard.begin(pool, former, 100, 0)
 

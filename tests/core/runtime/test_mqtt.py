@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.runtime.mqtt import Broker, MqttAway, MqttEdge, MqttMessage, MqttRefused, MqttSettings
+from core.runtime.mqtt import Broker, MqttAway, MqttMessage, MqttRejected, MqttSession, MqttSettings
 from services.supervisor.launch import Launch
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
 from services.supervisor.ports import free_tcp_port
@@ -24,9 +24,9 @@ def topic() -> str:
 
 
 @asynccontextmanager
-async def session(url: str, *filters: str, client_id: str = "") -> AsyncGenerator[MqttEdge]:
+async def session(url: str, *filters: str, client_id: str = "") -> AsyncGenerator[MqttSession]:
     settings = MqttSettings(mqtt_url=url, mqtt_client_id=client_id or f"test-{secrets.token_hex(6)}")
-    edge = MqttEdge(settings, filters)
+    edge = MqttSession(settings, filters)
     running = asyncio.create_task(edge.run())
     try:
         yield edge
@@ -42,11 +42,11 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def read(edge: MqttEdge, count: int) -> list[MqttMessage]:
+async def read(mqtt_session: MqttSession, count: int) -> list[MqttMessage]:
     messages: list[MqttMessage] = []
     async with asyncio.timeout(30):
         while len(messages) < count:
-            messages += await edge.batch()
+            messages += await mqtt_session.batch()
     return messages
 
 
@@ -117,7 +117,7 @@ async def test_a_publish_that_the_access_rules_forbid_is_refused(mqtt_url: str) 
     async with session(mqtt_url) as edge:
         await edge.connected()
 
-        with pytest.raises(MqttRefused, match="0x87"):
+        with pytest.raises(MqttRejected, match="0x87"):
             await edge.publish("eu868/gateway/0102030405060708/event/up", b"a bridge is no gateway")
 
 
@@ -135,12 +135,12 @@ async def test_a_wrong_password_is_told_and_tried_again(mqtt_url: str) -> None:
 async def test_a_cancellation_ends_it_whenever_it_comes() -> None:
     """Also together with the broker's answer, which Python 3.11's wait_for would put first."""
 
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def reject(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(200)  # CONNECT
         writer.write(bytes.fromhex("2003008700"))  # CONNACK, not authorized (MQTT 5, section 3.2).
         writer.close()
 
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    server = await asyncio.start_server(reject, "127.0.0.1", 0)
     url = f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server, asyncio.timeout(30):
         for turns in range(60):
@@ -203,7 +203,7 @@ async def test_a_restarted_broker_gives_what_was_held_again_and_a_killed_one_is_
 
 
 async def test_a_refused_subscription_is_an_error_and_not_a_connection() -> None:
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def reject(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(200)  # CONNECT
         writer.write(bytes.fromhex("2003000000"))  # CONNACK, accepted.
         subscribe = await reader.read(200)
@@ -211,7 +211,7 @@ async def test_a_refused_subscription_is_an_error_and_not_a_connection() -> None
         await reader.read(200)
         writer.close()
 
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    server = await asyncio.start_server(reject, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, session(f"mqtt://127.0.0.1:{port}", EVENTS) as edge:
         await until(lambda: edge.generation > 1)

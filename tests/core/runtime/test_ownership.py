@@ -373,14 +373,14 @@ async def test_letting_go_while_the_database_cannot_be_told_is_no_crash(
                 often.set()
             return  # With the message un-acknowledged, as when the bus was away.
 
-    async def cannot_be_told(_pool: Pool, lease: Lease, *, cleanly: bool) -> None:
+    async def fail_to_write(_pool: Pool, lease: Lease, *, cleanly: bool) -> None:
         assert cleanly
         lease.renewed_at = -math.inf
 
     async with connect_bus(nats_url, "test") as bus:
         await bus.ensure_streams()
         await bus.publish(topics.uplinks(0), b"kept")
-        monkeypatch.setattr("core.runtime.ownership.release_lease", cannot_be_told)
+        monkeypatch.setattr("core.runtime.ownership.release_lease", fail_to_write)
         async with owning(pool, bus, "a", serve):
             await asyncio.wait_for(often.wait(), 20)
 

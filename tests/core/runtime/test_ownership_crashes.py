@@ -6,16 +6,16 @@ import pytest
 
 from core.messages import topics
 from core.runtime.bus import ShardReader, connect_bus
-from core.runtime.lease import Lease, note_first, take_lease
+from core.runtime.lease import Lease, record_first_unacknowledged, take_lease
 from core.runtime.ownership import Sharded, ShardOwner, batches
 from core.runtime.postgres import Pool
 
 SHARDED = Sharded("ingest", topics.UPLINKS, topics.uplinks, 4)
 
 
-@pytest.mark.parametrize(("is_told_to_stop", "crashes"), [(True, 0), (False, 1)])
+@pytest.mark.parametrize(("is_asked_to_stop", "crashes"), [(True, 0), (False, 1)])
 async def test_an_owner_that_is_cancelled_leaves_a_crash_unless_it_was_told_to_stop(
-    pool: Pool, nats_url: str, is_told_to_stop: bool, crashes: int
+    pool: Pool, nats_url: str, is_asked_to_stop: bool, crashes: int
 ) -> None:
     stopping, serving = asyncio.Event(), asyncio.Event()
 
@@ -28,14 +28,14 @@ async def test_an_owner_that_is_cancelled_leaves_a_crash_unless_it_was_told_to_s
         await bus.publish(topics.uplinks(0), b"in hand")
         running = asyncio.create_task(ShardOwner(pool, bus, SHARDED, "a", serve, stopping).run())
         await asyncio.wait_for(serving.wait(), 10)
-        if is_told_to_stop:
+        if is_asked_to_stop:
             stopping.set()
         running.cancel()
         await asyncio.wait((running,))
 
     following = await take_lease(pool, "ingest", 0, "b")
     assert following is not None
-    await note_first(pool, following, 1, 1)
+    await record_first_unacknowledged(pool, following, 1, 1)
     assert following.crashes == crashes
 
 

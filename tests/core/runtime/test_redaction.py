@@ -55,13 +55,13 @@ def said() -> Callable[[str], StringIO]:
     return configure
 
 
-def refuse(text: str) -> None:
+def reject(text: str) -> None:
     raise ConnectionRefusedError(text)
 
 
 def fail(text: str) -> None:
     try:
-        refuse(text)
+        reject(text)
     except ConnectionRefusedError as refused:
         raise RuntimeError(f"again: {text}") from refused
 

@@ -121,7 +121,7 @@ def test_a_collector_that_does_not_answer_holds_nobody_up_and_what_it_misses_is_
 
     for _ in range(spans.MOST_WAITING + 5_000):
         trace_id = new_trace()
-        collected.add("network", trace_id, span_of(trace_id, "network"), None, US)
+        collected.record_span("network", trace_id, span_of(trace_id, "network"), None, US)
     missed = count("territoire_trace_spans_total", outcome="dropped") - dropped
     collected.close()
     stuck.release.set()

@@ -50,11 +50,11 @@ def test_history_has_the_instants_of_its_elements() -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "expected"),
+    ("sample_order", "expected"),
     [("newest_first", [0, -600, -1200]), ("oldest_first", [-1200, -600, 0])],
 )
-def test_samples_without_a_date_are_counted_back(order: str, expected: list[int]) -> None:
-    rule = {"path": "t[*]", "quantity": "temperature", "time": {"step_s": 600, "order": order}}
+def test_samples_without_a_date_are_counted_back(sample_order: str, expected: list[int]) -> None:
+    rule = {"path": "t[*]", "quantity": "temperature", "time": {"step_s": 600, "order": sample_order}}
 
     readings = decoded({"t": [20, 21, 22]}, rule).readings
 

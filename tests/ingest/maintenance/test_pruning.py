@@ -141,7 +141,9 @@ async def test_what_was_told_of_an_alert_stays_while_anything_of_it_is_pending(p
     now = datetime.now(UTC)
     old = now - what.keep - timedelta(days=1)
 
-    async def told(alert: int, held_until: datetime | None = None, digested_at: datetime | None = None) -> UUID:
+    async def insert_notification(
+        alert: int, held_until: datetime | None = None, digested_at: datetime | None = None
+    ) -> UUID:
         return await pool.fetchval(
             "INSERT INTO alert_notice (id, tenant_id, alert_id, event, severity, cadence, at, message, body, "
             "held_until, digested_at) SELECT gen_random_uuid(), tenant_id, id, 'alert.opened', severity, 'now', "
@@ -149,8 +151,12 @@ async def test_what_was_told_of_an_alert_stays_while_anything_of_it_is_pending(p
             alert, old, held_until, digested_at,
         )  # fmt: skip
 
-    done, digested = await told(over), await told(over, old, old)
-    stays = {await told(open_), await told(over, old), sent := await told(over)}
+    done, digested = await insert_notification(over), await insert_notification(over, old, old)
+    stays = {
+        await insert_notification(open_),
+        await insert_notification(over, old),
+        sent := await insert_notification(over),
+    }
     await queued(pool, f"msg_{sent.hex}")
     await pool.execute("UPDATE alert SET reopen_at = $2, due_at = $2 WHERE id = $1", over, now)
     none = await prune(pool, what)

@@ -12,7 +12,7 @@ import pytest
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.downlinks import Transmission, TransmitRequest, decode_reply, encode_transmit
-from core.messages.frames import FRAME_BATCHES, Frame
+from core.messages.frames import FRAME_BATCHES, GatewayFrame
 from core.messages.uplinks import Uplink
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool
@@ -43,7 +43,7 @@ def devices(count: int) -> list[Device]:
     return made
 
 
-def uplink(frame: Frame) -> Uplink:
+def uplink(frame: GatewayFrame) -> Uplink:
     identity = blake2b(frame.phy_payload, digest_size=16).digest()
     return Uplink(identity, 1, 1, 0, 1, b"", False, AT_US, AT_US, 868_100_000, 7, 125_000, False, [])
 

@@ -34,7 +34,7 @@ def test_what_the_bridge_counts_as_dropped_was_never_ours_and_no_more_than_that(
     lossy = outcome(sent=10, heard=10, stored=7, missing=3)
     lossy.edge_dropped = 2
 
-    lossy.forgive_the_edge()
+    lossy.subtract_counted_drops()
 
     assert lossy.ours == 8
     assert lossy.account.missing == 1

@@ -15,7 +15,7 @@ from lorawan.commands.rx_timing_setup import RxTimingSetupAns, RxTimingSetupReq
 from lorawan.frame import MAX_F_OPTS, UplinkFrame
 from lorawan.identifiers import DevAddr
 from lorawan.mac_state import DAY_US, MacPolicy, all_channels, first_state
-from lorawan.negotiation import HeardUplink, ask, hear
+from lorawan.negotiation import AcceptedUplink, ask, handle_uplink
 from lorawan.regions import EU868
 from lorawan.session import Session
 from tests.lab.device.test_device import deliver_in_rx1, downlink, joined
@@ -81,8 +81,8 @@ def test_the_network_gets_what_it_wants_of_a_simulated_device() -> None:
     state, mac = replace(first_state(EU868, session.dev_addr, now, joined=False), status_due_us=now), MacLayer(77)
     delays, statuses = [], []
     for turn in range(4):
-        heard = HeardUplink(now + turn * SECOND_US, mac.f_opts(), False, False, 5, 8.0, 0)
-        learned = hear(state, session, heard, policy)
+        heard = AcceptedUplink(now + turn * SECOND_US, mac.f_opts(), False, False, 5, 8.0, 0)
+        learned = handle_uplink(state, session, heard, policy)
         session, statuses = learned.session, [*statuses, learned.status]
         state, octets = ask(learned.state, session, heard, policy)
         if octets or learned.must_answer:

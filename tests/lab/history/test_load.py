@@ -9,7 +9,7 @@ from rich.console import Console
 from core.runtime.postgres import Pool
 from ingest.recount import recount
 from lab.history import load
-from lab.history.load import HistoryRefused, Summary, load_history, remove_history
+from lab.history.load import HistoryRejected, Summary, load_history, remove_history
 from services.supervisor.run_info import RunInfo
 
 # One asset of each kind; clocks change on 29 March.
@@ -54,14 +54,14 @@ async def test_a_second_history_of_the_same_tenant_is_refused_until_it_is_remove
     first = await write(run)
     before = await counts(pool)
 
-    with pytest.raises(HistoryRefused, match="--remove"):
+    with pytest.raises(HistoryRejected, match="--remove"):
         await write(run)
 
     assert await counts(pool) == before
     assert await remove_history(run) == first.datastreams
     assert await counts(pool) == (0, 0, 0)
     assert await pool.fetchval("SELECT count(*) FROM device") == 0
-    with pytest.raises(HistoryRefused, match="pas d'historique"):
+    with pytest.raises(HistoryRejected, match="pas d'historique"):
         await remove_history(run)
     assert (await write(run)).measurements == first.measurements
 
@@ -89,7 +89,7 @@ async def test_an_interrupted_history_goes_on_where_it_was(
 
 
 async def test_a_disk_without_room_is_told_before_anything_is_written(run: RunInfo, pool: Pool) -> None:
-    with pytest.raises(HistoryRefused, match="Go"):
+    with pytest.raises(HistoryRejected, match="Go"):
         await load_history(run, measurements=10**12, console=Console(quiet=True))
 
     assert await pool.fetchval("SELECT count(*) FROM tenant WHERE slug = 'historique'") == 0

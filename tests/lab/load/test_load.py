@@ -91,7 +91,7 @@ def give_sessions(load: Load) -> None:
 
 @asynccontextmanager
 async def on_air(
-    devices: int, gateways: int, copies: float = 1.0, *, joined: bool = True
+    devices: int, gateways: int, receptions: float = 1.0, *, joined: bool = True
 ) -> AsyncGenerator[tuple[Load, Server]]:
     loop = asyncio.get_running_loop()
     plan = plan_benchmark("test", devices, gateways)
@@ -103,7 +103,7 @@ async def on_air(
     medium = RadioMedium(
         random.Random(1), uplink_loss=0, downlink_loss=0, fading_db=0, call_at=lambda _at_us, act: act()
     )
-    load = Load(TENANT, "key", plan, host, [Servers(port)], copies=copies, medium=medium)
+    load = Load(TENANT, "key", plan, host, [Servers(port)], receptions=receptions, medium=medium)
     if joined:
         give_sessions(load)
     for gateway in load.gateways:

@@ -66,7 +66,7 @@ class Scene:
         return [log[at + 3] for at in range(0, len(log), 4)]
 
 
-def scene(devices: int = 1, gateways: int = 1, *, confirmed_share: float = 1.0, copies: float = 1.0) -> Scene:
+def scene(devices: int = 1, gateways: int = 1, *, confirmed_share: float = 1.0, receptions: float = 1.0) -> Scene:
     coming: list[tuple[int, Callable[[], object]]] = []
     medium = RadioMedium(
         random.Random(1), uplink_loss=0, downlink_loss=0, fading_db=0,
@@ -74,7 +74,7 @@ def scene(devices: int = 1, gateways: int = 1, *, confirmed_share: float = 1.0, 
     )  # fmt: skip
     load = Load(
         Tenant(1, "load", "Load", ()), "key", plan_benchmark("air", devices, gateways), "127.0.0.1", [Servers(9)],
-        copies=copies, confirmed_share=confirmed_share, medium=medium,
+        receptions=receptions, confirmed_share=confirmed_share, medium=medium,
     )  # fmt: skip
     for gateway in load.gateways:
         gateway._pushing = gateway._pulling = Wire()  # pyright: ignore[reportAttributeAccessIssue]
@@ -157,7 +157,7 @@ def test_an_answer_with_a_wrong_mic_or_without_the_acknowledgement_is_none() -> 
 
 
 def test_a_gateway_that_transmits_receives_no_uplink_and_another_one_does() -> None:
-    made = scene(devices=1, gateways=2, copies=2.0)
+    made = scene(devices=1, gateways=2, receptions=2.0)
     device = joined(made)
     now = now_us() + 60 * SECOND_US
     made.uplink(0, now)

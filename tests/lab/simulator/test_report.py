@@ -25,10 +25,10 @@ class Gateway:
     gateway_id = b"\x01" * 8
     received = 0
 
-    def __init__(self, *, immediate: int = 6, refused: int = 0) -> None:
+    def __init__(self, *, immediate: int = 6, rejected: int = 0) -> None:
         self.account = RadioAccount(emitted=20, emitted_immediate=immediate)
-        if refused:
-            self.account.refused["TOO_LATE"] = refused
+        if rejected:
+            self.account.refused["TOO_LATE"] = rejected
 
 
 def account(**changes: object) -> DemoReport:
@@ -76,7 +76,7 @@ def test_the_account_of_what_happened_balances() -> None:
         ({"seconds": 20.0, "joined": 0, "uplinks": Account()}, "Activations"),
         ({"seconds": 20.0, "joined": 0, "uplinks": Account()}, STORED),
         ({"joined": 3, "uplinks": Account()}, STORED),
-        ({"joined": 0, "gateways": [Gateway(refused=300)]}, "Activations"),
+        ({"joined": 0, "gateways": [Gateway(rejected=300)]}, "Activations"),
         ({"bins_said_full": 0, "bins_over_threshold": 0, "received": Received()}, BINS),
         ({"draining": Draining.SHRINKING, "bins_over_threshold": 0, "received": Received()}, BINS),
         ({"first_bin_s_ago": 3.0, "received": Received()}, BINS),

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from lorawan.gateway.basics_station import (
     MAX_ROUND_TRIP_US,
-    Heard,
     MalformedMessage,
+    StationUplink,
     Transmitted,
     Unused,
     Version,
@@ -24,9 +24,9 @@ octets = st.binary(max_size=255)
 exact = st.integers(-(1 << 63), (1 << 63) - 1)
 
 
-def heard(message: str) -> Heard:
+def uplink_of(message: str) -> StationUplink:
     found = parse_message(message)
-    assert isinstance(found, Heard)
+    assert isinstance(found, StationUplink)
     return found
 
 
@@ -110,7 +110,7 @@ def test_a_station_says_what_it_is(features: object, production: bool) -> None:
 
 
 def test_the_observed_data_frame_is_whole_again() -> None:
-    assert heard(UPDF) == Heard(
+    assert uplink_of(UPDF) == StationUplink(
         "updf",
         bytes.fromhex("40f17dbe4900020001954378762b11ff0d"),
         data_rate=5,
@@ -126,13 +126,13 @@ def test_the_observed_data_frame_is_whole_again() -> None:
 
 
 def test_the_observed_join_request_is_whole_again() -> None:
-    assert heard(JREQ).phy_payload.hex() == "0001020304050607081112131415161718" + "3412" + "aabbccdd"
+    assert uplink_of(JREQ).phy_payload.hex() == "0001020304050607081112131415161718" + "3412" + "aabbccdd"
 
 
 def test_a_proprietary_frame_comes_as_it_is() -> None:
     message = changed(UPDF, msgtype="propdf", FRMPayload="e0010203")
 
-    assert heard(message).phy_payload.hex() == "e0010203"
+    assert uplink_of(message).phy_payload.hex() == "e0010203"
 
 
 @given(phy=octets.filter(bool), xtime=exact)
@@ -142,7 +142,7 @@ def test_every_frame_that_a_station_takes_to_pieces_is_the_same_again_with_its_x
     # FOpts that run into the MIC are no frame, and a station does not hear them.
     assume(len(phy) < 12 or phy[0] >> 5 not in {2, 4} or 8 + (phy[5] & 15) <= len(phy) - 4)
 
-    found = heard(json.dumps(message_of(phy, up_info(xtime=xtime))))
+    found = uplink_of(json.dumps(message_of(phy, up_info(xtime=xtime))))
 
     assert found.phy_payload == phy
     assert found.xtime == xtime
@@ -155,7 +155,7 @@ def test_an_xtime_that_has_lost_digits_is_no_xtime(xtime: object) -> None:
 
 
 def test_an_xtime_in_quotes_is_one() -> None:
-    assert heard(changed_up_info(xtime="72057594037927937")).xtime == 2**56 + 1
+    assert uplink_of(changed_up_info(xtime="72057594037927937")).xtime == 2**56 + 1
 
 
 @pytest.mark.parametrize("spelling", ["MHdr", "Mhdr", "MHDR", "mhdr"])
@@ -164,20 +164,20 @@ def test_keys_are_read_whatever_their_capitals(spelling: str) -> None:
     for name, other in (("MHdr", spelling), ("JoinEui", "JoinEUI"), ("DevEui", "DevEUI")):
         said[other] = said.pop(name)
 
-    assert heard(json.dumps(said)).phy_payload == heard(JREQ).phy_payload
+    assert uplink_of(json.dumps(said)).phy_payload == uplink_of(JREQ).phy_payload
 
 
 def test_numbers_are_signed_or_not() -> None:
-    assert heard(changed(UPDF, MIC=-2)).phy_payload[-4:].hex() == "feffffff"
-    assert heard(changed(UPDF, MIC=0xFFFFFFFE)).phy_payload[-4:].hex() == "feffffff"
-    assert heard(changed(UPDF, DevAddr=-1)).phy_payload[1:5].hex() == "ffffffff"
+    assert uplink_of(changed(UPDF, MIC=-2)).phy_payload[-4:].hex() == "feffffff"
+    assert uplink_of(changed(UPDF, MIC=0xFFFFFFFE)).phy_payload[-4:].hex() == "feffffff"
+    assert uplink_of(changed(UPDF, DevAddr=-1)).phy_payload[1:5].hex() == "ffffffff"
 
 
 def test_gps_time_is_in_microseconds_with_18_leap_seconds() -> None:
     # 1 January 2017, 00:00:00 UTC, the first instant with 18 leap seconds, is GPS second 1167264018.
-    assert heard(changed_up_info(gpstime=1_167_264_018_000_000)).gps_time_us == 1_483_228_800_000_000
-    assert heard(changed_up_info(gpstime=0)).gps_time_us is None
-    assert heard(changed_up_info(gpstime=1 << 80)).gps_time_us is None
+    assert uplink_of(changed_up_info(gpstime=1_167_264_018_000_000)).gps_time_us == 1_483_228_800_000_000
+    assert uplink_of(changed_up_info(gpstime=0)).gps_time_us is None
+    assert uplink_of(changed_up_info(gpstime=1 << 80)).gps_time_us is None
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_a_part_that_is_wrong_is_named(fields: dict[str, object], reason: str) -
 
 
 def test_what_only_describes_the_reception_may_be_missing() -> None:
-    found = heard(changed(UPDF, upinfo={"xtime": 5, "rssi": "NaN", "rxtime": -1}, RefTime="soon"))
+    found = uplink_of(changed(UPDF, upinfo={"xtime": 5, "rssi": "NaN", "rxtime": -1}, RefTime="soon"))
 
     assert (found.rctx, found.rssi, found.snr) == (0, -200.0, -100.0)
     assert (found.gps_time_us, found.rx_time_us, found.ref_time_us) == (None, None, None)

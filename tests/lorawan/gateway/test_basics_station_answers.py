@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorawan.gateway.basics_station import Heard, TimeSync, eui_of, parse_message
+from lorawan.gateway.basics_station import StationUplink, TimeSync, eui_of, parse_message
 from lorawan.gateway.basics_station_answers import (
     MAX_URI,
     ClassA,
     ClassC,
     Tuning,
     discovery_answer,
-    discovery_refusal,
+    discovery_error,
     dnmsg,
     id6_of,
     mux_time,
@@ -33,7 +33,7 @@ def test_id6_goes_both_ways(eui: bytes) -> None:
 
 def test_a_station_is_told_where_to_go_or_why_not() -> None:
     told = json.loads(discovery_answer(EUI, "ws://lns:3001/gateway/008000fffe000001"))
-    refused = json.loads(discovery_refusal(EUI, "no"))
+    refused = json.loads(discovery_error(EUI, "no"))
 
     assert told == {
         "router": "80:ff:fe00:1",
@@ -67,7 +67,7 @@ def test_our_clock_comes_back_to_the_microsecond(offset_us: int) -> None:
 @pytest.mark.parametrize("xtime", [2**53 + 1, 2**56 + 1, 2**62 + 1, 2**63 - 1, -(2**53) - 1])
 def test_an_xtime_beyond_what_a_float_can_hold_is_kept_and_given_back_exactly(xtime: int) -> None:
     found = parse_message(json.dumps(message_of(b"\xe0", up_info(xtime=xtime))))
-    assert isinstance(found, Heard)
+    assert isinstance(found, StationUplink)
 
     back = json.loads(dnmsg(1, b"\x60", ClassA(found.xtime, 1, Tuning(5, 868_100_000)), 0, NOW_US))
 

@@ -64,11 +64,11 @@ STATS = st.builds(
 
 @given(TOKENS, GATEWAYS, st.lists(rxpks(), max_size=4), st.none() | STATS)
 def test_the_server_reads_what_a_forwarder_pushes(
-    token: bytes, gateway_id: GatewayId, heard: list[RxPk], stat: Stat | None
+    token: bytes, gateway_id: GatewayId, uplink: list[RxPk], stat: Stat | None
 ) -> None:
-    octets = push_data(token, gateway_id, heard, stat)
+    octets = push_data(token, gateway_id, uplink, stat)
 
-    assert parse_datagram(octets) == PushData(token, gateway_id, tuple(heard), (), stat)
+    assert parse_datagram(octets) == PushData(token, gateway_id, tuple(uplink), (), stat)
     assert parse_answer(acknowledgement(octets) or b"") == PushAck(token)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.supervisor.home import Home, HomeRefused, default_home
+from services.supervisor.home import Home, UnusableHome, default_home
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def home(server_folder: Path, request: pytest.FixtureRequest) -> Iterator[Home]:
 
 
 def test_a_second_supervisor_is_kept_out(home: Home) -> None:
-    with pytest.raises(HomeRefused, match="déjà utilisé"), Home(home.folder).held():
+    with pytest.raises(UnusableHome, match="déjà utilisé"), Home(home.folder).held():
         pass
 
 
@@ -32,7 +32,7 @@ def test_a_folder_that_others_may_write_to_is_refused(server_folder: Path) -> No
     folder.mkdir()
     folder.chmod(0o777)
 
-    with pytest.raises(HomeRefused, match="modifiable"), Home(folder).held():
+    with pytest.raises(UnusableHome, match="modifiable"), Home(folder).held():
         pass
 
 
@@ -40,14 +40,14 @@ def test_a_link_in_place_of_the_folder_is_refused(server_folder: Path) -> None:
     (server_folder / "elsewhere").mkdir()
     (server_folder / "link").symlink_to(server_folder / "elsewhere")
 
-    with pytest.raises(HomeRefused), Home(server_folder / "link").held():
+    with pytest.raises(UnusableHome), Home(server_folder / "link").held():
         pass
 
 
 def test_a_demo_empties_only_what_a_demo_made(home: Home) -> None:
     (home.folder / "archives").mkdir()
 
-    with pytest.raises(HomeRefused, match="démonstration"):
+    with pytest.raises(UnusableHome, match="démonstration"):
         home.empty_for_demo()
 
     assert (home.folder / "archives").exists()

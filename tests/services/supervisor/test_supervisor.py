@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.supervisor.launch import Launch
-from services.supervisor.supervisor import ChildSpec, StartRefused, Supervisor
+from services.supervisor.supervisor import ChildSpec, StartFailed, Supervisor
 
 # Says that it runs by a file, and how it ended by another; deaf to SIGTERM when told so.
 CHILD = """
@@ -113,7 +113,7 @@ async def test_a_child_that_keeps_ending_is_refused_with_the_end_of_its_log(
 
     launch = Launch((sys.executable, "-c", "import sys; sys.exit('port 1700 is taken')"), env=dict(os.environ))
 
-    with pytest.raises(StartRefused, match="port 1700 is taken"):
+    with pytest.raises(StartFailed, match="port 1700 is taken"):
         await supervisor.start([ChildSpec("doomed", launch, tmp_path / "doomed.log", never, attempts=2)])
 
 
@@ -123,7 +123,7 @@ async def test_a_child_that_is_never_ready_is_refused(supervisor: Supervisor, tm
 
     launch = Launch((sys.executable, "-c", "import time; time.sleep(60)"), env=dict(os.environ))
 
-    with pytest.raises(StartRefused, match="slow"):
+    with pytest.raises(StartFailed, match="slow"):
         await supervisor.start([ChildSpec("slow", launch, tmp_path / "slow.log", never, ready_within=0.2)])
 
 
@@ -141,7 +141,7 @@ async def test_a_program_that_runs_once_is_judged_by_its_status(
     if said is None:
         await running()
     else:
-        with pytest.raises(StartRefused, match=said):
+        with pytest.raises(StartFailed, match=said):
             await running()
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from core.runtime.http.guarded_client import (
     AllowList,
+    ForbiddenDestination,
     GuardedTransport,
-    RefusedDestination,
     check_destination,
     is_public,
     resolve,
@@ -57,7 +57,7 @@ NOT_PUBLIC = [
 @pytest.mark.parametrize("text", NOT_PUBLIC)
 def test_refuses_an_address_that_is_not_public(text: str) -> None:
     assert not is_public(ip_address(text))
-    with pytest.raises(RefusedDestination, match="n'est pas une adresse publique"):
+    with pytest.raises(ForbiddenDestination, match="n'est pas une adresse publique"):
         check_destination("hook.example.fr", 443, [ip_address("9.9.9.9"), ip_address(text)], NOBODY, PUBLIC_PORTS)
 
 
@@ -65,7 +65,7 @@ def test_refuses_an_address_that_is_not_public(text: str) -> None:
 def test_accepts_a_public_address_on_443_only(text: str) -> None:
     check_destination("hook.example.fr", 443, [ip_address(text)], NOBODY, PUBLIC_PORTS)
 
-    with pytest.raises(RefusedDestination, match="port 8443"):
+    with pytest.raises(ForbiddenDestination, match="port 8443"):
         check_destination("hook.example.fr", 8443, [ip_address(text)], NOBODY, PUBLIC_PORTS)
 
 
@@ -74,7 +74,7 @@ def test_the_allow_list_opens_a_network_or_a_name_on_any_port(entry: str) -> Non
     allow = AllowList.parse([entry])
 
     check_destination("intra.mairie.fr", 8080, [ip_address("10.1.2.3")], allow, PUBLIC_PORTS)
-    with pytest.raises(RefusedDestination):
+    with pytest.raises(ForbiddenDestination):
         check_destination("other.mairie.fr", 8080, [ip_address("10.2.2.3")], allow, PUBLIC_PORTS)
 
 
@@ -98,7 +98,7 @@ async def test_refuses_every_spelling_of_this_machine_before_connecting(host: st
     port = server.sockets[0].getsockname()[1]
     transport = GuardedTransport(ssl.create_default_context(), NOBODY, permit_http=True)
     async with server, httpx.AsyncClient(transport=transport, trust_env=False) as client:
-        with pytest.raises(RefusedDestination):
+        with pytest.raises(ForbiddenDestination):
             await client.post(f"http://{host}:{port}/")
 
     assert not connected.is_set()

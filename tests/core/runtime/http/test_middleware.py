@@ -3,7 +3,7 @@ import asyncio
 import httpx
 import pytest
 
-from core.runtime.http.middleware import Edge
+from core.runtime.http.middleware import OuterMiddleware
 
 
 async def test_a_request_that_hangs_is_answered_503_and_what_it_says_later_is_not_heard(
@@ -23,7 +23,9 @@ async def test_a_request_that_hangs_is_answered_503_and_what_it_says_later_is_no
         await send({"type": "http.response.body", "body": b"too late"})
         ended.set()
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(Edge(frozen)), base_url="http://api") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(OuterMiddleware(frozen)), base_url="http://api"
+    ) as client:
         answer = await client.get("/v1/assets")
         release.set()
         await ended.wait()

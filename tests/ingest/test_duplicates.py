@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.messages.uplinks import Heard, Uplink
+from core.messages.uplinks import Reception, Uplink
 from core.runtime.postgres import Pool
 from ingest.batch import UplinkMessage
 from ingest.gateways import KnownGateways
@@ -43,14 +43,14 @@ async def device_id(planted: Any) -> int:
     return await planted.device(await planted.profile("milesight.em400"))
 
 
-def copy_of(uplink: Uplink, source: str, after_us: int, **changes: Any) -> Uplink:
+def duplicate_of(uplink: Uplink, source: str, after_us: int, **changes: Any) -> Uplink:
     """The same frame, heard by another network server."""
     values: dict[str, Any] = {name: getattr(uplink, name) for name in Uplink.__struct_fields__}
     changed = {
         "uplink_id": uuid5(NAMESPACE_OID, f"{source} {after_us}").bytes,
         "session_id": 0,
         "time_us": uplink.time_us + after_us,
-        "heard_by": [Heard(GATEWAYS[1], 0, -111.0, -2.0)],
+        "heard_by": [Reception(GATEWAYS[1], 0, -111.0, -2.0)],
     }
     return Uplink(**(values | changed | changes))
 
@@ -68,7 +68,7 @@ async def test_a_copy_from_another_source_within_ten_minutes_adds_its_receptions
     planted: Any, writer: Writer, device_id: int, make_uplink: MakeUplink, ours_first: bool, in_one_batch: bool
 ) -> None:
     ours = make_uplink(device_id)
-    theirs = copy_of(ours, "wanesy", 9 * MINUTE_US if ours_first else -9 * MINUTE_US)
+    theirs = duplicate_of(ours, "wanesy", 9 * MINUTE_US if ours_first else -9 * MINUTE_US)
     uplinks = (ours, theirs) if ours_first else (theirs, ours)
 
     if in_one_batch:
@@ -91,10 +91,10 @@ async def test_after_ten_minutes_and_under_another_session_of_ours_it_is_a_new_u
     planted: Any, writer: Writer, device_id: int, make_uplink: MakeUplink
 ) -> None:
     first = make_uplink(device_id)
-    later = copy_of(first, "wanesy", 10 * MINUTE_US + 1)
-    rejoined = copy_of(later, "ours", 1_000_000, session_id=2)
-    reset = copy_of(rejoined, "ours", 20 * MINUTE_US, session_id=2)
-    rejoined_again = copy_of(reset, "ours again", 2_000_000, session_id=3)
+    later = duplicate_of(first, "wanesy", 10 * MINUTE_US + 1)
+    rejoined = duplicate_of(later, "ours", 1_000_000, session_id=2)
+    reset = duplicate_of(rejoined, "ours", 20 * MINUTE_US, session_id=2)
+    rejoined_again = duplicate_of(reset, "ours again", 2_000_000, session_id=3)
 
     await writer.write(first)
     await writer.write(later)
@@ -111,7 +111,7 @@ async def test_after_ten_minutes_and_under_another_session_of_ours_it_is_a_new_u
 async def test_a_late_copy_of_a_copy_is_heard_under_the_uplink_that_is_stored(
     planted: Any, writer: Writer, device_id: int, make_uplink: MakeUplink
 ) -> None:
-    theirs = copy_of(make_uplink(device_id), "wanesy", 0)
+    theirs = duplicate_of(make_uplink(device_id), "wanesy", 0)
     ours = make_uplink(device_id, late=True, time_us=theirs.time_us + 5)
 
     await writer.write(theirs)
@@ -127,7 +127,7 @@ async def test_a_copy_is_not_published_and_what_is_delivered_again_is(
     writer: Writer, device_id: int, make_uplink: MakeUplink
 ) -> None:
     ours = make_uplink(device_id)
-    delivered = [UplinkMessage("s", 1, [ours, copy_of(ours, "wanesy", 1_000_000)])]
+    delivered = [UplinkMessage("s", 1, [ours, duplicate_of(ours, "wanesy", 1_000_000)])]
 
     for _ in range(2):
         prepared = await prepare(delivered, writer.registry)
@@ -177,7 +177,7 @@ async def test_whatever_the_cut_and_the_repetition_of_batches_the_tables_are_the
     for number, (f_cnt, session_id, step_us) in enumerate(steps):
         after_us += step_us
         source = f"session {session_id}" if session_id else f"source {number}"
-        uplinks.append(copy_of(base, source, after_us, f_cnt=f_cnt, session_id=session_id))
+        uplinks.append(duplicate_of(base, source, after_us, f_cnt=f_cnt, session_id=session_id))
 
     async def play(batches: list[list[Uplink]]) -> dict[str, list[tuple[Any, ...]]]:
         for table in TABLES:

@@ -24,12 +24,12 @@ from alerting import alert_store, store, teams
 from alerting.message_formats import SEVERITY_WORDS
 from alerting.rules.alert_lifecycle import ENDED
 from core.runtime.postgres import Pool
+from tests.alerting.alert_scenario import PARIS, Days, on, scenario_of
 from tests.alerting.conftest import LOOPBACK, Receiver, receiving
 from tests.alerting.crashes import Fuse
 from tests.alerting.mortal_sender import KEYS, deaths_of
 from tests.alerting.sending import emptied, until
 from tests.alerting.test_trace import EXPECTED as THIRTY_DAYS
-from tests.alerting.town import PARIS, Days, on, town_of
 
 SEED = 3
 # Local instant, who, event, severity, text: checked by hand against thirty_days.txt, the team's hours, its ladder.
@@ -118,14 +118,14 @@ class Deadly(Receiver):
     fails: frozenset[int] = frozenset()
     octets: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict[str, set[bytes]](set))
 
-    async def take(self, headers: dict[str, str], content: bytes) -> int:
-        await super().take(headers, content)
+    async def record_delivery(self, headers: dict[str, str], content: bytes) -> int:
+        await super().record_delivery(headers, content)
         self.octets[headers["webhook-id"]].add(content)
         if len(self.requests) in self.kills and self.sender is not None:
             os.kill(self.sender.pid, signal.SIGKILL)
         return 503 if len(self.requests) in self.fails else 204
 
-    def told(self) -> list[tuple[datetime, str]]:
+    def notifications(self) -> list[tuple[datetime, str]]:
         """Each message once, as a line, and its instant."""
         bodies = {request["id"]: request["body"] for request in self.requests}
         return [line_of(self.name, body) for body in bodies.values()]
@@ -192,7 +192,7 @@ async def test_a_team_is_told_the_same_and_nothing_twice_whatever_dies(pool: Poo
         for name in AFTER_S
     ]
     async with AsyncExitStack() as stack:
-        days = await stack.enter_async_context(town_of(pool, Fuse(2, 600)))
+        days = await stack.enter_async_context(scenario_of(pool, Fuse(2, 600)))
         for receiver in receivers:
             await stack.enter_async_context(receiving(receiver))
         await employ(pool, days.town.tenant_id, receivers)
@@ -204,8 +204,8 @@ async def test_a_team_is_told_the_same_and_nothing_twice_whatever_dies(pool: Poo
         days.each_hour = sender.dispatch
         await days.play()
         await until(lambda: emptied(pool), within_s=60)
-    told = [line for _, line in sorted(one for receiver in receivers for one in receiver.told())]
-    by_engine = await days.town.notices()
+    told = [line for _, line in sorted(one for receiver in receivers for one in receiver.notifications())]
+    by_engine = await days.town.notifications()
     by_id = bodies_by_id(receivers)
 
     assert told == EXPECTED

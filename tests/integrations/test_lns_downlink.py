@@ -24,7 +24,7 @@ from integrations.lns.lns_downlink import (
     in_their_queue,
     outcome_of,
 )
-from integrations.lns.lns_uplink import DownlinkReport, ForeignMessage
+from integrations.lns.lns_uplink import DownlinkReport, LnsMessage
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 NOW_US = 1_795_608_000_000_000
@@ -40,9 +40,9 @@ def downlink(address: str = "", item: str = ITEM, *, confirmed: bool = True) -> 
     )
 
 
-def told(kind: str, body: Any, topic: str = "") -> Any:
+def lns_report(kind: str, body: Any, topic: str = "") -> Any:
     octets = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read(kind, ForeignMessage(octets, topic))
+    return read(kind, LnsMessage(octets, topic))
 
 
 def test_chirpstack_reads_our_command_with_its_own_messages() -> None:
@@ -56,7 +56,9 @@ def test_chirpstack_reads_our_command_with_its_own_messages() -> None:
 
 
 def chirpstack_event(kind: str, event: Any) -> Any:
-    return told("chirpstack", MessageToJson(event).encode(), f"application/4a3c/device/{EUI.lower()}/event/{kind}")
+    return lns_report(
+        "chirpstack", MessageToJson(event).encode(), f"application/4a3c/device/{EUI.lower()}/event/{kind}"
+    )
 
 
 def test_what_chirpstack_says_of_a_queue_item_is_a_report() -> None:
@@ -105,7 +107,7 @@ def test_the_things_stack_gets_the_same_push_by_mqtt_and_by_http() -> None:
 def test_what_the_things_stack_says_of_our_correlation_id_is_a_report(name: str, state: str) -> None:
     inner = {"f_port": 85, "f_cnt": 12, "correlation_ids": ["as:downlink:01", f"territoire:{ITEM}"]}
 
-    report = told("the_things_stack", {"received_at": "2026-11-25T12:00:00.0Z", name: inner})
+    report = lns_report("the_things_stack", {"received_at": "2026-11-25T12:00:00.0Z", name: inner})
 
     assert (report.item, report.state, report.time_us) == (ITEM, state, NOW_US)
     assert report.f_cnt_down == (12 if state == "sent" else None)
@@ -114,7 +116,7 @@ def test_what_the_things_stack_says_of_our_correlation_id_is_a_report(name: str,
 def test_a_downlink_that_the_things_stack_could_not_send_says_why() -> None:
     failed = {"downlink": {"correlation_ids": [f"territoire:{ITEM}"]}, "error": {"message_format": "too long"}}
 
-    report = told("the_things_stack", {"downlink_failed": failed})
+    report = lns_report("the_things_stack", {"downlink_failed": failed})
 
     assert (report.state, report.reason, report.detail) == ("failed", DownlinkReason.LNS_REPORTED, "too long")
 
@@ -139,9 +141,9 @@ def test_what_thingpark_says_of_our_correlation_id_is_a_report() -> None:
     report |= {"CorrelationID": SHORT.lower(), "Lrrid": GATEWAY.hex().upper(), "DeliveryStatus": "1"}
     lost = report | {"DeliveryStatus": "0", "DeliveryFailedCause1": "E3", "DeliveryFailedCause2": "DA"}
 
-    failed = told("thingpark", {"DevEUI_downlink_Sent": lost})
+    failed = lns_report("thingpark", {"DevEUI_downlink_Sent": lost})
 
-    assert told("thingpark", {"DevEUI_downlink_Sent": report}) == DownlinkReport(
+    assert lns_report("thingpark", {"DevEUI_downlink_Sent": report}) == DownlinkReport(
         SHORT, "sent", None, None, NOW_US, 12, GATEWAY
     )
     assert failed.state == "failed"
@@ -203,9 +205,9 @@ def test_wanesy_gets_a_login_and_a_data_down_and_says_what_became_of_it() -> Non
     assert (body["endDevice"], body["fPort"], body["payload"]) == ({"devEui": EUI}, 85, "ff03b004")
     assert (body["contentType"], body["confirmed"], body["ttl"]) == ("HEXA", False, 3600)
     assert wanesy.item_of(Answered(201, {"location": "/application/dataDown/5e32"}, b"")) == "5e32"
-    assert told("wanesy", {"dataDownId": "5e32", "status": "OK"}) == DownlinkReport("5e32", "sent")
-    assert told("wanesy", {"dataDownId": "5e32", "status": "OK", "event": "ACK"}).state == "acknowledged"
-    assert told("wanesy", {"dataDownId": "5e32", "status": "KO"}).state == "failed"
+    assert lns_report("wanesy", {"dataDownId": "5e32", "status": "OK"}) == DownlinkReport("5e32", "sent")
+    assert lns_report("wanesy", {"dataDownId": "5e32", "status": "OK", "event": "ACK"}).state == "acknowledged"
+    assert lns_report("wanesy", {"dataDownId": "5e32", "status": "KO"}).state == "failed"
 
 
 @pytest.mark.parametrize("status", range(100, 600))

@@ -5,7 +5,17 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alerting.rules.alert_lifecycle import Life, Mute, Tell, Workflow, begin, end, finish, look, raise_to
+from alerting.rules.alert_lifecycle import (
+    AlertLifecycle,
+    NotificationEvent,
+    Suppression,
+    Workflow,
+    begin,
+    end,
+    finish,
+    look,
+    raise_to,
+)
 
 START = datetime(2026, 11, 25, 8, 0, tzinfo=UTC)
 
@@ -19,13 +29,17 @@ def test_an_alert_that_fires_again_is_the_same_one_once_more() -> None:
     over, second = end(opened, minute(10), None)
     again, third = begin(over, minute(60), None)
 
-    assert (first, second, third) == (Tell.OPENED, Tell.RESOLVED, Tell.REOPENED)
+    assert (first, second, third) == (
+        NotificationEvent.OPENED,
+        NotificationEvent.RESOLVED,
+        NotificationEvent.REOPENED,
+    )
     assert (again.workflow, again.occurrences, again.ended_at) == (Workflow.OPEN, 2, None)
 
 
 def test_the_fifth_change_in_six_hours_is_told_as_flapping_then_hourly_in_one_sentence_until_it_is_calm() -> None:
-    life: Life | None = None
-    told: list[Tell | None] = []
+    life: AlertLifecycle | None = None
+    told: list[NotificationEvent | None] = []
     for change in range(8):
         at = minute(10 * change)
         if change % 2:
@@ -35,37 +49,46 @@ def test_the_fifth_change_in_six_hours_is_told_as_flapping_then_hourly_in_one_se
             life, event = begin(life, at, None)
         told.append(event)
     assert life is not None
-    digests: list[tuple[float, Tell | None]] = []
+    digests: list[tuple[float, NotificationEvent | None]] = []
     while life.due_at is not None:
         at = life.due_at
         life, event = look(life, at, None, is_firing=False)
         digests.append(((at - START) / timedelta(minutes=1), event))
 
-    assert told == [Tell.OPENED, Tell.RESOLVED, Tell.REOPENED, Tell.RESOLVED, Tell.FLAPPING, None, None, None]
-    assert digests[0] == (100, Tell.DIGEST)
+    assert told == [
+        NotificationEvent.OPENED,
+        NotificationEvent.RESOLVED,
+        NotificationEvent.REOPENED,
+        NotificationEvent.RESOLVED,
+        NotificationEvent.FLAPPING,
+        None,
+        None,
+        None,
+    ]
+    assert digests[0] == (100, NotificationEvent.DIGEST)
     assert [event for _, event in digests[1:]] == [None] * (len(digests) - 1)
     assert not life.is_flapping
 
 
 def test_what_is_muted_is_told_when_that_ends_if_it_is_still_so_and_else_not_at_all() -> None:
-    mute = Mute("silence n° 1", minute(60))
+    mute = Suppression("silence n° 1", minute(60))
     muted, nothing = begin(None, minute(0), mute)
     still, told = look(muted, minute(60), None, is_firing=True)
     over, silent_end = end(muted, minute(30), mute)
 
     assert nothing is silent_end is None
     assert (muted.told, muted.muted_by, muted.due_at) == (False, "silence n° 1", minute(60))
-    assert told is Tell.OPENED
+    assert told is NotificationEvent.OPENED
     assert (still.told, still.due_at) == (True, None)
     assert over.due_at is None
 
 
 def test_whoever_was_told_of_nothing_is_told_of_the_graver_alert_as_of_a_new_one() -> None:
-    muted, _ = begin(None, minute(0), Mute("silence n° 1", minute(60)))
+    muted, _ = begin(None, minute(0), Suppression("silence n° 1", minute(60)))
     told_late, event = raise_to(muted, None)
 
-    assert (told_late.told, event) == (True, Tell.OPENED)
-    assert raise_to(told_late, None) == (told_late, Tell.RAISED)
+    assert (told_late.told, event) == (True, NotificationEvent.OPENED)
+    assert raise_to(told_late, None) == (told_late, NotificationEvent.RAISED)
 
 
 def test_what_a_person_ends_while_it_fires_opens_again_and_what_is_over_by_then_does_not() -> None:
@@ -76,7 +99,7 @@ def test_what_a_person_ends_while_it_fires_opens_again_and_what_is_over_by_then_
     over, nothing = end(closed, minute(100), None)
 
     assert early == (closed, None)
-    assert (again.workflow, again.occurrences, told) == (Workflow.OPEN, 2, Tell.REOPENED)
+    assert (again.workflow, again.occurrences, told) == (Workflow.OPEN, 2, NotificationEvent.REOPENED)
     assert nothing is None
     assert (over.workflow, over.due_at) == (Workflow.CLOSED, None)
 
@@ -91,12 +114,12 @@ steps = st.lists(
 def test_an_end_is_told_to_those_who_were_told_of_the_beginning_and_nothing_is_due_for_ever(  # noqa: C901
     trace: list[tuple[str, int, bool]],
 ) -> None:
-    life: Life | None = None
+    life: AlertLifecycle | None = None
     now, is_firing, was_told = START, False, False
     for action, minutes, is_muted in trace:
         now += timedelta(minutes=minutes)
-        mute = Mute("silence", now + timedelta(minutes=30)) if is_muted else None
-        event: Tell | None = None
+        mute = Suppression("silence", now + timedelta(minutes=30)) if is_muted else None
+        event: NotificationEvent | None = None
         if action == "fire" and not is_firing:
             is_firing = True
             life, event = begin(life, now, mute)
@@ -114,7 +137,7 @@ def test_an_end_is_told_to_those_who_were_told_of_the_beginning_and_nothing_is_d
             before = life.due_at
             life, event = look(life, now, mute, is_firing=is_firing)
             assert before is None or before > now or life.due_at != before
-        if event is Tell.RESOLVED:
+        if event is NotificationEvent.RESOLVED:
             assert was_told
         if is_muted and event is not None:
             raise AssertionError("somebody was told while it was muted")
@@ -137,37 +160,37 @@ def test_an_end_is_told_to_those_who_were_told_of_the_beginning_and_nothing_is_d
 def test_what_fires_while_nothing_mutes_it_is_known_to_somebody_however_it_came_and_went(
     trace: list[tuple[int, str]], silences: list[tuple[int, int]]
 ) -> None:
-    def mute_at(at: datetime) -> Mute | None:
+    def suppression_at(at: datetime) -> Suppression | None:
         ends = [
             minute(begins + lasts) for begins, lasts in silences if minute(begins) <= at < minute(begins + lasts)
         ]
-        return Mute("silence", max(ends)) if ends else None
+        return Suppression("silence", max(ends)) if ends else None
 
-    life: Life | None = None
+    life: AlertLifecycle | None = None
     now, is_firing, is_known, is_known_to_flap = START, False, False, False
 
-    def hear(event: Tell | None) -> None:
+    def apply(event: NotificationEvent | None) -> None:
         nonlocal is_known, is_known_to_flap
         is_known = is_known or event is not None
-        is_known_to_flap = is_known_to_flap or event is Tell.FLAPPING
+        is_known_to_flap = is_known_to_flap or event is NotificationEvent.FLAPPING
 
     for minutes, action in trace:
         now += timedelta(minutes=minutes)
         while life is not None and life.due_at is not None and life.due_at <= now:
             due_at = life.due_at
-            life, event = look(life, due_at, mute_at(due_at), is_firing=is_firing)
-            hear(event)
+            life, event = look(life, due_at, suppression_at(due_at), is_firing=is_firing)
+            apply(event)
         if action == "change" and not is_firing:
             is_firing, is_known = True, False
-            life, event = begin(life, now, mute_at(now))
-            hear(event)
+            life, event = begin(life, now, suppression_at(now))
+            apply(event)
         elif action == "change" and life is not None:
             is_firing = False
-            life, event = end(life, now, mute_at(now))
-            hear(event)
+            life, event = end(life, now, suppression_at(now))
+            apply(event)
         elif action == "raise" and is_firing and life is not None:
-            life, event = raise_to(life, mute_at(now))
-            hear(event)
+            life, event = raise_to(life, suppression_at(now))
+            apply(event)
         is_known_to_flap = is_known_to_flap and life is not None and life.is_flapping
-        if is_firing and mute_at(now) is None:
+        if is_firing and suppression_at(now) is None:
             assert is_known or is_known_to_flap

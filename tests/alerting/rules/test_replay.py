@@ -10,13 +10,13 @@ import pytest
 from alerting.defaults import DEFAULT_RULES, WEEK
 from alerting.rules import Observation, Place
 from alerting.rules.calendar import Calendar, weekly_of
-from alerting.rules.replay import rehearse
-from tests.alerting import town
+from alerting.rules.replay import replay
+from tests.alerting import alert_scenario
 
 RULES = {rule.name: rule for rule in DEFAULT_RULES}
 LINES = (Path(__file__).parents[1] / "thirty_days.txt").read_text("utf-8").splitlines()
 TOLD = [line.split(" | ", 3) for line in LINES]
-END = town.FIRST + timedelta(hours=town.HOURS)
+END = alert_scenario.FIRST + timedelta(hours=alert_scenario.HOURS)
 Script = Callable[[datetime], float | None]
 OPEN_BY_DAY = Place(calendar=Calendar(weekly_of(WEEK)))
 CABINET = Place(48.39, -4.49, rated_power_w=2000)
@@ -25,20 +25,27 @@ CABINET = Place(48.39, -4.49, rated_power_w=2000)
 @pytest.mark.parametrize(
     ("name", "asset", "script", "interval_h", "place", "severities"),
     [
-        ("bin_75", "Borne 1", town._bin, 6, Place(), ("warning", "major")),
-        ("bin_fire", "Bac agité", town._unless_down(town._restless), 1, Place(), ("critical",)),
-        ("co2_800", "Classe 1", town._unless_down(town._co2), 1, OPEN_BY_DAY, ("info",)),
-        ("intrusion", "Porte 1", town._door, 24, OPEN_BY_DAY, ("critical",)),
-        ("battery_low", "Bac 3", town._unless_down(town._tired), 1, Place(), ("info",)),
-        ("day_on", "Armoire 1", town._unless_down(town._power), 1, CABINET, ("warning",)),
+        ("bin_75", "Borne 1", alert_scenario._bin, 6, Place(), ("warning", "major")),
+        (
+            "bin_fire",
+            "Bac agité",
+            alert_scenario._unless_down(alert_scenario._restless),
+            1,
+            Place(),
+            ("critical",),
+        ),
+        ("co2_800", "Classe 1", alert_scenario._unless_down(alert_scenario._co2), 1, OPEN_BY_DAY, ("info",)),
+        ("intrusion", "Porte 1", alert_scenario._door, 24, OPEN_BY_DAY, ("critical",)),
+        ("battery_low", "Bac 3", alert_scenario._unless_down(alert_scenario._tired), 1, Place(), ("info",)),
+        ("day_on", "Armoire 1", alert_scenario._unless_down(alert_scenario._power), 1, CABINET, ("warning",)),
     ],
 )
 def test_a_trial_tells_what_was_told(
     name: str, asset: str, script: Script, interval_h: int, place: Place, severities: tuple[str, ...]
 ) -> None:
-    values = [Observation(at, value) for at in town.hours() if (value := script(at)) is not None]
+    values = [Observation(at, value) for at in alert_scenario.hours() if (value := script(at)) is not None]
 
-    told = rehearse(RULES[name], place, timedelta(hours=interval_h), {1: values}, END)
+    told = replay(RULES[name], place, timedelta(hours=interval_h), {1: values}, END)
 
     expected = [
         (event, severity)
@@ -50,18 +57,18 @@ def test_a_trial_tells_what_was_told(
 
 
 def test_a_silent_device_is_told_of_in_a_trial_too() -> None:
-    signs = [Observation(at, 0.0) for at in town.hours() if town._bin(at) is not None]
+    signs = [Observation(at, 0.0) for at in alert_scenario.hours() if alert_scenario._bin(at) is not None]
 
-    told = rehearse(RULES["device_silent"], Place(), timedelta(hours=6), {1: signs}, END)
+    told = replay(RULES["device_silent"], Place(), timedelta(hours=6), {1: signs}, END)
 
-    assert [(one.event, one.at) for one in told] == [("alert.opened", town.on(11, 12))]
+    assert [(one.event, one.at) for one in told] == [("alert.opened", alert_scenario.on(11, 12))]
 
 
 def test_losses_end_after_one_good_day_however_often_the_device_speaks() -> None:
-    hours = [town.FIRST + timedelta(hours=hour) for hour in range(72)]
+    hours = [alert_scenario.FIRST + timedelta(hours=hour) for hour in range(72)]
     losses = [Observation(at, 50.0 if place < 10 else 0.0) for place, at in enumerate(hours)]
 
-    told = rehearse(RULES["sensor_loss"], Place(), timedelta(minutes=10), {1: losses}, END)
+    told = replay(RULES["sensor_loss"], Place(), timedelta(minutes=10), {1: losses}, END)
 
     assert [(one.event, one.at) for one in told] == [
         ("alert.opened", hours[0]),
@@ -71,12 +78,12 @@ def test_losses_end_after_one_good_day_however_often_the_device_speaks() -> None
 
 def test_streams_of_one_asset_are_one_alert_when_the_rule_says_so() -> None:
     rule = replace(RULES["bin_75"], scope="asset", for_readings=1, ladder=())
-    at = [town.on(1, hour) for hour in range(6)]
+    at = [alert_scenario.on(1, hour) for hour in range(6)]
     streams = {
         1: [Observation(at[0], 80), Observation(at[3], 10)],
         2: [Observation(at[1], 90), Observation(at[4], 10)],
     }
 
-    told = rehearse(rule, Place(), timedelta(hours=6), streams, END)
+    told = replay(rule, Place(), timedelta(hours=6), streams, END)
 
     assert [(one.event, one.at) for one in told] == [("alert.opened", at[0]), ("alert.resolved", at[4])]

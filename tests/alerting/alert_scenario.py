@@ -44,7 +44,7 @@ class Thing:
 
 
 @dataclass
-class Town:
+class AlertScenario:
     """The town in the database."""
 
     pool: Pool
@@ -68,7 +68,7 @@ class Town:
             self.tenant_id,
         )
 
-    async def add(
+    async def add_asset(
         self, kind: str, name: str, quantity: str, unit: str, script: Callable[[datetime], float | None],
         *, interval_h: float = 1, attributes: dict[str, Any] | None = None, parent: Thing | None = None,
     ) -> Thing:  # fmt: skip
@@ -101,7 +101,7 @@ class Town:
         self.things.append(thing)
         return thing
 
-    async def hear(self, at: datetime) -> list[Measurement]:
+    async def store_hour(self, at: datetime) -> list[Measurement]:
         """What the town says in this hour, stored as ingest does, with the gateway that heard it."""
         said = [(thing, value) for thing in self.things if (value := thing.script(at)) is not None]
         rows = [(thing.datastream_id, at, float(value), 0) for thing, value in said]
@@ -117,7 +117,7 @@ class Town:
         )
         return [Measurement(row[0], int(at.timestamp()) * 1_000_000, row[2], 0) for row in rows]
 
-    async def notices(self) -> list[tuple[str, str, str, str]]:
+    async def notifications(self) -> list[tuple[str, str, str, str]]:
         """What the engine told: local instant, event, severity, text."""
         rows = await self.pool.fetch(
             "SELECT at, event, severity::text, message FROM alert_notice WHERE rung = 0 "
@@ -133,8 +133,8 @@ class Town:
 class Days:
     """Plays the town; `fuse` says when the evaluator dies, and another takes over."""
 
-    def __init__(self, town: Town, lease: Lease, fuse: Fuse | None) -> None:
-        self.town, self.lease, self.fuse = town, lease, fuse
+    def __init__(self, scenario: AlertScenario, lease: Lease, fuse: Fuse | None) -> None:
+        self.town, self.lease, self.fuse = scenario, lease, fuse
         self.now = FIRST
         self.deaths = 0
         self.people: list[tuple[datetime, Callable[[], Awaitable[object]]]] = []
@@ -153,7 +153,7 @@ class Days:
             self.engine._watching[0] = FIRST - timedelta(days=1)
         return self.engine
 
-    async def _insist(self, act: Callable[[Engine], Awaitable[None]], *, from_table: bool) -> None:
+    async def _repeat_until_done(self, act: Callable[[Engine], Awaitable[None]], *, from_table: bool) -> None:
         """Die and come back until it is done; what was being taken is then found in the table."""
         while True:
             try:
@@ -170,7 +170,7 @@ class Days:
     async def play(self) -> None:
         for at in hours():
             self.now = at
-            items = await self.town.hear(at)
+            items = await self.town.store_hour(at)
             if not _gateway_is_down(at):
                 await self.town.pool.execute(
                     "INSERT INTO gateway_state (gateway_id, frontend, address, last_seen_at) "
@@ -180,8 +180,8 @@ class Days:
                 )  # fmt: skip
             message = message_of(encode_batch(items), int(at.timestamp() * 1_000_000))
             if items:
-                await self._insist(partial(_take, self.lease, message), from_table=True)
-            await self._insist(partial(_sweep, self.lease), from_table=False)
+                await self._repeat_until_done(partial(_evaluate_message, self.lease, message), from_table=True)
+            await self._repeat_until_done(partial(_sweep, self.lease), from_table=False)
             for due, act in self.people:
                 if due == at:
                     await act()
@@ -189,8 +189,8 @@ class Days:
                 await self.each_hour(at)
 
 
-async def _take(lease: Lease, message: Message, engine: Engine) -> None:
-    await engine.take(lease, [message])
+async def _evaluate_message(lease: Lease, message: Message, engine: Engine) -> None:
+    await engine.evaluate_messages(lease, [message])
 
 
 async def _sweep(lease: Lease, engine: Engine) -> None:
@@ -212,9 +212,9 @@ def _gateway_is_down(at: datetime) -> bool:
 
 
 @asynccontextmanager
-async def town_of(pool: Pool, fuse: Fuse | None = None) -> AsyncGenerator[Days]:
+async def scenario_of(pool: Pool, fuse: Fuse | None = None) -> AsyncGenerator[Days]:
     """The town with everybody in it."""
-    town = Town(pool)
+    town = AlertScenario(pool)
     await town.settle()
     await _inhabit(town)
     lease = await take_lease(pool, "alerting", 0, "test")
@@ -288,20 +288,22 @@ def _tired(at: datetime) -> float | None:
     return 19.0 if at >= on(21, 8) else 55.0
 
 
-async def _inhabit(town: Town) -> None:
-    await town.add("glass_container", "Borne 1", "fill_level", "%", _bin, interval_h=6)
-    await town.add("glass_container", "Borne 2", "fill_level", "%", _dying_bin, interval_h=6)
-    await town.add("room", "Classe 1", "co2", "[ppm]", _unless_down(_co2))
-    await town.add("water_meter", "Compteur 1", "water_volume", "L", _unless_down(_water))
+async def _inhabit(scenario: AlertScenario) -> None:
+    await scenario.add_asset("glass_container", "Borne 1", "fill_level", "%", _bin, interval_h=6)
+    await scenario.add_asset("glass_container", "Borne 2", "fill_level", "%", _dying_bin, interval_h=6)
+    await scenario.add_asset("room", "Classe 1", "co2", "[ppm]", _unless_down(_co2))
+    await scenario.add_asset("water_meter", "Compteur 1", "water_volume", "L", _unless_down(_water))
     lighting = {"lighting": {"rated_power_w": 2000}}
-    cabinet = await town.add("lighting_cabinet", "Armoire 1", "active_power", "W", _unless_down(_power),
+    cabinet = await scenario.add_asset("lighting_cabinet", "Armoire 1", "active_power", "W", _unless_down(_power),
                              attributes=lighting)  # fmt: skip
-    await town.add("lamp", "Lampe 1", "switch_state", "1", _unless_down(_lamp), parent=cabinet)
-    await town.add("door", "Porte 1", "open", "1", _door, interval_h=24)
-    await town.add("waste_container", "Bac agité", "temperature", "Cel", _unless_down(_restless))
-    await town.add("waste_container", "Bac 3", "battery_level", "%", _unless_down(_tired))
+    await scenario.add_asset("lamp", "Lampe 1", "switch_state", "1", _unless_down(_lamp), parent=cabinet)
+    await scenario.add_asset("door", "Porte 1", "open", "1", _door, interval_h=24)
+    await scenario.add_asset("waste_container", "Bac agité", "temperature", "Cel", _unless_down(_restless))
+    await scenario.add_asset("waste_container", "Bac 3", "battery_level", "%", _unless_down(_tired))
     for number in range(4, 8):
-        await town.add("waste_container", f"Bac {number}", "fill_level", "%", _unless_down(lambda _: 30.0))
+        await scenario.add_asset(
+            "waste_container", f"Bac {number}", "fill_level", "%", _unless_down(lambda _: 30.0)
+        )
 
 
 async def _employ(days: Days) -> None:

@@ -5,13 +5,13 @@ from prometheus_client import REGISTRY
 
 from core.runtime.postgres import Pool
 from network import rejections
-from network.rejections import Refusals
+from network.rejections import RejectionLog
 
 GATEWAY = bytes([0xAA] * 7 + [1])
 STRANGER = bytes.fromhex("01020304")
 
 
-async def refused(network) -> list[tuple]:
+async def written(network) -> list[tuple]:
     """What is written once the service has ended, by subject and reason."""
     await network.all_acknowledged()
     await network.stop()
@@ -29,7 +29,7 @@ async def test_a_replay_is_written_for_its_device_and_added_up(network) -> None:
     await network.all_acknowledged()
     await network.hear(old)
 
-    assert await refused(network) == [(device.dev_addr, "replay", device.id, 2, GATEWAY)]
+    assert await written(network) == [(device.dev_addr, "replay", device.id, 2, GATEWAY)]
 
 
 async def test_a_wrong_mic_is_written_for_the_one_device_with_this_dev_addr(network) -> None:
@@ -37,7 +37,7 @@ async def test_a_wrong_mic_is_written_for_the_one_device_with_this_dev_addr(netw
 
     await network.hear(device.uplink()[:-4] + b"\0\0\0\0")
 
-    assert await refused(network) == [(device.dev_addr, "mic", device.id, 1, GATEWAY)]
+    assert await written(network) == [(device.dev_addr, "mic", device.id, 1, GATEWAY)]
 
 
 async def test_a_disabled_device_is_told_as_such(network) -> None:
@@ -48,7 +48,7 @@ async def test_a_disabled_device_is_told_as_such(network) -> None:
 
     await network.hear(device.uplink())
 
-    assert await refused(network) == [(device.dev_addr, "disabled", device.id, 1, GATEWAY)]
+    assert await written(network) == [(device.dev_addr, "disabled", device.id, 1, GATEWAY)]
 
 
 async def test_an_unknown_dev_addr_is_written_as_a_strangers(network) -> None:
@@ -58,7 +58,7 @@ async def test_an_unknown_dev_addr_is_written_as_a_strangers(network) -> None:
 
     await network.hear(bytes(frame))
 
-    assert await refused(network) == [(STRANGER, "unknown_dev_addr", None, 1, GATEWAY)]
+    assert await written(network) == [(STRANGER, "unknown_dev_addr", None, 1, GATEWAY)]
 
 
 async def test_a_join_is_written_by_its_dev_eui_whether_the_device_is_known_or_not(network) -> None:
@@ -68,7 +68,7 @@ async def test_a_join_is_written_by_its_dev_eui_whether_the_device_is_known_or_n
     await network.hear(known.join()[:-4] + b"\0\0\0\0")
     await network.hear(stranger.join())
 
-    assert await refused(network) == [
+    assert await written(network) == [
         (known.dev_eui, "mic", known.id, 1, GATEWAY),
         (stranger.dev_eui, "unknown_device", None, 1, GATEWAY),
     ]
@@ -79,10 +79,10 @@ async def test_what_is_noted_between_two_saves_is_bounded_and_counted(pool: Pool
         return REGISTRY.get_sample_value("territoire_network_refusals_left_out_total") or 0.0
 
     monkeypatch.setattr(rejections, "MOST", 3)
-    noted, before = Refusals(pool), left_out()
+    noted, before = RejectionLog(pool), left_out()
     for number in range(5):
-        noted.note(number.to_bytes(4), "unknown_dev_addr", 0, GATEWAY)
-    noted.note(bytes(4), "unknown_dev_addr", 0, GATEWAY)  # Known already: there is room.
+        noted.record_rejection(number.to_bytes(4), "unknown_dev_addr", 0, GATEWAY)
+    noted.record_rejection(bytes(4), "unknown_dev_addr", 0, GATEWAY)  # Known already: there is room.
     await noted.save()
 
     assert await pool.fetch("SELECT times FROM frame_refusal ORDER BY subject") == [(2,), (1,), (1,)]
@@ -91,11 +91,11 @@ async def test_what_is_noted_between_two_saves_is_bounded_and_counted(pool: Pool
 
 @pytest.mark.parametrize("broken", [ConnectionRefusedError(), OSError()])
 async def test_what_the_database_does_not_take_goes_with_the_next(pool: Pool, monkeypatch, broken) -> None:
-    noted = Refusals(pool)
-    noted.note(STRANGER, "unknown_dev_addr", 0, GATEWAY)
+    noted = RejectionLog(pool)
+    noted.record_rejection(STRANGER, "unknown_dev_addr", 0, GATEWAY)
 
     async def is_away(*_: object) -> None:
-        noted.note(STRANGER, "unknown_dev_addr", 0, GATEWAY)  # Meanwhile.
+        noted.record_rejection(STRANGER, "unknown_dev_addr", 0, GATEWAY)  # Meanwhile.
         raise broken
 
     with monkeypatch.context() as away:
@@ -107,9 +107,9 @@ async def test_what_the_database_does_not_take_goes_with_the_next(pool: Pool, mo
 
 
 async def test_of_a_device_that_is_gone_two_notes_become_one_row(pool: Pool) -> None:
-    noted = Refusals(pool)
-    noted.note(STRANGER, "mic", 4711, GATEWAY)
-    noted.note(STRANGER, "mic", 0, GATEWAY)
+    noted = RejectionLog(pool)
+    noted.record_rejection(STRANGER, "mic", 4711, GATEWAY)
+    noted.record_rejection(STRANGER, "mic", 0, GATEWAY)
 
     await noted.save()
 
