@@ -160,6 +160,12 @@ async def _add_profiles(connection: Connection, tenant_id: int, assets: Sequence
             "mac_version": "1.0.3",
             "expected_interval": timedelta(seconds=min(channel.step_s for channel in group.channels)),
             "capabilities": list(profile.capabilities),
+            "commands": [],
+            "regional_revision": "",
+            "supports_join": True,
+            "max_eirp": None,
+            "firmware_from": "",
+            "firmware_until": "",
         }
         made = await create_profile(connection, tenant_id, Decoding(profile.codec), described)
         ids[profile.name] = made.id

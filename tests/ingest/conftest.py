@@ -121,7 +121,7 @@ def make_uplink() -> Callable[..., Uplink]:
             "spreading_factor": 7,
             "bandwidth": 125_000,
             "late": False,
-            "heard_by": [Reception(GATEWAY_IDS[0], 0, -100.0, 5.5), Reception(GATEWAY_IDS[2], 0, -90.0, 3.0)],
+            "receptions": [Reception(GATEWAY_IDS[0], 0, -100.0, 5.5), Reception(GATEWAY_IDS[2], 0, -90.0, 3.0)],
         }
         return Uplink(**(values | changes))
 

@@ -185,7 +185,7 @@ async def test_what_one_uplink_does_leaves_its_neighbours_alone(
             make_uplink(999_999, 1),
             make_uplink(good, 4, time_us=10**19),
             make_uplink(good, 5, uplink_id=b"?"),
-            make_uplink(good, 6, heard_by=[Reception(b"", -5, 1e300, 0.0)]),
+            make_uplink(good, 6, receptions=[Reception(b"", -5, 1e300, 0.0)]),
             make_uplink(good, 7),
         )
         await until_drained()
@@ -330,7 +330,7 @@ async def test_a_late_copy_adds_its_receptions_and_nothing_else(
 ) -> None:
     device_id = await planted.device(await planted.profile("milesight.em400"))
     late = make_uplink(
-        device_id, 1, late=True, heard_by=[Reception(bytes([0, 128, 0, 0, 0, 0, 0, 1]), 0, -110.0, -3.0)]
+        device_id, 1, late=True, receptions=[Reception(bytes([0, 128, 0, 0, 0, 0, 0, 1]), 0, -110.0, -3.0)]
     )
 
     async with ingesting():

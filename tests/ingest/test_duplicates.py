@@ -50,7 +50,7 @@ def duplicate_of(uplink: Uplink, source: str, after_us: int, **changes: Any) -> 
         "uplink_id": uuid5(NAMESPACE_OID, f"{source} {after_us}").bytes,
         "session_id": 0,
         "time_us": uplink.time_us + after_us,
-        "heard_by": [Reception(GATEWAYS[1], 0, -111.0, -2.0)],
+        "receptions": [Reception(GATEWAYS[1], 0, -111.0, -2.0)],
     }
     return Uplink(**(values | changed | changes))
 

@@ -24,7 +24,7 @@ def uplink(uplink_id: bytes = A, session_id: int = 1, time_us: int = NOW_US, **c
         "spreading_factor": 7,
         "bandwidth": 125_000,
         "late": False,
-        "heard_by": [],
+        "receptions": [],
     }
     return Uplink(**(values | changes))
 

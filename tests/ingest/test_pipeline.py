@@ -36,7 +36,7 @@ def uplink(payload: bytes = b"\x01", f_port: int = 85, **changes: Any) -> Uplink
         "spreading_factor": 7,
         "bandwidth": 125_000,
         "late": False,
-        "heard_by": [],
+        "receptions": [],
     }
     return Uplink(**(values | changes))
 

@@ -126,7 +126,7 @@ def test_fields_that_are_zero_are_left_out_and_read_as_zero(name: str) -> None:
     uplink = lns_uplink(SAMPLES[name], drop_zeros(name))
 
     assert (uplink.f_cnt, uplink.f_port, uplink.payload, uplink.confirmed) == (0, NO_F_PORT, b"", False)
-    assert uplink.heard_by == (HeardBy(HEARD.gateway_id, 0, 0.0, 5.5),)
+    assert uplink.receptions == (HeardBy(HEARD.gateway_id, 0, 0.0, 5.5),)
 
 
 def test_an_empty_frame_of_thingpark_has_no_payload() -> None:
