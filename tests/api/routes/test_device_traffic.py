@@ -15,7 +15,7 @@ async def test_uplinks_name_who_heard_them_when_that_is_ours(
 ) -> None:
     device = await registry.device()
     mine, theirs = await registry.gateway(name="Mairie"), await other_registry.gateway()
-    await observations.uplink(device["dev_eui"], NOW, heard_by=[mine["gateway_id"], theirs["gateway_id"]])
+    await observations.uplink(device["dev_eui"], NOW, gateways=[mine["gateway_id"], theirs["gateway_id"]])
 
     (uplink,) = (await client.get(f"/v1/devices/{device['dev_eui']}/uplinks")).json()["items"]
 
