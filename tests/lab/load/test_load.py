@@ -145,7 +145,7 @@ async def test_plays_as_many_uplinks_as_it_says_and_keeps_their_account() -> Non
 
 
 async def test_every_gateway_in_range_of_a_device_pushes_its_own_reception() -> None:
-    async with on_air(40, gateways=6, copies=2.5) as (load, server):
+    async with on_air(40, gateways=6, receptions=2.5) as (load, server):
         await load.play(400, 0.5)
         await until(lambda: len(server.copies) == load.forwarded)
 
