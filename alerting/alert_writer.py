@@ -21,7 +21,7 @@ from alerting.rules.alert_lifecycle import (
 )
 from alerting.silences import find_suppression
 from alerting.wording import Facts, Subject, body, digest_text, flapping_text, opened_text, resolved_text, unit_of
-from core.messages.traces import NO_TRACE
+from core.model.identities import NO_TRACE
 from core.runtime.postgres import Connection
 
 # One alert is looked at no more often in one go: each look settles one deadline, and there are three.

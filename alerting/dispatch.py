@@ -14,7 +14,7 @@ import msgspec
 
 from alerting.notifications import Notification, endpoints_of, enqueue_for, insert_notification, read_teams
 from alerting.rules.alert_lifecycle import ENDED
-from core.messages.traces import NO_TRACE
+from core.model.identities import NO_TRACE
 from core.runtime.postgres import Connection, Pool
 
 # One replica at a time looks; another waits for its next turn.

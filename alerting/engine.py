@@ -24,7 +24,7 @@ from alerting.rules.frame_loss import OF_AT_LEAST
 from alerting.shard_memory import Memory
 from core.messages.batch import UnreadableBatch
 from core.messages.measurements import MEASUREMENT_BATCHES, Flag, Measurement
-from core.messages.shards import shard_of_slot, slot_of_asset, slots_of_shard
+from core.messages.topics import shard_of_slot, slot_of_asset, slots_of_shard
 from core.runtime.bus import Message, ShardReader
 from core.runtime.errors import describe
 from core.runtime.lease import Lease, LeaseLost

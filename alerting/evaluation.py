@@ -10,7 +10,7 @@ from alerting.alert_writer import AlertWriter
 from alerting.engine_store import About, StateKey, StateRow, Watched
 from alerting.rulebook import Bound, Rulebook
 from alerting.rules import Due, Event, Observation, Opened, Raised, Resolved, Rule, RuleState, Transition, evaluate
-from core.messages.traces import NO_TRACE
+from core.model.identities import NO_TRACE
 from core.runtime.postgres import Connection
 
 PARTNER_CLEARED = "partner_cleared"  # A cause of alert_rows.FIND_ORPHANS.

@@ -9,7 +9,7 @@ from alerting.engine_store import About, GatewaySeen, StateKey, StateRow, Watche
 from alerting.evaluation import Evaluation, Judged
 from alerting.rulebook import Sign, slot_of
 from alerting.rules import Missed, Observation, Opened, Rule, Seen, evaluate
-from core.messages.shards import slot_of_asset
+from core.messages.topics import slot_of_asset
 
 # A deadline is written again when it moves by this part of its period; before an alert, the table is asked anyway.
 DEADLINE_STEP = 0.25

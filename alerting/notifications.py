@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from alerting.queue import WebhookMessage, enqueue
 from alerting.rules.quiet_hours import ALWAYS_TOLD, Quiet
 from alerting.rules.region import region_of
-from core.messages.traces import NO_TRACE
+from core.model.identities import NO_TRACE
 from core.runtime.postgres import Connection, Pool
 
 INSERT_NOTICE = """

@@ -16,7 +16,7 @@ from pgqueuer.db import AsyncpgDriver
 from pgqueuer.domain.settings import DBSettings
 from pgqueuer.queries import Queries
 
-from core.messages.traces import NO_TRACE
+from core.model.identities import NO_TRACE
 from core.runtime.postgres import BareConnection, Connection, Pool
 
 ENTRYPOINT_PREFIX = "webhook/"

@@ -10,7 +10,7 @@ from alerting.rule_store import StoredCalendar, list_calendars, read_enabled_rul
 from alerting.rules import Place, Rule
 from alerting.rules.calendar import Calendar, MalformedCalendar, minute_of
 from alerting.rules.region import region_of
-from core.messages.shards import slot_of_asset
+from core.messages.topics import slot_of_asset
 from core.runtime.postgres import Pool
 from registry.changes import Change
 

@@ -7,7 +7,7 @@ import structlog
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe
 from core.runtime.postgres import Pool

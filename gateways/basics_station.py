@@ -15,9 +15,9 @@ from core.runtime.clock import wall_clock_us
 from core.runtime.token_bucket import TokenBucket
 from gateways.basics_station_frames import Unfit, fell_back, frame_of, schedule_of, stats_of
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, OK, ChosenTransmission, FrameSink
+from gateways.gateway_times import RoundTrip
 from gateways.known_gateways import Gateways, LastSeen
 from gateways.paths import Paths
-from gateways.round_trip import RoundTrip
 from gateways.settings import FrontendSettings
 from gateways.station_server import StationServer, peer_of
 from gateways.telemetry import DATAGRAMS, FRAMES, ROUND_TRIP_SECONDS

@@ -6,9 +6,9 @@ from typing import Any
 
 from core.messages.downlinks import Transmission
 from core.messages.frames import GatewayFrame
-from core.messages.traces import new_trace
+from core.model.identities import new_trace
 from gateways.frontend import ChosenTransmission
-from gateways.reception_time import reception_time_us
+from gateways.gateway_times import reception_time_us
 from lorawan.gateway.basics_station import StationUplink, Transmitted, Version
 from lorawan.gateway.basics_station_answers import ClassA, ClassC, Tuning
 from lorawan.gateway.basics_station_config import channel_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.frames import GatewayFrame
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.runtime.bus import Bus
 from core.runtime.tracing import TRACES
 from gateways.telemetry import FRAMES, PUBLISH_SECONDS, QUEUE_DEPTH

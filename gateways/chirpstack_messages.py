@@ -10,10 +10,10 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
 from core.messages.frames import GatewayFrame
-from core.messages.traces import new_trace
+from core.model.identities import new_trace
 from gateways import chirpstack_legacy as legacy
 from gateways.frontend import ChosenTransmission
-from gateways.reception_time import reception_time_us
+from gateways.gateway_times import reception_time_us
 from lorawan.gateway.semtech_rxpk import UNKNOWN_SNR
 from lorawan.identifiers import GatewayId, parse_eui
 from lorawan.instants import GPS_EPOCH_US, GPS_LEAP_SECONDS

@@ -13,7 +13,7 @@ from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from gateways import gateway_metrics
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, OK, ChosenTransmission, Frontend, WindowFrontend
-from gateways.round_trip import RoundTrips
+from gateways.gateway_times import RoundTrips
 from gateways.telemetry import ROUND_TRIP_SECONDS
 from gateways.transmission_store import Statuses, read_transmissions, write_transmission
 from lorawan.airtime import Granted, Priority, Scheduler, TransmitRejected, Usage, lora_airtime_us

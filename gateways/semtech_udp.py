@@ -4,27 +4,31 @@ import asyncio
 import itertools
 import os
 import socket
+from typing import Any
 
 import structlog
 
+from core.messages.frames import GatewayFrame
+from core.model.identities import new_trace
 from core.runtime.clock import wall_clock_us
-from gateways.address_lock import AddressLock
+from gateways.admission import AddressLock, Limits
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, ChosenTransmission
 from gateways.gateway_activity import Activity
+from gateways.gateway_times import RoundTrips, reception_time_us
 from gateways.known_gateways import Gateways, LastSeen
 from gateways.paths import EXPIRES_AFTER_S, Paths
-from gateways.rate_limits import Limits
-from gateways.round_trip import RoundTrips
-from gateways.semtech_frames import frames_of, stats_of, txpk_of
 from gateways.settings import FrontendSettings
 from gateways.telemetry import DATAGRAMS, FRAMES, SOCKET_DROPS
 from gateways.udp_socket import Address, DatagramSocket, bound_socket
+from lorawan.gateway.semtech_rxpk import RxPk
+from lorawan.gateway.semtech_stat import Stat
 from lorawan.gateway.semtech_udp import (
     DatagramType,
     MalformedDatagram,
     PullData,
     PushData,
     TxAck,
+    TxPk,
     acknowledgement,
     datagram_type,
     gateway_id_of,
@@ -32,6 +36,7 @@ from lorawan.gateway.semtech_udp import (
     pull_resp,
 )
 from lorawan.identifiers import GatewayId
+from lorawan.regions import Fsk, Lora
 
 NAME = "semtech_udp"
 TOKENS = 1 << 16
@@ -271,3 +276,68 @@ class SemtechUdp:
             counted = dropped
             self.expire()
             await asyncio.sleep(DROPS_EVERY_S)
+
+
+TMST_RANGE = 1 << 32
+TMST_LENGTH = 4
+
+
+def frames_of(
+    rxpk: RxPk, gateway_id: GatewayId, received_at_us: int, round_trip_us: int = 0
+) -> list[GatewayFrame]:
+    """The copies in one rxpk: one, or one per antenna."""
+    modulation = rxpk.modulation
+    tmst = rxpk.tmst
+    context = b"" if tmst is None else tmst.to_bytes(TMST_LENGTH, "big")
+    time_us = reception_time_us(received_at_us, gps_time_us=rxpk.gps_time_us, gateway_time_us=rxpk.time_us)
+    lora = modulation if isinstance(modulation, Lora) else Lora(0, 0)
+    trace_id = new_trace()
+    return [
+        GatewayFrame(
+            phy_payload=rxpk.phy_payload,
+            gateway_id=gateway_id,
+            time_us=time_us,
+            received_at_us=received_at_us,
+            context=context,
+            frequency=rxpk.frequency,
+            spreading_factor=lora.spreading_factor,
+            bandwidth=lora.bandwidth,
+            bit_rate=modulation.bit_rate if isinstance(modulation, Fsk) else 0,
+            rssi=heard.rssi,
+            snr=heard.snr,
+            channel=heard.channel,
+            antenna=heard.antenna,
+            round_trip_us=round_trip_us,
+            trace_id=trace_id,
+        )
+        for heard in rxpk.antennas or (rxpk,)
+    ]
+
+
+def stats_of(stat: Stat) -> dict[str, Any]:
+    """A status as `gateway_state.stats` keeps it, under the protocol's own names."""
+    stats = {
+        "rxnb": stat.rx_received,
+        "rxok": stat.rx_ok,
+        "rxfw": stat.rx_forwarded,
+        "ackr": stat.ack_ratio,
+        "dwnb": stat.tx_received,
+        "txnb": stat.tx_emitted,
+        "temp": stat.temperature,
+        "latitude": stat.latitude,
+        "longitude": stat.longitude,
+    }
+    return {name: value for name, value in stats.items() if value is not None}
+
+
+def txpk_of(radio_request: ChosenTransmission) -> TxPk | None:
+    """What a forwarder is asked for; None when there is no counter to be on time by."""
+    transmission = radio_request.transmission
+    if transmission.immediate:
+        tmst = None
+    elif len(radio_request.context) == TMST_LENGTH:
+        tmst = (int.from_bytes(radio_request.context) + transmission.delay_us) % TMST_RANGE
+    else:
+        return None
+    modulation = Lora(transmission.spreading_factor, transmission.bandwidth)
+    return TxPk(transmission.phy_payload, transmission.frequency, modulation, radio_request.erp, tmst)

@@ -9,9 +9,8 @@ import msgspec
 
 from core.messages.uplinks import Reception, Uplink
 from core.model.quarantine import Quarantined, QuarantineReason
-from ingest.device import END_US, KnownDevice
 from ingest.identity import Stored
-from ingest.pipeline import INT2_END, Interpreted, Read, Row, Value
+from ingest.pipeline import END_US, INT2_END, Interpreted, KnownDevice, Read, Row, Value
 from registry.datastreams import WantedDatastream
 
 RADIO_LIMIT = 1_000  # dB or dBm; a gateway that reports more reports nonsense.

@@ -10,8 +10,8 @@ from struct import Struct
 import msgspec
 
 from core.messages.uplinks import Uplink
+from core.model.identities import digest_of
 from ingest.batch import ReceptionRow
-from ingest.identity import digest_of
 from ingest.pipeline import NO_DOCUMENT, Interpreted, Row
 
 # Microseconds from 1970 to 2000, where PostgreSQL's timestamps begin.
@@ -86,7 +86,8 @@ def _copy(rows: list[bytes]) -> bytearray:
 
 
 def _seen(uplink: Uplink) -> bytes:
-    key = (6, 4, uplink.device_id, 8, uplink.f_cnt, 8, digest_of(uplink), 8, uplink.time_us - EPOCH_2000_US)
+    digest = digest_of(uplink.f_port, uplink.payload)
+    key = (6, 4, uplink.device_id, 8, uplink.f_cnt, 8, digest, 8, uplink.time_us - EPOCH_2000_US)
     if uplink.session_id:
         return _SEEN(*key, 16, uplink.uplink_id, 8, uplink.session_id)
     return _SEEN_WITHOUT_SESSION(*key, 16, uplink.uplink_id, -1)

@@ -4,16 +4,13 @@ Pure: what is stored is an argument.
 """
 
 from collections.abc import Iterable, Sequence
-from hashlib import sha256
-from struct import Struct
 from typing import NamedTuple
 
 from core.messages.uplinks import Uplink
+from core.model.identities import digest_of
 
 # A copy of an uplink, from another network server, comes within this time of it.
 SAME_WITHIN_US = 600_000_000
-
-_FIRST_8_OCTETS = Struct(">q").unpack_from
 
 # device, f_cnt, digest: the key of observation.uplink_seen.
 SeenKey = tuple[int, int, int]
@@ -27,15 +24,9 @@ class Stored(NamedTuple):
     session_id: int
 
 
-def digest_of(uplink: Uplink) -> int:
-    """The first 8 octets of SHA-256 over FPort (2 octets, big-endian) and payload, as a signed number."""
-    octets = uplink.f_port.to_bytes(2, "big", signed=True) + uplink.payload
-    return _FIRST_8_OCTETS(sha256(octets).digest())[0]
-
-
 def seen_key(uplink: Uplink) -> SeenKey:
     """What two copies of one uplink have in common."""
-    return uplink.device_id, uplink.f_cnt, digest_of(uplink)
+    return uplink.device_id, uplink.f_cnt, digest_of(uplink.f_port, uplink.payload)
 
 
 def stored_as(uplink: Uplink, candidates: Iterable[Stored]) -> Stored | None:

@@ -10,10 +10,8 @@ from core.messages.uplinks import Uplink
 from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.postgres import Pool
 from ingest.batch import Prepared, Shown, UplinkMessage, compose, quarantine_of, wanted_datastreams
-from ingest.device import KnownDevice
-from ingest.gateways import KnownGateways
-from ingest.known_devices import KnownDevices
-from ingest.pipeline import Interpreted, Read, interpret, place, problem_of, readable
+from ingest.pipeline import Interpreted, KnownDevice, Read, interpret, place, problem_of, readable
+from ingest.registry_cache import KnownDevices, KnownGateways
 from ingest.scripts import Scripts
 from registry.changes import Change
 from registry.datastreams import make_datastreams

@@ -9,8 +9,8 @@ import structlog
 
 from core.messages import topics
 from core.messages.batch import encode_batch
-from core.messages.shards import shard_of_slot
-from core.messages.traces import NO_TRACE
+from core.messages.topics import shard_of_slot
+from core.model.identities import NO_TRACE
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe
 from ingest.batch import Published

@@ -19,10 +19,8 @@ from core.model.quantities import QUANTITIES
 from core.runtime.postgres import BAD_DATA, Pool
 from decoders.catalogue import CODECS
 from decoders.javascript.pool import STOPPED
-from ingest.device import KnownDevice, Serving
 from ingest.known_codecs import compiled
-from ingest.known_devices import KnownDevices
-from ingest.pipeline import Interpreted, Read, interpret
+from ingest.pipeline import Interpreted, KnownDevice, Read, Serving, interpret
 from ingest.prepare import INTERPRETED_AT_ONCE, resolve_datastreams
 from ingest.redecode_store import (
     COUNT_FRAMES,
@@ -40,6 +38,7 @@ from ingest.redecode_store import (
     read_streams,
     replace_day,
 )
+from ingest.registry_cache import KnownDevices
 from ingest.scripts import Workers, call_of
 from ingest.vendor_codecs import AnyCodec, VendorCodec
 from registry.codecs import read_version

@@ -12,8 +12,7 @@ from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY
 from decoders.javascript.pool import STOPPED, Answer, Call, PoolUnavailable
 from ingest.batch import UplinkMessage
-from ingest.device import KnownDevice
-from ingest.pipeline import Read, problem_of, says_something
+from ingest.pipeline import KnownDevice, Read, problem_of, says_something
 from ingest.telemetry import SCRIPTS_FAILED
 from ingest.vendor_codecs import VendorCodec, version_of
 from registry.changes import Change

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from core.messages.uplinks import Uplink
+from core.model.identities import digest_of
 from core.runtime.postgres import Connection
-from ingest.identity import SAME_WITHIN_US, SeenKey, Stored, digest_of, seen_key
+from ingest.identity import SAME_WITHIN_US, SeenKey, Stored, seen_key
 
 READ_SEEN = """
 SELECT device_id, f_cnt, digest, s.uplink_id, (extract(epoch FROM s.time) * 1000000)::bigint AS us, s.session_id
@@ -92,7 +93,7 @@ async def replace_seen(connection: Connection, uplinks: Iterable[Uplink]) -> Non
             REPLACE_SEEN,
             [uplink.device_id for uplink in new],
             [uplink.f_cnt for uplink in new],
-            [digest_of(uplink) for uplink in new],
+            [digest_of(uplink.f_port, uplink.payload) for uplink in new],
             [uplink.time_us for uplink in new],
             [uplink.uplink_id for uplink in new],
             [uplink.session_id for uplink in new],

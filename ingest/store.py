@@ -1,7 +1,7 @@
 """Writes observation.uplink, uplink_seen, reception, measurement, latest and dirty; nothing else does."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +9,16 @@ from core.runtime.lease import Lease
 from core.runtime.ownership import fenced
 from core.runtime.postgres import Connection, Pool, UniqueViolationError
 from ingest.applications import queue_events
-from ingest.batch import Batch, Prepared, Published, by_slot, compose
+from ingest.batch import HOUR_US, Batch, Prepared, Published, by_slot, compose
 from ingest.binary_copy import copy_of_measurements, copy_of_receptions, copy_of_seen, copy_of_uplinks
-from ingest.dirty import Hours, MarkedHours
 from ingest.identity import seen_key, sort_out
 from ingest.insertion import insert_all, insert_measurements, insert_receptions
 from ingest.pipeline import Row
 from ingest.seen import read_stored, replace_seen
 from registry.quarantine import quarantine
+
+# Hours by their number since 1970, and the datastreams whose rollup of that hour is to be made anew.
+Hours = Mapping[int, set[int]]
 
 SCHEMA = "observation"
 # Far below the two minutes that maintenance leaves an hour after its end.
@@ -71,6 +73,38 @@ class Written:
         return by_slot(one for place, one in enumerate(prepared.uplinks) if place not in of_copies)
 
 
+class MarkedHours:
+    """The hours that this owner has marked and committed, so that their rollups are computed anew.
+
+    Maintenance takes an hour two minutes after its end at the earliest, so a mark that is committed stands until
+    then: marking again is needless as long as the hour lasts, by the clock of the database.
+    """
+
+    def __init__(self) -> None:
+        self._marked: dict[int, set[int]] = {}
+
+    def to_mark(self, hours: Hours, now_us: int) -> dict[int, set[int]]:
+        """What a transaction that began at `now_us`, by the database's clock, has to mark."""
+        current = now_us // HOUR_US
+        wanted: dict[int, set[int]] = {}
+        for hour, datastream_ids in hours.items():
+            unmarked = datastream_ids
+            if hour >= current:
+                unmarked = datastream_ids - self._marked.get(hour, set())
+            if unmarked:
+                wanted[hour] = unmarked
+        return wanted
+
+    def committed(self, marked: Hours, now_us: int) -> None:
+        """These marks stand now; hours that are over are forgotten."""
+        current = now_us // HOUR_US
+        for hour in [hour for hour in self._marked if hour < current]:
+            del self._marked[hour]
+        for hour, datastream_ids in marked.items():
+            if hour >= current:
+                self._marked.setdefault(hour, set()).update(datastream_ids)
+
+
 class Store:
     """Writes what batches have prepared; it remembers which hours it has marked."""
 
@@ -107,7 +141,8 @@ class Store:
                 await _write_rest(connection, batch, marks)
                 if has_applications:
                     await queue_events(connection, batch.uplinks)
-                await quarantine(connection, "ingest", prepared.quarantined)
+                if prepared.quarantined:
+                    await quarantine(connection, "ingest", prepared.quarantined)
             self._marked.committed(marks, now_us)
         return batch
 

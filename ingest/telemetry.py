@@ -1,11 +1,6 @@
 """Metrics of ingest."""
 
-from collections import Counter as Tally
-
 from prometheus_client import Counter, Gauge, Histogram
-
-from ingest.batch import Prepared
-from ingest.store import Written
 
 UPLINKS = Counter("territoire_ingest_uplinks_total", "Uplinks committed, by what became of them", ["status"])
 MEASUREMENTS = Counter(
@@ -45,21 +40,3 @@ CODECS_SUSPENDED = Counter(
 )
 SHADOWS_DROPPED = Counter("territoire_ingest_shadows_dropped_total", "Frames that a shadow version was not shown")
 SHARDS_OWNED = Gauge("territoire_ingest_shards_owned", "Shards whose lease this replica holds")
-
-
-def count_written(prepared: Prepared, written: Written) -> None:
-    """Count what a transaction has committed."""
-    batch = written.batch
-    statuses = Tally(interpreted.status for interpreted in batch.uplinks)
-    statuses["late"] = len(prepared.late)
-    statuses["repeated"] = len(prepared.uplinks) - len(batch.uplinks)
-    for status, count in statuses.items():
-        if count:
-            UPLINKS.labels(status).inc(count)
-    for reason, count in Tally(entry.reason for entry in prepared.quarantined).items():
-        QUARANTINED.labels(reason).inc(count)
-    MEASUREMENTS.labels("current").inc(len(batch.measurements))
-    MEASUREMENTS.labels("history").inc(len(batch.history))
-    RECEPTIONS_SKIPPED.inc(batch.receptions_skipped)
-    BATCHES_REPEATED.inc(written.was_repeated)
-    BATCH_ROWS.observe(batch.rows())

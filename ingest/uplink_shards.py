@@ -1,13 +1,15 @@
 """What the shard worker does for ingest: the uplinks of a message are a unit, many units a batch."""
 
+from collections import Counter as Tally
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import msgspec
 import structlog
 
 from core.messages.batch import UnreadableBatch
-from core.messages.uplinks import UPLINK_BATCHES
+from core.messages.uplinks import UPLINK_BATCHES, Uplink
 from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.bus import Message
 from core.runtime.clock import wall_clock_us
@@ -15,15 +17,26 @@ from core.runtime.lease import Lease
 from core.runtime.owned_shard import Decoded, OwnedShard
 from core.runtime.postgres import BAD_DATA, ForeignKeyViolationError, Pool
 from core.runtime.shard_worker import Pace, Place, ShardWorker
-from ingest import uplink_trace
+from core.runtime.tracing import TRACES
 from ingest.batch import Prepared, UplinkMessage, quarantine_of
 from ingest.pipeline import readable
 from ingest.prepare import Registry, prepare
 from ingest.publishing import MeasurementPublisher
+from ingest.registry_cache import KnownDevices
 from ingest.settings import BatchSettings
 from ingest.shadows import Shadows
 from ingest.store import Store, Written
-from ingest.telemetry import LAG_SECONDS, PASSES_RETRIED, SHARDS_OWNED, count_written
+from ingest.telemetry import (
+    BATCH_ROWS,
+    BATCHES_REPEATED,
+    LAG_SECONDS,
+    MEASUREMENTS,
+    PASSES_RETRIED,
+    QUARANTINED,
+    RECEPTIONS_SKIPPED,
+    SHARDS_OWNED,
+    UPLINKS,
+)
 
 # A fetch brings what has come meanwhile; asking less often costs less.
 FETCH_PAUSE_S = 0.02
@@ -32,6 +45,10 @@ UPLINK_OCTETS = 128
 # A batch of so many uplinks waits as long as it is set to; a larger one is followed by a longer wait, because what
 # comes twice within a batch is cheaper.
 USUAL_UPLINKS = 100
+# Stages of a trace: this one, and those before it.
+STAGE, OF_OURS, OF_ANOTHER_LNS = "ingest", "network", "intake"
+
+_uplink_decoder = msgspec.msgpack.Decoder(Uplink)
 
 log = structlog.get_logger()
 
@@ -127,7 +144,7 @@ class UplinkBatch:
                 oldest_us = min(uplink.received_at_us for uplink in unit.message.uplinks)
                 LAG_SECONDS.observe(max(0.0, (now_us - oldest_us) / 1_000_000))
         count_written(prepared, written)
-        uplink_trace.write_steps(prepared, written, self.ingest.registry.devices, self.began_us)
+        write_steps(prepared, written, self.ingest.registry.devices, self.began_us)
         if self.ingest.shadows is not None and prepared.shadowed:
             self.ingest.shadows.show(prepared.shadowed)
 
@@ -188,6 +205,62 @@ class Ingest:
     def count_retry(self, error: Exception) -> None:
         """By what failed."""
         PASSES_RETRIED.labels(type(error).__name__).inc()
+
+
+def count_written(prepared: Prepared, written: Written) -> None:
+    """Count what a transaction has committed."""
+    batch = written.batch
+    statuses = Tally(interpreted.status for interpreted in batch.uplinks)
+    statuses["late"] = len(prepared.late)
+    statuses["repeated"] = len(prepared.uplinks) - len(batch.uplinks)
+    for status, count in statuses.items():
+        if count:
+            UPLINKS.labels(status).inc(count)
+    for reason, count in Tally(entry.reason for entry in prepared.quarantined).items():
+        QUARANTINED.labels(reason).inc(count)
+    MEASUREMENTS.labels("current").inc(len(batch.measurements))
+    MEASUREMENTS.labels("history").inc(len(batch.history))
+    RECEPTIONS_SKIPPED.inc(batch.receptions_skipped)
+    BATCHES_REPEATED.inc(written.was_repeated)
+    BATCH_ROWS.observe(batch.rows())
+
+
+def write_steps(prepared: Prepared, written: Written, devices: KnownDevices, began_us: int) -> None:
+    """One for each uplink that is traced, and a line for each in quarantine."""
+    for interpreted in written.batch.uplinks:
+        if TRACES.is_traced(interpreted.uplink.trace_id):
+            _step(interpreted.uplink, interpreted.status, devices, began_us, interpreted.reason)
+    for entry in prepared.quarantined:
+        trace_id = trace_of(entry.data)
+        log.warning(
+            "quarantined", reason=entry.reason, detail=entry.detail, trace_id=trace_id, sequence=entry.sequence
+        )
+    for uplink in prepared.late:
+        _step(uplink, "late", devices, began_us)
+
+
+def trace_of(quarantined: bytes) -> str | None:
+    """Of an uplink as quarantine keeps it, in hexadecimal; None: this is none, or it has no trace."""
+    try:
+        return _uplink_decoder.decode(quarantined).trace_id.hex() or None
+    except msgspec.MsgspecError:
+        return None
+
+
+def _step(uplink: Uplink, outcome: str, devices: KnownDevices, began_us: int, reason: str | None = None) -> None:
+    device = devices.known(uplink.device_id)
+    TRACES.step(
+        STAGE,
+        uplink.trace_id,
+        began_us,
+        "uplink_stored",
+        OF_OURS if uplink.session_id else OF_ANOTHER_LNS,
+        tenant=None if device is None else device.unassigned.tenant_id,
+        dev_eui=None if device is None else device.dev_eui.hex(),
+        f_cnt=uplink.f_cnt,
+        outcome=outcome,
+        reason=reason,
+    )
 
 
 def worker_of(pool: Pool, ingest: Ingest, settings: BatchSettings) -> ShardWorker[MessageUnit]:

@@ -49,6 +49,11 @@ class Session(Struct, frozen=True, gc=False):
     """ABP devices that restart at 0: a lower FCnt is accepted, and so is a replay. A risk to be shown."""
     last_uplink: LastUplink | None = None
 
+    @property
+    def started(self) -> bool:
+        """Whether the device has used the session: before, nothing is sent (docs/protocols.md, row 23)."""
+        return self.last_uplink is not None
+
 
 class Accepted(Struct, frozen=True):
     """A new uplink; `session` is to be saved before anything is done with it."""

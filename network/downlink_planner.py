@@ -19,12 +19,11 @@ from core.runtime.ownership import ShardsLost, fenced
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from lorawan.instants import from_us
 from network import downlink_frame, downlink_store, store
-from network.device_cache import DeviceCache
 from network.downlink_dispatch import Dispatcher
 from network.downlink_frame import PlannedDownlink
+from network.held_state import DeviceCache, SessionTable
 from network.join_handler import Admitted
 from network.receive import Opportunity
-from network.session_table import SessionTable
 from network.shards import Shards, nudge_done
 from network.telemetry import DOWNLINKS
 from registry import downlinks

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from core.messages.frames import GatewayFrame
 from core.messages.uplinks import Reception, Uplink
-from core.model.uplink_identity import uplink_identity
+from core.model.identities import uplink_identity
 from lorawan.commands import DownlinkCommand, encode_commands, parse_uplink_commands
 from lorawan.commands.dev_status import DevStatusAns
 from lorawan.commands.device_time import DeviceTimeAns, DeviceTimeReq
@@ -164,7 +164,7 @@ def _new(
             must_answer=accepted.confirmed or f_ctrl.adr_ack_req or bool(commands) or waits,
         ),
         device_acknowledged=f_ctrl.ack,
-        first_of_session=not before.started,
+        first_of_session=not before.state.started,
         missed=accepted.missed,
         is_off_plan=first.frequency not in _FREQUENCIES
         or (first.spreading_factor, first.bandwidth) not in _DATA_RATES,

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from core.runtime.postgres import Pool
 from network import store
-from network.device_cache import DeviceCache
-from network.session_table import SessionTable
+from network.held_state import DeviceCache, SessionTable
 from network.shards import Shards
 from registry.changes import Change
 

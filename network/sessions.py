@@ -32,11 +32,6 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
     uplink_id: bytes = b""
     receptions: tuple[SessionReception, ...] = ()
 
-    @property
-    def started(self) -> bool:
-        """Whether the device has used the session: before, nothing is sent (docs/protocols.md, row 23)."""
-        return self.state.last_uplink is not None
-
 
 @dataclass(slots=True)
 class HeldSession:

@@ -10,7 +10,7 @@ import structlog
 from core.messages import topics
 from core.messages.batch import UnreadableBatch
 from core.messages.frames import FRAME_BATCHES
-from core.messages.shards import shard_of_slot, slots_of_shard
+from core.messages.topics import shard_of_slot, slots_of_shard
 from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.bus import BUS_AWAY, Bus, Message
 from core.runtime.lease import Lease
@@ -19,8 +19,7 @@ from core.runtime.ownership import fenced
 from core.runtime.postgres import Pool
 from network import store
 from network.deduplication import Deduplication, Group
-from network.device_cache import DeviceCache
-from network.session_table import SessionTable
+from network.held_state import DeviceCache, SessionTable
 from network.settings import NetworkServerSettings
 from network.telemetry import SESSIONS_HELD, SHARDS_OWNED
 from registry.downlinks import Changed, requeue_sending

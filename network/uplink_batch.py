@@ -4,7 +4,6 @@ A crash between any two steps means that the same frames come again and make the
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -13,7 +12,7 @@ import structlog
 
 from core.messages import topics
 from core.messages.batch import encode_batches
-from core.messages.frames import FRAME_BATCHES, GatewayFrame
+from core.messages.frames import FRAME_BATCHES
 from core.messages.uplinks import Uplink
 from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.bus import BUS_AWAY, Bus
@@ -26,32 +25,18 @@ from lorawan.commands.dev_status import DevStatusAns
 from lorawan.frame import MalformedFrame, MType, mtype_of
 from lorawan.mac_state import MacPolicy
 from lorawan.rejections import RejectReason
-from lorawan.session import MAX_F_CNT_GAP
-from network import store, uplink_trace
-from network.deduplication import Group, best_receptions
-from network.device_cache import DeviceCache
+from network import store
+from network.deduplication import Group
 from network.downlink_planner import AnswerCandidate, Downlinks
+from network.held_state import DeviceCache, SessionTable
 from network.join_handler import Admitted, JoinHandler, JoinRejected
 from network.receive import Candidate, Received, RejectedFrame, read_frame, receive_data
 from network.rejections import RejectionLog
-from network.session_table import SessionTable
 from network.sessions import Progress
 from network.settings import NetworkServerSettings
 from network.shards import SERVICE, FrameUnit, Shard, Shards, nudge_done
-from network.telemetry import (
-    DEDUP_RECEPTIONS,
-    F_CNT_GAPS,
-    FRAMES,
-    JOINS,
-    MAC_REFUSED,
-    MIC_FAILURES,
-    OFF_PLAN,
-    PASS_SECONDS,
-    PASSES_RETRIED,
-    QUARANTINED,
-    SESSIONS_HELD,
-    SparseLog,
-)
+from network.telemetry import PASS_SECONDS, PASSES_RETRIED, QUARANTINED, SESSIONS_HELD
+from network.uplink_report import UplinkReport, reception_fields
 from registry.downlinks import Changed, acknowledge_downlinks
 from registry.quarantine import quarantine
 
@@ -61,9 +46,7 @@ MAX_ITEMS = 500  # Of a published message.
 BATCH_EVERY_S = 0.04
 # Of one transaction, after which memory follows and leases are renewed; a backlog brings more than this at once.
 MAX_FRAMES = 2_000
-MIC_FAILED = str(RejectReason.MIC)  # Of a data frame and of a join-request.
 DATA_UP = (MType.UNCONFIRMED_DATA_UP, MType.CONFIRMED_DATA_UP)
-_MTYPE_LABELS = tuple(m_type.name.lower() for m_type in MType)
 
 log = structlog.get_logger()
 
@@ -127,8 +110,7 @@ class Uplinks:
         self._joins = joins
         self._downlinks = downlinks
         self._policy = policy
-        self._refusals = rejections
-        self._sparse = SparseLog()
+        self._report = UplinkReport(devices, rejections)
 
     async def open_shard(self, lease: Lease) -> Shard:
         """Load a shard that was taken."""
@@ -156,7 +138,7 @@ class Uplinks:
         if unit.group is None:
             return None
         if error is not None:
-            log.error("frame_quarantined", exc_info=error, **_reception_fields(unit.group.first))
+            log.error("frame_quarantined", exc_info=error, **reception_fields(unit.group.first))
         reason = QuarantineReason.POISON if error is None else QuarantineReason.DEFECT
         detail = str(unit.shard.lease.crashes) if error is None else _defect(error)
         return FrameUnit(unit.shard, unit.sequences, poison=_quarantined(unit, unit.group, reason, detail))
@@ -176,8 +158,7 @@ class Uplinks:
                 joins = await self._admit(connection, judged)
                 acknowledged = await self._save(connection, judged)
             self._apply(judged, joins)
-        self._count(judged, joins)
-        uplink_trace.write_steps(judged.received, judged.refused, joins, self._devices, judged.now_us)
+        self._write_report(judged, joins)
         self._answer(judged, joins)
         return acknowledged
 
@@ -192,7 +173,7 @@ class Uplinks:
             try:
                 self._judge_group(judged, item, item.group)
             except Exception as broken:
-                log.exception("frame_quarantined", **_reception_fields(item.group.first))
+                log.exception("frame_quarantined", **reception_fields(item.group.first))
                 defect = _quarantined(item, item.group, QuarantineReason.DEFECT, _defect(broken))
                 judged.poison.append(defect)
         return judged
@@ -295,6 +276,14 @@ class Uplinks:
                 for session_id in join.superseded:
                     self._sessions.remove(session_id)
 
+    def _write_report(self, judged: Judged, joins: Sequence[Admitted | JoinRejected]) -> None:
+        QUARANTINED.inc(len(judged.poison))
+        if joins:
+            SESSIONS_HELD.set(len(self._sessions))
+        came = {id(item.group): place for place, item in enumerate(judged.joins)}
+        joins_in_order = sorted(joins, key=lambda join: came[id(join.group)])
+        self._report.write(judged.received, judged.refused, joins_in_order, judged.now_us)
+
     def _answer(self, judged: Judged, joins: Sequence[Admitted | JoinRejected]) -> None:
         self._downlinks.accept(join for join in joins if isinstance(join, Admitted))
         self._downlinks.queue_answers(
@@ -302,82 +291,6 @@ class Uplinks:
             for _, received in judged.received
             if received.opportunity is not None
         )
-
-    def _count(self, judged: Judged, joins: Sequence[Admitted | JoinRejected]) -> None:
-        QUARANTINED.inc(len(judged.poison))
-        frames: Counter[tuple[str, str]] = Counter()
-        heard: Counter[int] = Counter()
-        for item, received in judged.received:
-            frames[_mtype_label(item), received.outcome] += 1
-            if received.progress is not None:
-                heard[len(received.uplink.receptions)] += 1
-            self._log_oddities(received)
-        for item, refused in judged.refused:
-            frames[_mtype_label(item), refused.reason] += 1
-            if item.group is not None:
-                first, dev_addr = item.group.first, refused.dev_addr
-                self._sparse.warning(
-                    "frame_refused", refused.reason, dev_addr=dev_addr.hex(), **_reception_fields(first)
-                )
-                self._refusals.record_rejection(dev_addr, refused.reason, refused.device_id, first.gateway_id)
-        came = {id(item.group): place for place, item in enumerate(judged.joins)}
-        self._count_joins(sorted(joins, key=lambda join: came[id(join.group)]), frames, heard)
-        for (mtype, outcome), count in frames.items():
-            FRAMES.labels(mtype, outcome).inc(count)
-            if outcome == MIC_FAILED:
-                MIC_FAILURES.inc(count)
-        for copies, count in heard.items():
-            DEDUP_RECEPTIONS.observe(copies, count)
-        if joins:
-            SESSIONS_HELD.set(len(self._sessions))
-
-    def _count_joins(
-        self, joins: Sequence[Admitted | JoinRejected], frames: Counter[tuple[str, str]], receptions: Counter[int]
-    ) -> None:
-        for join in joins:
-            JOINS.labels(join.result).inc()
-            frames["join_request", join.result] += 1
-            receptions[len(best_receptions(join.group.receptions))] += 1
-            if isinstance(join, JoinRejected):
-                first, dev_eui = join.group.first, join.dev_eui
-                self._sparse.warning(
-                    "join_refused", join.result, dev_eui=dev_eui.hex(), **_reception_fields(first)
-                )
-                self._refusals.record_rejection(dev_eui, join.result, 0, first.gateway_id, join.dev_nonce)
-            elif not join.repeated:
-                self._refusals.clear_join_rejections(join.device.dev_eui)
-
-    def _log_oddities(self, received: Received) -> None:
-        """Count and log what is odd about an uplink that is published all the same."""
-        device_id = received.session.device_id
-        if received.missed > MAX_F_CNT_GAP:
-            F_CNT_GAPS.inc()
-            self._sparse.warning("f_cnt_gap", "gap", device_id=device_id, missed=received.missed)
-        if received.is_off_plan:
-            OFF_PLAN.inc()
-            uplink = received.uplink
-            self._sparse.warning(
-                "uplink_off_plan",
-                "channel",
-                device_id=device_id,
-                frequency=uplink.frequency,
-                spreading_factor=uplink.spreading_factor,
-                bandwidth=uplink.bandwidth,
-            )
-        if received.mac is not None:
-            for cid in received.mac.rejected:
-                MAC_REFUSED.labels(f"{cid:02x}").inc()
-                self._sparse.warning("mac_command_refused", f"{cid:02x}", device_id=device_id)
-
-
-def _reception_fields(first: GatewayFrame) -> dict[str, str]:
-    """Of a line about a frame: who heard it, and how to follow it."""
-    return {"gw_eui": first.gateway_id.hex(), "trace_id": first.trace_id.hex()}
-
-
-def _mtype_label(item: FrameUnit) -> str:
-    phy_payload = b"" if item.group is None else item.group.phy_payload
-    return _MTYPE_LABELS[phy_payload[0] >> 5] if phy_payload else "none"
 
 
 def _defect(error: Exception) -> str:

@@ -12,7 +12,7 @@ from api.auth import Manager
 from api.fields import Answer, Body, Id, Instant, Text, example
 from api.routes.datastreams import DATASTREAMS
 from core.messages.measurements import Flag, Measurement
-from core.messages.shards import slot_of_asset
+from core.messages.topics import slot_of_asset
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, read_only
 from lorawan.instants import to_us

@@ -3,7 +3,7 @@
 import msgspec
 
 from core.messages.batch import BatchDecoder
-from core.messages.traces import NO_TRACE
+from core.model.identities import NO_TRACE
 
 
 class GatewayFrame(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -14,7 +14,7 @@ class GatewayFrame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `round_trip_us` is the time to the gateway and back, as the bridge has measured it so far; 0: it has not.
     `context` is opaque: it comes back with the request to transmit (`tmst` in Semtech UDP, 4 octets big-endian;
     `rx_info.context` in ChirpStack's contract; `rctx` and `xtime` of a Basics Station, 8 octets each, big-endian).
-    `trace_id` is new with each copy; the uplink keeps that of its first (`core.messages.traces`).
+    `trace_id` is new with each copy; the uplink keeps that of its first (`core.model.identities`).
     """
 
     phy_payload: bytes

@@ -6,7 +6,7 @@ from enum import IntFlag
 import msgspec
 
 from core.messages.batch import BatchDecoder
-from core.messages.traces import NO_TRACE
+from core.model.identities import NO_TRACE
 
 
 class Flag(IntFlag):

@@ -1,4 +1,8 @@
-"""The subjects of the bus, in one place."""
+"""The subjects of the bus, and their shards (docs/architecture.md, "Slots, shards, owners")."""
+
+from zlib import crc32
+
+from lorawan.identifiers import SLOTS
 
 FRAMES = "FRAMES"
 UPLINKS = "UPLINKS"
@@ -41,3 +45,18 @@ def gateway_down(gateway_id: bytes) -> str:
 def gateway_claim(gateway_id: bytes) -> str:
     """A replica says that it holds this gateway's path from now on; the former holder lets go."""
     return f"territoire.gateway.{gateway_id.hex()}.claim"
+
+
+def shard_of_slot(slot: int, shards: int) -> int:
+    """The shard that owns `slot` when there are `shards` of them."""
+    return slot % shards
+
+
+def slot_of_asset(asset_id: int) -> int:
+    """The slot (0 to 15) of an asset's measurements: crc32 over its id, 4 big-endian bytes."""
+    return crc32(asset_id.to_bytes(4, "big")) & (SLOTS - 1)
+
+
+def slots_of_shard(shard: int, shards: int) -> list[int]:
+    """Every slot of a shard."""
+    return [slot for slot in range(SLOTS) if slot % shards == shard]

@@ -3,7 +3,7 @@
 import msgspec
 
 from core.messages.batch import BatchDecoder
-from core.messages.traces import NO_TRACE
+from core.model.identities import NO_TRACE
 
 
 class Reception(msgspec.Struct, frozen=True, array_like=True, gc=False):

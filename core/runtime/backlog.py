@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 
 import structlog
 from prometheus_client import Gauge
 
+from core.runtime.bus import Backlog, raise_if_cancelled
 from core.runtime.errors import describe
-from core.runtime.lifetime import raise_if_cancelled
 
 ASK_EVERY_S = 10.0
 
@@ -23,15 +22,6 @@ REDELIVERED = Gauge(
 )
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """Messages of a consumer: not handed out yet, handed out and not acknowledged, and of those more than once."""
-
-    waiting: int
-    unacknowledged: int
-    redelivered: int
 
 
 @asynccontextmanager

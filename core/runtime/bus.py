@@ -24,10 +24,8 @@ from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
 from core.messages import topics
-from core.runtime.backlog import Backlog
 from core.runtime.bus_connection import connected
 from core.runtime.errors import describe
-from core.runtime.lifetime import raise_if_cancelled
 from core.runtime.streams import MEASUREMENTS_STREAM, STREAMS
 from core.runtime.waiting import Waiting
 
@@ -41,6 +39,26 @@ NoResponders = nats.errors.NoRespondersError
 BUS_AWAY = (nats.errors.Error, JetStreamError, OSError, TimeoutError)
 
 log = structlog.get_logger()
+
+
+def raise_if_cancelled() -> None:
+    """End a task that was cancelled and does not know it.
+
+    Python 3.11's wait_for, which the drivers of both brokers use, forgets a cancellation that comes together with
+    the answer: called after each such answer, this remembers it.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Messages of a consumer: not handed out yet, handed out and not acknowledged, and of those more than once."""
+
+    waiting: int
+    unacknowledged: int
+    redelivered: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,17 +30,6 @@ SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 log = structlog.get_logger()
 
 
-def raise_if_cancelled() -> None:
-    """End a task that was cancelled and does not know it.
-
-    Python 3.11's wait_for, which the drivers of both brokers use, forgets a cancellation that comes together with
-    the answer: called after each such answer, this remembers it.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
 async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> bool:
     """Returns whether `main` ended by itself, and not because its time was up."""
     loop = asyncio.get_running_loop()

@@ -24,7 +24,7 @@ from paho.mqtt.properties import Properties
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from core.runtime.lifetime import raise_if_cancelled
+from core.runtime.bus import raise_if_cancelled
 from core.runtime.settings import OptionalBroker
 from core.runtime.waiting import Waiting, network_reason
 

@@ -1,7 +1,7 @@
 """Trace steps: for a traced frame, each process writes a line of the log, and a span where a collector is set.
 
-A frame is traced or not by its trace id alone, so all its steps are written or none (`core.messages.traces`). What
-concerns people, a notification and its delivery, is written of every frame.
+A frame is traced or not by its trace id alone, so all its steps are written or none (`core.model.identities`).
+What concerns people, a notification and its delivery, is written of every frame.
 """
 
 import time
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import structlog
 from prometheus_client import Counter
 
-from core.messages.traces import NO_TRACE, limit_of, span_of, traceparent
+from core.model.identities import NO_TRACE, limit_of, span_of, traceparent
 from core.runtime.clock import wall_clock_us
 from core.runtime.token_bucket import TokenBucket
 

@@ -16,7 +16,7 @@ from chirpstack_api import integration
 from google.protobuf import json_format
 
 from core.messages import topics
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe
 from core.runtime.mqtt import MqttMessage, MqttSession

@@ -15,7 +15,7 @@ from chirpstack_api import common, gw, integration
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from core.model.uplink_identity import F_CNT_END
+from core.model.identities import F_CNT_END
 from lorawan.regions.eu868 import EU868
 
 # ChirpStack's identifiers are UUIDs, ours are not: these stay what they are as long as ours do.

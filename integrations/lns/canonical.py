@@ -1,8 +1,7 @@
 """Turns an adapter's uplink into ours (docs/architecture.md, "An uplink has one identity and one time"). Pure."""
 
-from core.messages.traces import NO_TRACE
 from core.messages.uplinks import Uplink
-from core.model.uplink_identity import counter_of_message, message_identity, uplink_identity
+from core.model.identities import NO_TRACE, counter_of_message, message_identity, uplink_identity
 from integrations.lns.lns_uplink import LnsUplink
 
 CLOCK_TOLERANCE_US = 30_000_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from core.messages import topics
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.postgres import Pool
 from core.runtime.repeating import repeat

@@ -14,7 +14,7 @@ from datetime import timedelta
 import structlog
 
 from core.messages import topics
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.runtime.errors import describe
 from core.runtime.lease import Lease
 from core.runtime.ownership import fenced

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import structlog
 
-from core.messages.traces import new_trace
+from core.model.identities import new_trace
 from core.runtime.tracing import TRACES
 from integrations.lns.adapters import read
 from integrations.lns.canonical import canonical

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from core.messages import topics
 from core.messages.batch import encode_batches
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.messages.uplinks import Uplink
 from core.runtime.bus import Bus
 from integrations.lns.telemetry import PUBLISH_SECONDS

@@ -23,7 +23,7 @@ from alerting.store import create_endpoint
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
-from core.messages.shards import shard_of_slot, slot_of_asset
+from core.messages.topics import shard_of_slot, slot_of_asset
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.lease import read_shards
 from core.runtime.postgres import Pool, open_pool

@@ -18,8 +18,8 @@ from alerting.engine_store import StateKey, StateRow, Watched
 from alerting.rules import Condition, RuleState
 from alerting.shard_memory import Memory
 from core.messages.frames import GatewayFrame
-from gateways.semtech_frames import frames_of
-from ingest.device import KnownDevice, Serving
+from gateways.semtech_udp import frames_of
+from ingest.pipeline import KnownDevice, Serving
 from lab.gateway import rxpk
 from lab.load.pacer import ON_CHANNELS
 from lorawan.gateway.semtech_udp import PushData, parse_datagram

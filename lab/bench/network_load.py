@@ -15,9 +15,9 @@ from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.downlinks import TransmitReply, decode_request, encode_transmit
 from core.messages.frames import GatewayFrame
-from core.messages.shards import shard_of_slot
-from core.messages.traces import new_trace
+from core.messages.topics import shard_of_slot
 from core.messages.uplinks import UPLINK_BATCHES
+from core.model.identities import new_trace
 from core.runtime.bus import Bus, ShardReader, connect_bus
 from core.runtime.lease import read_shards
 from core.runtime.postgres import Pool, open_pool

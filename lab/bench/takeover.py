@@ -23,13 +23,12 @@ from typing import Any
 import msgspec
 import structlog
 
-from core.messages.shards import slots_of_shard
+from core.messages.topics import slots_of_shard
 from core.runtime.postgres import Pool, open_pool
 from lorawan.crypto import wrap_key
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
 from network import store
-from network.device_cache import DeviceCache
-from network.session_table import SessionTable
+from network.held_state import DeviceCache, SessionTable
 from registry.schema import migrate
 from services.supervisor.launch import Launch
 from services.supervisor.ports import free_tcp_port

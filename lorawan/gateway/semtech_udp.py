@@ -3,13 +3,15 @@
 There is no authentication and no retransmission in it: whatever is said here comes from anybody.
 """
 
+from binascii import a2b_base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, MsgspecError, Raw, Struct, UnsetType
+from msgspec.json import Decoder
 
 from lorawan.gateway.lenient import (
     base64_of,
@@ -18,10 +20,13 @@ from lorawan.gateway.lenient import (
     number,
     salvaged_elements,
     text_of,
+    time_us_of,
+    utc_us_of_gps_ms,
     whole_json,
 )
-from lorawan.gateway.semtech_plain import read_plain_rxpks
 from lorawan.gateway.semtech_rxpk import (
+    LORA_BY_NAME,
+    MAX_FREQUENCY,
     MAX_PHY_PAYLOAD,
     RejectedRxPk,
     RxPk,
@@ -39,6 +44,8 @@ GATEWAY_HEADER_LENGTH = 12
 # A forwarder reads a PULL_RESP into 1000 octets and loses a longer one without a word.
 MAX_PULL_RESP = 999
 FSK_DEVIATION = 25_000
+_CRC_OK = 1
+_MAX_INDEX = 0xFF
 
 
 class MalformedDatagram(ValueError):
@@ -251,3 +258,69 @@ def _warning_of(answer: dict[str, Any]) -> str:
 
 def _header(kind: DatagramType, token: bytes) -> bytes:
     return bytes((VERSION, *token[:2], kind))
+
+
+class _PlainRxPk(Struct, gc=False):
+    """What nearly every `rxpk` says. Whatever else it says that we read makes it one for the lenient reader."""
+
+    data: str
+    freq: float
+    datr: str
+    rssi: float
+    lsnr: float
+    tmst: int | None = None
+    time: str | None = None
+    tmms: int | None = None
+    codr: str = ""
+    stat: int = _CRC_OK
+    chan: int = 0
+    ant: int = 0
+    rsig: Raw | UnsetType = UNSET
+
+
+class _PlainBody(Struct, gc=False):
+    rxpk: list[_PlainRxPk]
+    stat: Raw | UnsetType = UNSET
+
+
+_decode = Decoder(_PlainBody).decode
+
+
+def read_plain_rxpks(body: bytes) -> tuple[RxPk, ...] | None:
+    """The frames of a PUSH_DATA that holds LoRa frames with a good CRC and nothing else; None for any other."""
+    try:
+        said = _decode(body)
+        if said.stat is not UNSET:
+            return None
+        return tuple([_rxpk_of(element) for element in said.rxpk])
+    except (MsgspecError, ValueError, KeyError, OverflowError, RecursionError):
+        return None
+
+
+def _rxpk_of(said: _PlainRxPk) -> RxPk:
+    """Raises ValueError or KeyError for what the lenient reader is to judge."""
+    phy_payload = a2b_base64(said.data, strict_mode=True)
+    frequency = round(said.freq * 1e6)
+    channel, antenna, tmst = said.chan, said.ant, said.tmst
+    if not (
+        said.stat == _CRC_OK
+        and said.rsig is UNSET
+        and 0 < len(phy_payload) <= MAX_PHY_PAYLOAD
+        and 0 < frequency <= MAX_FREQUENCY
+        and 0 <= channel <= _MAX_INDEX
+        and 0 <= antenna <= _MAX_INDEX
+    ):
+        raise ValueError("not plain")
+    return RxPk(
+        phy_payload,
+        None if tmst is None else tmst & 0xFFFF_FFFF,
+        frequency,
+        LORA_BY_NAME[said.datr],
+        said.rssi,
+        said.lsnr,
+        said.codr,
+        None if said.time is None else time_us_of(said.time),
+        None if said.tmms is None else utc_us_of_gps_ms(said.tmms),
+        channel,
+        antenna,
+    )

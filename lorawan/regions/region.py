@@ -1,7 +1,7 @@
 """The type of a regional plan: data rates, channels, receive windows, limits of emission."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 HOUR_US = 3_600_000_000
 
@@ -73,11 +73,11 @@ class Region:
     max_payload: tuple[int, ...]
     """By data rate: N, the most octets of FRMPayload and FOpts without repeater (docs/protocols.md, row 33)."""
     sub_bands: tuple[SubBand, ...]
+    uplink_channels: tuple[Channel, ...] = field(init=False)
+    """The channels of a device that has joined, in the order of a channel mask."""
 
-    @property
-    def uplink_channels(self) -> tuple[Channel, ...]:
-        """The channels of a device that has joined, in the order of a channel mask."""
-        return self.default_channels + self.cf_list_channels
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "uplink_channels", self.default_channels + self.cf_list_channels)
 
     def data_rate_of(self, spreading_factor: int, bandwidth: int) -> int | None:
         """The index of a LoRa data rate; None when the plan has no such one (Hz)."""

@@ -14,10 +14,10 @@ from gateways.chirpstack_mqtt import ChirpStackMqtt
 from gateways.frontend import Frontend
 from gateways.gateway_activity import Activity
 from gateways.gateway_status import show_gateways
+from gateways.gateway_times import RoundTrips
 from gateways.known_gateways import Gateways, LastSeen
 from gateways.paths import Paths
 from gateways.radio import Radios
-from gateways.round_trip import RoundTrips
 from gateways.semtech_udp import SemtechUdp
 from gateways.transmission_store import Statuses
 from gateways.transmitter import Transmitter

@@ -10,10 +10,9 @@ from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.errors import describe
 from core.runtime.ownership import Sharded, ShardOwner
 from ingest.codec_suspension import Suspension
-from ingest.gateways import KnownGateways
-from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry
 from ingest.publishing import MeasurementPublisher
+from ingest.registry_cache import KnownDevices, KnownGateways
 from ingest.scripts import Scripts
 from ingest.shadows import Shadows
 from ingest.store import Store

@@ -5,14 +5,13 @@ from collections.abc import Awaitable, Callable
 
 from core.messages import topics
 from core.runtime.ownership import Sharded, ShardOwner
-from network.device_cache import DeviceCache
 from network.downlink_dispatch import Dispatcher
 from network.downlink_planner import Downlinks
+from network.held_state import DeviceCache, SessionTable
 from network.join_handler import JoinHandler
 from network.multicast import Multicasts
 from network.registry_changes import RegistryChanges
 from network.rejections import RejectionLog
-from network.session_table import SessionTable
 from network.shards import SERVICE, Shards
 from network.uplink_batch import Uplinks, worker_of
 from registry.changes import RegistryWatcher

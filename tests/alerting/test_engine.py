@@ -16,7 +16,7 @@ from alerting.rules import Observation
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.measurements import Flag, Measurement
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.runtime.bus import Message, connect_bus
 from core.runtime.lease import Lease, LeaseLost, take_lease
 from core.runtime.postgres import Pool, tenant_transaction

@@ -12,7 +12,7 @@ from alerting import alert_rows, partners
 from alerting.alert_rows import Orphan
 from alerting.engine import Engine
 from alerting.rulebook import Rulebook, slot_of
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.runtime.lease import Lease, take_lease
 from core.runtime.postgres import Pool, tenant_transaction
 from tests.alerting.sending import KEYS

@@ -12,8 +12,8 @@ from alerting.queue import decode_message
 from alerting.rulebook import Rulebook, slot_of
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
-from core.messages.shards import shard_of_slot
-from core.messages.traces import new_trace
+from core.messages.topics import shard_of_slot
+from core.model.identities import new_trace
 from core.runtime.lease import take_lease
 from core.runtime.postgres import Pool
 from tests.alerting.crashes import message_of

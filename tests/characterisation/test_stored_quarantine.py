@@ -4,7 +4,7 @@ from typing import Any
 
 from core.messages.uplinks import UPLINK_BATCHES
 from core.runtime.postgres import Pool
-from ingest.uplink_trace import trace_of
+from ingest.uplink_shards import trace_of
 from tests.characterisation.test_bus_messages import TRACE_ID, UPLINKS, UPLINKS_WITHOUT_TRACE
 from tests.ingest.conftest import Planted
 

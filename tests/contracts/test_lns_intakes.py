@@ -11,10 +11,10 @@ import pytest
 
 from core.messages import topics
 from core.messages.batch import encode_batch
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.messages.uplinks import Reception as HeardBy
 from core.messages.uplinks import Uplink
-from core.model.uplink_identity import F_CNT_END, uplink_identity
+from core.model.identities import F_CNT_END, uplink_identity
 from core.runtime.bus import connect_bus
 from core.runtime.mqtt import MqttSession
 from integrations.lns.http_push import ACKNOWLEDGED_WITHIN_S

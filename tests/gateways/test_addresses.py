@@ -1,6 +1,6 @@
 import pytest
 
-from gateways.address_lock import AddressLock
+from gateways.admission import AddressLock
 from lorawan.gateway.semtech_udp import DatagramType
 from lorawan.identifiers import GatewayId
 

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from core.messages import topics
 from core.messages.frames import FRAME_BATCHES, GatewayFrame
-from core.messages.shards import shard_of_slot
-from core.messages.traces import limit_of
+from core.messages.topics import shard_of_slot
+from core.model.identities import limit_of
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.tracing import TRACES
 from gateways.batcher import MAX_ITEMS, Batcher

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from core.messages import topics
 from core.runtime.postgres import Pool
-from gateways.round_trip import RoundTrips
+from gateways.gateway_times import RoundTrips
 from lorawan.identifiers import DevAddr, GatewayId
 from lorawan.regions import EU868
 from lorawan.session import Session

@@ -1,5 +1,5 @@
-from gateways import rate_limits
-from gateways.rate_limits import BURST_S, SWEEP_EVERY_S, Limits
+from gateways import admission
+from gateways.admission import BURST_S, SWEEP_EVERY_S, Limits
 
 OURS = bytes(8)
 
@@ -24,7 +24,7 @@ def test_an_address_that_speaks_for_nobody_has_its_own_rate() -> None:
 
 
 def test_invented_addresses_fill_no_memory_and_those_that_spoke_before_are_heard(monkeypatch) -> None:
-    monkeypatch.setattr(rate_limits, "MAX_ADDRESSES", 3)
+    monkeypatch.setattr(admission, "MAX_ADDRESSES", 3)
     limited = Limits(gateway_rate=1, address_rate=10)
 
     heard = [limited.of_address(f"192.0.2.{last}", 0.0) for last in range(5)]

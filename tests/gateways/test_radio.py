@@ -7,8 +7,8 @@ from prometheus_client import REGISTRY
 from core.model.entities import Gateway
 from core.runtime.postgres import Pool
 from gateways import gateway_metrics
+from gateways.gateway_times import RoundTrips
 from gateways.radio import Radios
-from gateways.round_trip import RoundTrips
 from gateways.transmission_store import Statuses
 from lorawan.identifiers import GatewayId
 from registry.gateways import read_gateways

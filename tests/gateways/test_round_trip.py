@@ -1,4 +1,4 @@
-from gateways.round_trip import SAMPLES, RoundTrip
+from gateways.gateway_times import SAMPLES, RoundTrip
 
 
 def test_nothing_is_known_before_the_first() -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateways.reception_time import reception_time_us
+from gateways.gateway_times import reception_time_us
 
 NOW = 1_795_559_600_000_000
 S = 1_000_000

@@ -12,7 +12,7 @@ import pytest
 
 from core.messages import topics
 from core.messages.batch import encode_batch
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.messages.uplinks import Reception, Uplink
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool

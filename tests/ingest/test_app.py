@@ -11,16 +11,15 @@ import pytest
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.measurements import MEASUREMENT_BATCHES, Measurement
-from core.messages.shards import shard_of_slot, slot_of_asset
+from core.messages.topics import shard_of_slot, slot_of_asset
 from core.messages.uplinks import UPLINK_BATCHES, Reception, Uplink
 from core.runtime.bus import Bus
 from core.runtime.lease import take_lease
 from core.runtime.ownership import ShardsLost
 from core.runtime.postgres import Pool, connect
 from ingest.batch import UplinkMessage
-from ingest.gateways import KnownGateways
-from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry, prepare
+from ingest.registry_cache import KnownDevices, KnownGateways
 from ingest.store import Store
 
 Ingesting = Callable[..., AbstractAsyncContextManager[None]]

@@ -18,10 +18,9 @@ from decoders.canonical import Decoded, Reading
 from decoders.codec import Codec
 from ingest import prepare as steps
 from ingest.batch import UplinkMessage
-from ingest.gateways import KnownGateways
-from ingest.known_devices import KnownDevices
 from ingest.pipeline import interpret
 from ingest.prepare import Registry, prepare
+from ingest.registry_cache import KnownDevices, KnownGateways
 from ingest.store import Store
 from registry.changes import RegistryWatcher
 from registry.sharing import History, transfer_asset

@@ -3,7 +3,7 @@
 import nats
 
 from core.messages import topics
-from core.messages.shards import shard_of_slot, slot_of_asset
+from core.messages.topics import shard_of_slot, slot_of_asset
 from core.runtime.bus import Bus
 from tests.ingest.test_app import (
     NOW_US,

@@ -14,10 +14,9 @@ from core.runtime.postgres import Pool
 from core.runtime.telemetry import configure_logs
 from decoders.codec import Codec
 from ingest.batch import UplinkMessage
-from ingest.gateways import KnownGateways
-from ingest.known_devices import KnownDevices
 from ingest.pipeline import Interpreted, interpret
 from ingest.prepare import Registry, prepare
+from ingest.registry_cache import KnownDevices, KnownGateways
 from ingest.scripts import call_of
 from registry.changes import POLL_S, RegistryWatcher
 from registry.decoding_keys import delete_device_key, set_device_key, set_profile_key

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from core.messages.uplinks import Reception, Uplink
 from core.runtime.postgres import Pool
 from ingest.batch import UplinkMessage
-from ingest.gateways import KnownGateways
-from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry, prepare
+from ingest.registry_cache import KnownDevices, KnownGateways
 from ingest.store import Store, Written
 
 MakeUplink = Callable[..., Uplink]

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from core.messages.uplinks import Uplink
-from ingest.identity import SAME_WITHIN_US, Stored, digest_of, seen_key, sort_out, stored_as
+from ingest.identity import SAME_WITHIN_US, Stored, seen_key, sort_out, stored_as
 
 NOW_US = 1_795_597_200_000_000  # 2026-11-25
 A, B = b"a" * 16, b"b" * 16
@@ -27,13 +27,6 @@ def uplink(uplink_id: bytes = A, session_id: int = 1, time_us: int = NOW_US, **c
         "receptions": [],
     }
     return Uplink(**(values | changes))
-
-
-def test_the_digest_is_the_start_of_sha_256_over_port_and_payload() -> None:
-    # printf '\x00\x55\x01' | sha256sum
-    expected = "baa6c6516293ae71"
-
-    assert digest_of(uplink()).to_bytes(8, "big", signed=True).hex() == expected
 
 
 def test_another_port_another_payload_and_another_counter_have_other_keys() -> None:

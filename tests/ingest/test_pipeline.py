@@ -13,8 +13,7 @@ from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.catalogue import CODECS
 from decoders.codec import Codec
 from decoders.containers import ContainerGeometry
-from ingest.device import KnownDevice, Serving
-from ingest.pipeline import interpret, place, problem_of
+from ingest.pipeline import KnownDevice, Serving, interpret, place, problem_of
 
 NOW_US = 1_795_597_200_000_000  # 2026-11-25
 DAY_US = 86_400_000_000

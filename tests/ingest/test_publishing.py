@@ -11,8 +11,7 @@ from core.messages.measurements import MEASUREMENT_BATCHES, traced
 from core.messages.uplinks import Uplink
 from ingest import publishing
 from ingest.batch import by_slot
-from ingest.device import Serving
-from ingest.pipeline import Interpreted
+from ingest.pipeline import Interpreted, Serving
 from ingest.publishing import cut
 
 INSTANTS = st.integers(0, 3)

@@ -18,11 +18,10 @@ from core.runtime.postgres import Pool, PostgresError
 from decoders.javascript.pool import CodecPool, PoolUnavailable
 from ingest import redecode as redecoding
 from ingest.batch import UplinkMessage
-from ingest.gateways import KnownGateways
-from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry, prepare
 from ingest.recount import recount
 from ingest.redecode import redecode_next
+from ingest.registry_cache import KnownDevices, KnownGateways
 from ingest.rollups import roll_up
 from ingest.scripts import Scripts
 from ingest.store import Store

@@ -4,9 +4,8 @@ import pytest
 
 from core.runtime.bus import Bus
 from ingest.batch import UplinkMessage
-from ingest.gateways import KnownGateways
-from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry, prepare
+from ingest.registry_cache import KnownDevices, KnownGateways
 from registry.changes import RegistryWatcher
 from tests.ingest.test_app import CONTAINER, EM310, MakeUplink, Planted
 
@@ -53,7 +52,7 @@ async def test_a_new_codec_a_new_container_and_a_replaced_device_are_live_at_the
 async def test_a_gateway_registered_while_ingest_runs_is_known_at_its_next_reception(
     planted: Planted, bus: Bus, make_uplink: MakeUplink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.gateways.READ_AGAIN_EVERY_S", 0.0)
+    monkeypatch.setattr("ingest.registry_cache.READ_AGAIN_EVERY_S", 0.0)
     pool = planted.pool
     device_id = await planted.device(await planted.profile("milesight.em400"))
     registry = Registry(pool, KnownDevices(pool), KnownGateways(pool))

@@ -8,9 +8,8 @@ import pytest
 from core.messages.uplinks import Uplink
 from decoders.javascript.pool import Answer, Call, PoolUnavailable
 from ingest.batch import Prepared, UplinkMessage
-from ingest.gateways import KnownGateways
-from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry, prepare
+from ingest.registry_cache import KnownDevices, KnownGateways
 from ingest.scripts import Scripts
 from ingest.workers import LateWorkers, NoWorkers
 from tests.ingest.conftest import Planted

@@ -7,14 +7,13 @@ import pytest
 from msgspec import structs
 from structlog.testing import capture_logs
 
-from core.messages.traces import limit_of
 from core.messages.uplinks import Uplink
+from core.model.identities import limit_of
 from core.runtime.tracing import TRACES
-from ingest import uplink_trace
+from ingest import uplink_shards
 from ingest.batch import UplinkMessage
-from ingest.gateways import KnownGateways
-from ingest.known_devices import KnownDevices
 from ingest.prepare import Registry, prepare
+from ingest.registry_cache import KnownDevices, KnownGateways
 from ingest.store import Store
 
 TRACED, OTHER = bytes(15) + b"\1", b"\xff" * 16
@@ -38,7 +37,7 @@ async def test_traced_uplinks_have_a_step_once_stored_and_quarantined_ones_a_lin
     written = await Store(planted.pool).write([], prepared)
 
     with capture_logs() as said:
-        uplink_trace.write_steps(prepared, written, devices, 0)
+        uplink_shards.write_steps(prepared, written, devices, 0)
 
     dev_eui = await planted.pool.fetchval("SELECT encode(dev_eui, 'hex') FROM device")
     assert [(line["event"], line["trace_id"], line.get("outcome", line["reason"])) for line in said] == [
@@ -51,4 +50,4 @@ async def test_traced_uplinks_have_a_step_once_stored_and_quarantined_ones_a_lin
 
 @pytest.mark.parametrize("data", [b"", b"\x01 a message that was never read", b"\x91\x01"])
 def test_what_is_no_uplink_has_no_trace(data: bytes) -> None:
-    assert uplink_trace.trace_of(data) is None
+    assert uplink_shards.trace_of(data) is None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.messages.uplinks import Reception as HeardBy
 from core.messages.uplinks import Uplink
-from core.model.uplink_identity import F_CNT_END, uplink_identity
+from core.model.identities import F_CNT_END, uplink_identity
 from integrations.lns.adapters import ADAPTERS, read
 from integrations.lns.canonical import canonical
 from integrations.lns.lns_uplink import (

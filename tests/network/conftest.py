@@ -13,7 +13,7 @@ from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.downlinks import TransmitReply, TransmitRequest, decode_request, encode_transmit
 from core.messages.frames import GatewayFrame
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.messages.uplinks import UPLINK_BATCHES, Uplink
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.downlinks import TransmitReply, decode_request, encode_transmit
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.messages.uplinks import UPLINK_BATCHES
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.frames import GatewayFrame
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from lorawan.frame import DownlinkFrame, routing_slot
 from tests.network.conftest import GATEWAYS, SHARDS, Network, RadioDevice, now_us
 

@@ -1,5 +1,5 @@
 from lorawan.identifiers import slot_of_dev_eui
-from network.device_cache import DeviceCache
+from network.held_state import DeviceCache
 
 
 async def test_the_device_of_a_session_of_ours_is_known_though_its_slot_is_not_yet(idle_network) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from core.messages import topics
 from core.messages.downlinks import TransmitReply, TransmitRequest, encode_transmit
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.runtime.lease import take_lease
 from lorawan.commands import parse_downlink_commands
 from lorawan.commands.device_time import DeviceTimeAns
@@ -20,11 +20,10 @@ from lorawan.mac_state import MacState
 from lorawan.session import Session
 from network import downlink_store
 from network.deduplication import Deduplication
-from network.device_cache import DeviceCache
 from network.downlink_dispatch import Dispatcher
 from network.downlink_planner import AnswerCandidate, Downlinks
+from network.held_state import DeviceCache, SessionTable
 from network.receive import Opportunity
-from network.session_table import SessionTable
 from network.sessions import HeldSession, Progress
 from network.shards import SERVICE, Shard, Shards
 from registry.downlinks import read_downlink

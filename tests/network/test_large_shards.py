@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from core.messages.shards import slots_of_shard
+from core.messages.topics import slots_of_shard
 from core.runtime.postgres import Pool
 from lab.bench.takeover import KEK, PLANT, SHARD, SHARDS, addresses, take_shard
 from lorawan.crypto import wrap_key

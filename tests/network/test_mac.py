@@ -5,7 +5,7 @@ import pytest
 
 from core.messages import topics
 from core.messages.batch import encode_batch
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from lorawan.commands import encode_commands, parse_downlink_commands
 from lorawan.commands.dev_status import DevStatusAns, DevStatusReq
 from lorawan.commands.link_adr import LinkAdrAns, LinkAdrReq

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.messages import topics
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from lorawan.crypto import Direction, SessionCipher, SessionKeys, wrap_key
 from lorawan.frame import DownlinkFrame
 from lorawan.identifiers import DevAddr

@@ -7,7 +7,7 @@ from asyncio.subprocess import DEVNULL, Process
 
 from core.messages import topics
 from core.messages.batch import encode_batch
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from lorawan.frame import routing_slot
 
 ENDS = 9

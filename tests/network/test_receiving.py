@@ -10,9 +10,8 @@ from lorawan.mac_state import DAY_US, MacPolicy, MacState, all_channels
 from lorawan.regions import EU868
 from lorawan.session import Session, build_uplink
 from network.deduplication import Group
-from network.device_cache import DeviceCache
+from network.held_state import DeviceCache, SessionTable
 from network.receive import Candidate, Received, RejectedFrame, read_frame, receive_data
-from network.session_table import SessionTable
 from network.sessions import HeldSession, Progress
 
 DEV_ADDR = DevAddr(bytes.fromhex("01020304"))

@@ -2,7 +2,7 @@ from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.identifiers import DevAddr
 from lorawan.mac_state import MacState
 from lorawan.session import LastUplink, Session
-from network.session_table import SessionTable
+from network.held_state import SessionTable
 from network.sessions import HeldSession, Progress
 
 CIPHER = SessionCipher(SessionKeys(bytes(16), bytes(16)))
@@ -50,7 +50,7 @@ def test_a_session_that_is_held_is_not_replaced() -> None:
     table.add_session(held(1, used=True))
     table.add_session(held(1))
 
-    assert table.of_device(1)[0].progress.started
+    assert table.of_device(1)[0].progress.state.started
     assert len(table) == 1
 
 

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 
-from network.telemetry import CountedHistogram
+from network.uplink_report import CountedHistogram
 
 BUCKETS = (1, 2, 3, 6)
 

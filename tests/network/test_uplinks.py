@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 
 from core.messages import topics
 from core.messages.batch import encode_batch
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.clock import wall_clock_us
 from core.runtime.postgres import connect

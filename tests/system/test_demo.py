@@ -16,7 +16,7 @@ import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from core.messages.traces import span_of
+from core.model.identities import span_of
 from lab.fleet.pilot import PILOT_DEVICES, plan_pilot
 from lab.simulator.demo import NAME, REPORT
 from lab.simulator.report import MOST_MEMORY_MB

@@ -1,13 +1,15 @@
 """How many files a reader has to open to follow one datagram in steady traffic, from the socket to the commit.
 
 Bridge, network and ingest run in one process, and a profiler says which files' code is run between the sending of
-a datagram and the commit of what it measures. What is run for each of several datagrams counts. What goes on next
-to it, on timers or in answer, runs in tasks of its own and does not count; nor do codecs. docs/architecture.md has
-the list.
+a datagram and the commit of what it measures. What is run for most of several datagrams counts: ingest may commit
+before network has finished its report. What goes on next to it, on timers or in answer, runs in tasks of its own
+and does not count; nor do codecs. docs/architecture.md has the list.
 """
 
 import asyncio
+import re
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -34,13 +36,13 @@ from tests.ingest.conftest import EM400, Planted, planted, planted_in
 
 __all__ = ["bridge_settings", "gateway_id", "planted", "planted_in"]
 
-AT_MOST = 55
+AT_MOST = 40
 ROOT = Path(__file__).parents[2]
 OURS = ("core", "gateways", "ingest", "lorawan", "network", "registry", "services")
-BESIDE = (
-    "plan downlinks", "downlink to", "tell multicast groups", "save", "show gateways", "watch", "own shards",
-    "listen", "keep", "_while_bus_answers", "publish a batch", "expire", "compare shadows", "suspend",
-)  # fmt: skip
+# The tasks by which a datagram goes on, by the beginning of their names; up to its batch it is in none. `Task-` is
+# a task without a name: network publishes in one. Timers and answers have tasks of their own, which on a loaded
+# machine run during every datagram.
+ON_THE_WAY = ("publish frames of shard", "_serve_anew of shard", "work off ", "commit a batch", "Task-")
 WARM_UP, WATCHED = 6, 10
 JOINED = """
 UPDATE device SET slot = $2, activation = 'OTAA', app_key_wrapped = $3, kek_id = 'k' WHERE id = $1
@@ -68,7 +70,7 @@ def executed() -> Generator[tuple[set[str], asyncio.Event]]:
             return
         if frame.f_code is after_commit:
             committed.set()
-        elif not _is_beside():
+        elif _is_on_the_way():
             files.add(frame.f_code.co_filename)
 
     sys.setprofile(record_file)
@@ -81,9 +83,16 @@ def executed() -> Generator[tuple[set[str], asyncio.Event]]:
         files |= {file for file in named if file.split("/")[0] in OURS}
 
 
-def _is_beside() -> bool:
+def _is_on_the_way() -> bool:
     task = asyncio.current_task()
-    return task is not None and task.get_name().startswith(BESIDE)
+    return task is None or task.get_name().startswith(ON_THE_WAY)
+
+
+def drawn() -> set[str]:
+    """The names in the drawing of docs/architecture.md."""
+    page = (ROOT / "docs/architecture.md").read_text()
+    drawing = page.split("## One datagram, file by file")[1].split("```")[1]
+    return set(re.findall(r"\w+", drawing))
 
 
 @asynccontextmanager
@@ -136,5 +145,9 @@ async def test_datagram_in_steady_traffic_runs_code_of_few_files(
                 if number > WARM_UP:
                     found.append(files)
 
-    files = sorted(set[str].intersection(*found))
+    times = Counter(file for files in found for file in files)
+    files = sorted(file for file, count in times.items() if count > WATCHED / 2)
+    assert "gateways/batcher.py" in files
+    assert {"network/store.py", "ingest/store.py"} <= set(files)
     assert len(files) <= AT_MOST, "\n".join(files)
+    assert [file for file in files if Path(file).stem not in drawn()] == []

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.messages import topics
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.runtime.postgres import Pool
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

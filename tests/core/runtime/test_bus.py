@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from core.messages import topics
-from core.runtime.bus import BUS_AWAY, NoResponders, connect_bus
+from core.runtime.bus import BUS_AWAY, NoResponders, connect_bus, raise_if_cancelled
 
 
 async def test_a_taken_shard_gives_everything_unacknowledged_again_in_order(nats_url: str) -> None:
@@ -84,3 +84,20 @@ async def test_publishing_without_a_stream_is_an_error_that_can_be_retried(nats_
     async with connect_bus(nats_url, "test") as bus:
         with pytest.raises(BUS_AWAY):
             await bus.publish_once(topics.frames(0), b"x")
+
+
+async def test_a_cancellation_that_comes_together_with_an_answer_is_not_forgotten() -> None:
+    answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def ask() -> str:
+        answered = await asyncio.wait_for(answer, 10)
+        raise_if_cancelled()
+        return answered
+
+    asking = asyncio.create_task(ask())
+    await asyncio.sleep(0)
+    answer.set_result("too late")
+    asking.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asking

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from prometheus_client import REGISTRY
 
-from core.messages.traces import new_trace, span_of
+from core.model.identities import new_trace, span_of
 from core.runtime import spans
 from core.runtime.lifetime import collector_spans
 from core.runtime.spans import CollectedSpans

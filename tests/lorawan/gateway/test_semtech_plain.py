@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorawan.gateway.lenient import whole_json
-from lorawan.gateway.semtech_plain import read_plain_rxpks
 from lorawan.gateway.semtech_rxpk import RxPk, read_rxpk
+from lorawan.gateway.semtech_udp import read_plain_rxpks
 from lorawan.regions import Lora
 
 # The protocol's own example (PROTOCOL.TXT of the packet forwarder, section 4), with its data.

@@ -17,7 +17,7 @@ from alerting.rulebook import slot_of
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
-from core.messages.shards import shard_of_slot
+from core.messages.topics import shard_of_slot
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool
 from services.alerting.app import run

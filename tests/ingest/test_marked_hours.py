@@ -1,5 +1,5 @@
 from ingest.batch import HOUR_US
-from ingest.dirty import MarkedHours
+from ingest.store import MarkedHours
 
 HOUR = 498_777  # 2026-11-25 09:00 UTC, counted from 1970.
 NOW_US = HOUR * HOUR_US + 60_000_000

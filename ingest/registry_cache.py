@@ -1,5 +1,9 @@
-"""The devices that have spoken, as ingest needs them: read once, forgotten when the registry changes."""
+"""What ingest remembers of the registry: the devices that have spoken, and the gateways.
 
+Read once, and forgotten when the registry changes.
+"""
+
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -7,8 +11,8 @@ from core.model.entities import Asset, Assignment, Device, DeviceProfile
 from core.runtime.postgres import Pool
 from decoders.catalogue import CODECS
 from decoders.codec import Codec
-from ingest.device import KnownDevice, Serving, serving_of
 from ingest.known_codecs import KnownCodecs
+from ingest.pipeline import KnownDevice, Serving, serving_of
 from ingest.vendor_codecs import VendorCodec
 from lorawan.identifiers import SLOTS
 from registry.assets import read_assets
@@ -16,8 +20,12 @@ from registry.changes import Change
 from registry.codecs import Override, decoding_with, read_overrides
 from registry.decoding_keys import read_device_keys
 from registry.devices import read_assignments, read_devices, read_profiles
+from registry.gateways import read_gateways
 from registry.keys import KeyWrap
 from registry.profiles import Decoding
+
+# An EUI that is not known makes the table be read again, at most this often.
+READ_AGAIN_EVERY_S = 1.0
 
 
 class KnownDevices:
@@ -142,3 +150,32 @@ class KnownDevices:
             self._codecs.shadow(decoding, device.tenant_id),
             decoding.shadow_version_id,
         )
+
+
+class KnownGateways:
+    """The registered gateways. `apply` is for a `RegistryWatcher`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._ids: dict[bytes, int] = {}
+        self._read_at = float("-inf")
+        self._changed = True
+
+    async def resolve(self, euis: Iterable[bytes]) -> dict[bytes, int]:
+        """The row's id of every registered gateway; `euis` are those that are asked for now."""
+        now = asyncio.get_running_loop().time()
+        is_due = now - self._read_at >= READ_AGAIN_EVERY_S
+        if self._changed or (is_due and any(eui not in self._ids for eui in euis)):
+            self._changed = False
+            try:
+                self._ids = {eui: gateway.id for eui, gateway in (await read_gateways(self._pool)).items()}
+            except BaseException:
+                self._changed = True
+                raise
+            self._read_at = now
+        return self._ids
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Read the table again before the next batch if a gateway changed."""
+        if any(change.entity == "gateway" for change in changes):
+            self._changed = True

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from core.messages.batch import VERSION
 from core.messages.frames import FRAME_BATCHES
 from core.messages.measurements import MEASUREMENT_BATCHES
-from core.messages.traces import NO_TRACE, limit_of, new_trace, span_of, traceparent
 from core.messages.uplinks import UPLINK_BATCHES
+from core.model.identities import NO_TRACE, limit_of, new_trace, span_of, traceparent
 
 # W3C Trace Context, section 3.2: version, trace-id, parent-id, trace-flags; neither id is all zero.
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[01]")

@@ -1,9 +1,10 @@
 from uuid import uuid5
 
-from core.model.uplink_identity import (
+from core.model.identities import (
     F_CNT_END,
     UPLINK_NAMESPACE,
     counter_of_message,
+    digest_of,
     message_identity,
     uplink_identity,
 )
@@ -43,3 +44,10 @@ def test_what_stands_in_for_a_counter_is_no_counter_of_a_device() -> None:
     assert len(counters) == 1000
     assert all(F_CNT_END <= counter < 1 << 62 for counter in counters)
     assert F_CNT_END <= counter_of_message(b"\xff" * 16) < 1 << 63
+
+
+def test_the_digest_is_the_start_of_sha_256_over_port_and_payload() -> None:
+    # printf '\x00\x55\x01' | sha256sum
+    expected = "baa6c6516293ae71"
+
+    assert digest_of(85, b"\x01").to_bytes(8, "big", signed=True).hex() == expected

@@ -1,9 +1,11 @@
-"""Limits how many datagrams a gateway, or an unknown address, may send. Pure."""
+"""Decides which datagrams are let in: by the rate of each sender, and by the address of each gateway. Pure."""
 
 from collections.abc import Container, Hashable
 from typing import TypeVar
 
 from core.runtime.token_bucket import TokenBucket
+from lorawan.gateway.semtech_udp import DatagramType
+from lorawan.identifiers import GatewayId
 
 BURST_S = 10.0
 # Anybody can write any address on a datagram. Beyond this many, new ones wait until others have been silent.
@@ -53,3 +55,30 @@ def _take_token(buckets: dict[Key, TokenBucket], key: Key, rate: float, now: flo
     if bucket is None:
         bucket = buckets[key] = TokenBucket.full(rate, rate * BURST_S, now)
     return bucket.take_token(now)
+
+
+class AddressLock:
+    """Keeps a gateway's address while it sends, because Semtech UDP authenticates nobody.
+
+    A forwarder has two sockets. A network that translates addresses may give each its own: each is kept alone.
+    """
+
+    def __init__(self, silence_s: float) -> None:
+        self._silence_s = silence_s
+        self._pushing: dict[GatewayId, tuple[str, float]] = {}
+        self._pulling: dict[GatewayId, tuple[str, float]] = {}
+
+    def holder(self, gateway_id: GatewayId, kind: DatagramType, host: str, now: float) -> str | None:
+        """The address that a datagram is refused for; None when it may come in, and then its address is kept."""
+        kept = self._pushing if kind is DatagramType.PUSH_DATA else self._pulling
+        former = kept.get(gateway_id)
+        if former is not None and former[0] != host and now - former[1] < self._silence_s:
+            return former[0]
+        kept[gateway_id] = (host, now)
+        return None
+
+    def keep_only(self, gateway_ids: Container[bytes]) -> None:
+        """Forget the addresses of gateways that are no longer registered."""
+        for kept in (self._pushing, self._pulling):
+            for gateway_id in [known for known in kept if known not in gateway_ids]:
+                del kept[gateway_id]
