@@ -57,7 +57,7 @@ async def test_a_join_that_a_liar_heard_first_is_let_in(network) -> None:
 
     await receive_dated(network, device.join(), (LIAR, -HOUR_US), (HONEST, 0))
 
-    assert device.hear_accept((await network.bridge.next()).transmissions[0].phy_payload).join_nonce == 1
+    assert device.receive_accept((await network.bridge.next()).transmissions[0].phy_payload).join_nonce == 1
 
 
 async def test_what_a_liar_alone_has_heard_is_stored_and_the_next_frame_is_answered(network) -> None:
@@ -65,7 +65,7 @@ async def test_what_a_liar_alone_has_heard_is_stored_and_the_next_frame_is_answe
 
     await receive_dated(network, device.uplink(b"lie", confirmed=True), (LIAR, -HOUR_US))
     stored = await network.next_uplink()
-    await network.hear(device.uplink(b"truth", confirmed=True), (HONEST,))
+    await network.receive(device.uplink(b"truth", confirmed=True), (HONEST,))
     request = await network.bridge.next()
 
     assert stored.payload == b"lie"
@@ -89,8 +89,8 @@ async def test_a_poisoned_session_keeps_out_its_device_and_nobody_else(network, 
     await network.pool.execute(f"UPDATE session SET {poison} WHERE device_id = $1", ill.id)
     await network.start()
 
-    await network.hear(ill.uplink(confirmed=True))
-    await network.hear(well.uplink(b"well", confirmed=True))
+    await network.receive(ill.uplink(confirmed=True))
+    await network.receive(well.uplink(b"well", confirmed=True))
     async with asyncio.timeout(30):
         while (await network.next_uplink()).device_id != well.id:
             pass
@@ -100,11 +100,11 @@ async def test_a_poisoned_session_keeps_out_its_device_and_nobody_else(network, 
             pass
     await network.all_acknowledged()
 
-    await network.hear(ill.join())  # A session of its own is all that it needs.
+    await network.receive(ill.join())  # A session of its own is all that it needs.
     async with asyncio.timeout(30):
         while len(accept := (await network.bridge.next()).transmissions[0].phy_payload) != 33:
             pass
-    assert ill.hear_accept(accept).join_nonce == 2
+    assert ill.receive_accept(accept).join_nonce == 2
 
 
 class Speaking:

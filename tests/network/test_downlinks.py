@@ -45,7 +45,7 @@ def opened(device, request: TransmitRequest, f_cnt: int) -> tuple[DownlinkFrame,
 async def test_a_confirmed_uplink_is_acknowledged_in_both_windows(network) -> None:
     device = await network.joined()
 
-    await network.hear(device.uplink(confirmed=True))
+    await network.receive(device.uplink(confirmed=True))
     request = await network.bridge.next()
     frame, _ = opened(device, request, 0)
 
@@ -61,7 +61,7 @@ async def test_a_row_waits_for_the_uplink_of_a_class_a_device_and_is_sent(networ
     downlink_id = await network.enqueue(device, payload=b"open")
     assert network.bridge.requests.empty()
 
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     request = await network.bridge.next()
     frame, payload = opened(device, request, 0)
     row = await network.downlink(downlink_id, "sent")
@@ -75,7 +75,7 @@ async def test_a_row_waits_for_the_uplink_of_a_class_a_device_and_is_sent(networ
 async def test_what_a_device_asks_is_answered_in_f_opts(network) -> None:
     device = await network.joined()
 
-    await network.hear(device.uplink(f_opts=b"\x02\x0d"), [GATEWAY_1, GATEWAY_2])
+    await network.receive(device.uplink(f_opts=b"\x02\x0d"), [GATEWAY_1, GATEWAY_2])
     frame, _ = opened(device, await network.bridge.next(), 0)
     link_check, device_time = parse_downlink_commands(frame.f_opts).commands
 
@@ -85,13 +85,13 @@ async def test_what_a_device_asks_is_answered_in_f_opts(network) -> None:
 
 async def test_f_cnt_down_goes_on_after_a_crash(network) -> None:
     device = await network.joined()
-    await network.hear(device.uplink(confirmed=True))
+    await network.receive(device.uplink(confirmed=True))
     opened(device, await network.bridge.next(), 0)
     await network.all_acknowledged()
     await network.crash()
     await network.start()
 
-    await network.hear(device.uplink(confirmed=True))
+    await network.receive(device.uplink(confirmed=True))
 
     opened(device, await network.bridge.next(), 1)
 
@@ -101,7 +101,7 @@ async def test_a_refusal_sends_a_new_frame_through_the_next_gateway(network) -> 
     network.bridge.statuses[GATEWAY_1] = "COLLISION_PACKET"
     downlink_id = await network.enqueue(device)
 
-    await network.hear(device.uplink(), [GATEWAY_1, GATEWAY_2])
+    await network.receive(device.uplink(), [GATEWAY_1, GATEWAY_2])
     first, second = await network.bridge.next(), await network.bridge.next()
     row = await network.downlink(downlink_id, "sent")
 
@@ -121,10 +121,10 @@ async def test_while_a_gateway_is_asked_the_next_device_is_answered_by_another_t
         return encode_transmit(TransmitReply("OK", 0, 0, 0))
 
     await network.bus.respond(topics.gateway_down(busy), answer, queue="bridge")
-    await network.hear(one.uplink(confirmed=True), [busy])
+    await network.receive(one.uplink(confirmed=True), [busy])
     await asyncio.wait_for(asked.wait(), 10)
 
-    await network.hear(two.uplink(confirmed=True), [busy, GATEWAY_2])
+    await network.receive(two.uplink(confirmed=True), [busy, GATEWAY_2])
     request = await network.bridge.next()
     answered.set()
 
@@ -136,7 +136,7 @@ async def test_a_row_that_no_gateway_takes_waits_with_its_reason(network) -> Non
     network.bridge.statuses[GATEWAY_1] = "DUTY_CYCLE_OVERFLOW"
     downlink_id = await network.enqueue(device)
 
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     await network.bridge.next()
     await network.settled(downlink_id)
     row = await network.pool.fetchrow("SELECT * FROM downlink WHERE id = $1", downlink_id)
@@ -152,7 +152,7 @@ async def test_a_row_fails_with_its_reason_after_three_attempts(network) -> None
 
     for _ in range(3):
         await network.pool.execute("UPDATE downlink SET not_before = NULL")
-        await network.hear(device.uplink())
+        await network.receive(device.uplink())
         await network.bridge.next()
         await network.settled(downlink_id)
     row = await network.downlink(downlink_id, "failed")
@@ -166,9 +166,9 @@ async def test_a_payload_with_no_room_fails_and_does_not_block_the_next(network)
     await network.pool.execute("UPDATE session SET rx2_data_rate = 0")
     after = await network.enqueue(device, payload=b"small", priority=2)
 
-    await network.hear(slow(network, device))
+    await network.receive(slow(network, device))
     row = await network.downlink(too_large, "failed")
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     await network.downlink(after, "sent")
 
     assert row.reason == "PAYLOAD_TOO_LARGE"
@@ -176,8 +176,8 @@ async def test_a_payload_with_no_room_fails_and_does_not_block_the_next(network)
 
 def slow(network, device) -> bytes:
     """An uplink on SF12, whose RX1 has room for 51 octets."""
-    made = network.copies
-    network.copies = lambda phy, gateways, **heard: [
+    made = network.frames_of
+    network.frames_of = lambda phy, gateways, **heard: [
         type(copy)(**{**{f: getattr(copy, f) for f in copy.__struct_fields__}, "spreading_factor": 12})
         for copy in made(phy, gateways, **heard)
     ]
@@ -187,11 +187,11 @@ def slow(network, device) -> bytes:
 async def test_a_confirmed_downlink_is_acknowledged_by_the_next_uplink(network) -> None:
     device = await network.joined()
     downlink_id = await network.enqueue(device, confirmed=True)
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     frame, _ = opened(device, await network.bridge.next(), 0)
     await network.downlink(downlink_id, "sent")
 
-    await network.hear(device.uplink(f_ctrl=UplinkFCtrl(ack=True)))
+    await network.receive(device.uplink(f_ctrl=UplinkFCtrl(ack=True)))
     row = await network.downlink(downlink_id, "acknowledged")
 
     assert frame.confirmed
@@ -201,12 +201,12 @@ async def test_a_confirmed_downlink_is_acknowledged_by_the_next_uplink(network) 
 async def test_a_confirmed_downlink_without_acknowledgement_goes_out_again_under_a_new_counter(network) -> None:
     device = await network.joined()
     downlink_id = await network.enqueue(device, confirmed=True)
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     opened(device, await network.bridge.next(), 0)
     await network.downlink(downlink_id, "sent")
     await network.pool.execute("UPDATE downlink SET sent_at = sent_at - interval '10 seconds'")
 
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     opened(device, await network.bridge.next(), 1)
     row = await network.downlink(downlink_id, "sent")
 
@@ -217,10 +217,10 @@ async def test_a_stale_uplink_is_published_and_plans_no_downlink(network) -> Non
     device = await network.joined()
     downlink_id = await network.enqueue(device)
 
-    await network.hear(device.uplink(b"old", confirmed=True), time_us=1_764_000_000_000_000)
+    await network.receive(device.uplink(b"old", confirmed=True), time_us=1_764_000_000_000_000)
     uplink = await network.next_uplink()
     await network.all_acknowledged()
-    await network.hear(device.uplink(b"new"))
+    await network.receive(device.uplink(b"new"))
     request = await network.bridge.next()
 
     assert (uplink.payload, uplink.time_us) == (b"old", 1_764_000_000_000_000)
@@ -265,7 +265,7 @@ async def test_a_class_c_row_that_comes_with_an_uplink_waits_until_rx2_is_over(n
     )  # The accept of the join is still to go on the air, and this row would wait for that, too.
     await network.start()
     heard_at_us = now_us()
-    await network.hear(device.uplink(), time_us=heard_at_us)
+    await network.receive(device.uplink(), time_us=heard_at_us)
     await network.next_uplink()
 
     await network.enqueue(device)
@@ -277,13 +277,13 @@ async def test_a_class_c_row_that_comes_with_an_uplink_waits_until_rx2_is_over(n
 
 async def test_a_class_c_row_waits_for_the_first_uplink_of_the_session(network) -> None:
     device = await network.device(device_class="C")
-    await network.hear(device.join())
-    device.hear_accept((await network.bridge.next()).transmissions[0].phy_payload)
+    await network.receive(device.join())
+    device.receive_accept((await network.bridge.next()).transmissions[0].phy_payload)
     downlink_id = await network.enqueue(device)
-    await network.hear(device.join())  # Whatever else is asked of the bridge comes before the row.
-    device.hear_accept((await network.bridge.next()).transmissions[0].phy_payload)
+    await network.receive(device.join())  # Whatever else is asked of the bridge comes before the row.
+    device.receive_accept((await network.bridge.next()).transmissions[0].phy_payload)
 
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     request = await network.bridge.next()
 
     assert request.downlink_id == downlink_id
@@ -310,7 +310,7 @@ async def test_a_cancelled_row_is_never_sent(network, device_class: str) -> None
     await network.pool.execute("UPDATE downlink SET state = 'cancelled' WHERE id = $1", cancelled)
     wanted = await network.enqueue(device, payload=b"yes")
 
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     request = await network.bridge.next()
 
     assert request.downlink_id == wanted
@@ -331,7 +331,7 @@ async def test_a_row_whose_request_was_forgotten_is_sent_after_all(network) -> N
 async def test_a_confirmed_row_of_a_device_that_stays_silent_fails_and_lets_the_next_one_through(network) -> None:
     device = await network.joined()
     downlink_id = await network.enqueue(device, confirmed=True)
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     await network.bridge.next()
     await network.downlink(downlink_id, "sent")
 
@@ -340,7 +340,7 @@ async def test_a_confirmed_row_of_a_device_that_stays_silent_fails_and_lets_the_
     )
     failed = await network.downlink(downlink_id, "failed")
     next_id = await network.enqueue(device, payload=b"next")
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
 
     assert failed.reason == "DEVICE_SILENT"
     assert (await network.bridge.next()).downlink_id == next_id
@@ -351,7 +351,7 @@ async def test_a_row_is_answered_for_when_too_many_devices_wait_to_ask_about_eac
     device = await network.joined()
     downlink_id = await network.enqueue(device)
 
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
 
     assert (await network.bridge.next()).downlink_id == downlink_id
 

@@ -18,7 +18,7 @@ def commands_of(device: RadioDevice, phy_payload: bytes, f_cnt: int):
 async def test_a_gateway_too_far_for_rx1_is_asked_for_rx2_alone(network) -> None:
     device = await network.joined()
 
-    await network.hear(device.uplink(confirmed=True), far_us=FAR)
+    await network.receive(device.uplink(confirmed=True), far_us=FAR)
     request = await network.bridge.next()
 
     assert [t.delay_us for t in request.transmissions] == [2_000_000]
@@ -27,7 +27,7 @@ async def test_a_gateway_too_far_for_rx1_is_asked_for_rx2_alone(network) -> None
 async def test_of_two_gateways_the_near_one_answers_in_rx1_though_the_far_one_hears_better(network) -> None:
     device = await network.joined()
 
-    await network.hear(device.uplink(confirmed=True), (MOBILE, FIBRE), far_us=FAR)
+    await network.receive(device.uplink(confirmed=True), (MOBILE, FIBRE), far_us=FAR)
     request = await network.bridge.next()
 
     assert request.gateway_id == FIBRE
@@ -39,10 +39,10 @@ async def test_a_gateway_that_cannot_be_in_time_uses_up_no_counter(network) -> N
     network.bridge.statuses[FIBRE] = "TOO_LATE"
 
     # Nobody can ask MOBILE in time for anything: FIBRE alone is asked, once, under the first counter.
-    await network.hear(device.uplink(confirmed=True), (MOBILE, FIBRE), far_us={MOBILE: 5_000_000})
+    await network.receive(device.uplink(confirmed=True), (MOBILE, FIBRE), far_us={MOBILE: 5_000_000})
     first = await network.bridge.next()
     network.bridge.statuses[FIBRE] = "OK"
-    await network.hear(device.uplink(confirmed=True), (MOBILE, FIBRE), far_us={MOBILE: 5_000_000})
+    await network.receive(device.uplink(confirmed=True), (MOBILE, FIBRE), far_us={MOBILE: 5_000_000})
     second = await network.bridge.next()
 
     assert [first.gateway_id, second.gateway_id] == [FIBRE, FIBRE]
@@ -52,10 +52,10 @@ async def test_a_gateway_that_cannot_be_in_time_uses_up_no_counter(network) -> N
 
 async def test_a_join_through_far_gateways_alone_is_given_five_seconds(network) -> None:
     device = await network.device()
-    await network.hear(device.join(), far_us=FAR)
-    accept = device.hear_accept((await network.bridge.next()).transmissions[0].phy_payload)
+    await network.receive(device.join(), far_us=FAR)
+    accept = device.receive_accept((await network.bridge.next()).transmissions[0].phy_payload)
 
-    await network.hear(device.uplink(confirmed=True), far_us=FAR)
+    await network.receive(device.uplink(confirmed=True), far_us=FAR)
     answer = await network.bridge.next()
 
     assert accept.rx1_delay == 5
@@ -66,8 +66,8 @@ async def test_a_join_through_far_gateways_alone_is_given_five_seconds(network) 
 async def test_a_join_that_a_near_gateway_heard_too_is_given_a_second(network) -> None:
     device = await network.device()
 
-    await network.hear(device.join(), (MOBILE, FIBRE), far_us=FAR | {FIBRE: 30_000})
-    accept = device.hear_accept((await network.bridge.next()).transmissions[0].phy_payload)
+    await network.receive(device.join(), (MOBILE, FIBRE), far_us=FAR | {FIBRE: 30_000})
+    accept = device.receive_accept((await network.bridge.next()).transmissions[0].phy_payload)
 
     assert accept.rx1_delay == 1
 
@@ -77,14 +77,14 @@ async def test_a_device_that_is_heard_through_far_gateways_is_moved_to_five_seco
 ) -> None:
     device = await network.joined()
 
-    await network.hear(device.uplink(), far_us=FAR)
+    await network.receive(device.uplink(), far_us=FAR)
     asked = await network.bridge.next()
-    await network.hear(device.uplink(f_opts=RxTimingSetupAns().to_bytes()), far_us=FAR)
+    await network.receive(device.uplink(f_opts=RxTimingSetupAns().to_bytes()), far_us=FAR)
     ended = await network.bridge.next()
     await network.all_acknowledged()
     await network.crash()  # What was agreed outlives its owner.
     await network.start()
-    await network.hear(device.uplink(confirmed=True), (FIBRE,), far_us={FIBRE: 20_000})
+    await network.receive(device.uplink(confirmed=True), (FIBRE,), far_us={FIBRE: 20_000})
     near = await network.bridge.next()
 
     assert commands_of(device, asked.transmissions[0].phy_payload, 0) == (RxTimingSetupReq(5),)

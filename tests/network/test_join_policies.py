@@ -51,26 +51,26 @@ async def open_sessions(network, device) -> list[int]:
 async def test_a_1_0_4_device_must_count_upwards_and_a_1_0_3_device_need_not(network) -> None:
     device = await network.device()
     await network.pool.execute("UPDATE device_profile SET mac_version = '1.0.4'")
-    await network.hear(device.join(dev_nonce=10))
+    await network.receive(device.join(dev_nonce=10))
     await network.bridge.next()
     await network.all_acknowledged()
 
-    await network.hear(device.join(dev_nonce=9))
+    await network.receive(device.join(dev_nonce=9))
     await network.all_acknowledged()
     assert await is_rejected(network, device, "dev_nonce_not_increasing", 9, 1)
     await network.pool.execute("UPDATE device_profile SET mac_version = '1.0.3'")
-    await network.hear(device.join(dev_nonce=9))
+    await network.receive(device.join(dev_nonce=9))
     request = await network.bridge.next()
 
-    assert device.hear_accept(request.transmissions[0].phy_payload).join_nonce == 2
+    assert device.receive_accept(request.transmissions[0].phy_payload).join_nonce == 2
 
 
 async def test_two_joins_of_one_pass_are_judged_one_after_the_other(idle_network) -> None:
     network = idle_network
     device = await network.device()
     await network.pool.execute("UPDATE device_profile SET mac_version = '1.0.4'")
-    await network.hear(device.join(dev_nonce=10))
-    await network.hear(device.join(dev_nonce=9))
+    await network.receive(device.join(dev_nonce=10))
+    await network.receive(device.join(dev_nonce=9))
 
     await network.start()
     await network.bridge.next()
@@ -83,11 +83,11 @@ async def test_two_joins_of_one_pass_are_judged_one_after_the_other(idle_network
 async def test_refusals_in_a_row_are_counted_and_forgotten_with_the_next_join(network) -> None:
     device = await network.joined()
     for _ in range(3):
-        await network.hear(device.join(dev_nonce=1))
+        await network.receive(device.join(dev_nonce=1))
         await network.all_acknowledged()
     assert await is_rejected(network, device, "dev_nonce_used", 1, 3)
 
-    await network.hear(device.join(dev_nonce=2))
+    await network.receive(device.join(dev_nonce=2))
     await network.bridge.next()
     await network.all_acknowledged()
 
@@ -102,8 +102,8 @@ async def test_a_refusal_that_is_not_written_yet_is_forgiven_with_the_next_join(
     monkeypatch.setattr(rejections, "SAVE_EVERY_S", 3600)
     await network.start()
 
-    await network.hear(device.join(dev_nonce=1))
-    await network.hear(device.join(dev_nonce=2))
+    await network.receive(device.join(dev_nonce=1))
+    await network.receive(device.join(dev_nonce=2))
     await network.bridge.next()
     await network.all_acknowledged()
     await network.stop()  # Now it is.
@@ -114,17 +114,17 @@ async def test_a_refusal_that_is_not_written_yet_is_forgiven_with_the_next_join(
 
 async def test_a_wrong_mic_that_anybody_can_send_does_not_hide_the_devices_own_refusal(network) -> None:
     device = await network.joined()
-    await network.hear(device.join(dev_nonce=1))
+    await network.receive(device.join(dev_nonce=1))
     await network.all_acknowledged()
     forged = [JoinRequest.signed(A_WRONG_KEY, bytes(8), device.dev_eui, nonce).to_bytes() for nonce in (7, 8)]
 
     assert await is_rejected(network, device, "dev_nonce_used", 1, 1)
-    await network.hear(forged[0])
+    await network.receive(forged[0])
     await network.all_acknowledged()
     await eventually(lambda: network.pool.fetchval("SELECT count(*) = 2 FROM frame_refusal"))
     at_once = await rejection_of(network, device)
     await network.pool.execute("UPDATE frame_refusal SET last_at = last_at - interval '61 minutes'")
-    await network.hear(forged[1])
+    await network.receive(forged[1])
     await network.all_acknowledged()
 
     assert at_once == ("dev_nonce_used", 1, 1)
@@ -138,19 +138,19 @@ async def test_a_device_that_joins_without_end_is_answered_so_many_times_in_ten_
     device = await network.device()
     before = rejected("device_flood")
     for _ in range(2):
-        await network.hear(device.join())
+        await network.receive(device.join())
         await network.bridge.next()
         await network.all_acknowledged()
 
-    await network.hear(device.join())
+    await network.receive(device.join())
     await network.all_acknowledged()
     assert await is_rejected(network, device, "device_flood", 3, 1)
     await network.pool.execute("UPDATE dev_nonce SET used_at = used_at - $1::interval", timedelta(minutes=10))
-    await network.hear(device.join(dev_nonce=3))
+    await network.receive(device.join(dev_nonce=3))
     later = await network.bridge.next()
 
     assert rejected("device_flood") == before + 1
-    assert device.hear_accept(later.transmissions[0].phy_payload).join_nonce == 3
+    assert device.receive_accept(later.transmissions[0].phy_payload).join_nonce == 3
 
 
 async def test_a_gateway_that_floods_is_not_listened_to_and_the_others_are(idle_network, monkeypatch) -> None:
@@ -160,30 +160,30 @@ async def test_a_gateway_that_floods_is_not_listened_to_and_the_others_are(idle_
     flooding, calm = (bytes([0xAA] * 7 + [number]) for number in (1, 2))
     device = await network.device()
     before = rejected("gateway_flood")
-    await network.hear(JoinRequest.signed(A_WRONG_KEY, bytes(8), b"\x01" * 8, 1).to_bytes(), [flooding])
+    await network.receive(JoinRequest.signed(A_WRONG_KEY, bytes(8), b"\x01" * 8, 1).to_bytes(), [flooding])
     await network.all_acknowledged()
 
-    await network.hear(device.join(), [flooding])
+    await network.receive(device.join(), [flooding])
     await network.all_acknowledged()
-    await network.hear(device.join(), [flooding, calm])
+    await network.receive(device.join(), [flooding, calm])
     request = await network.bridge.next()
 
     assert rejected("gateway_flood") == before + 1
     assert await network.pool.fetch("SELECT dev_nonce FROM dev_nonce") == [(2,)]
-    assert device.hear_accept(request.transmissions[0].phy_payload).join_nonce == 1
+    assert device.receive_accept(request.transmissions[0].phy_payload).join_nonce == 1
 
 
 async def test_of_the_sessions_that_a_device_never_used_the_last_three_stay_open(network) -> None:
     device = await network.joined()
     in_use = await open_sessions(network, device)
     for _ in range(5):
-        await network.hear(device.join())
+        await network.receive(device.join())
         request = await network.bridge.next()
     await network.all_acknowledged()
     unused = (await open_sessions(network, device))[1:]
 
-    device.hear_accept(request.transmissions[0].phy_payload)
-    await network.hear(device.uplink(b"at last"))
+    device.receive_accept(request.transmissions[0].phy_payload)
+    await network.receive(device.uplink(b"at last"))
     uplink = await network.next_uplink()
 
     assert len(in_use) == 1

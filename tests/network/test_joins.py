@@ -25,9 +25,9 @@ async def test_a_join_is_answered_in_rx1_and_opens_a_session_of_its_slot(network
     device = await network.device()
 
     phy = device.join()
-    await network.hear(phy)
+    await network.receive(phy)
     request = await network.bridge.next()
-    accept = device.hear_accept(request.transmissions[0].phy_payload)
+    accept = device.receive_accept(request.transmissions[0].phy_payload)
     (session,) = await sessions_of(network, device)
 
     (rx1,) = request.transmissions
@@ -43,7 +43,7 @@ async def test_a_join_whose_rx1_is_refused_is_answered_in_rx2_with_the_same_acce
     device = await network.device()
     network.bridge.statuses[A_GATEWAY] = "COLLISION_PACKET"
 
-    await network.hear(device.join(), [A_GATEWAY])
+    await network.receive(device.join(), [A_GATEWAY])
     first, second = await network.bridge.next(), await network.bridge.next()
 
     (rx1,), (rx2,) = first.transmissions, second.transmissions
@@ -54,15 +54,15 @@ async def test_a_join_whose_rx1_is_refused_is_answered_in_rx2_with_the_same_acce
 async def test_the_first_uplink_of_a_new_session_closes_the_old_one(network) -> None:
     device = await network.joined()
     old_cipher, old_addr = device.cipher, device.dev_addr
-    await network.hear(device.join())
+    await network.receive(device.join())
     request = await network.bridge.next()
     # The device has not heard the accept: its old session still works.
-    await network.hear(device.uplink(b"old"))
+    await network.receive(device.uplink(b"old"))
     assert (await network.next_uplink()).payload == b"old"
     before = [session["closed_at"] for session in await sessions_of(network, device)]
 
-    device.hear_accept(request.transmissions[0].phy_payload)
-    await network.hear(device.uplink(b"new"))
+    device.receive_accept(request.transmissions[0].phy_payload)
+    await network.receive(device.uplink(b"new"))
     uplink = await network.next_uplink()
     await network.all_acknowledged()
     after = await sessions_of(network, device)
@@ -79,7 +79,7 @@ async def test_a_used_dev_nonce_is_refused_once_the_session_is_in_use(network) -
     device = await network.joined()
     before = joins_counted("dev_nonce_used")
 
-    await network.hear(device.join(dev_nonce=1))
+    await network.receive(device.join(dev_nonce=1))
     await network.all_acknowledged()
 
     assert joins_counted("dev_nonce_used") == before + 1
@@ -89,13 +89,13 @@ async def test_a_used_dev_nonce_is_refused_once_the_session_is_in_use(network) -
 async def test_a_join_whose_accept_was_lost_in_a_crash_gets_the_same_accept(network) -> None:
     device = await network.device()
     phy = device.join()
-    await network.hear(phy)
+    await network.receive(phy)
     first = await network.bridge.next()
     await network.all_acknowledged()
     await network.crash()
     await network.start()
 
-    await network.hear(phy)
+    await network.receive(phy)
     second = await network.bridge.next()
 
     assert second.transmissions[0].phy_payload == first.transmissions[0].phy_payload
@@ -105,12 +105,12 @@ async def test_a_join_whose_accept_was_lost_in_a_crash_gets_the_same_accept(netw
 async def test_a_second_copy_of_a_join_after_the_window_is_not_answered_twice(network) -> None:
     device = await network.device()
     phy = device.join()
-    await network.hear(phy)
+    await network.receive(phy)
     await network.bridge.next()
     await network.all_acknowledged()
     before = joins_counted("repeated")
 
-    await network.hear(phy, [bytes([0xAA] * 7 + [2])])
+    await network.receive(phy, [bytes([0xAA] * 7 + [2])])
     await network.all_acknowledged()
 
     assert joins_counted("repeated") == before + 1
@@ -120,7 +120,7 @@ async def test_a_second_copy_of_a_join_after_the_window_is_not_answered_twice(ne
 async def test_a_join_that_is_replayed_after_its_window_gets_no_accept(network) -> None:
     device = await network.device()
     phy = device.join()
-    await network.hear(phy)
+    await network.receive(phy)
     await network.bridge.next()
     await network.all_acknowledged()
     await network.stop()  # Nor is it the service's memory that keeps it from answering.
@@ -128,7 +128,7 @@ async def test_a_join_that_is_replayed_after_its_window_gets_no_accept(network) 
     await network.start()
     before = joins_counted("dev_nonce_used"), joins_counted("repeated")
 
-    await network.hear(phy)
+    await network.receive(phy)
     await network.all_acknowledged()
 
     assert (joins_counted("dev_nonce_used"), joins_counted("repeated")) == (before[0] + 1, before[1])
@@ -139,7 +139,7 @@ async def test_a_dev_nonce_that_comes_twice_in_one_pass_opens_one_session(idle_n
     network = idle_network
     device = await network.device()
     phy = device.join()
-    groups = [Group(phy, now_us(), network.copies(phy)) for _ in range(2)]
+    groups = [Group(phy, now_us(), network.frames_of(phy)) for _ in range(2)]
 
     async with network.pool.acquire() as connection, connection.transaction():
         outcomes = await JoinHandler(network.settings).admit(connection, groups, now_us())
@@ -152,8 +152,8 @@ async def test_join_nonces_rise_and_dev_nonces_are_remembered(network) -> None:
     device = await network.device()
     nonces = []
     for _ in range(2):
-        await network.hear(device.join())
-        nonces.append(device.hear_accept((await network.bridge.next()).transmissions[0].phy_payload).join_nonce)
+        await network.receive(device.join())
+        nonces.append(device.receive_accept((await network.bridge.next()).transmissions[0].phy_payload).join_nonce)
 
     used = await network.pool.fetch("SELECT dev_nonce FROM dev_nonce ORDER BY 1")
     assert nonces == [1, 2]
@@ -168,10 +168,10 @@ async def test_joins_that_deserve_no_answer_touch_nothing(network) -> None:
     stranger = JoinRequest.signed(A_WRONG_KEY, bytes(8), b"\x01" * 8, 1).to_bytes()
     forged = JoinRequest.signed(A_WRONG_KEY, bytes(8), device.dev_eui, 1).to_bytes()
 
-    await network.hear(device.join(), time_us=1_700_000_000_000_000)
-    await network.hear(stranger)
-    await network.hear(forged)
-    await network.hear(disabled.join())
+    await network.receive(device.join(), time_us=1_700_000_000_000_000)
+    await network.receive(stranger)
+    await network.receive(forged)
+    await network.receive(disabled.join())
     await network.all_acknowledged()
 
     for result, before in counts.items():
@@ -187,7 +187,7 @@ async def test_an_unreachable_gateway_is_passed_over_for_the_next(idle_network) 
     device = await network.device()
     nobody = bytes([0xBB] * 8)
 
-    await network.hear(device.join(), [nobody, bytes([0xAA] * 7 + [2])])
+    await network.receive(device.join(), [nobody, bytes([0xAA] * 7 + [2])])
     request = await network.bridge.next()
 
     assert request.gateway_id[-1] == 2
@@ -196,7 +196,7 @@ async def test_an_unreachable_gateway_is_passed_over_for_the_next(idle_network) 
 async def test_an_adr_ack_req_is_answered_with_an_empty_downlink(network) -> None:
     device = await network.joined()
 
-    await network.hear(device.uplink(f_ctrl=UplinkFCtrl(adr_ack_req=True)))
+    await network.receive(device.uplink(f_ctrl=UplinkFCtrl(adr_ack_req=True)))
     request = await network.bridge.next()
 
     assert len(request.transmissions[0].phy_payload) == 12

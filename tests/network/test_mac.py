@@ -35,7 +35,7 @@ def opened(device, request, f_cnt: int) -> tuple[DownlinkFrame, tuple]:
 async def receive_slow(network, device) -> None:
     """An uplink on SF12 in ADR, as a bridge publishes it."""
     phy_payload = device.uplink(f_ctrl=ADR)
-    copies = [msgspec.structs.replace(copy, spreading_factor=12) for copy in network.copies(phy_payload)]
+    copies = [msgspec.structs.replace(copy, spreading_factor=12) for copy in network.frames_of(phy_payload)]
     shard = shard_of_slot(routing_slot(phy_payload), SHARDS)
     await network.bus.publish(topics.frames(shard), encode_batch(copies))
 
@@ -51,9 +51,9 @@ async def test_a_device_is_asked_for_its_battery_and_what_it_says_is_kept(networ
     await status_due(network)
     await network.start()
 
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     frame, commands = opened(device, await network.bridge.next(), 0)
-    await network.hear(device.uplink(f_opts=DevStatusAns(200, -5).to_bytes()))
+    await network.receive(device.uplink(f_opts=DevStatusAns(200, -5).to_bytes()))
     await network.all_acknowledged()
     row = await network.pool.fetchrow("SELECT * FROM device_status")
     state = msgspec.json.decode(await network.pool.fetchval("SELECT mac_state::text FROM session"))
@@ -72,13 +72,13 @@ async def test_what_was_asked_is_known_after_a_crash(network) -> None:
     await status_due(network)
     await network.start()
     for f_cnt in range(3):
-        await network.hear(device.uplink())
+        await network.receive(device.uplink())
         assert opened(device, await network.bridge.next(), f_cnt)[1] == (DevStatusReq(),)
     await network.all_acknowledged()
 
     await network.crash()
     await network.start()
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     await network.all_acknowledged()
     (asked,) = msgspec.json.decode(await network.pool.fetchval("SELECT mac_state::text FROM session"))["asked"]
 
@@ -94,7 +94,7 @@ async def test_commands_go_out_beside_a_row(network) -> None:
     await network.start()
     downlink_id = await network.enqueue(device, payload=b"open")
 
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     frame, commands = opened(device, await network.bridge.next(), 0)
     await network.downlink(downlink_id, "sent")
 
@@ -108,15 +108,15 @@ async def test_a_session_opened_with_another_delay_is_given_ours_and_answered_by
     network.settings = network.settings.model_copy(update={"rx1_delay": 5})
     await network.start()
 
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     request = await network.bridge.next()
     _, commands = opened(device, request, 0)
-    await network.hear(device.uplink(f_opts=RxTimingSetupAns().to_bytes()))
+    await network.receive(device.uplink(f_opts=RxTimingSetupAns().to_bytes()))
     answer = await network.bridge.next()
     await network.all_acknowledged()
     await network.crash()
     await network.start()
-    await network.hear(device.uplink(confirmed=True))
+    await network.receive(device.uplink(confirmed=True))
     later = await network.bridge.next()
 
     assert commands == (RxTimingSetupReq(5),)
@@ -134,9 +134,9 @@ async def test_a_session_with_another_rx2_is_moved_to_ours_where_that_is_wanted(
     network.settings = network.settings.model_copy(update={"rx2_for_all": True})
     await network.start()
 
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     before = await network.bridge.next()
-    await network.hear(device.uplink(f_opts=RxParamSetupAns(True, True, True).to_bytes()))
+    await network.receive(device.uplink(f_opts=RxParamSetupAns(True, True, True).to_bytes()))
     after = await network.bridge.next()
     await network.all_acknowledged()
 
@@ -167,11 +167,11 @@ async def test_an_abp_device_is_given_the_channels_that_a_join_would_have_brough
     downlink_id = await network.enqueue(device, payload=b"open")
     yes = NewChannelAns(True, True)
 
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     alone, first = opened(device, await network.bridge.next(), 0)
-    await network.hear(device.uplink(f_opts=encode_commands([yes] * 3)))
+    await network.receive(device.uplink(f_opts=encode_commands([yes] * 3)))
     beside, second = opened(device, await network.bridge.next(), 1)
-    await network.hear(device.uplink(f_opts=encode_commands([yes] * 2)))
+    await network.receive(device.uplink(f_opts=encode_commands([yes] * 2)))
     await network.downlink(downlink_id, "sent")
     await network.all_acknowledged()
 
@@ -191,7 +191,7 @@ async def test_adr_speeds_a_device_up_and_remembers_what_it_took(network) -> Non
 
     await receive_slow(network, device)
     frame, commands = opened(device, await network.bridge.next(), 0)
-    await network.hear(device.uplink(f_ctrl=ADR, f_opts=LinkAdrAns(True, True, True).to_bytes()))
+    await network.receive(device.uplink(f_ctrl=ADR, f_opts=LinkAdrAns(True, True, True).to_bytes()))
     await network.all_acknowledged()
     state = msgspec.json.decode(await network.pool.fetchval("SELECT mac_state::text FROM session"))
 
@@ -204,7 +204,7 @@ async def test_adr_speeds_a_device_up_and_remembers_what_it_took(network) -> Non
 async def test_a_device_that_asks_whether_it_is_heard_is_told_its_plan_again(network) -> None:
     device = await network.joined()
 
-    await network.hear(device.uplink(f_ctrl=UplinkFCtrl(adr=True, adr_ack_req=True)))
+    await network.receive(device.uplink(f_ctrl=UplinkFCtrl(adr=True, adr_ack_req=True)))
     _, commands = opened(device, await network.bridge.next(), 0)
 
     assert commands == (LinkAdrReq(5, 0, 0xFF, 0, 1),)
@@ -219,6 +219,6 @@ async def test_a_state_that_cannot_be_read_costs_neither_the_session_nor_the_sta
     await network.pool.execute("UPDATE session SET mac_state = $1::text::jsonb", mac_state)
     await network.start()
 
-    await network.hear(device.uplink(b"still there"))
+    await network.receive(device.uplink(b"still there"))
 
     assert (await network.next_uplink()).payload == b"still there"

@@ -15,7 +15,7 @@ def counted(m_type: MType, outcome: str) -> float:
 
 async def publish_anyway(network, phy_payload: bytes) -> None:
     """As a bridge would publish it if it routed such frames."""
-    await network.bus.publish(topics.frames(0), encode_batch(network.copies(phy_payload)))
+    await network.bus.publish(topics.frames(0), encode_batch(network.frames_of(phy_payload)))
     await network.all_acknowledged()
 
 
@@ -48,7 +48,7 @@ async def test_a_frame_with_commands_in_f_opts_and_under_f_port_0_is_dropped(net
     with_f_opts = device.uplink(b"x", f_opts=b"\x02", f_port=1)
     both = with_f_opts[:9] + b"\x00" + with_f_opts[10:]
 
-    await network.hear(both)
+    await network.receive(both)
     await network.all_acknowledged()
 
     assert counted(m_type, "malformed") == before + 1

@@ -66,7 +66,7 @@ async def test_the_frame_in_hand_at_the_third_end_is_quarantined_and_every_other
     poison = devices[0].uplink(b"poison")
     by_shard[shard_of(poison)].insert(1, poison)
     for shard, frames in by_shard.items():
-        octets = encode_batch([copy for phy in frames for copy in network.copies(phy)])
+        octets = encode_batch([copy for phy in frames for copy in network.frames_of(phy)])
         await network.bus.publish(topics.frames(shard), octets)
 
     ends = await ends_until_all_is_acknowledged(network, poison)

@@ -53,7 +53,7 @@ async def test_before_the_join_and_before_the_first_uplink_a_row_waits_for_them(
     await network.enqueue(device)
     (without_session,) = await ask(device)
 
-    await network.hear(device.join())
+    await network.receive(device.join())
     await network.bridge.next()
     await network.all_acknowledged()
     (joined,) = await ask(device)
@@ -73,7 +73,7 @@ async def test_a_class_a_row_waits_for_an_uplink_then_for_its_acknowledgement_an
     await network.enqueue(device)
     queued = await ask(device)
 
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
     await network.downlink(first, "sent")
     sent = await ask(device)
 
@@ -98,7 +98,7 @@ async def test_a_class_a_row_says_that_the_gateway_of_its_device_is_offline(netw
 async def test_a_class_c_row_is_locked_for_the_windows_of_the_last_uplink(network, ask) -> None:
     device = await network.joined(device_class="C")
     await register(network, GATEWAY, seen_ago=timedelta())
-    await network.hear(device.uplink(b"again"))
+    await network.receive(device.uplink(b"again"))
     await network.all_acknowledged()
     await network.enqueue(device)
 
@@ -114,7 +114,7 @@ async def test_a_row_without_time_on_the_air_says_until_when(network, ask, devic
     network.bridge.statuses[GATEWAY] = "DUTY_CYCLE_OVERFLOW"
     downlink_id = await network.enqueue(device)
     if device_class == "A":
-        await network.hear(device.uplink())
+        await network.receive(device.uplink())
     await network.settled(downlink_id)
 
     (row,) = await ask(device)
@@ -126,7 +126,7 @@ async def test_a_row_without_time_on_the_air_says_until_when(network, ask, devic
 
 async def test_a_class_c_row_outlives_a_gateway_that_is_away(network, ask) -> None:
     device = await network.joined(device_class="C")
-    await network.hear(device.uplink(b"heard by a gateway that then goes"), [NOBODYS])
+    await network.receive(device.uplink(b"heard by a gateway that then goes"), [NOBODYS])
     await network.all_acknowledged()
     downlink_id = await network.enqueue(device)
     tries = 0

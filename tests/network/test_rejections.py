@@ -23,11 +23,11 @@ async def test_a_replay_is_written_for_its_device_and_added_up(network) -> None:
     device = await network.joined()
     old = device.uplink(b"one")
     for frame in (old, device.uplink(b"two")):
-        await network.hear(frame)
+        await network.receive(frame)
         await network.next_uplink()
-    await network.hear(old)
+    await network.receive(old)
     await network.all_acknowledged()
-    await network.hear(old)
+    await network.receive(old)
 
     assert await written(network) == [(device.dev_addr, "replay", device.id, 2, GATEWAY)]
 
@@ -35,7 +35,7 @@ async def test_a_replay_is_written_for_its_device_and_added_up(network) -> None:
 async def test_a_wrong_mic_is_written_for_the_one_device_with_this_dev_addr(network) -> None:
     device = await network.joined()
 
-    await network.hear(device.uplink()[:-4] + b"\0\0\0\0")
+    await network.receive(device.uplink()[:-4] + b"\0\0\0\0")
 
     assert await written(network) == [(device.dev_addr, "mic", device.id, 1, GATEWAY)]
 
@@ -46,7 +46,7 @@ async def test_a_disabled_device_is_told_as_such(network) -> None:
     await network.stop()
     await network.start()
 
-    await network.hear(device.uplink())
+    await network.receive(device.uplink())
 
     assert await written(network) == [(device.dev_addr, "disabled", device.id, 1, GATEWAY)]
 
@@ -56,7 +56,7 @@ async def test_an_unknown_dev_addr_is_written_as_a_strangers(network) -> None:
     frame = bytearray(device.uplink())
     frame[1:5] = STRANGER[::-1]
 
-    await network.hear(bytes(frame))
+    await network.receive(bytes(frame))
 
     assert await written(network) == [(STRANGER, "unknown_dev_addr", None, 1, GATEWAY)]
 
@@ -65,8 +65,8 @@ async def test_a_join_is_written_by_its_dev_eui_whether_the_device_is_known_or_n
     known, stranger = await network.device(number=1), await network.device(number=2)
     await network.pool.execute("DELETE FROM device WHERE id = $1", stranger.id)
 
-    await network.hear(known.join()[:-4] + b"\0\0\0\0")
-    await network.hear(stranger.join())
+    await network.receive(known.join()[:-4] + b"\0\0\0\0")
+    await network.receive(stranger.join())
 
     assert await written(network) == [
         (known.dev_eui, "mic", known.id, 1, GATEWAY),

@@ -30,7 +30,7 @@ async def test_another_replica_goes_on_where_the_first_stopped(network, nats_url
     )
     stopping = asyncio.Event()
     await network.stop()
-    await network.hear(device.uplink(b"in between"))
+    await network.receive(device.uplink(b"in between"))
 
     running = asyncio.create_task(run(other, stopping))
     uplink = await network.next_uplink()
@@ -44,7 +44,7 @@ async def test_another_replica_goes_on_where_the_first_stopped(network, nats_url
 async def test_an_owner_that_lost_its_leases_stops_and_goes_on_once_they_are_free(network) -> None:
     device = await network.joined()
     await network.pool.execute(STEAL)
-    await network.hear(device.uplink(b"data"))
+    await network.receive(device.uplink(b"data"))
     await until_owned(0)
     saved = await network.pool.fetchval("SELECT f_cnt_up FROM session")
 
@@ -78,13 +78,13 @@ async def test_an_imported_session_is_served_by_its_address_until_the_device_joi
     await network.bus.nudge(topics.REGISTRY_CHANGED)
     async with asyncio.timeout(30):
         while network.uplinks.empty():
-            await network.hear(device.uplink(b"imported"))
+            await network.receive(device.uplink(b"imported"))
             await network.all_acknowledged()
     imported = await network.next_uplink()
 
-    await network.hear(device.join())
-    device.hear_accept((await network.bridge.next()).transmissions[0].phy_payload)
-    await network.hear(device.uplink(b"joined"))
+    await network.receive(device.join())
+    device.receive_accept((await network.bridge.next()).transmissions[0].phy_payload)
+    await network.receive(device.uplink(b"joined"))
     joined = await network.next_uplink()
     await network.all_acknowledged()
 
@@ -111,9 +111,9 @@ async def test_shards_move_to_a_second_replica_while_devices_speak(network, nats
     async with asyncio.timeout(20):
         while not await shared():
             for device in devices:
-                await network.hear(device.uplink())
+                await network.receive(device.uplink())
     for device in devices:
-        await network.hear(device.uplink(b"last"))
+        await network.receive(device.uplink(b"last"))
     await network.all_acknowledged()
     stopping.set()
     await running

@@ -35,27 +35,27 @@ def passes_retried() -> float:
 async def test_one_frame_heard_by_three_gateways_is_one_uplink(network) -> None:
     device = await network.joined()
 
-    await network.hear(device.uplink(b"data"), [bytes([0xAA] * 7 + [n]) for n in (1, 2, 3)])
+    await network.receive(device.uplink(b"data"), [bytes([0xAA] * 7 + [n]) for n in (1, 2, 3)])
     uplink = await network.next_uplink()
 
     assert uplink.payload == b"data"
     assert uplink.device_id == device.id
     assert uplink.f_cnt == 1
     assert not uplink.late
-    assert [heard.snr for heard in uplink.heard_by] == [8.0, 7.0, 6.0]
+    assert [heard.snr for heard in uplink.receptions] == [8.0, 7.0, 6.0]
     await network.all_acknowledged()
 
 
 async def test_a_replayed_frame_is_refused(network) -> None:
     device = await network.joined()
     old = device.uplink(b"one")
-    await network.hear(old)
+    await network.receive(old)
     await network.next_uplink()
-    await network.hear(device.uplink(b"two"))
+    await network.receive(device.uplink(b"two"))
     await network.next_uplink()
     before = frames_counted("unconfirmed_data_up", "replay")
 
-    await network.hear(old)
+    await network.receive(old)
     await network.all_acknowledged()
 
     assert network.uplinks.empty()
@@ -65,16 +65,16 @@ async def test_a_replayed_frame_is_refused(network) -> None:
 async def test_a_copy_after_the_window_adds_its_reception_to_the_same_uplink(network) -> None:
     device = await network.joined()
     phy = device.uplink(b"data")
-    await network.hear(phy)
+    await network.receive(phy)
     first = await network.next_uplink()
 
-    await network.hear(phy, [bytes([0xAA] * 7 + [2])])
+    await network.receive(phy, [bytes([0xAA] * 7 + [2])])
     late = await network.next_uplink()
 
     assert late.late
     assert (late.uplink_id, late.time_us, late.f_cnt) == (first.uplink_id, first.time_us, first.f_cnt)
     assert late.payload == b""
-    assert [heard.gateway_id[-1] for heard in late.heard_by] == [2]
+    assert [heard.gateway_id[-1] for heard in late.receptions] == [2]
 
 
 async def test_a_crash_between_publish_and_commit_makes_the_same_uplink_again(network) -> None:
@@ -83,7 +83,7 @@ async def test_a_crash_between_publish_and_commit_makes_the_same_uplink_again(ne
     async with network.pool.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         await connection.fetch("SELECT * FROM session WHERE device_id = $1 FOR UPDATE", device.id)
-        await network.hear(device.uplink(b"data"))
+        await network.receive(device.uplink(b"data"))
         first = await network.next_uplink()
         await network.crash()
 
@@ -101,12 +101,12 @@ async def test_a_crash_between_publish_and_commit_makes_the_same_uplink_again(ne
 async def test_a_frame_redelivered_after_its_commit_is_no_second_uplink_and_no_replay(network) -> None:
     device = await network.joined()
     phy = device.uplink(b"data")
-    await network.hear(phy)
+    await network.receive(phy)
     first = await network.next_uplink()
     await network.all_acknowledged()
     before = frames_counted("unconfirmed_data_up", "replay")
     await network.crash()
-    await network.hear(phy, time_us=first.time_us)  # What was not acknowledged comes again.
+    await network.receive(phy, time_us=first.time_us)  # What was not acknowledged comes again.
 
     await network.start()
     again = await network.next_uplink()
@@ -123,9 +123,9 @@ async def test_octets_that_are_no_batch_go_to_quarantine_and_the_shard_goes_on(n
     assert slot is not None
     subject = topics.frames(shard_of_slot(slot, 4))
     await network.bus.publish(subject, b"\x09poison")
-    await network.bus.publish(subject, encode_batch([*network.copies(b""), *network.copies(b"\xff" * 20)]))
+    await network.bus.publish(subject, encode_batch([*network.frames_of(b""), *network.frames_of(b"\xff" * 20)]))
 
-    await network.hear(phy)
+    await network.receive(phy)
     uplink = await network.next_uplink()
     await network.all_acknowledged()
     row = await network.pool.fetchrow("SELECT * FROM observation.quarantine")
@@ -158,7 +158,7 @@ async def test_a_disabled_device_is_refused_within_seconds(network) -> None:
 
     async with asyncio.timeout(10):
         while frames_counted("unconfirmed_data_up", "disabled") == before:
-            await network.hear(device.uplink(b"data"))
+            await network.receive(device.uplink(b"data"))
             await network.all_acknowledged()
 
     assert frames_counted("unconfirmed_data_up", "disabled") == before + 1
@@ -167,7 +167,7 @@ async def test_a_disabled_device_is_refused_within_seconds(network) -> None:
 async def test_mac_commands_under_f_port_0_are_no_application_data(network) -> None:
     device = await network.joined()
 
-    await network.hear(device.uplink(b"\x02", f_port=0))
+    await network.receive(device.uplink(b"\x02", f_port=0))
     uplink = await network.next_uplink()
 
     assert (uplink.f_port, uplink.payload) == (0, b"")
@@ -179,7 +179,7 @@ async def test_a_database_outage_stops_the_shard_and_loses_nothing(network) -> N
     payloads = [bytes([number]) for number in range(10)]
 
     for payload in payloads:
-        await network.hear(device.uplink(payload))
+        await network.receive(device.uplink(payload))
         await network.pool.fetch(terminate)
     await network.all_acknowledged()
     heard = [uplink for _ in range(network.uplinks.qsize()) if not (uplink := network.uplinks.get_nowait()).late]
@@ -198,7 +198,7 @@ async def test_a_database_that_refuses_every_pass_stops_the_shard_and_quarantine
     admin = await connect(database.admin_url)
     try:
         await admin.execute("REVOKE UPDATE ON session FROM territoire_service")
-        await network.hear(device.uplink(b"data"))
+        await network.receive(device.uplink(b"data"))
         async with asyncio.timeout(30):
             while passes_retried() < before + 2:  # noqa: ASYNC110 - a counter has no event.
                 await asyncio.sleep(0.02)
@@ -222,7 +222,7 @@ async def test_a_clean_stop_lets_go_of_the_shards_at_once(network) -> None:
 async def test_a_gateway_that_reports_no_number_costs_neither_the_uplink_nor_the_next_start(network) -> None:
     device = await network.joined()
     phy_payload = device.uplink(b"heard", f_opts=b"\x02")
-    (copy,) = network.copies(phy_payload)  # With LinkCheckReq, whose answer is reckoned from the SNR.
+    (copy,) = network.frames_of(phy_payload)  # With LinkCheckReq, whose answer is reckoned from the SNR.
     frames = encode_batch([msgspec.structs.replace(copy, snr=math.nan)])
     await network.bus.publish(topics.frames(shard_of_slot(routing_slot(phy_payload), 4)), frames)
     heard = await network.next_uplink()
@@ -230,7 +230,7 @@ async def test_a_gateway_that_reports_no_number_costs_neither_the_uplink_nor_the
 
     await network.crash()
     await network.start()
-    await network.hear(device.uplink(b"after"))
+    await network.receive(device.uplink(b"after"))
     after = await network.next_uplink()
 
     assert (heard.payload, after.payload) == (b"heard", b"after")
@@ -246,8 +246,8 @@ async def test_with_a_clock_an_hour_off_uplinks_go_on_under_the_bridge_s_time_an
         monkeypatch.setattr(clock, lambda: wall_clock_us() + error_us)
     heard_at_us = wall_clock_us()
 
-    await network.hear(device.uplink(b"one"), time_us=heard_at_us)
-    await network.hear(device.uplink(b"two"), time_us=heard_at_us + 1)
+    await network.receive(device.uplink(b"one"), time_us=heard_at_us)
+    await network.receive(device.uplink(b"two"), time_us=heard_at_us + 1)
     uplinks = [await network.next_uplink() for _ in range(2)]
     await network.all_acknowledged()
 
@@ -260,7 +260,7 @@ async def test_a_gap_in_the_counter_that_older_devices_may_not_make_is_accepted_
     before = REGISTRY.get_sample_value("territoire_network_f_cnt_gaps_total") or 0.0
 
     device.f_cnt += MAX_F_CNT_GAP + 1
-    await network.hear(device.uplink(b"after a gap"))
+    await network.receive(device.uplink(b"after a gap"))
     uplink = await network.next_uplink()
     await network.all_acknowledged()
 
