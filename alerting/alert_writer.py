@@ -150,7 +150,7 @@ class AlertWriter:
                 subject = await self._subject(rule, alert.tenant_id, alert.about)
                 changes = life_before.untold
                 await self._notify(rule, alert, life, event, subject, changes=changes)
-            alert = replace(alert, life=life)
+            alert = replace(alert, lifecycle=life)
 
     async def _suppression(self, rule: Rule, alert: AlertRow) -> Suppression | None:
         about, severity = alert.about, alert.severity
