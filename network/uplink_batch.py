@@ -17,7 +17,7 @@ from core.messages.frames import FRAME_BATCHES, GatewayFrame
 from core.messages.uplinks import Uplink
 from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.bus import BUS_AWAY, Bus
-from core.runtime.clock import wall_clock_us
+from core.runtime.clock import WallClock, wall_clock_us
 from core.runtime.lease import Lease
 from core.runtime.ownership import fenced
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
@@ -118,6 +118,7 @@ class Uplinks:
         downlinks: Downlinks,
         policy: MacPolicy,
         rejections: RejectionLog,
+        clock: WallClock = wall_clock_us,
     ) -> None:
         self._pool = pool
         self.bus = bus
@@ -128,6 +129,7 @@ class Uplinks:
         self._downlinks = downlinks
         self._policy = policy
         self._refusals = rejections
+        self._clock = clock
         self._sparse = SparseLog()
 
     async def open_shard(self, lease: Lease) -> Shard:
@@ -183,7 +185,7 @@ class Uplinks:
 
     def _judge(self, units: Sequence[FrameUnit]) -> Judged:
         """Decide about every group, in the order of the stream; memory stays as it is."""
-        judged = Judged(now_us=wall_clock_us())
+        judged = Judged(now_us=self._clock())
         for item in units:
             if item.poison is not None:
                 judged.poison.append(item.poison)
@@ -247,7 +249,7 @@ class Uplinks:
 
     async def _admit(self, connection: Connection, judged: Judged) -> list[Admitted | JoinRejected]:
         groups = [item.group for item in judged.joins if item.group is not None]
-        return await self._joins.admit(connection, groups, wall_clock_us()) if groups else []
+        return await self._joins.admit(connection, groups, self._clock()) if groups else []
 
     async def _save(self, connection: Connection, judged: Judged) -> list[Changed]:
         if judged.poison:
