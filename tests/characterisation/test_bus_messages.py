@@ -133,8 +133,6 @@ def test_uplink_without_trace_is_read() -> None:
 
     read = asdict(uplink) | {"receptions": [asdict(one) for one in uplink.receptions]}
     assert read == UPLINK | {"trace_id": b""}
-        "trace_id": b""
-    }
 
 
 def test_measurements_of_today_are_read_and_written_alike() -> None:
