@@ -12,7 +12,7 @@ from core.messages import topics
 from core.messages.downlinks import TransmitReply, TransmitRequest, decode_reply, encode_transmit
 from core.model.downlinks import DownlinkReason, DownlinkState, DueDownlink
 from core.runtime.bus import BUS_AWAY, Bus, NoResponders
-from core.runtime.clock import wall_clock_us
+from core.runtime.clock import WallClock, wall_clock_us
 from core.runtime.errors import describe
 from core.runtime.lease import LeaseLost
 from core.runtime.ownership import fenced
@@ -65,12 +65,19 @@ class Dispatcher:
     """Carries frames to gateways in a bounded number of tasks, and says which devices are being told something."""
 
     def __init__(
-        self, pool: Pool, bus: Bus, shards: Shards, settings: NetworkServerSettings, tasks: asyncio.TaskGroup
+        self,
+        pool: Pool,
+        bus: Bus,
+        shards: Shards,
+        settings: NetworkServerSettings,
+        tasks: asyncio.TaskGroup,
+        clock: WallClock = wall_clock_us,
     ) -> None:
         self._pool = pool
         self._bus = bus
         self._shards = shards
         self._settings = settings
+        self._clock = clock
         self._group = tasks
         self._room = asyncio.Semaphore(settings.requests_in_flight)
         self._busy: Counter[int] = Counter()
@@ -110,7 +117,7 @@ class Dispatcher:
         self._accepts[planned.session.id] = None
         while len(self._accepts) > MAX_REMEMBERED:
             del self._accepts[next(iter(self._accepts))]
-        self._pressure.record_joins([copy.gateway_id for copy in planned.routes], wall_clock_us())
+        self._pressure.record_joins([copy.gateway_id for copy in planned.routes], self._clock())
         self._spawn(planned, 0)
 
     async def drain(self, timeout_s: float) -> None:
@@ -165,7 +172,7 @@ class Dispatcher:
         if planned.accept and outcome.status != OK:
             self._accepts.pop(planned.session.id, None)
         if len(self._on_air_until_us) > MAX_REMEMBERED:
-            now_us = wall_clock_us()
+            now_us = self._clock()
             self._on_air_until_us = {d: until for d, until in self._on_air_until_us.items() if until > now_us}
 
     async def _transmit_safely(self, shard: Shard, planned: PlannedDownlink, f_cnt: int) -> TransmitOutcome:
@@ -185,9 +192,9 @@ class Dispatcher:
             windows = downlink_frame.fitting(planned, opening)
             if not windows:
                 return TransmitOutcome(DownlinkReason.PAYLOAD_TOO_LARGE)
-            if wall_clock_us() > planned.latest_us:
+            if self._clock() > planned.latest_us:
                 break
-            if not any(downlink_frame.is_open(window, copy, wall_clock_us()) for window in windows):
+            if not any(downlink_frame.is_open(window, copy, self._clock()) for window in windows):
                 continue  # It has passed, or this gateway is too far away; another one may be in time.
             if refused is not None and not planned.accept:
                 numbered = await self._another_f_cnt(shard, planned, copy)
@@ -195,7 +202,7 @@ class Dispatcher:
                     return TransmitOutcome(DownlinkReason.SESSION_CLOSED)
                 f_cnt = numbered
             phy_payload = downlink_frame.frame(planned, windows, f_cnt)
-            request = downlink_frame.request(planned, copy, windows, phy_payload, wall_clock_us())
+            request = downlink_frame.request(planned, copy, windows, phy_payload, self._clock())
             if request is None:
                 continue
             shard.lease.check()
@@ -209,11 +216,11 @@ class Dispatcher:
     def _tries(self, planned: PlannedDownlink) -> list[tuple[SessionReception, tuple[Window, ...]]]:
         load = self._asked.__getitem__
         return downlink_frame.tries(
-            planned, self._settings.gateways_tried, self._is_below_limit, load, wall_clock_us()
+            planned, self._settings.gateways_tried, self._is_below_limit, load, self._clock()
         )
 
     def _is_below_limit(self, gateway_id: bytes) -> bool:
-        return self._pressure.is_below_limit(gateway_id, wall_clock_us())
+        return self._pressure.is_below_limit(gateway_id, self._clock())
 
     async def _ask(self, request: TransmitRequest) -> TransmitReply:
         """Ask a gateway; while its word is awaited it is the busier, for whoever may choose another."""
@@ -227,7 +234,7 @@ class Dispatcher:
 
     def _sent(self, planned: PlannedDownlink, request: TransmitRequest, reply: TransmitReply) -> TransmitOutcome:
         transmission = request.transmissions[max(0, min(reply.index, len(request.transmissions) - 1))]
-        starts_at_us = reply.starts_at_us or (request.uplink_at_us or wall_clock_us()) + transmission.delay_us
+        starts_at_us = reply.starts_at_us or (request.uplink_at_us or self._clock()) + transmission.delay_us
         ends_at_us = starts_at_us + downlink_frame.airtime_us(transmission) + GUARD_US
         self._on_air_until_us[planned.device_id] = ends_at_us
         return TransmitOutcome(OK, request.gateway_id, starts_at_us)
@@ -245,7 +252,7 @@ class Dispatcher:
 
     async def _settle(self, shard: Shard, row: DueDownlink, outcome: TransmitOutcome, *, is_class_c: bool) -> None:
         """Write what became of the row, however long the database is away, while the shard is ours."""
-        settlement = settlement_of(row, outcome, wall_clock_us(), is_class_c=is_class_c)
+        settlement = settlement_of(row, outcome, self._clock(), is_class_c=is_class_c)
         changed: list[Changed] = []
         while True:
             try:

@@ -13,7 +13,7 @@ import structlog
 
 from core.model.downlinks import DueDownlink
 from core.runtime.bus import Bus
-from core.runtime.clock import wall_clock_us
+from core.runtime.clock import WallClock, wall_clock_us
 from core.runtime.errors import describe
 from core.runtime.ownership import ShardsLost, fenced
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
@@ -63,6 +63,7 @@ class Downlinks:
         sessions: SessionTable,
         devices: DeviceCache,
         dispatcher: Dispatcher,
+        clock: WallClock = wall_clock_us,
     ) -> None:
         self._pool = pool
         self._bus = bus
@@ -70,6 +71,7 @@ class Downlinks:
         self._sessions = sessions
         self._devices = devices
         self._dispatcher = dispatcher
+        self._clock = clock
         self._offers: dict[int, AnswerCandidate] = {}  # By device: a newer uplink's windows replace the older's.
         self._wake = asyncio.Event()
         self._nudged = True
@@ -130,7 +132,7 @@ class Downlinks:
 
     def _pop_answerable(self) -> list[AnswerCandidate]:
         """The offers that can be answered now; those of a device that is being told something wait."""
-        now_us = wall_clock_us()
+        now_us = self._clock()
         taken: list[AnswerCandidate] = []
         for device_id, offer in list(self._offers.items()):
             if now_us > downlink_frame.answer_useful_until_us(offer.opportunity):
@@ -157,7 +159,7 @@ class Downlinks:
         candidates = await self._concerned(slots, candidates)
         if not candidates and not poll:
             return plan
-        now_us = wall_clock_us()
+        now_us = self._clock()
         # The leases of before the question: a shard that was lost meanwhile is not ours to plan for.
         async with fenced(self._pool, leases) as connection:
             if poll:

@@ -15,7 +15,7 @@ import structlog
 from core.messages.downlinks import Transmission, TransmitReply, TransmitRequest
 from core.model.downlinks import DownlinkReason
 from core.runtime.bus import Bus
-from core.runtime.clock import wall_clock_us
+from core.runtime.clock import WallClock, wall_clock_us
 from core.runtime.errors import describe
 from core.runtime.lease import LeaseLost
 from core.runtime.ownership import ShardsLost, fenced
@@ -56,12 +56,19 @@ class Multicasts:
     """Works off the messages of the owned slots; each group's one after the other."""
 
     def __init__(
-        self, pool: Pool, bus: Bus, shards: Shards, settings: NetworkServerSettings, tasks: asyncio.TaskGroup
+        self,
+        pool: Pool,
+        bus: Bus,
+        shards: Shards,
+        settings: NetworkServerSettings,
+        tasks: asyncio.TaskGroup,
+        clock: WallClock = wall_clock_us,
     ) -> None:
         self._pool = pool
         self._bus = bus
         self._shards = shards
         self._kek = settings.kek_octets
+        self._clock = clock
         self._group = tasks
         self._calls: dict[int, asyncio.Task[None]] = {}  # By group.
         self._wake = asyncio.Event()
@@ -175,7 +182,7 @@ class Multicasts:
                     continue
                 status = await self._transmit(call, gateway_id)
                 MULTICASTS.labels("sent" if status == OK else status.lower()).inc()
-                emissions.append(MulticastTransmission(gateway_id.hex(), repeat, status, wall_clock_us()))
+                emissions.append(MulticastTransmission(gateway_id.hex(), repeat, status, self._clock()))
                 if not await self._save_progress(message, call.shard, emissions, "sending", None):
                     return  # Cancelled.
         await self._finish(message, call.shard, emissions, None)
@@ -186,8 +193,8 @@ class Multicasts:
         status: str = DownlinkReason.NOT_AFTER
         again_us = 0
         for _ in range(ATTEMPTS):
-            await asyncio.sleep(max(0, again_us - wall_clock_us()) / 1_000_000)
-            now_us = wall_clock_us()
+            await asyncio.sleep(max(0, again_us - self._clock()) / 1_000_000)
+            now_us = self._clock()
             if now_us >= not_after_us:
                 break
             call.shard.lease.check()
@@ -210,7 +217,7 @@ class Multicasts:
 
     async def _until_off_air(self, call: _Call, reply: TransmitReply) -> None:
         """The next gateway may reach the same members: it waits for the end of this one's frame."""
-        now_us = wall_clock_us()
+        now_us = self._clock()
         ends_us = (reply.starts_at_us or now_us) + airtime_us(call.transmission) + GUARD_US
         await asyncio.sleep(min(max(0, ends_us - now_us), CLASS_C_PATIENCE_US) / 1_000_000)
 

@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from core.runtime.clock import wall_clock_us
+from core.runtime.clock import WallClock, wall_clock_us
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, ForeignKeyViolationError, Pool
 from lorawan.rejections import RejectReason
@@ -20,8 +20,9 @@ MOST = 500
 class RejectionLog:
     """Rejected frames since the last save, one entry for what they name, the reason and the device."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, clock: WallClock = wall_clock_us) -> None:
         self._pool = pool
+        self._clock = clock
         self._seen: dict[tuple[bytes, RejectReason, int], RejectionSeen] = {}
         self._log = structlog.get_logger()
 
@@ -45,9 +46,9 @@ class RejectionLog:
             if len(self._seen) >= MOST:
                 REFUSALS_LEFT_OUT.inc()
                 return
-            self._seen[key] = seen = RejectionSeen(subject, reason, device_id, gateway_id, wall_clock_us())
+            self._seen[key] = seen = RejectionSeen(subject, reason, device_id, gateway_id, self._clock())
         seen.times += 1
-        seen.gateway_id, seen.last_us = gateway_id, wall_clock_us()
+        seen.gateway_id, seen.last_us = gateway_id, self._clock()
         seen.dev_nonce = seen.dev_nonce if dev_nonce is None else dev_nonce
 
     def clear_join_rejections(self, dev_eui: bytes) -> None:

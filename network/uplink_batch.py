@@ -16,7 +16,7 @@ from core.messages.frames import FRAME_BATCHES
 from core.messages.uplinks import Uplink
 from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.bus import BUS_AWAY, Bus
-from core.runtime.clock import wall_clock_us
+from core.runtime.clock import WallClock, wall_clock_us
 from core.runtime.lease import Lease
 from core.runtime.ownership import fenced
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
@@ -101,6 +101,7 @@ class Uplinks:
         downlinks: Downlinks,
         policy: MacPolicy,
         rejections: RejectionLog,
+        clock: WallClock = wall_clock_us,
     ) -> None:
         self._pool = pool
         self.bus = bus
@@ -111,6 +112,7 @@ class Uplinks:
         self._downlinks = downlinks
         self._policy = policy
         self._report = UplinkReport(devices, rejections)
+        self._clock = clock
 
     async def open_shard(self, lease: Lease) -> Shard:
         """Load a shard that was taken."""
@@ -164,7 +166,7 @@ class Uplinks:
 
     def _judge(self, units: Sequence[FrameUnit]) -> Judged:
         """Decide about every group, in the order of the stream; memory stays as it is."""
-        judged = Judged(now_us=wall_clock_us())
+        judged = Judged(now_us=self._clock())
         for item in units:
             if item.poison is not None:
                 judged.poison.append(item.poison)
@@ -228,7 +230,7 @@ class Uplinks:
 
     async def _admit(self, connection: Connection, judged: Judged) -> list[Admitted | JoinRejected]:
         groups = [item.group for item in judged.joins if item.group is not None]
-        return await self._joins.admit(connection, groups, wall_clock_us()) if groups else []
+        return await self._joins.admit(connection, groups, self._clock()) if groups else []
 
     async def _save(self, connection: Connection, judged: Judged) -> list[Changed]:
         if judged.poison:

@@ -1,6 +1,11 @@
 """The wall clock. What does no I/O takes `now` as an argument instead."""
 
 import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+WallClock: TypeAlias = Callable[[], int]
+"""Microseconds since 1970 UTC; whoever waits for instants takes one, so that a test can move it."""
 
 
 def wall_clock_us() -> int:

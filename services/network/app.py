@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from core.messages import topics
+from core.runtime.clock import WallClock, wall_clock_us
 from core.runtime.ownership import Sharded, ShardOwner
 from network.downlink_dispatch import Dispatcher
 from network.downlink_planner import Downlinks
@@ -22,16 +23,16 @@ FINISH_BATCH_S = 5.0
 FINISH_DOWNLINKS_S = 3.0
 
 
-async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
+async def run(settings: NetworkSettings, stopping: asyncio.Event, clock: WallClock = wall_clock_us) -> None:
     """Own shards, read their frames, publish their uplinks and work off their downlinks, until stopped."""
     async with open_service("network", settings) as service:
         pool, bus, count = service.pool, service.bus, service.shards
         sessions, devices = SessionTable(), DeviceCache()
         shards = Shards(pool, settings, sessions, devices, count)
         async with asyncio.TaskGroup() as tasks:
-            dispatcher = Dispatcher(pool, bus, shards, settings, tasks)
-            downlinks = Downlinks(pool, bus, shards, sessions, devices, dispatcher)
-            refusals = RejectionLog(pool)
+            dispatcher = Dispatcher(pool, bus, shards, settings, tasks, clock)
+            downlinks = Downlinks(pool, bus, shards, sessions, devices, dispatcher, clock)
+            refusals = RejectionLog(pool, clock)
             uplinks = Uplinks(
                 pool,
                 bus,
@@ -42,6 +43,7 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
                 downlinks,
                 settings.mac_policy,
                 refusals,
+                clock,
             )
             worker = worker_of(pool, uplinks, settings)
             sharded = Sharded(SERVICE, topics.FRAMES, topics.frames, count)
@@ -55,7 +57,7 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event) -> None:
                 tasks.create_task(watcher.watch(), name="watch registry"),
                 tasks.create_task(refusals.run(), name="save refusals"),
                 tasks.create_task(
-                    Multicasts(pool, bus, shards, settings, tasks).run(), name="send to multicast groups"
+                    Multicasts(pool, bus, shards, settings, tasks, clock).run(), name="send to multicast groups"
                 ),
             ]
             working = tasks.create_task(worker.run(stopping), name="work off frames")

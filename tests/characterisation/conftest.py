@@ -5,12 +5,13 @@ from tests.contracts.lns_rig import bench, lns, lns_broker
 from tests.contracts.partner_rig import partner
 from tests.gateways.fixtures import bridge_settings, gateway_id, rig
 from tests.ingest.conftest import bus, ingesting, make_uplink, planted, planted_in, send, until_drained
-from tests.network.conftest import idle_network, network
+from tests.network.conftest import clock, idle_network, network
 
 __all__ = [
     "bench",
     "bridge_settings",
     "bus",
+    "clock",
     "gateway_id",
     "idle_network",
     "ingesting",

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from core.runtime.postgres import Pool
+from gateways import known_gateways
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings
 from services.supervisor.ports import LOOPBACK, free_tcp_port, udp_port
@@ -13,7 +14,9 @@ from tests.gateways.stations import Rig, open_rig
 
 
 @pytest.fixture
-def bridge_settings(database_url: str, nats_url: str, mqtt_url: str) -> Settings:
+def bridge_settings(database_url: str, nats_url: str, mqtt_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    # What a bridge in this process has seen is written at once; how often is no part of what it writes.
+    monkeypatch.setattr(known_gateways, "SAVE_EVERY_S", 0.2)
     return Settings(
         database_url=database_url,
         nats_url=nats_url,

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from core.messages.frames import GatewayFrame
 from core.messages.topics import shard_of_slot
 from core.messages.uplinks import UPLINK_BATCHES, Uplink
 from core.runtime.bus import Bus, connect_bus
+from core.runtime.clock import wall_clock_us
 from core.runtime.postgres import Pool
 from lorawan.crypto import SessionCipher, wrap_key
 from lorawan.frame import UplinkFCtrl, routing_slot
@@ -31,18 +31,42 @@ APP_KEY = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
 SHARDS = 4
 GATEWAYS = tuple(bytes([0xAA] * 7 + [number]) for number in range(1, 4))
 PATIENCE_S = 15
+# By then its accept and the windows of its first uplink are over.
+CLASS_C_LISTENS_AFTER_S = 10.0
 PLAIN = UplinkFCtrl()
 NEAR: Mapping[bytes, int] = {}
-
-
-def now_us() -> int:
-    return time.time_ns() // 1000
 
 
 async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not await check():  # noqa: ASYNC110 - rows and streams have no event to wait for.
             await asyncio.sleep(0.02)
+
+
+@dataclass
+class HandClock:
+    """The wall clock of the service under test and of its gateways: it stands still until a test moves it.
+
+    PostgreSQL keeps its own time. The two are close enough for what the tests ask of both.
+    """
+
+    now_us: int = field(default_factory=wall_clock_us)
+
+    def __call__(self) -> int:
+        return self.now_us
+
+    def advance(self, seconds: float) -> None:
+        self.now_us += round(seconds * 1_000_000)
+
+
+class MachineClock(HandClock):
+    """For tests with other processes, or with gateways that keep time themselves: nobody moves it."""
+
+    def __call__(self) -> int:
+        return wall_clock_us()
+
+    def advance(self, seconds: float) -> None:
+        pass
 
 
 @dataclass
@@ -121,13 +145,14 @@ class Network:
     bus: Bus
     bridge: Bridge
     settings: NetworkSettings
+    clock: HandClock
     uplinks: asyncio.Queue[Uplink] = field(default_factory=asyncio.Queue)
     running: asyncio.Task[None] | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self, *, wait: bool = True) -> None:
         self.stopping = asyncio.Event()
-        self.running = asyncio.create_task(run(self.settings, self.stopping), name="network")
+        self.running = asyncio.create_task(run(self.settings, self.stopping, self.clock), name="network")
         if wait:
             await eventually(self._owns_everything)
 
@@ -143,6 +168,20 @@ class Network:
         if self.running is not None:
             await self.running
             self.running = None
+
+    async def time_passes(self, seconds: float) -> None:
+        """On the service's clock, which then looks whether something has become due."""
+        self.clock.advance(seconds)
+        for shard in range(SHARDS):
+            await self.bus.nudge(topics.downlink_due(shard))
+
+    async def request_as_time_passes(self) -> TransmitRequest:
+        """The next request of the bridge; the clock goes on in tenths of a second until it is there."""
+        async with asyncio.timeout(PATIENCE_S):
+            while self.bridge.requests.empty():
+                await self.time_passes(0.1)
+                await asyncio.sleep(0.02)
+            return await self.bridge.requests.get()
 
     async def crash(self) -> None:
         """As a kill: nothing is drained or released; what was not committed is lost."""
@@ -186,13 +225,15 @@ class Network:
         await self.receive(device.uplink(b"first"))
         assert (await self.next_uplink()).payload == b"first"
         await self.all_acknowledged()
+        if device_class == "C":
+            await self.time_passes(CLASS_C_LISTENS_AFTER_S)
         return device
 
     def frames_of(
         self, phy_payload: bytes, gateways=GATEWAYS[:1], *, time_us: int | None = None, far_us=NEAR
     ) -> list[GatewayFrame]:
         """One per gateway; `far_us` has the round trips of those that were measured, in us."""
-        at = now_us() if time_us is None else time_us
+        at = self.clock() if time_us is None else time_us
         return [
             GatewayFrame(
                 phy_payload=phy_payload,
@@ -216,10 +257,12 @@ class Network:
     async def receive(
         self, phy_payload: bytes, gateways=GATEWAYS[:1], *, time_us: int | None = None, far_us=NEAR
     ) -> None:
-        """One message per gateway, as bridges publish them."""
+        """One message per gateway, as bridges publish them; the service has it when its window has closed."""
         slot = routing_slot(phy_payload)
         assert slot is not None
-        for copy in self.frames_of(phy_payload, gateways, time_us=time_us, far_us=far_us):
+        copies = self.frames_of(phy_payload, gateways, time_us=time_us, far_us=far_us)
+        self.clock.advance(self.settings.dedup_window_ms / 1000)
+        for copy in copies:
             await self.bus.publish(topics.frames(shard_of_slot(slot, SHARDS)), encode_batch([copy]))
 
     async def next_uplink(self) -> Uplink:
@@ -273,7 +316,13 @@ class Network:
 
 
 @pytest.fixture
-async def idle_network(pool: Pool, database, nats_url: str) -> AsyncGenerator[Network]:
+def clock() -> HandClock:
+    """Of the service under test; a module in which others keep time, too, has a MachineClock here."""
+    return HandClock()
+
+
+@pytest.fixture
+async def idle_network(pool: Pool, database, nats_url: str, clock: HandClock) -> AsyncGenerator[Network]:
     """Everything but the service itself."""
     async with connect_bus(nats_url, "tests") as bus:
         await bus.ensure_streams()
@@ -283,7 +332,7 @@ async def idle_network(pool: Pool, database, nats_url: str) -> AsyncGenerator[Ne
         bridge = Bridge(bus)
         for gateway_id in GATEWAYS:
             await bridge.hold(gateway_id)
-        network = Network(pool, bus, bridge, settings)
+        network = Network(pool, bus, bridge, settings, clock)
 
         async def collect(_subject: str, data: bytes) -> None:
             for uplink in UPLINK_BATCHES.decode(data):

@@ -12,7 +12,7 @@ from core.messages.batch import encode_batch
 from core.messages.frames import GatewayFrame
 from core.messages.topics import shard_of_slot
 from lorawan.frame import DownlinkFrame, routing_slot
-from tests.network.conftest import GATEWAYS, SHARDS, Network, RadioDevice, now_us
+from tests.network.conftest import GATEWAYS, SHARDS, Network, RadioDevice
 
 HOUR_US = 3_600_000_000
 LIAR, HONEST = GATEWAYS[:2]
@@ -42,14 +42,14 @@ async def receive_dated(network: Network, phy_payload: bytes, *times: tuple[byte
 )
 async def test_a_gateway_that_lies_about_time_does_not_date_what_others_heard_too(network, off_us: int) -> None:
     device = await network.joined()
-    before = now_us()
+    before = network.clock()
 
     await receive_dated(network, device.uplink(b"data", confirmed=True), (LIAR, off_us), (HONEST, 0))
     request = await network.bridge.next()
     uplink = await network.next_uplink()
 
     assert [t.delay_us for t in request.transmissions] == [1_000_000, 2_000_000]
-    assert before <= uplink.time_us <= now_us()
+    assert before <= uplink.time_us <= network.clock()
 
 
 async def test_a_join_that_a_liar_heard_first_is_let_in(network) -> None:

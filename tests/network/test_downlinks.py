@@ -27,7 +27,6 @@ from network.receive import Opportunity
 from network.sessions import HeldSession, Progress
 from network.shards import SERVICE, Shard, Shards
 from registry.downlinks import read_downlink
-from tests.network.conftest import now_us
 
 GATEWAY_1, GATEWAY_2 = (bytes([0xAA] * 7 + [number]) for number in (1, 2))
 
@@ -175,8 +174,8 @@ async def test_a_payload_with_no_room_fails_and_does_not_block_the_next(network)
 
 def slow(network, device) -> bytes:
     """An uplink on SF12, whose RX1 has room for 51 octets."""
-    made = network.copies
-    network.copies = lambda phy, gateways, **heard: [
+    made = network.frames_of
+    network.frames_of = lambda phy, gateways, **heard: [
         type(copy)(**{**{f: getattr(copy, f) for f in copy.__struct_fields__}, "spreading_factor": 12})
         for copy in made(phy, gateways, **heard)
     ]
@@ -259,16 +258,13 @@ async def test_a_class_c_row_goes_out_at_once_on_rx2_after_the_class_a_windows(n
 
 async def test_a_class_c_row_that_comes_with_an_uplink_waits_until_rx2_is_over(network) -> None:
     device = await network.joined(device_class="C")
-    await (
-        network.stop()
-    )  # The accept of the join is still to go on the air, and this row would wait for that, too.
-    await network.start()
-    heard_at_us = now_us()
+    heard_at_us = network.clock()
     await network.receive(device.uplink(), time_us=heard_at_us)
     await network.next_uplink()
+    await network.all_acknowledged()
 
     await network.enqueue(device)
-    request = await network.bridge.next()
+    request = await network.request_as_time_passes()
 
     # RX2 opens 2 s after the uplink and is over half a second later; the row may then wait for a radio for 3 s.
     assert request.latest_at_us - heard_at_us >= 2_500_000 + 3_000_000
@@ -322,6 +318,7 @@ async def test_a_row_whose_request_was_forgotten_is_sent_after_all(network) -> N
 
     # As after a commit that the database carried out and did not live to confirm.
     await network.pool.execute("UPDATE downlink SET state = 'sending' WHERE id = $1", downlink_id)
+    await network.time_passes(3)  # The first one is off the air.
     row = await network.downlink(downlink_id, "sent")
 
     assert row.attempts == 2

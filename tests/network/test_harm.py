@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import pytest
 
-from tests.network.conftest import Network
+from tests.network.conftest import MachineClock, Network
 from tests.network.replicas import MOVED_WITHIN_S, Replica, ReplicaScenario, open_replicas
 
 NAMES = ("one", "two", "three")
@@ -49,6 +49,11 @@ async def cut_from_database(replica: Replica) -> None:
 async def mend(replica: Replica) -> None:
     replica.to_bus.mend()
     replica.to_database.mend()
+
+
+@pytest.fixture
+def clock() -> MachineClock:
+    return MachineClock()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from lorawan.identifiers import slot_of_dev_addr, slot_of_dev_eui
 from lorawan.join import JoinRequest
 from network.deduplication import Group
 from network.join_handler import JoinHandler
-from tests.network.conftest import now_us
 
 A_WRONG_KEY = bytes(16)
 A_GATEWAY = bytes([0xAA] * 7 + [1])
@@ -139,10 +138,10 @@ async def test_a_dev_nonce_that_comes_twice_in_one_pass_opens_one_session(idle_n
     network = idle_network
     device = await network.device()
     phy = device.join()
-    groups = [Group(phy, now_us(), network.frames_of(phy)) for _ in range(2)]
+    groups = [Group(phy, network.clock(), network.frames_of(phy)) for _ in range(2)]
 
     async with network.pool.acquire() as connection, connection.transaction():
-        outcomes = await JoinHandler(network.settings).admit(connection, groups, now_us())
+        outcomes = await JoinHandler(network.settings).admit(connection, groups, network.clock())
 
     assert sorted(outcome.result for outcome in outcomes) == ["accepted", "dev_nonce_used"]
     assert len(await sessions_of(network, device)) == 1

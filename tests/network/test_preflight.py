@@ -12,6 +12,8 @@ from tests.api.conftest import client_of
 
 GATEWAY = bytes([0xAA] * 7 + [1])
 NOBODYS = bytes([0xBB] * 8)
+# The API has the machine's clock: what lasts seconds on the service's has not begun when the API is asked.
+FUTURE_S = 60
 
 
 @pytest.fixture
@@ -98,6 +100,7 @@ async def test_a_class_a_row_says_that_the_gateway_of_its_device_is_offline(netw
 async def test_a_class_c_row_is_locked_for_the_windows_of_the_last_uplink(network, ask) -> None:
     device = await network.joined(device_class="C")
     await register(network, GATEWAY, seen_ago=timedelta())
+    network.clock.advance(FUTURE_S)
     await network.receive(device.uplink(b"again"))
     await network.all_acknowledged()
     await network.enqueue(device)
@@ -112,6 +115,7 @@ async def test_a_class_c_row_is_locked_for_the_windows_of_the_last_uplink(networ
 async def test_a_row_without_time_on_the_air_says_until_when(network, ask, device_class: str) -> None:
     device = await network.joined(device_class=device_class)
     network.bridge.statuses[GATEWAY] = "DUTY_CYCLE_OVERFLOW"
+    network.clock.advance(FUTURE_S)
     downlink_id = await network.enqueue(device)
     if device_class == "A":
         await network.receive(device.uplink())
@@ -128,6 +132,7 @@ async def test_a_class_c_row_outlives_a_gateway_that_is_away(network, ask) -> No
     device = await network.joined(device_class="C")
     await network.receive(device.uplink(b"heard by a gateway that then goes"), [NOBODYS])
     await network.all_acknowledged()
+    await network.time_passes(3)
     downlink_id = await network.enqueue(device)
     tries = 0
     while tries < 4:  # More than three: nothing of this is an attempt.

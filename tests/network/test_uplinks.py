@@ -11,16 +11,12 @@ from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.topics import shard_of_slot
 from core.model.quarantine import Quarantined, QuarantineReason
-from core.runtime.clock import wall_clock_us
 from core.runtime.postgres import connect
 from lorawan.frame import routing_slot
 from lorawan.session import MAX_F_CNT_GAP
 from registry.quarantine import quarantine
 
 HOUR_US = 3_600_000_000
-CLOCKS = [
-    f"network.{module}.wall_clock_us" for module in ("uplink_batch", "downlink_planner", "downlink_dispatch")
-]
 
 
 def frames_counted(mtype: str, outcome: str) -> float:
@@ -239,12 +235,11 @@ async def test_a_gateway_that_reports_no_number_costs_neither_the_uplink_nor_the
 
 @pytest.mark.parametrize("error_us", [HOUR_US, -HOUR_US], ids=["ahead", "behind"])
 async def test_with_a_clock_an_hour_off_uplinks_go_on_under_the_bridge_s_time_and_counters_hold(
-    network, monkeypatch, error_us: int
+    network, error_us: int
 ) -> None:
     device = await network.joined()
-    for clock in CLOCKS:
-        monkeypatch.setattr(clock, lambda: wall_clock_us() + error_us)
-    heard_at_us = wall_clock_us()
+    heard_at_us = network.clock()
+    network.clock.advance(error_us / 1_000_000)
 
     await network.receive(device.uplink(b"one"), time_us=heard_at_us)
     await network.receive(device.uplink(b"two"), time_us=heard_at_us + 1)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from lab.chaos.stage import Stage, open_stage
 from lab.stack_process import background_stack
+from tests.network.conftest import MachineClock
 
 CHAOS_RATE = 200.0
 
@@ -28,6 +29,12 @@ def keep_logs(home: Path) -> None:
         kept = Path(results) / "system" / home.name.removesuffix(f"-{os.getpid()}")
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(home / "logs", kept)
+
+
+@pytest.fixture
+def clock() -> MachineClock:
+    """Gateways keep time themselves, and so does the bridge."""
+    return MachineClock()
 
 
 @pytest.fixture(scope="module")
