@@ -60,7 +60,7 @@ SELECT id, alert_id, at, actor, action, note FROM alert_event WHERE alert_id = $
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert as the API shows it. Its condition is the thing's, its workflow is people's."""
+    """An alert as the API shows it. `condition` follows the measurements, `workflow` what people do about it."""
 
     id: int
     tenant_id: int

@@ -226,7 +226,7 @@ class AlertWriter:
 
 
 def shown_of(rule: Rule, value: float | None) -> float | None:
-    """The value that an end is told with: of a door that it is shut says all."""
+    """The value shown when an alert ends; None for booleans, whose message says the state in words."""
     return None if rule.kind == "boolean" else value
 
 

@@ -344,7 +344,7 @@ class Engine:
             evaluation = Evaluation(connection, self._rulebook, self._alert_link, self._now())
             yield evaluation
         EVALUATED.inc(evaluation.evaluated)
-        for rule in evaluation.desk.opened:
+        for rule in evaluation.writer.opened:
             OPENED.labels(rule).inc()
-        for notice_id, notice in evaluation.desk.notified:
+        for notice_id, notice in evaluation.writer.notified:
             trace_notification(notice_id, notice)

@@ -31,9 +31,9 @@ def work_of(rulebook: Rulebook, observations: Sequence[tuple[Watched, Observatio
 
 
 def foresee(work: Sequence[Work], known: Known, now: datetime) -> tuple[dict[StateKey, StateRow], set[StateKey]]:
-    """The states after these values, and the fingerprints that somebody is told of: those take a transaction.
+    """The states after these values, and the keys whose alerts open, rise or resolve: those take a transaction.
 
-    What is told of is not among the states: it is evaluated again there.
+    The states of those keys are left out: they are evaluated again in that transaction.
     """
     changed: dict[StateKey, StateRow] = {}
     told: set[StateKey] = set()
@@ -81,7 +81,7 @@ class Evaluation:
         self.connection = connection
         self.rulebook = rulebook
         self.now = now
-        self.desk = AlertWriter(connection, alert_link, now)
+        self.writer = AlertWriter(connection, alert_link, now)
         self.evaluated = 0
 
     async def observe(
@@ -121,7 +121,7 @@ class Evaluation:
                 continue
             self.evaluated += 1
             if transition is not None:
-                self.desk.trace_id = one.trace_id
+                self.writer.trace_id = one.trace_id
                 alert_id = await self._carry_out(one, transition, alert_id, changed)
             changed[one.key] = StateRow(one.rule.tenant_id, one.key, after, alert_id, one.slot)
         await self.save(changed)
@@ -133,14 +133,14 @@ class Evaluation:
         """Open, raise or resolve the alert; returns the open alert's id."""
         match transition:
             case Opened():
-                return await self.desk.begin(one.rule, one.about, transition, one.slot)
+                return await self.writer.begin(one.rule, one.about, transition, one.slot)
             case Raised():
                 if alert_id is not None:
-                    await self.desk.raise_to(one.rule, alert_id, transition)
+                    await self.writer.raise_to(one.rule, alert_id, transition)
                 return alert_id
             case Resolved(at=at, value=value, cause=cause):
                 if alert_id is not None and not await self._is_shared(one.key, alert_id, changed):
-                    await self.desk.end(one.rule, alert_id, at, cause, value)
+                    await self.writer.end(one.rule, alert_id, at, cause, value)
                 return None
 
     async def _is_shared(self, key: StateKey, alert_id: int, changed: Mapping[StateKey, StateRow]) -> bool:
@@ -183,7 +183,7 @@ class Evaluation:
         """See to alerts that are due: muting that ends, digests, what a person ended and still fires."""
         due = await alert_rows.lock_due(self.connection, self.now, slots, most)
         for alert in due:
-            await self.desk.look(self.rulebook.rule(alert.rule_id), alert)
+            await self.writer.look(self.rulebook.rule(alert.rule_id), alert)
         return len(due)
 
     async def resolve_orphan(self, orphan: Orphan) -> None:
@@ -191,7 +191,7 @@ class Evaluation:
         alert = await alert_rows.lock_alert(self.connection, orphan.id)
         if alert is None or (orphan.cause == PARTNER_CLEARED and alert.is_firing):
             return  # Its partner has raised it again meanwhile.
-        await self.desk.end(None, orphan.id, self.now, orphan.cause, None, is_ok=False)
+        await self.writer.end(None, orphan.id, self.now, orphan.cause, None, is_ok=False)
         await alert_rows.forget_alert(self.connection, orphan.id)
 
 

@@ -84,7 +84,7 @@ async def miss(
             # What people want to know is since when nothing was heard.
             spoken = Opened(deadline.due_at, deadline.heard_at, None)
             about = About(asset_id=deadline.asset_id, device_id=deadline.device_id)
-            alert_id = await evaluation.desk.begin(rule, about, spoken, slot)
+            alert_id = await evaluation.writer.begin(rule, about, spoken, slot)
         if after is not None:
             changed[key] = StateRow(rule.tenant_id, key, after, alert_id, slot)
     await evaluation.save(changed)

@@ -36,7 +36,7 @@ ORDER BY e.id
 OF_TENANT = """
 SELECT id FROM webhook_endpoint WHERE tenant_id = $1 AND state = 'enabled' AND form <> 'email' ORDER BY id
 """
-# Nobody is told how that goes on, or ends, of which they have not been told.
+# While the notification of an opening is held back, what follows it (a rise, the end) is held back as well.
 OPENING_HELD = """
 SELECT max(held_until) FROM alert_notice
 WHERE alert_id = $1 AND team_id = $2 AND held_until IS NOT NULL AND digested_at IS NULL
@@ -126,7 +126,7 @@ async def insert_notification(
 async def endpoints_of(
     connection: Connection, tenant_id: int, team_id: int | None, lowest: int, highest: int
 ) -> list[int]:
-    """Where a team is told on these rungs; a team without a usable first contact as if there were no team."""
+    """The endpoints of a team on these steps of escalation; the tenant's own without a usable first contact."""
     if team_id is not None:
         rows = await connection.fetch(OF_TEAM, tenant_id, team_id, lowest, highest)
         if rows or lowest > 0:

@@ -34,7 +34,7 @@ class Memory:
             self.states |= {key: stored.get(key) for key in missing}
 
     def follow(self, changed: Mapping[StateKey, StateRow]) -> None:
-        """These have moved on; nothing of it is written."""
+        """Takes over changed states in memory; they are saved later."""
         self.unsaved |= changed
         self.states |= changed
 

@@ -172,7 +172,7 @@ WHERE muted_until > now() AND workflow NOT IN ('resolved', 'closed') AND NOT tol
 async def find_suppression(
     connection: Connection, tenant_id: int, rule: Rule, about: About, severity: str, since: datetime, now: datetime
 ) -> Suppression | None:
-    """Why nobody is told of this alert now, which has fired `since`; None: somebody is."""
+    """Why notifications of this alert, which has fired `since`, are suppressed now; None: they are not."""
     is_switched, is_silence, grace = rule.schedule == "lit", rule.kind == "silence", MEASURED_WITHIN
     if is_silence:
         grace = COME_BACK * await connection.fetchval(READ_INTERVAL, about.device_id)

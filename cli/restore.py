@@ -96,7 +96,7 @@ def _require_program(manifest: Manifest) -> None:
 
 
 def _require_key(manifest: Manifest, kept: Secrets, secrets: Path, without_keys: bool) -> None:
-    """Nothing is restored that nobody could open, unless the operator says so; what is only partly so is told."""
+    """Rejects a backup whose wrapped keys none of these secrets opens, unless told to; warns of a partial match."""
     from registry.keys import KeyWrap
 
     keys = KeyWrap(KEK_ID, bytes.fromhex(kept.kek))

@@ -57,7 +57,7 @@ class _Station:
     def of(
         cls, topic: EventTopic, payload: bytes, event: gw.UplinkFrame | gw.GatewayStats | gw.ConnState
     ) -> "_Station":
-        """As the gateway speaks itself."""
+        """The form (JSON or protobuf, version 3 or 4) in which this gateway sends, to answer in the same."""
         return cls(topic, is_json(payload), speaks_legacy(event))
 
 

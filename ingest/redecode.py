@@ -33,7 +33,6 @@ from ingest.redecode_store import (
     NotOurs,
     StoredUplink,
     claim_job,
-    instant,
     read_frames,
     read_streams,
     replace_day,
@@ -41,6 +40,7 @@ from ingest.redecode_store import (
 from ingest.registry_cache import KnownDevices
 from ingest.scripts import Workers, call_of
 from ingest.vendor_codecs import AnyCodec, VendorCodec
+from lorawan.instants import from_us
 from registry.codecs import read_version
 from registry.keys import KeyWrap
 from registry.profiles import Decoding
@@ -166,10 +166,10 @@ class Redecoding:
                 last_day = frames[-1].time_us // DAY_US
                 whole = [frame for frame in frames if frame.time_us // DAY_US < last_day]
                 # What is left of the last day comes with the rest of it.
-                end = min(until, instant((last_day + 1) * DAY_US))
+                end = min(until, from_us((last_day + 1) * DAY_US))
                 frames = whole or await read(since, end, most=DAY_MOST)
             await self._redo(device, frames)
-            since = instant(frames[-1].time_us + 1)
+            since = from_us(frames[-1].time_us + 1)
 
     async def _redo(self, device: KnownDevice, frames: Sequence[StoredUplink]) -> None:
         """Decode these frames of whole days, then replace day by day."""

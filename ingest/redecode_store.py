@@ -228,7 +228,7 @@ async def replace_day(pool: Pool, job: Redecode, owner: str, day: Day) -> None:
             job.id,
             owner,
             day.device_id,
-            instant(day.next_us),
+            from_us(day.next_us),
             count,
             count - failed,
             failed,
@@ -255,7 +255,7 @@ async def _replace_values(connection: Connection, day: Day) -> tuple[int, int]:
     first, last = min(us for _, us in touched), max(us for _, us in touched)
     if removed:
         await connection.execute(
-            REMOVE, *map(list, zip(*sorted(removed), strict=True)), instant(first), instant(last + 1)
+            REMOVE, *map(list, zip(*sorted(removed), strict=True)), from_us(first), from_us(last + 1)
         )
     if changed:
         await connection.execute(REPLACE, *map(list, zip(*sorted(changed), strict=True)))
@@ -268,12 +268,12 @@ async def _stored(connection: Connection, day: Day, keys: set[tuple[int, int]]) 
     """What is stored of these frames: at their own instants, and at those that were or are in them."""
     first, last = min(day.own), max(day.own)
     streams = {id_ for of_serving in day.own.values() for id_ in of_serving}
-    rows = list(await connection.fetch(STORED, sorted(streams), instant(first), instant(last + 1)))
+    rows = list(await connection.fetch(STORED, sorted(streams), from_us(first), from_us(last + 1)))
     apart = sorted(key for key in keys if not first <= key[1] <= last or key[0] not in streams)
     if apart:
         times = [us for _, us in apart]
         rows += await connection.fetch(
-            STORED_AT, *map(list, zip(*apart, strict=True)), instant(min(times)), instant(max(times) + 1)
+            STORED_AT, *map(list, zip(*apart, strict=True)), from_us(min(times)), from_us(max(times) + 1)
         )
     stored: dict[tuple[int, int], Row] = {}
     for id_, us, value, flags in rows:
@@ -312,8 +312,8 @@ async def _update_uplinks(connection: Connection, day: Day) -> None:
         [one.document for one in of],
         [one.codec for one in of],
         [one.codec_version for one in of],
-        instant(min(times)),
-        instant(max(times) + 1),
+        from_us(min(times)),
+        from_us(max(times) + 1),
     )
 
 
@@ -321,8 +321,3 @@ async def _mark(connection: Connection, touched: Iterable[tuple[int, int]]) -> N
     """Their hours are to be made anew; a counter's value at the very edge ends the hour before."""
     marks = {(hour, id_) for id_, us in touched for hour in (us // HOUR_US, (us - 1) // HOUR_US)}
     await connection.execute(MARK, *map(list, zip(*sorted(marks), strict=True)))
-
-
-def instant(us: int) -> datetime:
-    """As the driver wants it."""
-    return from_us(us)

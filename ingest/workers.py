@@ -52,7 +52,7 @@ class LateWorkers:
         return await self._pool.call(calls)
 
     def release(self, key: str) -> None:
-        """As the pool's."""
+        """Lets a suspended script run again."""
         self._pool.release(key)
 
     async def close(self) -> None:

@@ -4,7 +4,7 @@ State and uplink come in, state and octets go out. What is asked is noted as ask
 gateway had room for it: a request that never went out is one without an answer, and is made again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -222,9 +222,6 @@ def ask(state: MacState, session: Session, uplink: AcceptedUplink, policy: MacPo
 def _is_beside_new_channels(requests: Sequence[DownlinkCommand], asked: Sequence[Asked]) -> bool:
     """A mask of channels that are only being created would be refused (row 40)."""
     return requests[0].CID == LinkAdrReq.CID and any(entry.cid == NewChannelReq.CID for entry in asked)
-
-
-Wanted = Callable[[MacState, Session, AcceptedUplink, MacPolicy], Sequence[DownlinkCommand]]
 
 
 def _rx_timing(

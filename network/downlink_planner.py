@@ -53,7 +53,7 @@ class _Plan:
 
 
 class Downlinks:
-    """The planner. `offer` and `accept` never block; `run` does the work."""
+    """Plans downlinks. `queue_answers` and `accept` never block; `run` does the work."""
 
     def __init__(
         self,

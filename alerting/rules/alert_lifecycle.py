@@ -103,7 +103,7 @@ def begin(
 def raise_to(
     lifecycle: AlertLifecycle, suppression: Suppression | None
 ) -> tuple[AlertLifecycle, NotificationEvent | None]:
-    """It reaches a higher rung. Somebody who was told of nothing is told of the alert as it is now."""
+    """A higher severity is reached. Where no notification was sent yet, the alert is notified as it is now."""
     if not lifecycle.is_live:
         return lifecycle, None
     if not lifecycle.told:
@@ -178,7 +178,7 @@ def _within(transitions: tuple[datetime, ...], at: datetime) -> tuple[datetime, 
 def _changed(
     lifecycle: AlertLifecycle, at: datetime, suppression: Suppression | None
 ) -> tuple[AlertLifecycle, NotificationEvent | None]:
-    """One change more; what to tell when it is one too many, unless nobody is told of anything now."""
+    """Counts one more transition; an alert that begins to flap is notified once, unless it is suppressed."""
     transitions = (*_within(lifecycle.transitions, at), at)
     if lifecycle.is_flapping:
         return replace(lifecycle, transitions=transitions, untold=lifecycle.untold + 1), None

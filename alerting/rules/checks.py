@@ -67,7 +67,7 @@ def _check_quantity(rule: Rule) -> None:
 
 
 def _check_scope(rule: Rule) -> None:
-    """What a rule says and nobody would heed is no help to whoever counts on it."""
+    """Rejects settings that this kind of rule ignores, so that nobody relies on them."""
     if rule.kind in ("silence", "gateway", "loss"):
         if rule.schedule != "always":
             raise InvalidRule("une règle `silence`, `gateway` ou `loss` veille toujours : retirez `schedule`")

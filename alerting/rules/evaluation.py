@@ -226,7 +226,7 @@ def _due(rule: Rule, state: RuleState, now: datetime, place: Place) -> Outcome:
 def _conclude(
     before: RuleState, after: RuleState, judged: Observation, at: datetime, cause: str, *, is_live: bool
 ) -> Outcome:
-    """Only a recent observation opens or resolves an alert; what an old one showed, the next recent one tells."""
+    """Only a recent observation opens or resolves an alert; a late one only changes the state."""
     if not is_live:
         return (after if after.rung == before.rung else replace(after, rung=before.rung)), None
     if after.condition is Condition.FIRING:

@@ -33,7 +33,7 @@ Kind = Literal[
     "partner",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
-# What such a rule is about is said by whoever sees it happen: it watches nothing, and knows no limit.
+# Alerts of these rules are requested by other services or by partners: the rule watches no datastream.
 DECLARED = ("gateway_address", "codec", "partner")
 SERIES = ("night_minimum_flow", "power_ratio")
 Schedule = Literal["always", "open", "closed", "night", "lit", "unlit"]

@@ -1,4 +1,4 @@
-"""Lighting commands: asked for, and followed until the cabinet's own word."""
+"""Lighting commands: requested, listed, and confirmed by the cabinet's read-back."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime

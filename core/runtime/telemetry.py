@@ -139,7 +139,7 @@ def configure_logs(
     lenient: Any = _LenientOutput(output or sys.stdout)
 
     def name(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """Whoever says it, in whatever thread."""
+        """Adds the process to each line, also of loggers in other threads."""
         return {"service": service, "instance": instance, **event}
 
     shared: list[structlog.typing.Processor] = [

@@ -7,12 +7,12 @@ from functools import partial
 
 from core.runtime.bus import Bus
 from core.runtime.lease import Lease
-from core.runtime.lease_runner import LeasedWork, LeaseRunner
 from core.runtime.mqtt import Broker, MqttSession, MqttSettings
 from core.runtime.postgres import Pool
 from integrations.applications.application_stats import ApplicationStats
 from integrations.applications.commands import Commands, command_filter
 from integrations.applications.event_publisher import Publisher
+from integrations.lease_runner import LeasedWork, LeaseRunner
 from integrations.lns.telemetry import APPLICATIONS_CONNECTED
 from registry.applications import Application, read_enabled_applications
 from registry.changes import Change

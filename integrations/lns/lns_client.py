@@ -100,7 +100,7 @@ class MqttLnsClient:
         return Later(DownlinkReason.LNS_NOT_LISTENING, f"{NAMES[self.kind]} n'écoute pas son courtier")
 
     async def ask(self, item: str, *, confirmed: bool) -> DownlinkReport | None:
-        """Their events tell."""
+        """Nothing is asked: their events report the outcome."""
         del item, confirmed
 
 

@@ -6,8 +6,8 @@ from functools import partial
 
 from core.runtime.bus import Bus
 from core.runtime.lease import Lease
-from core.runtime.lease_runner import LeasedWork, LeaseRunner
 from core.runtime.postgres import Pool
+from integrations.lease_runner import LeasedWork, LeaseRunner
 from integrations.lns import downlink_store
 from integrations.lns.downlink_sender import Sender, due_subject
 from integrations.lns.lns_client import lns_client_of

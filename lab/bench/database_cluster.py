@@ -1,4 +1,4 @@
-"""What a lost PostgreSQL costs when commits wait for a standby: `python -m bench.database_cluster`.
+"""What a lost PostgreSQL costs when commits wait for a standby: `python -m lab.bench.database_cluster`.
 
 Three servers on this machine, `synchronous_standby_names = ANY 1`, as CloudNativePG sets it up for `synchronous:
 {method: any, number: 1, dataDurability: required}`. What an operator adds before it promotes (to notice, to

@@ -1,4 +1,4 @@
-"""How much a fleet needs, by arithmetic from what was measured: `python -m bench.sizing` prints the tables.
+"""How much a fleet needs, by arithmetic from what was measured: `python -m lab.bench.sizing` prints the tables.
 
 Pure. docs/scaling.md has these very tables; a test compares them. Who measures again writes the figures into
 `MEASURED` and prints the tables anew.
@@ -16,7 +16,7 @@ FLEETS = (10_000, 100_000, 1_000_000)
 ROLLUPS = ("rollup_hour", "rollup_day")
 # `max_bytes` of FRAMES; a test compares it with core.runtime.streams.
 FRAMES_OCTETS = 4 * GIB
-# A frame that waits for the bus in a bridge's memory: `python -m bench.footprint`.
+# A frame that waits for the bus in a bridge's memory: `python -m lab.bench.footprint`.
 WAITING_FRAME_OCTETS = 523
 
 

@@ -25,7 +25,6 @@ EDGE_DROPS = (
     'territoire_gateway_bridge_uplinks_total{result="queue_full"}',
     "territoire_gateway_bridge_socket_drops",
 )
-EDGE_QUEUE = "territoire_gateway_bridge_queue_frames"
 
 
 @dataclass(slots=True)

@@ -64,7 +64,7 @@ async def build(settings: Settings, service: OpenedService) -> Bridge:
     """Put the parts together; nothing is received yet."""
     pool, bus = service.pool, service.bus
     gateways = Gateways(pool)
-    sightings = LastSeen(pool, gateways)
+    last_seen = LastSeen(pool, gateways)
     statuses = Statuses(pool)
     round_trips = RoundTrips()
     await round_trips.load(pool)
@@ -74,18 +74,18 @@ async def build(settings: Settings, service: OpenedService) -> Bridge:
     activity = Activity(pool, gateways, feed or batcher)
     transmitter = Transmitter(gateways, radios, activity)
     paths = Paths(bus, settings.instance, transmitter.transmit)
-    udp = SemtechUdp(settings, activity, gateways, sightings, paths, round_trips)
+    udp = SemtechUdp(settings, activity, gateways, last_seen, paths, round_trips)
     mqtt = None
     if settings.mqtt_url is not None:
-        mqtt = ChirpStackMqtt(settings, settings.mqtt_prefixes, activity, gateways, sightings, paths)
+        mqtt = ChirpStackMqtt(settings, settings.mqtt_prefixes, activity, gateways, last_seen, paths)
     stations = None
     if settings.station_port is not None:
-        stations = BasicsStation(settings, activity, gateways, sightings, paths)
+        stations = BasicsStation(settings, activity, gateways, last_seen, paths)
     opened: tuple[Frontend | None, ...] = (udp, mqtt, stations)
     frontends: Mapping[str, Frontend] = {frontend.name: frontend for frontend in opened if frontend is not None}
     transmitter.attach(paths, frontends)
     return Bridge(
-        gateways, sightings, activity, statuses, batcher, paths, radios, transmitter, udp, mqtt, stations, feed
+        gateways, last_seen, activity, statuses, batcher, paths, radios, transmitter, udp, mqtt, stations, feed
     )
 
 
@@ -123,7 +123,7 @@ async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, st
         publishing = tasks.create_task(bridge.batcher.run(), name="publish frames")
         background = [
             tasks.create_task(watcher.watch(), name="watch the registry"),
-            tasks.create_task(bridge.last_seen.run(), name="save sightings"),
+            tasks.create_task(bridge.last_seen.run(), name="save last seen"),
             tasks.create_task(bridge.statuses.run(), name="save statuses"),
             tasks.create_task(bridge.activity.run(), name="save activity"),
             tasks.create_task(show_gateways(bridge.gateways, bridge.paths, bridge.radios), name="show gateways"),

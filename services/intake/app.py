@@ -26,10 +26,10 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
     """Take uplinks from other people's LNS, hand downlinks over, tell partners' applications, until stopped."""
     async with open_service("intake", settings, bus_name=f"intake {settings.instance}") as service:
         pool, bus, shards = service.pool, service.bus, service.shards
-        sources, devices, sightings = Sources(pool), Devices(pool), SourceStats(pool)
+        sources, devices, source_stats = Sources(pool), Devices(pool), SourceStats(pool)
         publisher = Publisher(bus, shards)
         reports = Reports(pool, bus, shards)
-        reception = Reception(devices, publisher, sightings, reports)
+        reception = Reception(devices, publisher, source_stats, reports)
         keys = KeyWrap(settings.kek_id, settings.kek_octets)
         tallies = ApplicationStats(pool)
         applications = ApplicationRunner(
@@ -59,7 +59,7 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
             background = [
                 tasks.create_task(publisher.run(), name="publish uplinks"),
                 tasks.create_task(watcher.watch(), name="watch the registry"),
-                tasks.create_task(sightings.run(), name="save sightings"),
+                tasks.create_task(source_stats.run(), name="save source stats"),
                 tasks.create_task(reports.sweep(), name="sweep downlinks"),
                 tasks.create_task(tallies.run(), name="save tallies"),
             ]
@@ -79,5 +79,5 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
                     task.cancel()
             for task in background:  # Nobody waits for an answer any more.
                 task.cancel()
-        await sightings.save()
+        await source_stats.save()
         await tallies.save()
