@@ -23,6 +23,7 @@ from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.uplinks import Uplink
 from core.runtime.bus import Bus, connect_bus
+from core.runtime.clock import wall_clock_us
 from core.runtime.postgres import Connection, Pool, connect
 from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
@@ -91,8 +92,8 @@ class World:
     admin: Connection
     environment: dict[str, str]
     log: Path
-    poison_reason: str
-    refused_reason: str
+    refused: tuple[str, str]
+    """The reason and the detail of what the database refuses."""
     make: Callable[[int], Any]
     """The item of this number, as it goes into a message."""
     column_of: dict[int, int]
@@ -148,7 +149,7 @@ class World:
 
     async def quarantined(self) -> list[tuple[Any, ...]]:
         rows = await self.pool.fetch(
-            "SELECT service, subject, sequence, reason, data FROM observation.quarantine ORDER BY id"
+            "SELECT service, subject, sequence, reason, detail, data FROM observation.quarantine ORDER BY id"
         )
         return [tuple(row) for row in rows]
 
@@ -213,7 +214,8 @@ async def network_world(
     copies = Network.frames_of
 
     def frame(number: int) -> Any:
-        (copy,) = copies(None, phys[number])  # pyright: ignore[reportArgumentType] - It asks nothing of its world.
+        of_nobody: Any = None  # It asks nothing of its world but the time.
+        (copy,) = copies(of_nobody, phys[number], time_us=wall_clock_us())
         return copy
 
     return World(
@@ -225,8 +227,7 @@ async def network_world(
         admin,
         environment,
         log,
-        "in hand when the network server ended, 3 times on this batch",
-        "NumericValueOutOfRangeError: refused by the test",
+        ("defect", "NumericValueOutOfRangeError: refused by the test"),
         frame,
         column_of,
         lambda number: phys[number],
@@ -252,8 +253,7 @@ async def ingest_world(
         admin,
         environment,
         log,
-        "Écarté sans être lu : le service s'est arrêté 3 fois en le traitant",
-        "Refusé par la base : refused by the test",
+        ("refused_value", "refused by the test"),
         uplink,
         {number: number for number in range(len(ITEMS) + 2)},
         lambda number: msgspec.msgpack.encode(uplink(number)),
@@ -284,9 +284,7 @@ async def test_item_in_hand_at_the_third_crash_is_quarantined_and_its_neighbours
     # All together, twice; then one by one.
     assert committed == [[], [], [1, 2]]
     assert await world.done() == [1, 2, 4, 5, 6]
-    assert await world.quarantined() == [
-        (world.service, world.subject, 1, world.poison_reason, world.kept_of(DEADLY))
-    ]
+    assert await world.quarantined() == [(world.service, world.subject, 1, "poison", "3", world.kept_of(DEADLY))]
 
 
 async def test_item_that_passes_after_two_crashes_is_done_like_its_neighbours(world: World) -> None:
@@ -313,9 +311,7 @@ async def test_item_that_the_database_refuses_is_quarantined_and_its_neighbours_
 
     assert process.returncode is None
     assert await world.done() == [0, 1, 2, 4, 5]
-    assert await world.quarantined() == [
-        (world.service, world.subject, 2, world.refused_reason, world.kept_of(DEADLY))
-    ]
+    assert await world.quarantined() == [(world.service, world.subject, 2, *world.refused, world.kept_of(DEADLY))]
 
 
 async def test_message_that_is_no_batch_is_quarantined_whole_and_its_neighbours_are_done(world: World) -> None:
@@ -327,9 +323,9 @@ async def test_message_that_is_no_batch_is_quarantined_whole_and_its_neighbours_
     await world.drained()
 
     assert await world.done() == [1, 2, 3]
-    ((service, subject, sequence, reason, data),) = await world.quarantined()
+    ((service, subject, sequence, reason, detail, data),) = await world.quarantined()
     assert (service, subject, sequence, data) == (world.service, world.subject, 2, UNREADABLE)
-    assert "version byte 07, expected 01" in reason
+    assert (reason, detail) == ("unreadable_batch", "version byte 07, expected 01")
 
 
 async def test_takeover_does_everything_unacknowledged_in_order_and_nothing_twice(world: World) -> None:
