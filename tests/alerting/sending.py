@@ -43,7 +43,7 @@ async def send(pool: Pool, *endpoint_ids: int, body: bytes = b'{"type":"alert.op
     return message_id
 
 
-async def until(condition: Callable[[], Any], within_s: float = 20) -> None:
+async def until(condition: Callable[[], Any], within_s: float = 60) -> None:
     """Poll the database, which has no event for it."""
     async with asyncio.timeout(within_s):
         while not await condition():  # noqa: ASYNC110

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from alerting import alert_store, store, teams
 from alerting.message_formats import SEVERITY_WORDS
@@ -181,6 +182,7 @@ def answer(days: Days, day: int, hour: float, rule: str) -> None:
     days.people.append((on(day, hour), act))
 
 
+@pytest.mark.timeout(600)  # A month of statements, at whatever pace the machine has.
 async def test_a_team_is_told_the_same_and_nothing_twice_whatever_dies(pool: Pool, database_url: str) -> None:
     chance = random.Random(SEED)
     receivers = [

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from alerting import alert_store
 from alerting.queue import decode_message
 from core.runtime.postgres import Pool
@@ -13,6 +15,7 @@ LINES = (Path(__file__).parent / "thirty_days.txt").read_text("utf-8").splitline
 EXPECTED = [tuple(line.split(" | ", 3)) for line in LINES]
 
 
+@pytest.mark.timeout(600)  # A month of statements, at whatever pace the machine has.
 async def test_thirty_days_of_a_town_are_told_as_they_should_be_and_nothing_twice_whoever_dies(pool: Pool) -> None:
     """With another seed, a team, and all that delivers: `test_told_once.py`."""
     async with scenario_of(pool, Fuse(1, 600)) as days:

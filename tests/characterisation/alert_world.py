@@ -12,8 +12,8 @@ from typing import Any
 from core.runtime.postgres import Pool
 from tests.services.alerting.test_app import serving
 
-# A bridge writes what it saw every five seconds; a machine under load takes its time.
-PATIENCE_S = 30
+# A machine under load takes its time.
+PATIENCE_S = 60
 # By when something that was seen would be an alert, if it were one.
 ALERTS_WITHIN_S = 3.0
 

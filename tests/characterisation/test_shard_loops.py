@@ -23,6 +23,7 @@ from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.uplinks import Uplink
 from core.runtime.bus import Bus, connect_bus
+from core.runtime.clock import wall_clock_us
 from core.runtime.postgres import Connection, Pool, connect
 from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
@@ -213,7 +214,8 @@ async def network_world(
     copies = Network.frames_of
 
     def frame(number: int) -> Any:
-        (copy,) = copies(None, phys[number])  # pyright: ignore[reportArgumentType] - It asks nothing of its world.
+        of_nobody: Any = None  # It asks nothing of its world but the time.
+        (copy,) = copies(of_nobody, phys[number], time_us=wall_clock_us())
         return copy
 
     return World(

@@ -41,7 +41,7 @@ TMST = 4_294_000_000  # A second before the counter turns over.
 UPLINK = bytes.fromhex("40f17dbe4900020001954378762b11ff0d")
 JOIN_REQUEST = bytes.fromhex("00010000d07ed5b37030051c000ba3040002014490ce9b")
 # Registration, a downlink path and its subscription take this long at most.
-PATIENCE_S = 10
+PATIENCE_S = 60
 
 
 def now_us() -> int:

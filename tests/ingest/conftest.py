@@ -150,7 +150,7 @@ def until_drained(bus: Bus) -> Callable[[], Awaitable[None]]:
     """Return once everything on UPLINKS is acknowledged."""
 
     async def wait() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while await bus.stream_messages(topics.UPLINKS):  # noqa: ASYNC110 - The server has no event for it.
                 await asyncio.sleep(0.02)
 

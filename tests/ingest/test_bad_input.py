@@ -1,6 +1,5 @@
 """What is wrong with an instant, a value, a unit, an owner or a process: each has a defined answer."""
 
-import asyncio
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -230,7 +229,7 @@ async def test_rows_that_cannot_be_packed_cost_their_uplink_only(
     monkeypatch.setattr(steps, "interpret", broken)
     async with ingesting():
         await send(*(make_uplink(device_id, f_cnt) for f_cnt in (1, 2, 3)))
-        await asyncio.wait_for(until_drained(), 20)
+        await until_drained()
 
     rows = await planted.pool.fetch("SELECT f_cnt FROM observation.uplink ORDER BY f_cnt")
     assert [row["f_cnt"] for row in rows] == [1, 3]

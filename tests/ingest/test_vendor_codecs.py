@@ -101,7 +101,7 @@ def codecs(planted: Planted) -> Codecs:
 
 
 async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await check():  # noqa: ASYNC110 - Another process writes it, and the database has no event for it.
             await asyncio.sleep(0.05)
 

@@ -30,7 +30,8 @@ KEK = bytes(range(16))
 APP_KEY = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
 SHARDS = 4
 GATEWAYS = tuple(bytes([0xAA] * 7 + [number]) for number in range(1, 4))
-PATIENCE_S = 15
+# Of the machine: so long may a loaded one take for what a quiet one does at once.
+PATIENCE_S = 60
 # By then its accept and the windows of its first uplink are over.
 CLASS_C_LISTENS_AFTER_S = 10.0
 PLAIN = UplinkFCtrl()

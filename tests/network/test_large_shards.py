@@ -10,7 +10,7 @@ from lab.bench.takeover import KEK, PLANT, SHARD, SHARDS, addresses, take_shard
 from lorawan.crypto import wrap_key
 from network import store
 
-DEVICES, SLOW_S = 150, 0.002
+DEVICES, SLOW_S = 150, 0.01
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ async def test_the_transaction_does_not_stand_idle_while_keys_are_unwrapped(
         return unwrap(*row)
 
     monkeypatch.setattr(store, "_held", slowly)
-    monkeypatch.setattr(store, "PAGE", 10)
+    monkeypatch.setattr(store, "PAGE", 5)
     async with crowded.acquire() as connection, connection.transaction():
-        # A third of what all of it takes, and five times what a page does.
-        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '100ms'")
+        # Half of what all of it takes, and fifteen times what a page does: a loaded machine may oversleep.
+        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '750ms'")
         found = await store.read_all_sessions(connection, slots_of_shard(SHARD, SHARDS), KEK)
         still_there = await connection.fetchval("SELECT 1")
 

@@ -9,6 +9,7 @@ from lorawan.crypto import SessionCipher, SessionKeys, wrap_key
 from lorawan.identifiers import DevAddr, slot_of_dev_addr, slot_of_dev_eui
 from services.network.app import run
 from services.network.settings import NetworkSettings
+from tests.network.conftest import PATIENCE_S
 
 STEAL = "UPDATE shard_lease SET epoch = epoch + 1, owner = 'another', expires_at = now() + interval '1 minute'"
 
@@ -18,7 +19,7 @@ def shards_owned() -> float:
 
 
 async def until_owned(count: int) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while shards_owned() != count:  # noqa: ASYNC110 - a gauge has no event.
             await asyncio.sleep(0.02)
 
@@ -76,7 +77,7 @@ async def test_an_imported_session_is_served_by_its_address_until_the_device_joi
     )
     await network.pool.execute("UPDATE device SET slot = $2 WHERE id = $1", device.id, slot_of_dev_addr(foreign))
     await network.bus.nudge(topics.REGISTRY_CHANGED)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while network.uplinks.empty():
             await network.receive(device.uplink(b"imported"))
             await network.all_acknowledged()
@@ -108,7 +109,7 @@ async def test_shards_move_to_a_second_replica_while_devices_speak(network, nats
         return {row["owner"]: row["shards"] for row in rows} == {"under-test": 2, "other": 2}
 
     running = asyncio.create_task(run(other, stopping))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not await shared():
             for device in devices:
                 await network.receive(device.uplink())
