@@ -7,8 +7,8 @@ from operator import attrgetter
 from typing import Any
 
 from alerting.engine_store import About
-from alerting.rules import Condition
 from alerting.rules.alert_lifecycle import AlertLifecycle, Workflow
+from alerting.rules.model import Condition
 from alerting.wording import Subject
 from core.runtime.postgres import Connection, Pool, Record
 from registry.rows import entity, fetch_all
@@ -229,22 +229,12 @@ async def lock_due(connection: Connection, now: datetime, slots: Sequence[int], 
 
 async def insert_alert(connection: Connection, new: NewAlert) -> int:
     """The id of a new alert; its text and its life are written by `set_message` and `save_life`."""
-    return await connection.fetchval(
-        INSERT,
-        new.tenant_id,
-        new.rule_id,
-        *new.about,
-        *OF_NEW(new),
-    )
+    return await connection.fetchval(INSERT, new.tenant_id, new.rule_id, *new.about, *OF_NEW(new))
 
 
 async def save_lifecycle(connection: Connection, alert_id: int, lifecycle: AlertLifecycle) -> None:
     """Write what people do about an alert and what they were told."""
-    await connection.execute(
-        SAVE_LIFE,
-        alert_id,
-        *OF_LIFE(lifecycle),
-    )
+    await connection.execute(SAVE_LIFE, alert_id, *OF_LIFE(lifecycle))
 
 
 async def set_firing(connection: Connection, alert_id: int, new: NewAlert, message: str) -> None:

@@ -8,7 +8,6 @@ from alerting import alert_rows
 from alerting.alert_rows import AlertRow, NewAlert
 from alerting.engine_store import About
 from alerting.notifications import Notification, enqueue_notification
-from alerting.rules import Opened, Raised, Rule, is_graver
 from alerting.rules.alert_lifecycle import (
     REOPENS_WITHIN,
     AlertLifecycle,
@@ -19,6 +18,7 @@ from alerting.rules.alert_lifecycle import (
     look,
     raise_to,
 )
+from alerting.rules.model import Opened, Raised, Rule, is_graver
 from alerting.silences import find_suppression
 from alerting.wording import Facts, Subject, body, digest_text, flapping_text, opened_text, resolved_text, unit_of
 from core.model.identities import NO_TRACE

@@ -8,7 +8,7 @@ from alerting.alert_rows import count_open
 from alerting.dispatch import dispatch
 from alerting.engine import Engine
 from alerting.queue import count_pending
-from alerting.rules import SEVERITIES
+from alerting.rules.model import SEVERITIES
 from core.runtime.ownership import ShardOwner
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError
 from core.runtime.repeating import repeat

@@ -9,10 +9,10 @@ from alerting.alert_writer import shown_of, threshold_of
 from alerting.engine_store import Watched
 from alerting.rule_store import list_calendars
 from alerting.rulebook import OF_DEVICES, place, read_calendar
-from alerting.rules import Observation, Rule
 from alerting.rules.alert_lifecycle import NotificationEvent
 from alerting.rules.calendar import Calendar
 from alerting.rules.frame_loss import OVER, CountedUplink, hourly_frame_loss
+from alerting.rules.model import Observation, Rule
 from alerting.rules.replay import ReplayedNotification, replay
 from alerting.wording import Facts, Subject, digest_text, flapping_text, opened_text, resolved_text, unit_of
 from core.messages.measurements import Flag

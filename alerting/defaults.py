@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from alerting.rule_store import find_calendar, insert_rules, save_calendar
-from alerting.rules import Rule, Rung
+from alerting.rules.model import Rule, Rung
 from core.runtime.postgres import Connection, Pool
 
 OPENING_HOURS = "heures d'ouverture"

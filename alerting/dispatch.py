@@ -39,10 +39,11 @@ READ_NAMES = """
 SELECT t.slug AS tenant, coalesce(m.name, '') AS team FROM tenant t LEFT JOIN team m ON m.id = $2 WHERE t.id = $1
 """
 # Alerts that nobody has acknowledged and whose next escalation is due at $1; teams in quiet hours ($2) are
-# notified of critical ones only. The delay counts from the first notification of the last opening (o), or of a rise
-# that was not held for the digest (f); for a flapping alert from the notification that it flaps, because its later openings
-# are not notified. The text is that of the last notification (l). Steps without a usable contact are skipped.
-# The rows are locked, so that an acknowledgement that is under way is waited for and the row is read again.
+# notified of critical ones only. The delay counts from the first notification of the last opening (o), or of a
+# rise that was not held for the digest (f); for a flapping alert from the notification that it flaps, because its
+# later openings are not notified. The text is that of the last notification (l). Steps without a usable contact
+# are skipped. The rows are locked, so that an acknowledgement that is under way is waited for and the row is read
+# again.
 UNANSWERED = """
 SELECT a.id AS alert_id, a.tenant_id, a.team_id, a.severity::text AS severity, o.id AS opening_id, l.body,
        l.message, l.trace_id, f.told_at AS first_told_at, n.rung

@@ -19,8 +19,8 @@ from alerting.evaluation import Evaluation, foresee, work_of
 from alerting.notification_trace import trace_notification, traces_of
 from alerting.requested_alerts import AT_ONCE, open_requested_alerts
 from alerting.rulebook import Rulebook, Sign, slot_of
-from alerting.rules import MAX_AHEAD, MAX_NOTIFY_AGE, Observation, Rule
 from alerting.rules.frame_loss import OF_AT_LEAST
+from alerting.rules.model import MAX_AHEAD, MAX_NOTIFY_AGE, Observation, Rule
 from alerting.shard_memory import Memory
 from core.messages.batch import UnreadableBatch
 from core.messages.measurements import MEASUREMENT_BATCHES, Flag, Measurement

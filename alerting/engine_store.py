@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from alerting.rules import Condition, RuleState
+from alerting.rules.model import Condition, RuleState
 from core.runtime.postgres import Connection, Pool, Record
 from registry.rows import arrays, fetch_all
 

@@ -9,7 +9,8 @@ from alerting.alert_rows import Orphan
 from alerting.alert_writer import AlertWriter
 from alerting.engine_store import About, StateKey, StateRow, Watched
 from alerting.rulebook import Bound, Rulebook
-from alerting.rules import Due, Event, Observation, Opened, Raised, Resolved, Rule, RuleState, Transition, evaluate
+from alerting.rules.evaluation import evaluate
+from alerting.rules.model import Due, Event, Observation, Opened, Raised, Resolved, Rule, RuleState, Transition
 from core.model.identities import NO_TRACE
 from core.runtime.postgres import Connection
 

@@ -8,7 +8,8 @@ from alerting.deadline_store import Deadline, DueDeadline, Loss
 from alerting.engine_store import About, GatewaySeen, StateKey, StateRow, Watched
 from alerting.evaluation import Evaluation, Judged
 from alerting.rulebook import Sign, slot_of
-from alerting.rules import Missed, Observation, Opened, Rule, Seen, evaluate
+from alerting.rules.evaluation import evaluate
+from alerting.rules.model import Missed, Observation, Opened, Rule, Seen
 from core.messages.topics import slot_of_asset
 
 # A deadline is written again when it moves by this part of its period; before an alert, the table is asked anyway.

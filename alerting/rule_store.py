@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields, replace
 from datetime import date
 from typing import Any
 
-from alerting.rules import Rule, Rung
 from alerting.rules.calendar import Calendar, weekly_of
 from alerting.rules.checks import InvalidRule, check_rule
+from alerting.rules.model import Rule, Rung
 from core.runtime.postgres import Connection, ForeignKeyViolationError, Pool, Record
 from registry.rows import entity, fetch_all, fetch_one, insert
 

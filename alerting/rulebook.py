@@ -7,8 +7,8 @@ import structlog
 
 from alerting.engine_store import StateKey, Watched, read_watched
 from alerting.rule_store import StoredCalendar, list_calendars, read_enabled_rules
-from alerting.rules import Place, Rule
 from alerting.rules.calendar import Calendar, MalformedCalendar, minute_of
+from alerting.rules.model import Place, Rule
 from alerting.rules.region import region_of
 from core.messages.topics import slot_of_asset
 from core.runtime.postgres import Pool

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from alerting.engine_store import About
-from alerting.rules import Rule
 from alerting.rules.alert_lifecycle import Suppression
+from alerting.rules.model import Rule
 from core.runtime.postgres import Connection, Pool
 from registry.rows import Written, columns_of, fetch_all, fetch_one
 

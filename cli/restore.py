@@ -96,7 +96,7 @@ def _require_program(manifest: Manifest) -> None:
 
 
 def _require_key(manifest: Manifest, kept: Secrets, secrets: Path, without_keys: bool) -> None:
-    """Rejects a backup whose wrapped keys none of these secrets opens, unless told to; warns of a partial match."""
+    """Rejects a backup whose wrapped keys none of these secrets opens, unless told to."""
     from registry.keys import KeyWrap
 
     keys = KeyWrap(KEK_ID, bytes.fromhex(kept.kek))

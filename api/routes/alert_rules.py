@@ -9,9 +9,8 @@ from pydantic import Field, StringConstraints
 
 from alerting import rule_store
 from alerting.backtest import Backtest, BacktestNotification, NotToTry, try_rule
-from alerting.rules import Rule, Rung
 from alerting.rules.checks import InvalidRule, check_rule
-from alerting.rules.model import MESSAGE_FIELDS, Kind, Schedule, Severity
+from alerting.rules.model import MESSAGE_FIELDS, Kind, Rule, Rung, Schedule, Severity
 from api.auth import Manager, Reader
 from api.fields import Body, Id, IdQuery, IdRef, Remark, Word, answer_of, example
 from api.pages import Page

@@ -10,19 +10,19 @@ from ingest.maintenance.telemetry import PRUNED_ROWS
 
 MOST_AT_ONCE = 50_000
 
+
+def _older(table: str, instant: str) -> str:
+    """The statement for a table of which any old row may go; by ctid, since none of them is a hypertable."""
+    return f"""
+DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM {table} WHERE {instant} < now() - $1::interval LIMIT $2))
+"""
+
+
 # In each, $1 is how long rows are kept, and $2 how many may go at once.
-UPLINK_SEEN = """
-DELETE FROM observation.uplink_seen WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM observation.uplink_seen WHERE time < now() - $1::interval LIMIT $2))
-"""
-TRANSMISSION = """
-DELETE FROM transmission WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM transmission WHERE starts_at < now() - $1::interval LIMIT $2))
-"""
-REGISTRY_CHANGE = """
-DELETE FROM registry_change WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM registry_change WHERE changed_at < now() - $1::interval LIMIT $2))
-"""
+UPLINK_SEEN = _older("observation.uplink_seen", "time")
+TRANSMISSION = _older("transmission", "starts_at")
+REGISTRY_CHANGE = _older("registry_change", "changed_at")
 # Ids of the messages that wait, are on their way or may be sent again (alerting.queue.WebhookMessage as msgpack).
 QUEUED = """
 SELECT substring(encode(substring(payload FOR 100), 'escape') FROM 'msg_[0-9a-f]{32}') AS message_id
@@ -48,19 +48,10 @@ DELETE FROM alert_notice WHERE id = ANY(ARRAY(
           NOT IN (SELECT message_id FROM queued WHERE message_id IS NOT NULL)
     LIMIT $2))
 """
-JOB_LOG = """
-DELETE FROM jobs.pgqueuer_log WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM jobs.pgqueuer_log WHERE created < now() - $1::interval LIMIT $2))
-"""
+JOB_LOG = _older("jobs.pgqueuer_log", "created")
 # What pgqueuer adds up of that log; nobody reads it.
-JOB_STATISTICS = """
-DELETE FROM jobs.pgqueuer_statistics WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM jobs.pgqueuer_statistics WHERE created < now() - $1::interval LIMIT $2))
-"""
-UNKNOWN_GATEWAY = """
-DELETE FROM unknown_gateway WHERE gateway_id = ANY(ARRAY(
-    SELECT gateway_id FROM unknown_gateway WHERE last_seen_at < now() - $1::interval LIMIT $2))
-"""
+JOB_STATISTICS = _older("jobs.pgqueuer_statistics", "created")
+UNKNOWN_GATEWAY = _older("unknown_gateway", "last_seen_at")
 # Anybody can send frames of devices that do not exist: the latest hundred thousand rows stay at most.
 FRAME_REFUSAL = """
 DELETE FROM frame_refusal WHERE ctid = ANY(ARRAY(
@@ -80,23 +71,11 @@ DELETE FROM gateway_hour WHERE (gateway_id, hour) IN (
     SELECT gateway_id, hour FROM gateway_hour WHERE hour < now() - $1::interval LIMIT $2)
 """
 # Whoever has a source's token can invent devices.
-LNS_UNKNOWN_DEVICE = """
-DELETE FROM lns_unknown_device WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM lns_unknown_device WHERE last_seen_at < now() - $1::interval LIMIT $2))
-"""
+LNS_UNKNOWN_DEVICE = _older("lns_unknown_device", "last_seen_at")
 # Of applications that nobody has been able to tell, and of those that are gone.
-APPLICATION_EVENT = """
-DELETE FROM observation.application_event WHERE id = ANY(ARRAY(
-    SELECT id FROM observation.application_event WHERE queued_at < now() - $1::interval LIMIT $2))
-"""
-SERVICE_REPLICA = """
-DELETE FROM service_replica WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM service_replica WHERE seen_at < now() - $1::interval LIMIT $2))
-"""
-QUARANTINE = """
-DELETE FROM observation.quarantine WHERE id = ANY(ARRAY(
-    SELECT id FROM observation.quarantine WHERE at < now() - $1::interval LIMIT $2))
-"""
+APPLICATION_EVENT = _older("observation.application_event", "queued_at")
+SERVICE_REPLICA = _older("service_replica", "seen_at")
+QUARANTINE = _older("observation.quarantine", "at")
 # A closed session is named by the uplinks that it carried: it goes when those are gone, if ever.
 SESSION = """
 DELETE FROM session WHERE id = ANY(ARRAY(

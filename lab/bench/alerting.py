@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alerting.rule_store import insert_rules
-from alerting.rules import Rule
+from alerting.rules.model import Rule
 from alerting.store import create_endpoint
 from core.messages import topics
 from core.messages.batch import encode_batch

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from alerting.engine_store import StateKey, StateRow, Watched
-from alerting.rules import Condition, RuleState
+from alerting.rules.model import Condition, RuleState
 from alerting.shard_memory import Memory
 from core.messages.frames import GatewayFrame
 from gateways.semtech_udp import frames_of

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from alerting.rule_store import insert_rules
-from alerting.rules import Rule
+from alerting.rules.model import Rule
 from alerting.store import create_endpoint
 from core.runtime.postgres import Pool
 from lab.bench.scaling_probes import Caller

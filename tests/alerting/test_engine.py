@@ -12,7 +12,7 @@ from alerting.engine import CATCH_UP_STEP, FETCH_MESSAGES, Engine
 from alerting.evaluation import work_of
 from alerting.rule_store import update_rule
 from alerting.rulebook import Rulebook, slot_of
-from alerting.rules import Observation
+from alerting.rules.model import Observation
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.measurements import Flag, Measurement

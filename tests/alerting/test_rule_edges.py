@@ -8,8 +8,8 @@ import pytest
 from alerting import alert_store, deadline_store, rule_store
 from alerting.engine import Engine
 from alerting.rulebook import Rulebook
-from alerting.rules import Rule
 from alerting.rules.frame_loss import OF_AT_LEAST, CountedUplink, hourly_frame_loss
+from alerting.rules.model import Rule
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.runtime.lease import Lease, LeaseLost, take_lease

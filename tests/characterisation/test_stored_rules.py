@@ -9,9 +9,9 @@ from msgspec import structs
 
 from alerting.engine_store import StateKey, read_states_of_datastreams, save_states
 from alerting.rule_store import read_rule
-from alerting.rules import Condition, Observation, RuleState, forecast, series
+from alerting.rules import forecast, series
 from alerting.rules.conditions import resting_at
-from alerting.rules.model import NOWHERE
+from alerting.rules.model import NOWHERE, Condition, Observation, RuleState
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool, Record
 from tests.services.alerting.test_app import ago, publish, serving, until

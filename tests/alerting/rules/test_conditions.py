@@ -5,7 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from alerting.rules import (
+from alerting.rules.calendar import Calendar, weekly_of
+from alerting.rules.checks import InvalidRule, check_rule
+from alerting.rules.evaluation import evaluate
+from alerting.rules.forecast import hours_until, remember
+from alerting.rules.model import (
     NOWHERE,
     Condition,
     Due,
@@ -20,11 +24,7 @@ from alerting.rules import (
     Rung,
     Seen,
     Transition,
-    evaluate,
 )
-from alerting.rules.calendar import Calendar, weekly_of
-from alerting.rules.checks import InvalidRule, check_rule
-from alerting.rules.forecast import hours_until, remember
 
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)  # A Tuesday, 9 o'clock in Paris.
 BASE = Rule(1, 1, "r", "threshold", "fill_level", "warning", "m", fire_op=">=", fire_value=75, clear_op="<=",

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting.rules import (
+from alerting.rules.evaluation import evaluate
+from alerting.rules.model import (
     Condition,
     Due,
     Missed,
@@ -19,7 +20,6 @@ from alerting.rules import (
     RuleState,
     Rung,
     Transition,
-    evaluate,
 )
 
 START = datetime(2026, 11, 25, 8, 0, tzinfo=UTC)

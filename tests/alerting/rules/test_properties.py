@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting.rules import (
+from alerting.rules.calendar import Calendar, weekly_of
+from alerting.rules.duty import is_on_duty, next_duty
+from alerting.rules.evaluation import evaluate
+from alerting.rules.model import (
     Condition,
     Due,
     Missed,
@@ -22,10 +25,7 @@ from alerting.rules import (
     RuleState,
     Rung,
     Transition,
-    evaluate,
 )
-from alerting.rules.calendar import Calendar, weekly_of
-from alerting.rules.duty import is_on_duty, next_duty
 from alerting.rules.region import METROPOLITAN, Region, region_of
 
 # Every kind that goes by values, its series among them, with each way to be patient.

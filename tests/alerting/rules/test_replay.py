@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from alerting.defaults import DEFAULT_RULES, WEEK
-from alerting.rules import Observation, Place
 from alerting.rules.calendar import Calendar, weekly_of
+from alerting.rules.model import Observation, Place
 from alerting.rules.replay import replay
 from tests.alerting import alert_scenario
 

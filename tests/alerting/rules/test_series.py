@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerting.defaults import DEFAULT_RULES
-from alerting.rules import Observation, Opened, Place, Resolved, Rule, RuleState, Transition, evaluate
+from alerting.rules.evaluation import evaluate
+from alerting.rules.model import Observation, Opened, Place, Resolved, Rule, RuleState, Transition
 from alerting.rules.series import expected_power_w, step
 
 PARIS = ZoneInfo("Europe/Paris")
