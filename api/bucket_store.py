@@ -33,15 +33,19 @@ FROM (
                     ('1 ' || $3)::interval, $4) AS until
 ) AS edge, (SELECT date_trunc('hour', now(), 'UTC') AS open) AS clock
 """
-# $1: datastream; $2 to $3: raw instants to look at; $4: the edge's microsecond; $5: from when on all is raw;
-# $6: the hours before that are raw.
-RAW_HOURS = """
-    SELECT date_trunc('hour', time - $4::interval, 'UTC') AS bucket,
-           count(*) FILTER (WHERE flags & 1 = 0)::int AS n, count(*) FILTER (WHERE flags & 1 = 1)::int AS suspects,
+# What a rollup holds of raw measurements; suspects (flag 1) are counted only.
+AGGREGATED = """
+           (count(*) FILTER (WHERE flags & 1 = 0))::int AS n,
+           (count(*) FILTER (WHERE flags & 1 = 1))::int AS suspects,
            sum(value) FILTER (WHERE flags & 1 = 0) AS sum,
            min(value) FILTER (WHERE flags & 1 = 0) AS min, max(value) FILTER (WHERE flags & 1 = 0) AS max,
            first(value, time) FILTER (WHERE flags & 1 = 0) AS first,
            last(value, time) FILTER (WHERE flags & 1 = 0) AS last
+"""
+# $1: datastream; $2 to $3: raw instants to look at; $4: the edge's microsecond; $5: from when on all is raw;
+# $6: the hours before that are raw.
+RAW_HOURS = f"""
+    SELECT date_trunc('hour', time - $4::interval, 'UTC') AS bucket, {AGGREGATED}
     FROM measurement
     WHERE datastream_id = $1 AND time >= $2 AND time < $3
       AND (time - $4 >= $5 OR date_trunc('hour', time - $4, 'UTC') = ANY($6::timestamptz[]))

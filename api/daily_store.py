@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from api.bucket_store import AGGREGATED, HOUR
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.postgres import Connection
 
-HOUR = timedelta(hours=1)
 DAY_AT_MOST = timedelta(hours=25)
 COUNTERS = sorted(name for name, quantity in QUANTITIES.items() if quantity.kind is Kind.COUNTER)
 
@@ -48,14 +48,6 @@ WHERE datastream_id = ANY($1::int[]) AND bucket >= $2 AND bucket < $3 AND max > 
 GROUP BY datastream_id
 """
 INDEXES = "SELECT id FROM datastream WHERE id = ANY($1::int[]) AND quantity = ANY($2::text[])"
-AGGREGATED = """
-           (count(*) FILTER (WHERE flags & 1 = 0))::int AS n,
-           (count(*) FILTER (WHERE flags & 1 = 1))::int AS suspects,
-           sum(value) FILTER (WHERE flags & 1 = 0) AS sum,
-           min(value) FILTER (WHERE flags & 1 = 0) AS min, max(value) FILTER (WHERE flags & 1 = 0) AS max,
-           first(value, time) FILTER (WHERE flags & 1 = 0) AS first,
-           last(value, time) FILTER (WHERE flags & 1 = 0) AS last
-"""
 # $1, $2: datastreams and days to put together; $3: time zone; $4: from when on all is raw; $5, $6: datastreams and
 # hours before that are raw, between $7 and $8; $9: whose raw from $4 to $10 belongs to it; $11: which are indexes.
 TORN_DAYS = f"""

@@ -24,6 +24,9 @@ KeyOption = Annotated[
         help="Clé d'API de la collectivité (manage) ; absente : celle de l'exploitant de la pile.",
     ),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="La réponse de l'API, pour un programme.")]
+ReportOption = Annotated[bool, typer.Option("--json", help="Le bilan, pour un programme.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Tout vérifier et tout dire, ne rien écrire.")]
 UrlOption = Annotated[str | None, typer.Option("--url", help="Adresse de l'API ; absente : celle de la pile.")]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.api_client import HomeOption, KeyOption, UrlOption, open_api
+from cli.api_client import DryRunOption, HomeOption, KeyOption, ReportOption, UrlOption, open_api
 from cli.running import fail
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ CatalogueArgument = Annotated[
         "(Actility), chirpstack-device-profiles, SensorDecoders (Milesight)."
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Le bilan, pour un programme.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Tout vérifier et tout dire, ne rien écrire.")]
 SharedOption = Annotated[
     bool, typer.Option("--shared", help="Proposer à toutes les collectivités (clé de l'exploitant).")
 ]
@@ -40,7 +38,7 @@ def _codec() -> None:
 
 
 @codec_app.command("check")
-def check_catalogue(path: CatalogueArgument, as_json: JsonOption = False) -> None:
+def check_catalogue(path: CatalogueArgument, as_json: ReportOption = False) -> None:
     """Exécute chaque exemple d'un catalogue dans notre moteur. 0 : aucun écart, 1 : des écarts, 2 : illisible."""
     import asyncio
 
@@ -89,7 +87,7 @@ def import_catalogue(
     api_key: KeyOption = None,
     url: UrlOption = None,
     home: HomeOption = None,
-    as_json: JsonOption = False,
+    as_json: ReportOption = False,
 ) -> None:
     """Reprend les codecs et les profils d'un catalogue. 0 : tous ; 1 : pas tous ; 2 : rien à lire."""
     from rich.console import Console

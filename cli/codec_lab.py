@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.api_client import ApiClient, ApiError, HomeOption, KeyOption, UrlOption, open_api
+from cli.api_client import ApiClient, ApiError, HomeOption, JsonOption, KeyOption, UrlOption, open_api
 from cli.running import fail
 
 REFUSED = 2
@@ -27,7 +27,6 @@ MappingOption = Annotated[
 ForAllOption = Annotated[
     bool, typer.Option("--for-all", help="D'un profil proposé à toutes les collectivités : pour toutes.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="La réponse de l'API, pour un programme.")]
 
 
 def add_lab(codec_app: typer.Typer) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.api_client import ApiClient, ApiError, HomeOption, KeyOption, UrlOption, open_api
+from cli.api_client import ApiClient, ApiError, HomeOption, JsonOption, KeyOption, UrlOption, open_api
 from cli.running import fail
 
 REFUSED = 2
@@ -25,7 +25,6 @@ FromOption = Annotated[str | None, typer.Option("--from", help="Premier instant,
 ToOption = Annotated[str | None, typer.Option("--to", help="Instant de fin, exclu ; absent : maintenant.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="DevEUI du capteur.")]
 ProfileOption = Annotated[int | None, typer.Option("--profile", help="Les capteurs de ce profil.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="La réponse de l'API, pour un programme.")]
 
 
 def add_redecode(codec_app: typer.Typer) -> None:

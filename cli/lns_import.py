@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.api_client import ApiError, HomeOption, KeyOption, UrlOption, open_api
+from cli.api_client import ApiError, DryRunOption, HomeOption, KeyOption, ReportOption, UrlOption, open_api
 from cli.running import fail
 
 CHUNK = 200
@@ -24,8 +24,6 @@ OUTCOMES = {
 
 import_app = typer.Typer(help="Reprendre des données d'un autre système.", no_args_is_help=True)
 export_app = typer.Typer(help="Sortir ses données.", no_args_is_help=True)
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Le bilan, pour un programme.")]
 
 
 @import_app.callback()
@@ -44,13 +42,11 @@ def import_lns(
         Path, typer.Argument(help="CSV ou JSON : le nôtre, celui de The Things Stack, de ChirpStack.")
     ],
     profile: Annotated[int | None, typer.Option(help="Profil des capteurs qui n'en nomment pas.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tout vérifier et tout dire, ne rien écrire.")
-    ] = False,
+    dry_run: DryRunOption = False,
     api_key: KeyOption = None,
     url: UrlOption = None,
     home: HomeOption = None,
-    as_json: JsonOption = False,
+    as_json: ReportOption = False,
 ) -> None:
     """Reprend des capteurs d'un autre LNS, avec leur clé racine et leur session. 0 : tous ; 1 : pas tous."""
     from cli.lns_files import UnreadableFile, read_devices

@@ -1,22 +1,22 @@
 """Multicast groups of class C devices, their members and messages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from core.runtime.postgres import Connection
-from lorawan.identifiers import DevAddr
-from registry.rows import entity
+from registry.rows import Written, fetch_all, fetch_one, insert
 
 GROUP_COLUMNS = """g.id, g.tenant_id, g.name, g.slot, g.dev_addr, g.data_rate, g.frequency, g.repeats, g.f_cnt,
 g.created_at, ARRAY(SELECT d.dev_eui FROM multicast_member m JOIN device d ON d.id = m.device_id
                     WHERE m.group_id = g.id ORDER BY d.dev_eui) AS dev_euis"""
-CREATE = """
-INSERT INTO multicast_group (tenant_id, name, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, data_rate,
-                             frequency, repeats, f_cnt)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-RETURNING id
+WRITTEN = Written(
+    "name, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, data_rate, frequency, repeats, f_cnt"
+)
+CREATE = f"""
+INSERT INTO multicast_group AS g (tenant_id, {WRITTEN.columns}) VALUES ($1, {WRITTEN.parameters(2)})
+RETURNING {GROUP_COLUMNS}
 """
 READ = f"SELECT {GROUP_COLUMNS} FROM multicast_group g WHERE g.id = $1"
 LIST = f"SELECT {GROUP_COLUMNS} FROM multicast_group g WHERE g.id > $1 ORDER BY g.id LIMIT $2"
@@ -32,13 +32,13 @@ SELECT d.id, d.dev_eui, p.codec, p.capabilities, p.device_class
 FROM device d JOIN device_profile p ON p.id = d.device_profile_id
 WHERE d.tenant_id = $1 AND d.dev_eui = ANY($2::bytea[])
 """
-ENQUEUE = """
-INSERT INTO multicast_message (tenant_id, group_id, slot, f_port, payload, priority, not_after)
-SELECT g.tenant_id, g.id, g.slot, $2, $3, $4, $5 FROM multicast_group g WHERE g.id = $1
-RETURNING id
-"""
 MESSAGE_COLUMNS = """id, group_id, f_port, payload, priority, not_after, state::text AS state, reason, f_cnt,
 emissions, created_at, updated_at"""
+ENQUEUE = f"""
+INSERT INTO multicast_message (tenant_id, group_id, slot, f_port, payload, priority, not_after)
+SELECT g.tenant_id, g.id, g.slot, $2, $3, $4, $5 FROM multicast_group g WHERE g.id = $1
+RETURNING {MESSAGE_COLUMNS}
+"""
 LIST_MESSAGES = f"""
 SELECT {MESSAGE_COLUMNS} FROM multicast_message
 WHERE group_id = $1 AND ($2::bigint IS NULL OR id < $2) ORDER BY id DESC LIMIT $3
@@ -61,16 +61,6 @@ class MulticastGroup:
     f_cnt: int
     created_at: datetime
     dev_euis: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class GroupKeys:
-    """The session that every member was given, its keys wrapped under `kek_id`."""
-
-    dev_addr: DevAddr
-    nwk_s_key_wrapped: bytes
-    app_s_key_wrapped: bytes
-    kek_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,46 +92,23 @@ class MulticastMessage:
     updated_at: datetime
 
 
-async def create_group(
-    connection: Connection,
-    tenant_id: int,
-    name: str,
-    keys: GroupKeys,
-    *,
-    data_rate: int,
-    frequency: int,
-    repeats: int,
-    f_cnt: int,
-) -> int:
-    """A new group's id.
+async def create_group(connection: Connection, tenant_id: int, given: Mapping[str, Any]) -> MulticastGroup:
+    """A new group of these columns; its keys are the session that every member was given, wrapped under `kek_id`.
 
     Raises:
         UniqueViolationError: the tenant has a group of this name.
     """
-    return await connection.fetchval(
-        CREATE,
-        tenant_id,
-        name,
-        keys.dev_addr,
-        keys.nwk_s_key_wrapped,
-        keys.app_s_key_wrapped,
-        keys.kek_id,
-        data_rate,
-        frequency,
-        repeats,
-        f_cnt,
-    )
+    return await insert(connection, MulticastGroup, CREATE, tenant_id, *WRITTEN.values(given))
 
 
 async def read_group(connection: Connection, group_id: int) -> MulticastGroup | None:
     """One group with its members."""
-    row = await connection.fetchrow(READ, group_id)
-    return None if row is None else entity(MulticastGroup, row)
+    return await fetch_one(connection, MulticastGroup, READ, group_id)
 
 
 async def list_groups(connection: Connection, *, after: int = 0, most: int = 100) -> list[MulticastGroup]:
     """Groups by id, beyond `after`."""
-    return [entity(MulticastGroup, row) for row in await connection.fetch(LIST, after, most)]
+    return await fetch_all(connection, MulticastGroup, LIST, after, most)
 
 
 async def delete_group(connection: Connection, group_id: int) -> None:
@@ -151,7 +118,7 @@ async def delete_group(connection: Connection, group_id: int) -> None:
 
 async def read_candidates(connection: Connection, tenant_id: int, dev_euis: Sequence[bytes]) -> list[Candidate]:
     """Those of these devices that are the tenant's own."""
-    return [entity(Candidate, row) for row in await connection.fetch(READ_CANDIDATES, tenant_id, dev_euis)]
+    return await fetch_all(connection, Candidate, READ_CANDIDATES, tenant_id, dev_euis)
 
 
 async def set_members(connection: Connection, group_id: int, dev_euis: Sequence[bytes]) -> None:
@@ -162,19 +129,18 @@ async def set_members(connection: Connection, group_id: int, dev_euis: Sequence[
 
 async def enqueue_multicast(
     connection: Connection, group_id: int, *, f_port: int, payload: bytes, priority: int, not_after: datetime
-) -> int | None:
-    """The id of a new message; None when there is no such group."""
-    return await connection.fetchval(ENQUEUE, group_id, f_port, payload, priority, not_after)
+) -> MulticastMessage | None:
+    """A new message; None when there is no such group."""
+    return await fetch_one(connection, MulticastMessage, ENQUEUE, group_id, f_port, payload, priority, not_after)
 
 
 async def read_message(connection: Connection, message_id: int) -> MulticastMessage | None:
     """One message."""
-    row = await connection.fetchrow(READ_MESSAGE, message_id)
-    return None if row is None else entity(MulticastMessage, row)
+    return await fetch_one(connection, MulticastMessage, READ_MESSAGE, message_id)
 
 
 async def list_messages(
     connection: Connection, group_id: int, *, before: int | None, most: int
 ) -> list[MulticastMessage]:
     """The messages of a group, the last first."""
-    return [entity(MulticastMessage, row) for row in await connection.fetch(LIST_MESSAGES, group_id, before, most)]
+    return await fetch_all(connection, MulticastMessage, LIST_MESSAGES, group_id, before, most)

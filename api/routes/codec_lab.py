@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from api import store
-from api.auth import Manager
+from api.auth import Caller, Manager
 from api.codec_check import check_source
 from api.codec_fields import CodecOptions, Form, Language, MappingRules, Source
 from api.codec_lab import Tried, frame_of, try_codec
@@ -131,6 +131,11 @@ class _Subject:
         self.frames: list[Uplink] = []
         self.stored: list[tuple[str | None, str | None]] = []
 
+    async def tried(self, codec: AnyCodec, caller: Caller, options: dict[str, Any]) -> list[Tried]:
+        """What this codec makes of the frames."""
+        workers = caller.platform.codec_workers
+        return await try_codec(codec, self.frames, workers, options=options, dev_eui=self.dev_eui, name=self.name)
+
 
 @router.post("/try", summary="Essayer un décodeur")
 async def try_it(body: Trial, caller: Manager) -> TrialAnswer:
@@ -147,13 +152,10 @@ async def try_it(body: Trial, caller: Manager) -> TrialAnswer:
         version = _pasted(body)
     mapping = subject.mapping if body.mapping is None else body.mapping
     options = subject.options if body.codec_options is None else body.codec_options
-    workers = caller.platform.codec_workers
 
     async def tried_with(rules: list[dict[str, Any]]) -> list[Tried]:
         codec = compiled(version, Decoding(version.name, version.id, None, tuple(rules)), tenant_id)
-        return await try_codec(
-            codec, subject.frames, workers, options=options, dev_eui=subject.dev_eui, name=subject.name
-        )
+        return await subject.tried(codec, caller, options)
 
     tried = await tried_with(mapping)
     proposed: list[dict[str, Any]] = []
@@ -171,14 +173,7 @@ async def _try_native(body: Trial, name: str, subject: _Subject, caller: Manager
     options = dict(subject.options if body.codec_options is None else body.codec_options)
     if body.decoding_key is not None:
         options["key"] = body.decoding_key.get_secret_value()
-    tried = await try_codec(
-        codec,
-        subject.frames,
-        caller.platform.codec_workers,
-        options=options,
-        dev_eui=subject.dev_eui,
-        name=subject.name,
-    )
+    tried = await subject.tried(codec, caller, options)
     return _show(name, subject, tried, [], [])
 
 

@@ -13,18 +13,16 @@ from api.command_encoding import Encoded, Target, encode, known_commands
 from api.decodings import decoding_of_tenant
 from api.fields import Answer, Body, EuiPath, HexOctets, Instant, Json, example
 from api.pages import Page
-from api.routes.device_traffic import LONGEST_WAIT, USUAL_WAIT, DownlinkAnswer, device_of, show_downlink
+from api.routes.device_traffic import DownlinkAnswer, device_of, queue_downlink, show_downlink, useful_until
 from core.model.entities import DeviceProfile
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found, read_only
 from core.runtime.postgres import Connection
 from decoders.catalogue import CODECS, can_switch
 from ingest.known_codecs import compiled
 from lighting.requests import is_off
 from lorawan.instants import to_us
 from registry.codecs import read_version
-from registry.downlinks import enqueue, read_downlink
 from registry.enrolment import EnrolledDevice
-from registry.preflight import read_preflight
 from registry.profiles import read_profile
 
 # lorawan.airtime.Priority.COMMAND
@@ -93,9 +91,7 @@ async def order(
     une extinction passe par /v1/lighting/commands.
     """
     now = datetime.now(UTC)
-    not_after = body.not_after or now + USUAL_WAIT
-    if not now < not_after <= now + LONGEST_WAIT:
-        raise invalid("not_after", "range", "« not_after » doit être à venir, dans 30 jours au plus")
+    not_after = useful_until(body.not_after, now)
     async with caller.reading() as connection:
         device = await device_of(connection, dev_eui)
         if device.tenant_id != caller.principal.tenant_id:
@@ -123,23 +119,16 @@ async def _send(
         )
     async with caller.changing() as change:
         device = await device_of(change.connection, dev_eui)
-        if not device.enabled:
-            raise Problem(409, "ce capteur est désactivé")
-        if device.activation == "EXTERNAL" and device.lns_source_id is None:
-            raise Problem(409, "un autre réseau active ce capteur : dites par quelle source lui parler (PATCH)")
-        row = await enqueue(
-            change.connection,
-            device.id,
+        noted = {"dev_eui": dev_eui, "command": name, "payload": encoded.payload.hex()}
+        queued, preflight = await queue_downlink(
+            change,
+            device,
+            noted | body.model_dump(mode="json"),
             f_port=encoded.f_port,
             payload=encoded.payload,
             not_after=not_after,
             confirmed=body.confirmed,
             priority=PRIORITY,
         )
-        queued = await read_downlink(change.connection, row.id)
-        assert queued is not None  # noqa: S101 - Inserted in this very transaction.
-        preflight = await read_preflight(change.connection, device.id)
-        noted = {"dev_eui": dev_eui, "command": name, "payload": encoded.payload.hex()}
-        await change.audit("create", "downlink", row.id, noted | body.model_dump(mode="json"))
-    await caller.platform.nudge_downlink(row.slot, device.id)
+    await caller.platform.nudge_downlink(queued.slot, device.id)
     return show_downlink(queued, preflight)

@@ -1,5 +1,7 @@
 """What a device said, and what it is told: uplinks with their receptions, downlinks."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -8,8 +10,8 @@ from fastapi import APIRouter, Query
 from pydantic import Field, StringConstraints
 
 from api import store
-from api.auth import Manager, Reader
-from api.fields import Answer, Body, Eui, EuiPath, HexOctets, Instant, example
+from api.auth import Change, Manager, Reader
+from api.fields import Body, Eui, EuiPath, HexOctets, Instant, answer_of, example
 from api.pages import Cursor, Limit, Page, bad_cursor, cursor_id, cursor_instant, instant_cursor, page_of
 from api.preflight import WaitsFor, explain
 from api.store import ReceptionRow, UplinkRow
@@ -31,31 +33,16 @@ ROUTINE = 2
 router = APIRouter(prefix="/v1/devices/{dev_eui}", tags=["Capteurs"], responses=PROBLEM_RESPONSES)
 
 
-class ReceptionAnswer(Answer):
+class ReceptionAnswer(answer_of(ReceptionRow, {"uplink_id"})):
     """Comment une passerelle a entendu ; elle n'est nommée qu'à son propriétaire."""
 
     gateway_id: Eui | None
-    gateway_name: str | None
-    antenna: int
-    rssi: float
-    snr: float
 
 
-class UplinkAnswer(Answer):
+class UplinkAnswer(answer_of(UplinkRow)):
     """Un message du capteur. `status` : decoded, empty, ou undecodable avec sa raison (quarantaine)."""
 
-    uplink_id: UUID
-    time: datetime
-    received_at: datetime
-    f_cnt: int | None
-    f_port: int | None
     payload: HexOctets
-    radio: dict[str, Any]
-    status: str
-    reason: str | None
-    decoded: Any
-    codec: str | None
-    codec_version: int | None
     receptions: list[ReceptionAnswer]
 
 
@@ -72,14 +59,10 @@ class NewDownlink(Body):
     not_after: Instant | None = Field(None, description="Dernier instant utile, 30 jours au plus ; absent : 24 h")
 
 
-class DownlinkAnswer(Answer):
+class DownlinkAnswer(answer_of(Downlink, {"tenant_id", "device_id", "slot", "priority"})):
     """Un message pour le capteur et où il en est."""
 
-    id: int
-    f_port: int
     payload: HexOctets
-    confirmed: bool
-    not_after: datetime
     state: str = Field(
         examples=["queued"],
         description="`queued` en attente, `sending` demandé à une passerelle ou dans la file d'un autre LNS, "
@@ -101,13 +84,8 @@ class DownlinkAnswer(Answer):
         examples=["attend le prochain message montant du capteur"],
         description="Pourquoi il attend, ou comment il a fini",
     )
-    attempts: int
-    f_cnt_down: int | None
     gateway_id: Eui | None
     lns_source_id: int | None = Field(description="La source dont le LNS le porte ; absente : notre réseau")
-    created_at: datetime
-    updated_at: datetime
-    sent_at: datetime | None
 
 
 async def device_of(connection: Connection, dev_eui: str) -> EnrolledDevice:
@@ -121,44 +99,35 @@ async def device_of(connection: Connection, dev_eui: str) -> EnrolledDevice:
 def show_downlink(row: Downlink, preflight: Preflight | None) -> DownlinkAnswer:
     """The downlink as the API says it, and what it waits for."""
     explained = explain(row, preflight, datetime.now(UTC))
-    return DownlinkAnswer(
-        id=row.id,
-        f_port=row.f_port,
-        payload=row.payload.hex(),
-        confirmed=row.confirmed,
-        not_after=row.not_after,
-        state=row.state,
-        reason=row.reason,
-        detail=row.detail,
-        waits_for=explained.waits_for,
-        waits_until=explained.until,
-        explanation=explained.text,
-        attempts=row.attempts,
-        f_cnt_down=row.f_cnt_down,
-        gateway_id=None if row.gateway_id is None else row.gateway_id.hex(),
-        lns_source_id=row.lns_source_id,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        sent_at=row.sent_at,
-    )
+    said = {"waits_for": explained.waits_for, "waits_until": explained.until, "explanation": explained.text}
+    return DownlinkAnswer.model_validate(asdict(row) | said)
+
+
+def useful_until(not_after: datetime | None, now: datetime) -> datetime:
+    """The last instant at which a downlink is of use, a day ahead when none is given; 422 for one out of range."""
+    until = not_after or now + USUAL_WAIT
+    if not now < until <= now + LONGEST_WAIT:
+        raise invalid("not_after", "range", "« not_after » doit être à venir, dans 30 jours au plus")
+    return until
+
+
+async def queue_downlink(
+    change: Change, device: EnrolledDevice, noted: Mapping[str, Any], **asked: Any
+) -> tuple[Downlink, Preflight | None]:
+    """The row that is queued, with its line in the audit, and what it waits for; 409 for a device out of reach."""
+    if not device.enabled:
+        raise Problem(409, "ce capteur est désactivé")
+    if device.activation == "EXTERNAL" and device.lns_source_id is None:
+        raise Problem(409, "un autre réseau active ce capteur : dites par quelle source lui parler (PATCH)")
+    row = await enqueue(change.connection, device.id, **asked)
+    downlink = await read_downlink(change.connection, row.id)
+    assert downlink is not None  # noqa: S101 - Inserted in this very transaction.
+    await change.audit("create", "downlink", row.id, noted)
+    return downlink, await read_preflight(change.connection, device.id)
 
 
 def _uplink(row: UplinkRow, receptions: list[ReceptionRow]) -> UplinkAnswer:
-    return UplinkAnswer(
-        uplink_id=row.uplink_id,
-        time=row.time,
-        received_at=row.received_at,
-        f_cnt=row.f_cnt,
-        f_port=row.f_port,
-        payload=row.payload.hex(),
-        radio=row.radio,
-        status=row.status,
-        reason=row.reason,
-        decoded=row.decoded,
-        codec=row.codec,
-        codec_version=row.codec_version,
-        receptions=[ReceptionAnswer.model_validate(reception) for reception in receptions],
-    )
+    return UplinkAnswer.model_validate(asdict(row) | {"receptions": receptions})
 
 
 def _cursor_of(row: UplinkRow) -> str:
@@ -209,7 +178,7 @@ async def list_downlinks_of_device(
         device = await device_of(connection, dev_eui)
         rows = await list_downlinks(connection, device.id, before=before, most=limit + 1)
         preflight = await read_preflight(connection, device.id) if rows else None
-    return page_of(rows, limit, lambda row: show_downlink(row, preflight), lambda row: str(row.id))
+    return page_of(rows, limit, lambda row: show_downlink(row, preflight))
 
 
 @router.post("/downlinks", status_code=201, summary="Envoyer un message à un capteur")
@@ -218,10 +187,7 @@ async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) 
 
     Une extinction ne passe pas par ici : elle n'aurait pas de fin.
     """
-    now = datetime.now(UTC)
-    not_after = body.not_after or now + USUAL_WAIT
-    if not now < not_after <= now + LONGEST_WAIT:
-        raise invalid("not_after", "range", "« not_after » doit être à venir, dans 30 jours au plus")
+    not_after = useful_until(body.not_after, datetime.now(UTC))
     async with caller.changing() as change:
         device = await device_of(change.connection, dev_eui)
         if device.tenant_id != change.tenant_id:
@@ -231,22 +197,15 @@ async def create_downlink(dev_eui: EuiPath, body: NewDownlink, caller: Manager) 
             caller.demand("lighting")
             if is_off(profile.codec, bytes.fromhex(body.payload)):
                 raise Problem(422, "une extinction doit avoir une fin : demandez-la par /v1/lighting/commands")
-        if not device.enabled:
-            raise Problem(409, "ce capteur est désactivé")
-        if device.activation == "EXTERNAL" and device.lns_source_id is None:
-            raise Problem(409, "un autre réseau active ce capteur : dites par quelle source lui parler (PATCH)")
-        row = await enqueue(
-            change.connection,
-            device.id,
+        queued, preflight = await queue_downlink(
+            change,
+            device,
+            {"dev_eui": dev_eui, **body.model_dump(mode="json")},
             f_port=body.f_port,
             payload=bytes.fromhex(body.payload),
             not_after=not_after,
             confirmed=body.confirmed,
             priority=ROUTINE,
         )
-        downlink = await read_downlink(change.connection, row.id)
-        assert downlink is not None  # noqa: S101 - Inserted in this very transaction.
-        preflight = await read_preflight(change.connection, device.id)
-        await change.audit("create", "downlink", row.id, {"dev_eui": dev_eui, **body.model_dump(mode="json")})
-    await caller.platform.nudge_downlink(row.slot, device.id)
-    return show_downlink(downlink, preflight)
+    await caller.platform.nudge_downlink(queued.slot, device.id)
+    return show_downlink(queued, preflight)

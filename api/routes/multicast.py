@@ -1,5 +1,7 @@
 """Multicast groups: class C devices, street lights above all, that are told one thing at once."""
 
+from collections.abc import Awaitable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -9,28 +11,16 @@ from pydantic_core import PydanticCustomError
 
 from api.auth import Caller, Change, Manager, Reader
 from api.downlink_reasons import sentence
-from api.fields import (
-    INT4_MOST,
-    Answer,
-    Body,
-    DevAddrHex,
-    Eui,
-    HexOctets,
-    Id,
-    Instant,
-    Key,
-    Name,
-    example,
-)
-from api.pages import Cursor, Limit, Page, cursor_id, page_of
+from api.fields import Body, DevAddrHex, Eui, HexOctets, Id, Instant, Key, Name, answer_of, example, key_octets
+from api.pages import Cursor, Limit, Page, Paged, cursor_id, page_of
+from api.resources import Resource
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found
 from decoders.catalogue import can_switch
 from lighting.requests import is_off
 from lorawan.airtime import Priority
-from lorawan.identifiers import DevAddr
 from lorawan.regions import EU868
 from registry import multicast
-from registry.multicast import Candidate, GroupKeys, MulticastGroup
+from registry.multicast import Candidate, MulticastGroup, MulticastMessage
 
 USUAL_WAIT = timedelta(minutes=10)
 LONGEST_WAIT = timedelta(days=1)
@@ -98,28 +88,18 @@ class NewMulticastMessage(Body):
     )
 
 
-class GroupAnswer(Answer):
+class GroupAnswer(answer_of(MulticastGroup, {"slot"})):
     """Un groupe et ses membres ; ses clés ne sont jamais relues."""
 
-    id: int
-    tenant_id: int
-    name: str
     dev_addr: HexOctets
-    data_rate: int
-    frequency: int
-    repeats: int
     f_cnt: int = Field(description="Compteur du prochain message")
-    created_at: datetime
     dev_euis: list[HexOctets]
 
 
-class MessageAnswer(Answer):
+class MessageAnswer(answer_of(MulticastMessage, {"group_id", "priority"})):
     """Un message et où il en est."""
 
-    id: int
-    f_port: int
     payload: HexOctets
-    not_after: datetime
     state: str = Field(
         examples=["sent"],
         description="`queued` en attente, `sending` en cours d'émission, `sent` émis, `failed`, `expired`",
@@ -133,34 +113,16 @@ class MessageAnswer(Answer):
     explanation: str | None = Field(
         examples=["des passerelles n'ont pas émis"], description="La même chose en français"
     )
-    f_cnt: int | None
     emissions: list[dict[str, Any]] = Field(description="Ce que chaque passerelle a fait, à chaque répétition")
-    created_at: datetime
-    updated_at: datetime
 
 
-def show_message(message: multicast.MulticastMessage) -> MessageAnswer:
+def show_message(message: MulticastMessage) -> MessageAnswer:
     """The message as the API says it."""
-    return MessageAnswer(
-        id=message.id,
-        f_port=message.f_port,
-        payload=message.payload.hex(),
-        not_after=message.not_after,
-        state=message.state,
-        reason=message.reason,
-        explanation=None if message.reason is None else sentence(message.reason),
-        f_cnt=message.f_cnt,
-        emissions=list(message.emissions),
-        created_at=message.created_at,
-        updated_at=message.updated_at,
-    )
+    explanation = None if message.reason is None else sentence(message.reason)
+    return MessageAnswer.model_validate(asdict(message) | {"explanation": explanation})
 
 
-async def _own(change: Change, group_id: int) -> MulticastGroup:
-    group = await multicast.read_group(change.connection, group_id)
-    if group is None:
-        raise not_found(f"groupe {group_id}")
-    return group
+GROUPS = Resource("multicast_group", "groupe", multicast.read_group, GroupAnswer.model_validate)
 
 
 async def _candidates(change: Change, caller: Caller, dev_euis: list[str]) -> list[Candidate]:
@@ -181,56 +143,40 @@ async def _candidates(change: Change, caller: Caller, dev_euis: list[str]) -> li
 @router.post("", status_code=201, summary="Créer un groupe multicast")
 async def create(body: NewMulticastGroup, caller: Manager) -> GroupAnswer:
     """Créer un groupe, sans membres : ils se donnent ensuite."""
-    wrap = caller.platform.keys.wrap
-    keys = GroupKeys(
-        DevAddr(bytes.fromhex(body.dev_addr)),
-        wrap(bytes.fromhex(body.nwk_s_key.get_secret_value())),
-        wrap(bytes.fromhex(body.app_s_key.get_secret_value())),
-        caller.platform.keys.kek_id,
-    )
-    async with caller.changing() as change:
-        group_id = await multicast.create_group(
-            change.connection,
-            change.tenant_id,
-            body.name,
-            keys,
-            data_rate=body.data_rate,
-            frequency=body.frequency,
-            repeats=body.repeats,
-            f_cnt=body.f_cnt,
-        )
-        group = await _own(change, group_id)
-        await change.audit("create", "multicast_group", group_id, body.model_dump(exclude=SECRETS))
-    return GroupAnswer.model_validate(group)
+    keys = caller.platform.keys
+    given = body.model_dump(exclude=SECRETS) | {
+        "dev_addr": bytes.fromhex(body.dev_addr),
+        "nwk_s_key_wrapped": keys.wrap(key_octets(body.nwk_s_key)),
+        "app_s_key_wrapped": keys.wrap(key_octets(body.app_s_key)),
+        "kek_id": keys.kek_id,
+    }
+
+    def create(change: Change) -> Awaitable[MulticastGroup]:
+        return multicast.create_group(change.connection, change.tenant_id, given)
+
+    return await GROUPS.create(caller, create, body.model_dump(exclude=SECRETS))
 
 
 @router.get("", summary="Lister les groupes multicast")
-async def list_groups(caller: Reader, limit: Limit = 100, cursor: Cursor = None) -> Page[GroupAnswer]:
+async def list_groups(caller: Reader, paging: Paged) -> Page[GroupAnswer]:
     """Les groupes de la collectivité, avec leurs membres."""
-    async with caller.reading() as connection:
-        after = min(cursor_id(cursor, 0) or 0, INT4_MOST)
-        rows = await multicast.list_groups(connection, after=after, most=limit + 1)
-    return page_of(rows, limit, GroupAnswer.model_validate, lambda group: str(group.id))
+    return await GROUPS.page(caller, paging, multicast.list_groups, after=paging.after, most=paging.most)
 
 
 @router.get("/{id}", summary="Lire un groupe multicast")
 async def read(id: Id, caller: Reader) -> GroupAnswer:
     """Un groupe et ses membres."""
-    async with caller.reading() as connection:
-        group = await multicast.read_group(connection, id)
-    if group is None:
-        raise not_found(f"groupe {id}")
-    return GroupAnswer.model_validate(group)
+    return await GROUPS.read(caller, id)
 
 
 @router.put("/{id}/devices", summary="Donner ses membres à un groupe multicast")
 async def set_members(id: Id, body: GroupMembers, caller: Manager) -> GroupAnswer:
     """Remplacer les membres. Pour des appareils qui commutent, le rôle `lighting` est demandé en plus."""
     async with caller.changing() as change:
-        await _own(change, id)
+        await GROUPS.get(change.connection, id)
         found = await _candidates(change, caller, body.dev_euis)
         await multicast.set_members(change.connection, id, [candidate.dev_eui for candidate in found])
-        group = await _own(change, id)
+        group = await GROUPS.get(change.connection, id)
         await change.audit("update", "multicast_group", id, body.model_dump())
     return GroupAnswer.model_validate(group)
 
@@ -239,7 +185,7 @@ async def set_members(id: Id, body: GroupMembers, caller: Manager) -> GroupAnswe
 async def delete(id: Id, caller: Manager) -> Response:
     """Retirer un groupe et ses messages. Recréé avec les mêmes clés, il lui faut le compteur où il en était."""
     async with caller.changing() as change:
-        group = await _own(change, id)
+        group = await GROUPS.get(change.connection, id)
         await multicast.delete_group(change.connection, id)
         await change.audit("delete", "multicast_group", id, {"name": group.name, "f_cnt": group.f_cnt})
     return Response(status_code=204)
@@ -254,11 +200,11 @@ async def create_message(id: Id, body: NewMulticastMessage, caller: Manager) -> 
         raise invalid("not_after", "range", "« not_after » doit être à venir, dans 24 heures au plus")
     payload = bytes.fromhex(body.payload)
     async with caller.changing() as change:
-        group = await _own(change, id)
+        group = await GROUPS.get(change.connection, id)
         members = await _candidates(change, caller, [dev_eui.hex() for dev_eui in group.dev_euis])
         if any(is_off(member.codec, payload) for member in members):
             raise Problem(422, "une extinction doit avoir une fin : demandez-la par /v1/lighting/commands")
-        message_id = await multicast.enqueue_multicast(
+        message = await multicast.enqueue_multicast(
             change.connection,
             id,
             f_port=body.f_port,
@@ -266,27 +212,19 @@ async def create_message(id: Id, body: NewMulticastMessage, caller: Manager) -> 
             priority=Priority.COMMAND,
             not_after=not_after,
         )
-        message = await multicast.read_message(change.connection, message_id or 0)
         if message is None:
-            raise not_found(f"groupe {id}")
-        await change.audit(
-            "create", "multicast_message", message_id, {"group": id, **body.model_dump(mode="json")}
-        )
+            raise GROUPS.missing(id)
+        noted = {"group": id, **body.model_dump(mode="json")}
+        await change.audit("create", "multicast_message", message.id, noted)
     await caller.platform.nudge_downlink(group.slot, 0)
     return show_message(message)
 
 
 @router.get("/{id}/messages", summary="Lister les messages d'un groupe multicast")
-async def list_messages(
-    id: Id,
-    caller: Reader,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> Page[MessageAnswer]:
+async def list_messages(id: Id, caller: Reader, limit: Limit = 50, cursor: Cursor = None) -> Page[MessageAnswer]:
     """Les messages du groupe, le dernier d'abord."""
     before = cursor_id(cursor)
     async with caller.reading() as connection:
-        if await multicast.read_group(connection, id) is None:
-            raise not_found(f"groupe {id}")
+        await GROUPS.get(connection, id)
         rows = await multicast.list_messages(connection, id, before=before, most=limit + 1)
-    return page_of(rows, limit, show_message, lambda message: str(message.id))
+    return page_of(rows, limit, show_message)

@@ -10,6 +10,7 @@ from core.runtime.postgres import Connection, Pool, Record
 from integrations.applications.events import Described, Event, Reception, StoredUplink
 from registry.audit import write_audit
 from registry.downlinks import Enqueued, enqueue
+from registry.rows import arrays, entity, fetch_one
 
 # A device or an application that went to another tenant, or is gone, leaves `device` empty.
 READ_EVENTS = """
@@ -96,6 +97,7 @@ SET last_published_at = coalesce(excluded.last_published_at, kept.last_published
     last_error = coalesce(excluded.last_error, kept.last_error),
     last_error_at = coalesce(excluded.last_error_at, kept.last_error_at)
 """
+WRITTEN_OF_STATE = "published_at, published, dropped, waiting, commands, refused, error, error_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +151,7 @@ async def read_due(connection: Connection | Pool, application: int, tenant_id: i
 
 
 def _event(row: Record, uplink: StoredUplink | None) -> Event:
-    described = Described(
-        row["dev_eui"],
-        row["device_name"],
-        row["device_class"],
-        row["profile_id"],
-        row["profile_name"],
-        row["tenant_name"],
-    )
+    described = entity(Described, row)
     return Event(
         row["id"], row["kind"], row["time"], row["what"], described, row["uplink_id"], uplink, row["item"]
     )
@@ -171,10 +166,7 @@ async def _read_uplinks(
     asked = [row["device_id"] for row in rows], times, [row["uplink_id"] for row in rows], min(times), max(times)
     receptions: dict[UUID, list[Reception]] = {}
     for row in await connection.fetch(READ_RECEPTIONS, *asked):
-        heard = Reception(
-            row["gateway_id"], row["antenna"], row["rssi"], row["snr"], row["latitude"], row["longitude"]
-        )
-        receptions.setdefault(row["uplink_id"], []).append(heard)
+        receptions.setdefault(row["uplink_id"], []).append(entity(Reception, row))
     values: dict[UUID, list[tuple[str, str, float]]] = {}
     for row in await connection.fetch(READ_VALUES, *asked, tenant_id):
         values.setdefault(row["uplink_id"], []).append((row["channel"], row["quantity"], row["value"]))
@@ -221,8 +213,7 @@ async def find_device(
     connection: Connection, application: int, dev_eui: bytes, item: str | None
 ) -> FoundDevice | None:
     """The device, if this application covers it; two commands of one application follow each other."""
-    row = await connection.fetchrow(FIND_DEVICE, application, dev_eui, item)
-    return None if row is None else FoundDevice(**dict(row))
+    return await fetch_one(connection, FoundDevice, FIND_DEVICE, application, dev_eui, item)
 
 
 async def queue_downlink(
@@ -242,16 +233,5 @@ async def queue_downlink(
 async def save_states(connection: Connection | Pool, counts: dict[int, ApplicationCounts]) -> None:
     """Add to what is known of these applications, by id."""
     ids = sorted(counts)
-    of = [counts[id_] for id_ in ids]
-    await connection.execute(
-        SAVE_STATES,
-        ids,
-        [one.published_at for one in of],
-        [one.published for one in of],
-        [one.dropped for one in of],
-        [one.waiting for one in of],
-        [one.commands for one in of],
-        [one.refused for one in of],
-        [one.error for one in of],
-        [one.error_at for one in of],
-    )
+    states = arrays([counts[id_] for id_ in ids], WRITTEN_OF_STATE)
+    await connection.execute(SAVE_STATES, ids, *states)

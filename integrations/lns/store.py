@@ -7,6 +7,7 @@ from datetime import datetime
 from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.postgres import Connection, Pool
 from registry.quarantine import quarantine
+from registry.rows import arrays, fetch_one
 
 SERVICE = "intake"
 
@@ -80,36 +81,22 @@ class Unread:
 
 async def find_device(connection: Connection | Pool, tenant_id: int, dev_eui: bytes) -> FoundDevice | None:
     """The device of this DevEUI, if the tenant has it."""
-    row = await connection.fetchrow(FIND_DEVICE, tenant_id, dev_eui)
-    return None if row is None else FoundDevice(row["id"], row["slot"], row["enabled"])
+    return await fetch_one(connection, FoundDevice, FIND_DEVICE, tenant_id, dev_eui)
 
 
 async def save_states(connection: Connection | Pool, seen: Mapping[int, Seen]) -> None:
     """Add to what is known of these sources, by id."""
     ids = sorted(seen)
-    of = [seen[source_id] for source_id in ids]
-    await connection.execute(
-        SAVE_STATES,
-        ids,
-        [one.seen_at for one in of],
-        [one.accepted for one in of],
-        [one.ignored for one in of],
-        [one.refused for one in of],
-        [one.error for one in of],
-        [one.error_at for one in of],
-    )
+    states = arrays([seen[source_id] for source_id in ids], "seen_at, accepted, ignored, refused, error, error_at")
+    await connection.execute(SAVE_STATES, ids, *states)
 
 
 async def save_unknown(connection: Connection | Pool, seen: Mapping[tuple[int, bytes], UnknownSeen]) -> None:
     """Devices that are not registered, by source and DevEUI."""
     keys = sorted(seen)
-    await connection.execute(
-        SAVE_UNKNOWN,
-        [source_id for source_id, _ in keys],
-        [dev_eui for _, dev_eui in keys],
-        [seen[key].seen_at for key in keys],
-        [seen[key].messages for key in keys],
-    )
+    source_ids, dev_euis = [key[0] for key in keys], [key[1] for key in keys]
+    devices = arrays([seen[key] for key in keys], "seen_at, messages")
+    await connection.execute(SAVE_UNKNOWN, source_ids, dev_euis, *devices)
 
 
 async def save_unread(connection: Connection | Pool, unread: Sequence[Unread]) -> None:

@@ -10,7 +10,6 @@ from lorawan.crypto import Direction, SessionCipher, SessionKeys, wrap_key
 from lorawan.frame import DownlinkFrame
 from lorawan.identifiers import DevAddr
 from registry.multicast import (
-    GroupKeys,
     MulticastMessage,
     create_group,
     enqueue_multicast,
@@ -27,18 +26,23 @@ CIPHER = SessionCipher(KEYS)
 
 async def group_of(network: Network, *devices, repeats: int = 1) -> int:
     tenant_id = await network.pool.fetchval("SELECT id FROM tenant")
-    keys = GroupKeys(ADDRESS, wrap_key(KEK, KEYS.nwk_s_key), wrap_key(KEK, KEYS.app_s_key), "kek-1")
+    given = {
+        "name": "rue",
+        "dev_addr": ADDRESS,
+        "nwk_s_key_wrapped": wrap_key(KEK, KEYS.nwk_s_key),
+        "app_s_key_wrapped": wrap_key(KEK, KEYS.app_s_key),
+        "kek_id": "kek-1",
+    }
+    given |= {"data_rate": 3, "frequency": 869_525_000, "repeats": repeats, "f_cnt": 0}
     async with network.pool.acquire() as connection, connection.transaction():
-        group_id = await create_group(
-            connection, tenant_id, "rue", keys, data_rate=3, frequency=869_525_000, repeats=repeats, f_cnt=0
-        )
-        await set_members(connection, group_id, [device.dev_eui for device in devices])
-    return group_id
+        group = await create_group(connection, tenant_id, given)
+        await set_members(connection, group.id, [device.dev_eui for device in devices])
+    return group.id
 
 
 async def enqueue(network: Network, group_id: int, payload: bytes = b"dim", *, not_after_s: float = 60) -> int:
     async with network.pool.acquire() as connection, connection.transaction():
-        message_id = await enqueue_multicast(
+        message = await enqueue_multicast(
             connection,
             group_id,
             f_port=10,
@@ -46,9 +50,9 @@ async def enqueue(network: Network, group_id: int, payload: bytes = b"dim", *, n
             priority=1,
             not_after=datetime.now(UTC) + timedelta(seconds=not_after_s),
         )
-    assert message_id is not None
+    assert message is not None
     await network.bus.nudge(topics.downlink_due(shard_of_slot(group_id & 15, SHARDS)))
-    return message_id
+    return message.id
 
 
 async def ended(network: Network, message_id: int) -> MulticastMessage:
