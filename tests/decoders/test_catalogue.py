@@ -36,21 +36,18 @@ def test_is_in_the_technicians_table() -> None:
     assert [name for name in CODECS if f"`{name}`" not in table] == []
 
 
-@settings(max_examples=5_000)
-@given(
-    codec=st.sampled_from(list(CODECS.values())),
-    f_port=st.sampled_from(PORTS) | st.integers(1, 223),
-    payload=st.binary(max_size=60),
-)
-def test_arbitrary_octets_raise_only_malformed_payload(codec: Codec, f_port: int, payload: bytes) -> None:
-    try:
-        decoded = codec.decode(f_port, payload, NOW, {})
-    except MalformedPayload:
-        return
+@settings(max_examples=1_000)
+@given(f_port=st.sampled_from(PORTS) | st.integers(1, 223), payload=st.binary(max_size=60))
+def test_arbitrary_octets_raise_only_malformed_payload(f_port: int, payload: bytes) -> None:
+    for codec in CODECS.values():  # All of them: making up a payload takes longer than decoding it.
+        try:
+            decoded = codec.decode(f_port, payload, NOW, {})
+        except MalformedPayload:
+            continue
 
-    json.dumps(decoded.data, allow_nan=False)
-    assert {reading.quantity for reading in decoded.readings} <= QUANTITIES.keys()
-    assert all(isfinite(reading.value) for reading in decoded.readings)
+        json.dumps(decoded.data, allow_nan=False)
+        assert {reading.quantity for reading in decoded.readings} <= QUANTITIES.keys(), codec.name
+        assert all(isfinite(reading.value) for reading in decoded.readings), codec.name
 
 
 COMMANDS = [(codec, command) for codec in CODECS.values() for command in codec.commands]
