@@ -161,7 +161,9 @@ async def test_a_script_that_does_not_end_is_tried_on_few_frames_and_says_so(cli
     tried = (await client.post("/v1/codecs/try", json={"source": ENDLESS, "frames": frames})).json()
 
     assert (tried["read"], tried["failed"]) == (0, 30)
-    assert "plus de 100 ms" in tried["frames"][0]["reason"]
+    # The engine's own limit ends it, or on a busy machine the pool's, which ends the process.
+    reason = tried["frames"][0]["reason"]
+    assert "plus de 100 ms" in reason or "pas rendu la main" in reason
     assert tried["frames"][29]["reason"].startswith("pas essayée")
 
 

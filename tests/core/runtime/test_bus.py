@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from nats.aio.client import Client
 
 from core.messages import topics
 from core.runtime.bus import BUS_AWAY, NoResponders, connect_bus, raise_if_cancelled
@@ -101,3 +102,18 @@ async def test_a_cancellation_that_comes_together_with_an_answer_is_not_forgotte
 
     with pytest.raises(asyncio.CancelledError):
         await asking
+
+
+async def test_closing_a_connection_that_was_lost_with_data_pending_is_no_failure(
+    nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = Client.close
+
+    async def close_on_a_lost_transport(client: Client) -> None:
+        await close(client)
+        raise TypeError("'NoneType' object is not callable")  # As asyncio's writelines does in CPython 3.13.
+
+    monkeypatch.setattr(Client, "close", close_on_a_lost_transport)
+
+    async with connect_bus(nats_url, "closing") as bus:
+        assert await bus.answers(5)
