@@ -101,14 +101,14 @@ async def crew(pool: Pool, place: Any) -> Crew:
     return Crew(pool, place, team.id, endpoints)
 
 
-async def test_by_day_the_first_contact_is_told_at_once(pool: Pool, crew: Crew) -> None:
+async def test_the_first_contact_is_notified_at_once_outside_quiet_hours(pool: Pool, crew: Crew) -> None:
     await crew.alert(NOON)
 
     assert await crew.sent() == [("agent", "alert.opened")]
     assert await dispatch(pool, NOON + timedelta(minutes=29)) == NOTHING
 
 
-async def test_the_night_is_one_digest_at_half_past_seven_and_what_is_critical_is_told_at_once(
+async def test_a_nights_notifications_are_one_digest_at_half_past_seven_and_critical_ones_are_sent_at_once(
     pool: Pool, crew: Crew
 ) -> None:
     first = await crew.alert(NIGHT, "warning")
@@ -134,7 +134,7 @@ async def test_the_night_is_one_digest_at_half_past_seven_and_what_is_critical_i
     ]
 
 
-async def test_an_end_is_not_told_before_its_beginning(pool: Pool, crew: Crew) -> None:
+async def test_an_end_is_not_notified_before_its_opening(pool: Pool, crew: Crew) -> None:
     """It begins in quiet hours, and ends after them but before the digest."""
     alert = await crew.alert(NIGHT)
     await crew.resolve(alert, MORNING - timedelta(minutes=10))
@@ -154,7 +154,9 @@ async def test_a_long_night_stays_under_the_size_of_a_message(pool: Pool, crew: 
     assert msgspec.json.decode(body)["data"]["more"] == 15
 
 
-async def test_without_an_answer_each_contact_is_told_in_turn_and_once(pool: Pool, crew: Crew) -> None:
+async def test_without_an_acknowledgement_each_contact_is_notified_in_turn_and_once(
+    pool: Pool, crew: Crew
+) -> None:
     await crew.alert(NOON)
     turns = [await dispatch(pool, NOON + HALF_HOUR * half) for half in (0.9, 1, 1, 1.9, 2, 3, 10)]
     messages = await crew.messages()
@@ -173,7 +175,7 @@ async def test_without_an_answer_each_contact_is_told_in_turn_and_once(pool: Poo
     ]
 
 
-async def test_two_replicas_at_once_tell_a_rung_once(pool: Pool, crew: Crew) -> None:
+async def test_two_replicas_at_once_notify_a_rung_once(pool: Pool, crew: Crew) -> None:
     for _ in range(5):
         await crew.alert(NOON)
     await asyncio.gather(*(dispatch(pool, NOON + HALF_HOUR) for _ in range(4)))
@@ -222,7 +224,7 @@ async def test_what_fires_again_climbs_again(pool: Pool, crew: Crew) -> None:
     assert (await crew.sent()).count(("chef", "alert.escalated")) == 2
 
 
-async def test_whoever_was_called_is_told_how_it_goes_on(pool: Pool, crew: Crew) -> None:
+async def test_contacts_of_an_escalation_are_notified_of_what_follows(pool: Pool, crew: Crew) -> None:
     alert = await crew.alert(NOON)
     await dispatch(pool, NOON + HALF_HOUR)
     await crew.insert_notification(alert, NOON + HALF_HOUR * 1.2, event="alert.raised")
@@ -234,7 +236,7 @@ async def test_whoever_was_called_is_told_how_it_goes_on(pool: Pool, crew: Crew)
     assert (await crew.sent())[6:] == [("agent", "alert.reopened")]
 
 
-async def test_what_comes_and_goes_climbs_from_when_it_was_said_to(pool: Pool, crew: Crew) -> None:
+async def test_a_flapping_alert_escalates_from_its_flapping_notification_on(pool: Pool, crew: Crew) -> None:
     """Nothing says each of its openings any more: the last one that was told is long over."""
     alert = await crew.alert(NOON)
     await crew.insert_notification(alert, NOON + HALF_HOUR * 3, event="alert.flapping")
@@ -249,7 +251,7 @@ async def test_what_comes_and_goes_climbs_from_when_it_was_said_to(pool: Pool, c
     ]
 
 
-async def test_an_escalation_says_what_was_last_said(pool: Pool, crew: Crew) -> None:
+async def test_an_escalation_repeats_the_last_notification(pool: Pool, crew: Crew) -> None:
     alert = await crew.alert(NOON, "warning")
     body = {"type": "alert.raised", "timestamp": NOON, "data": {"alert": alert, "message": "Bac", "value": 91}}
     notice = Notification(
@@ -265,7 +267,7 @@ async def test_an_escalation_says_what_was_last_said(pool: Pool, crew: Crew) -> 
     assert data["value"] == 91
 
 
-async def test_a_rung_on_which_nobody_can_be_told_is_passed_over(pool: Pool, crew: Crew) -> None:
+async def test_a_rung_without_a_usable_contact_is_skipped(pool: Pool, crew: Crew) -> None:
     await store.set_endpoint_enabled(pool, crew.endpoints["chef"], enabled=False)
     await crew.alert(NOON)
     done = await dispatch(pool, NOON + HALF_HOUR)
@@ -274,7 +276,7 @@ async def test_a_rung_on_which_nobody_can_be_told_is_passed_over(pool: Pool, cre
     assert await crew.sent() == [("agent", "alert.opened"), ("directeur", "alert.escalated")]
 
 
-async def test_of_one_instant_the_digest_says_what_was_said_last(pool: Pool, crew: Crew) -> None:
+async def test_the_digest_has_the_last_of_several_notifications_of_one_instant(pool: Pool, crew: Crew) -> None:
     for _ in range(8):
         alert = await crew.alert(NIGHT, "warning")
         await crew.insert_notification(alert, NIGHT, "major", "alert.raised")
@@ -325,7 +327,7 @@ async def test_how_it_goes_on_waits_for_the_digest_with_its_beginning(pool: Pool
     assert [line["severity"] for line in digest["data"]["alerts"]] == ["major"]
 
 
-async def test_a_team_that_nobody_can_be_told_by_loses_nothing(pool: Pool, crew: Crew) -> None:
+async def test_alerts_of_a_removed_team_go_to_all_endpoints_of_the_tenant(pool: Pool, crew: Crew) -> None:
     await pool.execute("DELETE FROM contact WHERE team_id = $1", crew.team_id)
     await crew.alert(NOON)
     night = await crew.alert(NIGHT)
@@ -338,7 +340,7 @@ async def test_a_team_that_nobody_can_be_told_by_loses_nothing(pool: Pool, crew:
     assert msgspec.json.decode((await crew.messages())[-1].body)["data"]["alerts"][0]["alert"] == night
 
 
-async def test_a_persons_address_is_told_by_its_team_only(pool: Pool, crew: Crew) -> None:
+async def test_a_persons_address_is_notified_by_its_team_only(pool: Pool, crew: Crew) -> None:
     async with pool.acquire() as connection, connection.transaction():
         crew.endpoints["courrier"] = await store.endpoint_of_address(
             connection, KEYS, crew.place.tenant_id, "a@b.example"
@@ -349,7 +351,7 @@ async def test_a_persons_address_is_told_by_its_team_only(pool: Pool, crew: Crew
     assert "courrier" not in {name for name, _ in await crew.sent()}
 
 
-def test_a_wait_is_told_in_minutes_then_in_hours() -> None:
+def test_a_wait_is_shown_in_minutes_then_in_hours() -> None:
     waits = [timedelta(minutes=minutes) for minutes in (30, 119, 120, 185)]
 
     assert [waited_text(wait) for wait in waits] == ["30 min", "119 min", "2 h", "3 h"]

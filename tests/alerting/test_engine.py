@@ -107,7 +107,7 @@ async def test_a_bin_that_wavers_around_its_threshold_keeps_one_alert(bench: Ben
     assert [(alert.condition, alert.occurrences, alert.value) for alert in alerts] == [("firing", 1, 79)]
 
 
-async def test_a_suspect_value_and_an_old_one_alarm_nobody(bench: Bench, place: Any) -> None:
+async def test_a_suspect_value_and_an_old_one_open_no_alert(bench: Bench, place: Any) -> None:
     suspect = [Measurement(place.datastream_id, int(ago(m).timestamp()) * 1_000_000, 300.0, 1) for m in (3, 2)]
     octets = encode_batch(suspect)
     await bench.engine.evaluate_messages(bench.lease, [message_of(octets)])
@@ -123,7 +123,7 @@ async def test_an_unreadable_message_is_passed_over(bench: Bench, place: Any) ->
     assert len(await place.alerts()) == 1
 
 
-async def test_what_was_stored_while_nobody_evaluated_is_caught_up_with_once(bench: Bench, place: Any) -> None:
+async def test_measurements_stored_while_no_engine_ran_are_evaluated_once(bench: Bench, place: Any) -> None:
     for minutes, value in ((30, 70), (20, 76), (10, 82)):
         await place.store_value(ago(minutes), value)
     await bench.engine.catch_up(bench.lease)
@@ -170,7 +170,7 @@ async def test_nothing_is_written_once_the_shard_has_another_owner(bench: Bench,
     assert await bench.pool.fetchval("SELECT count(*) FROM rule_state") == 0
 
 
-async def test_a_silent_device_opens_an_alert_makes_its_bin_unknown_and_resolves_when_heard(
+async def test_a_silent_device_opens_an_alert_makes_its_bin_unknown_and_resolves_when_received(
     bench: Bench, place: Any, receiver: Any
 ) -> None:
     await place.endpoint(receiver)
@@ -203,7 +203,7 @@ async def test_an_open_alert_stays_open_and_unknown_while_its_device_is_silent(b
     assert alerts["device_silent"].workflow == "open"
 
 
-async def test_whoever_has_just_begun_to_listen_calls_nobody_silent(bench: Bench, place: Any) -> None:
+async def test_an_engine_that_has_just_started_opens_no_alert_of_missing_data(bench: Bench, place: Any) -> None:
     bench.engine._least_watch = timedelta(minutes=5)
     await bench.evaluate((ago(300), 10), received_at=ago(300))
     await bench.sweep(ago(1))
@@ -222,7 +222,7 @@ async def test_a_device_whose_values_are_in_the_table_is_not_silent(bench: Bench
     assert await place.alerts() == []
 
 
-async def test_what_somebody_typed_is_evaluated_and_is_no_sign_of_life(bench: Bench, place: Any) -> None:
+async def test_a_manual_reading_is_evaluated_and_ends_no_missing_data(bench: Bench, place: Any) -> None:
     await bench.evaluate((ago(300), 10), received_at=ago(300))
     typed = [Measurement(place.datastream_id, int(ago(m).timestamp()) * 1_000_000, 90.0, 4) for m in (20, 10)]
     await bench.engine.evaluate_messages(bench.lease, [message_of(encode_batch(typed))])
@@ -233,7 +233,7 @@ async def test_what_somebody_typed_is_evaluated_and_is_no_sign_of_life(bench: Be
     assert {alert.rule for alert in await place.alerts()} == {"bin_75", "device_silent"}
 
 
-async def test_a_device_that_sends_what_nobody_can_read_is_not_silent(bench: Bench, place: Any) -> None:
+async def test_a_device_with_unreadable_payloads_has_no_missing_data(bench: Bench, place: Any) -> None:
     await bench.evaluate((ago(300), 10), received_at=ago(300))
     await bench.pool.execute(
         "INSERT INTO observation.uplink (device_id, time, uplink_id, payload, received_at, status) "
@@ -345,7 +345,7 @@ async def test_a_crash_before_the_commit_leaves_neither_alert_nor_message(
 CONDITIONS = "SELECT condition::text FROM rule_state WHERE datastream_id IS NOT NULL"
 
 
-async def test_values_that_concern_nobody_are_written_down_with_the_next_sweep(bench: Bench, place: Any) -> None:
+async def test_states_without_an_alert_are_written_with_the_next_sweep(bench: Bench, place: Any) -> None:
     await bench.evaluate((ago(20), 76))
     before = await bench.pool.fetch(CONDITIONS)
     await bench.sweep(ago(600))
@@ -442,9 +442,7 @@ async def test_a_rule_that_is_removed_while_its_last_values_come_opens_nothing_a
     assert await bench.pool.fetchval("SELECT count(*) FROM rule_state") == 0
 
 
-async def test_a_device_whose_messages_are_lost_is_told_of_at_the_full_hour_and_once(
-    bench: Bench, place: Any
-) -> None:
+async def test_a_device_with_frame_loss_is_notified_at_the_full_hour_and_once(bench: Bench, place: Any) -> None:
     await bench.pool.executemany(
         "INSERT INTO observation.uplink (device_id, time, uplink_id, session_id, f_cnt, payload, received_at, "
         "status) VALUES ($1, $2, gen_random_uuid(), 1, $3, '', $2, 'empty')",

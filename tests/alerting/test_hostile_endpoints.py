@@ -125,7 +125,9 @@ async def test_of_an_answer_of_a_gigabyte_a_little_is_read_and_a_kilobyte_kept(
     assert server.written <= 16 * MIB  # What the sockets of both sides hold.
 
 
-async def test_whoever_says_yes_and_then_hangs_has_said_yes(pool: Pool, database_url: str, place: Any) -> None:
+async def test_an_endpoint_that_answers_200_and_hangs_has_the_message(
+    pool: Pool, database_url: str, place: Any
+) -> None:
     async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(65536)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nmerci")
@@ -162,7 +164,9 @@ async def test_what_is_no_answer_is_a_failure(pool: Pool, database_url: str, pla
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_inside_meets_nobody(pool: Pool, database_url: str, place: Any, status: int) -> None:
+async def test_a_redirect_to_an_internal_address_is_not_followed(
+    pool: Pool, database_url: str, place: Any, status: int
+) -> None:
     async with hostile(hang) as inside:
         head = f"HTTP/1.1 {status} Moved\r\nLocation: {inside.url}latest/meta-data/\r\nContent-Length: 0\r\n\r\n"
         async with hostile(answering(head.encode())) as server, working(pool, database_url, ONCE):
@@ -175,7 +179,7 @@ async def test_a_redirect_inside_meets_nobody(pool: Pool, database_url: str, pla
     assert inside.connections == 0
 
 
-async def test_a_name_that_leads_elsewhere_the_second_time_meets_nobody_inside(
+async def test_a_rebound_name_never_reaches_an_internal_address(
     pool: Pool, database_url: str, place: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """127.0.0.1 stands for an address that may be reached, 127.0.0.2 for one inside that may not."""
@@ -207,7 +211,7 @@ async def test_a_name_that_leads_elsewhere_the_second_time_meets_nobody_inside(
 @pytest.mark.parametrize(
     "host", ["[64:ff9b::a9fe:a9fe]", "[64:ff9b::a00:1]", "[::ffff:10.0.0.1]", "169.254.169.254", "0x0a000001"]
 )
-async def test_an_address_inside_is_refused_however_it_is_written_and_the_reason_kept(
+async def test_an_address_inside_is_rejected_however_it_is_written_and_the_reason_kept(
     pool: Pool, database_url: str, place: Any, host: str
 ) -> None:
     async with working(pool, database_url, ONCE):

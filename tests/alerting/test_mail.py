@@ -15,7 +15,7 @@ from alerting import store
 from alerting.mail import Mailer, MailServer, MalformedSmtpUrl, compose
 from core.runtime.postgres import Pool
 from tests.alerting.sending import KEYS, emptied, held, send, until, working
-from tests.alerting.test_forms import DIGEST, LINK, OPENED
+from tests.alerting.test_message_formats import DIGEST, LINK, OPENED
 
 SENDER = "Territoire <alertes@brest.example>"
 
@@ -156,7 +156,7 @@ async def test_an_address_is_one_endpoint_however_it_is_written(pool: Pool, plac
 
 
 @pytest.mark.parametrize("url", ["http://mail.example", "smtp://", "mail.example:25", "smtp://a:99999"])
-def test_what_names_no_mail_server_is_refused(url: str) -> None:
+def test_what_names_no_mail_server_is_rejected(url: str) -> None:
     with pytest.raises(MalformedSmtpUrl):
         MailServer.parse(url)
 

@@ -183,7 +183,7 @@ def answer(days: Days, day: int, hour: float, rule: str) -> None:
 
 
 @pytest.mark.timeout(600)  # A month of statements, at whatever pace the machine has.
-async def test_a_team_is_told_the_same_and_nothing_twice_whatever_dies(pool: Pool, database_url: str) -> None:
+async def test_a_team_gets_the_same_notifications_once_whatever_crashes(pool: Pool, database_url: str) -> None:
     chance = random.Random(SEED)
     receivers = [
         Deadly(

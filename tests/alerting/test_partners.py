@@ -68,7 +68,7 @@ async def partner(pool: Pool, api_pool: Pool, place: Any, receiver: Any) -> Part
     )
 
 
-async def test_the_engine_tells_its_beginning_and_its_end(partner: Partner) -> None:
+async def test_the_engine_notifies_of_a_partner_alarms_opening_and_end(partner: Partner) -> None:
     await partner.says()
     await partner.sweep()
     await partner.says(is_over=True)
@@ -96,7 +96,7 @@ async def test_the_end_of_an_alarm_without_an_asset_says_which(partner: Partner)
     assert states == {"porte-3": "resolved", "porte-4": "open"}
 
 
-async def test_an_alarm_that_comes_and_goes_is_told_so_once(partner: Partner) -> None:
+async def test_a_flapping_partner_alarm_is_notified_once(partner: Partner) -> None:
     for _ in range(4):
         await partner.says()
         await partner.sweep()
@@ -110,7 +110,7 @@ async def test_an_alarm_that_comes_and_goes_is_told_so_once(partner: Partner) ->
     assert (alert.is_flapping, alert.occurrences) == (True, 4)
 
 
-async def test_an_alarm_that_is_raised_again_before_its_end_was_told_does_not_end(
+async def test_a_partner_alarm_raised_again_before_its_end_was_notified_does_not_end(
     partner: Partner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await partner.says()

@@ -31,7 +31,7 @@ async def opened(pool: Pool, *changes: AddressSeen) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-async def test_a_change_opens_an_alert_that_is_due_to_be_told_at_once(pool: Pool) -> None:
+async def test_a_change_of_address_opens_an_alert_that_is_due_at_once(pool: Pool) -> None:
     await register(pool, EUI)
 
     (alert,) = await opened(pool, seen())

@@ -133,7 +133,7 @@ async def test_a_silence_rule_waits_no_more_for_what_it_watches_no_more(pool: Po
 
 
 @pytest.mark.parametrize("starts_again", [False, True])
-async def test_a_device_that_says_its_battery_and_no_more_how_full_its_bin_is_is_silent_about_that(
+async def test_a_device_that_sends_battery_without_fill_level_has_missing_fill_data(
     pool: Pool, starts_again: bool
 ) -> None:
     watching = await watch(pool, one_bin)
@@ -201,7 +201,7 @@ async def test_one_alert_of_two_streams_is_as_grave_as_the_graver_and_does_not_b
     assert [event for event, _ in await watching.notifications()] == ["opened", "raised"]
 
 
-async def test_a_tenant_overseas_is_guarded_and_told_by_its_own_clocks(pool: Pool) -> None:
+async def test_a_tenant_overseas_has_schedules_and_notifications_in_its_own_time(pool: Pool) -> None:
     async def inhabit(scenario: AlertScenario) -> None:
         await scenario.add_asset("door", "Porte", "open", "1", lambda _: 0)
 
@@ -222,9 +222,7 @@ async def test_a_tenant_overseas_is_guarded_and_told_by_its_own_clocks(pool: Poo
 
 
 @pytest.mark.parametrize("moves_after", [0, 1, 2, 3])
-async def test_a_shard_that_moves_with_a_value_in_hand_is_told_of_once_and_by_its_new_owner(
-    pool: Pool, moves_after: int
-) -> None:
+async def test_a_shard_taken_over_with_a_value_in_hand_notifies_once(pool: Pool, moves_after: int) -> None:
     watching = await watch(pool, one_bin)
     stream = watching.town.things[0].datastream_id
     values = [

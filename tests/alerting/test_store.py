@@ -113,6 +113,6 @@ async def test_a_deleted_endpoint_takes_its_waiting_messages_along(pool: Pool, a
     "url",
     ["ftp://a.fr", "https://", "/hook", "https://u:p@a.fr", "http://a:99999/", "https://a b.fr", "http://[::1"],
 )
-def test_refuses_an_address_to_which_no_webhook_can_go(url: str) -> None:
+def test_rejects_an_address_to_which_no_webhook_can_go(url: str) -> None:
     with pytest.raises(store.RejectedUrl):
         store.check_url(url)

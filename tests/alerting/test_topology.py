@@ -65,7 +65,7 @@ async def test_five_hundred_bins_behind_a_dead_gateway_are_one_message(pool: Poo
     assert after[1:] == [("resolved", "gateway_down"), ("opened", "device_silent")]
 
 
-async def test_a_bin_that_another_gateway_hears_too_is_told_of(pool: Pool) -> None:
+async def test_a_bin_received_by_another_gateway_is_not_inhibited_by_a_gateway_down(pool: Pool) -> None:
     watching = await watch(pool, bins(FEWER))
     streams = [row["id"] for row in await pool.fetch("SELECT id FROM datastream")]
     second = await pool.fetchval(
@@ -122,7 +122,7 @@ async def test_a_cabinet_without_power_is_one_message_and_not_its_lamps(pool: Po
     assert after == [("opened", "dark"), ("resolved", "dark"), ("opened", "dark")]
 
 
-async def test_lamps_that_fall_silent_long_before_their_cabinet_is_called_silent_wait_for_its_word(
+async def test_lamps_without_data_wait_until_their_cabinet_has_data_or_not(
     pool: Pool,
 ) -> None:
     async def inhabit(scenario: AlertScenario) -> None:
@@ -152,7 +152,7 @@ async def test_lamps_that_fall_silent_long_before_their_cabinet_is_called_silent
     assert back[1:] == [("resolved", "device_silent"), ("opened", "device_silent")]
 
 
-async def test_a_lamp_that_falls_silent_while_its_cabinet_speaks_is_told_of_at_the_cabinets_next_word(
+async def test_a_lamp_without_data_is_notified_at_its_cabinets_next_uplink(
     pool: Pool,
 ) -> None:
     async def inhabit(scenario: AlertScenario) -> None:
@@ -197,7 +197,7 @@ async def test_a_buildings_silent_meter_explains_no_break_in_and_no_bad_air(pool
     assert ("opened", "intrusion") in told
 
 
-async def test_whoever_was_told_of_a_lamp_is_told_of_its_end_though_its_cabinet_explains_it_meanwhile(
+async def test_a_notified_lamps_end_is_notified_though_its_cabinet_explains_it_meanwhile(
     pool: Pool,
 ) -> None:
     async def inhabit(scenario: AlertScenario) -> None:
@@ -251,7 +251,7 @@ async def full_bin(scenario: AlertScenario) -> None:
     await scenario.add_asset("waste_container", "Bac", "fill_level", "%", lambda _: 0)
 
 
-async def test_a_silence_that_is_ended_early_tells_what_still_fires(pool: Pool) -> None:
+async def test_a_silence_ended_early_notifies_what_still_fires(pool: Pool) -> None:
     watching = await watch(pool, full_bin)
     thing = watching.town.things[0]
     async with pool.acquire() as connection:

@@ -16,7 +16,7 @@ EXPECTED = [tuple(line.split(" | ", 3)) for line in LINES]
 
 
 @pytest.mark.timeout(600)  # A month of statements, at whatever pace the machine has.
-async def test_thirty_days_of_a_town_are_told_as_they_should_be_and_nothing_twice_whoever_dies(pool: Pool) -> None:
+async def test_thirty_days_of_a_scenario_give_the_listed_notifications_once_whatever_crashes(pool: Pool) -> None:
     """With another seed, a team, and all that delivers: `test_told_once.py`."""
     async with scenario_of(pool, Fuse(1, 600)) as days:
         await days.play()

@@ -54,7 +54,7 @@ async def test_a_redirect_is_not_followed(pool: Pool, database_url: str, place: 
     assert [one.status for one in attempts] == [204, 302]
 
 
-async def test_an_address_inside_is_refused_unless_the_tenant_may_reach_it(
+async def test_an_address_inside_is_rejected_unless_the_tenant_may_reach_it(
     pool: Pool, database_url: str, place: Any, receiver: Any
 ) -> None:
     await pool.execute("UPDATE tenant SET webhook_allow_list = '{}'")

@@ -13,7 +13,7 @@ class Clock:
         return self.now
 
 
-async def test_a_key_that_another_replica_revoked_is_refused_after_five_seconds(
+async def test_a_key_that_another_replica_revoked_is_rejected_after_five_seconds(
     pool: Pool, api_pool: Pool, tenancy
 ) -> None:
     clock = Clock()

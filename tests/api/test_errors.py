@@ -74,7 +74,7 @@ async def test_an_address_or_method_that_is_not_ours(client, method, path, statu
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_a_body_beyond_a_megabyte_is_refused_whether_or_not_it_says_so(client) -> None:
+async def test_a_body_beyond_a_megabyte_is_rejected_whether_or_not_it_says_so(client) -> None:
     async def in_pieces():
         for _ in range(40):
             yield b" " * 32_768

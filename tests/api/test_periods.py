@@ -43,7 +43,7 @@ def test_without_ends_it_is_the_usual_time_until_now() -> None:
 
 
 @pytest.mark.parametrize("length", [timedelta(0), -DAY, 31 * DAY + timedelta(hours=1, microseconds=1)])
-def test_what_is_too_long_or_ends_before_it_begins_is_refused(length: timedelta) -> None:
+def test_what_is_too_long_or_ends_before_it_begins_is_rejected(length: timedelta) -> None:
     since = local(2026, 10)
 
     with pytest.raises(Problem, match="31 jours au plus"):

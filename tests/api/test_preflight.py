@@ -97,7 +97,7 @@ def test_a_row_waits_for_what_its_device_lacks(known: dict, waits_for: str, text
         ("NEW_WORD", "locked", "verrouillé jusqu'à 15:05:00 : NEW_WORD"),
     ],
 )
-def test_a_refused_row_says_until_when_and_why(device_class: str, reason: str, waits_for: str, text: str) -> None:
+def test_a_rejected_row_says_until_when_and_why(device_class: str, reason: str, waits_for: str, text: str) -> None:
     refused = open_row(not_before=LATER)
 
     explained = explain(row(reason=reason), Preflight(reach(device_class=device_class), (refused,)), NOW)
@@ -105,7 +105,7 @@ def test_a_refused_row_says_until_when_and_why(device_class: str, reason: str, w
     assert (explained.waits_for, explained.text, explained.until) == (waits_for, text, LATER)
 
 
-def test_a_refusal_that_is_over_is_not_told_any_more() -> None:
+def test_a_pause_that_is_over_is_not_shown_any_more() -> None:
     over = open_row(not_before=NOW)
 
     assert said(row(reason="TX_FREQ"), reach(), over)[0] == "uplink"
@@ -170,5 +170,5 @@ def test_every_reason_has_a_sentence_in_french(reason: DownlinkReason) -> None:
     assert sentence(reason) not in ("", reason)
 
 
-def test_whoever_may_not_know_the_device_is_told_nothing_of_it() -> None:
+def test_a_tenant_that_does_not_see_the_device_learns_nothing_of_it() -> None:
     assert explain(row(), None, NOW).text is None

@@ -301,7 +301,7 @@ async def test_item_that_passes_after_two_crashes_is_done_like_its_neighbours(wo
     assert await world.quarantined() == []
 
 
-async def test_item_that_the_database_refuses_is_quarantined_and_its_neighbours_are_done(world: World) -> None:
+async def test_item_that_the_database_rejects_is_quarantined_and_its_neighbours_are_done(world: World) -> None:
     await world.harm(DEADLY, "refuse")
     await world.send(0)
     await world.send(*ITEMS)

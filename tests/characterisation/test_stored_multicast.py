@@ -61,7 +61,7 @@ async def plant(network: Network) -> tuple[int, int]:
     return half_said, await pool.fetchval(MESSAGE, group_id, "queued", None, "[]")
 
 
-async def test_multicast_message_that_was_half_said_goes_on_where_it_was(idle_network: Network) -> None:
+async def test_multicast_message_half_transmitted_goes_on_where_it_was(idle_network: Network) -> None:
     network = idle_network
     half_said, waiting = await plant(network)
     await network.start()

@@ -35,7 +35,7 @@ def test_status_says_when_nothing_runs(tmp_path: Path) -> None:
     assert "aucune pile" in ran.stderr
 
 
-def test_up_refuses_a_service_that_does_not_exist(tmp_path: Path) -> None:
+def test_up_rejects_a_service_that_does_not_exist(tmp_path: Path) -> None:
     ran = territoire("up", "--home", str(tmp_path), "--services", "ingest,ingset")
 
     assert ran.returncode == 2
@@ -78,14 +78,14 @@ def test_migrate_names_the_setting_that_is_missing() -> None:
 
 
 @pytest.mark.parametrize("replicas", ["passerelles=2", "network", "ingest=0"])
-def test_up_refuses_replicas_that_cannot_be(tmp_path: Path, replicas: str) -> None:
+def test_up_rejects_replicas_that_cannot_be(tmp_path: Path, replicas: str) -> None:
     ran = territoire("up", "--home", str(tmp_path), "--replicas", replicas)
 
     assert ran.returncode == 2
     assert replicas in ran.stderr
 
 
-def test_chaos_names_its_cases_and_refuses_one_that_it_does_not_know() -> None:
+def test_chaos_names_its_cases_and_rejects_one_that_it_does_not_know() -> None:
     listed, refused = territoire("chaos", "--list"), territoire("chaos", "kill-nobody")
 
     assert listed.returncode == 0
@@ -112,7 +112,7 @@ def test_a_command_that_needs_a_stack_says_when_nothing_runs(tmp_path: Path, com
         assert ran.stdout == ""
 
 
-def test_a_run_json_of_another_version_is_told(tmp_path: Path) -> None:
+def test_a_run_json_of_another_version_is_reported(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"home": 1}')
 
     ran = territoire("status", "--home", str(tmp_path), "--json")

@@ -53,7 +53,7 @@ def test_a_catalogue_below_a_folder_that_is_called_vendors_is_a_whole_one(tmp_pa
     assert (catalogue.paths, part) == (("vendors/a/vendor.yaml",), "")
 
 
-def test_one_file_alone(tmp_path: Path) -> None:
+def test_one_file_of_a_catalogue_is_read_alone(tmp_path: Path) -> None:
     made(tmp_path, "a.js", "test_decode_a.json")
 
     catalogue, part = open_catalogue(tmp_path / "a.js", evaluate)

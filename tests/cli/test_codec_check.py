@@ -39,7 +39,7 @@ def not_passed(report: dict[str, Any]) -> dict[str, tuple[str, str, list[str]]]:
     }
 
 
-def test_the_things_network() -> None:
+def test_examples_of_the_things_network_are_checked() -> None:
     report = checked(CATALOGUES / "ttn")
 
     assert (report["passed"], report["failed"], report["skipped"]) == (9, 0, 3)
@@ -51,7 +51,7 @@ def test_the_things_network() -> None:
     assert set(operations) == {"decodeUplink", "encodeDownlink", "decodeDownlink"}
 
 
-def test_actility() -> None:
+def test_examples_of_actility_are_checked() -> None:
     report = checked(CATALOGUES / "actility")
 
     assert (report["passed"], report["failed"], report["skipped"]) == (10, 1, 1)
@@ -65,14 +65,14 @@ def test_actility() -> None:
     }
 
 
-def test_chirpstack() -> None:
+def test_examples_of_chirpstack_are_checked() -> None:
     report = checked(CATALOGUES / "chirpstack")
 
     assert (report["passed"], report["failed"], report["skipped"]) == (4, 0, 1)
     assert not_passed(report)["test_decode_meteo.json 2"][1].startswith("ligne 7 : attendu une valeur")
 
 
-def test_milesight() -> None:
+def test_examples_of_milesight_are_checked() -> None:
     report = checked(CATALOGUES / "milesight")
 
     assert (report["passed"], report["failed"], report["skipped"]) == (2, 1, 1)

@@ -79,7 +79,7 @@ async def test_a_job_is_left_to_itself_and_cancelled(api: Api, device: str) -> N
         (("redecode", "--cancel", "99"), "nouveau décodage 99"),
     ],
 )
-async def test_what_is_refused_ends_with_2(api: Api, arguments: tuple[str, ...], said: str) -> None:
+async def test_what_is_rejected_ends_with_2(api: Api, arguments: tuple[str, ...], said: str) -> None:
     done = await api.codec(*arguments)
 
     assert done.returncode == 2

@@ -144,13 +144,13 @@ def test_what_is_wrong_with_a_row_is_said_and_never_with_its_keys(change: dict[s
         (b"3", False),
     ],
 )
-def test_a_file_of_another_kind_is_refused_whole(octets: bytes, is_csv: bool) -> None:
+def test_a_file_of_another_kind_is_rejected_whole(octets: bytes, is_csv: bool) -> None:
     with pytest.raises(UnreadableFile):
         read_devices(octets, is_csv=is_csv)
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_any_octets_are_read_or_refused(octets: bytes, is_csv: bool) -> None:
+def test_any_octets_are_read_or_rejected(octets: bytes, is_csv: bool) -> None:
     try:
         rows = read_devices(octets, is_csv=is_csv)
     except UnreadableFile:
@@ -171,7 +171,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_any_json_is_read_or_refused(document: Any) -> None:
+def test_any_json_is_read_or_rejected(document: Any) -> None:
     try:
         rows = read(document)
     except UnreadableFile:

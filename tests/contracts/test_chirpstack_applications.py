@@ -19,7 +19,7 @@ from tests.contracts.partner_rig import Partner
 WAITING = "SELECT count(*) FROM observation.application_event"
 
 
-async def test_an_uplink_is_told_as_chirpstack_tells_it(partner: Partner) -> None:
+async def test_an_uplink_becomes_chirpstacks_up_event(partner: Partner) -> None:
     bench, heard = partner.bench, partner.heard
     async with bench.intake(), bench.ingest():
         await partner.uplink()
@@ -52,7 +52,7 @@ async def test_an_uplink_is_told_as_chirpstack_tells_it(partner: Partner) -> Non
     assert datetime.fromisoformat(event["time"]) == row["time"]
 
 
-async def test_what_is_told_is_read_by_who_reads_chirpstack(partner: Partner) -> None:
+async def test_an_up_event_is_read_by_our_own_chirpstack_adapter(partner: Partner) -> None:
     bench, heard = partner.bench, partner.heard
     async with bench.intake(), bench.ingest():
         await partner.uplink()
@@ -67,7 +67,7 @@ async def test_what_is_told_is_read_by_who_reads_chirpstack(partner: Partner) ->
     assert [copy.gateway_id for copy in read.receptions] == [heard.gateway_id]
 
 
-async def test_an_uplink_that_is_delivered_again_is_told_once(partner: Partner) -> None:
+async def test_an_uplink_delivered_again_gives_one_event(partner: Partner) -> None:
     bench = partner.bench
     async with bench.ingest():
         async with bench.intake():
@@ -85,7 +85,7 @@ async def test_an_uplink_that_is_delivered_again_is_told_once(partner: Partner) 
     assert await bench.pool.fetchval(WAITING) == 0
 
 
-async def test_what_happened_while_no_replica_ran_is_told_by_the_next(partner: Partner) -> None:
+async def test_events_of_while_no_replica_ran_are_published_by_the_next(partner: Partner) -> None:
     first = await partner.downlink(confirmed=True)
     for state in ("sending", "sent", "acknowledged"):
         await partner.bench.pool.execute(
@@ -118,7 +118,7 @@ async def test_what_happened_while_no_replica_ran_is_told_by_the_next(partner: P
     assert await partner.bench.pool.fetchval(WAITING) == 0
 
 
-async def test_a_join_is_told_and_an_imported_session_is_not(partner: Partner) -> None:
+async def test_a_join_gives_an_event_and_an_imported_session_none(partner: Partner) -> None:
     pool = partner.bench.pool
     imported = (
         "INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id) "
@@ -135,7 +135,7 @@ async def test_a_join_is_told_and_an_imported_session_is_not(partner: Partner) -
     assert [join["devAddr"] for join in joins] == ["01020304"]
 
 
-async def test_a_devices_battery_and_margin_are_told(partner: Partner) -> None:
+async def test_a_devices_battery_and_margin_give_a_status_event(partner: Partner) -> None:
     for battery in (127, 0, 255):
         await partner.bench.pool.execute(
             "INSERT INTO device_status VALUES ($1, $2, -7, now()) "
@@ -175,7 +175,7 @@ async def test_a_broker_that_is_away_holds_up_no_other_and_loses_only_the_oldest
     assert error is not None
 
 
-async def test_what_a_broker_refuses_waits_and_is_told_again_once_it_is_allowed(
+async def test_what_a_broker_rejects_waits_and_is_told_again_once_it_is_allowed(
     partner: Partner, mosquitto_server: PrivateMosquitto
 ) -> None:
     """The account of a gateway bridge may publish nothing of an application."""
@@ -210,7 +210,7 @@ async def test_what_a_broker_refuses_waits_and_is_told_again_once_it_is_allowed(
     assert len(partner.events("status")) == 1
 
 
-async def test_an_application_hears_of_its_devices_only(partner: Partner) -> None:
+async def test_an_application_receives_of_its_devices_only(partner: Partner) -> None:
     pool, other = partner.bench.pool, SampleUplink(now_us())
     not_listed = await partner.bench.device(other)
     theirs = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('quimper', 'Q') RETURNING id")
@@ -225,7 +225,7 @@ async def test_an_application_hears_of_its_devices_only(partner: Partner) -> Non
     assert [row["device_id"] for row in told] == [partner.device_id]
 
 
-async def test_a_device_that_went_to_another_tenant_is_told_of_no_more(partner: Partner) -> None:
+async def test_a_device_that_went_to_another_tenant_gives_no_more_events(partner: Partner) -> None:
     pool = partner.bench.pool
     theirs = await pool.fetchval("INSERT INTO tenant (slug, name) VALUES ('quimper', 'Q') RETURNING id")
     await pool.execute("INSERT INTO device_status VALUES ($1, 1, 1, now())", partner.device_id)

@@ -203,7 +203,7 @@ async def test_a_report_that_no_text_column_takes_stops_neither_its_row_nor_the_
 
 
 @pytest.mark.parametrize("name", ["chirpstack, MQTT", "the_things_stack, webhook"])
-async def test_a_device_that_does_not_acknowledge_is_told_three_times(carried: Carried, name: str) -> None:
+async def test_a_downlink_without_acknowledgement_is_sent_three_times(carried: Carried, name: str) -> None:
     await carried.plant(name)
     async with carried.bench.intake():
         row_id = await carried.row()
@@ -220,7 +220,7 @@ async def test_a_device_that_does_not_acknowledge_is_told_three_times(carried: C
     assert len({taken.item for taken in carried.taken}) == 3
 
 
-async def test_a_device_of_which_their_lns_told_nothing_yet_waits_for_its_first_uplink(
+async def test_a_device_unknown_to_their_lns_waits_for_its_first_uplink(
     carried: Carried,
 ) -> None:
     await carried.plant("the_things_stack, webhook", address=False)
@@ -258,7 +258,7 @@ async def test_while_their_api_does_not_take_it_a_row_waits_and_then_goes(carrie
         assert len(carried.taken) == 1
 
 
-async def test_what_their_api_refuses_has_failed(carried: Carried) -> None:
+async def test_what_their_api_rejects_has_failed(carried: Carried) -> None:
     await carried.plant("the_things_stack, webhook")
     carried.http.refuse_with = 404
     async with carried.bench.intake():
@@ -343,7 +343,7 @@ async def test_a_hand_over_that_is_under_way_when_the_service_stops_is_written(c
     assert len(carried.taken) == 1
 
 
-async def test_rows_that_nobody_tells_of_end_when_they_are_of_no_use_any_more(carried: Carried) -> None:
+async def test_rows_without_a_report_end_after_not_after(carried: Carried) -> None:
     await carried.plant("thingpark")
     await carried.bench.pool.execute("UPDATE lns_source SET enabled = false")
     never, silent = await carried.row(), await carried.row()

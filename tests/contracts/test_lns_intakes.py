@@ -245,7 +245,7 @@ async def publish_as_network(bench: Bench, sample_uplink: SampleUplink, device_i
 
 @pytest.mark.parametrize("name", ["chirpstack", "the_things_stack", "thingpark, texts", "wanesy"])
 @pytest.mark.parametrize("ours_first", [True, False])
-async def test_heard_by_us_and_by_another_lns_at_once_it_is_one_uplink_with_the_receptions_of_both(
+async def test_received_by_us_and_by_another_lns_at_once_it_is_one_uplink_with_the_receptions_of_both(
     bench: Bench, name: str, ours_first: bool
 ) -> None:
     sample, theirs = SAMPLES[name], SampleUplink(now_us() - 500_000)

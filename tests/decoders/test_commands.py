@@ -60,7 +60,7 @@ def test_takes_a_command_without_parameters() -> None:
         ("set_target", {"degrees": 19, "mode": []}, "doit être l'un de : eco, comfort"),
     ],
 )
-def test_refuses_in_french_what_the_form_does_not_have(
+def test_rejects_in_french_what_the_form_does_not_have(
     name: str, parameters: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UnsupportedCommand, match=message):

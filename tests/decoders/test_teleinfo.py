@@ -231,7 +231,7 @@ def test_a_short_frame_does_not_hide_what_the_long_one_said() -> None:
     assert values["phase_a", "current"] == 35.0
 
 
-def test_refuses_frames_of_two_meters() -> None:
+def test_rejects_frames_of_two_meters() -> None:
     other = historique(PAPP="00750").replace(b"ADCO 021728031819", b"ADCO 021728031828")  # The same checksum.
 
     with pytest.raises(MalformedPayload, match="deux compteurs, 021728031819 et 021728031828"):
@@ -250,7 +250,7 @@ def test_comes_in_as_the_payload_of_a_generic_message() -> None:
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x02\x03", b"\nADCO 021728031819 x\r", b"bonjour", historique()[:-6]])
-def test_refuses_what_has_no_sound_group(payload: bytes) -> None:
+def test_rejects_what_has_no_sound_group(payload: bytes) -> None:
     with pytest.raises(MalformedPayload, match="aucun groupe TIC"):
         CODEC.decode(1, payload, NOW, {})
 

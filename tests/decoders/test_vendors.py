@@ -167,7 +167,7 @@ def test_commands_a_strega_valve_as_published(
         ("toggle", {}, "ne connaît pas"),
     ],
 )
-def test_refuses_what_a_strega_valve_cannot_do(command: str, parameters: dict[str, Any], reason: str) -> None:
+def test_rejects_what_a_strega_valve_cannot_do(command: str, parameters: dict[str, Any], reason: str) -> None:
     assert valve.CODEC.encode is not None
 
     with pytest.raises(UnsupportedCommand, match=reason):
@@ -255,7 +255,7 @@ def test_reads_back_wilsen_records_in_any_order(kinds: list[int], octets: bytes)
         ("vega.vegapuls_air", 1, "03003fa31f152d2400fa09"),
     ],
 )
-def test_refuses_what_is_none_of_its_frames(codec: str, f_port: int, octets: str) -> None:
+def test_rejects_what_is_none_of_its_frames(codec: str, f_port: int, octets: str) -> None:
     with pytest.raises(MalformedPayload):
         CODECS[codec].decode(f_port, bytes.fromhex(octets), NOW, {})
 

@@ -76,7 +76,7 @@ def test_the_units_are_cut_off_from_all_they_do_not_need_and_say_nothing_unknown
             assert {directive: unit["Service"].get(directive) for directive in ISOLATING} == ISOLATING, name
 
 
-def test_a_unit_that_systemd_refuses_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_unit_that_systemd_rejects_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where systemd is not installed nothing is told; a stand-in says what it would say."""
     unit = tmp_path / "territoire.service"
     unit.write_text("[Service]\nExecStart=/usr/bin/true\nProtectSytem=strict\n", "utf-8")
@@ -110,7 +110,7 @@ def test_the_kernel_is_asked_for_as_much_as_the_bridge_asks_the_kernel(tmp_path:
     assert int(said) == UDP_BUFFER == Settings.model_fields["udp_receive_buffer"].default
 
 
-def test_what_the_service_could_not_see_is_refused(tmp_path: Path) -> None:
+def test_what_the_service_could_not_see_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "python").symlink_to("/root/.pyenv/versions/3.11.7/bin/python3")
     assert is_hidden(tmp_path / "python")
     assert is_hidden(Path("/home/alice/territoire"))

@@ -152,7 +152,7 @@ async def test_what_a_station_is_and_how_far_away_is_saved(rig: Rig, gateway_id:
 # --- Downlinks ---------------------------------------------------------------------------------------
 
 
-async def test_a_window_that_the_ledger_refuses_is_not_offered(rig: Rig, gateway_id: GatewayId) -> None:
+async def test_a_window_that_the_ledger_rejects_is_not_offered(rig: Rig, gateway_id: GatewayId) -> None:
     # 1 % of an hour is 36 s: RX1's sub-band is used up, RX2's is not.
     await rig.pool.execute(
         "INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority, status) "
@@ -171,7 +171,7 @@ async def test_a_window_that_the_ledger_refuses_is_not_offered(rig: Rig, gateway
     assert (reply.status, reply.index) == ("OK", 1)
 
 
-async def test_when_every_window_is_refused_the_station_is_not_asked(rig: Rig, gateway_id: GatewayId) -> None:
+async def test_when_every_window_is_rejected_the_station_is_not_asked(rig: Rig, gateway_id: GatewayId) -> None:
     await rig.pool.execute(
         "INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority, status) "
         "SELECT $1, now() - interval '30 minutes', f, 360000000, 1, 'OK' "

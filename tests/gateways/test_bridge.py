@@ -42,7 +42,7 @@ async def obey(station: UdpStation, count: int) -> None:
         await station.answer(await station.command(), "OK")
 
 
-async def test_a_gateway_is_heard_within_5_s_of_its_registration_and_was_noted_before(
+async def test_a_gateway_is_received_within_5_s_of_its_registration_and_was_noted_before(
     rig: Rig, gateway_id: GatewayId
 ) -> None:
     async def is_noted() -> int:
@@ -91,7 +91,7 @@ async def test_after_a_burst_of_random_datagrams_a_valid_one_is_answered(rig: Ri
         assert await rig.metric(counted) > 0
 
 
-async def test_a_full_sub_band_is_refused_with_the_instant_when_it_fits(rig: Rig, gateway_id: GatewayId) -> None:
+async def test_a_full_sub_band_is_rejected_with_the_instant_when_it_fits(rig: Rig, gateway_id: GatewayId) -> None:
     # 10 % of an hour is 360 s, of which commands may have 90 %: 324 s were used up half an hour ago.
     async with rig.udp_station(gateway_id) as station:
         await rig.pool.execute(

@@ -178,7 +178,7 @@ async def test_a_downlink_goes_out_in_its_window_and_is_acknowledged_once(
     assert [item.status for item in ack.items] == [gw.OK]
 
 
-async def test_what_the_gateway_refuses_in_rx1_is_tried_in_rx2_and_told_so(
+async def test_what_the_gateway_rejects_in_rx1_is_tried_in_rx2_and_told_so(
     station: UdpStation, chirpstack: ChirpStack
 ) -> None:
     asked = downlink(await received_uplink(chirpstack, station), 5, 6)
@@ -193,7 +193,7 @@ async def test_what_the_gateway_refuses_in_rx1_is_tried_in_rx2_and_told_so(
     assert [item.status for item in ack.items] == [gw.IGNORED, gw.OK]
 
 
-async def test_a_gateway_that_refuses_everything_or_stays_silent_is_a_negative_answer(
+async def test_a_gateway_that_rejects_everything_or_stays_silent_is_a_negative_answer(
     station: UdpStation, chirpstack: ChirpStack
 ) -> None:
     up = await received_uplink(chirpstack, station)
@@ -221,7 +221,7 @@ async def test_a_class_c_frame_goes_out_at_once(station: UdpStation, chirpstack:
     assert [item.status for item in ack.items] == [gw.OK]
 
 
-async def test_what_no_gateway_of_ours_can_do_is_refused_and_nothing_stops(
+async def test_what_no_gateway_of_ours_can_do_is_rejected_and_nothing_stops(
     station: UdpStation, chirpstack: ChirpStack
 ) -> None:
     up = await received_uplink(chirpstack, station)

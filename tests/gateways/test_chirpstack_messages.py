@@ -44,7 +44,7 @@ def test_an_snr_that_is_no_number_is_unknown() -> None:
     assert frame.snr == -100.0
 
 
-def test_refuses_a_context_that_would_make_a_message_too_large_for_the_bus() -> None:
+def test_rejects_a_context_that_would_make_a_message_too_large_for_the_bus() -> None:
     payload = UP_JSON.replace(b"AAAAAQ==", base64.b64encode(bytes(3_000_000)))
 
     with pytest.raises(UnreadableEvent, match="context"):
@@ -69,7 +69,7 @@ def test_reads_topics_with_and_without_a_prefix(topic: str, prefix: str, kind: s
 @pytest.mark.parametrize(
     "topic", ["", "a/b/c/d", "eu868/gateway/01/event/up", "eu868/gateway/010203040506070g/event/up", "gateway/x/y"]
 )
-def test_refuses_topics_of_something_else(topic: str) -> None:
+def test_rejects_topics_of_something_else(topic: str) -> None:
     with pytest.raises(UnreadableEvent):
         EventTopic.parse(topic)
 
@@ -81,7 +81,7 @@ def test_refuses_topics_of_something_else(topic: str) -> None:
         (b'"crcStatus":[]', "malformed"),
     ],
 )
-def test_refuses_what_the_radio_did_not_receive_whole(change: bytes, reason: str) -> None:
+def test_rejects_what_the_radio_did_not_receive_whole(change: bytes, reason: str) -> None:
     payload = UP_JSON.replace(b'"crcStatus":"CRC_OK"', change)
 
     with pytest.raises(UnreadableEvent) as refused:

@@ -84,7 +84,7 @@ async def test_a_certificate_that_names_no_gateway_is_good_for_none(
     assert "error" in await discover(secure(secure_rig), dashed(gateway_id), ssl=tls)
 
 
-async def test_without_a_certificate_of_our_authority_nobody_is_heard(
+async def test_without_a_certificate_of_our_authority_nobody_is_received(
     secure_rig: Rig, authority: Authority, gateway_id: GatewayId, tmp_path: Path
 ) -> None:
     (tmp_path / "other").mkdir()
@@ -127,6 +127,6 @@ async def test_an_address_that_is_set_is_the_one_that_stations_are_told(
         {"station_url": "wss://lns.example.fr:443/path"},
     ],
 )
-def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, str]) -> None:
+def test_settings_that_do_not_fit_together_are_rejected(settings: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"station|STATION"):
         Settings.model_validate({"database_url": "postgresql://a", "nats_url": "nats://a", **settings})

@@ -115,7 +115,7 @@ async def test_an_answer_from_another_gateway_under_the_same_token_is_not_taken(
         assert (await asked).status == "OK"
 
 
-async def test_refused_addresses_that_could_not_be_written_are_added_to_the_next(
+async def test_rejected_addresses_that_could_not_be_written_are_added_to_the_next(
     pool: Pool, gateway_id: GatewayId, monkeypatch
 ) -> None:
     await register(pool, gateway_id)
@@ -163,7 +163,7 @@ async def test_without_a_lock_a_gateway_moves_at_once_and_leaves_a_change(
         assert (row["former"], row["address"], row["refused"], row["times"]) == ("127.0.0.1", ELSEWHERE, False, 1)
 
 
-async def test_a_gateway_beyond_its_rate_is_dropped_and_counted_and_others_are_heard(
+async def test_a_gateway_beyond_its_rate_is_dropped_and_counted_and_others_are_received(
     bridge_settings: Settings, pool: Pool, gateway_mqtt_url: str, gateway_id: GatewayId
 ) -> None:
     settings = bridge_settings.model_copy(update={"udp_gateway_rate": 1.0})  # Ten at once.

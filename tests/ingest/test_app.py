@@ -236,7 +236,7 @@ async def test_a_message_that_nobody_can_read_goes_to_quarantine_and_leaves_the_
     assert await planted.count("uplink") == 1
 
 
-async def test_a_value_that_the_database_refuses_costs_its_own_uplink_only(
+async def test_a_value_that_the_database_rejects_costs_its_own_uplink_only(
     planted: Planted,
     database: Any,
     send: Send,

@@ -107,7 +107,7 @@ async def test_after_ten_minutes_and_under_another_session_of_ours_it_is_a_new_u
     assert seen["session_id"] == 3
 
 
-async def test_a_late_copy_of_a_copy_is_heard_under_the_uplink_that_is_stored(
+async def test_a_late_copy_of_a_copy_is_received_under_the_uplink_that_is_stored(
     planted: Any, writer: Writer, device_id: int, make_uplink: MakeUplink
 ) -> None:
     theirs = duplicate_of(make_uplink(device_id), "wanesy", 0)

@@ -123,7 +123,7 @@ async def test_only_one_makes_rollups_and_the_other_says_so(pool: Pool, measurin
     assert (made.is_leader, made.hours) == (True, 1)
 
 
-async def test_days_that_do_not_begin_on_an_hour_are_refused(database, pool: Pool, measuring) -> None:
+async def test_days_that_do_not_begin_on_an_hour_are_rejected(database, pool: Pool, measuring) -> None:
     [datastream] = await measuring.datastreams("temperature")
     await measuring.write((datastream, datetime(2026, 10, 3, 9, 30, tzinfo=UTC), 3, 0))
     owner = await connect(database.admin_url)

@@ -121,7 +121,7 @@ async def test_an_uplink_of_a_vendors_codec_becomes_a_measurement_with_its_text_
     assert second["decoded"] == {"temperature": 18, "texte": "ok"}
 
 
-async def test_a_frame_that_the_script_refuses_or_fails_on_is_kept_with_its_reason_and_its_neighbours_go_on(
+async def test_a_frame_that_the_script_rejects_or_fails_on_is_kept_with_its_reason_and_its_neighbours_go_on(
     planted: Planted, codecs: Codecs, ingesting, send: Send, until_drained, make_uplink
 ) -> None:
     vendor = await planted.device(await codecs.profile(await codecs.version(THERMOMETER, name="acme.t")))

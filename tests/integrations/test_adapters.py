@@ -146,7 +146,7 @@ ENCRYPTED: dict[str, Callable[[dict[str, Any]], None]] = {
 
 
 @pytest.mark.parametrize("name", ENCRYPTED)
-def test_a_payload_that_is_still_encrypted_is_refused(name: str) -> None:
+def test_a_payload_that_is_still_encrypted_is_rejected(name: str) -> None:
     with pytest.raises(Unreadable, match="chiffrée"):
         lns_uplink(SAMPLES[name], ENCRYPTED[name])
 
@@ -259,7 +259,7 @@ def assert_rejected_or_read(kind: str, message: LnsMessage) -> None:
 
 @pytest.mark.parametrize("kind", ADAPTERS)
 @given(body=st.binary(max_size=60), topic=st.text(max_size=20))
-def test_arbitrary_octets_raise_nothing_but_a_refusal(kind: str, body: bytes, topic: str) -> None:
+def test_arbitrary_octets_raise_nothing_but_a_rejection(kind: str, body: bytes, topic: str) -> None:
     assert_rejected_or_read(kind, LnsMessage(body, topic))
 
 
@@ -273,7 +273,9 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("name", SAMPLES)
 @given(data=st.data())
-def test_any_value_in_any_place_of_a_message_raises_nothing_but_a_refusal(name: str, data: st.DataObject) -> None:
+def test_any_value_in_any_place_of_a_message_raises_nothing_but_a_rejection(
+    name: str, data: st.DataObject
+) -> None:
     sample = SAMPLES[name]
     message = sample.write(HEARD)
     body = json.loads(message.body)
@@ -293,6 +295,6 @@ def test_any_value_in_any_place_of_a_message_raises_nothing_but_a_refusal(name: 
 @pytest.mark.parametrize(
     "body", [b"9" * 5000, b'{"a":' * 3000, b'{"fCnt": ' + b"9" * 5000 + b"}", b"[]", b"null", b""]
 )
-def test_hostile_json_is_refused(kind: str, body: bytes) -> None:
+def test_hostile_json_is_rejected(kind: str, body: bytes) -> None:
     with pytest.raises(Unreadable):
         read(kind, LnsMessage(body))

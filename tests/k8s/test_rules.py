@@ -292,7 +292,7 @@ def bus_of(rendered: Rendered) -> tuple[dict[str, str], Manifest]:
     return {name: value.strip() for name, _, value in said}, rendered.named("StatefulSet", "nats")
 
 
-def test_the_bus_holds_its_streams_and_refuses_before_its_disk_is_full(rendered: Rendered) -> None:
+def test_the_bus_holds_its_streams_and_rejects_before_its_disk_is_full(rendered: Rendered) -> None:
     said, bus = bus_of(rendered)
     [claim] = bus["spec"]["volumeClaimTemplates"]
     disk_gib = int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi"))

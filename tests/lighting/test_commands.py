@@ -39,7 +39,7 @@ def command(**known) -> OpenCommand:
     return OpenCommand(**(defaults | known))
 
 
-def test_an_off_without_an_end_is_refused() -> None:
+def test_an_off_without_an_end_is_rejected() -> None:
     with pytest.raises(RejectedLightingCommand, match="doit avoir une fin"):
         check_request("off", None, ["switch"], NOW)
 
@@ -50,12 +50,12 @@ def test_an_off_must_end_within_twelve_hours(until: datetime) -> None:
         check_request("off", until, ["switch"], NOW)
 
 
-def test_dimming_is_refused_with_its_reason_where_there_is_no_dimmer() -> None:
+def test_dimming_is_rejected_with_its_reason_where_there_is_no_dimmer() -> None:
     with pytest.raises(RejectedLightingCommand, match="pas de variateur"):
         check_request("dim", None, ["switch"], NOW)
 
 
-def test_a_device_without_a_relay_is_refused() -> None:
+def test_a_device_without_a_relay_is_rejected() -> None:
     with pytest.raises(RejectedLightingCommand, match="pas de relais"):
         check_request("on", None, [], NOW)
 

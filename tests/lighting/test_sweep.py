@@ -118,7 +118,7 @@ async def test_a_newer_command_supersedes_an_older_and_cancels_its_downlink(pool
     assert (downlink.state, downlink.reason) == ("cancelled", "superseded")
 
 
-async def test_a_refused_transmission_fails_the_command_with_its_reason(pool: Pool, cabinet: int) -> None:
+async def test_a_rejected_transmission_fails_the_command_with_its_reason(pool: Pool, cabinet: int) -> None:
     command = await ask(pool, cabinet, "on")
     await pool.execute(
         "UPDATE downlink SET state = 'failed', reason = 'TX_FREQ' WHERE id = $1", command.downlink_id
@@ -231,7 +231,7 @@ async def test_a_command_whose_profile_lost_its_codec_fails_and_stops_nobody(poo
     assert "axioma.w1" in failure
 
 
-async def test_an_asset_without_a_device_is_refused(pool: Pool, cabinet: int) -> None:
+async def test_an_asset_without_a_device_is_rejected(pool: Pool, cabinet: int) -> None:
     await pool.execute("UPDATE assignment SET during = tstzrange(now() - interval '2 h', now() - interval '1 h')")
 
     with pytest.raises(RejectedLightingCommand, match="aucun équipement"):

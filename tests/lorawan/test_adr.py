@@ -141,7 +141,7 @@ def test_the_data_rate_never_falls_and_nothing_leaves_its_limits(
 
 
 @given(settings, histories, st.floats(0, 20))
-def test_a_device_that_is_heard_better_never_gets_less_speed_nor_more_power(
+def test_a_device_that_is_received_better_never_gets_less_speed_nor_more_power(
     current: LinkSettings, history: tuple[Sample, ...], better: float
 ) -> None:
     louder = tuple(Sample(sample.snr + better, sample.missed) for sample in history)

@@ -55,7 +55,7 @@ def test_fsk_lasts_its_octets_and_eleven_more() -> None:
 
 
 @pytest.mark.parametrize("spreading_factor", [0, 6, 13])
-def test_refuses_a_spreading_factor_that_lorawan_does_not_have(spreading_factor: int) -> None:
+def test_rejects_a_spreading_factor_that_lorawan_does_not_have(spreading_factor: int) -> None:
     with pytest.raises(ValueError, match="7 to 12"):
         lora_airtime_us(20, spreading_factor, 125_000, crc=False)
 
@@ -125,7 +125,7 @@ def test_two_windows_at_once_collide_on_one_radio_whatever_their_frequencies() -
     assert refused == TransmitRejected("COLLISION_PACKET", NOW + 6 * SECOND + GUARD_US)
 
 
-def test_an_immediate_request_is_refused_when_the_radio_is_busy_until_too_late() -> None:
+def test_an_immediate_request_is_rejected_when_the_radio_is_busy_until_too_late() -> None:
     scheduler = Scheduler(EU868)
     ask(scheduler)
 
@@ -222,7 +222,7 @@ def test_the_budget_comes_back_after_an_hour() -> None:
     assert granted == Granted(refused.fits_at_us, SECOND, RX2)
 
 
-def test_what_the_gateway_refused_is_given_back() -> None:
+def test_what_the_gateway_rejected_is_given_back() -> None:
     scheduler = Scheduler(EU868)
     granted = ask(scheduler)
     assert isinstance(granted, Granted)

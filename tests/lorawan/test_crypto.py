@@ -53,7 +53,7 @@ def test_keys_do_not_show() -> None:
     assert repr(KEYS) == "SessionKeys()"
 
 
-def test_a_key_of_another_length_is_refused() -> None:
+def test_a_key_of_another_length_is_rejected() -> None:
     with pytest.raises(ValueError, match="AppSKey has 15 octets, not 16"):
         SessionKeys(bytes(16), bytes(15))
 

@@ -91,12 +91,12 @@ def test_a_frame_may_have_an_f_port_and_no_payload() -> None:
         ("40" + "00" * 255, "256 octets.*at most 255"),
     ],
 )
-def test_refuses_a_malformed_uplink_and_says_why(octets: str, evidence: str) -> None:
+def test_rejects_a_malformed_uplink_and_says_why(octets: str, evidence: str) -> None:
     with pytest.raises(MalformedFrame, match=evidence):
         UplinkFrame.from_bytes(bytes.fromhex(octets))
 
 
-def test_refuses_an_uplink_where_a_downlink_is_expected() -> None:
+def test_rejects_an_uplink_where_a_downlink_is_expected() -> None:
     with pytest.raises(MalformedFrame, match="UNCONFIRMED_DATA_UP in MHDR 40, expected UNCONFIRMED_DATA_DOWN"):
         DownlinkFrame.from_bytes(UPLINK)
 
@@ -140,7 +140,7 @@ def test_downlink_round_trip(frame: DownlinkFrame) -> None:
         (b"", 1, bytes(243), "256 octets"),
     ],
 )
-def test_refuses_to_write_what_cannot_be_sent(
+def test_rejects_to_write_what_cannot_be_sent(
     f_opts: bytes, f_port: int | None, payload: bytes, rule: str
 ) -> None:
     frame = DownlinkFrame(False, DEV_ADDR, DownlinkFCtrl(), 0, f_opts, f_port, payload)

@@ -44,7 +44,7 @@ def test_an_altered_join_request_does_not_verify(octet: int) -> None:
     ("octets", "evidence"),
     [("00" * 22, "22 octets, a join-request has 23"), ("40" + "00" * 22, "expected JOIN_REQUEST")],
 )
-def test_refuses_what_is_not_a_join_request(octets: str, evidence: str) -> None:
+def test_rejects_what_is_not_a_join_request(octets: str, evidence: str) -> None:
     with pytest.raises(MalformedFrame, match=evidence):
         JoinRequest.from_bytes(bytes.fromhex(octets))
 
@@ -91,12 +91,12 @@ def test_arbitrary_bytes_as_a_join_accept_raise_only_malformed_frame(octets: byt
         (JoinAccept(1, 0, DEV_ADDR, cf_list=CFList((867_100_000,) * 6)), "6 channels"),
     ],
 )
-def test_refuses_to_send_what_devices_would_misread(accept: JoinAccept, rule: str) -> None:
+def test_rejects_to_send_what_devices_would_misread(accept: JoinAccept, rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         accept.to_bytes(APP_KEY)
 
 
-def test_a_cf_list_of_another_type_is_refused() -> None:
+def test_a_cf_list_of_another_type_is_rejected() -> None:
     octets = EU868_CF_LIST.to_bytes()[:-1] + b"\x01"
 
     with pytest.raises(MalformedFrame, match="ends in 00"):
@@ -125,12 +125,12 @@ def test_an_allocated_dev_addr_has_the_prefix_and_the_slot(slot: int, net_id: in
     assert dev_addr[0] >> 1 == net_id & 0x3F
 
 
-def test_allocation_refuses_another_type_of_net_id() -> None:
+def test_allocation_rejects_another_type_of_net_id() -> None:
     with pytest.raises(ValueError, match="NetID 600013 is not of type 0"):
         allocate_dev_addr(0x600013, 0, random.Random(1).randrange)
 
 
-def test_allocation_refuses_an_unknown_slot() -> None:
+def test_allocation_rejects_an_unknown_slot() -> None:
     with pytest.raises(ValueError, match="slot 16, there are 16"):
         allocate_dev_addr(0, 16, random.Random(1).randrange)
 

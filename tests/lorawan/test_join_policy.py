@@ -59,6 +59,6 @@ def test_join_nonces_increase_from_1() -> None:
     assert next_join_nonce(1) == 2
 
 
-def test_join_nonces_end() -> None:
+def test_no_join_nonce_follows_the_last_of_24_bits() -> None:
     with pytest.raises(OverflowError, match="another AppKey"):
         next_join_nonce(0xFF_FFFF)

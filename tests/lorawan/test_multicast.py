@@ -19,7 +19,7 @@ def numbers(gateways: tuple[bytes, ...]) -> list[int]:
     return [gateway_id[0] for gateway_id in gateways]
 
 
-def test_one_gateway_that_everybody_hears_well_is_enough() -> None:
+def test_one_gateway_that_everybody_receives_well_is_enough() -> None:
     members = {
         1: [member_reception(1, 20.0), member_reception(2, 12.0)],
         2: [member_reception(2, 15.0)],
@@ -29,13 +29,13 @@ def test_one_gateway_that_everybody_hears_well_is_enough() -> None:
     assert numbers(gateways_for(members)) == [2]
 
 
-def test_a_member_that_is_heard_badly_is_told_by_its_best_gateway() -> None:
+def test_a_member_that_is_received_badly_is_told_by_its_best_gateway() -> None:
     members = {1: [member_reception(1, 3.0), member_reception(2, 1.0)], 2: [member_reception(2, 15.0)]}
 
     assert numbers(gateways_for(members)) == [1, 2]
 
 
-def test_a_member_that_nobody_has_heard_asks_for_no_gateway() -> None:
+def test_a_member_that_nobody_has_received_asks_for_no_gateway() -> None:
     assert gateways_for({1: [], 2: [member_reception(5, 2.0)]}) == (bytes([5]) * 8,)
     assert gateways_for({1: []}) == ()
 
@@ -50,7 +50,7 @@ members_strategy = st.dictionaries(
 
 
 @given(members_strategy)
-def test_every_member_that_was_heard_is_reached_and_no_gateway_is_asked_in_vain(
+def test_every_member_that_was_received_is_reached_and_no_gateway_is_asked_in_vain(
     members: dict[int, list[MemberReception]],
 ) -> None:
     chosen = gateways_for(members)

@@ -257,7 +257,7 @@ def test_a_limit_of_the_duty_cycle_is_asked_for_until_it_is_understood() -> None
 # Rows 34 to 36.
 
 
-def test_adr_asks_once_enough_uplinks_were_heard_and_follows_the_answer() -> None:
+def test_adr_asks_once_enough_uplinks_were_received_and_follows_the_answer() -> None:
     state = JOINED
     for _ in range(HISTORY):
         state = handle_uplink(state, SESSION, uplink(adr=True, snr=12.0), POLICY).state
@@ -301,7 +301,7 @@ def test_a_device_that_slowed_down_by_itself_is_at_full_power() -> None:
         (LinkAdrAns(True, True, False), Limits(), 0b111),
     ],
 )
-def test_what_a_device_refuses_is_not_asked_again_as_it_was(
+def test_what_a_device_rejects_is_not_asked_again_as_it_was(
     answer: LinkAdrAns, limits: Limits, channels: int
 ) -> None:
     _, asked, requests = turn(adr_history(12.0), SESSION, uplink(adr=True))
@@ -315,7 +315,7 @@ def test_what_a_device_refuses_is_not_asked_again_as_it_was(
     assert learned.state.channels == channels
 
 
-def test_full_power_that_is_refused_is_one_step_too_much() -> None:
+def test_full_power_that_is_rejected_is_one_step_too_much() -> None:
     state = replace(JOINED, data_rate=0, history=(Sample(-20.0, 0),))
     _, asked, requests = turn(state, SESSION, uplink(adr=True, adr_ack_req=True, snr=-20.0))
 
@@ -325,7 +325,7 @@ def test_full_power_that_is_refused_is_one_step_too_much() -> None:
     assert learned.state.limits_at(NOW) == Limits(min_tx_power=1)
 
 
-def test_a_device_that_left_adr_and_takes_the_channels_has_not_refused() -> None:
+def test_a_device_that_left_adr_and_takes_the_channels_has_not_rejected() -> None:
     _, asked, _ = turn(adr_history(12.0), SESSION, uplink(adr=True))
 
     learned = handle_uplink(asked, SESSION, uplink(NOW, LinkAdrAns(False, False, True), adr=False), POLICY)
@@ -343,7 +343,7 @@ def test_an_answer_that_was_lost_is_seen_by_the_new_data_rate() -> None:
     assert (learned.state.tx_power, learned.state.asked) == (2, ())
 
 
-def test_a_refusal_waits_twice_as_long_each_time_and_a_day_at_most() -> None:
+def test_a_rejection_waits_twice_as_long_each_time_and_a_day_at_most() -> None:
     policy = replace(POLICY, rx_params=RxParamSetupReq(1, 3, 869_525_000))
     state, at, pauses = JOINED, NOW, []
     for _ in range(8):
@@ -372,7 +372,7 @@ def test_silence_is_asked_three_times_then_pauses_and_is_never_the_end() -> None
     assert asked_at[-1] > 2 * 24 * 60 - 60
 
 
-def test_a_refused_command_holds_up_no_other() -> None:
+def test_a_rejected_command_holds_up_no_other() -> None:
     policy = replace(POLICY, rx_params=RxParamSetupReq(1, 3, 869_525_000))
     _, asked, _ = turn(adr_history(-20.0), SESSION, uplink(adr=True, snr=-20.0), policy)
     refusal = RxParamSetupAns(False, True, True)
@@ -448,7 +448,7 @@ class Radio:
 
 
 @given(st.data())
-def test_however_frames_are_lost_and_refused_an_obedient_device_ends_as_wanted(data: st.DataObject) -> None:
+def test_however_frames_are_lost_and_rejected_an_obedient_device_ends_as_wanted(data: st.DataObject) -> None:
     policy = MacPolicy(EU868, rx1_delay=5, max_duty_cycle=7)
     device, session = Radio(data), SESSION
     state, at = first_state(EU868, SESSION.dev_addr, NOW, joined=False), NOW

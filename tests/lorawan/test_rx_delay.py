@@ -8,7 +8,7 @@ MINUTE = 60_000_000
 SLOW, FAST = FAR_US + 1, STILL_FAR_US
 
 
-def test_of_the_gateways_that_hear_a_device_comfortably_the_nearest_counts() -> None:
+def test_of_the_gateways_that_receive_a_device_comfortably_the_nearest_counts() -> None:
     assert nearest_us([Distance(20.0, 800_000), Distance(10.0, 40_000), Distance(9.9, 10_000)]) == 40_000
 
 

@@ -219,6 +219,6 @@ def test_a_bare_acknowledgement_has_no_f_port() -> None:
     assert CIPHER.verify_downlink(phy, DEV_ADDR, 0x1_0002)
 
 
-def test_a_downlink_with_both_kinds_of_commands_is_refused() -> None:
+def test_a_downlink_with_both_kinds_of_commands_is_rejected() -> None:
     with pytest.raises(ValueError, match="FPort 0 together with FOpts"):
         build_downlink(Session(DEV_ADDR), CIPHER, 0, f_port=0, payload=b"\x06", f_opts=b"\x06")

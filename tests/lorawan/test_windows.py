@@ -67,7 +67,7 @@ def test_an_fsk_uplink_is_answered_in_fsk() -> None:
 @pytest.mark.parametrize(
     "session", [Session(DevAddr(bytes(4)), rx2_dr=15), Session(DevAddr(bytes(4)), rx1_dr_offset=7)]
 )
-def test_refuses_parameters_that_the_plan_does_not_have(session: Session) -> None:
+def test_rejects_parameters_that_the_plan_does_not_have(session: Session) -> None:
     with pytest.raises(ValueError, match="EU868"):
         class_a_windows(EU868, session, 868_100_000, 5)
 
@@ -143,7 +143,7 @@ def test_load_is_spread_among_gateways_with_a_comfortable_margin_only() -> None:
     assert [heard.gateway_id for heard in ranked] == [MIDDLE, NEAR, FAR]
 
 
-def test_of_the_gateways_that_hear_well_those_that_serve_an_earlier_window_come_first() -> None:
+def test_of_the_gateways_that_receive_well_those_that_serve_an_earlier_window_come_first() -> None:
     # At SF7, which needs -7.5 dB, margins are 15.5, 10 and 9.5 dB.
     receptions = [
         GatewayReception(NEAR, -80, 8.0, 1),

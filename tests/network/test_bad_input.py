@@ -40,7 +40,7 @@ async def receive_dated(network: Network, phy_payload: bytes, *times: tuple[byte
 @pytest.mark.parametrize(
     "off_us", [-HOUR_US, -20 * 365 * 24 * HOUR_US, HOUR_US], ids=["an-hour", "gps-1980", "ahead"]
 )
-async def test_a_gateway_that_lies_about_time_does_not_date_what_others_heard_too(network, off_us: int) -> None:
+async def test_a_gateway_that_lies_about_time_does_not_date_what_others_received_too(network, off_us: int) -> None:
     device = await network.joined()
     before = network.clock()
 
@@ -52,7 +52,7 @@ async def test_a_gateway_that_lies_about_time_does_not_date_what_others_heard_to
     assert before <= uplink.time_us <= network.clock()
 
 
-async def test_a_join_that_a_liar_heard_first_is_let_in(network) -> None:
+async def test_a_join_that_a_liar_received_first_is_let_in(network) -> None:
     device = await network.device()
 
     await receive_dated(network, device.join(), (LIAR, -HOUR_US), (HONEST, 0))
@@ -60,7 +60,7 @@ async def test_a_join_that_a_liar_heard_first_is_let_in(network) -> None:
     assert device.receive_accept((await network.bridge.next()).transmissions[0].phy_payload).join_nonce == 1
 
 
-async def test_what_a_liar_alone_has_heard_is_stored_and_the_next_frame_is_answered(network) -> None:
+async def test_what_a_liar_alone_has_received_is_stored_and_the_next_frame_is_answered(network) -> None:
     device = await network.joined()
 
     await receive_dated(network, device.uplink(b"lie", confirmed=True), (LIAR, -HOUR_US))

@@ -52,7 +52,7 @@ def test_a_gateway_with_two_antennas_is_asked_once_and_the_best_comes_first() ->
     assert [(heard.gateway_id[0], heard.snr) for heard in ranked] == [(2, 9.0), (1, 3.0)]
 
 
-def test_of_gateways_that_hear_a_device_comfortably_the_least_busy_comes_first() -> None:
+def test_of_gateways_that_receive_a_device_comfortably_the_least_busy_comes_first() -> None:
     # SF7 needs -7.5 dB: 10 dB of margin from 2.5 dB on.
     copies = [reception(1, snr=9.0), reception(2, snr=5.0), reception(3, snr=2.0)]
     busy = {bytes([1]) * 8: 2, bytes([2]) * 8: 1, bytes([3]) * 8: 0}
@@ -104,7 +104,7 @@ def test_a_far_gateway_is_asked_for_the_windows_that_it_can_be_in_time_for() -> 
     assert asked(1_700_001) == []
 
 
-def test_the_gateway_that_is_in_time_for_rx1_is_asked_before_one_that_hears_better() -> None:
+def test_the_gateway_that_is_in_time_for_rx1_is_asked_before_one_that_receives_better() -> None:
     planned = answer(
         None,
         reception(1, snr=12.0, far_us=900_000),
@@ -208,7 +208,7 @@ def test_an_attempt_ends_sent_or_queued_or_failed(attempts: int, status: str, st
     assert (settled.not_before is not None) == (state == "queued")
 
 
-def test_a_refused_row_waits_until_it_fits() -> None:
+def test_a_rejected_row_waits_until_it_fits() -> None:
     fits_at_us = NOW_US + 600_000_000
 
     settled = settlement_of(

@@ -94,7 +94,7 @@ async def test_f_cnt_down_goes_on_after_a_crash(network) -> None:
     opened(device, await network.bridge.next(), 1)
 
 
-async def test_a_refusal_sends_a_new_frame_through_the_next_gateway(network) -> None:
+async def test_a_rejection_sends_a_new_frame_through_the_next_gateway(network) -> None:
     device = await network.joined()
     network.bridge.statuses[GATEWAY_1] = "COLLISION_PACKET"
     downlink_id = await network.enqueue(device)
@@ -109,7 +109,9 @@ async def test_a_refusal_sends_a_new_frame_through_the_next_gateway(network) -> 
     assert (row.f_cnt_down, row.gateway_id) == (1, GATEWAY_2)
 
 
-async def test_while_a_gateway_is_asked_the_next_device_is_answered_by_another_that_hears_it_well(network) -> None:
+async def test_while_a_gateway_is_asked_the_next_device_is_answered_by_another_that_receives_it_well(
+    network,
+) -> None:
     one, two = await network.joined(number=1), await network.joined(number=2)
     busy, asked, answered = bytes([0xBB] * 8), asyncio.Event(), asyncio.Event()
 

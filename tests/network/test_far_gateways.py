@@ -24,7 +24,7 @@ async def test_a_gateway_too_far_for_rx1_is_asked_for_rx2_alone(network) -> None
     assert [t.delay_us for t in request.transmissions] == [2_000_000]
 
 
-async def test_of_two_gateways_the_near_one_answers_in_rx1_though_the_far_one_hears_better(network) -> None:
+async def test_of_two_gateways_the_near_one_answers_in_rx1_though_the_far_one_receives_better(network) -> None:
     device = await network.joined()
 
     await network.receive(device.uplink(confirmed=True), (MOBILE, FIBRE), far_us=FAR)
@@ -63,7 +63,7 @@ async def test_a_join_through_far_gateways_alone_is_given_five_seconds(network) 
     assert commands_of(device, answer.transmissions[0].phy_payload, 0) == ()
 
 
-async def test_a_join_that_a_near_gateway_heard_too_is_given_a_second(network) -> None:
+async def test_a_join_that_a_near_gateway_received_too_is_given_a_second(network) -> None:
     device = await network.device()
 
     await network.receive(device.join(), (MOBILE, FIBRE), far_us=FAR | {FIBRE: 30_000})
@@ -72,7 +72,7 @@ async def test_a_join_that_a_near_gateway_heard_too_is_given_a_second(network) -
     assert accept.rx1_delay == 1
 
 
-async def test_a_device_that_is_heard_through_far_gateways_is_moved_to_five_seconds_and_stays_there(
+async def test_a_device_that_is_received_through_far_gateways_is_moved_to_five_seconds_and_stays_there(
     network,
 ) -> None:
     device = await network.joined()

@@ -16,7 +16,7 @@ def test_a_gateway_may_bring_a_burst_and_then_as_many_as_it_is_given() -> None:
     assert [flood.admits([GATEWAY], NOW + SECOND) for _ in range(3)] == [True, True, False]
 
 
-def test_what_another_gateway_heard_too_is_admitted() -> None:
+def test_what_another_gateway_received_too_is_admitted() -> None:
     flood = JoinFlood(per_s=2, burst=1)
     flood.admits([GATEWAY], NOW)
 
@@ -45,7 +45,7 @@ def test_however_the_clock_jumps_a_gateway_gets_no_more_than_its_burst_and_what_
     assert admitted <= 3 + given_us / SECOND
 
 
-def test_memory_is_bounded(monkeypatch) -> None:
+def test_memory_of_gateways_in_a_join_flood_is_bounded(monkeypatch) -> None:
     monkeypatch.setattr(join_flood, "MAX_GATEWAYS", 3)
     flood = JoinFlood(per_s=1, burst=1)
     for number in range(10):

@@ -80,7 +80,7 @@ async def test_two_joins_of_one_pass_are_judged_one_after_the_other(idle_network
     assert await is_rejected(network, device, "dev_nonce_not_increasing", 9, 1)
 
 
-async def test_refusals_in_a_row_are_counted_and_forgotten_with_the_next_join(network) -> None:
+async def test_rejections_in_a_row_are_counted_and_forgotten_with_the_next_join(network) -> None:
     device = await network.joined()
     for _ in range(3):
         await network.receive(device.join(dev_nonce=1))
@@ -96,7 +96,7 @@ async def test_refusals_in_a_row_are_counted_and_forgotten_with_the_next_join(ne
     assert await network.pool.fetchval("SELECT times FROM frame_refusal") == 3
 
 
-async def test_a_refusal_that_is_not_written_yet_is_forgiven_with_the_next_join(network, monkeypatch) -> None:
+async def test_a_rejection_that_is_not_written_yet_is_forgiven_with_the_next_join(network, monkeypatch) -> None:
     device = await network.joined()
     await network.stop()
     monkeypatch.setattr(rejections, "SAVE_EVERY_S", 3600)
@@ -112,7 +112,7 @@ async def test_a_refusal_that_is_not_written_yet_is_forgiven_with_the_next_join(
     assert await network.pool.fetchval("SELECT times FROM frame_refusal") == 1
 
 
-async def test_a_wrong_mic_that_anybody_can_send_does_not_hide_the_devices_own_refusal(network) -> None:
+async def test_a_wrong_mic_that_anybody_can_send_does_not_hide_the_devices_own_rejection(network) -> None:
     device = await network.joined()
     await network.receive(device.join(dev_nonce=1))
     await network.all_acknowledged()

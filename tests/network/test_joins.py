@@ -38,7 +38,7 @@ async def test_a_join_is_answered_in_rx1_and_opens_a_session_of_its_slot(network
     assert session["first_uplink_at"] is None
 
 
-async def test_a_join_whose_rx1_is_refused_is_answered_in_rx2_with_the_same_accept(network) -> None:
+async def test_a_join_whose_rx1_is_rejected_is_answered_in_rx2_with_the_same_accept(network) -> None:
     device = await network.device()
     network.bridge.statuses[A_GATEWAY] = "COLLISION_PACKET"
 
@@ -74,7 +74,7 @@ async def test_the_first_uplink_of_a_new_session_closes_the_old_one(network) -> 
     assert (old_cipher, old_addr) != (device.cipher, device.dev_addr)
 
 
-async def test_a_used_dev_nonce_is_refused_once_the_session_is_in_use(network) -> None:
+async def test_a_used_dev_nonce_is_rejected_once_the_session_is_in_use(network) -> None:
     device = await network.joined()
     before = joins_counted("dev_nonce_used")
 

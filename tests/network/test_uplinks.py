@@ -28,7 +28,7 @@ def passes_retried() -> float:
     return REGISTRY.get_sample_value("territoire_network_passes_retried_total", {"cause": "database"}) or 0.0
 
 
-async def test_one_frame_heard_by_three_gateways_is_one_uplink(network) -> None:
+async def test_one_frame_received_by_three_gateways_is_one_uplink(network) -> None:
     device = await network.joined()
 
     await network.receive(device.uplink(b"data"), [bytes([0xAA] * 7 + [n]) for n in (1, 2, 3)])
@@ -42,7 +42,7 @@ async def test_one_frame_heard_by_three_gateways_is_one_uplink(network) -> None:
     await network.all_acknowledged()
 
 
-async def test_a_replayed_frame_is_refused(network) -> None:
+async def test_a_replayed_frame_is_rejected(network) -> None:
     device = await network.joined()
     old = device.uplink(b"one")
     await network.receive(old)
@@ -146,7 +146,7 @@ async def test_octets_that_were_quarantined_before_a_crash_come_again_and_stop_n
     assert await network.pool.fetchval("SELECT count(*) FROM observation.quarantine") == 1
 
 
-async def test_a_disabled_device_is_refused_within_seconds(network) -> None:
+async def test_a_disabled_device_is_rejected_within_seconds(network) -> None:
     device = await network.joined()
     before = frames_counted("unconfirmed_data_up", "disabled")
     await network.pool.execute("UPDATE device SET enabled = false WHERE id = $1", device.id)
@@ -186,7 +186,7 @@ async def test_a_database_outage_stops_the_shard_and_loses_nothing(network) -> N
     assert f_cnt_up == 11
 
 
-async def test_a_database_that_refuses_every_pass_stops_the_shard_and_quarantines_nobody(
+async def test_a_database_that_rejects_every_pass_stops_the_shard_and_quarantines_nobody(
     network, database
 ) -> None:
     device = await network.joined()

@@ -196,7 +196,9 @@ async def test_the_api_reads_no_chunk_of_a_hypertable(pool: Pool, database) -> N
     assert not [row["name"] for row in chunks if row["readable"]]
 
 
-async def test_what_was_refused_of_a_device_is_its_owners_whatever_its_subject(pool: Pool, api_pool: Pool) -> None:
+async def test_what_was_rejected_of_a_device_is_its_owners_whatever_its_subject(
+    pool: Pool, api_pool: Pool
+) -> None:
     mine, _ = await plant(pool, "mine")
     theirs, _ = await plant(pool, "theirs")
     my_dev_eui = b"mine".ljust(8, b"\0")

@@ -54,7 +54,7 @@ async def test_what_is_no_key_is_said_to_be_none(api_pool: Pool) -> None:
         await authenticate(api_pool, "Bearer nonsense")
 
 
-async def test_an_unknown_role_is_refused(pool: Pool) -> None:
+async def test_an_unknown_role_is_rejected(pool: Pool) -> None:
     tenant = await create_tenant(pool, "sdef", "SDEF")
 
     with pytest.raises(ValueError, match="unknown roles: emperor"):

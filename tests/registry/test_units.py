@@ -12,7 +12,7 @@ async def test_datastreams_in_the_units_of_the_catalogue_are_right(pool: Pool) -
         assert await require_units(connection) == []
 
 
-async def test_a_unit_that_the_catalogue_changed_is_refused(pool: Pool) -> None:
+async def test_a_unit_that_the_catalogue_changed_is_rejected(pool: Pool) -> None:
     await plant(pool, "mine")
     await pool.execute("UPDATE datastream SET unit = 'K'")
 

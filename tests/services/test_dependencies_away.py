@@ -150,7 +150,7 @@ async def test_a_service_that_waits_ends_at_once_when_it_is_told_to(free_port: i
         ("INSERT INTO schema_migration VALUES (999, '0999_later.sql', 'x')", "installez la version du programme"),
     ],
 )
-async def test_an_older_and_a_newer_program_refuse_the_database(
+async def test_an_older_and_a_newer_program_reject_the_database(
     database, nats_url: str, ledger: str, words: str
 ) -> None:
     connection = await connect(database.admin_url)
@@ -244,7 +244,7 @@ async def _await_bus(url: str) -> None:
         pytest.fail("the bus lets in whoever has a wrong password")
 
 
-async def test_a_bus_that_refuses_the_account_is_waited_for_with_one_line(nats_server: PrivateNats) -> None:
+async def test_a_bus_that_rejects_the_account_is_waited_for_with_one_line(nats_server: PrivateNats) -> None:
     url = nats_server.url.replace(nats_server.password, "faux")
     with capture_logs() as logs:
         await try_for_a_second(_await_bus(url), logs)
@@ -274,7 +274,7 @@ async def test_an_account_that_expires_ends_the_process_which_then_waits() -> No
     assert lost.value.french == f"bus (127.0.0.1:{port}) : le compte ou le mot de passe est refusé"
 
 
-async def test_a_broker_that_refuses_the_account_is_told_once(mosquitto_server: PrivateMosquitto) -> None:
+async def test_a_broker_that_rejects_the_account_is_told_once(mosquitto_server: PrivateMosquitto) -> None:
     url = mosquitto_server.url(BRIDGE).replace(mosquitto_server.accounts[BRIDGE], "faux")
     edge = MqttSession(MqttSettings(mqtt_url=url, mqtt_client_id="test-away"), [])  # pyright: ignore[reportArgumentType]
     with capture_logs() as logs:
@@ -285,7 +285,7 @@ async def test_a_broker_that_refuses_the_account_is_told_once(mosquitto_server: 
     assert "ce compte n'a pas le droit d'entrer" in line["message"]
 
 
-async def test_the_reason_of_a_refused_certificate_is_told(tmp_path: Path) -> None:
+async def test_the_reason_of_a_rejected_certificate_is_told(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     (tmp_path / "other").mkdir()
     stranger = Authority(tmp_path / "other")

@@ -141,7 +141,7 @@ def test_settings_that_do_not_go_together_are_told_all_at_once(tmp_path: Path) -
         "mysql://u:p@h/b",
     ],
 )
-def test_a_wrong_address_of_the_database_is_refused_and_not_shown(address: str) -> None:
+def test_a_wrong_address_of_the_database_is_rejected_and_not_shown(address: str) -> None:
     with pytest.raises(InvalidSettings) as refused:
         read_settings(ServiceSettings, {**ENOUGH, "TERRITOIRE_DATABASE_URL": address})
 

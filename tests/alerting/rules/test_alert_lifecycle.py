@@ -37,7 +37,7 @@ def test_an_alert_that_fires_again_is_the_same_one_once_more() -> None:
     assert (again.workflow, again.occurrences, again.ended_at) == (Workflow.OPEN, 2, None)
 
 
-def test_the_fifth_change_in_six_hours_is_told_as_flapping_then_hourly_in_one_sentence_until_it_is_calm() -> None:
+def test_the_fifth_change_in_six_hours_is_notified_as_flapping_then_summed_up_hourly() -> None:
     life: AlertLifecycle | None = None
     told: list[NotificationEvent | None] = []
     for change in range(8):
@@ -70,7 +70,7 @@ def test_the_fifth_change_in_six_hours_is_told_as_flapping_then_hourly_in_one_se
     assert not life.is_flapping
 
 
-def test_what_is_muted_is_told_when_that_ends_if_it_is_still_so_and_else_not_at_all() -> None:
+def test_a_suppressed_alert_is_notified_when_the_suppression_ends_only_if_it_still_fires() -> None:
     mute = Suppression("silence n° 1", minute(60))
     muted, nothing = begin(None, minute(0), mute)
     still, told = look(muted, minute(60), None, is_firing=True)
@@ -83,7 +83,7 @@ def test_what_is_muted_is_told_when_that_ends_if_it_is_still_so_and_else_not_at_
     assert over.due_at is None
 
 
-def test_whoever_was_told_of_nothing_is_told_of_the_graver_alert_as_of_a_new_one() -> None:
+def test_a_graver_rung_is_notified_as_an_opening_when_no_opening_was_notified() -> None:
     muted, _ = begin(None, minute(0), Suppression("silence n° 1", minute(60)))
     told_late, event = raise_to(muted, None)
 
@@ -111,7 +111,7 @@ steps = st.lists(
 
 
 @given(steps)
-def test_an_end_is_told_to_those_who_were_told_of_the_beginning_and_nothing_is_due_for_ever(  # noqa: C901
+def test_an_end_is_notified_when_the_opening_was_and_leaves_nothing_due(  # noqa: C901
     trace: list[tuple[str, int, bool]],
 ) -> None:
     life: AlertLifecycle | None = None
@@ -157,7 +157,7 @@ def test_an_end_is_told_to_those_who_were_told_of_the_beginning_and_nothing_is_d
     st.lists(st.tuples(st.integers(0, 300), st.integers(1, 600)), max_size=3),
 )
 @example([(1, "change")] * 7, [(0, 6)])
-def test_what_fires_while_nothing_mutes_it_is_known_to_somebody_however_it_came_and_went(
+def test_an_alert_that_fires_without_suppression_is_notified_whatever_came_before(
     trace: list[tuple[int, str]], silences: list[tuple[int, int]]
 ) -> None:
     def suppression_at(at: datetime) -> Suppression | None:

@@ -114,14 +114,16 @@ def test_without_opening_hours_a_place_is_never_closed() -> None:
         (METZ, "2026-06-21T05:30+02:00", "2026-06-21T21:44+02:00"),
     ],
 )
-def test_lamps_burn_from_dusk_to_dawn_and_nobody_judges_at_twilight(place: Place, rises: str, sets: str) -> None:
+def test_lamps_are_expected_on_from_dusk_to_dawn_and_unknown_at_twilight(
+    place: Place, rises: str, sets: str
+) -> None:
     rise, sunset, aside = paris(rises), paris(sets), timedelta(minutes=35)
 
     assert [is_lit(at, place) for at in (rise - aside, rise, rise + aside)] == [True, None, False]
     assert [is_lit(at, place) for at in (sunset - aside, sunset, sunset + aside)] == [False, None, True]
 
 
-def test_a_night_cut_puts_the_lamps_out_and_an_unknown_place_says_nothing() -> None:
+def test_lamps_are_expected_off_in_a_night_cut_and_unknown_without_a_place() -> None:
     cut = Place(48.39, -4.49, night_cut=(23 * 60, 5 * 60))
 
     assert is_lit(paris("2026-11-25T02:00+01:00"), cut) is False
@@ -143,6 +145,6 @@ def test_the_next_duty_is_found_to_the_minute_over_a_long_weekend_and_the_change
     "days",
     [[], [[]] * 6, [[["7h", "8h"]]] + [[]] * 6, [[["18:00", "08:00"]]] + [[]] * 6, [[["08:00"]]] + [[]] * 6],
 )
-def test_what_are_no_opening_hours_are_refused(days: list[list[list[str]]]) -> None:
+def test_what_are_no_opening_hours_are_rejected(days: list[list[list[str]]]) -> None:
     with pytest.raises(MalformedCalendar):
         weekly_of(days)

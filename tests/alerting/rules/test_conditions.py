@@ -118,7 +118,7 @@ DOOR = replace(
 )
 
 
-def test_a_door_that_stays_open_fires_by_the_clock_though_it_says_nothing_more() -> None:
+def test_a_door_left_open_fires_by_the_clock_without_further_readings() -> None:
     rule = replace(DOOR, for_seconds=900)
     opened, nothing = play(rule, [(0, 1)])
     before = evaluate(rule, opened, Due(), minute(14))
@@ -281,6 +281,6 @@ def test_a_gateway_is_down_after_ten_minutes_and_up_after_five_of_being_seen() -
         ({"kind": "range", "clear_value": 80, "clear_upper": 90, "fire_upper": 70}, "plage"),
     ],
 )
-def test_a_rule_that_contradicts_itself_is_refused_in_french(spoil: dict[str, object], why: str) -> None:
+def test_a_rule_that_contradicts_itself_is_rejected_in_french(spoil: dict[str, object], why: str) -> None:
     with pytest.raises(InvalidRule, match=why):
         check_rule(replace(BASE, **spoil))

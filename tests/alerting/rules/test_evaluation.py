@@ -87,14 +87,14 @@ def test_a_bin_alarms_at_its_second_reading_above_75_and_clears_at_60() -> None:
     ]
 
 
-def test_one_reading_above_the_threshold_alarms_nobody() -> None:
+def test_one_reading_above_the_threshold_does_not_fire() -> None:
     conditions, transitions = play(BIN_75, [70, 90, 70, 90, 70])
 
     assert conditions == ["ok", "pending", "ok", "pending", "ok"]
     assert transitions == []
 
 
-def test_an_emptied_bin_is_said_to_be_emptied() -> None:
+def test_an_emptied_bin_resolves_with_the_cause_emptied() -> None:
     _, transitions = play(BIN_75, [80, 85, 20])
 
     assert transitions[-1] == (2, Resolved(minute(20), 20, "emptied"))
@@ -115,7 +115,7 @@ def test_co2_must_stay_high_for_half_an_hour_of_the_devices_own_time() -> None:
     assert transitions[0][1] == Opened(minute(30), minute(0), 850)
 
 
-def test_an_old_observation_moves_the_condition_and_the_next_recent_one_tells() -> None:
+def test_an_old_observation_changes_the_condition_and_the_next_recent_one_notifies() -> None:
     now = minute(600)
     state, silent_1 = evaluate(BIN_75, None, Observation(minute(0), 80), now)
     state, silent_2 = evaluate(BIN_75, state, Observation(minute(10), 80), now)
@@ -155,7 +155,7 @@ def test_silence_makes_a_firing_condition_unknown_and_resolves_nothing() -> None
     assert resolved == Resolved(minute(200), 30, "cleared")
 
 
-def test_a_silent_device_alarms_once_and_resolves_when_it_is_heard() -> None:
+def test_a_silent_device_alarms_once_and_resolves_when_it_is_received() -> None:
     silent, opened = evaluate(SILENT, None, Missed(minute(90)), minute(91))
     still, nothing = evaluate(SILENT, silent, Missed(minute(190)), minute(191))
     heard, resolved = evaluate(SILENT, still, Observation(minute(200), 0), minute(200))
@@ -300,7 +300,7 @@ def test_whatever_happens_alerts_open_rise_and_end_in_turn_and_missing_data_ends
 
 
 @given(any_rules, any_events)
-def test_what_is_replayed_alarms_nobody(rule: Rule, trace: list[float | str]) -> None:
+def test_a_replayed_observation_notifies_nobody(rule: Rule, trace: list[float | str]) -> None:
     state: RuleState | None = None
     for index, what in enumerate(trace):
         at = minute(index)

@@ -40,7 +40,7 @@ CABINET = Place(48.39, -4.49, rated_power_w=2000)
         ("day_on", "Armoire 1", alert_scenario._unless_down(alert_scenario._power), 1, CABINET, ("warning",)),
     ],
 )
-def test_a_trial_tells_what_was_told(
+def test_a_backtest_gives_the_notifications_that_were_sent(
     name: str, asset: str, script: Script, interval_h: int, place: Place, severities: tuple[str, ...]
 ) -> None:
     values = [Observation(at, value) for at in alert_scenario.hours() if (value := script(at)) is not None]
@@ -56,7 +56,7 @@ def test_a_trial_tells_what_was_told(
     assert [(one.event.removeprefix("alert."), one.severity) for one in told] == expected
 
 
-def test_a_silent_device_is_told_of_in_a_trial_too() -> None:
+def test_a_device_without_data_is_in_a_backtest_too() -> None:
     signs = [Observation(at, 0.0) for at in alert_scenario.hours() if alert_scenario._bin(at) is not None]
 
     told = replay(RULES["device_silent"], Place(), timedelta(hours=6), {1: signs}, END)

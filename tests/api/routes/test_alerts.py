@@ -54,13 +54,13 @@ async def test_a_rule_is_changed_in_part(client) -> None:
 @pytest.mark.parametrize(
     "spoil", [{"severity": "dire"}, {"message": ""}, {"for_readings": 0}, {"fire_value": "x"}]
 )
-async def test_a_wrong_change_of_a_rule_is_refused(client, spoil) -> None:
+async def test_a_wrong_change_of_a_rule_is_rejected(client, spoil) -> None:
     rule = (await client.get("/v1/alert-rules")).json()["items"][0]
 
     assert (await client.patch(f"/v1/alert-rules/{rule['id']}", json=spoil)).status_code == 422
 
 
-async def test_a_rule_that_would_end_where_it_has_not_begun_is_refused_and_stays_as_it_is(client) -> None:
+async def test_a_rule_that_would_end_where_it_has_not_begun_is_rejected_and_stays_as_it_is(client) -> None:
     rules = {rule["name"]: rule for rule in (await client.get("/v1/alert-rules")).json()["items"]}
     path = f"/v1/alert-rules/{rules['bin_75']['id']}"
 
@@ -141,7 +141,7 @@ async def test_a_rule_is_tried_on_thirty_days_and_nothing_is_made_of_it(
     assert await pool.fetchval("SELECT count(*) FROM alert") == 0
 
 
-async def test_a_rule_about_losses_is_tried_on_the_frames_that_were_heard(client, registry, pool) -> None:
+async def test_a_rule_about_losses_is_tried_on_the_frames_that_were_received(client, registry, pool) -> None:
     asset = await registry.asset(name="Borne 7")
     await registry.device(asset_id=asset["id"])
     device_id = await pool.fetchval("SELECT id FROM device")
@@ -171,7 +171,7 @@ async def test_a_rule_about_losses_is_tried_on_the_frames_that_were_heard(client
     assert f"({len(frames)} trames de 1 flux)" in trial["summary"]
 
 
-async def test_what_somebody_typed_ends_no_silence_in_a_trial(client, registry, observations) -> None:
+async def test_a_manual_reading_ends_no_missing_data_in_a_backtest(client, registry, observations) -> None:
     asset = await registry.asset()
     device = await registry.device(asset_id=asset["id"])
     stream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
@@ -211,7 +211,7 @@ async def test_a_syndicat_tries_no_rule_of_a_member_by_opening_hours_that_it_can
         ({"kind": "threshold", "quantity": "co2"}, "`fire_value`"),
     ],
 )
-async def test_what_a_rule_would_not_heed_or_lacks_is_refused_with_what_to_do(client, spoil, why) -> None:
+async def test_what_a_rule_would_not_heed_or_lacks_is_rejected_with_what_to_do(client, spoil, why) -> None:
     refused = await client.post("/v1/alert-rules", json={"name": "x", "severity": "major", "message": "m"} | spoil)
 
     assert refused.status_code == 422

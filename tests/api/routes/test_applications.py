@@ -53,7 +53,7 @@ async def test_a_connection_out_of_the_operators_network_is_the_operators_to_ope
         {"secret": ""},
     ],
 )
-async def test_what_cannot_work_is_refused_and_leaves_nothing(client, wrong: dict[str, Any]) -> None:
+async def test_what_cannot_work_is_rejected_and_leaves_nothing(client, wrong: dict[str, Any]) -> None:
     refused = await client.post("/v1/applications", json=PARTNER | wrong)
 
     assert refused.status_code == 422

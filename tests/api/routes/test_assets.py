@@ -30,7 +30,7 @@ async def test_an_asset_is_created_read_changed_and_listed(client, registry) -> 
         ({"note": "x" * 40_000}, "json_too_long"),
     ],
 )
-async def test_attributes_that_cannot_be_used_are_refused(client, attributes, code) -> None:
+async def test_attributes_that_cannot_be_used_are_rejected(client, attributes, code) -> None:
     body = {"kind": "glass_container", "name": "Borne", "attributes": attributes}
 
     answer = await client.post("/v1/assets", json=body)

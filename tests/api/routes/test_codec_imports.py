@@ -54,7 +54,9 @@ async def test_a_codec_and_its_models_are_imported_once(client: httpx.AsyncClien
     assert profile["mapping"] == MAPPING
 
 
-async def test_a_trial_says_the_same_and_writes_nothing(client: httpx.AsyncClient, pool: Pool) -> None:
+async def test_a_dry_run_of_an_import_answers_the_same_and_writes_nothing(
+    client: httpx.AsyncClient, pool: Pool
+) -> None:
     tried = await imported(client, dry_run=True)
 
     assert (tried["outcome"], tried["version"], tried["version_id"]) == ("created", 1, None)
@@ -83,7 +85,7 @@ async def test_only_the_operator_imports_for_all(client: httpx.AsyncClient, app:
         ({"profiles": [{"name": "x", "vendor": "x", "model": "x", "mapping": [{"path": "a"}]}]}, "règle 1"),
     ],
 )
-async def test_what_cannot_be_used_is_refused_with_the_reason(
+async def test_what_cannot_be_used_is_rejected_with_the_reason(
     client: httpx.AsyncClient, fields: dict[str, Any], said: str
 ) -> None:
     answer = await client.post("/v1/codec-imports", json=body(**fields))

@@ -344,7 +344,7 @@ async def test_a_codec_that_switches_asks_for_the_capability(client, registry) -
         [{"path": "t"}],
     ],
 )
-async def test_a_mapping_that_means_nothing_is_refused_in_french(client, registry, rules: list[Any]) -> None:
+async def test_a_mapping_that_means_nothing_is_rejected_in_french(client, registry, rules: list[Any]) -> None:
     made = await version(client, (await codec(client))["id"])
     profile = await registry.profile()
 

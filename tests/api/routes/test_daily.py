@@ -91,7 +91,7 @@ async def test_an_index_has_no_mean_and_another_tenants_datastream_no_days(
         ("days-above", {"from": "1999-06-01T00:00:00Z", "threshold": "75"}),
     ],
 )
-async def test_what_cannot_be_answered_is_refused(client, path: str, query: dict) -> None:
+async def test_what_cannot_be_answered_is_rejected(client, path: str, query: dict) -> None:
     answer = await client.get(f"/v1/measurements/{path}", params=query)
 
     assert answer.status_code == 422

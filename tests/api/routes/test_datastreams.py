@@ -92,7 +92,7 @@ async def test_a_flag_is_shown_by_name_and_a_time_in_utc(client, served, observa
         {"order": "sideways"},
     ],
 )
-async def test_a_range_that_cannot_be_answered_is_refused(client, served, observations, query) -> None:
+async def test_a_range_that_cannot_be_answered_is_rejected(client, served, observations, query) -> None:
     asset, device = served
     datastream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
 
@@ -181,7 +181,7 @@ async def test_an_index_without_a_past_counts_from_its_first_reading(client, ser
     assert [item["difference"] for item in days.json()["items"]] == [2]
 
 
-async def test_an_unknown_time_zone_is_refused(client, served, observations) -> None:
+async def test_an_unknown_time_zone_is_rejected(client, served, observations) -> None:
     asset, device = served
     datastream = await observations.datastream(device["dev_eui"], asset["id"], "water_volume", "L")
 

@@ -107,7 +107,9 @@ async def test_the_default_key_of_a_profile_that_all_have_is_each_tenants_own(
 
 
 @pytest.mark.parametrize("wrong", ["", KEY[:-2], KEY + "00", "z" * 32, KEY[:16], " ".join(KEY)])
-async def test_a_key_of_a_wrong_length_is_refused_in_french_and_not_repeated(client, registry, wrong: str) -> None:
+async def test_a_key_of_a_wrong_length_is_rejected_in_french_and_not_repeated(
+    client, registry, wrong: str
+) -> None:
     profile = await registry.profile(codec="oms.wmbus")
     device = await registry.device(profile)
 

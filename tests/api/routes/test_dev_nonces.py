@@ -43,7 +43,7 @@ async def nonces_left(pool: Pool, device: dict[str, Any]) -> int:
     )
 
 
-async def test_a_device_that_is_refused_says_why_with_its_highest_dev_nonce_and_what_to_do(
+async def test_a_device_that_is_rejected_says_why_with_its_highest_dev_nonce_and_what_to_do(
     client, registry, pool: Pool
 ) -> None:
     device = await registry.device(await registry.profile(mac_version="1.0.4"))
@@ -72,14 +72,14 @@ async def test_a_device_that_is_refused_says_why_with_its_highest_dev_nonce_and_
         ("something_new", "exploitant"),
     ],
 )
-async def test_every_refusal_says_what_to_do(client, registry, pool: Pool, reason: str, advice: str) -> None:
+async def test_every_rejection_says_what_to_do(client, registry, pool: Pool, reason: str, advice: str) -> None:
     device = await registry.device()
     await insert_rejection(pool, device, reason)
 
     assert advice in (await join_of(client, device))["advice"]
 
 
-async def test_a_device_that_never_asked_and_one_that_was_let_in_are_told_apart(
+async def test_a_device_that_never_joined_and_one_that_was_accepted_get_different_advice(
     client, registry, pool: Pool
 ) -> None:
     silent, joined = await registry.device(), await registry.device()
@@ -89,7 +89,7 @@ async def test_a_device_that_never_asked_and_one_that_was_let_in_are_told_apart(
     assert (await join_of(client, joined))["advice"].startswith("L'activation est acceptée")
 
 
-async def test_a_device_that_was_heard_since_needs_nothing(client, registry, pool: Pool) -> None:
+async def test_a_device_that_was_received_since_needs_nothing(client, registry, pool: Pool) -> None:
     device = await registry.device()
     await insert_rejection(pool, device, "dev_nonce_used")
     await pool.execute(
@@ -111,7 +111,7 @@ async def test_an_abp_device_has_no_joins(client, registry) -> None:
     assert flushed.status_code == 409
 
 
-async def test_flushing_one_device_forgets_its_nonces_and_its_refusal_but_no_join_nonce_audited(
+async def test_flushing_one_device_forgets_its_nonces_and_its_rejection_but_no_join_nonce_audited(
     client, registry, pool: Pool
 ) -> None:
     device, other = await registry.device(), await registry.device()
@@ -168,7 +168,7 @@ async def test_anothers_device_is_neither_flushed_nor_diagnosed(
     assert [await nonces_left(pool, device) for device in (own, others)] == [1, 1]
 
 
-async def test_the_doors_let_nobody_through_to_another_tenant(
+async def test_the_definer_functions_reach_no_other_tenant(
     registry, other_registry, tenancy, pool: Pool, api_pool: Pool
 ) -> None:
     others = await device_id(pool, await other_registry.device())

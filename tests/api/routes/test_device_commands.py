@@ -77,7 +77,7 @@ async def test_a_command_is_shown_first_and_sent_when_asked(client, registry, po
         ({"minutes": 210}, 422, "l'encodeur du fabricant refuse : durée trop longue"),
     ],
 )
-async def test_what_a_command_refuses_is_said_in_french_and_not_sent(
+async def test_what_a_command_rejects_is_said_in_french_and_not_sent(
     client, registry, pool: Pool, parameters: dict[str, Any], status: int, message: str
 ) -> None:
     path = await valve(client, registry, VALVE)

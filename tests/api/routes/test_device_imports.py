@@ -121,7 +121,7 @@ async def test_a_dry_run_says_the_same_and_writes_nothing(client, registry, pool
     assert await pool.fetchval("SELECT count(*) FROM audit") == lines
 
 
-async def test_what_is_refused_costs_itself_alone(client, registry, other_registry, pool: Pool) -> None:
+async def test_what_is_rejected_costs_itself_alone(client, registry, other_registry, pool: Pool) -> None:
     theirs, profile = await other_registry.device(), await registry.profile()
     before = await pool.fetchrow("SELECT * FROM device")
 
@@ -251,7 +251,7 @@ async def test_keys_are_shown_to_nobody_without_the_requests_own_key_a_second_ti
     assert await pool.fetchval("SELECT count(*) FROM audit WHERE action = 'export_keys'") == 0
 
 
-async def test_keys_of_others_are_refused_also_where_their_device_is_seen(
+async def test_keys_of_others_are_rejected_also_where_their_device_is_seen(
     client, registry, tenancy, other_client, other_tenancy, pool: Pool
 ) -> None:
     theirs = await registry.device(asset_id=(await registry.asset())["id"])

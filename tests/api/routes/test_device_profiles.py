@@ -21,7 +21,7 @@ async def test_a_profile_is_created_changed_and_listed(client, registry) -> None
     assert listed.json()["items"] == [expected]
 
 
-async def test_an_unknown_codec_is_refused_with_those_that_are_known(client, registry) -> None:
+async def test_an_unknown_codec_is_rejected_with_those_that_are_known(client, registry) -> None:
     profile = await registry.profile()
     body = {"name": "x", "vendor": "v", "model": "m", "codec": "acme.nothing"}
 
@@ -49,7 +49,7 @@ async def test_a_profile_that_is_offered_to_all_is_read_and_not_changed(client, 
 
 
 @pytest.mark.parametrize("options", [{"key": "00" * 16}, {"keys": {"12345678": "00" * 16}, "medium": "heat"}])
-async def test_a_key_among_a_codecs_settings_is_refused_with_where_it_goes(
+async def test_a_key_among_a_codecs_settings_is_rejected_with_where_it_goes(
     client, registry, pool: Pool, options: dict[str, Any]
 ) -> None:
     profile = await registry.profile(codec="oms.wmbus", codec_options={"medium": "heat"})

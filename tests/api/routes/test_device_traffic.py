@@ -10,7 +10,7 @@ from core.runtime.postgres import Pool
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-async def test_uplinks_name_who_heard_them_when_that_is_ours(
+async def test_uplinks_name_who_received_them_when_that_is_ours(
     client, registry, other_registry, observations
 ) -> None:
     device = await registry.device()
@@ -45,7 +45,7 @@ async def test_pages_of_uplinks_leave_nothing_out_also_at_one_instant(client, re
 
 
 @pytest.mark.parametrize("cursor", ["x", "12", "12.zz", "99999999999999999999.00", "."])
-async def test_a_foreign_cursor_is_refused(client, registry, cursor) -> None:
+async def test_a_foreign_cursor_is_rejected(client, registry, cursor) -> None:
     device = await registry.device()
 
     answer = await client.get(f"/v1/devices/{device['dev_eui']}/uplinks", params={"cursor": cursor})
@@ -99,7 +99,7 @@ async def test_a_raw_downlink_waits_in_its_row_and_its_owner_is_nudged(client, r
         {"not_after": "2199-01-01T00:00:00Z"},
     ],
 )
-async def test_a_wrong_downlink_is_refused(client, registry, spoil) -> None:
+async def test_a_wrong_downlink_is_rejected(client, registry, spoil) -> None:
     device = await registry.device()
 
     answer = await client.post(
@@ -109,7 +109,7 @@ async def test_a_wrong_downlink_is_refused(client, registry, spoil) -> None:
     assert answer.status_code == 422
 
 
-async def test_a_disabled_device_is_told_nothing(client, registry) -> None:
+async def test_a_disabled_device_gets_no_downlink(client, registry) -> None:
     device = await registry.device()
     await client.patch(f"/v1/devices/{device['dev_eui']}", json={"enabled": False})
 
@@ -152,7 +152,7 @@ async def test_a_manager_cannot_make_a_cabinet_look_like_a_sensor_in_order_to_co
     assert by_lighting.status_code == 200
 
 
-async def test_an_off_without_an_end_is_refused_as_a_raw_message_too(client, registry) -> None:
+async def test_an_off_without_an_end_is_rejected_as_a_raw_message_too(client, registry) -> None:
     profile = await registry.profile(codec="watteco.triphaso", device_class="C")
     device = await registry.device(profile)
     path = f"/v1/devices/{device['dev_eui']}/downlinks"

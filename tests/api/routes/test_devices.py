@@ -94,7 +94,7 @@ async def test_a_session_opens_through_its_door_for_the_tenants_own_abp_devices_
         ({"device_profile_id": 2**40}, "body.device_profile_id"),
     ],
 )
-async def test_a_wrong_device_is_refused_with_the_field_and_without_its_key(
+async def test_a_wrong_device_is_rejected_with_the_field_and_without_its_key(
     client, registry, spoil, field
 ) -> None:
     body = otaa(await registry.profile()) | spoil
@@ -152,7 +152,7 @@ async def test_a_device_without_history_is_removed_also_from_its_asset(client, r
     assert (await client.get(f"/v1/assets/{asset['id']}")).json()["devices"] == []
 
 
-async def test_a_device_that_was_heard_is_disabled_rather_than_removed(client, registry, observations) -> None:
+async def test_a_device_that_was_received_is_disabled_rather_than_removed(client, registry, observations) -> None:
     device = await registry.device()
     await observations.datastream(device["dev_eui"], None, "battery_level", "%")
 

@@ -190,7 +190,7 @@ async def test_a_secret_is_changed_while_the_partner_goes_on(client, other_clien
     assert "secret" not in shown
 
 
-async def test_what_is_not_signed_by_the_source_now_is_refused(client, other_client, source, post: Post) -> None:
+async def test_what_is_not_signed_by_the_source_now_is_rejected(client, other_client, source, post: Post) -> None:
     other = (await other_client.post("/v1/event-sources", json={"name": "Autre"})).json()
     now = datetime.now(UTC)
     answers = [
@@ -223,7 +223,7 @@ async def test_what_is_not_signed_by_the_source_now_is_refused(client, other_cli
         },
     ],
 )
-async def test_odd_headers_are_refused(app: FastAPI, source, headers: dict[str, str]) -> None:
+async def test_odd_headers_are_rejected(app: FastAPI, source, headers: dict[str, str]) -> None:
     async with client_of(app, None) as partner:
         answer = await partner.post(f"/v1/partner-events/{source['id']}", json=RAISED, headers=headers)
 
@@ -243,7 +243,7 @@ async def test_odd_headers_are_refused(app: FastAPI, source, headers: dict[str, 
         (json.dumps(RAISED).encode() + b" " * 20_000, 413),
     ],
 )
-async def test_what_is_signed_and_makes_no_sense_is_refused(client, post: Post, event: Any, status: int) -> None:
+async def test_what_is_signed_and_makes_no_sense_is_rejected(client, post: Post, event: Any, status: int) -> None:
     answer = await post(event)
 
     assert (answer.status_code, await alerts(client)) == (status, [])

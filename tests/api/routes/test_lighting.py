@@ -44,7 +44,7 @@ async def test_a_command_is_queued_with_its_downlink_and_its_owner_is_nudged(
         ({"action": "on", "off_until": "2199-01-01T00:00:00Z"}, "ne s'applique pas à un allumage"),
     ],
 )
-async def test_a_refused_command_says_why_in_french(client, registry, body, why) -> None:
+async def test_a_rejected_command_says_why_in_french(client, registry, body, why) -> None:
     cabinet = await registry.cabinet()
 
     answer = await client.post(PATH, json={"asset_id": cabinet["id"]} | body)
@@ -53,7 +53,7 @@ async def test_a_refused_command_says_why_in_french(client, registry, body, why)
     assert why in answer.json()["detail"]
 
 
-async def test_a_cabinet_that_nothing_switches_is_refused(client, registry) -> None:
+async def test_a_cabinet_that_nothing_switches_is_rejected(client, registry) -> None:
     asset = await registry.asset(kind="lighting_cabinet")
 
     answer = await client.post(PATH, json={"asset_id": asset["id"], "action": "on"})

@@ -75,7 +75,7 @@ async def test_a_connection_out_of_the_operators_network_is_the_operators_to_ope
         {"kind": "thingpark", "downlink_url": "https://a", "downlink_user": "a", "secret": "not hexadecimal"},
     ],
 )
-async def test_what_does_not_fit_the_kind_is_refused(client, wrong: dict[str, Any]) -> None:
+async def test_what_does_not_fit_the_kind_is_rejected(client, wrong: dict[str, Any]) -> None:
     answer = await client.post("/v1/lns-sources", json={"name": "source"} | wrong)
 
     assert answer.status_code == 422

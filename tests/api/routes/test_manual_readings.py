@@ -66,7 +66,7 @@ async def test_an_older_reading_leaves_the_last_value_and_one_that_exists_is_not
     assert await pool.fetchval("SELECT value FROM observation.measurement WHERE time = $1", NOW) == 80
 
 
-async def test_what_is_implausible_is_flagged_and_what_is_out_of_time_is_refused(client, stream: int) -> None:
+async def test_what_is_implausible_is_flagged_and_what_is_out_of_time_is_rejected(client, stream: int) -> None:
     path = f"/v1/datastreams/{stream}/manual-readings"
 
     odd = await client.post(path, json={"time": NOW.isoformat(), "value": 400})

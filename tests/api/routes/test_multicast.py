@@ -83,7 +83,9 @@ async def test_a_message_waits_in_its_row_and_its_owner_is_nudged(client, regist
     assert (await client.get(f"{PATH}/{group['id']}/messages")).json()["items"] == [answer.json()]
 
 
-async def test_who_may_not_switch_lights_can_neither_group_nor_tell_them(client, client_with, registry) -> None:
+async def test_a_key_without_lighting_rights_can_neither_group_nor_command_lights(
+    client, client_with, registry
+) -> None:
     group = await created(client)
     cabinet = (await registry.device(await registry.cabinet_profile()))["dev_eui"]
     path = f"{PATH}/{group['id']}"
@@ -104,7 +106,7 @@ async def test_who_may_not_switch_lights_can_neither_group_nor_tell_them(client,
     ("field", "value"),
     [("frequency", 868_650_000), ("frequency", 869_525_050), ("data_rate", 6), ("repeats", 0), ("f_cnt", 2**32)],
 )
-async def test_what_no_member_could_hear_is_refused(client, field: str, value: int) -> None:
+async def test_what_no_member_could_receive_is_rejected(client, field: str, value: int) -> None:
     answer = await client.post(PATH, json=GROUP | {field: value})
 
     assert answer.status_code == 422

@@ -142,7 +142,7 @@ async def test_redecodes_are_listed_the_last_first_in_pages(client, registry) ->
         ({"from": "2100-01-01T00:00:00Z"}, "la période est vide"),
     ],
 )
-async def test_what_cannot_be_done_is_refused_in_french(client, body: dict[str, Any], message: str) -> None:
+async def test_what_cannot_be_done_is_rejected_in_french(client, body: dict[str, Any], message: str) -> None:
     answer = await client.post("/v1/redecodes", json=body)
 
     assert answer.status_code == 422
@@ -156,7 +156,7 @@ async def test_what_cannot_be_done_is_refused_in_french(client, body: dict[str, 
         ({"codec_version_id": 999_999}, "pas de version 999999"),
     ],
 )
-async def test_a_codec_that_does_not_exist_is_refused(client, registry, given, message: str) -> None:
+async def test_a_codec_that_does_not_exist_is_rejected(client, registry, given, message: str) -> None:
     device = await registry.device()
 
     answer = await client.post("/v1/redecodes", json={"dev_eui": device["dev_eui"], **given})
@@ -164,7 +164,7 @@ async def test_a_codec_that_does_not_exist_is_refused(client, registry, given, m
     assert (answer.status_code, message in answer.text) == (422, True)
 
 
-async def test_a_suspended_version_is_refused(client, registry, pool: Pool, tenancy) -> None:
+async def test_a_suspended_version_is_rejected(client, registry, pool: Pool, tenancy) -> None:
     device = await registry.device()
     codec = await pool.fetchval("INSERT INTO codec (tenant_id, name) VALUES ($1, 'x') RETURNING id", tenancy.id)
     version = await pool.fetchval(

@@ -16,7 +16,7 @@ async def id_of(pool: Pool, device) -> int:
     return await pool.fetchval("SELECT id FROM device WHERE dev_eui = $1", bytes.fromhex(device["dev_eui"]))
 
 
-async def test_a_devices_refusals_are_listed_with_what_they_mean_the_last_first(
+async def test_a_devices_rejections_are_listed_with_what_they_mean_the_last_first(
     client, registry, pool: Pool
 ) -> None:
     device = await registry.device()
@@ -42,7 +42,7 @@ async def test_a_devices_refusals_are_listed_with_what_they_mean_the_last_first(
     assert (mic["dev_eui"], mic["dev_addr"], mic["reason"]) == (device["dev_eui"], None, "mic")
 
 
-async def test_what_was_refused_before_the_device_was_registered_is_shown_to_its_owner(
+async def test_what_was_rejected_before_the_device_was_registered_is_shown_to_its_owner(
     client, registry, pool: Pool
 ) -> None:
     dev_eui = "70b3d57ed0009999"
@@ -54,7 +54,7 @@ async def test_what_was_refused_before_the_device_was_registered_is_shown_to_its
     assert [item["reason"] for item in items] == ["unknown_device"]
 
 
-async def test_refusals_of_anothers_device_are_seen_by_nobody_else(
+async def test_rejections_of_anothers_device_are_seen_by_nobody_else(
     client, other_registry, pool: Pool, api_pool: Pool
 ) -> None:
     device = await other_registry.device()

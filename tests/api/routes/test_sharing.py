@@ -262,7 +262,7 @@ async def test_the_owner_reads_who_sees_an_asset(client, other_tenancy, school) 
         ({"everything": True, "data_from": "2026-01-02T00:00:00Z", "data_to": "2026-01-01T00:00:00Z"}, 422),
     ],
 )
-async def test_a_grant_that_makes_no_sense_is_refused(client, other_tenancy, fields, status) -> None:
+async def test_a_grant_that_makes_no_sense_is_rejected(client, other_tenancy, fields, status) -> None:
     answer = await client.post("/v1/grants", json={"tenant": "autre", **fields})
 
     assert answer.status_code == status
@@ -335,7 +335,7 @@ async def test_an_asset_goes_to_another_tenant_and_its_history_stays(
     assert await days_of_uplinks(client, school["dev_eui"]) == 3
 
 
-async def test_a_datastream_that_is_made_by_who_has_not_heard_belongs_to_the_new_owner(
+async def test_a_datastream_that_is_made_by_who_has_not_received_belongs_to_the_new_owner(
     client, other_client, other_tenancy, tenancy, school, pool: Pool
 ) -> None:
     await transfer(client, school, "goes_along")

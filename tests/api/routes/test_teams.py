@@ -18,7 +18,7 @@ async def test_a_team_is_made_changed_and_removed(client) -> None:
     assert (removed.status_code, (await client.get(path)).status_code) == (204, 404)
 
 
-async def test_hours_that_cannot_be_are_refused(client) -> None:
+async def test_hours_that_cannot_be_are_rejected(client) -> None:
     half = await client.post(PATH, json={"name": "a", "quiet_from": "20:00"})
     zoned = await client.post(PATH, json=VOIRIE | {"quiet_from": "20:00Z"})
     await client.post(PATH, json=VOIRIE)
@@ -27,7 +27,7 @@ async def test_hours_that_cannot_be_are_refused(client) -> None:
     assert (half.status_code, zoned.status_code, twice.status_code) == (422, 422, 409)
 
 
-async def test_contacts_are_told_by_mail_or_by_webhook(client, pool: Pool) -> None:
+async def test_contacts_are_notified_by_mail_or_by_webhook(client, pool: Pool) -> None:
     path = f"{PATH}/{(await client.post(PATH, json=VOIRIE)).json()['id']}/contacts"
     endpoint = (
         await client.post("/v1/webhook-endpoints", json={"url": "https://a.example", "form": "chat"})

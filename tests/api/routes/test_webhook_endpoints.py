@@ -34,7 +34,7 @@ async def test_an_endpoint_is_suspended_resumed_and_removed(client) -> None:
     assert (await client.get(path)).status_code == 404
 
 
-async def test_an_address_that_cannot_be_used_is_refused_in_french(client) -> None:
+async def test_an_address_that_cannot_be_used_is_rejected_in_french(client) -> None:
     answer = await client.post(PATH, json={"url": "ftp://si.example.fr/t"})
 
     assert answer.status_code == 422

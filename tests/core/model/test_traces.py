@@ -32,9 +32,7 @@ def test_what_has_no_trace_is_never_traced(ratio: float) -> None:
 
 
 @given(st.binary(min_size=16, max_size=16), st.floats(0, 1), st.floats(0, 1))
-def test_whoever_follows_less_follows_nothing_that_the_other_does_not(
-    trace_id: bytes, one: float, other: float
-) -> None:
+def test_a_lower_trace_ratio_traces_a_subset_of_a_higher_one(trace_id: bytes, one: float, other: float) -> None:
     less, more = sorted((one, other))
 
     assert not trace_id < limit_of(less) or trace_id < limit_of(more)

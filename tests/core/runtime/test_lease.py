@@ -44,7 +44,7 @@ class LatePool:
         return answer
 
 
-async def test_a_held_shard_is_refused_to_another_replica(pool: Pool) -> None:
+async def test_a_held_shard_is_rejected_to_another_replica(pool: Pool) -> None:
     first = await take_lease(pool, "network", 0, "a")
     second = await take_lease(pool, "network", 0, "b")
 
@@ -197,7 +197,7 @@ async def test_a_take_over_waits_for_a_transaction_that_fences_several_shards(po
     assert taken is not None
 
 
-async def test_whatever_is_under_way_is_refused_from_the_moment_that_a_lease_is_let_go(pool: Pool) -> None:
+async def test_whatever_is_under_way_is_rejected_from_the_moment_that_a_lease_is_let_go(pool: Pool) -> None:
     lease = await take_lease(pool, "network", 0, "a")
     assert lease is not None
     lease.check()

@@ -113,7 +113,7 @@ async def test_a_publish_says_whether_anybody_listens(mqtt_url: str, gateway_mqt
     assert (before, during) == (False, True)
 
 
-async def test_a_publish_that_the_access_rules_forbid_is_refused(mqtt_url: str) -> None:
+async def test_a_publish_that_the_access_rules_forbid_is_rejected(mqtt_url: str) -> None:
     async with session(mqtt_url) as edge:
         await edge.connected()
 
@@ -202,7 +202,7 @@ async def test_a_restarted_broker_gives_what_was_held_again_and_a_killed_one_is_
         await process.wait()
 
 
-async def test_a_refused_subscription_is_an_error_and_not_a_connection() -> None:
+async def test_a_rejected_subscription_is_an_error_and_not_a_connection() -> None:
     async def reject(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(200)  # CONNECT
         writer.write(bytes.fromhex("2003000000"))  # CONNACK, accepted.
@@ -221,7 +221,7 @@ async def test_a_refused_subscription_is_an_error_and_not_a_connection() -> None
 
 
 @pytest.mark.parametrize("url", ["http://host", "mqtt://", "1883"])
-def test_refuses_an_address_that_is_not_mqtt(url: str) -> None:
+def test_rejects_an_address_that_is_not_mqtt(url: str) -> None:
     with pytest.raises(ValueError, match="mqtt://"):
         Broker.from_url(url)
 

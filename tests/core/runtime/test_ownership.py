@@ -357,7 +357,7 @@ async def test_a_service_that_fails_leaves_a_crash_and_one_that_is_told_to_stop_
     assert (failed, crashes, released) == (True, 1, True)
 
 
-async def test_letting_go_while_the_database_cannot_be_told_is_no_crash(
+async def test_letting_go_while_the_database_is_away_is_no_crash(
     pool: Pool, nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.runtime.ownership.RETRY_EVERY_S", 0.01)

@@ -20,7 +20,7 @@ def test_all_shares_together_are_all_shards_and_none_is_more_than_the_ceiling(
     assert max(shares) <= math.ceil(shards / len(names))
 
 
-async def test_a_replica_hears_of_the_others_until_they_withdraw_or_are_silent(pool: Pool) -> None:
+async def test_a_replica_receives_of_the_others_until_they_withdraw_or_are_silent(pool: Pool) -> None:
     alone = await announce(pool, "ingest", "a")
     await announce(pool, "network", "c")
     second = await announce(pool, "ingest", "b")

@@ -67,7 +67,7 @@ def test_a_librarys_flood_is_limited_by_where_it_comes_from(output: StringIO, cl
     assert told[-1]["event"] == "connection 2 is gone"
 
 
-async def test_what_was_left_out_of_an_event_that_stopped_is_told_once(output: StringIO, clock: Clock) -> None:
+async def test_left_out_lines_of_an_event_that_stopped_are_summed_up_once(output: StringIO, clock: Clock) -> None:
     log = structlog.get_logger()
     for _ in range(30):
         log.error("disk_full")
@@ -79,7 +79,7 @@ async def test_what_was_left_out_of_an_event_that_stopped_is_told_once(output: S
     assert (early, late, again) == ([], [("error disk_full", 10)], [])
 
 
-def test_memory_is_bounded_whatever_is_said(clock: Clock) -> None:
+def test_memory_of_repeated_lines_is_bounded(clock: Clock) -> None:
     repeats = Repeats(clock)
 
     for number in range(5_000):

@@ -231,7 +231,7 @@ def test_says_a_command_as_the_manuals_do(
     assert encode(command, parameters) == EncodedCommand(1, bytes.fromhex(octets))
 
 
-def test_refuses_a_sampling_that_the_device_cannot_count() -> None:
+def test_rejects_a_sampling_that_the_device_cannot_count() -> None:
     encode = CODECS["adeunis.comfort"].encode
     assert encode is not None
     with pytest.raises(UnsupportedCommand, match="nombre pair de secondes"):

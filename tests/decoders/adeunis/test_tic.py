@@ -79,12 +79,12 @@ def test_falls_back_on_the_reception_when_the_timestamp_is_unlikely() -> None:
 
 
 @pytest.mark.parametrize("phases", [1, 3])
-def test_refuses_a_frame_of_another_size(phases: int) -> None:
+def test_rejects_a_frame_of_another_size(phases: int) -> None:
     with pytest.raises(MalformedPayload, match="a 50 octets"):
         CODEC.decode(1, device.tic_mono(ADCO)[:-3], NOW, {"phases": phases})
 
 
-def test_refuses_a_three_phase_frame_read_as_single_phase() -> None:
+def test_rejects_a_three_phase_frame_read_as_single_phase() -> None:
     payload = device.tic_tri(ADCO, base=0xFFFFFFF, iinst=(1, 2, 3), papp=0xE9E9E9E9)
 
     with pytest.raises(MalformedPayload, match="n'est pas du texte ASCII"):

@@ -126,7 +126,7 @@ def test_sets_an_impossible_history_aside_and_keeps_the_index(
 
 
 @pytest.mark.parametrize("distance_us", [-CLOCK_TOLERANCE_US - 1_000_000, CLOCK_TOLERANCE_US + 1_000_000])
-def test_refuses_a_frame_whose_clock_is_far_from_its_reception(distance_us: int) -> None:
+def test_rejects_a_frame_whose_clock_is_far_from_its_reception(distance_us: int) -> None:
     payload = device.w1_alarm(at_s=NOW_S, code=0)
 
     with pytest.raises(MalformedPayload, match="à 150 jours de la réception"):
@@ -143,7 +143,7 @@ def test_refuses_a_frame_whose_clock_is_far_from_its_reception(distance_us: int)
         (7, 5, "f_port 7"),
     ],
 )
-def test_refuses_another_size_or_f_port(f_port: int, size: int, reason: str) -> None:
+def test_rejects_another_size_or_f_port(f_port: int, size: int, reason: str) -> None:
     with pytest.raises(MalformedPayload, match=reason):
         CODEC.decode(f_port, bytes(size), NOW, {})
 

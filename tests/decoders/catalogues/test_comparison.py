@@ -19,7 +19,7 @@ from decoders.catalogues.comparison import MOST_DIFFERENCES, differences
         ({"a": "SKIP_NUMBER"}, {"a": 17.2}),
     ],
 )
-def test_is_equal(expected: Any, actual: Any) -> None:
+def test_answers_within_tolerance_are_equal(expected: Any, actual: Any) -> None:
     assert differences(expected, actual) == []
 
 
@@ -43,7 +43,7 @@ def test_is_equal(expected: Any, actual: Any) -> None:
         ({"a": {"errors": []}}, {"a": {}}, "a.errors : attendu [], absent"),
     ],
 )
-def test_differs(expected: Any, actual: Any, difference: str) -> None:
+def test_answers_beyond_tolerance_differ(expected: Any, actual: Any, difference: str) -> None:
     assert differences(expected, actual) == [difference]
 
 

@@ -90,7 +90,7 @@ def test_what_javascript_writes_and_json_does_not(evaluate: Evaluate, text: str,
         "[" * 200 + "]" * 200,
     ],
 )
-def test_what_has_to_be_run_is_refused(evaluate: Evaluate, text: str) -> None:
+def test_what_has_to_be_run_is_rejected(evaluate: Evaluate, text: str) -> None:
     with pytest.raises(Unreadable, match="ligne "):
         read(text, evaluate)
 

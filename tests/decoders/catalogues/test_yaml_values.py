@@ -34,7 +34,7 @@ def test_what_an_alias_repeats_is_made_once() -> None:
     assert set(read(bomb)) == set("abcdefghijklmn")
 
 
-def test_what_is_nested_without_end_is_refused() -> None:
+def test_what_is_nested_without_end_is_rejected() -> None:
     with pytest.raises(yaml.YAMLError):
         read("[" * 100 + "]" * 100)
 

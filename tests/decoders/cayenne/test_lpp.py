@@ -95,7 +95,7 @@ def test_keeps_what_is_no_measure_as_data(payload: str, data: dict[str, Any]) ->
         ("036701", "type 103 à l'octet 0 : 2 octets annoncés, il en reste 1"),
     ],
 )
-def test_refuses_what_is_no_lpp(payload: str, reason: str) -> None:
+def test_rejects_what_is_no_lpp(payload: str, reason: str) -> None:
     with pytest.raises(MalformedPayload, match=reason):
         CODEC.decode(1, bytes.fromhex(payload), NOW, {})
 

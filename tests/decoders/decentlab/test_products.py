@@ -62,7 +62,7 @@ def test_reads_back_the_battery_whichever_sensor_of_the_product_it_is(
 
 
 @pytest.mark.parametrize("octets", ["", "02", "01012f00020bb1", "02012f00020bb1ff", "02012f00020b", "02012f0102"])
-def test_refuses_another_version_or_size(octets: str) -> None:
+def test_rejects_another_version_or_size(octets: str) -> None:
     with pytest.raises(MalformedPayload):
         CODECS["decentlab.dl_mbx"].decode(1, bytes.fromhex(octets), NOW, {})
 

@@ -151,7 +151,7 @@ frames:
         ),
     ],
 )
-def test_refuses_what_is_no_declaration(text: str, message: str) -> None:
+def test_rejects_what_is_no_declaration(text: str, message: str) -> None:
     with pytest.raises(InvalidDeclaration, match=message):
         parse(text)
 

@@ -136,12 +136,12 @@ def test_a_leak_keeps_how_strong_it_is() -> None:
         ("1103", "occupation 3 à l'octet 1"),
     ],
 )
-def test_refuses_what_the_format_does_not_allow(payload: str, reason: str) -> None:
+def test_rejects_what_the_format_does_not_allow(payload: str, reason: str) -> None:
     with pytest.raises(MalformedPayload, match=reason):
         CODEC.decode(5, bytes.fromhex(payload), NOW, {})
 
 
-def test_refuses_measures_on_another_f_port() -> None:
+def test_rejects_measures_on_another_f_port() -> None:
     with pytest.raises(MalformedPayload, match="f_port 6"):
         CODEC.decode(6, bytes.fromhex("0237"), NOW, {})
 

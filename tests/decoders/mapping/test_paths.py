@@ -19,7 +19,7 @@ def test_a_path_is_read_as_it_is_written(path: tuple) -> None:
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_path_or_is_refused(text: str) -> None:
+def test_any_text_is_a_path_or_is_rejected(text: str) -> None:
     try:
         path = parse_path(text)
     except InvalidPath:
@@ -28,7 +28,7 @@ def test_any_text_is_a_path_or_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a..b", "a.", "[", "a]", "[]", "[-1]", "[=x]", '["a"', "a.[*]b[", "x" * 201])
-def test_refuses_what_is_no_path(text: str) -> None:
+def test_rejects_what_is_no_path(text: str) -> None:
     with pytest.raises(InvalidPath):
         parse_path(text)
 

@@ -168,7 +168,7 @@ def test_everything_that_the_codec_said_is_kept_beside_the_readings() -> None:
         ("t", "doit être un objet"),
     ],
 )
-def test_refuses_a_rule_that_cannot_be_followed_and_says_which(rule: Any, what: str) -> None:
+def test_rejects_a_rule_that_cannot_be_followed_and_says_which(rule: Any, what: str) -> None:
     with pytest.raises(InvalidMapping, match="règle 2 : ") as refused:
         Mapping.parse([{"path": "h", "quantity": "relative_humidity"}, rule])
 

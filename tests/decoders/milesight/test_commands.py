@@ -112,7 +112,7 @@ def test_a_device_answers_an_interval_as_it_was_told(seconds: int) -> None:
         ("wt101", "set_target_temperature", {"degrees": 60}, "va de 5 à 35 Cel"),
     ],
 )
-def test_refuses_in_french_what_the_product_does_not_do(
+def test_rejects_in_french_what_the_product_does_not_do(
     product: str, command: str, parameters: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(UnsupportedCommand, match=reason):

@@ -206,7 +206,7 @@ def test_refuses_what_the_product_does_not_send(payload: str, reason: str) -> No
         _decode("milesight.em400", bytes.fromhex(payload))
 
 
-def test_refuses_another_f_port_than_the_profile_s() -> None:
+def test_rejects_another_f_port_than_the_profile_s() -> None:
     payload = device.em310(battery=92, distance_mm=1_000, tilted=False)
     decode = CODECS["milesight.em310"].decode
 

@@ -270,6 +270,6 @@ def test_a_radiator_valve_says_its_target_and_how_far_it_is_open() -> None:
         ("vs350", "20ce 7b3af164 01 0b000400", "13 octets annoncés"),
     ],
 )
-def test_refuses_what_the_table_does_not_explain(product: str, octets: str, reason: str) -> None:
+def test_rejects_what_the_table_does_not_explain(product: str, octets: str, reason: str) -> None:
     with pytest.raises(MalformedPayload, match=reason):
         decode(product, octets)

@@ -173,7 +173,7 @@ def test_a_number_that_is_none_is_a_warning_and_no_reading() -> None:
         ("20000000e008000000207e1c2042403004", "tronquée"),
     ],
 )
-def test_refuses_what_is_no_batch_of_the_product(octets: str, rule: str) -> None:
+def test_rejects_what_is_no_batch_of_the_product(octets: str, rule: str) -> None:
     layout = PRODUCTS["flasho"].batch if octets.startswith("20") else layout_of(Sample.U16, 1)
     assert layout is not None
     with pytest.raises(MalformedPayload, match=rule):

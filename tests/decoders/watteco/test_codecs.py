@@ -41,17 +41,17 @@ def test_asks_for_the_state_and_understands_either_answer() -> None:
         assert TRIPHASO.decode(125, answer, NOW, {}).readings == [Reading(NOW, "", "switch_state", 1.0)]
 
 
-def test_refuses_to_dim_in_french_with_the_reason() -> None:
+def test_rejects_to_dim_in_french_with_the_reason() -> None:
     with pytest.raises(UnsupportedCommand, match="n'a pas de gradateur"):
         _encode("watteco.triphaso", "dim", {"level": 50})
 
 
-def test_refuses_an_unknown_command() -> None:
+def test_rejects_an_unknown_command() -> None:
     with pytest.raises(UnsupportedCommand, match="ne connaît pas la commande « open »"):
         _encode("watteco.triphaso", "open", {})
 
 
-def test_refuses_a_parameter_that_the_command_does_not_take() -> None:
+def test_rejects_a_parameter_that_the_command_does_not_take() -> None:
     with pytest.raises(UnsupportedCommand, match="ne prend pas de paramètre"):
         _encode("watteco.triphaso", "switch_on", {"level": 50})
 
@@ -172,7 +172,7 @@ def test_switches_each_output_of_each_product(
         ("watteco.th", "rejoin", {"minutes": 70_000}, "va de 0 à 65535 min"),
     ],
 )
-def test_refuses_what_is_no_absolute_command_of_the_product(
+def test_rejects_what_is_no_absolute_command_of_the_product(
     codec: str, command: str, parameters: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(UnsupportedCommand, match=reason):
@@ -199,7 +199,7 @@ def test_sets_the_reports_of_a_measure_as_the_vendor_s_page_says() -> None:
         ({"measure": "colour"}, "doit être l'un de : temperature"),
     ],
 )
-def test_refuses_reports_that_cannot_be(changed: dict[str, Any], reason: str) -> None:
+def test_rejects_reports_that_cannot_be(changed: dict[str, Any], reason: str) -> None:
     reporting = {"measure": "temperature", "shortest_minutes": 10, "longest_minutes": 60, "change": 0.5}
 
     with pytest.raises(UnsupportedCommand, match=reason):
@@ -239,11 +239,11 @@ def test_adds_the_volume_beside_each_index_of_a_batch() -> None:
         ("watteco.intenso", {}, "Huffman|tronquée|n'est pas annoncée|n'a pas la mesure"),
     ],
 )
-def test_refuses_a_batch_without_its_product(codec: str, options: dict[str, Any], reason: str) -> None:
+def test_rejects_a_batch_without_its_product(codec: str, options: dict[str, Any], reason: str) -> None:
     with pytest.raises(MalformedPayload, match=reason):
         CODECS[codec].decode(125, BATCH, NOW, options)
 
 
-def test_refuses_a_batch_on_another_f_port() -> None:
+def test_rejects_a_batch_on_another_f_port() -> None:
     with pytest.raises(MalformedPayload, match="f_port 1 :"):
         CODECS["watteco.flasho"].decode(1, BATCH, NOW, {})

@@ -104,7 +104,7 @@ def test_finds_every_sample_of_a_batch_at_the_vendor_s_instant(vector: dict[str,
         ("110a005000064103030401", "a 5 octets"),
     ],
 )
-def test_refuses_a_frame_that_breaks_a_rule(octets: str, rule: str) -> None:
+def test_rejects_a_frame_that_breaks_a_rule(octets: str, rule: str) -> None:
     with pytest.raises(MalformedPayload, match=rule):
         decode_standard(125, bytes.fromhex(octets), NOW, {})
 
@@ -122,7 +122,7 @@ def test_keeps_a_report_of_an_unknown_cluster_with_a_warning() -> None:
     assert decoded.warnings == ["attribut 7777/0001 inconnu, gardé tel quel"]
 
 
-def test_says_that_a_read_was_refused() -> None:
+def test_says_that_a_read_was_rejected() -> None:
     decoded = decode_standard(125, bytes.fromhex("11010006000086"), NOW, {})
 
     assert decoded.readings == []

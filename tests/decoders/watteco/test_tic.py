@@ -206,7 +206,7 @@ def test_reads_back_every_label_of_the_historique_mode(fields: dict[str, TicValu
         ("110a005601004103220450", "code TIC 80 de LTARF"),
     ],
 )
-def test_refuses_data_that_the_descriptor_does_not_explain(octets: str, rule: str) -> None:
+def test_rejects_data_that_the_descriptor_does_not_explain(octets: str, rule: str) -> None:
     with pytest.raises(MalformedPayload, match=rule):
         TIC.decode(125, bytes.fromhex(octets), NOW, {})
 

@@ -81,7 +81,7 @@ def test_takes_the_address_of_a_meter_that_says_none_from_the_profile() -> None:
         ({"utc_offset": 15}, "« utc_offset »"),
     ],
 )
-def test_refuses_an_option_that_it_cannot_use(options: dict[str, Any], reason: str) -> None:
+def test_rejects_an_option_that_it_cannot_use(options: dict[str, Any], reason: str) -> None:
     with pytest.raises(MalformedPayload, match=reason):
         codecs.OMS.decode(1, bytes.fromhex("78046d2c0b7920"), NOW, options)
 
@@ -132,7 +132,7 @@ def test_a_lobaro_bridge_has_no_other_f_port(f_port: int) -> None:
         "02" + "[" * 900,
     ],
 )
-def test_refuses_an_elvaco_message_that_is_none(octets: str) -> None:
+def test_rejects_an_elvaco_message_that_is_none(octets: str) -> None:
     payload = bytes.fromhex(octets[:2]) + octets[2:].encode()
 
     with pytest.raises(MalformedPayload):

@@ -231,6 +231,6 @@ def test_keeps_what_the_manufacturer_put_behind_the_records() -> None:
         ("0013" * 201, "plus de 200 enregistrements"),
     ],
 )
-def test_refuses_records_that_are_none(octets: str, reason: str) -> None:
+def test_rejects_records_that_are_none(octets: str, reason: str) -> None:
     with pytest.raises(MalformedPayload, match=reason):
         read_records(bytes.fromhex(octets))

@@ -110,7 +110,7 @@ async def test_a_closed_session_stays_while_uplinks_may_name_it(pool: Pool, meas
     assert await prune(pool, what) == 1
 
 
-async def test_of_strangers_refusals_and_changed_addresses_only_the_latest_stay(pool: Pool, measuring) -> None:
+async def test_of_strangers_rejections_and_changed_addresses_only_the_latest_stay(pool: Pool, measuring) -> None:
     await measuring.datastreams("temperature")
     gateway_id = await pool.fetchval(
         "INSERT INTO gateway (tenant_id, gateway_id, name) SELECT id, '\\x0102030405060708', 'g' FROM tenant "

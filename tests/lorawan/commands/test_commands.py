@@ -136,7 +136,7 @@ def test_the_tables_cover_the_same_commands() -> None:
 
 
 @pytest.mark.parametrize("octets", ["", "02", "0307ff", "0407"])
-def test_a_command_refuses_the_octets_of_another(octets: str) -> None:
+def test_a_command_rejects_the_octets_of_another(octets: str) -> None:
     with pytest.raises(MalformedFrame, match="LinkAdrAns is CID 03 and 1 octets"):
         LinkAdrAns.from_bytes(bytes.fromhex(octets))
 
@@ -153,7 +153,7 @@ def test_a_command_refuses_the_octets_of_another(octets: str) -> None:
         (DeviceTimeAns(-1, 0), "GPS seconds -1"),
     ],
 )
-def test_refuses_to_write_a_field_out_of_its_range(command: UplinkCommand | DownlinkCommand, rule: str) -> None:
+def test_rejects_to_write_a_field_out_of_its_range(command: UplinkCommand | DownlinkCommand, rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         command.to_bytes()
 

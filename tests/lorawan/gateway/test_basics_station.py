@@ -70,7 +70,7 @@ def test_an_eui_is_read_in_every_way_that_a_station_writes_it(written: object, o
     "written",
     [None, "", "::1::", "1:2:3:4:5", "12345:1", "gateway", -1, 1 << 64, 1.5, True, [1], {"a": 1}, ":", ":1", "1:"],
 )
-def test_what_is_no_eui_is_refused(written: object) -> None:
+def test_what_is_no_eui_is_rejected(written: object) -> None:
     with pytest.raises(MalformedMessage, match="router-info"):
         parse_discovery(json.dumps({"router": written}))
 

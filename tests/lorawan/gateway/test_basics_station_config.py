@@ -30,7 +30,7 @@ def test_two_boards_have_a_configuration_each() -> None:
 
 
 @pytest.mark.parametrize("boards", [0, 3, -1])
-def test_other_numbers_of_boards_are_refused(boards: int) -> None:
+def test_other_numbers_of_boards_are_rejected(boards: int) -> None:
     with pytest.raises(ValueError, match="1 to 2 boards"):
         router_config(EU868, NOW_US, boards=boards)
 

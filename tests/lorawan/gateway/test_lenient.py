@@ -32,7 +32,7 @@ def test_base64_is_read_with_and_without_padding(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["Q", "Q$==", "é", "QAAAA"])
-def test_refuses_what_is_not_base64(text: str) -> None:
+def test_rejects_what_is_not_base64(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         octets_of_base64(text)
 

@@ -111,7 +111,7 @@ def test_a_forwarder_reads_acknowledgements(token: bytes, gateway_id: GatewayId)
         b'\x02ab\x03{"txpk":{"freq":868.1,"rfch":0,"modu":"LORA","datr":"SF7BW125","size":1,"data":"YA=="}}',
     ],
 )
-def test_a_forwarder_refuses_what_it_cannot_emit(octets: bytes) -> None:
+def test_a_forwarder_rejects_what_it_cannot_emit(octets: bytes) -> None:
     with pytest.raises(MalformedDatagram):
         parse_answer(octets)
 

@@ -101,7 +101,7 @@ def test_acknowledges_version_1_in_version_1() -> None:
 
 
 @pytest.mark.parametrize("octets", [b"", header(0)[:11], header(0, version=3), header(1), header(3), header(9)])
-def test_refuses_what_is_not_from_a_gateway(octets: bytes) -> None:
+def test_rejects_what_is_not_from_a_gateway(octets: bytes) -> None:
     assert datagram_type(octets) is None
     assert acknowledgement(octets) is None
     with pytest.raises(MalformedDatagram, match="not from a gateway"):
@@ -115,7 +115,7 @@ def test_reads_pull_data_and_the_gateway_in_any_datagram() -> None:
 
 
 @pytest.mark.parametrize("body", ["[]", "7", "null", '{"rx', "", "rxpk"])
-def test_refuses_push_data_in_which_there_is_nothing_to_read(body: str) -> None:
+def test_rejects_push_data_in_which_there_is_nothing_to_read(body: str) -> None:
     with pytest.raises(MalformedDatagram, match="JSON"):
         push_text(body)
 
@@ -357,7 +357,7 @@ def test_an_error_that_the_protocol_does_not_name_is_internal() -> None:
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"txpk_ack":3}'])
-def test_refuses_a_tx_ack_that_cannot_be_read(body: bytes) -> None:
+def test_rejects_a_tx_ack_that_cannot_be_read(body: bytes) -> None:
     with pytest.raises(MalformedDatagram, match=r"TX_ACK|txpk_ack"):
         parse_datagram(header(5) + body)
 
@@ -399,7 +399,7 @@ def test_an_immediate_fsk_downlink_says_its_deviation() -> None:
 
 
 @pytest.mark.parametrize("payload", [b"", bytes(256)])
-def test_refuses_to_send_what_is_no_frame(payload: bytes) -> None:
+def test_rejects_to_send_what_is_no_frame(payload: bytes) -> None:
     with pytest.raises(ValueError, match="1 to 255"):
         pull_resp(TOKEN, TxPk(payload, 868_100_000, Lora(7, 125_000), erp=14))
 

@@ -35,7 +35,7 @@ def test_rx1_is_the_uplinks_data_rate_minus_the_offset_but_never_below_0(uplink:
 
 
 @pytest.mark.parametrize(("uplink", "offset"), [(8, 0), (-1, 0), (0, 6), (0, -1)])
-def test_refuses_a_data_rate_or_an_offset_that_the_plan_does_not_have(uplink: int, offset: int) -> None:
+def test_rejects_a_data_rate_or_an_offset_that_the_plan_does_not_have(uplink: int, offset: int) -> None:
     with pytest.raises(ValueError, match="EU868"):
         EU868.rx1_data_rate(uplink, offset)
 

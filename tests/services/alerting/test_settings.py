@@ -23,6 +23,6 @@ def test_the_link_leads_to_the_api_or_where_the_operator_says() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["https://si.example/", "si.example/{alert}", "https://si.example/a b/{alert}"])
-def test_a_link_that_leads_to_no_alert_is_refused(wrong: str) -> None:
+def test_a_link_that_leads_to_no_alert_is_rejected(wrong: str) -> None:
     with pytest.raises(ValidationError, match="alert_url"):
         settings(alert_url=wrong)

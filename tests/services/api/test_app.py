@@ -78,7 +78,7 @@ async def test_garbage_on_the_socket_costs_nobody_else(ports) -> None:
     assert answer.startswith(b"HTTP/1.1 400")
 
 
-async def test_it_refuses_a_database_that_is_not_migrated(empty_database_url: str, nats_url: str) -> None:
+async def test_it_rejects_a_database_that_is_not_migrated(empty_database_url: str, nats_url: str) -> None:
     settings = settings_of(empty_database_url, nats_url, free_tcp_port())
 
     with pytest.raises(SchemaMismatch, match="run `territoire migrate`"):

@@ -61,7 +61,7 @@ async def test_killed_in_the_middle_of_a_file_it_leaves_nothing_of_it_and_goes_o
     assert await migrate(empty_database_url) == len(migrations()) - 8
 
 
-async def test_a_database_that_is_one_version_ahead_is_refused_in_french_with_status_1(database) -> None:
+async def test_a_database_that_is_one_version_ahead_is_rejected_in_french_with_status_1(database) -> None:
     connection = await connect(database.admin_url)
     ahead = len(migrations()) + 1
     await connection.execute("INSERT INTO schema_migration (number, name, checksum) VALUES ($1, 'x', 'x')", ahead)
@@ -74,7 +74,7 @@ async def test_a_database_that_is_one_version_ahead_is_refused_in_french_with_st
     assert "Traceback" not in errors
 
 
-async def test_a_unit_that_the_catalogue_changed_is_refused_in_french_with_status_1(database, pool: Pool) -> None:
+async def test_a_unit_that_the_catalogue_changed_is_rejected_in_french_with_status_1(database, pool: Pool) -> None:
     await plant(pool, "mine")
     await pool.execute("UPDATE datastream SET unit = 'K'")
 

@@ -27,7 +27,7 @@ def test_secrets_are_made_once_for_their_owner_alone(home: Home) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_a_folder_that_others_may_write_to_is_refused(server_folder: Path) -> None:
+def test_a_folder_that_others_may_write_to_is_rejected(server_folder: Path) -> None:
     folder = server_folder / "shared"
     folder.mkdir()
     folder.chmod(0o777)
@@ -36,7 +36,7 @@ def test_a_folder_that_others_may_write_to_is_refused(server_folder: Path) -> No
         pass
 
 
-def test_a_link_in_place_of_the_folder_is_refused(server_folder: Path) -> None:
+def test_a_link_in_place_of_the_folder_is_rejected(server_folder: Path) -> None:
     (server_folder / "elsewhere").mkdir()
     (server_folder / "link").symlink_to(server_folder / "elsewhere")
 

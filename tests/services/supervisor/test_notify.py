@@ -23,7 +23,7 @@ def test_whoever_asked_is_told(address: str, tmp_path: Path, monkeypatch: pytest
         assert systemd.recv(100) == b"READY=1"
 
 
-def test_nobody_is_told_where_nobody_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notify_without_a_notify_socket_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
 
     notify("READY=1")

@@ -105,7 +105,7 @@ async def test_a_child_that_does_not_stop_in_time_is_killed(supervisor: Supervis
     assert "killed" in (tmp_path / "deaf.log").read_text("utf-8")
 
 
-async def test_a_child_that_keeps_ending_is_refused_with_the_end_of_its_log(
+async def test_a_child_that_keeps_ending_is_rejected_with_the_end_of_its_log(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
     async def never() -> bool:
@@ -117,7 +117,7 @@ async def test_a_child_that_keeps_ending_is_refused_with_the_end_of_its_log(
         await supervisor.start([ChildSpec("doomed", launch, tmp_path / "doomed.log", never, attempts=2)])
 
 
-async def test_a_child_that_is_never_ready_is_refused(supervisor: Supervisor, tmp_path: Path) -> None:
+async def test_a_child_that_is_never_ready_is_rejected(supervisor: Supervisor, tmp_path: Path) -> None:
     async def never() -> bool:
         return False
 

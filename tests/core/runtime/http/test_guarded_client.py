@@ -55,7 +55,7 @@ NOT_PUBLIC = [
 
 
 @pytest.mark.parametrize("text", NOT_PUBLIC)
-def test_refuses_an_address_that_is_not_public(text: str) -> None:
+def test_rejects_an_address_that_is_not_public(text: str) -> None:
     assert not is_public(ip_address(text))
     with pytest.raises(ForbiddenDestination, match="n'est pas une adresse publique"):
         check_destination("hook.example.fr", 443, [ip_address("9.9.9.9"), ip_address(text)], NOBODY, PUBLIC_PORTS)
@@ -87,7 +87,7 @@ def test_the_allow_list_sees_through_a_mapped_address() -> None:
 @pytest.mark.parametrize(
     "host", ["localhost", "127.1", "2130706433", "0x7f000001", "0177.1", "0", "[::1]", "[::ffff:7f00:1]"]
 )
-async def test_refuses_every_spelling_of_this_machine_before_connecting(host: str) -> None:
+async def test_rejects_every_spelling_of_this_machine_before_connecting(host: str) -> None:
     connected = asyncio.Event()
 
     async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -6,7 +6,7 @@ import pytest
 from core.runtime.http.middleware import OuterMiddleware
 
 
-async def test_a_request_that_hangs_is_answered_503_and_what_it_says_later_is_not_heard(
+async def test_a_request_that_hangs_is_answered_503_and_what_it_says_later_is_not_received(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("core.runtime.http.middleware.ANSWER_WITHIN_S", 0.05)

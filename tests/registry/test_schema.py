@@ -31,7 +31,7 @@ async def test_writes_the_number_of_shards_of_the_first_migration(empty_database
     assert shards == 16
 
 
-async def test_refuses_a_file_that_changed_after_it_was_applied(database) -> None:
+async def test_rejects_a_file_that_changed_after_it_was_applied(database) -> None:
     connection = await connect(database.admin_url)
     await connection.execute("UPDATE schema_migration SET checksum = 'other' WHERE number = 1")
     await connection.close()
@@ -40,7 +40,7 @@ async def test_refuses_a_file_that_changed_after_it_was_applied(database) -> Non
         await migrate(database.admin_url)
 
 
-async def test_a_program_refuses_a_newer_database(database) -> None:
+async def test_a_program_rejects_a_newer_database(database) -> None:
     connection = await connect(database.admin_url)
     await connection.execute("INSERT INTO schema_migration (number, name, checksum) VALUES (999, 'later', 'x')")
 
@@ -49,7 +49,7 @@ async def test_a_program_refuses_a_newer_database(database) -> None:
     await connection.close()
 
 
-async def test_a_program_refuses_an_empty_database(empty_database_url: str) -> None:
+async def test_a_program_rejects_an_empty_database(empty_database_url: str) -> None:
     connection = await connect(empty_database_url)
 
     with pytest.raises(SchemaMismatch, match="run `territoire migrate`"):
@@ -57,7 +57,7 @@ async def test_a_program_refuses_an_empty_database(empty_database_url: str) -> N
     await connection.close()
 
 
-async def test_a_program_refuses_a_database_that_is_one_version_behind(database) -> None:
+async def test_a_program_rejects_a_database_that_is_one_version_behind(database) -> None:
     connection = await connect(database.admin_url)
     await connection.execute("DELETE FROM schema_migration WHERE number = $1", len(migrations()))
 
@@ -97,7 +97,7 @@ async def test_a_migration_that_waits_too_long_for_a_lock_leaves_nothing(empty_d
     assert await migrate(empty_database_url) == len(migrations()) - 8
 
 
-async def test_a_file_that_postgresql_refuses_leaves_nothing(empty_database_url: str) -> None:
+async def test_a_file_that_postgresql_rejects_leaves_nothing(empty_database_url: str) -> None:
     await migrate_up_to(8, empty_database_url)
     connection = await connect(empty_database_url)
     await connection.execute("CREATE TABLE access_grant (id int)")

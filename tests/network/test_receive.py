@@ -132,7 +132,7 @@ def test_a_second_pass_over_the_same_frame_makes_the_same_uplink() -> None:
     assert receive(phy_group, sessions, devices).uplink == receive(phy_group, sessions, devices).uplink
 
 
-def test_a_disabled_device_is_refused_after_its_mic_was_checked() -> None:
+def test_a_disabled_device_is_rejected_after_its_mic_was_checked() -> None:
     sessions, devices = house(1, enabled=False)
 
     assert judge(
@@ -151,7 +151,7 @@ def test_a_wrong_mic_under_an_address_of_several_devices_is_nobodys() -> None:
     ) == RejectedFrame("mic", DEV_ADDR, 0)
 
 
-def test_an_address_of_nobody_and_a_malformed_frame_are_refused() -> None:
+def test_an_address_of_nobody_and_a_malformed_frame_are_rejected() -> None:
     sessions, devices = house()
 
     assert judge(group(b"\x40\x00"), sessions, devices) == RejectedFrame("malformed")

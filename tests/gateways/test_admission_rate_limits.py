@@ -23,7 +23,7 @@ def test_an_address_that_speaks_for_nobody_has_its_own_rate() -> None:
     assert limited.of_address("192.0.2.1", BURST_S)
 
 
-def test_invented_addresses_fill_no_memory_and_those_that_spoke_before_are_heard(monkeypatch) -> None:
+def test_invented_addresses_fill_no_memory_and_those_that_spoke_before_are_received(monkeypatch) -> None:
     monkeypatch.setattr(admission, "MAX_ADDRESSES", 3)
     limited = Limits(gateway_rate=1, address_rate=10)
 
