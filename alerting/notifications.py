@@ -58,7 +58,7 @@ class Notification:
     tenant_id: int
     team_id: int | None  # None: every endpoint of the tenant.
     alert_id: int
-    event: str  # See alerting.rules.alert_lifecycle.Tell; alert.escalated besides.
+    event: str  # See alerting.rules.alert_lifecycle.NotificationEvent; alert.escalated besides.
     severity: str
     cadence: str  # now or weekly
     at: datetime

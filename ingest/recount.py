@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from core.runtime.postgres import Pool, Record
 from ingest.rollups import COUNTERS
+from lorawan.instants import EPOCH
 
-ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 # Sums are added up in another order here than there.
 TOLERANCE = 1e-9
 
@@ -78,7 +78,7 @@ class Difference:
     recounted: dict[str, Any] | None
 
 
-async def recount(pool: Pool, since: datetime = ALWAYS, *, most: int = 20) -> list[Difference]:
+async def recount(pool: Pool, since: datetime = EPOCH, *, most: int = 20) -> list[Difference]:
     """Differences between raw measurements and rollup_hour, rollup_day (of hours that are over) and latest.
 
     At most `most` of each table, empty when all is well. Looks at buckets from `since` on, best a local day's

@@ -3,7 +3,6 @@
 from collections import Counter as Tally
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import msgspec
 import structlog
@@ -138,7 +137,7 @@ class UplinkBatch:
         await self.ingest.publisher.publish(self.written.to_publish(self.prepared))
 
     def _count(self, prepared: Prepared, written: Written) -> None:
-        now_us = datetime.now(UTC).timestamp() * 1_000_000
+        now_us = wall_clock_us()
         for unit in self.units:
             if unit.message.uplinks:
                 oldest_us = min(uplink.received_at_us for uplink in unit.message.uplinks)
