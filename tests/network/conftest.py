@@ -279,16 +279,20 @@ class Network:
 
         await eventually(empty)
 
-    async def enqueue(self, device: RadioDevice, *, not_after_s: float = 60, **fields) -> int:
+    async def enqueue_in(self, connection, device: RadioDevice, *, not_after_s: float = 60, **fields) -> Downlink:
+        """A row that nobody is nudged about, in the caller's transaction."""
+        return await enqueue(
+            connection,
+            device.id,
+            f_port=fields.pop("f_port", 10),
+            payload=fields.pop("payload", b"command"),
+            not_after=datetime.now(UTC) + timedelta(seconds=not_after_s),
+            **fields,
+        )
+
+    async def enqueue(self, device: RadioDevice, **fields) -> int:
         async with self.pool.acquire() as connection, connection.transaction():
-            row = await enqueue(
-                connection,
-                device.id,
-                f_port=fields.pop("f_port", 10),
-                payload=fields.pop("payload", b"command"),
-                not_after=datetime.now(UTC) + timedelta(seconds=not_after_s),
-                **fields,
-            )
+            row = await self.enqueue_in(connection, device, **fields)
         await self.bus.nudge(topics.downlink_due(shard_of_slot(row.slot, SHARDS)))
         return row.id
 

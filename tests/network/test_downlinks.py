@@ -303,8 +303,10 @@ async def test_a_row_found_sending_after_a_crash_is_sent_again(idle_network) -> 
 @pytest.mark.parametrize("device_class", ["A", "C"])
 async def test_a_cancelled_row_is_never_sent(network, device_class: str) -> None:
     device = await network.joined(device_class=device_class)
-    cancelled = await network.enqueue(device, payload=b"no")
-    await network.pool.execute("UPDATE downlink SET state = 'cancelled' WHERE id = $1", cancelled)
+    # In one transaction: to class C the first one would be sent as soon as it can be seen.
+    async with network.pool.acquire() as connection, connection.transaction():
+        cancelled = await network.enqueue_in(connection, device, payload=b"no")
+        await connection.execute("UPDATE downlink SET state = 'cancelled' WHERE id = $1", cancelled.id)
     wanted = await network.enqueue(device, payload=b"yes")
 
     await network.receive(device.uplink())
