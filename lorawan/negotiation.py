@@ -64,7 +64,7 @@ class Learned(Struct, frozen=True):
     must_answer: bool
     """The device waits for a downlink, whatever is in it."""
     rejected: tuple[int, ...]
-    """The CIDs of what the device refused."""
+    """The CIDs of what the device refused, or accepted and did not follow."""
 
 
 class _Negotiation:
@@ -88,10 +88,25 @@ class _Negotiation:
         # Each is applied, also after a refusal: NewChannelReq may come three at a time.
         agreed = [self._apply(request, answer) for request, answer in zip(requests, answers, strict=False)]
         if all(agreed):
-            self.state = self.state.with_asked([Asked(asked.cid)])
+            self.state = self.state.with_asked([self._accepted(asked, requests)])
         else:
             self.refused.append(asked.cid)
             self.state = self.state.with_asked([asked.after_rejection(now_us)])
+
+    def _accepted(self, asked: Asked, requests: Sequence[DownlinkCommand]) -> Asked:
+        """Settled; a data rate only once the device is heard at it, since some accept and never move."""
+        last = requests[-1] if requests else None
+        if not isinstance(last, LinkAdrReq) or not self.uplink.adr or self.uplink.data_rate == last.data_rate:
+            return Asked(asked.cid)
+        return asked.agreed(last.data_rate)
+
+    def check_move(self, asked: Asked) -> None:
+        """Whether the device has moved to the data rate that it agreed to with an earlier uplink."""
+        if self.uplink.data_rate == asked.agreed_data_rate or not self.uplink.adr:
+            self.state = self.state.with_asked([Asked(asked.cid)])
+        else:
+            self.refused.append(asked.cid)
+            self.state = self.state.with_asked([asked.after_rejection(self.uplink.at_us)])
 
     def _shows(self, asked: Asked) -> bool:
         """An answer that was lost is not repeated, and a new data rate tells that the request was followed."""
@@ -189,6 +204,8 @@ def handle_uplink(state: MacState, session: Session, uplink: AcceptedUplink, pol
     for asked in state.asked:
         if asked.requests:
             hearing.settle(asked, [command for command in commands if asked.cid == command.CID])
+        elif asked.agreed_data_rate != UNKNOWN_DATA_RATE:
+            hearing.check_move(asked)
     for command in commands:
         if isinstance(command, DevStatusAns):
             hearing.record_status(command)
@@ -260,6 +277,8 @@ def _link(
 ) -> Sequence[DownlinkCommand]:
     if not state.adr or state.data_rate > FASTEST_DATA_RATE:
         return []
+    if state.asked_for(LinkAdrReq.CID).agreed_data_rate != UNKNOWN_DATA_RATE:
+        return []  # It has agreed to move: whether it does, its next uplink tells.
     now = LinkSettings(state.data_rate, state.tx_power, state.nb_trans)
     wanted = decide(policy.region, now, state.limits_at(uplink.at_us), state.history)
     if wanted == now and not uplink.adr_ack_req:

@@ -32,9 +32,9 @@ def opened(device, request, f_cnt: int) -> tuple[DownlinkFrame, tuple]:
     return frame, parse_downlink_commands(octets).commands
 
 
-async def receive_slow(network, device) -> None:
+async def receive_slow(network, device, **fields) -> None:
     """An uplink on SF12 in ADR, as a bridge publishes it."""
-    phy_payload = device.uplink(f_ctrl=ADR)
+    phy_payload = device.uplink(f_ctrl=ADR, **fields)
     copies = [msgspec.structs.replace(copy, spreading_factor=12) for copy in network.frames_of(phy_payload)]
     shard = shard_of_slot(routing_slot(phy_payload), SHARDS)
     await network.bus.publish(topics.frames(shard), encode_batch(copies))
@@ -199,6 +199,25 @@ async def test_adr_speeds_a_device_up_and_remembers_what_it_took(network) -> Non
     assert commands == (LinkAdrReq(5, 0, 0xFF, 0, 1),)
     assert frame.f_ctrl.adr
     assert (state["data_rate"], state.get("asked")) == (5, None)
+
+
+async def test_adr_backs_off_for_a_device_that_accepts_and_does_not_move(network) -> None:
+    device = await network.joined()
+    for _ in range(4):
+        await receive_slow(network, device)
+    _, commands = opened(device, await network.bridge.next(), 0)
+
+    await receive_slow(network, device, f_opts=LinkAdrAns(True, True, True).to_bytes())
+    for _ in range(6):  # More than ADR needs to decide anew.
+        await receive_slow(network, device)
+    await receive_slow(network, device, confirmed=True)
+    frame, nothing = opened(device, await network.bridge.next(), 1)
+    await network.all_acknowledged()
+    (asked,) = msgspec.json.decode(await network.pool.fetchval("SELECT mac_state::text FROM session"))["asked"]
+
+    assert commands == (LinkAdrReq(5, 0, 0xFF, 0, 1),)
+    assert (frame.f_ctrl.ack, nothing) == (True, ())
+    assert asked[3] == 1  # Failures.
 
 
 async def test_a_device_that_asks_whether_it_is_heard_is_told_its_plan_again(network) -> None:
