@@ -97,7 +97,7 @@ class BasicsStation:
     def round_trip_us(self, gateway_id: GatewayId) -> int | None:
         """As measured on the gateway's connection."""
         link = self._links.get(gateway_id)
-        return None if link is None else link.round_trip.median_us
+        return None if link is None else link.round_trip.worst_us
 
     def registered(self) -> None:
         """The registry has changed: what is ours now is reachable, what is set up otherwise starts anew."""
@@ -249,7 +249,7 @@ class BasicsStation:
             _UNKNOWN_FRAME.inc()
             return
         DATAGRAMS.labels(f"station_{uplink.msgtype}", "ok").inc()
-        far_us = link.round_trip.median_us or 0
+        far_us = link.round_trip.worst_us or 0
         frame = frame_of(uplink, link.gateway_id, self._region(link.gateway_id), received_at_us, far_us)
         if frame is None:
             _BAD_RATE.inc()
@@ -288,7 +288,7 @@ class BasicsStation:
         # By gateway, not by connection: a station that lost this one answers on its next.
         self._asked[gateway_id, diid] = answered
         try:
-            async with asyncio.timeout(_patience_s(radio_requests, when, link.round_trip.median_us or 0)):
+            async with asyncio.timeout(_patience_s(radio_requests, when, link.round_trip.worst_us or 0)):
                 await link.connection.send(message)
                 transmitted = await answered
         except (TimeoutError, ConnectionClosed) as silence:

@@ -119,7 +119,11 @@ def write_command(command: gw.DownlinkFrame, *, as_json: bool, as_legacy: bool =
 
 
 def frame_of(
-    uplink: gw.UplinkFrame, gateway_id: GatewayId, received_at_us: int, replayed_since_us: int | None
+    uplink: gw.UplinkFrame,
+    gateway_id: GatewayId,
+    received_at_us: int,
+    replayed_since_us: int | None,
+    round_trip_us: int = 0,
 ) -> GatewayFrame:
     """The copy in an `up` event. The topic names the gateway: that is what the broker's rules checked.
 
@@ -158,6 +162,7 @@ def frame_of(
         snr=heard.snr if isfinite(heard.snr) else UNKNOWN_SNR,
         channel=heard.channel,
         antenna=heard.antenna,
+        round_trip_us=round_trip_us,
         trace_id=new_trace(),
     )
 

@@ -13,6 +13,9 @@ NO_ACK = "NO_ACK"
 INTERNAL_ERROR = "INTERNAL_ERROR"
 # From the request until the gateway's answer: a round trip over a mobile network and a second.
 TX_ACK_TIMEOUT_S = 2.0
+# Of one whose round trip is known, and a receive window waits: beyond its round trip, so that another gateway may
+# still serve RX2.
+TX_ACK_MARGIN_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from core.runtime.postgres import DATABASE_AWAY, Pool
 from lorawan.instants import from_us, to_us
 from lorawan.windows import Window
 from network import downlink_frame, store
-from network.downlink_frame import PlannedDownlink
+from network.downlink_frame import Attempt, PlannedDownlink
 from network.join_pressure import JoinPressure
 from network.sessions import SessionReception
 from network.settings import NetworkServerSettings
@@ -30,6 +30,8 @@ from registry import downlinks
 from registry.downlinks import MAX_ATTEMPTS, Changed, Settlement
 
 OK = "OK"
+# Nothing was heard of the gateway, or nobody has a way to it: it is not asked for another window.
+SILENT = ("NO_ACK", DownlinkReason.GATEWAY_UNREACHABLE, DownlinkReason.GATEWAY_NO_ANSWER)
 HOPELESS = (DownlinkReason.PAYLOAD_TOO_LARGE, DownlinkReason.INTERNAL_ERROR)
 # No attempt was made: the row waits for as long as it is wanted.
 WAITING = (DownlinkReason.GATEWAY_UNREACHABLE, DownlinkReason.DUTY_CYCLE_OVERFLOW)
@@ -59,6 +61,40 @@ class TransmitOutcome:
     gateway_id: bytes | None = None
     starts_at_us: int = 0
     fits_at_us: int = 0
+
+
+class _Asked:
+    """What the gateways that were asked for one frame have left to the others."""
+
+    def __init__(self, planned: PlannedDownlink) -> None:
+        self._planned = planned
+        self._silent: set[bytes] = set()
+        self._on_air_delay_us = -1  # Of the last window in which a gateway that stays silent may transmit.
+        self.outcome: TransmitOutcome | None = None
+
+    def windows_left(self, attempt: Attempt, now_us: int) -> list[Window]:
+        """Those to ask this gateway for; none when it can serve none, or not the one that comes first."""
+        reception = attempt.reception
+        if reception.gateway_id in self._silent:
+            return []
+        windows = [
+            window
+            for window in downlink_frame.fitting(self._planned, attempt.windows)
+            if window.delay_us > self._on_air_delay_us and downlink_frame.is_open(window, reception, now_us)
+        ]
+        if attempt.falls_back or windows[:1] == [attempt.windows[0]]:
+            return windows
+        return []
+
+    def record_refusal(self, request: TransmitRequest, reply: TransmitReply) -> None:
+        """It has not taken the frame, or nobody knows whether it has."""
+        if reply.status in SILENT:
+            self._silent.add(request.gateway_id)
+            asked_for = None if reply.index < 0 else request.transmissions[reply.index]
+            if asked_for is not None and not asked_for.immediate and not self._planned.accept:
+                self._on_air_delay_us = asked_for.delay_us
+        fits_at_us = min(filter(None, (self.outcome and self.outcome.fits_at_us, reply.fits_at_us)), default=0)
+        self.outcome = TransmitOutcome(reply.status, request.gateway_id, fits_at_us=fits_at_us)
 
 
 class Dispatcher:
@@ -187,35 +223,35 @@ class Dispatcher:
 
     async def _transmit(self, shard: Shard, planned: PlannedDownlink, f_cnt: int) -> TransmitOutcome:
         """Ask one gateway after the other until one has the frame, or no window is left."""
-        refused: TransmitOutcome | None = None  # Of the gateways that were asked.
-        for copy, opening in self._tries(planned):
-            windows = downlink_frame.fitting(planned, opening)
-            if not windows:
-                return TransmitOutcome(DownlinkReason.PAYLOAD_TOO_LARGE)
+        attempts = self._attempts(planned)
+        if attempts and not any(downlink_frame.fitting(planned, attempt.windows) for attempt in attempts):
+            return TransmitOutcome(DownlinkReason.PAYLOAD_TOO_LARGE)
+        asked = _Asked(planned)
+        for attempt in attempts:
             if self._clock() > planned.latest_us:
                 break
-            if not any(downlink_frame.is_open(window, copy, self._clock()) for window in windows):
-                continue  # It has passed, or this gateway is too far away; another one may be in time.
-            if refused is not None and not planned.accept:
-                numbered = await self._another_f_cnt(shard, planned, copy)
+            windows = asked.windows_left(attempt, self._clock())
+            if not windows:
+                continue  # They have passed, or this gateway is too far away; another one may be in time.
+            if asked.outcome is not None and not planned.accept:
+                numbered = await self._another_f_cnt(shard, planned, attempt.reception)
                 if numbered is None:
                     return TransmitOutcome(DownlinkReason.SESSION_CLOSED)
                 f_cnt = numbered
             phy_payload = downlink_frame.frame(planned, windows, f_cnt)
-            request = downlink_frame.request(planned, copy, windows, phy_payload, self._clock())
+            request = downlink_frame.request(planned, attempt, windows, phy_payload, self._clock())
             if request is None:
                 continue
             shard.lease.check()
             reply = await self._ask(request)
             if reply.status == OK:
                 return self._sent(planned, request, reply)
-            fits_at_us = min(filter(None, (refused and refused.fits_at_us, reply.fits_at_us)), default=0)
-            refused = TransmitOutcome(reply.status, copy.gateway_id, fits_at_us=fits_at_us)
-        return refused or TransmitOutcome(DownlinkReason.TOO_LATE)
+            asked.record_refusal(request, reply)
+        return asked.outcome or TransmitOutcome(DownlinkReason.TOO_LATE)
 
-    def _tries(self, planned: PlannedDownlink) -> list[tuple[SessionReception, tuple[Window, ...]]]:
+    def _attempts(self, planned: PlannedDownlink) -> list[Attempt]:
         load = self._asked.__getitem__
-        return downlink_frame.tries(
+        return downlink_frame.attempts(
             planned, self._settings.gateways_tried, self._is_below_limit, load, self._clock()
         )
 
