@@ -18,8 +18,6 @@ from lorawan.gateway.semtech_rxpk import UNKNOWN_SNR
 from lorawan.identifiers import GatewayId, parse_eui
 from lorawan.instants import GPS_EPOCH_US, GPS_LEAP_SECONDS
 
-# An EIRP is 2.15 dB above the ERP, and the contract has whole dBm: 16 and 29 as ChirpStack itself asks.
-ERP_TO_EIRP = 2
 MAX_PHY_PAYLOAD = 255
 MAX_CONTEXT = 64  # Octets; a concentrator's counter has 4, a Basics Station's 16.
 
@@ -201,7 +199,7 @@ def downlink_of(radio_request: ChosenTransmission, downlink_id: int) -> gw.Downl
     item.phy_payload = transmission.phy_payload
     tx_info = item.tx_info
     tx_info.frequency = transmission.frequency
-    tx_info.power = radio_request.erp + ERP_TO_EIRP
+    tx_info.power = radio_request.power
     lora = tx_info.modulation.lora
     lora.bandwidth = transmission.bandwidth
     lora.spreading_factor = transmission.spreading_factor

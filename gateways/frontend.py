@@ -25,8 +25,8 @@ class ChosenTransmission:
     gateway_id: GatewayId
     context: bytes
     transmission: Transmission
-    erp: int
-    """dBm, as the sub-band's limit, the antenna's gain already taken off."""
+    power: int
+    """dBm, as the gateway is to be asked for it (`lorawan.radiated_power`)."""
     starts_at_us: int = 0
     """When it is to be on the air, microseconds since 1970 on the bridge's clock; 0: at once."""
 

@@ -19,6 +19,7 @@ from gateways.transmission_store import Statuses, read_transmissions, write_tran
 from lorawan.airtime import Granted, Priority, Scheduler, TransmitRejected, Usage, lora_airtime_us
 from lorawan.airtime import Transmission as LedgerTransmission
 from lorawan.identifiers import GatewayId
+from lorawan.radiated_power import requested_power
 from lorawan.regions import EU868, REGIONS
 
 # What a forwarder needs from the arrival of a request until the frame starts, with something to spare.
@@ -215,9 +216,15 @@ class Radio:
 
     def _radio_request(self, request: TransmitRequest, booked: _Booking) -> ChosenTransmission:
         transmission = booked.transmission
-        erp = self._region.downlink_erp(transmission.frequency) - round(self.gateway.antenna_gain)
+        gateway = self.gateway
+        power = requested_power(
+            self._region.downlink_eirp(transmission.frequency),
+            gateway.antenna_gain,
+            gateway.gain_subtracted_by,
+            gateway.max_eirp,
+        )
         return ChosenTransmission(
-            self.gateway.gateway_id, request.context, transmission, erp, starts_at_us=booked.granted.start_us
+            self.gateway.gateway_id, request.context, transmission, power, starts_at_us=booked.granted.start_us
         )
 
     def _is_late(self, granted: Granted) -> bool:

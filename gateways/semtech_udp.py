@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -13,7 +13,7 @@ from core.messages.frames import GatewayFrame
 from core.model.identities import new_trace
 from core.runtime.clock import wall_clock_us
 from gateways.admission import AddressLock, Limits
-from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_MARGIN_S, TX_ACK_TIMEOUT_S, ChosenTransmission
+from gateways.frontend import INTERNAL_ERROR, NO_ACK, OK, TX_ACK_MARGIN_S, TX_ACK_TIMEOUT_S, ChosenTransmission
 from gateways.gateway_activity import Activity
 from gateways.gateway_times import RoundTrips, reception_time_us
 from gateways.known_gateways import Gateways, LastSeen
@@ -30,6 +30,7 @@ from lorawan.gateway.semtech_udp import (
     PushData,
     TxAck,
     TxPk,
+    TxStatus,
     acknowledgement,
     datagram_type,
     gateway_id_of,
@@ -44,6 +45,8 @@ TOKENS = 1 << 16
 MAX_ADDRESSES = 10_000
 # A TX_ACK that comes after its request was given up still tells how far away its gateway has become.
 LATE_TX_ACK_S = 10.0
+# The powers in the table of Semtech's forwarder are at most 4 dB apart.
+POWERS_TRIED = 5
 DROPS_EVERY_S = 5.0
 NOBODY = GatewayId(b"")
 
@@ -90,6 +93,7 @@ class SemtechUdp:
         # Only the source of a gateway's newest PULL_DATA is its downlink path.
         self._addresses: dict[GatewayId, tuple[Address, float]] = {}
         self._asked: dict[tuple[GatewayId, bytes], _Asked] = {}
+        self._powers: dict[tuple[GatewayId, int], int] = {}  # What was taken in place of a power that was refused.
         self._tokens = itertools.count(int.from_bytes(os.urandom(2)))
         self._loop = asyncio.get_running_loop()
 
@@ -228,6 +232,7 @@ class SemtechUdp:
         self._limits.keep_only(gateway_ids)
         self._locks.keep_only(gateway_ids)
         self._round_trips.keep_only(gateway_ids)
+        self._powers.clear()  # A gateway may have been set up anew.
         oldest = self._loop.time() - EXPIRES_AFTER_S
         for gateway_id, (_, pulled_at) in self._addresses.items():
             if gateway_id in gateway_ids and pulled_at > oldest:
@@ -255,6 +260,20 @@ class SemtechUdp:
         asked.answer.set_result(ack.status.value)
 
     async def transmit(self, radio_request: ChosenTransmission) -> str:
+        """Asks with the highest power that the forwarder has: version 4 refuses one that its table lacks."""
+        wanted = radio_request.power
+        key = radio_request.gateway_id, wanted
+        status = TxStatus.TX_POWER.value
+        for power in range(self._powers.get(key, wanted), wanted - POWERS_TRIED, -1):
+            status = await self._request(replace(radio_request, power=power))
+            if status != TxStatus.TX_POWER.value:
+                if status == OK and power != wanted:
+                    self._powers[key] = power
+                return status
+        self._powers.pop(key, None)
+        return status
+
+    async def _request(self, radio_request: ChosenTransmission) -> str:
         """PULL_RESP, and the TX_ACK with its token; a forwarder that cannot read it says nothing at all."""
         txpk = txpk_of(radio_request)
         address = self._addresses.get(radio_request.gateway_id)
@@ -370,4 +389,4 @@ def txpk_of(radio_request: ChosenTransmission) -> TxPk | None:
     else:
         return None
     modulation = Lora(transmission.spreading_factor, transmission.bandwidth)
-    return TxPk(transmission.phy_payload, transmission.frequency, modulation, radio_request.erp, tmst)
+    return TxPk(transmission.phy_payload, transmission.frequency, modulation, radio_request.power, tmst)

@@ -42,9 +42,9 @@ ON CONFLICT (gateway_id) DO UPDATE
 SET frontend = excluded.frontend, address = excluded.address, last_seen_at = excluded.last_seen_at
 """
 COLUMNS = """g.id, g.tenant_id, g.gateway_id, g.name, g.region, g.latitude, g.longitude, g.antenna_gain,
-g.boards, g.created_at, s.frontend, s.address, s.last_seen_at, s.stats"""
+g.boards, g.gain_subtracted_by, g.max_eirp, g.created_at, s.frontend, s.address, s.last_seen_at, s.stats"""
 STATE = "LEFT JOIN gateway_state s ON s.gateway_id = g.id"
-WRITTEN = Written("name, latitude, longitude, antenna_gain, boards")
+WRITTEN = Written("name, latitude, longitude, antenna_gain, boards, gain_subtracted_by, max_eirp")
 CREATE = f"""
 INSERT INTO gateway (tenant_id, gateway_id, {WRITTEN.columns}) VALUES ($1, $2, {WRITTEN.parameters(3)})
 """
@@ -83,6 +83,8 @@ class GatewayWithState:
     longitude: float | None
     antenna_gain: float
     boards: int
+    gain_subtracted_by: str | None
+    max_eirp: int | None
     created_at: datetime
     frontend: str | None
     address: str | None

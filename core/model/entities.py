@@ -111,6 +111,8 @@ class Gateway:
     longitude: float | None
     antenna_gain: float  # dBi
     boards: int  # SX1301 concentrators, 1 or 2.
+    gain_subtracted_by: str | None  # lorawan.radiated_power.GainSubtraction; None: nobody has said.
+    max_eirp: int | None  # dBm
 
 
 @dataclass(frozen=True, slots=True)
