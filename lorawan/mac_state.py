@@ -10,7 +10,7 @@ from typing import Self
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lorawan.adr import NO_LIMITS, Limits, Sample
+from lorawan.adr import NO_BOUNDS, NO_LIMITS, Bounds, Limits, Sample
 from lorawan.commands.rx_param_setup import RxParamSetupReq
 from lorawan.identifiers import DevAddr
 from lorawan.regions.region import Region
@@ -29,7 +29,7 @@ UNKNOWN_DATA_RATE = -1
 
 
 class MacPolicy(Struct, frozen=True):
-    """What the network wants of every device; a device that is asked for nothing else is left in peace."""
+    """What the network wants of a device; it is asked for nothing else."""
 
     region: Region
     rx1_delay: int = 1  # Seconds.
@@ -37,6 +37,7 @@ class MacPolicy(Struct, frozen=True):
     max_duty_cycle: int = 0  # 1 / 2^n of the air; 0: no limit but the law's.
     status_every_us: int = DAY_US  # 0: never.
     adr: bool = True
+    adr_bounds: Bounds = NO_BOUNDS
     far_rx1_delay: int = 5  # For devices whose gateways are far away; at most `rx1_delay`: the same for all.
 
     def rx1_delay_of(self, state: "MacState", now_us: int) -> int:

@@ -153,7 +153,7 @@ class _Negotiation:
         limits = self.state.limits_at(self.uplink.at_us)
         if not answer.power_ack:
             limits = _without_power(limits, request.tx_power)
-        if not answer.data_rate_ack:
+        if not answer.data_rate_ack and request.data_rate >= self.state.data_rate:
             limits = replace(limits, max_data_rate=max(0, request.data_rate - 1))
         if not answer.channel_mask_ack:
             # It has lost channels that it once had, or never had them: they are created again.
@@ -280,7 +280,7 @@ def _link(
     if state.asked_for(LinkAdrReq.CID).agreed_data_rate != UNKNOWN_DATA_RATE:
         return []  # It has agreed to move: whether it does, its next uplink tells.
     now = LinkSettings(state.data_rate, state.tx_power, state.nb_trans)
-    wanted = decide(policy.region, now, state.limits_at(uplink.at_us), state.history)
+    wanted = decide(policy.region, now, state.limits_at(uplink.at_us), state.history, policy.adr_bounds)
     if wanted == now and not uplink.adr_ack_req:
         return []  # A device that asks whether it is heard is told its plan again (row 36).
     return [LinkAdrReq(wanted.data_rate, wanted.tx_power, state.channels, 0, wanted.nb_trans)]

@@ -9,7 +9,8 @@ import msgspec
 import structlog
 
 from core.messages import topics
-from core.messages.downlinks import TransmitReply, TransmitRequest, decode_reply, encode_transmit
+from core.messages.downlinks import Transmission, TransmitReply, TransmitRequest, decode_reply, encode_transmit
+from core.messages.live_frames import LiveFrame, LiveReception
 from core.model.downlinks import DownlinkReason, DownlinkState, DueDownlink
 from core.runtime.bus import BUS_AWAY, Bus, NoResponders
 from core.runtime.clock import WallClock, wall_clock_us
@@ -22,6 +23,7 @@ from lorawan.windows import Window
 from network import downlink_frame, store
 from network.downlink_frame import Attempt, PlannedDownlink
 from network.join_pressure import JoinPressure
+from network.live_frames import LiveFrames
 from network.sessions import SessionReception
 from network.settings import NetworkServerSettings
 from network.shards import Shard, Shards, nudge_done
@@ -61,6 +63,7 @@ class TransmitOutcome:
     gateway_id: bytes | None = None
     starts_at_us: int = 0
     fits_at_us: int = 0
+    transmission: Transmission | None = None
 
 
 class _Asked:
@@ -86,7 +89,7 @@ class _Asked:
             return windows
         return []
 
-    def record_refusal(self, request: TransmitRequest, reply: TransmitReply) -> None:
+    def record_rejection(self, request: TransmitRequest, reply: TransmitReply) -> None:
         """It has not taken the frame, or nobody knows whether it has."""
         if reply.status in SILENT:
             self._silent.add(request.gateway_id)
@@ -108,11 +111,13 @@ class Dispatcher:
         settings: NetworkServerSettings,
         tasks: asyncio.TaskGroup,
         clock: WallClock = wall_clock_us,
+        live: LiveFrames | None = None,
     ) -> None:
         self._pool = pool
         self._bus = bus
         self._shards = shards
         self._settings = settings
+        self._live = live
         self._clock = clock
         self._group = tasks
         self._room = asyncio.Semaphore(settings.requests_in_flight)
@@ -205,6 +210,8 @@ class Dispatcher:
 
     def _record_outcome(self, planned: PlannedDownlink, outcome: TransmitOutcome) -> None:
         DOWNLINKS.labels("sent" if outcome.status == OK else outcome.status.lower()).inc()
+        if self._live is not None and self._live.looks:
+            self._live.record_downlink(_live_frame(planned, outcome, self._clock()), planned.device_id)
         if planned.accept and outcome.status != OK:
             self._accepts.pop(planned.session.id, None)
         if len(self._on_air_until_us) > MAX_REMEMBERED:
@@ -246,7 +253,7 @@ class Dispatcher:
             reply = await self._ask(request)
             if reply.status == OK:
                 return self._sent(planned, request, reply)
-            asked.record_refusal(request, reply)
+            asked.record_rejection(request, reply)
         return asked.outcome or TransmitOutcome(DownlinkReason.TOO_LATE)
 
     def _attempts(self, planned: PlannedDownlink) -> list[Attempt]:
@@ -273,7 +280,7 @@ class Dispatcher:
         starts_at_us = reply.starts_at_us or (request.uplink_at_us or self._clock()) + transmission.delay_us
         ends_at_us = starts_at_us + downlink_frame.airtime_us(transmission) + GUARD_US
         self._on_air_until_us[planned.device_id] = ends_at_us
-        return TransmitOutcome(OK, request.gateway_id, starts_at_us)
+        return TransmitOutcome(OK, request.gateway_id, starts_at_us, transmission=transmission)
 
     async def _another_f_cnt(
         self, shard: Shard, planned: PlannedDownlink, reception: SessionReception
@@ -301,6 +308,26 @@ class Dispatcher:
         if settlement.state is DownlinkState.FAILED:
             log.warning("downlink_failed", downlink_id=row.id, reason=settlement.reason)
         await nudge_done(self._bus, changed, self._shards.count)
+
+
+def _live_frame(planned: PlannedDownlink, outcome: TransmitOutcome, now_us: int) -> LiveFrame:
+    """What is shown of a downlink, to whoever looks."""
+    sent = outcome.transmission
+    return LiveFrame(
+        kind="join_accept" if planned.accept else "downlink",
+        at_us=outcome.starts_at_us or now_us,
+        outcome=str(outcome.status),
+        octets=0 if sent is None else len(sent.phy_payload),
+        frequency=0 if sent is None else sent.frequency,
+        spreading_factor=0 if sent is None else sent.spreading_factor,
+        receptions=[
+            LiveReception(route.gateway_id, route.rssi, route.snr)
+            for route in planned.routes
+            if route.gateway_id == outcome.gateway_id
+        ],
+        dev_addr=bytes(planned.session.dev_addr),
+        f_port=None if planned.row is None else planned.row.f_port,
+    )
 
 
 async def ask_gateway(bus: Bus, request: TransmitRequest) -> TransmitReply:

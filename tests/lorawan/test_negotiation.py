@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lorawan.adr import HISTORY, LOWEST_POWER, Limits, Sample
+from lorawan.adr import HISTORY, LOWEST_POWER, Bounds, Limits, Sample
 from lorawan.commands import DownlinkCommand, UplinkCommand, encode_commands, parse_downlink_commands
 from lorawan.commands.dev_status import DevStatusAns, DevStatusReq
 from lorawan.commands.dl_channel import DlChannelAns
@@ -313,6 +313,18 @@ def test_what_a_device_rejects_is_not_asked_again_as_it_was(
     assert learned.state.tx_power == 0
     assert learned.state.limits_at(NOW) == limits
     assert learned.state.channels == channels
+
+
+def test_a_slower_data_rate_that_is_rejected_is_asked_for_again_and_no_slower_one() -> None:
+    policy = replace(POLICY, adr_bounds=Bounds(max_data_rate=3))
+    hour = 60 * MINUTE
+    heard = {"adr": True, "data_rate": 5, "snr": 0.0}
+
+    _, state, first = turn(adr_history(0.0, 5), SESSION, uplink(**heard), policy)
+    _, state, _ = turn(state, SESSION, uplink(NOW + MINUTE, LinkAdrAns(True, False, True), **heard), policy)
+    _, state, again = turn(state, SESSION, uplink(NOW + 2 * hour, **heard), policy)
+
+    assert [one.data_rate for one in first + again if isinstance(one, LinkAdrReq)] == [3, 3]
 
 
 def test_full_power_that_is_rejected_is_one_step_too_much() -> None:

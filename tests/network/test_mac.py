@@ -15,6 +15,7 @@ from lorawan.commands.rx_timing_setup import RxTimingSetupAns, RxTimingSetupReq
 from lorawan.crypto import Direction, SessionCipher, SessionKeys, wrap_key
 from lorawan.frame import DownlinkFrame, UplinkFCtrl, routing_slot
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
+from tests.network.conftest import eventually
 
 KEK = bytes(range(16))
 SHARDS = 4
@@ -218,6 +219,76 @@ async def test_adr_backs_off_for_a_device_that_accepts_and_does_not_move(network
     assert commands == (LinkAdrReq(5, 0, 0xFF, 0, 1),)
     assert (frame.f_ctrl.ack, nothing) == (True, ())
     assert asked[3] == 1  # Failures.
+
+
+async def profile_says(network, **columns) -> None:
+    """The one profile that there is, and everybody has read it."""
+    sets = ", ".join(f"{name} = ${place}" for place, name in enumerate(columns, 1))
+    await network.pool.execute(f"UPDATE device_profile SET {sets}", *columns.values())
+    await network.stop()
+    await network.start()
+
+
+async def test_rx1_delay_of_the_profile_is_given_with_the_join(network) -> None:
+    device = await network.device()
+    await profile_says(network, rx1_delay=3)
+
+    await network.receive(device.join())
+    accept = device.receive_accept((await network.bridge.next()).transmissions[0].phy_payload)
+    await network.receive(device.uplink(confirmed=True))
+    answer = await network.bridge.next()
+
+    assert accept.rx1_delay == 3
+    assert [t.delay_us for t in answer.transmissions] == [3_000_000, 4_000_000]
+
+
+async def test_rx1_delay_of_the_profile_is_asked_of_sessions_that_were_opened_otherwise(network) -> None:
+    device = await network.joined()
+    await profile_says(network, rx1_delay=3)
+
+    await network.receive(device.uplink())
+    _, commands = opened(device, await network.bridge.next(), 0)
+
+    assert commands == (RxTimingSetupReq(3),)
+
+
+async def test_adr_is_off_for_a_profile_that_says_so(network) -> None:
+    device = await network.joined()
+    await profile_says(network, adr=False)
+
+    for _ in range(6):
+        await receive_slow(network, device)
+    await receive_slow(network, device, confirmed=True)
+    frame, commands = opened(device, await network.bridge.next(), 0)
+
+    assert (frame.f_ctrl.ack, frame.f_ctrl.adr, commands) == (True, False, ())
+
+
+async def test_adr_stays_within_the_bounds_of_the_profile(network) -> None:
+    device = await network.joined()
+    await profile_says(network, adr_max_data_rate=3, adr_max_tx_power=0)
+
+    for _ in range(4):
+        await receive_slow(network, device)
+    _, commands = opened(device, await network.bridge.next(), 0)
+
+    assert commands == (LinkAdrReq(3, 0, 0xFF, 0, 1),)
+
+
+async def test_a_profile_that_changes_is_followed_without_a_restart(network) -> None:
+    device = await network.joined()
+    await network.pool.execute("UPDATE device_profile SET rx1_delay = 2")
+    await network.bus.nudge(topics.REGISTRY_CHANGED)
+
+    async def is_asked() -> bool:
+        await network.receive(device.uplink())
+        await network.all_acknowledged()
+        return not network.bridge.requests.empty()
+
+    await eventually(is_asked)
+    _, commands = opened(device, await network.bridge.next(), 0)
+
+    assert commands == (RxTimingSetupReq(2),)
 
 
 async def test_a_device_that_asks_whether_it_is_heard_is_told_its_plan_again(network) -> None:
