@@ -22,7 +22,7 @@ from alerting.message_formats import EMAIL, render
 from alerting.notification_trace import trace_attempt, webhook_stage
 from alerting.queue import WebhookMessage
 from alerting.store import secret_text
-from core.runtime.errors import describe
+from core.runtime.errors import describe, describe_defect
 from core.runtime.http.guarded_client import AllowList, ForbiddenDestination, GuardedTransport
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from core.runtime.tracing import TRACES
@@ -323,7 +323,7 @@ class Deliverer:
         except TimeoutError:
             return Answer("failed", None, f"pas de réponse en {self._timeout_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as failed:
-            return Answer("failed", None, f"{type(failed).__name__}: {failed}"[:ANSWER_KEPT])
+            return Answer("failed", None, describe_defect(failed)[:ANSWER_KEPT])
 
     async def _execute_until_done(self, method: str, statement: str, *arguments: object) -> Any:
         """Run a statement however long the database is away: what was sent must be noted before all else."""

@@ -8,6 +8,7 @@ import structlog
 
 from core.messages.uplinks import Uplink
 from core.model.quarantine import Quarantined, QuarantineReason
+from core.runtime.errors import describe_defect
 from core.runtime.postgres import Pool
 from ingest.batch import Prepared, Shown, UplinkMessage, compose, quarantine_of, wanted_datastreams
 from ingest.pipeline import Interpreted, KnownDevice, Read, interpret, place, problem_of, readable
@@ -92,7 +93,7 @@ def _interpret_all(
                 prepared.uplinks.append(interpret(uplink, device, read))
         except Exception as defect:
             log.exception("uplink_not_prepared", sequence=message.sequence)
-            detail = readable(f"{type(defect).__name__}: {defect}")
+            detail = readable(describe_defect(defect))
             prepared.quarantined += _quarantined(message, uplink, QuarantineReason.DEFECT, detail)
 
 

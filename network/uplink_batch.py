@@ -17,6 +17,7 @@ from core.messages.uplinks import Uplink
 from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.clock import WallClock, wall_clock_us
+from core.runtime.errors import describe_defect
 from core.runtime.lease import Lease
 from core.runtime.ownership import fenced
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
@@ -142,7 +143,7 @@ class Uplinks:
         if error is not None:
             log.error("frame_quarantined", exc_info=error, **reception_fields(unit.group.first))
         reason = QuarantineReason.POISON if error is None else QuarantineReason.DEFECT
-        detail = str(unit.shard.lease.crashes) if error is None else _defect(error)
+        detail = str(unit.shard.lease.crashes) if error is None else describe_defect(error)
         return FrameUnit(unit.shard, unit.sequences, poison=_quarantined(unit, unit.group, reason, detail))
 
     def count_retry(self, error: Exception) -> None:
@@ -176,7 +177,7 @@ class Uplinks:
                 self._judge_group(judged, item, item.group)
             except Exception as broken:
                 log.exception("frame_quarantined", **reception_fields(item.group.first))
-                defect = _quarantined(item, item.group, QuarantineReason.DEFECT, _defect(broken))
+                defect = _quarantined(item, item.group, QuarantineReason.DEFECT, describe_defect(broken))
                 judged.poison.append(defect)
         return judged
 
@@ -293,10 +294,6 @@ class Uplinks:
             for _, received in judged.received
             if received.opportunity is not None
         )
-
-
-def _defect(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 def _quarantined(item: FrameUnit, group: Group, reason: QuarantineReason, detail: str) -> Quarantined:
