@@ -17,24 +17,24 @@ _END_OF_TIME_US = 1 << 62
 
 
 class Group(msgspec.Struct):
-    """The copies of one PHYPayload within one window, in stream order; the first decides the uplink's time."""
+    """The receptions of one PHYPayload within one window, in stream order; the first decides the uplink's time."""
 
     phy_payload: bytes
     opened_at_us: int
     receptions: list[GatewayFrame] = []
     sequences: list[int] = []
-    """The stream's messages that carry the copies, each once."""
+    """The stream sequences of the messages that carry these receptions, each once."""
 
     @property
     def first(self) -> GatewayFrame:
-        """The copy with the lowest stream sequence (docs/architecture.md)."""
+        """The reception with the lowest stream sequence (docs/architecture.md)."""
         return self.receptions[0]
 
     @property
     def time_us(self) -> int:
-        """When the frame was heard: by the first copy whose gateway agrees with the bridge, else by the first.
+        """When the frame was received: by the first reception that agrees with our clock, else by the first.
 
-        One gateway that lies about time dates what it alone has heard, and nothing that others have heard, too.
+        So one gateway with a wrong clock misdates only what no other gateway has received.
         """
         copies = self.receptions
         for copy in copies:
@@ -93,7 +93,7 @@ class Deduplication:
         self._closed += closing
 
     def take_closed(self) -> list[Group]:
-        """The closed groups in the order of their first copies; each is given once."""
+        """The closed groups in the order of their first receptions; each is returned once."""
         closed, self._closed = self._closed, []
         return closed
 

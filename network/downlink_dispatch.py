@@ -62,7 +62,7 @@ class TransmitOutcome:
 
 
 class Dispatcher:
-    """Carries frames to gateways in a bounded number of tasks, and says which devices are being told something."""
+    """Asks gateways to transmit, in a bounded number of tasks; a device has one downlink under way at a time."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Dispatcher:
         shards.on_leaving(self._finish)
 
     def on_free(self, freed: Callable[[], None]) -> None:
-        """Call `freed` each time that a device may be told something again."""
+        """Call `freed` each time that the downlink of a device has ended and the next may be planned."""
         self._freed = freed
 
     def is_busy(self, device_id: int) -> bool:
@@ -155,7 +155,7 @@ class Dispatcher:
                     DOWNLINK_DELAY.observe(max(0, outcome.starts_at_us - asked_us) / 1_000_000)
                 await self._settle(shard, planned.row, outcome, is_class_c=planned.is_class_c)
         except LeaseLost as lost:
-            # The row stays `sending`: whoever takes the shard makes the request again.
+            # The row stays `sending`: the shard's next owner makes the request again.
             log.warning("downlink_dropped", error=str(lost))
             if shard is not None:
                 self._shards.drop(shard)
@@ -223,7 +223,7 @@ class Dispatcher:
         return self._pressure.is_below_limit(gateway_id, self._clock())
 
     async def _ask(self, request: TransmitRequest) -> TransmitReply:
-        """Ask a gateway; while its word is awaited it is the busier, for whoever may choose another."""
+        """Ask a gateway; until it answers, the request counts as load of this gateway when others are ranked."""
         self._asked[request.gateway_id] += 1
         try:
             return await ask_gateway(self._bus, request)

@@ -31,7 +31,7 @@ from network.settings import NetworkServerSettings
 from registry.rejections import clear_join_rejections
 
 JOIN_WINDOW_US = 6_000_000
-# Of one device within `join_store.RECENT`: one that hears no accept, and does not back off, uses up neither its
+# Of one device within `join_store.RECENT`: one that receives no accept and does not back off uses up neither its
 # DevNonces nor our JoinNonces.
 MOST_RECENT_JOINS = 20
 # Sessions that a device has been given and not used.
@@ -225,7 +225,7 @@ class JoinHandler:
         return _Fresh(entry.group, entry.joining, keys, session, accept.to_bytes(entry.app_key))
 
     def _rx1_delay(self, group: Group) -> int:
-        """Seconds; the far gateways' delay when those that heard the join are."""
+        """RX1 delay in seconds; the longer one when the nearest gateway that received the join is far away."""
         settings = self._settings
         is_far = nearest_gateway_us(best_receptions(group.receptions)) > FAR_US
         return max(settings.rx1_delay, settings.far_rx1_delay) if is_far else settings.rx1_delay

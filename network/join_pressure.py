@@ -15,7 +15,7 @@ class JoinPressure:
         self._heard: defaultdict[bytes, deque[int]] = defaultdict(deque)
 
     def record_joins(self, gateway_ids: list[bytes], now_us: int) -> None:
-        """A join that these gateways heard is being answered."""
+        """A join that these gateways received is being answered."""
         for gateway_id in gateway_ids:
             self._heard[gateway_id].append(now_us)
             self._forget(gateway_id, now_us)

@@ -91,7 +91,7 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class UnusedSession:
-    """The newest session of a device that joined and has not been heard since."""
+    """The newest session of a device that joined and of which no uplink was received since."""
 
     id: int
     dev_addr: DevAddr

@@ -143,7 +143,7 @@ class Multicasts:
             self._wake.set()
 
     async def _give_up(self, message: DueMessage, shard: Shard) -> None:
-        with contextlib.suppress(ShardsLost, *DATABASE_AWAY):  # Whoever looks at it next will give it up.
+        with contextlib.suppress(ShardsLost, *DATABASE_AWAY):  # The shard's next owner gives it up.
             await self._finish(message, shard, [], DownlinkReason.INTERNAL_ERROR)
 
     def _make(
@@ -188,7 +188,7 @@ class Multicasts:
         await self._finish(message, call.shard, emissions, None)
 
     async def _transmit(self, call: _Call, gateway_id: bytes) -> str:
-        """Ask one gateway until it has the frame, or has refused it three times, or nobody wants it any more."""
+        """Ask one gateway until it has the frame, has rejected it three times, or `not_after` has passed."""
         not_after_us = to_us(call.message.not_after)
         status: str = DownlinkReason.NOT_AFTER
         again_us = 0
@@ -228,7 +228,7 @@ class Multicasts:
         outcomes: Sequence[MulticastTransmission],
         reason: DownlinkReason | None,
     ) -> None:
-        """Sent when every gateway had it at least once; what some of them refused is said."""
+        """Save the result. Sent when every gateway transmitted at least once; else it says that some did not."""
         if reason is not None:
             await self._save_progress(message, shard, outcomes, "failed", reason)
             return

@@ -120,7 +120,7 @@ async def start(connection: Connection, message_ids: Sequence[int]) -> dict[int,
 async def read_member_receptions(
     connection: Connection, group_ids: Sequence[int]
 ) -> dict[int, dict[int, list[SessionReception]]]:
-    """By group and member: who heard the member's last uplink."""
+    """By group and member: the receptions of the member's last uplink."""
     found: dict[int, dict[int, list[SessionReception]]] = defaultdict(dict)
     for row in await connection.fetch(READ_HEARD, group_ids):
         copies = msgspec.convert(row["last_heard_by"], list[SessionReception])

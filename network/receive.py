@@ -60,7 +60,7 @@ class Received(Struct, frozen=True):
     opportunity: Opportunity | None
     device_acknowledged: bool = False
     first_of_session: bool = False
-    missed: int = 0  # Frames that were never heard before this one.
+    missed: int = 0  # Frames between the last one and this one that were not received, by FCnt.
     is_off_plan: bool = False  # Frequency or data rate not in the plan (docs/protocols.md, row 15).
     mac: MacNews | None = None  # None: nothing was said nor asked, as with nearly every uplink.
 
@@ -95,7 +95,7 @@ def receive_data(
     """Judge a data frame: the first session of its DevAddr whose MIC fits has it (docs/protocols.md, row 4).
 
     Args:
-        group: the copies within one window.
+        group: the receptions within one window.
         frame: their PHYPayload.
         candidates: the sessions of its DevAddr, with the progress that earlier frames of the batch have made.
         policy: what is wanted of every device's MAC layer.
@@ -181,7 +181,7 @@ def _negotiate(
     policy: MacPolicy,
     now_us: int,
 ) -> tuple[Learned, MacState, bytes]:
-    """What the uplink tells of the device's MAC layer, the state to save, and the commands for its answer."""
+    """What the uplink says about the device's MAC layer, the state to save, and the commands for its answer."""
     first, time_us = group.first, group.time_us
     uplink = AcceptedUplink(
         time_us,

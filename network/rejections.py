@@ -35,7 +35,7 @@ class RejectionLog:
             subject: the DevAddr, or the DevEUI of a join-request; empty when the frame could not be read that far.
             reason: as the metrics have it, too.
             device_id: 0 when it is not known whose it was.
-            gateway_id: one that heard it.
+            gateway_id: one that received it.
             dev_nonce: of a join-request of a device that we know.
         """
         if not subject:
@@ -52,7 +52,7 @@ class RejectionLog:
         seen.dev_nonce = seen.dev_nonce if dev_nonce is None else dev_nonce
 
     def clear_join_rejections(self, dev_eui: bytes) -> None:
-        """The device was let in: what was refused of it before needs nobody any more."""
+        """The device's join was accepted: earlier rejections of its joins need nobody's attention any more."""
         for (subject, _, _), seen in self._seen.items():
             if subject == dev_eui:
                 seen.forgiven = seen.times

@@ -190,7 +190,7 @@ class Shards:
 
 
 async def nudge_done(bus: Bus, changed: Iterable[Changed], shards: int) -> None:
-    """Tell whoever waits for these rows; the rows are the truth, so a bus that is away is no harm."""
+    """Nudge who waits for the end of these rows; while the bus is away they find the rows at their next look."""
     with suppress(*BUS_AWAY):
         for row in changed:
             await bus.nudge(topics.downlink_done(shard_of_slot(row.slot, shards)), str(row.id).encode())

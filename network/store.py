@@ -192,7 +192,7 @@ async def save_mac_states(connection: Connection, progress: dict[int, Progress])
 
 
 async def save_statuses(connection: Connection, statuses: dict[int, tuple[DevStatusAns, int]]) -> None:
-    """Write what these devices said of themselves, by device: the answer, and when it was heard (us)."""
+    """Write DevStatusAns by device: the answer, and when it was received (us since 1970)."""
     rows = sorted(statuses.items())
     await connection.execute(
         SAVE_STATUSES,

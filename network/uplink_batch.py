@@ -87,7 +87,7 @@ class UplinkBatch:
 class Uplinks:
     """What is done with the frames of the owned shards, all shards together; for a `ShardWorker`."""
 
-    # What the database refuses stays refused: the frame goes to quarantine.
+    # What the database rejects stays rejected: the frame goes to quarantine.
     transient: tuple[type[Exception], ...] = ()
 
     def __init__(

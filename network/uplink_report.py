@@ -197,7 +197,7 @@ def _step(group: Group, outcome: str, device: Device | None, began_us: int) -> N
 
 
 def reception_fields(first: GatewayFrame) -> dict[str, str]:
-    """Of a line about a frame: who heard it, and how to follow it."""
+    """The log fields of a frame: one gateway that received it, and its trace id."""
     return {"gw_eui": first.gateway_id.hex(), "trace_id": first.trace_id.hex()}
 
 
