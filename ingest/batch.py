@@ -62,7 +62,7 @@ class Batch:
 
     `latest` is the last measurement of each datastream, by datastream: every writer locks in the same order.
     `hours` are the datastreams whose rollup of an hour changes, by the hour's number since 1970. `replaced` are
-    new uplinks whose key in uplink_seen told of another one until now, `copies` the places of those that are
+    new uplinks whose key in uplink_seen stood for another one until now, `copies` the places of those that are
     stored under another identity.
     """
 
@@ -149,7 +149,7 @@ def _add_measurements(batch: Batch) -> None:
         if interpreted.history:
             history += interpreted.history
     for datastream_id, time_us, _, _ in history:
-        # A counter's value at the very edge ends the hour before; rolled up once too often does no harm.
+        # A counter's value at the very edge ends the hour before; a needless rollup costs little.
         for hour in {time_us // HOUR_US, (time_us - 1) // HOUR_US}:
             hours.setdefault(hour, set()).add(datastream_id)
     measurements.sort(key=_by_instant)

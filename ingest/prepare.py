@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """What is known of the registry, told of its changes by `apply`."""
+    """The caches of registry data that decoding needs; `apply` brings a change of the registry into them."""
 
     pool: Pool
     devices: KnownDevices

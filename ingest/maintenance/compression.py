@@ -1,7 +1,7 @@
 """Compresses old chunks where TimescaleDB can (docs/decisions/0039-timescaledb-apache-edition-is-enough.md).
 
 Its own scheduled policies fail under PostgreSQL 17 (decision 39), and Debian's package, Apache's
-edition, refuses compression: there nothing is called and nothing prepared.
+edition, has no compression: there nothing is called and nothing prepared.
 """
 
 from enum import StrEnum

@@ -80,7 +80,7 @@ class Job:
 
 
 async def make_rollups(pool: Pool) -> None:
-    """One pass.
+    """Make the rollups that are due, once.
 
     Raises:
         NotLeader: another replica is at it.

@@ -70,9 +70,9 @@ GATEWAY_HOUR = """
 DELETE FROM gateway_hour WHERE (gateway_id, hour) IN (
     SELECT gateway_id, hour FROM gateway_hour WHERE hour < now() - $1::interval LIMIT $2)
 """
-# Whoever has a source's token can invent devices.
+# Rows that anybody with a source's token can cause, by inventing devices.
 LNS_UNKNOWN_DEVICE = _older("lns_unknown_device", "last_seen_at")
-# Of applications that nobody has been able to tell, and of those that are gone.
+# Events that could not be delivered to an application, and those of applications that are gone.
 APPLICATION_EVENT = _older("observation.application_event", "queued_at")
 SERVICE_REPLICA = _older("service_replica", "seen_at")
 QUARANTINE = _older("observation.quarantine", "at")
