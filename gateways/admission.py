@@ -69,7 +69,7 @@ class AddressLock:
         self._pulling: dict[GatewayId, tuple[str, float]] = {}
 
     def holder(self, gateway_id: GatewayId, kind: DatagramType, host: str, now: float) -> str | None:
-        """The address that a datagram is refused for; None when it may come in, and then its address is kept."""
+        """The other address that a gateway is held by, so that this datagram is rejected; None: it may come in."""
         kept = self._pushing if kind is DatagramType.PUSH_DATA else self._pulling
         former = kept.get(gateway_id)
         if former is not None and former[0] != host and now - former[1] < self._silence_s:

@@ -41,7 +41,7 @@ NAME = "basics_station"
 PING_EVERY_S = 25.0
 PONG_WITHIN_S = 20.0
 VERSION_WITHIN_S = 30.0
-# Two boards of eight demodulators hear at most so many of the shortest frames.
+# Two boards of eight demodulators receive at most so many of the shortest frames.
 MESSAGES_PER_SECOND = 500
 MESSAGES_AT_ONCE = 1_000
 MAX_UNKNOWN = 200

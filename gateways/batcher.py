@@ -18,7 +18,7 @@ from lorawan.frame import MType, routing_slot
 MAX_ITEMS = 500
 MAX_OCTETS = 256 * 1024
 LINGER_S = 0.025
-# What a frame weighs in a message besides its PHYPayload: an estimate on the high side.
+# The octets of a frame in a message besides its PHYPayload: an estimate on the high side.
 FRAME_OVERHEAD = 96
 # Per shard: at 15,000 frames a second over four shards, more than ten seconds of a bus that is away.
 MAX_WAITING = 50_000
@@ -90,7 +90,7 @@ class Batcher:
     def submit_frame(self, frame: GatewayFrame, done: Done | None = None) -> None:
         """Take a frame; `done` is called once it is in the stream, or at once when it can go nowhere.
 
-        Without `done` nobody can be told to wait: when the queue is full, the frame is dropped and counted.
+        Without `done` the caller cannot be made to wait: when the queue is full, the frame is dropped and counted.
         """
         slot = routing_slot(frame.phy_payload)
         if slot is None:

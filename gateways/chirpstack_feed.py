@@ -179,7 +179,7 @@ class ChirpStackFeed:
         self._publish_state(gateway_id, online=True)
 
     async def publish_offline(self) -> None:
-        """Say that our gateways are gone, as far as the broker still hears us."""
+        """Publish that our gateways are offline, as far as the connection to the broker still works."""
         for gateway_id in self._fed:
             state = encode(conn_event(gateway_id, online=False), as_json=self._as_json)
             try:
@@ -193,7 +193,7 @@ class ChirpStackFeed:
     def _handle_command(
         self, tasks: asyncio.TaskGroup, paths: Paths, transmit: Transmit, message: MqttMessage
     ) -> None:
-        """Act on a command to a gateway whose path is ours; every replica hears it, and one alone answers."""
+        """Act on a command to a gateway whose path is ours; every replica receives it, and one alone answers."""
         try:
             topic = EventTopic.parse_command(message.topic)
             if topic.gateway_id not in self._gateways or paths.frontend_of(topic.gateway_id) is None:

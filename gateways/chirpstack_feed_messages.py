@@ -65,7 +65,7 @@ class Counts:
 
 
 def encode(message: Message, *, as_json: bool) -> bytes:
-    """The octets of an event; a ChirpStack answers each gateway in the encoding that it heard from it."""
+    """The octets of an event; a ChirpStack answers each gateway in the encoding of that gateway's events."""
     if as_json:
         return json_format.MessageToJson(message, indent=None).encode()
     return message.SerializeToString()
@@ -124,7 +124,7 @@ def ack_event(command: gw.DownlinkFrame, statuses: Sequence[str]) -> gw.Downlink
 
 
 def statuses_of(request: TransmitRequest, reply: TransmitReply) -> list[str]:
-    """What became of each item: those before the one that went out were refused, the others were not tried."""
+    """The status of each item: those before the one that went out were rejected, the others were not tried."""
     if reply.status == OK:
         return ["IGNORED"] * reply.index + [OK]
     return [status_of(reply.status)] * len(request.transmissions)
@@ -192,7 +192,7 @@ def _transmission_of(item: gw.DownlinkFrameItem) -> Transmission:
 
 
 def _priority_of(phy_payload: bytes) -> Priority:
-    """Joins and acknowledgements first: what a device repeats itself for when it does not hear it."""
+    """Joins and acknowledgements first: without them a device repeats itself."""
     is_accept = phy_payload[0] >> _MTYPE_SHIFT == MType.JOIN_ACCEPT
     is_ack = len(phy_payload) > _F_CTRL and bool(phy_payload[_F_CTRL] & _ACK_BIT)
     return Priority.JOIN_OR_ACK if is_accept or is_ack else Priority.COMMAND

@@ -58,7 +58,7 @@ def _respelled(value: Any) -> Any:
 
 
 def is_legacy(uplink: gw.UplinkFrame) -> bool:
-    """Whether an `up` event says what was heard in version 3's fields only."""
+    """Whether an `up` event describes its reception in version 3's fields only."""
     return not uplink.HasField("tx_info") and uplink.HasField("tx_info_legacy")
 
 

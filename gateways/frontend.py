@@ -29,7 +29,7 @@ class ChosenTransmission:
 
 
 class FrameSink(Protocol):
-    """Takes the copies of frames that gateways heard."""
+    """Takes the receptions that gateways report."""
 
     def submit_frame(self, frame: GatewayFrame, done: Callable[[], None] | None = None) -> None:
         """Take a frame; `done` is called once it is safe."""
@@ -46,7 +46,7 @@ class Frontend(Protocol):
 
     @property
     def answers_at_once(self) -> bool:
-        """Whether a gateway answers as soon as it has queued a frame: its answer then tells how far away it is."""
+        """Whether a gateway acknowledges when it has queued a frame, so that the delay measures its round trip."""
         ...
 
     async def transmit(self, radio_request: ChosenTransmission) -> str:
@@ -65,7 +65,7 @@ class WindowFrontend(Frontend, Protocol):
         """Ask for one frame in any of its windows, the first that the radio can keep.
 
         Returns:
-            The gateway's answer as for `emit`, and which of `emissions` went out.
+            The gateway's answer as for `transmit`, and which of the transmissions went out.
         """
         ...
 

@@ -135,7 +135,7 @@ def _count(work: _Work, frame: GatewayFrame) -> None:
     recent, phy_payload = work.recent, frame.phy_payload
     before = recent.get(phy_payload)
     if before is not None and frame.received_at_us - before[0] < DUPLICATE_WITHIN_US:
-        # Another antenna's copy is neither: the gateway heard one frame.
+        # Another antenna's reception is no duplicate and no further uplink: the gateway received one frame.
         work.total.duplicates += frame.antenna == before[1]
         return
     work.total.uplinks += 1

@@ -165,7 +165,7 @@ class LastSeen:
 
 
 def _warn(event: str, change: AddressSeen) -> None:
-    """Nothing may have proved who speaks: whoever operates the gateway must see this."""
+    """Log a change of address: Semtech UDP proves no sender, so the gateway's operator must see it."""
     log.warning(
         event, gw_eui=change.gateway_id.hex(), former=change.former, now=change.address, times=change.times
     )

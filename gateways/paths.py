@@ -92,7 +92,7 @@ class Paths:
             await self._unsubscribe(path.subscription)
 
     async def run(self, on_lost: Callable[[GatewayId], None]) -> None:
-        """Open, give up and expire paths until cancelled, then give all up; `on_lost` is told of each."""
+        """Open, give up and expire paths until cancelled, then give all up; each loss calls `on_lost`."""
         self._on_lost = on_lost
         claims = await self._bus.subscribe(topics.GATEWAY_CLAIMS, self._claimed)
         try:
@@ -121,7 +121,7 @@ class Paths:
         async def answer(data: bytes) -> bytes:
             return await self._answer(gateway_id, data)
 
-        # First heard, then announced: at no instant is the gateway without an answer.
+        # Subscribed first, then announced: at no instant is the gateway without an answer.
         subscription = await self._bus.respond(topics.gateway_down(gateway_id), answer, queue=QUEUE_GROUP)
         if self._paths.get(gateway_id) is not path:  # Lost meanwhile: half of its requests would end here.
             await self._unsubscribe(subscription)

@@ -285,7 +285,7 @@ TMST_LENGTH = 4
 def frames_of(
     rxpk: RxPk, gateway_id: GatewayId, received_at_us: int, round_trip_us: int = 0
 ) -> list[GatewayFrame]:
-    """The copies in one rxpk: one, or one per antenna."""
+    """The receptions in one rxpk: one, or one per antenna."""
     modulation = rxpk.modulation
     tmst = rxpk.tmst
     context = b"" if tmst is None else tmst.to_bytes(TMST_LENGTH, "big")
