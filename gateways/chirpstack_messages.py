@@ -131,7 +131,7 @@ def frame_of(
     heard, tx_info = uplink.rx_info, uplink.tx_info
     if not 0 < len(uplink.phy_payload) <= MAX_PHY_PAYLOAD:
         raise UnreadableEvent("data", len(uplink.phy_payload))
-    if len(heard.context) > MAX_CONTEXT:  # The bus has a largest message, and what it refuses would be in the way.
+    if len(heard.context) > MAX_CONTEXT:  # The bus would reject so large a message.
         raise UnreadableEvent("context", len(heard.context))
     if heard.crc_status == gw.BAD_CRC:
         raise UnreadableEvent("bad_crc")
