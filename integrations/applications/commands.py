@@ -1,7 +1,7 @@
 # pyright: reportMissingTypeStubs=false
 """Turns ChirpStack v4's `command/down` of an application into a downlink row.
 
-Acknowledged to their broker once the row is committed, or once it is refused. A command with an `id` becomes one
+Acknowledged to their broker once the row is committed, or the command rejected. A command with an `id` becomes one
 row however often it is delivered; one without may become two when we are killed between the commit and the
 acknowledgement, as MQTT's QoS 1 has it.
 """
@@ -37,7 +37,7 @@ LAST_APPLICATION_PORT = 223
 # As the API has it for who says no term, and for who does.
 USUAL_WAIT = timedelta(days=1)
 LONGEST_WAIT = timedelta(days=30)
-# A partner that sends faster than the radio can is told so.
+# Further commands of an application whose device has so many downlinks waiting are rejected.
 WAITING_AT_MOST = 100
 TRY_AGAIN_S = 1.0
 
@@ -73,7 +73,7 @@ def read_command(topic: str, body: bytes, now: datetime) -> Command:
     """The command of a message.
 
     Raises:
-        RefusedCommand: it is none that can be carried out.
+        RejectedCommand: it is none that can be carried out.
     """
     if len(body) > LONGEST_COMMAND:
         raise RejectedCommand("too_long", f"commande de {len(body)} octets : {LONGEST_COMMAND} au plus")
@@ -120,7 +120,7 @@ class Commands:
 
     async def _settle(self, message: MqttMessage) -> None:
         """Return once their broker may forget it, however long the database is away."""
-        if message.retain:  # Kept for whoever subscribes: it was taken when it was new.
+        if message.retain:  # Kept for new subscribers: it was carried out when it was new.
             self.stats.record_rejection(
                 self.application, "retained", "commande conservée par leur courtier (retain)"
             )
@@ -168,10 +168,10 @@ class Commands:
 
 
 def allowed(device: store.FoundDevice | None, command: Command) -> store.FoundDevice:
-    """The device, when it may be told this.
+    """The device, when this command may be sent to it.
 
     Raises:
-        RefusedCommand: it may not.
+        RejectedCommand: it may not.
     """
     if device is None:
         raise RejectedCommand("unknown_device", f"capteur {command.dev_eui.hex()} inconnu de cette application")

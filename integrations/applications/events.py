@@ -71,7 +71,7 @@ class Reception:
 
 @dataclass(frozen=True, slots=True)
 class StoredUplink:
-    """An uplink with what was heard and measured of it; `values` by channel and quantity."""
+    """An uplink with its receptions and its measurements; `values` by channel and quantity."""
 
     f_cnt: int | None
     f_port: int | None

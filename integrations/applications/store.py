@@ -102,7 +102,7 @@ WRITTEN_OF_STATE = "published_at, published, dropped, waiting, commands, refused
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Events to publish, and the ids of those that nobody can tell of any more."""
+    """Events to publish, and the ids of those that cannot be published, since their device or uplink is gone."""
 
     events: list[Event]
     untold: list[int]
@@ -137,7 +137,7 @@ class ApplicationCounts:
 
 
 async def read_due(connection: Connection | Pool, application: int, tenant_id: int, most: int) -> Due:
-    """The oldest events of an application, with all that is told of them."""
+    """The oldest events of an application, with the device and the uplink of each."""
     rows = await connection.fetch(READ_EVENTS, application, most)
     told = [row for row in rows if row["dev_eui"] is not None]
     uplinks = await _read_uplinks(connection, [row for row in told if row["kind"] == "up"], tenant_id)
@@ -189,12 +189,12 @@ async def _read_uplinks(
 
 
 async def delete_events(connection: Connection, ids: Sequence[int]) -> None:
-    """Their broker has them, or nobody can tell of them."""
+    """Delete events that their broker has, or that cannot be published."""
     await connection.execute(DELETE_EVENTS, ids)
 
 
 async def postpone_events(connection: Connection, ids: Sequence[int], wait: timedelta) -> None:
-    """Their broker refuses them: others go first."""
+    """Let these wait, since their broker rejects them; others go first."""
     await connection.execute(POSTPONE_EVENTS, ids, wait)
 
 

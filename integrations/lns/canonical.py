@@ -11,7 +11,7 @@ NO_SESSION = 0
 
 
 def time_of(uplink: LnsUplink, received_at_us: int) -> int:
-    """When it was heard.
+    """When the uplink was received, in us since 1970.
 
     An LNS is a server with a clock of its own: it is believed about the past, because its queues and our own
     absence make messages late, and a second delivery has to have the same time. Of a gateway's clock only what is

@@ -32,7 +32,7 @@ def kept(detail: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """Writes what became of downlinks, and tells whoever waits for them."""
+    """Saves what became of downlinks, and nudges the processes that wait for them."""
 
     pool: Pool
     bus: Bus
@@ -59,7 +59,7 @@ class Reports:
         return bool(changed)
 
     async def nudge_changed(self, changed: Sequence[Changed]) -> None:
-        """Nudge whoever waits; the rows are the truth, so a bus that is away is no harm."""
+        """Nudge the processes that wait for these rows; without a bus they find the rows at their next look."""
         with suppress(*BUS_AWAY):
             for row in changed:
                 subject = topics.downlink_done(shard_of_slot(row.slot, self.shards))

@@ -132,7 +132,7 @@ class Sender:
             case Later(reason, french, detail):
                 result = "later"
                 if downlink.address or self._source.kind not in NEED_ADDRESS:
-                    self._failures += 1  # A device that was not heard yet is no failure of the source.
+                    self._failures += 1  # A device without an uplink yet is no failure of the source.
                     self._sightings.error(self._source, french)
                 wait = timedelta(seconds=WAIT_S)
                 changed = await self._write_until_done(
@@ -158,7 +158,7 @@ class Sender:
                 await asyncio.sleep(AGAIN_S)
 
     async def _ask(self) -> None:
-        """Where their LNS tells nothing by itself, ask now and then."""
+        """Poll the status of downlinks now and then, where their LNS does not report it."""
         now = asyncio.get_running_loop().time()
         if self._source.kind not in ASKED or now < self._next_question:
             return

@@ -4,10 +4,10 @@
 that is also so for a device that is not registered and for a message of its own that cannot be used (202, with the
 reason):
 The Things Stack counts failures and suspends a whole webhook after some, Wanesy keeps what was not taken and sends
-it again for ever, Live Objects and ThingPark go on to the next destination. What was refused is listed beside the
+it again for ever, Live Objects and ThingPark go on to the next destination. What was rejected is listed beside the
 source, and unreadable messages are kept in quarantine. What is no message of such an LNS at all is 422: something
 is set up wrongly. Who speaks our own JSON is a program of somebody who wants to know: 404 and 422. What a source
-pushes beyond its rate is told to come again: 429.
+pushes beyond its rate is answered 429, to be sent again.
 """
 
 import asyncio

@@ -187,7 +187,7 @@ def f_port_of(f_port: int | None) -> int:
 
 
 def frequency_of(value: float | None) -> int:
-    """Hz, whether it was told in Hz or in MHz; 0 when it is no frequency of a radio."""
+    """Hz, whether it was stated in Hz or in MHz; 0 when it is no frequency of a radio."""
     if value is None or not 0 < value < 10**11:
         return 0
     return round(value if value >= LOWEST_FREQUENCY_IN_HZ else value * 1_000_000)

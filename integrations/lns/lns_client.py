@@ -35,7 +35,7 @@ LONGEST_ITEM = 200
 NOT_HEARD_YET = Later(
     DownlinkReason.LNS_DEVICE_UNHEARD, "en attente d'un premier message du capteur par cette source"
 )
-# These call a device by names of their own, which its uplinks tell.
+# These address a device by names of their own, which only its uplinks contain.
 NEED_ADDRESS = frozenset({chirpstack.NAME, the_things_stack.NAME})
 OVER_MQTT: dict[str, Callable[[LnsDownlink], Publication]] = {
     chirpstack.NAME: chirpstack.command,
@@ -44,7 +44,7 @@ OVER_MQTT: dict[str, Callable[[LnsDownlink], Publication]] = {
 OVER_HTTP = frozenset({the_things_stack.NAME, thingpark.NAME, live_objects.NAME, wanesy.NAME})
 # Their ids are of 64 bits.
 SHORT_ITEMS = frozenset({thingpark.NAME})
-# They tell nothing by themselves.
+# They do not report on downlinks: the status is polled.
 ASKED = frozenset({live_objects.NAME})
 
 
@@ -56,7 +56,7 @@ class LnsClient(Protocol):
         ...
 
     async def ask(self, item: str, *, confirmed: bool) -> DownlinkReport | None:
-        """What became of an item, where they do not tell by themselves; None while nothing is decided."""
+        """What became of an item, for an LNS that does not report it; None while nothing is decided."""
         ...
 
 
@@ -84,7 +84,7 @@ class MqttLnsClient:
     mqtt_session: MqttSession
 
     async def hand_over(self, downlink: LnsDownlink) -> Outcome:
-        """Publish; their broker has it when this is Handed, and their LNS was listening as far as MQTT 5 tells."""
+        """Publish. Handed means that their broker has it, and, with MQTT 5, that their LNS was subscribed."""
         if not downlink.address:
             return NOT_HEARD_YET
         message = OVER_MQTT[self.kind](downlink)
@@ -114,7 +114,7 @@ class HttpLnsClient:
         self._secret = secret
         self._allowed = allowed
         self._tls = ssl.create_default_context()
-        self._token = ""  # Of Wanesy, until it is refused.
+        self._token = ""  # Of Wanesy, until it is rejected.
 
     async def hand_over(self, downlink: LnsDownlink) -> Outcome:
         """One call; none is repeated here, since some LNS would queue it twice."""
@@ -134,7 +134,7 @@ class HttpLnsClient:
                 item = wanesy.item_of(answer)
             case _:
                 return outcome
-        # Without a name of theirs nothing will be heard of it, and the row says so in the end.
+        # Without an id of theirs no report can be matched to it, and the row says so in the end.
         return Handed(item) if item and len(item) <= LONGEST_ITEM and item.isprintable() else outcome
 
     async def _call(self, downlink: LnsDownlink, now: datetime) -> Answered:

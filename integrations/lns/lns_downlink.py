@@ -19,7 +19,7 @@ NAMES = {
 # What is worth keeping of what they answer.
 ANSWER_KEPT = 200
 SUCCESS = range(200, 300)
-# Somebody can mend these over there, or they pass by themselves: the row waits. Of the others nothing will come.
+# Somebody can mend these over there, or they end by themselves: the row waits. Any other error is final.
 PASSING = frozenset({401, 403, 408, 425, 429})
 SERVER_ERRORS = range(500, 600)
 
@@ -35,7 +35,7 @@ class LnsDownlink:
     confirmed: bool
     not_after: datetime
     item: str
-    address: str  # "": their LNS has not told yet how it calls the device.
+    address: str  # "": no uplink has shown yet how their LNS addresses the device.
 
     @property
     def eui(self) -> str:

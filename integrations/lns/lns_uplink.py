@@ -23,9 +23,9 @@ class LnsMessage:
 
 @dataclass(frozen=True, slots=True)
 class LnsUplink:
-    """An uplink as another system tells of it. Times are microseconds since 1970 UTC.
+    """An uplink as another LNS describes it. Times are microseconds since 1970 UTC.
 
-    `lns_time_us` is when that system had it, on its own clock; `gateway_time_us` when a gateway heard it, on the
+    `lns_time_us` is when that LNS had it, on its own clock; `gateway_time_us` when a gateway received it, on the
     gateway's. `stated_time` is the time as it was written: with the payload it names a message that has neither
     counter nor id.
     """
@@ -40,11 +40,11 @@ class LnsUplink:
     lns_time_us: int | None = None
     gateway_time_us: int | None = None
     is_replay: bool = False  # Kept for a while by a gateway or by the LNS, which says so.
-    frequency: int = 0  # Hz; 0: not told.
+    frequency: int = 0  # Hz; 0: not stated.
     spreading_factor: int = 0
     bandwidth: int = 0  # Hz
     receptions: tuple[Reception, ...] = ()
-    address: str = ""  # How their LNS calls the device when it is to be told something; "": by its DevEUI.
+    address: str = ""  # How their LNS addresses the device in a downlink; "": by its DevEUI.
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from integrations.lns.source_stats import SourceStats
 from integrations.lns.uplink_publisher import Publisher
 from registry.lns_sources import Source
 
-# Whoever sends this is no LNS of the source's kind: it helps to say so, and nothing comes again for it.
+# The sender is no LNS of the source's kind: it is answered with an error, and need not send the message again.
 WRONG_BODIES = frozenset({"not_json", "not_an_object", "not_this_lns"})
 STAGE = "intake"
 

@@ -49,7 +49,7 @@ async def receive(source: Source, mqtt_session: MqttSession, reception: Receptio
 
 async def _settle(source: Source, message: MqttMessage, received_at_us: int, reception: Reception) -> None:
     """Return once the broker may forget it, however long the bus or the database is away."""
-    if message.retain:  # Kept for whoever subscribes: it was taken when it was new.
+    if message.retain:  # Kept for new subscribers: it was handled when it was new.
         reception.source_stats.ignored(source, "retained")
         return
     foreign = LnsMessage(message.payload, message.topic)

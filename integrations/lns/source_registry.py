@@ -38,7 +38,7 @@ class Sources:
         return source if source is not None and source.transport == "http" else None
 
     def to_keep(self) -> dict[int, Source]:
-        """Those that one replica has to keep, by id: a broker is to be read, or devices are to be told things."""
+        """Sources by id that one replica has to run: to read their broker, or to send downlinks by way of them."""
         return {
             source.id: source for source in self._known.values() if source.transport == "mqtt" or source.carries
         }

@@ -17,7 +17,7 @@ from integrations.lns.telemetry import MESSAGES
 from registry.lns_sources import Source
 
 SAVE_EVERY_S = 2.0
-# Between two saves. Whoever has a source's token can invent devices and send rubbish: the rest is only counted.
+# Between two saves. Anybody with a source's token can invent devices and send rubbish: the rest is only counted.
 MAX_UNKNOWN = 500
 MAX_UNREAD = 20
 REMEMBERED_ROUTES = 100_000

@@ -1,7 +1,7 @@
 """Orange Live Objects: an MQTT FIFO or HTTP push, the same JSON in both; no list of gateways.
 
-A downlink is a command of their device management, by HTTP whatever brings the uplinks. They tell nothing by
-themselves: its status is asked for.
+A downlink is a command of their device management, by HTTP whatever brings the uplinks. They do not report on it:
+its status is polled.
 """
 
 from datetime import datetime

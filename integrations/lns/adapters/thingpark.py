@@ -1,8 +1,8 @@
 """Actility ThingPark: HTTP POST of `DevEUI_uplink`; old platforms write every number as a text.
 
 A downlink is a POST to the LRC, signed as their reports are. It waits there for the device, and
-`DevEUI_downlink_Sent` tells what became of it under our CorrelationID (64 bits). Whether the device acknowledged
-it, nothing tells.
+`DevEUI_downlink_Sent` reports its outcome under our CorrelationID (64 bits). Whether the device acknowledged it
+is not reported.
 """
 
 import hmac

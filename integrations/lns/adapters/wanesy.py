@@ -1,7 +1,7 @@
 """Kerlink Wanesy Management Center 3: POST `<address>/dataUp`; levels of detail decide which fields are there.
 
 A downlink is a POST of `dataDown` under a token that a login gives. It waits there for the device; `dataDownEvent`
-tells what became of it, where the operator of Wanesy pushes these events, too.
+reports its outcome, where the operator of Wanesy pushes these events, too.
 """
 
 from datetime import datetime
