@@ -55,7 +55,7 @@ class CatalogueProfile:
     mapping: Sequence[dict[str, Any]]
 
     def written(self) -> dict[str, Any]:
-        """As a profile that is new here: what no catalogue says, whoever installs a device does."""
+        """As a profile that is new here: the installer sets what no catalogue says."""
         said = {name: value for name, value in asdict(self).items() if name != "mapping"}
         return said | {
             "codec_options": {},

@@ -90,7 +90,7 @@ WHERE slot = ANY($1::smallint[]) AND {_leaving(QUEUED, to=[EXPIRED])} AND not_af
 RETURNING {CHANGED}
 """
 # Sent, to be confirmed, and not a word from the device as long as the command was useful. The next uplink of a
-# device in order tells; one that stays silent must not keep its row, and all behind it, waiting for ever.
+# device settles it; one that sends nothing must not keep its row, and all behind it, waiting for ever.
 FAIL_SILENT = f"""
 UPDATE downlink SET state = 'failed', {_because(DownlinkReason.DEVICE_SILENT)}, updated_at = now()
 WHERE slot = ANY($1::smallint[]) AND {_leaving(SENT, to=[FAILED])} AND confirmed
@@ -153,7 +153,7 @@ WHERE d.id = ANY($1::int[]) AND l.device_id = d.id AND l.slot <> d.slot
   AND l.state IN ('queued', 'sending', 'sent')
 """
 
-# Of other LNS. Facts of time, whoever writes them: no lease. A source that is disabled has no sender.
+# Of other LNS. Time alone decides, so any replica may write it, without a lease. A disabled source has no sender.
 SWEEP_LNS = f"""
 UPDATE downlink SET updated_at = now(),
     state = CASE state WHEN 'sent' THEN 'failed' ELSE 'expired' END::downlink_state,
@@ -240,7 +240,7 @@ UPDATE downlink SET updated_at = now() WHERE id IN (
     ORDER BY updated_at LIMIT $2)
 RETURNING lns_item, confirmed
 """
-# What a source that is removed was asked to send, nobody will hear about.
+# What a source was asked to send before it was removed: nothing will report on it.
 FAIL_OF_SOURCE = f"""
 UPDATE downlink SET state = 'failed', {_because(DownlinkReason.SOURCE_REMOVED)}, updated_at = now()
 WHERE lns_source_id = $1 AND {_leaving(QUEUED, SENDING, to=[FAILED])}
@@ -257,7 +257,7 @@ class Enqueued:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A row whose state changed: whoever waits for it is nudged after the commit."""
+    """A row whose state changed; after the commit the processes that wait for it are nudged."""
 
     id: int
     slot: int
@@ -288,7 +288,7 @@ class HandOver:
     confirmed: bool
     not_after: datetime
     item: str
-    address: str  # "": their LNS has not told yet how it calls the device.
+    address: str  # "": no uplink has shown yet how their LNS addresses the device.
     is_class_c: bool
 
 

@@ -43,7 +43,7 @@ SELECT DISTINCT ON (h.gateway_id) g.gateway_id, h.round_trip_ms
 FROM gateway_hour h JOIN gateway g ON g.id = h.gateway_id
 WHERE h.hour > $1 AND h.round_trip_ms IS NOT NULL ORDER BY h.gateway_id, h.hour DESC
 """
-# Without a status the radio may have emitted: its bridge died, or the gateway stayed silent.
+# Without a status the radio may have transmitted: its bridge died, or the gateway did not answer.
 READ_AIRTIME = """
 SELECT t.frequency, sum(t.airtime_us)::bigint AS airtime_us FROM transmission t
 WHERE t.gateway_id = $1 AND t.starts_at > $2 AND t.starts_at <= $3
@@ -77,7 +77,7 @@ class HourOfGateway:
 
 @dataclass(frozen=True, slots=True)
 class AddressSeen:
-    """A gateway spoke from another address than before: it has moved, or was refused."""
+    """A gateway sent from another address than before: it has moved, or was rejected."""
 
     gateway_id: bytes
     frontend: str

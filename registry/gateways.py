@@ -110,7 +110,7 @@ async def save_gateway_states(connection: Connection, seen: Sequence[GatewaySeen
     """Note signs of life of registered gateways, in one transaction of the caller's; one entry per gateway.
 
     Returns:
-        Those that spoke from another address the last time, whichever replica heard them; it is noted.
+        Those that sent from another address the last time, whichever replica received them; it is recorded.
     """
     rows = await connection.fetch(READ_MOVES, *arrays(seen, SEEN))
     moved = [AddressSeen(**row, refused=False, times=1) for row in rows]
@@ -150,7 +150,7 @@ async def update_gateway(connection: Connection, gateway_id: bytes, change: Mapp
 
 
 async def delete_gateway(connection: Connection, gateway_id: bytes) -> bool:
-    """Remove a gateway; what it heard stays. False when there is no such gateway."""
+    """Remove a gateway; its receptions stay. False when there is no such gateway."""
     return await connection.fetchval(DELETE, gateway_id) is True
 
 
@@ -160,5 +160,5 @@ async def is_unknown_gateway(connection: Connection, gateway_id: bytes) -> bool:
 
 
 async def list_unknown_gateways(connection: Connection, most: int = 100) -> list[UnknownGateway]:
-    """Gateways that are not registered, the latest heard first."""
+    """Gateways that are not registered, the latest received first."""
     return await fetch_all(connection, UnknownGateway, LIST_UNKNOWN, most)

@@ -19,7 +19,7 @@ FLUSH = "SELECT device_id, dev_nonces FROM flush_dev_nonces($1)"
 
 @dataclass(frozen=True, slots=True)
 class JoinDiagnosis:
-    """How a device's joins go. `reason` and what follows it: the refusals since the last accepted join."""
+    """How a device's joins go. `reason` and what follows it: the rejections since the last accepted join."""
 
     mac_version: str
     dev_nonces: int  # How many the device has used.

@@ -28,7 +28,7 @@ SET times = known.times + excluded.times, gateway_id = excluded.gateway_id,
     first_at = least(known.first_at, excluded.first_at), last_at = greatest(known.last_at, excluded.last_at),
     dev_nonce = coalesce(excluded.dev_nonce, known.dev_nonce), forgiven = known.forgiven + excluded.forgiven
 """
-# The devices with these DevEUIs were let in: what was refused of them before needs nobody any more.
+# The joins of these DevEUIs were accepted: earlier rejections need nobody's attention any more.
 FORGIVE = "UPDATE frame_refusal SET forgiven = times WHERE subject = ANY($1::bytea[]) AND forgiven < times"
 COLUMNS = "r.subject, r.reason, r.gateway_id, r.times, r.first_at, r.last_at"
 OF_DEVICE = f"""
@@ -77,7 +77,7 @@ class Rejection:
 
 
 async def save_rejections(connection: Connection | Pool, seen: Sequence[RejectionSeen]) -> None:
-    """Add rejections up, one entry for each subject, reason and device; of a device that is gone, a stranger's."""
+    """Add rejections up, one entry for each subject, reason and device; without a device it counts as unknown."""
     await connection.execute(
         SAVE,
         [entry.subject for entry in seen],

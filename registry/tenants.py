@@ -52,7 +52,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever holds a valid API key."""
+    """The API key of a request, which was valid, and its tenant."""
 
     key_id: str
     tenant_id: int
@@ -117,7 +117,7 @@ async def set_department(connection: Connection | Pool, tenant_id: int, departme
 async def set_allow_list(connection: Connection, tenant_id: int, allowed: Sequence[str]) -> Tenant:
     """The tenant, with the inner networks and hosts where it may reach from now on; it has been entered."""
     row = await connection.fetchrow(SET_ALLOW_LIST, tenant_id, list(allowed))
-    assert row is not None  # noqa: S101 - Whoever has entered it has seen it.
+    assert row is not None  # noqa: S101 - The caller has entered the tenant, so it exists.
     return entity(Tenant, row)
 
 
