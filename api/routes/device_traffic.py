@@ -1,4 +1,4 @@
-"""What a device said, and what it is told: uplinks with their receptions, downlinks."""
+"""The uplinks of a device with their receptions, and its downlinks."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
