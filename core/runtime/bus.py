@@ -153,7 +153,7 @@ class ShardReader:
         return messages
 
     async def close(self) -> None:
-        """Hear no more; what is un-acknowledged is left to the next reader."""
+        """Unsubscribe; what is un-acknowledged is left to the next reader."""
         with suppress(*BUS_AWAY):
             await self._subscription.unsubscribe()
 
@@ -225,7 +225,7 @@ class Bus:
                 await self._jetstream.add_stream(config)
 
     async def ensure_measurements_stream(self) -> None:
-        """MEASUREMENTS is memory: whoever connects after a restart of the server makes it again."""
+        """MEASUREMENTS is kept in memory: the first client after a restart of the server makes it again."""
         try:
             await self._jetstream.stream_info(topics.MEASUREMENTS)
         except NotFoundError:
@@ -302,7 +302,7 @@ class Bus:
         return ShardReader(subscription, lambda: self.reconnections, before)
 
     async def follow_from_now(self, stream: str, subject: str) -> ShardReader:
-        """Read what comes from now on, for whoever reads the table first; nothing is to be acknowledged.
+        """Read what is published from now on, by a reader that reads the table first; nothing is acknowledged.
 
         A consumer of this reader's own, without a name; the server forgets it when nobody has asked for long.
         """
@@ -338,7 +338,7 @@ class Bus:
         return sum(info.num_ack_pending or 0 for info in await self._jetstream.consumers_info(stream))
 
     async def nudge(self, subject: str, data: bytes = b"") -> None:
-        """Tell whoever listens now, without a guarantee: rows are the truth, a nudge saves the wait."""
+        """Publish to those who listen now, without a guarantee: rows are the truth, a nudge saves the wait."""
         await self._client.publish(subject, data)
 
     async def subscribe(

@@ -28,8 +28,8 @@ async def connected(nats_url: str, name: str, waiting: Waiting | None = None) ->
     """A client that reconnects without limit; it waits for a server that is not there yet, and says so.
 
     `tls://user:password@host:port?ca=/path/ca.pem` for TLS, `ca` naming the server's authority when it is not one
-    of the system's. Several servers of a cluster, each in full, have commas between them. Whoever does not wait
-    for ever hands `waiting` in, and finds there why it was in vain.
+    of the system's. Several servers of a cluster, each in full, have commas between them. A caller with a deadline
+    hands `waiting` in, and reads there why no connection was made.
 
     Raises:
         OSError, ssl.SSLError: the authority's file cannot be read.

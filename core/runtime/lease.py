@@ -70,7 +70,7 @@ async def read_shards(connection: Connection) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Former:
-    """How the reading of a shard's former owners ended, as the lease row tells it."""
+    """How the reading of a shard's former owners ended, as the lease row has it."""
 
     released: bool = True
     """The last one let go by itself; otherwise it was killed, lost, or failed."""
@@ -217,7 +217,7 @@ async def keep_lease(pool: Pool, lease: Lease) -> None:
 
 
 async def release_lease(pool: Pool, lease: Lease, *, cleanly: bool = True) -> None:
-    """Let go, so that the next owner need not wait: from here on `lease.check()` refuses whatever is under way.
+    """Let go, so that the next owner need not wait: from here on `lease.check()` raises for whatever is under way.
 
     Not `cleanly` means because the service failed: it counts as a crash.
     """

@@ -83,7 +83,7 @@ def run_service(
 ) -> None:
     """Read the settings, set up logs, and run `main(settings, stopping)` until it ends or a signal comes.
 
-    Exits with 2 when a setting is missing or wrong, telling each, and with 1 when the service failed or did not
+    Exits with 2 when a setting is missing or wrong, naming each, and with 1 when the service failed or did not
     end within the deadline after a signal.
     """
     settings = settings_or_exit(name, settings_class)

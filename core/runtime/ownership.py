@@ -26,7 +26,7 @@ from core.runtime.replicas import announce, forget_the_dead, share_of, withdraw
 
 RETRY_EVERY_S = 1.0
 FETCH_TIMEOUT_S = 0.5
-# A reader that hears nothing asks this often whether its consumer still exists.
+# A reader that receives nothing asks this often whether its consumer still exists.
 PROBE_EVERY_S = 5.0
 DRAINED_POLL_S = 0.02
 # A replica that the bus does not answer reads nothing and publishes nothing: it lets go, and leaves the shards to
@@ -179,7 +179,7 @@ class ShardOwner:
         lease = await take_lease(self._pool, self._sharded.service, shard, self._instance)
         if lease is not None:
             if self._let_go.get(shard) == lease.epoch - 1:
-                lease.former = Former()  # Perhaps the database was too far away to be told.
+                lease.former = Former()  # We let go ourselves, perhaps while the database was away.
             self._held[shard] = lease
             tasks.create_task(self._hold(lease), name=f"own {self._sharded.service} shard {shard}")
 
@@ -188,7 +188,7 @@ class ShardOwner:
         works = (keep_lease(self._pool, lease), self._serve_anew(lease), self._while_bus_answers())
         tasks = [asyncio.create_task(work, name=f"{work.__name__} of shard {lease.shard}") for work in works]
         log.info("shard_taken", shard=lease.shard, epoch=lease.epoch)
-        was_ended = True  # From outside: when nobody told us to stop, something else in this process has failed.
+        was_ended = True  # From outside: when nobody asked us to stop, something else in this process has failed.
         outcomes: list[BaseException | None] = []
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

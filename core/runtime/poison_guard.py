@@ -39,7 +39,7 @@ async def begin(pool: Pool, lease: Lease, sequence: int, item: int = WHOLE_MESSA
 async def begin_decoding(pool: Pool, lease: Lease, sequence: int) -> None:
     """Write down that a message is about to be decoded, however long the database is away.
 
-    Returns also when the shard has another owner: what comes of the message is refused by the fence.
+    Returns also when the shard has another owner: the fence then rejects what comes of the message.
     """
     while True:
         try:

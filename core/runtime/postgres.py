@@ -71,14 +71,14 @@ DATABASE_AWAY = (
     asyncpg.DiskFullError,
     asyncpg.QueryCanceledError,
     asyncpg.IdleInTransactionSessionTimeoutError,
-    # A deadlock, a conflict: undone in favour of another transaction, the same again will pass.
+    # A deadlock, a conflict: undone in favour of another transaction; a second attempt succeeds.
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,  # The other half of a failover.
     asyncpg.OutOfMemoryError,
     # What asyncpg says of a connection whose server was killed in the middle of a statement.
     asyncpg.InternalClientError,
     TimeoutError,
-    # A password that is being changed, a database that is being restored: whoever waits goes on by himself.
+    # A password that is being changed, a database that is being restored: a caller that waits recovers by itself.
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )

@@ -215,7 +215,7 @@ def read_settings(kind: type[SettingsT], variables: Mapping[str, str] = os.envir
     """The settings of this class, as `variables` has them.
 
     Raises:
-        SettingsRefused: some are missing or wrong.
+        InvalidSettings: some are missing or wrong.
     """
     values: dict[str, str] = {}
     for field in kind.model_fields:

@@ -96,7 +96,7 @@ class _Exchange:
         self.status: int | None = None
 
     def taken_over(self) -> Send:
-        """From now on only what is sent by this way goes out: what the application still says is not heard."""
+        """From now on only what is sent by this way goes out: what the application still sends is dropped."""
         self._is_taken_over = True
         return self._deliver
 
