@@ -1,6 +1,6 @@
 """Time on air, and the scheduler of one gateway's radio: one transmission at a time, each hour within its limit.
 
-No clock in here: every method is told what time it is. All times and durations are integer microseconds.
+No clock in here: `now_us` is an argument of every method. All times and durations are integer microseconds.
 """
 
 from bisect import bisect_right, insort
@@ -97,7 +97,7 @@ class TransmitRejected:
 
 
 class Transmission(NamedTuple):
-    """What a radio may have emitted, as the ledger keeps it."""
+    """What a radio may have transmitted, as the ledger keeps it."""
 
     start_us: int
     airtime_us: int
@@ -118,7 +118,7 @@ class _Span(NamedTuple):
 
 
 class _Ledger:
-    """What was emitted in one sub-band in the last hour, and what is granted for later, by the end."""
+    """What was transmitted in one sub-band in the last hour, and what is granted for later, by the end."""
 
     def __init__(self, band: SubBand) -> None:
         self.limit_us = band.hourly_airtime_us
@@ -173,7 +173,7 @@ class Scheduler:
         self._radio: list[_Span] = []
 
     def restore(self, now_us: int, entries: Iterable[Transmission]) -> None:
-        """Takes back what may have been emitted in the last hour, or is still to come; older ones are left out."""
+        """Restores what may have been transmitted in the last hour, or is still to come; drops older entries."""
         for start_us, airtime_us, frequency in entries:
             span, band = _Span(start_us, start_us + airtime_us), self._region.sub_band_of(frequency)
             insort(self._radio, span)
