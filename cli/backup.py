@@ -47,7 +47,7 @@ class Manifest(msgspec.Struct, frozen=True):
     sha256: str
     sealed: dict[str, list[str]] = {}
     """Of each key-encryption key what it has wrapped, one example for each column that has some: whether a key
-    opens this backup is known before anything is restored. It tells nothing to who has no key."""
+    opens this backup is known before anything is restored. Without a key it reveals nothing."""
 
 
 def manifest_file(backup: Path) -> Path:

@@ -33,7 +33,7 @@ class Checked(msgspec.Struct, frozen=True):
 async def check(
     codecs: Sequence[ImportedCodec], pool: CodecPool, done: Callable[[int], None] = lambda _count: None
 ) -> list[Checked]:
-    """All examples, in the order of the codecs; `done` is told after each part how many codecs it was.
+    """All examples, in the order of the codecs; `done` is called after each part with the number of codecs so far.
 
     Raises:
         PoolUnavailable: no worker process comes up.

@@ -265,7 +265,7 @@ async def examine_broker(place: Place) -> list[Finding]:
 async def _rejection_reason(broker: Broker) -> str | None:
     """Why this account cannot command a gateway; None when it can.
 
-    Mosquitto grants any subscription, and then holds back in silence: only a publish tells what the rules are.
+    Mosquitto grants any subscription, and then silently delivers nothing: only a publish shows its access rules.
     """
     edge = MqttSession(MqttSettings(mqtt_client_id="territoire-doctor"), ["+/gateway/+/event/+"], broker=broker)
     task = asyncio.create_task(edge.run())

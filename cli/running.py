@@ -18,7 +18,7 @@ COMMAND = "./territoire " + " ".join(sys.argv[1:])
 
 
 def fail(message: str, status: int = 1) -> typer.Exit:
-    """What ends the command, once the operator has been told why."""
+    """Write the message to stderr; returns the exception that ends the command."""
     sys.stderr.write(f"territoire : {message}\n")
     return typer.Exit(status)
 

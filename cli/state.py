@@ -76,7 +76,7 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 class Gateways(msgspec.Struct, frozen=True):
-    """The names of those that are registered, by when they were last heard."""
+    """The names of registered gateways, by when they were last seen."""
 
     online: list[str]
     silent: list[str]
@@ -216,7 +216,7 @@ async def _read_database(connection: Connection) -> Database:
 
 
 async def read_gateways(connection: Connection) -> Gateways:
-    """Online are those that were heard in the last ten minutes."""
+    """Online are those that were seen in the last ten minutes."""
     gateways = Gateways([], [], [])
     for row in await connection.fetch(READ_GATEWAYS, SILENT_AFTER):
         names = gateways.never if row["never"] else gateways.online if row["online"] else gateways.silent
