@@ -5,7 +5,7 @@ import socket
 
 
 def notify(state: str) -> None:
-    """Say `READY=1`, `STOPPING=1`...; nothing where nobody asked to be told."""
+    """Send `READY=1`, `STOPPING=1`... to systemd; nothing without NOTIFY_SOCKET."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return

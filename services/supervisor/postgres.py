@@ -70,7 +70,7 @@ def libpq_environment(url: str) -> dict[str, str]:
 
 
 def server_account() -> Account | None:
-    """PostgreSQL refuses to run as root: then it runs as Debian's `postgres`."""
+    """PostgreSQL does not run as root: then it runs as Debian's `postgres`."""
     return Account.named("postgres") if os.geteuid() == 0 else None
 
 
@@ -105,7 +105,7 @@ class PrivatePostgres:
         """Create the cluster unless it is there. Takes half a second.
 
         Raises:
-            ClusterRefused: initdb failed, or `data` belongs to something else.
+            ClusterFailed: initdb failed, or `data` belongs to something else.
             ServerMissing: PostgreSQL or TimescaleDB is not installed.
         """
         if (self.data / "PG_VERSION").exists():
