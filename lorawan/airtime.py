@@ -72,7 +72,7 @@ class Priority(IntEnum):
     ROUTINE = 2
 
 
-# Percent of a sub-band's hour up to which a transmission of this priority is granted, whoever used it up: the last
+# Percent of a sub-band's hour up to which a transmission of this priority is granted; all of them count: the last
 # tenth is left to joins and acknowledgements, and two tenths more to commands.
 SHARES = {Priority.JOIN_OR_ACK: 100, Priority.COMMAND: 90, Priority.ROUTINE: 70}
 
@@ -226,7 +226,7 @@ class Scheduler:
         return Granted(fits_at, airtime_us, frequency)
 
     def release(self, granted: Granted) -> None:
-        """Gives back what the gateway certainly did not emit: it answered with an error. Silence is no answer."""
+        """Gives back what the gateway certainly did not transmit: an error was its answer, not a missing one."""
         span = _Span(granted.start_us, granted.start_us + granted.airtime_us)
         band = self._region.sub_band_of(granted.frequency)
         for reserved in (span, _padded(span, IMMEDIATE_SLACK_US)):

@@ -248,7 +248,7 @@ class Need:
 
     @property
     def between(self) -> float:
-        """Octets between machines, over a day: bus (in, out, two more copies) and log (two standbys, archive)."""
+        """Octets between machines, over a day: bus (in, out, two more replicas), log (two standbys, archive)."""
         return 4 * self.bus_octets + 3 * self.log
 
 
