@@ -158,7 +158,7 @@ def test_a_command_brings_what_it_needs_and_its_help_no_server(
 # --- Without a network -------------------------------------------------------------------------------
 
 
-# The first refuses, the second has no address.
+# The first rejects, the second has no address.
 INDEXES = pytest.mark.parametrize("index", ["http://127.0.0.1:9/simple", "https://paquets.invalid/simple"])
 
 

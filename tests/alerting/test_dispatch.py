@@ -34,7 +34,7 @@ class Crew:
     alerts: int = 0
 
     async def alert(self, at: datetime, severity: str = "major", event: str = "alert.opened") -> int:
-        """As the engine opens and tells it."""
+        """As the engine opens it and notifies."""
         self.alerts += 1
         rule = await self.pool.fetchval(
             "INSERT INTO alert_rule (tenant_id, name, kind, severity, message, team_id) "
@@ -237,7 +237,7 @@ async def test_contacts_of_an_escalation_are_notified_of_what_follows(pool: Pool
 
 
 async def test_a_flapping_alert_escalates_from_its_flapping_notification_on(pool: Pool, crew: Crew) -> None:
-    """Nothing says each of its openings any more: the last one that was told is long over."""
+    """A flapping alert's openings are not notified: the last one that was is long over."""
     alert = await crew.alert(NOON)
     await crew.insert_notification(alert, NOON + HALF_HOUR * 3, event="alert.flapping")
     turns = [await dispatch(pool, NOON + HALF_HOUR * half) for half in (3.9, 4)]

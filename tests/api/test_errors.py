@@ -134,7 +134,7 @@ async def test_a_key_reaches_neither_an_answer_nor_a_log(client, registry) -> No
 async def test_a_database_that_is_away_is_a_503_that_says_when_to_come_back(
     cluster, database, bus: Bus, tenancy
 ) -> None:
-    """The database is dropped under an open pool: whoever asks is told, and liveness does not depend on it."""
+    """The database is dropped under an open pool: requests get an error with its reason, and liveness stays up."""
     async with open_pool(database.api_url, "territoire-tests-away", size=2) as doomed:
         app = create_app(doomed, bus, KeyWrap("kek-1", bytes(16)), 4)
         headers = {"Authorization": f"Bearer {tenancy.key}"}

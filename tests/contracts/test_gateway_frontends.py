@@ -88,7 +88,7 @@ async def on_the_air(rig: Rig, station: Station) -> None:
 
 
 def answer_to(station: Station, received_at_us: int) -> TransmitRequest:
-    """Both windows after an uplink that the station heard."""
+    """Both windows after an uplink that the station received."""
     return downlink(station.gateway_id, uplink_at_us=received_at_us, context=station.traits.context)
 
 
@@ -250,5 +250,5 @@ async def test_immediate_frames_never_overlap_on_one_gateway(rig: Rig, station: 
     arrived = obeying.result()
 
     assert all(later - earlier >= airtime_us for earlier, later in pairwise(starts))
-    # What reaches the gateway at once is emitted at once: the second waits until the first has left.
+    # What reaches the gateway at once is transmitted at once: the second waits until the first has left.
     assert all(later - earlier >= airtime_us * 0.9 for earlier, later in pairwise(arrived))

@@ -1,4 +1,4 @@
-"""What no LNS should send, or not so fast: it is refused, counted, and takes nothing else with it."""
+"""What no LNS should send, or not so fast: it is rejected, counted, and takes nothing else with it."""
 
 import asyncio
 from dataclasses import replace

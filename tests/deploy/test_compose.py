@@ -121,7 +121,7 @@ def test_data_outlive_their_containers_and_what_is_mounted_is_there(made: Path) 
 
 
 def test_each_server_may_read_what_it_is_given_and_nobody_else(made: Path) -> None:
-    """Whoever starts the containers is root: only root can hand a file to another account."""
+    """The account that starts the containers is root: only root can hand a file to another account."""
     for name in ("passwords", "tls.crt", "tls.key"):
         status = (made / "secrets" / "broker" / name).stat()
         assert f"{status.st_uid}:{status.st_gid}" == COMPOSE["services"]["mosquitto"]["user"]

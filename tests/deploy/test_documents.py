@@ -1,4 +1,4 @@
-"""What the two documents tell an operator to type exists."""
+"""Every command that the two documents give an operator exists."""
 
 import os
 import re

@@ -88,7 +88,7 @@ async def test_of_two_hosts_none_is_believed(rig: Rig, gateway_id: GatewayId) ->
     assert told["uri"] == f"ws://127.0.0.1:{rig.station_port}/gateway/{gateway_id.hex()}"
 
 
-# --- What it is told ---------------------------------------------------------------------------------
+# --- What a station receives -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("features", "lifted"), [("rmtsh gps", True), ("rmtsh prod", False), (None, True)])

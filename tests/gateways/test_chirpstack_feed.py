@@ -112,7 +112,7 @@ async def rig(feeding: Settings, pool: Pool, gateway_mqtt_url: str, chirpstack: 
 
 @pytest.fixture
 async def station(rig: Rig, gateway_id: GatewayId, chirpstack: ChirpStack) -> AsyncGenerator[UdpStation]:
-    """A packet forwarder of ours, whose being there has been told."""
+    """A packet forwarder of ours, whose state was published."""
     await register(rig.pool, gateway_id)
     await rig.bus.nudge(topics.REGISTRY_CHANGED)
     async with rig.udp_station(gateway_id) as station:

@@ -1,4 +1,4 @@
-"""How far away a gateway is travels with the frames that it hears."""
+"""A gateway's round trip travels with the frames that it receives."""
 
 import asyncio
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What a pass asks of the workers, and what becomes of frames that nobody can read at present."""
+"""What a batch asks of the workers, and what becomes of frames that no codec can read at present."""
 
 import asyncio
 from collections.abc import Sequence

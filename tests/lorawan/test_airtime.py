@@ -267,7 +267,7 @@ REQUESTS = st.tuples(
     st.sampled_from([863_500_000, RX1, RX2]),
     st.sampled_from(Priority),
     st.integers(0, 4000 * SECOND),
-    st.sampled_from([False, False, False, True]),  # The gateway refuses what was granted.
+    st.sampled_from([False, False, False, True]),  # The gateway rejects what was granted.
 )
 
 

@@ -1,4 +1,4 @@
-"""What the network asks of devices that obey, refuse, forget or say nothing."""
+"""What the network asks of devices that obey, reject, forget or do not answer."""
 
 from itertools import pairwise
 from typing import Any
@@ -54,7 +54,7 @@ def uplink(at_us: int = NOW, *answers: UplinkCommand, adr: bool = False, **field
 def turn(
     state: MacState, session: Session, uplink: AcceptedUplink, policy: MacPolicy = POLICY
 ) -> tuple[Learned, MacState, tuple[DownlinkCommand, ...]]:
-    """An uplink is heard and answered."""
+    """An uplink is received and answered."""
     learned = handle_uplink(state, session, uplink, policy)
     asked, octets = ask(learned.state, learned.session, uplink, policy)
     parsed = parse_downlink_commands(octets)
@@ -224,7 +224,7 @@ def test_new_channels_and_link_adr_never_share_a_frame() -> None:
     _, state, second = turn(state, SESSION, uplink(NOW, *[NewChannelAns(False, False)] * 3, adr=True))
 
     assert {type(request) for request in first} == {NewChannelReq}
-    # The channels are refused for now: ADR goes on with those that the device has.
+    # The channels are rejected for now: ADR goes on with those that the device has.
     assert second == (LinkAdrReq(5, 0, 0b111, 0, 1),)
 
 

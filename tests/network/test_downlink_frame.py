@@ -251,7 +251,7 @@ def test_fifteen_octets_of_commands_go_beside_the_payload_and_sixteen_go_alone()
     assert (with_f_opts.f_opts, with_f_opts.f_port) == (b"\x0d" * 15, 10)
     assert not with_f_opts.f_ctrl.f_pending
     assert (under_0.f_opts, under_0.f_port, clear) == (b"", 0, b"\x0d" * 16)
-    # The row waits for the next uplink, and the device is told so.
+    # The row waits for the next uplink, and the answer sets FPending.
     assert alone.row is None
     assert under_0.f_ctrl.f_pending
 

@@ -24,7 +24,7 @@ def _rejections_are_written_at_once(monkeypatch) -> None:
 
 
 async def rejection_of(network, device) -> tuple | None:
-    """As its tenant is told."""
+    """As its tenant reads it."""
     tenant_id = await network.pool.fetchval("SELECT tenant_id FROM device WHERE id = $1", device.id)
     async with tenant_transaction(network.pool, tenant_id) as connection:
         row = await connection.fetchrow("SELECT * FROM join_diagnosis($1)", device.id)
@@ -32,7 +32,7 @@ async def rejection_of(network, device) -> tuple | None:
 
 
 async def is_rejected(network, device, *expected: Any) -> bool:
-    """Whether it comes to be told so."""
+    """Whether its tenant comes to read so."""
 
     async def shown() -> bool:
         return await rejection_of(network, device) == (expected or None)
@@ -92,7 +92,7 @@ async def test_rejections_in_a_row_are_counted_and_forgotten_with_the_next_join(
     await network.all_acknowledged()
 
     assert await is_rejected(network, device)
-    # What was refused is still there for the operator.
+    # What was rejected is still there for the operator.
     assert await network.pool.fetchval("SELECT times FROM frame_refusal") == 3
 
 

@@ -55,7 +55,7 @@ async def test_the_first_uplink_of_a_new_session_closes_the_old_one(network) -> 
     old_cipher, old_addr = device.cipher, device.dev_addr
     await network.receive(device.join())
     request = await network.bridge.next()
-    # The device has not heard the accept: its old session still works.
+    # The device has not received the accept: its old session still works.
     await network.receive(device.uplink(b"old"))
     assert (await network.next_uplink()).payload == b"old"
     before = [session["closed_at"] for session in await sessions_of(network, device)]

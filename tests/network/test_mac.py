@@ -195,7 +195,7 @@ async def test_adr_speeds_a_device_up_and_remembers_what_it_took(network) -> Non
     await network.all_acknowledged()
     state = msgspec.json.decode(await network.pool.fetchval("SELECT mac_state::text FROM session"))
 
-    # SNR 8 dB, SF12 needs -20 dB, 12.5 dB are kept while few uplinks were heard: five steps.
+    # SNR 8 dB, SF12 needs -20 dB, 12.5 dB are kept while few uplinks were received: five steps.
     assert commands == (LinkAdrReq(5, 0, 0xFF, 0, 1),)
     assert frame.f_ctrl.adr
     assert (state["data_rate"], state.get("asked")) == (5, None)

@@ -74,7 +74,7 @@ def opened(phy_payload: bytes, f_cnt: int) -> bytes:
 
 
 async def two_streets(network: Network):
-    """Two class C devices, each heard by a gateway of its own."""
+    """Two class C devices, each received by a gateway of its own."""
     first = await network.joined(device_class="C", number=1)
     second = await network.joined(device_class="C", number=2)
     await network.receive(second.uplink(), [GATEWAYS[1]])

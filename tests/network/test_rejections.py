@@ -1,4 +1,4 @@
-"""Why a frame was refused can be looked up, however many there were."""
+"""Why a frame was rejected can be looked up, however many there were."""
 
 import pytest
 from prometheus_client import REGISTRY

@@ -51,7 +51,7 @@ def limit(field: FieldInfo, *names: str) -> Any:
 
 
 def wrong_values(field: FieldInfo) -> Iterator[str]:
-    """What must be refused, by what the field says of itself."""
+    """What must be rejected, by what the field says of itself."""
     yield "§ faux réglage +"
     least, most = limit(field, "ge", "gt"), limit(field, "le")
     if least is not None:

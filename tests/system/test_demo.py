@@ -1,4 +1,4 @@
-"""The main job itself: the pilot fleet on the air, an account that balances, and whoever watches sees it all."""
+"""The main job itself: the pilot fleet on the air, an account that balances, and a screen that shows it."""
 
 import asyncio
 import json

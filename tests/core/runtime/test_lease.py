@@ -224,7 +224,7 @@ CAREFUL = Former(released=False, first_sequence=100, crashes=2, in_hand=(105, 3)
         (ONCE, 100, 99, 1),  # The last one was given nothing, so it did not end by that.
         (ONCE, 130, 120, 0),  # All that it was given is done.
         (TWICE, 104, 120, 1),
-        (CAREFUL, 104, 120, 3),  # A careful owner finishes the messages before the one that ends it.
+        (CAREFUL, 104, 120, 3),  # A guarded owner finishes the messages before the one that ends it.
         (CAREFUL, 105, 120, 3),
         (CAREFUL, 106, 120, 1),
     ],

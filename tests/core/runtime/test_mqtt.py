@@ -1,4 +1,4 @@
-"""The broker at the edge, on a real mosquitto; what mosquitto never refuses is refused by a few lines here."""
+"""MQTT against a real mosquitto; what mosquitto never rejects is rejected by a few lines here."""
 
 import asyncio
 import contextlib

@@ -274,7 +274,7 @@ async def test_a_shard_is_given_away_only_when_all_that_was_read_of_it_is_acknow
             both.set()
 
     async def serve(_lease: Lease, reader: ShardReader) -> None:
-        async with asyncio.TaskGroup() as tasks:  # As a service does that reads ahead of its pass.
+        async with asyncio.TaskGroup() as tasks:  # As a service does that reads ahead of its batch.
             async for messages in batches(reader, 10):
                 for message in messages:
                     tasks.create_task(work(message))

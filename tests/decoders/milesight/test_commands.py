@@ -1,4 +1,4 @@
-"""What Milesight's products are told, against runs of the vendor's encoders and the vendor's pages."""
+"""Commands for Milesight's products, against runs of the vendor's encoders and the vendor's pages."""
 
 from typing import Any
 

@@ -134,7 +134,7 @@ async def test_of_strangers_rejections_and_changed_addresses_only_the_latest_sta
 
 
 async def test_what_was_told_of_an_alert_stays_while_anything_of_it_is_pending(pool: Pool, measuring) -> None:
-    """An alert that is open, or looked at again; a notice that waits for the digest, or is being sent."""
+    """An alert that is open or to be reopened; a notification that waits for the digest, or is being sent."""
     await measuring.datastreams("temperature")
     over, open_ = await pool.fetchval(ALERT, "resolved"), await pool.fetchval(ALERT, "open")
     [what] = [one for one in prunes(SETTINGS) if one.table == "alert_notice"]

@@ -1,4 +1,4 @@
-"""The radio of a simulated gateway refuses what a concentrator refuses."""
+"""The radio of a simulated gateway rejects what a concentrator rejects."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""What a station is told."""
+"""The answers to a station."""
 
 import json
 
