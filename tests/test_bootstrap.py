@@ -84,7 +84,7 @@ def test_the_version_is_said_before_anything_is_installed(bare: Path) -> None:
         (["--versoin"], "--version"),
     ],
 )
-def test_a_misspelt_command_is_refused_before_anything_is_installed(
+def test_a_misspelt_command_is_rejected_before_anything_is_installed(
     bare: Path, arguments: list[str], near: str
 ) -> None:
     ran = typed(bare, *arguments)
@@ -94,7 +94,7 @@ def test_a_misspelt_command_is_refused_before_anything_is_installed(
     assert nothing_installed(bare)
 
 
-def test_what_resembles_no_command_is_refused_with_all_of_them(bare: Path) -> None:
+def test_a_word_that_resembles_no_command_is_rejected_with_the_list_of_all(bare: Path) -> None:
     ran = typed(bare, "xyzzy")
 
     assert ran.returncode == 2

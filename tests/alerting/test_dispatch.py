@@ -193,7 +193,7 @@ async def test_two_replicas_at_once_notify_a_rung_once(pool: Pool, crew: Crew) -
         "workflow = 'resolved', resolved_at = now()",
     ],
 )
-async def test_who_answers_or_mutes_ends_the_climb(pool: Pool, crew: Crew, change: str) -> None:
+async def test_an_acknowledgement_or_a_silence_ends_the_escalation(pool: Pool, crew: Crew, change: str) -> None:
     alert = await crew.alert(NOON)
     await pool.execute(f"UPDATE alert SET {change} WHERE id = $1", alert)
 

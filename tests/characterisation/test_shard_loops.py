@@ -287,7 +287,7 @@ async def test_item_in_hand_at_the_third_crash_is_quarantined_and_its_neighbours
     assert await world.quarantined() == [(world.service, world.subject, 1, "poison", "3", world.kept_of(DEADLY))]
 
 
-async def test_item_that_passes_after_two_crashes_is_done_like_its_neighbours(world: World) -> None:
+async def test_item_that_succeeds_after_two_crashes_is_done_like_its_neighbours(world: World) -> None:
     await world.harm(DEADLY, "stop")
     await world.send(*ITEMS)
 

@@ -175,7 +175,7 @@ async def test_a_class_a_answer_goes_out_in_rx1_and_is_written_down(rig: Rig, st
 
 @pytest.mark.parametrize("station", REFUSING, indirect=True)
 @pytest.mark.parametrize("error", ERRORS)
-async def test_rx2_follows_when_rx1_is_rejected_and_the_last_error_is_told(
+async def test_rx2_follows_when_rx1_is_rejected_and_the_last_error_is_answered(
     rig: Rig, station: Station, error: str
 ) -> None:
     await on_the_air(rig, station)

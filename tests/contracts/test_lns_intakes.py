@@ -74,7 +74,9 @@ async def test_what_is_read_by_mqtt_is_stored_once_however_often_it_comes(
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-async def test_an_lns_is_told_what_helps_it_about_a_device_that_is_not_registered(bench: Bench, name: str) -> None:
+async def test_an_lns_that_pushes_for_an_unregistered_device_gets_the_answer_that_suits_it(
+    bench: Bench, name: str
+) -> None:
     sample, heard = SAMPLES[name], SampleUplink(now_us())
     source = await bench.source(sample)
     async with bench.intake():
@@ -164,7 +166,7 @@ async def test_a_thingpark_source_with_an_as_key_demands_its_token(bench: Bench)
         assert [answer.status_code for answer in (right, wrong, without)] == [200, 401, 401]
 
 
-async def test_while_the_bus_is_away_http_is_told_to_come_again_and_nothing_is_lost_or_doubled(
+async def test_while_the_bus_is_away_http_is_answered_503_and_nothing_is_lost_or_doubled(
     bench: Bench, mortal_nats: MortalNats
 ) -> None:
     sample, heard = SAMPLES["wanesy"], SampleUplink(now_us())

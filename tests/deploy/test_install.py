@@ -76,7 +76,7 @@ def test_the_units_are_cut_off_from_all_they_do_not_need_and_say_nothing_unknown
             assert {directive: unit["Service"].get(directive) for directive in ISOLATING} == ISOLATING, name
 
 
-def test_a_unit_that_systemd_rejects_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_unit_that_systemd_rejects_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where systemd is not installed nothing is verified; a stand-in prints what systemd-analyze would print."""
     unit = tmp_path / "territoire.service"
     unit.write_text("[Service]\nExecStart=/usr/bin/true\nProtectSytem=strict\n", "utf-8")

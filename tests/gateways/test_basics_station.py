@@ -116,7 +116,7 @@ async def test_a_second_board_is_configured_from_the_moment_that_it_is_registere
         assert len(station.config["sx1301_conf"]) == 2
 
 
-async def test_a_station_is_told_the_time(rig: Rig, gateway_id: GatewayId) -> None:
+async def test_a_station_is_sent_the_time(rig: Rig, gateway_id: GatewayId) -> None:
     async with ws_station(rig.station_url, gateway_id) as station:
         await station.send({"msgtype": "timesync", "txtime": 2**60 + 1})
         answer = await station.answered()

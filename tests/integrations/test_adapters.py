@@ -43,7 +43,7 @@ def ours(sample: Sample, received_at_us: int = NOW_US + 500_000) -> Uplink:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_frame_is_the_same_uplink_whichever_lns_tells_of_it(name: str) -> None:
+def test_a_frame_is_the_same_uplink_whichever_lns_sends_it(name: str) -> None:
     sample = SAMPLES[name]
 
     uplink = ours(sample)

@@ -233,7 +233,7 @@ def test_what_the_gateway_rejected_is_given_back() -> None:
     assert ask(scheduler) == granted
 
 
-def test_usage_is_told_by_sub_band() -> None:
+def test_usage_is_counted_by_sub_band() -> None:
     scheduler = Scheduler(EU868)
     ask(scheduler, frequency=RX1)
     fill(scheduler, 3 * SECOND)

@@ -272,12 +272,12 @@ def test_adr_asks_once_enough_uplinks_were_received_and_follows_the_answer() -> 
     assert len(answered.history) == 1
 
 
-def test_a_device_that_decides_for_itself_is_not_told_how_to_send() -> None:
+def test_a_device_without_adr_gets_no_link_adr_req() -> None:
     assert turn(adr_history(12.0), SESSION, uplink(adr=False))[2] == ()
     assert turn(adr_history(12.0), SESSION, uplink(adr=True), replace(POLICY, adr=False))[2] == ()
 
 
-def test_a_device_that_asks_whether_it_is_heard_is_told_its_plan_again() -> None:
+def test_a_device_that_sets_adr_ack_req_is_sent_its_plan_again() -> None:
     state = replace(JOINED, data_rate=5, tx_power=2, history=(Sample(5.0, 0),))
 
     requests = turn(state, SESSION, uplink(adr=True, adr_ack_req=True, data_rate=5, snr=5.0))[2]

@@ -274,7 +274,7 @@ def test_commands_alone_need_room_as_any_payload_does() -> None:
     ] == ["RX2"]
 
 
-def test_a_device_in_adr_is_told_that_the_network_decides() -> None:
+def test_a_downlink_to_a_device_in_adr_has_the_adr_bit_set() -> None:
     adapted = Progress(SESSION.progress.state, MacState(0xFF, data_rate=5), b"", (reception(),))
     session = HeldSession(1, 1, CIPHER, adapted)
     opportunity = Opportunity(session, (reception(),), NOW_US, False, b"", must_answer=True)

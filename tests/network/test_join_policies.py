@@ -65,7 +65,7 @@ async def test_a_1_0_4_device_must_count_upwards_and_a_1_0_3_device_need_not(net
     assert device.receive_accept(request.transmissions[0].phy_payload).join_nonce == 2
 
 
-async def test_two_joins_of_one_pass_are_judged_one_after_the_other(idle_network) -> None:
+async def test_two_joins_of_one_batch_are_judged_one_after_the_other(idle_network) -> None:
     network = idle_network
     device = await network.device()
     await network.pool.execute("UPDATE device_profile SET mac_version = '1.0.4'")
@@ -96,7 +96,9 @@ async def test_rejections_in_a_row_are_counted_and_forgotten_with_the_next_join(
     assert await network.pool.fetchval("SELECT times FROM frame_refusal") == 3
 
 
-async def test_a_rejection_that_is_not_written_yet_is_forgiven_with_the_next_join(network, monkeypatch) -> None:
+async def test_a_rejection_that_is_not_saved_yet_is_cleared_by_the_next_accepted_join(
+    network, monkeypatch
+) -> None:
     device = await network.joined()
     await network.stop()
     monkeypatch.setattr(rejections, "SAVE_EVERY_S", 3600)

@@ -134,7 +134,7 @@ async def test_a_join_that_is_replayed_after_its_window_gets_no_accept(network) 
     assert network.bridge.requests.empty()
 
 
-async def test_a_dev_nonce_that_comes_twice_in_one_pass_opens_one_session(idle_network) -> None:
+async def test_a_dev_nonce_that_comes_twice_in_one_batch_opens_one_session(idle_network) -> None:
     network = idle_network
     device = await network.device()
     phy = device.join()

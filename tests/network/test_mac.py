@@ -201,7 +201,7 @@ async def test_adr_speeds_a_device_up_and_remembers_what_it_took(network) -> Non
     assert (state["data_rate"], state.get("asked")) == (5, None)
 
 
-async def test_a_device_that_asks_whether_it_is_heard_is_told_its_plan_again(network) -> None:
+async def test_a_device_that_sets_adr_ack_req_is_sent_its_plan_again(network) -> None:
     device = await network.joined()
 
     await network.receive(device.uplink(f_ctrl=UplinkFCtrl(adr=True, adr_ack_req=True)))

@@ -58,7 +58,7 @@ async def test_a_join_is_answered_in_rx1_with_the_stations_own_xtime(station: Ws
     assert uplink.payload == b"first"
 
 
-async def test_a_join_that_the_station_passes_over_in_rx1_is_answered_in_rx2(
+async def test_a_join_that_the_station_drops_in_rx1_is_answered_in_rx2(
     station: WsStation, network: Network
 ) -> None:
     device = await network.device()

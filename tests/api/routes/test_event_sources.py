@@ -91,7 +91,7 @@ async def test_an_alarm_that_is_over_waits_for_the_engine_to_say_so(client, post
     assert (alert["condition"], alert["workflow"]) == ("ok", "open")
 
 
-async def test_each_asset_has_its_own_alert_and_a_strangers_has_none(
+async def test_each_asset_has_its_own_alert_and_another_tenants_asset_has_none(
     client, registry, other_registry, post: Post
 ) -> None:
     first, second = await registry.asset(), await registry.asset()

@@ -57,7 +57,7 @@ async def test_an_unknown_gateway_is_known_once_it_is_registered(client, registr
     assert after == []
 
 
-async def test_a_gateway_is_registered_once_whoever_asks(registry, other_client) -> None:
+async def test_a_gateway_is_registered_once_by_whichever_tenant(registry, other_client) -> None:
     await registry.gateway(gateway_id=GATEWAY_ID)
 
     again = await other_client.post("/v1/gateways", json={"gateway_id": GATEWAY_ID, "name": "la mienne"})

@@ -291,7 +291,7 @@ async def test_a_former_owner_notes_nothing(pool: Pool) -> None:
         await poison_guard.begin(pool, former, 100, 0)
 
 
-async def test_guard_ends_and_crashes_are_forgiven_once_the_dead_owners_messages_are_done(pool: Pool) -> None:
+async def test_guard_ends_and_crashes_are_reset_once_the_dead_owners_messages_are_done(pool: Pool) -> None:
     lease = await take_lease(pool, "network", 0, "a")
     assert lease is not None
     done = False

@@ -327,7 +327,7 @@ async def test_an_owner_that_was_frozen_since_the_taking_leaves_the_next_ones_co
     assert not served.is_set()
 
 
-async def test_a_service_that_fails_leaves_a_crash_and_one_that_is_told_to_stop_does_not(
+async def test_a_service_that_fails_leaves_a_crash_and_one_that_is_stopped_does_not(
     pool: Pool, nats_url: str
 ) -> None:
     stopping, serving = asyncio.Event(), asyncio.Event()

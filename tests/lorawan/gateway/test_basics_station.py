@@ -234,7 +234,7 @@ def test_the_observed_dntxed_names_its_downlink() -> None:
 
 
 @pytest.mark.parametrize("msgtype", ["rmtsh", "error", "event", "rejoin", "x" * 1000])
-def test_what_is_not_for_us_is_told_apart_from_what_is_malformed(msgtype: str) -> None:
+def test_a_message_that_is_not_for_us_is_distinguished_from_a_malformed_one(msgtype: str) -> None:
     assert parse_message(json.dumps({"msgtype": msgtype})) == Unused(msgtype[:100])
 
 
