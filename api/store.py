@@ -161,10 +161,10 @@ async def list_receptions(
 ) -> dict[UUID, list[ReceptionRow]]:
     """The receptions of these uplinks, the loudest first."""
     times, ids = [uplink.time for uplink in uplinks], [uplink.uplink_id for uplink in uplinks]
-    heard: dict[UUID, list[ReceptionRow]] = {}
+    found: dict[UUID, list[ReceptionRow]] = {}
     for row in await connection.fetch(RECEPTIONS, device_id, times, ids):
-        heard.setdefault(row["uplink_id"], []).append(entity(ReceptionRow, row))
-    return heard
+        found.setdefault(row["uplink_id"], []).append(entity(ReceptionRow, row))
+    return found
 
 
 async def enter_manual_reading(

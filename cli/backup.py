@@ -170,8 +170,8 @@ async def _dump(url: str, draft: Path, snapshot: str) -> None:
             binaries() / "pg_dump", "--format=custom", "--compress=zstd:3", f"--snapshot={snapshot}",
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, env=libpq_environment(url),
         )  # fmt: skip
-        _, told = await process.communicate()
+        _, errors = await process.communicate()
         output.flush()
         os.fsync(output.fileno())
     if process.returncode != 0:
-        raise fail(f"pg_dump a échoué : {told.decode(errors='replace')[-1000:]}")
+        raise fail(f"pg_dump a échoué : {errors.decode(errors='replace')[-1000:]}")

@@ -87,8 +87,8 @@ def _services_remedy(home: Path, services: Sequence[ServiceInfo]) -> str:
     if any(service.health_url is not None and service.pid is not None for service in services):
         return f"réparez cela, ils reprennent d'eux-mêmes ; le détail : {services[0].log}"
     last = last_line(Path(services[0].log))
-    told = f" ; il a dit en dernier : {last}" if last else ""
-    return f"il est redémarré de lui-même ; si cela dure, lisez {services[0].log}{told}"
+    ending = f" ; il a dit en dernier : {last}" if last else ""
+    return f"il est redémarré de lui-même ; si cela dure, lisez {services[0].log}{ending}"
 
 
 async def examine_database(place: Place) -> list[Finding]:

@@ -66,5 +66,5 @@ def print_findings(console: Console, findings: list[Finding]) -> None:
         case Severity.WARNING:
             console.print(f"[yellow]À surveiller : {counts[Severity.WARNING]}.[/]")
         case Severity.CRITICAL:
-            told = f"{counts[Severity.CRITICAL]} en panne, {counts[Severity.WARNING]} à surveiller"
-            console.print(f"[bold red]À réparer : {told}.[/]")
+            totals = f"{counts[Severity.CRITICAL]} en panne, {counts[Severity.WARNING]} à surveiller"
+            console.print(f"[bold red]À réparer : {totals}.[/]")

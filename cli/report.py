@@ -84,8 +84,8 @@ async def problem_of(service: ServiceInfo) -> str:
         return "démarre, ou ne répond plus"
     with contextlib.suppress(msgspec.DecodeError, KeyError, AttributeError):
         problems: dict[str, str] = msgspec.json.decode(answer)["problems"]
-        told = [f"{CHECKS[name]} : {why}" if name in CHECKS else why for name, why in problems.items()]
-        return " | ".join(dict.fromkeys(told)) or "pas prêt"
+        reasons = [f"{CHECKS[name]} : {why}" if name in CHECKS else why for name, why in problems.items()]
+        return " | ".join(dict.fromkeys(reasons)) or "pas prêt"
     return "pas prêt"
 
 

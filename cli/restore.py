@@ -164,6 +164,6 @@ async def _pg_restore(server: PrivatePostgres, file: Path) -> None:
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         env=environment,
     )  # fmt: skip
-    _, told = await process.communicate()
+    _, errors = await process.communicate()
     if process.returncode != 0:
-        raise fail(f"pg_restore a échoué : {told.decode(errors='replace')[-2000:]}")
+        raise fail(f"pg_restore a échoué : {errors.decode(errors='replace')[-2000:]}")

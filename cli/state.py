@@ -133,7 +133,7 @@ async def read_state(place: Place, backups: Path | None) -> State:
     """Ask everybody at once; after five seconds at most."""
     problems: dict[str, str] = {}
     run = place.run
-    services, database, bus, heard, stored = await asyncio.gather(
+    services, database, bus, received, stored = await asyncio.gather(
         read_services(run),
         _database(place.database_url, problems),
         read_bus(place.nats_url),
@@ -154,7 +154,7 @@ async def read_state(place: Place, backups: Path | None) -> State:
         database=database,
         bus_version=bus.version,
         streams=bus.streams,
-        heard_per_s=heard,
+        heard_per_s=received,
         stored_per_s=stored,
         disk=None if place.folder is None else read_disk(place.folder),
         backup_at=None if backups is None else newest_backup(backups),

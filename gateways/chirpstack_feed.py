@@ -131,7 +131,7 @@ class ChirpStackFeed:
             what = topic.split("/", topic.count("/") - 1)[-1]
             try:
                 await self.edge.connected()
-                heard = await self.edge.publish(topic, payload, retain=retain)
+                is_subscribed = await self.edge.publish(topic, payload, retain=retain)
             except MqttAway as away:
                 log.debug("chirpstack_away", error=str(away))
                 await asyncio.sleep(WATCH_EVERY_S)
@@ -140,7 +140,7 @@ class ChirpStackFeed:
                 log.warning("chirpstack_refuses", topic=topic, error=str(refused))
                 FEED.labels(what, "refused").inc()
             else:
-                FEED.labels(what, "ok" if heard or retain else "nobody_listens").inc()
+                FEED.labels(what, "ok" if is_subscribed or retain else "nobody_listens").inc()
             lane.waiting.popleft()
 
     async def _watch(self, paths: Paths) -> None:

@@ -74,7 +74,7 @@ def encode(message: Message, *, as_json: bool) -> bytes:
 def up_event(frame: GatewayFrame, uplink_id: int) -> gw.UplinkFrame:
     """`event/up`."""
     event = gw.UplinkFrame(phy_payload=frame.phy_payload)
-    tx, heard = event.tx_info, event.rx_info
+    tx, rx = event.tx_info, event.rx_info
     tx.frequency = frame.frequency
     if frame.spreading_factor:
         tx.modulation.lora.bandwidth = frame.bandwidth
@@ -82,12 +82,12 @@ def up_event(frame: GatewayFrame, uplink_id: int) -> gw.UplinkFrame:
         tx.modulation.lora.code_rate = gw.CR_4_5
     else:
         tx.modulation.fsk.datarate = frame.bit_rate
-    heard.gateway_id, heard.uplink_id = frame.gateway_id.hex(), uplink_id
-    heard.gw_time.FromMicroseconds(frame.time_us)
-    heard.rssi, heard.snr = round(frame.rssi), frame.snr
-    heard.channel, heard.antenna = frame.channel, frame.antenna
-    heard.context = ARRIVAL.pack(frame.received_at_us) + frame.context
-    heard.crc_status = gw.CRC_OK
+    rx.gateway_id, rx.uplink_id = frame.gateway_id.hex(), uplink_id
+    rx.gw_time.FromMicroseconds(frame.time_us)
+    rx.rssi, rx.snr = round(frame.rssi), frame.snr
+    rx.channel, rx.antenna = frame.channel, frame.antenna
+    rx.context = ARRIVAL.pack(frame.received_at_us) + frame.context
+    rx.crc_status = gw.CRC_OK
     return event
 
 

@@ -128,12 +128,12 @@ def frame_of(
     """
     if legacy.is_legacy(uplink):
         legacy.modernise(uplink)
-    heard, tx_info = uplink.rx_info, uplink.tx_info
+    rx_info, tx_info = uplink.rx_info, uplink.tx_info
     if not 0 < len(uplink.phy_payload) <= MAX_PHY_PAYLOAD:
         raise UnreadableEvent("data", len(uplink.phy_payload))
-    if len(heard.context) > MAX_CONTEXT:  # The bus would reject so large a message.
-        raise UnreadableEvent("context", len(heard.context))
-    if heard.crc_status == gw.BAD_CRC:
+    if len(rx_info.context) > MAX_CONTEXT:  # The bus would reject so large a message.
+        raise UnreadableEvent("context", len(rx_info.context))
+    if rx_info.crc_status == gw.BAD_CRC:
         raise UnreadableEvent("bad_crc")
     kind = tx_info.modulation.WhichOneof("parameters")
     if kind not in ("lora", "fsk") or not tx_info.frequency:
@@ -144,20 +144,20 @@ def frame_of(
         gateway_id=gateway_id,
         time_us=reception_time_us(
             received_at_us,
-            gps_time_us=_gps_time_us(heard),
-            gateway_time_us=_microseconds(heard.gw_time) if heard.HasField("gw_time") else None,
+            gps_time_us=_gps_time_us(rx_info),
+            gateway_time_us=_microseconds(rx_info.gw_time) if rx_info.HasField("gw_time") else None,
             replayed_since_us=replayed_since_us,
         ),
         received_at_us=received_at_us,
-        context=heard.context,
+        context=rx_info.context,
         frequency=tx_info.frequency,
         spreading_factor=lora.spreading_factor,
         bandwidth=lora.bandwidth,
         bit_rate=fsk.datarate,
-        rssi=float(heard.rssi),
-        snr=heard.snr if isfinite(heard.snr) else UNKNOWN_SNR,
-        channel=heard.channel,
-        antenna=heard.antenna,
+        rssi=float(rx_info.rssi),
+        snr=rx_info.snr if isfinite(rx_info.snr) else UNKNOWN_SNR,
+        channel=rx_info.channel,
+        antenna=rx_info.antenna,
         trace_id=new_trace(),
     )
 

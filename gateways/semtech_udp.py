@@ -303,14 +303,14 @@ def frames_of(
             spreading_factor=lora.spreading_factor,
             bandwidth=lora.bandwidth,
             bit_rate=modulation.bit_rate if isinstance(modulation, Fsk) else 0,
-            rssi=heard.rssi,
-            snr=heard.snr,
-            channel=heard.channel,
-            antenna=heard.antenna,
+            rssi=antenna.rssi,
+            snr=antenna.snr,
+            channel=antenna.channel,
+            antenna=antenna.antenna,
             round_trip_us=round_trip_us,
             trace_id=trace_id,
         )
-        for heard in rxpk.antennas or (rxpk,)
+        for antenna in rxpk.antennas or (rxpk,)
     ]
 
 

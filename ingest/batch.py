@@ -180,9 +180,9 @@ def _add_receptions(
 ) -> None:
     device_id, time_us, uplink_id = uplink.device_id, under.time_us, under.uplink_id
     heard_by = uplink.receptions if len(uplink.receptions) < 2 else _once_each(uplink.receptions)  # noqa: PLR2004
-    for heard in heard_by:
-        gateway_id = gateways.get(heard.gateway_id)
-        rssi, snr, antenna = heard.rssi, heard.snr, heard.antenna
+    for reception in heard_by:
+        gateway_id = gateways.get(reception.gateway_id)
+        rssi, snr, antenna = reception.rssi, reception.snr, reception.antenna
         is_level = -RADIO_LIMIT <= rssi <= RADIO_LIMIT and -RADIO_LIMIT <= snr <= RADIO_LIMIT
         if gateway_id is None or not is_level or not 0 <= antenna < INT2_END:
             batch.receptions_skipped += 1
@@ -193,8 +193,8 @@ def _add_receptions(
 def _once_each(receptions: Iterable[Reception]) -> Iterable[Reception]:
     """Of each antenna its first reception."""
     first: dict[tuple[bytes, int], Reception] = {}
-    for heard in receptions:
-        first.setdefault((heard.gateway_id, heard.antenna), heard)
+    for reception in receptions:
+        first.setdefault((reception.gateway_id, reception.antenna), reception)
     return first.values()
 
 

@@ -66,7 +66,12 @@ async def prepare(messages: Sequence[UplinkMessage], registry: Registry) -> Prep
         ]
     await resolve_datastreams(prepared.uplinks, registry.pool)
     prepared.gateways = await registry.gateways.resolve(
-        {heard.gateway_id for message in messages for uplink in message.uplinks for heard in uplink.receptions}
+        {
+            reception.gateway_id
+            for message in messages
+            for uplink in message.uplinks
+            for reception in uplink.receptions
+        }
     )
     if not prepared.late and all(interpreted.uplink.session_id for interpreted in prepared.uplinks):
         prepared.batch = compose(prepared)

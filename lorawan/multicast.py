@@ -29,9 +29,9 @@ def gateways_for(members: Mapping[int, Iterable[MemberReception]]) -> tuple[byte
     """
     reached: dict[bytes, set[int]] = {}
     for member, hearings in members.items():
-        heard = list(hearings)
-        best = max((hearing.margin for hearing in heard), default=0.0)
-        for hearing in heard:
+        receptions = list(hearings)
+        best = max((hearing.margin for hearing in receptions), default=0.0)
+        for hearing in receptions:
             if hearing.margin >= min(best, COMFORTABLE_MARGIN_DB):
                 reached.setdefault(hearing.gateway_id, set()).add(member)
     chosen: list[bytes] = []

@@ -32,9 +32,9 @@ def nearest_us(distances: Iterable[Distance]) -> int:
     Those are the gateways that receive it well; without any, the one that receives it best. 0 when it is not
     known of one of them: it may be near.
     """
-    heard = list(distances)
-    enough = min((COMFORTABLE_MARGIN_DB, max((distance.margin_db for distance in heard), default=0.0)))
-    return min((distance.round_trip_us for distance in heard if distance.margin_db >= enough), default=0)
+    gateways = list(distances)
+    enough = min((COMFORTABLE_MARGIN_DB, max((distance.margin_db for distance in gateways), default=0.0)))
+    return min((distance.round_trip_us for distance in gateways if distance.margin_db >= enough), default=0)
 
 
 def far_until_us(before_us: int, round_trip_us: int, now_us: int) -> int:

@@ -26,6 +26,6 @@ class JoinPressure:
         return len(self._heard[gateway_id]) < STORM_JOINS
 
     def _forget(self, gateway_id: bytes, now_us: int) -> None:
-        heard = self._heard[gateway_id]
-        while heard and heard[0] < now_us - WINDOW_US:
-            heard.popleft()
+        joins = self._heard[gateway_id]
+        while joins and joins[0] < now_us - WINDOW_US:
+            joins.popleft()

@@ -106,13 +106,15 @@ class Multicasts:
             if not due:
                 return
             f_cnts = await multicast_store.start(connection, [message.id for message in due])
-            heard = await multicast_store.read_member_receptions(connection, [message.group_id for message in due])
+            receptions = await multicast_store.read_member_receptions(
+                connection, [message.group_id for message in due]
+            )
         for message in due:
             shard = self._shards.of_slot(message.slot)
             if shard is None or message.id not in f_cnts:
                 continue
             call = self._group.create_task(
-                self._carry(message, shard, f_cnts[message.id], heard.get(message.group_id, {})),
+                self._carry(message, shard, f_cnts[message.id], receptions.get(message.group_id, {})),
                 name=f"multicast to group {message.group_id}",
             )
             self._calls[message.group_id] = call

@@ -125,7 +125,7 @@ REFUSALS = (
 
 def database_reason(error: BaseException) -> str:
     """Why there is no connection to PostgreSQL, in French."""
-    known = next((told for kind, told in REFUSALS if isinstance(error, kind)), None)
+    known = next((french for kind, french in REFUSALS if isinstance(error, kind)), None)
     if known is not None:
         return known
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError | InsufficientPrivilegeError):

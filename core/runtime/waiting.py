@@ -127,6 +127,6 @@ def network_reason(error: BaseException) -> str:
 def _tls_reason(error: ssl.SSLError) -> str:
     if not isinstance(error, ssl.SSLCertVerificationError):
         return f"la connexion TLS échoue ({error.reason or error}) : TLS des deux côtés, ou d'aucun ?"
-    told = error.verify_message or str(error)
-    why = next((french for word, french in CERTIFICATE_REFUSALS if word in told.lower()), told)
+    text = error.verify_message or str(error)
+    why = next((french for word, french in CERTIFICATE_REFUSALS if word in text.lower()), text)
     return f"son certificat est refusé : {why}"

@@ -111,12 +111,12 @@ SOCKET = (
 
 def _set_all(values: Mapping[str, Any], count: int) -> tuple[int, int]:
     """(mask of the outputs that are set, mask of those that are to be on) from `switch_1` on."""
-    told = on = 0
+    mask = on = 0
     for rank in range(count):
         wanted = values[f"switch_{rank + 1}"]
-        told |= (wanted != _AS_IT_IS) << rank
+        mask |= (wanted != _AS_IT_IS) << rank
         on |= (wanted == "on") << rank
-    return told, on
+    return mask, on
 
 
 def _each(count: int) -> tuple[Parameter, ...]:
@@ -148,10 +148,10 @@ def _switches(count: int, encode: Callable[[int, int], EncodedCommand]) -> tuple
 
 def wall_switch(count: int) -> tuple[Command, ...]:
     """Of a wall switch with so many buttons, FF 29: the mask in the high half, the states in the low one."""
-    return (*_switches(count, lambda told, on: _octets(0xFF, 0x29, told << 4 | on)), READ_STATE)
+    return (*_switches(count, lambda mask, on: _octets(0xFF, 0x29, mask << 4 | on)), READ_STATE)
 
 
-LIGHTS = _switches(8, lambda told, on: _octets(0x08, told, on))
+LIGHTS = _switches(8, lambda mask, on: _octets(0x08, mask, on))
 
 
 _UC300_OUTPUT = Parameter("output", "sortie", minimum=1, maximum=2, default=1)

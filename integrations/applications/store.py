@@ -139,10 +139,10 @@ class ApplicationCounts:
 async def read_due(connection: Connection | Pool, application: int, tenant_id: int, most: int) -> Due:
     """The oldest events of an application, with the device and the uplink of each."""
     rows = await connection.fetch(READ_EVENTS, application, most)
-    told = [row for row in rows if row["dev_eui"] is not None]
-    uplinks = await _read_uplinks(connection, [row for row in told if row["kind"] == "up"], tenant_id)
+    of_devices = [row for row in rows if row["dev_eui"] is not None]
+    uplinks = await _read_uplinks(connection, [row for row in of_devices if row["kind"] == "up"], tenant_id)
     events: list[Event] = []
-    for row in told:
+    for row in of_devices:
         uplink = uplinks.get(row["uplink_id"])
         if row["kind"] != "up" or uplink is not None:
             events.append(_event(row, uplink))

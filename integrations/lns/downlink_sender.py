@@ -167,6 +167,6 @@ class Sender:
             undecided = await take_undecided_of_lns(connection, self._source.id, ASKED_AT_ONCE)
         for item, confirmed in undecided:
             self._lease.check()
-            told = await self._client.ask(item, confirmed=confirmed)
-            if told is not None:
-                await self._reports.save_report(self._source, told)
+            report = await self._client.ask(item, confirmed=confirmed)
+            if report is not None:
+                await self._reports.save_report(self._source, report)

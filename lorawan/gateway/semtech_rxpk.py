@@ -218,8 +218,8 @@ def write_rxpk(rxpk: RxPk) -> dict[str, Any]:
     if rxpk.antennas:
         del said["chan"]
         said["rsig"] = [
-            {"ant": heard.antenna, "chan": heard.channel, "rssic": heard.rssi, "lsnr": heard.snr}
-            for heard in rxpk.antennas
+            {"ant": antenna.antenna, "chan": antenna.channel, "rssic": antenna.rssi, "lsnr": antenna.snr}
+            for antenna in rxpk.antennas
         ]
     else:
         said |= {"ant": rxpk.antenna, "rssi": rxpk.rssi, "lsnr": rxpk.snr}

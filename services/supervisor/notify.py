@@ -9,6 +9,6 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as told:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as systemd:
         # A leading @ is the kernel's own name space.
-        told.sendto(state.encode(), f"\0{address[1:]}" if address.startswith("@") else address)
+        systemd.sendto(state.encode(), f"\0{address[1:]}" if address.startswith("@") else address)

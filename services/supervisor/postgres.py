@@ -59,14 +59,14 @@ def binaries() -> Path:
 def libpq_environment(url: str) -> dict[str, str]:
     """The address in variables: a password on a command line is seen by everybody on the machine."""
     parts = urlsplit(url)
-    told = {
+    variables = {
         "PGHOST": parts.hostname,
         "PGPORT": parts.port or 5432,
         "PGUSER": unquote(parts.username or ""),
         "PGPASSWORD": unquote(parts.password or ""),
         "PGDATABASE": parts.path.lstrip("/"),
     }
-    return {"PATH": system_path(), "LC_ALL": "C.UTF-8", **{name: str(value) for name, value in told.items()}}
+    return {"PATH": system_path(), "LC_ALL": "C.UTF-8", **{name: str(value) for name, value in variables.items()}}
 
 
 def server_account() -> Account | None:

@@ -64,7 +64,7 @@ def read(message: LnsMessage) -> LnsUplink | DownlinkReport | Ignored:
         frequency=frequency_of(event.at("txInfo").number("frequency")),
         spreading_factor=spreading_factor_of(lora.integer("spreadingFactor")),
         bandwidth=bandwidth_of(lora.integer("bandwidth")),
-        receptions=tuple([heard for reception in receptions if (heard := _reception_of(reception))]),
+        receptions=tuple([found for reception in receptions if (found := _reception_of(reception))]),
         address=message.topic.removesuffix(f"{EVENT}up") if message.topic.endswith(f"{EVENT}up") else "",
     )
 

@@ -103,13 +103,13 @@ def _address(topic: str, ids: Fields) -> str:
 def _report(event: Fields, name: str) -> DownlinkReport | None:
     """What became of a downlink that carries a correlation id of ours; None for others' downlinks."""
     state = REPORTS.get(name)
-    told = event.at(name)
-    downlink = told.at("downlink") if name == "downlink_failed" else told
+    report = event.at(name)
+    downlink = report.at("downlink") if name == "downlink_failed" else report
     ids = event.texts("correlation_ids") + downlink.texts("correlation_ids")
     item = next((one.removeprefix(CORRELATION) for one in ids if one.startswith(CORRELATION)), None)
     if state is None or not item:
         return None
-    error = told.at("error")
+    error = report.at("error")
     detail = error.text("message_format") or error.text("name")
     is_failed = state == "failed"
     return DownlinkReport(
