@@ -105,7 +105,7 @@ class Deduplication:
 
 
 def best_receptions(receptions: Sequence[GatewayFrame]) -> list[GatewayFrame]:
-    """The best copy by SNR, then RSSI, of each gateway and antenna, in the order in which they first came.
+    """The best reception by SNR, then RSSI, of each gateway and antenna, in the order in which they first came.
 
     On another frequency from the same antenna it is a mirror of the radio's filter (docs/protocols.md, row 14).
     """
@@ -121,7 +121,7 @@ def best_receptions(receptions: Sequence[GatewayFrame]) -> list[GatewayFrame]:
 
 
 def _comparable(reception: GatewayFrame) -> GatewayFrame:
-    """A level that is no number compares with nothing, and the session's JSON has none."""
+    """Replaces an RSSI or SNR that is no number: it compares with nothing, and JSON cannot have it."""
     if isfinite(reception.snr) and isfinite(reception.rssi):
         return reception
     snr, rssi = (

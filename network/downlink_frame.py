@@ -37,7 +37,7 @@ class PlannedDownlink:
 
     session: HeldSession
     routes: tuple[SessionReception, ...]  # Best first; each gateway once.
-    latest_us: int  # After this nobody listens.
+    latest_us: int  # After this instant no window is open.
     is_class_c: bool = False
     acknowledge: bool = False
     commands: bytes = b""  # Of the MAC layer: in FOpts up to 15 octets, else alone under FPort 0.
@@ -52,14 +52,14 @@ class PlannedDownlink:
 
     @property
     def priority(self) -> int:
-        """Joins and acknowledgements first, then what the row says."""
+        """Joins and acknowledgements first, then the row's own priority."""
         if self.accept or self.acknowledge:
             return Priority.JOIN_OR_ACK
         return Priority.COMMAND if self.row is None else self.row.priority
 
 
 def plan_answer(opportunity: Opportunity, row: DueDownlink | None) -> PlannedDownlink:
-    """A class A answer: what the uplink asks for, and a row if one is due and the commands leave it room."""
+    """A class A answer: what the uplink asks for, and a due row if the commands leave room for it."""
     has_own_frame = len(opportunity.commands) > MAX_F_OPTS
     return PlannedDownlink(
         opportunity.session,

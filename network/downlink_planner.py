@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class AnswerCandidate:
-    """An uplink's windows, and whether the uplink may count as silence about a confirmed downlink."""
+    """An uplink's windows, and whether the uplink may prove that a confirmed downlink was not acknowledged."""
 
     opportunity: Opportunity
     is_new: bool
@@ -46,7 +46,7 @@ class AnswerCandidate:
 
 @dataclass(slots=True)
 class _Plan:
-    """What one transaction decided."""
+    """The frames to send and the rows changed by one planning transaction."""
 
     planned: list[tuple[PlannedDownlink, int]] = field(default_factory=list[tuple[PlannedDownlink, int]])
     changed: list[Changed] = field(default_factory=list[Changed])
@@ -78,7 +78,7 @@ class Downlinks:
         dispatcher.on_free(self._wake.set)
 
     def queue_answers(self, candidates: Iterable[AnswerCandidate]) -> None:
-        """Uplinks whose sessions are committed: answer them if there is anything to say."""
+        """Answer these uplinks, whose sessions are committed, if a row or their MAC layer needs it."""
         for offered in candidates:
             self._offers[offered.opportunity.session.device_id] = offered
         if self._offers:
@@ -160,7 +160,7 @@ class Downlinks:
         if not candidates and not poll:
             return plan
         now_us = self._clock()
-        # The leases of before the question: a shard that was lost meanwhile is not ours to plan for.
+        # The leases from before the query: a shard that was lost meanwhile is not ours to plan for.
         async with fenced(self._pool, leases) as connection:
             if poll:
                 await downlinks.requeue_sending(connection, slots, self._dispatcher.rows_in_flight())

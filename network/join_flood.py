@@ -9,7 +9,7 @@ from core.runtime.token_bucket import TokenBucket
 # joins in the first seconds; a gateway that brings more for long forwards other things than devices.
 JOINS_PER_S = 20
 BURST = 200
-# Gateways are registered; this bounds a registry that is not.
+# Registered gateways are few; this bounds the table against invented ids.
 MAX_GATEWAYS = 10_000
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict, deque
 
 # From a join-request to the end of its RX2.
 WINDOW_US = 6_000_000
-# An accept in RX2 is DR0: it holds a radio for 1.8 s, in which the RX1 of this many others falls.
+# An accept in RX2 is DR0: it holds a radio for 1.8 s, during which so many other joins have their RX1.
 STORM_JOINS = 3
 
 

@@ -44,7 +44,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One message on its way: the frame and the gateways that say it, in turn."""
+    """One message on its way: the frame and the gateways that transmit it, in turn."""
 
     message: DueMessage
     shard: Shard
@@ -53,7 +53,7 @@ class _Call:
 
 
 class Multicasts:
-    """Works off the messages of the owned slots; each group's one after the other."""
+    """Sends the messages of the owned slots; each group's one after the other."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class Multicasts:
                 await self._say(made)
             else:
                 await self._finish(message, shard, [], made)
-        except ValueError as wrong:  # A row that nobody can read, or a frame that cannot be built.
+        except ValueError as wrong:  # A row that cannot be read, or a frame that cannot be built.
             log.error("multicast_not_built", message_id=message.id, error=str(wrong))
             await self._give_up(message, shard)
         except ShardsLost as lost:
@@ -151,7 +151,7 @@ class Multicasts:
     def _make(
         self, message: DueMessage, shard: Shard, f_cnt: int, receptions: Mapping[int, Sequence[SessionReception]]
     ) -> _Call | DownlinkReason:
-        """The call, or why there is none."""
+        """The call, or the reason why the message cannot be sent."""
         gateways = gateways_for(
             {device: list(map(_member_reception, copies)) for device, copies in receptions.items()}
         )
@@ -218,7 +218,7 @@ class Multicasts:
         return status
 
     async def _until_off_air(self, call: _Call, reply: TransmitReply) -> None:
-        """The next gateway may reach the same members: it waits for the end of this one's frame."""
+        """Wait for the end of this gateway's frame: the next one may reach the same members."""
         now_us = self._clock()
         ends_us = (reply.starts_at_us or now_us) + airtime_us(call.transmission) + GUARD_US
         await asyncio.sleep(min(max(0, ends_us - now_us), CLASS_C_PATIENCE_US) / 1_000_000)

@@ -44,7 +44,7 @@ class HeldSession:
 
     @property
     def dev_addr(self) -> DevAddr:
-        """The address under which the device speaks."""
+        """The DevAddr that the device uses."""
         return self.progress.state.dev_addr
 
     @property
