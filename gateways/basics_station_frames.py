@@ -96,7 +96,7 @@ def fell_back(transmitted: Transmitted, when: ClassA | ClassC) -> bool:
 
 
 def stats_of(version: Version) -> dict[str, Any]:
-    """What a station is, as `gateway_state.stats` keeps it."""
+    """A station's version, as `gateway_state.stats` keeps it."""
     said = {
         "station": version.station,
         "firmware": version.firmware,

@@ -50,7 +50,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Fed:
-    """What the other side knows of a gateway whose path is ours."""
+    """What ChirpStack was sent about a gateway whose path is ours."""
 
     stats_due_at: float
     counts: Counts = field(default_factory=Counts)
@@ -87,7 +87,7 @@ class ChirpStackFeed:
         self._loop = asyncio.get_running_loop()
 
     def submit_frame(self, frame: GatewayFrame, done: Callable[[], None] | None = None) -> None:
-        """Publish a copy of a frame there, and hand it on here."""
+        """Publish the frame to ChirpStack's broker, and hand it to the next sink."""
         fed = self._fed.get(GatewayId(frame.gateway_id))
         if fed is not None:
             fed.counts.count_frame(frame)
@@ -116,7 +116,7 @@ class ChirpStackFeed:
                     self._handle_command(tasks, paths, transmit, message)
 
     def _connected(self) -> None:
-        """Whatever its broker remembered may be lost with it."""
+        """Retained messages may be lost with the broker's memory: publish the states again."""
         for gateway_id in self._fed:
             self._publish_state(gateway_id, online=True)
 
@@ -144,7 +144,7 @@ class ChirpStackFeed:
             lane.waiting.popleft()
 
     async def _watch(self, paths: Paths) -> None:
-        """Connection states as paths open and close, and statistics while they are open."""
+        """Publish connection states as paths open and close, and statistics while they are open."""
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             if not self.edge.is_connected:
@@ -175,7 +175,7 @@ class ChirpStackFeed:
         counts, fed.counts = fed.counts, Counts()
         version = self._configured.get(gateway_id, ("", 0.0))[0]
         self._say(gateway_id, "event/stats", encode(stats_event(gateway, counts, version), as_json=self._as_json))
-        # The replica that held the path before us may have said that it is gone after we said that it is there.
+        # The former holder of the path may have published offline after we published online.
         self._publish_state(gateway_id, online=True)
 
     async def publish_offline(self) -> None:
@@ -242,7 +242,7 @@ class ChirpStackFeed:
         self._say(gateway_id, "event/ack", encode(ack_event(command, statuses), as_json=self._as_json))
 
     def _take_config(self, topic: EventTopic, config: gw.GatewayConfiguration) -> None:
-        """Its version goes into the statistics; channels are each gateway's own affair."""
+        """Keep its version for the statistics; the channels in it are not applied."""
         asked_s = config.stats_interval.seconds
         every_s = min(max(SHORTEST_STATS_S, asked_s), LONGEST_STATS_S) if asked_s > 0 else self._stats_every_s
         self._configured[topic.gateway_id] = (config.version, every_s)

@@ -131,7 +131,7 @@ def statuses_of(request: TransmitRequest, reply: TransmitReply) -> list[str]:
 
 
 def status_of(status: str) -> str:
-    """A reply's status in the contract's words: it has none for a gateway that stays silent."""
+    """A reply's status in the contract's words, which has none for a gateway that does not answer."""
     if status == NO_ACK or status not in gw.TxAckStatus.keys():  # noqa: SIM118 - No dict.
         return "INTERNAL_ERROR"
     return status

@@ -94,7 +94,7 @@ def downlink_id_of(ack: gw.DownlinkTxAck) -> int:
 
 
 def add_legacy_fields(command: gw.DownlinkFrame) -> None:
-    """Say a command in version 3's fields, too."""
+    """Write the command into version 3's fields, too."""
     command.gateway_id_legacy = bytes.fromhex(command.gateway_id)
     command.downlink_id_legacy = _ID_PREFIX + command.downlink_id.to_bytes(4)
     for item in command.items:

@@ -121,7 +121,7 @@ def write_command(command: gw.DownlinkFrame, *, as_json: bool, as_legacy: bool =
 def frame_of(
     uplink: gw.UplinkFrame, gateway_id: GatewayId, received_at_us: int, replayed_since_us: int | None
 ) -> GatewayFrame:
-    """The copy in an `up` event. The topic names the gateway: that is what the broker's rules checked.
+    """The reception in an `up` event. The topic names the gateway: the broker's rules have checked that.
 
     Raises:
         UnreadableEvent: it has no frame, a bad CRC, or no modulation that we know.
@@ -163,7 +163,7 @@ def frame_of(
 
 
 def _microseconds(stamp: Any) -> int:
-    """Of a Timestamp or a Duration, without the range checks of their own methods: it comes from anybody."""
+    """Microseconds of a Timestamp or a Duration, without their own range checks: any sender wrote it."""
     return stamp.seconds * 1_000_000 + stamp.nanos // 1000
 
 
@@ -189,7 +189,7 @@ def stats_of(stats: gw.GatewayStats) -> dict[str, Any]:
 
 
 def downlink_of(radio_request: ChosenTransmission, downlink_id: int) -> gw.DownlinkFrame:
-    """A command of one item: which window comes next is decided here, where the answers arrive."""
+    """A command of one item: the bridge, which gets the answers, decides which window comes next."""
     transmission = radio_request.transmission
     command = gw.DownlinkFrame(downlink_id=downlink_id, gateway_id=radio_request.gateway_id.hex())
     item = command.items.add()

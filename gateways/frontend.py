@@ -32,16 +32,16 @@ class FrameSink(Protocol):
     """Takes the receptions that gateways report."""
 
     def submit_frame(self, frame: GatewayFrame, done: Callable[[], None] | None = None) -> None:
-        """Take a frame; `done` is called once it is safe."""
+        """Take a frame; `done` is called once it is in the stream."""
         ...
 
 
 class Frontend(Protocol):
-    """A way to talk with gateways."""
+    """One protocol of gateways."""
 
     @property
     def name(self) -> str:
-        """As `gateway_state.frontend` has it."""
+        """The name as `gateway_state.frontend` has it."""
         ...
 
     @property
@@ -56,7 +56,7 @@ class Frontend(Protocol):
 
 @runtime_checkable
 class WindowFrontend(Frontend, Protocol):
-    """A way to talk with gateways that answer when they transmit, not when they have queued a frame.
+    """A protocol of gateways that answer when they transmit, not when they have queued a frame.
 
     An answer comes too late to choose another window: they are given all of them, and fall back by themselves.
     """
@@ -70,5 +70,5 @@ class WindowFrontend(Frontend, Protocol):
         ...
 
     def round_trip_us(self, gateway_id: GatewayId) -> int | None:
-        """The time to the gateway and back, as it was measured; None while it was not."""
+        """The round trip to the gateway and back in microseconds; None while it was not measured."""
         ...

@@ -62,12 +62,12 @@ class Paths:
         return set(self._paths)
 
     def alive(self, gateway_id: GatewayId, frontend: str) -> bool:
-        """A sign of life on the downlink path; whether the path is new."""
+        """A sign of life on the downlink path: keeps it open; whether the path is new."""
         path = self._paths.get(gateway_id)
         if path is not None and path.frontend == frontend:
             path.alive_at = self._loop.time()
             return False
-        if path is not None:  # It speaks another protocol now: the subscription stays.
+        if path is not None:  # It uses another protocol now: the subscription stays.
             path.frontend, path.alive_at = frontend, self._loop.time()
         else:
             self._paths[gateway_id] = _Path(frontend, self._loop.time())
@@ -76,13 +76,13 @@ class Paths:
         return True
 
     def lost_soon(self, gateway_id: GatewayId) -> None:
-        """The gateway said that it goes: let the next sweep close its path unless it is back by then."""
+        """The gateway announced its end: the next sweep closes its path unless it is back by then."""
         path = self._paths.get(gateway_id)
         if path is not None:
             path.alive_at = self._loop.time() - self._expires_after_s
 
     async def lost(self, gateway_id: GatewayId) -> None:
-        """The gateway is gone, or another replica has it: stop answering for it."""
+        """The gateway is gone, or another replica has it: stop answering requests for it."""
         path = self._paths.pop(gateway_id, None)
         if path is None:
             return

@@ -1,4 +1,4 @@
-"""Prepares a batch of rows from bus items: the steps that ask the registry, around `ingest.pipeline`."""
+"""Prepares a batch of rows from bus items: the steps that query the registry, around `ingest.pipeline`."""
 
 import asyncio
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Registry:
     scripts: Scripts | None = None  # None: no vendor's codec runs here, and their frames wait.
 
     async def apply(self, changes: list[Change]) -> None:
-        """For a `RegistryWatcher`."""
+        """Apply changes of the registry; the callback of a `RegistryWatcher`."""
         self.devices.apply(changes)
         self.gateways.apply(changes)
         if self.scripts is not None:
@@ -40,7 +40,7 @@ class Registry:
 
 
 async def prepare(messages: Sequence[UplinkMessage], registry: Registry) -> Prepared:
-    """What these uplinks say, with the rows unless they depend on what is stored already.
+    """The interpreted uplinks, with their rows unless these depend on what is stored already.
 
     Sort out, resolve devices, ask vendors' codecs, interpret, resolve datastreams and gateways, compose. Raises
     one of DATABASE_AWAY; ForeignKeyViolationError when something known is gone meanwhile.
@@ -81,7 +81,7 @@ async def prepare(messages: Sequence[UplinkMessage], registry: Registry) -> Prep
 def _interpret_all(
     message: UplinkMessage, devices: dict[int, KnownDevice], reads: dict[bytes, Read], prepared: Prepared
 ) -> None:
-    """Interpret each uplink; one of which no row can be made goes to quarantine, whatever it is that fails."""
+    """Interpret each uplink; one of which no row can be made goes to quarantine, whatever fails."""
     for uplink in message.uplinks:
         try:
             problem = problem_of(uplink)

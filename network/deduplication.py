@@ -44,7 +44,7 @@ class Group(msgspec.Struct):
 
     @property
     def live_at_us(self) -> int:
-        """From when on the device's windows count: by the copy that is the least late."""
+        """The instant from which the device's windows count: the latest of the receptions' own times."""
         return max(min(copy.time_us, copy.received_at_us) for copy in self.receptions)
 
 
