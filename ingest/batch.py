@@ -26,7 +26,7 @@ _by_instant = itemgetter(0, 1)
 
 
 class UplinkMessage(NamedTuple):
-    """Uplinks of one message of the bus, and its shard and sequence; `first` is the first one's place in it."""
+    """Uplinks of one message of the bus, its subject and sequence; `first` is the first one's place in it."""
 
     subject: str
     sequence: int

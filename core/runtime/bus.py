@@ -73,12 +73,12 @@ class Message:
     _open: dict[int, None]  # Of its reader.
 
     async def ack(self) -> None:
-        """Its effect is committed: the stream may forget it."""
+        """Acknowledge: the message's effect is committed, and the stream may delete it."""
         await self._raw.ack()
         self._open.pop(self.sequence, None)
 
     async def in_progress(self) -> None:
-        """Still at work: do not deliver it again yet."""
+        """Still at work: restart `ack_wait`."""
         await self._raw.in_progress()
 
 
@@ -96,7 +96,7 @@ def _place(reply: str) -> tuple[int, int]:
 
 
 class ShardReader:
-    """Reads one shard's subject in stream order, everything un-acknowledged first."""
+    """Reads one shard's subject in stream order, un-acknowledged messages first."""
 
     def __init__(
         self, subscription: JetStreamContext.PullSubscription, reconnections: Callable[[], int], before: int
@@ -117,7 +117,7 @@ class ShardReader:
         self.handed_out_before = 0
         """The last sequence that the former consumer handed out; 0 when there was none or it never did."""
         self.before_first: Callable[[int], Awaitable[None]] | None = None
-        """Awaited once, with the first message's sequence, before that message is given to anybody."""
+        """Awaited once, with the first message's sequence, before that message is handed out."""
 
     def is_done_with(self, sequence: int) -> bool:
         """Whether everything up to here is acknowledged, as far as this reader has come."""
@@ -125,7 +125,7 @@ class ShardReader:
 
     @property
     def was_interrupted(self) -> bool:
-        """Whether the connection was made anew since this reader was opened, or messages were given to nobody.
+        """Whether the connection was made anew since this reader was opened, or messages were lost in the client.
 
         What the old connection swallowed counts as delivered and comes again after `ack_wait`, behind newer
         messages: what is read from now on is out of order.
@@ -158,7 +158,7 @@ class ShardReader:
             await self._subscription.unsubscribe()
 
     async def backlog(self) -> Backlog:
-        """What its consumer has before it; raises one of BUS_AWAY, also when the consumer is gone."""
+        """The backlog of its consumer; raises one of BUS_AWAY, also when the consumer is gone."""
         info = await self._subscription.consumer_info()
         raise_if_cancelled()
         return Backlog(info.num_pending or 0, info.num_ack_pending or 0, info.num_redelivered or 0)
@@ -180,7 +180,7 @@ class Bus:
 
     @property
     def server_version(self) -> str:
-        """What the server says of itself."""
+        """The version that the server reports."""
         version = self._client.connected_server_version
         return f"{version.major}.{version.minor}.{version.patch}"
 
@@ -260,7 +260,7 @@ class Bus:
     ) -> ShardReader:
         """Take a work-queue subject over: its former consumers go, all that is un-acknowledged comes again.
 
-        `check` raises when the subject is no longer ours to take; then nobody's consumer is touched.
+        `check` raises when the subject is no longer ours to take; then no consumer is touched.
         """
         before = self.reconnections
         handed_out = 0

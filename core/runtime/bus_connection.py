@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 class BusLost(OperatorError):
-    """The bus does not take us any more: start again, and wait for it."""
+    """The server rejects our account: start the process again, which then waits for the bus."""
 
 
 @asynccontextmanager
@@ -97,7 +97,7 @@ async def connected(nats_url: str, name: str, waiting: Waiting | None = None) ->
 
 
 def waiting_for_bus(nats_url: str) -> Waiting:
-    """Of a process that can do nothing without it."""
+    """The wait of a process that can do nothing without the bus."""
     return Waiting("bus_waited_for", "bus", bus_address(nats_url), holds_start=True)
 
 

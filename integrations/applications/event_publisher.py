@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 class Publisher:
-    """Works off one application's events while its lease holds."""
+    """Publishes one application's events while its lease holds."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Publisher:
         return "published"
 
     async def _bound(self) -> None:
-        """Now and then count what waits, and drop what is too much of it."""
+        """Now and then count the events that wait, and drop the oldest above the limit."""
         now = asyncio.get_running_loop().time()
         if now < self._next_count:
             return

@@ -1,5 +1,5 @@
 # pyright: reportMissingTypeStubs=false
-"""ChirpStack v4's application events: what is queued, as its own protobufs say it in JSON.
+"""ChirpStack v4's application events: queued events as its own protobufs write them in JSON.
 
 Pure. Zero fields are omitted, as ChirpStack omits them: `dr` 0, `fCnt` 0, `rssi` 0.
 """
@@ -31,17 +31,17 @@ class Addressee(Protocol):
 
     @property
     def tenant_id(self) -> int:
-        """Whose devices it sees."""
+        """The tenant whose devices it sees."""
         ...
 
     @property
     def application_id(self) -> UUID:
-        """ChirpStack's name of it, in topics and events."""
+        """Its application id in ChirpStack's topics and events."""
         ...
 
     @property
     def name(self) -> str:
-        """How people call it."""
+        """Its name, for people."""
         ...
 
 
@@ -59,7 +59,7 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """One gateway's copy; its place is known when the gateway's is."""
+    """How one gateway received the uplink; its position is known when the gateway's is."""
 
     gateway_id: bytes
     antenna: int
@@ -88,7 +88,7 @@ class StoredUplink:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened to a device; `item` is what this application called the downlink in question."""
+    """What happened to a device; `item` is this application's own id of the downlink in question."""
 
     id: int
     kind: str
@@ -109,7 +109,7 @@ class Publication:
 
 
 def queue_item_id(downlink_id: int, item: str | None) -> str:
-    """How a downlink is called: as the application called it, else a UUID of ours."""
+    """The id of a downlink in events: the application's own, else a UUID of ours."""
     return item if item is not None else str(uuid5(NAMESPACE, f"downlink {downlink_id}"))
 
 

@@ -1,4 +1,4 @@
-"""SQL of applications: what is still to be published, what they ask for, and how they are doing."""
+"""SQL of applications: events to publish, commands, and states."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ DROP_OLDEST = """
 DELETE FROM observation.application_event WHERE id = ANY(ARRAY(
     SELECT id FROM observation.application_event WHERE application_id = $1 ORDER BY id LIMIT $2))
 """
-# What we hand over to another LNS on the very broker comes back to us: under the item of a downlink of ours.
+# A downlink that we hand to another LNS on the same broker comes back to us, with the item of our own row.
 FIND_DEVICE = """
 SELECT d.id, d.enabled, d.activation, d.lns_source_id, p.codec, p.capabilities,
        EXISTS (SELECT FROM application_downlink l WHERE l.application_id = a.id AND l.item = $3)
@@ -110,7 +110,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class FoundDevice:
-    """A device that an application may speak to. `is_known`: this very command is a row already."""
+    """A device that an application may send to. `is_known`: this very command is a row already."""
 
     id: int
     enabled: bool
@@ -204,7 +204,7 @@ async def count_waiting(connection: Connection | Pool, application: int) -> int:
 
 
 async def drop_oldest(connection: Connection, application: int, count: int) -> int:
-    """Forget so many of the oldest events; returns how many there were."""
+    """Delete so many of the oldest events; returns how many there were."""
     status = await connection.execute(DROP_OLDEST, application, count)
     return int(status.rsplit(" ", 1)[1])
 
@@ -231,7 +231,7 @@ async def queue_downlink(
 
 
 async def save_states(connection: Connection | Pool, counts: dict[int, ApplicationCounts]) -> None:
-    """Add to what is known of these applications, by id."""
+    """Add the counts to the state of these applications, by id."""
     ids = sorted(counts)
     states = arrays([counts[id_] for id_ in ids], WRITTEN_OF_STATE)
     await connection.execute(SAVE_STATES, ids, *states)

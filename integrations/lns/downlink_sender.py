@@ -43,19 +43,19 @@ ASKED_AT_ONCE = 20
 WAIT_S = 5.0
 LONGEST_WAIT_S = 60.0
 AGAIN_S = 0.5
-# On the way out the downlink in hand is finished.
+# When the service ends, the downlink in hand is finished.
 FINISH_S = 12.0
 
 log = structlog.get_logger()
 
 
 def due_subject(shards: int) -> str:
-    """Where a new row of another LNS is announced."""
+    """The subject on which a new row of another LNS is announced."""
     return topics.downlink_due(shard_of_slot(SLOT_OF_OTHER_LNS, shards))
 
 
 class Sender:
-    """Works off one source's rows while its lease holds."""
+    """Sends one source's rows while its lease holds."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Sender:
                     await self.wake.wait()
 
     async def _hand_over_due(self) -> None:
-        """Hand over what is due, one after the other, until their LNS does not take it."""
+        """Hand over the due rows, one after the other, until their LNS does not take one."""
         short_items = self._source.kind in SHORT_ITEMS
         while True:
             async with fenced(self._pool, [self._lease]) as connection:
@@ -106,7 +106,7 @@ class Sender:
         await self._ask()
 
     async def _finish(self, doing: Awaitable[None]) -> None:
-        """Cancelled, finish what is under way: whether they have it must be written."""
+        """Finish this also when cancelled: whether their LNS has the downlink must be written."""
         task = asyncio.ensure_future(doing)
         try:
             await asyncio.shield(task)

@@ -90,7 +90,7 @@ class Fields:
         return int(number) if number is not None and number.is_integer() and abs(number) < INT8_END else None
 
     def flag(self, name: str) -> bool:
-        """Whether something is said to be so: true, 1, "1", "true"."""
+        """Whether the field is true: true, 1, "1", "true"."""
         found = self._fields.get(name)
         return found is True or (self.text(name) or "").lower() in {"1", "true"}
 

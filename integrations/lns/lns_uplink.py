@@ -1,4 +1,4 @@
-"""An uplink of another LNS: what an adapter gets, and what it makes of it. Pure."""
+"""A message of another LNS, and the uplink or report that an adapter reads from it. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,10 +49,10 @@ class LnsUplink:
 
 @dataclass(frozen=True, slots=True)
 class DownlinkReport:
-    """What another LNS says of a downlink of ours, which it knows as `item`.
+    """A report of another LNS about a downlink of ours, whose id there is `item`.
 
     `state` is a downlink's: sending (in their queue), sent, acknowledged, failed or expired; or `unacknowledged`.
-    `detail` is in their words.
+    `detail` is their text.
     """
 
     item: str
@@ -66,13 +66,13 @@ class DownlinkReport:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Understood, and no uplink: a join, an acknowledgement, a simulation."""
+    """A valid message that is no uplink: a join, an acknowledgement, a simulation."""
 
     kind: str
 
 
 class Unreadable(ValueError):
-    """No message of this kind of source. `reason` is one word for the counters, the message French for people."""
+    """No message of this kind of source. `reason` labels the metric, the message is French for people."""
 
     def __init__(self, reason: str, french: str) -> None:
         super().__init__(french)

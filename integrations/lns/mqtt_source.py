@@ -30,7 +30,7 @@ def mqtt_session_of(source: Source, password: str | None, session_expiry_s: int)
     """The connection to a source's broker.
 
     Raises:
-        ValueError: its address is none of a broker.
+        ValueError: its address is no broker's.
     """
     broker = replace(Broker.from_url(source.mqtt_url or ""), username=source.mqtt_user, password=password)
     settings = MqttSettings(mqtt_client_id=source.mqtt_client_id, mqtt_session_expiry=session_expiry_s)
@@ -39,7 +39,7 @@ def mqtt_session_of(source: Source, password: str | None, session_expiry_s: int)
 
 
 async def receive(source: Source, mqtt_session: MqttSession, reception: Reception) -> None:
-    """Take what their broker brings, until cancelled."""
+    """Handle the messages of their broker, until cancelled."""
     while True:
         messages = await mqtt_session.batch()
         received_at_us = wall_clock_us()

@@ -18,7 +18,7 @@ ADAPTERS: Mapping[str, Adapter] = {
 
 
 def read(kind: str, message: LnsMessage) -> LnsUplink | DownlinkReport | Ignored:
-    """What a message of this kind of source says.
+    """The content of a message of this kind of source.
 
     Raises:
         Unreadable: no such message, or it has nothing to distinguish it from another of the same content.

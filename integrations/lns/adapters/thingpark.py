@@ -94,7 +94,7 @@ def _receptions_of(report: Fields) -> tuple[Reception, ...]:
 
 
 def _sent(report: Fields) -> DownlinkReport | None:
-    """What `DevEUI_downlink_Sent` says of a downlink that we named; None for others'."""
+    """The report in a `DevEUI_downlink_Sent` about a downlink of ours; None for others' downlinks."""
     item = (report.text("CorrelationID") or "").upper()
     if not item:
         return None

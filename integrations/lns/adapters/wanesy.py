@@ -67,7 +67,7 @@ def read(message: LnsMessage) -> LnsUplink | DownlinkReport | Ignored:
 
 
 def _event(data: Fields) -> DownlinkReport | None:
-    """What a `dataDownEvent` says; None when it names nothing or decides nothing."""
+    """The report in a `dataDownEvent`; None when it names no downlink or is not final."""
     item, status = data.text("dataDownId"), (data.text("status") or "").upper()
     if not item or not status or status in STILL_THERE:
         return None
