@@ -1,4 +1,4 @@
-"""How gateways work: their hours, their transmissions, their addresses."""
+"""Supervision of gateways: hourly counts, transmissions, changes of address."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ class AddressSeen:
 
 @dataclass(frozen=True, slots=True)
 class AddressChange:
-    """The same change, however often it happened."""
+    """A change of address, and how often it happened."""
 
     gateway_id: bytes
     frontend: str
@@ -108,7 +108,7 @@ async def save_hours(connection: Connection | Pool, hours: Sequence[HourOfGatewa
 
 
 async def save_address_changes(connection: Connection | Pool, changes: Sequence[AddressSeen]) -> None:
-    """Note changes of address; one entry for each gateway, frontend, pair of addresses and verdict."""
+    """Record changes of address; one entry for each gateway, frontend, pair of addresses and verdict."""
     await connection.execute(SAVE_ADDRESS_CHANGES, *arrays(changes, columns_of(AddressSeen)))
 
 

@@ -92,7 +92,7 @@ class GatewayWithState:
 
 @dataclass(frozen=True, slots=True)
 class UnknownGateway:
-    """A gateway that talks to us without being registered."""
+    """A gateway that sends to us without being registered."""
 
     gateway_id: bytes
     frontend: str

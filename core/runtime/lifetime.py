@@ -1,4 +1,4 @@
-"""A process is one function: open, start, wait, drain, close."""
+"""The frame of every process: settings, logs, signals and deadline around one function `main`."""
 
 import asyncio
 import contextlib
@@ -66,7 +66,7 @@ async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> bool:
 
 
 def collector_spans(service: str, instance: str) -> Spans | None:
-    """Where spans are sent; None: no collector is set."""
+    """The exporter of spans; None: no collector is set."""
     if not any(os.environ.get(name) for name in COLLECTOR):
         return None
     from core.runtime.spans import CollectedSpans  # noqa: PLC0415 - 10 MB that most installations never need.

@@ -38,7 +38,7 @@ SESSION_TAKEN_OVER = 0x8E
 # Two processes under one client id throw each other out for ever; the one that lost waits for long.
 TAKEN_OVER_PAUSE_S = 30.0
 QOS = 1
-# CONNACK's reason codes (MQTT 5, section 3.2.2.2) that somebody can do something about, and those of MQTT 3.1.1.
+# CONNACK's reason codes (MQTT 5, section 3.2.2.2) that an operator can mend, and those of MQTT 3.1.1.
 BAD_ACCOUNT = "le compte ou le mot de passe est refusé"
 REFUSALS = {
     0x04: BAD_ACCOUNT,
@@ -55,7 +55,7 @@ log = structlog.get_logger()
 
 
 class MqttSettings(BaseSettings):
-    """What a service needs to speak with the broker at the edge; mixed into its own settings."""
+    """Settings for a service that connects to the MQTT broker; mixed into its own settings."""
 
     mqtt_url: OptionalBroker = Field(
         default=None,
@@ -91,7 +91,7 @@ class MqttMessage:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is and as whom we speak with it."""
+    """The broker's address, and the account."""
 
     host: str
     port: int
@@ -160,7 +160,7 @@ class _AcknowledgingClient(aiomqtt.Client):
         try:
             topic = message.topic
         except UnicodeDecodeError:
-            # Nobody can make sense of it: without this acknowledgement the broker would send it for ever.
+            # It cannot be decoded: without this acknowledgement the broker would send it for ever.
             self.unreadable += 1
             self._client.ack(message.mid, message.qos)
             return
@@ -184,13 +184,13 @@ class _AcknowledgingClient(aiomqtt.Client):
 
     @property
     def connected(self) -> bool:
-        """Whether this connection still stands, as far as is known."""
+        """Whether this connection still stands, as far as the client knows."""
         return not self._disconnected.done()
 
     async def broken(self) -> None:
         """Return when the connection has ended."""
         await asyncio.wait((self._disconnected,))
-        self._disconnected.exception()  # Seen, so that asyncio does not report it once more.
+        self._disconnected.exception()  # Read, so that asyncio does not report it once more.
 
     async def drain(self) -> list[MqttMessage]:
         """All that has arrived, at least one message; an empty list when the connection has ended."""

@@ -1,7 +1,7 @@
 """Settings of every process: environment variables that begin with TERRITOIRE_.
 
-What is common to all is here, each service adds its own; and here is what is said in French of settings that are
-wrong, missing or misspelt.
+Settings common to all processes are here, each service adds its own; so are the French messages about settings
+that are wrong, missing or misspelt.
 """
 
 import os
@@ -181,7 +181,7 @@ class KeySettings(ServiceSettings):
 
     @property
     def kek_octets(self) -> bytes:
-        """The key-encryption key itself."""
+        """The octets of the key-encryption key."""
         return bytes.fromhex(self.kek.get_secret_value())
 
 
