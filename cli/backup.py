@@ -1,4 +1,4 @@
-"""`territoire backup`: what the database holds, in one file, with what must be in it after a restore."""
+"""`territoire backup`: the database in one file, beside it what must be in the database after a restore."""
 
 import asyncio
 import hashlib
@@ -36,7 +36,7 @@ TIMESCALE_VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'timesc
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What stands beside a backup: whether a restore is whole is a comparison with it."""
+    """The file beside a backup: a restore is compared with its counts."""
 
     made_at: datetime
     schema: int
@@ -51,7 +51,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def manifest_file(backup: Path) -> Path:
-    """Beside the file, under its name."""
+    """The manifest beside a backup, under its name."""
     return backup.with_name(backup.name + MANIFEST_SUFFIX)
 
 

@@ -1,4 +1,4 @@
-"""Every example of a catalogue through the engine, beside what its vendor expects."""
+"""Runs every example of a catalogue through the engine, and compares with what its vendor expects."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ CODECS_AT_ONCE = 32
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """What came of an example."""
+    """The result of an example."""
 
     codec: str
     name: str

@@ -23,7 +23,7 @@ DEFAULT_MAC_VERSION = "1.0.3"
 
 
 class ImportedLine(msgspec.Struct, frozen=True):
-    """What became of a codec; `profiles` are lines about its models."""
+    """The outcome for a codec; `profiles` are lines about its models."""
 
     name: str
     outcome: Outcome

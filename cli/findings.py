@@ -33,7 +33,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def good(subject: str, what: str) -> Finding:
-    """All is well."""
+    """Nothing is wrong."""
     return Finding(subject, Severity.GOOD, what)
 
 
@@ -48,7 +48,7 @@ def critical(subject: str, what: str, remedy: str) -> Finding:
 
 
 def worst(findings: list[Finding]) -> Severity:
-    """GOOD when there are none."""
+    """The worst severity; GOOD when there are no findings."""
     return max((finding.severity for finding in findings), default=Severity.GOOD)
 
 

@@ -1,4 +1,4 @@
-"""Which installation `status` and `doctor` look at."""
+"""Finds the installation that `status` and `doctor` examine."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""`territoire restore`: a backup into a new home, counted against what stood beside the backup."""
+"""`territoire restore`: a backup into a new home; then its counts are compared with the manifest's."""
 
 import asyncio
 import subprocess

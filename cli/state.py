@@ -130,7 +130,7 @@ class State(msgspec.Struct, frozen=True):
 
 
 async def read_state(place: Place, backups: Path | None) -> State:
-    """Ask everybody at once; after five seconds at most."""
+    """Query processes, database, bus and disk at once; after five seconds at most."""
     problems: dict[str, str] = {}
     run = place.run
     services, database, bus, received, stored = await asyncio.gather(
@@ -242,7 +242,7 @@ async def read_bus(url: str | None) -> Bus:
 
 
 async def _rate(run: RunInfo | None, service: str, counter: str) -> float | None:
-    """How fast a counter of every replica rises, all its labels together; None where nobody says."""
+    """How fast a counter of every replica rises per second, all its labels together; None when none answers."""
     replicas = () if run is None else run.replicas(service)
     urls = [f"{one.health_url}/metrics" for one in replicas if one.health_url is not None]
     before = await _sum(urls, counter)

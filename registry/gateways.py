@@ -107,7 +107,7 @@ async def read_gateways(connection: Connection | Pool) -> dict[bytes, Gateway]:
 
 
 async def save_gateway_states(connection: Connection, seen: Sequence[GatewaySeen]) -> list[AddressSeen]:
-    """Note signs of life of registered gateways, in one transaction of the caller's; one entry per gateway.
+    """Record signs of life of registered gateways, in the caller's transaction; one entry per gateway.
 
     Returns:
         Those that sent from another address the last time, whichever replica received them; it is recorded.
@@ -120,7 +120,7 @@ async def save_gateway_states(connection: Connection, seen: Sequence[GatewaySeen
 
 
 async def save_unknown_gateways(connection: Connection | Pool, seen: Sequence[GatewaySeen]) -> None:
-    """Note gateways that talk to us without being registered; one entry per gateway."""
+    """Record gateways that send to us without being registered; one entry per gateway."""
     await connection.execute(SAVE_UNKNOWN, *arrays(seen, SEEN))
 
 
@@ -155,7 +155,7 @@ async def delete_gateway(connection: Connection, gateway_id: bytes) -> bool:
 
 
 async def is_unknown_gateway(connection: Connection, gateway_id: bytes) -> bool:
-    """Whether this gateway talks to us without being registered."""
+    """Whether this gateway sends to us without being registered."""
     return await connection.fetchval(IS_UNKNOWN, gateway_id) is True
 
 

@@ -55,7 +55,7 @@ class ImportedDevice:
 
 
 class Outcome(StrEnum):
-    """What became of an imported device."""
+    """The outcome of a device's import."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -65,7 +65,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The end of one device's import; `french` says what was done, or why nothing was."""
+    """The result of one device's import; `french` says what was done, or why nothing was."""
 
     outcome: Outcome
     french: str

@@ -70,7 +70,7 @@ class SourceRow:
 
     @property
     def path(self) -> str | None:
-        """Where it sends, by HTTP, on intake's port."""
+        """The path on intake's port to which it pushes, by HTTP."""
         return f"/lns/{self.id}" if self.transport == "http" else None
 
 
@@ -175,10 +175,10 @@ async def set_source_enabled(connection: Connection, source_id: int, *, enabled:
 
 
 async def delete_source(connection: Connection, source_id: int) -> bool:
-    """From now on it opens nothing; False when there is no such source. The uplinks that it brought stay.
+    """Remove the source: its token is valid no longer. False when there is none. The uplinks of it stay.
 
     Raises:
-        SourceCarriesDevices: give them another bearer first.
+        SourceCarriesDevices: give its devices another source first.
     """
     carried = await connection.fetchval(COUNT_CARRIED, source_id)
     if carried:

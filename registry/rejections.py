@@ -56,9 +56,9 @@ class RejectionSeen:
     last_us: int = 0
     times: int = 0
     dev_nonce: int | None = None
-    """Of the last join-request, when it is that of a device we know."""
+    """Of the last join-request, when its device is registered."""
     forgiven: int = 0
-    """Of `times`: before the device was let in."""
+    """How many of `times` came before the device's last accepted join."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ async def save_rejections(connection: Connection | Pool, seen: Sequence[Rejectio
 
 
 async def clear_join_rejections(connection: Connection, dev_euis: Sequence[bytes]) -> None:
-    """These devices were let in."""
+    """Count the earlier rejections of these devices as settled: a join was accepted."""
     await connection.execute(FORGIVE, dev_euis)
 
 
@@ -111,5 +111,5 @@ async def list_device_rejections(connection: Connection, dev_eui: bytes, most: i
 async def list_unknown_device_rejections(
     connection: Connection, subject: bytes | None, most: int
 ) -> list[Rejection]:
-    """What was rejected of nobody's devices, the last first; the operator's transaction alone sees them."""
+    """Rejections that belong to no registered device, the last first; only the operator may see them."""
     return await fetch_all(connection, Rejection, OF_STRANGERS, subject, most)
