@@ -258,7 +258,7 @@ def test_without_a_network_it_says_so_when_packages_are_known_but_not_brought(
     assert not {"W:", "E:"} & set(capfd.readouterr().err.split())
 
 
-def test_what_else_apt_complains_of_is_shown(
+def test_another_error_of_apt_is_shown(
     bootstrap: ModuleType, machine: Machine, capfd: pytest.CaptureFixture[str]
 ) -> None:
     machine.has("dpkg-query")

@@ -215,7 +215,7 @@ async def test_an_acknowledgement_under_way_is_waited_for(pool: Pool, crew: Crew
     assert await climbing == NOTHING
 
 
-async def test_what_fires_again_climbs_again(pool: Pool, crew: Crew) -> None:
+async def test_a_reopened_alert_is_escalated_again(pool: Pool, crew: Crew) -> None:
     alert = await crew.alert(NOON)
     await dispatch(pool, NOON + HALF_HOUR)
     await crew.insert_notification(alert, NOON + HALF_HOUR * 2, event="alert.reopened")

@@ -62,7 +62,7 @@ def shown(state: State, width: int) -> str:
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
-def test_it_is_one_screen(width: int) -> None:
+def test_status_fits_one_screen(width: int) -> None:
     lines = shown(WELL, width).splitlines()
 
     assert len(lines) <= 24

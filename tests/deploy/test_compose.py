@@ -74,7 +74,7 @@ def test_containers_are_bound_and_their_images_pinned() -> None:
         assert service["logging"]["options"]["max-size"], name
 
 
-def test_what_need_not_reach_outside_cannot() -> None:
+def test_only_services_that_need_it_reach_the_outside_network() -> None:
     assert COMPOSE["networks"]["inside"] == {"internal": True}
     outside = {name for name, service in COMPOSE["services"].items() if "outside" in service["networks"]}
     # Gateways, stations, other networks, webhooks and mail, people.
@@ -131,7 +131,7 @@ def test_each_server_may_read_what_it_is_given_and_nobody_else(made: Path) -> No
     assert (made / "secrets" / "ca.key").stat().st_uid == 0
 
 
-def test_what_exists_is_never_made_anew(made: Path) -> None:
+def test_a_second_run_of_secrets_sh_changes_no_file(made: Path) -> None:
     files = [made / ".env", *sorted(file for file in (made / "secrets").rglob("*") if file.is_file())]
     before = [file.read_bytes() for file in files]
 

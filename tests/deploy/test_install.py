@@ -119,7 +119,7 @@ def test_what_the_service_could_not_see_is_rejected(tmp_path: Path) -> None:
     assert not is_hidden(Path("/homes/territoire"))
 
 
-def test_all_that_runs_is_compiled() -> None:
+def test_install_compiles_every_package_of_the_wheel() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
 
     assert set(PACKAGES) == set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) - {"bench"}

@@ -82,7 +82,9 @@ async def test_an_address_that_a_station_has_no_room_for_is_said_to_be_too_long(
     assert "too long" in told["error"]
 
 
-async def test_of_two_hosts_none_is_believed(rig: Rig, gateway_id: GatewayId) -> None:
+async def test_discovery_with_two_host_headers_answers_with_our_own_address(
+    rig: Rig, gateway_id: GatewayId
+) -> None:
     told = await discover(rig.station_url, dashed(gateway_id), additional_headers={"Host": "elsewhere:1"})
 
     assert told["uri"] == f"ws://127.0.0.1:{rig.station_port}/gateway/{gateway_id.hex()}"

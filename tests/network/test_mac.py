@@ -66,7 +66,7 @@ async def test_a_device_is_asked_for_its_battery_and_what_it_says_is_kept(networ
     assert network.bridge.requests.empty()
 
 
-async def test_what_was_asked_is_known_after_a_crash(network) -> None:
+async def test_an_outstanding_mac_request_is_repeated_after_a_crash(network) -> None:
     device = await network.joined()
     await network.stop()
     await status_due(network)

@@ -91,7 +91,7 @@ def test_missing_settings_are_reported_all_at_once(process: str) -> None:
 
 
 @pytest.mark.parametrize("process", CLASSES)
-def test_what_is_enough_is_accepted(process: str) -> None:
+def test_the_least_settings_of_each_process_are_accepted(process: str) -> None:
     read = read_settings(CLASSES[process], ENOUGH)
 
     assert isinstance(read.model_dump()["database_url"], SecretStr)
