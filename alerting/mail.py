@@ -70,7 +70,7 @@ class Mailer:
         """The server's answer to the message that it has taken.
 
         Raises:
-            MailRefused: it was not taken, or nobody answered.
+            MailRejected: it was not taken, or nobody answered.
         """
         server = self._server
         try:

@@ -143,7 +143,7 @@ async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, st
         await stopping.wait()
         if bridge.feed is not None:
             await bridge.feed.publish_offline()
-        holding.cancel()  # No new request; the gateways' answers to the last ones are still heard.
+        holding.cancel()  # No new request; the gateways' answers to the last ones are still read.
         await bridge.transmitter.finish(FINISH_WITHIN_S)
         bridge.udp.close()
         if bridge.stations is not None:

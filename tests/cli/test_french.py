@@ -63,7 +63,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         (["completion", "csh"], "Valeur refusée pour 'shell' : 'csh' n'est pas parmi 'bash', 'zsh', 'fish'"),
     ],
 )
-def test_a_wrong_argument_is_refused_in_french(terminal: Terminal, arguments: list[str], said: str) -> None:
+def test_a_wrong_argument_is_rejected_in_french(terminal: Terminal, arguments: list[str], said: str) -> None:
     status, shown = terminal.types(*arguments)
 
     assert status == 2
