@@ -21,6 +21,7 @@ UNSCOPED = {
     "public.unknown_gateway": "gateways that belong to nobody yet; the API asks for the operator's role",
     "public.shard_lease": NEVER_READ,
     "public.service_replica": NEVER_READ,
+    "public.heartbeat": NEVER_READ,
     "public.application_downlink": NEVER_READ,
     "public.dev_nonce": NEVER_READ,
     "public.join_nonce": NEVER_READ,
