@@ -47,7 +47,7 @@ def reception_time_us(
 
 @dataclass(slots=True)
 class RoundTrip:
-    """Round trips in microseconds."""
+    """The round trips of one gateway, in microseconds."""
 
     median_us: int | None = None
     """For people: how far away it usually is. None before the first one."""
@@ -56,16 +56,16 @@ class RoundTrip:
     _samples: deque[int] = field(default_factory=lambda: deque(maxlen=SAMPLES))
 
     def record_sample(self, sample_us: int) -> None:
-        """Count one more."""
+        """Add a sample."""
         self._samples.append(sample_us)
         self.median_us = median_low(self._samples)
         self.worst_us = max(tuple(self._samples)[-LAST_SAMPLES:])
 
 
 class RoundTrips:
-    """Of the gateways whose distance shows only when they are asked to transmit.
+    """Round trips of the gateways that can be measured only when they are asked to transmit.
 
-    Kept when a path is lost, and when a replica ends: a gateway that is back is as far away as it was.
+    Kept when a path is lost, and when a replica ends: a gateway that is back is as far away as before.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -74,7 +74,7 @@ class RoundTrips:
         self._monotonic = monotonic
 
     async def load(self, pool: Pool) -> None:
-        """What any replica has measured within a day."""
+        """Read what any replica has measured within a day."""
         measured = await read_round_trips(pool, datetime.now(UTC) - timedelta(days=1))
         for gateway_id, round_trip_ms in measured.items():
             self.record_sample(GatewayId(gateway_id), round(round_trip_ms * 1000))

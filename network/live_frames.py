@@ -201,8 +201,8 @@ def _uplink(
     )
 
 
-def _receptions(copies: Iterable[GatewayFrame]) -> list[LiveReception]:
-    return [LiveReception(copy.gateway_id, copy.rssi, copy.snr) for copy in copies]
+def _receptions(receptions: Iterable[GatewayFrame]) -> list[LiveReception]:
+    return [LiveReception(one.gateway_id, one.rssi, one.snr) for one in receptions]
 
 
 def _mtype(group: Group) -> int:

@@ -1,4 +1,4 @@
-"""How far away a gateway is travels with the frames that it hears."""
+"""A gateway's round trip travels with the frames that it receives."""
 
 import asyncio
 import itertools
@@ -151,7 +151,7 @@ async def test_a_back_haul_that_turns_slow_is_believed_from_its_first_late_tx_ac
 
 
 @pytest.mark.parametrize("error", ["TOO_LATE", "TOO_EARLY"])
-async def test_too_late_over_mqtt_tells_at_once_how_far_away_a_gateway_is_at_least(
+async def test_too_late_over_mqtt_shows_at_once_how_far_away_a_gateway_is_at_least(
     rig: Rig, gateway_id: GatewayId, error: str
 ) -> None:
     async with rig.mqtt_station(gateway_id) as station:
@@ -174,7 +174,7 @@ async def answered(asked: "asyncio.Task[TransmitReply]", station: MqttStation) -
     return await asked
 
 
-async def test_an_ack_over_mqtt_tells_no_distance(rig: Rig, gateway_id: GatewayId) -> None:
+async def test_an_ack_over_mqtt_measures_no_round_trip(rig: Rig, gateway_id: GatewayId) -> None:
     async with rig.mqtt_station(gateway_id) as station:
         await known(rig, station)
         await be_asked(rig, station)
