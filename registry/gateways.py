@@ -50,6 +50,7 @@ INSERT INTO gateway (tenant_id, gateway_id, {WRITTEN.columns}) VALUES ($1, $2, {
 """
 READ = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.gateway_id = $1"
 LIST = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.id > $1 ORDER BY g.id LIMIT $2"
+LIST_IDS = "SELECT gateway_id FROM gateway ORDER BY id LIMIT $1"
 UPDATE = f"UPDATE gateway SET {WRITTEN.patched(2)} WHERE gateway_id = $1 RETURNING true"
 DELETE = "DELETE FROM gateway WHERE gateway_id = $1 RETURNING true"
 IS_UNKNOWN = "SELECT true FROM unknown_gateway WHERE gateway_id = $1"
@@ -144,6 +145,11 @@ async def read_gateway(connection: Connection, gateway_id: bytes) -> GatewayWith
 async def list_gateways(connection: Connection, *, after: int = 0, most: int = 100) -> list[GatewayWithState]:
     """Gateways by id, beyond `after`."""
     return await fetch_all(connection, GatewayWithState, LIST, after, most)
+
+
+async def list_gateway_ids(connection: Connection, most: int) -> list[bytes]:
+    """The EUIs of the gateways that this transaction sees."""
+    return [row["gateway_id"] for row in await connection.fetch(LIST_IDS, most)]
 
 
 async def update_gateway(connection: Connection, gateway_id: bytes, change: Mapping[str, Any]) -> bool:
