@@ -13,7 +13,7 @@ from core.messages.frames import GatewayFrame
 from core.model.identities import new_trace
 from core.runtime.clock import wall_clock_us
 from gateways.admission import AddressLock, Limits
-from gateways.frontend import INTERNAL_ERROR, NO_ACK, OK, TX_ACK_MARGIN_S, TX_ACK_TIMEOUT_S, ChosenTransmission
+from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_MARGIN_S, TX_ACK_TIMEOUT_S, ChosenTransmission
 from gateways.gateway_activity import Activity
 from gateways.gateway_times import RoundTrips, reception_time_us
 from gateways.known_gateways import Gateways, LastSeen
@@ -38,6 +38,7 @@ from lorawan.gateway.semtech_udp import (
     pull_resp,
 )
 from lorawan.identifiers import GatewayId
+from lorawan.radiated_power import forwarder_power
 from lorawan.regions import Fsk, Lora
 
 NAME = "semtech_udp"
@@ -45,7 +46,7 @@ TOKENS = 1 << 16
 MAX_ADDRESSES = 10_000
 # A TX_ACK that comes after its request was given up still tells how far away its gateway has become.
 LATE_TX_ACK_S = 10.0
-# The powers in the table of Semtech's forwarder are at most 4 dB apart.
+# Where powers are in use they are at most 4 dB apart in such tables.
 POWERS_TRIED = 5
 DROPS_EVERY_S = 5.0
 NOBODY = GatewayId(b"")
@@ -93,7 +94,9 @@ class SemtechUdp:
         # Only the source of a gateway's newest PULL_DATA is its downlink path.
         self._addresses: dict[GatewayId, tuple[Address, float]] = {}
         self._asked: dict[tuple[GatewayId, bytes], _Asked] = {}
-        self._powers: dict[tuple[GatewayId, int], int] = {}  # What was taken in place of a power that was refused.
+        self._powers: dict[
+            tuple[GatewayId, int], int
+        ] = {}  # What to ask for in place of a power that was refused.
         self._tokens = itertools.count(int.from_bytes(os.urandom(2)))
         self._loop = asyncio.get_running_loop()
 
@@ -261,16 +264,20 @@ class SemtechUdp:
 
     async def transmit(self, radio_request: ChosenTransmission) -> str:
         """Asks with the highest power that the forwarder has: version 4 refuses one that its table lacks."""
-        wanted = radio_request.power
-        key = radio_request.gateway_id, wanted
+        gateway, key = (
+            self._registered.get(radio_request.gateway_id),
+            (radio_request.gateway_id, radio_request.power),
+        )
+        first = radio_request.power
+        if gateway is not None:
+            first = forwarder_power(first, gateway.antenna_gain, gateway.gain_subtracted_by)
         status = TxStatus.TX_POWER.value
-        for power in range(self._powers.get(key, wanted), wanted - POWERS_TRIED, -1):
+        for power in range(self._powers.get(key, first), first - POWERS_TRIED, -1):
             status = await self._request(replace(radio_request, power=power))
             if status != TxStatus.TX_POWER.value:
-                if status == OK and power != wanted:
-                    self._powers[key] = power
                 return status
-        self._powers.pop(key, None)
+            self._powers[key] = power - 1  # At once: over a slow link the next request may be the next answer.
+        del self._powers[key]
         return status
 
     async def _request(self, radio_request: ChosenTransmission) -> str:

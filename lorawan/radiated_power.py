@@ -7,6 +7,9 @@ Concentratord and a station by its configuration; one that was set up without a 
 from enum import StrEnum
 from math import floor
 
+# What Semtech's forwarder puts out with the table that it is delivered with for EU868; version 4 refuses the rest.
+FORWARDER_POWERS = frozenset({-6, -3, 0, 3, 6, 10, 11, 12, 13, 14, 16, 20, 23, 25, 26, 27})
+
 
 class GainSubtraction(StrEnum):
     """Who takes the gain of a gateway's antenna off the power."""
@@ -38,6 +41,24 @@ def requested_power(
             return floor(wanted - antenna_gain)
         case _:
             return floor(wanted - max(0.0, antenna_gain))
+
+
+def forwarder_power(wanted: int, antenna_gain: float, subtracted_by: str | None) -> int:
+    """The highest power up to `wanted` that a packet forwarder's own table has, whoever subtracts the gain."""
+    own_gain = int(antenna_gain)  # A forwarder has whole dB, and cuts the rest off.
+    match subtracted_by:
+        case GainSubtraction.GATEWAY:
+            gains = {own_gain}
+        case GainSubtraction.NETWORK:
+            gains = {0}
+        case _:
+            gains = {0, own_gain}
+    in_table = (
+        power
+        for power in range(wanted, min(FORWARDER_POWERS), -1)
+        if all(power - gain in FORWARDER_POWERS for gain in gains)
+    )
+    return next(in_table, wanted)
 
 
 def station_max_eirp(

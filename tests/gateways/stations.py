@@ -83,7 +83,7 @@ class UdpStation(asyncio.DatagramProtocol):
         "semtech_udp",
         context=TMST.to_bytes(4, "big"),
         channel=3,
-        powers=(16, 29),
+        powers=(16, 27),
         refuses=True,
         acknowledges_early=True,
     )

@@ -81,6 +81,21 @@ async def test_once_it_is_said_a_gateway_radiates_what_the_law_allows(
     assert eirp == {"RX1": 16, "RX2": 29}
 
 
+async def test_a_forwarder_as_it_is_delivered_is_asked_at_once_for_a_power_that_it_has(
+    bridge_settings: Settings, pool: Pool, gateway_mqtt_url: str, gateway_id: GatewayId
+) -> None:
+    await register(pool, gateway_id)
+
+    async with open_rig(bridge_settings, pool, gateway_mqtt_url) as rig, rig.udp_station(gateway_id) as station:
+        await reachable(rig, station)
+        request = downlink(gateway_id, latest_at_us=now_us() + 60_000_000)
+        asking = asyncio.create_task(rig.transmit(gateway_id, request))
+        _, asked = await forward(station, own_gain=0)
+        assert (await asking).status == "OK"
+
+    assert asked == [27]
+
+
 async def test_power_that_a_forwarder_has_not_is_lowered_until_it_has_it_and_remembered(
     bridge_settings: Settings, pool: Pool, gateway_mqtt_url: str, gateway_id: GatewayId
 ) -> None:
@@ -92,10 +107,10 @@ async def test_power_that_a_forwarder_has_not_is_lowered_until_it_has_it_and_rem
         for _ in range(2):
             request = downlink(gateway_id, latest_at_us=now_us() + 60_000_000)
             asking = asyncio.create_task(rig.transmit(gateway_id, request))
-            powers.append((await forward(station, own_gain=0))[1])
+            powers.append((await forward(station, own_gain=3))[1])  # Of which nobody has said anything.
             assert (await asking).status == "OK"
 
-    assert powers == [[29, 28, 27], [27]]
+    assert powers == [[27, 26], [26]]
 
 
 async def test_a_station_is_capped_while_it_is_not_said_that_it_subtracts_its_gain(

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorawan.radiated_power import GainSubtraction, requested_power, station_max_eirp
+from lorawan.radiated_power import (
+    FORWARDER_POWERS,
+    GainSubtraction,
+    forwarder_power,
+    requested_power,
+    station_max_eirp,
+)
 from lorawan.regions import EU868
 
 RX1, RX2 = EU868.downlink_eirp(868_100_000), EU868.downlink_eirp(869_525_000)
@@ -68,3 +74,34 @@ def test_a_station_is_capped_only_where_it_would_exceed_the_law_or_is_to_send_le
     gain: float, subtracted_by: str | None, max_eirp: int | None, expected: int | None
 ) -> None:
     assert station_max_eirp(RX1, gain, subtracted_by, max_eirp) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gain", "subtracted_by", "expected"),
+    [
+        (16, 0, None, 16),
+        (29, 0, None, 27),
+        (29, 3, GATEWAY, 29),
+        (16, 3, GATEWAY, 16),
+        (29, 2.6, GATEWAY, 29),  # It cuts the rest off: 27.
+        (26, 3, NETWORK, 26),
+        (24, 5, NETWORK, 23),
+        (26, 3, None, 26),
+        (14, 2, None, 14),
+    ],
+)
+def test_a_forwarder_is_asked_for_a_power_of_its_table(
+    wanted: int, gain: float, subtracted_by: str | None, expected: int
+) -> None:
+    assert forwarder_power(wanted, gain, subtracted_by) == expected
+
+
+@given(wanted=st.integers(0, 36), gain=st.floats(-10, 20), subtracted_by=st.sampled_from([None, GATEWAY, NETWORK]))
+def test_a_forwarder_is_never_asked_for_more_than_was_wanted(
+    wanted: int, gain: float, subtracted_by: str | None
+) -> None:
+    asked = forwarder_power(wanted, gain, subtracted_by)
+
+    assert asked <= wanted
+    if asked != wanted:
+        assert {asked - own for own in (0, int(gain))} & FORWARDER_POWERS
