@@ -13,6 +13,7 @@ from cli.codec import codec_app
 from cli.codec_lab import add_lab
 from cli.codec_redecode import add_redecode
 from cli.doctor import doctor
+from cli.frames import frames
 from cli.install import install
 from cli.lns_import import export_app, import_app
 from cli.restore import restore
@@ -64,6 +65,7 @@ def every_command(
 
 app.command()(backup)
 app.command()(doctor)
+app.command()(frames)
 app.command()(install)
 app.command()(restore)
 app.command()(status)

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from websockets.asyncio.server import ServerConnection
@@ -34,6 +34,7 @@ from lorawan.gateway.basics_station import (
 from lorawan.gateway.basics_station_answers import ClassA, ClassC, dnmsg, timesync_answer
 from lorawan.gateway.basics_station_config import router_config
 from lorawan.identifiers import GatewayId
+from lorawan.radiated_power import station_max_eirp
 from lorawan.regions import EU868, REGIONS, Region
 
 NAME = "basics_station"
@@ -61,6 +62,14 @@ _BAD_RATE = FRAMES.labels("rejected_modulation")
 log = structlog.get_logger()
 
 
+class _Setup(NamedTuple):
+    """What a station is configured with."""
+
+    region: str
+    boards: int
+    max_eirp: int | None
+
+
 @dataclass(slots=True, eq=False)
 class _Link:
     """One connection of one gateway. `setup` is what it was configured for, None before."""
@@ -70,7 +79,7 @@ class _Link:
     address: str
     bucket: TokenBucket
     opened_at: float
-    setup: tuple[str, int] | None = None
+    setup: _Setup | None = None
     round_trip: RoundTrip = field(default_factory=RoundTrip)
 
 
@@ -97,7 +106,7 @@ class BasicsStation:
     def round_trip_us(self, gateway_id: GatewayId) -> int | None:
         """The round trip as its connection's pings measured it."""
         link = self._links.get(gateway_id)
-        return None if link is None else link.round_trip.median_us
+        return None if link is None else link.round_trip.worst_us
 
     def registered(self) -> None:
         """Apply a registry change: gateways that are ours now become reachable, changed ones connect anew."""
@@ -111,14 +120,20 @@ class BasicsStation:
         return self._sightings.record_seen(gateway_id, NAME, address, stats)
 
     def _region(self, gateway_id: GatewayId) -> Region:
-        return REGIONS[self._setup_of(gateway_id)[0]]
+        return REGIONS[self._setup_of(gateway_id).region]
 
-    def _setup_of(self, gateway_id: GatewayId) -> tuple[str, int]:
-        """Region and number of boards."""
+    def _setup_of(self, gateway_id: GatewayId) -> _Setup:
         gateway: Gateway | None = self._registered.get(gateway_id)
         if gateway is None:
-            return EU868.name, 1
-        return gateway.region if gateway.region in REGIONS else EU868.name, gateway.boards
+            return _Setup(EU868.name, 1, None)
+        region = REGIONS.get(gateway.region, EU868)
+        max_eirp = station_max_eirp(
+            min(band.eirp for band in region.sub_bands),
+            gateway.antenna_gain,
+            gateway.gain_subtracted_by,
+            gateway.max_eirp,
+        )
+        return _Setup(region.name, gateway.boards, max_eirp)
 
     # --- One connection ------------------------------------------------------------------------------
 
@@ -228,17 +243,24 @@ class BasicsStation:
         return None
 
     def _configure(self, link: _Link, version: Version) -> str:
-        region, boards = link.setup = self._setup_of(link.gateway_id)
+        setup = link.setup = self._setup_of(link.gateway_id)
         DATAGRAMS.labels("station_version", "ok").inc()
         log.info(
             "station_configured",
             gw_eui=link.gateway_id.hex(),
             station=version.station,
             model=version.model,
-            boards=boards,
+            boards=setup.boards,
+            max_eirp=setup.max_eirp,
         )
         self._alive(link, stats_of(version))
-        return router_config(REGIONS[region], wall_clock_us(), boards=boards, unlimited=not version.is_production)
+        return router_config(
+            REGIONS[setup.region],
+            wall_clock_us(),
+            boards=setup.boards,
+            unlimited=not version.is_production,
+            max_eirp=setup.max_eirp,
+        )
 
     def _receive_uplink(self, link: _Link, uplink: StationUplink, received_at_us: int) -> None:
         sample_us = round_trip_us(uplink.ref_time_us, received_at_us)
@@ -249,7 +271,7 @@ class BasicsStation:
             _UNKNOWN_FRAME.inc()
             return
         DATAGRAMS.labels(f"station_{uplink.msgtype}", "ok").inc()
-        far_us = link.round_trip.median_us or 0
+        far_us = link.round_trip.worst_us or 0
         frame = frame_of(uplink, link.gateway_id, self._region(link.gateway_id), received_at_us, far_us)
         if frame is None:
             _BAD_RATE.inc()
@@ -288,7 +310,7 @@ class BasicsStation:
         # By gateway, not by connection: a station that lost this one answers on its next.
         self._asked[gateway_id, diid] = answered
         try:
-            async with asyncio.timeout(_patience_s(radio_requests, when, link.round_trip.median_us or 0)):
+            async with asyncio.timeout(_patience_s(radio_requests, when, link.round_trip.worst_us or 0)):
                 await link.connection.send(message)
                 transmitted = await answered
         except (TimeoutError, ConnectionClosed) as silence:

@@ -18,8 +18,6 @@ from lorawan.gateway.semtech_rxpk import UNKNOWN_SNR
 from lorawan.identifiers import GatewayId, parse_eui
 from lorawan.instants import GPS_EPOCH_US, GPS_LEAP_SECONDS
 
-# An EIRP is 2.15 dB above the ERP, and the contract has whole dBm: 16 and 29 as ChirpStack itself asks.
-ERP_TO_EIRP = 2
 MAX_PHY_PAYLOAD = 255
 MAX_CONTEXT = 64  # Octets; a concentrator's counter has 4, a Basics Station's 16.
 
@@ -119,7 +117,11 @@ def write_command(command: gw.DownlinkFrame, *, as_json: bool, as_legacy: bool =
 
 
 def frame_of(
-    uplink: gw.UplinkFrame, gateway_id: GatewayId, received_at_us: int, replayed_since_us: int | None
+    uplink: gw.UplinkFrame,
+    gateway_id: GatewayId,
+    received_at_us: int,
+    replayed_since_us: int | None,
+    round_trip_us: int = 0,
 ) -> GatewayFrame:
     """The reception in an `up` event. The topic names the gateway: the broker's rules have checked that.
 
@@ -158,6 +160,7 @@ def frame_of(
         snr=rx_info.snr if isfinite(rx_info.snr) else UNKNOWN_SNR,
         channel=rx_info.channel,
         antenna=rx_info.antenna,
+        round_trip_us=round_trip_us,
         trace_id=new_trace(),
     )
 
@@ -196,7 +199,7 @@ def downlink_of(radio_request: ChosenTransmission, downlink_id: int) -> gw.Downl
     item.phy_payload = transmission.phy_payload
     tx_info = item.tx_info
     tx_info.frequency = transmission.frequency
-    tx_info.power = radio_request.erp + ERP_TO_EIRP
+    tx_info.power = radio_request.power
     lora = tx_info.modulation.lora
     lora.bandwidth = transmission.bandwidth
     lora.spreading_factor = transmission.spreading_factor

@@ -29,6 +29,7 @@ from gateways.chirpstack_messages import (
 )
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, ChosenTransmission
 from gateways.gateway_activity import Activity
+from gateways.gateway_times import RoundTrips
 from gateways.known_gateways import Gateways, LastSeen
 from gateways.paths import Paths
 from gateways.telemetry import DATAGRAMS, FRAMES
@@ -76,7 +77,9 @@ class ChirpStackMqtt:
         gateways: Gateways,
         last_seen: LastSeen,
         paths: Paths,
+        round_trips: RoundTrips,
     ) -> None:
+        self._round_trips = round_trips
         self.edge = MqttSession(settings, FILTERS)
         self._prefixes = prefixes
         self._activity = activity
@@ -152,7 +155,8 @@ class ChirpStackMqtt:
             DATAGRAMS.labels("event_up", "unknown_gateway").inc()
             FRAMES.labels("unknown_gateway").inc()
             return None
-        frame = frame_of(uplink, topic.gateway_id, received_at_us, self._replayed_since_us(received_at_us))
+        since_us, far_us = self._replayed_since_us(received_at_us), self._round_trips.of(topic.gateway_id) or 0
+        frame = frame_of(uplink, topic.gateway_id, received_at_us, since_us, far_us)
         _UP.inc()
         return frame
 

@@ -13,6 +13,9 @@ NO_ACK = "NO_ACK"
 INTERNAL_ERROR = "INTERNAL_ERROR"
 # From the request until the gateway's answer: a round trip over a mobile network and a second.
 TX_ACK_TIMEOUT_S = 2.0
+# Of one whose round trip is known, and a receive window waits: beyond its round trip, so that another gateway may
+# still serve RX2.
+TX_ACK_MARGIN_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +25,8 @@ class ChosenTransmission:
     gateway_id: GatewayId
     context: bytes
     transmission: Transmission
-    erp: int
-    """dBm, as the sub-band's limit, the antenna's gain already taken off."""
+    power: int
+    """dBm, as the gateway is to be asked for it (`lorawan.radiated_power`)."""
     starts_at_us: int = 0
     """When it is to be on the air, microseconds since 1970 on the bridge's clock; 0: at once."""
 

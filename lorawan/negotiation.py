@@ -64,7 +64,7 @@ class Learned(Struct, frozen=True):
     must_answer: bool
     """The device waits for a downlink, whatever is in it."""
     rejected: tuple[int, ...]
-    """The CIDs of what the device rejected."""
+    """The CIDs of what the device rejected, or accepted and did not follow."""
 
 
 class _Negotiation:
@@ -88,10 +88,25 @@ class _Negotiation:
         # Each is applied, also after a rejection: NewChannelReq may come three at a time.
         agreed = [self._apply(request, answer) for request, answer in zip(requests, answers, strict=False)]
         if all(agreed):
-            self.state = self.state.with_asked([Asked(asked.cid)])
+            self.state = self.state.with_asked([self._accepted(asked, requests)])
         else:
             self.refused.append(asked.cid)
             self.state = self.state.with_asked([asked.after_rejection(now_us)])
+
+    def _accepted(self, asked: Asked, requests: Sequence[DownlinkCommand]) -> Asked:
+        """Settled; a data rate only once the device is heard at it, since some accept and never move."""
+        last = requests[-1] if requests else None
+        if not isinstance(last, LinkAdrReq) or not self.uplink.adr or self.uplink.data_rate == last.data_rate:
+            return Asked(asked.cid)
+        return asked.agreed(last.data_rate)
+
+    def check_move(self, asked: Asked) -> None:
+        """Whether the device has moved to the data rate that it agreed to with an earlier uplink."""
+        if self.uplink.data_rate == asked.agreed_data_rate or not self.uplink.adr:
+            self.state = self.state.with_asked([Asked(asked.cid)])
+        else:
+            self.refused.append(asked.cid)
+            self.state = self.state.with_asked([asked.after_rejection(self.uplink.at_us)])
 
     def _shows(self, asked: Asked) -> bool:
         """Whether the uplink's new data rate shows that a LinkADRReq was followed whose answer was lost."""
@@ -138,7 +153,7 @@ class _Negotiation:
         limits = self.state.limits_at(self.uplink.at_us)
         if not answer.power_ack:
             limits = _without_power(limits, request.tx_power)
-        if not answer.data_rate_ack:
+        if not answer.data_rate_ack and request.data_rate >= self.state.data_rate:
             limits = replace(limits, max_data_rate=max(0, request.data_rate - 1))
         if not answer.channel_mask_ack:
             # It has lost channels that it once had, or never had them: they are created again.
@@ -189,6 +204,8 @@ def handle_uplink(state: MacState, session: Session, uplink: AcceptedUplink, pol
     for asked in state.asked:
         if asked.requests:
             hearing.settle(asked, [command for command in commands if asked.cid == command.CID])
+        elif asked.agreed_data_rate != UNKNOWN_DATA_RATE:
+            hearing.check_move(asked)
     for command in commands:
         if isinstance(command, DevStatusAns):
             hearing.record_status(command)
@@ -260,8 +277,10 @@ def _link(
 ) -> Sequence[DownlinkCommand]:
     if not state.adr or state.data_rate > FASTEST_DATA_RATE:
         return []
+    if state.asked_for(LinkAdrReq.CID).agreed_data_rate != UNKNOWN_DATA_RATE:
+        return []  # It has agreed to move: whether it does, its next uplink tells.
     now = LinkSettings(state.data_rate, state.tx_power, state.nb_trans)
-    wanted = decide(policy.region, now, state.limits_at(uplink.at_us), state.history)
+    wanted = decide(policy.region, now, state.limits_at(uplink.at_us), state.history, policy.adr_bounds)
     if wanted == now and not uplink.adr_ack_req:
         return []  # A device that sets ADRACKReq is sent its plan again (row 36).
     return [LinkAdrReq(wanted.data_rate, wanted.tx_power, state.channels, 0, wanted.nb_trans)]

@@ -135,19 +135,29 @@ def windows_of(planned: PlannedDownlink, reception: SessionReception) -> tuple[W
     return class_a_windows(REGION, state, reception.frequency, data_rate)
 
 
-def tries(
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One gateway to ask, and for which windows."""
+
+    reception: SessionReception
+    windows: tuple[Window, ...]
+    falls_back: bool = True
+    """False: when its radio is not free in the first window, another gateway is asked before its next one."""
+
+
+def attempts(
     planned: PlannedDownlink,
     most: int,
     is_below_limit: Callable[[bytes], bool],
     load: Callable[[bytes], int],
     now_us: int,
-) -> list[tuple[SessionReception, tuple[Window, ...]]]:
+) -> list[Attempt]:
     """Which gateway to ask for which windows, in turn, over the `most` best gateways.
 
-    A data frame is asked for in both windows at once, since every request uses up a counter. A join-accept has
-    none: its RX1 is tried on every gateway before RX2, which is DR0 and holds a radio for 1.8 s; and on a gateway
-    above its limit of joins RX2 is not tried at all, since other accepts would collide and go to RX2, too:
-    unless RX1 would have held the radio as long, and the device would come again with 1.5 s of air.
+    RX1 is tried on every gateway before RX2 on any (decision 47). A single gateway is asked for both windows at
+    once, since every request for a data frame uses up a counter. RX2 of a join-accept is DR0 and holds a radio for
+    1.8 s: on a gateway that is not calm it is not tried at all, since it would only make other accepts collide and
+    go to RX2, too; unless RX1 would have held the radio as long, and the device would come again with 1.5 s of it.
     """
 
     def first_window(reception: SessionReception) -> int | None:
@@ -155,15 +165,18 @@ def tries(
         return next((place for place, window in enumerate(windows) if is_open(window, reception, now_us)), None)
 
     asked = [(copy, windows_of(planned, copy)) for copy in rank(planned.routes, load, first_window)[:most]]
-    if not planned.accept:
-        return asked
-    first = [(copy, windows[:1]) for copy, windows in asked]
-    second = [
-        (copy, windows[1:])
-        for copy, windows in asked
-        if windows[1:] and (_is_as_short(*windows) or is_below_limit(copy.gateway_id))
-    ]
-    return first + second
+    if planned.accept:
+        first = [Attempt(copy, windows[:1]) for copy, windows in asked]
+        second = [
+            Attempt(copy, windows[1:])
+            for copy, windows in asked
+            if windows[1:] and (_is_as_short(*windows) or is_below_limit(copy.gateway_id))
+        ]
+        return first + second
+    if len(asked) == 1 or planned.is_class_c:
+        return [Attempt(copy, windows) for copy, windows in asked]
+    first = [Attempt(copy, windows, falls_back=False) for copy, windows in asked if windows[1:]]
+    return first + [Attempt(copy, windows[-1:]) for copy, windows in asked]
 
 
 def _is_as_short(rx1: Window, rx2: Window) -> bool:
@@ -221,13 +234,10 @@ def is_open(window: Window, reception: SessionReception, now_us: int) -> bool:
 
 
 def request(
-    planned: PlannedDownlink,
-    reception: SessionReception,
-    windows: Iterable[Window],
-    phy_payload: bytes,
-    now_us: int,
+    planned: PlannedDownlink, attempt: Attempt, windows: Iterable[Window], phy_payload: bytes, now_us: int
 ) -> TransmitRequest | None:
     """The request to one gateway: the same frame in every window that can still be met; None when none can."""
+    reception = attempt.reception
     possible = [window for window in windows if is_open(window, reception, now_us)]
     if not possible:
         return None
@@ -249,6 +259,7 @@ def request(
             )
             for window in possible
         ],
+        falls_back=attempt.falls_back,
     )
 
 

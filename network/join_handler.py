@@ -219,16 +219,17 @@ class JoinHandler:
             wrap_key(self._kek, keys.app_s_key),
             entry.request.dev_nonce,
             join_nonce,
-            self._rx1_delay(entry.group),
+            self._rx1_delay(entry),
         )
         accept = self._accept(join_nonce, dev_addr, session.rx1_delay, settings.rx2_data_rate)
         return _Fresh(entry.group, entry.joining, keys, session, accept.to_bytes(entry.app_key))
 
-    def _rx1_delay(self, group: Group) -> int:
-        """RX1 delay in seconds; the longer one when the nearest gateway that received the join is far away."""
-        settings = self._settings
-        is_far = nearest_gateway_us(best_receptions(group.receptions)) > FAR_US
-        return max(settings.rx1_delay, settings.far_rx1_delay) if is_far else settings.rx1_delay
+    def _rx1_delay(self, entry: _Asked) -> int:
+        """Seconds, by the profile or else the server's settings; more when all gateways nearby are far away."""
+        settings, said = self._settings, entry.joining.rx1_delay
+        delay = settings.rx1_delay if said is None else said
+        is_far = nearest_gateway_us(best_receptions(entry.group.receptions)) > FAR_US
+        return max(delay, settings.far_rx1_delay) if is_far else delay
 
     async def _save(self, connection: Connection, fresh: Sequence[_Fresh]) -> list[Admitted]:
         if not fresh:

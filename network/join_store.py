@@ -15,7 +15,7 @@ RECENT = timedelta(minutes=10)
 READ_JOINING = """
 SELECT d.id, d.tenant_id, d.dev_eui, d.join_eui, d.name, d.device_profile_id, d.slot, d.activation,
        d.skip_f_cnt_check, d.enabled, d.app_key_wrapped, d.kek_id, p.mac_version, j.last_join_nonce,
-       n.highest AS highest_dev_nonce, coalesce(n.recent, 0) AS recent_joins
+       p.rx1_delay, n.highest AS highest_dev_nonce, coalesce(n.recent, 0) AS recent_joins
 FROM device d
 JOIN device_profile p ON p.id = d.device_profile_id
 LEFT JOIN join_nonce j ON j.device_id = d.id
@@ -74,6 +74,7 @@ class Joining:
     last_join_nonce: int | None
     highest_dev_nonce: int | None
     recent_joins: int  # Accepted within `RECENT`.
+    rx1_delay: int | None  # As its profile has it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ async def read_joining(connection: Connection, dev_euis: Sequence[DevEui]) -> di
             row["last_join_nonce"],
             row["highest_dev_nonce"],
             row["recent_joins"],
+            row["rx1_delay"],
         )
         for row in await connection.fetch(READ_JOINING, dev_euis, RECENT)
     }

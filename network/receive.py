@@ -74,11 +74,12 @@ class RejectedFrame(Struct, frozen=True, gc=False):
 
 
 class Candidate(NamedTuple):
-    """A session of a frame's DevAddr, how far it has come, and whether its device may use it."""
+    """A session of a frame's DevAddr, how far it has come, and what is known of its device."""
 
     session: HeldSession
     progress: Progress
     is_enabled: bool
+    policy: MacPolicy
 
 
 def read_frame(phy_payload: bytes) -> UplinkFrame | RejectedFrame:
@@ -90,7 +91,7 @@ def read_frame(phy_payload: bytes) -> UplinkFrame | RejectedFrame:
 
 
 def receive_data(
-    group: Group, frame: UplinkFrame, candidates: Sequence[Candidate], policy: MacPolicy, now_us: int
+    group: Group, frame: UplinkFrame, candidates: Sequence[Candidate], now_us: int
 ) -> Received | RejectedFrame:
     """Judge a data frame: the first session of its DevAddr whose MIC fits has it (docs/protocols.md, row 4).
 
@@ -98,12 +99,11 @@ def receive_data(
         group: the receptions within one window.
         frame: their PHYPayload.
         candidates: the sessions of its DevAddr, with the progress that earlier frames of the batch have made.
-        policy: what every device's MAC layer is asked for.
         now_us: a device whose windows have passed by then is sent no MAC requests.
     """
     refused: RejectedFrame | None = None
     time_us = group.time_us
-    for held, progress, is_enabled in candidates:
+    for held, progress, is_enabled, policy in candidates:
         outcome = accept(progress.state, held.cipher, frame, group.phy_payload, time_us)
         if isinstance(outcome, Rejected):
             if outcome.reason is not RejectReason.MIC:

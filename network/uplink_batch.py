@@ -24,13 +24,13 @@ from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from core.runtime.shard_worker import Pace, Place, ShardWorker
 from lorawan.commands.dev_status import DevStatusAns
 from lorawan.frame import MalformedFrame, MType, mtype_of
-from lorawan.mac_state import MacPolicy
 from lorawan.rejections import RejectReason
 from network import store
 from network.deduplication import Group
 from network.downlink_planner import AnswerCandidate, Downlinks
 from network.held_state import DeviceCache, SessionTable
 from network.join_handler import Admitted, JoinHandler, JoinRejected
+from network.live_frames import LiveFrames
 from network.receive import Candidate, Received, RejectedFrame, read_frame, receive_data
 from network.rejections import RejectionLog
 from network.sessions import Progress
@@ -100,8 +100,8 @@ class Uplinks:
         devices: DeviceCache,
         joins: JoinHandler,
         downlinks: Downlinks,
-        policy: MacPolicy,
         rejections: RejectionLog,
+        live: LiveFrames,
         clock: WallClock = wall_clock_us,
     ) -> None:
         self._pool = pool
@@ -111,8 +111,7 @@ class Uplinks:
         self._devices = devices
         self._joins = joins
         self._downlinks = downlinks
-        self._policy = policy
-        self._report = UplinkReport(devices, rejections)
+        self._report = UplinkReport(devices, rejections, live)
         self._clock = clock
 
     async def open_shard(self, lease: Lease) -> Shard:
@@ -199,10 +198,15 @@ class Uplinks:
             return
         made, devices = judged.progress, self._devices
         candidates = [
-            Candidate(held, made.get(held.id) or held.progress, devices.is_enabled(held.device_id))
+            Candidate(
+                held,
+                made.get(held.id) or held.progress,
+                devices.is_enabled(held.device_id),
+                devices.policy_of(held.device_id),
+            )
             for held in self._sessions.of_dev_addr(frame.dev_addr)
         ]
-        outcome = receive_data(group, frame, candidates, self._policy, judged.now_us)
+        outcome = receive_data(group, frame, candidates, judged.now_us)
         if isinstance(outcome, RejectedFrame):
             judged.refused.append((item, outcome))
             return

@@ -18,6 +18,7 @@ from lorawan.session import MAX_F_CNT_GAP
 from network.deduplication import Group, best_receptions
 from network.held_state import DeviceCache
 from network.join_handler import Admitted, JoinRejected
+from network.live_frames import LiveFrames
 from network.receive import Received, RejectedFrame
 from network.rejections import RejectionLog
 from network.shards import FrameUnit
@@ -89,10 +90,11 @@ class SparseLog:
 
 
 class UplinkReport:
-    """The log, the metrics and the trace steps of frames; what was rejected goes to the `RejectionLog`, too."""
+    """Log, metrics, trace steps and live view of frames; rejections go to the `RejectionLog`, too."""
 
-    def __init__(self, devices: DeviceCache, rejections: RejectionLog) -> None:
+    def __init__(self, devices: DeviceCache, rejections: RejectionLog, live: LiveFrames) -> None:
         self._devices = devices
+        self._live = live
         self._refusals = rejections
         self._sparse = SparseLog()
 
@@ -105,6 +107,8 @@ class UplinkReport:
     ) -> None:
         """Report these frames and joins; joins in the order in which they came."""
         self._count(received, rejected, joins)
+        if self._live.looks:
+            self._live.record_uplinks(received, rejected, joins)
         for item, outcome in received:
             if item.group is not None and TRACES.is_traced(outcome.uplink.trace_id):
                 _step(item.group, outcome.outcome, self._devices.get(outcome.session.device_id), began_us)

@@ -42,14 +42,15 @@ ON CONFLICT (gateway_id) DO UPDATE
 SET frontend = excluded.frontend, address = excluded.address, last_seen_at = excluded.last_seen_at
 """
 COLUMNS = """g.id, g.tenant_id, g.gateway_id, g.name, g.region, g.latitude, g.longitude, g.antenna_gain,
-g.boards, g.created_at, s.frontend, s.address, s.last_seen_at, s.stats"""
+g.boards, g.gain_subtracted_by, g.max_eirp, g.created_at, s.frontend, s.address, s.last_seen_at, s.stats"""
 STATE = "LEFT JOIN gateway_state s ON s.gateway_id = g.id"
-WRITTEN = Written("name, latitude, longitude, antenna_gain, boards")
+WRITTEN = Written("name, latitude, longitude, antenna_gain, boards, gain_subtracted_by, max_eirp")
 CREATE = f"""
 INSERT INTO gateway (tenant_id, gateway_id, {WRITTEN.columns}) VALUES ($1, $2, {WRITTEN.parameters(3)})
 """
 READ = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.gateway_id = $1"
 LIST = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.id > $1 ORDER BY g.id LIMIT $2"
+LIST_IDS = "SELECT gateway_id FROM gateway ORDER BY id LIMIT $1"
 UPDATE = f"UPDATE gateway SET {WRITTEN.patched(2)} WHERE gateway_id = $1 RETURNING true"
 DELETE = "DELETE FROM gateway WHERE gateway_id = $1 RETURNING true"
 IS_UNKNOWN = "SELECT true FROM unknown_gateway WHERE gateway_id = $1"
@@ -83,6 +84,8 @@ class GatewayWithState:
     longitude: float | None
     antenna_gain: float
     boards: int
+    gain_subtracted_by: str | None
+    max_eirp: int | None
     created_at: datetime
     frontend: str | None
     address: str | None
@@ -142,6 +145,11 @@ async def read_gateway(connection: Connection, gateway_id: bytes) -> GatewayWith
 async def list_gateways(connection: Connection, *, after: int = 0, most: int = 100) -> list[GatewayWithState]:
     """Gateways by id, beyond `after`."""
     return await fetch_all(connection, GatewayWithState, LIST, after, most)
+
+
+async def list_gateway_ids(connection: Connection, most: int) -> list[bytes]:
+    """The EUIs of the gateways that this transaction sees."""
+    return [row["gateway_id"] for row in await connection.fetch(LIST_IDS, most)]
 
 
 async def update_gateway(connection: Connection, gateway_id: bytes, change: Mapping[str, Any]) -> bool:

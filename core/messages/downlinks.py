@@ -17,6 +17,7 @@ class Transmission(msgspec.Struct, frozen=True, array_like=True):
 class TransmitRequest(msgspec.Struct, frozen=True, array_like=True):
     """Transmit the first of `transmissions` that the radio and its duty cycle allow; one at most goes out.
 
+    Unless `falls_back`, one whose radio is not free for the first is refused at once: another gateway may be free.
     `uplink_at_us` is when the answered uplink arrived at the bridge, on the bridge's clock (`received_at_us`);
     0 for class C. `latest_at_us` is the last instant at which starting an immediate transmission is useful.
     """
@@ -28,6 +29,7 @@ class TransmitRequest(msgspec.Struct, frozen=True, array_like=True):
     latest_at_us: int
     priority: int  # lorawan.airtime.Priority
     transmissions: list[Transmission]
+    falls_back: bool = True
 
 
 class TransmitReply(msgspec.Struct, frozen=True, array_like=True):

@@ -6,7 +6,7 @@ from core.model.entities import Device
 from lorawan.commands.link_check import LinkCheckReq
 from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.identifiers import DevAddr, DevEui, JoinEui
-from lorawan.mac_state import DAY_US, MacPolicy, MacState, all_channels
+from lorawan.mac_state import DAY_US, MacState, all_channels
 from lorawan.regions import EU868
 from lorawan.session import Session, build_uplink
 from network.deduplication import Group
@@ -64,10 +64,15 @@ def judge(
     if isinstance(frame, RejectedFrame):
         return frame
     candidates = [
-        Candidate(held, (made or {}).get(held.id) or held.progress, devices.is_enabled(held.device_id))
+        Candidate(
+            held,
+            (made or {}).get(held.id) or held.progress,
+            devices.is_enabled(held.device_id),
+            devices.policy_of(held.device_id),
+        )
         for held in sessions.of_dev_addr(frame.dev_addr)
     ]
-    return receive_data(phy_group, frame, candidates, MacPolicy(EU868), now_us)
+    return receive_data(phy_group, frame, candidates, now_us)
 
 
 def receive(phy_group: Group, sessions: SessionTable, devices: DeviceCache, made=None) -> Received:
