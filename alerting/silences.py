@@ -114,7 +114,7 @@ class _Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Silence(_Quiet):
-    """Nobody is told of what matches all that is given, until `ends_at`."""
+    """Nobody is notified of what matches all that is given, until `ends_at`."""
 
     rule_id: int | None
     asset_id: int | None
@@ -125,7 +125,7 @@ class Silence(_Quiet):
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceWindow(_Quiet):
-    """Work on an asset and all that hangs on it: nobody is told."""
+    """Work on an asset and all that hangs on it: nobody is notified."""
 
     asset_id: int
 
@@ -165,7 +165,7 @@ WHERE id = $1 AND ends_at > now() RETURNING {columns}
 )
 WAKE_MUTED = """
 UPDATE alert SET muted_until = now(), due_at = least(due_at, now())
-WHERE muted_until > now() AND workflow NOT IN ('resolved', 'closed') AND NOT told
+WHERE muted_until > now()
 """
 
 
@@ -225,7 +225,7 @@ async def create_silence(
 
 
 async def end_silence(connection: Connection, silence_id: int) -> Silence | None:
-    """End it now, unless it has ended: what it muted and still fires is told. None when it is not there."""
+    """End it now, unless it has ended: what it muted is looked at again. None when it is not there."""
     return await _end(connection, Silence, END_SILENCE, silence_id) or await read_silence(connection, silence_id)
 
 
