@@ -139,30 +139,30 @@ async def list_events(connection: Connection | Pool, alert_id: int) -> list[Aler
 
 
 async def acknowledge(connection: Connection, alert_id: int, by: str) -> Alert | None:
-    """The alert after `by` took notice of it; one that is past that stays as it is."""
+    """The alert after `by` acknowledged it; one in a later state of the workflow stays as it is."""
     row = await connection.fetchrow(ACKNOWLEDGE, alert_id, by)
     return await _noted(connection, row, alert_id, by, "acknowledged", "")
 
 
 async def assign(connection: Connection, alert_id: int, by: str, assignee: str) -> Alert | None:
-    """The alert after somebody was put to work on it; one that has ended stays as it is."""
+    """The alert after `by` assigned it to `assignee`; one that has ended stays as it is."""
     row = await connection.fetchrow(ASSIGN, alert_id, by, assignee)
     return await _noted(connection, row, alert_id, by, "assigned", assignee)
 
 
 async def comment(connection: Connection, alert: Alert, by: str, text: str) -> None:
-    """Add a remark to its history."""
+    """Add a comment to the alert's history."""
     await connection.execute(ADD_EVENT, alert.tenant_id, alert.id, by, "commented", text)
 
 
 async def resolve(connection: Connection, alert_id: int, by: str, cause: str) -> Alert | None:
-    """The alert after `by` ended it; while it still fires it opens again after the rule's `reopen_after`."""
+    """The alert after `by` resolved it; while its condition fires it opens again after `reopen_after`."""
     row = await connection.fetchrow(RESOLVE, alert_id, by, cause)
     return await _noted(connection, row, alert_id, by, "resolved", cause)
 
 
 async def close(connection: Connection, alert_id: int, by: str, reason: str) -> Alert | None:
-    """The alert after `by` put it away; while it still fires it opens again after the rule's `reopen_after`."""
+    """The alert after `by` closed it; while its condition fires it opens again after the rule's `reopen_after`."""
     row = await connection.fetchrow(CLOSE, alert_id, by, reason)
     return await _noted(connection, row, alert_id, by, "closed", reason)
 

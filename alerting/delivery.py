@@ -29,7 +29,7 @@ from alerting.notifications import with_data
 from alerting.operator_warnings import warn_of_gone_endpoint
 from alerting.queue import WebhookMessage, message_id_of
 from alerting.store import secret_text, shown_url
-from core.runtime.errors import describe
+from core.runtime.errors import describe, describe_defect
 from core.runtime.http.guarded_client import AllowList, ForbiddenDestination, GuardedTransport
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from core.runtime.tracing import TRACES
@@ -52,8 +52,8 @@ GONE_FOR_GOOD = timedelta(hours=24)
 # After the first attempt, at once: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h (Standard Webhooks).
 DEFAULT_SCHEDULE_S = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 JITTER = 0.2
-# One that gave no answer at all keeps its other messages waiting for so long, but for critical ones: a hundred
-# dead endpoints with long queues would else hold every place.
+# An endpoint that gave no answer at all keeps its other messages waiting for so long, but for critical ones:
+# otherwise a hundred dead endpoints with long queues would hold every place of the pool of workers.
 PAUSE_S = 30.0
 RETRY_AFTER_MOST = timedelta(hours=24)
 # One tenant's endpoints take so many places at once: with half of them left, no other tenant waits for those.
@@ -436,7 +436,7 @@ class Deliverer:
                 ) as client,
                 client.stream("POST", target["url"], content=body, headers=headers) as response,
             ):
-                patience.reschedule(None)  # It has answered: what it still says changes nothing.
+                patience.reschedule(None)  # It has answered: the rest of its body changes nothing.
                 text = await _read(response)
                 if response.status_code == GONE:
                     return Answer("gone", GONE, text)
@@ -449,10 +449,10 @@ class Deliverer:
         except TimeoutError:
             return Answer("failed", None, f"pas de réponse en {self._timeout_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as failed:
-            return Answer("failed", None, describe(failed)[:ANSWER_KEPT])
+            return Answer("failed", None, describe_defect(failed)[:ANSWER_KEPT])
 
     async def _execute_until_done(self, method: str, statement: str, *arguments: object) -> Any:
-        """Run a statement however long the database is away: what was sent must be noted before all else."""
+        """Run a statement however long the database is away: what was sent must be recorded before all else."""
         while True:
             try:
                 return await getattr(self._pool, method)(statement, *arguments)

@@ -40,7 +40,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at delivering a message. Outcomes: delivered, failed, refused (by our guard), gone (410)."""
+    """One attempt at delivering a message. Outcomes: delivered, failed, refused (by our own guard), gone (410)."""
 
     id: int
     tenant_id: int
@@ -160,7 +160,7 @@ async def endpoint_of_address(connection: Connection, keys: KeyWrap, tenant_id: 
 
 
 def secret_text(secret: bytes) -> str:
-    """A secret as Standard Webhooks writes it, for whoever verifies signatures."""
+    """A secret as Standard Webhooks writes it, for a receiver that verifies signatures."""
     return SECRET_PREFIX + base64.b64encode(secret).decode()
 
 

@@ -57,7 +57,7 @@ class Suppression(Struct, frozen=True):
 
 
 class AlertLifecycle(Struct, frozen=True):
-    """Of an alert: what people do about it, what they were notified of, and how restless it is."""
+    """The workflow of an alert, what was notified of it, and whether it flaps."""
 
     workflow: Workflow = Workflow.OPEN
     ended_at: datetime | None = None
@@ -117,7 +117,7 @@ def raise_to(
 def end(
     lifecycle: AlertLifecycle, at: datetime, suppression: Suppression | None
 ) -> tuple[AlertLifecycle, NotificationEvent | None]:
-    """What it is about is over. An end that a person has made before stays theirs."""
+    """The condition has ended. Where a person has ended the alert before, that end is kept."""
     if not lifecycle.is_live:
         return replace(lifecycle, reopen_at=None), None
     over = replace(lifecycle, workflow=Workflow.RESOLVED, ended_at=at, muted_by=None, muted_until=None)
@@ -133,7 +133,7 @@ def look(
     *,
     is_firing: bool,
 ) -> tuple[AlertLifecycle, NotificationEvent | None]:
-    """A deadline has passed: the first that is due is seen to; call it again until none is."""
+    """A deadline has passed: settles the first that is due; call it again until none is."""
     if lifecycle.reopen_at is not None and lifecycle.reopen_at <= now:
         if is_firing and not lifecycle.is_live:
             return begin(lifecycle, lifecycle.reopen_at, severity, suppression)
@@ -178,7 +178,7 @@ def _sum_up(
 def finish(
     lifecycle: AlertLifecycle, workflow: Workflow, at: datetime, reopen_at: datetime | None
 ) -> AlertLifecycle:
-    """A person ends it; `reopen_at`: it still fires, and is looked at again then."""
+    """A person ends the alert; `reopen_at`: it still fires, and is evaluated again then."""
     return replace(
         lifecycle,
         workflow=workflow,

@@ -61,7 +61,7 @@ class WebhookEndpointAnswer(answer_of(store.Endpoint, {"tenant_id"})):
     state: str = Field(examples=["enabled"])
     previous_until: datetime | None = Field(description="Jusque-là, l'ancien secret signe aussi")
     for_operator: bool = Field(
-        description="De l'exploitant du réseau : avertie des alertes qui ne préviennent personne, et d'aucune alerte"
+        description="De l'exploitant du réseau : avertie des alertes qui ne préviennent personne, d'aucune alerte"
     )
     gone_at: datetime | None = Field(
         description="Première réponse 410 depuis le dernier envoi réussi ; un jour plus tard, une autre la suspend"
