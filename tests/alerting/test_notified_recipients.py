@@ -22,7 +22,7 @@ from tests.alerting.watching import Watch, watch
 NOW = on(16, 10)
 
 
-class Town:
+class Scene:
     """One bin that is watched, and addresses that are notified."""
 
     def __init__(self, watching: Watch, pool: Pool, url: str) -> None:
@@ -72,7 +72,7 @@ class Town:
 
 
 @pytest.fixture
-async def town(pool: Pool, database_url: str) -> Town:
+async def scene(pool: Pool, database_url: str) -> Scene:
     async def one_bin(scenario: AlertScenario) -> None:
         await scenario.add_asset("glass_container", "Borne 1", "fill_level", "%", lambda _: None, interval_h=6)
 
@@ -86,7 +86,7 @@ async def town(pool: Pool, database_url: str) -> Town:
     )
     await pool.execute("UPDATE alert_rule SET enabled = name = 'bin_75'")
     await watching.engine._rulebook.load()
-    return Town(watching, pool, database_url)
+    return Scene(watching, pool, database_url)
 
 
 def received(receiver: Receiver) -> list[tuple[str, str]]:
@@ -98,120 +98,120 @@ def received(receiver: Receiver) -> list[tuple[str, str]]:
 
 
 async def test_a_rise_in_a_silence_is_notified_when_it_ends_at_the_severity_of_then(
-    town: Town, receiver: Receiver
+    scene: Scene, receiver: Receiver
 ) -> None:
-    await town.address(receiver)
-    await town.fill(80, 80)
-    await town.deliver()
-    await town.silence(hours=2)
-    await town.fill(92, 93)
-    await town.deliver()
+    await scene.address(receiver)
+    await scene.fill(80, 80)
+    await scene.deliver()
+    await scene.silence(hours=2)
+    await scene.fill(92, 93)
+    await scene.deliver()
     by_then = received(receiver)
-    await town.pass_time(hours=2)
-    await town.deliver()
-    await town.pass_time(hours=1)
-    await town.deliver()
+    await scene.pass_time(hours=2)
+    await scene.deliver()
+    await scene.pass_time(hours=1)
+    await scene.deliver()
 
     assert by_then == [("opened", "warning")]
     assert received(receiver) == [("opened", "warning"), ("raised", "major")]
 
 
 async def test_a_silence_that_a_person_ends_early_lets_the_rise_out_at_once(
-    town: Town, receiver: Receiver
+    scene: Scene, receiver: Receiver
 ) -> None:
-    await town.address(receiver)
-    await town.fill(80, 80)
-    await town.silence(hours=2)
-    await town.fill(92, 93)
+    await scene.address(receiver)
+    await scene.fill(80, 80)
+    await scene.silence(hours=2)
+    await scene.fill(92, 93)
     # The wait counts from the town's clock, which is not the database's.
-    await town.pool.execute("UPDATE alert SET muted_until = $1, due_at = $1", town.watching.now)
-    await town.pool.execute("UPDATE silence SET ends_at = $1", town.watching.now)
-    await town.pass_time(minutes=1)
-    await town.deliver()
+    await scene.pool.execute("UPDATE alert SET muted_until = $1, due_at = $1", scene.watching.now)
+    await scene.pool.execute("UPDATE silence SET ends_at = $1", scene.watching.now)
+    await scene.pass_time(minutes=1)
+    await scene.deliver()
 
     assert [event for event, _ in received(receiver)] == ["raised"]
     assert [one["type"] for one in receiver.requests[0]["body"]["data"]["story"]] == ["alert.opened"]
 
 
-async def test_an_end_in_a_silence_closes_the_ticket_when_it_ends(town: Town, receiver: Receiver) -> None:
-    await town.address(receiver)
-    await town.fill(80, 80)
-    await town.deliver()
-    await town.silence(hours=2)
-    await town.fill(40)
-    await town.deliver()
+async def test_an_end_in_a_silence_closes_the_ticket_when_it_ends(scene: Scene, receiver: Receiver) -> None:
+    await scene.address(receiver)
+    await scene.fill(80, 80)
+    await scene.deliver()
+    await scene.silence(hours=2)
+    await scene.fill(40)
+    await scene.deliver()
     by_then = received(receiver)
-    await town.pass_time(hours=2)
-    await town.deliver()
+    await scene.pass_time(hours=2)
+    await scene.deliver()
 
     assert by_then == [("opened", "warning")]
     assert received(receiver) == [("opened", "warning"), ("resolved", "warning")]
-    assert (await town.alert()).told
+    assert (await scene.alert()).told
 
 
-async def test_what_begins_and_ends_in_a_silence_is_notified_to_nobody(town: Town, receiver: Receiver) -> None:
-    await town.address(receiver)
-    await town.silence(hours=2)
-    await town.fill(80, 80, 40)
-    await town.pass_time(hours=3)
-    await town.deliver()
+async def test_what_begins_and_ends_in_a_silence_is_notified_to_nobody(scene: Scene, receiver: Receiver) -> None:
+    await scene.address(receiver)
+    await scene.silence(hours=2)
+    await scene.fill(80, 80, 40)
+    await scene.pass_time(hours=3)
+    await scene.deliver()
 
     assert received(receiver) == []
 
 
 async def test_an_alert_whose_every_address_is_suspended_is_notified_when_one_is_back(
-    town: Town, receiver: Receiver
+    scene: Scene, receiver: Receiver
 ) -> None:
-    address = await town.address(receiver)
-    await town.switch(address, enabled=False)
-    await town.fill(80, 80, 92)
-    await town.deliver()
-    unnotified, waiting = await town.alert(), await count_unreached(town.pool)
-    await town.switch(address, enabled=True)
-    await town.deliver()
-    await town.deliver()
+    address = await scene.address(receiver)
+    await scene.switch(address, enabled=False)
+    await scene.fill(80, 80, 92)
+    await scene.deliver()
+    unnotified, waiting = await scene.alert(), await count_unreached(scene.pool)
+    await scene.switch(address, enabled=True)
+    await scene.deliver()
+    await scene.deliver()
     data = receiver.requests[0]["body"]["data"]
 
     assert (unnotified.told, waiting) == (False, 1)
     assert received(receiver) == [("raised", "major")]
     assert [(one["type"], one["severity"]) for one in data["story"]] == [("alert.opened", "warning")]
-    assert ((await town.alert()).told, await count_unreached(town.pool)) == (True, 0)
+    assert ((await scene.alert()).told, await count_unreached(scene.pool)) == (True, 0)
 
 
 async def test_an_alert_of_a_tenant_without_any_address_is_notified_to_the_first_that_is_added(
-    town: Town, receiver: Receiver
+    scene: Scene, receiver: Receiver
 ) -> None:
-    await town.fill(80, 80)
-    await dispatch(town.pool, town.watching.now)
-    await town.address(receiver)
-    await town.fill(85)
-    await town.deliver()
+    await scene.fill(80, 80)
+    await dispatch(scene.pool, scene.watching.now)
+    await scene.address(receiver)
+    await scene.fill(85)
+    await scene.deliver()
 
     assert received(receiver) == [("opened", "warning")]
 
 
 async def test_what_is_over_before_an_address_is_back_is_notified_as_over_with_its_story(
-    town: Town, receiver: Receiver
+    scene: Scene, receiver: Receiver
 ) -> None:
-    address = await town.address(receiver)
-    await town.switch(address, enabled=False)
-    await town.fill(80, 80, 40)
-    await town.switch(address, enabled=True)
-    await town.deliver()
+    address = await scene.address(receiver)
+    await scene.switch(address, enabled=False)
+    await scene.fill(80, 80, 40)
+    await scene.switch(address, enabled=True)
+    await scene.deliver()
 
     assert received(receiver) == [("resolved", "warning")]
     assert [one["type"] for one in receiver.requests[0]["body"]["data"]["story"]] == ["alert.opened"]
 
 
 async def test_the_end_goes_to_those_who_got_the_opening_and_to_nobody_else(
-    town: Town, receiver: Receiver, second_receiver: Receiver
+    scene: Scene, receiver: Receiver, second_receiver: Receiver
 ) -> None:
     """The rule's team changes meanwhile."""
-    first, second = await town.address(receiver), await town.address(second_receiver)
-    async with town.pool.acquire() as connection, connection.transaction():
+    first, second = await scene.address(receiver), await scene.address(second_receiver)
+    async with scene.pool.acquire() as connection, connection.transaction():
         crews = [
             await teams.create_team(
-                connection, town.tenant_id,
+                connection, scene.tenant_id,
                 {"name": name, "quiet_from": None, "quiet_until": None, "quiet_on_days_off": False,
                  "digest_at": NOW.time()},
             )
@@ -219,41 +219,41 @@ async def test_the_end_goes_to_those_who_got_the_opening_and_to_nobody_else(
         ]  # fmt: skip
         for crew, endpoint in zip(crews, (first, second), strict=True):
             await teams.create_contact(connection, crew.id, crew.name, 0, 1800, endpoint)
-    await town.pool.execute("UPDATE alert_rule SET team_id = $1", crews[0].id)
-    await town.watching.engine._rulebook.load()
-    await town.fill(80, 80)
-    await town.deliver()
-    await town.pool.execute("UPDATE alert SET team_id = $1", crews[1].id)
-    await town.pool.execute("DELETE FROM contact WHERE team_id = $1", crews[0].id)
-    await town.fill(40)
-    await town.deliver()
+    await scene.pool.execute("UPDATE alert_rule SET team_id = $1", crews[0].id)
+    await scene.watching.engine._rulebook.load()
+    await scene.fill(80, 80)
+    await scene.deliver()
+    await scene.pool.execute("UPDATE alert SET team_id = $1", crews[1].id)
+    await scene.pool.execute("DELETE FROM contact WHERE team_id = $1", crews[0].id)
+    await scene.fill(40)
+    await scene.deliver()
 
     assert received(receiver) == [("opened", "warning"), ("resolved", "warning")]
     assert received(second_receiver) == []
 
 
 @asynccontextmanager
-async def operators_address(town: Town) -> AsyncGenerator[Receiver]:
+async def operators_address(scene: Scene) -> AsyncGenerator[Receiver]:
     """Of a tenant of the operator's own, made so by the operator."""
-    tenant_id = await town.pool.fetchval(
+    tenant_id = await scene.pool.fetchval(
         "INSERT INTO tenant (slug, name, webhook_allow_list) VALUES ('op', 'Op', $1) RETURNING id", LOOPBACK
     )
     async with receiving() as receiver:
-        endpoint, receiver.secret = await store.create_endpoint(town.pool, KEYS, tenant_id, receiver.url)
-        await store.set_for_operator(town.pool, endpoint.id, for_operator=True)
+        endpoint, receiver.secret = await store.create_endpoint(scene.pool, KEYS, tenant_id, receiver.url)
+        await store.set_for_operator(scene.pool, endpoint.id, for_operator=True)
         yield receiver
 
 
-async def test_the_operator_is_warned_once_of_alerts_that_reach_nobody(town: Town) -> None:
-    async with operators_address(town) as operator:
-        await town.fill(80, 80)
-        await town.deliver()
-        await town.deliver()
-        await town.fill(92)  # Of the same hour and not critical: it waits.
-        await town.deliver()
+async def test_the_operator_is_warned_once_of_alerts_that_reach_nobody(scene: Scene) -> None:
+    async with operators_address(scene) as operator:
+        await scene.fill(80, 80)
+        await scene.deliver()
+        await scene.deliver()
+        await scene.fill(92)  # Of the same hour and not critical: it waits.
+        await scene.deliver()
         within_the_hour = list(operator.types)
-        await town.pass_time(hours=1)
-        await town.deliver()
+        await scene.pass_time(hours=1)
+        await scene.deliver()
 
     assert within_the_hour == ["operator.nobody_notified"]
     assert operator.types == ["operator.nobody_notified"] * 2
@@ -262,10 +262,10 @@ async def test_the_operator_is_warned_once_of_alerts_that_reach_nobody(town: Tow
     assert data["message"].startswith("Ville : 1 alerte n'a prévenu personne")
 
 
-async def test_the_operators_address_gets_no_alert_of_its_own_tenant(town: Town, receiver: Receiver) -> None:
-    address = await town.address(receiver)
-    await store.set_for_operator(town.pool, address, for_operator=True)
-    await town.fill(80, 80)
-    await town.deliver()
+async def test_the_operators_address_gets_no_alert_of_its_own_tenant(scene: Scene, receiver: Receiver) -> None:
+    address = await scene.address(receiver)
+    await store.set_for_operator(scene.pool, address, for_operator=True)
+    await scene.fill(80, 80)
+    await scene.deliver()
 
     assert receiver.types == ["operator.nobody_notified"]

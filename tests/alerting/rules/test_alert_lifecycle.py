@@ -183,9 +183,11 @@ def test_recipients_know_what_holds_and_what_is_over_as_soon_as_nothing_suppress
     life: AlertLifecycle | None = None
     now, is_firing, known, rung = START, False, None, 0
 
-    def apply(event: NotificationEvent | None, mute: Suppression | None) -> None:
+    def apply(event: NotificationEvent | None, suppression: Suppression | None) -> None:
         nonlocal known
-        assert event is None or mute is None or (mute.is_cause and event is NotificationEvent.RESOLVED)
+        assert (
+            event is None or suppression is None or (suppression.is_cause and event is NotificationEvent.RESOLVED)
+        )
         if event is NotificationEvent.RESOLVED:
             assert known is not None
             known = None
@@ -196,28 +198,28 @@ def test_recipients_know_what_holds_and_what_is_over_as_soon_as_nothing_suppress
 
     for action, minutes, kind in trace:
         now += timedelta(minutes=minutes)
-        mute = Suppression(kind, now + timedelta(minutes=30), kind == "cause") if kind else None
+        suppression = Suppression(kind, now + timedelta(minutes=30), kind == "cause") if kind else None
         while life is not None and life.due_at is not None and life.due_at <= now:
             before = life
-            life, event = look(life, now, GRAVITIES[rung], mute, is_firing=is_firing)
-            apply(event, mute)
+            life, event = look(life, now, GRAVITIES[rung], suppression, is_firing=is_firing)
+            apply(event, suppression)
             assert life != before
         event: NotificationEvent | None = None
         if action == "fire" and not is_firing:
             is_firing, rung = True, 1
-            life, event = begin(life, now, GRAVITIES[rung], mute)
+            life, event = begin(life, now, GRAVITIES[rung], suppression)
         elif life is None:
             continue
         elif action == "end" and is_firing:
             is_firing = False
-            life, event = end(life, now, mute)
+            life, event = end(life, now, suppression)
         elif action == "close" and life.is_live and life.workflow is Workflow.OPEN:
             life = finish(life, Workflow.CLOSED, now, now + timedelta(hours=4) if is_firing else None)
             known = None  # People have said so themselves.
         elif action == "raise" and is_firing and life.is_live and rung < len(GRAVITIES) - 1:
             rung += 1
-            life, event = raise_to(life, GRAVITIES[rung], mute)
-        apply(event, mute)
+            life, event = raise_to(life, GRAVITIES[rung], suppression)
+        apply(event, suppression)
         # However it goes on, it comes to rest, and then everybody knows how things are.
         resting, at = life, now
         believed = known
