@@ -15,8 +15,10 @@ from registry.rows import entity, fetch_all
 
 COLUMNS = """a.id, a.tenant_id, a.rule_id, a.asset_id, a.device_id, a.datastream_id, a.gateway_id, a.team_id,
 a.severity::text AS severity, a.message, a.condition::text AS condition, a.workflow::text AS workflow, a.opened_at,
-a.fired_at, a.value, a.threshold, a.occurrences, a.resolved_at, a.told, a.muted_by, a.muted_until, a.transitions,
-a.is_flapping, a.untold_transitions, a.digest_at, a.reopen_at"""
+a.fired_at, a.value, a.threshold, a.occurrences, a.resolved_at,
+a.resolved_cause, a.notified_severity::text AS notified_severity,
+a.end_pending, a.muted_by, a.muted_until, a.transitions, a.is_flapping, a.untold_transitions,
+a.digest_at, a.reopen_at"""
 # The asset is compared by equality where there is one: IS NOT DISTINCT FROM uses no index.
 OF_FINGERPRINT = """a.device_id IS NOT DISTINCT FROM $3::int AND a.datastream_id IS NOT DISTINCT FROM $4::int
   AND a.gateway_id IS NOT DISTINCT FROM $5::int AND a.tenant_id = $6
@@ -41,9 +43,10 @@ RETURNING id
 """
 # A reopened alert (workflow open) has neither acknowledgement nor assignee: it is open to everybody again.
 SAVE_LIFE = """
-UPDATE alert SET workflow = $2::alert_workflow, resolved_at = $3, occurrences = $4, told = $5, muted_by = $6,
-       muted_until = $7, transitions = $8, is_flapping = $9, untold_transitions = $10, digest_at = $11,
-       reopen_at = $12, due_at = $13, updated_at = now(),
+UPDATE alert SET workflow = $2::alert_workflow, resolved_at = $3, occurrences = $4,
+       notified_severity = $5::alert_severity, end_pending = $6, muted_by = $7, muted_until = $8, transitions = $9,
+       is_flapping = $10, untold_transitions = $11, digest_at = $12, reopen_at = $13, due_at = $14,
+       updated_at = now(),
        acknowledged_at = CASE WHEN $2 = 'open' THEN NULL ELSE acknowledged_at END,
        acknowledged_by = CASE WHEN $2 = 'open' THEN NULL ELSE acknowledged_by END,
        assignee = CASE WHEN $2 = 'open' THEN NULL ELSE assignee END,
@@ -118,8 +121,8 @@ SELECT severity::text, count(*) AS n FROM alert WHERE workflow NOT IN ('resolved
 """
 OF_NEW = attrgetter("team_id", "slot", "severity", "since", "value", "threshold")
 OF_LIFE = attrgetter(
-    "workflow", "ended_at", "occurrences", "told", "muted_by", "muted_until", "transitions", "is_flapping",
-    "untold", "digest_at", "reopen_at", "due_at",
+    "workflow", "ended_at", "occurrences", "notified", "is_end_pending", "muted_by", "muted_until", "transitions",
+    "is_flapping", "pending_changes", "digest_at", "reopen_at", "due_at",
 )  # fmt: skip
 
 
@@ -139,6 +142,7 @@ class AlertRow:
     fired_at: datetime
     value: float | None
     threshold: float | None
+    cause: str | None  # Of its end.
     lifecycle: AlertLifecycle
 
     @property
@@ -178,7 +182,8 @@ def _alert(row: Record) -> AlertRow:
         Workflow(row["workflow"]),
         row["resolved_at"],
         row["occurrences"],
-        row["told"],
+        row["notified_severity"],
+        row["end_pending"],
         row["muted_by"],
         row["muted_until"],
         tuple(row["transitions"]),
@@ -200,6 +205,7 @@ def _alert(row: Record) -> AlertRow:
         row["fired_at"],
         row["value"],
         row["threshold"],
+        row["resolved_cause"],
         life,
     )
 

@@ -67,7 +67,7 @@ class AlertWriter:
         await alert_rows.set_firing(self.connection, last.id, new, text)
         now_known = replace(last, severity=severity, message=text, value=opened.value, fired_at=opened.since)
         mute = await self._suppression(rule, now_known)
-        life, event = begin(last.lifecycle, opened.at, mute)
+        life, event = begin(last.lifecycle, opened.at, severity, mute)
         await self._write_lifecycle(now_known, life, opened.at, "reopened")
         await self._notify(rule, now_known, life, event, subject)
         self.opened.append(rule.name)
@@ -80,7 +80,7 @@ class AlertWriter:
         await alert_rows.set_message(self.connection, alert_id, text)
         alert = await alert_rows.lock_alert(self.connection, alert_id)
         assert alert is not None  # noqa: S101 - It was inserted just now.
-        life, event = begin(None, opened.at, await self._suppression(rule, alert))
+        life, event = begin(None, opened.at, alert.severity, await self._suppression(rule, alert))
         await self._write_lifecycle(alert, life, opened.at, "opened")
         await self._notify(rule, alert, life, event, subject)
         self.opened.append(rule.name)
@@ -100,7 +100,7 @@ class AlertWriter:
         text = self._text(rule, subject, alert_id, new)
         await alert_rows.set_severity(self.connection, alert_id, severity, raised.value, text)
         now_known = replace(alert, severity=severity, message=text, value=raised.value)
-        life, event = raise_to(alert.lifecycle, await self._suppression(rule, now_known))
+        life, event = raise_to(alert.lifecycle, severity, await self._suppression(rule, now_known))
         await self._write_lifecycle(now_known, life, raised.at, "raised", severity)
         await self._notify(rule, now_known, life, event, subject)
 
@@ -138,7 +138,7 @@ class AlertWriter:
             mute = None if rule is None else await self._suppression(rule, alert)
             # An alert whose rule is gone or switched off is not opened again.
             is_firing = alert.is_firing and rule is not None
-            life, event = look(life_before, self.now, mute, is_firing=is_firing)
+            life, event = look(life_before, self.now, alert.severity, mute, is_firing=is_firing)
             is_back = life.is_live and not life_before.is_live
             if is_back:
                 await self._write_lifecycle(alert, life, self.now, "reopened")
@@ -148,8 +148,9 @@ class AlertWriter:
                 await alert_rows.save_lifecycle(self.connection, alert.id, life)
             if event is not None:
                 subject = await self._subject(rule, alert.tenant_id, alert.about)
-                changes = life_before.untold
-                await self._notify(rule, alert, life, event, subject, changes=changes)
+                changes = life_before.pending_changes
+                cause = alert.cause if event is NotificationEvent.RESOLVED else None
+                await self._notify(rule, alert, life, event, subject, cause, changes)
             alert = replace(alert, lifecycle=life)
 
     async def _suppression(self, rule: Rule, alert: AlertRow) -> Suppression | None:
@@ -215,11 +216,11 @@ class AlertWriter:
             event, self.now, subject, facts, link, cause if event is NotificationEvent.RESOLVED else None
         )
         cadence = "now" if rule is None else rule.cadence
-        notice = Notification(
+        notification = Notification(
             alert.tenant_id, alert.team_id, alert.id, event, alert.severity, cadence, self.now, text, content,
             self.trace_id,
         )  # fmt: skip
-        self.notified.append((await enqueue_notification(self.connection, notice), notice))
+        self.notified.append((await enqueue_notification(self.connection, notification), notification))
 
     def _link(self, alert_id: int) -> str:
         return self.alert_link.replace("{alert}", str(alert_id))

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from alerting.alert_writer import shown_of, threshold_of
 from alerting.engine_store import Watched
+from alerting.frame_loss_store import READ_VISIBLE_GATEWAYS, read_device_outages
 from alerting.rule_store import list_calendars
 from alerting.rulebook import OF_DEVICES, place, read_calendar
 from alerting.rules.alert_lifecycle import NotificationEvent
@@ -202,7 +203,9 @@ async def _history(
     device_id = group[0]["device_id"]
     if rule.kind == "loss":
         rows = await connection.fetch(READ_FRAMES, device_id, since - OVER, until, MOST_MEASUREMENTS + 1)
-        return {device_id: hourly_frame_loss([CountedUplink(*row) for row in rows], since, until)}, len(rows)
+        frames = [CountedUplink(*row) for row in rows]
+        away = await read_device_outages(connection, [device_id], since - OVER, until, READ_VISIBLE_GATEWAYS)
+        return {device_id: hourly_frame_loss(frames, since, until, away[device_id])}, len(rows)
     streams = await _values(connection, group, since, until, NO_SIGNS if rule.kind == "silence" else Flag.SUSPECT)
     read = sum(len(values) for values in streams.values())
     if rule.kind == "silence":

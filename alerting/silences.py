@@ -165,7 +165,7 @@ WHERE id = $1 AND ends_at > now() RETURNING {columns}
 )
 WAKE_MUTED = """
 UPDATE alert SET muted_until = now(), due_at = least(due_at, now())
-WHERE muted_until > now() AND workflow NOT IN ('resolved', 'closed') AND NOT told
+WHERE muted_until > now()
 """
 
 
@@ -225,7 +225,7 @@ async def create_silence(
 
 
 async def end_silence(connection: Connection, silence_id: int) -> Silence | None:
-    """End it now; suppressed alerts that still fire are notified. None: there is none, or it has ended."""
+    """End it now, unless it has ended: what it muted is looked at again. None when it is not there."""
     return await _end(connection, Silence, END_SILENCE, silence_id) or await read_silence(connection, silence_id)
 
 

@@ -33,6 +33,8 @@ class Endpoint:
     state: str  # enabled or disabled
     disabled_reason: str | None
     previous_until: datetime | None  # Until then messages are signed with the former secret, too.
+    for_operator: bool  # Of the network's operator: it gets warnings, and no alerts.
+    gone_at: datetime | None  # Its first answer 410 since it last took a message.
     created_at: datetime
 
 
@@ -66,9 +68,12 @@ LIST_ENDPOINTS = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint ORDER BY id"
 READ_ENDPOINT = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint WHERE id = $1"
 SET_ENABLED = f"""
 UPDATE webhook_endpoint SET state = CASE WHEN $2 THEN 'enabled' ELSE 'disabled' END,
-       disabled_reason = CASE WHEN $2 THEN NULL ELSE 'suspendue à la demande' END
+       disabled_reason = CASE WHEN $2 THEN NULL ELSE 'suspendue à la demande' END, gone_at = NULL
 WHERE id = $1
 RETURNING {ENDPOINT_COLUMNS}
+"""
+SET_FOR_OPERATOR = f"""
+UPDATE webhook_endpoint SET for_operator = $2 WHERE id = $1 RETURNING {ENDPOINT_COLUMNS}
 """
 ROTATE = "SELECT rotate_webhook_secret($1, $2, $3, $4)"
 DELETE_ENDPOINT = "DELETE FROM webhook_endpoint WHERE id = $1 RETURNING true"
@@ -181,8 +186,15 @@ async def read_endpoint(connection: Connection | Pool, endpoint_id: int) -> Endp
 async def set_endpoint_enabled(
     connection: Connection | Pool, endpoint_id: int, *, enabled: bool
 ) -> Endpoint | None:
-    """Switch an endpoint off, or on again after it was disabled (by request, or because it answered 410)."""
+    """Switch an endpoint off, or on again after it was disabled (by request, or after answering 410)."""
     return await fetch_one(connection, Endpoint, SET_ENABLED, endpoint_id, enabled)
+
+
+async def set_for_operator(
+    connection: Connection | Pool, endpoint_id: int, *, for_operator: bool
+) -> Endpoint | None:
+    """Make an endpoint the operator's, which gets warnings and no alerts, or the tenant's again."""
+    return await fetch_one(connection, Endpoint, SET_FOR_OPERATOR, endpoint_id, for_operator)
 
 
 async def rotate_secret(

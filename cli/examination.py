@@ -59,6 +59,11 @@ SELECT reason, count(*) AS items FROM observation.quarantine WHERE at > now() - 
 GROUP BY reason ORDER BY items DESC, reason
 """
 READ_OLDEST_DIRTY = "SELECT min(hour) FROM observation.dirty WHERE hour < date_trunc('hour', now(), 'UTC')"
+READ_UNREACHED = """
+SELECT t.name, count(DISTINCT n.alert_id) AS alerts, max(n.severity) = 'critical' AS is_critical
+FROM alert_notice n JOIN tenant t ON t.id = n.tenant_id
+WHERE n.nobody_since IS NOT NULL GROUP BY t.name ORDER BY t.name
+"""
 
 
 async def examine_services(place: Place) -> list[Finding]:
@@ -198,6 +203,14 @@ async def _examine_activity(connection: Connection) -> list[Finding]:
         causes = ", ".join(f"{quarantine_cause(row['reason'])} ({row['items']})" for row in quarantined)
         what = f"{total} éléments illisibles mis de côté en 24 heures : {causes}"
         found.append(warning("quarantaine", what, "lisez la cause dans observation.quarantine"))
+    unreached = await connection.fetch(READ_UNREACHED)
+    if unreached:
+        total = sum(row["alerts"] for row in unreached)
+        whose = _named([row["name"] for row in unreached])
+        what = "1 alerte n'a prévenu personne" if total == 1 else f"{total} alertes n'ont prévenu personne"
+        remedy = "faites reprendre ou ajouter une adresse (webhook-endpoints) : elles partent alors d'elles-mêmes"
+        severity = critical if any(row["is_critical"] for row in unreached) else warning
+        found.append(severity("alertes", f"{what}, aucune adresse n'est en service : {whose}", remedy))
     oldest = await connection.fetchval(READ_OLDEST_DIRTY)
     if oldest is not None and datetime.now(UTC) - oldest > ROLLUPS_LATE:
         what = f"en retard depuis {oldest:%d/%m à %H h} UTC"

@@ -10,7 +10,7 @@ from alerting.rules.region import METROPOLITAN, Region
 
 SATURDAY = 5
 LOOK_AHEAD_DAYS = 30
-ALWAYS_TOLD = "critical"
+ALWAYS_NOTIFIED = "critical"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Quiet:
 
     def held_until(self, severity: str, cadence: str, at: datetime) -> datetime | None:
         """When the team is notified of something that happens at `at`; None: at once."""
-        if severity == ALWAYS_TOLD:
+        if severity == ALWAYS_NOTIFIED:
             return None
         if cadence == "weekly":
             return self._digest_after(at, weekly=True)

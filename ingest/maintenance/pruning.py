@@ -43,6 +43,7 @@ WITH queued AS MATERIALIZED ({QUEUED})
 DELETE FROM alert_notice WHERE id = ANY(ARRAY(
     SELECT n.id FROM alert_notice n JOIN alert a ON a.id = n.alert_id
     WHERE n.at < now() - $1::interval AND (n.held_until IS NULL OR n.digested_at IS NOT NULL)
+      AND n.nobody_since IS NULL
       AND a.workflow IN ('resolved', 'closed') AND a.due_at IS NULL
       AND 'msg_' || replace(n.id::text, '-', '')
           NOT IN (SELECT message_id FROM queued WHERE message_id IS NOT NULL)

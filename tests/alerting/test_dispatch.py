@@ -1,7 +1,7 @@
 """Quiet hours, the digest and the ladder, on the real schema; the clock is an argument."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from typing import Any
 
@@ -32,6 +32,7 @@ class Crew:
     team_id: int
     endpoints: dict[str, int]
     alerts: int = 0
+    queued: dict[int, WebhookMessage] = field(default_factory=dict[int, WebhookMessage])
 
     async def alert(self, at: datetime, severity: str = "major", event: str = "alert.opened") -> int:
         """As the engine opens it and notifies."""
@@ -45,7 +46,8 @@ class Crew:
         )
         alert_id = await self.pool.fetchval(
             "INSERT INTO alert (tenant_id, rule_id, team_id, severity, message, condition, opened_at, fired_at, "
-            "told) VALUES ($1, $2, $3, $4::alert_severity, 'm', 'firing', $5, $5, true) RETURNING id",
+            "notified_severity) VALUES ($1, $2, $3, $4::alert_severity, 'm', 'firing', $5, $5, "
+            "$4::alert_severity) RETURNING id",
             self.place.tenant_id,
             rule,
             self.team_id,
@@ -63,6 +65,7 @@ class Crew:
             self.place.tenant_id, self.team_id, alert_id, event, severity, "now", at, f"Bac {alert_id} plein.",
             msgspec.json.encode(body),
         )  # fmt: skip
+        await self.messages()  # Those that a newer one takes the place of were queued all the same.
         async with self.pool.acquire() as connection, connection.transaction():
             await enqueue_notification(connection, notice)
 
@@ -78,8 +81,9 @@ class Crew:
         return [(names[one.endpoint_id], msgspec.json.decode(one.body)["type"]) for one in await self.messages()]
 
     async def messages(self) -> list[WebhookMessage]:
-        rows = await self.pool.fetch("SELECT payload FROM jobs.pgqueuer ORDER BY id")
-        return [decode_message(row["payload"]) for row in rows]
+        rows = await self.pool.fetch("SELECT id, payload FROM jobs.pgqueuer ORDER BY id")
+        self.queued |= {row["id"]: decode_message(row["payload"]) for row in rows}
+        return list(self.queued.values())
 
 
 @pytest.fixture

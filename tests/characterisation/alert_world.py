@@ -20,7 +20,8 @@ ALERTS_WITHIN_S = 3.0
 ALERTS = """
 SELECT t.slug AS tenant, r.name AS rule, r.kind, g.gateway_id AS gateway, a.asset_id, a.device_id, a.datastream_id,
        a.subject, a.team_id, a.severity::text, a.message, a.condition::text, a.workflow::text, a.value,
-       a.threshold, a.occurrences, a.told, a.muted_by, a.muted_until, a.is_flapping, a.reopen_at, a.due_at,
+       a.threshold, a.occurrences,
+       a.notified_severity IS NOT NULL AS told, a.muted_by, a.muted_until, a.is_flapping, a.reopen_at, a.due_at,
        a.fired_at = a.opened_at AS fired_when_opened
 FROM alert a JOIN tenant t ON t.id = a.tenant_id JOIN alert_rule r ON r.id = a.rule_id
 LEFT JOIN gateway g ON g.id = a.gateway_id

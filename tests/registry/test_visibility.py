@@ -57,6 +57,7 @@ UNION ALL SELECT 'access_grant ' || id - 1 FROM access_grant
 UNION ALL SELECT 'alert ' || id - 1 FROM alert
 UNION ALL SELECT 'alert_event ' || alert_id - 1 FROM alert_event
 UNION ALL SELECT 'alert_notice ' || alert_id - 1 FROM alert_notice
+UNION ALL SELECT 'alert_notice_recipient ' || alert_id - 1 FROM alert_notice_recipient
 UNION ALL SELECT 'lighting_command ' || id - 1 FROM lighting_command
 UNION ALL SELECT 'downlink ' || id - 1 FROM downlink
 UNION ALL SELECT 'device ' || id - 1 FROM device
@@ -191,7 +192,9 @@ FROM asset a, downlink l WHERE a.id = $2
 TELL_OF_ALERTS = """
 INSERT INTO alert_event (tenant_id, alert_id, at, action) SELECT tenant_id, id, now(), 'opened' FROM alert;
 INSERT INTO alert_notice (id, tenant_id, alert_id, event, severity, cadence, at, message, body)
-SELECT gen_random_uuid(), tenant_id, id, 'alert.opened', 'info', 'now', now(), 'm', '' FROM alert
+SELECT gen_random_uuid(), tenant_id, id, 'alert.opened', 'info', 'now', now(), 'm', '' FROM alert;
+INSERT INTO alert_notice_recipient (notice_id, endpoint_id, tenant_id, alert_id, sequence, message_id, state)
+SELECT id, tenant_id, tenant_id, alert_id, 1, id, 'queued' FROM alert_notice
 """
 # One of everything for every datastream and device, at each instant and in each bucket.
 MAKE_CHUNKS = """
