@@ -75,7 +75,7 @@ def decode_message(payload: bytes | None) -> WebhookMessage:
 async def enqueue(connection: Connection, messages: Sequence[WebhookMessage], priority: int = 0) -> None:
     """Hand the messages to the queue with this transaction's commit; of those that wait the highest priority goes.
 
-    The key of a job (`0047_notified_recipients.sql` knows it) names its message and its endpoint.
+    The key of a job (`0045_notified_recipients.sql` knows it) names its message and its endpoint.
     """
     if not messages:
         return
