@@ -142,6 +142,8 @@ def read_catalogue(path: Path, *, profiles: bool = False) -> "tuple[Layout, list
                 codecs = list(layout.read(catalogue, within, profiles=profiles))
         except PoolUnavailable as unavailable:
             raise _no_engine(unavailable) from None
+    if lacking := catalogue.lacking():
+        raise fail(f"{layout.title} n'a pas la forme attendue : {' ; '.join(lacking)}", REFUSED)
     if not codecs:
         raise fail(f"aucun codec dans {within or 'ce catalogue'} ({layout.title})", REFUSED)
     return layout, codecs

@@ -12,7 +12,8 @@ from registry.profiles import Decoding, create_profile
 
 FIND = "SELECT id FROM codec WHERE name = $1 AND tenant_id IS NOT DISTINCT FROM $2::int"
 FIND_PROFILE = """
-SELECT codec, codec_version_id FROM device_profile WHERE name = $1 AND tenant_id IS NOT DISTINCT FROM $2::int
+SELECT codec, codec_version_id, device_class, mac_version FROM device_profile
+WHERE name = $1 AND tenant_id IS NOT DISTINCT FROM $2::int
 """
 EXPECTED_INTERVAL = timedelta(hours=1)
 
@@ -116,10 +117,17 @@ async def _import_profile(
     there = await connection.fetchrow(FIND_PROFILE, profile.name, tenant_id)
     if there is not None:
         if there["codec_version_id"] == version_id:
-            return Outcome.UNCHANGED, "déjà à jour"
-        if there["codec"] == codec and there["codec_version_id"] is not None:
-            return Outcome.UNCHANGED, "garde sa version : mettez la nouvelle à l'essai"
-        return Outcome.UNCHANGED, f"existe déjà, lu par {there['codec']}"
+            kept = "déjà à jour"
+        elif there["codec"] == codec and there["codec_version_id"] is not None:
+            kept = "garde sa version : mettez la nouvelle à l'essai"
+        else:
+            kept = f"existe déjà, lu par {there['codec']}"
+        radio = (profile.device_class, profile.mac_version)
+        if radio != (there["device_class"], there["mac_version"]):
+            kept += " ; le catalogue dit classe {}, LoRaWAN {} (ici {}, {})".format(
+                *radio, there["device_class"], there["mac_version"]
+            )
+        return Outcome.UNCHANGED, kept
     read_by = Decoding(codec, version_id, None, tuple(profile.mapping))
     await create_profile(connection, tenant_id, read_by, profile.written())
     count = len(profile.mapping)

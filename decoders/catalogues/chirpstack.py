@@ -129,11 +129,15 @@ def _device_profiles(catalogue: Catalogue) -> dict[str, list[ImportedProfile]]:
             vendor = _vendor_name(catalogue, home) or name_of(home)
             model = text_of(device.get("name")) or name_of(path).removesuffix(".toml")
             listed: Any = device.get("firmware")
-            versions = [
+            firmware = [
                 cast("dict[str, Any]", one)
                 for one in (cast("list[Any]", listed) if isinstance(listed, list) else ())
-                if isinstance(one, dict) and text_of(cast("dict[str, Any]", one).get("codec"))
+                if isinstance(one, dict)
             ]
+            catalogue.record_required(path, "device.firmware", there=bool(firmware))
+            with_profiles = any(one.get("profiles") for one in firmware)
+            catalogue.record_required(path, "device.firmware.profiles", there=with_profiles)
+            versions = [one for one in firmware if text_of(one.get("codec"))]
             for codec, profile in _ranges(catalogue, home, vendor, model, versions):
                 found.setdefault(codec, []).append(profile)
     return found
@@ -157,7 +161,7 @@ def _ranges(
 def _lorawan(catalogue: Catalogue, home: str, version: dict[str, Any]) -> tuple[LorawanParameters, str]:
     named: Any = version.get("profiles")
     names = [text_of(name) for name in (cast("list[Any]", named) if isinstance(named, list) else ())]
-    radios = [_table(catalogue, joined(home, "profiles", name), "profile") for name in names]
+    radios = [_radio(catalogue, joined(home, "profiles", name)) for name in names]
     european = next((radio for radio in radios if text_of(radio.get("region")) == EUROPE), None)
     radio = european if european is not None else next((radio for radio in radios if radio), None)
     if radio is None:
@@ -171,3 +175,13 @@ def _lorawan(catalogue: Catalogue, home: str, version: dict[str, Any]) -> tuple[
         round(eirp) if isinstance(eirp, int | float) and not isinstance(eirp, bool) and eirp > 0 else None,
     )
     return lorawan, "" if european is not None else f"pas de profil {EUROPE}"
+
+
+def _radio(catalogue: Catalogue, path: str) -> dict[str, Any]:
+    """What a radio profile says; empty where there is no such file."""
+    radio = _table(catalogue, path, "profile")
+    if path in catalogue:
+        for field in ("region", "mac_version"):
+            catalogue.record_required(path, f"profile.{field}", there=bool(radio.get(field)))
+        catalogue.record_required(path, "profile.supports_class_c", there="supports_class_c" in radio)
+    return radio

@@ -1,6 +1,7 @@
 """`territoire codec import` of our own catalogues against a real API."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -95,6 +96,44 @@ async def test_every_layout_is_imported(api: Api, layout: str, created: int, no_
     done = counts(ran)
     assert (done["created"], done["no_script"], done["profiles_created"]) == (created, no_script, models)
     assert (ran.returncode, done["refused"]) == (0, 0)
+
+
+async def test_actility_profiles_are_read_with_their_class_and_version(api: Api, pool: Pool) -> None:
+    ran = await api.imported(CATALOGUES / "actility", "--json")
+
+    assert counts(ran)["profiles_created"] == 2
+    profiles = {profile["name"]: profile for profile in await pool.fetch(PROFILES)}
+    read = ("device_class", "mac_version", "regional_revision", "max_eirp")
+    assert [profiles["Boréal Capteurs Cuve"][name] for name in read] == ["A", "1.0.2", "1.0.2revB", 14]
+    assert [profiles["Boréal Capteurs Vanne"][name] for name in read] == ["C", "1.0.4", "RP2-1.0.1", 16]
+
+
+async def test_profile_imported_before_with_another_class_is_kept_and_the_difference_is_said(
+    api: Api, pool: Pool
+) -> None:
+    await api.imported(CATALOGUES / "actility")
+    await pool.execute("UPDATE device_profile SET device_class = 'A', mac_version = '1.0.3'")
+
+    again = await api.imported(CATALOGUES / "actility")
+
+    assert "Boréal Capteurs Vanne : déjà à jour ; le catalogue dit classe C, LoRaWAN 1.0.4 (ici A, 1.0.3)" in (
+        again.stdout
+    )
+    assert {profile["device_class"] for profile in await pool.fetch(PROFILES)} == {"A"}
+
+
+async def test_catalogue_of_which_most_entries_lack_a_required_field_is_refused_and_the_field_named(
+    api: Api, pool: Pool, tmp_path: Path
+) -> None:
+    shutil.copytree(CATALOGUES / "actility", tmp_path / "c")
+    for model in (tmp_path / "c").rglob("model.yaml"):
+        model.write_text(model.read_text().replace("deviceProfileIds", "radioProfiles"))
+
+    ran = await api.imported(tmp_path / "c")
+
+    assert ran.returncode == 2
+    assert "deviceProfileIds manque à 2 sur 2" in ran.stderr
+    assert await pool.fetchval("SELECT count(*) FROM codec") == 0
 
 
 async def test_a_changed_source_is_a_new_version_beside_the_one_that_is_used(

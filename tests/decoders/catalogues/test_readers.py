@@ -78,6 +78,114 @@ def test_ttn_codec_and_devices_of_several_firmwares(catalogue: Make) -> None:
     assert "absent" in profile.note
 
 
+def actility_files(model: str, **radios: str) -> dict[str, str]:
+    """A vendor of Actility's with one driver, one model and its radio profiles."""
+    profiles = {f"vendors/v/profiles/{id_}.yaml": f"id: {id_}\n{said}" for id_, said in radios.items()}
+    return {
+        "vendors/v/drivers/d/driver.yaml": "protocolId: v:d:1",
+        "vendors/v/drivers/d/index.js": JS,
+        "vendors/v/models/m/model.yaml": f"name: M\nprotocolId: v:d:1\n{model}",
+        **profiles,
+    }
+
+
+US = "loRaWANClass: A\nISMbands: us915\nmac:\n  loRaWANMacVersion: 1.0.2"
+EU_C = (
+    "loRaWANClass: C\nISMbands: in865, EU868\nmac:\n  loRaWANMacVersion: 1.0.4\n"
+    "  regionalParameterVersion: RP2-1.0.1\n  minRx1Delay:\n  devicesTxPowerCapabilities:\n    maxTxEIRP:"
+)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "deviceProfileIds:\n- id: us\n- id: eu",
+        "deviceProfileIds:\n  id: eu",
+        "deviceProfileIds: [us, eu]",
+        "deviceProfileId: [us, eu]",
+        "deviceProfileId: eu",
+        "deviceProfileId:\n- id: us\n- id: eu",
+    ],
+)
+def test_actility_model_names_its_profiles_in_either_form_and_the_one_of_our_band_is_taken(
+    catalogue: Make, model: str
+) -> None:
+    made = catalogue(actility_files(model, us=US, eu=EU_C))
+
+    (profile,) = one(actility.read(made, profiles=True)).profiles
+
+    assert profile.lorawan == LorawanParameters("C", "1.0.4", "RP2-1.0.1", supports_join=True, max_eirp=None)
+    assert profile.note == ""
+    assert made.lacking() == []
+
+
+def test_actility_model_without_a_profile_of_our_band_says_whose_it_has(catalogue: Make) -> None:
+    made = catalogue(actility_files("deviceProfileIds: [{id: us}, {id: gone}]", us=US.replace(": A", ": B")))
+
+    (profile,) = one(actility.read(made, profiles=True)).profiles
+
+    assert (profile.lorawan.device_class, profile.lorawan.mac_version) == ("A", "1.0.2")
+    assert profile.note == "pas de profil EU868, repris de us915 ; classe B, servie en classe A"
+
+
+def test_field_that_most_entries_lack_is_named_with_an_example(catalogue: Make) -> None:
+    files = {
+        **actility_files("profileIds: [{id: eu}]", eu=EU_C),
+        "vendors/v/models/n/model.yaml": "name: N\ndeviceProfileIds:",
+        "vendors/v/models/o/model.yaml": "name: O\ndeviceProfileIds: [{id: eu}]",
+    }
+    half = {**files, "vendors/v/models/p/model.yaml": "name: P\ndeviceProfileIds: [{id: eu}]"}
+    most, exactly_half = catalogue(files), catalogue(half)
+
+    for made in (most, exactly_half):
+        list(actility.read(made, profiles=True))
+
+    assert most.lacking() == ["deviceProfileIds manque à 2 sur 3 (vendors/v/models/m/model.yaml)"]
+    assert exactly_half.lacking() == []
+
+
+@pytest.mark.parametrize(
+    ("read", "files", "field"),
+    [
+        (
+            chirpstack.read,
+            {
+                "v/codecs/x.js": JS,
+                "v/devices/x.toml": '[device]\n[[device.firmware]]\nradio = ["p.toml"]\ncodec = "x.js"',
+            },
+            "device.firmware.profiles",
+        ),
+        (
+            chirpstack.read,
+            {
+                "v/codecs/x.js": JS,
+                "v/devices/x.toml": '[device]\n[[device.firmware]]\nprofiles = ["p.toml"]\ncodec = "x.js"',
+                "v/profiles/p.toml": '[profile]\nband = "EU868"\nmac_version = "1.0.3"\nsupports_class_c = true',
+            },
+            "profile.region",
+        ),
+        (
+            ttn.read,
+            {
+                "vendor/v/d.yaml": "name: D\nfirmwareVersions:\n- profiles: {EU863-870: {id: p, codec: c}}",
+                "vendor/v/c.yaml": "uplinkDecoder:\n  fileName: c.js",
+                "vendor/v/c.js": JS,
+                "vendor/v/p.yaml": "mac: 1.0.3\nsupportsJoin: true\nsupportsClassC: true",
+            },
+            "macVersion",
+        ),
+    ],
+)
+def test_every_layout_has_fields_that_it_requires(
+    catalogue: Make, read: Any, files: dict[str, str], field: str
+) -> None:
+    made = catalogue(files)
+
+    list(read(made, profiles=True))
+
+    assert [lacking.split(" manque à 1 sur 1")[0] for lacking in made.lacking()] == [field]
+
+
 def test_a_main_file_that_requires_others_becomes_one_script(catalogue: Make) -> None:
     made = catalogue(
         {
