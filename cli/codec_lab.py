@@ -68,7 +68,7 @@ def try_codec(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Essaie un décodeur sur des trames, sans rien enregistrer. 0 : toutes lues ; 1 : pas toutes."""
+    """Essaie un décodeur sur des trames, sans rien enregistrer. 0 : chacune donne des mesures ; 1 : pas toutes."""
     from cli import codec_lab_report as report
 
     body: dict[str, Any] = {"last": last, "form": form, "dev_eui": device}
@@ -90,7 +90,7 @@ def try_codec(
         print(json.dumps(answer, ensure_ascii=False))
     else:
         report.show_codec_test(answer)
-    raise typer.Exit(1 if answer["failed"] or not answer["frames"] else 0)
+    raise typer.Exit(1 if answer["failed"] or answer["without_values"] or not answer["frames"] else 0)
 
 
 def publish(

@@ -38,8 +38,8 @@ class Files(Protocol):
 class Catalogue:
     """Files, what is in which folder, and what they say; each is read when it is asked for.
 
-    Readers record which fields that their layout requires an entry has: a field that most entries lack is one whose
-    name we have wrong, or that the catalogue has renamed.
+    Readers record which fields that their layout requires an entry has: a field that most entries lack is one
+    whose name we have wrong, or that the catalogue has renamed.
     """
 
     def __init__(self, files: Files, evaluate: Evaluate) -> None:

@@ -115,3 +115,23 @@ async def test_a_native_codec_is_tried_with_a_key_that_is_asked_for_and_not_show
     assert (without.returncode, tried.returncode, unknown.returncode) == (1, 0, 2), tried.stderr
     assert "gas_volume = 28504.3 m3" in tried.stdout
     assert key not in tried.stdout + tried.stderr
+
+
+async def test_trial_that_reads_a_frame_and_measures_nothing_is_no_success_and_names_the_rules(
+    api: Api, tmp_path: Path
+) -> None:
+    script, mapping = tmp_path / "s.js", tmp_path / "m.json"
+    script.write_text(SCRIPT)
+    rules = [{"path": "[measurementId=4102].value", "quantity": "temperature"}]
+    mapping.write_text(json.dumps(rules))
+
+    tried = await api.codec("try", str(script), "--frame", "1:d7", "--mapping", str(mapping))
+    as_json = await api.codec("try", str(script), "--frame", "1:d7", "--mapping", str(mapping), "--json")
+
+    assert (tried.returncode, as_json.returncode) == (1, 1)
+    assert "  attention lue, mais aucune mesure" in tried.stdout
+    assert "  attention rien trouvé pour : [measurementId=4102].value" in tried.stdout
+    assert "essai : 1 lues, dont 1 sans aucune mesure, 0 illisibles" in tried.stdout
+    answer = json.loads(as_json.stdout)
+    assert (answer["read"], answer["without_values"]) == (1, 1)
+    assert answer["frames"][0]["unmatched_rules"] == ["[measurementId=4102].value"]
