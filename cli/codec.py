@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from decoders.javascript.pool import PoolUnavailable
 
 REFUSED = 2
+PROFILE_WORDS = {"created": "profil", "grouped": "profil (même produit)"}
 
 codec_app = typer.Typer(help="Décodeurs : vérifier et reprendre les catalogues publics.", no_args_is_help=True)
 
@@ -89,7 +90,7 @@ def import_catalogue(
     home: HomeOption = None,
     as_json: ReportOption = False,
 ) -> None:
-    """Reprend les codecs et les profils d'un catalogue. 0 : tous ; 1 : pas tous ; 2 : rien à lire."""
+    """Reprend les codecs et les profils d'un catalogue. 0 : tout ; 1 : une partie est restée ; 2 : rien à lire."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -112,7 +113,7 @@ def import_catalogue(
         print(msgspec.json.encode(report).decode())
     else:
         _show_import(report, layout.title)
-    raise typer.Exit(1 if report.refused else 0)
+    raise typer.Exit(0 if report.is_whole else 1)
 
 
 def read_catalogue(path: Path, *, profiles: bool = False) -> "tuple[Layout, list[ImportedCodec]]":
@@ -181,12 +182,20 @@ def _show_import(report: "ImportReport", title: str) -> None:
         told = " ".join(filter(None, (line.name, f"v{line.version}" if line.version else "", line.detail)))
         console.print(f"{words.get(line.outcome, 'sans script'):11} {escape(told)}")
         for profile in line.profiles:
-            word = "profil" if profile["outcome"] == "created" else "profil (déjà là)"
+            word = PROFILE_WORDS.get(profile["outcome"], "profil (déjà là)")
             console.print(f"            {word} {escape(profile['name'])} : {escape(profile['detail'])}")
+        for count, what in (
+            (line.examples_left_out, "exemples illisibles ou de trop, laissés de côté"),
+            (line.profiles_left_out, "profils de trop, laissés de côté"),
+        ):
+            if count:
+                console.print(f"            {count} {what}")
     console.print(
         f"{title} : {report.created} nouveaux codecs, {report.new_version} nouvelles versions, "
         f"{report.unchanged} déjà là, {report.refused} refusés, {report.no_script} sans script ; "
-        f"{report.profiles_created} nouveaux profils"
+        f"{report.profiles_created} nouveaux profils, {report.profiles_grouped} produits d'un autre catalogue"
     )
+    if not report.is_whole:
+        console.print("Une partie est restée de côté : voir les lignes ci-dessus.")
     if report.dry_run:
         console.print("Essai : rien n'est écrit. Relancez sans --dry-run.")

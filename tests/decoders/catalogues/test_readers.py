@@ -278,6 +278,55 @@ def test_chirpstack_tests_name_a_codec_that_is_missing(catalogue: Make) -> None:
     assert len(codec.examples) == 1
 
 
+CHIRPSTACK_TEST = "[{input: {bytes: [1], fPort: 1}, expected: {data: {}, bytes: [1]}}]"
+
+
+def chirpstack_owners(catalogue: Make, *files: str) -> dict[str, list[tuple[str, str]]]:
+    """What each codec of these files has for examples: the operation, and why it cannot be run."""
+    made = catalogue({f"v/codecs/{name}": JS if name.endswith(".js") else CHIRPSTACK_TEST for name in files})
+    return {
+        codec.name.removeprefix("chirpstack.v."): [
+            (example.operation, example.wrong) for example in codec.examples
+        ]
+        for codec in chirpstack.read(made)
+    }
+
+
+def test_chirpstack_tests_belong_to_the_script_whose_name_they_begin(catalogue: Make) -> None:
+    owners = chirpstack_owners(
+        catalogue,
+        "dl-pr36-8192.js",
+        "dl-pr36ctd-8192-1024.js",
+        "dl-pr21.js",
+        "dl-pr21-1-10.js",
+        "test_decode_dl-pr36.json",
+        "test_encode_dl-pr36.json",
+        "test_decode_dl-pr36ctd.json",
+        "test_decode_dl-pr21.json",
+        "test_decode_dl-pr21-1.json",
+    )
+
+    assert {name: [operation for operation, _ in of] for name, of in owners.items()} == {
+        "dl-pr21": ["decodeUplink"],
+        "dl-pr21-1-10": ["decodeUplink"],
+        "dl-pr36-8192": ["decodeUplink", "encodeDownlink"],
+        "dl-pr36ctd-8192-1024": ["decodeUplink"],
+    }
+    assert all(wrong == "" for of in owners.values() for _, wrong in of)
+
+
+def test_chirpstack_tests_that_several_scripts_could_have_are_passed_over_and_make_no_codec(
+    catalogue: Make,
+) -> None:
+    owners = chirpstack_owners(catalogue, "em300-th.js", "em300-di.js", "em300v2.js", "test_decode_em300.json")
+
+    assert owners == {
+        "em300-di": [("decodeUplink", "test_decode_em300.json peut être aussi de em300-th.js")],
+        "em300-th": [],
+        "em300v2": [],
+    }
+
+
 def test_milesight_keeps_decoder_and_encoder_apart_in_one_script(catalogue: Make) -> None:
     made = catalogue(
         {
