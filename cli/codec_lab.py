@@ -223,13 +223,13 @@ def roll_back(
     url: UrlOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Revient à ce qui lisait les messages avant le dernier changement."""
+    """Revient à ce qui lisait les messages avant le dernier changement, et propose de relire ceux d'entre-temps."""
     from cli import codec_lab_report as report
 
     body = {"for_all": for_all}
-    report.show_decoding(
-        _ask(api_key, url, home, lambda api: api.post(f"/v1/device-profiles/{profile}/rollback", body))
-    )
+    answer = _ask(api_key, url, home, lambda api: api.post(f"/v1/device-profiles/{profile}/rollback", body))
+    report.show_decoding(answer)
+    report.propose_redecode(profile, answer["undone_at"])
 
 
 def release(

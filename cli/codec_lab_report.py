@@ -63,6 +63,12 @@ def show_decoding(answer: dict[str, Any]) -> None:
     _console().print(line)
 
 
+def propose_redecode(profile: int, since: str) -> None:
+    """The command that decodes again what another codec has read since an instant."""
+    _console().print("Les trames reçues entre-temps gardent ce que l'autre en a lu. Pour les relire :")
+    print_line(f"  ./territoire codec redecode --profile {profile} --from {since}")
+
+
 def show_versions(items: list[dict[str, Any]]) -> None:
     """A row for each version."""
     table = Table()

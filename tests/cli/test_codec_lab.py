@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,10 @@ async def test_a_codec_is_tried_published_and_switched_from_the_terminal(
     assert "aucune trame encore" in watched.stdout
     assert "version 2" in switched.stdout
     assert "version 1" in back.stdout
+    undone = await pool.fetchval("SELECT at FROM audit WHERE action = 'point' ORDER BY id DESC OFFSET 1 LIMIT 1")
+    [proposed_again] = [line.strip() for line in back.stdout.splitlines() if "redecode" in line]
+    assert proposed_again.startswith(f"./territoire codec redecode --profile {profile} --from ")
+    assert datetime.fromisoformat(proposed_again.split()[-1]) == undone
     assert await pool.fetchval("SELECT codec_version_id FROM device_profile") == 1
 
 
