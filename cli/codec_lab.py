@@ -223,7 +223,7 @@ def roll_back(
     url: UrlOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Revient à ce qui lisait les messages avant le dernier changement, et propose de relire ceux d'entre-temps."""
+    """Revient à ce qui lisait les messages avant le dernier changement ; propose de relire ceux d'entre-temps."""
     from cli import codec_lab_report as report
 
     body = {"for_all": for_all}
