@@ -78,7 +78,7 @@ class ImportReport(msgspec.Struct, frozen=True):
 def import_codecs(
     codecs: Sequence[ImportedCodec], title: str, api: ApiClient, *, shared: bool, dry_run: bool
 ) -> Iterator[ImportedLine]:
-    """Each codec in turn; one that is refused stops no other."""
+    """Each codec in turn; one that is rejected stops no other."""
     for codec, body in zip(codecs, bodies(codecs, title), strict=True):
         if not codec.source:
             yield ImportedLine(codec.name, "no_script" if codec.is_missing else "refused", codec.wrong)

@@ -29,12 +29,12 @@ def show_codec_test(answer: dict[str, Any]) -> None:
             at = "" if value["time"] == frame["time"] else f"  {value['time']}"
             line = f"  {value['quantity']}{channel} = {value['value']:g} {value['unit']}{doubt}{at}"
             console.print(escape(line))
-        for style, word, told in (
+        for style, word, lines in (
             ("red", "illisible", [] if frame["reason"] is None else [frame["reason"]]),
             ("yellow", "attention", [*_nothing_measured(frame), *frame["warnings"]]),
             ("dim", "console", frame["console"]),
         ):
-            for line in told:
+            for line in lines:
                 console.print(f"  [{style}]{word}[/] {escape(line)}")
     bare = answer["without_values"]
     read = f"{answer['read']} lues" + (f", dont {bare} sans aucune mesure" if bare else "")
@@ -109,5 +109,5 @@ def show_shadow(answer: dict[str, Any]) -> None:
             values = ", ".join(
                 f"{name}{channel and f'[{channel}]'}={value:g}" for _, channel, name, value in said["values"]
             )
-            told = said["reason"] or values or "rien"
-            console.print(f"  {word} {escape(told)} {escape(' ; '.join(said['warnings']))}")
+            text = said["reason"] or values or "rien"
+            console.print(f"  {word} {escape(text)} {escape(' ; '.join(said['warnings']))}")

@@ -23,7 +23,7 @@ async def write_audit(
     entity_id: object,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add a line that nobody can change; `details` holds no secret."""
+    """Add a line, which no role can change; `details` holds no secret."""
     await connection.execute(WRITE, tenant_id, actor, action, entity, str(entity_id), details or {})
 
 

@@ -105,8 +105,8 @@ class CodecPool:
     """Worker processes, each with the contexts of its scripts, and one that stands by.
 
     A call that takes too long holds up its own tenant only: the standby goes on with the others' calls until the
-    worker is free, or was killed and replaced. `overran` is told once the key of a script that took too long, or
-    too much memory, five times in ten minutes; from then on its calls are refused until ten minutes after the
+    worker is free, or was killed and replaced. `overran` is called once with the key of a script that took too
+    long, or too much memory, five times in ten minutes; from then on its calls fail until ten minutes after the
     first of these, or until `release`.
     """
 
@@ -262,7 +262,7 @@ class CodecPool:
 
     async def _advance(self, lane: _Lane, job: _Job) -> None:
         """Ask the worker once; places that were answered leave the job."""
-        self._refuse_stopped(job)
+        self._reject_stopped(job)
         if not job.places:
             return
         worker = await self._started(lane)
@@ -289,7 +289,7 @@ class CodecPool:
         elif lane.away is worker:
             lane.away, lane.back = None, worker
 
-    def _refuse_stopped(self, job: _Job) -> None:
+    def _reject_stopped(self, job: _Job) -> None:
         now = asyncio.get_running_loop().time()
         for place in job.places:
             if self._overruns.is_stopped(job.calls[place].script.key, now):

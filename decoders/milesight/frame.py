@@ -7,7 +7,7 @@ from typing import Any
 from decoders.canonical import Decoded, MalformedPayload
 from decoders.tlv import Field, Record, add_readings, layout_of
 
-F_PORT = 85  # As delivered; the profile option `f_port` tells another.
+F_PORT = 85  # As delivered; the profile option `f_port` names another.
 # How far from the uplink the clock of a stored record may be: what the memory holds, and drift.
 _OLDEST_US = 400 * 86_400_000_000
 _AHEAD_US = 86_400_000_000
