@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.api_client import DryRunOption, HomeOption, KeyOption, ReportOption, UrlOption, open_api
+from cli.api_client import DryRunOption, HomeOption, KeyOption, ReportOption, SharedOption, UrlOption, open_api
 from cli.running import fail
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ CatalogueArgument = Annotated[
         help="Un catalogue, ou un de ses dossiers : lorawan-devices (The Things Network), device-catalog "
         "(Actility), chirpstack-device-profiles, SensorDecoders (Milesight)."
     ),
-]
-SharedOption = Annotated[
-    bool, typer.Option("--shared", help="Proposer à toutes les collectivités (clé de l'exploitant).")
 ]
 
 

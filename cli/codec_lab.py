@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.api_client import ApiClient, ApiError, HomeOption, JsonOption, KeyOption, UrlOption, open_api
+from cli.api_client import (
+    ApiClient,
+    ApiError,
+    HomeOption,
+    JsonOption,
+    KeyOption,
+    SharedOption,
+    UrlOption,
+    open_api,
+)
 from cli.running import fail
 
 REFUSED = 2
@@ -100,7 +109,7 @@ def publish(
     model: Annotated[str, typer.Option(help="Modèle, d'un nouveau décodeur.")] = "",
     note: Annotated[str, typer.Option(help="Ce qui change.")] = "",
     form: FormOption = None,
-    shared: Annotated[bool, typer.Option("--shared", help="Proposé à toutes les collectivités.")] = False,
+    shared: SharedOption = False,
     profile: Annotated[int | None, typer.Option(help="Le profil qui l'emploie dès maintenant.")] = None,
     mapping: MappingOption = None,
     for_all: ForAllOption = False,
