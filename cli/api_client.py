@@ -27,6 +27,9 @@ KeyOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="La réponse de l'API, pour un programme.")]
 ReportOption = Annotated[bool, typer.Option("--json", help="Le bilan, pour un programme.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Tout vérifier et tout dire, ne rien écrire.")]
+SharedOption = Annotated[
+    bool, typer.Option("--shared", help="Proposer à toutes les collectivités (clé de l'exploitant).")
+]
 UrlOption = Annotated[str | None, typer.Option("--url", help="Adresse de l'API ; absente : celle de la pile.")]
 
 

@@ -12,7 +12,7 @@ from ingest.telemetry import CODECS_SUSPENDED
 from registry.alert_requests import request_codec_alerts
 from registry.codecs import quarantine_version
 
-REASON = "cinq dépassements du temps de calcul en dix minutes"
+REASON = "cinq dépassements du temps de calcul ou de la mémoire en dix minutes"
 
 log = structlog.get_logger()
 

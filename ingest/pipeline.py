@@ -37,6 +37,7 @@ LAST_APPLICATION_PORT = (
     223  # 224 is for certification, what follows is reserved (LoRaWAN L2 1.0.4, section 4.3.2).
 )
 NO_DOCUMENT = b"{}"
+MOST_UNMATCHED = 20
 NOT_FOR_POSTGRES = re.compile("[\0\ud800-\udfff]")
 ID_OCTETS, INT2_END, INT4_END, INT8_END = 16, 1 << 15, 1 << 31, 1 << 63
 
@@ -160,6 +161,8 @@ class Value(NamedTuple):
 class Interpreted(msgspec.Struct, gc=False):
     """An uplink with all that was decoded from it. `status`: decoded, empty, undecodable (`reason` says why).
 
+    One that a script has read and of which nothing was measured is decoded, with a reason.
+
     `rows` are its measurements at its own instant, by datastream. `history` is apart, because it may well be
     stored already: instants of the device's own clock, such as a meter repeats in every uplink. `values` wait
     for their datastreams.
@@ -216,12 +219,13 @@ def interpret(uplink: Uplink, device: KnownDevice, read: Read | None = None) -> 
         rows = ordinary(decoded.readings, uplink, serving)
         values = normalise(decoded, uplink) if rows is None else []
         document = as_json(decoded) if decoded.data or decoded.warnings else NO_DOCUMENT
+        nothing = None if rows or values else nothing_measured(codec, decoded)
     except Exception as failed:  # noqa: BLE001 - A defect of one decoder costs its own uplinks, and no others.
         reason, said = reason_of(codec, failed), failed.said if isinstance(failed, ScriptFailed) else None
         kept = None if said is None else as_json(said)
         return Interpreted(uplink, serving, "undecodable", reason, kept, codec.name, codec.version)
     return Interpreted(
-        uplink, serving, "decoded", None, document, codec.name, codec.version, rows or {}, [], values
+        uplink, serving, "decoded", nothing, document, codec.name, codec.version, rows or {}, [], values
     )
 
 
@@ -235,6 +239,20 @@ def reason_of(codec: AnyCodec, failed: Exception) -> str:
         case _:
             reason = f"Erreur du décodeur {codec.name} v{codec.version} : {type(failed).__name__} {failed}"
     return readable(reason)
+
+
+def nothing_measured(codec: AnyCodec, decoded: Decoded) -> str | None:
+    """Why a frame that a script has read gives no measurement, in French; None for a native codec.
+
+    A native codec names its quantities itself: a frame of settings has none, and nothing is wrong with it.
+    """
+    if not isinstance(codec, VendorCodec):
+        return None
+    paths = codec.mapping.rules
+    what = "aucune règle de la correspondance ne s'y applique" if paths else "le profil n'a pas de correspondance"
+    if paths and len(decoded.unmatched) < len({rule.steps for rule in paths}):
+        what = "aucune valeur n'est utilisable"
+    return readable(f"Lue par {codec.name} v{codec.version}, mais aucune mesure : {what}")
 
 
 def derive(decoded: Decoded, serving: Serving) -> None:
@@ -315,6 +333,8 @@ def normalise(decoded: Decoded, uplink: Uplink) -> list[Value]:
 def as_json(decoded: Decoded) -> bytes:
     """The decoded values that are no numbers, with the warnings, as PostgreSQL's jsonb accepts it."""
     document = {**decoded.data, "warnings": decoded.warnings} if decoded.warnings else decoded.data
+    if decoded.unmatched:
+        document = {**document, "unmatched_rules": decoded.unmatched[:MOST_UNMATCHED]}
     try:
         octets = msgspec.json.encode(document)
     except UnicodeEncodeError:

@@ -40,7 +40,11 @@ class ReceptionAnswer(answer_of(ReceptionRow, {"uplink_id"})):
 
 
 class UplinkAnswer(answer_of(UplinkRow)):
-    """Un message du capteur. `status` : decoded, empty, ou undecodable avec sa raison (quarantaine)."""
+    """Un message du capteur. `status` : decoded, empty, ou undecodable avec sa raison (quarantaine).
+
+    Un message lu dont aucune mesure n'est sortie a sa raison, aussi ; `decoded.unmatched_rules` nomme les règles
+    de la correspondance qui n'y ont rien trouvé.
+    """
 
     payload: HexOctets
     receptions: list[ReceptionAnswer]

@@ -19,7 +19,7 @@ from decoders.javascript.calls import Limits, Operation, Script
 from decoders.javascript.wire import LENGTH, PROGRESS, Answered, Batch, Hello, Start
 
 # Of CPU, for a batch; what is left is asked again, behind those that wait.
-BATCH_S = 0.25
+BATCH_S = 0.05
 PAGE = resource.getpagesize()
 
 T = TypeVar("T")

@@ -45,7 +45,7 @@ PRODUCTS: dict[str, Product] = {
     "em410": Product("EM410-RDL", level.EM410, _ONLY_STORING),
     "em500_co2": Product("EM500-CO2", environment.EM500_CO2, _STORING_SENSOR),
     "em500_lgt": Product("EM500-LGT", environment.EM500_LGT, _STORING_SENSOR),
-    "em500_pp": Product("EM500-PP", environment.EM500_PP, _STORING_SENSOR),
+    "em500_pp": Product("EM500-PP", environment.EM500_PP, _STORING_SENSOR, version=2),
     "em500_pt100": Product("EM500-PT100", environment.EM500_PT100, _STORING_SENSOR),
     "em500_smt": Product("EM500-SMT, EM500-SMTC", environment.EM500_SMT, _STORING_SENSOR),
     "em500_swl": Product("EM500-SWL", level.EM500_SWL, _STORING_SENSOR),

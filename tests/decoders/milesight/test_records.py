@@ -262,7 +262,6 @@ def test_a_radiator_valve_says_its_target_and_how_far_it_is_open() -> None:
 @pytest.mark.parametrize(
     ("product", "octets", "reason"),
     [
-        ("ct10x", "0498b80b00000000", "canal 00 de type 00 inconnu"),  # As the README's example goes on.
         ("uc300", "ff19 00 08 02 0b00", "11 octets annoncés, il en reste 5"),
         ("uc300", "ff19 00", "3 octets annoncés, il en reste 1"),
         ("uc50x", "ff0e 03 16 0b00", "numérotés à partir de 7"),
