@@ -22,7 +22,7 @@ from core.model.quantities import QUANTITIES, Quantity
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.containers import ContainerGeometry, InvalidGeometry, fill_level, geometry_of
 from ingest.vendor_codecs import WAITING, AnyCodec, FrameWaits, ScriptFailed, VendorCodec
-from lorawan.instants import to_us
+from lorawan.instants import from_us, to_us
 
 BEGINNING_US, END_US = -(1 << 62), 1 << 62
 LARGEST = sys.float_info.max
@@ -37,6 +37,7 @@ LAST_APPLICATION_PORT = (
     223  # 224 is for certification, what follows is reserved (LoRaWAN L2 1.0.4, section 4.3.2).
 )
 NO_DOCUMENT = b"{}"
+MOST_UNCONFIRMED = 40
 NOT_FOR_POSTGRES = re.compile("[\0\ud800-\udfff]")
 ID_OCTETS, INT2_END, INT4_END, INT8_END = 16, 1 << 15, 1 << 31, 1 << 63
 
@@ -315,11 +316,24 @@ def normalise(decoded: Decoded, uplink: Uplink) -> list[Value]:
 def as_json(decoded: Decoded) -> bytes:
     """What is no number, with the warnings, as PostgreSQL's jsonb accepts it."""
     document = {**decoded.data, "warnings": decoded.warnings} if decoded.warnings else decoded.data
+    if decoded.to_confirm:
+        document = {**document, "to_confirm": [unconfirmed(one) for one in decoded.to_confirm[:MOST_UNCONFIRMED]]}
     try:
         octets = msgspec.json.encode(document)
     except UnicodeEncodeError:
         return msgspec.json.encode(_cleaned(document))
     return msgspec.json.encode(_cleaned(document)) if b"\\u0000" in octets else octets
+
+
+def unconfirmed(reading: Reading) -> dict[str, Any]:
+    """What a rule that nobody has confirmed reads: shown with the uplink, and no measurement."""
+    return {
+        "quantity": reading.quantity,
+        "channel": reading.channel,
+        "value": reading.value,
+        "unit": QUANTITIES[reading.quantity].unit,
+        "time": from_us(reading.time_us),
+    }
 
 
 def _is_implausible(value: float, quantity: Quantity) -> bool:

@@ -122,5 +122,7 @@ async def _import_profile(
         return Outcome.UNCHANGED, f"existe déjà, lu par {there['codec']}"
     read_by = Decoding(codec, version_id, None, tuple(profile.mapping))
     await create_profile(connection, tenant_id, read_by, profile.written())
-    count = len(profile.mapping)
-    return Outcome.CREATED, f"grandeurs proposées : {count}" if count else "aucune grandeur proposée"
+    waiting = sum("to_confirm" in rule for rule in profile.mapping)
+    live = len(profile.mapping) - waiting
+    said = f"grandeurs proposées : {live}" if live else "aucune grandeur proposée"
+    return Outcome.CREATED, f"{said} ; à confirmer : {waiting}" if waiting else said

@@ -7,7 +7,7 @@ A profile's mapping is a list of rules, as JSON:
 
 `unit` is the vendor's; `scale` and `offset` come before it is converted. All but path and quantity
 may be left out. A rule with `to_confirm` was proposed and is not sure (decoders.mapping.doubts): what it reads is
-shown, and is no measurement until a person has confirmed it.
+shown, and is no measurement until a person has confirmed it, which `confirmed` remembers.
 """
 
 import math
@@ -29,7 +29,9 @@ LONGEST_CHANNEL = 60
 MOST_VALUES = 64
 MOST_WARNINGS = 20
 SHOWN = 60  # characters of a value in a warning.
-_KEYS = frozenset({"path", "quantity", "channel", "unit", "scale", "offset", "values", "time", "to_confirm"})
+_KEYS = frozenset(
+    {"path", "quantity", "channel", "unit", "scale", "offset", "values", "time", "to_confirm", "confirmed"}
+)
 
 
 class InvalidMapping(ValueError):
@@ -49,6 +51,7 @@ class Rule:
     values: AnyMapping[str, float] = field(default_factory=dict[str, float])
     time: TimeRule = field(default_factory=TimeRule)
     to_confirm: Doubt | None = None
+    confirmed: bool = False
 
     @cached_property
     def conversion(self) -> Conversion:
@@ -91,6 +94,7 @@ class Rule:
             _values(said.get("values", {})),
             TimeRule.parse(said.get("time", {})),
             _doubt(said.get("to_confirm")),
+            said.get("confirmed", False) is True,
         )
         if not parsed.conversion.scale:
             raise InvalidMapping("« scale » ne peut pas être 0")
@@ -105,7 +109,8 @@ class Rule:
             rule["values"] = dict(self.values)
         time = self.time.as_json()
         rule |= {"time": time} if time else {}
-        return rule if self.to_confirm is None else rule | {"to_confirm": self.to_confirm.value}
+        rule |= {} if self.to_confirm is None else {"to_confirm": self.to_confirm.value}
+        return rule | ({"confirmed": True} if self.confirmed else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from core.runtime.bus import connect_bus
 from core.runtime.health import serve_http
 from core.runtime.postgres import Pool
 from ingest.workers import open_workers
-from registry.codecs import quarantine_version
+from registry.codecs import publish_version, quarantine_version
 from registry.keys import KeyWrap
 from registry.tenants import create_api_key, create_tenant
 from tests.cli.terminal import Terminal
@@ -115,3 +115,37 @@ async def test_a_native_codec_is_tried_with_a_key_that_is_asked_for_and_not_show
     assert (without.returncode, tried.returncode, unknown.returncode) == (1, 0, 2), tried.stderr
     assert "gas_volume = 28504.3 m3" in tried.stdout
     assert key not in tried.stdout + tried.stderr
+
+
+async def test_what_is_to_be_confirmed_is_listed_and_confirmed_from_the_terminal(api: Api, pool: Pool) -> None:
+    waiting = {"path": "distance", "quantity": "distance", "channel": "", "to_confirm": "unit_not_said"}
+    codec = await pool.fetchval(
+        "INSERT INTO codec (tenant_id, name) SELECT tenant_id, 'acme.d' FROM device_profile WHERE id = $1 "
+        "RETURNING id",
+        api.profile_id,
+    )
+    async with pool.acquire() as connection, connection.transaction():
+        version, _ = await publish_version(
+            connection, codec, language="javascript", source=SCRIPT, form=None, author="essai"
+        )
+    await pool.execute(
+        "UPDATE device_profile SET codec = 'acme.d', codec_version_id = $2, mapping = $3 WHERE id = $1",
+        api.profile_id,
+        version,
+        [waiting],
+    )
+
+    listed = await api.codec("proposals")
+    shown = await api.codec("confirm", str(api.profile_id))
+    confirmed = await api.codec("confirm", str(api.profile_id), "distance", "--unit", "cm")
+    nothing_left = await api.codec("proposals")
+    unknown = await api.codec("confirm", str(api.profile_id), "inconnu")
+
+    assert "à confirmer  distance = distance : l'unité n'est pas dite" in listed.stdout
+    assert "à confirmer  distance" in shown.stdout
+    assert "rien à revoir" in confirmed.stdout
+    assert f"redecode --profile {api.profile_id}" in confirmed.stdout
+    assert "Aucune correspondance n'est à revoir." in nothing_left.stdout
+    assert (unknown.returncode, "aucune règle" in unknown.stderr) == (2, True)
+    (rule,) = await pool.fetchval("SELECT mapping FROM device_profile WHERE id = $1", api.profile_id)
+    assert rule == {"path": "distance", "quantity": "distance", "channel": "", "unit": "cm", "confirmed": True}
