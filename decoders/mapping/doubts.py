@@ -6,14 +6,14 @@ from enum import StrEnum
 class Doubt(StrEnum):
     """What is not known of a field; a mapping stores the code."""
 
-    UNIT = "unit_not_said"
+    UNIT = "unit_not_stated"
     OTHER_UNIT = "unit_of_another_quantity"
     NAME = "name_not_understood"
     CODE = "may_be_a_code"
     VALUE = "value_implausible"
     EXTREME = "extreme_of_a_period"
-    SENSE = "sense_not_said"
-    ORDER = "instants_not_said"
+    SENSE = "sense_not_stated"
+    ORDER = "instants_not_stated"
     PLACES = "places_not_named"
 
 

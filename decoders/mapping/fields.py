@@ -1,4 +1,4 @@
-"""What is known of each value in a codec's answers: the words of its name, and the unit that the vendor says."""
+"""What is known of each value in a codec's answers: the words of its name, and the unit that the vendor states."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from decoders.mapping.units import is_known
 from decoders.mapping.vocabulary import EMPTY_WORDS, EXTREMES, UNIT_WORDS, words_of
 
 _NUMBER_AND_UNIT = re.compile(r"([-+]?\d+(?:\.\d+)?)\s*(\D*)")
-# Units that tell nothing: of texts, of flags, of what has none.
+# Units without meaning: of texts, of flags, of what has none.
 _NO_UNIT = frozenset({"", "string", "bool", "boolean", "text", "n/a", "na", "-", "[]", "null", "none", "enum"})
 
 

@@ -14,6 +14,7 @@ MOST_VALUES = 30  # of a leaf, that are looked at.
 # In `[{variable: "temperature", value: 21.5, date: ...}]`, what names, and what has the value.
 _NAMING = ("variable", "name", "measurement", "label", "quantity", "parameter", "key", "type name", "type")
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_MARKS = set('[]="')  # Which a path cannot name a key by.
 _VALUES = frozenset({"value", "val", "measurement value", "reading"})
 
 
@@ -68,7 +69,7 @@ def _naming_key(elements: list[Any]) -> str | None:
     """The key whose text says what each element is; None where the elements are of one kind."""
     if not elements or not all(_has_value(element) for element in elements):
         return None
-    plain = {_plain(key): key for key in cast("dict[str, Any]", elements[0])}
+    plain = {_plain(key): key for key in cast("dict[str, Any]", elements[0]) if not _MARKS & set(key)}
     usable = (
         plain[name]
         for name in _NAMING

@@ -1,4 +1,4 @@
-"""What a field seems to mean, from its name, the unit that is said and its values, and what is doubtful of it."""
+"""What a field seems to mean, by its name, the unit that is stated and its values, and what is doubtful."""
 
 import math
 import re
@@ -161,7 +161,7 @@ def _measure(field: Field, terms: Sequence[Term]) -> Meaning | None:
         return _by_unit(field)
     if not said:
         return _by_name(field, measured)
-    # The unit that is said decides: what cannot be said in it is not meant.
+    # The unit that is stated decides: what cannot be stated in it is not meant.
     fitting = next((term for term in measured if is_known(said, QUANTITIES[term.quantity or ""].unit)), None)
     if fitting is None or fitting.quantity is None:
         return None
@@ -181,13 +181,13 @@ def _measure(field: Field, terms: Sequence[Term]) -> Meaning | None:
 
 
 def _contradicted(field: Field, said: str, unit: str) -> bool:
-    """Whether the name ends with another multiple than the one that is said beside it."""
+    """Whether the name ends with another multiple than the one that is stated beside it."""
     other = unit_of_name(field, (unit,))
     return bool(other) and conversion(other, unit) not in (None, conversion(said, unit))
 
 
 def _by_unit(field: Field) -> Meaning | None:
-    """The one quantity that has the unit that is said, of a name that says nothing."""
+    """The one quantity that has the unit that is stated, of a name that says nothing."""
     written = "".join(field.unit.split()).lower()
     for unit, name in OF_UNITS:
         fits = ("rh" in written or "hr" in written) if unit == "%RH" else bool(written)
@@ -200,7 +200,7 @@ def _by_unit(field: Field) -> Meaning | None:
 
 
 def _by_name(field: Field, terms: Sequence[Term]) -> Meaning | None:
-    """No unit is said: the one that the name implies, where its values are usual of one alone."""
+    """No unit is stated: the one that the name implies, where its values are usual of one alone."""
     likeliest = [term for term in terms if len(term.words) == len(terms[0].words)]
     likeliest = [term for term in likeliest if term.words == terms[0].words]
     term = likeliest[0]

@@ -55,7 +55,7 @@ class _Placing:
         self._steps = [(field.steps, seconds) for field in fields if (seconds := _seconds_of_step(field))]
 
     def placed(self, rule: Rule) -> list[Rule]:
-        """The rule with its time: beside its value, by the step that is said, or a rule for each of few places."""
+        """The rule with its time: beside its value, by a step that is stated, or a rule for each of few places."""
         innermost = max((at for at, step in enumerate(rule.steps) if isinstance(step, Each | Where)), default=None)
         if innermost is None:
             return [rule]
@@ -82,7 +82,7 @@ class _Placing:
         ]
 
     def _step_beside(self, outer: Steps) -> tuple[Steps, float] | None:
-        """The one step that is said in the objects around the series, and the seconds of one of its units."""
+        """The one step that is stated in the objects around the series, and the seconds of one of its units."""
         for depth in range(len(outer) - 1, -1, -1):
             near = [
                 (steps, seconds)

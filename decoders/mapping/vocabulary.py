@@ -12,7 +12,7 @@ from decoders.tables import read_table
 class Term(NamedTuple):
     """Words that, together in a field's name, mean a quantity; None: something that is not in the catalogue.
 
-    `units` are those that the name alone implies; with none, a number is worth nothing until a unit is said.
+    `units` are those that the name alone implies; with none, a number is worth nothing until a unit is stated.
     """
 
     words: frozenset[str]
@@ -38,7 +38,7 @@ UNIT_WORDS: dict[str, str] = _WORDS["unit_words"]
 NEVER_MEASURED = _set(_WORDS["vetoes"]["always"])
 CODED = _set(_WORDS["vetoes"]["of_numbers"])
 EXTREMES = _set(_WORDS["vetoes"]["extremes"])
-# Words that tell nothing apart; those that may stand beside a meaning; those that may beside a count.
+# Words that distinguish nothing; those that may stand beside a meaning; those that may beside a count.
 EMPTY_WORDS = _set(_WORDS["words"]["empty"])
 BESIDE = _set(_WORDS["words"]["beside"]) | EMPTY_WORDS
 BESIDE_COUNTS = _set(_WORDS["words"]["of_counters"])

@@ -118,7 +118,7 @@ async def test_a_native_codec_is_tried_with_a_key_that_is_asked_for_and_not_show
 
 
 async def test_what_is_to_be_confirmed_is_listed_and_confirmed_from_the_terminal(api: Api, pool: Pool) -> None:
-    waiting = {"path": "distance", "quantity": "distance", "channel": "", "to_confirm": "unit_not_said"}
+    waiting = {"path": "distance", "quantity": "distance", "channel": "", "to_confirm": "unit_not_stated"}
     codec = await pool.fetchval(
         "INSERT INTO codec (tenant_id, name) SELECT tenant_id, 'acme.d' FROM device_profile WHERE id = $1 "
         "RETURNING id",

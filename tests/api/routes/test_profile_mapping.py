@@ -20,7 +20,7 @@ SOURCE = (
 )
 ANSWER = {"temperature": 21.5, "distance": 85, "Bat_status": 3}
 LIVE = {"path": "temperature", "quantity": "temperature", "channel": ""}
-DOUBTFUL = {"path": "distance", "quantity": "distance", "channel": "", "to_confirm": "unit_not_said"}
+DOUBTFUL = {"path": "distance", "quantity": "distance", "channel": "", "to_confirm": "unit_not_stated"}
 # As an import of before wrote it: the code is a percentage, and nothing is flagged.
 INVENTED = {"path": "Bat_status", "quantity": "battery_level", "channel": ""}
 
