@@ -197,5 +197,6 @@ def _channel(rule: Rule) -> str:
                 pass  # The one element that is taken of an array of numbers.
     meant = {word for term in TERMS if term.quantity == rule.quantity for word in term.words}
     meant |= set(words_of(rule.quantity)) | EMPTY_WORDS
+    meant -= {"in", "out"}  # Which way people went tells their counts apart.
     meant |= {word for word, unit in UNIT_WORDS.items() if conversion(unit, QUANTITIES[rule.quantity].unit)}
     return "_".join(dict.fromkeys(word for word in words if word not in meant))

@@ -24,7 +24,7 @@ _UNITS: dict[str, str] = _TABLE["units"]
 _OF_ANY_NAME = frozenset(
     one.name for one in QUANTITIES.values() if one.unit not in ("1", "%", "mm", "m", "deg", "[ppm]", "[ppb]", "s")
 )
-_NUMBERED = re.compile(r"[:_ ]?\d+$")
+_NUMBERED = re.compile(r":\d+$")
 CLOSE, POWERS = 1e-6, 9
 
 
@@ -95,9 +95,14 @@ def _values(record: Any) -> list[float]:
     return []
 
 
+def base_name(name: str) -> str:
+    """The name of a point without its number: `temperature` of `temperature:2`."""
+    return _NUMBERED.sub("", name)
+
+
 def _held_by(name: str, unit: str) -> frozenset[str]:
     """The quantities that hold a point of this name, in units that its own can be said in."""
-    base = _NUMBERED.sub("", name)
+    base = base_name(name)
     unit = _UNITS.get(unit.lower(), unit)
     among = _HELD_BY.get(base)
     if among is None:
