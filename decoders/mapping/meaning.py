@@ -14,6 +14,7 @@ from decoders.mapping.vocabulary import (
     BESIDE,
     BESIDE_COUNTS,
     CODED,
+    EMPTY_WORDS,
     EXTREMES,
     MEANT,
     NEVER_MEASURED,
@@ -26,6 +27,7 @@ from decoders.mapping.vocabulary import (
 )
 
 BATTERY = frozenset({"battery"})
+CUMULATED = frozenset({"total", "cumulative", "cumulated", "accumulated", "overall"})
 # A whole number up to this may be a code as well as a percentage: 3 of a battery is one of its four states.
 LARGEST_CODE = 10
 # Below these, a battery's number is volts, and no fraction of something; above, it is millivolts.
@@ -71,6 +73,16 @@ def extremes_of_a_period(fields: Sequence[Field]) -> set[Steps]:
     return found
 
 
+def parts_of_an_index(fields: Sequence[Field]) -> set[Steps]:
+    """Counts beside which a cumulated one is: what came since the last frame, which is no index."""
+    words = {field.steps: frozenset(field.words) for field in fields}
+    return {
+        steps
+        for steps, own in words.items()
+        if any(other > own and other - own <= CUMULATED for other in words.values())
+    }
+
+
 def _renamed(steps: Steps, word: str, other: str) -> Steps | None:
     """The path with one word of its last name instead of another; None where the word is not in it."""
     name = steps[-1]
@@ -108,6 +120,7 @@ def _terms(field: Field) -> list[Term]:
         found,
         key=lambda term: (
             -len(term.words),
+            term.words <= EMPTY_WORDS,  # `co2_concentration` is of CO2.
             not (term.quantity and _understood(field, term)),
             -max(last.get(word, -1) for word in term.words),
         ),

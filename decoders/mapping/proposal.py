@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from core.model.quantities import QUANTITIES
+from core.model.quantities import QUANTITIES, Kind
 from decoders.mapping.doubts import Doubt
 from decoders.mapping.fields import Field, read_fields, unit_of_name
 from decoders.mapping.leaves import Leaf, leaves
-from decoders.mapping.meaning import extremes_of_a_period, meaning_of
+from decoders.mapping.meaning import extremes_of_a_period, meaning_of, parts_of_an_index
 from decoders.mapping.paths import Each, Steps, Where, find
 from decoders.mapping.rules import LONGEST_CHANNEL, MOST_RULES, Mapping, Rule
 from decoders.mapping.times import TimeRule, read_instant
@@ -34,7 +34,7 @@ def propose(samples: Sequence[Any], units: AnyMapping[str, str] | None = None) -
     fields = read_fields(known, units or {})
     placing = _Placing(samples, _dates(known), fields)
     proposed: list[Rule] = []
-    extremes = extremes_of_a_period(fields)
+    extremes, parts = extremes_of_a_period(fields), parts_of_an_index(fields)
     for field in fields:
         meaning = meaning_of(field)
         if meaning is None:
@@ -42,6 +42,8 @@ def propose(samples: Sequence[Any], units: AnyMapping[str, str] | None = None) -
         doubt = meaning.doubt
         if doubt is Doubt.EXTREME and field.steps in extremes:
             doubt = None
+        if QUANTITIES[meaning.quantity].kind is Kind.COUNTER and field.steps in parts:
+            doubt = doubt or Doubt.PART
         rule = Rule(field.steps, meaning.quantity, unit=meaning.unit, values=meaning.values, to_confirm=doubt)
         proposed += placing.placed(rule)
     return Mapping(tuple(_named_apart(_once(proposed))[:MOST_RULES]))

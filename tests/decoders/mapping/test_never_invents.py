@@ -76,6 +76,7 @@ def doubts(sample: Any, units: dict[str, str] | None = None) -> dict[str, Doubt]
         {"comfortTemperature": 19, "temperature_offset": 0.5},
         {"door": True, "valve": False, "relay": "open"},
         {"motion": 1, "leak": 0, "tamper": 1},
+        {"phaseAngleL1": 120.5, "heading": {"value": 86, "unit": "°"}, "brightness": 1},
         {"packetCounter": 12, "payloadCounter": 3, "counter": 5},
     ],
     ids=lambda sample: next(iter(sample)),
@@ -172,6 +173,13 @@ def test_extremes_are_measured_where_an_average_lies_between_them() -> None:
     assert set(live(nested)) == {"temperature.min", "temperature.avg", "temperature.max"}
     assert set(live(impossible)) == {"temperature.avg"}
     assert len({one.channel for one in apply(propose([named]), named, T).readings}) == len(named)
+
+
+def test_what_came_since_the_last_frame_is_no_index_where_the_index_is_beside() -> None:
+    sample = {"ch0_pulse_count": {"value": 4}, "ch0_cumulative_pulse_count": {"value": 68_592}}
+
+    assert live(sample) == {"ch0_cumulative_pulse_count.value": ("pulse_count", "")}
+    assert doubts(sample) == {"ch0_pulse_count.value": Doubt.PART}
 
 
 def test_frames_with_vendors_statements_are_reproduced_and_each_contradiction_is_the_vendors_error() -> None:
