@@ -22,12 +22,12 @@ def propose_file(
             "trames d'un produit sont lues ensemble), « points » (ce que le fabricant dit y mesurer), « units »."
         ),
     ],
-    with_points: Annotated[
+    data_alone: Annotated[
         bool,
         typer.Option(
-            "--with-points",
-            help="Se servir aussi des unités des « points », comme à la reprise d'un catalogue qui les dit ; sans "
-            "l'option, ils ne font que juger.",
+            "--data-alone",
+            help="Sans les unités que disent les « points » : ils ne font alors que juger. Sinon, comme à la "
+            "reprise d'un catalogue qui les dit, celle d'un point vaut pour le champ dont il a la valeur.",
         ),
     ] = False,
     as_json: Annotated[
@@ -35,8 +35,12 @@ def propose_file(
     ] = False,
 ) -> None:
     """Propose une correspondance pour des trames déjà décodées et la juge ; rien n'est enregistré."""
-    lines = list(_read(file))
-    answers, score = propose_lines(lines, datetime.now(UTC), with_points=with_points)
+    lines, now = list(_read(file)), datetime.now(UTC)
+    answers, score = propose_lines(lines, now, data_alone=data_alone)
+    if not data_alone:
+        # Units that come from the points are not judged by them: these figures are what the data alone is worth.
+        alone = propose_lines(lines, now, data_alone=True)[1]
+        score["from_data_alone"] = {name: alone[name] for name in ("reproduced", "proposed_live", "wrong_live")}
     if as_json:
         for answer in answers:
             print(json.dumps(answer, ensure_ascii=False))
@@ -46,7 +50,7 @@ def propose_file(
 
 
 def propose_lines(
-    lines: Sequence[dict[str, Any]], at: datetime, *, with_points: bool = False
+    lines: Sequence[dict[str, Any]], at: datetime, *, data_alone: bool = False
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """For each line what is proposed and what it reads, as if it had come at `at`; then the figures."""
     from core.model.quantities import QUANTITIES
@@ -64,7 +68,7 @@ def propose_lines(
     for numbers in by_product.values():
         samples = [lines[number].get("data") for number in numbers]
         units: dict[str, str] = {}
-        if with_points:
+        if not data_alone:
             units |= units_of_points(samples, [points[number] for number in numbers])
         for number in numbers:
             units |= _units(lines[number])
@@ -148,9 +152,19 @@ def _show(answers: Sequence[dict[str, Any]], score: dict[str, Any]) -> None:
             f"{one['value']:g} {escape(one['unit'])}, le fabricant dit {escape(one['point'])} = "
             f"{one['stated']:g} {escape(one['stated_unit'])}"
         )
-    share = 100 * score["reproduced"] / score["holdable"] if score["holdable"] else 0.0
     console.print(
-        f"{score['points']} points, {score['holdable']} que nos grandeurs savent dire, "
-        f"{score['reproduced']} reproduits ({share:.1f} %) ; {score['proposed_live']} valeurs proposées en "
-        f"service, {score['wrong_live']} contredites, {score['to_confirm']} à confirmer"
+        f"{score['points']} points, {score['holdable']} que nos grandeurs savent dire, {_share(score, score)} ; "
+        f"{score['proposed_live']} valeurs proposées en service, {score['wrong_live']} contredites, "
+        f"{score['to_confirm']} à confirmer"
     )
+    if "from_data_alone" in score:
+        alone = score["from_data_alone"]
+        console.print(
+            f"Des données seules, sans les unités des points : {_share(alone, score)}, {alone['wrong_live']} "
+            f"contredites de {alone['proposed_live']}"
+        )
+
+
+def _share(figures: dict[str, Any], score: dict[str, Any]) -> str:
+    share = 100 * figures["reproduced"] / score["holdable"] if score["holdable"] else 0.0
+    return f"{figures['reproduced']} reproduits ({share:.1f} %)"

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from core.model.quantities import QUANTITIES, Kind
 from decoders.mapping.doubts import Doubt
@@ -32,6 +32,7 @@ CUMULATED = frozenset({"total", "cumulative", "cumulated", "accumulated", "overa
 LARGEST_CODE = 10
 # Below these, a battery's number is volts, and no fraction of something; above, it is millivolts.
 BATTERY_V, BATTERY_MV = (1.5, 13), 1000
+CELL_V = 4.5  # Of a lithium cell, or of three alkaline ones, at most.
 # Of the compass.
 SECTORS = 16
 # Whole volts that are no tenths or hundredths: of the mains.
@@ -278,10 +279,16 @@ def _battery(field: Field, term: Term) -> Meaning | None:
 
 
 def _checked(field: Field, meaning: Meaning) -> Meaning:
-    """An extreme is to be confirmed, whatever else is sure of it."""
-    if meaning.doubt is None and EXTREMES & set(field.words) | EXTREMES & field.around:
-        return Meaning(meaning.quantity, meaning.unit, meaning.values, Doubt.EXTREME)
-    return meaning
+    """An extreme is to be confirmed, and a voltage that may be that of the sensor's own battery."""
+    doubt = meaning.doubt
+    if doubt is None and EXTREMES & (set(field.words) | field.around):
+        doubt = Doubt.EXTREME
+    elif doubt is None and meaning.quantity == "voltage":
+        scale = (conversion(meaning.unit, "V") or IDENTITY).scale
+        volts = [abs(number) * scale for number in field.numbers if number]
+        if volts and max(volts) <= CELL_V:
+            doubt = Doubt.CELL
+    return replace(meaning, doubt=doubt)
 
 
 def _is_usual(number: float, quantity: str, unit: str) -> bool:

@@ -175,7 +175,7 @@ def _named_apart(rules: list[Rule]) -> list[Rule]:
 
 
 def _named(rule: Rule, channel: str, taken: set[tuple[str, str, bool]]) -> Rule:
-    historic = bool(rule.time.steps)
+    historic = bool(rule.time.steps or rule.time.step_s)
     base, text, number = channel, channel, 2
     while (rule.quantity, text, historic) in taken:
         text, number = f"{base}_{number}" if base else str(number), number + 1

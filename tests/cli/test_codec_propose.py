@@ -40,7 +40,7 @@ def frames(tmp_path: Path) -> Path:
 
 @pytest.mark.starts_processes
 def test_each_line_is_answered_and_the_last_object_has_the_figures(frames: Path) -> None:
-    done = propose(str(frames), "--json")
+    done = propose(str(frames), "--json", "--data-alone")
 
     first, second, figures = (json.loads(line) for line in done.stdout.splitlines())
     assert done.returncode == 0, done.stderr
@@ -67,11 +67,17 @@ def test_each_line_is_answered_and_the_last_object_has_the_figures(frames: Path)
 
 
 @pytest.mark.starts_processes
-def test_units_of_the_vendors_points_are_used_only_when_it_is_asked_for(frames: Path) -> None:
-    alone, with_points = propose(str(frames)), propose(str(frames), "--with-points")
+def test_units_of_the_vendors_points_are_used_and_the_figures_say_what_the_data_alone_is_worth(
+    frames: Path,
+) -> None:
+    with_points, alone = propose(str(frames)), propose(str(frames), "--data-alone")
+    figures = json.loads(propose(str(frames), "--json").stdout.splitlines()[-1])
 
-    assert "power : active_power = 22.4 W  à confirmer" in alone.stdout
     assert "power : active_power = 22400 W\n" in with_points.stdout
+    assert "Des données seules, sans les unités des points : 2 reproduits (50.0 %)" in with_points.stdout
+    assert "power : active_power = 22.4 W  à confirmer" in alone.stdout
+    assert figures["reproduced"] == 3
+    assert figures["from_data_alone"] == {"reproduced": 2, "proposed_live": 3, "wrong_live": 0}
 
 
 @pytest.mark.starts_processes

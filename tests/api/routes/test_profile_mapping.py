@@ -43,6 +43,10 @@ async def imported(client: httpx.AsyncClient, mapping: list[dict[str, Any]], *, 
     }
     answer = await client.post("/v1/codec-imports", json=body)
     assert answer.status_code == 200, answer.text
+    waiting = sum("to_confirm" in rule for rule in mapping)
+    proposed = f"grandeurs proposées : {len(mapping) - waiting}"
+    (said,) = [one["detail"] for one in answer.json()["profiles"]]
+    assert said == (f"{proposed} ; à confirmer : {waiting}" if waiting else proposed)
     profiles = (await client.get("/v1/device-profiles?limit=1000")).json()["items"]
     return next(one["id"] for one in profiles if one["name"] == "Acme Niveau 3")
 

@@ -76,6 +76,7 @@ def doubts(sample: Any, units: dict[str, str] | None = None) -> dict[str, Doubt]
         {"comfortTemperature": 19, "temperature_offset": 0.5},
         {"door": True, "valve": False, "relay": "open"},
         {"motion": 1, "leak": 0, "tamper": 1},
+        {"voltage": 3.6, "supply_voltage": {"value": 3000, "unit": "mV"}},
         {"phaseAngleL1": 120.5, "heading": {"value": 86, "unit": "°"}, "brightness": 1},
         {"packetCounter": 12, "payloadCounter": 3, "counter": 5},
     ],
@@ -151,6 +152,16 @@ def test_a_series_by_index_is_one_channel_with_instants_a_step_apart() -> None:
     ]
 
 
+def test_a_series_has_the_channel_of_the_value_that_it_is_the_history_of() -> None:
+    now = {"co2": {"unit": "ppm", "value": 410}}
+    series = {"co2": {"unit": "ppm", "value": [410, 420]}, "periodBetweenRecord": {"unit": "minutes", "value": 10}}
+
+    mapping = propose([now, series])
+
+    assert [one.channel for one in apply(mapping, now, T).readings] == [""]
+    assert [one.channel for one in apply(mapping, series, T).readings] == ["", ""]
+
+
 def test_a_series_whose_step_nobody_says_is_one_channel_to_be_confirmed() -> None:
     assert doubts({"co2": {"unit": "ppm", "value": [210, 215, 225]}}) == {"co2.value[*]": Doubt.ORDER}
 
@@ -182,20 +193,42 @@ def test_what_came_since_the_last_frame_is_no_index_where_the_index_is_beside() 
     assert doubts(sample) == {"ch0_pulse_count.value": Doubt.PART}
 
 
-def test_frames_with_vendors_statements_are_reproduced_and_each_contradiction_is_the_vendors_error() -> None:
-    lines = [json.loads(line) for line in STATED.read_text("utf-8").splitlines()]
+@pytest.fixture(scope="module")
+def stated() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in STATED.read_text("utf-8").splitlines()]
 
-    answers, score = propose_lines(lines, datetime.now(UTC))
 
-    assert len(answers) == len(lines)
+def test_frames_are_reproduced_from_their_data_alone_and_each_contradiction_is_the_vendors_error(
+    stated: list[dict[str, Any]],
+) -> None:
+    answers, score = propose_lines(stated, datetime.now(UTC), data_alone=True)
+
+    assert len(answers) == len(stated)
     assert score["reproduced"] >= 0.70 * score["holdable"]
     assert score["wrong_live"] < 0.01 * score["proposed_live"]
     assert {(one["line"], one["path"]): one["stated_unit"] for one in score["wrong"]} == ERRORS_OF_VENDORS
 
 
-def test_what_the_vendor_states_judges_and_proposes_nothing() -> None:
-    now = datetime.now(UTC)
-    lines = [json.loads(line) for line in STATED.read_text("utf-8").splitlines()]
-    without = [{name: value for name, value in line.items() if name != "points"} for line in lines]
+def test_frames_are_reproduced_with_the_units_that_their_vendor_states(stated: list[dict[str, Any]]) -> None:
+    score = propose_lines(stated, datetime.now(UTC))[1]
 
-    assert propose_lines(lines, now)[0] == propose_lines(without, now)[0]
+    assert score["reproduced"] >= 0.80 * score["holdable"]
+    assert score["wrong_live"] < 0.01 * score["proposed_live"]
+
+
+def test_from_the_data_alone_what_the_vendor_states_judges_and_proposes_nothing(
+    stated: list[dict[str, Any]],
+) -> None:
+    now = datetime.now(UTC)
+    without = [{name: value for name, value in line.items() if name != "points"} for line in stated]
+
+    assert propose_lines(stated, now, data_alone=True)[0] == propose_lines(without, now)[0]
+
+
+def test_the_unit_that_a_vendor_states_of_a_value_vetoes_what_contradicts_it() -> None:
+    line = {"data": {"power": 74}, "points": {"power": {"unitId": "Wh", "record": 74}}}
+
+    (answer,), score = propose_lines([line], datetime.now(UTC))
+
+    assert [rule for rule in answer["proposed"] if rule["live"]] == []
+    assert score["wrong_live"] == 0
