@@ -8,7 +8,7 @@ from typing import Any
 from core.messages.uplinks import Uplink
 from decoders.canonical import Decoded
 from decoders.javascript.calls import Answer
-from ingest.pipeline import Value, normalise, reason_of
+from ingest.pipeline import Value, normalise, reason_of, unconfirmed
 from ingest.scripts import Workers
 from ingest.vendor_codecs import AnyCodec, VendorCodec
 
@@ -22,6 +22,7 @@ class Tried:
     """What a codec has made of one frame. `cpu_us`, `console`, `output` and `unmatched` are of scripts."""
 
     values: list[Value] = field(default_factory=list[Value])
+    to_confirm: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     warnings: list[str] = field(default_factory=list[str])
     reason: str | None = None
     console: list[str] = field(default_factory=list[str])
@@ -65,6 +66,7 @@ def _tried(codec: AnyCodec, frame: Uplink, options: Mapping[str, Any], answer: A
         decoded: Decoded = read()
         tried.values = normalise(decoded, frame)
         tried.warnings, tried.unmatched = decoded.warnings, decoded.unmatched
+        tried.to_confirm = [unconfirmed(one) for one in decoded.to_confirm]
     except Exception as failed:  # noqa: BLE001 - Whatever it is, it is shown.
         tried.reason = reason_of(codec, failed)
     else:

@@ -10,7 +10,9 @@ import typer
 
 from cli.backup import backup
 from cli.codec import codec_app
+from cli.codec_confirm import add_confirm
 from cli.codec_lab import add_lab
+from cli.codec_propose import propose_file
 from cli.codec_redecode import add_redecode
 from cli.doctor import doctor
 from cli.frames import frames
@@ -34,6 +36,8 @@ app = typer.Typer(
 
 add_lab(codec_app)
 add_redecode(codec_app)
+codec_app.command("propose")(propose_file)
+add_confirm(codec_app)
 app.add_typer(codec_app, name="codec")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")

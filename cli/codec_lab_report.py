@@ -29,6 +29,10 @@ def show_codec_test(answer: dict[str, Any]) -> None:
             at = "" if value["time"] == frame["time"] else f"  {value['time']}"
             line = f"  {value['quantity']}{channel} = {value['value']:g} {value['unit']}{doubt}{at}"
             console.print(escape(line))
+        for value in frame["to_confirm"]:
+            channel = f" [{value['channel']}]" if value["channel"] else ""
+            line = escape(f"{value['quantity']}{channel} = {value['value']:g} {value['unit']}")
+            console.print(f"  [yellow]à confirmer[/] {line}")
         for style, word, lines in (
             ("red", "illisible", [] if frame["reason"] is None else [frame["reason"]]),
             ("yellow", "attention", [*_nothing_measured(frame), *frame["warnings"]]),

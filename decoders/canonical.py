@@ -28,9 +28,11 @@ class Decoded:
     """What a payload says: readings for the tables, and everything else (text, status) as JSON in `data`.
 
     `unmatched` are the paths of a vendor's mapping that found nothing in it.
+    `to_confirm` are readings by rules that nobody has confirmed yet: shown, never stored as measurements.
     """
 
     readings: list[Reading] = field(default_factory=list[Reading])
     data: dict[str, Any] = field(default_factory=dict[str, Any])
     warnings: list[str] = field(default_factory=list[str])
     unmatched: list[str] = field(default_factory=list[str])
+    to_confirm: list[Reading] = field(default_factory=list[Reading])

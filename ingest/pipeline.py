@@ -22,7 +22,7 @@ from core.model.quantities import QUANTITIES, Quantity
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.containers import ContainerGeometry, InvalidGeometry, fill_level, geometry_of
 from ingest.vendor_codecs import WAITING, AnyCodec, FrameWaits, ScriptFailed, VendorCodec
-from lorawan.instants import to_us
+from lorawan.instants import from_us, to_us
 
 BEGINNING_US, END_US = -(1 << 62), 1 << 62
 LARGEST = sys.float_info.max
@@ -38,6 +38,7 @@ LAST_APPLICATION_PORT = (
 )
 NO_DOCUMENT = b"{}"
 MOST_UNMATCHED = 20
+MOST_UNCONFIRMED = 40
 NOT_FOR_POSTGRES = re.compile("[\0\ud800-\udfff]")
 ID_OCTETS, INT2_END, INT4_END, INT8_END = 16, 1 << 15, 1 << 31, 1 << 63
 
@@ -248,9 +249,12 @@ def nothing_measured(codec: AnyCodec, decoded: Decoded) -> str | None:
     """
     if not isinstance(codec, VendorCodec):
         return None
-    paths = codec.mapping.rules
-    what = "aucune règle de la correspondance ne s'y applique" if paths else "le profil n'a pas de correspondance"
-    if paths and len(decoded.unmatched) < len({rule.steps for rule in paths}):
+    rules = codec.mapping.rules
+    live = {rule.steps for rule in rules if rule.to_confirm is None}
+    what = "aucune règle de la correspondance ne s'y applique" if rules else "le profil n'a pas de correspondance"
+    if decoded.to_confirm:
+        what = "ce que la correspondance y lit est à confirmer"
+    elif len(decoded.unmatched) < len(live):
         what = "aucune valeur n'est utilisable"
     return readable(f"Lue par {codec.name} v{codec.version}, mais aucune mesure : {what}")
 
@@ -335,11 +339,24 @@ def as_json(decoded: Decoded) -> bytes:
     document = {**decoded.data, "warnings": decoded.warnings} if decoded.warnings else decoded.data
     if decoded.unmatched:
         document = {**document, "unmatched_rules": decoded.unmatched[:MOST_UNMATCHED]}
+    if decoded.to_confirm:
+        document = {**document, "to_confirm": [unconfirmed(one) for one in decoded.to_confirm[:MOST_UNCONFIRMED]]}
     try:
         octets = msgspec.json.encode(document)
     except UnicodeEncodeError:
         return msgspec.json.encode(_cleaned(document))
     return msgspec.json.encode(_cleaned(document)) if b"\\u0000" in octets else octets
+
+
+def unconfirmed(reading: Reading) -> dict[str, Any]:
+    """What a rule that nobody has confirmed reads: shown with the uplink, and no measurement."""
+    return {
+        "quantity": reading.quantity,
+        "channel": reading.channel,
+        "value": reading.value,
+        "unit": QUANTITIES[reading.quantity].unit,
+        "time": from_us(reading.time_us),
+    }
 
 
 def _is_implausible(value: float, quantity: Quantity) -> bool:

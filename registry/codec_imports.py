@@ -148,8 +148,10 @@ async def _import_profile(
         return ProfileOutcome.GROUPED, said + f"la version {version_id} peut y être mise à l'essai"
     read_by = Decoding(codec, version_id, None, tuple(profile.mapping))
     await create_profile(connection, tenant_id, read_by, profile.written())
-    count = len(profile.mapping)
-    return ProfileOutcome.CREATED, f"grandeurs proposées : {count}" if count else "aucune grandeur proposée"
+    waiting = sum("to_confirm" in rule for rule in profile.mapping)
+    live = len(profile.mapping) - waiting
+    said = f"grandeurs proposées : {live}" if live else "aucune grandeur proposée"
+    return ProfileOutcome.CREATED, f"{said} ; à confirmer : {waiting}" if waiting else said
 
 
 async def _find_product(

@@ -93,6 +93,16 @@ class TriedValue(Answer):
     time_suspect: bool
 
 
+class UnconfirmedValue(Answer):
+    """Ce que lit une règle à confirmer : montré, jamais mesuré tant que personne ne l'a confirmée."""
+
+    time: datetime
+    channel: str
+    quantity: str
+    value: float
+    unit: str
+
+
 class TriedFrame(Answer):
     """Ce que le décodeur fait d'une trame."""
 
@@ -102,6 +112,7 @@ class TriedFrame(Answer):
     read: bool = Field(description="Vrai : lue")
     reason: str | None = Field(description="Sinon, pourquoi")
     values: list[TriedValue]
+    to_confirm: list[UnconfirmedValue] = Field(description="À confirmer : lues, mais pas mesurées")
     warnings: list[str]
     unmatched_rules: list[str] = Field(
         description="Chemins de la correspondance qui n'ont rien trouvé dans cette trame"
@@ -239,6 +250,7 @@ def _show(
                 )
                 for value in one.values
             ],
+            to_confirm=[UnconfirmedValue.model_validate(value) for value in one.to_confirm],
             warnings=one.warnings,
             unmatched_rules=one.unmatched,
             console=one.console,

@@ -119,7 +119,7 @@ def _show(profile_id: int, source: str, decoding: Decoding, codec: str) -> Decod
     return DecodingAnswer.model_validate(decoding.noted() | shown)
 
 
-async def _point(
+async def point(
     caller: Caller,
     change: Change,
     profile: DeviceProfile,
@@ -178,7 +178,7 @@ async def _override(change: Change, profile: DeviceProfile, decoding: Decoding, 
     return SHARED if follows else OVERRIDE
 
 
-async def _name(connection: Connection, profile: DeviceProfile, decoding: Decoding) -> str:
+async def name_of(connection: Connection, profile: DeviceProfile, decoding: Decoding) -> str:
     """The codec's name; an override's is not its profile's."""
     if decoding.codec_version_id is None or decoding.codec_version_id == profile.codec_version_id:
         return profile.codec
@@ -192,7 +192,7 @@ async def read_decoding(id: Id, caller: Reader) -> DecodingAnswer:
     async with caller.reading() as connection:
         profile = await PROFILES.get(connection, id)
         source, decoding = await decoding_of_tenant(connection, caller.principal.tenant_id, profile)
-        name = await _name(connection, profile, decoding)
+        name = await name_of(connection, profile, decoding)
     return _show(id, source, decoding, name)
 
 
@@ -207,7 +207,7 @@ async def set_decoding(id: Id, body: NewDecoding, caller: Manager) -> DecodingAn
         decoding = await decoding_for(
             change, body.codec, body.codec_version_id, body.mapping, profile.capabilities
         )
-        return await _point(caller, change, profile, decoding, for_all=body.for_all)
+        return await point(caller, change, profile, decoding, for_all=body.for_all)
 
 
 @router.delete("/decoding", summary="Revenir au décodeur du profil proposé à toutes")
@@ -234,11 +234,11 @@ async def set_shadow(id: Id, body: NewShadow, caller: Manager) -> DecodingAnswer
     async with caller.changing() as change:
         profile = await PROFILES.get(change.connection, id)
         _, current = await decoding_of_tenant(change.connection, change.tenant_id, profile, for_all=body.for_all)
-        name = await _name(change.connection, profile, current)
+        name = await name_of(change.connection, profile, current)
         if body.codec_version_id is not None:
             await usable_version(change.connection, body.codec_version_id, "codec_version_id")
         decoding = Decoding(name, current.codec_version_id, body.codec_version_id, current.mapping)
-        return await _point(caller, change, profile, decoding, for_all=body.for_all, shadows=True)
+        return await point(caller, change, profile, decoding, for_all=body.for_all, shadows=True)
 
 
 @router.get("/shadow", summary="Lire les différences d'un essai")
@@ -272,7 +272,7 @@ async def switch(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:
             raise Problem(409, "aucune version n'est à l'essai sur ce profil")
         mapping = list(current.mapping) if body.mapping is None else body.mapping
         decoding = await decoding_for(change, None, current.shadow_version_id, mapping, profile.capabilities)
-        return await _point(caller, change, profile, decoding, for_all=body.for_all)
+        return await point(caller, change, profile, decoding, for_all=body.for_all)
 
 
 @router.post("/rollback", summary="Revenir au décodeur d'avant")
@@ -295,7 +295,7 @@ async def roll_back(id: Id, body: Switch, caller: Manager) -> RolledBack:
         mapping = list(former["mapping"]) if body.mapping is None else body.mapping
         codec = former["codec"] if version_id is None else None
         decoding = await decoding_for(change, codec, version_id, mapping, profile.capabilities)
-        answer = await _point(caller, change, profile, decoding, for_all=body.for_all)
+        answer = await point(caller, change, profile, decoding, for_all=body.for_all)
         return _rolled_back(answer, undone_at)
 
 

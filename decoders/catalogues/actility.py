@@ -24,6 +24,8 @@ from decoders.catalogues.model import (
     registry_name,
     text_of,
 )
+from decoders.mapping.scoring import Point, read_points
+from decoders.mapping.statements import units_of_points
 
 DESCRIPTION, CODE, EXAMPLES, PACKAGE = "driver.yaml", "index.js", "examples.json", "package.json"
 OPERATIONS = {"uplink": DECODE_UPLINK, "downlink-encode": ENCODE_DOWNLINK, "downlink-decode": DECODE_DOWNLINK}
@@ -88,11 +90,12 @@ def _codec(catalogue: Catalogue, folder: str, used: dict[str, list[ImportedProfi
         said = replace(said, wrong=str(wrong), is_missing=isinstance(wrong, Missing))
     both_ways = "decodeDownlink" in said.source
     examples: list[Example] = list(said.examples)
-    units: dict[str, str] = {}
+    stated: list[tuple[Any, list[Point]]] = []
     for path in _example_files(catalogue, folder):
         for number, element in enumerate(_elements(catalogue, path), 1):
             examples += _examples(element, f"exemple {number}", old=signature == OLD_SIGNATURE, both=both_ways)
-            units |= _units(element.value)
+            stated.append(_stated(element.value))
+    units = units_of_points([data for data, _ in stated], [points for _, points in stated])
     return replace(said, examples=tuple(examples), units=units)
 
 
@@ -185,15 +188,13 @@ def _encoding(said: dict[str, Any], name: str, *, old: bool) -> Example:
     return Example(name, ENCODE_DOWNLINK, given, expected_encoded(said.get("output")))
 
 
-def _units(example: Any) -> dict[str, str]:
-    """Units of the points that an example extracts, by their names."""
-    points: Any = cast("dict[str, Any]", example).get("points") if isinstance(example, dict) else None
-    units: dict[str, str] = {}
-    for name, point in cast("dict[str, Any]", points).items() if isinstance(points, dict) else ():
-        unit = cast("dict[str, Any]", point).get("unitId") if isinstance(point, dict) else None
-        if isinstance(unit, str):
-            units[name] = unit
-    return units
+def _stated(example: Any) -> tuple[Any, list[Point]]:
+    """What the codec answers in an example, and the points that its vendor states of it."""
+    if not isinstance(example, dict):
+        return None, []
+    said = cast("dict[str, Any]", example)
+    answered = said.get("output") if "input" in said else said.get("data")
+    return expected_decoded(answered)["data"], read_points(said.get("points"))
 
 
 def _vendor_name(catalogue: Catalogue, folder: str) -> str:

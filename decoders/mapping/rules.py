@@ -6,7 +6,8 @@ A profile's mapping is a list of rules, as JSON:
      "scale": 0.1, "offset": 0, "values": {"open": 1, "closed": 0}, "time": {"path": "timestamp"}}
 
 `unit` is the vendor's; `scale` and `offset` come before it is converted. All but path and quantity
-may be left out.
+may be left out. A rule with `to_confirm` was proposed and is not sure (decoders.mapping.doubts): what it reads is
+shown, and is no measurement until a person has confirmed it, which `confirmed` remembers.
 """
 
 import math
@@ -18,6 +19,7 @@ from typing import Any, cast
 
 from core.model.quantities import QUANTITIES, Kind, Quantity
 from decoders.canonical import Decoded, Reading
+from decoders.mapping.doubts import Doubt
 from decoders.mapping.paths import Found, InvalidPath, Steps, find, parse_path, path_text, scalar_text
 from decoders.mapping.times import InvalidTimeRule, TimeRule
 from decoders.mapping.units import Conversion, conversion
@@ -27,7 +29,9 @@ LONGEST_CHANNEL = 60
 MOST_VALUES = 64
 MOST_WARNINGS = 20
 SHOWN = 60  # characters of a value in a warning.
-_KEYS = frozenset({"path", "quantity", "channel", "unit", "scale", "offset", "values", "time"})
+_KEYS = frozenset(
+    {"path", "quantity", "channel", "unit", "scale", "offset", "values", "time", "to_confirm", "confirmed"}
+)
 
 
 class InvalidMapping(ValueError):
@@ -46,6 +50,8 @@ class Rule:
     offset: float = 0.0
     values: AnyMapping[str, float] = field(default_factory=dict[str, float])
     time: TimeRule = field(default_factory=TimeRule)
+    to_confirm: Doubt | None = None
+    confirmed: bool = False
 
     @cached_property
     def conversion(self) -> Conversion:
@@ -87,6 +93,8 @@ class Rule:
             _number(said.get("offset", 0), "offset"),
             _values(said.get("values", {})),
             TimeRule.parse(said.get("time", {})),
+            _doubt(said.get("to_confirm")),
+            said.get("confirmed", False) is True,
         )
         if not parsed.conversion.scale:
             raise InvalidMapping("« scale » ne peut pas être 0")
@@ -100,7 +108,9 @@ class Rule:
         if self.values:
             rule["values"] = dict(self.values)
         time = self.time.as_json()
-        return rule | ({"time": time} if time else {})
+        rule |= {"time": time} if time else {}
+        rule |= {} if self.to_confirm is None else {"to_confirm": self.to_confirm.value}
+        return rule | ({"confirmed": True} if self.confirmed else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +149,7 @@ def apply(mapping: Mapping, data: Any, time_us: int) -> Decoded:
     """
     decoded = Decoded(data=cast("dict[str, Any]", data) if isinstance(data, dict) else {"data": data})
     known: dict[tuple[int, str, str], float] = {}
-    for rule in mapping.rules:
+    for rule in sorted(mapping.rules, key=lambda rule: rule.to_confirm is not None):
         matched = False
         for found in find(rule.steps, data):
             if found.value is None:
@@ -147,6 +157,8 @@ def apply(mapping: Mapping, data: Any, time_us: int) -> Decoded:
             matched = True
             value = _read(rule, found)
             instant = None if value is None else rule.time.instant(found, data, time_us)
+            if rule.to_confirm is not None and (value is None or instant is None):
+                continue
             if value is None or instant is None:
                 what = "n'est pas une valeur" if value is None else "n'a pas de date lisible"
                 decoded.warnings.append(f"« {path_text(rule.steps)} » : {_shown(found.value)} {what}")
@@ -154,12 +166,13 @@ def apply(mapping: Mapping, data: Any, time_us: int) -> Decoded:
             key = (instant, rule.channel, rule.quantity)
             if key not in known:
                 known[key] = value
-                decoded.readings.append(Reading(instant, rule.channel, rule.quantity, value))
-            elif not math.isclose(known[key], value, rel_tol=1e-9):
+                readings = decoded.readings if rule.to_confirm is None else decoded.to_confirm
+                readings.append(Reading(instant, rule.channel, rule.quantity, value))
+            elif rule.to_confirm is None and not math.isclose(known[key], value, rel_tol=1e-9):
                 decoded.warnings.append(
                     f"« {path_text(rule.steps)} » : {value:g} au même instant que {known[key]:g}, qui est gardé"
                 )
-        if not matched:
+        if not matched and rule.to_confirm is None:
             decoded.unmatched.append(path_text(rule.steps))
     decoded.unmatched = list(dict.fromkeys(decoded.unmatched))
     decoded.warnings = list(dict.fromkeys(decoded.warnings))
@@ -229,6 +242,15 @@ def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or _finite(value) is None:
         raise InvalidMapping(f"« {name} » doit être un nombre, pas {_shown(value)}")
     return float(value)
+
+
+def _doubt(code: Any) -> Doubt | None:
+    if code is None:
+        return None
+    try:
+        return Doubt(code)
+    except ValueError:
+        raise InvalidMapping(f"« to_confirm » : attendu l'un de {', '.join(Doubt)}") from None
 
 
 def _values(values: Any) -> dict[str, float]:

@@ -25,14 +25,16 @@ class TimeRule:
 
     `steps` lead to a date, beside the value in the innermost element of an array, or from the top of the answer
     when `from_top`. `step_s` spreads the elements of an array over time: the first (`newest_first`) or the last is
-    at the date, or at the uplink's time. `round_s` puts instants that were counted back from reception on a grid,
-    so that the same measurement in the next frame has the same instant.
+    at the date, or at the uplink's time. Where the answer says the step, `step_path` leads to it from the top,
+    and one of what it counts is `step_s`. `round_s` puts instants that were counted back from reception on a
+    grid, so that the same measurement in the next frame has the same instant.
     """
 
     steps: Steps = ()
     from_top: bool = False
     format: str = "auto"
     step_s: float = 0.0
+    step_path: Steps = ()
     order: str = "newest_first"
     round_s: float = 0.0
 
@@ -42,7 +44,7 @@ class TimeRule:
         if not isinstance(rule, dict):
             raise InvalidTimeRule("« time » doit être un objet")
         said = cast("dict[str, Any]", rule)
-        unknown = sorted(set(said) - {"path", "format", "step_s", "order", "round_s"})
+        unknown = sorted(set(said) - {"path", "format", "step_s", "step_path", "order", "round_s"})
         if unknown:
             raise InvalidTimeRule(f"« time » : {', '.join(unknown)} inconnu")
         path = said.get("path", "")
@@ -50,6 +52,11 @@ class TimeRule:
             raise InvalidTimeRule("« time.path » doit être un chemin")
         from_top = path.startswith("$.")
         path = path.removeprefix("$.")
+        step_path = said.get("step_path", "")
+        if not isinstance(step_path, str) or (step_path and not said.get("step_s")):
+            raise InvalidTimeRule(
+                "« time.step_path » doit être un chemin, et « time.step_s » dire ce que vaut son unité"
+            )
         if said.get("format", "auto") not in FORMATS:
             raise InvalidTimeRule(f"« time.format » : attendu {', '.join(FORMATS)}")
         if said.get("order", "newest_first") not in ORDERS:
@@ -59,6 +66,7 @@ class TimeRule:
             from_top=from_top,
             format=said.get("format", "auto"),
             step_s=_seconds(said, "step_s"),
+            step_path=parse_path(step_path.removeprefix("$.")) if step_path else (),
             order=said.get("order", "newest_first"),
             round_s=_seconds(said, "round_s"),
         )
@@ -72,6 +80,8 @@ class TimeRule:
             rule["format"] = self.format
         if self.step_s:
             rule |= {"step_s": self.step_s, "order": self.order}
+        if self.step_path:
+            rule["step_path"] = "$." + path_text(self.step_path)
         if self.round_s:
             rule["round_s"] = self.round_s
         return rule
@@ -88,11 +98,25 @@ class TimeRule:
             instant = read
         if self.step_s:
             back = found.place if self.order == "newest_first" else max(found.places - 1, 0) - found.place
-            instant -= round(back * self.step_s * US)
+            step_s = self._step(data)
+            if step_s is None:
+                return instant if not back else None
+            instant -= round(back * step_s * US)
         if self.round_s:
             grid = round(self.round_s * US)
             instant = (instant + grid // 2) // grid * grid
         return instant
+
+    def _step(self, data: Any) -> float | None:
+        """Seconds between two elements; None when the answer does not say a length of time."""
+        if not self.step_path:
+            return self.step_s
+        said = next(find(self.step_path, data), None)
+        try:
+            step_s = float(said.value) * self.step_s if said is not None else 0.0
+        except (TypeError, ValueError, OverflowError):
+            return None
+        return step_s if 0 < step_s <= LONGEST_STEP_S else None
 
 
 def _seconds(rule: dict[str, Any], name: str) -> float:

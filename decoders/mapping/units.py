@@ -38,7 +38,14 @@ _SPACE = re.compile(r"\s+")
 def conversion(vendor_unit: str, unit: str) -> Conversion | None:
     """From a vendor's unit to one of the catalogue; None when nobody knows how."""
     written = _SPACE.sub("", vendor_unit)
+    if written != unit:
+        written = written.removeprefix("[").removesuffix("]")
     if not written or written.lower() == unit.lower():
         return IDENTITY
     known = CONVERSIONS.get(unit, {})
     return known.get(written) or known.get(written.lower())
+
+
+def is_known(vendor_unit: str, unit: str) -> bool:
+    """Whether a value in the vendor's unit can be said in this one."""
+    return conversion(vendor_unit, unit) is not None

@@ -12,40 +12,59 @@ from decoders.tables import read_table
 class Term(NamedTuple):
     """Words that, together in a field's name, mean a quantity; None: something that is not in the catalogue.
 
-    `units` are the vendor's units worth trying, the likeliest first; "" is the catalogue's own.
+    `units` are those that the name alone implies; with none, a number is worth nothing until a unit is stated.
     """
 
     words: frozenset[str]
     quantity: str | None
-    units: tuple[str, ...] = ("",)
+    units: tuple[str, ...] = ()
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
 
 
 _WORDS = read_table("mapping/vocabulary.toml")
-# The one with the most words wins, then the first.
-TERMS = tuple(
-    Term(frozenset(words.split()), quantity or None, tuple(units) or ("",))
-    for words, quantity, *units in _WORDS["terms"]
-)
+# The one with the most words wins, then the one whose word is last in the name, then the first.
+TERMS = tuple(Term(_set(words), quantity or None, tuple(units)) for words, quantity, *units in _WORDS["terms"])
+MEANT = frozenset(word for term in TERMS for word in term.words)
 # One word for each thing.
 SYNONYMS: dict[str, str] = _WORDS["synonyms"]
-# A field with one of these words is about the device or its settings, not about what it measures.
-ABOUT_THE_DEVICE = frozenset[str](_WORDS["about_the_device"].split())
+# A name as a whole: its words.
+WHOLE_NAMES: dict[str, str] = _WORDS["whole_names"]
 # Words that say in which unit, where they are not the whole name.
 UNIT_WORDS: dict[str, str] = _WORDS["unit_words"]
-# Words that distinguish nothing.
-EMPTY_WORDS = frozenset[str](_WORDS["empty_words"].split())
-# Texts of a boolean, in pairs of sides that belong together: (what they say for 1, what they say for 0).
-OPPOSITES: list[tuple[list[str], list[str]]] = _WORDS["opposites"]
+# Words with which a field is no measurement at all, those that make a number a code, those of a period's extremes.
+NEVER_MEASURED = _set(_WORDS["vetoes"]["always"])
+CODED = _set(_WORDS["vetoes"]["of_numbers"])
+EXTREMES = _set(_WORDS["vetoes"]["extremes"])
+# Words that distinguish nothing; those that may stand beside a meaning; those that may beside a count.
+EMPTY_WORDS = _set(_WORDS["words"]["empty"])
+BESIDE = _set(_WORDS["words"]["beside"]) | EMPTY_WORDS
+BESIDE_COUNTS = _set(_WORDS["words"]["of_counters"])
+# Quantity -> least and most that are usual of it.
+USUAL: dict[str, tuple[float, float]] = {name: (low, high) for name, (low, high) in _WORDS["usual"].items()}
+# Texts of a boolean, in pairs of sides that belong together: what they say for 1, what for 0, of which quantities.
+OPPOSITES: list[tuple[list[str], list[str], frozenset[str]]] = [
+    (ones, zeros, _set(quantities)) for ones, zeros, quantities in _WORDS["opposites"]
+]
+# (unit, the one quantity that has it).
+OF_UNITS: list[tuple[str, str]] = [(unit, quantity) for unit, quantity in _WORDS["of_units"]]
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-zµ]+|[A-Z]+|\d+")
 # Chemical and metrological names that the splitting takes apart.
-_CUT = (("co2", 2), ("o3", 1), ("m3", 1), ("hpa", 1), ("kpa", 1))
+_CUT = (
+    *(("co2", 2), ("o3", 1), ("nh3", 2), ("no2", 2), ("so2", 2), ("ch4", 2)),
+    *(("m3", 1), ("hpa", 1), ("kpa", 1)),
+)
 _SMALL_AND_LARGE = [(prefix, unit) for prefix in ("m", "k", "d") for unit in ("v", "a", "w", "wh", "va", "b")]
 _JOINED: dict[tuple[str, ...], str] = {
     ("pm", "2", "5"): "pm25",
     ("pm", "1", "0"): "pm1",
     ("pm", "4", "0"): "pm4",
     ("k", "v", "a"): "kva",
+    ("h", "2", "s"): "h2s",
+    ("d", "bspl"): "dbspl",
     **{("pm", size): f"pm{size}" for size in ("1", "25", "4", "10")},
     **{(name[:cut], name[cut:]): name for name, cut in _CUT},
     **{both: "".join(both) for both in _SMALL_AND_LARGE},
@@ -54,8 +73,9 @@ _JOINED: dict[tuple[str, ...], str] = {
 
 def words_of(name: str) -> list[str]:
     """The words of a field's name, in lower case, one word for each thing: `TempC_SHT` -> temperature, c, sht."""
-    if name.lower() in SYNONYMS:
-        return SYNONYMS[name.lower()].split()
+    whole = WHOLE_NAMES.get(name.lower()) or SYNONYMS.get(name.lower())
+    if whole is not None:
+        return whole.split()
     parts: list[str] = [part.lower() for part in _WORD.findall(name)]
     words: list[str] = []
     at = 0

@@ -14,7 +14,7 @@ from core.runtime.bus import connect_bus
 from core.runtime.health import serve_http
 from core.runtime.postgres import Pool
 from ingest.workers import open_workers
-from registry.codecs import quarantine_version
+from registry.codecs import publish_version, quarantine_version
 from registry.keys import KeyWrap
 from registry.tenants import create_api_key, create_tenant
 from tests.cli.terminal import Terminal
@@ -140,3 +140,37 @@ async def test_trial_that_reads_a_frame_and_measures_nothing_is_no_success_and_n
     answer = json.loads(as_json.stdout)
     assert (answer["read"], answer["without_values"]) == (1, 1)
     assert answer["frames"][0]["unmatched_rules"] == ["[measurementId=4102].value"]
+
+
+async def test_what_is_to_be_confirmed_is_listed_and_confirmed_from_the_terminal(api: Api, pool: Pool) -> None:
+    waiting = {"path": "distance", "quantity": "distance", "channel": "", "to_confirm": "unit_not_stated"}
+    codec = await pool.fetchval(
+        "INSERT INTO codec (tenant_id, name) SELECT tenant_id, 'acme.d' FROM device_profile WHERE id = $1 "
+        "RETURNING id",
+        api.profile_id,
+    )
+    async with pool.acquire() as connection, connection.transaction():
+        version, _ = await publish_version(
+            connection, codec, language="javascript", source=SCRIPT, form=None, author="essai"
+        )
+    await pool.execute(
+        "UPDATE device_profile SET codec = 'acme.d', codec_version_id = $2, mapping = $3 WHERE id = $1",
+        api.profile_id,
+        version,
+        [waiting],
+    )
+
+    listed = await api.codec("proposals")
+    shown = await api.codec("confirm", str(api.profile_id))
+    confirmed = await api.codec("confirm", str(api.profile_id), "distance", "--unit", "cm")
+    nothing_left = await api.codec("proposals")
+    unknown = await api.codec("confirm", str(api.profile_id), "inconnu")
+
+    assert "à confirmer  distance = distance : l'unité n'est pas dite" in listed.stdout
+    assert "à confirmer  distance" in shown.stdout
+    assert "rien à revoir" in confirmed.stdout
+    assert f"redecode --profile {api.profile_id}" in confirmed.stdout
+    assert "Aucune correspondance n'est à revoir." in nothing_left.stdout
+    assert (unknown.returncode, "aucune règle" in unknown.stderr) == (2, True)
+    (rule,) = await pool.fetchval("SELECT mapping FROM device_profile WHERE id = $1", api.profile_id)
+    assert rule == {"path": "distance", "quantity": "distance", "channel": "", "unit": "cm", "confirmed": True}

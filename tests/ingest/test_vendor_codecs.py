@@ -157,6 +157,42 @@ async def test_values_named_by_number_are_measured_and_the_uplink_names_the_rule
     assert without_mapping["reason"].endswith("le profil n'a pas de correspondance")
 
 
+async def test_a_rule_to_confirm_is_decoded_and_shown_and_measures_nothing_and_alerts_nobody(
+    planted: Planted, codecs: Codecs, ingesting, send: Send, until_drained, make_uplink
+) -> None:
+    source = "function decodeUplink(input) { return { data: { temperature: 21.5, battery: input.bytes[0] } }; }"
+    battery = {"path": "battery", "quantity": "battery_level", "channel": "", "to_confirm": "may_be_a_code"}
+    device_id = await planted.device(
+        await codecs.profile(await codecs.version(source, name="acme.t"), [*TEMPERATURE, battery])
+    )
+    async with ingesting():
+        await send(make_uplink(device_id, 1, bytes([3])))
+        await until_drained()
+
+    (stored,) = await codecs.stored(device_id)
+    assert await codecs.values(device_id) == [("temperature", 21.5)]
+    (shown,) = stored["decoded"].pop("to_confirm")
+    assert (shown["quantity"], shown["value"], shown["unit"]) == ("battery_level", 3, "%")
+    assert stored["decoded"] == {"temperature": 21.5, "battery": 3}
+    assert not await planted.pool.fetchval("SELECT count(*) FROM datastream WHERE quantity = 'battery_level'")
+
+
+async def test_a_frame_of_which_everything_is_to_be_confirmed_has_that_for_a_reason(
+    planted: Planted, codecs: Codecs, ingesting, send: Send, until_drained, make_uplink
+) -> None:
+    waiting = [TEMPERATURE[0] | {"to_confirm": "value_implausible"}]
+    device_id = await planted.device(
+        await codecs.profile(await codecs.version(THERMOMETER, name="acme.t"), waiting)
+    )
+    async with ingesting():
+        await send(make_uplink(device_id, 1, bytes([180])))
+        await until_drained()
+
+    (stored,) = await codecs.stored(device_id)
+    assert await codecs.values(device_id) == []
+    assert stored["reason"].endswith("aucune mesure : ce que la correspondance y lit est à confirmer")
+
+
 async def test_a_frame_that_the_script_rejects_or_fails_on_is_kept_with_its_reason_and_its_neighbours_go_on(
     planted: Planted, codecs: Codecs, ingesting, send: Send, until_drained, make_uplink
 ) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from decoders.mapping.paths import EACH, InvalidPath, Where, find, parse_path, path_text
 
 names = st.text(min_size=1, max_size=12)
-selectors = st.text(st.characters(exclude_characters="[]=."), min_size=1, max_size=8).filter(lambda t: t != "*")
+selectors = st.text(st.characters(exclude_characters='[]=."'), min_size=1, max_size=8).filter(lambda t: t != "*")
 steps = st.lists(
     st.one_of(names, st.integers(0, 99_999), st.just(EACH), st.builds(Where, selectors, selectors)),
     min_size=1,

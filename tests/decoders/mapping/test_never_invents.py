@@ -1,0 +1,234 @@
+"""A proposed mapping never invents: what it is not sure of is to be confirmed, and measures nothing until then."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.codec_propose import propose_lines
+from decoders.mapping import apply, propose
+from decoders.mapping.doubts import FRENCH, Doubt
+
+T = 1_760_000_000_000_000
+MINUTE = 60_000_000
+STATED = Path(__file__).parents[2] / "vectors" / "mapping.jsonl"
+# Where a proposal contradicts the vendor's statement, and what is wrong with the statement.
+ERRORS_OF_VENDORS = {
+    # The sensor measures 30 to 4,500 mm: 2,116 cm is farther than it sees.
+    ("milesight-iot/em310-udl", "distance"): "cm",
+    # 1,560 V of a battery are 1,560 mV.
+    ("thermokon/generic", "VBAT"): "V",
+}
+
+
+def live(sample: Any, units: dict[str, str] | None = None) -> dict[str, tuple[str, str]]:
+    return {
+        rule["path"]: (rule["quantity"], rule.get("unit", ""))
+        for rule in propose([sample], units).as_json()
+        if "to_confirm" not in rule
+    }
+
+
+def doubts(sample: Any, units: dict[str, str] | None = None) -> dict[str, Doubt]:
+    return {
+        rule["path"]: Doubt(rule["to_confirm"])
+        for rule in propose([sample], units).as_json()
+        if "to_confirm" in rule
+    }
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        {"Bat_status": 3},
+        {"batteryStatus": 100},
+        {"battery_state": 2},
+        {"txPowerIndex": 2, "tx_power": 14, "TXPower": 16},
+        {"currentAckTokenValue": 7},
+        {"Current_Valve_Position": 71},
+        {"activityReportingWindow": 300},
+        {"loraPowerConsumption": 1234},
+        {"distance_alarming": 1, "distance_alarm": True},
+        {"temperatureOutOfRange": False, "leak_alarm": True},
+        {"highCounter": 3, "lowCounter": 4},
+        {"primaryCurrentTransformerRatio": 150, "voltageTransformerRatio": 230},
+        {"temperature_threshold": {"min": 10, "max": 30}, "co2_limit": 1000, "currentRating": 16},
+        {"total_current": 100},
+        {"east_wind_speed": 3.2, "north_wind_speed": -1.0},
+        {"temperature_min": 10, "temperature_max": 30},
+        {"battery": 3},
+        {"battery_level": 3.6},
+        {"battery": 0.93},
+        {"distance": 85},
+        {"volume": 103.4, "energy": 12.5, "flow": 3, "current": 2, "acceleration": 1.1},
+        {"power": 22.4},
+        {"power": 3},
+        {"humidity": 0.55},
+        {"temperature": 5000},
+        {"temperature": 301},
+        {"pressure": 438745.1},
+        {"wind_direction": 3},
+        {"light_level": 1},
+        {"tvoc": 2.27, "hcho": 0.1},
+        {"dew_point_temperature": 12.5, "color_temperature": 40},
+        {"comfortTemperature": 19, "temperature_offset": 0.5},
+        {"door": True, "valve": False, "relay": "open"},
+        {"motion": 1, "leak": 0, "tamper": 1},
+        {"voltage": 3.6, "supply_voltage": {"value": 3000, "unit": "mV"}},
+        {"phaseAngleL1": 120.5, "heading": {"value": 86, "unit": "°"}, "brightness": 1},
+        {"packetCounter": 12, "payloadCounter": 3, "counter": 5},
+    ],
+    ids=lambda sample: next(iter(sample)),
+)
+def test_a_name_that_misleads_or_leaves_its_unit_open_measures_nothing(sample: dict[str, Any]) -> None:
+    assert live(sample) == {}
+    assert apply(propose([sample]), sample, T).readings == []
+
+
+def test_what_is_to_be_confirmed_is_decoded_beside_the_readings_and_says_why() -> None:
+    sample = {"temperature": 21.5, "distance": 85}
+
+    decoded = apply(propose([sample]), sample, T)
+
+    assert [(one.quantity, one.value) for one in decoded.readings] == [("temperature", 21.5)]
+    assert [(one.quantity, one.value) for one in decoded.to_confirm] == [("distance", 85)]
+    assert FRENCH[doubts(sample)["distance"]] == "une valeur d'exemple est invraisemblable"
+    assert set(FRENCH) == set(Doubt)
+
+
+def test_a_unit_that_contradicts_the_name_vetoes_the_quantity() -> None:
+    assert live({"temperature": {"value": 50, "unit": "%"}}) == {}
+    assert live({"power_consumption": 74}, {"power_consumption": "Wh"}) == {
+        "power_consumption": ("active_energy_import", "Wh")
+    }
+    assert live({"battery_level": {"value": 2.88, "unit": "Volt"}}) == {
+        "battery_level.value": ("battery_voltage", "Volt")
+    }
+    assert live({"power": 22.4}, {"power": "kW"}) == {"power": ("active_power", "kW")}
+    assert live({"total_current": 100}, {"total_current": "Ah"}) == {"total_current": ("electric_charge", "Ah")}
+
+
+def test_the_unit_beside_the_field_goes_before_the_catalogues() -> None:
+    sample = {"power": 22.4, "powerUnit": "kW"}
+
+    assert live(sample, {"power": "W"}) == {"power": ("active_power", "kW")}
+    assert [one.value for one in apply(propose([sample], {"power": "W"}), sample, T).readings] == [22_400]
+
+
+def test_a_name_of_another_multiple_than_the_unit_that_is_said_is_to_be_confirmed() -> None:
+    assert doubts({"power_kw": 22}, {"power_kw": "W"}) == {"power_kw": Doubt.OTHER_UNIT}
+
+
+def test_records_that_name_themselves_and_their_units_in_their_own_words_are_read() -> None:
+    sample = {
+        "readings": [
+            {"_name": "Battery level", "_unit": "Volt", "_value": 2.879},
+            {"_name": "Ambient temperature", "_unit": "°C", "_value": 21.1},
+            {"_name": "Humidity", "_unit": "% rH", "_value": 27.3},
+        ]
+    }
+
+    assert set(live(sample).values()) == {
+        ("battery_voltage", "Volt"),
+        ("temperature", "°C"),
+        ("relative_humidity", "% rH"),
+    }
+
+
+def test_a_series_by_index_is_one_channel_with_instants_a_step_apart() -> None:
+    sample = {
+        "co2": {"unit": "ppm", "value": [210, 215, 225]},
+        "periodBetweenRecord": {"unit": "minutes", "value": 10},
+    }
+
+    readings = apply(propose([sample]), sample, T).readings
+
+    assert [(one.time_us, one.channel, one.value) for one in readings] == [
+        (T - 20 * MINUTE, "", 210),
+        (T - 10 * MINUTE, "", 215),
+        (T, "", 225),
+    ]
+
+
+def test_a_series_has_the_channel_of_the_value_that_it_is_the_history_of() -> None:
+    now = {"co2": {"unit": "ppm", "value": 410}}
+    series = {"co2": {"unit": "ppm", "value": [410, 420]}, "periodBetweenRecord": {"unit": "minutes", "value": 10}}
+
+    mapping = propose([now, series])
+
+    assert [one.channel for one in apply(mapping, now, T).readings] == [""]
+    assert [one.channel for one in apply(mapping, series, T).readings] == ["", ""]
+
+
+def test_a_series_whose_step_nobody_says_is_one_channel_to_be_confirmed() -> None:
+    assert doubts({"co2": {"unit": "ppm", "value": [210, 215, 225]}}) == {"co2.value[*]": Doubt.ORDER}
+
+
+def test_pairs_of_an_instant_and_a_value_are_a_history() -> None:
+    sample = {"temperatures": [["2024-08-02T18:00:00Z", 21.5], ["2024-08-02T18:15:00Z", 21.6]]}
+
+    readings = apply(propose([sample]), sample, T).readings
+
+    assert [one.value for one in readings] == [21.5, 21.6]
+    assert readings[1].time_us - readings[0].time_us == 15 * MINUTE
+
+
+def test_extremes_are_measured_where_an_average_lies_between_them() -> None:
+    named = {"Temp_Min": 20.5, "Temp_Avg": 21.5, "Temp_Max": 22.5}
+    nested = {"temperature": {"min": 20.5, "avg": 21.5, "max": 22.5}}
+    impossible = {"temperature": {"min": 20.5, "avg": 80.5, "max": 22.5}}
+
+    assert set(live(named)) == {"Temp_Min", "Temp_Avg", "Temp_Max"}
+    assert set(live(nested)) == {"temperature.min", "temperature.avg", "temperature.max"}
+    assert set(live(impossible)) == {"temperature.avg"}
+    assert len({one.channel for one in apply(propose([named]), named, T).readings}) == len(named)
+
+
+def test_what_came_since_the_last_frame_is_no_index_where_the_index_is_beside() -> None:
+    sample = {"ch0_pulse_count": {"value": 4}, "ch0_cumulative_pulse_count": {"value": 68_592}}
+
+    assert live(sample) == {"ch0_cumulative_pulse_count.value": ("pulse_count", "")}
+    assert doubts(sample) == {"ch0_pulse_count.value": Doubt.PART}
+
+
+@pytest.fixture(scope="module")
+def stated() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in STATED.read_text("utf-8").splitlines()]
+
+
+def test_frames_are_reproduced_from_their_data_alone_and_each_contradiction_is_the_vendors_error(
+    stated: list[dict[str, Any]],
+) -> None:
+    answers, score = propose_lines(stated, datetime.now(UTC), data_alone=True)
+
+    assert len(answers) == len(stated)
+    assert score["reproduced"] >= 0.70 * score["holdable"]
+    assert score["wrong_live"] < 0.01 * score["proposed_live"]
+    assert {(one["line"], one["path"]): one["stated_unit"] for one in score["wrong"]} == ERRORS_OF_VENDORS
+
+
+def test_frames_are_reproduced_with_the_units_that_their_vendor_states(stated: list[dict[str, Any]]) -> None:
+    score = propose_lines(stated, datetime.now(UTC))[1]
+
+    assert score["reproduced"] >= 0.80 * score["holdable"]
+    assert score["wrong_live"] < 0.01 * score["proposed_live"]
+
+
+def test_from_the_data_alone_what_the_vendor_states_judges_and_proposes_nothing(
+    stated: list[dict[str, Any]],
+) -> None:
+    now = datetime.now(UTC)
+    without = [{name: value for name, value in line.items() if name != "points"} for line in stated]
+
+    assert propose_lines(stated, now, data_alone=True)[0] == propose_lines(without, now)[0]
+
+
+def test_the_unit_that_a_vendor_states_of_a_value_vetoes_what_contradicts_it() -> None:
+    line = {"data": {"power": 74}, "points": {"power": {"unitId": "Wh", "record": 74}}}
+
+    (answer,), score = propose_lines([line], datetime.now(UTC))
+
+    assert [rule for rule in answer["proposed"] if rule["live"]] == []
+    assert score["wrong_live"] == 0
