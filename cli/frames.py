@@ -36,8 +36,9 @@ def frames(
 ) -> None:
     """Ce que les passerelles entendent en ce moment, et ce que le réseau en décide. Ctrl-C arrête. 2 : refusé.
 
-    Un échantillon d'une vingtaine de trames par seconde ; rien n'est gardé, et rien n'est publié quand personne ne
-    regarde. D'un capteur d'une autre collectivité, rien n'est montré qui le nomme.
+    Un échantillon d'une vingtaine de trames par seconde. Rien n'est gardé, et rien
+    n'est publié quand personne ne regarde. D'un capteur d'une autre collectivité,
+    rien n'est montré qui le nomme.
     """
     left_s = exit_after
     with open_api(api_key, url, home) as api:

@@ -91,10 +91,11 @@ class _Asked:
 
     def record_rejection(self, request: TransmitRequest, reply: TransmitReply) -> None:
         """It has not taken the frame, or nobody knows whether it has."""
-        if reply.status in SILENT:
+        # A join-accept is one text whatever its window: a gateway that dropped it in RX1 may still send it in RX2.
+        if reply.status in SILENT and not self._planned.accept:
             self._silent.add(request.gateway_id)
             asked_for = None if reply.index < 0 else request.transmissions[reply.index]
-            if asked_for is not None and not asked_for.immediate and not self._planned.accept:
+            if asked_for is not None and not asked_for.immediate:
                 self._on_air_delay_us = asked_for.delay_us
         fits_at_us = min(filter(None, (self.outcome and self.outcome.fits_at_us, reply.fits_at_us)), default=0)
         self.outcome = TransmitOutcome(reply.status, request.gateway_id, fits_at_us=fits_at_us)
