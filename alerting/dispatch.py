@@ -57,6 +57,14 @@ UPDATE alert_notice SET nobody_since = $3
 WHERE tenant_id = $1 AND team_id IS NOT DISTINCT FROM $2::int AND held_until <= $3 AND digested_at IS NULL
   AND nobody_since IS NULL
 """
+# Given up for every recipient, as when its only address was suspended: it has reached nobody.
+MARK_UNREACHED = """
+UPDATE alert_notice n SET nobody_since = $1
+WHERE n.nobody_since IS NULL
+  AND n.id IN (SELECT notice_id FROM alert_notice_recipient
+               WHERE state = 'abandoned' AND message_id = notice_id AND changed_at > now() - interval '1 day')
+  AND NOT EXISTS (SELECT FROM alert_notice_recipient o WHERE o.notice_id = n.id AND o.state <> 'abandoned')
+"""
 # Alerts with notifications that reached nobody, while some address of theirs may be in service again. In no order:
 # what stays unreached, be it long, keeps no other waiting.
 UNREACHED = """
@@ -66,7 +74,11 @@ WHERE a.id IN (
     SELECT n.alert_id FROM alert_notice n
     WHERE n.nobody_since IS NOT NULL AND n.held_until IS NULL AND EXISTS (
         SELECT FROM webhook_endpoint e
-        WHERE e.tenant_id = n.tenant_id AND e.state = 'enabled' AND (
+        WHERE e.tenant_id = n.tenant_id AND e.state = 'enabled'
+          -- An address that did not take it is back when it was resumed or has taken another message since.
+          AND NOT EXISTS (SELECT FROM alert_notice_recipient r
+                          WHERE r.notice_id = n.id AND r.endpoint_id = e.id AND r.state = 'abandoned'
+                          AND r.changed_at > coalesce(e.recovered_at, '-infinity')) AND (
             e.form <> 'email' AND NOT e.for_operator
             OR EXISTS (SELECT FROM contact c WHERE c.webhook_endpoint_id = e.id AND c.team_id = n.team_id)
             OR EXISTS (SELECT FROM alert_notice_recipient r
@@ -154,6 +166,7 @@ async def dispatch(pool: Pool, now: datetime) -> Dispatched:
         digests = 0
         for row in await connection.fetch(DUE_TEAMS, now):
             digests += await _digest(connection, row["tenant_id"], row["team_id"], now)
+        await connection.execute(MARK_UNREACHED, now)
         caught_up = 0
         for row in await connection.fetch(UNREACHED, BATCH):
             caught_up += await _catch_up(connection, row["alert_id"], now, is_known=row["is_ended_by_person"])
@@ -199,7 +212,7 @@ async def _catch_up(connection: Connection, alert_id: int, now: datetime, *, is_
         await connection.execute(HOLD_UNREACHED, alert_id, held_until)
         return False
     message = WebhookMessage(message_id_of(row["id"]), 0, alert_id, row["body"], row["trace_id"], row["sequence"])
-    await enqueue_for(connection, endpoints, row["id"], notification, message)
+    await enqueue_for(connection, endpoints, row["id"], notification, message, is_again=True)
     await connection.execute(REACHED, row["id"], now)
     return True
 

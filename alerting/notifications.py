@@ -82,7 +82,7 @@ SELECT id, 'deleted', entrypoint, priority FROM dropped
 ADD_RECIPIENTS = """
 INSERT INTO alert_notice_recipient (notice_id, endpoint_id, tenant_id, alert_id, sequence, message_id, state)
 SELECT $1, id, $2, $3, $4, $1, 'queued' FROM webhook_endpoint WHERE id = ANY($5::int[]) ORDER BY id FOR KEY SHARE
-ON CONFLICT DO NOTHING
+ON CONFLICT (notice_id, endpoint_id) DO UPDATE SET state = 'queued', changed_at = now()
 """
 # What had reached nobody goes with what does, as its story.
 JOIN_PENDING = """
@@ -229,10 +229,15 @@ async def enqueue_for(
     notification_id: UUID,
     notification: Notification,
     message: WebhookMessage,
+    *,
+    is_again: bool = False,
 ) -> None:
-    """One message for each of these endpoints, all of one id, in place of what they did not get of this alert."""
+    """One message for each of these endpoints, all of one id, in place of what they did not get of this alert.
+
+    `is_again`: it was given up before.
+    """
     alert_id = notification.alert_id
-    if message.sequence > 1:
+    if message.sequence > 1 or is_again:
         await connection.execute(REPLACE_OLDER, alert_id, endpoint_ids)
         await connection.execute(JOIN_PENDING, alert_id, endpoint_ids, notification_id)
     await connection.execute(

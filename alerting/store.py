@@ -68,7 +68,8 @@ LIST_ENDPOINTS = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint ORDER BY id"
 READ_ENDPOINT = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint WHERE id = $1"
 SET_ENABLED = f"""
 UPDATE webhook_endpoint SET state = CASE WHEN $2 THEN 'enabled' ELSE 'disabled' END,
-       disabled_reason = CASE WHEN $2 THEN NULL ELSE 'suspendue à la demande' END, gone_at = NULL
+       disabled_reason = CASE WHEN $2 THEN NULL ELSE 'suspendue à la demande' END, gone_at = NULL,
+       recovered_at = CASE WHEN $2 THEN now() ELSE recovered_at END
 WHERE id = $1
 RETURNING {ENDPOINT_COLUMNS}
 """

@@ -6,7 +6,7 @@ ALTER TABLE alert_notice
     ADD COLUMN phase text NOT NULL GENERATED ALWAYS AS (CASE event
         WHEN 'alert.opened' THEN 'opening' WHEN 'alert.reopened' THEN 'opening' WHEN 'alert.raised' THEN 'rise'
         WHEN 'alert.escalated' THEN 'escalation' WHEN 'alert.resolved' THEN 'end' ELSE 'summary' END) STORED,
-    ADD COLUMN nobody_since timestamptz,         -- No address was in service: it is sent when one is.
+    ADD COLUMN nobody_since timestamptz,         -- No address was in service, or none took it: it is sent when one is.
     ADD COLUMN operator_warned_at timestamptz;   -- When the operator was notified of that.
 UPDATE alert_notice n SET sequence = numbered.sequence
 FROM (SELECT id, row_number() OVER (PARTITION BY alert_id ORDER BY number) AS sequence FROM alert_notice) AS numbered
@@ -30,13 +30,15 @@ CREATE TABLE alert_notice_recipient (
 );
 CREATE INDEX alert_notice_recipient_of_alert ON alert_notice_recipient (alert_id, endpoint_id, sequence);
 CREATE INDEX alert_notice_recipient_of_message ON alert_notice_recipient (endpoint_id, message_id);
+CREATE INDEX alert_notice_recipient_abandoned ON alert_notice_recipient (changed_at)
+    WHERE state = 'abandoned' AND message_id = notice_id;
 CALL scope_to_tenant('alert_notice_recipient');
 GRANT SELECT ON alert_notice_recipient TO territoire_api;
 
 ALTER TABLE webhook_endpoint
     ADD COLUMN for_operator boolean NOT NULL DEFAULT false,  -- Of the network's operator: warnings, and no alerts.
     ADD COLUMN gone_at timestamptz,       -- When it first answered 410 since it last answered otherwise.
-    ADD COLUMN recovered_at timestamptz;  -- Its first success after a failure: what waited then waits no longer.
+    ADD COLUMN recovered_at timestamptz;  -- First success after a failure, or resumed: what waited then waits no more.
 GRANT SELECT (for_operator, gone_at) ON webhook_endpoint TO territoire_api;
 
 ALTER TABLE alert

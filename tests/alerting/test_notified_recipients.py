@@ -16,10 +16,11 @@ from alerting.dispatch import dispatch
 from core.runtime.postgres import Pool
 from tests.alerting.alert_scenario import AlertScenario, on
 from tests.alerting.conftest import LOOPBACK, Receiver, receiving
-from tests.alerting.sending import KEYS, emptied, until, working
+from tests.alerting.sending import KEYS, emptied, send, until, working
 from tests.alerting.watching import Watch, watch
 
 NOW = on(16, 10)
+TEST = b'{"type":"webhook.test","data":{}}'
 
 
 class Scene:
@@ -201,6 +202,50 @@ async def test_what_is_over_before_an_address_is_back_is_notified_as_over_with_i
 
     assert received(receiver) == [("resolved", "warning")]
     assert [one["type"] for one in receiver.requests[0]["body"]["data"]["story"]] == ["alert.opened"]
+
+
+async def test_what_waits_for_the_only_address_when_it_is_suspended_is_sent_once_it_is_back(
+    scene: Scene, receiver: Receiver
+) -> None:
+    address = await scene.address(receiver)
+    await scene.fill(80, 80)
+    await scene.switch(address, enabled=False)
+    await dispatch(scene.pool, scene.watching.now)
+    meanwhile = (await scene.alert()).told
+    again = await dispatch(scene.pool, scene.watching.now)
+    await scene.switch(address, enabled=True)
+    await scene.deliver()
+    await scene.deliver()
+
+    assert (meanwhile, again.caught_up) == (False, 0)
+    assert received(receiver) == [("opened", "warning")]
+    assert (await scene.alert()).told
+
+
+async def test_what_no_address_took_in_its_whole_schedule_is_sent_once_one_takes_another_message(
+    scene: Scene, receiver: Receiver
+) -> None:
+    await scene.address(receiver)
+    receiver.statuses = [503]
+    await scene.fill(80, 80)
+    async with working(scene.pool, scene.url, ()):
+        await until(lambda: scene.pool.fetchval("SELECT count(*) = 1 FROM jobs.pgqueuer WHERE status = 'failed'"))
+    turns = [await dispatch(scene.pool, scene.watching.now) for _ in range(3)]
+    meanwhile = (await scene.alert()).told
+    receiver.statuses = [204]
+    await send(scene.pool, await scene.pool.fetchval("SELECT id FROM webhook_endpoint"), body=TEST)
+    async with working(scene.pool, scene.url, ()):
+        await receiver.until(2)
+        await until(lambda: scene.pool.fetchval("SELECT count(*) = 0 FROM jobs.pgqueuer WHERE status <> 'failed'"))
+    await scene.deliver()
+
+    assert (meanwhile, [turn.caught_up for turn in turns]) == (False, [0, 0, 0])
+    assert [request["body"]["type"] for request in receiver.requests] == [
+        "alert.opened",
+        "webhook.test",
+        "alert.opened",
+    ]
+    assert (await scene.alert()).told
 
 
 async def test_the_end_goes_to_those_who_got_the_opening_and_to_nobody_else(

@@ -170,6 +170,31 @@ async def test_a_shard_that_nobody_owns(pool: Pool, database_url: str) -> None:
     assert "part 2" in found.what
 
 
+@pytest.mark.parametrize(
+    ("severity", "expected"), [("warning", Severity.WARNING), ("critical", Severity.CRITICAL)]
+)
+async def test_alerts_that_notified_nobody(
+    pool: Pool, database_url: str, severity: str, expected: Severity
+) -> None:
+    await register(pool, last_seen_ago=timedelta())
+    await pool.execute(
+        "WITH r AS (INSERT INTO alert_rule (tenant_id, name, kind, severity, message) "
+        "SELECT id, 'r', 'silence', 'warning', 'm' FROM tenant RETURNING id, tenant_id), "
+        "a AS (INSERT INTO alert (tenant_id, rule_id, severity, message, condition, opened_at) "
+        "SELECT tenant_id, id, 'warning', 'm', 'firing', now() FROM r RETURNING id, tenant_id) "
+        "INSERT INTO alert_notice (id, tenant_id, alert_id, event, severity, cadence, at, message, body, "
+        "nobody_since) SELECT gen_random_uuid(), tenant_id, id, 'alert.opened', $1::text::alert_severity, 'now', "
+        "now(), 'm', '', now() FROM a",
+        severity,
+    )
+
+    found = about(await examine_database(Place(database_url=database_url)), "alertes")
+
+    assert found.severity is expected
+    assert "1 alerte n'a prévenu personne" in found.what
+    assert "Metz" in found.what
+
+
 async def test_a_bus_that_is_away_or_was_never_migrated(nats_url: str, free_port: int) -> None:
     away = await examine_bus(Place(nats_url=f"nats://127.0.0.1:{free_port}"))
     bare = await examine_bus(Place(nats_url=nats_url))

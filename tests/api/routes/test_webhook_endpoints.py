@@ -73,3 +73,18 @@ async def test_of_a_chat_only_the_host_is_shown(client, pool: Pool, form: str) -
     assert await pool.fetchval("SELECT url FROM webhook_endpoint") == url
     assert "hooks/secret" not in audited
     assert "mattermost" in audited
+
+
+async def test_an_endpoint_is_made_the_operators_by_the_operator_only(client, client_with) -> None:
+    endpoint = (await client.post(PATH, json={"url": "https://si.example.fr/t"})).json()
+    path = f"{PATH}/{endpoint['id']}/operator"
+
+    async with client_with("read", "manage") as manager:
+        refused = await manager.put(path, json={"for_operator": True})
+    made = await client.put(path, json={"for_operator": True})
+    given_back = await client.put(path, json={"for_operator": False})
+
+    assert refused.status_code == 403
+    assert (endpoint["for_operator"], made.json()["for_operator"]) == (False, True)
+    assert given_back.json()["for_operator"] is False
+    assert (await client.put(f"{PATH}/999999/operator", json={"for_operator": True})).status_code == 404
