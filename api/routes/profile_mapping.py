@@ -1,5 +1,6 @@
 """Mappings that people revise: what is to be confirmed, and where today's proposal says otherwise."""
 
+import asyncio
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter
@@ -11,6 +12,7 @@ from api.fields import Answer, Body, Id, Json, answer_of, example
 from api.pages import Page, Paged, page_of
 from api.routes.device_profiles import PROFILES
 from api.routes.profile_decoding import DecodingAnswer, name_of, point
+from core.model.entities import DeviceProfile
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
 from core.runtime.postgres import Connection
 from decoders.catalogues.model import DECODE_UPLINK
@@ -24,6 +26,7 @@ from registry.profiles import Decoding, list_profiles
 
 router = APIRouter(prefix="/v1", tags=["Profils d'appareils"], responses=PROBLEM_RESPONSES)
 
+MOST_SAMPLES = 50  # Of a version: more say little more, and each takes its time.
 PathOfRule = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)]
 
 
@@ -83,7 +86,7 @@ def proposal_of(version: CodecVersion | None) -> Mapping:
     examples = () if version is None or version.language != "javascript" else version.examples
     expected = [_expected(one) for one in examples if one.get("operation") == DECODE_UPLINK]
     samples = [one["data"] for one in expected if one.get("data") is not None and not one.get("errors")]
-    return propose(samples)
+    return propose(samples[:MOST_SAMPLES])
 
 
 def _expected(kept: dict[str, Any]) -> dict[str, Any]:
@@ -137,11 +140,13 @@ async def list_revisions(caller: Reader, page: Paged) -> Page[RevisionAnswer]:
         decodings = {one.id: (await decoding_of_tenant(connection, tenant_id, one))[1] for one in profiles}
         ids = {one.codec_version_id for one in decodings.values() if one.codec_version_id is not None}
         versions = await read_versions(connection, sorted(ids))
-    shown = page_of(
-        profiles,
-        page.limit,
-        lambda one: _revision(one.id, one.name, decodings[one.id], _version(versions, decodings[one.id])),
-    )
+
+    def revision(profile: DeviceProfile) -> RevisionAnswer:
+        decoding = decodings[profile.id]
+        return _revision(profile.id, profile.name, decoding, _version(versions, decoding))
+
+    # Milliseconds for each profile: the others' requests do not wait for all of them.
+    shown = await asyncio.to_thread(page_of, profiles, page.limit, revision)
     kept = [one for one in shown.items if one.to_confirm or one.differences]
     return Page[RevisionAnswer](items=kept, next=shown.next)
 
@@ -161,7 +166,7 @@ async def read_revision(id: Id, caller: Reader) -> RevisionAnswer:
         profile = await PROFILES.get(connection, id)
         _, decoding = await decoding_of_tenant(connection, caller.principal.tenant_id, profile)
         version = await _version_of(connection, decoding)
-    return _revision(id, profile.name, decoding, version)
+    return await asyncio.to_thread(_revision, id, profile.name, decoding, version)
 
 
 @router.post("/device-profiles/{id}/mapping", summary="Confirmer, retirer ou reprendre des règles")
@@ -179,7 +184,7 @@ async def decide(id: Id, body: Decisions, caller: Manager) -> DecodingAnswer:
         try:
             mapping = Mapping.parse(current.mapping)
             if body.adopt:
-                mapping = adopt(mapping, proposal_of(version), body.adopt)
+                mapping = adopt(mapping, await asyncio.to_thread(proposal_of, version), body.adopt)
             mapping = confirm(remove(mapping, body.remove), body.confirm)
         except ValueError as wrong:
             field = "confirm" if isinstance(wrong, InvalidMapping) else "mapping"
