@@ -5,6 +5,7 @@ suspended. Nobody is notified here: the alert is due at once, and the engine's s
 is over when a person says so.
 """
 
+from alerting.suspension_causes import suspension_cause
 from core.runtime.postgres import Connection
 from registry.alert_requests import AddressAlertRequest, CodecAlertRequest, take_alert_requests
 
@@ -72,7 +73,7 @@ async def open_requested_alerts(connection: Connection, most: int = AT_ONCE) -> 
         await connection.execute(ADD_RULES, tenants, "codec_suspended", "codec", "major", SUSPENDED)
         await connection.executemany(
             OPEN_CODEC_ALERT,
-            [(request.tenant_id, SUSPENDED.format(codec=request.codec), request.at) for request in codecs],
+            [(request.tenant_id, _codec_message(request), request.at) for request in codecs],
         )
     return len(requests)
 
@@ -96,6 +97,11 @@ async def _open_address_alerts(connection: Connection, requests: list[AddressAle
             for request in known
         ],
     )
+
+
+def _codec_message(request: CodecAlertRequest) -> str:
+    why = "" if request.reason is None else f" ({suspension_cause(request.reason, request.detail)})"
+    return SUSPENDED.format(codec=request.codec + why)
 
 
 def _address_message(request: AddressAlertRequest, name: str, eui: str) -> str:

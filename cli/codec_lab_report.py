@@ -75,11 +75,15 @@ def propose_redecode(profile: int, since: str) -> None:
 
 def show_versions(items: list[dict[str, Any]]) -> None:
     """A row for each version."""
+    from alerting.suspension_causes import suspension_cause
+
     table = Table()
     for heading in ("Version", "N°", "Publiée", "Par", "Langage", "SHA-256", "Note", "État"):
         table.add_column(heading, overflow="fold")
     for one in items:
-        state = "" if one["quarantined_at"] is None else f"suspendue : {one['quarantine_reason']}"
+        state = ""
+        if one["quarantined_at"] is not None:
+            state = f"suspendue : {suspension_cause(one['quarantine_reason'], one['quarantine_detail'])}"
         table.add_row(
             f"v{one['version']}",
             str(one["id"]),

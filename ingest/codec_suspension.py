@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 import structlog
 
 from core.messages import topics
+from core.model.suspensions import SuspensionReason
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.postgres import Pool
 from ingest.telemetry import CODECS_SUSPENDED
 from registry.alert_requests import request_codec_alerts
 from registry.codecs import quarantine_version
-
-REASON = "cinq dépassements du temps de calcul ou de la mémoire en dix minutes"
 
 log = structlog.get_logger()
 
@@ -27,10 +26,10 @@ class Suspension:
     async def suspend(self, version_id: int) -> None:
         """Suspend the version on every replica within 5 s; raises one of DATABASE_AWAY."""
         async with self._pool.acquire() as connection, connection.transaction():
-            if not await quarantine_version(connection, version_id, REASON):
+            if not await quarantine_version(connection, version_id, SuspensionReason.OVERRAN):
                 return
             await request_codec_alerts(connection, version_id, datetime.now(UTC))
         CODECS_SUSPENDED.inc()
-        log.error("codec_version_suspended", codec_version_id=version_id, reason=REASON)
+        log.error("codec_version_suspended", codec_version_id=version_id, reason=SuspensionReason.OVERRAN.value)
         with suppress(*BUS_AWAY):  # Without the nudge the replicas read it within 5 s.
             await self._bus.nudge(topics.REGISTRY_CHANGED)

@@ -27,7 +27,8 @@ ORDER BY g.id
 REQUEST_CODEC_ALERTS = """
 INSERT INTO alert_request (tenant_id, kind, facts, at)
 SELECT concerned.tenant_id, 'codec',
-       jsonb_build_object('codec', format('%s v%s (%s)', c.name, v.version, v.quarantine_reason)), $2
+       jsonb_build_object('codec', format('%s v%s', c.name, v.version), 'reason', v.quarantine_reason,
+                          'detail', v.quarantine_detail), $2
 FROM codec_version v JOIN codec c ON c.id = v.codec_id, LATERAL (
     SELECT v.tenant_id WHERE v.tenant_id IS NOT NULL
     UNION
@@ -58,6 +59,8 @@ class _AddressFacts(msgspec.Struct):
 
 class _CodecFacts(msgspec.Struct):
     codec: str
+    reason: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +78,15 @@ class AddressAlertRequest:
 
 @dataclass(frozen=True, slots=True)
 class CodecAlertRequest:
-    """A codec version was suspended; `codec` names it, its version and why."""
+    """A codec version was suspended; `codec` names it and its version.
+
+    Without a reason, `codec` says that, too: a service of before schema 53 has asked.
+    """
 
     tenant_id: int
     codec: str
+    reason: str | None
+    detail: str | None
     at: datetime
 
 
@@ -109,8 +117,8 @@ async def take_alert_requests(connection: Connection, most: int) -> list[Address
 
 def _request(row: Record) -> AddressAlertRequest | CodecAlertRequest:
     if row["kind"] == "codec":
-        codec = msgspec.convert(row["facts"], _CodecFacts).codec
-        return CodecAlertRequest(row["tenant_id"], codec, row["at"])
+        said = msgspec.convert(row["facts"], _CodecFacts)
+        return CodecAlertRequest(row["tenant_id"], said.codec, said.reason, said.detail, row["at"])
     facts = msgspec.convert(row["facts"], _AddressFacts)
     return AddressAlertRequest(
         row["tenant_id"], row["gateway_id"], facts.former, facts.address, facts.refused, facts.times, row["at"]

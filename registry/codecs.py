@@ -43,7 +43,8 @@ SELECT $1, coalesce((SELECT max(version) FROM codec_version WHERE codec_id = $1)
 RETURNING id
 """
 COLUMNS = """v.id, v.tenant_id, v.codec_id, c.name, v.version, v.language, v.source, v.sha256, v.form, v.examples,
-v.author, v.note, v.created_at, v.quarantined_at, v.quarantine_reason, v.released_at, v.released_by"""
+v.author, v.note, v.created_at, v.quarantined_at, v.quarantine_reason,
+v.quarantine_detail, v.released_at, v.released_by"""
 READ_VERSION = f"SELECT {COLUMNS} FROM codec_version v JOIN codec c ON c.id = v.codec_id WHERE v.id = $1"
 READ_VERSIONS = (
     f"SELECT {COLUMNS} FROM codec_version v JOIN codec c ON c.id = v.codec_id WHERE v.id = ANY($1::int[])"
@@ -53,11 +54,13 @@ SELECT {COLUMNS} FROM codec_version v JOIN codec c ON c.id = v.codec_id
 WHERE v.codec_id = $1 AND ($2::int IS NULL OR v.version < $2) ORDER BY v.version DESC LIMIT $3
 """
 QUARANTINE = """
-UPDATE codec_version SET quarantined_at = now(), quarantine_reason = $2, released_at = NULL, released_by = NULL
+UPDATE codec_version SET quarantined_at = now(), quarantine_reason = $2, quarantine_detail = NULL,
+    released_at = NULL, released_by = NULL
 WHERE id = $1 AND quarantined_at IS NULL RETURNING true
 """
 RELEASE = """
-UPDATE codec_version SET quarantined_at = NULL, quarantine_reason = NULL, released_at = now(), released_by = $2
+UPDATE codec_version SET quarantined_at = NULL, quarantine_reason = NULL, quarantine_detail = NULL,
+    released_at = now(), released_by = $2
 WHERE id = $1 AND quarantined_at IS NOT NULL RETURNING true
 """
 OVERRIDE_COLUMNS = "tenant_id, device_profile_id, codec_version_id, shadow_version_id, mapping, updated_at"
@@ -113,6 +116,7 @@ class CodecVersion:
     created_at: datetime
     quarantined_at: datetime | None
     quarantine_reason: str | None
+    quarantine_detail: str | None
     released_at: datetime | None
     released_by: str | None
 

@@ -220,7 +220,24 @@ def _pasted(body: Trial) -> CodecVersion:
     source = body.source or ""
     digest = hashlib.sha256(source.encode()).digest()
     return CodecVersion(
-        0, None, 0, "essai", 0, body.language, source, digest, body.form, (), "", "", EPOCH, None, None, None, None
+        0,
+        None,
+        0,
+        "essai",
+        0,
+        body.language,
+        source,
+        digest,
+        body.form,
+        (),
+        "",
+        "",
+        EPOCH,
+        None,
+        None,
+        None,
+        None,
+        None,
     )
 
 

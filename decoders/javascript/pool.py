@@ -202,10 +202,7 @@ class CodecPool:
         """Take the jobs of a lane in turn; the standby goes on where one takes too long and others wait."""
         while True:
             job = await lane.next_job()
-            if lane.back is not None:
-                self._standby, lane.worker, lane.back = lane.worker, lane.back, None
-                if self._standby is None:
-                    self._run(self._stand_by())
+            self._take_back(lane)
             lane.in_hand = job
             lane.free.clear()
             self._run(self._answer(lane, job))
@@ -232,6 +229,8 @@ class CodecPool:
             if lane.in_hand is job:
                 lane.in_hand = None
                 lane.free.set()
+            elif lane.in_hand is None:
+                self._take_back(lane)
         if job.done.done():
             return  # Nobody waits for it any more.
         if job.places:
@@ -247,6 +246,18 @@ class CodecPool:
         worker.look(now)
         if worker.asked_for(now) > HAND_OVER_S and worker.in_hand_for(now) > HAND_OVER_S / 2:
             self._hand_over(lane)
+
+    def _take_back(self, lane: _Lane) -> None:
+        """The lane's own worker, with its warm contexts, takes its place again where it was away."""
+        if lane.back is None:
+            return
+        spare, lane.worker, lane.back = lane.worker, lane.back, None
+        if self._standby is None and spare is not None:
+            self._standby = spare
+        elif spare is not None:
+            self._run(spare.end())
+        else:
+            self._run(self._stand_by())
 
     def _may_hand_over(self, lane: _Lane) -> bool:
         return lane.away is None and (lane.back or self._standby) is not None
@@ -337,9 +348,14 @@ class CodecPool:
     async def _stand_by(self) -> None:
         """A worker for whatever happens; without one, a call that takes long holds up its lane."""
         try:
-            self._standby = await WorkerProcess.start(self._limits)
+            worker = await WorkerProcess.start(self._limits)
         except (WorkerDied, OSError) as failed:
             log.warning("codec_standby_not_started", error=str(failed))
+            return
+        if self._standby is None:
+            self._standby = worker
+        else:
+            await worker.end()
 
     async def _started(self, lane: _Lane) -> WorkerProcess:
         for pause in RESTART_AFTER_S:

@@ -258,9 +258,9 @@ async def test_a_version_that_overruns_five_times_is_suspended_and_its_frames_wa
     assert reasons[7].startswith("En attente : ")
     assert len(reasons) == 8
     assert (await codecs.stored(native))[0]["status"] == "decoded"
-    [request] = await codecs.pool.fetch("SELECT tenant_id, kind, facts ->> 'codec' AS codec FROM alert_request")
+    [request] = await codecs.pool.fetch("SELECT tenant_id, kind, facts FROM alert_request")
     assert (request["tenant_id"], request["kind"]) == (planted.tenant_id, "codec")
-    assert request["codec"].startswith("acme.lent v1 (cinq dépassements")
+    assert request["facts"] == {"codec": "acme.lent v1", "reason": "overran", "detail": None}
     async with codecs.pool.acquire() as connection:
         assert await release_version(connection, version, "exploitant")
         assert not await release_version(connection, version, "exploitant")

@@ -7,6 +7,7 @@ from core.model.quarantine import QuarantineReason
 from core.runtime.postgres import connect, open_pool
 from lorawan.rejections import RejectReason
 from registry.alert_requests import take_alert_requests
+from registry.codecs import list_versions, read_version, release_version
 from registry.downlinks import list_downlinks
 from registry.schema import migrate
 from tests.core.runtime.versions import migrate_up_to
@@ -174,3 +175,33 @@ async def test_what_schema_38_had_open_is_there_and_no_alert_is_requested_by_the
         ]
         async with pool.acquire() as taking, taking.transaction():
             assert await take_alert_requests(taking, 10) == []
+
+
+async def test_texts_why_a_codec_is_suspended_are_codes_after_the_upgrade(empty_database_url: str) -> None:
+    await migrate_up_to(41, empty_database_url)
+    connection = await connect(empty_database_url)
+    await connection.execute(
+        "WITH c AS (INSERT INTO codec (name) VALUES ('acme.t') RETURNING id) "
+        "INSERT INTO codec_version (codec_id, version, language, source, sha256, author, quarantined_at, "
+        "quarantine_reason) "
+        "SELECT id, number, 'javascript', 'x', sha256('x'), 'moi', text_at, why FROM c, (VALUES "
+        "(1, now(), 'cinq dépassements du temps de calcul en dix minutes'), "
+        "(2, now(), 'à la demande du fabricant'), (3, NULL, NULL)) AS v (number, text_at, why)"
+    )
+    await connection.close()
+
+    await migrate(empty_database_url)
+
+    async with open_pool(empty_database_url, "test", size=1) as pool:
+        codec_id = await pool.fetchval("SELECT id FROM codec")
+        async with pool.acquire() as reading:
+            versions = await list_versions(reading, codec_id)
+            assert await release_version(reading, versions[1].id, "exploitant")
+            released = await read_version(reading, versions[1].id)
+    assert [(one.quarantine_reason, one.quarantine_detail) for one in reversed(versions)] == [
+        ("overran", None),
+        ("other", "à la demande du fabricant"),
+        (None, None),
+    ]
+    assert released is not None
+    assert (released.quarantine_reason, released.quarantine_detail) == (None, None)
