@@ -25,7 +25,8 @@ class DeviceProfile:
 
     `codec` names a native codec, or with `codec_version_id` the codec of that version. A shadow version runs
     beside it and stores nothing. `mapping` is as `decoders.mapping` reads it, `commands` as the API does. Firmware
-    bounds are inclusive, "" is open; `max_eirp` is in dBm.
+    bounds are inclusive, "" is open; `max_eirp` is in dBm. `moduli`: by quantity, where its index
+    goes back to zero.
     """
 
     id: int
@@ -49,6 +50,7 @@ class DeviceProfile:
     regional_revision: str
     supports_join: bool
     max_eirp: int | None
+    moduli: dict[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import pytest
 
 from api.bucket_store import read_buckets
 from api.daily_store import Day, days_above, read_daily
+from core.model.quantities import Kind
 from core.runtime.postgres import Pool, tenant_transaction
 from ingest.rollups import roll_up
 
@@ -33,23 +34,25 @@ async def test_days_of_many_are_the_days_of_each(pool: Pool, api_pool: Pool, mea
             above = await days_above(connection, gauges, 75, since, until)
             each = []
             for datastream in gauges + indexes:
-                days, _ = await read_buckets(
+                read = await read_buckets(
                     connection,
                     datastream,
                     since,
                     until,
                     bucket="day",
                     timezone="Europe/Paris",
-                    is_index=datastream in indexes,
+                    kind=Kind.COUNTER if datastream in indexes else Kind.GAUGE,
                 )
-                each += [(datastream, Day(day.since, *day[2:])) for day in days if day.since < now + 48 * HOUR]
+                each += [
+                    (datastream, Day(day.since, *day[2:9])) for day in read.buckets if day.since < now + 48 * HOUR
+                ]
 
         listed = [(datastream, day) for datastream, days in daily.items() for day in days]
         assert [(id_, day._replace(mean=None)) for id_, day in listed] == [
             (id_, day._replace(mean=None)) for id_, day in each
         ]
-        assert [day.mean for _, day in listed] == [
-            day.mean if day.mean is None else pytest.approx(day.mean) for _, day in each
+        assert [day.mean for id_, day in listed if id_ in gauges] == [
+            day.mean if day.mean is None else pytest.approx(day.mean) for id_, day in each if id_ in gauges
         ]
         over = [id_ for id_, day in each if day.maximum is not None and day.maximum > 75]
         assert above == {gauge: over.count(gauge) for gauge in gauges if gauge in over}
