@@ -67,3 +67,18 @@ async def test_rollups_and_chunks_survive_and_states_are_weighted_where_raw_is_t
         weighted = await pool.fetch("SELECT seconds, weighted FROM observation.rollup_hour WHERE n = 2 ORDER BY 1")
         assert [tuple(row) for row in weighted] == [(2700, 900), (None, None), (None, None)]
         assert [one for one in await recount(pool, AT - HOUR) if one.table != "latest"] == []
+
+
+async def test_an_antenna_gain_of_before_is_read_as_it_was_said(empty_database_url: str) -> None:
+    await migrate_up_to(41, empty_database_url)
+    connection = await connect(empty_database_url)
+    await connection.execute(
+        "WITH t AS (INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') RETURNING id) "
+        "INSERT INTO gateway (tenant_id, gateway_id, name, antenna_gain) "
+        "SELECT id, '\\x0102030405060708', 'g', 2.3 FROM t"
+    )
+
+    await migrate(empty_database_url)
+
+    assert await connection.fetchval("SELECT antenna_gain FROM gateway") == 2.3
+    await connection.close()
