@@ -28,8 +28,9 @@ UPDATE alert SET workflow = 'in_progress', assignee = $3, updated_at = now(),
        acknowledged_at = coalesce(acknowledged_at, now()), acknowledged_by = coalesce(acknowledged_by, $2)
 WHERE id = $1 AND workflow IN ('open', 'acknowledged', 'in_progress') RETURNING tenant_id
 """
-# Ended by a person while it fires (or nobody knows): the engine looks at it again at `reopen_at`, but for a change
-# of address or a suspended codec, which only a person ends. Muting ends with it; the digest of what comes and goes
+# Ended by a person while the condition fires or is unknown: the engine looks at it again at `reopen_at`, but for a
+# change of address or a suspended codec, which only a person ends. A suppression ends with it; the digest of a
+# flapping alert does not.
 # does not.
 REOPEN_AT = """CASE WHEN a.condition <> 'ok' AND r.kind NOT IN ('gateway_address', 'codec')
      THEN now() + make_interval(secs => r.reopen_after_seconds) END"""
@@ -135,30 +136,30 @@ async def list_events(connection: Connection | Pool, alert_id: int) -> list[Aler
 
 
 async def acknowledge(connection: Connection, alert_id: int, by: str) -> Alert | None:
-    """The alert after `by` took notice of it; one that is past that stays as it is."""
+    """The alert after `by` acknowledged it; one in a later state of the workflow stays as it is."""
     row = await connection.fetchrow(ACKNOWLEDGE, alert_id, by)
     return await _noted(connection, row, alert_id, by, "acknowledged", "")
 
 
 async def assign(connection: Connection, alert_id: int, by: str, assignee: str) -> Alert | None:
-    """The alert after somebody was put to work on it; one that has ended stays as it is."""
+    """The alert after `by` assigned it to `assignee`; one that has ended stays as it is."""
     row = await connection.fetchrow(ASSIGN, alert_id, by, assignee)
     return await _noted(connection, row, alert_id, by, "assigned", assignee)
 
 
 async def comment(connection: Connection, alert: Alert, by: str, text: str) -> None:
-    """Add a remark to its history."""
+    """Add a comment to the alert's history."""
     await connection.execute(ADD_EVENT, alert.tenant_id, alert.id, by, "commented", text)
 
 
 async def resolve(connection: Connection, alert_id: int, by: str, cause: str) -> Alert | None:
-    """The alert after `by` ended it; while it still fires it opens again after the rule's `reopen_after`."""
+    """The alert after `by` resolved it; while its condition fires it opens again after `reopen_after`."""
     row = await connection.fetchrow(RESOLVE, alert_id, by, cause)
     return await _noted(connection, row, alert_id, by, "resolved", cause)
 
 
 async def close(connection: Connection, alert_id: int, by: str, reason: str) -> Alert | None:
-    """The alert after `by` put it away; while it still fires it opens again after the rule's `reopen_after`."""
+    """The alert after `by` closed it; while its condition fires it opens again after the rule's `reopen_after`."""
     row = await connection.fetchrow(CLOSE, alert_id, by, reason)
     return await _noted(connection, row, alert_id, by, "closed", reason)
 

@@ -22,7 +22,7 @@ from alerting.message_formats import EMAIL, render
 from alerting.notification_trace import trace_attempt, webhook_stage
 from alerting.queue import WebhookMessage
 from alerting.store import secret_text
-from core.runtime.errors import describe
+from core.runtime.errors import describe, describe_defect
 from core.runtime.http.guarded_client import AllowList, ForbiddenDestination, GuardedTransport
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from core.runtime.tracing import TRACES
@@ -39,8 +39,8 @@ GONE = 410
 # After the first attempt, at once: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h (Standard Webhooks).
 DEFAULT_SCHEDULE_S = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 JITTER = 0.2
-# One that gave no answer at all keeps its other messages waiting for so long: a hundred dead endpoints with long
-# queues would else hold every place at the table.
+# An endpoint that gave no answer at all keeps its other messages waiting for so long: otherwise a hundred dead
+# endpoints with long queues would hold every place of the pool of workers.
 PAUSE_S = 30.0
 RETRY_AFTER_MOST = timedelta(hours=24)
 # One tenant's endpoints take so many places at once: with half of them left, no other tenant waits for those.
@@ -65,7 +65,7 @@ CROSS JOIN LATERAL (
     FROM webhook_attempt a WHERE a.endpoint_id = e.id AND a.message_id = $2) AS made
 WHERE e.id = $1
 """
-# The endpoint may have been deleted meanwhile: then there is nothing left to note.
+# The endpoint may have been deleted meanwhile: then there is no row to record the attempt in.
 RECORD_ATTEMPT = """
 INSERT INTO webhook_attempt
     (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, status, duration_ms, answer, next_at,
@@ -188,7 +188,7 @@ class Deliverer:
         return timedelta(seconds=self._schedule_s[0] if self._schedule_s else 0)
 
     async def deliver(self, message: WebhookMessage, queued_at: datetime) -> Delivery:
-        """One attempt at `message`, noted, unless it is done with or its wait is not over."""
+        """One attempt at `message`, recorded, unless it is done with or its wait is not over."""
         target = await self._execute_until_done(
             "fetchrow", READ_TARGET, message.endpoint_id, message.message_id, queued_at
         )
@@ -310,7 +310,7 @@ class Deliverer:
                 ) as client,
                 client.stream("POST", target["url"], content=body, headers=headers) as response,
             ):
-                patience.reschedule(None)  # It has answered: what it still says changes nothing.
+                patience.reschedule(None)  # It has answered: the rest of its body changes nothing.
                 text = await _read(response)
                 if response.status_code == GONE:
                     return Answer("gone", GONE, text)
@@ -323,10 +323,10 @@ class Deliverer:
         except TimeoutError:
             return Answer("failed", None, f"pas de réponse en {self._timeout_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as failed:
-            return Answer("failed", None, f"{type(failed).__name__}: {failed}"[:ANSWER_KEPT])
+            return Answer("failed", None, describe_defect(failed)[:ANSWER_KEPT])
 
     async def _execute_until_done(self, method: str, statement: str, *arguments: object) -> Any:
-        """Run a statement however long the database is away: what was sent must be noted before all else."""
+        """Run a statement however long the database is away: what was sent must be recorded before all else."""
         while True:
             try:
                 return await getattr(self._pool, method)(statement, *arguments)

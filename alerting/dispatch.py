@@ -17,7 +17,7 @@ from alerting.rules.alert_lifecycle import ENDED
 from core.model.identities import NO_TRACE
 from core.runtime.postgres import Connection, Pool
 
-# One replica at a time looks; another waits for its next turn.
+# An advisory lock: one replica at a time looks, another one skips this turn.
 TAKE_TURN = "SELECT pg_try_advisory_xact_lock(hashtext('alerting.dispatch'))"
 DUE_TEAMS = """
 SELECT DISTINCT tenant_id, team_id FROM alert_notice WHERE held_until <= $1 AND digested_at IS NULL
@@ -84,14 +84,14 @@ MINUTES_MOST = 120
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """What one turn did."""
+    """How many digests were sent and how many steps of escalation were made in one turn."""
 
     digests: int
     escalations: int
 
 
 async def dispatch(pool: Pool, now: datetime) -> Dispatched:
-    """Send the digests and climb the rungs that are due at `now`, unless another replica is at it."""
+    """Send the digests and make the escalations due at `now`, unless another replica does so right now."""
     async with pool.acquire() as connection, connection.transaction():
         if not await connection.fetchval(TAKE_TURN):
             return Dispatched(0, 0)
@@ -109,14 +109,14 @@ async def dispatch(pool: Pool, now: datetime) -> Dispatched:
 async def _digest(connection: Connection, tenant_id: int, team_id: int | None, now: datetime) -> None:
     held = await connection.fetch(TAKE_HELD, tenant_id, team_id, now)
     names = await connection.fetchrow(READ_NAMES, tenant_id, team_id)
-    assert names is not None  # noqa: S101 - A notice's tenant exists.
+    assert names is not None  # noqa: S101 - A notification's tenant exists.
     body = digest_body(names["tenant"], names["team"], held, now)
     endpoints = await endpoints_of(connection, tenant_id, team_id, 0, 0)
     await enqueue_for(connection, endpoints, uuid4(), 0, body)
 
 
 def digest_body(tenant: str, team: str, held: Sequence[Any], now: datetime) -> bytes:
-    """The JSON of a digest of these notices, gravest first."""
+    """The JSON of a digest of these held notifications, gravest first."""
     ended = sum(row["workflow"] in ENDED for row in held)
     count = "1 alerte" if len(held) == 1 else f"{len(held)} alertes"
     over = "" if not ended else f", dont {ended} déjà terminée{'s' if ended > 1 else ''}"
@@ -145,7 +145,7 @@ def _line(row: Any) -> dict[str, Any]:
 
 
 async def _climb(connection: Connection, row: Any, now: datetime) -> bool:
-    """Tell the contacts of the next rung, once for this opening."""
+    """Notify the contacts of the alert's next rung, once for this opening; False when that was done before."""
     rung: int = row["rung"]
     text = f"Non prise en charge depuis {waited_text(now - row['first_told_at'])} : {row['message']}"
     content: dict[str, Any] = msgspec.json.decode(row["body"])

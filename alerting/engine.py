@@ -38,7 +38,7 @@ CATCH_UP_STEP = timedelta(days=7)
 DUE_AT_ONCE = 200
 # A reader this far behind reads the table instead, long before the stream would forget what it has not read.
 MOST_BEHIND = timedelta(seconds=60)
-# After a start or an outage devices are given this long to be heard, or their own period if that is shorter.
+# After a start or an outage a device has this long to be received, or its own period if that is shorter.
 LEAST_WATCH = timedelta(minutes=5)
 ORPHANS_EVERY_S = 10.0
 GATEWAYS_EVERY = timedelta(seconds=10)
@@ -91,7 +91,7 @@ class Engine:
         self._gateways_at = [EPOCH] * shards
         self._losses_at = [EPOCH] * shards
         self._memories = [Memory() for _ in range(shards)]
-        # Stream and deadlines never at once: whoever reads or changes a shard's memory has its turn.
+        # One lock a shard: the stream's messages and the deadlines both read and change the shard's memory.
         self._turns = [asyncio.Lock() for _ in range(shards)]
 
     async def serve(self, lease: Lease, reader: ShardReader) -> None:

@@ -13,7 +13,7 @@ FORMS = (STANDARD, CLOUDEVENTS, CHAT, TEAMS, EMAIL)
 TYPE_PREFIX = "fr.territoire."
 ADAPTIVE_CARD = "application/vnd.microsoft.card.adaptive"
 SEVERITY_WORDS = {"info": "Information", "warning": "Avertissement", "major": "Majeure", "critical": "Critique"}
-# What a message tells of an alert that people have read of before.
+# The first words of a message about an alert that was notified before.
 CHANGES = {
     "alert.raised": "Alerte aggravée",
     "alert.reopened": "Alerte rouverte",

@@ -47,13 +47,13 @@ SELECT coalesce(max(e.rung), 0) FROM alert_notice e WHERE e.alert_id = $1 AND e.
     SELECT max(o.number) FROM alert_notice o
     WHERE o.alert_id = $1 AND o.event IN ('alert.opened', 'alert.reopened'))
 """
-# A beginning is for the first contacts; whoever was called since is told how it goes on.
+# An opening notifies the first contacts; what follows notifies every rung that the alert had reached, too.
 BEGINNINGS = ("alert.opened", "alert.reopened")
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What a team is told; `body` is the JSON of Standard Webhooks, the same for everybody."""
+    """What a team is notified of; `body` is the JSON of Standard Webhooks, the same for every endpoint."""
 
     tenant_id: int
     team_id: int | None  # None: every endpoint of the tenant.
@@ -68,7 +68,7 @@ class Notification:
 
 
 async def enqueue_notification(connection: Connection, notification: Notification) -> UUID:
-    """Hand over `notice` with this transaction's commit; returns its id, `msg_<hex>` in every webhook."""
+    """Write `notification` with this transaction's commit; returns its id, `msg_<hex>` in every webhook."""
     notice_id = uuid4()
     held_until = None
     if notification.team_id is not None:

@@ -38,7 +38,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at delivering a message. Outcomes: delivered, failed, refused (by our guard), gone (410)."""
+    """One attempt at delivering a message. Outcomes: delivered, failed, refused (by our own guard), gone (410)."""
 
     id: int
     tenant_id: int
@@ -89,7 +89,7 @@ def check_url(url: str) -> str:
     """`url` itself; where it may lead is checked at each connection (`core.runtime.http.guarded_client`).
 
     Raises:
-        RefusedUrl: not an absolute http or https address of at most 2,000 characters without credentials.
+        RejectedUrl: not an absolute http or https address of at most 2,000 characters without credentials.
     """
     if len(url) > URL_MOST or not url.isprintable() or " " in url:
         raise RejectedUrl("l'adresse a plus de 2 000 caractères, ou des caractères interdits")
@@ -124,7 +124,7 @@ async def create_endpoint(
     """A new endpoint and its secret `whsec_...`, which is shown this once and kept wrapped.
 
     Raises:
-        RefusedUrl: see `check_url`.
+        RejectedUrl: see `check_url`.
     """
     return await _create(connection, keys, tenant_id, check_url(url), description, form)
 
@@ -142,7 +142,7 @@ async def endpoint_of_address(connection: Connection, keys: KeyWrap, tenant_id: 
     """The endpoint of an e-mail address, made when the tenant has none; its secret signs nothing.
 
     Raises:
-        RefusedUrl: this is no address.
+        RejectedUrl: this is no address.
     """
     if not ADDRESS.fullmatch(address) or len(address) > ADDRESS_MOST:
         raise RejectedUrl("une adresse de courrier attendue, comme astreinte@collectivite.fr")
@@ -155,7 +155,7 @@ async def endpoint_of_address(connection: Connection, keys: KeyWrap, tenant_id: 
 
 
 def secret_text(secret: bytes) -> str:
-    """A secret as Standard Webhooks writes it, for whoever verifies signatures."""
+    """A secret as Standard Webhooks writes it, for a receiver that verifies signatures."""
     return SECRET_PREFIX + base64.b64encode(secret).decode()
 
 

@@ -19,7 +19,7 @@ from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError, open_bare_
 READ_ENDPOINT_IDS = "SELECT id FROM webhook_endpoint ORDER BY id"
 POLL = timedelta(seconds=2)
 BATCH = 10
-# A replica's job whose heart stops beating for so long is taken over by another.
+# A replica's job whose heartbeat stops for so long is taken over by another replica.
 HEARTBEAT = timedelta(seconds=10)
 # A message that meets an error of ours comes again for so long; the schedule of Standard Webhooks takes four days.
 KEPT_TRYING_FOR = timedelta(days=4)

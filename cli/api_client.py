@@ -31,26 +31,26 @@ UrlOption = Annotated[str | None, typer.Option("--url", help="Adresse de l'API ;
 
 
 class ApiError(Exception):
-    """The API said no, or nothing; the message, in French, says why."""
+    """The API answered an error, or not at all; the message, in French, says why."""
 
 
 class ApiClient:
-    """Requests with a key; whatever is not a success raises ApiRefused."""
+    """Requests with a key; raises ApiError for every answer that is not a success."""
 
     def __init__(self, client: "httpx.Client", key: str) -> None:
         self._client = client
         self.key = key
 
     def post(self, path: str, body: Any) -> Any:
-        """The answer to a body."""
+        """The answer to POST."""
         return self._asked("POST", path, json=body)
 
     def put(self, path: str, body: Any) -> Any:
-        """The answer to a body that takes the place of another."""
+        """The answer to PUT."""
         return self._asked("PUT", path, json=body)
 
     def get(self, path: str, **query: Any) -> Any:
-        """What is at a path."""
+        """The answer to GET."""
         return self._asked("GET", path, params=query)
 
     def _asked(self, method: str, path: str, **request: Any) -> Any:

@@ -59,7 +59,7 @@ def every_command(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Affiche la version.")
     ] = False,
 ) -> None:
-    """What stands before the name of a command."""
+    """Options that stand before the name of a command."""
 
 
 app.command()(backup)

@@ -176,8 +176,8 @@ def _show_import(report: "ImportReport", title: str) -> None:
     console = Console(highlight=False, soft_wrap=True)
     words = {"created": "nouveau", "new_version": "version", "unchanged": "déjà là", "refused": "refusé"}
     for line in report.codecs:
-        told = " ".join(filter(None, (line.name, f"v{line.version}" if line.version else "", line.detail)))
-        console.print(f"{words.get(line.outcome, 'sans script'):11} {escape(told)}")
+        text = " ".join(filter(None, (line.name, f"v{line.version}" if line.version else "", line.detail)))
+        console.print(f"{words.get(line.outcome, 'sans script'):11} {escape(text)}")
         for profile in line.profiles:
             word = "profil" if profile["outcome"] == "created" else "profil (déjà là)"
             console.print(f"            {word} {escape(profile['name'])} : {escape(profile['detail'])}")

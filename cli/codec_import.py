@@ -23,7 +23,7 @@ DEFAULT_MAC_VERSION = "1.0.3"
 
 
 class ImportedLine(msgspec.Struct, frozen=True):
-    """What became of a codec; `profiles` are lines about its models."""
+    """The outcome for a codec; `profiles` are lines about its models."""
 
     name: str
     outcome: Outcome
@@ -55,7 +55,7 @@ class ImportReport(msgspec.Struct, frozen=True):
 def import_codecs(
     codecs: Sequence[ImportedCodec], title: str, api: ApiClient, *, shared: bool, dry_run: bool
 ) -> Iterator[ImportedLine]:
-    """Each codec in turn; one that is refused stops no other."""
+    """Each codec in turn; one that is rejected stops no other."""
     for codec, body in zip(codecs, bodies(codecs, title), strict=True):
         if not codec.source:
             yield ImportedLine(codec.name, "no_script" if codec.is_missing else "refused", codec.wrong)

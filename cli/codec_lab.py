@@ -112,14 +112,14 @@ def publish(
     """Publie une version d'un décodeur et, avec --profile, la met en service partout en 5 secondes."""
     from cli import codec_lab_report as report
 
-    told = _source(source)
+    script = _source(source)
     rules = None if mapping is None else _mapping(mapping)
 
     def work(api: ApiClient) -> dict[str, Any]:
         codec = _find(api, name, shared=shared) or api.post(
             "/v1/codecs", {"name": name, "vendor": vendor, "model": model, "shared": shared}
         )
-        version = api.post(f"/v1/codecs/{codec['id']}/versions", told | {"form": form, "note": note})
+        version = api.post(f"/v1/codecs/{codec['id']}/versions", script | {"form": form, "note": note})
         if profile is None:
             return {"version": version, "decoding": None}
         path = f"/v1/device-profiles/{profile}/decoding"

@@ -29,12 +29,12 @@ def show_codec_test(answer: dict[str, Any]) -> None:
             at = "" if value["time"] == frame["time"] else f"  {value['time']}"
             line = f"  {value['quantity']}{channel} = {value['value']:g} {value['unit']}{doubt}{at}"
             console.print(escape(line))
-        for style, word, told in (
+        for style, word, lines in (
             ("red", "illisible", [] if frame["reason"] is None else [frame["reason"]]),
             ("yellow", "attention", frame["warnings"]),
             ("dim", "console", frame["console"]),
         ):
-            for line in told:
+            for line in lines:
                 console.print(f"  [{style}]{word}[/] {escape(line)}")
     console.print(f"{answer['codec']} : {answer['read']} lues, {answer['failed']} illisibles")
     if answer["proposed"] and answer["proposed"] != answer["mapping"]:
@@ -93,5 +93,5 @@ def show_shadow(answer: dict[str, Any]) -> None:
             values = ", ".join(
                 f"{name}{channel and f'[{channel}]'}={value:g}" for _, channel, name, value in said["values"]
             )
-            told = said["reason"] or values or "rien"
-            console.print(f"  {word} {escape(told)} {escape(' ; '.join(said['warnings']))}")
+            text = said["reason"] or values or "rien"
+            console.print(f"  {word} {escape(text)} {escape(' ; '.join(said['warnings']))}")

@@ -11,7 +11,7 @@ class MalformedPayload(ValueError):
 class Reading(NamedTuple):
     """One measured value at one instant.
 
-    `time_us` is microseconds since 1970 UTC. `channel` tells apart several sources of one quantity on
+    `time_us` is microseconds since 1970 UTC. `channel` distinguishes several sources of one quantity on
     a device (`""` for the only one, `"1"`, `"phase_a"`, `"index_hc"`). `quantity` names an entry of
     `core.model.quantities.QUANTITIES`; `value` is in that quantity's unit, booleans are 0.0 or 1.0,
     enumerations their catalogue code.

@@ -37,11 +37,11 @@ from lorawan.identifiers import GatewayId
 from lorawan.regions import EU868, REGIONS, Region
 
 NAME = "basics_station"
-# Between two questions whether a station is there, and for its answer: together less than a path's silence.
+# Seconds between two pings, and for the pong: together less than a path's timeout.
 PING_EVERY_S = 25.0
 PONG_WITHIN_S = 20.0
 VERSION_WITHIN_S = 30.0
-# Two boards of eight demodulators hear at most so many of the shortest frames.
+# Two boards of eight demodulators receive at most so many of the shortest frames.
 MESSAGES_PER_SECOND = 500
 MESSAGES_AT_ONCE = 1_000
 MAX_UNKNOWN = 200
@@ -79,7 +79,7 @@ class BasicsStation:
 
     name = NAME
     answers_at_once = False
-    """A dntxed comes with the transmission; how far away a station is shows in its pings."""
+    """False: a dntxed comes with the transmission, so that round trips are measured by pings."""
 
     def __init__(
         self, settings: FrontendSettings, sink: FrameSink, gateways: Gateways, last_seen: LastSeen, paths: Paths
@@ -95,15 +95,15 @@ class BasicsStation:
         self._loop = asyncio.get_running_loop()
 
     def round_trip_us(self, gateway_id: GatewayId) -> int | None:
-        """As measured on the gateway's connection."""
+        """The round trip as its connection's pings measured it."""
         link = self._links.get(gateway_id)
         return None if link is None else link.round_trip.median_us
 
     def registered(self) -> None:
-        """The registry has changed: what is ours now is reachable, what is set up otherwise starts anew."""
+        """Apply a registry change: gateways that are ours now become reachable, changed ones connect anew."""
         for link in list(self._links.values()):
             if link.setup is not None and link.setup != self._setup_of(link.gateway_id):
-                link.connection.transport.abort()  # It is back within a second, and asks what it is to be.
+                link.connection.transport.abort()  # It is back within a second, and gets its new configuration.
             elif link.setup is not None and link.gateway_id in self._registered:
                 self._paths.alive(link.gateway_id, NAME)
 
@@ -123,7 +123,7 @@ class BasicsStation:
     # --- One connection ------------------------------------------------------------------------------
 
     async def _talk(self, gateway_id: GatewayId, connection: ServerConnection) -> None:
-        """Everything that a station says, until it is gone."""
+        """Handle the messages of a station until its connection ends."""
         now = self._loop.time()
         bucket = TokenBucket.full(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE, now)
         link = _Link(gateway_id, connection, peer_of(connection), bucket, now)
@@ -163,7 +163,7 @@ class BasicsStation:
             self._paths.lost_soon(link.gateway_id)
 
     async def _keep_alive(self, link: _Link) -> None:
-        """Ask whether the station is there, and how far away; end a connection on which nobody answers."""
+        """Ping the station, which also measures its round trip; end a connection without a pong."""
         while True:
             try:
                 async with asyncio.timeout(PONG_WITHIN_S):
@@ -187,7 +187,7 @@ class BasicsStation:
         link.round_trip.record_sample(sample_us)
 
     def _alive(self, link: _Link, stats: dict[str, Any] | None = None) -> bool:
-        """Note a sign of life; whether the gateway is registered. Its path is open once it is configured."""
+        """Record a sign of life; whether the gateway is registered. Its path is open once it is configured."""
         noted = {"online": True} | (stats or {})
         if link.round_trip.median_us is not None:
             noted["rtt_ms"] = round(link.round_trip.median_us / 1000)
@@ -199,11 +199,11 @@ class BasicsStation:
     # --- From the station ----------------------------------------------------------------------------
 
     def _handle_message(self, link: _Link, message: str | bytes, received_at_us: int) -> str | None:
-        """Act on whatever comes; returns what is to be answered."""
+        """Act on a message of any kind; returns the answer, if there is one."""
         if not link.bucket.take_token(self._loop.time()):
             DATAGRAMS.labels("station_other", "rate_limited").inc()
             return None
-        if isinstance(message, bytes):  # Of the remote shell, which nobody here has opened.
+        if isinstance(message, bytes):  # Of the remote shell, which we never open.
             DATAGRAMS.labels("station_other", "not_used").inc()
             return None
         try:
@@ -267,12 +267,12 @@ class BasicsStation:
     # --- To the station ------------------------------------------------------------------------------
 
     async def transmit(self, radio_request: ChosenTransmission) -> str:
-        """One frame in the one way that was chosen."""
+        """Transmit one frame in the one way that was chosen."""
         status, _ = await self.transmit_in_windows([radio_request])
         return status
 
     async def transmit_in_windows(self, radio_requests: Sequence[ChosenTransmission]) -> tuple[str, int]:
-        """dnmsg, and the dntxed with its diid; a station says nothing of a frame that it does not send."""
+        """Send dnmsg and wait for the dntxed with its diid; a station does not report a frame that it drops."""
         gateway_id = radio_requests[0].gateway_id
         link = self._links.get(gateway_id)
         if link is None or link.setup is None:
@@ -301,7 +301,7 @@ class BasicsStation:
 
 
 def _patience_s(radio_requests: Sequence[ChosenTransmission], when: ClassA | ClassC, round_trip_us: int) -> float:
-    """How long a dntxed is waited for: what comes later is as good as nothing."""
+    """How long a dntxed is waited for, in seconds; a later one could not be used."""
     if isinstance(when, ClassC):
         return SILENT_AFTER_IMMEDIATE_S
     until_last_window_s = (radio_requests[-1].starts_at_us - wall_clock_us()) / 1e6

@@ -66,7 +66,7 @@ class ChirpStackMqtt:
 
     name = NAME
     answers_at_once = False
-    """Of a Basics Station behind ChirpStack's bridge the `ack` comes with the transmission."""
+    """False: of a Basics Station behind ChirpStack's bridge the `ack` comes with the transmission."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class ChirpStackMqtt:
         return None
 
     def _seen(self, station: _Station, stats: dict[str, Any]) -> bool:
-        """Note a sign of life, and how to answer; whether the gateway is registered."""
+        """Record a sign of life, and the form of the answer; whether the gateway is registered."""
         if not self._record_stats(station.topic, stats):
             return False
         if self._reachable(station):
@@ -175,7 +175,7 @@ class ChirpStackMqtt:
         return self._sightings.record_seen(topic.gateway_id, NAME, f"mqtt {topic.prefix}".rstrip(), stats)
 
     def _reachable(self, station: _Station) -> bool:
-        """Remember how a registered gateway is answered; whether its path is new."""
+        """Record in which form a registered gateway is answered; whether its path is new."""
         gateway_id = station.topic.gateway_id
         self._stations[gateway_id] = station
         return self._paths.alive(gateway_id, NAME)
@@ -203,7 +203,7 @@ class ChirpStackMqtt:
         asked.set_result(status)
 
     async def transmit(self, radio_request: ChosenTransmission) -> str:
-        """command/down, and the `ack` event with its id."""
+        """Publish command/down, and wait for the `ack` event with its id."""
         station = self._stations.get(radio_request.gateway_id)
         if station is None:
             return INTERNAL_ERROR
@@ -215,7 +215,7 @@ class ChirpStackMqtt:
         try:
             async with asyncio.timeout(TX_ACK_TIMEOUT_S):
                 if not await self.edge.publish(station.topic.command("down"), payload):
-                    return INTERNAL_ERROR  # Nobody listens there: the broker said so, nothing went out.
+                    return INTERNAL_ERROR  # No subscriber, as the broker answered: nothing was transmitted.
                 return await answered
         except TimeoutError:
             return NO_ACK

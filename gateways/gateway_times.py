@@ -43,29 +43,29 @@ def reception_time_us(
 
 @dataclass(slots=True)
 class RoundTrip:
-    """Round trips in microseconds."""
+    """The round trips of one gateway, in microseconds; the median counts."""
 
     median_us: int | None = None
-    """None before the first one."""
+    """The median; None before the first sample."""
     _samples: deque[int] = field(default_factory=lambda: deque(maxlen=SAMPLES))
 
     def record_sample(self, sample_us: int) -> None:
-        """Count one more."""
+        """Add a sample."""
         self._samples.append(sample_us)
         self.median_us = median_low(self._samples)
 
 
 class RoundTrips:
-    """Of the gateways whose distance shows only when they are asked to transmit.
+    """Round trips of the gateways that can be measured only when they are asked to transmit.
 
-    Kept when a path is lost, and when a replica ends: a gateway that is back is as far away as it was.
+    Kept when a path is lost, and when a replica ends: a gateway that is back is as far away as before.
     """
 
     def __init__(self) -> None:
         self._of: dict[GatewayId, RoundTrip] = {}
 
     async def load(self, pool: Pool) -> None:
-        """What any replica has measured within a day."""
+        """Read what any replica has measured within a day."""
         measured = await read_round_trips(pool, datetime.now(UTC) - timedelta(days=1))
         for gateway_id, round_trip_ms in measured.items():
             self.record_sample(GatewayId(gateway_id), round(round_trip_ms * 1000))
@@ -75,7 +75,7 @@ class RoundTrips:
         self._of.setdefault(gateway_id, RoundTrip()).record_sample(min(sample_us, MOST_US))
 
     def of(self, gateway_id: GatewayId) -> int | None:
-        """Microseconds; None while nothing was measured."""
+        """The round trip in microseconds; None while nothing was measured."""
         measured = self._of.get(gateway_id)
         return None if measured is None else measured.median_us
 

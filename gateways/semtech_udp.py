@@ -285,7 +285,7 @@ TMST_LENGTH = 4
 def frames_of(
     rxpk: RxPk, gateway_id: GatewayId, received_at_us: int, round_trip_us: int = 0
 ) -> list[GatewayFrame]:
-    """The copies in one rxpk: one, or one per antenna."""
+    """The receptions in one rxpk: one, or one per antenna."""
     modulation = rxpk.modulation
     tmst = rxpk.tmst
     context = b"" if tmst is None else tmst.to_bytes(TMST_LENGTH, "big")
@@ -303,14 +303,14 @@ def frames_of(
             spreading_factor=lora.spreading_factor,
             bandwidth=lora.bandwidth,
             bit_rate=modulation.bit_rate if isinstance(modulation, Fsk) else 0,
-            rssi=heard.rssi,
-            snr=heard.snr,
-            channel=heard.channel,
-            antenna=heard.antenna,
+            rssi=antenna.rssi,
+            snr=antenna.snr,
+            channel=antenna.channel,
+            antenna=antenna.antenna,
             round_trip_us=round_trip_us,
             trace_id=trace_id,
         )
-        for heard in rxpk.antennas or (rxpk,)
+        for antenna in rxpk.antennas or (rxpk,)
     ]
 
 

@@ -1,6 +1,6 @@
 """Adaptive data rate from the last 20 uplinks of a device (docs/protocols.md, "Matrix", row 35). Pure.
 
-An uplink counts by the gateway that heard it best, and a device by the best of its last twenty uplinks: fading
+An uplink counts by the gateway that received it best, and a device by the best of its last twenty uplinks: fading
 takes some of them away, and what one gateway misses another has.
 """
 
@@ -16,7 +16,7 @@ HISTORY = 20
 FEWEST_SAMPLES = 4
 # What is kept between a device's best SNR and the least that its data rate needs, for fading and for its moving.
 MARGIN_DB = 10.0
-# What is kept beside that while fewer than twenty uplinks were heard.
+# What is kept beside that while fewer than twenty uplinks were received.
 SAFETY_DB = 2.5
 STEP_DB = 3.0
 FASTEST_DATA_RATE = 5
@@ -27,7 +27,7 @@ _NB_TRANS_BY_LOSS = ((0.05, (1, 1, 2)), (0.10, (1, 2, 3)), (0.30, (2, 3, 3)), (1
 
 
 class Sample(Struct, frozen=True, array_like=True, gc=False):
-    """One uplink: the SNR (dB) at its best gateway, and how many before it were never heard."""
+    """One uplink: the SNR (dB) at its best gateway, and how many before it were not received."""
 
     snr: float
     missed: int
@@ -42,7 +42,7 @@ class LinkSettings(Struct, frozen=True, gc=False):
 
 
 class Limits(Struct, frozen=True, gc=False):
-    """What the device is known to take: narrower than the plan after it refused something."""
+    """What the device is known to accept: narrower than the plan after it rejected something."""
 
     max_data_rate: int = FASTEST_DATA_RATE
     min_tx_power: int = 0
@@ -60,12 +60,12 @@ def remember(history: Sequence[Sample], sample: Sample) -> tuple[Sample, ...]:
 def decide(region: Region, current: LinkSettings, limits: Limits, history: Sequence[Sample]) -> LinkSettings:
     """How the device should send from now on; `current` when all is well.
 
-    The data rate only rises: a device that is not heard any more lowers it by itself (ADRACKReq). Power and
+    The data rate only rises: a device that gets no answer any more lowers it by itself (ADRACKReq). Power and
     repetitions go both ways, losing ground only on a full history.
 
     Args:
         region: its data rates.
-        current: as the device sends, hence as the history was heard.
+        current: as the device sends, hence as the history was received.
         limits: what the device takes.
         history: the last uplinks at these settings, oldest first.
     """

@@ -23,7 +23,7 @@ DAY_US = 24 * HOUR_US
 ATTEMPTS = 3
 FIRST_PAUSE_US = HOUR_US
 LONGEST_PAUSE_US = DAY_US
-# A device that refused a data rate or a power is believed for this long: firmware changes, and bits flip.
+# A device that rejected a data rate or a power is believed for this long: firmware changes, and bits flip.
 LIMITS_HOLD_US = 7 * DAY_US
 UNKNOWN_DATA_RATE = -1
 
@@ -50,7 +50,7 @@ class Asked(Struct, frozen=True, array_like=True, gc=False):
     cid: int
     requests: bytes = b""  # As they went out last, all of this command; empty: nothing is outstanding.
     attempts: int = 0  # Requests in a row without an answer.
-    failures: int = 0  # Refusals, and rounds of silence, in a row.
+    failures: int = 0  # Rejections, and requests without an answer, in a row.
     not_before_us: int = 0
 
     def again(self, requests: bytes) -> Self:
@@ -70,7 +70,7 @@ class Asked(Struct, frozen=True, array_like=True, gc=False):
 
 
 class MacState(Struct, frozen=True, gc=False, omit_defaults=True):
-    """The MAC layer of a session's device, as its answers tell. What equals its default is not stored."""
+    """The MAC layer of a session's device, as its answers show it. What equals its default is not stored."""
 
     channels: int
     """The channels that the device has, as a mask over the region's uplink channels."""
@@ -82,7 +82,7 @@ class MacState(Struct, frozen=True, gc=False, omit_defaults=True):
     limits: Limits = NO_LIMITS
     limits_until_us: int = 0
     data_rate: int = UNKNOWN_DATA_RATE
-    """At which `history` was heard; unknown while ADR is off."""
+    """The data rate at which `history` was received; unknown while ADR is off."""
     history: tuple[Sample, ...] = ()
     asked: tuple[Asked, ...] = ()
     far_until_us: int = 0
@@ -125,7 +125,7 @@ def first_state(region: Region, dev_addr: DevAddr, now_us: int, *, joined: bool)
     """Of a session about which nothing was stored yet; `joined`: it began with a join-accept of ours.
 
     The first question about the battery comes within a day, at an instant that the address decides: after a power
-    cut a whole town joins at once, and must not be asked at once.
+    cut thousands of devices join at once, and must not be asked at once.
     """
     channels = all_channels(region) if joined else default_channels(region)
     share_us = int.from_bytes(dev_addr[1:], "big") * DAY_US >> 24

@@ -31,7 +31,7 @@ from registry.downlinks import MAX_ATTEMPTS, Changed, Settlement
 
 OK = "OK"
 HOPELESS = (DownlinkReason.PAYLOAD_TOO_LARGE, DownlinkReason.INTERNAL_ERROR)
-# No attempt was made: the row waits for as long as it is wanted.
+# Results without an attempt: the row waits until its `not_after`.
 WAITING = (DownlinkReason.GATEWAY_UNREACHABLE, DownlinkReason.DUTY_CYCLE_OVERFLOW)
 # Beyond the window: the gateway's TX_ACK, or the bridge's knowledge that none will come.
 ANSWER_MARGIN_S = 5.0
@@ -40,7 +40,7 @@ RETRY_AFTER_US = (2_000_000, 5_000_000, 10_000_000)
 # gateway may be away for three weeks.
 SHORTEST_WAIT_US, LONGEST_WAIT_US = 5_000_000, 120_000_000
 GUARD_US = 100_000
-# The gateway's word usually comes within milliseconds, and meanwhile nobody reads the shard.
+# How long the shard's drain waits for gateways' answers, which usually come within milliseconds.
 FINISH_S = 3.0
 MAX_REMEMBERED = 10_000
 
@@ -51,8 +51,8 @@ log = structlog.get_logger()
 class TransmitOutcome:
     """What became of one frame.
 
-    `status` OK: a gateway has it in its queue, to start at `starts_at_us`. Else a DownlinkReason, or a word of the
-    gateway's own that is none.
+    `status` OK: a gateway has it in its queue, to start at `starts_at_us`. Else a DownlinkReason, or an error of
+    the gateway's own that is none.
     """
 
     status: str
@@ -62,7 +62,7 @@ class TransmitOutcome:
 
 
 class Dispatcher:
-    """Carries frames to gateways in a bounded number of tasks, and says which devices are being told something."""
+    """Asks gateways to transmit, in a bounded number of tasks; a device has one downlink under way at a time."""
 
     def __init__(
         self,
@@ -82,8 +82,8 @@ class Dispatcher:
         self._room = asyncio.Semaphore(settings.requests_in_flight)
         self._busy: Counter[int] = Counter()
         self._rows: set[int] = set()
-        self._asked: Counter[bytes] = Counter()  # Requests that wait for a gateway's word, by gateway.
-        self._accepts: dict[int, None] = {}  # Sessions whose accept is on its way or out.
+        self._asked: Counter[bytes] = Counter()  # Requests that a gateway has not answered yet, by gateway.
+        self._accepts: dict[int, None] = {}  # Sessions whose join-accept is on its way or transmitted.
         self._on_air_until_us: dict[int, int] = {}
         self._pressure = JoinPressure()
         self._tasks: dict[asyncio.Task[None], int] = {}  # With the slot of each.
@@ -91,7 +91,7 @@ class Dispatcher:
         shards.on_leaving(self._finish)
 
     def on_free(self, freed: Callable[[], None]) -> None:
-        """Call `freed` each time that a device may be told something again."""
+        """Call `freed` each time that the downlink of a device has ended and the next may be planned."""
         self._freed = freed
 
     def is_busy(self, device_id: int) -> bool:
@@ -99,7 +99,7 @@ class Dispatcher:
         return device_id in self._busy
 
     def rows_in_flight(self) -> list[int]:
-        """The downlink rows that are being seen through: every other that says so was forgotten."""
+        """The downlink rows whose frames are on their way; any other row in state `sending` was left over."""
         return list(self._rows)
 
     def on_air_until_us(self, device_id: int) -> int:
@@ -128,7 +128,7 @@ class Dispatcher:
                 task.cancel()
 
     async def _finish(self, slots: Collection[int]) -> None:
-        """Of a shard that is given away: what is settled by its next owner may go out twice."""
+        """Finish the frames of a shard that is given away: its next owner might transmit unsettled ones twice."""
         tasks = [task for task, slot in self._tasks.items() if slot in slots]
         if tasks:
             await asyncio.wait(tasks, timeout=FINISH_S)
@@ -155,7 +155,7 @@ class Dispatcher:
                     DOWNLINK_DELAY.observe(max(0, outcome.starts_at_us - asked_us) / 1_000_000)
                 await self._settle(shard, planned.row, outcome, is_class_c=planned.is_class_c)
         except LeaseLost as lost:
-            # The row stays `sending`: whoever takes the shard makes the request again.
+            # The row stays `sending`: the shard's next owner makes the request again.
             log.warning("downlink_dropped", error=str(lost))
             if shard is not None:
                 self._shards.drop(shard)
@@ -195,7 +195,7 @@ class Dispatcher:
             if self._clock() > planned.latest_us:
                 break
             if not any(downlink_frame.is_open(window, copy, self._clock()) for window in windows):
-                continue  # It has passed, or this gateway is too far away; another one may be in time.
+                continue  # The window has passed, or this gateway is too far away; another one may be in time.
             if refused is not None and not planned.accept:
                 numbered = await self._another_f_cnt(shard, planned, copy)
                 if numbered is None:
@@ -223,7 +223,7 @@ class Dispatcher:
         return self._pressure.is_below_limit(gateway_id, self._clock())
 
     async def _ask(self, request: TransmitRequest) -> TransmitReply:
-        """Ask a gateway; while its word is awaited it is the busier, for whoever may choose another."""
+        """Ask a gateway; until it answers, the request counts as load of this gateway when others are ranked."""
         self._asked[request.gateway_id] += 1
         try:
             return await ask_gateway(self._bus, request)
@@ -268,7 +268,7 @@ class Dispatcher:
 
 
 async def ask_gateway(bus: Bus, request: TransmitRequest) -> TransmitReply:
-    """Ask the bridge replica that holds a gateway's path, and wait for its word or for its silence."""
+    """Ask the bridge replica that holds a gateway's path; its answer, or the reason why there is none."""
     delay_us = max(transmission.delay_us for transmission in request.transmissions)
     timeout_s = ANSWER_MARGIN_S + (delay_us or downlink_frame.CLASS_C_PATIENCE_US) / 1_000_000
     try:
@@ -282,7 +282,7 @@ async def ask_gateway(bus: Bus, request: TransmitRequest) -> TransmitReply:
 
 
 def settlement_of(row: DueDownlink, outcome: TransmitOutcome, now_us: int, *, is_class_c: bool) -> Settlement:
-    """What is written to the row: sent, again later, or failed after three attempts."""
+    """What is written to the row: sent, to be tried again later, or failed after three attempts."""
     if outcome.status == OK:
         return Settlement(
             row.id, DownlinkState.SENT, gateway_id=outcome.gateway_id, sent_at=from_us(outcome.starts_at_us)

@@ -27,7 +27,7 @@ from network.sessions import HeldSession, SessionReception
 REGION = EU868
 # How long an immediate transmission may wait for its gateway's radio.
 CLASS_C_PATIENCE_US = 3_000_000
-# After RX2 has opened, a class C device that hears nothing is back on RX2 parameters within this time.
+# After RX2 has opened, a class C device that receives nothing is back on RX2 parameters within this time.
 CLASS_C_MARGIN_US = 500_000
 
 
@@ -37,7 +37,7 @@ class PlannedDownlink:
 
     session: HeldSession
     routes: tuple[SessionReception, ...]  # Best first; each gateway once.
-    latest_us: int  # After this nobody listens.
+    latest_us: int  # After this instant no window is open.
     is_class_c: bool = False
     acknowledge: bool = False
     commands: bytes = b""  # Of the MAC layer: in FOpts up to 15 octets, else alone under FPort 0.
@@ -47,19 +47,19 @@ class PlannedDownlink:
 
     @property
     def device_id(self) -> int:
-        """Who is to hear it."""
+        """The device that the frame is for."""
         return self.session.device_id
 
     @property
     def priority(self) -> int:
-        """Joins and acknowledgements first, then what the row says."""
+        """Joins and acknowledgements first, then the row's own priority."""
         if self.accept or self.acknowledge:
             return Priority.JOIN_OR_ACK
         return Priority.COMMAND if self.row is None else self.row.priority
 
 
 def plan_answer(opportunity: Opportunity, row: DueDownlink | None) -> PlannedDownlink:
-    """A class A answer: what the uplink asks for, and a row if one is due and the commands leave it room."""
+    """A class A answer: what the uplink asks for, and a due row if the commands leave room for it."""
     has_own_frame = len(opportunity.commands) > MAX_F_OPTS
     return PlannedDownlink(
         opportunity.session,
@@ -73,7 +73,7 @@ def plan_answer(opportunity: Opportunity, row: DueDownlink | None) -> PlannedDow
 
 
 def plan_class_c(session: HeldSession, row: DueDownlink, now_us: int) -> PlannedDownlink:
-    """A row for a device that listens now, through the gateways that heard it last."""
+    """A row for a device that listens now, through the gateways that received it last."""
     return PlannedDownlink(
         session, rank(session.progress.receptions), now_us + CLASS_C_PATIENCE_US, is_class_c=True, row=row
     )
@@ -103,9 +103,9 @@ def rank(
     load: Callable[[bytes], int] | None = None,
     first_window: Callable[[SessionReception], int | None] = lambda _: 0,
 ) -> tuple[SessionReception, ...]:
-    """The copies to answer through: one per gateway, the best first.
+    """The receptions to answer through: one per gateway, the best first.
 
-    With `load`, of the gateways that hear the device comfortably the one that can serve the earliest window comes
+    With `load`, of the gateways that receive the device well the one that can serve the earliest window comes
     first, then the least busy (docs/protocols.md, row 27); one that can serve none comes last.
     """
     best: dict[bytes, SessionReception] = {}
@@ -125,7 +125,7 @@ def rank(
 
 
 def windows_of(planned: PlannedDownlink, reception: SessionReception) -> tuple[Window, ...]:
-    """The windows in which the device can be met after what this gateway heard."""
+    """The receive windows in which the device can be reached through the gateway of this reception."""
     state = planned.session.progress.state
     if planned.is_class_c:
         return (class_c_window(REGION, state),)
@@ -146,7 +146,7 @@ def tries(
 
     A data frame is asked for in both windows at once, since every request uses up a counter. A join-accept has
     none: its RX1 is tried on every gateway before RX2, which is DR0 and holds a radio for 1.8 s; and on a gateway
-    that is not calm RX2 is not tried at all, since it would only make other accepts collide and go to RX2, too:
+    above its limit of joins RX2 is not tried at all, since other accepts would collide and go to RX2, too:
     unless RX1 would have held the radio as long, and the device would come again with 1.5 s of air.
     """
 

@@ -15,7 +15,7 @@ ALL_SLOTS = range(SLOTS)
 
 
 class DeviceCache:
-    """What the data path asks about a device without asking the database."""
+    """Devices and profiles in memory, so that the data path needs no query."""
 
     def __init__(self) -> None:
         self._devices: dict[int, Device] = {}
@@ -42,7 +42,7 @@ class DeviceCache:
         device_ids: Sequence[int],
         session_devices: Sequence[int],
     ) -> None:
-        """Read these devices again, and all profiles; a device that left the slots or the registry goes."""
+        """Read these devices again, and all profiles; removes a device that left the slots or the registry."""
         self._profiles = await read_profiles(connection)
         found = await read_devices(connection, slots, device_ids)
         found += await read_devices(connection, ALL_SLOTS, session_devices)
@@ -79,7 +79,7 @@ class SessionTable:
     """Open sessions by id, by DevAddr (several devices may share one) and by device."""
 
     def __init__(self) -> None:
-        # Held while sessions are written and memory follows, so that nobody reads the one without the other.
+        # Held while sessions are saved and memory is updated, so that no reader sees the one without the other.
         self.lock = asyncio.Lock()
         self._by_id: dict[int, HeldSession] = {}
         self._by_dev_addr: dict[DevAddr, list[HeldSession]] = {}
@@ -125,7 +125,7 @@ class SessionTable:
                 del index[key]  # pyright: ignore[reportArgumentType]
 
     def advance(self, session_id: int, progress: Progress) -> None:
-        """Follow the commit of this progress; a session that was let go in the meantime is left alone.
+        """Take over committed progress; a session that was removed in the meantime is left alone.
 
         The device's setting may have changed while the progress was made: it stays as it is now.
         """

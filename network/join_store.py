@@ -65,7 +65,7 @@ RETURNING id, device_id
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """What a join-request is judged by."""
+    """What the database knows of a device that asks to join."""
 
     device: Device
     app_key_wrapped: bytes | None
@@ -91,7 +91,7 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class UnusedSession:
-    """The newest session of a device that joined and has not been heard since."""
+    """The newest session of a device that joined and of which no uplink was received since."""
 
     id: int
     dev_addr: DevAddr
@@ -103,7 +103,7 @@ class UnusedSession:
 
 
 async def read_joining(connection: Connection, dev_euis: Sequence[DevEui]) -> dict[DevEui, Joining]:
-    """The registered devices among these, with what a join needs; always fresh, joins are rare."""
+    """The registered devices among these, with what a join needs; never cached, since joins are rare."""
     return {
         row["dev_eui"]: Joining(
             entity(Device, row),
@@ -133,7 +133,7 @@ async def read_unused_sessions(connection: Connection, device_ids: Sequence[int]
 async def open_sessions(
     connection: Connection, sessions: Sequence[NewSession], kek_id: str, rx2_data_rate: int
 ) -> dict[tuple[int, DevAddr], int]:
-    """Remember the nonces and open the sessions; returns their ids by (device id, DevAddr)."""
+    """Insert the nonces and the sessions; returns the sessions' ids by (device id, DevAddr)."""
     device_ids = [session.device_id for session in sessions]
     await connection.execute(SAVE_DEV_NONCES, device_ids, [session.dev_nonce for session in sessions])
     await connection.execute(SAVE_JOIN_NONCES, device_ids, [session.join_nonce for session in sessions])

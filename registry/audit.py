@@ -22,12 +22,12 @@ async def write_audit(
     entity_id: object,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add a line that nobody can change; `details` holds no secret."""
+    """Add a line, which no role can change; `details` holds no secret."""
     await connection.execute(WRITE, tenant_id, actor, action, entity, str(entity_id), details or {})
 
 
 async def read_last_details(
     connection: Connection, action: str, entity: str, entity_id: object
 ) -> dict[str, Any] | None:
-    """What was noted the last time that the tenant did this; None: never."""
+    """The details of the last line with this action of the tenant; None: there is none."""
     return await connection.fetchval(READ_LAST_DETAILS, action, entity, str(entity_id))

@@ -18,7 +18,7 @@ EXPECTED_INTERVAL = timedelta(hours=1)
 
 
 class Outcome(StrEnum):
-    """What an import made of a codec, or of a profile."""
+    """The outcome of an import for a codec, or for a profile."""
 
     CREATED = "created"
     NEW_VERSION = "new_version"
@@ -55,7 +55,7 @@ class CatalogueProfile:
     mapping: Sequence[dict[str, Any]]
 
     def written(self) -> dict[str, Any]:
-        """As a profile that is new here: what no catalogue says, whoever installs a device does."""
+        """As a profile that is new here: the installer sets what no catalogue says."""
         said = {name: value for name, value in asdict(self).items() if name != "mapping"}
         return said | {
             "codec_options": {},
@@ -68,7 +68,7 @@ class CatalogueProfile:
 
 @dataclass(frozen=True, slots=True)
 class CodecImport:
-    """What became of a codec and, in their order, of its profiles: an outcome and a word in French each."""
+    """The outcome for a codec and, in their order, for its profiles; each with a French word."""
 
     outcome: Outcome
     version_id: int
@@ -86,7 +86,7 @@ async def import_codec(
     """Publish the source unless it is there, and make the profiles that are not.
 
     A profile that is there is left as it is, whatever it points to: a new version is tried in the shadow first.
-    Raises UniqueViolationError when somebody else makes the same at the same time.
+    Raises UniqueViolationError when another import creates the same at the same time.
     """
     codec_id = await connection.fetchval(FIND, codec.name, tenant_id)
     outcome = Outcome.NEW_VERSION

@@ -92,7 +92,7 @@ class GatewayWithState:
 
 @dataclass(frozen=True, slots=True)
 class UnknownGateway:
-    """A gateway that talks to us without being registered."""
+    """A gateway that sends to us without being registered."""
 
     gateway_id: bytes
     frontend: str
@@ -107,10 +107,10 @@ async def read_gateways(connection: Connection | Pool) -> dict[bytes, Gateway]:
 
 
 async def save_gateway_states(connection: Connection, seen: Sequence[GatewaySeen]) -> list[AddressSeen]:
-    """Note signs of life of registered gateways, in one transaction of the caller's; one entry per gateway.
+    """Record signs of life of registered gateways, in the caller's transaction; one entry per gateway.
 
     Returns:
-        Those that spoke from another address the last time, whichever replica heard them; it is noted.
+        Those that sent from another address the last time, whichever replica received them; it is recorded.
     """
     rows = await connection.fetch(READ_MOVES, *arrays(seen, SEEN))
     moved = [AddressSeen(**row, refused=False, times=1) for row in rows]
@@ -120,7 +120,7 @@ async def save_gateway_states(connection: Connection, seen: Sequence[GatewaySeen
 
 
 async def save_unknown_gateways(connection: Connection | Pool, seen: Sequence[GatewaySeen]) -> None:
-    """Note gateways that talk to us without being registered; one entry per gateway."""
+    """Record gateways that send to us without being registered; one entry per gateway."""
     await connection.execute(SAVE_UNKNOWN, *arrays(seen, SEEN))
 
 
@@ -150,15 +150,15 @@ async def update_gateway(connection: Connection, gateway_id: bytes, change: Mapp
 
 
 async def delete_gateway(connection: Connection, gateway_id: bytes) -> bool:
-    """Remove a gateway; what it heard stays. False when there is no such gateway."""
+    """Remove a gateway; its receptions stay. False when there is no such gateway."""
     return await connection.fetchval(DELETE, gateway_id) is True
 
 
 async def is_unknown_gateway(connection: Connection, gateway_id: bytes) -> bool:
-    """Whether this gateway talks to us without being registered."""
+    """Whether this gateway sends to us without being registered."""
     return await connection.fetchval(IS_UNKNOWN, gateway_id) is True
 
 
 async def list_unknown_gateways(connection: Connection, most: int = 100) -> list[UnknownGateway]:
-    """Gateways that are not registered, the latest heard first."""
+    """Gateways that are not registered, the latest received first."""
     return await fetch_all(connection, UnknownGateway, LIST_UNKNOWN, most)

@@ -45,7 +45,7 @@ class Decoding:
         return cls(profile.codec, profile.codec_version_id, profile.shadow_version_id, profile.mapping)
 
     def noted(self) -> dict[str, Any]:
-        """By column, as JSON has it: for the audit, from which the former one can be taken up again."""
+        """The columns as JSON: for the audit, from which a rollback restores them."""
         return asdict(self) | {"mapping": list(self.mapping)}
 
 
@@ -75,13 +75,13 @@ async def update_profile(
 ) -> DeviceProfile | None:
     """The profile after the change of columns in `WRITTEN`, None leaves one; None when it is not the tenant's own.
 
-    How frames are read, `point_profile` changes.
+    `point_profile` changes the codec.
     """
     return await fetch_one(connection, DeviceProfile, UPDATE, profile_id, *WRITTEN.values(change, partial=True))
 
 
 async def point_profile(connection: Connection, profile_id: int, decoding: Decoding) -> DeviceProfile | None:
-    """The profile once its frames are read so, live within 5 s; None when it is not the tenant's own.
+    """The profile after its codec was changed, live within 5 s; None when it is not the tenant's own.
 
     Raises ForeignKeyViolationError for another tenant's version.
     """

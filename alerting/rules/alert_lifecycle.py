@@ -31,7 +31,7 @@ ENDED = (Workflow.RESOLVED, Workflow.CLOSED)
 
 
 class NotificationEvent(StrEnum):
-    """What a team is told (alert_notice.event)."""
+    """What a team is notified of (alert_notice.event)."""
 
     OPENED = "alert.opened"
     REOPENED = "alert.reopened"
@@ -42,9 +42,9 @@ class NotificationEvent(StrEnum):
 
 
 class Suppression(Struct, frozen=True):
-    """Why nobody is told now, in French, and when that is looked at again.
+    """Why an alert is not notified now, in French, and when that is evaluated again.
 
-    `is_cause`: another thing explains it. Whoever was told of the beginning is told of the end all the same.
+    `is_cause`: another alert explains this one. Where the opening was notified, the end is notified all the same.
     """
 
     by: str
@@ -53,7 +53,7 @@ class Suppression(Struct, frozen=True):
 
 
 class AlertLifecycle(Struct, frozen=True):
-    """Of an alert: what people do about it, what they were told, and how restless it is."""
+    """The workflow of an alert, what was notified of it, and whether it flaps."""
 
     workflow: Workflow = Workflow.OPEN
     ended_at: datetime | None = None
@@ -83,7 +83,7 @@ class AlertLifecycle(Struct, frozen=True):
 def begin(
     lifecycle: AlertLifecycle | None, at: datetime, suppression: Suppression | None
 ) -> tuple[AlertLifecycle, NotificationEvent | None]:
-    """It fires: for the first time (`life` None), or again."""
+    """The alert fires: for the first time (`life` None), or again."""
     if lifecycle is None:
         return _notify(AlertLifecycle(transitions=(at,)), suppression, NotificationEvent.OPENED)
     again = replace(
@@ -114,7 +114,7 @@ def raise_to(
 def end(
     lifecycle: AlertLifecycle, at: datetime, suppression: Suppression | None
 ) -> tuple[AlertLifecycle, NotificationEvent | None]:
-    """What it is about is over. An end that a person has made before stays theirs."""
+    """The condition has ended. Where a person has ended the alert before, that end is kept."""
     if not lifecycle.is_live:
         return replace(lifecycle, reopen_at=None), None
     was_told = lifecycle.told
@@ -130,7 +130,7 @@ def end(
 def look(
     lifecycle: AlertLifecycle, now: datetime, suppression: Suppression | None, *, is_firing: bool
 ) -> tuple[AlertLifecycle, NotificationEvent | None]:
-    """A deadline has passed: the first that is due is seen to; call it again until none is."""
+    """A deadline has passed: settles the first that is due; call it again until none is."""
     if lifecycle.reopen_at is not None and lifecycle.reopen_at <= now:
         if is_firing and not lifecycle.is_live:
             return begin(lifecycle, lifecycle.reopen_at, suppression)
@@ -160,7 +160,7 @@ def look(
 def finish(
     lifecycle: AlertLifecycle, workflow: Workflow, at: datetime, reopen_at: datetime | None
 ) -> AlertLifecycle:
-    """A person ends it; `reopen_at`: it still fires, and is looked at again then."""
+    """A person ends the alert; `reopen_at`: it still fires, and is evaluated again then."""
     return replace(
         lifecycle,
         workflow=workflow,

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from alerting.rules.model import Observation
 
-# Losses are weighed at every full hour over the day before; fewer messages say nothing.
+# At every full hour, over the day before; with fewer than 20 uplinks sent there is no percentage.
 EVERY = timedelta(hours=1)
 OVER = timedelta(days=1)
 OF_AT_LEAST = 20
 
 
 class CountedUplink(NamedTuple):
-    """A frame that was heard, with the session in which its FCnt counts."""
+    """An uplink that was received, with the session in which its FCnt counts."""
 
     at: datetime
     session: int | None
@@ -22,7 +22,7 @@ class CountedUplink(NamedTuple):
 
 
 def hourly_frame_loss(frames: Sequence[CountedUplink], since: datetime, until: datetime) -> list[Observation]:
-    """Percent lost of the day before every full hour after `since`; `frames` in the order of time."""
+    """Percent of uplinks lost in the day before every full hour after `since`; `frames` in the order of time."""
     instants = [frame.at for frame in frames]
     hour = since.replace(minute=0, second=0, microsecond=0) + EVERY
     losses: list[Observation] = []
@@ -36,7 +36,7 @@ def hourly_frame_loss(frames: Sequence[CountedUplink], since: datetime, until: d
 
 
 def lost_percent(frames: Sequence[CountedUplink]) -> float | None:
-    """What is missing between the first and the last FCnt of each session; None: too few to say."""
+    """Percent missing between first and last FCnt of each session; None: fewer than 20 uplinks were sent."""
     counted: dict[int | None, set[int]] = {}
     for frame in frames:
         counted.setdefault(frame.session, set()).add(frame.f_cnt)

@@ -36,7 +36,7 @@ class Quiet:
         return now >= self.start or now < self.end
 
     def held_until(self, severity: str, cadence: str, at: datetime) -> datetime | None:
-        """When the team is told of something that happens at `at`; None: at once."""
+        """When the team is notified of something that happens at `at`; None: at once."""
         if severity == ALWAYS_TOLD:
             return None
         if cadence == "weekly":

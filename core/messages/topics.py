@@ -13,7 +13,7 @@ GATEWAY_CLAIMS = "territoire.gateway.*.claim"  # Every gateway's `gateway_claim`
 
 
 def frames(shard: int) -> str:
-    """Copies of frames for the owner of `shard` in network."""
+    """Receptions of frames, for the owner of `shard` in network."""
     return f"territoire.frames.{shard}"
 
 

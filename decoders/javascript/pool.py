@@ -45,8 +45,8 @@ class _Job:
 class CodecPool:
     """Worker processes, each with the contexts of its scripts.
 
-    `overran` is told once the key of a script that took too long five times in ten minutes; from then on its
-    calls are refused until ten minutes after the first of these, or until `release`.
+    `overran` is called with the key of a script that took too long five times in ten minutes; from then on its
+    calls fail until ten minutes after the first of these, or until `release`.
     """
 
     def __init__(

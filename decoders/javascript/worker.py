@@ -1,7 +1,7 @@
 """A worker process: `python -m decoders.javascript.worker`, one thread, one socket, nothing else.
 
 It holds the contexts that were used last, and says before each call which one it is at, in memory that the pool
-reads too: whoever kills it knows which call it was.
+reads too: when the pool kills the worker, it knows which call it was.
 """
 
 import gc

@@ -18,7 +18,7 @@ class Product(NamedTuple):
     table: Table
     commands: tuple[Command, ...] = (commands.REBOOT,)
     version: int = 1
-    counts: bool = False  # Its pulses may weigh: option `litres_per_pulse`.
+    counts: bool = False  # Its pulses may have a volume: option `litres_per_pulse`.
 
 
 _SENSOR = (*commands.COMMON, commands.COLLECTION_INTERVAL)
@@ -100,7 +100,7 @@ def _counting(table: Table) -> Decode:
 def decode_am319(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]) -> Decoded:
     """Decode either AM319: option `gas` is `hcho` (the default) or `o3`.
 
-    Their measures differ by channel; only their stored records, alike in size, need to be told apart.
+    Their measures differ by channel; only their stored records, alike in size, need the option.
     """
     table = rooms.AM319_O3 if options.get("gas") == "o3" else rooms.AM319_HCHO
     return read_frame(table, f_port, payload, time_us, options)

@@ -7,7 +7,7 @@ from typing import Any
 from decoders.canonical import Decoded, MalformedPayload
 from decoders.tlv import Field, Record, add_readings, layout_of
 
-F_PORT = 85  # As delivered; the profile option `f_port` tells another.
+F_PORT = 85  # As delivered; the profile option `f_port` names another.
 # How far from the uplink the clock of a stored record may be: what the memory holds, and drift.
 _OLDEST_US = 400 * 86_400_000_000
 _AHEAD_US = 86_400_000_000
@@ -24,7 +24,7 @@ def read_frame(table: Table, f_port: int, payload: bytes, time_us: int, options:
 
     An answer to a setting that the table does not have is kept from there on in `data["unread"]`. Raises
     MalformedPayload for another f_port, an empty or truncated frame, and any other channel or type that
-    the product does not have: what follows it could not be told apart.
+    the product does not have: where the next record begins would be unknown.
     """
     expected = options.get("f_port", F_PORT)
     if f_port != expected:

@@ -48,7 +48,7 @@ class PullResp:
 
 
 def push_data(token: bytes, gateway_id: GatewayId, rxpks: Sequence[RxPk] = (), stat: Stat | None = None) -> bytes:
-    """Frames that were heard, and a status."""
+    """The PUSH_DATA of frames that were received, and of a status."""
     said: dict[str, Any] = {}
     if rxpks:
         said["rxpk"] = [write_rxpk(rxpk) for rxpk in rxpks]

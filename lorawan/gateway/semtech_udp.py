@@ -64,7 +64,7 @@ class DatagramType(IntEnum):
 
 
 class TxStatus(StrEnum):
-    """What a gateway made of a PULL_RESP. OK means queued, not emitted."""
+    """What a gateway made of a PULL_RESP. OK means queued, not transmitted."""
 
     OK = "OK"
     TOO_LATE = "TOO_LATE"
@@ -115,7 +115,7 @@ Datagram = PushData | PullData | TxAck
 
 @dataclass(frozen=True, slots=True)
 class TxPk:
-    """A frame to be emitted. `tmst` None means at once; frequency in Hz, ERP in dBm."""
+    """A frame to transmit. `tmst` None means at once; frequency in Hz, ERP in dBm."""
 
     phy_payload: bytes
     frequency: int
@@ -153,7 +153,7 @@ def gateway_id_of(octets: bytes) -> GatewayId:
 
 
 def pull_resp(token: bytes, txpk: TxPk) -> bytes:
-    """The request to emit a frame as a downlink: inverted polarity, no CRC.
+    """The request to transmit a frame as a downlink: inverted polarity, no CRC.
 
     Raises:
         ValueError: the frame is empty or over 255 octets, or the datagram over what a forwarder reads.

@@ -1,4 +1,4 @@
-"""The type of a regional plan: data rates, channels, receive windows, limits of emission."""
+"""The type of a regional plan: data rates, channels, receive windows, limits of transmission."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -34,7 +34,7 @@ class Crew:
     alerts: int = 0
 
     async def alert(self, at: datetime, severity: str = "major", event: str = "alert.opened") -> int:
-        """As the engine opens and tells it."""
+        """As the engine opens it and notifies."""
         self.alerts += 1
         rule = await self.pool.fetchval(
             "INSERT INTO alert_rule (tenant_id, name, kind, severity, message, team_id) "
@@ -193,7 +193,7 @@ async def test_two_replicas_at_once_notify_a_rung_once(pool: Pool, crew: Crew) -
         "workflow = 'resolved', resolved_at = now()",
     ],
 )
-async def test_who_answers_or_mutes_ends_the_climb(pool: Pool, crew: Crew, change: str) -> None:
+async def test_an_acknowledgement_or_a_silence_ends_the_escalation(pool: Pool, crew: Crew, change: str) -> None:
     alert = await crew.alert(NOON)
     await pool.execute(f"UPDATE alert SET {change} WHERE id = $1", alert)
 
@@ -215,7 +215,7 @@ async def test_an_acknowledgement_under_way_is_waited_for(pool: Pool, crew: Crew
     assert await climbing == NOTHING
 
 
-async def test_what_fires_again_climbs_again(pool: Pool, crew: Crew) -> None:
+async def test_a_reopened_alert_is_escalated_again(pool: Pool, crew: Crew) -> None:
     alert = await crew.alert(NOON)
     await dispatch(pool, NOON + HALF_HOUR)
     await crew.insert_notification(alert, NOON + HALF_HOUR * 2, event="alert.reopened")
@@ -237,7 +237,7 @@ async def test_contacts_of_an_escalation_are_notified_of_what_follows(pool: Pool
 
 
 async def test_a_flapping_alert_escalates_from_its_flapping_notification_on(pool: Pool, crew: Crew) -> None:
-    """Nothing says each of its openings any more: the last one that was told is long over."""
+    """A flapping alert's openings are not notified: the last one that was is long over."""
     alert = await crew.alert(NOON)
     await crew.insert_notification(alert, NOON + HALF_HOUR * 3, event="alert.flapping")
     turns = [await dispatch(pool, NOON + HALF_HOUR * half) for half in (3.9, 4)]

@@ -1,4 +1,4 @@
-"""The thirty days with a team: whoever is told receives exactly these messages, whatever dies and however often.
+"""The thirty days with a team: each endpoint receives exactly these messages, whatever is killed and how often.
 
 Everything that takes part is killed: the evaluator by `crashes`, in whose place a rollback and an empty memory are
 as hard as a kill, since it has no socket of its own; dispatch and the sender as a process of their own by SIGKILL,
@@ -58,7 +58,7 @@ class Mortal:
         self.process.stdin.write(self.asked.encode())
 
     async def listen(self) -> None:
-        """What it says, until it ends; whoever takes the place of the dead is asked once more."""
+        """What it prints, until it ends; the process that replaces a dead one is asked once more."""
         assert self.process.stdout is not None
         place: tuple[str, ...] = ()
         async for line in self.process.stdout:
@@ -111,7 +111,7 @@ async def mortal(url: str, seed: int) -> AsyncGenerator[Mortal]:
 
 @dataclass
 class Deadly(Receiver):
-    """Kills whoever sends some of its requests before it answers, and fails others."""
+    """Kills the process that sends some of its requests before it answers, and fails others."""
 
     name: str = ""
     sender: Mortal | None = None

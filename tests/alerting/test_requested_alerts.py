@@ -67,7 +67,7 @@ async def test_once_a_person_has_ended_it_the_next_change_is_another_alert(pool:
     assert sorted(alert["workflow"] for alert in alerts) == ["open", "resolved"]
 
 
-async def test_a_tenant_that_switched_the_rule_off_has_no_alert_and_strangers_have_none(pool: Pool) -> None:
+async def test_a_request_under_a_disabled_rule_or_of_an_unknown_gateway_opens_no_alert(pool: Pool) -> None:
     await register(pool, EUI)
     await opened(pool, seen())
     await pool.execute("DELETE FROM alert")

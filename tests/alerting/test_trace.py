@@ -1,4 +1,4 @@
-"""Thirty days of a town: exactly these messages, though the evaluator is killed again and again."""
+"""The thirty days of the scenario: exactly these messages, though the evaluator is killed again and again."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from core.runtime.postgres import Pool
 from tests.alerting.alert_scenario import scenario_of
 from tests.alerting.crashes import Fuse
 
-# Local instant, event, severity, text: checked by hand against the scripts of the town, line by line.
+# Local instant, event, severity, text: checked by hand against the scripts of the scenario, line by line.
 LINES = (Path(__file__).parent / "thirty_days.txt").read_text("utf-8").splitlines()
 EXPECTED = [tuple(line.split(" | ", 3)) for line in LINES]
 

@@ -35,7 +35,7 @@ FROM alert_notice n JOIN tenant t ON t.id = n.tenant_id ORDER BY n.number
 
 @asynccontextmanager
 async def alerts_follow(pool: Pool, database_url: str, nats_url: str) -> AsyncGenerator[None]:
-    """While the block runs, what is seen becomes alerts, and alerts are told."""
+    """While the block runs, alert requests become alerts, and alerts are notified."""
     async with serving(pool, database_url, nats_url):
         yield
 
@@ -54,7 +54,7 @@ async def rows(pool: Pool, statement: str) -> list[dict[str, Any]]:
 
 
 async def alerts(pool: Pool, *, occurrences: int, count: int = 1) -> list[dict[str, Any]]:
-    """The alerts once there are `count`, all told, the last of which occurred so often."""
+    """The alerts once there are `count`, all notified, the last of which occurred so often."""
 
     async def are_there() -> bool:
         found = await rows(pool, ALERTS)

@@ -88,7 +88,7 @@ async def on_the_air(rig: Rig, station: Station) -> None:
 
 
 def answer_to(station: Station, received_at_us: int) -> TransmitRequest:
-    """Both windows after an uplink that the station heard."""
+    """Both windows after an uplink that the station received."""
     return downlink(station.gateway_id, uplink_at_us=received_at_us, context=station.traits.context)
 
 
@@ -175,7 +175,7 @@ async def test_a_class_a_answer_goes_out_in_rx1_and_is_written_down(rig: Rig, st
 
 @pytest.mark.parametrize("station", REFUSING, indirect=True)
 @pytest.mark.parametrize("error", ERRORS)
-async def test_rx2_follows_when_rx1_is_rejected_and_the_last_error_is_told(
+async def test_rx2_follows_when_rx1_is_rejected_and_the_last_error_is_answered(
     rig: Rig, station: Station, error: str
 ) -> None:
     await on_the_air(rig, station)
@@ -250,5 +250,5 @@ async def test_immediate_frames_never_overlap_on_one_gateway(rig: Rig, station: 
     arrived = obeying.result()
 
     assert all(later - earlier >= airtime_us for earlier, later in pairwise(starts))
-    # What reaches the gateway at once is emitted at once: the second waits until the first has left.
+    # What reaches the gateway at once is transmitted at once: the second waits until the first has left.
     assert all(later - earlier >= airtime_us * 0.9 for earlier, later in pairwise(arrived))

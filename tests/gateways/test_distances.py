@@ -1,4 +1,4 @@
-"""How far away a gateway is travels with the frames that it hears."""
+"""A gateway's round trip travels with the frames that it receives."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -84,7 +84,7 @@ async def test_a_distance_is_known_to_the_next_bridge(
     assert frame.round_trip_us == 640_000
 
 
-async def test_an_ack_over_mqtt_tells_no_distance(rig: Rig, gateway_id: GatewayId) -> None:
+async def test_an_ack_over_mqtt_measures_no_round_trip(rig: Rig, gateway_id: GatewayId) -> None:
     async with rig.mqtt_station(gateway_id) as station:
         await known(rig, station)
         await be_asked(rig, station)

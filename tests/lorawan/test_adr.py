@@ -82,7 +82,7 @@ def test_a_few_uplinks_need_a_larger_margin_and_fewer_than_four_say_nothing() ->
 @pytest.mark.parametrize(
     ("missed", "current", "nb_trans"),
     [
-        # By hand from the table of row 35; of 20 that were heard and `missed` that were not.
+        # By hand from the table of row 35; of 20 that were received and `missed` that were not.
         (0, (1, 2, 3), (1, 1, 2)),
         (1, (1, 2, 3), (1, 1, 2)),  # 4.8 %
         (2, (1, 2, 3), (1, 2, 3)),  # 9.1 %

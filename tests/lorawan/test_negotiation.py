@@ -1,4 +1,4 @@
-"""What the network asks of devices that obey, refuse, forget or say nothing."""
+"""What the network asks of devices that obey, reject, forget or do not answer."""
 
 from itertools import pairwise
 from typing import Any
@@ -54,7 +54,7 @@ def uplink(at_us: int = NOW, *answers: UplinkCommand, adr: bool = False, **field
 def turn(
     state: MacState, session: Session, uplink: AcceptedUplink, policy: MacPolicy = POLICY
 ) -> tuple[Learned, MacState, tuple[DownlinkCommand, ...]]:
-    """An uplink is heard and answered."""
+    """An uplink is received and answered."""
     learned = handle_uplink(state, session, uplink, policy)
     asked, octets = ask(learned.state, learned.session, uplink, policy)
     parsed = parse_downlink_commands(octets)
@@ -224,7 +224,7 @@ def test_new_channels_and_link_adr_never_share_a_frame() -> None:
     _, state, second = turn(state, SESSION, uplink(NOW, *[NewChannelAns(False, False)] * 3, adr=True))
 
     assert {type(request) for request in first} == {NewChannelReq}
-    # The channels are refused for now: ADR goes on with those that the device has.
+    # The channels are rejected for now: ADR goes on with those that the device has.
     assert second == (LinkAdrReq(5, 0, 0b111, 0, 1),)
 
 
@@ -272,12 +272,12 @@ def test_adr_asks_once_enough_uplinks_were_received_and_follows_the_answer() -> 
     assert len(answered.history) == 1
 
 
-def test_a_device_that_decides_for_itself_is_not_told_how_to_send() -> None:
+def test_a_device_without_adr_gets_no_link_adr_req() -> None:
     assert turn(adr_history(12.0), SESSION, uplink(adr=False))[2] == ()
     assert turn(adr_history(12.0), SESSION, uplink(adr=True), replace(POLICY, adr=False))[2] == ()
 
 
-def test_a_device_that_asks_whether_it_is_heard_is_told_its_plan_again() -> None:
+def test_a_device_that_sets_adr_ack_req_is_sent_its_plan_again() -> None:
     state = replace(JOINED, data_rate=5, tx_power=2, history=(Sample(5.0, 0),))
 
     requests = turn(state, SESSION, uplink(adr=True, adr_ack_req=True, data_rate=5, snr=5.0))[2]

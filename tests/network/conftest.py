@@ -118,7 +118,7 @@ class RadioDevice:
 
 @dataclass
 class Bridge:
-    """Answers requests to transmit as it is told, and keeps them."""
+    """Answers requests to transmit as the test sets it, and keeps them."""
 
     bus: Bus
     statuses: dict[bytes, str] = field(default_factory=dict)

@@ -251,7 +251,7 @@ def test_fifteen_octets_of_commands_go_beside_the_payload_and_sixteen_go_alone()
     assert (with_f_opts.f_opts, with_f_opts.f_port) == (b"\x0d" * 15, 10)
     assert not with_f_opts.f_ctrl.f_pending
     assert (under_0.f_opts, under_0.f_port, clear) == (b"", 0, b"\x0d" * 16)
-    # The row waits for the next uplink, and the device is told so.
+    # The row waits for the next uplink, and the answer sets FPending.
     assert alone.row is None
     assert under_0.f_ctrl.f_pending
 
@@ -274,7 +274,7 @@ def test_commands_alone_need_room_as_any_payload_does() -> None:
     ] == ["RX2"]
 
 
-def test_a_device_in_adr_is_told_that_the_network_decides() -> None:
+def test_a_downlink_to_a_device_in_adr_has_the_adr_bit_set() -> None:
     adapted = Progress(SESSION.progress.state, MacState(0xFF, data_rate=5), b"", (reception(),))
     session = HeldSession(1, 1, CIPHER, adapted)
     opportunity = Opportunity(session, (reception(),), NOW_US, False, b"", must_answer=True)

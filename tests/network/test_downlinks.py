@@ -1,4 +1,4 @@
-"""Downlink rows, from queued to their end, through gateways that answer as they are told."""
+"""Downlink rows, from queued to their end, through gateways that answer as the test sets it."""
 
 import asyncio
 import secrets

@@ -66,7 +66,7 @@ async def test_a_device_is_asked_for_its_battery_and_what_it_says_is_kept(networ
     assert network.bridge.requests.empty()
 
 
-async def test_what_was_asked_is_known_after_a_crash(network) -> None:
+async def test_an_outstanding_mac_request_is_repeated_after_a_crash(network) -> None:
     device = await network.joined()
     await network.stop()
     await status_due(network)
@@ -195,13 +195,13 @@ async def test_adr_speeds_a_device_up_and_remembers_what_it_took(network) -> Non
     await network.all_acknowledged()
     state = msgspec.json.decode(await network.pool.fetchval("SELECT mac_state::text FROM session"))
 
-    # SNR 8 dB, SF12 needs -20 dB, 12.5 dB are kept while few uplinks were heard: five steps.
+    # SNR 8 dB, SF12 needs -20 dB, 12.5 dB are kept while few uplinks were received: five steps.
     assert commands == (LinkAdrReq(5, 0, 0xFF, 0, 1),)
     assert frame.f_ctrl.adr
     assert (state["data_rate"], state.get("asked")) == (5, None)
 
 
-async def test_a_device_that_asks_whether_it_is_heard_is_told_its_plan_again(network) -> None:
+async def test_a_device_that_sets_adr_ack_req_is_sent_its_plan_again(network) -> None:
     device = await network.joined()
 
     await network.receive(device.uplink(f_ctrl=UplinkFCtrl(adr=True, adr_ack_req=True)))

@@ -18,6 +18,8 @@ SELECT 'tenant ' || id - 1 FROM tenant
 UNION ALL SELECT 'gateway ' || id - 1 FROM gateway
 UNION ALL SELECT 'gateway_state ' || gateway_id - 1 FROM gateway_state
 UNION ALL SELECT 'gateway_hour ' || gateway_id - 1 FROM gateway_hour
+UNION ALL SELECT 'outage ' || gateway_id - 1 FROM outage
+WHERE what = 'gateway'
 UNION ALL SELECT 'gateway_address_change ' || gateway_id - 1 FROM gateway_address_change
 UNION ALL SELECT 'transmission ' || downlink_id - 1 FROM transmission
 UNION ALL SELECT 'frame_refusal ' || device_id - 1 FROM frame_refusal
@@ -94,6 +96,7 @@ INSERT INTO gateway_state (gateway_id, frontend, address, last_seen_at) SELECT i
 INSERT INTO gateway_hour (gateway_id, hour) SELECT id, now() FROM gateway;
 INSERT INTO gateway_address_change (gateway_id, frontend, former, address, refused, first_at, last_at)
 SELECT id, 'udp', 'a', 'b', false, now(), now() FROM gateway;
+INSERT INTO outage (what, gateway_id, began_at) SELECT 'gateway', id, now() FROM gateway;
 INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority, downlink_id)
 SELECT gateway_id, now(), 868100000, 1, 0, id FROM gateway;
 INSERT INTO alert_rule (id, tenant_id, name, kind, severity, message) OVERRIDING SYSTEM VALUE

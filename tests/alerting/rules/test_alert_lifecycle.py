@@ -1,4 +1,4 @@
-"""What people are told over an alert's life, and properties that hold whatever happens."""
+"""What is notified over an alert's lifecycle, and properties that hold whatever happens."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -121,7 +121,7 @@ async def test_a_tenant_neither_reads_nor_points_to_anothers_version(
             "/v1/codecs/try", json={"codec_version_id": theirs["id"], "frames": [{"f_port": 1, "payload": "15"}]}
         )
     ).status_code == 422
-    with pytest.raises(Exception, match="codec version of another tenant"):  # Whoever writes it.
+    with pytest.raises(Exception, match="codec version of another tenant"):  # Whichever role writes.
         await pool.execute("UPDATE device_profile SET codec_version_id = $1", theirs["id"])
     async with client_with("read", "manage") as manager:
         refused = await manager.post("/v1/codecs", json={"name": "pour.tous", "shared": True})
@@ -240,7 +240,7 @@ async def test_a_profile_is_pointed_put_in_the_shadow_switched_and_rolled_back(
     assert back["codec_version_id"] == first["id"]
     assert (await client.get(f"{path}/decoding")).json() == back
     changes = await pool.fetch("SELECT entity_id FROM registry_change WHERE entity = 'device_profile'")
-    assert len(changes) >= 4  # Every replica is told each time.
+    assert len(changes) >= 4  # Every replica is nudged each time.
 
 
 async def test_a_tenant_overrides_a_profile_that_is_offered_to_all_for_itself_alone(

@@ -57,7 +57,7 @@ async def test_an_unknown_gateway_is_known_once_it_is_registered(client, registr
     assert after == []
 
 
-async def test_a_gateway_is_registered_once_whoever_asks(registry, other_client) -> None:
+async def test_a_gateway_is_registered_once_by_whichever_tenant(registry, other_client) -> None:
     await registry.gateway(gateway_id=GATEWAY_ID)
 
     again = await other_client.post("/v1/gateways", json={"gateway_id": GATEWAY_ID, "name": "la mienne"})
@@ -109,7 +109,7 @@ async def test_a_gateways_work_is_one_object(client, registry, pool: Pool) -> No
         [
             (OCTETS, timedelta(minutes=1), 869_525_000, 1_800_000, "OK"),
             (OCTETS, timedelta(minutes=2), 869_525_000, 1_800_000, "NO_ACK"),
-            (OCTETS, timedelta(minutes=2), 869_525_000, 1_800_000, "TOO_LATE"),  # Not emitted.
+            (OCTETS, timedelta(minutes=2), 869_525_000, 1_800_000, "TOO_LATE"),  # Not transmitted.
             (OCTETS, timedelta(minutes=61), 869_525_000, 1_800_000, "OK"),  # Before the hour.
             (OCTETS, timedelta(minutes=3), 868_100_000, 360_000, None),
             (OCTETS, timedelta(hours=25), 868_100_000, 360_000, "OK"),  # Before the day.

@@ -207,7 +207,7 @@ def test_an_older_milesight_decoder_is_named_after_the_network_server(catalogue:
     assert codec.source.startswith(JS)
 
 
-def test_a_model_without_a_script_is_told_from_one_that_is_broken(catalogue: Make) -> None:
+def test_a_model_without_a_script_is_distinguished_from_one_that_is_broken(catalogue: Make) -> None:
     described = {
         "v/drivers/a/driver.yaml": "name: a",
         "v/drivers/b/driver.yaml": "name: [",

@@ -66,7 +66,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("source", "failure", "reason"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
-async def test_a_hostile_script_fails_alone_and_is_told_in_french(
+async def test_a_hostile_script_fails_alone_and_its_failure_is_in_french(
     pool: CodecPool, source: str, failure: str | None, reason: str
 ) -> None:
     hostile = Script("hostile/1", source)
@@ -83,7 +83,7 @@ async def test_a_hostile_script_fails_alone_and_is_told_in_french(
     assert pool.restarts == (1 if bad.failure == "worker" else 0)
 
 
-async def test_a_sparse_array_is_no_harm(decode) -> None:
+async def test_a_sparse_array_costs_no_memory(decode) -> None:
     answer = await decode(IN_CALL.format("return {data: {length: new Array(1e9).length}}"))
 
     assert answer.output == {"data": {"length": 1_000_000_000}}

@@ -201,7 +201,7 @@ def test_keeps_the_answer_to_a_setting() -> None:
         ("050002", "tilt vaut 1 au plus, reçu 2"),
     ],
 )
-def test_refuses_what_the_product_does_not_send(payload: str, reason: str) -> None:
+def test_rejects_what_the_product_does_not_send(payload: str, reason: str) -> None:
     with pytest.raises(MalformedPayload, match=reason):
         _decode("milesight.em400", bytes.fromhex(payload))
 

@@ -124,7 +124,7 @@ def test_water_is_watched_by_alarms_of_its_own() -> None:
     assert decoded.data["alarms"] == {"water": "outage", "input_state": "raised"}
 
 
-def test_weighs_the_pulses_of_what_counts() -> None:
+def test_scales_the_pulses_of_products_that_count() -> None:
     decoded = decode("uc51x", "04c8 05000000 06c8 07000000", litres_per_pulse={"1": 10})
 
     assert measured(decoded)[-1] == ("1", "water_volume", 50.0)

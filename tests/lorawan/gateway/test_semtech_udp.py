@@ -248,7 +248,7 @@ def test_the_level_of_the_signal_stands_in_for_that_of_the_channel() -> None:
     assert only(push({**said, "rssis": -117})).rssi == -117.0
 
 
-def test_unknown_keys_and_duplicated_keys_do_no_harm() -> None:
+def test_unknown_keys_and_duplicated_keys_are_tolerated() -> None:
     text = json.dumps({"rxpk": [rxpk(foff=12, hpw=1, meta={"a": "b"})], "new": 1})
 
     heard = only(push_text(text.replace('"chan": 2', '"chan": 1, "chan": 2')))
