@@ -58,6 +58,10 @@ FROM pair p ORDER BY p.hour, p.id
 """
 
 
+FORGET_CORRECTIONS_AGAIN = """
+DELETE FROM observation.correction c USING unnest($1::int[], $2::timestamptz[]) AS w (id, hour)
+WHERE c.datastream_id = w.id AND c.time >= w.hour AND c.time < w.hour + interval '1 hour'
+"""
 # How long a state is known after a reading, at most.
 HELD_FOR = f"{UNKNOWN_AFTER_INTERVALS} * p.expected_interval"
 COLUMNS = "n, suspects, sum, min, max, first, last, first_at, last_at, seconds, weighted, falls"
@@ -263,6 +267,7 @@ async def _roll_up_some(pool: Pool, force: bool, most: int) -> Made:
         for week in _weeks(forgotten):
             readings += await connection.fetchval(ADD_HOURS, *week.pairs, COUNTERS, *week.bounds, STATES)
             await connection.execute(FORGET_AGAIN, *week.pairs, *week.bounds)
+            await connection.execute(FORGET_CORRECTIONS_AGAIN, *week.pairs)
         if taken:
             days = await _make_days(connection, pairs + forgotten)
         return Made(hours=len(pairs), days=days, readings=readings, forgotten=len(forgotten))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.runtime.postgres import Connection
-from registry.meter_changes import note_replacement
+from registry.meter_changes import record_replacement
 from registry.rows import fetch_all
 
 # Every change of what an asset is served by waits for this lock, so that instants follow each other.
@@ -64,7 +64,7 @@ async def open_assignment(
         since = await connection.fetchval(LOCK_ASSET, asset_id)
     if since is None or await connection.fetchval(OPEN, device_id, asset_id, position, since) is None:
         raise UnknownAsset(f"asset {asset_id}")
-    await note_replacement(connection, asset_id, position, device_id, since)
+    await record_replacement(connection, asset_id, position, device_id, since)
 
 
 async def assign(connection: Connection, asset_id: int, dev_eui: bytes, position: str) -> bool:

@@ -13,7 +13,7 @@ CREATE = "SELECT enter_meter_change($1, $2, $3, $4, $5)"
 COMPLETE = "SELECT complete_meter_change($1, $2, $3, $4)"
 DELETE = "SELECT remove_meter_change($1)"
 IS_CHANGE_AT = "SELECT true FROM meter_change WHERE datastream_id = $1 AND at = $2"
-NOTE_REPLACEMENT = "SELECT note_replacement($1, $2, $3, $4)"
+RECORD_REPLACEMENT = "SELECT record_replacement($1, $2, $3, $4)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ async def delete_meter_change(connection: Connection, change_id: int) -> bool:
     return await connection.fetchval(DELETE, change_id) is True
 
 
-async def note_replacement(
+async def record_replacement(
     connection: Connection, asset_id: int, position: str, device_id: int, at: datetime
 ) -> None:
     """Another device than before serves this position: each of its counters is another one from now on."""
-    await connection.fetchval(NOTE_REPLACEMENT, asset_id, position, device_id, at)
+    await connection.fetchval(RECORD_REPLACEMENT, asset_id, position, device_id, at)

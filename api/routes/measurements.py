@@ -43,7 +43,7 @@ AssetIds = Annotated[
 
 
 class MeasurementAnswer(Answer):
-    """Une mesure ; `flags` : suspect, time_suspect, manual, redecoded."""
+    """Une mesure ; `flags` : suspect, time_suspect, manual, redecoded, corrected."""
 
     time: datetime
     value: float
@@ -141,6 +141,47 @@ async def list_measurements(
         rows = await store.list_readings(connection, id, begin, end, newest_first=order == "desc", most=limit + 1)
     page = page_of(rows, limit, _measurement, lambda reading: instant_cursor(reading.time))
     return MeasurementsAnswer(datastream=DATASTREAMS.show(datastream), items=page.items, next=page.next)
+
+
+class CorrectionAnswer(Answer):
+    """Une valeur d'un instant qui en a reçu plusieurs."""
+
+    time: datetime
+    value: float
+    flags: list[str]
+    source_id: int | None = Field(description="La source qui l'a apportée ; null : notre réseau, ou à la main")
+    received_at: datetime | None = Field(description="Null : la première valeur")
+    in_force: bool = Field(description="C'est elle qui compte")
+
+
+@router.get("/datastreams/{id}/corrections", summary="Lister les corrections d'un flux")
+async def list_corrections(
+    id: Id,
+    caller: Reader,
+    since: From = None,
+    until: To = None,
+    limit: Limit = 1000,
+) -> Page[CorrectionAnswer]:
+    """Les instants qui ont reçu plusieurs valeurs, toutes gardées, du dernier au premier (366 jours au plus).
+
+    Une seconde valeur l'emporte si elle est manuelle, ou si l'exploitant a marqué sa source comme faisant foi.
+    """
+    begin, end = period(since, until, usual=LONGEST_HOURS, longest=LONGEST_HOURS)
+    async with caller.reading() as connection:
+        await DATASTREAMS.get(connection, id)
+        rows = await store.list_corrections(connection, id, begin, end, most=limit)
+    items = [
+        CorrectionAnswer(
+            time=row.time,
+            value=row.value,
+            flags=_flags(row.flags),
+            source_id=row.source_id,
+            received_at=row.received_at,
+            in_force=row.in_force,
+        )
+        for row in rows
+    ]
+    return Page(items=items, next=None)
 
 
 @router.get(

@@ -91,7 +91,7 @@ def consumption(
             change = waiting.pop(0)
             former = _changed(counted, former, change, moduli)
         if former is not None:
-            counted.add(former.at, reading.at, _step(former, reading, moduli))
+            counted.add_amount(former.at, reading.at, _step(former, reading, moduli))
         former = reading
     for change in waiting:
         former = _changed(counted, former, change, moduli)
@@ -104,7 +104,7 @@ def _changed(
     """The former meter counts to its last index; returns the new one's first."""
     if former is not None and change.final is not None:
         last = IndexReading(max(change.at, former.at), change.final)
-        counted.add(former.at, last.at, _step(former, last, moduli))
+        counted.add_amount(former.at, last.at, _step(former, last, moduli))
     return None if change.initial is None else IndexReading(change.at, change.initial)
 
 
@@ -147,7 +147,7 @@ class _Counted:
         self._unknown_after = unknown_after
         self._place = 0
 
-    def add(self, since: datetime, until: datetime, terms: tuple[float, ...]) -> None:
+    def add_amount(self, since: datetime, until: datetime, terms: tuple[float, ...]) -> None:
         """`until` never goes back."""
         buckets = self._buckets
         while self._place < len(buckets) and buckets[self._place].until < until:

@@ -56,7 +56,7 @@ CREATE FUNCTION remove_meter_change(change int) RETURNS boolean
 $$;
 
 -- Another device than before serves this position from `instant` on: its counters count something else.
-CREATE FUNCTION note_replacement(asset int, place text, device int, instant timestamptz) RETURNS int
+CREATE FUNCTION record_replacement(asset int, place text, device int, instant timestamptz) RETURNS int
     LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     WITH noted AS (
         INSERT INTO observation.meter_change (datastream_id, at, final_index, initial_index, cause)
@@ -93,7 +93,7 @@ DECLARE
 BEGIN
     FOREACH door IN ARRAY ARRAY['enter_meter_change(int, timestamptz, float8, float8, text)',
                                 'complete_meter_change(int, float8, float8, text)', 'remove_meter_change(int)',
-                                'note_replacement(int, text, int, timestamptz)', 'counter_profiles(int)'] LOOP
+                                'record_replacement(int, text, int, timestamptz)', 'counter_profiles(int)'] LOOP
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', door);
         EXECUTE format('ALTER FUNCTION %s OWNER TO territoire_service', door);
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO territoire_api', door);
