@@ -4,11 +4,14 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from api.bucket_store import AGGREGATED, HOUR
+from core.model.consumption import UNKNOWN_AFTER_INTERVALS, Bucket
 from core.model.quantities import QUANTITIES, Kind
+from core.model.time_weighted import StatePiece, StateReading, state_means
 from core.runtime.postgres import Connection
 
 DAY_AT_MOST = timedelta(hours=25)
@@ -25,7 +28,7 @@ FRAME = """
 SELECT date_trunc('day', $1::timestamptz, timezone) AS since,
        date_add(date_trunc('day', $2::timestamptz - interval '1 microsecond', timezone),
                 interval '1 day', timezone) AS until,
-       date_trunc('hour', now(), 'UTC') AS open, date_trunc('day', now(), timezone) AS today,
+       now() AS now, date_trunc('hour', now(), 'UTC') AS open, date_trunc('day', now(), timezone) AS today,
        date_add(date_trunc('day', now(), timezone), interval '1 day', timezone) AS tomorrow, timezone
 FROM deployment
 """
@@ -83,6 +86,57 @@ SELECT id AS datastream_id, date_trunc('day', bucket, $3) AS day, sum(n)::int AS
        first(first, bucket) FILTER (WHERE n > 0) AS first, last(last, bucket) FILTER (WHERE n > 0) AS last
 FROM piece GROUP BY 1, 2
 """
+STATE_QUANTITIES = sorted(name for name, quantity in QUANTITIES.items() if quantity.kind is Kind.BOOLEAN)
+STATES = """
+SELECT d.id, (SELECT p.expected_interval FROM counter_profiles(d.id) p ORDER BY p.since DESC LIMIT 1)
+FROM datastream d WHERE d.id = ANY($1::int[]) AND d.quantity = ANY($2::text[])
+"""
+# How long states were known and what they were, by ready day, else by hour.
+# $1, $2: datastreams, and how long each is known after a reading; $3: from when on, before the first day;
+# $4: days before it are ready but those of $6 and $7; $5: the end; $8: time zone; $9: from when on all is raw;
+# $10, $11: raw hours before, the first one is $12.
+STATE_PIECES = """
+SELECT r.datastream_id AS id, r.bucket, date_add(r.bucket, interval '1 day', $8) AS ends, r.first_at, r.last_at,
+       r.last, r.seconds, r.weighted
+FROM rollup_day r
+WHERE r.datastream_id = ANY($1::int[]) AND r.bucket >= $3 AND r.bucket < $4 AND r.n > 0
+  AND NOT EXISTS (SELECT FROM unnest($6::int[], $7::timestamptz[]) AS t (id, day)
+                  WHERE t.id = r.datastream_id AND t.day = r.bucket)
+UNION ALL
+SELECT h.datastream_id, h.bucket, h.bucket + interval '1 hour', h.first_at, h.last_at, h.last, h.seconds,
+       h.weighted
+FROM unnest($6::int[], $7::timestamptz[]) AS t (id, day)
+JOIN rollup_hour h ON h.datastream_id = t.id AND h.bucket >= t.day
+     AND h.bucket < least(date_add(t.day, interval '1 day', $8), $9::timestamptz)
+WHERE h.n > 0 AND NOT EXISTS (SELECT FROM unnest($10::int[], $11::timestamptz[]) AS s (id, hour)
+                              WHERE s.id = h.datastream_id AND s.hour = h.bucket)
+UNION ALL
+SELECT id, bucket, bucket + interval '1 hour', min(time), max(time), last(value, time), sum(seconds),
+       sum(seconds * value)
+FROM (
+    SELECT id, bucket, time, value,
+           greatest(0, extract(epoch FROM least(lead(time) OVER in_time, bucket + interval '1 hour',
+                                                time + held_for, now()) - time))::float8 AS seconds
+    FROM (
+        SELECT s.id, date_trunc('hour', m.time, 'UTC') AS bucket, m.time, m.value, s.held_for
+        FROM unnest($1, $2::interval[]) AS s (id, held_for) JOIN measurement m ON m.datastream_id = s.id
+        WHERE m.time >= $12::timestamptz AND m.time < $5::timestamptz AND m.flags & 1 = 0
+          AND (m.time >= $9 OR EXISTS (SELECT FROM unnest($10, $11) AS x (id, hour)
+                                       WHERE x.id = s.id AND x.hour = date_trunc('hour', m.time, 'UTC')))
+    ) AS raw
+    WINDOW in_time AS (PARTITION BY id, bucket ORDER BY time)
+) AS reading GROUP BY id, bucket
+ORDER BY 1, 2
+"""
+# The days before may be behind what is raw.
+STATES_BEFORE = """
+SELECT s.id, m.time, m.value
+FROM unnest($1::int[], $2::interval[]) AS s (id, held_for)
+CROSS JOIN LATERAL (SELECT time, value FROM measurement
+                    WHERE datastream_id = s.id AND time < $3 AND time >= $3 - s.held_for AND time >= $4
+                      AND flags & 1 = 0
+                    ORDER BY time DESC LIMIT 1) AS m
+"""
 
 
 class Selected(NamedTuple):
@@ -110,6 +164,7 @@ class Day(NamedTuple):
 class _BucketRange:
     since: datetime
     until: datetime
+    now: datetime
     open: datetime
     today: datetime
     tomorrow: datetime
@@ -156,7 +211,62 @@ async def read_daily(
             daily[datastream_id] = [day for day in days if (datastream_id, day.since) not in torn.days]
         for datastream_id, day in await _put_together(connection, frame, torn):
             insort(daily.setdefault(datastream_id, []), day)
+    await _average_states(connection, frame, torn, daily)
     return {datastream_id: daily[datastream_id] for datastream_id in sorted(daily) if daily[datastream_id]}
+
+
+async def _average_states(
+    connection: Connection, frame: _BucketRange, torn: _Torn, daily: dict[int, list[Day]]
+) -> None:
+    """The means of states are those of the time that they lasted."""
+    expected = await connection.fetch(STATES, list(daily), STATE_QUANTITIES)
+    if not expected:
+        return
+    held = {row["id"]: UNKNOWN_AFTER_INTERVALS * row["expected_interval"] for row in expected}
+    days, hours = (
+        sorted(day for day in torn.days if day[0] in held),
+        [hour for hour in torn.hours if hour[0] in held],
+    )
+    rows = await connection.fetch(
+        STATE_PIECES,
+        list(held),
+        list(held.values()),
+        frame.since - max(held.values()),
+        frame.ready,
+        frame.until,
+        [day[0] for day in days],
+        [day[1] for day in days],
+        frame.timezone,
+        frame.open,
+        [hour[0] for hour in hours],
+        [hour[1] for hour in hours],
+        min([frame.open, *(hour[1] for hour in hours)]),
+    )
+    pieces: dict[int, list[StatePiece]] = {}
+    before: dict[int, StateReading] = {}
+    for id_, bucket, *piece in rows:
+        one = StatePiece(*piece)
+        if bucket >= frame.since:
+            pieces.setdefault(id_, []).append(one)
+        elif one.last_at is not None:
+            before[id_] = StateReading(one.last_at, one.last)
+    longest = frame.since - max(held.values())
+    for id_, at, value in await connection.fetch(
+        STATES_BEFORE, list(held), list(held.values()), frame.since, longest
+    ):
+        if id_ not in before or before[id_].at <= at:
+            before[id_] = StateReading(at, value)
+    zone = ZoneInfo(frame.timezone)
+    for id_, held_for in held.items():
+        buckets = [Bucket(day.since, _end_of_day(day.since, zone)) for day in daily[id_]]
+        of_days = [piece for piece in pieces.get(id_, []) if piece.until <= buckets[-1].until]
+        means = state_means(buckets, of_days, before.get(id_), held_for, min(frame.until, frame.now))
+        daily[id_] = [day._replace(mean=mean) for day, mean in zip(daily[id_], means, strict=True)]
+
+
+def _end_of_day(since: datetime, zone: ZoneInfo) -> datetime:
+    following = since.astimezone(zone).date() + timedelta(days=1)
+    return datetime.combine(following, datetime.min.time(), zone).astimezone(UTC)
 
 
 async def days_above(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import IntEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -46,6 +47,11 @@ WHERE r.device_id = $1 AND r.time = ANY($2::timestamptz[]) AND r.uplink_id = ANY
 ORDER BY r.rssi DESC
 """
 ENTER_MANUAL = "SELECT enter_manual_reading($1, $2, $3, $4)"
+CORRECTIONS = """
+SELECT time, value, flags, source_id, received_at, in_force FROM correction
+WHERE datastream_id = $1 AND time >= $2 AND time < $3
+ORDER BY time DESC, received_at DESC NULLS LAST, value LIMIT $4
+"""
 # Whose slot its measurements have: the asset's, or the device's when it serves none.
 SLOT_OWNER = "SELECT coalesce(asset_id, device_id) FROM datastream WHERE id = $1"
 
@@ -167,12 +173,39 @@ async def list_receptions(
     return found
 
 
+class ManualOutcome(IntEnum):
+    """What became of a manual reading."""
+
+    ENTERED = 0
+    KNOWN = 1  # This very value is there.
+    CORRECTED = 2  # It took the place of another one.
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """One of several values that were stated of an instant; of the first one nobody knows who said it when."""
+
+    time: datetime
+    value: float
+    flags: int
+    source_id: int | None
+    received_at: datetime | None
+    in_force: bool
+
+
 async def enter_manual_reading(
     connection: Connection, datastream_id: int, time: datetime, value: float, flags: int
-) -> bool | None:
-    """Store it; False when there is a measurement of this instant, None for another tenant's datastream."""
+) -> ManualOutcome | None:
+    """Store it, in the place of what was measured; None for another tenant's datastream."""
     outcome = await connection.fetchval(ENTER_MANUAL, datastream_id, time, value, flags)
-    return None if outcome is None else outcome == 0
+    return None if outcome is None else ManualOutcome(outcome)
+
+
+async def list_corrections(
+    connection: Connection, datastream_id: int, since: datetime, until: datetime, *, most: int
+) -> list[Correction]:
+    """The values of instants for which more than one was stated, the latest instant first."""
+    return await fetch_all(connection, Correction, CORRECTIONS, datastream_id, since, until, most)
 
 
 async def slot_owner(connection: Connection, datastream_id: int) -> int:

@@ -1,6 +1,7 @@
 """Composes the rows of one transaction from interpreted uplinks, in the order of their tables' keys."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
@@ -75,6 +76,10 @@ class Batch:
     hours: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
     replaced: list[Uplink] = field(default_factory=list[Uplink])
     duplicates: set[int] = field(default_factory=set[int])
+    may_correct: bool = False
+    """Whether an instant is there twice, or an uplink was stored before."""
+    corrections: set[tuple[int, int, float]] = field(default_factory=set[tuple[int, int, float]])
+    """Datastream, instant and value of what was stored otherwise before."""
     receptions_skipped: int = 0
 
     def rows(self) -> int:
@@ -83,14 +88,20 @@ class Batch:
         return len(self.uplinks) + of_receptions + len(self.measurements) + len(self.history)
 
 
-def by_slot(uplinks: Iterable[Interpreted]) -> dict[int, list[Published]]:
+def by_slot(
+    uplinks: Iterable[Interpreted], corrections: AbstractSet[tuple[int, int, float]] = frozenset()
+) -> dict[int, list[Published]]:
     """The measurements by the slot of their asset, as MEASUREMENTS carries them.
 
     The first of an uplink's own instant bears its trace, and each of its history, which is sorted away from there.
+    Corrections are left out.
     """
     found: dict[int, list[Published]] = {}
     for interpreted in uplinks:
         rows, history, trace_id = interpreted.rows, interpreted.history, interpreted.uplink.trace_id
+        if corrections:
+            rows = {id_: row for id_, row in rows.items() if row[:3] not in corrections}
+            history = [row for row in history if row[:3] not in corrections]
         if rows or history:
             of_slot = found.setdefault(interpreted.serving.slot, [])
             if rows:
@@ -123,7 +134,9 @@ def compose(
     batch.uplinks = sorted(new, key=_by_device) if known is None else new
     _add_measurements(batch)
     if known is not None:
+        stated = len(batch.measurements)
         batch.measurements = _first_of_each_instant(batch.measurements)
+        batch.may_correct = bool(known) or len(batch.measurements) < stated
     batch.history = _first_of_each_instant(batch.history)
     batch.latest = _latest(batch)
     for interpreted in batch.uplinks:

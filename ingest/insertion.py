@@ -56,9 +56,10 @@ async def insert_receptions(connection: Connection, rows: Sequence[ReceptionRow]
     await connection.execute(INSERT_RECEPTIONS, *zip(*rows, strict=True))
 
 
-async def insert_measurements(connection: Connection, rows: Sequence[Row]) -> None:
-    """observation.measurement; at least one row."""
-    await connection.execute(INSERT_MEASUREMENTS, *zip(*rows, strict=True))
+async def insert_measurements(connection: Connection, rows: Sequence[Row]) -> int:
+    """observation.measurement; at least one row. Returns how many of them are new."""
+    status = await connection.execute(INSERT_MEASUREMENTS, *zip(*rows, strict=True))
+    return int(status.rpartition(" ")[2])
 
 
 def _uplink_row(interpreted: Interpreted) -> tuple[object, ...]:

@@ -15,6 +15,8 @@ from registry.rows import entity
 # A replica that gives no sign of life for so long is replaced; one of the same name goes on at once.
 HELD_FOR = timedelta(seconds=60)
 
+STAYS = Flag.MANUAL | Flag.CORRECTED
+
 TAKE = f"""
 UPDATE redecode SET state = 'running', started_at = coalesce(started_at, now()), taken_by = $1,
                     taken_until = now() + $2::interval
@@ -90,13 +92,13 @@ DELETE FROM observation.measurement m USING unnest($1::int[], $2::bigint[]) AS w
 WHERE m.datastream_id = w.id AND m.time = timestamptz 'epoch' + w.us * interval '1 microsecond'
   AND m.time >= $3 AND m.time < $4
 """
-# A reading that somebody typed stays what it is.
+# A reading that somebody typed stays what it is, and so does one that has corrected another.
 REPLACE = f"""
 INSERT INTO observation.measurement AS m (datastream_id, time, value, flags)
 SELECT id, timestamptz 'epoch' + us * interval '1 microsecond', value, flags
 FROM unnest($1::int[], $2::bigint[], $3::float8[], $4::smallint[]) AS of (id, us, value, flags)
 ON CONFLICT (datastream_id, time) DO UPDATE SET value = excluded.value, flags = excluded.flags
-WHERE m.flags & {Flag.MANUAL.value} = 0
+WHERE m.flags & {STAYS.value} = 0
 """
 UPDATE_UPLINKS = """
 UPDATE observation.uplink u
@@ -277,7 +279,7 @@ async def _stored(connection: Connection, day: Day, keys: set[tuple[int, int]]) 
         )
     stored: dict[tuple[int, int], Row] = {}
     for id_, us, value, flags in rows:
-        if not flags & Flag.MANUAL and ((id_, us) in keys or id_ in day.own.get(us, ())):
+        if not flags & STAYS and ((id_, us) in keys or id_ in day.own.get(us, ())):
             stored[id_, us] = (id_, us, value, flags)
     return stored
 

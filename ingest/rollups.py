@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
+from core.model.consumption import UNKNOWN_AFTER_INTERVALS
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.postgres import Connection, Pool
 
@@ -22,6 +23,7 @@ MICROSECOND = timedelta(microseconds=1)
 # Chunks are seven days from the epoch: hours of one week are looked for in one chunk.
 CHUNK_S = 7 * 86_400
 COUNTERS = sorted(name for name, quantity in QUANTITIES.items() if quantity.kind is Kind.COUNTER)
+STATES = sorted(name for name, quantity in QUANTITIES.items() if quantity.kind is Kind.BOOLEAN)
 
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1)"
 WAIT_FOR_LOCK = "SELECT pg_advisory_xact_lock($1)"
@@ -56,13 +58,27 @@ FROM pair p ORDER BY p.hour, p.id
 """
 
 
+FORGET_CORRECTIONS_AGAIN = """
+DELETE FROM observation.correction c USING unnest($1::int[], $2::timestamptz[]) AS w (id, hour)
+WHERE c.datastream_id = w.id AND c.time >= w.hour AND c.time < w.hour + interval '1 hour'
+"""
+# How long a state is known after a reading, at most.
+HELD_FOR = f"{UNKNOWN_AFTER_INTERVALS} * p.expected_interval"
+COLUMNS = "n, suspects, sum, min, max, first, last, first_at, last_at, seconds, weighted, falls"
+SET = ", ".join(f"{column} = excluded.{column}" for column in COLUMNS.split(", "))
+
+
 def _from_raw(then: str) -> str:
-    # $1, $2: datastreams and hours; $3: the quantities that are counters; $4, $5: between which all of it lies.
+    # $1, $2: datastreams and hours; $3: the quantities that are counters; $4, $5: between which all of it lies;
+    # $6: the quantities that are states. Of anything else the order of readings does not matter: it costs less.
     return f"""
 WITH wanted AS (
     SELECT w.id, w.hour + CASE WHEN d.quantity = ANY($3::text[])
-                          THEN interval '1 microsecond' ELSE interval '0' END AS since, w.hour
+                          THEN interval '1 microsecond' ELSE interval '0' END AS since, w.hour,
+           coalesce(d.quantity = ANY($3 || $6::text[]), false) AS in_order, d.quantity = ANY($6) AS is_state,
+           {HELD_FOR} AS held_for
     FROM unnest($1::int[], $2::timestamptz[]) AS w (id, hour) LEFT JOIN datastream d ON d.id = w.id
+    LEFT JOIN device v ON v.id = d.device_id LEFT JOIN device_profile p ON p.id = v.device_profile_id
 ), made AS MATERIALIZED (
     SELECT w.id, w.hour AS bucket, a.*
     FROM wanted w CROSS JOIN LATERAL (
@@ -71,29 +87,49 @@ WITH wanted AS (
                sum(value) FILTER (WHERE flags & 1 = 0) AS sum,
                min(value) FILTER (WHERE flags & 1 = 0) AS min, max(value) FILTER (WHERE flags & 1 = 0) AS max,
                first(value, time) FILTER (WHERE flags & 1 = 0) AS first,
-               last(value, time) FILTER (WHERE flags & 1 = 0) AS last
+               last(value, time) FILTER (WHERE flags & 1 = 0) AS last,
+               NULL::timestamptz AS first_at, NULL::timestamptz AS last_at,
+               NULL::float8 AS seconds, NULL::float8 AS weighted, NULL::float8[] AS falls
         FROM observation.measurement m
         WHERE m.datastream_id = w.id AND m.time >= w.since AND m.time < w.since + interval '1 hour'
-          AND m.time >= $4::timestamptz AND m.time < $5::timestamptz
+          AND m.time >= $4::timestamptz AND m.time < $5::timestamptz AND NOT w.in_order
+        HAVING NOT w.in_order
+        UNION ALL
+        SELECT count(*) FILTER (WHERE sound)::int, count(*) FILTER (WHERE NOT sound)::int,
+               sum(value) FILTER (WHERE sound), min(value) FILTER (WHERE sound), max(value) FILTER (WHERE sound),
+               first(value, time) FILTER (WHERE sound), last(value, time) FILTER (WHERE sound),
+               min(time) FILTER (WHERE sound), max(time) FILTER (WHERE sound),
+               sum(seconds) FILTER (WHERE sound AND w.is_state),
+               sum(seconds * value) FILTER (WHERE sound AND w.is_state),
+               nullif(concat_arrays(ARRAY[former, value] ORDER BY time)
+                      FILTER (WHERE sound AND value < former AND NOT w.is_state), '{{}}')
+        FROM (
+            SELECT time, value, flags & 1 = 0 AS sound, lag(value) OVER in_time AS former,
+                   extract(epoch FROM least(lead(time) OVER in_time, w.hour + interval '1 hour', time + w.held_for)
+                                      - time)::float8 AS seconds
+            FROM observation.measurement m
+            WHERE m.datastream_id = w.id AND m.time >= w.since AND m.time < w.since + interval '1 hour'
+              AND m.time >= $4 AND m.time < $5 AND w.in_order
+            WINDOW in_time AS (PARTITION BY flags & 1 ORDER BY time)
+        ) AS reading
+        HAVING w.in_order
     ) AS a
 ), {then}
 SELECT coalesce(sum(n + suspects), 0)::bigint FROM made
 """
 
 
-REPLACE_HOURS = _from_raw("""gone AS (
+REPLACE_HOURS = _from_raw(f"""gone AS (
     DELETE FROM observation.rollup_hour r USING made m
     WHERE m.n + m.suspects = 0 AND r.datastream_id = m.id AND r.bucket = m.bucket
 ), kept AS (
-    INSERT INTO observation.rollup_hour AS r (datastream_id, bucket, n, suspects, sum, min, max, first, last)
+    INSERT INTO observation.rollup_hour AS r (datastream_id, bucket, {COLUMNS})
     SELECT * FROM made WHERE n + suspects > 0
-    ON CONFLICT (datastream_id, bucket) DO UPDATE
-    SET n = excluded.n, suspects = excluded.suspects, sum = excluded.sum, min = excluded.min, max = excluded.max,
-        first = excluded.first, last = excluded.last
+    ON CONFLICT (datastream_id, bucket) DO UPDATE SET {SET}
 )""")
 # The raw of these hours was dropped: a rollup that is there knows more than what came in since, which goes too.
-ADD_HOURS = _from_raw("""kept AS (
-    INSERT INTO observation.rollup_hour AS r (datastream_id, bucket, n, suspects, sum, min, max, first, last)
+ADD_HOURS = _from_raw(f"""kept AS (
+    INSERT INTO observation.rollup_hour AS r (datastream_id, bucket, {COLUMNS})
     SELECT * FROM made WHERE n + suspects > 0
     ON CONFLICT (datastream_id, bucket) DO NOTHING
 )""")
@@ -102,29 +138,59 @@ DELETE FROM observation.measurement m USING unnest($1::int[], $2::timestamptz[])
 WHERE m.datastream_id = w.id AND m.time >= w.hour AND m.time < w.hour + interval '1 hour'
   AND m.time >= $3::timestamptz AND m.time < $4::timestamptz
 """
-# $3: the deployment's time zone.
-REPLACE_DAYS = """
+# $3: the deployment's time zone; $4, $5: the quantities that are counters, and states.
+REPLACE_DAYS = f"""
 WITH wanted AS (
-    SELECT DISTINCT w.id, date_trunc('day', w.hour, $3) AS day
-    FROM unnest($1::int[], $2::timestamptz[]) AS w (id, hour)
+    SELECT w.id, w.day, date_add(w.day, interval '1 day', $3) AS until,
+           coalesce(d.quantity = ANY($4::text[] || $5::text[]), false) AS in_order,
+           d.quantity = ANY($5) AS is_state, {HELD_FOR} AS held_for
+    FROM (
+        SELECT DISTINCT id, date_trunc('day', hour, $3) AS day
+        FROM unnest($1::int[], $2::timestamptz[]) AS u (id, hour)
+    ) AS w LEFT JOIN datastream d ON d.id = w.id
+    LEFT JOIN device v ON v.id = d.device_id LEFT JOIN device_profile p ON p.id = v.device_profile_id
 ), made AS MATERIALIZED (
     SELECT w.id, w.day AS bucket, a.*
     FROM wanted w CROSS JOIN LATERAL (
         SELECT coalesce(sum(n), 0)::int AS n, coalesce(sum(suspects), 0)::int AS suspects, sum(sum) AS sum,
                min(min) AS min, max(max) AS max,
-               first(first, bucket) FILTER (WHERE n > 0) AS first, last(last, bucket) FILTER (WHERE n > 0) AS last
+               first(first, bucket) FILTER (WHERE n > 0) AS first, last(last, bucket) FILTER (WHERE n > 0) AS last,
+               NULL::timestamptz AS first_at, NULL::timestamptz AS last_at,
+               NULL::float8 AS seconds, NULL::float8 AS weighted, NULL::float8[] AS falls
         FROM observation.rollup_hour h
-        WHERE h.datastream_id = w.id AND h.bucket >= w.day AND h.bucket < date_add(w.day, interval '1 day', $3)
+        WHERE h.datastream_id = w.id AND h.bucket >= w.day AND h.bucket < w.until AND NOT w.in_order
+        HAVING NOT w.in_order
+        UNION ALL
+        SELECT coalesce(sum(n), 0)::int, coalesce(sum(suspects), 0)::int, sum(sum), min(min), max(max),
+               first(first, bucket) FILTER (WHERE n > 0), last(last, bucket) FILTER (WHERE n > 0),
+               -- Of an hour that was rolled up before these were: not known, so not known of the day either.
+               CASE WHEN bool_and(first_at IS NOT NULL OR n = 0) THEN min(first_at) END,
+               CASE WHEN bool_and(first_at IS NOT NULL OR n = 0) THEN max(last_at) END,
+               CASE WHEN bool_and(seconds IS NOT NULL OR n = 0) AND w.is_state
+                    THEN sum(seconds + carried) FILTER (WHERE n > 0) END,
+               CASE WHEN bool_and(seconds IS NOT NULL OR n = 0) AND w.is_state
+                    THEN sum(weighted + carried * last) FILTER (WHERE n > 0) END,
+               CASE WHEN NOT w.is_state THEN nullif(concat_arrays(
+                   CASE WHEN first < former THEN ARRAY[former, first] ELSE '{{}}' END || coalesce(falls, '{{}}')
+                   ORDER BY bucket), '{{}}') END
+        FROM (
+            SELECT h.*, lag(last) OVER in_time AS former,
+                   -- The state lasts until the next hour that has a reading.
+                   greatest(0, extract(epoch FROM least(lead(first_at) OVER in_time, w.until, last_at + w.held_for)
+                                                  - bucket - interval '1 hour'))::float8 AS carried
+            FROM observation.rollup_hour h
+            WHERE h.datastream_id = w.id AND h.bucket >= w.day AND h.bucket < w.until AND w.in_order
+            WINDOW in_time AS (PARTITION BY n > 0 ORDER BY bucket)
+        ) AS hour
+        HAVING w.in_order
     ) AS a
 ), gone AS (
     DELETE FROM observation.rollup_day r USING made m
     WHERE m.n + m.suspects = 0 AND r.datastream_id = m.id AND r.bucket = m.bucket
 ), kept AS (
-    INSERT INTO observation.rollup_day AS r (datastream_id, bucket, n, suspects, sum, min, max, first, last)
+    INSERT INTO observation.rollup_day AS r (datastream_id, bucket, {COLUMNS})
     SELECT * FROM made WHERE n + suspects > 0
-    ON CONFLICT (datastream_id, bucket) DO UPDATE
-    SET n = excluded.n, suspects = excluded.suspects, sum = excluded.sum, min = excluded.min, max = excluded.max,
-        first = excluded.first, last = excluded.last
+    ON CONFLICT (datastream_id, bucket) DO UPDATE SET {SET}
 )
 SELECT count(*) FROM made
 """
@@ -197,10 +263,11 @@ async def _roll_up_some(pool: Pool, force: bool, most: int) -> Made:
         forgotten = [_Pair(row["id"], row["hour"]) for row in taken if row["forgotten"]]
         days, readings = 0, 0
         for week in _weeks(pairs):
-            readings += await connection.fetchval(REPLACE_HOURS, *week.pairs, COUNTERS, *week.bounds)
+            readings += await connection.fetchval(REPLACE_HOURS, *week.pairs, COUNTERS, *week.bounds, STATES)
         for week in _weeks(forgotten):
-            readings += await connection.fetchval(ADD_HOURS, *week.pairs, COUNTERS, *week.bounds)
+            readings += await connection.fetchval(ADD_HOURS, *week.pairs, COUNTERS, *week.bounds, STATES)
             await connection.execute(FORGET_AGAIN, *week.pairs, *week.bounds)
+            await connection.execute(FORGET_CORRECTIONS_AGAIN, *week.pairs)
         if taken:
             days = await _make_days(connection, pairs + forgotten)
         return Made(hours=len(pairs), days=days, readings=readings, forgotten=len(forgotten))
@@ -229,4 +296,4 @@ async def _make_days(connection: Connection, pairs: Sequence[_Pair]) -> int:
     zone = await connection.fetchrow(READ_TIMEZONE)
     if zone is None or not zone["on_the_hour"]:
         raise UnevenTimezone(f"deployment.timezone {zone and zone['timezone']!r} is not whole hours from UTC")
-    return await connection.fetchval(REPLACE_DAYS, *_columns(pairs), zone["timezone"])
+    return await connection.fetchval(REPLACE_DAYS, *_columns(pairs), zone["timezone"], COUNTERS, STATES)

@@ -11,6 +11,7 @@ from core.runtime.postgres import Connection, Pool, UniqueViolationError
 from ingest.applications import queue_events
 from ingest.batch import HOUR_US, Batch, Prepared, Published, by_slot, compose
 from ingest.binary_copy import copy_of_measurements, copy_of_receptions, copy_of_seen, copy_of_uplinks
+from ingest.corrections import keep_corrections
 from ingest.identity import seen_key, sort_out
 from ingest.insertion import insert_all, insert_measurements, insert_receptions
 from ingest.pipeline import Row
@@ -67,10 +68,11 @@ class Written:
     def to_publish(self, prepared: Prepared) -> dict[int, list[Published]]:
         """The measurements for MEASUREMENTS, by the slot of their asset: also of what was delivered once more.
 
-        A copy of an uplink that is stored under another identity has none.
+        A copy of an uplink that is stored under another identity has none, and nobody is notified of a correction.
         """
         of_copies = self.batch.duplicates
-        return by_slot(one for place, one in enumerate(prepared.uplinks) if place not in of_copies)
+        uplinks = (one for place, one in enumerate(prepared.uplinks) if place not in of_copies)
+        return by_slot(uplinks, self.batch.corrections)
 
 
 class MarkedHours:
@@ -138,7 +140,10 @@ class Store:
                 else:
                     await insert_all(connection, batch)
                 marks = self._marked.to_mark(batch.hours, now_us)
-                await _write_rest(connection, batch, marks)
+                repeats = await _write_rest(connection, batch, marks)
+                if repeats or batch.may_correct or not is_new:
+                    uplinks = [one for place, one in enumerate(prepared.uplinks) if place not in batch.duplicates]
+                    batch.corrections = await keep_corrections(connection, uplinks, batch.uplinks)
                 if has_applications:
                     await queue_events(connection, batch.uplinks)
                 if prepared.quarantined:
@@ -187,17 +192,23 @@ async def _copy_in(connection: Connection, table: str, columns: Sequence[str], o
     await connection.copy_to_table(table, source=source, columns=columns, schema_name=SCHEMA, format="binary")
 
 
-async def _write_rest(connection: Connection, batch: Batch, marks: Hours) -> None:
-    """What is written in the same way whether the batch is new or not."""
+async def _write_rest(connection: Connection, batch: Batch, marks: Hours) -> bool:
+    """What is written in the same way whether the batch is new or not.
+
+    Returns whether something of the devices' history is stored already, or twice in the batch.
+    """
+    repeats = False
     if batch.replaced:
         await replace_seen(connection, batch.replaced)
     if batch.copied_receptions:
         await insert_receptions(connection, batch.copied_receptions)
     if batch.history:
-        await insert_measurements(connection, batch.history)
+        new = await insert_measurements(connection, batch.history)
+        repeats = new < sum(len(one.history) for one in batch.uplinks)
     await _write_latest(connection, batch.latest)
     if marks:
         await connection.executemany(MARK, [(hour, sorted(marks[hour])) for hour in sorted(marks)])
+    return repeats
 
 
 async def _write_latest(connection: Connection, rows: Sequence[Row]) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.runtime.postgres import Connection
+from registry.meter_changes import record_replacement
 from registry.rows import fetch_all
 
 # Every change of what an asset is served by waits for this lock, so that instants follow each other.
@@ -53,7 +54,7 @@ class UnknownDevEui(LookupError):
 async def open_assignment(
     connection: Connection, asset_id: int, device_id: int, position: str, since: datetime | None = None
 ) -> None:
-    """The device serves the asset from `since` (now) on.
+    """The device serves the asset from `since` (now) on; counters of another one before are changed meters.
 
     Raises:
         UnknownAsset: no such asset is visible.
@@ -63,6 +64,7 @@ async def open_assignment(
         since = await connection.fetchval(LOCK_ASSET, asset_id)
     if since is None or await connection.fetchval(OPEN, device_id, asset_id, position, since) is None:
         raise UnknownAsset(f"asset {asset_id}")
+    await record_replacement(connection, asset_id, position, device_id, since)
 
 
 async def assign(connection: Connection, asset_id: int, dev_eui: bytes, position: str) -> bool:

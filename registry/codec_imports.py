@@ -80,6 +80,7 @@ class CatalogueProfile:
             "expected_interval": EXPECTED_INTERVAL,
             "capabilities": [],
             "commands": [],
+            "moduli": {},
         }
 
 

@@ -23,12 +23,16 @@ INSERT INTO lns_source (tenant_id, transport, token_sha256, secret_wrapped, kek_
 VALUES ($1, $2, $3, $4, $5, {WRITTEN.parameters(6)}) RETURNING id
 """
 COLUMNS = """s.id, s.tenant_id, s.kind, s.transport, s.name, s.mqtt_url, s.mqtt_topic, s.mqtt_user,
-s.downlink_url, s.downlink_user, s.enabled, s.created_at, t.last_seen_at, coalesce(t.accepted, 0) AS accepted,
-coalesce(t.ignored, 0) AS ignored, coalesce(t.refused, 0) AS refused, t.last_error, t.last_error_at"""
+s.downlink_url, s.downlink_user, s.enabled, s.authoritative, s.created_at, t.last_seen_at,
+coalesce(t.accepted, 0) AS accepted, coalesce(t.ignored, 0) AS ignored, coalesce(t.refused, 0) AS refused,
+t.last_error, t.last_error_at"""
 STATE = "LEFT JOIN lns_source_state t ON t.source_id = s.id"
 LIST = f"SELECT {COLUMNS} FROM lns_source s {STATE} ORDER BY s.id"
 READ = f"SELECT {COLUMNS} FROM lns_source s {STATE} WHERE s.id = $1"
-SET_ENABLED = "UPDATE lns_source SET enabled = $2 WHERE id = $1 RETURNING true"
+UPDATE = """
+UPDATE lns_source SET enabled = coalesce($2, enabled), authoritative = coalesce($3, authoritative)
+WHERE id = $1 RETURNING true
+"""
 COUNT_CARRIED = "SELECT count(*) FROM device WHERE lns_source_id = $1"
 DELETE = "DELETE FROM lns_source WHERE id = $1 RETURNING true"
 LIST_UNKNOWN = """
@@ -60,6 +64,7 @@ class SourceRow:
     downlink_url: str | None
     downlink_user: str | None
     enabled: bool
+    authoritative: bool
     created_at: datetime
     last_seen_at: datetime | None
     accepted: int
@@ -169,9 +174,11 @@ async def read_source(connection: Connection, source_id: int) -> SourceRow | Non
     return await fetch_one(connection, SourceRow, READ, source_id)
 
 
-async def set_source_enabled(connection: Connection, source_id: int, *, enabled: bool) -> bool:
-    """Suspend or resume, live within 5 s; False when there is no such source."""
-    return await connection.fetchval(SET_ENABLED, source_id, enabled) is True
+async def update_source(
+    connection: Connection, source_id: int, *, enabled: bool | None = None, authoritative: bool | None = None
+) -> bool:
+    """Suspend or resume, live within 5 s, or say whether it corrects others; False: there is no such source."""
+    return await connection.fetchval(UPDATE, source_id, enabled, authoritative) is True
 
 
 async def delete_source(connection: Connection, source_id: int) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Response
@@ -13,6 +13,7 @@ from api.daily_store import Day, Selected, days_above, read_daily, select_datast
 from api.fields import INT4_MOST, Answer, AssetKind, Instant, answer_of
 from api.periods import period
 from api.routes.datastreams import QuantityName
+from api.routes.measurements import AVERAGED
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.http.errors import PROBLEM_RESPONSES, FieldError, Problem
 from core.runtime.postgres import Connection
@@ -20,7 +21,6 @@ from core.runtime.postgres import Connection
 MOST = 2000
 LONGEST_DAYS = timedelta(days=92)
 LONGEST_COUNT = timedelta(days=3653)
-AVERAGED = frozenset({Kind.GAUGE, Kind.BOOLEAN})
 
 router = APIRouter(prefix="/v1", tags=["Mesures"], responses=PROBLEM_RESPONSES)
 
@@ -46,13 +46,21 @@ class _DayItem(msgspec.Struct, rename={"since": "from"}, gc=False):
     mean: float | None
     first: float | None
     last: float | None
+    mean_by: Literal["time", "count"] | None
 
 
 class DayAnswer(answer_of(_DayItem)):
     """Un jour local d'un flux. Les mesures suspectes sont comptées, et laissées de côté."""
 
     since: datetime = Field(alias="from")
-    mean: float | None = Field(description="Null pour un index et pour une énumération")
+    mean: float | None = Field(
+        description="Null pour un index et pour une énumération ; d'un état, null là où les mesures brutes ont "
+        "été effacées avant que sa durée soit retenue"
+    )
+    mean_by: Literal["time", "count"] | None = Field(
+        description="Ce qui pondère `mean` : `time`, la durée de chaque état ; `count`, chaque mesure compte "
+        "autant"
+    )
 
 
 class DaysAnswer(Answer):
@@ -92,14 +100,11 @@ async def _select(
 
 
 def _items(one: Selected, days: Sequence[Day]) -> Iterator[_DayItem]:
-    if _is_averaged(one.quantity):
-        return (_DayItem(one.id, *day) for day in days)
-    return (_DayItem(one.id, *day._replace(mean=None)) for day in days)
-
-
-def _is_averaged(quantity: str) -> bool:
-    known = QUANTITIES.get(quantity)
-    return known is None or known.kind in AVERAGED
+    known = QUANTITIES.get(one.quantity)
+    mean_by = AVERAGED.get(Kind.GAUGE if known is None else known.kind)
+    if mean_by is not None:
+        return (_DayItem(one.id, *day, mean_by) for day in days)
+    return (_DayItem(one.id, *day._replace(mean=None), None) for day in days)
 
 
 @router.get("/measurements/daily", summary="Lister les jours de plusieurs flux", response_model=DaysAnswer)

@@ -1,5 +1,6 @@
 """Device profiles: what all devices of one model have in common."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,8 @@ from api.fields import Body, Id, IdRef, Name, ShortText, Word, answer_of, exampl
 from api.pages import Page, Paged
 from api.resources import Resource
 from core.model.entities import DeviceProfile
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem
+from core.model.quantities import QUANTITIES, Kind
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
 from decoders.catalogue import can_switch
 from registry.profiles import (
     Decoding,
@@ -34,6 +36,10 @@ MacVersion = Literal["1.0.0", "1.0.1", "1.0.2", "1.0.3", "1.0.4"]
 Capability = Literal["switch", "dim"]
 Eirp = Annotated[int, Field(ge=0, le=36)]
 Commands = Annotated[list[CommandSpec], Field(max_length=64)]
+Moduli = Annotated[
+    dict[Word, Annotated[float, Field(gt=0, allow_inf_nan=False)]],
+    Field(max_length=64, examples=[{"water_volume": 1_000_000}]),
+]
 Seconds = Annotated[float, BeforeValidator(timedelta.total_seconds)]
 RxDelay = Annotated[int, Field(ge=1, le=15)]
 DataRate = Annotated[int, Field(ge=0, le=5)]
@@ -108,6 +114,10 @@ class NewDeviceProfile(Body):
     commands: Commands = Field(
         default_factory=list[CommandSpec], description="Les commandes du modèle et leurs paramètres"
     )
+    moduli: Moduli = Field(
+        default_factory=dict[str, float],
+        description="Par grandeur, dans son unité : où l'index du compteur revient à zéro",
+    )
     shared: bool = Field(False, description="Proposé à toutes les collectivités : rôle `operate`")
 
 
@@ -137,6 +147,7 @@ class DeviceProfilePatch(Body):
     expected_interval_s: Interval | None = None
     capabilities: list[Capability] | None = Field(None, max_length=8)
     commands: Commands | None = None
+    moduli: Moduli | None = None
 
 
 class DeviceProfileAnswer(answer_of(DeviceProfile, {"expected_interval"})):
@@ -171,6 +182,14 @@ def _radio(body: NewDeviceProfile | DeviceProfilePatch, former: DeviceProfile | 
     return said
 
 
+def _check_moduli(moduli: Mapping[str, float] | None) -> None:
+    """422 for a quantity that does not count up."""
+    for name in moduli or ():
+        known = QUANTITIES.get(name)
+        if known is None or known.kind is not Kind.COUNTER:
+            raise invalid("moduli", "quantity", f"« {name} » n'est pas un index de /v1/quantities")
+
+
 def _loses_its_switch(profile: DeviceProfile, patch: DeviceProfilePatch) -> bool:
     codec = patch.codec or profile.codec
     capabilities = profile.capabilities if patch.capabilities is None else patch.capabilities
@@ -182,6 +201,7 @@ def _loses_its_switch(profile: DeviceProfile, patch: DeviceProfilePatch) -> bool
 async def create_device_profile(body: NewDeviceProfile, caller: Manager) -> DeviceProfileAnswer:
     """Créer un profil. Un décodeur inconnu est refusé, avec la liste des décodeurs connus."""
     check_commands(body.commands, body.capabilities)
+    _check_moduli(body.moduli)
     if body.shared:
         caller.demand("operate")
     async with caller.changing() as change:
@@ -222,6 +242,7 @@ async def own_profile(caller: Caller, change: Change, profile_id: int) -> Device
 @router.patch("/{id}", summary="Modifier un profil d'appareil")
 async def update_device_profile(id: Id, body: DeviceProfilePatch, caller: Manager) -> DeviceProfileAnswer:
     """Modifier un profil ; la modification est active partout en 5 secondes."""
+    _check_moduli(body.moduli)
     async with caller.changing() as change:
         former = await own_profile(caller, change, id)
         if _loses_its_switch(former, body):

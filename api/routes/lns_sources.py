@@ -1,5 +1,6 @@
 """Sources of uplinks that are not our gateways: other people's LNS, NB-IoT, LTE-M and 4G systems."""
 
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Response
@@ -79,11 +80,16 @@ class NewSource(Body):
 
 
 class SourcePatch(Body):
-    """Suspendre une source, ou la reprendre."""
+    """Suspendre une source, la reprendre, ou dire qu'elle fait foi ; un champ absent reste tel quel."""
 
     model_config = example({"enabled": False})
 
-    enabled: bool = Field(description="false suspend, true reprend")
+    enabled: bool | None = Field(None, description="false suspend, true reprend")
+    authoritative: bool | None = Field(
+        None,
+        description="true : une autre valeur qu'elle donne d'un instant déjà mesuré l'emporte, sauf sur un relevé "
+        "manuel. Rôle `operate`",
+    )
 
 
 class SourceAnswer(answer_of(lns_sources.SourceRow, {"tenant_id"})):
@@ -201,10 +207,15 @@ async def read_source(id: Id, caller: Reader) -> SourceAnswer:
     return await SOURCES.read(caller, id)
 
 
-@router.patch("/{id}", summary="Suspendre ou reprendre une source d'uplinks")
+@router.patch("/{id}", summary="Suspendre ou reprendre une source d'uplinks, ou dire qu'elle fait foi")
 async def update_source(id: Id, body: SourcePatch, caller: Manager) -> SourceAnswer:
-    """Suspendre ou reprendre une source, partout en moins de 5 secondes."""
-    return await SOURCES.switch(caller, id, lns_sources.set_source_enabled, enabled=body.enabled)
+    """Suspendre ou reprendre une source, partout en moins de 5 secondes ; ou dire qu'elle fait foi."""
+    given = body.model_dump(exclude_none=True)
+    if body.authoritative is not None:
+        caller.demand("operate")
+    if not given:
+        raise Problem(422, "rien à changer : enabled ou authoritative attendu")
+    return await SOURCES.change(caller, id, partial(lns_sources.update_source, **given), given)
 
 
 @router.delete("/{id}", status_code=204, summary="Retirer une source d'uplinks")

@@ -11,6 +11,7 @@ from api import store
 from api.auth import Manager
 from api.fields import Answer, Body, Id, Instant, Text, example
 from api.routes.datastreams import DATASTREAMS
+from api.store import ManualOutcome
 from core.messages.measurements import Flag, Measurement
 from core.messages.topics import slot_of_asset
 from core.model.quantities import QUANTITIES, Kind
@@ -44,11 +45,16 @@ class ManualReadingAnswer(Answer):
     unit: str
     manual: bool = True
     suspect: bool = Field(description="Hors de la plage plausible de sa grandeur : gardé, et signalé")
+    corrected: bool = Field(description="Il a pris la place d'une autre valeur de cet instant")
 
 
 @router.post("/manual-readings", status_code=201, summary="Enregistrer un relevé manuel")
 async def create(id: Id, body: NewManualReading, caller: Manager) -> ManualReadingAnswer:
-    """Enregistrer un relevé, marqué manuel ; les alertes en tiennent compte. Rien n'est remplacé."""
+    """Enregistrer un relevé, marqué manuel ; les alertes en tiennent compte.
+
+    Une autre valeur du même instant est corrigée : elle reste visible (`/corrections`), les agrégats suivent,
+    personne n'est notifié.
+    """
     now = datetime.now(UTC)
     if not now - OLDEST <= body.time <= now + AHEAD:
         raise invalid("time", "range", "le relevé doit dater d'un an au plus, et ne pas être à venir")
@@ -58,18 +64,23 @@ async def create(id: Id, body: NewManualReading, caller: Manager) -> ManualReadi
         entered = await store.enter_manual_reading(change.connection, id, body.time, body.value, int(flags))
         if entered is None:
             raise read_only(f"flux {id}")
-        if not entered:
-            raise Problem(409, "une mesure de cet instant existe déjà : elle n'est pas remplacée")
-        await change.audit("create", "manual_reading", id, body.model_dump(mode="json"))
+        if entered is ManualOutcome.KNOWN:
+            raise Problem(409, "cette valeur est déjà enregistrée pour cet instant")
+        is_correction = entered is ManualOutcome.CORRECTED
+        await change.audit(
+            "correct" if is_correction else "create", "manual_reading", id, body.model_dump(mode="json")
+        )
         owner = await store.slot_owner(change.connection, id)
-    row = Measurement(id, to_us(body.time), body.value, int(flags))
-    await caller.platform.publish_measurement(slot_of_asset(owner), row)
+    if not is_correction:
+        row = Measurement(id, to_us(body.time), body.value, int(flags))
+        await caller.platform.publish_measurement(slot_of_asset(owner), row)
     return ManualReadingAnswer(
         datastream_id=id,
         time=body.time,
         value=body.value,
         unit=stream.unit,
         suspect=bool(flags & Flag.SUSPECT),
+        corrected=is_correction,
     )
 
 

@@ -9,7 +9,6 @@ from pydantic import Field
 from api import bucket_store, store
 from api.auth import Reader
 from api.bucket_store import Bucket
-from api.differences import differences
 from api.fields import INT4_MOST, Answer, AssetKind, Id, Instant, answer_of
 from api.pages import (
     Cursor,
@@ -28,7 +27,8 @@ from core.model.quantities import QUANTITIES, Kind
 from core.runtime.http.errors import PROBLEM_RESPONSES
 
 LONGEST_RAW = timedelta(days=31)
-LONGEST_BY = {"hour": timedelta(days=366), "day": timedelta(days=3653)}
+LONGEST_HOURS, LONGEST = timedelta(days=366), timedelta(days=3653)
+AVERAGED: dict[Kind, Literal["time", "count"]] = {Kind.GAUGE: "count", Kind.BOOLEAN: "time"}
 
 router = APIRouter(prefix="/v1", tags=["Mesures"], responses=PROBLEM_RESPONSES)
 
@@ -43,7 +43,7 @@ AssetIds = Annotated[
 
 
 class MeasurementAnswer(Answer):
-    """Une mesure ; `flags` : suspect, time_suspect, manual, redecoded."""
+    """Une mesure ; `flags` : suspect, time_suspect, manual, redecoded, corrected."""
 
     time: datetime
     value: float
@@ -57,23 +57,46 @@ class MeasurementsAnswer(Page[MeasurementAnswer]):
 
 
 class AggregateAnswer(answer_of(Bucket)):
-    """Une heure ou un jour local. Les mesures suspectes sont comptées, et laissées de côté."""
+    """Une heure, un jour, une semaine, un mois ou une année du calendrier local.
+
+    Les mesures suspectes sont comptées, et laissées de côté.
+    """
 
     since: datetime = Field(serialization_alias="from")
     until: datetime = Field(serialization_alias="to")
-    mean: float | None = Field(description="Null pour un index et pour une énumération")
+    mean: float | None = Field(
+        description="Null pour un index et pour une énumération ; d'un état, null là où les mesures brutes ont "
+        "été effacées avant que sa durée soit retenue"
+    )
     difference: float | None = Field(
-        description="Pour un index : sa progression d'un bord à l'autre ; null s'il a reculé"
+        description="Pour un index : sa progression d'un bord à l'autre, à travers remises à zéro, retours à zéro "
+        "par débordement et changements de compteur ; null sans deux relevés. Sans les lacunes (`gaps`)"
     )
 
 
+class GapAnswer(Answer):
+    """Ce qu'un index a progressé pendant une lacune : on sait combien, non quel jour."""
+
+    since: datetime = Field(serialization_alias="from", description="Dernier relevé avant la lacune")
+    until: datetime = Field(serialization_alias="to", description="Premier relevé après")
+    difference: float
+
+
 class AggregatesAnswer(Answer):
-    """Les heures ou les jours qui ont des mesures."""
+    """Les heures, jours, semaines, mois ou années qui ont des mesures."""
 
     datastream: DatastreamAnswer
     bucket: str
     timezone: str
+    mean_by: Literal["time", "count"] | None = Field(
+        description="Ce qui pondère `mean` : `time`, la durée de chaque état ; `count`, chaque mesure compte "
+        "autant ; null : pas de moyenne"
+    )
     items: list[AggregateAnswer]
+    gaps: list[GapAnswer] = Field(
+        description="Pour un index : ce qui a été consommé pendant une lacune, en une fois, et n'est dans aucun "
+        "`difference`"
+    )
 
 
 class LatestAnswer(DatastreamAnswer):
@@ -120,11 +143,57 @@ async def list_measurements(
     return MeasurementsAnswer(datastream=DATASTREAMS.show(datastream), items=page.items, next=page.next)
 
 
-@router.get("/datastreams/{id}/aggregates", summary="Agréger les mesures d'un flux par heure ou par jour")
+class CorrectionAnswer(Answer):
+    """Une valeur d'un instant qui en a reçu plusieurs."""
+
+    time: datetime
+    value: float
+    flags: list[str]
+    source_id: int | None = Field(description="La source qui l'a apportée ; null : notre réseau, ou à la main")
+    received_at: datetime | None = Field(description="Null : la première valeur")
+    in_force: bool = Field(description="C'est elle qui compte")
+
+
+@router.get("/datastreams/{id}/corrections", summary="Lister les corrections d'un flux")
+async def list_corrections(
+    id: Id,
+    caller: Reader,
+    since: From = None,
+    until: To = None,
+    limit: Limit = 1000,
+) -> Page[CorrectionAnswer]:
+    """Les instants qui ont reçu plusieurs valeurs, toutes gardées, du dernier au premier (366 jours au plus).
+
+    Une seconde valeur l'emporte si elle est manuelle, ou si l'exploitant a marqué sa source comme faisant foi.
+    """
+    begin, end = period(since, until, usual=LONGEST_HOURS, longest=LONGEST_HOURS)
+    async with caller.reading() as connection:
+        await DATASTREAMS.get(connection, id)
+        rows = await store.list_corrections(connection, id, begin, end, most=limit)
+    items = [
+        CorrectionAnswer(
+            time=row.time,
+            value=row.value,
+            flags=_flags(row.flags),
+            source_id=row.source_id,
+            received_at=row.received_at,
+            in_force=row.in_force,
+        )
+        for row in rows
+    ]
+    return Page(items=items, next=None)
+
+
+@router.get(
+    "/datastreams/{id}/aggregates", summary="Agréger les mesures d'un flux par heure, jour, semaine, mois ou année"
+)
 async def list_aggregates(
     id: Id,
     caller: Reader,
-    bucket: Annotated[Literal["hour", "day"], Query(description="`hour` par heure, `day` par jour")],
+    bucket: Annotated[
+        Literal["hour", "day", "week", "month", "year"],
+        Query(description="`hour` par heure, `day`, `week` (du lundi), `month`, `year` du calendrier local"),
+    ],
     since: From = None,
     until: To = None,
     timezone: Annotated[
@@ -132,32 +201,32 @@ async def list_aggregates(
         Query(
             max_length=64,
             pattern="^[A-Za-z][A-Za-z0-9_+/-]*$",
-            description="Fuseau des jours",
+            description="Fuseau du calendrier",
             examples=["Europe/Paris"],
         ),
     ] = "Europe/Paris",
 ) -> AggregatesAnswer:
-    """Par heure (366 jours au plus) ou par jour local (10 ans au plus) ; les heures et jours entiers."""
-    begin, end = period(since, until, usual=timedelta(days=7), longest=LONGEST_BY[bucket])
+    """Par heure (366 jours au plus), jour, semaine, mois ou année locale (10 ans au plus), toujours entiers."""
+    longest = LONGEST_HOURS if bucket == "hour" else LONGEST
+    begin, end = period(since, until, usual=timedelta(days=7), longest=longest)
     async with caller.reading() as connection:
         datastream = await DATASTREAMS.get(connection, id)
         known = QUANTITIES.get(datastream.quantity)
         kind = Kind.GAUGE if known is None else known.kind
-        buckets, before = await bucket_store.read_buckets(
-            connection, id, begin, end, bucket=bucket, timezone=timezone, is_index=kind is Kind.COUNTER
+        found = await bucket_store.read_buckets(
+            connection, id, begin, end, bucket=bucket, timezone=timezone, kind=kind
         )
-    risen = differences(buckets, before) if kind is Kind.COUNTER else [None] * len(buckets)
+    mean_by = AVERAGED.get(kind)
     return AggregatesAnswer(
         datastream=DATASTREAMS.show(datastream),
         bucket=bucket,
         timezone=timezone,
-        items=[_aggregate(one, kind, difference) for one, difference in zip(buckets, risen, strict=True)],
+        mean_by=mean_by,
+        items=[
+            AggregateAnswer.model_validate(one if mean_by else one._replace(mean=None)) for one in found.buckets
+        ],
+        gaps=[GapAnswer(since=since, until=until, difference=amount) for since, until, amount in found.gaps],
     )
-
-
-def _aggregate(bucket: Bucket, kind: Kind, difference: float | None) -> AggregateAnswer:
-    mean = bucket.mean if kind in {Kind.GAUGE, Kind.BOOLEAN} else None
-    return AggregateAnswer.model_validate(bucket._asdict() | {"mean": mean, "difference": difference})
 
 
 @router.get("/measurements/latest", summary="Lister les dernières mesures")

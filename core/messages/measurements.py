@@ -16,6 +16,7 @@ class Flag(IntFlag):
     TIME_SUSPECT = 2  # Its instant was not credible and was replaced.
     MANUAL = 4
     REDECODED = 8
+    CORRECTED = 64  # It took the place of another value of this instant; 16 and 32 are free.
 
 
 class Measurement(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -39,6 +39,7 @@ class Uplink(msgspec.Struct, frozen=True, array_like=True, gc=False):
     late: bool
     receptions: list[Reception]
     trace_id: bytes = NO_TRACE
+    source_id: int = 0  # Who brought it (lns_source); 0: our own network.
 
 
 UPLINK_BATCHES = BatchDecoder(Uplink)

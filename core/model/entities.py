@@ -25,7 +25,8 @@ class DeviceProfile:
 
     `codec` names a native codec, or with `codec_version_id` the codec of that version. A shadow version runs
     beside it and stores nothing. `mapping` is as `decoders.mapping` reads it, `commands` as the API does. Firmware
-    bounds are inclusive, "" is open; `max_eirp` is in dBm.
+    bounds are inclusive, "" is open; `max_eirp` is in dBm. `moduli`: by quantity, where its index
+    goes back to zero.
     """
 
     id: int
@@ -55,6 +56,7 @@ class DeviceProfile:
     adr_max_data_rate: int | None = None
     adr_min_tx_power: int | None = None  # Index: the lower, the more power.
     adr_max_tx_power: int | None = None
+    moduli: dict[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from core.runtime.postgres import Pool
 from ingest.maintenance.leader import leading
-from ingest.rollups import LOCK, PLAN_ANEW, WAIT_FOR_LOCK
+from ingest.rollups import COLUMNS, LOCK, PLAN_ANEW, WAIT_FOR_LOCK
 
 WEEK = timedelta(days=7)
 # Devices that deliver late have done so by then; what comes later still is right, only not packed.
@@ -24,13 +24,13 @@ SELECT week FROM (
 ) AS next WHERE week + interval '7 days' <= now() - $1
 """
 NEXT_DATASTREAMS = "SELECT id FROM datastream WHERE id > $1 ORDER BY id LIMIT $2"
-PACK = """
+PACK = f"""
 WITH gone AS (
     DELETE FROM observation.rollup_hour WHERE datastream_id = ANY($1::int[]) AND bucket >= $2 AND bucket < $3
-    RETURNING datastream_id, bucket, n, suspects, sum, min, max, first, last
+    RETURNING datastream_id, bucket, {COLUMNS}
 )
-INSERT INTO observation.rollup_hour (datastream_id, bucket, n, suspects, sum, min, max, first, last)
-SELECT datastream_id, bucket, n, suspects, sum, min, max, first, last FROM gone ORDER BY datastream_id, bucket
+INSERT INTO observation.rollup_hour (datastream_id, bucket, {COLUMNS})
+SELECT datastream_id, bucket, {COLUMNS} FROM gone ORDER BY datastream_id, bucket
 """
 MARK_PACKED = "INSERT INTO observation.packed (week) VALUES ($1) ON CONFLICT DO NOTHING"
 

@@ -15,6 +15,7 @@ from ingest.maintenance.settings import RetentionSettings
 from ingest.maintenance.telemetry import DROPPED_CHUNKS, PRUNED_ROWS
 from ingest.rollups import LOCK as ROLLUPS_LOCK
 from ingest.rollups import WAIT_FOR_LOCK
+from lorawan.instants import EPOCH
 
 # Datastreams or devices in one transaction: half a million rows, for one every ten minutes.
 MOST_AT_ONCE = 500
@@ -59,6 +60,10 @@ ORDER BY d.id LIMIT $3
 """
 FORGET_MEASUREMENTS = """
 DELETE FROM observation.measurement WHERE datastream_id = ANY($1::int[]) AND time >= $2 AND time < $3
+"""
+FORGET_CORRECTIONS = """
+DELETE FROM observation.correction
+WHERE ($1::int[] IS NULL OR datastream_id = ANY($1)) AND time >= $2 AND time < $3
 """
 FORGET_UPLINKS = "DELETE FROM observation.uplink WHERE device_id = ANY($1::int[]) AND time >= $2 AND time < $3"
 # Two days more than readings: an hour that a late reading may still mark has its neighbours, and its day is right.
@@ -149,6 +154,8 @@ async def _drop_chunks(connection: Connection, term: Term) -> None:
     await connection.execute(NOTE_FORGOTTEN, term.hypertable, [0], before)
     await connection.execute(SOON_OR_LATER)
     dropped = await connection.fetchval(DROP_CHUNKS, term.hypertable, before)
+    if term.hypertable == "measurement":
+        await connection.execute(FORGET_CORRECTIONS, None, EPOCH, before)
     DROPPED_CHUNKS.labels(term.hypertable).inc(dropped)
     log.info("chunks_dropped", hypertable=term.hypertable, before=before.isoformat(), chunks=dropped)
 
@@ -164,6 +171,8 @@ async def _forget_some(pool: Pool, hypertable: str, since: datetime, until: date
         if not ids or not await _may_forget(connection, hypertable, until):
             return False
         deleted = _count(await connection.execute(forget_rows, ids, since, until))
+        if hypertable == "measurement":
+            await connection.execute(FORGET_CORRECTIONS, ids, since, until)
         await connection.execute(NOTE_FORGOTTEN, hypertable, ids, until)
     PRUNED_ROWS.labels(hypertable).inc(deleted)
     if deleted:

@@ -61,4 +61,5 @@ def canonical(
         late=False,
         receptions=list(uplink.receptions),
         trace_id=trace_id,
+        source_id=source_id,
     )

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from api import bucket_store, daily_store
 from api.store import LATEST, read_latest
+from core.model.quantities import Kind
 from core.runtime.lifetime import GC_THRESHOLDS
 from core.runtime.postgres import Connection, Pool, open_pool, tenant_transaction
 from lab.history.cpu import cpu_seconds_of
@@ -117,10 +118,10 @@ def _last_values(ids: list[int]) -> Query:
 
 def _year_by_hour(id_: int, since: datetime, until: datetime, zone: ZoneInfo) -> Query:
     async def read(connection: Connection) -> int:
-        buckets, _ = await bucket_store.read_buckets(
-            connection, id_, since, until, bucket="hour", timezone=zone.key, is_index=False
+        found = await bucket_store.read_buckets(
+            connection, id_, since, until, bucket="hour", timezone=zone.key, kind=Kind.GAUGE
         )
-        return len(buckets)
+        return len(found.buckets)
 
     nothing = timedelta(0)
     arguments = (id_, until, until, nothing, until, list[datetime](), since)

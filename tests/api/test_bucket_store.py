@@ -6,7 +6,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from api.bucket_store import AT_THE_EDGE, RAW_BUCKETS, RAW_INDEX_BEFORE, Bucket, read_buckets
+from api.bucket_store import AT_THE_EDGE, RAW_BUCKETS, Bucket, read_buckets
+from core.model import consumption
+from core.model.consumption import IndexReading
+from core.model.quantities import Kind
 from core.runtime.postgres import Connection, Pool, tenant_transaction
 from ingest.rollups import roll_up
 
@@ -18,6 +21,11 @@ SELECT date_trunc($3, $1::timestamptz, $4),
 """
 
 
+RAW_INDEXES = """
+SELECT time, value FROM measurement WHERE datastream_id = $1 AND time < $2 AND flags & 1 = 0 ORDER BY time
+"""
+
+
 async def from_raw(
     connection: Connection,
     datastream: int,
@@ -25,20 +33,34 @@ async def from_raw(
     until: datetime,
     bucket: str,
     zone: str,
-    is_index: bool,
-) -> tuple[list[Bucket], float | None]:
-    """What aggregates were before there were rollups."""
+    kind: Kind,
+) -> list[Bucket]:
+    """What aggregates were before there were rollups; consumption from every single reading."""
     begin, end = await connection.fetchrow(EDGES, since, until, bucket, zone)
-    edge = AT_THE_EDGE if is_index else timedelta(0)
+    edge = AT_THE_EDGE if kind is Kind.COUNTER else timedelta(0)
     rows = await connection.fetch(RAW_BUCKETS, datastream, begin + edge, end + edge, bucket, zone, edge)
-    before = await connection.fetchval(RAW_INDEX_BEFORE, datastream, begin + edge) if is_index and rows else None
-    return [Bucket(*row) for row in rows], before
+    buckets = [Bucket(*row) for row in rows]
+    if kind is not Kind.COUNTER or not rows:
+        return buckets
+    readings = [IndexReading(*row) for row in await connection.fetch(RAW_INDEXES, datastream, end + edge)]
+    spans = [consumption.Bucket(one.since, one.until) for one in buckets]
+    earlier = [reading for reading in readings if reading.at <= begin]
+    if earlier:
+        first, last = await connection.fetchrow(EDGES, earlier[-1].at - edge, earlier[-1].at, bucket, zone)
+        spans.insert(0, consumption.Bucket(first, last))
+    inside = earlier[-1:] + [reading for reading in readings if reading.at > begin]
+    found = consumption.consumption(spans, inside, unknown_after=2 * HOUR).by_bucket
+    differences = found[1:] if earlier else found
+    return [one._replace(difference=value, mean=None) for one, value in zip(buckets, differences, strict=True)]
 
 
 def near(buckets: list[Bucket]) -> list[tuple]:
     """Sums are added up in another order."""
     return [
-        (*bucket._replace(mean=None), None if bucket.mean is None else pytest.approx(bucket.mean, abs=1e-9))
+        (
+            *bucket._replace(mean=None, difference=None),
+            *(None if one is None else pytest.approx(one, abs=1e-9) for one in (bucket.mean, bucket.difference)),
+        )
         for bucket in buckets
     ]
 
@@ -84,23 +106,22 @@ async def test_whatever_is_rolled_up_the_answer_is_that_of_raw(
                     "datastream": chance.choice((gauge, index)),
                     "since": since,
                     "until": since + HOUR * chance.choice((1, 3, 30, 100)),
-                    "bucket": chance.choice(("hour", "day")),
+                    "bucket": chance.choice(("hour", "day", "week", "month", "year")),
                     "zone": chance.choice(("Europe/Paris", "UTC", "America/Cayenne", "Asia/Kolkata")),
                 }
-                asked["is_index"] = asked["datastream"] == index
-                wanted, wanted_before = await from_raw(connection, **asked)
-                found, before = await read_buckets(
+                asked["kind"] = Kind.COUNTER if asked["datastream"] == index else Kind.GAUGE
+                wanted = await from_raw(connection, **asked)
+                found = await read_buckets(
                     connection,
                     asked["datastream"],
                     since,
                     asked["until"],
                     bucket=asked["bucket"],
                     timezone=asked["zone"],
-                    is_index=asked["is_index"],
+                    kind=asked["kind"],
                 )
 
-                assert near(found) == near(wanted), asked
-                assert before == wanted_before, asked
+                assert near(found.buckets) == near(wanted), asked
 
 
 def by_calendar(rows: list[tuple], zone: ZoneInfo, bucket: str, is_index: bool) -> list[tuple]:
@@ -142,17 +163,18 @@ async def test_days_of_23_and_of_25_hours_are_those_of_the_calendar(
 
     for bucket in ("hour", "day"):
         async with tenant_transaction(api_pool, tenant) as connection:
-            found, _ = await read_buckets(
+            read = await read_buckets(
                 connection,
                 datastream,
                 night - 48 * HOUR,
                 night + 120 * HOUR,
                 bucket=bucket,
                 timezone="Europe/Paris",
-                is_index=is_index,
+                kind=Kind.COUNTER if is_index else Kind.GAUGE,
             )
 
-        assert [(*one[:6], *one[7:]) for one in found] == by_calendar(rows, PARIS, bucket, is_index)
+        found = read.buckets
+        assert [(*one[:6], *one[7:9]) for one in found] == by_calendar(rows, PARIS, bucket, is_index)
     lengths = {(one.until - one.since) / HOUR for one in found}
     assert lengths == {24, 23 if night.month == 3 else 25}
 
@@ -166,17 +188,18 @@ async def test_hours_and_days_outlive_the_raw_that_they_were_made_from(
     await roll_up(pool)
     tenant = await tenant_of(pool)
 
-    async def days() -> tuple[list[Bucket], float | None]:
+    async def days() -> list[Bucket]:
         async with tenant_transaction(api_pool, tenant) as connection:
-            return await read_buckets(
+            read = await read_buckets(
                 connection,
                 index,
                 midnight + 30 * HOUR,
                 midnight + 31 * HOUR,
                 bucket="day",
                 timezone="Europe/Paris",
-                is_index=True,
+                kind=Kind.COUNTER,
             )
+        return read.buckets
 
     before = await days()
     await pool.execute("DELETE FROM observation.measurement")
@@ -186,7 +209,7 @@ async def test_hours_and_days_outlive_the_raw_that_they_were_made_from(
     await roll_up(pool)
 
     assert before == while_it_is_dirty == await days()
-    assert (before[0][0].last, before[1]) == (148, 124)
+    assert (before[0].last, before[0].difference) == (148, 24)
 
 
 async def test_another_tenant_sees_no_rollup_and_no_dirty_hour(pool: Pool, api_pool: Pool, measuring) -> None:

@@ -50,6 +50,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/device-profiles/{id}/decoding-key"): {"key": "00" * 16},
     ("put", "/v1/devices/{dev_eui}/decoding-key"): {"key": "00" * 16},
     ("post", "/v1/datastreams/{id}/manual-readings"): {"time": datetime.now(UTC).isoformat(), "value": 1},
+    ("post", "/v1/datastreams/{id}/meter-changes"): {"at": "2026-11-25T09:30:00Z"},
     ("patch", "/v1/event-sources/{id}"): {"enabled": True},
     ("put", "/v1/teams/{id}"): {"name": "Voirie"},
     ("post", "/v1/teams/{id}/contacts"): {"name": "Astreinte", "email": "astreinte@ville.example"},

@@ -53,6 +53,9 @@ REQUEST_WITHOUT_FALLS_BACK = bytes.fromhex(
 )
 REPLY = bytes.fromhex("94b0434f4c4c4953494f4e5f5041434b4554ffcf000661160d534640cf000661160d534258")
 
+# Now with the source that brought it, which a program of before passes over: an array of 16.
+UPLINKS_WITHOUT_SOURCE = UPLINKS
+UPLINKS = UPLINKS.replace(bytes.fromhex("01919f"), bytes.fromhex("0191dc0010")) + bytes.fromhex("07")
 # The same, unconfirmed and late.
 LATE_UPLINKS = UPLINKS.replace(bytes.fromhex("755cc3"), bytes.fromhex("755cc2")).replace(
     bytes.fromhex("e848c2"), bytes.fromhex("e848c3")
@@ -91,6 +94,7 @@ UPLINK: dict[str, Any] = {
     "late": False,
     "receptions": [{"gateway_id": GATEWAY_ID, "antenna": 1, "rssi": -117.5, "snr": -9.25}],
     "trace_id": TRACE_ID,
+    "source_id": 7,
 }
 MEASUREMENT: dict[str, Any] = {
     "datastream_id": 4_000_000,
@@ -137,7 +141,14 @@ def test_uplink_without_trace_is_read() -> None:
     (uplink,) = UPLINK_BATCHES.decode(UPLINKS_WITHOUT_TRACE)
 
     read = asdict(uplink) | {"receptions": [asdict(one) for one in uplink.receptions]}
-    assert read == UPLINK | {"trace_id": b""}
+    assert read == UPLINK | {"trace_id": b"", "source_id": 0}
+
+
+def test_uplink_without_source_is_read() -> None:
+    (uplink,) = UPLINK_BATCHES.decode(UPLINKS_WITHOUT_SOURCE)
+
+    read = asdict(uplink) | {"receptions": [asdict(one) for one in uplink.receptions]}
+    assert read == UPLINK | {"source_id": 0}
 
 
 def test_measurements_of_today_are_read_and_written_alike() -> None:
@@ -159,6 +170,7 @@ def test_flags_of_a_measurement_are_the_stored_bits() -> None:
         "TIME_SUSPECT": 2,
         "MANUAL": 4,
         "REDECODED": 8,
+        "CORRECTED": 64,
     }
 
 

@@ -10,7 +10,7 @@ from core.runtime.postgres import Pool, PostgresError, connect, tenant_transacti
 from registry.datastreams import make_datastream
 from registry.tenants import act_as_operator
 
-VIEWS = ("measurement", "latest", "uplink", "reception")
+VIEWS = ("measurement", "latest", "uplink", "reception", "correction", "meter_change")
 # Tables without row security of their own, by schema and name: why no tenant can read another's rows there.
 INSIDE = "the API's role cannot enter the schema"
 NEVER_READ = "the API's role has no right to read it"
@@ -77,6 +77,12 @@ async def plant(pool: Pool, slug: str) -> tuple[int, int]:
     now = datetime.now(UTC)
     await pool.execute("INSERT INTO observation.measurement VALUES ($1, $2, 20, 0)", datastream.id, now)
     await pool.execute("INSERT INTO observation.latest VALUES ($1, $2, 20, 0)", datastream.id, now)
+    await pool.execute("INSERT INTO observation.correction VALUES ($1, $2, 21, 0)", datastream.id, now)
+    await pool.execute(
+        "INSERT INTO observation.meter_change (datastream_id, at, cause) VALUES ($1, $2, 'manual')",
+        datastream.id,
+        now,
+    )
     await pool.execute(
         "INSERT INTO observation.uplink (device_id, time, uplink_id, payload, received_at, status) "
         "VALUES ($1, $2, gen_random_uuid(), '', $2, 'empty')",

@@ -65,6 +65,8 @@ UNION ALL SELECT 'device_status ' || device_id - 1 FROM device_status
 UNION ALL SELECT 'assignment ' || id - 1 FROM assignment
 UNION ALL SELECT 'datastream ' || id - 1 FROM datastream
 UNION ALL SELECT 'measurement ' || datastream_id - 1 || cell(time) FROM measurement
+UNION ALL SELECT 'correction ' || datastream_id - 1 || cell(time) FROM correction
+UNION ALL SELECT 'meter_change ' || datastream_id - 1 || cell(at) FROM meter_change
 UNION ALL SELECT 'latest ' || datastream_id - 1 || cell(time) FROM latest
 UNION ALL SELECT 'rollup_hour ' || datastream_id - 1 || cell(bucket) FROM rollup_hour
 UNION ALL SELECT 'rollup_day ' || datastream_id - 1 || cell(bucket) FROM rollup_day
@@ -206,6 +208,9 @@ INSERT INTO observation.reception SELECT 1, t, gen_random_uuid(), 1, 0, -80, 5 F
 FORGET = "DELETE FROM observation.measurement; DELETE FROM observation.uplink; DELETE FROM observation.reception"
 OBSERVE = """
 INSERT INTO observation.measurement SELECT d.id, t, 1, 0 FROM datastream d, unnest($1::timestamptz[]) t;
+INSERT INTO observation.correction SELECT d.id, t, 2, 0 FROM datastream d, unnest($1::timestamptz[]) t;
+INSERT INTO observation.meter_change (datastream_id, at, cause)
+SELECT d.id, t, 'manual' FROM datastream d, unnest($1::timestamptz[]) t;
 INSERT INTO observation.latest SELECT d.id, max(t), 1, 0
 FROM datastream d, unnest($1::timestamptz[]) t GROUP BY d.id;
 INSERT INTO observation.uplink (device_id, time, uplink_id, payload, received_at, status)

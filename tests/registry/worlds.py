@@ -196,7 +196,8 @@ def _of_datastreams(world: World, seen: set[int], shown: dict[int, frozenset[int
         if data is None:
             continue
         rows.add(f"datastream {index}")
-        rows |= {f"measurement {index} {instant}" for instant in world.instants if instant in data}
+        for table in ("measurement", "correction", "meter_change"):
+            rows |= {f"{table} {index} {instant}" for instant in world.instants if instant in data}
         if max(world.instants) in data:
             rows.add(f"latest {index} {max(world.instants)}")
         end = 1 if stream.quantity == COUNTER else 0  # A bucket of an index holds the instant of its end.

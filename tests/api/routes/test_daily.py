@@ -30,7 +30,9 @@ async def test_days_of_several_datastreams_come_by_datastream_and_day(client, bi
     day = {"from": "2026-10-24T22:00:00Z", "readings": 1, "suspects": 0}
     next_day = day | {"from": "2026-10-25T23:00:00Z"}
     assert days.json()["items"] == [
-        {"datastream_id": datastream} | day | dict.fromkeys(("minimum", "maximum", "mean", "first", "last"), level)
+        {"datastream_id": datastream, "mean_by": "count"}
+        | day
+        | dict.fromkeys(("minimum", "maximum", "mean", "first", "last"), level)
         for datastream, day, level in (
             (bins[0], day, 80),
             (bins[0], next_day, 90),

@@ -6,7 +6,8 @@ import pytest
 from core.runtime.postgres import Pool
 from registry.keys import KeyWrap
 from registry.lns_sources import read_enabled_sources
-from tests.api.conftest import KEK
+from registry.tenants import create_api_key
+from tests.api.conftest import KEK, client_of
 
 TTS: dict[str, Any] = {
     "kind": "the_things_stack",
@@ -134,3 +135,18 @@ async def test_unknown_devices_are_listed_until_they_are_registered(client, regi
 
     assert [(device["dev_eui"], device["messages"]) for device in before] == [("0102030405060708", 3)]
     assert after == []
+
+
+async def test_a_source_is_marked_authoritative_by_the_operator_alone(client, app, tenancy, pool: Pool) -> None:
+    made = (await client.post("/v1/lns-sources", json={"kind": "generic", "name": "Index validés"})).json()
+    path = f"/v1/lns-sources/{made['id']}"
+    manager = await create_api_key(pool, tenancy.id, "m", ("manage",))
+
+    async with client_of(app, manager) as managing:
+        refused = await managing.patch(path, json={"authoritative": True})
+    marked = await client.patch(path, json={"authoritative": True})
+    nothing = await client.patch(path, json={})
+
+    assert (made["authoritative"], refused.status_code, nothing.status_code) == (False, 403, 422)
+    assert (marked.json()["authoritative"], marked.json()["enabled"]) == (True, True)
+    assert (await pool.fetchval("SELECT details FROM audit ORDER BY id DESC LIMIT 1"))["authoritative"] is True

@@ -1,4 +1,4 @@
-"""What somebody read and typed is a measurement with its flag, and never takes the place of one."""
+"""What somebody read and typed is a measurement with its flag; it corrects another value of its instant."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,6 +8,7 @@ from core.messages import topics
 from core.messages.measurements import MEASUREMENT_BATCHES, Flag
 from core.runtime.bus import Bus
 from core.runtime.postgres import Pool
+from ingest.rollups import roll_up
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -53,13 +54,13 @@ async def _keep(messages: list[bytes], data: bytes) -> None:
     messages.append(data)
 
 
-async def test_an_older_reading_leaves_the_last_value_and_one_that_exists_is_not_replaced(
+async def test_an_older_reading_leaves_the_last_value_and_the_same_one_again_is_rejected(
     client, stream: int, pool: Pool
 ) -> None:
     path = f"/v1/datastreams/{stream}/manual-readings"
     await client.post(path, json={"time": NOW.isoformat(), "value": 80})
     older = await client.post(path, json={"time": (NOW - timedelta(hours=3)).isoformat(), "value": 60})
-    twice = await client.post(path, json={"time": NOW.isoformat(), "value": 10})
+    twice = await client.post(path, json={"time": NOW.isoformat(), "value": 80})
 
     assert (older.status_code, twice.status_code) == (201, 409)
     assert await pool.fetchval("SELECT value FROM observation.latest") == 80
@@ -84,3 +85,48 @@ async def test_another_tenants_datastream_takes_no_reading(other_client, stream:
 
     assert answer.status_code == 404
     assert await pool.fetchval("SELECT count(*) FROM observation.measurement") == 0
+
+
+async def test_a_reading_corrects_what_was_measured_at_its_instant_and_nobody_is_notified(
+    client, stream: int, observations, pool: Pool, bus: Bus
+) -> None:
+    await bus.ensure_measurements_stream()
+    heard: list[bytes] = []
+    for shard in range(4):
+        await bus.subscribe(topics.measurements(shard), lambda _subject, data: _keep(heard, data))
+    hour = NOW.replace(minute=0, second=0) - timedelta(hours=3)
+    at = hour + timedelta(minutes=30)
+    await observations.readings(stream, {hour + timedelta(minutes=15): 20, at: 40})
+    await roll_up(pool, force=True)
+    path = f"/v1/datastreams/{stream}"
+
+    corrected = await client.post(f"{path}/manual-readings", json={"time": at.isoformat(), "value": 70})
+    again = await client.post(f"{path}/manual-readings", json={"time": at.isoformat(), "value": 75})
+    listed = (await client.get(f"{path}/corrections")).json()["items"]
+    measured = (await client.get(f"{path}/measurements", params={"from": hour.isoformat()})).json()["items"]
+    while_dirty = await client.get(f"{path}/aggregates", params={"from": hour.isoformat(), "bucket": "hour"})
+    await roll_up(pool, force=True)
+    rolled_up = await client.get(f"{path}/aggregates", params={"from": hour.isoformat(), "bucket": "hour"})
+    # Had a correction been published, it would be there before this one.
+    later = await client.post(f"{path}/manual-readings", json={"time": NOW.isoformat(), "value": 90})
+
+    assert (corrected.status_code, corrected.json()["corrected"], again.json()["corrected"]) == (201, True, True)
+    assert [(one["value"], one["flags"], one["in_force"]) for one in listed] == [
+        (75, ["manual"], True),
+        (70, ["manual"], False),
+        (40, [], False),
+    ]
+    assert [(one["value"], one["flags"]) for one in measured] == [(20, []), (75, ["manual", "corrected"])]
+    assert while_dirty.json()["items"][0]["mean"] == rolled_up.json()["items"][0]["mean"] == 47.5
+    assert later.status_code == 201
+    assert [item.value for data in heard for item in MEASUREMENT_BATCHES.decode(data)] == [90]
+
+
+async def test_a_correction_is_seen_by_its_tenant_alone(client, other_client, stream: int, observations) -> None:
+    await observations.readings(stream, {NOW: 40})
+    path = f"/v1/datastreams/{stream}"
+    await client.post(f"{path}/manual-readings", json={"time": NOW.isoformat(), "value": 70})
+
+    assert (await other_client.get(f"{path}/corrections")).status_code == 404
+    query = {"to": (NOW + timedelta(seconds=1)).isoformat()}
+    assert len((await client.get(f"{path}/corrections", params=query)).json()["items"]) == 2

@@ -1,0 +1,112 @@
+"""Meters that were changed: what the former one showed last, and the new one first."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from api.auth import Change, Manager, Reader
+from api.fields import Body, Id, Instant, Text, answer_of, example
+from api.pages import Page
+from api.routes.datastreams import DATASTREAMS
+from core.model.quantities import QUANTITIES, Kind
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, not_found, read_only
+from registry import meter_changes
+
+AHEAD = timedelta(minutes=5)
+
+router = APIRouter(prefix="/v1/datastreams/{id}/meter-changes", tags=["Mesures"], responses=PROBLEM_RESPONSES)
+
+Index = Annotated[float, Field(ge=0, allow_inf_nan=False, examples=[8412])]
+FINAL = "Dernier index de l'ancien compteur ; absent : celui de son dernier relevé"
+INITIAL = "Premier index du nouveau ; absent : celui de son premier relevé"
+
+
+class NewMeterChange(Body):
+    """Un changement de compteur."""
+
+    model_config = example({"at": "2026-11-25T09:30:00Z", "final_index": 8412, "initial_index": 0})
+
+    at: Instant = Field(description="Instant de la dépose", examples=["2026-11-25T09:30:00Z"])
+    final_index: Index | None = Field(None, description=FINAL)
+    initial_index: Index | None = Field(None, description=INITIAL)
+    note: Text = Field("", examples=["Compteur gelé"])
+
+
+class MeterChangePatch(Body):
+    """Les index que l'on apprend après coup ; un champ absent ou null reste tel quel."""
+
+    model_config = example({"final_index": 8412})
+
+    final_index: Index | None = Field(None, description=FINAL)
+    initial_index: Index | None = Field(None, description=INITIAL)
+    note: Text | None = None
+
+
+class MeterChangeAnswer(answer_of(meter_changes.MeterChangeRow, {"datastream_id"})):
+    """Un changement de compteur ; `cause` : `replacement`, le capteur a été remplacé, ou `manual`."""
+
+    cause: str = Field(examples=["manual"])
+
+
+@router.get("", summary="Lister les changements de compteur d'un flux")
+async def list_meter_changes(id: Id, caller: Reader) -> Page[MeterChangeAnswer]:
+    """Les changements de compteur, du premier au dernier ; les consommations les traversent."""
+    async with caller.reading() as connection:
+        await DATASTREAMS.get(connection, id)
+        rows = await meter_changes.list_meter_changes(connection, id)
+    return Page(items=[MeterChangeAnswer.model_validate(row) for row in rows], next=None)
+
+
+@router.post("", status_code=201, summary="Déclarer un changement de compteur")
+async def create_meter_change(id: Id, body: NewMeterChange, caller: Manager) -> MeterChangeAnswer:
+    """Déclarer un changement de compteur, passé ou présent ; les consommations en tiennent compte aussitôt."""
+    if body.at > datetime.now(UTC) + AHEAD:
+        raise invalid("at", "range", "le changement de compteur ne peut pas être à venir")
+    async with caller.changing() as change:
+        stream = await DATASTREAMS.get(change.connection, id)
+        known = QUANTITIES.get(stream.quantity)
+        if known is None or known.kind is not Kind.COUNTER:
+            raise Problem(422, f"« {stream.quantity} » n'est pas un index")
+        given = body.final_index, body.initial_index, body.note
+        created = await meter_changes.create_meter_change(change.connection, id, body.at, *given)
+        if created is None:
+            if await meter_changes.is_change_at(change.connection, id, body.at):
+                raise Problem(409, "un changement de cet instant existe déjà : complétez-le")
+            raise read_only(f"flux {id}")
+        await change.audit(
+            "create", "meter_change", created, {"datastream_id": id, **body.model_dump(mode="json")}
+        )
+        return await _shown(change, id, created)
+
+
+@router.patch("/{change_id}", summary="Compléter un changement de compteur")
+async def update_meter_change(id: Id, change_id: Id, body: MeterChangePatch, caller: Manager) -> MeterChangeAnswer:
+    """Compléter un changement de compteur, aussi celui qu'un capteur remplacé a créé."""
+    async with caller.changing() as change:
+        shown = await _shown(change, id, change_id)
+        given = body.final_index, body.initial_index, body.note
+        if not await meter_changes.complete_meter_change(change.connection, change_id, *given):
+            raise read_only(f"flux {id}")
+        noted = shown.model_dump(mode="json") | {"now": body.model_dump(mode="json", exclude_none=True)}
+        await change.audit("update", "meter_change", change_id, noted)
+        return await _shown(change, id, change_id)
+
+
+@router.delete("/{change_id}", status_code=204, summary="Retirer un changement de compteur")
+async def delete_meter_change(id: Id, change_id: Id, caller: Manager) -> Response:
+    """Retirer un changement de compteur qui n'en était pas un : même compteur, seul le capteur a changé."""
+    async with caller.changing() as change:
+        shown = await _shown(change, id, change_id)
+        if not await meter_changes.delete_meter_change(change.connection, change_id):
+            raise read_only(f"flux {id}")
+        await change.audit("delete", "meter_change", change_id, shown.model_dump(mode="json"))
+    return Response(status_code=204)
+
+
+async def _shown(change: Change, datastream_id: int, change_id: int) -> MeterChangeAnswer:
+    for row in await meter_changes.list_meter_changes(change.connection, datastream_id):
+        if row.id == change_id:
+            return MeterChangeAnswer.model_validate(row)
+    raise not_found(f"changement de compteur {change_id}")
