@@ -6,32 +6,26 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from api.quarantine_reasons import quarantine_cause
+from cli.database_report import SILENT_AFTER, Activity, Content, Gateways, read_database
 from cli.findings import STREAM_FILLING, Finding, critical, good, warning
 from cli.place import Place
 from cli.report import last_line
-from cli.state import SILENT_AFTER, Gateways, read_bus, read_gateways, read_services
+from cli.state import read_bus, read_services
 from core.messages import topics
 from core.runtime.mqtt import Broker, MqttAway, MqttRejected, MqttSession, MqttSettings
-from core.runtime.postgres import (
-    DATABASE_AWAY,
-    Connection,
-    PostgresError,
-    connect,
-    database_address,
-    database_reason,
-)
+from core.runtime.postgres import database_address
 from core.runtime.settings import KEK_OCTETS
-from registry.keys import KeyWrap, read_sealed
-from registry.schema import SchemaMismatch, require_schema
-from registry.units import UnitMismatch, require_units
+from registry.keys import KeyWrap
+from registry.schema import SchemaMismatch
+from registry.units import UnitMismatch
 from services.supervisor.run_info import HELD, ServiceInfo
 
 WITHIN_S = 5.0
+READ_WITHIN_S = 30.0
 SKEW_MOST = timedelta(seconds=2)
 ROLLUPS_LATE = timedelta(hours=3)
 RESTARTED_OFTEN = 3
 NAMES_SHOWN = 5
-QUARANTINED_IN = timedelta(days=1)
 STREAM_FULL = 0.9
 NO_GATEWAY_S_COMMANDS = "eu868/gateway/ffffffffffffffff/command/doctor"
 
@@ -46,24 +40,6 @@ SEALED_IN_FRENCH = {
     "profile_decoding_key": "clés de compteurs (par modèle)",
     "webhook_endpoint": "secrets de destinataires",
 }
-
-READ_NOW = "SELECT clock_timestamp() AS now, current_setting('server_version') AS version"
-READ_UNOWNED = """
-SELECT service, array_agg(shard ORDER BY shard) AS shards
-FROM (SELECT service, shard, max(expires_at) AS until FROM shard_lease GROUP BY service, shard) AS lease
-WHERE until < now() - interval '30 seconds' GROUP BY service ORDER BY service
-"""
-COUNT_UNKNOWN_GATEWAYS = "SELECT count(*) FROM unknown_gateway WHERE last_seen_at > now() - interval '1 hour'"
-COUNT_QUARANTINED = """
-SELECT reason, count(*) AS items FROM observation.quarantine WHERE at > now() - $1::interval
-GROUP BY reason ORDER BY items DESC, reason
-"""
-READ_OLDEST_DIRTY = "SELECT min(hour) FROM observation.dirty WHERE hour < date_trunc('hour', now(), 'UTC')"
-READ_UNREACHED = """
-SELECT t.name, count(DISTINCT n.alert_id) AS alerts, max(n.severity) = 'critical' AS is_critical
-FROM alert_notice n JOIN tenant t ON t.id = n.tenant_id
-WHERE n.nobody_since IS NOT NULL GROUP BY t.name ORDER BY t.name
-"""
 
 
 async def examine_services(place: Place) -> list[Finding]:
@@ -100,45 +76,38 @@ async def examine_database(place: Place) -> list[Finding]:
     """Whether it is reached, of this program's version, on time, opened by our key; then its content."""
     if place.database_url is None:
         return []
-    try:
-        async with asyncio.timeout(WITHIN_S):
-            connection = await connect(place.database_url, "territoire-doctor")
-    except (PostgresError, *DATABASE_AWAY) as away:
-        what = f"ne répond pas ({database_address(place.database_url)}) : {database_reason(away)}"
+    report = await read_database(place.database_url, "territoire-doctor", READ_WITHIN_S)
+    if report.mismatch is not None:
+        return [_mismatch(report.mismatch)]
+    if report.rejection is not None:
+        what = f"refuse : {report.rejection}"
+        return [critical("base de données", what, "vérifiez le compte et relancez la migration")]
+    if report.content is None or report.activity is None:
+        what = f"ne répond pas ({database_address(place.database_url)}) : {report.away}"
         return [
             critical("base de données", what, "vérifiez que PostgreSQL tourne, son adresse et le mot de passe")
         ]
-    try:
-        found = await _examine_schema(connection)
-        if any(finding.severity for finding in found):
-            return found
-        return [*found, *await _examine_key(connection, place), *await _examine_activity(connection)]
-    except PostgresError as refused:
-        return [critical("base de données", f"refuse : {refused}", "vérifiez le compte et relancez la migration")]
-    finally:
-        await connection.close()
+    found = _examine_content(report.content)
+    if any(finding.severity for finding in found):
+        return found
+    key = _examine_key(report.activity, place)
+    return [*found, *key, *_examine_activity(report.activity, report.content.gateways)]
 
 
-async def _examine_schema(connection: Connection) -> list[Finding]:
-    try:
-        await require_schema(connection)
-        await require_units(connection)
-    except SchemaMismatch as mismatch:
-        remedy = (
-            "une base en retard : redémarrez la pile avec ce programme (sudo systemctl restart territoire), "
-            "les migrations passent d'abord ; sans superviseur, ./territoire migrate. Une base en avance : "
-            "reprenez le programme récent"
-        )
-        return [critical("schéma", mismatch.french, remedy)]
-    except UnitMismatch as mismatch:
-        return [
-            critical("unités", mismatch.french, "reprenez la version précédente du programme, et prévenez-nous")
-        ]
-    before = datetime.now(UTC)
-    row = await connection.fetchrow(READ_NOW)
-    assert row is not None  # noqa: S101 - A SELECT without FROM is one row.
-    skew = max(row["now"] - datetime.now(UTC), before - row["now"], timedelta())
-    found = [good("base de données", f"PostgreSQL {row['version']}, schéma à jour")]
+def _mismatch(mismatch: SchemaMismatch | UnitMismatch) -> Finding:
+    if isinstance(mismatch, UnitMismatch):
+        return critical("unités", mismatch.french, "reprenez la version précédente du programme, et prévenez-nous")
+    remedy = (
+        "une base en retard : redémarrez la pile avec ce programme (sudo systemctl restart territoire), "
+        "les migrations passent d'abord ; sans superviseur, ./territoire migrate. Une base en avance : "
+        "reprenez le programme récent"
+    )
+    return critical("schéma", mismatch.french, remedy)
+
+
+def _examine_content(content: Content) -> list[Finding]:
+    skew = content.skew
+    found = [good("base de données", f"PostgreSQL {content.postgresql}, schéma à jour")]
     if skew > SKEW_MOST:
         found.append(
             critical(
@@ -150,7 +119,7 @@ async def _examine_schema(connection: Connection) -> list[Finding]:
     return found
 
 
-async def _examine_key(connection: Connection, place: Place) -> list[Finding]:
+def _examine_key(activity: Activity, place: Place) -> list[Finding]:
     """Check that the services' key opens everything that is wrapped, in every table."""
     if place.kek is None:
         return []
@@ -161,7 +130,7 @@ async def _examine_key(connection: Connection, place: Place) -> list[Finding]:
     if len(kek) not in KEK_OCTETS:
         remedy = "TERRITOIRE_KEK a 32, 48 ou 64 chiffres hexadécimaux : copiez-la à nouveau, entière"
         return [critical("clé de chiffrement", "celle qui est donnée n'en est pas une", remedy)]
-    keys, sealed = KeyWrap(place.kek_id, kek), await read_sealed(connection)
+    keys, sealed = KeyWrap(place.kek_id, kek), activity.sealed
     closed = [one for one in sealed if not keys.opens(one.sample)]
     if not closed:
         return [good("clé de chiffrement", "ouvre tout ce qui est chiffré dans la base")] if sealed else []
@@ -180,38 +149,36 @@ async def _examine_key(connection: Connection, place: Place) -> list[Finding]:
     ]
 
 
-async def _examine_activity(connection: Connection) -> list[Finding]:
+def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
     found: list[Finding] = []
-    for row in await connection.fetch(READ_UNOWNED):
-        shards = ", ".join(map(str, row["shards"]))
+    for service, unowned in activity.unowned:
+        shards = ", ".join(map(str, unowned))
         what = f"personne ne traite la part {shards} : ce qui arrive attend"
         remedy = (
             "voyez plus haut s'il est arrêté ou s'il attend ; sinon redémarrez-le (un serveur seul : sudo "
             "systemctl restart territoire)"
         )
-        found.append(critical(f"service {row['service']}", what, remedy))
-    found += _gateways(await read_gateways(connection))
-    unknown = await connection.fetchval(COUNT_UNKNOWN_GATEWAYS)
+        found.append(critical(f"service {service}", what, remedy))
+    found += _gateways(gateways)
+    unknown = activity.unknown_gateways
     if unknown:
         what = "une se présente sans être enregistrée"
         if unknown > 1:
             what = f"{unknown} se présentent sans être enregistrées"
         found.append(warning("passerelles", what, "GET /v1/gateways/unknown les nomme ; enregistrez les vôtres"))
-    quarantined = await connection.fetch(COUNT_QUARANTINED, QUARANTINED_IN)
-    if quarantined:
-        total = sum(row["items"] for row in quarantined)
-        causes = ", ".join(f"{quarantine_cause(row['reason'])} ({row['items']})" for row in quarantined)
+    if activity.quarantined:
+        total = sum(items for _, items in activity.quarantined)
+        causes = ", ".join(f"{quarantine_cause(reason)} ({items})" for reason, items in activity.quarantined)
         what = f"{total} éléments illisibles mis de côté en 24 heures : {causes}"
         found.append(warning("quarantaine", what, "lisez la cause dans observation.quarantine"))
-    unreached = await connection.fetch(READ_UNREACHED)
-    if unreached:
-        total = sum(row["alerts"] for row in unreached)
-        whose = _named([row["name"] for row in unreached])
+    if activity.unreached:
+        total = sum(tenant.alerts for tenant in activity.unreached)
+        whose = _named([tenant.name for tenant in activity.unreached])
         what = "1 alerte n'a prévenu personne" if total == 1 else f"{total} alertes n'ont prévenu personne"
         remedy = "faites reprendre ou ajouter une adresse (webhook-endpoints) : elles partent alors d'elles-mêmes"
-        severity = critical if any(row["is_critical"] for row in unreached) else warning
+        severity = critical if any(tenant.is_critical for tenant in activity.unreached) else warning
         found.append(severity("alertes", f"{what}, aucune adresse n'est en service : {whose}", remedy))
-    oldest = await connection.fetchval(READ_OLDEST_DIRTY)
+    oldest = activity.oldest_dirty
     if oldest is not None and datetime.now(UTC) - oldest > ROLLUPS_LATE:
         what = f"en retard depuis {oldest:%d/%m à %H h} UTC"
         found.append(warning("agrégats", what, "vérifiez que maintenance tourne, et lisez son journal"))

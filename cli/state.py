@@ -3,42 +3,26 @@
 import asyncio
 import shutil
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from alerting.alert_rows import count_open
 from cli.backup import newest_backup
+from cli.database_report import WITHIN_S, read_database
 from cli.place import Place
 from cli.report import asked, problem_of, readiness
 from core import VERSION
 from core.messages import topics
 from core.runtime.bus import BUS_AWAY, connect_bus
 from core.runtime.bus_connection import bus_reason, waiting_for_bus
-from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
 from registry.schema import migrations
 from services.supervisor.run_info import RunInfo
 
-WITHIN_S = 4.0
 # Long enough for a pilot's rate to be a number, short enough for somebody who waits.
 SAMPLED_S = 2.0
 HEARD = "territoire_gateway_bridge_uplinks_total"
 STORED = "territoire_ingest_uplinks_total"
-
-READ_DATABASE = """
-SELECT current_setting('server_version') AS postgresql, pg_database_size(current_database()) AS octets,
-       (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescaledb,
-       (SELECT max(number) FROM schema_migration) AS schema,
-       (SELECT count(*) FROM device) AS devices,
-       greatest((SELECT max(last_uplink_at) FROM session), (SELECT max(time) FROM observation.latest
-                                                            WHERE time <= now())) AS last_uplink_at
-"""
-READ_GATEWAYS = """
-SELECT g.name, s.last_seen_at IS NULL AS never, s.last_seen_at > now() - $1::interval AS online
-FROM gateway g LEFT JOIN gateway_state s ON s.gateway_id = g.id ORDER BY g.name
-"""
-SILENT_AFTER = timedelta(minutes=10)
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -73,14 +57,6 @@ class Stream(msgspec.Struct, frozen=True):
     name: str
     messages: int
     filled: float
-
-
-class Gateways(msgspec.Struct, frozen=True):
-    """The names of registered gateways, by when they were last seen."""
-
-    online: list[str]
-    silent: list[str]
-    never: list[str]
 
 
 class Bus(msgspec.Struct, frozen=True):
@@ -182,46 +158,26 @@ async def _none() -> None:
 async def _database(url: str | None, problems: dict[str, str]) -> Database | None:
     if url is None:
         return None
-    try:
-        async with asyncio.timeout(WITHIN_S):
-            connection = await connect(url, "territoire-status")
-            try:
-                return await _read_database(connection)
-            finally:
-                connection.terminate()
-    except DATABASE_AWAY as away:
-        problems["database"] = database_reason(away)
-    except PostgresError as refused:
-        problems["database"] = f"refuse : {refused}"
-    return None
-
-
-async def _read_database(connection: Connection) -> Database:
-    row = await connection.fetchrow(READ_DATABASE)
-    assert row is not None  # noqa: S101 - An aggregate is one row.
-    gateways = await read_gateways(connection)
+    report = await read_database(url, "territoire-status")
+    if report.problem is not None:
+        problems["database"] = report.problem
+    content = report.content
+    if content is None:
+        return None
+    gateways = content.gateways
     return Database(
-        row["postgresql"].partition(" ")[0],
-        row["timescaledb"],
-        row["schema"],
+        content.postgresql.partition(" ")[0],
+        content.timescaledb,
+        content.schema,
         len(migrations()),
-        row["octets"],
-        row["devices"],
-        row["last_uplink_at"],
+        content.octets,
+        content.devices,
+        content.last_uplink_at,
         len(gateways.online) + len(gateways.silent) + len(gateways.never),
         len(gateways.online),
         len(gateways.never),
-        await count_open(connection),
+        content.alerts_open,
     )
-
-
-async def read_gateways(connection: Connection) -> Gateways:
-    """Online are those that were seen in the last ten minutes."""
-    gateways = Gateways([], [], [])
-    for row in await connection.fetch(READ_GATEWAYS, SILENT_AFTER):
-        names = gateways.never if row["never"] else gateways.online if row["online"] else gateways.silent
-        names.append(row["name"])
-    return gateways
 
 
 async def read_bus(url: str | None) -> Bus:

@@ -1,0 +1,182 @@
+"""Examines the database once: `status` shows what there is, `doctor` says what is wrong and what to do."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from alerting.alert_rows import count_open
+from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
+from registry.keys import Sealed, read_sealed
+from registry.rows import entity
+from registry.schema import SchemaMismatch, require_schema
+from registry.units import UnitMismatch, require_units
+
+WITHIN_S = 4.0
+SILENT_AFTER = timedelta(minutes=10)
+QUARANTINED_IN = timedelta(days=1)
+
+READ_CONTENT = """
+SELECT clock_timestamp() AS now, current_setting('server_version') AS postgresql,
+       pg_database_size(current_database()) AS octets,
+       (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescaledb,
+       (SELECT max(number) FROM schema_migration) AS schema,
+       (SELECT count(*) FROM device) AS devices,
+       greatest((SELECT max(last_uplink_at) FROM session), (SELECT max(time) FROM observation.latest
+                                                            WHERE time <= now())) AS last_uplink_at
+"""
+READ_GATEWAYS = """
+SELECT g.name, s.last_seen_at IS NULL AS never, s.last_seen_at > now() - $1::interval AS online
+FROM gateway g LEFT JOIN gateway_state s ON s.gateway_id = g.id ORDER BY g.name
+"""
+READ_UNOWNED = """
+SELECT service, array_agg(shard ORDER BY shard) AS shards
+FROM (SELECT service, shard, max(expires_at) AS until FROM shard_lease GROUP BY service, shard) AS lease
+WHERE until < now() - interval '30 seconds' GROUP BY service ORDER BY service
+"""
+COUNT_UNKNOWN_GATEWAYS = "SELECT count(*) FROM unknown_gateway WHERE last_seen_at > now() - interval '1 hour'"
+COUNT_QUARANTINED = """
+SELECT reason, count(*) AS items FROM observation.quarantine WHERE at > now() - $1::interval
+GROUP BY reason ORDER BY items DESC, reason
+"""
+READ_OLDEST_DIRTY = "SELECT min(hour) FROM observation.dirty WHERE hour < date_trunc('hour', now(), 'UTC')"
+READ_UNREACHED = """
+SELECT t.name, count(DISTINCT n.alert_id) AS alerts, max(n.severity) = 'critical' AS is_critical
+FROM alert_notice n JOIN tenant t ON t.id = n.tenant_id
+WHERE n.nobody_since IS NOT NULL GROUP BY t.name ORDER BY t.name
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateways:
+    """Registered gateways by name: seen in the last ten minutes, before, never."""
+
+    online: list[str]
+    silent: list[str]
+    never: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is in the database. `skew`: by how much its clock differs from this machine's, at least."""
+
+    skew: timedelta
+    postgresql: str
+    octets: int
+    timescaledb: str | None
+    schema: int
+    devices: int
+    last_uplink_at: datetime | None
+    gateways: Gateways
+    alerts_open: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreached:
+    """A tenant with alerts that have notified nobody."""
+
+    name: str
+    alerts: int
+    is_critical: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What waits: shards without an owner, unknown gateways, quarantine, alerts, rollups; sealed values."""
+
+    unowned: list[tuple[str, Sequence[int]]]
+    unknown_gateways: int
+    quarantined: list[tuple[str, int]]
+    unreached: list[Unreached]
+    oldest_dirty: datetime | None
+    sealed: list[Sealed]
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseReport:
+    """`away`: why it was not reached; `rejection`: what it has refused. None of the rest was read then.
+
+    Of a database that is not this program's (`mismatch`) nothing more than its content is read.
+    """
+
+    away: str | None = None
+    rejection: str | None = None
+    mismatch: SchemaMismatch | UnitMismatch | None = None
+    content: Content | None = None
+    activity: Activity | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """In one line."""
+        return f"refuse : {self.rejection}" if self.rejection is not None else self.away
+
+
+async def read_database(url: str, name: str, within_s: float = WITHIN_S) -> DatabaseReport:
+    """Connect, within four seconds at most, and read; after `within_s` in all at most."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            connection = await connect(url, name)
+    except (PostgresError, *DATABASE_AWAY) as away:
+        return DatabaseReport(away=database_reason(away))
+    mismatch = None
+    try:
+        async with asyncio.timeout_at(deadline):
+            mismatch = await _mismatch(connection)
+            content = await _read_content(connection)
+            activity = None if mismatch is not None else await _read_activity(connection)
+    except DATABASE_AWAY as away:
+        return DatabaseReport(away=database_reason(away), mismatch=mismatch)
+    except PostgresError as rejected:
+        return DatabaseReport(rejection=str(rejected), mismatch=mismatch)
+    finally:
+        connection.terminate()
+    return DatabaseReport(mismatch=mismatch, content=content, activity=activity)
+
+
+async def _mismatch(connection: Connection) -> SchemaMismatch | UnitMismatch | None:
+    try:
+        await require_schema(connection)
+        await require_units(connection)
+    except (SchemaMismatch, UnitMismatch) as mismatch:
+        return mismatch
+    return None
+
+
+async def _read_content(connection: Connection) -> Content:
+    before = datetime.now(UTC)
+    row = await connection.fetchrow(READ_CONTENT)
+    assert row is not None  # noqa: S101 - A SELECT without FROM is one row.
+    return Content(
+        max(row["now"] - datetime.now(UTC), before - row["now"], timedelta()),
+        row["postgresql"],
+        row["octets"],
+        row["timescaledb"],
+        row["schema"],
+        row["devices"],
+        row["last_uplink_at"],
+        await _read_gateways(connection),
+        await count_open(connection),
+    )
+
+
+async def _read_gateways(connection: Connection) -> Gateways:
+    """Online are those that were seen in the last ten minutes."""
+    gateways = Gateways([], [], [])
+    for row in await connection.fetch(READ_GATEWAYS, SILENT_AFTER):
+        names = gateways.never if row["never"] else gateways.online if row["online"] else gateways.silent
+        names.append(row["name"])
+    return gateways
+
+
+async def _read_activity(connection: Connection) -> Activity:
+    unowned = await connection.fetch(READ_UNOWNED)
+    quarantined = await connection.fetch(COUNT_QUARANTINED, QUARANTINED_IN)
+    return Activity(
+        [(row["service"], row["shards"]) for row in unowned],
+        await connection.fetchval(COUNT_UNKNOWN_GATEWAYS),
+        [(row["reason"], row["items"]) for row in quarantined],
+        [entity(Unreached, row) for row in await connection.fetch(READ_UNREACHED)],
+        await connection.fetchval(READ_OLDEST_DIRTY),
+        await read_sealed(connection),
+    )
