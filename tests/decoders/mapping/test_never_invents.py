@@ -98,6 +98,27 @@ def test_what_is_to_be_confirmed_is_decoded_beside_the_readings_and_says_why() -
     assert set(FRENCH) == set(Doubt)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "temperature_threshold",
+        "temperatureAlarm",
+        "deltaTemperature",
+        "temperature_limit",
+        "temperature_error",
+        "temperature_ratio",
+        "temperature_rating",
+        "temperature_token",
+        "tx_temperature",
+        "temperature_offset",
+        "comfort_temperature",
+    ],
+)
+def test_a_limit_or_a_setting_measures_nothing_even_with_the_unit_of_a_measurement(name: str) -> None:
+    assert propose([{name: {"value": 21.5, "unit": "°C"}}]).rules == ()
+    assert propose([{name: 21.5}], {name: "°C"}).rules == ()
+
+
 def test_a_unit_that_contradicts_the_name_vetoes_the_quantity() -> None:
     assert live({"temperature": {"value": 50, "unit": "%"}}) == {}
     assert live({"power_consumption": 74}, {"power_consumption": "Wh"}) == {
