@@ -26,22 +26,24 @@ GROUP BY device_id, session_id, f_cnt ORDER BY at
 """
 
 
-async def without_outages(connection: Connection | Pool, losses: Sequence[Loss], until: datetime) -> list[Loss]:
-    """These losses of the day before `until`, without the frames that fell into outages.
+async def without_outages(
+    connection: Connection | Pool, frame_loss: Sequence[Loss], until: datetime
+) -> list[Loss]:
+    """Frame loss of the day before `until` without the frames that fell into outages.
 
     A device that sent too few outside of them is left out. Nothing is read of those that lost nothing.
     """
     since = until - OVER
-    lossy = [loss.device_id for loss in losses if loss.percent > 0]
+    lossy = [loss.device_id for loss in frame_loss if loss.percent > 0]
     outages = await read_device_outages(connection, lossy, since, until) if lossy else {}
     concerned = [device_id for device_id, spans in outages.items() if spans]
     if not concerned:
-        return list(losses)
+        return list(frame_loss)
     frames: dict[int, list[CountedUplink]] = {}
     for row in await connection.fetch(READ_FRAMES, concerned, since, until):
         frames.setdefault(row["device_id"], []).append(CountedUplink(row["at"], row["session_id"], row["f_cnt"]))
     counted = {device_id: lost_percent(frames.get(device_id, []), outages[device_id]) for device_id in concerned}
-    percents = [(loss, counted.get(loss.device_id, loss.percent)) for loss in losses]
+    percents = [(loss, counted.get(loss.device_id, loss.percent)) for loss in frame_loss]
     return [replace(loss, percent=percent) for loss, percent in percents if percent is not None]
 
 
