@@ -29,7 +29,7 @@ GROUP BY device_id, session_id, f_cnt ORDER BY at
 async def without_outages(
     connection: Connection | Pool, frame_loss: Sequence[Loss], until: datetime
 ) -> list[Loss]:
-    """This frame loss of the day before `until`, without the frames that fell into outages.
+    """Frame loss of the day before `until` without the frames that fell into outages.
 
     A device that sent too few outside of them is left out. Nothing is read of those that lost nothing.
     """

@@ -215,12 +215,13 @@ def _notify(
     if suppression is not None:
         return replace(lifecycle, muted_by=suppression.by, muted_until=suppression.until), None
     notified = lifecycle.notified
-    if notified is not None and not is_graver(severity, notified):
-        return replace(lifecycle, muted_by=None, muted_until=None), None
-    event = NotificationEvent.OPENED if lifecycle.occurrences == 1 else NotificationEvent.REOPENED
-    return replace(lifecycle, notified=severity, muted_by=None, muted_until=None), (
-        event if notified is None else NotificationEvent.RAISED
-    )
+    known = replace(lifecycle, notified=severity, muted_by=None, muted_until=None)
+    if notified == severity:
+        return known, None
+    if notified is not None and is_graver(severity, notified):
+        return known, NotificationEvent.RAISED
+    # Milder than was notified it is only after an end that nobody knows of: again, and at the severity of now.
+    return known, NotificationEvent.OPENED if lifecycle.occurrences == 1 else NotificationEvent.REOPENED
 
 
 def _notify_end(

@@ -39,7 +39,7 @@ ALTER TABLE webhook_endpoint
     ADD COLUMN for_operator boolean NOT NULL DEFAULT false,  -- Of the network's operator: warnings, and no alerts.
     ADD COLUMN gone_at timestamptz,       -- When it first answered 410 since it last answered otherwise.
     ADD COLUMN recovered_at timestamptz;  -- First success after a failure, or resumed: what waited then waits no more.
-GRANT SELECT (for_operator, gone_at) ON webhook_endpoint TO territoire_api;
+GRANT SELECT (for_operator, gone_at, recovered_at) ON webhook_endpoint TO territoire_api;
 
 ALTER TABLE alert
     ADD COLUMN notified_severity alert_severity,          -- The highest of this occurrence; NULL: not notified.

@@ -41,7 +41,7 @@ async def send_frames(watching: Watch, *, lost: range, gateway_id: int | None = 
     )
 
 
-async def note_outage(watching: Watch, what: str, began: int, ended: int, gateway_id: int | None = None) -> None:
+async def save_outage(watching: Watch, what: str, began: int, ended: int, gateway_id: int | None = None) -> None:
     """Between the instants of these frames of the day, as registry/outages.py writes it."""
     began_at, ended_at = (NOW - OVER + timedelta(minutes=10 * number) for number in (began, ended))
     await watching.town.pool.execute(
@@ -60,7 +60,7 @@ async def judge(watching: Watch) -> int:
 async def test_a_gateway_without_power_for_nine_hours_gives_no_alert_of_lost_frames(pool: Pool) -> None:
     watching = await watch(pool, many_bins)
     await send_frames(watching, lost=range(60, 114))
-    await note_outage(watching, "gateway", 60, 114, watching.town.gateway_id)
+    await save_outage(watching, "gateway", 60, 114, watching.town.gateway_id)
 
     assert await judge(watching) == 0
 
@@ -69,8 +69,8 @@ async def test_a_gateway_without_power_for_nine_hours_gives_no_alert_of_lost_fra
 async def test_restarts_of_the_bridge_or_the_platform_give_no_alert_of_lost_frames(pool: Pool, what: str) -> None:
     watching = await watch(pool, many_bins)
     await send_frames(watching, lost=range(60, 114))
-    await note_outage(watching, what, 60, 90)
-    await note_outage(watching, what, 90, 114)
+    await save_outage(watching, what, 60, 90)
+    await save_outage(watching, what, 90, 114)
 
     assert await judge(watching) == 0
 
@@ -84,7 +84,7 @@ async def test_frames_that_a_device_loses_by_itself_are_alerted_of_while_another
         watching.town.tenant_id,
     )
     await send_frames(watching, lost=range(60, 114))
-    await note_outage(watching, "gateway", 60, 114, other)
+    await save_outage(watching, "gateway", 60, 114, other)
 
     assert await judge(watching) == DEVICES
 

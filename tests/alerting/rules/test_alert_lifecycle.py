@@ -123,7 +123,11 @@ def test_an_alert_that_ends_and_fires_again_in_a_silence_has_nothing_new_to_noti
     over, _ = end(opened, minute(20), silence)
     again, _ = begin(over, minute(30), "warning", silence)
     graver, _ = raise_to(again, "major", silence)
+    milder, _ = begin(
+        end(raise_to(opened, "major", None)[0], minute(20), silence)[0], minute(30), "warning", silence
+    )
 
+    assert look(milder, minute(60), "warning", None, is_firing=True)[1] is NotificationEvent.REOPENED
     assert look(again, minute(60), "warning", None, is_firing=True)[1] is None
     assert look(graver, minute(60), "major", None, is_firing=True)[1] is NotificationEvent.RAISED
 
@@ -149,6 +153,21 @@ def test_a_flapping_alert_that_calms_down_in_a_silence_is_notified_as_it_is_at_t
     after, event = look(life, minute(900), "warning", None, is_firing=False)
 
     assert (event, after.due_at) == (NotificationEvent.RESOLVED, None)
+
+
+def test_an_open_flapping_alert_that_calms_down_in_a_silence_is_notified_as_open_at_its_end() -> None:
+    life: AlertLifecycle | None = None
+    for change in range(7):
+        at = minute(10 * change)
+        life, _ = begin(life, at, "warning", None) if change % 2 == 0 else end(life or AlertLifecycle(), at, None)
+    assert life is not None
+    silence = Suppression("silence n° 1", minute(900))
+    while life.is_flapping:
+        assert life.due_at is not None
+        life, _ = look(life, life.due_at, "warning", silence, is_firing=True)
+    after, event = look(life, minute(900), "warning", None, is_firing=True)
+
+    assert (event, after.notified, after.due_at) == (NotificationEvent.REOPENED, "warning", None)
 
 
 def test_what_a_person_ends_while_it_fires_opens_again_and_what_is_over_by_then_does_not() -> None:
@@ -242,7 +261,7 @@ def test_recipients_know_what_holds_and_what_is_over_as_soon_as_nothing_suppress
     st.lists(st.tuples(st.integers(0, 300), st.integers(1, 600)), max_size=3),
 )
 @example([(1, "change")] * 7, [(0, 6)])
-def test_an_alert_that_fires_without_suppression_is_notified_whatever_came_before(
+def test_an_alert_that_fires_without_suppression_is_notified_whatever_came_before(  # noqa: C901
     trace: list[tuple[int, str]], silences: list[tuple[int, int]]
 ) -> None:
     def suppression_at(at: datetime) -> Suppression | None:
@@ -256,7 +275,12 @@ def test_an_alert_that_fires_without_suppression_is_notified_whatever_came_befor
 
     def apply(event: NotificationEvent | None) -> None:
         nonlocal is_known, is_known_to_flap
-        is_known = is_known or event is not None
+        if event is NotificationEvent.RESOLVED:
+            is_known = False
+        elif event is NotificationEvent.DIGEST:
+            is_known = life is not None and life.is_live
+        elif event is not None:
+            is_known = True
         is_known_to_flap = is_known_to_flap or event is NotificationEvent.FLAPPING
 
     for minutes, action in trace:
@@ -266,7 +290,7 @@ def test_an_alert_that_fires_without_suppression_is_notified_whatever_came_befor
             life, event = look(life, due_at, "warning", suppression_at(due_at), is_firing=is_firing)
             apply(event)
         if action == "change" and not is_firing:
-            is_firing, is_known = True, False
+            is_firing = True
             life, event = begin(life, now, "warning", suppression_at(now))
             apply(event)
         elif action == "change" and life is not None:
