@@ -161,18 +161,23 @@ BEGIN
                t.mapping, t.commands, t.moduli)
             = (p.codec, p.codec_options, p.device_class, p.mac_version, p.region, p.expected_interval, p.capabilities,
                p.mapping, p.commands, p.moduli)
+          AND (t.rx1_delay, t.adr, t.adr_min_data_rate, t.adr_max_data_rate, t.adr_min_tx_power, t.adr_max_tx_power)
+              IS NOT DISTINCT FROM
+              (p.rx1_delay, p.adr, p.adr_min_data_rate, p.adr_max_data_rate, p.adr_min_tx_power, p.adr_max_tx_power)
           AND t.codec_version_id IS NOT DISTINCT FROM version ORDER BY t.id LIMIT 1;
         IF theirs IS NULL THEN
             INSERT INTO device_profile (tenant_id, name, vendor, model, codec, codec_options, device_class, mac_version,
                                         region, expected_interval, capabilities, codec_version_id, mapping,
                                         firmware_from, firmware_until, commands, regional_revision, supports_join,
-                                        max_eirp, moduli)
+                                        max_eirp, moduli, rx1_delay, adr, adr_min_data_rate, adr_max_data_rate,
+                                        adr_min_tx_power, adr_max_tx_power)
             SELECT receiver, CASE WHEN EXISTS (SELECT FROM device_profile t
                                                WHERE t.tenant_id = receiver AND t.name = p.name)
                                   THEN format('%s (%s)', p.name, p.id) ELSE p.name END,
                    p.vendor, p.model, p.codec, p.codec_options, p.device_class, p.mac_version, p.region,
                    p.expected_interval, p.capabilities, version, p.mapping, p.firmware_from, p.firmware_until,
-                   p.commands, p.regional_revision, p.supports_join, p.max_eirp, p.moduli
+                   p.commands, p.regional_revision, p.supports_join, p.max_eirp, p.moduli, p.rx1_delay,
+                   p.adr, p.adr_min_data_rate, p.adr_max_data_rate, p.adr_min_tx_power, p.adr_max_tx_power
             FROM device_profile p WHERE p.id = given.id
             RETURNING id INTO theirs;
         END IF;
