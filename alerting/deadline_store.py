@@ -58,13 +58,13 @@ GROUP BY s.id, l.time
 HAVING l.time > min(coalesce(st.evaluated_until, $1))
 ORDER BY s.id
 """
-# $3, $4: between which to look, so that a year is not read at once. Neither suspects nor what was decoded again:
+# $3, $4: between which to look, so that a year is not read at once. Not what was decoded again (8):
 # old values raise no alert.
 READ_SINCE = """
-SELECT m.datastream_id, m.time, m.value
+SELECT m.datastream_id, m.time, m.value, m.flags
 FROM unnest($1::int[], $2::timestamptz[]) AS behind (id, since)
 JOIN observation.measurement m ON m.datastream_id = behind.id AND m.time > behind.since
-WHERE m.time > $3::timestamptz AND m.time <= $4::timestamptz AND m.flags & 9 = 0
+WHERE m.time > $3::timestamptz AND m.time <= $4::timestamptz AND m.flags & 8 = 0
 ORDER BY m.time, m.datastream_id
 """
 HEARD_SINCE = """
@@ -137,11 +137,12 @@ class Behind:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A measurement that is no suspect, as the table has it."""
+    """A measurement as the table has it."""
 
     datastream_id: int
     time: datetime
     value: float
+    flags: int
 
 
 @dataclass(frozen=True, slots=True)

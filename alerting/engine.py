@@ -19,6 +19,7 @@ from alerting.evaluation import Evaluation, foresee, work_of
 from alerting.notification_trace import trace_notification, traces_of
 from alerting.requested_alerts import AT_ONCE, open_requested_alerts
 from alerting.rulebook import Rulebook, Sign, slot_of
+from alerting.rules.doubts import observation_of
 from alerting.rules.frame_loss import OF_AT_LEAST
 from alerting.rules.model import MAX_AHEAD, MAX_NOTIFY_AGE, Observation, Rule
 from alerting.shard_memory import Memory
@@ -57,7 +58,7 @@ log = structlog.get_logger()
 
 
 # An operation on the enumeration costs more than the evaluation.
-_SUSPECT, _MANUAL = int(Flag.SUSPECT), int(Flag.MANUAL)
+_MANUAL = int(Flag.MANUAL)
 
 
 def real_now() -> datetime:
@@ -144,8 +145,11 @@ class Engine:
                     signs[stream.device_id, None] = stream
                     if stream.quantity in awaited:
                         signs[stream.device_id, stream.quantity] = stream
-                if rules(stream) and not item.flags & _SUSPECT:
-                    observations.append((stream, Observation(from_us(item.time_us), item.value)))
+                if rules(stream):
+                    at = from_us(item.time_us)
+                    observation = observation_of(stream.quantity, at, item.value, item.flags)
+                    if observation is not None:
+                        observations.append((stream, observation))
             heard.update((sign, (stream, heard_at)) for sign, stream in signs.items())
         await self._evaluate(lease, observations, heard, [items for items, _ in carried])
 
@@ -168,9 +172,10 @@ class Engine:
             stored = await deadline_store.read_since(self._pool, behind, after, after + CATCH_UP_STEP)
             watched = await self._rulebook.watched(row.datastream_id for row in stored)
             observations = [
-                (watched[row.datastream_id], Observation(row.time, row.value))
+                (stream, observation)
                 for row in stored
-                if row.datastream_id in watched
+                if (stream := watched.get(row.datastream_id)) is not None
+                and (observation := observation_of(stream.quantity, row.time, row.value, row.flags)) is not None
             ]
             await self._evaluate(lease, observations, {})
             after += CATCH_UP_STEP

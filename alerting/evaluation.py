@@ -23,11 +23,15 @@ Known = Mapping[StateKey, StateRow | None]
 
 
 def work_of(rulebook: Rulebook, observations: Sequence[tuple[Watched, Observation]]) -> list[Work]:
-    """Each value against every rule that watches it, each fingerprint in the order of time."""
+    """Each value against every rule that watches it, each fingerprint in the order of time.
+
+    What is not to be relied upon is for the rules that judge improbable values.
+    """
     return [
         (bound, watched, observation)
         for watched, observation in sorted(observations, key=lambda pair: pair[1].at)
         for bound in rulebook.rules_of(watched)
+        if observation.doubt is None or bound.rule.judges_improbable
     ]
 
 

@@ -18,6 +18,7 @@ from core.messages.measurements import Flag
 from core.messages.topics import slot_of_asset
 from core.messages.uplinks import Uplink
 from core.model.entities import Asset, Assignment
+from core.model.plausibility import Plausibility, SensorRange, is_named_error_code, plausibility, range_of
 from core.model.quantities import QUANTITIES, Quantity
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.containers import ContainerGeometry, InvalidGeometry, fill_level, geometry_of
@@ -51,8 +52,8 @@ Row = tuple[int, int, float, int]
 class Serving:
     """What a device serves from `since_us` until before `until_us`: an asset in a position, or none.
 
-    `datastreams` fills at the first sight of each (channel, quantity): its id, and the range of plausible values.
-    `slot` is that of the measurements.
+    `datastreams` fills at the first sight of each (channel, quantity): its id, and the range of plausible values,
+    which is empty where the device's `ranges` name error codes. `slot` is that of the measurements.
     """
 
     tenant_id: int
@@ -63,6 +64,7 @@ class Serving:
     until_us: int = END_US
     geometry: ContainerGeometry | None = None
     geometry_problem: str | None = None
+    ranges: tuple[SensorRange, ...] = ()
     datastreams: dict[tuple[str, str], Stream] = field(default_factory=dict[tuple[str, str], Stream])
     slot: int = field(init=False)
 
@@ -71,9 +73,11 @@ class Serving:
 
     def remember(self, channel: str, quantity: str, datastream_id: int) -> None:
         """The datastream of these values, from now on."""
-        of = QUANTITIES[quantity]
+        of = range_of(QUANTITIES[quantity], channel, self.ranges)
         low = -LARGEST if of.minimum is None else of.minimum
         high = LARGEST if of.maximum is None else of.maximum
+        if of.error_codes:
+            low, high = LARGEST, -LARGEST
         self.datastreams[channel, quantity] = (datastream_id, low, high)
 
 
@@ -121,7 +125,7 @@ class KnownDevice:
         return any(serving.asset_id == asset_id for serving in self.servings)
 
 
-def serving_of(assignment: Assignment, asset: Asset) -> Serving:
+def serving_of(assignment: Assignment, asset: Asset, ranges: tuple[SensorRange, ...] = ()) -> Serving:
     """An assignment with what the steps need of its asset."""
     geometry, problem = None, None
     try:
@@ -137,6 +141,7 @@ def serving_of(assignment: Assignment, asset: Asset) -> Serving:
         _microseconds(assignment.until, END_US),
         geometry,
         problem,
+        ranges,
     )
 
 
@@ -214,7 +219,7 @@ def interpret(uplink: Uplink, device: KnownDevice, read: Read | None = None) -> 
             decoded = read()
         derive(decoded, serving)
         rows = ordinary(decoded.readings, uplink, serving)
-        values = normalise(decoded, uplink) if rows is None else []
+        values = normalise(decoded, uplink, serving.ranges) if rows is None else []
         document = as_json(decoded) if decoded.data or decoded.warnings else NO_DOCUMENT
     except Exception as failed:  # noqa: BLE001 - A defect of one decoder costs its own uplinks, and no others.
         reason, said = reason_of(codec, failed), failed.said if isinstance(failed, ScriptFailed) else None
@@ -286,7 +291,7 @@ def place(interpreted: Interpreted) -> None:
     interpreted.rows, interpreted.history, interpreted.values = rows, list(history.values()), []
 
 
-def normalise(decoded: Decoded, uplink: Uplink) -> list[Value]:
+def normalise(decoded: Decoded, uplink: Uplink, ranges: Sequence[SensorRange] = ()) -> list[Value]:
     """The readings that may be stored, credible instants first; the others become warnings."""
     values: list[Value] = []
     replaced: list[Value] = []
@@ -302,7 +307,11 @@ def normalise(decoded: Decoded, uplink: Uplink) -> list[Value]:
         elif not math.isfinite(value):
             decoded.warnings.append(f"Valeur impossible : {name} = {value}")
         else:
-            flags = Flag.SUSPECT if _is_implausible(value, quantity) else 0
+            if is_named_error_code(value, quantity, channel, ranges):
+                decoded.warnings.append(f"Code d'erreur du capteur : {name} = {value:g}")
+                continue
+            is_plausible = plausibility(value, quantity, channel, ranges) is Plausibility.PLAUSIBLE
+            flags = 0 if is_plausible else Flag.SUSPECT
             if earliest <= time_us <= latest:
                 values.append(Value(int(time_us), channel, quantity, value, flags))
             else:
@@ -320,11 +329,6 @@ def as_json(decoded: Decoded) -> bytes:
     except UnicodeEncodeError:
         return msgspec.json.encode(_cleaned(document))
     return msgspec.json.encode(_cleaned(document)) if b"\\u0000" in octets else octets
-
-
-def _is_implausible(value: float, quantity: Quantity) -> bool:
-    low, high = quantity.minimum, quantity.maximum
-    return (low is not None and value < low) or (high is not None and value > high)
 
 
 def _cleaned(value: Any) -> Any:

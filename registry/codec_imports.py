@@ -62,6 +62,7 @@ class CatalogueProfile:
             "expected_interval": EXPECTED_INTERVAL,
             "capabilities": [],
             "commands": [],
+            "sensor_ranges": [],
         }
 
 

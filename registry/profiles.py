@@ -11,7 +11,8 @@ from registry.rows import Written, columns_of, fetch_all, fetch_one, insert
 COLUMNS = columns_of(DeviceProfile)
 WRITTEN = Written(
     "name, vendor, model, codec_options, device_class, mac_version, expected_interval, capabilities, "
-    "firmware_from, firmware_until, commands, regional_revision, supports_join, max_eirp"
+    "firmware_from, firmware_until, commands, regional_revision, supports_join, max_eirp, "
+    "sensor_ranges"
 )
 DECODED = Written("codec, codec_version_id, shadow_version_id, mapping")
 CREATE = f"""

@@ -112,6 +112,7 @@ class Rule:
     inhibits: bool = False
     cadence: str = "now"  # Or weekly.
     reopen_after_seconds: int = 14_400
+    judges_improbable: bool = False  # Also values outside their sensor's range, or of a doubtful instant.
     enabled: bool = True
 
     @property
@@ -144,6 +145,13 @@ class Place:
 NOWHERE = Place()
 
 
+class Doubt(StrEnum):
+    """Why a measured value is not to be relied upon."""
+
+    VALUE = "value"
+    TIME = "time"
+
+
 class RuleState(Struct, frozen=True, gc=False):
     """Where a rule stands with one datastream, one device (silence, loss) or one gateway."""
 
@@ -163,6 +171,29 @@ class Observation(NamedTuple):
 
     at: datetime
     value: float
+
+    @property
+    def doubt(self) -> Doubt | None:
+        """Why it is not to be relied upon: then only rules that judge improbable values are given it."""
+        return None
+
+
+class ImprobableValue(Observation):
+    """One that is outside its sensor's range, and physically possible."""
+
+    @property
+    def doubt(self) -> Doubt:
+        """The value."""
+        return Doubt.VALUE
+
+
+class ImprobableInstant(Observation):
+    """One that states an instant which is not credible; `at` is when it was received."""
+
+    @property
+    def doubt(self) -> Doubt:
+        """The instant."""
+        return Doubt.TIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +220,13 @@ Event = Observation | Missed | Due | Seen
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An alert opens; the condition has held since `since`."""
+    """An alert opens; the condition has held since `since`. `doubt`: of the value that opens it."""
 
     at: datetime
     since: datetime
     value: float | None
     rung: int = 0
+    doubt: Doubt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +236,7 @@ class Raised:
     at: datetime
     value: float | None
     rung: int
+    doubt: Doubt | None = None
 
 
 @dataclass(frozen=True, slots=True)

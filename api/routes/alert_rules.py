@@ -135,6 +135,11 @@ class RuleFields(Body):
         le=2_592_000,
         description="Terminée par quelqu'un alors qu'elle dure : rouverte après",
     )
+    judges_improbable: bool | None = Field(
+        None,
+        description="Juger aussi une valeur improbable, hors de la plage du capteur mais physiquement possible, "
+        "ou d'un instant douteux : elle peut ouvrir une alerte, jamais y mettre fin",
+    )
     enabled: bool | None = Field(None, description="false : la règle ne déclenche plus")
 
     def changed(self) -> dict[str, Any]:

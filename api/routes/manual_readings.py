@@ -1,6 +1,5 @@
 """Readings that somebody took, of a bin without coverage, of a meter: flagged, and otherwise like any other."""
 
-import math
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from api.fields import Answer, Body, Id, Instant, Text, example
 from api.routes.datastreams import DATASTREAMS
 from core.messages.measurements import Flag, Measurement
 from core.messages.topics import slot_of_asset
+from core.model.plausibility import Plausibility, plausibility
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, read_only
 from lorawan.instants import to_us
@@ -82,6 +82,5 @@ def _flags(quantity: str, value: float) -> Flag:
         raise invalid("value", "boolean", f"« {known.label_fr} » vaut 0 ou 1")
     if known.kind is Kind.ENUMERATION and not float(value).is_integer():
         raise invalid("value", "enumeration", f"« {known.label_fr} » est un code entier")
-    low = -math.inf if known.minimum is None else known.minimum
-    high = math.inf if known.maximum is None else known.maximum
-    return Flag.MANUAL if low <= value <= high else Flag.MANUAL | Flag.SUSPECT
+    is_plausible = plausibility(value, known) is Plausibility.PLAUSIBLE
+    return Flag.MANUAL if is_plausible else Flag.MANUAL | Flag.SUSPECT

@@ -25,7 +25,7 @@ class DeviceProfile:
 
     `codec` names a native codec, or with `codec_version_id` the codec of that version. A shadow version runs
     beside it and stores nothing. `mapping` is as `decoders.mapping` reads it, `commands` as the API does. Firmware
-    bounds are inclusive, "" is open; `max_eirp` is in dBm.
+    bounds are inclusive, "" is open; `max_eirp` is in dBm. `sensor_ranges` are what `sensor_ranges_of` reads.
     """
 
     id: int
@@ -49,6 +49,7 @@ class DeviceProfile:
     regional_revision: str
     supports_join: bool
     max_eirp: int | None
+    sensor_ranges: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,7 @@ async def _add_profiles(connection: Connection, tenant_id: int, assets: Sequence
             "max_eirp": None,
             "firmware_from": "",
             "firmware_until": "",
+            "sensor_ranges": [],
         }
         made = await create_profile(connection, tenant_id, Decoding(profile.codec), described)
         ids[profile.name] = made.id

@@ -258,3 +258,43 @@ async def test_a_shard_taken_over_with_a_value_in_hand_notifies_once(pool: Pool,
 
     assert await watching.notifications() == [("opened", "bin_75"), ("resolved", "bin_75")]
     assert [(one.opened_at, one.value) for one in await alert_store.list_alerts(pool)] == [(NOW, 10)]
+
+
+async def one_container_with_a_thermometer(scenario: AlertScenario) -> None:
+    await scenario.add_asset("waste_container", "Bac", "temperature", "Cel", lambda _: 0)
+
+
+async def test_an_improbable_value_opens_the_alert_of_a_rule_marked_for_it_and_ends_none(pool: Pool) -> None:
+    watching = await watch(pool, one_container_with_a_thermometer)
+    stream = watching.town.things[0].datastream_id
+    for value, flags in ((21.0, 0), (180.1, 1), (-100.0, 1), (3276.7, 1), (-3276.8, 1)):
+        await watching.pass_time(minutes=5)
+        await watching.receive({stream: value}, flags)
+    still = [(alert.rule, alert.workflow, alert.value) for alert in await alert_store.list_alerts(pool)]
+    await watching.pass_time(minutes=5)
+    await watching.receive({stream: 30.0})
+
+    assert still == [("bin_fire", "open", 180.1)]
+    assert await watching.notifications() == [("opened", "bin_fire"), ("resolved", "bin_fire")]
+
+
+async def test_an_improbable_value_is_nothing_to_a_rule_that_is_not_marked(pool: Pool) -> None:
+    watching = await watch(pool, one_container_with_a_thermometer)
+    await change(watching, "bin_fire", judges_improbable=False)
+    await watching.receive({watching.town.things[0].datastream_id: 180.1}, 1)
+
+    assert await watching.notifications() == []
+
+
+async def test_an_improbable_value_that_nobody_judged_live_is_found_at_the_next_start(pool: Pool) -> None:
+    watching = await watch(pool, one_container_with_a_thermometer)
+    stream = watching.town.things[0].datastream_id
+    await watching.receive({stream: 21.0})
+    for minutes, value, flags in ((5, -3276.8, 1), (10, 180.1, 1)):
+        await pool.execute(STORE.replace("0)", "$4)"), stream, NOW + timedelta(minutes=minutes), value, flags)
+    await pool.execute(STORE_LATEST, stream, NOW + timedelta(minutes=10), 180.1)
+    watching.now += timedelta(minutes=11)
+    watching.start_again()
+    await watching.engine.catch_up(watching.lease)
+
+    assert await watching.notifications() == [("opened", "bin_fire")]
