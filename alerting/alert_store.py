@@ -31,7 +31,7 @@ WHERE id = $1 AND workflow IN ('open', 'acknowledged', 'in_progress') RETURNING 
 # Ended by a person while it fires (or nobody knows): the engine looks at it again at `reopen_at`, but for a change
 # of address or a suspended codec, which only a person ends. Muting ends with it; the digest of what comes and goes
 # does not.
-REOPEN_AT = """CASE WHEN a.condition <> 'ok' AND r.kind NOT IN ('gateway_address', 'codec')
+REOPEN_AT = """CASE WHEN a.condition <> 'ok' AND r.kind NOT IN ('gateway_address', 'codec', 'clock')
      THEN now() + make_interval(secs => r.reopen_after_seconds) END"""
 END_COLUMNS = f"""
 resolved_at = coalesce(a.resolved_at, now()), muted_until = NULL, updated_at = now(), reopen_at = {REOPEN_AT},

@@ -61,6 +61,7 @@ NOT_TO_TRY = {
     "alertes se lisent alors dans GET /v1/alerts, sans un message",
     "gateway_address": "cette règle ne se rejoue pas : elle suit les changements d'adresse des passerelles",
     "codec": "cette règle ne se rejoue pas : elle suit les codecs suspendus",
+    "clock": "cette règle ne se rejoue pas : elle suit les horloges fausses des sources et des capteurs",
     "partner": "cette règle ne se rejoue pas : elle suit ce que déclare un système partenaire",
 }
 

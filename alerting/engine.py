@@ -21,11 +21,12 @@ from alerting.requested_alerts import AT_ONCE, open_requested_alerts
 from alerting.rulebook import Rulebook, Sign, slot_of
 from alerting.rules.doubts import observation_of
 from alerting.rules.frame_loss import OF_AT_LEAST
-from alerting.rules.model import MAX_AHEAD, MAX_NOTIFY_AGE, Observation, Rule
+from alerting.rules.model import MAX_NOTIFY_AGE, Observation, Rule
 from alerting.shard_memory import Memory
 from core.messages.batch import UnreadableBatch
 from core.messages.measurements import MEASUREMENT_BATCHES, Flag, Measurement
 from core.messages.topics import shard_of_slot, slot_of_asset, slots_of_shard
+from core.model.instants import AHEAD_AT_MOST
 from core.runtime.bus import Message, ShardReader
 from core.runtime.errors import describe
 from core.runtime.lease import Lease, LeaseLost
@@ -168,7 +169,7 @@ class Engine:
     async def _catch_up_some(self, lease: Lease, behind: Sequence[Behind]) -> None:
         """In steps: a rule that was switched off for a year finds the year stored."""
         after = min(one.since for one in behind)
-        while after < self._now() + MAX_AHEAD:
+        while after < self._now() + AHEAD_AT_MOST:
             stored = await deadline_store.read_since(self._pool, behind, after, after + CATCH_UP_STEP)
             watched = await self._rulebook.watched(row.datastream_id for row in stored)
             observations = [

@@ -33,14 +33,14 @@ FROM (
                     ('1 ' || $3)::interval, $4) AS until
 ) AS edge, (SELECT date_trunc('hour', now(), 'UTC') AS open) AS clock
 """
-# What a rollup holds of raw measurements; suspects (flag 1) are counted only.
+# What a rollup holds of raw measurements; suspects (flags 1 and 2) are counted only.
 AGGREGATED = """
-           (count(*) FILTER (WHERE flags & 1 = 0))::int AS n,
-           (count(*) FILTER (WHERE flags & 1 = 1))::int AS suspects,
-           sum(value) FILTER (WHERE flags & 1 = 0) AS sum,
-           min(value) FILTER (WHERE flags & 1 = 0) AS min, max(value) FILTER (WHERE flags & 1 = 0) AS max,
-           first(value, time) FILTER (WHERE flags & 1 = 0) AS first,
-           last(value, time) FILTER (WHERE flags & 1 = 0) AS last
+           (count(*) FILTER (WHERE flags & 3 = 0))::int AS n,
+           (count(*) FILTER (WHERE flags & 3 <> 0))::int AS suspects,
+           sum(value) FILTER (WHERE flags & 3 = 0) AS sum,
+           min(value) FILTER (WHERE flags & 3 = 0) AS min, max(value) FILTER (WHERE flags & 3 = 0) AS max,
+           first(value, time) FILTER (WHERE flags & 3 = 0) AS first,
+           last(value, time) FILTER (WHERE flags & 3 = 0) AS last
 """
 # $1: datastream; $2 to $3: raw instants to look at; $4: the edge's microsecond; $5: from when on all is raw;
 # $6: the hours before that are raw.
@@ -86,7 +86,7 @@ SELECT last FROM (
      ORDER BY bucket DESC LIMIT 1)
     UNION ALL
     (SELECT date_trunc('hour', time - $4::interval, 'UTC'), value FROM measurement
-     WHERE datastream_id = $1 AND time >= $2 AND time < $3 AND flags & 1 = 0
+     WHERE datastream_id = $1 AND time >= $2 AND time < $3 AND flags & 3 = 0
        AND (time - $4 >= $5 OR date_trunc('hour', time - $4, 'UTC') = ANY($6::timestamptz[]))
      ORDER BY time DESC LIMIT 1)
 ) AS known ORDER BY bucket DESC LIMIT 1
@@ -101,14 +101,14 @@ SELECT bucket AS since, date_add(bucket, ('1 ' || $4)::interval, $5) AS until,
        avg(value) FILTER (WHERE sound) AS mean,
        first(value, time) FILTER (WHERE sound) AS first, last(value, time) FILTER (WHERE sound) AS last
 FROM (
-    SELECT date_trunc($4, time - $6::interval, $5) AS bucket, time, value, flags & 1 = 0 AS sound
+    SELECT date_trunc($4, time - $6::interval, $5) AS bucket, time, value, flags & 3 = 0 AS sound
     FROM measurement WHERE datastream_id = $1 AND time >= $2 AND time < $3
 ) AS readings
 GROUP BY bucket ORDER BY bucket
 """
 RAW_INDEX_BEFORE = """
 SELECT value FROM measurement
-WHERE datastream_id = $1 AND time < $2 AND flags & 1 = 0 ORDER BY time DESC LIMIT 1
+WHERE datastream_id = $1 AND time < $2 AND flags & 3 = 0 ORDER BY time DESC LIMIT 1
 """
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from core.messages.measurements import Flag
 from core.messages.uplinks import Reception, Uplink
 from core.model.quarantine import Quarantined, QuarantineReason
 from ingest.identity import Stored
@@ -63,7 +64,7 @@ class Batch:
     `latest` is the last measurement of each datastream, by datastream: every writer locks in the same order.
     `hours` are the datastreams whose rollup of an hour changes, by the hour's number since 1970. `replaced` are
     new uplinks whose key in uplink_seen told of another one until now, `copies` the places of those that are
-    stored under another identity.
+    stored under another identity. `misdated` are uplinks with an instant that is not credible.
     """
 
     uplinks: list[Interpreted] = field(default_factory=list[Interpreted])
@@ -75,6 +76,7 @@ class Batch:
     hours: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
     replaced: list[Uplink] = field(default_factory=list[Uplink])
     duplicates: set[int] = field(default_factory=set[int])
+    misdated: list[Interpreted] = field(default_factory=list[Interpreted])
     receptions_skipped: int = 0
 
     def rows(self) -> int:
@@ -121,6 +123,7 @@ def compose(
         stored = late[place] if late else None
         _add_receptions(batch, batch.copied_receptions, uplink, stored or own_identity(uplink), gateways)
     batch.uplinks = sorted(new, key=_by_device) if known is None else new
+    batch.misdated = [interpreted for interpreted in batch.uplinks if interpreted.is_misdated]
     _add_measurements(batch)
     if known is not None:
         batch.measurements = _first_of_each_instant(batch.measurements)
@@ -164,7 +167,11 @@ def _first_of_each_instant(rows: Iterable[Row]) -> list[Row]:
 
 
 def _latest(batch: Batch) -> list[Row]:
-    last = {row[0]: row for row in batch.measurements}
+    """The last of each datastream, as far as its instant is credible."""
+    measured = batch.measurements
+    if batch.misdated:
+        measured = [row for row in measured if not row[3] & Flag.TIME_SUSPECT]
+    last = {row[0]: row for row in measured}
     for row in batch.history:
         if row[0] not in last or last[row[0]][1] < row[1]:
             last[row[0]] = row

@@ -18,6 +18,7 @@ from core.messages.measurements import Flag
 from core.messages.topics import slot_of_asset
 from core.messages.uplinks import Uplink
 from core.model.entities import Asset, Assignment
+from core.model.instants import EARLIEST_US, placed
 from core.model.plausibility import Plausibility, SensorRange, is_named_error_code, plausibility, range_of
 from core.model.quantities import QUANTITIES, Quantity
 from decoders.canonical import Decoded, MalformedPayload, Reading
@@ -28,10 +29,6 @@ from lorawan.instants import to_us
 BEGINNING_US, END_US = -(1 << 62), 1 << 62
 LARGEST = sys.float_info.max
 Stream = tuple[int, float, float]
-MINUTE_US = 60_000_000
-AHEAD_AT_MOST_US = 5 * MINUTE_US
-BEHIND_AT_MOST_US = 366 * 24 * 60 * MINUTE_US
-EARLIEST_US = 1_420_070_400_000_000  # 2015-01-01: before LoRaWAN 1.0 no device measured anything.
 LATEST_US = 4_102_444_800_000_000  # 2100-01-01
 REASON_LENGTH = 500
 LAST_APPLICATION_PORT = (
@@ -167,7 +164,7 @@ class Interpreted(msgspec.Struct, gc=False):
 
     `rows` are its measurements at its own instant, by datastream. `history` is apart, because it may well be
     stored already: instants of the device's own clock, such as a meter repeats in every uplink. `values` wait
-    for their datastreams.
+    for their datastreams. `is_misdated`: an instant that was stated is not credible.
     """
 
     uplink: Uplink
@@ -180,6 +177,7 @@ class Interpreted(msgspec.Struct, gc=False):
     rows: dict[int, Row] = {}
     history: list[Row] = []
     values: list[Value] = []
+    is_misdated: bool = False
 
 
 def problem_of(uplink: Uplink) -> str | None:
@@ -265,7 +263,7 @@ def ordinary(readings: Sequence[Reading], uplink: Uplink, serving: Serving) -> d
     None when one of them needs a closer look, which `normalise` takes.
     """
     time_us, streams = uplink.time_us, serving.datastreams
-    if not -BEHIND_AT_MOST_US <= time_us - uplink.received_at_us <= AHEAD_AT_MOST_US:
+    if uplink.stated_us is not None:
         return None
     rows: dict[int, Row] = {}
     for at_us, channel, name, value in readings:
@@ -288,15 +286,17 @@ def place(interpreted: Interpreted) -> None:
             rows.setdefault(datastream_id, row)
         else:
             history.setdefault((datastream_id, time_us), row)
+        interpreted.is_misdated = interpreted.is_misdated or bool(flags & Flag.TIME_SUSPECT)
     interpreted.rows, interpreted.history, interpreted.values = rows, list(history.values()), []
 
 
 def normalise(decoded: Decoded, uplink: Uplink, ranges: Sequence[SensorRange] = ()) -> list[Value]:
-    """The readings that may be stored, credible instants first; the others become warnings."""
+    """The readings that may be stored, credible instants first; the others become warnings.
+
+    A device's own instants are compared with the instant of its uplink.
+    """
     values: list[Value] = []
     replaced: list[Value] = []
-    latest = uplink.received_at_us + AHEAD_AT_MOST_US
-    earliest = max(EARLIEST_US, uplink.received_at_us - BEHIND_AT_MOST_US)
     for time_us, channel, name, read in decoded.readings:
         if not channel.isprintable():
             channel = readable(channel)  # noqa: PLW2901 - The same channel, without what cannot be stored.
@@ -312,10 +312,13 @@ def normalise(decoded: Decoded, uplink: Uplink, ranges: Sequence[SensorRange] = 
                 continue
             is_plausible = plausibility(value, quantity, channel, ranges) is Plausibility.PLAUSIBLE
             flags = 0 if is_plausible else Flag.SUSPECT
-            if earliest <= time_us <= latest:
-                values.append(Value(int(time_us), channel, quantity, value, flags))
-            else:
+            at = placed(int(time_us), uplink.time_us)
+            if at.is_suspect:
                 replaced.append(Value(uplink.time_us, channel, quantity, value, flags | Flag.TIME_SUSPECT))
+            elif uplink.stated_us is not None and at.time_us == uplink.time_us:
+                values.append(Value(uplink.time_us, channel, quantity, value, flags | Flag.TIME_SUSPECT))
+            else:
+                values.append(Value(at.time_us, channel, quantity, value, flags))
     if replaced:
         decoded.warnings.append(f"{len(replaced)} instants invraisemblables remplacés par celui de la trame")
     return values + replaced

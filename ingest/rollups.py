@@ -66,12 +66,12 @@ WITH wanted AS (
 ), made AS MATERIALIZED (
     SELECT w.id, w.hour AS bucket, a.*
     FROM wanted w CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE flags & 1 = 0)::int AS n,
-               count(*) FILTER (WHERE flags & 1 = 1)::int AS suspects,
-               sum(value) FILTER (WHERE flags & 1 = 0) AS sum,
-               min(value) FILTER (WHERE flags & 1 = 0) AS min, max(value) FILTER (WHERE flags & 1 = 0) AS max,
-               first(value, time) FILTER (WHERE flags & 1 = 0) AS first,
-               last(value, time) FILTER (WHERE flags & 1 = 0) AS last
+        SELECT count(*) FILTER (WHERE flags & 3 = 0)::int AS n,
+               count(*) FILTER (WHERE flags & 3 <> 0)::int AS suspects,
+               sum(value) FILTER (WHERE flags & 3 = 0) AS sum,
+               min(value) FILTER (WHERE flags & 3 = 0) AS min, max(value) FILTER (WHERE flags & 3 = 0) AS max,
+               first(value, time) FILTER (WHERE flags & 3 = 0) AS first,
+               last(value, time) FILTER (WHERE flags & 3 = 0) AS last
         FROM observation.measurement m
         WHERE m.datastream_id = w.id AND m.time >= w.since AND m.time < w.since + interval '1 hour'
           AND m.time >= $4::timestamptz AND m.time < $5::timestamptz

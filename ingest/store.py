@@ -13,8 +13,9 @@ from ingest.batch import HOUR_US, Batch, Prepared, Published, by_slot, compose
 from ingest.binary_copy import copy_of_measurements, copy_of_receptions, copy_of_seen, copy_of_uplinks
 from ingest.identity import seen_key, sort_out
 from ingest.insertion import insert_all, insert_measurements, insert_receptions
-from ingest.pipeline import Row
+from ingest.pipeline import Interpreted, Row
 from ingest.seen import read_stored, replace_seen
+from registry.clock_doubts import ClockDoubt, count_doubts
 from registry.quarantine import quarantine
 
 # Hours by their number since 1970, and the datastreams whose rollup of that hour is to be made anew.
@@ -196,8 +197,17 @@ async def _write_rest(connection: Connection, batch: Batch, marks: Hours) -> Non
     if batch.history:
         await insert_measurements(connection, batch.history)
     await _write_latest(connection, batch.latest)
+    if batch.misdated:
+        await count_doubts(connection, [doubt_of(interpreted) for interpreted in batch.misdated])
     if marks:
         await connection.executemany(MARK, [(hour, sorted(marks[hour])) for hour in sorted(marks)])
+
+
+def doubt_of(interpreted: Interpreted) -> ClockDoubt:
+    """Whose clock is doubted: that of the source which stated the uplink's instant, else the device's own."""
+    uplink, tenant_id = interpreted.uplink, interpreted.serving.tenant_id
+    source_id = uplink.source_id if uplink.stated_us is not None else 0
+    return ClockDoubt(tenant_id, source_id, 0 if source_id else uplink.device_id, uplink.received_at_us)
 
 
 async def _write_latest(connection: Connection, rows: Sequence[Row]) -> None:

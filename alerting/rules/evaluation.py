@@ -13,7 +13,6 @@ from alerting.rules import forecast, series
 from alerting.rules.conditions import RESTING, clears, holds, is_emptied, patience, resting_at, rung_of
 from alerting.rules.duty import is_on_duty, next_duty
 from alerting.rules.model import (
-    MAX_AHEAD,
     MAX_NOTIFY_AGE,
     NOWHERE,
     Condition,
@@ -30,6 +29,7 @@ from alerting.rules.model import (
     Seen,
     Transition,
 )
+from core.model.instants import AHEAD_AT_MOST
 
 _FIRED = (Condition.FIRING, Condition.RECOVERING)
 Outcome = tuple[RuleState | None, Transition | None]
@@ -99,7 +99,7 @@ def _observed(
     at = observation.at
     if observation.doubt is not None and not holds(rule, state or _new(at), observation.value):
         return state, None  # What is not to be relied upon may open an alert, and ends none.
-    if at > now + MAX_AHEAD or (state is not None and at <= state.evaluated_until):
+    if at > now + AHEAD_AT_MOST or (state is not None and at <= state.evaluated_until):
         return state, None
     if state is None:
         state = _new(at)

@@ -13,8 +13,6 @@ from alerting.rules.region import METROPOLITAN, Region
 
 # An older observation (a gateway's or a network server's replay) moves the condition and alarms nobody.
 MAX_NOTIFY_AGE = timedelta(hours=2)
-# An instant further ahead than any honest clock would make every later observation look old.
-MAX_AHEAD = timedelta(minutes=10)
 
 Severity = Literal["info", "warning", "major", "critical"]
 SEVERITIES: tuple[str, ...] = get_args(Severity)
@@ -30,11 +28,12 @@ Kind = Literal[
     "loss",
     "gateway_address",
     "codec",
+    "clock",
     "partner",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 # Alerts of these rules are requested by other services or by partners: the rule watches no datastream.
-DECLARED = ("gateway_address", "codec", "partner")
+DECLARED = ("gateway_address", "codec", "clock", "partner")
 SERIES = ("night_minimum_flow", "power_ratio")
 Schedule = Literal["always", "open", "closed", "night", "lit", "unlit"]
 SCHEDULES: tuple[str, ...] = get_args(Schedule)

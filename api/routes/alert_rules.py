@@ -31,7 +31,7 @@ KIND_TEXT = (
     "`threshold` seuil, `range` hors plage, `rate` variation par heure, `boolean` état, `flat` valeur figée, "
     "`silence` capteur muet, `gateway` passerelle muette, `loss` messages perdus. Les règles de ce que d'autres "
     "déclarent se font d'elles-mêmes : `gateway_address` passerelle qui change d'adresse, `codec` décodeur "
-    "suspendu, `partner` alarme d'un système partenaire"
+    "suspendu, `clock` horloge fausse d'une source ou d'un capteur, `partner` alarme d'un système partenaire"
 )
 SCHEDULE_TEXT = (
     "Quand la règle veille : `always` toujours, `open` aux heures d'ouverture, `closed` en dehors, "

@@ -27,6 +27,12 @@ FRAMES_WITHOUT_LAST_FIELDS = bytes.fromhex(
     "cdc350cbc05d600000000000cbc0228000000000000501"
 )
 UPLINKS = bytes.fromhex(
+    "0191dc0011c410018f3f2a7b4c7d8e9fa0b1c2d3e4f506ce00011171cf0000000100000001ce0001000155c40301755cc3cf000661160d45e6"
+    "40cf000661160d45ffd1ce33bb1a6009ce0001e848c29194c4080016c001ff10a23501cbc05d600000000000cbc022800000000000c410"
+    "101112131415161718191a1b1c1d1e1fc000"
+)
+# Of before instants that are not credible, and before traces.
+UPLINKS_WITHOUT_STATED = bytes.fromhex(
     "01919fc410018f3f2a7b4c7d8e9fa0b1c2d3e4f506ce00011171cf0000000100000001ce0001000155c40301755cc3cf000661160d45e640"
     "cf000661160d45ffd1ce33bb1a6009ce0001e848c29194c4080016c001ff10a23501cbc05d600000000000cbc022800000000000c410"
     "101112131415161718191a1b1c1d1e1f"
@@ -86,6 +92,8 @@ UPLINK: dict[str, Any] = {
     "late": False,
     "receptions": [{"gateway_id": GATEWAY_ID, "antenna": 1, "rssi": -117.5, "snr": -9.25}],
     "trace_id": TRACE_ID,
+    "stated_us": None,
+    "source_id": 0,
 }
 MEASUREMENT: dict[str, Any] = {
     "datastream_id": 4_000_000,
@@ -128,11 +136,14 @@ def test_uplink_of_today_is_read_and_written_alike(octets: bytes, changes: dict[
     assert encode_batch([uplink]) == octets
 
 
-def test_uplink_without_trace_is_read() -> None:
-    (uplink,) = UPLINK_BATCHES.decode(UPLINKS_WITHOUT_TRACE)
+@pytest.mark.parametrize(
+    ("octets", "changes"), [(UPLINKS_WITHOUT_STATED, {}), (UPLINKS_WITHOUT_TRACE, {"trace_id": b""})]
+)
+def test_uplink_without_its_last_fields_is_read(octets: bytes, changes: dict[str, bytes]) -> None:
+    (uplink,) = UPLINK_BATCHES.decode(octets)
 
     read = asdict(uplink) | {"receptions": [asdict(one) for one in uplink.receptions]}
-    assert read == UPLINK | {"trace_id": b""}
+    assert read == UPLINK | changes
 
 
 def test_measurements_of_today_are_read_and_written_alike() -> None:

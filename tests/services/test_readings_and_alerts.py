@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -29,6 +29,12 @@ __all__ = ["make_place", "receiver"]
 
 KEK = SecretStr(bytes(16).hex())
 PATIENCE_S = 60.0
+# As most rules are: it judges no improbable values.
+WARM = """
+INSERT INTO alert_rule (tenant_id, name, kind, quantity, severity, message, fire_op, fire_value, clear_op,
+                        clear_value)
+VALUES ($1, 'warm', 'threshold', 'temperature', 'info', '{asset} : {value}', '>', 40, '<', 35)
+"""
 
 
 @dataclass
@@ -90,6 +96,15 @@ class Journey:
             if (body := request["body"])["data"]["rule"] == rule
         ]
 
+    async def notified(self, rule: str, count: int) -> list[str]:
+        """The messages of a rule, once there are so many."""
+
+        async def are_there() -> bool:
+            return len(self.messages(rule)) >= count
+
+        await until(are_there)
+        return self.messages(rule)
+
 
 async def until(condition: Callable[[], Awaitable[Any]]) -> None:
     async with asyncio.timeout(PATIENCE_S):
@@ -127,6 +142,7 @@ async def journey(
 ) -> AsyncGenerator[Journey]:
     place = await make_place("ville")
     await pool.execute("UPDATE device_profile SET codec = 'elsys.ers_co2'")
+    await pool.execute(WARM, place.tenant_id)
     await place.endpoint(receiver)
     async with pool.acquire() as connection:
         source = {"name": "4G", "kind": "generic"}
@@ -141,9 +157,8 @@ async def journey(
 async def test_a_bin_on_fire_is_told_though_its_sensor_is_made_for_less(journey: Journey) -> None:
     await journey.send(21.0)
     await journey.send(180.1)
-    await journey.receiver.until(1, PATIENCE_S)
+    (told,) = await journey.notified("bin_fire", 1)
 
-    (told,) = journey.messages("bin_fire")
     assert told.startswith("opened: ")
     assert "180,1\u00a0°C" in told
     assert "valeur improbable" in told.lower()
@@ -166,3 +181,72 @@ async def test_an_error_code_and_what_cannot_be_are_stored_and_told_to_nobody(jo
         (21.0, 0), (22.0, 0), (3276.7, 1), (-3276.8, 1), (2999.9, 1), (-300.0, 1)
     }  # fmt: skip
     assert await journey.place.alerts() == []
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        timedelta(hours=1),
+        "1970-01-01T00:00:00Z",
+        "2099-01-01T00:00:00Z",
+        timedelta(days=-400),
+    ],
+    ids=["an hour ahead", "1970", "2099", "400 days ago"],
+)
+async def test_an_instant_that_is_not_credible_is_marked_and_neither_a_last_value_nor_a_page(
+    journey: Journey, stated: timedelta | str
+) -> None:
+    await journey.send(21.0)
+    before = datetime.now(UTC)
+    await journey.send(45.0, stated if isinstance(stated, str) else datetime.now(UTC) + stated)
+    rows = await journey.stored(2)
+    await journey.send(22.0)
+    await journey.judged(22.0)
+    last = await journey.pool.fetchval("SELECT max(value) FROM observation.latest")
+
+    assert [(row["value"], row["flags"]) for row in rows] == [(21.0, 0), (45.0, 2)]
+    assert before <= rows[-1]["time"] <= datetime.now(UTC)
+    assert last == 22.0
+    assert await journey.place.alerts() == []
+
+
+async def test_what_is_61_days_old_is_stored_at_its_own_instant_and_pages_nobody(journey: Journey) -> None:
+    old = datetime.now(UTC).replace(microsecond=0) - timedelta(days=61)
+    await journey.send(21.0)
+    await journey.stored(1)
+    await journey.send(45.0, old)
+    await journey.send(20.0, datetime.now(UTC) + timedelta(minutes=4))
+    rows = await journey.stored(3)
+    await journey.judged(20.0)
+
+    assert [(row["value"], row["flags"]) for row in rows] == [(45.0, 0), (21.0, 0), (20.0, 0)]
+    assert rows[0]["time"] == old
+    assert rows[-1]["time"] <= datetime.now(UTC)
+    assert await journey.pool.fetchval("SELECT value FROM observation.latest") == 20.0
+    assert await journey.place.alerts() == []
+
+
+async def test_a_fire_is_told_whatever_instant_the_source_states(journey: Journey) -> None:
+    await journey.send(21.0)
+    await journey.send(90.0, "2099-01-01T00:00:00Z")
+    (told,) = await journey.notified("bin_fire", 1)
+
+    assert "90\u00a0°C" in told
+    assert "instant improbable" in told.lower()
+
+
+async def test_a_source_that_repeats_instants_which_are_not_credible_is_an_alert_of_its_own(
+    journey: Journey,
+) -> None:
+    for temperature in (20.0, 20.5):
+        await journey.send(temperature, "1970-01-01T00:00:00Z")
+    await journey.stored(2)
+    once = await journey.pool.fetchval("SELECT count(*) FROM alert_request")
+    for temperature in (21.0, 21.5, 22.0):
+        await journey.send(temperature, "1970-01-01T00:00:00Z")
+    (told,) = await journey.notified("wrong_clock", 1)
+    await journey.stored(5)
+
+    assert once == 0
+    assert told.startswith("opened: Source 4G ")
+    assert "horloge" in told
