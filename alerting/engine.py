@@ -206,7 +206,7 @@ class Engine:
             await self._open_requested(held)
             for lease in current:
                 await self._sweep_shard(lease)
-            await self._resolve_orphans(current)
+            await self._follow_registry(current)
         except (LeaseLost, *DATABASE_AWAY) as away:
             log.warning("sweep_put_off", reason=describe(away))
 
@@ -283,11 +283,25 @@ class Engine:
             if rule.kind == "loss"
         ]
 
-    async def _resolve_orphans(self, leases: Sequence[Lease]) -> None:
+    async def _follow_registry(self, leases: Sequence[Lease]) -> None:
+        """Every few seconds: what devices were assigned, registered, replaced or removed means for alerts."""
         loop = asyncio.get_running_loop()
         if loop.time() - self._orphans_at < self._orphans_every_s:
             return
         self._orphans_at = loop.time()
+        await self._resolve_orphans(leases)
+        await self._begin_deadlines(leases)
+
+    async def _begin_deadlines(self, leases: Sequence[Lease]) -> None:
+        unwatched = await deadline_store.find_unwatched(self._pool, self._now())
+        for lease in leases if unwatched else ():
+            slots = slots_of_shard(lease.shard, self._shards)
+            ours = [(one, slot) for one in unwatched if (slot := slot_of(one.asset_id, one.device_id)) in slots]
+            if ours:
+                async with self._turns[lease.shard], fenced(self._pool, [lease]) as connection:
+                    await deadline_store.begin_deadlines(connection, ours)
+
+    async def _resolve_orphans(self, leases: Sequence[Lease]) -> None:
         orphans = await alert_rows.find_orphans(self._pool)
         for lease in leases:
             slots = slots_of_shard(lease.shard, self._shards)

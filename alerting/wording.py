@@ -28,7 +28,8 @@ CAUSES = {
     "rule_disabled": "la règle a été désactivée",
     "rule_narrowed": "la règle ne regarde plus ce lieu",
     "device_disabled": "le capteur a été désactivé",
-    "device_replaced": "le capteur ne sert plus ce lieu",
+    "device_replaced": "capteur remplacé, ou retiré de ce lieu",
+    "device_assigned": "le capteur sert désormais un lieu",
     "asset_transferred": "l'actif a été transféré à une autre collectivité",
 }
 DOUBTS = {

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from core.runtime.bus import connect_bus
 from core.runtime.postgres import Pool
+from registry.assignments import assign
 from registry.lns_sources import create_source
 from services.alerting.app import run as run_alerting
 from services.alerting.settings import AlertingSettings
@@ -29,6 +30,15 @@ __all__ = ["make_place", "receiver"]
 
 KEK = SecretStr(bytes(16).hex())
 PATIENCE_S = 60.0
+NEW_DEVICE = b"neuf\0\0\0\0"
+REPLACEMENT = """
+WITH p AS (
+    INSERT INTO device_profile (tenant_id, name, vendor, model, codec, expected_interval)
+    VALUES ($1, 'neuf', 'v', 'm', 'elsys.ers_co2', make_interval(secs => $3)) RETURNING id
+)
+INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id)
+SELECT $1, $2, $2, 'neuf', id, 0, 'x', 'kek-1' FROM p
+"""
 # As most rules are: it judges no improbable values.
 WARM = """
 INSERT INTO alert_rule (tenant_id, name, kind, quantity, severity, message, fire_op, fire_value, clear_op,
@@ -65,6 +75,12 @@ class Journey:
             f"{self.url}/lns/{self.source_id}", json=body, headers={"Authorization": f"Bearer {self.token}"}
         )
         assert answer.status_code == 200, answer.text
+
+    async def replace(self, expected_interval_s: float) -> None:
+        """Another device serves the bin from now on."""
+        await self.pool.execute(REPLACEMENT, self.place.tenant_id, NEW_DEVICE, expected_interval_s)
+        async with self.pool.acquire() as connection, connection.transaction():
+            await assign(connection, self.place.asset_id, NEW_DEVICE, "")
 
     async def stored(self, count: int) -> list[Any]:
         """The measured temperatures in the order of their arrival, once there are so many uplinks."""
@@ -250,3 +266,30 @@ async def test_a_source_that_repeats_instants_which_are_not_credible_is_an_alert
     assert once == 0
     assert told.startswith("opened: Source 4G ")
     assert "horloge" in told
+
+
+async def test_a_replacement_that_never_speaks_is_missed_and_the_formers_alerts_end_as_replaced(
+    journey: Journey,
+) -> None:
+    await journey.send(90.0)
+    await journey.notified("bin_fire", 1)
+    await journey.replace(expected_interval_s=0.5)
+    (silent,) = await journey.notified("device_silent", 1)
+    opened, ended = await journey.notified("bin_fire", 2)
+
+    assert opened.startswith("opened: ")
+    assert ended.startswith("resolved: ")
+    assert "remplacé" in ended
+    assert silent.startswith("opened: ")
+    assert "neuf" in silent
+
+
+async def test_a_replacement_that_speaks_is_judged_by_what_it_says(journey: Journey) -> None:
+    await journey.send(90.0)
+    await journey.notified("bin_fire", 1)
+    await journey.replace(expected_interval_s=3600)
+    await journey.send(88.0, dev_eui=NEW_DEVICE)
+    told = await journey.notified("bin_fire", 3)
+
+    assert [message.split(":")[0] for message in told] == ["opened", "resolved", "reopened"]
+    assert "88\u00a0°C" in told[-1]
