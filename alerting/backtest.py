@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from alerting.alert_writer import shown_of, threshold_of
 from alerting.engine_store import Watched
+from alerting.frame_loss_store import READ_VISIBLE_GATEWAYS, read_device_outages
 from alerting.rule_store import list_calendars
 from alerting.rulebook import OF_DEVICES, place, read_calendar
 from alerting.rules.alert_lifecycle import NotificationEvent
@@ -24,7 +25,7 @@ DAYS = 30
 MOST_DATASTREAMS = 2_000
 MOST_MEASUREMENTS = 400_000
 NOTICES_SHOWN = 500
-# What somebody has typed is no sign of the device's life.
+# Values that a person typed (flag 4) do not show that the device works.
 NO_SIGNS = Flag.MANUAL
 
 # $1 tenant, $2 quantity (NULL: all), $3 kinds, $4 tags, $5 asset.
@@ -53,7 +54,7 @@ READ_FRAMES = """
 SELECT time, session_id, f_cnt FROM uplink
 WHERE device_id = $1 AND time > $2 AND time <= $3 AND f_cnt IS NOT NULL ORDER BY time LIMIT $4
 """
-# Why a rule of a kind that follows no measurements cannot be tried, and what tells its past instead.
+# Why a rule of a kind that watches no measurements cannot be replayed, and how to try it instead (in French).
 NOT_TO_TRY = {
     "gateway": "cette règle ne se rejoue pas : d'une passerelle on garde le dernier instant où elle a été vue, et "
     "par heure ce qu'elle a reçu, trop peu pour retrouver un silence de quelques minutes ; créez-la suspendue "
@@ -67,12 +68,12 @@ NOT_TO_TRY = {
 
 
 class NotToTry(ValueError):
-    """This rule cannot be tried; the message says why, in French."""
+    """This rule cannot be replayed; the message says why, in French."""
 
 
 @dataclass(frozen=True, slots=True)
 class BacktestNotification:
-    """A message that would have been sent."""
+    """A notification that would have been sent."""
 
     at: datetime
     event: str
@@ -83,7 +84,7 @@ class BacktestNotification:
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """What a rule would have sent; `notices` are the first of them, in the order of time."""
+    """What a rule would have sent; `notices` has the first notifications, in the order of time."""
 
     since: datetime
     until: datetime
@@ -97,7 +98,7 @@ class Backtest:
 
     @property
     def summary(self) -> str:
-        """It in a sentence."""
+        """The result in one French sentence."""
         if not self.datastreams:
             return "Aucune mesure n'est concernée : vérifiez la grandeur, les types et les étiquettes de la règle."
         seen = f"{self.measurements} {self.read}{_s(self.measurements)} de {self.datastreams} flux"
@@ -114,12 +115,12 @@ def _s(count: int) -> str:
 
 
 async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: int | None = None) -> Backtest:
-    """What `rule` would have sent in the last thirty days, to whoever sees its tenant's measurements.
+    """What `rule` would have sent in the last thirty days, by the measurements that the connection's role may see.
 
     Silences, maintenance and causes that explain others are left out of account. `asset_id`: of this asset alone.
 
     Raises:
-        NotToTry: of what it is about no history is kept, or there is too much to look at in one go.
+        NotToTry: no history is kept of what the rule watches, or there is too much of it to replay.
     """
     if rule.kind in NOT_TO_TRY:
         raise NotToTry(NOT_TO_TRY[rule.kind])
@@ -145,7 +146,7 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
         calendar = calendars.of(rule, watched)
         tells = replay(rule, place(watched, calendar), watched.expected_interval, streams, now)
         told += [(one, group[0]) for one in tells]
-        await asyncio.sleep(0)  # Others want to be answered, too.
+        await asyncio.sleep(0)  # Let other tasks of the event loop run: a replay computes for long.
     told.sort(key=lambda pair: pair[0].at)
     opened = [row for one, row in told if one.event in (NotificationEvent.OPENED, NotificationEvent.REOPENED)]
     return Backtest(
@@ -163,7 +164,7 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
 
 @dataclass(frozen=True, slots=True)
 class _Calendars:
-    """Of everybody who is visible: a name is a tenant's own."""
+    """The visible calendars, found by (tenant, name): a name belongs to one tenant."""
 
     by_id: Mapping[int, Calendar]
     by_name: Mapping[tuple[int, str], Calendar]
@@ -200,11 +201,13 @@ def _groups(rule: Rule, rows: Sequence[Record]) -> list[list[Record]]:
 async def _history(
     connection: Connection, rule: Rule, group: Sequence[Record], since: datetime, until: datetime
 ) -> tuple[Mapping[int, list[Observation]], int]:
-    """What the rule judges of these datastreams, or of their device, and how much was read for it."""
+    """The observations by datastream (or one stream for the device), and how many rows were read for them."""
     device_id = group[0]["device_id"]
     if rule.kind == "loss":
         rows = await connection.fetch(READ_FRAMES, device_id, since - OVER, until, MOST_MEASUREMENTS + 1)
-        return {device_id: hourly_frame_loss([CountedUplink(*row) for row in rows], since, until)}, len(rows)
+        frames = [CountedUplink(*row) for row in rows]
+        away = await read_device_outages(connection, [device_id], since - OVER, until, READ_VISIBLE_GATEWAYS)
+        return {device_id: hourly_frame_loss(frames, since, until, away[device_id])}, len(rows)
     without = NO_SIGNS if rule.kind == "silence" else 0 if rule.judges_improbable else DOUBTFUL
     streams = await _values(connection, group, since, until, without)
     read = sum(len(values) for values in streams.values())

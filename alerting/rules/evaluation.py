@@ -237,7 +237,7 @@ def _conclude(
         return (after if after.rung == before.rung else replace(after, rung=before.rung)), None
     if after.condition is Condition.FIRING:
         if not after.alerting:
-            # Whoever reads the alert wants to know since when, not when it was certain.
+            # The alert counts from when the condition began to hold, and not from when it was certain.
             return replace(after, alerting=True), Opened(at, after.since, judged.value, after.rung, judged.doubt)
         if after.rung > before.rung:
             return after, Raised(at, judged.value, after.rung, judged.doubt)

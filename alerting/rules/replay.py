@@ -47,7 +47,7 @@ class ReplayedNotification(NamedTuple):
 
 @dataclass(slots=True)
 class Replay:
-    """One alert's worth of datastreams: those of an asset, or a single one, or the signs of life of a device."""
+    """The replay of one alert: the datastreams of an asset, or a single one, or the receptions of a device."""
 
     rule: Rule
     place: Place
@@ -62,7 +62,7 @@ class Replay:
     def notifications(
         self, streams: Mapping[int, Sequence[Observation]], until: datetime
     ) -> Iterator[ReplayedNotification]:
-        """What is told of these values, each stream's in the order of time, until an instant."""
+        """The notifications that these values cause until `until`; each stream's are in the order of time."""
         last: dict[int, datetime] = {}
         for at, stream, observation in merge(
             *([(one.at, stream, one) for one in values] for stream, values in streams.items())
@@ -73,7 +73,7 @@ class Replay:
         yield from self._pass_time(until, last)
 
     def _pass_time(self, now: datetime, last: Mapping[int, datetime]) -> Iterator[ReplayedNotification]:
-        """Deadlines that fall due before `now`, the earliest first."""
+        """Evaluate the deadlines that fall due before `now`, the earliest first."""
         silent_after = self.interval * self.rule.silence_intervals
         while True:
             due: list[tuple[datetime, int, Missed | Due]] = [
@@ -85,7 +85,7 @@ class Replay:
                 if self._may_be_missed(stream)
             ]
             if self.rule.kind == "loss":
-                due = []  # Weighed at the full hour, and never missed.
+                due = []  # Frame loss is evaluated at the full hour, and no deadline of it passes.
             if self.lifecycle is not None and self.lifecycle.due_at is not None:
                 due.append((self.lifecycle.due_at, -1, Due()))
             due = [one for one in due if one[0] < now]
@@ -124,13 +124,13 @@ class Replay:
                 self.severity, self.since, self.value = self.rule.severity_at(rung), since, value
                 ended_at = None if life is None else life.ended_at
                 is_same = ended_at is not None and at - ended_at <= REOPENS_WITHIN
-                self.lifecycle, event = begin(life if is_same else None, at, None)
+                self.lifecycle, event = begin(life if is_same else None, at, self.severity, None)
             case Raised(at=at, value=value, rung=rung):
                 severity = self.rule.severity_at(rung)
                 if life is None or not is_graver(severity, self.severity):
                     return
                 self.severity, self.value = severity, value
-                self.lifecycle, event = raise_to(life, None)
+                self.lifecycle, event = raise_to(life, severity, None)
             case Resolved(at=at, value=value, cause=cause):
                 self.firing.discard(stream)
                 if life is None or self.firing:
@@ -143,8 +143,8 @@ class Replay:
         life = self.lifecycle
         if life is None:
             return
-        self.lifecycle, event = look(life, now, None, is_firing=bool(self.firing))
-        yield from self._notified(now, event, "", life.untold)
+        self.lifecycle, event = look(life, now, self.severity, None, is_firing=bool(self.firing))
+        yield from self._notified(now, event, "", life.pending_changes)
 
     def _notified(
         self, at: datetime, event: NotificationEvent | None, cause: str, changes: int
@@ -159,5 +159,5 @@ class Replay:
 def replay(
     rule: Rule, place: Place, interval: timedelta, streams: Mapping[int, Sequence[Observation]], until: datetime
 ) -> list[ReplayedNotification]:
-    """What `rule` would have told; `interval`: how often the devices are expected to speak."""
+    """The notifications that `rule` would have sent; `interval`: how often the devices are expected to send."""
     return list(Replay(rule, place, interval, {}, set()).notifications(streams, until))

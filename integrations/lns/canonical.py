@@ -27,7 +27,7 @@ def stated_time_of(uplink: LnsUplink, received_at_us: int) -> int:
 def canonical(
     uplink: LnsUplink, source_id: int, device_id: int, received_at_us: int, trace_id: bytes = NO_TRACE
 ) -> Uplink:
-    """The uplink of this device. It has no session of ours, whatever carried it."""
+    """The uplink of this device. It has no session of ours, whichever LNS sent it."""
     if uplink.f_cnt is None:
         message = uplink.message_id or f"{uplink.stated_time}|{uplink.f_port}|{uplink.payload.hex()}"
         uplink_id = message_identity(source_id, device_id, message)

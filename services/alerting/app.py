@@ -14,6 +14,7 @@ from core.messages import topics
 from core.runtime.ownership import Sharded, ShardOwner
 from registry.changes import Change, RegistryWatcher
 from registry.keys import KeyWrap
+from registry.outages import keep_beating, keep_watching_outages
 from registry.service import open_service
 from services.alerting.settings import AlertingSettings
 
@@ -62,6 +63,8 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
                 tasks.create_task(keep_sweeping(engine, owner, settings.sweep_s), name="sweep deadlines"),
                 tasks.create_task(keep_dispatching(pool, settings.dispatch_s), name="send digests and escalate"),
                 tasks.create_task(keep_counting(pool), name="count"),
+                tasks.create_task(keep_beating(pool, "platform"), name="leave signs of life"),
+                tasks.create_task(keep_watching_outages(pool), name="watch for outages"),
             ]
             owning = tasks.create_task(owner.run(), name="own shards")
             delivering = tasks.create_task(worker.work(stopping), name="deliver webhooks")

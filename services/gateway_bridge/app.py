@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from core.runtime.health import Check
+from core.runtime.postgres import Pool
 from gateways.basics_station import BasicsStation
 from gateways.batcher import Batcher
 from gateways.chirpstack_feed import ChirpStackFeed
@@ -23,6 +24,7 @@ from gateways.transmission_store import Statuses
 from gateways.transmitter import Transmitter
 from lorawan.identifiers import GatewayId
 from registry.changes import Change, RegistryWatcher
+from registry.outages import keep_beating
 from registry.service import OpenedService, open_service
 from services.gateway_bridge.settings import Settings
 
@@ -77,7 +79,7 @@ async def build(settings: Settings, service: OpenedService) -> Bridge:
     udp = SemtechUdp(settings, activity, gateways, last_seen, paths, round_trips)
     mqtt = None
     if settings.mqtt_url is not None:
-        mqtt = ChirpStackMqtt(settings, settings.mqtt_prefixes, activity, gateways, last_seen, paths)
+        mqtt = ChirpStackMqtt(settings, settings.mqtt_prefixes, activity, gateways, last_seen, paths, round_trips)
     stations = None
     if settings.station_port is not None:
         stations = BasicsStation(settings, activity, gateways, last_seen, paths)
@@ -114,10 +116,12 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
         watcher = RegistryWatcher(service.pool, service.bus, bridge.apply)
         await bridge.gateways.load()
         service.is_ready(checks(bridge))
-        await serve(settings, bridge, watcher, stopping)
+        await serve(settings, service.pool, bridge, watcher, stopping)
 
 
-async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, stopping: asyncio.Event) -> None:
+async def serve(
+    settings: Settings, pool: Pool, bridge: Bridge, watcher: RegistryWatcher, stopping: asyncio.Event
+) -> None:
     """Receive until `stopping` is set; then flush what was received, and say goodbye to the brokers last."""
     async with asyncio.TaskGroup() as tasks:
         publishing = tasks.create_task(bridge.batcher.run(), name="publish frames")
@@ -126,6 +130,7 @@ async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, st
             tasks.create_task(bridge.last_seen.run(), name="save last seen"),
             tasks.create_task(bridge.statuses.run(), name="save statuses"),
             tasks.create_task(bridge.activity.run(), name="save activity"),
+            tasks.create_task(keep_beating(pool, "bridge"), name="leave signs of life"),
             tasks.create_task(show_gateways(bridge.gateways, bridge.paths, bridge.radios), name="show gateways"),
         ]
         holding = tasks.create_task(bridge.paths.run(bridge.path_gone), name="hold downlink paths")
@@ -143,7 +148,7 @@ async def serve(settings: Settings, bridge: Bridge, watcher: RegistryWatcher, st
         await stopping.wait()
         if bridge.feed is not None:
             await bridge.feed.publish_offline()
-        holding.cancel()  # No new request; the gateways' answers to the last ones are still heard.
+        holding.cancel()  # No new request; the gateways' answers to the last ones are still read.
         await bridge.transmitter.finish(FINISH_WITHIN_S)
         bridge.udp.close()
         if bridge.stations is not None:

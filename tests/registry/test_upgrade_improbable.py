@@ -1,4 +1,4 @@
-"""Rules of before schema 42: a bin's fire is judged by improbable values from the upgrade on, others as before."""
+"""Rules of before schema 46: a bin's fire is judged by improbable values from the upgrade on, others as before."""
 
 from core.runtime.postgres import connect, open_pool
 from registry.schema import migrate
@@ -14,7 +14,7 @@ FROM t, (VALUES ('bin_fire', 'temperature'), ('frost', 'temperature'), ('co2', '
 
 
 async def test_a_bins_fire_is_judged_by_improbable_values_after_the_upgrade(empty_database_url: str) -> None:
-    await migrate_up_to(41, empty_database_url)
+    await migrate_up_to(45, empty_database_url)
     connection = await connect(empty_database_url)
     await connection.execute(PLANT)
     await connection.execute(

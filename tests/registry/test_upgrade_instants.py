@@ -1,4 +1,4 @@
-"""Measurements of before schema 43 whose instant was replaced: no last value, and their rollups are made anew."""
+"""Measurements of before schema 47 whose instant was replaced: no last value, and their rollups are made anew."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ AT = datetime(2026, 11, 20, 10, 15, tzinfo=UTC)
 async def test_suspect_instants_are_no_last_values_after_the_upgrade_and_count_for_no_rollup(
     empty_database_url: str,
 ) -> None:
-    await migrate_up_to(42, empty_database_url)
+    await migrate_up_to(46, empty_database_url)
     connection = await connect(empty_database_url)
     rows = [(1, AT, 5.0, 0), (1, AT + timedelta(hours=2), 6.0, 2), (2, AT, 7.0, 2), (3, AT, 8.0, 0)]
     await connection.executemany("INSERT INTO observation.measurement VALUES ($1, $2, $3, $4)", rows)

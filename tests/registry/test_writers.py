@@ -15,6 +15,8 @@ WRITERS = {
     "downlink": re.compile(r"registry/downlinks\.py"),
     "observation.quarantine": re.compile(r"registry/quarantine\.py|ingest/maintenance/pruning\.py"),
     "alert_request": re.compile(r"registry/alert_requests\.py"),
+    "outage": re.compile(r"registry/outages\.py"),
+    "heartbeat": re.compile(r"registry/outages\.py"),
     "alert": re.compile(r"alerting/.*"),
     "alert_event": re.compile(r"alerting/.*"),
     "alert_notice": re.compile(r"alerting/.*|ingest/maintenance/pruning\.py"),

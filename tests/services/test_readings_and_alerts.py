@@ -251,7 +251,7 @@ async def test_a_fire_is_told_whatever_instant_the_source_states(journey: Journe
     assert "instant improbable" in told.lower()
 
 
-async def test_a_source_that_repeats_instants_which_are_not_credible_is_an_alert_of_its_own(
+async def test_a_source_that_repeats_suspect_times_is_an_alert_of_its_own(
     journey: Journey,
 ) -> None:
     for temperature in (20.0, 20.5):

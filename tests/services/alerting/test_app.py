@@ -138,7 +138,7 @@ async def test_a_stream_that_was_lost_is_made_again_and_the_gap_read_from_the_ta
     assert receiver.types == ["alert.opened"]
 
 
-async def test_a_device_that_falls_silent_is_told_and_so_is_its_return(
+async def test_a_device_without_data_is_notified_and_so_is_its_return(
     pool: Pool, database_url: str, nats_url: str, bus: Bus, make_place: Any, receiver: Any
 ) -> None:
     place = await make_place(interval_s=0.5)
