@@ -75,6 +75,19 @@ UPDATE alert SET condition = now_known.condition, value = coalesce(now_known.val
 FROM unnest($1::bigint[], $2::alert_condition[], $3::float8[]) AS now_known (id, condition, value)
 WHERE alert.id = now_known.id AND (alert.workflow NOT IN ('resolved', 'closed') OR alert.reopen_at IS NOT NULL)
 """
+# Of a place whose device was replaced. What the former measured is over; what the next one has measured since is
+# judged anew, at once, though it may say nothing more for long.
+START_OVER = """
+UPDATE rule_state st
+SET alert_id = NULL, rung = 0, since = greatest(st.since, n.since),
+    condition = CASE WHEN st.evaluated_until < n.since THEN 'ok' ELSE st.condition END,
+    recent = CASE WHEN st.evaluated_until < n.since THEN 0 ELSE st.recent END,
+    memo = CASE WHEN st.evaluated_until < n.since THEN '' ELSE st.memo END,
+    due_at = CASE WHEN st.evaluated_until < n.since THEN NULL ELSE $2::timestamptz END
+FROM (SELECT s.id, lower(g.during) AS since FROM datastream s
+      JOIN assignment g ON g.asset_id = s.asset_id AND g.position = s.position AND g.during @> now()) n
+WHERE st.alert_id = $1 AND n.id = st.datastream_id
+"""
 FORGET = "UPDATE rule_state SET alert_id = NULL WHERE alert_id = $1"
 ADD_EVENT = "INSERT INTO alert_event (tenant_id, alert_id, at, action, note) VALUES ($1, $2, $3, $4, $5)"
 READ_SUBJECT = """
@@ -90,20 +103,34 @@ WHERE t.id = $1
 """
 # Open alerts of a rule that was switched off, or that the engine has no longer in its memory.
 READ_RULE_NAME = "SELECT name FROM alert_rule WHERE id = $1"
-# Alerts whose rule was switched off or watches something else by now, or whose asset went to another tenant, and
-# silences whose device was disabled or no longer serves the place: nobody would ever resolve them. And what a
-# partner has said to be over.
-IS_NARROWED = """(r.kind NOT IN ('gateway', 'gateway_address', 'codec', 'partner') AND (
+# Alerts whose rule was switched off or watches something else by now, or whose asset went to another tenant;
+# silences whose device was disabled or serves another place; what a device measured that was replaced: nobody
+# would ever resolve them. And what a partner has said to be over.
+IS_NARROWED = """(r.kind NOT IN ('gateway', 'gateway_address', 'codec', 'clock', 'partner') AND (
        NOT coalesce(t.kind = ANY(r.asset_kinds), r.asset_kinds IS NULL)
        OR r.tags <> '{}' AND NOT coalesce(r.tags && t.tags, false)
        OR (a.datastream_id IS NULL AND a.device_id IS NOT NULL) <> (r.kind IN ('silence', 'loss'))
        OR s.quantity <> r.quantity))"""
+# Another device serves the place of datastream {stream} than when {alert} began to fire.
+IS_REPLACED = """EXISTS (
+    SELECT FROM assignment g JOIN assignment f ON f.asset_id = g.asset_id AND f.position = g.position
+    WHERE g.asset_id = {stream}.asset_id AND g.position = {stream}.position AND g.during @> now()
+      AND lower(g.during) > {alert}.fired_at AND upper(f.during) <= lower(g.during)
+      AND f.device_id <> g.device_id)"""
+IS_OF_REPLACED = f"""(
+    s.asset_id IS NOT NULL AND {IS_REPLACED.format(stream="s", alert="a")}
+    OR r.scope = 'asset' AND a.datastream_id IS NULL AND a.device_id IS NULL
+       AND EXISTS (SELECT FROM rule_state st WHERE st.alert_id = a.id)
+       AND NOT EXISTS (SELECT FROM rule_state st JOIN datastream q ON q.id = st.datastream_id
+                       WHERE st.alert_id = a.id AND NOT {IS_REPLACED.format(stream="q", alert="a")}))"""
 FIND_ORPHANS = f"""
 SELECT a.id, a.asset_id, coalesce(a.device_id, s.device_id) AS device_id, a.gateway_id,
        CASE WHEN r.kind = 'partner' AND a.condition = 'ok' THEN 'partner_cleared'
             WHEN NOT r.enabled THEN 'rule_disabled' WHEN NOT v.enabled THEN 'device_disabled'
             WHEN t.tenant_id <> a.tenant_id THEN 'asset_transferred'
-            WHEN {IS_NARROWED} THEN 'rule_narrowed' ELSE 'device_replaced' END AS cause
+            WHEN {IS_NARROWED} THEN 'rule_narrowed'
+            WHEN a.device_id IS NOT NULL AND a.asset_id IS NULL THEN 'device_assigned'
+            ELSE 'device_replaced' END AS cause
 FROM alert a JOIN alert_rule r ON r.id = a.rule_id
 LEFT JOIN datastream s ON s.id = a.datastream_id
 LEFT JOIN device v ON v.id = a.device_id
@@ -113,7 +140,10 @@ WHERE a.workflow NOT IN ('resolved', 'closed')
        OR {IS_NARROWED}
        OR (a.device_id IS NOT NULL AND a.asset_id IS NOT NULL
            AND NOT EXISTS (SELECT FROM assignment g WHERE g.device_id = a.device_id AND g.asset_id = a.asset_id
-                           AND g.during @> now())))
+                           AND g.during @> now()))
+       OR (a.device_id IS NOT NULL AND a.asset_id IS NULL AND r.kind IN ('silence', 'loss')
+           AND EXISTS (SELECT FROM assignment g WHERE g.device_id = a.device_id AND g.during @> now()))
+       OR {IS_OF_REPLACED})
 ORDER BY a.id LIMIT 200
 """
 COUNT_OPEN = """
@@ -271,6 +301,11 @@ async def touch_alerts(connection: Connection, changes: Sequence[tuple[int, Cond
     """Write the condition and the last value of open alerts: (id, condition, value)."""
     if changes:
         await connection.execute(TOUCH, *(list(column) for column in zip(*changes, strict=True)))
+
+
+async def start_over(connection: Connection, alert_id: int, now: datetime) -> None:
+    """The states of this alert are those of another device from now on."""
+    await connection.execute(START_OVER, alert_id, now)
 
 
 async def forget_alert(connection: Connection, alert_id: int) -> None:

@@ -34,7 +34,7 @@ WHERE id = $1 AND workflow IN ('open', 'acknowledged', 'in_progress') RETURNING 
 # Ended by a person while it fires (or nobody knows): the engine looks at it again at `reopen_at`, but for a change
 # of address or a suspended codec, which only a person ends. Muting ends with it, unless an end is still to be
 # notified; the digest of what comes and goes does not.
-REOPEN_AT = """CASE WHEN a.condition <> 'ok' AND r.kind NOT IN ('gateway_address', 'codec')
+REOPEN_AT = """CASE WHEN a.condition <> 'ok' AND r.kind NOT IN ('gateway_address', 'codec', 'clock')
      THEN now() + make_interval(secs => r.reopen_after_seconds) END"""
 MUTED_UNTIL = "CASE WHEN a.end_pending THEN a.muted_until END"
 END_COLUMNS = f"""

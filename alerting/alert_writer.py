@@ -18,7 +18,7 @@ from alerting.rules.alert_lifecycle import (
     look,
     raise_to,
 )
-from alerting.rules.model import Opened, Raised, Rule, is_graver
+from alerting.rules.model import Doubt, Opened, Raised, Rule, is_graver
 from alerting.silences import find_suppression
 from alerting.wording import Facts, Subject, body, digest_text, flapping_text, opened_text, resolved_text, unit_of
 from core.model.identities import NO_TRACE
@@ -57,13 +57,13 @@ class AlertWriter:
         )  # fmt: skip
         last = await alert_rows.lock_last(self.connection, rule.tenant_id, rule.id, about)
         if last is not None and last.lifecycle.is_live:  # Another datastream of the same asset has opened it.
-            await self.raise_to(rule, last.id, Raised(opened.at, opened.value, opened.rung))
+            await self.raise_to(rule, last.id, Raised(opened.at, opened.value, opened.rung, opened.doubt))
             return last.id
         ended_at = None if last is None else last.lifecycle.ended_at
         if last is None or ended_at is None or opened.at - ended_at > REOPENS_WITHIN:
             return await self._open(rule, new, opened)
         subject = await self._subject(rule, rule.tenant_id, about)
-        text = self._text(rule, subject, last.id, new)
+        text = self._text(rule, subject, last.id, new, opened.doubt)
         await alert_rows.set_firing(self.connection, last.id, new, text)
         now_known = replace(last, severity=severity, message=text, value=opened.value, fired_at=opened.since)
         mute = await self._suppression(rule, now_known)
@@ -76,7 +76,7 @@ class AlertWriter:
     async def _open(self, rule: Rule, new: NewAlert, opened: Opened) -> int:
         alert_id = await alert_rows.insert_alert(self.connection, new)
         subject = await self._subject(rule, new.tenant_id, new.about)
-        text = self._text(rule, subject, alert_id, new)
+        text = self._text(rule, subject, alert_id, new, opened.doubt)
         await alert_rows.set_message(self.connection, alert_id, text)
         alert = await alert_rows.lock_alert(self.connection, alert_id)
         assert alert is not None  # noqa: S101 - It was inserted just now.
@@ -97,7 +97,7 @@ class AlertWriter:
             alert.tenant_id, rule.id, alert.about, alert.team_id, 0, severity, alert.fired_at, raised.value,
             alert.threshold,
         )  # fmt: skip
-        text = self._text(rule, subject, alert_id, new)
+        text = self._text(rule, subject, alert_id, new, raised.doubt)
         await alert_rows.set_severity(self.connection, alert_id, severity, raised.value, text)
         now_known = replace(alert, severity=severity, message=text, value=raised.value)
         life, event = raise_to(alert.lifecycle, severity, await self._suppression(rule, now_known))
@@ -174,8 +174,10 @@ class AlertWriter:
         found = await alert_rows.read_subject(self.connection, tenant_id, about)
         return found if rule is None else replace(found, unit=unit_of(rule.series, rule.kind, found.unit))
 
-    def _text(self, rule: Rule, subject: Subject, alert_id: int, new: NewAlert) -> str:
-        facts = Facts(alert_id, rule.name, new.severity, rule.message, new.since, new.value, new.threshold)
+    def _text(self, rule: Rule, subject: Subject, alert_id: int, new: NewAlert, doubt: Doubt | None) -> str:
+        facts = Facts(
+            alert_id, rule.name, new.severity, rule.message, new.since, new.value, new.threshold, doubt=doubt
+        )
         return opened_text(subject, facts, self._link(alert_id))
 
     async def _notify(

@@ -12,11 +12,12 @@ from alerting.rule_store import list_calendars
 from alerting.rulebook import OF_DEVICES, place, read_calendar
 from alerting.rules.alert_lifecycle import NotificationEvent
 from alerting.rules.calendar import Calendar
+from alerting.rules.doubts import observation_of
 from alerting.rules.frame_loss import OVER, CountedUplink, hourly_frame_loss
 from alerting.rules.model import Observation, Rule
 from alerting.rules.replay import ReplayedNotification, replay
 from alerting.wording import Facts, Subject, digest_text, flapping_text, opened_text, resolved_text, unit_of
-from core.messages.measurements import Flag
+from core.messages.measurements import DOUBTFUL, Flag
 from core.runtime.postgres import Connection, Record
 from registry.rows import entity
 
@@ -45,7 +46,7 @@ ORDER BY s.asset_id, s.id LIMIT $6
 """
 # $5: flags that count for nothing.
 READ_VALUES = """
-SELECT datastream_id, time, value FROM measurement
+SELECT datastream_id, time, value, flags FROM measurement
 WHERE datastream_id = ANY($1::int[]) AND time > $2 AND time <= $3 AND flags & $5 = 0
 ORDER BY datastream_id, time LIMIT $4
 """
@@ -61,6 +62,7 @@ NOT_TO_TRY = {
     "alertes se lisent alors dans GET /v1/alerts, sans un message",
     "gateway_address": "cette règle ne se rejoue pas : elle suit les changements d'adresse des passerelles",
     "codec": "cette règle ne se rejoue pas : elle suit les codecs suspendus",
+    "clock": "cette règle ne se rejoue pas : elle suit les horloges fausses des sources et des capteurs",
     "partner": "cette règle ne se rejoue pas : elle suit ce que déclare un système partenaire",
 }
 
@@ -206,7 +208,8 @@ async def _history(
         frames = [CountedUplink(*row) for row in rows]
         away = await read_device_outages(connection, [device_id], since - OVER, until, READ_VISIBLE_GATEWAYS)
         return {device_id: hourly_frame_loss(frames, since, until, away[device_id])}, len(rows)
-    streams = await _values(connection, group, since, until, NO_SIGNS if rule.kind == "silence" else Flag.SUSPECT)
+    without = NO_SIGNS if rule.kind == "silence" else 0 if rule.judges_improbable else DOUBTFUL
+    streams = await _values(connection, group, since, until, without)
     read = sum(len(values) for values in streams.values())
     if rule.kind == "silence":
         signs = sorted({value.at for values in streams.values() for value in values})
@@ -220,8 +223,12 @@ async def _values(
     ids = [row["id"] for row in group]
     rows = await connection.fetch(READ_VALUES, ids, since, until, MOST_MEASUREMENTS + 1, without)
     streams: dict[int, list[Observation]] = {}
+    quantities = {row["id"]: row["quantity"] for row in group}
     for row in rows:
-        streams.setdefault(row["datastream_id"], []).append(Observation(row["time"], row["value"]))
+        id_, at, value = row["datastream_id"], row["time"], row["value"]
+        judged = observation_of(quantities[id_], at, value, row["flags"])
+        if judged is not None or without == NO_SIGNS:
+            streams.setdefault(id_, []).append(judged or Observation(at, value))
     return streams
 
 

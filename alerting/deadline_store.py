@@ -44,6 +44,39 @@ WHERE d.due_at <= $1 AND d.slot = ANY($2::smallint[])
 ORDER BY d.due_at, d.rule_id, d.device_id LIMIT $3
 FOR UPDATE OF d SKIP LOCKED
 """
+# Devices that are waited for since they were assigned, or registered and never assigned, and of which nothing was
+# heard since: no deadline is there, or that of another place. $1: now. Rules for values of a quantity wait for the
+# first one.
+FIND_UNWATCHED = """
+SELECT r.id AS rule_id, d.id AS device_id, d.tenant_id, g.asset_id, s.since AS heard_at,
+       greatest(s.since, p.deadlines_from) + f.expected_interval * r.silence_intervals AS due_at
+FROM alert_rule r
+JOIN device d ON d.tenant_id = r.tenant_id AND d.enabled
+JOIN device_profile f ON f.id = d.device_profile_id
+CROSS JOIN deployment p
+LEFT JOIN assignment g ON g.device_id = d.id AND g.tenant_id = d.tenant_id AND g.during @> $1::timestamptz
+LEFT JOIN asset a ON a.id = g.asset_id
+LEFT JOIN deadline k ON k.rule_id = r.id AND k.device_id = d.id
+CROSS JOIN LATERAL (SELECT coalesce(lower(g.during), d.created_at) AS since) s
+WHERE r.enabled AND r.kind = 'silence' AND r.quantity IS NULL
+  AND coalesce(a.kind = ANY(r.asset_kinds), r.asset_kinds IS NULL)
+  AND (r.tags = '{}' OR coalesce(r.tags && a.tags, false))
+  AND (g.id IS NOT NULL OR d.created_at >= p.deadlines_from
+                           AND NOT EXISTS (SELECT FROM assignment e WHERE e.device_id = d.id))
+  AND (k.rule_id IS NULL OR k.asset_id IS DISTINCT FROM g.asset_id AND k.heard_at < s.since)
+ORDER BY r.id, d.id
+"""
+# A sign of life that came meanwhile is newer.
+BEGIN_DEADLINES = """
+INSERT INTO deadline (rule_id, device_id, tenant_id, asset_id, slot, heard_at, due_at)
+SELECT v.* FROM unnest($1::int[], $2::int[], $3::int[], $4::int[], $5::smallint[], $6::timestamptz[],
+                       $7::timestamptz[]) AS v (rule_id, device_id, tenant_id, asset_id, slot, heard_at, due_at)
+JOIN alert_rule r ON r.id = v.rule_id JOIN device d ON d.id = v.device_id
+ORDER BY v.rule_id, v.device_id FOR KEY SHARE OF r, d
+ON CONFLICT (rule_id, device_id) DO UPDATE
+SET asset_id = excluded.asset_id, slot = excluded.slot, heard_at = excluded.heard_at, due_at = excluded.due_at
+WHERE deadline.heard_at < excluded.heard_at
+"""
 # What was stored and not evaluated: after a start, a gap of the stream or a new one.
 BEHIND = """
 SELECT s.id, s.asset_id, s.device_id, min(coalesce(st.evaluated_until, $1)) AS since
@@ -58,13 +91,13 @@ GROUP BY s.id, l.time
 HAVING l.time > min(coalesce(st.evaluated_until, $1))
 ORDER BY s.id
 """
-# $3, $4: between which to look, so that a year is not read at once. Neither suspects nor what was decoded again:
+# $3, $4: between which to look, so that a year is not read at once. Not what was decoded again (8):
 # old values raise no alert.
 READ_SINCE = """
-SELECT m.datastream_id, m.time, m.value
+SELECT m.datastream_id, m.time, m.value, m.flags
 FROM unnest($1::int[], $2::timestamptz[]) AS behind (id, since)
 JOIN observation.measurement m ON m.datastream_id = behind.id AND m.time > behind.since
-WHERE m.time > $3::timestamptz AND m.time <= $4::timestamptz AND m.flags & 9 = 0
+WHERE m.time > $3::timestamptz AND m.time <= $4::timestamptz AND m.flags & 8 = 0
 ORDER BY m.time, m.datastream_id
 """
 HEARD_SINCE = """
@@ -126,6 +159,18 @@ class DueDeadline:
 
 
 @dataclass(frozen=True, slots=True)
+class NewDeadline:
+    """The deadline of a device that nobody has heard where it is now; `heard_at`: since when it is there."""
+
+    rule_id: int
+    device_id: int
+    tenant_id: int
+    asset_id: int | None
+    heard_at: datetime
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Behind:
     """A datastream with stored measurements after `since` that were not evaluated."""
 
@@ -137,11 +182,12 @@ class Behind:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A measurement that is no suspect, as the table has it."""
+    """A measurement as the table has it."""
 
     datastream_id: int
     time: datetime
     value: float
+    flags: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +233,25 @@ async def save_deadlines(connection: Connection, rows: Sequence[tuple[Deadline, 
             [deadline.heard_at for deadline, _, _ in rows],
             [deadline.due_at for deadline, _, _ in rows],
         )
+
+
+async def find_unwatched(connection: Connection | Pool, now: datetime) -> list[NewDeadline]:
+    """Deadlines that assignments and registrations begin."""
+    return await fetch_all(connection, NewDeadline, FIND_UNWATCHED, now)
+
+
+async def begin_deadlines(connection: Connection, rows: Sequence[tuple[NewDeadline, int]]) -> None:
+    """Write such deadlines, each with its slot."""
+    await connection.execute(
+        BEGIN_DEADLINES,
+        [deadline.rule_id for deadline, _ in rows],
+        [deadline.device_id for deadline, _ in rows],
+        [deadline.tenant_id for deadline, _ in rows],
+        [deadline.asset_id for deadline, _ in rows],
+        [slot for _, slot in rows],
+        [deadline.heard_at for deadline, _ in rows],
+        [deadline.due_at for deadline, _ in rows],
+    )
 
 
 async def drop_deadline(connection: Connection, rule_id: int, device_id: int) -> None:

@@ -36,7 +36,7 @@ DEFAULT_RULES = (
         "bin_fire", "temperature", (">", 60), ("<", 50), "critical",
         "{asset} ({place}) : {value} dans le conteneur depuis {since} : feu possible, prévenir les secours (18 ou "
         "112) puis vérifier sur place.",
-        asset_kinds=BINS,
+        asset_kinds=BINS, judges_improbable=True,
     ),
     _rule(
         "bin_tilt", "boolean", "tilt", "critical",

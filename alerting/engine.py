@@ -20,12 +20,14 @@ from alerting.frame_loss_store import without_outages
 from alerting.notification_trace import trace_notification, traces_of
 from alerting.requested_alerts import AT_ONCE, open_requested_alerts
 from alerting.rulebook import Rulebook, Sign, slot_of
+from alerting.rules.doubts import observation_of
 from alerting.rules.frame_loss import OF_AT_LEAST
-from alerting.rules.model import MAX_AHEAD, MAX_NOTIFY_AGE, Observation, Rule
+from alerting.rules.model import MAX_NOTIFY_AGE, Observation, Rule
 from alerting.shard_memory import Memory
 from core.messages.batch import UnreadableBatch
 from core.messages.measurements import MEASUREMENT_BATCHES, Flag, Measurement
 from core.messages.topics import shard_of_slot, slot_of_asset, slots_of_shard
+from core.model.instants import AHEAD_AT_MOST
 from core.runtime.bus import Message, ShardReader
 from core.runtime.errors import describe
 from core.runtime.lease import Lease, LeaseLost
@@ -58,7 +60,7 @@ log = structlog.get_logger()
 
 
 # An operation on the enumeration costs more than the evaluation.
-_SUSPECT, _MANUAL = int(Flag.SUSPECT), int(Flag.MANUAL)
+_MANUAL = int(Flag.MANUAL)
 
 
 def real_now() -> datetime:
@@ -145,8 +147,11 @@ class Engine:
                     signs[stream.device_id, None] = stream
                     if stream.quantity in awaited:
                         signs[stream.device_id, stream.quantity] = stream
-                if rules(stream) and not item.flags & _SUSPECT:
-                    observations.append((stream, Observation(from_us(item.time_us), item.value)))
+                if rules(stream):
+                    at = from_us(item.time_us)
+                    observation = observation_of(stream.quantity, at, item.value, item.flags)
+                    if observation is not None:
+                        observations.append((stream, observation))
             heard.update((sign, (stream, heard_at)) for sign, stream in signs.items())
         await self._evaluate(lease, observations, heard, [items for items, _ in carried])
 
@@ -165,13 +170,14 @@ class Engine:
     async def _catch_up_some(self, lease: Lease, behind: Sequence[Behind]) -> None:
         """In steps: a rule that was switched off for a year finds the year stored."""
         after = min(one.since for one in behind)
-        while after < self._now() + MAX_AHEAD:
+        while after < self._now() + AHEAD_AT_MOST:
             stored = await deadline_store.read_since(self._pool, behind, after, after + CATCH_UP_STEP)
             watched = await self._rulebook.watched(row.datastream_id for row in stored)
             observations = [
-                (watched[row.datastream_id], Observation(row.time, row.value))
+                (stream, observation)
                 for row in stored
-                if row.datastream_id in watched
+                if (stream := watched.get(row.datastream_id)) is not None
+                and (observation := observation_of(stream.quantity, row.time, row.value, row.flags)) is not None
             ]
             await self._evaluate(lease, observations, {})
             after += CATCH_UP_STEP
@@ -201,7 +207,7 @@ class Engine:
             await self._open_requested(held)
             for lease in current:
                 await self._sweep_shard(lease)
-            await self._resolve_orphans(current)
+            await self._follow_registry(current)
         except (LeaseLost, *DATABASE_AWAY) as away:
             log.warning("sweep_put_off", reason=describe(away))
 
@@ -279,11 +285,25 @@ class Engine:
             if rule.kind == "loss"
         ]
 
-    async def _resolve_orphans(self, leases: Sequence[Lease]) -> None:
+    async def _follow_registry(self, leases: Sequence[Lease]) -> None:
+        """Every few seconds: what devices were assigned, registered, replaced or removed means for alerts."""
         loop = asyncio.get_running_loop()
         if loop.time() - self._orphans_at < self._orphans_every_s:
             return
         self._orphans_at = loop.time()
+        await self._resolve_orphans(leases)
+        await self._begin_deadlines(leases)
+
+    async def _begin_deadlines(self, leases: Sequence[Lease]) -> None:
+        unwatched = await deadline_store.find_unwatched(self._pool, self._now())
+        for lease in leases if unwatched else ():
+            slots = slots_of_shard(lease.shard, self._shards)
+            ours = [(one, slot) for one in unwatched if (slot := slot_of(one.asset_id, one.device_id)) in slots]
+            if ours:
+                async with self._turns[lease.shard], fenced(self._pool, [lease]) as connection:
+                    await deadline_store.begin_deadlines(connection, ours)
+
+    async def _resolve_orphans(self, leases: Sequence[Lease]) -> None:
         orphans = await alert_rows.find_orphans(self._pool)
         for lease in leases:
             slots = slots_of_shard(lease.shard, self._shards)

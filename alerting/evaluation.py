@@ -14,7 +14,8 @@ from alerting.rules.model import Due, Event, Observation, Opened, Raised, Resolv
 from core.model.identities import NO_TRACE
 from core.runtime.postgres import Connection
 
-PARTNER_CLEARED = "partner_cleared"  # A cause of alert_rows.FIND_ORPHANS.
+# Causes of alert_rows.FIND_ORPHANS.
+PARTNER_CLEARED, DEVICE_REPLACED = "partner_cleared", "device_replaced"
 # A rule with a value that it watches, in the order of time.
 Work = tuple[Bound, Watched, Observation]
 # The trace of the frame that brought a datastream's value of an instant.
@@ -23,11 +24,15 @@ Known = Mapping[StateKey, StateRow | None]
 
 
 def work_of(rulebook: Rulebook, observations: Sequence[tuple[Watched, Observation]]) -> list[Work]:
-    """Each value against every rule that watches it, each fingerprint in the order of time."""
+    """Each value against every rule that watches it, each fingerprint in the order of time.
+
+    What is not to be relied upon is for the rules that judge improbable values.
+    """
     return [
         (bound, watched, observation)
         for watched, observation in sorted(observations, key=lambda pair: pair[1].at)
         for bound in rulebook.rules_of(watched)
+        if observation.doubt is None or bound.rule.judges_improbable
     ]
 
 
@@ -193,6 +198,8 @@ class Evaluation:
         if alert is None or (orphan.cause == PARTNER_CLEARED and alert.is_firing):
             return  # Its partner has raised it again meanwhile.
         await self.writer.end(None, orphan.id, self.now, orphan.cause, None, is_ok=False)
+        if orphan.cause == DEVICE_REPLACED:
+            await alert_rows.start_over(self.connection, orphan.id, self.now)
         await alert_rows.forget_alert(self.connection, orphan.id)
 
 

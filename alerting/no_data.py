@@ -1,6 +1,7 @@
 """Rules that time judges and not a value: devices without data, lost frames, gateways that are offline."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from alerting import deadline_store, engine_store
@@ -69,7 +70,7 @@ async def miss(
         # A device is without data only after this replica has watched the shard for that long.
         due_at: datetime | None = max(heard_at + period, watching_since + min(period, least_watch))
         if due_at <= evaluation.now:
-            missed[StateKey(rule.id, None, deadline.device_id)] = (rule, deadline)
+            missed[StateKey(rule.id, None, deadline.device_id)] = (rule, replace(deadline, heard_at=heard_at))
             due_at = None
         kept = Deadline(rule.id, deadline.device_id, deadline.asset_id, heard_at, due_at)
         again.append((kept, rule.tenant_id, slot_of(deadline.asset_id, deadline.device_id)))

@@ -1,13 +1,14 @@
 """Opens the alerts that other domains asked for by a row (`registry.alert_requests`).
 
-Two kinds. A gateway spoke from another address: nothing in Semtech UDP proves who speaks. A codec version was
-suspended. Nobody is notified here: the alert is due at once, and the engine's sweep notifies as of every other. It
+Three kinds. A gateway spoke from another address: nothing in Semtech UDP proves who speaks. A codec version was
+suspended. A source or a device states instants that are not credible, again and again. Nobody is notified here:
+the alert is due at once, and the engine's sweep notifies as of every other. It
 is over when a person says so.
 """
 
 from alerting.suspension_causes import suspension_cause
 from core.runtime.postgres import Connection
-from registry.alert_requests import AddressAlertRequest, CodecAlertRequest, take_alert_requests
+from registry.alert_requests import AddressAlertRequest, ClockAlertRequest, CodecAlertRequest, take_alert_requests
 
 AT_ONCE = 200
 MOVED = (
@@ -19,6 +20,11 @@ REFUSED = "Passerelle {name} ({eui}) : quelqu'un parle en son nom depuis {addres
 SUSPENDED = (
     "Décodeur suspendu : {codec}. Les trames de ses capteurs sont gardées et attendent : publiez une version "
     "corrigée, ou remettez celle-ci en service, puis relisez-les."
+)
+WRONG_CLOCK = (
+    "{who} donne des instants impossibles (plus de 5 minutes d'avance, plus d'un an de retard, ou avant 2015) : "
+    "régler son horloge. D'ici là ses mesures sont datées de leur réception, marquées, et ne comptent ni dans les "
+    "dernières valeurs ni dans les moyennes."
 )
 
 # The first request of a tenant brings the rule, which may be adjusted or switched off as any other.
@@ -56,6 +62,19 @@ ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id, gateway_id,
 DO UPDATE SET message = right(alert.message || ' ' || excluded.message, 1000), occurrences = alert.occurrences + 1,
               updated_at = now()
 """
+# One alert for a clock while it is open. A device that was removed since is passed over.
+OPEN_CLOCK_ALERT = """
+INSERT INTO alert (tenant_id, rule_id, device_id, subject, team_id, severity, message, condition, opened_at,
+                   fired_at, muted_until, due_at)
+SELECT r.tenant_id, r.id, d.id, left($3, 200), r.team_id, r.severity,
+       replace($4, '{who}', coalesce('Capteur ' || d.name, 'Source ' || $3)), 'firing', $5, $5, $5, $5
+FROM alert_rule r LEFT JOIN device d ON d.id = $2
+WHERE r.tenant_id = $1 AND r.kind = 'clock' AND r.enabled AND (d.id IS NOT NULL OR $3 IS NOT NULL)
+ORDER BY r.id FOR KEY SHARE OF r
+ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id, gateway_id, subject)
+    WHERE workflow NOT IN ('resolved', 'closed')
+DO UPDATE SET occurrences = alert.occurrences + 1, updated_at = now()
+"""
 
 
 async def open_requested_alerts(connection: Connection, most: int = AT_ONCE) -> int:
@@ -66,6 +85,14 @@ async def open_requested_alerts(connection: Connection, most: int = AT_ONCE) -> 
     requests = await take_alert_requests(connection, most)
     addresses = [request for request in requests if isinstance(request, AddressAlertRequest)]
     codecs = [request for request in requests if isinstance(request, CodecAlertRequest)]
+    clocks = [request for request in requests if isinstance(request, ClockAlertRequest)]
+    if clocks:
+        tenants = [request.tenant_id for request in clocks]
+        await connection.execute(ADD_RULES, tenants, "wrong_clock", "clock", "warning", WRONG_CLOCK)
+        await connection.executemany(
+            OPEN_CLOCK_ALERT,
+            [(one.tenant_id, one.device_id, one.source, WRONG_CLOCK, one.at) for one in clocks],
+        )
     if addresses:
         await _open_address_alerts(connection, addresses)
     if codecs:

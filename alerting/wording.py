@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from alerting.rules.model import MESSAGE_FIELD
+from alerting.rules.model import MESSAGE_FIELD, Doubt
 from alerting.rules.region import METROPOLITAN, Region, region_of
 
 FIELD_MOST = 200
@@ -28,8 +28,13 @@ CAUSES = {
     "rule_disabled": "la règle a été désactivée",
     "rule_narrowed": "la règle ne regarde plus ce lieu",
     "device_disabled": "le capteur a été désactivé",
-    "device_replaced": "le capteur ne sert plus ce lieu",
+    "device_replaced": "capteur remplacé, ou retiré de ce lieu",
+    "device_assigned": "le capteur sert désormais un lieu",
     "asset_transferred": "l'actif a été transféré à une autre collectivité",
+}
+DOUBTS = {
+    Doubt.VALUE: "Valeur improbable : hors de la plage de mesure du capteur.",
+    Doubt.TIME: "Instant improbable : l'heure que dit le capteur ou sa source est fausse.",
 }
 
 
@@ -67,6 +72,7 @@ class Facts:
     value: float | None
     threshold: float | None
     occurrences: int = 1
+    doubt: Doubt | None = None
 
 
 def unit_of(series: str | None, kind: str, unit: str) -> str:
@@ -109,7 +115,10 @@ def _place(subject: Subject) -> str:
 
 
 def opened_text(subject: Subject, facts: Facts, link: str = "") -> str:
-    """The rule's template with its fields filled in; a field that does not exist stays as it is written."""
+    """The rule's template with its fields filled in; a field that does not exist stays as it is written.
+
+    A value that is doubted is told as such.
+    """
     fields = {
         "asset": _name(subject),
         "place": _place(subject),
@@ -122,7 +131,11 @@ def opened_text(subject: Subject, facts: Facts, link: str = "") -> str:
         "since": instant_text(facts.since, subject.region),
         "link": link,
     }
-    return MESSAGE_FIELD.sub(lambda found: fields.get(found[1], found[0]), facts.message)[:MESSAGE_MOST]
+    text = MESSAGE_FIELD.sub(lambda found: fields.get(found[1], found[0]), facts.message)
+    if facts.doubt is None:
+        return text[:MESSAGE_MOST]
+    doubt = DOUBTS[facts.doubt]
+    return f"{text[: MESSAGE_MOST - len(doubt) - 1]} {doubt}"
 
 
 def partner_text(subject: Subject, source: str, named: str | None, said: str, since: datetime) -> str:

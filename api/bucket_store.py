@@ -39,14 +39,14 @@ FROM (
                     ('1 ' || $3)::interval, $4) AS until
 ) AS edge, (SELECT date_trunc('hour', now(), 'UTC') AS open) AS clock
 """
-# What a rollup holds of raw measurements; suspects (flag 1) are counted only.
+# What a rollup holds of raw measurements; suspects (flags 1 and 2) are counted only.
 AGGREGATED = """
-           (count(*) FILTER (WHERE flags & 1 = 0))::int AS n,
-           (count(*) FILTER (WHERE flags & 1 = 1))::int AS suspects,
-           sum(value) FILTER (WHERE flags & 1 = 0) AS sum,
-           min(value) FILTER (WHERE flags & 1 = 0) AS min, max(value) FILTER (WHERE flags & 1 = 0) AS max,
-           first(value, time) FILTER (WHERE flags & 1 = 0) AS first,
-           last(value, time) FILTER (WHERE flags & 1 = 0) AS last
+           (count(*) FILTER (WHERE flags & 3 = 0))::int AS n,
+           (count(*) FILTER (WHERE flags & 3 <> 0))::int AS suspects,
+           sum(value) FILTER (WHERE flags & 3 = 0) AS sum,
+           min(value) FILTER (WHERE flags & 3 = 0) AS min, max(value) FILTER (WHERE flags & 3 = 0) AS max,
+           first(value, time) FILTER (WHERE flags & 3 = 0) AS first,
+           last(value, time) FILTER (WHERE flags & 3 = 0) AS last
 """
 ROLLED_UP = "n, suspects, min, max, first, last, first_at, last_at, seconds, weighted, falls"
 # $1: datastream; $2 to $3: raw instants to look at; $4: the edge's microsecond; $5: from when on all is raw;
@@ -115,7 +115,7 @@ FROM (
                greatest(0, extract(epoch FROM least(lead(time) OVER in_time, bucket + interval '1 hour',
                                                     time + $13::interval, now()) - time))::float8 AS seconds
         FROM (
-            SELECT date_trunc('hour', time - $4::interval, $8) AS bucket, time, value, flags & 1 = 0 AS sound
+            SELECT date_trunc('hour', time - $4::interval, $8) AS bucket, time, value, flags & 3 = 0 AS sound
             FROM measurement
             WHERE datastream_id = $1 AND time >= $2 AND time < $3
               AND (time - $4 >= $5 OR date_trunc('hour', time - $4, 'UTC') = ANY($6::timestamptz[]))
@@ -136,7 +136,7 @@ FROM (
      ORDER BY bucket DESC LIMIT 1)
     UNION ALL
     (SELECT date_trunc('hour', time - $4::interval, 'UTC'), time, value, true FROM measurement
-     WHERE datastream_id = $1 AND time >= $2 AND time < $3 AND flags & 1 = 0
+     WHERE datastream_id = $1 AND time >= $2 AND time < $3 AND flags & 3 = 0
        AND (time - $4 >= $5 OR date_trunc('hour', time - $4, 'UTC') = ANY($6::timestamptz[]))
      ORDER BY time DESC LIMIT 1)
 ) AS known ORDER BY bucket DESC LIMIT 1
@@ -151,7 +151,7 @@ SELECT bucket AS since, date_add(bucket, ('1 ' || $4)::interval, $5) AS until,
        avg(value) FILTER (WHERE sound) AS mean,
        first(value, time) FILTER (WHERE sound) AS first, last(value, time) FILTER (WHERE sound) AS last
 FROM (
-    SELECT date_trunc($4, time - $6::interval, $5) AS bucket, time, value, flags & 1 = 0 AS sound
+    SELECT date_trunc($4, time - $6::interval, $5) AS bucket, time, value, flags & 3 = 0 AS sound
     FROM measurement WHERE datastream_id = $1 AND time >= $2 AND time < $3
 ) AS readings
 GROUP BY bucket ORDER BY bucket
@@ -162,7 +162,7 @@ SELECT at, final_index, initial_index FROM meter_change WHERE datastream_id = $1
 PROFILES = "SELECT since, modulus, expected_interval FROM counter_profiles($1) ORDER BY since"
 RAW_INDEXES = """
 SELECT time, value FROM measurement
-WHERE datastream_id = $1 AND time > $2 AND time <= $3 AND flags & 1 = 0 ORDER BY time
+WHERE datastream_id = $1 AND time > $2 AND time <= $3 AND flags & 3 = 0 ORDER BY time
 """
 
 

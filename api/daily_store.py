@@ -120,7 +120,7 @@ FROM (
     FROM (
         SELECT s.id, date_trunc('hour', m.time, 'UTC') AS bucket, m.time, m.value, s.held_for
         FROM unnest($1, $2::interval[]) AS s (id, held_for) JOIN measurement m ON m.datastream_id = s.id
-        WHERE m.time >= $12::timestamptz AND m.time < $5::timestamptz AND m.flags & 1 = 0
+        WHERE m.time >= $12::timestamptz AND m.time < $5::timestamptz AND m.flags & 3 = 0
           AND (m.time >= $9 OR EXISTS (SELECT FROM unnest($10, $11) AS x (id, hour)
                                        WHERE x.id = s.id AND x.hour = date_trunc('hour', m.time, 'UTC')))
     ) AS raw
@@ -134,7 +134,7 @@ SELECT s.id, m.time, m.value
 FROM unnest($1::int[], $2::interval[]) AS s (id, held_for)
 CROSS JOIN LATERAL (SELECT time, value FROM measurement
                     WHERE datastream_id = s.id AND time < $3 AND time >= $3 - s.held_for AND time >= $4
-                      AND flags & 1 = 0
+                      AND flags & 3 = 0
                     ORDER BY time DESC LIMIT 1) AS m
 """
 

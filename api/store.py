@@ -24,6 +24,12 @@ FROM datastream d JOIN device v ON v.id = d.device_id LEFT JOIN asset a ON a.id 
 WHERE d.id = $1
 """
 LATEST = "SELECT datastream_id, time, value, flags FROM latest WHERE datastream_id = ANY($1::int[])"
+# Another device serves the place now, which has not measured this.
+STALE = """
+SELECT s.id FROM datastream s
+JOIN assignment g ON g.asset_id = s.asset_id AND g.position = s.position AND g.during @> now()
+WHERE s.id = ANY($1::int[]) AND g.device_id <> s.device_id
+"""
 MEASUREMENTS_UP = """
 SELECT time, value, flags FROM measurement
 WHERE datastream_id = $1 AND time >= $2 AND time < $3 ORDER BY time LIMIT $4
@@ -134,6 +140,11 @@ async def list_datastreams(
 async def read_datastream(connection: Connection, datastream_id: int) -> DatastreamRow | None:
     """One datastream."""
     return await fetch_one(connection, DatastreamRow, READ_DATASTREAM, datastream_id)
+
+
+async def read_stale(connection: Connection, datastream_ids: Sequence[int]) -> set[int]:
+    """Those of these whose last value is of a device that was replaced by one which does not send it."""
+    return {row["id"] for row in await connection.fetch(STALE, datastream_ids)}
 
 
 async def read_latest(connection: Connection, datastream_ids: Sequence[int]) -> dict[int, Reading]:

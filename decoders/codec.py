@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from core.model.plausibility import SensorRange
 from decoders.canonical import Decoded
 
 
@@ -86,7 +87,8 @@ class Command:
 class Codec:
     """`decode` raises MalformedPayload and nothing else, whatever the octets.
 
-    `commands` describes what `encode` knows, for forms.
+    `commands` describes what `encode` knows, for forms. `ranges` are what the product measures, where that is not
+    the quantity's usual range; those of a profile go before.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Codec:
     decode: Decode
     encode: Encode | None = None
     commands: tuple[Command, ...] = ()
+    ranges: tuple[SensorRange, ...] = ()
 
     @property
     def switches(self) -> bool:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from core.messages.measurements import Flag
 from core.messages.uplinks import Reception, Uplink
 from core.model.quarantine import Quarantined, QuarantineReason
 from ingest.identity import Stored
@@ -64,7 +65,7 @@ class Batch:
     `latest` is the last measurement of each datastream, by datastream: every writer locks in the same order.
     `hours` are the datastreams whose rollup of an hour changes, by the hour's number since 1970. `replaced` are
     new uplinks whose key in uplink_seen stood for another one until now, `copies` the places of those that are
-    stored under another identity.
+    stored under another identity. `misdated` are uplinks with an instant that is not credible.
     """
 
     uplinks: list[Interpreted] = field(default_factory=list[Interpreted])
@@ -80,6 +81,7 @@ class Batch:
     """Whether an instant is there twice, or an uplink was stored before."""
     corrections: set[tuple[int, int, float]] = field(default_factory=set[tuple[int, int, float]])
     """Datastream, instant and value of what was stored otherwise before."""
+    misdated: list[Interpreted] = field(default_factory=list[Interpreted])
     receptions_skipped: int = 0
 
     def rows(self) -> int:
@@ -132,6 +134,7 @@ def compose(
         stored = late[place] if late else None
         _add_receptions(batch, batch.copied_receptions, uplink, stored or own_identity(uplink), gateways)
     batch.uplinks = sorted(new, key=_by_device) if known is None else new
+    batch.misdated = [interpreted for interpreted in batch.uplinks if interpreted.is_misdated]
     _add_measurements(batch)
     if known is not None:
         stated = len(batch.measurements)
@@ -177,7 +180,11 @@ def _first_of_each_instant(rows: Iterable[Row]) -> list[Row]:
 
 
 def _latest(batch: Batch) -> list[Row]:
-    last = {row[0]: row for row in batch.measurements}
+    """The last of each datastream, as far as its instant is credible."""
+    measured = batch.measurements
+    if batch.misdated:
+        measured = [row for row in measured if not row[3] & Flag.TIME_SUSPECT]
+    last = {row[0]: row for row in measured}
     for row in batch.history:
         if row[0] not in last or last[row[0]][1] < row[1]:
             last[row[0]] = row

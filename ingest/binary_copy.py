@@ -66,15 +66,16 @@ def copy_of_uplinks(uplinks: Iterable[Interpreted]) -> bytearray:
 
 
 def radio_of(uplink: Uplink) -> bytes:
-    """The column `radio`, JSON."""
-    return msgspec.json.encode(
-        {
-            "frequency": uplink.frequency,
-            "spreading_factor": uplink.spreading_factor,
-            "bandwidth": uplink.bandwidth,
-            "confirmed": uplink.confirmed,
-        }
-    )
+    """The column `radio`, JSON; with the instant that was stated, in microseconds, where it is not credible."""
+    radio: dict[str, int] = {
+        "frequency": uplink.frequency,
+        "spreading_factor": uplink.spreading_factor,
+        "bandwidth": uplink.bandwidth,
+        "confirmed": uplink.confirmed,
+    }
+    if uplink.stated_us is not None:
+        radio["stated_us"] = uplink.stated_us
+    return msgspec.json.encode(radio)
 
 
 def _copy(rows: list[bytes]) -> bytearray:
@@ -109,6 +110,8 @@ def _uplink(interpreted: Interpreted) -> bytes:
 
 
 def _radio(uplink: Uplink) -> bytes:
+    if uplink.stated_us is not None:
+        return _json(radio_of(uplink))
     key = (uplink.frequency, uplink.spreading_factor, uplink.bandwidth, uplink.confirmed)
     octets = _radios.get(key)
     if octets is None:

@@ -18,6 +18,8 @@ from core.messages.measurements import Flag
 from core.messages.topics import slot_of_asset
 from core.messages.uplinks import Uplink
 from core.model.entities import Asset, Assignment
+from core.model.instants import EARLIEST_US, placed
+from core.model.plausibility import Plausibility, SensorRange, is_named_error_code, plausibility, range_of
 from core.model.quantities import QUANTITIES, Quantity
 from decoders.canonical import Decoded, MalformedPayload, Reading
 from decoders.containers import ContainerGeometry, InvalidGeometry, fill_level, geometry_of
@@ -27,10 +29,6 @@ from lorawan.instants import from_us, to_us
 BEGINNING_US, END_US = -(1 << 62), 1 << 62
 LARGEST = sys.float_info.max
 Stream = tuple[int, float, float]
-MINUTE_US = 60_000_000
-AHEAD_AT_MOST_US = 5 * MINUTE_US
-BEHIND_AT_MOST_US = 366 * 24 * 60 * MINUTE_US
-EARLIEST_US = 1_420_070_400_000_000  # 2015-01-01: before LoRaWAN 1.0 no device measured anything.
 LATEST_US = 4_102_444_800_000_000  # 2100-01-01
 REASON_LENGTH = 500
 LAST_APPLICATION_PORT = (
@@ -53,8 +51,8 @@ Row = tuple[int, int, float, int]
 class Serving:
     """What a device serves from `since_us` until before `until_us`: an asset in a position, or none.
 
-    `datastreams` fills at the first sight of each (channel, quantity): its id, and the range of plausible values.
-    `slot` is that of the measurements.
+    `datastreams` fills at the first sight of each (channel, quantity): its id, and the range of plausible values,
+    which is empty where the device's `ranges` name error codes. `slot` is that of the measurements.
     """
 
     tenant_id: int
@@ -65,6 +63,7 @@ class Serving:
     until_us: int = END_US
     geometry: ContainerGeometry | None = None
     geometry_problem: str | None = None
+    ranges: tuple[SensorRange, ...] = ()
     datastreams: dict[tuple[str, str], Stream] = field(default_factory=dict[tuple[str, str], Stream])
     slot: int = field(init=False)
 
@@ -73,9 +72,11 @@ class Serving:
 
     def remember(self, channel: str, quantity: str, datastream_id: int) -> None:
         """Keep the datastream's id for later values of this channel and quantity."""
-        of = QUANTITIES[quantity]
+        of = range_of(QUANTITIES[quantity], channel, self.ranges)
         low = -LARGEST if of.minimum is None else of.minimum
         high = LARGEST if of.maximum is None else of.maximum
+        if of.error_codes:
+            low, high = LARGEST, -LARGEST
         self.datastreams[channel, quantity] = (datastream_id, low, high)
 
 
@@ -123,7 +124,7 @@ class KnownDevice:
         return any(serving.asset_id == asset_id for serving in self.servings)
 
 
-def serving_of(assignment: Assignment, asset: Asset) -> Serving:
+def serving_of(assignment: Assignment, asset: Asset, ranges: tuple[SensorRange, ...] = ()) -> Serving:
     """An assignment with what the steps need of its asset."""
     geometry, problem = None, None
     try:
@@ -139,6 +140,7 @@ def serving_of(assignment: Assignment, asset: Asset) -> Serving:
         _microseconds(assignment.until, END_US),
         geometry,
         problem,
+        ranges,
     )
 
 
@@ -166,7 +168,7 @@ class Interpreted(msgspec.Struct, gc=False):
 
     `rows` are its measurements at its own instant, by datastream. `history` is apart, because it may well be
     stored already: instants of the device's own clock, such as a meter repeats in every uplink. `values` wait
-    for their datastreams.
+    for their datastreams. `is_misdated`: an instant that was stated is not credible.
     """
 
     uplink: Uplink
@@ -179,6 +181,7 @@ class Interpreted(msgspec.Struct, gc=False):
     rows: dict[int, Row] = {}
     history: list[Row] = []
     values: list[Value] = []
+    is_misdated: bool = False
 
 
 def problem_of(uplink: Uplink) -> str | None:
@@ -218,7 +221,7 @@ def interpret(uplink: Uplink, device: KnownDevice, read: Read | None = None) -> 
             decoded = read()
         derive(decoded, serving)
         rows = ordinary(decoded.readings, uplink, serving)
-        values = normalise(decoded, uplink) if rows is None else []
+        values = normalise(decoded, uplink, serving.ranges) if rows is None else []
         document = as_json(decoded) if decoded.data or decoded.warnings else NO_DOCUMENT
         nothing = None if rows or values else nothing_measured(codec, decoded)
     except Exception as failed:  # noqa: BLE001 - A defect of one decoder costs its own uplinks, and no others.
@@ -282,7 +285,7 @@ def ordinary(readings: Sequence[Reading], uplink: Uplink, serving: Serving) -> d
     None when one of them needs a closer look, which `normalise` takes.
     """
     time_us, streams = uplink.time_us, serving.datastreams
-    if not -BEHIND_AT_MOST_US <= time_us - uplink.received_at_us <= AHEAD_AT_MOST_US:
+    if uplink.stated_us is not None:
         return None
     rows: dict[int, Row] = {}
     for at_us, channel, name, value in readings:
@@ -305,15 +308,17 @@ def place(interpreted: Interpreted) -> None:
             rows.setdefault(datastream_id, row)
         else:
             history.setdefault((datastream_id, time_us), row)
+        interpreted.is_misdated = interpreted.is_misdated or bool(flags & Flag.TIME_SUSPECT)
     interpreted.rows, interpreted.history, interpreted.values = rows, list(history.values()), []
 
 
-def normalise(decoded: Decoded, uplink: Uplink) -> list[Value]:
-    """The readings that may be stored, credible instants first; the others become warnings."""
+def normalise(decoded: Decoded, uplink: Uplink, ranges: Sequence[SensorRange] = ()) -> list[Value]:
+    """The readings that may be stored, credible instants first; the others become warnings.
+
+    A device's own instants are compared with the instant of its uplink.
+    """
     values: list[Value] = []
     replaced: list[Value] = []
-    latest = uplink.received_at_us + AHEAD_AT_MOST_US
-    earliest = max(EARLIEST_US, uplink.received_at_us - BEHIND_AT_MOST_US)
     for time_us, channel, name, read in decoded.readings:
         if not channel.isprintable():
             channel = readable(channel)  # noqa: PLW2901 - The same channel, without what cannot be stored.
@@ -324,11 +329,18 @@ def normalise(decoded: Decoded, uplink: Uplink) -> list[Value]:
         elif not math.isfinite(value):
             decoded.warnings.append(f"Valeur impossible : {name} = {value}")
         else:
-            flags = Flag.SUSPECT if _is_implausible(value, quantity) else 0
-            if earliest <= time_us <= latest:
-                values.append(Value(int(time_us), channel, quantity, value, flags))
-            else:
+            if is_named_error_code(value, quantity, channel, ranges):
+                decoded.warnings.append(f"Code d'erreur du capteur : {name} = {value:g}")
+                continue
+            is_plausible = plausibility(value, quantity, channel, ranges) is Plausibility.PLAUSIBLE
+            flags = 0 if is_plausible else Flag.SUSPECT
+            at = placed(int(time_us), uplink.time_us)
+            if at.is_suspect:
                 replaced.append(Value(uplink.time_us, channel, quantity, value, flags | Flag.TIME_SUSPECT))
+            elif uplink.stated_us is not None and at.time_us == uplink.time_us:
+                values.append(Value(uplink.time_us, channel, quantity, value, flags | Flag.TIME_SUSPECT))
+            else:
+                values.append(Value(at.time_us, channel, quantity, value, flags))
     if replaced:
         decoded.warnings.append(f"{len(replaced)} instants invraisemblables remplacés par celui de la trame")
     return values + replaced
@@ -357,11 +369,6 @@ def unconfirmed(reading: Reading) -> dict[str, Any]:
         "unit": QUANTITIES[reading.quantity].unit,
         "time": from_us(reading.time_us),
     }
-
-
-def _is_implausible(value: float, quantity: Quantity) -> bool:
-    low, high = quantity.minimum, quantity.maximum
-    return (low is not None and value < low) or (high is not None and value > high)
 
 
 def _cleaned(value: Any) -> Any:

@@ -17,7 +17,7 @@ def _of_closed_hours(table: str, bucket: str) -> str:
     # $1: counters; $2: the first instant looked at; $3: how many differences to show; $4: the tolerance.
     return f"""
 WITH reading AS (
-    SELECT m.datastream_id, m.time, m.value, m.flags & 1 = 0 AS sound,
+    SELECT m.datastream_id, m.time, m.value, m.flags & 3 = 0 AS sound,
            m.time - CASE WHEN d.quantity = ANY($1::text[])
                     THEN interval '1 microsecond' ELSE interval '0' END AS at
     FROM observation.measurement m LEFT JOIN datastream d ON d.id = m.datastream_id
@@ -53,7 +53,7 @@ COMPARE_DAYS = _of_closed_hours("rollup_day", "date_trunc('day', at, (SELECT tim
 COMPARE_LATEST = """
 WITH raw AS (
     SELECT DISTINCT ON (datastream_id) datastream_id, time, value, flags
-    FROM observation.measurement WHERE time >= $1::timestamptz ORDER BY datastream_id, time DESC
+    FROM observation.measurement WHERE time >= $1::timestamptz AND flags & 2 = 0 ORDER BY datastream_id, time DESC
 ), stored AS (
     SELECT datastream_id, time, value, flags FROM observation.latest WHERE time >= $1
 )

@@ -311,4 +311,5 @@ def _uplink(frame: StoredUplink, device_id: int) -> Uplink:
         0,
         False,
         [],
+        stated_us=frame.stated_us,
     )

@@ -44,7 +44,8 @@ ORDER BY id
 """
 FRAMES = """
 SELECT uplink_id, (extract(epoch FROM time) * 1000000)::bigint AS us, session_id, f_cnt, f_port, payload,
-       (extract(epoch FROM received_at) * 1000000)::bigint AS received_us, status, codec, codec_version
+       (extract(epoch FROM received_at) * 1000000)::bigint AS received_us, status, codec, codec_version,
+       (radio -> 'stated_us')::bigint AS stated_us
 FROM observation.uplink
 WHERE device_id = $1 AND time >= $2 AND time < $3 AND status <> 'empty' AND ($4 OR status = 'undecodable')
 ORDER BY time, uplink_id LIMIT $5
@@ -138,7 +139,7 @@ INSERT INTO observation.latest AS l (datastream_id, time, value, flags)
 SELECT w.id, m.time, m.value, m.flags
 FROM unnest($1::int[]) AS w (id)
 CROSS JOIN LATERAL (SELECT time, value, flags FROM observation.measurement
-                    WHERE datastream_id = w.id ORDER BY time DESC LIMIT 1) AS m
+                    WHERE datastream_id = w.id AND flags & 2 = 0 ORDER BY time DESC LIMIT 1) AS m
 ORDER BY w.id
 ON CONFLICT (datastream_id) DO UPDATE SET time = excluded.time, value = excluded.value, flags = excluded.flags
 WHERE l.time < excluded.time
@@ -162,6 +163,7 @@ class StoredUplink(NamedTuple):
     status: str
     codec: str | None
     codec_version: int | None
+    stated_us: int | None
 
 
 class Day(NamedTuple):
@@ -197,6 +199,7 @@ async def read_frames(
             row["status"],
             row["codec"],
             row["codec_version"],
+            row["stated_us"],
         )
         for row in rows
     ]
@@ -288,6 +291,8 @@ async def _update_latest(connection: Connection, removed: set[tuple[int, int]], 
     """The last values of the datastreams that were touched: most of them are newer than what was touched."""
     newest: dict[int, Row] = {}
     for row in changed:
+        if row[3] & Flag.TIME_SUSPECT:
+            continue
         if row[0] not in newest or newest[row[0]][1] < row[1]:
             newest[row[0]] = row
     ids = sorted({*newest, *(id_ for id_, _ in removed)})

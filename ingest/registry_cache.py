@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from core.model.entities import Asset, Assignment, Device, DeviceProfile
+from core.model.plausibility import sensor_ranges_of
 from core.runtime.postgres import Pool
 from decoders.catalogue import CODECS
 from decoders.codec import Codec
@@ -130,12 +131,15 @@ class KnownDevices:
         assignments: Mapping[int, list[Assignment]],
         assets: Mapping[int, Asset],
     ) -> KnownDevice:
+        codec = self._codecs.live(decoding, device.tenant_id)
+        ranges = sensor_ranges_of(profile.sensor_ranges)
+        if isinstance(codec, Codec):
+            ranges += codec.ranges
         servings = [
-            serving_of(assignment, assets[assignment.asset_id])
+            serving_of(assignment, assets[assignment.asset_id], ranges)
             for assignment in assignments.get(device.id, [])
             if assignment.asset_id in assets
         ]
-        codec = self._codecs.live(decoding, device.tenant_id)
         return KnownDevice(
             device.id,
             profile.id,
@@ -143,7 +147,7 @@ class KnownDevices:
             codec,
             profile.codec_options,
             tuple(servings),
-            Serving(device.tenant_id, None, device.id),
+            Serving(device.tenant_id, None, device.id, ranges=ranges),
             device.dev_eui,
             device.name,
             codec if isinstance(codec, VendorCodec) and codec.suspended is None else None,

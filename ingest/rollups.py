@@ -82,12 +82,12 @@ WITH wanted AS (
 ), made AS MATERIALIZED (
     SELECT w.id, w.hour AS bucket, a.*
     FROM wanted w CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE flags & 1 = 0)::int AS n,
-               count(*) FILTER (WHERE flags & 1 = 1)::int AS suspects,
-               sum(value) FILTER (WHERE flags & 1 = 0) AS sum,
-               min(value) FILTER (WHERE flags & 1 = 0) AS min, max(value) FILTER (WHERE flags & 1 = 0) AS max,
-               first(value, time) FILTER (WHERE flags & 1 = 0) AS first,
-               last(value, time) FILTER (WHERE flags & 1 = 0) AS last,
+        SELECT count(*) FILTER (WHERE flags & 3 = 0)::int AS n,
+               count(*) FILTER (WHERE flags & 3 <> 0)::int AS suspects,
+               sum(value) FILTER (WHERE flags & 3 = 0) AS sum,
+               min(value) FILTER (WHERE flags & 3 = 0) AS min, max(value) FILTER (WHERE flags & 3 = 0) AS max,
+               first(value, time) FILTER (WHERE flags & 3 = 0) AS first,
+               last(value, time) FILTER (WHERE flags & 3 = 0) AS last,
                NULL::timestamptz AS first_at, NULL::timestamptz AS last_at,
                NULL::float8 AS seconds, NULL::float8 AS weighted, NULL::float8[] AS falls
         FROM observation.measurement m
@@ -104,13 +104,13 @@ WITH wanted AS (
                nullif(concat_arrays(ARRAY[former, value] ORDER BY time)
                       FILTER (WHERE sound AND value < former AND NOT w.is_state), '{{}}')
         FROM (
-            SELECT time, value, flags & 1 = 0 AS sound, lag(value) OVER in_time AS former,
+            SELECT time, value, flags & 3 = 0 AS sound, lag(value) OVER in_time AS former,
                    extract(epoch FROM least(lead(time) OVER in_time, w.hour + interval '1 hour', time + w.held_for)
                                       - time)::float8 AS seconds
             FROM observation.measurement m
             WHERE m.datastream_id = w.id AND m.time >= w.since AND m.time < w.since + interval '1 hour'
               AND m.time >= $4 AND m.time < $5 AND w.in_order
-            WINDOW in_time AS (PARTITION BY flags & 1 ORDER BY time)
+            WINDOW in_time AS (PARTITION BY flags & 3 = 0 ORDER BY time)
         ) AS reading
         HAVING w.in_order
     ) AS a

@@ -14,8 +14,9 @@ from ingest.binary_copy import copy_of_measurements, copy_of_receptions, copy_of
 from ingest.corrections import keep_corrections
 from ingest.identity import seen_key, sort_out
 from ingest.insertion import insert_all, insert_measurements, insert_receptions
-from ingest.pipeline import Row
+from ingest.pipeline import Interpreted, Row
 from ingest.seen import read_stored, replace_seen
+from registry.clock_doubts import ClockDoubt, count_doubts
 from registry.quarantine import quarantine
 
 # Hours by their number since 1970, and the datastreams whose rollup of that hour is to be made anew.
@@ -206,9 +207,18 @@ async def _write_rest(connection: Connection, batch: Batch, marks: Hours) -> boo
         new = await insert_measurements(connection, batch.history)
         repeats = new < sum(len(one.history) for one in batch.uplinks)
     await _write_latest(connection, batch.latest)
+    if batch.misdated:
+        await count_doubts(connection, [doubt_of(interpreted) for interpreted in batch.misdated])
     if marks:
         await connection.executemany(MARK, [(hour, sorted(marks[hour])) for hour in sorted(marks)])
     return repeats
+
+
+def doubt_of(interpreted: Interpreted) -> ClockDoubt:
+    """Whose clock is doubted: that of the source which stated the uplink's instant, else the device's own."""
+    uplink, tenant_id = interpreted.uplink, interpreted.serving.tenant_id
+    source_id = uplink.source_id if uplink.stated_us is not None else 0
+    return ClockDoubt(tenant_id, source_id, 0 if source_id else uplink.device_id, uplink.received_at_us)
 
 
 async def _write_latest(connection: Connection, rows: Sequence[Row]) -> None:

@@ -42,6 +42,14 @@ FROM codec_version v JOIN codec c ON c.id = v.codec_id, LATERAL (
 WHERE v.id = $1
 ORDER BY concerned.tenant_id
 """
+REQUEST_CLOCK_ALERTS = """
+INSERT INTO alert_request (tenant_id, kind, facts, at)
+SELECT v.tenant_id, 'clock', jsonb_build_object('device', v.device_id, 'source', s.name), v.at
+FROM unnest($1::int[], $2::int[], $3::int[], $4::timestamptz[]) AS v (tenant_id, source_id, device_id, at)
+LEFT JOIN lns_source s ON s.id = v.source_id
+WHERE v.device_id IS NOT NULL OR s.id IS NOT NULL
+ORDER BY v.tenant_id, v.source_id, v.device_id
+"""
 TAKE = """
 DELETE FROM alert_request WHERE id IN (
     SELECT id FROM alert_request ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
@@ -61,6 +69,11 @@ class _CodecFacts(msgspec.Struct):
     codec: str
     reason: str | None = None
     detail: str | None = None
+
+
+class _ClockFacts(msgspec.Struct):
+    device: int | None
+    source: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +103,19 @@ class CodecAlertRequest:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ClockAlertRequest:
+    """A clock states instants that are not credible: that of a source, by its name, or that of a device."""
+
+    tenant_id: int
+    source: str | None
+    device_id: int | None
+    at: datetime
+
+
+AlertRequest = AddressAlertRequest | CodecAlertRequest | ClockAlertRequest
+
+
 async def request_address_alerts(connection: Connection, changes: Sequence[AddressSeen]) -> None:
     """Ask for one alert for each registered gateway of these: about its last change."""
     last = list({change.gateway_id: change for change in changes}.values())
@@ -109,13 +135,23 @@ async def request_codec_alerts(connection: Connection, version_id: int, at: date
     await connection.execute(REQUEST_CODEC_ALERTS, version_id, at)
 
 
-async def take_alert_requests(connection: Connection, most: int) -> list[AddressAlertRequest | CodecAlertRequest]:
+async def request_clock_alerts(
+    connection: Connection, clocks: Sequence[tuple[int, int | None, int | None, datetime]]
+) -> None:
+    """Ask for an alert of each wrong clock: tenant, source or device, and when it was last seen to be wrong."""
+    await connection.execute(REQUEST_CLOCK_ALERTS, *map(list, zip(*clocks, strict=True)))
+
+
+async def take_alert_requests(connection: Connection, most: int) -> list[AlertRequest]:
     """Delete and return the oldest requests, in the transaction that opens their alerts."""
     rows = await connection.fetch(TAKE, most)
     return [_request(row) for row in sorted(rows, key=lambda row: row["id"])]
 
 
-def _request(row: Record) -> AddressAlertRequest | CodecAlertRequest:
+def _request(row: Record) -> AlertRequest:
+    if row["kind"] == "clock":
+        clock = msgspec.convert(row["facts"], _ClockFacts)
+        return ClockAlertRequest(row["tenant_id"], clock.source, clock.device, row["at"])
     if row["kind"] == "codec":
         said = msgspec.convert(row["facts"], _CodecFacts)
         return CodecAlertRequest(row["tenant_id"], said.codec, said.reason, said.detail, row["at"])

@@ -81,6 +81,7 @@ class CatalogueProfile:
             "capabilities": [],
             "commands": [],
             "moduli": {},
+            "sensor_ranges": [],
         }
 
 

@@ -12,7 +12,8 @@ from registry.rows import Written, columns_of, fetch_all, fetch_one, insert
 COLUMNS = columns_of(DeviceProfile)
 WRITTEN = Written(
     "name, vendor, model, codec_options, device_class, mac_version, expected_interval, capabilities, "
-    "firmware_from, firmware_until, commands, regional_revision, supports_join, max_eirp, moduli"
+    "firmware_from, firmware_until, commands, regional_revision, supports_join, max_eirp, "
+    "moduli, sensor_ranges"
 )
 RADIO = Written("rx1_delay, adr, adr_min_data_rate, adr_max_data_rate, adr_min_tx_power, adr_max_tx_power")
 DECODED = Written("codec, codec_version_id, shadow_version_id, mapping")

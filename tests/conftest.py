@@ -20,6 +20,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from core.messages.measurements import Flag
 from core.runtime.postgres import Pool, connect, open_pool
 from registry.schema import migrate
 from services.supervisor.launch import Launch
@@ -376,7 +377,7 @@ class Measuring:
                 "INSERT INTO observation.latest VALUES ($1, $2, $3, $4) ON CONFLICT (datastream_id) DO UPDATE "
                 "SET time = excluded.time, value = excluded.value, flags = excluded.flags "
                 "WHERE latest.time < excluded.time",
-                rows,
+                [row for row in rows if not row[3] & Flag.TIME_SUSPECT],
             )
 
 

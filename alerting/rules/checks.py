@@ -81,6 +81,11 @@ def _check_scope(rule: Rule) -> None:
         raise InvalidRule("une règle `gateway` ou `loss` ne suit pas de grandeur : retirez `quantity`")
     if rule.kind == "gateway" and (rule.asset_kinds is not None or rule.tags):
         raise InvalidRule("une passerelle n'est pas un actif : retirez `asset_kinds` et `tags`")
+    if rule.judges_improbable and (rule.kind not in ("threshold", "range", "boolean") or rule.series is not None):
+        raise InvalidRule(
+            "une valeur improbable ne se juge qu'une à une : `judges_improbable` demande une règle `threshold`, "
+            "`range` ou `boolean` sans série"
+        )
     if rule.clear_on_emptying and rule.quantity != "fill_level":
         raise InvalidRule("seul un remplissage se vide : `clear_on_emptying` demande la grandeur `fill_level`")
 

@@ -13,7 +13,6 @@ from alerting.rules import forecast, series
 from alerting.rules.conditions import RESTING, clears, holds, is_emptied, patience, resting_at, rung_of
 from alerting.rules.duty import is_on_duty, next_duty
 from alerting.rules.model import (
-    MAX_AHEAD,
     MAX_NOTIFY_AGE,
     NOWHERE,
     Condition,
@@ -30,6 +29,7 @@ from alerting.rules.model import (
     Seen,
     Transition,
 )
+from core.model.instants import AHEAD_AT_MOST
 
 _FIRED = (Condition.FIRING, Condition.RECOVERING)
 Outcome = tuple[RuleState | None, Transition | None]
@@ -97,10 +97,12 @@ def _observed(
     if rule.kind == "silence":
         return _received(state, observation)
     at = observation.at
-    if at > now + MAX_AHEAD or (state is not None and at <= state.evaluated_until):
+    if observation.doubt is not None and not holds(rule, state or _new(at), observation.value):
+        return state, None  # What is not to be relied upon may open an alert, and ends none.
+    if at > now + AHEAD_AT_MOST or (state is not None and at <= state.evaluated_until):
         return state, None
     if state is None:
-        state = RuleState(Condition.OK, at, 0, at, None, alerting=False)
+        state = _new(at)
     memo, judged = state.memo, observation
     if rule.series is not None or rule.kind == "rate":
         memo, found = (
@@ -121,6 +123,10 @@ def _observed(
     if judged is not observation:
         after = replace(after, evaluated_until=at)
     return _conclude(state, after, judged, at, "emptied" if emptied else "cleared", is_live=is_live)
+
+
+def _new(at: datetime) -> RuleState:
+    return RuleState(Condition.OK, at, 0, at, None, alerting=False)
 
 
 def _judged(
@@ -232,9 +238,9 @@ def _conclude(
     if after.condition is Condition.FIRING:
         if not after.alerting:
             # The alert counts from when the condition began to hold, and not from when it was certain.
-            return replace(after, alerting=True), Opened(at, after.since, judged.value, after.rung)
+            return replace(after, alerting=True), Opened(at, after.since, judged.value, after.rung, judged.doubt)
         if after.rung > before.rung:
-            return after, Raised(at, judged.value, after.rung)
+            return after, Raised(at, judged.value, after.rung, judged.doubt)
     elif after.condition is Condition.OK and after.alerting:
         return replace(after, alerting=False), Resolved(at, judged.value, cause)
     return after, None

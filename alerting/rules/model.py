@@ -13,8 +13,6 @@ from alerting.rules.region import METROPOLITAN, Region
 
 # An older observation (a gateway's or a network server's replay) moves the condition and alarms nobody.
 MAX_NOTIFY_AGE = timedelta(hours=2)
-# An instant further ahead than any honest clock would make every later observation look old.
-MAX_AHEAD = timedelta(minutes=10)
 
 Severity = Literal["info", "warning", "major", "critical"]
 SEVERITIES: tuple[str, ...] = get_args(Severity)
@@ -30,11 +28,12 @@ Kind = Literal[
     "loss",
     "gateway_address",
     "codec",
+    "clock",
     "partner",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 # Alerts of these rules are requested by other services or by partners: the rule watches no datastream.
-DECLARED = ("gateway_address", "codec", "partner")
+DECLARED = ("gateway_address", "codec", "clock", "partner")
 SERIES = ("night_minimum_flow", "power_ratio")
 Schedule = Literal["always", "open", "closed", "night", "lit", "unlit"]
 SCHEDULES: tuple[str, ...] = get_args(Schedule)
@@ -112,6 +111,7 @@ class Rule:
     inhibits: bool = False
     cadence: str = "now"  # Or weekly.
     reopen_after_seconds: int = 14_400
+    judges_improbable: bool = False  # Also values outside their sensor's range, or of a doubtful instant.
     enabled: bool = True
 
     @property
@@ -144,6 +144,13 @@ class Place:
 NOWHERE = Place()
 
 
+class Doubt(StrEnum):
+    """Why a measured value is not to be relied upon."""
+
+    VALUE = "value"
+    TIME = "time"
+
+
 class RuleState(Struct, frozen=True, gc=False):
     """Where a rule stands with one datastream, one device (silence, loss) or one gateway."""
 
@@ -163,6 +170,29 @@ class Observation(NamedTuple):
 
     at: datetime
     value: float
+
+    @property
+    def doubt(self) -> Doubt | None:
+        """Why it is not to be relied upon: then only rules that judge improbable values are given it."""
+        return None
+
+
+class ImprobableValue(Observation):
+    """One that is outside its sensor's range, and physically possible."""
+
+    @property
+    def doubt(self) -> Doubt:
+        """The value."""
+        return Doubt.VALUE
+
+
+class ImprobableInstant(Observation):
+    """One that states an instant which is not credible; `at` is when it was received."""
+
+    @property
+    def doubt(self) -> Doubt:
+        """The instant."""
+        return Doubt.TIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +219,13 @@ Event = Observation | Missed | Due | Seen
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An alert opens; the condition has held since `since`."""
+    """An alert opens; the condition has held since `since`. `doubt`: of the value that opens it."""
 
     at: datetime
     since: datetime
     value: float | None
     rung: int = 0
+    doubt: Doubt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +235,7 @@ class Raised:
     at: datetime
     value: float | None
     rung: int
+    doubt: Doubt | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ KIND_TEXT = (
     "`threshold` seuil, `range` hors plage, `rate` variation par heure, `boolean` état, `flat` valeur figée, "
     "`silence` capteur muet, `gateway` passerelle muette, `loss` messages perdus. Les règles de ce que d'autres "
     "déclarent se font d'elles-mêmes : `gateway_address` passerelle qui change d'adresse, `codec` décodeur "
-    "suspendu, `partner` alarme d'un système partenaire"
+    "suspendu, `clock` horloge fausse d'une source ou d'un capteur, `partner` alarme d'un système partenaire"
 )
 SCHEDULE_TEXT = (
     "Quand la règle veille : `always` toujours, `open` aux heures d'ouverture, `closed` en dehors, "
@@ -134,6 +134,11 @@ class RuleFields(Body):
         ge=300,
         le=2_592_000,
         description="Terminée par quelqu'un alors qu'elle dure : rouverte après",
+    )
+    judges_improbable: bool | None = Field(
+        None,
+        description="Juger aussi une valeur improbable, hors de la plage du capteur mais physiquement possible, "
+        "ou d'un instant douteux : elle peut ouvrir une alerte, jamais y mettre fin",
     )
     enabled: bool | None = Field(None, description="false : la règle ne déclenche plus")
 

@@ -30,8 +30,10 @@ class QuantityAnswer(Answer):
     kind: str = Field(examples=["gauge"])
     label_fr: str = Field(examples=["Remplissage"])
     label_en: str = Field(examples=["Fill level"])
-    minimum: float | None
+    minimum: float | None = Field(description="Sous elle une mesure est suspecte, sauf plage propre au capteur")
     maximum: float | None
+    lowest: float | None = Field(description="Sous elle une mesure est physiquement impossible")
+    highest: float | None
     labels: list[str]
 
 

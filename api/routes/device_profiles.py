@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from api.auth import Caller, Change, Manager, Reader
 from api.codec_fields import CodecOptions, CommandSpec, MappingRules, check_commands
@@ -14,6 +15,7 @@ from api.fields import Body, Id, IdRef, Name, ShortText, Word, answer_of, exampl
 from api.pages import Page, Paged
 from api.resources import Resource
 from core.model.entities import DeviceProfile
+from core.model.plausibility import SensorRange, range_of
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid
 from decoders.catalogue import can_switch
@@ -46,6 +48,42 @@ DataRate = Annotated[int, Field(ge=0, le=5)]
 TxPower = Annotated[int, Field(ge=0, le=7)]
 RADIO = {"rx1_delay", "adr", "adr_min_data_rate", "adr_max_data_rate", "adr_min_tx_power", "adr_max_tx_power"}
 NOT_WRITTEN = RADIO | {"codec", "codec_version_id", "mapping", "shared", "expected_interval_s"}
+
+
+class SensorRangeField(Body):
+    """Ce que le capteur mesure d'une grandeur, bornes incluses ; une borne absente est celle de la grandeur.
+
+    Une valeur au-delà est marquée suspecte : seules les règles qui jugent les valeurs improbables la regardent.
+    """
+
+    model_config = example({"quantity": "temperature", "minimum": -50, "maximum": 400, "error_codes": [850]})
+
+    quantity: Word = Field(description="Grandeur (GET /v1/quantities)", examples=["temperature"])
+    channel: ShortText | None = Field(None, description="Voie concernée ; null : toutes")
+    minimum: float | None = Field(None, examples=[-50])
+    maximum: float | None = Field(None, examples=[400])
+    error_codes: list[float] = Field(
+        default_factory=list[float],
+        max_length=16,
+        description="Valeurs que le décodeur donne quand il n'y a pas de mesure : aucune règle ne les juge",
+        examples=[[850]],
+    )
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        quantity = QUANTITIES.get(self.quantity)
+        if quantity is None:
+            raise PydanticCustomError("quantity", "grandeur inconnue : choisissez dans GET /v1/quantities")
+        of = range_of(quantity, "", [SensorRange(self.quantity, None, self.minimum, self.maximum)])
+        if of.minimum is not None and of.maximum is not None and of.minimum > of.maximum:
+            raise PydanticCustomError("range", "le minimum dépasse le maximum")
+        return self
+
+
+SensorRanges = Annotated[
+    list[SensorRangeField],
+    Field(max_length=64, description="Plages de mesure du capteur, où ce ne sont pas celles des grandeurs"),
+]
 
 
 class NewDeviceProfile(Body):
@@ -118,6 +156,7 @@ class NewDeviceProfile(Body):
         default_factory=dict[str, float],
         description="Par grandeur, dans son unité : où l'index du compteur revient à zéro",
     )
+    sensor_ranges: SensorRanges = Field(default_factory=list[SensorRangeField])
     shared: bool = Field(False, description="Proposé à toutes les collectivités : rôle `operate`")
 
 
@@ -148,6 +187,7 @@ class DeviceProfilePatch(Body):
     capabilities: list[Capability] | None = Field(None, max_length=8)
     commands: Commands | None = None
     moduli: Moduli | None = None
+    sensor_ranges: SensorRanges | None = None
 
 
 class DeviceProfileAnswer(answer_of(DeviceProfile, {"expected_interval"})):
@@ -158,6 +198,7 @@ class DeviceProfileAnswer(answer_of(DeviceProfile, {"expected_interval"})):
     shadow_version_id: int | None = Field(description="La version à l'essai, à côté de l'autre")
     expected_interval_s: Seconds = Field(validation_alias="expected_interval")
     commands: list[CommandSpec]
+    sensor_ranges: list[SensorRangeField]
 
 
 PROFILES = Resource("device_profile", "profil", read_profile, DeviceProfileAnswer.model_validate)

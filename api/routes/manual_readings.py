@@ -1,7 +1,6 @@
 """Readings that somebody took, of a bin without coverage, of a meter: flagged, and otherwise like any other."""
 
-import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter
@@ -14,12 +13,11 @@ from api.routes.datastreams import DATASTREAMS
 from api.store import ManualOutcome
 from core.messages.measurements import Flag, Measurement
 from core.messages.topics import slot_of_asset
+from core.model.instants import placed
+from core.model.plausibility import Plausibility, plausibility
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, read_only
-from lorawan.instants import to_us
-
-OLDEST = timedelta(days=366)
-AHEAD = timedelta(minutes=5)
+from lorawan.instants import from_us, to_us
 
 router = APIRouter(prefix="/v1/datastreams/{id}", tags=["Mesures"], responses=PROBLEM_RESPONSES)
 
@@ -56,12 +54,14 @@ async def create(id: Id, body: NewManualReading, caller: Manager) -> ManualReadi
     personne n'est notifié.
     """
     now = datetime.now(UTC)
-    if not now - OLDEST <= body.time <= now + AHEAD:
+    at = placed(to_us(body.time), to_us(now))
+    if at.is_suspect:
         raise invalid("time", "range", "le relevé doit dater d'un an au plus, et ne pas être à venir")
     async with caller.changing() as change:
         stream = await DATASTREAMS.get(change.connection, id)
         flags = _flags(stream.quantity, body.value)
-        entered = await store.enter_manual_reading(change.connection, id, body.time, body.value, int(flags))
+        time = from_us(at.time_us)
+        entered = await store.enter_manual_reading(change.connection, id, time, body.value, int(flags))
         if entered is None:
             raise read_only(f"flux {id}")
         if entered is ManualOutcome.KNOWN:
@@ -72,11 +72,11 @@ async def create(id: Id, body: NewManualReading, caller: Manager) -> ManualReadi
         )
         owner = await store.slot_owner(change.connection, id)
     if not is_correction:
-        row = Measurement(id, to_us(body.time), body.value, int(flags))
+        row = Measurement(id, at.time_us, body.value, int(flags))
         await caller.platform.publish_measurement(slot_of_asset(owner), row)
     return ManualReadingAnswer(
         datastream_id=id,
-        time=body.time,
+        time=time,
         value=body.value,
         unit=stream.unit,
         suspect=bool(flags & Flag.SUSPECT),
@@ -93,6 +93,5 @@ def _flags(quantity: str, value: float) -> Flag:
         raise invalid("value", "boolean", f"« {known.label_fr} » vaut 0 ou 1")
     if known.kind is Kind.ENUMERATION and not float(value).is_integer():
         raise invalid("value", "enumeration", f"« {known.label_fr} » est un code entier")
-    low = -math.inf if known.minimum is None else known.minimum
-    high = math.inf if known.maximum is None else known.maximum
-    return Flag.MANUAL if low <= value <= high else Flag.MANUAL | Flag.SUSPECT
+    is_plausible = plausibility(value, known) is Plausibility.PLAUSIBLE
+    return Flag.MANUAL if is_plausible else Flag.MANUAL | Flag.SUSPECT

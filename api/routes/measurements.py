@@ -105,6 +105,7 @@ class LatestAnswer(DatastreamAnswer):
     time: datetime
     value: float
     flags: list[str]
+    stale: bool = Field(description="Le capteur a été remplacé, et le nouveau n'a pas mesuré cette grandeur")
 
 
 def _flags(flags: int) -> list[str]:
@@ -248,12 +249,17 @@ async def list_latest(
             asset_kind=kind,
             most=limit + 1,
         )
-        latest = await store.read_latest(connection, [row.id for row in rows[:limit]])
+        ids = [row.id for row in rows[:limit]]
+        latest, stale = await store.read_latest(connection, ids), await store.read_stale(connection, ids)
     page = page_of(rows, limit, DATASTREAMS.show)
     return Page(
         items=[
             LatestAnswer(
-                **datastream.model_dump(), time=reading.time, value=reading.value, flags=_flags(reading.flags)
+                **datastream.model_dump(),
+                time=reading.time,
+                value=reading.value,
+                flags=_flags(reading.flags),
+                stale=row.id in stale,
             )
             for row, datastream in zip(rows, page.items, strict=False)
             if (reading := latest.get(row.id)) is not None

@@ -12,11 +12,15 @@ from core.model.identities import NO_TRACE
 class Flag(IntFlag):
     """What is known about a measurement besides its value (measurement.flags)."""
 
-    SUSPECT = 1  # Outside the plausible range of its quantity.
-    TIME_SUSPECT = 2  # Its instant was not credible and was replaced.
+    SUSPECT = 1  # Outside its sensor's range (core.model.plausibility).
+    TIME_SUSPECT = 2  # The instant that was stated is not credible: this one is that of the reception.
     MANUAL = 4
     REDECODED = 8
     CORRECTED = 64  # It took the place of another value of this instant; 16 and 32 are free.
+
+
+# What counts for no mean and no rule, but for those rules that judge improbable values too.
+DOUBTFUL = Flag.SUSPECT | Flag.TIME_SUSPECT
 
 
 class Measurement(msgspec.Struct, frozen=True, array_like=True, gc=False):

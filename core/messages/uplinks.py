@@ -21,7 +21,8 @@ class Uplink(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `uplink_id` is the uplink's identity: a second delivery of the same uplink carries the same
     (docs/architecture.md, "An uplink has one identity and one time").
     A late copy (`late`) brings receptions only: the uplink itself was published before.
-    `trace_id` is that of the copy which came first.
+    `trace_id` is that of the copy which came first. An instant that its source stated, and that is not credible,
+    is `stated_us`, and `time_us` the reception then (core.model.instants).
     """
 
     uplink_id: bytes  # 16 octets, a UUID
@@ -39,7 +40,8 @@ class Uplink(msgspec.Struct, frozen=True, array_like=True, gc=False):
     late: bool
     receptions: list[Reception]
     trace_id: bytes = NO_TRACE
-    source_id: int = 0  # Who brought it (lns_source); 0: our own network.
+    stated_us: int | None = None
+    source_id: int = 0  # Of another LNS or a system beside; 0: our own network.
 
 
 UPLINK_BATCHES = BatchDecoder(Uplink)

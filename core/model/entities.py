@@ -26,7 +26,7 @@ class DeviceProfile:
     `codec` names a native codec, or with `codec_version_id` the codec of that version. A shadow version runs
     beside it and stores nothing. `mapping` is as `decoders.mapping` reads it, `commands` as the API does. Firmware
     bounds are inclusive, "" is open; `max_eirp` is in dBm. `moduli`: by quantity, where its index
-    goes back to zero.
+    goes back to zero. `sensor_ranges` are what `sensor_ranges_of` reads.
     """
 
     id: int
@@ -50,6 +50,7 @@ class DeviceProfile:
     regional_revision: str
     supports_join: bool
     max_eirp: int | None
+    sensor_ranges: tuple[dict[str, Any], ...]
     rx1_delay: int | None = None  # Seconds. This and the next: None: as the network server is set.
     adr: bool | None = None
     adr_min_data_rate: int | None = None  # None, from here on: no bound.

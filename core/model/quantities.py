@@ -1,6 +1,7 @@
 """The catalogue of quantities: each measurement has one, and its unit follows from it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -15,7 +16,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A quantity, its UCUM unit, its names, and the range outside which a value is suspect."""
+    """A quantity, its UCUM unit, its names, and two ranges.
+
+    `minimum` and `maximum` bound what sensors measure, unless a profile states its sensor's own range: a value
+    outside is suspect. `lowest` and `highest` bound what is physically possible: what is outside is no value.
+    """
 
     name: str
     unit: str
@@ -25,13 +30,64 @@ class Quantity:
     minimum: float | None = None
     maximum: float | None = None
     labels: tuple[str, ...] = ()
+    lowest: float | None = None
+    highest: float | None = None
+
+
+# Where more is physically possible than sensors measure as a rule; of the others both ranges are the same.
+_PHYSICAL: Mapping[str, tuple[float, float]] = {
+    "distance": (0, 1_000_000),
+    "temperature": (-273.15, 1_500),  # What burns in a container is below.
+    "water_temperature": (-50, 400),
+    "target_temperature": (-50, 120),
+    "co2": (0, 1_000_000),
+    "tvoc": (0, 1_000_000_000),
+    "tvoc_mass": (0, 10_000_000),
+    "pressure": (0, 100_000),
+    "illuminance": (0, 1_000_000),
+    "acceleration": (-2_000, 2_000),
+    "sound_level": (-20, 194),  # Above, the pressure is below zero.
+    "pm1": (0, 1_000_000),
+    "pm2_5": (0, 1_000_000),
+    "pm4": (0, 1_000_000),
+    "pm10": (0, 1_000_000),
+    "hcho": (0, 1_000),
+    "o3": (0, 1_000_000),
+    "water_level": (-100, 11_000),
+    "water_pressure": (-101.325, 100_000),
+    "wind_speed": (-150, 150),
+    "rain": (0, 3_000),
+    "solar_irradiance": (-200, 3_000),
+    "conductivity": (0, 1_000_000),
+    "temperature_difference": (-1_500, 1_500),
+    "active_power": (-10_000_000_000, 10_000_000_000),
+    "reactive_power": (-10_000_000_000, 10_000_000_000),
+    "apparent_power": (0, 10_000_000_000),
+    "apparent_power_maximum": (0, 10_000_000_000),
+    "active_power_maximum": (0, 10_000_000_000),
+    "thermal_power": (-10_000_000_000, 10_000_000_000),
+    "voltage": (0, 1_000_000),
+    "voltage_mean": (0, 1_000_000),
+    "frequency": (0, 1_000),
+    "current": (0, 1_000_000),
+    "current_maximum": (0, 1_000_000),
+    "subscribed_current": (0, 100_000),
+    "input_voltage": (-1_000, 1_000),
+    "input_current": (-1_000, 1_000),
+    "altitude": (-11_000, 100_000),
+}
 
 
 def _catalogue(*quantities: Quantity) -> dict[str, Quantity]:
-    named = {quantity.name: quantity for quantity in quantities}
-    if len(named) != len(quantities):
-        raise ValueError("a quantity is twice in the catalogue")
+    named = {quantity.name: _with_physical_range(quantity) for quantity in quantities}
+    if len(named) != len(quantities) or not named.keys() >= _PHYSICAL.keys():
+        raise ValueError("a quantity is twice in the catalogue, or has a physical range only")
     return named
+
+
+def _with_physical_range(quantity: Quantity) -> Quantity:
+    lowest, highest = _PHYSICAL.get(quantity.name, (quantity.minimum, quantity.maximum))
+    return replace(quantity, lowest=lowest, highest=highest)
 
 
 _G, _C, _B, _E = Kind.GAUGE, Kind.COUNTER, Kind.BOOLEAN, Kind.ENUMERATION

@@ -77,9 +77,8 @@ def _give_meaning(product: Product, decoded: Decoded) -> None:
 
 def _codec(name: str, product: Product, decode: Decode) -> Codec:
     commands = commands_of(product, pilot_wire=name == "watteco.smartpilot_wire")
-    return Codec(
-        name, _VERSION, decode, encoder(f"Le capteur Watteco {product.title}".rstrip(), commands), commands
-    )
+    encode = encoder(f"Le capteur Watteco {product.title}".rstrip(), commands)
+    return Codec(name, _VERSION, decode, encode, commands, product.ranges)
 
 
 def _without_dimmer(encode: Encode) -> Encode:

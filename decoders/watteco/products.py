@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from core.model.plausibility import SensorRange, sensor_ranges_of
 from decoders.tables import read_table
 from decoders.watteco.batch import Layout, Series
 from decoders.watteco.bits import Sample
@@ -22,12 +23,13 @@ Meanings = Mapping[tuple[int, int, int], Meaning]
 
 
 class Product(NamedTuple):
-    """A product: its name for people, its batches, its endpoints, and how many relays it has."""
+    """A product: its name for people, its batches, its endpoints, its relays, and what its sensors measure."""
 
     title: str
     batch: Layout | None = None
     meanings: Meanings = MappingProxyType({})
     relays: int = 0
+    ranges: tuple[SensorRange, ...] = ()
 
 
 def _series(described: Mapping[str, Any]) -> Series:
@@ -45,7 +47,8 @@ def _product(described: Mapping[str, Any]) -> Product:
     series = tuple(_series(one) for one in described.get("series", ()))
     layout = Layout(described["tag_bits"], series) if series else None
     meanings = dict(_meaning(one) for one in described.get("meanings", ()))
-    return Product(described["title"], layout, meanings, described.get("relays", 0))
+    ranges = sensor_ranges_of(described.get("ranges", ()))
+    return Product(described["title"], layout, meanings, described.get("relays", 0), ranges)
 
 
 PRODUCTS = {name: _product(described) for name, described in read_table("watteco/products.toml").items()}

@@ -15,6 +15,8 @@ AXIOMA_PORT = 100
 SECOND_US = 1_000_000
 HOUR_S = 3_600
 
+# More than the sensor is made for.
+FIRE_CEL = 180.0
 # The demonstration's containers: empty at this distance from the sensor, full at that one.
 EMPTY_MM = 1_700
 FULL_MM = 300
@@ -38,12 +40,16 @@ class Silent:
 
 @dataclass(slots=True)
 class Container(Silent):
-    """A bin or a glass container that fills, and is emptied when it is full (Milesight EM310, EM400)."""
+    """A bin or a glass container that fills, and is emptied when it is full (Milesight EM310, EM400).
+
+    One that burns says so from its second message on.
+    """
 
     fill: float  # %
     rise: float  # points per uplink
     is_em400: bool
     battery: int = 92
+    burns: bool = False
     said: list[float] = field(default_factory=list[float])  # The level of each message.
 
     def next_message(self, _now_us: int) -> Message:
@@ -54,7 +60,8 @@ class Container(Silent):
         self.said.append(self.fill)
         distance = round(EMPTY_MM - (EMPTY_MM - FULL_MM) * self.fill / 100)
         if self.is_em400:
-            temperature = round(self.random.gauss(12, 1), 1)
+            is_burning = self.burns and len(self.said) > 1
+            temperature = FIRE_CEL if is_burning else round(self.random.gauss(12, 1), 1)
             payload = milesight.em400(
                 battery=self.battery, temperature=temperature, distance_mm=distance, tilted=False
             )

@@ -11,6 +11,9 @@ GATEWAYS = 24
 # One gateway in so many speaks MQTT, the others UDP.
 MQTT_EVERY = 4
 
+GLASS_CONTAINERS = 88
+BURNING = 7  # One of the pilot's glass containers.
+
 EM400 = Profile("Bac à verre EM400", "Milesight", "EM400-UDL", "milesight.em400")
 EM310 = Profile("Conteneur EM310", "Milesight", "EM310-UDL", "milesight.em310")
 CABINET = Profile(
@@ -38,7 +41,8 @@ def _container(*, is_em400: bool) -> Callable[[random.Random, int], Application]
     def make(source: random.Random, number: int) -> Application:
         # A few stand just below the threshold, so that the demonstration need not wait for days.
         fill, rise = (73.5, 3.0) if number % 20 == 0 else (source.uniform(5, 60), source.uniform(0.3, 2.5))
-        return sensors.Container(source, fill=fill, rise=rise, is_em400=is_em400)
+        burns = is_em400 and number % GLASS_CONTAINERS == BURNING
+        return sensors.Container(source, fill=fill, rise=rise, is_em400=is_em400, burns=burns)
 
     return make
 
@@ -77,7 +81,7 @@ def _room(model: str) -> Callable[[random.Random, int], Application]:
 PILOT = (
     (400, Kind(CABINET, "lighting_cabinet", "Armoire", _cabinet)),
     (120, Kind(LIGHT_POINT, "light_point", "Point lumineux", _light_point)),
-    (88, Kind(EM400, "glass_container", "Borne à verre", _container(is_em400=True))),
+    (GLASS_CONTAINERS, Kind(EM400, "glass_container", "Borne à verre", _container(is_em400=True))),
     (70, Kind(EM310, "waste_container", "Conteneur", _container(is_em400=False))),
     (
         25,

@@ -50,6 +50,12 @@ class Provisioner:
             raise ProvisioningFailed(f"POST {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json()
 
+    async def put(self, path: str, body: dict[str, Any]) -> None:
+        """PUT; raises ProvisioningFailed."""
+        answer = await self._client.put(path, json=body)
+        if not answer.is_success:
+            raise ProvisioningFailed(f"PUT {path}: {answer.status_code} {answer.text[:500]}")
+
     async def get(self, path: str, **query: Any) -> dict[str, Any]:
         """GET and return the JSON answer; raises ProvisioningFailed."""
         answer = await self._client.get(path, params=query)

@@ -36,10 +36,10 @@ SELECT d.id, a.name, d.quantity FROM datastream d JOIN asset a ON a.id = d.asset
 ADD_HOURS = """
 INSERT INTO observation.rollup_hour (datastream_id, bucket, n, suspects, sum, min, max, first, last)
 SELECT datastream_id, time_bucket('1 hour', time - $4::interval) AS bucket,
-       count(*) FILTER (WHERE flags & 1 = 0), count(*) FILTER (WHERE flags & 1 = 1),
-       sum(value) FILTER (WHERE flags & 1 = 0),
-       min(value) FILTER (WHERE flags & 1 = 0), max(value) FILTER (WHERE flags & 1 = 0),
-       first(value, time) FILTER (WHERE flags & 1 = 0), last(value, time) FILTER (WHERE flags & 1 = 0)
+       count(*) FILTER (WHERE flags & 3 = 0), count(*) FILTER (WHERE flags & 3 <> 0),
+       sum(value) FILTER (WHERE flags & 3 = 0),
+       min(value) FILTER (WHERE flags & 3 = 0), max(value) FILTER (WHERE flags & 3 = 0),
+       first(value, time) FILTER (WHERE flags & 3 = 0), last(value, time) FILTER (WHERE flags & 3 = 0)
 FROM observation.measurement
 WHERE datastream_id = ANY($1::int[]) AND time >= $2::timestamptz + $4 AND time < $3::timestamptz + $4
 GROUP BY 1, 2 ORDER BY 1, 2
@@ -167,6 +167,7 @@ async def _add_profiles(connection: Connection, tenant_id: int, assets: Sequence
             "firmware_from": "",
             "firmware_until": "",
             "moduli": {},
+            "sensor_ranges": [],
         }
         made = await create_profile(connection, tenant_id, Decoding(profile.codec), described)
         ids[profile.name] = made.id

@@ -28,6 +28,7 @@ from lab.simulator.account import balance, read_stored
 from lab.simulator.driver import Fleet, build_fleet
 from lab.simulator.figures import read_bin_alerts, read_figures, wait_until_empty
 from lab.simulator.receiver import Received, receive_webhooks
+from lab.simulator.replacement import Replacement
 from lab.simulator.report import FULL, DemoReport, print_account
 from lab.simulator.stack_memory import stack_memory_mb
 from lab.simulator.street_lights import StreetLights
@@ -36,6 +37,7 @@ from services.supervisor.run_info import RunInfo, read_run_info
 NAME = "demo"
 TENANT = ("finistere", "Finistère connecté (démonstration)")
 INTERVAL_S = 30.0
+REGISTERED_WITHIN_S = 120.0
 JOIN_SPREAD_S = 20.0
 QUIET_S = 15.0
 DRAIN_S = 45.0
@@ -56,6 +58,7 @@ class Stage:
     tenant: Tenant
     fleet: Fleet
     lights: StreetLights
+    replacement: Replacement
 
 
 @asynccontextmanager
@@ -79,7 +82,9 @@ async def _set_up(
             with Progress(console=console, transient=True) as progress:
                 task = progress.add_task("Inscription du parc", total=len(plan.devices))
                 await api.create_gateways(plan.gateways)
-                assets = await api.create_devices(plan.devices, INTERVAL_S / pace, lambda: progress.advance(task))
+                # Sensors are waited for from their registration on, and registering all of them takes a while.
+                expected_s = max(INTERVAL_S / pace, REGISTERED_WITHIN_S)
+                assets = await api.create_devices(plan.devices, expected_s, lambda: progress.advance(task))
             fleet = build_fleet(
                 plan,
                 udp=(run.udp_host, run.udp_port),
@@ -89,7 +94,8 @@ async def _set_up(
             )
             lights = StreetLights(api, fleet.devices, assets)
             started(key)
-            yield Stage(run, pool, bus, api, received, tenant, fleet, lights)
+            replacement = Replacement(api, fleet.devices, assets)
+            yield Stage(run, pool, bus, api, received, tenant, fleet, lights, replacement)
         finally:
             await api.close()
 
@@ -132,12 +138,23 @@ def bins_said_full(fleet: Fleet) -> int:
     return full
 
 
+def bins_said_burning(fleet: Fleet) -> tuple[int, int]:
+    """How many bins burn, and of how many that was received."""
+    sent: dict[bytes, list[SentUplink]] = {}
+    for uplink in fleet.sent:
+        sent.setdefault(uplink.dev_eui, []).append(uplink)
+    burning = [one for one in fleet.devices if isinstance(one.application, Container) and one.application.burns]
+    received = [device for device in burning if any(one.received_by for one in sent.get(device.dev_eui, [])[1:])]
+    return len(burning), len(received)
+
+
 async def _settle(stage: Stage, seconds: float) -> DemoReport:
     """The fleet is silent: wait for the streams, then draw up the account."""
     draining = await wait_until_empty(stage.bus, DRAIN_S)
     await stage.lights.settle()
     stored, undecodable = await read_stored(stage.pool, stage.tenant.id)
     bins, first_bin_s_ago = await read_bin_alerts(stage.pool, stage.tenant.id)
+    burning, burning_received = bins_said_burning(stage.fleet)
     return DemoReport(
         seconds=round(seconds, 1),
         devices=len(stage.fleet.devices),
@@ -152,6 +169,9 @@ async def _settle(stage: Stage, seconds: float) -> DemoReport:
         gateways=stage.fleet.gateways,
         class_c_disturbed=sum(device.disturbed for device in stage.fleet.devices),
         memory_mb=stack_memory_mb(read_run_info(Path(stage.run.home))),
+        burning=burning,
+        burning_received=burning_received,
+        replaced_s_ago=stage.replacement.seconds_ago,
     )
 
 
@@ -167,6 +187,7 @@ async def _perform(
         playing = [
             asyncio.create_task(stage.fleet.run(), name="fleet"),
             asyncio.create_task(stage.lights.put_out(), name="street lights"),
+            asyncio.create_task(stage.replacement.carry_out(), name="replacement"),
             asyncio.create_task(_show_line(stage, console), name="live line"),
         ]
         try:

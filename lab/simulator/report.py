@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.gateway.gateway import Gateway
+from lab.simulator import replacement
 from lab.simulator.account import Account
 from lab.simulator.figures import Draining
 from lab.simulator.receiver import Received
@@ -62,6 +63,9 @@ class DemoReport:
     gateways: Sequence[Gateway]
     class_c_disturbed: int
     memory_mb: dict[str, float]
+    burning: int = 0
+    burning_received: int = 0
+    replaced_s_ago: float | None = None
 
     @property
     def _rejected(self) -> int:
@@ -70,6 +74,41 @@ class DemoReport:
     @property
     def _bin_webhooks(self) -> int:
         return sum(body.get("data", {}).get("rule") == "bin_75" for body in self.received.bodies)
+
+    def _notified(self, rule: str, part: str) -> bool:
+        """Whether a webhook of this rule has this in its text."""
+        return any(
+            body.get("data", {}).get("rule") == rule and part in body["data"]["message"]
+            for body in self.received.bodies
+        )
+
+    def _fire_notified(self) -> Verdict:
+        if self._notified("bin_fire", "Valeur improbable"):
+            return Verdict.YES
+        expected = self.burning_received and self.draining is not Draining.SHRINKING
+        return Verdict.NO if expected else Verdict.NOT_YET
+
+    def _replacement_missed(self) -> Verdict:
+        if self._notified("device_silent", replacement.NAME):
+            return Verdict.YES
+        is_late = self.replaced_s_ago is not None and self.replaced_s_ago >= replacement.MISSED_WITHIN_S
+        return Verdict.NO if is_late else Verdict.NOT_YET
+
+    @property
+    def _staged_checks(self) -> list[Check]:
+        """Of what the demonstration stages, and other users of the account do not."""
+        checks: list[Check] = []
+        if self.burning:
+            figures = f"bacs en feu {self.burning}, entendus {self.burning_received}"
+            checks.append(
+                Check("Un bac brûle à 180 °C, hors de la plage de son capteur", self._fire_notified(), figures)
+            )
+        if self.replaced_s_ago is not None:
+            figures = f"remplacé depuis {self.replaced_s_ago:.0f} s"
+            checks.append(
+                Check("Un capteur remplacé par un muet est annoncé", self._replacement_missed(), figures)
+            )
+        return checks
 
     def _drained(self) -> Verdict:
         verdicts = {Draining.EMPTY: Verdict.YES, Draining.SHRINKING: Verdict.NOT_YET, Draining.STUCK: Verdict.NO}
@@ -148,6 +187,7 @@ class DemoReport:
                     f"dont bacs {self._bin_webhooks}, répétés {repeated}, mal signés {self.received.forged}"
                 ),
             ),
+            *self._staged_checks,
             Check(
                 "Une commande d'éclairage, émise aussitôt, est relue par l'armoire (classe C)",
                 self._lit_at_once(immediate),

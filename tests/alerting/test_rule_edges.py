@@ -13,14 +13,23 @@ from alerting.rules.model import Rule
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.runtime.lease import Lease, LeaseLost, take_lease
-from core.runtime.postgres import Pool
+from core.runtime.postgres import Pool, connect
 from registry.changes import Change
 from registry.tenants import set_department
-from tests.alerting.alert_scenario import AlertScenario
+from tests.alerting.alert_scenario import SINCE_LONG, AlertScenario
 from tests.alerting.crashes import message_of
 from tests.alerting.watching import NOW, Watch, watch
+from tests.conftest import Database
 
 STORE = "INSERT INTO observation.measurement VALUES ($1, $2, $3, 0)"
+REGISTER = """
+INSERT INTO device (tenant_id, dev_eui, join_eui, name, device_profile_id, slot, activation, created_at)
+SELECT tenant_id, $2, $2, $3, device_profile_id, 0, 'ABP', $4 FROM device WHERE id = $1 RETURNING id
+"""
+END_SERVING = "UPDATE assignment SET during = tstzrange(lower(during), $2) WHERE asset_id = $1"
+SERVE = """
+INSERT INTO assignment (tenant_id, asset_id, device_id, during) VALUES ($1, $2, $3, tstzrange($4, NULL))
+"""
 STORE_LATEST = """
 INSERT INTO observation.latest VALUES ($1, $2, $3, 0)
 ON CONFLICT (datastream_id) DO UPDATE SET time = excluded.time, value = excluded.value
@@ -258,3 +267,108 @@ async def test_a_shard_taken_over_with_a_value_in_hand_notifies_once(pool: Pool,
 
     assert await watching.notifications() == [("opened", "bin_75"), ("resolved", "bin_75")]
     assert [(one.opened_at, one.value) for one in await alert_store.list_alerts(pool)] == [(NOW, 10)]
+
+
+async def one_container_with_a_thermometer(scenario: AlertScenario) -> None:
+    await scenario.add_asset("waste_container", "Bac", "temperature", "Cel", lambda _: 0)
+
+
+async def test_an_improbable_value_opens_the_alert_of_a_rule_marked_for_it_and_ends_none(pool: Pool) -> None:
+    watching = await watch(pool, one_container_with_a_thermometer)
+    stream = watching.town.things[0].datastream_id
+    for value, flags in ((21.0, 0), (180.1, 1), (-100.0, 1), (3276.7, 1), (-3276.8, 1)):
+        await watching.pass_time(minutes=5)
+        await watching.receive({stream: value}, flags)
+    still = [(alert.rule, alert.workflow, alert.value) for alert in await alert_store.list_alerts(pool)]
+    await watching.pass_time(minutes=5)
+    await watching.receive({stream: 30.0})
+
+    assert still == [("bin_fire", "open", 180.1)]
+    assert await watching.notifications() == [("opened", "bin_fire"), ("resolved", "bin_fire")]
+
+
+async def test_an_improbable_value_is_nothing_to_a_rule_that_is_not_marked(pool: Pool) -> None:
+    watching = await watch(pool, one_container_with_a_thermometer)
+    await change(watching, "bin_fire", judges_improbable=False)
+    await watching.receive({watching.town.things[0].datastream_id: 180.1}, 1)
+
+    assert await watching.notifications() == []
+
+
+async def test_an_improbable_value_that_nobody_judged_live_is_found_at_the_next_start(pool: Pool) -> None:
+    watching = await watch(pool, one_container_with_a_thermometer)
+    stream = watching.town.things[0].datastream_id
+    await watching.receive({stream: 21.0})
+    for minutes, value, flags in ((5, -3276.8, 1), (10, 180.1, 1)):
+        await pool.execute(STORE.replace("0)", "$4)"), stream, NOW + timedelta(minutes=minutes), value, flags)
+    await pool.execute(STORE_LATEST, stream, NOW + timedelta(minutes=10), 180.1)
+    watching.now += timedelta(minutes=11)
+    watching.start_again()
+    await watching.engine.catch_up(watching.lease)
+
+    assert await watching.notifications() == [("opened", "bin_fire")]
+
+
+async def register(watching: Watch, name: str, asset_id: int | None = None) -> int:
+    """A device of the first thing's profile that has never spoken; it replaces what serves this asset."""
+    pool, thing = watching.town.pool, watching.town.things[0]
+    device_id = await pool.fetchval(REGISTER, thing.device_id, name.encode().ljust(8), name, watching.now)
+    if asset_id is not None:
+        await pool.execute(END_SERVING, asset_id, watching.now)
+        await pool.execute(SERVE, watching.town.tenant_id, asset_id, device_id, watching.now)
+    return device_id
+
+
+async def upgraded_at(database: Database, at: datetime) -> None:
+    connection = await connect(database.admin_url)
+    await connection.execute("UPDATE deployment SET deadlines_from = $1", at)
+    await connection.close()
+
+
+async def watch_since_long(pool: Pool, database: Database) -> Watch:
+    """As `watch`, by an engine that looks at the registry in each sweep, long after the upgrade."""
+    await upgraded_at(database, SINCE_LONG)
+    watching = await watch(pool, one_bin)
+    watching.engine._orphans_every_s = 0
+    await watching.receive({watching.town.things[0].datastream_id: 10.0})
+    return watching
+
+
+async def test_a_device_that_is_registered_and_never_speaks_is_missed(pool: Pool, database: Database) -> None:
+    watching = await watch_since_long(pool, database)
+    await register(watching, "tiroir")
+    await watching.pass_time(hours=2)
+    before = await watching.notifications()
+    await watching.receive({watching.town.things[0].datastream_id: 10.0})
+    await watching.pass_time(hours=1, minutes=1)
+    (alert,) = await alert_store.list_alerts(pool)
+
+    assert before == []
+    assert (alert.rule, alert.asset_id, alert.workflow) == ("device_silent", None, "open")
+    assert "tiroir" in alert.message
+
+
+async def test_a_replacement_is_waited_for_and_the_former_device_no_longer(pool: Pool, database: Database) -> None:
+    watching = await watch_since_long(pool, database)
+    asset_id = watching.town.things[0].asset_id
+    await watching.pass_time(hours=1)
+    device_id = await register(watching, "neuf", asset_id)
+    await watching.pass_time(hours=2, minutes=50)
+    before = await watching.notifications()
+    await watching.pass_time(minutes=11)
+    await watching.pass_time(hours=30)
+    (alert,) = await alert_store.list_alerts(pool)
+
+    assert before == []
+    assert (alert.rule, alert.asset_id, alert.device_id) == ("device_silent", asset_id, device_id)
+
+
+async def test_a_device_in_stock_since_before_the_upgrade_is_not_missed(pool: Pool, database: Database) -> None:
+    watching = await watch_since_long(pool, database)
+    await register(watching, "stock")
+    await upgraded_at(database, watching.now + timedelta(seconds=1))
+    for _ in range(8):
+        await watching.receive({watching.town.things[0].datastream_id: 10.0})
+        await watching.pass_time(hours=1)
+
+    assert await watching.notifications() == []

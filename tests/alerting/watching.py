@@ -22,10 +22,10 @@ class Watch:
         self.town, self.engine, self.lease = scenario, engine, lease
         self.now = NOW
 
-    async def receive(self, values: dict[int, float]) -> None:
+    async def receive(self, values: dict[int, float], flags: int = 0) -> None:
         """Values by datastream, now."""
         at_us = int(self.now.timestamp() * 1_000_000)
-        items = [Measurement(stream, at_us, value, 0) for stream, value in values.items()]
+        items = [Measurement(stream, at_us, value, flags) for stream, value in values.items()]
         await self.engine.evaluate_messages(self.lease, [message_of(encode_batch(items), at_us)])
 
     async def see_gateway(self) -> None:

@@ -139,7 +139,7 @@ def by_calendar(rows: list[tuple], zone: ZoneInfo, bucket: str, is_index: bool) 
         groups.setdefault((begin, end), []).append((at, value, flags))
     buckets: list[tuple] = []
     for (begin, end), readings in sorted(groups.items()):
-        sound = [value for _, value, flags in sorted(readings) if not flags & 1]
+        sound = [value for _, value, flags in sorted(readings) if not flags & 3]
         extremes = (min(sound), max(sound), sound[0], sound[-1]) if sound else (None,) * 4
         buckets.append((begin, end, len(sound), len(readings) - len(sound), *extremes))
     return buckets

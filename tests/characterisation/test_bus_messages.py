@@ -27,6 +27,12 @@ FRAMES_WITHOUT_LAST_FIELDS = bytes.fromhex(
     "cdc350cbc05d600000000000cbc0228000000000000501"
 )
 UPLINKS = bytes.fromhex(
+    "0191dc0011c410018f3f2a7b4c7d8e9fa0b1c2d3e4f506ce00011171cf0000000100000001ce0001000155c40301755cc3cf000661160d45e6"
+    "40cf000661160d45ffd1ce33bb1a6009ce0001e848c29194c4080016c001ff10a23501cbc05d600000000000cbc022800000000000c410"
+    "101112131415161718191a1b1c1d1e1fc007"
+)
+# Of before instants that are not credible and sources, and before traces.
+UPLINKS_WITHOUT_STATED = bytes.fromhex(
     "01919fc410018f3f2a7b4c7d8e9fa0b1c2d3e4f506ce00011171cf0000000100000001ce0001000155c40301755cc3cf000661160d45e640"
     "cf000661160d45ffd1ce33bb1a6009ce0001e848c29194c4080016c001ff10a23501cbc05d600000000000cbc022800000000000c410"
     "101112131415161718191a1b1c1d1e1f"
@@ -53,9 +59,6 @@ REQUEST_WITHOUT_FALLS_BACK = bytes.fromhex(
 )
 REPLY = bytes.fromhex("94b0434f4c4c4953494f4e5f5041434b4554ffcf000661160d534640cf000661160d534258")
 
-# Now with the source that brought it, which a program of before passes over: an array of 16.
-UPLINKS_WITHOUT_SOURCE = UPLINKS
-UPLINKS = UPLINKS.replace(bytes.fromhex("01919f"), bytes.fromhex("0191dc0010")) + bytes.fromhex("07")
 # The same, unconfirmed and late.
 LATE_UPLINKS = UPLINKS.replace(bytes.fromhex("755cc3"), bytes.fromhex("755cc2")).replace(
     bytes.fromhex("e848c2"), bytes.fromhex("e848c3")
@@ -94,6 +97,7 @@ UPLINK: dict[str, Any] = {
     "late": False,
     "receptions": [{"gateway_id": GATEWAY_ID, "antenna": 1, "rssi": -117.5, "snr": -9.25}],
     "trace_id": TRACE_ID,
+    "stated_us": None,
     "source_id": 7,
 }
 MEASUREMENT: dict[str, Any] = {
@@ -137,18 +141,15 @@ def test_uplink_of_today_is_read_and_written_alike(octets: bytes, changes: dict[
     assert encode_batch([uplink]) == octets
 
 
-def test_uplink_without_trace_is_read() -> None:
-    (uplink,) = UPLINK_BATCHES.decode(UPLINKS_WITHOUT_TRACE)
+@pytest.mark.parametrize(
+    ("octets", "changes"),
+    [(UPLINKS_WITHOUT_STATED, {"source_id": 0}), (UPLINKS_WITHOUT_TRACE, {"source_id": 0, "trace_id": b""})],
+)
+def test_uplink_without_its_last_fields_is_read(octets: bytes, changes: dict[str, Any]) -> None:
+    (uplink,) = UPLINK_BATCHES.decode(octets)
 
     read = asdict(uplink) | {"receptions": [asdict(one) for one in uplink.receptions]}
-    assert read == UPLINK | {"trace_id": b"", "source_id": 0}
-
-
-def test_uplink_without_source_is_read() -> None:
-    (uplink,) = UPLINK_BATCHES.decode(UPLINKS_WITHOUT_SOURCE)
-
-    read = asdict(uplink) | {"receptions": [asdict(one) for one in uplink.receptions]}
-    assert read == UPLINK | {"source_id": 0}
+    assert read == UPLINK | changes
 
 
 def test_measurements_of_today_are_read_and_written_alike() -> None:

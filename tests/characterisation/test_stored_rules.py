@@ -58,6 +58,7 @@ EXPECTED_RULE: dict[str, Any] = {
     "keep_firing_seconds": 120,
     "clear_on_emptying": True,
     "silence_intervals": 4.5,
+    "judges_improbable": False,
     "ladder": (
         {
             "severity": "critical",

@@ -118,7 +118,11 @@ def test_an_instant_that_is_not_credible_is_replaced_by_the_uplink_s_and_says_so
     ]
 
 
-@pytest.mark.parametrize("time_us", [NOW_US + 299_000_000, NOW_US - 300 * DAY_US])
+def test_an_instant_a_little_ahead_is_that_of_the_uplink() -> None:
+    assert values_of(Reading(NOW_US + 299_000_000, "", "temperature", 20.0)) == [("temperature", NOW_US, 20.0, 0)]
+
+
+@pytest.mark.parametrize("time_us", [NOW_US - 1, NOW_US - 300 * DAY_US])
 def test_a_credible_instant_is_kept(time_us: int) -> None:
     assert values_of(Reading(time_us, "", "temperature", 20.0)) == [("temperature", time_us, 20.0, 0)]
 

@@ -217,6 +217,33 @@ async def test_last_values_are_found_by_asset_kind_and_quantity(client, registry
     assert await latest(limit=1) == {fill: 80}
 
 
+async def test_last_values_of_a_replaced_device_that_the_new_one_does_not_send_are_stale(
+    client, registry, served, observations
+) -> None:
+    asset, device = served
+    fill = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
+    tilt = await observations.datastream(device["dev_eui"], asset["id"], "tilt", "1")
+    at = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    for stream, value in ((fill, 70), (tilt, 0)):
+        await observations.readings(stream, {at: value})
+
+    async def stale() -> dict[int, bool]:
+        page = (await client.get("/v1/measurements/latest")).json()
+        return {item["id"]: item["stale"] for item in page["items"]}
+
+    before = await stale()
+    new = await registry.device()
+    body = {"dev_eui": new["dev_eui"]}
+    assert (await client.put(f"/v1/assets/{asset['id']}/device", json=body)).status_code == 200
+    at_once = await stale()
+    assert await observations.datastream(new["dev_eui"], asset["id"], "fill_level", "%") == fill
+    await observations.readings(fill, {at + timedelta(hours=1): 20})
+
+    assert before == {fill: False, tilt: False}
+    assert at_once == {fill: True, tilt: True}
+    assert await stale() == {fill: False, tilt: True}
+
+
 async def test_the_catalogue_names_units_and_labels(client) -> None:
     quantities = {item["name"]: item for item in (await client.get("/v1/quantities")).json()["items"]}
 

@@ -13,6 +13,7 @@ from lab.radio.concentrator import RadioAccount
 from lab.simulator.account import Account
 from lab.simulator.figures import Draining, wait_until_empty
 from lab.simulator.receiver import Received
+from lab.simulator.replacement import NAME
 from lab.simulator.report import NOT_YET, DemoReport, Verdict, print_account
 from lab.simulator.street_lights import LightingAccount
 
@@ -174,3 +175,25 @@ async def test_streams_that_are_read_slowly_are_distinguished_from_those_that_no
     waiting: tuple[int, ...], found: Draining
 ) -> None:
     assert await wait_until_empty(Streams(*waiting), 1.2) is found  # type: ignore[arg-type]
+
+
+FIRE = {"data": {"rule": "bin_fire", "message": "Borne : 180 °C. Valeur improbable : hors de la plage."}}
+MISSED = {"data": {"rule": "device_silent", "message": f"Bac : le capteur {NAME} est muet"}}
+FIRES, REPLACED = "Un bac brûle", "Un capteur remplacé"
+
+
+def test_a_fire_that_was_received_and_of_which_nobody_is_notified_fails() -> None:
+    burning = account(burning=1, burning_received=1, received=Received(bodies=[BIN, FIRE]))
+
+    assert verdict(burning, FIRES) is Verdict.YES
+    assert verdict(replace(burning, received=Received(bodies=[BIN])), FIRES) is Verdict.NO
+    assert verdict(replace(burning, received=Received(bodies=[BIN]), burning_received=0), FIRES) is Verdict.NOT_YET
+
+
+def test_a_replacement_that_nobody_misses_in_time_fails() -> None:
+    replaced = account(replaced_s_ago=90.0, received=Received(bodies=[BIN, MISSED]))
+
+    assert verdict(replaced, REPLACED) is Verdict.YES
+    assert verdict(replace(replaced, received=Received(bodies=[BIN])), REPLACED) is Verdict.NO
+    early = replace(replaced, received=Received(bodies=[BIN]), replaced_s_ago=20.0)
+    assert verdict(early, REPLACED) is Verdict.NOT_YET
