@@ -16,7 +16,7 @@ from registry.rows import entity, fetch_all
 COLUMNS = """a.id, a.tenant_id, a.rule_id, a.asset_id, a.device_id, a.datastream_id, a.gateway_id, a.team_id,
 a.severity::text AS severity, a.message, a.condition::text AS condition, a.workflow::text AS workflow, a.opened_at,
 a.fired_at, a.value, a.threshold, a.occurrences, a.resolved_at, a.told, a.muted_by, a.muted_until, a.transitions,
-a.is_flapping, a.untold_transitions, a.digest_at, a.reopen_at"""
+a.is_flapping, a.untold_transitions, a.digest_at, a.reopen_at, a.learnt_at"""
 # The asset by equality where there is one: a comparison that knows NULL uses no index.
 OF_FINGERPRINT = """a.device_id IS NOT DISTINCT FROM $3::int AND a.datastream_id IS NOT DISTINCT FROM $4::int
   AND a.gateway_id IS NOT DISTINCT FROM $5::int AND a.tenant_id = $6
@@ -35,8 +35,8 @@ ORDER BY a.due_at, a.id LIMIT $3 FOR UPDATE
 HOLD_RULE = "SELECT true FROM alert_rule WHERE id = $1 FOR KEY SHARE"
 INSERT = """
 INSERT INTO alert (tenant_id, rule_id, asset_id, device_id, datastream_id, gateway_id, team_id, slot, severity,
-                   message, condition, opened_at, fired_at, value, threshold)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::alert_severity, '', 'firing', $10, $10, $11, $12)
+                   message, condition, opened_at, fired_at, value, threshold, learnt_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::alert_severity, '', 'firing', $10, $10, $11, $12, $13)
 RETURNING id
 """
 # Whoever took it on before it ended is not asked again by name: it is open for everybody.
@@ -56,7 +56,7 @@ WHERE id = $1
 """
 SET_FIRING = """
 UPDATE alert SET condition = 'firing', fired_at = $2, value = $3, threshold = $4, severity = $5::alert_severity,
-       team_id = $6, message = $7 WHERE id = $1
+       team_id = $6, message = $7, learnt_at = $8 WHERE id = $1
 """
 SET_SEVERITY = "UPDATE alert SET severity = $2::alert_severity, value = $3, message = $4 WHERE id = $1"
 SET_MESSAGE = "UPDATE alert SET message = $2 WHERE id = $1"
@@ -96,7 +96,7 @@ IS_NARROWED = """(r.kind NOT IN ('gateway', 'gateway_address', 'codec', 'partner
        OR (a.datastream_id IS NULL AND a.device_id IS NOT NULL) <> (r.kind IN ('silence', 'loss'))
        OR s.quantity <> r.quantity))"""
 FIND_ORPHANS = f"""
-SELECT a.id, a.asset_id, coalesce(a.device_id, s.device_id) AS device_id, a.gateway_id,
+SELECT a.id,
        CASE WHEN r.kind = 'partner' AND a.condition = 'ok' THEN 'partner_cleared'
             WHEN NOT r.enabled THEN 'rule_disabled' WHEN NOT v.enabled THEN 'device_disabled'
             WHEN t.tenant_id <> a.tenant_id THEN 'asset_transferred'
@@ -105,18 +105,18 @@ FROM alert a JOIN alert_rule r ON r.id = a.rule_id
 LEFT JOIN datastream s ON s.id = a.datastream_id
 LEFT JOIN device v ON v.id = a.device_id
 LEFT JOIN asset t ON t.id = a.asset_id
-WHERE a.workflow NOT IN ('resolved', 'closed')
+WHERE a.workflow NOT IN ('resolved', 'closed') AND a.slot = ANY($1::smallint[])
   AND (r.kind = 'partner' AND a.condition = 'ok' OR NOT r.enabled OR NOT v.enabled OR t.tenant_id <> a.tenant_id
        OR {IS_NARROWED}
        OR (a.device_id IS NOT NULL AND a.asset_id IS NOT NULL
            AND NOT EXISTS (SELECT FROM assignment g WHERE g.device_id = a.device_id AND g.asset_id = a.asset_id
                            AND g.during @> now())))
-ORDER BY a.id LIMIT 200
+ORDER BY a.id LIMIT $2
 """
 COUNT_OPEN = """
 SELECT severity::text, count(*) AS n FROM alert WHERE workflow NOT IN ('resolved', 'closed') GROUP BY severity
 """
-OF_NEW = attrgetter("team_id", "slot", "severity", "since", "value", "threshold")
+OF_NEW = attrgetter("team_id", "slot", "severity", "since", "value", "threshold", "learnt_at")
 OF_LIFE = attrgetter(
     "workflow", "ended_at", "occurrences", "told", "muted_by", "muted_until", "transitions", "is_flapping",
     "untold", "digest_at", "reopen_at", "due_at",
@@ -140,6 +140,7 @@ class AlertRow:
     value: float | None
     threshold: float | None
     lifecycle: AlertLifecycle
+    learnt_at: datetime | None = None  # Of what was learnt late.
 
     @property
     def is_firing(self) -> bool:
@@ -160,6 +161,7 @@ class NewAlert:
     since: datetime
     value: float | None
     threshold: float | None
+    learnt_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +169,6 @@ class Orphan:
     """An open alert that nothing will resolve any more."""
 
     id: int
-    asset_id: int | None
-    device_id: int | None
-    gateway_id: int | None
     cause: str
 
 
@@ -201,6 +200,7 @@ def _alert(row: Record) -> AlertRow:
         row["value"],
         row["threshold"],
         life,
+        row["learnt_at"],
     )
 
 
@@ -240,7 +240,15 @@ async def save_lifecycle(connection: Connection, alert_id: int, lifecycle: Alert
 async def set_firing(connection: Connection, alert_id: int, new: NewAlert, message: str) -> None:
     """It fires again, as it is now."""
     await connection.execute(
-        SET_FIRING, alert_id, new.since, new.value, new.threshold, new.severity, new.team_id, message
+        SET_FIRING,
+        alert_id,
+        new.since,
+        new.value,
+        new.threshold,
+        new.severity,
+        new.team_id,
+        message,
+        new.learnt_at,
     )
 
 
@@ -290,9 +298,9 @@ async def read_rule_name(connection: Connection, rule_id: int) -> str:
     return await connection.fetchval(READ_RULE_NAME, rule_id)
 
 
-async def find_orphans(connection: Connection | Pool) -> list[Orphan]:
-    """Open alerts whose rule was switched off, or whose silent device was disabled or serves another place."""
-    return await fetch_all(connection, Orphan, FIND_ORPHANS)
+async def find_orphans(connection: Connection | Pool, slots: Sequence[int], most: int) -> list[Orphan]:
+    """Open alerts of these slots whose rule was switched off, or whose silent device serves another place."""
+    return await fetch_all(connection, Orphan, FIND_ORPHANS, slots, most)
 
 
 async def count_open(connection: Connection | Pool) -> dict[str, int]:

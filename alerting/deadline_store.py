@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
 from core.runtime.postgres import Connection, Pool
 from registry.rows import entity, fetch_all
 
@@ -46,16 +47,19 @@ FOR UPDATE OF d SKIP LOCKED
 """
 # What was stored and not evaluated: after a start, a gap of the stream or a new one.
 BEHIND = """
-SELECT s.id, s.asset_id, s.device_id, min(coalesce(st.evaluated_until, $1)) AS since
+SELECT s.id, s.asset_id, s.device_id, min(coalesce(st.evaluated_until, h.since)) AS since
 FROM alert_rule r
 JOIN datastream s ON s.tenant_id = r.tenant_id AND s.quantity = r.quantity
 JOIN observation.latest l ON l.datastream_id = s.id
+JOIN device v ON v.id = s.device_id
+JOIN device_profile p ON p.id = v.device_profile_id
+CROSS JOIN LATERAL (SELECT $1::timestamptz - greatest($2::interval, $3 * p.expected_interval) AS since) h
 LEFT JOIN asset a ON a.id = s.asset_id
 LEFT JOIN rule_state st ON st.rule_id = r.id AND st.datastream_id = s.id
 WHERE r.enabled AND r.kind NOT IN ('silence', 'gateway', 'loss')
   AND (r.asset_kinds IS NULL OR a.kind = ANY(r.asset_kinds)) AND (r.tags = '{}' OR r.tags && a.tags)
 GROUP BY s.id, l.time
-HAVING l.time > min(coalesce(st.evaluated_until, $1))
+HAVING l.time > min(coalesce(st.evaluated_until, h.since))
 ORDER BY s.id
 """
 # $3, $4: between which to look, so that a year is not read at once. Neither suspects nor what was decoded again:
@@ -199,9 +203,9 @@ async def lock_due(connection: Connection, now: datetime, slots: Sequence[int], 
     return await fetch_all(connection, DueDeadline, LOCK_DUE, now, slots, most)
 
 
-async def read_behind(connection: Connection | Pool, default_since: datetime) -> list[Behind]:
-    """Watched datastreams that have stored more than was evaluated; a new one counts from `default_since`."""
-    return await fetch_all(connection, Behind, BEHIND, default_since)
+async def read_behind(connection: Connection | Pool, now: datetime, notify_up_to: timedelta) -> list[Behind]:
+    """Watched datastreams that have stored more than was evaluated; of a new one, what people are still told."""
+    return await fetch_all(connection, Behind, BEHIND, now, notify_up_to, UNKNOWN_AFTER_INTERVALS)
 
 
 async def read_since(

@@ -67,6 +67,7 @@ class Facts:
     value: float | None
     threshold: float | None
     occurrences: int = 1
+    learnt_at: datetime | None = None  # Long after it began.
 
 
 def unit_of(series: str | None, kind: str, unit: str) -> str:
@@ -122,7 +123,12 @@ def opened_text(subject: Subject, facts: Facts, link: str = "") -> str:
         "since": instant_text(facts.since, subject.region),
         "link": link,
     }
-    return MESSAGE_FIELD.sub(lambda found: fields.get(found[1], found[0]), facts.message)[:MESSAGE_MOST]
+    text = MESSAGE_FIELD.sub(lambda found: fields.get(found[1], found[0]), facts.message)
+    if facts.learnt_at is None:
+        return text[:MESSAGE_MOST]
+    learnt, since = instant_text(facts.learnt_at, subject.region), fields["since"]
+    late = f" (appris tard : dure depuis {since}, appris {learnt}.)"
+    return text[: MESSAGE_MOST - len(late)] + late
 
 
 def partner_text(subject: Subject, source: str, named: str | None, said: str, since: datetime) -> str:
@@ -192,6 +198,8 @@ def body(event: str, at: datetime, subject: Subject, facts: Facts, link: str, ca
         "occurrences": facts.occurrences,
         "link": link,
     }
+    if facts.learnt_at is not None:
+        data["learnt_at"] = facts.learnt_at
     if cause is not None:
         data["cause"] = cause
     return msgspec.json.encode({"type": event, "timestamp": at, "data": data})

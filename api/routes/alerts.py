@@ -51,6 +51,7 @@ class AlertAnswer(answer_of(Alert, {"device_id", "created_at", "updated_at"})):
     reopen_at: datetime | None = Field(description="Terminée par quelqu'un alors qu'elle dure : rouverte alors")
     told: bool = Field(description="Annoncée, ou dans le prochain résumé de son équipe")
     muted_by: str | None = Field(description="Pourquoi personne n'a été prévenu")
+    learnt_at: datetime | None = Field(description="Appris tard : quand nous l'avons su ; null : aussitôt")
     is_flapping: bool = Field(description="Va et vient : résumée une fois par heure")
 
 
