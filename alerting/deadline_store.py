@@ -24,13 +24,15 @@ SET asset_id = excluded.asset_id, slot = excluded.slot, heard_at = excluded.hear
 DROP_DEADLINE = "DELETE FROM deadline WHERE rule_id = $1 AND device_id = $2"
 # The tables are the truth: a device counts as silent only if nothing of it was stored either, be it unreadable;
 # one that owes values of a quantity, if none of those were. What somebody has typed (flag 4) is no sign of life.
+# An uplink is one when it was received, be it days after it was sent.
 LOCK_DUE = """
 SELECT d.rule_id, d.device_id, d.tenant_id, d.asset_id, d.heard_at, d.due_at, p.expected_interval, v.enabled,
        greatest((SELECT max(l.time) FROM datastream s JOIN observation.latest l ON l.datastream_id = s.id
                  WHERE s.device_id = d.device_id AND l.flags & 4 = 0
                    AND (r.quantity IS NULL OR s.quantity = r.quantity)),
-                (SELECT max(u.time) FROM observation.uplink u
-                 WHERE u.device_id = d.device_id AND u.time > d.heard_at AND r.quantity IS NULL)) AS stored_at,
+                (SELECT max(u.received_at) FROM observation.uplink u
+                 WHERE u.device_id = d.device_id AND u.time > d.heard_at - interval '3 days'
+                   AND r.quantity IS NULL)) AS stored_at,
        (d.asset_id IS NULL OR EXISTS (SELECT FROM assignment g WHERE g.device_id = d.device_id
                                       AND g.asset_id = d.asset_id AND g.tenant_id = d.tenant_id
                                       AND g.during @> now()))

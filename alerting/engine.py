@@ -20,7 +20,7 @@ from alerting.notification_trace import trace_notification, traces_of
 from alerting.requested_alerts import AT_ONCE, open_requested_alerts
 from alerting.rulebook import Rulebook, Sign, slot_of
 from alerting.rules.frame_loss import OF_AT_LEAST
-from alerting.rules.model import MAX_AHEAD, NOTIFY_UP_TO, Observation, Rule
+from alerting.rules.model import LEAST_WATCH, MAX_AHEAD, NOTIFY_UP_TO, Observation, Rule
 from alerting.shard_memory import Memory
 from core.messages.batch import UnreadableBatch
 from core.messages.measurements import MEASUREMENT_BATCHES, Flag, Measurement
@@ -38,8 +38,6 @@ CATCH_UP_STEP = timedelta(days=7)
 DUE_AT_ONCE = 200
 # A reader this far behind reads the table instead, long before the stream would forget what it has not read.
 MOST_BEHIND = timedelta(seconds=60)
-# After a start or an outage devices are given this long to be heard, or their own period if that is shorter.
-LEAST_WATCH = timedelta(minutes=5)
 ORPHANS_EVERY_S = 10.0
 GATEWAYS_EVERY = timedelta(seconds=10)
 LOSSES_AT_ONCE = 500

@@ -102,6 +102,8 @@ def _unknown(state: RuleState, missed: Missed) -> RuleState:
         return state
     if _waits(state):  # What was learnt late is told all the same.
         return replace(state, condition=Condition.UNKNOWN, recent=0, past=())
+    if state.condition is Condition.OK and state.alerting and state.due_at is not None:
+        return state  # So is its end.
     return replace(state, condition=Condition.UNKNOWN, since=missed.due_at, recent=0, due_at=None, past=())
 
 
@@ -239,8 +241,9 @@ def _judged(
         condition = Condition.OK
         if does_hold and rule.kind == "boolean":
             due_at = next_duty(rule.schedule, place, at)
-    if condition is state.condition and not (was_unknown and condition is Condition.PENDING):
-        since = state.since
+    stays = condition is state.condition and not (was_unknown and condition is Condition.PENDING)
+    if stays or (fired and condition is Condition.RECOVERING and not state.alerting):
+        since = state.since  # Of what is not told yet, since it fired.
     rung = 0 if condition is Condition.OK else state.rung
     return RuleState(condition, since, recent, at, value, state.alerting, rung, due_at, memo), emptied
 
@@ -269,7 +272,8 @@ def _holding(rule: Rule, state: RuleState, judged: Observation, memo: bytes, *, 
         # What says itself when it changes is not said again while it lasts.
         if rule.kind == "boolean":
             due_at = since + patience(rule)
-    if condition is was and condition is Condition.FIRING and (state.alerting or not was_unknown):
+    stays = condition is was or (was is Condition.RECOVERING and not state.alerting)
+    if stays and condition is Condition.FIRING and (state.alerting or not was_unknown):
         since = state.since
     return RuleState(condition, since, recent, at, value, state.alerting, rung, due_at, memo)
 
@@ -309,6 +313,8 @@ def _conclude(
 
     `fired_at`: when it began to fire with these values.
     """
+    if after.condition is Condition.RECOVERING and after.due_at is None and not after.alerting:
+        after = replace(after, condition=Condition.FIRING)  # It has fired, and is not over.
     age = now - after.evaluated_until
     if age <= LATE_AFTER or rule.kind == "loss":  # Which is weighed at the full hour.
         is_late = _waits(before) if fired_at is None else now - fired_at > LATE_AFTER

@@ -23,6 +23,8 @@ SETTLE = timedelta(seconds=15)
 NOTIFY_UP_TO = timedelta(hours=48)
 # A reading that comes after later ones is judged in its place when it is no further behind the last of them.
 OUT_OF_ORDER = timedelta(minutes=15)
+# After a start or an outage devices are given this long to be heard, or their own period if that is shorter.
+LEAST_WATCH = timedelta(minutes=5)
 MOST_STEPS = 16
 # An instant further ahead than any honest clock would make every later observation look old.
 MAX_AHEAD = timedelta(minutes=10)

@@ -39,7 +39,7 @@ def settled(rule: Rule, state: RuleState | None, learnt_at: datetime) -> Outcome
     return evaluate(rule, state, Due(), learnt_at + SETTLE)
 
 
-def test_a_door_open_since_ten_whose_uplink_comes_three_hours_late_is_told_with_both_instants() -> None:
+def test_a_door_open_since_ten_whose_uplink_comes_three_hours_late_is_notified_with_both_instants() -> None:
     learnt_at = TEN_AT_NIGHT + 3 * HOUR
     state, at_once = evaluate(DOOR, None, Observation(TEN_AT_NIGHT, 1), learnt_at)
     after, told = settled(DOOR, state, learnt_at)
@@ -51,7 +51,7 @@ def test_a_door_open_since_ten_whose_uplink_comes_three_hours_late_is_told_with_
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_a_door_that_was_open_and_is_known_to_be_closed_again_is_told_to_nobody(together: bool) -> None:
+def test_a_door_that_was_open_and_is_known_to_be_closed_again_is_notified_to_nobody(together: bool) -> None:
     learnt_at = TEN_AT_NIGHT + 3 * HOUR
     values = [Observation(TEN_AT_NIGHT, 1), Observation(TEN_AT_NIGHT + HOUR, 0)]
     state: RuleState | None = None
@@ -64,7 +64,7 @@ def test_a_door_that_was_open_and_is_known_to_be_closed_again_is_told_to_nobody(
     assert {*told, transition} == {None}
 
 
-def test_what_one_frame_shows_to_be_over_is_told_to_nobody_however_fresh_it_is() -> None:
+def test_what_one_frame_shows_to_be_over_is_notified_to_nobody_however_fresh_it_is() -> None:
     now = TEN_AT_NIGHT + timedelta(minutes=10)
     values = [Observation(TEN_AT_NIGHT, 1), Observation(TEN_AT_NIGHT + timedelta(minutes=5), 0)]
     state, told = evaluate(DOOR, None, values, now)
@@ -74,7 +74,7 @@ def test_what_one_frame_shows_to_be_over_is_told_to_nobody_however_fresh_it_is()
     assert state.condition is Condition.OK
 
 
-def test_what_holds_still_when_the_newest_reading_comes_is_told_at_once_and_marked() -> None:
+def test_what_holds_still_when_the_newest_reading_comes_is_notified_at_once_and_marked() -> None:
     now = TEN_AT_NIGHT + 3 * HOUR
     rule = RULES["bin_fire"]
     values = [Observation(TEN_AT_NIGHT + count * HOUR, 80.0) for count in range(4)]
@@ -91,7 +91,7 @@ def test_a_fire_that_begins_with_the_reading_in_time_is_not_marked() -> None:
     assert told == Opened(now, now, 80.0)
 
 
-def test_a_leak_of_twenty_litres_through_ten_nights_is_told_by_a_meter_that_sends_hourly_indexes_at_eight() -> (
+def test_a_leak_of_twenty_litres_through_ten_nights_is_notified_by_a_meter_that_sends_hourly_indexes_at_eight() -> (
     None
 ):
     rule, place = RULES["leak"], Place(interval=timedelta(days=1))
@@ -112,7 +112,7 @@ def test_a_leak_of_twenty_litres_through_ten_nights_is_told_by_a_meter_that_send
 
 
 @pytest.mark.parametrize(
-    ("age", "interval", "is_told"),
+    ("age", "interval", "is_notified"),
     [
         (timedelta(hours=47), HOUR, True),
         (timedelta(hours=49), HOUR, False),
@@ -122,19 +122,19 @@ def test_a_leak_of_twenty_litres_through_ten_nights_is_told_by_a_meter_that_send
     ],
     ids=str,
 )
-def test_a_state_is_told_for_two_days_or_two_intervals_whichever_is_longer(
-    age: timedelta, interval: timedelta | None, is_told: bool
+def test_a_state_is_notified_for_two_days_or_two_intervals_whichever_is_longer(
+    age: timedelta, interval: timedelta | None, is_notified: bool
 ) -> None:
     place, learnt_at = Place(interval=interval), TEN_AT_NIGHT + age
     state, _ = evaluate(DOOR, None, Observation(TEN_AT_NIGHT, 1), learnt_at, place)
     after, told = evaluate(DOOR, state, Due(), learnt_at + HOUR, place)
 
-    assert (told is not None) == is_told
+    assert (told is not None) == is_notified
     assert after is not None
     assert after.condition is Condition.FIRING  # It is known all the same, and the next reading tells.
 
 
-def test_a_state_of_last_week_is_told_when_a_reading_of_now_says_the_same() -> None:
+def test_a_state_of_last_week_is_notified_when_a_reading_of_now_says_the_same() -> None:
     now = TEN_AT_NIGHT + timedelta(days=7)
     state, _ = evaluate(DOOR, None, Observation(TEN_AT_NIGHT, 1), now)
     _, told = evaluate(DOOR, state, Observation(now, 1), now)
@@ -143,7 +143,7 @@ def test_a_state_of_last_week_is_told_when_a_reading_of_now_says_the_same() -> N
     assert told.since == TEN_AT_NIGHT
 
 
-def test_the_end_of_an_open_alert_is_told_however_late_it_is_learnt() -> None:
+def test_the_end_of_an_open_alert_is_notified_however_late_it_is_learnt() -> None:
     for age in (3 * HOUR, timedelta(days=30)):
         firing = RuleState(Condition.FIRING, TEN_AT_NIGHT, 1, TEN_AT_NIGHT, 1, alerting=True)
         learnt_at = TEN_AT_NIGHT + age
@@ -156,7 +156,7 @@ def test_the_end_of_an_open_alert_is_told_however_late_it_is_learnt() -> None:
         assert not after.alerting
 
 
-def test_a_rise_that_is_learnt_late_is_told_when_it_still_holds() -> None:
+def test_a_rise_that_is_learnt_late_is_notified_when_it_still_holds() -> None:
     rule = replace(RULES["bin_fire"], ladder=(Rung("critical", value=100.0),))
     firing = RuleState(Condition.FIRING, TEN_AT_NIGHT, 1, TEN_AT_NIGHT, 70.0, alerting=True)
     learnt_at = TEN_AT_NIGHT + 5 * HOUR
