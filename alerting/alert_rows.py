@@ -15,9 +15,11 @@ from registry.rows import entity, fetch_all
 
 COLUMNS = """a.id, a.tenant_id, a.rule_id, a.asset_id, a.device_id, a.datastream_id, a.gateway_id, a.team_id,
 a.severity::text AS severity, a.message, a.condition::text AS condition, a.workflow::text AS workflow, a.opened_at,
-a.fired_at, a.value, a.threshold, a.occurrences, a.resolved_at, a.told, a.muted_by, a.muted_until, a.transitions,
-a.is_flapping, a.untold_transitions, a.digest_at, a.reopen_at, a.learnt_at"""
-# The asset by equality where there is one: a comparison that knows NULL uses no index.
+a.fired_at, a.value, a.threshold, a.occurrences, a.resolved_at,
+a.resolved_cause, a.notified_severity::text AS notified_severity,
+a.end_pending, a.muted_by, a.muted_until, a.transitions, a.is_flapping, a.untold_transitions,
+a.digest_at, a.reopen_at, a.learnt_at"""
+# The asset is compared by equality where there is one: IS NOT DISTINCT FROM uses no index.
 OF_FINGERPRINT = """a.device_id IS NOT DISTINCT FROM $3::int AND a.datastream_id IS NOT DISTINCT FROM $4::int
   AND a.gateway_id IS NOT DISTINCT FROM $5::int AND a.tenant_id = $6
 ORDER BY a.id DESC LIMIT 1 FOR UPDATE"""
@@ -26,7 +28,7 @@ LOCK_LAST_OF_NONE = f"""
 SELECT {COLUMNS} FROM alert a WHERE a.rule_id = $1 AND a.asset_id IS NULL AND $2::int IS NULL AND {OF_FINGERPRINT}
 """
 LOCK = f"SELECT {COLUMNS} FROM alert a WHERE a.id = $1 FOR UPDATE"
-# Of the tenant's alerts whose deadline has passed; people wait for none of these rows for long.
+# Alerts of these slots whose deadline has passed; rows that another transaction has locked are waited for.
 LOCK_DUE = f"""
 SELECT {COLUMNS} FROM alert a WHERE a.due_at <= $1 AND a.slot = ANY($2::smallint[])
 ORDER BY a.due_at, a.id LIMIT $3 FOR UPDATE
@@ -39,11 +41,12 @@ INSERT INTO alert (tenant_id, rule_id, asset_id, device_id, datastream_id, gatew
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::alert_severity, '', 'firing', $10, $10, $11, $12, $13)
 RETURNING id
 """
-# Whoever took it on before it ended is not asked again by name: it is open for everybody.
+# A reopened alert (workflow open) has neither acknowledgement nor assignee: it is open to everybody again.
 SAVE_LIFE = """
-UPDATE alert SET workflow = $2::alert_workflow, resolved_at = $3, occurrences = $4, told = $5, muted_by = $6,
-       muted_until = $7, transitions = $8, is_flapping = $9, untold_transitions = $10, digest_at = $11,
-       reopen_at = $12, due_at = $13, updated_at = now(),
+UPDATE alert SET workflow = $2::alert_workflow, resolved_at = $3, occurrences = $4,
+       notified_severity = $5::alert_severity, end_pending = $6, muted_by = $7, muted_until = $8, transitions = $9,
+       is_flapping = $10, untold_transitions = $11, digest_at = $12, reopen_at = $13, due_at = $14,
+       updated_at = now(),
        acknowledged_at = CASE WHEN $2 = 'open' THEN NULL ELSE acknowledged_at END,
        acknowledged_by = CASE WHEN $2 = 'open' THEN NULL ELSE acknowledged_by END,
        assignee = CASE WHEN $2 = 'open' THEN NULL ELSE assignee END,
@@ -85,7 +88,7 @@ LEFT JOIN device d ON d.id = coalesce($3, s.device_id)
 LEFT JOIN gateway g ON g.id = $5
 WHERE t.id = $1
 """
-# Of a rule that was switched off or is gone from the engine's memory.
+# Open alerts of a rule that was switched off, or that the engine has no longer in its memory.
 READ_RULE_NAME = "SELECT name FROM alert_rule WHERE id = $1"
 # Alerts whose rule was switched off or watches something else by now, or whose asset went to another tenant, and
 # silences whose device was disabled or no longer serves the place: nobody would ever resolve them. And what a
@@ -118,14 +121,14 @@ SELECT severity::text, count(*) AS n FROM alert WHERE workflow NOT IN ('resolved
 """
 OF_NEW = attrgetter("team_id", "slot", "severity", "since", "value", "threshold", "learnt_at")
 OF_LIFE = attrgetter(
-    "workflow", "ended_at", "occurrences", "told", "muted_by", "muted_until", "transitions", "is_flapping",
-    "untold", "digest_at", "reopen_at", "due_at",
+    "workflow", "ended_at", "occurrences", "notified", "is_end_pending", "muted_by", "muted_until", "transitions",
+    "is_flapping", "pending_changes", "digest_at", "reopen_at", "due_at",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
-    """An alert, locked, and its life."""
+    """An alert's row, locked until the transaction ends, with its lifecycle."""
 
     id: int
     tenant_id: int
@@ -139,18 +142,19 @@ class AlertRow:
     fired_at: datetime
     value: float | None
     threshold: float | None
+    cause: str | None  # Of its end.
     lifecycle: AlertLifecycle
     learnt_at: datetime | None = None  # Of what was learnt late.
 
     @property
     def is_firing(self) -> bool:
-        """Whether what it is about is not known to be over."""
+        """Whether the alert's condition is firing, or unknown after it fired."""
         return self.condition is not Condition.OK
 
 
 @dataclass(frozen=True, slots=True)
 class NewAlert:
-    """What a new alert begins with."""
+    """The columns of an alert that is being opened."""
 
     tenant_id: int
     rule_id: int
@@ -177,7 +181,8 @@ def _alert(row: Record) -> AlertRow:
         Workflow(row["workflow"]),
         row["resolved_at"],
         row["occurrences"],
-        row["told"],
+        row["notified_severity"],
+        row["end_pending"],
         row["muted_by"],
         row["muted_until"],
         tuple(row["transitions"]),
@@ -199,46 +204,47 @@ def _alert(row: Record) -> AlertRow:
         row["fired_at"],
         row["value"],
         row["threshold"],
+        row["resolved_cause"],
         life,
         row["learnt_at"],
     )
 
 
 async def hold_rule(connection: Connection, rule_id: int) -> bool:
-    """Whether the rule is there, and stays there until the transaction ends."""
+    """Whether the rule exists; if so, its row is locked against deletion until the transaction ends."""
     return await connection.fetchval(HOLD_RULE, rule_id) is True
 
 
 async def lock_last(connection: Connection, tenant_id: int, rule_id: int, about: About) -> AlertRow | None:
-    """The last alert of this fingerprint, ended or not."""
+    """The latest alert of this fingerprint (tenant, rule, object), ended or not, locked; None: there was none."""
     statement = LOCK_LAST_OF_NONE if about.asset_id is None else LOCK_LAST_OF_ASSET
     row = await connection.fetchrow(statement, rule_id, *about, tenant_id)
     return None if row is None else _alert(row)
 
 
 async def lock_alert(connection: Connection, alert_id: int) -> AlertRow | None:
-    """One alert."""
+    """One alert, locked; None when there is none of this id."""
     row = await connection.fetchrow(LOCK, alert_id)
     return None if row is None else _alert(row)
 
 
 async def lock_due(connection: Connection, now: datetime, slots: Sequence[int], most: int) -> list[AlertRow]:
-    """Alerts of these slots that are to be looked at."""
+    """The alerts of these slots whose deadline has passed at `now`, locked, at most `most`."""
     return [_alert(row) for row in await connection.fetch(LOCK_DUE, now, slots, most)]
 
 
 async def insert_alert(connection: Connection, new: NewAlert) -> int:
-    """The id of a new alert; its text and its life are written by `set_message` and `save_life`."""
+    """The id of a new alert; `set_message` writes its text and `save_lifecycle` its lifecycle."""
     return await connection.fetchval(INSERT, new.tenant_id, new.rule_id, *new.about, *OF_NEW(new))
 
 
 async def save_lifecycle(connection: Connection, alert_id: int, lifecycle: AlertLifecycle) -> None:
-    """Write what people do about an alert and what they were told."""
+    """Write the alert's workflow, and what was notified, suppressed and counted of it."""
     await connection.execute(SAVE_LIFE, alert_id, *OF_LIFE(lifecycle))
 
 
 async def set_firing(connection: Connection, alert_id: int, new: NewAlert, message: str) -> None:
-    """It fires again, as it is now."""
+    """Set the alert to firing again, with the present severity, value, threshold, team and text."""
     await connection.execute(
         SET_FIRING,
         alert_id,
@@ -255,40 +261,40 @@ async def set_firing(connection: Connection, alert_id: int, new: NewAlert, messa
 async def set_severity(
     connection: Connection, alert_id: int, severity: str, value: float | None, message: str
 ) -> None:
-    """It has become graver."""
+    """Set a higher severity, with the value and the text that belong to it."""
     await connection.execute(SET_SEVERITY, alert_id, severity, value, message)
 
 
 async def set_message(connection: Connection, alert_id: int, message: str) -> None:
-    """The text that people read."""
+    """Set the alert's text, as it is shown and notified."""
     await connection.execute(SET_MESSAGE, alert_id, message)
 
 
 async def set_over(connection: Connection, alert_id: int, cause: str, value: float | None, *, is_ok: bool) -> None:
-    """What it is about is over; `is_ok` False leaves the condition as it was last known."""
+    """Record why and with which value the alert's condition ended; `is_ok` False leaves the condition as it is."""
     await connection.execute(SET_OVER, alert_id, is_ok, value, cause)
 
 
 async def touch_alerts(connection: Connection, changes: Sequence[tuple[int, Condition, float | None]]) -> None:
-    """Alerts follow what they are about: (id, condition, value)."""
+    """Write the condition and the last value of open alerts: (id, condition, value)."""
     if changes:
         await connection.execute(TOUCH, *(list(column) for column in zip(*changes, strict=True)))
 
 
 async def forget_alert(connection: Connection, alert_id: int) -> None:
-    """No state points at this alert any more."""
+    """Remove the alert's id from every state of a rule that refers to it."""
     await connection.execute(FORGET, alert_id)
 
 
 async def add_event(
     connection: Connection, tenant_id: int, alert_id: int, at: datetime, action: str, note: str = ""
 ) -> None:
-    """What the engine did with an alert."""
+    """Add a line to the alert's history, with the engine as its author."""
     await connection.execute(ADD_EVENT, tenant_id, alert_id, at, action, note[:1000])
 
 
 async def read_subject(connection: Connection, tenant_id: int, about: About) -> Subject:
-    """The names of what an alert is about."""
+    """The names of the alert's object (asset, device, gateway, quantity), for its text."""
     row: Any = await connection.fetchrow(READ_SUBJECT, tenant_id, *about)
     return entity(Subject, row)
 

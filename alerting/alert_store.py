@@ -7,11 +7,14 @@ from datetime import datetime
 from core.runtime.postgres import Connection, Pool, Record
 from registry.rows import fetch_all, fetch_one
 
-COLUMNS = """a.id, a.tenant_id, a.rule_id, coalesce(r.name, '') AS rule, a.asset_id, a.device_id, a.datastream_id,
+# An alert that was notified to nobody, because no address was in service, is not notified.
+TOLD = """(a.notified_severity IS NOT NULL AND NOT EXISTS (
+    SELECT FROM alert_notice n WHERE n.alert_id = a.id AND n.nobody_since IS NOT NULL))"""
+COLUMNS = f"""a.id, a.tenant_id, a.rule_id, coalesce(r.name, '') AS rule, a.asset_id, a.device_id, a.datastream_id,
 a.gateway_id, a.subject, a.team_id, a.severity::text AS severity, a.message, a.condition::text AS condition,
 a.workflow::text AS workflow, a.opened_at, a.fired_at, a.acknowledged_at, a.acknowledged_by, a.assignee,
 a.resolved_at, a.resolved_by, a.resolved_cause, a.closed_at, a.closed_by, a.closed_reason, a.reopen_at, a.value,
-a.threshold, a.occurrences, a.told, a.muted_by, a.muted_until, a.is_flapping, a.created_at, a.updated_at,
+a.threshold, a.occurrences, {TOLD} AS told, a.muted_by, a.muted_until, a.is_flapping, a.created_at, a.updated_at,
 a.learnt_at"""
 LIST = f"""
 SELECT {COLUMNS} FROM alert a LEFT JOIN alert_rule r ON r.id = a.rule_id
@@ -30,13 +33,14 @@ UPDATE alert SET workflow = 'in_progress', assignee = $3, updated_at = now(),
 WHERE id = $1 AND workflow IN ('open', 'acknowledged', 'in_progress') RETURNING tenant_id
 """
 # Ended by a person while it fires (or nobody knows): the engine looks at it again at `reopen_at`, but for a change
-# of address or a suspended codec, which only a person ends. Muting ends with it; the digest of what comes and goes
-# does not.
+# of address or a suspended codec, which only a person ends. Muting ends with it, unless an end is still to be
+# notified; the digest of what comes and goes does not.
 REOPEN_AT = """CASE WHEN a.condition <> 'ok' AND r.kind NOT IN ('gateway_address', 'codec')
      THEN now() + make_interval(secs => r.reopen_after_seconds) END"""
+MUTED_UNTIL = "CASE WHEN a.end_pending THEN a.muted_until END"
 END_COLUMNS = f"""
-resolved_at = coalesce(a.resolved_at, now()), muted_until = NULL, updated_at = now(), reopen_at = {REOPEN_AT},
-due_at = least(a.digest_at, {REOPEN_AT})
+resolved_at = coalesce(a.resolved_at, now()), muted_until = {MUTED_UNTIL}, updated_at = now(),
+reopen_at = {REOPEN_AT}, due_at = least(a.digest_at, {REOPEN_AT}, {MUTED_UNTIL})
 """
 RESOLVE = f"""
 UPDATE alert a SET workflow = 'resolved', resolved_by = $2, resolved_cause = $3, {END_COLUMNS}
@@ -137,30 +141,30 @@ async def list_events(connection: Connection | Pool, alert_id: int) -> list[Aler
 
 
 async def acknowledge(connection: Connection, alert_id: int, by: str) -> Alert | None:
-    """The alert after `by` took notice of it; one that is past that stays as it is."""
+    """The alert after `by` acknowledged it; one in a later state of the workflow stays as it is."""
     row = await connection.fetchrow(ACKNOWLEDGE, alert_id, by)
     return await _noted(connection, row, alert_id, by, "acknowledged", "")
 
 
 async def assign(connection: Connection, alert_id: int, by: str, assignee: str) -> Alert | None:
-    """The alert after somebody was put to work on it; one that has ended stays as it is."""
+    """The alert after `by` assigned it to `assignee`; one that has ended stays as it is."""
     row = await connection.fetchrow(ASSIGN, alert_id, by, assignee)
     return await _noted(connection, row, alert_id, by, "assigned", assignee)
 
 
 async def comment(connection: Connection, alert: Alert, by: str, text: str) -> None:
-    """Add a remark to its history."""
+    """Add a comment to the alert's history."""
     await connection.execute(ADD_EVENT, alert.tenant_id, alert.id, by, "commented", text)
 
 
 async def resolve(connection: Connection, alert_id: int, by: str, cause: str) -> Alert | None:
-    """The alert after `by` ended it; while it still fires it opens again after the rule's `reopen_after`."""
+    """The alert after `by` resolved it; while its condition fires it opens again after `reopen_after`."""
     row = await connection.fetchrow(RESOLVE, alert_id, by, cause)
     return await _noted(connection, row, alert_id, by, "resolved", cause)
 
 
 async def close(connection: Connection, alert_id: int, by: str, reason: str) -> Alert | None:
-    """The alert after `by` put it away; while it still fires it opens again after the rule's `reopen_after`."""
+    """The alert after `by` closed it; while its condition fires it opens again after the rule's `reopen_after`."""
     row = await connection.fetchrow(CLOSE, alert_id, by, reason)
     return await _noted(connection, row, alert_id, by, "closed", reason)
 

@@ -24,7 +24,7 @@ from alerting.wording import Facts, Subject, body, digest_text, flapping_text, o
 from core.model.identities import NO_TRACE
 from core.runtime.postgres import Connection
 
-# One alert is looked at no more often in one go: each look settles one deadline, and there are three.
+# How often one alert is looked at in one sweep: each look settles one deadline, and an alert has at most three.
 LOOKS_MOST = 4
 
 
@@ -39,12 +39,12 @@ class AlertWriter:
     opened: list[str] = field(default_factory=list[str])
     """The rules of the alerts that were opened, to be counted once it is committed."""
     notified: list[tuple[UUID, Notification]] = field(default_factory=list[tuple[UUID, Notification]])
-    """What people are told, by the notice's id, to be logged once it is committed."""
+    """The notifications that were enqueued, each with its id, to be traced once the transaction is committed."""
     trace_id: bytes = NO_TRACE
-    """Of the frame whose value is being judged; empty: the clock or a person judges."""
+    """The trace of the frame whose value is being judged; empty: the clock or a person caused it."""
 
     async def begin(self, rule: Rule, about: About, opened: Opened, slot: int) -> int | None:
-        """It fires; returns the open alert's id: that of the last day's when there is one.
+        """Open the alert, or reopen the one that ended less than a day ago; returns its id.
 
         None: the rule was removed a moment ago.
         """
@@ -70,7 +70,7 @@ class AlertWriter:
             learnt_at=opened.learnt_at,
         )  # fmt: skip
         mute = await self._suppression(rule, now_known)
-        life, event = begin(last.lifecycle, opened.at, mute)
+        life, event = begin(last.lifecycle, opened.at, severity, mute)
         await self._write_lifecycle(now_known, life, opened.at, "reopened")
         await self._notify(rule, now_known, life, event, subject)
         self.opened.append(rule.name)
@@ -83,14 +83,14 @@ class AlertWriter:
         await alert_rows.set_message(self.connection, alert_id, text)
         alert = await alert_rows.lock_alert(self.connection, alert_id)
         assert alert is not None  # noqa: S101 - It was inserted just now.
-        life, event = begin(None, opened.at, await self._suppression(rule, alert))
+        life, event = begin(None, opened.at, alert.severity, await self._suppression(rule, alert))
         await self._write_lifecycle(alert, life, opened.at, "opened")
         await self._notify(rule, alert, life, event, subject)
         self.opened.append(rule.name)
         return alert_id
 
     async def raise_to(self, rule: Rule, alert_id: int, raised: Raised) -> None:
-        """It has become graver, if it has: another datastream of the asset may have been as grave before."""
+        """Raise the alert to the rung's severity and notify; nothing when it is as grave already."""
         alert = await alert_rows.lock_alert(self.connection, alert_id)
         severity = rule.severity_at(raised.rung)
         if alert is None or not is_graver(severity, alert.severity):
@@ -103,7 +103,7 @@ class AlertWriter:
         text = self._text(rule, subject, alert_id, new)
         await alert_rows.set_severity(self.connection, alert_id, severity, raised.value, text)
         now_known = replace(alert, severity=severity, message=text, value=raised.value)
-        life, event = raise_to(alert.lifecycle, await self._suppression(rule, now_known))
+        life, event = raise_to(alert.lifecycle, severity, await self._suppression(rule, now_known))
         await self._write_lifecycle(now_known, life, raised.at, "raised", severity)
         await self._notify(rule, now_known, life, event, subject)
 
@@ -117,7 +117,7 @@ class AlertWriter:
         *,
         is_ok: bool = True,
     ) -> None:
-        """It is over; `rule` None: of a rule that is switched off."""
+        """Resolve the alert for `cause` and notify; `rule` None: it is switched off."""
         alert = await alert_rows.lock_alert(self.connection, alert_id)
         if alert is None:
             return
@@ -133,15 +133,15 @@ class AlertWriter:
         await self._notify(rule, over, life, event, subject, cause)
 
     async def look(self, rule: Rule | None, alert: AlertRow) -> None:
-        """Deadlines of this alert have passed."""
+        """Settle the alert's deadlines that have passed: suppressions that end, hourly digests, reopening."""
         for _ in range(LOOKS_MOST):
             life_before = alert.lifecycle
             if life_before.due_at is None or life_before.due_at > self.now:
                 break
             mute = None if rule is None else await self._suppression(rule, alert)
-            # Nobody opens again what no rule watches any more.
+            # An alert whose rule is gone or switched off is not opened again.
             is_firing = alert.is_firing and rule is not None
-            life, event = look(life_before, self.now, mute, is_firing=is_firing)
+            life, event = look(life_before, self.now, alert.severity, mute, is_firing=is_firing)
             is_back = life.is_live and not life_before.is_live
             if is_back:
                 await self._write_lifecycle(alert, life, self.now, "reopened")
@@ -151,8 +151,9 @@ class AlertWriter:
                 await alert_rows.save_lifecycle(self.connection, alert.id, life)
             if event is not None:
                 subject = await self._subject(rule, alert.tenant_id, alert.about)
-                changes = life_before.untold
-                await self._notify(rule, alert, life, event, subject, changes=changes)
+                changes = life_before.pending_changes
+                cause = alert.cause if event is NotificationEvent.RESOLVED else None
+                await self._notify(rule, alert, life, event, subject, cause, changes)
             alert = replace(alert, lifecycle=life)
 
     async def _suppression(self, rule: Rule, alert: AlertRow) -> Suppression | None:
@@ -164,7 +165,7 @@ class AlertWriter:
     async def _write_lifecycle(
         self, alert: AlertRow, lifecycle: AlertLifecycle, at: datetime, action: str, note: str = ""
     ) -> None:
-        """Write its life, and the line about it in its history."""
+        """Save the alert's lifecycle, and add `action` to its history."""
         await alert_rows.save_lifecycle(self.connection, alert.id, lifecycle)
         await alert_rows.add_event(self.connection, alert.tenant_id, alert.id, at, action, note)
         if lifecycle.muted_by is not None and lifecycle.muted_by != alert.lifecycle.muted_by:
@@ -222,11 +223,11 @@ class AlertWriter:
             event, self.now, subject, facts, link, cause if event is NotificationEvent.RESOLVED else None
         )
         cadence = "now" if rule is None else rule.cadence
-        notice = Notification(
+        notification = Notification(
             alert.tenant_id, alert.team_id, alert.id, event, alert.severity, cadence, self.now, text, content,
             self.trace_id,
         )  # fmt: skip
-        self.notified.append((await enqueue_notification(self.connection, notice), notice))
+        self.notified.append((await enqueue_notification(self.connection, notification), notification))
 
     def _link(self, alert_id: int) -> str:
         return self.alert_link.replace("{alert}", str(alert_id))
@@ -238,5 +239,5 @@ def shown_of(rule: Rule, value: float | None) -> float | None:
 
 
 def threshold_of(rule: Rule) -> float | None:
-    """The limit that people are told of."""
+    """The limit that the alert's text names; None when the rule has none."""
     return None if rule.kind in ("boolean", "flat") else rule.fire_value

@@ -7,6 +7,7 @@ from prometheus_client import Counter, Gauge
 from alerting.alert_rows import count_open
 from alerting.dispatch import dispatch
 from alerting.engine import Engine
+from alerting.operator_warnings import count_unreached
 from alerting.queue import count_pending
 from alerting.rules.model import SEVERITIES
 from core.runtime.ownership import ShardOwner
@@ -16,9 +17,12 @@ from core.runtime.repeating import repeat
 COUNT_EVERY_S = 5.0
 
 ALERTS_OPEN = Gauge("territoire_alerting_alerts_open", "Alerts that are not resolved", ["severity"])
-DISPATCHED = Counter("territoire_alerting_dispatched_total", "What people were told later", ["what"])
+DISPATCHED = Counter("territoire_alerting_dispatched_total", "What people were notified of later", ["what"])
 OUTBOX_PENDING = Gauge("territoire_alerting_outbox_pending", "Webhook messages that wait or are on their way")
 OUTBOX_OLDEST = Gauge("territoire_alerting_outbox_oldest_seconds", "Age of the oldest of them; 0: there is none")
+NOTIFIED_NOBODY = Gauge(
+    "territoire_alerting_notified_nobody", "Alerts that nobody was notified of: no address is in service"
+)
 
 
 async def keep_sweeping(engine: Engine, owner: ShardOwner, every_s: float) -> None:
@@ -33,6 +37,7 @@ async def keep_dispatching(pool: Pool, every_s: float) -> None:
         done = await dispatch(pool, datetime.now(UTC))
         DISPATCHED.labels("digest").inc(done.digests)
         DISPATCHED.labels("escalation").inc(done.escalations)
+        DISPATCHED.labels("caught_up").inc(done.caught_up)
 
     await repeat(turn, every_s, "dispatch_put_off", (*DATABASE_AWAY, PostgresError))
 
@@ -47,5 +52,6 @@ async def keep_counting(pool: Pool) -> None:
         pending, oldest_s = await count_pending(pool)
         OUTBOX_PENDING.set(pending)
         OUTBOX_OLDEST.set(oldest_s)
+        NOTIFIED_NOBODY.set(await count_unreached(pool))
 
     await repeat(count, COUNT_EVERY_S, "counts_not_read")

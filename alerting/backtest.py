@@ -49,7 +49,7 @@ WHERE s.tenant_id = $1 AND ($2::text IS NULL OR s.quantity = $2) AND ($3::text[]
   AND (cardinality($4::text[]) = 0 OR a.tags && $4) AND ($5::int IS NULL OR s.asset_id = $5)
 ORDER BY s.asset_id, s.id LIMIT $6
 """
-# Why a rule of a kind that follows no measurements cannot be tried, and what tells its past instead.
+# Why a rule of a kind that watches no measurements cannot be replayed, and how to try it instead (in French).
 NOT_TO_TRY = {
     "gateway": "cette règle ne se rejoue pas : d'une passerelle on garde le dernier instant où elle a été vue, et "
     "par heure ce qu'elle a reçu, trop peu pour retrouver un silence de quelques minutes ; créez-la suspendue "
@@ -62,12 +62,12 @@ NOT_TO_TRY = {
 
 
 class NotToTry(ValueError):
-    """This rule cannot be tried; the message says why, in French."""
+    """This rule cannot be replayed; the message says why, in French."""
 
 
 @dataclass(frozen=True, slots=True)
 class BacktestNotification:
-    """A message that would have been sent."""
+    """A notification that would have been sent."""
 
     at: datetime
     event: str
@@ -78,7 +78,7 @@ class BacktestNotification:
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """What a rule would have sent; `notices` are the first of them, in the order of time."""
+    """What a rule would have sent; `notices` has the first notifications, in the order of time."""
 
     since: datetime
     until: datetime
@@ -93,7 +93,7 @@ class Backtest:
 
     @property
     def summary(self) -> str:
-        """It in a sentence."""
+        """The result in one French sentence."""
         if not self.datastreams:
             return "Aucune mesure n'est concernée : vérifiez la grandeur, les types et les étiquettes de la règle."
         seen = f"{self.measurements} {self.read}{_s(self.measurements)} de {self.datastreams} flux"
@@ -120,13 +120,13 @@ def _s(count: int) -> str:
 
 
 async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: int | None = None) -> Backtest:
-    """What `rule` would have sent in the last thirty days, to whoever sees its tenant's measurements.
+    """What `rule` would have sent in the last thirty days, by the measurements that the connection's role may see.
 
     It is played as it was received, with the outages that were recorded. Silences, maintenance and other alerts
     that explain it are left out of account. `asset_id`: of this asset alone.
 
     Raises:
-        NotToTry: of what it is about no history is kept, or there is too much to look at in one go.
+        NotToTry: no history is kept of what the rule watches, or there is too much of it to replay.
     """
     if rule.kind in NOT_TO_TRY:
         raise NotToTry(NOT_TO_TRY[rule.kind])
@@ -151,9 +151,9 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
             raise NotToTry("il y a trop de mesures à rejouer : précisez le type, une étiquette ou un actif")
         where = place(watched, calendars.of(rule, watched))
         suppress = await past.suppression(group[0]) if rule.kind == "silence" else None
-        tells = replay(rule, where, streams, now, past.platform_outages, suppress)
+        tells = replay(rule, where, streams, now, past.unjudged_spans, suppress)
         told += [(one, group[0]) for one in tells]
-        await asyncio.sleep(0)  # Others want to be answered, too.
+        await asyncio.sleep(0)  # Let other tasks of the event loop run: a replay computes for long.
     told.sort(key=lambda pair: pair[0].at)
     opened = [row for one, row in told if one.event in (NotificationEvent.OPENED, NotificationEvent.REOPENED)]
     return Backtest(
@@ -172,7 +172,7 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
 
 @dataclass(frozen=True, slots=True)
 class _Calendars:
-    """Of everybody who is visible: a name is a tenant's own."""
+    """The visible calendars, found by (tenant, name): a name belongs to one tenant."""
 
     by_id: Mapping[int, Calendar]
     by_name: Mapping[tuple[int, str], Calendar]

@@ -22,8 +22,8 @@ ON CONFLICT (rule_id, device_id) DO UPDATE
 SET asset_id = excluded.asset_id, slot = excluded.slot, heard_at = excluded.heard_at, due_at = excluded.due_at
 """
 DROP_DEADLINE = "DELETE FROM deadline WHERE rule_id = $1 AND device_id = $2"
-# The tables are the truth: a device counts as silent only if nothing of it was stored either, be it unreadable;
-# one that owes values of a quantity, if none of those were. What somebody has typed (flag 4) is no sign of life.
+# A device has no data only if no reading of it was stored either, readable or not; one that owes values of a
+# quantity, if no value of that quantity was stored. A value that a person typed (flag 4) is not of the device.
 # An uplink is one when it was received, be it days after it was sent.
 LOCK_DUE = """
 SELECT d.rule_id, d.device_id, d.tenant_id, d.asset_id, d.heard_at, d.due_at, p.expected_interval, v.enabled,
@@ -84,8 +84,8 @@ GROUP BY s.device_id, s.asset_id, r.quantity
 HAVING max(l.time) > min(coalesce(d.heard_at, '-infinity'))
 ORDER BY s.device_id
 """
-# Of the devices of tenants with a rule about losses, what FCnt says was sent and what was heard in a day.
-# $4: fewer messages say nothing.
+# Of devices whose tenant has a frame loss rule: the share of a day's uplinks that FCnt counts and that were not
+# received, in percent. $4: with fewer uplinks sent there is no percentage.
 READ_LOSSES = """
 WITH watched AS (
     SELECT min(s.id) AS datastream_id, s.device_id, s.asset_id FROM datastream s
@@ -106,7 +106,7 @@ GROUP BY w.datastream_id, w.device_id, w.asset_id ORDER BY w.device_id
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """When a device will count as silent under a rule; `due_at` None: it does."""
+    """Until when a rule waits for data of a device; `due_at` None: the device has no data."""
 
     rule_id: int
     device_id: int
@@ -196,7 +196,7 @@ async def save_deadlines(connection: Connection, rows: Sequence[tuple[Deadline, 
 
 
 async def drop_deadline(connection: Connection, rule_id: int, device_id: int) -> None:
-    """Nobody waits for this device under this rule any more."""
+    """Remove the deadline of this device under this rule."""
     await connection.execute(DROP_DEADLINE, rule_id, device_id)
 
 
@@ -219,14 +219,14 @@ async def read_since(
 
 
 async def read_reporting_devices(connection: Connection | Pool) -> list[ReportingDevice]:
-    """Devices of tenants with a silence rule that were heard after their deadline was set."""
+    """Devices that a no-data rule watches and of which something was stored after their deadline was last set."""
     return await fetch_all(connection, ReportingDevice, HEARD_SINCE)
 
 
 async def read_frame_loss(
     connection: Connection | Pool, tenant_ids: Sequence[int], until: datetime, least: int, after: int, most: int
 ) -> tuple[list[Loss], int | None]:
-    """Losses of these tenants' devices in the day before `until`; the last device looked at, None: that was all.
+    """Frame loss of these devices in the day before `until`, and the last device of the page (None: no more).
 
     `after`, `most`: a page of devices by id. A device that sent fewer than `least` messages is absent.
     """

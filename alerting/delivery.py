@@ -1,4 +1,8 @@
-"""Delivers webhooks, signed by Standard Webhooks: retries on a schedule, one row for every attempt."""
+"""Delivers webhooks, signed by Standard Webhooks: retries on a schedule, one row for every attempt.
+
+Of one alert an endpoint gets the newest state: an older one that it did not take is not sent any more, and goes as
+the story of the newer one.
+"""
 
 import asyncio
 import random
@@ -14,15 +18,18 @@ from typing import Any
 
 import httpx
 import structlog
+from msgspec.structs import replace
 from prometheus_client import Counter, Histogram
 from standardwebhooks import Webhook
 
 from alerting.mail import MAILTO, Mailer, MailRejected
 from alerting.message_formats import EMAIL, render
 from alerting.notification_trace import trace_attempt, webhook_stage
-from alerting.queue import WebhookMessage
-from alerting.store import secret_text
-from core.runtime.errors import describe
+from alerting.notifications import with_data
+from alerting.operator_warnings import warn_of_gone_endpoint
+from alerting.queue import WebhookMessage, message_id_of
+from alerting.store import secret_text, shown_url
+from core.runtime.errors import describe, describe_defect
 from core.runtime.http.guarded_client import AllowList, ForbiddenDestination, GuardedTransport
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from core.runtime.tracing import TRACES
@@ -36,20 +43,32 @@ ANSWER_READ_MOST = 64 << 10
 ANSWER_READ_S = 2.0
 ANSWER_KEPT = 1 << 10
 GONE = 410
+GONE_REASON = "l'adresse a répondu 410 (supprimée) deux fois à un jour d'écart"
+# A message of Standard Webhooks stays under 20 kB: so many earlier states.
+STORY_MOST = 20
+AWAY_S = 0.5  # Until the database is asked again.
+# An address that answers 410 is suspended when it does so again after this long.
+GONE_FOR_GOOD = timedelta(hours=24)
 # After the first attempt, at once: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h (Standard Webhooks).
 DEFAULT_SCHEDULE_S = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 JITTER = 0.2
-# One that gave no answer at all keeps its other messages waiting for so long: a hundred dead endpoints with long
-# queues would else hold every place at the table.
+# An endpoint that gave no answer at all keeps its other messages waiting for so long, but for critical ones:
+# otherwise a hundred dead endpoints with long queues would hold every place of the pool of workers.
 PAUSE_S = 30.0
 RETRY_AFTER_MOST = timedelta(hours=24)
 # One tenant's endpoints take so many places at once: with half of them left, no other tenant waits for those.
 PLACES_OF_A_TENANT = 32
 CROWDED = timedelta(seconds=1)
 
-# A message that was given up and is sent again begins a new round of the schedule, at $3.
+# A message that was given up and is sent again begins a new round of the schedule, at $3. A wait ends with the
+# endpoint's first success after a failure.
 READ_TARGET = """
-SELECT e.tenant_id, e.url, e.form, e.state, t.webhook_allow_list,
+SELECT e.tenant_id, e.url, e.form, e.state, e.gone_at, t.webhook_allow_list,
+       $4 > 0 AND EXISTS (
+           SELECT FROM alert_notice_recipient r WHERE r.alert_id = $5 AND r.endpoint_id = e.id
+           AND r.sequence > $4 AND r.message_id = r.notice_id) AS is_superseded,
+       coalesce((SELECT outcome <> 'delivered' FROM webhook_attempt
+                 WHERE endpoint_id = e.id ORDER BY id DESC LIMIT 1), false) AS is_failing,
        CASE WHEN e.previous_until > now() THEN ARRAY[e.secret_wrapped, e.previous_secret_wrapped]
             ELSE ARRAY[e.secret_wrapped] END AS secrets_wrapped,
        made.attempts, made.in_round, made.next_at, made.is_delivered,
@@ -60,21 +79,61 @@ SELECT e.tenant_id, e.url, e.form, e.state, t.webhook_allow_list,
 FROM webhook_endpoint e JOIN tenant t ON t.id = e.tenant_id
 CROSS JOIN LATERAL (
     SELECT coalesce(max(a.attempt), 0) AS attempts, count(*) FILTER (WHERE a.at >= $3) AS in_round,
-           max(a.next_at) FILTER (WHERE a.at >= $3) AS next_at,
+           max(a.next_at) FILTER (WHERE a.at >= $3 AND a.at >= coalesce(e.recovered_at, '-infinity')) AS next_at,
            coalesce(bool_or(a.outcome = 'delivered'), false) AS is_delivered
     FROM webhook_attempt a WHERE a.endpoint_id = e.id AND a.message_id = $2) AS made
 WHERE e.id = $1
 """
+# What it did not take of this alert before; while a message is under way no other of its endpoint is.
+TAKE_STORY = """
+WITH older AS (
+    UPDATE alert_notice_recipient SET state = 'replaced', changed_at = now()
+    WHERE alert_id = $1 AND endpoint_id = $2::int AND sequence < $3 AND state IN ('queued', 'abandoned')
+      AND message_id = notice_id
+    RETURNING notice_id
+), dropped AS (
+    DELETE FROM jobs.pgqueuer j USING older
+    WHERE j.entrypoint = 'webhook/' || $2::int AND j.status IN ('queued', 'failed')
+      AND j.dedupe_key = 'msg_' || replace(older.notice_id::text, '-', '') || '/' || $2::int
+)
+SELECT n.id, n.event, n.at, n.severity::text AS severity, n.message, n.sequence
+FROM alert_notice_recipient r JOIN alert_notice n ON n.id = r.notice_id
+WHERE r.alert_id = $1 AND r.endpoint_id = $2::int AND r.sequence < $3
+  AND (r.state = 'replaced' OR r.notice_id IN (SELECT notice_id FROM older))
+  AND r.sequence > coalesce((
+      SELECT max(d.sequence) FROM alert_notice_recipient d
+      WHERE d.alert_id = $1 AND d.endpoint_id = $2 AND d.sequence < $3 AND d.state = 'delivered'), 0)
+ORDER BY n.sequence
+"""
+MARK_RECIPIENT = """
+UPDATE alert_notice_recipient SET state = $3, changed_at = now()
+WHERE endpoint_id = $1 AND message_id = $2 AND state = 'queued'
+"""
+# Everything that waits for the endpoint is due.
+RELEASE = """
+WITH released AS (
+    UPDATE jobs.pgqueuer SET execute_after = now(), updated = now()
+    WHERE entrypoint = 'webhook/' || $1::int AND status = 'queued' AND execute_after > now()
+)
+UPDATE webhook_endpoint SET recovered_at = clock_timestamp(), gone_at = NULL WHERE id = $1
+"""
 # The endpoint may have been deleted meanwhile: then there is nothing left to note.
 RECORD_ATTEMPT = """
+WITH recipients AS (
+    UPDATE alert_notice_recipient SET state = $13::text, changed_at = now()
+    WHERE endpoint_id = $2 AND message_id = $14::uuid AND $13::text IS NOT NULL
+      AND (state = 'queued' OR $13::text = 'delivered' AND message_id = notice_id)
+)
 INSERT INTO webhook_attempt
     (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, status, duration_ms, answer, next_at,
      trace_id)
 SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM webhook_endpoint WHERE id = $2
 ON CONFLICT (endpoint_id, message_id, attempt) DO NOTHING
 """
+MARK_GONE = "UPDATE webhook_endpoint SET gone_at = $2 WHERE id = $1 AND gone_at IS NULL RETURNING true"
 DISABLE = """
 UPDATE webhook_endpoint SET state = 'disabled', disabled_reason = $2 WHERE id = $1 AND state = 'enabled'
+RETURNING true
 """
 
 DELIVERIES = Counter("territoire_alerting_webhook_deliveries_total", "Attempts at webhooks", ["result"])
@@ -122,11 +181,20 @@ class Answer:
 
 
 def signed_headers(
-    secrets: Sequence[str], message_id: str, at: datetime, body: bytes, content_type: str = "application/json"
+    secrets: Sequence[str],
+    message_id: str,
+    at: datetime,
+    body: bytes,
+    content_type: str = "application/json",
+    sequence: int = 0,
 ) -> dict[str, str]:
-    """The headers of Standard Webhooks; during a rotation the message is signed with both secrets."""
+    """The headers of Standard Webhooks; during a rotation the message is signed with both secrets.
+
+    `webhook-sequence`: of a message about one alert, also in its signed body.
+    """
     text = body.decode()
-    return {
+    numbered = {"webhook-sequence": str(sequence)} if sequence else {}
+    return numbered | {
         "content-type": content_type,
         "user-agent": "Territoire-Webhooks/1",
         "accept-encoding": "identity",
@@ -187,17 +255,25 @@ class Deliverer:
         """After the first attempt."""
         return timedelta(seconds=self._schedule_s[0] if self._schedule_s else 0)
 
-    async def deliver(self, message: WebhookMessage, queued_at: datetime) -> Delivery:
-        """One attempt at `message`, noted, unless it is done with or its wait is not over."""
+    async def deliver(self, message: WebhookMessage, queued_at: datetime, *, is_urgent: bool = False) -> Delivery:
+        """One attempt at `message`, noted, unless it is done with or its wait is not over.
+
+        `is_urgent`: it does not wait because another message met no answer.
+        """
         target = await self._execute_until_done(
-            "fetchrow", READ_TARGET, message.endpoint_id, message.message_id, queued_at
-        )
+            "fetchrow", READ_TARGET, message.endpoint_id, message.message_id, queued_at, message.sequence,
+            message.alert_id,
+        )  # fmt: skip
         if target is None or target["is_delivered"]:
             return Delivered()
+        if target["is_superseded"]:
+            await self._mark_recipient(message, "replaced")
+            return Delivered()
         if target["state"] != "enabled":
+            await self._mark_recipient(message, "abandoned")
             return Abandoned(target["attempts"], "the endpoint is suspended")
         unreachable_at = target["unreachable_at"]
-        pause_until = None if unreachable_at is None else unreachable_at + self._pause
+        pause_until = None if unreachable_at is None or is_urgent else unreachable_at + self._pause
         if (early := _early(target["next_at"]) or _early(pause_until)) is not None:
             return early
         tenant_id: int = target["tenant_id"]
@@ -209,11 +285,17 @@ class Deliverer:
         attempt = target["attempts"] + 1
         self._under_way[tenant_id] += 1
         try:
-            answer = await self._post(target, message, attempt, at)
+            complete = await self._with_story(message)
+            answer = await self._post(target, complete, attempt, at)
         finally:
             self._under_way[tenant_id] -= 1
         duration_ms = int((time.monotonic() - started) * 1000)
-        wait = self._wait(target["in_round"], answer)
+        gone_at: datetime | None = target["gone_at"]
+        is_gone = answer.outcome == "gone" and gone_at is not None and at - gone_at >= GONE_FOR_GOOD
+        wait = None if is_gone else self._wait(target["in_round"], answer)
+        if answer.outcome == "delivered" and (target["is_failing"] or gone_at is not None):
+            # Before the attempt is recorded: a crash in between sends it again, and forgets none that wait.
+            await self._execute_until_done("execute", RELEASE, message.endpoint_id)
         await self._execute_until_done(
             "execute",
             RECORD_ATTEMPT,
@@ -229,21 +311,67 @@ class Deliverer:
             answer.text,
             None if wait is None else datetime.now(UTC) + wait,
             message.trace or None,
+            "delivered" if answer.outcome == "delivered" else "abandoned" if wait is None else None,
+            message.uuid,
         )
         DELIVERIES.labels(answer.outcome).inc()
         trace_attempt(message, target["tenant_id"], attempt, at, answer.outcome, answer.status)
-        return await self._conclude(message, attempt, answer, wait)
+        if answer.outcome == "gone" and (is_gone or gone_at is None):
+            await self._see_to_gone(target, message.endpoint_id, at, is_for_good=is_gone)
+        return self._conclude(message, attempt, answer, wait)
+
+    async def _with_story(self, message: WebhookMessage) -> WebhookMessage:
+        """With what its endpoint did not take of this alert before; the same at every attempt."""
+        if message.sequence <= 1:
+            return message
+        rows = await self._execute_until_done(
+            "fetch", TAKE_STORY, message.alert_id, message.endpoint_id, message.sequence
+        )
+        story = [
+            {
+                "id": message_id_of(row["id"]),
+                "type": row["event"],
+                "timestamp": row["at"],
+                "sequence": row["sequence"],
+                "severity": row["severity"],
+                "message": row["message"],
+            }
+            for row in rows[-STORY_MOST:]
+        ]
+        return replace(message, body=with_data(message.body, story=story)) if story else message
+
+    async def _see_to_gone(self, target: Any, endpoint_id: int, at: datetime, *, is_for_good: bool) -> None:
+        """A first 410 warns the tenant; the one of a day later suspends, and says so."""
+        address = shown_url(target["form"], target["url"])
+        while True:
+            try:
+                async with self._pool.acquire() as connection, connection.transaction():
+                    is_news = (
+                        await connection.fetchval(DISABLE, endpoint_id, GONE_REASON)
+                        if is_for_good
+                        else await connection.fetchval(MARK_GONE, endpoint_id, at)
+                    )
+                    if is_news:
+                        await warn_of_gone_endpoint(
+                            connection, target["tenant_id"], endpoint_id, address, at, is_suspended=is_for_good
+                        )
+                    return
+            except DATABASE_AWAY as away:
+                log.warning("delivery_waits", error=describe(away))
+                await asyncio.sleep(AWAY_S)
+
+    async def _mark_recipient(self, message: WebhookMessage, state: str) -> None:
+        if message.uuid is not None:
+            await self._execute_until_done("execute", MARK_RECIPIENT, message.endpoint_id, message.uuid, state)
 
     def _wait(self, made: int, answer: Answer) -> timedelta | None:
         """Until the attempt that follows, after `made` earlier ones of this round; None: none follows."""
-        if answer.outcome in ("delivered", "gone") or made >= len(self._schedule_s):
+        if answer.outcome == "delivered" or made >= len(self._schedule_s):
             return None
         jitter = random.uniform(1, 1 + JITTER)  # noqa: S311 - Spreads retries.
         return max(timedelta(seconds=self._schedule_s[made] * jitter), answer.retry_after or timedelta(0))
 
-    async def _conclude(
-        self, message: WebhookMessage, made: int, answer: Answer, wait: timedelta | None
-    ) -> Delivery:
+    def _conclude(self, message: WebhookMessage, made: int, answer: Answer, wait: timedelta | None) -> Delivery:
         if answer.outcome == "delivered":
             return Delivered()
         reason = answer.text[:200] if answer.status is None else f"HTTP {answer.status}"
@@ -254,10 +382,6 @@ class Deliverer:
             reason=reason,
             trace_id=message.trace.hex(),
         )
-        if answer.outcome == "gone":
-            await self._execute_until_done(
-                "execute", DISABLE, message.endpoint_id, "l'adresse a répondu 410 (supprimée)"
-            )
         return Abandoned(made, reason) if wait is None else TryAgain(wait, reason)
 
     async def _post(self, target: Any, message: WebhookMessage, attempt: int, at: datetime) -> Answer:
@@ -270,7 +394,9 @@ class Deliverer:
                 "failed", None, "le secret de l'adresse ne s'ouvre pas avec la clé de cette installation"
             )
         rendered = render(target["form"], message.message_id, message.body)
-        headers = signed_headers(secrets, message.message_id, at, rendered.body, rendered.content_type)
+        headers = signed_headers(
+            secrets, message.message_id, at, rendered.body, rendered.content_type, message.sequence
+        )
         if message.trace:
             headers["traceparent"] = TRACES.traceparent(webhook_stage(message, attempt), message.trace)
         return await self._request(target, headers, rendered.body, at)
@@ -310,7 +436,7 @@ class Deliverer:
                 ) as client,
                 client.stream("POST", target["url"], content=body, headers=headers) as response,
             ):
-                patience.reschedule(None)  # It has answered: what it still says changes nothing.
+                patience.reschedule(None)  # It has answered: the rest of its body changes nothing.
                 text = await _read(response)
                 if response.status_code == GONE:
                     return Answer("gone", GONE, text)
@@ -323,16 +449,16 @@ class Deliverer:
         except TimeoutError:
             return Answer("failed", None, f"pas de réponse en {self._timeout_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as failed:
-            return Answer("failed", None, f"{type(failed).__name__}: {failed}"[:ANSWER_KEPT])
+            return Answer("failed", None, describe_defect(failed)[:ANSWER_KEPT])
 
     async def _execute_until_done(self, method: str, statement: str, *arguments: object) -> Any:
-        """Run a statement however long the database is away: what was sent must be noted before all else."""
+        """Run a statement however long the database is away: what was sent must be recorded before all else."""
         while True:
             try:
                 return await getattr(self._pool, method)(statement, *arguments)
             except DATABASE_AWAY as away:
                 log.warning("delivery_waits", error=describe(away))
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(AWAY_S)
 
 
 async def _read(response: httpx.Response) -> str:

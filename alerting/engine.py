@@ -16,6 +16,7 @@ from alerting import alert_rows, deadline_store, engine_store, no_data
 from alerting.deadline_store import Behind, Loss
 from alerting.engine_store import Watched
 from alerting.evaluation import Evaluation, foresee, work_of
+from alerting.frame_loss_store import without_outages
 from alerting.notification_trace import trace_notification, traces_of
 from alerting.requested_alerts import AT_ONCE, open_requested_alerts
 from alerting.rulebook import Rulebook, Sign, slot_of
@@ -90,7 +91,7 @@ class Engine:
         self._gateways_at = [EPOCH] * shards
         self._losses_at = [EPOCH] * shards
         self._memories = [Memory() for _ in range(shards)]
-        # Stream and deadlines never at once: whoever reads or changes a shard's memory has its turn.
+        # One lock a shard: the stream's messages and the deadlines both read and change the shard's memory.
         self._turns = [asyncio.Lock() for _ in range(shards)]
 
     async def serve(self, lease: Lease, reader: ShardReader) -> None:
@@ -260,6 +261,7 @@ class Engine:
                 self._pool, tenants, hour, OF_AT_LEAST, after, LOSSES_AT_ONCE
             )
             ours = [loss for loss in losses if slot_of(loss.asset_id, loss.device_id) in slots]
+            ours = await without_outages(self._pool, ours, hour)
             weighed = await self._rules_about(ours)
             if weighed and lease.shard in self._watching:
                 async with self._turns[lease.shard], self._transaction(lease) as evaluation:

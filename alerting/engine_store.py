@@ -39,7 +39,7 @@ LOCK_STATES_OF_DEVICES = f"""
 SELECT {STATE_COLUMNS} FROM rule_state st JOIN datastream s ON s.id = st.datastream_id
 WHERE s.device_id = ANY($1::int[]) ORDER BY st.rule_id, st.datastream_id FOR UPDATE OF st
 """
-# Of datastreams: losses are weighed at the full hour, and nothing else ends them.
+# States of datastreams only: frame loss is evaluated at the full hour, and only its next value ends it.
 LOCK_DUE_STATES = f"""
 SELECT {STATE_COLUMNS} FROM rule_state st
 WHERE st.due_at <= $1 AND st.slot = ANY($2::smallint[]) AND st.datastream_id IS NOT NULL

@@ -180,7 +180,7 @@ class Evaluation:
         return len(due)
 
     async def look_at_alerts(self, slots: Sequence[int], most: int) -> int:
-        """See to alerts that are due: muting that ends, digests, what a person ended and still fires."""
+        """Settle due alerts: ended suppressions, digests, alerts that a person ended and that still fire."""
         due = await alert_rows.lock_due(self.connection, self.now, slots, most)
         for alert in due:
             await self.writer.look(self.rulebook.rule(alert.rule_id), alert)

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 from alerting.message_formats import Content, headline, plain_lines, read_content
+from core.runtime.errors import describe_defect
 
 SCHEMES = ("smtp", "smtps")
 SUBJECT_MOST = 150
@@ -69,7 +70,7 @@ class Mailer:
         """The server's answer to the message that it has taken.
 
         Raises:
-            MailRefused: it was not taken, or nobody answered.
+            MailRejected: it was not taken, or nobody answered.
         """
         server = self._server
         try:
@@ -91,7 +92,7 @@ class Mailer:
         except aiosmtplib.SMTPResponseException as refused:
             raise MailRejected(refused.code, refused.message) from refused
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as failed:
-            raise MailRejected(None, f"{type(failed).__name__}: {failed}") from failed
+            raise MailRejected(None, describe_defect(failed)) from failed
         return answer
 
 

@@ -13,12 +13,17 @@ FORMS = (STANDARD, CLOUDEVENTS, CHAT, TEAMS, EMAIL)
 TYPE_PREFIX = "fr.territoire."
 ADAPTIVE_CARD = "application/vnd.microsoft.card.adaptive"
 SEVERITY_WORDS = {"info": "Information", "warning": "Avertissement", "major": "Majeure", "critical": "Critique"}
-# What a message tells of an alert that people have read of before.
+# The first words of a message about an alert that was notified before.
 CHANGES = {
     "alert.raised": "Alerte aggravée",
     "alert.reopened": "Alerte rouverte",
     "alert.flapping": "Alerte qui va et vient",
     "alert.digest": "Alerte qui va et vient",
+}
+ENDPOINT_EVENTS = {
+    "endpoint.gone": "Adresse disparue",
+    "endpoint.suspended": "Adresse suspendue",
+    "operator.nobody_notified": "Alertes sans destinataire",
 }
 # What begins a mention or a link in Slack and Mattermost: nobody is called by the name of a bin.
 CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b"})
@@ -41,6 +46,14 @@ class Line(msgspec.Struct):
     is_over: bool = False
 
 
+class Earlier(msgspec.Struct):
+    """An earlier state of the alert, whose own message was not taken."""
+
+    type: str = ""
+    severity: str = ""
+    message: str = ""
+
+
 class Data(msgspec.Struct):
     """What people read of a message; other fields are for machines."""
 
@@ -51,6 +64,8 @@ class Data(msgspec.Struct):
     alert: int | None = None
     alerts: list[Line] = msgspec.field(default_factory=list[Line])
     more: int = 0
+    sequence: int = 0  # Within the alert.
+    story: list[Earlier] = msgspec.field(default_factory=list[Earlier])
 
 
 class Content(msgspec.Struct):
@@ -68,6 +83,8 @@ def read_content(body: bytes) -> Content:
 
 def headline(content: Content) -> str:
     """One line: how grave it is, or that it is over."""
+    if content.type in ENDPOINT_EVENTS:
+        return ENDPOINT_EVENTS[content.type]
     if content.type == "alert.resolved":
         return "Fin d'alerte"
     if content.type in CHANGES:
@@ -83,6 +100,10 @@ def _gravity(severity: str, what: str = "Alerte") -> str:
     return f"{what} : {SEVERITY_WORDS.get(severity, severity).lower()}"
 
 
+def _state(earlier: Earlier) -> str:
+    return headline(Content(type=earlier.type, data=Data(severity=earlier.severity)))
+
+
 def line_text(line: Line) -> str:
     """One alert of a digest in one line."""
     end = " (terminée depuis)" if line.is_over else ""
@@ -94,8 +115,9 @@ def plain_lines(content: Content) -> list[str]:
     """What a person reads, without markup: a paragraph for each element."""
     data = content.data
     if not data.alerts:
+        earlier = [f"Auparavant, non reçu : {_state(one)}. {one.message}" for one in data.story]
         # A rule's message may have the link in its text.
-        return [data.message] if data.link in data.message else [data.message, data.link]
+        return [data.message, *earlier] if data.link in data.message else [data.message, *earlier, data.link]
     rest = [f"… et {data.more} autres, dans la liste des alertes."] if data.more else []
     return [*(line_text(line) for line in data.alerts), *rest]
 
@@ -128,6 +150,9 @@ def _cloudevent(message_id: str, body: bytes) -> Rendered:
     }
     if content.data.alert is not None:
         event["subject"] = f"alerts/{content.data.alert}"
+    if content.data.sequence:
+        # CloudEvents' extension: a string whose order is that of its characters.
+        event["sequence"] = f"{content.data.sequence:010d}"
     return Rendered("application/cloudevents+json; charset=utf-8", msgspec.json.encode(event))
 
 

@@ -19,9 +19,9 @@ DEADLINE_STEP = 0.25
 async def clear_no_data(
     evaluation: Evaluation, received: Mapping[Sign, tuple[Watched, datetime]]
 ) -> dict[Sign, datetime]:
-    """Signs of life: deadlines move, and who was silent is silent no more.
+    """Move the deadlines of devices of which something was received, and end their missing data.
 
-    Returns until when further signs of each kind move nothing.
+    Returns, for each device and quantity, until which instant further receptions move no deadline.
     """
     wanted = {
         (rule.id, sign[0]): (rule, watched, at)
@@ -66,7 +66,7 @@ async def miss(
             continue
         period = deadline.expected_interval * rule.silence_intervals
         heard_at = max(deadline.heard_at, deadline.stored_at or deadline.heard_at)
-        # Whoever has just begun to listen cannot call anybody silent.
+        # A device is without data only after this replica has watched the shard for that long.
         due_at: datetime | None = max(heard_at + period, watching_since + min(period, least_watch))
         if due_at <= evaluation.now:
             missed[StateKey(rule.id, None, deadline.device_id)] = (rule, deadline)
@@ -82,7 +82,7 @@ async def miss(
         after, transition = evaluate(rule, before, Missed(deadline.due_at), evaluation.now)
         slot = slot_of(deadline.asset_id, deadline.device_id)
         if isinstance(transition, Opened):
-            # What people want to know is since when nothing was heard.
+            # The alert counts from the last reception, and not from the deadline.
             spoken = Opened(deadline.due_at, deadline.heard_at, None)
             about = About(asset_id=deadline.asset_id, device_id=deadline.device_id)
             alert_id = await evaluation.writer.begin(rule, about, spoken, slot)
@@ -97,9 +97,9 @@ async def miss(
 
 
 async def _lose_sight(evaluation: Evaluation, quantity: str | None, silent: Sequence[DueDeadline]) -> None:
-    """Silence resolves nothing: alerts about these devices stay open, in an unknown condition.
+    """Missing data resolves nothing: alerts about these devices stay open, in an unknown condition.
 
-    `quantity`: of its values alone nothing was heard; None: of the devices.
+    `quantity`: only values of this quantity are missing; None: nothing of the devices was received.
     """
     device_ids = sorted({deadline.device_id for deadline in silent})
     states = await engine_store.lock_states_of_devices(evaluation.connection, device_ids)

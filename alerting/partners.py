@@ -99,7 +99,7 @@ class NotSigned(Exception):
 
 
 class RejectedEvent(ValueError):
-    """What is signed and cannot be taken; the message says why, in French."""
+    """A message that is signed and cannot be accepted; the message says why, in French."""
 
 
 async def create_source(
@@ -122,7 +122,7 @@ async def read_source(connection: Connection | Pool, source_id: int) -> Source |
 
 
 async def set_enabled(connection: Connection, source_id: int, *, enabled: bool) -> Source | None:
-    """Refuse a source's events, or take them again."""
+    """Stop accepting a source's events, or accept them again."""
     return await fetch_one(connection, Source, SET_ENABLED, source_id, enabled)
 
 
@@ -164,7 +164,7 @@ async def apply_event(connection: Connection, sender: Sender, message_id: str, a
     """In a transaction of the sender's tenant: open or end its alert; False when this message was taken before.
 
     Raises:
-        RefusedEvent: the asset is not the tenant's, or the source has too many alarms, or kinds of them.
+        RejectedEvent: the asset is not the tenant's, or the source has too many alarms, or kinds of them.
     """
     if not await connection.fetchval(TAKE, sender.source_id, message_id):
         return False

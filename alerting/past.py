@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 
 from alerting.engine_store import Watched
+from alerting.frame_loss_store import READ_VISIBLE_GATEWAYS, read_device_outages
 from alerting.rule_store import list_rules
 from alerting.rulebook import OF_DEVICES, applies
 from alerting.rules.alert_lifecycle import Suppression
@@ -118,7 +119,7 @@ class Past:
         )
 
     @property
-    def platform_outages(self) -> list[Span]:
+    def unjudged_spans(self) -> list[Span]:
         """When nobody judged what was received."""
         return [(one.began_at, one.ended_at or self.until) for one in self.outages if one.what == "platform"]
 
@@ -143,7 +144,11 @@ class Past:
                 READ_FRAMES, device_id, self.since - OVER, self.until, MOST_MEASUREMENTS + 1
             )
             self.measurements += len(rows)
-            losses = hourly_frame_loss([CountedUplink(*row) for row in rows], self.since, self.until)
+            away = await read_device_outages(
+                self.connection, [device_id], self.since - OVER, self.until, READ_VISIBLE_GATEWAYS
+            )
+            frames = [CountedUplink(*row) for row in rows]
+            losses = hourly_frame_loss(frames, self.since, self.until, away[device_id])
             return {device_id: Stream(in_time(losses))}
         if self.rule.kind == "silence":
             rows = await self._values(group, Flag.MANUAL)

@@ -28,7 +28,7 @@ FROM jobs.pgqueuer WHERE status IN ('queued', 'picked')
 """
 
 
-class WebhookMessage(msgspec.Struct, frozen=True):
+class WebhookMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message to one endpoint; its id and its body are the same at every attempt."""
 
     message_id: str
@@ -36,18 +36,22 @@ class WebhookMessage(msgspec.Struct, frozen=True):
     alert_id: int
     body: bytes
     trace_id: bytes = NO_TRACE
+    sequence: int = 0  # Of the notification within its alert; 0: it is about no single alert, or of before 0047.
+
+    @property
+    def uuid(self) -> UUID | None:
+        """Of its id; None for an id that is none of ours."""
+        try:
+            return UUID(self.message_id.removeprefix("msg_"))
+        except ValueError:
+            return None
 
     @property
     def trace(self) -> bytes:
         """Of the frame that caused it; a message that no frame caused begins a trace under its own id."""
-        return self.trace_id or _trace_of(self.message_id)
-
-
-def _trace_of(message_id: str) -> bytes:
-    try:
-        return UUID(message_id.removeprefix("msg_")).bytes
-    except ValueError:
-        return NO_TRACE
+        if self.trace_id or self.uuid is None:
+            return self.trace_id
+        return self.uuid.bytes
 
 
 _decoder = msgspec.msgpack.Decoder(WebhookMessage)
@@ -58,24 +62,32 @@ def entrypoint_of(endpoint_id: int) -> str:
     return f"{ENTRYPOINT_PREFIX}{endpoint_id}"
 
 
+def message_id_of(uuid: UUID) -> str:
+    """The `webhook-id` of a notification, the same for every endpoint."""
+    return f"msg_{uuid.hex}"
+
+
 def decode_message(payload: bytes | None) -> WebhookMessage:
     """Raises msgspec.MsgspecError for anything else."""
     return _decoder.decode(payload or b"")
 
 
-async def enqueue(connection: Connection, messages: Sequence[WebhookMessage]) -> None:
-    """Hand the messages to the queue with this transaction's commit."""
+async def enqueue(connection: Connection, messages: Sequence[WebhookMessage], priority: int = 0) -> None:
+    """Hand the messages to the queue with this transaction's commit; of those that wait the highest priority goes.
+
+    The key of a job (`0045_notified_recipients.sql` knows it) names its message and its endpoint.
+    """
     if not messages:
         return
     count = len(messages)
     # pgqueuer's own statement; its Queries would encode headers a second time on a connection with our JSON codec.
     await connection.fetch(
         ENQUEUE,
-        [0] * count,
+        [priority] * count,
         [entrypoint_of(message.endpoint_id) for message in messages],
         [msgspec.msgpack.encode(message) for message in messages],
         [timedelta(0)] * count,
-        [None] * count,
+        [f"{message.message_id}/{message.endpoint_id}" for message in messages],
         [None] * count,
     )
 

@@ -34,8 +34,8 @@ READ_GATEWAYS = "SELECT id, gateway_id, name FROM gateway WHERE id = ANY($1::int
 # passed over.
 OPEN_ADDRESS_ALERT = """
 INSERT INTO alert (tenant_id, rule_id, gateway_id, team_id, severity, message, condition, opened_at, fired_at,
-                   value, told, muted_until, due_at)
-SELECT r.tenant_id, r.id, $2, r.team_id, r.severity, $3, 'firing', $4, $4, $5::bigint, false, $4, $4
+                   value, muted_until, due_at)
+SELECT r.tenant_id, r.id, $2, r.team_id, r.severity, $3, 'firing', $4, $4, $5::bigint, $4, $4
 FROM alert_rule r WHERE r.tenant_id = $1 AND r.kind = 'gateway_address' AND r.enabled
 ORDER BY r.id FOR KEY SHARE
 ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id, gateway_id, subject)
@@ -45,9 +45,9 @@ DO UPDATE SET message = excluded.message, value = excluded.value, occurrences = 
 """
 # One alert for a tenant while it is open; what is suspended meanwhile is said in it, too.
 OPEN_CODEC_ALERT = """
-INSERT INTO alert (tenant_id, rule_id, team_id, severity, message, condition, opened_at, fired_at, told,
+INSERT INTO alert (tenant_id, rule_id, team_id, severity, message, condition, opened_at, fired_at,
                    muted_until, due_at)
-SELECT r.tenant_id, r.id, r.team_id, r.severity, $2, 'firing', $3, $3, false, $3, $3
+SELECT r.tenant_id, r.id, r.team_id, r.severity, $2, 'firing', $3, $3, $3, $3
 FROM alert_rule r WHERE r.tenant_id = $1 AND r.kind = 'codec' AND r.enabled
 ORDER BY r.id FOR KEY SHARE
 ON CONFLICT (tenant_id, rule_id, asset_id, datastream_id, device_id, gateway_id, subject)

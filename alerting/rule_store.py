@@ -119,7 +119,7 @@ async def create_rule(connection: Connection, rule: Rule) -> Rule:
     """A new rule of `rule.tenant_id`; its id is given.
 
     Raises:
-        RefusedRule: see `check_rule`; or its name is taken, or it names a team or a calendar that is not there.
+        InvalidRule: see `check_rule`; or its name is taken, or it names a team or a calendar that is not there.
     """
     await _check_names(connection, check_rule(rule))
     made = await insert_rules(connection, rule.tenant_id, [rule])
@@ -134,7 +134,7 @@ async def update_rule(connection: Connection, rule_id: int, change: Mapping[str,
     `change`: column to its new value, as JSON has it. The caller's transaction is undone when it raises.
 
     Raises:
-        RefusedRule: see `create_rule`.
+        InvalidRule: see `create_rule`.
     """
     row = await connection.fetchrow(UPDATE, rule_id, dict(change))
     if row is None:
@@ -191,7 +191,7 @@ async def delete_calendar(connection: Connection, calendar_id: int) -> bool:
     """Remove a calendar; False when there is none.
 
     Raises:
-        RefusedRule: a rule goes by it.
+        InvalidRule: a rule goes by it.
     """
     try:
         return await connection.fetchval(DELETE_CALENDAR, calendar_id) is True

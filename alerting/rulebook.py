@@ -25,7 +25,7 @@ def slot_of(asset_id: int | None, device_id: int) -> int:
 
 
 Sign = tuple[int, str | None]
-"""Of a device's life: that it was heard of at all (None), or with a value of this quantity."""
+"""A device and what was received of it: anything at all (None), or a value of this quantity."""
 
 
 class Bound(NamedTuple):

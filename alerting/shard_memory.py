@@ -18,7 +18,7 @@ MOST_REMEMBERED = 200_000
 
 @dataclass(slots=True)
 class Memory:
-    """One shard's states as evaluated, those not written down yet, and until when signs of life change nothing."""
+    """One shard's states as evaluated, those not saved yet, and until when receptions move no deadline."""
 
     version: int = -1
     states: dict[StateKey, StateRow | None] = field(default_factory=dict[StateKey, StateRow | None])

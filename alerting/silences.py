@@ -16,15 +16,15 @@ from alerting.rules.model import Rule
 from core.runtime.postgres import Connection, Pool
 from registry.rows import Written, columns_of, fetch_all, fetch_one
 
-# A cause that lasts is looked at again so often.
+# A cause that lasts is evaluated again after this time.
 LOOK_AGAIN = timedelta(minutes=5)
 # A gateway's status comes every half minute; one that missed four explains a device that has just fallen silent.
 GATEWAY_LATE = timedelta(minutes=2)
-# Which gateways hear a device is what they heard lately.
+# The gateways that explain a device's missing data are those that received it within this time.
 HEARD_WITHIN = timedelta(days=3)
-# What falls silent waits for the word of the thing on which it hangs, if that speaks at least so often.
+# Missing data waits for the next uplink of what feeds the device, if that sends at least this often.
 SPEAKS_WITHIN = timedelta(hours=2)
-# After the cause is gone a device is given a period and some more to be heard, and a value so long to be measured.
+# After the cause has ended, a device has 1.5 periods to be received, and a value 15 minutes to be measured.
 COME_BACK = 1.5
 MEASURED_WITHIN = timedelta(minutes=15)
 
@@ -83,7 +83,7 @@ SELECT by, until, rank >= 3 AS is_cause FROM (
                     WHERE s.device_id = d.device_id AND l.flags & 4 = 0)) <= $7::timestamptz + $8::interval))
 ) AS found ORDER BY rank, until DESC LIMIT 1
 """
-# The gateways that heard a device lately: whether each is gone, and when an alert about it last ended.
+# The gateways that received a device lately: whether each is gone, and when an alert about it last ended.
 GATEWAYS_OF_DEVICE = """
 SELECT g.name, coalesce(s.last_seen_at, '-infinity') < $2::timestamptz - $3::interval OR EXISTS (
            SELECT FROM alert a WHERE a.gateway_id = g.id AND a.workflow NOT IN ('resolved', 'closed')) AS is_gone,
@@ -114,7 +114,7 @@ class _Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Silence(_Quiet):
-    """Nobody is told of what matches all that is given, until `ends_at`."""
+    """No notification for what matches all that is given, until `ends_at`."""
 
     rule_id: int | None
     asset_id: int | None
@@ -125,7 +125,7 @@ class Silence(_Quiet):
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceWindow(_Quiet):
-    """Work on an asset and all that hangs on it: nobody is told."""
+    """Work on an asset and on all that it contains: no notification about them."""
 
     asset_id: int
 
@@ -155,7 +155,7 @@ INSERT INTO maintenance_window (tenant_id, author, {WINDOW_WRITTEN.columns})
 SELECT $1, $2, id, $4, coalesce($5, now()), $6 FROM asset WHERE id = $3 AND tenant_id = $1
 RETURNING {WINDOW_COLUMNS}
 """
-# What it muted is looked at again at once.
+# Alerts that it suppressed are evaluated again at once.
 END_SILENCE, END_WINDOW = (
     f"""
 UPDATE {table} SET ends_at = greatest(now(), starts_at + interval '1 microsecond')
@@ -165,7 +165,7 @@ WHERE id = $1 AND ends_at > now() RETURNING {columns}
 )
 WAKE_MUTED = """
 UPDATE alert SET muted_until = now(), due_at = least(due_at, now())
-WHERE muted_until > now() AND workflow NOT IN ('resolved', 'closed') AND NOT told
+WHERE muted_until > now()
 """
 
 
@@ -193,7 +193,7 @@ async def _explained_by_gateways(
 ) -> Suppression | None:
     gateways = await connection.fetch(GATEWAYS_OF_DEVICE, device_id, now, GATEWAY_LATE, since, HEARD_WITHIN)
     if not gateways:
-        return None  # Another network's, or never heard by radio.
+        return None  # Received by another network, or not by radio.
     explained = [row["is_gone"] or (row["back_at"] is not None and row["back_at"] > since) for row in gateways]
     if not all(explained):
         return None
@@ -225,7 +225,7 @@ async def create_silence(
 
 
 async def end_silence(connection: Connection, silence_id: int) -> Silence | None:
-    """End it now, unless it has ended: what it muted and still fires is told. None when it is not there."""
+    """End it now, unless it has ended: what it muted is looked at again. None when it is not there."""
     return await _end(connection, Silence, END_SILENCE, silence_id) or await read_silence(connection, silence_id)
 
 

@@ -33,12 +33,14 @@ class Endpoint:
     state: str  # enabled or disabled
     disabled_reason: str | None
     previous_until: datetime | None  # Until then messages are signed with the former secret, too.
+    for_operator: bool  # Of the network's operator: it gets warnings, and no alerts.
+    gone_at: datetime | None  # Its first answer 410 since it last took a message.
     created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at delivering a message. Outcomes: delivered, failed, refused (by our guard), gone (410)."""
+    """One attempt at delivering a message. Outcomes: delivered, failed, refused (by our own guard), gone (410)."""
 
     id: int
     tenant_id: int
@@ -66,9 +68,12 @@ LIST_ENDPOINTS = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint ORDER BY id"
 READ_ENDPOINT = f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoint WHERE id = $1"
 SET_ENABLED = f"""
 UPDATE webhook_endpoint SET state = CASE WHEN $2 THEN 'enabled' ELSE 'disabled' END,
-       disabled_reason = CASE WHEN $2 THEN NULL ELSE 'suspendue à la demande' END
+       disabled_reason = CASE WHEN $2 THEN NULL ELSE 'suspendue à la demande' END, gone_at = NULL
 WHERE id = $1
 RETURNING {ENDPOINT_COLUMNS}
+"""
+SET_FOR_OPERATOR = f"""
+UPDATE webhook_endpoint SET for_operator = $2 WHERE id = $1 RETURNING {ENDPOINT_COLUMNS}
 """
 ROTATE = "SELECT rotate_webhook_secret($1, $2, $3, $4)"
 DELETE_ENDPOINT = "DELETE FROM webhook_endpoint WHERE id = $1 RETURNING true"
@@ -89,7 +94,7 @@ def check_url(url: str) -> str:
     """`url` itself; where it may lead is checked at each connection (`core.runtime.http.guarded_client`).
 
     Raises:
-        RefusedUrl: not an absolute http or https address of at most 2,000 characters without credentials.
+        RejectedUrl: not an absolute http or https address of at most 2,000 characters without credentials.
     """
     if len(url) > URL_MOST or not url.isprintable() or " " in url:
         raise RejectedUrl("l'adresse a plus de 2 000 caractères, ou des caractères interdits")
@@ -124,7 +129,7 @@ async def create_endpoint(
     """A new endpoint and its secret `whsec_...`, which is shown this once and kept wrapped.
 
     Raises:
-        RefusedUrl: see `check_url`.
+        RejectedUrl: see `check_url`.
     """
     return await _create(connection, keys, tenant_id, check_url(url), description, form)
 
@@ -142,7 +147,7 @@ async def endpoint_of_address(connection: Connection, keys: KeyWrap, tenant_id: 
     """The endpoint of an e-mail address, made when the tenant has none; its secret signs nothing.
 
     Raises:
-        RefusedUrl: this is no address.
+        RejectedUrl: this is no address.
     """
     if not ADDRESS.fullmatch(address) or len(address) > ADDRESS_MOST:
         raise RejectedUrl("une adresse de courrier attendue, comme astreinte@collectivite.fr")
@@ -155,7 +160,7 @@ async def endpoint_of_address(connection: Connection, keys: KeyWrap, tenant_id: 
 
 
 def secret_text(secret: bytes) -> str:
-    """A secret as Standard Webhooks writes it, for whoever verifies signatures."""
+    """A secret as Standard Webhooks writes it, for a receiver that verifies signatures."""
     return SECRET_PREFIX + base64.b64encode(secret).decode()
 
 
@@ -181,8 +186,15 @@ async def read_endpoint(connection: Connection | Pool, endpoint_id: int) -> Endp
 async def set_endpoint_enabled(
     connection: Connection | Pool, endpoint_id: int, *, enabled: bool
 ) -> Endpoint | None:
-    """Switch an endpoint off, or on again after it was disabled (by request, or because it answered 410)."""
+    """Switch an endpoint off, or on again after it was disabled (by request, or after answering 410)."""
     return await fetch_one(connection, Endpoint, SET_ENABLED, endpoint_id, enabled)
+
+
+async def set_for_operator(
+    connection: Connection | Pool, endpoint_id: int, *, for_operator: bool
+) -> Endpoint | None:
+    """Make an endpoint the operator's, which gets warnings and no alerts, or the tenant's again."""
+    return await fetch_one(connection, Endpoint, SET_FOR_OPERATOR, endpoint_id, for_operator)
 
 
 async def rotate_secret(

@@ -25,7 +25,7 @@ class Team:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Who is told, on which rung of the ladder: 0 at once, the next after so long without an acknowledgement."""
+    """Who is notified on which rung of the ladder: 0 at once, the next after so long without acknowledgement."""
 
     id: int
     team_id: int

@@ -51,13 +51,13 @@ class Subject:
 
     @property
     def region(self) -> Region:
-        """By whose clocks its people live."""
+        """The time zone and public holidays of the tenant."""
         return region_of(self.department, self.timezone)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What there is to say of it."""
+    """The facts of an alert that its text may name."""
 
     alert_id: int
     rule: str
@@ -155,7 +155,7 @@ def resolved_text(subject: Subject, cause: str, value: float | None, said: str =
 
 
 def flapping_text(subject: Subject, rule: str, said: str = "") -> str:
-    """An alert that comes and goes too often to be told each time."""
+    """The text of an alert that changes too often to be notified each time."""
     return (
         f"{_whom(subject, said)} : l'alerte {rule} va et vient (plus de 4 changements en 6 heures). Ses "
         "changements ne seront plus annoncés un par un, mais résumés une fois par heure."

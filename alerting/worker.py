@@ -12,6 +12,7 @@ from pgqueuer.errors import PgqException, RetryRequested
 from pgqueuer.models import Job
 
 from alerting.delivery import Abandoned, Delivered, Deliverer, TryAgain
+from alerting.notifications import priority_of
 from alerting.queue import decode_message, entrypoint_of, queries_on
 from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError, open_bare_connection
@@ -19,10 +20,12 @@ from core.runtime.postgres import DATABASE_AWAY, Pool, PostgresError, open_bare_
 READ_ENDPOINT_IDS = "SELECT id FROM webhook_endpoint ORDER BY id"
 POLL = timedelta(seconds=2)
 BATCH = 10
-# A replica's job whose heart stops beating for so long is taken over by another.
+# A replica's job whose heartbeat stops for so long is taken over by another replica.
 HEARTBEAT = timedelta(seconds=10)
 # A message that meets an error of ours comes again for so long; the schedule of Standard Webhooks takes four days.
 KEPT_TRYING_FOR = timedelta(days=4)
+# The priority of what is critical.
+URGENT = priority_of("critical")
 
 log = structlog.get_logger()
 
@@ -105,7 +108,8 @@ class WebhookWorker:
         except msgspec.MsgspecError as unreadable:
             raise DeadLetter(f"unreadable message: {unreadable}") from unreadable
         try:
-            delivery = await self._deliverer.deliver(message, job.created)
+            is_urgent = job.priority >= URGENT
+            delivery = await self._deliverer.deliver(message, job.created, is_urgent=is_urgent)
         except Exception as unforeseen:
             # Held as failed it would never be tried again: an error of ours must not cost anybody an alert.
             log.exception("delivery_failed", endpoint=message.endpoint_id)

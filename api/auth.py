@@ -17,7 +17,7 @@ from core.runtime.postgres import Connection, Pool, tenant_transaction
 from registry.audit import write_audit
 from registry.tenants import MalformedKey, Principal, authenticate
 
-# A revoked key is refused on every replica within this time.
+# A revoked key is rejected on every replica within this time.
 REMEMBERED_S = 5.0
 REMEMBERED_KEYS = 1024
 LONGEST_KEY = 200
@@ -54,7 +54,7 @@ class Authenticator:
         return principal
 
     def forget(self, key_id: str) -> None:
-        """This replica refuses the key from now on; the others within `REMEMBERED_S`."""
+        """This replica rejects the key from now on; the others within `REMEMBERED_S`."""
         for digest in [digest for digest, (_, found) in self._known.items() if found.key_id == key_id]:
             del self._known[digest]
 
@@ -72,14 +72,14 @@ class Change:
     async def audit(
         self, action: str, entity: str, entity_id: object, details: Mapping[str, Any] | None = None
     ) -> None:
-        """Note it in this very transaction; the key's id tells apart two of one name."""
+        """Record the action in the transaction of the change; the key's id tells apart two of one name."""
         noted = {**(details or {}), "api_key": self.key_id}
         await write_audit(self.connection, self.tenant_id, self.actor, action, entity, entity_id, noted)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever holds the key of this request; it has the role that the route asks for."""
+    """The holder of this request's API key; it has the role that the route asks for."""
 
     principal: Principal
     platform: Dependencies
@@ -92,7 +92,7 @@ class Caller:
 
     @asynccontextmanager
     async def changing(self) -> AsyncGenerator[Change]:
-        """The same for a change; after the commit every process is told."""
+        """The same for a change; after the commit every process is nudged to read the registry again."""
         principal = self.principal
         async with tenant_transaction(self.platform.pool, principal.tenant_id) as connection:
             yield Change(connection, principal.tenant_id, principal.tenant_slug, principal.name, principal.key_id)

@@ -46,7 +46,7 @@ def _without_keys(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-# Settings of a codec, that whoever sees the profile reads: never a key.
+# Settings of a codec; everybody who may read the profile reads them, so they hold no key.
 CodecOptions = Annotated[Json, AfterValidator(_without_keys)]
 
 
@@ -100,7 +100,7 @@ class ParameterSpec(Body):
 
 
 def _whole(bound: float | None) -> float | None:
-    """240 rather than 240.0, for whoever reads the refusal."""
+    """240 rather than 240.0, as the error message shows it."""
     return int(bound) if bound is not None and bound.is_integer() else bound
 
 

@@ -19,7 +19,7 @@ NOT_TRIED = "pas essayée : le décodeur a dépassé son temps de calcul sur une
 
 @dataclass(slots=True)
 class Tried:
-    """What a codec has made of one frame. `cpu_us`, `console` and `output` are of scripts."""
+    """What a codec has made of one frame. `cpu_us`, `console`, `output` and `unmatched` are of scripts."""
 
     values: list[Value] = field(default_factory=list[Value])
     warnings: list[str] = field(default_factory=list[str])
@@ -27,6 +27,7 @@ class Tried:
     console: list[str] = field(default_factory=list[str])
     cpu_us: int | None = None
     output: Any = None
+    unmatched: list[str] = field(default_factory=list[str])
 
 
 async def try_codec(
@@ -63,7 +64,7 @@ def _tried(codec: AnyCodec, frame: Uplink, options: Mapping[str, Any], answer: A
     try:
         decoded: Decoded = read()
         tried.values = normalise(decoded, frame)
-        tried.warnings = decoded.warnings
+        tried.warnings, tried.unmatched = decoded.warnings, decoded.unmatched
     except Exception as failed:  # noqa: BLE001 - Whatever it is, it is shown.
         tried.reason = reason_of(codec, failed)
     else:

@@ -71,7 +71,7 @@ def _spec(command: Command) -> CommandSpec:
 async def encode(
     target: Target, name: str, parameters: Mapping[str, Any], workers: Workers, now_us: int
 ) -> Encoded:
-    """The octets of command `name`; 404 for one that the device has not, 422 for what is refused, with why."""
+    """The octets of command `name`; 404: the device has no such command, 422: a value is invalid (with why)."""
     command = next((one for one in known_commands(target) if one.name == name), None)
     if command is None:
         known = ", ".join(one.name for one in known_commands(target)) or "aucune"

@@ -36,7 +36,7 @@ class Dependencies:
         await self._nudge(topics.downlink_due(shard_of_slot(slot, self.shards)), str(device_id).encode())
 
     async def publish_measurement(self, slot: int, measurement: Measurement) -> None:
-        """Alerting and lighting hear of a measurement that the API has committed; the table is its truth."""
+        """Publish a committed measurement of the API to alerting and lighting; the table is its truth."""
         subject = topics.measurements(shard_of_slot(slot, self.shards))
         try:
             await self.bus.publish_once(subject, encode_batch([measurement]))

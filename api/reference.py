@@ -60,7 +60,7 @@ async def start() -> Response:
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, in which errors have their own media type and successes are told in French."""
+    """The OpenAPI document, with a media type of its own for errors, and French descriptions of successes."""
     document = FastAPI.openapi(app)
     for operations in document["paths"].values():
         for operation in operations.values():

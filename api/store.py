@@ -99,7 +99,7 @@ class UplinkRow:
 
 @dataclass(frozen=True, slots=True)
 class ReceptionRow:
-    """How a gateway heard an uplink; its name is known to its owner only."""
+    """How a gateway received an uplink; its name is known to its owner only."""
 
     uplink_id: UUID
     gateway_id: bytes | None
@@ -159,12 +159,12 @@ async def list_uplinks(
 async def list_receptions(
     connection: Connection, device_id: int, uplinks: Sequence[UplinkRow]
 ) -> dict[UUID, list[ReceptionRow]]:
-    """Who heard these uplinks, the loudest first."""
+    """The receptions of these uplinks, the loudest first."""
     times, ids = [uplink.time for uplink in uplinks], [uplink.uplink_id for uplink in uplinks]
-    heard: dict[UUID, list[ReceptionRow]] = {}
+    found: dict[UUID, list[ReceptionRow]] = {}
     for row in await connection.fetch(RECEPTIONS, device_id, times, ids):
-        heard.setdefault(row["uplink_id"], []).append(entity(ReceptionRow, row))
-    return heard
+        found.setdefault(row["uplink_id"], []).append(entity(ReceptionRow, row))
+    return found
 
 
 async def enter_manual_reading(

@@ -12,7 +12,8 @@ from api.fields import Answer, example
 SIGNED = (
     "Signé comme le veut Standard Webhooks : `webhook-id` (le même à chaque essai : ce qui a déjà été reçu "
     "s'y reconnaît), `webhook-timestamp`, `webhook-signature` (deux signatures pendant un changement de secret). "
-    "Répondez 2xx en moins de dix secondes, 410 pour ne plus rien recevoir ; `Retry-After` est suivi."
+    "Répondez 2xx en moins de dix secondes ; `Retry-After` est suivi. Un premier 410 est réessayé, un second, un "
+    "jour plus tard, suspend l'adresse."
 )
 OPENED = {
     "type": "alert.opened",
@@ -39,6 +40,7 @@ OPENED = {
         "since": "2026-11-25T05:05:00Z",
         "occurrences": 1,
         "link": "https://territoire.collectivite.fr/v1/alerts/7",
+        "sequence": 1,
     },
 }
 DIGEST = {
@@ -60,6 +62,16 @@ DIGEST = {
                 "link": "https://territoire.collectivite.fr/v1/alerts/7",
             }
         ],
+    },
+}
+WARNING = {
+    "type": "endpoint.gone",
+    "timestamp": "2026-11-25T18:00:00Z",
+    "data": {
+        "severity": "warning",
+        "message": "L'adresse n° 3 (https://si.collectivite.fr/alertes) a répondu 410 (disparue) : ses messages "
+        "sont réessayés ; si elle le répète dans un jour, elle sera suspendue.",
+        "endpoint": 3,
     },
 }
 TEST = {
@@ -87,6 +99,17 @@ class ToldAsset(SentModel):
     commune: str
 
 
+class EarlierState(SentModel):
+    """Un état de l'alerte dont le message n'a pas été pris : le suivant l'a remplacé."""
+
+    id: str = Field(description="Le `webhook-id` qu'aurait eu son message")
+    type: str
+    timestamp: datetime
+    sequence: int
+    severity: Severity
+    message: str
+
+
 class AlertData(SentModel):
     """L'alerte, au moment du message."""
 
@@ -107,6 +130,13 @@ class AlertData(SentModel):
     learnt_at: datetime | None = Field(None, description="Appris tard : quand nous l'avons su")
     cause: str | None = Field(None, description="Pourquoi elle est finie ; de `alert.resolved` seulement")
     rung: int | None = Field(None, description="L'échelon appelé ; de `alert.escalated` seulement")
+    sequence: int = Field(
+        description="Le rang du message dans son alerte, à partir de 1 ; aussi dans l'en-tête `webhook-sequence`"
+    )
+    story: list[EarlierState] = Field(
+        default_factory=list[EarlierState],
+        description="Les états d'avant que cette adresse n'a pas pris, le plus ancien d'abord ; absent : aucun",
+    )
 
 
 class AlertMessage(SentModel):
@@ -159,6 +189,26 @@ class DigestMessage(SentModel):
     data: DigestData
 
 
+class WarningData(SentModel):
+    """Ce qui ne va pas dans l'envoi."""
+
+    severity: Severity
+    message: str
+    endpoint: int | None = Field(None, description="L'adresse en cause ; de `endpoint.…` seulement")
+    tenant: str | None = Field(None, description="La collectivité ; de `operator.…` seulement")
+    count: int | None = Field(None, description="Combien d'alertes ; de `operator.…` seulement")
+
+
+class DeliveryWarning(SentModel):
+    """Une adresse a disparu, ou, à l'exploitant, les alertes d'une collectivité ne préviennent personne."""
+
+    model_config = example(WARNING)
+
+    type: Literal["endpoint.gone", "endpoint.suspended", "operator.nobody_notified"]
+    timestamp: datetime
+    data: WarningData
+
+
 class AddressTestData(SentModel):
     """Rien à faire."""
 
@@ -185,6 +235,11 @@ def alert(message: AlertMessage) -> None:
 
 @messages.post("team.digest", status_code=204, summary="Le résumé d'une équipe", description=SIGNED)
 def digest(message: DigestMessage) -> None:
+    """Described, never called."""
+
+
+@messages.post("delivery.warning", status_code=204, summary="Un avertissement sur l'envoi", description=SIGNED)
+def warning(message: DeliveryWarning) -> None:
     """Described, never called."""
 
 

@@ -27,30 +27,33 @@ KeyOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="La réponse de l'API, pour un programme.")]
 ReportOption = Annotated[bool, typer.Option("--json", help="Le bilan, pour un programme.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Tout vérifier et tout dire, ne rien écrire.")]
+SharedOption = Annotated[
+    bool, typer.Option("--shared", help="Proposer à toutes les collectivités (clé de l'exploitant).")
+]
 UrlOption = Annotated[str | None, typer.Option("--url", help="Adresse de l'API ; absente : celle de la pile.")]
 
 
 class ApiError(Exception):
-    """The API said no, or nothing; the message, in French, says why."""
+    """The API answered an error, or not at all; the message, in French, says why."""
 
 
 class ApiClient:
-    """Requests with a key; whatever is not a success raises ApiRefused."""
+    """Requests with a key; raises ApiError for every answer that is not a success."""
 
     def __init__(self, client: "httpx.Client", key: str) -> None:
         self._client = client
         self.key = key
 
     def post(self, path: str, body: Any) -> Any:
-        """The answer to a body."""
+        """The answer to POST."""
         return self._asked("POST", path, json=body)
 
     def put(self, path: str, body: Any) -> Any:
-        """The answer to a body that takes the place of another."""
+        """The answer to PUT."""
         return self._asked("PUT", path, json=body)
 
     def get(self, path: str, **query: Any) -> Any:
-        """What is at a path."""
+        """The answer to GET."""
         return self._asked("GET", path, params=query)
 
     def _asked(self, method: str, path: str, **request: Any) -> Any:

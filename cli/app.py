@@ -13,6 +13,7 @@ from cli.codec import codec_app
 from cli.codec_lab import add_lab
 from cli.codec_redecode import add_redecode
 from cli.doctor import doctor
+from cli.frames import frames
 from cli.install import install
 from cli.lns_import import export_app, import_app
 from cli.restore import restore
@@ -59,11 +60,12 @@ def every_command(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Affiche la version.")
     ] = False,
 ) -> None:
-    """What stands before the name of a command."""
+    """Options that stand before the name of a command."""
 
 
 app.command()(backup)
 app.command()(doctor)
+app.command()(frames)
 app.command()(install)
 app.command()(restore)
 app.command()(status)

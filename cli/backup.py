@@ -1,4 +1,4 @@
-"""`territoire backup`: what the database holds, in one file, with what must be in it after a restore."""
+"""`territoire backup`: the database in one file, beside it what must be in the database after a restore."""
 
 import asyncio
 import hashlib
@@ -36,7 +36,7 @@ TIMESCALE_VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'timesc
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What stands beside a backup: whether a restore is whole is a comparison with it."""
+    """The file beside a backup: a restore is compared with its counts."""
 
     made_at: datetime
     schema: int
@@ -47,11 +47,11 @@ class Manifest(msgspec.Struct, frozen=True):
     sha256: str
     sealed: dict[str, list[str]] = {}
     """Of each key-encryption key what it has wrapped, one example for each column that has some: whether a key
-    opens this backup is known before anything is restored. It tells nothing to who has no key."""
+    opens this backup is known before anything is restored. Without a key it reveals nothing."""
 
 
 def manifest_file(backup: Path) -> Path:
-    """Beside the file, under its name."""
+    """The manifest beside a backup, under its name."""
     return backup.with_name(backup.name + MANIFEST_SUFFIX)
 
 
@@ -170,8 +170,8 @@ async def _dump(url: str, draft: Path, snapshot: str) -> None:
             binaries() / "pg_dump", "--format=custom", "--compress=zstd:3", f"--snapshot={snapshot}",
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, env=libpq_environment(url),
         )  # fmt: skip
-        _, told = await process.communicate()
+        _, errors = await process.communicate()
         output.flush()
         os.fsync(output.fileno())
     if process.returncode != 0:
-        raise fail(f"pg_dump a échoué : {told.decode(errors='replace')[-1000:]}")
+        raise fail(f"pg_dump a échoué : {errors.decode(errors='replace')[-1000:]}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.api_client import DryRunOption, HomeOption, KeyOption, ReportOption, UrlOption, open_api
+from cli.api_client import DryRunOption, HomeOption, KeyOption, ReportOption, SharedOption, UrlOption, open_api
 from cli.running import fail
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from decoders.javascript.pool import PoolUnavailable
 
 REFUSED = 2
+PROFILE_WORDS = {"created": "profil", "grouped": "profil (même produit)"}
 
 codec_app = typer.Typer(help="Décodeurs : vérifier et reprendre les catalogues publics.", no_args_is_help=True)
 
@@ -26,9 +27,6 @@ CatalogueArgument = Annotated[
         help="Un catalogue, ou un de ses dossiers : lorawan-devices (The Things Network), device-catalog "
         "(Actility), chirpstack-device-profiles, SensorDecoders (Milesight)."
     ),
-]
-SharedOption = Annotated[
-    bool, typer.Option("--shared", help="Proposer à toutes les collectivités (clé de l'exploitant).")
 ]
 
 
@@ -89,7 +87,7 @@ def import_catalogue(
     home: HomeOption = None,
     as_json: ReportOption = False,
 ) -> None:
-    """Reprend les codecs et les profils d'un catalogue. 0 : tous ; 1 : pas tous ; 2 : rien à lire."""
+    """Reprend les codecs et les profils d'un catalogue. 0 : tout ; 1 : une partie est restée ; 2 : rien à lire."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -112,7 +110,7 @@ def import_catalogue(
         print(msgspec.json.encode(report).decode())
     else:
         _show_import(report, layout.title)
-    raise typer.Exit(1 if report.refused else 0)
+    raise typer.Exit(0 if report.is_whole else 1)
 
 
 def read_catalogue(path: Path, *, profiles: bool = False) -> "tuple[Layout, list[ImportedCodec]]":
@@ -142,6 +140,8 @@ def read_catalogue(path: Path, *, profiles: bool = False) -> "tuple[Layout, list
                 codecs = list(layout.read(catalogue, within, profiles=profiles))
         except PoolUnavailable as unavailable:
             raise _no_engine(unavailable) from None
+    if lacking := catalogue.lacking():
+        raise fail(f"{layout.title} n'a pas la forme attendue : {' ; '.join(lacking)}", REFUSED)
     if not codecs:
         raise fail(f"aucun codec dans {within or 'ce catalogue'} ({layout.title})", REFUSED)
     return layout, codecs
@@ -176,15 +176,23 @@ def _show_import(report: "ImportReport", title: str) -> None:
     console = Console(highlight=False, soft_wrap=True)
     words = {"created": "nouveau", "new_version": "version", "unchanged": "déjà là", "refused": "refusé"}
     for line in report.codecs:
-        told = " ".join(filter(None, (line.name, f"v{line.version}" if line.version else "", line.detail)))
-        console.print(f"{words.get(line.outcome, 'sans script'):11} {escape(told)}")
+        text = " ".join(filter(None, (line.name, f"v{line.version}" if line.version else "", line.detail)))
+        console.print(f"{words.get(line.outcome, 'sans script'):11} {escape(text)}")
         for profile in line.profiles:
-            word = "profil" if profile["outcome"] == "created" else "profil (déjà là)"
+            word = PROFILE_WORDS.get(profile["outcome"], "profil (déjà là)")
             console.print(f"            {word} {escape(profile['name'])} : {escape(profile['detail'])}")
+        for count, what in (
+            (line.examples_left_out, "exemples illisibles ou de trop, laissés de côté"),
+            (line.profiles_left_out, "profils de trop, laissés de côté"),
+        ):
+            if count:
+                console.print(f"            {count} {what}")
     console.print(
         f"{title} : {report.created} nouveaux codecs, {report.new_version} nouvelles versions, "
         f"{report.unchanged} déjà là, {report.refused} refusés, {report.no_script} sans script ; "
-        f"{report.profiles_created} nouveaux profils"
+        f"{report.profiles_created} nouveaux profils, {report.profiles_grouped} produits d'un autre catalogue"
     )
+    if not report.is_whole:
+        console.print("Une partie est restée de côté : voir les lignes ci-dessus.")
     if report.dry_run:
         console.print("Essai : rien n'est écrit. Relancez sans --dry-run.")

@@ -1,4 +1,4 @@
-"""Every example of a catalogue through the engine, beside what its vendor expects."""
+"""Runs every example of a catalogue through the engine, and compares with what its vendor expects."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ CODECS_AT_ONCE = 32
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """What came of an example."""
+    """The result of an example."""
 
     codec: str
     name: str
@@ -33,7 +33,7 @@ class Checked(msgspec.Struct, frozen=True):
 async def check(
     codecs: Sequence[ImportedCodec], pool: CodecPool, done: Callable[[int], None] = lambda _count: None
 ) -> list[Checked]:
-    """All examples, in the order of the codecs; `done` is told after each part how many codecs it was.
+    """All examples, in the order of the codecs; `done` is called after each part with the number of codecs so far.
 
     Raises:
         PoolUnavailable: no worker process comes up.

@@ -1,6 +1,7 @@
 """A catalogue's codecs and models as the API takes them, one request for each codec."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, get_args
 
@@ -23,13 +24,19 @@ DEFAULT_MAC_VERSION = "1.0.3"
 
 
 class ImportedLine(msgspec.Struct, frozen=True):
-    """What became of a codec; `profiles` are lines about its models."""
+    """What became of a codec; `profiles` are lines about its models.
+
+    `examples_left_out` cannot be read, or there was no room for them; `profiles_left_out` are beyond what one
+    request takes.
+    """
 
     name: str
     outcome: Outcome
     detail: str = ""
     version: int | None = None
     profiles: list[dict[str, str]] = []
+    examples_left_out: int = 0
+    profiles_left_out: int = 0
 
 
 class ImportReport(msgspec.Struct, frozen=True):
@@ -42,20 +49,36 @@ class ImportReport(msgspec.Struct, frozen=True):
     refused: int
     no_script: int
     profiles_created: int
+    profiles_grouped: int
+    examples_left_out: int
+    profiles_left_out: int
     codecs: list[ImportedLine]
 
     @classmethod
     def of(cls, lines: Sequence[ImportedLine], *, dry_run: bool) -> "ImportReport":
         """The account of these."""
         count = {name: sum(line.outcome == name for line in lines) for name in get_args(Outcome)}
-        made = sum(profile["outcome"] == "created" for line in lines for profile in line.profiles)
-        return cls(dry_run=dry_run, **count, profiles_created=made, codecs=list(lines))
+        profiles = Counter(profile["outcome"] for line in lines for profile in line.profiles)
+        return cls(
+            dry_run=dry_run,
+            **count,
+            profiles_created=profiles["created"],
+            profiles_grouped=profiles["grouped"],
+            examples_left_out=sum(line.examples_left_out for line in lines),
+            profiles_left_out=sum(line.profiles_left_out for line in lines),
+            codecs=list(lines),
+        )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that the catalogue has is here now."""
+        return not (self.refused or self.no_script or self.examples_left_out or self.profiles_left_out)
 
 
 def import_codecs(
     codecs: Sequence[ImportedCodec], title: str, api: ApiClient, *, shared: bool, dry_run: bool
 ) -> Iterator[ImportedLine]:
-    """Each codec in turn; one that is refused stops no other."""
+    """Each codec in turn; one that is rejected stops no other."""
     for codec, body in zip(codecs, bodies(codecs, title), strict=True):
         if not codec.source:
             yield ImportedLine(codec.name, "no_script" if codec.is_missing else "refused", codec.wrong)
@@ -71,6 +94,8 @@ def import_codecs(
             "" if body["profiles"] else "aucun modèle du catalogue ne l'emploie",
             answer["version"],
             _profile_lines(answer["profiles"], codec.profiles),
+            examples_left_out=len(codec.examples) - len(body["examples"]),
+            profiles_left_out=len(codec.profiles) - len(body["profiles"]),
         )
 
 

@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.api_client import ApiClient, ApiError, HomeOption, JsonOption, KeyOption, UrlOption, open_api
+from cli.api_client import (
+    ApiClient,
+    ApiError,
+    HomeOption,
+    JsonOption,
+    KeyOption,
+    SharedOption,
+    UrlOption,
+    open_api,
+)
 from cli.running import fail
 
 REFUSED = 2
@@ -68,7 +77,7 @@ def try_codec(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Essaie un décodeur sur des trames, sans rien enregistrer. 0 : toutes lues ; 1 : pas toutes."""
+    """Essaie un décodeur sur des trames, sans rien enregistrer. 0 : chacune donne des mesures ; 1 : pas toutes."""
     from cli import codec_lab_report as report
 
     body: dict[str, Any] = {"last": last, "form": form, "dev_eui": device}
@@ -90,7 +99,7 @@ def try_codec(
         print(json.dumps(answer, ensure_ascii=False))
     else:
         report.show_codec_test(answer)
-    raise typer.Exit(1 if answer["failed"] or not answer["frames"] else 0)
+    raise typer.Exit(1 if answer["failed"] or answer["without_values"] or not answer["frames"] else 0)
 
 
 def publish(
@@ -100,7 +109,7 @@ def publish(
     model: Annotated[str, typer.Option(help="Modèle, d'un nouveau décodeur.")] = "",
     note: Annotated[str, typer.Option(help="Ce qui change.")] = "",
     form: FormOption = None,
-    shared: Annotated[bool, typer.Option("--shared", help="Proposé à toutes les collectivités.")] = False,
+    shared: SharedOption = False,
     profile: Annotated[int | None, typer.Option(help="Le profil qui l'emploie dès maintenant.")] = None,
     mapping: MappingOption = None,
     for_all: ForAllOption = False,
@@ -112,14 +121,14 @@ def publish(
     """Publie une version d'un décodeur et, avec --profile, la met en service partout en 5 secondes."""
     from cli import codec_lab_report as report
 
-    told = _source(source)
+    script = _source(source)
     rules = None if mapping is None else _mapping(mapping)
 
     def work(api: ApiClient) -> dict[str, Any]:
         codec = _find(api, name, shared=shared) or api.post(
             "/v1/codecs", {"name": name, "vendor": vendor, "model": model, "shared": shared}
         )
-        version = api.post(f"/v1/codecs/{codec['id']}/versions", told | {"form": form, "note": note})
+        version = api.post(f"/v1/codecs/{codec['id']}/versions", script | {"form": form, "note": note})
         if profile is None:
             return {"version": version, "decoding": None}
         path = f"/v1/device-profiles/{profile}/decoding"
@@ -223,13 +232,13 @@ def roll_back(
     url: UrlOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Revient à ce qui lisait les messages avant le dernier changement."""
+    """Revient à ce qui lisait les messages avant le dernier changement ; propose de relire ceux d'entre-temps."""
     from cli import codec_lab_report as report
 
     body = {"for_all": for_all}
-    report.show_decoding(
-        _ask(api_key, url, home, lambda api: api.post(f"/v1/device-profiles/{profile}/rollback", body))
-    )
+    answer = _ask(api_key, url, home, lambda api: api.post(f"/v1/device-profiles/{profile}/rollback", body))
+    report.show_decoding(answer)
+    report.propose_redecode(profile, answer["undone_at"])
 
 
 def release(

@@ -29,17 +29,27 @@ def show_codec_test(answer: dict[str, Any]) -> None:
             at = "" if value["time"] == frame["time"] else f"  {value['time']}"
             line = f"  {value['quantity']}{channel} = {value['value']:g} {value['unit']}{doubt}{at}"
             console.print(escape(line))
-        for style, word, told in (
+        for style, word, lines in (
             ("red", "illisible", [] if frame["reason"] is None else [frame["reason"]]),
-            ("yellow", "attention", frame["warnings"]),
+            ("yellow", "attention", [*_nothing_measured(frame), *frame["warnings"]]),
             ("dim", "console", frame["console"]),
         ):
-            for line in told:
+            for line in lines:
                 console.print(f"  [{style}]{word}[/] {escape(line)}")
-    console.print(f"{answer['codec']} : {answer['read']} lues, {answer['failed']} illisibles")
+    bare = answer["without_values"]
+    read = f"{answer['read']} lues" + (f", dont {bare} sans aucune mesure" if bare else "")
+    console.print(f"{answer['codec']} : {read}, {answer['failed']} illisibles")
     if answer["proposed"] and answer["proposed"] != answer["mapping"]:
         console.print("Correspondance proposée :")
         console.print(escape(json.dumps(answer["proposed"], ensure_ascii=False, indent=1)))
+
+
+def _nothing_measured(frame: dict[str, Any]) -> list[str]:
+    """That a frame was read to no use, and which rules of the mapping found nothing in it."""
+    said = ["lue, mais aucune mesure"] if frame["read"] and not frame["values"] else []
+    if frame["unmatched_rules"]:
+        said.append(f"rien trouvé pour : {', '.join(frame['unmatched_rules'])}")
+    return said
 
 
 def show_decoding(answer: dict[str, Any]) -> None:
@@ -51,6 +61,12 @@ def show_decoding(answer: dict[str, Any]) -> None:
     if answer["shadow_version_id"] is not None:
         line += f" ; à l'essai : version {answer['shadow_version_id']}"
     _console().print(line)
+
+
+def propose_redecode(profile: int, since: str) -> None:
+    """The command that decodes again what another codec has read since an instant."""
+    _console().print("Les trames reçues entre-temps gardent ce que l'autre en a lu. Pour les relire :")
+    print_line(f"  ./territoire codec redecode --profile {profile} --from {since}")
 
 
 def show_versions(items: list[dict[str, Any]]) -> None:
@@ -93,5 +109,5 @@ def show_shadow(answer: dict[str, Any]) -> None:
             values = ", ".join(
                 f"{name}{channel and f'[{channel}]'}={value:g}" for _, channel, name, value in said["values"]
             )
-            told = said["reason"] or values or "rien"
-            console.print(f"  {word} {escape(told)} {escape(' ; '.join(said['warnings']))}")
+            text = said["reason"] or values or "rien"
+            console.print(f"  {word} {escape(text)} {escape(' ; '.join(said['warnings']))}")

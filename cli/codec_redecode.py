@@ -12,6 +12,7 @@ from cli.running import fail
 
 REFUSED = 2
 ASK_EVERY_S = 1.0
+EUI_DIGITS = 16
 ENDED = {"done": 0, "failed": 1, "cancelled": 1}
 STATES = {
     "waiting": "en attente",
@@ -52,7 +53,7 @@ def failed(
     if as_json:
         print(json.dumps(items, ensure_ascii=False))
         return
-    _show_failed(items)
+    show_failed(items)
 
 
 def redecode(
@@ -142,9 +143,10 @@ def _wait_for_job(api: ApiClient, job: dict[str, Any], *, quiet: bool) -> dict[s
 
 def _show(jobs: list[dict[str, Any]]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("n°", "état", "de", "trames", "lues", "illisibles", "retirées", "écrites")
+    of_what = Column("de", no_wrap=True, min_width=EUI_DIGITS)
+    table = Table("n°", "état", of_what, "trames", "lues", "illisibles", "retirées", "écrites")
     for job in jobs:
         of = job["dev_eui"] or (f"profil {job['device_profile_id']}" if job["device_profile_id"] else "tout")
         state = STATES[job["state"]] + (f" : {job['reason']}" if job["reason"] else "")
@@ -154,12 +156,16 @@ def _show(jobs: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def _show_failed(items: list[dict[str, Any]]) -> None:
+def show_failed(items: list[dict[str, Any]]) -> None:
+    """A row for each device and reason."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("capteur", "nom", "décodeur", "trames", "dernière", "raison")
+    # A DevEUI is copied into the next command: whatever the width of the terminal, it is whole.
+    table = Table(Column("capteur", no_wrap=True, min_width=EUI_DIGITS))
+    for heading in ("nom", "décodeur", "trames", "dernière", "raison"):
+        table.add_column(heading, overflow="fold")
     for item in items:
         codec = "" if item["codec"] is None else f"{item['codec']} v{item['codec_version'] or '?'}"
         cells = (item["dev_eui"], item["device_name"], codec, str(item["frames"]), item["last_at"][:19])

@@ -29,8 +29,8 @@ def doctor(
     """
     findings = asyncio.run(_examine(home, certificate or [], backups))
     if as_json:
-        told = {"severity": int(worst(findings)), "findings": findings}
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(told)) + b"\n")
+        answer = {"severity": int(worst(findings)), "findings": findings}
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(answer)) + b"\n")
     else:
         print_findings(Console(), findings)
     raise typer.Exit(int(worst(findings)))

@@ -59,10 +59,15 @@ SELECT reason, count(*) AS items FROM observation.quarantine WHERE at > now() - 
 GROUP BY reason ORDER BY items DESC, reason
 """
 READ_OLDEST_DIRTY = "SELECT min(hour) FROM observation.dirty WHERE hour < date_trunc('hour', now(), 'UTC')"
+READ_UNREACHED = """
+SELECT t.name, count(DISTINCT n.alert_id) AS alerts, max(n.severity) = 'critical' AS is_critical
+FROM alert_notice n JOIN tenant t ON t.id = n.tenant_id
+WHERE n.nobody_since IS NOT NULL GROUP BY t.name ORDER BY t.name
+"""
 
 
 async def examine_services(place: Place) -> list[Finding]:
-    """Every process of the stack on this machine."""
+    """Examine every process of the stack on this machine."""
     if place.run is None:
         return []
     found: list[Finding] = []
@@ -87,12 +92,12 @@ def _services_remedy(home: Path, services: Sequence[ServiceInfo]) -> str:
     if any(service.health_url is not None and service.pid is not None for service in services):
         return f"réparez cela, ils reprennent d'eux-mêmes ; le détail : {services[0].log}"
     last = last_line(Path(services[0].log))
-    told = f" ; il a dit en dernier : {last}" if last else ""
-    return f"il est redémarré de lui-même ; si cela dure, lisez {services[0].log}{told}"
+    ending = f" ; il a dit en dernier : {last}" if last else ""
+    return f"il est redémarré de lui-même ; si cela dure, lisez {services[0].log}{ending}"
 
 
 async def examine_database(place: Place) -> list[Finding]:
-    """Reached, of this program's version, on time, openable by our key; then what is in it."""
+    """Whether it is reached, of this program's version, on time, opened by our key; then its content."""
     if place.database_url is None:
         return []
     try:
@@ -146,7 +151,7 @@ async def _examine_schema(connection: Connection) -> list[Finding]:
 
 
 async def _examine_key(connection: Connection, place: Place) -> list[Finding]:
-    """Everything that is wrapped, in whatever table, is opened by the key that the services have."""
+    """Check that the services' key opens everything that is wrapped, in every table."""
     if place.kek is None:
         return []
     try:
@@ -198,6 +203,14 @@ async def _examine_activity(connection: Connection) -> list[Finding]:
         causes = ", ".join(f"{quarantine_cause(row['reason'])} ({row['items']})" for row in quarantined)
         what = f"{total} éléments illisibles mis de côté en 24 heures : {causes}"
         found.append(warning("quarantaine", what, "lisez la cause dans observation.quarantine"))
+    unreached = await connection.fetch(READ_UNREACHED)
+    if unreached:
+        total = sum(row["alerts"] for row in unreached)
+        whose = _named([row["name"] for row in unreached])
+        what = "1 alerte n'a prévenu personne" if total == 1 else f"{total} alertes n'ont prévenu personne"
+        remedy = "faites reprendre ou ajouter une adresse (webhook-endpoints) : elles partent alors d'elles-mêmes"
+        severity = critical if any(row["is_critical"] for row in unreached) else warning
+        found.append(severity("alertes", f"{what}, aucune adresse n'est en service : {whose}", remedy))
     oldest = await connection.fetchval(READ_OLDEST_DIRTY)
     if oldest is not None and datetime.now(UTC) - oldest > ROLLUPS_LATE:
         what = f"en retard depuis {oldest:%d/%m à %H h} UTC"
@@ -226,7 +239,7 @@ def _named(names: list[str]) -> str:
 
 
 async def examine_bus(place: Place) -> list[Finding]:
-    """Reached, with its streams, and not filling."""
+    """Whether it is reached, has its streams, and has room."""
     bus = await read_bus(place.nats_url)
     if bus.problem is not None:
         remedy = "vérifiez que nats-server tourne, son adresse et le mot de passe"
@@ -247,7 +260,7 @@ async def examine_bus(place: Place) -> list[Finding]:
 
 
 async def examine_broker(place: Place) -> list[Finding]:
-    """The bridge may command gateways, and nobody enters without a name."""
+    """Whether the bridge may command gateways, and no connection without an account is accepted."""
     if place.mqtt_url is None:
         return []
     broker = Broker.from_url(place.mqtt_url, is_ours=True)
@@ -265,7 +278,7 @@ async def examine_broker(place: Place) -> list[Finding]:
 async def _rejection_reason(broker: Broker) -> str | None:
     """Why this account cannot command a gateway; None when it can.
 
-    Mosquitto grants any subscription, and then holds back in silence: only a publish tells what the rules are.
+    Mosquitto grants any subscription, and then silently delivers nothing: only a publish shows its access rules.
     """
     edge = MqttSession(MqttSettings(mqtt_client_id="territoire-doctor"), ["+/gateway/+/event/+"], broker=broker)
     task = asyncio.create_task(edge.run())

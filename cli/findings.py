@@ -33,7 +33,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def good(subject: str, what: str) -> Finding:
-    """All is well."""
+    """Nothing is wrong."""
     return Finding(subject, Severity.GOOD, what)
 
 
@@ -48,7 +48,7 @@ def critical(subject: str, what: str, remedy: str) -> Finding:
 
 
 def worst(findings: list[Finding]) -> Severity:
-    """GOOD when there are none."""
+    """The worst severity; GOOD when there are no findings."""
     return max((finding.severity for finding in findings), default=Severity.GOOD)
 
 
@@ -66,5 +66,5 @@ def print_findings(console: Console, findings: list[Finding]) -> None:
         case Severity.WARNING:
             console.print(f"[yellow]À surveiller : {counts[Severity.WARNING]}.[/]")
         case Severity.CRITICAL:
-            told = f"{counts[Severity.CRITICAL]} en panne, {counts[Severity.WARNING]} à surveiller"
-            console.print(f"[bold red]À réparer : {told}.[/]")
+            totals = f"{counts[Severity.CRITICAL]} en panne, {counts[Severity.WARNING]} à surveiller"
+            console.print(f"[bold red]À réparer : {totals}.[/]")

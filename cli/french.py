@@ -1,6 +1,6 @@
 """typer's own words in French: its panels, usage lines and complaints about arguments.
 
-All of its text passes two things that can be replaced: the constants of `typer.rich_utils`, and the highlighters
+All of its text goes through two things that can be replaced: `typer.rich_utils`' constants, and the highlighters
 that colour every line of help, every type of a value and every message of an error.
 """
 
@@ -23,7 +23,7 @@ CONSTANTS = {
     "RICH_HELP": "L'aide : [blue]{command_path} {help_option}[/]",
 }
 
-# Sentences of typer and, where a value is refused, of pydantic; each is replaced wherever it stands in a text.
+# Sentences of typer and, where a value is invalid, of pydantic; each is replaced wherever it stands in a text.
 SENTENCES = [
     (re.compile(english), french)
     for english, french in (

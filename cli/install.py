@@ -103,7 +103,7 @@ def write_files(root: Path, filled: dict[str, str]) -> list[Path]:
 
 
 def verify(units: Sequence[Path]) -> str:
-    """What systemd itself has to say against these units; nothing where it is not installed."""
+    """What `systemd-analyze verify` reports about these units; empty where it is not installed."""
     analyze = shutil.which("systemd-analyze", path=system_path())
     if analyze is None:
         return ""

@@ -51,11 +51,11 @@ def _command(unit: Path) -> list[str]:
 
 def _environment(file: Path) -> dict[str, str]:
     """As systemd reads an EnvironmentFile: one assignment a line, quotes around the whole value left out."""
-    told: dict[str, str] = {}
+    found: dict[str, str] = {}
     for line in map(str.strip, _lines(file)):
         name, is_assigned, value = line.partition("=")
         if is_assigned and name and not line.startswith(("#", ";")):
             value = value.strip()
             is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
-            told[name.strip()] = value[1:-1] if is_quoted else value
-    return told
+            found[name.strip()] = value[1:-1] if is_quoted else value
+    return found

@@ -29,7 +29,7 @@ NUMBERS = frozenset(
 HEXADECIMAL = {
     "dev_eui": 16, "join_eui": 16, "app_key": 32, "dev_addr": 8, "nwk_s_key": 32, "app_s_key": 32,
 }  # fmt: skip
-# The Things Stack tells the last frame of each direction; ours and ChirpStack's counters are the next.
+# The Things Stack exports the last frame counter of each direction; ours and ChirpStack's counters are the next.
 NEXT = 1
 HZ_OF_RX2 = "rx2_frequency"
 
@@ -127,7 +127,7 @@ def _without_absent(document: Mapping[str, Any]) -> Document:
 
 
 def _of_the_things_stack(device: Document) -> Document:
-    """An end device; its MAC state tells the windows, which differ from ours."""
+    """An end device; its MAC state has the receive windows, which differ from ours."""
     session = device.get("session")
     parameters = _at(device, "mac_state", "current_parameters")
     delay = re.search(r"\d+", str(_at(parameters, "rx1_delay") or ""))

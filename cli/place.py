@@ -1,4 +1,4 @@
-"""Which installation `status` and `doctor` look at."""
+"""Finds the installation that `status` and `doctor` examine."""
 
 import logging
 import os
@@ -40,7 +40,7 @@ class Place:
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str]) -> "Place":
-        """What a service is told."""
+        """The servers' addresses as a service reads them from its environment."""
         return cls(
             database_url=environment.get("TERRITOIRE_DATABASE_URL"),
             nats_url=environment.get("TERRITOIRE_NATS_URL"),

@@ -50,7 +50,7 @@ def print_ready(console: Console, run: RunInfo, api_key: str | None = None) -> N
 
 
 async def readiness(run: RunInfo) -> dict[str, bool]:
-    """Every child's state at this instant: /readyz where there is one, else whether its process lives."""
+    """Whether each child is ready at this instant: by /readyz where there is one, else by its process."""
     from services.supervisor.stack import answers_ok
 
     async def ready(service: ServiceInfo) -> bool:
@@ -74,7 +74,7 @@ async def asked(url: str) -> bytes | None:
 
 
 async def problem_of(service: ServiceInfo) -> str:
-    """Why a process is not ready, in its own words where it has some."""
+    """Why a process is not ready, in French: what its /readyz says, else its state."""
     if service.pid is None:
         return "arrêté"
     if service.health_url is None:
@@ -84,8 +84,8 @@ async def problem_of(service: ServiceInfo) -> str:
         return "démarre, ou ne répond plus"
     with contextlib.suppress(msgspec.DecodeError, KeyError, AttributeError):
         problems: dict[str, str] = msgspec.json.decode(answer)["problems"]
-        told = [f"{CHECKS[name]} : {why}" if name in CHECKS else why for name, why in problems.items()]
-        return " | ".join(dict.fromkeys(told)) or "pas prêt"
+        reasons = [f"{CHECKS[name]} : {why}" if name in CHECKS else why for name, why in problems.items()]
+        return " | ".join(dict.fromkeys(reasons)) or "pas prêt"
     return "pas prêt"
 
 

@@ -1,4 +1,4 @@
-"""`territoire restore`: a backup into a new home, counted against what stood beside the backup."""
+"""`territoire restore`: a backup into a new home; then its counts are compared with the manifest's."""
 
 import asyncio
 import subprocess
@@ -18,7 +18,7 @@ from services.supervisor.postgres import ClusterFailed, PrivatePostgres, binarie
 from services.supervisor.stack import KEK_ID
 from services.supervisor.supervisor import ChildSpec, StartFailed, Supervisor
 
-# What was sent after the backup is not in it. Devices refuse a counter that goes back, and take one that is ahead
+# What was sent after the backup is not in it. Devices reject a counter that goes back, and take one that is ahead
 # by less than 16,384 (MAX_FCNT_GAP, LoRaWAN 1.0.3); a JoinNonce likewise only rises.
 COUNTERS_AHEAD = 4_096
 RAISE_SESSIONS = "UPDATE session SET f_cnt_down = f_cnt_down + $1 WHERE closed_at IS NULL"
@@ -96,7 +96,7 @@ def _require_program(manifest: Manifest) -> None:
 
 
 def _require_key(manifest: Manifest, kept: Secrets, secrets: Path, without_keys: bool) -> None:
-    """Rejects a backup whose wrapped keys none of these secrets opens, unless told to."""
+    """Rejects a backup whose wrapped keys none of these secrets opens, unless `without_keys`."""
     from registry.keys import KeyWrap
 
     keys = KeyWrap(KEK_ID, bytes.fromhex(kept.kek))
@@ -164,6 +164,6 @@ async def _pg_restore(server: PrivatePostgres, file: Path) -> None:
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         env=environment,
     )  # fmt: skip
-    _, told = await process.communicate()
+    _, errors = await process.communicate()
     if process.returncode != 0:
-        raise fail(f"pg_restore a échoué : {told.decode(errors='replace')[-2000:]}")
+        raise fail(f"pg_restore a échoué : {errors.decode(errors='replace')[-2000:]}")

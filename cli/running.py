@@ -18,7 +18,7 @@ COMMAND = "./territoire " + " ".join(sys.argv[1:])
 
 
 def fail(message: str, status: int = 1) -> typer.Exit:
-    """What ends the command, once the operator has been told why."""
+    """Write the message to stderr; returns the exception that ends the command."""
     sys.stderr.write(f"territoire : {message}\n")
     return typer.Exit(status)
 
@@ -34,7 +34,7 @@ def tables(*, beside_json: bool) -> "Console":
 
 
 def log_apart(run: "RunInfo", name: str) -> None:
-    """The terminal is for the operator; what the program has to say goes to a file beside the others."""
+    """Write this program's log to a file beside the services' logs: the terminal is for the operator."""
     from core.runtime.telemetry import configure_logs
 
     configure_logs(name, name, "json", "INFO", (run.logs / f"{name}.log").open("a", encoding="utf-8"))
@@ -59,7 +59,7 @@ def read_run(*folders: Path) -> "RunInfo":
 
 
 def default_home(mode: str) -> Path:
-    """Where a stack of this mode lives when nobody says otherwise."""
+    """The home of a stack of this mode when no option names one."""
     from services.supervisor.home import default_home as of_checkout
     from services.supervisor.stack import checkout
 
@@ -68,7 +68,7 @@ def default_home(mode: str) -> Path:
 
 
 def usual_homes() -> list[Path]:
-    """Where a stack may be when nobody says where: that of `install`, of `up`, of `demo`."""
+    """The homes where a stack may be when no option names one: of `install`, of `up`, of `demo`."""
     from cli.installed import installed
 
     server = installed()

@@ -50,7 +50,7 @@ async def run_stack(folder: Path, options: StackOptions, body: Body) -> int:
     """Hold the home, start the stack, run `body` with it, stop it. The status is the body's.
 
     Raises:
-        HomeRefused, ServerMissing, PortTaken, ClusterRefused, StartRefused: with everything stopped again.
+        UnusableHome, ServerMissing, PortTaken, ClusterFailed, StartFailed: with everything stopped again.
     """
     interruption = Interruption()
     home = Home(folder)

@@ -76,7 +76,7 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 class Gateways(msgspec.Struct, frozen=True):
-    """The names of those that are registered, by when they were last heard."""
+    """The names of registered gateways, by when they were last seen."""
 
     online: list[str]
     silent: list[str]
@@ -130,10 +130,10 @@ class State(msgspec.Struct, frozen=True):
 
 
 async def read_state(place: Place, backups: Path | None) -> State:
-    """Ask everybody at once; after five seconds at most."""
+    """Query processes, database, bus and disk at once; after five seconds at most."""
     problems: dict[str, str] = {}
     run = place.run
-    services, database, bus, heard, stored = await asyncio.gather(
+    services, database, bus, received, stored = await asyncio.gather(
         read_services(run),
         _database(place.database_url, problems),
         read_bus(place.nats_url),
@@ -154,7 +154,7 @@ async def read_state(place: Place, backups: Path | None) -> State:
         database=database,
         bus_version=bus.version,
         streams=bus.streams,
-        heard_per_s=heard,
+        heard_per_s=received,
         stored_per_s=stored,
         disk=None if place.folder is None else read_disk(place.folder),
         backup_at=None if backups is None else newest_backup(backups),
@@ -216,7 +216,7 @@ async def _read_database(connection: Connection) -> Database:
 
 
 async def read_gateways(connection: Connection) -> Gateways:
-    """Online are those that were heard in the last ten minutes."""
+    """Online are those that were seen in the last ten minutes."""
     gateways = Gateways([], [], [])
     for row in await connection.fetch(READ_GATEWAYS, SILENT_AFTER):
         names = gateways.never if row["never"] else gateways.online if row["online"] else gateways.silent
@@ -242,7 +242,7 @@ async def read_bus(url: str | None) -> Bus:
 
 
 async def _rate(run: RunInfo | None, service: str, counter: str) -> float | None:
-    """How fast a counter of every replica rises, all its labels together; None where nobody says."""
+    """How fast a counter of every replica rises per second, all its labels together; None when none answers."""
     replicas = () if run is None else run.replicas(service)
     urls = [f"{one.health_url}/metrics" for one in replicas if one.health_url is not None]
     before = await _sum(urls, counter)

@@ -69,8 +69,8 @@ def print_state(console: Console, state: "State", now: datetime) -> None:
     table.add_row("Bus", _bus(state))
     if state.disk is not None:
         share = state.disk.left
-        told = f"{size(state.disk.free)} libres sur {size(state.disk.total)} ({share * 100:.0f} %)"
-        table.add_row("Disque", _coloured(told, "red" if share < SCARCE else ""))
+        free = f"{size(state.disk.free)} libres sur {size(state.disk.total)} ({share * 100:.0f} %)"
+        table.add_row("Disque", _coloured(free, "red" if share < SCARCE else ""))
     table.add_row("Sauvegarde", _backup(state, now))
     console.print(table, highlight=False)
     if state.is_well:
@@ -117,10 +117,10 @@ def _add_activity(table: Table, state: "State", found: "Database", now: datetime
     table.add_row("Trames", ", ".join([*rates, last]))
     never = found.gateways_never_heard
     silent = found.gateways_registered - found.gateways_online - never
-    told = [f"{found.gateways_online} en ligne sur {found.gateways_registered}"]
-    told += [_coloured(f"{silent} muettes", "red")] if silent else []
-    told += [_coloured(f"{never} jamais entendues", "yellow")] if never else []
-    table.add_row("Passerelles", ", ".join(told))
+    parts = [f"{found.gateways_online} en ligne sur {found.gateways_registered}"]
+    parts += [_coloured(f"{silent} muettes", "red")] if silent else []
+    parts += [_coloured(f"{never} jamais entendues", "yellow")] if never else []
+    table.add_row("Passerelles", ", ".join(parts))
     table.add_row("Équipements", str(found.devices))
     alerts = [
         _coloured(f"{count} {french}{'s' if count > 1 else ''}", colour)

@@ -61,7 +61,7 @@ def geometry_of(attributes: Mapping[str, Any]) -> ContainerGeometry | None:
 def fill_level(distance_mm: float, geometry: ContainerGeometry) -> float | None:
     """How full the container is, 0 to 100 %; None when the distance cannot be an echo of this container.
 
-    Whoever gets None has a measure to flag and a technician to warn: the sensor is badly set, or was moved.
+    The caller flags the measure and warns a technician: the sensor is badly set, or was moved.
     """
     (empty_at, empty_percent), (full_at, full_percent) = geometry.points[0], geometry.points[-1]
     if not 0 < distance_mm <= empty_at * (1 + ECHO_TOLERANCE):  # NaN too.

@@ -7,7 +7,7 @@ from decoders.canonical import Decoded, Reading
 
 
 def add_volumes(options: Mapping[str, Any], decoded: Decoded) -> None:
-    """Add a `water_volume` beside each `pulse_count`, when the profile says what a pulse weighs.
+    """Add a `water_volume` beside each `pulse_count`, when the profile has the volume of a pulse.
 
     Option `litres_per_pulse` is a positive number, or a mapping from channel to one; a channel without
     weight has no volume.

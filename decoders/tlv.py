@@ -22,7 +22,7 @@ Measure = Callable[[bytes, int], int]
 class Record(NamedTuple):
     """What a tag announces: so many octets of data, and how to read them.
 
-    `measure` says the size of a record that tells it itself, on top of `size`, the least that it has.
+    `measure` returns the size of a record that contains it, on top of `size`, the least that it has.
     """
 
     size: int

@@ -8,7 +8,7 @@ from lorawan.gateway.semtech_udp import DatagramType
 from lorawan.identifiers import GatewayId
 
 BURST_S = 10.0
-# Anybody can write any address on a datagram. Beyond this many, new ones wait until others have been silent.
+# Anybody can write any address on a datagram. Beyond this many, new addresses wait until buckets are full again.
 MAX_ADDRESSES = 10_000
 SWEEP_EVERY_S = 1.0
 
@@ -16,7 +16,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Limits:
-    """A bucket for each registered gateway, whatever its address, and one for each address of anybody else."""
+    """A token bucket for each registered gateway, whatever its address, and one for each other address."""
 
     def __init__(self, gateway_rate: float, address_rate: float) -> None:
         self._gateway_rate = gateway_rate
@@ -30,7 +30,7 @@ class Limits:
         return _take_token(self._gateways, gateway_id, self._gateway_rate, now)
 
     def of_address(self, host: str, now: float) -> bool:
-        """The same for an address from which no registered gateway speaks."""
+        """The same for an address from which no registered gateway sends."""
         if host not in self._addresses and len(self._addresses) >= MAX_ADDRESSES and not self._made_room(now):
             return False
         return _take_token(self._addresses, host, self._address_rate, now)
@@ -69,7 +69,7 @@ class AddressLock:
         self._pulling: dict[GatewayId, tuple[str, float]] = {}
 
     def holder(self, gateway_id: GatewayId, kind: DatagramType, host: str, now: float) -> str | None:
-        """The address that a datagram is refused for; None when it may come in, and then its address is kept."""
+        """The other address that a gateway is held by, so that this datagram is rejected; None: it may come in."""
         kept = self._pushing if kind is DatagramType.PUSH_DATA else self._pulling
         former = kept.get(gateway_id)
         if former is not None and former[0] != host and now - former[1] < self._silence_s:

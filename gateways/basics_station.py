@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from websockets.asyncio.server import ServerConnection
@@ -34,14 +34,15 @@ from lorawan.gateway.basics_station import (
 from lorawan.gateway.basics_station_answers import ClassA, ClassC, dnmsg, timesync_answer
 from lorawan.gateway.basics_station_config import router_config
 from lorawan.identifiers import GatewayId
+from lorawan.radiated_power import station_max_eirp
 from lorawan.regions import EU868, REGIONS, Region
 
 NAME = "basics_station"
-# Between two questions whether a station is there, and for its answer: together less than a path's silence.
+# Seconds between two pings, and for the pong: together less than a path's timeout.
 PING_EVERY_S = 25.0
 PONG_WITHIN_S = 20.0
 VERSION_WITHIN_S = 30.0
-# Two boards of eight demodulators hear at most so many of the shortest frames.
+# Two boards of eight demodulators receive at most so many of the shortest frames.
 MESSAGES_PER_SECOND = 500
 MESSAGES_AT_ONCE = 1_000
 MAX_UNKNOWN = 200
@@ -61,6 +62,14 @@ _BAD_RATE = FRAMES.labels("rejected_modulation")
 log = structlog.get_logger()
 
 
+class _Setup(NamedTuple):
+    """What a station is configured with."""
+
+    region: str
+    boards: int
+    max_eirp: int | None
+
+
 @dataclass(slots=True, eq=False)
 class _Link:
     """One connection of one gateway. `setup` is what it was configured for, None before."""
@@ -70,7 +79,7 @@ class _Link:
     address: str
     bucket: TokenBucket
     opened_at: float
-    setup: tuple[str, int] | None = None
+    setup: _Setup | None = None
     round_trip: RoundTrip = field(default_factory=RoundTrip)
 
 
@@ -79,7 +88,7 @@ class BasicsStation:
 
     name = NAME
     answers_at_once = False
-    """A dntxed comes with the transmission; how far away a station is shows in its pings."""
+    """False: a dntxed comes with the transmission, so that round trips are measured by pings."""
 
     def __init__(
         self, settings: FrontendSettings, sink: FrameSink, gateways: Gateways, last_seen: LastSeen, paths: Paths
@@ -95,15 +104,15 @@ class BasicsStation:
         self._loop = asyncio.get_running_loop()
 
     def round_trip_us(self, gateway_id: GatewayId) -> int | None:
-        """As measured on the gateway's connection."""
+        """The round trip as its connection's pings measured it."""
         link = self._links.get(gateway_id)
-        return None if link is None else link.round_trip.median_us
+        return None if link is None else link.round_trip.worst_us
 
     def registered(self) -> None:
-        """The registry has changed: what is ours now is reachable, what is set up otherwise starts anew."""
+        """Apply a registry change: gateways that are ours now become reachable, changed ones connect anew."""
         for link in list(self._links.values()):
             if link.setup is not None and link.setup != self._setup_of(link.gateway_id):
-                link.connection.transport.abort()  # It is back within a second, and asks what it is to be.
+                link.connection.transport.abort()  # It is back within a second, and gets its new configuration.
             elif link.setup is not None and link.gateway_id in self._registered:
                 self._paths.alive(link.gateway_id, NAME)
 
@@ -111,19 +120,25 @@ class BasicsStation:
         return self._sightings.record_seen(gateway_id, NAME, address, stats)
 
     def _region(self, gateway_id: GatewayId) -> Region:
-        return REGIONS[self._setup_of(gateway_id)[0]]
+        return REGIONS[self._setup_of(gateway_id).region]
 
-    def _setup_of(self, gateway_id: GatewayId) -> tuple[str, int]:
-        """Region and number of boards."""
+    def _setup_of(self, gateway_id: GatewayId) -> _Setup:
         gateway: Gateway | None = self._registered.get(gateway_id)
         if gateway is None:
-            return EU868.name, 1
-        return gateway.region if gateway.region in REGIONS else EU868.name, gateway.boards
+            return _Setup(EU868.name, 1, None)
+        region = REGIONS.get(gateway.region, EU868)
+        max_eirp = station_max_eirp(
+            min(band.eirp for band in region.sub_bands),
+            gateway.antenna_gain,
+            gateway.gain_subtracted_by,
+            gateway.max_eirp,
+        )
+        return _Setup(region.name, gateway.boards, max_eirp)
 
     # --- One connection ------------------------------------------------------------------------------
 
     async def _talk(self, gateway_id: GatewayId, connection: ServerConnection) -> None:
-        """Everything that a station says, until it is gone."""
+        """Handle the messages of a station until its connection ends."""
         now = self._loop.time()
         bucket = TokenBucket.full(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE, now)
         link = _Link(gateway_id, connection, peer_of(connection), bucket, now)
@@ -163,7 +178,7 @@ class BasicsStation:
             self._paths.lost_soon(link.gateway_id)
 
     async def _keep_alive(self, link: _Link) -> None:
-        """Ask whether the station is there, and how far away; end a connection on which nobody answers."""
+        """Ping the station, which also measures its round trip; end a connection without a pong."""
         while True:
             try:
                 async with asyncio.timeout(PONG_WITHIN_S):
@@ -187,7 +202,7 @@ class BasicsStation:
         link.round_trip.record_sample(sample_us)
 
     def _alive(self, link: _Link, stats: dict[str, Any] | None = None) -> bool:
-        """Note a sign of life; whether the gateway is registered. Its path is open once it is configured."""
+        """Record a sign of life; whether the gateway is registered. Its path is open once it is configured."""
         noted = {"online": True} | (stats or {})
         if link.round_trip.median_us is not None:
             noted["rtt_ms"] = round(link.round_trip.median_us / 1000)
@@ -199,11 +214,11 @@ class BasicsStation:
     # --- From the station ----------------------------------------------------------------------------
 
     def _handle_message(self, link: _Link, message: str | bytes, received_at_us: int) -> str | None:
-        """Act on whatever comes; returns what is to be answered."""
+        """Act on a message of any kind; returns the answer, if there is one."""
         if not link.bucket.take_token(self._loop.time()):
             DATAGRAMS.labels("station_other", "rate_limited").inc()
             return None
-        if isinstance(message, bytes):  # Of the remote shell, which nobody here has opened.
+        if isinstance(message, bytes):  # Of the remote shell, which we never open.
             DATAGRAMS.labels("station_other", "not_used").inc()
             return None
         try:
@@ -228,17 +243,24 @@ class BasicsStation:
         return None
 
     def _configure(self, link: _Link, version: Version) -> str:
-        region, boards = link.setup = self._setup_of(link.gateway_id)
+        setup = link.setup = self._setup_of(link.gateway_id)
         DATAGRAMS.labels("station_version", "ok").inc()
         log.info(
             "station_configured",
             gw_eui=link.gateway_id.hex(),
             station=version.station,
             model=version.model,
-            boards=boards,
+            boards=setup.boards,
+            max_eirp=setup.max_eirp,
         )
         self._alive(link, stats_of(version))
-        return router_config(REGIONS[region], wall_clock_us(), boards=boards, unlimited=not version.is_production)
+        return router_config(
+            REGIONS[setup.region],
+            wall_clock_us(),
+            boards=setup.boards,
+            unlimited=not version.is_production,
+            max_eirp=setup.max_eirp,
+        )
 
     def _receive_uplink(self, link: _Link, uplink: StationUplink, received_at_us: int) -> None:
         sample_us = round_trip_us(uplink.ref_time_us, received_at_us)
@@ -249,7 +271,7 @@ class BasicsStation:
             _UNKNOWN_FRAME.inc()
             return
         DATAGRAMS.labels(f"station_{uplink.msgtype}", "ok").inc()
-        far_us = link.round_trip.median_us or 0
+        far_us = link.round_trip.worst_us or 0
         frame = frame_of(uplink, link.gateway_id, self._region(link.gateway_id), received_at_us, far_us)
         if frame is None:
             _BAD_RATE.inc()
@@ -267,12 +289,12 @@ class BasicsStation:
     # --- To the station ------------------------------------------------------------------------------
 
     async def transmit(self, radio_request: ChosenTransmission) -> str:
-        """One frame in the one way that was chosen."""
+        """Transmit one frame in the one way that was chosen."""
         status, _ = await self.transmit_in_windows([radio_request])
         return status
 
     async def transmit_in_windows(self, radio_requests: Sequence[ChosenTransmission]) -> tuple[str, int]:
-        """dnmsg, and the dntxed with its diid; a station says nothing of a frame that it does not send."""
+        """Send dnmsg and wait for the dntxed with its diid; a station does not report a frame that it drops."""
         gateway_id = radio_requests[0].gateway_id
         link = self._links.get(gateway_id)
         if link is None or link.setup is None:
@@ -288,7 +310,7 @@ class BasicsStation:
         # By gateway, not by connection: a station that lost this one answers on its next.
         self._asked[gateway_id, diid] = answered
         try:
-            async with asyncio.timeout(_patience_s(radio_requests, when, link.round_trip.median_us or 0)):
+            async with asyncio.timeout(_patience_s(radio_requests, when, link.round_trip.worst_us or 0)):
                 await link.connection.send(message)
                 transmitted = await answered
         except (TimeoutError, ConnectionClosed) as silence:
@@ -301,7 +323,7 @@ class BasicsStation:
 
 
 def _patience_s(radio_requests: Sequence[ChosenTransmission], when: ClassA | ClassC, round_trip_us: int) -> float:
-    """How long a dntxed is waited for: what comes later is as good as nothing."""
+    """How long a dntxed is waited for, in seconds; a later one could not be used."""
     if isinstance(when, ClassC):
         return SILENT_AFTER_IMMEDIATE_S
     until_last_window_s = (radio_requests[-1].starts_at_us - wall_clock_us()) / 1e6

@@ -30,7 +30,7 @@ class Unfit(ValueError):
 def frame_of(
     uplink: StationUplink, gateway_id: GatewayId, region: Region, received_at_us: int, round_trip_us: int = 0
 ) -> GatewayFrame | None:
-    """The copy that a station heard; None when its data rate is none of those that we configured."""
+    """The reception that a station reports; None when its data rate is none of those that we configured."""
     if uplink.data_rate >= len(region.data_rates):
         return None
     rate = region.data_rates[uplink.data_rate]
@@ -57,7 +57,7 @@ def frame_of(
 
 
 def schedule_of(radio_requests: Sequence[ChosenTransmission], region: Region) -> tuple[ClassA | ClassC, int]:
-    """When and how a station is to emit one of `emissions`, and its rctx.
+    """When and how a station is to transmit one of `radio_requests`, and its rctx.
 
     Raises:
         Unfit: a data rate that it does not know, a delay that it cannot keep, or no uplink of a station to follow.
@@ -96,7 +96,7 @@ def fell_back(transmitted: Transmitted, when: ClassA | ClassC) -> bool:
 
 
 def stats_of(version: Version) -> dict[str, Any]:
-    """What a station is, as `gateway_state.stats` keeps it."""
+    """A station's version, as `gateway_state.stats` keeps it."""
     said = {
         "station": version.station,
         "firmware": version.firmware,

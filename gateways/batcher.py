@@ -18,7 +18,7 @@ from lorawan.frame import MType, routing_slot
 MAX_ITEMS = 500
 MAX_OCTETS = 256 * 1024
 LINGER_S = 0.025
-# What a frame weighs in a message besides its PHYPayload: an estimate on the high side.
+# The octets of a frame in a message besides its PHYPayload: an estimate on the high side.
 FRAME_OVERHEAD = 96
 # Per shard: at 15,000 frames a second over four shards, more than ten seconds of a bus that is away.
 MAX_WAITING = 50_000
@@ -37,7 +37,7 @@ Done = Callable[[], None]
 
 @dataclass(slots=True)
 class _Lane:
-    """What waits for one shard. The device of an urgent frame listens for an answer within a second."""
+    """The frames that wait for one shard. The device of an urgent frame listens for an answer within a second."""
 
     frames: list[GatewayFrame] = field(default_factory=list[GatewayFrame])
     done: list[Done | None] = field(default_factory=list[Done | None])
@@ -60,7 +60,7 @@ class _Lane:
             self.closing.set()
 
     def pop_batch(self) -> tuple[list[GatewayFrame], list[Done | None]]:
-        """The next batch. All of it as a rule; after a bus that was away, as much as a message may hold."""
+        """The next batch: all frames as a rule; after an outage of the bus, as many as a message may hold."""
         count, octets = 0, 0
         while count < len(self.frames) and count < MAX_ITEMS and octets < MAX_OCTETS:
             octets += len(self.frames[count].phy_payload) + FRAME_OVERHEAD
@@ -90,7 +90,7 @@ class Batcher:
     def submit_frame(self, frame: GatewayFrame, done: Done | None = None) -> None:
         """Take a frame; `done` is called once it is in the stream, or at once when it can go nowhere.
 
-        Without `done` nobody can be told to wait: when the queue is full, the frame is dropped and counted.
+        Without `done` the caller cannot be made to wait: when the queue is full, the frame is dropped and counted.
         """
         slot = routing_slot(frame.phy_payload)
         if slot is None:
@@ -109,13 +109,13 @@ class Batcher:
         return len(self._lanes[shard].frames)
 
     async def run(self) -> None:
-        """Publish until `close()` was called and everything taken is in the stream."""
+        """Publish until `close()` was called and every frame taken is in the stream."""
         async with asyncio.TaskGroup() as tasks:
             for shard in range(self._shards):
                 tasks.create_task(self._run_lane(shard), name=f"publish frames of shard {shard}")
 
     def close(self) -> None:
-        """Take no more time over batches: `run` publishes what it holds, then returns."""
+        """Wait for no more frames: `run` publishes what it holds, then returns."""
         self._closed = True
         for lane in self._lanes:
             lane.filled.set()
@@ -144,7 +144,7 @@ class Batcher:
 
 
 def _write_steps(frames: list[GatewayFrame], shard: int) -> None:
-    """They are in the stream: a trace step for each that is traced."""
+    """Write a trace step for each traced frame, now that they are in the stream."""
     for frame in frames:
         if TRACES.is_traced(frame.trace_id):
             TRACES.step(

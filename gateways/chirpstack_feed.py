@@ -50,7 +50,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Fed:
-    """What the other side knows of a gateway whose path is ours."""
+    """What ChirpStack was sent about a gateway whose path is ours."""
 
     stats_due_at: float
     counts: Counts = field(default_factory=Counts)
@@ -87,7 +87,7 @@ class ChirpStackFeed:
         self._loop = asyncio.get_running_loop()
 
     def submit_frame(self, frame: GatewayFrame, done: Callable[[], None] | None = None) -> None:
-        """Publish a copy of a frame there, and hand it on here."""
+        """Publish the frame to ChirpStack's broker, and hand it to the next sink."""
         fed = self._fed.get(GatewayId(frame.gateway_id))
         if fed is not None:
             fed.counts.count_frame(frame)
@@ -116,7 +116,7 @@ class ChirpStackFeed:
                     self._handle_command(tasks, paths, transmit, message)
 
     def _connected(self) -> None:
-        """Whatever its broker remembered may be lost with it."""
+        """Retained messages may be lost with the broker's memory: publish the states again."""
         for gateway_id in self._fed:
             self._publish_state(gateway_id, online=True)
 
@@ -131,7 +131,7 @@ class ChirpStackFeed:
             what = topic.split("/", topic.count("/") - 1)[-1]
             try:
                 await self.edge.connected()
-                heard = await self.edge.publish(topic, payload, retain=retain)
+                is_subscribed = await self.edge.publish(topic, payload, retain=retain)
             except MqttAway as away:
                 log.debug("chirpstack_away", error=str(away))
                 await asyncio.sleep(WATCH_EVERY_S)
@@ -140,11 +140,11 @@ class ChirpStackFeed:
                 log.warning("chirpstack_refuses", topic=topic, error=str(refused))
                 FEED.labels(what, "refused").inc()
             else:
-                FEED.labels(what, "ok" if heard or retain else "nobody_listens").inc()
+                FEED.labels(what, "ok" if is_subscribed or retain else "nobody_listens").inc()
             lane.waiting.popleft()
 
     async def _watch(self, paths: Paths) -> None:
-        """Connection states as paths open and close, and statistics while they are open."""
+        """Publish connection states as paths open and close, and statistics while they are open."""
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             if not self.edge.is_connected:
@@ -175,11 +175,11 @@ class ChirpStackFeed:
         counts, fed.counts = fed.counts, Counts()
         version = self._configured.get(gateway_id, ("", 0.0))[0]
         self._say(gateway_id, "event/stats", encode(stats_event(gateway, counts, version), as_json=self._as_json))
-        # The replica that held the path before us may have said that it is gone after we said that it is there.
+        # The former holder of the path may have published offline after we published online.
         self._publish_state(gateway_id, online=True)
 
     async def publish_offline(self) -> None:
-        """Say that our gateways are gone, as far as the broker still hears us."""
+        """Publish that our gateways are offline, as far as the connection to the broker still works."""
         for gateway_id in self._fed:
             state = encode(conn_event(gateway_id, online=False), as_json=self._as_json)
             try:
@@ -193,7 +193,7 @@ class ChirpStackFeed:
     def _handle_command(
         self, tasks: asyncio.TaskGroup, paths: Paths, transmit: Transmit, message: MqttMessage
     ) -> None:
-        """Act on a command to a gateway whose path is ours; every replica hears it, and one alone answers."""
+        """Act on a command to a gateway whose path is ours; every replica receives it, and one alone answers."""
         try:
             topic = EventTopic.parse_command(message.topic)
             if topic.gateway_id not in self._gateways or paths.frontend_of(topic.gateway_id) is None:
@@ -242,7 +242,7 @@ class ChirpStackFeed:
         self._say(gateway_id, "event/ack", encode(ack_event(command, statuses), as_json=self._as_json))
 
     def _take_config(self, topic: EventTopic, config: gw.GatewayConfiguration) -> None:
-        """Its version goes into the statistics; channels are each gateway's own affair."""
+        """Keep its version for the statistics; the channels in it are not applied."""
         asked_s = config.stats_interval.seconds
         every_s = min(max(SHORTEST_STATS_S, asked_s), LONGEST_STATS_S) if asked_s > 0 else self._stats_every_s
         self._configured[topic.gateway_id] = (config.version, every_s)

@@ -65,7 +65,7 @@ class Counts:
 
 
 def encode(message: Message, *, as_json: bool) -> bytes:
-    """The octets of an event; a ChirpStack answers each gateway in the encoding that it heard from it."""
+    """The octets of an event; a ChirpStack answers each gateway in the encoding of that gateway's events."""
     if as_json:
         return json_format.MessageToJson(message, indent=None).encode()
     return message.SerializeToString()
@@ -74,7 +74,7 @@ def encode(message: Message, *, as_json: bool) -> bytes:
 def up_event(frame: GatewayFrame, uplink_id: int) -> gw.UplinkFrame:
     """`event/up`."""
     event = gw.UplinkFrame(phy_payload=frame.phy_payload)
-    tx, heard = event.tx_info, event.rx_info
+    tx, rx = event.tx_info, event.rx_info
     tx.frequency = frame.frequency
     if frame.spreading_factor:
         tx.modulation.lora.bandwidth = frame.bandwidth
@@ -82,12 +82,12 @@ def up_event(frame: GatewayFrame, uplink_id: int) -> gw.UplinkFrame:
         tx.modulation.lora.code_rate = gw.CR_4_5
     else:
         tx.modulation.fsk.datarate = frame.bit_rate
-    heard.gateway_id, heard.uplink_id = frame.gateway_id.hex(), uplink_id
-    heard.gw_time.FromMicroseconds(frame.time_us)
-    heard.rssi, heard.snr = round(frame.rssi), frame.snr
-    heard.channel, heard.antenna = frame.channel, frame.antenna
-    heard.context = ARRIVAL.pack(frame.received_at_us) + frame.context
-    heard.crc_status = gw.CRC_OK
+    rx.gateway_id, rx.uplink_id = frame.gateway_id.hex(), uplink_id
+    rx.gw_time.FromMicroseconds(frame.time_us)
+    rx.rssi, rx.snr = round(frame.rssi), frame.snr
+    rx.channel, rx.antenna = frame.channel, frame.antenna
+    rx.context = ARRIVAL.pack(frame.received_at_us) + frame.context
+    rx.crc_status = gw.CRC_OK
     return event
 
 
@@ -124,14 +124,14 @@ def ack_event(command: gw.DownlinkFrame, statuses: Sequence[str]) -> gw.Downlink
 
 
 def statuses_of(request: TransmitRequest, reply: TransmitReply) -> list[str]:
-    """What became of each item: those before the one that went out were refused, the others were not tried."""
+    """The status of each item: those before the one that went out were rejected, the others were not tried."""
     if reply.status == OK:
         return ["IGNORED"] * reply.index + [OK]
     return [status_of(reply.status)] * len(request.transmissions)
 
 
 def status_of(status: str) -> str:
-    """A reply's status in the contract's words: it has none for a gateway that stays silent."""
+    """A reply's status in the contract's words, which has none for a gateway that does not answer."""
     if status == NO_ACK or status not in gw.TxAckStatus.keys():  # noqa: SIM118 - No dict.
         return "INTERNAL_ERROR"
     return status
@@ -192,7 +192,7 @@ def _transmission_of(item: gw.DownlinkFrameItem) -> Transmission:
 
 
 def _priority_of(phy_payload: bytes) -> Priority:
-    """Joins and acknowledgements first: what a device repeats itself for when it does not hear it."""
+    """Joins and acknowledgements first: without them a device repeats itself."""
     is_accept = phy_payload[0] >> _MTYPE_SHIFT == MType.JOIN_ACCEPT
     is_ack = len(phy_payload) > _F_CTRL and bool(phy_payload[_F_CTRL] & _ACK_BIT)
     return Priority.JOIN_OR_ACK if is_accept or is_ack else Priority.COMMAND

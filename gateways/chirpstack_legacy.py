@@ -58,7 +58,7 @@ def _respelled(value: Any) -> Any:
 
 
 def is_legacy(uplink: gw.UplinkFrame) -> bool:
-    """Whether an `up` event says what was heard in version 3's fields only."""
+    """Whether an `up` event describes its reception in version 3's fields only."""
     return not uplink.HasField("tx_info") and uplink.HasField("tx_info_legacy")
 
 
@@ -75,15 +75,15 @@ def modernise(uplink: gw.UplinkFrame) -> None:
             modulation.fsk.datarate = tx.fsk_modulation_info.datarate
         case _:
             pass  # LR-FHSS, or none: nobody here can read it.
-    heard = uplink.rx_info
-    heard.gateway_id = rx.gateway_id.hex()
-    heard.rssi, heard.snr = rx.rssi, rx.lora_snr
-    heard.channel, heard.antenna, heard.context = rx.channel, rx.antenna, rx.context
-    heard.crc_status = rx.crc_status
+    rx_info = uplink.rx_info
+    rx_info.gateway_id = rx.gateway_id.hex()
+    rx_info.rssi, rx_info.snr = rx.rssi, rx.lora_snr
+    rx_info.channel, rx_info.antenna, rx_info.context = rx.channel, rx.antenna, rx.context
+    rx_info.crc_status = rx.crc_status
     if rx.HasField("time"):
-        heard.gw_time.CopyFrom(rx.time)
+        rx_info.gw_time.CopyFrom(rx.time)
     if rx.HasField("time_since_gps_epoch"):
-        heard.time_since_gps_epoch.CopyFrom(rx.time_since_gps_epoch)
+        rx_info.time_since_gps_epoch.CopyFrom(rx.time_since_gps_epoch)
 
 
 def downlink_id_of(ack: gw.DownlinkTxAck) -> int:
@@ -94,7 +94,7 @@ def downlink_id_of(ack: gw.DownlinkTxAck) -> int:
 
 
 def add_legacy_fields(command: gw.DownlinkFrame) -> None:
-    """Say a command in version 3's fields, too."""
+    """Write the command into version 3's fields, too."""
     command.gateway_id_legacy = bytes.fromhex(command.gateway_id)
     command.downlink_id_legacy = _ID_PREFIX + command.downlink_id.to_bytes(4)
     for item in command.items:

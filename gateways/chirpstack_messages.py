@@ -18,8 +18,6 @@ from lorawan.gateway.semtech_rxpk import UNKNOWN_SNR
 from lorawan.identifiers import GatewayId, parse_eui
 from lorawan.instants import GPS_EPOCH_US, GPS_LEAP_SECONDS
 
-# An EIRP is 2.15 dB above the ERP, and the contract has whole dBm: 16 and 29 as ChirpStack itself asks.
-ERP_TO_EIRP = 2
 MAX_PHY_PAYLOAD = 255
 MAX_CONTEXT = 64  # Octets; a concentrator's counter has 4, a Basics Station's 16.
 
@@ -119,21 +117,25 @@ def write_command(command: gw.DownlinkFrame, *, as_json: bool, as_legacy: bool =
 
 
 def frame_of(
-    uplink: gw.UplinkFrame, gateway_id: GatewayId, received_at_us: int, replayed_since_us: int | None
+    uplink: gw.UplinkFrame,
+    gateway_id: GatewayId,
+    received_at_us: int,
+    replayed_since_us: int | None,
+    round_trip_us: int = 0,
 ) -> GatewayFrame:
-    """The copy in an `up` event. The topic names the gateway: that is what the broker's rules checked.
+    """The reception in an `up` event. The topic names the gateway: the broker's rules have checked that.
 
     Raises:
         UnreadableEvent: it has no frame, a bad CRC, or no modulation that we know.
     """
     if legacy.is_legacy(uplink):
         legacy.modernise(uplink)
-    heard, tx_info = uplink.rx_info, uplink.tx_info
+    rx_info, tx_info = uplink.rx_info, uplink.tx_info
     if not 0 < len(uplink.phy_payload) <= MAX_PHY_PAYLOAD:
         raise UnreadableEvent("data", len(uplink.phy_payload))
-    if len(heard.context) > MAX_CONTEXT:  # The bus has a largest message, and what it refuses would be in the way.
-        raise UnreadableEvent("context", len(heard.context))
-    if heard.crc_status == gw.BAD_CRC:
+    if len(rx_info.context) > MAX_CONTEXT:  # The bus would reject so large a message.
+        raise UnreadableEvent("context", len(rx_info.context))
+    if rx_info.crc_status == gw.BAD_CRC:
         raise UnreadableEvent("bad_crc")
     kind = tx_info.modulation.WhichOneof("parameters")
     if kind not in ("lora", "fsk") or not tx_info.frequency:
@@ -144,26 +146,27 @@ def frame_of(
         gateway_id=gateway_id,
         time_us=reception_time_us(
             received_at_us,
-            gps_time_us=_gps_time_us(heard),
-            gateway_time_us=_microseconds(heard.gw_time) if heard.HasField("gw_time") else None,
+            gps_time_us=_gps_time_us(rx_info),
+            gateway_time_us=_microseconds(rx_info.gw_time) if rx_info.HasField("gw_time") else None,
             replayed_since_us=replayed_since_us,
         ),
         received_at_us=received_at_us,
-        context=heard.context,
+        context=rx_info.context,
         frequency=tx_info.frequency,
         spreading_factor=lora.spreading_factor,
         bandwidth=lora.bandwidth,
         bit_rate=fsk.datarate,
-        rssi=float(heard.rssi),
-        snr=heard.snr if isfinite(heard.snr) else UNKNOWN_SNR,
-        channel=heard.channel,
-        antenna=heard.antenna,
+        rssi=float(rx_info.rssi),
+        snr=rx_info.snr if isfinite(rx_info.snr) else UNKNOWN_SNR,
+        channel=rx_info.channel,
+        antenna=rx_info.antenna,
+        round_trip_us=round_trip_us,
         trace_id=new_trace(),
     )
 
 
 def _microseconds(stamp: Any) -> int:
-    """Of a Timestamp or a Duration, without the range checks of their own methods: it comes from anybody."""
+    """Microseconds of a Timestamp or a Duration, without their own range checks: any sender wrote it."""
     return stamp.seconds * 1_000_000 + stamp.nanos // 1000
 
 
@@ -189,14 +192,14 @@ def stats_of(stats: gw.GatewayStats) -> dict[str, Any]:
 
 
 def downlink_of(radio_request: ChosenTransmission, downlink_id: int) -> gw.DownlinkFrame:
-    """A command of one item: which window comes next is decided here, where the answers arrive."""
+    """A command of one item: the bridge, which gets the answers, decides which window comes next."""
     transmission = radio_request.transmission
     command = gw.DownlinkFrame(downlink_id=downlink_id, gateway_id=radio_request.gateway_id.hex())
     item = command.items.add()
     item.phy_payload = transmission.phy_payload
     tx_info = item.tx_info
     tx_info.frequency = transmission.frequency
-    tx_info.power = radio_request.erp + ERP_TO_EIRP
+    tx_info.power = radio_request.power
     lora = tx_info.modulation.lora
     lora.bandwidth = transmission.bandwidth
     lora.spreading_factor = transmission.spreading_factor

@@ -29,6 +29,7 @@ from gateways.chirpstack_messages import (
 )
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, ChosenTransmission
 from gateways.gateway_activity import Activity
+from gateways.gateway_times import RoundTrips
 from gateways.known_gateways import Gateways, LastSeen
 from gateways.paths import Paths
 from gateways.telemetry import DATAGRAMS, FRAMES
@@ -66,7 +67,7 @@ class ChirpStackMqtt:
 
     name = NAME
     answers_at_once = False
-    """Of a Basics Station behind ChirpStack's bridge the `ack` comes with the transmission."""
+    """False: of a Basics Station behind ChirpStack's bridge the `ack` comes with the transmission."""
 
     def __init__(
         self,
@@ -76,7 +77,9 @@ class ChirpStackMqtt:
         gateways: Gateways,
         last_seen: LastSeen,
         paths: Paths,
+        round_trips: RoundTrips,
     ) -> None:
+        self._round_trips = round_trips
         self.edge = MqttSession(settings, FILTERS)
         self._prefixes = prefixes
         self._activity = activity
@@ -152,7 +155,8 @@ class ChirpStackMqtt:
             DATAGRAMS.labels("event_up", "unknown_gateway").inc()
             FRAMES.labels("unknown_gateway").inc()
             return None
-        frame = frame_of(uplink, topic.gateway_id, received_at_us, self._replayed_since_us(received_at_us))
+        since_us, far_us = self._replayed_since_us(received_at_us), self._round_trips.of(topic.gateway_id) or 0
+        frame = frame_of(uplink, topic.gateway_id, received_at_us, since_us, far_us)
         _UP.inc()
         return frame
 
@@ -164,7 +168,7 @@ class ChirpStackMqtt:
         return None
 
     def _seen(self, station: _Station, stats: dict[str, Any]) -> bool:
-        """Note a sign of life, and how to answer; whether the gateway is registered."""
+        """Record a sign of life, and the form of the answer; whether the gateway is registered."""
         if not self._record_stats(station.topic, stats):
             return False
         if self._reachable(station):
@@ -175,7 +179,7 @@ class ChirpStackMqtt:
         return self._sightings.record_seen(topic.gateway_id, NAME, f"mqtt {topic.prefix}".rstrip(), stats)
 
     def _reachable(self, station: _Station) -> bool:
-        """Remember how a registered gateway is answered; whether its path is new."""
+        """Record in which form a registered gateway is answered; whether its path is new."""
         gateway_id = station.topic.gateway_id
         self._stations[gateway_id] = station
         return self._paths.alive(gateway_id, NAME)
@@ -203,7 +207,7 @@ class ChirpStackMqtt:
         asked.set_result(status)
 
     async def transmit(self, radio_request: ChosenTransmission) -> str:
-        """command/down, and the `ack` event with its id."""
+        """Publish command/down, and wait for the `ack` event with its id."""
         station = self._stations.get(radio_request.gateway_id)
         if station is None:
             return INTERNAL_ERROR
@@ -215,7 +219,7 @@ class ChirpStackMqtt:
         try:
             async with asyncio.timeout(TX_ACK_TIMEOUT_S):
                 if not await self.edge.publish(station.topic.command("down"), payload):
-                    return INTERNAL_ERROR  # Nobody listens there: the broker said so, nothing went out.
+                    return INTERNAL_ERROR  # No subscriber, as the broker answered: nothing was transmitted.
                 return await answered
         except TimeoutError:
             return NO_ACK

@@ -13,6 +13,9 @@ NO_ACK = "NO_ACK"
 INTERNAL_ERROR = "INTERNAL_ERROR"
 # From the request until the gateway's answer: a round trip over a mobile network and a second.
 TX_ACK_TIMEOUT_S = 2.0
+# Of one whose round trip is known, and a receive window waits: beyond its round trip, so that another gateway may
+# still serve RX2.
+TX_ACK_MARGIN_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,31 +25,31 @@ class ChosenTransmission:
     gateway_id: GatewayId
     context: bytes
     transmission: Transmission
-    erp: int
-    """dBm, as the sub-band's limit, the antenna's gain already taken off."""
+    power: int
+    """dBm, as the gateway is to be asked for it (`lorawan.radiated_power`)."""
     starts_at_us: int = 0
     """When it is to be on the air, microseconds since 1970 on the bridge's clock; 0: at once."""
 
 
 class FrameSink(Protocol):
-    """Takes the copies of frames that gateways heard."""
+    """Takes the receptions that gateways report."""
 
     def submit_frame(self, frame: GatewayFrame, done: Callable[[], None] | None = None) -> None:
-        """Take a frame; `done` is called once it is safe."""
+        """Take a frame; `done` is called once it is in the stream."""
         ...
 
 
 class Frontend(Protocol):
-    """A way to talk with gateways."""
+    """One protocol of gateways."""
 
     @property
     def name(self) -> str:
-        """As `gateway_state.frontend` has it."""
+        """The name as `gateway_state.frontend` has it."""
         ...
 
     @property
     def answers_at_once(self) -> bool:
-        """Whether a gateway answers as soon as it has queued a frame: its answer then tells how far away it is."""
+        """Whether a gateway acknowledges when it has queued a frame, so that the delay measures its round trip."""
         ...
 
     async def transmit(self, radio_request: ChosenTransmission) -> str:
@@ -56,7 +59,7 @@ class Frontend(Protocol):
 
 @runtime_checkable
 class WindowFrontend(Frontend, Protocol):
-    """A way to talk with gateways that answer when they transmit, not when they have queued a frame.
+    """A protocol of gateways that answer when they transmit, not when they have queued a frame.
 
     An answer comes too late to choose another window: they are given all of them, and fall back by themselves.
     """
@@ -65,10 +68,10 @@ class WindowFrontend(Frontend, Protocol):
         """Ask for one frame in any of its windows, the first that the radio can keep.
 
         Returns:
-            The gateway's answer as for `emit`, and which of `emissions` went out.
+            The gateway's answer as for `transmit`, and which of the transmissions went out.
         """
         ...
 
     def round_trip_us(self, gateway_id: GatewayId) -> int | None:
-        """The time to the gateway and back, as it was measured; None while it was not."""
+        """The round trip to the gateway and back in microseconds; None while it was not measured."""
         ...

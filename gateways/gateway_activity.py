@@ -49,7 +49,7 @@ class _Work:
 
 
 class Activity:
-    """Sees every frame on its way to the bus. Its memory and its metrics are bounded by the registry."""
+    """Counts every frame on its way to the bus. Its memory and its metrics are bounded by the registry."""
 
     def __init__(self, pool: Pool, gateways: Gateways, sink: FrameSink) -> None:
         self._pool = pool
@@ -58,7 +58,7 @@ class Activity:
         self._work: dict[bytes, _Work] = {}
 
     def submit_frame(self, frame: GatewayFrame, done: Callable[[], None] | None = None) -> None:
-        """Count a copy of a frame, and hand it on."""
+        """Count a reception, and hand it to the next sink."""
         work = self._of(frame.gateway_id)
         if work is not None:
             _count(work, frame)
@@ -76,7 +76,7 @@ class Activity:
         """Add what else a gateway did.
 
         Args:
-            gateway_id: one that is registered; another is passed over.
+            gateway_id: one that is registered; another is ignored.
             rejected: elements of its datagrams that are no frames.
             limited: its datagrams beyond its rate.
             received: frames that its radio received since its last status, by its own count.
@@ -89,7 +89,7 @@ class Activity:
             work.total.crc_errors += min(max(0, received - received_ok), MOST_CRC_ERRORS)
 
     def measured(self, gateway_id: GatewayId, round_trip_ms: float) -> None:
-        """Note how far away a gateway is."""
+        """Record the round trip to a gateway."""
         work = self._of(gateway_id)
         if work is not None:
             work.round_trip_ms = round_trip_ms
@@ -107,7 +107,7 @@ class Activity:
             await self.save()
 
     async def save(self) -> None:
-        """Add what was counted since the last save to the hour; what cannot be written goes with the next."""
+        """Add what was counted since the last save to the hour; what cannot be written is kept for the next."""
         hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         for gateway_id in [known for known in self._work if known not in self._gateways]:
             del self._work[gateway_id]
@@ -135,7 +135,7 @@ def _count(work: _Work, frame: GatewayFrame) -> None:
     recent, phy_payload = work.recent, frame.phy_payload
     before = recent.get(phy_payload)
     if before is not None and frame.received_at_us - before[0] < DUPLICATE_WITHIN_US:
-        # Another antenna's copy is neither: the gateway heard one frame.
+        # Another antenna's reception is no duplicate and no further uplink: the gateway received one frame.
         work.total.duplicates += frame.antenna == before[1]
         return
     work.total.uplinks += 1

@@ -46,13 +46,13 @@ _EVERY = (FRAMES, ROUND_TRIP, ONLINE, LAST_SEEN, DOWNLINKS, DUTY_CYCLE, ADDRESS_
 
 
 def show_duty_cycle(gateway_id: bytes, used: Iterable[Usage]) -> None:
-    """What the ledger has, of each sub-band."""
+    """Show the use of each sub-band, by the ledger."""
     for usage in used:
         series = DUTY_CYCLE.labels(gateway_id.hex(), str(usage.sub_band.low))
         series.set(usage.used_us / usage.sub_band.hourly_airtime_us)
 
 
 def forget(gateway_id: bytes) -> None:
-    """The gateway is registered no longer."""
+    """Remove the metrics of a gateway that is no longer registered."""
     for metric in _EVERY:
         metric.remove_by_labels({"gateway_id": gateway_id.hex()})

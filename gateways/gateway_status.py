@@ -1,4 +1,4 @@
-"""Which gateways are there and how their radios' hours are used, in the metrics."""
+"""Metrics of the gateways that are connected and of the duty cycle that their radios have used."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ SHOW_EVERY_S = 5.0
 
 
 async def show_gateways(gateways: Gateways, paths: Paths, radios: Radios) -> None:
-    """Every five seconds until cancelled."""
+    """Update the metrics every five seconds until cancelled."""
     while True:
         for gateway_id in gateways.ids():
             is_there = paths.frontend_of(GatewayId(gateway_id)) is not None

@@ -20,7 +20,7 @@ from registry.gateway_supervision import AddressSeen, save_address_changes
 from registry.gateways import GatewaySeen, read_gateways, save_gateway_states, save_unknown_gateways
 
 SAVE_EVERY_S = 5.0
-# Between two saves. Anybody can invent gateways: the rest is left out, and noted when it comes again.
+# Between two saves. Anybody can invent gateways: further ones are left out, and recorded when they come again.
 MAX_UNKNOWN = 200
 MAX_REFUSED_ADDRESSES = 200
 
@@ -42,7 +42,7 @@ class Gateways:
         REGISTERED.set(len(self._known))
 
     async def apply(self, changes: list[Change]) -> None:
-        """Read anew when a gateway changed."""
+        """Read the gateways again when one of them changed."""
         if any(change.entity == "gateway" for change in changes):
             await self.load()
 
@@ -79,7 +79,7 @@ class LastSeen:
     def record_seen(
         self, gateway_id: GatewayId, frontend: str, address: str, stats: dict[str, Any] | None = None
     ) -> bool:
-        """Remember that the gateway was here; whether it is registered."""
+        """Record that the gateway was seen; whether it is registered."""
         registered = gateway_id in self._gateways
         sights = self._known if registered else self._unknown
         sight = sights.get(gateway_id)
@@ -93,7 +93,7 @@ class LastSeen:
         return registered
 
     def reject_address(self, gateway_id: GatewayId, frontend: str, former: str, address: str) -> None:
-        """Somebody spoke in a registered gateway's name while it spoke from `former`."""
+        """Record a sender in a registered gateway's name while that gateway sends from `former`."""
         ADDRESS_CHANGES.labels("refused").inc()
         gateway_metrics.ADDRESS_CHANGES.labels(gateway_id.hex(), "refused").inc()
         key = (gateway_id, frontend, former, address)
@@ -135,7 +135,7 @@ class LastSeen:
         unknown: dict[bytes, _Sight],
         rejected: dict[tuple[bytes, str, str, str], int],
     ) -> None:
-        """What could not be saved goes with the next."""
+        """Keep what could not be saved for the next save."""
         self._known = known | self._known
         self._unknown = unknown | self._unknown
         for key, times in rejected.items():
@@ -165,7 +165,7 @@ class LastSeen:
 
 
 def _warn(event: str, change: AddressSeen) -> None:
-    """Nothing may have proved who speaks: whoever operates the gateway must see this."""
+    """Log a change of address: Semtech UDP proves no sender, so the gateway's operator must see it."""
     log.warning(
         event, gw_eui=change.gateway_id.hex(), former=change.former, now=change.address, times=change.times
     )

@@ -62,12 +62,12 @@ class Paths:
         return set(self._paths)
 
     def alive(self, gateway_id: GatewayId, frontend: str) -> bool:
-        """A sign of life on the downlink path; whether the path is new."""
+        """A sign of life on the downlink path: keeps it open; whether the path is new."""
         path = self._paths.get(gateway_id)
         if path is not None and path.frontend == frontend:
             path.alive_at = self._loop.time()
             return False
-        if path is not None:  # It speaks another protocol now: the subscription stays.
+        if path is not None:  # It uses another protocol now: the subscription stays.
             path.frontend, path.alive_at = frontend, self._loop.time()
         else:
             self._paths[gateway_id] = _Path(frontend, self._loop.time())
@@ -76,13 +76,13 @@ class Paths:
         return True
 
     def lost_soon(self, gateway_id: GatewayId) -> None:
-        """The gateway said that it goes: let the next sweep close its path unless it is back by then."""
+        """The gateway announced its end: the next sweep closes its path unless it is back by then."""
         path = self._paths.get(gateway_id)
         if path is not None:
             path.alive_at = self._loop.time() - self._expires_after_s
 
     async def lost(self, gateway_id: GatewayId) -> None:
-        """The gateway is gone, or another replica has it: stop answering for it."""
+        """The gateway is gone, or another replica has it: stop answering requests for it."""
         path = self._paths.pop(gateway_id, None)
         if path is None:
             return
@@ -92,7 +92,7 @@ class Paths:
             await self._unsubscribe(path.subscription)
 
     async def run(self, on_lost: Callable[[GatewayId], None]) -> None:
-        """Open, give up and expire paths until cancelled, then give all up; `on_lost` is told of each."""
+        """Open, give up and expire paths until cancelled, then give all up; each loss calls `on_lost`."""
         self._on_lost = on_lost
         claims = await self._bus.subscribe(topics.GATEWAY_CLAIMS, self._claimed)
         try:
@@ -121,7 +121,7 @@ class Paths:
         async def answer(data: bytes) -> bytes:
             return await self._answer(gateway_id, data)
 
-        # First heard, then announced: at no instant is the gateway without an answer.
+        # Subscribed first, then announced: at no instant is the gateway without an answer.
         subscription = await self._bus.respond(topics.gateway_down(gateway_id), answer, queue=QUEUE_GROUP)
         if self._paths.get(gateway_id) is not path:  # Lost meanwhile: half of its requests would end here.
             await self._unsubscribe(subscription)

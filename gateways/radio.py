@@ -19,6 +19,7 @@ from gateways.transmission_store import Statuses, read_transmissions, write_tran
 from lorawan.airtime import Granted, Priority, Scheduler, TransmitRejected, Usage, lora_airtime_us
 from lorawan.airtime import Transmission as LedgerTransmission
 from lorawan.identifiers import GatewayId
+from lorawan.radiated_power import requested_power
 from lorawan.regions import EU868, REGIONS
 
 # What a forwarder needs from the arrival of a request until the frame starts, with something to spare.
@@ -28,6 +29,8 @@ HARD_LEAD_US = 43_000
 FIRST_ROUND_TRIP_US = 50_000
 COLLISION_PACKET = "COLLISION_PACKET"
 TOO_LATE = "TOO_LATE"
+# A counter that is already past looks like one far ahead.
+TOO_LATE_OF_GATEWAY = frozenset({TOO_LATE, "TOO_EARLY"})
 # Of a window that was offered to a gateway beside the one that it took.
 NOT_TAKEN = "IGNORED"
 IMMEDIATE_TRIES = 3
@@ -70,12 +73,18 @@ class Radio:
         self._handing_over = asyncio.Lock()
         self._on_air_until_us = 0
         self._round_trips = round_trips
-        self.measured_us = round_trips.of(gateway.gateway_id)
+        self._link_us: int | None = None  # By a frontend that measures its connections.
+
+    @property
+    def measured_us(self) -> int | None:
+        """The way to the gateway and back, as it was measured."""
+        return self._round_trips.measured(self.gateway.gateway_id) if self._link_us is None else self._link_us
 
     @property
     def round_trip_us(self) -> int:
-        """As measured, or what is supposed before that."""
-        return FIRST_ROUND_TRIP_US if self.measured_us is None else self.measured_us
+        """What it is taken for: as measured, or as an answer that came too late shows it, or else as most are."""
+        known_us = self._round_trips.of(self.gateway.gateway_id) if self._link_us is None else self._link_us
+        return FIRST_ROUND_TRIP_US if known_us is None else known_us
 
     @classmethod
     async def restored(cls, gateway: Gateway, pool: Pool, statuses: Statuses, round_trips: RoundTrips) -> "Radio":
@@ -95,8 +104,9 @@ class Radio:
 
     async def transmit(self, frontend: Frontend, request: TransmitRequest) -> TransmitReply:
         """Try the transmissions in order until the gateway takes one; at most one goes out."""
+        self._link_us = None
         if isinstance(frontend, WindowFrontend):
-            self.measured_us = frontend.round_trip_us(self.gateway.gateway_id)
+            self._link_us = frontend.round_trip_us(self.gateway.gateway_id)
             if not any(transmission.immediate for transmission in request.transmissions):
                 return await self._transmit_in_windows(frontend, request)
         outcome, fits_at_us = _Outcome(INTERNAL_ERROR), 0
@@ -108,6 +118,8 @@ class Radio:
                 fits_at_us = outcome.fits_at_us
             if outcome.status == NO_ACK:  # It may have gone out: a second one would be one too many.
                 return TransmitReply(NO_ACK, index, 0, outcome.starts_at_us)
+            if not request.falls_back:
+                break
         return TransmitReply(outcome.status, -1, fits_at_us, 0)
 
     async def _transmit_in_windows(self, frontend: WindowFrontend, request: TransmitRequest) -> TransmitReply:
@@ -123,6 +135,8 @@ class Radio:
                 bookings.append(booked)
             else:
                 refused.append(booked)
+                if not request.falls_back and not bookings:
+                    break
         if not bookings:
             fits_at_us = min((outcome.fits_at_us for outcome in refused if outcome.fits_at_us), default=0)
             return TransmitReply(refused[-1].status if refused else INTERNAL_ERROR, -1, fits_at_us, 0)
@@ -202,9 +216,15 @@ class Radio:
 
     def _radio_request(self, request: TransmitRequest, booked: _Booking) -> ChosenTransmission:
         transmission = booked.transmission
-        erp = self._region.downlink_erp(transmission.frequency) - round(self.gateway.antenna_gain)
+        gateway = self.gateway
+        power = requested_power(
+            self._region.downlink_eirp(transmission.frequency),
+            gateway.antenna_gain,
+            gateway.gain_subtracted_by,
+            gateway.max_eirp,
+        )
         return ChosenTransmission(
-            self.gateway.gateway_id, request.context, transmission, erp, starts_at_us=booked.granted.start_us
+            self.gateway.gateway_id, request.context, transmission, power, starts_at_us=booked.granted.start_us
         )
 
     def _is_late(self, granted: Granted) -> bool:
@@ -231,14 +251,33 @@ class Radio:
             return status
 
     async def _ask(self, frontend: Frontend, radio_request: ChosenTransmission) -> str:
-        asked_at = time.perf_counter()
+        asked_at, asked_at_us = time.perf_counter(), wall_clock_us()
         status = await frontend.transmit(radio_request)
-        if frontend.answers_at_once and status not in {NO_ACK, INTERNAL_ERROR}:
-            elapsed = time.perf_counter() - asked_at
-            ROUND_TRIP_SECONDS.observe(elapsed)
-            self._round_trips.record_sample(self.gateway.gateway_id, round(elapsed * 1e6))
-            self.measured_us = self._round_trips.of(self.gateway.gateway_id)
+        if status in {NO_ACK, INTERNAL_ERROR}:
+            return status
+        elapsed_us = round((time.perf_counter() - asked_at) * 1e6)
+        lead_us = None if radio_request.transmission.immediate else radio_request.starts_at_us - asked_at_us
+        if frontend.answers_at_once:
+            ROUND_TRIP_SECONDS.observe(elapsed_us / 1e6)
+            self._round_trips.record_sample(self.gateway.gateway_id, way_us(status, elapsed_us, lead_us))
+        elif lead_us is not None and status in TOO_LATE_OF_GATEWAY:
+            self._round_trips.record_late(self.gateway.gateway_id, way_us(status, elapsed_us, lead_us))
         return status
+
+
+def way_us(status: str, elapsed_us: int, lead_us: int | None) -> int:
+    """The way to a gateway and back, as an answer to a request shows it.
+
+    `lead_us` is how long before its instant a frame for a window was handed over; None: it was for no window. The
+    uplink had been under way, too: what was in time was no farther than that, whatever the answer took; what
+    came too late was farther.
+    """
+    if lead_us is None:
+        return elapsed_us
+    enough_us = max(0, lead_us - HARD_LEAD_US)
+    if status == OK:
+        return min(elapsed_us, enough_us)
+    return max(elapsed_us, enough_us) if status in TOO_LATE_OF_GATEWAY else elapsed_us
 
 
 def _priority_of(request: TransmitRequest) -> Priority:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import socket
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ from core.messages.frames import GatewayFrame
 from core.model.identities import new_trace
 from core.runtime.clock import wall_clock_us
 from gateways.admission import AddressLock, Limits
-from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_TIMEOUT_S, ChosenTransmission
+from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_MARGIN_S, TX_ACK_TIMEOUT_S, ChosenTransmission
 from gateways.gateway_activity import Activity
 from gateways.gateway_times import RoundTrips, reception_time_us
 from gateways.known_gateways import Gateways, LastSeen
@@ -29,6 +30,7 @@ from lorawan.gateway.semtech_udp import (
     PushData,
     TxAck,
     TxPk,
+    TxStatus,
     acknowledgement,
     datagram_type,
     gateway_id_of,
@@ -36,11 +38,16 @@ from lorawan.gateway.semtech_udp import (
     pull_resp,
 )
 from lorawan.identifiers import GatewayId
+from lorawan.radiated_power import forwarder_power
 from lorawan.regions import Fsk, Lora
 
 NAME = "semtech_udp"
 TOKENS = 1 << 16
 MAX_ADDRESSES = 10_000
+# A TX_ACK that comes after its request was given up still tells how far away its gateway has become.
+LATE_TX_ACK_S = 10.0
+# Where powers are in use they are at most 4 dB apart in such tables.
+POWERS_TRIED = 5
 DROPS_EVERY_S = 5.0
 NOBODY = GatewayId(b"")
 
@@ -50,6 +57,14 @@ _NOT_OURS = DATAGRAMS.labels("unknown", "not_a_datagram")
 _UNKNOWN_GATEWAY = FRAMES.labels("unknown_gateway")
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A PULL_RESP whose TX_ACK is awaited, or was until not long ago."""
+
+    asked_at: float
+    answer: asyncio.Future[str]
 
 
 class SemtechUdp:
@@ -78,7 +93,10 @@ class SemtechUdp:
         self._socket: DatagramSocket | None = None
         # Only the source of a gateway's newest PULL_DATA is its downlink path.
         self._addresses: dict[GatewayId, tuple[Address, float]] = {}
-        self._asked: dict[tuple[GatewayId, bytes], asyncio.Future[str]] = {}
+        self._asked: dict[tuple[GatewayId, bytes], _Asked] = {}
+        self._powers: dict[
+            tuple[GatewayId, int], int
+        ] = {}  # What to ask for in place of a power that was refused.
         self._tokens = itertools.count(int.from_bytes(os.urandom(2)))
         self._loop = asyncio.get_running_loop()
 
@@ -217,6 +235,7 @@ class SemtechUdp:
         self._limits.keep_only(gateway_ids)
         self._locks.keep_only(gateway_ids)
         self._round_trips.keep_only(gateway_ids)
+        self._powers.clear()  # A gateway may have been set up anew.
         oldest = self._loop.time() - EXPIRES_AFTER_S
         for gateway_id, (_, pulled_at) in self._addresses.items():
             if gateway_id in gateway_ids and pulled_at > oldest:
@@ -228,16 +247,40 @@ class SemtechUdp:
         self._addresses = {key: value for key, value in self._addresses.items() if value[1] > oldest}
 
     def _answered(self, ack: TxAck) -> None:
-        asked = self._asked.get((ack.gateway_id, ack.token))
-        if asked is None or asked.done():
+        asked = self._asked.pop((ack.gateway_id, ack.token), None)
+        if asked is None:
             DATAGRAMS.labels("tx_ack", "unexpected").inc()
+            return
+        if asked.answer.done():
+            DATAGRAMS.labels("tx_ack", "late").inc()
+            elapsed_s = self._loop.time() - asked.asked_at
+            self._round_trips.record_sample(ack.gateway_id, round(elapsed_s * 1e6))
+            log.warning("tx_ack_late", gw_eui=ack.gateway_id.hex(), status=ack.status, after_s=round(elapsed_s, 3))
             return
         DATAGRAMS.labels("tx_ack", ack.status.lower()).inc()
         if ack.warning:
             log.warning("gateway_warned", gw_eui=ack.gateway_id.hex(), warning=ack.warning)
-        asked.set_result(ack.status.value)
+        asked.answer.set_result(ack.status.value)
 
     async def transmit(self, radio_request: ChosenTransmission) -> str:
+        """Asks with the highest power that the forwarder has: version 4 refuses one that its table lacks."""
+        gateway, key = (
+            self._registered.get(radio_request.gateway_id),
+            (radio_request.gateway_id, radio_request.power),
+        )
+        first = radio_request.power
+        if gateway is not None:
+            first = forwarder_power(first, gateway.antenna_gain, gateway.gain_subtracted_by)
+        status = TxStatus.TX_POWER.value
+        for power in range(self._powers.get(key, first), first - POWERS_TRIED, -1):
+            status = await self._request(replace(radio_request, power=power))
+            if status != TxStatus.TX_POWER.value:
+                return status
+            self._powers[key] = power - 1  # At once: over a slow link the next request may be the next answer.
+        del self._powers[key]
+        return status
+
+    async def _request(self, radio_request: ChosenTransmission) -> str:
         """PULL_RESP, and the TX_ACK with its token; a forwarder that cannot read it says nothing at all."""
         txpk = txpk_of(radio_request)
         address = self._addresses.get(radio_request.gateway_id)
@@ -249,17 +292,30 @@ class SemtechUdp:
         except ValueError as unfit:
             log.warning("downlink_not_sent", gw_eui=radio_request.gateway_id.hex(), error=str(unfit))
             return INTERNAL_ERROR
-        answered: asyncio.Future[str] = self._loop.create_future()
-        self._asked[radio_request.gateway_id, token] = answered
+        if not self._socket.send(datagram, address[0]):
+            return INTERNAL_ERROR
+        key, answer = (radio_request.gateway_id, token), self._loop.create_future()
+        asked = self._asked[key] = _Asked(self._loop.time(), answer)
         try:
-            if not self._socket.send(datagram, address[0]):
-                return INTERNAL_ERROR
-            async with asyncio.timeout(TX_ACK_TIMEOUT_S):
-                return await answered
+            async with asyncio.timeout(self._patience_s(radio_request)):
+                return await answer
         except TimeoutError:
+            self._loop.call_later(LATE_TX_ACK_S, self._forget_asked, key, asked)
             return NO_ACK
-        finally:
-            del self._asked[radio_request.gateway_id, token]
+        except asyncio.CancelledError:
+            self._forget_asked(key, asked)
+            raise
+
+    def _patience_s(self, radio_request: ChosenTransmission) -> float:
+        """How long a TX_ACK is waited for; less for a gateway that is known to answer, when a window waits."""
+        round_trip_us = self._round_trips.of(radio_request.gateway_id)
+        if radio_request.transmission.immediate or round_trip_us is None:
+            return TX_ACK_TIMEOUT_S
+        return min(TX_ACK_TIMEOUT_S, round_trip_us / 1e6 + TX_ACK_MARGIN_S)
+
+    def _forget_asked(self, key: tuple[GatewayId, bytes], asked: _Asked) -> None:
+        if self._asked.get(key) is asked:
+            del self._asked[key]
 
     def _free_token(self, gateway_id: GatewayId) -> bytes:
         while True:
@@ -285,7 +341,7 @@ TMST_LENGTH = 4
 def frames_of(
     rxpk: RxPk, gateway_id: GatewayId, received_at_us: int, round_trip_us: int = 0
 ) -> list[GatewayFrame]:
-    """The copies in one rxpk: one, or one per antenna."""
+    """The receptions in one rxpk: one, or one per antenna."""
     modulation = rxpk.modulation
     tmst = rxpk.tmst
     context = b"" if tmst is None else tmst.to_bytes(TMST_LENGTH, "big")
@@ -303,14 +359,14 @@ def frames_of(
             spreading_factor=lora.spreading_factor,
             bandwidth=lora.bandwidth,
             bit_rate=modulation.bit_rate if isinstance(modulation, Fsk) else 0,
-            rssi=heard.rssi,
-            snr=heard.snr,
-            channel=heard.channel,
-            antenna=heard.antenna,
+            rssi=antenna.rssi,
+            snr=antenna.snr,
+            channel=antenna.channel,
+            antenna=antenna.antenna,
             round_trip_us=round_trip_us,
             trace_id=trace_id,
         )
-        for heard in rxpk.antennas or (rxpk,)
+        for antenna in rxpk.antennas or (rxpk,)
     ]
 
 
@@ -340,4 +396,4 @@ def txpk_of(radio_request: ChosenTransmission) -> TxPk | None:
     else:
         return None
     modulation = Lora(transmission.spreading_factor, transmission.bandwidth)
-    return TxPk(transmission.phy_payload, transmission.frequency, modulation, radio_request.erp, tmst)
+    return TxPk(transmission.phy_payload, transmission.frequency, modulation, radio_request.power, tmst)

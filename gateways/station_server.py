@@ -90,7 +90,7 @@ class StationServer:
             server_header=None,
             open_timeout=OPEN_WITHIN_S,
             close_timeout=CLOSE_WITHIN_S,
-            ping_interval=None,  # Whoever talks asks himself, since the answer says how far away the gateway is.
+            ping_interval=None,  # Each session pings by itself: the pong measures the gateway's round trip.
             max_size=MAX_MESSAGE,
             max_queue=MAX_QUEUED,
         )
@@ -160,14 +160,14 @@ class StationServer:
         await connection.send(answer)
 
     def _directions(self, connection: ServerConnection, gateway_id: GatewayId) -> tuple[str, str]:
-        """What a station is told, and a word to count it by."""
+        """The answer to a station's discovery request, and its result as a metric label."""
         if not self._is_certified(connection, gateway_id):
             return discovery_error(gateway_id, "the certificate is another gateway's"), "certificate"
         base = self._settings.station_url or self._reached_at(connection)
         uri = f"{base}{GATEWAY_PATH}{gateway_id.hex()}"
         if len(uri) > MAX_URI:
             return discovery_error(gateway_id, "the address is too long"), "too_long"
-        # An unregistered one is told the same: it is listed, and at work from the moment it is registered.
+        # An unregistered station gets the same answer: it is listed, and works from the moment it is registered.
         known = self._seen(gateway_id, peer_of(connection))
         return discovery_answer(gateway_id, uri), "ok" if known else "unknown_gateway"
 

@@ -14,7 +14,7 @@ from lorawan.instants import from_us, to_us
 WRITE_TIMEOUT_S = 0.5
 FLUSH_EVERY_S = 1.0
 
-# Without a status the radio may have emitted: its bridge died, or the gateway stayed silent.
+# Without a status the radio may have transmitted: its bridge died, or the gateway did not answer.
 READ_EMISSIONS = """
 SELECT starts_at, airtime_us, frequency FROM transmission
 WHERE gateway_id = $1 AND starts_at > now() - interval '61 minutes'
@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 
 async def read_transmissions(connection: Connection | Pool, gateway_id: GatewayId) -> list[Transmission]:
-    """What a gateway may have emitted in the last hour, or is still to emit."""
+    """What a gateway may have transmitted in the last hour, or is still to transmit."""
     rows = await connection.fetch(READ_EMISSIONS, gateway_id, timeout=WRITE_TIMEOUT_S)
     return [Transmission(to_us(row["starts_at"]), row["airtime_us"], row["frequency"]) for row in rows]
 

@@ -40,7 +40,7 @@ class Transmitter:
         self._frontends = frontends
 
     async def transmit(self, gateway_id: GatewayId, request: TransmitRequest) -> TransmitReply:
-        """Emit a frame through a gateway, or say why not."""
+        """Transmit a frame through a gateway, or return why not."""
         self._running += 1
         self._idle.clear()
         try:

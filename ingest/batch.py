@@ -26,7 +26,7 @@ _by_instant = itemgetter(0, 1)
 
 
 class UplinkMessage(NamedTuple):
-    """Uplinks of one message of the bus, and where it stood; `first` is the place of the first of them in it."""
+    """Uplinks of one message of the bus, its subject and sequence; `first` is the first one's place in it."""
 
     subject: str
     sequence: int
@@ -35,7 +35,7 @@ class UplinkMessage(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A frame for the shadow codec of its device; `read` is what a live script has said of it."""
+    """A frame for the shadow codec of its device; `read` is what a live script has decoded from it."""
 
     uplink: Uplink
     device: KnownDevice
@@ -44,7 +44,7 @@ class Shown(NamedTuple):
 
 @dataclass(slots=True)
 class Prepared:
-    """What the uplinks of a batch say, in stream order, before the tables are asked what they know of them."""
+    """The interpreted uplinks of a batch, in stream order, before the tables were queried for duplicates."""
 
     uplinks: list[Interpreted] = field(default_factory=list[Interpreted])
     late: list[Uplink] = field(default_factory=list[Uplink])
@@ -53,16 +53,16 @@ class Prepared:
     batch: "Batch | None" = None
     """The rows, composed ahead when none of them depends on what is stored already."""
     shadowed: list[Shown] = field(default_factory=list[Shown])
-    """For after the commit."""
+    """To be run by the shadow codecs after the commit."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """Rows of new uplinks, sorted as their tables' keys are. Apart is what may well be stored already.
+    """Rows of new uplinks, sorted as their tables' keys are; rows that may be stored already are kept apart.
 
     `latest` is the last measurement of each datastream, by datastream: every writer locks in the same order.
     `hours` are the datastreams whose rollup of an hour changes, by the hour's number since 1970. `replaced` are
-    new uplinks whose key in uplink_seen told of another one until now, `copies` the places of those that are
+    new uplinks whose key in uplink_seen stood for another one until now, `copies` the places of those that are
     stored under another identity.
     """
 
@@ -84,7 +84,7 @@ class Batch:
 
 
 def by_slot(uplinks: Iterable[Interpreted]) -> dict[int, list[Published]]:
-    """Their measurements by the slot of their asset, as MEASUREMENTS carries them.
+    """The measurements by the slot of their asset, as MEASUREMENTS carries them.
 
     The first of an uplink's own instant bears its trace, and each of its history, which is sorted away from there.
     """
@@ -149,7 +149,7 @@ def _add_measurements(batch: Batch) -> None:
         if interpreted.history:
             history += interpreted.history
     for datastream_id, time_us, _, _ in history:
-        # A counter's value at the very edge ends the hour before; rolled up once too often does no harm.
+        # A counter's value at the very edge ends the hour before; a needless rollup costs little.
         for hour in {time_us // HOUR_US, (time_us - 1) // HOUR_US}:
             hours.setdefault(hour, set()).add(datastream_id)
     measurements.sort(key=_by_instant)
@@ -180,9 +180,9 @@ def _add_receptions(
 ) -> None:
     device_id, time_us, uplink_id = uplink.device_id, under.time_us, under.uplink_id
     heard_by = uplink.receptions if len(uplink.receptions) < 2 else _once_each(uplink.receptions)  # noqa: PLR2004
-    for heard in heard_by:
-        gateway_id = gateways.get(heard.gateway_id)
-        rssi, snr, antenna = heard.rssi, heard.snr, heard.antenna
+    for reception in heard_by:
+        gateway_id = gateways.get(reception.gateway_id)
+        rssi, snr, antenna = reception.rssi, reception.snr, reception.antenna
         is_level = -RADIO_LIMIT <= rssi <= RADIO_LIMIT and -RADIO_LIMIT <= snr <= RADIO_LIMIT
         if gateway_id is None or not is_level or not 0 <= antenna < INT2_END:
             batch.receptions_skipped += 1
@@ -191,15 +191,15 @@ def _add_receptions(
 
 
 def _once_each(receptions: Iterable[Reception]) -> Iterable[Reception]:
-    """Of each antenna its first reception."""
+    """The first reception of each gateway and antenna."""
     first: dict[tuple[bytes, int], Reception] = {}
-    for heard in receptions:
-        first.setdefault((heard.gateway_id, heard.antenna), heard)
+    for reception in receptions:
+        first.setdefault((reception.gateway_id, reception.antenna), reception)
     return first.values()
 
 
 def own_identity(uplink: Uplink) -> Stored:
-    """An uplink as it is stored when it is new."""
+    """The identity under which an uplink is stored when it is new."""
     return Stored(uplink.uplink_id, uplink.time_us, uplink.session_id)
 
 
@@ -215,7 +215,7 @@ def wanted_datastreams(interpreted: Iterable[Interpreted]) -> dict[WantedDatastr
 
 
 def quarantine_of(message: UplinkMessage, reason: QuarantineReason, detail: str = "") -> list[Quarantined]:
-    """These uplinks as quarantine keeps them: each as msgpack."""
+    """These uplinks as rows of the quarantine: each as msgpack."""
     return [
         Quarantined(message.subject, message.sequence, reason, msgspec.msgpack.encode(uplink), detail)
         for uplink in message.uplinks

@@ -12,7 +12,7 @@ from ingest.telemetry import CODECS_SUSPENDED
 from registry.alert_requests import request_codec_alerts
 from registry.codecs import quarantine_version
 
-REASON = "cinq dépassements du temps de calcul en dix minutes"
+REASON = "cinq dépassements du temps de calcul ou de la mémoire en dix minutes"
 
 log = structlog.get_logger()
 
@@ -25,12 +25,12 @@ class Suspension:
         self._bus = bus
 
     async def suspend(self, version_id: int) -> None:
-        """From now on nobody runs it, on any replica within 5 s; raises one of DATABASE_AWAY."""
+        """Suspend the version on every replica within 5 s; raises one of DATABASE_AWAY."""
         async with self._pool.acquire() as connection, connection.transaction():
             if not await quarantine_version(connection, version_id, REASON):
                 return
             await request_codec_alerts(connection, version_id, datetime.now(UTC))
         CODECS_SUSPENDED.inc()
         log.error("codec_version_suspended", codec_version_id=version_id, reason=REASON)
-        with suppress(*BUS_AWAY):  # Without the nudge they know in 5 s.
+        with suppress(*BUS_AWAY):  # Without the nudge the replicas read it within 5 s.
             await self._bus.nudge(topics.REGISTRY_CHANGED)

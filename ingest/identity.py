@@ -25,7 +25,7 @@ class Stored(NamedTuple):
 
 
 def seen_key(uplink: Uplink) -> SeenKey:
-    """What two copies of one uplink have in common."""
+    """What two deliveries of one uplink have in common."""
     return uplink.device_id, uplink.f_cnt, digest_of(uplink.f_port, uplink.payload)
 
 

@@ -34,7 +34,7 @@ class KnownCodecs:
         self._changes = 0
 
     async def load(self, version_ids: Iterable[int | None]) -> None:
-        """Have these versions at hand; raises one of DATABASE_AWAY."""
+        """Load and compile these versions; raises one of DATABASE_AWAY."""
         wanted = {id_ for id_ in version_ids if id_ is not None}
         while missing := wanted - self._versions.keys():
             before = self._changes
@@ -43,25 +43,25 @@ class KnownCodecs:
                 self._versions |= read
 
     def forget(self, version_id: int) -> None:
-        """It was suspended or released."""
+        """Remove a version that was suspended or released."""
         self._changes += 1
         self._versions.pop(version_id, None)
         self._compiled.clear()
 
     def forget_all(self) -> None:
-        """Start over."""
+        """Remove all versions."""
         self._changes += 1
         self._versions.clear()
         self._compiled.clear()
 
     def live(self, decoding: Decoding, tenant_id: int) -> AnyCodec | None:
-        """What reads the frames of this tenant's devices; None when this program has no such codec."""
+        """The codec that decodes frames of this tenant's devices; None when this program has no such codec."""
         if decoding.codec_version_id is None:
             return self._native.get(decoding.codec)
         return self._of(decoding.codec_version_id, decoding, tenant_id)
 
     def shadow(self, decoding: Decoding, tenant_id: int) -> AnyCodec | None:
-        """What runs beside it."""
+        """The shadow codec that runs beside it."""
         if decoding.shadow_version_id is None:
             return None
         return self._of(decoding.shadow_version_id, decoding, tenant_id)
@@ -76,7 +76,7 @@ class KnownCodecs:
                 self._compiled.clear()
             try:
                 self._compiled[use] = compiled(version, decoding, tenant_id)
-            except ValueError as wrong:  # It was checked when it was published, by another program than this.
+            except ValueError as wrong:  # It was checked when it was published, by another version of ours.
                 log.warning(
                     "codec_version_unusable", codec=version.name, version=version.version, error=str(wrong)
                 )

@@ -37,11 +37,12 @@ LAST_APPLICATION_PORT = (
     223  # 224 is for certification, what follows is reserved (LoRaWAN L2 1.0.4, section 4.3.2).
 )
 NO_DOCUMENT = b"{}"
+MOST_UNMATCHED = 20
 NOT_FOR_POSTGRES = re.compile("[\0\ud800-\udfff]")
 ID_OCTETS, INT2_END, INT4_END, INT8_END = 16, 1 << 15, 1 << 31, 1 << 63
 
 
-# What a script said of one uplink, in canonical terms; it raises FrameWaits or ScriptFailed.
+# What a vendor's script decoded from one uplink, in canonical terms; raises FrameWaits or ScriptFailed.
 Read = Callable[[], Decoded]
 # A measurement as its table has it: datastream, time in microseconds since 1970 UTC, value, flags.
 Row = tuple[int, int, float, int]
@@ -70,7 +71,7 @@ class Serving:
         self.slot = slot_of_asset(self.device_id if self.asset_id is None else self.asset_id)
 
     def remember(self, channel: str, quantity: str, datastream_id: int) -> None:
-        """The datastream of these values, from now on."""
+        """Keep the datastream's id for later values of this channel and quantity."""
         of = QUANTITIES[quantity]
         low = -LARGEST if of.minimum is None else of.minimum
         high = LARGEST if of.maximum is None else of.maximum
@@ -100,7 +101,7 @@ class KnownDevice:
     secret_options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
     def all_options(self) -> Mapping[str, Any]:
-        """With the keys of its meters: for a codec of this program, and never for a script."""
+        """The profile's options with the keys of its meters: for codecs of this program, never for a script."""
         if not self.secret_options:
             return self.codec_options
         return {**self.codec_options, **self.secret_options}
@@ -158,7 +159,9 @@ class Value(NamedTuple):
 
 
 class Interpreted(msgspec.Struct, gc=False):
-    """An uplink with all that its octets say. `status`: decoded, empty, undecodable (`reason` says why).
+    """An uplink with all that was decoded from it. `status`: decoded, empty, undecodable (`reason` says why).
+
+    One that a script has read and of which nothing was measured is decoded, with a reason.
 
     `rows` are its measurements at its own instant, by datastream. `history` is apart, because it may well be
     stored already: instants of the device's own clock, such as a meter repeats in every uplink. `values` wait
@@ -191,7 +194,7 @@ def problem_of(uplink: Uplink) -> str | None:
 
 
 def says_something(uplink: Uplink) -> bool:
-    """Whether it has a payload of the application's."""
+    """Whether it has a payload on an application port."""
     return bool(uplink.payload) and 1 <= uplink.f_port <= LAST_APPLICATION_PORT
 
 
@@ -216,12 +219,13 @@ def interpret(uplink: Uplink, device: KnownDevice, read: Read | None = None) -> 
         rows = ordinary(decoded.readings, uplink, serving)
         values = normalise(decoded, uplink) if rows is None else []
         document = as_json(decoded) if decoded.data or decoded.warnings else NO_DOCUMENT
+        nothing = None if rows or values else nothing_measured(codec, decoded)
     except Exception as failed:  # noqa: BLE001 - A defect of one decoder costs its own uplinks, and no others.
         reason, said = reason_of(codec, failed), failed.said if isinstance(failed, ScriptFailed) else None
         kept = None if said is None else as_json(said)
         return Interpreted(uplink, serving, "undecodable", reason, kept, codec.name, codec.version)
     return Interpreted(
-        uplink, serving, "decoded", None, document, codec.name, codec.version, rows or {}, [], values
+        uplink, serving, "decoded", nothing, document, codec.name, codec.version, rows or {}, [], values
     )
 
 
@@ -235,6 +239,20 @@ def reason_of(codec: AnyCodec, failed: Exception) -> str:
         case _:
             reason = f"Erreur du décodeur {codec.name} v{codec.version} : {type(failed).__name__} {failed}"
     return readable(reason)
+
+
+def nothing_measured(codec: AnyCodec, decoded: Decoded) -> str | None:
+    """Why a frame that a script has read gives no measurement, in French; None for a native codec.
+
+    A native codec names its quantities itself: a frame of settings has none, and nothing is wrong with it.
+    """
+    if not isinstance(codec, VendorCodec):
+        return None
+    paths = codec.mapping.rules
+    what = "aucune règle de la correspondance ne s'y applique" if paths else "le profil n'a pas de correspondance"
+    if paths and len(decoded.unmatched) < len({rule.steps for rule in paths}):
+        what = "aucune valeur n'est utilisable"
+    return readable(f"Lue par {codec.name} v{codec.version}, mais aucune mesure : {what}")
 
 
 def derive(decoded: Decoded, serving: Serving) -> None:
@@ -272,7 +290,7 @@ def ordinary(readings: Sequence[Reading], uplink: Uplink, serving: Serving) -> d
 
 
 def place(interpreted: Interpreted) -> None:
-    """Every datastream of its values is known by now: they become rows and history, of each instant the first."""
+    """Turn the values, whose datastreams are known by now, into rows and history; of each instant the first."""
     uplink, streams = interpreted.uplink, interpreted.serving.datastreams
     rows: dict[int, Row] = {}
     history: dict[tuple[int, int], Row] = {}
@@ -313,8 +331,10 @@ def normalise(decoded: Decoded, uplink: Uplink) -> list[Value]:
 
 
 def as_json(decoded: Decoded) -> bytes:
-    """What is no number, with the warnings, as PostgreSQL's jsonb accepts it."""
+    """The decoded values that are no numbers, with the warnings, as PostgreSQL's jsonb accepts it."""
     document = {**decoded.data, "warnings": decoded.warnings} if decoded.warnings else decoded.data
+    if decoded.unmatched:
+        document = {**document, "unmatched_rules": decoded.unmatched[:MOST_UNMATCHED]}
     try:
         octets = msgspec.json.encode(document)
     except UnicodeEncodeError:
@@ -328,7 +348,7 @@ def _is_implausible(value: float, quantity: Quantity) -> bool:
 
 
 def _cleaned(value: Any) -> Any:
-    """The same without the characters that PostgreSQL's text does not have."""
+    """The value without the characters that PostgreSQL's text does not have."""
     if isinstance(value, str):
         return NOT_FOR_POSTGRES.sub("\ufffd", value)
     if isinstance(value, dict):

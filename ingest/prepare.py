@@ -1,4 +1,4 @@
-"""Prepares a batch of rows from bus items: the steps that ask the registry, around `ingest.pipeline`."""
+"""Prepares a batch of rows from bus items: the steps that query the registry, around `ingest.pipeline`."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ import structlog
 
 from core.messages.uplinks import Uplink
 from core.model.quarantine import Quarantined, QuarantineReason
+from core.runtime.errors import describe_defect
 from core.runtime.postgres import Pool
 from ingest.batch import Prepared, Shown, UplinkMessage, compose, quarantine_of, wanted_datastreams
 from ingest.pipeline import Interpreted, KnownDevice, Read, interpret, place, problem_of, readable
@@ -24,7 +25,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """What is known of the registry, told of its changes by `apply`."""
+    """The caches of registry data that decoding needs; `apply` brings a change of the registry into them."""
 
     pool: Pool
     devices: KnownDevices
@@ -32,7 +33,7 @@ class Registry:
     scripts: Scripts | None = None  # None: no vendor's codec runs here, and their frames wait.
 
     async def apply(self, changes: list[Change]) -> None:
-        """For a `RegistryWatcher`."""
+        """Apply changes of the registry; the callback of a `RegistryWatcher`."""
         self.devices.apply(changes)
         self.gateways.apply(changes)
         if self.scripts is not None:
@@ -40,7 +41,7 @@ class Registry:
 
 
 async def prepare(messages: Sequence[UplinkMessage], registry: Registry) -> Prepared:
-    """What these uplinks say, with the rows unless they depend on what is stored already.
+    """The interpreted uplinks, with their rows unless these depend on what is stored already.
 
     Sort out, resolve devices, ask vendors' codecs, interpret, resolve datastreams and gateways, compose. Raises
     one of DATABASE_AWAY; ForeignKeyViolationError when something known is gone meanwhile.
@@ -66,7 +67,12 @@ async def prepare(messages: Sequence[UplinkMessage], registry: Registry) -> Prep
         ]
     await resolve_datastreams(prepared.uplinks, registry.pool)
     prepared.gateways = await registry.gateways.resolve(
-        {heard.gateway_id for message in messages for uplink in message.uplinks for heard in uplink.receptions}
+        {
+            reception.gateway_id
+            for message in messages
+            for uplink in message.uplinks
+            for reception in uplink.receptions
+        }
     )
     if not prepared.late and all(interpreted.uplink.session_id for interpreted in prepared.uplinks):
         prepared.batch = compose(prepared)
@@ -76,7 +82,7 @@ async def prepare(messages: Sequence[UplinkMessage], registry: Registry) -> Prep
 def _interpret_all(
     message: UplinkMessage, devices: dict[int, KnownDevice], reads: dict[bytes, Read], prepared: Prepared
 ) -> None:
-    """Interpret each uplink; one of which no row can be made goes to quarantine, whatever it is that fails."""
+    """Interpret each uplink; one of which no row can be made goes to quarantine, whatever fails."""
     for uplink in message.uplinks:
         try:
             problem = problem_of(uplink)
@@ -92,7 +98,7 @@ def _interpret_all(
                 prepared.uplinks.append(interpret(uplink, device, read))
         except Exception as defect:
             log.exception("uplink_not_prepared", sequence=message.sequence)
-            detail = readable(f"{type(defect).__name__}: {defect}")
+            detail = readable(describe_defect(defect))
             prepared.quarantined += _quarantined(message, uplink, QuarantineReason.DEFECT, detail)
 
 

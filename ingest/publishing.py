@@ -36,7 +36,7 @@ class MeasurementPublisher:
         self._waiting: dict[int, deque[list[Published]]] = {shard: deque() for shard in range(shards)}
 
     async def publish(self, by_slot: Mapping[int, Sequence[Published]]) -> None:
-        """Offer these measurements to the bus, two attempts at most; it returns whatever becomes of them."""
+        """Publish these measurements, two attempts at most; returns without an error, whatever becomes of them."""
         for shard, measurements in self._by_shard(by_slot).items():
             self._waiting[shard].extend(cut(measurements))
         waiting = [shard for shard, queue in self._waiting.items() if queue]
@@ -72,7 +72,7 @@ class MeasurementPublisher:
             queue.popleft()
 
     async def _publish_again(self, shards: Sequence[int]) -> None:
-        """The stream lives in memory: after a restart of the server it has to be made again."""
+        """The stream lives in memory: after a restart of the server it has to be created again."""
         try:
             async with asyncio.timeout(ATTEMPT_S):
                 await self._bus.ensure_measurements_stream()
@@ -87,7 +87,7 @@ class MeasurementPublisher:
 
 
 def cut(measurements: Sequence[Published]) -> Iterator[list[Published]]:
-    """What goes into one message each; where an uplink is cut in two, its trace goes with both parts."""
+    """The measurements of one message each; where an uplink is cut in two, its trace goes with both parts."""
     for start in range(0, len(measurements), MESSAGE_ITEMS):
         part = list(measurements[start : start + MESSAGE_ITEMS])
         if start and not trace_of(part[0]):
@@ -97,5 +97,5 @@ def cut(measurements: Sequence[Published]) -> Iterator[list[Published]]:
 
 
 def trace_of(row: Published) -> bytes:
-    """Empty where it is that of the row before."""
+    """The trace id of a row; empty where it is that of the row before."""
     return row[4] if len(row) == 5 else NO_TRACE  # noqa: PLR2004 - As its type says.

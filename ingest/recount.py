@@ -9,7 +9,7 @@ from core.runtime.postgres import Pool, Record
 from ingest.rollups import COUNTERS
 from lorawan.instants import EPOCH
 
-# Sums are added up in another order here than there.
+# Sums are added up in another order than in the rollups, so they differ by rounding.
 TOLERANCE = 1e-9
 
 
@@ -82,7 +82,7 @@ async def recount(pool: Pool, since: datetime = EPOCH, *, most: int = 20) -> lis
     """Differences between raw measurements and rollup_hour, rollup_day (of hours that are over) and latest.
 
     At most `most` of each table, empty when all is well. Looks at buckets from `since` on, best a local day's
-    beginning; what was dropped from raw cannot be compared and is passed over. Roll up by force before.
+    beginning; what was dropped from raw cannot be compared and is skipped. Make rollups by force before.
     """
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         hours = await connection.fetch(COMPARE_HOURS, COUNTERS, since, most, TOLERANCE, timeout=600)

@@ -60,7 +60,7 @@ class Impossible(Exception):
 
 
 async def redecode_next(pool: Pool, workers: Workers, owner: str, keys: KeyWrap | None = None) -> Redecode | None:
-    """Do the oldest job that nobody is at, to its end; None when there is none. `owner` names this process;
+    """Run the oldest job that no process has, to its end; None when there is none. `owner` names this process;
     `keys` opens those of meters.
 
     Raises one of DATABASE_AWAY, or PoolUnavailable: the job goes on where it stands with the next call.
@@ -84,7 +84,7 @@ async def redecode_next(pool: Pool, workers: Workers, owner: str, keys: KeyWrap 
 
 
 class Redecoding:
-    """One job, as its owner does it."""
+    """One job, run by its owner."""
 
     def __init__(
         self, pool: Pool, workers: Workers, owner: str, job: Redecode, keys: KeyWrap | None = None
@@ -117,7 +117,7 @@ class Redecoding:
                 await self._redo_device(await self._reading(device))
 
     async def _reading(self, device: KnownDevice) -> KnownDevice:
-        """The device with the codec of the job."""
+        """The device with the codec that the job names."""
         job = self._job
         codec = device.codec
         if job.codec is not None:
@@ -204,7 +204,7 @@ class Redecoding:
             )
 
     async def _learn_streams(self, device: KnownDevice) -> None:
-        """The datastreams that there are of whatever the device serves."""
+        """Read the datastreams that exist of all that the device serves."""
         servings: tuple[Serving, ...] = (*device.servings, device.unassigned)
         assets = {serving.asset_id for serving in servings if serving.asset_id is not None}
         found = await read_streams(self._pool, device.id, assets)
@@ -214,7 +214,7 @@ class Redecoding:
                     serving.remember(channel, quantity, id_)
 
     async def _interpreted(self, device: KnownDevice, uplinks: Sequence[Uplink]) -> list[Interpreted]:
-        """What these uplinks say to the device's codec."""
+        """These uplinks as the device's codec decodes them."""
         reads = await self._reads(device, uplinks)
         interpreted: list[Interpreted] = []
         for place, uplink in enumerate(uplinks):
@@ -224,7 +224,7 @@ class Redecoding:
         return interpreted
 
     async def _reads(self, device: KnownDevice, uplinks: Sequence[Uplink]) -> Mapping[bytes, Read]:
-        """What a vendor's script says of each; empty for another codec."""
+        """What a vendor's script decodes from each; empty for another codec."""
         vendor = device.vendor
         reads: dict[bytes, Read] = {}
         if vendor is None:

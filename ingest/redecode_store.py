@@ -12,7 +12,7 @@ from lorawan.instants import from_us
 from registry.redecodes import COLUMNS, Redecode
 from registry.rows import entity
 
-# Without a sign of life for so long, another replica goes on; whoever has the same name goes on at once.
+# A replica that gives no sign of life for so long is replaced; one of the same name goes on at once.
 HELD_FOR = timedelta(seconds=60)
 
 TAKE = f"""

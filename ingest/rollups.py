@@ -1,6 +1,6 @@
 """Computes hourly and daily rollups from raw measurements (docs/architecture.md, "Rollups and retention").
 
-Buckets are replaced, never added to: a pass may be repeated, and late data is right by construction.
+Buckets are replaced, never added to: a batch may be repeated, and late data is right by construction.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +11,9 @@ from itertools import groupby
 from core.model.quantities import QUANTITIES, Kind
 from core.runtime.postgres import Connection, Pool
 
-# Arbitrary, ours: whoever holds it makes rollups. It goes with the transaction, so it works through any pooler.
+# Arbitrary, ours: the advisory lock of rollups. It ends with the transaction, so it works through any pooler.
 LOCK = 0x7E44170
-# Whoever measured in an hour has committed by then, and is not marking it through an earlier mark any more.
+# A transaction that measured in an hour has committed by then, and is not marking it through an earlier mark.
 GRACE = timedelta(minutes=2)
 # Datastream-hours made in one transaction: a quarter of a second at 12 readings an hour.
 MOST_AT_ONCE = 5_000
@@ -136,7 +136,7 @@ class UnevenTimezone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a pass did: buckets made anew, and the readings that they were made from."""
+    """What one call did: buckets made anew, and the readings that they were made from."""
 
     is_leader: bool = True  # False: somebody else is making rollups at this moment; nothing was done.
     hours: int = 0
@@ -169,9 +169,9 @@ async def roll_up(
 ) -> Made:
     """Make anew every hour that is marked dirty and ended two minutes ago, and the local days that hold them.
 
-    In transactions of about `most_at_once` datastream-hours, oldest first; `progress` is told the sum so far after
+    In transactions of about `most_at_once` datastream-hours, oldest first; `progress` gets the sum so far after
     each. One caller at a time; to a second one, `is_leader` is False. `force` takes every hour that is over, and
-    waits for the other caller: for when nobody writes.
+    waits for the other caller: for a database that nobody writes to.
 
     Raises:
         UnevenTimezone: the deployment's time zone is not whole hours from UTC.

@@ -12,7 +12,7 @@ SELECT device_id, f_cnt, digest, s.uplink_id, (extract(epoch FROM s.time) * 1000
 FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS of (device_id, f_cnt, digest)
 JOIN observation.uplink_seen s USING (device_id, f_cnt, digest)
 """
-# The row of a key tells of its last uplink only; the table of uplinks tells of all. $6 and $7 bound the time, so
+# The row of a key names its last uplink only; the table of uplinks has all. $6 and $7 bound the time, so
 # that only the chunks in question are planned for.
 READ_UPLINKS = f"""
 SELECT of.place, u.uplink_id, (extract(epoch FROM u.time) * 1000000)::bigint AS us, u.session_id
@@ -86,7 +86,7 @@ async def _read_uplinks(connection: Connection, uplinks: Sequence[Uplink]) -> di
 
 
 async def replace_seen(connection: Connection, uplinks: Iterable[Uplink]) -> None:
-    """The rows of new uplinks; of several with one key the last is told of."""
+    """Write the rows of new uplinks in `uplink_seen`; of several with one key the last is kept."""
     new: list[Uplink] = list({seen_key(uplink): uplink for uplink in uplinks}.values())
     if new:
         await connection.execute(

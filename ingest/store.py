@@ -116,7 +116,7 @@ class Store:
         """Write all of it in one transaction.
 
         What is stored stays as it is. First by COPY, which is cheapest when all is new; when something is not,
-        once more by statements that pass over what is there, after asking the tables what they know of each.
+        once more by statements that skip what is there, after a query of what the tables have of each uplink.
 
         Raises:
             ShardsLost: one of the leases is no longer ours; nothing was written.
@@ -148,7 +148,7 @@ class Store:
 
 
 async def _composed(connection: Connection, prepared: Prepared, *, is_new: bool) -> Batch:
-    """The rows, once the tables were asked about late copies, and about every uplink that may be stored already.
+    """The rows, after queries about late duplicates and about every uplink that may be stored already.
 
     With a session of ours an uplink is new, unless it was delivered before, which the first attempt finds out.
     """

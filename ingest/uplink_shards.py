@@ -12,6 +12,7 @@ from core.messages.uplinks import UPLINK_BATCHES, Uplink
 from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.bus import Message
 from core.runtime.clock import wall_clock_us
+from core.runtime.errors import describe_defect
 from core.runtime.lease import Lease
 from core.runtime.owned_shard import Decoded, OwnedShard
 from core.runtime.postgres import BAD_DATA, ForeignKeyViolationError, Pool
@@ -197,7 +198,7 @@ class Ingest:
                 reason, detail = QuarantineReason.REFUSED_VALUE, str(error)
             case _:
                 log.error("uplink_not_stored", sequence=message.sequence, exc_info=error)
-                reason, detail = QuarantineReason.DEFECT, f"{type(error).__name__}: {error}"
+                reason, detail = QuarantineReason.DEFECT, describe_defect(error)
         entries = quarantine_of(message, reason, readable(detail))
         return MessageUnit(unit.shard, unit.sequences, message._replace(uplinks=[]), entries)
 

@@ -31,7 +31,7 @@ class FrameWaits(Exception):
 
 
 class ScriptFailed(Exception):
-    """The script has refused the frame, or failed on it; the message is French. `said` is its output even so."""
+    """The script rejected the frame or failed on it; the message is French. `said` is its output all the same."""
 
     def __init__(self, reason: str, said: Decoded | None = None) -> None:
         super().__init__(reason)

@@ -66,7 +66,7 @@ class LateWorkers:
 
 @asynccontextmanager
 async def open_workers(count: int, overran: Callable[[str], None] | None = None) -> AsyncGenerator[LateWorkers]:
-    """Workers while the block runs; `overran` is told the key of a script that times out too often."""
+    """Workers while the block runs; `overran` is called with the key of a script that times out too often."""
     workers = LateWorkers(count, overran)
     try:
         yield workers

@@ -1,4 +1,4 @@
-"""Things of which each is kept up by the one replica that holds its lease: a broker's connection and its loops."""
+"""Runs each item (a source, an application) at the one replica that holds its lease: connection and loops."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -39,9 +39,9 @@ class _Running(Generic[ItemT]):
 
 
 class LeaseRunner(ABC, Generic[ItemT]):
-    """Takes the items that no other replica holds, and lets go of those that are no longer wanted as they were.
+    """Takes the items that no other replica holds, and stops those that are no longer wanted or were changed.
 
-    A lease is named by service, kind and id; `changed` is set when `wanted` may answer otherwise.
+    A lease is named by service, kind and id; `changed` is set when `wanted` may return something else.
     """
 
     def __init__(
@@ -57,28 +57,28 @@ class LeaseRunner(ABC, Generic[ItemT]):
 
     @abstractmethod
     def wanted(self) -> Mapping[int, ItemT]:
-        """The items that some replica is to hold, by id."""
+        """The items that one replica each has to hold, by id."""
 
     @abstractmethod
     def open_work(self, item: ItemT, lease: Lease) -> LeasedWork:
-        """What is to run for this item; raises ValueError when it cannot be used as it is."""
+        """The connection and loops of this item; raises ValueError when its settings are unusable."""
 
     @abstractmethod
     def report_error(self, item: ItemT, french: str) -> None:
-        """Show beside the item what is wrong with it."""
+        """Save the error beside the item, for the API."""
 
     def is_same(self, held: ItemT, wanted: ItemT) -> bool:
-        """Whether what runs for `held` serves `wanted` as well."""
+        """Whether the work that runs for `held` serves `wanted` as well."""
         return held == wanted
 
     def nudge(self) -> None:
-        """Wake the loops that wait for something to do."""
+        """Wake the loops that wait for work."""
         for running in self._running.values():
             if running.work.nudge is not None:
                 running.work.nudge()
 
     async def run(self) -> None:
-        """Hold what can be held until cancelled."""
+        """Take and hold items until cancelled."""
         try:
             while True:
                 self._changed.clear()

@@ -26,7 +26,7 @@ async def background_stack(home: Path, replicas: Mapping[str, int]) -> AsyncGene
     """A stack on free ports of the loopback while the block runs; it dies with this process.
 
     Raises:
-        StartRefused: it does not start; the message is the end of what it printed.
+        StartFailed: it does not start; the message is the end of what it printed.
     """
     counts = ",".join(f"{name}={count}" for name, count in replicas.items())
     argv = [sys.executable, "-P", "-m", "cli", "up", "--home", str(home)]

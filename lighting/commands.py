@@ -56,12 +56,12 @@ def failure_text(failure: str | None) -> str | None:
 
 
 class RejectedLightingCommand(ValueError):
-    """The command may not be given; the message, in French, is shown to whoever asked."""
+    """The command may not be given; the message, in French, is shown to the user who gave it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadBack:
-    """The relay's state as the cabinet said it, and when we heard it (on our clock)."""
+    """The relay's state as the cabinet sent it, and when we received it (on our clock)."""
 
     on: bool
     received_at: datetime
@@ -78,7 +78,7 @@ class OpenCommand:
     not_after: datetime
     downlink_state: str
     downlink_reason: str | None
-    sent_at: datetime | None  # When the gateway emitted it.
+    sent_at: datetime | None  # When the gateway transmitted it.
     read_back_state: str | None
 
 
@@ -89,7 +89,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class AskReadBack:
-    """The gateway has emitted the command at `sent_at`: ask the cabinet for its state."""
+    """The gateway transmitted the command at `sent_at`: ask the cabinet for its state."""
 
     sent_at: datetime
 
@@ -121,7 +121,7 @@ def check_request(action: str, off_until: datetime | None, capabilities: Sequenc
     """Whether `action` may be asked of a cabinet of these capabilities.
 
     Raises:
-        RefusedCommand: no such action, not for this device, or an "off" without a sensible end.
+        RejectedLightingCommand: no such action, not for this device, or an "off" without a sensible end.
     """
     if action == "dim" and "dim" not in capabilities:
         raise RejectedLightingCommand("cette armoire n'a pas de variateur : la gradation n'est pas possible")
@@ -141,7 +141,7 @@ def check_request(action: str, off_until: datetime | None, capabilities: Sequenc
 
 
 def advance(command: OpenCommand, read_backs: Sequence[ReadBack], now: datetime) -> Step:
-    """The next step of an open command; `read_backs` are those heard since it was sent, oldest first."""
+    """The next step of an open command; `read_backs` are those received since it was sent, oldest first."""
     if command.state is State.QUEUED:
         return _advance_queued(command, now)
     return _advance_sent(command, read_backs, now)

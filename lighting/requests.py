@@ -29,7 +29,7 @@ def encode(codec: str, name: str) -> EncodedCommand:
     """The octets of command `name` for a device with this codec.
 
     Raises:
-        RefusedCommand: the codec cannot say this.
+        RejectedLightingCommand: the codec cannot encode it.
     """
     known = CODECS.get(codec)
     if known is None or known.encode is None:
@@ -63,7 +63,7 @@ async def request_command(
     After the commit nudge `topics.downlink_due` of the slot's shard.
 
     Raises:
-        RefusedCommand: it may not be given; the message says why, in French.
+        RejectedLightingCommand: it may not be given; the message says why, in French.
         LookupError: no such asset is visible.
     """
     if not await store.lock_asset(connection, asset_id):

@@ -23,7 +23,7 @@ WHERE s.id = $1 AND ('switch' = ANY(p.capabilities) OR NOT EXISTS (
     WHERE o.asset_id = s.id AND o.during @> now() AND 'switch' = ANY(op.capabilities)))
 ORDER BY a.id LIMIT 1
 """
-# Whoever commands a cabinet waits here: of two who ask at once, the later one supersedes the earlier.
+# Every command of a cabinet waits for this lock: of two at once, the later one supersedes the earlier.
 LOCK_ASSET = "SELECT id FROM asset WHERE id = $1 FOR NO KEY UPDATE"
 # An "off" is lit again at its end. An "on" takes over what an older command still had to light again, and owes it
 # until the cabinet says that it is lit.
@@ -234,7 +234,7 @@ async def read_backs(connection: Connection, device_id: int, since: datetime) ->
 
 
 async def set_sent(connection: Connection, command_id: int, sent_at: datetime, read_back_id: int) -> None:
-    """The gateway emitted it; the cabinet is asked for its state by downlink `read_back_id`."""
+    """The gateway transmitted it; the cabinet is asked for its state by downlink `read_back_id`."""
     await connection.execute(SET_SENT, command_id, sent_at, read_back_id)
 
 

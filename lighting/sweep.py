@@ -46,10 +46,10 @@ class Swept:
 
 async def _step(connection: Connection, locked: LockedCommand, now: datetime, swept: Swept) -> None:
     command = locked.command
-    heard: Sequence[ReadBack] = ()
+    read_backs: Sequence[ReadBack] = ()
     if command.sent_at is not None:
-        heard = await store.read_backs(connection, locked.device_id, command.sent_at)
-    match advance(command, heard, now):
+        read_backs = await store.read_backs(connection, locked.device_id, command.sent_at)
+    match advance(command, read_backs, now):
         case Wait():
             return
         case AskReadBack(sent_at=sent_at):

@@ -1,6 +1,6 @@
 """Time on air, and the scheduler of one gateway's radio: one transmission at a time, each hour within its limit.
 
-No clock in here: every method is told what time it is. All times and durations are integer microseconds.
+No clock in here: `now_us` is an argument of every method. All times and durations are integer microseconds.
 """
 
 from bisect import bisect_right, insort
@@ -72,7 +72,7 @@ class Priority(IntEnum):
     ROUTINE = 2
 
 
-# Percent of a sub-band's hour up to which a transmission of this priority is granted, whoever used it up: the last
+# Percent of a sub-band's hour up to which a transmission of this priority is granted; all of them count: the last
 # tenth is left to joins and acknowledgements, and two tenths more to commands.
 SHARES = {Priority.JOIN_OR_ACK: 100, Priority.COMMAND: 90, Priority.ROUTINE: 70}
 
@@ -97,7 +97,7 @@ class TransmitRejected:
 
 
 class Transmission(NamedTuple):
-    """What a radio may have emitted, as the ledger keeps it."""
+    """What a radio may have transmitted, as the ledger keeps it."""
 
     start_us: int
     airtime_us: int
@@ -118,7 +118,7 @@ class _Span(NamedTuple):
 
 
 class _Ledger:
-    """What was emitted in one sub-band in the last hour, and what is granted for later, by the end."""
+    """What was transmitted in one sub-band in the last hour, and what is granted for later, by the end."""
 
     def __init__(self, band: SubBand) -> None:
         self.limit_us = band.hourly_airtime_us
@@ -173,7 +173,7 @@ class Scheduler:
         self._radio: list[_Span] = []
 
     def restore(self, now_us: int, entries: Iterable[Transmission]) -> None:
-        """Takes back what may have been emitted in the last hour, or is still to come; older ones are left out."""
+        """Restores what may have been transmitted in the last hour, or is still to come; drops older entries."""
         for start_us, airtime_us, frequency in entries:
             span, band = _Span(start_us, start_us + airtime_us), self._region.sub_band_of(frequency)
             insort(self._radio, span)
@@ -226,7 +226,7 @@ class Scheduler:
         return Granted(fits_at, airtime_us, frequency)
 
     def release(self, granted: Granted) -> None:
-        """Gives back what the gateway certainly did not emit: it answered with an error. Silence is no answer."""
+        """Gives back what the gateway certainly did not transmit: an error was its answer, not a missing one."""
         span = _Span(granted.start_us, granted.start_us + granted.airtime_us)
         band = self._region.sub_band_of(granted.frequency)
         for reserved in (span, _padded(span, IMMEDIATE_SLACK_US)):

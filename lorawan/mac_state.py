@@ -1,7 +1,7 @@
 """A session's MAC state: what the network knows of a device's MAC layer and has asked of it. Pure data.
 
-A request that was not answered is asked again. A rejected one pauses, twice as long each time and a day at most,
-and is asked again.
+A request that was not answered is asked again. One that was rejected, or accepted and not followed, pauses, twice
+as long each time and a day at most, and is asked again.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from typing import Self
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lorawan.adr import NO_LIMITS, Limits, Sample
+from lorawan.adr import NO_BOUNDS, NO_LIMITS, Bounds, Limits, Sample
 from lorawan.commands.rx_param_setup import RxParamSetupReq
 from lorawan.identifiers import DevAddr
 from lorawan.regions.region import Region
@@ -23,13 +23,13 @@ DAY_US = 24 * HOUR_US
 ATTEMPTS = 3
 FIRST_PAUSE_US = HOUR_US
 LONGEST_PAUSE_US = DAY_US
-# A device that refused a data rate or a power is believed for this long: firmware changes, and bits flip.
+# A device that rejected a data rate or a power is believed for this long: firmware changes, and bits flip.
 LIMITS_HOLD_US = 7 * DAY_US
 UNKNOWN_DATA_RATE = -1
 
 
 class MacPolicy(Struct, frozen=True):
-    """What the network wants of every device; a device that is asked for nothing else is left in peace."""
+    """What the network wants of a device; it is asked for nothing else."""
 
     region: Region
     rx1_delay: int = 1  # Seconds.
@@ -37,6 +37,7 @@ class MacPolicy(Struct, frozen=True):
     max_duty_cycle: int = 0  # 1 / 2^n of the air; 0: no limit but the law's.
     status_every_us: int = DAY_US  # 0: never.
     adr: bool = True
+    adr_bounds: Bounds = NO_BOUNDS
     far_rx1_delay: int = 5  # For devices whose gateways are far away; at most `rx1_delay`: the same for all.
 
     def rx1_delay_of(self, state: "MacState", now_us: int) -> int:
@@ -50,12 +51,17 @@ class Asked(Struct, frozen=True, array_like=True, gc=False):
     cid: int
     requests: bytes = b""  # As they went out last, all of this command; empty: nothing is outstanding.
     attempts: int = 0  # Requests in a row without an answer.
-    failures: int = 0  # Refusals, and rounds of silence, in a row.
+    failures: int = 0  # Rejections, and requests without an answer, in a row.
     not_before_us: int = 0
+    agreed_data_rate: int = UNKNOWN_DATA_RATE  # That the device accepted and was not yet heard at.
 
     def again(self, requests: bytes) -> Self:
         """Asked once more."""
-        return replace(self, requests=requests, attempts=self.attempts + 1)
+        return replace(self, requests=requests, attempts=self.attempts + 1, agreed_data_rate=UNKNOWN_DATA_RATE)
+
+    def agreed(self, data_rate: int) -> Self:
+        """The device accepted; its failures are forgotten once it is heard to have moved."""
+        return replace(self, requests=b"", attempts=0, agreed_data_rate=data_rate)
 
     def unanswered(self, now_us: int) -> Self:
         """The device spoke and did not answer: ask again, and pause after the third time."""
@@ -66,11 +72,18 @@ class Asked(Struct, frozen=True, array_like=True, gc=False):
     def after_rejection(self, now_us: int) -> Self:
         """Not before a pause, which doubles with each failure."""
         pause_us = min(FIRST_PAUSE_US << min(self.failures, 10), LONGEST_PAUSE_US)
-        return replace(self, requests=b"", attempts=0, failures=self.failures + 1, not_before_us=now_us + pause_us)
+        return replace(
+            self,
+            requests=b"",
+            attempts=0,
+            failures=self.failures + 1,
+            not_before_us=now_us + pause_us,
+            agreed_data_rate=UNKNOWN_DATA_RATE,
+        )
 
 
 class MacState(Struct, frozen=True, gc=False, omit_defaults=True):
-    """The MAC layer of a session's device, as its answers tell. What equals its default is not stored."""
+    """The MAC layer of a session's device, as its answers show it. What equals its default is not stored."""
 
     channels: int
     """The channels that the device has, as a mask over the region's uplink channels."""
@@ -82,7 +95,7 @@ class MacState(Struct, frozen=True, gc=False, omit_defaults=True):
     limits: Limits = NO_LIMITS
     limits_until_us: int = 0
     data_rate: int = UNKNOWN_DATA_RATE
-    """At which `history` was heard; unknown while ADR is off."""
+    """The data rate at which `history` was received; unknown while ADR is off."""
     history: tuple[Sample, ...] = ()
     asked: tuple[Asked, ...] = ()
     far_until_us: int = 0
@@ -125,7 +138,7 @@ def first_state(region: Region, dev_addr: DevAddr, now_us: int, *, joined: bool)
     """Of a session about which nothing was stored yet; `joined`: it began with a join-accept of ours.
 
     The first question about the battery comes within a day, at an instant that the address decides: after a power
-    cut a whole town joins at once, and must not be asked at once.
+    cut thousands of devices join at once, and must not be asked at once.
     """
     channels = all_channels(region) if joined else default_channels(region)
     share_us = int.from_bytes(dev_addr[1:], "big") * DAY_US >> 24

@@ -15,23 +15,23 @@ from lorawan.windows import COMFORTABLE_MARGIN_DB
 
 
 class MemberReception(Struct, frozen=True, gc=False):
-    """A gateway that heard a member's last uplink, and by how much (dB over what its data rate needs)."""
+    """A gateway that received a member's last uplink, and by how much (dB over what its data rate needs)."""
 
     gateway_id: bytes
     margin: float
 
 
 def gateways_for(members: Mapping[int, Iterable[MemberReception]]) -> tuple[bytes, ...]:
-    """Few gateways that reach every member that was ever heard, those that reach most first.
+    """Few gateways that reach every member that was ever received, those that reach most first.
 
-    A member is reached by the gateway that heard it best, and by any that heard it comfortably. The fewest would
+    A member is reached by the gateway that received it best, and by any that received it well. The fewest would
     take a search; taking the one that adds most, again and again, is at most a logarithm away from it.
     """
     reached: dict[bytes, set[int]] = {}
     for member, hearings in members.items():
-        heard = list(hearings)
-        best = max((hearing.margin for hearing in heard), default=0.0)
-        for hearing in heard:
+        receptions = list(hearings)
+        best = max((hearing.margin for hearing in receptions), default=0.0)
+        for hearing in receptions:
             if hearing.margin >= min(best, COMFORTABLE_MARGIN_DB):
                 reached.setdefault(hearing.gateway_id, set()).add(member)
     chosen: list[bytes] = []

@@ -38,7 +38,7 @@ from lorawan.rx_delay import far_until_us
 from lorawan.session import Session
 
 MOST_NEW_CHANNELS = 3  # Per frame (row 40): their answers must fit into FOpts, too.
-# The device repeats these until it has heard a downlink (row 39).
+# The device repeats these until it has received a downlink (row 39).
 _STICKY = (RxParamSetupAns, RxTimingSetupAns, DlChannelAns)
 
 
@@ -51,7 +51,7 @@ class AcceptedUplink(Struct, frozen=True):
     adr_ack_req: bool
     data_rate: int | None  # None: not in the plan.
     snr: float  # dB, at the best gateway.
-    missed: int  # How many uplinks before it were never heard.
+    missed: int  # How many uplinks before it were not received.
     round_trip_us: int = 0  # To the nearest gateway that it may be answered through; 0: not known.
 
 
@@ -64,7 +64,7 @@ class Learned(Struct, frozen=True):
     must_answer: bool
     """The device waits for a downlink, whatever is in it."""
     rejected: tuple[int, ...]
-    """The CIDs of what the device refused."""
+    """The CIDs of what the device rejected, or accepted and did not follow."""
 
 
 class _Negotiation:
@@ -85,16 +85,31 @@ class _Negotiation:
             self.state = self.state.with_asked([asked.unanswered(now_us)])
             return
         requests = parse_downlink_commands(asked.requests).commands
-        # Each is applied, also after a refusal: NewChannelReq may come three at a time.
+        # Each is applied, also after a rejection: NewChannelReq may come three at a time.
         agreed = [self._apply(request, answer) for request, answer in zip(requests, answers, strict=False)]
         if all(agreed):
-            self.state = self.state.with_asked([Asked(asked.cid)])
+            self.state = self.state.with_asked([self._accepted(asked, requests)])
         else:
             self.refused.append(asked.cid)
             self.state = self.state.with_asked([asked.after_rejection(now_us)])
 
+    def _accepted(self, asked: Asked, requests: Sequence[DownlinkCommand]) -> Asked:
+        """Settled; a data rate only once the device is heard at it, since some accept and never move."""
+        last = requests[-1] if requests else None
+        if not isinstance(last, LinkAdrReq) or not self.uplink.adr or self.uplink.data_rate == last.data_rate:
+            return Asked(asked.cid)
+        return asked.agreed(last.data_rate)
+
+    def check_move(self, asked: Asked) -> None:
+        """Whether the device has moved to the data rate that it agreed to with an earlier uplink."""
+        if self.uplink.data_rate == asked.agreed_data_rate or not self.uplink.adr:
+            self.state = self.state.with_asked([Asked(asked.cid)])
+        else:
+            self.refused.append(asked.cid)
+            self.state = self.state.with_asked([asked.after_rejection(self.uplink.at_us)])
+
     def _shows(self, asked: Asked) -> bool:
-        """An answer that was lost is not repeated, and a new data rate tells that the request was followed."""
+        """Whether the uplink's new data rate shows that a LinkADRReq was followed whose answer was lost."""
         if asked.cid != LinkAdrReq.CID:
             return False
         request = LinkAdrReq.from_bytes(asked.requests)
@@ -126,7 +141,7 @@ class _Negotiation:
             case DutyCycleReq(), _:
                 self.state = replace(self.state, max_duty_cycle=request.max_d_cycle)
             case _:
-                pass  # DevStatusReq: its answer is taken whoever asked for it.
+                pass  # DevStatusReq: its answer is taken whatever asked for it.
         return True
 
     def _apply_link_adr(self, request: LinkAdrReq, answer: LinkAdrAns) -> bool:
@@ -138,7 +153,7 @@ class _Negotiation:
         limits = self.state.limits_at(self.uplink.at_us)
         if not answer.power_ack:
             limits = _without_power(limits, request.tx_power)
-        if not answer.data_rate_ack:
+        if not answer.data_rate_ack and request.data_rate >= self.state.data_rate:
             limits = replace(limits, max_data_rate=max(0, request.data_rate - 1))
         if not answer.channel_mask_ack:
             # It has lost channels that it once had, or never had them: they are created again.
@@ -157,7 +172,7 @@ class _Negotiation:
         self.state = replace(self.state, status_due_us=self.uplink.at_us + self.policy.status_every_us)
 
     def record_round_trip(self) -> None:
-        """Whether the gateways that hear it are far away."""
+        """Record whether the gateways that receive it are far away."""
         until_us = far_until_us(self.state.far_until_us, self.uplink.round_trip_us, self.uplink.at_us)
         if until_us != self.state.far_until_us:
             self.state = replace(self.state, far_until_us=until_us)
@@ -183,12 +198,14 @@ class _Negotiation:
 
 
 def handle_uplink(state: MacState, session: Session, uplink: AcceptedUplink, policy: MacPolicy) -> Learned:
-    """What an accepted uplink tells: answers, silence about what was asked, and how well it was heard."""
+    """What an accepted uplink shows: answers, missing answers, and how well it was received."""
     commands = parse_uplink_commands(uplink.commands).commands if uplink.commands else ()
     hearing = _Negotiation(state, session, uplink, policy)
     for asked in state.asked:
         if asked.requests:
             hearing.settle(asked, [command for command in commands if asked.cid == command.CID])
+        elif asked.agreed_data_rate != UNKNOWN_DATA_RATE:
+            hearing.check_move(asked)
     for command in commands:
         if isinstance(command, DevStatusAns):
             hearing.record_status(command)
@@ -206,7 +223,7 @@ def handle_uplink(state: MacState, session: Session, uplink: AcceptedUplink, pol
 def ask(state: MacState, session: Session, uplink: AcceptedUplink, policy: MacPolicy) -> tuple[MacState, bytes]:
     """The requests for the downlink that answers this uplink, and the state in which they are asked.
 
-    The states are those that `hear` gave. Requests of more than 15 octets need a frame of their own (row 30).
+    The states are those of `handle_uplink`. Requests of more than 15 octets need a frame of their own (row 30).
     """
     asked: list[Asked] = []
     for wanted in (_rx_timing, _rx_params, _duty_cycle, _channels, _link, _status):
@@ -220,7 +237,7 @@ def ask(state: MacState, session: Session, uplink: AcceptedUplink, policy: MacPo
 
 
 def _is_beside_new_channels(requests: Sequence[DownlinkCommand], asked: Sequence[Asked]) -> bool:
-    """A mask of channels that are only being created would be refused (row 40)."""
+    """A mask of channels that are only being created would be rejected (row 40)."""
     return requests[0].CID == LinkAdrReq.CID and any(entry.cid == NewChannelReq.CID for entry in asked)
 
 
@@ -260,10 +277,12 @@ def _link(
 ) -> Sequence[DownlinkCommand]:
     if not state.adr or state.data_rate > FASTEST_DATA_RATE:
         return []
+    if state.asked_for(LinkAdrReq.CID).agreed_data_rate != UNKNOWN_DATA_RATE:
+        return []  # It has agreed to move: whether it does, its next uplink tells.
     now = LinkSettings(state.data_rate, state.tx_power, state.nb_trans)
-    wanted = decide(policy.region, now, state.limits_at(uplink.at_us), state.history)
+    wanted = decide(policy.region, now, state.limits_at(uplink.at_us), state.history, policy.adr_bounds)
     if wanted == now and not uplink.adr_ack_req:
-        return []  # A device that asks whether it is heard is told its plan again (row 36).
+        return []  # A device that sets ADRACKReq is sent its plan again (row 36).
     return [LinkAdrReq(wanted.data_rate, wanted.tx_power, state.channels, 0, wanted.nb_trans)]
 
 
@@ -275,7 +294,7 @@ def _status(
 
 
 def _without_power(limits: Limits, rejected_index: int) -> Limits:
-    """Row 34: an index that was refused is one too high; that of full power is one too low."""
+    """Row 34: an index that was rejected is one too high; that of full power is one too low."""
     if not rejected_index:
         return replace(limits, min_tx_power=1)
     return replace(limits, max_tx_power=rejected_index - 1)

@@ -19,7 +19,7 @@ RENEW_EVERY_US = 3_600_000_000
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """How well a gateway hears a device, and how far away it is."""
+    """How well a gateway receives a device, and how far away it is."""
 
     margin_db: float
     round_trip_us: int
@@ -29,12 +29,12 @@ class Distance:
 def nearest_us(distances: Iterable[Distance]) -> int:
     """The round trip of the nearest gateway that the device may well be answered through.
 
-    Those are the gateways that hear it comfortably; without any, the one that hears it best. 0 when it is not
+    Those are the gateways that receive it well; without any, the one that receives it best. 0 when it is not
     known of one of them: it may be near.
     """
-    heard = list(distances)
-    enough = min((COMFORTABLE_MARGIN_DB, max((distance.margin_db for distance in heard), default=0.0)))
-    return min((distance.round_trip_us for distance in heard if distance.margin_db >= enough), default=0)
+    gateways = list(distances)
+    enough = min((COMFORTABLE_MARGIN_DB, max((distance.margin_db for distance in gateways), default=0.0)))
+    return min((distance.round_trip_us for distance in gateways if distance.margin_db >= enough), default=0)
 
 
 def far_until_us(before_us: int, round_trip_us: int, now_us: int) -> int:

@@ -16,7 +16,7 @@ from lorawan.frame import MAX_F_CNT, DownlinkFCtrl, DownlinkFrame, UplinkFCtrl, 
 from lorawan.identifiers import DevAddr
 from lorawan.rejections import RejectReason
 
-# A gap above this was refused up to 1.0.3 (MAX_FCNT_GAP); it is accepted here, and worth a warning (row 8).
+# A gap above this was rejected up to 1.0.3 (MAX_FCNT_GAP); it is accepted here, and worth a warning (row 8).
 MAX_F_CNT_GAP = 16_384
 # A confirmed uplink is acknowledged again this long after its RX2 has opened (row 10).
 RETRANSMISSION_WINDOW_US = 10_000_000
@@ -27,7 +27,7 @@ _F_CNT_16_BITS = 0x1_0000
 
 
 class LastUplink(Struct, frozen=True, gc=False):
-    """The last uplink that was accepted: by it a retransmission is told from a replay."""
+    """The last uplink that was accepted: it distinguishes a retransmission from a replay."""
 
     f_cnt: int
     digest: bytes
@@ -84,7 +84,7 @@ class Retransmission(Struct, frozen=True, gc=False):
 
     f_cnt: int
     acknowledge: bool
-    """The device did not hear the acknowledgement of its confirmed uplink: it is to be sent again."""
+    """The device did not receive the acknowledgement of its confirmed uplink: it is to be sent again."""
     confirmed: bool
 
 

@@ -45,7 +45,7 @@ class RxParameters(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One chance to be heard by a device."""
+    """One receive window of a device."""
 
     name: Literal["RX1", "RX2", "RXC"]
     """RXC: a class C device listens with the parameters of RX2 whenever it does nothing else."""
@@ -66,7 +66,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class GatewayReception:
-    """A gateway that heard an uplink: dBm and dB."""
+    """A gateway that received an uplink: dBm and dB."""
 
     gateway_id: bytes
     rssi: float
@@ -150,13 +150,13 @@ def rank_gateways(
 ) -> list[GatewayReception]:
     """The gateways to answer through, best first, each once: by SNR margin, then RSSI, then id (row 27).
 
-    Of those that hear the device comfortably the ones that can still serve an earlier window come first; a gateway
+    Of those that receive the device well the ones that can still serve an earlier window come first; a gateway
     that can serve none comes after all others.
 
     Args:
         receptions: one per gateway and antenna; the best of a gateway counts.
         spreading_factor: of the uplink; 0 in FSK.
-        spread: orders the gateways whose margin is comfortable, lowest first (their load, say), before all
+        spread: orders the gateways whose margin is large enough, lowest first (their load, say), before all
             the others. None: by margin too.
     """
     required = REQUIRED_SNR.get(spreading_factor, 0.0)

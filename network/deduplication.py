@@ -17,24 +17,24 @@ _END_OF_TIME_US = 1 << 62
 
 
 class Group(msgspec.Struct):
-    """The copies of one PHYPayload within one window, in stream order; the first decides the uplink's time."""
+    """The receptions of one PHYPayload within one window, in stream order; the first decides the uplink's time."""
 
     phy_payload: bytes
     opened_at_us: int
     receptions: list[GatewayFrame] = []
     sequences: list[int] = []
-    """The stream's messages that carry the copies, each once."""
+    """The stream sequences of the messages that carry these receptions, each once."""
 
     @property
     def first(self) -> GatewayFrame:
-        """The copy with the lowest stream sequence (docs/architecture.md)."""
+        """The reception with the lowest stream sequence (docs/architecture.md)."""
         return self.receptions[0]
 
     @property
     def time_us(self) -> int:
-        """When the frame was heard: by the first copy whose gateway agrees with the bridge, else by the first.
+        """When the frame was received: by the first reception that agrees with our clock, else by the first.
 
-        One gateway that lies about time dates what it alone has heard, and nothing that others have heard, too.
+        So one gateway with a wrong clock misdates only what no other gateway has received.
         """
         copies = self.receptions
         for copy in copies:
@@ -44,7 +44,7 @@ class Group(msgspec.Struct):
 
     @property
     def live_at_us(self) -> int:
-        """From when on the device's windows count: by the copy that is the least late."""
+        """The instant from which the device's windows count: the latest of the receptions' own times."""
         return max(min(copy.time_us, copy.received_at_us) for copy in self.receptions)
 
 
@@ -93,7 +93,7 @@ class Deduplication:
         self._closed += closing
 
     def take_closed(self) -> list[Group]:
-        """The closed groups in the order of their first copies; each is given once."""
+        """The closed groups in the order of their first receptions; each is returned once."""
         closed, self._closed = self._closed, []
         return closed
 
@@ -105,7 +105,7 @@ class Deduplication:
 
 
 def best_receptions(receptions: Sequence[GatewayFrame]) -> list[GatewayFrame]:
-    """The best copy by SNR, then RSSI, of each gateway and antenna, in the order in which they first came.
+    """The best reception by SNR, then RSSI, of each gateway and antenna, in the order in which they first came.
 
     On another frequency from the same antenna it is a mirror of the radio's filter (docs/protocols.md, row 14).
     """
@@ -121,7 +121,7 @@ def best_receptions(receptions: Sequence[GatewayFrame]) -> list[GatewayFrame]:
 
 
 def _comparable(reception: GatewayFrame) -> GatewayFrame:
-    """A level that is no number compares with nothing, and the session's JSON has none."""
+    """Replaces an RSSI or SNR that is no number: it compares with nothing, and JSON cannot have it."""
     if isfinite(reception.snr) and isfinite(reception.rssi):
         return reception
     snr, rssi = (

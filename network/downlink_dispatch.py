@@ -9,7 +9,8 @@ import msgspec
 import structlog
 
 from core.messages import topics
-from core.messages.downlinks import TransmitReply, TransmitRequest, decode_reply, encode_transmit
+from core.messages.downlinks import Transmission, TransmitReply, TransmitRequest, decode_reply, encode_transmit
+from core.messages.live_frames import LiveFrame, LiveReception
 from core.model.downlinks import DownlinkReason, DownlinkState, DueDownlink
 from core.runtime.bus import BUS_AWAY, Bus, NoResponders
 from core.runtime.clock import WallClock, wall_clock_us
@@ -20,8 +21,9 @@ from core.runtime.postgres import DATABASE_AWAY, Pool
 from lorawan.instants import from_us, to_us
 from lorawan.windows import Window
 from network import downlink_frame, store
-from network.downlink_frame import PlannedDownlink
+from network.downlink_frame import Attempt, PlannedDownlink
 from network.join_pressure import JoinPressure
+from network.live_frames import LiveFrames
 from network.sessions import SessionReception
 from network.settings import NetworkServerSettings
 from network.shards import Shard, Shards, nudge_done
@@ -30,8 +32,10 @@ from registry import downlinks
 from registry.downlinks import MAX_ATTEMPTS, Changed, Settlement
 
 OK = "OK"
+# Nothing was heard of the gateway, or nobody has a way to it: it is not asked for another window.
+SILENT = ("NO_ACK", DownlinkReason.GATEWAY_UNREACHABLE, DownlinkReason.GATEWAY_NO_ANSWER)
 HOPELESS = (DownlinkReason.PAYLOAD_TOO_LARGE, DownlinkReason.INTERNAL_ERROR)
-# No attempt was made: the row waits for as long as it is wanted.
+# Results without an attempt: the row waits until its `not_after`.
 WAITING = (DownlinkReason.GATEWAY_UNREACHABLE, DownlinkReason.DUTY_CYCLE_OVERFLOW)
 # Beyond the window: the gateway's TX_ACK, or the bridge's knowledge that none will come.
 ANSWER_MARGIN_S = 5.0
@@ -40,7 +44,7 @@ RETRY_AFTER_US = (2_000_000, 5_000_000, 10_000_000)
 # gateway may be away for three weeks.
 SHORTEST_WAIT_US, LONGEST_WAIT_US = 5_000_000, 120_000_000
 GUARD_US = 100_000
-# The gateway's word usually comes within milliseconds, and meanwhile nobody reads the shard.
+# How long the shard's drain waits for gateways' answers, which usually come within milliseconds.
 FINISH_S = 3.0
 MAX_REMEMBERED = 10_000
 
@@ -51,18 +55,53 @@ log = structlog.get_logger()
 class TransmitOutcome:
     """What became of one frame.
 
-    `status` OK: a gateway has it in its queue, to start at `starts_at_us`. Else a DownlinkReason, or a word of the
-    gateway's own that is none.
+    `status` OK: a gateway has it in its queue, to start at `starts_at_us`. Else a DownlinkReason, or an error of
+    the gateway's own that is none.
     """
 
     status: str
     gateway_id: bytes | None = None
     starts_at_us: int = 0
     fits_at_us: int = 0
+    transmission: Transmission | None = None
+
+
+class _Asked:
+    """What the gateways that were asked for one frame have left to the others."""
+
+    def __init__(self, planned: PlannedDownlink) -> None:
+        self._planned = planned
+        self._silent: set[bytes] = set()
+        self._on_air_delay_us = -1  # Of the last window in which a gateway that stays silent may transmit.
+        self.outcome: TransmitOutcome | None = None
+
+    def windows_left(self, attempt: Attempt, now_us: int) -> list[Window]:
+        """Those to ask this gateway for; none when it can serve none, or not the one that comes first."""
+        reception = attempt.reception
+        if reception.gateway_id in self._silent:
+            return []
+        windows = [
+            window
+            for window in downlink_frame.fitting(self._planned, attempt.windows)
+            if window.delay_us > self._on_air_delay_us and downlink_frame.is_open(window, reception, now_us)
+        ]
+        if attempt.falls_back or windows[:1] == [attempt.windows[0]]:
+            return windows
+        return []
+
+    def record_rejection(self, request: TransmitRequest, reply: TransmitReply) -> None:
+        """It has not taken the frame, or nobody knows whether it has."""
+        if reply.status in SILENT:
+            self._silent.add(request.gateway_id)
+            asked_for = None if reply.index < 0 else request.transmissions[reply.index]
+            if asked_for is not None and not asked_for.immediate and not self._planned.accept:
+                self._on_air_delay_us = asked_for.delay_us
+        fits_at_us = min(filter(None, (self.outcome and self.outcome.fits_at_us, reply.fits_at_us)), default=0)
+        self.outcome = TransmitOutcome(reply.status, request.gateway_id, fits_at_us=fits_at_us)
 
 
 class Dispatcher:
-    """Carries frames to gateways in a bounded number of tasks, and says which devices are being told something."""
+    """Asks gateways to transmit, in a bounded number of tasks; a device has one downlink under way at a time."""
 
     def __init__(
         self,
@@ -72,18 +111,20 @@ class Dispatcher:
         settings: NetworkServerSettings,
         tasks: asyncio.TaskGroup,
         clock: WallClock = wall_clock_us,
+        live: LiveFrames | None = None,
     ) -> None:
         self._pool = pool
         self._bus = bus
         self._shards = shards
         self._settings = settings
+        self._live = live
         self._clock = clock
         self._group = tasks
         self._room = asyncio.Semaphore(settings.requests_in_flight)
         self._busy: Counter[int] = Counter()
         self._rows: set[int] = set()
-        self._asked: Counter[bytes] = Counter()  # Requests that wait for a gateway's word, by gateway.
-        self._accepts: dict[int, None] = {}  # Sessions whose accept is on its way or out.
+        self._asked: Counter[bytes] = Counter()  # Requests that a gateway has not answered yet, by gateway.
+        self._accepts: dict[int, None] = {}  # Sessions whose join-accept is on its way or transmitted.
         self._on_air_until_us: dict[int, int] = {}
         self._pressure = JoinPressure()
         self._tasks: dict[asyncio.Task[None], int] = {}  # With the slot of each.
@@ -91,7 +132,7 @@ class Dispatcher:
         shards.on_leaving(self._finish)
 
     def on_free(self, freed: Callable[[], None]) -> None:
-        """Call `freed` each time that a device may be told something again."""
+        """Call `freed` each time that the downlink of a device has ended and the next may be planned."""
         self._freed = freed
 
     def is_busy(self, device_id: int) -> bool:
@@ -99,7 +140,7 @@ class Dispatcher:
         return device_id in self._busy
 
     def rows_in_flight(self) -> list[int]:
-        """The downlink rows that are being seen through: every other that says so was forgotten."""
+        """The downlink rows whose frames are on their way; any other row in state `sending` was left over."""
         return list(self._rows)
 
     def on_air_until_us(self, device_id: int) -> int:
@@ -128,7 +169,7 @@ class Dispatcher:
                 task.cancel()
 
     async def _finish(self, slots: Collection[int]) -> None:
-        """Of a shard that is given away: what is settled by its next owner may go out twice."""
+        """Finish the frames of a shard that is given away: its next owner might transmit unsettled ones twice."""
         tasks = [task for task, slot in self._tasks.items() if slot in slots]
         if tasks:
             await asyncio.wait(tasks, timeout=FINISH_S)
@@ -155,7 +196,7 @@ class Dispatcher:
                     DOWNLINK_DELAY.observe(max(0, outcome.starts_at_us - asked_us) / 1_000_000)
                 await self._settle(shard, planned.row, outcome, is_class_c=planned.is_class_c)
         except LeaseLost as lost:
-            # The row stays `sending`: whoever takes the shard makes the request again.
+            # The row stays `sending`: the shard's next owner makes the request again.
             log.warning("downlink_dropped", error=str(lost))
             if shard is not None:
                 self._shards.drop(shard)
@@ -169,6 +210,8 @@ class Dispatcher:
 
     def _record_outcome(self, planned: PlannedDownlink, outcome: TransmitOutcome) -> None:
         DOWNLINKS.labels("sent" if outcome.status == OK else outcome.status.lower()).inc()
+        if self._live is not None and self._live.looks:
+            self._live.record_downlink(_live_frame(planned, outcome, self._clock()), planned.device_id)
         if planned.accept and outcome.status != OK:
             self._accepts.pop(planned.session.id, None)
         if len(self._on_air_until_us) > MAX_REMEMBERED:
@@ -187,35 +230,35 @@ class Dispatcher:
 
     async def _transmit(self, shard: Shard, planned: PlannedDownlink, f_cnt: int) -> TransmitOutcome:
         """Ask one gateway after the other until one has the frame, or no window is left."""
-        refused: TransmitOutcome | None = None  # Of the gateways that were asked.
-        for copy, opening in self._tries(planned):
-            windows = downlink_frame.fitting(planned, opening)
-            if not windows:
-                return TransmitOutcome(DownlinkReason.PAYLOAD_TOO_LARGE)
+        attempts = self._attempts(planned)
+        if attempts and not any(downlink_frame.fitting(planned, attempt.windows) for attempt in attempts):
+            return TransmitOutcome(DownlinkReason.PAYLOAD_TOO_LARGE)
+        asked = _Asked(planned)
+        for attempt in attempts:
             if self._clock() > planned.latest_us:
                 break
-            if not any(downlink_frame.is_open(window, copy, self._clock()) for window in windows):
-                continue  # It has passed, or this gateway is too far away; another one may be in time.
-            if refused is not None and not planned.accept:
-                numbered = await self._another_f_cnt(shard, planned, copy)
+            windows = asked.windows_left(attempt, self._clock())
+            if not windows:
+                continue  # They have passed, or this gateway is too far away; another one may be in time.
+            if asked.outcome is not None and not planned.accept:
+                numbered = await self._another_f_cnt(shard, planned, attempt.reception)
                 if numbered is None:
                     return TransmitOutcome(DownlinkReason.SESSION_CLOSED)
                 f_cnt = numbered
             phy_payload = downlink_frame.frame(planned, windows, f_cnt)
-            request = downlink_frame.request(planned, copy, windows, phy_payload, self._clock())
+            request = downlink_frame.request(planned, attempt, windows, phy_payload, self._clock())
             if request is None:
                 continue
             shard.lease.check()
             reply = await self._ask(request)
             if reply.status == OK:
                 return self._sent(planned, request, reply)
-            fits_at_us = min(filter(None, (refused and refused.fits_at_us, reply.fits_at_us)), default=0)
-            refused = TransmitOutcome(reply.status, copy.gateway_id, fits_at_us=fits_at_us)
-        return refused or TransmitOutcome(DownlinkReason.TOO_LATE)
+            asked.record_rejection(request, reply)
+        return asked.outcome or TransmitOutcome(DownlinkReason.TOO_LATE)
 
-    def _tries(self, planned: PlannedDownlink) -> list[tuple[SessionReception, tuple[Window, ...]]]:
+    def _attempts(self, planned: PlannedDownlink) -> list[Attempt]:
         load = self._asked.__getitem__
-        return downlink_frame.tries(
+        return downlink_frame.attempts(
             planned, self._settings.gateways_tried, self._is_below_limit, load, self._clock()
         )
 
@@ -223,7 +266,7 @@ class Dispatcher:
         return self._pressure.is_below_limit(gateway_id, self._clock())
 
     async def _ask(self, request: TransmitRequest) -> TransmitReply:
-        """Ask a gateway; while its word is awaited it is the busier, for whoever may choose another."""
+        """Ask a gateway; until it answers, the request counts as load of this gateway when others are ranked."""
         self._asked[request.gateway_id] += 1
         try:
             return await ask_gateway(self._bus, request)
@@ -237,7 +280,7 @@ class Dispatcher:
         starts_at_us = reply.starts_at_us or (request.uplink_at_us or self._clock()) + transmission.delay_us
         ends_at_us = starts_at_us + downlink_frame.airtime_us(transmission) + GUARD_US
         self._on_air_until_us[planned.device_id] = ends_at_us
-        return TransmitOutcome(OK, request.gateway_id, starts_at_us)
+        return TransmitOutcome(OK, request.gateway_id, starts_at_us, transmission=transmission)
 
     async def _another_f_cnt(
         self, shard: Shard, planned: PlannedDownlink, reception: SessionReception
@@ -267,8 +310,28 @@ class Dispatcher:
         await nudge_done(self._bus, changed, self._shards.count)
 
 
+def _live_frame(planned: PlannedDownlink, outcome: TransmitOutcome, now_us: int) -> LiveFrame:
+    """What is shown of a downlink, to whoever looks."""
+    sent = outcome.transmission
+    return LiveFrame(
+        kind="join_accept" if planned.accept else "downlink",
+        at_us=outcome.starts_at_us or now_us,
+        outcome=str(outcome.status),
+        octets=0 if sent is None else len(sent.phy_payload),
+        frequency=0 if sent is None else sent.frequency,
+        spreading_factor=0 if sent is None else sent.spreading_factor,
+        receptions=[
+            LiveReception(route.gateway_id, route.rssi, route.snr)
+            for route in planned.routes
+            if route.gateway_id == outcome.gateway_id
+        ],
+        dev_addr=bytes(planned.session.dev_addr),
+        f_port=None if planned.row is None else planned.row.f_port,
+    )
+
+
 async def ask_gateway(bus: Bus, request: TransmitRequest) -> TransmitReply:
-    """Ask the bridge replica that holds a gateway's path, and wait for its word or for its silence."""
+    """Ask the bridge replica that holds a gateway's path; its answer, or the reason why there is none."""
     delay_us = max(transmission.delay_us for transmission in request.transmissions)
     timeout_s = ANSWER_MARGIN_S + (delay_us or downlink_frame.CLASS_C_PATIENCE_US) / 1_000_000
     try:
@@ -282,7 +345,7 @@ async def ask_gateway(bus: Bus, request: TransmitRequest) -> TransmitReply:
 
 
 def settlement_of(row: DueDownlink, outcome: TransmitOutcome, now_us: int, *, is_class_c: bool) -> Settlement:
-    """What is written to the row: sent, again later, or failed after three attempts."""
+    """What is written to the row: sent, to be tried again later, or failed after three attempts."""
     if outcome.status == OK:
         return Settlement(
             row.id, DownlinkState.SENT, gateway_id=outcome.gateway_id, sent_at=from_us(outcome.starts_at_us)

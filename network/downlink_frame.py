@@ -27,7 +27,7 @@ from network.sessions import HeldSession, SessionReception
 REGION = EU868
 # How long an immediate transmission may wait for its gateway's radio.
 CLASS_C_PATIENCE_US = 3_000_000
-# After RX2 has opened, a class C device that hears nothing is back on RX2 parameters within this time.
+# After RX2 has opened, a class C device that receives nothing is back on RX2 parameters within this time.
 CLASS_C_MARGIN_US = 500_000
 
 
@@ -37,7 +37,7 @@ class PlannedDownlink:
 
     session: HeldSession
     routes: tuple[SessionReception, ...]  # Best first; each gateway once.
-    latest_us: int  # After this nobody listens.
+    latest_us: int  # After this instant no window is open.
     is_class_c: bool = False
     acknowledge: bool = False
     commands: bytes = b""  # Of the MAC layer: in FOpts up to 15 octets, else alone under FPort 0.
@@ -47,19 +47,19 @@ class PlannedDownlink:
 
     @property
     def device_id(self) -> int:
-        """Who is to hear it."""
+        """The device that the frame is for."""
         return self.session.device_id
 
     @property
     def priority(self) -> int:
-        """Joins and acknowledgements first, then what the row says."""
+        """Joins and acknowledgements first, then the row's own priority."""
         if self.accept or self.acknowledge:
             return Priority.JOIN_OR_ACK
         return Priority.COMMAND if self.row is None else self.row.priority
 
 
 def plan_answer(opportunity: Opportunity, row: DueDownlink | None) -> PlannedDownlink:
-    """A class A answer: what the uplink asks for, and a row if one is due and the commands leave it room."""
+    """A class A answer: what the uplink asks for, and a due row if the commands leave room for it."""
     has_own_frame = len(opportunity.commands) > MAX_F_OPTS
     return PlannedDownlink(
         opportunity.session,
@@ -73,7 +73,7 @@ def plan_answer(opportunity: Opportunity, row: DueDownlink | None) -> PlannedDow
 
 
 def plan_class_c(session: HeldSession, row: DueDownlink, now_us: int) -> PlannedDownlink:
-    """A row for a device that listens now, through the gateways that heard it last."""
+    """A row for a device that listens now, through the gateways that received it last."""
     return PlannedDownlink(
         session, rank(session.progress.receptions), now_us + CLASS_C_PATIENCE_US, is_class_c=True, row=row
     )
@@ -103,9 +103,9 @@ def rank(
     load: Callable[[bytes], int] | None = None,
     first_window: Callable[[SessionReception], int | None] = lambda _: 0,
 ) -> tuple[SessionReception, ...]:
-    """The copies to answer through: one per gateway, the best first.
+    """The receptions to answer through: one per gateway, the best first.
 
-    With `load`, of the gateways that hear the device comfortably the one that can serve the earliest window comes
+    With `load`, of the gateways that receive the device well the one that can serve the earliest window comes
     first, then the least busy (docs/protocols.md, row 27); one that can serve none comes last.
     """
     best: dict[bytes, SessionReception] = {}
@@ -125,7 +125,7 @@ def rank(
 
 
 def windows_of(planned: PlannedDownlink, reception: SessionReception) -> tuple[Window, ...]:
-    """The windows in which the device can be met after what this gateway heard."""
+    """The receive windows in which the device can be reached through the gateway of this reception."""
     state = planned.session.progress.state
     if planned.is_class_c:
         return (class_c_window(REGION, state),)
@@ -135,19 +135,29 @@ def windows_of(planned: PlannedDownlink, reception: SessionReception) -> tuple[W
     return class_a_windows(REGION, state, reception.frequency, data_rate)
 
 
-def tries(
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One gateway to ask, and for which windows."""
+
+    reception: SessionReception
+    windows: tuple[Window, ...]
+    falls_back: bool = True
+    """False: when its radio is not free in the first window, another gateway is asked before its next one."""
+
+
+def attempts(
     planned: PlannedDownlink,
     most: int,
     is_below_limit: Callable[[bytes], bool],
     load: Callable[[bytes], int],
     now_us: int,
-) -> list[tuple[SessionReception, tuple[Window, ...]]]:
+) -> list[Attempt]:
     """Which gateway to ask for which windows, in turn, over the `most` best gateways.
 
-    A data frame is asked for in both windows at once, since every request uses up a counter. A join-accept has
-    none: its RX1 is tried on every gateway before RX2, which is DR0 and holds a radio for 1.8 s; and on a gateway
-    that is not calm RX2 is not tried at all, since it would only make other accepts collide and go to RX2, too:
-    unless RX1 would have held the radio as long, and the device would come again with 1.5 s of air.
+    RX1 is tried on every gateway before RX2 on any (decision 47). A single gateway is asked for both windows at
+    once, since every request for a data frame uses up a counter. RX2 of a join-accept is DR0 and holds a radio for
+    1.8 s: on a gateway that is not calm it is not tried at all, since it would only make other accepts collide and
+    go to RX2, too; unless RX1 would have held the radio as long, and the device would come again with 1.5 s of it.
     """
 
     def first_window(reception: SessionReception) -> int | None:
@@ -155,15 +165,18 @@ def tries(
         return next((place for place, window in enumerate(windows) if is_open(window, reception, now_us)), None)
 
     asked = [(copy, windows_of(planned, copy)) for copy in rank(planned.routes, load, first_window)[:most]]
-    if not planned.accept:
-        return asked
-    first = [(copy, windows[:1]) for copy, windows in asked]
-    second = [
-        (copy, windows[1:])
-        for copy, windows in asked
-        if windows[1:] and (_is_as_short(*windows) or is_below_limit(copy.gateway_id))
-    ]
-    return first + second
+    if planned.accept:
+        first = [Attempt(copy, windows[:1]) for copy, windows in asked]
+        second = [
+            Attempt(copy, windows[1:])
+            for copy, windows in asked
+            if windows[1:] and (_is_as_short(*windows) or is_below_limit(copy.gateway_id))
+        ]
+        return first + second
+    if len(asked) == 1 or planned.is_class_c:
+        return [Attempt(copy, windows) for copy, windows in asked]
+    first = [Attempt(copy, windows, falls_back=False) for copy, windows in asked if windows[1:]]
+    return first + [Attempt(copy, windows[-1:]) for copy, windows in asked]
 
 
 def _is_as_short(rx1: Window, rx2: Window) -> bool:
@@ -221,13 +234,10 @@ def is_open(window: Window, reception: SessionReception, now_us: int) -> bool:
 
 
 def request(
-    planned: PlannedDownlink,
-    reception: SessionReception,
-    windows: Iterable[Window],
-    phy_payload: bytes,
-    now_us: int,
+    planned: PlannedDownlink, attempt: Attempt, windows: Iterable[Window], phy_payload: bytes, now_us: int
 ) -> TransmitRequest | None:
     """The request to one gateway: the same frame in every window that can still be met; None when none can."""
+    reception = attempt.reception
     possible = [window for window in windows if is_open(window, reception, now_us)]
     if not possible:
         return None
@@ -249,6 +259,7 @@ def request(
             )
             for window in possible
         ],
+        falls_back=attempt.falls_back,
     )
 
 

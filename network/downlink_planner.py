@@ -1,4 +1,4 @@
-"""Works off what devices are to be told: class A answers, class C rows, join-accepts.
+"""Plans the downlinks that are due: class A answers, class C rows, join-accepts.
 
 Planning is one fenced transaction for all that is due; each frame then goes its own way to a gateway, and what
 became of it is written to its row. Reading frames never waits for any of this.
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class AnswerCandidate:
-    """An uplink's windows, and whether the uplink may count as silence about a confirmed downlink."""
+    """An uplink's windows, and whether the uplink may prove that a confirmed downlink was not acknowledged."""
 
     opportunity: Opportunity
     is_new: bool
@@ -46,7 +46,7 @@ class AnswerCandidate:
 
 @dataclass(slots=True)
 class _Plan:
-    """What one transaction decided."""
+    """The frames to send and the rows changed by one planning transaction."""
 
     planned: list[tuple[PlannedDownlink, int]] = field(default_factory=list[tuple[PlannedDownlink, int]])
     changed: list[Changed] = field(default_factory=list[Changed])
@@ -78,7 +78,7 @@ class Downlinks:
         dispatcher.on_free(self._wake.set)
 
     def queue_answers(self, candidates: Iterable[AnswerCandidate]) -> None:
-        """Uplinks whose sessions are committed: answer them if there is anything to say."""
+        """Answer these uplinks, whose sessions are committed, if a row or their MAC layer needs it."""
         for offered in candidates:
             self._offers[offered.opportunity.session.device_id] = offered
         if self._offers:
@@ -131,7 +131,7 @@ class Downlinks:
         await nudge_done(self._bus, plan.changed, self._shards.count)
 
     def _pop_answerable(self) -> list[AnswerCandidate]:
-        """The offers that can be answered now; those of a device that is being told something wait."""
+        """The candidates that can be answered now; those of a device whose downlink is under way wait."""
         now_us = self._clock()
         taken: list[AnswerCandidate] = []
         for device_id, offer in list(self._offers.items()):
@@ -139,7 +139,7 @@ class Downlinks:
                 del self._offers[device_id]
                 if offer.opportunity.must_answer:
                     DOWNLINKS.labels("stale_uplink").inc()
-                # No window is left, and the uplink still tells about an unacknowledged downlink.
+                # No window is left, but the uplink still settles an unacknowledged confirmed downlink.
                 if not offer.is_new or offer.device_acknowledged:
                     continue
             elif self._dispatcher.is_busy(device_id):
@@ -160,7 +160,7 @@ class Downlinks:
         if not candidates and not poll:
             return plan
         now_us = self._clock()
-        # The leases of before the question: a shard that was lost meanwhile is not ours to plan for.
+        # The leases from before the query: a shard that was lost meanwhile is not ours to plan for.
         async with fenced(self._pool, leases) as connection:
             if poll:
                 await downlinks.requeue_sending(connection, slots, self._dispatcher.rows_in_flight())
@@ -176,7 +176,7 @@ class Downlinks:
     async def _concerned(
         self, slots: Sequence[int], candidates: Sequence[AnswerCandidate]
     ) -> Sequence[AnswerCandidate]:
-        """The offers that may have consequences: nearly no uplink has, and one small question tells of all."""
+        """The candidates that may need an answer or change a row, found by one query: nearly none is one."""
         if not candidates:
             return candidates
         concerned = await downlink_store.read_concerned(self._pool, slots)

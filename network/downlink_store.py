@@ -1,4 +1,4 @@
-"""Which downlink rows the owner of a shard has to work off; `registry.downlinks` writes them."""
+"""SQL of the downlink rows that a shard's owner has to send; `registry.downlinks` writes them."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ l.state = 'queued' AND (l.not_before IS NULL OR l.not_before <= now()) AND l.not
   AND NOT EXISTS (SELECT FROM downlink w WHERE w.slot = l.slot AND w.device_id = l.device_id
                   AND (w.state = 'sending' OR (w.state = 'sent' AND w.confirmed)))
 """
-# What the index downlink_open holds.
+# The states that the index downlink_open covers.
 _OPEN = "(state IN ('queued', 'sending') OR (state = 'sent' AND confirmed))"
-# More than this, and the devices in question are asked for one by one instead.
+# With more open rows than this, the devices in question are looked up one by one instead.
 MAX_CONCERNED = 1_000
 READ_CONCERNED = f"""
 SELECT DISTINCT device_id FROM downlink WHERE slot = ANY($1::smallint[]) AND {_OPEN} LIMIT {MAX_CONCERNED + 1}
@@ -50,6 +50,6 @@ async def read_due_class_c(connection: Connection, slots: Sequence[int]) -> dict
 
 
 async def read_concerned(connection: Connection | Pool, slots: Sequence[int]) -> set[int] | None:
-    """The devices of these slots with a row that is not done with; None when there are too many to say."""
+    """The devices of these slots with an open row; None when there are too many to list."""
     rows = await connection.fetch(READ_CONCERNED, slots)
     return {row["device_id"] for row in rows} if len(rows) <= MAX_CONCERNED else None

@@ -7,26 +7,33 @@ from msgspec.structs import replace
 
 from core.model.entities import Device, DeviceProfile
 from core.runtime.postgres import Connection, Pool
+from lorawan.adr import NO_BOUNDS
 from lorawan.identifiers import SLOTS, DevAddr
+from lorawan.mac_state import MacPolicy
+from lorawan.regions import EU868
 from network.sessions import HeldSession, Progress
 from registry.devices import each_device, read_devices, read_profiles
 
 ALL_SLOTS = range(SLOTS)
+DEFAULT_POLICY = MacPolicy(EU868)
 
 
 class DeviceCache:
-    """What the data path asks about a device without asking the database."""
+    """Devices and profiles in memory, so that the data path needs no query."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: MacPolicy = DEFAULT_POLICY) -> None:
+        """`policy`: what is wanted of devices whose profile says nothing else."""
+        self._policy = policy
         self._devices: dict[int, Device] = {}
         self._profiles: dict[int, DeviceProfile] = {}
+        self._policies: dict[int, MacPolicy] = {}
 
     async def load(self, connection: Connection, slots: Sequence[int], session_devices: Sequence[int]) -> None:
         """Read every device of these slots, those of their sessions, and all profiles; in a transaction.
 
         A session's device may still be in another slot: its own becomes the device's at the first uplink.
         """
-        self._profiles = await read_profiles(connection)
+        await self._read_profiles(connection)
         known: set[int] = set()
         async for device in each_device(connection, slots):
             self._devices[device.id] = device
@@ -42,13 +49,19 @@ class DeviceCache:
         device_ids: Sequence[int],
         session_devices: Sequence[int],
     ) -> None:
-        """Read these devices again, and all profiles; a device that left the slots or the registry goes."""
-        self._profiles = await read_profiles(connection)
+        """Read these devices again, and all profiles; removes a device that left the slots or the registry."""
+        await self._read_profiles(connection)
         found = await read_devices(connection, slots, device_ids)
         found += await read_devices(connection, ALL_SLOTS, session_devices)
         for device_id in device_ids:
             self._devices.pop(device_id, None)
         self._devices.update({device.id: device for device in found})
+
+    async def _read_profiles(self, connection: Connection | Pool) -> None:
+        self._profiles = await read_profiles(connection)
+        self._policies = {
+            profile.id: policy_of_profile(self._policy, profile) for profile in self._profiles.values()
+        }
 
     def add_device(self, device: Device) -> None:
         """Hold a device that was just read for its join."""
@@ -64,6 +77,11 @@ class DeviceCache:
         device = self._devices.get(device_id)
         return device is not None and device.enabled
 
+    def policy_of(self, device_id: int) -> MacPolicy:
+        """What is wanted of the device's MAC layer."""
+        device = self._devices.get(device_id)
+        return self._policy if device is None else self._policies.get(device.device_profile_id, self._policy)
+
     def is_class_c(self, device_id: int) -> bool:
         """Whether the device listens all the time."""
         device = self._devices.get(device_id)
@@ -75,11 +93,27 @@ class DeviceCache:
         return self._devices.get(device_id)
 
 
+def policy_of_profile(policy: MacPolicy, profile: DeviceProfile) -> MacPolicy:
+    """The network server's, but for what a profile says of its devices' radio."""
+    said = {
+        "min_data_rate": profile.adr_min_data_rate,
+        "max_data_rate": profile.adr_max_data_rate,
+        "min_tx_power": profile.adr_min_tx_power,
+        "max_tx_power": profile.adr_max_tx_power,
+    }
+    return replace(
+        policy,
+        rx1_delay=policy.rx1_delay if profile.rx1_delay is None else profile.rx1_delay,
+        adr=policy.adr if profile.adr is None else profile.adr,
+        adr_bounds=replace(NO_BOUNDS, **{name: bound for name, bound in said.items() if bound is not None}),
+    )
+
+
 class SessionTable:
     """Open sessions by id, by DevAddr (several devices may share one) and by device."""
 
     def __init__(self) -> None:
-        # Held while sessions are written and memory follows, so that nobody reads the one without the other.
+        # Held while sessions are saved and memory is updated, so that no reader sees the one without the other.
         self.lock = asyncio.Lock()
         self._by_id: dict[int, HeldSession] = {}
         self._by_dev_addr: dict[DevAddr, list[HeldSession]] = {}
@@ -125,7 +159,7 @@ class SessionTable:
                 del index[key]  # pyright: ignore[reportArgumentType]
 
     def advance(self, session_id: int, progress: Progress) -> None:
-        """Follow the commit of this progress; a session that was let go in the meantime is left alone.
+        """Take over committed progress; a session that was removed in the meantime is left alone.
 
         The device's setting may have changed while the progress was made: it stays as it is now.
         """

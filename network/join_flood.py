@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 from core.runtime.token_bucket import TokenBucket
 
-# Eight demodulators at SF7 hear some 130 joins a second, and after a power cut a town sends a hundred per gateway
-# in its first seconds: a gateway that brings more for long is not hearing devices.
+# Eight demodulators at SF7 receive some 130 joins a second. After a power cut a hundred devices per gateway send
+# joins in the first seconds; a gateway that brings more for long forwards other things than devices.
 JOINS_PER_S = 20
 BURST = 200
-# Gateways are registered; this bounds a registry that is not.
+# Registered gateways are few; this bounds the table against invented ids.
 MAX_GATEWAYS = 10_000
 
 
@@ -22,7 +22,7 @@ class JoinFlood:
         self._buckets: OrderedDict[bytes, TokenBucket] = OrderedDict()
 
     def admits(self, gateway_ids: Iterable[bytes], now_us: int) -> bool:
-        """Whether one of the gateways that heard a join-request may bring it; each of them is charged."""
+        """Whether one of the gateways that received a join-request may bring it; each is charged a token."""
         admitted, now = False, now_us / 1_000_000
         for gateway_id in set(gateway_ids):
             bucket = self._buckets.pop(gateway_id, None) or TokenBucket.full(self._per_s, self._burst, now)

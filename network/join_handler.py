@@ -31,10 +31,10 @@ from network.settings import NetworkServerSettings
 from registry.rejections import clear_join_rejections
 
 JOIN_WINDOW_US = 6_000_000
-# Of one device within `join_store.RECENT`: one that hears no accept, and does not back off, uses up neither its
+# Of one device within `join_store.RECENT`: one that receives no accept and does not back off uses up neither its
 # DevNonces nor our JoinNonces.
 MOST_RECENT_JOINS = 20
-# Sessions that a device has been given and not used.
+# How many unused sessions of a device stay open.
 KEPT_UNUSED = 3
 
 
@@ -48,11 +48,11 @@ class Admitted:
     accept: bytes
     repeated: bool
     superseded: tuple[int, ...] = ()
-    """Sessions of the device that nobody has used and that this one closed."""
+    """The device's unused sessions that this join closed."""
 
     @property
     def result(self) -> str:
-        """For the count of joins."""
+        """The result as the metric of joins labels it."""
         return "repeated" if self.repeated else "accepted"
 
 
@@ -85,13 +85,13 @@ class _Asked:
     app_key: bytes
 
     def reject(self, result: RejectReason) -> JoinRejected:
-        """It gets no answer."""
+        """Reject the join-request: it gets no answer."""
         return _rejected(self.group, self.request, result)
 
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of a device's joins; this batch adds to it."""
+    """What is known of a device's joins; each accepted join of this batch is added."""
 
     used: set[int]
     highest: int | None
@@ -101,7 +101,7 @@ class _Known:
 
 @dataclass(slots=True)
 class _Judged:
-    """The join-requests with a right MIC, by what becomes of them."""
+    """The join-requests with a right MIC, by their result."""
 
     fresh: list[_Fresh] = field(default_factory=list[_Fresh])
     again: list[_Asked] = field(default_factory=list[_Asked])
@@ -181,7 +181,7 @@ class JoinHandler:
         return [*judged.rejected, *saved, *await self._repeat(connection, judged.again, now_us)]
 
     def _judge(self, judged: _Judged, entry: _Asked, known: _Known) -> None:
-        """Decide about one join-request; what it uses up is known to the next one of this batch."""
+        """Decide about one join-request; the nonces that it uses are known to the next one of this batch."""
         dev_nonce = entry.request.dev_nonce
         policy = policy_of(entry.joining.mac_version)
         match judge_dev_nonce(dev_nonce, known.used, policy=policy, highest=known.highest):
@@ -193,7 +193,7 @@ class JoinHandler:
                 return
             case DevNonceVerdict.FRESH:
                 pass
-        # Counted last: a replay, which anybody can send, keeps no device out.
+        # Counted last: a replay, which anybody can send, must not use up the device's joins.
         if known.recent >= MOST_RECENT_JOINS:
             judged.rejected.append(entry.reject(RejectReason.DEVICE_FLOOD))
             return
@@ -219,16 +219,17 @@ class JoinHandler:
             wrap_key(self._kek, keys.app_s_key),
             entry.request.dev_nonce,
             join_nonce,
-            self._rx1_delay(entry.group),
+            self._rx1_delay(entry),
         )
         accept = self._accept(join_nonce, dev_addr, session.rx1_delay, settings.rx2_data_rate)
         return _Fresh(entry.group, entry.joining, keys, session, accept.to_bytes(entry.app_key))
 
-    def _rx1_delay(self, group: Group) -> int:
-        """Seconds; the far gateways' delay when those that heard the join are."""
-        settings = self._settings
-        is_far = nearest_gateway_us(best_receptions(group.receptions)) > FAR_US
-        return max(settings.rx1_delay, settings.far_rx1_delay) if is_far else settings.rx1_delay
+    def _rx1_delay(self, entry: _Asked) -> int:
+        """Seconds, by the profile or else the server's settings; more when all gateways nearby are far away."""
+        settings, said = self._settings, entry.joining.rx1_delay
+        delay = settings.rx1_delay if said is None else said
+        is_far = nearest_gateway_us(best_receptions(entry.group.receptions)) > FAR_US
+        return max(delay, settings.far_rx1_delay) if is_far else delay
 
     async def _save(self, connection: Connection, fresh: Sequence[_Fresh]) -> list[Admitted]:
         if not fresh:
@@ -266,7 +267,7 @@ class JoinHandler:
     async def _repeat(
         self, connection: Connection, again: Sequence[_Asked], now_us: int
     ) -> list[Admitted | JoinRejected]:
-        """A used DevNonce gets the same accept while its session is new and unused, otherwise silence.
+        """A used DevNonce gets the same accept while its session is new and unused, otherwise no answer.
 
         That it is the same join is proved by the keys: those of the last JoinNonce with this DevNonce are the
         session's. So a join whose accept was lost with the process is still answered by the next one.

@@ -4,7 +4,7 @@ from collections import defaultdict, deque
 
 # From a join-request to the end of its RX2.
 WINDOW_US = 6_000_000
-# An accept in RX2 is DR0: it holds a radio for 1.8 s, in which the RX1 of this many others falls.
+# An accept in RX2 is DR0: it holds a radio for 1.8 s, during which so many other joins have their RX1.
 STORM_JOINS = 3
 
 
@@ -15,7 +15,7 @@ class JoinPressure:
         self._heard: defaultdict[bytes, deque[int]] = defaultdict(deque)
 
     def record_joins(self, gateway_ids: list[bytes], now_us: int) -> None:
-        """A join that these gateways heard is being answered."""
+        """A join that these gateways received is being answered."""
         for gateway_id in gateway_ids:
             self._heard[gateway_id].append(now_us)
             self._forget(gateway_id, now_us)
@@ -26,6 +26,6 @@ class JoinPressure:
         return len(self._heard[gateway_id]) < STORM_JOINS
 
     def _forget(self, gateway_id: bytes, now_us: int) -> None:
-        heard = self._heard[gateway_id]
-        while heard and heard[0] < now_us - WINDOW_US:
-            heard.popleft()
+        joins = self._heard[gateway_id]
+        while joins and joins[0] < now_us - WINDOW_US:
+            joins.popleft()

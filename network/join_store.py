@@ -15,7 +15,7 @@ RECENT = timedelta(minutes=10)
 READ_JOINING = """
 SELECT d.id, d.tenant_id, d.dev_eui, d.join_eui, d.name, d.device_profile_id, d.slot, d.activation,
        d.skip_f_cnt_check, d.enabled, d.app_key_wrapped, d.kek_id, p.mac_version, j.last_join_nonce,
-       n.highest AS highest_dev_nonce, coalesce(n.recent, 0) AS recent_joins
+       p.rx1_delay, n.highest AS highest_dev_nonce, coalesce(n.recent, 0) AS recent_joins
 FROM device d
 JOIN device_profile p ON p.id = d.device_profile_id
 LEFT JOIN join_nonce j ON j.device_id = d.id
@@ -65,7 +65,7 @@ RETURNING id, device_id
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """What a join-request is judged by."""
+    """What the database knows of a device that asks to join."""
 
     device: Device
     app_key_wrapped: bytes | None
@@ -74,6 +74,7 @@ class Joining:
     last_join_nonce: int | None
     highest_dev_nonce: int | None
     recent_joins: int  # Accepted within `RECENT`.
+    rx1_delay: int | None  # As its profile has it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class UnusedSession:
-    """The newest session of a device that joined and has not been heard since."""
+    """The newest session of a device that joined and of which no uplink was received since."""
 
     id: int
     dev_addr: DevAddr
@@ -103,7 +104,7 @@ class UnusedSession:
 
 
 async def read_joining(connection: Connection, dev_euis: Sequence[DevEui]) -> dict[DevEui, Joining]:
-    """The registered devices among these, with what a join needs; always fresh, joins are rare."""
+    """The registered devices among these, with what a join needs; never cached, since joins are rare."""
     return {
         row["dev_eui"]: Joining(
             entity(Device, row),
@@ -113,6 +114,7 @@ async def read_joining(connection: Connection, dev_euis: Sequence[DevEui]) -> di
             row["last_join_nonce"],
             row["highest_dev_nonce"],
             row["recent_joins"],
+            row["rx1_delay"],
         )
         for row in await connection.fetch(READ_JOINING, dev_euis, RECENT)
     }
@@ -133,7 +135,7 @@ async def read_unused_sessions(connection: Connection, device_ids: Sequence[int]
 async def open_sessions(
     connection: Connection, sessions: Sequence[NewSession], kek_id: str, rx2_data_rate: int
 ) -> dict[tuple[int, DevAddr], int]:
-    """Remember the nonces and open the sessions; returns their ids by (device id, DevAddr)."""
+    """Insert the nonces and the sessions; returns the sessions' ids by (device id, DevAddr)."""
     device_ids = [session.device_id for session in sessions]
     await connection.execute(SAVE_DEV_NONCES, device_ids, [session.dev_nonce for session in sessions])
     await connection.execute(SAVE_JOIN_NONCES, device_ids, [session.join_nonce for session in sessions])

@@ -44,7 +44,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One message on its way: the frame and the gateways that say it, in turn."""
+    """One message on its way: the frame and the gateways that transmit it, in turn."""
 
     message: DueMessage
     shard: Shard
@@ -53,7 +53,7 @@ class _Call:
 
 
 class Multicasts:
-    """Works off the messages of the owned slots; each group's one after the other."""
+    """Sends the messages of the owned slots; each group's one after the other."""
 
     def __init__(
         self,
@@ -106,13 +106,15 @@ class Multicasts:
             if not due:
                 return
             f_cnts = await multicast_store.start(connection, [message.id for message in due])
-            heard = await multicast_store.read_member_receptions(connection, [message.group_id for message in due])
+            receptions = await multicast_store.read_member_receptions(
+                connection, [message.group_id for message in due]
+            )
         for message in due:
             shard = self._shards.of_slot(message.slot)
             if shard is None or message.id not in f_cnts:
                 continue
             call = self._group.create_task(
-                self._carry(message, shard, f_cnts[message.id], heard.get(message.group_id, {})),
+                self._carry(message, shard, f_cnts[message.id], receptions.get(message.group_id, {})),
                 name=f"multicast to group {message.group_id}",
             )
             self._calls[message.group_id] = call
@@ -126,7 +128,7 @@ class Multicasts:
                 await self._say(made)
             else:
                 await self._finish(message, shard, [], made)
-        except ValueError as wrong:  # A row that nobody can read, or a frame that cannot be built.
+        except ValueError as wrong:  # A row that cannot be read, or a frame that cannot be built.
             log.error("multicast_not_built", message_id=message.id, error=str(wrong))
             await self._give_up(message, shard)
         except ShardsLost as lost:
@@ -143,13 +145,13 @@ class Multicasts:
             self._wake.set()
 
     async def _give_up(self, message: DueMessage, shard: Shard) -> None:
-        with contextlib.suppress(ShardsLost, *DATABASE_AWAY):  # Whoever looks at it next will give it up.
+        with contextlib.suppress(ShardsLost, *DATABASE_AWAY):  # The shard's next owner gives it up.
             await self._finish(message, shard, [], DownlinkReason.INTERNAL_ERROR)
 
     def _make(
         self, message: DueMessage, shard: Shard, f_cnt: int, receptions: Mapping[int, Sequence[SessionReception]]
     ) -> _Call | DownlinkReason:
-        """The call, or why there is none."""
+        """The call, or the reason why the message cannot be sent."""
         gateways = gateways_for(
             {device: list(map(_member_reception, copies)) for device, copies in receptions.items()}
         )
@@ -188,7 +190,7 @@ class Multicasts:
         await self._finish(message, call.shard, emissions, None)
 
     async def _transmit(self, call: _Call, gateway_id: bytes) -> str:
-        """Ask one gateway until it has the frame, or has refused it three times, or nobody wants it any more."""
+        """Ask one gateway until it has the frame, has rejected it three times, or `not_after` has passed."""
         not_after_us = to_us(call.message.not_after)
         status: str = DownlinkReason.NOT_AFTER
         again_us = 0
@@ -216,7 +218,7 @@ class Multicasts:
         return status
 
     async def _until_off_air(self, call: _Call, reply: TransmitReply) -> None:
-        """The next gateway may reach the same members: it waits for the end of this one's frame."""
+        """Wait for the end of this gateway's frame: the next one may reach the same members."""
         now_us = self._clock()
         ends_us = (reply.starts_at_us or now_us) + airtime_us(call.transmission) + GUARD_US
         await asyncio.sleep(min(max(0, ends_us - now_us), CLASS_C_PATIENCE_US) / 1_000_000)
@@ -228,7 +230,7 @@ class Multicasts:
         outcomes: Sequence[MulticastTransmission],
         reason: DownlinkReason | None,
     ) -> None:
-        """Sent when every gateway had it at least once; what some of them refused is said."""
+        """Save the result. Sent when every gateway transmitted at least once; else it says that some did not."""
         if reason is not None:
             await self._save_progress(message, shard, outcomes, "failed", reason)
             return

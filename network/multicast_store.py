@@ -22,7 +22,7 @@ EXPIRE = f"""
 UPDATE multicast_message SET state = 'expired', reason = '{DownlinkReason.NOT_AFTER}', updated_at = now()
 WHERE slot = ANY($1::smallint[]) AND state = 'queued' AND not_after <= now()
 """
-# One message of each group, in the order of their counters: what has its number goes on before anything new.
+# One message of each group, in the order of their counters: one that has its counter goes before any new one.
 READ_DUE = """
 SELECT DISTINCT ON (m.group_id) m.id, m.group_id, m.slot, m.f_port, m.payload, m.priority, m.not_after,
        m.emissions, g.dev_addr, g.nwk_s_key_wrapped, g.app_s_key_wrapped, g.data_rate, g.frequency, g.repeats
@@ -31,7 +31,7 @@ WHERE m.slot = ANY($1::smallint[]) AND NOT m.group_id = ANY($2::int[])
   AND (m.state = 'sending' OR (m.state = 'queued' AND m.not_after > now()))
 ORDER BY m.group_id, m.f_cnt NULLS LAST, m.priority, m.id
 """
-# The counter is used up by this commit, whatever the gateways do; the same message keeps it for all of them.
+# The counter is used up by this commit, whatever the gateways do; all repetitions of the message have it.
 TAKE_F_CNT = """
 WITH taken AS (
     UPDATE multicast_group g SET f_cnt = g.f_cnt + 1
@@ -92,22 +92,22 @@ class DueMessage:
     repeats: int
 
     def emitted(self) -> list[MulticastTransmission]:
-        """What was tried before, by this owner or a former one."""
+        """What this owner or a former one has transmitted or tried already."""
         return msgspec.convert(list(self.emissions), list[MulticastTransmission])
 
 
 async def is_anything_open(pool: Pool, slots: Sequence[int]) -> bool:
-    """Whether any message of these slots is not done with: hardly ever, and this is asked every second."""
+    """Whether any message of these slots is open: hardly ever, and the query runs every second."""
     return await pool.fetchval(IS_ANYTHING_OPEN, slots) is True
 
 
 async def expire(connection: Connection, slots: Sequence[int]) -> None:
-    """Give up the messages that nobody wants any more."""
+    """Expire the messages whose `not_after` has passed."""
     await connection.execute(EXPIRE, slots)
 
 
 async def read_due(connection: Connection, slots: Sequence[int], busy_groups: Sequence[int]) -> list[DueMessage]:
-    """The next message of each group that is not busy."""
+    """The next due message of each group that is not among the busy ones."""
     return [entity(DueMessage, row) for row in await connection.fetch(READ_DUE, slots, busy_groups)]
 
 
@@ -120,7 +120,7 @@ async def start(connection: Connection, message_ids: Sequence[int]) -> dict[int,
 async def read_member_receptions(
     connection: Connection, group_ids: Sequence[int]
 ) -> dict[int, dict[int, list[SessionReception]]]:
-    """By group and member: who heard the member's last uplink."""
+    """By group and member: the receptions of the member's last uplink."""
     found: dict[int, dict[int, list[SessionReception]]] = defaultdict(dict)
     for row in await connection.fetch(READ_HEARD, group_ids):
         copies = msgspec.convert(row["last_heard_by"], list[SessionReception])

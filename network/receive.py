@@ -38,8 +38,8 @@ class Opportunity(Struct, frozen=True):
     receptions: tuple[SessionReception, ...]
     uplink_at_us: int
     acknowledge: bool  # The uplink was confirmed.
-    commands: bytes  # Answers to its MAC commands, and what is asked of it.
-    must_answer: bool  # Even when there is nothing to say: an acknowledgement, ADRACKReq, MAC commands.
+    commands: bytes  # Answers to its MAC commands, and requests of ours.
+    must_answer: bool  # Also without a row: for an acknowledgement, ADRACKReq or MAC commands.
 
 
 class MacNews(Struct, frozen=True):
@@ -51,7 +51,7 @@ class MacNews(Struct, frozen=True):
 
 
 class Received(Struct, frozen=True):
-    """An uplink to publish. `progress` is None when the session stays as it is (a late copy)."""
+    """An uplink to publish. `progress` is None when the session stays as it is (a late duplicate)."""
 
     session: HeldSession
     uplink: Uplink
@@ -60,29 +60,30 @@ class Received(Struct, frozen=True):
     opportunity: Opportunity | None
     device_acknowledged: bool = False
     first_of_session: bool = False
-    missed: int = 0  # Frames that were never heard before this one.
+    missed: int = 0  # Frames between the last one and this one that were not received, by FCnt.
     is_off_plan: bool = False  # Frequency or data rate not in the plan (docs/protocols.md, row 15).
-    mac: MacNews | None = None  # None: nothing was said nor asked, as with nearly every uplink.
+    mac: MacNews | None = None  # None: no MAC command was answered or asked, as with nearly every uplink.
 
 
 class RejectedFrame(Struct, frozen=True, gc=False):
-    """Nothing to publish, and why."""
+    """A frame of which nothing is published, and the reason."""
 
     reason: RejectReason
     dev_addr: bytes = b""
-    device_id: int = 0  # 0: it is not known whose it was.
+    device_id: int = 0  # 0: the device is not known.
 
 
 class Candidate(NamedTuple):
-    """A session of a frame's DevAddr, how far it has come, and whether its device may use it."""
+    """A session of a frame's DevAddr, how far it has come, and what is known of its device."""
 
     session: HeldSession
     progress: Progress
     is_enabled: bool
+    policy: MacPolicy
 
 
 def read_frame(phy_payload: bytes) -> UplinkFrame | RejectedFrame:
-    """The data frame that these octets are, whose DevAddr names the sessions to try."""
+    """The data frame in these octets; its DevAddr names the sessions to try."""
     try:
         return UplinkFrame.from_bytes(phy_payload)
     except MalformedFrame:
@@ -90,20 +91,19 @@ def read_frame(phy_payload: bytes) -> UplinkFrame | RejectedFrame:
 
 
 def receive_data(
-    group: Group, frame: UplinkFrame, candidates: Sequence[Candidate], policy: MacPolicy, now_us: int
+    group: Group, frame: UplinkFrame, candidates: Sequence[Candidate], now_us: int
 ) -> Received | RejectedFrame:
     """Judge a data frame: the first session of its DevAddr whose MIC fits has it (docs/protocols.md, row 4).
 
     Args:
-        group: the copies within one window.
+        group: the receptions within one window.
         frame: their PHYPayload.
         candidates: the sessions of its DevAddr, with the progress that earlier frames of the batch have made.
-        policy: what is wanted of every device's MAC layer.
-        now_us: a device whose windows have passed by then is asked nothing.
+        now_us: a device whose windows have passed by then is sent no MAC requests.
     """
     refused: RejectedFrame | None = None
     time_us = group.time_us
-    for held, progress, is_enabled in candidates:
+    for held, progress, is_enabled, policy in candidates:
         outcome = accept(progress.state, held.cipher, frame, group.phy_payload, time_us)
         if isinstance(outcome, Rejected):
             if outcome.reason is not RejectReason.MIC:
@@ -181,7 +181,7 @@ def _negotiate(
     policy: MacPolicy,
     now_us: int,
 ) -> tuple[Learned, MacState, bytes]:
-    """What the uplink tells of the device's MAC layer, the state to save, and the commands for its answer."""
+    """What the uplink says about the device's MAC layer, the state to save, and the commands for its answer."""
     first, time_us = group.first, group.time_us
     uplink = AcceptedUplink(
         time_us,
@@ -263,7 +263,7 @@ def _uplink(
 
 
 def nearest_gateway_us(receptions: Iterable[GatewayFrame]) -> int:
-    """The round trip to the nearest of the gateways that a device may well be answered through; 0: not known."""
+    """The round trip to the nearest of the gateways that receive a device well; 0: not known."""
     return nearest_us(
         Distance(copy.snr - REQUIRED_SNR.get(copy.spreading_factor, 0.0), copy.round_trip_us)
         for copy in receptions
@@ -276,7 +276,7 @@ def _is_far(receptions: Iterable[GatewayFrame]) -> bool:
 
 
 def session_reception(reception: GatewayFrame) -> SessionReception:
-    """What a session remembers of a copy."""
+    """What a session keeps of a reception."""
     return SessionReception(
         reception.gateway_id,
         reception.context,

@@ -10,7 +10,7 @@ from registry.changes import Change
 
 
 class RegistryChanges:
-    """A device that was disabled, moved, replaced or given a session is so here, too."""
+    """Updates memory when devices were disabled, moved, replaced or given a session."""
 
     def __init__(
         self, pool: Pool, kek: bytes, shards: Shards, sessions: SessionTable, devices: DeviceCache

@@ -12,8 +12,8 @@ from network.telemetry import REFUSALS_LEFT_OUT
 from registry.rejections import RejectionSeen, save_rejections
 
 SAVE_EVERY_S = 5.0
-# Between two saves: anybody can send frames of devices that do not exist. The rest is counted, and noted when it
-# comes again.
+# Between two saves: anybody can send frames of devices that do not exist. Beyond, they are counted only, and
+# recorded when they come again.
 MOST = 500
 
 
@@ -29,13 +29,13 @@ class RejectionLog:
     def record_rejection(
         self, subject: bytes, reason: RejectReason, device_id: int, gateway_id: bytes, dev_nonce: int | None = None
     ) -> None:
-        """Remember a rejection.
+        """Record a rejection, to be saved with the next `save`.
 
         Args:
             subject: the DevAddr, or the DevEUI of a join-request; empty when the frame could not be read that far.
             reason: as the metrics have it, too.
-            device_id: 0 when it is not known whose it was.
-            gateway_id: one that heard it.
+            device_id: 0 when the device is not known.
+            gateway_id: one that received it.
             dev_nonce: of a join-request of a device that we know.
         """
         if not subject:
@@ -52,7 +52,7 @@ class RejectionLog:
         seen.dev_nonce = seen.dev_nonce if dev_nonce is None else dev_nonce
 
     def clear_join_rejections(self, dev_eui: bytes) -> None:
-        """The device was let in: what was refused of it before needs nobody any more."""
+        """The device's join was accepted: earlier rejections of its joins need nobody's attention any more."""
         for (subject, _, _), seen in self._seen.items():
             if subject == dev_eui:
                 seen.forgiven = seen.times
@@ -64,18 +64,18 @@ class RejectionLog:
             await self.save()
 
     async def save(self) -> None:
-        """Write what was rejected since the last save; what could not be written goes with the next."""
+        """Write what was rejected since the last save; what could not be written is kept for the next."""
         seen, self._seen = self._seen, {}
         if not seen:
             return
         try:
             await save_rejections(self._pool, list(seen.values()))
-        except (ForeignKeyViolationError, *DATABASE_AWAY) as away:  # A device that is being removed is no reason.
+        except (ForeignKeyViolationError, *DATABASE_AWAY) as away:  # A device is being removed: try again later.
             self._log.warning("refusals_not_saved", error=describe(away))
             for key, later in self._seen.items():
                 before = seen.get(key)
                 if before is not None:
-                    # All of them, if any of the later ones is.
+                    # A join that was accepted later clears the earlier rejections, too.
                     later.forgiven += before.times if later.forgiven else before.forgiven
                     later.times += before.times
                     later.first_us = before.first_us

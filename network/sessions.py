@@ -11,7 +11,7 @@ from lorawan.session import Session
 
 
 class SessionReception(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Where an uplink was heard: what it takes to answer through that gateway (session.last_heard_by)."""
+    """How one gateway received an uplink, as far as an answer through it needs it (session.last_heard_by)."""
 
     gateway_id: bytes
     context: bytes
@@ -44,7 +44,7 @@ class HeldSession:
 
     @property
     def dev_addr(self) -> DevAddr:
-        """The address under which the device speaks."""
+        """The DevAddr that the device uses."""
         return self.progress.state.dev_addr
 
     @property

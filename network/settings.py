@@ -1,4 +1,4 @@
-"""What the network server is set to."""
+"""The settings of the network server."""
 
 from pydantic import Field
 
@@ -42,7 +42,7 @@ class NetworkServerSettings(KeySettings):
 
     @property
     def mac_policy(self) -> MacPolicy:
-        """What devices' MAC layers are asked for."""
+        """What devices' MAC layers are asked for, as set here."""
         rx2 = RxParamSetupReq(0, self.rx2_data_rate, EU868.rx2_frequency)
         return MacPolicy(
             EU868,

@@ -25,7 +25,7 @@ from network.telemetry import SESSIONS_HELD, SHARDS_OWNED
 from registry.downlinks import Changed, requeue_sending
 
 SERVICE = "network"
-# A fetch that has waited this long in vain: what was published is read.
+# After a fetch that waited this long and got nothing, all that was published has been read.
 CAUGHT_UP_AFTER_S = 0.02
 
 log = structlog.get_logger()
@@ -52,18 +52,18 @@ class Shard(OwnedShard[FrameUnit]):
         self._last_read_at = 0.0
 
     def add_waiting(self, messages: Sequence[Message]) -> None:
-        """The stream's clock was at least here when these messages were read."""
+        """Advance the stream's clock to the time of reading these messages."""
         super().add_waiting(messages)
         self._last_published_us = messages[-1].published_at_us
         self._last_read_at = asyncio.get_running_loop().time()
 
     def decode(self, message: Message) -> Decoded:
-        """Sort a message's frames into windows."""
+        """Sort a message's frames into deduplication windows."""
         frames = FRAME_BATCHES.decode(message.data)
         return Decoded(len(frames), self._windows.add_frames(message.sequence, message.published_at_us, frames))
 
     def unreadable(self, message: Message, why: UnreadableBatch | None) -> FrameUnit:
-        """For quarantine."""
+        """The item that goes to quarantine, with the reason."""
         reason = QuarantineReason.POISON if why is None else QuarantineReason.UNREADABLE_BATCH
         detail = str(self.lease.crashes) if why is None else str(why)
         poison = Quarantined(message.subject, message.sequence, reason, message.data, detail)
@@ -84,15 +84,15 @@ class Shard(OwnedShard[FrameUnit]):
         return max(CAUGHT_UP_AFTER_S / 2, (next_close - self._stream_now_us(now)) / 1_000_000)
 
     async def finish(self) -> None:
-        """What its devices are being sent is finished before another replica has it."""
+        """Finish the downlinks of its devices before another replica owns it."""
         await self._shards.finish(self)
 
     def forget(self) -> None:
-        """Its sessions and devices are no longer ours."""
+        """Remove its sessions and devices from memory."""
         self._shards.forget(self)
 
     def _stream_now_us(self, now: float) -> int:
-        """The stream's clock by our monotonic one, late by what the bus took; it never runs ahead."""
+        """The stream's clock by our monotonic one, late by the bus's delay; it never runs ahead."""
         return self._last_published_us + int((now - self._last_read_at) * 1_000_000)
 
     def _has_caught_up(self, now: float) -> bool:
@@ -140,25 +140,25 @@ class Shards:
     async def open(self, lease: Lease) -> Shard:
         """Load a shard that was taken; until it is lost it is one of `owned`."""
         shard = Shard(self, lease, Deduplication(self._settings.dedup_window_ms * 1000))
-        async with self._sessions.lock:  # Who follows the registry meanwhile would not know that it is ours.
+        async with self._sessions.lock:  # A registry change that is applied meanwhile would miss this shard.
             await self._load(lease)
             self._owned[shard.number] = shard
         self._report()
         return shard
 
     async def finish(self, shard: Shard) -> None:
-        """End what its devices are being sent."""
+        """Finish the downlinks of its devices."""
         if self._finish is not None:
             await self._finish(slots_of_shard(shard.number, self._count))
 
     async def _load(self, lease: Lease) -> None:
-        """Sessions and devices as committed; what the former owner asked of gateways is asked again."""
+        """Read sessions and devices as committed; downlinks that the former owner was sending are sent again."""
         slots = slots_of_shard(lease.shard, self._count)
         async with fenced(self._pool, [lease]) as connection:
             await requeue_sending(connection, slots)
             found = await store.read_all_sessions(connection, slots, self._settings.kek_octets)
             await self._devices.load(connection, slots, [held.device_id for held in found.held])
-        self._sessions.forget_slots(slots)  # Whatever is left of a former ownership is out of date.
+        self._sessions.forget_slots(slots)  # What a former ownership left in memory is out of date.
         for held in found.held:
             self._sessions.add_session(held)
         if found.sealed:
@@ -169,7 +169,7 @@ class Shards:
         shard.stop()
 
     def forget(self, shard: Shard) -> None:
-        """It has stopped: let go of its sessions and devices."""
+        """It has stopped: remove its sessions and devices from memory."""
         if self._owned.get(shard.number) is not shard:
             return
         del self._owned[shard.number]
@@ -190,7 +190,7 @@ class Shards:
 
 
 async def nudge_done(bus: Bus, changed: Iterable[Changed], shards: int) -> None:
-    """Tell whoever waits for these rows; the rows are the truth, so a bus that is away is no harm."""
+    """Nudge the processes that wait for these rows; without a bus they find the rows at their next look."""
     with suppress(*BUS_AWAY):
         for row in changed:
             await bus.nudge(topics.downlink_done(shard_of_slot(row.slot, shards)), str(row.id).encode())

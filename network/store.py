@@ -44,7 +44,7 @@ FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::uuid[], $5::timestamptz
      AS v (id, f_cnt_up, digest, uplink_id, uplink_at, confirmed, heard_by)
 WHERE s.id = v.id AND s.closed_at IS NULL
 """
-# Only of the few sessions whose MAC layer was asked something, or answered.
+# Only the few sessions whose MAC layer was asked something, or answered.
 SAVE_MAC_STATES = """
 UPDATE session AS s
 SET mac_state = v.mac_state::jsonb, rx1_delay = v.rx1_delay, rx1_dr_offset = v.rx1_dr_offset,
@@ -68,7 +68,7 @@ UPDATE session AS s SET closed_at = now()
 FROM unnest($1::int[], $2::bigint[]) AS v (device_id, session_id)
 WHERE s.device_id = v.device_id AND s.id < v.session_id AND s.closed_at IS NULL
 """
-# A device with an imported session comes home to the slot of its DevEUI with the first uplink of ours.
+# A device with an imported session moves to the slot of its DevEUI with its first uplink to us.
 MOVE_DEVICES = """
 UPDATE device AS d SET slot = v.slot
 FROM unnest($1::int[], $2::smallint[]) AS v (id, slot)
@@ -84,7 +84,7 @@ RETURNING s.id, s.f_cnt_down - 1 AS f_cnt
 
 def _mac_state(row: Record, now_us: int) -> MacState:
     if row["mac_state"] is not None:
-        with contextlib.suppress(msgspec.ValidationError):  # What cannot be read is asked anew.
+        with contextlib.suppress(msgspec.ValidationError):  # A MAC state that cannot be read starts anew.
             return msgspec.convert(row["mac_state"], MacState)
     return first_state(EU868, DevAddr(row["dev_addr"]), now_us, joined=row["activation"] == "OTAA")
 
@@ -126,7 +126,7 @@ class OpenSessions:
     _now_us: int = field(default_factory=wall_clock_us)
 
     def add_row(self, row: Record) -> None:
-        """Unwrap its keys. One row, however it came to be so, keeps one device out and not its shard."""
+        """Unwrap its keys. A row with bad keys keeps its device out, and not the shard."""
         try:
             held = _held(row, self.kek, self._now_us)
         except WrongKek:
@@ -192,7 +192,7 @@ async def save_mac_states(connection: Connection, progress: dict[int, Progress])
 
 
 async def save_statuses(connection: Connection, statuses: dict[int, tuple[DevStatusAns, int]]) -> None:
-    """Write what these devices said of themselves, by device: the answer, and when it was heard (us)."""
+    """Write DevStatusAns by device: the answer, and when it was received (us since 1970)."""
     rows = sorted(statuses.items())
     await connection.execute(
         SAVE_STATUSES,

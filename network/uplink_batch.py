@@ -17,19 +17,20 @@ from core.messages.uplinks import Uplink
 from core.model.quarantine import Quarantined, QuarantineReason
 from core.runtime.bus import BUS_AWAY, Bus
 from core.runtime.clock import WallClock, wall_clock_us
+from core.runtime.errors import describe_defect
 from core.runtime.lease import Lease
 from core.runtime.ownership import fenced
 from core.runtime.postgres import DATABASE_AWAY, Connection, Pool
 from core.runtime.shard_worker import Pace, Place, ShardWorker
 from lorawan.commands.dev_status import DevStatusAns
 from lorawan.frame import MalformedFrame, MType, mtype_of
-from lorawan.mac_state import MacPolicy
 from lorawan.rejections import RejectReason
 from network import store
 from network.deduplication import Group
 from network.downlink_planner import AnswerCandidate, Downlinks
 from network.held_state import DeviceCache, SessionTable
 from network.join_handler import Admitted, JoinHandler, JoinRejected
+from network.live_frames import LiveFrames
 from network.receive import Candidate, Received, RejectedFrame, read_frame, receive_data
 from network.rejections import RejectionLog
 from network.sessions import Progress
@@ -44,7 +45,7 @@ MAX_ITEMS = 500  # Of a published message.
 # A batch costs a transaction, and a message for each shard, however few its frames: what comes within this time of
 # the last one goes together. A frame that comes alone does not wait.
 BATCH_EVERY_S = 0.04
-# Of one transaction, after which memory follows and leases are renewed; a backlog brings more than this at once.
+# Groups in one transaction at most, after which memory follows and leases are renewed; a backlog brings more.
 MAX_FRAMES = 2_000
 DATA_UP = (MType.UNCONFIRMED_DATA_UP, MType.CONFIRMED_DATA_UP)
 
@@ -53,7 +54,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Judged:
-    """What a batch will do; nothing of it has happened yet."""
+    """The results of a batch before anything is published or saved."""
 
     now_us: int
     received: list[tuple[FrameUnit, Received]] = field(default_factory=list[tuple[FrameUnit, Received]])
@@ -72,7 +73,7 @@ class UplinkBatch:
     acknowledged: Sequence[Changed] = ()
 
     async def prepare(self) -> None:
-        """Nothing: a frame is judged by the session as the batch before has left it."""
+        """Nothing to prepare: a frame is judged by the session as the batch before has left it."""
 
     async def commit(self) -> None:
         """Publish, commit, answer."""
@@ -80,14 +81,14 @@ class UplinkBatch:
             self.acknowledged = await self.uplinks.carry_out(self.units)
 
     async def publish(self) -> None:
-        """Uplinks are published before the commit; downlinks that were acknowledged are, after it."""
+        """Nudge those that wait for acknowledged downlinks; uplinks were published before the commit."""
         await nudge_done(self.uplinks.bus, self.acknowledged, self.uplinks.shards.count)
 
 
 class Uplinks:
     """What is done with the frames of the owned shards, all shards together; for a `ShardWorker`."""
 
-    # What the database refuses stays refused: the frame goes to quarantine.
+    # What the database rejects stays rejected: the frame goes to quarantine.
     transient: tuple[type[Exception], ...] = ()
 
     def __init__(
@@ -99,8 +100,8 @@ class Uplinks:
         devices: DeviceCache,
         joins: JoinHandler,
         downlinks: Downlinks,
-        policy: MacPolicy,
         rejections: RejectionLog,
+        live: LiveFrames,
         clock: WallClock = wall_clock_us,
     ) -> None:
         self._pool = pool
@@ -110,8 +111,7 @@ class Uplinks:
         self._devices = devices
         self._joins = joins
         self._downlinks = downlinks
-        self._policy = policy
-        self._report = UplinkReport(devices, rejections)
+        self._report = UplinkReport(devices, rejections, live)
         self._clock = clock
 
     async def open_shard(self, lease: Lease) -> Shard:
@@ -119,15 +119,15 @@ class Uplinks:
         return await self.shards.open(lease)
 
     def batch(self, units: list[FrameUnit]) -> UplinkBatch:
-        """These groups in one transaction."""
+        """One batch of these groups, for one transaction."""
         return UplinkBatch(self, units)
 
     def divide(self, unit: FrameUnit) -> list[FrameUnit]:
-        """A group is a whole."""
+        """A group cannot be divided."""
         return [unit]
 
     def place_of(self, unit: FrameUnit) -> Place | None:
-        """Of a group's first copy: its message, and which of that message's frames it is."""
+        """The place of a group's first reception: its message, and which of that message's frames it is."""
         group = unit.group
         if group is None:
             return None
@@ -142,16 +142,16 @@ class Uplinks:
         if error is not None:
             log.error("frame_quarantined", exc_info=error, **reception_fields(unit.group.first))
         reason = QuarantineReason.POISON if error is None else QuarantineReason.DEFECT
-        detail = str(unit.shard.lease.crashes) if error is None else _defect(error)
+        detail = str(unit.shard.lease.crashes) if error is None else describe_defect(error)
         return FrameUnit(unit.shard, unit.sequences, poison=_quarantined(unit, unit.group, reason, detail))
 
     def count_retry(self, error: Exception) -> None:
-        """By what was away."""
+        """Count it by what was away."""
         is_bus = isinstance(error, BUS_AWAY) and not isinstance(error, DATABASE_AWAY)
         PASSES_RETRIED.labels("bus" if is_bus else "database").inc()
 
     async def carry_out(self, units: Sequence[FrameUnit]) -> list[Changed]:
-        """All of it, once; returns the downlinks that devices have acknowledged."""
+        """Judge, publish and save these groups once; returns the downlinks that devices have acknowledged."""
         judged = self._judge(units)
         await self._publish(judged)
         leases = list({id(unit.shard): unit.shard.lease for unit in units}.values())
@@ -176,7 +176,7 @@ class Uplinks:
                 self._judge_group(judged, item, item.group)
             except Exception as broken:
                 log.exception("frame_quarantined", **reception_fields(item.group.first))
-                defect = _quarantined(item, item.group, QuarantineReason.DEFECT, _defect(broken))
+                defect = _quarantined(item, item.group, QuarantineReason.DEFECT, describe_defect(broken))
                 judged.poison.append(defect)
         return judged
 
@@ -198,10 +198,15 @@ class Uplinks:
             return
         made, devices = judged.progress, self._devices
         candidates = [
-            Candidate(held, made.get(held.id) or held.progress, devices.is_enabled(held.device_id))
+            Candidate(
+                held,
+                made.get(held.id) or held.progress,
+                devices.is_enabled(held.device_id),
+                devices.policy_of(held.device_id),
+            )
             for held in self._sessions.of_dev_addr(frame.dev_addr)
         ]
-        outcome = receive_data(group, frame, candidates, self._policy, judged.now_us)
+        outcome = receive_data(group, frame, candidates, judged.now_us)
         if isinstance(outcome, RejectedFrame):
             judged.refused.append((item, outcome))
             return
@@ -248,7 +253,7 @@ class Uplinks:
         return await acknowledge_downlinks(connection, self.shards.slots(), acknowledging)
 
     async def _save_mac(self, connection: Connection, judged: Judged) -> None:
-        """What few uplinks change: what was asked and answered, and what devices say of themselves."""
+        """Save what few uplinks change: MAC requests and answers, and DevStatusAns."""
         changed: dict[int, Progress] = {}
         statuses: dict[int, tuple[DevStatusAns, int]] = {}
         for _, received in judged.received:
@@ -265,7 +270,7 @@ class Uplinks:
             await store.save_statuses(connection, statuses)
 
     def _apply(self, judged: Judged, joins: Sequence[Admitted | JoinRejected]) -> None:
-        """The commit has happened: memory follows."""
+        """Bring memory to what was committed."""
         for session_id, progress in judged.progress.items():
             self._sessions.advance(session_id, progress)
         for _, received in judged.received:
@@ -295,16 +300,12 @@ class Uplinks:
         )
 
 
-def _defect(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
 def _quarantined(item: FrameUnit, group: Group, reason: QuarantineReason, detail: str) -> Quarantined:
     subject = topics.frames(item.shard.number)
     return Quarantined(subject, group.sequences[0], reason, group.phy_payload, detail)
 
 
 def worker_of(pool: Pool, uplinks: Uplinks, settings: NetworkServerSettings) -> ShardWorker[FrameUnit]:
-    """Reads one fetch ahead of the batches: the stream's clock is known by the last message that was read."""
+    """A worker that reads one fetch ahead, since the stream's clock is known from the last message read."""
     pace = Pace(settings.fetch_messages, MAX_FRAMES, read_ahead=0, every_s=BATCH_EVERY_S)
     return ShardWorker(pool, uplinks, pace)

@@ -18,6 +18,7 @@ from lorawan.session import MAX_F_CNT_GAP
 from network.deduplication import Group, best_receptions
 from network.held_state import DeviceCache
 from network.join_handler import Admitted, JoinRejected
+from network.live_frames import LiveFrames
 from network.receive import Received, RejectedFrame
 from network.rejections import RejectionLog
 from network.shards import FrameUnit
@@ -30,7 +31,7 @@ _MTYPE_LABELS = tuple(m_type.name.lower() for m_type in MType)
 
 
 class CountedHistogram(Collector):
-    """Of whole numbers. The library's own takes one value at a time: that costs more than judging a frame."""
+    """A histogram of whole numbers. prometheus_client's own takes one value at a time, which is too slow."""
 
     def __init__(
         self, name: str, documentation: str, buckets: Sequence[int], registry: CollectorRegistry = REGISTRY
@@ -42,15 +43,15 @@ class CountedHistogram(Collector):
         registry.register(self)
 
     def observe(self, value: int, times: int = 1) -> None:
-        """Count a value that came so many times."""
+        """Count a value that came `times` times."""
         self._seen[value] += times
 
     def describe(self) -> Iterable[Metric]:
-        """The name alone; registering asks for it."""
+        """The name alone, as registering needs it."""
         return [HistogramMetricFamily(self._name, self._documentation)]
 
     def collect(self) -> Iterable[Metric]:
-        """As of this instant."""
+        """The histogram as of this instant."""
         seen = self._seen
         buckets = [
             (str(float(bound)), sum(times for value, times in seen.items() if value <= bound))
@@ -89,10 +90,11 @@ class SparseLog:
 
 
 class UplinkReport:
-    """The log, the metrics and the trace steps of frames; what was rejected goes to the `RejectionLog`, too."""
+    """Log, metrics, trace steps and live view of frames; rejections go to the `RejectionLog`, too."""
 
-    def __init__(self, devices: DeviceCache, rejections: RejectionLog) -> None:
+    def __init__(self, devices: DeviceCache, rejections: RejectionLog, live: LiveFrames) -> None:
         self._devices = devices
+        self._live = live
         self._refusals = rejections
         self._sparse = SparseLog()
 
@@ -103,8 +105,10 @@ class UplinkReport:
         joins: Sequence[Admitted | JoinRejected],
         began_us: int,
     ) -> None:
-        """Report these; joins in the order in which they came."""
+        """Report these frames and joins; joins in the order in which they came."""
         self._count(received, rejected, joins)
+        if self._live.looks:
+            self._live.record_uplinks(received, rejected, joins)
         for item, outcome in received:
             if item.group is not None and TRACES.is_traced(outcome.uplink.trace_id):
                 _step(item.group, outcome.outcome, self._devices.get(outcome.session.device_id), began_us)
@@ -159,7 +163,7 @@ class UplinkReport:
                 self._refusals.clear_join_rejections(join.device.dev_eui)
 
     def _log_oddities(self, received: Received) -> None:
-        """Count and log what is odd about an uplink that is published all the same."""
+        """Count and log what is unusual about an uplink that is published all the same."""
         device_id = received.session.device_id
         if received.missed > MAX_F_CNT_GAP:
             F_CNT_GAPS.inc()
@@ -197,7 +201,7 @@ def _step(group: Group, outcome: str, device: Device | None, began_us: int) -> N
 
 
 def reception_fields(first: GatewayFrame) -> dict[str, str]:
-    """Of a line about a frame: who heard it, and how to follow it."""
+    """The log fields of a frame: one gateway that received it, and its trace id."""
     return {"gw_eui": first.gateway_id.hex(), "trace_id": first.trace_id.hex()}
 
 

@@ -62,7 +62,7 @@ class _CodecFacts(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class AddressAlertRequest:
-    """A gateway spoke from another address than before: it has moved, or was refused (`times` datagrams)."""
+    """A gateway sent from another address than before: it has moved, or was rejected (`times` datagrams)."""
 
     tenant_id: int
     gateway_id: int

@@ -1,4 +1,4 @@
-"""Applications of partners that are told of a tenant's devices as ChirpStack v4 would tell them, over MQTT."""
+"""Applications of partners, which get the events of a tenant's devices as ChirpStack v4 sends them, over MQTT."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ LIST = f"SELECT {COLUMNS} FROM application a {STATE} ORDER BY a.id"
 READ = f"SELECT {COLUMNS} FROM application a {STATE} WHERE a.id = $1"
 SET_ENABLED = "UPDATE application SET enabled = $2 WHERE id = $1 RETURNING true"
 DELETE = "DELETE FROM application WHERE id = $1 RETURNING true"
-# Whatever it is told of, `all_devices` says whether the list counts.
+# `all_devices` says whether the application gets the events of all devices or of those in the list.
 SET_ALL_DEVICES = "UPDATE application SET all_devices = $2 WHERE id = $1"
 CLEAR_DEVICES = "DELETE FROM application_device WHERE application_id = $1"
 ADD_DEVICES = """
@@ -124,12 +124,12 @@ async def set_application_enabled(connection: Connection, application: int, *, e
 
 
 async def delete_application(connection: Connection, application: int) -> bool:
-    """Its broker is told nothing more; False when there is no such application."""
+    """Remove an application: nothing more is published to its broker. False when there is none."""
     return await connection.fetchval(DELETE, application) is True
 
 
 async def set_devices(connection: Connection, application: int, dev_euis: Sequence[bytes] | None) -> int:
-    """Tell it of these devices of its own tenant and no others, or, with None, of all; how many were found."""
+    """Publish to it the events of these devices of its tenant, or of all (None); how many were found."""
     await connection.execute(SET_ALL_DEVICES, application, dev_euis is None)
     await connection.execute(CLEAR_DEVICES, application)
     return len(await connection.fetch(ADD_DEVICES, application, dev_euis)) if dev_euis else 0

@@ -1,4 +1,4 @@
-"""Assets: as the services read them, and written and listed for whoever manages them."""
+"""Assets: read by the services, created, changed and listed by the API."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -6,7 +6,7 @@ from datetime import datetime
 from core.runtime.postgres import Connection
 from registry.rows import fetch_all
 
-# Whoever changes what an asset is served by waits here, so that instants follow each other.
+# Every change of what an asset is served by waits for this lock, so that instants follow each other.
 LOCK_ASSET = "SELECT clock_timestamp() FROM asset WHERE id = $1 FOR NO KEY UPDATE"
 LOCK_DEVICE = "SELECT id FROM device WHERE dev_eui = $1 FOR NO KEY UPDATE"
 NOW = "SELECT clock_timestamp()"

@@ -6,23 +6,41 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from core.runtime.postgres import Connection
+from core.runtime.postgres import Connection, Record
+from decoders.catalogues.products import is_same_product, telling_part
 from registry.codecs import create_codec, publish_version, read_version
 from registry.profiles import Decoding, create_profile
 
 FIND = "SELECT id FROM codec WHERE name = $1 AND tenant_id IS NOT DISTINCT FROM $2::int"
 FIND_PROFILE = """
-SELECT codec, codec_version_id FROM device_profile WHERE name = $1 AND tenant_id IS NOT DISTINCT FROM $2::int
+SELECT codec, codec_version_id, device_class, mac_version FROM device_profile
+WHERE name = $1 AND tenant_id IS NOT DISTINCT FROM $2::int
+"""
+# Of another catalogue, or of nobody's: those that may be the same product.
+FIND_PRODUCTS = """
+SELECT id, name, vendor, model, codec FROM device_profile
+WHERE tenant_id IS NOT DISTINCT FROM $1::int AND split_part(codec, '.', 1) <> split_part($2, '.', 1)
+  AND strpos(lower(regexp_replace(model, '[^A-Za-z0-9]', '', 'g')), $3) > 0
+ORDER BY id
 """
 EXPECTED_INTERVAL = timedelta(hours=1)
 
 
 class Outcome(StrEnum):
-    """What an import made of a codec, or of a profile."""
+    """The outcome of an import for a codec."""
 
     CREATED = "created"
     NEW_VERSION = "new_version"
     UNCHANGED = "unchanged"
+
+
+class ProfileOutcome(StrEnum):
+    """The outcome of an import for a profile."""
+
+    CREATED = "created"
+    UNCHANGED = "unchanged"
+    GROUPED = "grouped"
+    """The product has one already, from another catalogue; the codec is a choice for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +73,7 @@ class CatalogueProfile:
     mapping: Sequence[dict[str, Any]]
 
     def written(self) -> dict[str, Any]:
-        """As a profile that is new here: what no catalogue says, whoever installs a device does."""
+        """As a profile that is new here: the installer sets what no catalogue says."""
         said = {name: value for name, value in asdict(self).items() if name != "mapping"}
         return said | {
             "codec_options": {},
@@ -67,12 +85,12 @@ class CatalogueProfile:
 
 @dataclass(frozen=True, slots=True)
 class CodecImport:
-    """What became of a codec and, in their order, of its profiles: an outcome and a word in French each."""
+    """The outcome for a codec and, in their order, for its profiles; each with a French word."""
 
     outcome: Outcome
     version_id: int
     version: int
-    profiles: tuple[tuple[Outcome, str], ...]
+    profiles: tuple[tuple[ProfileOutcome, str], ...]
 
 
 async def import_codec(
@@ -84,8 +102,9 @@ async def import_codec(
 ) -> CodecImport:
     """Publish the source unless it is there, and make the profiles that are not.
 
-    A profile that is there is left as it is, whatever it points to: a new version is tried in the shadow first.
-    Raises UniqueViolationError when somebody else makes the same at the same time.
+    A profile that is there is left as it is, whatever it points to: a new version is tried in the shadow first. A
+    product that another catalogue brought, or that somebody described, gets no second profile.
+    Raises UniqueViolationError when another import creates the same at the same time.
     """
     codec_id = await connection.fetchval(FIND, codec.name, tenant_id)
     outcome = Outcome.NEW_VERSION
@@ -112,15 +131,34 @@ async def import_codec(
 
 async def _import_profile(
     connection: Connection, tenant_id: int | None, profile: CatalogueProfile, codec: str, version_id: int
-) -> tuple[Outcome, str]:
+) -> tuple[ProfileOutcome, str]:
     there = await connection.fetchrow(FIND_PROFILE, profile.name, tenant_id)
     if there is not None:
-        if there["codec_version_id"] == version_id:
-            return Outcome.UNCHANGED, "déjà à jour"
-        if there["codec"] == codec and there["codec_version_id"] is not None:
-            return Outcome.UNCHANGED, "garde sa version : mettez la nouvelle à l'essai"
-        return Outcome.UNCHANGED, f"existe déjà, lu par {there['codec']}"
+        if there["codec"] != codec or there["codec_version_id"] is None:
+            return ProfileOutcome.UNCHANGED, f"existe déjà, lu par {there['codec']}"
+        is_current = there["codec_version_id"] == version_id
+        kept = "déjà à jour" if is_current else "garde sa version : mettez la nouvelle à l'essai"
+        radio, here = (profile.device_class, profile.mac_version), (there["device_class"], there["mac_version"])
+        if radio != here:
+            kept += " ; le catalogue dit classe {}, LoRaWAN {} (ici {}, {})".format(*radio, *here)
+        return ProfileOutcome.UNCHANGED, kept
+    same = await _find_product(connection, tenant_id, profile, codec)
+    if same is not None:
+        said = f"même produit que « {same['name']} » (profil {same['id']}), lu par {same['codec']} ; "
+        return ProfileOutcome.GROUPED, said + f"la version {version_id} peut y être mise à l'essai"
     read_by = Decoding(codec, version_id, None, tuple(profile.mapping))
     await create_profile(connection, tenant_id, read_by, profile.written())
     count = len(profile.mapping)
-    return Outcome.CREATED, f"grandeurs proposées : {count}" if count else "aucune grandeur proposée"
+    return ProfileOutcome.CREATED, f"grandeurs proposées : {count}" if count else "aucune grandeur proposée"
+
+
+async def _find_product(
+    connection: Connection, tenant_id: int | None, profile: CatalogueProfile, codec: str
+) -> Record | None:
+    """The profile that the same product has already, from another catalogue or by hand."""
+    part = telling_part(profile.vendor, profile.model)
+    if not part:
+        return None
+    mine = (profile.vendor, profile.model)
+    near = await connection.fetch(FIND_PRODUCTS, tenant_id, codec, part)
+    return next((row for row in near if is_same_product(mine, (row["vendor"], row["model"]))), None)

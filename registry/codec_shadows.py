@@ -62,7 +62,7 @@ KEPT_OF_COMPARED = (
 
 
 class ShadowKey(NamedTuple):
-    """Whose devices, of which profile, and what they are compared with."""
+    """Tenant, profile and shadow version."""
 
     tenant_id: int
     device_profile_id: int
@@ -84,13 +84,13 @@ class Compared:
 
     @property
     def differs(self) -> bool:
-        """Whether they do not say the same."""
+        """Whether live codec and shadow differ in reason, values or warnings."""
         return self.live != self.shadow
 
 
 @dataclass(frozen=True, slots=True)
 class ShadowCount:
-    """How often the two were compared since the shadow was set, and what came of it."""
+    """How many frames were compared since the shadow was set, with which results."""
 
     shadow_version_id: int
     compared: int
@@ -104,7 +104,7 @@ class ShadowCount:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A frame of which the two say different things."""
+    """A frame that live codec and shadow decode differently."""
 
     id: int
     dev_eui: bytes
@@ -141,7 +141,7 @@ async def store_compared(
 
 
 async def read_shadow(connection: Connection | Pool, key: ShadowKey) -> ShadowCount | None:
-    """How they compare; None: no frame was seen yet."""
+    """The counts of a shadow; None: no frame was compared yet."""
     return await fetch_one(connection, ShadowCount, READ, *key)
 
 
@@ -153,6 +153,6 @@ async def list_differences(
 
 
 async def forget_shadow(connection: Connection, tenant_id: int, device_profile_id: int) -> None:
-    """Start over with this profile: another shadow, or another live codec."""
+    """Delete counts and differences of this profile: it has another shadow, or another live codec."""
     await connection.execute(FORGET_COUNTS, tenant_id, device_profile_id)
     await connection.execute(FORGET_DIFFERENCES, tenant_id, device_profile_id)

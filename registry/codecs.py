@@ -95,7 +95,7 @@ class CodecVersion:
     """What a device profile points to; immutable but for its quarantine.
 
     `language` is javascript or declarative. `form` (decodeUplink, Decoder, Decode) is None when it is found by the
-    resolution order. `sha256` is of the source in UTF-8. While `quarantined_at` is set nobody runs it.
+    resolution order. `sha256` is of the source in UTF-8. While `quarantined_at` is set, no process runs it.
     """
 
     id: int
@@ -198,17 +198,17 @@ async def list_versions(
 
 
 async def quarantine_version(connection: Connection | Pool, version_id: int, reason: str) -> bool:
-    """From now on nobody runs it, on any replica within 5 s; False when it is suspended already."""
+    """Suspend the version on every replica within 5 s; False when it is suspended already."""
     return await connection.fetchval(QUARANTINE, version_id, reason) is True
 
 
 async def release_version(connection: Connection, version_id: int, released_by: str) -> bool:
-    """It may run again; False when it was not suspended, or is not this tenant's to release."""
+    """End the suspension; False when it was not suspended, or is not this tenant's to release."""
     return await connection.fetchval(RELEASE, version_id, released_by) is True
 
 
 def decoding_with(profile: DeviceProfile, override: Override | None) -> Decoding:
-    """How the frames of the devices of the tenant of this override are read."""
+    """How frames of these devices are decoded: by the tenant's override, else by the profile."""
     if override is None:
         return Decoding.of(profile)
     if override.codec_version_id is None:
@@ -223,7 +223,7 @@ async def read_overrides(connection: Connection | Pool) -> dict[tuple[int, int],
 
 
 async def read_override(connection: Connection, tenant_id: int, device_profile_id: int) -> Override | None:
-    """What this tenant uses instead; None: what the profile says."""
+    """What this tenant uses instead of the profile's version and mapping; None: no override."""
     return await fetch_one(connection, Override, READ_OVERRIDE, tenant_id, device_profile_id)
 
 
@@ -236,7 +236,7 @@ async def set_override(
     shadow_version_id: int | None,
     mapping: Sequence[dict[str, Any]],
 ) -> Override:
-    """From now on the tenant's devices of this profile use this version, or with None the profile's.
+    """Set the version that the tenant's devices of this profile use; None: the profile's.
 
     Raises ForeignKeyViolationError for a version of another tenant.
     """
@@ -253,5 +253,5 @@ async def set_override(
 
 
 async def delete_override(connection: Connection, tenant_id: int, device_profile_id: int) -> bool:
-    """Back to what the profile says; False when there was no override."""
+    """Remove the override: the profile's version holds again. False when there was none."""
     return await connection.fetchval(DELETE_OVERRIDE, tenant_id, device_profile_id) is True

@@ -39,7 +39,7 @@ JOIN datastream d ON d.device_id = w.device_id AND d.channel = w.channel AND d.q
 
 
 class WantedDatastream(NamedTuple):
-    """What identifies a datastream, and what it is made of when it is new.
+    """The key of a datastream, and the columns that it gets when it is new.
 
     `is_current`: its device serves it now, and so goes on with an asset's that another device began.
     """
@@ -98,7 +98,7 @@ async def make_datastreams(
 async def _find(
     connection: Connection | Pool, wanted: Sequence[WantedDatastream]
 ) -> dict[WantedDatastream, tuple[int, int]]:
-    """Those that exist, with the device that serves each; all for assets, or all for devices."""
+    """The datastreams that exist, with the device that serves each; all for assets, or all for devices."""
     if not wanted:
         return {}
     channels, quantities = [want.channel for want in wanted], [want.quantity for want in wanted]

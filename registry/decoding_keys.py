@@ -14,7 +14,7 @@ from lorawan.crypto import WrongKek
 from registry.keys import KeyWrap
 from registry.rows import entity, fetch_all
 
-# Of whatever meter the device reports that has no key of its own.
+# The id that stands for any meter of the device without a key of its own.
 ANY_METER = ""
 
 SET_OF_DEVICE = """
@@ -78,12 +78,12 @@ class WrappedKey:
 async def set_device_key(
     connection: Connection, keys: KeyWrap, device_id: int, key: bytes, meter_id: str = ANY_METER
 ) -> datetime:
-    """Set or replace a key (16 octets) of a device, live within 5 s; since when it is there."""
+    """Set or replace a key (16 octets) of a device, live within 5 s; returns since when it is set."""
     return await connection.fetchval(SET_OF_DEVICE, device_id, meter_id, keys.wrap(key), keys.kek_id)
 
 
 async def delete_device_key(connection: Connection, device_id: int, meter_id: str = ANY_METER) -> bool:
-    """Forget it, live within 5 s; False when there is none."""
+    """Delete the key, live within 5 s; False when there is none."""
     return await connection.fetchval(DELETE_OF_DEVICE, device_id, meter_id) is True
 
 
@@ -101,7 +101,7 @@ async def set_profile_key(
 
 
 async def delete_profile_key(connection: Connection, tenant_id: int, device_profile_id: int) -> bool:
-    """Forget it, live within 5 s; False when there is none."""
+    """Delete the key, live within 5 s; False when there is none."""
     return await connection.fetchval(DELETE_OF_PROFILE, tenant_id, device_profile_id) is True
 
 

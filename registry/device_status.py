@@ -15,7 +15,7 @@ WHERE d.dev_eui = $1
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """As `lorawan.commands.dev_status` has it; None everywhere: the device has never said anything."""
+    """The last DevStatusAns (`lorawan.commands.dev_status`); None everywhere: the device has never answered."""
 
     battery: int | None
     margin: int | None

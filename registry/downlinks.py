@@ -1,7 +1,7 @@
 """The only writer of table `downlink`: new rows, and every change of state, in our network and with other LNS.
 
-A downlink is a row: inserted by the transaction that wants one, worked off by the owner of the shard (network) or,
-in slot 16, by the owner of the source whose LNS carries it (intake). Each statement names the states that a row
+A downlink is a row: inserted by the transaction that wants one, sent by the owner of the shard (network) or,
+in slot 16, by the owner of the source whose LNS transmits it (intake). Each statement names the states that a row
 may leave by it and those that it may come to; `_leaving` compares both with `core.model.downlinks.TRANSITIONS`.
 SQL functions that write the table, too, are listed in docs/architecture.md.
 """
@@ -25,7 +25,7 @@ QUEUED, SENDING, SENT = DownlinkState.QUEUED, DownlinkState.SENDING, DownlinkSta
 ACKNOWLEDGED, FAILED = DownlinkState.ACKNOWLEDGED, DownlinkState.FAILED
 EXPIRED, CANCELLED = DownlinkState.EXPIRED, DownlinkState.CANCELLED
 
-# The slot of rows that another LNS carries: no shard of network has it, intake works them off.
+# The slot of rows that go to another LNS: no shard of network has it, intake sends them.
 SLOT_OF_OTHER_LNS = 16
 MAX_ATTEMPTS = 3
 # A class C device answers a confirmed downlink at once; after this the frame is taken for lost.
@@ -34,7 +34,7 @@ CLASS_C_ACK_TIMEOUT_S = 10
 SILENT_AFTER_H = 25
 # After its last useful instant a row in the queue of another LNS waits so long for the last report of it.
 LAST_REPORT_H = 1
-# Longer than a hand-over takes: a row that is in hand for longer is nobody's any more.
+# Longer than a hand-over takes: a row in hand for longer was left over by an owner that ended.
 HAND_OVER_MOST_S = 15
 
 
@@ -72,7 +72,7 @@ SELECT {COLUMNS} FROM downlink
 WHERE device_id = $1 AND ($2::bigint IS NULL OR id < $2)
 ORDER BY id DESC LIMIT $3
 """
-# Newer wishes win: what is in the queue is cancelled, what a gateway is being asked for is not asked for again.
+# Newer commands win: queued rows are cancelled, and a row whose gateway is being asked is not tried again.
 # As a statement of its own it sees what was enqueued while the caller waited for its locks.
 CANCEL_SUPERSEDED = f"""
 UPDATE downlink SET
@@ -83,14 +83,14 @@ UPDATE downlink SET
 WHERE id = ANY($1::bigint[]) AND state IN ('queued', 'sending')
 """
 
-# Of our own network, by the owner of the shard.
+# Of our own network, written by the owner of the shard.
 EXPIRE = f"""
 UPDATE downlink SET state = 'expired', reason = COALESCE(reason, '{DownlinkReason.NOT_AFTER}'), updated_at = now()
 WHERE slot = ANY($1::smallint[]) AND {_leaving(QUEUED, to=[EXPIRED])} AND not_after <= now()
 RETURNING {CHANGED}
 """
 # Sent, to be confirmed, and not a word from the device as long as the command was useful. The next uplink of a
-# device in order tells; one that stays silent must not keep its row, and all behind it, waiting for ever.
+# device settles it; one that sends nothing must not keep its row, and all behind it, waiting for ever.
 FAIL_SILENT = f"""
 UPDATE downlink SET state = 'failed', {_because(DownlinkReason.DEVICE_SILENT)}, updated_at = now()
 WHERE slot = ANY($1::smallint[]) AND {_leaving(SENT, to=[FAILED])} AND confirmed
@@ -117,7 +117,7 @@ WHERE d.id = l.device_id AND p.device_class = 'C' AND l.slot = ANY($1::smallint[
   AND l.sent_at < now() - interval '{CLASS_C_ACK_TIMEOUT_S} seconds'
 RETURNING l.id, l.slot, l.state::text AS state
 """
-# With the words of the index downlink_open.
+# The same condition as of the index downlink_open.
 ACKNOWLEDGE = f"""
 UPDATE downlink SET state = 'acknowledged', {NO_REASON}, updated_at = now()
 WHERE slot = ANY($1::smallint[]) AND device_id = ANY($2::int[]) AND confirmed
@@ -138,7 +138,7 @@ UPDATE downlink AS l SET f_cnt_down = v.f_cnt_down, gateway_id = v.gateway_id, u
 FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS v (id, f_cnt_down, gateway_id)
 WHERE l.id = v.id AND l.state = 'sending'
 """
-# What an attempt may come to.
+# The states in which an attempt may end.
 SETTLED = (QUEUED, SENT, FAILED)
 SETTLE = f"""
 UPDATE downlink SET state = $2::text::downlink_state, reason = $3, detail = $8,
@@ -153,7 +153,7 @@ WHERE d.id = ANY($1::int[]) AND l.device_id = d.id AND l.slot <> d.slot
   AND l.state IN ('queued', 'sending', 'sent')
 """
 
-# Of other LNS. Facts of time, whoever writes them: no lease. A source that is disabled has no sender.
+# Of other LNS. Time alone decides, so any replica may write it, without a lease. A disabled source has no sender.
 SWEEP_LNS = f"""
 UPDATE downlink SET updated_at = now(),
     state = CASE state WHEN 'sent' THEN 'failed' ELSE 'expired' END::downlink_state,
@@ -172,8 +172,8 @@ WHERE slot = {SLOT_OF_OTHER_LNS} AND (
                     WHERE s.id = lns_source_id AND s.kind IN ('chirpstack', 'the_things_stack'))))
 RETURNING {CHANGED}
 """
-# `sending` and not handed over is in somebody's hand, or was when that owner ended: then it is handed over again
-# under the same item. What their LNS calls the device may be unknown yet.
+# `sending` and not handed over: a row in hand, or left over by an owner that ended; then it is handed over again
+# under the same item. The device's address at that LNS may be unknown yet.
 TAKE_DUE_OF_LNS = f"""
 WITH due AS (
     SELECT l.id FROM downlink l JOIN device d ON d.id = l.device_id
@@ -213,7 +213,7 @@ RETURNING {CHANGED}
 """
 UNACKNOWLEDGED = "unacknowledged"
 _AGAIN = f"($3 = '{UNACKNOWLEDGED}' AND attempts < {MAX_ATTEMPTS} AND not_after > now())"
-# States only go on: what is said twice, or late, changes nothing. Their clock is believed between the hand-over
+# States only go on: a report that comes twice, or late, changes nothing. Its time is believed between hand-over
 # and now, because a cabinet's read-back is judged by it.
 REPORT_OF_LNS = f"""
 UPDATE downlink SET
@@ -232,7 +232,7 @@ UPDATE downlink SET
 WHERE slot = {SLOT_OF_OTHER_LNS} AND lns_source_id = $1 AND lns_item = $2 AND state::text = ANY($9::text[])
 RETURNING {CHANGED}
 """
-# What is asked about, where nothing is reported: the longest unasked first.
+# Items to poll, where nothing is reported: those that were polled longest ago first.
 TAKE_UNDECIDED_OF_LNS = f"""
 UPDATE downlink SET updated_at = now() WHERE id IN (
     SELECT id FROM downlink WHERE slot = {SLOT_OF_OTHER_LNS} AND lns_source_id = $1 AND handed_at IS NOT NULL
@@ -240,7 +240,7 @@ UPDATE downlink SET updated_at = now() WHERE id IN (
     ORDER BY updated_at LIMIT $2)
 RETURNING lns_item, confirmed
 """
-# What a source that is removed was asked to send, nobody will hear about.
+# What a source was asked to send before it was removed: nothing will report on it.
 FAIL_OF_SOURCE = f"""
 UPDATE downlink SET state = 'failed', {_because(DownlinkReason.SOURCE_REMOVED)}, updated_at = now()
 WHERE lns_source_id = $1 AND {_leaving(QUEUED, SENDING, to=[FAILED])}
@@ -257,7 +257,7 @@ class Enqueued:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A row whose state changed: whoever waits for it is nudged after the commit."""
+    """A row whose state changed; after the commit the processes that wait for it are nudged."""
 
     id: int
     slot: int
@@ -266,7 +266,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What became of one attempt: QUEUED (again), SENT or FAILED; `reason` may be a gateway's own word."""
+    """The end of one attempt: QUEUED (again), SENT or FAILED; `reason` may be an error of a gateway's own."""
 
     downlink_id: int
     state: DownlinkState
@@ -274,7 +274,7 @@ class Settlement:
     gateway_id: bytes | None = None
     sent_at: datetime | None = None
     not_before: datetime | None = None
-    counts: bool = True  # As an attempt; False: there was nobody to ask, or no time on the air.
+    counts: bool = True  # Whether it counts as an attempt; False: no gateway was there, or no time on the air.
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +288,7 @@ class HandOver:
     confirmed: bool
     not_after: datetime
     item: str
-    address: str  # "": their LNS has not told yet how it calls the device.
+    address: str  # "": no uplink has shown yet how their LNS addresses the device.
     is_class_c: bool
 
 
@@ -353,36 +353,36 @@ async def cancel_superseded(connection: Connection, downlink_ids: Sequence[int])
 
 
 async def expire(connection: Connection, slots: Sequence[int]) -> list[Changed]:
-    """Give up the rows that nobody wants any more."""
+    """Expire the rows whose `not_after` has passed."""
     return _changed(await connection.fetch(EXPIRE, slots))
 
 
 async def fail_silent(connection: Connection, slots: Sequence[int]) -> list[Changed]:
-    """Give up what was sent to devices that have been silent since, long after it was of use."""
+    """Fail confirmed downlinks of devices that sent nothing since, long after the term has passed."""
     return _changed(await connection.fetch(FAIL_SILENT, slots))
 
 
 async def retry_unacknowledged(
     connection: Connection, slots: Sequence[int], device_ids: Sequence[int], uplinks_at: Sequence[datetime]
 ) -> list[Changed]:
-    """These devices spoke after a confirmed downlink without acknowledging it: again, or failed."""
+    """These devices sent an uplink without ACK after a confirmed downlink: queue it again, or fail it."""
     return _changed(await connection.fetch(RETRY_UNACKNOWLEDGED, slots, device_ids, uplinks_at))
 
 
 async def retry_silent_class_c(connection: Connection, slots: Sequence[int]) -> list[Changed]:
-    """Class C devices that did not acknowledge in time: again, or failed."""
+    """Class C devices that did not acknowledge in time: queue the downlink again, or fail it."""
     return _changed(await connection.fetch(RETRY_SILENT_CLASS_C, slots))
 
 
 async def acknowledge_downlinks(
     connection: Connection, slots: Sequence[int], device_ids: Sequence[int]
 ) -> list[Changed]:
-    """These devices set ACK: their confirmed downlink arrived."""
+    """These devices set ACK: their confirmed downlink is acknowledged."""
     return _changed(await connection.fetch(ACKNOWLEDGE, slots, device_ids))
 
 
 async def requeue_sending(connection: Connection, slots: Sequence[int], in_flight: Sequence[int] = ()) -> None:
-    """Make the requests again that nobody sees through: a former owner's, or ours whose commit went unanswered."""
+    """Queue again rows in `sending` that no task works on: a former owner's, or of a commit without answer."""
     await connection.execute(REQUEUE_SENDING, slots, in_flight)
 
 
@@ -394,15 +394,15 @@ async def mark_sending(connection: Connection, downlink_ids: Sequence[int]) -> l
 async def save_f_cnt_down(
     connection: Connection, downlink_ids: Sequence[int], f_cnts: Sequence[int], gateway_ids: Sequence[bytes]
 ) -> None:
-    """Under which counter, and through which gateway, each row is about to go out."""
+    """Record under which counter, and through which gateway, each row is about to go out."""
     await connection.execute(NOTE_F_CNT_DOWN, downlink_ids, f_cnts, gateway_ids)
 
 
 async def settle(connection: Connection, settlement: Settlement) -> list[Changed]:
-    """Write what became of an attempt, unless the device has acknowledged in the meantime.
+    """Write the end of an attempt, unless the device has acknowledged in the meantime.
 
     Raises:
-        ForbiddenTransition: an attempt does not come to this state.
+        ForbiddenTransition: an attempt does not end in this state.
     """
     if settlement.state not in SETTLED:
         raise ForbiddenTransition(SENDING, settlement.state)
@@ -422,12 +422,12 @@ async def settle(connection: Connection, settlement: Settlement) -> list[Changed
 
 
 async def move_to_slot_of_device(connection: Connection, device_ids: Sequence[int]) -> None:
-    """These devices went to another slot: so do their rows, except those that another LNS carries."""
+    """These devices went to another slot: so do their rows, except those that go to another LNS."""
     await connection.execute(MOVE_TO_SLOT_OF_DEVICE, device_ids)
 
 
 async def sweep_lns(connection: Connection | Pool) -> list[Changed]:
-    """Give up, of every source, what nobody wants any more or what nobody reports of."""
+    """End, for every source, rows whose term has passed or about which no report came."""
     return _changed(await connection.fetch(SWEEP_LNS))
 
 
@@ -440,7 +440,7 @@ async def take_due_of_lns(connection: Connection, source_id: int, *, short_items
 async def record_handed_over(
     connection: Connection | Pool, downlink_id: int, former_item: str, item: str, reason: DownlinkReason
 ) -> list[Changed]:
-    """Their LNS has it, as `item`."""
+    """Their LNS has the downlink, as `item`."""
     return _changed(await connection.fetch(NOTE_HANDED, downlink_id, former_item, item, reason))
 
 
@@ -452,19 +452,19 @@ async def record_retry(
     detail: str | None,
     wait: timedelta,
 ) -> list[Changed]:
-    """They do not have it, and will be asked again."""
+    """Their LNS does not have it, and will be asked again."""
     return _changed(await connection.fetch(NOTE_LATER, downlink_id, item, reason, detail, wait))
 
 
 async def record_rejection(
     connection: Connection | Pool, downlink_id: int, item: str, reason: DownlinkReason, detail: str | None
 ) -> list[Changed]:
-    """They will never have it."""
+    """Their LNS will never have it."""
     return _changed(await connection.fetch(NOTE_REJECTED, downlink_id, item, reason, detail))
 
 
 async def report_of_lns(connection: Connection | Pool, source_id: int, report: LnsReport) -> list[Changed]:
-    """Write what another LNS reports; nothing for an item that is not known, or that is done with."""
+    """Write what another LNS reports; nothing for an item that is unknown, or whose row has ended."""
     return _changed(
         await connection.fetch(
             REPORT_OF_LNS,
@@ -482,7 +482,7 @@ async def report_of_lns(connection: Connection | Pool, source_id: int, report: L
 
 
 def _reported_from(state: str) -> list[DownlinkState]:
-    """The states in which a row is with another LNS, and that a report of `state` is believed in."""
+    """The states of a row with another LNS in which a report of `state` is believed."""
     possible: list[DownlinkState] = []
     for before in (SENDING, SENT):
         try:
@@ -490,7 +490,7 @@ def _reported_from(state: str) -> list[DownlinkState]:
                 check_transition(before, after)
         except ForbiddenTransition:
             continue
-        if (before, state) != (SENT, SENT):  # Late, or twice: nothing is new.
+        if (before, state) != (SENT, SENT):  # A late or repeated report changes nothing.
             possible.append(before)
     return possible
 
@@ -502,5 +502,5 @@ async def take_undecided_of_lns(connection: Connection, source_id: int, most: in
 
 
 async def fail_of_source(connection: Connection, source_id: int) -> None:
-    """Give up what a source was asked to send, because it is being removed."""
+    """Fail what a source was asked to send, because it is being removed."""
     await connection.execute(FAIL_OF_SOURCE, source_id)

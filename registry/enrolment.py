@@ -90,7 +90,7 @@ class UnknownProfile(LookupError):
 
 
 class DeviceHasHistory(Exception):
-    """The device was heard or spoken to: what it said would lose its author."""
+    """The device has uplinks or downlinks: without it they would have no device."""
 
 
 async def create_device(
@@ -105,7 +105,7 @@ async def create_device(
     An ABP device is owned by its DevAddr's slot until it joins (docs/architecture.md, "Slots, shards, owners").
 
     Without `keys` another network activates it. Of the columns in `WRITTEN`, `lns_source_id` is a source of this
-    tenant, by way of which the device is told things; None: our own network.
+    tenant, by way of which the device gets its downlinks; None: our own network.
 
     Raises:
         UniqueViolationError: the DevEUI is registered, in this tenant or in another.
@@ -163,7 +163,7 @@ async def delete_device(connection: Connection, device_id: int) -> None:
     """Remove a device that was registered by mistake.
 
     Raises:
-        DeviceHasHistory: it was heard, or spoken to; disable it instead.
+        DeviceHasHistory: it has uplinks or downlinks; disable it instead.
     """
     if await connection.fetchval(HAS_HISTORY, device_id):
         raise DeviceHasHistory(f"device {device_id}")

@@ -1,4 +1,4 @@
-"""How gateways work: their hours, their transmissions, their addresses."""
+"""Supervision of gateways: hourly counts, transmissions, changes of address."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ SELECT DISTINCT ON (h.gateway_id) g.gateway_id, h.round_trip_ms
 FROM gateway_hour h JOIN gateway g ON g.id = h.gateway_id
 WHERE h.hour > $1 AND h.round_trip_ms IS NOT NULL ORDER BY h.gateway_id, h.hour DESC
 """
-# Without a status the radio may have emitted: its bridge died, or the gateway stayed silent.
+# Without a status the radio may have transmitted: its bridge died, or the gateway did not answer.
 READ_AIRTIME = """
 SELECT t.frequency, sum(t.airtime_us)::bigint AS airtime_us FROM transmission t
 WHERE t.gateway_id = $1 AND t.starts_at > $2 AND t.starts_at <= $3
@@ -77,7 +77,7 @@ class HourOfGateway:
 
 @dataclass(frozen=True, slots=True)
 class AddressSeen:
-    """A gateway spoke from another address than before: it has moved, or was refused."""
+    """A gateway sent from another address than before: it has moved, or was rejected."""
 
     gateway_id: bytes
     frontend: str
@@ -90,7 +90,7 @@ class AddressSeen:
 
 @dataclass(frozen=True, slots=True)
 class AddressChange:
-    """The same change, however often it happened."""
+    """A change of address, and how often it happened."""
 
     gateway_id: bytes
     frontend: str
@@ -108,7 +108,7 @@ async def save_hours(connection: Connection | Pool, hours: Sequence[HourOfGatewa
 
 
 async def save_address_changes(connection: Connection | Pool, changes: Sequence[AddressSeen]) -> None:
-    """Note changes of address; one entry for each gateway, frontend, pair of addresses and verdict."""
+    """Record changes of address; one entry for each gateway, frontend, pair of addresses and verdict."""
     await connection.execute(SAVE_ADDRESS_CHANGES, *arrays(changes, columns_of(AddressSeen)))
 
 

@@ -42,14 +42,15 @@ ON CONFLICT (gateway_id) DO UPDATE
 SET frontend = excluded.frontend, address = excluded.address, last_seen_at = excluded.last_seen_at
 """
 COLUMNS = """g.id, g.tenant_id, g.gateway_id, g.name, g.region, g.latitude, g.longitude, g.antenna_gain,
-g.boards, g.created_at, s.frontend, s.address, s.last_seen_at, s.stats"""
+g.boards, g.gain_subtracted_by, g.max_eirp, g.created_at, s.frontend, s.address, s.last_seen_at, s.stats"""
 STATE = "LEFT JOIN gateway_state s ON s.gateway_id = g.id"
-WRITTEN = Written("name, latitude, longitude, antenna_gain, boards")
+WRITTEN = Written("name, latitude, longitude, antenna_gain, boards, gain_subtracted_by, max_eirp")
 CREATE = f"""
 INSERT INTO gateway (tenant_id, gateway_id, {WRITTEN.columns}) VALUES ($1, $2, {WRITTEN.parameters(3)})
 """
 READ = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.gateway_id = $1"
 LIST = f"SELECT {COLUMNS} FROM gateway g {STATE} WHERE g.id > $1 ORDER BY g.id LIMIT $2"
+LIST_IDS = "SELECT gateway_id FROM gateway ORDER BY id LIMIT $1"
 UPDATE = f"UPDATE gateway SET {WRITTEN.patched(2)} WHERE gateway_id = $1 RETURNING true"
 DELETE = "DELETE FROM gateway WHERE gateway_id = $1 RETURNING true"
 IS_UNKNOWN = "SELECT true FROM unknown_gateway WHERE gateway_id = $1"
@@ -83,6 +84,8 @@ class GatewayWithState:
     longitude: float | None
     antenna_gain: float
     boards: int
+    gain_subtracted_by: str | None
+    max_eirp: int | None
     created_at: datetime
     frontend: str | None
     address: str | None
@@ -92,7 +95,7 @@ class GatewayWithState:
 
 @dataclass(frozen=True, slots=True)
 class UnknownGateway:
-    """A gateway that talks to us without being registered."""
+    """A gateway that sends to us without being registered."""
 
     gateway_id: bytes
     frontend: str
@@ -107,10 +110,10 @@ async def read_gateways(connection: Connection | Pool) -> dict[bytes, Gateway]:
 
 
 async def save_gateway_states(connection: Connection, seen: Sequence[GatewaySeen]) -> list[AddressSeen]:
-    """Note signs of life of registered gateways, in one transaction of the caller's; one entry per gateway.
+    """Record signs of life of registered gateways, in the caller's transaction; one entry per gateway.
 
     Returns:
-        Those that spoke from another address the last time, whichever replica heard them; it is noted.
+        Those that sent from another address the last time, whichever replica received them; it is recorded.
     """
     rows = await connection.fetch(READ_MOVES, *arrays(seen, SEEN))
     moved = [AddressSeen(**row, refused=False, times=1) for row in rows]
@@ -120,7 +123,7 @@ async def save_gateway_states(connection: Connection, seen: Sequence[GatewaySeen
 
 
 async def save_unknown_gateways(connection: Connection | Pool, seen: Sequence[GatewaySeen]) -> None:
-    """Note gateways that talk to us without being registered; one entry per gateway."""
+    """Record gateways that send to us without being registered; one entry per gateway."""
     await connection.execute(SAVE_UNKNOWN, *arrays(seen, SEEN))
 
 
@@ -144,21 +147,26 @@ async def list_gateways(connection: Connection, *, after: int = 0, most: int = 1
     return await fetch_all(connection, GatewayWithState, LIST, after, most)
 
 
+async def list_gateway_ids(connection: Connection, most: int) -> list[bytes]:
+    """The EUIs of the gateways that this transaction sees."""
+    return [row["gateway_id"] for row in await connection.fetch(LIST_IDS, most)]
+
+
 async def update_gateway(connection: Connection, gateway_id: bytes, change: Mapping[str, Any]) -> bool:
     """Change columns in `WRITTEN`, None leaves one; False when there is no such gateway."""
     return await connection.fetchval(UPDATE, gateway_id, *WRITTEN.values(change, partial=True)) is True
 
 
 async def delete_gateway(connection: Connection, gateway_id: bytes) -> bool:
-    """Remove a gateway; what it heard stays. False when there is no such gateway."""
+    """Remove a gateway; its receptions stay. False when there is no such gateway."""
     return await connection.fetchval(DELETE, gateway_id) is True
 
 
 async def is_unknown_gateway(connection: Connection, gateway_id: bytes) -> bool:
-    """Whether this gateway talks to us without being registered."""
+    """Whether this gateway sends to us without being registered."""
     return await connection.fetchval(IS_UNKNOWN, gateway_id) is True
 
 
 async def list_unknown_gateways(connection: Connection, most: int = 100) -> list[UnknownGateway]:
-    """Gateways that are not registered, the latest heard first."""
+    """Gateways that are not registered, the latest received first."""
     return await fetch_all(connection, UnknownGateway, LIST_UNKNOWN, most)

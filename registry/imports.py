@@ -55,7 +55,7 @@ class ImportedDevice:
 
 
 class Outcome(StrEnum):
-    """What became of an imported device."""
+    """The outcome of a device's import."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -65,7 +65,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The end of one device's import; `french` says what was done, or why nothing was."""
+    """The result of one device's import; `french` says what was done, or why nothing was."""
 
     outcome: Outcome
     french: str
@@ -98,10 +98,10 @@ class ExportedKeys:
 async def import_device(connection: Connection, keys: KeyWrap, tenant_id: int, device: ImportedDevice) -> Imported:
     """Register it, or bring what is registered up to what is known elsewhere; the same again changes nothing.
 
-    A name and a profile that are there already stay; a counter never goes back. A refused device changes nothing.
+    A name and a profile that are there already stay; a counter never goes back. A rejected device changes nothing.
     """
     try:
-        async with connection.transaction():  # What is refused costs this device alone.
+        async with connection.transaction():  # A savepoint: a rejected device leaves the others alone.
             return await _import(connection, keys, tenant_id, device)
     except UniqueViolationError:
         return Imported(Outcome.REFUSED, "appartient à une autre collectivité")

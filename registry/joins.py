@@ -19,7 +19,7 @@ FLUSH = "SELECT device_id, dev_nonces FROM flush_dev_nonces($1)"
 
 @dataclass(frozen=True, slots=True)
 class JoinDiagnosis:
-    """How a device's joins go. `reason` and what follows it: the refusals since the last accepted join."""
+    """The state of a device's joins. `reason` and what follows it: the rejections since the last accepted join."""
 
     mac_version: str
     dev_nonces: int  # How many the device has used.
@@ -33,7 +33,7 @@ class JoinDiagnosis:
 
 
 async def read_join_diagnosis(connection: Connection, device_id: int) -> JoinDiagnosis | None:
-    """How the joins of a device go; None when it does not join, or is another tenant's."""
+    """The state of a device's joins; None when it does not join, or is another tenant's."""
     return await fetch_one(connection, JoinDiagnosis, DIAGNOSE, device_id)
 
 
@@ -50,9 +50,9 @@ async def list_own_otaa(
 
 
 async def flush_dev_nonces(connection: Connection, device_ids: Sequence[int]) -> dict[int, int]:
-    """Forget the used DevNonces of the tenant's own devices among these: how many, by device id.
+    """Delete the used DevNonces of the tenant's own devices among these: how many, by device id.
 
-    JoinNonces go on rising. A join-request that somebody recorded can be played again afterwards: it opens a
-    session that nobody can use, and leaves the device's own one alone.
+    JoinNonces go on rising. A recorded join-request can be replayed afterwards: it opens a session that nobody
+    has the keys of, and leaves the device's own one alone.
     """
     return {row["device_id"]: row["dev_nonces"] for row in await connection.fetch(FLUSH, device_ids)}

@@ -23,7 +23,7 @@ ORDER BY w.table_name, w.column_name
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What one column holds under one key-encryption key: how many, and one of them."""
+    """A column's wrapped values under one key-encryption key: how many, and one example."""
 
     table: str
     column: str
@@ -61,7 +61,7 @@ class KeyWrap:
         return wrap_key(self._kek, key)
 
     def unwrap(self, wrapped: bytes) -> bytes:
-        """What `wrap` was given.
+        """The key that was wrapped.
 
         Raises:
             WrongKek: another key-encryption key wrapped it, or the octets were altered.
@@ -87,5 +87,5 @@ class KeyWrap:
         return (None, None) if secret is None else (self.wrap_text(secret), self.kek_id)
 
     def unwrap_text(self, wrapped: bytes) -> str:
-        """What `wrap_text` was given; raises WrongKek as `unwrap` does."""
+        """The password that was wrapped; raises WrongKek as `unwrap` does."""
         return self.unwrap(wrapped).rstrip(b"\0").decode()

@@ -70,13 +70,13 @@ class SourceRow:
 
     @property
     def path(self) -> str | None:
-        """Where it sends, by HTTP, on intake's port."""
+        """The path on intake's port to which it pushes, by HTTP."""
         return f"/lns/{self.id}" if self.transport == "http" else None
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownDevice:
-    """A device that a source tells of and that is not registered."""
+    """A device that is not registered and about which a source sends messages."""
 
     dev_eui: bytes
     first_seen_at: datetime
@@ -85,7 +85,7 @@ class UnknownDevice:
 
 
 class SourceCarriesDevices(Exception):
-    """Devices are still told things by way of this source; `devices` counts them."""
+    """Devices still get their downlinks by way of this source; `devices` counts them."""
 
     def __init__(self, devices: int) -> None:
         super().__init__(f"{devices} devices")
@@ -111,7 +111,7 @@ class Source:
     downlink_url: str | None
     downlink_user: str | None
     carries: bool
-    """Whether devices are told things by way of it."""
+    """Whether devices get downlinks by way of it."""
 
     def secret(self, keys: KeyWrap) -> str | None:
         """The password at their broker or of their API, or the AS key.
@@ -175,10 +175,10 @@ async def set_source_enabled(connection: Connection, source_id: int, *, enabled:
 
 
 async def delete_source(connection: Connection, source_id: int) -> bool:
-    """From now on it opens nothing; False when there is no such source. The uplinks that it brought stay.
+    """Remove the source: its token is valid no longer. False when there is none. The uplinks of it stay.
 
     Raises:
-        SourceCarriesDevices: give them another bearer first.
+        SourceCarriesDevices: give its devices another source first.
     """
     carried = await connection.fetchval(COUNT_CARRIED, source_id)
     if carried:
@@ -188,7 +188,7 @@ async def delete_source(connection: Connection, source_id: int) -> bool:
 
 
 async def list_unknown_devices(connection: Connection, source_id: int, *, most: int = 100) -> list[UnknownDevice]:
-    """Devices that this source tells of and that are not registered, the last heard first."""
+    """Devices that are not registered and about which this source sends messages, the last received first."""
     return await fetch_all(connection, UnknownDevice, LIST_UNKNOWN, source_id, most)
 
 

@@ -112,7 +112,7 @@ async def list_groups(connection: Connection, *, after: int = 0, most: int = 100
 
 
 async def delete_group(connection: Connection, group_id: int) -> None:
-    """Forget a group, its members and its messages."""
+    """Remove a group, its members and its messages."""
     await connection.execute(DELETE, group_id)
 
 
@@ -122,7 +122,7 @@ async def read_candidates(connection: Connection, tenant_id: int, dev_euis: Sequ
 
 
 async def set_members(connection: Connection, group_id: int, dev_euis: Sequence[bytes]) -> None:
-    """These devices of the group's tenant are its members, and no others."""
+    """Make these devices of the group's tenant its members, and no others."""
     await connection.execute(CLEAR_MEMBERS, group_id)
     await connection.execute(ADD_MEMBERS, group_id, dev_euis)
 

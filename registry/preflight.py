@@ -1,4 +1,4 @@
-"""What a downlink waits for: the device's state, and the rows before it."""
+"""Why a downlink would have to wait: the device's state, and the rows before it."""
 
 from core.model.downlinks import OpenRow, Preflight, Reach
 from core.runtime.postgres import Connection

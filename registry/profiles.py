@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 from core.model.entities import DeviceProfile
@@ -13,15 +14,19 @@ WRITTEN = Written(
     "name, vendor, model, codec_options, device_class, mac_version, expected_interval, capabilities, "
     "firmware_from, firmware_until, commands, regional_revision, supports_join, max_eirp"
 )
+RADIO = Written("rx1_delay, adr, adr_min_data_rate, adr_max_data_rate, adr_min_tx_power, adr_max_tx_power")
 DECODED = Written("codec, codec_version_id, shadow_version_id, mapping")
+AS_THE_NETWORK: Mapping[str, Any] = MappingProxyType({})
 CREATE = f"""
-INSERT INTO device_profile (tenant_id, {DECODED.columns}, {WRITTEN.columns})
-VALUES ($1, {DECODED.parameters(2)}, {WRITTEN.parameters(6)})
+INSERT INTO device_profile (tenant_id, {DECODED.columns}, {RADIO.columns}, {WRITTEN.columns})
+VALUES ($1, {DECODED.parameters(2)}, {RADIO.parameters(6)}, {WRITTEN.parameters(12)})
 RETURNING {COLUMNS}
 """
 READ = f"SELECT {COLUMNS} FROM device_profile WHERE id = $1"
 LIST = f"SELECT {COLUMNS} FROM device_profile WHERE id > $1 ORDER BY id LIMIT $2"
-UPDATE = f"UPDATE device_profile SET {WRITTEN.patched(2)} WHERE id = $1 RETURNING {COLUMNS}"
+UPDATE = f"""
+UPDATE device_profile SET {RADIO.patched(2)}, {WRITTEN.patched(8)} WHERE id = $1 RETURNING {COLUMNS}
+"""
 POINT = f"""
 UPDATE device_profile SET ({DECODED.columns}) = ROW({DECODED.parameters(2)}) WHERE id = $1 RETURNING {COLUMNS}
 """
@@ -45,18 +50,28 @@ class Decoding:
         return cls(profile.codec, profile.codec_version_id, profile.shadow_version_id, profile.mapping)
 
     def noted(self) -> dict[str, Any]:
-        """By column, as JSON has it: for the audit, from which the former one can be taken up again."""
+        """The columns as JSON: for the audit, from which a rollback restores them."""
         return asdict(self) | {"mapping": list(self.mapping)}
 
 
 async def create_profile(
-    connection: Connection, tenant_id: int | None, decoding: Decoding, profile: Mapping[str, Any]
+    connection: Connection,
+    tenant_id: int | None,
+    decoding: Decoding,
+    profile: Mapping[str, Any],
+    radio: Mapping[str, Any] = AS_THE_NETWORK,
 ) -> DeviceProfile:
-    """A new profile of this tenant, or with None one that is offered to every tenant, of the columns in `WRITTEN`.
+    """A new profile of this tenant, or with None one that is offered to every tenant.
+
+    Of the columns in `WRITTEN`, and in `RADIO` those that are to differ from the network server's settings.
 
     Raises UniqueViolationError when the name is taken, ForeignKeyViolationError for another tenant's version.
     """
-    values = (*DECODED.values(decoding.noted()), *WRITTEN.values(profile))
+    values = (
+        *DECODED.values(decoding.noted()),
+        *RADIO.values(radio, partial=True),
+        *WRITTEN.values(profile),
+    )
     return await insert(connection, DeviceProfile, CREATE, tenant_id, *values)
 
 
@@ -71,17 +86,21 @@ async def list_profiles(connection: Connection, *, after: int = 0, most: int = 1
 
 
 async def update_profile(
-    connection: Connection, profile_id: int, change: Mapping[str, Any]
+    connection: Connection,
+    profile_id: int,
+    change: Mapping[str, Any],
+    radio: Mapping[str, Any] = AS_THE_NETWORK,
 ) -> DeviceProfile | None:
-    """The profile after the change of columns in `WRITTEN`, None leaves one; None when it is not the tenant's own.
+    """The profile after the change of columns in `WRITTEN` and `RADIO`, None leaves one; None when not theirs.
 
-    How frames are read, `point_profile` changes.
+    `point_profile` changes the codec.
     """
-    return await fetch_one(connection, DeviceProfile, UPDATE, profile_id, *WRITTEN.values(change, partial=True))
+    values = (*RADIO.values(radio, partial=True), *WRITTEN.values(change, partial=True))
+    return await fetch_one(connection, DeviceProfile, UPDATE, profile_id, *values)
 
 
 async def point_profile(connection: Connection, profile_id: int, decoding: Decoding) -> DeviceProfile | None:
-    """The profile once its frames are read so, live within 5 s; None when it is not the tenant's own.
+    """The profile after its codec was changed, live within 5 s; None when it is not the tenant's own.
 
     Raises ForeignKeyViolationError for another tenant's version.
     """

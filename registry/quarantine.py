@@ -1,4 +1,4 @@
-"""The only writer of `observation.quarantine`: what nobody can read or store, kept with the reason."""
+"""The only writer of `observation.quarantine`: items that cannot be read or stored, kept with the reason."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from core.runtime.postgres import Connection, Pool
 
 MOST_DETAIL = 1_000
 
-# What comes again after a crash is kept once.
+# An item that comes again after a crash is kept once.
 INSERT = """
 INSERT INTO observation.quarantine (service, subject, sequence, reason, data, detail)
 SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::text[], $5::bytea[], $6::text[])

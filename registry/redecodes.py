@@ -68,7 +68,7 @@ class Redecode:
 
 
 async def request_redecode(connection: Connection, tenant_id: int, *, requested_by: str, **job: Any) -> Redecode:
-    """A job of columns in `WRITTEN` that waits for its turn; what comes in from now on is none of its business."""
+    """A new job of columns in `WRITTEN`, which waits for its turn; it leaves out uplinks that arrive later."""
     values = WRITTEN.values(job, partial=True)
     return await insert(connection, Redecode, REQUEST, tenant_id, requested_by, *values)
 
@@ -84,5 +84,5 @@ async def list_redecodes(connection: Connection, *, before: int | None = None, m
 
 
 async def cancel_redecode(connection: Connection, redecode_id: int) -> Redecode | None:
-    """What is done stays done, the rest is left; None when it has ended already."""
+    """Cancel the job: what is decoded stays so, the rest is left. None when it has ended already."""
     return await fetch_one(connection, Redecode, CANCEL, redecode_id)

@@ -28,7 +28,7 @@ SET times = known.times + excluded.times, gateway_id = excluded.gateway_id,
     first_at = least(known.first_at, excluded.first_at), last_at = greatest(known.last_at, excluded.last_at),
     dev_nonce = coalesce(excluded.dev_nonce, known.dev_nonce), forgiven = known.forgiven + excluded.forgiven
 """
-# The devices with these DevEUIs were let in: what was refused of them before needs nobody any more.
+# The joins of these DevEUIs were accepted: earlier rejections need nobody's attention any more.
 FORGIVE = "UPDATE frame_refusal SET forgiven = times WHERE subject = ANY($1::bytea[]) AND forgiven < times"
 COLUMNS = "r.subject, r.reason, r.gateway_id, r.times, r.first_at, r.last_at"
 OF_DEVICE = f"""
@@ -56,9 +56,9 @@ class RejectionSeen:
     last_us: int = 0
     times: int = 0
     dev_nonce: int | None = None
-    """Of the last join-request, when it is that of a device we know."""
+    """Of the last join-request, when its device is registered."""
     forgiven: int = 0
-    """Of `times`: before the device was let in."""
+    """How many of `times` came before the device's last accepted join."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Rejection:
 
 
 async def save_rejections(connection: Connection | Pool, seen: Sequence[RejectionSeen]) -> None:
-    """Add rejections up, one entry for each subject, reason and device; of a device that is gone, a stranger's."""
+    """Add rejections up, one entry for each subject, reason and device; without a device it counts as unknown."""
     await connection.execute(
         SAVE,
         [entry.subject for entry in seen],
@@ -93,7 +93,7 @@ async def save_rejections(connection: Connection | Pool, seen: Sequence[Rejectio
 
 
 async def clear_join_rejections(connection: Connection, dev_euis: Sequence[bytes]) -> None:
-    """These devices were let in."""
+    """Count the earlier rejections of these devices as settled: a join was accepted."""
     await connection.execute(FORGIVE, dev_euis)
 
 
@@ -111,5 +111,5 @@ async def list_device_rejections(connection: Connection, dev_eui: bytes, most: i
 async def list_unknown_device_rejections(
     connection: Connection, subject: bytes | None, most: int
 ) -> list[Rejection]:
-    """What was rejected of nobody's devices, the last first; the operator's transaction alone sees them."""
+    """Rejections that belong to no registered device, the last first; only the operator may see them."""
     return await fetch_all(connection, Rejection, OF_STRANGERS, subject, most)

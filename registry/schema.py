@@ -155,12 +155,12 @@ async def migrate(
 ) -> int:
     """Apply what is missing; returns how many files were applied.
 
-    Each file is a transaction: whoever is killed in the middle of one leaves nothing of it, and all before it.
+    Each file is a transaction: a process that is killed in one leaves nothing of it, and all before it.
     `passwords` sets those of the login roles (`territoire_service`, `territoire_api`).
 
     Raises:
         SchemaMismatch: the database is newer than this program, or an applied file was changed.
-        MigrationFailed: a file was refused, or waited longer than `lock_timeout_s` for what another session holds.
+        MigrationFailed: a file failed, or waited longer than `lock_timeout_s` for what another session holds.
     """
     connection = await connect(database_url, "territoire-migrate")
     try:
@@ -182,7 +182,7 @@ async def migrate(
 
 
 async def require_schema(connection: Connection) -> None:
-    """Refuse to start on a schema that is not exactly ours.
+    """Require a schema that is exactly ours.
 
     Raises:
         SchemaMismatch: the database is behind or ahead of this program.

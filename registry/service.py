@@ -1,4 +1,4 @@
-"""What a service opens before anything else: its health page, a database of this program's schema, the bus."""
+"""Opens what every service needs: its health page, a database of this program's schema, the bus."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -22,7 +22,7 @@ class OpenedService:
     readiness: Readiness
 
     def is_ready(self, checks: Mapping[str, Check] | None = None) -> None:
-        """It serves from now on: ready while the database, the bus and these checks say so."""
+        """Ready from now on, while the database, the bus and these checks are."""
         both = {"database": database_check(self.pool), "bus": bus_check(self.bus)}
         self.readiness.checks = {**both, **(checks or {})}
 
@@ -31,7 +31,7 @@ class OpenedService:
 async def open_service(
     name: str, settings: ServiceSettings, *, bus_name: str | None = None
 ) -> AsyncGenerator[OpenedService]:
-    """Everything is closed again after the block; until `is_ready` the health page says what is waited for.
+    """Everything is closed again after the block; until `is_ready` the health page names what is waited for.
 
     Raises:
         SchemaMismatch: the database is of another version of this program.

@@ -50,7 +50,7 @@ NOT_TO_BE_GIVEN, BEING_COMMANDED = "P0002", "55006"
 
 
 class History(StrEnum):
-    """What becomes of what was measured when an asset goes to another tenant."""
+    """What becomes of the measurements when an asset goes to another tenant."""
 
     GOES_ALONG = "goes_along"  # The receiver reads it, the giver no longer.
     STAYS = "stays"  # The giver keeps it under a memory of the asset; for the receiver all begins anew.
@@ -58,7 +58,7 @@ class History(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A grant as both sides see it. `holds`: it opens something at this moment."""
+    """A grant as both sides see it. `holds`: it is valid at this moment."""
 
     id: int
     tenant_id: int
@@ -99,7 +99,7 @@ class AssetCommanded(Exception):
 
 
 async def set_member_of(connection: Connection, tenant_id: int, syndicat_id: int | None) -> bool:
-    """The syndicat sees the tenant from now on (None: nobody does); False when there is no such tenant.
+    """Set the syndicat that sees the tenant (None: none does); False when there is no such tenant.
 
     For the operator (`act_as_operator`). Raises CheckViolationError (BAD_DATA) for a circle,
     ForeignKeyViolationError for a syndicat that does not exist.
@@ -108,7 +108,7 @@ async def set_member_of(connection: Connection, tenant_id: int, syndicat_id: int
 
 
 async def find_tenant_named(connection: Connection, slug: str) -> int | None:
-    """The id of another tenant whose short name one knows."""
+    """The id of a tenant by its slug, also when its rows are not visible."""
     return await connection.fetchval(FIND_NAMED, slug)
 
 
@@ -149,12 +149,12 @@ async def list_grants(
 
 
 async def revoke_grant(connection: Connection, grant_id: int, revoked_by: str) -> bool:
-    """From now on it opens nothing; False when there is no such grant of this tenant, or it was revoked before."""
+    """Revoke the grant; False when there is no such grant of this tenant, or it was revoked before."""
     return await connection.fetchval(REVOKE, grant_id, revoked_by) is True
 
 
 async def read_viewers(connection: Connection, asset_id: int) -> tuple[list[Above], list[Grant]]:
-    """Who sees this tenant's own asset: those above it, and by which grants, also those that begin later."""
+    """The tenants that see this tenant's own asset: those above it, and grants, also those that begin later."""
     above = await fetch_all(connection, Above, ABOVE)
     return above, await fetch_all(connection, Grant, VIEWERS, asset_id)
 

@@ -52,7 +52,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever holds a valid API key."""
+    """The API key of a request, which was valid, and its tenant."""
 
     key_id: str
     tenant_id: int
@@ -110,14 +110,14 @@ async def create_tenant(
 
 
 async def set_department(connection: Connection | Pool, tenant_id: int, department: str | None) -> Tenant | None:
-    """The tenant in its department from now on; None when it is not the caller's own."""
+    """Set the tenant's department; None when it is not the caller's own."""
     return await fetch_one(connection, Tenant, SET_DEPARTMENT, tenant_id, department)
 
 
 async def set_allow_list(connection: Connection, tenant_id: int, allowed: Sequence[str]) -> Tenant:
     """The tenant, with the inner networks and hosts where it may reach from now on; it has been entered."""
     row = await connection.fetchrow(SET_ALLOW_LIST, tenant_id, list(allowed))
-    assert row is not None  # noqa: S101 - Whoever has entered it has seen it.
+    assert row is not None  # noqa: S101 - The caller has entered the tenant, so it exists.
     return entity(Tenant, row)
 
 
@@ -156,7 +156,7 @@ async def enter_api_key(
 
 
 async def revoke_api_key(connection: Connection | Pool, key_id: str) -> bool:
-    """From now on the key opens nothing; False when there is no such key, or it was revoked before."""
+    """Revoke the key; False when there is no such key, or it was revoked before."""
     return await connection.fetchval(REVOKE_KEY, key_id) is True
 
 
@@ -166,7 +166,7 @@ async def list_api_keys(connection: Connection | Pool) -> list[ApiKey]:
 
 
 async def authenticate(connection: Connection | Pool, key: str) -> Principal | None:
-    """Whose key this is; None when it is unknown, revoked or expired.
+    """The key's tenant, name and roles; None when it is unknown, revoked or expired.
 
     Raises:
         MalformedKey: it does not have the form of a key.
@@ -179,7 +179,7 @@ async def authenticate(connection: Connection | Pool, key: str) -> Principal | N
 
 
 async def create_operator(connection: Connection, key: str) -> Tenant | None:
-    """The operator's own tenant with its first key, so that somebody can make the others; None: it is there."""
+    """The operator's own tenant with its first key, which can make the others; None: there is one already."""
     await connection.execute(AS_SERVICE)
     if await find_tenant(connection, OPERATOR) is not None:
         return None

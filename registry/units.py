@@ -23,7 +23,7 @@ class StoredUnit:
 
 
 class UnitMismatch(Exception):
-    """Datastreams hold another unit than the catalogue's: what came next would not mean what came before."""
+    """Datastreams have another unit than the catalogue: new values would not mean what the old ones do."""
 
     def __init__(self, stored: list[StoredUnit]) -> None:
         super().__init__(

@@ -84,7 +84,7 @@ def test_the_version_is_said_before_anything_is_installed(bare: Path) -> None:
         (["--versoin"], "--version"),
     ],
 )
-def test_a_misspelt_command_is_refused_before_anything_is_installed(
+def test_a_misspelt_command_is_rejected_before_anything_is_installed(
     bare: Path, arguments: list[str], near: str
 ) -> None:
     ran = typed(bare, *arguments)
@@ -94,7 +94,7 @@ def test_a_misspelt_command_is_refused_before_anything_is_installed(
     assert nothing_installed(bare)
 
 
-def test_what_resembles_no_command_is_refused_with_all_of_them(bare: Path) -> None:
+def test_a_word_that_resembles_no_command_is_rejected_with_the_list_of_all(bare: Path) -> None:
     ran = typed(bare, "xyzzy")
 
     assert ran.returncode == 2
@@ -158,7 +158,7 @@ def test_a_command_brings_what_it_needs_and_its_help_no_server(
 # --- Without a network -------------------------------------------------------------------------------
 
 
-# The first refuses, the second has no address.
+# The first rejects, the second has no address.
 INDEXES = pytest.mark.parametrize("index", ["http://127.0.0.1:9/simple", "https://paquets.invalid/simple"])
 
 
@@ -258,7 +258,7 @@ def test_without_a_network_it_says_so_when_packages_are_known_but_not_brought(
     assert not {"W:", "E:"} & set(capfd.readouterr().err.split())
 
 
-def test_what_else_apt_complains_of_is_shown(
+def test_another_error_of_apt_is_shown(
     bootstrap: ModuleType, machine: Machine, capfd: pytest.CaptureFixture[str]
 ) -> None:
     machine.has("dpkg-query")

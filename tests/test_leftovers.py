@@ -53,7 +53,7 @@ def test_a_folder_without_a_lock_is_swept_after_a_day(tmp_path: Path) -> None:
     assert sweep([tmp_path]) == [old]
 
 
-def test_nothing_else_is_touched(tmp_path: Path) -> None:
+def test_sweep_leaves_other_folders_and_links_alone(tmp_path: Path) -> None:
     (tmp_path / "somebody-else").mkdir()
     (tmp_path / f"{PREFIX}link").symlink_to(tmp_path / "somebody-else")
 

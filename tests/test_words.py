@@ -1,6 +1,7 @@
 """Names are in the field's words: docs/glossary.md is the dictionary, forbidden_words.toml what it excludes."""
 
 import ast
+import functools
 import re
 import subprocess
 import tomllib
@@ -44,12 +45,20 @@ def names_in(file: str, source: str) -> Iterator[Name]:
                 pass
 
 
+@functools.cache
+def all_names() -> frozenset[Name]:
+    """Of every Python file of the repository, each once a file."""
+    return frozenset(name for file in _tracked_python() for name in names_in(file, (ROOT / file).read_text()))
+
+
+@functools.cache
 def parts_of(name: str) -> list[str]:
     """The words of a name in snake_case or CamelCase, in lower case."""
     apart = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name))
     return [part.lower() for part in apart.split("_") if part]
 
 
+@functools.cache
 def replacement_of(name: Name) -> str | None:
     """What the dictionary says instead of this name; None: nothing is wrong with it."""
     whole = name.name.strip("_")
@@ -71,14 +80,8 @@ def is_allowed(name: Name) -> bool:
 
 
 def forbidden_names() -> list[Name]:
-    """Every name of the repository that the dictionary excludes, each once a file."""
-    found = {
-        name
-        for file in _tracked_python()
-        for name in names_in(file, (ROOT / file).read_text())
-        if replacement_of(name) is not None and not is_allowed(name)
-    }
-    return sorted(found)
+    """Every name of the repository that the dictionary excludes."""
+    return sorted(name for name in all_names() if replacement_of(name) is not None and not is_allowed(name))
 
 
 def test_a_forbidden_word_is_found_as_a_whole_part_only() -> None:
@@ -94,13 +97,15 @@ def test_no_name_contains_a_forbidden_word() -> None:
 
 
 def test_every_exception_is_of_a_name_that_exists() -> None:
-    names = {name for file in _tracked_python() for name in names_in(file, (ROOT / file).read_text())}
+    files_of = dict[str, set[str]]()
+    for name in all_names():
+        files_of.setdefault(name.name.strip("_"), set()).add(name.file)
 
     unused = [
         (allowed, entry["in"])
         for entry in WORDS["allowed"]
         for allowed in entry["names"]
-        if not any(name.name.strip("_") == allowed and name.file.startswith(entry["in"]) for name in names)
+        if not any(file.startswith(entry["in"]) for file in files_of.get(allowed, ()))
     ]
 
     assert unused == []

@@ -1,8 +1,9 @@
 """The lifecycle of an alert: from events to what is notified. Pure.
 
 An alert that fires again within a day is the same alert. More than four changes in six hours are flapping:
-notified once, then summed up hourly, until it rests again. A suppressed alert is notified when the suppression
-ends, if it still fires; when no opening was notified, no end is either.
+notified once, then summed up hourly, until it rests again. What a suppression held back is notified when it ends,
+as things are then: an opening or a rise that still holds, at the severity of that moment, and the end of an alert
+whose opening was notified. When no opening was notified, no end is either.
 """
 
 from datetime import datetime, timedelta
@@ -10,6 +11,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 from msgspec.structs import replace
+
+from alerting.rules.model import is_graver
 
 REOPENS_WITHIN = timedelta(hours=24)
 FLAPPING_WINDOW = timedelta(hours=6)
@@ -31,7 +34,7 @@ ENDED = (Workflow.RESOLVED, Workflow.CLOSED)
 
 
 class NotificationEvent(StrEnum):
-    """What a team is told (alert_notice.event)."""
+    """What a team is notified of (alert_notice.event)."""
 
     OPENED = "alert.opened"
     REOPENED = "alert.reopened"
@@ -42,9 +45,10 @@ class NotificationEvent(StrEnum):
 
 
 class Suppression(Struct, frozen=True):
-    """Why nobody is told now, in French, and when that is looked at again.
+    """Why nobody is notified now, in French, and when that is looked at again.
 
-    `is_cause`: another thing explains it. Whoever was told of the beginning is told of the end all the same.
+    `is_cause`: another thing explains it. Those who were notified of the beginning are notified of the end at once
+    all the same.
     """
 
     by: str
@@ -53,17 +57,18 @@ class Suppression(Struct, frozen=True):
 
 
 class AlertLifecycle(Struct, frozen=True):
-    """Of an alert: what people do about it, what they were told, and how restless it is."""
+    """The workflow of an alert, what was notified of it, and whether it flaps."""
 
     workflow: Workflow = Workflow.OPEN
     ended_at: datetime | None = None
     occurrences: int = 1
-    told: bool = False
+    notified: str | None = None  # The highest severity that was notified of this occurrence; None: none was.
+    is_end_pending: bool = False  # It has ended, and those who were notified of it do not know yet.
     muted_by: str | None = None
     muted_until: datetime | None = None
     transitions: tuple[datetime, ...] = ()
     is_flapping: bool = False
-    untold: int = 0  # Changes while flapping, since the last digest.
+    pending_changes: int = 0  # While flapping, since the last digest.
     digest_at: datetime | None = None
     reopen_at: datetime | None = None
 
@@ -81,93 +86,106 @@ class AlertLifecycle(Struct, frozen=True):
 
 
 def begin(
-    lifecycle: AlertLifecycle | None, at: datetime, suppression: Suppression | None
+    lifecycle: AlertLifecycle | None, at: datetime, severity: str, suppression: Suppression | None
 ) -> tuple[AlertLifecycle, NotificationEvent | None]:
-    """It fires: for the first time (`life` None), or again."""
+    """It fires at this severity: for the first time (`lifecycle` None), or again."""
     if lifecycle is None:
-        return _notify(AlertLifecycle(transitions=(at,)), suppression, NotificationEvent.OPENED)
+        return _notify(AlertLifecycle(transitions=(at,)), severity, suppression)
     again = replace(
         lifecycle,
         workflow=Workflow.OPEN,
         ended_at=None,
         reopen_at=None,
         occurrences=lifecycle.occurrences + 1,
-        told=False,
+        # Those who do not know of its end take it for open.
+        notified=lifecycle.notified if lifecycle.is_end_pending else None,
+        is_end_pending=False,
     )
-    restless, told = _changed(again, at, suppression)
+    restless, event = _changed(again, at, suppression)
     if restless.is_flapping and suppression is None:
-        return replace(restless, told=True), told
-    return _notify(restless, suppression, NotificationEvent.REOPENED)
+        return replace(restless, notified=severity, muted_by=None, muted_until=None), event
+    return _notify(restless, severity, suppression)
 
 
 def raise_to(
-    lifecycle: AlertLifecycle, suppression: Suppression | None
+    lifecycle: AlertLifecycle, severity: str, suppression: Suppression | None
 ) -> tuple[AlertLifecycle, NotificationEvent | None]:
     """A higher severity is reached. Where no notification was sent yet, the alert is notified as it is now."""
-    if not lifecycle.is_live:
-        return lifecycle, None
-    if not lifecycle.told:
-        return _notify(lifecycle, suppression, NotificationEvent.OPENED)
-    return lifecycle, None if suppression is not None else NotificationEvent.RAISED
+    return _notify(lifecycle, severity, suppression) if lifecycle.is_live else (lifecycle, None)
 
 
 def end(
     lifecycle: AlertLifecycle, at: datetime, suppression: Suppression | None
 ) -> tuple[AlertLifecycle, NotificationEvent | None]:
-    """What it is about is over. An end that a person has made before stays theirs."""
+    """The condition has ended. Where a person has ended the alert before, that end is kept."""
     if not lifecycle.is_live:
         return replace(lifecycle, reopen_at=None), None
-    was_told = lifecycle.told
     over = replace(lifecycle, workflow=Workflow.RESOLVED, ended_at=at, muted_by=None, muted_until=None)
-    after, told = _changed(over, at, suppression)
-    if after.is_flapping:
-        return after, told
-    return after, NotificationEvent.RESOLVED if was_told and (
-        suppression is None or suppression.is_cause
-    ) else None
+    after, event = _changed(over, at, suppression)
+    return (after, event) if after.is_flapping else _notify_end(after, suppression)
 
 
 def look(
-    lifecycle: AlertLifecycle, now: datetime, suppression: Suppression | None, *, is_firing: bool
+    lifecycle: AlertLifecycle,
+    now: datetime,
+    severity: str,
+    suppression: Suppression | None,
+    *,
+    is_firing: bool,
 ) -> tuple[AlertLifecycle, NotificationEvent | None]:
-    """A deadline has passed: the first that is due is seen to; call it again until none is."""
+    """A deadline has passed: settles the first that is due; call it again until none is."""
     if lifecycle.reopen_at is not None and lifecycle.reopen_at <= now:
         if is_firing and not lifecycle.is_live:
-            return begin(lifecycle, lifecycle.reopen_at, suppression)
+            return begin(lifecycle, lifecycle.reopen_at, severity, suppression)
         return replace(lifecycle, reopen_at=None), None
     if lifecycle.muted_until is not None and lifecycle.muted_until <= now:
-        if lifecycle.is_live and not lifecycle.told:
-            return _notify(
-                lifecycle,
-                suppression,
-                NotificationEvent.OPENED if lifecycle.occurrences == 1 else NotificationEvent.REOPENED,
-            )
-        return replace(lifecycle, muted_by=None, muted_until=None), None
-    if lifecycle.digest_at is not None and lifecycle.digest_at <= now:
-        transitions = _within(lifecycle.transitions, now)
-        is_calm = len(transitions) <= CALM_AT_MOST
-        after = replace(
-            lifecycle,
-            transitions=transitions,
-            is_flapping=not is_calm,
-            untold=0 if suppression is None else lifecycle.untold,
-            digest_at=None if is_calm else lifecycle.digest_at + DIGEST_EVERY,
+        return (
+            _notify(lifecycle, severity, suppression) if lifecycle.is_live else _notify_end(lifecycle, suppression)
         )
-        return after, NotificationEvent.DIGEST if lifecycle.untold and suppression is None else None
+    if lifecycle.digest_at is not None and lifecycle.digest_at <= now:
+        return _sum_up(lifecycle, now, lifecycle.digest_at, suppression)
     return lifecycle, None
+
+
+def _sum_up(
+    lifecycle: AlertLifecycle, now: datetime, digest_at: datetime, suppression: Suppression | None
+) -> tuple[AlertLifecycle, NotificationEvent | None]:
+    """The hourly digest of an alert that flaps; when it is calm again and muted, its state is notified later."""
+    transitions = _within(lifecycle.transitions, now)
+    is_calm = len(transitions) <= CALM_AT_MOST
+    after = replace(
+        lifecycle,
+        transitions=transitions,
+        is_flapping=not is_calm,
+        digest_at=None if is_calm else digest_at + DIGEST_EVERY,
+    )
+    if suppression is None:
+        event = NotificationEvent.DIGEST if lifecycle.pending_changes else None
+        return replace(after, pending_changes=0), event
+    if not is_calm or not lifecycle.pending_changes:
+        return after, None
+    is_known = lifecycle.notified is not None
+    return replace(
+        after,
+        pending_changes=0,
+        notified=None if after.is_live else lifecycle.notified,
+        is_end_pending=is_known and not after.is_live,
+        muted_by=suppression.by,
+        muted_until=suppression.until,
+    ), None
 
 
 def finish(
     lifecycle: AlertLifecycle, workflow: Workflow, at: datetime, reopen_at: datetime | None
 ) -> AlertLifecycle:
-    """A person ends it; `reopen_at`: it still fires, and is looked at again then."""
+    """A person ends the alert; `reopen_at`: it still fires, and is evaluated again then."""
     return replace(
         lifecycle,
         workflow=workflow,
         ended_at=lifecycle.ended_at or at,
         reopen_at=reopen_at,
-        muted_by=None,
-        muted_until=None,
+        muted_by=lifecycle.muted_by if lifecycle.is_end_pending else None,
+        muted_until=lifecycle.muted_until if lifecycle.is_end_pending else None,
     )
 
 
@@ -181,16 +199,37 @@ def _changed(
     """Counts one more transition; an alert that begins to flap is notified once, unless it is suppressed."""
     transitions = (*_within(lifecycle.transitions, at), at)
     if lifecycle.is_flapping:
-        return replace(lifecycle, transitions=transitions, untold=lifecycle.untold + 1), None
+        return replace(lifecycle, transitions=transitions, pending_changes=lifecycle.pending_changes + 1), None
     if len(transitions) <= CALM_AT_MOST or suppression is not None:
         return replace(lifecycle, transitions=transitions), None
-    flapping = replace(lifecycle, transitions=transitions, is_flapping=True, untold=0, digest_at=at + DIGEST_EVERY)
+    flapping = replace(
+        lifecycle, transitions=transitions, is_flapping=True, pending_changes=0, digest_at=at + DIGEST_EVERY
+    )
     return flapping, NotificationEvent.FLAPPING
 
 
 def _notify(
-    lifecycle: AlertLifecycle, suppression: Suppression | None, what: NotificationEvent
+    lifecycle: AlertLifecycle, severity: str, suppression: Suppression | None
 ) -> tuple[AlertLifecycle, NotificationEvent | None]:
+    """Of a live alert: its opening, or that it is graver than was notified, unless it is suppressed."""
     if suppression is not None:
-        return replace(lifecycle, told=False, muted_by=suppression.by, muted_until=suppression.until), None
-    return replace(lifecycle, told=True, muted_by=None, muted_until=None), what
+        return replace(lifecycle, muted_by=suppression.by, muted_until=suppression.until), None
+    notified = lifecycle.notified
+    if notified is not None and not is_graver(severity, notified):
+        return replace(lifecycle, muted_by=None, muted_until=None), None
+    event = NotificationEvent.OPENED if lifecycle.occurrences == 1 else NotificationEvent.REOPENED
+    return replace(lifecycle, notified=severity, muted_by=None, muted_until=None), (
+        event if notified is None else NotificationEvent.RAISED
+    )
+
+
+def _notify_end(
+    lifecycle: AlertLifecycle, suppression: Suppression | None
+) -> tuple[AlertLifecycle, NotificationEvent | None]:
+    """Of an alert that is over: its end, to be notified later while it is silenced."""
+    if lifecycle.notified is None:
+        return replace(lifecycle, is_end_pending=False, muted_by=None, muted_until=None), None
+    if suppression is not None and not suppression.is_cause:
+        muted_by, muted_until = suppression.by, suppression.until
+        return replace(lifecycle, is_end_pending=True, muted_by=muted_by, muted_until=muted_until), None
+    return replace(lifecycle, is_end_pending=False, muted_by=None, muted_until=None), NotificationEvent.RESOLVED

@@ -32,7 +32,7 @@ def check_rule(rule: Rule) -> Rule:
     """`rule` itself.
 
     Raises:
-        RefusedRule: it contradicts itself, or would never fire.
+        InvalidRule: it contradicts itself, or would never fire.
     """
     for value, words, what, field in (
         (rule.kind, KINDS, "le type", "kind"),

@@ -81,7 +81,7 @@ def overlaps(rule: Rule) -> bool:
 
 
 def rung_of(rule: Rule, observation: Observation, memo: bytes, nights: Sequence[float]) -> tuple[int, bool]:
-    """The rung that this value reaches, 0 for none, and whether one that it passes fires at once.
+    """The highest rung that this value reaches (0: none), and whether one of the rungs reached fires at once.
 
     Of several rungs with one severity it is the first. `nights`: the flows of the nights before.
     """

@@ -70,7 +70,7 @@ class Condition(StrEnum):
     PENDING = "pending"  # The rule's condition holds, not yet for long enough.
     FIRING = "firing"
     RECOVERING = "recovering"  # It no longer holds; what clears it does not either, or not for long enough.
-    UNKNOWN = "unknown"  # The device is silent: that resolves nothing.
+    UNKNOWN = "unknown"  # The device has no data: that resolves nothing.
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ class Observation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """Nothing was heard of the device until this deadline."""
+    """Nothing was received of the device until this deadline."""
 
     due_at: datetime
 
@@ -259,7 +259,7 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The open alert resolves by itself. Causes: cleared, emptied, heard."""
+    """The open alert resolves by itself. Causes: cleared, emptied, heard (data arrives again)."""
 
     at: datetime
     value: float | None

@@ -10,7 +10,7 @@ from alerting.rules.region import METROPOLITAN, Region
 
 SATURDAY = 5
 LOOK_AHEAD_DAYS = 30
-ALWAYS_TOLD = "critical"
+ALWAYS_NOTIFIED = "critical"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Quiet:
         return now >= self.start or now < self.end
 
     def held_until(self, severity: str, cadence: str, at: datetime) -> datetime | None:
-        """When the team is told of something that happens at `at`; None: at once."""
-        if severity == ALWAYS_TOLD:
+        """When the team is notified of something that happens at `at`; None: at once."""
+        if severity == ALWAYS_NOTIFIED:
             return None
         if cadence == "weekly":
             return self._digest_after(at, weekly=True)

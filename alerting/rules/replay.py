@@ -202,13 +202,13 @@ class Replay:
                 self.learnt_at = learnt_at
                 ended_at = None if life is None else life.ended_at
                 is_same = ended_at is not None and at - ended_at <= REOPENS_WITHIN
-                self.lifecycle, event = begin(life if is_same else None, at, self._suppression(now))
+                self.lifecycle, event = begin(life if is_same else None, at, self.severity, self._suppression(now))
             case Raised(at=at, value=value, rung=rung):
                 severity = self.rule.severity_at(rung)
                 if life is None or not is_graver(severity, self.severity):
                     return
                 self.severity, self.value = severity, value
-                self.lifecycle, event = raise_to(life, self._suppression(now))
+                self.lifecycle, event = raise_to(life, severity, self._suppression(now))
             case Resolved(at=at, value=value, cause=cause):
                 self.firing.discard(stream)
                 if life is None or self.firing:
@@ -224,8 +224,8 @@ class Replay:
         life = self.lifecycle
         if life is None:
             return
-        self.lifecycle, event = look(life, now, self._suppression(now), is_firing=bool(self.firing))
-        yield from self._notified(now, event, "", life.untold)
+        self.lifecycle, event = look(life, now, self.severity, self._suppression(now), is_firing=bool(self.firing))
+        yield from self._notified(now, event, "", life.pending_changes)
 
     def _notified(
         self, at: datetime, event: NotificationEvent | None, cause: str, changes: int

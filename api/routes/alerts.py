@@ -49,7 +49,9 @@ class AlertAnswer(answer_of(Alert, {"device_id", "created_at", "updated_at"})):
     assignee: str | None = Field(description="Qui y travaille")
     resolved_by: str | None = Field(description="null : retour à la normale constaté")
     reopen_at: datetime | None = Field(description="Terminée par quelqu'un alors qu'elle dure : rouverte alors")
-    told: bool = Field(description="Annoncée, ou dans le prochain résumé de son équipe")
+    told: bool = Field(
+        description="Annoncée, ou dans le prochain résumé de son équipe ; false si aucune adresse n'est en service"
+    )
     muted_by: str | None = Field(description="Pourquoi personne n'a été prévenu")
     learnt_at: datetime | None = Field(description="Appris tard : quand nous l'avons su ; null : aussitôt")
     is_flapping: bool = Field(description="Va et vient : résumée une fois par heure")

@@ -1,4 +1,4 @@
-"""Applications of partners: told of devices, and heard, as ChirpStack v4 would do it, over their MQTT broker."""
+"""Applications of partners, which get devices' events and send commands as with ChirpStack v4, over MQTT."""
 
 from collections.abc import Sequence
 from typing import Annotated

@@ -82,7 +82,9 @@ class ImportedProfileAnswer(Answer):
     """Ce qu'est devenu un profil."""
 
     name: str
-    outcome: Literal["created", "unchanged"]
+    outcome: Literal["created", "unchanged", "grouped"] = Field(
+        description="`grouped` : le produit a déjà un profil, d'un autre catalogue ou fait à la main"
+    )
     detail: str = Field(examples=["3 grandeurs proposées"])
 
 

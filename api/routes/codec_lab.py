@@ -103,6 +103,9 @@ class TriedFrame(Answer):
     reason: str | None = Field(description="Sinon, pourquoi")
     values: list[TriedValue]
     warnings: list[str]
+    unmatched_rules: list[str] = Field(
+        description="Chemins de la correspondance qui n'ont rien trouvé dans cette trame"
+    )
     console: list[str]
     cpu_us: int | None = Field(description="Temps de calcul, en microsecondes (JavaScript)")
     output: Any = Field(description="Ce que dit le décodeur, avant la correspondance")
@@ -117,6 +120,7 @@ class TrialAnswer(Answer):
     frames: list[TriedFrame]
     read: int
     failed: int
+    without_values: int = Field(description="Trames lues dont aucune mesure n'est sortie")
     mapping: list[dict[str, Any]] = Field(description="La correspondance employée")
     proposed: list[dict[str, Any]] = Field(description="Celle que proposent les noms, les unités et les valeurs")
 
@@ -236,6 +240,7 @@ def _show(
                 for value in one.values
             ],
             warnings=one.warnings,
+            unmatched_rules=one.unmatched,
             console=one.console,
             cpu_us=one.cpu_us,
             output=one.output,
@@ -246,5 +251,11 @@ def _show(
     ]
     read = sum(frame.read for frame in frames)
     return TrialAnswer(
-        codec=name, frames=frames, read=read, failed=len(frames) - read, mapping=mapping, proposed=proposed
+        codec=name,
+        frames=frames,
+        read=read,
+        failed=len(frames) - read,
+        without_values=sum(frame.read and not frame.values for frame in frames),
+        mapping=mapping,
+        proposed=proposed,
     )

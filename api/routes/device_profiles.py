@@ -35,7 +35,11 @@ Capability = Literal["switch", "dim"]
 Eirp = Annotated[int, Field(ge=0, le=36)]
 Commands = Annotated[list[CommandSpec], Field(max_length=64)]
 Seconds = Annotated[float, BeforeValidator(timedelta.total_seconds)]
-NOT_WRITTEN = {"codec", "codec_version_id", "mapping", "shared", "expected_interval_s"}
+RxDelay = Annotated[int, Field(ge=1, le=15)]
+DataRate = Annotated[int, Field(ge=0, le=5)]
+TxPower = Annotated[int, Field(ge=0, le=7)]
+RADIO = {"rx1_delay", "adr", "adr_min_data_rate", "adr_max_data_rate", "adr_min_tx_power", "adr_max_tx_power"}
+NOT_WRITTEN = RADIO | {"codec", "codec_version_id", "mapping", "shared", "expected_interval_s"}
 
 
 class NewDeviceProfile(Body):
@@ -77,6 +81,22 @@ class NewDeviceProfile(Body):
     )
     supports_join: bool = Field(True, description="Le capteur sait rejoindre le réseau par OTAA")
     max_eirp: Eirp | None = Field(None, description="Puissance rayonnée maximale du capteur, en dBm")
+    rx1_delay: RxDelay | None = Field(
+        None,
+        description="Secondes d'un message à sa réponse (RX1), davantage si la passerelle est loin ; null : comme "
+        "le serveur de réseau",
+    )
+    adr: bool | None = Field(
+        None, description="Débit et puissance choisis par le réseau (ADR) ; null : comme le serveur de réseau"
+    )
+    adr_min_data_rate: DataRate | None = Field(None, description="Débit le plus bas que l'ADR demande (0 : SF12)")
+    adr_max_data_rate: DataRate | None = Field(None, description="Débit le plus haut que l'ADR demande (5 : SF7)")
+    adr_min_tx_power: TxPower | None = Field(
+        None, description="Indice de puissance le plus bas que l'ADR demande (0 : pleine puissance)"
+    )
+    adr_max_tx_power: TxPower | None = Field(
+        None, description="Indice de puissance le plus haut que l'ADR demande (7 : 14 dB de moins)"
+    )
     firmware_from: ShortText = Field("", description="Première version de micrologiciel concernée, incluse")
     firmware_until: ShortText = Field("", description="Dernière version de micrologiciel concernée, incluse")
     expected_interval_s: Interval = Field(3600, description="Intervalle attendu entre deux messages, en secondes")
@@ -106,6 +126,12 @@ class DeviceProfilePatch(Body):
     regional_revision: ShortText | None = None
     supports_join: bool | None = None
     max_eirp: Eirp | None = None
+    rx1_delay: RxDelay | None = None
+    adr: bool | None = None
+    adr_min_data_rate: DataRate | None = None
+    adr_max_data_rate: DataRate | None = None
+    adr_min_tx_power: TxPower | None = None
+    adr_max_tx_power: TxPower | None = None
     firmware_from: ShortText | None = None
     firmware_until: ShortText | None = None
     expected_interval_s: Interval | None = None
@@ -133,6 +159,18 @@ def _written(body: NewDeviceProfile | DeviceProfilePatch) -> dict[str, Any]:
     return body.model_dump(mode="json", exclude=NOT_WRITTEN) | {"expected_interval": interval}
 
 
+def _radio(body: NewDeviceProfile | DeviceProfilePatch, former: DeviceProfile | None = None) -> dict[str, Any]:
+    """How the devices' radio is to be run, where the body says it; raises 422 for bounds that leave nothing."""
+    said = body.model_dump(include=RADIO)
+    for least, most in (("adr_min_data_rate", "adr_max_data_rate"), ("adr_min_tx_power", "adr_max_tx_power")):
+        low, high = (
+            said[name] if said[name] is not None else getattr(former, name, None) for name in (least, most)
+        )
+        if low is not None and high is not None and low > high:
+            raise Problem(422, f"{least} ({low}) dépasse {most} ({high})")
+    return said
+
+
 def _loses_its_switch(profile: DeviceProfile, patch: DeviceProfilePatch) -> bool:
     codec = patch.codec or profile.codec
     capabilities = profile.capabilities if patch.capabilities is None else patch.capabilities
@@ -151,7 +189,7 @@ async def create_device_profile(body: NewDeviceProfile, caller: Manager) -> Devi
             await act_as_operator(change.connection)
         decoding = await decoding_for(change, body.codec, body.codec_version_id, body.mapping, body.capabilities)
         owner = None if body.shared else change.tenant_id
-        profile = await create_profile(change.connection, owner, decoding, _written(body))
+        profile = await create_profile(change.connection, owner, decoding, _written(body), _radio(body))
         await change.audit("create", "device_profile", profile.id, body.model_dump(mode="json"))
     return PROFILES.show(profile)
 
@@ -198,7 +236,7 @@ async def update_device_profile(id: Id, body: DeviceProfilePatch, caller: Manage
             before, action = (SHARED, POINTED_FOR_ALL) if former.tenant_id is None else (OWN, POINTED)
             details = {"source": before, "former": Decoding.of(former).noted(), "now": decoding.noted()}
             await change.audit(action, "device_profile", id, details)
-        profile = await update_profile(change.connection, id, _written(body))
+        profile = await update_profile(change.connection, id, _written(body), _radio(body, former))
         if profile is None:
             raise Problem(403, "à une autre collectivité, en lecture seule")
         await change.audit("update", "device_profile", id, body.model_dump(mode="json", exclude_none=True))

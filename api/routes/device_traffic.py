@@ -1,4 +1,4 @@
-"""What a device said, and what it is told: uplinks with their receptions, downlinks."""
+"""The uplinks of a device with their receptions, and its downlinks."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -40,7 +40,11 @@ class ReceptionAnswer(answer_of(ReceptionRow, {"uplink_id"})):
 
 
 class UplinkAnswer(answer_of(UplinkRow)):
-    """Un message du capteur. `status` : decoded, empty, ou undecodable avec sa raison (quarantaine)."""
+    """Un message du capteur. `status` : decoded, empty, ou undecodable avec sa raison (quarantaine).
+
+    Un message lu dont aucune mesure n'est sortie a sa raison, aussi ; `decoded.unmatched_rules` nomme les règles
+    de la correspondance qui n'y ont rien trouvé.
+    """
 
     payload: HexOctets
     receptions: list[ReceptionAnswer]
@@ -164,8 +168,8 @@ async def list_uplinks(
     async with caller.reading() as connection:
         device = await device_of(connection, dev_eui)
         rows = await store.list_uplinks(connection, device.id, status=status, before=before, most=limit + 1)
-        heard = await store.list_receptions(connection, device.id, rows[:limit]) if rows else {}
-    return page_of(rows, limit, lambda row: _uplink(row, heard.get(row.uplink_id, [])), _cursor_of)
+        receptions = await store.list_receptions(connection, device.id, rows[:limit]) if rows else {}
+    return page_of(rows, limit, lambda row: _uplink(row, receptions.get(row.uplink_id, [])), _cursor_of)
 
 
 @router.get("/downlinks", summary="Lister les messages destinés à un capteur")

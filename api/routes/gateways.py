@@ -23,6 +23,18 @@ ONLINE_WITHIN = timedelta(seconds=90)
 
 BOARDS = "Nombre de concentrateurs, pour une passerelle qui utilise LoRa Basics Station"
 
+GAIN = "Gain de l'antenne, pertes du câble déduites, en dBi"
+SUBTRACTED_BY = (
+    "Qui déduit le gain de l'antenne de la puissance demandée : `gateway` si la passerelle le fait "
+    "(`antenna_gain` de son propre réglage), `network` si ce réglage est à 0. null : personne ne l'a dit, et la "
+    "puissance demandée reste légale dans les deux cas"
+)
+MAX_EIRP = (
+    "Puissance rayonnée (PIRE) que cette passerelle ne dépasse pas, en dBm, dans toutes les sous-bandes : baisse "
+    "aussi RX2 (29 dBm). null, ou 36 : la limite légale"
+)
+GainSubtractedBy = Literal["gateway", "network"]
+
 router = APIRouter(prefix="/v1/gateways", tags=["Passerelles"], responses=PROBLEM_RESPONSES)
 
 
@@ -42,8 +54,10 @@ class ClaimedGateway(Body):
     name: Name = Field(examples=["Passerelle Mairie de Landerneau"])
     latitude: Latitude | None = None
     longitude: Longitude | None = None
-    antenna_gain: float = Field(0, ge=-10, le=20, description="Gain de l'antenne, en dBi")
+    antenna_gain: float = Field(0, ge=-10, le=20, description=GAIN)
     boards: int = Field(1, ge=1, le=2, description=BOARDS)
+    gain_subtracted_by: GainSubtractedBy | None = Field(None, description=SUBTRACTED_BY)
+    max_eirp: int | None = Field(None, ge=0, le=36, description=MAX_EIRP)
 
 
 class NewGateway(ClaimedGateway):
@@ -64,8 +78,10 @@ class GatewayPatch(Body):
     name: Name | None = None
     latitude: Latitude | None = None
     longitude: Longitude | None = None
-    antenna_gain: float | None = Field(None, ge=-10, le=20, description="Gain de l'antenne, en dBi")
+    antenna_gain: float | None = Field(None, ge=-10, le=20, description=GAIN)
     boards: int | None = Field(None, ge=1, le=2, description=BOARDS)
+    gain_subtracted_by: GainSubtractedBy | None = Field(None, description=SUBTRACTED_BY)
+    max_eirp: int | None = Field(None, ge=0, le=36, description=MAX_EIRP)
 
 
 class GatewayAnswer(answer_of(GatewayWithState, {"id", "tenant_id"})):
@@ -73,6 +89,8 @@ class GatewayAnswer(answer_of(GatewayWithState, {"id", "tenant_id"})):
 
     gateway_id: Eui
     boards: int = Field(description=BOARDS)
+    gain_subtracted_by: GainSubtractedBy | None = Field(description=SUBTRACTED_BY)
+    max_eirp: int | None = Field(description=MAX_EIRP)
     online: bool = Field(description="Un signe de vie depuis moins de 90 secondes")
     frontend: str | None = Field(examples=["semtech_udp"])
 

@@ -1,4 +1,4 @@
-"""Multicast groups: class C devices, street lights above all, that are told one thing at once."""
+"""Multicast groups: class C devices, street lights above all, that receive one frame at once."""
 
 from collections.abc import Awaitable
 from dataclasses import asdict
@@ -126,7 +126,7 @@ GROUPS = Resource("multicast_group", "groupe", multicast.read_group, GroupAnswer
 
 
 async def _candidates(change: Change, caller: Caller, dev_euis: list[str]) -> list[Candidate]:
-    """The tenant's own class C devices of these EUIs; who may switch lights alone may group or tell lights."""
+    """The tenant's own class C devices of these EUIs; 403 when one switches lights and the caller may not."""
     wanted = {bytes.fromhex(dev_eui) for dev_eui in dev_euis}
     found = await multicast.read_candidates(change.connection, change.tenant_id, list(wanted))
     missing = wanted - {candidate.dev_eui for candidate in found}

@@ -1,5 +1,6 @@
 """Which codec reads a profile's frames: tried in the shadow, switched while everything runs, rolled back."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 from fastapi import APIRouter
@@ -23,7 +24,7 @@ from core.model.entities import DeviceProfile
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, invalid, read_only
 from core.runtime.postgres import Connection
 from decoders.catalogue import can_switch
-from registry.audit import read_last_details
+from registry.audit import read_last
 from registry.codec_shadows import Difference, ShadowCount, ShadowKey, forget_shadow, list_differences, read_shadow
 from registry.codecs import delete_override, set_override
 from registry.profiles import Decoding, point_profile
@@ -80,6 +81,15 @@ class DecodingAnswer(Answer):
     codec_version_id: int | None
     shadow_version_id: int | None
     mapping: list[dict[str, Any]]
+
+
+class RolledBack(DecodingAnswer):
+    """Ce qui lit de nouveau les messages, et depuis quand un autre décodeur les lisait."""
+
+    undone_at: datetime = Field(
+        description="Instant du changement qui est défait : les messages reçus depuis peuvent être relus "
+        "(`POST /v1/redecodes`, `from`)"
+    )
 
 
 class DifferenceAnswer(answer_of(Difference, {"uplink_id"})):
@@ -266,19 +276,28 @@ async def switch(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:
 
 
 @router.post("/rollback", summary="Revenir au décodeur d'avant")
-async def roll_back(id: Id, body: Switch, caller: Manager) -> DecodingAnswer:
-    """Revenir à ce qui lisait les messages avant le dernier changement de décodeur."""
+async def roll_back(id: Id, body: Switch, caller: Manager) -> RolledBack:
+    """Revenir à ce qui lisait les messages avant le dernier changement de décodeur.
+
+    Les messages reçus entre-temps gardent ce que l'autre en a lu, jusqu'à ce qu'ils soient relus.
+    """
     async with caller.changing() as change:
         profile = await PROFILES.get(change.connection, id)
         action = _pointed(profile, for_all=body.for_all)
-        details = await read_last_details(change.connection, action, "device_profile", id)
-        if details is None:
+        last = await read_last(change.connection, action, "device_profile", id)
+        if last is None:
             raise Problem(409, "le décodeur de ce profil n'a jamais changé")
+        undone_at, details = last
         former: dict[str, Any] = details["former"]
         if details["source"] == SHARED and not body.for_all:
-            return await _forget_override(change, profile)
+            return _rolled_back(await _forget_override(change, profile), undone_at)
         version_id = former["codec_version_id"]
         mapping = list(former["mapping"]) if body.mapping is None else body.mapping
         codec = former["codec"] if version_id is None else None
         decoding = await decoding_for(change, codec, version_id, mapping, profile.capabilities)
-        return await _point(caller, change, profile, decoding, for_all=body.for_all)
+        answer = await _point(caller, change, profile, decoding, for_all=body.for_all)
+        return _rolled_back(answer, undone_at)
+
+
+def _rolled_back(answer: DecodingAnswer, undone_at: datetime) -> RolledBack:
+    return RolledBack(**answer.model_dump(), undone_at=undone_at)

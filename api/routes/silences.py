@@ -1,4 +1,4 @@
-"""When nobody is told of alerts: silences, maintenance windows; and the opening hours that rules go by."""
+"""When alerts are not notified: silences, maintenance windows; and the opening hours that rules go by."""
 
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal, Self

@@ -1,4 +1,4 @@
-"""Teams: who is told of alerts, when they are not to be disturbed, and who is next when nobody answers."""
+"""Teams: who is notified of alerts, when they are not to be disturbed, and who is next when nobody answers."""
 
 from collections.abc import Awaitable
 from datetime import time

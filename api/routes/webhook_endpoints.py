@@ -1,13 +1,14 @@
 """Webhook endpoints: where a tenant's events go, signed (Standard Webhooks)."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field, StringConstraints, model_validator
 
 from alerting import store
-from api.auth import Manager, Reader
+from api.auth import Manager, NetworkOperator, Reader
 from api.fields import Body, Id, Text, answer_of, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
 from api.resources import Resource
@@ -41,6 +42,14 @@ class WebhookEndpointPatch(Body):
     enabled: bool = Field(description="false suspend, true reprend")
 
 
+class OperatorBody(Body):
+    """Faire d'une adresse celle de l'exploitant."""
+
+    model_config = example({"for_operator": True})
+
+    for_operator: bool = Field(description="true : elle reçoit les avertissements, et aucune alerte")
+
+
 class WebhookEndpointAnswer(answer_of(store.Endpoint, {"tenant_id"})):
     """Une adresse, sans son secret."""
 
@@ -51,6 +60,12 @@ class WebhookEndpointAnswer(answer_of(store.Endpoint, {"tenant_id"})):
     form: str = Field(examples=["standard"])
     state: str = Field(examples=["enabled"])
     previous_until: datetime | None = Field(description="Jusque-là, l'ancien secret signe aussi")
+    for_operator: bool = Field(
+        description="De l'exploitant du réseau : avertie des alertes qui ne préviennent personne, d'aucune alerte"
+    )
+    gone_at: datetime | None = Field(
+        description="Première réponse 410 depuis le dernier envoi réussi ; un jour plus tard, une autre la suspend"
+    )
 
     @model_validator(mode="after")
     def _keep_the_rest(self) -> Self:
@@ -120,6 +135,16 @@ async def update_endpoint(id: Id, body: WebhookEndpointPatch, caller: Manager) -
     Ce qui arrive pendant la suspension va aux autres adresses, et n'est pas envoyé ici ensuite.
     """
     return await ENDPOINTS.switch(caller, id, store.set_endpoint_enabled, enabled=body.enabled)
+
+
+@router.put("/{id}/operator", summary="Faire d'une adresse celle de l'exploitant")
+async def set_for_operator(id: Id, body: OperatorBody, caller: NetworkOperator) -> WebhookEndpointAnswer:
+    """Dire, en exploitant du réseau, que cette adresse est la sienne.
+
+    Elle est avertie quand une alerte d'une collectivité ne prévient personne, faute d'adresse en service.
+    """
+    change = partial(store.set_for_operator, for_operator=body.for_operator)
+    return await ENDPOINTS.change(caller, id, change, body.model_dump())
 
 
 @router.delete("/{id}", status_code=204, summary="Retirer une adresse de webhook")

@@ -25,7 +25,7 @@ def encode_batch(items: Sequence[object]) -> bytes:
 def encode_batches(items: Sequence[object], most: int) -> Iterator[bytes]:
     """The octets of the messages that carry `items`, in their order: `most` at most in each, and 1 MB or less.
 
-    The bus refuses a message that is larger than it allows (1 MB by default), however often it is offered.
+    The bus rejects a message that is larger than it allows (1 MB by default), however often it is published.
     """
     for start in range(0, len(items), most):
         part = items[start : start + most]

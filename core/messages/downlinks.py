@@ -4,7 +4,7 @@ import msgspec
 
 
 class Transmission(msgspec.Struct, frozen=True, array_like=True):
-    """One way to emit a frame. Exactly one of `delay_us` (after the uplink of `context`) and `immediate` holds."""
+    """One way to transmit a frame. It has either `delay_us` (after the uplink of `context`) or `immediate`."""
 
     phy_payload: bytes
     frequency: int  # Hz
@@ -15,8 +15,9 @@ class Transmission(msgspec.Struct, frozen=True, array_like=True):
 
 
 class TransmitRequest(msgspec.Struct, frozen=True, array_like=True):
-    """Emit the first of `transmissions` that the radio and its duty cycle allow; one at most goes out.
+    """Transmit the first of `transmissions` that the radio and its duty cycle allow; one at most goes out.
 
+    Unless `falls_back`, one whose radio is not free for the first is refused at once: another gateway may be free.
     `uplink_at_us` is when the answered uplink arrived at the bridge, on the bridge's clock (`received_at_us`);
     0 for class C. `latest_at_us` is the last instant at which starting an immediate transmission is useful.
     """
@@ -28,13 +29,14 @@ class TransmitRequest(msgspec.Struct, frozen=True, array_like=True):
     latest_at_us: int
     priority: int  # lorawan.airtime.Priority
     transmissions: list[Transmission]
+    falls_back: bool = True
 
 
 class TransmitReply(msgspec.Struct, frozen=True, array_like=True):
     """What became of a request.
 
     `status` is OK, or a TX_ACK error of the gateway (TOO_LATE, TOO_EARLY, COLLISION_PACKET, COLLISION_BEACON,
-    TX_FREQ, TX_POWER, GPS_UNLOCKED), a refusal of the scheduler (COLLISION_PACKET, DUTY_CYCLE_OVERFLOW,
+    TX_FREQ, TX_POWER, GPS_UNLOCKED), a rejection by the scheduler (COLLISION_PACKET, DUTY_CYCLE_OVERFLOW,
     TOO_LATE), or NO_ACK when the gateway stayed silent. `fits_at_us` is when the transmission would fit, or 0.
     """
 

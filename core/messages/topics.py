@@ -8,12 +8,13 @@ FRAMES = "FRAMES"
 UPLINKS = "UPLINKS"
 MEASUREMENTS = "MEASUREMENTS"
 
+LIVE_LOOKS = "territoire.live.looks"
 REGISTRY_CHANGED = "territoire.registry"
 GATEWAY_CLAIMS = "territoire.gateway.*.claim"  # Every gateway's `gateway_claim`.
 
 
 def frames(shard: int) -> str:
-    """Copies of frames for the owner of `shard` in network."""
+    """Receptions of frames, for the owner of `shard` in network."""
     return f"territoire.frames.{shard}"
 
 
@@ -45,6 +46,11 @@ def gateway_down(gateway_id: bytes) -> str:
 def gateway_claim(gateway_id: bytes) -> str:
     """A replica says that it holds this gateway's path from now on; the former holder lets go."""
     return f"territoire.gateway.{gateway_id.hex()}.claim"
+
+
+def live_frames(look_id: str) -> str:
+    """Frames for one viewer, who has said so on `LIVE_LOOKS`. Nobody keeps them."""
+    return f"territoire.live.frames.{look_id}"
 
 
 def shard_of_slot(slot: int, shards: int) -> int:

@@ -188,7 +188,7 @@ class Reach:
     has_session: bool
     heard_at: datetime | None  # Under the newest session in use; None: the network may not speak first.
     rx1_delay: int | None  # Seconds.
-    gateways: int  # That heard the last uplink.
+    gateways: int  # How many received the last uplink.
     gateways_online: int  # Of these.
 
 

@@ -49,6 +49,12 @@ class DeviceProfile:
     regional_revision: str
     supports_join: bool
     max_eirp: int | None
+    rx1_delay: int | None = None  # Seconds. This and the next: None: as the network server is set.
+    adr: bool | None = None
+    adr_min_data_rate: int | None = None  # None, from here on: no bound.
+    adr_max_data_rate: int | None = None
+    adr_min_tx_power: int | None = None  # Index: the lower, the more power.
+    adr_max_tx_power: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,8 @@ class Gateway:
     longitude: float | None
     antenna_gain: float  # dBi
     boards: int  # SX1301 concentrators, 1 or 2.
+    gain_subtracted_by: str | None  # lorawan.radiated_power.GainSubtraction; None: nobody has said.
+    max_eirp: int | None  # dBm
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,13 +30,13 @@ _VARIANT = tuple(bytes((octet & 0x3F | 0x80,)) for octet in range(256))
 
 
 def uplink_identity(device_id: int, session_id: int, f_cnt: int, f_port: int, payload: bytes) -> bytes:
-    """The identity of an uplink that has a counter: a second pass over the same frames makes the same."""
+    """The identity of an uplink that has a counter: processing the same frames again makes the same."""
     digest = _digest(f_port, payload).hex()
     return _uuid5(f"{device_id}|{session_id}|{f_cnt}|{digest}".encode())
 
 
 def digest_of(f_port: int, payload: bytes) -> int:
-    """What two copies of an uplink have in common, as a signed number of 8 octets."""
+    """What two deliveries of an uplink have in common, as a signed number of 8 octets."""
     return _FIRST_8_OCTETS(_digest(f_port, payload))[0]
 
 

@@ -15,7 +15,7 @@ class QuarantineReason(StrEnum):
     UNKNOWN_DEVICE = "unknown_device"
     """The device was removed since."""
     REFUSED_VALUE = "refused_value"
-    """The database refuses it."""
+    """The database rejects it."""
     DEFECT = "defect"
     """An error of ours."""
     POISON = "poison"

@@ -1,4 +1,4 @@
-"""What the consumers of the shards that we own have before them, in the metrics."""
+"""The backlog of the consumers of owned shards, as metrics."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -32,9 +32,9 @@ async def shown(
     away: tuple[type[BaseException], ...],
     every_s: float = ASK_EVERY_S,
 ) -> AsyncGenerator[None]:
-    """Ask now and again while the block runs; afterwards another replica has the shard, and its series.
+    """Update the metrics now and again while the block runs, then remove them: another replica has the shard.
 
-    `away` is what `ask` raises when there is no answer, which is others' business.
+    `away` is what `ask` raises while the bus is away.
     """
     labels = (stream, str(shard))
 

@@ -73,12 +73,12 @@ class Message:
     _open: dict[int, None]  # Of its reader.
 
     async def ack(self) -> None:
-        """Its effect is committed: the stream may forget it."""
+        """Acknowledge: the message's effect is committed, and the stream may delete it."""
         await self._raw.ack()
         self._open.pop(self.sequence, None)
 
     async def in_progress(self) -> None:
-        """Still at work: do not deliver it again yet."""
+        """Still at work: restart `ack_wait`."""
         await self._raw.in_progress()
 
 
@@ -96,7 +96,7 @@ def _place(reply: str) -> tuple[int, int]:
 
 
 class ShardReader:
-    """Reads one shard's subject in stream order, everything un-acknowledged first."""
+    """Reads one shard's subject in stream order, un-acknowledged messages first."""
 
     def __init__(
         self, subscription: JetStreamContext.PullSubscription, reconnections: Callable[[], int], before: int
@@ -117,7 +117,7 @@ class ShardReader:
         self.handed_out_before = 0
         """The last sequence that the former consumer handed out; 0 when there was none or it never did."""
         self.before_first: Callable[[int], Awaitable[None]] | None = None
-        """Awaited once, with the first message's sequence, before that message is given to anybody."""
+        """Awaited once, with the first message's sequence, before that message is handed out."""
 
     def is_done_with(self, sequence: int) -> bool:
         """Whether everything up to here is acknowledged, as far as this reader has come."""
@@ -125,7 +125,7 @@ class ShardReader:
 
     @property
     def was_interrupted(self) -> bool:
-        """Whether the connection was made anew since this reader was opened, or messages were given to nobody.
+        """Whether the connection was made anew since this reader was opened, or messages were lost in the client.
 
         What the old connection swallowed counts as delivered and comes again after `ack_wait`, behind newer
         messages: what is read from now on is out of order.
@@ -153,12 +153,12 @@ class ShardReader:
         return messages
 
     async def close(self) -> None:
-        """Hear no more; what is un-acknowledged is left to the next reader."""
+        """Unsubscribe; what is un-acknowledged is left to the next reader."""
         with suppress(*BUS_AWAY):
             await self._subscription.unsubscribe()
 
     async def backlog(self) -> Backlog:
-        """What its consumer has before it; raises one of BUS_AWAY, also when the consumer is gone."""
+        """The backlog of its consumer; raises one of BUS_AWAY, also when the consumer is gone."""
         info = await self._subscription.consumer_info()
         raise_if_cancelled()
         return Backlog(info.num_pending or 0, info.num_ack_pending or 0, info.num_redelivered or 0)
@@ -180,7 +180,7 @@ class Bus:
 
     @property
     def server_version(self) -> str:
-        """What the server says of itself."""
+        """The version that the server reports."""
         version = self._client.connected_server_version
         return f"{version.major}.{version.minor}.{version.patch}"
 
@@ -225,7 +225,7 @@ class Bus:
                 await self._jetstream.add_stream(config)
 
     async def ensure_measurements_stream(self) -> None:
-        """MEASUREMENTS is memory: whoever connects after a restart of the server makes it again."""
+        """MEASUREMENTS is kept in memory: the first client after a restart of the server makes it again."""
         try:
             await self._jetstream.stream_info(topics.MEASUREMENTS)
         except NotFoundError:
@@ -260,7 +260,7 @@ class Bus:
     ) -> ShardReader:
         """Take a work-queue subject over: its former consumers go, all that is un-acknowledged comes again.
 
-        `check` raises when the subject is no longer ours to take; then nobody's consumer is touched.
+        `check` raises when the subject is no longer ours to take; then no consumer is touched.
         """
         before = self.reconnections
         handed_out = 0
@@ -302,7 +302,7 @@ class Bus:
         return ShardReader(subscription, lambda: self.reconnections, before)
 
     async def follow_from_now(self, stream: str, subject: str) -> ShardReader:
-        """Read what comes from now on, for whoever reads the table first; nothing is to be acknowledged.
+        """Read what is published from now on, by a reader that reads the table first; nothing is acknowledged.
 
         A consumer of this reader's own, without a name; the server forgets it when nobody has asked for long.
         """
@@ -338,7 +338,7 @@ class Bus:
         return sum(info.num_ack_pending or 0 for info in await self._jetstream.consumers_info(stream))
 
     async def nudge(self, subject: str, data: bytes = b"") -> None:
-        """Tell whoever listens now, without a guarantee: rows are the truth, a nudge saves the wait."""
+        """Publish to those who listen now, without a guarantee: rows are the truth, a nudge saves the wait."""
         await self._client.publish(subject, data)
 
     async def subscribe(

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 class BusLost(OperatorError):
-    """The bus does not take us any more: start again, and wait for it."""
+    """The server rejects our account: start the process again, which then waits for the bus."""
 
 
 @asynccontextmanager
@@ -28,8 +28,8 @@ async def connected(nats_url: str, name: str, waiting: Waiting | None = None) ->
     """A client that reconnects without limit; it waits for a server that is not there yet, and says so.
 
     `tls://user:password@host:port?ca=/path/ca.pem` for TLS, `ca` naming the server's authority when it is not one
-    of the system's. Several servers of a cluster, each in full, have commas between them. Whoever does not wait
-    for ever hands `waiting` in, and finds there why it was in vain.
+    of the system's. Several servers of a cluster, each in full, have commas between them. A caller with a deadline
+    hands `waiting` in, and reads there why no connection was made.
 
     Raises:
         OSError, ssl.SSLError: the authority's file cannot be read.
@@ -97,7 +97,7 @@ async def connected(nats_url: str, name: str, waiting: Waiting | None = None) ->
 
 
 def waiting_for_bus(nats_url: str) -> Waiting:
-    """Of a process that can do nothing without it."""
+    """The wait of a process that can do nothing without the bus."""
     return Waiting("bus_waited_for", "bus", bus_address(nats_url), holds_start=True)
 
 

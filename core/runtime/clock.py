@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 WallClock: TypeAlias = Callable[[], int]
-"""Microseconds since 1970 UTC; whoever waits for instants takes one, so that a test can move it."""
+"""Microseconds since 1970 UTC; an argument of code that waits for instants, so that a test can move it."""
 
 
 def wall_clock_us() -> int:

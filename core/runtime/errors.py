@@ -12,6 +12,11 @@ class OperatorError(Exception):
         self.french = french
 
 
+def describe_defect(error: BaseException) -> str:
+    """The error's class and what it says, for errors that were not expected at the place where they came up."""
+    return f"{type(error).__name__}: {error}"
+
+
 def describe(error: BaseException | str) -> str:
     """What the error says, or its class where it says nothing, as time-outs and lost connections do."""
     return str(error) or type(error).__name__

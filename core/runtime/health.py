@@ -62,7 +62,7 @@ class Readiness:
 
 
 def starting() -> Readiness:
-    """Of a process that does not serve yet: it says what it waits for. Replace its checks when it does serve."""
+    """The readiness of a process that does not serve yet: not ready, with what it waits for. Replaced later."""
 
     async def check() -> str | None:
         return " | ".join(what_is_waited_for()) or "starting"

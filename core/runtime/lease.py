@@ -15,8 +15,8 @@ RENEW_EVERY_S = 2.0
 # The owner stops this long after it sent its last successful renewal, by its own monotonic clock.
 STOP_AFTER_S = 5.0
 
-# After this many crashes on the same first message its batch is worked on item by item, and after one more the
-# item that was in hand is not looked at again (core.runtime.poison_guard).
+# After this many crashes on the same first message its batch is processed item by item, and after one more the
+# item that was in hand goes to quarantine unread (core.runtime.poison_guard).
 GUARDED_AFTER = 2
 QUARANTINE_AFTER = 3
 MOST_CRASHES = 1000
@@ -24,7 +24,7 @@ MOST_CRASHES = 1000
 WHOLE_MESSAGE = -1
 
 # Taken when free, when expired, or when the former owner was this very replica before its restart.
-# What the row says of the former owner stays until the new one is about to look at a message.
+# What the row says of the former owner stays until the new one is about to read a message.
 TAKE = """
 INSERT INTO shard_lease AS held (service, shard, epoch, owner, expires_at, released)
 VALUES ($1, $2, 1, $3, now() + make_interval(secs => $4), true)
@@ -60,7 +60,7 @@ log = structlog.get_logger()
 
 
 class LeaseLost(Exception):
-    """Somebody else owns the shard now, or may: stop at once, write nothing more."""
+    """Another replica owns the shard now, or may: stop at once, write nothing more."""
 
 
 async def read_shards(connection: Connection) -> int:
@@ -70,10 +70,10 @@ async def read_shards(connection: Connection) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Former:
-    """How the reading of a shard's former owners ended, as the lease row tells it."""
+    """How the former owners of a shard ended, as the lease row has it."""
 
     released: bool = True
-    """The last one let go by itself; otherwise it was killed, lost, or failed."""
+    """The last owner let go by itself; otherwise it was killed, lost its lease, or failed."""
     first_sequence: int | None = None
     crashes: int = 0
     in_hand: tuple[int, int] | None = None
@@ -81,7 +81,7 @@ class Former:
     def crashes_on(self, first_sequence: int, handed_out: int) -> int:
         """How many owners in a row ended without letting go while the batch of this first message was theirs.
 
-        `handed_out` is the last sequence that the last owner was given: it cannot fail by what it never saw. An
+        `handed_out` is the last sequence that the last owner was given: later messages cannot have crashed it. An
         owner that worked item by item may have finished the batch's first messages: what it had in hand is of the
         same batch.
         """
@@ -97,7 +97,7 @@ class Former:
 
 @dataclass(slots=True)
 class Lease:
-    """The right to read, publish and write for one shard, and what became of those who had it before."""
+    """The right to read, publish and write for one shard, and how its former owners ended."""
 
     service: str
     shard: int
@@ -109,13 +109,13 @@ class Lease:
     in_hand: tuple[int, int] | None = None
     """After `QUARANTINE_AFTER` crashes: the message and the item in it that the last owner had in hand."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when another replica is to have the shard: `batches` ends once all that it gave is acknowledged."""
+    """Set when another replica is to have the shard: `batches` ends once every message it gave is acknowledged."""
     has_passed: Callable[[], bool] | None = None
-    """Whether all that the dead owner had been given is done."""
+    """Whether every message that the dead owner had been given is acknowledged."""
 
     @property
     def is_guarded(self) -> bool:
-        """Whether items are worked on one by one, each between `poison_guard.begin` and `poison_guard.commit`.
+        """Whether items are processed one by one, each between `poison_guard.begin` and `poison_guard.commit`.
 
         So it is after two crashes, until everything is acknowledged that the last owner had been given; from then
         on `crashes` is 0.
@@ -125,7 +125,7 @@ class Lease:
         return self.crashes >= GUARDED_AFTER
 
     def is_poison(self, sequence: int, item: int) -> bool:
-        """Whether this item goes to quarantine without being looked at, because the service ended by it."""
+        """Whether this item goes to quarantine unread, because the service crashed on it."""
         return self.crashes >= QUARANTINE_AFTER and self.in_hand == (sequence, item)
 
     async def fence(self, connection: Connection) -> None:
@@ -174,7 +174,7 @@ async def take_lease(pool: Pool, service: str, shard: int, owner: str) -> Lease 
 
 
 async def record_first_unacknowledged(pool: Pool, lease: Lease, sequence: int, handed_out: int) -> None:
-    """Count the crashes before the first un-acknowledged message is looked at: one write for each taking.
+    """Count the crashes before the first un-acknowledged message is read: one write for each taking of the lease.
 
     `handed_out` is the last sequence that the former owner was given, 0 when it was given nothing.
 
@@ -217,7 +217,7 @@ async def keep_lease(pool: Pool, lease: Lease) -> None:
 
 
 async def release_lease(pool: Pool, lease: Lease, *, cleanly: bool = True) -> None:
-    """Let go, so that the next owner need not wait: from here on `lease.check()` refuses whatever is under way.
+    """Let go, so that the next owner need not wait: from here on `lease.check()` raises for whatever is under way.
 
     Not `cleanly` means because the service failed: it counts as a crash.
     """

@@ -1,4 +1,4 @@
-"""A process is one function: open, start, wait, drain, close."""
+"""The frame of every process: settings, logs, signals and deadline around one function `main`."""
 
 import asyncio
 import contextlib
@@ -66,7 +66,7 @@ async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> bool:
 
 
 def collector_spans(service: str, instance: str) -> Spans | None:
-    """Where spans are sent; None: no collector is set."""
+    """The exporter of spans; None: no collector is set."""
     if not any(os.environ.get(name) for name in COLLECTOR):
         return None
     from core.runtime.spans import CollectedSpans  # noqa: PLC0415 - 10 MB that most installations never need.
@@ -83,7 +83,7 @@ def run_service(
 ) -> None:
     """Read the settings, set up logs, and run `main(settings, stopping)` until it ends or a signal comes.
 
-    Exits with 2 when a setting is missing or wrong, telling each, and with 1 when the service failed or did not
+    Exits with 2 when a setting is missing or wrong, naming each, and with 1 when the service failed or did not
     end within the deadline after a signal.
     """
     settings = settings_or_exit(name, settings_class)

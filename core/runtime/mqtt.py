@@ -2,7 +2,7 @@
 """MQTT for the edges: gateways that speak ChirpStack's contract, other people's LNS, partners. MQTT 5.
 
 Nothing else imports aiomqtt, which is pinned to 2.5: it acknowledges a message before the application has it, has
-no batch, and takes a refused subscription or publish for a success. `_EdgeClient` reaches into it for these.
+no batch, and takes a rejected subscription or publish for a success. `_AcknowledgingClient` reaches into it.
 
 Every connection is a client object of its own, so that an acknowledgement can never reach another session, and so
 that a downlink which the broker did not take in time is not sent again, minutes late, after a reconnection.
@@ -35,10 +35,10 @@ KEEP_ALIVE_S = 20
 OPERATION_TIMEOUT_S = 5
 NO_MATCHING_SUBSCRIBERS = 0x10
 SESSION_TAKEN_OVER = 0x8E
-# Two processes under one client id throw each other out for ever; whoever lost waits for long.
+# Two processes under one client id throw each other out for ever; the one that lost waits for long.
 TAKEN_OVER_PAUSE_S = 30.0
 QOS = 1
-# CONNACK's reason codes (MQTT 5, section 3.2.2.2) that somebody can do something about, and those of MQTT 3.1.1.
+# CONNACK's reason codes (MQTT 5, section 3.2.2.2) that an operator can mend, and those of MQTT 3.1.1.
 BAD_ACCOUNT = "le compte ou le mot de passe est refusé"
 REFUSALS = {
     0x04: BAD_ACCOUNT,
@@ -55,7 +55,7 @@ log = structlog.get_logger()
 
 
 class MqttSettings(BaseSettings):
-    """What a service needs to speak with the broker at the edge; mixed into its own settings."""
+    """Settings for a service that connects to the MQTT broker; mixed into its own settings."""
 
     mqtt_url: OptionalBroker = Field(
         default=None,
@@ -74,7 +74,7 @@ class MqttAway(Exception):
 
 
 class MqttRejected(Exception):
-    """The broker refuses a subscription or a publish; the message has its reason."""
+    """The broker rejects a subscription or a publish; the message has its reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class MqttMessage:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is and as whom we speak with it."""
+    """The broker's address, and the account."""
 
     host: str
     port: int
@@ -160,7 +160,7 @@ class _AcknowledgingClient(aiomqtt.Client):
         try:
             topic = message.topic
         except UnicodeDecodeError:
-            # Nobody can make sense of it: without this acknowledgement the broker would send it for ever.
+            # It cannot be decoded: without this acknowledgement the broker would send it for ever.
             self.unreadable += 1
             self._client.ack(message.mid, message.qos)
             return
@@ -184,13 +184,13 @@ class _AcknowledgingClient(aiomqtt.Client):
 
     @property
     def connected(self) -> bool:
-        """Whether this connection still stands, as far as is known."""
+        """Whether this connection still stands, as far as the client knows."""
         return not self._disconnected.done()
 
     async def broken(self) -> None:
         """Return when the connection has ended."""
         await asyncio.wait((self._disconnected,))
-        self._disconnected.exception()  # Seen, so that asyncio does not report it once more.
+        self._disconnected.exception()  # Read, so that asyncio does not report it once more.
 
     async def drain(self) -> list[MqttMessage]:
         """All that has arrived, at least one message; an empty list when the connection has ended."""
@@ -205,13 +205,13 @@ class _AcknowledgingClient(aiomqtt.Client):
         return received
 
     def acknowledge(self, messages: Sequence[MqttMessage]) -> None:
-        """Tell the broker that it may forget these messages."""
+        """Acknowledge these messages (PUBACK), so that the broker forgets them."""
         for message in messages:
             if message.qos:
                 self._client.ack(message.mid, message.qos)
 
     async def subscribe_all(self, filters: Sequence[str]) -> None:
-        """Subscribe to every filter at QoS 1; raises MqttRefused when one of them is refused."""
+        """Subscribe to every filter at QoS 1; raises MqttRejected when one of them is rejected."""
         if not filters:
             return
         codes = await self.subscribe([(topic_filter, QOS) for topic_filter in filters])
@@ -256,7 +256,7 @@ class MqttSession:
         broker: Broker | None = None,
         speaks_3: bool = False,
     ) -> None:
-        """`speaks_3` is MQTT 3.1.1, for brokers that know no other: there a refused publish is not told."""
+        """`speaks_3` is MQTT 3.1.1, for brokers that know no other: there a rejected publish goes unreported."""
         if broker is None:
             if settings.mqtt_url is None:
                 raise ValueError("TERRITOIRE_MQTT_URL is not set")
@@ -351,7 +351,7 @@ class MqttSession:
 
         Raises:
             MqttAway: not connected, or no answer within 5 s.
-            MqttRefused: the broker refuses, an ACL for example.
+            MqttRejected: the broker rejects it, by an ACL for example.
         """
         client = self._client
         if client is None:

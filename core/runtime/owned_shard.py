@@ -1,4 +1,4 @@
-"""One shard that this replica owns: what was read of it, and which of its messages are not acknowledged yet."""
+"""One shard that this replica owns: the messages read, and those that are not acknowledged yet."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -22,12 +22,12 @@ class Unit(Protocol):
 
     @property
     def shard(self) -> "OwnedShard[Any]":
-        """Whose it is."""
+        """The shard that it belongs to."""
         ...
 
     @property
     def sequences(self) -> Sequence[int]:
-        """The messages that it is made of, each once; they are acknowledged when their units are done."""
+        """The messages that it is made of, each once; each is acknowledged when all its units are done."""
         ...
 
 
@@ -56,11 +56,11 @@ class OwnedShard(ABC, Generic[U]):
         self.lease = lease
         self.is_ours = True
         self.is_leaving = False
-        """Another replica is to have it: nothing more is read, and nothing new is to be planned."""
+        """Another replica is to have the shard: nothing more is read, and nothing new is to be planned."""
         self.waiting: deque[Message] = deque()
         self.held: dict[int, HeldMessage] = {}
         self.reading_since: float | None = None
-        """Monotonic: since when the reader waits for messages; None while it waits for the worker."""
+        """Monotonic time since when the reader waits for messages; None while it waits for the worker."""
         self._octets_waiting = 0
         self._highest_sequence = 0
         self._was_taken = asyncio.Event()
@@ -73,7 +73,7 @@ class OwnedShard(ABC, Generic[U]):
 
     @abstractmethod
     def decode(self, message: Message) -> Decoded:
-        """Take in a message, in the order of the stream; raises UnreadableBatch."""
+        """Decode a message, in the order of the stream; raises UnreadableBatch."""
 
     @abstractmethod
     def unreadable(self, message: Message, why: UnreadableBatch | None) -> U:
@@ -81,22 +81,22 @@ class OwnedShard(ABC, Generic[U]):
 
     @abstractmethod
     def take_units(self) -> list[U]:
-        """What is complete of the messages taken in, in the order of the stream; each is given once."""
+        """The units that are complete, in the order of the stream; each is returned once."""
 
     def due_in_s(self, _now: float) -> float | None:
         """When units will be complete though no message comes; None: never."""
         return None
 
     async def finish(self) -> None:
-        """Everything that was read is done, and another replica is to have the shard: end what else goes on."""
+        """All messages read are done, and another replica is to have the shard: end other work of it."""
         return
 
     def forget(self) -> None:
-        """It is ours no more: let go of what is known of it. Called once."""
+        """The shard is lost: remove what memory holds of it. Called once."""
         return
 
     def stop(self) -> None:
-        """Lost: read, publish and store nothing more until it is taken anew."""
+        """The lease is lost: read, publish and store nothing more until it is taken anew."""
         if not self.is_ours:
             return
         self.is_ours = False
@@ -105,7 +105,7 @@ class OwnedShard(ABC, Generic[U]):
         self.forget()
 
     def add_waiting(self, messages: Sequence[Message]) -> None:
-        """These were read."""
+        """Add messages that were read."""
         for message in messages:
             self.waiting.append(message)
             self._octets_waiting += len(message.data)
@@ -117,7 +117,7 @@ class OwnedShard(ABC, Generic[U]):
             await self._was_taken.wait()
 
     def next_message(self) -> Message:
-        """The one that has waited longest."""
+        """The message that has waited longest."""
         message = self.waiting.popleft()
         self._octets_waiting -= len(message.data)
         if not self.waiting:
@@ -125,7 +125,7 @@ class OwnedShard(ABC, Generic[U]):
         return message
 
     async def hold(self, message: Message) -> bool:
-        """Take responsibility for a message; False: it is one that was delivered once more."""
+        """Take responsibility for a message; False: it was delivered once more and is held already."""
         if message.sequence > self._highest_sequence:
             self._highest_sequence = message.sequence
             self.held[message.sequence] = HeldMessage(message, 1)
@@ -135,7 +135,7 @@ class OwnedShard(ABC, Generic[U]):
         return False
 
     async def set_units(self, message: Message, units: int) -> None:
-        """How many units a message that is held has a part in; with none it is done."""
+        """Set how many units a held message has a part in; with none it is done."""
         if units:
             self.held[message.sequence].unfinished = units
         else:
@@ -143,17 +143,17 @@ class OwnedShard(ABC, Generic[U]):
             await _acknowledge(message)
 
     def add_parts(self, sequences: Iterable[int], more: int) -> None:
-        """A unit was divided: there are so many more."""
+        """A unit was divided: its messages have `more` further units."""
         for sequence in sequences:
             self.held[sequence].unfinished += more
 
     def unacknowledged(self) -> Iterator[Message]:
-        """Everything that the bus must not hand out once more."""
+        """Every message that the bus must not deliver once more."""
         yield from [*(held.message for held in self.held.values()), *self.waiting]
 
 
 async def acknowledge(units: Iterable[Unit]) -> None:
-    """These are done. A message is acknowledged when all its units are."""
+    """These units are done. A message is acknowledged when all its units are."""
     for unit in units:
         shard = unit.shard
         for sequence in unit.sequences:
@@ -170,5 +170,5 @@ async def _acknowledge(message: Message) -> None:
     try:
         await message.ack()
     except BUS_AWAY as away:
-        # It comes again, is known by its sequence or by what is stored, and is acknowledged then.
+        # It is delivered again, recognised by its sequence or by what is stored, and acknowledged then.
         log.warning("acknowledgement_lost", sequence=message.sequence, error=describe(away))

@@ -26,7 +26,7 @@ from core.runtime.replicas import announce, forget_the_dead, share_of, withdraw
 
 RETRY_EVERY_S = 1.0
 FETCH_TIMEOUT_S = 0.5
-# A reader that hears nothing asks this often whether its consumer still exists.
+# A reader that receives nothing asks this often whether its consumer still exists.
 PROBE_EVERY_S = 5.0
 DRAINED_POLL_S = 0.02
 # A replica that the bus does not answer reads nothing and publishes nothing: it lets go, and leaves the shards to
@@ -47,7 +47,7 @@ class ShardsLost(LeaseLost):
 
 
 class BusSilent(LeaseLost):
-    """The lease is ours, and of no use: the bus has not answered this replica for seconds."""
+    """The lease is ours, but the bus has not answered this replica for seconds, so that it can do nothing."""
 
 
 @asynccontextmanager
@@ -70,7 +70,7 @@ def _is_failure(outcome: BaseException | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Sharded:
-    """What is owned by shard: `stream` holds `subject(shard)` for the owners of `service`.
+    """A service whose work is divided in shards: `stream` holds `subject(shard)` for the owners of `service`.
 
     `follows`: the stream has several readers and lives in memory; an owner takes what comes from now on, and finds
     what was before in the table.
@@ -116,7 +116,7 @@ class ShardOwner:
         self._let_go: dict[int, int] = {}  # The epochs that this process ended by itself, by shard.
         self._share = 0
         self._bus_heard_at = asyncio.get_running_loop().time()
-        self.tried = asyncio.Event()  # Every shard of the first share was asked for once.
+        self.tried = asyncio.Event()  # Set when every shard of the first share was asked for once.
 
     @property
     def leases(self) -> list[Lease]:
@@ -124,7 +124,7 @@ class ShardOwner:
         return [self._held[shard] for shard in sorted(self._held)]
 
     async def run(self) -> None:
-        """Own this replica's share until cancelled, looking every second what it is; then let go of everything."""
+        """Own this replica's share, computed anew every second, until cancelled; then let go of everything."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen_to_bus(), name="listen to the bus")
@@ -142,7 +142,7 @@ class ShardOwner:
             await withdraw(self._pool, self._sharded.service, self._instance)
 
     async def _listen_to_bus(self) -> None:
-        """Know within seconds when this replica is cut off from the bus."""
+        """Send a message to ourselves every second, to know within seconds that the bus is away."""
         loop = asyncio.get_running_loop()
         while True:
             if await self._bus.answers(ASK_BUS_EVERY_S):
@@ -153,7 +153,7 @@ class ShardOwner:
         return asyncio.get_running_loop().time() - self._bus_heard_at > BUS_SILENT_AFTER_S
 
     async def _while_bus_answers(self) -> None:
-        """Raises BusSilent once it does not."""
+        """Raises BusSilent once the bus does not answer."""
         while not self._is_bus_silent():  # noqa: ASYNC110 - Silence is no event.
             await asyncio.sleep(ASK_BUS_EVERY_S)
         raise BusSilent(f"{self._sharded.service}: the bus does not answer")
@@ -179,16 +179,16 @@ class ShardOwner:
         lease = await take_lease(self._pool, self._sharded.service, shard, self._instance)
         if lease is not None:
             if self._let_go.get(shard) == lease.epoch - 1:
-                lease.former = Former()  # Perhaps the database was too far away to be told.
+                lease.former = Former()  # We let go ourselves, perhaps while the database was away.
             self._held[shard] = lease
             tasks.create_task(self._hold(lease), name=f"own {self._sharded.service} shard {shard}")
 
     async def _hold(self, lease: Lease) -> None:
-        """From the taking to the loss: the lease is renewed beside the work, and the first to end ends both."""
+        """Renew the lease beside the work; the first of them to end ends both."""
         works = (keep_lease(self._pool, lease), self._serve_anew(lease), self._while_bus_answers())
         tasks = [asyncio.create_task(work, name=f"{work.__name__} of shard {lease.shard}") for work in works]
         log.info("shard_taken", shard=lease.shard, epoch=lease.epoch)
-        was_ended = True  # From outside: when nobody told us to stop, something else in this process has failed.
+        was_ended = True  # From outside: when nobody asked us to stop, something else in this process has failed.
         outcomes: list[BaseException | None] = []
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -238,7 +238,7 @@ class ShardOwner:
         return reader
 
     async def _count_crashes(self, lease: Lease, reader: ShardReader) -> None:
-        """Before anybody looks at the first un-acknowledged message, its crashes are known and written down."""
+        """Count the crashes, and write them down, before the first un-acknowledged message is read."""
 
         async def record_crashes(first: int) -> None:
             handed_out = reader.handed_out_before
@@ -262,7 +262,7 @@ class ShardOwner:
 
 
 async def batches(reader: ShardReader, most: int) -> AsyncGenerator[list[Message]]:
-    """What the shard's reader brings, in stream order; up to `most` messages each time.
+    """The messages of the shard's reader, in stream order; up to `most` messages each time.
 
     It ends when the connection to the bus was made anew, before anything that came out of order, and when the
     shard is to be another replica's and everything that was given is acknowledged. It raises one of BUS_AWAY when

@@ -1,4 +1,4 @@
-"""After two crashes on a batch its items are worked on one at a time, each written down before it is looked at.
+"""After two crashes on a batch its items are processed one at a time, each recorded in the lease row before.
 
 The lease row names the item in hand. When the process ends a third time, that item is known: `Lease.is_poison`.
 """
@@ -24,11 +24,11 @@ log = structlog.get_logger()
 
 
 async def begin(pool: Pool, lease: Lease, sequence: int, item: int = WHOLE_MESSAGE) -> None:
-    """While `lease.is_guarded`: write down which item is worked on next, in case it ends this process.
+    """While `lease.is_guarded`: record which item is processed next, in case it ends this process.
 
     `item` is its place in its message, from 0, or WHOLE_MESSAGE while that is decoded. Committed before this
     returns. A process has one item in hand at a time, whatever the number of its shards: what ends it is blamed on
-    every item that is written down then.
+    every item that is recorded then.
 
     Raises:
         ShardsLost: the shard has another owner.
@@ -37,9 +37,9 @@ async def begin(pool: Pool, lease: Lease, sequence: int, item: int = WHOLE_MESSA
 
 
 async def begin_decoding(pool: Pool, lease: Lease, sequence: int) -> None:
-    """Write down that a message is about to be decoded, however long the database is away.
+    """Record that a message is about to be decoded, however long the database is away.
 
-    Returns also when the shard has another owner: what comes of the message is refused by the fence.
+    Returns also when the shard has another owner: the fence then rejects what comes of the message.
     """
     while True:
         try:
@@ -54,7 +54,7 @@ async def begin_decoding(pool: Pool, lease: Lease, sequence: int) -> None:
 
 
 async def commit(pool: Pool, lease: Lease) -> None:
-    """The item in hand is done: whatever ends this process now, it was not that.
+    """Record that the item in hand is done: a crash from now on has another cause.
 
     Where this cannot be written now, the next `begin` replaces what the row says.
     """

@@ -1,4 +1,4 @@
-"""The only door to PostgreSQL: pools, transactions, and the driver's names that others may use."""
+"""The only module that imports asyncpg: pools, transactions, and the driver's names that others may use."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
@@ -71,19 +71,19 @@ DATABASE_AWAY = (
     asyncpg.DiskFullError,
     asyncpg.QueryCanceledError,
     asyncpg.IdleInTransactionSessionTimeoutError,
-    # A deadlock, a conflict: undone in favour of another transaction, the same again will pass.
+    # A deadlock, a conflict: undone in favour of another transaction; a second attempt succeeds.
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,  # The other half of a failover.
     asyncpg.OutOfMemoryError,
     # What asyncpg says of a connection whose server was killed in the middle of a statement.
     asyncpg.InternalClientError,
     TimeoutError,
-    # A password that is being changed, a database that is being restored: whoever waits goes on by himself.
+    # A password that is being changed, a database that is being restored: a caller that waits recovers by itself.
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
 
-# What the server says of values that no repetition will make acceptable (SQLSTATE classes 22 and 23).
+# Errors of values that no repetition will make acceptable (SQLSTATE classes 22 and 23).
 BAD_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 JSONB_VERSION = b"\x01"
@@ -125,7 +125,7 @@ REFUSALS = (
 
 def database_reason(error: BaseException) -> str:
     """Why there is no connection to PostgreSQL, in French."""
-    known = next((told for kind, told in REFUSALS if isinstance(error, kind)), None)
+    known = next((french for kind, french in REFUSALS if isinstance(error, kind)), None)
     if known is not None:
         return known
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError | InsufficientPrivilegeError):
@@ -160,7 +160,7 @@ async def open_bare_connection(
 
 
 async def _leave_as_it_is(connection: Any) -> None:
-    """Nothing of ours outlives its transaction (settings and locks are local to it), so there is nothing to reset.
+    """Reset nothing: settings and locks of ours are local to their transaction.
 
     The driver's own reset asks the server four things each time that a connection is given back; what it does
     without asking stays: a transaction that was left open is rolled back.
@@ -168,7 +168,7 @@ async def _leave_as_it_is(connection: Any) -> None:
 
 
 class _Pools(Collector):
-    """How busy this process's pools are, read when somebody asks for the metrics."""
+    """Use of this process's pools, read when the metrics are collected."""
 
     _labelnames = ("pool",)  # As the library's own metrics say what theirs are.
 
@@ -177,7 +177,7 @@ class _Pools(Collector):
 
     @contextmanager
     def watched(self, name: str, pool: Any) -> Generator[None]:
-        """Show this pool while the block runs."""
+        """Export this pool's metrics while the block runs."""
         entry = (name, pool)
         self._pools.append(entry)
         try:
@@ -186,11 +186,11 @@ class _Pools(Collector):
             self._pools = [other for other in self._pools if other is not entry]
 
     def describe(self) -> Iterable[Metric]:
-        """The names alone; registering asks for them."""
+        """The names alone, as registering needs them."""
         return _families()
 
     def collect(self) -> Iterable[Metric]:
-        """As of this instant."""
+        """The metrics as of this instant."""
         families = _families()
         by_name: dict[str, list[Any]] = {}
         for name, pool in self._pools:
@@ -202,7 +202,7 @@ class _Pools(Collector):
 
 
 def _measures(pool: Any) -> tuple[int, int, int, int]:
-    """In the order of `_NAMES`. Who waits the driver does not say: its queue of free connections knows them."""
+    """In the order of `_NAMES`. Waiting callers are counted in the driver's queue of free connections."""
     getters = getattr(getattr(pool, "_queue", None), "_getters", ())
     waiting = sum(not getter.done() for getter in getters)
     return pool.get_size(), pool.get_idle_size(), pool.get_max_size(), waiting
@@ -228,7 +228,7 @@ REGISTRY.register(_POOLS)
 async def open_pool(
     database_url: str, application_name: str, *, size: int = 4, command_timeout: float = 30
 ) -> AsyncGenerator[Pool]:
-    """A pool that waits for a database that is not there yet, and says so, instead of failing."""
+    """A pool that waits for a database that is not there yet, with a log line, instead of failing."""
     waiting = Waiting("database_waited_for", "base de données", database_address(database_url), holds_start=True)
     delay = 0.2
     while True:

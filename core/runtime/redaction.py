@@ -1,6 +1,6 @@
-"""What is secret is taken out of everything that is said: by the name of a field, and by its look inside a text.
+"""Removes secrets from log lines: by the name of a field, and by patterns inside a text.
 
-Texts are what drivers and libraries say, exceptions with their causes, and whatever stands in for an object that a
+Texts are what drivers and libraries print, exceptions with their causes, and whatever stands in for an object that
 log cannot show: nobody foresees what these quote. Rather too much is hidden than too little.
 """
 
@@ -32,7 +32,7 @@ _BARE_KEY = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{48}|[0-9a-f]{64})\b", re.IGN
 
 
 def redact_text(text: str) -> str:
-    """Without what looks like a credential."""
+    """The text without what looks like a credential."""
     if len(text) <= SHORT and (
         text.isalnum() or text.isidentifier()
     ):  # Nearly all: the name of an event, an outcome.
@@ -41,7 +41,7 @@ def redact_text(text: str) -> str:
 
 
 def redact_free_text(text: str) -> str:
-    """As `redact_text`, and without whatever could be a key: for what libraries and exceptions say."""
+    """As `redact_text`, and without whatever could be a key: for texts of libraries and exceptions."""
     return _BARE_KEY.sub(REDACTED, redact_text(text))
 
 

@@ -1,4 +1,4 @@
-"""Work that is done again and again in the background of a process."""
+"""Runs a job again and again in the background of a process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ async def repeat(
     put_off: str,
     away: tuple[type[BaseException], ...] = DATABASE_AWAY,
 ) -> None:
-    """Do it now and after each pause, until cancelled. What fails by `away` is logged as `put_off`."""
+    """Run the job now and after each pause, until cancelled. A failure of `away` is logged as `put_off`."""
     while True:
         try:
             await work()

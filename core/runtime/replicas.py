@@ -37,7 +37,7 @@ def share_of(shards: int, instance: str, alive: Iterable[str]) -> int:
 
 
 async def announce(pool: Pool, service: str, instance: str) -> list[str]:
-    """Say that this replica is alive; returns the others that are."""
+    """Record that this replica is alive; returns the other replicas that are."""
     return [row["instance"] for row in await pool.fetch(ANNOUNCE, service, instance, ALIVE_S)]
 
 

@@ -1,7 +1,7 @@
 """Settings of every process: environment variables that begin with TERRITOIRE_.
 
-What is common to all is here, each service adds its own; and here is what is said in French of settings that are
-wrong, missing or misspelt.
+Settings common to all processes are here, each service adds its own; so are the French messages about settings
+that are wrong, missing or misspelt.
 """
 
 import os
@@ -181,7 +181,7 @@ class KeySettings(ServiceSettings):
 
     @property
     def kek_octets(self) -> bytes:
-        """The key-encryption key itself."""
+        """The octets of the key-encryption key."""
         return bytes.fromhex(self.kek.get_secret_value())
 
 
@@ -215,7 +215,7 @@ def read_settings(kind: type[SettingsT], variables: Mapping[str, str] = os.envir
     """The settings of this class, as `variables` has them.
 
     Raises:
-        SettingsRefused: some are missing or wrong.
+        InvalidSettings: some are missing or wrong.
     """
     values: dict[str, str] = {}
     for field in kind.model_fields:

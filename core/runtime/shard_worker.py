@@ -26,7 +26,7 @@ from core.runtime.owned_shard import OwnedShard, U, acknowledge
 from core.runtime.ownership import ShardsLost, batches
 from core.runtime.postgres import BAD_DATA, DATABASE_AWAY, Pool, PostgresError
 
-# The same again will pass, unless the database refuses a value.
+# A second attempt succeeds, unless the database rejects a value.
 TRANSIENT = (PostgresError, *DATABASE_AWAY, *BUS_AWAY)
 RETRY_S = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
 IN_PROGRESS_EVERY_S = 10.0  # A third of the bus's ack_wait.
@@ -58,10 +58,10 @@ class Batch(Protocol):
 
 
 class Domain(Protocol[U]):
-    """What a service tells the worker of its units."""
+    """What a service does with the units of its shards, for `ShardWorker`."""
 
     transient: tuple[type[Exception], ...]
-    """Errors of bad data that pass when the same is tried again."""
+    """Errors that look like bad data but after which a second attempt succeeds."""
 
     async def open_shard(self, lease: Lease) -> OwnedShard[U]:
         """A shard that was taken, with all that is to be known before its first message."""

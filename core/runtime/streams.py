@@ -9,7 +9,7 @@ DUPLICATE_WINDOW_S = 120
 
 
 def _work_queue(name: str, subjects: str, max_bytes: int) -> StreamConfig:
-    """A full stream refuses: it pushes back to its publisher and never forgets."""
+    """A full stream rejects new messages: it pushes back to its publisher and never drops old ones."""
     return StreamConfig(
         name=name,
         subjects=[subjects],

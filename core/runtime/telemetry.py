@@ -47,7 +47,7 @@ class _Allowance:
 
 
 class Repeats:
-    """Lets the first lines of an event pass, then one now and then; one instance for a process."""
+    """Lets through the first lines of an event, then one now and then; one instance for a process."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Token buckets: `burst` at once, `per_second` in the long run. Pure: told `now`, in seconds of any clock."""
+"""Token buckets: `burst` at once, `per_second` in the long run. Pure: `now`, in seconds, is an argument."""
 
 from dataclasses import dataclass
 

@@ -72,7 +72,7 @@ class Traces:
         """Write what a frame has come to, if it is traced, unless too many are at this moment.
 
         Args:
-            stage: names the span; what follows a space tells it from others of this stage in the same trace.
+            stage: names the span; what follows a space distinguishes it from others of this stage in this trace.
             trace_id: of the frame.
             began_us: when the step began, microseconds since 1970; it ends now.
             event: of the line.

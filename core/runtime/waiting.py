@@ -54,7 +54,7 @@ class Waiting:
     """The reasons that were said of this wait: two may take turns with every attempt."""
 
     def failed(self, reason: str, error: BaseException | str, next_try_s: float) -> None:
-        """An attempt did not succeed. `reason` is for whoever reads French, `error` is the driver's own word."""
+        """An attempt did not succeed. `reason` is the French text for operators, `error` is the driver's own."""
         now = time.monotonic()
         if self not in _waits:
             _waits.append(self)
@@ -117,7 +117,7 @@ def network_reason(error: BaseException) -> str:
         case TimeoutError():
             return "pas de réponse"
         case OSError():
-            # Of several addresses the loop tells in words only.
+            # With several addresses the loop raises an OSError that has no errno, but a text.
             number = errno.ECONNREFUSED if "Connect call failed" in text else error.errno
             return NETWORK_REFUSALS.get(number or 0, text)
         case _:
@@ -127,6 +127,6 @@ def network_reason(error: BaseException) -> str:
 def _tls_reason(error: ssl.SSLError) -> str:
     if not isinstance(error, ssl.SSLCertVerificationError):
         return f"la connexion TLS échoue ({error.reason or error}) : TLS des deux côtés, ou d'aucun ?"
-    told = error.verify_message or str(error)
-    why = next((french for word, french in CERTIFICATE_REFUSALS if word in told.lower()), told)
+    text = error.verify_message or str(error)
+    why = next((french for word, french in CERTIFICATE_REFUSALS if word in text.lower()), text)
     return f"son certificat est refusé : {why}"

@@ -73,7 +73,7 @@ def _decoder(size: int, read_data: _ReadData) -> Decode:
 
 
 def _instant(payload: bytes, size: int, time_us: int, decoded: Decoded) -> int:
-    """The instant of the data; bit 2 of the status tells a timestamp only where the size has room."""
+    """The instant of the data; bit 2 of the status announces a timestamp only where the size has room for it."""
     if len(payload) == size:
         if payload[1] & _TIMESTAMP:  # Older products, which send no timestamp, use the bit for this.
             decoded.warnings.append("le module signale une erreur matérielle")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from decoders.catalogues import bundle
 from decoders.catalogues.files import Catalogue, Missing, Unreadable, folder_of, is_within, joined, name_of
@@ -31,6 +31,14 @@ FORMS = {"ttn": TTN_V2, "chirpstack": CHIRPSTACK_V3}
 # Before TS013: encodeDownlink takes the object itself, examples are in another form.
 OLD_SIGNATURE = "actility"
 EUROPE = "eu868"
+
+
+class _Radio(NamedTuple):
+    """What a radio profile says."""
+
+    lorawan: LorawanParameters
+    bands: tuple[str, ...]
+    is_class_b: bool
 
 
 def recognises(catalogue: Catalogue) -> bool:
@@ -109,9 +117,7 @@ def _protocols(described: dict[str, Any], package: dict[str, Any]) -> list[str]:
     """Ids by which models name this driver."""
     named = described.get("protocolId")
     if named is None:
-        driver: Any = package.get("driver")
-        application: Any = cast("dict[str, Any]", driver).get("application") if isinstance(driver, dict) else None
-        said = cast("dict[str, Any]", application) if isinstance(application, dict) else {}
+        said = _object(_object(package.get("driver")).get("application"))
         named = ":".join(text_of(said.get(part)) for part in ("producerId", "moduleId", "version"))
     return [text_of(one) for one in (cast("list[Any]", named) if isinstance(named, list) else [named])]
 
@@ -210,41 +216,64 @@ def _device_profiles(catalogue: Catalogue, within: str) -> dict[str, list[Import
         for path in catalogue.below(joined(vendor, "models")):
             if name_of(path) == "model.yaml":
                 model, _ = _if_there(catalogue, path)
+                catalogue.record_required(path, "deviceProfileIds", there=bool(_profile_ids(model)))
                 for protocol in _protocols(model, {}):
                     found.setdefault(protocol, []).append(_profile(model, path, name, radios))
     return found
 
 
-def _profile(
-    model: dict[str, Any], path: str, vendor: str, radios: dict[str, tuple[LorawanParameters, bool]]
-) -> ImportedProfile:
-    ids: Any = model.get("deviceProfileId")
-    listed = cast("list[Any]", ids) if isinstance(ids, list) else [ids]
-    known = [radios[text_of(one)] for one in listed if text_of(one) in radios]
+def _profile(model: dict[str, Any], path: str, vendor: str, radios: dict[str, _Radio]) -> ImportedProfile:
+    known = [radios[one] for one in _profile_ids(model) if one in radios]
     named = text_of(model.get("name")) or name_of(folder_of(path))
     if not known:
         return ImportedProfile(vendor, named, note="paramètres LoRaWAN par défaut (profil absent)")
-    european = next((lorawan for lorawan, is_european in known if is_european), None)
-    if european is None:
-        return ImportedProfile(vendor, named, lorawan=known[0][0], note="pas de profil EU868")
-    return ImportedProfile(vendor, named, lorawan=european)
+    european = [radio for radio in known if EUROPE in radio.bands]
+    radio = (european or known)[0]
+    notes = [] if european else [f"pas de profil {EUROPE.upper()}, repris de {', '.join(radio.bands)}"]
+    if radio.is_class_b:
+        notes.append("classe B, servie en classe A")
+    return ImportedProfile(vendor, named, lorawan=radio.lorawan, note=" ; ".join(notes))
 
 
-def _radios(catalogue: Catalogue, folder: str) -> dict[str, tuple[LorawanParameters, bool]]:
-    """Id of a radio profile -> its parameters, and whether it is for Europe."""
-    found: dict[str, tuple[LorawanParameters, bool]] = {}
+def _profile_ids(model: dict[str, Any]) -> list[str]:
+    """Ids of a model's radio profiles, often one a band.
+
+    Models write `deviceProfileIds: [{id: ...}]`; `deviceProfileId`, an id or a list of them, is read as well.
+    """
+    named: Any = model.get("deviceProfileIds") or model.get("deviceProfileId")
+    listed = cast("list[Any]", named) if isinstance(named, list) else [named]
+    ids = (text_of(_object(one).get("id") if isinstance(one, dict) else one) for one in listed)
+    return [one for one in ids if one]
+
+
+def _radios(catalogue: Catalogue, folder: str) -> dict[str, _Radio]:
+    """The radio profiles of a vendor by their ids."""
+    found: dict[str, _Radio] = {}
     for path in catalogue.below(folder):
         if path.endswith((".yaml", ".yml")):
             said, _ = _if_there(catalogue, path)
-            bands = [band.strip().lower() for band in text_of(said.get("ISMbands")).split(",")]
-            found[text_of(said.get("id")) or name_of(path)] = (_lorawan(said), EUROPE in bands)
+            mac = _object(said.get("mac"))
+            for field, there in (
+                ("ISMbands", said.get("ISMbands")),
+                ("loRaWANClass", said.get("loRaWANClass")),
+                ("mac.loRaWANMacVersion", mac.get("loRaWANMacVersion")),
+            ):
+                catalogue.record_required(path, field, there=bool(there))
+            bands = _bands(said.get("ISMbands"))
+            is_class_b = text_of(said.get("loRaWANClass")).upper() == "B"
+            id_ = text_of(said.get("id")) or name_of(path).rpartition(".")[0]
+            found[id_] = _Radio(_lorawan(said, mac), bands, is_class_b)
     return found
 
 
-def _lorawan(said: dict[str, Any]) -> LorawanParameters:
-    mac: dict[str, Any] = cast("dict[str, Any]", said["mac"]) if isinstance(said.get("mac"), dict) else {}
-    power: Any = mac.get("devicesTxPowerCapabilities")
-    eirp = cast("dict[str, Any]", power).get("maxTxEIRP") if isinstance(power, dict) else None
+def _bands(said: Any) -> tuple[str, ...]:
+    """`eu868,in865`, or a list of bands."""
+    listed = cast("list[Any]", said) if isinstance(said, list) else text_of(said).split(",")
+    return tuple(text_of(band).lower() for band in listed if text_of(band))
+
+
+def _lorawan(said: dict[str, Any], mac: dict[str, Any]) -> LorawanParameters:
+    eirp = _object(mac.get("devicesTxPowerCapabilities")).get("maxTxEIRP")
     return LorawanParameters(
         "C" if text_of(said.get("loRaWANClass")).upper() == "C" else "A",
         text_of(mac.get("loRaWANMacVersion")).rpartition("/")[2] or LorawanParameters().mac_version,
@@ -252,3 +281,7 @@ def _lorawan(said: dict[str, Any]) -> LorawanParameters:
         mac.get("overTheAirActivation") is not False,
         round(eirp) if isinstance(eirp, int | float) and not isinstance(eirp, bool) else None,
     )
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

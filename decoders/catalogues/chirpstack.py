@@ -1,8 +1,9 @@
 """ChirpStack's device-profiles: vendors/<vendor>/ with vendor.toml, devices/, profiles/ and codecs/ with tests."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from decoders.catalogues import bundle
 from decoders.catalogues.files import Catalogue, Missing, Unreadable, folder_of, is_within, joined, name_of
@@ -38,27 +39,59 @@ def recognises(catalogue: Catalogue) -> bool:
 def read(catalogue: Catalogue, within: str = "", *, profiles: bool = False) -> Iterator[ImportedCodec]:
     """Every codec below a folder, in the order of their paths; also those that only their tests speak of."""
     used = _device_profiles(catalogue) if profiles else {}
-    for path in _codec_paths(catalogue):
-        tests = {joined(folder_of(path), f"{prefix}{name_of(path)}on"): todo for prefix, todo in TESTS.items()}
-        if any(is_within(one, within) for one in (path, *tests)):
+    for path, tests in sorted(_codec_paths(catalogue).items()):
+        if any(is_within(one, within) for one in (path, *(test.path for test in tests))):
             yield _codec(catalogue, path, tests, tuple(used.get(path, ())))
 
 
-def _codec_paths(catalogue: Catalogue) -> list[str]:
-    """Scripts of folders `codecs`, and those that a test or a device names, there or not."""
-    found: set[str] = set()
-    for path in catalogue.paths:
-        name, folder = name_of(path), folder_of(path)
-        prefix = next((prefix for prefix in TESTS if name.startswith(prefix)), None)
-        if prefix is not None and name.endswith(".json"):
-            found.add(joined(folder, name.removeprefix(prefix).removesuffix("on")))
-        elif name.endswith(".js") and name_of(folder) in ("codecs", ""):
-            found.add(path)
-    return sorted(found)
+class _Tests(NamedTuple):
+    """A file of tests; `others` are further scripts that could be meant by its name."""
+
+    path: str
+    operation: str
+    others: tuple[str, ...] = ()
+
+
+def _codec_paths(catalogue: Catalogue) -> dict[str, list[_Tests]]:
+    """Scripts of folders `codecs` with their tests, and those that only a test names, which are not there."""
+    found: dict[str, list[_Tests]] = {
+        path: [] for path in catalogue.paths if path.endswith(".js") and name_of(folder_of(path)) in ("codecs", "")
+    }
+    scripts: dict[str, list[str]] = {}
+    for path in found:
+        scripts.setdefault(folder_of(path), []).append(name_of(path).removesuffix(".js"))
+    for prefix, operation in TESTS.items():
+        named: dict[str, list[str]] = {}
+        for path in catalogue.paths:
+            if name_of(path).startswith(prefix) and path.endswith(".json"):
+                named.setdefault(folder_of(path), []).append(
+                    name_of(path).removeprefix(prefix).removesuffix(".json")
+                )
+        for folder, tests in named.items():
+            for test, owners in _owners(tests, scripts.get(folder, [])).items():
+                first, *others = (joined(folder, f"{owner}.js") for owner in owners or [test])
+                path = joined(folder, f"{prefix}{test}.json")
+                found.setdefault(first, []).append(_Tests(path, operation, tuple(others)))
+    return found
+
+
+def _owners(tests: Sequence[str], scripts: Sequence[str]) -> dict[str, list[str]]:
+    """The scripts that each file of tests is for: the one of its name, else those whose name goes on after it.
+
+    `dl-pr21` is for `dl-pr21-1-10` where there is no `dl-pr21`. A script belongs to the longest such name; tests
+    of no script have none.
+    """
+    owners: dict[str, list[str]] = {test: [] for test in tests}
+    for script in sorted(scripts):
+        begins = [test for test in tests if test not in scripts and re.match(rf"{re.escape(test)}[-_. ]", script)]
+        own = [script] if script in owners else begins
+        if own:
+            owners[max(own, key=len)].append(script)
+    return owners
 
 
 def _codec(
-    catalogue: Catalogue, path: str, tests: dict[str, str], profiles: tuple[ImportedProfile, ...]
+    catalogue: Catalogue, path: str, tests: Sequence[_Tests], profiles: tuple[ImportedProfile, ...]
 ) -> ImportedCodec:
     home = folder_of(folder_of(path))
     vendor, model = name_of(home), name_of(path).removesuffix(".js")
@@ -67,12 +100,7 @@ def _codec(
         _vendor_name(catalogue, home) or vendor,
         model,
         path,
-        examples=tuple(
-            example
-            for test, operation in tests.items()
-            if test in catalogue
-            for example in _examples(catalogue, test, operation)
-        ),
+        examples=tuple(example for test in tests for example in _examples(catalogue, test)),
         profiles=profiles,
     )
     try:
@@ -81,7 +109,12 @@ def _codec(
         return replace(said, wrong=str(wrong), is_missing=isinstance(wrong, Missing))
 
 
-def _examples(catalogue: Catalogue, path: str, operation: str) -> Iterator[Example]:
+def _examples(catalogue: Catalogue, test: _Tests) -> Iterator[Example]:
+    path, operation = test.path, test.operation
+    if test.others:
+        others = ", ".join(name_of(other) for other in test.others)
+        yield Example(name_of(path), operation, wrong=f"{name_of(path)} peut être aussi de {others}")
+        return
     try:
         elements = catalogue.elements(catalogue.text(path))
     except Unreadable as wrong:
@@ -129,11 +162,15 @@ def _device_profiles(catalogue: Catalogue) -> dict[str, list[ImportedProfile]]:
             vendor = _vendor_name(catalogue, home) or name_of(home)
             model = text_of(device.get("name")) or name_of(path).removesuffix(".toml")
             listed: Any = device.get("firmware")
-            versions = [
+            firmware = [
                 cast("dict[str, Any]", one)
                 for one in (cast("list[Any]", listed) if isinstance(listed, list) else ())
-                if isinstance(one, dict) and text_of(cast("dict[str, Any]", one).get("codec"))
+                if isinstance(one, dict)
             ]
+            catalogue.record_required(path, "device.firmware", there=bool(firmware))
+            with_profiles = any(one.get("profiles") for one in firmware)
+            catalogue.record_required(path, "device.firmware.profiles", there=with_profiles)
+            versions = [one for one in firmware if text_of(one.get("codec"))]
             for codec, profile in _ranges(catalogue, home, vendor, model, versions):
                 found.setdefault(codec, []).append(profile)
     return found
@@ -157,7 +194,7 @@ def _ranges(
 def _lorawan(catalogue: Catalogue, home: str, version: dict[str, Any]) -> tuple[LorawanParameters, str]:
     named: Any = version.get("profiles")
     names = [text_of(name) for name in (cast("list[Any]", named) if isinstance(named, list) else ())]
-    radios = [_table(catalogue, joined(home, "profiles", name), "profile") for name in names]
+    radios = [_radio(catalogue, joined(home, "profiles", name)) for name in names]
     european = next((radio for radio in radios if text_of(radio.get("region")) == EUROPE), None)
     radio = european if european is not None else next((radio for radio in radios if radio), None)
     if radio is None:
@@ -171,3 +208,13 @@ def _lorawan(catalogue: Catalogue, home: str, version: dict[str, Any]) -> tuple[
         round(eirp) if isinstance(eirp, int | float) and not isinstance(eirp, bool) and eirp > 0 else None,
     )
     return lorawan, "" if european is not None else f"pas de profil {EUROPE}"
+
+
+def _radio(catalogue: Catalogue, path: str) -> dict[str, Any]:
+    """What a radio profile says; empty where there is no such file."""
+    radio = _table(catalogue, path, "profile")
+    if path in catalogue:
+        for field in ("region", "mac_version"):
+            catalogue.record_required(path, f"profile.{field}", there=bool(radio.get(field)))
+        catalogue.record_required(path, "profile.supports_class_c", there="supports_class_c" in radio)
+    return radio

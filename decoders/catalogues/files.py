@@ -36,7 +36,11 @@ class Files(Protocol):
 
 
 class Catalogue:
-    """Files, what is in which folder, and what they say; each is read when it is asked for."""
+    """Files, what is in which folder, and what they say; each is read when it is asked for.
+
+    Readers record which fields that their layout requires an entry has: a field that most entries lack is one
+    whose name we have wrong, or that the catalogue has renamed.
+    """
 
     def __init__(self, files: Files, evaluate: Evaluate) -> None:
         self._files = files
@@ -46,6 +50,7 @@ class Catalogue:
         self._folders: dict[str, list[str]] = {}
         for path in self.paths:
             self._folders.setdefault(folder_of(path), []).append(path)
+        self._required: dict[str, dict[str, bool]] = {}
 
     def __contains__(self, path: str) -> bool:
         return path in self._known
@@ -57,6 +62,19 @@ class Catalogue:
     def below(self, folder: str) -> list[str]:
         """Paths of the files of a folder and of those below it."""
         return [path for path in self.paths if is_within(path, folder)]
+
+    def record_required(self, path: str, field: str, *, there: bool) -> None:
+        """Whether the entry that a file describes has a field that its layout requires of every such entry."""
+        self._required.setdefault(field, {})[path] = there
+
+    def lacking(self) -> list[str]:
+        """Required fields that more than half of the entries read so far lack, in French, with an example."""
+        found: list[str] = []
+        for field, entries in self._required.items():
+            without = [path for path, there in entries.items() if not there]
+            if len(without) * 2 > len(entries):
+                found.append(f"{field} manque à {len(without)} sur {len(entries)} ({without[0]})")
+        return found
 
     def text(self, path: str) -> str:
         """A text file, without its byte order mark; Latin-1 where it is not UTF-8. Raises Unreadable."""

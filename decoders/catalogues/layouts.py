@@ -29,7 +29,7 @@ class Layout:
     read: Reader
 
 
-# Those that are told by names of files alone come first; Milesight's names are in other catalogues as well.
+# Layouts that names of files alone identify come first; Milesight's names are in other catalogues as well.
 LAYOUTS = (
     Layout("actility", "Actility, device-catalog", actility.recognises, actility.read),
     Layout("chirpstack", "ChirpStack, device-profiles", chirpstack.recognises, chirpstack.read),

@@ -1,6 +1,6 @@
 """JavaScript literals as values: catalogues keep examples in files that are JSON only in name.
 
-A catalogue is a stranger's text: literals.js evaluates it where vendors' scripts run, in a worker process with
+A catalogue is untrusted text: literals.js evaluates it where vendors' scripts run, in a worker process with
 these limits and a context of its own. What JSON cannot say becomes what JSON.stringify makes of it.
 """
 

@@ -151,6 +151,11 @@ def _device_profiles(
     versions: Any = device.get("firmwareVersions")
     if not isinstance(versions, list):
         return
+    with_profiles = any(
+        isinstance(one, dict) and bool(cast("dict[str, Any]", one).get("profiles"))
+        for one in cast("list[Any]", versions)
+    )
+    catalogue.record_required(path, "firmwareVersions.profiles", there=with_profiles)
     folder = folder_of(path)
     vendor = vendors.get(name_of(folder), name_of(folder))
     model = text_of(device.get("name")) or name_of(path).rpartition(".")[0]
@@ -188,13 +193,18 @@ def _uses(catalogue: Catalogue, folder: str, version: Any) -> Sequence[tuple[str
     where = joined(folder_of(folder), shared) if shared else folder
     lorawan, note = LorawanParameters(), "" if region == EUROPE else f"pas de profil {EUROPE}, repris de {region}"
     try:
-        lorawan = _lorawan(catalogue.yaml(joined(where, f"{text_of(use.get('id'))}.yaml")))
+        lorawan = _radio(catalogue, joined(where, f"{text_of(use.get('id'))}.yaml"))
     except Unreadable as wrong:
         note = f"paramètres LoRaWAN par défaut ({wrong})"
     return ((codec, text_of(said.get("version")), lorawan, note),)
 
 
-def _lorawan(profile: dict[str, Any]) -> LorawanParameters:
+def _radio(catalogue: Catalogue, path: str) -> LorawanParameters:
+    """What a radio profile says. Raises Unreadable."""
+    profile = catalogue.yaml(path)
+    catalogue.record_required(path, "macVersion", there=bool(profile.get("macVersion")))
+    for field in ("supportsClassC", "supportsJoin"):
+        catalogue.record_required(path, field, there=field in profile)
     eirp: Any = profile.get("maxEIRP")
     return LorawanParameters(
         "C" if profile.get("supportsClassC") is True else "A",

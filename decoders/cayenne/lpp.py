@@ -101,8 +101,8 @@ def decode(_f_port: int, payload: bytes, time_us: int, _options: Mapping[str, An
         start = offset + 2
         kind = TYPES.get(payload[offset + 1]) if start <= end else None
         if kind is None:
-            told = f"type {payload[offset + 1]} inconnu" if start <= end else "canal sans type"
-            raise MalformedPayload(f"{told} à l'octet {offset} : {payload.hex()}")
+            what = f"type {payload[offset + 1]} inconnu" if start <= end else "canal sans type"
+            raise MalformedPayload(f"{what} à l'octet {offset} : {payload.hex()}")
         following = start + kind.layout.size
         if following > end:
             raise MalformedPayload(

@@ -8,7 +8,7 @@ from decoders.codec import Codec
 from decoders.pulses import add_volumes
 from decoders.tlv import Field, Record, measures
 
-F_PORT = 5  # As delivered; the profile option `f_port` tells another. Settings come on the next one.
+F_PORT = 5  # As delivered; the profile option `f_port` names another. Settings come on the next one.
 SETTINGS = 0x3E
 _OCCUPANCY = ("free", "pending", "occupied")
 _GRID = 64  # Pixels of the thermal camera.
@@ -97,7 +97,7 @@ TYPES: Mapping[int, Record] = {
 def decode(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]) -> Decoded:
     """Decode a frame of measures, or the settings that a device sends when it starts, kept as octets.
 
-    Option `litres_per_pulse` weighs the indexes of the pulse inputs, channels `"1"` and `"2"`. Raises
+    Option `litres_per_pulse` scales the indexes of the pulse inputs, channels `"1"` and `"2"`. Raises
     MalformedPayload for another f_port, an empty or truncated frame and an unknown type.
     """
     expected = options.get("f_port", F_PORT)

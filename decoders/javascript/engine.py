@@ -126,7 +126,7 @@ class _Context:
 
 
 def _broken(thrown: Exception, what: str, allowed: str) -> Broken:
-    """What an exception that left the engine says; the engine's own words tell what stopped the script."""
+    """The failure for an exception that left the engine; the engine's own words show what stopped the script."""
     text = str(thrown)
     if text.startswith("InternalError: interrupted"):
         return Broken("timeout", f"{what} : plus de {allowed} de calcul")

@@ -53,6 +53,7 @@ class WorkerProcess:
         self._limits = limits
         self._seen: tuple[int, int] = (0, 0)
         self._since = 0.0
+        self._asked_at = 0.0
         self._cpu_s = 0.0
         self._is_asked = False
         self._silent = False
@@ -103,6 +104,7 @@ class WorkerProcess:
             WorkerDied: there will be none.
         """
         self._seen, self._since = (0, 0), asyncio.get_running_loop().time()
+        self._asked_at = self._since
         self._cpu_s = _cpu_of(self.pid)[1]
         self._is_asked = True
         try:
@@ -114,6 +116,14 @@ class WorkerProcess:
             raise self._died() from None
         finally:
             self._is_asked = False
+
+    def asked_for(self, now: float) -> float:
+        """How long the batch in hand takes so far, 0 for none; `now` is the loop's time."""
+        return now - self._asked_at if self._is_asked else 0.0
+
+    def in_hand_for(self, now: float) -> float:
+        """How long the call in hand was seen to take so far, by `look`."""
+        return now - self._since if self._is_asked else 0.0
 
     def look(self, now: float) -> None:
         """Kill it when it has been silent for too long; `now` is the loop's time."""

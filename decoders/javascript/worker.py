@@ -1,7 +1,7 @@
 """A worker process: `python -m decoders.javascript.worker`, one thread, one socket, nothing else.
 
 It holds the contexts that were used last, and says before each call which one it is at, in memory that the pool
-reads too: whoever kills it knows which call it was.
+reads too: when the pool kills the worker, it knows which call it was.
 """
 
 import gc
@@ -19,7 +19,7 @@ from decoders.javascript.calls import Limits, Operation, Script
 from decoders.javascript.wire import LENGTH, PROGRESS, Answered, Batch, Hello, Start
 
 # Of CPU, for a batch; what is left is asked again, behind those that wait.
-BATCH_S = 0.25
+BATCH_S = 0.05
 PAGE = resource.getpagesize()
 
 T = TypeVar("T")

@@ -1,7 +1,8 @@
 """Paths into what a vendor's codec answers: `humidity`, `history[*].temperature`, `[variable=index].value`.
 
 `a.b` goes into an object, `[*]` into every element of an array, `[2]` into one, `[key=text]` into those whose
-`key` is that text, and `["a.b"]` names a key that holds a dot or a bracket.
+`key` is that text, or a number or boolean that is written so (`[measurementId=4102]`), and `["a.b"]` names a key
+that holds a dot or a bracket.
 """
 
 import json
@@ -24,7 +25,7 @@ class Each:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """The elements of an array whose `key` is `text`."""
+    """The elements of an array whose `key`, a text, a number or a boolean, is written `text`."""
 
     key: str
     text: str
@@ -141,4 +142,15 @@ def _find(steps: Steps, at: int, data: Any, around: Found) -> Iterator[Found]:
 
 
 def _is(element: Any, step: Where) -> bool:
-    return isinstance(element, dict) and cast("dict[str, Any]", element).get(step.key) == step.text
+    return isinstance(element, dict) and scalar_text(cast("dict[str, Any]", element).get(step.key)) == step.text
+
+
+def scalar_text(value: Any) -> str | None:
+    """A text, a number or a boolean as JavaScript writes it (4102.0 is `4102`); None for anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else str(value)
+    return str(value) if isinstance(value, int) else None

@@ -221,7 +221,7 @@ def _length(sample: Any, steps: Steps) -> int:
 def _named_apart(rules: list[Rule]) -> list[Rule]:
     """Each with the channel that its path's other words give; "" where a quantity has one source.
 
-    A history has the channel of the value that it is the history of: its array's name tells no source.
+    A history has the channel of the value that it is the history of: its array's name names no source.
     """
     channels = [_channel(rule) for rule in rules]
     sources = Counter(quantity for quantity, _ in {(r.quantity, c) for r, c in zip(rules, channels, strict=True)})

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from core.model.quantities import QUANTITIES, Kind, Quantity
 from decoders.canonical import Decoded, Reading
-from decoders.mapping.paths import Found, InvalidPath, Steps, find, parse_path, path_text
+from decoders.mapping.paths import Found, InvalidPath, Steps, find, parse_path, path_text, scalar_text
 from decoders.mapping.times import InvalidTimeRule, TimeRule
 from decoders.mapping.units import Conversion, conversion
 
@@ -134,14 +134,17 @@ def apply(mapping: Mapping, data: Any, time_us: int) -> Decoded:
 
     `data` is the object or the array of a codec's answer. What is no number, not finite or undated becomes a
     warning; null is nothing measured. A quantity of a channel has one value at one instant: the first that a rule
-    finds, so that history that a frame repeats is there once.
+    finds, so that history that a frame repeats is there once. Rules that find nothing, or null, are in
+    `unmatched`.
     """
     decoded = Decoded(data=cast("dict[str, Any]", data) if isinstance(data, dict) else {"data": data})
     known: dict[tuple[int, str, str], float] = {}
     for rule in mapping.rules:
+        matched = False
         for found in find(rule.steps, data):
             if found.value is None:
                 continue
+            matched = True
             value = _read(rule, found)
             instant = None if value is None else rule.time.instant(found, data, time_us)
             if value is None or instant is None:
@@ -156,6 +159,9 @@ def apply(mapping: Mapping, data: Any, time_us: int) -> Decoded:
                 decoded.warnings.append(
                     f"« {path_text(rule.steps)} » : {value:g} au même instant que {known[key]:g}, qui est gardé"
                 )
+        if not matched:
+            decoded.unmatched.append(path_text(rule.steps))
+    decoded.unmatched = list(dict.fromkeys(decoded.unmatched))
     decoded.warnings = list(dict.fromkeys(decoded.warnings))
     more = len(decoded.warnings) - MOST_WARNINGS
     if more > 0:
@@ -175,10 +181,11 @@ def _read(rule: Rule, found: Found) -> float | None:
             return number if _possible(number, quantity) else None
         number = _text_number(text, rule.unit or quantity.unit)
     elif isinstance(raw, bool):
-        return float(raw) if str(raw).lower() not in rule.words else rule.words[str(raw).lower()]
+        return rule.words.get(str(raw).lower(), float(raw))
     elif isinstance(raw, int | float):
-        if str(raw) in rule.words:
-            return rule.words[str(raw)]
+        text = scalar_text(raw)
+        if text in rule.words:
+            return rule.words[text]
         number = _finite(raw)
     if number is None:
         return None

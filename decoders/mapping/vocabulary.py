@@ -32,7 +32,7 @@ SYNONYMS: dict[str, str] = _WORDS["synonyms"]
 ABOUT_THE_DEVICE = frozenset[str](_WORDS["about_the_device"].split())
 # Words that say in which unit, where they are not the whole name.
 UNIT_WORDS: dict[str, str] = _WORDS["unit_words"]
-# Words that tell nothing apart.
+# Words that distinguish nothing.
 EMPTY_WORDS = frozenset[str](_WORDS["empty_words"].split())
 # Texts of a boolean, in pairs of sides that belong together: (what they say for 1, what they say for 0).
 OPPOSITES: list[tuple[list[str], list[str]]] = _WORDS["opposites"]

@@ -18,7 +18,7 @@ class Product(NamedTuple):
     table: Table
     commands: tuple[Command, ...] = (commands.REBOOT,)
     version: int = 1
-    counts: bool = False  # Its pulses may weigh: option `litres_per_pulse`.
+    counts: bool = False  # Its pulses may have a volume: option `litres_per_pulse`.
 
 
 _SENSOR = (*commands.COMMON, commands.COLLECTION_INTERVAL)
@@ -45,7 +45,7 @@ PRODUCTS: dict[str, Product] = {
     "em410": Product("EM410-RDL", level.EM410, _ONLY_STORING),
     "em500_co2": Product("EM500-CO2", environment.EM500_CO2, _STORING_SENSOR),
     "em500_lgt": Product("EM500-LGT", environment.EM500_LGT, _STORING_SENSOR),
-    "em500_pp": Product("EM500-PP", environment.EM500_PP, _STORING_SENSOR),
+    "em500_pp": Product("EM500-PP", environment.EM500_PP, _STORING_SENSOR, version=2),
     "em500_pt100": Product("EM500-PT100", environment.EM500_PT100, _STORING_SENSOR),
     "em500_smt": Product("EM500-SMT, EM500-SMTC", environment.EM500_SMT, _STORING_SENSOR),
     "em500_swl": Product("EM500-SWL", level.EM500_SWL, _STORING_SENSOR),
@@ -100,7 +100,7 @@ def _counting(table: Table) -> Decode:
 def decode_am319(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]) -> Decoded:
     """Decode either AM319: option `gas` is `hcho` (the default) or `o3`.
 
-    Their measures differ by channel; only their stored records, alike in size, need to be told apart.
+    Their measures differ by channel; only their stored records, alike in size, need the option.
     """
     table = rooms.AM319_O3 if options.get("gas") == "o3" else rooms.AM319_HCHO
     return read_frame(table, f_port, payload, time_us, options)

@@ -110,13 +110,13 @@ SOCKET = (
 
 
 def _set_all(values: Mapping[str, Any], count: int) -> tuple[int, int]:
-    """(which outputs are told, which of them are to be on) from `switch_1` on."""
-    told = on = 0
+    """(mask of the outputs that are set, mask of those that are to be on) from `switch_1` on."""
+    mask = on = 0
     for rank in range(count):
         wanted = values[f"switch_{rank + 1}"]
-        told |= (wanted != _AS_IT_IS) << rank
+        mask |= (wanted != _AS_IT_IS) << rank
         on |= (wanted == "on") << rank
-    return told, on
+    return mask, on
 
 
 def _each(count: int) -> tuple[Parameter, ...]:
@@ -131,7 +131,7 @@ def _each(count: int) -> tuple[Parameter, ...]:
 
 
 def _switches(count: int, encode: Callable[[int, int], EncodedCommand]) -> tuple[Command, ...]:
-    """Of so many outputs; `tell` gets the bits of those that are told something, and of those to be on."""
+    """Of so many outputs; `encode` gets the bits of those that are set, and of those to be on."""
     which = Parameter("output", "sortie, 0 pour toutes", minimum=0, maximum=count, default=0)
 
     def mask(values: Mapping[str, Any]) -> int:
@@ -147,11 +147,11 @@ def _switches(count: int, encode: Callable[[int, int], EncodedCommand]) -> tuple
 
 
 def wall_switch(count: int) -> tuple[Command, ...]:
-    """Of a wall switch with so many buttons, FF 29: who is told in the high half, what in the low one."""
-    return (*_switches(count, lambda told, on: _octets(0xFF, 0x29, told << 4 | on)), READ_STATE)
+    """Of a wall switch with so many buttons, FF 29: the mask in the high half, the states in the low one."""
+    return (*_switches(count, lambda mask, on: _octets(0xFF, 0x29, mask << 4 | on)), READ_STATE)
 
 
-LIGHTS = _switches(8, lambda told, on: _octets(0x08, told, on))
+LIGHTS = _switches(8, lambda mask, on: _octets(0x08, mask, on))
 
 
 _UC300_OUTPUT = Parameter("output", "sortie", minimum=1, maximum=2, default=1)

@@ -61,7 +61,7 @@ COMMON: Table = {
     0x0175: one(BATTERY),
 }
 ROOM: Table = {**COMMON, 0x0367: one(TEMPERATURE), 0x0468: one(HUMIDITY)}
-# A mains socket or switch meters what passes through it.
+# A mains socket or switch meters what flows through it.
 METERED: Table = {
     **COMMON,
     0x0374: one(Field("H", "voltage", 10)),

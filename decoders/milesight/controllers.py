@@ -175,7 +175,7 @@ def _after(measure: Measure, read: Read, more: int) -> Record:
 
 
 def _alarm_after(record: Record, key: str, change_octets: int = 0) -> Record:
-    """A record, how much it changed if that is told, and which alarm it is."""
+    """A record, how much it changed if `change_octets` says so, and which alarm it is."""
     size = record.size + change_octets + 1
 
     def read(payload: bytes, start: int, time_us: int, decoded: Decoded) -> None:

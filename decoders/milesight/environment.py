@@ -105,7 +105,7 @@ EM500_CO2: Table = {
     0x20CE: history(CO2, PRESSURE, TEMPERATURE, HUMIDITY),
 }
 EM500_LGT: Table = {**COMMON, **_INTERVALS, 0x0394: one(_ILLUMINANCE), 0x20CE: history(_ILLUMINANCE)}
-_WATER_PRESSURE = Field("H", "water_pressure")
+_WATER_PRESSURE = Field("h", "water_pressure")  # Of a gauge: below the air's it is negative.
 EM500_PP: Table = {
     **COMMON,
     **_INTERVALS,

@@ -7,7 +7,7 @@ from typing import Any
 from decoders.canonical import Decoded, MalformedPayload
 from decoders.tlv import Field, Record, add_readings, layout_of
 
-F_PORT = 85  # As delivered; the profile option `f_port` tells another.
+F_PORT = 85  # As delivered; the profile option `f_port` names another.
 # How far from the uplink the clock of a stored record may be: what the memory holds, and drift.
 _OLDEST_US = 400 * 86_400_000_000
 _AHEAD_US = 86_400_000_000
@@ -22,9 +22,9 @@ Table = Mapping[int, Record]
 def read_frame(table: Table, f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]) -> Decoded:
     """Read a whole frame by its product's table.
 
-    An answer to a setting that the table does not have is kept from there on in `data["unread"]`. Raises
-    MalformedPayload for another f_port, an empty or truncated frame, and any other channel or type that
-    the product does not have: what follows it could not be told apart.
+    What follows a channel or type that the product does not have could not be told apart: it is kept from there on
+    in `data["unread"]`, with a warning, and what came before is read. Raises MalformedPayload for another f_port,
+    an empty or truncated frame, and one that begins with such a channel, unless it answers a setting.
     """
     expected = options.get("f_port", F_PORT)
     if f_port != expected:
@@ -58,13 +58,16 @@ def read_frame(table: Table, f_port: int, payload: bytes, time_us: int, options:
 
 
 def _keep_unread(payload: bytes, offset: int, decoded: Decoded) -> None:
-    if payload[offset] not in _ANSWERS:
-        raise MalformedPayload(
-            f"canal {payload[offset]:02x} de type {payload[offset + 1]:02x} inconnu à l'octet {offset} : "
-            f"{payload.hex()}"
-        )
-    decoded.data["unread"] = payload[offset:].hex()
-    decoded.warnings.append(f"réponse à un réglage inconnue ({payload[offset + 1]:02x}), gardée telle quelle")
+    unread = payload[offset:].hex()
+    if payload[offset] in _ANSWERS:
+        warning = f"réponse à un réglage inconnue ({payload[offset + 1]:02x}), gardée telle quelle"
+    else:
+        unknown = f"canal {payload[offset]:02x} de type {payload[offset + 1]:02x} inconnu à l'octet {offset}"
+        if offset == 0:
+            raise MalformedPayload(f"{unknown} : {payload.hex()}")
+        warning = f"{unknown} : la suite de la trame n'est pas lue ({unread})"
+    decoded.data["unread"] = unread
+    decoded.warnings.append(warning)
 
 
 def state_name(state: int, names: tuple[str, ...] = ALARM_STATES) -> str:

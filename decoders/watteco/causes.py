@@ -8,7 +8,7 @@ from typing import Any
 
 from decoders.canonical import MalformedPayload
 
-_SHORT, _LONG = 1, 2  # Kinds of cause: short ones only tell which criterion, long ones how much.
+_SHORT, _LONG = 1, 2  # Kinds of cause: short ones only name the criterion, long ones also how much.
 _MODES = ("unused", "delta", "threshold", "unused")
 
 

@@ -25,13 +25,13 @@ def decoder_of(product: Product | None) -> Decode:
     """
 
     def decode(f_port: int, payload: bytes, time_us: int, options: Mapping[str, Any]) -> Decoded:
-        told = product or _product_of(options)
+        model = product or _product_of(options)
         if payload and not payload[0] & 0x01:
-            decoded = _decode_batch(told, f_port, payload, time_us)
+            decoded = _decode_batch(model, f_port, payload, time_us)
         else:
             decoded = decode_standard(f_port, payload, time_us, options)
-            if told is not None and told.meanings:
-                _give_meaning(told, decoded)
+            if model is not None and model.meanings:
+                _give_meaning(model, decoded)
         add_volumes(options, decoded)
         return decoded
 

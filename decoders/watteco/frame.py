@@ -86,7 +86,7 @@ class StandardFrame:
                 return _attribute(payload, endpoint, command, cluster, None)
             case Command.READ_RESPONSE:
                 status = _octet(payload, 6, "l'état")
-                if status and len(payload) == REFUSAL_SIZE:  # The device refused: no type, no value.
+                if status and len(payload) == REFUSAL_SIZE:  # The device rejected the request: no type, no value.
                     attribute = int.from_bytes(payload[4:6])
                     return cls(endpoint, command, cluster, attribute, status, None, b"", b"")
                 return _attribute(payload, endpoint, command, cluster, status)

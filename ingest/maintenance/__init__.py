@@ -1,1 +1,1 @@
-"""The process that makes rollups and forgets what is old."""
+"""The jobs of the maintenance service: rollups, retention, pruning, packing, compression, supervision."""

@@ -1,7 +1,7 @@
 """Compresses old chunks where TimescaleDB can (docs/decisions/0039-timescaledb-apache-edition-is-enough.md).
 
 Its own scheduled policies fail under PostgreSQL 17 (decision 39), and Debian's package, Apache's
-edition, refuses compression: there nothing is called and nothing prepared.
+edition, has no compression: there nothing is called and nothing prepared.
 """
 
 from enum import StrEnum
@@ -26,7 +26,7 @@ class Compression(StrEnum):
 
 
 def decide(license_name: str | None, after_days: int) -> Compression:
-    """What `timescaledb.license` and the setting come to."""
+    """The mode that `timescaledb.license` and the setting together give."""
     if after_days == 0:
         return Compression.SWITCHED_OFF
     return Compression.ON if license_name == "timescale" else Compression.NO_LICENSE
@@ -36,7 +36,7 @@ async def compress(pool: Pool, after_days: int) -> tuple[Compression, int]:
     """Compress the chunks that ended so many days ago, one in a transaction; returns how many were.
 
     Raises:
-        NotLeader: another replica keeps house.
+        NotLeader: another replica runs these jobs.
     """
     decided = decide(await pool.fetchval(READ_LICENSE), after_days)
     compressed = 0

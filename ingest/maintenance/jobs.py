@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Job:
-    """Work that is done again and again; `problem` says why the last time went wrong."""
+    """A job that repeats; `problem` says why its last run failed."""
 
     name: str
     every_s: float
@@ -48,7 +48,7 @@ class Job:
     problem: str | None = field(default=None, init=False)
 
     async def repeat(self) -> None:
-        """Do it now and every so often, until cancelled. A failure is counted, said, and tried again."""
+        """Run the job now and every so often, until cancelled. A failure is counted, logged, and tried again."""
         while True:
             began = time.monotonic()
             try:
@@ -71,7 +71,7 @@ class Job:
         self.problem = problem
 
     def check(self) -> Check:
-        """Ready unless the last time went wrong."""
+        """Ready unless the last run failed."""
 
         async def check() -> str | None:
             return self.problem
@@ -80,10 +80,10 @@ class Job:
 
 
 async def make_rollups(pool: Pool) -> None:
-    """One pass.
+    """Make the rollups that are due, once.
 
     Raises:
-        NotLeader: another replica is at it.
+        NotLeader: another replica runs it.
         UnevenTimezone: the deployment's days are not made of hours.
     """
     so_far = Made()
@@ -107,7 +107,7 @@ async def keep_house(pool: Pool, settings: RetentionSettings) -> None:
     """Retention, pruning, packing and compression, once.
 
     Raises:
-        NotLeader: another replica is at it.
+        NotLeader: another replica runs it.
     """
     for term in terms(settings):
         await forget(pool, term)
@@ -126,6 +126,6 @@ async def keep_house(pool: Pool, settings: RetentionSettings) -> None:
 
 
 async def redecode_waiting(pool: Pool, workers: Workers, owner: str, keys: KeyWrap) -> None:
-    """Decode again what waits for it, one job after the other."""
+    """Run the re-decoding jobs that wait, one after the other."""
     while await redecode_next(pool, workers, owner, keys):
         pass

@@ -41,7 +41,7 @@ async def pack_hours(pool: Pool, *, at_once: int = AT_ONCE) -> int:
     Rollups wait for one transaction of it at most. What a stop cuts short is packed again.
 
     Raises:
-        NotLeader: another replica keeps house.
+        NotLeader: another replica runs these jobs.
     """
     moved = 0
     while True:

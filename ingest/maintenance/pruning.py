@@ -28,7 +28,7 @@ QUEUED = """
 SELECT substring(encode(substring(payload FOR 100), 'escape') FROM 'msg_[0-9a-f]{32}') AS message_id
 FROM jobs.pgqueuer WHERE starts_with(entrypoint, 'webhook/')
 """
-# By its attempts a message knows where in its schedule it is, and people what went wrong.
+# The attempts of a message say where in its schedule it is, and show people what went wrong.
 WEBHOOK_ATTEMPT = f"""
 WITH queued AS MATERIALIZED ({QUEUED})
 DELETE FROM webhook_attempt WHERE ctid = ANY(ARRAY(
@@ -37,12 +37,13 @@ DELETE FROM webhook_attempt WHERE ctid = ANY(ARRAY(
       AND message_id NOT IN (SELECT message_id FROM queued WHERE message_id IS NOT NULL)
     LIMIT $2))
 """
-# Of alerts that are over, in every sense: nothing waits for a digest, climbs, opens again or is being sent.
+# Of alerts that have ended and of which nothing is pending: no digest, escalation, reopening or delivery.
 ALERT_NOTICE = f"""
 WITH queued AS MATERIALIZED ({QUEUED})
 DELETE FROM alert_notice WHERE id = ANY(ARRAY(
     SELECT n.id FROM alert_notice n JOIN alert a ON a.id = n.alert_id
     WHERE n.at < now() - $1::interval AND (n.held_until IS NULL OR n.digested_at IS NOT NULL)
+      AND n.nobody_since IS NULL
       AND a.workflow IN ('resolved', 'closed') AND a.due_at IS NULL
       AND 'msg_' || replace(n.id::text, '-', '')
           NOT IN (SELECT message_id FROM queued WHERE message_id IS NOT NULL)
@@ -59,7 +60,7 @@ DELETE FROM frame_refusal WHERE ctid = ANY(ARRAY(
                       FROM frame_refusal) r
     WHERE last_at < now() - $1::interval OR place > 100000 LIMIT $2))
 """
-# Anybody can speak in a gateway's name: the latest hundred of each stay at most.
+# Anybody can send in a gateway's name: the latest hundred of each stay at most.
 GATEWAY_ADDRESS_CHANGE = """
 DELETE FROM gateway_address_change WHERE id = ANY(ARRAY(
     SELECT id FROM (SELECT id, last_at, row_number() OVER (PARTITION BY gateway_id ORDER BY last_at DESC) AS place
@@ -70,9 +71,9 @@ GATEWAY_HOUR = """
 DELETE FROM gateway_hour WHERE (gateway_id, hour) IN (
     SELECT gateway_id, hour FROM gateway_hour WHERE hour < now() - $1::interval LIMIT $2)
 """
-# Whoever has a source's token can invent devices.
+# Rows that anybody with a source's token can cause, by inventing devices.
 LNS_UNKNOWN_DEVICE = _older("lns_unknown_device", "last_seen_at")
-# Of applications that nobody has been able to tell, and of those that are gone.
+# Events that could not be delivered to an application, and those of applications that are gone.
 APPLICATION_EVENT = _older("observation.application_event", "queued_at")
 SERVICE_REPLICA = _older("service_replica", "seen_at")
 QUARANTINE = _older("observation.quarantine", "at")
@@ -125,7 +126,7 @@ async def prune(pool: Pool, what: Prune, *, most_at_once: int = MOST_AT_ONCE) ->
     """Delete the table's old rows; returns how many.
 
     Raises:
-        NotLeader: another replica keeps house.
+        NotLeader: another replica runs these jobs.
     """
     total, deleted = 0, most_at_once
     while deleted == most_at_once:

@@ -85,7 +85,7 @@ class Term:
 
     @property
     def whole_months(self) -> int:
-        """After which nobody's rows are left; 0: never."""
+        """The months after which no rows at all are left; 0: never."""
         return max(self.months, self.personal_months) if self.months and self.personal_months else 0
 
     @property
@@ -110,7 +110,7 @@ async def forget(pool: Pool, term: Term) -> None:
     """Drop the chunks that every class has outlived, then, chunk by chunk, the rows of the class kept shorter.
 
     Raises:
-        NotLeader: another replica keeps house.
+        NotLeader: another replica runs these jobs.
     """
     if term.whole_months:
         async with leading(pool) as connection:
@@ -123,10 +123,10 @@ async def forget(pool: Pool, term: Term) -> None:
 
 
 async def forget_personal_hours(pool: Pool, months: int) -> None:
-    """Hours of dwellings show who was at home when, as readings do; so does a last value. 0 months: for ever.
+    """Delete hourly rollups and last values of dwellings: they show when people are at home. 0 months: for ever.
 
     Raises:
-        NotLeader: another replica keeps house.
+        NotLeader: another replica runs these jobs.
     """
     if not months:
         return

@@ -1,4 +1,4 @@
-"""How long what is kept, and how; `services.maintenance.settings` adds what only its process needs."""
+"""Settings of retention; `services.maintenance.settings` adds what only its process needs."""
 
 from pydantic import Field
 

@@ -51,7 +51,7 @@ def is_scarce(free: int, total: int) -> bool:
 
 
 async def supervise(pool: Pool, disk_limit: int, disk_folder: Path | None) -> None:
-    """Read and export it all.
+    """Read chunks, sizes, the dirty log and free space, and set the metrics.
 
     `disk_limit` is what the database may fill, 0 when that is unknown; `disk_folder` lies on its disk, None when
     that is not this machine's: PostgreSQL itself has no answer to how much is left.

@@ -1,1 +1,1 @@
-"""Partners' applications: told by their broker what ChirpStack v4 would tell them, and heard (decision 0021)."""
+"""Events to partners' brokers and commands from there, in ChirpStack v4's messages (decision 0021)."""

@@ -52,16 +52,16 @@ class ApplicationRunner(LeaseRunner[Application]):
             self._known_anew.set()
 
     async def apply(self, changes: list[Change]) -> None:
-        """Read anew when one changed."""
+        """Read the applications again when one of them changed."""
         if any(change.entity == "application" for change in changes):
             await self.load()
 
     def wanted(self) -> Mapping[int, Application]:
-        """All that are enabled."""
+        """All enabled applications, by id."""
         return self._known
 
     def open_work(self, item: Application, lease: Lease) -> LeasedWork:
-        """Its connection, its events and its commands; raises ValueError when it is unusable."""
+        """The application's connection, events and commands; raises ValueError when its settings are unusable."""
         edge = mqtt_session_of(item, item.secret(self._keys), self._session_expiry_s)
         publisher = Publisher(self._pool, lease, item, edge, self._tallies, self._backlog)
         commands = Commands(self._pool, self._bus, self._shards, item, self._tallies)
@@ -69,7 +69,7 @@ class ApplicationRunner(LeaseRunner[Application]):
         return LeasedWork(loops, edge)
 
     def report_error(self, item: Application, french: str) -> None:
-        """Beside the application, in the API."""
+        """Save the error beside the application, for the API."""
         self._tallies.error(item, french)
 
 
@@ -77,7 +77,7 @@ def mqtt_session_of(application: Application, password: str | None, session_expi
     """The connection to an application's broker.
 
     Raises:
-        ValueError: its address is none of a broker.
+        ValueError: its address is no broker's.
     """
     broker = replace(Broker.from_url(application.mqtt_url), username=application.mqtt_user, password=password)
     settings = MqttSettings(mqtt_client_id=application.mqtt_client_id, mqtt_session_expiry=session_expiry_s)

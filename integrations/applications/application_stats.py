@@ -1,4 +1,4 @@
-"""How each application is doing: noted at once, saved every few seconds."""
+"""Counts and errors of each application, kept in memory and saved every few seconds."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -20,41 +20,41 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class ApplicationStats:
-    """What happened since the last save, by application."""
+    """The counts since the last save, by application."""
 
     pool: Pool
     _kept: dict[int, ApplicationCounts] = field(default_factory=dict[int, ApplicationCounts])
     _changed: set[int] = field(default_factory=set[int])
 
     def published(self, application: Application, count: int) -> None:
-        """Their broker has acknowledged so many events."""
+        """Count events that their broker has acknowledged."""
         if count:
             tally = self._of(application)
             tally.published += count
             tally.published_at = datetime.now(UTC)
 
     def dropped(self, application: Application, count: int) -> None:
-        """So many events are published by nobody any more."""
+        """Count events that were dropped unpublished."""
         APPLICATION_DROPPED.inc(count)
         self._of(application).dropped += count
 
     def waiting(self, application: Application, count: int) -> None:
-        """So many events are still to be published."""
+        """Record how many events are still to be published."""
         self._of(application).waiting = count
 
     def command(self, application: Application) -> None:
-        """A command has become a downlink."""
+        """Count a command that became a downlink."""
         APPLICATION_COMMANDS.labels("queued").inc()
         self._of(application).commands += 1
 
     def record_rejection(self, application: Application, reason: str, french: str) -> None:
-        """A command becomes no downlink, and why."""
+        """Count a command that was rejected, with the reason."""
         APPLICATION_COMMANDS.labels(reason).inc()
         self._of(application).refused += 1
         self.error(application, french)
 
     def error(self, application: Application, french: str) -> None:
-        """What an operator reads beside the application."""
+        """Record the error that the API shows beside the application."""
         tally = self._of(application)
         tally.error, tally.error_at = french[:LONGEST_ERROR].replace("\0", ""), datetime.now(UTC)
 
@@ -65,7 +65,7 @@ class ApplicationStats:
             await self.save()
 
     async def save(self) -> None:
-        """Write what was noted since the last save; while the database is away it goes on adding up."""
+        """Write what was counted since the last save; while the database is away, counting goes on."""
         changed = {id_: self._kept[id_] for id_ in self._changed}
         if not changed:
             return

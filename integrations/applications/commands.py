@@ -1,7 +1,7 @@
 # pyright: reportMissingTypeStubs=false
 """Turns ChirpStack v4's `command/down` of an application into a downlink row.
 
-Acknowledged to their broker once the row is committed, or once it is refused. A command with an `id` becomes one
+Acknowledged to their broker once the row is committed, or the command rejected. A command with an `id` becomes one
 row however often it is delivered; one without may become two when we are killed between the commit and the
 acknowledgement, as MQTT's QoS 1 has it.
 """
@@ -34,10 +34,10 @@ LONGEST_COMMAND = 16_384  # Octets of JSON
 LONGEST_ITEM = 100
 LONGEST_PAYLOAD = 242
 LAST_APPLICATION_PORT = 223
-# As the API has it for who says no term, and for who does.
+# The term of a downlink without one, and the longest, as in the API.
 USUAL_WAIT = timedelta(days=1)
 LONGEST_WAIT = timedelta(days=30)
-# A partner that sends faster than the radio can is told so.
+# Further commands of an application whose device has so many downlinks waiting are rejected.
 WAITING_AT_MOST = 100
 TRY_AGAIN_S = 1.0
 
@@ -45,7 +45,7 @@ log = structlog.get_logger()
 
 
 class RejectedCommand(ValueError):
-    """No downlink becomes of it: `reason` is a word to count it by, the message is French."""
+    """The command becomes no downlink: `reason` labels the metric, the message is French."""
 
     def __init__(self, reason: str, french: str) -> None:
         super().__init__(french)
@@ -54,7 +54,7 @@ class RejectedCommand(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A downlink that an application asks for; `item` is what it calls it."""
+    """A downlink that an application asks for; `item` is the application's own id of it."""
 
     dev_eui: bytes
     item: str | None
@@ -65,15 +65,15 @@ class Command:
 
 
 def command_filter(application: Application) -> str:
-    """Where this application's commands arrive."""
+    """The topic filter of this application's commands."""
     return f"application/{application.application_id}/device/+/{COMMAND}"
 
 
 def read_command(topic: str, body: bytes, now: datetime) -> Command:
-    """The command of a message.
+    """The command in a message.
 
     Raises:
-        RefusedCommand: it is none that can be carried out.
+        RejectedCommand: it is none that can be carried out.
     """
     if len(body) > LONGEST_COMMAND:
         raise RejectedCommand("too_long", f"commande de {len(body)} octets : {LONGEST_COMMAND} au plus")
@@ -102,7 +102,7 @@ def read_command(topic: str, body: bytes, now: datetime) -> Command:
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """Makes downlinks of what one application asks for."""
+    """Turns the commands of one application into downlinks."""
 
     pool: Pool
     bus: Bus
@@ -111,7 +111,7 @@ class Commands:
     stats: ApplicationStats
 
     async def receive(self, mqtt_session: MqttSession) -> None:
-        """Take what their broker brings, in its order, until cancelled."""
+        """Handle the messages of their broker, in order, until cancelled."""
         while True:
             messages = await mqtt_session.batch()
             for message in messages:
@@ -120,7 +120,7 @@ class Commands:
 
     async def _settle(self, message: MqttMessage) -> None:
         """Return once their broker may forget it, however long the database is away."""
-        if message.retain:  # Kept for whoever subscribes: it was taken when it was new.
+        if message.retain:  # Kept for new subscribers: it was carried out when it was new.
             self.stats.record_rejection(
                 self.application, "retained", "commande conservée par leur courtier (retain)"
             )
@@ -142,11 +142,11 @@ class Commands:
                 device = await store.find_device(connection, self.application.id, command.dev_eui, command.item)
                 queued = await self._queue(connection, command, allowed(device, command))
         except UniqueViolationError:
-            queued = None  # Another delivery of it was faster.
+            queued = None  # Another delivery of it came first.
         if queued is None:
             return
         self.stats.command(self.application)
-        with contextlib.suppress(*BUS_AWAY):  # The row is the truth: it is found a little later.
+        with contextlib.suppress(*BUS_AWAY):  # The row is the truth: the network finds it a little later.
             shard = shard_of_slot(queued.slot, self.shards)
             await self.bus.nudge(topics.downlink_due(shard), b"")
 
@@ -168,10 +168,10 @@ class Commands:
 
 
 def allowed(device: store.FoundDevice | None, command: Command) -> store.FoundDevice:
-    """The device, when it may be told this.
+    """The device, when this command may be sent to it.
 
     Raises:
-        RefusedCommand: it may not.
+        RejectedCommand: it may not.
     """
     if device is None:
         raise RejectedCommand("unknown_device", f"capteur {command.dev_eui.hex()} inconnu de cette application")

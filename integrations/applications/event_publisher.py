@@ -26,14 +26,14 @@ AT_ONCE = 200
 POLL_S = 0.5
 FINISH_S = 8.0
 COUNT_EVERY_S = 10.0
-# What their broker refuses, by an access list for example, is asked again after a while; the rest goes on.
+# What their broker rejects, by an access list for example, is published again after a while; the rest goes on.
 REFUSED_WAIT = timedelta(minutes=5)
 
 log = structlog.get_logger()
 
 
 class Publisher:
-    """Works off one application's events while its lease holds."""
+    """Publishes one application's events while its lease holds."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Publisher:
                 await asyncio.sleep(POLL_S)
 
     async def _whole_pass(self) -> bool:
-        """One pass; cancelled, it still deletes what their broker has just acknowledged."""
+        """Publish one batch; when cancelled, it still deletes what their broker has just acknowledged."""
         passing = asyncio.ensure_future(self._publish_batch())
         try:
             return await asyncio.shield(passing)
@@ -98,7 +98,7 @@ class Publisher:
         return not away and len(due.events) + len(due.untold) == AT_ONCE
 
     async def _publish(self, event: Event) -> str:
-        """What came of it: published, refused or away, which are tried again, or unwritable."""
+        """The outcome: published, rejected or away (both are tried again), or unwritable."""
         try:
             messages = publications(self._application, event)
         except Exception as defect:  # A defect of ours costs its own event, and no others.
@@ -116,7 +116,7 @@ class Publisher:
         return "published"
 
     async def _bound(self) -> None:
-        """Now and then count what waits, and drop what is too much of it."""
+        """Now and then count the events that wait, and drop the oldest above the limit."""
         now = asyncio.get_running_loop().time()
         if now < self._next_count:
             return

@@ -1,5 +1,5 @@
 # pyright: reportMissingTypeStubs=false
-"""ChirpStack v4's application events: what is queued, as its own protobufs say it in JSON.
+"""ChirpStack v4's application events: queued events as its own protobufs write them in JSON.
 
 Pure. Zero fields are omitted, as ChirpStack omits them: `dr` 0, `fCnt` 0, `rssi` 0.
 """
@@ -31,17 +31,17 @@ class Addressee(Protocol):
 
     @property
     def tenant_id(self) -> int:
-        """Whose devices it sees."""
+        """The tenant whose devices it sees."""
         ...
 
     @property
     def application_id(self) -> UUID:
-        """ChirpStack's name of it, in topics and events."""
+        """Its application id in ChirpStack's topics and events."""
         ...
 
     @property
     def name(self) -> str:
-        """How people call it."""
+        """Its name, for people."""
         ...
 
 
@@ -59,7 +59,7 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """One gateway's copy; its place is known when the gateway's is."""
+    """How one gateway received the uplink; its position is known when the gateway's is."""
 
     gateway_id: bytes
     antenna: int
@@ -71,7 +71,7 @@ class Reception:
 
 @dataclass(frozen=True, slots=True)
 class StoredUplink:
-    """An uplink with what was heard and measured of it; `values` by channel and quantity."""
+    """An uplink with its receptions and its measurements; `values` by channel and quantity."""
 
     f_cnt: int | None
     f_port: int | None
@@ -88,7 +88,7 @@ class StoredUplink:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened to a device; `item` is what this application called the downlink in question."""
+    """What happened to a device; `item` is this application's own id of the downlink in question."""
 
     id: int
     kind: str
@@ -109,7 +109,7 @@ class Publication:
 
 
 def queue_item_id(downlink_id: int, item: str | None) -> str:
-    """How a downlink is called: as the application called it, else a UUID of ours."""
+    """The id of a downlink in events: the application's own, else a UUID of ours."""
     return item if item is not None else str(uuid5(NAMESPACE, f"downlink {downlink_id}"))
 
 
@@ -120,9 +120,9 @@ def publications(application: Addressee, event: Event) -> list[Publication]:
     match event.kind:
         case "up":
             assert event.uplink is not None  # noqa: S101 - The store gives none without.
-            told: list[tuple[str, Message]] = [("up", _up(info, event, event.uplink))]
+            messages: list[tuple[str, Message]] = [("up", _up(info, event, event.uplink))]
             if event.uplink.status == "undecodable":
-                told.append(("log", _log(info, event, "UPLINK_CODEC", event.uplink.reason, {})))
+                messages.append(("log", _log(info, event, "UPLINK_CODEC", event.uplink.reason, {})))
         case "join":
             join = integration.JoinEvent(
                 deduplication_id=_own_id(event),
@@ -131,7 +131,7 @@ def publications(application: Addressee, event: Event) -> list[Publication]:
                 region_config_id=REGION,
             )
             join.time.FromDatetime(event.time)
-            told = [("join", join)]
+            messages = [("join", join)]
         case "ack":
             ack = integration.AckEvent(
                 deduplication_id=_own_id(event),
@@ -141,7 +141,7 @@ def publications(application: Addressee, event: Event) -> list[Publication]:
                 f_cnt_down=what["f_cnt_down"] or 0,
             )
             ack.time.FromDatetime(event.time)
-            told = [("ack", ack)]
+            messages = [("ack", ack)]
         case "txack":
             txack = integration.TxAckEvent(
                 downlink_id=what["downlink"] & 0xFFFFFFFF,
@@ -151,15 +151,15 @@ def publications(application: Addressee, event: Event) -> list[Publication]:
                 gateway_id=what["gateway_id"] or "",
             )
             txack.time.FromDatetime(event.time)
-            told = [("txack", txack)]
+            messages = [("txack", txack)]
         case "status":
-            told = [("status", _status(info, event))]
+            messages = [("status", _status(info, event))]
         case _:
             code = "EXPIRED" if what["state"] == "expired" else "DOWNLINK_GATEWAY"
             context = {"queue_item_id": queue_item_id(what["downlink"], event.item)}
-            told = [("log", _log(info, event, code, what.get("detail") or what["reason"], context))]
+            messages = [("log", _log(info, event, code, what.get("detail") or what["reason"], context))]
     root = f"application/{application.application_id}/device/{event.device.dev_eui.hex()}/event"
-    return [Publication(f"{root}/{kind}", _json(message)) for kind, message in told]
+    return [Publication(f"{root}/{kind}", _json(message)) for kind, message in messages]
 
 
 def _json(message: Message) -> bytes:
@@ -206,17 +206,17 @@ def _up(info: integration.DeviceInfo, event: Event, uplink: StoredUplink) -> int
     if spreading_factor:
         lora = up.tx_info.modulation.lora
         lora.spreading_factor, lora.bandwidth, lora.code_rate = spreading_factor, bandwidth, gw.CR_4_5
-    for heard in uplink.receptions:
+    for reception in uplink.receptions:
         rx_info = up.rx_info.add(
-            gateway_id=heard.gateway_id.hex(),
-            rssi=round(heard.rssi),
-            snr=heard.snr,
-            antenna=heard.antenna,
+            gateway_id=reception.gateway_id.hex(),
+            rssi=round(reception.rssi),
+            snr=reception.snr,
+            antenna=reception.antenna,
             crc_status=gw.CRC_OK,
         )
         rx_info.ns_time.FromDatetime(uplink.received_at)
-        if heard.latitude is not None and heard.longitude is not None:
-            rx_info.location.latitude, rx_info.location.longitude = heard.latitude, heard.longitude
+        if reception.latitude is not None and reception.longitude is not None:
+            rx_info.location.latitude, rx_info.location.longitude = reception.latitude, reception.longitude
     return up
 
 

@@ -1,4 +1,4 @@
-"""SQL of applications: what is still to be published, what they ask for, and how they are doing."""
+"""SQL of applications: events to publish, commands, and states."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ DROP_OLDEST = """
 DELETE FROM observation.application_event WHERE id = ANY(ARRAY(
     SELECT id FROM observation.application_event WHERE application_id = $1 ORDER BY id LIMIT $2))
 """
-# What we hand over to another LNS on the very broker comes back to us: under the item of a downlink of ours.
+# A downlink that we hand to another LNS on the same broker comes back to us, with the item of our own row.
 FIND_DEVICE = """
 SELECT d.id, d.enabled, d.activation, d.lns_source_id, p.codec, p.capabilities,
        EXISTS (SELECT FROM application_downlink l WHERE l.application_id = a.id AND l.item = $3)
@@ -102,7 +102,7 @@ WRITTEN_OF_STATE = "published_at, published, dropped, waiting, commands, refused
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Events to publish, and the ids of those that nobody can tell of any more."""
+    """Events to publish, and the ids of those that cannot be published, since their device or uplink is gone."""
 
     events: list[Event]
     untold: list[int]
@@ -110,7 +110,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class FoundDevice:
-    """A device that an application may speak to. `is_known`: this very command is a row already."""
+    """A device that an application may send to. `is_known`: this very command is a row already."""
 
     id: int
     enabled: bool
@@ -137,12 +137,12 @@ class ApplicationCounts:
 
 
 async def read_due(connection: Connection | Pool, application: int, tenant_id: int, most: int) -> Due:
-    """The oldest events of an application, with all that is told of them."""
+    """The oldest events of an application, with the device and the uplink of each."""
     rows = await connection.fetch(READ_EVENTS, application, most)
-    told = [row for row in rows if row["dev_eui"] is not None]
-    uplinks = await _read_uplinks(connection, [row for row in told if row["kind"] == "up"], tenant_id)
+    of_devices = [row for row in rows if row["dev_eui"] is not None]
+    uplinks = await _read_uplinks(connection, [row for row in of_devices if row["kind"] == "up"], tenant_id)
     events: list[Event] = []
-    for row in told:
+    for row in of_devices:
         uplink = uplinks.get(row["uplink_id"])
         if row["kind"] != "up" or uplink is not None:
             events.append(_event(row, uplink))
@@ -189,12 +189,12 @@ async def _read_uplinks(
 
 
 async def delete_events(connection: Connection, ids: Sequence[int]) -> None:
-    """Their broker has them, or nobody can tell of them."""
+    """Delete events that their broker has, or that cannot be published."""
     await connection.execute(DELETE_EVENTS, ids)
 
 
 async def postpone_events(connection: Connection, ids: Sequence[int], wait: timedelta) -> None:
-    """Their broker refuses them: others go first."""
+    """Let these wait, since their broker rejects them; others go first."""
     await connection.execute(POSTPONE_EVENTS, ids, wait)
 
 
@@ -204,7 +204,7 @@ async def count_waiting(connection: Connection | Pool, application: int) -> int:
 
 
 async def drop_oldest(connection: Connection, application: int, count: int) -> int:
-    """Forget so many of the oldest events; returns how many there were."""
+    """Delete so many of the oldest events; returns how many there were."""
     status = await connection.execute(DROP_OLDEST, application, count)
     return int(status.rsplit(" ", 1)[1])
 
@@ -231,7 +231,7 @@ async def queue_downlink(
 
 
 async def save_states(connection: Connection | Pool, counts: dict[int, ApplicationCounts]) -> None:
-    """Add to what is known of these applications, by id."""
+    """Add the counts to the state of these applications, by id."""
     ids = sorted(counts)
     states = arrays([counts[id_] for id_ in ids], WRITTEN_OF_STATE)
     await connection.execute(SAVE_STATES, ids, *states)

@@ -11,7 +11,7 @@ NO_SESSION = 0
 
 
 def time_of(uplink: LnsUplink, received_at_us: int) -> int:
-    """When it was heard.
+    """When the uplink was received, in us since 1970.
 
     An LNS is a server with a clock of its own: it is believed about the past, because its queues and our own
     absence make messages late, and a second delivery has to have the same time. Of a gateway's clock only what is
@@ -37,7 +37,7 @@ def _is_past(time_us: int, received_at_us: int) -> bool:
 def canonical(
     uplink: LnsUplink, source_id: int, device_id: int, received_at_us: int, trace_id: bytes = NO_TRACE
 ) -> Uplink:
-    """The uplink of this device. It has no session of ours, whatever carried it."""
+    """The uplink of this device. It has no session of ours, whichever LNS sent it."""
     if uplink.f_cnt is None:
         message = uplink.message_id or f"{uplink.stated_time}|{uplink.f_port}|{uplink.payload.hex()}"
         uplink_id = message_identity(source_id, device_id, message)

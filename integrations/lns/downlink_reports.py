@@ -26,13 +26,13 @@ log = structlog.get_logger()
 
 
 def kept(detail: str | None) -> str | None:
-    """Their words, as a text column takes them."""
+    """Their text, as a text column takes it."""
     return None if detail is None else detail.replace("\0", "")[:LONGEST_DETAIL]
 
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """Writes what became of downlinks, and tells whoever waits for them."""
+    """Saves what became of downlinks, and nudges the processes that wait for them."""
 
     pool: Pool
     bus: Bus
@@ -41,7 +41,7 @@ class Reports:
     async def save_report(self, source: Source, reported: DownlinkReport) -> bool:
         """Write a report; False when it is of no downlink of ours that is still open. Raises DATABASE_AWAY."""
         if len(reported.item) > LONGEST_ITEM or "\0" in reported.item:
-            return False  # None that we ever gave or were given.
+            return False  # No item that we ever gave or were given.
         at = reported.time_us
         report = LnsReport(
             reported.item,
@@ -59,14 +59,14 @@ class Reports:
         return bool(changed)
 
     async def nudge_changed(self, changed: Sequence[Changed]) -> None:
-        """Nudge whoever waits; the rows are the truth, so a bus that is away is no harm."""
+        """Nudge the processes that wait for these rows; without a bus they find the rows at their next look."""
         with suppress(*BUS_AWAY):
             for row in changed:
                 subject = topics.downlink_done(shard_of_slot(row.slot, self.shards))
                 await self.bus.nudge(subject, str(row.id).encode())
 
     async def sweep(self) -> None:
-        """Give up what nobody wants any more, every few seconds until cancelled."""
+        """End downlinks whose term has passed, every few seconds until cancelled."""
 
         async def sweep() -> None:
             await self.nudge_changed(await sweep_lns(self.pool))

@@ -43,19 +43,19 @@ ASKED_AT_ONCE = 20
 WAIT_S = 5.0
 LONGEST_WAIT_S = 60.0
 AGAIN_S = 0.5
-# On the way out the downlink in hand is finished.
+# When the service ends, the downlink in hand is finished.
 FINISH_S = 12.0
 
 log = structlog.get_logger()
 
 
 def due_subject(shards: int) -> str:
-    """Where a new row of another LNS is announced."""
+    """The subject on which a new row of another LNS is announced."""
     return topics.downlink_due(shard_of_slot(SLOT_OF_OTHER_LNS, shards))
 
 
 class Sender:
-    """Works off one source's rows while its lease holds."""
+    """Sends one source's rows while its lease holds."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Sender:
                     await self.wake.wait()
 
     async def _hand_over_due(self) -> None:
-        """Hand over what is due, one after the other, until their LNS does not take it."""
+        """Hand over the due rows, one after the other, until their LNS does not take one."""
         short_items = self._source.kind in SHORT_ITEMS
         while True:
             async with fenced(self._pool, [self._lease]) as connection:
@@ -106,7 +106,7 @@ class Sender:
         await self._ask()
 
     async def _finish(self, doing: Awaitable[None]) -> None:
-        """Cancelled, finish what is under way: whether they have it must be written."""
+        """Finish this also when cancelled: whether their LNS has the downlink must be written."""
         task = asyncio.ensure_future(doing)
         try:
             await asyncio.shield(task)
@@ -132,7 +132,7 @@ class Sender:
             case Later(reason, french, detail):
                 result = "later"
                 if downlink.address or self._source.kind not in NEED_ADDRESS:
-                    self._failures += 1  # A device that was not heard yet is no failure of the source.
+                    self._failures += 1  # A device without an uplink yet is no failure of the source.
                     self._sightings.error(self._source, french)
                 wait = timedelta(seconds=WAIT_S)
                 changed = await self._write_until_done(
@@ -158,7 +158,7 @@ class Sender:
                 await asyncio.sleep(AGAIN_S)
 
     async def _ask(self) -> None:
-        """Where their LNS tells nothing by itself, ask now and then."""
+        """Poll the status of downlinks now and then, where their LNS does not report it."""
         now = asyncio.get_running_loop().time()
         if self._source.kind not in ASKED or now < self._next_question:
             return
@@ -167,6 +167,6 @@ class Sender:
             undecided = await take_undecided_of_lns(connection, self._source.id, ASKED_AT_ONCE)
         for item, confirmed in undecided:
             self._lease.check()
-            told = await self._client.ask(item, confirmed=confirmed)
-            if told is not None:
-                await self._reports.save_report(self._source, told)
+            report = await self._client.ask(item, confirmed=confirmed)
+            if report is not None:
+                await self._reports.save_report(self._source, report)

@@ -1,4 +1,4 @@
-"""How another LNS calls our devices, and where a tenant's own may be; `registry.downlinks` writes the rows."""
+"""The addresses of our devices at other LNS, and tenants' allow-lists; `registry.downlinks` writes the rows."""
 
 from collections.abc import Iterable
 
@@ -21,6 +21,6 @@ async def read_allow_list(connection: Connection | Pool, tenant_id: int) -> list
 
 
 async def save_routes(connection: Connection | Pool, routes: Iterable[tuple[int, int, str]]) -> None:
-    """How their LNS call these devices: source, device, address."""
+    """Save the addresses of these devices at their LNS: source, device, address."""
     rows = list(routes)
     await connection.execute(SAVE_ROUTES, *([row[place] for row in rows] for place in range(3)))

@@ -4,10 +4,10 @@
 that is also so for a device that is not registered and for a message of its own that cannot be used (202, with the
 reason):
 The Things Stack counts failures and suspends a whole webhook after some, Wanesy keeps what was not taken and sends
-it again for ever, Live Objects and ThingPark go on to the next destination. What was refused is listed beside the
+it again for ever, Live Objects and ThingPark go on to the next destination. What was rejected is listed beside the
 source, and unreadable messages are kept in quarantine. What is no message of such an LNS at all is 422: something
-is set up wrongly. Who speaks our own JSON is a program of somebody who wants to know: 404 and 422. What a source
-pushes beyond its rate is told to come again: 429.
+is set up wrongly. Our own JSON comes from a program that can use an error: 404 and 422. What a source
+pushes beyond its rate is answered 429, to be sent again.
 """
 
 import asyncio
@@ -78,9 +78,9 @@ class _Door:
         self._buckets: dict[int, TokenBucket] = {}
 
     async def receive(self, request: Request, source_id: SourceId, rest: str = "") -> Response:
-        """Take one message."""
+        """Handle one message."""
         source = self._sources.over_http(source_id)
-        # A body is read of nobody who has no business here, but where it is what is signed.
+        # The body is read only after the sender has shown its token, unless the body is what is signed.
         is_signed = source is not None and _is_signed(source)
         if source is None or not (is_signed or source.opens_to(_token(request.headers.get("authorization", "")))):
             raise _closed()
@@ -88,7 +88,7 @@ class _Door:
         body = await request.body()
         if is_signed and not self._is_signed_by(source, request, body):
             raise _closed()
-        event = request.query_params.get("event")  # ChirpStack's HTTP integration names it there.
+        event = request.query_params.get("event")  # ChirpStack's HTTP integration names the event there.
         topic = f"http/event/{event}" if event else rest
         message = LnsMessage(body, topic, dict(request.headers))
         try:

@@ -90,7 +90,7 @@ class Fields:
         return int(number) if number is not None and number.is_integer() and abs(number) < INT8_END else None
 
     def flag(self, name: str) -> bool:
-        """Whether something is said to be so: true, 1, "1", "true"."""
+        """Whether the field is true: true, 1, "1", "true"."""
         found = self._fields.get(name)
         return found is True or (self.text(name) or "").lower() in {"1", "true"}
 
@@ -187,7 +187,7 @@ def f_port_of(f_port: int | None) -> int:
 
 
 def frequency_of(value: float | None) -> int:
-    """Hz, whether it was told in Hz or in MHz; 0 when it is no frequency of a radio."""
+    """Hz, whether it was stated in Hz or in MHz; 0 when it is no frequency of a radio."""
     if value is None or not 0 < value < 10**11:
         return 0
     return round(value if value >= LOWEST_FREQUENCY_IN_HZ else value * 1_000_000)

@@ -35,7 +35,7 @@ LONGEST_ITEM = 200
 NOT_HEARD_YET = Later(
     DownlinkReason.LNS_DEVICE_UNHEARD, "en attente d'un premier message du capteur par cette source"
 )
-# These call a device by names of their own, which its uplinks tell.
+# These address a device by names of their own, which only its uplinks contain.
 NEED_ADDRESS = frozenset({chirpstack.NAME, the_things_stack.NAME})
 OVER_MQTT: dict[str, Callable[[LnsDownlink], Publication]] = {
     chirpstack.NAME: chirpstack.command,
@@ -44,25 +44,25 @@ OVER_MQTT: dict[str, Callable[[LnsDownlink], Publication]] = {
 OVER_HTTP = frozenset({the_things_stack.NAME, thingpark.NAME, live_objects.NAME, wanesy.NAME})
 # Their ids are of 64 bits.
 SHORT_ITEMS = frozenset({thingpark.NAME})
-# They tell nothing by themselves.
+# They do not report on downlinks: the status is polled.
 ASKED = frozenset({live_objects.NAME})
 
 
 class LnsClient(Protocol):
-    """A way to one source's LNS."""
+    """How to send downlinks to one source's LNS."""
 
     async def hand_over(self, downlink: LnsDownlink) -> Outcome:
-        """Ask them to send it."""
+        """Ask their LNS to send the downlink."""
         ...
 
     async def ask(self, item: str, *, confirmed: bool) -> DownlinkReport | None:
-        """What became of an item, where they do not tell by themselves; None while nothing is decided."""
+        """What became of an item, for an LNS that does not report it; None while nothing is decided."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class NoLnsClient:
-    """A source that takes no downlinks, and why."""
+    """A source that takes no downlinks; `reason` says why."""
 
     reason: DownlinkReason
 
@@ -72,7 +72,7 @@ class NoLnsClient:
         return Rejected(self.reason)
 
     async def ask(self, item: str, *, confirmed: bool) -> DownlinkReport | None:
-        """Nothing is ever under way."""
+        """None: nothing is ever under way."""
         del item, confirmed
 
 
@@ -84,7 +84,7 @@ class MqttLnsClient:
     mqtt_session: MqttSession
 
     async def hand_over(self, downlink: LnsDownlink) -> Outcome:
-        """Publish; their broker has it when this is Handed, and their LNS was listening as far as MQTT 5 tells."""
+        """Publish. Handed means that their broker has it, and, with MQTT 5, that their LNS was subscribed."""
         if not downlink.address:
             return NOT_HEARD_YET
         message = OVER_MQTT[self.kind](downlink)
@@ -100,7 +100,7 @@ class MqttLnsClient:
         return Later(DownlinkReason.LNS_NOT_LISTENING, f"{NAMES[self.kind]} n'écoute pas son courtier")
 
     async def ask(self, item: str, *, confirmed: bool) -> DownlinkReport | None:
-        """Nothing is asked: their events report the outcome."""
+        """None: their events report the outcome."""
         del item, confirmed
 
 
@@ -114,7 +114,7 @@ class HttpLnsClient:
         self._secret = secret
         self._allowed = allowed
         self._tls = ssl.create_default_context()
-        self._token = ""  # Of Wanesy, until it is refused.
+        self._token = ""  # Of Wanesy, until it is rejected.
 
     async def hand_over(self, downlink: LnsDownlink) -> Outcome:
         """One call; none is repeated here, since some LNS would queue it twice."""
@@ -134,7 +134,7 @@ class HttpLnsClient:
                 item = wanesy.item_of(answer)
             case _:
                 return outcome
-        # Without a name of theirs nothing will be heard of it, and the row says so in the end.
+        # Without an id of theirs no report can be matched to it, and the row says so in the end.
         return Handed(item) if item and len(item) <= LONGEST_ITEM and item.isprintable() else outcome
 
     async def _call(self, downlink: LnsDownlink, now: datetime) -> Answered:
@@ -150,7 +150,7 @@ class HttpLnsClient:
                 return await self._call_wanesy(downlink, now)
 
     async def _call_wanesy(self, downlink: LnsDownlink, now: datetime) -> Answered:
-        """With the token of the last login; once more after a new one when it is over."""
+        """Call with the token of the last login; once more after a new login when that has expired."""
         for is_new in (not self._token, True):
             if is_new:
                 login = await self._fetch(wanesy.login_call(self._base, self._user, self._secret))
@@ -163,7 +163,7 @@ class HttpLnsClient:
         raise AssertionError("the second turn returns")
 
     async def ask(self, item: str, *, confirmed: bool) -> DownlinkReport | None:
-        """How a command stands, where it is asked for."""
+        """Poll the state of a command, for an LNS of `ASKED`."""
         if self._kind not in ASKED:
             return None
         try:
@@ -173,10 +173,10 @@ class HttpLnsClient:
         return live_objects.report_of(answer, item, confirmed=confirmed)
 
     async def _fetch(self, call: Call) -> Answered:
-        """Their answer, whatever it is.
+        """Their answer, whatever its status.
 
         Raises:
-            _NotAnswered: there was none, or none may be asked for.
+            _NotAnswered: there was no answer, or the address is not allowed.
         """
         name = NAMES[self._kind]
         transport = GuardedTransport(self._tls, AllowList.parse(await self._allowed()))
@@ -205,7 +205,7 @@ class HttpLnsClient:
 
 
 class _NotAnswered(Exception):
-    """A call that got no answer, and what that means for the row."""
+    """A call that got no answer, and the outcome for the row."""
 
     def __init__(self, outcome: Later) -> None:
         super().__init__(outcome.french)
@@ -218,7 +218,7 @@ def lns_client_of(
     mqtt_session: MqttSession | None,
     allowed: Callable[[], Awaitable[list[str]]],
 ) -> LnsClient:
-    """The way to this source's LNS, as it is set up."""
+    """The client for this source's LNS, by its settings."""
     if mqtt_session is not None and source.kind in OVER_MQTT:
         return MqttLnsClient(source.kind, mqtt_session)
     if source.kind not in OVER_HTTP:

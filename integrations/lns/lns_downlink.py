@@ -1,4 +1,4 @@
-"""A downlink to another LNS: what an adapter gets, what it asks for, what an answer means. Pure."""
+"""A downlink to another LNS: the request that an adapter makes of it, and the outcome of an answer. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ NAMES = {
     "wanesy": "Wanesy",
     "generic": "cette source",
 }
-# What is worth keeping of what they answer.
+# How many characters of their answer are kept.
 ANSWER_KEPT = 200
 SUCCESS = range(200, 300)
-# Somebody can mend these over there, or they pass by themselves: the row waits. Of the others nothing will come.
+# Somebody can mend these over there, or they end by themselves: the row waits. Any other error is final.
 PASSING = frozenset({401, 403, 408, 425, 429})
 SERVER_ERRORS = range(500, 600)
 
@@ -35,7 +35,7 @@ class LnsDownlink:
     confirmed: bool
     not_after: datetime
     item: str
-    address: str  # "": their LNS has not told yet how it calls the device.
+    address: str  # "": no uplink has shown yet how their LNS addresses the device.
 
     @property
     def eui(self) -> str:
@@ -45,7 +45,7 @@ class LnsDownlink:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A message for their broker."""
+    """An MQTT message for their broker."""
 
     topic: str
     body: bytes
@@ -63,7 +63,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What their HTTP API said; header names are in lower case."""
+    """The answer of their HTTP API; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -87,14 +87,14 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """Their LNS has it, and knows it as `item` from now on."""
+    """Their LNS has the downlink, under the id `item` from now on."""
 
     item: str
 
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Not now. `detail` is in their words; `french` is what the source's manager reads."""
+    """To be tried again. `detail` is their text; `french` is what the source's manager reads."""
 
     reason: DownlinkReason
     french: str
@@ -103,7 +103,7 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Never. `detail` is in their words."""
+    """Never to be tried again. `detail` is their text."""
 
     reason: DownlinkReason
     detail: str | None = None
@@ -113,7 +113,7 @@ Outcome = Handed | Later | Rejected
 
 
 def outcome_of(kind: str, answer: Answered, item: str) -> Outcome:
-    """What an HTTP status means for the row."""
+    """The outcome for the row of an HTTP status."""
     if answer.status in SUCCESS:
         return Handed(item)
     said = f"{answer.status}" + (f" : {answer.text}" if answer.text else "")

@@ -1,4 +1,4 @@
-"""An uplink of another LNS: what an adapter gets, and what it makes of it. Pure."""
+"""A message of another LNS, and the uplink or report that an adapter reads from it. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,9 +23,9 @@ class LnsMessage:
 
 @dataclass(frozen=True, slots=True)
 class LnsUplink:
-    """An uplink as another system tells of it. Times are microseconds since 1970 UTC.
+    """An uplink as another LNS describes it. Times are microseconds since 1970 UTC.
 
-    `lns_time_us` is when that system had it, on its own clock; `gateway_time_us` when a gateway heard it, on the
+    `lns_time_us` is when that LNS had it, on its own clock; `gateway_time_us` when a gateway received it, on the
     gateway's. `stated_time` is the time as it was written: with the payload it names a message that has neither
     counter nor id.
     """
@@ -40,19 +40,19 @@ class LnsUplink:
     lns_time_us: int | None = None
     gateway_time_us: int | None = None
     is_replay: bool = False  # Kept for a while by a gateway or by the LNS, which says so.
-    frequency: int = 0  # Hz; 0: not told.
+    frequency: int = 0  # Hz; 0: not stated.
     spreading_factor: int = 0
     bandwidth: int = 0  # Hz
     receptions: tuple[Reception, ...] = ()
-    address: str = ""  # How their LNS calls the device when it is to be told something; "": by its DevEUI.
+    address: str = ""  # How their LNS addresses the device in a downlink; "": by its DevEUI.
 
 
 @dataclass(frozen=True, slots=True)
 class DownlinkReport:
-    """What another LNS says of a downlink of ours, which it knows as `item`.
+    """A report of another LNS about a downlink of ours, whose id there is `item`.
 
     `state` is a downlink's: sending (in their queue), sent, acknowledged, failed or expired; or `unacknowledged`.
-    `detail` is in their words.
+    `detail` is their text.
     """
 
     item: str
@@ -66,13 +66,13 @@ class DownlinkReport:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Understood, and no uplink: a join, an acknowledgement, a simulation."""
+    """A valid message that is no uplink: a join, an acknowledgement, a simulation."""
 
     kind: str
 
 
 class Unreadable(ValueError):
-    """No message of this kind of source. `reason` is one word for the counters, the message French for people."""
+    """No message of this kind of source. `reason` labels the metric, the message is French for people."""
 
     def __init__(self, reason: str, french: str) -> None:
         super().__init__(french)

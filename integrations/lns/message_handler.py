@@ -16,7 +16,7 @@ from integrations.lns.source_stats import SourceStats
 from integrations.lns.uplink_publisher import Publisher
 from registry.lns_sources import Source
 
-# Whoever sends this is no LNS of the source's kind: it helps to say so, and nothing comes again for it.
+# The sender is no LNS of the source's kind: it is answered with an error, and need not send the message again.
 WRONG_BODIES = frozenset({"not_json", "not_an_object", "not_this_lns"})
 STAGE = "intake"
 
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 class Result(StrEnum):
-    """What became of a message."""
+    """The result of a message."""
 
     ACCEPTED = "accepted"
     IGNORED = "ignored"
@@ -36,7 +36,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The end of a message; `french` says why it became no uplink."""
+    """The result of a message; `french` says why it became no uplink."""
 
     result: Result
     french: str = ""
@@ -44,7 +44,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """Reads messages, finds devices, publishes uplinks, writes reports, and notes what happened."""
+    """Reads messages, finds devices, publishes uplinks, saves reports, and counts the results."""
 
     devices: Devices
     publisher: Publisher
@@ -52,9 +52,9 @@ class Reception:
     reports: Reports
 
     async def handle_message(self, source: Source, message: LnsMessage, received_at_us: int) -> Taken:
-        """Return once there is nothing left to do about it: an uplink is in the stream, anything else is noted.
+        """Return when the message is done with: an uplink is in the stream, anything else is counted or saved.
 
-        Raises one of DATABASE_AWAY, or TooMuchWaiting: it must come again.
+        Raises one of DATABASE_AWAY, or TooMuchWaiting: the message has to be sent again.
         """
         try:
             foreign = read(source.kind, message)

@@ -30,7 +30,7 @@ def mqtt_session_of(source: Source, password: str | None, session_expiry_s: int)
     """The connection to a source's broker.
 
     Raises:
-        ValueError: its address is none of a broker.
+        ValueError: its address is no broker's.
     """
     broker = replace(Broker.from_url(source.mqtt_url or ""), username=source.mqtt_user, password=password)
     settings = MqttSettings(mqtt_client_id=source.mqtt_client_id, mqtt_session_expiry=session_expiry_s)
@@ -39,7 +39,7 @@ def mqtt_session_of(source: Source, password: str | None, session_expiry_s: int)
 
 
 async def receive(source: Source, mqtt_session: MqttSession, reception: Reception) -> None:
-    """Take what their broker brings, until cancelled."""
+    """Handle the messages of their broker, until cancelled."""
     while True:
         messages = await mqtt_session.batch()
         received_at_us = wall_clock_us()
@@ -49,7 +49,7 @@ async def receive(source: Source, mqtt_session: MqttSession, reception: Receptio
 
 async def _settle(source: Source, message: MqttMessage, received_at_us: int, reception: Reception) -> None:
     """Return once the broker may forget it, however long the bus or the database is away."""
-    if message.retain:  # Kept for whoever subscribes: it was taken when it was new.
+    if message.retain:  # Kept for new subscribers: it was handled when it was new.
         reception.source_stats.ignored(source, "retained")
         return
     foreign = LnsMessage(message.payload, message.topic)

@@ -18,7 +18,7 @@ class Sources:
         self._pool = pool
         self._known: Mapping[int, Source] = {}
         self.changed = asyncio.Event()
-        """Set whenever they were read anew."""
+        """Set whenever the sources were read again."""
 
     async def load(self) -> None:
         """Read every source: there are dozens."""
@@ -28,7 +28,7 @@ class Sources:
             self.changed.set()
 
     async def apply(self, changes: list[Change]) -> None:
-        """Read anew when a source changed, or a device, which may have got another bearer."""
+        """Read the sources again when one changed, or a device did, which may have another source now."""
         if any(change.entity in {"lns_source", "device"} for change in changes):
             await self.load()
 
@@ -38,14 +38,14 @@ class Sources:
         return source if source is not None and source.transport == "http" else None
 
     def to_keep(self) -> dict[int, Source]:
-        """Those that one replica has to keep, by id: a broker is to be read, or devices are to be told things."""
+        """Sources by id that one replica has to run: to read their broker, or to send downlinks by way of them."""
         return {
             source.id: source for source in self._known.values() if source.transport == "mqtt" or source.carries
         }
 
 
 class Devices:
-    """Devices by tenant and DevEUI, absent ones too; asked once, forgotten when something changed."""
+    """Devices by tenant and DevEUI, absent ones too; each is read once, and removed when something changed."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -66,7 +66,7 @@ class Devices:
         return found
 
     def apply(self, changes: list[Change]) -> None:
-        """Forget the devices that changed, and who was absent."""
+        """Remove the devices that changed, and all that were absent."""
         ids = {change.entity_id for change in changes if change.entity == "device"}
         if ids:
             self._changes += 1

@@ -20,7 +20,7 @@ from registry.lns_sources import Source
 
 
 class SourceRunner(LeaseRunner[Source]):
-    """Takes the sources that no other replica holds, and lets go of those that need nobody any more."""
+    """Takes the sources that no other replica holds, and stops those that are no longer wanted."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class SourceRunner(LeaseRunner[Source]):
         self._session_expiry_s = session_expiry_s
 
     async def run(self) -> None:
-        """Hold what can be held until cancelled, and send at once what the bus says is due."""
+        """Take and hold sources until cancelled, and send at once the downlinks that a nudge announces."""
 
         async def nudge(_subject: str, _data: bytes) -> None:
             self.nudge()
@@ -49,15 +49,15 @@ class SourceRunner(LeaseRunner[Source]):
         await super().run()
 
     def wanted(self) -> Mapping[int, Source]:
-        """Those with a broker to be read or devices to be sent downlinks."""
+        """Sources with a broker to be read or devices to be sent downlinks."""
         return self._sources.to_keep()
 
     def is_same(self, held: Source, wanted: Source) -> bool:
-        """Whether it carries devices changes nothing about how a source is held."""
+        """Whether devices get downlinks by way of it makes no difference to the connection."""
         return replace(held, carries=wanted.carries) == wanted
 
     def open_work(self, item: Source, lease: Lease) -> LeasedWork:
-        """Its connection where it has a broker, and its downlinks; raises ValueError when it is unusable."""
+        """The source's broker connection and its downlinks; raises ValueError when its settings are unusable."""
         secret = item.secret(self._keys)
         edge = mqtt_session_of(item, secret, self._session_expiry_s) if item.transport == "mqtt" else None
         allowed = partial(downlink_store.read_allow_list, self._pool, item.tenant_id)
@@ -70,5 +70,5 @@ class SourceRunner(LeaseRunner[Source]):
         return LeasedWork(loops, edge, sender.wake.set)
 
     def report_error(self, item: Source, french: str) -> None:
-        """Beside the source, in the API."""
+        """Save the error beside the source, for the API."""
         self._reception.source_stats.error(item, french)

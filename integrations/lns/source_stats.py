@@ -1,6 +1,6 @@
-"""How each source is doing, unknown devices, unreadable messages, and how LNS call devices.
+"""Counts and errors of each source, unknown devices, unreadable messages, and devices' addresses at their LNS.
 
-Noted at once, saved every few seconds.
+Kept in memory, and saved every few seconds.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from integrations.lns.telemetry import MESSAGES
 from registry.lns_sources import Source
 
 SAVE_EVERY_S = 2.0
-# Between two saves. Whoever has a source's token can invent devices and send rubbish: the rest is only counted.
+# Between two saves. Anybody with a source's token can invent devices and send rubbish: the rest is only counted.
 MAX_UNKNOWN = 500
 MAX_UNREAD = 20
 REMEMBERED_ROUTES = 100_000
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class SourceStats:
-    """What happened since the last save."""
+    """The counts since the last save."""
 
     pool: Pool
     _seen: dict[int, Seen] = field(default_factory=dict[int, Seen])
@@ -39,24 +39,24 @@ class SourceStats:
     _new_routes: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
 
     def accepted(self, source: Source) -> None:
-        """An uplink is safe."""
+        """Count an uplink that is in the stream."""
         MESSAGES.labels(source.kind, "accepted").inc()
         self._of(source).accepted += 1
 
     def ignored(self, source: Source, kind: str) -> None:
-        """A message that is no uplink."""
+        """Count a message that is no uplink."""
         MESSAGES.labels(source.kind, "ignored").inc()
         self._of(source).ignored += 1
         log.debug("message_ignored", source=source.id, kind=kind)
 
     def record_rejection(self, source: Source, reason: str, french: str) -> None:
-        """A message that becomes no uplink, and why."""
+        """Count a message that becomes no uplink, with the reason."""
         MESSAGES.labels(source.kind, reason).inc()
         self._of(source).refused += 1
         self.error(source, french)
 
     def unknown(self, source: Source, dev_eui: bytes) -> None:
-        """A device that the source's tenant has not registered."""
+        """Count a device that the source's tenant has not registered."""
         self.record_rejection(source, "unknown_device", f"capteur {dev_eui.hex()} inconnu de cette collectivité")
         key = source.id, dev_eui
         if key in self._unknown or len(self._unknown) < MAX_UNKNOWN:
@@ -65,13 +65,13 @@ class SourceStats:
             seen.messages += 1
 
     def unread(self, source: Source, reason: str, french: str, body: bytes) -> None:
-        """A message that nobody can read; it is kept."""
+        """Keep a message that cannot be read."""
         self.record_rejection(source, reason, french)
         if len(self._unread) < MAX_UNREAD:
             self._unread.append(Unread(source.id, french, body))
 
     def route(self, source: Source, device_id: int, address: str) -> None:
-        """How its LNS calls a device."""
+        """Record the device's address at its LNS."""
         key = source.id, device_id
         if self._known_routes.get(key) == address or len(address) > LONGEST_ADDRESS or "\0" in address:
             return
@@ -80,7 +80,7 @@ class SourceStats:
         self._known_routes[key] = self._new_routes[key] = address
 
     def error(self, source: Source, french: str) -> None:
-        """What an operator reads beside the source."""
+        """Record the error that the API shows beside the source."""
         seen = self._seen.setdefault(source.id, Seen())
         seen.error, seen.error_at = french[:LONGEST_ERROR].replace("\0", ""), datetime.now(UTC)
 

@@ -64,7 +64,7 @@ class Seen:
 
 @dataclass(slots=True)
 class UnknownSeen:
-    """How often a device that is not registered was told of since the last save."""
+    """How many messages about a device that is not registered came since the last save."""
 
     seen_at: datetime
     messages: int = 0

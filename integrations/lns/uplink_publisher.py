@@ -18,7 +18,7 @@ MAX_WAITING = 10_000
 
 
 class TooMuchWaiting(Exception):
-    """The bus is away or full and so is the queue: whoever sent the uplink keeps it for now."""
+    """The bus is away or full and so is the queue: the sender of the uplink has to keep it for now."""
 
 
 @dataclass(slots=True)

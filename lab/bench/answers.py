@@ -86,7 +86,7 @@ class Sustained:
 
     @property
     def ours(self) -> int:
-        """Copies of frames that the bus acknowledged."""
+        """Receptions that the bus acknowledged."""
         return total(self.moved.bridge("uplinks"), "forwarded")
 
     @property

@@ -1,4 +1,4 @@
-"""What three copies cost on the bus, and what a lost server costs: `python -m lab.bench.bus_cluster`.
+"""What three replicas of a stream cost the bus, and a lost server costs all: `python -m lab.bench.bus_cluster`.
 
 Three nats-servers of a cluster on this machine, as in Kubernetes but without TLS. They share its cores and its
 disk, so that rates are lower than those of three machines; an election takes as long.

@@ -80,7 +80,7 @@ class _Bench:
         return search.best or PACED_RATE
 
     async def sustained(self, rate: float, seconds: float, *, retry_same_rate: bool) -> Measured:
-        """The measurement at `rate`, or unless we `insist` at the next lower one that is sustained for so long."""
+        """The measurement at `rate`, or, unless `retry_same_rate`, at the next lower one that is sustained."""
         measured = await self._measure(rate, seconds)
         for _ in range(0 if retry_same_rate else ATTEMPTS):
             if measured.is_sustained:

@@ -1,7 +1,7 @@
 """What a network server costs at least: the broker, the cryptography, one batched UPDATE.
 
 `python -m lab.bench.network_ceiling FRAMES MESSAGE_FRAMES`: one process fills a stream of its own, then drains it.
-For each pass it fetches what is there, checks every MIC, decrypts every payload, publishes as many uplinks,
+For each batch it fetches what is there, checks every MIC, decrypts every payload, publishes as many uplinks,
 writes one batched UPDATE and acknowledges: no windows, counters, MAC layer or leases. TERRITOIRE_BENCH_* name
 the servers.
 """
@@ -36,7 +36,7 @@ STREAM_TIMEOUT_S = 5
 DEVICES = 2_000
 PAYLOAD = bytes(range(20))
 F_PORT = 5
-# As the network takes them at most: frames of one pass, uplinks of one message.
+# As the network takes them at most: messages of one batch, uplinks of one message.
 PASS_MESSAGES = 16
 MAX_ITEMS = 500
 

@@ -187,7 +187,7 @@ async def open_bus_load(run: RunInfo, devices: int, gateways: int) -> AsyncGener
     """A tenant of its own whose devices have joined.
 
     Raises:
-        ProvisioningFailed: the API refused the fleet.
+        ProvisioningFailed: the API rejected the fleet.
         TimeoutError: the network does not answer.
     """
     name = f"reseau {now_us()}"

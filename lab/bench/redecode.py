@@ -76,7 +76,7 @@ class Options:
 
 
 def run(info: RunInfo, options: Options, console: Console) -> dict[str, Any]:
-    """The figures of both passes."""
+    """The figures of both runs."""
     return asyncio.run(_run(info, options, console))
 
 

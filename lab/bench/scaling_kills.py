@@ -23,7 +23,7 @@ from services.supervisor.run_info import RunInfo, ServiceInfo
 SERVED_WITHIN_S, BACK_WITHIN_S, SHARED_WITHIN_S = 30.0, 30.0, 20.0
 # How long a replica stays away once it is replaced, and how long is looked on once it is back.
 PAUSE_S = 1.5
-# What is sent last before the next blow is stored before it.
+# What is sent last before the next kill is stored before it.
 SETTLE_S = 1.5
 SECOND_US = 1_000_000
 READ_WAITS = """
@@ -158,7 +158,7 @@ class KillSequence:
         return worked
 
     async def judge(self) -> None:
-        """Once all is stored: how many of the uplinks of each blow are, and how long they took."""
+        """Once all is stored: how many of the uplinks of each kill are, and how long they took."""
         sent = self.load.sent
         for blow in self.blows:
             blow.sent = sum(

@@ -35,13 +35,13 @@ class Measured:
     bus_octets: Mapping[str, float]
     """Of an uplink of one copy on each stream: `bench storage`."""
     datagram_octets: float
-    """A copy in a PUSH_DATA, IP and UDP headers included: `bench storage`."""
+    """A reception in a PUSH_DATA, IP and UDP headers included: `bench storage`."""
     fixed_cores: float
-    """What passes, timers and probes take at any rate: a line through `bench ingest` at 2,000/s and at 8,000/s."""
+    """What batches, timers and probes take at any rate: a line through `bench ingest` at 2,000 and 8,000/s."""
     uplink_us: Mapping[str, float]
     """CPU of a further uplink by process, from the same line: `bench ingest --rate 15000`'s shares of it."""
     copy_us: float
-    """CPU of a further copy: `bench ingest --copies 2.5`."""
+    """CPU of a further reception: `bench ingest --copies 2.5`."""
     megabytes: Mapping[str, tuple[float, float]]
     """Memory of a process, and more for each thousand devices: `bench storage` with 500 of them and with 5,000."""
 
@@ -100,7 +100,7 @@ class Need:
     # --- Processors ----------------------------------------------------------------------------------
 
     def busy(self, process: str) -> float:
-        """Cores that a service would fill in the peak, were it one process; more copies are two services'."""
+        """Cores that a service would fill in the peak, were it one process; receptions concern two services."""
         microseconds = self.measured.uplink_us[process]
         if process in ("gateway_bridge", "network"):
             microseconds += (self.assumed.copies - 1) * self.measured.copy_us / 2
@@ -125,7 +125,7 @@ class Need:
 
     @property
     def messages(self) -> float:
-        """Messages at most: each replica closes a shard's batch every 25 ms, of frames; passes are as frequent."""
+        """Messages at most: each replica closes a shard's batch of frames every 25 ms; uplinks are as frequent."""
         per_shard = 40 * self.shards
         frames = min(self.peak * self.assumed.copies, per_shard * self.replicas("gateway_bridge"))
         return frames + 2 * min(self.peak, per_shard)
@@ -164,7 +164,7 @@ class Need:
     def log(self) -> float:
         """WAL, over a day. The first uplink of a device after a checkpoint writes its pages whole.
 
-        Receptions of further copies come on the page of the first, and add their rows.
+        Further receptions come on the page of the first, and add their rows.
         """
         measured, assumed = self.measured, self.assumed
         of_each = assumed.per_hour * assumed.checkpoint_s / HOUR_S
@@ -248,7 +248,7 @@ class Need:
 
     @property
     def between(self) -> float:
-        """Octets between machines, over a day: bus (in, out, two more copies) and log (two standbys, archive)."""
+        """Octets between machines, over a day: bus (in, out, two more replicas), log (two standbys, archive)."""
         return 4 * self.bus_octets + 3 * self.log
 
 

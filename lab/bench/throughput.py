@@ -20,7 +20,7 @@ from services.supervisor.run_info import RunInfo, read_run_info
 DEVICES = 2_000
 GATEWAYS = 120
 FRAMES_EACH = 100
-# A calm beginning: what is asked of a device's MAC layer is asked with its first uplinks.
+# Warm-up: what is asked of a device's MAC layer is asked with its first uplinks.
 WARM_UPS = 3
 WARM_UP_PAUSE_S = 2.5
 SERVERS = ("network", "postgres", "nats")

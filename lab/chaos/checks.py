@@ -70,7 +70,7 @@ async def read_stored_since(pool: Pool, sent: Sequence[SentUplink]) -> tuple[Cou
 
 
 async def differences(pool: Pool) -> list[str]:
-    """After a forced pass of rollups: what is not as raw measurements say, in words."""
+    """After a forced run of rollups: what is not as raw measurements say, in words."""
     await roll_up(pool, force=True)
     found = [
         f"{one.table} {one.datastream_id} {one.bucket:%H:%M:%S.%f}: {one.stored} au lieu de {one.recounted}"

@@ -1,4 +1,4 @@
-"""What is done to a stack. Each function returns an act: given the scene, it does harm and undoes it."""
+"""What is done to a stack. Each function returns an act: given the scene, it injects a fault and ends it."""
 
 import asyncio
 import errno
@@ -21,7 +21,7 @@ Act = Callable[[Scene], Awaitable[None]]
 Around = Callable[[Scene], AbstractAsyncContextManager[None]]
 
 KILL_EVERY_S = 10.0
-# PostgreSQL takes SIGTERM for "when everybody has left"; an operator insists after a while.
+# PostgreSQL takes SIGTERM for "when everybody has left"; an operator sends more after a while.
 INSIST_AFTER_S = 3.0
 MOST_UNACKNOWLEDGED_WAIT_S = 15.0
 FROZEN_BEFORE_READING_S = 1.0

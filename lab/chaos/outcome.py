@@ -15,7 +15,7 @@ class Outcome:
     account: Account = field(default_factory=Account)
     not_run: str = ""
     edge_dropped: int = 0
-    """Copies that the bridge itself dropped and counted (docs/architecture.md, "The radio edge may drop")."""
+    """Receptions that the bridge itself dropped and counted (docs/architecture.md, "The radio edge may drop")."""
     recovery_s: float | None = None
     """From the stroke, or from the end of what lasted, until the chain kept up again."""
     drained: bool = False

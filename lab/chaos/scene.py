@@ -42,7 +42,7 @@ class Scene:
     """From when recovery is counted, of the monotonic clock."""
 
     def recover_from_now(self) -> None:
-        """The harm has just been done, or has just ended."""
+        """The fault has just begun, or has just ended."""
         self.mark = time.monotonic()
 
     @property

@@ -88,7 +88,7 @@ async def messages(bus: Bus) -> int:
 
 
 async def counted_drops(run: RunInfo) -> int:
-    """Copies and datagrams that the bridge has counted as dropped since it was started."""
+    """Receptions and datagrams that the bridge has counted as dropped since it was started."""
     return sum([await _bridge_figure(run, name) for name in EDGE_DROPS])
 
 

@@ -13,6 +13,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.running import fail, log_apart, read_run, tables
+from lab.commands.options import (
+    CheckOption,
+    CopiesOption,
+    DevicesOption,
+    ExplainOption,
+    FramesOption,
+    GatewaysOption,
+    JsonOption,
+    PacedOption,
+    RunningStackOption,
+    RunsOption,
+    SecondsOption,
+)
 
 if TYPE_CHECKING:
     from services.supervisor.run_info import RunInfo
@@ -23,16 +36,9 @@ bench_app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-SecondsOption = Annotated[float, typer.Option(min=2, help="Durée de la mesure.")]
 RateOption = Annotated[
     float | None, typer.Option(min=10, help="Trames par seconde ; sinon le plus haut débit tenu est cherché.")
 ]
-DevicesOption = Annotated[int, typer.Option(min=1, help="Nombre d'équipements.")]
-GatewaysOption = Annotated[int, typer.Option(min=1, help="Nombre de passerelles.")]
-CopiesOption = Annotated[float, typer.Option(min=1, help="Passerelles qui entendent une trame, en moyenne.")]
-RunsOption = Annotated[int, typer.Option(min=1, help="Mesures successives, dont les médianes sont données.")]
-PacedOption = Annotated[bool, typer.Option("--paced", help="Seulement à 2 000 trames/s.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Un objet JSON sur la sortie standard.")]
 
 
 def own_process(command: str, argv: Sequence[str]) -> tuple[str, ...]:
@@ -110,7 +116,7 @@ def ingest(
 
 @bench_app.command("ingest-load", hidden=True)
 def ingest_load(
-    home: Annotated[Path, typer.Option(help="Dossier de la pile qui tourne.")],
+    home: RunningStackOption,
     seconds: SecondsOption = 30.0,
     rate: RateOption = None,
     devices: DevicesOption = 2_000,
@@ -153,8 +159,8 @@ def queries(
         int, typer.Option(min=1, help="De l'historique de la pile temporaire ; 100_000_000 : celui de l'objectif.")
     ] = 20_000_000,
     runs: RunsOption = 7,
-    explain: Annotated[bool, typer.Option("--explain", help="Montre aussi les plans d'exécution.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Échoue quand un objectif est manqué.")] = False,
+    explain: ExplainOption = False,
+    check: CheckOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Les questions de tous les jours sur un an de mesures, contre psql et contre les objectifs."""
@@ -167,11 +173,11 @@ def queries(
 
 @bench_app.command("queries-ask", hidden=True)
 def queries_ask(
-    home: Annotated[Path, typer.Option(help="Dossier de la pile qui tourne.")],
+    home: RunningStackOption,
     measurements: Annotated[int, typer.Option(min=0, help="Historique à écrire d'abord ; 0 : il y est.")] = 0,
     runs: RunsOption = 7,
-    explain: Annotated[bool, typer.Option("--explain")] = False,
-    check: Annotated[bool, typer.Option("--check")] = False,
+    explain: ExplainOption = False,
+    check: CheckOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """L'historique et la mesure, dans leur propre processus ; `bench queries` les lance."""
@@ -199,7 +205,7 @@ def queries_ask(
 def decoders(
     seconds: Annotated[float, typer.Option(min=0.2, help="Durée de chaque mesure.")] = 2.0,
     runs: RunsOption = 5,
-    check: Annotated[bool, typer.Option("--check", help="Échoue quand un objectif est manqué.")] = False,
+    check: CheckOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Trames lues par seconde : décodeurs natifs, et scripts des fabricants par un processus."""
@@ -220,9 +226,7 @@ def decoders(
 
 @bench_app.command()
 def redecode(
-    frames: Annotated[
-        int, typer.Option(min=1_000, help="Trames enregistrées, une par heure et par capteur.")
-    ] = 1_000_000,
+    frames: FramesOption = 1_000_000,
     devices: DevicesOption = 500,
     as_json: JsonOption = False,
 ) -> None:
@@ -233,8 +237,8 @@ def redecode(
 
 @bench_app.command("redecode-ask", hidden=True)
 def redecode_ask(
-    home: Annotated[Path, typer.Option(help="Dossier de la pile qui tourne.")],
-    frames: Annotated[int, typer.Option(min=1_000)] = 1_000_000,
+    home: RunningStackOption,
+    frames: FramesOption = 1_000_000,
     devices: DevicesOption = 500,
     as_json: JsonOption = False,
 ) -> None:

@@ -1,16 +1,15 @@
 """`territoire bench alerting`: on a stack of its own, in a process of its own."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.running import fail, read_run
-from lab.commands.bench import JsonOption, SecondsOption, on_a_stack_of_its_own
+from lab.commands.bench import on_a_stack_of_its_own
 from lab.commands.bench_network import bench_app
+from lab.commands.options import CheckOption, JsonOption, RunningStackOption, SecondsOption
 
 RateOption = Annotated[float, typer.Option(min=10, help="Mesures par seconde.")]
-CheckOption = Annotated[bool, typer.Option("--check", help="Échoue quand un objectif est manqué.")]
 
 
 @bench_app.command()
@@ -28,7 +27,7 @@ def alerting(
 
 @bench_app.command("alerting-load", hidden=True)
 def alerting_load(
-    home: Annotated[Path, typer.Option(help="Dossier de la pile qui tourne.")],
+    home: RunningStackOption,
     seconds: SecondsOption = 30.0,
     rate: RateOption = 2_000.0,
     check: CheckOption = False,

@@ -8,14 +8,14 @@ import typer
 
 from cli.running import fail, log_apart, read_run
 from core.runtime.errors import describe
-from lab.commands.bench import (
+from lab.commands.bench import bench_app, on_a_stack_of_its_own
+from lab.commands.options import (
     CopiesOption,
     GatewaysOption,
     JsonOption,
+    RunningStackOption,
     RunsOption,
     SecondsOption,
-    bench_app,
-    on_a_stack_of_its_own,
 )
 
 # What a part's stack runs beside PostgreSQL, nats-server and mosquitto; nothing named: everything.
@@ -65,7 +65,7 @@ def network(
 
 @bench_app.command("network-part", hidden=True)
 def network_part(
-    home: Annotated[Path, typer.Option(help="Dossier de la pile qui tourne.")],
+    home: RunningStackOption,
     part: Annotated[str, typer.Option()],
     figures: Annotated[Path, typer.Option(help="Où les chiffres sont écrits.")],
     seconds: SecondsOption = 60.0,

@@ -1,21 +1,15 @@
 """`territoire bench scaling` and `storage`: each on a stack of its own, in a process of its own."""
 
 import asyncio
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.running import fail, log_apart, read_run, tables
 from core.runtime.errors import describe
-from lab.commands.bench import (
-    CopiesOption,
-    DevicesOption,
-    JsonOption,
-    SecondsOption,
-    on_a_stack_of_its_own,
-)
+from lab.commands.bench import on_a_stack_of_its_own
 from lab.commands.bench_alerting import bench_app
+from lab.commands.options import CopiesOption, DevicesOption, JsonOption, RunningStackOption, SecondsOption
 
 RateOption = Annotated[float, typer.Option(min=10, help="Trames par seconde.")]
 OnlyOption = Annotated[list[str] | None, typer.Option(help="Ne tue que les répliques de ce service ; répétable.")]
@@ -39,7 +33,7 @@ def scaling(rate: RateOption = 400.0, only: OnlyOption = None, as_json: JsonOpti
 
 @bench_app.command("scaling-load", hidden=True)
 def scaling_load(
-    home: Annotated[Path, typer.Option(help="Dossier de la pile qui tourne.")],
+    home: RunningStackOption,
     rate: RateOption = 400.0,
     only: OnlyOption = None,
     as_json: JsonOption = False,
@@ -83,7 +77,7 @@ def storage(
 
 @bench_app.command("storage-load", hidden=True)
 def storage_load(
-    home: Annotated[Path, typer.Option(help="Dossier de la pile qui tourne.")],
+    home: RunningStackOption,
     seconds: SecondsOption = 120.0,
     rate: RateOption = 2_000.0,
     devices: DevicesOption = 500,

@@ -15,7 +15,7 @@ INTERRUPTED = 130
 def run_history(
     run: RunInfo, *, measurements: int, years: int, workers: int, seed: str, remove: bool, as_json: bool
 ) -> int:
-    """Write (or remove) the history; 0 when it is whole, 130 when it was interrupted, 1 when it was refused."""
+    """Write (or remove) the history; 0 when it is whole, 130 when it was interrupted, 1 when it was rejected."""
     console = Console(stderr=as_json)
     try:
         if remove:

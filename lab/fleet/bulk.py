@@ -65,7 +65,7 @@ async def provision_in_bulk(run: RunInfo, tenant_id: int, api_key: str, fleet: F
     """Register gateways and profiles over the API, assets and devices in bulk.
 
     Raises:
-        ProvisioningFailed: the API refused something.
+        ProvisioningFailed: the API rejected something.
     """
     api = Provisioner(run.api_url, api_key)
     try:

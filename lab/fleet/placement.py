@@ -41,7 +41,7 @@ def nearest_links(
 
 
 def even_gateways(source: random.Random, gateways: Sequence[G], number: int, receptions: float) -> tuple[G, ...]:
-    """The gateways that receive the device of this number, `copies` on average: its home, then others."""
+    """The gateways that receive the device of this number, `receptions` on average: its home, then others."""
     home = number % len(gateways)
     more = int(receptions - 1) + (source.random() < receptions % 1)
     others = source.sample([*gateways[:home], *gateways[home + 1 :]], min(more, len(gateways) - 1))

@@ -16,7 +16,7 @@ WAITS_S = (1, 2, 5, 10)
 
 
 class ProvisioningFailed(Exception):
-    """The API refused what the fleet needs; the message is the API's own."""
+    """The API rejected what the fleet needs; the message is the API's own."""
 
 
 class Provisioner:

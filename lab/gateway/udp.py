@@ -66,7 +66,7 @@ class UdpGateway(Gateway):
         return {opened.fileno() for opened in (self._pushing, self._pulling) if opened is not None}
 
     def turn_to(self, server: tuple[str, int]) -> None:
-        """What is in front of the servers sends this gateway, which notices nothing, to this one from now on."""
+        """From now on send to this server, as when a load balancer moves a gateway, which does not notice."""
         self.server = server
         if self._pushing is not None:
             self._pushing.connect(server)
@@ -161,7 +161,7 @@ class UdpGateway(Gateway):
                 self.answer_request(datagram)
 
     def answer_request(self, datagram: bytes) -> None:
-        """A PULL_RESP; of what is none a real forwarder takes no notice either."""
+        """A PULL_RESP; a real forwarder ignores what is none, too."""
         try:
             answer = parse_answer(datagram)
         except MalformedDatagram:

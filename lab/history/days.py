@@ -14,7 +14,7 @@ WEDNESDAY = 2
 DAYS_OF_A_YEAR = 365.25
 # Offices and schools are heated below this mean of the day: degree days count from 18 °C, less gains.
 HEATED_BELOW = 16.0
-SOLAR_NOON_H = 13.3  # Legal time in winter; an hour later in summer, which the shapes of light forgive.
+SOLAR_NOON_H = 13.3  # Legal time in winter; an hour later in summer, which the shapes of light tolerate.
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,7 +194,7 @@ async def load_history(
     with the last whole local day. Ctrl-C ends it between two transactions; run it again to go on.
 
     Raises:
-        HistoryRefused: the tenant has its history already, or there is no room for it.
+        HistoryRejected: the tenant has its history already, or there is no room for it.
     """
     began = time.monotonic()
     _require_free_disk(run.home, measurements)
@@ -264,7 +264,7 @@ async def remove_history(run: RunInfo, *, slug: str = SLUG) -> int:
     """Delete what `load_history` wrote, whole or not; how many datastreams there were.
 
     Raises:
-        HistoryRefused: there is none.
+        HistoryRejected: there is none.
     """
     async with _connected(run.database_url) as connection:
         tenant = await find_tenant(connection, slug)

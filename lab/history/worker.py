@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from core.runtime.errors import describe_defect
 from core.runtime.postgres import Connection, connect
 from ingest.binary_copy import HEADER, TRAILER
 from ingest.store import MEASUREMENT_COLUMNS, SCHEMA
@@ -180,5 +181,5 @@ def run_worker(
     try:
         asyncio.run(work())
     except Exception as wrong:  # noqa: BLE001 - Whatever it is, the parent says it to the operator.
-        failure = f"{type(wrong).__name__}: {wrong}"
+        failure = describe_defect(wrong)
     reports.put(Written(client_cpu_s=time.process_time(), failure=failure))

@@ -1,6 +1,6 @@
 """A load for benchmarks and for breaking things: thousands of uplinks per second over real UDP sockets.
 
-Gateways and devices are as real as the network can tell (registry over the API, OTAA, MIC, counters, Semtech UDP);
+Gateways and devices are real as far as the network sees them (registry over the API, OTAA, MIC, counters, UDP);
 the radio between them is perfect. One loop drives everything, so that an uplink costs a few microseconds.
 """
 
@@ -157,7 +157,7 @@ class Load:
 
     @property
     def forwarded(self) -> int:
-        """Copies of frames sent."""
+        """Receptions sent."""
         return sum(gateway.forwarded for gateway in self.gateways)
 
     async def play(self, rate: float, seconds: float) -> Played:
@@ -220,7 +220,7 @@ async def open_load(
     stack's first bridge is everybody's.
 
     Raises:
-        ProvisioningFailed: the API refused the fleet.
+        ProvisioningFailed: the API rejected the fleet.
         JoinsTakeTooLong: some devices have no session.
     """
     name = f"charge {now_us()}"

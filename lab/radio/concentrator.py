@@ -29,7 +29,7 @@ class RadioAccount:
 
 @dataclass(slots=True)
 class Concentrator:
-    """What it is asked too late, or on top of another transmission, is refused; times are microseconds."""
+    """Rejects what it is asked too late, or on top of another transmission; times are microseconds."""
 
     account: RadioAccount
     offset_us: int  # The counter's value at the epoch of the simulation.

@@ -87,7 +87,7 @@ class DemoReport:
         return Verdict.NOT_YET if self.joined else self._joined()
 
     def _joined(self) -> Verdict:
-        """Gateways refuse what comes too late for them: the machine is slow, not deaf."""
+        """Gateways reject what comes too late for them: the machine is slow, and not broken."""
         if self.joined:
             return Verdict.YES
         in_time = self.seconds >= JOINED_WITHIN_S and self.draining is Draining.EMPTY and not self._rejected

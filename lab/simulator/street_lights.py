@@ -15,7 +15,7 @@ CABINETS = 6
 LIGHT_POINTS = 4
 OFF_FOR = timedelta(minutes=30)
 BETWEEN_COMMANDS_S = 1.0
-# A light point of class A is told within its interval, and answers at once.
+# A light point of class A gets the command within its interval, and answers at once.
 READ_BACK_WITHIN_S = 60.0
 FINAL = frozenset({"confirmed", "failed", "expired", "superseded"})
 

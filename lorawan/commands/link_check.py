@@ -1,4 +1,4 @@
-"""LinkCheck (02): a device asks how well it is heard (section 5.1)."""
+"""LinkCheck (02): a device asks how well it is received (section 5.1)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,7 +9,7 @@ MAX_MARGIN_DB = 254
 
 
 class LinkCheckReq(EmptyCommand):
-    """Device to network: am I heard?"""
+    """Device to network: am I received?"""
 
     __slots__ = ()
     CID: ClassVar[int] = 0x02
@@ -17,7 +17,7 @@ class LinkCheckReq(EmptyCommand):
 
 @dataclass(frozen=True, slots=True)
 class LinkCheckAns:
-    """Network to device: margin in dB above the demodulation floor, and how many gateways heard it."""
+    """Network to device: margin in dB above the demodulation floor, and how many gateways received it."""
 
     CID: ClassVar[int] = 0x02
     LENGTH: ClassVar[int] = 2

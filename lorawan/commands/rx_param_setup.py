@@ -1,6 +1,6 @@
 """RXParamSetup (05): the network moves a device's receive windows (section 5.4).
 
-The answer is sticky: the device repeats it until it has heard a downlink (docs/protocols.md, row 39).
+The answer is sticky: the device repeats it until it has received a downlink (docs/protocols.md, row 39).
 """
 
 from dataclasses import dataclass

@@ -19,7 +19,7 @@ from lorawan.instants import GPS_EPOCH_US, GPS_LEAP_SECONDS
 MAX_DATA_RATE = 15
 UNKNOWN_RSSI = -200.0
 PRODUCTION = "prod"
-"""The feature of a station's build that refuses to have its region's limits lifted."""
+"""The feature of a station's build that does not let its region's limits be lifted."""
 
 _INT32, _INT64 = 1 << 31, 1 << 63
 _GPS_TO_UTC_US = GPS_EPOCH_US - GPS_LEAP_SECONDS * 1_000_000
@@ -52,7 +52,7 @@ class Version:
 
     @property
     def is_production(self) -> bool:
-        """Whether this build keeps its region's limits whatever it is told."""
+        """Whether this build keeps its region's limits whatever its router_config says."""
         return PRODUCTION in self.features.split()
 
 
@@ -60,7 +60,7 @@ class Version:
 class StationUplink:
     """A frame from the air, whole again (`updf`, `jreq`, `propdf`). Times are microseconds since 1970 UTC.
 
-    `rx_time_us` is the station's clock; `ref_time_us` is the last MuxTime that it was told, and the time since by
+    `rx_time_us` is the station's clock; `ref_time_us` is the last MuxTime that it received, and the time since by
     its own clock: None where it says nothing.
     """
 
@@ -286,6 +286,6 @@ def _octets(said: Mapping[str, Any], name: str) -> bytes:
 
 
 def round_trip_us(ref_time_us: int | None, now_us: int) -> int | None:
-    """From the last MuxTime that the station was told until now, less the time that it spent there."""
+    """From the last MuxTime that the station received until now, less the time that it spent there."""
     elapsed_us = 0 if ref_time_us is None else now_us - ref_time_us
     return elapsed_us if 0 < elapsed_us < MAX_ROUND_TRIP_US else None

@@ -27,7 +27,7 @@ def discovery_answer(router: GatewayId, uri: str) -> str:
 
 
 def discovery_error(router: GatewayId, error: str) -> str:
-    """Why the station is not told."""
+    """The answer to a discovery request that is rejected, with the reason."""
     return _text({"router": id6_of(router), "error": error})
 
 

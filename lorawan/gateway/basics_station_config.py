@@ -45,7 +45,9 @@ CONCENTRATORS: Mapping[str, Concentrator] = {
 }
 
 
-def router_config(region: Region, now_us: int, *, boards: int = 1, unlimited: bool = False) -> str:
+def router_config(
+    region: Region, now_us: int, *, boards: int = 1, unlimited: bool = False, max_eirp: int | None = None
+) -> str:
     """The whole message.
 
     Args:
@@ -53,7 +55,8 @@ def router_config(region: Region, now_us: int, *, boards: int = 1, unlimited: bo
         now_us: for MuxTime.
         boards: how many SX1301 the station drives, 1 or 2. Both listen to the same channels, each on its antenna.
         unlimited: leave listening before talking, duty cycle and dwell time to us, who keep them per sub-band and
-            say when they are used up, where the station would be silent. A production build is not to be told.
+            answer when they are used up, where the station would drop silently. Not for a production build.
+        max_eirp: dBm, in every sub-band; None: as the region has it.
 
     Raises:
         ValueError: no such number of boards, or a channel that no radio reaches.
@@ -73,6 +76,8 @@ def router_config(region: Region, now_us: int, *, boards: int = 1, unlimited: bo
         "upchannels": _uplink_channels(region, concentrator),
         "sx1301_conf": [_board(region, concentrator)] * boards,
     }
+    if max_eirp is not None:
+        message["max_eirp"] = max_eirp
     if unlimited:
         message |= {"nocca": True, "nodc": True, "nodwell": True}
     return msgspec.json.encode(message | {"MuxTime": mux_time(now_us)}).decode()
@@ -127,7 +132,7 @@ def _channel(concentrator: Concentrator, frequency: int) -> dict[str, Any]:
 
 
 def channel_of(region: Region, frequency: int, data_rate: DataRate) -> int:
-    """The concentrator's channel on which a frame was heard, by our own configuration: 0 to 7, 8 Lora_std, 9 FSK.
+    """The concentrator's channel on which a frame was received, as we configured it: 0 to 7, 8 Lora_std, 9 FSK.
 
     0 for a frequency that we did not configure.
     """

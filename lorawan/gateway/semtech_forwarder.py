@@ -48,7 +48,7 @@ class PullResp:
 
 
 def push_data(token: bytes, gateway_id: GatewayId, rxpks: Sequence[RxPk] = (), stat: Stat | None = None) -> bytes:
-    """Frames that were heard, and a status."""
+    """The PUSH_DATA of frames that were received, and of a status."""
     said: dict[str, Any] = {}
     if rxpks:
         said["rxpk"] = [write_rxpk(rxpk) for rxpk in rxpks]
@@ -107,7 +107,7 @@ def _read_txpk(said: dict[str, Any]) -> TxPk:
         phy_payload=octets_of_base64(said["data"]),
         frequency=round(megahertz * 1e6),
         modulation=read_modulation(said),
-        erp=0 if power is None else power,
+        power=0 if power is None else power,
         tmst=None if immediate else tmst,
         coding_rate=str(said.get("codr", "4/5")),
     )

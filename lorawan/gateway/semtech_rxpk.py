@@ -70,9 +70,9 @@ class Antenna(Struct, frozen=True, gc=False):
 
 
 class RxPk(Struct, frozen=True):
-    """A frame that a gateway heard: Hz, dBm, dB, and microseconds since 1970 UTC.
+    """A frame that a gateway received: Hz, dBm, dB, and microseconds since 1970 UTC.
 
-    A msgspec Struct: a frozen dataclass costs ten times as much to make, and there is one for every copy.
+    A msgspec Struct: a frozen dataclass costs ten times as much to make, and there is one for every reception.
     """
 
     phy_payload: bytes
@@ -91,7 +91,7 @@ class RxPk(Struct, frozen=True):
     channel: int = 0
     antenna: int = 0
     antennas: tuple[Antenna, ...] = ()
-    """Every antenna of a gateway that tells them apart; the fields above are then those of the best."""
+    """Every antenna of a gateway that reports them apart; the fields above are then those of the best."""
 
 
 class _RejectedRxpk(ValueError):
@@ -218,8 +218,8 @@ def write_rxpk(rxpk: RxPk) -> dict[str, Any]:
     if rxpk.antennas:
         del said["chan"]
         said["rsig"] = [
-            {"ant": heard.antenna, "chan": heard.channel, "rssic": heard.rssi, "lsnr": heard.snr}
-            for heard in rxpk.antennas
+            {"ant": antenna.antenna, "chan": antenna.channel, "rssic": antenna.rssi, "lsnr": antenna.snr}
+            for antenna in rxpk.antennas
         ]
     else:
         said |= {"ant": rxpk.antenna, "rssi": rxpk.rssi, "lsnr": rxpk.snr}

@@ -64,7 +64,7 @@ class DatagramType(IntEnum):
 
 
 class TxStatus(StrEnum):
-    """What a gateway made of a PULL_RESP. OK means queued, not emitted."""
+    """What a gateway made of a PULL_RESP. OK means queued, not transmitted."""
 
     OK = "OK"
     TOO_LATE = "TOO_LATE"
@@ -115,12 +115,15 @@ Datagram = PushData | PullData | TxAck
 
 @dataclass(frozen=True, slots=True)
 class TxPk:
-    """A frame to be emitted. `tmst` None means at once; frequency in Hz, ERP in dBm."""
+    """A frame to transmit. `tmst` None means at once; frequency in Hz, power in dBm.
+
+    The forwarder takes its own antenna's gain off the power: what is left is what its radio puts out.
+    """
 
     phy_payload: bytes
     frequency: int
     modulation: DataRate
-    erp: int
+    power: int
     tmst: int | None = None
     coding_rate: str = "4/5"
 
@@ -153,7 +156,7 @@ def gateway_id_of(octets: bytes) -> GatewayId:
 
 
 def pull_resp(token: bytes, txpk: TxPk) -> bytes:
-    """The request to emit a frame as a downlink: inverted polarity, no CRC.
+    """The request to transmit a frame as a downlink: inverted polarity, no CRC.
 
     Raises:
         ValueError: the frame is empty or over 255 octets, or the datagram over what a forwarder reads.
@@ -161,7 +164,7 @@ def pull_resp(token: bytes, txpk: TxPk) -> bytes:
     if not 0 < len(txpk.phy_payload) <= MAX_PHY_PAYLOAD:
         raise ValueError(f"a frame has 1 to {MAX_PHY_PAYLOAD} octets, not {len(txpk.phy_payload)}")
     said: dict[str, Any] = {"imme": True} if txpk.tmst is None else {"tmst": txpk.tmst & 0xFFFF_FFFF}
-    said |= {"freq": txpk.frequency / 1e6, "rfch": 0, "powe": txpk.erp, **write_modulation(txpk.modulation)}
+    said |= {"freq": txpk.frequency / 1e6, "rfch": 0, "powe": txpk.power, **write_modulation(txpk.modulation)}
     said |= {"fdev": FSK_DEVIATION} if isinstance(txpk.modulation, Fsk) else {"codr": txpk.coding_rate}
     said |= {"ipol": True, "ncrc": True, "size": len(txpk.phy_payload), "data": base64_of(txpk.phy_payload)}
     octets = _header(DatagramType.PULL_RESP, token) + _encode({"txpk": said})

@@ -1,6 +1,6 @@
 """EU863-870 (RP002), with the sub-bands of ETSI EN 300 220-2."""
 
-from lorawan.regions.region import Channel, Fsk, Lora, Region, SubBand
+from lorawan.regions.region import ERP_TO_EIRP_DB, Channel, Fsk, Lora, Region, SubBand
 
 _KHZ = 1_000
 _LORA_125 = 125_000
@@ -12,7 +12,7 @@ def _channel(frequency_khz: int) -> Channel:
 
 
 def _sub_band(low_khz: int, high_khz: int, duty_cycle: float, erp: int) -> SubBand:
-    return SubBand(low_khz * _KHZ, high_khz * _KHZ, erp, duty_cycle)
+    return SubBand(low_khz * _KHZ, high_khz * _KHZ, erp + ERP_TO_EIRP_DB, duty_cycle)
 
 
 EU868 = Region(

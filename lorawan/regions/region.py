@@ -1,9 +1,11 @@
-"""The type of a regional plan: data rates, channels, receive windows, limits of emission."""
+"""The type of a regional plan: data rates, channels, receive windows, limits of transmission."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 HOUR_US = 3_600_000_000
+# Of a half-wave dipole, to which the law's ERP refers, over an isotropic antenna.
+ERP_TO_EIRP_DB = 2.15
 
 # The SNR, in dB, under which a spreading factor is not demodulated (docs/radio.md, "Demodulation and margin").
 REQUIRED_SNR: Mapping[int, float] = {7: -7.5, 8: -10.0, 9: -12.5, 10: -15.0, 11: -17.5, 12: -20.0}
@@ -42,8 +44,8 @@ class SubBand:
 
     low: int
     high: int
-    erp: int
-    """Effective radiated power, dBm; the EIRP is 2.15 dB more."""
+    eirp: float
+    """The most that an antenna may radiate, dBm; the law's ERP is 2.15 dB less."""
     duty_cycle: float
     """Share of any sliding hour during which the transmitter may be on the air."""
 
@@ -101,8 +103,8 @@ class Region:
         """The sub-band around a centre frequency in Hz; None where nobody may transmit."""
         return next((band for band in self.sub_bands if band.low <= frequency < band.high), None)
 
-    def downlink_erp(self, frequency: int) -> int:
-        """The power of a downlink in dBm ERP, as the law limits it.
+    def downlink_eirp(self, frequency: int) -> float:
+        """The power of a downlink in dBm EIRP, as the law limits it.
 
         Raises:
             ValueError: no sub-band holds this frequency.
@@ -110,4 +112,4 @@ class Region:
         band = self.sub_band_of(frequency)
         if band is None:
             raise ValueError(f"{frequency} Hz is in no sub-band of {self.name}")
-        return band.erp
+        return band.eirp

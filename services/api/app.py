@@ -16,7 +16,7 @@ from registry.schema import require_schema
 from services.api.front import Front
 from services.api.settings import ApiSettings
 
-# Requests under way when we are told to stop have this long to end.
+# Requests under way when the service is stopped have this long to end.
 FINISH_REQUESTS_S = 3
 
 log = structlog.get_logger()

@@ -79,7 +79,7 @@ async def build(settings: Settings, service: OpenedService) -> Bridge:
     udp = SemtechUdp(settings, activity, gateways, last_seen, paths, round_trips)
     mqtt = None
     if settings.mqtt_url is not None:
-        mqtt = ChirpStackMqtt(settings, settings.mqtt_prefixes, activity, gateways, last_seen, paths)
+        mqtt = ChirpStackMqtt(settings, settings.mqtt_prefixes, activity, gateways, last_seen, paths, round_trips)
     stations = None
     if settings.station_port is not None:
         stations = BasicsStation(settings, activity, gateways, last_seen, paths)
@@ -148,7 +148,7 @@ async def serve(
         await stopping.wait()
         if bridge.feed is not None:
             await bridge.feed.publish_offline()
-        holding.cancel()  # No new request; the gateways' answers to the last ones are still heard.
+        holding.cancel()  # No new request; the gateways' answers to the last ones are still read.
         await bridge.transmitter.finish(FINISH_WITHIN_S)
         bridge.udp.close()
         if bridge.stations is not None:

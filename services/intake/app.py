@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
-    """Take uplinks from other people's LNS, hand downlinks over, tell partners' applications, until stopped."""
+    """Receive uplinks of other LNS, hand them downlinks, publish events to partners' brokers, until stopped."""
     async with open_service("intake", settings, bus_name=f"intake {settings.instance}") as service:
         pool, bus, shards = service.pool, service.bus, service.shards
         sources, devices, source_stats = Sources(pool), Devices(pool), SourceStats(pool)

@@ -32,7 +32,7 @@ async def ensure_operator(database_url: str, key: str) -> None:
 
 
 async def check_units(database_url: str) -> None:
-    """Raises UnitMismatch: no service is to write litres after cubic metres. A quantity that is gone is told."""
+    """Raises UnitMismatch when a unit in use was changed in the catalogue; logs quantities it no longer has."""
     connection = await connect(database_url, "territoire-migrate")
     try:
         for gone in await require_units(connection):

@@ -10,6 +10,7 @@ from network.downlink_dispatch import Dispatcher
 from network.downlink_planner import Downlinks
 from network.held_state import DeviceCache, SessionTable
 from network.join_handler import JoinHandler
+from network.live_frames import LiveFrames
 from network.multicast import Multicasts
 from network.registry_changes import RegistryChanges
 from network.rejections import RejectionLog
@@ -27,10 +28,11 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event, clock: WallClo
     """Own shards, read their frames, publish their uplinks and work off their downlinks, until stopped."""
     async with open_service("network", settings) as service:
         pool, bus, count = service.pool, service.bus, service.shards
-        sessions, devices = SessionTable(), DeviceCache()
+        sessions, devices = SessionTable(), DeviceCache(settings.mac_policy)
         shards = Shards(pool, settings, sessions, devices, count)
         async with asyncio.TaskGroup() as tasks:
-            dispatcher = Dispatcher(pool, bus, shards, settings, tasks, clock)
+            live = LiveFrames(bus, devices)
+            dispatcher = Dispatcher(pool, bus, shards, settings, tasks, clock, live)
             downlinks = Downlinks(pool, bus, shards, sessions, devices, dispatcher, clock)
             refusals = RejectionLog(pool, clock)
             uplinks = Uplinks(
@@ -41,8 +43,8 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event, clock: WallClo
                 devices,
                 JoinHandler(settings),
                 downlinks,
-                settings.mac_policy,
                 refusals,
+                live,
                 clock,
             )
             worker = worker_of(pool, uplinks, settings)
@@ -56,6 +58,7 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event, clock: WallClo
                 tasks.create_task(downlinks.run(), name="plan downlinks"),
                 tasks.create_task(watcher.watch(), name="watch registry"),
                 tasks.create_task(refusals.run(), name="save refusals"),
+                tasks.create_task(live.run(), name="show frames to viewers"),
                 tasks.create_task(
                     Multicasts(pool, bus, shards, settings, tasks, clock).run(), name="send to multicast groups"
                 ),

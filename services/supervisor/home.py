@@ -91,7 +91,7 @@ class Home:
         """Create the folder and keep every other supervisor out of it.
 
         Raises:
-            HomeRefused: another supervisor holds it, or it belongs to another user.
+            UnusableHome: another supervisor holds it, or it belongs to another user.
         """
         _owned(self.folder, 0o711)
         self.logs.mkdir(mode=0o700, exist_ok=True)
@@ -113,7 +113,7 @@ class Home:
         """Forget the former demo. Only a folder that a demo made is emptied; call it while the home is held.
 
         Raises:
-            HomeRefused: the folder holds something else.
+            UnusableHome: the folder holds something else.
         """
         mark = self.folder / DEMO_MARK
         ours = {"lock", "logs", "postgres"}

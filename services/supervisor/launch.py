@@ -72,7 +72,7 @@ def die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
 
     def bind_to_parent() -> None:
         _libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-        if os.getppid() != parent:  # It died between fork and prctl: nobody would ever tell.
+        if os.getppid() != parent:  # It died between fork and prctl, and PR_SET_PDEATHSIG sends nothing for that.
             os._exit(1)
 
     return bind_to_parent

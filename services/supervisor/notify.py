@@ -5,10 +5,10 @@ import socket
 
 
 def notify(state: str) -> None:
-    """Say `READY=1`, `STOPPING=1`...; nothing where nobody asked to be told."""
+    """Send `READY=1`, `STOPPING=1`... to systemd; nothing without NOTIFY_SOCKET."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as told:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as systemd:
         # A leading @ is the kernel's own name space.
-        told.sendto(state.encode(), f"\0{address[1:]}" if address.startswith("@") else address)
+        systemd.sendto(state.encode(), f"\0{address[1:]}" if address.startswith("@") else address)

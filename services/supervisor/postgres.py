@@ -59,18 +59,18 @@ def binaries() -> Path:
 def libpq_environment(url: str) -> dict[str, str]:
     """The address in variables: a password on a command line is seen by everybody on the machine."""
     parts = urlsplit(url)
-    told = {
+    variables = {
         "PGHOST": parts.hostname,
         "PGPORT": parts.port or 5432,
         "PGUSER": unquote(parts.username or ""),
         "PGPASSWORD": unquote(parts.password or ""),
         "PGDATABASE": parts.path.lstrip("/"),
     }
-    return {"PATH": system_path(), "LC_ALL": "C.UTF-8", **{name: str(value) for name, value in told.items()}}
+    return {"PATH": system_path(), "LC_ALL": "C.UTF-8", **{name: str(value) for name, value in variables.items()}}
 
 
 def server_account() -> Account | None:
-    """PostgreSQL refuses to run as root: then it runs as Debian's `postgres`."""
+    """PostgreSQL does not run as root: then it runs as Debian's `postgres`."""
     return Account.named("postgres") if os.geteuid() == 0 else None
 
 
@@ -105,7 +105,7 @@ class PrivatePostgres:
         """Create the cluster unless it is there. Takes half a second.
 
         Raises:
-            ClusterRefused: initdb failed, or `data` belongs to something else.
+            ClusterFailed: initdb failed, or `data` belongs to something else.
             ServerMissing: PostgreSQL or TimescaleDB is not installed.
         """
         if (self.data / "PG_VERSION").exists():

@@ -131,7 +131,7 @@ class Stack:
         """Start everything in order; returns when every service's /readyz answers 200.
 
         Raises:
-            StartRefused: a child does not start; those that did are still running: call `stop`.
+            StartFailed: a child does not start; those that did are still running: call `stop`.
             ClusterRefused, ServerMissing: PostgreSQL cannot be prepared.
         """
         servers = self.servers
@@ -187,7 +187,7 @@ class Stack:
         )
 
     def environment(self, name: str, instance: str) -> dict[str, str]:
-        """What a replica of a service is told."""
+        """The environment of a replica of a service."""
         run, options, ports = self.run, self._options, self._ports.get(instance, {})
         api_role = self.servers.postgres.url(user="territoire_api", password=self._secrets.api)
         environment = {

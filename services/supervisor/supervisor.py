@@ -39,7 +39,7 @@ class ChildSpec:
     has_room: Callable[[], bool] = lambda: True
     """Whether its disk has room enough. When not, it is stopped, and started again once there is."""
     ports: Mapping[str, int] = field(default_factory=dict[str, int])
-    """What it listens on for others, by kind: for whoever looks for this replica."""
+    """The ports that it listens on, by kind, so that others find this replica."""
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ class Child:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Runs children. `changed` is called after every start and end of one, to tell the world their pids.
+    """Runs children. `changed` is called after every start and end of one, to publish their pids.
 
     A child that has ended while `held(name)` is not started again before that is over.
     """
@@ -97,7 +97,7 @@ class Supervisor:
         """Start one stage, its children side by side; returns when every one of them is ready.
 
         Raises:
-            StartRefused: one of them keeps ending, or is not ready in time.
+            StartFailed: one of them keeps ending, or is not ready in time.
         """
         stage = [Child(spec) for spec in specs]
         self._stages.append(stage)
@@ -172,7 +172,7 @@ class Supervisor:
             log.write(f"supervisor: {child.spec.name} {event}\n")
 
     def _publish(self) -> None:
-        """Tell the world. A full disk, which may be why a child ended, must not end the keeping of it."""
+        """Call `changed`. A full disk, which may be why a child ended, must not end the supervision of it."""
         with suppress(OSError):
             self.changed()
 
@@ -180,7 +180,7 @@ class Supervisor:
         """Run a program once.
 
         Raises:
-            StartRefused: it failed, or took longer than `within` seconds.
+            StartFailed: it failed, or took longer than `within` seconds.
         """
         child = Child(ChildSpec(name, launch, log, _always))
         await child.spawn()
@@ -223,7 +223,7 @@ class Supervisor:
             await ended
 
     def kill(self) -> None:
-        """The operator insists: every process ends now. The servers recover at the next start."""
+        """The operator does not wait: every process ends now. The servers recover at the next start."""
         self._stopping.set()
         for child in self.children:
             child.kill_group()

@@ -1,4 +1,4 @@
-"""A small town for thirty days: its assets, what they measure hour by hour, and what people do meanwhile."""
+"""A scenario of thirty days: a town's assets, what they measure hour by hour, and what people do meanwhile."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -45,7 +45,7 @@ class Thing:
 
 @dataclass
 class AlertScenario:
-    """The town in the database."""
+    """The scenario's assets and devices in the database."""
 
     pool: Pool
     tenant_id: int = 0
@@ -102,7 +102,7 @@ class AlertScenario:
         return thing
 
     async def store_hour(self, at: datetime) -> list[Measurement]:
-        """What the town says in this hour, stored as ingest does, with the gateway that heard it."""
+        """What the devices send in this hour, stored as ingest does, with the gateway that received it."""
         said = [(thing, value) for thing in self.things if (value := thing.script(at)) is not None]
         rows = [(thing.datastream_id, at, float(value), 0) for thing, value in said]
         await self.pool.executemany("INSERT INTO observation.measurement VALUES ($1, $2, $3, $4)", rows)
@@ -118,7 +118,7 @@ class AlertScenario:
         return [Measurement(row[0], int(at.timestamp()) * 1_000_000, row[2], 0) for row in rows]
 
     async def notifications(self) -> list[tuple[str, str, str, str]]:
-        """What the engine told: local instant, event, severity, text."""
+        """What the engine notified: local instant, event, severity, text."""
         rows = await self.pool.fetch(
             "SELECT at, event, severity::text, message FROM alert_notice WHERE rung = 0 "
             "ORDER BY at, message, event"
@@ -131,7 +131,7 @@ class AlertScenario:
 
 
 class Days:
-    """Plays the town; `fuse` says when the evaluator dies, and another takes over."""
+    """Plays the scenario; `fuse` says when the evaluator is killed, and another takes over."""
 
     def __init__(self, scenario: AlertScenario, lease: Lease, fuse: Fuse | None) -> None:
         self.town, self.lease, self.fuse = scenario, lease, fuse
@@ -213,7 +213,7 @@ def _gateway_is_down(at: datetime) -> bool:
 
 @asynccontextmanager
 async def scenario_of(pool: Pool, fuse: Fuse | None = None) -> AsyncGenerator[Days]:
-    """The town with everybody in it."""
+    """The scenario with all its assets."""
     town = AlertScenario(pool)
     await town.settle()
     await _inhabit(town)
@@ -265,7 +265,7 @@ def _power(at: datetime) -> float | None:
 
 
 def _lamp(at: datetime) -> float | None:
-    """Hangs on the cabinet: it is mute as long as that is dark."""
+    """Its alerts are suppressed as long as its cabinet has no power."""
     return None if on(4, 19) <= at < on(5, 0) else 1.0
 
 
@@ -334,7 +334,7 @@ async def _employ(days: Days) -> None:
         stubborn = next(alert for alert in alerts if alert.rule == "leak")
         async with pool.acquire() as connection:
             await alert_store.close(connection, stubborn.id, "chef", "doublon")
-        # The wait counts from the town's clock, which is not the database's.
+        # The wait counts from the scenario's clock, which is not the database's.
         await pool.execute(
             "UPDATE alert SET reopen_at = $2, due_at = $2, resolved_at = $3, closed_at = $3 WHERE id = $1",
             stubborn.id, days.now + timedelta(hours=4), days.now,

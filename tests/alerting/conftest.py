@@ -68,7 +68,7 @@ async def receiving(receiver: Receiver | None = None) -> AsyncGenerator[Receiver
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return  # Whoever was sending it is dead.
+                return  # The process that was sending it is dead.
             content, more = content + message.get("body", b""), message.get("more_body", False)
         status = await receiver.record_delivery(
             {name.decode(): value.decode() for name, value in scope["headers"]}, content

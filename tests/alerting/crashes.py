@@ -19,7 +19,7 @@ def message_of(octets: bytes, published_at_us: int = 0) -> Message:
 
 
 class Fuse:
-    """Burns with every statement; the process dies when it has burnt down, and one of random length is laid.
+    """Counts down with every statement; the process dies when it reaches zero, and a new random number is set.
 
     Half are short, so that it dies twice in a row; half are long enough for the longest transaction there is.
     """

@@ -96,14 +96,14 @@ async def test_a_backtest_gives_the_messages_that_were_sent(pool: Pool, api_pool
             rules.append(rule)
             traces.append(shortened(trace, 2 * 24 * 60))
 
-    async def inhabit(town: AlertScenario) -> None:
-        await town.pool.execute("DELETE FROM alert_rule WHERE name <> 'device_silent'")
+    async def inhabit(scenario: AlertScenario) -> None:
+        await scenario.pool.execute("DELETE FROM alert_rule WHERE name <> 'device_silent'")
         for number, trace in enumerate(traces):
             quantity = "open" if rules[number].boolean else "fill_level"
-            thing = await town.add_asset(
+            thing = await scenario.add_asset(
                 "room", f"T{number}", quantity, "1", lambda _: None, interval_h=trace.interval / 60
             )
-            await town.pool.execute("UPDATE asset SET tags = ARRAY[name] WHERE id = $1", thing.asset_id)
+            await scenario.pool.execute("UPDATE asset SET tags = ARRAY[name] WHERE id = $1", thing.asset_id)
 
     watching = await watch(pool, inhabit)
     made: list[Rule] = []

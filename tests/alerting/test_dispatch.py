@@ -1,7 +1,7 @@
 """Quiet hours, the digest and the ladder, on the real schema; the clock is an argument."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from typing import Any
 
@@ -32,9 +32,10 @@ class Crew:
     team_id: int
     endpoints: dict[str, int]
     alerts: int = 0
+    queued: dict[int, WebhookMessage] = field(default_factory=dict[int, WebhookMessage])
 
     async def alert(self, at: datetime, severity: str = "major", event: str = "alert.opened") -> int:
-        """As the engine opens and tells it."""
+        """As the engine opens it and notifies."""
         self.alerts += 1
         rule = await self.pool.fetchval(
             "INSERT INTO alert_rule (tenant_id, name, kind, severity, message, team_id) "
@@ -45,7 +46,8 @@ class Crew:
         )
         alert_id = await self.pool.fetchval(
             "INSERT INTO alert (tenant_id, rule_id, team_id, severity, message, condition, opened_at, fired_at, "
-            "told) VALUES ($1, $2, $3, $4::alert_severity, 'm', 'firing', $5, $5, true) RETURNING id",
+            "notified_severity) VALUES ($1, $2, $3, $4::alert_severity, 'm', 'firing', $5, $5, "
+            "$4::alert_severity) RETURNING id",
             self.place.tenant_id,
             rule,
             self.team_id,
@@ -63,6 +65,7 @@ class Crew:
             self.place.tenant_id, self.team_id, alert_id, event, severity, "now", at, f"Bac {alert_id} plein.",
             msgspec.json.encode(body),
         )  # fmt: skip
+        await self.messages()  # Those that a newer one takes the place of were queued all the same.
         async with self.pool.acquire() as connection, connection.transaction():
             await enqueue_notification(connection, notice)
 
@@ -78,8 +81,9 @@ class Crew:
         return [(names[one.endpoint_id], msgspec.json.decode(one.body)["type"]) for one in await self.messages()]
 
     async def messages(self) -> list[WebhookMessage]:
-        rows = await self.pool.fetch("SELECT payload FROM jobs.pgqueuer ORDER BY id")
-        return [decode_message(row["payload"]) for row in rows]
+        rows = await self.pool.fetch("SELECT id, payload FROM jobs.pgqueuer ORDER BY id")
+        self.queued |= {row["id"]: decode_message(row["payload"]) for row in rows}
+        return list(self.queued.values())
 
 
 @pytest.fixture
@@ -193,7 +197,7 @@ async def test_two_replicas_at_once_notify_a_rung_once(pool: Pool, crew: Crew) -
         "workflow = 'resolved', resolved_at = now()",
     ],
 )
-async def test_who_answers_or_mutes_ends_the_climb(pool: Pool, crew: Crew, change: str) -> None:
+async def test_an_acknowledgement_or_a_silence_ends_the_escalation(pool: Pool, crew: Crew, change: str) -> None:
     alert = await crew.alert(NOON)
     await pool.execute(f"UPDATE alert SET {change} WHERE id = $1", alert)
 
@@ -215,7 +219,7 @@ async def test_an_acknowledgement_under_way_is_waited_for(pool: Pool, crew: Crew
     assert await climbing == NOTHING
 
 
-async def test_what_fires_again_climbs_again(pool: Pool, crew: Crew) -> None:
+async def test_a_reopened_alert_is_escalated_again(pool: Pool, crew: Crew) -> None:
     alert = await crew.alert(NOON)
     await dispatch(pool, NOON + HALF_HOUR)
     await crew.insert_notification(alert, NOON + HALF_HOUR * 2, event="alert.reopened")
@@ -237,7 +241,7 @@ async def test_contacts_of_an_escalation_are_notified_of_what_follows(pool: Pool
 
 
 async def test_a_flapping_alert_escalates_from_its_flapping_notification_on(pool: Pool, crew: Crew) -> None:
-    """Nothing says each of its openings any more: the last one that was told is long over."""
+    """A flapping alert's openings are not notified: the last one that was is long over."""
     alert = await crew.alert(NOON)
     await crew.insert_notification(alert, NOON + HALF_HOUR * 3, event="alert.flapping")
     turns = [await dispatch(pool, NOON + HALF_HOUR * half) for half in (3.9, 4)]

@@ -186,7 +186,7 @@ async def test_a_silent_device_opens_an_alert_makes_its_bin_unknown_and_resolves
     await bench.evaluate((ago(0), 80), received_at=ago(0))
     heard = {alert.rule: alert for alert in await place.alerts()}
 
-    assert before == []  # Learnt late: it is told once nothing more follows.
+    assert before == []  # Learnt late: it waits for what follows.
     assert (silent["device_silent"].workflow, silent["device_silent"].device_id) == ("open", place.device_id)
     assert "em400-12 est muet depuis" in silent["device_silent"].message
     assert {row["condition"] for row in states} == {"unknown"}
@@ -456,6 +456,6 @@ async def test_a_device_with_frame_loss_is_notified_at_the_full_hour_and_once(be
     await bench.sweep(ago(600))
     alerts = [alert for alert in await place.alerts() if alert.rule == "sensor_loss"]
 
-    # 58 frames were sent from the first that was heard to the last, and 20 were heard.
+    # 58 frames were sent from the first that was received to the last, and 20 were received.
     assert [alert.device_id for alert in alerts] == [place.device_id]
     assert "65,5\u00a0% des messages" in alerts[0].message

@@ -1,4 +1,4 @@
-"""Endpoints that mean harm, on real sockets: only they are late, and nobody inside is met."""
+"""Hostile webhook endpoints, on real sockets: only their own messages are late; inner addresses stay unreached."""
 
 import asyncio
 import socket

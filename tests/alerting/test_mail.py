@@ -22,7 +22,7 @@ SENDER = "Territoire <alertes@brest.example>"
 
 @dataclass
 class Mailbox:
-    """Takes mail; answers `refusals` in turn to RCPT before."""
+    """Takes mail; answers RCPT with `refusals` in turn before."""
 
     port: int = 0
     refusals: list[str] = field(default_factory=list[str])

@@ -110,5 +110,5 @@ def test_teams_gets_a_card() -> None:
         ("alert.escalated", "*Alerte : majeure, personne ne l'a prise en charge*"),
     ],
 )
-def test_what_is_not_a_beginning_says_so(event: str, first: str) -> None:
+def test_a_message_about_a_known_alert_begins_with_what_changed(event: str, first: str) -> None:
     assert rendered("chat", body(event, AT, SUBJECT, FACTS, LINK))["text"].split("\n")[0] == first

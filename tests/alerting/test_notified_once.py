@@ -1,4 +1,4 @@
-"""The thirty days with a team: whoever is told receives exactly these messages, whatever dies and however often.
+"""The thirty days with a team: each endpoint receives exactly these messages, whatever is killed and how often.
 
 Everything that takes part is killed: the evaluator by `crashes`, in whose place a rollback and an empty memory are
 as hard as a kill, since it has no socket of its own; dispatch and the sender as a process of their own by SIGKILL,
@@ -58,7 +58,7 @@ class Mortal:
         self.process.stdin.write(self.asked.encode())
 
     async def listen(self) -> None:
-        """What it says, until it ends; whoever takes the place of the dead is asked once more."""
+        """What it prints, until it ends; the process that replaces a dead one is asked once more."""
         assert self.process.stdout is not None
         place: tuple[str, ...] = ()
         async for line in self.process.stdout:
@@ -111,7 +111,7 @@ async def mortal(url: str, seed: int) -> AsyncGenerator[Mortal]:
 
 @dataclass
 class Deadly(Receiver):
-    """Kills whoever sends some of its requests before it answers, and fails others."""
+    """Kills the process that sends some of its requests before it answers, and fails others."""
 
     name: str = ""
     sender: Mortal | None = None
@@ -127,8 +127,11 @@ class Deadly(Receiver):
         return 503 if len(self.requests) in self.fails else 204
 
     def notifications(self) -> list[tuple[datetime, str]]:
-        """Each message once, as a line, and its instant."""
+        """Each message once, as a line, and its instant: by itself, or in the story of what took its place."""
         bodies = {request["id"]: request["body"] for request in self.requests}
+        for body in list(bodies.values()):
+            for earlier in body["data"].get("story", []):
+                bodies.setdefault(earlier["id"], earlier | {"data": earlier})
         return [line_of(self.name, body) for body in bodies.values()]
 
 
@@ -209,25 +212,43 @@ async def test_a_team_gets_the_same_notifications_once_whatever_crashes(pool: Po
     told = [line for _, line in sorted(one for receiver in receivers for one in receiver.notifications())]
     by_engine = await days.town.notifications()
     by_id = bodies_by_id(receivers)
+    in_stories = {
+        earlier["id"]
+        for receiver in receivers
+        for request in receiver.requests
+        for earlier in request["body"]["data"].get("story", [])
+    }
 
     assert told == EXPECTED
     # What the engine says is what it says to a tenant without a team; which of two alerts of one instant is first
     # depends on who had to begin again.
     assert sorted(by_engine) == sorted(THIRTY_DAYS)
-    # One id is one message, and one message has one id: with whomever, and however often it came.
+    # One id is one message, and one message has one id: with whomever, and however often it came. What an address
+    # did not take of an alert before, its story, is its own.
+    assert all(len(octets) == 1 for receiver in receivers for octets in receiver.octets.values())
     assert all(len(bodies) == 1 for bodies in by_id.values())
     assert len({body for bodies in by_id.values() for body in bodies}) == len(by_id)
-    at_once = await pool.fetch("SELECT id, body FROM alert_notice WHERE held_until IS NULL")
-    assert {f"msg_{row['id'].hex}": {row["body"]} for row in at_once} == {
-        message_id: bodies for message_id, bodies in by_id.items() if not is_digest(next(iter(bodies)))
-    }
+    rows = await pool.fetch("SELECT id, body FROM alert_notice WHERE held_until IS NULL")
+    at_once = {f"msg_{row['id'].hex}": without_story(row["body"]) for row in rows}
+    arrived = {message_id: body for message_id, (body,) in by_id.items() if not is_digest(body)}
+    assert arrived.items() <= at_once.items()
+    assert at_once.keys() == arrived.keys() | in_stories
+    # Of one alert each address got later states later.
+    for receiver in receivers:
+        latest: dict[int, int] = {}
+        for data in (
+            request["body"]["data"] for request in receiver.requests if "sequence" in request["body"]["data"]
+        ):
+            assert data["sequence"] >= latest.get(data["alert"], 0)
+            latest[data["alert"]] = data["sequence"]
     # What was noted as delivered is not sent again: nothing was delivered twice.
     assert await pool.fetchval(MOST_DELIVERED) == 1
     # And all of that was hard: every place was died at, requests came twice, some were failed.
     died = Counter(sender.deaths)
     assert {place: died[place] for place in deaths_of(SEED)} == dict.fromkeys(deaths_of(SEED), 1)
     assert died[()] >= sum(len(receiver.kills) for receiver in receivers) // 2
-    assert sum(len(receiver.requests) for receiver in receivers) > len(told) + 10
+    again = sum(len(receiver.requests) - len(receiver.octets) for receiver in receivers)
+    assert again + len(in_stories) > 10
     assert days.deaths > 30
 
 
@@ -235,8 +256,14 @@ def bodies_by_id(receivers: list[Deadly]) -> dict[str, set[bytes]]:
     found: dict[str, set[bytes]] = defaultdict(set)
     for receiver in receivers:
         for message_id, octets in receiver.octets.items():
-            found[message_id] |= octets
+            found[message_id] |= {without_story(body) for body in octets}
     return found
+
+
+def without_story(body: bytes) -> bytes:
+    content: dict[str, Any] = msgspec.json.decode(body)
+    content["data"].pop("story", None)
+    return msgspec.json.encode(content)
 
 
 def is_digest(body: bytes) -> bool:

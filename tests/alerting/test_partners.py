@@ -1,4 +1,4 @@
-"""A partner's alarm goes through the engine: it is told, and told to be over."""
+"""A partner's alarm goes through the engine: its beginning and its end are notified."""
 
 import re
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ SINCE = re.compile(r"depuis le \d\d/\d\d/\d{4} à \d+\u00a0h\u00a0\d\d")
 
 @dataclass
 class Partner:
-    """A fire panel, and the engine that tells of its alarms."""
+    """A fire panel, and the engine that notifies of its alarms."""
 
     pool: Pool
     api_pool: Pool

@@ -42,7 +42,7 @@ async def test_a_change_of_address_opens_an_alert_that_is_due_at_once(pool: Pool
         "warning",
         1,
     )
-    assert (alert["told"], alert["due_at"], alert["opened_at"]) == (False, NOW, NOW)
+    assert (alert["notified_severity"], alert["due_at"], alert["opened_at"]) == (None, NOW, NOW)
     assert "198.51.100.4" in alert["message"]
     assert "192.0.2.7" in alert["message"]
 
@@ -67,7 +67,7 @@ async def test_once_a_person_has_ended_it_the_next_change_is_another_alert(pool:
     assert sorted(alert["workflow"] for alert in alerts) == ["open", "resolved"]
 
 
-async def test_a_tenant_that_switched_the_rule_off_has_no_alert_and_strangers_have_none(pool: Pool) -> None:
+async def test_a_request_under_a_disabled_rule_or_of_an_unknown_gateway_opens_no_alert(pool: Pool) -> None:
     await register(pool, EUI)
     await opened(pool, seen())
     await pool.execute("DELETE FROM alert")
@@ -103,7 +103,9 @@ async def test_a_request_made_while_alerting_was_away_is_opened_and_notified_onc
     (notice,) = await pool.fetch("SELECT event, severity::text, message FROM alert_notice")
     assert (notice["event"], notice["severity"]) == ("alert.opened", "warning")
     assert "198.51.100.4" in notice["message"]
-    assert await pool.fetchval("SELECT workflow = 'open' AND told AND due_at IS NULL FROM alert")
+    assert await pool.fetchval(
+        "SELECT workflow = 'open' AND notified_severity IS NOT NULL AND due_at IS NULL FROM alert"
+    )
     assert await pool.fetch("SELECT occurrences, value FROM alert") == [(2, 3.0)]
     assert await pool.fetchval("SELECT count(*) FROM alert_request") == 0
 
@@ -194,7 +196,12 @@ async def test_a_suspended_codec_is_one_alert_of_its_tenant_and_the_next_one_is_
     (alert,) = await pool.fetch("SELECT a.*, r.name FROM alert a JOIN alert_rule r ON r.id = a.rule_id")
 
     assert (alert["name"], alert["severity"], alert["occurrences"]) == ("codec_suspended", "major", 2)
-    assert (alert["told"], alert["due_at"], alert["opened_at"], alert["gateway_id"]) == (False, NOW, NOW, None)
+    assert (alert["notified_severity"], alert["due_at"], alert["opened_at"], alert["gateway_id"]) == (
+        None,
+        NOW,
+        NOW,
+        None,
+    )
     assert "acme.lent v1 (lent)" in alert["message"]
     assert "acme.autre v1 (lent)" in alert["message"]
 

@@ -50,7 +50,7 @@ async def change(watching: Watch, name: str, **fields: object) -> None:
 
 
 async def frames(watching: Watch, hours: range, every: int) -> None:
-    """One frame an hour, of which every so many-th was heard."""
+    """One uplink an hour, of which every so many-th was received."""
     await watching.town.pool.executemany(
         "INSERT INTO observation.uplink (device_id, time, uplink_id, session_id, f_cnt, payload, received_at, "
         "status) VALUES ($1, $2, gen_random_uuid(), 1, $3, '', $2, 'empty')",
@@ -273,7 +273,7 @@ async def test_a_shard_taken_over_with_a_value_in_hand_notifies_once(pool: Pool,
     await rulebook.load()
     successor = Engine(pool, rulebook, 1, now=lambda: watching.now)
     await successor.catch_up(theirs)
-    if moves_after in (1, 3):  # What somebody is told of: the former owner still tries.
+    if moves_after in (1, 3):  # It was notified: the former owner still tries.
         with pytest.raises(LeaseLost):
             await evaluate(watching.engine, watching.lease, *in_hand)
     for at, value in values[moves_after:]:

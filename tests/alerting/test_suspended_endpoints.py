@@ -29,6 +29,7 @@ async def test_an_address_that_is_gone_is_left_alone_and_its_messages_are_sent_a
 ) -> None:
     endpoint = await place.endpoint(receiver)
     receiver.statuses = [410]
+    await pool.execute("UPDATE webhook_endpoint SET gone_at = now() - interval '24 hours'")
     ids = [await send(pool, endpoint.id) for _ in range(3)]
     async with working(pool, database_url):
         await until(lambda: given_up(pool, 3))
@@ -45,7 +46,10 @@ async def test_an_address_that_is_gone_is_left_alone_and_its_messages_are_sent_a
         await until(lambda: emptied(pool))
 
     assert disabled is not None
-    assert (disabled.state, disabled.disabled_reason) == ("disabled", "l'adresse a répondu 410 (supprimée)")
+    assert (disabled.state, disabled.disabled_reason) == (
+        "disabled",
+        "l'adresse a répondu 410 (supprimée) deux fois à un jour d'écart",
+    )
     assert asked == 1
     assert [(one.message_id, one.attempts, one.status) for one in letters] == [
         (ids[2], 0, None),
@@ -55,6 +59,57 @@ async def test_an_address_that_is_gone_is_left_alone_and_its_messages_are_sent_a
     assert letters[0].answer == "jamais essayé : l'adresse était suspendue"
     assert (alone, others) == (1, 2)
     assert [request["id"] for request in receiver.requests] == [ids[0], ids[1], ids[0], ids[2]]
+
+
+async def test_a_first_410_keeps_the_message_on_its_schedule_and_warns_the_tenants_other_addresses(
+    pool: Pool, database_url: str, place: Any, receiver: Any, second_receiver: Any
+) -> None:
+    endpoint, other = await place.endpoint(receiver), await place.endpoint(second_receiver)
+    receiver.statuses = [410, 410, 204]
+    async with working(pool, database_url):
+        message_id = await send(pool, endpoint.id)
+        await second_receiver.until(1)
+        await until(lambda: emptied(pool))
+    after = await store.read_endpoint(pool, endpoint.id)
+
+    assert [request["id"] for request in receiver.requests] == [message_id] * 3
+    # Once, and not the address itself.
+    assert second_receiver.types == ["endpoint.gone"]
+    assert f"n° {endpoint.id} " in second_receiver.requests[0]["body"]["data"]["message"]
+    # A success begins anew: the next 410 is a first one.
+    assert after is not None
+    assert (after.state, after.gone_at) == ("enabled", None)
+    assert other.id != endpoint.id
+
+
+async def test_a_410_a_day_after_the_first_suspends_and_says_so(
+    pool: Pool, database_url: str, place: Any, receiver: Any, second_receiver: Any
+) -> None:
+    endpoint = await place.endpoint(receiver)
+    await place.endpoint(second_receiver)
+    receiver.statuses = [410]
+    async with working(pool, database_url, SLOW_S):
+        await send(pool, endpoint.id)
+        await second_receiver.until(1)
+        await pool.execute(
+            "UPDATE webhook_endpoint SET gone_at = gone_at - interval '23 hours' WHERE id = $1", endpoint.id
+        )
+        await send(pool, endpoint.id)
+        await receiver.until(2)
+        await until(lambda: pool.fetchval("SELECT count(*) = 2 FROM webhook_attempt WHERE outcome = 'gone'"))
+        still = await store.read_endpoint(pool, endpoint.id)
+        await pool.execute(
+            "UPDATE webhook_endpoint SET gone_at = gone_at - interval '1 hour' WHERE id = $1", endpoint.id
+        )
+        await send(pool, endpoint.id)
+        await second_receiver.until(2)
+    suspended = await store.read_endpoint(pool, endpoint.id)
+
+    assert still is not None
+    assert suspended is not None
+    assert (still.state, suspended.state) == ("enabled", "disabled")
+    assert second_receiver.types == ["endpoint.gone", "endpoint.suspended"]
+    assert sorted(await statuses(pool)()) == ["failed"] * 3
 
 
 async def given_up(pool: Pool, count: int) -> bool:

@@ -1,4 +1,4 @@
-"""One cause, one message: gateways and what they alone hear, things and what hangs on them, silences, orders."""
+"""One cause, one message: gateways and devices that they alone receive, assets, silences, switch-offs."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -61,7 +61,7 @@ async def test_five_hundred_bins_behind_a_dead_gateway_are_one_message(pool: Poo
 
     assert silent == BINS
     assert dead == [("opened", "gateway_down")]
-    # One device did not come back with its gateway: now it is told.
+    # One device did not come back with its gateway: now it is notified.
     assert after[1:] == [("resolved", "gateway_down"), ("opened", "device_silent")]
 
 
@@ -118,7 +118,7 @@ async def test_a_cabinet_without_power_is_one_message_and_not_its_lamps(pool: Po
     after = await watching.notifications()
 
     assert dark == [("opened", "dark")]
-    # The lamp that stays dark although its cabinet has power is told.
+    # The lamp that stays dark although its cabinet has power is notified.
     assert after == [("opened", "dark"), ("resolved", "dark"), ("opened", "dark")]
 
 
@@ -148,7 +148,7 @@ async def test_lamps_without_data_wait_until_their_cabinet_has_data_or_not(
 
     assert failed == [("opened", "device_silent")]
     assert silent == 41
-    # The lamp that does not come back with its cabinet is told.
+    # The lamp that does not come back with its cabinet is notified.
     assert back[1:] == [("resolved", "device_silent"), ("opened", "device_silent")]
 
 
@@ -266,7 +266,7 @@ async def test_a_silence_ended_early_notifies_what_still_fires(pool: Pool) -> No
             await watching.receive({thing.datastream_id: 80.0})
         muted = await watching.notifications()
         ended = await silences.end_silence(connection, silence.id)
-    # The silence ended on the database's clock, which is behind none of the town's.
+    # The silence ended on the database's clock, which is behind none of the scenario's.
     await pool.execute("UPDATE silence SET ends_at = $1", watching.now)
     await pool.execute("UPDATE alert SET muted_until = $1, due_at = $1", watching.now)
     await watching.pass_time(seconds=1)

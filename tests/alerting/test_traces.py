@@ -26,7 +26,7 @@ def micros(at: datetime) -> int:
     return int(at.timestamp() * 1_000_000)
 
 
-async def test_the_trace_of_the_value_that_opened_an_alert_is_in_its_notice_and_in_its_message(
+async def test_the_trace_of_the_value_that_opened_an_alert_is_in_its_notification_and_in_its_message(
     pool: Pool, place: Any, receiver: Any
 ) -> None:
     await place.endpoint(receiver)

@@ -1,4 +1,4 @@
-"""An engine over a town, whose clock is moved by hand."""
+"""An engine over a scenario, whose clock is moved by hand."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -16,7 +16,7 @@ NOW = on(16, 10)
 
 
 class Watch:
-    """An engine over a town, whose clock is moved by hand."""
+    """An engine over a scenario, whose clock is moved by hand."""
 
     def __init__(self, scenario: AlertScenario, engine: Engine, lease: Lease) -> None:
         self.town, self.engine, self.lease = scenario, engine, lease
@@ -58,7 +58,7 @@ class Watch:
 async def watch(
     pool: Pool, inhabit: Callable[[AlertScenario], Awaitable[object]], least_watch: timedelta = timedelta(0)
 ) -> Watch:
-    """The town with these in it, watched since long."""
+    """The scenario with these in it, watched since long."""
     town = AlertScenario(pool)
     await town.settle()
     await inhabit(town)

@@ -47,14 +47,14 @@ async def test_garbage_gets_a_problem_and_no_stack_trace(client, body: bytes) ->
         ({"name": "bacs", "kind": "silence", "severity": "info", "message": "x\ny"}, "une seule ligne"),
     ],
 )
-async def test_a_form_that_is_expected_is_told_in_words(client, body: dict[str, str], why: str) -> None:
+async def test_an_error_describes_the_expected_form_in_words(client, body: dict[str, str], why: str) -> None:
     answer = await client.post("/v1/alert-rules", json=body)
 
     assert answer.status_code == 422
     assert why in answer.json()["detail"]
 
 
-async def test_a_body_that_is_not_said_to_be_json_is_told_which_header_is_missing(client) -> None:
+async def test_a_body_without_json_content_type_is_answered_with_the_missing_header(client) -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = await client.post("/v1/assets", content=b'{"kind": "a", "name": "b"}', headers=form)
 
@@ -134,7 +134,7 @@ async def test_a_key_reaches_neither_an_answer_nor_a_log(client, registry) -> No
 async def test_a_database_that_is_away_is_a_503_that_says_when_to_come_back(
     cluster, database, bus: Bus, tenancy
 ) -> None:
-    """The database is dropped under an open pool: whoever asks is told, and liveness does not depend on it."""
+    """The database is dropped under an open pool: requests get an error with its reason, and liveness stays up."""
     async with open_pool(database.api_url, "territoire-tests-away", size=2) as doomed:
         app = create_app(doomed, bus, KeyWrap("kek-1", bytes(16)), 4)
         headers = {"Authorization": f"Bearer {tenancy.key}"}

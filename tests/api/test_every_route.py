@@ -59,7 +59,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/assets/{id}/transfer"): {"tenant": "sdef", "history": "stays", "confirm": "x"},
 }
 DOCUMENT = create_app(None, None, KeyWrap("kek-1", bytes(16)), 4).openapi()  # pyright: ignore[reportArgumentType]
-# Whoever posts there has no key: the signature says who it is (tests/api/routes/test_event_sources.py).
+# Requests there carry no key: the signature says who sent them (tests/api/routes/test_event_sources.py).
 SIGNED = {"/v1/partner-events/{id}"}
 OPERATIONS = [
     (method, path) for path, methods in DOCUMENT["paths"].items() if path not in SIGNED for method in methods

@@ -7,10 +7,20 @@ import msgspec
 import pytest
 
 from alerting.dispatch import digest_body
+from alerting.notifications import with_data
 from alerting.wording import Facts, Subject, body
 from api.app import create_app
 from api.routes.webhook_delivery import TEST_TEXT
-from api.webhook_messages import DIGEST, OPENED, TEST, AddressTest, AlertMessage, DigestMessage
+from api.webhook_messages import (
+    DIGEST,
+    OPENED,
+    TEST,
+    WARNING,
+    AddressTest,
+    AlertMessage,
+    DeliveryWarning,
+    DigestMessage,
+)
 from registry.keys import KeyWrap
 
 DOCUMENT = create_app(None, None, KeyWrap("kek-1", bytes(16)), 4).openapi()  # pyright: ignore[reportArgumentType]
@@ -41,7 +51,7 @@ def test_an_alerts_message_is_as_described(subject: Subject, event: str, cause: 
     facts = Facts(7, "bin_75", "major", "Bac plein.", AT, None if subject is NOWHERE else 92.0, None)
     octets = body(event, AT, subject, facts, "https://territoire.example/v1/alerts/7", cause)
 
-    message = AlertMessage.model_validate_json(octets)
+    message = AlertMessage.model_validate_json(with_data(octets, sequence=1))
 
     assert (message.type, message.data.cause, message.data.since) == (event, cause, AT)
 
@@ -66,9 +76,14 @@ def test_a_test_is_as_described() -> None:
 def test_the_examples_are_messages_and_in_the_document() -> None:
     schemas = DOCUMENT["components"]["schemas"]
 
-    for model, whole in ((AlertMessage, OPENED), (DigestMessage, DIGEST), (AddressTest, TEST)):
+    for model, whole in (
+        (AlertMessage, OPENED),
+        (DigestMessage, DIGEST),
+        (DeliveryWarning, WARNING),
+        (AddressTest, TEST),
+    ):
         model.model_validate(whole)
         assert schemas[model.__name__]["examples"] == [without_null(whole)]
-    assert set(DOCUMENT["webhooks"]) == {"alert", "team.digest", "webhook.test"}
+    assert set(DOCUMENT["webhooks"]) == {"alert", "team.digest", "delivery.warning", "webhook.test"}
     for path in DOCUMENT["webhooks"].values():
         assert "webhook-signature" in path["post"]["description"]

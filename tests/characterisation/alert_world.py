@@ -20,7 +20,8 @@ ALERTS_WITHIN_S = 3.0
 ALERTS = """
 SELECT t.slug AS tenant, r.name AS rule, r.kind, g.gateway_id AS gateway, a.asset_id, a.device_id, a.datastream_id,
        a.subject, a.team_id, a.severity::text, a.message, a.condition::text, a.workflow::text, a.value,
-       a.threshold, a.occurrences, a.told, a.muted_by, a.muted_until, a.is_flapping, a.reopen_at, a.due_at,
+       a.threshold, a.occurrences,
+       a.notified_severity IS NOT NULL AS told, a.muted_by, a.muted_until, a.is_flapping, a.reopen_at, a.due_at,
        a.fired_at = a.opened_at AS fired_when_opened
 FROM alert a JOIN tenant t ON t.id = a.tenant_id JOIN alert_rule r ON r.id = a.rule_id
 LEFT JOIN gateway g ON g.id = a.gateway_id
@@ -35,7 +36,7 @@ FROM alert_notice n JOIN tenant t ON t.id = n.tenant_id ORDER BY n.number
 
 @asynccontextmanager
 async def alerts_follow(pool: Pool, database_url: str, nats_url: str) -> AsyncGenerator[None]:
-    """While the block runs, what is seen becomes alerts, and alerts are told."""
+    """While the block runs, alert requests become alerts, and alerts are notified."""
     async with serving(pool, database_url, nats_url):
         yield
 
@@ -54,7 +55,7 @@ async def rows(pool: Pool, statement: str) -> list[dict[str, Any]]:
 
 
 async def alerts(pool: Pool, *, occurrences: int, count: int = 1) -> list[dict[str, Any]]:
-    """The alerts once there are `count`, all told, the last of which occurred so often."""
+    """The alerts once there are `count`, all notified, the last of which occurred so often."""
 
     async def are_there() -> bool:
         found = await rows(pool, ALERTS)

@@ -15,9 +15,9 @@ from tests.ingest.conftest import Planted
 ENDLESS = "function decodeUplink(input) { for (;;) {} }"
 OVERRUNS = 5
 SUSPENDED = (
-    "Décodeur suspendu : {codec} v1 (cinq dépassements du temps de calcul en dix minutes). Les trames de ses "
-    "capteurs sont gardées et attendent : publiez une version corrigée, ou remettez celle-ci en service, "
-    "puis relisez-les."
+    "Décodeur suspendu : {codec} v1 (cinq dépassements du temps de calcul ou de la mémoire en dix minutes). "
+    "Les trames de ses capteurs sont gardées et attendent : publiez une version corrigée, ou "
+    "remettez celle-ci en service, puis relisez-les."
 )
 PROFILE = """
 INSERT INTO device_profile (tenant_id, name, vendor, model, codec, codec_version_id, mapping)

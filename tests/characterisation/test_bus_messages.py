@@ -6,7 +6,7 @@ The octets were written by the program of November 2026, each field at a value t
 from typing import Any
 
 import pytest
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from core.messages.batch import UnreadableBatch, encode_batch
 from core.messages.downlinks import decode_reply, decode_request, encode_transmit
@@ -43,6 +43,11 @@ MEASUREMENTS_WITHOUT_TRACE = bytes.fromhex(
     "019294ce003d0900cf000661160d45e640cb4035c000000000000994ce003d0901cf000661160d45e641cbbfe000000000000000"
 )
 REQUEST = bytes.fromhex(
+    "98cf0000000218711a01c4080016c001ff10a235c404fff1e2d3cf000661160d45ffd1cf000661160d904f400291"
+    "96c403600102ce33d3e6080cce0001e848ce001e8480c2c2"
+)
+# Of a network that leaves it to each gateway to fall back to RX2.
+REQUEST_WITHOUT_FALLS_BACK = bytes.fromhex(
     "97cf0000000218711a01c4080016c001ff10a235c404fff1e2d3cf000661160d45ffd1cf000661160d904f400291"
     "96c403600102ce33d3e6080cce0001e848ce001e8480c2"
 )
@@ -177,8 +182,15 @@ def test_request_to_transmit_of_today_is_read_and_written_alike() -> None:
                 "immediate": False,
             }
         ],
+        "falls_back": False,
     }
     assert encode_transmit(request) == REQUEST
+
+
+def test_request_that_says_nothing_of_falling_back_is_read_as_one_that_does() -> None:
+    request = decode_request(REQUEST_WITHOUT_FALLS_BACK)
+
+    assert request == replace(decode_request(REQUEST), falls_back=True)
 
 
 def test_reply_to_a_request_of_today_is_read_and_written_alike() -> None:

@@ -1,6 +1,6 @@
-"""What network and ingest, as processes, do with a batch that harms them: crashes, refusals, takeover.
+"""What network and ingest, as processes, do with a batch that crashes them or fails, and at a takeover.
 
-The harm is done from outside, by a trigger in the database that stops, or refuses, what is written for one item:
+The fault is injected from outside, by a trigger in the database that stops, or rejects, what one item writes:
 so nothing here depends on how a service works through its shards. Who stopped there is killed, as by a fault.
 """
 
@@ -93,7 +93,7 @@ class World:
     environment: dict[str, str]
     log: Path
     refused: tuple[str, str]
-    """The reason and the detail of what the database refuses."""
+    """The reason and the detail of what the database rejects."""
     make: Callable[[int], Any]
     """The item of this number, as it goes into a message."""
     column_of: dict[int, int]
@@ -287,7 +287,7 @@ async def test_item_in_hand_at_the_third_crash_is_quarantined_and_its_neighbours
     assert await world.quarantined() == [(world.service, world.subject, 1, "poison", "3", world.kept_of(DEADLY))]
 
 
-async def test_item_that_passes_after_two_crashes_is_done_like_its_neighbours(world: World) -> None:
+async def test_item_that_succeeds_after_two_crashes_is_done_like_its_neighbours(world: World) -> None:
     await world.harm(DEADLY, "stop")
     await world.send(*ITEMS)
 

@@ -32,7 +32,7 @@ MAC_STATE = """{
   "limits_until_us": 1796202000000002,
   "data_rate": 2,
   "history": [[-7.25, 0], [3.5, 2]],
-  "asked": [[6, "Bg==", 2, 1, 1795600800000003], [3, "", 0, 4, 1795687200000004]],
+  "asked": [[6, "Bg==", 2, 1, 1795600800000003], [3, "", 0, 4, 1795687200000004, 5]],
   "far_until_us": 1795640400000005
 }"""
 HEARD_BY = """[
@@ -95,8 +95,22 @@ MAC: dict[str, Any] = {
     "data_rate": 2,
     "history": [{"snr": -7.25, "missed": 0}, {"snr": 3.5, "missed": 2}],
     "asked": [
-        {"cid": 6, "requests": b"\x06", "attempts": 2, "failures": 1, "not_before_us": 1_795_600_800_000_003},
-        {"cid": 3, "requests": b"", "attempts": 0, "failures": 4, "not_before_us": 1_795_687_200_000_004},
+        {
+            "cid": 6,
+            "requests": b"\x06",
+            "attempts": 2,
+            "failures": 1,
+            "not_before_us": 1_795_600_800_000_003,
+            "agreed_data_rate": -1,  # As before it was stored.
+        },
+        {
+            "cid": 3,
+            "requests": b"",
+            "attempts": 0,
+            "failures": 4,
+            "not_before_us": 1_795_687_200_000_004,
+            "agreed_data_rate": 5,
+        },
     ],
     "far_until_us": 1_795_640_400_000_005,
 }
@@ -190,7 +204,9 @@ async def test_session_is_written_in_the_form_of_today(pool: Pool) -> None:
     assert row is not None
     expected_heard: Any = json.loads(HEARD_BY)
     expected_heard[1].append(0)
-    assert row["mac_state"] == json.loads(MAC_STATE)
+    expected_mac: Any = json.loads(MAC_STATE)
+    expected_mac["asked"][0].append(-1)
+    assert row["mac_state"] == expected_mac
     assert row["last_heard_by"] == expected_heard
     assert (row["rx1_delay"], row["rx1_dr_offset"], row["rx2_data_rate"], row["rx2_frequency"]) == (
         3,

@@ -58,6 +58,7 @@ def test_queued_message_of_today_is_read_in_full() -> None:
         "alert_id": 77,
         "body": BODY,
         "trace_id": TRACE_ID,
+        "sequence": 0,  # Of before messages were numbered.
     }
 
 

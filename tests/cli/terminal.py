@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Terminal:
-    """Whoever holds a key."""
+    """The command line, with an API key in its environment."""
 
     url: str
     key: str

@@ -51,7 +51,7 @@ def test_up_says_which_port_is_taken(server_folder: Path, mosquitto_server) -> N
     assert f"port TCP {taken}" in ran.stderr
 
 
-def test_up_tells_all_wrong_settings_before_anything_is_started(tmp_path: Path) -> None:
+def test_up_reports_all_wrong_settings_before_anything_is_started(tmp_path: Path) -> None:
     home = tmp_path / "home"
 
     ran = territoire(

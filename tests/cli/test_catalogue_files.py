@@ -61,7 +61,7 @@ def test_one_file_of_a_catalogue_is_read_alone(tmp_path: Path) -> None:
     assert (catalogue.paths, part) == (("a.js", "test_decode_a.json"), "a.js")
 
 
-def test_what_is_not_there_or_too_large_is_said(tmp_path: Path) -> None:
+def test_a_missing_or_too_large_catalogue_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(NoCatalogue, match="n'existe pas"):
         open_catalogue(tmp_path / "rien", evaluate)
     with (tmp_path / "grand.js").open("wb") as large:

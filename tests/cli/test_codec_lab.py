@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,10 @@ async def test_a_codec_is_tried_published_and_switched_from_the_terminal(
     assert "aucune trame encore" in watched.stdout
     assert "version 2" in switched.stdout
     assert "version 1" in back.stdout
+    undone = await pool.fetchval("SELECT at FROM audit WHERE action = 'point' ORDER BY id DESC OFFSET 1 LIMIT 1")
+    [proposed_again] = [line.strip() for line in back.stdout.splitlines() if "redecode" in line]
+    assert proposed_again.startswith(f"./territoire codec redecode --profile {profile} --from ")
+    assert datetime.fromisoformat(proposed_again.split()[-1]) == undone
     assert await pool.fetchval("SELECT codec_version_id FROM device_profile") == 1
 
 
@@ -115,3 +120,23 @@ async def test_a_native_codec_is_tried_with_a_key_that_is_asked_for_and_not_show
     assert (without.returncode, tried.returncode, unknown.returncode) == (1, 0, 2), tried.stderr
     assert "gas_volume = 28504.3 m3" in tried.stdout
     assert key not in tried.stdout + tried.stderr
+
+
+async def test_trial_that_reads_a_frame_and_measures_nothing_is_no_success_and_names_the_rules(
+    api: Api, tmp_path: Path
+) -> None:
+    script, mapping = tmp_path / "s.js", tmp_path / "m.json"
+    script.write_text(SCRIPT)
+    rules = [{"path": "[measurementId=4102].value", "quantity": "temperature"}]
+    mapping.write_text(json.dumps(rules))
+
+    tried = await api.codec("try", str(script), "--frame", "1:d7", "--mapping", str(mapping))
+    as_json = await api.codec("try", str(script), "--frame", "1:d7", "--mapping", str(mapping), "--json")
+
+    assert (tried.returncode, as_json.returncode) == (1, 1)
+    assert "  attention lue, mais aucune mesure" in tried.stdout
+    assert "  attention rien trouvé pour : [measurementId=4102].value" in tried.stdout
+    assert "essai : 1 lues, dont 1 sans aucune mesure, 0 illisibles" in tried.stdout
+    answer = json.loads(as_json.stdout)
+    assert (answer["read"], answer["without_values"]) == (1, 1)
+    assert answer["frames"][0]["unmatched_rules"] == ["[measurementId=4102].value"]

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from cli.codec_redecode import show_failed
 from core.runtime.postgres import Pool
 from ingest.redecode import redecode_next
 from ingest.workers import NoWorkers
@@ -58,6 +59,27 @@ async def test_failed_frames_are_shown_and_decoded_again_from_the_terminal(
     assert (job["state"], job["frames"], job["frames_decoded"], job["values_written"]) == ("done", 3, 3, 12)
     assert (await api.codec("failed")).stdout.strip() == "Aucune trame illisible."
     assert "terminé" in (await api.codec("redecodes")).stdout
+
+
+def test_failed_frames_show_whole_device_euis_in_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    item = {
+        "dev_eui": DEV_EUI,
+        "device_name": "Conteneur de la rue des Écoles",
+        "codec": "actility.long-vendor.long-model-of-a-codec",
+        "codec_version": 12,
+        "frames": 123456,
+        "last_at": "2026-11-25T17:50:57Z",
+        "reason": "raison " * 30,
+    }
+
+    show_failed([item])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert any(DEV_EUI in line for line in lines)
+    assert max(len(line) for line in lines) <= 80
 
 
 async def test_a_job_is_left_to_itself_and_cancelled(api: Api, device: str) -> None:

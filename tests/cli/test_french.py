@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from typer import rich_utils
 
-from cli.__main__ import main
+from cli.__main__ import run
 from cli.french import CONSTANTS
 from core import VERSION
+from lab.app import app
 
 # Of typer and pydantic, as they stand in their source.
 ENGLISH = re.compile(
@@ -23,7 +24,7 @@ ENGLISH = re.compile(
 
 @dataclass
 class Terminal:
-    """The command line in this process, two hundred columns wide."""
+    """The command line of a checkout in this process, two hundred columns wide."""
 
     monkeypatch: pytest.MonkeyPatch
     capsys: pytest.CaptureFixture[str]
@@ -32,7 +33,7 @@ class Terminal:
         """Exit status, and all that was shown."""
         self.monkeypatch.setattr("sys.argv", ["territoire", *arguments])
         with pytest.raises(SystemExit) as ended:
-            main()
+            run(app)
         shown = self.capsys.readouterr()
         return int(ended.value.code or 0), shown.out + shown.err
 
@@ -63,7 +64,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         (["completion", "csh"], "Valeur refusée pour 'shell' : 'csh' n'est pas parmi 'bash', 'zsh', 'fish'"),
     ],
 )
-def test_a_wrong_argument_is_refused_in_french(terminal: Terminal, arguments: list[str], said: str) -> None:
+def test_a_wrong_argument_is_rejected_in_french(terminal: Terminal, arguments: list[str], said: str) -> None:
     status, shown = terminal.types(*arguments)
 
     assert status == 2

@@ -56,7 +56,7 @@ def read(document: Any, profile_id: int | None = 42) -> list[Row]:
     return read_devices(json.dumps(document).encode(), is_csv=False, profile_id=profile_id)
 
 
-def test_the_things_stack_tells_the_last_frame_and_we_the_next_one() -> None:
+def test_the_things_stack_exports_the_last_counter_and_we_import_the_next_one() -> None:
     (row,) = read([THE_THINGS_STACK])
 
     assert row.wrong == ()

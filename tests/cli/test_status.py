@@ -62,7 +62,7 @@ def shown(state: State, width: int) -> str:
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
-def test_it_is_one_screen(width: int) -> None:
+def test_status_fits_one_screen(width: int) -> None:
     lines = shown(WELL, width).splitlines()
 
     assert len(lines) <= 24
@@ -96,7 +96,7 @@ def test_everything_that_somebody_asks_for_is_on_it() -> None:
         assert words in screen
 
 
-def test_what_does_not_run_is_told_with_its_reason_and_still_one_screen() -> None:
+def test_status_shows_what_does_not_run_with_its_reason_on_one_screen() -> None:
     reason = "base de données : rien n'écoute à cette adresse"
     state = msgspec.structs.replace(
         WELL,
@@ -156,7 +156,7 @@ def test_doctor_looks_at_settings_before_they_are_restarted_with(
     assert "TERRITOIRE_SMTP_SENDER ?" in told[1]
 
 
-def test_a_stack_that_stopped_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_doctor_shows_the_last_error_of_a_stack_that_stopped(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "network.log").write_text(
         '{"event": "service_refused", "message": "il manque la migration 0038 à la base"}\n'

@@ -68,7 +68,7 @@ class Bench:
         self.http_port = free_tcp_port()
 
     async def device(self, uplink: SampleUplink, tenant_id: int = 0) -> int:
-        """The device that was heard; the gateway is ours, too."""
+        """The device that was received; the gateway is ours, too."""
         tenant = tenant_id or self.tenant_id
         profile = await self.pool.fetchval(
             "INSERT INTO device_profile (tenant_id, name, vendor, model, codec) "
@@ -210,7 +210,7 @@ class Bench:
 
 
 def now_us() -> int:
-    """To the millisecond, which is as fine as some LNS tell."""
+    """To the millisecond, which is as fine as some LNS report."""
     return time.time_ns() // US * 1000
 
 

@@ -1,5 +1,5 @@
 # pyright: reportMissingTypeStubs=false
-"""One frame on the air as each LNS tells of it; what they do not tell are differences, as data."""
+"""One frame on the air as each LNS describes it; what they leave out are differences, as data."""
 
 import base64
 import json
@@ -48,7 +48,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Sample:
-    """An LNS: how it tells of a frame, and what it leaves out."""
+    """An LNS: how it describes a frame, and what it leaves out."""
 
     kind: str
     write: Callable[[SampleUplink], Message]
@@ -60,7 +60,7 @@ class Sample:
     names_confirmed: bool = True
     unknown_device_status: int = 202
     unreadable_status: int = 202  # Of a message that is theirs and cannot be used.
-    time_is: str = "gateway"  # Or "lns": what is told is not when a gateway heard it.
+    time_is: str = "gateway"  # Or "lns": the stated time is not when a gateway received it.
     truncates_to_us: int = 1
 
 

@@ -175,7 +175,7 @@ async def test_a_broker_that_is_away_holds_up_no_other_and_loses_only_the_oldest
     assert error is not None
 
 
-async def test_what_a_broker_rejects_waits_and_is_told_again_once_it_is_allowed(
+async def test_an_event_that_a_broker_rejects_waits_and_is_published_once_it_is_allowed(
     partner: Partner, mosquitto_server: PrivateMosquitto
 ) -> None:
     """The account of a gateway bridge may publish nothing of an application."""

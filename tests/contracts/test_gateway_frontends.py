@@ -5,14 +5,15 @@ import secrets
 from collections.abc import AsyncGenerator
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from core.messages import topics
-from core.messages.downlinks import TransmitRequest
+from core.messages.downlinks import TransmitReply, TransmitRequest
 from core.runtime.bus import NoResponders
 from lorawan.identifiers import GatewayId
 from tests.gateways.legacy_station import LegacyJsonStation, LegacyStation
-from tests.gateways.station_face import Station
+from tests.gateways.station_face import Command, Station
 from tests.gateways.stations import (
     JOIN_REQUEST,
     RX1_DELAY_US,
@@ -88,7 +89,7 @@ async def on_the_air(rig: Rig, station: Station) -> None:
 
 
 def answer_to(station: Station, received_at_us: int) -> TransmitRequest:
-    """Both windows after an uplink that the station heard."""
+    """Both windows after an uplink that the station received."""
     return downlink(station.gateway_id, uplink_at_us=received_at_us, context=station.traits.context)
 
 
@@ -175,20 +176,37 @@ async def test_a_class_a_answer_goes_out_in_rx1_and_is_written_down(rig: Rig, st
 
 @pytest.mark.parametrize("station", REFUSING, indirect=True)
 @pytest.mark.parametrize("error", ERRORS)
-async def test_rx2_follows_when_rx1_is_rejected_and_the_last_error_is_told(
+async def test_rx2_follows_when_rx1_is_rejected_and_the_last_error_is_answered(
     rig: Rig, station: Station, error: str
 ) -> None:
     await on_the_air(rig, station)
 
     asking = asyncio.create_task(rig.transmit(station.gateway_id, answer_to(station, now_us())))
-    await station.answer(await station.command(), error)
-    second = await station.command()
-    await station.answer(second, error)
+    commands = await reject_all(station, error, asking)
     reply = await asking
 
+    first, second = commands[0], commands[-1]
+    assert first.frequency == 868_100_000
     assert (second.frequency, second.spreading_factor, second.delay_us) == (869_525_000, 9, RX2_DELAY_US)
-    assert second.power == station.traits.powers[1]
+    assert [first.power, next(one.power for one in commands if one.frequency != first.frequency)] == list(
+        station.traits.powers
+    )
     assert (reply.status, reply.index) == (error, -1)
+    # A packet forwarder whose table lacks a power may have a lower one.
+    assert (len(commands) > 2) == (station.traits.name == "semtech_udp" and error == "TX_POWER")
+
+
+async def reject_all(station: Station, error: str, asking: "asyncio.Task[TransmitReply]") -> list[Command]:
+    """The same word to whatever the gateway is asked, until the request has its answer."""
+    commands: list[Command] = []
+    while True:
+        getting = asyncio.create_task(station.command())
+        await asyncio.wait({getting, asking}, return_when=asyncio.FIRST_COMPLETED)
+        if not getting.done():
+            getting.cancel()
+            return commands
+        commands.append(getting.result())
+        await station.answer(commands[-1], error)
 
 
 @pytest.mark.parametrize("station", SILENT, indirect=True)
@@ -224,6 +242,34 @@ async def test_a_gateway_that_says_nothing_may_have_transmitted(rig: Rig, statio
     assert (reply.status, reply.index) == ("NO_ACK", 0)
 
 
+async def test_a_radio_that_is_busy_in_rx1_says_so_before_it_would_take_rx2_when_another_may_be_free(
+    rig: Rig, station: Station
+) -> None:
+    await on_the_air(rig, station)
+    asked_for = answer_to(station, now_us())
+
+    async def obey() -> Command:
+        command = await station.command()
+        if isinstance(station, WsStation):
+            await station.transmitted(command.reference, "RX1")  # The first, or the only one, of what it is given.
+        else:
+            await station.answer(command, "OK")
+        return command
+
+    first = asyncio.create_task(rig.transmit(station.gateway_id, asked_for))
+    await obey()
+    assert (await first).index == 0
+    refused = await rig.transmit(station.gateway_id, msgspec.structs.replace(asked_for, falls_back=False))
+    third = asyncio.create_task(rig.transmit(station.gateway_id, asked_for))
+    command = await obey()
+
+    assert (refused.status, refused.index) == ("COLLISION_PACKET", -1)
+    assert refused.fits_at_us > asked_for.uplink_at_us + RX1_DELAY_US
+    # The gateway was asked for nothing between the two.
+    assert command.frequency == 869_525_000
+    assert (await third).index == 1
+
+
 async def test_immediate_frames_never_overlap_on_one_gateway(rig: Rig, station: Station) -> None:
     await on_the_air(rig, station)
     airtime_us = 164_864  # 17 octets, SF9, 125 kHz, without CRC.
@@ -250,5 +296,5 @@ async def test_immediate_frames_never_overlap_on_one_gateway(rig: Rig, station: 
     arrived = obeying.result()
 
     assert all(later - earlier >= airtime_us for earlier, later in pairwise(starts))
-    # What reaches the gateway at once is emitted at once: the second waits until the first has left.
+    # What reaches the gateway at once is transmitted at once: the second waits until the first has left.
     assert all(later - earlier >= airtime_us * 0.9 for earlier, later in pairwise(arrived))

@@ -1,4 +1,4 @@
-"""What no LNS should send, or not so fast: it is refused, counted, and takes nothing else with it."""
+"""What no LNS should send, or not so fast: it is rejected, counted, and takes nothing else with it."""
 
 import asyncio
 from dataclasses import replace
@@ -41,7 +41,7 @@ def messages_counted(kind: str) -> float:
     return sum(REGISTRY.get_sample_value("territoire_intake_messages_total", label) or 0.0 for label in labels)
 
 
-async def test_a_source_that_pushes_too_fast_is_told_to_come_again_and_loses_nothing(bench: Bench) -> None:
+async def test_a_source_that_pushes_too_fast_is_answered_429_and_loses_nothing(bench: Bench) -> None:
     sample, first = SAMPLES["wanesy"], SampleUplink(now_us() - 500_000)
     await bench.device(first)
     source, other = await bench.source(sample), await bench.source(sample)

@@ -22,7 +22,7 @@ ADDRESSES = {"chirpstack": "application/4a3c/device/{eui}", "the_things_stack": 
 
 @dataclass(frozen=True)
 class Way:
-    """How downlinks get to an LNS, and what it tells of them."""
+    """How downlinks get to an LNS, and what it reports of them."""
 
     sample: str
     mqtt: bool = False
@@ -76,7 +76,7 @@ class Carried:
         )
 
     async def route(self) -> None:
-        """As an uplink would have told."""
+        """As an uplink would have shown it."""
         topic = ADDRESSES[self.kind].format(eui=self.heard.dev_eui.hex())
         address = "bennes/benne-12" if self.source.token else self.bench.topic(topic)
         await self.bench.pool.execute(

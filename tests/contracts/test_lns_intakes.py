@@ -74,7 +74,9 @@ async def test_what_is_read_by_mqtt_is_stored_once_however_often_it_comes(
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-async def test_an_lns_is_told_what_helps_it_about_a_device_that_is_not_registered(bench: Bench, name: str) -> None:
+async def test_an_lns_that_pushes_for_an_unregistered_device_gets_the_answer_that_suits_it(
+    bench: Bench, name: str
+) -> None:
     sample, heard = SAMPLES[name], SampleUplink(now_us())
     source = await bench.source(sample)
     async with bench.intake():
@@ -164,7 +166,7 @@ async def test_a_thingpark_source_with_an_as_key_demands_its_token(bench: Bench)
         assert [answer.status_code for answer in (right, wrong, without)] == [200, 401, 401]
 
 
-async def test_while_the_bus_is_away_http_is_told_to_come_again_and_nothing_is_lost_or_doubled(
+async def test_while_the_bus_is_away_http_is_answered_503_and_nothing_is_lost_or_doubled(
     bench: Bench, mortal_nats: MortalNats
 ) -> None:
     sample, heard = SAMPLES["wanesy"], SampleUplink(now_us())
@@ -209,7 +211,7 @@ async def test_what_the_bus_did_not_take_stays_with_their_broker_and_comes_again
         await lns.publish(bench.topic(message.topic), message.body)
 
         async def was_received() -> bool:
-            # Nothing tells that it is in hand but the broker, which has nothing more to send.
+            # Only the broker shows that it is in hand: it has nothing more to send.
             await asyncio.sleep(0.3)
             return True
 
@@ -222,7 +224,7 @@ async def test_what_the_bus_did_not_take_stays_with_their_broker_and_comes_again
 
 
 async def publish_as_network(bench: Bench, sample_uplink: SampleUplink, device_id: int, session_id: int) -> None:
-    """What our network service says of the frame: under its session, heard by a gateway of ours."""
+    """What our network service publishes of the frame: under its session, received by a gateway of ours."""
     uplink = Uplink(
         uplink_identity(device_id, session_id, sample_uplink.f_cnt, sample_uplink.f_port, sample_uplink.payload),
         device_id,
@@ -269,7 +271,7 @@ async def test_received_by_us_and_by_another_lns_at_once_it_is_one_uplink_with_t
 
 
 async def test_a_device_that_moves_keeps_one_history_without_gap_or_double(bench: Bench) -> None:
-    """It moves from Wanesy to The Things Stack, which both tell of two frames in between, then to us."""
+    """It moves from Wanesy to The Things Stack, which both push two frames in between, then to us."""
     first = SampleUplink(now_us() - 20_000_000)
     frames = [replace(first, f_cnt=100 + n, heard_at_us=first.heard_at_us + n * 2_000_000) for n in range(8)]
     device_id = await bench.device(first)

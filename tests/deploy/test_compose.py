@@ -74,7 +74,7 @@ def test_containers_are_bound_and_their_images_pinned() -> None:
         assert service["logging"]["options"]["max-size"], name
 
 
-def test_what_need_not_reach_outside_cannot() -> None:
+def test_only_services_that_need_it_reach_the_outside_network() -> None:
     assert COMPOSE["networks"]["inside"] == {"internal": True}
     outside = {name for name, service in COMPOSE["services"].items() if "outside" in service["networks"]}
     # Gateways, stations, other networks, webhooks and mail, people.
@@ -121,7 +121,7 @@ def test_data_outlive_their_containers_and_what_is_mounted_is_there(made: Path) 
 
 
 def test_each_server_may_read_what_it_is_given_and_nobody_else(made: Path) -> None:
-    """Whoever starts the containers is root: only root can hand a file to another account."""
+    """The account that starts the containers is root: only root can hand a file to another account."""
     for name in ("passwords", "tls.crt", "tls.key"):
         status = (made / "secrets" / "broker" / name).stat()
         assert f"{status.st_uid}:{status.st_gid}" == COMPOSE["services"]["mosquitto"]["user"]
@@ -131,7 +131,7 @@ def test_each_server_may_read_what_it_is_given_and_nobody_else(made: Path) -> No
     assert (made / "secrets" / "ca.key").stat().st_uid == 0
 
 
-def test_what_exists_is_never_made_anew(made: Path) -> None:
+def test_a_second_run_of_secrets_sh_changes_no_file(made: Path) -> None:
     files = [made / ".env", *sorted(file for file in (made / "secrets").rglob("*") if file.is_file())]
     before = [file.read_bytes() for file in files]
 

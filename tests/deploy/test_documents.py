@@ -1,4 +1,4 @@
-"""What the two documents tell an operator to type exists."""
+"""Every command that the two documents give an operator exists."""
 
 import os
 import re
@@ -69,7 +69,7 @@ def test_the_bus_is_called_by_every_server_s_name_that_its_certificate_has() -> 
 
 
 @pytest.mark.starts_processes
-def test_the_manifests_pass_the_line_that_the_operator_types(tmp_path: Path) -> None:
+def test_the_manifests_are_accepted_by_the_command_that_the_operator_types(tmp_path: Path) -> None:
     [line] = [line.partition("#")[0] for line in LINES if "kubernetes-validate" in line]
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
 

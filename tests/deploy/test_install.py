@@ -76,8 +76,8 @@ def test_the_units_are_cut_off_from_all_they_do_not_need_and_say_nothing_unknown
             assert {directive: unit["Service"].get(directive) for directive in ISOLATING} == ISOLATING, name
 
 
-def test_a_unit_that_systemd_rejects_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where systemd is not installed nothing is told; a stand-in says what it would say."""
+def test_a_unit_that_systemd_rejects_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where systemd is not installed nothing is verified; a stand-in prints what systemd-analyze would print."""
     unit = tmp_path / "territoire.service"
     unit.write_text("[Service]\nExecStart=/usr/bin/true\nProtectSytem=strict\n", "utf-8")
     analyze = tmp_path / "systemd-analyze"
@@ -119,7 +119,7 @@ def test_what_the_service_could_not_see_is_rejected(tmp_path: Path) -> None:
     assert not is_hidden(Path("/homes/territoire"))
 
 
-def test_all_that_runs_is_compiled() -> None:
+def test_install_compiles_every_package_of_the_wheel() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
 
     assert set(PACKAGES) == set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) - {"bench"}

@@ -13,7 +13,7 @@ class _Side(asyncio.DatagramProtocol):
 
     def __init__(self, delay_s: float, towards: tuple[str, int] | None) -> None:
         self._delay_s = delay_s
-        self.towards = towards  # None: to whoever spoke last at this end.
+        self.towards = towards  # None: to the peer that spoke last at this end.
         self.other: _Side | None = None
         self.transport: Any = None
 

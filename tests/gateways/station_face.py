@@ -8,7 +8,7 @@ from lorawan.identifiers import GatewayId
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A request to emit, as a gateway understands it. `at` is the counter, or the delay after `context`."""
+    """A request to transmit, as a gateway understands it. `at` is the counter, or the delay after `context`."""
 
     phy_payload: bytes
     frequency: int
@@ -24,8 +24,8 @@ class Traits:
     """In what the frontends differ, as data."""
 
     name: str
-    context: bytes  # Of the uplinks that the station hears.
-    channel: int  # On which it hears them, as far as it says.
+    context: bytes  # Of the uplinks that the station receives.
+    channel: int  # On which it receives them, as far as it says.
     powers: tuple[int | None, int | None]  # Asked for in RX1 and RX2, an ERP or an EIRP; None: none is.
     refuses: bool  # It can say no, and be asked for another window; otherwise it is given both at once.
     acknowledges_early: bool  # Before the frame is in the stream.

@@ -57,7 +57,9 @@ async def until(condition: Callable[[], Awaitable[Any]], within_s: float = PATIE
             await asyncio.sleep(0.05)
 
 
-async def register(pool: Pool, gateway_id: bytes, *, antenna_gain: float = 0) -> None:
+async def register(
+    pool: Pool, gateway_id: bytes, *, antenna_gain: float = 0, subtracted_by: str | None = None
+) -> None:
     """As the API does it: a row, whose trigger leaves a change."""
     await pool.execute(
         """
@@ -65,10 +67,12 @@ async def register(pool: Pool, gateway_id: bytes, *, antenna_gain: float = 0) ->
             INSERT INTO tenant (slug, name) VALUES ('brest', 'Brest')
             ON CONFLICT (slug) DO UPDATE SET name = excluded.name RETURNING id
         )
-        INSERT INTO gateway (tenant_id, gateway_id, name, antenna_gain) SELECT id, $1, 'test', $2 FROM owner
+        INSERT INTO gateway (tenant_id, gateway_id, name, antenna_gain, gain_subtracted_by)
+        SELECT id, $1, 'test', $2, $3 FROM owner
         """,
         gateway_id,
         antenna_gain,
+        subtracted_by,
     )
 
 
@@ -79,7 +83,7 @@ class UdpStation(asyncio.DatagramProtocol):
         "semtech_udp",
         context=TMST.to_bytes(4, "big"),
         channel=3,
-        powers=(14, 27),
+        powers=(16, 27),
         refuses=True,
         acknowledges_early=True,
     )
@@ -138,7 +142,7 @@ class UdpStation(asyncio.DatagramProtocol):
             txpk.phy_payload,
             txpk.frequency,
             txpk.modulation.spreading_factor,
-            txpk.erp,
+            txpk.power,
             txpk.tmst is None,
             delay,
             asked.token,

@@ -16,7 +16,7 @@ def test_an_address_is_kept_until_it_has_been_silent_for_long(kind: DatagramType
     assert lock.holder(OURS, kind, HERE, 0.0) is None
     assert lock.holder(OURS, kind, THERE, 10.0) == HERE
     assert lock.holder(OURS, kind, HERE, 50.0) is None
-    assert lock.holder(OURS, kind, THERE, 109.0) == HERE  # What was refused has prolonged nothing for `THERE`.
+    assert lock.holder(OURS, kind, THERE, 109.0) == HERE  # What was rejected has prolonged nothing for `THERE`.
     assert lock.holder(OURS, kind, THERE, 110.0) is None
     assert lock.holder(OURS, kind, HERE, 111.0) == THERE
 

@@ -82,13 +82,15 @@ async def test_an_address_that_a_station_has_no_room_for_is_said_to_be_too_long(
     assert "too long" in told["error"]
 
 
-async def test_of_two_hosts_none_is_believed(rig: Rig, gateway_id: GatewayId) -> None:
+async def test_discovery_with_two_host_headers_answers_with_our_own_address(
+    rig: Rig, gateway_id: GatewayId
+) -> None:
     told = await discover(rig.station_url, dashed(gateway_id), additional_headers={"Host": "elsewhere:1"})
 
     assert told["uri"] == f"ws://127.0.0.1:{rig.station_port}/gateway/{gateway_id.hex()}"
 
 
-# --- What it is told ---------------------------------------------------------------------------------
+# --- What a station receives -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("features", "lifted"), [("rmtsh gps", True), ("rmtsh prod", False), (None, True)])
@@ -116,7 +118,7 @@ async def test_a_second_board_is_configured_from_the_moment_that_it_is_registere
         assert len(station.config["sx1301_conf"]) == 2
 
 
-async def test_a_station_is_told_the_time(rig: Rig, gateway_id: GatewayId) -> None:
+async def test_a_station_is_sent_the_time(rig: Rig, gateway_id: GatewayId) -> None:
     async with ws_station(rig.station_url, gateway_id) as station:
         await station.send({"msgtype": "timesync", "txtime": 2**60 + 1})
         answer = await station.answered()

@@ -112,7 +112,7 @@ def test_what_a_station_cannot_do_is_not_asked(radio_requests: list[ChosenTransm
         (Transmitted(1, 3, 869_525_000), ClassC(RX2), False),
     ],
 )
-def test_the_window_that_was_taken_is_told_by_what_the_radio_was_set_to(
+def test_the_window_that_was_used_is_found_by_what_the_radio_was_set_to(
     said: Transmitted, when: ClassA | ClassC, *, expected: bool
 ) -> None:
     assert fell_back(said, when) is expected

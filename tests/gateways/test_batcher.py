@@ -119,7 +119,7 @@ async def test_an_urgent_frame_closes_its_batch_at_once(
 
 async def test_done_is_called_once_the_frame_is_in_the_stream_and_not_before(nats_url: str) -> None:
     seen: list[int] = []
-    async with connect_bus(nats_url, "test") as bus:  # Without a stream: the bus refuses.
+    async with connect_bus(nats_url, "test") as bus:  # Without a stream: the bus rejects.
         batcher = Batcher(bus, 1)
         running = asyncio.create_task(batcher.run())
         stored = asyncio.Event()
@@ -168,7 +168,7 @@ async def test_a_full_stream_pushes_back_to_the_queue_which_drops_and_counts_and
         dropped_before = FRAMES.labels("queue_full")._value.get()
         batcher = Batcher(bus, 1, max_waiting=MAX_ITEMS)
         running = asyncio.create_task(batcher.run())
-        for channel in range(MAX_ITEMS):  # One message, larger than the stream: refused, and kept.
+        for channel in range(MAX_ITEMS):  # One message, larger than the stream: rejected, and kept.
             batcher.submit_frame(frame(UPLINK, channel))
         await asyncio.sleep(0)  # The lane takes its batch.
         async with asyncio.timeout(30):

@@ -112,7 +112,7 @@ async def rig(feeding: Settings, pool: Pool, gateway_mqtt_url: str, chirpstack: 
 
 @pytest.fixture
 async def station(rig: Rig, gateway_id: GatewayId, chirpstack: ChirpStack) -> AsyncGenerator[UdpStation]:
-    """A packet forwarder of ours, whose being there has been told."""
+    """A packet forwarder of ours, whose state was published."""
     await register(rig.pool, gateway_id)
     await rig.bus.nudge(topics.REGISTRY_CHANGED)
     async with rig.udp_station(gateway_id) as station:
@@ -178,7 +178,7 @@ async def test_a_downlink_goes_out_in_its_window_and_is_acknowledged_once(
     assert [item.status for item in ack.items] == [gw.OK]
 
 
-async def test_what_the_gateway_rejects_in_rx1_is_tried_in_rx2_and_told_so(
+async def test_a_downlink_that_the_gateway_rejects_in_rx1_is_tried_in_rx2_and_acknowledged_so(
     station: UdpStation, chirpstack: ChirpStack
 ) -> None:
     asked = downlink(await received_uplink(chirpstack, station), 5, 6)
@@ -241,7 +241,7 @@ async def test_what_no_gateway_of_ours_can_do_is_rejected_and_nothing_stops(
     assert (await received_uplink(chirpstack, station)).phy_payload == UPLINK
 
 
-async def test_statistics_are_told_with_the_version_of_the_configuration(
+async def test_statistics_are_published_with_the_version_of_the_configuration(
     station: UdpStation, chirpstack: ChirpStack
 ) -> None:
     await chirpstack.command(

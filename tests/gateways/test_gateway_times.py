@@ -39,7 +39,7 @@ def test_gps_time_then_a_credible_clock_then_the_arrival(
 
 @pytest.mark.parametrize("error", [HOUR, -HOUR], ids=["ahead", "behind"])
 def test_when_our_own_clock_is_an_hour_off_frames_bear_it_unless_gps_is_behind_it(error: int) -> None:
-    """Nothing tells a bridge that the others are right: it believes itself, and what is behind it with GPS."""
+    """Nothing shows a bridge that the others are right: it believes itself, and what is behind it with GPS."""
     ours = NOW + error
 
     with_gps = reception_time_us(ours, gps_time_us=NOW, gateway_time_us=NOW)

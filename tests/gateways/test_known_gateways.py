@@ -28,7 +28,7 @@ async def test_a_gateway_that_is_removed_while_it_is_noted_stops_nothing(pool: P
     assert await pool.fetchval("SELECT count(*) FROM gateway_state") == 0
 
 
-async def test_what_a_bridge_was_saving_when_it_was_told_to_end_is_saved_with_the_last(pool: Pool) -> None:
+async def test_what_a_bridge_was_saving_when_it_was_stopped_is_saved_with_the_last(pool: Pool) -> None:
     await register(pool, EUI)
     gateways = Gateways(pool)
     await gateways.load()

@@ -69,7 +69,7 @@ async def test_a_station_that_comes_back_at_another_replica_is_reached_there(
         async with ws_station(f"ws://{LOOPBACK}:{other.station_port}", gateway_id) as station:
             obeying = asyncio.create_task(obey(station))
 
-            async def is_reached() -> bool:  # Until the first replica has heard of it, it may answer.
+            async def is_reached() -> bool:  # Until the first replica knows of it, it may answer.
                 request = downlink(gateway_id, latest_at_us=now_us() + 1_000_000)
                 return (await rig.transmit(gateway_id, request)).status == "OK"
 

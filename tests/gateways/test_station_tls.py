@@ -106,7 +106,7 @@ async def test_plain_words_on_the_port_of_tls_hurt_nobody(
     assert "uri" in await discover(secure(secure_rig), dashed(gateway_id), ssl=tls)
 
 
-async def test_an_address_that_is_set_is_the_one_that_stations_are_told(
+async def test_an_address_that_is_set_is_the_one_that_stations_are_answered(
     bridge_settings: Settings, pool: Pool, gateway_mqtt_url: str, gateway_id: GatewayId
 ) -> None:
     settings = bridge_settings.model_copy(update={"station_url": "wss://lns.example.fr:443"})

@@ -94,7 +94,7 @@ async def test_who_speaks_from_elsewhere_while_a_gateway_speaks_gets_neither_dow
         await until(is_noted)
         row = await is_noted()
         assert (row["former"], row["address"], row["refused"]) == ("127.0.0.1", ELSEWHERE, True)
-        await until(lambda: rig.pool.fetchval("SELECT address FROM gateway_state"))  # Written after the refusals.
+        await until(lambda: rig.pool.fetchval("SELECT address FROM gateway_state"))  # Written after rejections.
         assert await rig.pool.fetchval("SELECT address FROM gateway_state") == "127.0.0.1"
         assert len(await rig.frames(1)) == 1
 

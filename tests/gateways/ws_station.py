@@ -195,7 +195,7 @@ async def discover(base: str, router: Any, **options: Any) -> dict[str, Any]:
 async def ws_station(
     base: str, gateway_id: GatewayId, *, features: Any = "rmtsh gps", **options: Any
 ) -> AsyncGenerator[WsStation]:
-    """As a station comes: it asks where to go, goes there, says what it is, and is told its region."""
+    """As a station does: it asks where to go, goes there, sends its version, and receives its configuration."""
     told = await discover(base, dashed(gateway_id), **options)
     async with connect_to(told["uri"], ping_interval=None, **options) as connection:
         station = WsStation(gateway_id, connection)

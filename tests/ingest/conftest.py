@@ -38,7 +38,7 @@ class Planted:
         self.tenant_id = await self.pool.fetchval(
             "INSERT INTO tenant (slug, name) VALUES ('brest', 'Brest') RETURNING id"
         )
-        for gateway_id in GATEWAY_IDS[:2]:  # The third is heard and not registered.
+        for gateway_id in GATEWAY_IDS[:2]:  # The third receives and is not registered.
             self.gateways.append(
                 await self.pool.fetchval(
                     "INSERT INTO gateway (tenant_id, gateway_id, name) VALUES ($1, $2, 'g') RETURNING id",

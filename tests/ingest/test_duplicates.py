@@ -43,7 +43,7 @@ async def device_id(planted: Any) -> int:
 
 
 def duplicate_of(uplink: Uplink, source: str, after_us: int, **changes: Any) -> Uplink:
-    """The same frame, heard by another network server."""
+    """The same frame, received by another network server."""
     values: dict[str, Any] = {name: getattr(uplink, name) for name in Uplink.__struct_fields__}
     changed = {
         "uplink_id": uuid5(NAMESPACE_OID, f"{source} {after_us}").bytes,

@@ -45,7 +45,7 @@ function decodeUplink(input) {
   return { data: { temperature: input.bytes[0] / 10, humidity: 50, history: history } };
 }
 """
-# Misplaces the comma, and the history by half an hour; reads what the other refuses.
+# Misplaces the comma, and the history by half an hour; reads what the other rejects.
 WRONG = RIGHT.replace("/ 10", "").replace("- i) * 3600", "- i) * 3600 + 1800").replace("=== 255", "> 255")
 WRONG = WRONG.replace("humidity: 50, ", "")
 MAPPING = [
@@ -435,7 +435,7 @@ asyncio.run(main())
 async def test_a_worker_that_is_killed_again_and_again_loses_and_doubles_nothing(
     world: World, database_url: str
 ) -> None:
-    """kill -9 at chance moments; whoever comes next under the same name goes on at once."""
+    """kill -9 at random moments; the next process of the same name goes on at once."""
     device = await world.planted.device(world.profile)
     uplinks = frames(device, 200)
     await world.ingest(uplinks)

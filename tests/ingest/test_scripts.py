@@ -1,4 +1,4 @@
-"""What a pass asks of the workers, and what becomes of frames that nobody can read at present."""
+"""What a batch asks of the workers, and what becomes of frames that no codec can read at present."""
 
 import asyncio
 from collections.abc import Sequence
@@ -110,7 +110,7 @@ async def test_a_script_that_takes_its_time_makes_its_own_frames_wait_and_no_oth
     assert all((reason or "En attente").startswith("En attente") for reason in reasons(prepared))
 
 
-async def test_a_pass_asks_about_frames_that_say_something_and_once_for_each_script(
+async def test_a_batch_asks_about_frames_with_a_payload_and_once_for_each_script(
     planted: Planted, make_uplink
 ) -> None:
     workers = Asked()

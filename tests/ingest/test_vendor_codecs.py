@@ -121,6 +121,42 @@ async def test_an_uplink_of_a_vendors_codec_becomes_a_measurement_with_its_text_
     assert second["decoded"] == {"temperature": 18, "texte": "ok"}
 
 
+SENSECAP = """
+function decodeUplink(input) {
+  var b = input.bytes;
+  return { data: { messages: [{ measurementId: 4096 + b[0], measurementValue: b[1] / 10, type: 'report' }] } };
+}
+"""
+BY_NUMBER = [
+    {"path": f"messages[measurementId={number}].measurementValue", "quantity": quantity}
+    for number, quantity in ((4097, "temperature"), (4098, "relative_humidity"))
+]
+
+
+async def test_values_named_by_number_are_measured_and_the_uplink_names_the_rules_that_matched_nothing(
+    planted: Planted, codecs: Codecs, ingesting, send: Send, until_drained, make_uplink
+) -> None:
+    version = await codecs.version(SENSECAP, name="sensecap.s")
+    mapped = await planted.device(await codecs.profile(version, BY_NUMBER))
+    unmapped = await planted.device(await codecs.profile(version, []))
+    async with ingesting():
+        await send(make_uplink(mapped, 1, bytes([1, 215])), make_uplink(mapped, 2, bytes([9, 215])))
+        await send(make_uplink(unmapped, 1, bytes([1, 215])))
+        await until_drained()
+
+    measured, nothing = await codecs.stored(mapped)
+    [without_mapping] = await codecs.stored(unmapped)
+    assert await codecs.values(mapped) == [("temperature", 21.5)]
+    assert (measured["status"], measured["reason"]) == ("decoded", None)
+    assert measured["decoded"]["unmatched_rules"] == [BY_NUMBER[1]["path"]]
+    assert nothing["status"] == "decoded"
+    assert nothing["reason"] == (
+        "Lue par sensecap.s v1, mais aucune mesure : aucune règle de la correspondance ne s'y applique"
+    )
+    assert nothing["decoded"]["unmatched_rules"] == [rule["path"] for rule in BY_NUMBER]
+    assert without_mapping["reason"].endswith("le profil n'a pas de correspondance")
+
+
 async def test_a_frame_that_the_script_rejects_or_fails_on_is_kept_with_its_reason_and_its_neighbours_go_on(
     planted: Planted, codecs: Codecs, ingesting, send: Send, until_drained, make_uplink
 ) -> None:

@@ -1,4 +1,4 @@
-"""Every adapter on samples of its LNS: the same canonical uplink, and nothing but a refusal for anything else."""
+"""Every adapter on samples of its LNS: the same canonical uplink, and nothing but Unreadable for anything else."""
 
 import json
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def ours(sample: Sample, received_at_us: int = NOW_US + 500_000) -> Uplink:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_frame_is_the_same_uplink_whichever_lns_tells_of_it(name: str) -> None:
+def test_a_frame_is_the_same_uplink_whichever_lns_sends_it(name: str) -> None:
     sample = SAMPLES[name]
 
     uplink = ours(sample)
@@ -234,7 +234,7 @@ def test_two_equal_readings_of_a_device_without_counter_are_two_uplinks() -> Non
 
     assert uplinks[0] == uplinks[1]
     assert uplinks[0].uplink_id != uplinks[2].uplink_id
-    assert uplinks[0].f_cnt != uplinks[2].f_cnt  # Ingest takes equal counters and payloads for copies.
+    assert uplinks[0].f_cnt != uplinks[2].f_cnt  # Ingest takes equal counters and payloads for duplicates.
 
 
 JSON = st.recursive(

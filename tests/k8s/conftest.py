@@ -49,7 +49,7 @@ def containers_of(workload: Manifest) -> list[Manifest]:
 
 @cache
 def render(overlay: str) -> Rendered:
-    """What `kubectl kustomize` prints, read once; whoever changes it makes a copy."""
+    """What `kubectl kustomize` prints, read once; a test that changes it makes a copy."""
     return rendered_from(overlay, CHECKOUT / "k8s" / "overlays" / overlay)
 
 

@@ -112,7 +112,7 @@ def test_the_ingress_reaches_what_it_serves_and_the_answer_to_its_certificate(wh
     assert not allows(whole, INTERNET, SOLVER, 8089)
 
 
-def test_prometheus_scrapes_every_process_that_it_is_told_of(whole: Rendered) -> None:
+def test_prometheus_scrapes_every_process_of_its_configuration(whole: Rendered) -> None:
     for deployment in whole.of("Deployment"):
         process = workload(whole, "Deployment", deployment["metadata"]["name"])
         assert allows(whole, PROMETHEUS, process, process.ports["health"])
@@ -139,7 +139,7 @@ def test_cloudnativepg_replicates_joins_fails_over_and_archives(whole: Rendered)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_ports_that_are_named_are_those_that_the_process_is_told_to_listen_on(overlay: str) -> None:
+def test_named_container_ports_are_those_that_the_process_is_set_to_listen_on(overlay: str) -> None:
     settings = {
         "health": "TERRITOIRE_HEALTH_PORT", "semtech-udp": "TERRITOIRE_UDP_PORT",
         "station": "TERRITOIRE_STATION_PORT",

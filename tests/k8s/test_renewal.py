@@ -44,7 +44,7 @@ def is_watching(script: int) -> bool:
 
 @pytest.fixture(params=["nats", "mosquitto"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, int]]:
-    """The server as its pod is configured, and beside it the container that tells it."""
+    """The server as its pod is configured, and beside it the container that signals it."""
     name, port = request.param, free_tcp_port()
     certify(tmp_path)
     (tmp_path / "passwords").touch(0o600)

@@ -333,7 +333,7 @@ def test_a_bus_server_that_stops_has_the_time_to_send_everybody_away(overlay: st
 
 
 @pytest.mark.parametrize("overlay", ["staging", "production"])
-def test_people_and_stations_are_told_the_names_that_the_ingress_serves_with_tls(overlay: str) -> None:
+def test_addresses_for_people_and_stations_are_names_that_the_ingress_serves_with_tls(overlay: str) -> None:
     rendered = render(overlay)
     told = rendered.named("ConfigMap", "territoire")["data"]
     for ingress, setting in (("api", "TERRITOIRE_PUBLIC_URL"), ("stations", "TERRITOIRE_STATION_URL")):

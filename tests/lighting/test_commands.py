@@ -75,7 +75,7 @@ def test_a_downlink_that_no_gateway_could_emit_fails_with_the_reason() -> None:
     assert step == End(State.FAILED, "not_transmitted: TOO_LATE")
 
 
-def test_is_confirmed_by_the_cabinets_own_word() -> None:
+def test_a_command_is_confirmed_by_the_cabinets_read_back() -> None:
     read_back = ReadBack(on=False, received_at=NOW + SECOND)
 
     assert advance(command(), [read_back], NOW + 2 * SECOND) == Confirm(read_back.received_at)

@@ -10,6 +10,7 @@ from lorawan.adr import (
     HISTORY,
     LOWEST_POWER,
     NO_LIMITS,
+    Bounds,
     Limits,
     LinkSettings,
     Sample,
@@ -50,6 +51,34 @@ def test_the_margin_of_the_best_uplink_raises_the_data_rate_then_lowers_the_powe
     assert decided(NOBODY_HEARD_BEFORE, history) == LinkSettings(data_rate, tx_power, 1)
 
 
+@pytest.mark.parametrize(
+    ("current", "snr", "bounds", "expected"),
+    [
+        # Heard by far well enough for DR5 and less power.
+        (LinkSettings(0, 0, 1), 12.0, Bounds(max_data_rate=3), LinkSettings(3, 4, 1)),
+        (LinkSettings(0, 0, 1), 12.0, Bounds(max_data_rate=3, max_tx_power=2), LinkSettings(3, 2, 1)),
+        (LinkSettings(0, 0, 1), 12.0, Bounds(max_tx_power=1), LinkSettings(5, 1, 1)),
+        # Hardly heard at all.
+        (LinkSettings(0, 0, 1), -20.0, Bounds(min_data_rate=2), LinkSettings(2, 0, 1)),
+        (LinkSettings(0, 0, 1), -20.0, Bounds(min_tx_power=3), LinkSettings(0, 3, 1)),
+        # Out of bounds since they were drawn.
+        (LinkSettings(5, 5, 1), 0.0, Bounds(max_data_rate=3, max_tx_power=2), LinkSettings(3, 2, 1)),
+    ],
+)
+def test_adr_stays_within_the_bounds_of_the_profile(
+    current: LinkSettings, snr: float, bounds: Bounds, expected: LinkSettings
+) -> None:
+    assert decide(EU868, current, NO_LIMITS, received(*[snr] * HISTORY), bounds) == expected
+
+
+def test_what_a_device_has_refused_it_is_not_asked_for_whatever_the_bounds_say() -> None:
+    history = received(*[-20.0] * HISTORY)
+
+    asked = decide(EU868, NOBODY_HEARD_BEFORE, Limits(max_data_rate=1), history, Bounds(min_data_rate=3))
+
+    assert asked.data_rate == 1
+
+
 def test_a_device_that_may_not_go_faster_keeps_its_power() -> None:
     history = received(*[12.0] * HISTORY)
 
@@ -82,7 +111,7 @@ def test_a_few_uplinks_need_a_larger_margin_and_fewer_than_four_say_nothing() ->
 @pytest.mark.parametrize(
     ("missed", "current", "nb_trans"),
     [
-        # By hand from the table of row 35; of 20 that were heard and `missed` that were not.
+        # By hand from the table of row 35; of 20 that were received and `missed` that were not.
         (0, (1, 2, 3), (1, 1, 2)),
         (1, (1, 2, 3), (1, 1, 2)),  # 4.8 %
         (2, (1, 2, 3), (1, 2, 3)),  # 9.1 %

@@ -233,7 +233,7 @@ def test_what_the_gateway_rejected_is_given_back() -> None:
     assert ask(scheduler) == granted
 
 
-def test_usage_is_told_by_sub_band() -> None:
+def test_usage_is_counted_by_sub_band() -> None:
     scheduler = Scheduler(EU868)
     ask(scheduler, frequency=RX1)
     fill(scheduler, 3 * SECOND)
@@ -267,7 +267,7 @@ REQUESTS = st.tuples(
     st.sampled_from([863_500_000, RX1, RX2]),
     st.sampled_from(Priority),
     st.integers(0, 4000 * SECOND),
-    st.sampled_from([False, False, False, True]),  # The gateway refuses what was granted.
+    st.sampled_from([False, False, False, True]),  # The gateway rejects what was granted.
 )
 
 

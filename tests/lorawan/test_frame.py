@@ -1,4 +1,4 @@
-"""Frames without keys: what is read, what is refused, and where a frame is routed."""
+"""Frames without keys: what is read, what is rejected, and where a frame is routed."""
 
 import pytest
 from hypothesis import given

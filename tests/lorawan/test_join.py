@@ -1,4 +1,4 @@
-"""Joining: what is refused, what comes back, and which DevAddr is handed out."""
+"""Joining: what is rejected, what comes back, and which DevAddr is handed out."""
 
 import random
 

@@ -43,7 +43,7 @@ def test_the_first_join_of_a_device_may_start_at_0() -> None:
 
 
 @given(st.lists(st.integers(0, 0xFFFF)), st.sampled_from(DevNoncePolicy))
-def test_no_nonce_is_fresh_twice(nonces: list[int], policy: DevNoncePolicy) -> None:
+def test_no_dev_nonce_is_fresh_twice(nonces: list[int], policy: DevNoncePolicy) -> None:
     used: set[int] = set()
     for dev_nonce in nonces:
         verdict = judge_dev_nonce(dev_nonce, used, policy=policy, highest=max(used, default=None))

@@ -29,7 +29,7 @@ def test_one_gateway_that_everybody_receives_well_is_enough() -> None:
     assert numbers(gateways_for(members)) == [2]
 
 
-def test_a_member_that_is_received_badly_is_told_by_its_best_gateway() -> None:
+def test_a_member_that_is_received_badly_is_reached_by_its_best_gateway() -> None:
     members = {1: [member_reception(1, 3.0), member_reception(2, 1.0)], 2: [member_reception(2, 15.0)]}
 
     assert numbers(gateways_for(members)) == [1, 2]

@@ -1,4 +1,4 @@
-"""What the network asks of devices that obey, refuse, forget or say nothing."""
+"""What the network asks of devices that obey, reject, forget or do not answer."""
 
 from itertools import pairwise
 from typing import Any
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lorawan.adr import HISTORY, LOWEST_POWER, Limits, Sample
+from lorawan.adr import HISTORY, LOWEST_POWER, Bounds, Limits, Sample
 from lorawan.commands import DownlinkCommand, UplinkCommand, encode_commands, parse_downlink_commands
 from lorawan.commands.dev_status import DevStatusAns, DevStatusReq
 from lorawan.commands.dl_channel import DlChannelAns
@@ -54,7 +54,7 @@ def uplink(at_us: int = NOW, *answers: UplinkCommand, adr: bool = False, **field
 def turn(
     state: MacState, session: Session, uplink: AcceptedUplink, policy: MacPolicy = POLICY
 ) -> tuple[Learned, MacState, tuple[DownlinkCommand, ...]]:
-    """An uplink is heard and answered."""
+    """An uplink is received and answered."""
     learned = handle_uplink(state, session, uplink, policy)
     asked, octets = ask(learned.state, learned.session, uplink, policy)
     parsed = parse_downlink_commands(octets)
@@ -224,7 +224,7 @@ def test_new_channels_and_link_adr_never_share_a_frame() -> None:
     _, state, second = turn(state, SESSION, uplink(NOW, *[NewChannelAns(False, False)] * 3, adr=True))
 
     assert {type(request) for request in first} == {NewChannelReq}
-    # The channels are refused for now: ADR goes on with those that the device has.
+    # The channels are rejected for now: ADR goes on with those that the device has.
     assert second == (LinkAdrReq(5, 0, 0b111, 0, 1),)
 
 
@@ -272,12 +272,12 @@ def test_adr_asks_once_enough_uplinks_were_received_and_follows_the_answer() -> 
     assert len(answered.history) == 1
 
 
-def test_a_device_that_decides_for_itself_is_not_told_how_to_send() -> None:
+def test_a_device_without_adr_gets_no_link_adr_req() -> None:
     assert turn(adr_history(12.0), SESSION, uplink(adr=False))[2] == ()
     assert turn(adr_history(12.0), SESSION, uplink(adr=True), replace(POLICY, adr=False))[2] == ()
 
 
-def test_a_device_that_asks_whether_it_is_heard_is_told_its_plan_again() -> None:
+def test_a_device_that_sets_adr_ack_req_is_sent_its_plan_again() -> None:
     state = replace(JOINED, data_rate=5, tx_power=2, history=(Sample(5.0, 0),))
 
     requests = turn(state, SESSION, uplink(adr=True, adr_ack_req=True, data_rate=5, snr=5.0))[2]
@@ -313,6 +313,18 @@ def test_what_a_device_rejects_is_not_asked_again_as_it_was(
     assert learned.state.tx_power == 0
     assert learned.state.limits_at(NOW) == limits
     assert learned.state.channels == channels
+
+
+def test_a_slower_data_rate_that_is_rejected_is_asked_for_again_and_no_slower_one() -> None:
+    policy = replace(POLICY, adr_bounds=Bounds(max_data_rate=3))
+    hour = 60 * MINUTE
+    heard = {"adr": True, "data_rate": 5, "snr": 0.0}
+
+    _, state, first = turn(adr_history(0.0, 5), SESSION, uplink(**heard), policy)
+    _, state, _ = turn(state, SESSION, uplink(NOW + MINUTE, LinkAdrAns(True, False, True), **heard), policy)
+    _, state, again = turn(state, SESSION, uplink(NOW + 2 * hour, **heard), policy)
+
+    assert [one.data_rate for one in first + again if isinstance(one, LinkAdrReq)] == [3, 3]
 
 
 def test_full_power_that_is_rejected_is_one_step_too_much() -> None:
@@ -358,6 +370,38 @@ def test_a_rejection_waits_twice_as_long_each_time_and_a_day_at_most() -> None:
         pauses.append(at - refused_at)
 
     assert pauses == [min(FIRST_PAUSE_US << n, LONGEST_PAUSE_US) for n in range(8)]
+
+
+def test_adr_backs_off_for_a_device_that_accepts_and_does_not_move() -> None:
+    state, session, asked_at = adr_history(5.0), SESSION, list[int]()
+    accepted: tuple[UplinkCommand, ...] = ()
+    for number in range(20 * 24 * 6):  # Ten minutes each, twenty days of SF12.
+        at_us = NOW + number * 10 * MINUTE
+        learned, state, requests = turn(state, session, uplink(at_us, *accepted, adr=True, snr=5.0))
+        session = learned.session
+        accepted = tuple(LinkAdrAns(True, True, True) for one in requests if isinstance(one, LinkAdrReq))
+        asked_at += [at_us] * len(accepted)
+
+    # Its answer, then the uplink that shows that it has not moved: from there on it is left alone.
+    pauses = [later - earlier for earlier, later in pairwise(asked_at)]
+    assert pauses[:3] == [
+        FIRST_PAUSE_US + 20 * MINUTE,
+        2 * FIRST_PAUSE_US + 20 * MINUTE,
+        4 * FIRST_PAUSE_US + 20 * MINUTE,
+    ]
+    assert max(pauses) == LONGEST_PAUSE_US + 20 * MINUTE
+    assert state.asked_for(LinkAdrReq.CID).failures >= len(asked_at) - 1
+
+
+def test_a_device_that_moves_one_uplink_after_it_accepted_has_not_failed() -> None:
+    _, state, (request,) = turn(adr_history(5.0), SESSION, uplink(adr=True))
+    assert isinstance(request, LinkAdrReq)
+
+    _, state, waits = turn(state, SESSION, uplink(NOW + MINUTE, LinkAdrAns(True, True, True), adr=True))
+    _, state, _ = turn(state, SESSION, uplink(NOW + 2 * MINUTE, adr=True, data_rate=request.data_rate))
+
+    assert waits == ()
+    assert state.asked == ()
 
 
 def test_silence_is_asked_three_times_then_pauses_and_is_never_the_end() -> None:

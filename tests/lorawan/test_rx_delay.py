@@ -29,7 +29,7 @@ def test_a_device_is_far_from_the_first_long_round_trip_and_for_a_day_after_the_
     assert far_until_us(until_us, SLOW, NOW + RENEW_EVERY_US + 1) == NOW + RENEW_EVERY_US + 1 + HOLD_US
 
 
-def test_what_is_still_far_does_not_begin_to_be() -> None:
+def test_a_gateway_between_the_thresholds_stays_far_and_does_not_become_far() -> None:
     between = (FAR_US + STILL_FAR_US) // 2
 
     assert far_until_us(0, between, NOW) == 0

@@ -87,7 +87,7 @@ def test_an_uplink_of_the_former_rollover_is_a_replay() -> None:
     assert judge(session, uplink(65_530)) == Rejected(RejectReason.REPLAY, 65_530)
 
 
-def test_a_device_that_restarted_is_told_from_a_wrong_mic() -> None:
+def test_a_device_that_restarted_is_distinguished_from_a_wrong_mic() -> None:
     session = Session(DEV_ADDR, f_cnt_up=200_000)
 
     assert judge(session, uplink(0)) == Rejected(RejectReason.REPLAY, 0)

@@ -118,7 +118,7 @@ class RadioDevice:
 
 @dataclass
 class Bridge:
-    """Answers requests to transmit as it is told, and keeps them."""
+    """Answers requests to transmit as the test sets it, and keeps them."""
 
     bus: Bus
     statuses: dict[bytes, str] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class Bridge:
             request = decode_request(octets)
             status = self.statuses.get(gateway_id, "OK")
             await self.requests.put(request)
-            return encode_transmit(TransmitReply(status, 0 if status == "OK" else -1, 0, 0))
+            return encode_transmit(TransmitReply(status, 0 if status in {"OK", "NO_ACK"} else -1, 0, 0))
 
         await self.bus.respond(topics.gateway_down(gateway_id), answer, queue="bridge")
 

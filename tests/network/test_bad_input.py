@@ -26,7 +26,7 @@ def dated(frame: GatewayFrame, time_us: int) -> GatewayFrame:
 
 
 async def receive_dated(network: Network, phy_payload: bytes, *times: tuple[bytes, int]) -> None:
-    """In one message: which gateway heard it, and how far off its time is."""
+    """In one message: which gateway received it, and how far off its time is."""
     slot = routing_slot(phy_payload)
     assert slot is not None
     copies = [

@@ -12,7 +12,7 @@ from lorawan.mac_state import MacState
 from lorawan.session import Session
 from network import downlink_frame
 from network.downlink_dispatch import TransmitOutcome, settlement_of
-from network.downlink_frame import PlannedDownlink
+from network.downlink_frame import Attempt, PlannedDownlink
 from network.receive import Opportunity
 from network.sessions import HeldSession, Progress, SessionReception
 
@@ -65,10 +65,10 @@ def test_of_gateways_that_receive_a_device_comfortably_the_least_busy_comes_firs
 
 def test_both_windows_carry_the_same_frame() -> None:
     planned = answer()
-    windows = downlink_frame.fitting(planned, downlink_frame.windows_of(planned, planned.routes[0]))
+    windows = tuple(downlink_frame.fitting(planned, downlink_frame.windows_of(planned, planned.routes[0])))
 
     request = downlink_frame.request(
-        planned, reception(), windows, downlink_frame.frame(planned, windows, 0), NOW_US
+        planned, Attempt(reception(), windows), windows, downlink_frame.frame(planned, windows, 0), NOW_US
     )
 
     assert request is not None
@@ -83,8 +83,8 @@ def test_once_rx1_has_passed_only_rx2_is_asked_for_and_then_nothing() -> None:
     planned = answer()
     windows = downlink_frame.windows_of(planned, planned.routes[0])
 
-    late = downlink_frame.request(planned, reception(), windows, b"", NOW_US + 1_200_000)
-    too_late = downlink_frame.request(planned, reception(), windows, b"", NOW_US + 2_200_000)
+    late = downlink_frame.request(planned, Attempt(reception(), windows), windows, b"", NOW_US + 1_200_000)
+    too_late = downlink_frame.request(planned, Attempt(reception(), windows), windows, b"", NOW_US + 2_200_000)
 
     assert late is not None
     assert [t.delay_us for t in late.transmissions] == [2_000_000]
@@ -96,7 +96,8 @@ def test_a_far_gateway_is_asked_for_the_windows_that_it_can_be_in_time_for() -> 
     windows = downlink_frame.windows_of(planned, planned.routes[0])
 
     def asked(far_us: int) -> list[int]:
-        made = downlink_frame.request(planned, reception(far_us=far_us), windows, b"", NOW_US + 250_000)
+        far = Attempt(reception(far_us=far_us), windows)
+        made = downlink_frame.request(planned, far, windows, b"", NOW_US + 250_000)
         return [] if made is None else [t.delay_us for t in made.transmissions]
 
     assert asked(700_000) == [1_000_000, 2_000_000]
@@ -112,9 +113,9 @@ def test_the_gateway_that_is_in_time_for_rx1_is_asked_before_one_that_receives_b
         reception(3, snr=11.0, far_us=1_900_000),
     )
 
-    tries = downlink_frame.tries(planned, 3, lambda _: True, lambda _: 0, NOW_US + 250_000)
+    asked = downlink_frame.attempts(planned, 3, lambda _: True, lambda _: 0, NOW_US + 250_000)
 
-    assert [to.gateway_id[0] for to, _ in tries] == [2, 1, 3]
+    assert [attempt.reception.gateway_id[0] for attempt in asked] == [2, 1, 3, 2, 1, 3]
 
 
 @pytest.mark.parametrize(("rx1_delay", "over_after_us"), [(1, 2_500_000), (5, 6_500_000)])
@@ -152,7 +153,7 @@ def test_f_pending_says_that_more_rows_wait() -> None:
     assert DownlinkFrame.from_bytes(downlink_frame.frame(planned, windows, 0)).f_ctrl.f_pending
 
 
-def test_an_accept_tries_rx1_on_every_gateway_before_rx2_and_a_data_frame_both_at_once() -> None:
+def test_rx1_is_tried_on_every_gateway_before_rx2_and_on_a_single_one_with_it() -> None:
     routes = (reception(1), reception(2))
     accept = PlannedDownlink(SESSION, routes, 0, accept=b"accept")
     data = PlannedDownlink(SESSION, routes, 0, acknowledge=True)
@@ -160,19 +161,31 @@ def test_an_accept_tries_rx1_on_every_gateway_before_rx2_and_a_data_frame_both_a
     one, two = routes[0].gateway_id, routes[1].gateway_id
 
     def asked(planned: PlannedDownlink, *below_limit: bytes) -> list[tuple[bytes, list[str]]]:
-        tries = downlink_frame.tries(planned, 3, lambda gateway_id: gateway_id in below_limit, lambda _: 0, NOW_US)
-        return [(to.gateway_id, [window.name for window in windows]) for to, windows in tries]
+        made = downlink_frame.attempts(planned, 3, lambda gateway: gateway in below_limit, lambda _: 0, NOW_US)
+        return [(each.reception.gateway_id, [window.name for window in each.windows]) for each in made]
 
     assert asked(accept, one, two) == [(one, ["RX1"]), (two, ["RX1"]), (one, ["RX2"]), (two, ["RX2"])]
     assert asked(accept, two) == [(one, ["RX1"]), (two, ["RX1"]), (two, ["RX2"])]
-    assert asked(data) == [(one, ["RX1", "RX2"]), (two, ["RX1", "RX2"])]
+    both = ["RX1", "RX2"]
+    assert asked(data) == [(one, both), (two, both), (one, ["RX2"]), (two, ["RX2"])]
+    assert asked(PlannedDownlink(SESSION, routes[:1], 0, acknowledge=True)) == [(one, both)]
+
+
+def test_a_gateway_falls_back_to_its_own_rx2_only_when_it_is_the_only_one() -> None:
+    def falls_back(*routes: SessionReception) -> list[bool]:
+        planned = PlannedDownlink(SESSION, routes, 0, acknowledge=True)
+        made = downlink_frame.attempts(planned, 3, lambda _: True, lambda _: 0, NOW_US)
+        return [attempt.falls_back for attempt in made]
+
+    assert falls_back(reception(1)) == [True]
+    assert falls_back(reception(1), reception(2)) == [False, False, True, True]
 
 
 def test_in_a_storm_an_accept_tries_rx2_where_it_holds_the_radio_no_longer_than_rx1_would_have() -> None:
     def asked(spreading_factor: int) -> list[str]:
         planned = PlannedDownlink(SESSION, (reception(1, spreading_factor=spreading_factor),), 0, accept=b"accept")
-        tries = downlink_frame.tries(planned, 3, lambda _: False, lambda _: 0, NOW_US)
-        return [window.name for _, windows in tries for window in windows]
+        made = downlink_frame.attempts(planned, 3, lambda _: False, lambda _: 0, NOW_US)
+        return [window.name for attempt in made for window in attempt.windows]
 
     assert [asked(factor) for factor in (7, 11, 12)] == [["RX1"], ["RX1"], ["RX1", "RX2"]]
 
@@ -251,7 +264,7 @@ def test_fifteen_octets_of_commands_go_beside_the_payload_and_sixteen_go_alone()
     assert (with_f_opts.f_opts, with_f_opts.f_port) == (b"\x0d" * 15, 10)
     assert not with_f_opts.f_ctrl.f_pending
     assert (under_0.f_opts, under_0.f_port, clear) == (b"", 0, b"\x0d" * 16)
-    # The row waits for the next uplink, and the device is told so.
+    # The row waits for the next uplink, and the answer sets FPending.
     assert alone.row is None
     assert under_0.f_ctrl.f_pending
 
@@ -274,7 +287,7 @@ def test_commands_alone_need_room_as_any_payload_does() -> None:
     ] == ["RX2"]
 
 
-def test_a_device_in_adr_is_told_that_the_network_decides() -> None:
+def test_a_downlink_to_a_device_in_adr_has_the_adr_bit_set() -> None:
     adapted = Progress(SESSION.progress.state, MacState(0xFF, data_rate=5), b"", (reception(),))
     session = HeldSession(1, 1, CIPHER, adapted)
     opportunity = Opportunity(session, (reception(),), NOW_US, False, b"", must_answer=True)

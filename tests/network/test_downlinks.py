@@ -1,4 +1,4 @@
-"""Downlink rows, from queued to their end, through gateways that answer as they are told."""
+"""Downlink rows, from queued to their end, through gateways that answer as the test sets it."""
 
 import asyncio
 import secrets
@@ -107,6 +107,48 @@ async def test_a_rejection_sends_a_new_frame_through_the_next_gateway(network) -
     opened(device, first, 0)
     opened(device, second, 1)
     assert (row.f_cnt_down, row.gateway_id) == (1, GATEWAY_2)
+
+
+async def test_when_the_best_gateway_dies_between_uplink_and_answer_another_answers_in_rx2_with_a_new_f_cnt_down(
+    network,
+) -> None:
+    device = await network.joined()
+    network.bridge.statuses[GATEWAY_1] = "NO_ACK"  # In RX1: it may have transmitted, and would disturb another.
+
+    await network.receive(device.uplink(confirmed=True), [GATEWAY_1, GATEWAY_2])
+    first, second = await network.bridge.next(), await network.bridge.next()
+
+    assert (first.gateway_id, second.gateway_id) == (GATEWAY_1, GATEWAY_2)
+    opened(device, first, 0)
+    frame, _ = opened(device, second, 1)
+    assert frame.f_ctrl.ack
+    assert [t.delay_us for t in second.transmissions] == [2_000_000]
+
+
+async def test_when_the_best_gateway_is_busy_in_rx1_anothers_rx1_comes_before_its_own_rx2(network) -> None:
+    device = await network.joined()
+    network.bridge.statuses |= {GATEWAY_1: "COLLISION_PACKET", GATEWAY_2: "COLLISION_PACKET"}
+
+    await network.receive(device.uplink(confirmed=True), [GATEWAY_1, GATEWAY_2])
+    asked = [await network.bridge.next() for _ in range(4)]
+
+    assert [request.gateway_id for request in asked] == [GATEWAY_1, GATEWAY_2] * 2
+    assert [request.falls_back for request in asked] == [False, False, True, True]
+    assert [request.transmissions[0].delay_us for request in asked] == [1_000_000] * 2 + [2_000_000] * 2
+    for f_cnt, request in enumerate(asked):
+        opened(device, request, f_cnt)
+
+
+async def test_a_gateway_that_nobody_reaches_is_asked_once_and_another_still_answers_in_rx1(network) -> None:
+    device = await network.joined()
+    gone = bytes([0xCC] * 8)
+
+    await network.receive(device.uplink(confirmed=True), [gone, GATEWAY_2])
+    request = await network.bridge.next()
+
+    assert request.gateway_id == GATEWAY_2
+    assert request.transmissions[0].delay_us == 1_000_000
+    opened(device, request, 1)
 
 
 async def test_while_a_gateway_is_asked_the_next_device_is_answered_by_another_that_receives_it_well(

@@ -25,7 +25,7 @@ def test_what_another_gateway_received_too_is_admitted() -> None:
     assert not flood.admits([GATEWAY, OTHER], NOW)
 
 
-def test_two_copies_of_one_gateway_count_once() -> None:
+def test_two_receptions_of_one_gateway_are_charged_once() -> None:
     flood = JoinFlood(per_s=2, burst=2)
     flood.admits([GATEWAY, GATEWAY], NOW)
 

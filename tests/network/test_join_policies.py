@@ -24,7 +24,7 @@ def _rejections_are_written_at_once(monkeypatch) -> None:
 
 
 async def rejection_of(network, device) -> tuple | None:
-    """As its tenant is told."""
+    """As its tenant reads it."""
     tenant_id = await network.pool.fetchval("SELECT tenant_id FROM device WHERE id = $1", device.id)
     async with tenant_transaction(network.pool, tenant_id) as connection:
         row = await connection.fetchrow("SELECT * FROM join_diagnosis($1)", device.id)
@@ -32,7 +32,7 @@ async def rejection_of(network, device) -> tuple | None:
 
 
 async def is_rejected(network, device, *expected: Any) -> bool:
-    """Whether it comes to be told so."""
+    """Whether its tenant comes to read so."""
 
     async def shown() -> bool:
         return await rejection_of(network, device) == (expected or None)
@@ -65,7 +65,7 @@ async def test_a_1_0_4_device_must_count_upwards_and_a_1_0_3_device_need_not(net
     assert device.receive_accept(request.transmissions[0].phy_payload).join_nonce == 2
 
 
-async def test_two_joins_of_one_pass_are_judged_one_after_the_other(idle_network) -> None:
+async def test_two_joins_of_one_batch_are_judged_one_after_the_other(idle_network) -> None:
     network = idle_network
     device = await network.device()
     await network.pool.execute("UPDATE device_profile SET mac_version = '1.0.4'")
@@ -92,11 +92,13 @@ async def test_rejections_in_a_row_are_counted_and_forgotten_with_the_next_join(
     await network.all_acknowledged()
 
     assert await is_rejected(network, device)
-    # What was refused is still there for the operator.
+    # What was rejected is still there for the operator.
     assert await network.pool.fetchval("SELECT times FROM frame_refusal") == 3
 
 
-async def test_a_rejection_that_is_not_written_yet_is_forgiven_with_the_next_join(network, monkeypatch) -> None:
+async def test_a_rejection_that_is_not_saved_yet_is_cleared_by_the_next_accepted_join(
+    network, monkeypatch
+) -> None:
     device = await network.joined()
     await network.stop()
     monkeypatch.setattr(rejections, "SAVE_EVERY_S", 3600)

@@ -4,7 +4,7 @@ GATEWAY, OTHER = b"gateway1", b"gateway2"
 NOW = 1_764_000_000_000_000
 
 
-def test_a_few_joins_leave_a_gateway_calm() -> None:
+def test_a_few_joins_leave_a_gateway_below_its_limit() -> None:
     pressure = JoinPressure()
     for _ in range(STORM_JOINS - 1):
         pressure.record_joins([GATEWAY], NOW)
@@ -12,7 +12,7 @@ def test_a_few_joins_leave_a_gateway_calm() -> None:
     assert pressure.is_below_limit(GATEWAY, NOW)
 
 
-def test_a_storm_is_one_gateways_and_passes() -> None:
+def test_a_join_storm_puts_one_gateway_above_its_limit_until_the_window_ends() -> None:
     pressure = JoinPressure()
     for _ in range(STORM_JOINS):
         pressure.record_joins([GATEWAY], NOW)

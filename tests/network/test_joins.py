@@ -55,7 +55,7 @@ async def test_the_first_uplink_of_a_new_session_closes_the_old_one(network) -> 
     old_cipher, old_addr = device.cipher, device.dev_addr
     await network.receive(device.join())
     request = await network.bridge.next()
-    # The device has not heard the accept: its old session still works.
+    # The device has not received the accept: its old session still works.
     await network.receive(device.uplink(b"old"))
     assert (await network.next_uplink()).payload == b"old"
     before = [session["closed_at"] for session in await sessions_of(network, device)]
@@ -134,7 +134,7 @@ async def test_a_join_that_is_replayed_after_its_window_gets_no_accept(network) 
     assert network.bridge.requests.empty()
 
 
-async def test_a_dev_nonce_that_comes_twice_in_one_pass_opens_one_session(idle_network) -> None:
+async def test_a_dev_nonce_that_comes_twice_in_one_batch_opens_one_session(idle_network) -> None:
     network = idle_network
     device = await network.device()
     phy = device.join()

@@ -15,6 +15,7 @@ from lorawan.commands.rx_timing_setup import RxTimingSetupAns, RxTimingSetupReq
 from lorawan.crypto import Direction, SessionCipher, SessionKeys, wrap_key
 from lorawan.frame import DownlinkFrame, UplinkFCtrl, routing_slot
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
+from tests.network.conftest import eventually
 
 KEK = bytes(range(16))
 SHARDS = 4
@@ -32,9 +33,9 @@ def opened(device, request, f_cnt: int) -> tuple[DownlinkFrame, tuple]:
     return frame, parse_downlink_commands(octets).commands
 
 
-async def receive_slow(network, device) -> None:
+async def receive_slow(network, device, **fields) -> None:
     """An uplink on SF12 in ADR, as a bridge publishes it."""
-    phy_payload = device.uplink(f_ctrl=ADR)
+    phy_payload = device.uplink(f_ctrl=ADR, **fields)
     copies = [msgspec.structs.replace(copy, spreading_factor=12) for copy in network.frames_of(phy_payload)]
     shard = shard_of_slot(routing_slot(phy_payload), SHARDS)
     await network.bus.publish(topics.frames(shard), encode_batch(copies))
@@ -66,7 +67,7 @@ async def test_a_device_is_asked_for_its_battery_and_what_it_says_is_kept(networ
     assert network.bridge.requests.empty()
 
 
-async def test_what_was_asked_is_known_after_a_crash(network) -> None:
+async def test_an_outstanding_mac_request_is_repeated_after_a_crash(network) -> None:
     device = await network.joined()
     await network.stop()
     await status_due(network)
@@ -195,13 +196,102 @@ async def test_adr_speeds_a_device_up_and_remembers_what_it_took(network) -> Non
     await network.all_acknowledged()
     state = msgspec.json.decode(await network.pool.fetchval("SELECT mac_state::text FROM session"))
 
-    # SNR 8 dB, SF12 needs -20 dB, 12.5 dB are kept while few uplinks were heard: five steps.
+    # SNR 8 dB, SF12 needs -20 dB, 12.5 dB are kept while few uplinks were received: five steps.
     assert commands == (LinkAdrReq(5, 0, 0xFF, 0, 1),)
     assert frame.f_ctrl.adr
     assert (state["data_rate"], state.get("asked")) == (5, None)
 
 
-async def test_a_device_that_asks_whether_it_is_heard_is_told_its_plan_again(network) -> None:
+async def test_adr_backs_off_for_a_device_that_accepts_and_does_not_move(network) -> None:
+    device = await network.joined()
+    for _ in range(4):
+        await receive_slow(network, device)
+    _, commands = opened(device, await network.bridge.next(), 0)
+
+    await receive_slow(network, device, f_opts=LinkAdrAns(True, True, True).to_bytes())
+    for _ in range(6):  # More than ADR needs to decide anew.
+        await receive_slow(network, device)
+    await receive_slow(network, device, confirmed=True)
+    frame, nothing = opened(device, await network.bridge.next(), 1)
+    await network.all_acknowledged()
+    (asked,) = msgspec.json.decode(await network.pool.fetchval("SELECT mac_state::text FROM session"))["asked"]
+
+    assert commands == (LinkAdrReq(5, 0, 0xFF, 0, 1),)
+    assert (frame.f_ctrl.ack, nothing) == (True, ())
+    assert asked[3] == 1  # Failures.
+
+
+async def profile_says(network, **columns) -> None:
+    """The one profile that there is, and everybody has read it."""
+    sets = ", ".join(f"{name} = ${place}" for place, name in enumerate(columns, 1))
+    await network.pool.execute(f"UPDATE device_profile SET {sets}", *columns.values())
+    await network.stop()
+    await network.start()
+
+
+async def test_rx1_delay_of_the_profile_is_given_with_the_join(network) -> None:
+    device = await network.device()
+    await profile_says(network, rx1_delay=3)
+
+    await network.receive(device.join())
+    accept = device.receive_accept((await network.bridge.next()).transmissions[0].phy_payload)
+    await network.receive(device.uplink(confirmed=True))
+    answer = await network.bridge.next()
+
+    assert accept.rx1_delay == 3
+    assert [t.delay_us for t in answer.transmissions] == [3_000_000, 4_000_000]
+
+
+async def test_rx1_delay_of_the_profile_is_asked_of_sessions_that_were_opened_otherwise(network) -> None:
+    device = await network.joined()
+    await profile_says(network, rx1_delay=3)
+
+    await network.receive(device.uplink())
+    _, commands = opened(device, await network.bridge.next(), 0)
+
+    assert commands == (RxTimingSetupReq(3),)
+
+
+async def test_adr_is_off_for_a_profile_that_says_so(network) -> None:
+    device = await network.joined()
+    await profile_says(network, adr=False)
+
+    for _ in range(6):
+        await receive_slow(network, device)
+    await receive_slow(network, device, confirmed=True)
+    frame, commands = opened(device, await network.bridge.next(), 0)
+
+    assert (frame.f_ctrl.ack, frame.f_ctrl.adr, commands) == (True, False, ())
+
+
+async def test_adr_stays_within_the_bounds_of_the_profile(network) -> None:
+    device = await network.joined()
+    await profile_says(network, adr_max_data_rate=3, adr_max_tx_power=0)
+
+    for _ in range(4):
+        await receive_slow(network, device)
+    _, commands = opened(device, await network.bridge.next(), 0)
+
+    assert commands == (LinkAdrReq(3, 0, 0xFF, 0, 1),)
+
+
+async def test_a_profile_that_changes_is_followed_without_a_restart(network) -> None:
+    device = await network.joined()
+    await network.pool.execute("UPDATE device_profile SET rx1_delay = 2")
+    await network.bus.nudge(topics.REGISTRY_CHANGED)
+
+    async def is_asked() -> bool:
+        await network.receive(device.uplink())
+        await network.all_acknowledged()
+        return not network.bridge.requests.empty()
+
+    await eventually(is_asked)
+    _, commands = opened(device, await network.bridge.next(), 0)
+
+    assert commands == (RxTimingSetupReq(2),)
+
+
+async def test_a_device_that_sets_adr_ack_req_is_sent_its_plan_again(network) -> None:
     device = await network.joined()
 
     await network.receive(device.uplink(f_ctrl=UplinkFCtrl(adr=True, adr_ack_req=True)))

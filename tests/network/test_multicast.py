@@ -74,7 +74,7 @@ def opened(phy_payload: bytes, f_cnt: int) -> bytes:
 
 
 async def two_streets(network: Network):
-    """Two class C devices, each heard by a gateway of its own."""
+    """Two class C devices, each received by a gateway of its own."""
     first = await network.joined(device_class="C", number=1)
     second = await network.joined(device_class="C", number=2)
     await network.receive(second.uplink(), [GATEWAYS[1]])
@@ -82,7 +82,7 @@ async def two_streets(network: Network):
     return first, second
 
 
-async def test_every_member_is_told_by_a_gateway_that_receives_it_and_all_get_the_same_frame(network) -> None:
+async def test_every_member_gets_the_same_frame_through_a_gateway_that_receives_it(network) -> None:
     group_id = await group_of(network, *await two_streets(network), repeats=2)
 
     message = await ended(network, await enqueue(network, group_id))

@@ -6,7 +6,7 @@ from core.model.entities import Device
 from lorawan.commands.link_check import LinkCheckReq
 from lorawan.crypto import SessionCipher, SessionKeys
 from lorawan.identifiers import DevAddr, DevEui, JoinEui
-from lorawan.mac_state import DAY_US, MacPolicy, MacState, all_channels
+from lorawan.mac_state import DAY_US, MacState, all_channels
 from lorawan.regions import EU868
 from lorawan.session import Session, build_uplink
 from network.deduplication import Group
@@ -64,10 +64,15 @@ def judge(
     if isinstance(frame, RejectedFrame):
         return frame
     candidates = [
-        Candidate(held, (made or {}).get(held.id) or held.progress, devices.is_enabled(held.device_id))
+        Candidate(
+            held,
+            (made or {}).get(held.id) or held.progress,
+            devices.is_enabled(held.device_id),
+            devices.policy_of(held.device_id),
+        )
         for held in sessions.of_dev_addr(frame.dev_addr)
     ]
-    return receive_data(phy_group, frame, candidates, MacPolicy(EU868), now_us)
+    return receive_data(phy_group, frame, candidates, now_us)
 
 
 def receive(phy_group: Group, sessions: SessionTable, devices: DeviceCache, made=None) -> Received:
@@ -125,7 +130,7 @@ def test_two_frames_of_one_batch_follow_each_other_without_touching_the_committe
     assert committed.state.f_cnt_up == 0
 
 
-def test_a_second_pass_over_the_same_frame_makes_the_same_uplink() -> None:
+def test_a_frame_that_is_processed_again_makes_the_same_uplink() -> None:
     sessions, devices = house(1)
     phy_group = group(build_uplink(DEV_ADDR, cipher(), 0, f_port=1, payload=b"x"))
 
@@ -189,7 +194,7 @@ def test_mac_requests_are_answered_with_the_best_margin_of_all_gateways() -> Non
     assert received.opportunity.must_answer
 
 
-def test_a_device_that_may_restart_its_counter_is_told_apart() -> None:
+def test_a_counter_from_zero_is_a_restart_where_the_device_may_restart_it() -> None:
     sessions, devices = house(1, skip_f_cnt=True)
     held = sessions.of_device(1)[0]
     held.progress = replace(held.progress, state=replace(held.progress.state, f_cnt_up=100))

@@ -1,4 +1,4 @@
-"""Why a frame was refused can be looked up, however many there were."""
+"""Why a frame was rejected can be looked up, however many there were."""
 
 import pytest
 from prometheus_client import REGISTRY
@@ -40,7 +40,7 @@ async def test_a_wrong_mic_is_written_for_the_one_device_with_this_dev_addr(netw
     assert await written(network) == [(device.dev_addr, "mic", device.id, 1, GATEWAY)]
 
 
-async def test_a_disabled_device_is_told_as_such(network) -> None:
+async def test_a_frame_of_a_disabled_device_is_rejected_with_that_reason(network) -> None:
     device = await network.joined()
     await network.pool.execute("UPDATE device SET enabled = false WHERE id = $1", device.id)
     await network.stop()
@@ -51,7 +51,7 @@ async def test_a_disabled_device_is_told_as_such(network) -> None:
     assert await written(network) == [(device.dev_addr, "disabled", device.id, 1, GATEWAY)]
 
 
-async def test_an_unknown_dev_addr_is_written_as_a_strangers(network) -> None:
+async def test_a_frame_of_an_unknown_dev_addr_is_recorded_without_a_device(network) -> None:
     device = await network.joined()
     frame = bytearray(device.uplink())
     frame[1:5] = STRANGER[::-1]

@@ -186,7 +186,7 @@ async def test_a_database_outage_stops_the_shard_and_loses_nothing(network) -> N
     assert f_cnt_up == 11
 
 
-async def test_a_database_that_rejects_every_pass_stops_the_shard_and_quarantines_nobody(
+async def test_a_database_that_rejects_every_batch_stops_the_shard_and_quarantines_nothing(
     network, database
 ) -> None:
     device = await network.joined()

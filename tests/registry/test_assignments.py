@@ -53,7 +53,7 @@ async def asset_with_devices(pool: Pool) -> AssetWithDevices:
     return AssetWithDevices(pool, (await create_tenant(pool, "sdef", "SDEF")).id)
 
 
-async def test_whoever_replaces_at_the_same_time_leaves_one_device_and_no_gap(
+async def test_concurrent_replacements_leave_one_device_and_no_gap(
     asset_with_devices: AssetWithDevices, pool: Pool, api_pool: Pool
 ) -> None:
     asset_id, devices = await asset_with_devices.asset(), [await asset_with_devices.device() for _ in range(6)]

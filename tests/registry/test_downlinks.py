@@ -87,7 +87,7 @@ def test_the_table_of_transitions_is_the_one_that_was_meant() -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(DownlinkState, DownlinkState)))
-def test_a_transition_that_is_not_in_the_table_is_refused(before: DownlinkState, after: DownlinkState) -> None:
+def test_a_transition_that_is_not_in_the_table_is_rejected(before: DownlinkState, after: DownlinkState) -> None:
     if before is after or (before, after) in ALLOWED:
         check_transition(before, after)
         return

@@ -35,12 +35,12 @@ def test_a_change_leaves_what_it_does_not_name() -> None:
 
 
 @pytest.mark.parametrize("partial", [False, True])
-def test_a_name_that_is_no_column_is_refused(partial: bool) -> None:
+def test_a_name_that_is_no_column_is_rejected(partial: bool) -> None:
     with pytest.raises(KeyError, match="digest_ta"):
         WRITTEN.values({"name": 1, "quiet_from": 2, "digest_at": 3, "digest_ta": 3}, partial=partial)
 
 
-def test_a_column_that_is_missing_from_a_new_row_is_refused() -> None:
+def test_a_column_that_is_missing_from_a_new_row_is_rejected() -> None:
     with pytest.raises(KeyError, match="quiet_from"):
         WRITTEN.values({"name": 1, "digest_at": 3})
 

@@ -210,7 +210,7 @@ async def test_what_was_rejected_of_a_device_is_its_owners_whatever_its_subject(
         my_dev_eui,
         theirs,
     )
-    # Of nobody's device yet, under the same DevEUI, and of a stranger.
+    # Of nobody's device yet, under the same DevEUI, and of an unknown one.
     await pool.executemany(
         "INSERT INTO frame_refusal (subject, reason, gateway_id, first_at, last_at) "
         "VALUES ($1, 'unknown_device', int8send(1), now(), now())",

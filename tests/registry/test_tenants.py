@@ -49,7 +49,7 @@ async def test_a_revoked_or_expired_key_opens_nothing(pool: Pool, api_pool: Pool
     assert await authenticate(api_pool, expired) is None
 
 
-async def test_what_is_no_key_is_said_to_be_none(api_pool: Pool) -> None:
+async def test_a_text_that_is_no_key_is_malformed(api_pool: Pool) -> None:
     with pytest.raises(MalformedKey):
         await authenticate(api_pool, "Bearer nonsense")
 

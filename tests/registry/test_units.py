@@ -23,7 +23,7 @@ async def test_a_unit_that_the_catalogue_changed_is_rejected(pool: Pool) -> None
     assert "temperature en K au lieu de Cel (1 flux" in refused.value.french
 
 
-async def test_a_quantity_that_left_the_catalogue_is_told_and_stays(pool: Pool) -> None:
+async def test_a_quantity_that_left_the_catalogue_is_reported_and_stays(pool: Pool) -> None:
     await plant(pool, "mine")
     await pool.execute("UPDATE datastream SET quantity = 'phlogiston'")
 

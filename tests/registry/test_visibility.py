@@ -18,6 +18,8 @@ SELECT 'tenant ' || id - 1 FROM tenant
 UNION ALL SELECT 'gateway ' || id - 1 FROM gateway
 UNION ALL SELECT 'gateway_state ' || gateway_id - 1 FROM gateway_state
 UNION ALL SELECT 'gateway_hour ' || gateway_id - 1 FROM gateway_hour
+UNION ALL SELECT 'outage ' || gateway_id - 1 FROM outage
+WHERE what = 'gateway'
 UNION ALL SELECT 'gateway_address_change ' || gateway_id - 1 FROM gateway_address_change
 UNION ALL SELECT 'transmission ' || downlink_id - 1 FROM transmission
 UNION ALL SELECT 'frame_refusal ' || device_id - 1 FROM frame_refusal
@@ -55,6 +57,7 @@ UNION ALL SELECT 'access_grant ' || id - 1 FROM access_grant
 UNION ALL SELECT 'alert ' || id - 1 FROM alert
 UNION ALL SELECT 'alert_event ' || alert_id - 1 FROM alert_event
 UNION ALL SELECT 'alert_notice ' || alert_id - 1 FROM alert_notice
+UNION ALL SELECT 'alert_notice_recipient ' || alert_id - 1 FROM alert_notice_recipient
 UNION ALL SELECT 'lighting_command ' || id - 1 FROM lighting_command
 UNION ALL SELECT 'downlink ' || id - 1 FROM downlink
 UNION ALL SELECT 'device ' || id - 1 FROM device
@@ -94,6 +97,7 @@ INSERT INTO gateway_state (gateway_id, frontend, address, last_seen_at) SELECT i
 INSERT INTO gateway_hour (gateway_id, hour) SELECT id, now() FROM gateway;
 INSERT INTO gateway_address_change (gateway_id, frontend, former, address, refused, first_at, last_at)
 SELECT id, 'udp', 'a', 'b', false, now(), now() FROM gateway;
+INSERT INTO outage (what, gateway_id, began_at) SELECT 'gateway', id, now() FROM gateway;
 INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority, downlink_id)
 SELECT gateway_id, now(), 868100000, 1, 0, id FROM gateway;
 INSERT INTO alert_rule (id, tenant_id, name, kind, severity, message) OVERRIDING SYSTEM VALUE
@@ -188,7 +192,9 @@ FROM asset a, downlink l WHERE a.id = $2
 TELL_OF_ALERTS = """
 INSERT INTO alert_event (tenant_id, alert_id, at, action) SELECT tenant_id, id, now(), 'opened' FROM alert;
 INSERT INTO alert_notice (id, tenant_id, alert_id, event, severity, cadence, at, message, body)
-SELECT gen_random_uuid(), tenant_id, id, 'alert.opened', 'info', 'now', now(), 'm', '' FROM alert
+SELECT gen_random_uuid(), tenant_id, id, 'alert.opened', 'info', 'now', now(), 'm', '' FROM alert;
+INSERT INTO alert_notice_recipient (notice_id, endpoint_id, tenant_id, alert_id, sequence, message_id, state)
+SELECT id, tenant_id, tenant_id, alert_id, 1, id, 'queued' FROM alert_notice
 """
 # One of everything for every datastream and device, at each instant and in each bucket.
 MAKE_CHUNKS = """

@@ -1,4 +1,4 @@
-"""Whoever sees another tenant's rows changes none of them, in whatever table they are."""
+"""A tenant that sees another tenant's rows changes none of them, in whatever table they are."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -57,7 +57,7 @@ async def world(admin_url: str) -> AsyncGenerator[BareConnection]:
 
 
 async def attempt(connection: BareConnection, statement: str, *arguments: object) -> str:
-    """As the syndicat, in a transaction of its own that is kept; how many rows, or the refusal's name."""
+    """As the syndicat, in a transaction of its own that is committed; how many rows, or the error's name."""
     try:
         async with connection.transaction():
             await connection.execute("SET LOCAL ROLE territoire_api")

@@ -117,7 +117,7 @@ def expected(world: World, me: int | None) -> set[str]:
     reachable = seen | {grant.giver for grant in held} | {world.devices[device].tenant for device, _ in tenures}
 
     rows = {f"tenant {tenant}" for tenant in seen}
-    of_gateways = ("gateway", "gateway_state", "gateway_hour", "gateway_address_change", "transmission")
+    of_gateways = ("gateway", "gateway_state", "gateway_hour", "gateway_address_change", "outage", "transmission")
     for table in (*of_gateways, "device_profile", "alert_rule"):
         rows |= {f"{table} {tenant}" for tenant in seen}
     own = (
@@ -151,7 +151,7 @@ def expected(world: World, me: int | None) -> set[str]:
         if own or instant in shown.get(asset, ()):
             rows |= {f"alert {index}", f"alert_event {index}", f"lighting_command {index}"}
         if world.assets[asset].tenant == me:
-            rows.add(f"alert_notice {index}")
+            rows |= {f"alert_notice {index}", f"alert_notice_recipient {index}"}
         if own:
             rows.add(f"downlink {index}")
     rows |= _of_devices(world, seen, reachable, shown, tenures)

@@ -135,7 +135,7 @@ async def test_a_service_waits_for_its_database_and_its_bus_and_goes_on_when_the
         await to_bus.close()
 
 
-async def test_a_service_that_waits_ends_at_once_when_it_is_told_to(free_port: int) -> None:
+async def test_a_service_that_waits_for_a_dependency_ends_at_once_on_sigterm(free_port: int) -> None:
     async with started("lighting", f"postgresql://x:y@127.0.0.1:{free_port}/z", "nats://127.0.0.1:1") as service:
         await service.says("database_waited_for")
         service.process.terminate()
@@ -165,7 +165,7 @@ async def test_an_older_and_a_newer_program_reject_the_database(
     assert "exception" not in said
 
 
-async def test_a_port_that_is_taken_is_told_without_a_stack_trace(database, nats_url: str) -> None:
+async def test_a_port_that_is_taken_is_reported_without_a_stack_trace(database, nats_url: str) -> None:
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     taken = str(server.sockets[0].getsockname()[1])
     async with started("lighting", database.service_url, nats_url, TERRITOIRE_HEALTH_PORT=taken) as service:
@@ -274,7 +274,7 @@ async def test_an_account_that_expires_ends_the_process_which_then_waits() -> No
     assert lost.value.french == f"bus (127.0.0.1:{port}) : le compte ou le mot de passe est refusé"
 
 
-async def test_a_broker_that_rejects_the_account_is_told_once(mosquitto_server: PrivateMosquitto) -> None:
+async def test_a_broker_that_rejects_the_account_is_reported_once(mosquitto_server: PrivateMosquitto) -> None:
     url = mosquitto_server.url(BRIDGE).replace(mosquitto_server.accounts[BRIDGE], "faux")
     edge = MqttSession(MqttSettings(mqtt_url=url, mqtt_client_id="test-away"), [])  # pyright: ignore[reportArgumentType]
     with capture_logs() as logs:
@@ -285,7 +285,7 @@ async def test_a_broker_that_rejects_the_account_is_told_once(mosquitto_server: 
     assert "ce compte n'a pas le droit d'entrer" in line["message"]
 
 
-async def test_the_reason_of_a_rejected_certificate_is_told(tmp_path: Path) -> None:
+async def test_the_reason_of_a_rejected_certificate_is_reported(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     (tmp_path / "other").mkdir()
     stranger = Authority(tmp_path / "other")

@@ -27,10 +27,10 @@ async def test_an_installation_gets_its_operator_and_first_key_once(database, na
     assert rules > 0
 
 
-def test_a_bus_that_rejects_its_streams_is_told_in_a_line(
+def test_a_bus_that_rejects_its_streams_is_reported_in_one_line(
     database: Database, nats_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As a cluster does while most of its servers are away; a single server has no place for three copies."""
+    """As a cluster does while most of its servers are away; a single server has no place for three replicas."""
     monkeypatch.setenv("TERRITOIRE_DATABASE_URL", database.admin_url)
     monkeypatch.setenv("TERRITOIRE_NATS_URL", nats_url)
     monkeypatch.setenv("TERRITOIRE_BUS_REPLICAS", "3")

@@ -51,7 +51,7 @@ def limit(field: FieldInfo, *names: str) -> Any:
 
 
 def wrong_values(field: FieldInfo) -> Iterator[str]:
-    """What must be refused, by what the field says of itself."""
+    """What must be rejected, by what the field says of itself."""
     yield "§ faux réglage +"
     least, most = limit(field, "ge", "gt"), limit(field, "le")
     if least is not None:
@@ -64,7 +64,7 @@ def wrong_values(field: FieldInfo) -> Iterator[str]:
     ("process", "name", "field"),
     [pytest.param(*one, id=f"{one[0]}-{one[1]}") for one in fields() if one[1] not in FREE],
 )
-def test_a_wrong_value_is_told_with_its_name_and_what_is_expected(
+def test_a_wrong_value_is_reported_with_its_name_and_what_is_expected(
     process: str, name: str, field: FieldInfo
 ) -> None:
     variable = f"TERRITOIRE_{name.upper()}"
@@ -80,7 +80,7 @@ def test_a_wrong_value_is_told_with_its_name_and_what_is_expected(
 
 
 @pytest.mark.parametrize("process", CLASSES)
-def test_what_is_missing_is_told_all_at_once(process: str) -> None:
+def test_missing_settings_are_reported_all_at_once(process: str) -> None:
     required = [name for name, field in CLASSES[process].model_fields.items() if field.is_required()]
 
     with pytest.raises(InvalidSettings) as refused:
@@ -91,7 +91,7 @@ def test_what_is_missing_is_told_all_at_once(process: str) -> None:
 
 
 @pytest.mark.parametrize("process", CLASSES)
-def test_what_is_enough_is_accepted(process: str) -> None:
+def test_the_least_settings_of_each_process_are_accepted(process: str) -> None:
     read = read_settings(CLASSES[process], ENOUGH)
 
     assert isinstance(read.model_dump()["database_url"], SecretStr)
@@ -101,7 +101,7 @@ def test_every_setting_of_every_process_is_known_to_all() -> None:
     assert {f"TERRITOIRE_{name.upper()}" for _, name, _ in fields()} == SERVICE_SETTINGS
 
 
-def test_a_misspelt_setting_is_told_with_the_one_that_was_meant() -> None:
+def test_a_misspelt_setting_is_reported_with_the_one_that_was_meant() -> None:
     told = {**ENOUGH, "TERRITOIRE_RX1_DELY": "1", "TERRITOIRE_ZZZ": "", "TERRITOIRE_KEEP_UPLINKS_MONTHS": "3"}
 
     misspelt, strange = unknown_settings(told)
@@ -111,7 +111,7 @@ def test_a_misspelt_setting_is_told_with_the_one_that_was_meant() -> None:
     assert (strange.name, strange.nearest) == ("TERRITOIRE_ZZZ", None)
 
 
-def test_settings_that_do_not_go_together_are_told_all_at_once(tmp_path: Path) -> None:
+def test_settings_that_contradict_each_other_are_reported_all_at_once(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("x")
     same = "mqtt://bridge:x@127.0.0.1:1883"
 
@@ -159,7 +159,7 @@ def test_postgresql_s_other_addresses_are_accepted(address: str) -> None:
     assert read.database_url.get_secret_value() == address
 
 
-def test_a_process_that_is_told_wrong_things_says_all_of_them_and_ends_with_2() -> None:
+def test_a_process_with_wrong_settings_reports_all_of_them_and_exits_with_2() -> None:
     told = {
         **ENOUGH,
         "TERRITOIRE_RX1_DELAY": "99",

@@ -90,7 +90,7 @@ MOVED: Mapping[str, tuple[str, ...]] = {
     "maintenance": ("territoire_maintenance_passes_total",),
     "api": ("territoire_api_http_request_duration_seconds_count",),
 }
-# The labels by which they are told apart.
+# The labels that distinguish them.
 LABELLED: Mapping[str, Mapping[str, frozenset[str]]] = {
     "gateway_bridge": {
         "territoire_gateway_bridge_datagrams_total": frozenset({"type", "result"}),

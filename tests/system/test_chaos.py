@@ -15,7 +15,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("case", QUICK, ids=lambda case: case.name)
-async def test_nothing_is_lost_and_nothing_is_twice(stage: Stage, case: Case) -> None:
+async def test_after_each_fault_no_uplink_is_lost_or_stored_twice(stage: Stage, case: Case) -> None:
     assert case.quick_s is not None
 
     outcome = await stage.play(case, case.quick_s)

@@ -1,4 +1,4 @@
-"""The main job itself: the pilot fleet on the air, an account that balances, and whoever watches sees it all."""
+"""The main job itself: the pilot fleet on the air, an account that balances, and a screen that shows it."""
 
 import asyncio
 import json
@@ -121,7 +121,7 @@ async def test_every_service_shows_what_the_reference_lists(demo: Watched, servi
     assert build["service"] == service
 
 
-async def test_no_series_is_a_devices(demo: Watched) -> None:
+async def test_no_metric_has_a_label_per_device(demo: Watched) -> None:
     """Thousands of devices would be thousands of series of each metric."""
     euis = {plan.dev_eui.hex() for plan in plan_pilot(NAME).devices}
     labels = [label for samples in demo.pages.values() for sample in samples for label in sample.labels.items()]

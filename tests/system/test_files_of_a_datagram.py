@@ -150,4 +150,5 @@ async def test_datagram_in_steady_traffic_runs_code_of_few_files(
     assert "gateways/batcher.py" in files
     assert {"network/store.py", "ingest/store.py"} <= set(files)
     assert len(files) <= AT_MOST, "\n".join(files)
+    assert "network/live_frames.py" not in times  # Nobody looks.
     assert [file for file in files if Path(file).stem not in drawn()] == []

@@ -27,7 +27,7 @@ LEAD_US = 42_500
 
 @dataclass
 class SlowForwarder:
-    """It takes a downlink that is in time by its own clock, and refuses every other, as real ones do."""
+    """It takes a downlink that is in time by its own clock, and rejects every other, as real ones do."""
 
     station: UdpStation
     heard_at_us: int = 0

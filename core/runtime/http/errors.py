@@ -78,10 +78,10 @@ MESSAGES_FR = {
     "time_parsing": "heure attendue, HH:MM",
 }
 
-# What curl posts unless it is told otherwise is a form.
+# What curl posts without a Content-Type option is a form.
 NO_OBJECT = "model_attributes_type"
 NOT_JSON_FR = "objet JSON attendu, avec l'en-tête « Content-Type: application/json »"
-# Patterns in words; any other is told as it is.
+# Patterns in words; any other is shown as it is.
 PATTERNS_FR = {
     r"^[a-z0-9][a-z0-9_]*$": "minuscules sans accent, chiffres et « _ » seulement",
     r"^[a-z0-9][a-z0-9_.-]*$": "minuscules sans accent, chiffres, « _ », « . » et « - » seulement",

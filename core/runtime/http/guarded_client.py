@@ -1,6 +1,6 @@
 """Where addresses of tenants may lead, decided at connect time: what is checked is connected to (no rebinding).
 
-A webhook, or the HTTP API of another LNS, could otherwise reach into the network of whoever runs the platform
+A webhook, or the HTTP API of another LNS, could otherwise reach into the platform operator's own network
 (OWASP API7, SSRF).
 """
 
@@ -93,7 +93,7 @@ def check_destination(
     """Nothing when every address of `host` may be connected to on `port`.
 
     Raises:
-        RefusedDestination: one of them may not.
+        ForbiddenDestination: one of them may not.
     """
     if not addresses:
         raise ForbiddenDestination(f"{host} n'a pas d'adresse")
@@ -134,7 +134,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """A connection to an address of `host`; raises RefusedDestination, or httpcore's errors."""
+        """A connection to an address of `host`; raises ForbiddenDestination, or httpcore's errors."""
         addresses = await resolve(host, port)
         check_destination(host, port, addresses, self._allow, self._public_ports)
         for number, address in enumerate(addresses, 1):
@@ -151,7 +151,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature.
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Never: raises RefusedDestination."""
+        """Never: raises ForbiddenDestination."""
         del timeout, socket_options
         raise ForbiddenDestination(f"{path} n'est pas une adresse d'Internet")
 
@@ -161,7 +161,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
 
 class GuardedTransport(httpx.AsyncHTTPTransport):
-    """httpx over a pool whose every connection passes the guard; TLS goes by the name, not by the address."""
+    """httpx over a pool that checks every connection; TLS goes by the name, not by the address."""
 
     def __init__(self, tls: ssl.SSLContext, allow: AllowList, *, permit_http: bool = False) -> None:
         super().__init__(verify=tls, trust_env=False)

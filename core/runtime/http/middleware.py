@@ -64,7 +64,7 @@ class OuterMiddleware:
             DURATION.labels(_route(scope), method, exchange.status or 499).observe(time.perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
-        """Let the application answer in time, or answer 503 for it.
+        """Run the application within the deadline, or answer 503 for it.
 
         A driver whose server is frozen does not even return from a cancellation: its request is left behind.
         """
@@ -88,7 +88,7 @@ class OuterMiddleware:
 
 
 class _Exchange:
-    """Adds the headers on the way out, and remembers the status."""
+    """Adds the headers to the answer, and keeps its status."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -96,7 +96,7 @@ class _Exchange:
         self.status: int | None = None
 
     def taken_over(self) -> Send:
-        """From now on only what is sent by this way goes out: what the application still says is not heard."""
+        """From now on only what is sent by this way goes out: what the application still sends is dropped."""
         self._is_taken_over = True
         return self._deliver
 
@@ -132,7 +132,7 @@ def _too_large() -> Callable[[Scope, Receive, Send], Awaitable[None]]:
 
 
 def _limited(receive: Receive) -> Receive:
-    """Bodies whose length is not declared are counted as they come, and do not come for ever."""
+    """Bodies whose length is not declared are counted as they come, and end with an error at limit or deadline."""
     loop = asyncio.get_running_loop()
     until, received, complete = loop.time() + BODY_WITHIN_S, 0, False
 

@@ -1,4 +1,4 @@
-"""One module per LNS: octets in, an uplink, a report or a refusal out; a downlink in, a request out. No I/O."""
+"""One module per LNS: octets in, an uplink, a report or a reason out; a downlink in, a request out. No I/O."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,10 +18,10 @@ ADAPTERS: Mapping[str, Adapter] = {
 
 
 def read(kind: str, message: LnsMessage) -> LnsUplink | DownlinkReport | Ignored:
-    """What a message of this kind of source says.
+    """The content of a message of this kind of source.
 
     Raises:
-        Unreadable: no such message, or nothing tells it from another of the same content.
+        Unreadable: no such message, or it has nothing to distinguish it from another of the same content.
     """
     found = ADAPTERS[kind](message)
     if isinstance(found, LnsUplink) and found.f_cnt is None and not (found.message_id or found.stated_time):

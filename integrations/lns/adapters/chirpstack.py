@@ -1,6 +1,6 @@
 """ChirpStack v4: `application/{id}/device/{dev_eui}/event/{up,...}`, JSON with zero fields omitted.
 
-What a device is to be told goes to `.../command/down`. Its `id` is ours: ChirpStack does not queue the same one
+A downlink goes to `.../command/down`. Its `id` is ours: ChirpStack does not queue the same one
 twice, and names it in `txack`, `ack` and `log` (storage/device_queue.rs, integration/mod.rs).
 """
 
@@ -64,7 +64,7 @@ def read(message: LnsMessage) -> LnsUplink | DownlinkReport | Ignored:
         frequency=frequency_of(event.at("txInfo").number("frequency")),
         spreading_factor=spreading_factor_of(lora.integer("spreadingFactor")),
         bandwidth=bandwidth_of(lora.integer("bandwidth")),
-        receptions=tuple([heard for reception in receptions if (heard := _reception_of(reception))]),
+        receptions=tuple([found for reception in receptions if (found := _reception_of(reception))]),
         address=message.topic.removesuffix(f"{EVENT}up") if message.topic.endswith(f"{EVENT}up") else "",
     )
 
@@ -90,7 +90,7 @@ def _report(kind: str, body: bytes) -> DownlinkReport | None:
 
 
 def command(downlink: LnsDownlink) -> Publication:
-    """The message that queues a downlink; `downlink.address` is the device's topic, which an uplink told."""
+    """The message that queues a downlink; `downlink.address` is the device's topic, known from an uplink."""
     body = {
         "id": downlink.item,
         "devEui": downlink.dev_eui.hex(),

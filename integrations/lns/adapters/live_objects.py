@@ -1,7 +1,7 @@
 """Orange Live Objects: an MQTT FIFO or HTTP push, the same JSON in both; no list of gateways.
 
-A downlink is a command of their device management, by HTTP whatever brings the uplinks. They tell nothing by
-themselves: its status is asked for.
+A downlink is a command of their device management, by HTTP whatever brings the uplinks. They do not report on it:
+its status is polled.
 """
 
 from datetime import datetime
@@ -26,7 +26,7 @@ from integrations.lns.lns_uplink import DownlinkReport, Ignored, LnsMessage, Lns
 
 NAME = "live_objects"
 API = "https://liveobjects.orange-business.com"
-# The last word on a command; any other means that it is on its way.
+# The final states of a command; in any other it is on its way.
 DONE = frozenset({"PROCESSED", "DELIVERED", "SENT", "SUCCESS", "OK"})
 NOT_DONE = frozenset({"FAILED", "ERROR", "CANCELED", "CANCELLED", "EXPIRED", "TIMEOUT", "REJECTED"})
 ATTEMPTS = 3
@@ -105,12 +105,12 @@ def item_of(answer: Answered) -> str:
 
 
 def status_call(item: str, base: str, key: str) -> Call:
-    """The GET that asks how a command stands."""
+    """The GET that polls the state of a command."""
     return Call("GET", f"{base}/api/v1/deviceMgt/commands/{quote(item, safe='')}/status", _headers(key))
 
 
 def report_of(answer: Answered, item: str, *, confirmed: bool) -> DownlinkReport | None:
-    """What their answer to `status_call` says; None while nothing is decided."""
+    """The report in their answer to `status_call`; None while nothing is decided."""
     status = str(answer.document.get("status", "")).upper()
     if status in DONE:
         return DownlinkReport(item, "acknowledged" if confirmed and status != "SENT" else "sent")

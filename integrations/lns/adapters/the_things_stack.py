@@ -1,7 +1,7 @@
 """The Things Stack v3: `v3/{app}@{tenant}/devices/{id}/up` and webhooks, the same JSON in both.
 
 A downlink goes to `.../down/push`, or by HTTP to the Application Server's API with the same JSON. Neither answers
-with an id, but what becomes of it is told with the correlation ids that we gave it.
+with an id, but reports about it carry the correlation ids that we gave it.
 """
 
 import base64
@@ -37,7 +37,7 @@ REPORTS = {
     "downlink_nack": "unacknowledged",
     "downlink_failed": "failed",
 }
-# What the body has instead of `uplink_message` when it tells of something else.
+# What the body has instead of `uplink_message` when it reports something else.
 OTHER_MESSAGES = (
     "join_accept",
     "downlink_ack",
@@ -103,13 +103,13 @@ def _address(topic: str, ids: Fields) -> str:
 def _report(event: Fields, name: str) -> DownlinkReport | None:
     """What became of a downlink that carries a correlation id of ours; None for others' downlinks."""
     state = REPORTS.get(name)
-    told = event.at(name)
-    downlink = told.at("downlink") if name == "downlink_failed" else told
+    report = event.at(name)
+    downlink = report.at("downlink") if name == "downlink_failed" else report
     ids = event.texts("correlation_ids") + downlink.texts("correlation_ids")
     item = next((one.removeprefix(CORRELATION) for one in ids if one.startswith(CORRELATION)), None)
     if state is None or not item:
         return None
-    error = told.at("error")
+    error = report.at("error")
     detail = error.text("message_format") or error.text("name")
     is_failed = state == "failed"
     return DownlinkReport(
@@ -134,7 +134,7 @@ def _push(downlink: LnsDownlink) -> bytes:
 
 
 def push(downlink: LnsDownlink) -> Publication:
-    """The message that queues a downlink; `downlink.address` is the device's topic, which an uplink told."""
+    """The message that queues a downlink; `downlink.address` is the device's topic, known from an uplink."""
     return Publication(f"{downlink.address}/down/push", _push(downlink))
 
 

@@ -1,8 +1,8 @@
 """Actility ThingPark: HTTP POST of `DevEUI_uplink`; old platforms write every number as a text.
 
 A downlink is a POST to the LRC, signed as their reports are. It waits there for the device, and
-`DevEUI_downlink_Sent` tells what became of it under our CorrelationID (64 bits). Whether the device acknowledged
-it, nothing tells.
+`DevEUI_downlink_Sent` reports its outcome under our CorrelationID (64 bits). Whether the device acknowledged it
+is not reported.
 """
 
 import hmac
@@ -94,7 +94,7 @@ def _receptions_of(report: Fields) -> tuple[Reception, ...]:
 
 
 def _sent(report: Fields) -> DownlinkReport | None:
-    """What `DevEUI_downlink_Sent` says of a downlink that we named; None for others'."""
+    """The report in a `DevEUI_downlink_Sent` about a downlink of ours; None for others' downlinks."""
     item = (report.text("CorrelationID") or "").upper()
     if not item:
         return None

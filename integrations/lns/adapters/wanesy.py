@@ -1,7 +1,7 @@
 """Kerlink Wanesy Management Center 3: POST `<address>/dataUp`; levels of detail decide which fields are there.
 
 A downlink is a POST of `dataDown` under a token that a login gives. It waits there for the device; `dataDownEvent`
-tells what became of it, where the operator of Wanesy pushes these events, too.
+reports its outcome, where the operator of Wanesy pushes these events, too.
 """
 
 from datetime import datetime
@@ -67,7 +67,7 @@ def read(message: LnsMessage) -> LnsUplink | DownlinkReport | Ignored:
 
 
 def _event(data: Fields) -> DownlinkReport | None:
-    """What a `dataDownEvent` says; None when it names nothing or decides nothing."""
+    """The report in a `dataDownEvent`; None when it names no downlink or is not final."""
     item, status = data.text("dataDownId"), (data.text("status") or "").upper()
     if not item or not status or status in STILL_THERE:
         return None

@@ -102,7 +102,7 @@ class Naive:
         if self.holds(value) and self.on_duty(minute):
             self.count(minute)
         else:
-            self.pass_over(minute, value)
+            self.skip_reading(minute, value)
 
     def forget(self, minute: int) -> None:
         """Nothing was known just before: durations begin again, and what is not told yet has never been."""
@@ -125,7 +125,7 @@ class Naive:
         if self.is_open or (sum(walk.window) >= rule.hits and minute - walk.since >= rule.lasting):
             walk.fired = True
 
-    def pass_over(self, minute: int, value: float) -> None:
+    def skip_reading(self, minute: int, value: float) -> None:
         """A reading for which it does not."""
         rule, walk = self.rule, self.walk
         size = rule.of or 1
@@ -182,7 +182,7 @@ class Naive:
         self.is_shown_only = False
         self.not_before = float("-inf")
         if age <= LATE:
-            self.tell(self.readings[-1][0])
+            self.notify(self.readings[-1][0])
             return
         self.not_before = now + SETTLE
         self.is_shown_only = age > max(TWO_DAYS, 2 * self.trace.interval)
@@ -190,7 +190,7 @@ class Naive:
         stands = self.walk.fired and self.walk.clear_since is None
         self.is_waiting = ends or (stands and not self.is_open and not self.is_shown_only)
 
-    def tell(self, at: float) -> None:
+    def notify(self, at: float) -> None:
         if self.walk.fired and self.walk.clear_since is None and not self.is_open:
             self.is_open = True
             self.told.append(("opened", int(at)))
@@ -228,18 +228,18 @@ class Naive:
         rule, walk = self.rule, self.walk
         if self.is_waiting:
             self.is_waiting = False
-            self.tell(self.readings[-1][0])
+            self.notify(self.readings[-1][0])
         elif walk.clear_since is not None:
             if self.knows(now):
                 self.over()
-                self.tell(now)
+                self.notify(now)
             else:
                 walk.clear_since = None
         elif walk.since is not None:
             at = min(now, walk.since + rule.lasting)
             if self.on_duty(at):
                 walk.fired = True
-                self.tell(at)
+                self.notify(at)
             else:
                 walk.since, walk.window, walk.looked = None, (), int(at)
         else:
@@ -249,7 +249,7 @@ class Naive:
             walk.since, walk.window = minute, (True,)
             if not rule.lasting:
                 walk.fired = True
-                self.tell(minute)
+                self.notify(minute)
 
     def pass_time(self, until: float) -> None:
         while (at := self.next_due()) is not None and self.judged(at) < until:

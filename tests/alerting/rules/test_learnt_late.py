@@ -91,9 +91,7 @@ def test_a_fire_that_begins_with_the_reading_in_time_is_not_marked() -> None:
     assert told == Opened(now, now, 80.0)
 
 
-def test_a_leak_of_twenty_litres_through_ten_nights_is_notified_by_a_meter_that_sends_hourly_indexes_at_eight() -> (
-    None
-):
+def test_a_leak_through_ten_nights_is_notified_though_the_meter_sends_its_hourly_indexes_at_eight() -> None:
     rule, place = RULES["leak"], Place(interval=timedelta(days=1))
     state: RuleState | None = None
     told: list[tuple[int, Transition]] = []

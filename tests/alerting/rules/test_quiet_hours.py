@@ -50,7 +50,7 @@ def test_what_happens_in_quiet_hours_waits_for_the_next_digest(
 
 
 @pytest.mark.parametrize("cadence", ["now", "weekly"])
-def test_what_is_critical_never_waits(cadence: str) -> None:
+def test_a_critical_notification_is_never_held(cadence: str) -> None:
     assert OFFICE.held_until("critical", cadence, local(28, 3)) is None
 
 

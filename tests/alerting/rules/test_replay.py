@@ -1,4 +1,4 @@
-"""A rule that is tried tells what the engine told: the same days of the same town, against the same list."""
+"""A backtest gives the notifications that the engine gave: the same thirty days against the same list."""
 
 from collections.abc import Callable
 from dataclasses import replace

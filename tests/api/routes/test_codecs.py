@@ -1,7 +1,10 @@
 """Codecs over the API: published, tried, compared, put in the shadow, switched, rolled back, released."""
 
+import json
+import re
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -121,7 +124,7 @@ async def test_a_tenant_neither_reads_nor_points_to_anothers_version(
             "/v1/codecs/try", json={"codec_version_id": theirs["id"], "frames": [{"f_port": 1, "payload": "15"}]}
         )
     ).status_code == 422
-    with pytest.raises(Exception, match="codec version of another tenant"):  # Whoever writes it.
+    with pytest.raises(Exception, match="codec version of another tenant"):  # Whichever role writes.
         await pool.execute("UPDATE device_profile SET codec_version_id = $1", theirs["id"])
     async with client_with("read", "manage") as manager:
         refused = await manager.post("/v1/codecs", json={"name": "pour.tous", "shared": True})
@@ -238,9 +241,14 @@ async def test_a_profile_is_pointed_put_in_the_shadow_switched_and_rolled_back(
     assert (switched["codec_version_id"], switched["shadow_version_id"]) == (second["id"], None)
     assert switched["mapping"] == MAPPING
     assert back["codec_version_id"] == first["id"]
+    undone_at = datetime.fromisoformat(back.pop("undone_at"))
     assert (await client.get(f"{path}/decoding")).json() == back
+    switched_at = await pool.fetchval(
+        "SELECT at FROM audit WHERE action = 'point' ORDER BY id DESC OFFSET 1 LIMIT 1"
+    )
+    assert undone_at == switched_at
     changes = await pool.fetch("SELECT entity_id FROM registry_change WHERE entity = 'device_profile'")
-    assert len(changes) >= 4  # Every replica is told each time.
+    assert len(changes) >= 4  # Every replica is nudged each time.
 
 
 async def test_a_tenant_overrides_a_profile_that_is_offered_to_all_for_itself_alone(
@@ -354,3 +362,30 @@ async def test_a_mapping_that_means_nothing_is_rejected_in_french(client, regist
 
     assert answer.status_code == 422
     assert "règle 1" in answer.json()["detail"]
+
+
+GUIDE = Path(__file__).parents[3] / "docs" / "decoders.md"
+
+
+def last_chapter() -> list[tuple[str, str, dict[str, Any]]]:
+    """The requests of the guide's end: method, path and body."""
+    chapter = GUIDE.read_text("utf-8").rpartition("\n## ")[2]
+    found = re.findall(r"curl -X (\w+) \"\$API(\S+)\".*?-d '(\{.*?\})'", chapter, re.DOTALL)
+    return [(method, path, json.loads(body)) for method, path, body in found]
+
+
+async def test_guide_ends_with_an_alert_rule_on_the_new_sensor(client, registry) -> None:
+    device = await registry.device()
+    (_, assets, asset), (assign, _, assigned), (_, trial, rule) = last_chapter()
+
+    made = await client.post(assets, json=asset)
+    served = await client.request(
+        assign, f"/v1/assets/{made.json()['id']}/device", json=assigned | {"dev_eui": device["dev_eui"]}
+    )
+    tried = await client.post(trial, json=rule)
+    created = await client.post("/v1/alert-rules", json=rule)
+
+    assert (made.status_code, served.status_code) == (201, 200), served.text
+    assert tried.status_code == 200, tried.text
+    assert created.status_code == 201, created.text
+    assert created.json()["tags"] == asset["tags"]

@@ -1,4 +1,4 @@
-"""Why joins are refused is shown, and DevNonces are flushed, one device's or many."""
+"""Why joins are rejected is shown, and DevNonces are flushed, one device's or many."""
 
 from typing import Any
 

@@ -21,6 +21,25 @@ async def test_a_profile_is_created_changed_and_listed(client, registry) -> None
     assert listed.json()["items"] == [expected]
 
 
+async def test_a_profile_says_how_its_devices_radio_is_run(client, registry) -> None:
+    profile = await registry.profile(rx1_delay=5, adr=True, adr_max_data_rate=4)
+    path = f"/v1/device-profiles/{profile['id']}"
+
+    changed = await client.patch(path, json={"adr": False, "adr_min_data_rate": 2})
+    crossed = await client.patch(path, json={"adr_min_data_rate": 5})
+    never = await client.post(
+        "/v1/device-profiles",
+        json={"name": "x", "vendor": "v", "model": "m", "codec": "milesight.em400", "rx1_delay": 16},
+    )
+
+    assert (profile["rx1_delay"], profile["adr"], profile["adr_max_data_rate"]) == (5, True, 4)
+    assert (profile["adr_min_data_rate"], profile["adr_max_tx_power"]) == (None, None)
+    assert changed.json() == profile | {"adr": False, "adr_min_data_rate": 2}
+    assert (crossed.status_code, "adr_max_data_rate" in crossed.json()["detail"]) == (422, True)
+    assert never.status_code == 422
+    assert (await client.get(path)).json() == changed.json()
+
+
 async def test_an_unknown_codec_is_rejected_with_those_that_are_known(client, registry) -> None:
     profile = await registry.profile()
     body = {"name": "x", "vendor": "v", "model": "m", "codec": "acme.nothing"}

@@ -28,7 +28,7 @@ async def insert_status(pool: Pool, device, battery: int, margin: int) -> None:
         (255, "unknown", None),
     ],
 )
-async def test_the_battery_is_told_in_percent_where_the_device_knows_it(
+async def test_the_battery_is_shown_in_percent_where_the_device_knows_it(
     client, registry, pool: Pool, battery: int, power: str, percent: float | None
 ) -> None:
     device = await registry.device()

@@ -45,7 +45,7 @@ async def test_pages_of_uplinks_leave_nothing_out_also_at_one_instant(client, re
 
 
 @pytest.mark.parametrize("cursor", ["x", "12", "12.zz", "99999999999999999999.00", "."])
-async def test_a_foreign_cursor_is_rejected(client, registry, cursor) -> None:
+async def test_a_cursor_that_no_answer_gave_is_rejected(client, registry, cursor) -> None:
     device = await registry.device()
 
     answer = await client.get(f"/v1/devices/{device['dev_eui']}/uplinks", params={"cursor": cursor})

@@ -106,7 +106,7 @@ async def test_a_wrong_device_is_rejected_with_the_field_and_without_its_key(
     assert str(body["app_key"]) not in answer.text
 
 
-async def test_a_dev_eui_is_registered_once_whoever_asks(registry, other_client, other_registry) -> None:
+async def test_a_dev_eui_is_registered_once_by_whichever_tenant(registry, other_client, other_registry) -> None:
     taken = await registry.device()
 
     again = await other_client.post(

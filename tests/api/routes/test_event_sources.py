@@ -91,7 +91,7 @@ async def test_an_alarm_that_is_over_waits_for_the_engine_to_say_so(client, post
     assert (alert["condition"], alert["workflow"]) == ("ok", "open")
 
 
-async def test_each_asset_has_its_own_alert_and_a_strangers_has_none(
+async def test_each_asset_has_its_own_alert_and_another_tenants_asset_has_none(
     client, registry, other_registry, post: Post
 ) -> None:
     first, second = await registry.asset(), await registry.asset()
@@ -104,7 +104,7 @@ async def test_each_asset_has_its_own_alert_and_a_strangers_has_none(
     refused = await post(about(theirs), f"msg_{theirs['id']}")
 
     assert [answer.status_code for answer in answers] == [202, 202, 422]
-    assert refused.status_code == 422  # A refused message was not taken.
+    assert refused.status_code == 422  # A rejected message was not applied.
     assert {alert["asset_id"] for alert in await alerts(client)} == {first["id"], second["id"]}
 
 

@@ -19,12 +19,15 @@ async def test_a_gateway_is_registered_changed_and_removed(client, registry) -> 
     changed = await client.patch(
         f"/v1/gateways/{GATEWAY_ID}", json={"name": "Kerbonne", "antenna_gain": 5.5, "boards": 2}
     )
+    said = await client.patch(f"/v1/gateways/{GATEWAY_ID}", json={"gain_subtracted_by": "gateway", "max_eirp": 27})
     listed = await client.get("/v1/gateways")
     removed = await client.delete(f"/v1/gateways/{GATEWAY_ID}")
 
     assert (created["online"], created["last_seen_at"], created["boards"]) == (False, None, 1)
     assert changed.json() == created | {"name": "Kerbonne", "antenna_gain": 5.5, "boards": 2}
-    assert listed.json()["items"] == [changed.json()]
+    assert (created["gain_subtracted_by"], created["max_eirp"]) == (None, None)
+    assert said.json() == changed.json() | {"gain_subtracted_by": "gateway", "max_eirp": 27}
+    assert listed.json()["items"] == [said.json()]
     assert removed.status_code == 204
     assert (await client.get(f"/v1/gateways/{GATEWAY_ID}")).status_code == 404
     assert (await client.delete(f"/v1/gateways/{GATEWAY_ID}")).status_code == 404
@@ -57,7 +60,7 @@ async def test_an_unknown_gateway_is_known_once_it_is_registered(client, registr
     assert after == []
 
 
-async def test_a_gateway_is_registered_once_whoever_asks(registry, other_client) -> None:
+async def test_a_gateway_is_registered_once_by_whichever_tenant(registry, other_client) -> None:
     await registry.gateway(gateway_id=GATEWAY_ID)
 
     again = await other_client.post("/v1/gateways", json={"gateway_id": GATEWAY_ID, "name": "la mienne"})
@@ -109,7 +112,7 @@ async def test_a_gateways_work_is_one_object(client, registry, pool: Pool) -> No
         [
             (OCTETS, timedelta(minutes=1), 869_525_000, 1_800_000, "OK"),
             (OCTETS, timedelta(minutes=2), 869_525_000, 1_800_000, "NO_ACK"),
-            (OCTETS, timedelta(minutes=2), 869_525_000, 1_800_000, "TOO_LATE"),  # Not emitted.
+            (OCTETS, timedelta(minutes=2), 869_525_000, 1_800_000, "TOO_LATE"),  # Not transmitted.
             (OCTETS, timedelta(minutes=61), 869_525_000, 1_800_000, "OK"),  # Before the hour.
             (OCTETS, timedelta(minutes=3), 868_100_000, 360_000, None),
             (OCTETS, timedelta(hours=25), 868_100_000, 360_000, "OK"),  # Before the day.

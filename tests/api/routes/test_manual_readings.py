@@ -19,7 +19,7 @@ async def stream(registry, observations) -> int:
     return await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
 
 
-async def test_a_reading_is_stored_with_its_flag_last_value_and_dirty_hour_and_told_to_alerting(
+async def test_a_reading_is_stored_with_its_flag_last_value_and_dirty_hour_and_published_to_alerting(
     client, stream: int, pool: Pool, bus: Bus
 ) -> None:
     await bus.ensure_measurements_stream()

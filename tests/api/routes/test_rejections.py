@@ -77,7 +77,9 @@ async def test_rejections_of_anothers_device_are_seen_by_nobody_else(
         ({"dev_addr": "ffffffff"}, []),
     ],
 )
-async def test_the_operator_looks_strangers_up_by_what_they_sent(client, pool: Pool, query, expected) -> None:
+async def test_the_operator_finds_rejections_of_unknown_devices_by_dev_eui_or_dev_addr(
+    client, pool: Pool, query, expected
+) -> None:
     await save_rejections(
         pool, [seen(DEV_ADDR, "unknown_dev_addr"), seen("70b3d57ed0009999", "unknown_device", at_us=AT_US + 1)]
     )

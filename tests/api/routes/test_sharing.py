@@ -288,6 +288,7 @@ async def test_an_asset_goes_to_another_tenant_with_its_history(
 ) -> None:
     await backdate(pool, school)
     await grant(client, asset_id=school["asset"]["id"])
+    await pool.execute("UPDATE device_profile SET rx1_delay = 5, adr = false, adr_max_tx_power = 3")
     version = await pool.fetchval("SELECT max(version) FROM registry_change")
 
     moved = await transfer(client, school, "goes_along")
@@ -308,7 +309,13 @@ async def test_an_asset_goes_to_another_tenant_with_its_history(
     )
     assert [tuple(line) for line in lines] == [(tenancy.id, "transfer"), (other_tenancy.id, "receive")]
     profile = (await other_client.get(f"/v1/devices/{school['dev_eui']}")).json()["device_profile_id"]
-    assert (await other_client.get(f"/v1/device-profiles/{profile}")).status_code == 200
+    theirs = (await other_client.get(f"/v1/device-profiles/{profile}")).json()
+    assert (theirs["tenant_id"], theirs["rx1_delay"], theirs["adr"], theirs["adr_max_tx_power"]) == (
+        other_tenancy.id,
+        5,
+        False,
+        3,
+    )
     patched = await other_client.patch(f"/v1/devices/{school['dev_eui']}", json={"name": "à nous"})
     assert patched.status_code == 200
 

@@ -62,7 +62,7 @@ async def test_attempts_are_listed_newest_first(client, pool: Pool, tenancy) -> 
 
 @pytest.mark.parametrize("form", ["chat", "teams"])
 async def test_of_a_chat_only_the_host_is_shown(client, pool: Pool, form: str) -> None:
-    """Whoever knows the whole address writes in the channel."""
+    """The whole address is a password to the channel."""
     url = "https://mattermost.example.fr:8443/hooks/secret?code=secret"
     created = (await client.post(PATH, json={"url": url, "form": form})).json()
     read = (await client.get(f"{PATH}/{created['id']}")).json()

@@ -20,11 +20,11 @@ class Way:
         self.port = 0
 
     def cut(self) -> None:
-        """From now on nothing passes, and nobody is told."""
+        """From now on no octet goes through, and no connection is closed."""
         self._whole.clear()
 
     def mend(self) -> None:
-        """What waited passes on, as TCP sends it again."""
+        """What waited goes through, as TCP sends it again."""
         self._whole.set()
 
     def url_of(self, url: str) -> str:

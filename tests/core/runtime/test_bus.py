@@ -54,7 +54,7 @@ async def test_an_empty_shard_gives_an_empty_list(nats_url: str) -> None:
         assert await reader.fetch(10, 0.1) == []
 
 
-async def test_a_request_to_nobody_is_rejected_at_once(nats_url: str) -> None:
+async def test_a_request_without_a_responder_fails_at_once(nats_url: str) -> None:
     async with connect_bus(nats_url, "test") as bus:
         with pytest.raises(NoResponders):
             await bus.request("territoire.gateway.none.down", b"", 5)

@@ -224,7 +224,7 @@ CAREFUL = Former(released=False, first_sequence=100, crashes=2, in_hand=(105, 3)
         (ONCE, 100, 99, 1),  # The last one was given nothing, so it did not end by that.
         (ONCE, 130, 120, 0),  # All that it was given is done.
         (TWICE, 104, 120, 1),
-        (CAREFUL, 104, 120, 3),  # A careful owner finishes the messages before the one that ends it.
+        (CAREFUL, 104, 120, 3),  # A guarded owner finishes the messages before the one that ends it.
         (CAREFUL, 105, 120, 3),
         (CAREFUL, 106, 120, 1),
     ],
@@ -291,7 +291,7 @@ async def test_a_former_owner_notes_nothing(pool: Pool) -> None:
         await poison_guard.begin(pool, former, 100, 0)
 
 
-async def test_guard_ends_and_crashes_are_forgiven_once_the_dead_owners_messages_are_done(pool: Pool) -> None:
+async def test_guard_ends_and_crashes_are_reset_once_the_dead_owners_messages_are_done(pool: Pool) -> None:
     lease = await take_lease(pool, "network", 0, "a")
     assert lease is not None
     done = False

@@ -1,4 +1,4 @@
-"""The broker at the edge, on a real mosquitto; what mosquitto never refuses is refused by a few lines here."""
+"""MQTT against a real mosquitto; what mosquitto never rejects is rejected by a few lines here."""
 
 import asyncio
 import contextlib
@@ -121,7 +121,7 @@ async def test_a_publish_that_the_access_rules_forbid_is_rejected(mqtt_url: str)
             await edge.publish("eu868/gateway/0102030405060708/event/up", b"a bridge is no gateway")
 
 
-async def test_a_wrong_password_is_told_and_tried_again(mqtt_url: str) -> None:
+async def test_a_wrong_password_is_reported_and_tried_again(mqtt_url: str) -> None:
     wrong = mqtt_url.replace(mqtt_url.split(":")[2].split("@", maxsplit=1)[0], "wrong")
     async with session(wrong) as edge:
         await until(lambda: edge.generation > 1)

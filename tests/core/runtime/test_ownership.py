@@ -274,7 +274,7 @@ async def test_a_shard_is_given_away_only_when_all_that_was_read_of_it_is_acknow
             both.set()
 
     async def serve(_lease: Lease, reader: ShardReader) -> None:
-        async with asyncio.TaskGroup() as tasks:  # As a service does that reads ahead of its pass.
+        async with asyncio.TaskGroup() as tasks:  # As a service does that reads ahead of its batch.
             async for messages in batches(reader, 10):
                 for message in messages:
                     tasks.create_task(work(message))
@@ -327,7 +327,7 @@ async def test_an_owner_that_was_frozen_since_the_taking_leaves_the_next_ones_co
     assert not served.is_set()
 
 
-async def test_a_service_that_fails_leaves_a_crash_and_one_that_is_told_to_stop_does_not(
+async def test_a_service_that_fails_leaves_a_crash_and_one_that_is_stopped_does_not(
     pool: Pool, nats_url: str
 ) -> None:
     stopping, serving = asyncio.Event(), asyncio.Event()

@@ -14,7 +14,7 @@ SHARDED = Sharded("ingest", topics.UPLINKS, topics.uplinks, 4)
 
 
 @pytest.mark.parametrize(("is_asked_to_stop", "crashes"), [(True, 0), (False, 1)])
-async def test_an_owner_that_is_cancelled_leaves_a_crash_unless_it_was_told_to_stop(
+async def test_an_owner_that_is_cancelled_leaves_a_crash_unless_it_was_asked_to_stop(
     pool: Pool, nats_url: str, is_asked_to_stop: bool, crashes: int
 ) -> None:
     stopping, serving = asyncio.Event(), asyncio.Event()

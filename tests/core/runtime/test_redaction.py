@@ -1,4 +1,4 @@
-"""Nothing secret reaches the log, whoever says it and however it is rendered."""
+"""Nothing secret reaches the log, whatever logs it and however it is rendered."""
 
 import asyncio
 import json

@@ -237,7 +237,7 @@ async def test_transient_failure_tries_the_same_batch_again_and_reads_nothing_pa
     assert [entry for entry in service.log if entry[0] == "commit"] == [("commit", 1, 2), ("commit", 3)]
 
 
-async def test_batch_that_is_refused_is_halved_and_only_the_item_that_spoils_it_is_rejected(
+async def test_batch_that_fails_is_halved_and_only_the_item_that_spoils_it_is_rejected(
     pool: Pool, bus: Bus
 ) -> None:
     service, tried = Service(), []
@@ -529,7 +529,7 @@ async def test_message_that_was_being_decoded_at_the_third_crash_is_rejected_who
     assert service.committed() == [12]
 
 
-async def test_item_of_a_guarded_shard_that_is_refused_is_rejected_and_its_neighbours_are_committed(
+async def test_item_of_a_guarded_shard_that_fails_is_rejected_and_its_neighbours_are_committed(
     pool: Pool, bus: Bus
 ) -> None:
     service = Service()

@@ -21,7 +21,7 @@ def test_a_long_pause_saves_no_more_than_a_burst() -> None:
     assert [bucket.take_token(1_000_000.0) for _ in range(4)] == [True, True, True, False]
 
 
-def test_the_wait_after_a_refused_attempt_is_until_the_next_token() -> None:
+def test_the_wait_after_a_denied_attempt_is_until_the_next_token() -> None:
     bucket = TokenBucket.full(10, 1, now=0.0)
     assert [bucket.take_token(0.0) for _ in range(2)] == [True, False]
     assert bucket.wait_s() == pytest.approx(0.1)

@@ -206,7 +206,7 @@ def test_an_implausible_timestamp_gives_way_to_the_reception() -> None:
         ("adeunis.tic_pme_pmi", "4900 00", "51 octets, ou 55"),
     ],
 )
-def test_refuses_what_the_product_does_not_send(name: str, payload: str, reason: str) -> None:
+def test_rejects_what_the_product_does_not_send(name: str, payload: str, reason: str) -> None:
     with pytest.raises(MalformedPayload, match=reason):
         decode(name, payload)
 

@@ -91,7 +91,7 @@ def test_rejects_a_three_phase_frame_read_as_single_phase() -> None:
         CODEC.decode(1, payload, NOW, {"phases": 1})
 
 
-def test_tells_what_happened_to_a_label() -> None:
+def test_decodes_what_happened_to_a_label() -> None:
     decoded = CODEC.decode(1, device.tic_alarm("PAPP", "high", "09500"), NOW, {})
 
     assert (decoded.data["label"], decoded.data["alarm"], decoded.data["value"]) == ("PAPP", "high", "09500")
@@ -106,7 +106,7 @@ def test_keeps_a_status_frame_as_data(code: int, name: str) -> None:
     assert decoded.readings == [Reading(NOW, "", "low_battery", 1.0)]
 
 
-def test_refuses_another_f_port() -> None:
+def test_rejects_another_f_port() -> None:
     with pytest.raises(MalformedPayload, match="f_port 2"):
         CODEC.decode(2, device.keep_alive(), NOW, {})
 

@@ -43,7 +43,7 @@ def test_json_is_read_as_json(reader: Catalogue, value: Any, compact: bool) -> N
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_read_or_refused(reader: Catalogue, evaluate: Evaluate, text: str) -> None:
+def test_any_text_is_read_or_rejected(reader: Catalogue, evaluate: Evaluate, text: str) -> None:
     try:
         read(text, evaluate)
         reader.elements(text)
@@ -105,7 +105,7 @@ def test_one_bad_element_costs_no_other(reader: Catalogue) -> None:
     assert elements[0] == Element({"a": 1}, "")
 
 
-def test_a_text_that_never_ends_is_refused_as_often_as_it_comes_and_costs_no_other(
+def test_a_text_that_never_ends_is_rejected_as_often_as_it_comes_and_costs_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("cli.catalogue_literals.LIMITS", replace(LIMITS, call_s=0.05))

@@ -78,6 +78,114 @@ def test_ttn_codec_and_devices_of_several_firmwares(catalogue: Make) -> None:
     assert "absent" in profile.note
 
 
+def actility_files(model: str, **radios: str) -> dict[str, str]:
+    """A vendor of Actility's with one driver, one model and its radio profiles."""
+    profiles = {f"vendors/v/profiles/{id_}.yaml": f"id: {id_}\n{said}" for id_, said in radios.items()}
+    return {
+        "vendors/v/drivers/d/driver.yaml": "protocolId: v:d:1",
+        "vendors/v/drivers/d/index.js": JS,
+        "vendors/v/models/m/model.yaml": f"name: M\nprotocolId: v:d:1\n{model}",
+        **profiles,
+    }
+
+
+US = "loRaWANClass: A\nISMbands: us915\nmac:\n  loRaWANMacVersion: 1.0.2"
+EU_C = (
+    "loRaWANClass: C\nISMbands: in865, EU868\nmac:\n  loRaWANMacVersion: 1.0.4\n"
+    "  regionalParameterVersion: RP2-1.0.1\n  minRx1Delay:\n  devicesTxPowerCapabilities:\n    maxTxEIRP:"
+)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "deviceProfileIds:\n- id: us\n- id: eu",
+        "deviceProfileIds:\n  id: eu",
+        "deviceProfileIds: [us, eu]",
+        "deviceProfileId: [us, eu]",
+        "deviceProfileId: eu",
+        "deviceProfileId:\n- id: us\n- id: eu",
+    ],
+)
+def test_actility_model_names_its_profiles_in_either_form_and_the_one_of_our_band_is_taken(
+    catalogue: Make, model: str
+) -> None:
+    made = catalogue(actility_files(model, us=US, eu=EU_C))
+
+    (profile,) = one(actility.read(made, profiles=True)).profiles
+
+    assert profile.lorawan == LorawanParameters("C", "1.0.4", "RP2-1.0.1", supports_join=True, max_eirp=None)
+    assert profile.note == ""
+    assert made.lacking() == []
+
+
+def test_actility_model_without_a_profile_of_our_band_says_whose_it_has(catalogue: Make) -> None:
+    made = catalogue(actility_files("deviceProfileIds: [{id: us}, {id: gone}]", us=US.replace(": A", ": B")))
+
+    (profile,) = one(actility.read(made, profiles=True)).profiles
+
+    assert (profile.lorawan.device_class, profile.lorawan.mac_version) == ("A", "1.0.2")
+    assert profile.note == "pas de profil EU868, repris de us915 ; classe B, servie en classe A"
+
+
+def test_field_that_most_entries_lack_is_named_with_an_example(catalogue: Make) -> None:
+    files = {
+        **actility_files("profileIds: [{id: eu}]", eu=EU_C),
+        "vendors/v/models/n/model.yaml": "name: N\ndeviceProfileIds:",
+        "vendors/v/models/o/model.yaml": "name: O\ndeviceProfileIds: [{id: eu}]",
+    }
+    half = {**files, "vendors/v/models/p/model.yaml": "name: P\ndeviceProfileIds: [{id: eu}]"}
+    most, exactly_half = catalogue(files), catalogue(half)
+
+    for made in (most, exactly_half):
+        list(actility.read(made, profiles=True))
+
+    assert most.lacking() == ["deviceProfileIds manque à 2 sur 3 (vendors/v/models/m/model.yaml)"]
+    assert exactly_half.lacking() == []
+
+
+@pytest.mark.parametrize(
+    ("read", "files", "field"),
+    [
+        (
+            chirpstack.read,
+            {
+                "v/codecs/x.js": JS,
+                "v/devices/x.toml": '[device]\n[[device.firmware]]\nradio = ["p.toml"]\ncodec = "x.js"',
+            },
+            "device.firmware.profiles",
+        ),
+        (
+            chirpstack.read,
+            {
+                "v/codecs/x.js": JS,
+                "v/devices/x.toml": '[device]\n[[device.firmware]]\nprofiles = ["p.toml"]\ncodec = "x.js"',
+                "v/profiles/p.toml": '[profile]\nband = "EU868"\nmac_version = "1.0.3"\nsupports_class_c = true',
+            },
+            "profile.region",
+        ),
+        (
+            ttn.read,
+            {
+                "vendor/v/d.yaml": "name: D\nfirmwareVersions:\n- profiles: {EU863-870: {id: p, codec: c}}",
+                "vendor/v/c.yaml": "uplinkDecoder:\n  fileName: c.js",
+                "vendor/v/c.js": JS,
+                "vendor/v/p.yaml": "mac: 1.0.3\nsupportsJoin: true\nsupportsClassC: true",
+            },
+            "macVersion",
+        ),
+    ],
+)
+def test_every_layout_has_fields_that_it_requires(
+    catalogue: Make, read: Any, files: dict[str, str], field: str
+) -> None:
+    made = catalogue(files)
+
+    list(read(made, profiles=True))
+
+    assert [lacking.split(" manque à 1 sur 1")[0] for lacking in made.lacking()] == [field]
+
+
 def test_a_main_file_that_requires_others_becomes_one_script(catalogue: Make) -> None:
     made = catalogue(
         {
@@ -170,6 +278,55 @@ def test_chirpstack_tests_name_a_codec_that_is_missing(catalogue: Make) -> None:
     assert len(codec.examples) == 1
 
 
+CHIRPSTACK_TEST = "[{input: {bytes: [1], fPort: 1}, expected: {data: {}, bytes: [1]}}]"
+
+
+def chirpstack_owners(catalogue: Make, *files: str) -> dict[str, list[tuple[str, str]]]:
+    """What each codec of these files has for examples: the operation, and why it cannot be run."""
+    made = catalogue({f"v/codecs/{name}": JS if name.endswith(".js") else CHIRPSTACK_TEST for name in files})
+    return {
+        codec.name.removeprefix("chirpstack.v."): [
+            (example.operation, example.wrong) for example in codec.examples
+        ]
+        for codec in chirpstack.read(made)
+    }
+
+
+def test_chirpstack_tests_belong_to_the_script_whose_name_they_begin(catalogue: Make) -> None:
+    owners = chirpstack_owners(
+        catalogue,
+        "dl-pr36-8192.js",
+        "dl-pr36ctd-8192-1024.js",
+        "dl-pr21.js",
+        "dl-pr21-1-10.js",
+        "test_decode_dl-pr36.json",
+        "test_encode_dl-pr36.json",
+        "test_decode_dl-pr36ctd.json",
+        "test_decode_dl-pr21.json",
+        "test_decode_dl-pr21-1.json",
+    )
+
+    assert {name: [operation for operation, _ in of] for name, of in owners.items()} == {
+        "dl-pr21": ["decodeUplink"],
+        "dl-pr21-1-10": ["decodeUplink"],
+        "dl-pr36-8192": ["decodeUplink", "encodeDownlink"],
+        "dl-pr36ctd-8192-1024": ["decodeUplink"],
+    }
+    assert all(wrong == "" for of in owners.values() for _, wrong in of)
+
+
+def test_chirpstack_tests_that_several_scripts_could_have_are_passed_over_and_make_no_codec(
+    catalogue: Make,
+) -> None:
+    owners = chirpstack_owners(catalogue, "em300-th.js", "em300-di.js", "em300v2.js", "test_decode_em300.json")
+
+    assert owners == {
+        "em300-di": [("decodeUplink", "test_decode_em300.json peut être aussi de em300-th.js")],
+        "em300-th": [],
+        "em300v2": [],
+    }
+
+
 def test_milesight_keeps_decoder_and_encoder_apart_in_one_script(catalogue: Make) -> None:
     made = catalogue(
         {
@@ -207,7 +364,7 @@ def test_an_older_milesight_decoder_is_named_after_the_network_server(catalogue:
     assert codec.source.startswith(JS)
 
 
-def test_a_model_without_a_script_is_told_from_one_that_is_broken(catalogue: Make) -> None:
+def test_a_model_without_a_script_is_distinguished_from_one_that_is_broken(catalogue: Make) -> None:
     described = {
         "v/drivers/a/driver.yaml": "name: a",
         "v/drivers/b/driver.yaml": "name: [",

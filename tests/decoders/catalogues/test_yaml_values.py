@@ -40,7 +40,7 @@ def test_what_is_nested_without_end_is_rejected() -> None:
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_read_or_rejected(text: str) -> None:
     try:
         read(text)
     except yaml.YAMLError:

@@ -17,7 +17,7 @@ def test_accepts_the_documented_example(text: str) -> None:
     assert parse(text).name
 
 
-def test_documents_enough_of_them() -> None:
+def test_the_page_has_at_least_twelve_examples() -> None:
     assert len(BLOCKS) >= 12
 
 

@@ -30,7 +30,7 @@ def numbers(draw: st.DrawFn, name: str) -> Fields:
         if kind == "digits":
             field["size"] = size
         raw = draw(st.integers(0, 10**size - 1))
-    if abs(raw) < 1 << 40 and draw(st.booleans()):  # Beyond, a float cannot tell two neighbours apart.
+    if abs(raw) < 1 << 40 and draw(st.booleans()):  # Beyond, two neighbours are one float.
         field["scale"], divisor = draw(SCALES)
         if divisor != 1:
             return [field], {name: raw / divisor}

@@ -93,7 +93,7 @@ def test_keeps_what_is_no_measure_as_data(payload: str, data: dict[str, Any]) ->
     assert data == decoded.data
 
 
-def test_weighs_the_pulses_of_an_input() -> None:
+def test_scales_the_pulses_of_an_input() -> None:
     decoded = CODECS["elsys.family"].decode(
         5, bytes.fromhex("0b00000064 1700000002"), NOW, {"litres_per_pulse": {"1": 10}}
     )

@@ -50,7 +50,7 @@ async def test_a_profile_may_force_a_form(pool: CodecPool, form, via: int) -> No
     assert answer.output == {"data": {"via": via}}
 
 
-async def test_a_form_that_a_script_lacks_is_told(pool: CodecPool) -> None:
+async def test_an_entry_point_that_a_script_lacks_is_reported(pool: CodecPool) -> None:
     (answer,) = await pool.call([uplink(Script("x", "function Decoder() { return {} }", "Decode"))])
 
     assert (answer.failure, answer.reason) == ("script", "Le codec n'a pas de fonction decodeUplink")

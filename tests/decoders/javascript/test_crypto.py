@@ -67,7 +67,7 @@ def test_aes_is_openssl_s(mode: str, key: bytes, iv: bytes, data: bytes, padded:
     assert back == data.hex()
 
 
-async def test_what_crypto_lacks_is_told(decode: Decode) -> None:
+async def test_a_missing_function_of_crypto_is_reported(decode: Decode) -> None:
     answer = await decode(
         "function decodeUplink() { require('crypto').createDecipheriv('aes-128-gcm', '0'.repeat(16), '') }"
     )

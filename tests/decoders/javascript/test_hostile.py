@@ -66,7 +66,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("source", "failure", "reason"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
-async def test_a_hostile_script_fails_alone_and_is_told_in_french(
+async def test_a_hostile_script_fails_alone_and_its_failure_is_in_french(
     pool: CodecPool, source: str, failure: str | None, reason: str
 ) -> None:
     hostile = Script("hostile/1", source)
@@ -83,7 +83,7 @@ async def test_a_hostile_script_fails_alone_and_is_told_in_french(
     assert pool.restarts == (1 if bad.failure == "worker" else 0)
 
 
-async def test_a_sparse_array_is_no_harm(decode) -> None:
+async def test_a_sparse_array_costs_no_memory(decode) -> None:
     answer = await decode(IN_CALL.format("return {data: {length: new Array(1e9).length}}"))
 
     assert answer.output == {"data": {"length": 1_000_000_000}}
@@ -158,6 +158,73 @@ async def test_five_overruns_in_ten_minutes_stop_a_version_and_are_reported_once
         assert "100 ms" in again.reason
     finally:
         await pool.close()
+
+
+async def test_five_failures_for_memory_in_ten_minutes_stop_a_version_too() -> None:
+    told: list[str] = []
+    pool = CodecPool(1, overran=told.append)
+    await pool.start()
+    try:
+        greedy = Script("greedy/1", IN_CALL.format("return {data: new Array(1e9).fill(0)}"))
+
+        answers = await pool.call([uplink(greedy)] * 20)
+
+        assert told == ["greedy/1"]
+        assert [answer.failure for answer in answers[:5]] == ["memory"] * 5
+        assert "quarantaine" in answers[-1].reason
+    finally:
+        await pool.close()
+
+
+ROUNDS = 6
+PATIENCE_S = 0.2
+
+
+async def slowest_neighbour(pool: CodecPool, other: Script) -> float:
+    """The longest wait for a frame of another tenant, while `other` has many to read on the same worker."""
+    await pool.call([uplink(NEIGHBOUR)])
+    loop = asyncio.get_running_loop()
+    many = [asyncio.create_task(pool.call([uplink(other)] * 40)) for _ in range(3)]
+    slowest = 0.0
+    while not all(task.done() for task in many):
+        asked = loop.time()
+        (answer,) = await pool.call([uplink(NEIGHBOUR)])
+        slowest = max(slowest, loop.time() - asked)
+        assert answer.output == {"data": {"first": 1}}
+        await asyncio.sleep(0.01)
+    await asyncio.gather(*many)
+    return slowest
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        case[1]
+        for case in CASES
+        if case[0]
+        in (
+            "a loop",
+            "a loop while loading",
+            "typed arrays",
+            "a long sort",
+            "words without end",
+            "memory while loading",
+        )
+    ],
+)
+async def test_hostile_script_delays_another_tenant_on_its_worker_by_200_ms_more_than_a_control_run_at_most(
+    pool: CodecPool, source: str
+) -> None:
+    """The best of a few rounds: a busy machine delays either run, and what holds up a lane does so in each."""
+    control = Script("control/1", IN_CALL.format("let n = 0; while (n < 1e4) n++; return {data: n}"))
+    more: list[float] = []
+    for number in range(ROUNDS):
+        usual = await slowest_neighbour(pool, control)
+        more.append(await slowest_neighbour(pool, Script(f"hostile/{number}", source)) - usual)
+        if more[-1] <= PATIENCE_S:
+            return
+
+    pytest.fail(f"more than {PATIENCE_S} s each time: {more}")
 
 
 async def test_contexts_beyond_the_limit_give_way_to_newer_ones_and_come_back() -> None:

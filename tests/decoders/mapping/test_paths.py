@@ -47,6 +47,25 @@ def test_finds_elements_by_what_they_say_of_themselves() -> None:
     assert [one.value for one in find(parse_path("[variable=open].value"), data)] == [True]
 
 
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (4102, "[id=4102].value"),
+        (4102.0, "[id=4102].value"),
+        ("4102", "[id=4102].value"),
+        (-0.5, "[id=-0.5].value"),
+        (0, "[id=0].value"),
+        (True, "[id=true].value"),
+        (False, "[id=false].value"),
+    ],
+)
+def test_finds_elements_by_a_number_or_a_boolean_that_is_written_so(value: object, path: str) -> None:
+    others = [{"id": other, "value": 0} for other in (4103, None, [4102], "", 1, "0.0", "True")]
+    data = [*others, {"id": value, "value": 21.5}]
+
+    assert [one.value for one in find(parse_path(path), data)] == [21.5]
+
+
 def test_finds_nothing_where_the_shape_is_another() -> None:
     for data in ({"a": 1}, {"a": [1]}, {"a": None}, [], 3, None):
         assert list(find(parse_path("a.b[2]"), data)) == []

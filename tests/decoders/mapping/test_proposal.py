@@ -113,7 +113,7 @@ def test_the_unit_beside_a_value_or_behind_it_is_used() -> None:
     assert [r.value for r in apply(propose([sample]), sample, T).readings] == [850, 97, 21.5]
 
 
-def test_what_was_taken_and_what_was_given_back_are_told_apart() -> None:
+def test_imported_and_exported_energy_become_two_quantities() -> None:
     sample = {
         "positive_active_energy": 10,
         "negative_active_energy": 2,

@@ -221,3 +221,32 @@ def test_any_answer_gives_finite_readings_or_warnings(data: Any, quantity: str) 
     keys = [(r.time_us, r.channel, r.quantity) for r in answer.readings]
     assert len(set(keys)) == len(keys)
     json.dumps(answer.warnings)
+
+
+def test_rules_that_find_nothing_are_named() -> None:
+    mapping = Mapping.parse(
+        [
+            {"path": "messages[measurementId=4097].value", "quantity": "temperature"},
+            {"path": "messages[measurementId=4098].value", "quantity": "relative_humidity"},
+            {"path": "battery", "quantity": "battery_level"},
+            {"path": "battery", "quantity": "battery_voltage"},
+        ]
+    )
+    data = {"messages": [{"measurementId": 4097, "value": 21.5}], "battery": None}
+
+    decoded = apply(mapping, data, 0)
+
+    assert [(reading.quantity, reading.value) for reading in decoded.readings] == [("temperature", 21.5)]
+    assert decoded.unmatched == ["messages[measurementId=4098].value", "battery"]
+
+
+def test_value_of_a_whole_number_is_found_by_its_text() -> None:
+    mapping = Mapping.parse([{"path": "a", "quantity": "open", "values": {"3": 1, "2.5": 0, "true": 1}}])
+
+    assert [apply(mapping, {"a": value}, 0).readings[0].value for value in (3, 3.0, "3", 2.5, True)] == [
+        1,
+        1,
+        1,
+        0,
+        1,
+    ]

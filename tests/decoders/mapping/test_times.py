@@ -34,7 +34,7 @@ def test_reads_dates_as_codecs_write_them(value: Any, form: str, microseconds: i
     [(12, "auto"), (1e8 - 1, "auto"), (1e13, "auto"), (-1, "unix_s"), (1e10, "unix_s"), (1_700_000_000, "iso")]
     + [(value, "auto") for value in ("hier", "", "2023-13-01", True, None, [], {}, float("nan"), 10**400)],
 )
-def test_what_is_no_date(value: Any, form: str) -> None:
+def test_a_value_that_is_no_date_has_no_instant(value: Any, form: str) -> None:
     assert read_instant(value, form) is None
 
 

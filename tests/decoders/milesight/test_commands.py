@@ -1,4 +1,4 @@
-"""What Milesight's products are told, against runs of the vendor's encoders and the vendor's pages."""
+"""Commands for Milesight's products, against runs of the vendor's encoders and the vendor's pages."""
 
 from typing import Any
 
@@ -85,7 +85,7 @@ def test_a_valve_s_task_holds_what_was_asked(valve: int, duration: int, pulses: 
 
 
 @given(st.integers(60, 64_800))
-def test_a_device_answers_an_interval_as_it_was_told(seconds: int) -> None:
+def test_a_device_answers_an_interval_as_it_was_set(seconds: int) -> None:
     told = encode("em400", "set_report_interval", {"seconds": seconds}).payload
 
     answer = CODECS["milesight.em400"].decode(85, b"\xfe" + told[1:], NOW, {})

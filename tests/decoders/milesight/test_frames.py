@@ -197,11 +197,11 @@ def test_keeps_the_answer_to_a_setting() -> None:
         ("", "aucun octet"),
         ("01755c04", "canal sans type à l'octet 3"),
         ("01755c048244", "canal 04 de type 82 à l'octet 3 : 2 octets annoncés, il en reste 1"),
-        ("01755c0999", "canal 09 de type 99 inconnu à l'octet 3"),
+        ("099901755c", "canal 09 de type 99 inconnu à l'octet 0"),
         ("050002", "tilt vaut 1 au plus, reçu 2"),
     ],
 )
-def test_refuses_what_the_product_does_not_send(payload: str, reason: str) -> None:
+def test_rejects_what_the_product_does_not_send(payload: str, reason: str) -> None:
     with pytest.raises(MalformedPayload, match=reason):
         _decode("milesight.em400", bytes.fromhex(payload))
 
@@ -213,6 +213,25 @@ def test_rejects_another_f_port_than_the_profile_s() -> None:
     assert decode(2, payload, NOW, {"f_port": 2}).readings
     with pytest.raises(MalformedPayload, match="f_port 2"):
         decode(2, payload, NOW, {})
+
+
+@pytest.mark.parametrize("rest", ["0999", "0999 0102030405", "0999 04", "0999 01755d"])
+def test_keeps_what_it_read_before_an_unknown_channel_and_warns(rest: str) -> None:
+    decoded = _decode("milesight.em400", bytes.fromhex("01755c 0482 e803" + rest))
+
+    assert _values(decoded) == {"battery_level": 92, "distance": 1000}
+    assert decoded.data["unread"] == rest.replace(" ", "")
+    assert "canal 09 de type 99 inconnu à l'octet 7" in decoded.warnings[0]
+
+
+def test_em500_pp_reads_a_negative_pressure_live_and_stored() -> None:
+    live = _decode("milesight.em500_pp", bytes.fromhex("037b f6ff"))
+    stored = _decode(
+        "milesight.em500_pp", bytes.fromhex("20ce") + (NOW // 1_000_000).to_bytes(4, "little") + b"\xf6\xff"
+    )
+
+    assert _values(live) == {"water_pressure": -10}
+    assert _values(stored) == {"water_pressure": -10}
 
 
 def test_keeps_an_answer_that_the_product_s_table_does_not_have() -> None:

@@ -124,7 +124,7 @@ def test_water_is_watched_by_alarms_of_its_own() -> None:
     assert decoded.data["alarms"] == {"water": "outage", "input_state": "raised"}
 
 
-def test_weighs_the_pulses_of_what_counts() -> None:
+def test_scales_the_pulses_of_products_that_count() -> None:
     decoded = decode("uc51x", "04c8 05000000 06c8 07000000", litres_per_pulse={"1": 10})
 
     assert measured(decoded)[-1] == ("1", "water_volume", 50.0)
@@ -262,7 +262,6 @@ def test_a_radiator_valve_says_its_target_and_how_far_it_is_open() -> None:
 @pytest.mark.parametrize(
     ("product", "octets", "reason"),
     [
-        ("ct10x", "0498b80b00000000", "canal 00 de type 00 inconnu"),  # As the README's example goes on.
         ("uc300", "ff19 00 08 02 0b00", "11 octets annoncés, il en reste 5"),
         ("uc300", "ff19 00", "3 octets annoncés, il en reste 1"),
         ("uc50x", "ff0e 03 16 0b00", "numérotés à partir de 7"),

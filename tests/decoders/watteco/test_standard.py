@@ -109,7 +109,7 @@ def test_rejects_a_frame_that_breaks_a_rule(octets: str, rule: str) -> None:
         decode_standard(125, bytes.fromhex(octets), NOW, {})
 
 
-def test_refuses_another_f_port() -> None:
+def test_rejects_another_f_port() -> None:
     with pytest.raises(MalformedPayload, match="f_port 1 :"):
         decode_standard(1, bytes.fromhex("110a04020000290b89"), NOW, {})
 

@@ -1,4 +1,4 @@
-"""The TIC clusters: descriptors, and what is refused."""
+"""The TIC clusters: descriptors, and what is rejected."""
 
 import pytest
 from hypothesis import given

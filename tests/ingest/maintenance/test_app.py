@@ -88,7 +88,7 @@ async def test_closed_hours_are_rolled_up_and_it_shows(
     assert status == 200
 
 
-async def test_a_pass_that_fails_is_said_and_tried_again(database, pool: Pool, measuring, service: str) -> None:
+async def test_a_job_that_fails_is_logged_and_tried_again(database, pool: Pool, measuring, service: str) -> None:
     owner = await connect(database.admin_url)
     await owner.execute("UPDATE deployment SET timezone = 'Pacific/Marquesas'")
     [datastream] = await measuring.datastreams("temperature")

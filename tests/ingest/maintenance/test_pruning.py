@@ -110,7 +110,9 @@ async def test_a_closed_session_stays_while_uplinks_may_name_it(pool: Pool, meas
     assert await prune(pool, what) == 1
 
 
-async def test_of_strangers_rejections_and_changed_addresses_only_the_latest_stay(pool: Pool, measuring) -> None:
+async def test_only_the_latest_rejections_of_unknown_devices_and_changed_addresses_stay(
+    pool: Pool, measuring
+) -> None:
     await measuring.datastreams("temperature")
     gateway_id = await pool.fetchval(
         "INSERT INTO gateway (tenant_id, gateway_id, name) SELECT id, '\\x0102030405060708', 'g' FROM tenant "
@@ -133,8 +135,8 @@ async def test_of_strangers_rejections_and_changed_addresses_only_the_latest_sta
     assert await pool.fetchval("SELECT max(address::int) FROM gateway_address_change") == 100
 
 
-async def test_what_was_told_of_an_alert_stays_while_anything_of_it_is_pending(pool: Pool, measuring) -> None:
-    """An alert that is open, or looked at again; a notice that waits for the digest, or is being sent."""
+async def test_notifications_of_an_alert_stay_while_anything_of_it_is_pending(pool: Pool, measuring) -> None:
+    """An alert that is open or to be reopened; a notification that waits for the digest, or is being sent."""
     await measuring.datastreams("temperature")
     over, open_ = await pool.fetchval(ALERT, "resolved"), await pool.fetchval(ALERT, "open")
     [what] = [one for one in prunes(SETTINGS) if one.table == "alert_notice"]

@@ -164,7 +164,7 @@ async def test_the_door_opens_for_old_chunks_of_three_tables_only(pool: Pool, hy
         await pool.execute("SELECT observation.drop_chunks_before($1, now() - interval '20 days')", hypertable)
 
 
-async def test_one_replica_keeps_house_at_a_time(pool: Pool) -> None:
+async def test_retention_runs_at_one_replica_at_a_time(pool: Pool) -> None:
     async with pool.acquire() as leader, leader.transaction():
         await leader.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
 

@@ -29,7 +29,7 @@ async def test_the_disk_is_the_one_of_the_folder(pool: Pool, tmp_path: Path) -> 
     assert exported("disk_free_bytes") == pytest.approx(disk.free, abs=disk.total / 10)
 
 
-async def test_a_database_near_its_limit_is_told(pool: Pool) -> None:
+async def test_a_database_near_its_limit_is_reported(pool: Pool) -> None:
     octets = await pool.fetchval("SELECT pg_database_size(current_database())")
     with capture_logs() as at_ease:
         await supervise(pool, octets * 2, None)

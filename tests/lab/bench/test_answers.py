@@ -55,7 +55,7 @@ def test_nothing_is_lost_only_when_every_stage_has_counted_the_same() -> None:
     assert not sustained(missing=1).is_exact
 
 
-def test_what_the_air_leaves_of_rx1_by_hand() -> None:
+def test_the_ceiling_of_answers_in_rx1_matches_a_calculation_by_hand() -> None:
     """100 acknowledgements a second over 507 gateways, 12 octets at SF7 without CRC: 41.216 ms."""
     share = rx1_ceiling(AnswersOptions(rate=2_000, gateways=507, confirmed_share=0.05))
 

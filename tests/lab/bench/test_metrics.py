@@ -31,7 +31,7 @@ def test_counters_are_read_and_what_histograms_count() -> None:
     )
 
 
-def test_what_moved_is_told_by_the_last_label() -> None:
+def test_what_moved_is_counted_by_the_last_label() -> None:
     before, after = counters_of(BEFORE), counters_of(AFTER)
 
     assert by_label(before, after, "frames_total") == {"accepted": 103}

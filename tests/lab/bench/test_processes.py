@@ -45,7 +45,7 @@ def test_drops_are_those_of_the_port(proc: Path) -> None:
     assert udp_drops(1700, proc) == 42
 
 
-def test_reads_the_real_thing() -> None:
+def test_cpu_seconds_of_a_real_process_are_read() -> None:
     burning = "import time\nend = time.process_time() + 0.4\nwhile time.process_time() < end: pass\ninput()"
     with subprocess.Popen([sys.executable, "-c", f"print(flush=True)\n{burning}"], stdin=-1, stdout=-1) as child:
         assert child.stdout is not None

@@ -18,7 +18,7 @@ def measured(*, in_time: int = 99_000, uplinks: int = 100_000) -> Measured:
     return Measured(played, Latency(uplinks, in_time, 200.0, 300.0, 400.0), 5 * uplinks, before, after)
 
 
-def test_cpu_is_told_by_process_and_without_the_generator() -> None:
+def test_cpu_is_shown_by_process_and_without_the_generator() -> None:
     figures = measured().as_dict()
 
     assert figures["cpu_us_per_uplink_by_process"] == {"network": 20.0, "ingest": 30.0}

@@ -190,7 +190,7 @@ def test_all_is_well_when_every_count_agrees() -> None:
         ({"scenario": shown().scenario | {"forged": 1}}, "1 webhooks mal signés"),
     ],
 )  # fmt: skip
-def test_whatever_is_not_as_it_should_be_is_said(harm: dict[str, Any], said: str) -> None:
+def test_the_report_names_every_figure_that_is_wrong(harm: dict[str, Any], said: str) -> None:
     assert said in figures_of(replace(shown(), **harm))["wrong"]
 
 

@@ -66,7 +66,7 @@ def test_who_joined_when_is_reported_by_data_rate() -> None:
 
 
 def test_what_answering_every_received_request_would_have_brought_ends_an_accept_before_the_goal() -> None:
-    # Heard at 5, 15 ... 185 s: those up to 175 s could have joined within 180 s.
+    # Received at 5, 15 ... 185 s: those up to 175 s could have joined within 180 s.
     assert stormed().as_dict()["joined_if_each_heard_request_were_answered"] == 18
 
 

@@ -18,7 +18,7 @@ def test_a_case_fails_on_a_difference_of_one() -> None:
     assert outcome(sent=10, heard=10, stored=11, duplicates=1).status == "failed"
 
 
-def test_a_case_in_which_nothing_was_heard_has_shown_nothing() -> None:
+def test_a_case_in_which_nothing_was_received_has_shown_nothing() -> None:
     assert outcome(sent=10).status == "failed"
 
 

@@ -1,4 +1,4 @@
-"""The radio of a simulated gateway refuses what a concentrator refuses."""
+"""The radio of a simulated gateway rejects what a concentrator rejects."""
 
 import random
 
@@ -15,7 +15,7 @@ def gateway() -> Gateway:
     return Gateway(GatewayId(b"gateway1"), "Passerelle", 48.4, -4.5, medium, counter_offset_us=123_456)
 
 
-def test_overlapping_transmissions_are_refused() -> None:
+def test_overlapping_transmissions_are_rejected() -> None:
     made, at = gateway(), now_us() + SECOND_US
 
     assert made.transmit(bytes(20), 868_100_000, 7, at_us=at) == "NONE"
@@ -23,7 +23,7 @@ def test_overlapping_transmissions_are_refused() -> None:
     assert made.account.refused == {"COLLISION_PACKET": 1}
 
 
-def test_what_comes_too_late_is_refused_and_the_past_looks_like_the_far_future() -> None:
+def test_a_late_transmission_is_rejected_and_the_past_looks_like_the_far_future() -> None:
     made = gateway()
 
     assert made.transmit(bytes(20), RX2_FREQUENCY, 9, at_us=now_us() + LEAD_US // 2) == "TOO_LATE"

@@ -48,7 +48,7 @@ async def test_a_history_is_exact_and_summed_up_as_a_recount_has_it(run: RunInfo
     assert await pool.fetchval("SELECT count(*) FROM observation.dirty") == 0
 
 
-async def test_a_second_history_of_the_same_tenant_is_refused_until_it_is_removed(
+async def test_a_second_history_of_the_same_tenant_is_rejected_until_it_is_removed(
     run: RunInfo, pool: Pool
 ) -> None:
     first = await write(run)
@@ -88,7 +88,7 @@ async def test_an_interrupted_history_goes_on_where_it_was(
     assert await recount(pool) == []
 
 
-async def test_a_disk_without_room_is_told_before_anything_is_written(run: RunInfo, pool: Pool) -> None:
+async def test_a_disk_without_room_is_reported_before_anything_is_written(run: RunInfo, pool: Pool) -> None:
     with pytest.raises(HistoryRejected, match="Go"):
         await load_history(run, measurements=10**12, console=Console(quiet=True))
 

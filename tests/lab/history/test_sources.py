@@ -77,7 +77,7 @@ def test_some_meters_leak_at_night_for_days_and_others_never() -> None:
     assert 1 <= leaking <= 20
 
 
-def test_power_and_index_of_one_seed_tell_the_same_story() -> None:
+def test_power_and_index_of_one_seed_agree() -> None:
     every_slot = slice(0, 144)
     power = read(sources.Power(Random("load"), "office"), every_slot, YEAR[:30])
     energy = read(sources.Energy(Random("load"), "office"), slice(0, 145, 144), YEAR[:30])

@@ -166,7 +166,7 @@ async def test_a_burst_is_cut_into_datagrams_of_eight_packets() -> None:
     assert server.largest == 8
 
 
-async def test_more_than_its_devices_can_send_is_refused() -> None:
+async def test_a_rate_above_what_its_devices_can_send_is_rejected() -> None:
     async with on_air(2, gateways=1) as (load, _):
         with pytest.raises(ValueError, match="50/s each of 2 devices"):
             await load.play(101, 1)

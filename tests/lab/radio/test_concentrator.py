@@ -43,7 +43,7 @@ def test_an_uplink_that_ends_after_a_transmission_that_it_began_in_is_not_receiv
     assert radio.is_transmitting(at + 50_000, now)
 
 
-def test_what_comes_too_late_or_on_top_of_another_is_refused() -> None:
+def test_a_transmission_that_is_late_or_overlaps_another_is_rejected() -> None:
     radio = concentrator()
     at = NOW + SECOND_US
 

@@ -85,7 +85,7 @@ def test_the_account_of_what_happened_balances() -> None:
         ({"lighting": LightingAccount(requested=8, confirmed_class_c=6, states={"queued": 2})}, CLASS_A),
     ],
 )
-def test_what_could_not_happen_in_the_time_is_told_apart(changes: dict[str, object], check: str) -> None:
+def test_what_could_not_happen_in_the_time_is_no_failure(changes: dict[str, object], check: str) -> None:
     report = account(**changes)
 
     assert verdict(report, check) is Verdict.NOT_YET
@@ -135,7 +135,7 @@ def test_what_went_wrong_is_no_lack_of_time(changes: dict[str, object], check: s
         (lambda: account(class_c_disturbed=1), "NON", "Le compte n'est pas juste."),
     ],
 )
-def test_people_and_programs_are_told_the_same(
+def test_the_printed_and_the_json_report_have_the_same_verdicts(
     change: Callable[[], DemoReport], shown: str, conclusion: str, tmp_path: Path
 ) -> None:
     report, printed = change(), io.StringIO()
@@ -170,7 +170,7 @@ class Streams:
         ((40, 90), Draining.STUCK),
     ],
 )
-async def test_streams_that_are_read_slowly_are_told_from_those_that_nobody_reads(
+async def test_streams_that_are_read_slowly_are_distinguished_from_those_that_nobody_reads(
     waiting: tuple[int, ...], found: Draining
 ) -> None:
     assert await wait_until_empty(Streams(*waiting), 1.2) is found  # type: ignore[arg-type]

@@ -139,7 +139,7 @@ def test_a_proprietary_frame_comes_as_it_is() -> None:
 def test_every_frame_that_a_station_takes_to_pieces_is_the_same_again_with_its_xtime(
     phy: bytes, xtime: int
 ) -> None:
-    # FOpts that run into the MIC are no frame, and a station does not hear them.
+    # FOpts that run into the MIC are no frame, and a station does not forward them.
     assume(len(phy) < 12 or phy[0] >> 5 not in {2, 4} or 8 + (phy[5] & 15) <= len(phy) - 4)
 
     found = uplink_of(json.dumps(message_of(phy, up_info(xtime=xtime))))
@@ -234,7 +234,7 @@ def test_the_observed_dntxed_names_its_downlink() -> None:
 
 
 @pytest.mark.parametrize("msgtype", ["rmtsh", "error", "event", "rejoin", "x" * 1000])
-def test_what_is_not_for_us_is_told_apart_from_what_is_malformed(msgtype: str) -> None:
+def test_a_message_that_is_not_for_us_is_distinguished_from_a_malformed_one(msgtype: str) -> None:
     assert parse_message(json.dumps({"msgtype": msgtype})) == Unused(msgtype[:100])
 
 

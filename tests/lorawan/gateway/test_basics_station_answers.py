@@ -1,4 +1,4 @@
-"""What a station is told."""
+"""The answers to a station."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_id6_goes_both_ways(eui: bytes) -> None:
     assert eui_of(id6_of(eui)) == eui
 
 
-def test_a_station_is_told_where_to_go_or_why_not() -> None:
+def test_discovery_answers_a_station_with_its_address_or_an_error() -> None:
     told = json.loads(discovery_answer(EUI, "ws://lns:3001/gateway/008000fffe000001"))
     refused = json.loads(discovery_error(EUI, "no"))
 

@@ -15,7 +15,7 @@ ACCEPTED = json.loads((Path(__file__).parents[2] / "vectors" / "basics_station_e
 NOW_US = 1_795_559_600_500_000
 
 
-def test_one_board_is_told_what_the_real_station_took() -> None:
+def test_the_configuration_of_one_board_is_what_the_real_station_accepted() -> None:
     assert json.loads(router_config(EU868, NOW_US)) == ACCEPTED
 
 

@@ -79,7 +79,7 @@ def test_the_server_reads_what_a_forwarder_pushes(
         PAYLOADS,
         FREQUENCIES,
         MODULATIONS,
-        erp=st.integers(-10, 27),
+        power=st.integers(-10, 27),
         tmst=st.none() | COUNTERS,
     ),
 )

@@ -248,7 +248,7 @@ def test_the_level_of_the_signal_stands_in_for_that_of_the_channel() -> None:
     assert only(push({**said, "rssis": -117})).rssi == -117.0
 
 
-def test_unknown_keys_and_duplicated_keys_do_no_harm() -> None:
+def test_unknown_keys_and_duplicated_keys_are_tolerated() -> None:
     text = json.dumps({"rxpk": [rxpk(foff=12, hpw=1, meta={"a": "b"})], "new": 1})
 
     heard = only(push_text(text.replace('"chan": 2', '"chan": 1, "chan": 2')))
@@ -363,14 +363,14 @@ def test_rejects_a_tx_ack_that_cannot_be_read(body: bytes) -> None:
 
 
 def test_the_longest_downlink_fits_what_a_forwarder_reads() -> None:
-    octets = pull_resp(TOKEN, TxPk(bytes(255), 869_525_000, Lora(12, 125_000), erp=27, tmst=2**32 - 1))
+    octets = pull_resp(TOKEN, TxPk(bytes(255), 869_525_000, Lora(12, 125_000), power=27, tmst=2**32 - 1))
 
     assert octets[:4] == b"\x02\x12\x34\x03"
     assert len(octets) <= MAX_PULL_RESP
 
 
 def test_a_class_a_downlink_says_what_a_forwarder_needs() -> None:
-    octets = pull_resp(TOKEN, TxPk(b"\x60\x01", 868_100_000, Lora(7, 125_000), erp=14, tmst=2**32 + 5))
+    octets = pull_resp(TOKEN, TxPk(b"\x60\x01", 868_100_000, Lora(7, 125_000), power=14, tmst=2**32 + 5))
 
     assert json.loads(octets[4:]) == {
         "txpk": {
@@ -390,7 +390,7 @@ def test_a_class_a_downlink_says_what_a_forwarder_needs() -> None:
 
 
 def test_an_immediate_fsk_downlink_says_its_deviation() -> None:
-    said = json.loads(pull_resp(TOKEN, TxPk(b"\x60", 868_800_000, Fsk(50_000), erp=14))[4:])["txpk"]
+    said = json.loads(pull_resp(TOKEN, TxPk(b"\x60", 868_800_000, Fsk(50_000), power=14))[4:])["txpk"]
 
     assert said["imme"] is True
     assert (said["datr"], said["fdev"]) == (50_000, 25_000)
@@ -401,7 +401,7 @@ def test_an_immediate_fsk_downlink_says_its_deviation() -> None:
 @pytest.mark.parametrize("payload", [b"", bytes(256)])
 def test_rejects_to_send_what_is_no_frame(payload: bytes) -> None:
     with pytest.raises(ValueError, match="1 to 255"):
-        pull_resp(TOKEN, TxPk(payload, 868_100_000, Lora(7, 125_000), erp=14))
+        pull_resp(TOKEN, TxPk(payload, 868_100_000, Lora(7, 125_000), power=14))
 
 
 @given(st.binary(max_size=300), st.sampled_from([0, 2, 5]))

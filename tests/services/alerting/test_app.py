@@ -162,7 +162,7 @@ async def test_a_full_bin_learnt_of_three_hours_late_is_told_with_both_instants_
     assert [alert.learnt_at is not None for alert in alerts] == [True]
 
 
-async def test_a_device_that_falls_silent_is_told_and_so_is_its_return(
+async def test_a_device_without_data_is_notified_and_so_is_its_return(
     pool: Pool, database_url: str, nats_url: str, bus: Bus, make_place: Any, receiver: Any
 ) -> None:
     place = await make_place(interval_s=0.5)

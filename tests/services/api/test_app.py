@@ -37,7 +37,7 @@ async def _answers(url: str) -> None:
 
 @pytest.fixture
 async def ports(api_database_url: str, nats_url: str) -> AsyncGenerator[tuple[int, int]]:
-    """The API's port and the health port of a running service, which ends when it is told to."""
+    """The API's port and the health port of a running service, which ends when it gets SIGTERM."""
     api_port, health_port = free_tcp_port(), free_tcp_port()
     stopping = asyncio.Event()
     running = asyncio.create_task(run(settings_of(api_database_url, nats_url, api_port, health_port), stopping))
@@ -91,7 +91,7 @@ async def test_it_answers_while_it_waits_for_its_database(nats_url: str, free_po
     running = asyncio.create_task(run(settings, asyncio.Event()))
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         async with asyncio.timeout(30):
-            while "base de données" not in await _said(client):  # noqa: ASYNC110 - Nobody tells us.
+            while "base de données" not in await _said(client):  # noqa: ASYNC110 - The API has no event for it.
                 await asyncio.sleep(0.02)
         answers = {path: await client.get(path) for path in ("/livez", "/readyz", "/v1/devices")}
     running.cancel()

@@ -35,7 +35,7 @@ async def answer(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
 
 async def until(watcher: Connection, condition: str) -> None:
     async with asyncio.timeout(60):
-        while not await watcher.fetchval(condition):  # noqa: ASYNC110 - PostgreSQL tells nobody.
+        while not await watcher.fetchval(condition):  # noqa: ASYNC110 - PostgreSQL notifies nobody.
             await asyncio.sleep(0.05)
 
 

@@ -6,7 +6,7 @@ from services.supervisor.home import Home
 from services.supervisor.stack import Stack, StackOptions
 
 
-def test_a_service_is_told_what_the_operator_wrote_and_nothing_that_is_ours(
+def test_a_service_gets_the_operators_environment_and_nothing_of_the_supervisors(
     server_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {

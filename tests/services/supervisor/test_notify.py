@@ -11,7 +11,9 @@ from services.supervisor.run_info import RunInfo
 
 
 @pytest.mark.parametrize("address", ["{folder}/notify", "@territoire-{name}"])
-def test_whoever_asked_is_told(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notify_sends_the_state_to_the_socket_of_systemd(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     address = address.format(folder=tmp_path, name=tmp_path.name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(address.replace("@", "\0", 1) if address.startswith("@") else address)

@@ -11,7 +11,7 @@ import pytest
 from services.supervisor.launch import Launch
 from services.supervisor.supervisor import ChildSpec, StartFailed, Supervisor
 
-# Says that it runs by a file, and how it ended by another; deaf to SIGTERM when told so.
+# Says that it runs by a file, and how it ended by another; ignores SIGTERM when asked to.
 CHILD = """
 import pathlib, signal, sys, time
 folder, deaf = pathlib.Path(sys.argv[1]), sys.argv[2] == "deaf"
@@ -164,7 +164,7 @@ async def test_children_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> 
 
 
 def state(pid: int) -> str:
-    """As the kernel sees it. Z counts as ended: whoever adopted it may reap it late."""
+    """As the kernel sees it. Z counts as ended: the process that adopted it may reap it late."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

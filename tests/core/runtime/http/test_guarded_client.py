@@ -1,4 +1,4 @@
-"""Every address that is not of the public Internet is refused, however it is written."""
+"""Every address that is not of the public Internet is rejected, however it is written."""
 
 import asyncio
 import ssl
@@ -22,7 +22,7 @@ NOBODY = AllowList()
 NOT_PUBLIC = [
     "0.0.0.0",
     "10.1.2.3",
-    "100.64.0.1",  # Shared address space of carriers (RFC 6598).
+    "100.64.0.1",  # Shared address space of operators' NAT (RFC 6598).
     "127.0.0.1",
     "169.254.169.254",  # Metadata of clouds.
     "172.16.0.1",

@@ -42,17 +42,17 @@ def test_writes_the_pulse_and_temperature_examples() -> None:
     assert watteco.temperature(0, 29.53).hex() == "110a04020000290b89"
 
 
-def test_refuses_a_label_of_the_other_mode() -> None:
+def test_rejects_a_label_of_the_other_mode() -> None:
     with pytest.raises(ValueError, match="0056 does not have: \\['BASE'\\]"):
         watteco.tic_standard({"BASE": 1})
 
 
-def test_refuses_a_value_of_another_kind() -> None:
+def test_rejects_a_value_of_another_kind() -> None:
     with pytest.raises(ValueError, match="EAST is a U32, not 'x'"):
         watteco.tic_standard({"EAST": "x"})
 
 
-def test_refuses_more_labels_than_a_list_holds() -> None:
+def test_rejects_more_labels_than_a_list_holds() -> None:
     labels = [f"EASF{index:02d}" for index in range(1, 11)] + [f"EASD{index:02d}" for index in range(1, 5)]
     labels += [f"{stem}{phase}" for stem in ("IRMS", "URMS", "SINSTS") for phase in "123"]
     labels += ["EAST", "EAIT", "ERQ1", "ERQ2", "ERQ3", "ERQ4", "PREF", "PCOUP"]

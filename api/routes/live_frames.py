@@ -1,0 +1,155 @@
+"""The radio at this moment: what gateways receive, and what the network server decides of it."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+import msgspec
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from api.auth import Caller, Reader
+from api.fields import Answer, Eui
+from core.messages import topics
+from core.messages.live_frames import LiveFrame, Look, decode_live_frame, encode_live
+from core.runtime.bus import BUS_AWAY, Bus
+from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
+from lorawan.instants import from_us
+from registry.enrolment import read_enrolled
+from registry.gateways import list_gateway_ids
+from registry.tenants import read_tenants
+
+MOST_FRAMES = 500
+# Of more than that the radio of a tenant is not looked at one frame at a time.
+MOST_GATEWAYS = 2_000
+LONGEST_S = 20.0
+# Said again by the next request; frames that come between the two are not shown.
+MORE_THAN_A_REQUEST_S = 1.0
+
+router = APIRouter(prefix="/v1", tags=["Passerelles"], responses=PROBLEM_RESPONSES)
+
+
+class LiveReceptionAnswer(Answer):
+    """Une passerelle qui a entendu la trame, ou qui l'émet."""
+
+    gateway_id: Eui
+    rssi: float = Field(description="dBm")
+    snr: float = Field(description="dB")
+
+
+class LiveFrameAnswer(Answer):
+    """Une trame, et ce que le réseau en a décidé."""
+
+    kind: Literal["data_up", "join_request", "other_up", "downlink", "join_accept"]
+    at: datetime
+    outcome: str = Field(
+        description="`accepted`, `late_copy`... ou la raison du refus ; d'une descendante, `OK` ou pourquoi pas",
+        examples=["accepted"],
+    )
+    octets: int = Field(description="Longueur de la trame ; 0 : rien n'a été émis")
+    frequency: int = Field(description="Hz")
+    spreading_factor: int
+    receptions: list[LiveReceptionAnswer]
+    hidden: bool = Field(description="D'un capteur que cette clé ne voit pas : rien de lui n'est montré")
+    dev_eui: str | None
+    dev_addr: str | None
+    f_cnt: int | None
+    f_port: int | None
+
+    @classmethod
+    def of(cls, frame: LiveFrame) -> Self:
+        """As JSON has it."""
+        return cls(
+            kind=frame.kind,
+            at=from_us(frame.at_us),
+            outcome=frame.outcome,
+            octets=frame.octets,
+            frequency=frame.frequency,
+            spreading_factor=frame.spreading_factor,
+            receptions=[
+                LiveReceptionAnswer(gateway_id=one.gateway_id.hex(), rssi=one.rssi, snr=one.snr)
+                for one in frame.receptions
+            ],
+            hidden=frame.is_hidden,
+            dev_eui=frame.dev_eui.hex() or None,
+            dev_addr=frame.dev_addr.hex() or None,
+            f_cnt=frame.f_cnt,
+            f_port=frame.f_port,
+        )
+
+
+class LiveFramesAnswer(Answer):
+    """Les trames vues pendant la demande."""
+
+    items: list[LiveFrameAnswer]
+    left_out: int = Field(description="Trames non montrées : il en vient plus qu'une personne n'en lit")
+
+
+@router.get("/live-frames", summary="Regarder les trames en direct")
+async def watch_frames(
+    caller: Reader,
+    seconds: Annotated[
+        float, Query(ge=0, le=LONGEST_S, description="Combien de temps regarder, en secondes")
+    ] = 1.0,
+    dev_eui: Annotated[Eui | None, Query(description="Seulement ce capteur")] = None,
+    gateway_id: Annotated[Eui | None, Query(description="Seulement cette passerelle")] = None,
+) -> LiveFramesAnswer:
+    """Ce que les passerelles entendent en ce moment, et ce que le réseau en décide.
+
+    Un échantillon : une vingtaine de trames par seconde. Des capteurs des autres, ce que les passerelles de la
+    collectivité entendent est montré sans rien qui les nomme.
+    """
+    look = await _look(caller, seconds, dev_eui, gateway_id)
+    try:
+        async with _shown(caller.platform.bus, look) as frames:
+            await asyncio.sleep(seconds)
+    except BUS_AWAY:
+        raise Problem(503, "le bus ne répond pas : réessayez dans un instant") from None
+    left_out = sum(frame.left_out for frame in frames)
+    return LiveFramesAnswer(items=[LiveFrameAnswer.of(frame) for frame in frames], left_out=left_out)
+
+
+async def _look(caller: Caller, seconds: float, dev_eui: str | None, gateway_id: str | None) -> Look:
+    """What this key may be shown; raises 404 for a device or a gateway that it does not see."""
+    own = caller.principal.tenant_id
+    async with caller.reading() as connection:
+        tenant_ids = [own, *(one for one in await read_tenants(connection) if one != own)]
+        gateway_ids = await list_gateway_ids(connection, MOST_GATEWAYS)
+        if dev_eui is not None:
+            device = await read_enrolled(connection, bytes.fromhex(dev_eui))
+            if device is None or device.tenant_id not in tenant_ids:
+                raise not_found(f"capteur {dev_eui}")
+    is_operator = caller.has("operate")
+    if gateway_id is not None and not is_operator and bytes.fromhex(gateway_id) not in gateway_ids:
+        raise not_found(f"passerelle {gateway_id}")
+    return Look(
+        secrets.token_hex(8),
+        seconds + MORE_THAN_A_REQUEST_S,
+        tenant_ids,
+        gateway_ids,
+        is_operator,
+        dev_eui=b"" if dev_eui is None else bytes.fromhex(dev_eui),
+        gateway_id=b"" if gateway_id is None else bytes.fromhex(gateway_id),
+    )
+
+
+@asynccontextmanager
+async def _shown(bus: Bus, look: Look) -> AsyncGenerator[list[LiveFrame]]:
+    """The frames that network shows for this look while the block runs."""
+    frames: list[LiveFrame] = []
+
+    async def collect(_subject: str, data: bytes) -> None:
+        if len(frames) < MOST_FRAMES:
+            with suppress(msgspec.MsgspecError):
+                frames.append(decode_live_frame(data))
+
+    subscription = await bus.subscribe(topics.live_frames(look.id), collect)
+    try:
+        await bus.nudge(topics.LIVE_LOOKS, encode_live(look))
+        yield frames
+    finally:
+        with suppress(*BUS_AWAY):
+            await subscription.unsubscribe()
