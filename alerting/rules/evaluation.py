@@ -114,7 +114,7 @@ def _observed(
     before, fired_at, cause = state, None, "cleared"
     for observation in observations:
         at = observation.at
-        if at > now + MAX_AHEAD:
+        if at > now and at > now + MAX_AHEAD:
             continue
         if state is None:
             state = RuleState(Condition.OK, at, 0, at, None, alerting=False)
@@ -122,8 +122,7 @@ def _observed(
             after, emptied = _advance(rule, state, observation, place)
         elif at > state.evaluated_until:
             after, emptied = _advance(rule, state, observation, place)
-            if rule.is_patient:
-                after = _remembering(after, state, observation)
+            after = _remembering(rule, after, state, observation)
         else:
             after, emptied = _put_in_between(rule, state, observation, place)
             if after is state:
@@ -135,11 +134,18 @@ def _observed(
         state = after
     if state is None or before is None or state is before:
         return state, None
+    if state.condition is Condition.OK and not state.alerting and state.due_at is None:
+        return state, None  # As nearly always.
     return _conclude(rule, before, state, fired_at, cause, now, place)
 
 
-def _remembering(after: RuleState, before: RuleState, observation: Observation) -> RuleState:
-    """The state with the reading that led to it, for as long as a late one may come in between."""
+def _remembering(rule: Rule, after: RuleState, before: RuleState, observation: Observation) -> RuleState:
+    """The state with the reading that led to it, for as long as a late one may come in between.
+
+    What comes late before a reading that ends all has led to nothing, unless hits are counted.
+    """
+    if (after.condition is Condition.OK and rule.of_readings is None) or not rule.is_patient:
+        return after
     past = before.past
     if past:
         horizon = observation.at - OUT_OF_ORDER
@@ -167,7 +173,7 @@ def _put_in_between(rule: Rule, state: RuleState, late: Observation, place: Plac
     rebuilt, emptied = replace(rebuilt, past=state.past[:first]), False
     for reading in (late, *(Observation(step.at, step.value) for step in steps)):
         after, emptied = _advance(rule, rebuilt, reading, place)
-        rebuilt = _remembering(after, rebuilt, reading)
+        rebuilt = _remembering(rule, after, rebuilt, reading)
     condition, rung = rebuilt.condition, rebuilt.rung
     if state.alerting:
         condition = Condition.FIRING if condition is Condition.PENDING else condition
@@ -197,7 +203,7 @@ def _advance(rule: Rule, state: RuleState, observation: Observation, place: Plac
         memo = memo if resting is None else RESTING.pack(resting)
     elif rule.forecasts:
         memo = forecast.remember(memo, observation, state.value)
-    was_unknown = _is_unknown(rule, state, at, place)
+    was_unknown = state.condition is not Condition.OK and _is_unknown(rule, state, at, place)
     after, emptied = _judged(rule, state, judged, place, memo, was_unknown=was_unknown)
     if judged is not observation:
         after = replace(after, evaluated_until=at)
