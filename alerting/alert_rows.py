@@ -18,7 +18,7 @@ a.severity::text AS severity, a.message, a.condition::text AS condition, a.workf
 a.fired_at, a.value, a.threshold, a.occurrences, a.resolved_at,
 a.resolved_cause, a.notified_severity::text AS notified_severity,
 a.end_pending, a.muted_by, a.muted_until, a.transitions, a.is_flapping, a.untold_transitions,
-a.digest_at, a.reopen_at"""
+a.digest_at, a.reopen_at, a.learnt_at"""
 # The asset is compared by equality where there is one: IS NOT DISTINCT FROM uses no index.
 OF_FINGERPRINT = """a.device_id IS NOT DISTINCT FROM $3::int AND a.datastream_id IS NOT DISTINCT FROM $4::int
   AND a.gateway_id IS NOT DISTINCT FROM $5::int AND a.tenant_id = $6
@@ -37,8 +37,8 @@ ORDER BY a.due_at, a.id LIMIT $3 FOR UPDATE
 HOLD_RULE = "SELECT true FROM alert_rule WHERE id = $1 FOR KEY SHARE"
 INSERT = """
 INSERT INTO alert (tenant_id, rule_id, asset_id, device_id, datastream_id, gateway_id, team_id, slot, severity,
-                   message, condition, opened_at, fired_at, value, threshold)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::alert_severity, '', 'firing', $10, $10, $11, $12)
+                   message, condition, opened_at, fired_at, value, threshold, learnt_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::alert_severity, '', 'firing', $10, $10, $11, $12, $13)
 RETURNING id
 """
 # A reopened alert (workflow open) has neither acknowledgement nor assignee: it is open to everybody again.
@@ -59,7 +59,7 @@ WHERE id = $1
 """
 SET_FIRING = """
 UPDATE alert SET condition = 'firing', fired_at = $2, value = $3, threshold = $4, severity = $5::alert_severity,
-       team_id = $6, message = $7 WHERE id = $1
+       team_id = $6, message = $7, learnt_at = $8 WHERE id = $1
 """
 SET_SEVERITY = "UPDATE alert SET severity = $2::alert_severity, value = $3, message = $4 WHERE id = $1"
 SET_MESSAGE = "UPDATE alert SET message = $2 WHERE id = $1"
@@ -124,7 +124,7 @@ IS_OF_REPLACED = f"""(
        AND NOT EXISTS (SELECT FROM rule_state st JOIN datastream q ON q.id = st.datastream_id
                        WHERE st.alert_id = a.id AND NOT {IS_REPLACED.format(stream="q", alert="a")}))"""
 FIND_ORPHANS = f"""
-SELECT a.id, a.asset_id, coalesce(a.device_id, s.device_id) AS device_id, a.gateway_id,
+SELECT a.id,
        CASE WHEN r.kind = 'partner' AND a.condition = 'ok' THEN 'partner_cleared'
             WHEN NOT r.enabled THEN 'rule_disabled' WHEN NOT v.enabled THEN 'device_disabled'
             WHEN t.tenant_id <> a.tenant_id THEN 'asset_transferred'
@@ -135,7 +135,7 @@ FROM alert a JOIN alert_rule r ON r.id = a.rule_id
 LEFT JOIN datastream s ON s.id = a.datastream_id
 LEFT JOIN device v ON v.id = a.device_id
 LEFT JOIN asset t ON t.id = a.asset_id
-WHERE a.workflow NOT IN ('resolved', 'closed')
+WHERE a.workflow NOT IN ('resolved', 'closed') AND a.slot = ANY($1::smallint[])
   AND (r.kind = 'partner' AND a.condition = 'ok' OR NOT r.enabled OR NOT v.enabled OR t.tenant_id <> a.tenant_id
        OR {IS_NARROWED}
        OR (a.device_id IS NOT NULL AND a.asset_id IS NOT NULL
@@ -144,12 +144,12 @@ WHERE a.workflow NOT IN ('resolved', 'closed')
        OR (a.device_id IS NOT NULL AND a.asset_id IS NULL AND r.kind IN ('silence', 'loss')
            AND EXISTS (SELECT FROM assignment g WHERE g.device_id = a.device_id AND g.during @> now()))
        OR {IS_OF_REPLACED})
-ORDER BY a.id LIMIT 200
+ORDER BY a.id LIMIT $2
 """
 COUNT_OPEN = """
 SELECT severity::text, count(*) AS n FROM alert WHERE workflow NOT IN ('resolved', 'closed') GROUP BY severity
 """
-OF_NEW = attrgetter("team_id", "slot", "severity", "since", "value", "threshold")
+OF_NEW = attrgetter("team_id", "slot", "severity", "since", "value", "threshold", "learnt_at")
 OF_LIFE = attrgetter(
     "workflow", "ended_at", "occurrences", "notified", "is_end_pending", "muted_by", "muted_until", "transitions",
     "is_flapping", "pending_changes", "digest_at", "reopen_at", "due_at",
@@ -174,6 +174,7 @@ class AlertRow:
     threshold: float | None
     cause: str | None  # Of its end.
     lifecycle: AlertLifecycle
+    learnt_at: datetime | None = None  # Of what was learnt late.
 
     @property
     def is_firing(self) -> bool:
@@ -194,6 +195,7 @@ class NewAlert:
     since: datetime
     value: float | None
     threshold: float | None
+    learnt_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +203,6 @@ class Orphan:
     """An open alert that nothing will resolve any more."""
 
     id: int
-    asset_id: int | None
-    device_id: int | None
-    gateway_id: int | None
     cause: str
 
 
@@ -237,6 +236,7 @@ def _alert(row: Record) -> AlertRow:
         row["threshold"],
         row["resolved_cause"],
         life,
+        row["learnt_at"],
     )
 
 
@@ -276,7 +276,15 @@ async def save_lifecycle(connection: Connection, alert_id: int, lifecycle: Alert
 async def set_firing(connection: Connection, alert_id: int, new: NewAlert, message: str) -> None:
     """Set the alert to firing again, with the present severity, value, threshold, team and text."""
     await connection.execute(
-        SET_FIRING, alert_id, new.since, new.value, new.threshold, new.severity, new.team_id, message
+        SET_FIRING,
+        alert_id,
+        new.since,
+        new.value,
+        new.threshold,
+        new.severity,
+        new.team_id,
+        message,
+        new.learnt_at,
     )
 
 
@@ -331,9 +339,9 @@ async def read_rule_name(connection: Connection, rule_id: int) -> str:
     return await connection.fetchval(READ_RULE_NAME, rule_id)
 
 
-async def find_orphans(connection: Connection | Pool) -> list[Orphan]:
-    """Open alerts whose rule was switched off, or whose silent device was disabled or serves another place."""
-    return await fetch_all(connection, Orphan, FIND_ORPHANS)
+async def find_orphans(connection: Connection | Pool, slots: Sequence[int], most: int) -> list[Orphan]:
+    """Open alerts of these slots whose rule was switched off, or whose silent device serves another place."""
+    return await fetch_all(connection, Orphan, FIND_ORPHANS, slots, most)
 
 
 async def count_open(connection: Connection | Pool) -> dict[str, int]:

@@ -53,7 +53,7 @@ class AlertWriter:
         severity = rule.severity_at(opened.rung)
         new = NewAlert(
             rule.tenant_id, rule.id, about, rule.team_id, slot, severity, opened.since, opened.value,
-            threshold_of(rule),
+            threshold_of(rule), opened.learnt_at,
         )  # fmt: skip
         last = await alert_rows.lock_last(self.connection, rule.tenant_id, rule.id, about)
         if last is not None and last.lifecycle.is_live:  # Another datastream of the same asset has opened it.
@@ -65,7 +65,10 @@ class AlertWriter:
         subject = await self._subject(rule, rule.tenant_id, about)
         text = self._text(rule, subject, last.id, new, opened.doubt)
         await alert_rows.set_firing(self.connection, last.id, new, text)
-        now_known = replace(last, severity=severity, message=text, value=opened.value, fired_at=opened.since)
+        now_known = replace(
+            last, severity=severity, message=text, value=opened.value, fired_at=opened.since,
+            learnt_at=opened.learnt_at,
+        )  # fmt: skip
         mute = await self._suppression(rule, now_known)
         life, event = begin(last.lifecycle, opened.at, severity, mute)
         await self._write_lifecycle(now_known, life, opened.at, "reopened")
@@ -95,7 +98,7 @@ class AlertWriter:
         subject = await self._subject(rule, alert.tenant_id, alert.about)
         new = NewAlert(
             alert.tenant_id, rule.id, alert.about, alert.team_id, 0, severity, alert.fired_at, raised.value,
-            alert.threshold,
+            alert.threshold, alert.learnt_at,
         )  # fmt: skip
         text = self._text(rule, subject, alert_id, new, raised.doubt)
         await alert_rows.set_severity(self.connection, alert_id, severity, raised.value, text)
@@ -176,8 +179,9 @@ class AlertWriter:
 
     def _text(self, rule: Rule, subject: Subject, alert_id: int, new: NewAlert, doubt: Doubt | None) -> str:
         facts = Facts(
-            alert_id, rule.name, new.severity, rule.message, new.since, new.value, new.threshold, doubt=doubt
-        )
+            alert_id, rule.name, new.severity, rule.message, new.since, new.value, new.threshold,
+            doubt=doubt, learnt_at=new.learnt_at,
+        )  # fmt: skip
         return opened_text(subject, facts, self._link(alert_id))
 
     async def _notify(
@@ -213,6 +217,7 @@ class AlertWriter:
             alert.value,
             alert.threshold,
             lifecycle.occurrences,
+            learnt_at=alert.learnt_at,
         )
         content = body(
             event, self.now, subject, facts, link, cause if event is NotificationEvent.RESOLVED else None

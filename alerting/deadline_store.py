@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
 from core.runtime.postgres import Connection, Pool
 from registry.rows import entity, fetch_all
 
@@ -23,13 +24,15 @@ SET asset_id = excluded.asset_id, slot = excluded.slot, heard_at = excluded.hear
 DROP_DEADLINE = "DELETE FROM deadline WHERE rule_id = $1 AND device_id = $2"
 # A device has no data only if no reading of it was stored either, readable or not; one that owes values of a
 # quantity, if no value of that quantity was stored. A value that a person typed (flag 4) is not of the device.
+# An uplink is one when it was received, be it days after it was sent.
 LOCK_DUE = """
 SELECT d.rule_id, d.device_id, d.tenant_id, d.asset_id, d.heard_at, d.due_at, p.expected_interval, v.enabled,
        greatest((SELECT max(l.time) FROM datastream s JOIN observation.latest l ON l.datastream_id = s.id
                  WHERE s.device_id = d.device_id AND l.flags & 4 = 0
                    AND (r.quantity IS NULL OR s.quantity = r.quantity)),
-                (SELECT max(u.time) FROM observation.uplink u
-                 WHERE u.device_id = d.device_id AND u.time > d.heard_at AND r.quantity IS NULL)) AS stored_at,
+                (SELECT max(u.received_at) FROM observation.uplink u
+                 WHERE u.device_id = d.device_id AND u.time > d.heard_at - interval '3 days'
+                   AND r.quantity IS NULL)) AS stored_at,
        (d.asset_id IS NULL OR EXISTS (SELECT FROM assignment g WHERE g.device_id = d.device_id
                                       AND g.asset_id = d.asset_id AND g.tenant_id = d.tenant_id
                                       AND g.during @> now()))
@@ -79,16 +82,19 @@ WHERE deadline.heard_at < excluded.heard_at
 """
 # What was stored and not evaluated: after a start, a gap of the stream or a new one.
 BEHIND = """
-SELECT s.id, s.asset_id, s.device_id, min(coalesce(st.evaluated_until, $1)) AS since
+SELECT s.id, s.asset_id, s.device_id, min(coalesce(st.evaluated_until, h.since)) AS since
 FROM alert_rule r
 JOIN datastream s ON s.tenant_id = r.tenant_id AND s.quantity = r.quantity
 JOIN observation.latest l ON l.datastream_id = s.id
+JOIN device v ON v.id = s.device_id
+JOIN device_profile p ON p.id = v.device_profile_id
+CROSS JOIN LATERAL (SELECT $1::timestamptz - greatest($2::interval, $3 * p.expected_interval) AS since) h
 LEFT JOIN asset a ON a.id = s.asset_id
 LEFT JOIN rule_state st ON st.rule_id = r.id AND st.datastream_id = s.id
 WHERE r.enabled AND r.kind NOT IN ('silence', 'gateway', 'loss')
   AND (r.asset_kinds IS NULL OR a.kind = ANY(r.asset_kinds)) AND (r.tags = '{}' OR r.tags && a.tags)
 GROUP BY s.id, l.time
-HAVING l.time > min(coalesce(st.evaluated_until, $1))
+HAVING l.time > min(coalesce(st.evaluated_until, h.since))
 ORDER BY s.id
 """
 # $3, $4: between which to look, so that a year is not read at once. Not what was decoded again (8):
@@ -264,9 +270,9 @@ async def lock_due(connection: Connection, now: datetime, slots: Sequence[int], 
     return await fetch_all(connection, DueDeadline, LOCK_DUE, now, slots, most)
 
 
-async def read_behind(connection: Connection | Pool, default_since: datetime) -> list[Behind]:
-    """Watched datastreams that have stored more than was evaluated; a new one counts from `default_since`."""
-    return await fetch_all(connection, Behind, BEHIND, default_since)
+async def read_behind(connection: Connection | Pool, now: datetime, notify_up_to: timedelta) -> list[Behind]:
+    """Watched datastreams that have stored more than was evaluated; of a new one, what people are still told."""
+    return await fetch_all(connection, Behind, BEHIND, now, notify_up_to, UNKNOWN_AFTER_INTERVALS)
 
 
 async def read_since(

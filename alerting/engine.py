@@ -22,7 +22,7 @@ from alerting.requested_alerts import AT_ONCE, open_requested_alerts
 from alerting.rulebook import Rulebook, Sign, slot_of
 from alerting.rules.doubts import observation_of
 from alerting.rules.frame_loss import OF_AT_LEAST
-from alerting.rules.model import MAX_NOTIFY_AGE, Observation, Rule
+from alerting.rules.model import LEAST_WATCH, NOTIFY_UP_TO, Observation, Rule
 from alerting.shard_memory import Memory
 from core.messages.batch import UnreadableBatch
 from core.messages.measurements import MEASUREMENT_BATCHES, Flag, Measurement
@@ -41,11 +41,10 @@ CATCH_UP_STEP = timedelta(days=7)
 DUE_AT_ONCE = 200
 # A reader this far behind reads the table instead, long before the stream would forget what it has not read.
 MOST_BEHIND = timedelta(seconds=60)
-# After a start or an outage a device has this long to be received, or its own period if that is shorter.
-LEAST_WATCH = timedelta(minutes=5)
 ORPHANS_EVERY_S = 10.0
 GATEWAYS_EVERY = timedelta(seconds=10)
 LOSSES_AT_ONCE = 500
+ORPHANS_AT_ONCE = 200
 # Alerts that concern no device and no asset are in this slot: the column's default.
 REQUESTED_SLOT = 0
 
@@ -160,7 +159,7 @@ class Engine:
         slots = frozenset(slots_of_shard(lease.shard, self._shards))
         behind = [
             one
-            for one in await deadline_store.read_behind(self._pool, self._now() - MAX_NOTIFY_AGE)
+            for one in await deadline_store.read_behind(self._pool, self._now(), NOTIFY_UP_TO)
             if slot_of(one.asset_id, one.device_id) in slots
         ]
         for start in range(0, len(behind), CATCH_UP_DATASTREAMS):
@@ -304,17 +303,17 @@ class Engine:
                     await deadline_store.begin_deadlines(connection, ours)
 
     async def _resolve_orphans(self, leases: Sequence[Lease]) -> None:
-        orphans = await alert_rows.find_orphans(self._pool)
         for lease in leases:
             slots = slots_of_shard(lease.shard, self._shards)
-            ours = [one for one in orphans if slot_of(one.asset_id, one.device_id or one.gateway_id or 0) in slots]
-            if ours:
+            while ours := await alert_rows.find_orphans(self._pool, slots, ORPHANS_AT_ONCE):
                 async with self._turns[lease.shard]:
                     await self._write_down(lease)
                     self._forget(lease.shard)
                     async with self._transaction(lease) as evaluation:
                         for orphan in ours:
                             await evaluation.resolve_orphan(orphan)
+                if len(ours) < ORPHANS_AT_ONCE:
+                    break
 
     async def _evaluate(
         self,

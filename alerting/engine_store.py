@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from alerting.rules.model import Condition, RuleState
+from alerting.rules.model import Condition, RuleState, past_of
 from core.runtime.postgres import Connection, Pool, Record
 from registry.rows import arrays, fetch_all
 
@@ -22,7 +22,7 @@ WHERE s.id = ANY($1::int[])
 """
 STATE_COLUMNS = """st.tenant_id, st.rule_id, st.datastream_id, st.device_id, st.gateway_id,
 st.condition::text AS condition, st.since, st.recent, st.evaluated_until, st.value, st.alert_id, st.rung,
-st.due_at, st.memo, st.slot"""
+st.due_at, st.memo, st.past, st.slot"""
 READ_STATES = f"""
 SELECT {STATE_COLUMNS} FROM rule_state st
 JOIN unnest($1::int[], $2::int[], $3::int[], $4::int[]) AS key (rule_id, datastream_id, device_id, gateway_id)
@@ -49,13 +49,13 @@ STATES_OF_ALERT = "SELECT rule_id, datastream_id, device_id, gateway_id FROM rul
 # What was evaluated just before its asset went to another tenant, or its rule was removed, is void.
 SAVE_STATES = """
 INSERT INTO rule_state (tenant_id, rule_id, datastream_id, device_id, gateway_id, condition, since, recent,
-                        evaluated_until, value, alert_id, rung, due_at, memo, slot)
+                        evaluated_until, value, alert_id, rung, due_at, memo, past, slot)
 SELECT v.*
 FROM unnest($1::int[], $2::int[], $3::int[], $4::int[], $5::int[], $6::alert_condition[], $7::timestamptz[],
             $8::bigint[], $9::timestamptz[], $10::float8[], $11::bigint[], $12::smallint[], $13::timestamptz[],
-            $14::bytea[], $15::smallint[])
+            $14::bytea[], $15::bytea[], $16::smallint[])
      AS v (tenant_id, rule_id, datastream_id, device_id, gateway_id, condition, since, recent, evaluated_until,
-           value, alert_id, rung, due_at, memo, slot)
+           value, alert_id, rung, due_at, memo, past, slot)
 JOIN alert_rule r ON r.id = v.rule_id
 LEFT JOIN datastream s ON s.id = v.datastream_id
 WHERE v.datastream_id IS NULL OR s.tenant_id = v.tenant_id
@@ -63,7 +63,8 @@ FOR KEY SHARE OF r
 ON CONFLICT (rule_id, datastream_id, device_id, gateway_id) DO UPDATE
 SET condition = excluded.condition, since = excluded.since, recent = excluded.recent,
     evaluated_until = excluded.evaluated_until, value = excluded.value, alert_id = excluded.alert_id,
-    rung = excluded.rung, due_at = excluded.due_at, memo = excluded.memo, slot = excluded.slot
+    rung = excluded.rung, due_at = excluded.due_at, memo = excluded.memo, past = excluded.past,
+    slot = excluded.slot
 """
 # Gateways of tenants with a rule for them, by the rule; `tags` and kinds do not apply to gateways.
 READ_GATEWAYS_SEEN = """
@@ -112,7 +113,8 @@ class StateKey(NamedTuple):
 
 WRITTEN_OF_STATE = (
     "tenant_id, key.rule_id, key.datastream_id, key.device_id, key.gateway_id, state.condition, state.since, "
-    "state.recent, state.evaluated_until, state.value, alert_id, state.rung, state.due_at, state.memo, slot"
+    "state.recent, state.evaluated_until, state.value, alert_id, state.rung, state.due_at, state.memo, "
+    "state.past_octets, slot"
 )
 
 
@@ -155,6 +157,7 @@ def _state(row: Record) -> StateRow:
         rung=row["rung"],
         due_at=row["due_at"],
         memo=row["memo"],
+        past=past_of(row["past"]),
     )
     return StateRow(row["tenant_id"], key, state, row["alert_id"], row["slot"])
 

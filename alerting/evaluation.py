@@ -16,24 +16,29 @@ from core.runtime.postgres import Connection
 
 # Causes of alert_rows.FIND_ORPHANS.
 PARTNER_CLEARED, DEVICE_REPLACED = "partner_cleared", "device_replaced"
-# A rule with a value that it watches, in the order of time.
-Work = tuple[Bound, Watched, Observation]
+# A rule with the values that it watches of one datastream, in the order of time.
+Work = tuple[Bound, Watched, list[Observation]]
 # The trace of the frame that brought a datastream's value of an instant.
 Traces = Mapping[tuple[int, datetime], bytes]
 Known = Mapping[StateKey, StateRow | None]
 
 
 def work_of(rulebook: Rulebook, observations: Sequence[tuple[Watched, Observation]]) -> list[Work]:
-    """Each value against every rule that watches it, each fingerprint in the order of time.
+    """The values that each rule watches, by fingerprint.
 
     What is not to be relied upon is for the rules that judge improbable values.
     """
-    return [
-        (bound, watched, observation)
-        for watched, observation in sorted(observations, key=lambda pair: pair[1].at)
-        for bound in rulebook.rules_of(watched)
-        if observation.doubt is None or bound.rule.judges_improbable
-    ]
+    work: dict[StateKey, Work] = {}
+    for watched, observation in sorted(observations, key=lambda pair: pair[1].at):
+        for bound in rulebook.rules_of(watched):
+            if observation.doubt is not None and not bound.rule.judges_improbable:
+                continue
+            known = work.get(bound.key)
+            if known is None:
+                work[bound.key] = (bound, watched, [observation])
+            else:
+                known[2].append(observation)
+    return list(work.values())
 
 
 def foresee(work: Sequence[Work], known: Known, now: datetime) -> tuple[dict[StateKey, StateRow], set[StateKey]]:
@@ -43,18 +48,13 @@ def foresee(work: Sequence[Work], known: Known, now: datetime) -> tuple[dict[Sta
     """
     changed: dict[StateKey, StateRow] = {}
     told: set[StateKey] = set()
-    for bound, _, observation in work:
+    for bound, _, observations in work:
         rule, key, place, slot = bound
-        if key in told:
-            continue
-        row = changed.get(key)
-        if row is None:
-            row = known[key]
+        row = known[key]
         before, alert_id = (None, None) if row is None else (row.state, row.alert_id)
-        after, transition = evaluate(rule, before, observation, now, place)
+        after, transition = evaluate(rule, before, observations, now, place)
         if transition is not None:
             told.add(key)
-            changed.pop(key, None)
         elif after is not None and after is not before:
             changed[key] = StateRow(rule.tenant_id, key, after, alert_id, slot)
     return changed, told
@@ -104,11 +104,11 @@ class Evaluation:
                 bound.key,
                 about_of(bound.rule, watched),
                 bound.slot,
-                observation,
+                observations,
                 bound,
-                of((watched.id, observation.at), NO_TRACE),
+                of((watched.id, observations[-1].at), NO_TRACE),
             )
-            for bound, watched, observation in work
+            for bound, watched, observations in work
         ]
         return await self.judge(judged, known)
 

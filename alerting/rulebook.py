@@ -208,4 +208,5 @@ def place(watched: Watched, calendar: Calendar | None) -> Place:
         night_cut,
         dimming,
         region_of(watched.department, watched.timezone),
+        watched.expected_interval,
     )

@@ -73,6 +73,7 @@ class Facts:
     threshold: float | None
     occurrences: int = 1
     doubt: Doubt | None = None
+    learnt_at: datetime | None = None  # Long after it began.
 
 
 def unit_of(series: str | None, kind: str, unit: str) -> str:
@@ -132,10 +133,11 @@ def opened_text(subject: Subject, facts: Facts, link: str = "") -> str:
         "link": link,
     }
     text = MESSAGE_FIELD.sub(lambda found: fields.get(found[1], found[0]), facts.message)
-    if facts.doubt is None:
-        return text[:MESSAGE_MOST]
-    doubt = DOUBTS[facts.doubt]
-    return f"{text[: MESSAGE_MOST - len(doubt) - 1]} {doubt}"
+    notes = "" if facts.doubt is None else f" {DOUBTS[facts.doubt]}"
+    if facts.learnt_at is not None:
+        learnt, since = instant_text(facts.learnt_at, subject.region), fields["since"]
+        notes += f" (appris tard : dure depuis {since}, appris {learnt}.)"
+    return text[: MESSAGE_MOST - len(notes)] + notes
 
 
 def partner_text(subject: Subject, source: str, named: str | None, said: str, since: datetime) -> str:
@@ -205,6 +207,8 @@ def body(event: str, at: datetime, subject: Subject, facts: Facts, link: str, ca
         "occurrences": facts.occurrences,
         "link": link,
     }
+    if facts.learnt_at is not None:
+        data["learnt_at"] = facts.learnt_at
     if cause is not None:
         data["cause"] = cause
     return msgspec.json.encode({"type": event, "timestamp": at, "data": data})

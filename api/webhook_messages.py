@@ -127,6 +127,7 @@ class AlertData(SentModel):
     since: datetime
     occurrences: int
     link: str
+    learnt_at: datetime | None = Field(None, description="Appris tard : quand nous l'avons su")
     cause: str | None = Field(None, description="Pourquoi elle est finie ; de `alert.resolved` seulement")
     rung: int | None = Field(None, description="L'échelon appelé ; de `alert.escalated` seulement")
     sequence: int = Field(

@@ -1,18 +1,31 @@
 """The types of rules: a rule, its state, what may happen to it, and what comes of it."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, NamedTuple, get_args
 
+import msgspec
 from msgspec import Struct
 
 from alerting.rules.calendar import Calendar
 from alerting.rules.region import METROPOLITAN, Region
+from core.model.unknown_time import known_for
 
-# An older observation (a gateway's or a network server's replay) moves the condition and alarms nobody.
-MAX_NOTIFY_AGE = timedelta(hours=2)
+# What is judged so long after it was measured was learnt late: people are told so.
+LATE_AFTER = timedelta(minutes=15)
+# Readings that come late come in a row, from a gateway's buffer or another network: only what none of them has
+# ended by then is told.
+SETTLE = timedelta(seconds=15)
+# A state that was measured longer ago is shown, and told to nobody; devices that speak rarely have longer.
+NOTIFY_UP_TO = timedelta(hours=48)
+# A reading that comes after later ones is judged in its place when it is no further behind the last of them.
+OUT_OF_ORDER = timedelta(minutes=15)
+# After a start or an outage devices are given this long to be heard, or their own period if that is shorter.
+LEAST_WATCH = timedelta(minutes=5)
+MOST_STEPS = 16
 
 Severity = Literal["info", "warning", "major", "critical"]
 SEVERITIES: tuple[str, ...] = get_args(Severity)
@@ -115,6 +128,13 @@ class Rule:
     enabled: bool = True
 
     @property
+    def is_patient(self) -> bool:
+        """Whether more than one reading decides; of a night's flow the nights do, and no single reading."""
+        return (
+            self.for_readings > 1 or self.for_seconds > 0 or self.keep_firing_seconds > 0
+        ) and self.series != "night_minimum_flow"
+
+    @property
     def forecasts(self) -> bool:
         """Whether some rung asks when a limit will be reached, which only measured values say."""
         return (
@@ -139,6 +159,12 @@ class Place:
     night_cut: tuple[int, int] | None = None  # Local minutes of the day between which the lamps are off.
     dimming: tuple[tuple[int, float], ...] = ()  # From a local minute of the day on, percent of the rated power.
     region: Region = METROPOLITAN
+    interval: timedelta | None = None  # How often the device is expected to speak; None: nobody says.
+
+    @property
+    def notify_up_to(self) -> timedelta:
+        """How old a state that still holds may be when it is learnt, for people to be told."""
+        return NOTIFY_UP_TO if self.interval is None else max(NOTIFY_UP_TO, known_for(self.interval))
 
 
 NOWHERE = Place()
@@ -151,7 +177,15 @@ class Doubt(StrEnum):
     TIME = "time"
 
 
-class RuleState(Struct, frozen=True, gc=False):
+class Step(NamedTuple):
+    """One of the last readings of a patient rule, and the state before it: where a late one is put in between."""
+
+    at: datetime
+    value: float
+    before: "RuleState"
+
+
+class RuleState(Struct, frozen=True, gc=False, array_like=True):
     """Where a rule stands with one datastream, one device (silence, loss) or one gateway."""
 
     condition: Condition
@@ -163,6 +197,21 @@ class RuleState(Struct, frozen=True, gc=False):
     rung: int = 0  # Of the ladder that the open alert has reached.
     due_at: datetime | None = None  # When it is judged without a new value.
     memo: bytes = b""  # What a computed series or a forecast has to remember.
+    past: tuple[Step, ...] = ()  # The last readings, when one that is late may count.
+
+    @property
+    def past_octets(self) -> bytes:
+        """`past` as the table keeps it."""
+        return _encode(self.past) if self.past else b""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_steps = msgspec.msgpack.Decoder(tuple[Step, ...])
+
+
+def past_of(octets: bytes) -> tuple[Step, ...]:
+    """`RuleState.past` from the table."""
+    return _steps.decode(octets) if octets else ()
 
 
 class Observation(NamedTuple):
@@ -214,17 +263,22 @@ class Seen:
     at: datetime
 
 
-Event = Observation | Missed | Due | Seen
+# Values of one batch come together, in the order of time: what the last of them has ended is not told.
+Event = Observation | Sequence[Observation] | Missed | Due | Seen
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An alert opens; the condition has held since `since`. `doubt`: of the value that opens it."""
+    """An alert opens; the condition has held since `since`.
+
+    `learnt_at`: it was only known so late. `doubt`: of the value that opens it.
+    """
 
     at: datetime
     since: datetime
     value: float | None
     rung: int = 0
+    learnt_at: datetime | None = None
     doubt: Doubt | None = None
 
 

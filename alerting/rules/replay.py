@@ -1,15 +1,19 @@
-"""Replays stored values through a rule: the same evaluation and lifecycle, played quickly. Pure."""
+"""Replays what was stored through a rule as the engine met it: by the instants of reception, with the tenant's own
+no-data deadlines and the outages of then. The same evaluation and lifecycle, played quickly. Pure.
+"""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from heapq import merge
+from itertools import groupby, zip_longest
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from alerting.rules.alert_lifecycle import (
     REOPENS_WITHIN,
     AlertLifecycle,
     NotificationEvent,
+    Suppression,
     begin,
     end,
     look,
@@ -17,8 +21,9 @@ from alerting.rules.alert_lifecycle import (
 )
 from alerting.rules.evaluation import evaluate
 from alerting.rules.model import (
-    Condition,
+    LEAST_WATCH,
     Due,
+    Event,
     Missed,
     Observation,
     Opened,
@@ -30,6 +35,47 @@ from alerting.rules.model import (
     Transition,
     is_graver,
 )
+
+# Began, ended.
+Span = tuple[datetime, datetime]
+# Why nobody is told of what has lasted since an instant, at a later one.
+Suppress = Callable[[datetime, datetime], Suppression | None]
+
+
+class Arrival(NamedTuple):
+    """A value, and when the uplink that brought it was received."""
+
+    received_at: datetime
+    observation: Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A no-data rule of the tenant with a device: it is missed so long after each sign of life.
+
+    `signs`: when they were received, in order. `until`: when the device was replaced; None: it serves still.
+    """
+
+    period: timedelta
+    signs: Sequence[datetime]
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A datastream's values in the order of reception, and the deadlines after which nothing is known of it."""
+
+    arrivals: Sequence[Arrival] = ()
+    deadlines: Sequence[Deadline] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The device serves the place no more."""
+
+
+# When something was judged, of which stream, what it was, and since when nothing was heard when that is it.
+_Played = tuple[datetime, int, Event | Replaced, datetime | None]
 
 
 class ReplayedNotification(NamedTuple):
@@ -43,121 +89,174 @@ class ReplayedNotification(NamedTuple):
     cause: str
     changes: int
     is_open: bool
+    learnt_at: datetime | None = None
 
 
 @dataclass(slots=True)
 class Replay:
-    """The replay of one alert: the datastreams of an asset, or a single one, or the receptions of a device."""
+    """One alert's worth of datastreams: those of an asset, or a single one, or the signs of life of a device.
+
+    `outages`: of the platform, in order; what was received in one was judged at its end.
+    """
 
     rule: Rule
     place: Place
-    interval: timedelta
-    states: dict[int, RuleState]
-    firing: set[int]
+    outages: Sequence[Span] = ()
+    suppress: Suppress | None = None
+    states: dict[int, RuleState] = field(default_factory=dict[int, RuleState])
+    firing: set[int] = field(default_factory=set[int])
     lifecycle: AlertLifecycle | None = None
     severity: str = ""
     since: datetime | None = None
     value: float | None = None
+    learnt_at: datetime | None = None
+    transitions: list[Transition] = field(default_factory=list[Transition])
+    """What the rule decided, whoever was told of it."""
 
-    def notifications(
-        self, streams: Mapping[int, Sequence[Observation]], until: datetime
-    ) -> Iterator[ReplayedNotification]:
-        """The notifications that these values cause until `until`; each stream's are in the order of time."""
-        last: dict[int, datetime] = {}
-        for at, stream, observation in merge(
-            *([(one.at, stream, one) for one in values] for stream, values in streams.items())
-        ):
-            yield from self._pass_time(at, last)
-            last[stream] = at
-            yield from self._step(stream, observation, at)
-        yield from self._pass_time(until, last)
+    def notifications(self, streams: Mapping[int, Stream], until: datetime) -> Iterator[ReplayedNotification]:
+        """What is told of these streams until an instant."""
+        events = [event for stream, given in streams.items() for event in self._events(stream, given, until)]
+        # What comes at the very instant of a deadline has come in time.
+        events.sort(key=lambda one: (one[0], isinstance(one[2], Missed), one[1]))
+        for now, stream, event, since in events:
+            yield from self._pass_time(now)
+            if isinstance(event, Replaced):
+                yield from self._replaced(stream, now)
+            else:
+                yield from self._step(stream, event, now, since)
+        yield from self._pass_time(until)
 
-    def _pass_time(self, now: datetime, last: Mapping[int, datetime]) -> Iterator[ReplayedNotification]:
-        """Evaluate the deadlines that fall due before `now`, the earliest first."""
-        silent_after = self.interval * self.rule.silence_intervals
+    def _events(self, stream: int, given: Stream, until: datetime) -> Iterator[_Played]:
+        """When each thing was judged, of which stream, what it was; of a missed deadline, the last sign too."""
+        judged = ((self.judged_at(one.received_at), one.observation) for one in given.arrivals)
+        for now, batch in groupby(sorted(judged), key=itemgetter(0)):
+            yield now, stream, [observation for _, observation in batch], None
+        for deadline in given.deadlines:
+            signs = sorted(map(self.judged_at, deadline.signs))
+            for sign, following in zip_longest(signs, signs[1:]):
+                due_at = self._due_at(sign + deadline.period, deadline.period)
+                is_served = deadline.until is None or due_at < deadline.until
+                if is_served and due_at < until and (following is None or following > due_at):
+                    yield due_at, stream, Missed(due_at), sign
+                    if following is not None and self.rule.kind == "silence":
+                        yield following, stream, Observation(following, 0.0), None
+            if deadline.until is not None and deadline.until < until and self.rule.kind == "silence":
+                yield self.judged_at(deadline.until), stream, Replaced(), None
+
+    def _replaced(self, stream: int, now: datetime) -> Iterator[ReplayedNotification]:
+        if stream in self.firing:
+            yield from self._carry_out(stream, Resolved(now, None, "device_replaced"), now)
+            self.states.pop(stream, None)
+
+    def judged_at(self, received_at: datetime) -> datetime:
+        """When the platform was there to judge what was received at this instant."""
+        return next((ended for began, ended in self.outages if began <= received_at < ended), received_at)
+
+    def _due_at(self, due_at: datetime, period: timedelta) -> datetime:
+        """When a deadline is missed: whoever has just begun to listen again calls nobody silent."""
+        for began, ended in self.outages:
+            if began < due_at:
+                due_at = max(due_at, ended + min(period, LEAST_WATCH))
+        return due_at
+
+    def _pass_time(self, now: datetime) -> Iterator[ReplayedNotification]:
+        """Deadlines of states and of the alert that fall due before `now`, the earliest first."""
         while True:
-            due: list[tuple[datetime, int, Missed | Due]] = [
-                (state.due_at, stream, Due()) for stream, state in self.states.items() if state.due_at is not None
+            due = [
+                (state.due_at, stream)
+                for stream, state in self.states.items()
+                if state.due_at is not None and self.rule.kind != "loss"  # Which is weighed at the full hour.
             ]
-            due += [
-                (at + silent_after, stream, Missed(at + silent_after))
-                for stream, at in last.items()
-                if self._may_be_missed(stream)
-            ]
-            if self.rule.kind == "loss":
-                due = []  # Frame loss is evaluated at the full hour, and no deadline of it passes.
             if self.lifecycle is not None and self.lifecycle.due_at is not None:
-                due.append((self.lifecycle.due_at, -1, Due()))
+                due.append((self.lifecycle.due_at, -1))
+            due = [(self.judged_at(at), stream) for at, stream in due if at < now]
             due = [one for one in due if one[0] < now]
             if not due:
                 return
-            at, stream, event = min(due, key=lambda one: (one[0], one[1]))
-            if stream < 0:
-                yield from self._look(at)
-            else:
-                yield from self._step(stream, event, at)
-
-    def _may_be_missed(self, stream: int) -> bool:
-        state = self.states.get(stream)
-        if self.rule.kind == "silence":
-            return state is None or not state.alerting
-        return state is not None and state.condition is not Condition.UNKNOWN
+            at, stream = min(due)
+            yield from self._look(at) if stream < 0 else self._step(stream, Due(), at, None)
 
     def _step(
-        self, stream: int, event: Observation | Missed | Due, now: datetime
+        self, stream: int, event: Event, now: datetime, since: datetime | None
     ) -> Iterator[ReplayedNotification]:
         after, transition = evaluate(self.rule, self.states.get(stream), event, now, self.place)
         if after is not None:
             self.states[stream] = after
+        if isinstance(transition, Opened) and since is not None:
+            # What people want to know is since when nothing was heard.
+            transition = Opened(transition.at, since, None)
         if transition is not None:
-            yield from self._carry_out(stream, transition)
+            yield from self._carry_out(stream, transition, now)
 
-    def _carry_out(self, stream: int, transition: Transition) -> Iterator[ReplayedNotification]:
+    def _carry_out(self, stream: int, transition: Transition, now: datetime) -> Iterator[ReplayedNotification]:
+        self.transitions.append(transition)
         life, event, cause = self.lifecycle, None, ""
         match transition:
-            case Opened(at=at, since=since, value=value, rung=rung):
+            case Opened(at=at, since=since, value=value, rung=rung, learnt_at=learnt_at):
                 is_first = not self.firing
                 self.firing.add(stream)
                 if not is_first:
-                    yield from self._carry_out(stream, Raised(at, value, rung))
+                    yield from self._carry_out(stream, Raised(at, value, rung), now)
                     return
                 self.severity, self.since, self.value = self.rule.severity_at(rung), since, value
+                self.learnt_at = learnt_at
                 ended_at = None if life is None else life.ended_at
                 is_same = ended_at is not None and at - ended_at <= REOPENS_WITHIN
-                self.lifecycle, event = begin(life if is_same else None, at, self.severity, None)
+                self.lifecycle, event = begin(life if is_same else None, at, self.severity, self._suppression(now))
             case Raised(at=at, value=value, rung=rung):
                 severity = self.rule.severity_at(rung)
                 if life is None or not is_graver(severity, self.severity):
                     return
                 self.severity, self.value = severity, value
-                self.lifecycle, event = raise_to(life, severity, None)
+                self.lifecycle, event = raise_to(life, severity, self._suppression(now))
             case Resolved(at=at, value=value, cause=cause):
                 self.firing.discard(stream)
                 if life is None or self.firing:
                     return
                 self.value = value
-                self.lifecycle, event = end(life, at, None)
-        yield from self._notified(at, event, cause, 0)
+                self.lifecycle, event = end(life, at, self._suppression(now))
+        yield from self._notified(now, event, cause, 0)
+
+    def _suppression(self, now: datetime) -> Suppression | None:
+        return None if self.suppress is None or self.since is None else self.suppress(self.since, now)
 
     def _look(self, now: datetime) -> Iterator[ReplayedNotification]:
         life = self.lifecycle
         if life is None:
             return
-        self.lifecycle, event = look(life, now, self.severity, None, is_firing=bool(self.firing))
+        self.lifecycle, event = look(life, now, self.severity, self._suppression(now), is_firing=bool(self.firing))
         yield from self._notified(now, event, "", life.pending_changes)
 
     def _notified(
         self, at: datetime, event: NotificationEvent | None, cause: str, changes: int
     ) -> Iterator[ReplayedNotification]:
         if event is not None and self.lifecycle is not None:
-            is_open = self.lifecycle.is_live
             yield ReplayedNotification(
-                at, event, self.severity, self.since or at, self.value, cause, changes, is_open
+                at,
+                event,
+                self.severity,
+                self.since or at,
+                self.value,
+                cause,
+                changes,
+                self.lifecycle.is_live,
+                self.learnt_at,
             )
 
 
 def replay(
-    rule: Rule, place: Place, interval: timedelta, streams: Mapping[int, Sequence[Observation]], until: datetime
+    rule: Rule,
+    place: Place,
+    streams: Mapping[int, Stream],
+    until: datetime,
+    outages: Sequence[Span] = (),
+    suppress: Suppress | None = None,
 ) -> list[ReplayedNotification]:
-    """The notifications that `rule` would have sent; `interval`: how often the devices are expected to send."""
-    return list(Replay(rule, place, interval, {}, set()).notifications(streams, until))
+    """What `rule` would have told."""
+    ordered = sorted(outages)
+    return sorted(Replay(rule, place, ordered, suppress).notifications(streams, until), key=attrgetter("at"))
+
+
+def in_time(values: Sequence[Observation]) -> list[Arrival]:
+    """Values that were received when they were measured."""
+    return [Arrival(value.at, value) for value in values]

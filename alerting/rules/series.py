@@ -19,6 +19,9 @@ LEAST_SPAN_S = 55 * 60.0
 # A gap in the middle of the night hides when the water ran.
 MOST_SPAN_S = 130 * 60.0
 NIGHTS_KEPT = 21
+# Over less a sensor's last digit is a rate of many degrees per hour; a device that speaks every five minutes, a
+# little early now and then, is judged at each reading.
+LEAST_RATE_SPAN_S = 4 * 60.0
 FULL = 100.0
 
 
@@ -69,13 +72,13 @@ def _is_dimming(place: Place, at: datetime) -> bool:
 
 
 def rate(memo: bytes, observation: Observation) -> tuple[bytes, Observation | None]:
-    """The change per hour since the reading before."""
+    """The change per hour since the last reading that is long enough ago; None until there is one."""
     seconds = observation.at.timestamp()
     after = _encode((seconds, observation.value))
     if not memo:
         return after, None
     before_s, before = msgspec.msgpack.decode(memo, type=tuple[float, float])
-    if seconds <= before_s:
+    if seconds - before_s < LEAST_RATE_SPAN_S:
         return memo, None
     return after, Observation(observation.at, (observation.value - before) * 3600 / (seconds - before_s))
 

@@ -204,6 +204,9 @@ class TrialAnswer(answer_of(Backtest, {"read"})):
     measurements: int = Field(description="Mesures rejouées ; d'une règle de pertes, trames")
     sent: int = Field(description="Messages en tout ; `notices` en montre les 500 premiers")
     notices: list[TriedNoticeAnswer]
+    outages_known_since: datetime | None = Field(
+        description="Avant, nul ne sait quelles pannes il y a eu : inconnu"
+    )
 
 
 @router.get("/alert-rules", summary="Lister les règles d'alerte")

@@ -53,6 +53,7 @@ class AlertAnswer(answer_of(Alert, {"device_id", "created_at", "updated_at"})):
         description="Annoncée, ou dans le prochain résumé de son équipe ; false si aucune adresse n'est en service"
     )
     muted_by: str | None = Field(description="Pourquoi personne n'a été prévenu")
+    learnt_at: datetime | None = Field(description="Appris tard : quand nous l'avons su ; null : aussitôt")
     is_flapping: bool = Field(description="Va et vient : résumée une fois par heure")
 
 

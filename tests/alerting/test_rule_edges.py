@@ -130,6 +130,30 @@ async def test_an_alert_of_what_its_rule_watches_no_more_is_ended_and_not_left_b
     assert [event for event, _ in await watching.notifications()] == ["opened", "resolved"]
 
 
+async def test_two_hundred_orphans_of_another_shard_keep_nobody_waiting(pool: Pool) -> None:
+    """They are the oldest, and no replica sees to their shard for now."""
+    watching = await watch(pool, one_bin)
+    thing, slot = watching.town.things[0], 1
+    await pool.execute(
+        "INSERT INTO alert (tenant_id, rule_id, asset_id, severity, message, condition, opened_at, slot, subject) "
+        "SELECT $1, r.id, $2, 'info', '', 'firing', now(), $3, n::text FROM alert_rule r, "
+        "generate_series(1, 250) n WHERE r.name = 'bin_tilt'",
+        watching.town.tenant_id, thing.asset_id, slot,
+    )  # fmt: skip
+    for minutes in (0, 10):
+        watching.now = NOW + timedelta(minutes=minutes)
+        await watching.receive({thing.datastream_id: 80.0})
+    await pool.execute("UPDATE alert_rule SET enabled = false WHERE name IN ('bin_tilt', 'bin_75')")
+    watching.engine._orphans_every_s = 0
+    watching.engine._shards = 2
+    await watching.pass_time(minutes=1)
+    ended = await pool.fetch(
+        "SELECT r.name FROM alert a JOIN alert_rule r ON r.id = a.rule_id WHERE a.workflow = 'resolved'"
+    )
+
+    assert [row["name"] for row in ended] == ["bin_75"]
+
+
 async def test_a_silence_rule_waits_no_more_for_what_it_watches_no_more(pool: Pool) -> None:
     watching = await watch(pool, one_bin)
     await watching.receive({watching.town.things[0].datastream_id: 10.0})

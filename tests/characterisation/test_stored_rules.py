@@ -182,6 +182,7 @@ async def test_state_of_today_is_read_in_full_and_written_alike(pool: Pool, plac
         "rung": 2,
         "due_at": datetime(2026, 11, 25, 11, tzinfo=UTC),
         "memo": bytes.fromhex("00ff10"),
+        "past": (),
     }
     assert (row.tenant_id, row.alert_id, row.slot) == (place.tenant_id, alert_id, 11)
     after: Record | None = await pool.fetchrow("SELECT * FROM rule_state")

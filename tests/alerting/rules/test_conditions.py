@@ -11,6 +11,7 @@ from alerting.rules.evaluation import evaluate
 from alerting.rules.forecast import hours_until, remember
 from alerting.rules.model import (
     NOWHERE,
+    SETTLE,
     Condition,
     Due,
     Missed,
@@ -159,13 +160,16 @@ def test_a_door_opened_at_night_alarms_at_once_and_its_alert_outlives_the_night(
     assert ended == Resolved(minute(1), 0, "cleared")
 
 
-def test_what_a_replay_shows_sets_no_deadline() -> None:
+def test_what_a_replay_shows_is_looked_at_once_no_more_of_it_follows() -> None:
     rule = replace(DOOR, for_seconds=900)
     state, told = evaluate(rule, None, Observation(minute(0), 1), minute(180))
+    old, nothing = evaluate(rule, None, Observation(minute(0), 1), minute(49 * 60))
 
-    assert told is None
+    assert told is nothing is None
     assert state is not None
-    assert (state.condition, state.due_at) == (Condition.PENDING, None)
+    assert old is not None
+    assert (state.condition, state.due_at) == (Condition.PENDING, minute(180) + SETTLE)
+    assert (old.condition, old.due_at) == (Condition.PENDING, None)
 
 
 def test_a_value_that_never_moves_is_a_dead_probe() -> None:

@@ -10,7 +10,7 @@ import pytest
 from alerting.defaults import DEFAULT_RULES, WEEK
 from alerting.rules.calendar import Calendar, weekly_of
 from alerting.rules.model import Observation, Place
-from alerting.rules.replay import replay
+from alerting.rules.replay import Deadline, Stream, in_time, replay
 from tests.alerting import alert_scenario
 
 RULES = {rule.name: rule for rule in DEFAULT_RULES}
@@ -45,7 +45,10 @@ def test_a_backtest_gives_the_notifications_that_were_sent(
 ) -> None:
     values = [Observation(at, value) for at in alert_scenario.hours() if (value := script(at)) is not None]
 
-    told = replay(RULES[name], place, timedelta(hours=interval_h), {1: values}, END)
+    hours = timedelta(hours=interval_h)
+    missed = [Deadline(3 * hours, [value.at for value in values])]
+    where = replace(place, interval=hours)
+    told = replay(RULES[name], where, {1: Stream(in_time(values), missed)}, END)
 
     expected = [
         (event, severity)
@@ -57,18 +60,20 @@ def test_a_backtest_gives_the_notifications_that_were_sent(
 
 
 def test_a_device_without_data_is_in_a_backtest_too() -> None:
-    signs = [Observation(at, 0.0) for at in alert_scenario.hours() if alert_scenario._bin(at) is not None]
+    signs = [at for at in alert_scenario.hours() if alert_scenario._bin(at) is not None]
 
-    told = replay(RULES["device_silent"], Place(), timedelta(hours=6), {1: signs}, END)
+    told = replay(RULES["device_silent"], Place(), {1: Stream((), [Deadline(timedelta(hours=18), signs)])}, END)
 
-    assert [(one.event, one.at) for one in told] == [("alert.opened", alert_scenario.on(11, 12))]
+    assert [(one.event, one.at, one.since) for one in told] == [
+        ("alert.opened", alert_scenario.on(11, 12), alert_scenario.on(10, 18))
+    ]
 
 
 def test_losses_end_after_one_good_day_however_often_the_device_speaks() -> None:
     hours = [alert_scenario.FIRST + timedelta(hours=hour) for hour in range(72)]
     losses = [Observation(at, 50.0 if place < 10 else 0.0) for place, at in enumerate(hours)]
 
-    told = replay(RULES["sensor_loss"], Place(), timedelta(minutes=10), {1: losses}, END)
+    told = replay(RULES["sensor_loss"], Place(), {1: Stream(in_time(losses))}, END)
 
     assert [(one.event, one.at) for one in told] == [
         ("alert.opened", hours[0]),
@@ -80,10 +85,10 @@ def test_streams_of_one_asset_are_one_alert_when_the_rule_says_so() -> None:
     rule = replace(RULES["bin_75"], scope="asset", for_readings=1, ladder=())
     at = [alert_scenario.on(1, hour) for hour in range(6)]
     streams = {
-        1: [Observation(at[0], 80), Observation(at[3], 10)],
-        2: [Observation(at[1], 90), Observation(at[4], 10)],
+        1: Stream(in_time([Observation(at[0], 80), Observation(at[3], 10)])),
+        2: Stream(in_time([Observation(at[1], 90), Observation(at[4], 10)])),
     }
 
-    told = replay(rule, Place(), timedelta(hours=6), streams, END)
+    told = replay(rule, Place(), streams, END)
 
     assert [(one.event, one.at) for one in told] == [("alert.opened", at[0]), ("alert.resolved", at[4])]

@@ -130,9 +130,13 @@ async def test_a_rule_is_tried_on_thirty_days_and_nothing_is_made_of_it(
         ("alert.resolved", "warning"),
     ]
     assert trial["notices"][0]["message"] == "Borne 7 (quai Léon, Landerneau) : 81\u00a0%"
-    assert trial["summary"] == (
+    assert trial["summary"].startswith(
         "Sur 30 jours (8 mesures de 1 flux), cette règle aurait ouvert 2 alertes sur 1 actif et envoyé 5 messages."
     )
+    # Outages are recorded since the database was made, a moment ago.
+    assert "Pannes avant le" in trial["summary"]
+    assert trial["summary"].endswith(" : inconnu.")
+    assert datetime.fromisoformat(trial["outages_known_since"]) > first
     assert nothing["sent"] == 0
     assert "Aucune mesure" in nothing["summary"]
     assert of_stored["opened"] == 1
@@ -184,6 +188,87 @@ async def test_a_manual_reading_ends_no_missing_data_in_a_backtest(client, regis
     trial = (await client.get(f"/v1/alert-rules/{rule['id']}/trial")).json()
 
     assert [one["event"] for one in trial["notices"]] == ["alert.opened"]
+
+
+UPLINK = """
+INSERT INTO observation.uplink (device_id, time, uplink_id, payload, received_at, status)
+SELECT d.id, $2, gen_random_uuid(), '', $3, 'decoded' FROM device d WHERE d.dev_eui = $1
+"""
+
+
+async def test_a_backtest_plays_a_late_reading_when_it_was_received(client, registry, observations, pool) -> None:
+    asset = await registry.asset(name="Borne 7")
+    device = await registry.device(asset_id=asset["id"])
+    stream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
+    measured = datetime.now(UTC).replace(microsecond=0) - timedelta(days=5)
+    received = measured + timedelta(hours=3)
+    over = measured - timedelta(days=10)
+    await observations.readings(stream, {measured: 90, over: 90, over + timedelta(hours=1): 10})
+    for at, heard_at in ((measured, received), (over, over + timedelta(hours=3))):
+        await pool.execute(UPLINK, bytes.fromhex(device["dev_eui"]), at, heard_at)
+    await pool.execute(
+        UPLINK, bytes.fromhex(device["dev_eui"]), over + timedelta(hours=1), over + timedelta(hours=3)
+    )
+
+    trial = (await client.post("/v1/alert-rules/trial", json=NEW_RULE)).json()
+
+    told = [(one["event"], datetime.fromisoformat(one["at"])) for one in trial["notices"]]
+    assert told == [("alert.opened", received + timedelta(seconds=15))]
+    assert "appris tard" in trial["notices"][0]["message"]
+
+
+@pytest.mark.parametrize("with_no_data_rules", [True, False])
+async def test_a_backtest_takes_the_tenants_own_no_data_rules_and_runs_no_duration_through_unknown_time(
+    client, registry, observations, pool, with_no_data_rules
+) -> None:
+    asset = await registry.asset(name="Borne 7")
+    device = await registry.device(asset_id=asset["id"])
+    stream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
+    first = datetime.now(UTC).replace(microsecond=0) - timedelta(days=20)
+    await observations.readings(stream, {first: 90, first + timedelta(hours=100): 90})
+    if not with_no_data_rules:
+        await pool.execute("UPDATE alert_rule SET enabled = false WHERE kind = 'silence'")
+
+    trial = (await client.post("/v1/alert-rules/trial", json=NEW_RULE | {"for_seconds": 7200})).json()
+
+    assert trial["notices"] == []
+
+
+async def test_a_backtest_of_a_silent_device_knows_outages_of_its_gateways_and_of_the_platform(
+    client, registry, observations, pool
+) -> None:
+    asset = await registry.asset()
+    device = await registry.device(asset_id=asset["id"])
+    stream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
+    first = datetime.now(UTC).replace(microsecond=0) - timedelta(days=20)
+    hours = [hour for hour in range(19 * 24) if not (48 <= hour < 60 or 100 <= hour < 112 or 200 <= hour < 212)]
+    await observations.readings(stream, {first + timedelta(hours=hour): 30 for hour in hours})
+    gateway_id = await pool.fetchval(
+        "INSERT INTO gateway (tenant_id, gateway_id, name) VALUES ($1, '\\x0102030405060708', 'G') RETURNING id",
+        asset["tenant_id"],
+    )
+    await pool.executemany(
+        "INSERT INTO observation.reception (device_id, time, uplink_id, gateway_id, antenna, rssi, snr) "
+        "SELECT id, $1, gen_random_uuid(), $2, 0, -80, 5 FROM device",
+        [(first + timedelta(hours=hour), gateway_id) for hour in hours],
+    )
+    # The gateway, then the platform; the third time it is the device.
+    await pool.execute(
+        "INSERT INTO outage (what, gateway_id, began_at, ended_at) VALUES ('gateway', $1, $2, $3), "
+        "('platform', NULL, $4, $5)",
+        gateway_id,
+        *(first + timedelta(hours=hour) for hour in (47.5, 59.5, 99.5, 111.95)),
+    )
+    stored = (await client.get("/v1/alert-rules")).json()["items"]
+    rule = next(one for one in stored if one["name"] == "device_silent")
+
+    trial = (await client.get(f"/v1/alert-rules/{rule['id']}/trial")).json()
+
+    told = [(one["event"], datetime.fromisoformat(one["at"]) - first) for one in trial["notices"]]
+    assert told[:2] == [
+        ("alert.opened", timedelta(hours=202)),
+        ("alert.resolved", timedelta(hours=212)),
+    ]
 
 
 async def test_a_syndicat_tries_no_rule_of_a_member_by_opening_hours_that_it_cannot_read(
