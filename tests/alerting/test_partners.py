@@ -1,7 +1,7 @@
 """A partner's alarm goes through the engine: its beginning and its end are notified."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -118,8 +118,8 @@ async def test_a_partner_alarm_raised_again_before_its_end_was_notified_does_not
     await partner.says(is_over=True)
     find = alert_rows.find_orphans
 
-    async def find_then_receive(pool: Pool) -> list[Orphan]:
-        found = await find(pool)
+    async def find_then_receive(pool: Pool, slots: Collection[int], most: int) -> list[Orphan]:
+        found = await find(pool, slots, most)
         await partner.says()
         return found
 

@@ -22,7 +22,7 @@ SELECT date_trunc($3, $1::timestamptz, $4),
 
 
 RAW_INDEXES = """
-SELECT time, value FROM measurement WHERE datastream_id = $1 AND time < $2 AND flags & 1 = 0 ORDER BY time
+SELECT time, value FROM measurement WHERE datastream_id = $1 AND time < $2 AND flags & 3 = 0 ORDER BY time
 """
 
 

@@ -11,10 +11,9 @@ import pytest
 from fastapi import FastAPI
 
 from alerting.defaults import DEFAULT_RULES
-from api.app import create_app
 from core.runtime.postgres import Pool
-from registry.keys import KeyWrap
 from tests.api.conftest import make_tenancy
+from tests.api.document import DOCUMENT
 
 # Which role opens a route that changes something; every GET asks for "read" but these.
 ROLE_OF = {
@@ -27,6 +26,7 @@ ROLE_OF = {
     ("put", "/v1/tenants/{id}/member-of"): "operate",
     ("put", "/v1/tenants/{id}/webhook-allow-list"): "operate",
     ("post", "/v1/codec-versions/{id}/release"): "operate",
+    ("put", "/v1/webhook-endpoints/{id}/operator"): "operate",
 }
 OF_THE_OPERATOR = ("/v1/gateways/unknown", "/v1/refusals")
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
@@ -34,6 +34,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/assets/{id}/parent"): {"parent_id": None},
     ("post", "/v1/devices/{dev_eui}/downlinks"): {"f_port": 1, "payload": "00"},
     ("patch", "/v1/webhook-endpoints/{id}"): {"enabled": True},
+    ("put", "/v1/webhook-endpoints/{id}/operator"): {"for_operator": True},
     ("post", "/v1/alerts/{id}/assign"): {"assignee": "voirie"},
     ("post", "/v1/alerts/{id}/comments"): {"text": "vu"},
     ("post", "/v1/alerts/{id}/resolve"): {"cause": "réparé"},
@@ -59,7 +60,6 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/tenants/{id}/webhook-allow-list"): {"webhook_allow_list": []},
     ("post", "/v1/assets/{id}/transfer"): {"tenant": "sdef", "history": "stays", "confirm": "x"},
 }
-DOCUMENT = create_app(None, None, KeyWrap("kek-1", bytes(16)), 4).openapi()  # pyright: ignore[reportArgumentType]
 # Requests there carry no key: the signature says who sent them (tests/api/routes/test_event_sources.py).
 SIGNED = {"/v1/partner-events/{id}"}
 OPERATIONS = [

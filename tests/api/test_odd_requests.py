@@ -6,11 +6,9 @@ from typing import Any
 
 import httpx
 
-from api.app import create_app
-from registry.keys import KeyWrap
+from tests.api.document import DOCUMENT
 
 REQUESTS = 600
-DOCUMENT = create_app(None, None, KeyWrap("kek-1", bytes(16)), 4).openapi()  # pyright: ignore[reportArgumentType]
 SCHEMAS = DOCUMENT["components"]["schemas"]
 OPERATIONS = [
     (method, path, operation)

@@ -5,7 +5,7 @@ import pytest
 
 from api.periods import period
 from api.routes.daily import LONGEST_COUNT, LONGEST_DAYS
-from api.routes.measurements import LONGEST_BY, LONGEST_RAW
+from api.routes.measurements import LONGEST, LONGEST_HOURS, LONGEST_RAW
 from core.runtime.http.errors import Problem
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -22,8 +22,8 @@ def local(year: int, month: int) -> datetime:
         (local(2026, 10), local(2026, 11), LONGEST_RAW),
         (local(2026, 10), local(2027, 1), LONGEST_DAYS),
         (local(2026, 7), local(2026, 10), LONGEST_DAYS),
-        (local(2028, 1), local(2029, 1), LONGEST_BY["hour"]),
-        (local(2024, 4), local(2034, 4), LONGEST_BY["day"]),
+        (local(2028, 1), local(2029, 1), LONGEST_HOURS),
+        (local(2024, 4), local(2034, 4), LONGEST),
         (local(2018, 10), local(2028, 10), LONGEST_COUNT),
     ],
 )

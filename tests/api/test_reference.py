@@ -2,11 +2,9 @@ import re
 
 import pytest
 
-from api.app import create_app
 from api.fields import Body
-from registry.keys import KeyWrap
+from tests.api.document import DOCUMENT
 
-DOCUMENT = create_app(None, None, KeyWrap("kek-1", bytes(16)), 4).openapi()  # pyright: ignore[reportArgumentType]
 OPERATIONS = [(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]
 WITH_A_BODY = [(method, path) for method, path in OPERATIONS if "requestBody" in DOCUMENT["paths"][path][method]]
 

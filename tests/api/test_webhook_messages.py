@@ -9,7 +9,6 @@ import pytest
 from alerting.dispatch import digest_body
 from alerting.notifications import with_data
 from alerting.wording import Facts, Subject, body
-from api.app import create_app
 from api.routes.webhook_delivery import TEST_TEXT
 from api.webhook_messages import (
     DIGEST,
@@ -21,9 +20,8 @@ from api.webhook_messages import (
     DeliveryWarning,
     DigestMessage,
 )
-from registry.keys import KeyWrap
+from tests.api.document import DOCUMENT
 
-DOCUMENT = create_app(None, None, KeyWrap("kek-1", bytes(16)), 4).openapi()  # pyright: ignore[reportArgumentType]
 AT = datetime(2026, 11, 25, 6, 5, tzinfo=UTC)
 BIN = Subject("brest", 12, "waste_container", "Bac 12", "3 rue de Siam", "Brest", "em400-12", "%")
 NOWHERE = Subject("brest", None, None, None, "", "", None, "")

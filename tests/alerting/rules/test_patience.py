@@ -165,7 +165,7 @@ def test_readings_that_are_minutes_late_lead_to_the_same_condition_as_in_time(
     assert whole is not None
     assert mixed is not None
     assert (mixed.condition, mixed.recent) == (whole.condition, whole.recent)
-    # Since when nothing has been wrong is no matter: a late reading before one that ends all is not put in between.
+    # Since when nothing is wrong is no matter: a late reading before one that ends all is not put in between.
     assert whole.condition is Condition.OK or mixed.since == whole.since
 
 
