@@ -18,10 +18,17 @@ ENDS_ITS_WORKER = (
 )
 
 
-def workers() -> int:
+def _workers() -> set[str]:
     """The worker processes of this process."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text("ascii").split()
-    return sum(b"decoders.javascript.worker" in _command(child) for child in children)
+    return {child for child in children if b"decoders.javascript.worker" in _command(child)}
+
+
+@pytest.fixture
+def workers() -> Callable[[], int]:
+    """How many there are besides those that other tests' fixtures had before."""
+    others = _workers()
+    return lambda: len(_workers() - others)
 
 
 def _command(pid: str) -> bytes:
@@ -38,7 +45,9 @@ async def eventually(holds: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("source", [ENDLESS, ENDS_ITS_WORKER])
-async def test_pool_has_its_workers_and_one_standby_again_after_scripts_that_took_long(source: str) -> None:
+async def test_pool_has_its_workers_and_one_standby_again_after_scripts_that_took_long(
+    source: str, workers: Callable[[], int]
+) -> None:
     pool = CodecPool(2)
     await pool.start()
     try:
@@ -61,7 +70,7 @@ async def test_pool_has_its_workers_and_one_standby_again_after_scripts_that_too
     await eventually(lambda: workers() == 0)
 
 
-async def test_worker_that_was_away_takes_its_place_again_with_its_contexts() -> None:
+async def test_worker_that_was_away_takes_its_place_again_with_its_contexts(workers: Callable[[], int]) -> None:
     pool = CodecPool(1, limits=Limits(load_s=0.5))
     await pool.start()
     try:
