@@ -15,7 +15,7 @@ from lab.commands.checks import conclude, print_heading
 from services.supervisor.launch import system_path
 
 # Most tests wait for a server as long as they compute; whole stacks mostly wait, and go on beside all the rest.
-WORKERS, FEW_WORKERS = "4", "2"
+WORKERS, FEW_WORKERS = "5", "2"
 WHOLE_STACKS = "tests/system"
 REST, SYSTEM = "pytest", "system"
 RESULTS = Path(".test-results")

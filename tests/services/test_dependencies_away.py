@@ -235,8 +235,9 @@ async def try_for_a_second(trying: Coroutine[Any, Any, None], logs: list[Mutable
         while not logs:  # noqa: ASYNC110 - It has no event.
             await asyncio.sleep(0.02)
     await asyncio.sleep(1)
-    task.cancel()
-    await asyncio.wait((task,))
+    while not task.done():  # Python 3.11's wait_for may lose a cancellation that comes as its wait ends.
+        task.cancel()
+        await asyncio.wait((task,), timeout=1)
 
 
 async def _await_bus(url: str) -> None:

@@ -178,7 +178,7 @@ async def test_an_end_that_a_person_declares_is_notified_to_those_who_got_the_op
 
     assert receiver.types == ["alert.opened", "alert.resolved"]
     assert ended["cause"] == "borne vidée à la main"
-    assert ended["message"].endswith("fin d'alerte, borne vidée à la main (82 %).")
+    assert ended["message"].endswith("fin d'alerte, borne vidée à la main (82\u00a0%).")
 
 
 async def test_a_device_without_data_is_notified_and_so_is_its_return(
