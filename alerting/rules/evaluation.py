@@ -52,8 +52,6 @@ def evaluate(rule: Rule, state: RuleState | None, event: Event, now: datetime, p
     if isinstance(event, Observation):
         return _received(state, event) if rule.kind == "silence" else _observed(rule, state, (event,), now, place)
     match event:
-        case Sequence():
-            return _observed(rule, state, event, now, place)
         case Missed() if rule.kind == "silence":
             return _silent(state, event)
         case Missed():
@@ -62,6 +60,8 @@ def evaluate(rule: Rule, state: RuleState | None, event: Event, now: datetime, p
             return (state, None) if state is None else _due(rule, state, now, place)
         case Seen():
             return _seen(rule, state, event, now)
+        case _:  # Values. Last, since to ask an abstract class whether it is one costs more than all the rest.
+            return _observed(rule, state, event, now, place)
 
 
 def _silent(state: RuleState | None, missed: Missed) -> Outcome:
