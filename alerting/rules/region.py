@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import holidays
+if TYPE_CHECKING:
+    from holidays import HolidayBase
 
 PARIS = ZoneInfo("Europe/Paris")
 # Departments and collectivities whose clocks are not Metropolitan France's.
@@ -27,7 +29,6 @@ SUBDIVISIONS = {
     "57": "57", "67": "6AE", "68": "6AE", "971": "971", "972": "972", "973": "973", "974": "974", "975": "PM",
     "976": "976", "977": "BL", "978": "MF", "986": "WF", "987": "PF", "988": "NC",
 }  # fmt: skip
-HOLIDAYS = {name: holidays.country_holidays("FR", subdiv=name) for name in (None, *SUBDIVISIONS.values())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,15 @@ METROPOLITAN = Region()
 
 @lru_cache(4096)
 def _is_holiday(day: date, subdivision: str | None) -> bool:
-    return day in HOLIDAYS[subdivision]
+    return day in _holidays(subdivision)
+
+
+@cache
+def _holidays(subdivision: str | None) -> "HolidayBase":
+    # Every country of the world comes with it, a dozen MB and 0.3 s: for the processes that are asked.
+    import holidays  # noqa: PLC0415
+
+    return holidays.country_holidays("FR", subdiv=subdivision)
 
 
 @lru_cache(256)
