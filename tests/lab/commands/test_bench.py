@@ -3,7 +3,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from lab.app import app
 from lab.commands.bench import own_process, temporary_home
 
 
@@ -17,16 +19,11 @@ from lab.commands.bench import own_process, temporary_home
     ],
 )
 def test_every_benchmark_has_its_help(command: str, options: list[str]) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-P", "-m", "lab", "bench", command, "--help"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    answer = CliRunner().invoke(app, ["bench", command, "--help"])
 
-    assert ran.returncode == 0
+    assert answer.exit_code == 0
     for option in options:
-        assert option in ran.stdout
+        assert option in answer.output
 
 
 @pytest.mark.parametrize(
@@ -42,9 +39,11 @@ def test_every_benchmark_has_its_help(command: str, options: list[str]) -> None:
     ],
 )
 def test_the_command_that_a_benchmark_starts_on_its_stack_exists(command: str) -> None:
-    ran = subprocess.run(own_process(command, ["--help"]), capture_output=True, text=True, check=False)
+    *program, bench, name, option = own_process(command, ["--help"])
+    answer = CliRunner().invoke(app, [bench, name, option])
 
-    assert ran.returncode == 0, ran.stderr
+    assert program == [sys.executable, "-P", "-m", "lab"]
+    assert answer.exit_code == 0, answer.output
 
 
 def use_a_home_and_fail(failure: type[BaseException], seen: list[Path]) -> None:
