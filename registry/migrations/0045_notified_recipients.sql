@@ -47,8 +47,6 @@ ALTER TABLE alert
     ADD COLUMN sequence int NOT NULL DEFAULT 0;           -- Of its last notice.
 UPDATE alert a SET sequence = n.sequence
 FROM (SELECT alert_id, max(sequence) AS sequence FROM alert_notice GROUP BY alert_id) AS n WHERE n.alert_id = a.id;
--- What a person ends is notified to those who got its opening.
-GRANT UPDATE (end_pending) ON alert TO territoire_api;
 -- What its last notices said. One that has become graver in a silence is notified of that now.
 UPDATE alert a SET notified_severity = coalesce((
     SELECT max(n.severity) FROM alert_notice n WHERE n.alert_id = a.id AND n.phase <> 'end' AND n.sequence >= (
