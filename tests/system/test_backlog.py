@@ -182,7 +182,7 @@ async def test_a_backlog_is_stored_not_answered_and_live_frames_have_rx1_within_
     assert watched > 10
     windows = [window for at, _, window in radio.answered if at > watched_from]
     assert len(windows) == watched
-    # A stall of the machine costs an answer, and the next three go to RX2: the worst of the last round trips counts.
+    # A stall of the machine costs an answer, and three more go to RX2: the worst of the last round trips counts.
     assert windows.count("RX1") >= 0.6 * watched, windows
     late_addrs = {device.dev_addr for device in late}
     assert [window for _, dev_addr, window in radio.answered if dev_addr in late_addrs] == []
