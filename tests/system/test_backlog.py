@@ -32,6 +32,7 @@ BACKLOG_PAUSE_S = 0.02
 LIVE_PAUSE_S = 0.2
 # Counted from the end of the outage: by then answers are in RX1 again, for as long as is watched.
 WELL_AFTER_S, WATCHED_S = 6.0, 4.0
+PATIENCE_S = 60.0
 LEAD_US = 42_500  # What a forwarder wants before a frame starts (sx1302_hal).
 
 
@@ -172,17 +173,18 @@ async def test_a_backlog_is_stored_not_answered_and_live_frames_have_rx1_within_
     back_at = loop.time()
     await speak_in_turn(radio, live, until=back_at + WELL_AFTER_S)
     await asyncio.sleep(2.5)  # What is asked for these is over.
-    watched_from = loop.time()
-    watched = await speak_in_turn(radio, live, until=watched_from + WATCHED_S)
-    await asyncio.sleep(2.5)
+    watched, windows = 0, list[str]()
+    async with asyncio.timeout(PATIENCE_S):  # A stall of a busy machine puts the next answers into RX2 once more.
+        while not watched or windows != ["RX1"] * watched:
+            watched_from = loop.time()
+            watched = await speak_in_turn(radio, live, until=watched_from + WATCHED_S)
+            await asyncio.sleep(2.5)
+            windows = [window for at, _, window in radio.answered if at > watched_from]
     await world.network.all_acknowledged()
 
     assert backlog > 100
     assert world.published == radio.sent
     assert watched > 10
-    windows = [window for at, _, window in radio.answered if at > watched_from]
-    assert len(windows) == watched
-    # A stall of the machine costs an answer, and three more go to RX2: the worst of the last round trips counts.
-    assert windows.count("RX1") >= 0.6 * watched, windows
+    assert windows == ["RX1"] * watched
     late_addrs = {device.dev_addr for device in late}
     assert [window for _, dev_addr, window in radio.answered if dev_addr in late_addrs] == []
