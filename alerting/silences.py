@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from alerting.engine_store import About
 from alerting.rules.alert_lifecycle import Suppression
 from alerting.rules.model import Rule
+from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
 from core.runtime.postgres import Connection, Pool
 from registry.rows import Written, columns_of, fetch_all, fetch_one
 
@@ -31,7 +32,7 @@ MEASURED_WITHIN = timedelta(minutes=15)
 # $1 tenant, $2 rule, $3 asset, $4 at, $5 whether an ordered switch-off explains it, $6 when to look again, $7
 # since when it fires, $8 how long a cause that has ended still explains it, $9 whether it may be a lack of power,
 # $10 whether it is a silence, $11 whether it is critical, $12 how often a thing speaks for which a silence waits.
-FIND_MUTE = """
+FIND_MUTE = f"""
 WITH RECURSIVE above (id, parent_id, depth) AS (
     SELECT a.id, a.parent_id, 0 FROM asset a WHERE a.id = $3 AND a.tenant_id = $1
     UNION ALL
@@ -71,7 +72,7 @@ SELECT by, until, rank >= 3 AS is_cause FROM (
         EXISTS (SELECT FROM datastream s
                 JOIN device v ON v.id = s.device_id JOIN device_profile f ON f.id = v.device_profile_id
                 JOIN rule_state st ON st.datastream_id = s.id AND st.condition = 'pending'
-                     AND st.evaluated_until + 2 * f.expected_interval > $4
+                     AND st.evaluated_until + {UNKNOWN_AFTER_INTERVALS} * f.expected_interval > $4
                 JOIN alert_rule r ON r.id = st.rule_id AND r.inhibits AND r.enabled
                 WHERE s.asset_id = root.id)
         OR $10 AND EXISTS (SELECT FROM deadline d

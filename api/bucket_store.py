@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from core.model import consumption
-from core.model.consumption import UNKNOWN_AFTER_INTERVALS, Amount, IndexReading, MeterChange, Modulus
+from core.model.consumption import Amount, IndexReading, MeterChange, Modulus
 from core.model.quantities import Kind
 from core.model.time_weighted import StatePiece, StateReading, state_means
+from core.model.unknown_time import known_for
 from core.runtime.postgres import Connection
 
 HOUR = timedelta(hours=1)
@@ -279,7 +280,7 @@ async def read_buckets(
 async def _read_in_order(connection: Connection, asked: _Asked, frame: _BucketRange, kind: Kind) -> Aggregated:
     profiles = await connection.fetch(PROFILES, asked.datastream_id)
     expected: timedelta = profiles[-1]["expected_interval"] if profiles else timedelta(hours=1)
-    unknown_after = UNKNOWN_AFTER_INTERVALS * expected
+    unknown_after = known_for(expected)
     rows = await connection.fetch(PIECES, *_rolled_up(asked, frame), asked.bucket, unknown_after)
     pieces = [_Piece(*row) for row in rows]
     if not pieces:

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from api.bucket_store import AGGREGATED, HOUR
-from core.model.consumption import UNKNOWN_AFTER_INTERVALS, Bucket
+from core.model.consumption import Bucket
 from core.model.quantities import QUANTITIES, Kind
 from core.model.time_weighted import StatePiece, StateReading, state_means
+from core.model.unknown_time import known_for
 from core.runtime.postgres import Connection
 
 DAY_AT_MOST = timedelta(hours=25)
@@ -222,7 +223,7 @@ async def _average_states(
     expected = await connection.fetch(STATES, list(daily), STATE_QUANTITIES)
     if not expected:
         return
-    held = {row["id"]: UNKNOWN_AFTER_INTERVALS * row["expected_interval"] for row in expected}
+    held = {row["id"]: known_for(row["expected_interval"]) for row in expected}
     days, hours = (
         sorted(day for day in torn.days if day[0] in held),
         [hour for hour in torn.hours if hour[0] in held],

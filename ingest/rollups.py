@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from core.model.consumption import UNKNOWN_AFTER_INTERVALS
 from core.model.quantities import QUANTITIES, Kind
+from core.model.unknown_time import UNKNOWN_AFTER_INTERVALS
 from core.runtime.postgres import Connection, Pool
 
 # Arbitrary, ours: the advisory lock of rollups. It ends with the transaction, so it works through any pooler.

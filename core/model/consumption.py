@@ -11,8 +11,6 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import NamedTuple
 
-# After so many expected intervals without a reading, what happened meanwhile is unknown.
-UNKNOWN_AFTER_INTERVALS = 2
 # A fall is a rollover where going on from zero explains it by at most this part of the counter's modulus.
 ROLLOVER_AT_MOST = 0.25
 # A fall is a reset to zero where at most this part of the former index is left.
