@@ -8,13 +8,13 @@ from core.runtime.postgres import Connection, Pool, Record
 from registry.rows import fetch_all, fetch_one
 
 # An alert that was notified to nobody, because no address was in service, is not notified.
-TOLD = """(a.notified_severity IS NOT NULL AND NOT EXISTS (
+IS_NOTIFIED = """(a.notified_severity IS NOT NULL AND NOT EXISTS (
     SELECT FROM alert_notice n WHERE n.alert_id = a.id AND n.nobody_since IS NOT NULL))"""
 COLUMNS = f"""a.id, a.tenant_id, a.rule_id, coalesce(r.name, '') AS rule, a.asset_id, a.device_id, a.datastream_id,
 a.gateway_id, a.subject, a.team_id, a.severity::text AS severity, a.message, a.condition::text AS condition,
 a.workflow::text AS workflow, a.opened_at, a.fired_at, a.acknowledged_at, a.acknowledged_by, a.assignee,
 a.resolved_at, a.resolved_by, a.resolved_cause, a.closed_at, a.closed_by, a.closed_reason, a.reopen_at, a.value,
-a.threshold, a.occurrences, {TOLD} AS told, a.muted_by, a.muted_until, a.is_flapping, a.created_at, a.updated_at,
+a.threshold, a.occurrences, {IS_NOTIFIED} AS told, a.muted_by, a.muted_until, a.is_flapping, a.created_at, a.updated_at,
 a.learnt_at"""
 LIST = f"""
 SELECT {COLUMNS} FROM alert a LEFT JOIN alert_rule r ON r.id = a.rule_id

@@ -144,7 +144,7 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
             "cette règle suit des heures d'ouverture que seule sa collectivité peut lire : elle l'essaiera"
         )
     past = await Past.read(connection, rule, rows, since, now)
-    told = list[tuple[ReplayedNotification, Record]]()
+    notifications = list[tuple[ReplayedNotification, Record]]()
     for group in past.groups(rows):
         watched = entity(Watched, group[0])
         streams = await past.streams(group)
@@ -152,21 +152,23 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
             raise NotToTry("il y a trop de mesures à rejouer : précisez le type, une étiquette ou un actif")
         where = place(watched, calendars.of(rule, watched))
         suppress = await past.suppression(group[0]) if rule.kind == "silence" else None
-        tells = replay(rule, where, streams, now, past.unjudged_spans, suppress)
-        told += [(one, group[0]) for one in tells]
+        found = replay(rule, where, streams, now, past.unjudged_spans, suppress)
+        notifications += [(one, group[0]) for one in found]
         await asyncio.sleep(0)  # Let other tasks of the event loop run: a replay computes for long.
-    told.sort(key=lambda pair: pair[0].at)
-    opened = [row for one, row in told if one.event in (NotificationEvent.OPENED, NotificationEvent.REOPENED)]
+    notifications.sort(key=lambda pair: pair[0].at)
+    opened = [
+        row for one, row in notifications if one.event in (NotificationEvent.OPENED, NotificationEvent.REOPENED)
+    ]
     return Backtest(
         since,
         now,
         len(rows),
         past.measurements,
-        len(told),
+        len(notifications),
         len(opened),
         len({row["asset_id"] for row in opened}),
         "trame" if rule.kind == "loss" else "mesure",
-        tuple(_backtest_notification(rule, one, row) for one, row in told[:NOTICES_SHOWN]),
+        tuple(_backtest_notification(rule, one, row) for one, row in notifications[:NOTICES_SHOWN]),
         past.outages_since,
     )
 

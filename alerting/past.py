@@ -189,7 +189,7 @@ class Past:
         return found
 
     async def suppression(self, row: Record) -> Suppress:
-        """Whether gateways explain that nothing was heard of a device, as `alerting.silences` finds it live."""
+        """Whether gateways explain that nothing was received of a device, as `alerting.silences` finds it live."""
         heard = [
             (gateway_id, hour)
             for gateway_id, hour in await self.connection.fetch(

@@ -118,7 +118,7 @@ def _place(subject: Subject) -> str:
 def opened_text(subject: Subject, facts: Facts, link: str = "") -> str:
     """The rule's template with its fields filled in; a field that does not exist stays as it is written.
 
-    A value that is doubted is told as such.
+    The text names the doubt about a value.
     """
     fields = {
         "asset": _name(subject),

@@ -32,7 +32,7 @@ from registry import downlinks
 from registry.downlinks import MAX_ATTEMPTS, Changed, Settlement
 
 OK = "OK"
-# Nothing was heard of the gateway, or nobody has a way to it: it is not asked for another window.
+# Nothing was received of the gateway, or no bridge has a path to it: it is not asked for another window.
 SILENT = ("NO_ACK", DownlinkReason.GATEWAY_UNREACHABLE, DownlinkReason.GATEWAY_NO_ANSWER)
 HOPELESS = (DownlinkReason.PAYLOAD_TOO_LARGE, DownlinkReason.INTERNAL_ERROR)
 # Results without an attempt: the row waits until its `not_after`.
@@ -312,7 +312,7 @@ class Dispatcher:
 
 
 def _live_frame(planned: PlannedDownlink, outcome: TransmitOutcome, now_us: int) -> LiveFrame:
-    """What is shown of a downlink, to whoever looks."""
+    """What viewers are shown of a downlink."""
     sent = outcome.transmission
     return LiveFrame(
         kind="join_accept" if planned.accept else "downlink",

@@ -1,4 +1,4 @@
-"""Outages of gateways, of the bridge and of the platform itself: written here alone, read by whoever judges gaps.
+"""Outages of gateways, of the bridge and of the platform itself: written here alone, read by what judges gaps.
 
 The bridge and alerting leave a sign of life every two seconds. An outage begins at the last sign before it. A
 process that was killed writes nothing: its next start does.

@@ -95,14 +95,14 @@ def _seen(rule: Rule, state: RuleState | None, seen: Seen, now: datetime) -> Out
 
 
 def _waits(state: RuleState) -> bool:
-    """Whether it has fired, and is told once no readings follow that end it."""
+    """Whether it has fired, and is notified once no readings follow that end it."""
     return state.condition in (Condition.FIRING, Condition.UNKNOWN) and bool(state.due_at) and not state.alerting
 
 
 def _unknown(state: RuleState, missed: Missed) -> RuleState:
     if state.condition is Condition.UNKNOWN:
         return state
-    if _waits(state):  # What was learnt late is told all the same.
+    if _waits(state):  # What was learnt late is notified all the same.
         return replace(state, condition=Condition.UNKNOWN, recent=0, past=())
     if state.condition is Condition.OK and state.alerting and state.due_at is not None:
         return state  # So is its end.
@@ -112,7 +112,7 @@ def _unknown(state: RuleState, missed: Missed) -> RuleState:
 def _observed(
     rule: Rule, state: RuleState | None, observations: Sequence[Observation], now: datetime, place: Place
 ) -> Outcome:
-    """New values in the order of time: each moves the state, and what holds after the last of them is told."""
+    """New values in the order of time: each moves the state, and what holds after the last of them is notified."""
     before, fired_at, cause, doubt = state, None, "cleared", None
     for observation in observations:
         at = observation.at
@@ -271,7 +271,7 @@ def _judged(
             due_at = next_duty(rule.schedule, place, at)
     stays = condition is state.condition and not (was_unknown and condition is Condition.PENDING)
     if stays or (fired and condition is Condition.RECOVERING and not state.alerting):
-        since = state.since  # Of what is not told yet, since it fired.
+        since = state.since  # Of what is not notified yet, since it fired.
     rung = 0 if condition is Condition.OK else state.rung
     return RuleState(condition, since, recent, at, value, state.alerting, rung, due_at, memo), emptied
 

@@ -14,12 +14,12 @@ from alerting.rules.calendar import Calendar
 from alerting.rules.region import METROPOLITAN, Region
 from core.model.unknown_time import known_for
 
-# What is judged so long after it was measured was learnt late: people are told so.
+# What is judged so long after it was measured was learnt late: the notification says so.
 LATE_AFTER = timedelta(minutes=15)
 # Readings that come late come in a row, from a gateway's buffer or another network: only what none of them has
-# ended by then is told.
+# ended by then is notified.
 SETTLE = timedelta(seconds=15)
-# A state that was measured longer ago is shown, and told to nobody; devices that speak rarely have longer.
+# A state that was measured longer ago is shown, and notified to nobody; devices that speak rarely have longer.
 NOTIFY_UP_TO = timedelta(hours=48)
 # A reading that comes after later ones is judged in its place when it is no further behind the last of them.
 OUT_OF_ORDER = timedelta(minutes=15)
@@ -163,7 +163,7 @@ class Place:
 
     @property
     def notify_up_to(self) -> timedelta:
-        """How old a state that still holds may be when it is learnt, for people to be told."""
+        """How old a state that still holds may be when it is learnt, for people to be notified."""
         return NOTIFY_UP_TO if self.interval is None else max(NOTIFY_UP_TO, known_for(self.interval))
 
 
@@ -263,7 +263,7 @@ class Seen:
     at: datetime
 
 
-# Values of one batch come together, in the order of time: what the last of them has ended is not told.
+# Values of one batch come together, in the order of time: what the last of them has ended is not notified.
 Event = Observation | Sequence[Observation] | Missed | Due | Seen
 
 

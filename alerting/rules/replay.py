@@ -38,7 +38,7 @@ from alerting.rules.model import (
 
 # Began, ended.
 Span = tuple[datetime, datetime]
-# Why nobody is told of what has lasted since an instant, at a later one.
+# Why nobody is notified, at an instant, of what has lasted since an earlier one.
 Suppress = Callable[[datetime, datetime], Suppression | None]
 
 
@@ -111,10 +111,10 @@ class Replay:
     value: float | None = None
     learnt_at: datetime | None = None
     transitions: list[Transition] = field(default_factory=list[Transition])
-    """What the rule decided, whoever was told of it."""
+    """What the rule decided, whether or not somebody was notified."""
 
     def notifications(self, streams: Mapping[int, Stream], until: datetime) -> Iterator[ReplayedNotification]:
-        """What is told of these streams until an instant."""
+        """The notifications about these streams until an instant."""
         events = [event for stream, given in streams.items() for event in self._events(stream, given, until)]
         # What comes at the very instant of a deadline has come in time.
         events.sort(key=lambda one: (one[0], isinstance(one[2], Missed), one[1]))
@@ -153,7 +153,7 @@ class Replay:
         return next((ended for began, ended in self.outages if began <= received_at < ended), received_at)
 
     def _due_at(self, due_at: datetime, period: timedelta) -> datetime:
-        """When a deadline is missed: whoever has just begun to listen again calls nobody silent."""
+        """When a deadline is missed: a platform that has just begun to receive again calls no device silent."""
         for began, ended in self.outages:
             if began < due_at:
                 due_at = max(due_at, ended + min(period, LEAST_WATCH))
@@ -252,7 +252,7 @@ def replay(
     outages: Sequence[Span] = (),
     suppress: Suppress | None = None,
 ) -> list[ReplayedNotification]:
-    """What `rule` would have told."""
+    """The notifications that `rule` would have sent."""
     ordered = sorted(outages)
     return sorted(Replay(rule, place, ordered, suppress).notifications(streams, until), key=attrgetter("at"))
 

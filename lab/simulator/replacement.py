@@ -1,4 +1,4 @@
-"""A container's sensor is replaced by one that never speaks, which somebody is to be told."""
+"""A container's sensor is replaced by one that never speaks, of which somebody is to be notified."""
 
 import time
 from collections.abc import Mapping, Sequence
