@@ -14,8 +14,8 @@ COLUMNS = f"""a.id, a.tenant_id, a.rule_id, coalesce(r.name, '') AS rule, a.asse
 a.gateway_id, a.subject, a.team_id, a.severity::text AS severity, a.message, a.condition::text AS condition,
 a.workflow::text AS workflow, a.opened_at, a.fired_at, a.acknowledged_at, a.acknowledged_by, a.assignee,
 a.resolved_at, a.resolved_by, a.resolved_cause, a.closed_at, a.closed_by, a.closed_reason, a.reopen_at, a.value,
-a.threshold, a.occurrences, {IS_NOTIFIED} AS told, a.muted_by, a.muted_until, a.is_flapping, a.created_at, a.updated_at,
-a.learnt_at"""
+a.threshold, a.occurrences, {IS_NOTIFIED} AS told, a.muted_by, a.muted_until, a.is_flapping, a.created_at,
+a.updated_at, a.learnt_at"""
 LIST = f"""
 SELECT {COLUMNS} FROM alert a LEFT JOIN alert_rule r ON r.id = a.rule_id
 WHERE ($1::text[] IS NULL OR a.workflow::text = ANY($1)) AND ($2::int IS NULL OR a.asset_id = $2)

@@ -271,7 +271,7 @@ async def lock_due(connection: Connection, now: datetime, slots: Sequence[int], 
 
 
 async def read_behind(connection: Connection | Pool, now: datetime, notify_up_to: timedelta) -> list[Behind]:
-    """Watched datastreams that have stored more than was evaluated; of a new one, as far back as people are still notified."""
+    """Watched datastreams that have stored more than was evaluated; of a new one, since when that notifies."""
     return await fetch_all(connection, Behind, BEHIND, now, notify_up_to, UNKNOWN_AFTER_INTERVALS)
 
 

@@ -1,18 +1,20 @@
 """HTTP client of a running stack's API."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.running import find_run
+from cli.running import fail, find_run
 
 if TYPE_CHECKING:
     import httpx
 
 ANSWER_WITHIN_S = 60
+REFUSED = 2  # Exit status of a command whose request the API, or what was typed, does not allow.
+PAGE = 200
 MOST_DETAILS = 5
 
 HomeOption = Annotated[Path | None, typer.Option("--home", help="Dossier de la pile qui tourne.")]
@@ -56,6 +58,16 @@ class ApiClient:
         """The answer to GET."""
         return self._asked("GET", path, params=query)
 
+    def list_all(self, path: str, **query: Any) -> Iterator[Any]:
+        """The items of every page of a list, each page asked for when the ones before are read."""
+        cursor: dict[str, str] = {}
+        while True:
+            page = self.get(path, limit=PAGE, **query, **cursor)
+            yield from page["items"]
+            if page["next"] is None:
+                return
+            cursor = {"cursor": page["next"]}
+
     def _asked(self, method: str, path: str, **request: Any) -> Any:
         import httpx
 
@@ -83,3 +95,13 @@ def open_api(api_key: str | None, url: str | None, home: Path | None) -> Generat
         base_url=url.rstrip("/"), headers={"Authorization": f"Bearer {api_key}"}, timeout=ANSWER_WITHIN_S
     ) as client:
         yield ApiClient(client, api_key)
+
+
+@contextmanager
+def api_session(api_key: str | None, url: str | None, home: Path | None) -> Generator[ApiClient]:
+    """As `open_api`, for a command that ends, with what the API says, at its first error."""
+    try:
+        with open_api(api_key, url, home) as api:
+            yield api
+    except ApiError as refused:
+        raise fail(str(refused), REFUSED) from None

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.api_client import DryRunOption, HomeOption, KeyOption, ReportOption, SharedOption, UrlOption, open_api
+from cli.api_client import (
+    REFUSED,
+    DryRunOption,
+    HomeOption,
+    KeyOption,
+    ReportOption,
+    SharedOption,
+    UrlOption,
+    open_api,
+)
 from cli.running import fail
 
 if TYPE_CHECKING:
@@ -16,7 +25,6 @@ if TYPE_CHECKING:
     from decoders.catalogues.model import ImportedCodec
     from decoders.javascript.pool import PoolUnavailable
 
-REFUSED = 2
 PROFILE_WORDS = {"created": "profil", "grouped": "profil (même produit)"}
 
 codec_app = typer.Typer(help="Décodeurs : vérifier et reprendre les catalogues publics.", no_args_is_help=True)

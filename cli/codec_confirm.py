@@ -5,11 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.api_client import ApiClient, ApiError, HomeOption, JsonOption, KeyOption, UrlOption, open_api
+from cli.api_client import REFUSED, ApiClient, HomeOption, JsonOption, KeyOption, UrlOption, api_session
 from cli.codec_lab import ForAllOption, ProfileArgument
 from cli.running import fail
-
-REFUSED = 2
 
 
 def add_confirm(codec_app: typer.Typer) -> None:
@@ -58,12 +56,9 @@ def confirm(
             where, {"confirm": rules, "remove": remove or [], "adopt": adopt or [], "for_all": for_all}
         )
 
-    try:
-        with open_api(api_key, url, home) as api:
-            decided = work(api)
-            revision = api.get(where)
-    except ApiError as refused:
-        raise fail(str(refused), REFUSED) from None
+    with api_session(api_key, url, home) as api:
+        decided = work(api)
+        revision = api.get(where)
     if as_json:
         print(json.dumps({"decoding": decided, "revision": revision}, ensure_ascii=False))
         return
@@ -79,20 +74,8 @@ def proposals(
     as_json: JsonOption = False,
 ) -> None:
     """Liste les profils dont la correspondance est à revoir : à confirmer, ou proposée autrement aujourd'hui."""
-    items: list[dict[str, Any]] = []
-    cursor: str | None = None
-    try:
-        with open_api(api_key, url, home) as api:
-            while True:
-                page = api.get(
-                    "/v1/mapping-revisions", limit=200, **({} if cursor is None else {"cursor": cursor})
-                )
-                items += page["items"]
-                cursor = page["next"]
-                if cursor is None:
-                    break
-    except ApiError as refused:
-        raise fail(str(refused), REFUSED) from None
+    with api_session(api_key, url, home) as api:
+        items = list[dict[str, Any]](api.list_all("/v1/mapping-revisions"))
     if as_json:
         print(json.dumps(items, ensure_ascii=False))
     elif items:

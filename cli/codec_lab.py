@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.api_client import (
+    REFUSED,
     ApiClient,
     ApiError,
     HomeOption,
@@ -15,11 +16,10 @@ from cli.api_client import (
     KeyOption,
     SharedOption,
     UrlOption,
-    open_api,
+    api_session,
 )
 from cli.running import fail
 
-REFUSED = 2
 DECLARED = {".yaml", ".yml"}
 FILES = {".js", ".json", *DECLARED}
 
@@ -257,23 +257,19 @@ def release(
 
 
 def _ask(api_key: str | None, url: str | None, home: Path | None, work: Callable[[ApiClient], Any]) -> Any:
-    try:
-        with open_api(api_key, url, home) as api:
-            return work(api)
-    except ApiError as refused:
-        raise fail(str(refused), REFUSED) from None
+    with api_session(api_key, url, home) as api:
+        return work(api)
 
 
 def _find(api: ApiClient, name: str, *, shared: bool = False) -> dict[str, Any] | None:
-    cursor = None
-    while True:
-        page = api.get("/v1/codecs", q=name, limit=1000, **({} if cursor is None else {"cursor": cursor}))
-        for codec in page["items"]:
-            if codec["name"] == name and (codec["tenant_id"] is None) == shared:
-                return codec
-        cursor = page["next"]
-        if cursor is None:
-            return None
+    return next(
+        (
+            codec
+            for codec in api.list_all("/v1/codecs", q=name)
+            if codec["name"] == name and (codec["tenant_id"] is None) == shared
+        ),
+        None,
+    )
 
 
 def _source(path: Path) -> dict[str, Any]:

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.api_client import ApiClient, ApiError, HomeOption, JsonOption, KeyOption, UrlOption, open_api
+from cli.api_client import REFUSED, ApiClient, HomeOption, JsonOption, KeyOption, UrlOption, api_session
 from cli.running import fail
 
-REFUSED = 2
 ASK_EVERY_S = 1.0
 EUI_DIGITS = 16
 ENDED = {"done": 0, "failed": 1, "cancelled": 1}
@@ -48,8 +47,8 @@ def failed(
     """Les trames qu'aucun décodeur n'a su lire, par capteur et par raison ; sans --from, depuis 30 jours."""
     query = {"from": since, "to": until, "dev_eui": device, "device_profile_id": profile}
     asked = {name: value for name, value in query.items() if value is not None}
-    with open_api(api_key, url, home) as api:
-        items: list[dict[str, Any]] = _said(lambda: api.get("/v1/failed-frames", **asked))["items"]
+    with api_session(api_key, url, home) as api:
+        items: list[dict[str, Any]] = api.get("/v1/failed-frames", **asked)["items"]
     if as_json:
         print(json.dumps(items, ensure_ascii=False))
         return
@@ -81,9 +80,9 @@ def redecode(
 
     Ctrl-C n'arrête que l'attente : le travail continue.
     """
-    with open_api(api_key, url, home) as api:
+    with api_session(api_key, url, home) as api:
         if cancel is not None:
-            job = _said(lambda: api.post(f"/v1/redecodes/{cancel}/cancel", {}))
+            job = api.post(f"/v1/redecodes/{cancel}/cancel", {})
         else:
             if [device is not None, profile is not None, everything].count(True) != 1:
                 raise fail("donnez --device, --profile ou --everything", REFUSED)
@@ -91,7 +90,7 @@ def redecode(
                 "dev_eui": device, "device_profile_id": profile, "from": since, "to": until, "codec": codec,
                 "codec_version_id": version, "only_failed": only_failed,
             }  # fmt: skip
-            job = _said(lambda: api.post("/v1/redecodes", body))
+            job = api.post("/v1/redecodes", body)
             job = job if detach else _wait_for_job(api, job, quiet=as_json)
     if as_json:
         print(json.dumps(job, ensure_ascii=False))
@@ -104,19 +103,12 @@ def redecodes(
     api_key: KeyOption = None, url: UrlOption = None, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
     """Les derniers, et où ils en sont."""
-    with open_api(api_key, url, home) as api:
-        jobs: list[dict[str, Any]] = _said(lambda: api.get("/v1/redecodes", limit=50))["items"]
+    with api_session(api_key, url, home) as api:
+        jobs: list[dict[str, Any]] = api.get("/v1/redecodes", limit=50)["items"]
     if as_json:
         print(json.dumps(jobs, ensure_ascii=False))
     else:
         _show(jobs)
-
-
-def _said(ask: Any) -> Any:
-    try:
-        return ask()
-    except ApiError as refused:
-        raise fail(str(refused), REFUSED) from None
 
 
 def _wait_for_job(api: ApiClient, job: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
@@ -136,7 +128,7 @@ def _wait_for_job(api: ApiClient, job: dict[str, Any], *, quiet: bool) -> dict[s
         while job["state"] not in ENDED:
             time.sleep(ASK_EVERY_S)
             number = job["id"]
-            job = _said(lambda: api.get(f"/v1/redecodes/{number}"))  # noqa: B023 - Asked at once.
+            job = api.get(f"/v1/redecodes/{number}")
             progress.update(task, total=job["frames"] or 1, completed=job["frames_done"])
     return job
 

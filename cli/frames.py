@@ -7,10 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.api_client import ApiError, HomeOption, KeyOption, UrlOption, open_api
-from cli.running import fail
+from cli.api_client import HomeOption, KeyOption, UrlOption, api_session
 
-REFUSED = 2
 # Each request looks for so long.
 LOOK_S = 2.0
 KINDS = {
@@ -41,14 +39,12 @@ def frames(
     rien n'est montré qui le nomme.
     """
     left_s = exit_after
-    with open_api(api_key, url, home) as api:
+    with api_session(api_key, url, home) as api:
         while left_s is None or left_s > 0:
             seconds = LOOK_S if left_s is None else min(LOOK_S, left_s)
             query = {"seconds": seconds, "dev_eui": device, "gateway_id": gateway}
             try:
                 shown = api.get("/v1/live-frames", **{name: one for name, one in query.items() if one is not None})
-            except ApiError as refused:
-                raise fail(str(refused), REFUSED) from None
             except KeyboardInterrupt:
                 return
             for frame in shown["items"]:

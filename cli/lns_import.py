@@ -8,12 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.api_client import ApiError, DryRunOption, HomeOption, KeyOption, ReportOption, UrlOption, open_api
+from cli.api_client import (
+    REFUSED,
+    ApiError,
+    DryRunOption,
+    HomeOption,
+    KeyOption,
+    ReportOption,
+    UrlOption,
+    open_api,
+)
 from cli.running import fail
 
 CHUNK = 200
 OWN_FILE_ONLY = 0o600
-REFUSED = 2
 OUTCOMES = {
     "created": "nouveaux",
     "updated": "mis à jour",
