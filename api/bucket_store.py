@@ -359,8 +359,8 @@ async def _consumed(
         changes = [change for change in changes if change.at > before.at]
     for piece in pieces:
         if piece.readings:
-            is_split = any(piece.since < change.at <= piece.until for change in changes)
-            readings += await _raw_indexes(connection, asked, piece) if is_split else _indexes_of(piece)
+            inside = [change for change in changes if piece.since < change.at <= piece.until]
+            readings += await _raw_indexes(connection, asked, piece, inside) if inside else _indexes_of(piece)
     consumed = consumption.consumption(spans, readings, changes, moduli, unknown_after)
     of_buckets = consumed.by_bucket if before is None else consumed.by_bucket[1:]
     return Aggregated(
@@ -368,14 +368,19 @@ async def _consumed(
     )
 
 
-async def _raw_indexes(connection: Connection, asked: _Asked, piece: _Piece) -> list[IndexReading]:
+async def _raw_indexes(
+    connection: Connection, asked: _Asked, piece: _Piece, changes: Sequence[MeterChange]
+) -> list[IndexReading]:
     """The very readings of a piece in which a meter was changed; what its rollup knows where they are gone."""
     rows = await connection.fetch(RAW_INDEXES, asked.datastream_id, piece.since, piece.until)
-    return [IndexReading(*row) for row in rows] if len(rows) == piece.readings else _indexes_of(piece)
+    return [IndexReading(*row) for row in rows] if len(rows) == piece.readings else _indexes_of(piece, changes)
 
 
-def _indexes_of(piece: _Piece) -> list[IndexReading]:
-    """Readings that say what a piece has consumed: its first and last one, and those around its falls."""
+def _indexes_of(piece: _Piece, changes: Sequence[MeterChange] = ()) -> list[IndexReading]:
+    """Readings that say what a piece has consumed: its first and last one, and those around its falls.
+
+    A meter that was changed in it is taken to be what fell from nearest to its last index.
+    """
     first, last, low, high = piece.first, piece.last, piece.minimum, piece.maximum
     if first is None or last is None or low is None or high is None:
         return []
@@ -387,8 +392,23 @@ def _indexes_of(piece: _Piece) -> list[IndexReading]:
         falls = [*([high] if high > last else []), *([low] if low < first else [])]
     if piece.readings == 1:
         return [IndexReading(until, last)]
-    between = [IndexReading(since, index) for index in falls]
+    at, between = since, list[IndexReading]()
+    for change in changes:
+        place = _fall_of(change, falls)
+        between += [IndexReading(at, index) for index in falls[:place]]
+        at, falls = max(at, min(change.at, until)), falls[place:]
+    between += [IndexReading(at, index) for index in falls]
     return [IndexReading(since, first), *between, IndexReading(until, last)]
+
+
+def _fall_of(change: MeterChange, falls: Sequence[float]) -> int:
+    """How many of these indexes, each before and after a fall, are those of the meter that was changed."""
+    final, initial = change.final, change.initial
+    if not falls or (final is not None and initial is not None and initial >= final):
+        return 0
+    if final is None:
+        return 1
+    return 1 + min(range(0, len(falls), 2), key=lambda place: abs(falls[place] - final))
 
 
 def _finite(at: datetime) -> datetime:
