@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from core.messages.measurements import SOUND, UNSOUND
 from core.model import consumption
 from core.model.consumption import Amount, IndexReading, MeterChange, Modulus
 from core.model.quantities import Kind
@@ -41,13 +42,13 @@ FROM (
 ) AS edge, (SELECT date_trunc('hour', now(), 'UTC') AS open) AS clock
 """
 # What a rollup holds of raw measurements; suspects (flags 1 and 2) are counted only.
-AGGREGATED = """
-           (count(*) FILTER (WHERE flags & 3 = 0))::int AS n,
-           (count(*) FILTER (WHERE flags & 3 <> 0))::int AS suspects,
-           sum(value) FILTER (WHERE flags & 3 = 0) AS sum,
-           min(value) FILTER (WHERE flags & 3 = 0) AS min, max(value) FILTER (WHERE flags & 3 = 0) AS max,
-           first(value, time) FILTER (WHERE flags & 3 = 0) AS first,
-           last(value, time) FILTER (WHERE flags & 3 = 0) AS last
+AGGREGATED = f"""
+           (count(*) FILTER (WHERE {SOUND}))::int AS n,
+           (count(*) FILTER (WHERE {UNSOUND}))::int AS suspects,
+           sum(value) FILTER (WHERE {SOUND}) AS sum,
+           min(value) FILTER (WHERE {SOUND}) AS min, max(value) FILTER (WHERE {SOUND}) AS max,
+           first(value, time) FILTER (WHERE {SOUND}) AS first,
+           last(value, time) FILTER (WHERE {SOUND}) AS last
 """
 ROLLED_UP = "n, suspects, min, max, first, last, first_at, last_at, seconds, weighted, falls"
 # $1: datastream; $2 to $3: raw instants to look at; $4: the edge's microsecond; $5: from when on all is raw;
@@ -116,7 +117,7 @@ FROM (
                greatest(0, extract(epoch FROM least(lead(time) OVER in_time, bucket + interval '1 hour',
                                                     time + $13::interval, now()) - time))::float8 AS seconds
         FROM (
-            SELECT date_trunc('hour', time - $4::interval, $8) AS bucket, time, value, flags & 3 = 0 AS sound
+            SELECT date_trunc('hour', time - $4::interval, $8) AS bucket, time, value, {SOUND} AS sound
             FROM measurement
             WHERE datastream_id = $1 AND time >= $2 AND time < $3
               AND (time - $4 >= $5 OR date_trunc('hour', time - $4, 'UTC') = ANY($6::timestamptz[]))
@@ -127,7 +128,7 @@ FROM (
 """
 # The last sound reading up to an edge, from whichever of the two has the later; of an old rollup nobody knows when
 # in its hour. $7: before this hour; $8: hour, day...; $9: time zone.
-READING_BEFORE = """
+READING_BEFORE = f"""
 SELECT at, last, is_exact, date_trunc($8, at - $4, $9) AS of_since,
        date_add(date_trunc($8, at - $4, $9), ('1 ' || $8)::interval, $9) AS of_until
 FROM (
@@ -137,7 +138,7 @@ FROM (
      ORDER BY bucket DESC LIMIT 1)
     UNION ALL
     (SELECT date_trunc('hour', time - $4::interval, 'UTC'), time, value, true FROM measurement
-     WHERE datastream_id = $1 AND time >= $2 AND time < $3 AND flags & 3 = 0
+     WHERE datastream_id = $1 AND time >= $2 AND time < $3 AND {SOUND}
        AND (time - $4 >= $5 OR date_trunc('hour', time - $4, 'UTC') = ANY($6::timestamptz[]))
      ORDER BY time DESC LIMIT 1)
 ) AS known ORDER BY bucket DESC LIMIT 1
@@ -145,14 +146,14 @@ FROM (
 # For zones that are not whole hours from UTC, whose buckets cannot be put together from hours. date_trunc knows
 # the local calendar for hours and days alike; time_bucket by a zone takes the two hours between 2 and 3 of an
 # October night for one. $4: hour or day...; $5: time zone; $6: the edge's microsecond.
-RAW_BUCKETS = """
+RAW_BUCKETS = f"""
 SELECT bucket AS since, date_add(bucket, ('1 ' || $4)::interval, $5) AS until,
        (count(*) FILTER (WHERE sound))::int AS readings, (count(*) FILTER (WHERE NOT sound))::int AS suspects,
        min(value) FILTER (WHERE sound) AS minimum, max(value) FILTER (WHERE sound) AS maximum,
        avg(value) FILTER (WHERE sound) AS mean,
        first(value, time) FILTER (WHERE sound) AS first, last(value, time) FILTER (WHERE sound) AS last
 FROM (
-    SELECT date_trunc($4, time - $6::interval, $5) AS bucket, time, value, flags & 3 = 0 AS sound
+    SELECT date_trunc($4, time - $6::interval, $5) AS bucket, time, value, {SOUND} AS sound
     FROM measurement WHERE datastream_id = $1 AND time >= $2 AND time < $3
 ) AS readings
 GROUP BY bucket ORDER BY bucket
@@ -161,9 +162,9 @@ CHANGES = """
 SELECT at, final_index, initial_index FROM meter_change WHERE datastream_id = $1 AND at <= $2 ORDER BY at
 """
 PROFILES = "SELECT since, modulus, expected_interval FROM counter_profiles($1) ORDER BY since"
-RAW_INDEXES = """
+RAW_INDEXES = f"""
 SELECT time, value FROM measurement
-WHERE datastream_id = $1 AND time > $2 AND time <= $3 AND flags & 3 = 0 ORDER BY time
+WHERE datastream_id = $1 AND time > $2 AND time <= $3 AND {SOUND} ORDER BY time
 """
 
 

@@ -133,7 +133,7 @@ async def test_a_meter_change_by_hand_is_crossed_and_can_be_completed_and_remove
 
 
 async def test_a_meter_change_is_crossed_in_a_day_whose_raw_readings_are_gone(client, metered, pool: Pool) -> None:
-    """By hand: 5 until a reset and 7 after it, 6 to the final index 1006, then 9 of the new meter until its reset to 1."""
+    """By hand: 5, 7 since a reset, 999 to the final index; 9 of the new meter, 1 since its reset."""
     *_, datastream = metered
     begin = local(2026, 6, 1)
     indexes = [9_000, 9_005, 7, 1_000, 1_005, 2, 9, 1]
