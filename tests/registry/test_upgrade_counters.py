@@ -49,7 +49,7 @@ async def test_rollups_and_chunks_survive_and_states_are_weighted_where_raw_is_t
     )
     await connection.execute(
         "INSERT INTO lns_source (tenant_id, kind, transport, name, token_sha256) "
-        "SELECT id, 'generic', 'http', 'a', '\\x00' FROM tenant"
+        "SELECT id, 'generic', 'http', 'a', sha256('a') FROM tenant"
     )
     before = await connection.fetch("SELECT * FROM observation.measurement ORDER BY 1, 2")
     await connection.close()
