@@ -298,6 +298,8 @@ def _battery(field: Field, term: Term) -> Meaning | None:
 def _checked(field: Field, meaning: Meaning) -> Meaning:
     """An extreme is to be confirmed, and a voltage that may be that of the sensor's own battery."""
     doubt = meaning.doubt
+    if doubt is None and _counts_or_codes(field, meaning.quantity):
+        doubt = Doubt.CODE
     if doubt is None and EXTREMES & (set(field.words) | field.around):
         doubt = Doubt.EXTREME
     elif doubt is None and meaning.quantity == "voltage":
@@ -306,6 +308,15 @@ def _checked(field: Field, meaning: Meaning) -> Meaning:
         if volts and max(volts) <= CELL_V:
             doubt = Doubt.CELL
     return replace(meaning, doubt=doubt)
+
+
+def _counts_or_codes(field: Field, quantity: str) -> bool:
+    """Whether the object around says codes or counts of what its fields are named by: `status.temperature` 1."""
+    if not all(number.is_integer() for number in field.numbers) or QUANTITIES[quantity].unit == "1":
+        return False
+    is_small = max(field.numbers) <= LARGEST_CODE
+    around = field.around - set(field.words)
+    return bool(CODED & around and is_small) or ("counter" in around and QUANTITIES[quantity].kind is Kind.GAUGE)
 
 
 def _is_usual(number: float, quantity: str, unit: str) -> bool:

@@ -70,6 +70,7 @@ _JOINED: dict[tuple[str, ...], str] = {
     ("ugm", "3"): "ugm3",
     ("w", "m", "2"): "wm2",
     ("us", "cm"): "uscm",
+    ("ms", "cm"): "mscm",
     **{("l", phase): f"l{phase}" for phase in ("1", "2", "3")},
     ("pm", "2", "5"): "pm25",
     ("pm", "1", "0"): "pm1",

@@ -90,6 +90,8 @@ def doubts(sample: Any, units: dict[str, str] | None = None) -> dict[str, Doubt]
         {"temperature_0": 20.1, "temperature_1": 20.3, "temperature_2": 20.2},
         {"sensors": [{"type": "temperature", "value": 21.1}, {"type": "temperature", "value": 4.2}]},
         {"frames": [{"pulse": 12, "pin": n, "time": "2026-11-27T10:00:00Z"} for n in (1, 2)]},
+        {"status": {"temperature": 1, "humidity": 0}, "counts": {"temperature": 12}, "ranges": {"humidity": 100}},
+        {"yesterday": {"temperature": 18}},
         {"Grenzwerttemperatur": 30, "seuil_temperature": 30, "alarme_co2": 800, "Batteriestatus": 2},
     ],
     ids=lambda sample: next(iter(sample)),
