@@ -13,7 +13,7 @@ import pytest
 
 from alerting.rules.calendar import Calendar, weekly_of
 from alerting.rules.model import Observation, Opened, Place, Resolved, Rule
-from alerting.rules.replay import Arrival, Deadline, Replay, Stream
+from alerting.rules.replay import Arrival, Deadline, Replaced, Replay, Stream
 from tests.alerting.rules.naive import Naive, NaiveRule, Trace
 
 TRACES = int(os.environ.get("BACKTEST_TRACES", "16"))
@@ -77,7 +77,7 @@ def random_trace(chance: random.Random, rule: NaiveRule) -> Trace:
                 (period, [at for at in heard if at < replaced_at], replaced_at),
                 (period, [at for at in heard if at >= replaced_at], None),
             ]
-    return Trace(start, MONTH, interval, arrivals, signs, outages)
+    return Trace(start, MONTH, interval, arrivals, signs, outages, replaced_at)
 
 
 def rule_of(naive: NaiveRule) -> Rule:
@@ -105,7 +105,8 @@ def backtest(naive: NaiveRule, trace: Trace) -> list[tuple[str, int]]:
     ]
     place = Place(calendar=OPEN, interval=timedelta(minutes=trace.interval))
     played = Replay(rule_of(naive), place, [(at(began), at(ended)) for began, ended in trace.outages])
-    list(played.notifications({1: Stream(arrivals, deadlines)}, at(trace.length)))
+    replaced = [] if trace.replaced is None else [Replaced(at(trace.replaced))]
+    list(played.notifications({1: Stream(arrivals, deadlines, replaced)}, at(trace.length)))
     return [
         (type(one).__name__.lower(), int((one.at - trace.start) / timedelta(minutes=1)))
         for one in played.transitions
