@@ -13,11 +13,10 @@ from alerting.rules.model import Rule
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.runtime.postgres import Pool, tenant_transaction
+from lab.bench.traces import PlainRule, Trace, random_rule, random_trace, rule_of
 from registry.changes import Change
 from tests.alerting.alert_scenario import SINCE_LONG, AlertScenario, Thing
 from tests.alerting.crashes import message_of
-from tests.alerting.rules.naive import NaiveRule, Trace
-from tests.alerting.rules.test_backtest_agrees import random_rule, random_trace, rule_of
 from tests.alerting.test_rule_edges import register, upgraded_at
 from tests.alerting.watching import Watch, watch
 from tests.conftest import Database
@@ -124,7 +123,7 @@ async def test_a_backtest_gives_the_messages_that_were_sent(
     """Every device is replaced on the second day; one successor says nothing for ten hours."""
     await upgraded_at(database, SINCE_LONG)
     chance = random.Random(seed)
-    rules: list[NaiveRule] = []
+    rules: list[PlainRule] = []
     traces: list[Trace] = []
     while len(traces) < 4:
         rule = replace(random_rule(chance), schedule=chance.choice(["always", "night"]))
