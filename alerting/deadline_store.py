@@ -138,7 +138,7 @@ WITH watched AS (
     WHERE s.tenant_id = ANY($1::int[]) AND s.device_id > $5
       -- What was lost by one that serves there no more is nobody's concern.
       AND (s.asset_id IS NULL OR EXISTS (SELECT FROM assignment g WHERE g.device_id = s.device_id
-                                         AND g.asset_id = s.asset_id AND g.during @> $3::timestamptz))
+                                         AND g.asset_id = s.asset_id AND g.during @> now()))
     GROUP BY s.device_id, s.asset_id ORDER BY s.device_id LIMIT $6
 ), counted AS (
     SELECT u.device_id, u.session_id, count(DISTINCT u.f_cnt) AS heard, max(u.f_cnt) - min(u.f_cnt) + 1 AS sent
