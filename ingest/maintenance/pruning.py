@@ -7,6 +7,7 @@ from core.runtime.postgres import Pool
 from ingest.maintenance.leader import leading
 from ingest.maintenance.settings import RetentionSettings
 from ingest.maintenance.telemetry import PRUNED_ROWS
+from registry.outages import FORGET_OLD_OUTAGES
 
 MOST_AT_ONCE = 50_000
 
@@ -114,6 +115,7 @@ def prunes(settings: RetentionSettings) -> tuple[Prune, ...]:
         Prune("frame_refusal", FRAME_REFUSAL, 30 * days),
         Prune("gateway_address_change", GATEWAY_ADDRESS_CHANGE, 90 * days),
         Prune("gateway_hour", GATEWAY_HOUR, 90 * days),
+        Prune("outage", FORGET_OLD_OUTAGES, 90 * days),  # A backtest looks back on thirty.
         Prune("lns_unknown_device", LNS_UNKNOWN_DEVICE, 30 * days),
         Prune("application_event", APPLICATION_EVENT, 7 * days),
         Prune("service_replica", SERVICE_REPLICA, 1 * days),
