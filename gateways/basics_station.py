@@ -10,6 +10,7 @@ import structlog
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from core.messages.claims import Claim
 from core.model.entities import Gateway
 from core.runtime.clock import wall_clock_us
 from core.runtime.token_bucket import TokenBucket
@@ -42,6 +43,7 @@ NAME = "basics_station"
 PING_EVERY_S = 25.0
 PONG_WITHIN_S = 20.0
 VERSION_WITHIN_S = 30.0
+NOT_THE_OWNER = 1008
 # Two boards of eight demodulators receive at most so many of the shortest frames.
 MESSAGES_PER_SECOND = 500
 MESSAGES_AT_ONCE = 1_000
@@ -76,15 +78,23 @@ class _Link:
 
     gateway_id: GatewayId
     connection: ServerConnection
-    address: str
+    claim: Claim
     bucket: TokenBucket
     opened_at: float
     setup: _Setup | None = None
     round_trip: RoundTrip = field(default_factory=RoundTrip)
 
+    @property
+    def address(self) -> str:
+        """Where the station speaks from."""
+        return self.claim.address
+
 
 class BasicsStation:
-    """A station that connects takes the place of its former connection, which may be dead without knowing it."""
+    """A station that connects takes the place of its former connection, which may be dead without knowing it.
+
+    Only the gateway's owner does (`gateways.paths`): the same credential, or without one the same address.
+    """
 
     name = NAME
     answers_at_once = False
@@ -114,7 +124,7 @@ class BasicsStation:
             if link.setup is not None and link.setup != self._setup_of(link.gateway_id):
                 link.connection.transport.abort()  # It is back within a second, and gets its new configuration.
             elif link.setup is not None and link.gateway_id in self._registered:
-                self._paths.alive(link.gateway_id, NAME)
+                self._claim(link)
 
     def _seen(self, gateway_id: GatewayId, address: str, stats: dict[str, Any] | None = None) -> bool:
         return self._sightings.record_seen(gateway_id, NAME, address, stats)
@@ -141,7 +151,12 @@ class BasicsStation:
         """Handle the messages of a station until its connection ends."""
         now = self._loop.time()
         bucket = TokenBucket.full(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE, now)
-        link = _Link(gateway_id, connection, peer_of(connection), bucket, now)
+        link = _Link(gateway_id, connection, Claim(NAME, peer_of(connection)), bucket, now)
+        owner = self._owner_against(link)
+        if owner is not None:
+            self._reject(link, owner)
+            await connection.close(NOT_THE_OWNER)
+            return
         known = self._seen(gateway_id, link.address) or gateway_id in self._links
         if not known and self._unknown_gateways() >= MAX_UNKNOWN:
             DATAGRAMS.labels("station_connection", "too_many_gateways").inc()
@@ -208,8 +223,33 @@ class BasicsStation:
             noted["rtt_ms"] = round(link.round_trip.median_us / 1000)
         known = self._seen(link.gateway_id, link.address, noted)
         if known and link.setup is not None and self._links.get(link.gateway_id) is link:
-            self._paths.alive(link.gateway_id, NAME)
+            self._claim(link)
         return known
+
+    # --- Whose the gateway is ------------------------------------------------------------------------
+
+    def _owner_against(self, link: _Link) -> Claim | None:
+        """The owner of a registered gateway that this connection may not replace."""
+        if link.gateway_id not in self._registered:
+            return None
+        return self._paths.owner_against(link.gateway_id, link.claim)
+
+    def _claim(self, link: _Link) -> None:
+        """Keep the gateway's path; a connection that is not its owner's ends."""
+        owner = self._paths.alive(link.gateway_id, link.claim)
+        if owner is not None:
+            self._reject(link, owner)
+            link.connection.transport.abort()
+
+    def _reject(self, link: _Link, owner: Claim) -> None:
+        DATAGRAMS.labels("station_connection", "not_the_owner").inc()
+        self._sightings.reject_address(link.gateway_id, NAME, owner.address, link.address)
+
+    def rejected(self, gateway_id: GatewayId, claim: Claim) -> None:
+        """Another replica holds on to the gateway: a connection with this claim is a stranger's."""
+        link = self._links.get(gateway_id)
+        if link is not None and link.claim == claim:
+            link.connection.transport.abort()
 
     # --- From the station ----------------------------------------------------------------------------
 

@@ -94,6 +94,9 @@ class LastSeen:
 
     def reject_address(self, gateway_id: GatewayId, frontend: str, former: str, address: str) -> None:
         """Record a sender in a registered gateway's name while that gateway sends from `former`."""
+        sight = self._known.get(gateway_id)
+        if sight is not None and (sight.frontend, sight.address) == (frontend, address) != (frontend, former):
+            del self._known[gateway_id]  # It was let in until another replica said whose the gateway is.
         ADDRESS_CHANGES.labels("refused").inc()
         gateway_metrics.ADDRESS_CHANGES.labels(gateway_id.hex(), "refused").inc()
         key = (gateway_id, frontend, former, address)

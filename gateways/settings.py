@@ -18,13 +18,13 @@ class FrontendSettings(ServiceSettings):
         default=2000, gt=0, description="Datagrams a second of one registered gateway; ten seconds' worth at once"
     )
     udp_address_rate: float = Field(
-        default=200, gt=0, description="The same of one address that speaks for no registered gateway"
+        default=200, gt=0, description="The same of one address and port that is no registered gateway's socket"
     )
     udp_address_lock_s: float = Field(
-        default=60,
+        default=30,
         ge=0,
         le=3600,
-        description="How long the address of a silent gateway is kept: nobody else may speak in its name",
+        description="How long a silent gateway's address and sockets are kept: nobody else speaks in its name",
     )
     chirpstack_url: OptionalBroker = Field(
         default=None,
