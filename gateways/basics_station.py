@@ -20,7 +20,8 @@ from gateways.gateway_times import RoundTrip
 from gateways.known_gateways import Gateways, LastSeen
 from gateways.paths import Paths
 from gateways.settings import FrontendSettings
-from gateways.station_server import StationServer, peer_of
+from gateways.station_credentials import Credential, StationCredentials
+from gateways.station_server import StationServer
 from gateways.telemetry import DATAGRAMS, FRAMES, ROUND_TRIP_SECONDS
 from lorawan.gateway.basics_station import (
     MalformedMessage,
@@ -79,6 +80,7 @@ class _Link:
     gateway_id: GatewayId
     connection: ServerConnection
     claim: Claim
+    credential: Credential
     bucket: TokenBucket
     opened_at: float
     setup: _Setup | None = None
@@ -103,7 +105,8 @@ class BasicsStation:
     def __init__(
         self, settings: FrontendSettings, sink: FrameSink, gateways: Gateways, last_seen: LastSeen, paths: Paths
     ) -> None:
-        self.server = StationServer(settings, self._talk, self._seen)
+        self._credentials = StationCredentials(settings, gateways)
+        self.server = StationServer(settings, self._credentials, self._talk, self._discovered, self._turned_away)
         self._sink = sink
         self._registered = gateways
         self._sightings = last_seen
@@ -121,13 +124,30 @@ class BasicsStation:
     def registered(self) -> None:
         """Apply a registry change: gateways that are ours now become reachable, changed ones connect anew."""
         for link in list(self._links.values()):
-            if link.setup is not None and link.setup != self._setup_of(link.gateway_id):
+            if not self._credentials.still_holds(link.gateway_id, link.credential):
+                self._end_unproved(link)
+            elif link.setup is not None and link.setup != self._setup_of(link.gateway_id):
                 link.connection.transport.abort()  # It is back within a second, and gets its new configuration.
             elif link.setup is not None and link.gateway_id in self._registered:
                 self._claim(link)
 
     def _seen(self, gateway_id: GatewayId, address: str, stats: dict[str, Any] | None = None) -> bool:
         return self._sightings.record_seen(gateway_id, NAME, address, stats)
+
+    def _discovered(self, gateway_id: GatewayId, address: str) -> bool:
+        """A station asks where to go: no sign of life of a registered one, whose connection will be."""
+        return gateway_id in self._registered or self._seen(gateway_id, address)
+
+    def _turned_away(self, gateway_id: GatewayId, address: str) -> None:
+        """Who cannot prove to be a registered gateway is listed."""
+        if gateway_id in self._registered:
+            owner = self._paths.owner_of(gateway_id)
+            self._sightings.reject_address(gateway_id, NAME, "" if owner is None else owner.address, address)
+
+    def _end_unproved(self, link: _Link) -> None:
+        DATAGRAMS.labels("station_connection", "withdrawn").inc()
+        log.info("station_credential_ended", gw_eui=link.gateway_id.hex(), address=link.address)
+        link.connection.transport.abort()
 
     def _region(self, gateway_id: GatewayId) -> Region:
         return REGIONS[self._setup_of(gateway_id).region]
@@ -147,11 +167,12 @@ class BasicsStation:
 
     # --- One connection ------------------------------------------------------------------------------
 
-    async def _talk(self, gateway_id: GatewayId, connection: ServerConnection) -> None:
+    async def _talk(self, gateway_id: GatewayId, connection: ServerConnection, credential: Credential) -> None:
         """Handle the messages of a station until its connection ends."""
         now = self._loop.time()
         bucket = TokenBucket.full(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE, now)
-        link = _Link(gateway_id, connection, Claim(NAME, peer_of(connection)), bucket, now)
+        claim = Claim(NAME, self.server.address_of(connection), credential.is_proved)
+        link = _Link(gateway_id, connection, claim, credential, bucket, now)
         owner = self._owner_against(link)
         if owner is not None:
             self._reject(link, owner)
@@ -162,6 +183,8 @@ class BasicsStation:
             DATAGRAMS.labels("station_connection", "too_many_gateways").inc()
             await connection.close(TRY_AGAIN_LATER)
             return
+        if credential.token is not None:
+            self._sightings.record_token(credential.token)
         self._take_over(link)
         keeping = asyncio.create_task(self._keep_alive(link), name=f"keep station {gateway_id.hex()} alive")
         try:
@@ -207,6 +230,9 @@ class BasicsStation:
             if link.setup is None and self._loop.time() - link.opened_at > VERSION_WITHIN_S:
                 DATAGRAMS.labels("station_version", "missing").inc()
                 link.connection.transport.abort()
+                return
+            if not self._credentials.still_holds(link.gateway_id, link.credential):
+                self._end_unproved(link)
                 return
             self._measured(link, round(latency_s * 1e6))
             self._alive(link)

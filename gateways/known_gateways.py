@@ -17,6 +17,7 @@ from lorawan.identifiers import GatewayId
 from registry.alert_requests import request_address_alerts
 from registry.changes import Change
 from registry.gateway_supervision import AddressSeen, save_address_changes
+from registry.gateway_tokens import GatewayToken, read_tokens, save_uses
 from registry.gateways import GatewaySeen, read_gateways, save_gateway_states, save_unknown_gateways
 
 SAVE_EVERY_S = 5.0
@@ -33,10 +34,18 @@ class Gateways:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._known: dict[bytes, Gateway] = {}
+        self._tokens: dict[bytes, list[GatewayToken]] = {}
+        self._used: set[str] = set()
+        """Tokens that a gateway has shown, by their ids."""
 
     async def load(self) -> None:
-        """Read every gateway: there are hundreds, and they change by the day."""
-        former, self._known = self._known, await read_gateways(self._pool)
+        """Read every gateway and token: there are hundreds, and they change by the day."""
+        known, tokens = await read_gateways(self._pool), await read_tokens(self._pool)
+        former, self._known = self._known, known
+        self._tokens = {}
+        for token in tokens:
+            self._tokens.setdefault(token.gateway_id, []).append(token)
+        self._used = {token.id for token in tokens if token.is_used or token.id in self._used}
         for gateway_id in former.keys() - self._known.keys():
             gateway_metrics.forget(gateway_id)
         REGISTERED.set(len(self._known))
@@ -49,6 +58,19 @@ class Gateways:
     def get(self, gateway_id: bytes) -> Gateway | None:
         """The gateway with this EUI, if it is registered."""
         return self._known.get(gateway_id)
+
+    def tokens_of(self, gateway_id: bytes) -> list[GatewayToken]:
+        """The gateway's tokens, valid or not."""
+        return self._tokens.get(gateway_id, [])
+
+    def record_use(self, token: GatewayToken) -> None:
+        """Record that a gateway has shown this token."""
+        self._used.add(token.id)
+
+    def needs_proof(self, gateway_id: bytes) -> bool:
+        """Whether the gateway has used a token that is still valid: who comes without is not the gateway."""
+        now = datetime.now(UTC)
+        return any(token.id in self._used and token.is_valid(now) for token in self.tokens_of(gateway_id))
 
     def ids(self) -> set[bytes]:
         """Every registered EUI."""
@@ -75,6 +97,7 @@ class LastSeen:
         self._known: dict[bytes, _Sight] = {}
         self._unknown: dict[bytes, _Sight] = {}
         self._refused: dict[tuple[bytes, str, str, str], int] = {}
+        self._used_tokens: set[str] = set()
 
     def record_seen(
         self, gateway_id: GatewayId, frontend: str, address: str, stats: dict[str, Any] | None = None
@@ -91,6 +114,11 @@ class LastSeen:
         if stats:
             sight.stats |= stats
         return registered
+
+    def record_token(self, token: GatewayToken) -> None:
+        """Record that a gateway has shown this token just now."""
+        self._gateways.record_use(token)
+        self._used_tokens.add(token.id)
 
     def reject_address(self, gateway_id: GatewayId, frontend: str, former: str, address: str) -> None:
         """Record a sender in a registered gateway's name while that gateway sends from `former`."""
@@ -115,6 +143,9 @@ class LastSeen:
         unknown, self._unknown = self._unknown, {}
         refused, self._refused = self._refused, {}
         try:
+            if self._used_tokens:
+                used, self._used_tokens = self._used_tokens, set()
+                await save_uses(self._pool, sorted(used))
             if refused:
                 await self._save_rejected(refused)
                 refused = {}

@@ -106,6 +106,11 @@ class Paths:
         """The gateways whose path is this replica's."""
         return set(self._paths)
 
+    def owner_of(self, gateway_id: GatewayId) -> Claim | None:
+        """Who spoke last in the gateway's name and was believed, as far as it is still known."""
+        pin = self._pins.get(gateway_id)
+        return None if pin is None else pin.owner
+
     def owner_against(self, gateway_id: GatewayId, claim: Claim) -> Claim | None:
         """The owner for whose sake a claim is rejected; None when it may pass."""
         pin = self._pins.get(gateway_id)

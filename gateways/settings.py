@@ -1,10 +1,12 @@
 """What the frontends are set to; `services.gateway_bridge.settings` adds what only its process needs."""
 
-from typing import Annotated
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Literal
 
 from pydantic import Field
+from pydantic_settings import NoDecode
 
-from core.runtime.settings import Expected, OptionalBroker, PemFile, ServiceSettings
+from core.runtime.settings import FROM_JSON, Expected, OptionalBroker, PemFile, ServiceSettings
 
 
 class FrontendSettings(ServiceSettings):
@@ -54,6 +56,20 @@ class FrontendSettings(ServiceSettings):
     station_key: PemFile = Field(default=None, description="The key of our certificate, PEM")
     station_client_ca: PemFile = Field(
         default=None,
-        description="The authority of the gateways' certificates, PEM: each must show one whose common name is "
-        "its EUI; unset: whoever speaks is believed",
+        description="The authority of the gateways' certificates, PEM: each shows one whose common name is its "
+        "EUI, or a token; unset: no certificates are asked for",
+    )
+    station_crl: PemFile = Field(
+        default=None, description="That authority's revocation list, PEM; read again when it changes"
+    )
+    station_credentials: Annotated[Literal["required", "none"], Expected("required ou none")] = Field(
+        default="required",
+        description="Whether a registered station must show a token or a certificate. With `none` whoever speaks "
+        "is believed, as long as the gateway has not used a token",
+    )
+    station_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...], NoDecode, FROM_JSON, Expected('["10.0.0.0/8"] par exemple')
+    ] = Field(
+        default=(),
+        description="Networks of the proxies whose X-Forwarded-For says where a station comes from, as JSON",
     )

@@ -46,7 +46,8 @@ SELECT g.gateway_id, s.frontend, s.address FROM gateway_state s JOIN gateway g O
 WHERE s.last_seen_at > now() - make_interval(secs => $1)
 """
 COLUMNS = """g.id, g.tenant_id, g.gateway_id, g.name, g.region, g.latitude, g.longitude, g.antenna_gain,
-g.boards, g.gain_subtracted_by, g.max_eirp, g.created_at, s.frontend, s.address, s.last_seen_at, s.stats"""
+g.boards, g.gain_subtracted_by, g.max_eirp, g.unproved_until, g.created_at, s.frontend, s.address,
+s.last_seen_at, s.stats"""
 STATE = "LEFT JOIN gateway_state s ON s.gateway_id = g.id"
 WRITTEN = Written("name, latitude, longitude, antenna_gain, boards, gain_subtracted_by, max_eirp")
 CREATE = f"""
@@ -90,6 +91,7 @@ class GatewayWithState:
     boards: int
     gain_subtracted_by: str | None
     max_eirp: int | None
+    unproved_until: datetime | None
     created_at: datetime
     frontend: str | None
     address: str | None

@@ -87,7 +87,9 @@ async def build(settings: Settings, service: OpenedService) -> Bridge:
     activity = Activity(pool, gateways, feed or batcher)
     transmitter = Transmitter(gateways, radios, activity)
     silences = {UDP: settings.udp_address_lock_s}
-    paths = Paths(bus, settings.instance, transmitter.transmit, silences=silences)
+    paths = Paths(
+        bus, settings.instance, transmitter.transmit, silences=silences, needs_proof=gateways.needs_proof
+    )
     udp = SemtechUdp(settings, activity, gateways, last_seen, paths, round_trips)
     mqtt = None
     if settings.mqtt_url is not None:
@@ -156,6 +158,7 @@ async def serve(
         background.append(tasks.create_task(bridge.udp.watch_drops(), name="watch socket drops"))
         if bridge.stations is not None:
             await bridge.stations.server.open()
+            background.append(tasks.create_task(bridge.stations.server.renew(), name="renew certificates"))
         receiving = None
         if bridge.mqtt is not None:
             background.append(tasks.create_task(bridge.mqtt.keep_connected(), name="keep MQTT connected"))

@@ -132,6 +132,7 @@ async def test_a_stranger_at_another_replica_or_after_a_restart_gets_no_gateway_
 
     async with ws_station(rig.station_url, gateway_id) as station, AsyncExitStack() as strangers:
         await on_the_air(rig, station)
+        await station.receive(UPLINK)
         await until(lambda: rig.pool.fetchval("SELECT count(*) FROM gateway_state"))
         # It starts, and knows what the registry remembers, or nothing but what the first replica answers it.
         await strangers.enter_async_context(running_bridge(other))
