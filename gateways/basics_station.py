@@ -183,8 +183,8 @@ class BasicsStation:
             DATAGRAMS.labels("station_connection", "too_many_gateways").inc()
             await connection.close(TRY_AGAIN_LATER)
             return
-        if credential.token is not None:
-            self._sightings.record_token(credential.token)
+        if credential.is_proved:
+            self._sightings.record_proof(gateway_id, credential.token)
         self._take_over(link)
         keeping = asyncio.create_task(self._keep_alive(link), name=f"keep station {gateway_id.hex()} alive")
         try:

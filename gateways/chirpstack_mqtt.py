@@ -73,6 +73,7 @@ class ChirpStackMqtt:
     def __init__(
         self,
         settings: MqttSettings,
+        accounts: str,
         prefixes: Mapping[str, str],
         activity: Activity,
         gateways: Gateways,
@@ -82,6 +83,7 @@ class ChirpStackMqtt:
     ) -> None:
         self._round_trips = round_trips
         self.edge = MqttSession(settings, FILTERS)
+        self._is_proved = accounts == "per_gateway"
         self._prefixes = prefixes
         self._activity = activity
         self._registered = gateways
@@ -181,8 +183,8 @@ class ChirpStackMqtt:
         return self._sightings.record_seen(topic.gateway_id, NAME, self._claim(topic).address, stats)
 
     def _claim(self, topic: EventTopic) -> Claim:
-        """Who speaks under a topic; the broker says under which only, and not from where."""
-        return Claim(NAME, f"mqtt {topic.prefix}".rstrip())
+        """Who speaks under a topic; the broker does not say from where."""
+        return Claim(NAME, f"mqtt {topic.prefix}".rstrip(), self._is_proved)
 
     def _reachable(self, station: _Station, *, is_certain: bool = True) -> None:
         """Record in which form a registered gateway is answered.

@@ -98,6 +98,7 @@ class LastSeen:
         self._unknown: dict[bytes, _Sight] = {}
         self._refused: dict[tuple[bytes, str, str, str], int] = {}
         self._used_tokens: set[str] = set()
+        self._proved: set[bytes] = set()
 
     def record_seen(
         self, gateway_id: GatewayId, frontend: str, address: str, stats: dict[str, Any] | None = None
@@ -115,10 +116,12 @@ class LastSeen:
             sight.stats |= stats
         return registered
 
-    def record_token(self, token: GatewayToken) -> None:
-        """Record that a gateway has shown this token just now."""
-        self._gateways.record_use(token)
-        self._used_tokens.add(token.id)
+    def record_proof(self, gateway_id: GatewayId, token: GatewayToken | None) -> None:
+        """Record that a gateway has just proved who it is, by a token or by a certificate."""
+        self._proved.add(gateway_id)
+        if token is not None:
+            self._gateways.record_use(token)
+            self._used_tokens.add(token.id)
 
     def reject_address(self, gateway_id: GatewayId, frontend: str, former: str, address: str) -> None:
         """Record a sender in a registered gateway's name while that gateway sends from `former`."""
@@ -143,9 +146,11 @@ class LastSeen:
         unknown, self._unknown = self._unknown, {}
         refused, self._refused = self._refused, {}
         try:
-            if self._used_tokens:
-                used, self._used_tokens = self._used_tokens, set()
-                await save_uses(self._pool, sorted(used))
+            if self._proved:
+                used, proved = set(self._used_tokens), set(self._proved)
+                await save_uses(self._pool, sorted(used), sorted(proved))
+                self._used_tokens -= used
+                self._proved -= proved
             if refused:
                 await self._save_rejected(refused)
                 refused = {}

@@ -42,6 +42,11 @@ class FrontendSettings(ServiceSettings):
     chirpstack_stats_s: float = Field(
         default=30, ge=5, le=3600, description="Seconds between two gateway statistics"
     )
+    mqtt_accounts: Annotated[Literal["per_gateway", "shared"], Expected("per_gateway ou shared")] = Field(
+        default="shared",
+        description="per_gateway: the broker lets each account write under its own EUI only, so that a topic "
+        "proves who speaks; shared: it does not",
+    )
     station_host: str = Field(default="0.0.0.0", description="Stations come from anywhere")  # noqa: S104
     station_port: int | None = Field(
         default=None, ge=0, le=65535, description="TCP port for stations, 3001 as a rule; 0: any; unset: none"

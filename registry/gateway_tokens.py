@@ -36,6 +36,11 @@ SELECT t.id, g.gateway_id, t.secret_sha256, t.expires_at, t.last_used_at IS NOT 
 FROM gateway_token t JOIN gateway g ON g.id = t.gateway_id
 """
 SAVE_USES = "UPDATE gateway_token SET last_used_at = now() WHERE id = ANY($1::text[])"
+# Who has shown a credential needs no more time to get one.
+SAVE_PROVED = """
+UPDATE gateway SET unproved_until = NULL WHERE gateway_id = ANY($1::bytea[]) AND unproved_until IS NOT NULL
+"""
+READ_UNPROVED = "SELECT name, unproved_until AS until FROM gateway WHERE unproved_until IS NOT NULL ORDER BY name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,14 @@ class GatewayToken:
     def opens_with(self, secret: str) -> bool:
         """Whether this is its secret, compared in constant time."""
         return hmac.compare_digest(hashlib.sha256(secret.encode()).digest(), self.secret_sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class Unproved:
+    """A station that is received without a credential until then, or was."""
+
+    name: str
+    until: datetime
 
 
 def split_token(text: str) -> tuple[str, str] | None:
@@ -101,6 +114,12 @@ async def read_tokens(connection: Connection | Pool) -> list[GatewayToken]:
     return [GatewayToken(**row) for row in await connection.fetch(READ_ALL)]
 
 
-async def save_uses(connection: Connection | Pool, token_ids: Sequence[str]) -> None:
-    """Record that these tokens were used just now."""
+async def save_uses(connection: Connection | Pool, token_ids: Sequence[str], gateway_ids: Sequence[bytes]) -> None:
+    """Record that these tokens were used just now, and that these gateways have proved who they are."""
     await connection.execute(SAVE_USES, token_ids)
+    await connection.execute(SAVE_PROVED, gateway_ids)
+
+
+async def read_unproved(connection: Connection) -> list[Unproved]:
+    """Stations of before that have not shown a credential yet, by name."""
+    return await fetch_all(connection, Unproved, READ_UNPROVED)

@@ -93,7 +93,10 @@ async def build(settings: Settings, service: OpenedService) -> Bridge:
     udp = SemtechUdp(settings, activity, gateways, last_seen, paths, round_trips)
     mqtt = None
     if settings.mqtt_url is not None:
-        mqtt = ChirpStackMqtt(settings, settings.mqtt_prefixes, activity, gateways, last_seen, paths, round_trips)
+        accounts = settings.mqtt_accounts
+        mqtt = ChirpStackMqtt(
+            settings, accounts, settings.mqtt_prefixes, activity, gateways, last_seen, paths, round_trips
+        )
     stations = None
     if settings.station_port is not None:
         stations = BasicsStation(settings, activity, gateways, last_seen, paths)
