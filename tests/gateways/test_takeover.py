@@ -74,7 +74,7 @@ async def intrude(rig: Rig, gateway_id: GatewayId, stack: AsyncExitStack, owner:
 async def test_a_stranger_gets_no_downlink_of_a_live_gateway_by_any_protocol_and_is_listed(
     rig: Rig, gateway_id: GatewayId, owner: str
 ) -> None:
-    async def refused() -> set[Any]:
+    async def rejected() -> set[Any]:
         rows = await rig.pool.fetch("SELECT frontend, address FROM gateway_address_change WHERE refused")
         return {(row["frontend"], row["address"]) for row in rows}
 
@@ -104,7 +104,7 @@ async def test_a_stranger_gets_no_downlink_of_a_live_gateway_by_any_protocol_and
         assert [frame.context for frame in frames] == [station.traits.context]  # The owner's, and nobody's else.
 
         async def is_listed() -> bool:
-            return await refused() >= expected
+            return await rejected() >= expected
 
         await until(is_listed, within_s=15)
         assert await rig.pool.fetchval("SELECT count(*) FROM alert_request WHERE kind = 'gateway_address'") > 0
