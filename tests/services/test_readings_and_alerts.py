@@ -144,7 +144,7 @@ async def running(database_url: str, nats_url: str, port: int) -> AsyncGenerator
 
             async def listens() -> bool:
                 with contextlib.suppress(httpx.TransportError):
-                    return (await client.get(f"http://127.0.0.1:{port}/livez")).status_code == 200
+                    return (await client.get(f"http://127.0.0.1:{port}/")).status_code == 404
                 return False
 
             await until(listens)
