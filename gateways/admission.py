@@ -68,6 +68,10 @@ class Admission:
     """The address that the gateway is held by, so that the datagram is rejected."""
 
 
+OWN = Admission(is_own=True)
+NOT_OWN = Admission()
+
+
 class _Lock(NamedTuple):
     host: str
     port: int
@@ -96,9 +100,9 @@ class SocketLock:
         if former is None or now - former.heard_at >= self._silence_s or (former.host, former.port) == address:
             if kind is not DatagramType.TX_ACK:
                 kept[gateway_id] = _Lock(host, port, now)
-            return Admission(is_own=True)
+            return OWN
         if kind is DatagramType.PUSH_DATA and former.host == host:
-            return Admission()
+            return NOT_OWN
         return Admission(holder=former.host)
 
     def keep_only(self, gateway_ids: Container[bytes]) -> None:

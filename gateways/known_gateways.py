@@ -69,8 +69,11 @@ class Gateways:
 
     def needs_proof(self, gateway_id: bytes) -> bool:
         """Whether the gateway has used a token that is still valid: who comes without is not the gateway."""
+        tokens = self._tokens.get(gateway_id)
+        if tokens is None:  # Asked at every datagram.
+            return False
         now = datetime.now(UTC)
-        return any(token.id in self._used and token.is_valid(now) for token in self.tokens_of(gateway_id))
+        return any(token.id in self._used and token.is_valid(now) for token in tokens)
 
     def ids(self) -> set[bytes]:
         """Every registered EUI."""

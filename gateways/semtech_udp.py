@@ -13,7 +13,7 @@ from core.messages.claims import Claim
 from core.messages.frames import GatewayFrame
 from core.model.identities import new_trace
 from core.runtime.clock import wall_clock_us
-from gateways.admission import Admission, Limits, SocketLock
+from gateways.admission import NOT_OWN, Admission, Limits, SocketLock
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_MARGIN_S, TX_ACK_TIMEOUT_S, ChosenTransmission
 from gateways.gateway_activity import Activity
 from gateways.gateway_times import RoundTrips, reception_time_us
@@ -55,7 +55,6 @@ NOBODY = GatewayId(b"")
 _PUSHED = DATAGRAMS.labels("push_data", "ok")
 _PULLED = DATAGRAMS.labels("pull_data", "ok")
 _NOT_OURS = DATAGRAMS.labels("unknown", "not_a_datagram")
-_NOT_OUR_GATEWAYS = Admission()
 _UNKNOWN_GATEWAY = FRAMES.labels("unknown_gateway")
 
 log = structlog.get_logger()
@@ -169,7 +168,7 @@ class SemtechUdp:
     def _admit(self, kind: DatagramType | None, gateway_id: GatewayId, addr: Address) -> Admission:
         """Whether a registered gateway may speak from this socket; for others the rate alone decides."""
         if kind is None or gateway_id not in self._registered:
-            return _NOT_OUR_GATEWAYS
+            return NOT_OWN
         if kind is DatagramType.PULL_DATA:
             owner = self._paths.owner_against(gateway_id, _claim(addr))
         else:
