@@ -17,6 +17,11 @@ que c'est bien elle."
 )
 REFUSED = "Passerelle {name} ({eui}) : quelqu'un parle en son nom depuis {address} pendant qu'elle parle depuis \
 {former}. Ces messages sont refusés ; si elle a déménagé, elle est à nouveau entendue au bout d'une minute."
+# There is no owner that it could be compared with: what came had not the credential that the gateway has.
+UNPROVED = (
+    "Passerelle {name} ({eui}) : quelqu'un parle en son nom depuis {address} sans le jeton ou le certificat \
+attendu. Ces messages sont refusés ; si c'est elle, lui rendre son jeton (tc.key)."
+)
 SUSPENDED = (
     "Décodeur suspendu : {codec}. Les trames de ses capteurs sont gardées et attendent : publiez une version "
     "corrigée, ou remettez celle-ci en service, puis relisez-les."
@@ -132,5 +137,5 @@ def _codec_message(request: CodecAlertRequest) -> str:
 
 
 def _address_message(request: AddressAlertRequest, name: str, eui: str) -> str:
-    words = REFUSED if request.refused else MOVED
+    words = (REFUSED if request.former else UNPROVED) if request.refused else MOVED
     return words.format(name=name, eui=eui, address=request.address, former=request.former)

@@ -48,7 +48,10 @@ class AddressChangeAnswer(answer_of(AddressChange)):
     """Une passerelle qui a parlé depuis une autre adresse."""
 
     gateway_id: Eui
-    former: str = Field(description="D'où elle parlait", examples=["192.0.2.7"])
+    former: str = Field(
+        description="D'où elle parlait ; vide : nulle part, et il manquait le jeton ou le certificat attendu",
+        examples=["192.0.2.7"],
+    )
     address: str = Field(description="D'où elle a parlé ensuite", examples=["198.51.100.4"])
     refused: bool = Field(
         description="true : ce qui venait de la nouvelle adresse a été refusé, car l'ancienne parlait encore ; "

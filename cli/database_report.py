@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from alerting.alert_rows import count_open
 from core.runtime.postgres import DATABASE_AWAY, Connection, PostgresError, connect, database_reason
+from registry.gateway_tokens import Unproved, read_unproved
 from registry.keys import Sealed, read_sealed
 from registry.rows import entity
 from registry.schema import SchemaMismatch, require_schema
@@ -90,6 +91,7 @@ class Activity:
     unreached: list[Unreached]
     oldest_dirty: datetime | None
     sealed: list[Sealed]
+    unproved: list[Unproved]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,4 +181,5 @@ async def _read_activity(connection: Connection) -> Activity:
         [entity(Unreached, row) for row in await connection.fetch(READ_UNREACHED)],
         await connection.fetchval(READ_OLDEST_DIRTY),
         await read_sealed(connection),
+        await read_unproved(connection),
     )

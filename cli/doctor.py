@@ -62,7 +62,17 @@ def _examine_settings(environment: Mapping[str, str]) -> list[Finding]:
     from core.runtime.settings import unknown_settings
 
     remedy = "corrigez-le dans /etc/territoire/territoire.env (ou là où il est écrit), puis redémarrez"
+    open_to_all = [
+        warning(
+            "justificatifs",
+            "TERRITOIRE_STATION_CREDENTIALS=none : qui connaît l'EUI d'une station sans jeton parle en son nom",
+            "faites un jeton pour chacune (POST /v1/gateways/{EUI}/tokens), puis retirez ce réglage",
+        )
+        for value in [environment.get("TERRITOIRE_STATION_CREDENTIALS", "")]
+        if value == "none"
+    ]
     return [
+        *open_to_all,
         *(critical("réglages", line, remedy) for line in wrong_settings(CLASSES, environment)),
         *(warning("réglages", unknown.french, remedy) for unknown in unknown_settings(environment)),
     ]

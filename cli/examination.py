@@ -7,7 +7,7 @@ from pathlib import Path
 
 from api.quarantine_reasons import quarantine_cause
 from cli.database_report import SILENT_AFTER, Activity, Content, Gateways, read_database
-from cli.findings import STREAM_FILLING, Finding, critical, good, warning
+from cli.findings import STREAM_FILLING, Finding, critical, days_left, good, warning
 from cli.place import Place
 from cli.report import last_line
 from cli.state import read_bus, read_services
@@ -15,6 +15,7 @@ from core.messages import topics
 from core.runtime.mqtt import Broker, MqttAway, MqttRejected, MqttSession, MqttSettings
 from core.runtime.postgres import database_address
 from core.runtime.settings import KEK_OCTETS
+from registry.gateway_tokens import Unproved
 from registry.keys import KeyWrap
 from registry.schema import SchemaMismatch
 from registry.units import UnitMismatch
@@ -149,6 +150,23 @@ def _examine_key(activity: Activity, place: Place) -> list[Finding]:
     ]
 
 
+def _unproved(stations: list[Unproved]) -> list[Finding]:
+    """Stations of before that show no credential: for how long they are still received."""
+    now = datetime.now(UTC)
+    remedy = "faites un jeton pour chacune (POST /v1/gateways/{EUI}/tokens) et mettez-le dans son tc.key"
+    late = [station.name for station in stations if station.until <= now]
+    waiting = [station for station in stations if station.until > now]
+    found: list[Finding] = []
+    if late:
+        what = f"Basics Station sans jeton ni certificat, refusées depuis la fin du délai : {_named(late)}"
+        found.append(critical("justificatifs", what, remedy))
+    if waiting:
+        days = days_left(min(station.until for station in waiting), now)
+        what = f"Basics Station sans jeton ni certificat, reçues encore {days} : "
+        found.append(warning("justificatifs", what + _named([station.name for station in waiting]), remedy))
+    return found
+
+
 def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
     found: list[Finding] = []
     for service, unowned in activity.unowned:
@@ -160,6 +178,7 @@ def _examine_activity(activity: Activity, gateways: Gateways) -> list[Finding]:
         )
         found.append(critical(f"service {service}", what, remedy))
     found += _gateways(gateways)
+    found += _unproved(activity.unproved)
     unknown = activity.unknown_gateways
     if unknown:
         what = "une se présente sans être enregistrée"

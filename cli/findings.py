@@ -1,6 +1,6 @@
 """What an examination of an installation finds, and how it is shown."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import IntEnum
 
 import msgspec
@@ -45,6 +45,12 @@ def warning(subject: str, what: str, remedy: str) -> Finding:
 def critical(subject: str, what: str, remedy: str) -> Finding:
     """Something does not work now, or data is in danger."""
     return Finding(subject, Severity.CRITICAL, what, remedy)
+
+
+def days_left(until: datetime, now: datetime) -> str:
+    """How long something still holds, in whole days."""
+    days = (until - now).days
+    return "moins d'un jour" if days < 1 else f"{days} jour{'s' if days > 1 else ''}"
 
 
 def worst(findings: list[Finding]) -> Severity:

@@ -49,6 +49,9 @@ class Database(msgspec.Struct, frozen=True):
     gateways_online: int
     gateways_never_heard: int
     alerts_open: dict[str, int]
+    stations_unproved: int = 0
+    """Stations of before without a token or a certificate, and until when the first of them is received."""
+    stations_unproved_until: datetime | None = None
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -165,6 +168,7 @@ async def _database(url: str | None, problems: dict[str, str]) -> Database | Non
     if content is None:
         return None
     gateways = content.gateways
+    unproved = [] if report.activity is None else report.activity.unproved
     return Database(
         content.postgresql.partition(" ")[0],
         content.timescaledb,
@@ -177,6 +181,8 @@ async def _database(url: str | None, problems: dict[str, str]) -> Database | Non
         len(gateways.online),
         len(gateways.never),
         content.alerts_open,
+        len(unproved),
+        min((station.until for station in unproved), default=None),
     )
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.findings import BACKUP_OLD, SCARCE, STREAM_FILLING
+from cli.findings import BACKUP_OLD, SCARCE, STREAM_FILLING, days_left
 from cli.running import NOTHING_RUNS, fail
 
 if TYPE_CHECKING:
@@ -120,6 +120,11 @@ def _add_activity(table: Table, state: "State", found: "Database", now: datetime
     parts = [f"{found.gateways_online} en ligne sur {found.gateways_registered}"]
     parts += [_coloured(f"{silent} muettes", "red")] if silent else []
     parts += [_coloured(f"{never} jamais entendues", "yellow")] if never else []
+    if found.stations_unproved and found.stations_unproved_until is not None:
+        left = "délai écoulé"
+        if found.stations_unproved_until > now:
+            left = f"encore {days_left(found.stations_unproved_until, now)}"
+        parts.append(_coloured(f"{found.stations_unproved} sans jeton ({left})", "yellow"))
     table.add_row("Passerelles", ", ".join(parts))
     table.add_row("Équipements", str(found.devices))
     alerts = [

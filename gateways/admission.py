@@ -1,7 +1,8 @@
 """Decides which datagrams are let in: by the rate of each sender, and by the address of each gateway. Pure."""
 
 from collections.abc import Container, Hashable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 from core.runtime.token_bucket import TokenBucket
 from lorawan.gateway.semtech_udp import DatagramType
@@ -16,24 +17,24 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Limits:
-    """A token bucket for each registered gateway, whatever its address, and one for each other address."""
+    """A token bucket for each registered gateway's own sockets, and one for each other address and port."""
 
     def __init__(self, gateway_rate: float, address_rate: float) -> None:
         self._gateway_rate = gateway_rate
         self._address_rate = address_rate
         self._gateways: dict[bytes, TokenBucket] = {}
-        self._addresses: dict[str, TokenBucket] = {}
+        self._addresses: dict[tuple[str, int], TokenBucket] = {}
         self._swept_at = float("-inf")
 
     def of_gateway(self, gateway_id: bytes, now: float) -> bool:
         """Whether this registered gateway may send one more datagram, which is then counted."""
         return _take_token(self._gateways, gateway_id, self._gateway_rate, now)
 
-    def of_address(self, host: str, now: float) -> bool:
-        """The same for an address from which no registered gateway sends."""
-        if host not in self._addresses and len(self._addresses) >= MAX_ADDRESSES and not self._made_room(now):
+    def of_address(self, address: tuple[str, int], now: float) -> bool:
+        """The same for an address and port from which no registered gateway sends."""
+        if address not in self._addresses and len(self._addresses) >= MAX_ADDRESSES and not self._made_room(now):
             return False
-        return _take_token(self._addresses, host, self._address_rate, now)
+        return _take_token(self._addresses, address, self._address_rate, now)
 
     def _made_room(self, now: float) -> bool:
         """Forget addresses whose bucket is full again, at most once a second: it looks at all of them."""
@@ -41,7 +42,7 @@ class Limits:
             self._swept_at = now
             oldest = now - BURST_S
             self._addresses = {
-                host: bucket for host, bucket in self._addresses.items() if bucket.counted_at > oldest
+                address: bucket for address, bucket in self._addresses.items() if bucket.counted_at > oldest
             }
         return len(self._addresses) < MAX_ADDRESSES
 
@@ -57,28 +58,55 @@ def _take_token(buckets: dict[Key, TokenBucket], key: Key, rate: float, now: flo
     return bucket.take_token(now)
 
 
-class AddressLock:
-    """Keeps a gateway's address while it sends, because Semtech UDP authenticates nobody.
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whether a datagram in a registered gateway's name comes in."""
 
-    A forwarder has two sockets. A network that translates addresses may give each its own: each is kept alone.
+    is_own: bool = False
+    """It comes from the socket that the gateway is locked to, and spends the gateway's own budget."""
+    holder: str | None = None
+    """The address that the gateway is held by, so that the datagram is rejected."""
+
+
+OWN = Admission(is_own=True)
+NOT_OWN = Admission()
+
+
+class _Lock(NamedTuple):
+    host: str
+    port: int
+    heard_at: float
+
+
+class SocketLock:
+    """Keeps a gateway's address and sockets while it sends, because Semtech UDP authenticates nobody.
+
+    A forwarder has two sockets, one that pushes and one that pulls. A network that translates addresses may give
+    each its own: each is kept alone. Downlinks go to the pulling socket, so nothing but that socket pulls or
+    acknowledges. The pushing one may change its port within its address: translators forget a socket that pauses
+    for half a minute, and a frame that waited for the lock would be lost.
     """
 
     def __init__(self, silence_s: float) -> None:
         self._silence_s = silence_s
-        self._pushing: dict[GatewayId, tuple[str, float]] = {}
-        self._pulling: dict[GatewayId, tuple[str, float]] = {}
+        self._pushing: dict[GatewayId, _Lock] = {}
+        self._pulling: dict[GatewayId, _Lock] = {}
 
-    def holder(self, gateway_id: GatewayId, kind: DatagramType, host: str, now: float) -> str | None:
-        """The other address that a gateway is held by, so that this datagram is rejected; None: it may come in."""
+    def admit(self, gateway_id: GatewayId, kind: DatagramType, address: tuple[str, int], now: float) -> Admission:
+        """Whether the datagram comes in; a silent gateway is locked to the address and port of its next one."""
         kept = self._pushing if kind is DatagramType.PUSH_DATA else self._pulling
+        host, port = address
         former = kept.get(gateway_id)
-        if former is not None and former[0] != host and now - former[1] < self._silence_s:
-            return former[0]
-        kept[gateway_id] = (host, now)
-        return None
+        if former is None or now - former.heard_at >= self._silence_s or (former.host, former.port) == address:
+            if kind is not DatagramType.TX_ACK:
+                kept[gateway_id] = _Lock(host, port, now)
+            return OWN
+        if kind is DatagramType.PUSH_DATA and former.host == host:
+            return NOT_OWN
+        return Admission(holder=former.host)
 
     def keep_only(self, gateway_ids: Container[bytes]) -> None:
-        """Forget the addresses of gateways that are no longer registered."""
+        """Forget the sockets of gateways that are no longer registered."""
         for kept in (self._pushing, self._pulling):
             for gateway_id in [known for known in kept if known not in gateway_ids]:
                 del kept[gateway_id]

@@ -10,6 +10,7 @@ import structlog
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from core.messages.claims import Claim
 from core.model.entities import Gateway
 from core.runtime.clock import wall_clock_us
 from core.runtime.token_bucket import TokenBucket
@@ -19,7 +20,8 @@ from gateways.gateway_times import RoundTrip
 from gateways.known_gateways import Gateways, LastSeen
 from gateways.paths import Paths
 from gateways.settings import FrontendSettings
-from gateways.station_server import StationServer, peer_of
+from gateways.station_credentials import Credential, StationCredentials
+from gateways.station_server import StationServer
 from gateways.telemetry import DATAGRAMS, FRAMES, ROUND_TRIP_SECONDS
 from lorawan.gateway.basics_station import (
     MalformedMessage,
@@ -42,6 +44,7 @@ NAME = "basics_station"
 PING_EVERY_S = 25.0
 PONG_WITHIN_S = 20.0
 VERSION_WITHIN_S = 30.0
+NOT_THE_OWNER = 1008
 # Two boards of eight demodulators receive at most so many of the shortest frames.
 MESSAGES_PER_SECOND = 500
 MESSAGES_AT_ONCE = 1_000
@@ -76,15 +79,24 @@ class _Link:
 
     gateway_id: GatewayId
     connection: ServerConnection
-    address: str
+    claim: Claim
+    credential: Credential
     bucket: TokenBucket
     opened_at: float
     setup: _Setup | None = None
     round_trip: RoundTrip = field(default_factory=RoundTrip)
 
+    @property
+    def address(self) -> str:
+        """Where the station speaks from."""
+        return self.claim.address
+
 
 class BasicsStation:
-    """A station that connects takes the place of its former connection, which may be dead without knowing it."""
+    """A station that connects takes the place of its former connection, which may be dead without knowing it.
+
+    Only the gateway's owner does (`gateways.paths`): the same credential, or without one the same address.
+    """
 
     name = NAME
     answers_at_once = False
@@ -93,7 +105,8 @@ class BasicsStation:
     def __init__(
         self, settings: FrontendSettings, sink: FrameSink, gateways: Gateways, last_seen: LastSeen, paths: Paths
     ) -> None:
-        self.server = StationServer(settings, self._talk, self._seen)
+        self._credentials = StationCredentials(settings, gateways)
+        self.server = StationServer(settings, self._credentials, self._talk, self._discovered, self._turned_away)
         self._sink = sink
         self._registered = gateways
         self._sightings = last_seen
@@ -111,13 +124,30 @@ class BasicsStation:
     def registered(self) -> None:
         """Apply a registry change: gateways that are ours now become reachable, changed ones connect anew."""
         for link in list(self._links.values()):
-            if link.setup is not None and link.setup != self._setup_of(link.gateway_id):
+            if not self._credentials.still_holds(link.gateway_id, link.credential):
+                self._end_unproved(link)
+            elif link.setup is not None and link.setup != self._setup_of(link.gateway_id):
                 link.connection.transport.abort()  # It is back within a second, and gets its new configuration.
             elif link.setup is not None and link.gateway_id in self._registered:
-                self._paths.alive(link.gateway_id, NAME)
+                self._claim(link)
 
     def _seen(self, gateway_id: GatewayId, address: str, stats: dict[str, Any] | None = None) -> bool:
         return self._sightings.record_seen(gateway_id, NAME, address, stats)
+
+    def _discovered(self, gateway_id: GatewayId, address: str) -> bool:
+        """A station asks where to go: no sign of life of a registered one, whose connection will be."""
+        return gateway_id in self._registered or self._seen(gateway_id, address)
+
+    def _turned_away(self, gateway_id: GatewayId, address: str) -> None:
+        """Who cannot prove to be a registered gateway is listed."""
+        if gateway_id in self._registered:
+            owner = self._paths.owner_of(gateway_id)
+            self._sightings.reject_address(gateway_id, NAME, "" if owner is None else owner.address, address)
+
+    def _end_unproved(self, link: _Link) -> None:
+        DATAGRAMS.labels("station_connection", "withdrawn").inc()
+        log.info("station_credential_ended", gw_eui=link.gateway_id.hex(), address=link.address)
+        link.connection.transport.abort()
 
     def _region(self, gateway_id: GatewayId) -> Region:
         return REGIONS[self._setup_of(gateway_id).region]
@@ -137,16 +167,24 @@ class BasicsStation:
 
     # --- One connection ------------------------------------------------------------------------------
 
-    async def _talk(self, gateway_id: GatewayId, connection: ServerConnection) -> None:
+    async def _talk(self, gateway_id: GatewayId, connection: ServerConnection, credential: Credential) -> None:
         """Handle the messages of a station until its connection ends."""
         now = self._loop.time()
         bucket = TokenBucket.full(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE, now)
-        link = _Link(gateway_id, connection, peer_of(connection), bucket, now)
+        claim = Claim(NAME, self.server.address_of(connection), credential.is_proved)
+        link = _Link(gateway_id, connection, claim, credential, bucket, now)
+        owner = self._owner_against(link)
+        if owner is not None:
+            self._reject(link, owner)
+            await connection.close(NOT_THE_OWNER)
+            return
         known = self._seen(gateway_id, link.address) or gateway_id in self._links
         if not known and self._unknown_gateways() >= MAX_UNKNOWN:
             DATAGRAMS.labels("station_connection", "too_many_gateways").inc()
             await connection.close(TRY_AGAIN_LATER)
             return
+        if credential.is_proved:
+            self._sightings.record_proof(gateway_id, credential.token)
         self._take_over(link)
         keeping = asyncio.create_task(self._keep_alive(link), name=f"keep station {gateway_id.hex()} alive")
         try:
@@ -193,6 +231,9 @@ class BasicsStation:
                 DATAGRAMS.labels("station_version", "missing").inc()
                 link.connection.transport.abort()
                 return
+            if not self._credentials.still_holds(link.gateway_id, link.credential):
+                self._end_unproved(link)
+                return
             self._measured(link, round(latency_s * 1e6))
             self._alive(link)
             await asyncio.sleep(PING_EVERY_S)
@@ -208,8 +249,33 @@ class BasicsStation:
             noted["rtt_ms"] = round(link.round_trip.median_us / 1000)
         known = self._seen(link.gateway_id, link.address, noted)
         if known and link.setup is not None and self._links.get(link.gateway_id) is link:
-            self._paths.alive(link.gateway_id, NAME)
+            self._claim(link)
         return known
+
+    # --- Whose the gateway is ------------------------------------------------------------------------
+
+    def _owner_against(self, link: _Link) -> Claim | None:
+        """The owner of a registered gateway that this connection may not replace."""
+        if link.gateway_id not in self._registered:
+            return None
+        return self._paths.owner_against(link.gateway_id, link.claim)
+
+    def _claim(self, link: _Link) -> None:
+        """Keep the gateway's path; a connection that is not its owner's ends."""
+        owner = self._paths.alive(link.gateway_id, link.claim)
+        if owner is not None:
+            self._reject(link, owner)
+            link.connection.transport.abort()
+
+    def _reject(self, link: _Link, owner: Claim) -> None:
+        DATAGRAMS.labels("station_connection", "not_the_owner").inc()
+        self._sightings.reject_address(link.gateway_id, NAME, owner.address, link.address)
+
+    def rejected(self, gateway_id: GatewayId, claim: Claim) -> None:
+        """Another replica holds on to the gateway: a connection with this claim is a stranger's."""
+        link = self._links.get(gateway_id)
+        if link is not None and link.claim == claim:
+            link.connection.transport.abort()
 
     # --- From the station ----------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from chirpstack_api import gw
 
+from core.messages.claims import Claim
 from core.messages.frames import GatewayFrame
 from core.runtime.clock import wall_clock_us
 from core.runtime.mqtt import MqttAway, MqttMessage, MqttRejected, MqttSession, MqttSettings
@@ -72,6 +73,7 @@ class ChirpStackMqtt:
     def __init__(
         self,
         settings: MqttSettings,
+        accounts: str,
         prefixes: Mapping[str, str],
         activity: Activity,
         gateways: Gateways,
@@ -81,6 +83,7 @@ class ChirpStackMqtt:
     ) -> None:
         self._round_trips = round_trips
         self.edge = MqttSession(settings, FILTERS)
+        self._is_proved = accounts == "per_gateway"
         self._prefixes = prefixes
         self._activity = activity
         self._registered = gateways
@@ -169,20 +172,34 @@ class ChirpStackMqtt:
 
     def _seen(self, station: _Station, stats: dict[str, Any]) -> bool:
         """Record a sign of life, and the form of the answer; whether the gateway is registered."""
-        if not self._record_stats(station.topic, stats):
-            return False
-        if self._reachable(station):
-            self._record_stats(station.topic, {"online": True})
-        return True
+        gateway_id = station.topic.gateway_id
+        if gateway_id in self._registered:
+            if self._paths.frontend_of(gateway_id) != NAME:
+                stats = stats | {"online": True}
+            self._reachable(station)
+        return self._record_stats(station.topic, stats)
 
     def _record_stats(self, topic: EventTopic, stats: dict[str, Any]) -> bool:
-        return self._sightings.record_seen(topic.gateway_id, NAME, f"mqtt {topic.prefix}".rstrip(), stats)
+        return self._sightings.record_seen(topic.gateway_id, NAME, self._claim(topic).address, stats)
 
-    def _reachable(self, station: _Station) -> bool:
-        """Record in which form a registered gateway is answered; whether its path is new."""
+    def _claim(self, topic: EventTopic) -> Claim:
+        """Who speaks under a topic; the broker does not say from where."""
+        return Claim(NAME, f"mqtt {topic.prefix}".rstrip(), self._is_proved)
+
+    def _reachable(self, station: _Station, *, is_certain: bool = True) -> None:
+        """Record in which form a registered gateway is answered.
+
+        Raises:
+            UnreadableEvent: the gateway is another's who speaks in its name.
+        """
         gateway_id = station.topic.gateway_id
-        self._stations[gateway_id] = station
-        return self._paths.alive(gateway_id, NAME)
+        claim = self._claim(station.topic)
+        owner = self._paths.alive(gateway_id, claim, is_certain=is_certain)
+        if owner is None:
+            self._stations[gateway_id] = station
+        elif is_certain:
+            self._sightings.reject_address(gateway_id, NAME, owner.address, claim.address)
+            raise UnreadableEvent("not_the_owner", station.topic.gateway_id.hex())
 
     def _connection(self, topic: EventTopic, message: MqttMessage) -> None:
         state = read_event(message.payload, gw.ConnState())
@@ -190,10 +207,10 @@ class ChirpStackMqtt:
         if online and message.retain:
             # As old as it may be, hence no sign of life; but the broker would have replaced it by now (its will).
             if topic.gateway_id in self._registered:
-                self._reachable(station)
+                self._reachable(station, is_certain=False)
         elif online:
             self._seen(station, {"online": True})
-        elif not message.retain:
+        elif not message.retain and self._paths.frontend_of(topic.gateway_id) in {NAME, None}:
             self._record_stats(topic, {"online": False})
             self._paths.lost_soon(topic.gateway_id)
 

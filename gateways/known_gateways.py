@@ -17,6 +17,7 @@ from lorawan.identifiers import GatewayId
 from registry.alert_requests import request_address_alerts
 from registry.changes import Change
 from registry.gateway_supervision import AddressSeen, save_address_changes
+from registry.gateway_tokens import GatewayToken, read_tokens, save_uses
 from registry.gateways import GatewaySeen, read_gateways, save_gateway_states, save_unknown_gateways
 
 SAVE_EVERY_S = 5.0
@@ -33,10 +34,18 @@ class Gateways:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._known: dict[bytes, Gateway] = {}
+        self._tokens: dict[bytes, list[GatewayToken]] = {}
+        self._used: set[str] = set()
+        """Tokens that a gateway has shown, by their ids."""
 
     async def load(self) -> None:
-        """Read every gateway: there are hundreds, and they change by the day."""
-        former, self._known = self._known, await read_gateways(self._pool)
+        """Read every gateway and token: there are hundreds, and they change by the day."""
+        known, tokens = await read_gateways(self._pool), await read_tokens(self._pool)
+        former, self._known = self._known, known
+        self._tokens = {}
+        for token in tokens:
+            self._tokens.setdefault(token.gateway_id, []).append(token)
+        self._used = {token.id for token in tokens if token.is_used or token.id in self._used}
         for gateway_id in former.keys() - self._known.keys():
             gateway_metrics.forget(gateway_id)
         REGISTERED.set(len(self._known))
@@ -49,6 +58,22 @@ class Gateways:
     def get(self, gateway_id: bytes) -> Gateway | None:
         """The gateway with this EUI, if it is registered."""
         return self._known.get(gateway_id)
+
+    def tokens_of(self, gateway_id: bytes) -> list[GatewayToken]:
+        """The gateway's tokens, valid or not."""
+        return self._tokens.get(gateway_id, [])
+
+    def record_use(self, token: GatewayToken) -> None:
+        """Record that a gateway has shown this token."""
+        self._used.add(token.id)
+
+    def needs_proof(self, gateway_id: bytes) -> bool:
+        """Whether the gateway has used a token that is still valid: who comes without is not the gateway."""
+        tokens = self._tokens.get(gateway_id)
+        if tokens is None:  # Asked at every datagram.
+            return False
+        now = datetime.now(UTC)
+        return any(token.id in self._used and token.is_valid(now) for token in tokens)
 
     def ids(self) -> set[bytes]:
         """Every registered EUI."""
@@ -75,6 +100,8 @@ class LastSeen:
         self._known: dict[bytes, _Sight] = {}
         self._unknown: dict[bytes, _Sight] = {}
         self._refused: dict[tuple[bytes, str, str, str], int] = {}
+        self._used_tokens: set[str] = set()
+        self._proved: set[bytes] = set()
 
     def record_seen(
         self, gateway_id: GatewayId, frontend: str, address: str, stats: dict[str, Any] | None = None
@@ -92,8 +119,18 @@ class LastSeen:
             sight.stats |= stats
         return registered
 
+    def record_proof(self, gateway_id: GatewayId, token: GatewayToken | None) -> None:
+        """Record that a gateway has just proved who it is, by a token or by a certificate."""
+        self._proved.add(gateway_id)
+        if token is not None:
+            self._gateways.record_use(token)
+            self._used_tokens.add(token.id)
+
     def reject_address(self, gateway_id: GatewayId, frontend: str, former: str, address: str) -> None:
         """Record a sender in a registered gateway's name while that gateway sends from `former`."""
+        sight = self._known.get(gateway_id)
+        if sight is not None and (sight.frontend, sight.address) == (frontend, address) != (frontend, former):
+            del self._known[gateway_id]  # It was let in until another replica said whose the gateway is.
         ADDRESS_CHANGES.labels("refused").inc()
         gateway_metrics.ADDRESS_CHANGES.labels(gateway_id.hex(), "refused").inc()
         key = (gateway_id, frontend, former, address)
@@ -112,6 +149,11 @@ class LastSeen:
         unknown, self._unknown = self._unknown, {}
         refused, self._refused = self._refused, {}
         try:
+            if self._proved:
+                used, proved = set(self._used_tokens), set(self._proved)
+                await save_uses(self._pool, sorted(used), sorted(proved))
+                self._used_tokens -= used
+                self._proved -= proved
             if refused:
                 await self._save_rejected(refused)
                 refused = {}

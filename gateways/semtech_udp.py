@@ -9,10 +9,11 @@ from typing import Any
 
 import structlog
 
+from core.messages.claims import Claim
 from core.messages.frames import GatewayFrame
 from core.model.identities import new_trace
 from core.runtime.clock import wall_clock_us
-from gateways.admission import AddressLock, Limits
+from gateways.admission import NOT_OWN, Admission, Limits, SocketLock
 from gateways.frontend import INTERNAL_ERROR, NO_ACK, TX_ACK_MARGIN_S, TX_ACK_TIMEOUT_S, ChosenTransmission
 from gateways.gateway_activity import Activity
 from gateways.gateway_times import RoundTrips, reception_time_us
@@ -85,7 +86,7 @@ class SemtechUdp:
     ) -> None:
         self._round_trips = round_trips
         self._limits = Limits(settings.udp_gateway_rate, settings.udp_address_rate)
-        self._locks = AddressLock(settings.udp_address_lock_s)
+        self._locks = SocketLock(settings.udp_address_lock_s)
         self._activity = activity
         self._registered = gateways
         self._sightings = last_seen
@@ -137,8 +138,8 @@ class SemtechUdp:
         received_at_us = wall_clock_us()
         kind = datagram_type(data)
         gateway_id = NOBODY if kind is None else gateway_id_of(data)
-        holder = self._holder(kind, gateway_id, addr)
-        if not self._may_send(kind, gateway_id, addr, holder):
+        admission = self._admit(kind, gateway_id, addr)
+        if not self._may_send(kind, gateway_id, addr, admission):
             return
         answer = acknowledgement(data)
         if answer is not None and self._socket is not None:
@@ -146,9 +147,9 @@ class SemtechUdp:
         if kind is None:
             _NOT_OURS.inc()
             return
-        if holder is not None:
+        if admission.holder is not None:
             DATAGRAMS.labels(kind.name.lower(), "address_locked").inc()
-            self._sightings.reject_address(gateway_id, NAME, holder, addr[0])
+            self._sightings.reject_address(gateway_id, NAME, admission.holder, addr[0])
             return
         try:
             datagram = parse_datagram(data)
@@ -164,19 +165,24 @@ class SemtechUdp:
             case TxAck():
                 self._answered(datagram)
 
-    def _holder(self, kind: DatagramType | None, gateway_id: GatewayId, addr: Address) -> str | None:
-        """The other address that is kept for a registered gateway; None when it may speak from this one."""
+    def _admit(self, kind: DatagramType | None, gateway_id: GatewayId, addr: Address) -> Admission:
+        """Whether a registered gateway may speak from this socket; for others the rate alone decides."""
         if kind is None or gateway_id not in self._registered:
-            return None
-        return self._locks.holder(gateway_id, kind, addr[0], self._loop.time())
+            return NOT_OWN
+        if kind is DatagramType.PULL_DATA:
+            owner = self._paths.owner_against(gateway_id, _claim(addr))
+        else:
+            owner = self._paths.owner_elsewhere(gateway_id, NAME)
+        if owner is not None:
+            return Admission(holder=owner.address)
+        return self._locks.admit(gateway_id, kind, (addr[0], addr[1]), self._loop.time())
 
     def _may_send(
-        self, kind: DatagramType | None, gateway_id: GatewayId, addr: Address, holder: str | None
+        self, kind: DatagramType | None, gateway_id: GatewayId, addr: Address, admission: Admission
     ) -> bool:
-        """Whether the datagram is within the budget of its gateway, or of an address that speaks for none."""
-        now, is_ours = self._loop.time(), holder is None and gateway_id in self._registered
-        limits = self._limits
-        if limits.of_gateway(gateway_id, now) if is_ours else limits.of_address(addr[0], now):
+        """Whether the datagram is within the budget of its gateway, or of a socket that is no gateway's."""
+        now, is_ours, limits = self._loop.time(), admission.is_own, self._limits
+        if limits.of_gateway(gateway_id, now) if is_ours else limits.of_address((addr[0], addr[1]), now):
             return True
         DATAGRAMS.labels("unknown" if kind is None else kind.name.lower(), "rate_limited").inc()
         if is_ours:
@@ -228,7 +234,7 @@ class SemtechUdp:
             DATAGRAMS.labels("pull_data", "unknown_gateway").inc()
             return
         _PULLED.inc()
-        self._paths.alive(gateway_id, NAME)
+        self._paths.alive(gateway_id, _claim(addr))
 
     def registered(self, gateway_ids: set[bytes]) -> None:
         """Gateways that are ours from now on: their path need not wait for the next PULL_DATA."""
@@ -237,9 +243,9 @@ class SemtechUdp:
         self._round_trips.keep_only(gateway_ids)
         self._powers.clear()  # A gateway may have been set up anew.
         oldest = self._loop.time() - EXPIRES_AFTER_S
-        for gateway_id, (_, pulled_at) in self._addresses.items():
+        for gateway_id, (addr, pulled_at) in self._addresses.items():
             if gateway_id in gateway_ids and pulled_at > oldest:
-                self._paths.alive(gateway_id, NAME)
+                self._paths.alive(gateway_id, _claim(addr))
 
     def expire(self) -> None:
         """Forget addresses from which no PULL_DATA has come for long."""
@@ -332,6 +338,11 @@ class SemtechUdp:
             counted = dropped
             self.expire()
             await asyncio.sleep(DROPS_EVERY_S)
+
+
+def _claim(addr: Address) -> Claim:
+    """Who pulls from this socket; Semtech UDP proves nothing."""
+    return Claim(NAME, addr[0], port=addr[1])
 
 
 TMST_RANGE = 1 << 32

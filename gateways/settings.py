@@ -1,10 +1,12 @@
 """What the frontends are set to; `services.gateway_bridge.settings` adds what only its process needs."""
 
-from typing import Annotated
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Literal
 
 from pydantic import Field
+from pydantic_settings import NoDecode
 
-from core.runtime.settings import Expected, OptionalBroker, PemFile, ServiceSettings
+from core.runtime.settings import FROM_JSON, Expected, OptionalBroker, PemFile, ServiceSettings
 
 
 class FrontendSettings(ServiceSettings):
@@ -18,13 +20,13 @@ class FrontendSettings(ServiceSettings):
         default=2000, gt=0, description="Datagrams a second of one registered gateway; ten seconds' worth at once"
     )
     udp_address_rate: float = Field(
-        default=200, gt=0, description="The same of one address that speaks for no registered gateway"
+        default=200, gt=0, description="The same of one address and port that is no registered gateway's socket"
     )
     udp_address_lock_s: float = Field(
-        default=60,
+        default=30,
         ge=0,
         le=3600,
-        description="How long the address of a silent gateway is kept: nobody else may speak in its name",
+        description="How long a silent gateway's address and sockets are kept: nobody else speaks in its name",
     )
     chirpstack_url: OptionalBroker = Field(
         default=None,
@@ -40,6 +42,11 @@ class FrontendSettings(ServiceSettings):
     chirpstack_stats_s: float = Field(
         default=30, ge=5, le=3600, description="Seconds between two gateway statistics"
     )
+    mqtt_accounts: Annotated[Literal["per_gateway", "shared"], Expected("per_gateway ou shared")] = Field(
+        default="shared",
+        description="per_gateway: the broker lets each account write under its own EUI only, so that a topic "
+        "proves who speaks; shared: it does not",
+    )
     station_host: str = Field(default="0.0.0.0", description="Stations come from anywhere")  # noqa: S104
     station_port: int | None = Field(
         default=None, ge=0, le=65535, description="TCP port for stations, 3001 as a rule; 0: any; unset: none"
@@ -54,6 +61,20 @@ class FrontendSettings(ServiceSettings):
     station_key: PemFile = Field(default=None, description="The key of our certificate, PEM")
     station_client_ca: PemFile = Field(
         default=None,
-        description="The authority of the gateways' certificates, PEM: each must show one whose common name is "
-        "its EUI; unset: whoever speaks is believed",
+        description="The authority of the gateways' certificates, PEM: each shows one whose common name is its "
+        "EUI, or a token; unset: no certificates are asked for",
+    )
+    station_crl: PemFile = Field(
+        default=None, description="That authority's revocation list, PEM; read again when it changes"
+    )
+    station_credentials: Annotated[Literal["required", "none"], Expected("required ou none")] = Field(
+        default="required",
+        description="Whether a registered station must show a token or a certificate. With `none` whoever speaks "
+        "is believed, as long as the gateway has not used a token",
+    )
+    station_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...], NoDecode, FROM_JSON, Expected('["10.0.0.0/8"] par exemple')
+    ] = Field(
+        default=(),
+        description="Networks of the proxies whose X-Forwarded-For says where a station comes from, as JSON",
     )

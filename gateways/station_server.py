@@ -3,17 +3,20 @@
 import asyncio
 import re
 import resource
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from gateways.settings import FrontendSettings
-from gateways.station_tls import certified_gateway, server_context
+from gateways.station_credentials import Credential, StationCredentials
+from gateways.station_tls import RenewedContext, certified_gateway, has_certificate
 from gateways.telemetry import DATAGRAMS
 from lorawan.gateway.basics_station import (
     MalformedMessage,
@@ -31,29 +34,78 @@ CLOSE_WITHIN_S = 2.0
 MAX_MESSAGE = 16 * 1024
 MAX_QUEUED = 64
 MAX_CONNECTIONS = 4096
+RENEWED_EVERY_S = 5.0
+# What a station that is turned away writes into its log.
+WHY = {
+    "certificate": "the certificate is another gateway's",
+    "token": "the token in tc.key is not this gateway's, or was withdrawn",
+    "no_credential": "a token in tc.key or a certificate is required",
+    "no_request": "no request",
+}
 
 _HOST = re.compile(r"[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:]+\]")
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
 log = structlog.get_logger()
 
-Talk = Callable[[GatewayId, ServerConnection], Awaitable[None]]
+Talk = Callable[[GatewayId, ServerConnection, Credential], Awaitable[None]]
 Seen = Callable[[GatewayId, str], bool]
+TurnedAway = Callable[[GatewayId, str], None]
 
 
 def peer_of(connection: ServerConnection) -> str:
-    """The address that a station comes from."""
+    """The address that a connection comes from: the station's, or a proxy's."""
     address: Any = connection.remote_address
     return str(address[0]) if address else ""
+
+
+def forwarded_for(peer: str, headers: Headers, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
+    """Where a station speaks from: what the last of our own proxies says, or the peer itself.
+
+    Each proxy adds its peer at the end; what stands before the first that is not ours can be anybody's invention.
+    """
+    address, hops = peer, ",".join(headers.get_all("X-Forwarded-For")).split(",")
+    while hops and _is_in(address, proxies):
+        hop = hops.pop().strip()
+        if not _is_address(hop):
+            break
+        address = hop
+    return address
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_in(text: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    if not _is_address(text):
+        return False
+    address = ip_address(text)
+    return any(address.version == network.version and address in network for network in networks)
 
 
 class StationServer:
     """Serves `/router-info` itself; `talk` serves `/gateway/{eui}` until the connection is over."""
 
-    def __init__(self, settings: FrontendSettings, talk: Talk, seen: Seen) -> None:
+    def __init__(
+        self,
+        settings: FrontendSettings,
+        credentials: StationCredentials,
+        talk: Talk,
+        seen: Seen,
+        turned_away: TurnedAway,
+    ) -> None:
+        """`turned_away` is called with the gateway and the address of who could not prove to be it."""
         self._settings = settings
+        self._credentials = credentials
         self._talk = talk
         self._seen = seen
+        self._on_turned_away = turned_away
+        self._context: RenewedContext | None = None
         self._server: Server | None = None
         self._connections = 0
         # Half of what this process may open: the bus and the database must always find room.
@@ -77,9 +129,13 @@ class StationServer:
         """
         settings, context = self._settings, None
         if settings.station_certificate is not None and settings.station_key is not None:
-            context = server_context(
-                settings.station_certificate, settings.station_key, settings.station_client_ca
+            self._context = RenewedContext(
+                settings.station_certificate,
+                settings.station_key,
+                settings.station_client_ca,
+                settings.station_crl,
             )
+            context = self._context.outer
         self._server = await serve(
             self._serve,
             settings.station_host,
@@ -98,6 +154,23 @@ class StationServer:
         log.info("stations_awaited", host=settings.station_host, port=port, scheme=self.scheme)
         return port
 
+    async def renew(self) -> None:
+        """Read the certificates and the revocation list again when they change, until cancelled."""
+        while self._context is not None:
+            await asyncio.sleep(RENEWED_EVERY_S)
+            if self._context.renew() and self._server is not None:
+                # Who showed a certificate comes back at once, and shows it to the new list.
+                for connection in list(self._server.connections):
+                    if has_certificate(connection.transport):
+                        connection.transport.abort()
+
+    def address_of(self, connection: ServerConnection) -> str:
+        """The address that a station comes from."""
+        request = connection.request
+        if request is None:
+            return peer_of(connection)
+        return forwarded_for(peer_of(connection), request.headers, self._settings.station_proxies)
+
     async def close(self) -> None:
         """Send every station away; it asks again a second later, and another replica answers."""
         if self._server is not None:
@@ -114,8 +187,12 @@ class StationServer:
         gateway_id = _gateway_of(path)
         if gateway_id is None:
             return self._turned_away(connection, HTTPStatus.NOT_FOUND, "path")
-        if not self._is_certified(connection, gateway_id):
-            return self._turned_away(connection, HTTPStatus.FORBIDDEN, "certificate")
+        credential = self._check(connection, request, gateway_id)
+        if isinstance(credential, str):
+            address = forwarded_for(peer_of(connection), request.headers, self._settings.station_proxies)
+            self._on_turned_away(gateway_id, address)
+            status = HTTPStatus.FORBIDDEN if credential == "certificate" else HTTPStatus.UNAUTHORIZED
+            return self._turned_away(connection, status, credential)
         return None
 
     def _turned_away(self, connection: ServerConnection, status: HTTPStatus, reason: str) -> Response:
@@ -123,21 +200,27 @@ class StationServer:
         log.warning("station_turned_away", address=peer_of(connection), reason=reason)
         return connection.respond(status, f"{status.phrase}\n")
 
-    def _is_certified(self, connection: ServerConnection, gateway_id: GatewayId) -> bool:
-        if self._settings.station_client_ca is None:
-            return True
-        return certified_gateway(connection.transport) == gateway_id
+    def _check(self, connection: ServerConnection, request: Request, gateway_id: GatewayId) -> Credential | str:
+        shown = request.headers.get_all("Authorization")
+        return self._credentials.check(
+            gateway_id,
+            certified_gateway(connection.transport),
+            has_certificate(connection.transport),
+            shown[0] if len(shown) == 1 else "",
+        )
 
     async def _serve(self, connection: ServerConnection) -> None:
         self._connections += 1
         try:
             request = connection.request
             gateway_id = None if request is None else _gateway_of(request.path.partition("?")[0])
-            if gateway_id is None:
+            if request is None or gateway_id is None:
                 await self._discover(connection)
-            else:
+                return
+            credential = self._check(connection, request, gateway_id)
+            if not isinstance(credential, str):  # It was let in a moment ago.
                 DATAGRAMS.labels("station_connection", "ok").inc()
-                await self._talk(gateway_id, connection)
+                await self._talk(gateway_id, connection, credential)
         except ConnectionClosed as closed:
             log.debug("station_connection_lost", address=peer_of(connection), error=str(closed))
         finally:
@@ -161,14 +244,17 @@ class StationServer:
 
     def _directions(self, connection: ServerConnection, gateway_id: GatewayId) -> tuple[str, str]:
         """The answer to a station's discovery request, and its result as a metric label."""
-        if not self._is_certified(connection, gateway_id):
-            return discovery_error(gateway_id, "the certificate is another gateway's"), "certificate"
+        request = connection.request
+        credential = "no_request" if request is None else self._check(connection, request, gateway_id)
+        if isinstance(credential, str):
+            self._on_turned_away(gateway_id, self.address_of(connection))
+            return discovery_error(gateway_id, WHY[credential]), credential
         base = self._settings.station_url or self._reached_at(connection)
         uri = f"{base}{GATEWAY_PATH}{gateway_id.hex()}"
         if len(uri) > MAX_URI:
             return discovery_error(gateway_id, "the address is too long"), "too_long"
         # An unregistered station gets the same answer: it is listed, and works from the moment it is registered.
-        known = self._seen(gateway_id, peer_of(connection))
+        known = self._seen(gateway_id, self.address_of(connection))
         return discovery_answer(gateway_id, uri), "ok" if known else "unknown_gateway"
 
     def _reached_at(self, connection: ServerConnection) -> str:

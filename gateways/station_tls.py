@@ -5,23 +5,69 @@ from asyncio import BaseTransport
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from lorawan.gateway.basics_station import eui_of
 from lorawan.identifiers import GatewayId
 
+log = structlog.get_logger()
 
-def server_context(certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
-    """What we show, and with `client_ca`, which authority's certificates a gateway must show.
 
-    Raises:
-        OSError: a file cannot be read; ssl.SSLError when it is not what it should be.
-    """
+def _context(certificate: Path, key: Path, client_ca: Path | None, crl: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
     if client_ca is not None:
         context.load_verify_locations(client_ca)
-        context.verify_mode = ssl.CERT_REQUIRED
+        # Optional: a station without one may have a token. One of another authority ends the handshake.
+        context.verify_mode = ssl.CERT_OPTIONAL
+    if crl is not None:
+        context.load_verify_locations(crl)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     return context
+
+
+class RenewedContext:
+    """What we show, and which authority's certificates a gateway may show; read again when a file changes.
+
+    `outer` is the context to listen with. It hands each connection over to the newest, as soon as its first
+    message is read.
+    """
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None, crl: Path | None) -> None:
+        """Raises OSError when a file cannot be read, ssl.SSLError when it is not what it should be."""
+        self._files = (certificate, key, client_ca, crl)
+        self._stamps = self._stamped()
+        self.outer = self._newest = _context(*self._files)
+        self.outer.sni_callback = self._hand_over
+
+    def _hand_over(
+        self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _outer: ssl.SSLContext
+    ) -> None:
+        connection.context = self._newest
+
+    def _stamped(self) -> list[tuple[int, int, int]]:
+        stats = [file.stat() for file in self._files if file is not None]
+        return [(stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats]
+
+    def renew(self) -> bool:
+        """Read the files again when one of them changed; whether one did and all could be read."""
+        try:
+            stamps = self._stamped()
+            if stamps == self._stamps:
+                return False
+            self._newest = _context(*self._files)
+        except (OSError, ValueError) as unreadable:  # Half of it is written: the former stays good.
+            log.warning("station_certificates_unreadable", error=str(unreadable))
+            return False
+        self._stamps = stamps
+        log.info("station_certificates_read")
+        return True
+
+
+def has_certificate(transport: BaseTransport) -> bool:
+    """Whether the peer showed a certificate of our authority."""
+    return bool(transport.get_extra_info("peercert"))
 
 
 def certified_gateway(transport: BaseTransport) -> GatewayId | None:

@@ -41,8 +41,13 @@ ORDER BY gateway_id
 ON CONFLICT (gateway_id) DO UPDATE
 SET frontend = excluded.frontend, address = excluded.address, last_seen_at = excluded.last_seen_at
 """
+READ_OWNERS = """
+SELECT g.gateway_id, s.frontend, s.address FROM gateway_state s JOIN gateway g ON g.id = s.gateway_id
+WHERE s.last_seen_at > now() - make_interval(secs => $1)
+"""
 COLUMNS = """g.id, g.tenant_id, g.gateway_id, g.name, g.region, g.latitude, g.longitude, g.antenna_gain,
-g.boards, g.gain_subtracted_by, g.max_eirp, g.created_at, s.frontend, s.address, s.last_seen_at, s.stats"""
+g.boards, g.gain_subtracted_by, g.max_eirp, g.unproved_until, g.created_at, s.frontend, s.address,
+s.last_seen_at, s.stats"""
 STATE = "LEFT JOIN gateway_state s ON s.gateway_id = g.id"
 WRITTEN = Written("name, latitude, longitude, antenna_gain, boards, gain_subtracted_by, max_eirp")
 CREATE = f"""
@@ -86,6 +91,7 @@ class GatewayWithState:
     boards: int
     gain_subtracted_by: str | None
     max_eirp: int | None
+    unproved_until: datetime | None
     created_at: datetime
     frontend: str | None
     address: str | None
@@ -107,6 +113,12 @@ class UnknownGateway:
 async def read_gateways(connection: Connection | Pool) -> dict[bytes, Gateway]:
     """Every registered gateway by EUI."""
     return {row["gateway_id"]: entity(Gateway, row) for row in await connection.fetch(READ_GATEWAYS)}
+
+
+async def read_last_frontends(connection: Connection | Pool, within_s: float) -> list[tuple[bytes, str, str]]:
+    """By which frontend and from where each gateway spoke that was seen within so many seconds."""
+    rows = await connection.fetch(READ_OWNERS, within_s)
+    return [(row["gateway_id"], row["frontend"], row["address"]) for row in rows]
 
 
 async def save_gateway_states(connection: Connection, seen: Sequence[GatewaySeen]) -> list[AddressSeen]:

@@ -63,6 +63,17 @@ class Authority:
         path.write_bytes(octets)
         return path
 
+    def revoke(self, *certificates: Path) -> Path:
+        """The revocation list with these certificates."""
+        now = datetime.now(UTC)
+        listed = x509.CertificateRevocationListBuilder().issuer_name(self._name)
+        listed = listed.last_update(now - timedelta(hours=1)).next_update(now + timedelta(days=1))
+        for certificate in certificates:
+            serial = x509.load_pem_x509_certificate(certificate.read_bytes()).serial_number
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+            listed = listed.add_revoked_certificate(revoked)
+        return self._write("revoked", listed.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
+
     def sign(self, common_name: str) -> tuple[Path, Path]:
         """A certificate and its key."""
         key = ec.generate_private_key(ec.SECP256R1())

@@ -91,6 +91,10 @@ class GatewayAnswer(answer_of(GatewayWithState, {"id", "tenant_id"})):
     boards: int = Field(description=BOARDS)
     gain_subtracted_by: GainSubtractedBy | None = Field(description=SUBTRACTED_BY)
     max_eirp: int | None = Field(description=MAX_EIRP)
+    unproved_until: datetime | None = Field(
+        description="Jusqu'à quand cette passerelle Basics Station peut se passer de jeton et de certificat ; "
+        "null : il lui en faut un"
+    )
     online: bool = Field(description="Un signe de vie depuis moins de 90 secondes")
     frontend: str | None = Field(examples=["semtech_udp"])
 

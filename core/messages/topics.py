@@ -48,6 +48,11 @@ def gateway_claim(gateway_id: bytes) -> str:
     return f"territoire.gateway.{gateway_id.hex()}.claim"
 
 
+def gateway_owner(gateway_id: bytes) -> str:
+    """Asked before a claim: whether the replica that holds this gateway's path would let it go (`Claim`)."""
+    return f"territoire.gateway.{gateway_id.hex()}.owner"
+
+
 def live_frames(look_id: str) -> str:
     """Frames for one viewer, who has said so on `LIVE_LOOKS`. Nobody keeps them."""
     return f"territoire.live.frames.{look_id}"

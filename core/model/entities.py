@@ -122,6 +122,7 @@ class Gateway:
     boards: int  # SX1301 concentrators, 1 or 2.
     gain_subtracted_by: str | None  # lorawan.radiated_power.GainSubtraction; None: nobody has said.
     max_eirp: int | None  # dBm
+    unproved_until: datetime | None = None  # Until then it may be a station without a credential.
 
 
 @dataclass(frozen=True, slots=True)

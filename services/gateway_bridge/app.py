@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from core.messages.claims import Claim
 from core.runtime.health import Check
 from core.runtime.postgres import Pool
 from gateways.basics_station import BasicsStation
@@ -19,16 +20,20 @@ from gateways.gateway_times import RoundTrips
 from gateways.known_gateways import Gateways, LastSeen
 from gateways.paths import Paths
 from gateways.radio import Radios
+from gateways.semtech_udp import NAME as UDP
 from gateways.semtech_udp import SemtechUdp
 from gateways.transmission_store import Statuses
 from gateways.transmitter import Transmitter
 from lorawan.identifiers import GatewayId
 from registry.changes import Change, RegistryWatcher
+from registry.gateways import read_last_frontends
 from registry.outages import keep_beating
 from registry.service import OpenedService, open_service
 from services.gateway_bridge.settings import Settings
 
 FINISH_WITHIN_S = 2.5
+# Who restarts us shall not inherit the gateways that were seen so long ago.
+REMEMBERED_S = 3600.0
 
 log = structlog.get_logger()
 
@@ -61,6 +66,12 @@ class Bridge:
         """Forget the radio of a gateway whose path we no longer hold."""
         self.radios.forget(gateway_id)
 
+    def claim_rejected(self, gateway_id: GatewayId, claim: Claim, owner: Claim) -> None:
+        """Another replica has the gateway: record who spoke here in its name, and listen to them no more."""
+        self.last_seen.reject_address(gateway_id, claim.frontend, owner.address, claim.address)
+        if self.stations is not None:
+            self.stations.rejected(gateway_id, claim)
+
 
 async def build(settings: Settings, service: OpenedService) -> Bridge:
     """Put the parts together; nothing is received yet."""
@@ -75,11 +86,17 @@ async def build(settings: Settings, service: OpenedService) -> Bridge:
     feed = None if settings.chirpstack_url is None else ChirpStackFeed(settings, gateways, batcher)
     activity = Activity(pool, gateways, feed or batcher)
     transmitter = Transmitter(gateways, radios, activity)
-    paths = Paths(bus, settings.instance, transmitter.transmit)
+    silences = {UDP: settings.udp_address_lock_s}
+    paths = Paths(
+        bus, settings.instance, transmitter.transmit, silences=silences, needs_proof=gateways.needs_proof
+    )
     udp = SemtechUdp(settings, activity, gateways, last_seen, paths, round_trips)
     mqtt = None
     if settings.mqtt_url is not None:
-        mqtt = ChirpStackMqtt(settings, settings.mqtt_prefixes, activity, gateways, last_seen, paths, round_trips)
+        accounts = settings.mqtt_accounts
+        mqtt = ChirpStackMqtt(
+            settings, accounts, settings.mqtt_prefixes, activity, gateways, last_seen, paths, round_trips
+        )
     stations = None
     if settings.station_port is not None:
         stations = BasicsStation(settings, activity, gateways, last_seen, paths)
@@ -115,6 +132,10 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
         bridge = await build(settings, service)
         watcher = RegistryWatcher(service.pool, service.bus, bridge.apply)
         await bridge.gateways.load()
+        bridge.paths.remember(
+            (GatewayId(gateway_id), Claim(frontend, address))
+            for gateway_id, frontend, address in await read_last_frontends(service.pool, REMEMBERED_S)
+        )
         service.is_ready(checks(bridge))
         await serve(settings, service.pool, bridge, watcher, stopping)
 
@@ -133,11 +154,14 @@ async def serve(
             tasks.create_task(keep_beating(pool, "bridge"), name="leave signs of life"),
             tasks.create_task(show_gateways(bridge.gateways, bridge.paths, bridge.radios), name="show gateways"),
         ]
-        holding = tasks.create_task(bridge.paths.run(bridge.path_gone), name="hold downlink paths")
+        holding = tasks.create_task(
+            bridge.paths.run(bridge.path_gone, bridge.claim_rejected), name="hold downlink paths"
+        )
         await bridge.udp.open(settings.udp_host, settings.udp_port, settings.udp_receive_buffer)
         background.append(tasks.create_task(bridge.udp.watch_drops(), name="watch socket drops"))
         if bridge.stations is not None:
             await bridge.stations.server.open()
+            background.append(tasks.create_task(bridge.stations.server.renew(), name="renew certificates"))
         receiving = None
         if bridge.mqtt is not None:
             background.append(tasks.create_task(bridge.mqtt.keep_connected(), name="keep MQTT connected"))

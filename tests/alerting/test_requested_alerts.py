@@ -1,5 +1,6 @@
 """What bridge and ingest ask for becomes an alert, once, which the engine's sweep notifies of."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -55,6 +56,14 @@ async def test_while_it_is_open_another_change_is_one_more_occurrence(pool: Pool
 
     assert (alert["occurrences"], alert["value"], alert["opened_at"]) == (2, 7, NOW)
     assert "refusés" in alert["message"]
+
+
+async def test_who_lacks_the_credential_of_a_gateway_that_is_away_opens_an_alert_that_says_so(pool: Pool) -> None:
+    await register(pool, EUI)
+
+    (alert,) = await opened(pool, replace(seen(rejected=True), former=""))
+
+    assert "198.51.100.4 sans le jeton" in alert["message"]
 
 
 async def test_once_a_person_has_ended_it_the_next_change_is_another_alert(pool: Pool) -> None:

@@ -81,6 +81,7 @@ def role_of(method: str, path: str) -> str:
 
 def example_of(path: str) -> str:
     filled = path.replace("{name}", "open").replace("{dev_eui}", "ab" * 8).replace("{gateway_id}", "ab" * 8)
+    filled = filled.replace("{token_id}", "ab" * 8)
     filled = filled.replace("{letter_id}", "1").replace("{contact_id}", "1")
     return filled.replace("{id}", "abcdef" if "api-keys" in path else "1")
 

@@ -157,6 +157,20 @@ async def test_gateways_that_are_silent(pool: Pool, database_url: str) -> None:
     assert "Mairie" not in one_of_two.what
 
 
+async def test_stations_of_before_without_a_credential_are_counted_down(pool: Pool, database_url: str) -> None:
+    await register(pool, last_seen_ago=timedelta(seconds=5), name="Mairie")
+    place = Place(database_url=database_url)
+    severities: list[tuple[Severity, bool]] = []
+    for left in ("12 days 1 hour", "0 s"):
+        await pool.execute("UPDATE gateway SET unproved_until = now() + $1::text::interval", left)
+        found = about(await examine_database(place), "justificatifs")
+        severities.append((found.severity, "Mairie" in found.what and "tokens" in found.remedy))
+        if left.startswith("12"):
+            assert "12 jours" in found.what
+
+    assert severities == [(Severity.WARNING, True), (Severity.CRITICAL, True)]
+
+
 async def test_a_shard_that_nobody_owns(pool: Pool, database_url: str) -> None:
     await register(pool, last_seen_ago=timedelta())
     await pool.execute(

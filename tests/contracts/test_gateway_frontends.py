@@ -8,7 +8,6 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from core.messages import topics
 from core.messages.downlinks import TransmitReply, TransmitRequest
 from core.runtime.bus import NoResponders
 from lorawan.identifiers import GatewayId
@@ -24,7 +23,7 @@ from tests.gateways.stations import (
     UdpStation,
     downlink,
     now_us,
-    register,
+    on_the_air,
     until,
 )
 from tests.gateways.ws_station import WsStation, ws_station
@@ -71,13 +70,6 @@ async def station(request: pytest.FixtureRequest, rig: Rig, gateway_id: GatewayI
             opened = rig.mqtt_station(gateway_id, prefix="", as_json=True)
     async with opened as station:
         yield station
-
-
-async def on_the_air(rig: Rig, station: Station) -> None:
-    """Registered, known to the bridge, and reachable."""
-    await register(rig.pool, station.gateway_id)
-    await rig.bus.nudge(topics.REGISTRY_CHANGED)
-    await rig.reachable(station.gateway_id, station.speak)
 
 
 def answer_to(station: Station, received_at_us: int) -> TransmitRequest:

@@ -26,6 +26,7 @@ def bridge_settings(database_url: str, nats_url: str, mqtt_url: str, monkeypatch
         udp_port=udp_port(0, LOOPBACK),
         station_host=LOOPBACK,
         station_port=free_tcp_port(),
+        station_credentials="none",  # Those who prove who they are have tests of their own.
         health_port=free_tcp_port(),
     )
 

@@ -35,7 +35,8 @@ from lorawan.identifiers import GatewayId
 from lorawan.regions import Lora
 from services.gateway_bridge.app import run
 from services.gateway_bridge.settings import Settings
-from tests.gateways.station_face import Command, Traits
+from services.supervisor.ports import LOOPBACK, free_tcp_port, udp_port
+from tests.gateways.station_face import Command, Station, Traits
 
 SHARDS = 4
 TMST = 4_294_000_000  # A second before the counter turns over.
@@ -357,6 +358,13 @@ class Rig:
                 await running
 
 
+async def on_the_air(rig: Rig, station: Station) -> None:
+    """Registered, known to the bridge, and reachable."""
+    await register(rig.pool, station.gateway_id)
+    await rig.bus.nudge(topics.REGISTRY_CHANGED)
+    await rig.reachable(station.gateway_id, station.speak)
+
+
 # As after a join: a busy machine must not turn RX1 into the past before the gateway is asked.
 RX1_DELAY_US, RX2_DELAY_US = 5_000_000, 6_000_000
 
@@ -391,6 +399,12 @@ async def ready(health_url: str, bridge: "asyncio.Task[None]") -> None:
                 if (await client.get(f"{health_url}/readyz")).status_code == 200:
                     return
             await asyncio.sleep(0.02)
+
+
+def replica(settings: Settings, instance: str) -> Settings:
+    """Another bridge of the same world, on ports of its own."""
+    ports = {"udp_port": udp_port(0, LOOPBACK), "station_port": free_tcp_port(), "health_port": free_tcp_port()}
+    return settings.model_copy(update={"instance": instance, "mqtt_url": None, **ports})
 
 
 @asynccontextmanager

@@ -12,15 +12,9 @@ from core.runtime.bus import NoResponders
 from gateways import basics_station
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings
-from services.supervisor.ports import LOOPBACK, free_tcp_port, udp_port
-from tests.gateways.stations import UPLINK, Rig, downlink, now_us, register, running_bridge, until
+from services.supervisor.ports import LOOPBACK
+from tests.gateways.stations import UPLINK, Rig, downlink, now_us, register, replica, running_bridge, until
 from tests.gateways.ws_station import WsStation, connect_to, counted, on_the_air, ws_station
-
-
-def replica(settings: Settings, instance: str) -> Settings:
-    """Another bridge of the same world, on ports of its own."""
-    ports = {"udp_port": udp_port(0, LOOPBACK), "station_port": free_tcp_port(), "health_port": free_tcp_port()}
-    return settings.model_copy(update={"instance": instance, "mqtt_url": None, **ports})
 
 
 async def obey(station: WsStation) -> None:

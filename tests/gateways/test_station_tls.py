@@ -1,5 +1,6 @@
 """Stations over TLS: what they are shown, and what they must show."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from core.runtime.postgres import Pool
+from gateways import station_server
 from lorawan.identifiers import GatewayId
 from services.gateway_bridge.settings import Settings
 from tests.certificates import Authority
@@ -84,16 +86,59 @@ async def test_a_certificate_that_names_no_gateway_is_good_for_none(
     assert "error" in await discover(secure(secure_rig), dashed(gateway_id), ssl=tls)
 
 
-async def test_without_a_certificate_of_our_authority_nobody_is_received(
+async def test_without_a_certificate_or_a_token_nobody_is_received(
+    secure_rig: Rig, authority: Authority, gateway_id: GatewayId
+) -> None:
+    tls = shown(authority, None)
+
+    told = await discover(secure(secure_rig), dashed(gateway_id), ssl=tls)
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect_to(f"{secure(secure_rig)}/gateway/{gateway_id.hex()}", ssl=tls):
+            pass
+
+    assert ("uri" in told, refused.value.response.status_code) == (False, 401)
+
+
+async def test_with_a_certificate_of_another_authority_nobody_is_received(
     secure_rig: Rig, authority: Authority, gateway_id: GatewayId, tmp_path: Path
 ) -> None:
     (tmp_path / "other").mkdir()
     stranger = Authority(tmp_path / "other").sign(gateway_id.hex())
 
-    for certificate in (None, stranger):
-        # With TLS 1.3 the client learns of it after its own side of the handshake.
+    # With TLS 1.3 the client learns of it after its own side of the handshake.
+    with pytest.raises((ssl.SSLError, ConnectionError, ConnectionClosed, InvalidMessage, EOFError)):
+        await discover(secure(secure_rig), dashed(gateway_id), ssl=shown(authority, stranger))
+
+
+async def test_a_certificate_on_the_revocation_list_ends_the_connection_and_lets_nobody_in(
+    bridge_settings: Settings,
+    pool: Pool,
+    gateway_mqtt_url: str,
+    gateway_id: GatewayId,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(station_server, "RENEWED_EVERY_S", 0.1)
+    certificate, key = authority.sign("lns")
+    theirs, other = authority.sign(gateway_id.hex()), authority.sign("0102030405060708")
+    crl = authority.revoke()
+    settings = bridge_settings.model_copy(
+        update={
+            "station_certificate": certificate,
+            "station_key": key,
+            "station_client_ca": authority.certificate,
+            "station_crl": crl,
+        }
+    )
+    async with open_rig(settings, pool, gateway_mqtt_url) as rig:
+        async with ws_station(secure(rig), gateway_id, ssl=shown(authority, theirs)) as station:
+            authority.revoke(theirs[0])
+            async with asyncio.timeout(20):
+                await station.connection.wait_closed()
+
         with pytest.raises((ssl.SSLError, ConnectionError, ConnectionClosed, InvalidMessage, EOFError)):
-            await discover(secure(secure_rig), dashed(gateway_id), ssl=shown(authority, certificate))
+            await discover(secure(rig), dashed(gateway_id), ssl=shown(authority, theirs))
+        assert "uri" in await discover(secure(rig), "0102030405060708", ssl=shown(authority, other))
 
 
 async def test_plain_words_on_the_port_of_tls_hurt_nobody(
@@ -122,6 +167,9 @@ async def test_an_address_that_is_set_is_the_one_that_stations_are_answered(
         {"station_certificate": "a.pem"},
         {"station_key": "a.pem"},
         {"station_client_ca": "a.pem"},
+        {"station_crl": "a.pem"},
+        {"station_credentials": "perhaps"},
+        {"station_proxies": "10.0.0.0/33"},
         {"station_url": "https://lns:1"},
         {"station_url": "wss://lns.example.fr"},
         {"station_url": "wss://lns.example.fr:443/path"},

@@ -18,6 +18,7 @@ SELECT 'tenant ' || id - 1 FROM tenant
 UNION ALL SELECT 'gateway ' || id - 1 FROM gateway
 UNION ALL SELECT 'gateway_state ' || gateway_id - 1 FROM gateway_state
 UNION ALL SELECT 'gateway_hour ' || gateway_id - 1 FROM gateway_hour
+UNION ALL SELECT 'gateway_token ' || gateway_id - 1 FROM gateway_token
 UNION ALL SELECT 'outage ' || gateway_id - 1 FROM outage
 WHERE what = 'gateway'
 UNION ALL SELECT 'gateway_address_change ' || gateway_id - 1 FROM gateway_address_change
@@ -99,6 +100,8 @@ INSERT INTO gateway_state (gateway_id, frontend, address, last_seen_at) SELECT i
 INSERT INTO gateway_hour (gateway_id, hour) SELECT id, now() FROM gateway;
 INSERT INTO gateway_address_change (gateway_id, frontend, former, address, refused, first_at, last_at)
 SELECT id, 'udp', 'a', 'b', false, now(), now() FROM gateway;
+INSERT INTO gateway_token (id, gateway_id, secret_sha256)
+SELECT encode(int8send(id), 'hex'), id, sha256('x') FROM gateway;
 INSERT INTO outage (what, gateway_id, began_at) SELECT 'gateway', id, now() FROM gateway;
 INSERT INTO transmission (gateway_id, starts_at, frequency, airtime_us, priority, downlink_id)
 SELECT gateway_id, now(), 868100000, 1, 0, id FROM gateway;
