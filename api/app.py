@@ -9,6 +9,8 @@ from starlette.datastructures import State
 from api import reference, webhook_messages
 from api.auth import Authenticator
 from api.dependencies import Dependencies
+from api.entity_tags import EntityTagMiddleware, tagged_paths
+from api.idempotency import IdempotencyMiddleware
 from api.routes import (
     alert_rules,
     alerts,
@@ -29,6 +31,7 @@ from api.routes import (
     devices,
     event_sources,
     gateways,
+    key_exports,
     lighting,
     live_frames,
     lns_sources,
@@ -86,6 +89,7 @@ ROUTERS = (
     live_frames.router,
     dev_nonces.router,
     device_imports.router,
+    key_exports.router,
     datastreams.router,
     measurements.router,
     meter_changes.router,
@@ -104,6 +108,8 @@ ROUTERS = (
     multicast.router,
     sharing.router,
 )
+
+TAGGED = tagged_paths(ROUTERS)
 
 
 def create_app(pool: Pool, bus: Bus, keys: KeyWrap, shards: int, codec_workers: Workers | None = None) -> FastAPI:
@@ -133,5 +139,7 @@ def _without_state() -> FastAPI:
         app.include_router(router)
     app.include_router(status.router)
     reference.serve_reference(app)
+    app.add_middleware(EntityTagMiddleware, paths=TAGGED)
+    app.add_middleware(IdempotencyMiddleware)
     app.add_middleware(OuterMiddleware)
     return app
