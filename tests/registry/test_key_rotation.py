@@ -17,7 +17,7 @@ OLD, NEW = bytes(16), bytes(range(32))
 BEFORE, DURING, AFTER = KeyWrap("kek-1", OLD), KeyWrap("kek-2", NEW, {"kek-1": OLD}), KeyWrap("kek-2", NEW)
 DEVICES = 30
 # The last schema in which RFC 3394 wrapped everything.
-UNOWNED = 53
+UNOWNED = 54
 PLANT = """
 WITH t AS (INSERT INTO tenant (slug, name) VALUES ('metz', 'Metz') RETURNING id),
 p AS (INSERT INTO device_profile (tenant_id, name, vendor, model, codec) SELECT id, 'p', 'v', 'm', 'c' FROM t
