@@ -33,6 +33,9 @@ ROWS = {
     "SELECT now() - $1::interval, 1, 'successful', 0, 'e'",
     "job_statistics": "INSERT INTO jobs.pgqueuer_statistics (created, count, priority, status, entrypoint) "
     "SELECT now() - $1::interval, 1, 0, 'successful', 'e'",
+    "idempotency_key": "INSERT INTO idempotency_key "
+    "(tenant_id, principal, key_digest, request_digest, started_at) "
+    "SELECT id, 'k', sha256($1::interval::text::bytea), sha256('r'), now() - $1::interval FROM tenant",
     "unknown_gateway": "INSERT INTO unknown_gateway "
     "SELECT decode(lpad(to_hex(extract(epoch FROM $1::interval)::int), 16, '0'), 'hex'), 'udp', '', now(), "
     "now() - $1::interval",
