@@ -1,9 +1,9 @@
-"""Authenticates API keys, checks roles, and opens the transaction of the caller's tenant."""
+"""Authenticates API keys, checks rights, and opens the transaction of the caller's tenant."""
 
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.dependencies import Dependencies
+from core.model.rights import RIGHTS, Right
 from core.runtime.http.errors import Problem
 from core.runtime.postgres import Connection, Pool, tenant_transaction
 from registry.audit import write_audit
@@ -79,7 +80,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The holder of this request's API key; it has the role that the route asks for."""
+    """The holder of this request's API key; it has the right that the route demands."""
 
     principal: Principal
     platform: Dependencies
@@ -98,20 +99,26 @@ class Caller:
             yield Change(connection, principal.tenant_id, principal.tenant_slug, principal.name, principal.key_id)
         await self.platform.nudge_registry()
 
-    def has(self, role: str) -> bool:
-        """Whether the key has this role as well."""
-        return role in self.principal.roles
+    def has(self, right: Right) -> bool:
+        """Whether the caller has this right as well."""
+        return right in self.principal.rights
 
-    def demand(self, role: str) -> None:
-        """Raises 403 when the key has not this role as well."""
-        if not self.has(role):
-            raise Problem(403, f"cette clé n'a pas le rôle « {role} »")
+    def demand(self, right: Right) -> None:
+        """Raises 403 when the caller has not this right as well."""
+        if not self.has(right):
+            raise Problem(403, f"il faut le droit « {right} » : {RIGHTS[right]}")
 
 
-def _require(role: str) -> Callable[..., Awaitable[Caller]]:
-    async def caller(
-        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
+class RequireRight:
+    """The dependency of a route that demands a right; its matrix is read from the router by tests."""
+
+    def __init__(self, right: Right) -> None:
+        self.right: Right = right
+
+    async def __call__(
+        self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
     ) -> Caller:
+        """The caller, who has the right."""
         state = request.app.state
         authenticator: Authenticator = state.authenticator
         principal = None if credentials is None else await authenticator.principal(credentials.credentials)
@@ -120,13 +127,12 @@ def _require(role: str) -> Callable[..., Awaitable[Caller]]:
                 401, "présentez « Authorization: Bearer terr_… »", headers={"WWW-Authenticate": "Bearer"}
             )
         found = Caller(principal, state.platform)
-        found.demand(role)
+        found.demand(self.right)
         return found
 
-    return caller
 
-
-Reader = Annotated[Caller, Depends(_require("read"))]
-Manager = Annotated[Caller, Depends(_require("manage"))]
-LightingOperator = Annotated[Caller, Depends(_require("lighting"))]
-NetworkOperator = Annotated[Caller, Depends(_require("operate"))]
+Reader = Annotated[Caller, Depends(RequireRight("read"))]
+FieldAgent = Annotated[Caller, Depends(RequireRight("field"))]
+Manager = Annotated[Caller, Depends(RequireRight("manage"))]
+LightingOperator = Annotated[Caller, Depends(RequireRight("lighting"))]
+NetworkOperator = Annotated[Caller, Depends(RequireRight("operate"))]

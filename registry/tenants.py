@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.model.entities import Tenant
+from core.model.rights import OF_KEYS, effective_rights
 from core.runtime.postgres import Connection, Pool
 from registry.rows import columns_of, entity, fetch_all, fetch_one, insert
 
@@ -15,8 +16,8 @@ KEY_ID_OCTETS = 6
 SECRET_OCTETS = 32
 OPERATOR = "operateur"
 
-# What a key may do; each route names the one it asks for.
-ROLES = frozenset({"read", "manage", "lighting", "operate"})
+# Of the first key of an installation.
+FIRST_RIGHTS = ("lighting", "manage", "operate", "read")
 
 TENANT_COLUMNS = columns_of(Tenant)
 READ_TENANTS = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE $1::int IS NULL OR id = $1 ORDER BY id"
@@ -58,7 +59,7 @@ class Principal:
     tenant_id: int
     tenant_slug: str
     name: str
-    roles: frozenset[str]
+    rights: frozenset[str]
 
 
 class MalformedKey(ValueError):
@@ -146,11 +147,11 @@ async def enter_api_key(
 
     Raises:
         MalformedKey: it does not have the form of a key.
-        ValueError: a role that does not exist.
+        ValueError: a right that no key may have.
     """
-    unknown = set(roles) - ROLES
+    unknown = set(roles) - OF_KEYS
     if unknown:
-        raise ValueError(f"unknown roles: {', '.join(sorted(unknown))}")
+        raise ValueError(f"unknown rights: {', '.join(sorted(unknown))}")
     key_id, secret = _parts(key)
     await connection.execute(CREATE_KEY, key_id, tenant_id, name, _digest(secret), list(roles), expires_at)
 
@@ -166,7 +167,7 @@ async def list_api_keys(connection: Connection | Pool) -> list[ApiKey]:
 
 
 async def authenticate(connection: Connection | Pool, key: str) -> Principal | None:
-    """The key's tenant, name and roles; None when it is unknown, revoked or expired.
+    """The key's tenant, name and rights; None when it is unknown, revoked or expired.
 
     Raises:
         MalformedKey: it does not have the form of a key.
@@ -175,7 +176,7 @@ async def authenticate(connection: Connection | Pool, key: str) -> Principal | N
     row = await connection.fetchrow(AUTHENTICATE, key_id, _digest(secret))
     if row is None:
         return None
-    return Principal(key_id, row["tenant_id"], row["tenant_slug"], row["name"], frozenset(row["roles"]))
+    return Principal(key_id, row["tenant_id"], row["tenant_slug"], row["name"], effective_rights(row["roles"]))
 
 
 async def create_operator(connection: Connection, key: str) -> Tenant | None:
@@ -184,5 +185,5 @@ async def create_operator(connection: Connection, key: str) -> Tenant | None:
     if await find_tenant(connection, OPERATOR) is not None:
         return None
     tenant = await create_tenant(connection, OPERATOR, "Opérateur du réseau")
-    await enter_api_key(connection, tenant.id, "première clé", sorted(ROLES), key)
+    await enter_api_key(connection, tenant.id, "première clé", FIRST_RIGHTS, key)
     return tenant

@@ -14,6 +14,7 @@ from api.auth import Authenticator, Caller, Manager, NetworkOperator, Reader
 from api.fields import Answer, Body, Id, Instant, Name, Slug, answer_of, example
 from api.pages import Page
 from core.model.entities import Tenant
+from core.model.rights import OF_KEYS, RIGHTS
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
 from registry import tenants
 
@@ -21,8 +22,8 @@ HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([
 
 router = APIRouter(prefix="/v1", tags=["Collectivités et clés"], responses=PROBLEM_RESPONSES)
 
-Role = Literal["read", "manage", "lighting", "operate"]
-FIRST_ROLES: tuple[Role, ...] = ("read", "manage", "lighting")
+KeyRight = Literal["read", "field", "manage", "lighting", "operate", "audit", "open_data"]
+FIRST_RIGHTS: tuple[KeyRight, ...] = ("read", "manage", "lighting")
 
 
 def _destination(text: str) -> str:
@@ -101,15 +102,16 @@ class CreatedTenant(TenantAnswer):
 
 
 class NewApiKey(Body):
-    """Une clé ; ses rôles sont au plus ceux de la clé qui la crée."""
+    """Une clé ; ses droits sont au plus ceux de qui la crée."""
 
     model_config = example({"name": "Logiciel de tournées", "roles": ["read"]})
 
     name: Name = Field(examples=["Logiciel de tournées"])
-    roles: list[Role] = Field(
+    roles: list[KeyRight] = Field(
         min_length=1,
-        max_length=4,
-        description="`read` lire, `manage` gérer, `lighting` commander l'éclairage, `operate` exploiter le réseau",
+        max_length=len(OF_KEYS),
+        description="Ses droits : "
+        + " ; ".join(f"`{right}` {RIGHTS[right]}" for right in RIGHTS if right in OF_KEYS),
         examples=[["read"]],
     )
     expires_at: Instant | None = Field(None, description="Fin de validité ; absente : sans fin")
@@ -138,7 +140,7 @@ async def create_tenant(body: NewTenant, caller: NetworkOperator) -> CreatedTena
         await change.audit("create", "tenant", tenant.id, body.model_dump())
         await tenants.enter_tenant(change.connection, tenant.id)
         await create_default_rules(change.connection, tenant.id)
-        key = await tenants.create_api_key(change.connection, tenant.id, "première clé", FIRST_ROLES)
+        key = await tenants.create_api_key(change.connection, tenant.id, "première clé", FIRST_RIGHTS)
     return CreatedTenant(**TenantAnswer.model_validate(tenant).model_dump(), api_key=key)
 
 
@@ -193,8 +195,8 @@ async def allow_destinations(id: Id, body: AllowListBody, caller: NetworkOperato
 async def create_api_key(body: NewApiKey, caller: Manager) -> CreatedApiKey:
     """Créer une clé. Son texte n'est montré que dans cette réponse."""
     roles = sorted(set(body.roles))
-    for role in roles:
-        caller.demand(role)
+    for right in roles:
+        caller.demand(right)
     async with caller.changing() as change:
         key = await tenants.create_api_key(change.connection, change.tenant_id, body.name, roles, body.expires_at)
         key_id = key.split("_")[1]

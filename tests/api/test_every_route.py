@@ -4,29 +4,28 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from alerting.defaults import DEFAULT_RULES
+from api.app import ROUTERS
+from api.auth import RequireRight
+from core.model.rights import OF_KEYS, ROLES, effective_rights
 from core.runtime.postgres import Pool
 from tests.api.conftest import make_tenancy
 from tests.api.document import DOCUMENT
 
-# Which role opens a route that changes something; every GET asks for "read" but these.
-ROLE_OF = {
-    ("post", "/v1/tenants"): "operate",
-    ("get", "/v1/gateways/unknown"): "operate",
-    ("get", "/v1/refusals"): "operate",
-    ("post", "/v1/gateways/unknown/{gateway_id}/claim"): "operate",
-    ("get", "/v1/api-keys"): "manage",
-    ("post", "/v1/lighting/commands"): "lighting",
-    ("put", "/v1/tenants/{id}/member-of"): "operate",
-    ("put", "/v1/tenants/{id}/webhook-allow-list"): "operate",
-    ("post", "/v1/codec-versions/{id}/release"): "operate",
-    ("put", "/v1/webhook-endpoints/{id}/operator"): "operate",
+# Which right opens each route: a line for every one.
+RIGHT_OF = {
+    (method.lower(), path): right
+    for method, path, right in map(
+        str.split, (Path(__file__).parent / "rights_of_routes.txt").read_text().splitlines()
+    )
 }
 OF_THE_OPERATOR = ("/v1/gateways/unknown", "/v1/refusals")
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
@@ -62,6 +61,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
 }
 # Requests there carry no key: the signature says who sent them (tests/api/routes/test_event_sources.py).
 SIGNED = {"/v1/partner-events/{id}"}
+OPEN: dict[tuple[str, str], set[str]] = {("post", "/v1/partner-events/{id}"): set()}
 OPERATIONS = [
     (method, path) for path, methods in DOCUMENT["paths"].items() if path not in SIGNED for method in methods
 ]
@@ -75,8 +75,9 @@ DECLARATION = "codec: sonde\nframes:\n  - fields:\n      - {type: u8, quantity: 
 ABOUT_ONE_OBJECT = [(method, path) for method, path in OPERATIONS if "{" in path]
 
 
-def role_of(method: str, path: str) -> str:
-    return ROLE_OF.get((method, path), "read" if method == "get" else "manage")
+def without(right: str) -> list[str]:
+    """Every right of a key but this one, and those that imply it."""
+    return sorted(one for one in OF_KEYS if right not in effective_rights([one]))
 
 
 def example_of(path: str) -> str:
@@ -111,10 +112,34 @@ async def test_every_route_asks_for_a_key_that_is_known(app: FastAPI, client_of_
             assert answer.headers["www-authenticate"] == "Bearer"
 
 
-async def test_every_route_asks_for_its_role(client_with) -> None:
-    every = {"read", "manage", "lighting", "operate"}
-    for method, path in OPERATIONS:
-        async with client_with(*sorted(every - {role_of(method, path)})) as client:
+def test_every_route_has_a_line_that_says_which_right_opens_it() -> None:
+    demanded = {
+        (method.lower(), route.path): {
+            one.call.right for one in route.dependant.dependencies if isinstance(one.call, RequireRight)
+        }
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.include_in_schema
+        for method in route.methods
+    }
+
+    assert demanded == {**{operation: {right} for operation, right in RIGHT_OF.items()}, **OPEN}
+    assert RIGHT_OF.keys() == set(OPERATIONS)
+
+
+def test_what_each_role_opens_is_what_the_documentation_says() -> None:
+    documented = (Path(__file__).parents[2] / "docs/personnes.md").read_text("utf-8")
+    _, _, table = documented.partition("## Rôles")
+    lines = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|", table, re.MULTILINE))
+
+    assert {role: set(re.findall(r"`(\w+)`", rights)) for role, rights in lines.items()} == {
+        name: set(role.rights) for name, role in ROLES.items()
+    }
+
+
+async def test_every_route_asks_for_its_right(client_with) -> None:
+    for (method, path), right in RIGHT_OF.items():
+        async with client_with(*without(right)) as client:
             answer = await ask(client, method, example_of(path), path)
 
         assert_problem(answer, 403)
@@ -197,7 +222,7 @@ async def test_what_belongs_to_another_tenant_does_not_exist(
     lines = await pool.fetchval("SELECT count(*) FROM audit")
     async with client_with("read", "manage", "lighting") as client:
         for method, template in ABOUT_ONE_OBJECT:
-            if role_of(method, template) == "operate":
+            if RIGHT_OF[method, template] == "operate":
                 continue
             answer = await ask(client, method, theirs.path(template), template)
 
