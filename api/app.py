@@ -8,8 +8,9 @@ from starlette.datastructures import State
 
 from api import reference, webhook_messages
 from api.auth import Authenticator
-from api.dependencies import Dependencies
+from api.dependencies import Access, Dependencies
 from api.routes import (
+    account,
     alert_rules,
     alerts,
     applications,
@@ -36,10 +37,12 @@ from api.routes import (
     measurements,
     meter_changes,
     multicast,
+    people,
     profile_decoding,
     profile_mapping,
     redecodes,
     rejections,
+    sessions,
     sharing,
     silences,
     teams,
@@ -61,12 +64,17 @@ VERSION = "1.0.0"
 DESCRIPTION = """
 L'API de Territoire : capteurs, actifs, passerelles, mesures, alertes et éclairage public d'une collectivité.
 
-Chaque requête porte une clé, `Authorization: Bearer terr_<id>_<secret>`, et ne voit que ce qui appartient à sa
-collectivité et à ses membres, ou qui lui est partagé : tout autre objet répond 404. Rôles : `read` (lire),
-`manage` (gérer), `lighting` (commander l'éclairage), `operate` (exploiter le réseau). Les instants sont en UTC
-(ISO 8601), les EUI en hexadécimal minuscule, les erreurs en `application/problem+json` (RFC 9457).
+Chaque requête porte une clé, `Authorization: Bearer terr_<id>_<secret>`, ou le cookie de la session d'une
+personne, et ne voit que ce qui appartient à sa collectivité et à ses membres, ou qui lui est partagé : tout autre
+objet répond 404. Droits : `read` (lire), `field` (intervenir sur le terrain), `manage` (gérer), `lighting`
+(commander l'éclairage), `operate` (exploiter le réseau), `people` (inviter), `audit` (lire le journal),
+`open_data` (publier). Les instants sont en UTC (ISO 8601), les EUI en hexadécimal minuscule, les erreurs en
+`application/problem+json` (RFC 9457).
 """
 ROUTERS = (
+    sessions.router,
+    account.router,
+    people.router,
     tenants.router,
     device_profiles.router,
     profile_decoding.router,
@@ -106,11 +114,18 @@ ROUTERS = (
 )
 
 
-def create_app(pool: Pool, bus: Bus, keys: KeyWrap, shards: int, codec_workers: Workers | None = None) -> FastAPI:
+def create_app(
+    pool: Pool,
+    bus: Bus,
+    keys: KeyWrap,
+    shards: int,
+    codec_workers: Workers | None = None,
+    access: Access | None = None,
+) -> FastAPI:
     """The whole application, over a pool of the API's role, a connected bus and workers for codecs."""
     app = copy(_without_state())
     app.state = State()
-    app.state.platform = Dependencies(pool, bus, keys, shards, codec_workers or NoWorkers())
+    app.state.platform = Dependencies(pool, bus, keys, shards, codec_workers or NoWorkers(), access or Access())
     app.state.authenticator = Authenticator(pool)
     app.state.readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
     return app

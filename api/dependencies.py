@@ -1,9 +1,11 @@
 """What every route needs, made once by the composition root."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
+from alerting.mail import Mailer
+from api.origin import Network
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
@@ -13,8 +15,20 @@ from core.runtime.errors import describe
 from core.runtime.postgres import Pool
 from ingest.scripts import Workers
 from registry.keys import KeyWrap
+from registry.passwords import Passwords
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How people reach this installation."""
+
+    public_url: str = ""
+    proxies: tuple[Network, ...] = ()
+    """Whose `X-Forwarded-For` is believed."""
+    mailer: Mailer | None = None
+    """Who sends invitations; None: who invites sees the link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +40,8 @@ class Dependencies:
     keys: KeyWrap
     shards: int
     codec_workers: Workers
+    access: Access = field(default_factory=Access)
+    passwords: Passwords = field(default_factory=Passwords)
 
     async def nudge_registry(self) -> None:
         """Every process re-reads what changed; without this nudge it would in 5 s."""

@@ -18,6 +18,7 @@ from cli.doctor import doctor
 from cli.frames import frames
 from cli.install import install
 from cli.lns_import import export_app, import_app
+from cli.people import people_app
 from cli.restore import restore
 from cli.running import default_home, fail, find_run
 from cli.status import status
@@ -41,6 +42,7 @@ add_confirm(codec_app)
 app.add_typer(codec_app, name="codec")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
+app.add_typer(people_app, name="people")
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Dossier de la pile : base, flux, journaux, run.json.")

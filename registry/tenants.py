@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from core.model.entities import Tenant
 from core.model.rights import OF_KEYS, effective_rights
@@ -53,13 +54,26 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The API key of a request, which was valid, and its tenant."""
+    """Who makes a request, and for which tenant: a valid API key's holder, or a person with an open session."""
 
-    key_id: str
+    key_id: str  # Of a person: empty.
     tenant_id: int
     tenant_slug: str
     name: str
     rights: frozenset[str]
+    person_id: int | None = None
+
+    @property
+    def actor(self) -> str:
+        """As the audit calls it for good: names of people stand where they can be erased."""
+        return self.name if self.person_id is None else f"personne {self.person_id}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells it apart from another of its name."""
+        if self.person_id is None:
+            return {"api_key": self.key_id}
+        return {"person": self.person_id, "name": self.name}
 
 
 class MalformedKey(ValueError):

@@ -262,8 +262,8 @@ async def export_own_keys(body: NewKeyExport, caller: Manager) -> KeyExport:
         own = 0 if wanted is None else await count_own_devices(change.connection, change.tenant_id, wanted)
         if wanted is not None and own < len(wanted):
             raise not_found("un de ces capteurs, pour cette collectivité,")
-        noted = {"reason": body.reason, "api_key": change.key_id}
-        rows = await export_keys(change.connection, change.actor, noted, wanted)
+        noted = {"reason": body.reason, **change.identity}
+        rows = await export_keys(change.connection, change.audit_actor, noted, wanted)
         try:
             return KeyExport(devices=[_exported(caller.platform.keys, row) for row in rows])
         except WrongKek:

@@ -1,14 +1,35 @@
 """Settings of the API."""
 
-from pydantic import Field
+from ipaddress import ip_network
+from typing import Annotated
 
-from core.runtime.settings import KeySettings
+from pydantic import AfterValidator, Field
+
+from alerting.mail_settings import MailSettings
+from api.dependencies import Access
+from core.runtime.settings import Expected, KeySettings
 
 
-class ApiSettings(KeySettings):
+def _are_networks(text: str) -> str:
+    for part in filter(None, text.split(",")):
+        ip_network(part.strip())
+    return text
+
+
+class ApiSettings(KeySettings, MailSettings):
     """TERRITOIRE_API_PORT and so on, beside those of every service and the key-encryption key."""
 
     pool_size: int = Field(default=8, ge=1, le=50, description="Connections to the database")
     codec_workers: int = Field(default=1, ge=1, le=16, description="Processes for codecs that are tried")
     api_host: str = Field(default="127.0.0.1", description="Address to listen on; TLS ends in front of us")
     api_port: int = Field(default=8080, ge=0, le=65535, description="0: any port")
+    api_trusted_proxies: Annotated[
+        Annotated[str, AfterValidator(_are_networks)], Expected("des réseaux, 10.0.0.0/8,192.0.2.7/32 par exemple")
+    ] = Field(default="", description="Networks of the proxies whose X-Forwarded-For is believed; empty: none")
+    public_url: str = Field(default="", description="Where people reach the API, for the links in invitations")
+
+    @property
+    def access(self) -> Access:
+        """How people reach this installation."""
+        proxies = tuple(ip_network(part.strip()) for part in filter(None, self.api_trusted_proxies.split(",")))
+        return Access(self.public_url, proxies, self.mailer)

@@ -36,6 +36,8 @@ class Secrets(msgspec.Struct, frozen=True):
     kek: str
     operator_key: str
     """The first API key, of the operator's own tenant."""
+    operator_password: str = ""
+    """Of the first person there; a home of an older version has none yet."""
 
     @classmethod
     def fresh(cls) -> "Secrets":
@@ -48,7 +50,12 @@ class Secrets(msgspec.Struct, frozen=True):
             mqtt={BRIDGE: secrets.token_hex(24), SIMULATOR: secrets.token_hex(24)},
             kek=secrets.token_hex(32),
             operator_key=f"terr_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}",
+            operator_password=_first_password(),
         )
+
+
+def _first_password() -> str:
+    return secrets.token_urlsafe(15)
 
 
 def _hashed(path: Path) -> str:
@@ -136,7 +143,11 @@ class Home:
         file = self.folder / "secrets.json"
         if not file.exists():
             self._write_private(file, Secrets.fresh())
-        return msgspec.json.decode(file.read_bytes(), type=Secrets)
+        kept = msgspec.json.decode(file.read_bytes(), type=Secrets)
+        if not kept.operator_password:
+            kept = msgspec.structs.replace(kept, operator_password=_first_password())
+            self._write_private(file, kept)
+        return kept
 
     def keep_secrets(self, secrets: Secrets) -> None:
         """Those of another home, whose database is restored here."""

@@ -26,6 +26,10 @@ UNSCOPED = {
     "public.dev_nonce": NEVER_READ,
     "public.join_nonce": NEVER_READ,
     "public.session": NEVER_READ,
+    "public.password_reset": NEVER_READ,
+    "public.recovery_code": NEVER_READ,
+    "public.person_session": NEVER_READ,
+    "public.login_failure": NEVER_READ,
 }
 CLOSED_SCHEMAS = ("observation", "jobs")
 # Chunks and catalogues of TimescaleDB; that the API's role reads no chunk is tested below.

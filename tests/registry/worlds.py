@@ -122,6 +122,9 @@ def expected(world: World, me: int | None) -> set[str]:
         rows |= {f"{table} {tenant}" for tenant in seen}
     own = (
         "api_key",
+        "person",
+        "membership",
+        "invitation",
         "webhook_endpoint",
         "webhook_attempt",
         "audit",

@@ -226,6 +226,7 @@ async def test_a_tenant_takes_its_keys_out_as_they_went_in(client, registry, ten
         "reason": "Séquestre annuel",
         "dev_euis": [abp["dev_eui"]],
         "api_key": tenancy.key.split("_")[1],
+        "address": "127.0.0.1",
     }
     assert APP_KEY not in str([dict(row) for row in noted])
 
