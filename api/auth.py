@@ -1,32 +1,40 @@
 """Authenticates API keys and sessions, checks rights, and opens the transaction of the caller's tenant."""
 
 import hashlib
+import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Any
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Request, Response, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
 from api.cookies import COOKIE, CSRF_HEADER, has_csrf_token, session_token
 from api.dependencies import Dependencies
+from api.oidc import InvalidToken, Provider, ProviderAway
 from api.origin import origin_of
 from core.model.rights import RIGHTS, Right, rights_of
 from core.runtime.http.errors import FieldError, Problem
 from core.runtime.postgres import Connection, Pool, tenant_transaction
+from core.runtime.token_bucket import TokenBucket
 from registry.audit import write_audit
+from registry.identities import find_identity
 from registry.people import token_digest
-from registry.sessions import Session, find_session
-from registry.tenants import MalformedKey, Principal, authenticate
+from registry.sessions import Session, find_session, list_memberships
+from registry.tenants import MalformedKey, Principal, authenticate, record_key_use
 
 # A revoked key is rejected on every replica within this time.
 REMEMBERED_S = 5.0
 REMEMBERED_KEYS = 1024
 LONGEST_KEY = 200
+RECORD_USE_EVERY_S = 60.0
+DOTS_OF_A_JWT = 2
+TENANT_HEADER = "Territoire-Tenant"
 # How long a password or a code that was given again stands for what is asked for next.
 PROOF_LASTS = timedelta(minutes=10)
 
@@ -46,6 +54,9 @@ class Authenticator:
         self._pool = pool
         self._clock = clock
         self._known: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+        # By the id of a key; there are as many as keys.
+        self._buckets: dict[str, TokenBucket] = {}
+        self._recorded: dict[str, float] = {}
 
     async def principal(self, key: str) -> Principal | None:
         """Whose key this is, or was at most `REMEMBERED_S` ago."""
@@ -66,6 +77,29 @@ class Authenticator:
             if len(self._known) > REMEMBERED_KEYS:
                 self._known.popitem(last=False)
         return principal
+
+    async def use(self, principal: Principal) -> dict[str, str]:
+        """Count a request of a key, and say its limit in headers; raises 429 when it makes too many."""
+        now = self._clock()
+        if now >= self._recorded.get(principal.key_id, 0.0):
+            self._recorded[principal.key_id] = now + RECORD_USE_EVERY_S
+            await record_key_use(self._pool, principal.key_id)
+        limit = principal.requests_per_minute
+        if limit is None:
+            return {}
+        bucket = self._buckets.get(principal.key_id)
+        if bucket is None or bucket.burst != limit:
+            bucket = self._buckets[principal.key_id] = TokenBucket.full(limit / 60, limit, now)
+        is_within = bucket.take_token(now)
+        headers = {
+            "RateLimit-Limit": str(limit),
+            "RateLimit-Remaining": str(int(bucket.tokens)),
+            "RateLimit-Reset": str(math.ceil((bucket.burst - bucket.tokens) / bucket.per_second)),
+        }
+        if not is_within:
+            wait = {"Retry-After": str(max(1, math.ceil(bucket.wait_s())))}
+            raise Problem(429, f"cette clé fait plus de {limit} requêtes par minute", headers=headers | wait)
+        return headers
 
     def forget(self, key_id: str) -> None:
         """This replica rejects the key from now on; the others within `REMEMBERED_S`."""
@@ -149,6 +183,17 @@ class Caller:
         if not self.has(right):
             raise Problem(403, f"il faut le droit « {right} » : {RIGHTS[right]}")
 
+    async def record_rejection(self, given: dict[str, Any]) -> None:
+        """Record that something was asked for without its right."""
+        principal = self.principal
+        await self.platform.rejections.record(
+            self.address,
+            "right",
+            given | principal.identity,
+            tenant_id=principal.tenant_id,
+            actor=principal.actor,
+        )
+
     def person(self) -> OpenSession:
         """The session of the request; raises 403 for an application's key."""
         if self.session is None:
@@ -181,14 +226,19 @@ class RequireRight:
     async def __call__(
         self,
         request: Request,
+        response: Response,
         credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)],
         _cookie: Annotated[str | None, Security(COOKIE_OF_SESSION)],
     ) -> Caller:
         """The caller, who has the right."""
         if credentials is not None:
-            found = await _by_key(request, credentials.credentials)
+            found, headers = await _by_bearer(request, credentials.credentials)
+            response.headers.update(headers)
         else:
             found = await _by_session(request)
+        if not found.has(self.right):
+            given = {"right": self.right, "method": request.method, "path": request.url.path}
+            await found.record_rejection(given)
         found.demand(self.right)
         if self._proved:
             found.demand_proof()
@@ -203,13 +253,71 @@ def _unauthenticated() -> Problem:
     )
 
 
-async def _by_key(request: Request, key: str) -> Caller:
+async def _by_bearer(request: Request, text: str) -> tuple[Caller, dict[str, str]]:
+    platform: Dependencies = request.app.state.platform
+    if platform.access.provider is None or text.startswith("terr_") or text.count(".") != DOTS_OF_A_JWT:
+        return await _by_key(request, text)
+    return await _by_token(request, platform.access.provider, text), {}
+
+
+async def _by_token(request: Request, provider: Provider, token: str) -> Caller:
+    """A person by a token of the provider; the header `Territoire-Tenant` says for which of their tenants."""
+    platform: Dependencies = request.app.state.platform
+    address = origin_of(request, platform.access.proxies)
+    try:
+        identity = await provider.identity_of(token)
+    except InvalidToken as wrong:
+        raise await _rejected_token(platform, address, str(wrong)) from None
+    except ProviderAway:
+        raise Problem(
+            503, "le fournisseur d'identité ne répond pas, réessayez", headers={"Retry-After": "5"}
+        ) from None
+    known = await find_identity(platform.pool, identity.issuer, identity.subject)
+    if known is None:
+        raise await _rejected_token(platform, address, "aucun compte n'est lié à cette identité")
+    wanted = request.headers.get(TENANT_HEADER)
+    memberships = await list_memberships(platform.pool, known.person_id)
+    chosen = next((one for one in memberships if wanted in {None, one.slug}), None)
+    if chosen is None:
+        raise Problem(403, "ce compte n'a de rôle dans aucune collectivité, ou pas dans celle-ci")
+    rights = rights_of(chosen.role)
+    principal = Principal("", chosen.tenant_id, chosen.slug, known.name, rights, known.person_id)
+    return Caller(principal, platform, address)
+
+
+async def _rejected_token(dependencies: Dependencies, address: str, why: str) -> Problem:
+    await dependencies.rejections.record(address, "token", {"why": why})
+    return Problem(401, why, headers={"WWW-Authenticate": "Bearer"})
+
+
+async def session_of(request: Request) -> Caller | None:
+    """The open session of a browser on a route that demands none; None: none is open."""
+    try:
+        return await _by_session(request)
+    except Problem:
+        return None
+
+
+async def _by_key(request: Request, key: str) -> tuple[Caller, dict[str, str]]:
     platform: Dependencies = request.app.state.platform
     authenticator: Authenticator = request.app.state.authenticator
     principal = await authenticator.principal(key)
     if principal is None:
+        given = {"api_key": key.split("_")[1][:20]} if key.startswith("terr_") else {}
+        await platform.rejections.record(origin_of(request, platform.access.proxies), "key", given)
         raise _unauthenticated()
-    return Caller(principal, platform, origin_of(request, platform.access.proxies))
+    found = Caller(principal, platform, origin_of(request, platform.access.proxies))
+    if principal.addresses and not _is_within(found.address, principal.addresses):
+        await found.record_rejection({"why": "address"})
+        raise Problem(403, f"cette clé ne vaut pas depuis {found.address}")
+    return found, await authenticator.use(principal)
+
+
+def _is_within(address: str, networks: Sequence[str]) -> bool:
+    try:
+        return any(ip_address(address) in ip_network(network) for network in networks)
+    except ValueError:
+        return False
 
 
 async def _by_session(request: Request) -> Caller:
@@ -221,6 +329,7 @@ async def _by_session(request: Request) -> Caller:
     # Read with each request: a session that was closed is closed at once.
     row = await find_session(platform.pool, digest)
     if row is None:
+        await platform.rejections.record(origin_of(request, platform.access.proxies), "session", {})
         raise _unauthenticated()
     if not has_csrf_token(request, token):
         raise Problem(403, f"l'en-tête « {CSRF_HEADER} » de la session manque ou ne correspond pas")

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from alerting.mail import Mailer
+from api.oidc import Provider
 from api.origin import Network
+from api.rejections import RejectedLogins
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
@@ -29,6 +31,8 @@ class Access:
     """Whose `X-Forwarded-For` is believed."""
     mailer: Mailer | None = None
     """Who sends invitations; None: who invites sees the link."""
+    provider: Provider | None = None
+    """By whom people may log in instead of by a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,10 @@ class Dependencies:
     codec_workers: Workers
     access: Access = field(default_factory=Access)
     passwords: Passwords = field(default_factory=Passwords)
+    rejections: RejectedLogins = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rejections", RejectedLogins(self.pool))
 
     async def nudge_registry(self) -> None:
         """Every process re-reads what changed; without this nudge it would in 5 s."""

@@ -33,19 +33,19 @@ RESET = LinkKind(
 )
 
 
-def link_of(platform: Dependencies, kind: LinkKind, token: str) -> str:
+def link_of(dependencies: Dependencies, kind: LinkKind, token: str) -> str:
     """The link; without the installation's address its path alone."""
-    return f"{platform.access.public_url.rstrip('/')}/{kind.path}#{token}"
+    return f"{dependencies.access.public_url.rstrip('/')}/{kind.path}#{token}"
 
 
-async def send_link(platform: Dependencies, email: str, kind: LinkKind, token: str) -> bool:
+async def send_link(dependencies: Dependencies, email: str, kind: LinkKind, token: str) -> bool:
     """Whether the mail server has taken it; False also without one."""
-    mailer = platform.access.mailer
+    mailer = dependencies.access.mailer
     if mailer is None:
         return False
     try:
         await mailer.send_text(
-            email, kind.subject, f"{kind.text}\n\n{link_of(platform, kind, token)}\n", SEND_WITHIN_S
+            email, kind.subject, f"{kind.text}\n\n{link_of(dependencies, kind, token)}\n", SEND_WITHIN_S
         )
     except MailRejected as rejected:
         log.warning("link_not_sent", kind=kind.path, error=str(rejected))

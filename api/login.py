@@ -28,6 +28,7 @@ class Attempt:
         """Raises 429 while too many were wrong."""
         until = await sessions.locked_until(self.platform.pool, self.account, self.address)
         if until is not None:
+            await self.platform.rejections.record(self.address, "locked", {"account": self.account})
             wait_s = max(1, math.ceil((until - datetime.now(UTC)).total_seconds()))
             raise Problem(
                 429,
@@ -36,7 +37,8 @@ class Attempt:
             )
 
     async def fail(self, status: int, message: str) -> Problem:
-        """Count it, and the problem to be raised."""
+        """Count and record it; the problem to be raised."""
+        await self.platform.rejections.record(self.address, "login", {"account": self.account, "why": message})
         await sessions.record_failure(self.platform.pool, self.account, self.address)
         return Problem(status, message)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cli.audit import audit_app
 from cli.backup import backup
 from cli.codec import codec_app
 from cli.codec_confirm import add_confirm
@@ -43,6 +44,7 @@ app.add_typer(codec_app, name="codec")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 app.add_typer(people_app, name="people")
+app.add_typer(audit_app, name="audit")
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Dossier de la pile : base, flux, journaux, run.json.")

@@ -30,14 +30,21 @@ FIND_TENANT = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE slug = $1"
 SET_DEPARTMENT = f"UPDATE tenant SET department = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
 SET_ALLOW_LIST = f"UPDATE tenant SET webhook_allow_list = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
 CREATE_KEY = """
-INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles, expires_at, addresses, requests_per_minute)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 REVOKE_KEY = "UPDATE api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING true"
-LIST_KEYS = "SELECT id, name, roles, created_at, expires_at, revoked_at FROM api_key ORDER BY created_at, id"
+LIST_KEYS = """
+SELECT id, name, roles, created_at, expires_at, revoked_at, addresses, requests_per_minute, last_used_at
+FROM api_key ORDER BY created_at, id
+"""
 AS_SERVICE = "SET LOCAL ROLE territoire_service"
 AS_OPERATOR = "SELECT set_config('app.operator', 'on', true)"
 ENTER_TENANT = "SELECT set_config('app.tenant', $1, true)"
-AUTHENTICATE = "SELECT tenant_id, tenant_slug, name, roles FROM authenticate_api_key($1, $2)"
+AUTHENTICATE = """
+SELECT tenant_id, tenant_slug, name, roles, addresses, requests_per_minute FROM authenticate_api_key($1, $2)
+"""
+RECORD_KEY_USE = "SELECT record_key_use($1)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,9 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    addresses: tuple[str, ...]
+    requests_per_minute: int | None
+    last_used_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,8 @@ class Principal:
     name: str
     rights: frozenset[str]
     person_id: int | None = None
+    addresses: tuple[str, ...] = ()  # Networks from which a key may be used; none: from anywhere.
+    requests_per_minute: int | None = None
 
     @property
     def actor(self) -> str:
@@ -142,10 +154,12 @@ async def create_api_key(
     name: str,
     roles: Sequence[str],
     expires_at: datetime | None = None,
+    addresses: Sequence[str] = (),
+    requests_per_minute: int | None = None,
 ) -> str:
     """A new key's full text, `terr_<id>_<secret>`; it is shown once, only its digest is kept."""
     key = f"{KEY_PREFIX}_{secrets.token_hex(KEY_ID_OCTETS)}_{secrets.token_urlsafe(SECRET_OCTETS)}"
-    await enter_api_key(connection, tenant_id, name, roles, key, expires_at)
+    await enter_api_key(connection, tenant_id, name, roles, key, expires_at, addresses, requests_per_minute)
     return key
 
 
@@ -156,6 +170,8 @@ async def enter_api_key(
     roles: Sequence[str],
     key: str,
     expires_at: datetime | None = None,
+    addresses: Sequence[str] = (),
+    requests_per_minute: int | None = None,
 ) -> None:
     """Enter a key that was made elsewhere, an installation's first one for example.
 
@@ -167,7 +183,8 @@ async def enter_api_key(
     if unknown:
         raise ValueError(f"unknown rights: {', '.join(sorted(unknown))}")
     key_id, secret = _parts(key)
-    await connection.execute(CREATE_KEY, key_id, tenant_id, name, _digest(secret), list(roles), expires_at)
+    limits = (expires_at, list(addresses), requests_per_minute)
+    await connection.execute(CREATE_KEY, key_id, tenant_id, name, _digest(secret), list(roles), *limits)
 
 
 async def revoke_api_key(connection: Connection | Pool, key_id: str) -> bool:
@@ -190,7 +207,20 @@ async def authenticate(connection: Connection | Pool, key: str) -> Principal | N
     row = await connection.fetchrow(AUTHENTICATE, key_id, _digest(secret))
     if row is None:
         return None
-    return Principal(key_id, row["tenant_id"], row["tenant_slug"], row["name"], effective_rights(row["roles"]))
+    return Principal(
+        key_id,
+        row["tenant_id"],
+        row["tenant_slug"],
+        row["name"],
+        effective_rights(row["roles"]),
+        addresses=tuple(row["addresses"]),
+        requests_per_minute=row["requests_per_minute"],
+    )
+
+
+async def record_key_use(connection: Connection | Pool, key_id: str) -> None:
+    """That the key was used just now, to the minute."""
+    await connection.execute(RECORD_KEY_USE, key_id)
 
 
 async def create_operator(connection: Connection, key: str) -> Tenant | None:

@@ -131,17 +131,17 @@ class FinishedReset(Body):
     password: NewPassword
 
 
-def _platform(request: Request) -> Dependencies:
+def _dependencies(request: Request) -> Dependencies:
     return request.app.state.platform
 
 
-async def hash_of_new(platform: Dependencies, password: SecretStr, email: str) -> str:
+async def hash_of_new(dependencies: Dependencies, password: SecretStr, email: str) -> str:
     """The hash of a new password; raises 422 when it is weak."""
     wrong = weakness(password.get_secret_value(), email)
     if wrong is not None:
         raise Problem(422, f"mot de passe trop faible : {wrong}")
     try:
-        return await platform.passwords.hash_of(password.get_secret_value())
+        return await dependencies.passwords.hash_of(password.get_secret_value())
     except TooManyPasswords:
         raise Problem(429, "trop de connexions à la fois, réessayez", headers={"Retry-After": "2"}) from None
 
@@ -165,7 +165,7 @@ async def start_session(
     request: Request, response: Response, person_id: int, wanted: str | None, proof: str
 ) -> SessionAnswer:
     """Open a session of somebody who has proved who they are, with its cookie; 403 when they may work nowhere."""
-    platform = _platform(request)
+    platform = _dependencies(request)
     address = origin_of(request, platform.access.proxies)
     memberships = await sessions.list_memberships(platform.pool, person_id)
     chosen = [one for one in memberships if wanted in {None, one.slug}]
@@ -185,7 +185,7 @@ async def log_in(body: Credentials, request: Request, response: Response) -> Ses
 
     Cinq essais faux d'un compte depuis une adresse, vingt d'une adresse : 15 minutes sans essai (429).
     """
-    platform = _platform(request)
+    platform = _dependencies(request)
     attempt = Attempt(platform, body.email, origin_of(request, platform.access.proxies))
     login = await attempt.check(body.password.get_secret_value(), body.code)
     return await start_session(request, response, login.person_id, body.tenant, "password")
@@ -249,7 +249,9 @@ async def check_proof(caller: Caller, proof: Proof) -> None:
     if not proved:
         raise await attempt.fail(401, "mot de passe ou code incorrect")
     await attempt.succeed()
-    await sessions.prove_session(caller.platform.pool, session.digest)
+    async with caller.changing() as change:
+        await sessions.prove_session(change.connection, session.digest)
+        await change.audit("prove", "session", session.row.person_id)
 
 
 @router.post("/invitations/accept", status_code=201, summary="Accepter une invitation")
@@ -258,7 +260,7 @@ async def accept_invitation(body: AcceptedInvitation, request: Request, response
 
     Un compte à cette adresse existe déjà : son mot de passe est demandé. Sinon il est créé avec celui-ci.
     """
-    platform = _platform(request)
+    platform = _dependencies(request)
     token = body.token.get_secret_value()
     attempt = Attempt(platform, "", origin_of(request, platform.access.proxies))
     await attempt.require_unlocked()
@@ -289,7 +291,7 @@ async def request_reset(body: ResetRequest, request: Request) -> Response:
     La réponse est la même pour toute adresse. Sans serveur de courrier, un responsable de la
     collectivité montre le lien : POST /v1/people/{id}/password-reset.
     """
-    platform = _platform(request)
+    platform = _dependencies(request)
     attempt = Attempt(platform, body.email, origin_of(request, platform.access.proxies))
     await attempt.require_unlocked()
     await sessions.record_failure(platform.pool, body.email, attempt.address)  # A limit on letters, too.
@@ -303,7 +305,7 @@ async def request_reset(body: ResetRequest, request: Request) -> Response:
 @router.post("/password-resets/finish", status_code=204, summary="Choisir un nouveau mot de passe")
 async def finish_reset(body: FinishedReset, request: Request) -> Response:
     """Choisir un mot de passe par un lien ; toutes les sessions du compte se ferment. Sans clé ni session."""
-    platform = _platform(request)
+    platform = _dependencies(request)
     attempt = Attempt(platform, "", origin_of(request, platform.access.proxies))
     await attempt.require_unlocked()
     token, over = (

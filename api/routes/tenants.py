@@ -35,6 +35,13 @@ def _destination(text: str) -> str:
     raise PydanticCustomError("destination", "réseau (192.0.2.0/24) ou nom d'hôte attendu")
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise PydanticCustomError("network", "réseau attendu, 192.0.2.0/24 par exemple") from None
+
+
 DEPARTMENT_TEXT = (
     "Département ou collectivité d'outre-mer, par son code : il donne l'heure locale et les jours fériés (Alsace, "
     "Moselle, outre-mer) des règles d'alerte et des équipes ; null : l'heure de la plateforme, les jours fériés "
@@ -43,6 +50,7 @@ DEPARTMENT_TEXT = (
 Department = Annotated[
     str, StringConstraints(pattern="^(0[1-9]|1[0-9]|2[1-9AB]|[3-8][0-9]|9[0-5]|97[1-8]|98[678])$")
 ]
+Network = Annotated[str, AfterValidator(_network)]
 Destination = Annotated[str, AfterValidator(_destination)]
 ALLOW_LIST_TEXT = "Réseaux et hôtes internes où ses webhooks et ses sources d'autres LNS peuvent aller"
 
@@ -115,6 +123,19 @@ class NewApiKey(Body):
         examples=[["read"]],
     )
     expires_at: Instant | None = Field(None, description="Fin de validité ; absente : sans fin")
+    addresses: list[Network] = Field(
+        default_factory=list[str],
+        max_length=20,
+        description="Réseaux d'où elle vaut ; aucun : de partout",
+        examples=[["192.0.2.0/24"]],
+    )
+    requests_per_minute: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Au-delà : 429, avec Retry-After ; absent : sans limite",
+        examples=[600],
+    )
 
 
 class ApiKeyAnswer(answer_of(tenants.ApiKey)):
@@ -198,9 +219,17 @@ async def create_api_key(body: NewApiKey, caller: Manager) -> CreatedApiKey:
     for right in roles:
         caller.demand(right)
     async with caller.changing() as change:
-        key = await tenants.create_api_key(change.connection, change.tenant_id, body.name, roles, body.expires_at)
+        key = await tenants.create_api_key(
+            change.connection,
+            change.tenant_id,
+            body.name,
+            roles,
+            body.expires_at,
+            body.addresses,
+            body.requests_per_minute,
+        )
         key_id = key.split("_")[1]
-        await change.audit("create", "api_key", key_id, {"name": body.name, "roles": roles})
+        await change.audit("create", "api_key", key_id, {**body.model_dump(mode="json"), "roles": roles})
     return CreatedApiKey(id=key_id, name=body.name, roles=list(roles), expires_at=body.expires_at, key=key)
 
 

@@ -3,10 +3,11 @@
 from ipaddress import ip_network
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 
 from alerting.mail_settings import MailSettings
 from api.dependencies import Access
+from api.oidc import Provider, ProviderSettings
 from core.runtime.settings import Expected, KeySettings
 
 
@@ -28,8 +29,26 @@ class ApiSettings(KeySettings, MailSettings):
     ] = Field(default="", description="Networks of the proxies whose X-Forwarded-For is believed; empty: none")
     public_url: str = Field(default="", description="Where people reach the API, for the links in invitations")
 
+    oidc_issuer: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="Provider of identities, as it calls itself; empty: none",
+    )
+    oidc_client_id: str = Field(default="territoire", description="Who we are to it")
+    oidc_client_secret: SecretStr | None = Field(default=None, description="None: a public client, PKCE alone")
+    oidc_audience: str = Field(default="", description="Of its bearer tokens; empty: the client id")
+
+    @property
+    def provider(self) -> Provider | None:
+        """By whom people may log in; None when none is set."""
+        if not self.oidc_issuer:
+            return None
+        audience = self.oidc_audience or self.oidc_client_id
+        secret = None if self.oidc_client_secret is None else self.oidc_client_secret.get_secret_value()
+        return Provider(ProviderSettings(self.oidc_issuer, self.oidc_client_id, secret, audience))
+
     @property
     def access(self) -> Access:
         """How people reach this installation."""
         proxies = tuple(ip_network(part.strip()) for part in filter(None, self.api_trusted_proxies.split(",")))
-        return Access(self.public_url, proxies, self.mailer)
+        return Access(self.public_url, proxies, self.mailer, self.provider)

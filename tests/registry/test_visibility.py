@@ -46,6 +46,8 @@ UNION ALL SELECT 'event_source ' || tenant_id - 1 FROM event_source
 UNION ALL SELECT 'webhook_endpoint ' || tenant_id - 1 FROM webhook_endpoint
 UNION ALL SELECT 'webhook_attempt ' || tenant_id - 1 FROM webhook_attempt
 UNION ALL SELECT 'audit ' || tenant_id - 1 FROM audit
+UNION ALL SELECT 'audit_line ' || tenant_id - 1 FROM audit_line
+UNION ALL SELECT 'audit_detail ' || tenant_id - 1 FROM audit_detail
 UNION ALL SELECT 'lns_source ' || tenant_id - 1 FROM lns_source
 UNION ALL SELECT 'lns_source_state ' || tenant_id - 1 FROM lns_source_state
 UNION ALL SELECT 'lns_unknown_device ' || tenant_id - 1 FROM lns_unknown_device

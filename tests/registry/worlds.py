@@ -128,6 +128,8 @@ def expected(world: World, me: int | None) -> set[str]:
         "webhook_endpoint",
         "webhook_attempt",
         "audit",
+        "audit_line",
+        "audit_detail",
         "team",
         "contact",
         "event_source",
