@@ -72,10 +72,27 @@ class Mailer:
         Raises:
             MailRejected: it was not taken, or nobody answered.
         """
+        return await self._deliver(compose(self._sender, address, message_id, body, at), address, timeout_s)
+
+    async def send_text(self, address: str, subject: str, text: str, timeout_s: float) -> str:
+        """A letter that is about no alert; the server's answer.
+
+        Raises:
+            MailRejected: it was not taken, or nobody answered.
+        """
+        mail = EmailMessage()
+        mail["From"] = self._sender
+        mail["To"] = address
+        mail["Subject"] = subject
+        mail["Auto-Submitted"] = "auto-generated"
+        mail.set_content(text)
+        return await self._deliver(mail, address, timeout_s)
+
+    async def _deliver(self, mail: EmailMessage, address: str, timeout_s: float) -> str:
         server = self._server
         try:
             _, answer = await aiosmtplib.send(
-                compose(self._sender, address, message_id, body, at),
+                mail,
                 sender=parseaddr(self._sender)[1],
                 recipients=[address],
                 hostname=server.host,

@@ -7,15 +7,17 @@ from fastapi import FastAPI
 from starlette.datastructures import State
 
 from api import reference, webhook_messages
-from api.auth import Authenticator
-from api.dependencies import Dependencies
+from api.auth import Authenticator, principal_of
+from api.dependencies import Access, Dependencies
 from api.entity_tags import EntityTagMiddleware, tagged_paths
 from api.idempotency import IdempotencyMiddleware
 from api.routes import (
+    account,
     alert_rules,
     alerts,
     applications,
     assets,
+    audit,
     codec_imports,
     codec_lab,
     codecs,
@@ -40,10 +42,13 @@ from api.routes import (
     measurements,
     meter_changes,
     multicast,
+    oidc,
+    people,
     profile_decoding,
     profile_mapping,
     redecodes,
     rejections,
+    sessions,
     sharing,
     silences,
     teams,
@@ -64,17 +69,23 @@ VERSION = "1.0.0"
 DESCRIPTION = """
 L'API de Territoire : capteurs, actifs, passerelles, mesures, alertes et éclairage public d'une collectivité.
 
-Chaque requête porte une clé, `Authorization: Bearer terr_<id>_<secret>`, et ne voit que ce qui appartient à sa
-collectivité et à ses membres, ou qui lui est partagé : tout autre objet répond 404. Rôles : `read` (lire),
-`manage` (gérer), `lighting` (commander l'éclairage), `operate` (exploiter le réseau), `export_keys` (sortir des
-clés d'équipements, pour un destinataire enregistré). Les instants sont en UTC (ISO 8601), les EUI en hexadécimal
-minuscule, les erreurs en `application/problem+json` (RFC 9457).
+Chaque requête porte une clé, `Authorization: Bearer terr_<id>_<secret>`, ou le cookie de la session d'une
+personne, et ne voit que ce qui appartient à sa collectivité et à ses membres, ou qui lui est partagé : tout autre
+objet répond 404. Droits : `read` (lire), `field` (intervenir sur le terrain), `manage` (gérer), `lighting`
+(commander l'éclairage), `operate` (exploiter le réseau), `people` (inviter), `audit` (lire le journal),
+`open_data` (publier), `export_keys` (sortir des clés d'équipements, pour un destinataire enregistré). Les instants
+sont en UTC (ISO 8601), les EUI en hexadécimal minuscule, les erreurs en `application/problem+json` (RFC 9457).
 
 Un POST répété sous la même `Idempotency-Key` n'agit qu'une fois, et reçoit la même réponse pendant 24 heures. La
 lecture d'un objet donne son `ETag` ; une modification avec `If-Match` ne change rien si l'objet a changé
 entre-temps (412).
 """
 ROUTERS = (
+    sessions.router,
+    account.router,
+    oidc.router,
+    people.router,
+    audit.router,
     tenants.router,
     device_profiles.router,
     profile_decoding.router,
@@ -118,11 +129,18 @@ ROUTERS = (
 TAGGED = tagged_paths(ROUTERS)
 
 
-def create_app(pool: Pool, bus: Bus, keys: KeyWrap, shards: int, codec_workers: Workers | None = None) -> FastAPI:
+def create_app(
+    pool: Pool,
+    bus: Bus,
+    keys: KeyWrap,
+    shards: int,
+    codec_workers: Workers | None = None,
+    access: Access | None = None,
+) -> FastAPI:
     """The whole application, over a pool of the API's role, a connected bus and workers for codecs."""
     app = copy(_without_state())
     app.state = State()
-    app.state.platform = Dependencies(pool, bus, keys, shards, codec_workers or NoWorkers())
+    app.state.platform = Dependencies(pool, bus, keys, shards, codec_workers or NoWorkers(), access or Access())
     app.state.authenticator = Authenticator(pool)
     app.state.readiness = Readiness({"database": database_check(pool), "bus": bus_check(bus)})
     return app
@@ -145,6 +163,6 @@ def _without_state() -> FastAPI:
         app.include_router(router)
     reference.serve_reference(app)
     app.add_middleware(EntityTagMiddleware, paths=TAGGED)
-    app.add_middleware(IdempotencyMiddleware)
+    app.add_middleware(IdempotencyMiddleware, principal_of=principal_of)
     app.add_middleware(OuterMiddleware)
     return app

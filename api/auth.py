@@ -1,29 +1,51 @@
-"""Authenticates API keys, checks roles, and opens the transaction of the caller's tenant."""
+"""Authenticates API keys and sessions, checks rights, and opens the transaction of the caller's tenant."""
 
 import hashlib
+import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Any
 
-from fastapi import Depends, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Request, Response, Security
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
+from api.cookies import COOKIE, CSRF_HEADER, has_csrf_token, session_token
 from api.dependencies import Dependencies
 from api.idempotency import commit_once
-from core.runtime.http.errors import Problem
+from api.oidc import InvalidToken, Provider, ProviderAway
+from api.origin import origin_of
+from core.model.rights import RIGHTS, Right, rights_of
+from core.runtime.http.errors import FieldError, Problem
 from core.runtime.postgres import Connection, Pool, tenant_transaction
+from core.runtime.token_bucket import TokenBucket
 from registry.audit import write_audit
-from registry.tenants import EXPORT_KEYS, MalformedKey, Principal, authenticate
+from registry.identities import find_identity
+from registry.people import token_digest
+from registry.sessions import Session, find_session, list_memberships
+from registry.tenants import MalformedKey, Principal, authenticate, record_key_use
 
 # A revoked key is rejected on every replica within this time.
 REMEMBERED_S = 5.0
 REMEMBERED_KEYS = 1024
 LONGEST_KEY = 200
+RECORD_USE_EVERY_S = 60.0
+DOTS_OF_A_JWT = 2
+TENANT_HEADER = "Territoire-Tenant"
+# How long a password or a code that was given again stands for what is asked for next.
+PROOF_LASTS = timedelta(minutes=10)
 
 BEARER = HTTPBearer(auto_error=False, description="Clé d'API : `terr_<id>_<secret>`", scheme_name="api_key")
+COOKIE_OF_SESSION = APIKeyCookie(
+    name=COOKIE,
+    auto_error=False,
+    scheme_name="session",
+    description=f"Session d'une personne ; une modification porte aussi l'en-tête `{CSRF_HEADER}`",
+)
 
 
 class Authenticator:
@@ -33,6 +55,9 @@ class Authenticator:
         self._pool = pool
         self._clock = clock
         self._known: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+        # By the id of a key; there are as many as keys.
+        self._buckets: dict[str, TokenBucket] = {}
+        self._recorded: dict[str, float] = {}
 
     async def principal(self, key: str) -> Principal | None:
         """Whose key this is, or was at most `REMEMBERED_S` ago."""
@@ -54,6 +79,29 @@ class Authenticator:
                 self._known.popitem(last=False)
         return principal
 
+    async def use(self, principal: Principal) -> dict[str, str]:
+        """Count a request of a key, and say its limit in headers; raises 429 when it makes too many."""
+        now = self._clock()
+        if now >= self._recorded.get(principal.key_id, 0.0):
+            self._recorded[principal.key_id] = now + RECORD_USE_EVERY_S
+            await record_key_use(self._pool, principal.key_id)
+        limit = principal.requests_per_minute
+        if limit is None:
+            return {}
+        bucket = self._buckets.get(principal.key_id)
+        if bucket is None or bucket.burst != limit:
+            bucket = self._buckets[principal.key_id] = TokenBucket.full(limit / 60, limit, now)
+        is_within = bucket.take_token(now)
+        headers = {
+            "RateLimit-Limit": str(limit),
+            "RateLimit-Remaining": str(int(bucket.tokens)),
+            "RateLimit-Reset": str(math.ceil((bucket.burst - bucket.tokens) / bucket.per_second)),
+        }
+        if not is_within:
+            wait = {"Retry-After": str(max(1, math.ceil(bucket.wait_s())))}
+            raise Problem(429, f"cette clé fait plus de {limit} requêtes par minute", headers=headers | wait)
+        return headers
+
     def forget(self, key_id: str) -> None:
         """This replica rejects the key from now on; the others within `REMEMBERED_S`."""
         for digest in [digest for digest, (_, found) in self._known.items() if found.key_id == key_id]:
@@ -68,68 +116,258 @@ class Change:
     tenant_id: int
     tenant_slug: str
     actor: str
-    key_id: str
+    """For people to read."""
+    audit_actor: str
+    identity: Mapping[str, Any]
+    """What the audit keeps of who it was and from where."""
 
     async def audit(
         self, action: str, entity: str, entity_id: object, details: Mapping[str, Any] | None = None
     ) -> None:
-        """Record the action in the transaction of the change; the key's id tells apart two of one name."""
-        noted = {**(details or {}), "api_key": self.key_id}
-        await write_audit(self.connection, self.tenant_id, self.actor, action, entity, entity_id, noted)
+        """Record the action in the transaction of the change."""
+        recorded = {**(details or {}), **self.identity}
+        await write_audit(self.connection, self.tenant_id, self.audit_actor, action, entity, entity_id, recorded)
+
+
+@asynccontextmanager
+async def caller_transaction(pool: Pool, principal: Principal) -> AsyncGenerator[Connection]:
+    """A transaction in the tenant of a key or a session: the one place where a request enters it."""
+    async with tenant_transaction(pool, principal.tenant_id) as connection:
+        yield connection
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """The session of a request, with the digest of its token."""
+
+    digest: bytes
+    token: str
+    row: Session
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The holder of this request's API key; it has the role that the route asks for."""
+    """Who makes this request; they have the right that the route demands."""
 
     principal: Principal
     platform: Dependencies
+    address: str = ""
+    session: OpenSession | None = None
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[Connection]:
         """A transaction in which only the caller's tenant is visible."""
-        async with tenant_transaction(self.platform.pool, self.principal.tenant_id) as connection:
+        async with caller_transaction(self.platform.pool, self.principal) as connection:
             yield connection
 
     @asynccontextmanager
     async def changing(self) -> AsyncGenerator[Change]:
         """The same for a change; after the commit every process is nudged to read the registry again."""
-        principal = self.principal
-        async with tenant_transaction(self.platform.pool, principal.tenant_id) as connection:
+        async with caller_transaction(self.platform.pool, self.principal) as connection:
             await commit_once(connection)
-            yield Change(connection, principal.tenant_id, principal.tenant_slug, principal.name, principal.key_id)
+            yield self.change_in(connection)
         await self.platform.nudge_registry()
 
-    def has(self, role: str) -> bool:
-        """Whether the key has this role as well."""
-        return role in self.principal.roles
+    def change_in(self, connection: Connection) -> Change:
+        """A change of the caller's in a transaction that is open already."""
+        principal = self.principal
+        identity = principal.identity | {"address": self.address}
+        return Change(
+            connection, principal.tenant_id, principal.tenant_slug, principal.name, principal.actor, identity
+        )
 
-    def demand(self, role: str) -> None:
-        """Raises 403 when the key has not this role as well."""
-        if not self.has(role):
-            raise Problem(403, f"cette clé n'a pas le rôle « {role} »")
+    def has(self, right: Right) -> bool:
+        """Whether the caller has this right as well."""
+        return right in self.principal.rights
 
+    def demand(self, right: Right) -> None:
+        """Raises 403 when the caller has not this right as well."""
+        if not self.has(right):
+            raise Problem(403, f"il faut le droit « {right} » : {RIGHTS[right]}")
 
-def _require(role: str) -> Callable[..., Awaitable[Caller]]:
-    async def caller(
-        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
-    ) -> Caller:
-        state = request.app.state
-        authenticator: Authenticator = state.authenticator
-        principal = None if credentials is None else await authenticator.principal(credentials.credentials)
-        if principal is None:
+    async def record_rejection(self, given: dict[str, Any]) -> None:
+        """Record that something was asked for without its right."""
+        principal = self.principal
+        await self.platform.rejections.record(
+            self.address,
+            "right",
+            given | principal.identity,
+            tenant_id=principal.tenant_id,
+            actor=principal.actor,
+        )
+
+    def person(self) -> OpenSession:
+        """The session of the request; raises 403 for an application's key."""
+        if self.session is None:
+            raise Problem(403, "il faut la session d'une personne ; une clé d'API n'en a pas")
+        return self.session
+
+    def demand_proof(self, *, of_person: bool = False) -> None:
+        """Raises 403 unless the person has given the password or a code in the last ten minutes.
+
+        A key is its own proof; with `of_person` it is none, and raises 403, too.
+        """
+        session = self.person() if of_person else self.session
+        if session is not None and datetime.now(UTC) - session.row.proved_at > PROOF_LASTS:
+            message = "confirmez d'abord votre mot de passe ou un code : POST /v1/session/proof"
             raise Problem(
-                401, "présentez « Authorization: Bearer terr_… »", headers={"WWW-Authenticate": "Bearer"}
+                403, message, errors=[FieldError(field="session", code="proof_required", message=message)]
             )
-        found = Caller(principal, state.platform)
-        found.demand(role)
+
+
+class RequireRight:
+    """The dependency of a route that demands a right; its matrix is read from the router by tests.
+
+    With `proved` also that the person gave the password or a code again.
+    """
+
+    def __init__(self, right: Right, *, proved: bool = False) -> None:
+        self.right: Right = right
+        self._proved = proved
+
+    async def __call__(
+        self,
+        request: Request,
+        response: Response,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)],
+        _cookie: Annotated[str | None, Security(COOKIE_OF_SESSION)],
+    ) -> Caller:
+        """The caller, who has the right."""
+        if credentials is not None:
+            found, headers = await _by_bearer(request, credentials.credentials)
+            response.headers.update(headers)
+        else:
+            found = await _by_session(request)
+        if not found.has(self.right):
+            given = {"right": self.right, "method": request.method, "path": request.url.path}
+            await found.record_rejection(given)
+        found.demand(self.right)
+        if self._proved:
+            found.demand_proof()
         return found
 
-    return caller
+
+def _unauthenticated() -> Problem:
+    return Problem(
+        401,
+        "présentez « Authorization: Bearer terr_… », ou ouvrez une session",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
 
 
-Reader = Annotated[Caller, Depends(_require("read"))]
-Manager = Annotated[Caller, Depends(_require("manage"))]
-LightingOperator = Annotated[Caller, Depends(_require("lighting"))]
-KeyExporter = Annotated[Caller, Depends(_require(EXPORT_KEYS))]
-NetworkOperator = Annotated[Caller, Depends(_require("operate"))]
+async def _by_bearer(request: Request, text: str) -> tuple[Caller, dict[str, str]]:
+    platform: Dependencies = request.app.state.platform
+    if platform.access.provider is None or text.startswith("terr_") or text.count(".") != DOTS_OF_A_JWT:
+        return await _by_key(request, text)
+    return await _by_token(request, platform.access.provider, text), {}
+
+
+async def _by_token(request: Request, provider: Provider, token: str) -> Caller:
+    """A person by a token of the provider; the header `Territoire-Tenant` says for which of their tenants."""
+    platform: Dependencies = request.app.state.platform
+    address = origin_of(request, platform.access.proxies)
+    try:
+        identity = await provider.identity_of(token)
+    except InvalidToken as wrong:
+        raise await _rejected_token(platform, address, str(wrong)) from None
+    except ProviderAway:
+        raise Problem(
+            503, "le fournisseur d'identité ne répond pas, réessayez", headers={"Retry-After": "5"}
+        ) from None
+    known = await find_identity(platform.pool, identity.issuer, identity.subject)
+    if known is None:
+        raise await _rejected_token(platform, address, "aucun compte n'est lié à cette identité")
+    wanted = request.headers.get(TENANT_HEADER)
+    memberships = await list_memberships(platform.pool, known.person_id)
+    chosen = next((one for one in memberships if wanted in {None, one.slug}), None)
+    if chosen is None:
+        raise Problem(403, "ce compte n'a de rôle dans aucune collectivité, ou pas dans celle-ci")
+    rights = rights_of(chosen.role)
+    principal = Principal("", chosen.tenant_id, chosen.slug, known.name, rights, known.person_id)
+    return Caller(principal, platform, address)
+
+
+async def _rejected_token(dependencies: Dependencies, address: str, why: str) -> Problem:
+    await dependencies.rejections.record(address, "token", {"why": why})
+    return Problem(401, why, headers={"WWW-Authenticate": "Bearer"})
+
+
+async def principal_of(request: Request) -> Principal | None:
+    """Who makes a request that has not reached its route; None: nobody whom the route will let in."""
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    try:
+        if not scheme:
+            return (await _by_session(request)).principal
+        if scheme.lower() == "bearer" and text.count(".") == DOTS_OF_A_JWT:
+            return (await _by_bearer(request, text.strip()))[0].principal
+    except Problem:
+        return None
+    authenticator: Authenticator = request.app.state.authenticator
+    return await authenticator.principal(text.strip()) if scheme.lower() == "bearer" else None
+
+
+async def session_of(request: Request) -> Caller | None:
+    """The open session of a browser on a route that demands none; None: none is open."""
+    try:
+        return await _by_session(request)
+    except Problem:
+        return None
+
+
+async def _by_key(request: Request, key: str) -> tuple[Caller, dict[str, str]]:
+    platform: Dependencies = request.app.state.platform
+    authenticator: Authenticator = request.app.state.authenticator
+    principal = await authenticator.principal(key)
+    if principal is None:
+        given = {"api_key": key.split("_")[1][:20]} if key.startswith("terr_") else {}
+        await platform.rejections.record(origin_of(request, platform.access.proxies), "key", given)
+        raise _unauthenticated()
+    found = Caller(principal, platform, origin_of(request, platform.access.proxies))
+    if principal.addresses and not _is_within(found.address, principal.addresses):
+        await found.record_rejection({"why": "address"})
+        raise Problem(403, f"cette clé ne vaut pas depuis {found.address}")
+    return found, await authenticator.use(principal)
+
+
+def _is_within(address: str, networks: Sequence[str]) -> bool:
+    try:
+        return any(ip_address(address) in ip_network(network) for network in networks)
+    except ValueError:
+        return False
+
+
+async def _by_session(request: Request) -> Caller:
+    platform: Dependencies = request.app.state.platform
+    token = session_token(request)
+    if not token:
+        raise _unauthenticated()
+    digest = token_digest(token)
+    # Read with each request: a session that was closed is closed at once.
+    row = await find_session(platform.pool, digest)
+    if row is None:
+        await platform.rejections.record(origin_of(request, platform.access.proxies), "session", {})
+        raise _unauthenticated()
+    if not has_csrf_token(request, token):
+        raise Problem(403, f"l'en-tête « {CSRF_HEADER} » de la session manque ou ne correspond pas")
+    principal = Principal(
+        "",
+        row.tenant_id,
+        row.tenant_slug,
+        row.person_name,
+        rights_of(row.role, row.extra_rights),
+        row.person_id,
+    )
+    address = origin_of(request, platform.access.proxies)
+    return Caller(principal, platform, address, OpenSession(digest, token, row))
+
+
+Reader = Annotated[Caller, Depends(RequireRight("read"))]
+FieldAgent = Annotated[Caller, Depends(RequireRight("field"))]
+Manager = Annotated[Caller, Depends(RequireRight("manage"))]
+ProvenManager = Annotated[Caller, Depends(RequireRight("manage", proved=True))]
+LightingOperator = Annotated[Caller, Depends(RequireRight("lighting"))]
+NetworkOperator = Annotated[Caller, Depends(RequireRight("operate"))]
+KeyExporter = Annotated[Caller, Depends(RequireRight("export_keys", proved=True))]
+PeopleManager = Annotated[Caller, Depends(RequireRight("people"))]
+ProvenPeopleManager = Annotated[Caller, Depends(RequireRight("people", proved=True))]
+Auditor = Annotated[Caller, Depends(RequireRight("audit"))]

@@ -1,9 +1,13 @@
 """What every route needs, made once by the composition root."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
+from alerting.mail import Mailer
+from api.oidc import Provider
+from api.origin import Network
+from api.rejections import RejectedLogins
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
@@ -13,8 +17,22 @@ from core.runtime.errors import describe
 from core.runtime.postgres import Pool
 from ingest.scripts import Workers
 from registry.keys import KeyWrap
+from registry.passwords import Passwords
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How people reach this installation."""
+
+    public_url: str = ""
+    proxies: tuple[Network, ...] = ()
+    """Whose `X-Forwarded-For` is believed."""
+    mailer: Mailer | None = None
+    """Who sends invitations; None: who invites sees the link."""
+    provider: Provider | None = None
+    """By whom people may log in instead of by a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +44,12 @@ class Dependencies:
     keys: KeyWrap
     shards: int
     codec_workers: Workers
+    access: Access = field(default_factory=Access)
+    passwords: Passwords = field(default_factory=Passwords)
+    rejections: RejectedLogins = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rejections", RejectedLogins(self.pool))
 
     async def nudge_registry(self) -> None:
         """Every process re-reads what changed; without this nudge it would in 5 s."""

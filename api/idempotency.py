@@ -6,12 +6,14 @@ what a process did before it was killed is never done again (decision 56).
 
 import hashlib
 import re
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.runtime.errors import describe
@@ -60,19 +62,12 @@ async def commit_once(connection: Connection) -> None:
         raise Problem(409, "la même requête a été reprise entre-temps : celle-ci ne change rien")
 
 
-class Authenticates(Protocol):
-    """Says whose key this is, as `api.auth.Authenticator` does."""
-
-    async def principal(self, key: str) -> "Principal | None":
-        """None: nobody's."""
-        ...
-
-
 class IdempotencyMiddleware:
     """Wraps the routes; the one place that knows the header."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, principal_of: "Callable[[Request], Awaitable[Principal | None]]") -> None:
         self._app = app
+        self._principal_of = principal_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -88,7 +83,7 @@ class IdempotencyMiddleware:
             await render(422, "Idempotency-Key : de 1 à 200 caractères ASCII visibles")(scope, receive, send)
             return
         try:
-            principal = await self._principal(scope, headers)
+            principal = await self._principal_of(Request(scope))
             if principal is None:  # The route says why it is rejected.
                 await self._app(scope, receive, send)
                 return
@@ -99,17 +94,10 @@ class IdempotencyMiddleware:
             log.warning("idempotency_database_away", error=describe(away))
             await database_away()(scope, receive, send)
 
-    async def _principal(self, scope: Scope, headers: Headers) -> "Principal | None":
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        authenticator: Authenticates = scope["app"].state.authenticator
-        return await authenticator.principal(key.strip())
-
     async def _once(self, scope: Scope, receive: Receive, send: Send, principal: "Principal", key: str) -> None:
         platform: Dependencies = scope["app"].state.platform
         body = await _read(receive)
-        name, digest = f"api_key/{principal.key_id}", hashlib.sha256(key.encode()).digest()
+        name, digest = _name_of(principal), hashlib.sha256(key.encode()).digest()
         asked = hashlib.sha256(
             b"\0".join((scope["path"].encode(), scope["query_string"], hashlib.sha256(body).digest()))
         ).digest()
@@ -151,6 +139,12 @@ class IdempotencyMiddleware:
                 await release(connection, reservation)
         except DATABASE_AWAY as away:  # It is abandoned after a minute.
             log.warning("idempotency_key_not_released", error=describe(away))
+
+
+def _name_of(principal: "Principal") -> str:
+    if principal.person_id is None:
+        return f"api_key/{principal.key_id}"
+    return f"person/{principal.person_id}"
 
 
 class _Answer:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from api.auth import Change
 from core.runtime.http.errors import read_only
@@ -21,7 +22,11 @@ async def as_owner(change: Change, owner_id: int, asset_id: int | None, what: st
     if asset_id is None or await find_operated(change.connection, asset_id) != owner_id:
         raise read_only(what)
     await enter_tenant(change.connection, owner_id)
-    yield Change(
-        change.connection, owner_id, change.tenant_slug, f"{change.actor} ({change.tenant_slug})", change.key_id
+    yield replace(
+        change,
+        tenant_id=owner_id,
+        actor=f"{change.actor} ({change.tenant_slug})",
+        audit_actor=f"{change.audit_actor} ({change.tenant_slug})",
+        identity={**change.identity, "of_tenant": change.tenant_slug},
     )
     await enter_tenant(change.connection, change.tenant_id)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from fastapi import Response
+from pydantic import BaseModel
 
 from api.auth import Caller, Change
 from api.pages import Page, Paging, page_of
@@ -32,6 +33,20 @@ OwnedRow = TypeVar("OwnedRow", bound=Owned)
 Shown = TypeVar("Shown")
 Asked = ParamSpec("Asked")
 Key = int | str
+
+
+def _plain(shown: object) -> dict[str, Any]:
+    return shown.model_dump(mode="json") if isinstance(shown, BaseModel) else {}
+
+
+def differences(former: object, shown: object) -> dict[str, Any]:
+    """For the audit: what was before and what is after of an object as it is shown, which is without secrets."""
+    before, after = _plain(former), _plain(shown)
+    changed = [name for name in after if before.get(name) != after[name]]
+    return {
+        "before": {name: before.get(name) for name in changed},
+        "after": {name: after[name] for name in changed},
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +142,14 @@ class Resource(Generic[Row, Shown]):
         404 when there was none to change (None or False).
         """
         async with caller.changing() as change:
+            former = await self.find(change.connection, key)
             row = await changed(change.connection, key)
             if row is None or row is False:
                 raise self.missing(key)
-            await change.audit(action, self.entity, str(key).lower(), noted)
-            return self.show(await self.get(change.connection, key) if row is True else row)
+            shown = self.show(await self.get(change.connection, key) if row is True else row)
+            compared = {} if former is None else differences(self.show(former), shown)
+            await change.audit(action, self.entity, str(key).lower(), {**(noted or {}), **compared})
+            return shown
 
     async def switch(
         self, caller: Caller, key: Key, switched: Callable[..., Awaitable[Row | bool | None]], *, enabled: bool
@@ -149,7 +167,9 @@ class Resource(Generic[Row, Shown]):
     ) -> Response:
         """Remove one and note it; 404 when there was none."""
         async with caller.changing() as change:
+            former = await self.find(change.connection, key)
             if not await removed(change.connection, key):
                 raise self.missing(key)
-            await change.audit(action, self.entity, str(key).lower())
+            before = {} if former is None else {"before": _plain(self.show(former))}
+            await change.audit(action, self.entity, str(key).lower(), before)
         return Response(status_code=204)

@@ -76,7 +76,7 @@ class ApiClient:
         except (httpx.HTTPError, httpx.InvalidURL) as away:
             raise ApiError(f"l'API ne répond pas : {away}") from None
         if answer.is_success:
-            return answer.json()
+            return answer.json() if answer.content else None
         problem: dict[str, Any] = answer.json() if "json" in answer.headers.get("content-type", "") else {}
         details = [f"{one['field']} : {one['message']}" for one in problem.get("errors") or ()]
         said = problem.get("detail") or problem.get("title") or answer.reason_phrase

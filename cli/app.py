@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cli.audit import audit_app
 from cli.backup import backup
 from cli.codec import codec_app
 from cli.codec_confirm import add_confirm
@@ -19,6 +20,7 @@ from cli.frames import frames
 from cli.install import install
 from cli.keys import keys_app
 from cli.lns_import import export_app, import_app
+from cli.people import people_app
 from cli.restore import restore
 from cli.running import default_home, fail, find_run
 from cli.status import status
@@ -43,6 +45,8 @@ app.add_typer(codec_app, name="codec")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 app.add_typer(keys_app, name="keys")
+app.add_typer(people_app, name="people")
+app.add_typer(audit_app, name="audit")
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Dossier de la pile : base, flux, journaux, run.json.")

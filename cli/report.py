@@ -46,6 +46,9 @@ def print_ready(console: Console, run: RunInfo, api_key: str | None = None) -> N
     # Under systemd what we print is kept in the journal, which many may read.
     shown = (api_key or run.api_key) if "NOTIFY_SOCKET" not in os.environ else f"dans {Path(run.home) / FILE_NAME}"
     console.print(f"Clé d'API : {shown}", soft_wrap=True, highlight=False)
+    if run.login_email:
+        password = run.login_password if "NOTIFY_SOCKET" not in os.environ else "(mot de passe au même endroit)"
+        console.print(f"Connexion : {run.login_email}  {password}", soft_wrap=True, highlight=False)
     console.print(f"[bold green]Prêt[/] : {len(run.services)} processus, API sur {run.api_url}")
 
 

@@ -106,6 +106,7 @@ SEALED_TABLES = (
         ),
         key=(("principal", "text"), ("key_digest", "bytea")),
     ),
+    SealedTable("person", (SealedColumn("totp_wrapped", "'person/' || t.id || '/totp'"),)),
     SealedTable("lns_source", (SealedColumn("secret_wrapped", _of_row("lns_source")),)),
     SealedTable("application", (SealedColumn("secret_wrapped", _of_row("application")),)),
 )

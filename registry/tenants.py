@@ -5,8 +5,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from core.model.entities import Tenant
+from core.model.rights import EXTRA_RIGHTS, OF_KEYS, effective_rights
 from core.runtime.postgres import Connection, Pool
 from registry.rows import columns_of, entity, fetch_all, fetch_one, insert
 
@@ -15,10 +17,10 @@ KEY_ID_OCTETS = 6
 SECRET_OCTETS = 32
 OPERATOR = "operateur"
 
-# What a key may do; each route names the one it asks for.
-ROLES = frozenset({"read", "manage", "lighting", "operate"})
 # A right that no key has unless it was given to this very key, by the operator.
 EXPORT_KEYS = "export_keys"
+# Of the first key of an installation.
+FIRST_RIGHTS = ("lighting", "manage", "operate", "read")
 
 TENANT_COLUMNS = columns_of(Tenant)
 READ_TENANTS = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE $1::int IS NULL OR id = $1 ORDER BY id"
@@ -30,10 +32,14 @@ FIND_TENANT = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE slug = $1"
 SET_DEPARTMENT = f"UPDATE tenant SET department = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
 SET_ALLOW_LIST = f"UPDATE tenant SET webhook_allow_list = $2 WHERE id = $1 RETURNING {TENANT_COLUMNS}"
 CREATE_KEY = """
-INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles, expires_at, addresses, requests_per_minute)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 REVOKE_KEY = "UPDATE api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING true"
-LIST_KEYS = "SELECT id, name, roles, created_at, expires_at, revoked_at FROM api_key ORDER BY created_at, id"
+LIST_KEYS = """
+SELECT id, name, roles, created_at, expires_at, revoked_at, addresses, requests_per_minute, last_used_at
+FROM api_key ORDER BY created_at, id
+"""
 ALLOW_EXPORT = """
 WITH allowed AS (
     UPDATE api_key SET roles = array_remove(roles, $3) || CASE WHEN $2 THEN ARRAY[$3] ELSE '{}' END
@@ -47,7 +53,10 @@ FROM allowed RETURNING true
 AS_SERVICE = "SET LOCAL ROLE territoire_service"
 AS_OPERATOR = "SELECT set_config('app.operator', 'on', true)"
 ENTER_TENANT = "SELECT set_config('app.tenant', $1, true)"
-AUTHENTICATE = "SELECT tenant_id, tenant_slug, name, roles FROM authenticate_api_key($1, $2)"
+AUTHENTICATE = """
+SELECT tenant_id, tenant_slug, name, roles, addresses, requests_per_minute FROM authenticate_api_key($1, $2)
+"""
+RECORD_KEY_USE = "SELECT record_key_use($1)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +69,35 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    addresses: tuple[str, ...]
+    requests_per_minute: int | None
+    last_used_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The API key of a request, which was valid, and its tenant."""
+    """Who makes a request, and for which tenant: a valid API key's holder, or a person with an open session."""
 
-    key_id: str
+    key_id: str  # Of a person: empty.
     tenant_id: int
     tenant_slug: str
     name: str
-    roles: frozenset[str]
+    rights: frozenset[str]
+    person_id: int | None = None
+    addresses: tuple[str, ...] = ()  # Networks from which a key may be used; none: from anywhere.
+    requests_per_minute: int | None = None
+
+    @property
+    def actor(self) -> str:
+        """As the audit calls it for good: names of people stand where they can be erased."""
+        return self.name if self.person_id is None else f"personne {self.person_id}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells it apart from another of its name."""
+        if self.person_id is None:
+            return {"api_key": self.key_id}
+        return {"person": self.person_id, "name": self.name}
 
 
 class MalformedKey(ValueError):
@@ -139,10 +166,12 @@ async def create_api_key(
     name: str,
     roles: Sequence[str],
     expires_at: datetime | None = None,
+    addresses: Sequence[str] = (),
+    requests_per_minute: int | None = None,
 ) -> str:
     """A new key's full text, `terr_<id>_<secret>`; it is shown once, only its digest is kept."""
     key = f"{KEY_PREFIX}_{secrets.token_hex(KEY_ID_OCTETS)}_{secrets.token_urlsafe(SECRET_OCTETS)}"
-    await enter_api_key(connection, tenant_id, name, roles, key, expires_at)
+    await enter_api_key(connection, tenant_id, name, roles, key, expires_at, addresses, requests_per_minute)
     return key
 
 
@@ -153,18 +182,21 @@ async def enter_api_key(
     roles: Sequence[str],
     key: str,
     expires_at: datetime | None = None,
+    addresses: Sequence[str] = (),
+    requests_per_minute: int | None = None,
 ) -> None:
     """Enter a key that was made elsewhere, an installation's first one for example.
 
     Raises:
         MalformedKey: it does not have the form of a key.
-        ValueError: a role that does not exist.
+        ValueError: a right that no key may have.
     """
-    unknown = set(roles) - ROLES - {EXPORT_KEYS}
+    unknown = set(roles) - OF_KEYS - EXTRA_RIGHTS
     if unknown:
-        raise ValueError(f"unknown roles: {', '.join(sorted(unknown))}")
+        raise ValueError(f"unknown rights: {', '.join(sorted(unknown))}")
     key_id, secret = _parts(key)
-    await connection.execute(CREATE_KEY, key_id, tenant_id, name, _digest(secret), list(roles), expires_at)
+    limits = (expires_at, list(addresses), requests_per_minute)
+    await connection.execute(CREATE_KEY, key_id, tenant_id, name, _digest(secret), list(roles), *limits)
 
 
 async def revoke_api_key(connection: Connection | Pool, key_id: str) -> bool:
@@ -183,7 +215,7 @@ async def list_api_keys(connection: Connection | Pool) -> list[ApiKey]:
 
 
 async def authenticate(connection: Connection | Pool, key: str) -> Principal | None:
-    """The key's tenant, name and roles; None when it is unknown, revoked or expired.
+    """The key's tenant, name and rights; None when it is unknown, revoked or expired.
 
     Raises:
         MalformedKey: it does not have the form of a key.
@@ -192,7 +224,20 @@ async def authenticate(connection: Connection | Pool, key: str) -> Principal | N
     row = await connection.fetchrow(AUTHENTICATE, key_id, _digest(secret))
     if row is None:
         return None
-    return Principal(key_id, row["tenant_id"], row["tenant_slug"], row["name"], frozenset(row["roles"]))
+    return Principal(
+        key_id,
+        row["tenant_id"],
+        row["tenant_slug"],
+        row["name"],
+        effective_rights(row["roles"]),
+        addresses=tuple(row["addresses"]),
+        requests_per_minute=row["requests_per_minute"],
+    )
+
+
+async def record_key_use(connection: Connection | Pool, key_id: str) -> None:
+    """That the key was used just now, to the minute."""
+    await connection.execute(RECORD_KEY_USE, key_id)
 
 
 async def create_operator(connection: Connection, key: str) -> Tenant | None:
@@ -201,5 +246,5 @@ async def create_operator(connection: Connection, key: str) -> Tenant | None:
     if await find_tenant(connection, OPERATOR) is not None:
         return None
     tenant = await create_tenant(connection, OPERATOR, "Opérateur du réseau")
-    await enter_api_key(connection, tenant.id, "première clé", sorted(ROLES), key)
+    await enter_api_key(connection, tenant.id, "première clé", FIRST_RIGHTS, key)
     return tenant

@@ -12,6 +12,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
 # Where the distribution's name is not its module's.
 MODULES = {
+    "argon2-cffi": "argon2",
     "chirpstack-api": "chirpstack_api.gw",
     "import-linter": "importlinter",
     "markdown-it-py": "markdown_it",

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from alerting import alert_store
 from alerting.alert_store import Alert
-from api.auth import Change, Manager, Reader
+from api.auth import Change, FieldAgent, Reader
 from api.fields import BigId, Body, IdQuery, Name, Remark, Text, answer_of, example
 from api.impersonation import as_owner
 from api.pages import Page, Paged
@@ -147,7 +147,7 @@ async def list_events(id: BigId, caller: Reader) -> Page[EventAnswer]:
 
 
 @router.post("/alerts/{id}/acknowledge", summary="Acquitter une alerte")
-async def acknowledge_alert(id: BigId, caller: Manager) -> AlertAnswer:
+async def acknowledge_alert(id: BigId, caller: FieldAgent) -> AlertAnswer:
     """Prendre une alerte en charge ; elle reste ouverte jusqu'au retour à la normale."""
     async with caller.changing() as change:
         alert = await ALERTS.get(change.connection, id)
@@ -157,7 +157,7 @@ async def acknowledge_alert(id: BigId, caller: Manager) -> AlertAnswer:
 
 
 @router.post("/alerts/{id}/assign", summary="Confier une alerte")
-async def assign_alert(id: BigId, body: Assignment, caller: Manager) -> AlertAnswer:
+async def assign_alert(id: BigId, body: Assignment, caller: FieldAgent) -> AlertAnswer:
     """Dire qui y travaille ; l'alerte passe en cours, et est acquittée si elle ne l'était pas."""
     async with caller.changing() as change:
         alert = await ALERTS.get(change.connection, id)
@@ -167,7 +167,7 @@ async def assign_alert(id: BigId, body: Assignment, caller: Manager) -> AlertAns
 
 
 @router.post("/alerts/{id}/comments", status_code=201, summary="Commenter une alerte")
-async def comment_alert(id: BigId, body: Comment, caller: Manager) -> AlertAnswer:
+async def comment_alert(id: BigId, body: Comment, caller: FieldAgent) -> AlertAnswer:
     """Ajouter une remarque à son historique."""
     async with caller.changing() as change:
         alert = await ALERTS.get(change.connection, id)
@@ -177,7 +177,7 @@ async def comment_alert(id: BigId, body: Comment, caller: Manager) -> AlertAnswe
 
 
 @router.post("/alerts/{id}/resolve", summary="Terminer une alerte")
-async def resolve_alert(id: BigId, body: Resolution, caller: Manager) -> AlertAnswer:
+async def resolve_alert(id: BigId, body: Resolution, caller: FieldAgent) -> AlertAnswer:
     """Dire que c'est réglé, et comment. Si la chose dure, l'alerte se rouvre après le délai de sa règle."""
     async with caller.changing() as change:
         alert = await ALERTS.get(change.connection, id)
@@ -187,7 +187,7 @@ async def resolve_alert(id: BigId, body: Resolution, caller: Manager) -> AlertAn
 
 
 @router.post("/alerts/{id}/close", summary="Classer une alerte")
-async def close_alert(id: BigId, body: Closing, caller: Manager) -> AlertAnswer:
+async def close_alert(id: BigId, body: Closing, caller: FieldAgent) -> AlertAnswer:
     """La ranger. Tant que la chose dure il faut dire pourquoi, et elle se rouvre après le délai de sa règle."""
     async with caller.changing() as change:
         alert = await ALERTS.get(change.connection, id)

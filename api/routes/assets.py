@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from api.auth import Manager, Reader
+from api.auth import FieldAgent, Manager, Reader
 from api.fields import (
     INT4_MOST,
     PRINTABLE,
@@ -212,7 +212,7 @@ async def set_parent(id: Id, body: Parent, caller: Manager) -> AssetAnswer:
 
 
 @router.put("/{id}/device", summary="Poser ou remplacer le capteur d'un actif")
-async def assign_device(id: Id, body: AssignedDevice, caller: Manager) -> AssetDetail:
+async def assign_device(id: Id, body: AssignedDevice, caller: FieldAgent) -> AssetDetail:
     """Poser ou remplacer le capteur. L'ancien s'arrête ici, l'historique de l'actif continue."""
     async with caller.changing() as change:
         try:
@@ -229,7 +229,7 @@ async def assign_device(id: Id, body: AssignedDevice, caller: Manager) -> AssetD
 @router.delete("/{id}/device", status_code=204, summary="Retirer le capteur d'un actif")
 async def end_device(
     id: Id,
-    caller: Manager,
+    caller: FieldAgent,
     position: Annotated[
         str | None, Query(max_length=63, description="La place du capteur ; absente : toutes")
     ] = None,

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.auth import Manager
+from api.auth import FieldAgent, Manager
 from api.fields import Answer, Body, Eui, EuiPath, IdRef, example
 from api.routes.devices import DEVICES
 from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
@@ -40,7 +40,7 @@ class FlushAnswer(Answer):
 
 
 @router.delete("/devices/{dev_eui}/dev-nonces", summary="Effacer les DevNonces d'un capteur")
-async def flush_one(dev_eui: EuiPath, caller: Manager) -> FlushAnswer:
+async def flush_one(dev_eui: EuiPath, caller: FieldAgent) -> FlushAnswer:
     """Effacer les DevNonces utilisés par un capteur remis à zéro : il peut alors se réactiver.
 
     Sa session en cours continue jusqu'au premier message de la nouvelle.

@@ -45,9 +45,11 @@ class NewKeyExport(Body):
     recipient_id: IdRef = Field(description="À qui : une clé publique enregistrée par `/v1/key-recipients`")
 
     api_key: SecretStr = Field(
+        SecretStr(""),
         max_length=200,
         json_schema_extra={"writeOnly": True, "examples": ["terr_…"]},
-        description="La clé d'API de cette requête, encore une fois",
+        description="La clé d'API de cette requête, encore une fois ; une personne confirme plutôt son mot de passe "
+        "ou un code (`/v1/session/proof`)",
     )
     reason: Name = Field(description="Pourquoi ; consigné dans l'audit", examples=["Séquestre annuel"])
     dev_euis: Annotated[list[Eui], Field(min_length=1, max_length=MOST_DEVICES)] | None = Field(
@@ -138,12 +140,13 @@ async def delete_recipient(id: Id, caller: Manager) -> Response:
 async def export_own_keys(body: NewKeyExport, caller: KeyExporter) -> KeyExport:
     """Sortir les clés des capteurs de la collectivité (séquestre, changement d'opérateur), pour un destinataire.
 
-    Il y faut le droit `export_keys`, que personne n'a d'office : l'exploitant le donne sur le serveur
-    (`./territoire keys allow-export`). La réponse est chiffrée pour la clé publique du destinataire, enregistrée
-    avant. La clé d'API est vérifiée à nouveau, dans la base. L'audit consigne qui, quand, pourquoi, pour qui et
-    quels capteurs ; ceux d'une autre collectivité, même visibles, sont refusés, et alors rien n'est sorti.
+    Il y faut le droit `export_keys`, que personne n'a d'office : l'exploitant le donne sur le serveur à une clé
+    (`./territoire keys allow-export`), un responsable à une autre personne. La réponse est chiffrée pour la clé
+    publique du destinataire, enregistrée avant. La clé d'API est vérifiée à nouveau, dans la base. L'audit
+    consigne qui, quand, pourquoi, pour qui et quels capteurs ; ceux d'une autre collectivité, même visibles, sont
+    refusés, et alors rien n'est sorti.
     """
-    if not await _is_the_same_key(caller, body.api_key.get_secret_value()):
+    if caller.session is None and not await _is_the_same_key(caller, body.api_key.get_secret_value()):
         async with caller.changing() as change:
             await change.audit("refuse_export_keys", "device", "keys", {"reason": body.reason})
         raise Problem(403, "présentez dans « api_key » la clé d'API de cette requête, en cours de validité")
@@ -155,11 +158,11 @@ async def export_own_keys(body: NewKeyExport, caller: KeyExporter) -> KeyExport:
             raise not_found("un de ces capteurs, pour cette collectivité,")
         noted = {
             "reason": body.reason,
-            "api_key": change.key_id,
+            **change.identity,
             "recipient": recipient.name,
             "public_key": recipient.public_key,
         }
-        rows = await export_keys(change.connection, change.actor, noted, wanted)
+        rows = await export_keys(change.connection, change.audit_actor, noted, wanted)
         try:
             content = KeyExportContent(devices=[_exported(caller.platform.keys, row) for row in rows])
         except WrongKek:

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api import store
-from api.auth import Manager
+from api.auth import FieldAgent
 from api.fields import Answer, Body, Id, Instant, Text, example
 from api.routes.datastreams import DATASTREAMS
 from api.store import ManualOutcome
@@ -47,7 +47,7 @@ class ManualReadingAnswer(Answer):
 
 
 @router.post("/manual-readings", status_code=201, summary="Enregistrer un relevé manuel")
-async def create(id: Id, body: NewManualReading, caller: Manager) -> ManualReadingAnswer:
+async def create(id: Id, body: NewManualReading, caller: FieldAgent) -> ManualReadingAnswer:
     """Enregistrer un relevé, marqué manuel ; les alertes en tiennent compte.
 
     Une autre valeur du même instant est corrigée : elle reste visible (`/corrections`), les agrégats suivent,

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from api.auth import Change, Manager, Reader
+from api.auth import Change, FieldAgent, Reader
 from api.fields import Body, Id, Instant, Text, answer_of, example
 from api.pages import Page
 from api.routes.datastreams import DATASTREAMS
@@ -60,7 +60,7 @@ async def list_meter_changes(id: Id, caller: Reader) -> Page[MeterChangeAnswer]:
 
 
 @router.post("", status_code=201, summary="Déclarer un changement de compteur")
-async def create_meter_change(id: Id, body: NewMeterChange, caller: Manager) -> MeterChangeAnswer:
+async def create_meter_change(id: Id, body: NewMeterChange, caller: FieldAgent) -> MeterChangeAnswer:
     """Déclarer un changement de compteur, passé ou présent ; les consommations en tiennent compte aussitôt."""
     if body.at > datetime.now(UTC) + AHEAD:
         raise invalid("at", "range", "le changement de compteur ne peut pas être à venir")
@@ -82,7 +82,9 @@ async def create_meter_change(id: Id, body: NewMeterChange, caller: Manager) -> 
 
 
 @router.patch("/{change_id}", summary="Compléter un changement de compteur")
-async def update_meter_change(id: Id, change_id: Id, body: MeterChangePatch, caller: Manager) -> MeterChangeAnswer:
+async def update_meter_change(
+    id: Id, change_id: Id, body: MeterChangePatch, caller: FieldAgent
+) -> MeterChangeAnswer:
     """Compléter un changement de compteur, aussi celui qu'un capteur remplacé a créé."""
     async with caller.changing() as change:
         shown = await _shown(change, id, change_id)
@@ -95,7 +97,7 @@ async def update_meter_change(id: Id, change_id: Id, body: MeterChangePatch, cal
 
 
 @router.delete("/{change_id}", status_code=204, summary="Retirer un changement de compteur")
-async def delete_meter_change(id: Id, change_id: Id, caller: Manager) -> Response:
+async def delete_meter_change(id: Id, change_id: Id, caller: FieldAgent) -> Response:
     """Retirer un changement de compteur qui n'en était pas un : même compteur, seul le capteur a changé."""
     async with caller.changing() as change:
         shown = await _shown(change, id, change_id)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.auth import Change, Manager, NetworkOperator, Reader
+from api.auth import Change, Manager, NetworkOperator, ProvenManager, Reader
 from api.fields import Answer, Body, Id, IdRef, Instant, Slug, Word, answer_of, example
 from api.pages import Page, Paged
 from api.resources import Resource
@@ -137,7 +137,7 @@ async def _other(change: Change, slug: str) -> int:
 
 
 @router.post("/grants", status_code=201, summary="Partager des actifs avec une autre collectivité")
-async def create_grant(body: NewGrant, caller: Manager) -> GrantAnswer:
+async def create_grant(body: NewGrant, caller: ProvenManager) -> GrantAnswer:
     """Laisser une autre collectivité voir des actifs, leurs capteurs, leurs mesures et leurs alertes."""
     _check_span("valid", body.valid_from, body.valid_to)
     _check_span("data", body.data_from, body.data_to)
@@ -229,8 +229,8 @@ async def transfer_asset(id: Id, body: NewTransfer, caller: Manager) -> Transfer
                 id,
                 receiver,
                 History(body.history),
-                actor=change.actor,
-                noted={"history": body.history, "api_key": change.key_id},
+                actor=change.audit_actor,
+                noted={"history": body.history, **change.identity},
             )
         except sharing.AssetCommanded:
             raise Problem(409, "un ordre ou un message est en cours vers cet actif : attendez sa fin") from None

@@ -14,6 +14,7 @@ from api.auth import Authenticator, Caller, Manager, NetworkOperator, Reader
 from api.fields import Answer, Body, Id, Instant, Name, Slug, answer_of, example
 from api.pages import Page
 from core.model.entities import Tenant
+from core.model.rights import OF_KEYS, RIGHTS
 from core.runtime.http.errors import PROBLEM_RESPONSES, not_found
 from registry import tenants
 
@@ -21,8 +22,8 @@ HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([
 
 router = APIRouter(prefix="/v1", tags=["Collectivités et clés"], responses=PROBLEM_RESPONSES)
 
-Role = Literal["read", "manage", "lighting", "operate", "export_keys"]
-FIRST_ROLES: tuple[Role, ...] = ("read", "manage", "lighting")
+KeyRight = Literal["read", "field", "manage", "lighting", "operate", "audit", "open_data"]
+FIRST_RIGHTS: tuple[KeyRight, ...] = ("read", "manage", "lighting")
 
 
 def _destination(text: str) -> str:
@@ -34,6 +35,13 @@ def _destination(text: str) -> str:
     raise PydanticCustomError("destination", "réseau (192.0.2.0/24) ou nom d'hôte attendu")
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise PydanticCustomError("network", "réseau attendu, 192.0.2.0/24 par exemple") from None
+
+
 DEPARTMENT_TEXT = (
     "Département ou collectivité d'outre-mer, par son code : il donne l'heure locale et les jours fériés (Alsace, "
     "Moselle, outre-mer) des règles d'alerte et des équipes ; null : l'heure de la plateforme, les jours fériés "
@@ -42,6 +50,7 @@ DEPARTMENT_TEXT = (
 Department = Annotated[
     str, StringConstraints(pattern="^(0[1-9]|1[0-9]|2[1-9AB]|[3-8][0-9]|9[0-5]|97[1-8]|98[678])$")
 ]
+Network = Annotated[str, AfterValidator(_network)]
 Destination = Annotated[str, AfterValidator(_destination)]
 ALLOW_LIST_TEXT = "Réseaux et hôtes internes où ses webhooks et ses sources d'autres LNS peuvent aller"
 
@@ -101,19 +110,32 @@ class CreatedTenant(TenantAnswer):
 
 
 class NewApiKey(Body):
-    """Une clé ; ses rôles sont au plus ceux de la clé qui la crée."""
+    """Une clé ; ses droits sont au plus ceux de qui la crée."""
 
     model_config = example({"name": "Logiciel de tournées", "roles": ["read"]})
 
     name: Name = Field(examples=["Logiciel de tournées"])
-    roles: list[Role] = Field(
+    roles: list[KeyRight] = Field(
         min_length=1,
-        max_length=5,
-        description="`read` lire, `manage` gérer, `lighting` commander l'éclairage, `operate` exploiter le "
-        "réseau, `export_keys` sortir des clés d'équipements (donné d'abord par l'exploitant, sur le serveur)",
+        max_length=len(OF_KEYS),
+        description="Ses droits : "
+        + " ; ".join(f"`{right}` {RIGHTS[right]}" for right in RIGHTS if right in OF_KEYS),
         examples=[["read"]],
     )
     expires_at: Instant | None = Field(None, description="Fin de validité ; absente : sans fin")
+    addresses: list[Network] = Field(
+        default_factory=list[str],
+        max_length=20,
+        description="Réseaux d'où elle vaut ; aucun : de partout",
+        examples=[["192.0.2.0/24"]],
+    )
+    requests_per_minute: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Au-delà : 429, avec Retry-After ; absent : sans limite",
+        examples=[600],
+    )
 
 
 class ApiKeyAnswer(answer_of(tenants.ApiKey)):
@@ -139,7 +161,7 @@ async def create_tenant(body: NewTenant, caller: NetworkOperator) -> CreatedTena
         await change.audit("create", "tenant", tenant.id, body.model_dump())
         await tenants.enter_tenant(change.connection, tenant.id)
         await create_default_rules(change.connection, tenant.id)
-        key = await tenants.create_api_key(change.connection, tenant.id, "première clé", FIRST_ROLES)
+        key = await tenants.create_api_key(change.connection, tenant.id, "première clé", FIRST_RIGHTS)
     return CreatedTenant(**TenantAnswer.model_validate(tenant).model_dump(), api_key=key)
 
 
@@ -194,12 +216,20 @@ async def allow_destinations(id: Id, body: AllowListBody, caller: NetworkOperato
 async def create_api_key(body: NewApiKey, caller: Manager) -> CreatedApiKey:
     """Créer une clé. Son texte n'est montré que dans cette réponse."""
     roles = sorted(set(body.roles))
-    for role in roles:
-        caller.demand(role)
+    for right in roles:
+        caller.demand(right)
     async with caller.changing() as change:
-        key = await tenants.create_api_key(change.connection, change.tenant_id, body.name, roles, body.expires_at)
+        key = await tenants.create_api_key(
+            change.connection,
+            change.tenant_id,
+            body.name,
+            roles,
+            body.expires_at,
+            body.addresses,
+            body.requests_per_minute,
+        )
         key_id = key.split("_")[1]
-        await change.audit("create", "api_key", key_id, {"name": body.name, "roles": roles})
+        await change.audit("create", "api_key", key_id, {**body.model_dump(mode="json"), "roles": roles})
     return CreatedApiKey(id=key_id, name=body.name, roles=list(roles), expires_at=body.expires_at, key=key)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import structlog
 
@@ -30,10 +31,12 @@ from ingest.maintenance.telemetry import (
 from ingest.redecode import redecode_next
 from ingest.rollups import Made, UnevenTimezone, roll_up
 from ingest.scripts import Workers
+from registry import audit_chain
 from registry.keys import KeyWrap
 
 # After a failure, no job waits longer than this for its next turn.
 RETRY_AFTER_S = 60.0
+DAYS_A_MONTH = timedelta(days=365.25 / 12)
 
 log = structlog.get_logger()
 
@@ -79,6 +82,13 @@ class Job:
         return check
 
 
+async def seal_audit(pool: Pool) -> None:
+    """Seal the lines of the audit that were committed; the last seal is in the log, outside the database."""
+    if await audit_chain.seal(pool):
+        head = await audit_chain.read_head(pool)
+        log.info("audit_sealed", sequence=head.sequence, digest=head.digest.hex())
+
+
 async def make_rollups(pool: Pool) -> None:
     """Make the rollups that are due, once.
 
@@ -116,6 +126,10 @@ async def keep_house(pool: Pool, settings: RetentionSettings) -> None:
         pruned = await prune(pool, what)
         if pruned:
             log.info("rows_pruned", table=what.table, rows=pruned)
+    if settings.keep_audit_months:
+        ended = await audit_chain.end_lines(pool, DAYS_A_MONTH * settings.keep_audit_months)
+        if ended:
+            log.info("audit_lines_ended", rows=ended)
     packed = await pack_hours(pool)
     if packed:
         log.info("hours_packed", rows=packed)

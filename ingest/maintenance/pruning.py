@@ -78,6 +78,11 @@ LNS_UNKNOWN_DEVICE = _older("lns_unknown_device", "last_seen_at")
 # Events that could not be delivered to an application, and those of applications that are gone.
 APPLICATION_EVENT = _older("observation.application_event", "queued_at")
 SERVICE_REPLICA = _older("service_replica", "seen_at")
+LOGIN_FAILURE = _older("login_failure", "first_at")
+REJECTED_LOGIN = _older("rejected_login", "minute")
+PERSON_SESSION = _older("person_session", "expires_at")
+PASSWORD_RESET = _older("password_reset", "expires_at")
+INVITATION = _older("invitation", "expires_at")
 QUARANTINE = _older("observation.quarantine", "at")
 # A closed session is named by the uplinks that it carried: it goes when those are gone, if ever.
 SESSION = """
@@ -121,6 +126,11 @@ def prunes(settings: RetentionSettings) -> tuple[Prune, ...]:
         Prune("lns_unknown_device", LNS_UNKNOWN_DEVICE, 30 * days),
         Prune("application_event", APPLICATION_EVENT, 7 * days),
         Prune("service_replica", SERVICE_REPLICA, 1 * days),
+        Prune("login_failure", LOGIN_FAILURE, 1 * days),
+        Prune("rejected_login", REJECTED_LOGIN, 1 * days),
+        Prune("person_session", PERSON_SESSION, 1 * days),
+        Prune("password_reset", PASSWORD_RESET, 30 * days),
+        Prune("invitation", INVITATION, 90 * days),
         Prune("quarantine", QUARANTINE, settings.keep_quarantine_days * days),
         Prune("session", SESSION, 8 * days),  # uplink_seen names sessions, too.
     )

@@ -27,6 +27,7 @@ class RetentionSettings(KeySettings):
     keep_alert_notices_days: int = Field(
         default=400, ge=1, le=3650, description="What people were told of alerts that are over"
     )
+    keep_audit_months: int = Field(default=36, ge=0, le=1200, description="Lines of the audit; 0: for ever")
     compress_after_days: int = Field(
         default=30, ge=0, le=3650, description="Measurements, where TimescaleDB has compression; 0: never"
     )

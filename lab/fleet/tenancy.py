@@ -3,7 +3,9 @@
 from alerting.defaults import create_default_rules
 from core.model.entities import Tenant
 from core.runtime.postgres import Pool
+from registry.people import add_member
 from registry.tenants import create_api_key, create_tenant, find_tenant
+from services.supervisor.stack import OPERATOR_EMAIL
 
 ALL_ROLES = ("read", "manage", "lighting", "operate")
 # The demonstration's webhook receiver is on this machine.
@@ -17,5 +19,6 @@ async def prepare_tenant(pool: Pool, slug: str, name: str) -> tuple[Tenant, str]
         if tenant is None:
             tenant = await create_tenant(connection, slug, name, LOOPBACK)
             await create_default_rules(connection, tenant.id)
+        await add_member(connection, OPERATOR_EMAIL, tenant.id, "service_manager")
         key = await create_api_key(connection, tenant.id, "simulateur", ALL_ROLES)
     return tenant, key

@@ -2,15 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field
 from pydantic_settings import NoDecode
 
 from alerting.delivery import DEFAULT_SCHEDULE_S
-from alerting.mail import Mailer, MailServer
+from alerting.mail_settings import MailSettings
 from core.runtime.settings import FROM_JSON, Expected, KeySettings
 
 
-class AlertingSettings(KeySettings):
+class AlertingSettings(KeySettings, MailSettings):
     """TERRITOIRE_PUBLIC_URL and so on, beside those of every service and the key-encryption key."""
 
     public_url: str = Field(default="", description="Where people reach the API, for the links in alerts")
@@ -39,35 +39,9 @@ class AlertingSettings(KeySettings):
     webhook_concurrency: int = Field(
         default=64, ge=20, le=1000, description="Attempts at once, over all endpoints"
     )
-    smtp_url: Annotated[
-        SecretStr | None,
-        Expected("smtp://[compte:motdepasse@]machine:587 ou smtps://[compte:motdepasse@]machine:465"),
-    ] = Field(
-        default=None,
-        description="Mail server: smtp://[user:password@]host:587 (STARTTLS) or smtps://...:465; none: no e-mail",
-    )
-    smtp_sender: Annotated[str, Expected("une adresse, « Nom <nom@commune.fr> » ou nom@commune.fr")] = Field(
-        default="Territoire <territoire@localhost>",
-        pattern=r"^[^\r\n]*[^\s@<]+@[^\s@>]+>?$",
-        description="Who e-mails come from",
-    )
     webhook_permit_http: bool = Field(default=False, description="Port 80 too, not only 443, on public addresses")
-
-    @field_validator("smtp_url")
-    @classmethod
-    def _names_a_server(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None:
-            MailServer.parse(url.get_secret_value())
-        return url
 
     @property
     def alert_link(self) -> str:
         """The link in alerts, with {alert} in place of the number."""
         return self.alert_url or f"{self.public_url.rstrip('/')}/v1/alerts/{{alert}}"
-
-    @property
-    def mailer(self) -> Mailer | None:
-        """What hands e-mail over; None when no server is set."""
-        if self.smtp_url is None:
-            return None
-        return Mailer(MailServer.parse(self.smtp_url.get_secret_value()), self.smtp_sender)

@@ -41,7 +41,7 @@ async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
             await require_schema(connection)
             shards = await read_shards(connection)
         workers = await outlive_requests.enter_async_context(open_workers(settings.codec_workers))
-        app = create_app(pool, bus, key_wrap_of(settings), shards, workers)
+        app = create_app(pool, bus, key_wrap_of(settings), shards, workers, settings.access)
         readiness.checks = app.state.readiness.checks
         front.application = app
         log.info("listening", host=settings.api_host, port=port)

@@ -1,14 +1,54 @@
 """Settings of the API."""
 
-from pydantic import Field
+from ipaddress import ip_network
+from typing import Annotated
 
-from core.runtime.settings import KeySettings
+from pydantic import AfterValidator, Field, SecretStr
+
+from alerting.mail_settings import MailSettings
+from api.dependencies import Access
+from api.oidc import Provider, ProviderSettings
+from core.runtime.settings import Expected, KeySettings
 
 
-class ApiSettings(KeySettings):
+def _are_networks(text: str) -> str:
+    for part in filter(None, text.split(",")):
+        ip_network(part.strip())
+    return text
+
+
+class ApiSettings(KeySettings, MailSettings):
     """TERRITOIRE_API_PORT and so on, beside those of every service and the key-encryption key."""
 
     pool_size: int = Field(default=8, ge=1, le=50, description="Connections to the database")
     codec_workers: int = Field(default=1, ge=1, le=16, description="Processes for codecs that are tried")
     api_host: str = Field(default="127.0.0.1", description="Address to listen on; TLS ends in front of us")
     api_port: int = Field(default=8080, ge=0, le=65535, description="0: any port")
+    api_trusted_proxies: Annotated[
+        Annotated[str, AfterValidator(_are_networks)], Expected("des réseaux, 10.0.0.0/8,192.0.2.7/32 par exemple")
+    ] = Field(default="", description="Networks of the proxies whose X-Forwarded-For is believed; empty: none")
+    public_url: str = Field(default="", description="Where people reach the API, for the links in invitations")
+
+    oidc_issuer: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="Provider of identities, as it calls itself; empty: none",
+    )
+    oidc_client_id: str = Field(default="territoire", description="Who we are to it")
+    oidc_client_secret: SecretStr | None = Field(default=None, description="None: a public client, PKCE alone")
+    oidc_audience: str = Field(default="", description="Of its bearer tokens; empty: the client id")
+
+    @property
+    def provider(self) -> Provider | None:
+        """By whom people may log in; None when none is set."""
+        if not self.oidc_issuer:
+            return None
+        audience = self.oidc_audience or self.oidc_client_id
+        secret = None if self.oidc_client_secret is None else self.oidc_client_secret.get_secret_value()
+        return Provider(ProviderSettings(self.oidc_issuer, self.oidc_client_id, secret, audience))
+
+    @property
+    def access(self) -> Access:
+        """How people reach this installation."""
+        proxies = tuple(ip_network(part.strip()) for part in filter(None, self.api_trusted_proxies.split(",")))
+        return Access(self.public_url, proxies, self.mailer, self.provider)

@@ -4,7 +4,7 @@ import asyncio
 
 from core.runtime.health import database_check, serve_health, starting
 from core.runtime.postgres import open_pool
-from ingest.maintenance.jobs import Job, keep_house, make_rollups, redecode_waiting
+from ingest.maintenance.jobs import Job, keep_house, make_rollups, redecode_waiting, seal_audit
 from ingest.maintenance.supervision import supervise
 from ingest.workers import open_workers
 from registry.keys import key_wrap_of
@@ -14,6 +14,8 @@ from services.maintenance.settings import MaintenanceSettings
 SUPERVISE_EVERY_S = 30.0
 # How long somebody who asked waits until the work begins.
 REDECODE_EVERY_S = 2.0
+# How long the end of the audit is unsealed.
+SEAL_EVERY_S = 5.0
 # A transaction of rollups at the fastest that ingest can be, or a chunk's worth of a class.
 COMMAND_TIMEOUT_S = 600.0
 
@@ -42,6 +44,7 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
                 SUPERVISE_EVERY_S,
                 lambda: supervise(pool, settings.disk_limit_bytes, settings.disk_folder),
             ),
+            Job("audit", SEAL_EVERY_S, lambda: seal_audit(pool)),
             Job("redecode", REDECODE_EVERY_S, lambda: redecode_waiting(pool, workers, settings.instance, keys)),
         ]
         readiness.checks = {"database": database_check(pool)} | {job.name: job.check() for job in jobs}

@@ -11,8 +11,11 @@ from core.runtime.errors import describe
 from core.runtime.postgres import DATABASE_AWAY, connect
 from core.runtime.settings import settings_or_exit
 from core.runtime.telemetry import configure_logs
+from registry.passwords import Passwords
+from registry.people import enter_person
 from registry.schema import MigrationFailed, SchemaMismatch, migrate
-from registry.tenants import create_operator
+from registry.sessions import find_login
+from registry.tenants import OPERATOR, create_operator, find_tenant
 from registry.units import UnitMismatch, require_units
 from services.migrate.settings import MigrateSettings
 
@@ -27,6 +30,20 @@ async def ensure_operator(database_url: str, key: str) -> None:
             operator = await create_operator(connection, key)
             if operator is not None:
                 await create_default_rules(connection, operator.id)
+    finally:
+        await connection.close()
+
+
+async def ensure_first_person(database_url: str, email: str, password: str) -> None:
+    """Somebody who can invite the others, of the operator's tenant; once."""
+    connection = await connect(database_url, "territoire-migrate")
+    try:
+        tenant = await find_tenant(connection, OPERATOR)
+        if tenant is None or await find_login(connection, email) is not None:
+            return
+        hashed = await Passwords().hash_of(password)
+        async with connection.transaction():
+            await enter_person(connection, tenant.id, email, "Exploitant du réseau", hashed, "operator")
     finally:
         await connection.close()
 
@@ -55,6 +72,9 @@ async def run(settings: MigrateSettings) -> None:
     await check_units(settings.database_url.get_secret_value())
     if settings.operator_key is not None:
         await ensure_operator(settings.database_url.get_secret_value(), settings.operator_key.get_secret_value())
+    if settings.operator_email and settings.operator_password is not None:
+        email, password = settings.operator_email.lower(), settings.operator_password.get_secret_value()
+        await ensure_first_person(settings.database_url.get_secret_value(), email, password)
     async with connect_bus(settings.nats_url.get_secret_value(), "migrate") as bus:
         await bus.ensure_streams(settings.bus_replicas)
 

@@ -40,4 +40,8 @@ class MigrateSettings(BaseSettings):
     operator_key: Annotated[
         Annotated[SecretStr, AfterValidator(_is_a_key)] | None, Expected("terr_<nom>_<secret>, sans espace")
     ] = Field(default=None, description="terr_<id>_<secret>: the first key, of a first tenant that is made for it")
+    operator_email: str = Field(default="", description="With a password: the first person, of that first tenant")
+    operator_password: SecretStr | None = Field(
+        default=None, description="Kept hashed; set once, not changed later"
+    )
     log_format: str = Field(default="json", pattern="^(json|console)$")

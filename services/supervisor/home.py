@@ -39,6 +39,8 @@ class Secrets(msgspec.Struct, frozen=True, omit_defaults=True):
     kek_id: str = "kek-1"
     former_keks: dict[str, str] = {}
     """Key-encryption keys that open what is not rotated yet, by their ids."""
+    operator_password: str = ""
+    """Of the first person there; a home of an older version has none yet."""
 
     @property
     def former_keks_text(self) -> str:
@@ -73,7 +75,12 @@ class Secrets(msgspec.Struct, frozen=True, omit_defaults=True):
             mqtt={BRIDGE: secrets.token_hex(24), SIMULATOR: secrets.token_hex(24)},
             kek=secrets.token_hex(32),
             operator_key=f"terr_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}",
+            operator_password=_first_password(),
         )
+
+
+def _first_password() -> str:
+    return secrets.token_urlsafe(15)
 
 
 def _hashed(path: Path) -> str:
@@ -161,7 +168,11 @@ class Home:
         file = self.folder / "secrets.json"
         if not file.exists():
             self._write_private(file, Secrets.fresh())
-        return msgspec.json.decode(file.read_bytes(), type=Secrets)
+        kept = msgspec.json.decode(file.read_bytes(), type=Secrets)
+        if not kept.operator_password:
+            kept = msgspec.structs.replace(kept, operator_password=_first_password())
+            self._write_private(file, kept)
+        return kept
 
     def keep_secrets(self, secrets: Secrets) -> None:
         """Those of another home, whose database is restored here."""

@@ -46,6 +46,9 @@ class RunInfo(msgspec.Struct, frozen=True):
     kek_id: str
     api_key: str
     """Of the operator's own tenant, with every role."""
+    login_email: str = ""
+    login_password: str = ""
+    """Of the first person, as it was made; it may have been changed since."""
     services: tuple[ServiceInfo, ...] = ()
     intake_url: str = ""
     """Where other people's LNS push."""

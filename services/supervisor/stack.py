@@ -31,6 +31,8 @@ CHOSEN = ("TERRITOIRE_PUBLIC_URL", "TERRITOIRE_MQTT_URL")
 # Ours, or a single replica's: not handed on.
 NOT_THEIRS = {"TERRITOIRE_HOME", "TERRITOIRE_OPTIONS", "TERRITOIRE_BACKUP_DATABASE_URL", "TERRITOIRE_MQTT_URL"}
 SHARDS = 4
+# The first person, until they are given an address of their own.
+OPERATOR_EMAIL = "operateur@localhost"
 # A service drains for 20 s at most before it gives up by itself.
 SERVICE_STOP_S = 25.0
 SERVER_STOP_S = 20.0
@@ -110,6 +112,8 @@ class Stack:
             kek_id=secrets.kek_id,
             former_keks=secrets.former_keks_text,
             api_key=secrets.operator_key,
+            login_email=OPERATOR_EMAIL,
+            login_password=secrets.operator_password,
         )
 
     def _publish(self) -> None:
@@ -233,6 +237,8 @@ class Stack:
             "TERRITOIRE_SERVICE_PASSWORD": self._secrets.service,
             "TERRITOIRE_API_PASSWORD": self._secrets.api,
             "TERRITOIRE_OPERATOR_KEY": self._secrets.operator_key,
+            "TERRITOIRE_OPERATOR_EMAIL": OPERATOR_EMAIL,
+            "TERRITOIRE_OPERATOR_PASSWORD": self._secrets.operator_password,
         }
         return Launch((sys.executable, "-P", "-m", "services.migrate"), env=environment)
 

@@ -14,10 +14,13 @@ from fastapi import FastAPI
 
 from alerting.defaults import create_default_rules
 from api.app import create_app
+from api.cookies import COOKIE, CSRF_HEADER, csrf_token
 from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import Pool
 from registry.datastreams import make_datastream
 from registry.keys import KeyWrap
+from registry.people import enter_person
+from registry.sessions import open_session
 from registry.tenants import create_api_key, create_tenant
 
 ALL_ROLES = ("read", "manage", "lighting", "operate")
@@ -63,6 +66,22 @@ def client_of(app: FastAPI, key: str | None) -> httpx.AsyncClient:
         transport=httpx.ASGITransport(app, raise_app_exceptions=False),
         base_url="http://api",
         headers={} if key is None else {"Authorization": f"Bearer {key}"},
+    )
+
+
+async def person_client(app: FastAPI, pool: Pool, tenant_id: int, role: str) -> httpx.AsyncClient:
+    """With the session of a new person of this role, who has just given the password."""
+    async with pool.acquire() as connection:
+        name = secrets.token_hex(4)
+        person_id = await enter_person(connection, tenant_id, f"{name}@ville.example", name, "", role)
+    assert person_id is not None
+    async with app.state.platform.pool.acquire() as connection:
+        token = await open_session(connection, person_id, tenant_id, "192.0.2.1", "password")
+    assert token is not None
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+        base_url="https://api",
+        headers={"Cookie": f"{COOKIE}={token}", CSRF_HEADER: csrf_token(token)},
     )
 
 

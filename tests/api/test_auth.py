@@ -1,5 +1,8 @@
 import secrets
 
+import httpx
+from fastapi import FastAPI
+
 from api.auth import REMEMBERED_KEYS, REMEMBERED_S, Authenticator
 from core.runtime.postgres import Pool
 from registry.tenants import create_api_key, revoke_api_key
@@ -50,3 +53,35 @@ async def test_the_number_of_remembered_keys_is_bounded(pool: Pool, api_pool: Po
 
     assert REMEMBERED_KEYS <= 10_000
     assert len(authenticator._known) == 2
+
+
+async def test_a_key_has_addresses_a_rate_and_an_instant_of_its_last_use(
+    app: FastAPI, client: httpx.AsyncClient, pool: Pool
+) -> None:
+    made = await client.post(
+        "/v1/api-keys",
+        json={"name": "SI", "roles": ["read"], "addresses": ["192.0.2.0/24"], "requests_per_minute": 2},
+    )
+    wrong = await client.post("/v1/api-keys", json={"name": "SI", "roles": ["read"], "addresses": ["ici"]})
+    people = await client.post("/v1/api-keys", json={"name": "SI", "roles": ["people"]})
+    headers = {"Authorization": f"Bearer {made.json()['key']}"}
+    answers: list[httpx.Response] = []
+    for address in ("198.51.100.1", "192.0.2.7", "192.0.2.7", "192.0.2.7"):
+        transport = httpx.ASGITransport(app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers) as partner:
+            answers.append(await partner.get("/v1/teams"))
+    shown = next(
+        key for key in (await client.get("/v1/api-keys")).json()["items"] if key["id"] == made.json()["id"]
+    )
+
+    assert (made.status_code, wrong.status_code, people.status_code) == (201, 422, 422)
+    assert [answer.status_code for answer in answers] == [403, 200, 200, 429]
+    assert [answers[place].headers["ratelimit-remaining"] for place in (1, 2, 3)] == ["1", "0", "0"]
+    assert 1 <= int(answers[3].headers["retry-after"]) <= 60
+    assert answers[3].headers["ratelimit-limit"] == "2"
+    assert (shown["addresses"], shown["requests_per_minute"]) == (["192.0.2.0/24"], 2)
+    assert shown["last_used_at"] is not None
+    lines = await pool.fetch("SELECT details FROM audit WHERE action = 'reject'")
+    assert [(line["details"]["why"], line["details"]["address"]) for line in lines] == [
+        ("address", "198.51.100.1")
+    ]

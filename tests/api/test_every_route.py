@@ -1,34 +1,33 @@
 """What holds for every route, generated from the OpenAPI document: nobody is forgotten when a route is added."""
 
+import ast
 import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from alerting.defaults import DEFAULT_RULES
+from api.app import ROUTERS
+from api.auth import RequireRight
+from core.model.rights import OF_KEYS, ROLES, effective_rights
 from core.runtime.postgres import Pool
-from tests.api.conftest import make_tenancy
+from registry.people import enter_person
+from tests.api.conftest import make_tenancy, person_client
 from tests.api.document import DOCUMENT
 
-# Which role opens a route that changes something; every GET asks for "read" but these.
-ROLE_OF = {
-    ("post", "/v1/tenants"): "operate",
-    ("get", "/v1/gateways/unknown"): "operate",
-    ("get", "/v1/refusals"): "operate",
-    ("post", "/v1/gateways/unknown/{gateway_id}/claim"): "operate",
-    ("get", "/v1/api-keys"): "manage",
-    ("post", "/v1/lighting/commands"): "lighting",
-    ("post", "/v1/key-exports"): "export_keys",
-    ("get", "/v1/key-recipients"): "manage",
-    ("put", "/v1/tenants/{id}/member-of"): "operate",
-    ("put", "/v1/tenants/{id}/webhook-allow-list"): "operate",
-    ("post", "/v1/codec-versions/{id}/release"): "operate",
-    ("put", "/v1/webhook-endpoints/{id}/operator"): "operate",
+# Which right opens each route: a line for every one.
+RIGHT_OF = {
+    (method.lower(), path): right
+    for method, path, right in map(
+        str.split, (Path(__file__).parent / "rights_of_routes.txt").read_text().splitlines()
+    )
 }
 OF_THE_OPERATOR = ("/v1/gateways/unknown", "/v1/refusals")
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
@@ -58,14 +57,38 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/v1/teams/{id}"): {"name": "Voirie"},
     ("post", "/v1/teams/{id}/contacts"): {"name": "Astreinte", "email": "astreinte@ville.example"},
     ("put", "/v1/tenants/{id}/member-of"): {"tenant_id": None},
+    ("post", "/v1/invitations"): {"email": "a@b.example", "name": "A", "role": "reader"},
+    ("put", "/v1/people/{id}/role"): {"role": "reader"},
+    ("put", "/v1/people/{id}/enabled"): {"enabled": True},
+    ("put", "/v1/session/tenant"): {"tenant": "autre"},
+    ("post", "/v1/session/proof"): {"password": "x"},
+    ("put", "/v1/account/password"): {"current": "x", "password": "y"},
+    ("post", "/v1/account/totp/confirm"): {"code": "123456"},
     ("patch", "/v1/tenants/{id}"): {"department": "29"},
     ("put", "/v1/tenants/{id}/webhook-allow-list"): {"webhook_allow_list": []},
     ("post", "/v1/assets/{id}/transfer"): {"tenant": "sdef", "history": "stays", "confirm": "x"},
 }
 # Requests there carry no key: the signature says who sent them (tests/api/routes/test_event_sources.py).
 SIGNED = {"/v1/partner-events/{id}"}
+# These are asked before anybody is known (tests/api/routes/test_people.py).
+LOGIN = {
+    ("post", path)
+    for path in (
+        "/v1/sessions",
+        "/v1/invitations/accept",
+        "/v1/password-resets",
+        "/v1/password-resets/finish",
+    )
+}
+OIDC = {("get", "/v1/oidc/login"), ("get", "/v1/oidc/callback")}
+OPEN: dict[tuple[str, str], set[str]] = {
+    operation: set() for operation in ({("post", path) for path in SIGNED} | LOGIN | OIDC)
+}
 OPERATIONS = [
-    (method, path) for path, methods in DOCUMENT["paths"].items() if path not in SIGNED for method in methods
+    (method, path)
+    for path, methods in DOCUMENT["paths"].items()
+    for method in methods
+    if (method, path) not in OPEN
 ]
 QUERIES = {
     "/v1/codec-versions/{id}/diff": {"against": 1},
@@ -78,8 +101,9 @@ DECLARATION = "codec: sonde\nframes:\n  - fields:\n      - {type: u8, quantity: 
 ABOUT_ONE_OBJECT = [(method, path) for method, path in OPERATIONS if "{" in path]
 
 
-def role_of(method: str, path: str) -> str:
-    return ROLE_OF.get((method, path), "read" if method == "get" else "manage")
+def without(right: str) -> list[str]:
+    """Every right of a key but this one, and those that imply it."""
+    return sorted(one for one in OF_KEYS if right not in effective_rights([one]))
 
 
 def example_of(path: str) -> str:
@@ -115,13 +139,52 @@ async def test_every_route_asks_for_a_key_that_is_known(app: FastAPI, client_of_
             assert answer.headers["www-authenticate"] == "Bearer"
 
 
-async def test_every_route_asks_for_its_role(client_with) -> None:
-    every = {"read", "manage", "lighting", "operate"}
-    for method, path in OPERATIONS:
-        async with client_with(*sorted(every - {role_of(method, path)})) as client:
+def test_every_route_has_a_line_that_says_which_right_opens_it() -> None:
+    demanded = {
+        (method.lower(), route.path): {
+            one.call.right for one in route.dependant.dependencies if isinstance(one.call, RequireRight)
+        }
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.include_in_schema
+        for method in route.methods
+    }
+
+    assert demanded == {**{operation: {right} for operation, right in RIGHT_OF.items()}, **OPEN}
+    assert RIGHT_OF.keys() == set(OPERATIONS)
+
+
+def test_what_each_role_opens_is_what_the_documentation_says() -> None:
+    documented = (Path(__file__).parents[2] / "docs/personnes.md").read_text("utf-8")
+    _, _, table = documented.partition("## Rôles")
+    lines = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|", table, re.MULTILINE))
+
+    assert {role: set(re.findall(r"`(\w+)`", rights)) for role, rights in lines.items()} == {
+        name: set(role.rights) for name, role in ROLES.items()
+    }
+
+
+async def test_every_route_asks_for_its_right(client_with) -> None:
+    for (method, path), right in RIGHT_OF.items():
+        async with client_with(*without(right)) as client:
             answer = await ask(client, method, example_of(path), path)
 
         assert_problem(answer, 403)
+
+
+async def test_every_role_opens_what_its_rights_say_and_nothing_else(app: FastAPI, tenancy, pool: Pool) -> None:
+    """The rights of routes are above; here one route of each right is asked by each role."""
+    route_of = {right: operation for operation, right in RIGHT_OF.items() if operation[0] != "delete"}
+    opened: dict[str, set[str]] = {}
+    for role in ROLES:
+        async with await person_client(app, pool, tenancy.id, role) as client:
+            for right, (method, path) in route_of.items():
+                answer = await ask(client, method, example_of(path), path)
+                assert answer.status_code != 401
+                if answer.status_code != 403 or "il faut le droit" not in answer.json()["detail"]:
+                    opened.setdefault(role, set()).add(right)
+
+    assert opened == {name: set(role.rights) & route_of.keys() for name, role in ROLES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +219,11 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
         f"/v1/codecs/{codec.json()['id']}/versions", json={"language": "declarative", "source": DECLARATION}
     )
     redecode = await other_client.post("/v1/redecodes", json={"dev_eui": device["dev_eui"]})
+    async with pool.acquire() as connection:
+        person_id = await enter_person(connection, other_tenancy.id, "a@autre.example", "A", "", "reader")
+    invitation = await other_client.post(
+        "/v1/invitations", json={"email": "b@autre.example", "name": "B", "role": "reader"}
+    )
     await make_tenancy(pool, "tiers")
     grant = await other_client.post("/v1/grants", json={"tenant": "tiers", "everything": True})
     rule = (await other_client.get("/v1/alert-rules")).json()["items"][0]
@@ -170,6 +238,8 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
     return Theirs(
         {
             "tenants": str(other_tenancy.id),
+            "people": str(person_id),
+            "invitations": str(invitation.json()["id"]),
             "api-keys": other_tenancy.key.split("_")[1],
             "device-profiles": str(profile["id"]),
             "codecs": str(codec.json()["id"]),
@@ -198,12 +268,13 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
 
 
 async def test_what_belongs_to_another_tenant_does_not_exist(
-    theirs: Theirs, client_with, other_client, pool: Pool
+    theirs: Theirs, app: FastAPI, tenancy, other_client, pool: Pool
 ) -> None:
+    client = await person_client(app, pool, tenancy.id, "service_manager")
     lines = await pool.fetchval("SELECT count(*) FROM audit")
-    async with client_with("read", "manage", "lighting") as client:
+    async with client:
         for method, template in ABOUT_ONE_OBJECT:
-            if role_of(method, template) == "operate":
+            if RIGHT_OF[method, template] == "operate":
                 continue
             answer = await ask(client, method, theirs.path(template), template)
 
@@ -215,15 +286,21 @@ async def test_what_belongs_to_another_tenant_does_not_exist(
             assert (await ask(other_client, method, theirs.path(template), template)).status_code == 200
 
 
-async def test_no_list_shows_what_belongs_to_another_tenant(theirs: Theirs, client_with) -> None:
-    async with client_with("read", "manage", "lighting") as client:
+async def test_no_list_shows_what_belongs_to_another_tenant(
+    theirs: Theirs, app: FastAPI, tenancy, pool: Pool
+) -> None:
+    async with await person_client(app, pool, tenancy.id, "service_manager") as client:
         for method, path in OPERATIONS:
-            if method != "get" or "{" in path or path in {"/v1/quantities", *OF_THE_OPERATOR}:
+            if (
+                method != "get"
+                or "{" in path
+                or path in {"/v1/quantities", "/v1/session", "/v1/audit", *OF_THE_OPERATOR}
+            ):
                 continue
             page = (await ask(client, method, path, path)).json()
 
             rules = {"/v1/alert-rules": len(DEFAULT_RULES), "/v1/alert-calendars": 1}
-            expected = ({"/v1/tenants": 1, "/v1/api-keys": 2} | rules).get(path, 0)
+            expected = ({"/v1/tenants": 1, "/v1/api-keys": 1, "/v1/people": 1} | rules).get(path, 0)
             assert len(page["items"]) == expected, path
 
 
@@ -248,7 +325,7 @@ def test_every_operation_is_described_and_says_its_errors() -> None:
         for method, operation in methods.items():
             assert operation["description"], (method, path)
             assert {"401", "403", "404", "422", "503"} <= operation["responses"].keys(), (method, path)
-            assert operation["security"], (method, path)
+            assert operation.get("security") or (method, path) in LOGIN | OIDC, (method, path)
 
 
 def test_keys_are_written_and_never_read() -> None:
@@ -262,3 +339,41 @@ def test_keys_are_written_and_never_read() -> None:
     assert {path for path, methods in DOCUMENT["paths"].items() if "KeyExport" in str(methods)} == {
         "/v1/key-exports"
     }
+
+
+# Why these leave no line of their own: nothing is changed, or the database writes it with the change.
+WITHOUT_AUDIT = {
+    ("alert_rules", "try_new_rule"): "nothing is stored",
+    ("codec_lab", "try_it"): "nothing is stored",
+    ("event_sources", "take_event"): "the alert's events say so",
+    ("sessions", "log_in"): "open_session writes it",
+    ("sessions", "accept_invitation"): "accept_invitation and open_session write it",
+    ("sessions", "request_reset"): "nothing is changed; who asks is nobody yet",
+    ("sessions", "finish_reset"): "finish_reset writes it",
+    ("sharing", "transfer_asset"): "transfer_asset writes it, on both sides",
+}
+WRITES_AUDIT = re.compile(
+    r"\.audit\(|\b[A-Z_]+\.(create|change|switch|delete)\(|\b(rotate|point|queue_downlink|check_proof)\("
+)
+
+
+def test_every_route_that_changes_something_writes_a_line_of_the_audit() -> None:
+    silent: set[tuple[str, str]] = set()
+    for file in sorted((Path(__file__).parents[2] / "api/routes").glob("*.py")):
+        source = file.read_text("utf-8")
+        functions = {
+            node.name: (node, ast.get_source_segment(source, node) or "")
+            for node in ast.parse(source).body
+            if isinstance(node, (ast.AsyncFunctionDef, ast.FunctionDef))
+        }
+        for name, (node, text) in functions.items():
+            methods = {
+                one.func.attr
+                for one in node.decorator_list
+                if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute)
+            }
+            called = "".join(other for known, (_, other) in functions.items() if f"{known}(" in text)
+            if methods & {"post", "put", "patch", "delete"} and not WRITES_AUDIT.search(called):
+                silent.add((file.stem, name))
+
+    assert silent == WITHOUT_AUDIT.keys()

@@ -35,6 +35,8 @@ RUN = b"""{
   "kek": "000102030405060708090a0b0c0d0e0f",
   "kek_id": "kek-7",
   "api_key": "terr_0123456789ab_secret",
+  "login_email": "operateur@localhost",
+  "login_password": "l",
   "services": [
     {
       "name": "network-1",
@@ -59,6 +61,7 @@ SECRETS = {
     "mqtt": {"bridge": "b" * 8, "simulator": "m" * 8},
     "kek": bytes(range(32)).hex(),
     "operator_key": "terr_0123456789ab_secret",
+    "operator_password": "o" * 8,
 }
 DUMP = b"not a dump"
 SEALED = "39114098a15d6f92d7f013215b5b41a8982dac5934763618"  # By the key 000102030405060708090a0b0c0d0e0f.
@@ -116,6 +119,8 @@ def test_run_json_of_today_is_read_in_full(tmp_path: Path) -> None:
         "kek": "000102030405060708090a0b0c0d0e0f",
         "kek_id": "kek-7",
         "api_key": "terr_0123456789ab_secret",
+        "login_email": "operateur@localhost",
+        "login_password": "l",
         "services": [
             {
                 "name": "network-1",
@@ -152,7 +157,7 @@ def test_run_json_without_what_was_added_later_is_read(tmp_path: Path) -> None:
     older = {
         name: value
         for name, value in json.loads(RUN).items()
-        if name not in {"services", "intake_url", "station_url", "former_keks"}
+        if name not in {"services", "intake_url", "station_url", "former_keks", "login_email", "login_password"}
     }
     (tmp_path / "run.json").write_text(json.dumps(older), "utf-8")
 
@@ -167,6 +172,18 @@ def test_secrets_of_a_home_of_today_are_kept(tmp_path: Path) -> None:
 
     with home.held():
         assert msgspec.to_builtins(home.secrets()) == SECRETS
+
+
+def test_a_home_of_before_people_is_given_a_password_once(tmp_path: Path) -> None:
+    older = {name: value for name, value in SECRETS.items() if name != "operator_password"}
+    (tmp_path / "secrets.json").write_text(json.dumps(older), "utf-8")
+    home = Home(tmp_path)
+
+    with home.held():
+        first, second = home.secrets(), home.secrets()
+    assert first == second
+    assert len(first.operator_password) >= 12
+    assert msgspec.to_builtins(first) | {"operator_password": ""} == older | {"operator_password": ""}
 
 
 def test_manifest_of_today_is_read_in_full_and_written_alike() -> None:

@@ -40,12 +40,17 @@ UNION ALL SELECT 'alert_calendar ' || tenant_id - 1 FROM alert_calendar
 UNION ALL SELECT 'silence ' || tenant_id - 1 FROM silence
 UNION ALL SELECT 'maintenance_window ' || asset_id - 1 FROM maintenance_window
 UNION ALL SELECT 'api_key ' || tenant_id - 1 FROM api_key
+UNION ALL SELECT 'person ' || id - 1 FROM person
+UNION ALL SELECT 'membership ' || tenant_id - 1 FROM membership
+UNION ALL SELECT 'invitation ' || tenant_id - 1 FROM invitation
 UNION ALL SELECT 'event_source ' || tenant_id - 1 FROM event_source
 UNION ALL SELECT 'idempotency_key ' || tenant_id - 1 FROM idempotency_key
 UNION ALL SELECT 'key_recipient ' || tenant_id - 1 FROM key_recipient
 UNION ALL SELECT 'webhook_endpoint ' || tenant_id - 1 FROM webhook_endpoint
 UNION ALL SELECT 'webhook_attempt ' || tenant_id - 1 FROM webhook_attempt
 UNION ALL SELECT 'audit ' || tenant_id - 1 FROM audit
+UNION ALL SELECT 'audit_line ' || tenant_id - 1 FROM audit_line
+UNION ALL SELECT 'audit_detail ' || tenant_id - 1 FROM audit_detail
 UNION ALL SELECT 'lns_source ' || tenant_id - 1 FROM lns_source
 UNION ALL SELECT 'lns_source_state ' || tenant_id - 1 FROM lns_source_state
 UNION ALL SELECT 'lns_unknown_device ' || tenant_id - 1 FROM lns_unknown_device
@@ -115,6 +120,10 @@ INSERT INTO silence (tenant_id, author, reason, ends_at, rule_id)
 SELECT id, 'a', 'r', now() + interval '1 h', id FROM tenant;
 INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles)
 SELECT id::text, id, 'k', sha256('x'), '{read}' FROM tenant;
+INSERT INTO person (id, email, name) OVERRIDING SYSTEM VALUE SELECT id, id || '@a.example', 'p' FROM tenant;
+INSERT INTO membership (person_id, tenant_id, role) SELECT id, id, 'reader' FROM tenant;
+INSERT INTO invitation (tenant_id, token_sha256, email, name, role, invited_by, expires_at)
+SELECT id, sha256(id::text::bytea), id || '@b.example', 'p', 'reader', 'a', now() FROM tenant;
 INSERT INTO webhook_endpoint (id, tenant_id, url, secret_wrapped, kek_id) OVERRIDING SYSTEM VALUE
 SELECT id, id, 'https://a.example/', 'x', 'k' FROM tenant;
 INSERT INTO event_source (id, tenant_id, name, secret_wrapped, kek_id) OVERRIDING SYSTEM VALUE

@@ -123,9 +123,14 @@ def expected(world: World, me: int | None) -> set[str]:
         rows |= {f"{table} {tenant}" for tenant in seen}
     own = (
         "api_key",
+        "person",
+        "membership",
+        "invitation",
         "webhook_endpoint",
         "webhook_attempt",
         "audit",
+        "audit_line",
+        "audit_detail",
         "team",
         "contact",
         "event_source",

@@ -52,6 +52,17 @@ ROWS = {
     "outage": "INSERT INTO outage (what, began_at, ended_at) "
     "SELECT 'bridge', now() - $1::interval - interval '1 hour', now() - $1::interval",
     "service_replica": "INSERT INTO service_replica SELECT 's', $1::interval::text, now() - $1::interval",
+    "login_failure": "INSERT INTO login_failure (account, address, failures, first_at) "
+    "SELECT '', $1::interval::text, 1, now() - $1::interval",
+    "rejected_login": "INSERT INTO rejected_login SELECT $1::interval::text, now() - $1::interval, 0",
+    "person_session": "WITH p AS (INSERT INTO person (email, name) SELECT $1::interval::text || '@', '' "
+    "RETURNING id) INSERT INTO person_session (token_sha256, person_id, tenant_id, address, expires_at) "
+    "SELECT sha256($1::interval::text::bytea), p.id, t.id, '', now() - $1::interval FROM p, tenant t",
+    "password_reset": "WITH p AS (INSERT INTO person (email, name) SELECT $1::interval::text || '@', '' "
+    "RETURNING id) INSERT INTO password_reset SELECT sha256($1::interval::text::bytea), p.id, "
+    "now() - $1::interval FROM p",
+    "invitation": "INSERT INTO invitation (tenant_id, token_sha256, email, name, role, invited_by, expires_at) "
+    "SELECT id, sha256($1::interval::text::bytea), '', '', '', '', now() - $1::interval FROM tenant",
     "quarantine": "INSERT INTO observation.quarantine (at, service, subject, sequence, reason, data) "
     "SELECT now() - $1::interval, 's', $1::interval::text, 1, '', ''",
     "application_event": "INSERT INTO observation.application_event "

@@ -1,0 +1,40 @@
+"""Logins, and requests without their right, that were rejected: one line of the audit a minute and address."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from core.runtime.postgres import Pool
+from registry.audit import record_rejected_login
+
+UNKNOWN_ACTOR = "inconnu"
+REMEMBERED_MOST = 4096
+
+
+class RejectedLogins:
+    """Asks the database once a minute for each address; that it is once for all replicas, the database sees to."""
+
+    def __init__(self, pool: Pool, clock: Callable[[], float] = time.time) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._recorded: OrderedDict[tuple[str, int | None], int] = OrderedDict()
+
+    async def record(
+        self,
+        address: str,
+        reason: str,
+        given: dict[str, Any],
+        *,
+        tenant_id: int | None = None,
+        actor: str = UNKNOWN_ACTOR,
+    ) -> None:
+        """Record it, unless one from there was this minute; `given` holds no secret."""
+        minute, key = int(self._clock() // 60), (address, tenant_id)
+        if self._recorded.get(key) == minute:
+            return
+        self._recorded[key] = minute
+        self._recorded.move_to_end(key)
+        if len(self._recorded) > REMEMBERED_MOST:
+            self._recorded.popitem(last=False)
+        await record_rejected_login(self._pool, address, tenant_id, actor, reason, given)

@@ -1,0 +1,147 @@
+"""Logins of people, and the sessions that they open."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from core.runtime.postgres import Connection, Pool
+from registry.people import make_token, recovery_digest, token_digest
+from registry.rows import columns_of, fetch_all, fetch_one
+
+SESSION_LASTS = timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What an account is checked with."""
+
+    person_id: int
+    password_hash: str | None
+    totp_wrapped: bytes | None
+    kek_id: str | None
+    has_totp: bool
+
+    def __repr__(self) -> str:
+        return f"Login({self.person_id})"
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A tenant where a person may work."""
+
+    tenant_id: int
+    slug: str
+    name: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open session, as of this request."""
+
+    person_id: int
+    person_name: str
+    email: str
+    tenant_id: int
+    tenant_slug: str
+    role: str
+    extra_rights: tuple[str, ...]
+    expires_at: datetime
+    proved_at: datetime
+    has_totp: bool
+
+
+FIND_LOGIN = f"SELECT {columns_of(Login)} FROM find_login($1)"
+FIND_SECRETS = f"SELECT {columns_of(Login)} FROM find_secrets($1)"
+LOCKED_UNTIL = "SELECT login_locked_until($1, $2)"
+RECORD_FAILURE = "SELECT record_login_failure($1, $2)"
+CLEAR_FAILURES = "SELECT clear_login_failures($1, $2)"
+USE_STEP = "SELECT use_totp_step($1, $2)"
+USE_RECOVERY_CODE = "SELECT use_recovery_code($1, $2)"
+MEMBERSHIPS = f"SELECT {columns_of(Membership)} FROM memberships_of($1)"
+OPEN = "SELECT open_session($1, $2, $3, $4, $5, $6)"
+FIND = f"SELECT {columns_of(Session)} FROM find_session($1)"
+SWITCH = "SELECT switch_session($1, $2)"
+PROVE = "SELECT prove_session($1)"
+CLOSE = "SELECT close_session($1)"
+CLOSE_ALL = "SELECT close_sessions($1, $2)"
+CLOSE_HERE = "SELECT close_sessions_here($1)"
+
+
+async def find_login(connection: Connection | Pool, email: str) -> Login | None:
+    """The account of this address; None: there is none that is open."""
+    return await fetch_one(connection, Login, FIND_LOGIN, email)
+
+
+async def find_secrets(connection: Connection | Pool, person_id: int) -> Login | None:
+    """The account of a person who is logged in, for a second proof."""
+    return await fetch_one(connection, Login, FIND_SECRETS, person_id)
+
+
+async def locked_until(connection: Connection | Pool, email: str, address: str) -> datetime | None:
+    """Until when nothing is tried for this account from this address; None: it may be tried."""
+    return await connection.fetchval(LOCKED_UNTIL, email, address)
+
+
+async def record_failure(connection: Connection | Pool, email: str, address: str) -> None:
+    """Count a wrong password or code against the account, the address, and the two together."""
+    await connection.execute(RECORD_FAILURE, email, address)
+
+
+async def clear_failures(connection: Connection | Pool, email: str, address: str) -> None:
+    """A right password from there: what was mistyped before does not count."""
+    await connection.execute(CLEAR_FAILURES, email, address)
+
+
+async def use_totp_step(connection: Connection | Pool, person_id: int, step: int) -> bool:
+    """Whether the code of this step opens: not when it, or a later one, has been used."""
+    return await connection.fetchval(USE_STEP, person_id, step) is True
+
+
+async def use_recovery_code(connection: Connection | Pool, person_id: int, code: str) -> bool:
+    """Whether this code opens: once."""
+    return await connection.fetchval(USE_RECOVERY_CODE, person_id, recovery_digest(code)) is True
+
+
+async def list_memberships(connection: Connection | Pool, person_id: int) -> list[Membership]:
+    """Where the person may work, by slug."""
+    return await fetch_all(connection, Membership, MEMBERSHIPS, person_id)
+
+
+async def open_session(
+    connection: Connection | Pool, person_id: int, tenant_id: int, address: str, proof: str
+) -> str | None:
+    """The token of a new session; None: no member there any more. `proof` says how they proved who they are."""
+    token = make_token()
+    digest = token_digest(token)
+    opened = await connection.fetchval(OPEN, person_id, tenant_id, digest, address, SESSION_LASTS, proof)
+    return token if opened is True else None
+
+
+async def find_session(connection: Connection | Pool, digest: bytes) -> Session | None:
+    """The session whose token has this digest; None: closed, over, or its person or role is withdrawn."""
+    return await fetch_one(connection, Session, FIND, digest)
+
+
+async def switch_session(connection: Connection | Pool, digest: bytes, slug: str) -> bool:
+    """Work for another of one's tenants; False: no member there."""
+    return await connection.fetchval(SWITCH, digest, slug) is True
+
+
+async def prove_session(connection: Connection | Pool, digest: bytes) -> None:
+    """The person has just given the password or a code again."""
+    await connection.execute(PROVE, digest)
+
+
+async def close_session(connection: Connection | Pool, digest: bytes) -> None:
+    """From the next request on the token opens nothing."""
+    await connection.execute(CLOSE, digest)
+
+
+async def close_sessions(connection: Connection | Pool, person_id: int, kept: bytes | None = None) -> int:
+    """Close a person's sessions everywhere but the one of the digest `kept`; how many."""
+    return await connection.fetchval(CLOSE_ALL, person_id, kept)
+
+
+async def close_sessions_here(connection: Connection, person_id: int) -> int:
+    """Close a person's sessions in the tenant that was entered; how many."""
+    return await connection.fetchval(CLOSE_HERE, person_id)
