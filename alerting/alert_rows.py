@@ -83,6 +83,7 @@ SET alert_id = NULL, rung = 0, since = greatest(st.since, n.since),
     condition = CASE WHEN st.evaluated_until < n.since THEN 'ok' ELSE st.condition END,
     recent = CASE WHEN st.evaluated_until < n.since THEN 0 ELSE st.recent END,
     memo = CASE WHEN st.evaluated_until < n.since THEN '' ELSE st.memo END,
+    past = CASE WHEN st.evaluated_until < n.since THEN '' ELSE st.past END,
     due_at = CASE WHEN st.evaluated_until < n.since THEN NULL ELSE $2::timestamptz END
 FROM (SELECT s.id, lower(g.during) AS since FROM datastream s
       JOIN assignment g ON g.asset_id = s.asset_id AND g.position = s.position AND g.during @> now()) n

@@ -37,9 +37,12 @@ WHERE id = $1 AND workflow IN ('open', 'acknowledged', 'in_progress') RETURNING 
 # notified; the digest of what comes and goes does not.
 REOPEN_AT = """CASE WHEN a.condition <> 'ok' AND r.kind NOT IN ('gateway_address', 'codec', 'clock')
      THEN now() + make_interval(secs => r.reopen_after_seconds) END"""
-MUTED_UNTIL = "CASE WHEN a.end_pending THEN a.muted_until END"
+# Those who were notified of it are notified of this end, too: by the engine, which looks at it at once.
+ENDS_NOTIFIED = f"a.workflow IN ('open', 'acknowledged', 'in_progress') AND {IS_NOTIFIED}"
+MUTED_UNTIL = f"CASE WHEN a.end_pending THEN a.muted_until WHEN {ENDS_NOTIFIED} THEN now() END"
 END_COLUMNS = f"""
-resolved_at = coalesce(a.resolved_at, now()), muted_until = {MUTED_UNTIL}, updated_at = now(),
+resolved_at = coalesce(a.resolved_at, now()), end_pending = a.end_pending OR {ENDS_NOTIFIED},
+muted_until = {MUTED_UNTIL}, updated_at = now(),
 reopen_at = {REOPEN_AT}, due_at = least(a.digest_at, {REOPEN_AT}, {MUTED_UNTIL})
 """
 RESOLVE = f"""

@@ -117,7 +117,7 @@ class AlertWriter:
         *,
         is_ok: bool = True,
     ) -> None:
-        """Resolve the alert for `cause` and notify; `rule` None: it is switched off."""
+        """Resolve the alert for `cause` and notify; `rule` None: it was removed a moment ago."""
         alert = await alert_rows.lock_alert(self.connection, alert_id)
         if alert is None:
             return
@@ -132,15 +132,18 @@ class AlertWriter:
         subject = await self._subject(rule, alert.tenant_id, alert.about)
         await self._notify(rule, over, life, event, subject, cause)
 
-    async def look(self, rule: Rule | None, alert: AlertRow) -> None:
-        """Settle the alert's deadlines that have passed: suppressions that end, hourly digests, reopening."""
+    async def look(self, rule: Rule | None, alert: AlertRow, *, is_watching: bool = True) -> None:
+        """Settle the alert's deadlines that have passed: suppressions that end, hourly digests, reopening.
+
+        `is_watching`: the rule is not switched off.
+        """
         for _ in range(LOOKS_MOST):
             life_before = alert.lifecycle
             if life_before.due_at is None or life_before.due_at > self.now:
                 break
             mute = None if rule is None else await self._suppression(rule, alert)
             # An alert whose rule is gone or switched off is not opened again.
-            is_firing = alert.is_firing and rule is not None
+            is_firing = alert.is_firing and rule is not None and is_watching
             life, event = look(life_before, self.now, alert.severity, mute, is_firing=is_firing)
             is_back = life.is_live and not life_before.is_live
             if is_back:

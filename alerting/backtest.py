@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from alerting.alert_writer import shown_of, threshold_of
 from alerting.engine_store import Watched
-from alerting.past import MOST_MEASUREMENTS, Past
+from alerting.past import MOST_MEASUREMENTS, Past, Row
 from alerting.rule_store import list_calendars
 from alerting.rulebook import place, read_calendar
 from alerting.rules.alert_lifecycle import NotificationEvent
@@ -24,7 +24,7 @@ from alerting.wording import (
     resolved_text,
     unit_of,
 )
-from core.runtime.postgres import Connection, Record
+from core.runtime.postgres import Connection
 from registry.rows import entity
 
 DAYS = 30
@@ -39,7 +39,7 @@ SELECT s.id, s.tenant_id, s.asset_id, s.device_id, s.position, s.quantity, a.kin
        a.attributes ->> 'calendar' AS calendar,
        a.attributes -> 'lighting' AS lighting, t.slug AS tenant, a.name AS asset, coalesce(a.street, '') AS street,
        coalesce(a.commune, '') AS commune, d.name AS device, s.unit, t.department,
-       (SELECT timezone FROM deployment) AS timezone
+       (SELECT timezone FROM deployment) AS timezone, NULL::timestamptz AS replaced_at
 FROM datastream s
 JOIN tenant t ON t.id = s.tenant_id
 JOIN device d ON d.id = s.device_id
@@ -48,6 +48,24 @@ LEFT JOIN asset a ON a.id = s.asset_id
 WHERE s.tenant_id = $1 AND ($2::text IS NULL OR s.quantity = $2) AND ($3::text[] IS NULL OR a.kind = ANY($3))
   AND (cardinality($4::text[]) = 0 OR a.tags && $4) AND ($5::int IS NULL OR s.asset_id = $5)
 ORDER BY s.asset_id, s.id LIMIT $6
+"""
+# Places where devices served and nothing was ever measured: a silence is of these, too. $5, $6: between when.
+SELECT_UNMEASURED = """
+SELECT DISTINCT ON (g.asset_id, g.position) NULL::int AS id, g.tenant_id, g.asset_id, g.device_id, g.position,
+       '' AS quantity, a.kind AS asset_kind, p.expected_interval, a.tags, a.latitude, a.longitude,
+       NULL AS calendar, NULL::jsonb AS lighting, t.slug AS tenant, a.name AS asset,
+       coalesce(a.street, '') AS street, coalesce(a.commune, '') AS commune, d.name AS device, '1' AS unit,
+       t.department, (SELECT timezone FROM deployment) AS timezone, NULL::timestamptz AS replaced_at
+FROM assignment g
+JOIN tenant t ON t.id = g.tenant_id
+JOIN asset a ON a.id = g.asset_id
+JOIN device d ON d.id = g.device_id
+JOIN device_profile p ON p.id = d.device_profile_id
+WHERE g.tenant_id = $1 AND ($2::text[] IS NULL OR a.kind = ANY($2))
+  AND (cardinality($3::text[]) = 0 OR a.tags && $3) AND ($4::int IS NULL OR g.asset_id = $4)
+  AND g.during && tstzrange($5, $6)
+  AND NOT EXISTS (SELECT FROM datastream s WHERE s.asset_id = g.asset_id AND s.position = g.position)
+ORDER BY g.asset_id, g.position LIMIT $7
 """
 # Why a rule of a kind that watches no measurements cannot be replayed, and how to try it instead (in French).
 NOT_TO_TRY = {
@@ -132,10 +150,10 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
     if rule.kind in NOT_TO_TRY:
         raise NotToTry(NOT_TO_TRY[rule.kind])
     since = now - timedelta(days=DAYS)
-    rows = await connection.fetch(
-        SELECT_DATASTREAMS, rule.tenant_id, rule.quantity, rule.asset_kinds, rule.tags, asset_id,
-        MOST_DATASTREAMS + 1,
-    )  # fmt: skip
+    about = rule.asset_kinds, rule.tags, asset_id
+    rows = await connection.fetch(SELECT_DATASTREAMS, rule.tenant_id, rule.quantity, *about, MOST_DATASTREAMS + 1)
+    if rule.kind == "silence" and rule.quantity is None:
+        rows += await connection.fetch(SELECT_UNMEASURED, rule.tenant_id, *about, since, now, MOST_DATASTREAMS + 1)
     if len(rows) > MOST_DATASTREAMS:
         raise NotToTry(f"plus de {MOST_DATASTREAMS} flux : précisez le type, une étiquette ou un actif")
     calendars = await _calendars(connection)
@@ -143,9 +161,10 @@ async def try_rule(connection: Connection, rule: Rule, now: datetime, asset_id: 
         raise NotToTry(
             "cette règle suit des heures d'ouverture que seule sa collectivité peut lire : elle l'essaiera"
         )
-    past = await Past.read(connection, rule, rows, since, now)
-    notifications = list[tuple[ReplayedNotification, Record]]()
-    for group in past.groups(rows):
+    watched_rows = [dict(row.items()) for row in rows]
+    past = await Past.read(connection, rule, watched_rows, since, now)
+    notifications = list[tuple[ReplayedNotification, Row]]()
+    for group in past.groups(watched_rows):
         watched = entity(Watched, group[0])
         streams = await past.streams(group)
         if past.measurements > MOST_MEASUREMENTS:
@@ -195,7 +214,7 @@ async def _calendars(connection: Connection) -> _Calendars:
     )
 
 
-def _backtest_notification(rule: Rule, replayed: ReplayedNotification, row: Record) -> BacktestNotification:
+def _backtest_notification(rule: Rule, replayed: ReplayedNotification, row: Row) -> BacktestNotification:
     subject = Subject(
         row["tenant"], row["asset_id"], row["asset_kind"], row["asset"], row["street"], row["commune"],
         row["device"], unit_of(rule.series, rule.kind, row["unit"]), None, row["department"], row["timezone"],
@@ -217,6 +236,7 @@ def _backtest_notification(rule: Rule, replayed: ReplayedNotification, row: Reco
                 replayed.since,
                 replayed.value,
                 threshold_of(rule),
+                doubt=replayed.doubt,
                 learnt_at=replayed.learnt_at,
             )
             text = opened_text(subject, facts)

@@ -48,11 +48,13 @@ ORDER BY d.due_at, d.rule_id, d.device_id LIMIT $3
 FOR UPDATE OF d SKIP LOCKED
 """
 # Devices that are waited for since they were assigned, or registered and never assigned, and of which nothing was
-# heard since: no deadline is there, or that of another place. $1: now. Rules for values of a quantity wait for the
-# first one.
+# heard since: no deadline is there, or that of another place. $1: now. One that was missed, and whose alert has
+# ended although nothing was heard (its rule or the device was switched off meanwhile), is missed again. Values of
+# a quantity are waited for where something has measured it before, or where the profile's mapping gives it.
 FIND_UNWATCHED = """
-SELECT r.id AS rule_id, d.id AS device_id, d.tenant_id, g.asset_id, s.since AS heard_at,
-       greatest(s.since, p.deadlines_from) + f.expected_interval * r.silence_intervals AS due_at
+SELECT r.id AS rule_id, d.id AS device_id, d.tenant_id, g.asset_id,
+       greatest(s.since, k.heard_at) AS heard_at,
+       greatest(s.since, p.deadlines_from, k.heard_at) + f.expected_interval * r.silence_intervals AS due_at
 FROM alert_rule r
 JOIN device d ON d.tenant_id = r.tenant_id AND d.enabled
 JOIN device_profile f ON f.id = d.device_profile_id
@@ -61,12 +63,19 @@ LEFT JOIN assignment g ON g.device_id = d.id AND g.tenant_id = d.tenant_id AND g
 LEFT JOIN asset a ON a.id = g.asset_id
 LEFT JOIN deadline k ON k.rule_id = r.id AND k.device_id = d.id
 CROSS JOIN LATERAL (SELECT coalesce(lower(g.during), d.created_at) AS since) s
-WHERE r.enabled AND r.kind = 'silence' AND r.quantity IS NULL
+WHERE r.enabled AND r.kind = 'silence' AND (
+      r.quantity IS NULL
+      OR EXISTS (SELECT FROM datastream q WHERE q.quantity = r.quantity AND (
+             q.asset_id = g.asset_id AND q.position = g.position OR g.id IS NULL AND q.device_id = d.id))
+      OR EXISTS (SELECT FROM jsonb_array_elements(f.mapping) AS m
+                 WHERE m ->> 'quantity' = r.quantity AND NOT m ? 'to_confirm'))
   AND coalesce(a.kind = ANY(r.asset_kinds), r.asset_kinds IS NULL)
   AND (r.tags = '{}' OR coalesce(r.tags && a.tags, false))
   AND (g.id IS NOT NULL OR d.created_at >= p.deadlines_from
                            AND NOT EXISTS (SELECT FROM assignment e WHERE e.device_id = d.id))
-  AND (k.rule_id IS NULL OR k.asset_id IS DISTINCT FROM g.asset_id AND k.heard_at < s.since)
+  AND (k.rule_id IS NULL OR k.asset_id IS DISTINCT FROM g.asset_id AND k.heard_at < s.since
+       OR k.due_at IS NULL AND NOT EXISTS (SELECT FROM rule_state st WHERE st.rule_id = k.rule_id
+                                           AND st.device_id = k.device_id AND st.alert_id IS NOT NULL))
 ORDER BY r.id, d.id
 """
 # A sign of life that came meanwhile is newer.
@@ -78,23 +87,27 @@ JOIN alert_rule r ON r.id = v.rule_id JOIN device d ON d.id = v.device_id
 ORDER BY v.rule_id, v.device_id FOR KEY SHARE OF r, d
 ON CONFLICT (rule_id, device_id) DO UPDATE
 SET asset_id = excluded.asset_id, slot = excluded.slot, heard_at = excluded.heard_at, due_at = excluded.due_at
-WHERE deadline.heard_at < excluded.heard_at
+WHERE deadline.heard_at < excluded.heard_at OR deadline.due_at IS NULL AND deadline.heard_at = excluded.heard_at
 """
-# What was stored and not evaluated: after a start, a gap of the stream or a new one.
+# What was stored and not evaluated: after a start, a gap of the stream or a new one. A value of a suspect instant
+# is nobody's last, and judged all the same by the rules for such values.
 BEHIND = """
 SELECT s.id, s.asset_id, s.device_id, min(coalesce(st.evaluated_until, h.since)) AS since
 FROM alert_rule r
 JOIN datastream s ON s.tenant_id = r.tenant_id AND s.quantity = r.quantity
-JOIN observation.latest l ON l.datastream_id = s.id
 JOIN device v ON v.id = s.device_id
 JOIN device_profile p ON p.id = v.device_profile_id
+LEFT JOIN observation.latest l ON l.datastream_id = s.id
 CROSS JOIN LATERAL (SELECT $1::timestamptz - greatest($2::interval, $3 * p.expected_interval) AS since) h
+LEFT JOIN LATERAL (SELECT time FROM observation.measurement
+                   WHERE r.judges_improbable AND datastream_id = s.id AND time > h.since
+                   ORDER BY time DESC LIMIT 1) AS m ON true
 LEFT JOIN asset a ON a.id = s.asset_id
 LEFT JOIN rule_state st ON st.rule_id = r.id AND st.datastream_id = s.id
 WHERE r.enabled AND r.kind NOT IN ('silence', 'gateway', 'loss')
   AND (r.asset_kinds IS NULL OR a.kind = ANY(r.asset_kinds)) AND (r.tags = '{}' OR r.tags && a.tags)
 GROUP BY s.id, l.time
-HAVING l.time > min(coalesce(st.evaluated_until, h.since))
+HAVING greatest(l.time, max(m.time)) > min(coalesce(st.evaluated_until, h.since))
 ORDER BY s.id
 """
 # $3, $4: between which to look, so that a year is not read at once. Not what was decoded again (8):
@@ -123,6 +136,9 @@ READ_LOSSES = """
 WITH watched AS (
     SELECT min(s.id) AS datastream_id, s.device_id, s.asset_id FROM datastream s
     WHERE s.tenant_id = ANY($1::int[]) AND s.device_id > $5
+      -- What was lost by one that serves there no more is nobody's concern.
+      AND (s.asset_id IS NULL OR EXISTS (SELECT FROM assignment g WHERE g.device_id = s.device_id
+                                         AND g.asset_id = s.asset_id AND g.during @> now()))
     GROUP BY s.device_id, s.asset_id ORDER BY s.device_id LIMIT $6
 ), counted AS (
     SELECT u.device_id, u.session_id, count(DISTINCT u.f_cnt) AS heard, max(u.f_cnt) - min(u.f_cnt) + 1 AS sent

@@ -22,19 +22,20 @@ from msgspec.structs import replace
 from prometheus_client import Counter, Histogram
 from standardwebhooks import Webhook
 
+from alerting.addresses import shown_url, url_owner
 from alerting.mail import MAILTO, Mailer, MailRejected
 from alerting.message_formats import EMAIL, render
 from alerting.notification_trace import trace_attempt, webhook_stage
 from alerting.notifications import with_data
 from alerting.operator_warnings import warn_of_gone_endpoint
 from alerting.queue import WebhookMessage, message_id_of
-from alerting.store import secret_text, shown_url
+from alerting.store import secret_text
 from core.runtime.errors import describe, describe_defect
 from core.runtime.http.guarded_client import AllowList, ForbiddenDestination, GuardedTransport
 from core.runtime.postgres import DATABASE_AWAY, Pool
 from core.runtime.tracing import TRACES
 from lorawan.crypto import WrongKek
-from registry.keys import KeyWrap
+from registry.keys import KeyWrap, row_owner
 
 TIMEOUT_S = 10.0
 MAIL_TIMEOUT_S = 30.0  # Mail servers think for longer: they look names up, and look for viruses.
@@ -63,7 +64,7 @@ CROWDED = timedelta(seconds=1)
 # A message that was given up and is sent again begins a new round of the schedule, at $3. A wait ends with the
 # endpoint's first success after a failure.
 READ_TARGET = """
-SELECT e.tenant_id, e.url, e.form, e.state, e.gone_at, t.webhook_allow_list,
+SELECT e.tenant_id, e.url, e.url_wrapped, e.form, e.state, e.gone_at, t.webhook_allow_list,
        $4 > 0 AND EXISTS (
            SELECT FROM alert_notice_recipient r WHERE r.alert_id = $5 AND r.endpoint_id = e.id
            AND r.sequence > $4 AND r.message_id = r.notice_id) AS is_superseded,
@@ -71,6 +72,7 @@ SELECT e.tenant_id, e.url, e.form, e.state, e.gone_at, t.webhook_allow_list,
                  WHERE endpoint_id = e.id ORDER BY id DESC LIMIT 1), false) AS is_failing,
        CASE WHEN e.previous_until > now() THEN ARRAY[e.secret_wrapped, e.previous_secret_wrapped]
             ELSE ARRAY[e.secret_wrapped] END AS secrets_wrapped,
+       e.sealed_for,
        made.attempts, made.in_round, made.next_at, made.is_delivered,
        (SELECT a.at + make_interval(secs => a.duration_ms / 1000.0) FROM (
             SELECT at, duration_ms, outcome, status, message_id FROM webhook_attempt
@@ -387,30 +389,44 @@ class Deliverer:
     async def _post(self, target: Any, message: WebhookMessage, attempt: int, at: datetime) -> Answer:
         if target["form"] == EMAIL:
             return await self._mail(target["url"].removeprefix(MAILTO), message, at)
-        secrets = self._secrets(target["secrets_wrapped"], message.endpoint_id)
+        secrets = self._secrets(target, message.endpoint_id)
         if not secrets:
             # It is tried again like any failure: an operator who corrects the key loses no message.
             return Answer(
                 "failed", None, "le secret de l'adresse ne s'ouvre pas avec la clé de cette installation"
             )
+        url = self._url(target, message.endpoint_id)
+        if url is None:
+            return Answer("failed", None, "l'adresse ne s'ouvre pas avec la clé de cette installation")
         rendered = render(target["form"], message.message_id, message.body)
         headers = signed_headers(
             secrets, message.message_id, at, rendered.body, rendered.content_type, message.sequence
         )
         if message.trace:
             headers["traceparent"] = TRACES.traceparent(webhook_stage(message, attempt), message.trace)
-        return await self._request(target, headers, rendered.body, at)
+        return await self._request(target, url, headers, rendered.body, at)
 
-    def _secrets(self, wrapped: Sequence[bytes], endpoint_id: int) -> list[str]:
+    def _secrets(self, target: Any, endpoint_id: int) -> list[str]:
         """The secret, then the former one if that opens, too: another key may have wrapped it."""
         opened: list[str] = []
-        for one in wrapped:
+        owner = row_owner("webhook_endpoint", target["sealed_for"])
+        for one in target["secrets_wrapped"]:
             try:
-                opened.append(secret_text(self._keys.unwrap(one)))
+                opened.append(secret_text(self._keys.unwrap(one, owner)))
             except WrongKek as wrong:
                 log.error("webhook_secret_not_opened", endpoint=endpoint_id, reason=str(wrong))
                 break
         return opened
+
+    def _url(self, target: Any, endpoint_id: int) -> str | None:
+        """The whole address; None when it does not open."""
+        if target["url_wrapped"] is None:
+            return target["url"]
+        try:
+            return self._keys.unwrap_text(target["url_wrapped"], url_owner(target["sealed_for"]))
+        except WrongKek as wrong:
+            log.error("webhook_address_not_opened", endpoint=endpoint_id, reason=str(wrong))
+            return None
 
     async def _mail(self, address: str, message: WebhookMessage, at: datetime) -> Answer:
         if self._mailer is None:
@@ -424,7 +440,7 @@ class Deliverer:
             return Answer("failed", None, f"pas de réponse en {MAIL_TIMEOUT_S:.0f} s")
         return Answer("delivered", MAIL_TAKEN, text[:ANSWER_KEPT])
 
-    async def _request(self, target: Any, headers: dict[str, str], body: bytes, at: datetime) -> Answer:
+    async def _request(self, target: Any, url: str, headers: dict[str, str], body: bytes, at: datetime) -> Answer:
         transport = GuardedTransport(
             self._tls, AllowList.parse(target["webhook_allow_list"]), permit_http=self._permit_http
         )
@@ -434,7 +450,7 @@ class Deliverer:
                 httpx.AsyncClient(
                     transport=transport, trust_env=False, follow_redirects=False, timeout=self._timeout_s
                 ) as client,
-                client.stream("POST", target["url"], content=body, headers=headers) as response,
+                client.stream("POST", url, content=body, headers=headers) as response,
             ):
                 patience.reschedule(None)  # It has answered: the rest of its body changes nothing.
                 text = await _read(response)

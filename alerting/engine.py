@@ -33,7 +33,7 @@ from core.runtime.errors import describe
 from core.runtime.lease import Lease, LeaseLost
 from core.runtime.ownership import batches, fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
-from lorawan.instants import EPOCH, from_us
+from lorawan.instants import EPOCH, from_us, to_us
 
 FETCH_MESSAGES = 100
 CATCH_UP_DATASTREAMS = 100
@@ -142,7 +142,9 @@ class Engine:
                 stream = watched.get(item.datastream_id)
                 if stream is None:
                     continue
-                if not item.flags & _MANUAL:  # What somebody has typed is no sign of the device's life.
+                # What somebody has typed is no sign of the device's life, nor what the device before it has sent.
+                replaced_at = stream.replaced_at
+                if not item.flags & _MANUAL and (replaced_at is None or item.time_us >= to_us(replaced_at)):
                     signs[stream.device_id, None] = stream
                     if stream.quantity in awaited:
                         signs[stream.device_id, stream.quantity] = stream

@@ -12,7 +12,11 @@ from registry.rows import arrays, fetch_all
 READ_WATCHED = """
 SELECT s.id, s.tenant_id, s.asset_id, s.device_id, s.quantity, a.kind AS asset_kind, p.expected_interval,
        coalesce(a.tags, '{}') AS tags, a.latitude, a.longitude, a.attributes ->> 'calendar' AS calendar,
-       a.attributes -> 'lighting' AS lighting, t.department, (SELECT timezone FROM deployment) AS timezone
+       a.attributes -> 'lighting' AS lighting, t.department, (SELECT timezone FROM deployment) AS timezone,
+       (SELECT lower(g.during) FROM assignment g
+        WHERE g.asset_id = s.asset_id AND g.position = s.position AND g.during @> now()
+          AND EXISTS (SELECT FROM assignment f WHERE f.asset_id = g.asset_id AND f.position = g.position
+                      AND f.device_id <> g.device_id AND upper(f.during) <= lower(g.during))) AS replaced_at
 FROM datastream s
 JOIN tenant t ON t.id = s.tenant_id
 JOIN device d ON d.id = s.device_id
@@ -69,6 +73,7 @@ SET condition = excluded.condition, since = excluded.since, recent = excluded.re
     rung = excluded.rung, due_at = excluded.due_at, memo = excluded.memo, past = excluded.past,
     slot = excluded.slot
 """
+READ_FLAGS = "SELECT flags FROM observation.measurement WHERE datastream_id = $1 AND time = $2"
 # Gateways of tenants with a rule for them, by the rule; `tags` and kinds do not apply to gateways.
 READ_GATEWAYS_SEEN = """
 SELECT g.id, g.tenant_id, s.last_seen_at FROM gateway g JOIN gateway_state s ON s.gateway_id = g.id
@@ -94,6 +99,7 @@ class Watched:
     lighting: Any = None  # Of a cabinet: rated_power_w, night_cut, dimming.
     department: str | None = None  # The tenant's.
     timezone: str = "Europe/Paris"  # The deployment's.
+    replaced_at: datetime | None = None  # When the device that serves its place took another's.
 
 
 class About(NamedTuple):
@@ -209,6 +215,11 @@ async def save_states(connection: Connection, rows: Mapping[StateKey, StateRow])
     states = rows.values()
     seldom = (column if any(column) else [] for column in arrays(states, OF_FEW_STATES))
     await connection.execute(SAVE_STATES, *arrays(states, OF_EVERY_STATE), *seldom)
+
+
+async def read_flags(connection: Connection, datastream_id: int, at: datetime) -> int:
+    """The flags of a measurement; 0 when it is gone."""
+    return await connection.fetchval(READ_FLAGS, datastream_id, at) or 0
 
 
 async def read_gateways_seen(connection: Connection | Pool, tenant_ids: Sequence[int]) -> list[GatewaySeen]:

@@ -1,14 +1,15 @@
 """One transaction of the engine: states, alerts and notifications are written together or not at all."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from alerting import alert_rows, engine_store
+from alerting import alert_rows, engine_store, rule_store
 from alerting.alert_rows import Orphan
 from alerting.alert_writer import AlertWriter
 from alerting.engine_store import About, StateKey, StateRow, Watched
 from alerting.rulebook import Bound, Rulebook
+from alerting.rules.doubts import observation_of
 from alerting.rules.evaluation import evaluate
 from alerting.rules.model import Due, Event, Observation, Opened, Raised, Resolved, Rule, RuleState, Transition
 from core.model.identities import NO_TRACE
@@ -128,11 +129,22 @@ class Evaluation:
                 continue
             self.evaluated += 1
             if transition is not None:
+                if isinstance(transition, Opened) and isinstance(one.event, Due):
+                    transition = await self._with_doubt(one, after, transition)
                 self.writer.trace_id = one.trace_id
                 alert_id = await self._carry_out(one, transition, alert_id, changed)
             changed[one.key] = StateRow(one.rule.tenant_id, one.key, after, alert_id, one.slot)
         await self.save(changed)
         return changed
+
+    async def _with_doubt(self, one: Judged, state: RuleState, opened: Opened) -> Opened:
+        """What opens later than it was judged, with the doubt about the value that led to it."""
+        at, stream, quantity = state.evaluated_until, one.key.datastream_id, one.rule.quantity
+        if not one.rule.judges_improbable or stream is None or quantity is None or state.value is None:
+            return opened
+        flags = await engine_store.read_flags(self.connection, stream, at)
+        observation = observation_of(quantity, at, state.value, flags)
+        return opened if observation is None else replace(opened, doubt=observation.doubt)
 
     async def _carry_out(
         self, one: Judged, transition: Transition, alert_id: int | None, changed: Mapping[StateKey, StateRow]
@@ -190,7 +202,10 @@ class Evaluation:
         """Settle due alerts: ended suppressions, digests, alerts that a person ended and that still fire."""
         due = await alert_rows.lock_due(self.connection, self.now, slots, most)
         for alert in due:
-            await self.writer.look(self.rulebook.rule(alert.rule_id), alert)
+            rule = self.rulebook.rule(alert.rule_id)
+            is_watching = rule is not None
+            rule = rule or await rule_store.read_rule(self.connection, alert.rule_id)
+            await self.writer.look(rule, alert, is_watching=is_watching)
         return len(due)
 
     async def resolve_orphan(self, orphan: Orphan) -> None:
@@ -198,7 +213,8 @@ class Evaluation:
         alert = await alert_rows.lock_alert(self.connection, orphan.id)
         if alert is None or (orphan.cause == PARTNER_CLEARED and alert.is_firing):
             return  # Its partner has raised it again meanwhile.
-        await self.writer.end(None, orphan.id, self.now, orphan.cause, None, is_ok=False)
+        rule = await rule_store.read_rule(self.connection, alert.rule_id)  # Switched off, it is in no rulebook.
+        await self.writer.end(rule, orphan.id, self.now, orphan.cause, None, is_ok=False)
         if orphan.cause == DEVICE_REPLACED:
             await alert_rows.start_over(self.connection, orphan.id, self.now)
         await alert_rows.forget_alert(self.connection, orphan.id)

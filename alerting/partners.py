@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import uuid4
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -17,7 +18,7 @@ from alerting.store import SECRET_OCTETS, renew_secret, secret_text
 from alerting.wording import partner_text
 from core.runtime.postgres import Connection, Pool
 from lorawan.crypto import WrongKek
-from registry.keys import KeyWrap
+from registry.keys import KeyWrap, row_owner
 from registry.rows import entity, fetch_all, fetch_one
 
 KINDS_MOST = 50
@@ -26,16 +27,15 @@ MESSAGE_ID_MOST = 200
 OPEN_MOST = 500
 SOURCE_COLUMNS = "id, tenant_id, name, team_id, enabled, previous_until, last_event_at, created_at"
 CREATE_SOURCE = f"""
-INSERT INTO event_source (tenant_id, name, team_id, secret_wrapped, kek_id)
-SELECT $1, $2, $3, $4, $5 WHERE $3::int IS NULL OR EXISTS (SELECT FROM team WHERE id = $3)
+INSERT INTO event_source (tenant_id, name, team_id, secret_wrapped, kek_id, sealed_for)
+SELECT $1, $2, $3, $4, $5, $6 WHERE $3::int IS NULL OR EXISTS (SELECT FROM team WHERE id = $3)
 RETURNING {SOURCE_COLUMNS}
 """
 LIST_SOURCES = f"SELECT {SOURCE_COLUMNS} FROM event_source ORDER BY name"
 READ_SOURCE = f"SELECT {SOURCE_COLUMNS} FROM event_source WHERE id = $1"
 SET_ENABLED = f"UPDATE event_source SET enabled = $2 WHERE id = $1 RETURNING {SOURCE_COLUMNS}"
 DELETE_SOURCE = "DELETE FROM event_source WHERE id = $1 RETURNING true"
-ROTATE = "SELECT rotate_partner_secret($1, $2, $3, $4)"
-READ_SENDER = "SELECT tenant_id, name, team_id, secrets_wrapped FROM partner_secrets($1)"
+READ_SENDER = "SELECT tenant_id, name, team_id, secrets_wrapped, sealed_for FROM partner_secrets($1)"
 TAKE = "SELECT take_partner_event($1, $2)"
 FIND_RULE = "SELECT id FROM alert_rule WHERE tenant_id = $1 AND name = $2 AND kind = 'partner'"
 COUNT_RULES = """
@@ -106,8 +106,9 @@ async def create_source(
     connection: Connection, keys: KeyWrap, tenant_id: int, name: str, team_id: int | None
 ) -> tuple[Source, str] | None:
     """A new source and its secret `whsec_...`, shown this once; None when there is no such team."""
-    secret = secrets.token_bytes(SECRET_OCTETS)
-    row = await connection.fetchrow(CREATE_SOURCE, tenant_id, name, team_id, keys.wrap(secret), keys.kek_id)
+    secret, sealed_for = secrets.token_bytes(SECRET_OCTETS), uuid4()
+    wrapped = keys.wrap(secret, row_owner("event_source", sealed_for))
+    row = await connection.fetchrow(CREATE_SOURCE, tenant_id, name, team_id, wrapped, keys.kek_id, sealed_for)
     return None if row is None else (entity(Source, row), secret_text(secret))
 
 
@@ -130,7 +131,7 @@ async def rotate_secret(
     connection: Connection, keys: KeyWrap, source_id: int, former_until: datetime
 ) -> str | None:
     """A new secret `whsec_...`, shown this once; the former is taken until `former_until`. None: no source."""
-    return await renew_secret(connection, keys, ROTATE, source_id, former_until)
+    return await renew_secret(connection, keys, "event_source", source_id, former_until)
 
 
 async def delete_source(connection: Connection, source_id: int) -> bool:
@@ -147,14 +148,15 @@ async def verify(pool: Pool, keys: KeyWrap, source_id: int, headers: Mapping[str
     row = await pool.fetchrow(READ_SENDER, source_id)
     if row is None or len(headers.get("webhook-id", "")) > MESSAGE_ID_MOST:
         raise NotSigned
-    if not any(_has_signed(keys, wrapped, headers, body) for wrapped in row["secrets_wrapped"]):
+    owner = row_owner("event_source", row["sealed_for"])
+    if not any(_has_signed(keys, wrapped, owner, headers, body) for wrapped in row["secrets_wrapped"]):
         raise NotSigned
     return Sender(source_id, row["tenant_id"], row["name"], row["team_id"])
 
 
-def _has_signed(keys: KeyWrap, wrapped: bytes, headers: Mapping[str, str], body: bytes) -> bool:
+def _has_signed(keys: KeyWrap, wrapped: bytes, owner: str, headers: Mapping[str, str], body: bytes) -> bool:
     try:
-        Webhook(secret_text(keys.unwrap(wrapped))).verify(body, dict(headers), json_parse=False)
+        Webhook(secret_text(keys.unwrap(wrapped, owner))).verify(body, dict(headers), json_parse=False)
     except (WebhookVerificationError, WrongKek, ValueError, OverflowError, OSError):
         return False
     return True

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from operator import itemgetter
+from typing import Any
 
 from alerting.engine_store import Watched
 from alerting.frame_loss_store import READ_VISIBLE_GATEWAYS, read_device_outages
@@ -14,10 +15,10 @@ from alerting.rules.alert_lifecycle import Suppression
 from alerting.rules.doubts import observation_of
 from alerting.rules.frame_loss import OVER, CountedUplink, hourly_frame_loss
 from alerting.rules.model import Rule
-from alerting.rules.replay import Arrival, Deadline, Span, Stream, Suppress, in_time
+from alerting.rules.replay import Arrival, Deadline, Replaced, Span, Stream, Suppress, in_time
 from alerting.silences import COME_BACK, GATEWAY_LATE, HEARD_WITHIN, LOOK_AGAIN
 from core.messages.measurements import DOUBTFUL, Flag
-from core.runtime.postgres import Connection, Record
+from core.runtime.postgres import Connection
 from registry.outages import Outage, read_outages, recorded_since
 from registry.rows import entity, fetch_all
 
@@ -40,7 +41,9 @@ SELECT time, received_at FROM uplink WHERE device_id = $1 AND time > $2 AND time
 READ_SERVINGS = """
 SELECT g.asset_id, g.device_id, g.position, d.name AS device, p.expected_interval,
        greatest(lower(g.during), $2::timestamptz) AS since, least(upper(g.during), $3::timestamptz) AS until,
-       coalesce(upper(g.during), 'infinity') <= $3 AS was_replaced
+       coalesce(upper(g.during), 'infinity') <= $3 AS was_taken_away,
+       CASE WHEN lower(g.during) > greatest($2, (SELECT deadlines_from FROM deployment))
+            THEN lower(g.during) END AS awaited_from
 FROM assignment g JOIN device d ON d.id = g.device_id JOIN device_profile p ON p.id = d.device_profile_id
 WHERE g.asset_id = ANY($1::int[]) AND g.during && tstzrange($2, $3) ORDER BY since, g.device_id
 """
@@ -61,7 +64,12 @@ class Serving:
     expected_interval: timedelta
     since: datetime
     until: datetime
-    was_replaced: bool
+    was_taken_away: bool
+    awaited_from: datetime | None  # When it was assigned, unless that is too long ago.
+
+
+# A datastream with its device and its asset; `id` None: the device has never measured anything there.
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ class Past:
 
     @classmethod
     async def read(
-        cls, connection: Connection, rule: Rule, rows: Sequence[Record], since: datetime, until: datetime
+        cls, connection: Connection, rule: Rule, rows: Sequence[Row], since: datetime, until: datetime
     ) -> "Past":
         """What is known beforehand of these datastreams."""
         assets = sorted({row["asset_id"] for row in rows if row["asset_id"] is not None})
@@ -124,22 +132,27 @@ class Past:
         """When nobody judged what was received."""
         return [(one.began_at, one.ended_at or self.until) for one in self.outages if one.what == "platform"]
 
-    def groups(self, rows: Sequence[Record]) -> list[list[Record]]:
-        """Datastreams whose values concern one alert."""
-        groups: dict[tuple[str, int], list[Record]] = {}
+    def groups(self, rows: Sequence[Row]) -> list[list[Row]]:
+        """Datastreams whose values concern one alert; of a device, as it was when that served."""
+        groups: dict[tuple[str, int, int], list[Row]] = {}
         for row in rows:
+            asset_id = row["asset_id"] or 0
             if self.rule.kind in OF_DEVICES:
-                key = ("device", row["device_id"])
+                for one in self._serving(row):
+                    theirs = {"device_id": one.device_id, "device": one.device}
+                    theirs |= {"expected_interval": one.expected_interval}
+                    groups.setdefault(("device", asset_id, one.device_id), []).append({**row, **theirs})
             elif self.rule.scope == "asset" and row["asset_id"] is not None:
-                key = ("asset", row["asset_id"])
+                groups.setdefault(("asset", asset_id, 0), []).append(row)
             else:
-                key = ("datastream", row["id"])
-            groups.setdefault(key, []).append(row)
+                groups.setdefault(("datastream", asset_id, row["id"]), []).append(row)
         return list(groups.values())
 
-    async def streams(self, group: Sequence[Record]) -> Mapping[int, Stream]:
+    async def streams(self, group: Sequence[Row]) -> Mapping[int, Stream]:
         """What the rule judges of these datastreams, or of their device, as it was received."""
         device_id = group[0]["device_id"]
+        theirs = [one for one in self._serving(group[0]) if one.device_id == device_id]
+        taken_away = [Replaced(one.until) for one in theirs if one.was_taken_away]
         if self.rule.kind == "loss":
             rows = await self.connection.fetch(
                 READ_FRAMES, device_id, self.since - OVER, self.until, MOST_MEASUREMENTS + 1
@@ -149,8 +162,8 @@ class Past:
                 self.connection, [device_id], self.since - OVER, self.until, READ_VISIBLE_GATEWAYS
             )
             frames = [CountedUplink(*row) for row in rows]
-            losses = hourly_frame_loss(frames, self.since, self.until, away[device_id])
-            return {device_id: Stream(in_time(losses))}
+            losses = hourly_frame_loss(frames, self.since, theirs[-1].until, away[device_id])
+            return {device_id: Stream(in_time(losses), replaced=taken_away)}
         if self.rule.kind == "silence":
             rows = await self._values(group, Flag.MANUAL)
             values = [at for of_stream in rows.values() for at, _, _ in of_stream]
@@ -158,12 +171,11 @@ class Past:
                 Deadline(
                     self.rule.silence_intervals * one.expected_interval,
                     await self._signs(one, values, self.rule.quantity),
-                    one.until if one.was_replaced else None,
+                    one.until if one.was_taken_away else None,
                 )
-                for one in self._serving(group[0])
-                if one.device_id == device_id
+                for one in theirs
             ]
-            return {device_id: Stream((), deadlines)}
+            return {device_id: Stream((), deadlines, taken_away)}
         found: dict[int, Stream] = {}
         values = await self._values(group, 0 if self.rule.judges_improbable else DOUBTFUL)
         for row in group:
@@ -180,15 +192,17 @@ class Past:
                     Deadline(
                         rule.silence_intervals * one.expected_interval,
                         await self._signs(one, signs, rule.quantity),
-                        one.until if one.was_replaced else None,
+                        one.until if one.was_taken_away else None,
                     )
                     for rule in self._no_data_rules(row)
                     for one in servings
                 ],
+                replacements(servings),
+                servings[0].expected_interval,
             )
         return found
 
-    async def suppression(self, row: Record) -> Suppress:
+    async def suppression(self, row: Row) -> Suppress:
         """Whether gateways explain that nothing was received of a device, as `alerting.silences` finds it live."""
         heard = [
             (gateway_id, hour)
@@ -216,7 +230,7 @@ class Past:
 
         return suppress
 
-    def _no_data_rules(self, row: Record) -> list[Rule]:
+    def _no_data_rules(self, row: Row) -> list[Rule]:
         """The tenant's no-data rules after whose deadlines nothing is known of this datastream."""
         watched = entity(Watched, row)
         return [
@@ -225,24 +239,19 @@ class Past:
             if applies(rule, watched) and rule.quantity in (None, row["quantity"])
         ]
 
-    def _serving(self, row: Record) -> Sequence[Serving]:
+    def _serving(self, row: Row) -> Sequence[Serving]:
         """The devices that served where a datastream is measured; without an asset its own."""
-        found = [
-            one
-            for one in self.servings.get(row["asset_id"] or 0, ())
-            if one.position == row["position"] or one.device_id == row["device_id"]
-        ]
+        found = [one for one in self.servings.get(row["asset_id"] or 0, ()) if one.position == row["position"]]
         if found:  # What is stored of before came by the first of them.
             return [replace(found[0], since=self.since), *found[1:]]
         own = row["device_id"], "", row["device"], row["expected_interval"], self.since, self.until
-        return [Serving(0, *own, was_replaced=False)]
+        return [Serving(0, *own, was_taken_away=False, awaited_from=None)]
 
-    async def _values(
-        self, group: Sequence[Record], without: int
-    ) -> Mapping[int, list[tuple[datetime, float, int]]]:
+    async def _values(self, group: Sequence[Row], without: int) -> Mapping[int, list[tuple[datetime, float, int]]]:
         rows = await self.connection.fetch(
-            READ_VALUES, [row["id"] for row in group], self.since, self.until, MOST_MEASUREMENTS + 1, without
-        )
+            READ_VALUES, [row["id"] for row in group if row["id"] is not None], self.since, self.until,
+            MOST_MEASUREMENTS + 1, without,
+        )  # fmt: skip
         self.measurements += len(rows)
         values: dict[int, list[tuple[datetime, float, int]]] = {}
         for row in rows:
@@ -257,6 +266,11 @@ class Past:
         signs = {uplinks.received_at(at) for at in values if serving.since <= at < serving.until}
         if quantity is None:
             signs.update(at for at in uplinks.received if serving.since <= at < serving.until)
+        # Of anything, or of a quantity that was measured there before, it is waited for since it was assigned.
+        awaited_from = serving.awaited_from
+        is_awaited = quantity is None or serving.since == awaited_from
+        if is_awaited and awaited_from is not None and awaited_from <= min(signs, default=serving.until):
+            signs.add(awaited_from)
         return sorted(signs)
 
     async def _received_at(self, servings: Sequence[Serving], at: datetime) -> datetime:
@@ -272,3 +286,12 @@ class Past:
             found = Uplinks([row["time"] for row in rows], [row["received_at"] for row in rows])
             self._uplinks[device_id] = found
         return found
+
+
+def replacements(servings: Sequence[Serving]) -> list[Replaced]:
+    """When another device than before began to serve a place."""
+    return [
+        Replaced(one.since, one.expected_interval)
+        for number, one in enumerate(servings)
+        if any(former.device_id != one.device_id for former in servings[:number])
+    ]

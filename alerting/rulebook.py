@@ -209,4 +209,5 @@ def place(watched: Watched, calendar: Calendar | None) -> Place:
         dimming,
         region_of(watched.department, watched.timezone),
         watched.expected_interval,
+        watched.replaced_at,
     )

@@ -6,11 +6,13 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
+from uuid import uuid4
 
+from alerting.addresses import stored_url
 from alerting.mail import MAILTO
-from alerting.message_formats import CHAT, EMAIL, STANDARD, TEAMS
+from alerting.message_formats import EMAIL, STANDARD
 from core.runtime.postgres import Connection, Pool
-from registry.keys import KeyWrap
+from registry.keys import KeyWrap, row_owner
 from registry.rows import columns_of, fetch_all, fetch_one, insert
 
 SECRET_OCTETS = 32
@@ -27,7 +29,7 @@ class Endpoint:
 
     id: int
     tenant_id: int
-    url: str  # mailto:... when the form is email
+    url: str  # mailto:... when the form is email; where it is a password, its host.
     form: str  # See alerting.message_formats.
     description: str
     state: str  # enabled or disabled
@@ -59,8 +61,8 @@ class Attempt:
 
 ENDPOINT_COLUMNS = columns_of(Endpoint)
 CREATE_ENDPOINT = f"""
-INSERT INTO webhook_endpoint (tenant_id, url, description, secret_wrapped, kek_id, form)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO webhook_endpoint (tenant_id, url, description, secret_wrapped, kek_id, sealed_for, form, url_wrapped)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 RETURNING {ENDPOINT_COLUMNS}
 """
 FIND_ADDRESS = "SELECT id FROM webhook_endpoint WHERE form = 'email' AND lower(url) = lower($1) AND tenant_id = $2"
@@ -76,7 +78,17 @@ RETURNING {ENDPOINT_COLUMNS}
 SET_FOR_OPERATOR = f"""
 UPDATE webhook_endpoint SET for_operator = $2 WHERE id = $1 RETURNING {ENDPOINT_COLUMNS}
 """
-ROTATE = "SELECT rotate_webhook_secret($1, $2, $3, $4)"
+# By table: whom a row's secret is sealed for, and what moves the former one aside.
+RENEW = {
+    "webhook_endpoint": (
+        "SELECT sealed_for FROM webhook_endpoint WHERE id = $1",
+        "SELECT rotate_webhook_secret($1, $2, $3, $4)",
+    ),
+    "event_source": (
+        "SELECT sealed_for FROM event_source WHERE id = $1",
+        "SELECT rotate_partner_secret($1, $2, $3, $4)",
+    ),
+}
 DELETE_ENDPOINT = "DELETE FROM webhook_endpoint WHERE id = $1 RETURNING true"
 LIST_ATTEMPTS = """
 SELECT id, tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, status, duration_ms, answer,
@@ -111,14 +123,6 @@ def check_url(url: str) -> str:
     return url
 
 
-def shown_url(form: str, url: str) -> str:
-    """What is shown of an address: that of a chat's incoming webhook is a password to the channel."""
-    if form not in (CHAT, TEAMS):
-        return url
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}/…"
-
-
 async def create_endpoint(
     connection: Connection | Pool,
     keys: KeyWrap,
@@ -138,10 +142,11 @@ async def create_endpoint(
 async def _create(
     connection: Connection | Pool, keys: KeyWrap, tenant_id: int, url: str, description: str, form: str
 ) -> tuple[Endpoint, str]:
-    secret = secrets.token_bytes(SECRET_OCTETS)
-    return await insert(
-        connection, Endpoint, CREATE_ENDPOINT, tenant_id, url, description, keys.wrap(secret), keys.kek_id, form
-    ), secret_text(secret)
+    secret, sealed_for = secrets.token_bytes(SECRET_OCTETS), uuid4()
+    wrapped = keys.wrap(secret, row_owner("webhook_endpoint", sealed_for))
+    shown, url_wrapped = stored_url(keys, sealed_for, form, url)
+    values = tenant_id, shown, description, wrapped, keys.kek_id, sealed_for, form, url_wrapped
+    return await insert(connection, Endpoint, CREATE_ENDPOINT, *values), secret_text(secret)
 
 
 async def endpoint_of_address(connection: Connection, keys: KeyWrap, tenant_id: int, address: str) -> int:
@@ -166,11 +171,16 @@ def secret_text(secret: bytes) -> str:
 
 
 async def renew_secret(
-    connection: Connection | Pool, keys: KeyWrap, statement: str, owner_id: int, former_until: datetime
+    connection: Connection | Pool, keys: KeyWrap, table: str, row_id: int, former_until: datetime
 ) -> str | None:
-    """A new secret of what the statement names; None when it is not there."""
+    """A new secret of a row of this table, which has a statement in `RENEW`; None when there is no such row."""
+    read, rotate = RENEW[table]
+    sealed_for = await connection.fetchval(read, row_id)
+    if sealed_for is None:
+        return None
     secret = secrets.token_bytes(SECRET_OCTETS)
-    renewed = await connection.fetchval(statement, owner_id, keys.wrap(secret), keys.kek_id, former_until)
+    wrapped = keys.wrap(secret, row_owner(table, sealed_for))
+    renewed = await connection.fetchval(rotate, row_id, wrapped, keys.kek_id, former_until)
     return secret_text(secret) if renewed else None
 
 
@@ -202,7 +212,7 @@ async def rotate_secret(
     connection: Connection | Pool, keys: KeyWrap, endpoint_id: int, former_until: datetime
 ) -> str | None:
     """A new secret `whsec_...`, shown this once; the former signs too until `former_until`. None: no endpoint."""
-    return await renew_secret(connection, keys, ROTATE, endpoint_id, former_until)
+    return await renew_secret(connection, keys, "webhook_endpoint", endpoint_id, former_until)
 
 
 async def delete_endpoint(connection: Connection | Pool, endpoint_id: int) -> bool:

@@ -9,6 +9,8 @@ from starlette.datastructures import State
 from api import reference, webhook_messages
 from api.auth import Authenticator
 from api.dependencies import Dependencies
+from api.entity_tags import EntityTagMiddleware, tagged_paths
+from api.idempotency import IdempotencyMiddleware
 from api.routes import (
     alert_rules,
     alerts,
@@ -30,6 +32,7 @@ from api.routes import (
     event_sources,
     gateway_tokens,
     gateways,
+    key_exports,
     lighting,
     live_frames,
     lns_sources,
@@ -63,8 +66,13 @@ L'API de Territoire : capteurs, actifs, passerelles, mesures, alertes et éclair
 
 Chaque requête porte une clé, `Authorization: Bearer terr_<id>_<secret>`, et ne voit que ce qui appartient à sa
 collectivité et à ses membres, ou qui lui est partagé : tout autre objet répond 404. Rôles : `read` (lire),
-`manage` (gérer), `lighting` (commander l'éclairage), `operate` (exploiter le réseau). Les instants sont en UTC
-(ISO 8601), les EUI en hexadécimal minuscule, les erreurs en `application/problem+json` (RFC 9457).
+`manage` (gérer), `lighting` (commander l'éclairage), `operate` (exploiter le réseau), `export_keys` (sortir des
+clés d'équipements, pour un destinataire enregistré). Les instants sont en UTC (ISO 8601), les EUI en hexadécimal
+minuscule, les erreurs en `application/problem+json` (RFC 9457).
+
+Un POST répété sous la même `Idempotency-Key` n'agit qu'une fois, et reçoit la même réponse pendant 24 heures. La
+lecture d'un objet donne son `ETag` ; une modification avec `If-Match` ne change rien si l'objet a changé
+entre-temps (412).
 """
 ROUTERS = (
     tenants.router,
@@ -87,6 +95,7 @@ ROUTERS = (
     live_frames.router,
     dev_nonces.router,
     device_imports.router,
+    key_exports.router,
     datastreams.router,
     measurements.router,
     meter_changes.router,
@@ -105,6 +114,8 @@ ROUTERS = (
     multicast.router,
     sharing.router,
 )
+
+TAGGED = tagged_paths(ROUTERS)
 
 
 def create_app(pool: Pool, bus: Bus, keys: KeyWrap, shards: int, codec_workers: Workers | None = None) -> FastAPI:
@@ -133,5 +144,7 @@ def _without_state() -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     reference.serve_reference(app)
+    app.add_middleware(EntityTagMiddleware, paths=TAGGED)
+    app.add_middleware(IdempotencyMiddleware)
     app.add_middleware(OuterMiddleware)
     return app

@@ -12,10 +12,11 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.dependencies import Dependencies
+from api.idempotency import commit_once
 from core.runtime.http.errors import Problem
 from core.runtime.postgres import Connection, Pool, tenant_transaction
 from registry.audit import write_audit
-from registry.tenants import MalformedKey, Principal, authenticate
+from registry.tenants import EXPORT_KEYS, MalformedKey, Principal, authenticate
 
 # A revoked key is rejected on every replica within this time.
 REMEMBERED_S = 5.0
@@ -95,6 +96,7 @@ class Caller:
         """The same for a change; after the commit every process is nudged to read the registry again."""
         principal = self.principal
         async with tenant_transaction(self.platform.pool, principal.tenant_id) as connection:
+            await commit_once(connection)
             yield Change(connection, principal.tenant_id, principal.tenant_slug, principal.name, principal.key_id)
         await self.platform.nudge_registry()
 
@@ -129,4 +131,5 @@ def _require(role: str) -> Callable[..., Awaitable[Caller]]:
 Reader = Annotated[Caller, Depends(_require("read"))]
 Manager = Annotated[Caller, Depends(_require("manage"))]
 LightingOperator = Annotated[Caller, Depends(_require("lighting"))]
+KeyExporter = Annotated[Caller, Depends(_require(EXPORT_KEYS))]
 NetworkOperator = Annotated[Caller, Depends(_require("operate"))]

@@ -138,7 +138,8 @@ Key = Annotated[
     AfterValidator(_key),
     Field(
         json_schema_extra={"writeOnly": True, "examples": ["000102030405060708090a0b0c0d0e0f"]},
-        description="128 bits, 32 chiffres hexadécimaux ; chiffrée au repos, jamais relue",
+        description="128 bits, 32 chiffres hexadécimaux ; scellée au repos pour ce seul objet, montrée par "
+        "aucune lecture : seule une sortie de clés peut la donner",
     ),
 ]
 HexOctets = Annotated[str, BeforeValidator(_hex)]

@@ -8,6 +8,7 @@ import fastapi_offline
 from fastapi import APIRouter, FastAPI, Response
 from starlette.staticfiles import StaticFiles
 
+from api.idempotency import DESCRIPTION, KEY
 from core.runtime.http.errors import MEDIA_TYPE
 
 ASSETS = Path(fastapi_offline.__file__).parent / "static"
@@ -44,6 +45,9 @@ START = """SwaggerUIBundle({
 # In place of FastAPI's "Successful Response".
 SUCCESSES = {"200": "Réponse", "201": "Créé", "202": "Pris en charge", "204": "Fait ; la réponse est vide"}
 
+# As `api.entity_tags` finds the objects that have a tag.
+CHANGED_BY = frozenset({"patch", "put", "delete"})
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -62,14 +66,60 @@ async def start() -> Response:
 def _document(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document, with a media type of its own for errors, and French descriptions of successes."""
     document = FastAPI.openapi(app)
-    for operations in document["paths"].values():
-        for operation in operations.values():
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if method == "post" and operation.get("security"):
+                _describe_idempotency(operation)
+            if path.endswith("}") and "get" in operations and CHANGED_BY & operations.keys():
+                _describe_tags(method, operation)
             for status, response in operation["responses"].items():
                 response["description"] = SUCCESSES.get(status, response["description"])
                 content = response.get("content", {})
                 if status >= "4" and "application/json" in content:
                     content[MEDIA_TYPE] = content.pop("application/json")
     return document
+
+
+def _describe_idempotency(operation: dict[str, Any]) -> None:
+    schema = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": KEY.pattern}
+    operation.setdefault("parameters", []).append(
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "schema": schema,
+            "description": DESCRIPTION,
+        }
+    )
+    _add_problem(operation, "409", "La première requête sous cette Idempotency-Key est en cours")
+    _add_problem(operation, "422", "Cette Idempotency-Key a servi à une autre requête")
+    _add_problem(operation, "429", "Trop d'Idempotency-Key en 24 heures")
+
+
+def _describe_tags(method: str, operation: dict[str, Any]) -> None:
+    if method == "get":
+        operation["responses"]["200"].setdefault("headers", {})["ETag"] = {
+            "schema": {"type": "string"},
+            "description": "La version lue, pour If-Match ; sans ce que le trafic change de lui-même",
+        }
+    elif method in CHANGED_BY:
+        operation.setdefault("parameters", []).append(
+            {
+                "name": "If-Match",
+                "in": "header",
+                "required": False,
+                "schema": {"type": "string", "maxLength": 1000},
+                "description": "L'ETag de la version lue : une autre entre-temps, et rien ne change (412)",
+            }
+        )
+        _add_problem(operation, "412", "L'objet a changé depuis cette version")
+
+
+def _add_problem(operation: dict[str, Any], status: str, description: str) -> None:
+    schema = {"$ref": "#/components/schemas/ProblemDetails"}
+    operation["responses"].setdefault(
+        status, {"description": description, "content": {"application/json": {"schema": schema}}}
+    )
 
 
 def serve_reference(app: FastAPI) -> None:

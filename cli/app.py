@@ -17,6 +17,7 @@ from cli.codec_redecode import add_redecode
 from cli.doctor import doctor
 from cli.frames import frames
 from cli.install import install
+from cli.keys import keys_app
 from cli.lns_import import export_app, import_app
 from cli.restore import restore
 from cli.running import default_home, fail, find_run
@@ -41,6 +42,7 @@ add_confirm(codec_app)
 app.add_typer(codec_app, name="codec")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
+app.add_typer(keys_app, name="keys")
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Dossier de la pile : base, flux, journaux, run.json.")

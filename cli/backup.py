@@ -46,8 +46,8 @@ class Manifest(msgspec.Struct, frozen=True):
     octets: int
     sha256: str
     sealed: dict[str, list[str]] = {}
-    """Of each key-encryption key what it has wrapped, one example for each column that has some: whether a key
-    opens this backup is known before anything is restored. Without a key it reveals nothing."""
+    """Of each key-encryption key what it has sealed, one example and its owner for each column that has some:
+    whether a key opens this backup is known before anything is restored. Without a key it reveals nothing."""
 
 
 def manifest_file(backup: Path) -> Path:
@@ -125,7 +125,7 @@ def newest_backup(folder: Path) -> datetime | None:
 
 async def _back_up(url: str, file: Path) -> Manifest:
     from core.runtime.postgres import DATABASE_AWAY, connect
-    from registry.keys import read_sealed
+    from registry.sealed_columns import read_sealed
 
     try:
         connection = await connect(url, "territoire-backup")
@@ -142,7 +142,7 @@ async def _back_up(url: str, file: Path) -> Manifest:
             timescaledb = await connection.fetchval(TIMESCALE_VERSION)
             sealed: dict[str, list[str]] = {}
             for one in await read_sealed(connection):
-                sealed.setdefault(one.kek_id, []).append(one.sample.hex())
+                sealed.setdefault(one.kek_id, []).append(f"{one.sample.hex()} {one.owner}")
             await dump
         made = Manifest(
             datetime.now(UTC),

@@ -14,7 +14,6 @@ from cli.state import read_bus, read_services
 from core.messages import topics
 from core.runtime.mqtt import Broker, MqttAway, MqttRejected, MqttSession, MqttSettings
 from core.runtime.postgres import database_address
-from core.runtime.settings import KEK_OCTETS
 from registry.gateway_tokens import Unproved
 from registry.keys import KeyWrap
 from registry.schema import SchemaMismatch
@@ -122,17 +121,15 @@ def _examine_content(content: Content) -> list[Finding]:
 
 def _examine_key(activity: Activity, place: Place) -> list[Finding]:
     """Check that the services' key opens everything that is wrapped, in every table."""
-    if place.kek is None:
-        return []
     try:
-        kek = bytes.fromhex(place.kek)
-    except ValueError:
-        kek = b""
-    if len(kek) not in KEK_OCTETS:
-        remedy = "TERRITOIRE_KEK a 32, 48 ou 64 chiffres hexadécimaux : copiez-la à nouveau, entière"
+        keks = place.keks()
+    except ValueError as wrong:
+        remedy = f"{wrong} : copiez-la à nouveau, entière"
         return [critical("clé de chiffrement", "celle qui est donnée n'en est pas une", remedy)]
-    keys, sealed = KeyWrap(place.kek_id, kek), activity.sealed
-    closed = [one for one in sealed if not keys.opens(one.sample)]
+    if keks is None:
+        return []
+    keys, sealed = KeyWrap(keks.kek_id, keks.current, keks.former), activity.sealed
+    closed = [one for one in sealed if not keys.opens(one.sample, one.owner)]
     if not closed:
         return [good("clé de chiffrement", "ouvre tout ce qui est chiffré dans la base")] if sealed else []
     counts: dict[str, int] = {}

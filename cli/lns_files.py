@@ -1,8 +1,8 @@
 """Files of devices from another LNS, as the API takes them. Pure.
 
-Three forms: our own (CSV, or JSON as `POST /v1/device-imports` takes it and `POST /v1/key-exports` gives it), The
-Things Stack's (`ttn-lw-cli end-devices` with keys and session, one JSON object or a list), and ChirpStack's API
-objects put together (`device`, `deviceKeys`, `deviceActivation`).
+Three forms: our own (CSV, or JSON as `POST /v1/device-imports` takes it and `POST /v1/key-exports` encrypts it),
+The Things Stack's (`ttn-lw-cli end-devices` with keys and session, one JSON object or a list), and ChirpStack's
+API objects put together (`device`, `deviceKeys`, `deviceActivation`).
 """
 
 import csv

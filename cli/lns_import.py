@@ -85,18 +85,20 @@ def import_lns(
 
 @export_app.command("keys")
 def export_keys(
-    file: Annotated[Path, typer.Argument(help="Où écrire les clés ; lisible par son propriétaire seul.")],
+    file: Annotated[Path, typer.Argument(help="Où écrire le fichier age ; lisible par son propriétaire seul.")],
+    recipient: Annotated[int, typer.Option(help="Pour qui : un numéro de GET /v1/key-recipients.")],
     reason: Annotated[str, typer.Option(help="Pourquoi ; consigné dans l'audit de la collectivité.")],
     api_key: KeyOption = None,
     url: UrlOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Sort en clair les clés des capteurs de la collectivité, dans la forme que `import lns` reprend."""
-    import json
+    """Sort les clés des capteurs de la collectivité, chiffrées (age) pour un destinataire enregistré.
 
+    Déchiffrées (`age -d -i cle.txt`), elles ont la forme que `import lns` reprend.
+    """
     try:
         with open_api(api_key, url, home) as api:
-            answer = api.post("/v1/key-exports", {"api_key": api.key, "reason": reason})
+            answer = api.post("/v1/key-exports", {"api_key": api.key, "recipient_id": recipient, "reason": reason})
     except ApiError as refused:
         raise fail(str(refused)) from None
     try:
@@ -104,8 +106,8 @@ def export_keys(
     except OSError as wrong:
         raise fail(f"{file} : {wrong.strerror}", REFUSED) from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as output:
-        json.dump(answer, output, indent=1)
-    print(f"{len(answer['devices'])} capteurs, clés en clair : {file}")
+        output.write(answer["file"])
+    print(f"{answer['devices']} capteurs, chiffrés pour {answer['recipient']} : {file}")
 
 
 def _show(report: Sequence[dict[str, Any]], *, dry_run: bool, as_json: bool) -> None:

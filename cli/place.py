@@ -13,6 +13,7 @@ from cli.findings import Finding, critical
 from cli.installed import installed
 from cli.report import alive, last_line
 from cli.running import COMMAND, usual_homes
+from core.runtime.keks import Keks, read_keks
 from services.supervisor.run_info import RunInfo, read_run_info
 
 START = (
@@ -32,11 +33,34 @@ class Place:
     mqtt_url: str | None = None
     kek: str | None = None
     kek_id: str = "kek-1"
+    former_keks: str | None = None
+    kek_file: str | None = None
+    kek_command: str | None = None
+
+    def keks(self) -> Keks | None:
+        """The key-encryption keys of the services; None: they are not known here.
+
+        Raises:
+            ValueError: what is given is no key; in French.
+        """
+        if self.kek is None and self.kek_file is None and self.kek_command is None:
+            return None
+        file = None if self.kek_file is None else Path(self.kek_file)
+        return read_keks(self.kek_id, kek=self.kek, former=self.former_keks, file=file, command=self.kek_command)
 
     @classmethod
     def of_run(cls, run: RunInfo) -> "Place":
         """A stack of this machine."""
-        return cls(Path(run.home), run, run.database_url, run.nats_url, run.mqtt_bridge_url, run.kek, run.kek_id)
+        return cls(
+            Path(run.home),
+            run,
+            run.database_url,
+            run.nats_url,
+            run.mqtt_bridge_url,
+            run.kek,
+            run.kek_id,
+            run.former_keks or None,
+        )
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str]) -> "Place":
@@ -47,6 +71,9 @@ class Place:
             mqtt_url=environment.get("TERRITOIRE_MQTT_URL"),
             kek=environment.get("TERRITOIRE_KEK"),
             kek_id=environment.get("TERRITOIRE_KEK_ID", "kek-1"),
+            former_keks=environment.get("TERRITOIRE_KEK_FORMER"),
+            kek_file=environment.get("TERRITOIRE_KEK_FILE"),
+            kek_command=environment.get("TERRITOIRE_KEK_COMMAND"),
         )
 
 

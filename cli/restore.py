@@ -15,7 +15,6 @@ from core.runtime.errors import OperatorError
 from services.supervisor.home import Home, Secrets, UnusableHome
 from services.supervisor.launch import ServerMissing
 from services.supervisor.postgres import ClusterFailed, PrivatePostgres, binaries, libpq_environment
-from services.supervisor.stack import KEK_ID
 from services.supervisor.supervisor import ChildSpec, StartFailed, Supervisor
 
 # What was sent after the backup is not in it. Devices reject a counter that goes back, and take one that is ahead
@@ -95,13 +94,20 @@ def _require_program(manifest: Manifest) -> None:
         )
 
 
+def _sample(written: str) -> tuple[bytes, str]:
+    """A sealed value of a manifest and its owner; a manifest of before names none."""
+    octets, _, owner = written.partition(" ")
+    return bytes.fromhex(octets), owner
+
+
 def _require_key(manifest: Manifest, kept: Secrets, secrets: Path, without_keys: bool) -> None:
     """Rejects a backup whose wrapped keys none of these secrets opens, unless `without_keys`."""
     from registry.keys import KeyWrap
 
-    keys = KeyWrap(KEK_ID, bytes.fromhex(kept.kek))
+    former = {kek_id: bytes.fromhex(kek) for kek_id, kek in kept.former_keks.items()}
+    keys = KeyWrap(kept.kek_id, bytes.fromhex(kept.kek), former)
     closed = {
-        kek_id: sum(not keys.opens(bytes.fromhex(sample)) for sample in samples)
+        kek_id: sum(not keys.opens(*_sample(sample)) for sample in samples)
         for kek_id, samples in manifest.sealed.items()
     }
     unknown = [kek_id for kek_id in manifest.kek_ids if kek_id not in manifest.sealed]

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from core.model.entities import Device
 from core.runtime.postgres import Connection
-from lorawan.crypto import SessionCipher, SessionKeys, WrongKek, unwrap_key, wrap_key
+from lorawan.crypto import SessionCipher, SessionKeys, WrongKek
 from lorawan.frame import MalformedFrame
 from lorawan.identifiers import DevAddr, slot_of_dev_eui
 from lorawan.instants import from_us
@@ -28,6 +28,8 @@ from network.join_store import Joining, NewSession
 from network.receive import nearest_gateway_us
 from network.sessions import HeldSession, Progress
 from network.settings import NetworkServerSettings
+from registry.enrolment import AbpSession
+from registry.keys import device_owner, key_wrap_of, session_owner
 from registry.rejections import clear_join_rejections
 
 JOIN_WINDOW_US = 6_000_000
@@ -113,7 +115,7 @@ class JoinHandler:
 
     def __init__(self, settings: NetworkServerSettings) -> None:
         self._settings = settings
-        self._kek = settings.kek_octets
+        self._keys = key_wrap_of(settings)
         self._flood = JoinFlood()
 
     async def admit(
@@ -150,7 +152,7 @@ class JoinHandler:
         if joining.device.activation != "OTAA" or joining.app_key_wrapped is None:
             return _rejected(group, request, RejectReason.NOT_OTAA)
         try:
-            app_key = unwrap_key(self._kek, joining.app_key_wrapped)
+            app_key = self._keys.unwrap(joining.app_key_wrapped, device_owner(request.dev_eui, "app_key"))
         except WrongKek:
             return _rejected(group, request, RejectReason.WRONG_KEK)
         if not request.verify(app_key):
@@ -212,11 +214,13 @@ class JoinHandler:
         keys = derive_session_keys(entry.app_key, join_nonce, settings.net_id, entry.request.dev_nonce)
         # The slot of the DevEUI, not device.slot: an imported session may still keep the device elsewhere.
         dev_addr = allocate_dev_addr(settings.net_id, slot_of_dev_eui(device.dev_eui), secrets.randbelow)
+        sealed = AbpSession.seal(self._keys, device.dev_eui, dev_addr, keys.nwk_s_key, keys.app_s_key)
         session = NewSession(
             device.id,
             dev_addr,
-            wrap_key(self._kek, keys.nwk_s_key),
-            wrap_key(self._kek, keys.app_s_key),
+            sealed.nwk_s_key_wrapped,
+            sealed.app_s_key_wrapped,
+            sealed.fingerprint,
             entry.request.dev_nonce,
             join_nonce,
             self._rx1_delay(entry),
@@ -238,7 +242,7 @@ class JoinHandler:
         ids = await join_store.open_sessions(
             connection,
             [entry.session for entry in fresh],
-            settings.kek_id,
+            self._keys.kek_id,
             settings.rx2_data_rate,
         )
         device_ids = list({entry.session.device_id for entry in fresh})
@@ -286,7 +290,10 @@ class JoinHandler:
             keys = derive_session_keys(entry.app_key, nonce, self._settings.net_id, entry.request.dev_nonce)
             is_recent = from_us(now_us) - session.activated_at <= timedelta(microseconds=JOIN_WINDOW_US)
             if not is_recent or not compare_digest(
-                keys.nwk_s_key, unwrap_key(self._kek, session.nwk_s_key_wrapped)
+                keys.nwk_s_key,
+                self._keys.unwrap(
+                    session.nwk_s_key_wrapped, session_owner(device.dev_eui, session.dev_addr, "nwk_s_key")
+                ),
             ):
                 outcomes.append(refused)
                 continue

@@ -14,7 +14,7 @@ RECENT = timedelta(minutes=10)
 
 READ_JOINING = """
 SELECT d.id, d.tenant_id, d.dev_eui, d.join_eui, d.name, d.device_profile_id, d.slot, d.activation,
-       d.skip_f_cnt_check, d.enabled, d.app_key_wrapped, d.kek_id, p.mac_version, j.last_join_nonce,
+       d.skip_f_cnt_check, d.enabled, d.app_key_wrapped, p.mac_version, j.last_join_nonce,
        p.rx1_delay, n.highest AS highest_dev_nonce, coalesce(n.recent, 0) AS recent_joins
 FROM device d
 JOIN device_profile p ON p.id = d.device_profile_id
@@ -29,8 +29,7 @@ SELECT n.device_id, n.dev_nonce FROM dev_nonce n
 JOIN unnest($1::int[], $2::int[]) AS asked (device_id, dev_nonce) USING (device_id, dev_nonce)
 """
 READ_UNUSED_SESSIONS = """
-SELECT DISTINCT ON (device_id) id, device_id, dev_addr, nwk_s_key_wrapped, kek_id, rx1_delay, rx2_data_rate,
-       activated_at
+SELECT DISTINCT ON (device_id) id, device_id, dev_addr, nwk_s_key_wrapped, rx1_delay, rx2_data_rate, activated_at
 FROM session
 WHERE device_id = ANY($1::int[]) AND closed_at IS NULL AND first_uplink_at IS NULL
 ORDER BY device_id, id DESC
@@ -44,10 +43,11 @@ SELECT device_id, max(nonce) FROM unnest($1::int[], $2::int[]) AS v (device_id, 
 ON CONFLICT (device_id) DO UPDATE SET last_join_nonce = excluded.last_join_nonce
 """
 OPEN_SESSIONS = """
-INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, rx1_delay, rx2_data_rate)
-SELECT device_id, dev_addr, nwk_s_key, app_s_key, $6, rx1_delay, $7
-FROM unnest($1::int[], $2::bytea[], $3::bytea[], $4::bytea[], $5::smallint[])
-     WITH ORDINALITY AS v (device_id, dev_addr, nwk_s_key, app_s_key, rx1_delay, place)
+INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, rx1_delay, rx2_data_rate,
+                     keys_fingerprint)
+SELECT device_id, dev_addr, nwk_s_key, app_s_key, $6, rx1_delay, $7, fingerprint
+FROM unnest($1::int[], $2::bytea[], $3::bytea[], $4::bytea[], $5::smallint[], $8::bytea[])
+     WITH ORDINALITY AS v (device_id, dev_addr, nwk_s_key, app_s_key, rx1_delay, fingerprint, place)
 ORDER BY place
 RETURNING id, device_id, dev_addr
 """
@@ -69,7 +69,6 @@ class Joining:
 
     device: Device
     app_key_wrapped: bytes | None
-    kek_id: str | None
     mac_version: str
     last_join_nonce: int | None
     highest_dev_nonce: int | None
@@ -85,6 +84,7 @@ class NewSession:
     dev_addr: DevAddr
     nwk_s_key_wrapped: bytes
     app_s_key_wrapped: bytes
+    keys_fingerprint: bytes
     dev_nonce: int
     join_nonce: int
     rx1_delay: int  # Seconds.
@@ -97,7 +97,6 @@ class UnusedSession:
     id: int
     dev_addr: DevAddr
     nwk_s_key_wrapped: bytes
-    kek_id: str
     rx1_delay: int
     rx2_data_rate: int
     activated_at: datetime
@@ -109,7 +108,6 @@ async def read_joining(connection: Connection, dev_euis: Sequence[DevEui]) -> di
         row["dev_eui"]: Joining(
             entity(Device, row),
             row["app_key_wrapped"],
-            row["kek_id"],
             row["mac_version"],
             row["last_join_nonce"],
             row["highest_dev_nonce"],
@@ -148,6 +146,7 @@ async def open_sessions(
         [session.rx1_delay for session in sessions],
         kek_id,
         rx2_data_rate,
+        [session.keys_fingerprint for session in sessions],
     )
     return {(row["device_id"], row["dev_addr"]): row["id"] for row in rows}
 

@@ -20,7 +20,7 @@ from core.runtime.errors import describe
 from core.runtime.lease import LeaseLost
 from core.runtime.ownership import ShardsLost, fenced
 from core.runtime.postgres import DATABASE_AWAY, Pool
-from lorawan.crypto import SessionCipher, SessionKeys, WrongKek, unwrap_key
+from lorawan.crypto import SessionCipher, SessionKeys, WrongKek
 from lorawan.identifiers import DevAddr
 from lorawan.instants import to_us
 from lorawan.multicast import MemberReception, build_multicast, gateways_for
@@ -34,6 +34,7 @@ from network.sessions import SessionReception
 from network.settings import NetworkServerSettings
 from network.shards import Shard, Shards
 from network.telemetry import MULTICASTS
+from registry.keys import key_wrap_of, row_owner
 
 POLL_EVERY_S = 1.0
 TRY_AGAIN_US = 2_000_000
@@ -67,7 +68,7 @@ class Multicasts:
         self._pool = pool
         self._bus = bus
         self._shards = shards
-        self._kek = settings.kek_octets
+        self._keys = key_wrap_of(settings)
         self._clock = clock
         self._group = tasks
         self._calls: dict[int, asyncio.Task[None]] = {}  # By group.
@@ -161,7 +162,8 @@ class Multicasts:
             return DownlinkReason.PAYLOAD_TOO_LARGE
         try:
             keys = SessionKeys(
-                unwrap_key(self._kek, message.nwk_s_key_wrapped), unwrap_key(self._kek, message.app_s_key_wrapped)
+                self._keys.unwrap(message.nwk_s_key_wrapped, _owner(message, "nwk_s_key")),
+                self._keys.unwrap(message.app_s_key_wrapped, _owner(message, "app_s_key")),
             )
         except WrongKek:
             return DownlinkReason.WRONG_KEK
@@ -253,6 +255,10 @@ class Multicasts:
     ) -> bool:
         async with fenced(self._pool, [shard.lease]) as connection:
             return await multicast_store.save(connection, message.id, outcomes, state, reason)
+
+
+def _owner(message: DueMessage, kind: str) -> str:
+    return row_owner("multicast_group", message.sealed_for, kind)
 
 
 def _member_reception(reception: SessionReception) -> MemberReception:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
 
@@ -25,7 +26,8 @@ WHERE slot = ANY($1::smallint[]) AND state = 'queued' AND not_after <= now()
 # One message of each group, in the order of their counters: one that has its counter goes before any new one.
 READ_DUE = """
 SELECT DISTINCT ON (m.group_id) m.id, m.group_id, m.slot, m.f_port, m.payload, m.priority, m.not_after,
-       m.emissions, g.dev_addr, g.nwk_s_key_wrapped, g.app_s_key_wrapped, g.data_rate, g.frequency, g.repeats
+       m.emissions, g.dev_addr, g.nwk_s_key_wrapped, g.app_s_key_wrapped, g.sealed_for,
+       g.data_rate, g.frequency, g.repeats
 FROM multicast_message m JOIN multicast_group g ON g.id = m.group_id
 WHERE m.slot = ANY($1::smallint[]) AND NOT m.group_id = ANY($2::int[])
   AND (m.state = 'sending' OR (m.state = 'queued' AND m.not_after > now()))
@@ -87,6 +89,7 @@ class DueMessage:
     dev_addr: bytes
     nwk_s_key_wrapped: bytes
     app_s_key_wrapped: bytes
+    sealed_for: UUID
     data_rate: int
     frequency: int
     repeats: int

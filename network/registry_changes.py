@@ -7,16 +7,17 @@ from network import store
 from network.held_state import DeviceCache, SessionTable
 from network.shards import Shards
 from registry.changes import Change
+from registry.keys import KeyWrap
 
 
 class RegistryChanges:
     """Updates memory when devices were disabled, moved, replaced or given a session."""
 
     def __init__(
-        self, pool: Pool, kek: bytes, shards: Shards, sessions: SessionTable, devices: DeviceCache
+        self, pool: Pool, keys: KeyWrap, shards: Shards, sessions: SessionTable, devices: DeviceCache
     ) -> None:
         self._pool = pool
-        self._kek = kek
+        self._keys = keys
         self._shards = shards
         self._sessions = sessions
         self._devices = devices
@@ -29,7 +30,7 @@ class RegistryChanges:
         sessions, devices = self._sessions, self._devices
         async with sessions.lock:
             slots = self._shards.slots()
-            held = (await store.read_sessions(self._pool, slots, self._kek, device_ids)).held
+            held = (await store.read_sessions(self._pool, slots, self._keys, device_ids)).held
             await devices.refresh(self._pool, slots, device_ids, [session.device_id for session in held])
             for session in held:
                 sessions.add_session(session)

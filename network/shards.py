@@ -23,6 +23,7 @@ from network.held_state import DeviceCache, SessionTable
 from network.settings import NetworkServerSettings
 from network.telemetry import SESSIONS_HELD, SHARDS_OWNED
 from registry.downlinks import Changed, requeue_sending
+from registry.keys import key_wrap_of
 
 SERVICE = "network"
 # After a fetch that waited this long and got nothing, all that was published has been read.
@@ -109,6 +110,7 @@ class Shards:
     ) -> None:
         self._pool = pool
         self._settings = settings
+        self._keys = key_wrap_of(settings)
         self._sessions = sessions
         self._devices = devices
         self._count = count
@@ -156,7 +158,7 @@ class Shards:
         slots = slots_of_shard(lease.shard, self._count)
         async with fenced(self._pool, [lease]) as connection:
             await requeue_sending(connection, slots)
-            found = await store.read_all_sessions(connection, slots, self._settings.kek_octets)
+            found = await store.read_all_sessions(connection, slots, self._keys)
             await self._devices.load(connection, slots, [held.device_id for held in found.held])
         self._sessions.forget_slots(slots)  # What a former ownership left in memory is out of date.
         for held in found.held:

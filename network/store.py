@@ -10,7 +10,7 @@ import structlog
 from core.runtime.clock import wall_clock_us
 from core.runtime.postgres import Connection, Pool, Record, uuid_of
 from lorawan.commands.dev_status import DevStatusAns
-from lorawan.crypto import SessionCipher, SessionKeys, WrongKek, unwrap_key
+from lorawan.crypto import SessionCipher, SessionKeys, WrongKek
 from lorawan.identifiers import DevAddr
 from lorawan.instants import from_us, to_us
 from lorawan.mac_state import MacState, first_state
@@ -18,6 +18,7 @@ from lorawan.regions import EU868
 from lorawan.session import LastUplink, Session
 from network.sessions import HeldSession, Progress, SessionReception
 from registry.downlinks import move_to_slot_of_device
+from registry.keys import KeyWrap, session_owner
 
 _encoder = msgspec.json.Encoder()
 
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 PAGE = 500  # Sessions: some twenty milliseconds.
 
 READ_SESSIONS = """
-SELECT s.id, s.device_id, s.dev_addr, s.nwk_s_key_wrapped, s.app_s_key_wrapped, s.kek_id, s.f_cnt_up,
+SELECT s.id, s.device_id, s.dev_addr, s.nwk_s_key_wrapped, s.app_s_key_wrapped, d.dev_eui, s.f_cnt_up,
        s.rx1_delay, s.rx1_dr_offset, s.rx2_data_rate, s.rx2_frequency, s.last_digest, s.last_uplink_id,
        s.last_uplink_at, s.last_confirmed, s.last_heard_by, s.mac_state, d.skip_f_cnt_check, d.activation
 FROM session s JOIN device d ON d.id = s.device_id
@@ -89,8 +90,13 @@ def _mac_state(row: Record, now_us: int) -> MacState:
     return first_state(EU868, DevAddr(row["dev_addr"]), now_us, joined=row["activation"] == "OTAA")
 
 
-def _held(row: Record, kek: bytes, now_us: int) -> HeldSession:
-    keys = SessionKeys(unwrap_key(kek, row["nwk_s_key_wrapped"]), unwrap_key(kek, row["app_s_key_wrapped"]))
+def _held(row: Record, keys: KeyWrap, now_us: int) -> HeldSession:
+    opened = SessionKeys(
+        *(
+            keys.unwrap(row[f"{kind}_wrapped"], session_owner(row["dev_eui"], row["dev_addr"], kind))
+            for kind in ("nwk_s_key", "app_s_key")
+        )
+    )
     last = None
     if row["last_uplink_at"] is not None:
         last = LastUplink(
@@ -112,15 +118,15 @@ def _held(row: Record, kek: bytes, now_us: int) -> HeldSession:
     uplink_id = b"" if row["last_uplink_id"] is None else row["last_uplink_id"].bytes
     heard_by = tuple(msgspec.convert(row["last_heard_by"], list[SessionReception]))
     progress = Progress(state, _mac_state(row, now_us), uplink_id, heard_by)
-    return HeldSession(row["id"], row["device_id"], SessionCipher(keys), progress)
+    return HeldSession(row["id"], row["device_id"], SessionCipher(opened), progress)
 
 
 @dataclass(slots=True)
 class OpenSessions:
-    """Sessions whose frames are routed to these slots; the ids of those that the KEK does not open."""
+    """Sessions whose frames are routed to these slots; the ids of those that no key-encryption key opens."""
 
     slots: Sequence[int]
-    kek: bytes
+    keys: KeyWrap
     held: list[HeldSession] = field(default_factory=list[HeldSession])
     sealed: list[int] = field(default_factory=list[int])
     _now_us: int = field(default_factory=wall_clock_us)
@@ -128,7 +134,7 @@ class OpenSessions:
     def add_row(self, row: Record) -> None:
         """Unwrap its keys. A row with bad keys keeps its device out, and not the shard."""
         try:
-            held = _held(row, self.kek, self._now_us)
+            held = _held(row, self.keys, self._now_us)
         except WrongKek:
             self.sealed.append(row["id"])
         except (ValueError, TypeError, OverflowError, msgspec.MsgspecError) as unreadable:
@@ -141,22 +147,22 @@ class OpenSessions:
 
 
 async def read_sessions(
-    connection: Connection | Pool, slots: Sequence[int], kek: bytes, device_ids: Sequence[int]
+    connection: Connection | Pool, slots: Sequence[int], keys: KeyWrap, device_ids: Sequence[int]
 ) -> OpenSessions:
     """The open sessions of these devices."""
-    found = OpenSessions(slots, kek)
+    found = OpenSessions(slots, keys)
     for row in await connection.fetch(READ_SESSIONS, slots, device_ids):
         found.add_row(row)
     return found
 
 
-async def read_all_sessions(connection: Connection, slots: Sequence[int], kek: bytes) -> OpenSessions:
+async def read_all_sessions(connection: Connection, slots: Sequence[int], keys: KeyWrap) -> OpenSessions:
     """Every open session of these slots, in the caller's transaction.
 
     By pages: while tens of thousands of keys are unwrapped the frames of other shards go on, leases are renewed,
     and the transaction does not stand idle until the server ends it.
     """
-    found = OpenSessions(slots, kek)
+    found = OpenSessions(slots, keys)
     async for row in connection.cursor(READ_SESSIONS, slots, None, prefetch=PAGE):
         found.add_row(row)
     return found

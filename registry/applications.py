@@ -7,13 +7,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from core.runtime.postgres import Connection, Pool
-from registry.keys import KeyWrap
+from registry.keys import KeyWrap, row_owner
 from registry.rows import Written, fetch_all, fetch_one
 
 WRITTEN = Written("application_id, name, mqtt_url, mqtt_user, all_devices, takes_commands")
 CREATE = f"""
-INSERT INTO application (tenant_id, secret_wrapped, kek_id, {WRITTEN.columns})
-VALUES ($1, $2, $3, {WRITTEN.parameters(4)}) RETURNING id
+INSERT INTO application (tenant_id, secret_wrapped, kek_id, sealed_for, {WRITTEN.columns})
+VALUES ($1, $2, $3, $4, {WRITTEN.parameters(5)}) RETURNING id
 """
 COLUMNS = """a.id, a.tenant_id, a.application_id, a.name, a.mqtt_url, a.mqtt_user, a.all_devices, a.takes_commands,
 a.enabled, a.created_at, t.last_published_at, coalesce(t.published, 0) AS published,
@@ -41,7 +41,7 @@ WHERE l.application_id = $1 AND d.dev_eui > $2 ORDER BY d.dev_eui LIMIT $3
 """
 READ_SECRETS = """
 SELECT id, tenant_id, application_id, name, mqtt_url, mqtt_user, mqtt_client_id, secret_wrapped, kek_id,
-       takes_commands
+       sealed_for, takes_commands
 FROM application WHERE enabled
 """
 
@@ -86,15 +86,18 @@ class Application:
     mqtt_client_id: str
     secret_wrapped: bytes | None
     kek_id: str | None
+    sealed_for: UUID
     takes_commands: bool
 
     def secret(self, keys: KeyWrap) -> str | None:
         """The password at their broker.
 
         Raises:
-            WrongKek: another key-encryption key wrapped it.
+            WrongKek: another key-encryption key sealed it, or for another row.
         """
-        return None if self.secret_wrapped is None else keys.unwrap_text(self.secret_wrapped)
+        if self.secret_wrapped is None:
+            return None
+        return keys.unwrap_text(self.secret_wrapped, row_owner("application", self.sealed_for))
 
 
 async def create_application(
@@ -105,7 +108,9 @@ async def create_application(
     Raises UniqueViolationError when the tenant has one of this name or with this `application_id`.
     """
     values = {**application, "application_id": application["application_id"] or uuid4()}
-    return await connection.fetchval(CREATE, tenant_id, *keys.wrap_secret(secret), *WRITTEN.values(values))
+    sealed_for = uuid4()
+    sealed = keys.wrap_secret(secret, row_owner("application", sealed_for))
+    return await connection.fetchval(CREATE, tenant_id, *sealed, sealed_for, *WRITTEN.values(values))
 
 
 async def list_applications(connection: Connection) -> list[ApplicationRow]:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID, uuid4
 
 from core.runtime.postgres import Connection, Pool
 from decoders.codec import UnopenedKey
 from lorawan.crypto import WrongKek
-from registry.keys import KeyWrap
+from registry.keys import KeyWrap, device_owner, row_owner
 from registry.rows import entity, fetch_all
 
 # The id that stands for any meter of the device without a key of its own.
@@ -19,14 +20,17 @@ ANY_METER = ""
 
 SET_OF_DEVICE = """
 INSERT INTO device_decoding_key (device_id, meter_id, key_wrapped, kek_id) VALUES ($1, $2, $3, $4)
-ON CONFLICT (device_id, meter_id) DO UPDATE SET key_wrapped = $3, kek_id = $4, set_at = now()
+ON CONFLICT (device_id, meter_id) DO UPDATE SET key_wrapped = $3, kek_id = $4, sealed_for = NULL, set_at = now()
 RETURNING set_at
 """
+READ_DEV_EUI = "SELECT dev_eui FROM device WHERE id = $1"
 DELETE_OF_DEVICE = "DELETE FROM device_decoding_key WHERE device_id = $1 AND meter_id = $2 RETURNING true"
 LIST_OF_DEVICE = "SELECT meter_id, set_at FROM device_decoding_key WHERE device_id = $1 ORDER BY meter_id"
 SET_OF_PROFILE = """
-INSERT INTO profile_decoding_key (tenant_id, device_profile_id, key_wrapped, kek_id) VALUES ($1, $2, $3, $4)
-ON CONFLICT (tenant_id, device_profile_id) DO UPDATE SET key_wrapped = $3, kek_id = $4, set_at = now()
+INSERT INTO profile_decoding_key (tenant_id, device_profile_id, key_wrapped, kek_id, sealed_for)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (tenant_id, device_profile_id)
+DO UPDATE SET key_wrapped = $3, kek_id = $4, sealed_for = $5, set_at = now()
 RETURNING set_at
 """
 DELETE_OF_PROFILE = """
@@ -34,10 +38,10 @@ DELETE FROM profile_decoding_key WHERE tenant_id = $1 AND device_profile_id = $2
 """
 READ_OF_PROFILE = "SELECT set_at FROM profile_decoding_key WHERE tenant_id = $1 AND device_profile_id = $2"
 READ_WRAPPED = """
-SELECT k.device_id, k.meter_id, k.key_wrapped, k.kek_id
-FROM device_decoding_key k WHERE k.device_id = ANY($1::int[])
+SELECT k.device_id, d.dev_eui, k.meter_id, k.key_wrapped, k.kek_id, k.sealed_for
+FROM device_decoding_key k JOIN device d ON d.id = k.device_id WHERE k.device_id = ANY($1::int[])
 UNION ALL
-SELECT d.id, '', k.key_wrapped, k.kek_id
+SELECT d.id, d.dev_eui, '', k.key_wrapped, k.kek_id, k.sealed_for
 FROM profile_decoding_key k
 JOIN device d ON d.tenant_id = k.tenant_id AND d.device_profile_id = k.device_profile_id
 WHERE d.id = ANY($1::int[])
@@ -55,12 +59,21 @@ class KeyPresence:
 
 @dataclass(frozen=True, slots=True)
 class WrappedKey:
-    """A key of a device as it is stored."""
+    """A key of a device as it is stored. `sealed_for`: it is, or was, its profile's default."""
 
     device_id: int
+    dev_eui: bytes
     meter_id: str
     key_wrapped: bytes = field(repr=False)
     kek_id: str
+    sealed_for: UUID | None
+
+    @property
+    def owner(self) -> str:
+        """The owner that it was sealed for."""
+        if self.sealed_for is not None:
+            return row_owner("profile_decoding_key", self.sealed_for)
+        return decoding_key_owner(self.dev_eui, self.meter_id)
 
     def opened(self, keys: KeyWrap | None) -> str | UnopenedKey:
         """The key in hexadecimal, or why it does not open; None is a process without key-encryption key."""
@@ -68,18 +81,25 @@ class WrappedKey:
         if keys is None:
             return UnopenedKey(f"{reason} : ce programme n'a pas de clé de chiffrement (TERRITOIRE_KEK)")
         try:
-            return keys.unwrap(self.key_wrapped).hex()
+            return keys.unwrap(self.key_wrapped, self.owner).hex()
         except WrongKek:
             return UnopenedKey(
                 f"{reason} avec {keys.kek_id} : rétablissez TERRITOIRE_KEK, ou posez la clé de nouveau"
             )
 
 
+def decoding_key_owner(dev_eui: bytes, meter_id: str) -> str:
+    """The owner of a device's own key for this meter."""
+    return device_owner(dev_eui, f"decoding_key/{meter_id}")
+
+
 async def set_device_key(
     connection: Connection, keys: KeyWrap, device_id: int, key: bytes, meter_id: str = ANY_METER
 ) -> datetime:
     """Set or replace a key (16 octets) of a device, live within 5 s; returns since when it is set."""
-    return await connection.fetchval(SET_OF_DEVICE, device_id, meter_id, keys.wrap(key), keys.kek_id)
+    owner = decoding_key_owner(await connection.fetchval(READ_DEV_EUI, device_id), meter_id)
+    wrapped = keys.wrap(key, owner)
+    return await connection.fetchval(SET_OF_DEVICE, device_id, meter_id, wrapped, keys.kek_id)
 
 
 async def delete_device_key(connection: Connection, device_id: int, meter_id: str = ANY_METER) -> bool:
@@ -96,8 +116,11 @@ async def set_profile_key(
     connection: Connection, keys: KeyWrap, tenant_id: int, device_profile_id: int, key: bytes
 ) -> datetime:
     """Set or replace the default key (16 octets) of this tenant's devices of a profile, live within 5 s."""
-    wrapped = keys.wrap(key)
-    return await connection.fetchval(SET_OF_PROFILE, tenant_id, device_profile_id, wrapped, keys.kek_id)
+    sealed_for = uuid4()
+    wrapped = keys.wrap(key, row_owner("profile_decoding_key", sealed_for))
+    return await connection.fetchval(
+        SET_OF_PROFILE, tenant_id, device_profile_id, wrapped, keys.kek_id, sealed_for
+    )
 
 
 async def delete_profile_key(connection: Connection, tenant_id: int, device_profile_id: int) -> bool:

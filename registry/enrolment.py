@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from core.runtime.postgres import Connection
 from lorawan.identifiers import DevAddr, slot_of_dev_addr, slot_of_dev_eui
+from registry.keys import KeyWrap, device_owner, session_owner
 from registry.rows import Written, fetch_all, fetch_one
 
 COLUMNS = """d.id, d.tenant_id, d.dev_eui, d.join_eui, d.name, d.device_profile_id, d.activation,
@@ -15,12 +16,13 @@ SERVED = "LEFT JOIN assignment s ON s.device_id = d.id AND upper_inf(s.during)"
 # A profile that is neither its own nor everybody's makes no row.
 WRITTEN = Written("dev_eui, join_eui, name, skip_f_cnt_check, lns_source_id")
 CREATE = f"""
-INSERT INTO device (tenant_id, device_profile_id, slot, activation, app_key_wrapped, kek_id, {WRITTEN.columns})
-SELECT $1, p.id, $3, $4, $5, $6, {WRITTEN.parameters(7)} FROM device_profile p
+INSERT INTO device (tenant_id, device_profile_id, slot, activation, app_key_wrapped, kek_id, app_key_fingerprint,
+                    {WRITTEN.columns})
+SELECT $1, p.id, $3, $4, $5, $6, $7, {WRITTEN.parameters(8)} FROM device_profile p
 WHERE p.id = $2 AND (p.tenant_id IS NULL OR p.tenant_id = $1)
 RETURNING id
 """
-IMPORT_SESSION = "SELECT import_session($1, $2, $3, $4, $5)"
+IMPORT_SESSION = "SELECT import_session($1, $2, $3, $4, $5, $6)"
 READ = f"SELECT {COLUMNS} FROM device d {SERVED} WHERE d.dev_eui = $1"
 LIST = f"""
 SELECT {COLUMNS} FROM device d {SERVED}
@@ -69,20 +71,39 @@ class EnrolledDevice:
 
 @dataclass(frozen=True, slots=True)
 class OtaaKeys:
-    """The root key of a device that joins, wrapped under `kek_id`."""
+    """The root key of a device that joins, sealed under `kek_id` for its DevEUI."""
 
     app_key_wrapped: bytes
     kek_id: str
+    fingerprint: bytes
+
+    @classmethod
+    def seal(cls, keys: KeyWrap, dev_eui: bytes, app_key: bytes) -> Self:
+        """The key as the database may hold it."""
+        owner = device_owner(dev_eui, "app_key")
+        return cls(keys.wrap(app_key, owner), keys.kek_id, keys.fingerprint(owner, app_key))
 
 
 @dataclass(frozen=True, slots=True)
 class AbpSession:
-    """The session that a device was given in the factory, its keys wrapped under `kek_id`."""
+    """The session that a device was given in the factory, its keys sealed under `kek_id` for both addresses."""
 
     dev_addr: DevAddr
     nwk_s_key_wrapped: bytes
     app_s_key_wrapped: bytes
     kek_id: str
+    fingerprint: bytes
+
+    @classmethod
+    def seal(cls, keys: KeyWrap, dev_eui: bytes, dev_addr: DevAddr, nwk_s_key: bytes, app_s_key: bytes) -> Self:
+        """The session as the database may hold it."""
+        return cls(
+            dev_addr,
+            keys.wrap(nwk_s_key, session_owner(dev_eui, dev_addr, "nwk_s_key")),
+            keys.wrap(app_s_key, session_owner(dev_eui, dev_addr, "app_s_key")),
+            keys.kek_id,
+            keys.fingerprint(session_owner(dev_eui, dev_addr, "keys"), nwk_s_key, app_s_key),
+        )
 
 
 class UnknownProfile(LookupError):
@@ -120,14 +141,16 @@ async def create_device(
         "EXTERNAL" if keys is None else "ABP" if is_abp else "OTAA",
         keys.app_key_wrapped if isinstance(keys, OtaaKeys) else None,
         None if keys is None else keys.kek_id,
+        keys.fingerprint if isinstance(keys, OtaaKeys) else None,
         *WRITTEN.values(device),
     )
     if device_id is None:
         raise UnknownProfile(f"device profile {device_profile_id}")
     if is_abp:
         session_id = await connection.fetchval(
-            IMPORT_SESSION, device_id, keys.dev_addr, keys.nwk_s_key_wrapped, keys.app_s_key_wrapped, keys.kek_id
-        )
+            IMPORT_SESSION, device_id, keys.dev_addr, keys.nwk_s_key_wrapped, keys.app_s_key_wrapped, keys.kek_id,
+            keys.fingerprint,
+        )  # fmt: skip
         assert session_id is not None  # noqa: S101 - The device was made in this very transaction.
     return device_id
 

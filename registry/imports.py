@@ -7,12 +7,12 @@ from operator import attrgetter
 
 from core.runtime.postgres import Connection, PostgresError, UniqueViolationError
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
-from registry.enrolment import UnknownProfile, create_device, read_enrolled
-from registry.keys import KeyWrap
+from registry.enrolment import AbpSession, OtaaKeys, UnknownProfile, create_device, read_enrolled
+from registry.keys import KeyWrap, device_owner, session_owner
 from registry.rows import fetch_all
 
-IMPORT_ROOT_KEY = "SELECT import_root_key($1, $2, $3, $4, $5)"
-CONTINUE_SESSION = "SELECT continue_session($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+IMPORT_ROOT_KEY = "SELECT import_root_key($1, $2, $3, $4, $5, $6, $7)"
+CONTINUE_SESSION = "SELECT continue_session($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 SET_BEARER = """
 UPDATE device SET lns_source_id = $2 WHERE id = $1 AND lns_source_id IS DISTINCT FROM $2::int RETURNING true
 """
@@ -133,25 +133,49 @@ async def _bring_up_to_date(
     connection: Connection, keys: KeyWrap, device_id: int, device: ImportedDevice
 ) -> list[str]:
     done: list[str] = []
-    if device.app_key is not None and await connection.fetchval(
-        IMPORT_ROOT_KEY, device_id, device.join_eui, keys.wrap(device.app_key), keys.kek_id, device.join_nonce
-    ):
+    if device.app_key is not None and await _import_root_key(connection, keys, device_id, device, device.app_key):
         done.append("clé racine")
     session = device.session
-    if session is not None and await connection.fetchval(
-        CONTINUE_SESSION,
-        device_id,
-        session.dev_addr,
-        slot_of_dev_addr(DevAddr(session.dev_addr)),
-        keys.wrap(session.nwk_s_key),
-        keys.wrap(session.app_s_key),
-        keys.kek_id,
-        *COUNTERS_AND_WINDOWS(session),
-    ):
+    if session is not None and await _continue_session(connection, keys, device_id, device.dev_eui, session):
         done.append(f"session {session.dev_addr.hex()}")
     if device.lns_source_id is not None and await connection.fetchval(SET_BEARER, device_id, device.lns_source_id):
         done.append(f"messages par la source {device.lns_source_id}")
     return done
+
+
+async def _import_root_key(
+    connection: Connection, keys: KeyWrap, device_id: int, device: ImportedDevice, app_key: bytes
+) -> bool:
+    sealed = OtaaKeys.seal(keys, device.dev_eui, app_key)
+    return await connection.fetchval(
+        IMPORT_ROOT_KEY,
+        device_id,
+        device.join_eui,
+        sealed.app_key_wrapped,
+        sealed.kek_id,
+        device.join_nonce,
+        sealed.fingerprint,
+        keys.equal_to(device_owner(device.dev_eui, "app_key"), app_key),
+    )
+
+
+async def _continue_session(
+    connection: Connection, keys: KeyWrap, device_id: int, dev_eui: bytes, session: ImportedSession
+) -> bool:
+    dev_addr = DevAddr(session.dev_addr)
+    sealed = AbpSession.seal(keys, dev_eui, dev_addr, session.nwk_s_key, session.app_s_key)
+    return await connection.fetchval(
+        CONTINUE_SESSION,
+        device_id,
+        dev_addr,
+        slot_of_dev_addr(dev_addr),
+        sealed.nwk_s_key_wrapped,
+        sealed.app_s_key_wrapped,
+        sealed.kek_id,
+        *COUNTERS_AND_WINDOWS(session),
+        sealed.fingerprint,
+        keys.equal_to(session_owner(dev_eui, dev_addr, "keys"), session.nwk_s_key, session.app_s_key),
+    )
 
 
 async def count_own_devices(connection: Connection, tenant_id: int, dev_euis: Sequence[bytes]) -> int:

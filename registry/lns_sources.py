@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID, uuid4
 
 from core.runtime.postgres import Connection, Pool
 from registry.downlinks import fail_of_source
-from registry.keys import KeyWrap
+from registry.keys import KeyWrap, row_owner
 from registry.rows import Written, fetch_all, fetch_one
 
 TOKEN_PREFIX = "lns"  # noqa: S105 - What a token begins with.
@@ -19,8 +20,8 @@ ID_DIGITS_MOST = 15
 
 WRITTEN = Written("kind, name, mqtt_url, mqtt_topic, mqtt_user, downlink_url, downlink_user")
 CREATE = f"""
-INSERT INTO lns_source (tenant_id, transport, token_sha256, secret_wrapped, kek_id, {WRITTEN.columns})
-VALUES ($1, $2, $3, $4, $5, {WRITTEN.parameters(6)}) RETURNING id
+INSERT INTO lns_source (tenant_id, transport, token_sha256, secret_wrapped, kek_id, sealed_for, {WRITTEN.columns})
+VALUES ($1, $2, $3, $4, $5, $6, {WRITTEN.parameters(7)}) RETURNING id
 """
 COLUMNS = """s.id, s.tenant_id, s.kind, s.transport, s.name, s.mqtt_url, s.mqtt_topic, s.mqtt_user,
 s.downlink_url, s.downlink_user, s.enabled, s.authoritative, s.created_at, t.last_seen_at,
@@ -41,7 +42,7 @@ WHERE source_id = $1 ORDER BY last_seen_at DESC, dev_eui LIMIT $2
 """
 READ_SECRETS = """
 SELECT id, tenant_id, kind, transport, name, token_sha256, mqtt_url, mqtt_topic, mqtt_user, mqtt_client_id,
-       secret_wrapped, kek_id, downlink_url, downlink_user,
+       secret_wrapped, kek_id, sealed_for, downlink_url, downlink_user,
        EXISTS (SELECT FROM device d WHERE d.lns_source_id = s.id)
            OR EXISTS (SELECT FROM downlink l WHERE l.slot = 16 AND l.lns_source_id = s.id
                       AND l.state IN ('queued', 'sending')) AS carries
@@ -113,6 +114,7 @@ class Source:
     mqtt_client_id: str
     secret_wrapped: bytes | None
     kek_id: str | None
+    sealed_for: UUID
     downlink_url: str | None
     downlink_user: str | None
     carries: bool
@@ -122,9 +124,11 @@ class Source:
         """The password at their broker or of their API, or the AS key.
 
         Raises:
-            WrongKek: another key-encryption key wrapped it.
+            WrongKek: another key-encryption key sealed it, or for another row.
         """
-        return None if self.secret_wrapped is None else keys.unwrap_text(self.secret_wrapped)
+        if self.secret_wrapped is None:
+            return None
+        return keys.unwrap_text(self.secret_wrapped, row_owner("lns_source", self.sealed_for))
 
     def opens_to(self, token: str) -> bool:
         """Whether this is the source's token, in constant time."""
@@ -152,13 +156,15 @@ async def create_source(
     Raises UniqueViolationError when the tenant has a source of this name.
     """
     by_http = source.get("mqtt_url") is None
+    sealed_for = uuid4()
     shown = secrets.token_urlsafe(SECRET_OCTETS) if by_http else None
     source_id = await connection.fetchval(
         CREATE,
         tenant_id,
         "http" if by_http else "mqtt",
         None if shown is None else hashlib.sha256(shown.encode()).digest(),
-        *keys.wrap_secret(secret),
+        *keys.wrap_secret(secret, row_owner("lns_source", sealed_for)),
+        sealed_for,
         *WRITTEN.values(source, partial=True),
     )
     return source_id, None if shown is None else f"{TOKEN_PREFIX}_{source_id}_{shown}"

@@ -12,7 +12,8 @@ GROUP_COLUMNS = """g.id, g.tenant_id, g.name, g.slot, g.dev_addr, g.data_rate, g
 g.created_at, ARRAY(SELECT d.dev_eui FROM multicast_member m JOIN device d ON d.id = m.device_id
                     WHERE m.group_id = g.id ORDER BY d.dev_eui) AS dev_euis"""
 WRITTEN = Written(
-    "name, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, data_rate, frequency, repeats, f_cnt"
+    "name, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, sealed_for, data_rate, frequency, "
+    "repeats, f_cnt"
 )
 CREATE = f"""
 INSERT INTO multicast_group AS g (tenant_id, {WRITTEN.columns}) VALUES ($1, {WRITTEN.parameters(2)})
@@ -93,7 +94,7 @@ class MulticastMessage:
 
 
 async def create_group(connection: Connection, tenant_id: int, given: Mapping[str, Any]) -> MulticastGroup:
-    """A new group of these columns; its keys are the session that every member was given, wrapped under `kek_id`.
+    """A new group of these columns; its keys are the session that every member was given, sealed for `sealed_for`.
 
     Raises:
         UniqueViolationError: the tenant has a group of this name.

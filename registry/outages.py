@@ -57,6 +57,15 @@ END_OF_GATEWAYS = """
 UPDATE outage o SET ended_at = s.last_seen_at FROM gateway_state s
 WHERE o.what = 'gateway' AND o.ended_at IS NULL AND s.gateway_id = o.gateway_id AND s.last_seen_at > o.began_at
 """
+# For maintenance: $1 how long they are kept, $2 how many may go at once. One that lasts has no end; the platform's
+# first stays, since it says since when outages are known.
+FORGET_OLD_OUTAGES = """
+DELETE FROM outage WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM outage
+    WHERE ended_at < now() - $1::interval
+      AND id NOT IN (SELECT id FROM outage WHERE what = 'platform' ORDER BY ended_at, id LIMIT 1)
+    LIMIT $2))
+"""
 RECORDED_SINCE = "SELECT min(ended_at) FROM outage WHERE what = 'platform'"
 
 

@@ -10,7 +10,7 @@ from core.runtime.postgres import Connection, Pool, Record
 Entity = TypeVar("Entity")
 
 
-def entity(kind: type[Entity], row: Record) -> Entity:
+def entity(kind: type[Entity], row: Record | Mapping[str, Any]) -> Entity:
     """The dataclass `kind` made from the columns of its fields; arrays become tuples."""
     values: dict[str, Any] = {}
     for column in fields(kind):  # pyright: ignore[reportArgumentType]

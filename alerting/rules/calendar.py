@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from vacances_scolaires_france import (  # pyright: ignore[reportMissingTypeStubs]
@@ -17,7 +17,6 @@ MINUTES = 24 * 60
 # Minutes around what the lamps' program switches, in which nobody can say whether they should burn.
 MARGIN = 15
 
-SCHOOL_HOLIDAYS: Any = SchoolHolidayDates()
 Span = tuple[int, int]
 
 
@@ -49,11 +48,17 @@ class Calendar:
         )
 
 
+@cache
+def _school_holidays() -> Any:
+    """Decades of dates, read when a calendar first asks: most processes that import this never do."""
+    return SchoolHolidayDates()
+
+
 @lru_cache(4096)
 def is_school_holiday(day: date, zone: str) -> bool:
     """Of zone A, B or C; a year that is not published yet has none."""
     try:
-        return bool(SCHOOL_HOLIDAYS.is_holiday_for_zone(day, zone))
+        return bool(_school_holidays().is_holiday_for_zone(day, zone))
     except UnsupportedYearException:
         return False
 

@@ -43,8 +43,11 @@ def holds(rule: Rule, state: RuleState, value: float) -> bool:
 
 
 def resting_at(state: RuleState) -> float | None:
-    """Where a value came to rest: what creeps away from there is not flat, however small its steps."""
-    return RESTING.unpack(state.memo)[0] if state.memo else state.value
+    """Where a value came to rest: what creeps away from there is not flat, however small its steps.
+
+    A rule that was of another kind has left something else there.
+    """
+    return RESTING.unpack(state.memo)[0] if len(state.memo) == RESTING.size else state.value
 
 
 def clears(rule: Rule, value: float) -> bool:

@@ -118,6 +118,8 @@ def _observed(
     rule: Rule, state: RuleState | None, observations: Sequence[Observation], now: datetime, place: Place
 ) -> Outcome:
     """New values in the order of time: each moves the state, and what holds after the last of them is notified."""
+    if place.replaced_at is not None:
+        state, observations = _of_successor(state, observations, place.replaced_at)
     before, fired_at, cause, doubt = state, None, "cleared", None
     for observation in observations:
         at = observation.at
@@ -139,11 +141,29 @@ def _observed(
         elif after.condition is OK and state.condition is not OK:
             cause = "emptied" if emptied else "cleared"
         state, doubt = after, observation.doubt
-    if state is None or before is None or state is before:
-        return state, None
-    if state.condition is OK and not state.alerting and state.due_at is None:
+    if (
+        state is None
+        or before is None
+        or state is before
+        or (state.condition is OK and not state.alerting and state.due_at is None)
+    ):
         return state, None  # As nearly always.
     return _doubted(_conclude(rule, before, state, fired_at, cause, now, place), doubt)
+
+
+def _of_successor(
+    state: RuleState | None, observations: Sequence[Observation], replaced_at: datetime
+) -> tuple[RuleState | None, Sequence[Observation]]:
+    """What the device that serves the place now has measured, and the state to be judged after."""
+    theirs = [one for one in observations if one.at >= replaced_at]
+    if theirs and state is not None and _is_of_replaced(state, replaced_at):
+        state = None
+    return state, theirs
+
+
+def _is_of_replaced(state: RuleState, replaced_at: datetime) -> bool:
+    """Whether another device has left this state there; its alert, if there is one, ends by itself."""
+    return state.evaluated_until < replaced_at and not state.alerting
 
 
 def _doubted(outcome: Outcome, doubt: Doubt | None) -> Outcome:
@@ -391,6 +411,8 @@ def _due(rule: Rule, state: RuleState, now: datetime, place: Place) -> Outcome:
     due_at = state.due_at
     if due_at is None or due_at > now or state.value is None:
         return state, None
+    if place.replaced_at is not None and _is_of_replaced(state, place.replaced_at):
+        return _new(state.evaluated_until), None
     at = due_at
     match state.condition:
         case Condition.RECOVERING:

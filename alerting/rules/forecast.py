@@ -19,9 +19,12 @@ NEW_BEGINNING = 15.0
 
 
 def remember(memo: bytes, observation: Observation, before: float | None) -> bytes:
-    """The last readings since the last beginning, with this one."""
+    """The last readings since the last beginning, with this one.
+
+    A rule that was of another kind has left something else there.
+    """
     point = POINT.pack(observation.at.timestamp(), observation.value)
-    if before is not None and before - observation.value >= NEW_BEGINNING:
+    if len(memo) % POINT.size or (before is not None and before - observation.value >= NEW_BEGINNING):
         return point
     return memo[-(MOST_POINTS - 1) * POINT.size :] + point
 
@@ -31,7 +34,7 @@ def hours_until(limit: float, memo: bytes, observation: Observation) -> float | 
     value = observation.value
     if value >= limit:
         return 0.0
-    points = list(POINT.iter_unpack(memo))
+    points = list(POINT.iter_unpack(memo)) if len(memo) % POINT.size == 0 else []
     if len(points) < LEAST_POINTS or points[-1][0] - points[0][0] < LEAST_SPAN_S:
         return None
     slope = median(

@@ -159,6 +159,7 @@ class Place:
     dimming: tuple[tuple[int, float], ...] = ()  # From a local minute of the day on, percent of the rated power.
     region: Region = METROPOLITAN
     interval: timedelta | None = None  # How often the device is expected to speak; None: nobody says.
+    replaced_at: datetime | None = None  # When the device that serves it took another's place.
 
     @property
     def notify_up_to(self) -> timedelta:

@@ -3,7 +3,7 @@ no-data deadlines and the outages of then. The same evaluation and lifecycle, pl
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby, zip_longest
 from operator import attrgetter, itemgetter
@@ -22,6 +22,7 @@ from alerting.rules.alert_lifecycle import (
 from alerting.rules.evaluation import evaluate
 from alerting.rules.model import (
     LEAST_WATCH,
+    Doubt,
     Due,
     Event,
     Missed,
@@ -53,7 +54,8 @@ class Arrival(NamedTuple):
 class Deadline:
     """A no-data rule of the tenant with a device: it is missed so long after each sign of life.
 
-    `signs`: when they were received, in order. `until`: when the device was replaced; None: it serves still.
+    `signs`: when they were received, and when it was assigned, in order. `until`: when it was taken away; None: it
+    serves still.
     """
 
     period: timedelta
@@ -62,16 +64,28 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """A datastream's values in the order of reception, and the deadlines after which nothing is known of it."""
+class Replaced:
+    """The device serves the place no more: its alerts end, and what comes next is judged anew.
 
-    arrivals: Sequence[Arrival] = ()
-    deadlines: Sequence[Deadline] = ()
+    `interval`: how often the next one is expected to speak.
+    """
+
+    at: datetime
+    interval: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
-    """The device serves the place no more."""
+class Stream:
+    """A datastream's values in the order of reception, and the deadlines after which nothing is known of it.
+
+    `replaced`: when what was known of it ended with the device that served it. `interval`: how often the first of
+    them is expected to speak.
+    """
+
+    arrivals: Sequence[Arrival] = ()
+    deadlines: Sequence[Deadline] = ()
+    replaced: Sequence[Replaced] = ()
+    interval: timedelta | None = None
 
 
 # When something was judged, of which stream, what it was, and since when nothing was heard when that is it.
@@ -90,6 +104,7 @@ class ReplayedNotification(NamedTuple):
     changes: int
     is_open: bool
     learnt_at: datetime | None = None
+    doubt: Doubt | None = None
 
 
 @dataclass(slots=True)
@@ -103,6 +118,8 @@ class Replay:
     place: Place
     outages: Sequence[Span] = ()
     suppress: Suppress | None = None
+    places: dict[int, Place] = field(default_factory=dict[int, Place])
+    """Of streams whose devices are known."""
     states: dict[int, RuleState] = field(default_factory=dict[int, RuleState])
     firing: set[int] = field(default_factory=set[int])
     lifecycle: AlertLifecycle | None = None
@@ -110,18 +127,26 @@ class Replay:
     since: datetime | None = None
     value: float | None = None
     learnt_at: datetime | None = None
+    doubt: Doubt | None = None
+    doubts: dict[tuple[int, datetime], Doubt] = field(default_factory=dict[tuple[int, datetime], Doubt])
+    """About values, by stream and instant."""
     transitions: list[Transition] = field(default_factory=list[Transition])
     """What the rule decided, whether or not somebody was notified."""
 
     def notifications(self, streams: Mapping[int, Stream], until: datetime) -> Iterator[ReplayedNotification]:
         """The notifications about these streams until an instant."""
+        for stream, given in streams.items():
+            judged = (arrival.observation for arrival in given.arrivals)
+            self.doubts |= {(stream, one.at): one.doubt for one in judged if one.doubt is not None}
+            if given.interval is not None:
+                self.places[stream] = replace(self.place, interval=given.interval)
         events = [event for stream, given in streams.items() for event in self._events(stream, given, until)]
         # What comes at the very instant of a deadline has come in time.
         events.sort(key=lambda one: (one[0], isinstance(one[2], Missed), one[1]))
         for now, stream, event, since in events:
             yield from self._pass_time(now)
             if isinstance(event, Replaced):
-                yield from self._replaced(stream, now)
+                yield from self._replaced(stream, event, now)
             else:
                 yield from self._step(stream, event, now, since)
         yield from self._pass_time(until)
@@ -140,10 +165,14 @@ class Replay:
                     yield due_at, stream, Missed(due_at), sign
                     if following is not None and self.rule.kind == "silence":
                         yield following, stream, Observation(following, 0.0), None
-            if deadline.until is not None and deadline.until < until and self.rule.kind == "silence":
-                yield self.judged_at(deadline.until), stream, Replaced(), None
+        for replaced in given.replaced:
+            if replaced.at < until:
+                yield self.judged_at(replaced.at), stream, replaced, None
 
-    def _replaced(self, stream: int, now: datetime) -> Iterator[ReplayedNotification]:
+    def _replaced(self, stream: int, replaced: Replaced, now: datetime) -> Iterator[ReplayedNotification]:
+        place = self.places.get(stream, self.place)
+        interval = replaced.interval or place.interval
+        self.places[stream] = replace(place, replaced_at=replaced.at, interval=interval)
         if stream in self.firing:
             yield from self._carry_out(stream, Resolved(now, None, "device_replaced"), now)
             self.states.pop(stream, None)
@@ -179,9 +208,12 @@ class Replay:
     def _step(
         self, stream: int, event: Event, now: datetime, since: datetime | None
     ) -> Iterator[ReplayedNotification]:
-        after, transition = evaluate(self.rule, self.states.get(stream), event, now, self.place)
+        place = self.places.get(stream, self.place)
+        after, transition = evaluate(self.rule, self.states.get(stream), event, now, place)
         if after is not None:
             self.states[stream] = after
+        if isinstance(transition, Opened) and isinstance(event, Due) and after is not None:
+            transition = replace(transition, doubt=self.doubts.get((stream, after.evaluated_until)))
         if isinstance(transition, Opened) and since is not None:
             # What people want to know is since when nothing was heard.
             transition = Opened(transition.at, since, None)
@@ -192,28 +224,28 @@ class Replay:
         self.transitions.append(transition)
         life, event, cause = self.lifecycle, None, ""
         match transition:
-            case Opened(at=at, since=since, value=value, rung=rung, learnt_at=learnt_at):
+            case Opened(at=at, since=since, value=value, rung=rung, learnt_at=learnt_at, doubt=doubt):
                 is_first = not self.firing
                 self.firing.add(stream)
                 if not is_first:
-                    yield from self._carry_out(stream, Raised(at, value, rung), now)
+                    yield from self._carry_out(stream, Raised(at, value, rung, doubt), now)
                     return
                 self.severity, self.since, self.value = self.rule.severity_at(rung), since, value
-                self.learnt_at = learnt_at
+                self.learnt_at, self.doubt = learnt_at, doubt
                 ended_at = None if life is None else life.ended_at
                 is_same = ended_at is not None and at - ended_at <= REOPENS_WITHIN
                 self.lifecycle, event = begin(life if is_same else None, at, self.severity, self._suppression(now))
-            case Raised(at=at, value=value, rung=rung):
+            case Raised(at=at, value=value, rung=rung, doubt=doubt):
                 severity = self.rule.severity_at(rung)
                 if life is None or not is_graver(severity, self.severity):
                     return
-                self.severity, self.value = severity, value
+                self.severity, self.value, self.doubt = severity, value, doubt
                 self.lifecycle, event = raise_to(life, severity, self._suppression(now))
             case Resolved(at=at, value=value, cause=cause):
                 self.firing.discard(stream)
                 if life is None or self.firing:
                     return
-                self.value = value
+                self.value = self.value if value is None else value
                 self.lifecycle, event = end(life, at, self._suppression(now))
         yield from self._notified(now, event, cause, 0)
 
@@ -241,6 +273,7 @@ class Replay:
                 changes,
                 self.lifecycle.is_live,
                 self.learnt_at,
+                self.doubt,
             )
 
 

@@ -35,7 +35,9 @@ class Nights(msgspec.Struct, array_like=True):
     known: list[float] = msgspec.field(default_factory=list[float])  # The least flows of the last nights.
 
 
+# What a rule of another kind has left, before it was changed to this one, is nothing.
 _nights = msgspec.msgpack.Decoder(Nights)
+_last_reading = msgspec.msgpack.Decoder(tuple[float, float])
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -75,9 +77,10 @@ def rate(memo: bytes, observation: Observation) -> tuple[bytes, Observation | No
     """The change per hour since the last reading that is long enough ago; None until there is one."""
     seconds = observation.at.timestamp()
     after = _encode((seconds, observation.value))
-    if not memo:
+    try:
+        before_s, before = _last_reading.decode(memo)
+    except msgspec.MsgspecError:
         return after, None
-    before_s, before = msgspec.msgpack.decode(memo, type=tuple[float, float])
     if seconds - before_s < LEAST_RATE_SPAN_S:
         return memo, None
     return after, Observation(observation.at, (observation.value - before) * 3600 / (seconds - before_s))
@@ -85,15 +88,23 @@ def rate(memo: bytes, observation: Observation) -> tuple[bytes, Observation | No
 
 def nights_before(memo: bytes) -> Sequence[float]:
     """The least flows of the nights before the last one that is known."""
-    return _nights.decode(memo).known[:-1] if memo else ()
+    nights = _nights_of(memo)
+    return () if nights is None else nights.known[:-1]
+
+
+def _nights_of(memo: bytes) -> Nights | None:
+    try:
+        return _nights.decode(memo)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _night(memo: bytes, observation: Observation, region: Region) -> tuple[bytes, Observation | None]:
     """Hourly spans that lie between two and five o'clock count; the night is judged at the first reading after."""
     seconds, index = observation.at.timestamp(), observation.value
-    if not memo:
+    nights = _nights_of(memo)
+    if nights is None:
         return _encode(Nights(seconds, index)), None
-    nights = _nights.decode(memo)
     local = region.local(observation.at)
     since = datetime.fromtimestamp(nights.anchor_s, region.zone)
     begins = local.replace(hour=NIGHT_FROM_HOUR, minute=0, second=0, microsecond=0)

@@ -41,7 +41,8 @@ class NewApplication(Body):
         min_length=1,
         max_length=1000,
         json_schema_extra={"writeOnly": True, "examples": ["…"]},
-        description="Mot de passe de ce compte ; chiffré, jamais relu",
+        description="Mot de passe de ce compte ; scellé au repos, l'API ne le montre pas ; notre service l'ouvre "
+        "pour se connecter",
     )
     application_id: UUID | None = Field(
         None,

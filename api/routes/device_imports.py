@@ -1,30 +1,17 @@
-"""Devices that come from another LNS with their keys and sessions, and keys that a tenant takes out (escrow)."""
+"""Devices that come from another LNS with their keys and sessions."""
 
 from collections import Counter
-from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.auth import Caller, Change, Manager
-from api.fields import Answer, Body, DevAddrHex, Eui, IdRef, Key, Name, answer_of, example, key_octets
+from api.auth import Change, Manager
+from api.fields import Answer, Body, DevAddrHex, Eui, IdRef, Key, Name, example, key_octets
 from api.routes.lns_sources import SOURCES
-from core.runtime.http.errors import PROBLEM_RESPONSES, Problem, not_found
-from lorawan.crypto import WrongKek
-from registry.imports import (
-    ExportedKeys,
-    Imported,
-    ImportedDevice,
-    ImportedSession,
-    Outcome,
-    count_own_devices,
-    export_keys,
-    import_device,
-)
-from registry.keys import KeyWrap
-from registry.tenants import MalformedKey, authenticate
+from core.runtime.http.errors import PROBLEM_RESPONSES
+from registry.imports import Imported, ImportedDevice, ImportedSession, Outcome, import_device
 
 MOST_DEVICES = 1000
 NO_JOIN_EUI = "0" * 16
@@ -160,48 +147,6 @@ class ImportAnswer(Answer):
     devices: list[ImportedAnswer]
 
 
-class NewKeyExport(Body):
-    """Des clés à sortir ; la clé d'API est présentée une seconde fois, et le motif est consigné."""
-
-    model_config = example({"api_key": "terr_…", "reason": "Séquestre annuel", "dev_euis": ["70b3d57ed0001234"]})
-
-    api_key: SecretStr = Field(
-        max_length=200,
-        json_schema_extra={"writeOnly": True, "examples": ["terr_…"]},
-        description="La clé d'API de cette requête, encore une fois",
-    )
-    reason: Name = Field(description="Pourquoi ; consigné dans l'audit", examples=["Séquestre annuel"])
-    dev_euis: Annotated[list[Eui], Field(min_length=1, max_length=MOST_DEVICES)] | None = Field(
-        None, description="Absents : tous les capteurs de la collectivité"
-    )
-
-
-class ExportedSession(answer_of(ImportedSession)):
-    """Une session, clés en clair."""
-
-    dev_addr: str
-    nwk_s_key: str
-    app_s_key: str
-
-
-class ExportedDevice(Answer):
-    """Un capteur, clés en clair, dans la forme que la reprise accepte."""
-
-    dev_eui: str
-    join_eui: str
-    name: str
-    device_profile_id: int
-    app_key: str | None
-    join_nonce: int | None
-    session: ExportedSession | None
-
-
-class KeyExport(Answer):
-    """Les clés demandées."""
-
-    devices: list[ExportedDevice]
-
-
 @router.post("/device-imports", summary="Reprendre des capteurs d'un autre LNS")
 async def import_devices(body: NewImport, caller: Manager) -> ImportAnswer:
     """Reprendre des capteurs avec leur clé racine et, pour qu'ils continuent sans se réactiver, leur session.
@@ -244,56 +189,3 @@ def _noted(body: NewImport, imported: list[Imported]) -> dict[str, Any]:
     for one, done in zip(body.devices, imported, strict=True):
         noted.setdefault(str(done.outcome), []).append(one.dev_eui)
     return noted
-
-
-@router.post("/key-exports", summary="Sortir les clés de ses capteurs")
-async def export_own_keys(body: NewKeyExport, caller: Manager) -> KeyExport:
-    """Sortir en clair les clés des capteurs de la collectivité (séquestre, changement d'opérateur).
-
-    La clé d'API est vérifiée à nouveau, dans la base. L'audit consigne qui, quand, pourquoi et quels capteurs ;
-    ceux d'une autre collectivité, même visibles, sont refusés, et alors rien n'est sorti.
-    """
-    if not await _is_the_same_key(caller, body.api_key.get_secret_value()):
-        async with caller.changing() as change:
-            await change.audit("refuse_export_keys", "device", "keys", {"reason": body.reason})
-        raise Problem(403, "présentez dans « api_key » la clé d'API de cette requête, en cours de validité")
-    wanted = None if body.dev_euis is None else sorted({bytes.fromhex(eui) for eui in body.dev_euis})
-    async with caller.changing() as change:
-        own = 0 if wanted is None else await count_own_devices(change.connection, change.tenant_id, wanted)
-        if wanted is not None and own < len(wanted):
-            raise not_found("un de ces capteurs, pour cette collectivité,")
-        noted = {"reason": body.reason, "api_key": change.key_id}
-        rows = await export_keys(change.connection, change.actor, noted, wanted)
-        try:
-            return KeyExport(devices=[_exported(caller.platform.keys, row) for row in rows])
-        except WrongKek:
-            wrong = "des clés sont chiffrées par une autre clé de chiffrement : rien n'est sorti"
-            raise Problem(409, wrong) from None
-
-
-async def _is_the_same_key(caller: Caller, text: str) -> bool:
-    try:
-        principal = await authenticate(caller.platform.pool, text)
-    except MalformedKey:
-        return False
-    return principal is not None and principal.key_id == caller.principal.key_id
-
-
-def _exported(keys: KeyWrap, row: ExportedKeys) -> ExportedDevice:
-    def opened(wrapped: bytes | None) -> str:
-        return "" if wrapped is None else keys.unwrap(wrapped).hex()
-
-    shown = asdict(row) | {
-        "dev_eui": row.dev_eui.hex(),
-        "join_eui": row.join_eui.hex(),
-        "app_key": opened(row.app_key_wrapped) or None,
-        "session": None,
-    }
-    if row.dev_addr is not None:
-        keys_of_session = {
-            "dev_addr": row.dev_addr.hex(),
-            "nwk_s_key": opened(row.nwk_s_key_wrapped),
-            "app_s_key": opened(row.app_s_key_wrapped),
-        }
-        shown["session"] = ExportedSession.model_validate(shown | keys_of_session)
-    return ExportedDevice.model_validate(shown)

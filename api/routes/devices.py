@@ -118,13 +118,14 @@ class NewDevice(Body):
         if self.activation == "EXTERNAL":
             return None
         if self.app_key is not None:
-            return OtaaKeys(keys.wrap(key_octets(self.app_key)), keys.kek_id)
+            return OtaaKeys.seal(keys, bytes.fromhex(self.dev_eui), key_octets(self.app_key))
         assert self.dev_addr and self.nwk_s_key and self.app_s_key  # noqa: S101, PT018 - Validated above.
-        return AbpSession(
+        return AbpSession.seal(
+            keys,
+            bytes.fromhex(self.dev_eui),
             DevAddr(bytes.fromhex(self.dev_addr)),
-            keys.wrap(key_octets(self.nwk_s_key)),
-            keys.wrap(key_octets(self.app_s_key)),
-            keys.kek_id,
+            key_octets(self.nwk_s_key),
+            key_octets(self.app_s_key),
         )
 
 
@@ -143,7 +144,7 @@ class DevicePatch(Body):
 
 
 class DeviceAnswer(answer_of(EnrolledDevice, {"id"})):
-    """Un capteur ; ses clés ne sont jamais relues."""
+    """Un capteur, sans ses clés : seule une sortie de clés (`/v1/key-exports`) les donne."""
 
     dev_eui: Eui
     tenant_id: int = Field(description="La collectivité à qui il est")

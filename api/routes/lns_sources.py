@@ -75,7 +75,7 @@ class NewSource(Body):
         max_length=1000,
         json_schema_extra={"writeOnly": True, "examples": ["NNSXS.…"]},
         description="Mot de passe MQTT, clé ou mot de passe de leur API, ou clé d'authentification (AS key) de "
-        "ThingPark ; chiffré, jamais relu",
+        "ThingPark ; scellé au repos ; l'API ne le montre pas, notre service s'en sert",
     )
 
 

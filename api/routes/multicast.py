@@ -4,6 +4,7 @@ from collections.abc import Awaitable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
+from uuid import uuid4
 
 from fastapi import APIRouter, Response
 from pydantic import AfterValidator, Field, StringConstraints
@@ -20,6 +21,7 @@ from lighting.requests import is_off
 from lorawan.airtime import Priority
 from lorawan.regions import EU868
 from registry import multicast
+from registry.keys import row_owner
 from registry.multicast import Candidate, MulticastGroup, MulticastMessage
 
 USUAL_WAIT = timedelta(minutes=10)
@@ -89,7 +91,7 @@ class NewMulticastMessage(Body):
 
 
 class GroupAnswer(answer_of(MulticastGroup, {"slot"})):
-    """Un groupe et ses membres ; ses clés ne sont jamais relues."""
+    """Un groupe et ses membres, sans ses clés : aucune route ne les montre."""
 
     dev_addr: HexOctets
     f_cnt: int = Field(description="Compteur du prochain message")
@@ -143,12 +145,17 @@ async def _candidates(change: Change, caller: Caller, dev_euis: list[str]) -> li
 @router.post("", status_code=201, summary="Créer un groupe multicast")
 async def create(body: NewMulticastGroup, caller: Manager) -> GroupAnswer:
     """Créer un groupe, sans membres : ils se donnent ensuite."""
-    keys = caller.platform.keys
+    keys, sealed_for = caller.platform.keys, uuid4()
     given = body.model_dump(exclude=SECRETS) | {
         "dev_addr": bytes.fromhex(body.dev_addr),
-        "nwk_s_key_wrapped": keys.wrap(key_octets(body.nwk_s_key)),
-        "app_s_key_wrapped": keys.wrap(key_octets(body.app_s_key)),
+        "nwk_s_key_wrapped": keys.wrap(
+            key_octets(body.nwk_s_key), row_owner("multicast_group", sealed_for, "nwk_s_key")
+        ),
+        "app_s_key_wrapped": keys.wrap(
+            key_octets(body.app_s_key), row_owner("multicast_group", sealed_for, "app_s_key")
+        ),
         "kek_id": keys.kek_id,
+        "sealed_for": sealed_for,
     }
 
     def create(change: Change) -> Awaitable[MulticastGroup]:

@@ -21,7 +21,7 @@ HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([
 
 router = APIRouter(prefix="/v1", tags=["Collectivités et clés"], responses=PROBLEM_RESPONSES)
 
-Role = Literal["read", "manage", "lighting", "operate"]
+Role = Literal["read", "manage", "lighting", "operate", "export_keys"]
 FIRST_ROLES: tuple[Role, ...] = ("read", "manage", "lighting")
 
 
@@ -108,8 +108,9 @@ class NewApiKey(Body):
     name: Name = Field(examples=["Logiciel de tournées"])
     roles: list[Role] = Field(
         min_length=1,
-        max_length=4,
-        description="`read` lire, `manage` gérer, `lighting` commander l'éclairage, `operate` exploiter le réseau",
+        max_length=5,
+        description="`read` lire, `manage` gérer, `lighting` commander l'éclairage, `operate` exploiter le "
+        "réseau, `export_keys` sortir des clés d'équipements (donné d'abord par l'exploitant, sur le serveur)",
         examples=[["read"]],
     )
     expires_at: Instant | None = Field(None, description="Fin de validité ; absente : sans fin")

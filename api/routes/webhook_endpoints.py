@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field, StringConstraints, model_validator
 
 from alerting import store
+from alerting.addresses import shown_url
 from api.auth import Manager, NetworkOperator, Reader
 from api.fields import Body, Id, Text, answer_of, example
 from api.pages import Cursor, Limit, Page, cursor_id, page_of
@@ -23,7 +24,8 @@ class NewWebhookEndpoint(Body):
     model_config = example({"url": "https://si.collectivite.fr/territoire", "description": "Gestion des tournées"})
 
     url: Annotated[str, StringConstraints(min_length=1, max_length=2000)] = Field(
-        description="Adresse (https, ou http) qui reçoit les événements en POST",
+        description="Adresse (https, ou http) qui reçoit les événements en POST ; scellée au repos si elle vaut "
+        "un mot de passe (salon, « ? », suite tirée au hasard)",
         examples=["https://si.collectivite.fr/territoire"],
     )
     description: Text = Field("", examples=["Gestion des tournées"])
@@ -54,8 +56,9 @@ class WebhookEndpointAnswer(answer_of(store.Endpoint, {"tenant_id"})):
     """Une adresse, sans son secret."""
 
     url: str = Field(
-        description="mailto: … pour une adresse de courrier, faite par un contact d'équipe ; d'un salon, l'hôte "
-        "seulement : qui connaît l'adresse entière peut y écrire"
+        description="mailto: … pour une adresse de courrier, faite par un contact d'équipe. D'un salon, d'une "
+        "adresse avec « ? » ou avec une suite tirée au hasard, l'hôte seulement : qui la connaît entière peut "
+        "y écrire ; elle est scellée au repos, et ne se relit pas"
     )
     form: str = Field(examples=["standard"])
     state: str = Field(examples=["enabled"])
@@ -69,7 +72,7 @@ class WebhookEndpointAnswer(answer_of(store.Endpoint, {"tenant_id"})):
 
     @model_validator(mode="after")
     def _keep_the_rest(self) -> Self:
-        self.url = store.shown_url(self.form, self.url)
+        self.url = shown_url(self.form, self.url)
         return self
 
 
@@ -110,7 +113,7 @@ async def create_endpoint(body: NewWebhookEndpoint, caller: Manager) -> CreatedW
             )
         except store.RejectedUrl as refused:
             raise invalid("url", "refused_url", str(refused)) from None
-        shown = {"url": store.shown_url(body.form, body.url)}
+        shown = {"url": shown_url(body.form, body.url)}
         await change.audit("create", "webhook_endpoint", endpoint.id, body.model_dump() | shown)
     return CreatedWebhookEndpoint(**WebhookEndpointAnswer.model_validate(endpoint).model_dump(), secret=secret)
 

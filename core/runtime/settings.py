@@ -14,13 +14,24 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Self, TypeVar, Union, cast, get_args, get_origin
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.runtime.keks import Keks, check_command, parse_keks, read_keks
 
 PREFIX = "TERRITOIRE_"
 # EX_CONFIG would say the same, and 2 is what every command of ours ends with that was given something wrong.
@@ -30,24 +41,23 @@ VALUE_SHOWN = 80
 ALIKE = 0.75
 HIDDEN = "(masquée)"
 CHOICES = re.compile(r"\^\(([^()]+)\)\$")
-KEK_OCTETS = (16, 24, 32)
 
 # Every setting's name: a process finds those of the others beside its own, and knows a misspelt one. A test
 # compares with the classes.
 _OF_SERVICES = """
-    adr alert_url api_host api_password api_port bus_replicas chirpstack_json chirpstack_prefix chirpstack_stats_s
-    chirpstack_url codec_workers compress_after_days database_url dedup_window_ms dev_status_every_h disk_folder
-    disk_limit_bytes dispatch_s far_rx1_delay fetch_messages gateways_tried health_host health_port
-    housekeeping_every_s instance intake_application_backlog intake_host intake_mqtt_session_expiry intake_port
-    intake_rate keep_alert_notices_days keep_measurements_months keep_personal_measurements_months
-    keep_personal_uplinks_months keep_quarantine_days keep_uplinks_months keep_webhook_attempts_days kek kek_id
-    least_watch_s linger_ms log_format log_level longest_linger_ms max_duty_cycle mqtt_accounts mqtt_client_id
-    mqtt_prefixes mqtt_session_expiry mqtt_url nats_url net_id operator_key pass_uplinks pool_size public_url
-    requests_in_flight rollups_every_s rx1_delay rx2_data_rate rx2_for_all service_password shards smtp_sender
-    smtp_url station_certificate station_client_ca station_credentials station_crl station_host station_key
-    station_port station_proxies station_url sweep_s trace_ratio
-    udp_address_lock_s udp_address_rate udp_gateway_rate udp_host udp_port udp_receive_buffer webhook_concurrency
-    webhook_permit_http webhook_schedule_s
+    adr alert_url api_host api_password api_port bus_replicas chirpstack_json chirpstack_prefix
+    chirpstack_stats_s chirpstack_url codec_workers compress_after_days database_url dedup_window_ms
+    dev_status_every_h disk_folder disk_limit_bytes dispatch_s far_rx1_delay fetch_messages gateways_tried
+    health_host health_port housekeeping_every_s instance intake_application_backlog intake_host
+    intake_mqtt_session_expiry intake_port intake_rate keep_alert_notices_days keep_measurements_months
+    keep_personal_measurements_months keep_personal_uplinks_months keep_quarantine_days keep_uplinks_months
+    keep_webhook_attempts_days kek kek_command kek_file kek_former kek_id least_watch_s linger_ms log_format
+    log_level longest_linger_ms max_duty_cycle mqtt_accounts mqtt_client_id mqtt_prefixes mqtt_session_expiry
+    mqtt_url nats_url net_id operator_key pass_uplinks pool_size public_url requests_in_flight rollups_every_s
+    rx1_delay rx2_data_rate rx2_for_all service_password shards smtp_sender smtp_url station_certificate
+    station_client_ca station_credentials station_crl station_host station_key station_port station_proxies
+    station_url sweep_s trace_ratio udp_address_lock_s udp_address_rate udp_gateway_rate udp_host udp_port
+    udp_receive_buffer webhook_concurrency webhook_permit_http webhook_schedule_s
 """
 # What the command line and the units read.
 _OF_COMMANDS = "api_key backup_database_url home options"
@@ -165,25 +175,47 @@ class KeySettings(ServiceSettings):
     """For the services that wrap or open keys and secrets."""
 
     kek: Annotated[
-        SecretStr, Expected("la clé de chiffrement de l'installation, 32, 48 ou 64 chiffres hexadécimaux")
-    ] = Field(description="Key-encryption key, 16, 24 or 32 octets in hexadecimal")
-    kek_id: str = "kek-1"
+        SecretStr | None, Expected("la clé de chiffrement de l'installation, 32, 48 ou 64 chiffres hexadécimaux")
+    ] = Field(
+        default=None,
+        description="Key-encryption key, 16, 24 or 32 octets in hexadecimal; several as id=key, with commas",
+    )
+    kek_file: Annotated[
+        Annotated[Path, AfterValidator(_readable)] | None,
+        Expected("le chemin d'un fichier que ce processus peut lire, avec la clé de chiffrement"),
+    ] = Field(default=None, description="A file that has what `kek` would have")
+    kek_command: Annotated[
+        Annotated[str, AfterValidator(check_command)] | None,
+        Expected("une commande que ce processus peut lancer, et qui affiche la clé de chiffrement"),
+    ] = Field(default=None, description="A command, run without a shell, that prints what `kek` would have")
+    kek_former: Annotated[
+        SecretStr | None, Expected("id=clé, séparées par des virgules, comme kek-1=00112233…")
+    ] = Field(default=None, description="Key-encryption keys that open what is not rotated yet, as id=key")
+    kek_id: str = Field(default="kek-1", description="The name of the key that seals")
+    _keks: Keks = PrivateAttr()
 
-    @field_validator("kek")
+    @field_validator("kek", "kek_former")
     @classmethod
-    def _kek_is_an_aes_key(cls, kek: SecretStr) -> SecretStr:
-        try:
-            octets = bytes.fromhex(kek.get_secret_value())
-        except ValueError:
-            octets = b""
-        if len(octets) not in KEK_OCTETS:
-            raise ValueError("not 32, 48 or 64 hexadecimal digits")
-        return kek
+    def _are_aes_keys(cls, keks: SecretStr | None) -> SecretStr | None:
+        if keks is not None:
+            parse_keks(keks.get_secret_value(), "kek")
+        return keks
+
+    @model_validator(mode="after")
+    def _has_its_keks(self) -> Self:
+        self._keks = read_keks(
+            self.kek_id,
+            kek=None if self.kek is None else self.kek.get_secret_value(),
+            former=None if self.kek_former is None else self.kek_former.get_secret_value(),
+            file=self.kek_file,
+            command=self.kek_command,
+        )
+        return self
 
     @property
-    def kek_octets(self) -> bytes:
-        """The octets of the key-encryption key."""
-        return bytes.fromhex(self.kek.get_secret_value())
+    def keks(self) -> Keks:
+        """The key-encryption keys, read once at the start."""
+        return self._keks
 
 
 @dataclass(frozen=True, slots=True)

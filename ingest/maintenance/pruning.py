@@ -7,6 +7,7 @@ from core.runtime.postgres import Pool
 from ingest.maintenance.leader import leading
 from ingest.maintenance.settings import RetentionSettings
 from ingest.maintenance.telemetry import PRUNED_ROWS
+from registry.outages import FORGET_OLD_OUTAGES
 
 MOST_AT_ONCE = 50_000
 
@@ -52,6 +53,7 @@ DELETE FROM alert_notice WHERE id = ANY(ARRAY(
 JOB_LOG = _older("jobs.pgqueuer_log", "created")
 # What pgqueuer adds up of that log; nobody reads it.
 JOB_STATISTICS = _older("jobs.pgqueuer_statistics", "created")
+IDEMPOTENCY_KEY = _older("idempotency_key", "started_at")
 UNKNOWN_GATEWAY = _older("unknown_gateway", "last_seen_at")
 # Anybody can send frames of devices that do not exist: the latest hundred thousand rows stay at most.
 FRAME_REFUSAL = """
@@ -110,10 +112,12 @@ def prunes(settings: RetentionSettings) -> tuple[Prune, ...]:
         Prune("alert_notice", ALERT_NOTICE, settings.keep_alert_notices_days * days),
         Prune("job_log", JOB_LOG, 7 * days),
         Prune("job_statistics", JOB_STATISTICS, 7 * days),
+        Prune("idempotency_key", IDEMPOTENCY_KEY, 1 * days),
         Prune("unknown_gateway", UNKNOWN_GATEWAY, 30 * days),
         Prune("frame_refusal", FRAME_REFUSAL, 30 * days),
         Prune("gateway_address_change", GATEWAY_ADDRESS_CHANGE, 90 * days),
         Prune("gateway_hour", GATEWAY_HOUR, 90 * days),
+        Prune("outage", FORGET_OLD_OUTAGES, 90 * days),  # A backtest looks back on thirty.
         Prune("lns_unknown_device", LNS_UNKNOWN_DEVICE, 30 * days),
         Prune("application_event", APPLICATION_EVENT, 7 * days),
         Prune("service_replica", SERVICE_REPLICA, 1 * days),

@@ -25,17 +25,17 @@ import structlog
 
 from core.messages.topics import slots_of_shard
 from core.runtime.postgres import Pool, open_pool
-from lorawan.crypto import wrap_key
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
 from network import store
 from network.held_state import DeviceCache, SessionTable
+from registry.keys import KeyWrap, session_owner
 from registry.schema import migrate
 from services.supervisor.launch import Launch
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import DATABASE, PrivatePostgres
 
 SHARDS, SHARD = 16, 0
-KEK = bytes(range(32))
+KEYS = KeyWrap("kek-1", bytes(range(32)))
 TICK_S = 0.01
 PLANT = """
 WITH tenant AS (INSERT INTO tenant (slug, name) VALUES ('reprise', 'Reprise') RETURNING id),
@@ -49,9 +49,11 @@ profile AS (
 )
 INSERT INTO session (device_id, dev_addr, nwk_s_key_wrapped, app_s_key_wrapped, kek_id, f_cnt_up, last_digest,
                      last_uplink_id, last_uplink_at, first_uplink_at, last_heard_by)
-SELECT d.id, a.address, $4, $4, 'kek-1', 100, '\\x0011223344556677', gen_random_uuid(), now(), now(),
+SELECT d.id, a.address, a.nwk_s_key, a.app_s_key, 'kek-1', 100, '\\x0011223344556677', gen_random_uuid(), now(),
+       now(),
        '[["AAAAAAAAAAA=", "AAAAAA==", 0, 868100000, 7, 125000, -80.0, 5.0, 0]]'
-FROM devices d JOIN unnest($3::bytea[]) WITH ORDINALITY AS a (address, number) ON a.number = d.name::bigint
+FROM devices d JOIN unnest($3::bytea[], $4::bytea[], $5::bytea[])
+     WITH ORDINALITY AS a (address, nwk_s_key, app_s_key, number) ON a.number = d.name::bigint
 """
 
 
@@ -64,6 +66,21 @@ def addresses(count: int) -> list[DevAddr]:
         if slot_of_dev_addr(address) == slot:
             found.append(address)
     return found
+
+
+async def plant(pool: Pool, devices: int) -> None:
+    """Devices of the shard, each with an open session."""
+    dev_addrs = addresses(devices)
+    sealed = [
+        [
+            KEYS.wrap(bytes(16), session_owner(number.to_bytes(8), dev_addr, kind))
+            for number, dev_addr in enumerate(dev_addrs, 1)
+        ]
+        for kind in ("nwk_s_key", "app_s_key")
+    ]
+    await pool.execute(
+        PLANT, slots_of_shard(SHARD, SHARDS)[0], devices, [bytes(one) for one in dev_addrs], *sealed
+    )
 
 
 class Stalls:
@@ -91,7 +108,7 @@ async def take_shard(pool: Pool, devices: int) -> dict[str, Any]:
     before, watching = _resident(), asyncio.create_task(stalls.watch())
     began = time.monotonic()
     async with pool.acquire() as connection, connection.transaction():
-        found = await store.read_all_sessions(connection, slots, KEK)
+        found = await store.read_all_sessions(connection, slots, KEYS)
         await cache.load(connection, slots, [held.device_id for held in found.held])
     for held in found.held:
         table.add_session(held)
@@ -133,8 +150,7 @@ async def database(folder: Path) -> AsyncGenerator[str]:
 async def measure(folder: Path, devices: int) -> dict[str, Any]:
     """Plant the devices and take their shard."""
     async with database(folder) as url, open_pool(url, "bench", command_timeout=300) as pool:
-        slot, wrapped = slots_of_shard(SHARD, SHARDS)[0], wrap_key(KEK, bytes(16))
-        await pool.execute(PLANT, slot, devices, [bytes(one) for one in addresses(devices)], wrapped)
+        await plant(pool, devices)
         await pool.execute("ANALYZE")
         gc.collect()
         gc.freeze()

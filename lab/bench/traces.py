@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from alerting.rules.calendar import Calendar, weekly_of
 from alerting.rules.model import Observation, Place, Rule
-from alerting.rules.replay import Arrival, Deadline, Replay, Span, Stream
+from alerting.rules.replay import Arrival, Deadline, Replaced, Replay, Span, Stream
 
 OPEN = Calendar(weekly_of([[["07:30", "18:30"]]] * 5 + [[], []]), closed_on_holidays=False)
 STARTS = [datetime(2026, 3, 14, tzinfo=UTC), datetime(2026, 10, 10, tzinfo=UTC)]
@@ -40,6 +40,7 @@ class Trace:
     arrivals: list[tuple[int, int, float]]
     signs: list[tuple[int, list[int], int | None]]  # Of each device: its period, when it was heard, when replaced.
     outages: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    replaced: int | None = None  # When another device took the place.
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def random_trace(chance: random.Random, rule: PlainRule) -> Trace:
                 (period, [at for at in heard if at < replaced_at], replaced_at),
                 (period, [at for at in heard if at >= replaced_at], None),
             ]
-    return Trace(start, MONTH, interval, arrivals, signs, outages)
+    return Trace(start, MONTH, interval, arrivals, signs, outages, replaced_at)
 
 
 def rule_of(plain: PlainRule) -> Rule:
@@ -145,10 +146,11 @@ def backtest_of(plain: PlainRule, trace: Trace) -> Backtest:
         Deadline(timedelta(minutes=period), [at(sign) for sign in signs], None if until is None else at(until))
         for period, signs, until in trace.signs
     ]
+    replaced = [] if trace.replaced is None else [Replaced(at(trace.replaced))]
     return Backtest(
         rule_of(plain),
         Place(calendar=OPEN, interval=timedelta(minutes=trace.interval)),
-        Stream(arrivals, deadlines),
+        Stream(arrivals, deadlines, replaced),
         [(at(began), at(ended)) for began, ended in trace.outages],
         at(trace.length),
     )

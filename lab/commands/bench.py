@@ -252,3 +252,43 @@ def redecode_ask(
     if as_json:
         print(msgspec.json.encode(figures).decode())
     raise typer.Exit(0 if figures["reached"] else 1)
+
+
+@bench_app.command("keys")
+def keys_(
+    keys: Annotated[int, typer.Option(min=100, help="Clés plantées, à resceller à chaque reprise.")] = 100_000,
+    rate: Annotated[float, typer.Option(min=10, help="Trames par seconde pendant ce temps.")] = 1_000.0,
+    seconds: SecondsOption = 30.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Allers et retours.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Resceller toutes les clés sous une autre clé de chiffrement, pendant que des trames arrivent."""
+    argv = ["--keys", str(keys), "--rate", str(rate), "--seconds", str(seconds), "--rounds", str(rounds)]
+    argv += ["--json"] if as_json else []
+    raise typer.Exit(on_a_stack_of_its_own("keys-load", argv, {"track_commit_timestamp": "on"}))
+
+
+@bench_app.command("keys-load", hidden=True)
+def keys_load(
+    home: RunningStackOption,
+    keys: Annotated[int, typer.Option()] = 100_000,
+    rate: Annotated[float, typer.Option()] = 1_000.0,
+    seconds: SecondsOption = 30.0,
+    rounds: Annotated[int, typer.Option()] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """La charge et la rotation, dans leur propre processus ; `bench keys` les lance."""
+    import msgspec
+    from rich.console import Console
+
+    from lab.bench.keys import Options, print_figures
+    from lab.bench.keys import run as run_bench
+
+    run = read_run(home)
+    log_apart(run, "bench")
+    figures = run_bench(run, Options(keys, rate, seconds, rounds=rounds), Console(stderr=as_json))
+    if as_json:
+        print(msgspec.json.encode(figures).decode())
+    else:
+        print_figures(Console(), figures)
+    raise typer.Exit(0 if figures.is_reached else 1)

@@ -8,7 +8,7 @@ from core.runtime.postgres import Connection, connect
 from lab.fleet.plan import JOIN_EUI, FleetPlan, Profile
 from lab.fleet.provision import Provisioner
 from lorawan.identifiers import DevEui, slot_of_dev_eui
-from registry.keys import KeyWrap
+from registry.keys import KeyWrap, device_owner
 from services.supervisor.run_info import RunInfo
 
 EXPECTED_INTERVAL_S = 600.0
@@ -119,7 +119,7 @@ async def register_devices(
         names,
         [profiles[plan.profile.name] for plan in plans],
         [slot_of_dev_eui(plan.dev_eui) for plan in plans],
-        [keys.wrap(plan.app_key) for plan in plans],
+        [keys.wrap(plan.app_key, device_owner(plan.dev_eui, "app_key")) for plan in plans],
     )
     devices = {row["name"]: row["id"] for row in added}
     await connection.execute(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 
+from alerting.addresses import seal_addresses
 from alerting.background import keep_counting, keep_dispatching, keep_sweeping
 from alerting.delivery import Deliverer
 from alerting.engine import Engine
@@ -13,7 +14,7 @@ from alerting.worker import WebhookWorker
 from core.messages import topics
 from core.runtime.ownership import Sharded, ShardOwner
 from registry.changes import Change, RegistryWatcher
-from registry.keys import KeyWrap
+from registry.keys import key_wrap_of
 from registry.outages import keep_beating, keep_watching_outages
 from registry.service import open_service
 from services.alerting.settings import AlertingSettings
@@ -23,10 +24,13 @@ async def run(settings: AlertingSettings, stopping: asyncio.Event) -> None:
     """Own shards of MEASUREMENTS, evaluate what they bring, and deliver webhooks, until stopped."""
     async with open_service("alerting", settings) as service:
         pool, bus, shards = service.pool, service.bus, service.shards
+        keys = key_wrap_of(settings)
+        async with pool.acquire() as connection:
+            await seal_addresses(connection, keys)  # Those of a version that kept them as they are.
         rulebook = Rulebook(pool)
         deliverer = Deliverer(
             pool,
-            KeyWrap(settings.kek_id, settings.kek_octets),
+            keys,
             schedule_s=settings.webhook_schedule_s,
             permit_http=settings.webhook_permit_http,
             mailer=settings.mailer,

@@ -11,7 +11,7 @@ from core.runtime.health import serve_health, serve_http, starting
 from core.runtime.lease import read_shards
 from core.runtime.postgres import open_pool
 from ingest.workers import open_workers
-from registry.keys import KeyWrap
+from registry.keys import key_wrap_of
 from registry.schema import require_schema
 from services.api.front import Front
 from services.api.settings import ApiSettings
@@ -41,7 +41,7 @@ async def run(settings: ApiSettings, stopping: asyncio.Event) -> None:
             await require_schema(connection)
             shards = await read_shards(connection)
         workers = await outlive_requests.enter_async_context(open_workers(settings.codec_workers))
-        app = create_app(pool, bus, KeyWrap(settings.kek_id, settings.kek_octets), shards, workers)
+        app = create_app(pool, bus, key_wrap_of(settings), shards, workers)
         readiness.checks = app.state.readiness.checks
         front.application = app
         log.info("listening", host=settings.api_host, port=port)

@@ -19,7 +19,7 @@ from ingest.store import Store
 from ingest.uplink_shards import Ingest, worker_of
 from ingest.workers import open_workers
 from registry.changes import RegistryWatcher
-from registry.keys import KeyWrap
+from registry.keys import key_wrap_of
 from registry.service import open_service
 from services.ingest.settings import IngestSettings
 
@@ -42,7 +42,7 @@ async def run(settings: IngestSettings, stopping: asyncio.Event) -> None:
         pool, bus, shards = service.pool, service.bus, service.shards
         await _ensure_measurements(bus)
         scripts = Scripts(workers, overruns, Suspension(pool, bus).suspend)
-        devices = KnownDevices(pool, keys=KeyWrap(settings.kek_id, settings.kek_octets))
+        devices = KnownDevices(pool, keys=key_wrap_of(settings))
         registry = Registry(pool, devices, KnownGateways(pool), scripts)
         watcher = RegistryWatcher(pool, bus, registry.apply)
         shadows = Shadows(scripts, pool)

@@ -15,7 +15,7 @@ from integrations.lns.source_runner import SourceRunner
 from integrations.lns.source_stats import SourceStats
 from integrations.lns.uplink_publisher import Publisher
 from registry.changes import Change, RegistryWatcher
-from registry.keys import KeyWrap
+from registry.keys import key_wrap_of
 from registry.service import open_service
 from services.intake.settings import IntakeSettings
 
@@ -30,7 +30,7 @@ async def run(settings: IntakeSettings, stopping: asyncio.Event) -> None:
         publisher = Publisher(bus, shards)
         reports = Reports(pool, bus, shards)
         reception = Reception(devices, publisher, source_stats, reports)
-        keys = KeyWrap(settings.kek_id, settings.kek_octets)
+        keys = key_wrap_of(settings)
         tallies = ApplicationStats(pool)
         applications = ApplicationRunner(
             pool,

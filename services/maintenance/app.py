@@ -7,7 +7,7 @@ from core.runtime.postgres import open_pool
 from ingest.maintenance.jobs import Job, keep_house, make_rollups, redecode_waiting
 from ingest.maintenance.supervision import supervise
 from ingest.workers import open_workers
-from registry.keys import KeyWrap
+from registry.keys import key_wrap_of
 from registry.schema import require_schema
 from services.maintenance.settings import MaintenanceSettings
 
@@ -33,7 +33,7 @@ async def run(settings: MaintenanceSettings, stopping: asyncio.Event) -> None:
     ):
         async with pool.acquire() as connection:
             await require_schema(connection)
-        keys = KeyWrap(settings.kek_id, settings.kek_octets)
+        keys = key_wrap_of(settings)
         jobs = [
             Job("rollups", settings.rollups_every_s, lambda: make_rollups(pool)),
             Job("housekeeping", settings.housekeeping_every_s, lambda: keep_house(pool, settings)),

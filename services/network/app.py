@@ -17,6 +17,7 @@ from network.rejections import RejectionLog
 from network.shards import SERVICE, Shards
 from network.uplink_batch import Uplinks, worker_of
 from registry.changes import RegistryWatcher
+from registry.keys import key_wrap_of
 from registry.service import open_service
 from services.network.settings import NetworkSettings
 
@@ -51,7 +52,7 @@ async def run(settings: NetworkSettings, stopping: asyncio.Event, clock: WallClo
             sharded = Sharded(SERVICE, topics.FRAMES, topics.frames, count)
             owner = ShardOwner(pool, bus, sharded, settings.instance, worker.serve, stopping)
             service.is_ready({"shards": _tried(owner)})
-            changes = RegistryChanges(pool, settings.kek_octets, shards, sessions, devices)
+            changes = RegistryChanges(pool, key_wrap_of(settings), shards, sessions, devices)
             watcher = RegistryWatcher(pool, bus, changes.apply)
             owning = tasks.create_task(owner.run(), name="own shards")
             helpers = [

@@ -25,7 +25,7 @@ class UnusableHome(Exception):
     """The folder cannot be used. The message says why and what to do."""
 
 
-class Secrets(msgspec.Struct, frozen=True):
+class Secrets(msgspec.Struct, frozen=True, omit_defaults=True):
     """Every credential of one home, made once and kept: the key-encryption key opens the devices' keys."""
 
     postgres: str
@@ -36,6 +36,31 @@ class Secrets(msgspec.Struct, frozen=True):
     kek: str
     operator_key: str
     """The first API key, of the operator's own tenant."""
+    kek_id: str = "kek-1"
+    former_keks: dict[str, str] = {}
+    """Key-encryption keys that open what is not rotated yet, by their ids."""
+
+    @property
+    def former_keks_text(self) -> str:
+        """The former keys as TERRITOIRE_KEK_FORMER has them."""
+        return ",".join(f"{kek_id}={kek}" for kek_id, kek in self.former_keks.items())
+
+    def with_new_kek(self) -> "Secrets":
+        """With a new key that seals; the former ones open."""
+        numbers = [
+            int(known.removeprefix("kek-")) for known in self.kek_ids if known.removeprefix("kek-").isdecimal()
+        ]
+        return msgspec.structs.replace(
+            self,
+            kek=secrets.token_hex(32),
+            kek_id=f"kek-{max(numbers, default=0) + 1}",
+            former_keks={**self.former_keks, self.kek_id: self.kek},
+        )
+
+    @property
+    def kek_ids(self) -> tuple[str, ...]:
+        """The ids of every key that is kept."""
+        return (self.kek_id, *self.former_keks)
 
     @classmethod
     def fresh(cls) -> "Secrets":

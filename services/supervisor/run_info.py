@@ -49,6 +49,8 @@ class RunInfo(msgspec.Struct, frozen=True):
     services: tuple[ServiceInfo, ...] = ()
     intake_url: str = ""
     """Where other people's LNS push."""
+    former_keks: str = ""
+    """Key-encryption keys that open what is not rotated yet, as TERRITOIRE_KEK_FORMER has them."""
     station_url: str = ""
     """Where gateways that run LoRa Basics Station ask first: their `tc.uri`."""
 

@@ -31,7 +31,6 @@ CHOSEN = ("TERRITOIRE_PUBLIC_URL", "TERRITOIRE_MQTT_URL")
 # Ours, or a single replica's: not handed on.
 NOT_THEIRS = {"TERRITOIRE_HOME", "TERRITOIRE_OPTIONS", "TERRITOIRE_BACKUP_DATABASE_URL", "TERRITOIRE_MQTT_URL"}
 SHARDS = 4
-KEK_ID = "kek-1"
 # A service drains for 20 s at most before it gives up by itself.
 SERVICE_STOP_S = 25.0
 SERVER_STOP_S = 20.0
@@ -108,7 +107,8 @@ class Stack:
             mqtt_url=servers.mosquitto.url(SIMULATOR),
             mqtt_bridge_url=servers.mosquitto.url(BRIDGE),
             kek=secrets.kek,
-            kek_id=KEK_ID,
+            kek_id=secrets.kek_id,
+            former_keks=secrets.former_keks_text,
             api_key=secrets.operator_key,
         )
 
@@ -193,6 +193,7 @@ class Stack:
             "TERRITOIRE_NATS_URL": run.nats_url,
             "TERRITOIRE_KEK": run.kek,
             "TERRITOIRE_KEK_ID": run.kek_id,
+            **({"TERRITOIRE_KEK_FORMER": run.former_keks} if run.former_keks else {}),
             # The same at every restart: a replica that comes back takes its shards back at once.
             "TERRITOIRE_INSTANCE": instance,
             "TERRITOIRE_HEALTH_PORT": str(self._health_ports[instance]),

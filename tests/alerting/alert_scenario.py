@@ -336,7 +336,8 @@ async def _employ(days: Days) -> None:
             await alert_store.close(connection, stubborn.id, "chef", "doublon")
         # The wait counts from the scenario's clock, which is not the database's.
         await pool.execute(
-            "UPDATE alert SET reopen_at = $2, due_at = $2, resolved_at = $3, closed_at = $3 WHERE id = $1",
+            "UPDATE alert SET reopen_at = $2, due_at = $3, muted_until = $3, resolved_at = $3, closed_at = $3 "
+            "WHERE id = $1",
             stubborn.id, days.now + timedelta(hours=4), days.now,
         )  # fmt: skip
 

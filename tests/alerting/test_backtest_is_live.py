@@ -15,9 +15,11 @@ from core.messages.measurements import Measurement
 from core.runtime.postgres import Pool, tenant_transaction
 from lab.bench.traces import PlainRule, Trace, random_rule, random_trace, rule_of
 from registry.changes import Change
-from tests.alerting.alert_scenario import AlertScenario
+from tests.alerting.alert_scenario import SINCE_LONG, AlertScenario, Thing
 from tests.alerting.crashes import message_of
+from tests.alerting.test_rule_edges import register, upgraded_at
 from tests.alerting.watching import Watch, watch
+from tests.conftest import Database
 
 DUE = """
 SELECT least((SELECT min(due_at) FROM rule_state), (SELECT min(due_at) FROM deadline),
@@ -39,6 +41,8 @@ class Lived:
 
     def __init__(self, watching: Watch) -> None:
         self.watching, self.pool = watching, watching.town.pool
+        self.replaced: dict[int, tuple[datetime, int]] = {}  # By thing: when, and the device since then.
+        watching.engine._orphans_every_s = 0
 
     async def pass_time(self, until: datetime) -> None:
         """Every deadline before an instant, each at its own."""
@@ -48,6 +52,34 @@ class Lived:
                 return
             self.watching.now = max(self.watching.now, at)
             await self.watching.pass_time()
+
+    async def happen(self, received: Sequence[Received], replaced: dict[int, datetime]) -> None:
+        """All of it, in the order of time."""
+        for at in sorted({one[0] for one in received} | set(replaced.values())):
+            for number, instant in replaced.items():
+                if instant == at:
+                    await self.replace_device(number, at)
+            if batch := [one for one in received if one[0] == at]:
+                await self.receive(batch)
+
+    async def replace_device(self, number: int, at: datetime) -> None:
+        """Another device serves this thing's asset from now on."""
+        await self.pass_time(at)
+        self.watching.now = at
+        thing = self.watching.town.things[number]
+        self.replaced[number] = at, await register(self.watching, f"neuf{number}", thing.asset_id)
+        await self.watching.engine._rulebook.apply([Change("asset", thing.asset_id)])
+        await self.watching.pass_time()
+
+    async def device_of(self, number: int, thing: Thing, at: datetime) -> int:
+        """Who has measured at this instant; a successor takes the datastream over with its first value."""
+        replaced_at, successor = self.replaced.get(number, (None, 0))
+        if replaced_at is None or at < replaced_at:
+            return thing.device_id
+        taken = "UPDATE datastream SET device_id = $2 WHERE id = $1 AND device_id <> $2"
+        if (await self.pool.execute(taken, thing.datastream_id, successor)).endswith(" 1"):
+            await self.watching.engine._rulebook.apply([Change("asset", thing.asset_id)])
+        return successor
 
     async def receive(self, batch: Sequence[Received]) -> None:
         received_at = batch[0][0]
@@ -60,8 +92,9 @@ class Lived:
                 "INSERT INTO observation.measurement VALUES ($1, $2, $3, 0) ON CONFLICT DO NOTHING",
                 thing.datastream_id, at, value,
             )  # fmt: skip
+            device_id = await self.device_of(number, thing, at)
             if stored.endswith(" 1"):
-                await self.pool.execute(STORE, thing.device_id, at, received_at)
+                await self.pool.execute(STORE, device_id, at, received_at)
             await self.pool.execute(
                 "INSERT INTO observation.latest VALUES ($1, $2, $3, 0) ON CONFLICT (datastream_id) DO UPDATE "
                 "SET time = excluded.time, value = excluded.value WHERE latest.time < excluded.time",
@@ -84,7 +117,11 @@ def shortened(trace: Trace, length: int) -> Trace:
 
 
 @pytest.mark.parametrize("seed", [1])
-async def test_a_backtest_gives_the_messages_that_were_sent(pool: Pool, api_pool: Pool, seed: int) -> None:
+async def test_a_backtest_gives_the_messages_that_were_sent(
+    pool: Pool, api_pool: Pool, database: Database, seed: int
+) -> None:
+    """Every device is replaced on the second day; one successor says nothing for ten hours."""
+    await upgraded_at(database, SINCE_LONG)
     chance = random.Random(seed)
     rules: list[PlainRule] = []
     traces: list[Trace] = []
@@ -128,8 +165,15 @@ async def test_a_backtest_gives_the_messages_that_were_sent(pool: Pool, api_pool
         for got, measured, value in trace.arrivals
     )
     lived = Lived(watching)
-    for at in sorted({one[0] for one in received}):
-        await lived.receive([one for one in received if one[0] == at])
+    watching.now = received[0][0] - timedelta(minutes=1)
+    await pool.execute("UPDATE assignment SET during = tstzrange($1, NULL)", watching.now)
+    await watching.pass_time()  # Which begins their deadlines.
+    middle = received[len(received) // 2][0] + timedelta(seconds=1)
+    replaced = {number: middle + number * timedelta(minutes=33) for number in range(4)}
+    received = [
+        one for one in received if one[3] != 1 or not timedelta(0) <= one[1] - replaced[1] < timedelta(hours=10)
+    ]
+    await lived.happen(received, replaced)
     end = received[-1][0] + timedelta(minutes=1)
     await lived.pass_time(end)
 
@@ -139,3 +183,4 @@ async def test_a_backtest_gives_the_messages_that_were_sent(pool: Pool, api_pool
         sent = [(row["at"], row["event"]) for row in await pool.fetch(SENT, rule.id)]
         assert sorted((one.at, str(one.event)) for one in tried.notices) == sent, rule
     assert await pool.fetchval("SELECT count(*) FROM alert_notice") > 5
+    assert await pool.fetchval("SELECT count(*) FROM alert_event WHERE note = 'device_replaced'") > 0

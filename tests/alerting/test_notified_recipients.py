@@ -204,6 +204,22 @@ async def test_what_is_over_before_an_address_is_back_is_notified_as_over_with_i
     assert [one["type"] for one in receiver.requests[0]["body"]["data"]["story"]] == ["alert.opened"]
 
 
+async def test_what_a_person_has_ended_before_anybody_was_notified_is_sent_to_nobody(
+    scene: Scene, receiver: Receiver
+) -> None:
+    address = await scene.address(receiver)
+    await scene.switch(address, enabled=False)
+    await scene.fill(80, 80)
+    await scene.switch(address, enabled=True)
+    async with scene.pool.acquire() as connection:
+        await alert_store.close(connection, (await scene.alert()).id, "chef", "vidée")
+    await scene.pool.execute("UPDATE alert SET due_at = $1 WHERE due_at IS NOT NULL", scene.watching.now)
+    await scene.pass_time(minutes=1)
+    await scene.deliver()
+
+    assert received(receiver) == []
+
+
 async def test_what_waits_for_the_only_address_when_it_is_suspended_is_sent_once_it_is_back(
     scene: Scene, receiver: Receiver
 ) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alerting import alert_store, deadline_store, rule_store
+from alerting.backtest import try_rule
 from alerting.engine import Engine
 from alerting.rulebook import Rulebook
 from alerting.rules.frame_loss import OF_AT_LEAST, CountedUplink, hourly_frame_loss
@@ -13,7 +14,7 @@ from alerting.rules.model import Rule
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.runtime.lease import Lease, LeaseLost, take_lease
-from core.runtime.postgres import Pool, connect
+from core.runtime.postgres import Pool, connect, tenant_transaction
 from registry.changes import Change
 from registry.tenants import set_department
 from tests.alerting.alert_scenario import SINCE_LONG, AlertScenario
@@ -331,6 +332,41 @@ async def test_an_improbable_value_that_nobody_judged_live_is_found_at_the_next_
     await watching.engine.catch_up(watching.lease)
 
     assert await watching.notifications() == [("opened", "bin_fire")]
+
+
+async def test_a_value_of_a_suspect_instant_that_nobody_judged_live_is_found_at_the_next_start(pool: Pool) -> None:
+    """It is not the last value, and here the only one that the datastream ever had."""
+    watching = await watch(pool, one_container_with_a_thermometer)
+    stream = watching.town.things[0].datastream_id
+    await pool.execute(STORE.replace("0)", "2)"), stream, NOW + timedelta(minutes=10), 90.0)
+    watching.now += timedelta(minutes=11)
+    watching.start_again()
+    await watching.engine.catch_up(watching.lease)
+
+    assert await watching.notifications() == [("opened", "bin_fire")]
+
+
+async def test_an_improbable_value_that_is_learnt_late_is_said_to_be_both(pool: Pool, api_pool: Pool) -> None:
+    watching = await watch(pool, one_container_with_a_thermometer)
+    stream, at = watching.town.things[0].datastream_id, NOW - timedelta(hours=2)
+    await pool.execute(STORE.replace("0)", "1)"), stream, at, 180.1)
+    await pool.execute(
+        "INSERT INTO observation.uplink (device_id, time, uplink_id, payload, received_at, status) "
+        "VALUES ($1, $2, gen_random_uuid(), '', $3, 'decoded')",
+        watching.town.things[0].device_id, at, NOW,
+    )  # fmt: skip
+    late = Measurement(stream, int(at.timestamp()) * 1_000_000, 180.1, 1)
+    octets = encode_batch([late])
+    await watching.engine.evaluate_messages(watching.lease, [message_of(octets, int(NOW.timestamp()) * 1_000_000)])
+    await watching.pass_time(minutes=1)
+    notified = await pool.fetchval("SELECT message FROM alert_notice")
+    rule = next(one for one in await rule_store.list_rules(pool) if one.name == "bin_fire")
+    async with tenant_transaction(api_pool, watching.town.tenant_id) as connection:
+        tried = await try_rule(connection, rule, watching.now)
+
+    assert "Valeur improbable" in notified
+    assert "appris tard" in notified
+    assert [one.message.replace("/v1/alerts/0", "/v1/alerts/1") for one in tried.notices] == [notified]
 
 
 async def register(watching: Watch, name: str, asset_id: int | None = None) -> int:

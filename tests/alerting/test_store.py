@@ -9,7 +9,7 @@ from alerting.defaults import DEFAULT_RULES, create_default_rules
 from alerting.rules.model import KINDS
 from api.routes.alert_rules import NewRule
 from core.runtime.postgres import Pool, PostgresError, tenant_transaction
-from registry.keys import KeyWrap
+from registry.keys import KeyWrap, row_owner
 
 KEYS = KeyWrap("kek-1", bytes(16))
 
@@ -80,10 +80,10 @@ async def test_an_endpoints_secret_is_shown_once_and_never_read_again(pool: Pool
         listed = await store.list_endpoints(connection)
         off = await store.set_endpoint_enabled(connection, endpoint.id, enabled=False)
 
-    stored = await pool.fetchval("SELECT secret_wrapped FROM webhook_endpoint")
+    stored, sealed_for = await pool.fetchrow("SELECT secret_wrapped, sealed_for FROM webhook_endpoint")
 
     assert secret.startswith("whsec_")
-    assert store.secret_text(KEYS.unwrap(stored)) == secret
+    assert store.secret_text(KEYS.unwrap(stored, row_owner("webhook_endpoint", sealed_for))) == secret
     assert listed == [endpoint]
     assert off is not None
     assert (off.state, off.disabled_reason) == ("disabled", "suspendue à la demande")

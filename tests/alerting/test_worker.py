@@ -4,7 +4,7 @@ from typing import Any
 
 from alerting import store
 from core.runtime.postgres import Pool, connect
-from registry.keys import KeyWrap
+from registry.keys import KeyWrap, row_owner
 from tests.alerting.sending import FAST, KEYS, emptied, held, send, until, working
 
 
@@ -139,10 +139,11 @@ async def test_during_a_rotation_both_secrets_verify(
     pool: Pool, database_url: str, place: Any, receiver: Any
 ) -> None:
     endpoint = await place.endpoint(receiver)
+    sealed_for = await pool.fetchval("SELECT sealed_for FROM webhook_endpoint")
     await pool.execute(
         "UPDATE webhook_endpoint SET previous_secret_wrapped = secret_wrapped, "
         "previous_until = now() + interval '1 h', secret_wrapped = $1",
-        KEYS.wrap(bytes(32)),
+        KEYS.wrap(bytes(32), row_owner("webhook_endpoint", sealed_for)),
     )
     async with working(pool, database_url):
         await send(pool, endpoint.id)

@@ -23,6 +23,8 @@ ROLE_OF = {
     ("post", "/v1/gateways/unknown/{gateway_id}/claim"): "operate",
     ("get", "/v1/api-keys"): "manage",
     ("post", "/v1/lighting/commands"): "lighting",
+    ("post", "/v1/key-exports"): "export_keys",
+    ("get", "/v1/key-recipients"): "manage",
     ("put", "/v1/tenants/{id}/member-of"): "operate",
     ("put", "/v1/tenants/{id}/webhook-allow-list"): "operate",
     ("post", "/v1/codec-versions/{id}/release"): "operate",
@@ -71,6 +73,7 @@ QUERIES = {
     "/v1/measurements/daily": {"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z"},
     "/v1/measurements/days-above": {"from": "2026-11-01T00:00:00Z", "threshold": "75"},
 }
+PUBLIC_KEY = "age1tj0dmg7v2qmuhsjdet58n33sn854y5zemqulvgl3gd5jhkuf8qusss6jhd"
 DECLARATION = "codec: sonde\nframes:\n  - fields:\n      - {type: u8, quantity: battery_level}\n"
 ABOUT_ONE_OBJECT = [(method, path) for method, path in OPERATIONS if "{" in path]
 
@@ -160,6 +163,7 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
     ending = {"reason": "essai", "ends_at": "2100-01-01T00:00:00Z"}
     team = await other_client.post("/v1/teams", json={"name": "Voirie"})
     partner = await other_client.post("/v1/event-sources", json={"name": "Hypervision"})
+    recipient = await other_client.post("/v1/key-recipients", json={"name": "Coffre", "public_key": PUBLIC_KEY})
     silence = await other_client.post("/v1/silences", json=ending | {"rule_id": rule["id"]})
     window = await other_client.post("/v1/maintenance-windows", json=ending | {"asset_id": asset["id"]})
     datastream = await observations.datastream(device["dev_eui"], asset["id"], "fill_level", "%")
@@ -178,6 +182,7 @@ async def theirs(other_client, other_registry, other_tenancy, observations, pool
             "alerts": str(await observations.alert(other_tenancy.id, asset["id"])),
             "alert-rules": str(rule["id"]),
             "alert-calendars": str(calendar.json()["id"]),
+            "key-recipients": str(recipient.json()["id"]),
             "event-sources": str(partner.json()["id"]),
             "teams": str(team.json()["id"]),
             "silences": str(silence.json()["id"]),
@@ -252,9 +257,8 @@ def test_keys_are_written_and_never_read() -> None:
 
     naming = {name for name, schema in schemas.items() if secret_names & schema.get("properties", {}).keys()}
 
-    # The export alone answers with keys: to their tenant, under a second look at the API key, with an audit line.
-    exported = {"ExportedDevice", "ExportedSession"}
-    assert naming == {"NewDevice", "NewMulticastGroup", "ImportedDeviceBody", "SessionBody"} | exported
+    # The export alone gives keys, and encrypted for their recipient: no schema of an answer names one.
+    assert naming == {"NewDevice", "NewMulticastGroup", "ImportedDeviceBody", "SessionBody"}
     assert {path for path, methods in DOCUMENT["paths"].items() if "KeyExport" in str(methods)} == {
         "/v1/key-exports"
     }

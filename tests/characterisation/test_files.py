@@ -47,7 +47,8 @@ RUN = b"""{
     {"name": "network-2", "pid": null, "restarts": 0, "log": "/srv/territoire/logs/network-2.log"}
   ],
   "intake_url": "http://127.0.0.1:8002",
-  "station_url": "ws://127.0.0.1:8887"
+  "station_url": "ws://127.0.0.1:8887",
+  "former_keks": "kek-6=0f0e0d0c0b0a09080706050403020100"
 }
 """
 SECRETS = {
@@ -135,6 +136,7 @@ def test_run_json_of_today_is_read_in_full(tmp_path: Path) -> None:
         ],
         "intake_url": "http://127.0.0.1:8002",
         "station_url": "ws://127.0.0.1:8887",
+        "former_keks": "kek-6=0f0e0d0c0b0a09080706050403020100",
     }
 
 
@@ -150,13 +152,13 @@ def test_run_json_without_what_was_added_later_is_read(tmp_path: Path) -> None:
     older = {
         name: value
         for name, value in json.loads(RUN).items()
-        if name not in {"services", "intake_url", "station_url"}
+        if name not in {"services", "intake_url", "station_url", "former_keks"}
     }
     (tmp_path / "run.json").write_text(json.dumps(older), "utf-8")
 
     run = read_run_info(tmp_path)
 
-    assert (run.services, run.intake_url, run.station_url) == ((), "", "")
+    assert (run.services, run.intake_url, run.station_url, run.former_keks) == ((), "", "", "")
 
 
 def test_secrets_of_a_home_of_today_are_kept(tmp_path: Path) -> None:

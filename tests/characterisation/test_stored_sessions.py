@@ -18,6 +18,7 @@ from core.runtime.postgres import Pool
 from lorawan.mac_state import MacState
 from network.sessions import HeldSession, Progress
 from network.store import read_sessions, save_mac_states, save_sessions
+from registry.keys import KeyWrap
 from tests.network.conftest import GATEWAYS, KEK, Network
 
 DEV_ADDR = bytes.fromhex("0135abcd")
@@ -148,7 +149,7 @@ async def stored(pool: Pool, mac_state: str | None = MAC_STATE) -> tuple[int, in
 
 
 async def read(pool: Pool, device_id: int) -> HeldSession:
-    opened = await read_sessions(pool, [SLOT], KEK, [device_id])
+    opened = await read_sessions(pool, [SLOT], KeyWrap("kek-1", KEK), [device_id])
     assert opened.sealed == []
     (held,) = opened.held
     return held

@@ -16,6 +16,7 @@ from cli.app import app
 from cli.backup import Manifest, digest_of, manifest_file
 from cli.restore import COUNTERS_AHEAD
 from core.runtime.postgres import connect
+from lorawan.crypto import wrap_key
 from registry.keys import KeyWrap
 from registry.schema import migrations
 from services.supervisor.home import Home
@@ -60,7 +61,7 @@ async def test_a_restored_stack_has_every_row_and_goes_on(folder: Path) -> None:
         stack = Stack(former, OPTIONS)
         run = await stack.start()
         connection = await connect(run.database_admin_url)
-        ours = KeyWrap("kek-1", bytes.fromhex(run.kek)).wrap(bytes(16))
+        ours = wrap_key(bytes.fromhex(run.kek), bytes(16))
         await connection.execute(FILL.replace("{ours}", ours.hex()))
         await connection.close()
         saved = await asyncio.to_thread(territoire, "backup", file, "--home", former.folder)
@@ -146,7 +147,7 @@ def test_a_backup_whose_keys_the_given_key_does_not_open_is_not_restored(folder:
     home = Home(folder / "source")
     with home.held():
         secrets.write_bytes(msgspec.json.encode(home.secrets()))
-    foreign = KeyWrap("kek-1", bytes(32)).wrap(bytes(16)).hex()
+    foreign = KeyWrap("kek-1", bytes(32)).wrap(bytes(16), "a").hex() + " a"
     manifest = Manifest(datetime.now(UTC), 1, "2.19", ["kek-1"], {}, 0, digest_of(file), {"kek-1": [foreign]})
     manifest_file(file).write_bytes(msgspec.json.encode(manifest))
 

@@ -19,7 +19,8 @@ from cli.findings import Finding, Severity, worst
 from cli.place import Place
 from core.runtime.bus import connect_bus
 from core.runtime.postgres import Pool, connect
-from registry.keys import KeyWrap
+from lorawan.crypto import wrap_key
+from registry.keys import KeyWrap, device_owner
 from registry.schema import migrations
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR, PrivateMosquitto
 from tests.certificates import Authority
@@ -102,7 +103,7 @@ async def test_a_key_that_opens_nothing(pool: Pool, database_url: str) -> None:
         "INSERT INTO device "
         "(tenant_id, dev_eui, join_eui, name, device_profile_id, slot, app_key_wrapped, kek_id) "
         "SELECT tenant_id, '\\x0102030405060708', '\\x0000000000000000', 'd', id, 3, $1, 'kek-1' FROM p",
-        KeyWrap("kek-1", bytes.fromhex(KEK)).wrap(bytes(16)),
+        KeyWrap("kek-1", bytes.fromhex(KEK)).wrap(bytes(16), device_owner(bytes(range(1, 9)), "app_key")),
     )
 
     right = about(await examine_database(Place(database_url=database_url, kek=KEK)), "clé de chiffrement")
@@ -121,7 +122,7 @@ async def test_a_key_that_opens_nothing(pool: Pool, database_url: str) -> None:
 async def test_a_key_that_opens_the_devices_and_not_the_rest(pool: Pool, database_url: str, column: str) -> None:
     """A table that comes later is found by its columns: this one is listed only to be filled."""
     await register(pool, last_seen_ago=timedelta())
-    foreign = KeyWrap("kek-0", bytes.fromhex("33" * 32)).wrap(bytes(16))
+    foreign = wrap_key(bytes.fromhex("33" * 32), bytes(16))
     fill = {
         "webhook_endpoint.secret_wrapped": (
             "INSERT INTO webhook_endpoint (tenant_id, url, description, secret_wrapped, kek_id) "

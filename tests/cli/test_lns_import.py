@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyrage
 import pytest
 
 from api.app import create_app
@@ -12,7 +13,7 @@ from core.runtime.bus import connect_bus
 from core.runtime.health import serve_http
 from core.runtime.postgres import Pool
 from registry.keys import KeyWrap
-from registry.tenants import create_api_key, create_tenant
+from registry.tenants import EXPORT_KEYS, create_api_key, create_tenant
 from tests.cli.terminal import Terminal
 
 KEY = "000102030405060708090a0b0c0d0e0f"
@@ -26,7 +27,7 @@ class Api(Terminal):
 @pytest.fixture
 async def api(pool: Pool, api_pool: Pool, nats_url: str) -> AsyncGenerator[Api]:
     tenant = await create_tenant(pool, "brest", "Brest")
-    key = await create_api_key(pool, tenant.id, "k", ("read", "manage"))
+    key = await create_api_key(pool, tenant.id, "k", ("read", "manage", EXPORT_KEYS))
     profile_id = await pool.fetchval(
         "INSERT INTO device_profile (tenant_id, name, vendor, model, codec) VALUES ($1, 'p', 'v', 'm', 'c') "
         "RETURNING id",
@@ -39,7 +40,7 @@ async def api(pool: Pool, api_pool: Pool, nats_url: str) -> AsyncGenerator[Api]:
 
 
 async def test_a_file_is_tried_then_imported_and_taken_out_again(api: Api, pool: Pool, tmp_path: Path) -> None:
-    file, out = tmp_path / "capteurs.csv", tmp_path / "cles.json"
+    file, sealed, out = tmp_path / "capteurs.csv", tmp_path / "cles.age", tmp_path / "cles.json"
     file.write_text(
         f"dev_eui;join_eui;app_key\n70b3d57ed0001234;70b3d57ed0001000;{KEY}\n70b3d57ed0001235;x;{KEY}\n"
     )
@@ -49,8 +50,16 @@ async def test_a_file_is_tried_then_imported_and_taken_out_again(api: Api, pool:
     after_trial = await pool.fetchval("SELECT count(*) FROM device")
     done = await api.territoire(*arguments, "--json")
     again = await api.territoire(*arguments, "--json")
-    exported = await api.territoire("export", "keys", str(out), "--reason", "séquestre")
-    overwritten = await api.territoire("export", "keys", str(out), "--reason", "séquestre")
+    identity = pyrage.x25519.Identity.generate()
+    recipient = await pool.fetchval(
+        "INSERT INTO key_recipient (tenant_id, name, public_key, registered_by) "
+        "SELECT id, 'Coffre', $1, 'k' FROM tenant RETURNING id",
+        str(identity.to_public()),
+    )
+    export = "export", "keys", str(sealed), "--recipient", str(recipient), "--reason", "séquestre"
+    exported = await api.territoire(*export)
+    overwritten = await api.territoire(*export)
+    out.write_bytes(pyrage.decrypt(sealed.read_bytes(), [identity]))
     back = await api.territoire("import", "lns", str(out), "--json")
 
     assert tried.returncode == 1, tried.stderr
@@ -62,7 +71,7 @@ async def test_a_file_is_tried_then_imported_and_taken_out_again(api: Api, pool:
     assert [json.loads(ran.stdout)["created"] for ran in (done, again)] == [1, 0]
     assert [one["line"] for one in json.loads(again.stdout)["devices"]] == [2, 3]
     assert exported.returncode == 0, exported.stderr
-    assert out.stat().st_mode & 0o777 == 0o600
+    assert sealed.stat().st_mode & 0o777 == 0o600
     assert json.loads(out.read_text())["devices"][0]["app_key"] == KEY
     assert overwritten.returncode == 2
     assert (back.returncode, json.loads(back.stdout)["unchanged"]) == (0, 1)

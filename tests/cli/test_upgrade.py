@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from cli.app import app
 from cli.backup import manifest_file
 from core.runtime.postgres import Connection, connect
-from registry.keys import KeyWrap
+from lorawan.crypto import wrap_key
 from registry.schema import migrate, migrations
 from services.supervisor.home import Home, Secrets
 from services.supervisor.ports import free_tcp_port
@@ -87,7 +87,7 @@ async def old_installation(url: str, kek: str) -> dict[str, int]:
     """As the program of then left it; returns what is in it."""
     await migrate_up_to(FIRST_FROZEN, url)
     connection = await connect(url)
-    wrapped = KeyWrap("kek-1", bytes.fromhex(kek)).wrap(bytes(16))
+    wrapped = wrap_key(bytes.fromhex(kek), bytes(16))
     await connection.execute(FILL.replace("{wrapped}", wrapped.hex()))
     found = await counts(connection)
     await connection.close()

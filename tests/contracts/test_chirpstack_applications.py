@@ -9,7 +9,7 @@ from integrations.lns.lns_uplink import LnsMessage, LnsUplink
 from lorawan.identifiers import DevAddr
 from network.join_store import NewSession, open_sessions
 from registry.applications import set_devices
-from registry.keys import KeyWrap
+from registry.keys import KeyWrap, row_owner
 from services.supervisor.mosquitto import BRIDGE, PrivateMosquitto
 from services.supervisor.ports import LOOPBACK, free_tcp_port
 from tests.contracts.lns_rig import KEK, now_us, until
@@ -180,13 +180,14 @@ async def test_an_event_that_a_broker_rejects_waits_and_is_published_once_it_is_
 ) -> None:
     """The account of a gateway bridge may publish nothing of an application."""
     pool = partner.bench.pool
+    sealed_for = await pool.fetchval("SELECT sealed_for FROM application")
     await pool.execute(
         "UPDATE application SET mqtt_url = 'mqtt://' || $1, takes_commands = false",
         (f"{LOOPBACK}:{mosquitto_server.port}"),
     )
     await pool.execute(
         "UPDATE application SET secret_wrapped = $1",
-        KeyWrap("kek-1", KEK).wrap_text(mosquitto_server.accounts[BRIDGE]),
+        KeyWrap("kek-1", KEK).wrap_text(mosquitto_server.accounts[BRIDGE], row_owner("application", sealed_for)),
     )
     await pool.execute("INSERT INTO device_status VALUES ($1, 1, 1, now())", partner.device_id)
 
@@ -200,7 +201,9 @@ async def test_an_event_that_a_broker_rejects_waits_and_is_published_once_it_is_
     await pool.execute(
         "UPDATE application SET mqtt_url = 'mqtt://' || $1, secret_wrapped = $2",
         f"{LOOPBACK}:{partner.bench.broker.port}",
-        KeyWrap("kek-1", KEK).wrap_text(partner.bench.broker.accounts[BRIDGE]),
+        KeyWrap("kek-1", KEK).wrap_text(
+            partner.bench.broker.accounts[BRIDGE], row_owner("application", sealed_for)
+        ),
     )
     async with partner.bench.intake():
         await partner.collect("status")

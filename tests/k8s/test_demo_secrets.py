@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from core.runtime.settings import KEK_OCTETS
+from core.runtime.keks import KEK_OCTETS
 from tests.k8s.conftest import CHECKOUT, WORKLOADS, containers_of, render
 
 pytestmark = pytest.mark.starts_processes

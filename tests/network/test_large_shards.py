@@ -6,9 +6,9 @@ import pytest
 
 from core.messages.topics import slots_of_shard
 from core.runtime.postgres import Pool
-from lab.bench.takeover import KEK, PLANT, SHARD, SHARDS, addresses, take_shard
-from lorawan.crypto import wrap_key
+from lab.bench.takeover import KEYS, SHARD, SHARDS, plant, take_shard
 from network import store
+from registry.keys import KeyWrap
 
 DEVICES, SLOW_S = 150, 0.01
 
@@ -16,9 +16,7 @@ DEVICES, SLOW_S = 150, 0.01
 @pytest.fixture
 async def crowded(pool: Pool) -> Pool:
     """Many devices in one shard."""
-    wrapped = wrap_key(KEK, bytes(16))
-    slot = slots_of_shard(SHARD, SHARDS)[0]
-    await pool.execute(PLANT, slot, DEVICES, [bytes(one) for one in addresses(DEVICES)], wrapped)
+    await plant(pool, DEVICES)
     return pool
 
 
@@ -37,7 +35,7 @@ async def test_the_transaction_does_not_stand_idle_while_keys_are_unwrapped(
     async with crowded.acquire() as connection, connection.transaction():
         # Half of what all of it takes, and fifteen times what a page does: a loaded machine may oversleep.
         await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '750ms'")
-        found = await store.read_all_sessions(connection, slots_of_shard(SHARD, SHARDS), KEK)
+        found = await store.read_all_sessions(connection, slots_of_shard(SHARD, SHARDS), KEYS)
         still_there = await connection.fetchval("SELECT 1")
 
     assert len(found.held) == DEVICES
@@ -52,7 +50,9 @@ async def test_every_session_and_device_of_the_shard_is_there(crowded: Pool) -> 
 
 async def test_sessions_under_another_key_encryption_key_are_named(crowded: Pool) -> None:
     async with crowded.acquire() as connection, connection.transaction():
-        found = await store.read_all_sessions(connection, slots_of_shard(SHARD, SHARDS), bytes(32))
+        found = await store.read_all_sessions(
+            connection, slots_of_shard(SHARD, SHARDS), KeyWrap("kek-1", bytes(32))
+        )
 
     assert found.held == []
     assert len(found.sealed) == DEVICES

@@ -1,6 +1,7 @@
 """Messages to groups: one frame, gateway after gateway, under a counter that nothing takes back."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -32,6 +33,7 @@ async def group_of(network: Network, *devices, repeats: int = 1) -> int:
         "nwk_s_key_wrapped": wrap_key(KEK, KEYS.nwk_s_key),
         "app_s_key_wrapped": wrap_key(KEK, KEYS.app_s_key),
         "kek_id": "kek-1",
+        "sealed_for": uuid4(),
     }
     given |= {"data_rate": 3, "frequency": 869_525_000, "repeats": repeats, "f_cnt": 0}
     async with network.pool.acquire() as connection, connection.transaction():

@@ -41,6 +41,8 @@ UNION ALL SELECT 'silence ' || tenant_id - 1 FROM silence
 UNION ALL SELECT 'maintenance_window ' || asset_id - 1 FROM maintenance_window
 UNION ALL SELECT 'api_key ' || tenant_id - 1 FROM api_key
 UNION ALL SELECT 'event_source ' || tenant_id - 1 FROM event_source
+UNION ALL SELECT 'idempotency_key ' || tenant_id - 1 FROM idempotency_key
+UNION ALL SELECT 'key_recipient ' || tenant_id - 1 FROM key_recipient
 UNION ALL SELECT 'webhook_endpoint ' || tenant_id - 1 FROM webhook_endpoint
 UNION ALL SELECT 'webhook_attempt ' || tenant_id - 1 FROM webhook_attempt
 UNION ALL SELECT 'audit ' || tenant_id - 1 FROM audit
@@ -117,6 +119,10 @@ INSERT INTO webhook_endpoint (id, tenant_id, url, secret_wrapped, kek_id) OVERRI
 SELECT id, id, 'https://a.example/', 'x', 'k' FROM tenant;
 INSERT INTO event_source (id, tenant_id, name, secret_wrapped, kek_id) OVERRIDING SYSTEM VALUE
 SELECT id, id, 's', 'x', 'k' FROM tenant;
+INSERT INTO idempotency_key (tenant_id, principal, key_digest, request_digest)
+SELECT id, id::text, sha256('k'), sha256('r') FROM tenant;
+INSERT INTO key_recipient (tenant_id, name, public_key, registered_by)
+SELECT id, 'k', 'age1' || repeat('q', 58), 'a' FROM tenant;
 INSERT INTO contact (tenant_id, team_id, name, webhook_endpoint_id) SELECT id, id, 'c', id FROM tenant;
 INSERT INTO webhook_attempt (tenant_id, endpoint_id, message_id, alert_id, attempt, at, outcome, duration_ms)
 SELECT id, id, 'm', 1, 1, now(), 'failed', 1 FROM tenant;

@@ -129,6 +129,8 @@ def expected(world: World, me: int | None) -> set[str]:
         "team",
         "contact",
         "event_source",
+        "idempotency_key",
+        "key_recipient",
         "alert_calendar",
         "silence",
     )

@@ -31,6 +31,7 @@ TITLES = {
     405: "Méthode non autorisée",
     408: "Requête trop lente",
     409: "Conflit avec ce qui existe",
+    412: "L'objet a changé entre-temps",
     413: "Requête trop volumineuse",
     422: "Données invalides",
     429: "Trop de requêtes",

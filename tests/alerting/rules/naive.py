@@ -44,6 +44,7 @@ class Naive:
         self.is_waiting = False  # Learnt late: told once nothing more follows.
         self.is_shown_only = False
         self.not_before = float("-inf")
+        self.ignored_before = 0
 
     def on_duty(self, minute: float) -> bool:
         local = (self.trace.start + timedelta(minutes=minute)).astimezone(PARIS)
@@ -148,9 +149,19 @@ class Naive:
         self.walk.ended = self.walk.ended or (was_open and not self.walk.fired and self.walk.since is None)
         return True
 
+    def replace_device(self, now: float) -> None:
+        """The alerts of the former end; what the new one says is judged anew."""
+        if self.is_open:
+            self.is_open = False
+            self.told.append(("resolved", int(now)))
+        self.walk, self.readings, self.before = Walk(), [], {}
+        self.is_waiting = self.is_shown_only = False
+        self.ignored_before, self.not_before = self.trace.replaced or 0, float("-inf")
+
     def arrive(self, now: int, batch: list[tuple[int, float]]) -> None:
         """What was received at once is judged at once."""
-        changed = [self.read(minute, value) for minute, value in sorted(batch)]
+        theirs = [one for one in batch if one[0] >= self.ignored_before]
+        changed = [self.read(minute, value) for minute, value in sorted(theirs)]
         if not any(changed):
             return
         age = now - self.readings[-1][0]
@@ -235,6 +246,14 @@ class Naive:
         """While we are away nothing is judged."""
         return next((ended for began, ended in self.trace.outages if began <= at < ended), at)
 
+    def happen(self, what: int, now: float, batches: dict[float, list[tuple[int, float]]]) -> None:
+        if what < 0:
+            self.replace_device(now)
+        elif what > 0:
+            self.miss()
+        else:
+            self.arrive(int(now), batches[now])
+
     def run(self) -> list[tuple[str, int]]:
         """Every opening and every end, with the minute in question."""
         batches: dict[float, list[tuple[int, float]]] = {}
@@ -250,13 +269,12 @@ class Naive:
                         due = max(due, ended + min(period, FIVE_MINUTES))
                 if due < following and (until is None or due < until):
                     events.append((due, 1))
-        for now, is_missed in sorted(events):
+        if self.trace.replaced is not None:
+            events.append((self.judged(self.trace.replaced), -1))
+        for now, what in sorted(events):
             if now >= self.trace.length:
                 break
             self.pass_time(now)
-            if is_missed:
-                self.miss()
-            else:
-                self.arrive(int(now), batches[now])
+            self.happen(what, now, batches)
         self.pass_time(self.trace.length)
         return self.told

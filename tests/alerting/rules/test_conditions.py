@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 
 import pytest
 
@@ -211,6 +212,25 @@ def test_a_rule_off_duty_counts_nothing() -> None:
 
 
 LADDER = replace(BASE, for_readings=2, ladder=(Rung("major", within_hours=24.0), Rung("critical", value=95)))
+
+
+LEFT_BEHIND = {
+    "rate": replace(BASE, kind="rate"),
+    "flat": replace(BASE, kind="flat", fire_value=0.1),
+    "forecast": replace(BASE, ladder=(Rung("major", within_hours=24),)),
+    "night": replace(BASE, series="night_minimum_flow", ladder=(Rung("major", times_median=3),)),
+}
+
+
+@pytest.mark.parametrize(("former", "present"), list(permutations(LEFT_BEHIND, 2)), ids="-".join)
+def test_a_rule_whose_kind_was_changed_goes_on_from_what_the_former_kind_left(former: str, present: str) -> None:
+    state: RuleState | None = None
+    for hour in range(40):
+        rule = LEFT_BEHIND[former if hour < 20 else present]
+        state, _ = evaluate(rule, state, Observation(minute(60 * hour), 20.0 + hour / 10), minute(60 * hour))
+
+    assert state is not None
+    assert state.evaluated_until == minute(60 * 39)
 
 
 def test_a_bin_becomes_graver_at_95_and_only_graver() -> None:

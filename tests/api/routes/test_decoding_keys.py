@@ -8,8 +8,8 @@ import pytest
 from fastapi import FastAPI
 
 from core.runtime.postgres import InsufficientPrivilegeError, Pool
-from registry.decoding_keys import read_device_keys
-from registry.keys import KeyWrap
+from registry.decoding_keys import decoding_key_owner, read_device_keys
+from registry.keys import KeyWrap, row_owner
 from tests.api.conftest import KEK
 
 KEYS = KeyWrap("kek-1", KEK)
@@ -170,10 +170,16 @@ async def test_a_key_is_wrapped_at_rest_and_no_role_of_the_apis_reads_it(
     await client.put(f"/v1/device-profiles/{profile['id']}/decoding-key", json={"key": KEY})
 
     for table in ("device_decoding_key", "profile_decoding_key"):
-        row = await pool.fetchrow(f"SELECT t::text AS whole, key_wrapped, kek_id FROM {table} t")
+        row = await pool.fetchrow(f"SELECT t::text AS whole, key_wrapped, kek_id, sealed_for FROM {table} t")
         assert row is not None
         assert KEY not in row["whole"]
-        assert (KEYS.unwrap(row["key_wrapped"]).hex(), row["kek_id"]) == (KEY, "kek-1")
+        sealed_for = row["sealed_for"]
+        owner = (
+            row_owner(table, sealed_for)
+            if sealed_for
+            else decoding_key_owner(bytes.fromhex(device["dev_eui"]), "")
+        )
+        assert (KEYS.unwrap(row["key_wrapped"], owner).hex(), row["kek_id"]) == (KEY, "kek-1")
         for statement in (
             f"SELECT key_wrapped FROM {table}",
             f"SELECT * FROM {table}",

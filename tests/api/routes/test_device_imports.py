@@ -1,13 +1,14 @@
 """Devices that come from another LNS, and keys that a tenant takes out."""
 
 import secrets
+from functools import partial
 from typing import Any
 
 import pytest
 
 from core.runtime.postgres import Pool
 from lorawan.identifiers import DevAddr, slot_of_dev_addr
-from registry.keys import KeyWrap
+from registry.keys import KeyWrap, session_owner
 from tests.api.conftest import KEK
 
 APP_KEY = "000102030405060708090a0b0c0d0e0f"
@@ -48,12 +49,15 @@ async def test_a_device_goes_on_with_its_key_its_session_and_its_counters(client
 
     session = await pool.fetchrow(READ_SESSION, bytes.fromhex(device["dev_eui"]))
     shown = (await client.get(f"/v1/devices/{device['dev_eui']}")).json()
-    keys = KeyWrap("kek-1", KEK)
+    keys, owner = (
+        KeyWrap("kek-1", KEK),
+        partial(session_owner, bytes.fromhex(device["dev_eui"]), session["dev_addr"]),
+    )
     assert first == [("created", "enregistré, clé racine, session 260b1234")]
     assert again == [("unchanged", "déjà à jour")]
     assert (shown["activation"], shown["name"]) == ("OTAA", device["dev_eui"])
-    assert keys.unwrap(session["nwk_s_key_wrapped"]).hex() == SESSION["nwk_s_key"]
-    assert keys.unwrap(session["app_s_key_wrapped"]).hex() == SESSION["app_s_key"]
+    assert keys.unwrap(session["nwk_s_key_wrapped"], owner("nwk_s_key")).hex() == SESSION["nwk_s_key"]
+    assert keys.unwrap(session["app_s_key_wrapped"], owner("app_s_key")).hex() == SESSION["app_s_key"]
     assert (session["f_cnt_up"], session["f_cnt_down"]) == (1841, 17)
     assert (session["rx1_delay"], session["rx2_data_rate"]) == (5, 3)
     assert session["slot"] == slot_of_dev_addr(DevAddr(bytes.fromhex("260b1234")))
@@ -197,70 +201,3 @@ async def test_the_bearer_of_an_imported_device_is_a_source_of_its_own_tenant(
     assert (kept.status_code, changed.status_code) == (409, 404)
     assert back.json()["lns_source_id"] is None
     assert gone.status_code == 204
-
-
-def export(tenancy, **fields: Any) -> dict[str, Any]:
-    return {"api_key": tenancy.key, "reason": "Séquestre annuel"} | fields
-
-
-async def test_a_tenant_takes_its_keys_out_as_they_went_in(client, registry, tenancy, pool: Pool) -> None:
-    profile = await registry.profile()
-    otaa = device_of(profile, name="a", app_key=APP_KEY, join_nonce=3)
-    abp = device_of(profile, name="b", session=SESSION)
-    await imported(client, otaa, abp)
-
-    answer = await client.post("/v1/key-exports", json=export(tenancy))
-    some = await client.post("/v1/key-exports", json=export(tenancy, dev_euis=[abp["dev_eui"].upper()]))
-
-    devices = answer.json()["devices"]
-    assert answer.headers["cache-control"] == "no-store"
-    assert {name: value for name, value in devices[0].items() if value is not None} == otaa
-    assert devices[1]["session"] == {"rx1_dr_offset": 0, "rx2_frequency": 869_525_000} | SESSION
-    assert some.json()["devices"] == devices[1:]
-    assert [outcome for outcome, _ in await imported(client, *devices)] == ["unchanged", "unchanged"]
-    noted = await pool.fetch(
-        "SELECT actor, tenant_id, details FROM audit WHERE action = 'export_keys' ORDER BY id"
-    )
-    assert [row["tenant_id"] for row in noted] == [tenancy.id] * 2
-    assert noted[1]["details"] == {
-        "reason": "Séquestre annuel",
-        "dev_euis": [abp["dev_eui"]],
-        "api_key": tenancy.key.split("_")[1],
-    }
-    assert APP_KEY not in str([dict(row) for row in noted])
-
-
-async def test_keys_are_shown_to_nobody_without_the_requests_own_key_a_second_time(
-    client, client_with, registry, tenancy, other_tenancy, pool: Pool
-) -> None:
-    await imported(client, device_of(await registry.profile(), app_key=APP_KEY))
-
-    answers = [
-        await client.post("/v1/key-exports", json=export(tenancy, api_key=key))
-        for key in ("", "nonsense", tenancy.key[:-1], other_tenancy.key)
-    ]
-    revoked_meanwhile = await pool.execute(
-        "UPDATE api_key SET revoked_at = now() WHERE tenant_id = $1", tenancy.id
-    )
-    remembered = await client.post("/v1/key-exports", json=export(tenancy))
-
-    assert revoked_meanwhile == "UPDATE 1"
-    assert [answer.status_code for answer in (*answers, remembered)] == [403] * 5
-    assert APP_KEY not in "".join(answer.text for answer in answers)
-    assert await pool.fetchval("SELECT count(*) FROM audit WHERE action = 'refuse_export_keys'") == 5
-    assert await pool.fetchval("SELECT count(*) FROM audit WHERE action = 'export_keys'") == 0
-
-
-async def test_keys_of_others_are_rejected_also_where_their_device_is_seen(
-    client, registry, tenancy, other_client, other_tenancy, pool: Pool
-) -> None:
-    theirs = await registry.device(asset_id=(await registry.asset())["id"])
-    await client.put(f"/v1/tenants/{tenancy.id}/member-of", json={"tenant_id": other_tenancy.id})
-    seen = await other_client.get(f"/v1/devices/{theirs['dev_eui']}")
-
-    asked = await other_client.post("/v1/key-exports", json=export(other_tenancy, dev_euis=[theirs["dev_eui"]]))
-    everything = await other_client.post("/v1/key-exports", json=export(other_tenancy))
-
-    assert (seen.status_code, asked.status_code) == (200, 404)
-    assert everything.json() == {"devices": []}
-    assert await pool.fetchval("SELECT count(*) FROM audit WHERE action = 'export_keys'") == 1

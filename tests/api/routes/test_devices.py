@@ -1,13 +1,14 @@
 import json
 import secrets
+from functools import partial
 
 import pytest
 
 from core.runtime.postgres import Pool
-from lorawan.crypto import unwrap_key
 from lorawan.identifiers import slot_of_dev_addr, slot_of_dev_eui
+from registry.keys import KeyWrap, device_owner, session_owner
 
-KEK = bytes(range(16))
+KEYS = KeyWrap("kek-1", bytes(range(16)))
 JSON = {"Content-Type": "application/json"}
 ABP = {"activation": "ABP", "dev_addr": "01ab23cd", "nwk_s_key": "11" * 16, "app_s_key": "22" * 16}
 
@@ -36,7 +37,7 @@ async def test_an_otaa_device_is_enrolled_with_its_key_wrapped(client, registry,
 
     assert answer.status_code == 201
     assert (answer.json()["dev_eui"], answer.json()["join_eui"]) == (body["dev_eui"], "70b3d57ed0001000")
-    assert unwrap_key(KEK, row["app_key_wrapped"]) == bytes.fromhex(body["app_key"])
+    assert KEYS.unwrap(row["app_key_wrapped"], device_owner(octets, "app_key")) == bytes.fromhex(body["app_key"])
     assert (row["tenant_id"], row["slot"], row["kek_id"]) == (tenancy.id, slot_of_dev_eui(octets), "kek-1")
     assert answer.json().items() <= (await client.get(f"/v1/devices/{body['dev_eui']}")).json().items()
     assert (await client.get(f"/v1/assets/{asset['id']}")).json()["devices"][0]["dev_eui"] == body["dev_eui"]
@@ -53,9 +54,10 @@ async def test_an_abp_device_brings_its_session_along(client, registry, pool: Po
 
     assert answer.status_code == 201
     assert row["dev_addr"] == bytes.fromhex("01ab23cd")
+    owner = partial(session_owner, row["dev_eui"], row["dev_addr"])
     assert row["slot"] == slot_of_dev_addr(bytes.fromhex("01ab23cd"))
-    assert unwrap_key(KEK, row["nwk_s_key_wrapped"]) == bytes.fromhex("11" * 16)
-    assert unwrap_key(KEK, row["app_s_key_wrapped"]) == bytes.fromhex("22" * 16)
+    assert KEYS.unwrap(row["nwk_s_key_wrapped"], owner("nwk_s_key")) == bytes.fromhex("11" * 16)
+    assert KEYS.unwrap(row["app_s_key_wrapped"], owner("app_s_key")) == bytes.fromhex("22" * 16)
     assert (row["activation"], row["skip_f_cnt_check"]) == ("ABP", True)
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.runtime.postgres import Pool
-from lorawan.crypto import unwrap_key
+from registry.keys import KeyWrap, row_owner
 from tests.api.conftest import KEK
 
 PATH = "/v1/multicast-groups"
@@ -31,15 +31,20 @@ async def test_a_group_is_created_given_members_and_read_back_without_its_keys(
     members = sorted([await lamp(registry), await lamp(registry)])
 
     answer = await client.put(f"{PATH}/{group['id']}/devices", json={"dev_euis": members})
-    row = await pool.fetchrow("SELECT nwk_s_key_wrapped, app_s_key_wrapped FROM multicast_group")
+    row = await pool.fetchrow("SELECT nwk_s_key_wrapped, app_s_key_wrapped, sealed_for FROM multicast_group")
 
     assert answer.status_code == 200, answer.text
     assert answer.json() == group | {"dev_euis": members}
     assert (await client.get(f"{PATH}/{group['id']}")).json() == answer.json()
     assert (await client.get(PATH)).json()["items"] == [answer.json()]
     assert not {"nwk_s_key", "app_s_key"} & group.keys()
-    assert unwrap_key(KEK, row["nwk_s_key_wrapped"]).hex() == NWK_S_KEY
-    assert unwrap_key(KEK, row["app_s_key_wrapped"]).hex() == APP_S_KEY
+
+    def opened(kind: str) -> str:
+        owner = row_owner("multicast_group", row["sealed_for"], kind)
+        return KeyWrap("kek-1", KEK).unwrap(row[f"{kind}_wrapped"], owner).hex()
+
+    assert opened("nwk_s_key") == NWK_S_KEY
+    assert opened("app_s_key") == APP_S_KEY
 
 
 async def test_members_are_replaced(client, registry) -> None:

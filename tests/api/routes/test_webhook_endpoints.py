@@ -2,7 +2,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from alerting.addresses import url_owner
 from core.runtime.postgres import Pool
+from registry.keys import KeyWrap
+from tests.api.conftest import KEK
 
 PATH = "/v1/webhook-endpoints"
 
@@ -70,7 +73,9 @@ async def test_of_a_chat_only_the_host_is_shown(client, pool: Pool, form: str) -
     audited = await pool.fetchval("SELECT string_agg(to_jsonb(a)::text, '') FROM audit a")
 
     assert {one["url"] for one in (created, read, *listed)} == {"https://mattermost.example.fr:8443/…"}
-    assert await pool.fetchval("SELECT url FROM webhook_endpoint") == url
+    sealed, sealed_for = await pool.fetchrow("SELECT url_wrapped, sealed_for FROM webhook_endpoint")
+    assert "secret" not in await pool.fetchval("SELECT url FROM webhook_endpoint")
+    assert KeyWrap("kek-1", KEK).unwrap_text(sealed, url_owner(sealed_for)) == url
     assert "hooks/secret" not in audited
     assert "mattermost" in audited
 

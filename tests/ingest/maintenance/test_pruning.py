@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from alerting.queue import WebhookMessage
 from core.runtime.postgres import Pool
 from ingest.maintenance.pruning import Prune, prune, prunes
+from registry.outages import recorded_since
 from services.maintenance.settings import MaintenanceSettings
 
 SETTINGS = MaintenanceSettings(
@@ -32,6 +33,9 @@ ROWS = {
     "SELECT now() - $1::interval, 1, 'successful', 0, 'e'",
     "job_statistics": "INSERT INTO jobs.pgqueuer_statistics (created, count, priority, status, entrypoint) "
     "SELECT now() - $1::interval, 1, 0, 'successful', 'e'",
+    "idempotency_key": "INSERT INTO idempotency_key "
+    "(tenant_id, principal, key_digest, request_digest, started_at) "
+    "SELECT id, 'k', sha256($1::interval::text::bytea), sha256('r'), now() - $1::interval FROM tenant",
     "unknown_gateway": "INSERT INTO unknown_gateway "
     "SELECT decode(lpad(to_hex(extract(epoch FROM $1::interval)::int), 16, '0'), 'hex'), 'udp', '', now(), "
     "now() - $1::interval",
@@ -45,6 +49,8 @@ ROWS = {
     "(source_id, tenant_id, dev_eui, first_seen_at, last_seen_at) SELECT id, tenant_id, "
     "decode(lpad(to_hex(extract(epoch FROM $1::interval)::int), 16, '0'), 'hex'), now(), now() - $1 "
     "FROM lns_source",
+    "outage": "INSERT INTO outage (what, began_at, ended_at) "
+    "SELECT 'bridge', now() - $1::interval - interval '1 hour', now() - $1::interval",
     "service_replica": "INSERT INTO service_replica SELECT 's', $1::interval::text, now() - $1::interval",
     "quarantine": "INSERT INTO observation.quarantine (at, service, subject, sequence, reason, data) "
     "SELECT now() - $1::interval, 's', $1::interval::text, 1, '', ''",
@@ -95,6 +101,20 @@ async def test_old_rows_go_and_others_stay(pool: Pool, measuring, what: Prune) -
 
     assert deleted == 3
     assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 1
+
+
+async def test_since_when_outages_are_known_is_known_for_ever(pool: Pool) -> None:
+    [what] = [one for one in prunes(SETTINGS) if one.table == "outage"]
+    await pool.execute(
+        "UPDATE outage SET began_at = began_at - $1::interval, ended_at = ended_at - $1::interval", 2 * what.keep
+    )
+    known_since = await recorded_since(pool)
+    await pool.execute(
+        "INSERT INTO outage (what, began_at) SELECT 'bridge', now() - $1::interval", 2 * what.keep
+    )  # It lasts.
+
+    assert await prune(pool, what) == 0
+    assert await recorded_since(pool) == known_since
 
 
 async def test_a_closed_session_stays_while_uplinks_may_name_it(pool: Pool, measuring) -> None:

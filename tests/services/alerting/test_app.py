@@ -13,13 +13,14 @@ import nats
 import pytest
 from pydantic import SecretStr
 
+from alerting import alert_store
 from alerting.rulebook import slot_of
 from core.messages import topics
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
 from core.messages.topics import shard_of_slot
 from core.runtime.bus import Bus, connect_bus
-from core.runtime.postgres import Pool
+from core.runtime.postgres import Pool, tenant_transaction
 from services.alerting.app import run
 from services.alerting.settings import AlertingSettings
 
@@ -160,6 +161,24 @@ async def test_a_full_bin_learnt_of_three_hours_late_is_told_with_both_instants_
     assert datetime.fromisoformat(data["since"]) < ago(189)
     assert ago(5) < datetime.fromisoformat(data["learnt_at"]) < ago(-1)
     assert [alert.learnt_at is not None for alert in alerts] == [True]
+
+
+async def test_an_end_that_a_person_declares_is_notified_to_those_who_got_the_opening(
+    pool: Pool, api_pool: Pool, database_url: str, nats_url: str, bus: Bus, place: Any, receiver: Any
+) -> None:
+    await place.endpoint(receiver)
+    async with serving(pool, database_url, nats_url):
+        await publish(bus, place, (ago(1), 80.0), (ago(0.5), 82.0))
+        await receiver.until(1, within_s=60)
+        (alert,) = await place.alerts()
+        async with tenant_transaction(api_pool, place.tenant_id) as connection:
+            await alert_store.resolve(connection, alert.id, "chef", "borne vidée à la main")
+        await receiver.until(2, within_s=60)
+        ended = receiver.requests[1]["body"]["data"]
+
+    assert receiver.types == ["alert.opened", "alert.resolved"]
+    assert ended["cause"] == "borne vidée à la main"
+    assert ended["message"].endswith("fin d'alerte, borne vidée à la main (82\u00a0%).")
 
 
 async def test_a_device_without_data_is_notified_and_so_is_its_return(
