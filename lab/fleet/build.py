@@ -1,7 +1,8 @@
 """Gateways and devices of a fleet plan, ready to go on the air."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from lab.device.answers import Answers
 from lab.device.application import Application, Message
@@ -9,13 +10,30 @@ from lab.device.device import Device, SentUplink
 from lab.fleet.plan import JOIN_EUI, DevicePlan, GatewayPlan
 from lab.gateway.gateway import Gateway
 from lab.gateway.mqtt import MqttGateway
+from lab.gateway.station import StationGateway
 from lab.gateway.udp import UdpGateway
 from lab.radio.concentrator import COUNTER
 from lab.radio.medium import Link, RadioMedium
 from lorawan.identifiers import GatewayId
+from services.supervisor.run_info import RunInfo
 
 # Gateways' clocks are wrong by so much (standard deviation).
 CLOCK_ERROR_US = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayServers:
+    """What gateways connect to, and the tokens that those with Basics Station were given."""
+
+    udp: tuple[str, int]
+    mqtt_url: str
+    station_url: str
+    tokens: Mapping[bytes, str]
+
+    @classmethod
+    def of(cls, run: RunInfo, tokens: Mapping[bytes, str]) -> "GatewayServers":
+        """Those of a stack that runs here."""
+        return cls((run.udp_host, run.udp_port), run.mqtt_url, run.station_url, tokens)
 
 
 def build_gateways(
@@ -23,20 +41,26 @@ def build_gateways(
     medium: RadioMedium,
     source: random.Random,
     *,
-    udp: tuple[str, int],
-    mqtt_url: str,
+    servers: GatewayServers,
 ) -> list[Gateway]:
     """The gateways of these plans, each with a clock that is wrong."""
     built: list[Gateway] = []
     for plan in plans:
-        gateway = (
-            MqttGateway(*_common(plan, medium, source), mqtt_url=mqtt_url)
-            if plan.speaks_mqtt
-            else build_udp_gateway(plan, medium, source, udp)
-        )
+        gateway = _build(plan, medium, source, servers)
         gateway.clock_error_us = round(source.gauss(0, CLOCK_ERROR_US))
         built.append(gateway)
     return built
+
+
+def _build(plan: GatewayPlan, medium: RadioMedium, source: random.Random, servers: GatewayServers) -> Gateway:
+    match plan.speaks:
+        case "mqtt":
+            return MqttGateway(*_common(plan, medium, source), mqtt_url=servers.mqtt_url)
+        case "station":
+            token = servers.tokens.get(plan.gateway_id, "")
+            return StationGateway(*_common(plan, medium, source), url=servers.station_url, token=token)
+        case "udp":
+            return build_udp_gateway(plan, medium, source, servers.udp)
 
 
 def build_udp_gateway(

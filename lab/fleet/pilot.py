@@ -8,7 +8,7 @@ from lab.device.application import Application
 from lab.fleet.plan import FleetPlan, Kind, Profile, plan_fleet
 
 GATEWAYS = 24
-# One gateway in so many speaks MQTT, the others UDP.
+# One gateway in so many speaks MQTT, the others Basics Station, each with its token.
 MQTT_EVERY = 4
 
 GLASS_CONTAINERS = 88

@@ -4,7 +4,7 @@ import hashlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from lab.device import sensors
 from lab.device.application import Application
@@ -75,13 +75,13 @@ class DevicePlan:
 
 @dataclass(frozen=True, slots=True)
 class GatewayPlan:
-    """A gateway to provision; it speaks Semtech UDP or, by MQTT, ChirpStack's contract."""
+    """A gateway to provision: Semtech UDP, ChirpStack's contract by MQTT, or Basics Station with a token."""
 
     gateway_id: GatewayId
     name: str
     latitude: float
     longitude: float
-    speaks_mqtt: bool = False
+    speaks: Literal["udp", "mqtt", "station"] = "udp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class FleetPlan:
 
 
 def plan_fleet(name: str, kinds: Sequence[Kind], gateways: int, *, mqtt_every: int = 0) -> FleetPlan:
-    """A device of each of these kinds, and so many gateways, of which each `mqtt_every`-th speaks MQTT."""
+    """A device of each of these kinds, and so many gateways (`plan_gateways`)."""
     return FleetPlan(
         name,
         plan_gateways(gateways, name, mqtt_every=mqtt_every),
@@ -103,17 +103,23 @@ def plan_fleet(name: str, kinds: Sequence[Kind], gateways: int, *, mqtt_every: i
 
 
 def plan_gateways(count: int, name: str, *, mqtt_every: int = 0) -> list[GatewayPlan]:
-    """`count` gateways."""
+    """`count` gateways on UDP; with `mqtt_every` each of that number speaks MQTT, and the others have tokens."""
     source = random.Random(f"{name} gateways")
     return [
         GatewayPlan(
             GatewayId(b"\x00\x80" + _octets(f"{name} gateway {number}", 6)),
             f"Passerelle {COMMUNES[number % len(COMMUNES)]} {number + 1}",
             *place(source),
-            speaks_mqtt=bool(mqtt_every) and number % mqtt_every == mqtt_every - 1,
+            speaks=_protocol(number, mqtt_every),
         )
         for number in range(count)
     ]
+
+
+def _protocol(number: int, mqtt_every: int) -> Literal["udp", "mqtt", "station"]:
+    if not mqtt_every:
+        return "udp"
+    return "mqtt" if number % mqtt_every == mqtt_every - 1 else "station"
 
 
 def plan_device(kind: Kind, number: int, name: str) -> DevicePlan:

@@ -63,9 +63,18 @@ class Provisioner:
             raise ProvisioningFailed(f"GET {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json()
 
-    async def create_gateways(self, plans: Sequence[GatewayPlan]) -> None:
-        """Register every gateway."""
-        await in_parallel(plans, self._create_gateway)
+    async def create_gateways(self, plans: Sequence[GatewayPlan]) -> dict[bytes, str]:
+        """Register every gateway; returns the tokens of those that need one."""
+        tokens: dict[bytes, str] = {}
+
+        async def create(plan: GatewayPlan) -> None:
+            await self._create_gateway(plan)
+            if plan.speaks == "station":
+                made = await self.post(f"/v1/gateways/{plan.gateway_id.hex()}/tokens", {})
+                tokens[plan.gateway_id] = made["token"]
+
+        await in_parallel(plans, create)
+        return tokens
 
     async def create_profiles(self, plans: Sequence[DevicePlan], expected_interval_s: float) -> dict[str, int]:
         """Register the profiles that these devices have; returns ids by name."""

@@ -21,6 +21,7 @@ from core.runtime.bus import Bus, connect_bus
 from core.runtime.postgres import DATABASE_AWAY, Pool, open_pool
 from lab.device.device import SentUplink
 from lab.device.sensors import Container
+from lab.fleet.build import GatewayServers
 from lab.fleet.pilot import plan_pilot
 from lab.fleet.provision import Provisioner, ProvisioningFailed
 from lab.fleet.tenancy import prepare_tenant
@@ -81,14 +82,13 @@ async def _set_up(
             plan = plan_pilot(NAME)
             with Progress(console=console, transient=True) as progress:
                 task = progress.add_task("Inscription du parc", total=len(plan.devices))
-                await api.create_gateways(plan.gateways)
+                tokens = await api.create_gateways(plan.gateways)
                 # Sensors are waited for from their registration on, and registering all of them takes a while.
                 expected_s = max(INTERVAL_S / pace, REGISTERED_WITHIN_S)
                 assets = await api.create_devices(plan.devices, expected_s, lambda: progress.advance(task))
             fleet = build_fleet(
                 plan,
-                udp=(run.udp_host, run.udp_port),
-                mqtt_url=run.mqtt_url,
+                servers=GatewayServers.of(run, tokens),
                 interval_s=INTERVAL_S / pace,
                 join_spread_s=JOIN_SPREAD_S,
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from lab.device.application import Message
 from lab.device.device import Device, SentUplink
 from lab.device.routine import join_and_send
-from lab.fleet.build import build_device, build_gateways
+from lab.fleet.build import GatewayServers, build_device, build_gateways
 from lab.fleet.placement import nearest_links
 from lab.fleet.plan import FleetPlan
 from lab.gateway.gateway import Gateway
@@ -62,13 +62,11 @@ class Fleet:
         device.send(message, now_us())
 
 
-def build_fleet(
-    plan: FleetPlan, *, udp: tuple[str, int], mqtt_url: str, interval_s: float, join_spread_s: float
-) -> Fleet:
+def build_fleet(plan: FleetPlan, *, servers: GatewayServers, interval_s: float, join_spread_s: float) -> Fleet:
     """The fleet of this plan, ready to run against these servers."""
     source = random.Random(plan.name)
     medium = RadioMedium(source)
-    gateways = build_gateways(plan.gateways, medium, source, udp=udp, mqtt_url=mqtt_url)
+    gateways = build_gateways(plan.gateways, medium, source, servers=servers)
     fleet = Fleet(gateways, [], interval_s, join_spread_s)
     for one in plan.devices:
         links = nearest_links(one, gateways, random.Random(one.dev_eui.hex()))

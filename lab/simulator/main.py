@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from core.runtime.bus import connect_bus
 from core.runtime.postgres import open_pool
+from lab.fleet.build import GatewayServers
 from lab.fleet.pilot import plan_pilot
 from lab.fleet.provision import Provisioner, ProvisioningFailed
 from lab.fleet.tenancy import prepare_tenant
@@ -63,14 +64,13 @@ async def provision_fleet(
     try:
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("Inscription du parc", total=devices)
-            await api.create_gateways(plan.gateways)
+            tokens = await api.create_gateways(plan.gateways)
             await api.create_devices(plan.devices, interval_s, lambda: progress.advance(task))
     finally:
         await api.close()
     return build_fleet(
         plan,
-        udp=(run.udp_host, run.udp_port),
-        mqtt_url=run.mqtt_url,
+        servers=GatewayServers.of(run, tokens),
         interval_s=interval_s,
         join_spread_s=devices / (gateways * JOINS_PER_GATEWAY_AND_S),
     )

@@ -2,6 +2,7 @@ import pytest
 
 from lab.device.device import SentUplink
 from lab.device.sensors import Container
+from lab.fleet.build import GatewayServers
 from lab.fleet.pilot import plan_pilot
 from lab.simulator.demo import bins_said_full
 from lab.simulator.driver import Fleet, build_fleet
@@ -10,9 +11,8 @@ from lab.simulator.driver import Fleet, build_fleet
 @pytest.fixture
 def fleet() -> Fleet:
     """The pilot fleet, which has said nothing yet."""
-    return build_fleet(
-        plan_pilot("essai", gateways=0), udp=("127.0.0.1", 9), mqtt_url="", interval_s=30, join_spread_s=1
-    )
+    servers = GatewayServers(("127.0.0.1", 9), "", "", {})
+    return build_fleet(plan_pilot("essai", gateways=0), servers=servers, interval_s=30, join_spread_s=1)
 
 
 @pytest.mark.parametrize(
