@@ -65,12 +65,13 @@ L'API de Territoire : capteurs, actifs, passerelles, mesures, alertes et éclair
 
 Chaque requête porte une clé, `Authorization: Bearer terr_<id>_<secret>`, et ne voit que ce qui appartient à sa
 collectivité et à ses membres, ou qui lui est partagé : tout autre objet répond 404. Rôles : `read` (lire),
-`manage` (gérer), `lighting` (commander l'éclairage), `operate` (exploiter le réseau), `export_keys` (sortir des clés
-d'équipements, pour un destinataire enregistré). Les instants sont en UTC (ISO 8601), les EUI en hexadécimal minuscule,
-les erreurs en `application/problem+json` (RFC 9457).
+`manage` (gérer), `lighting` (commander l'éclairage), `operate` (exploiter le réseau), `export_keys` (sortir des
+clés d'équipements, pour un destinataire enregistré). Les instants sont en UTC (ISO 8601), les EUI en hexadécimal
+minuscule, les erreurs en `application/problem+json` (RFC 9457).
 
-Un POST répété sous la même `Idempotency-Key` n'agit qu'une fois, et reçoit la même réponse pendant 24 heures. La lecture
-d'un objet donne son `ETag` ; une modification avec `If-Match` ne change rien si l'objet a changé entre-temps (412).
+Un POST répété sous la même `Idempotency-Key` n'agit qu'une fois, et reçoit la même réponse pendant 24 heures. La
+lecture d'un objet donne son `ETag` ; une modification avec `If-Match` ne change rien si l'objet a changé entre-
+temps (412).
 """
 ROUTERS = (
     tenants.router,
