@@ -86,8 +86,8 @@ class EntityTagMiddleware:
         return (method == "GET" or method in CHANGES) and any(path.match(scope["path"]) for path in self._paths)
 
     async def _change(self, scope: Scope, receive: Receive, send: Send, wanted: str) -> None:
-        platform: Dependencies = scope["app"].state.platform
-        async with platform.pool.acquire() as connection, connection.transaction():
+        dependencies: Dependencies = scope["app"].state.platform
+        async with dependencies.pool.acquire() as connection, connection.transaction():
             if not await connection.fetchval(LOCK, scope["path"]):
                 await render(412, "cet objet est en train de changer : relisez-le")(scope, receive, send)
                 return

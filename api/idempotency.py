@@ -95,13 +95,13 @@ class IdempotencyMiddleware:
             await database_away()(scope, receive, send)
 
     async def _once(self, scope: Scope, receive: Receive, send: Send, principal: "Principal", key: str) -> None:
-        platform: Dependencies = scope["app"].state.platform
+        dependencies: Dependencies = scope["app"].state.platform
         body = await _read(receive)
         name, digest = _name_of(principal), hashlib.sha256(key.encode()).digest()
         asked = hashlib.sha256(
             b"\0".join((scope["path"].encode(), scope["query_string"], hashlib.sha256(body).digest()))
         ).digest()
-        async with tenant_transaction(platform.pool, principal.tenant_id) as connection:
+        async with tenant_transaction(dependencies.pool, principal.tenant_id) as connection:
             found = await reserve(connection, principal.tenant_id, name, digest, asked)
         if found is None:
             await _too_many()(scope, receive, send)
@@ -111,31 +111,31 @@ class IdempotencyMiddleware:
             await self._run(scope, body, send, principal.tenant_id, found)
 
     async def _run(self, scope: Scope, body: bytes, send: Send, tenant_id: int, reservation: Reservation) -> None:
-        platform: Dependencies = scope["app"].state.platform
+        dependencies: Dependencies = scope["app"].state.platform
         answer = _Answer()
         token = _reservation.set(reservation)
         try:
             await self._app(scope, _replayed(body), answer.send)
         except BaseException:
-            await self._forget(platform, tenant_id, reservation)
+            await self._forget(dependencies, tenant_id, reservation)
             raise
         finally:
             _reservation.reset(token)
         try:
-            async with tenant_transaction(platform.pool, tenant_id) as connection:
+            async with tenant_transaction(dependencies.pool, tenant_id) as connection:
                 if answer.status in NOT_KEPT or answer.status >= FIRST_OF_ERRORS:
                     await release(connection, reservation)
                 else:
                     kept = answer.status, answer.media_type, bytes(answer.body)
-                    await save_answer(connection, platform.keys, reservation, *kept)
+                    await save_answer(connection, dependencies.keys, reservation, *kept)
         except DATABASE_AWAY as away:  # What was asked for is done, or not: that is what the answer says.
             log.warning("idempotency_answer_not_kept", error=describe(away))
         for message in answer.messages:
             await send(message)
 
-    async def _forget(self, platform: "Dependencies", tenant_id: int, reservation: Reservation) -> None:
+    async def _forget(self, dependencies: "Dependencies", tenant_id: int, reservation: Reservation) -> None:
         try:
-            async with tenant_transaction(platform.pool, tenant_id) as connection:
+            async with tenant_transaction(dependencies.pool, tenant_id) as connection:
                 await release(connection, reservation)
         except DATABASE_AWAY as away:  # It is abandoned after a minute.
             log.warning("idempotency_key_not_released", error=describe(away))
@@ -192,11 +192,11 @@ async def _answer_again(
 
 
 def _opened(scope: Scope, former: Former, principal: str, digest: bytes) -> bytes | None:
-    platform: Dependencies = scope["app"].state.platform
+    dependencies: Dependencies = scope["app"].state.platform
     if former.answer_wrapped is None:
         return None
     try:
-        return platform.keys.unwrap_octets(former.answer_wrapped, answer_owner(principal, digest))
+        return dependencies.keys.unwrap_octets(former.answer_wrapped, answer_owner(principal, digest))
     except WrongKek:
         return None
 

@@ -82,15 +82,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 def _describe_idempotency(operation: dict[str, Any]) -> None:
     schema = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": KEY.pattern}
-    operation.setdefault("parameters", []).append(
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "schema": schema,
-            "description": DESCRIPTION,
-        }
-    )
+    _add_header(operation, "Idempotency-Key", schema, DESCRIPTION)
     _add_problem(operation, "409", "La première requête sous cette Idempotency-Key est en cours")
     _add_problem(operation, "422", "Cette Idempotency-Key a servi à une autre requête")
     _add_problem(operation, "429", "Trop d'Idempotency-Key en 24 heures")
@@ -103,16 +95,19 @@ def _describe_tags(method: str, operation: dict[str, Any]) -> None:
             "description": "La version lue, pour If-Match ; sans ce que le trafic change de lui-même",
         }
     elif method in CHANGED_BY:
-        operation.setdefault("parameters", []).append(
-            {
-                "name": "If-Match",
-                "in": "header",
-                "required": False,
-                "schema": {"type": "string", "maxLength": 1000},
-                "description": "L'ETag de la version lue : une autre entre-temps, et rien ne change (412)",
-            }
-        )
+        schema = {"type": "string", "maxLength": 1000}
+        text = "L'ETag de la version lue : une autre entre-temps, et rien ne change (412)"
+        _add_header(operation, "If-Match", schema, text)
         _add_problem(operation, "412", "L'objet a changé depuis cette version")
+
+
+def _add_header(operation: dict[str, Any], name: str, schema: dict[str, Any], description: str) -> None:
+    """Describe an optional header, once: FastAPI keeps the document, and gives the same one again."""
+    parameters: list[dict[str, Any]] = operation.setdefault("parameters", [])
+    if name not in {one["name"] for one in parameters}:
+        parameters.append(
+            {"name": name, "in": "header", "required": False, "schema": schema, "description": description}
+        )
 
 
 def _add_problem(operation: dict[str, Any], status: str, description: str) -> None:

@@ -80,7 +80,7 @@ async def rotate(
         closed: list[str] = []
         for _ in range(PASSES):
             closed = []
-            await _pass(connection, keys, table, batch, done, closed, on_progress)
+            await _seal_stale(connection, keys, table, batch, done, closed, on_progress)
             left = await connection.fetchval(
                 f"SELECT count(*) FROM {table.source} WHERE {_stale(table)}", keys.kek_id
             ) - len(closed)
@@ -162,7 +162,7 @@ async def _rows(connection: Connection, table: SealedTable) -> AsyncGenerator[Re
         last = [rows[-1][name] for name, _ in table.key]
 
 
-async def _pass(
+async def _seal_stale(
     connection: Connection,
     keys: KeyWrap,
     table: SealedTable,

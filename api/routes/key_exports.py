@@ -48,8 +48,8 @@ class NewKeyExport(Body):
         SecretStr(""),
         max_length=200,
         json_schema_extra={"writeOnly": True, "examples": ["terr_…"]},
-        description="La clé d'API de cette requête, encore une fois ; une personne confirme plutôt son mot de passe "
-        "ou un code (`/v1/session/proof`)",
+        description="La clé d'API de cette requête, encore une fois ; une personne confirme plutôt son mot de "
+        "passe ou un code (`/v1/session/proof`)",
     )
     reason: Name = Field(description="Pourquoi ; consigné dans l'audit", examples=["Séquestre annuel"])
     dev_euis: Annotated[list[Eui], Field(min_length=1, max_length=MOST_DEVICES)] | None = Field(
