@@ -62,9 +62,9 @@ class StationGateway(Gateway):
                 json.dumps({"msgtype": "version", **version, "protocol": 2, "features": "rmtsh"})
             )
             async for text in connection:
-                self._take(connection, json.loads(text))
+                self._answer_message(connection, json.loads(text))
 
-    def _take(self, connection: ClientConnection, message: dict[str, Any]) -> None:
+    def _answer_message(self, connection: ClientConnection, message: dict[str, Any]) -> None:
         match message.get("msgtype"):
             case "router_config":
                 rates: list[list[int]] = message["DRs"]
