@@ -53,7 +53,8 @@ ROWS = {
     "RETURNING id) INSERT INTO person_session (token_sha256, person_id, tenant_id, address, expires_at) "
     "SELECT sha256($1::interval::text::bytea), p.id, t.id, '', now() - $1::interval FROM p, tenant t",
     "password_reset": "WITH p AS (INSERT INTO person (email, name) SELECT $1::interval::text || '@', '' "
-    "RETURNING id) INSERT INTO password_reset SELECT sha256($1::interval::text::bytea), p.id, now() - $1::interval FROM p",
+    "RETURNING id) INSERT INTO password_reset "
+    "SELECT sha256($1::interval::text::bytea), p.id, now() - $1::interval FROM p",
     "invitation": "INSERT INTO invitation (tenant_id, token_sha256, email, name, role, invited_by, expires_at) "
     "SELECT id, sha256($1::interval::text::bytea), '', '', '', '', now() - $1::interval FROM tenant",
     "quarantine": "INSERT INTO observation.quarantine (at, service, subject, sequence, reason, data) "
