@@ -15,8 +15,9 @@ from xml.etree import ElementTree as ET
 from lab.commands.checks import conclude, print_heading
 from services.supervisor.launch import system_path
 
-# Most tests wait for a server as long as they compute; whole stacks mostly wait, and go on beside all the rest.
-WORKERS, FEW_WORKERS = "5", "2"
+# Most tests wait for a server as long as they compute. Whole stacks, one after the other, go on beside all the
+# rest: more at a time take the two cores from each other, and lose what they have to do in time.
+WORKERS, FEW_WORKERS, ONE_WORKER = "3", "2", "1"
 WHOLE_STACKS = "tests/system"
 REST, SYSTEM = "pytest", "system"
 RESULTS = Path(".test-results")
@@ -52,7 +53,7 @@ def run_tests(checkout: Path, pytest_arguments: Sequence[str], *, unit: bool) ->
     elif pytest_arguments:
         parts = {REST: [FEW_WORKERS, *pytest_arguments]}
     else:
-        parts = {SYSTEM: [FEW_WORKERS, WHOLE_STACKS], REST: [WORKERS, "--ignore", WHOLE_STACKS]}
+        parts = {SYSTEM: [ONE_WORKER, WHOLE_STACKS], REST: [WORKERS, "--ignore", WHOLE_STACKS]}
     running = {name: _start(checkout, results, name, arguments) for name, arguments in parts.items()}
     if SYSTEM in running:
         following = threading.Thread(target=_follow, args=(running[SYSTEM], results / SYSTEM / "output.log"))
