@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.held_answer import HeldAnswer
 from core.runtime.http.errors import render
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class EntityTagMiddleware:
             if not await connection.fetchval(LOCK, scope["path"]):
                 await render(412, "cet objet est en train de changer : relisez-le")(scope, receive, send)
                 return
-            read = _Held()
+            read = HeldAnswer()
             await self._app(_as_get(scope), _nothing, read.send)
             if read.status != OK:
                 for message in read.messages:
@@ -106,24 +107,8 @@ class EntityTagMiddleware:
             await self._app(scope, receive, send)
 
 
-class _Held:
-    """An answer that is not sent yet."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self.status = 0
-        self.body = bytearray()
-
-    async def send(self, message: Message) -> None:
-        self.messages.append(message)
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-        elif message["type"] == "http.response.body":
-            self.body += message.get("body", b"")
-
-
 async def _tagged(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    held = _Held()
+    held = HeldAnswer()
     await app(scope, receive, held.send)
     tag = tag_of(bytes(held.body)) if held.status == OK else None
     for message in held.messages:

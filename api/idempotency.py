@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.held_answer import HeldAnswer
 from core.runtime.errors import describe
 from core.runtime.http.errors import Problem, database_away, render
 from core.runtime.postgres import DATABASE_AWAY, Connection, tenant_transaction
@@ -112,7 +113,7 @@ class IdempotencyMiddleware:
 
     async def _run(self, scope: Scope, body: bytes, send: Send, tenant_id: int, reservation: Reservation) -> None:
         dependencies: Dependencies = scope["app"].state.platform
-        answer = _Answer()
+        answer = HeldAnswer()
         token = _reservation.set(reservation)
         try:
             await self._app(scope, _replayed(body), answer.send)
@@ -145,24 +146,6 @@ def _name_of(principal: "Principal") -> str:
     if principal.person_id is None:
         return f"api_key/{principal.key_id}"
     return f"person/{principal.person_id}"
-
-
-class _Answer:
-    """An answer, held back until it is kept."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self.status = FIRST_OF_ERRORS
-        self.media_type: str | None = None
-        self.body = bytearray()
-
-    async def send(self, message: Message) -> None:
-        self.messages.append(message)
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self.media_type = Headers(raw=message["headers"]).get("content-type")
-        elif message["type"] == "http.response.body":
-            self.body += message.get("body", b"")
 
 
 async def _answer_again(
