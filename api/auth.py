@@ -234,11 +234,13 @@ class RequireRight:
         _cookie: Annotated[str | None, Security(COOKIE_OF_SESSION)],
     ) -> Caller:
         """The caller, who has the right."""
-        if credentials is not None:
-            found, headers = await _by_bearer(request, credentials.credentials)
-            response.headers.update(headers)
-        else:
+        if credentials is None:
             found = await _by_session(request)
+        else:
+            found = await _by_bearer(request, credentials.credentials)
+            if found.principal.key_id:
+                authenticator: Authenticator = request.app.state.authenticator
+                response.headers.update(await authenticator.use(found.principal))
         if not found.has(self.right):
             given = {"right": self.right, "method": request.method, "path": request.url.path}
             await found.record_rejection(given)
@@ -256,11 +258,11 @@ def _unauthenticated() -> Problem:
     )
 
 
-async def _by_bearer(request: Request, text: str) -> tuple[Caller, dict[str, str]]:
+async def _by_bearer(request: Request, text: str) -> Caller:
     platform: Dependencies = request.app.state.platform
     if platform.access.provider is None or text.startswith("terr_") or text.count(".") != DOTS_OF_A_JWT:
         return await _by_key(request, text)
-    return await _by_token(request, platform.access.provider, text), {}
+    return await _by_token(request, platform.access.provider, text)
 
 
 async def _by_token(request: Request, provider: Provider, token: str) -> Caller:
@@ -299,12 +301,9 @@ async def principal_of(request: Request) -> Principal | None:
     try:
         if not scheme:
             return (await _by_session(request)).principal
-        if scheme.lower() == "bearer" and text.count(".") == DOTS_OF_A_JWT:
-            return (await _by_bearer(request, text.strip()))[0].principal
+        return (await _by_bearer(request, text.strip())).principal if scheme.lower() == "bearer" else None
     except Problem:
         return None
-    authenticator: Authenticator = request.app.state.authenticator
-    return await authenticator.principal(text.strip()) if scheme.lower() == "bearer" else None
 
 
 async def session_of(request: Request) -> Caller | None:
@@ -315,7 +314,7 @@ async def session_of(request: Request) -> Caller | None:
         return None
 
 
-async def _by_key(request: Request, key: str) -> tuple[Caller, dict[str, str]]:
+async def _by_key(request: Request, key: str) -> Caller:
     platform: Dependencies = request.app.state.platform
     authenticator: Authenticator = request.app.state.authenticator
     principal = await authenticator.principal(key)
@@ -327,7 +326,7 @@ async def _by_key(request: Request, key: str) -> tuple[Caller, dict[str, str]]:
     if principal.addresses and not _is_within(found.address, principal.addresses):
         await found.record_rejection({"why": "address"})
         raise Problem(403, f"cette clé ne vaut pas depuis {found.address}")
-    return found, await authenticator.use(principal)
+    return found
 
 
 def _is_within(address: str, networks: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from core.runtime.postgres import Pool
-from tests.api.conftest import client_of
+from tests.api.conftest import client_of, person_client
 
 KEY = {"Idempotency-Key": "5f0c3c52-6e5b-4d0e-9f0c-1a2b3c4d5e6f"}
 SOURCE = {"name": "Centrale"}
@@ -141,3 +141,33 @@ async def test_a_tag_of_a_live_source_holds_while_it_counts(client, pool: Pool) 
 
     assert (await changed(client, path, {"enabled": False}, tag)).status_code == 200
     assert (await changed(client, path, {"enabled": True}, tag)).status_code == 412
+
+
+async def test_a_person_names_requests_and_protects_changes_as_a_key_does(app, pool: Pool, tenancy) -> None:
+    async with await person_client(app, pool, tenancy.id, "service_manager") as person:
+        first = await person.post("/v1/teams", json={"name": "Voirie"}, headers=KEY)
+        again = await person.post("/v1/teams", json={"name": "Voirie"}, headers=KEY)
+        asset = await person.post("/v1/assets", json={"kind": "bin", "name": "Bac 1"})
+        path = f"/v1/assets/{asset.json()['id']}"
+        tag = (await person.get(path)).headers["etag"]
+        kept = await changed(person, path, {"name": "Bac 2"}, tag)
+        stale = await changed(person, path, {"name": "Bac 3"}, tag)
+
+    assert (first.status_code, again.status_code, again.json()) == (201, 201, first.json())
+    assert again.headers["idempotency-replayed"] == "true"
+    assert (kept.status_code, stale.status_code) == (200, 412)
+
+
+async def test_an_answer_is_given_again_only_where_the_key_may_be_used(client, app) -> None:
+    made = await client.post(
+        "/v1/api-keys", json={"name": "SI", "roles": ["read", "manage"], "addresses": ["192.0.2.0/24"]}
+    )
+    headers = {"Authorization": f"Bearer {made.json()['key']}"}
+    answers: list[httpx.Response] = []
+    for address in ("192.0.2.7", "198.51.100.1"):
+        transport = httpx.ASGITransport(app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers) as partner:
+            answers.append(await partner.post("/v1/event-sources", json=SOURCE, headers=KEY))
+
+    assert [answer.status_code for answer in answers] == [201, 403]
+    assert answers[0].json()["secret"] not in answers[1].text
