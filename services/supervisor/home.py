@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from registry.rights import LOGINS
 from services.supervisor.mosquitto import BRIDGE, SIMULATOR
 from services.supervisor.postgres import may_enter, server_account
 from services.supervisor.run_info import FILE_NAME, HELD, RunInfo
@@ -29,26 +30,32 @@ class Secrets(msgspec.Struct, frozen=True):
     """Every credential of one home, made once and kept: the key-encryption key opens the devices' keys."""
 
     postgres: str
-    service: str
-    api: str
     nats: str
     mqtt: dict[str, str]
     kek: str
     operator_key: str
     """The first API key, of the operator's own tenant."""
+    database: dict[str, str] = {}
+    """The password of each service's role; a home of before they had one is given those that it lacks."""
+    service: str = ""
+    api: str = ""
+    """Those of before, when services shared one: kept where they are, for the program of then."""
 
     @classmethod
     def fresh(cls) -> "Secrets":
         """New random values."""
         return cls(
             postgres=secrets.token_hex(24),
-            service=secrets.token_hex(24),
-            api=secrets.token_hex(24),
             nats=secrets.token_hex(24),
             mqtt={BRIDGE: secrets.token_hex(24), SIMULATOR: secrets.token_hex(24)},
             kek=secrets.token_hex(32),
             operator_key=f"terr_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}",
-        )
+        ).completed()
+
+    def completed(self) -> "Secrets":
+        """With a password for each service that has none."""
+        database = {service: secrets.token_hex(24) for service in LOGINS} | self.database
+        return msgspec.structs.replace(self, database=database)
 
 
 def _hashed(path: Path) -> str:
@@ -136,7 +143,11 @@ class Home:
         file = self.folder / "secrets.json"
         if not file.exists():
             self._write_private(file, Secrets.fresh())
-        return msgspec.json.decode(file.read_bytes(), type=Secrets)
+        kept = msgspec.json.decode(file.read_bytes(), type=Secrets)
+        complete = kept.completed()
+        if complete != kept:
+            self._write_private(file, complete)
+        return complete
 
     def keep_secrets(self, secrets: Secrets) -> None:
         """Those of another home, whose database is restored here."""

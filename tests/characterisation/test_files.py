@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from cli.app import app
 from cli.backup import COUNTED, Manifest, newest_backup
+from registry.rights import LOGINS
 from services.supervisor.home import Home
 from services.supervisor.run_info import read_run_info
 
@@ -164,7 +165,10 @@ def test_secrets_of_a_home_of_today_are_kept(tmp_path: Path) -> None:
     home = Home(tmp_path)
 
     with home.held():
-        assert msgspec.to_builtins(home.secrets()) == SECRETS
+        kept, again = home.secrets(), home.secrets()
+        assert msgspec.to_builtins(kept) == {**SECRETS, "database": kept.database}
+        assert kept == again
+        assert kept.database.keys() == LOGINS.keys()
 
 
 def test_manifest_of_today_is_read_in_full_and_written_alike() -> None:
