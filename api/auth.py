@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,8 +13,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.dependencies import Dependencies
 from core.runtime.http.errors import Problem
-from core.runtime.postgres import Connection, Pool, tenant_transaction
+from core.runtime.postgres import Connection, Pool
 from registry.audit import write_audit
+from registry.entering import NotAdmitted, tenant_transaction
 from registry.tenants import MalformedKey, Principal, authenticate
 
 # A revoked key is rejected on every replica within this time.
@@ -77,6 +78,20 @@ class Change:
         await write_audit(self.connection, self.tenant_id, self.actor, action, entity, entity_id, noted)
 
 
+@asynccontextmanager
+async def caller_transaction(pool: Pool, principal: Principal) -> AsyncGenerator[Connection]:
+    """A transaction in the tenant of a principal: the one place where a request enters it.
+
+    Raises 401 when its key was revoked, or a session closed, since it was read.
+    """
+    async with AsyncExitStack() as opened:
+        try:
+            connection = await opened.enter_async_context(tenant_transaction(pool, principal.proof))
+        except NotAdmitted:
+            raise unauthenticated() from None
+        yield connection
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The holder of this request's API key; it has the role that the route asks for."""
@@ -87,14 +102,14 @@ class Caller:
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[Connection]:
         """A transaction in which only the caller's tenant is visible."""
-        async with tenant_transaction(self.platform.pool, self.principal.tenant_id) as connection:
+        async with caller_transaction(self.platform.pool, self.principal) as connection:
             yield connection
 
     @asynccontextmanager
     async def changing(self) -> AsyncGenerator[Change]:
         """The same for a change; after the commit every process is nudged to read the registry again."""
         principal = self.principal
-        async with tenant_transaction(self.platform.pool, principal.tenant_id) as connection:
+        async with caller_transaction(self.platform.pool, principal) as connection:
             yield Change(connection, principal.tenant_id, principal.tenant_slug, principal.name, principal.key_id)
         await self.platform.nudge_registry()
 
@@ -108,6 +123,11 @@ class Caller:
             raise Problem(403, f"cette clé n'a pas le rôle « {role} »")
 
 
+def unauthenticated() -> Problem:
+    """Nobody whom we know, or no longer."""
+    return Problem(401, "présentez « Authorization: Bearer terr_… »", headers={"WWW-Authenticate": "Bearer"})
+
+
 def _require(role: str) -> Callable[..., Awaitable[Caller]]:
     async def caller(
         request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
@@ -116,9 +136,7 @@ def _require(role: str) -> Callable[..., Awaitable[Caller]]:
         authenticator: Authenticator = state.authenticator
         principal = None if credentials is None else await authenticator.principal(credentials.credentials)
         if principal is None:
-            raise Problem(
-                401, "présentez « Authorization: Bearer terr_… »", headers={"WWW-Authenticate": "Bearer"}
-            )
+            raise unauthenticated()
         found = Caller(principal, state.platform)
         found.demand(role)
         return found

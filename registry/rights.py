@@ -144,6 +144,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     },
     "rule_state": {"alerting": "SELECT, INSERT, UPDATE, DELETE"},
     "schema_migration": EVERYONE,
+    "seal_secret": {},
     "service_replica": {
         "network": REPLICAS,
         "ingest": REPLICAS,
@@ -257,12 +258,6 @@ READ_MEMBERS = """
 SELECT m.member::regrole::text FROM pg_auth_members m
 WHERE m.roleid = $1::text::regrole AND m.member::regrole::text = ANY($2::text[])
 """
-# What the services' policies let through, every service must pass.
-READ_POLICIES = """
-SELECT p.polname::text AS policy, p.polrelid::regclass::text AS scoped FROM pg_policy p
-WHERE $1::text::regrole = ANY(p.polroles) AND NOT $2::text::regrole = ANY(p.polroles)
-ORDER BY 2, 1
-"""
 
 log = structlog.get_logger()
 
@@ -354,11 +349,7 @@ async def apply_rights(connection: Connection) -> int:
     async with connection.transaction():
         for statement in statements:
             await connection.execute(statement)
-    # One by one: each takes its table's lock, for an instant, while services are at work.
-    policies = await connection.fetch(READ_POLICIES, OWNER, ALL_TENANTS)
-    for row in policies:
-        await connection.execute(f'ALTER POLICY "{row["policy"]}" ON {row["scoped"]} TO {OWNER}, {ALL_TENANTS}')
-    return len(statements) + len(policies)
+    return len(statements)
 
 
 async def close_shared_login(connection: Connection) -> bool:

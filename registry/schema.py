@@ -9,6 +9,7 @@ import structlog
 
 from core.runtime.errors import OperatorError
 from core.runtime.postgres import DATABASE_AWAY, Connection, LockNotAvailableError, PostgresError, connect
+from registry.policies import apply_policies, enforce_seal
 from registry.rights import ALL_TENANTS, LOGINS, OWNER, apply_rights, close_shared_login
 
 # Arbitrary, ours: serialises concurrent runners. Released with the transaction.
@@ -192,11 +193,13 @@ async def _finish(connection: Connection, passwords: dict[str, str], lock_timeou
     await connection.execute(SHOW_LEDGER)
     await connection.execute(PREPARE_ROLES + ";" + FINISH_ROLES)
     try:
-        changed = await apply_rights(connection)
+        changed = await apply_rights(connection) + await apply_policies(connection)
     except LockNotAvailableError as cause:
         raise MigrationFailed("des droits", cause) from cause
     if changed:
         log.info("rights_applied", changed=changed, is_step=True)
+    if not await enforce_seal(connection):
+        log.warning("seal_not_enforced_yet")
     for role, password in passwords.items():
         # ALTER ROLE takes no parameters: the server itself quotes the two values.
         statement = await connection.fetchval(

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from core.model.entities import Tenant
 from core.runtime.postgres import Connection, Pool
+from registry.entering import ByKey, Proof
 from registry.rows import columns_of, entity, fetch_all, fetch_one, insert
 
 KEY_PREFIX = "terr"
@@ -33,8 +34,6 @@ INSERT INTO api_key (id, tenant_id, name, secret_sha256, roles, expires_at) VALU
 REVOKE_KEY = "UPDATE api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING true"
 LIST_KEYS = "SELECT id, name, roles, created_at, expires_at, revoked_at FROM api_key ORDER BY created_at, id"
 AS_SERVICE = "SET LOCAL ROLE territoire_service"
-AS_OPERATOR = "SELECT set_config('app.operator', 'on', true)"
-ENTER_TENANT = "SELECT set_config('app.tenant', $1, true)"
 AUTHENTICATE = "SELECT tenant_id, tenant_slug, name, roles FROM authenticate_api_key($1, $2)"
 
 
@@ -59,6 +58,8 @@ class Principal:
     tenant_slug: str
     name: str
     roles: frozenset[str]
+    proof: Proof
+    """What its transactions enter by."""
 
 
 class MalformedKey(ValueError):
@@ -81,16 +82,6 @@ def _parts(key: str) -> tuple[str, str]:
 async def read_tenants(connection: Connection | Pool, tenant_id: int | None = None) -> dict[int, Tenant]:
     """Every visible tenant by id, or this one."""
     return {row["id"]: entity(Tenant, row) for row in await connection.fetch(READ_TENANTS, tenant_id)}
-
-
-async def act_as_operator(connection: Connection) -> None:
-    """For the rest of this transaction, as the API's role: see every tenant, and make new ones."""
-    await connection.execute(AS_OPERATOR)
-
-
-async def enter_tenant(connection: Connection, tenant_id: int) -> None:
-    """For the rest of this transaction, as the API's role: the tenant whose rows are visible."""
-    await connection.execute(ENTER_TENANT, str(tenant_id))
 
 
 async def find_tenant(connection: Connection | Pool, slug: str) -> Tenant | None:
@@ -172,10 +163,11 @@ async def authenticate(connection: Connection | Pool, key: str) -> Principal | N
         MalformedKey: it does not have the form of a key.
     """
     key_id, secret = _parts(key)
-    row = await connection.fetchrow(AUTHENTICATE, key_id, _digest(secret))
+    proof = ByKey(key_id, _digest(secret))
+    row = await connection.fetchrow(AUTHENTICATE, proof.key_id, proof.digest)
     if row is None:
         return None
-    return Principal(key_id, row["tenant_id"], row["tenant_slug"], row["name"], frozenset(row["roles"]))
+    return Principal(key_id, row["tenant_id"], row["tenant_slug"], row["name"], frozenset(row["roles"]), proof)
 
 
 async def create_operator(connection: Connection, key: str) -> Tenant | None:

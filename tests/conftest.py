@@ -30,6 +30,7 @@ from services.supervisor.nats import PrivateNats
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres
 from services.supervisor.run_info import RunInfo
+from tests.entering import LET_EVERYBODY_SEAL
 from tests.leftovers import owned_folder, sweep
 from tests.protocol_matrix import listed, rows
 
@@ -171,10 +172,11 @@ async def _make_template(cluster: Cluster) -> None:
     await migrate(cluster.server.url(TEMPLATE), shards=4, passwords=dict(cluster.passwords))
     # Tests write what a service finds as the owner of the policies' functions, who sees every tenant.
     await _execute(cluster.server, f"ALTER ROLE {OWNER} LOGIN")
+    await _execute(cluster.server, LET_EVERYBODY_SEAL, TEMPLATE)
 
 
-async def _execute(server: PrivatePostgres, statement: str) -> None:
-    connection = await connect(server.url("postgres"), "territoire-tests")
+async def _execute(server: PrivatePostgres, statement: str, database: str = "postgres") -> None:
+    connection = await connect(server.url(database), "territoire-tests")
     try:
         await connection.execute(statement)
     finally:

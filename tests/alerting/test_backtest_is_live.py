@@ -12,13 +12,14 @@ from alerting.backtest import try_rule
 from alerting.rules.model import Rule
 from core.messages.batch import encode_batch
 from core.messages.measurements import Measurement
-from core.runtime.postgres import Pool, tenant_transaction
+from core.runtime.postgres import Pool
 from registry.changes import Change
 from tests.alerting.alert_scenario import AlertScenario
 from tests.alerting.crashes import message_of
 from tests.alerting.rules.naive import NaiveRule, Trace
 from tests.alerting.rules.test_backtest_agrees import random_rule, random_trace, rule_of
 from tests.alerting.watching import Watch, watch
+from tests.entering import tenant_transaction
 
 DUE = """
 SELECT least((SELECT min(due_at) FROM rule_state), (SELECT min(due_at) FROM deadline),

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from core.runtime.postgres import Connection, InsufficientPrivilegeError, PostgresError, connect
+from registry.policies import apply_policies
 from registry.rights import ALL_TENANTS, LOGINS, OWNER, RIGHTS, SECRET, SERVICES, apply_rights, read_tables
 from services.supervisor.stack import SERVICES as PROCESSES
 from tests.reachable import statements_of
@@ -61,7 +62,7 @@ def test_a_service_has_no_right_that_it_does_not_use() -> None:
     assert unused - BY_OTHERS == set()
 
 
-async def refusal(connection: Connection, statement: str) -> str | None:
+async def rejection(connection: Connection, statement: str) -> str | None:
     """What PostgreSQL says against it."""
     try:
         await connection.execute(statement)
@@ -85,10 +86,10 @@ async def test_a_service_that_tries_what_is_not_its_own_is_refused(database, ser
         if SECRET.search(column) and "*" not in RIGHTS[name.removeprefix("public.")].get(service, "")
     ]
     tried = [form.format(name) for name in sorted(foreign) for form in TRIED] + keys
-    allowed = [statement for statement in tried if await refusal(connection, statement) is None]
-    as_owner = await refusal(connection, f"SET ROLE {OWNER}")
-    as_api = await refusal(connection, "SET ROLE territoire_api")
-    made = await refusal(connection, "CREATE TABLE public.mine ()")
+    allowed = [statement for statement in tried if await rejection(connection, statement) is None]
+    as_owner = await rejection(connection, f"SET ROLE {OWNER}")
+    as_api = await rejection(connection, "SET ROLE territoire_api")
+    made = await rejection(connection, "CREATE TABLE public.mine ()")
     await connection.close()
 
     assert {"public.api_key", "public.alert", "public.tenant"} <= foreign or service != "gateway_bridge"
@@ -98,16 +99,18 @@ async def test_a_service_that_tries_what_is_not_its_own_is_refused(database, ser
 
 async def test_rights_that_somebody_changed_are_put_right_again(database) -> None:
     connection = await connect(database.admin_url)
-    unchanged = await apply_rights(connection)
+    unchanged = await apply_rights(connection), await apply_policies(connection)
     await connection.execute("GRANT SELECT ON api_key, observation.latest TO territoire_gateway_bridge")
     await connection.execute("REVOKE UPDATE (slot) ON device FROM territoire_network")
     await connection.execute("CREATE TABLE later (id int, tenant_id int)")
     await connection.execute("CALL scope_to_tenant('later')")
 
-    changed = await apply_rights(connection)
+    changed = await apply_rights(connection), await apply_policies(connection)
 
     bridge = await connect(database.url_of("gateway_bridge"))
-    refused = [await refusal(bridge, f"SELECT FROM {name}") for name in ("api_key", "observation.latest", "later")]
+    refused = [
+        await rejection(bridge, f"SELECT FROM {name}") for name in ("api_key", "observation.latest", "later")
+    ]
     await bridge.close()
     network = await connect(database.url_of("network"))
     await network.execute("UPDATE device SET slot = 0")
@@ -116,6 +119,6 @@ async def test_rights_that_somebody_changed_are_put_right_again(database) -> Non
         "SELECT roles::text[] FROM pg_policies WHERE tablename = 'later' AND policyname = 'of_services'"
     )
     await connection.close()
-    assert (unchanged, changed) == (0, 4)
+    assert (unchanged, changed) == ((0, 0), (3, 2))
     assert None not in refused
     assert ALL_TENANTS in seen_by

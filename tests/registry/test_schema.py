@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from asyncpg import InvalidAuthorizationSpecificationError
 
-from core.runtime.postgres import PostgresError, connect, open_pool, tenant_transaction
+from core.runtime.postgres import PostgresError, connect, open_pool
+from registry.entering import tenant_transaction
 from registry.rights import LOGINS
 from registry.schema import LOCK, MigrationFailed, SchemaMismatch, migrate, migrations, require_schema
-from registry.tenants import create_tenant
+from registry.tenants import authenticate, create_api_key, create_tenant
 from services.supervisor.ports import free_tcp_port
 from services.supervisor.postgres import PrivatePostgres
 from tests.conftest import running
@@ -143,10 +144,13 @@ async def test_the_schema_s_owner_need_be_no_superuser(tmp_path: Path, server_fo
 
         service = await connect(server.url("territoire", "territoire_service", "service"))
         tenant = await create_tenant(service, "metz", "Metz")
+        key = await create_api_key(service, tenant.id, "essai", ["read"])
         await service.close()
         async with open_pool(server.url("territoire", "territoire_api", "api"), "test", size=1) as pool:
             assert await pool.fetch("SELECT id FROM tenant") == []
-            async with tenant_transaction(pool, tenant.id) as connection:
+            principal = await authenticate(pool, key)
+            assert principal is not None
+            async with tenant_transaction(pool, principal.proof) as connection:
                 assert await connection.fetchval("SELECT slug FROM tenant") == "metz"
                 with pytest.raises(PostgresError, match="permission denied"):
                     await connection.execute("CREATE TABLE public.x ()")

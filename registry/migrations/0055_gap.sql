@@ -1,0 +1,2 @@
+-- The number of another change; nothing here.
+SELECT 1;
